@@ -1,0 +1,1 @@
+"""The program's side of the cluster: starting the evaluation, status, logs and doctor."""

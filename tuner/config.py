@@ -1,0 +1,325 @@
+"""Study: one model of all settings, which is study.yaml and the chart's `study:` value.
+
+Defaults < study.yaml < environment (`CIFAKE_TUNE_STUDY__SEARCH__MAX_TRIALS=4`) < `--set search.max_trials=4`.
+Unknown keys are errors that name the nearest known one.
+"""
+
+import difflib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from tuner import names
+from tuner.errors import ConfigError
+
+Positive = Annotated[int, Field(ge=1)]
+Budget = Annotated[int, Field(ge=0)]
+
+
+class Settings(BaseModel):
+    """Base of all sections: unknown keys are errors, values are not converted, instances do not change."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, populate_by_name=True)
+
+
+class Algorithm(StrEnum):
+    """Keras Tuner's search algorithms."""
+
+    RANDOM = "random"
+    BAYESIAN = "bayesian"  # Gaussian process, upper confidence bound
+    HYPERBAND = "hyperband"  # its own number of trials and epochs a trial, out of training.epochs
+    GRID = "grid"
+
+
+class Direction(StrEnum):
+    """Whether a larger or a smaller objective is better."""
+
+    AUTO = "auto"
+    MAX = "max"
+    MIN = "min"
+
+
+class Data(Settings):
+    """The data set."""
+
+    source: str | None = None
+    """Zip, folder or gs:// to pack where the bucket does not have it yet. Default: the built-in sample."""
+
+    validation: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    """Share of the training images held out, stratified by class, to compare trials by. Default: 0.1, the
+    10,000 of CIFAKE whose standard error (0.3 %) is small beside the differences between trials."""
+
+    batch_size: Positive = 128
+    """Images a training step."""
+
+
+class Space(Settings):
+    """The hyperparameters and the model that they build."""
+
+    name: str | None = None
+    """A built-in space. Default: seed, the published one."""
+
+    import_: Annotated[str | None, Field(alias="import", pattern=r"^[\w.]+:\w+$")] = None
+    """`module:Class`, a Keras Tuner HyperModel of your own, instead of `name`."""
+
+    code: str | None = None
+    """Folder that is put on Python's path before `import` is looked up. Default: the working directory."""
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> "Space":
+        if self.name is not None and self.import_ is not None:
+            raise ValueError("space.name and space.import exclude each other; keep one of them")
+        return self
+
+
+class Search(Settings):
+    """Which trials are run, and which of them is best."""
+
+    algorithm: Algorithm = Algorithm.RANDOM
+    """random, bayesian, hyperband or grid."""
+
+    max_trials: Positive = 10
+    """Trials at most; fewer where the space has no more. Hyperband makes its own number out of training.epochs."""
+
+    objective: str = "val_accuracy"
+    """Metric of the model's `compile`, with `val_` for the validation images, whose best epoch scores a trial."""
+
+    direction: Direction = Direction.AUTO
+    """max or min; auto asks Keras Tuner, which knows Keras's own metrics."""
+
+    max_consecutive_failures: Positive = 3
+    """So many different trials failed one after the other end the search: the model, not the trial, is broken."""
+
+
+class Training(Settings):
+    """How one trial is trained."""
+
+    epochs: Positive = 10
+    """Epochs a trial at most."""
+
+    patience: Positive | None = None
+    """End a trial after so many epochs without a better objective. Default: never."""
+
+
+class Retries(Settings):
+    """How often a trial is tried again, counted apart by what ended the attempt."""
+
+    failure: Budget = 1
+    """Exceptions of the model or its training. A trial whose loss is NaN is not tried again: it is seeded."""
+
+    preemption: Annotated[int, Field(ge=10)] = 20
+    """Workers preempted or lost. Not the trial's fault, so large; still bounded, or a trial that kills its
+    worker would do so for ever."""
+
+    out_of_memory: Budget = 1
+    """Out of memory: another worker may have more."""
+
+
+class Leases(Settings):
+    """How long a worker is believed to be at work."""
+
+    duration_s: Annotated[float, Field(gt=0)] = 30.0
+    """A trial whose worker was silent for so long is given to another one. Heartbeats come three times as often."""
+
+    stock_duration_s: Annotated[float, Field(gt=0)] = 3600.0
+    """The same for Keras Tuner's own workers, which send no heartbeats: longer than their longest trial."""
+
+    chief_timeout_s: Annotated[float, Field(gt=0)] = 300.0
+    """A worker that cannot reach its chief for so long gives up (exit code 3)."""
+
+
+class Evaluation(Settings):
+    """What the evaluator does with the best model."""
+
+    batch_size: Positive = 500
+    """Images predicted at once; it changes speed and memory, not the result."""
+
+
+class Study(Settings):
+    """All settings of one study."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")] = "cifake"
+    """Folder of the study in the bucket; lower-case letters, digits and dashes, 63 at most."""
+
+    seed: Annotated[int, Field(ge=1, le=2**31 - 1)] = 1
+    """Makes suggestions, the validation images, initial weights and batches repeatable."""
+
+    data: Data = Data()
+    space: Space = Space()
+    search: Search = Search()
+    training: Training = Training()
+    retries: Retries = Retries()
+    leases: Leases = Leases()
+    evaluation: Evaluation = Evaluation()
+
+
+# ---- reading ------------------------------------------------------------------------------------
+class _Loader(yaml.SafeLoader):
+    """YAML 1.2 where it matters: 1e-3 is a number, and a key given twice is an error."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if key in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} stands twice", key_node.start_mark)
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+0123456789.")
+)
+
+
+def load(
+    file: Path | None = None, settings: Iterable[str] = (), environment: Mapping[str, str] | None = None
+) -> Study:
+    """Return the study that file, environment and `key=value` settings make.
+
+    Raises ConfigError with the file or variable, the key, and what to write instead.
+    """
+    values: dict[str, Any] = _read(file) if file else {}
+    for variable, text in sorted((environment or {}).items()):
+        if variable.startswith(names.ENV_SETTING):
+            path = variable.removeprefix(names.ENV_SETTING).lower().split("__")
+            _put(values, path, _parse(text, variable), variable)
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        if not equals or not key:
+            raise ConfigError(f"--set {setting}: write it as key=value, for example search.max_trials=20.")
+        _put(values, key.split("."), _parse(text, f"--set {setting}"), f"--set {setting}")
+    return parse(values, str(file) if file else "the settings")
+
+
+def parse(values: Mapping[str, Any], where: str) -> Study:
+    """Return the study that `values` describe; `where` begins the message of the ConfigError if they do not."""
+    try:
+        # JSON's rules, not Python's: enums may be strings, but "3" is no number
+        return Study.model_validate_json(json.dumps(values))
+    except ValidationError as error:
+        raise ConfigError("\n".join(f"{where}: {_sentence(e)}" for e in error.errors())) from None
+    except TypeError as error:
+        raise ConfigError(f"{where}: {error}.") from None
+
+
+def dump(study: Study) -> dict[str, Any]:
+    """Return all settings as plain values, the keys as in study.yaml; `parse` reads them back."""
+    return study.model_dump(mode="json", by_alias=True)
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema of study.yaml."""
+    return Study.model_json_schema(by_alias=True)
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        values = yaml.load(file.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506  (a SafeLoader)
+    except FileNotFoundError:
+        raise ConfigError(f"{file}: there is no such file.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file}: cannot be read ({error}).") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{file}: is not valid YAML: {' '.join(str(error).split())}.") from None
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise ConfigError(f"{file}: must be a mapping of settings, such as `search:`, not a {type(values).__name__}.")
+    return values
+
+
+def _parse(text: str, where: str) -> Any:
+    try:
+        return yaml.load(text, Loader=_Loader)  # noqa: S506  (a SafeLoader)
+    except yaml.YAMLError:
+        raise ConfigError(f"{where}: the value is not valid YAML; put it in quotes.") from None
+
+
+def _put(values: dict[str, Any], path: list[str], value: Any, where: str) -> None:
+    for depth, part in enumerate(path[:-1], start=1):
+        inner = values.setdefault(part, {})
+        if not isinstance(inner, dict):
+            raise ConfigError(f"{where}: {'.'.join(path[:depth])} is no section with keys in it.")
+        values[part] = values = dict(inner)
+    values[path[-1]] = value
+
+
+def _sentence(error: Any) -> str:
+    path = [str(part) for part in error["loc"]]
+    key = ".".join(path) or "study"
+    if error["type"] == "extra_forbidden":
+        known = _keys_beside(path)
+        nearest = difflib.get_close_matches(path[-1], known, n=1, cutoff=0.5)
+        elsewhere = [other for other in all_keys() if other.rsplit(".", 1)[-1] == path[-1]]
+        if nearest:
+            return f"unknown key {key}; did you mean {'.'.join([*path[:-1], nearest[0]])}?"
+        if elsewhere:
+            return f"unknown key {key}; did you mean {elsewhere[0]}?"
+        return f"unknown key {key}; known here: {', '.join(known) or 'none'}."
+    message = error["msg"].removeprefix("Value error, ")
+    given = "" if error["type"] == "value_error" else f", not {json.dumps(error['input'], default=str)}"
+    return f"{key}: {message[0].lower()}{message[1:]}{given}."
+
+
+def _keys_beside(path: list[str]) -> list[str]:
+    model: type[BaseModel] = Study
+    for part in path[:-1]:
+        model = model.model_fields[part].annotation  # type: ignore[assignment]
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def all_keys() -> list[str]:
+    """Return every setting's key, as `section.key`."""
+    keys = []
+    for name, field in Study.model_fields.items():
+        section = field.annotation
+        if isinstance(section, type) and issubclass(section, Settings):
+            keys += [f"{name}.{inner.alias or key}" for key, inner in section.model_fields.items()]
+        else:
+            keys.append(name)
+    return keys
+
+
+# ---- going on with a study ----------------------------------------------------------------------
+HARMLESS = ("search.max_trials", "training.epochs")  # growing; the second not for every algorithm
+OPERATIONAL = ("retries.", "leases.", "evaluation.", "data.source", "space.code")  # no result depends on these
+
+
+def check_resume(recorded: Study, given: Study) -> None:
+    """Raise ConfigError where a study that ran as `recorded` cannot go on as `given`, with the difference.
+
+    Allowed are more trials, more epochs where every trial trains for itself (random, grid; hyperband's rungs
+    follow from the epochs, and a Gaussian process would compare scores of different lengths), and settings
+    that no result depends on.
+    """
+    before, after = _flat(dump(recorded)), _flat(dump(given))
+    refused = []
+    for key in before:
+        if before[key] == after[key] or key.startswith(OPERATIONAL):
+            continue
+        grown = key in HARMLESS and after[key] > before[key]
+        epochs_free = key != "training.epochs" or given.search.algorithm in (Algorithm.RANDOM, Algorithm.GRID)
+        if not (grown and epochs_free):
+            refused.append(f"{key} was {json.dumps(before[key])}, is now {json.dumps(after[key])}")
+    if refused:
+        raise ConfigError(
+            f"study {given.name!r} has begun with other settings: {'; '.join(refused)}. "
+            "Restore them, or choose another `name` to start a new study."
+        )
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat

@@ -1,0 +1,102 @@
+"""Every path in the bucket, gRPC metadata key, port and environment variable, made and parsed here only."""
+
+import re
+from typing import NewType
+
+TrialId = NewType("TrialId", str)
+
+# ---- environment --------------------------------------------------------------------------------
+ENV_BUCKET = "CIFAKE_TUNE_BUCKET"  # what --bucket says
+ENV_STUDY_FILE = "CIFAKE_TUNE_STUDY"  # what --study says: the path of study.yaml
+ENV_SETTING = "CIFAKE_TUNE_STUDY__"  # CIFAKE_TUNE_STUDY__SEARCH__MAX_TRIALS=4 sets search.max_trials
+ENV_DATA = "CIFAKE_TUNE_DATA"  # digest of the packed data set in the bucket
+ENV_CACHE = "CIFAKE_TUNE_CACHE"  # folder for what can be made again (arrays unpacked for memory-mapping)
+ENV_TUNER_ID = "KERASTUNER_TUNER_ID"
+ENV_ORACLE_IP = "KERASTUNER_ORACLE_IP"
+ENV_ORACLE_PORT = "KERASTUNER_ORACLE_PORT"
+
+# ---- gRPC ---------------------------------------------------------------------------------------
+LEASE_SERVICE = "cifake_tune.Lease"
+METADATA_INCARNATION = "cifake-tune-incarnation"
+METADATA_ATTEMPT = "cifake-tune-attempt"
+METADATA_CHECKPOINT = "cifake-tune-checkpoint"
+
+# ---- bucket: data -------------------------------------------------------------------------------
+MANIFEST = "manifest.json"
+
+
+def data_prefix(digest: str) -> str:
+    """Folder of one packed data set; `digest` is the hex SHA-256 of its content."""
+    return f"data/{digest}/"
+
+
+def manifest(digest: str) -> str:
+    """The manifest: written last, so a data set with one is whole."""
+    return f"{data_prefix(digest)}{MANIFEST}"
+
+
+def shard(digest: str, split: str, index: int) -> str:
+    """One shard of images of `split` ("train" or "test")."""
+    return f"{data_prefix(digest)}{split}-{index:05d}.npy"
+
+
+def parse_manifest(name: str) -> str | None:
+    """Return the digest where `name` is a manifest's name."""
+    found = re.fullmatch(rf"data/([0-9a-f]{{64}})/{re.escape(MANIFEST)}", name)
+    return found[1] if found else None
+
+
+# ---- bucket: studies ----------------------------------------------------------------------------
+def study_prefix(study: str) -> str:
+    """Folder of one study."""
+    return f"studies/{study}/"
+
+
+def parse_study(name: str) -> str | None:
+    """Return the study that an object belongs to."""
+    found = re.match(r"studies/([^/]+)/", name)
+    return found[1] if found else None
+
+
+def journal_prefix(study: str) -> str:
+    """Folder of the study's journal."""
+    return f"{study_prefix(study)}journal/"
+
+
+def journal_segment(study: str, number: int) -> str:
+    """One segment of the journal, numbered from 1 without gaps."""
+    return f"{journal_prefix(study)}{number:010d}.jsonl"
+
+
+def parse_journal_segment(name: str) -> int | None:
+    """Return the number where `name` is a journal segment's name."""
+    found = re.fullmatch(r"studies/[^/]+/journal/(\d{10})\.jsonl", name)
+    return int(found[1]) if found else None
+
+
+def trials_prefix(study: str) -> str:
+    """Folder of the models that trials saved."""
+    return f"{study_prefix(study)}trials/"
+
+
+def checkpoint(study: str, trial_id: str, attempt: int, epoch: int) -> str:
+    """The model as it was after `epoch` (from 0) of one attempt at a trial."""
+    return f"{trials_prefix(study)}{trial_id}/{attempt}/{epoch:05d}.keras"
+
+
+def parse_checkpoint(name: str) -> TrialId | None:
+    """Return the trial that a saved model belongs to."""
+    found = re.fullmatch(r"studies/[^/]+/trials/([^/]+)/\d+/\d+\.keras", name)
+    return TrialId(found[1]) if found else None
+
+
+def evaluation(study: str, file: str = "") -> str:
+    """A file of the study's evaluation, or their folder."""
+    return f"{study_prefix(study)}evaluation/{file}"
+
+
+METRICS_JSON = "metrics.json"
+PREDICTIONS_CSV = "predictions.csv.gz"
+CONFUSION_JSON = "confusion_matrix.json"
+CONFUSION_PNG = "confusion_matrix.png"
+BEST_MODEL = "best_model.keras"
