@@ -1,0 +1,202 @@
+"""The journal of a study: append with group commit, read, follow, recover.
+
+A journal is a sequence of objects (segments) numbered from 1 without gaps. Each is written once, with "must
+not exist" as its precondition, so there is one order of all records whoever writes them, and a segment is
+never torn. A segment's first line is its header, the rest are records, one JSON object a line.
+
+The newest chief wins: it opens its term by creating the next segment, and the older chief finds the segment
+it was about to create taken (FencedError).
+"""
+
+import asyncio
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from tuner import names
+from tuner.bucket import Bucket
+from tuner.errors import FencedError, JournalError, ObjectExistsError, ObjectNotFoundError, UsageError
+from tuner.trials import RECORD, Record, StudyState
+
+LINGER_S = 0.2
+"""How long records that nobody waits for may stay in memory, so that they share a segment."""
+
+
+class Header(BaseModel):
+    """First line of a segment."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    version: int
+    number: int
+    writer: str
+    """Random id of the process that wrote it."""
+    records: int
+    sha256: str
+    """Of all that follows the header's line."""
+
+
+VERSION = 1
+
+
+def encode(number: int, writer: str, records: Sequence[Record]) -> bytes:
+    """Return the bytes of a segment."""
+    body = b"".join(RECORD.dump_json(record) + b"\n" for record in records)
+    header = Header(
+        version=VERSION, number=number, writer=writer, records=len(records), sha256=hashlib.sha256(body).hexdigest()
+    )
+    return header.model_dump_json().encode() + b"\n" + body
+
+
+def decode(name: str, data: bytes) -> list[Record]:
+    """Return a segment's records. Raises JournalError, with the object's name, where it is damaged."""
+    first, _, body = data.partition(b"\n")
+    try:
+        header = Header.model_validate_json(first)
+    except ValidationError:
+        raise JournalError(f"{name}: the journal segment has no valid header; restore it from a copy.") from None
+    if header.version != VERSION:
+        raise JournalError(
+            f"{name}: the journal segment has version {header.version}, and this program knows {VERSION}; "
+            "use the version of cifake-tune that wrote it."
+        )
+    if hashlib.sha256(body).hexdigest() != header.sha256 or header.number != names.parse_journal_segment(name):
+        raise JournalError(f"{name}: the journal segment is damaged (its checksum differs); restore it from a copy.")
+    try:
+        return [RECORD.validate_json(line) for line in body.splitlines()]
+    except ValidationError as error:
+        what = json.dumps(error.errors()[0]["msg"])
+        raise JournalError(
+            f"{name}: a record cannot be understood ({what}); was it written by a newer version?"
+        ) from None
+
+
+class JournalReader:
+    """Follows a study's journal, also while it is written."""
+
+    def __init__(self, bucket: Bucket, study: str) -> None:
+        self.state = StudyState()
+        self.next_number = 1
+        self._bucket = bucket
+        self._study = study
+
+    def poll(self) -> list[Record]:
+        """Apply the segments written since the last call to `state`, and return their records.
+
+        Raises JournalError where one is damaged or contradicts those before it.
+        """
+        records: list[Record] = []
+        for name, data in self._new_segments():
+            for record in decode(name, data):
+                try:
+                    self.state.apply(record)
+                except (KeyError, ValueError) as error:
+                    raise JournalError(f"{name}: a record contradicts the journal before it ({error}).") from None
+                records.append(record)
+            self.next_number += 1
+        return records
+
+    def _new_segments(self) -> Iterator[tuple[str, bytes]]:
+        while True:
+            name = names.journal_segment(self._study, self.next_number)
+            try:
+                data = self._bucket.read(name)
+            except ObjectNotFoundError:
+                return
+            yield name, data
+
+
+def read_study(bucket: Bucket, study: str) -> StudyState:
+    """Return the state of a study as the bucket has it now. Raises UsageError where there is no such study."""
+    reader = JournalReader(bucket, study)
+    reader.poll()
+    if reader.state.study is None:
+        raise UsageError(f"{bucket.url} has no study {study!r}.")
+    return reader.state
+
+
+def find_study(bucket: Bucket, study: str | None) -> str:
+    """Return `study`, or the bucket's only one. Raises UsageError where that leaves a choice, or none."""
+    if study is not None:
+        return study
+    found = sorted({s for name in bucket.list("studies/") if (s := names.parse_study(name))})
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise UsageError(f"{bucket.url} has no study yet.")
+    raise UsageError(f"{bucket.url} has several studies; choose one with --study: {', '.join(found)}.")
+
+
+class Journal:
+    """Appends records for one chief: all that arrive while a segment is being written share the next."""
+
+    def __init__(self, bucket: Bucket, study: str, writer: str, next_number: int) -> None:
+        self._bucket = bucket
+        self._study = study
+        self._writer = writer
+        self._number = next_number
+        self._pending: list[Record] = []
+        self._waiters: list[asyncio.Future[None]] = []
+        self._wake = asyncio.Event()
+        self._urgent = asyncio.Event()
+        self._closing = False
+
+    def write(self, records: Sequence[Record]) -> None:
+        """Write one segment now (blocking). Raises FencedError where a newer chief has taken its number."""
+        name = names.journal_segment(self._study, self._number)
+        try:
+            self._bucket.create(name, encode(self._number, self._writer, records))
+        except ObjectExistsError:
+            raise FencedError(
+                f"another chief has taken over the study {self._study!r} in {self._bucket.url}; this one ends."
+            ) from None
+        self._number += 1
+
+    def append(self, records: Sequence[Record]) -> None:
+        """Take records that nobody waits for; they are written with the next segment."""
+        self._pending.extend(records)
+        self._wake.set()
+
+    async def commit(self, records: Sequence[Record]) -> None:
+        """Take records and return when they, and all taken before, are durable."""
+        self.append(records)
+        done = asyncio.get_running_loop().create_future()
+        self._waiters.append(done)
+        self._urgent.set()
+        await done
+
+    async def run(self) -> None:
+        """Write segments until `close`. Raises what `write` raises, also to all who wait."""
+        while True:
+            await self._wake.wait()
+            if not self._urgent.is_set() and not self._closing:
+                try:
+                    await asyncio.wait_for(self._urgent.wait(), LINGER_S)
+                except TimeoutError:
+                    pass
+            self._wake.clear()
+            self._urgent.clear()
+            records, self._pending = self._pending, []
+            waiters, self._waiters = self._waiters, []
+            try:
+                if records:
+                    await asyncio.to_thread(self.write, records)
+            except BaseException as error:
+                for waiter in waiters:
+                    if not waiter.done():
+                        waiter.set_exception(error)
+                        waiter.exception()  # one that nobody awaits any more is no news
+                raise
+            for waiter in waiters:
+                if not waiter.done():
+                    waiter.set_result(None)
+            if self._closing and not self._pending:
+                return
+
+    def close(self) -> None:
+        """Let `run` return when all that was taken is written."""
+        self._closing = True
+        self._wake.set()
+        self._urgent.set()

@@ -1,0 +1,274 @@
+"""Trials and their states: the records of the journal, and the state of a study that they add up to.
+
+The chief appends records; every reader (a restarted chief, `status`, `trials`, the evaluator) gets the
+same state by applying the same records in order. Nothing else decides what state a trial is in.
+"""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from enum import StrEnum
+from math import isnan, nan
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from tuner.config import Study
+from tuner.names import TrialId
+
+Value = bool | int | float | str
+"""A hyperparameter's value."""
+
+
+class TrialState(StrEnum):
+    """Where a trial is in its life."""
+
+    QUEUED = "QUEUED"  # waits for a worker, for its first attempt or its next
+    RUNNING = "RUNNING"  # leased to a worker
+    COMPLETED = "COMPLETED"  # trained to its end; has a score
+    STOPPED = "STOPPED"  # stopped early, as it could not win any more; has a score
+    FAILED = "FAILED"  # over one of its retry budgets; `reason` says why
+
+
+TRANSITIONS: dict[TrialState, frozenset[TrialState]] = {
+    TrialState.QUEUED: frozenset({TrialState.RUNNING}),
+    TrialState.RUNNING: frozenset({TrialState.QUEUED, TrialState.COMPLETED, TrialState.STOPPED, TrialState.FAILED}),
+    TrialState.COMPLETED: frozenset(),
+    TrialState.STOPPED: frozenset(),
+    TrialState.FAILED: frozenset(),
+}
+SCORED = frozenset({TrialState.COMPLETED, TrialState.STOPPED})
+
+
+class Outcome(StrEnum):
+    """How an attempt ended that did not finish its trial; each has a retry budget of its own."""
+
+    PREEMPTED = "preempted"  # the worker was asked to stop, and gave its trial back
+    LOST = "lost"  # the worker fell silent, or came back as a new process; shares preempted's budget
+    FAILED = "failed"  # the model or its training raised an exception
+    OUT_OF_MEMORY = "out_of_memory"
+    INVALID = "invalid"  # would fail the same way again (a NaN loss, a missing objective): no budget
+
+
+# ---- records ------------------------------------------------------------------------------------
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
+
+    v: Literal[1] = 1
+    at: float
+    """The chief's clock, seconds since 1970."""
+
+
+class Opened(_Record):
+    """A chief begins its term; the settings are those it serves."""
+
+    kind: Literal["opened"] = "opened"
+    term: int
+    writer: str
+    study: Study
+    data: str
+    direction: Literal["max", "min"]
+    """Of the objective."""
+
+
+class Created(_Record):
+    """The search algorithm suggested a trial."""
+
+    kind: Literal["created"] = "created"
+    trial: TrialId
+    hyperparameters: dict[str, Value]
+    algorithm: dict[str, Any]
+    """What the algorithm needs to go on after this suggestion (`tuner.suggest`)."""
+
+
+class Leased(_Record):
+    """A worker got the trial, for attempt number `attempt` (from 1)."""
+
+    kind: Literal["leased"] = "leased"
+    trial: TrialId
+    attempt: int
+    worker: str
+    incarnation: str
+
+
+class Reported(_Record):
+    """An epoch (from 0) is done; `checkpoint` is the object that holds the model after it."""
+
+    kind: Literal["reported"] = "reported"
+    trial: TrialId
+    attempt: int
+    epoch: int
+    metrics: dict[str, float]
+    checkpoint: str | None = None
+
+
+class AttemptEnded(_Record):
+    """An attempt ended without finishing its trial, which is queued again."""
+
+    kind: Literal["attempt_ended"] = "attempt_ended"
+    trial: TrialId
+    attempt: int
+    outcome: Outcome
+    reason: str
+
+
+class Ended(_Record):
+    """The trial has come to its end."""
+
+    kind: Literal["ended"] = "ended"
+    trial: TrialId
+    attempt: int
+    state: Literal[TrialState.COMPLETED, TrialState.STOPPED, TrialState.FAILED]
+    outcome: Outcome | None = None
+    """Of the last attempt, where the trial FAILED."""
+    score: float | None = None
+    best_epoch: int | None = None
+    reason: str = ""
+
+
+class Finished(_Record):
+    """The search is over (until a chief opens it again, for more trials)."""
+
+    kind: Literal["finished"] = "finished"
+    reason: str
+    failed: bool = False
+    """It was given up because of its failures."""
+
+
+Record = Annotated[Opened | Created | Leased | Reported | AttemptEnded | Ended | Finished, Field(discriminator="kind")]
+RECORD: TypeAdapter[Record] = TypeAdapter(Record)
+
+
+# ---- state --------------------------------------------------------------------------------------
+@dataclass
+class Trial:
+    """One choice of hyperparameters and what became of it."""
+
+    trial_id: TrialId
+    hyperparameters: dict[str, Value]
+    state: TrialState = TrialState.QUEUED
+    attempts: int = 0
+    worker: str | None = None
+    incarnation: str | None = None
+    epochs: dict[int, dict[str, float]] = field(default_factory=dict)
+    """Metrics by epoch (from 0)."""
+    checkpoints: dict[int, str] = field(default_factory=dict)
+    """Names of the saved models by epoch; only the best and the last are kept in the bucket."""
+    outcomes: Counter[Outcome] = field(default_factory=Counter)
+    score: float | None = None
+    best_epoch: int | None = None
+    started: float | None = None
+    ended: float | None = None
+    reason: str = ""
+
+    @property
+    def metrics(self) -> list[dict[str, float]]:
+        """Metrics of the reported epochs, in order."""
+        return [self.epochs[epoch] for epoch in sorted(self.epochs)]
+
+    @property
+    def checkpoint(self) -> str | None:
+        """The saved model of the best epoch."""
+        return None if self.best_epoch is None else self.checkpoints.get(self.best_epoch)
+
+    @property
+    def last_epoch(self) -> int | None:
+        """The newest epoch whose model is saved, from which the next attempt goes on."""
+        return max(self.checkpoints, default=None)
+
+
+@dataclass
+class StudyState:
+    """All that the journal says of a study."""
+
+    term: int = 0
+    study: Study | None = None
+    data_digest: str = ""
+    direction: Literal["max", "min"] = "max"
+    trials: dict[TrialId, Trial] = field(default_factory=dict)
+    ended: list[TrialId] = field(default_factory=list)
+    """In the order in which they ended."""
+    finished: Finished | None = None
+    opened_at: float | None = None
+    """When the first chief opened the study."""
+
+    def apply(self, record: Record) -> None:
+        """Move on by one record.
+
+        Raises ValueError where the record contradicts the state (an unknown trial, a transition that
+        TRANSITIONS does not have, a report of an attempt that is not the newest).
+        """
+        match record:
+            case Opened():
+                if record.term <= self.term:
+                    raise ValueError(f"term {record.term} follows term {self.term}")
+                self.term, self.study, self.data_digest = record.term, record.study, record.data
+                self.direction, self.finished = record.direction, None
+                self.opened_at = self.opened_at or record.at
+            case Created():
+                if record.trial in self.trials:
+                    raise ValueError(f"trial {record.trial} is created twice")
+                self.trials[record.trial] = Trial(record.trial, dict(record.hyperparameters))
+            case Finished():
+                self.finished = record
+            case Leased():
+                trial = self.trials[record.trial]
+                if record.attempt != trial.attempts + 1:
+                    raise ValueError(f"attempt {record.attempt} at trial {trial.trial_id} follows {trial.attempts}")
+                self._move(trial, TrialState.RUNNING)
+                trial.attempts, trial.worker, trial.incarnation = record.attempt, record.worker, record.incarnation
+                trial.started = trial.started or record.at
+            case Reported():
+                trial = self._attempt(record)
+                trial.epochs[record.epoch] = dict(record.metrics)
+                if record.checkpoint is not None:
+                    trial.checkpoints[record.epoch] = record.checkpoint
+                trial.best_epoch = self.best_epoch(trial)
+            case AttemptEnded():
+                trial = self._attempt(record)
+                self._move(trial, TrialState.QUEUED)
+                trial.outcomes[record.outcome] += 1
+                trial.reason, trial.worker, trial.incarnation = record.reason, None, None
+            case Ended():
+                trial = self._attempt(record)
+                self._move(trial, record.state)
+                if record.outcome is not None:
+                    trial.outcomes[record.outcome] += 1
+                trial.score, trial.best_epoch = record.score, record.best_epoch
+                trial.ended, trial.reason = record.at, record.reason
+                self.ended.append(trial.trial_id)
+
+    def best(self, count: int = 1) -> list[Trial]:
+        """Return the best `count` trials that have a score and a saved model, best first."""
+        usable = [t for t in self.trials.values() if t.state in SCORED and t.score is not None and t.checkpoint]
+        sign = -1 if self.direction == "max" else 1
+        return sorted(usable, key=lambda t: (sign * (t.score or 0.0), t.trial_id))[:count]
+
+    def best_epoch(self, trial: Trial) -> int | None:
+        """Return the first epoch with the trial's best objective; None before any report has it."""
+        objective = self.settings.search.objective
+        values = {epoch: m[objective] for epoch, m in trial.epochs.items() if not isnan(m.get(objective, nan))}
+        if not values:
+            return None
+        best = (max if self.direction == "max" else min)(values.values())
+        return min(epoch for epoch, value in values.items() if value == best)
+
+    @property
+    def settings(self) -> Study:
+        """The study's settings; only a journal without its first record has none."""
+        if self.study is None:
+            raise ValueError("the first record does not open the study")
+        return self.study
+
+    def _attempt(self, record: Reported | AttemptEnded | Ended) -> Trial:
+        trial = self.trials[record.trial]
+        if record.attempt != trial.attempts or trial.state is not TrialState.RUNNING:
+            raise ValueError(
+                f"attempt {record.attempt} at trial {trial.trial_id} is not the running one "
+                f"({trial.state}, attempt {trial.attempts})"
+            )
+        return trial
+
+    def _move(self, trial: Trial, state: TrialState) -> None:
+        if state not in TRANSITIONS[trial.state]:
+            raise ValueError(f"trial {trial.trial_id} cannot go from {trial.state} to {state}")
+        trial.state = state
