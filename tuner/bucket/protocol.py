@@ -11,6 +11,10 @@ from typing import Protocol
 
 from tuner.errors import BucketError
 
+# A folder's own place for unfinished objects; no object may lie there, in any kind of bucket.
+RESERVED = ".cifake-tune-unfinished"
+_MAX_NAME_BYTES = 1024  # GCS, https://cloud.google.com/storage/docs/objects#naming
+
 
 class Bucket(Protocol):
     """A flat store of named, immutable-or-replaced objects.
@@ -29,7 +33,12 @@ class Bucket(Protocol):
         ...
 
     def create(self, name: str, data: bytes) -> None:
-        """Create the object, atomically and durably. Raises ObjectExistsError where the name is taken."""
+        """Create the object, atomically and durably. Raises ObjectExistsError where the name is taken.
+
+        Put something of the writer's own into `data` (a random id). Over a network the answer to a create that worked
+        can be lost, and its second try then finds the name taken. `GcsBucket` settles that by reading the object:
+        the same bytes mean that it was ours. Two writers of equal bytes could both be told that they created it.
+        """
         ...
 
     def upload(self, name: str, path: Path) -> None:
@@ -57,8 +66,14 @@ class Bucket(Protocol):
 
 
 def check_name(name: str) -> str:
-    """Return `name` if it is a valid object name, else raise BucketError."""
+    """Return `name` if it is a valid object name in every kind of bucket, else raise BucketError."""
     parts = name.split("/")
-    if not name or "\\" in name or "\0" in name or any(part in ("", ".", "..") for part in parts):
+    if (
+        any(part in ("", ".", "..") for part in parts)
+        or parts[0] == RESERVED
+        or any(character in "\\\0\r\n" for character in name)
+        or len(name.encode(errors="replace")) > _MAX_NAME_BYTES
+        or any("\ud800" <= character <= "\udfff" for character in name)  # no UTF-8 for these
+    ):
         raise BucketError(f"{name!r} is not a valid object name in a bucket.")
     return name

@@ -1,0 +1,230 @@
+"""LocalBucket: a folder as a bucket, safe against crashes and racing processes.
+
+An object is a file. It is written under a temporary name in a hidden folder of the same file system, brought to the
+disk, then renamed (`write`) or hard-linked (`create`, since a link fails where the name is taken). No file is ever
+changed under its final name, so a reader that has opened one reads that version to its end.
+"""
+
+import contextlib
+import errno
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from tuner.bucket.files import COPY_BYTES, Temporary, make_folders, remove_stale, sync_folder, temporary
+from tuner.bucket.protocol import RESERVED, check_name
+from tuner.errors import BucketError, ObjectExistsError, ObjectNotFoundError
+
+_SUFFIX = ".tmp"
+# `delete` prunes empty folders, maybe the one that a writer has just made; it then makes the folder again.
+_TRIES_AGAINST_PRUNING = 100
+
+
+class LocalBucket:
+    """A folder as a bucket. The folder is created at the first write.
+
+    Not for file systems without hard links (`create` says so). An object cannot lie "under" another one: where `a` is
+    an object, `a/b` cannot be written, which GCS would allow.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.url = str(root)
+        # Absolute, so that a later chdir does not move the bucket.
+        self._root = root.expanduser().absolute()
+        self._cleared = False
+
+    def read(self, name: str) -> bytes:
+        """Return the object's bytes. Raises ObjectNotFoundError."""
+        with self._open(name) as file, self._failing("read", name):
+            return file.read()
+
+    def write(self, name: str, data: bytes) -> None:
+        """Create or replace the object."""
+        self._put(name, lambda file: _write(file, data), replace=True)
+
+    def create(self, name: str, data: bytes) -> None:
+        """Create the object. Raises ObjectExistsError where the name is taken."""
+        self._put(name, lambda file: _write(file, data), replace=False)
+
+    def upload(self, name: str, path: Path) -> None:
+        """Create or replace the object from a local file."""
+        check_name(name)
+        try:
+            source = path.open("rb")
+        except OSError as error:
+            raise BucketError(f"Cannot read {path} to store it as {name} in {self.url}: {error.strerror}.") from error
+        with source:
+            self._put(name, lambda file: shutil.copyfileobj(source, file, COPY_BYTES), replace=True)
+
+    def download(self, name: str, path: Path) -> None:
+        """Write the object to a local file. Raises ObjectNotFoundError."""
+        with self._open(name) as source:
+            try:
+                make_folders(path.parent)
+                suffix = f".{path.name}.part"
+                remove_stale(path.parent, suffix)
+                with temporary(path.parent, suffix) as target:
+                    shutil.copyfileobj(source, target.file, COPY_BYTES)
+                    target.sync()
+                    target.path.replace(path)
+            except OSError as error:
+                reason = error.strerror or error
+                raise BucketError(f"Cannot copy {name} from {self.url} to {path}: {reason}.") from error
+
+    def exists(self, name: str) -> bool:
+        """Say whether the object exists."""
+        path = self._path(name)
+        with self._failing("look for", name):
+            try:
+                return path.is_file()
+            except NotADirectoryError:
+                return False
+
+    def list(self, prefix: str = "") -> Iterator[str]:
+        """Yield, in lexicographic order, the names of all objects that start with `prefix`."""
+        folder, _, _ = prefix.rpartition("/")
+        if folder and any(part in ("", ".", "..") for part in folder.split("/")):
+            return  # no valid name starts like this, and `..` must not lead out of the bucket
+        for name in self._walk(f"{folder}/" if folder else ""):
+            if name.startswith(prefix):
+                yield name
+
+    def delete(self, name: str) -> None:
+        """Delete the object; one that does not exist is no error."""
+        path = self._path(name)
+        with self._failing("delete", name):
+            try:
+                path.unlink()
+            except (FileNotFoundError, NotADirectoryError):
+                return
+            except (IsADirectoryError, PermissionError):
+                if path.is_dir():  # a folder is no object; macOS says EPERM
+                    return
+                raise
+            folder = path.parent
+            with contextlib.suppress(OSError):  # not empty, or someone else pruned it
+                while folder != self._root:
+                    folder.rmdir()
+                    folder = folder.parent
+            sync_folder(folder)
+
+    def _path(self, name: str) -> Path:
+        return self._root / check_name(name)
+
+    def _open(self, name: str) -> BinaryIO:
+        path = self._path(name)
+        with self._failing("read", name):
+            try:
+                return path.open("rb")
+            except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+                if self._root.exists() and not self._root.is_dir():
+                    raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(self._root)) from error
+                raise ObjectNotFoundError(f"The bucket {self.url} has no object {name}.") from error
+
+    def _put(self, name: str, fill: Callable[[BinaryIO], None], *, replace: bool) -> None:
+        path = self._path(name)
+        with self._failing("write", name):
+            hidden = self._root / RESERVED
+            make_folders(hidden)
+            if not self._cleared:
+                self._cleared = True
+                remove_stale(hidden, _SUFFIX)
+            with temporary(hidden, _SUFFIX) as new:
+                fill(new.file)
+                new.sync()
+                self._publish(new, path, name, replace=replace)
+            sync_folder(path.parent)
+
+    def _publish(self, new: Temporary, path: Path, name: str, *, replace: bool) -> None:
+        for tries_left in reversed(range(_TRIES_AGAINST_PRUNING)):
+            try:
+                make_folders(path.parent)
+                if replace:
+                    new.path.replace(path)
+                else:
+                    os.link(new.path, path)
+                return
+            except FileNotFoundError:
+                if not tries_left:
+                    raise
+            except FileExistsError as error:
+                # Over NFS a link's answer can be lost, and its second try fails: two names mean that it was made.
+                if os.fstat(new.file.fileno()).st_nlink == 2:
+                    return
+                if path.is_dir():
+                    raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path)) from error
+                raise ObjectExistsError(f"The bucket {self.url} has an object {name} already.") from error
+
+    def _walk(self, folder: str) -> Iterator[str]:
+        """Yield every object's name under `folder` ("" or ending in /), in order of full names.
+
+        A folder sorts as `name/`, as its objects do: `a-b`, then `a/b`, since `-` comes before `/`.
+        """
+        with self._failing("list", folder or "/"):
+            try:
+                with os.scandir(self._root / folder) as found:
+                    keys = sorted(key for entry in found if (key := _sort_key(entry)) is not None)
+            except FileNotFoundError:
+                return  # deleted meanwhile, or nothing was ever written
+            except NotADirectoryError:
+                if folder:
+                    return
+                raise
+            except PermissionError:
+                if folder == "lost+found/":  # root's, on every fresh ext4 volume
+                    return
+                raise
+        for key in keys:
+            if not folder and key == f"{RESERVED}/":
+                continue
+            if key.endswith("/"):
+                yield from self._walk(folder + key)
+            else:
+                yield folder + key
+
+    @contextlib.contextmanager
+    def _failing(self, doing: str, name: str) -> Iterator[None]:
+        """Turn the operating system's errors into a sentence."""
+        try:
+            yield
+        except OSError as error:
+            raise BucketError(
+                f"Cannot {doing} {name} in the folder {self._root}: {_explain(error, self._root)}"
+            ) from error
+
+
+def _write(file: BinaryIO, data: bytes) -> None:
+    file.write(data)
+
+
+def _sort_key(entry: os.DirEntry[str]) -> str | None:
+    if entry.is_dir(follow_symlinks=False):
+        return f"{entry.name}/"
+    return entry.name if entry.is_file() else None
+
+
+_NO_SPACE = "no space is left there ({reason}). Nothing of it was kept; free some, or use another bucket."
+_NO_RIGHTS = "user {user} has no rights at {at} ({reason}). Change its owner or mode, or use another bucket."
+_NO_LINKS = "its file system has no hard links ({reason}). Use another file system, or gs://."
+_EXPLANATIONS = {
+    errno.ENOSPC: _NO_SPACE,
+    errno.EDQUOT: _NO_SPACE,
+    errno.EFBIG: _NO_SPACE,
+    errno.EACCES: _NO_RIGHTS,
+    errno.EPERM: _NO_RIGHTS,
+    errno.EOPNOTSUPP: _NO_LINKS,
+    errno.ENOSYS: _NO_LINKS,
+    errno.EXDEV: "{at} is on another file system than the bucket. Put the whole bucket on one.",
+    errno.EROFS: "its file system is read-only. Mount it writable, or use another bucket.",
+    errno.ENOTDIR: "a file is where a folder is needed ({at}). Move it away.",
+    errno.EISDIR: "a folder of that name is there. Move it away.",
+    errno.ENAMETOOLONG: "the name is too long for this file system.",
+}
+
+
+def _explain(error: OSError, root: Path) -> str:
+    sentence = _EXPLANATIONS.get(error.errno or 0, "{reason}.")
+    at = error.filename2 or error.filename or root
+    return sentence.format(reason=error.strerror or error, at=at, user=os.geteuid())
