@@ -168,7 +168,9 @@ class _Loader(yaml.SafeLoader):
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
             if key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} stands twice", key_node.start_mark)
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key!r} stands twice", key_node.start_mark
+                )
             seen.add(key)
         return super().construct_mapping(node, deep)
 
@@ -178,9 +180,7 @@ _Loader.add_implicit_resolver(
 )
 
 
-def load(
-    file: Path | None = None, settings: Iterable[str] = (), environment: Mapping[str, str] | None = None
-) -> Study:
+def load(file: Path | None = None, settings: Iterable[str] = (), environment: Mapping[str, str] | None = None) -> Study:
     """Return the study that file, environment and `key=value` settings make.
 
     Raises ConfigError with the file or variable, the key, and what to write instead.

@@ -9,6 +9,7 @@ it was about to create taken (FencedError).
 """
 
 import asyncio
+import contextlib
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
@@ -172,10 +173,8 @@ class Journal:
         while True:
             await self._wake.wait()
             if not self._urgent.is_set() and not self._closing:
-                try:
+                with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._urgent.wait(), LINGER_S)
-                except TimeoutError:
-                    pass
             self._wake.clear()
             self._urgent.clear()
             records, self._pending = self._pending, []

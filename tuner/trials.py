@@ -217,6 +217,10 @@ class StudyState:
                 self._move(trial, TrialState.RUNNING)
                 trial.attempts, trial.worker, trial.incarnation = record.attempt, record.worker, record.incarnation
                 trial.started = trial.started or record.at
+                # what was reported without a saved model is done again
+                trial.epochs = {
+                    e: m for e, m in trial.epochs.items() if trial.checkpoints and e <= max(trial.checkpoints)
+                }
             case Reported():
                 trial = self._attempt(record)
                 trial.epochs[record.epoch] = dict(record.metrics)

@@ -1,0 +1,303 @@
+"""Leases, attempts and retry budgets: who may work on which trial, and when the search is over.
+
+A synchronous state machine over the journal's state: each method takes what happened and the time, moves the
+state, and returns the records that say so. It does no input or output and never blocks, so the chief calls it
+from one thread, without locks.
+"""
+
+from collections import deque
+from dataclasses import dataclass
+from math import isnan
+
+from tuner.names import TrialId
+from tuner.suggest import Suggestion
+from tuner.trials import (
+    SCORED,
+    AttemptEnded,
+    Created,
+    Ended,
+    Finished,
+    Leased,
+    Outcome,
+    Record,
+    Reported,
+    StudyState,
+    Trial,
+    TrialState,
+)
+
+
+class StaleAttemptError(Exception):
+    """The attempt is not the trial's newest, or not this worker's: it must be dropped."""
+
+
+class UnknownTrialError(Exception):
+    """There is no trial of that id."""
+
+
+class BadReportError(Exception):
+    """The report cannot be used; the message says why."""
+
+
+@dataclass(frozen=True)
+class Worker:
+    """One process of a worker: the name outlives it, the incarnation does not.
+
+    `incarnation` is empty for Keras Tuner's own workers, which have none and send no heartbeats.
+    """
+
+    name: str
+    incarnation: str = ""
+
+    @property
+    def stock(self) -> bool:
+        """Whether it is one of Keras Tuner's own."""
+        return not self.incarnation
+
+
+@dataclass
+class Lease:
+    """The promise that a trial is this worker's until the deadline (seconds, monotonic)."""
+
+    trial: TrialId
+    attempt: int
+    worker: Worker
+    deadline: float
+
+
+class Oracle:
+    """Hands out trials and takes their results; `state` is the journal's."""
+
+    def __init__(self, state: StudyState, now: float) -> None:
+        self.state = state
+        self.exhausted = False
+        """The algorithm has no further suggestion."""
+        self._leases: dict[TrialId, Lease] = {}
+        self._queue: deque[TrialId] = deque()
+        for trial in state.trials.values():
+            if trial.state is TrialState.QUEUED:
+                self._queue.append(trial.trial_id)
+            elif trial.state is TrialState.RUNNING:
+                # its worker may have outlived the chief before us: it gets a whole lease to be heard again
+                worker = Worker(trial.worker or "", trial.incarnation or "")
+                self._lease(trial, worker, now)
+
+    # ---- handing out ----------------------------------------------------------------------------
+
+    def join(self, worker: Worker, now: float, at: float) -> list[Record]:
+        """A new process of a worker: what its older processes worked on is lost."""
+        records: list[Record] = []
+        for lease in self._leases_of(worker.name):
+            if lease.worker != worker:
+                records += self._end_attempt(lease, Outcome.LOST, f"worker {worker.name} was started anew", at)
+        return records
+
+    def grant(self, worker: Worker, now: float, at: float) -> tuple[Trial | None, list[Record]]:
+        """Return the trial that this worker is to work on, if one waits.
+
+        A worker that asks while it holds a lease did not hear our answer, and gets the same trial again;
+        one of Keras Tuner's own can only have been restarted, and its attempt is lost.
+        """
+        records: list[Record] = []
+        for lease in self._leases_of(worker.name):
+            if lease.worker == worker and not worker.stock:
+                lease.deadline = now + self._duration(worker)
+                return self.state.trials[lease.trial], records
+            records += self._end_attempt(lease, Outcome.LOST, f"worker {worker.name} asked for another trial", at)
+        if not self._queue or self.state.finished:
+            return None, records
+        trial = self.state.trials[self._queue.popleft()]
+        records += self._apply(
+            Leased(
+                at=at,
+                trial=trial.trial_id,
+                attempt=trial.attempts + 1,
+                worker=worker.name,
+                incarnation=worker.incarnation,
+            )
+        )
+        self._lease(trial, worker, now)
+        return trial, records
+
+    @property
+    def wants_suggestion(self) -> bool:
+        """Whether a worker that found nothing queued would take a new trial."""
+        return not self._queue and not self.exhausted and not self.state.finished
+
+    def add(self, suggestion: Suggestion, at: float) -> list[Record]:
+        """Queue a new trial."""
+        records = self._apply(
+            Created(
+                at=at,
+                trial=suggestion.trial,
+                hyperparameters=suggestion.values,
+                algorithm=suggestion.algorithm,
+            )
+        )
+        self._queue.append(suggestion.trial)
+        return records
+
+    # ---- taking in ------------------------------------------------------------------------------
+
+    def beat(self, worker: Worker, trial_id: str, attempt: int, now: float) -> bool:
+        """Renew a lease; false where the attempt is not the trial's newest."""
+        try:
+            lease = self._held(worker, trial_id, attempt)
+        except (StaleAttemptError, UnknownTrialError):
+            return False
+        lease.deadline = now + self._duration(worker)
+        return True
+
+    def report(
+        self,
+        worker: Worker,
+        trial_id: str,
+        attempt: int,
+        epoch: int,
+        metrics: dict[str, float],
+        checkpoint: str | None,
+        now: float,
+        at: float,
+    ) -> list[Record]:
+        """Take an epoch's metrics. The same report twice is one (its first answer was lost)."""
+        lease = self._held(worker, trial_id, attempt)
+        lease.deadline = now + self._duration(worker)
+        trial = self.state.trials[lease.trial]
+        if trial.epochs.get(epoch) == metrics and trial.checkpoints.get(epoch) == checkpoint:
+            return []
+        objective = self.state.settings.search.objective
+        if objective not in metrics:
+            raise BadReportError(
+                f"search.objective is {objective!r}, and the model reports {', '.join(sorted(metrics))}; "
+                "choose one of these."
+            )
+        return self._apply(
+            Reported(at=at, trial=lease.trial, attempt=attempt, epoch=epoch, metrics=metrics, checkpoint=checkpoint)
+        )
+
+    def complete(self, worker: Worker, trial_id: str, attempt: int, at: float) -> list[Record]:
+        """The attempt trained the trial to its end."""
+        trial = self.state.trials.get(TrialId(trial_id))
+        if trial and trial.state in SCORED and (trial.attempts, trial.worker) == (attempt, worker.name):
+            return []  # our first answer was lost
+        lease = self._held(worker, trial_id, attempt)
+        trial = self.state.trials[lease.trial]
+        if trial.best_epoch is None:
+            return self._end_attempt(lease, Outcome.INVALID, "no epoch has a usable objective", at)
+        score = trial.epochs[trial.best_epoch][self.state.settings.search.objective]
+        return self._end(lease, TrialState.COMPLETED, at, score=score, best_epoch=trial.best_epoch)
+
+    def give_back(
+        self, worker: Worker, trial_id: str, attempt: int, outcome: Outcome, reason: str, at: float
+    ) -> list[Record]:
+        """The attempt ended without finishing the trial."""
+        return self._end_attempt(self._held(worker, trial_id, attempt), outcome, reason, at)
+
+    def expire(self, now: float, at: float) -> list[Record]:
+        """End the attempts whose workers have fallen silent."""
+        records: list[Record] = []
+        for lease in [lease for lease in self._leases.values() if lease.deadline <= now]:
+            silent = self._duration(lease.worker)
+            reason = f"worker {lease.worker.name} was silent for {silent:g} s"
+            records += self._end_attempt(lease, Outcome.LOST, reason, at)
+        return records
+
+    def attempt_of(self, worker: Worker, trial_id: str) -> int:
+        """Return the attempt that one of Keras Tuner's own workers, which knows none, means."""
+        lease = self._leases.get(TrialId(trial_id))
+        if lease is None or lease.worker != worker:
+            raise StaleAttemptError
+        return lease.attempt
+
+    def holder(self, trial_id: str) -> Worker | None:
+        """Return who holds the trial's lease."""
+        lease = self._leases.get(TrialId(trial_id))
+        return lease.worker if lease else None
+
+    # ---- the end --------------------------------------------------------------------------------
+
+    def finish(self, at: float) -> list[Record]:
+        """End the search where nothing is left to do, or the failures of different trials say to give up."""
+        if self.state.finished:
+            return []
+        limit = self.state.settings.search.max_consecutive_failures
+        last = [self.state.trials[trial_id] for trial_id in self.state.ended[-limit:]]
+        if len(last) == limit and all(trial.state is TrialState.FAILED for trial in last):
+            reason = f"{limit} trials failed one after the other, the first of them: {last[0].reason}"
+            for lease in list(self._leases.values()):
+                del self._leases[lease.trial]
+            return self._apply(Finished(at=at, reason=reason, failed=True))
+        if self.exhausted and not self._queue and not self._leases:
+            return self._apply(Finished(at=at, reason="all trials have ended"))
+        return []
+
+    # ---- inside ---------------------------------------------------------------------------------
+
+    def _lease(self, trial: Trial, worker: Worker, now: float) -> None:
+        self._leases[trial.trial_id] = Lease(trial.trial_id, trial.attempts, worker, now + self._duration(worker))
+
+    def _duration(self, worker: Worker) -> float:
+        leases = self.state.settings.leases
+        return leases.stock_duration_s if worker.stock else leases.duration_s
+
+    def _leases_of(self, name: str) -> list[Lease]:
+        return [lease for lease in self._leases.values() if lease.worker.name == name]
+
+    def _held(self, worker: Worker, trial_id: str, attempt: int) -> Lease:
+        if TrialId(trial_id) not in self.state.trials:
+            raise UnknownTrialError
+        lease = self._leases.get(TrialId(trial_id))
+        if lease is None or lease.worker != worker or lease.attempt != attempt:
+            raise StaleAttemptError
+        return lease
+
+    def _apply(self, record: Record) -> list[Record]:
+        self.state.apply(record)
+        return [record]
+
+    def _end(
+        self,
+        lease: Lease,
+        state: TrialState,
+        at: float,
+        score: float | None = None,
+        best_epoch: int | None = None,
+        outcome: Outcome | None = None,
+        reason: str = "",
+    ) -> list[Record]:
+        del self._leases[lease.trial]
+        return self._apply(
+            Ended(
+                at=at,
+                trial=lease.trial,
+                attempt=lease.attempt,
+                state=state,
+                outcome=outcome,
+                score=score if score is None or not isnan(score) else None,
+                best_epoch=best_epoch,
+                reason=reason,
+            )
+        )
+
+    def _end_attempt(self, lease: Lease, outcome: Outcome, reason: str, at: float) -> list[Record]:
+        trial = self.state.trials[lease.trial]
+        retries = self.state.settings.retries
+        budgets = {
+            Outcome.PREEMPTED: (retries.preemption, "retries.preemption"),
+            Outcome.LOST: (retries.preemption, "retries.preemption"),
+            Outcome.FAILED: (retries.failure, "retries.failure"),
+            Outcome.OUT_OF_MEMORY: (retries.out_of_memory, "retries.out_of_memory"),
+            Outcome.INVALID: (0, ""),
+        }
+        budget, name = budgets[outcome]
+        shared = {other for other, (_, key) in budgets.items() if key == name}
+        spent = sum(trial.outcomes[other] for other in shared)
+        if spent >= budget:
+            if budget and name:
+                reason = f"{reason} (attempt {lease.attempt}; {name} is {budget})"
+            return self._end(lease, TrialState.FAILED, at, outcome=outcome, reason=reason)
+        del self._leases[lease.trial]
+        self._queue.appendleft(lease.trial)  # work begun is finished first
+        return self._apply(
+            AttemptEnded(at=at, trial=lease.trial, attempt=lease.attempt, outcome=outcome, reason=reason)
+        )

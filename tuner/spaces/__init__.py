@@ -1,0 +1,92 @@
+"""The search spaces: Keras Tuner HyperModels, built-in or a user's own."""
+
+import importlib
+import inspect
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tuner.config import Space
+from tuner.errors import SpaceError
+
+if TYPE_CHECKING:
+    import keras_tuner
+
+BUILT_IN = {"seed": "tuner.spaces.seed:SeedSpace"}
+DEFAULT = "seed"
+
+
+def load_space(space: Space, image_shape: tuple[int, int, int], classes: int) -> "keras_tuner.HyperModel":
+    """Return the HyperModel that the settings name.
+
+    Its class is called with those of `image_shape` (height, width, channels) and `classes` (their number)
+    that its `__init__` has. Raises SpaceError where it cannot be found or made.
+    """
+    import keras_tuner
+
+    if space.import_ is None:
+        name = space.name or DEFAULT
+        if name not in BUILT_IN:
+            raise SpaceError(f"space.name: there is no built-in space {name!r}; there is {', '.join(BUILT_IN)}.")
+        path = BUILT_IN[name]
+    else:
+        path = space.import_
+        folder = Path(space.code or ".").resolve()
+        if not folder.is_dir():
+            raise SpaceError(f"space.code: {folder} is not a folder.")
+        if str(folder) not in sys.path:
+            sys.path.insert(0, str(folder))
+    module_name, _, class_name = path.partition(":")
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:
+        raise SpaceError(
+            f"space.import: {module_name} cannot be imported ({type(error).__name__}: {error}); "
+            "is space.code the folder that it lies in?"
+        ) from error
+    found = getattr(module, class_name, None)
+    if not (isinstance(found, type) and issubclass(found, keras_tuner.HyperModel)):
+        raise SpaceError(f"space.import: {module_name} has no class {class_name} that is a keras_tuner.HyperModel.")
+    known = {"image_shape": image_shape, "classes": classes}
+    accepted = inspect.signature(found).parameters
+    try:
+        return found(**{name: value for name, value in known.items() if name in accepted})
+    except Exception as error:
+        raise SpaceError(f"space.import: {path} cannot be made ({type(error).__name__}: {error}).") from error
+
+
+def explore(space: "keras_tuner.HyperModel") -> "keras_tuner.HyperParameters":
+    """Return all hyperparameters that the space has, also those under conditions.
+
+    The model is built once for each condition that no build has met yet, as Keras Tuner's own chief does.
+    Raises SpaceError where the model cannot be built.
+    """
+    import keras
+    import keras_tuner
+
+    found = keras_tuner.HyperParameters()
+    never: list[list[keras_tuner.engine.conditions.Condition]] = []
+    once: list[list[keras_tuner.engine.conditions.Condition]] = []
+    values: dict[str, object] = {}
+    while True:
+        hp = found.copy()
+        hp.values.update(values)
+        hp.ensure_active_values()
+        try:
+            space.build(hp)
+        except Exception as error:
+            raise SpaceError(
+                f"the space's build() fails with {hp.values} ({type(error).__name__}: {error})."
+            ) from error
+        finally:
+            keras.backend.clear_session()
+        found.merge(hp)
+        once += [scope for scope in hp.active_scopes if scope not in once]
+        never = [scope for scope in never if scope not in once]
+        never += [scope for scope in hp.inactive_scopes if scope not in once and scope not in never]
+        if not never:
+            return found
+        untried = {condition.name: condition.values[0] for condition in never[0]}
+        if untried == values:
+            raise SpaceError(f"the space has a condition that no build meets: {untried}.")
+        values = untried

@@ -1,0 +1,163 @@
+"""The lease service: what Keras Tuner's own protocol lacks, on the same port.
+
+Keras Tuner's `Oracle` service carries trials and metrics as its own workers send them. Beside it, gRPC
+metadata says which process of a worker is speaking and which attempt it means (`names.METADATA_*`), and
+this second service has heartbeats, hand-backs and the state of the workers. Its messages are JSON.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any, TypeVar
+
+import grpc
+from pydantic import BaseModel, ConfigDict, Field
+
+from tuner import names
+from tuner.config import Study
+from tuner.trials import Outcome
+
+MAX_MESSAGE_BYTES = 4 * 1024 * 1024
+OPTIONS = [
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+]
+
+Name = Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class Message(BaseModel):
+    """Base of all messages."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
+
+
+class Empty(Message):
+    """Nothing to say."""
+
+
+class Join(Message):
+    """A worker's first call. The name outlives the process; the incarnation is this process's alone."""
+
+    worker: Name
+    incarnation: Name
+
+
+class Joined(Message):
+    """What the worker works on, and how long its leases last without a heartbeat."""
+
+    study: Study
+    data: str
+    lease_s: float
+
+
+class Heartbeat(Message):
+    """Renews the lease; says how far the worker is."""
+
+    worker: Name
+    incarnation: Name
+    trial: Name | None = None
+    attempt: int = 0
+    epoch: int = 0
+    progress: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Share of the epoch that is done."""
+    images_per_s: float = 0.0
+
+
+class Beat(Message):
+    """`held` is false where the attempt is not the trial's newest: drop it."""
+
+    held: bool
+
+
+class GiveBack(Message):
+    """An attempt ended without finishing its trial."""
+
+    worker: Name
+    incarnation: Name
+    trial: Name
+    attempt: int
+    outcome: Outcome
+    reason: Annotated[str, Field(max_length=20_000)]
+    """One sentence, for an exception followed by its traceback."""
+
+
+class WorkerStatus(Message):
+    """One worker as the chief last heard of it."""
+
+    worker: str
+    trial: str | None
+    attempt: int
+    epoch: int
+    progress: float
+    images_per_s: float
+    silent_s: float
+    """Seconds since it was last heard."""
+
+
+class Status(Message):
+    """The live state, which the journal does not have."""
+
+    workers: list[WorkerStatus]
+
+
+Request = TypeVar("Request", bound=Message)
+Response = TypeVar("Response", bound=Message)
+
+METHODS: dict[str, tuple[type[Message], type[Message]]] = {
+    "Join": (Join, Joined),
+    "Heartbeat": (Heartbeat, Beat),
+    "GiveBack": (GiveBack, Empty),
+    "Status": (Empty, Status),
+}
+
+
+def _encode(message: Message) -> bytes:
+    return message.model_dump_json(by_alias=True).encode()
+
+
+Handler = Callable[[Any, Any], Awaitable[Message]]
+
+
+def handlers(methods: dict[str, Handler]) -> grpc.GenericRpcHandler:
+    """Return the service's handlers for a grpc.aio server; `methods` has one coroutine function a method.
+
+    A request that is not a valid message is answered with INVALID_ARGUMENT before the method sees it.
+    """
+
+    def wrap(name: str, method: Handler) -> Any:
+        async def call(data: bytes, context: Any) -> bytes:
+            try:
+                request = METHODS[name][0].model_validate_json(data)
+            except ValueError:
+                await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"not a valid {name} request")
+            return _encode(await method(request, context))
+
+        return grpc.unary_unary_rpc_method_handler(call)
+
+    return grpc.method_handlers_generic_handler(
+        names.LEASE_SERVICE, {name: wrap(name, method) for name, method in methods.items()}
+    )
+
+
+class LeaseStub:
+    """The service as a worker calls it. Every method raises grpc.RpcError."""
+
+    def __init__(self, channel: grpc.Channel) -> None:
+        self._calls = {
+            name: channel.unary_unary(f"/{names.LEASE_SERVICE}/{name}", request_serializer=_encode) for name in METHODS
+        }
+
+    def join(self, request: Join, timeout_s: float) -> Joined:
+        """Introduce this process; leases of the worker's older processes end."""
+        return Joined.model_validate_json(self._calls["Join"](request, timeout=timeout_s, wait_for_ready=True))
+
+    def heartbeat(self, request: Heartbeat, timeout_s: float) -> Beat:
+        """Renew the lease."""
+        return Beat.model_validate_json(self._calls["Heartbeat"](request, timeout=timeout_s))
+
+    def give_back(self, request: GiveBack, timeout_s: float) -> None:
+        """End an attempt."""
+        self._calls["GiveBack"](request, timeout=timeout_s)
+
+    def status(self, timeout_s: float) -> Status:
+        """Return the live state."""
+        return Status.model_validate_json(self._calls["Status"](Empty(), timeout=timeout_s))
