@@ -1,0 +1,75 @@
+# What one does with this repository, a word each. `make help` lists them.
+#
+# Two virtual environments are made when missing, and brought up to date when a lock file changed:
+# .venv (TensorFlow; with the tools once `make test` or `make lint` ran) and .venv-jax (JAX, no TensorFlow).
+
+SHELL := bash
+.DEFAULT_GOAL := help
+.PHONY: help run test lint bench lock clean venvs
+
+# The newest Python is not the first choice: 3.11 is what the locks are tested on most.
+CANDIDATES := python3.11 python3.12 python3.13 python3
+SUITS := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+PIP := -m pip --disable-pip-version-check install --quiet --no-compile
+# pip compiles on one core; compiled it must be, since PYTHONDONTWRITEBYTECODE would have every process do it again
+COMPILE := -m compileall -q -j 0 -x '/tests?/|/testing/|/_vendor/'
+PYTEST := .venv/bin/python -m pytest -n 2 --maxschedchunk 1
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z]*\):.*##  *\(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
+
+run: .venv/installed  ## search, train and evaluate on the built-in sample; more arguments in ARGS="--data cifake.zip"
+	.venv/bin/cifake-tune run --workers 2 --set search.max_trials=4 --set training.epochs=3 $(ARGS)
+
+test: lint .venv-jax/installed  ## lint, then all tests: the fast ones first
+	@echo "make test: fast tests"
+	@$(call stage,fast tests,$(PYTEST) -m "not slow")
+	@echo "make test: slow tests"
+	@$(call stage,slow tests,CIFAKE_TUNE_JAX_PYTHON=$(CURDIR)/.venv-jax/bin/python $(PYTEST) -m slow)
+
+lint: venvs  ## ruff, mypy (strict) and the rules on imports
+	@$(call stage,ruff check,.venv/bin/ruff check .)
+	@$(call stage,ruff format --check,.venv/bin/ruff format --check .)
+	@$(call stage,mypy,.venv/bin/mypy)
+	@$(call stage,lint-imports,.venv/bin/lint-imports)
+
+bench: .venv/installed-tools  ## run every benchmark; each prints a table and writes JSON
+	@for file in bench/*.py; do .venv/bin/python "$$file" || exit 1; done
+
+lock: .venv/installed-tools  ## write requirements/*.txt anew; versions stay, unless the file was removed before
+	@$(call compile,dev.txt,--extra tensorflow --extra dev)
+	@$(call compile,tensorflow.txt,--extra tensorflow -c requirements/dev.txt)
+	@$(call compile,cuda.txt,--extra cuda -c requirements/dev.txt)
+	@$(call compile,jax.txt,--extra jax -c requirements/dev.txt)
+
+clean:  ## remove the virtual environments and caches; results stay
+	rm -rf .venv .venv-jax .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+# $(call stage,name,command): one clear last line where a stage fails
+stage = $(2) || { echo "make $@: $(1) failed" >&2; exit 1; }
+# $(call compile,lock file,arguments): versions and hashes for all platforms and Pythons, and no index's address
+compile = .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+	--no-annotate --no-emit-index-url --no-emit-find-links $(2) -o requirements/$(1) pyproject.toml requirements/build.in
+# $(call install,environment,lock file)
+install = echo "Installing requirements/$(2) into $(1) (about a minute)" && $(1)/bin/python $(PIP) --require-hashes -r \
+	requirements/$(2) && $(1)/bin/python $(PIP) --no-deps --no-build-isolation -e . && \
+	{ $(1)/bin/python $(COMPILE) $(1)/lib >/dev/null || true; }
+
+venvs:  # both at once
+	@$(MAKE) --no-print-directory -j2 .venv/installed-tools .venv-jax/installed
+
+.venv/bin/python .venv-jax/bin/python:
+	@for python in $(CANDIDATES); do \
+		if $$python -c '$(SUITS)' 2>/dev/null; then exec $$python -m venv $(@D:/bin=); fi; \
+	done; \
+	echo "Python 3.11, 3.12 or 3.13 with its venv module is needed; none of these is one: $(CANDIDATES)." >&2; exit 1
+
+.venv/installed: requirements/tensorflow.txt pyproject.toml | .venv/bin/python
+	@$(call install,.venv,tensorflow.txt) && touch $@
+
+.venv/installed-tools: requirements/dev.txt pyproject.toml | .venv/bin/python
+	@$(call install,.venv,dev.txt) && touch .venv/installed $@
+
+.venv-jax/installed: requirements/jax.txt pyproject.toml | .venv-jax/bin/python
+	@$(call install,.venv-jax,jax.txt) && touch $@
