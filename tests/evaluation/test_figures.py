@@ -1,0 +1,83 @@
+"""The confusion matrix as a picture: drawn without display or warning, with all that it must say, readable."""
+
+import io
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+from evaluation_fixtures import cifake, metrics_of
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+from PIL import Image
+
+from tuner.report.figures import confusion_matrix_png, text_colour
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
+    """The figures that were saved, to look into."""
+    figures: list[Figure] = []
+    save = Figure.savefig
+
+    def keep(self: Figure, *args: Any, **options: Any) -> None:
+        figures.append(self)
+        save(self, *args, **options)
+
+    monkeypatch.setattr(Figure, "savefig", keep)
+    return figures
+
+
+def texts(figure: Figure) -> list[Text]:
+    return [text for text in figure.findobj(Text) if text.get_text()]
+
+
+def test_the_picture_says_counts_percentages_accuracy_interval_and_images(drawn: list[Figure]) -> None:
+    png = confusion_matrix_png(cifake())
+    assert Image.open(io.BytesIO(png)).format == "PNG"
+    said = {text.get_text() for text in texts(drawn[0])}
+    assert {"9,384", "93.8 %", "616", "6.2 %", "760", "7.6 %", "9,240", "92.4 %"} <= said
+    assert {"FAKE", "REAL", "FAKE\n10,000", "REAL\n10,000", "truth", "predicted"} <= said
+    assert "Accuracy 93.12 %" in said
+    assert "95 % interval 92.76-93.47 % · 20,000 test images" in said
+
+
+@pytest.mark.parametrize("classes", [2, 3, 5, 10, 20])
+def test_no_text_leaves_the_picture_or_its_cell_for_2_to_20_classes(classes: int, drawn: list[Figure]) -> None:
+    rng = np.random.default_rng(classes)
+    matrix = (rng.dirichlet(np.full(classes, 0.5), classes) * 2500).astype(int)
+    np.fill_diagonal(matrix, 98_765)  # wide numbers
+    named = tuple(f"a class with a long name {i}" if i % 3 == 0 else f"class {i}" for i in range(classes))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        confusion_matrix_png(metrics_of(matrix.tolist(), named))
+    (figure,) = drawn
+    width, height = figure.bbox.width, figure.bbox.height
+    for text in texts(figure):
+        box = text.get_window_extent()
+        assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= width and box.y1 <= height, text  # noqa: PT018
+    (axes,) = figure.axes
+    cell = axes.bbox.width / classes
+    assert all(text.get_window_extent().width < cell * 0.94 for text in axes.texts)
+    assert min(text.get_fontsize() for text in texts(figure)) >= 5
+
+
+def test_an_image_alone_and_a_class_without_images_can_be_drawn(drawn: list[Figure]) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        confusion_matrix_png(metrics_of([[1, 0], [0, 0]], ("FAKE", "REAL")))
+    assert any("1 test image" in text.get_text() and "images" not in text.get_text() for text in texts(drawn[0]))
+
+
+def test_the_same_evaluation_is_the_same_picture() -> None:
+    assert confusion_matrix_png(cifake()) == confusion_matrix_png(cifake())
+
+
+def test_text_is_dark_on_light_and_white_on_dark() -> None:
+    assert text_colour("#ffffff") != "white"
+    assert text_colour("#123f73") == "white"
+    assert text_colour("#8a2f0b") == "white"
+
+
+def test_a_class_name_is_never_read_as_a_formula() -> None:
+    confusion_matrix_png(metrics_of([[1, 0], [0, 1]], (r"$\broken$", "$y$")))

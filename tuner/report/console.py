@@ -1,0 +1,111 @@
+"""An evaluation on the terminal: what one would show a friend. 80 columns are enough; plain where no terminal is."""
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from tuner import names
+from tuner.report.result import Metrics
+from tuner.report.text import accuracy_line, counted, percent
+
+WIDEST_MATRIX = 8  # classes that fit 80 columns; of more, only what is mixed up most is told
+MOST_CONFUSED = 5
+
+
+def summary(metrics: Metrics, bucket_url: str | None = None) -> Group:
+    """Return what a rich Console prints of an evaluation; `bucket_url` is put before the folder of the files."""
+    parts: list[RenderableType] = [_accuracies(metrics), Text(), _per_class(metrics), Text()]
+    parts += [_matrix(metrics) if len(metrics.classes) <= WIDEST_MATRIX else _most_confused(metrics)]
+    parts += [Text(), _best(metrics), Text(), _files(metrics, bucket_url)]
+    return Group(*parts)
+
+
+def _accuracies(metrics: Metrics) -> Table:
+    rows = _rows()
+    rows.add_row(
+        Text("accuracy", "bold"),
+        Text(accuracy_line(metrics.accuracy, metrics.accuracy_interval_95, metrics.images), "bold green"),
+    )
+    clean = metrics.accuracy_without_leaked
+    if clean.accuracy is not None and clean.accuracy_interval_95 is not None and clean.leaked_images:
+        rows.add_row("not in train", accuracy_line(clean.accuracy, clean.accuracy_interval_95, clean.images))
+        rows.add_row(
+            "", Text(f"without {counted(clean.leaked_images, 'test image')} that are training images too", "dim")
+        )
+    elif clean.leaked_images:
+        rows.add_row("", Text("every test image is a training image too", "red"))
+    else:
+        rows.add_row("", Text("no test image is a training image too", "dim"))
+    if metrics.roc_auc is not None:
+        rows.add_row("ROC AUC", f"{metrics.roc_auc:.4f}")
+    rows.add_row("log loss", f"{metrics.log_loss:.4f}")
+    if metrics.test_evaluations > 1:
+        rows.add_row("", Text(f"evaluation {metrics.test_evaluations} of this study on the same test images", "yellow"))
+    return rows
+
+
+def _per_class(metrics: Metrics) -> Table:
+    table = _table("per class", *((column, "right") for column in ("precision", "recall", "F1", "images")))
+    for name, one in metrics.per_class.items():
+        table.add_row(Text(name), *(percent(s) for s in (one.precision, one.recall, one.f1)), f"{one.support:,}")
+    return table
+
+
+def _matrix(metrics: Metrics) -> Table:
+    table = _table("truth / predicted", *((name, "right") for name in metrics.classes))
+    for truth, row in enumerate(metrics.confusion_matrix):
+        cells = [
+            Text(f"{images:,}", "bold green" if truth == prediction else ("red" if images else "dim"))
+            for prediction, images in enumerate(row)
+        ]
+        table.add_row(Text(metrics.classes[truth]), *cells)
+    return table
+
+
+def _most_confused(metrics: Metrics) -> Table:
+    table = _table("truth", ("predicted", "left"), ("images", "right"), ("of the class", "right"))
+    mistakes = [
+        (images, truth, prediction)
+        for truth, row in enumerate(metrics.confusion_matrix)
+        for prediction, images in enumerate(row)
+        if truth != prediction and images
+    ]
+    for images, truth, prediction in sorted(mistakes, key=lambda m: (-m[0], m[1], m[2]))[:MOST_CONFUSED]:
+        share = percent(images / sum(metrics.confusion_matrix[truth]))
+        table.add_row(Text(metrics.classes[truth]), Text(metrics.classes[prediction]), f"{images:,}", share)
+    return table
+
+
+def _best(metrics: Metrics) -> Table:
+    rows = _rows()
+    rows.add_row(Text("best trial", "bold"), Text(f"{metrics.best_trial}, epoch {metrics.best_epoch}"))
+    rows.add_row(Text(metrics.objective), f"{metrics.score:.4f} (validation images, by which it was chosen)")
+    for name, value in metrics.hyperparameters.items():
+        rows.add_row(Text(name), Text(f"{value:g}" if isinstance(value, float) else str(value)))
+    return rows
+
+
+def _files(metrics: Metrics, bucket_url: str | None) -> Table:
+    folder = names.evaluation(metrics.study)
+    rows = _rows()
+    where = f"{bucket_url.rstrip('/')}/{folder}" if bucket_url else folder
+    rows.add_row(Text("files", "bold"), Text(where, overflow="fold"))
+    files = (names.METRICS_JSON, names.PREDICTIONS_CSV, names.CONFUSION_PNG, names.CONFUSION_JSON, names.BEST_MODEL)
+    rows.add_row("", Text(", ".join(files), "dim"))
+    return rows
+
+
+def _rows() -> Table:
+    rows = Table.grid(padding=(0, 2))
+    rows.add_column(min_width=14, overflow="fold")
+    rows.add_column(overflow="fold")
+    return rows
+
+
+def _table(first: str, *columns: tuple[str, str]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="dim", show_edge=False)
+    table.add_column(first, overflow="ellipsis", min_width=14)
+    for name, justify in columns:
+        table.add_column(Text(name), justify="right" if justify == "right" else "left", overflow="ellipsis")
+    return table

@@ -1,0 +1,61 @@
+"""predictions.csv.gz: what the best model said of every test image.
+
+Columns `name, label, prediction, probability`: the image's file name, its class, the class predicted, and the
+probability that the model gave to the class predicted, in the shortest digits that read back as the same
+64-bit float. Accuracy and confusion matrix follow from it exactly; with two classes so does the ROC AUC, the
+score of the second class being `probability` where it was predicted, else 1 - `probability`.
+"""
+
+import csv
+import gzip
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tuner.report.statistics import Labels, Probabilities
+
+COLUMNS = ("name", "label", "prediction", "probability")
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a model predicted for n images."""
+
+    predicted: NDArray[np.intp]
+    """Class by image, (n,)."""
+
+    probability: NDArray[np.float64]
+    """Of the class predicted, (n,)."""
+
+    by_class: NDArray[np.float64]
+    """Probability of every class, (n, classes)."""
+
+
+def predictions(probabilities: Probabilities) -> Predictions:
+    """Return the predictions that follow from `probabilities` (n, classes); of equal ones the first class wins.
+
+    So one sigmoid predicts the second class above 0.5, as Keras's binary accuracy does. Of two classes, the
+    two probabilities are made to sum to exactly 1, keeping the smaller: `probability` alone then tells both.
+    """
+    predicted = probabilities.argmax(axis=1)
+    rows = np.arange(len(predicted))
+    by_class = probabilities.astype(np.float64)
+    if by_class.shape[1] == 2:
+        by_class[rows, predicted] = 1 - by_class[rows, 1 - predicted]
+        by_class[rows, 1 - predicted] = 1 - by_class[rows, predicted]
+    return Predictions(predicted, by_class[rows, predicted], by_class)
+
+
+def to_csv_gz(names: Sequence[str], labels: Labels, found: Predictions, classes: Sequence[str]) -> bytes:
+    """Return the file's bytes; the same predictions give the same bytes."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for name, label, prediction, probability in zip(
+        names, labels.tolist(), found.predicted.tolist(), found.probability.tolist(), strict=True
+    ):
+        writer.writerow((name, classes[label], classes[prediction], repr(probability)))
+    return gzip.compress(text.getvalue().encode(), mtime=0)

@@ -1,0 +1,28 @@
+"""How numbers are written, on the terminal and in figures alike."""
+
+import math
+
+from tuner.report.statistics import Interval
+
+
+def percent(share: float, digits: int = 2) -> str:
+    """Return `93.12 %`."""
+    return f"{100 * share:.{digits}f} %"
+
+
+def interval(bounds: Interval, digits: int = 2) -> str:
+    """Return `92.76-93.46 %`, rounded outwards: what is printed never promises more than was computed."""
+    scale = 10**digits
+    low = math.floor(100 * bounds[0] * scale) / scale
+    high = math.ceil(100 * bounds[1] * scale) / scale
+    return f"{low:.{digits}f}-{high:.{digits}f} %"
+
+
+def accuracy_line(accuracy: float, bounds: Interval, images: int) -> str:
+    """Return an accuracy with its interval and the number of images behind it."""
+    return f"{percent(accuracy)} (95 % interval {interval(bounds)}, {counted(images, 'image')})"
+
+
+def counted(number: int, noun: str) -> str:
+    """Return `1 image`, `20,000 images`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

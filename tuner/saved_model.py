@@ -1,0 +1,105 @@
+"""Saved models: loaded without running code that a file brings along, measured, and saved again for others.
+
+A model answers for each image with one number (sigmoid: the probability of the second class) or with one a
+class (softmax), and takes pixels from 0 to 255.
+"""
+
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tuner.errors import BucketError, SpaceError
+
+ROW_SUM_TOLERANCE = 0.02  # bfloat16 has 8 bits: its softmax sums to 1 only so well
+
+
+def load_model(path: Path, where: str) -> Any:
+    """Return the Keras model in `path`, not compiled: neither loss nor optimizer is needed to predict.
+
+    `where` names it in messages. What a user's module registers must be imported before. Raises SpaceError
+    where the model needs a class that is not registered, or code that `safe_mode` refuses; BucketError where
+    the file is damaged.
+    """
+    import keras
+
+    try:
+        # saving_lib's other formats (HDF5, pickled lambdas) are never read: only a zip gets as far as Keras.
+        if not zipfile.is_zipfile(path):
+            raise zipfile.BadZipFile("it is no zip archive")
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
+    except (zipfile.BadZipFile, KeyError, OSError) as error:
+        raise BucketError(f"{where}: the saved model is damaged ({_one_line(error)}).") from error
+    except (TypeError, ValueError, ImportError) as error:
+        message = _one_line(error)
+        if "safe_mode" in message or "unsafe" in message:
+            raise SpaceError(
+                f"{where}: the model holds Python code (a Lambda layer with a lambda), which is not loaded for safety; "
+                "write a Layer class with @keras.saving.register_keras_serializable() or use Keras's own layers, "
+                "and search again."
+            ) from error
+        raise SpaceError(
+            f"{where}: the model cannot be loaded; are all its own classes and functions decorated with "
+            "@keras.saving.register_keras_serializable() and defined in (or imported by) the module that "
+            f"space.import names, with every argument in get_config()? Keras says: {message[:300]}"
+        ) from error
+
+
+def save_for_prediction(model: Any, path: Path) -> None:
+    """Save a model from `load_model` as plain Keras loads it; the optimizer's state (2/3 with Adam) is left out."""
+    model.save(path)
+
+
+def predict(
+    model: Any, images: NDArray[np.uint8], batch_size: int, progress: Callable[[int, int], None] = lambda _, __: None
+) -> NDArray[np.float32]:
+    """Return the model's output for uint8 `images` (n, h, w, 3), as float32 (n, outputs).
+
+    `progress(done, all)` is called after each batch. Raises SpaceError where the output is no row of numbers.
+    """
+    from keras import ops
+
+    outputs = []
+    for start in range(0, len(images), batch_size):
+        batch = np.asarray(images[start : start + batch_size], dtype=np.float32)
+        output = ops.convert_to_numpy(ops.cast(model.predict_on_batch(batch), "float32"))
+        if output.ndim != 2:
+            raise SpaceError(
+                f"the model's output has shape {output.shape} for {len(batch)} images; end it in a Dense layer "
+                "with one sigmoid, or with one softmax a class."
+            )
+        outputs.append(output)
+        progress(start + len(batch), len(images))
+    return np.concatenate(outputs)
+
+
+def class_probabilities(outputs: NDArray[np.float32], classes: int) -> NDArray[np.float64]:
+    """Return the probability of each class (n, classes), float64, from a model's outputs (n, 1) or (n, classes).
+
+    float64, as 1 - p in float32 would make all p below 6e-8 equal, and the ROC AUC with them.
+    Raises SpaceError where the outputs are no probabilities.
+    """
+    count = outputs.shape[1]
+    if count not in ({1, 2} if classes == 2 else {classes}):
+        wanted = "1 (sigmoid) or 2 (softmax)" if classes == 2 else f"{classes} (softmax)"
+        raise SpaceError(f"the model has {count} outputs, but the data has {classes} classes: it needs {wanted}.")
+    if not np.isfinite(outputs).all():
+        raise SpaceError("the model answers NaN or infinity for some images; lower the learning rates of the space.")
+    if outputs.min() < 0 or outputs.max() > 1:
+        raise SpaceError(
+            f"the model's outputs are no probabilities (from {outputs.min():.4g} to {outputs.max():.4g}); end it in "
+            "activation='sigmoid' or 'softmax' instead of from_logits=True."
+        )
+    wide = outputs.astype(np.float64)
+    if count == 1:
+        return np.concatenate([1 - wide, wide], axis=1)
+    if np.abs(wide.sum(axis=1) - 1).max() > ROW_SUM_TOLERANCE:
+        raise SpaceError("the model's outputs do not sum to 1 for each image; end it in activation='softmax'.")
+    return wide
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
