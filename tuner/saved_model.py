@@ -34,7 +34,8 @@ def load_model(path: Path, where: str) -> Any:
     except (zipfile.BadZipFile, KeyError, OSError) as error:
         raise BucketError(f"{where}: the saved model is damaged ({_one_line(error)}).") from error
     except (TypeError, ValueError, ImportError) as error:
-        message = _one_line(error)
+        # Keras wraps the reason once a level of layers, each time with the whole configuration.
+        message = _one_line(error).rsplit("Exception encountered: ", 1)[-1]
         if "safe_mode" in message or "unsafe" in message:
             raise SpaceError(
                 f"{where}: the model holds Python code (a Lambda layer with a lambda), which is not loaded for safety; "

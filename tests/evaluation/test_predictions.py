@@ -1,0 +1,70 @@
+"""predictions.csv.gz: everything can be recomputed from it, and it is small and repeatable."""
+
+import csv
+import gzip
+import io
+
+import numpy as np
+import pytest
+
+from tuner.report import statistics
+from tuner.report.predictions import predictions, to_csv_gz
+from tuner.saved_model import class_probabilities
+
+CLASSES = ("FAKE", "REAL")
+
+
+def read(data: bytes) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(gzip.decompress(data).decode())))
+
+
+@pytest.mark.parametrize("outputs", [1, 2])
+def test_accuracy_and_roc_auc_follow_exactly_from_the_file(outputs: int) -> None:
+    rng = np.random.default_rng(0)
+    n = 5000
+    labels = rng.integers(0, 2, n)
+    second = (1 / (1 + np.exp(-(5 * rng.standard_normal(n) + 8 * (labels - 0.5))))).astype(np.float32)  # many near 0
+    answers = second[:, None] if outputs == 1 else np.stack([1 - second, second], axis=1)
+    found = predictions(class_probabilities(answers, 2))
+    rows = read(to_csv_gz([f"{i}.jpg" for i in range(n)], labels, found, CLASSES))
+
+    assert [row["label"] for row in rows] == [CLASSES[label] for label in labels]
+    accuracy = np.mean([row["label"] == row["prediction"] for row in rows])
+    assert accuracy == (found.predicted == labels).mean()
+    probability = np.array([float(row["probability"]) for row in rows])
+    assert (probability >= 0.5).all()
+    score = np.where([row["prediction"] == "REAL" for row in rows], probability, 1 - probability)
+    assert statistics.roc_auc(labels, np.stack([1 - score, score], axis=1)) == statistics.roc_auc(
+        labels, found.by_class
+    )
+    assert statistics.roc_auc(labels, found.by_class) == pytest.approx(
+        statistics.roc_auc(labels, np.stack([1 - second, second], axis=1).astype(np.float64)),
+        abs=1e-9 if outputs == 1 else 1e-3,
+    )
+
+
+def test_a_half_is_the_first_class_as_in_keras() -> None:
+    found = predictions(class_probabilities(np.array([[0.5], [np.nextafter(np.float32(0.5), np.float32(1))]]), 2))
+    assert found.predicted.tolist() == [0, 1]
+
+
+def test_of_many_classes_the_likeliest_is_predicted_with_its_own_probability() -> None:
+    found = predictions(np.array([[0.2, 0.5, 0.3], [0.4, 0.2, 0.4]]))
+    assert found.predicted.tolist() == [1, 0]
+    assert found.probability.tolist() == [0.5, 0.4]
+
+
+def test_20_000_images_are_under_1_mib_and_the_same_bytes_every_time() -> None:
+    rng = np.random.default_rng(0)
+    found = predictions(class_probabilities(rng.random((20_000, 1), dtype=np.float32), 2))
+    names = [f"test/REAL/{i % 1000:04d} ({i // 1000}).jpg" for i in range(20_000)]
+    labels = rng.integers(0, 2, 20_000)
+    data = to_csv_gz(names, labels, found, CLASSES)
+    assert len(data) < 2**20
+    assert data == to_csv_gz(names, labels, found, CLASSES)
+
+
+def test_names_with_commas_quotes_and_umlauts_survive() -> None:
+    names = ['a,"b".png', "Müller\n.png"]
+    found = predictions(np.array([[0.9, 0.1], [0.1, 0.9]]))
+    assert [row["name"] for row in read(to_csv_gz(names, np.array([0, 1]), found, CLASSES))] == names

@@ -1,0 +1,134 @@
+"""Real .keras files: loaded safely, stripped, and read as probabilities."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from tuner import saved_model
+from tuner.errors import BucketError, SpaceError
+
+SHAPE = (4, 4, 3)
+PIXELS = np.random.default_rng(0).integers(0, 256, (10, *SHAPE), dtype=np.uint8)
+
+
+def classifier(last: Any, *layers: Any) -> Any:
+    keras.utils.set_random_seed(1)
+    model = keras.Sequential(
+        [keras.Input(SHAPE), keras.layers.Rescaling(1 / 255), keras.layers.Flatten(), *layers, last]
+    )
+    model.compile("adam", "binary_crossentropy" if last.units == 1 else "sparse_categorical_crossentropy")
+    return model
+
+
+def saved(model: Any, path: Path) -> Path:
+    model.save(path)
+    return path
+
+
+def test_a_model_is_loaded_and_answers_as_before(tmp_path: Path) -> None:
+    model = classifier(keras.layers.Dense(1, activation="sigmoid"))
+    loaded = saved_model.load_model(saved(model, tmp_path / "m.keras"), "m")
+    seen: list[tuple[int, int]] = []
+    outputs = saved_model.predict(loaded, PIXELS, 4, lambda done, images: seen.append((done, images)))
+    np.testing.assert_allclose(outputs, model.predict(PIXELS.astype("float32"), verbose=0), rtol=1e-5)
+    assert outputs.dtype == np.float32
+    assert seen == [(4, 10), (8, 10), (10, 10)]
+
+
+def test_the_stripped_model_is_smaller_and_plain_keras_predicts_the_same(tmp_path: Path) -> None:
+    model = classifier(keras.layers.Dense(2, activation="softmax"), keras.layers.Dense(200))
+    model.fit(PIXELS.astype("float32"), np.arange(10) % 2, verbose=0)
+    before = saved(model, tmp_path / "m.keras")
+    after = tmp_path / "best_model.keras"
+    saved_model.save_for_prediction(saved_model.load_model(before, "m"), after)
+    assert after.stat().st_size < before.stat().st_size / 2
+
+    np.save(tmp_path / "x.npy", PIXELS)
+    script = (
+        "import sys, numpy as np, keras\n"
+        "model = keras.saving.load_model('best_model.keras', safe_mode=True)\n"
+        "np.save('y.npy', model.predict(np.load('x.npy').astype('float32'), verbose=0))\n"
+        "assert not [m for m in sys.modules if m.split('.')[0] == 'tuner']\n"
+    )
+    subprocess.run([sys.executable, "-I", "-c", script], cwd=tmp_path, check=True, capture_output=True)
+    np.testing.assert_allclose(
+        np.load(tmp_path / "y.npy"), model.predict(PIXELS.astype("float32"), verbose=0), rtol=1e-5
+    )
+
+
+def test_python_code_in_a_model_is_not_run(tmp_path: Path) -> None:
+    model = classifier(keras.layers.Dense(1, activation="sigmoid"), keras.layers.Lambda(lambda x: x * 2))
+    path = saved(model, tmp_path / "m.keras")
+    with pytest.raises(SpaceError, match=r"Lambda.*register_keras_serializable"):
+        saved_model.load_model(path, "trial 3")
+
+
+def test_a_class_that_nobody_registered_is_a_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "m.keras"
+    script = (
+        "import keras\n"
+        "class Unregistered(keras.layers.Layer):\n"
+        "    def call(self, x): return x\n"
+        "keras.Sequential([keras.Input((4, 4, 3)), Unregistered()]).save('m.keras')\n"
+    )
+    subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True, capture_output=True)
+    with pytest.raises(SpaceError, match=r"trial 3: .*@keras.saving.register_keras_serializable.*Unregistered"):
+        saved_model.load_model(path, "trial 3")
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class Doubled(keras.layers.Layer):  # type: ignore[misc]
+    def call(self, x: Any) -> Any:
+        return x * 2
+
+
+def test_a_registered_class_is_found(tmp_path: Path) -> None:
+    path = saved(classifier(keras.layers.Dense(1, activation="sigmoid"), Doubled()), tmp_path / "m.keras")
+    assert any(isinstance(layer, Doubled) for layer in saved_model.load_model(path, "m").layers)
+
+
+@pytest.mark.parametrize("keep", [0, 10, 2000])
+def test_a_damaged_file_is_the_buckets_fault(tmp_path: Path, keep: int) -> None:
+    path = saved(classifier(keras.layers.Dense(1, activation="sigmoid")), tmp_path / "m.keras")
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(BucketError, match="damaged"):
+        saved_model.load_model(path, "trial 3")
+
+
+def test_a_pickle_is_never_read(tmp_path: Path) -> None:
+    (tmp_path / "m.keras").write_bytes(b"cos\nsystem\n(S'touch owned'\ntR.")
+    with pytest.raises(BucketError, match="damaged"):
+        saved_model.load_model(tmp_path / "m.keras", "trial 3")
+
+
+def test_one_sigmoid_is_the_second_classs_probability() -> None:
+    found = saved_model.class_probabilities(np.array([[0.25], [1e-12]], np.float32), 2)
+    np.testing.assert_array_equal(found[0], [0.75, 0.25])
+    assert found[1, 1] == np.float32(1e-12)
+    assert found[1, 0] < 1, "float64: small probabilities stay apart"
+
+
+@pytest.mark.parametrize(
+    ("outputs", "classes", "sentence"),
+    [
+        ([[0.5]], 3, "1 outputs.*3 classes"),
+        ([[0.2, 0.3, 0.5]], 2, "3 outputs.*2 classes.*1 \\(sigmoid\\) or 2 \\(softmax\\)"),
+        ([[0.5], [np.nan]], 2, "NaN"),
+        ([[-3.0], [4.5]], 2, "no probabilities \\(from -3 to 4.5\\).*from_logits"),
+        ([[0.9, 0.8]], 2, "sum to 1"),
+    ],
+)
+def test_what_is_no_probability_is_a_sentence(outputs: Any, classes: int, sentence: str) -> None:
+    with pytest.raises(SpaceError, match=sentence):
+        saved_model.class_probabilities(np.array(outputs, np.float32), classes)
+
+
+def test_an_output_that_is_an_image_is_a_sentence() -> None:
+    model = keras.Sequential([keras.Input(SHAPE), keras.layers.Conv2D(1, 1)])
+    with pytest.raises(SpaceError, match=r"shape \(10, 4, 4, 1\)"):
+        saved_model.predict(model, PIXELS, 10)
