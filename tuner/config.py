@@ -23,9 +23,19 @@ Budget = Annotated[int, Field(ge=0)]
 
 
 class Settings(BaseModel):
-    """Base of all sections: unknown keys are errors, values are not converted, instances do not change."""
+    """Base of all sections: unknown keys are errors, values are not converted, instances do not change.
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, populate_by_name=True)
+    The docstring under a setting is its description, in the JSON Schema and in docs/settings.md.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid",
+        strict=True,
+        frozen=True,
+        populate_by_name=True,
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
+    )
 
 
 class Algorithm(StrEnum):
@@ -161,20 +171,25 @@ class Study(Settings):
 
 # ---- reading ------------------------------------------------------------------------------------
 class _Loader(yaml.SafeLoader):
-    """YAML 1.2 where it matters: 1e-3 is a number, and a key given twice is an error."""
+    """YAML 1.2 where it matters: 1e-3 is a number, a date is text, and a key given twice is an error."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
         for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if key in seen:
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(None, None, "a key must be a word", key_node.start_mark)
+            if key_node.value in seen:
                 raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key!r} stands twice", key_node.start_mark
+                    None, None, f"the key {key_node.value!r} stands twice", key_node.start_mark
                 )
-            seen.add(key)
+            seen.add(key_node.value)
         return super().construct_mapping(node, deep)
 
 
+_Loader.yaml_implicit_resolvers = {  # without timestamps: `name: 2026-01-31` is a name
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+0123456789.")
 )
@@ -186,27 +201,41 @@ def load(file: Path | None = None, settings: Iterable[str] = (), environment: Ma
     Raises ConfigError with the file or variable, the key, and what to write instead.
     """
     values: dict[str, Any] = _read(file) if file else {}
+    origins: dict[str, str] = {}  # of the values that are not the file's
     for variable, text in sorted((environment or {}).items()):
         if variable.startswith(names.ENV_SETTING):
             path = variable.removeprefix(names.ENV_SETTING).lower().split("__")
             _put(values, path, _parse(text, variable), variable)
+            origins[".".join(path)] = variable
     for setting in settings:
         key, equals, text = setting.partition("=")
         if not equals or not key:
             raise ConfigError(f"--set {setting}: write it as key=value, for example search.max_trials=20.")
         _put(values, key.split("."), _parse(text, f"--set {setting}"), f"--set {setting}")
-    return parse(values, str(file) if file else "the settings")
+        origins[key] = f"--set {setting}"
+    return _validate(values, str(file) if file else "the settings", origins)
 
 
 def parse(values: Mapping[str, Any], where: str) -> Study:
     """Return the study that `values` describe; `where` begins the message of the ConfigError if they do not."""
+    return _validate(values, where, {})
+
+
+def _validate(values: Mapping[str, Any], where: str, origins: Mapping[str, str]) -> Study:
     try:
         # JSON's rules, not Python's: enums may be strings, but "3" is no number
-        return Study.model_validate_json(json.dumps(values))
+        return Study.model_validate_json(json.dumps(values), by_alias=True, by_name=False)
     except ValidationError as error:
-        raise ConfigError("\n".join(f"{where}: {_sentence(e)}" for e in error.errors())) from None
-    except TypeError as error:
+        raise ConfigError(
+            "\n".join(f"{_origin(e, origins) or where}: {_sentence(e)}" for e in error.errors())
+        ) from None
+    except (TypeError, ValueError) as error:  # what JSON cannot say, such as YAML's !!set or an alias of itself
         raise ConfigError(f"{where}: {error}.") from None
+
+
+def _origin(error: Any, origins: Mapping[str, str]) -> str | None:
+    path = [str(part) for part in error["loc"]]
+    return next((origins[key] for n in range(len(path), 0, -1) if (key := ".".join(path[:n])) in origins), None)
 
 
 def dump(study: Study) -> dict[str, Any]:
@@ -263,16 +292,30 @@ def _sentence(error: Any) -> str:
         if elsewhere:
             return f"unknown key {key}; did you mean {elsewhere[0]}?"
         return f"unknown key {key}; known here: {', '.join(known) or 'none'}."
+    given = json.dumps(error["input"], default=str)
+    if error["type"] == "model_type":
+        return f"{key}: must be a section with keys of its own, not {given}; leave it out for the defaults."
+    if error["type"] == "string_pattern_mismatch":
+        return f"{key}: {given} does not fit. {_description(path)}"
     message = error["msg"].removeprefix("Value error, ")
-    given = "" if error["type"] == "value_error" else f", not {json.dumps(error['input'], default=str)}"
+    given = "" if error["type"] == "value_error" else f", not {given}"
     return f"{key}: {message[0].lower()}{message[1:]}{given}."
 
 
-def _keys_beside(path: list[str]) -> list[str]:
+def _section(path: list[str]) -> type[BaseModel]:
     model: type[BaseModel] = Study
     for part in path[:-1]:
         model = model.model_fields[part].annotation  # type: ignore[assignment]
-    return [field.alias or name for name, field in model.model_fields.items()]
+    return model
+
+
+def _keys_beside(path: list[str]) -> list[str]:
+    return [field.alias or name for name, field in _section(path).model_fields.items()]
+
+
+def _description(path: list[str]) -> str:
+    fields = _section(path).model_fields
+    return next(field.description or "" for name, field in fields.items() if path[-1] in (name, field.alias))
 
 
 def all_keys() -> list[str]:
