@@ -17,8 +17,10 @@ ENV_ORACLE_PORT = "KERASTUNER_ORACLE_PORT"
 
 # ---- gRPC ---------------------------------------------------------------------------------------
 LEASE_SERVICE = "cifake_tune.Lease"
+METADATA_WORKER = "cifake-tune-worker"
 METADATA_INCARNATION = "cifake-tune-incarnation"
 METADATA_ATTEMPT = "cifake-tune-attempt"
+METADATA_EPOCH = "cifake-tune-epoch"
 METADATA_CHECKPOINT = "cifake-tune-checkpoint"
 
 # ---- bucket: data -------------------------------------------------------------------------------

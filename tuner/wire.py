@@ -66,6 +66,8 @@ class Beat(Message):
     """`held` is false where the attempt is not the trial's newest: drop it."""
 
     held: bool
+    next_s: float
+    """When to send the next one."""
 
 
 class GiveBack(Message):

@@ -1,0 +1,151 @@
+"""The chief's life: recover the study, open a term, serve the workers, end.
+
+It learns the space by building the model once, as Keras Tuner's chief does, and stays until every worker
+that it knows has been told that the search is over.
+"""
+
+import asyncio
+import logging
+import secrets
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tuner import names, spaces
+from tuner.bucket import Bucket
+from tuner.config import Study, check_resume
+from tuner.data.manifest import find_data_sets, read_manifest
+from tuner.errors import NoResultError, PreemptedError, SurroundingsError, UsageError
+from tuner.journal import Journal, JournalReader
+from tuner.oracle import Oracle
+from tuner.saved_models import SavedModels
+from tuner.service import Service, make_server, now
+from tuner.suggest import direction_of, make_suggester
+from tuner.trials import Opened, StudyState
+
+log = logging.getLogger(__name__)
+
+TICK_S = 0.25
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where the chief listens."""
+
+    host: str
+    port: int
+
+
+def run_chief(
+    bucket: Bucket,
+    study: Study,
+    data_digest: str | None,
+    address: Address,
+    ready: Callable[[int], None] = lambda port: None,
+) -> StudyState:
+    """Run the search until it is over and return its final state; `ready` is told the port.
+
+    Raises ConfigError (the study began with other settings), FencedError (a newer chief took over),
+    PreemptedError (SIGTERM), NoResultError (no trial can be evaluated), BucketError.
+    """
+    digest = find_data_set(bucket, data_digest)
+    reader = JournalReader(bucket, study.name)
+    records = reader.poll()
+    state = reader.state
+    if state.study is not None:
+        check_resume(state.study, study)
+        if state.data_digest != digest:
+            raise UsageError(
+                f"study {study.name!r} has begun with the data set {state.data_digest[:12]}, not {digest[:12]}; "
+                "use that one, or choose another `name`."
+            )
+        log.info("study %s goes on: %d trials, %d ended", study.name, len(state.trials), len(state.ended))
+    manifest = read_manifest(bucket, digest)
+    space = spaces.load_space(study.space, manifest.image_shape, len(manifest.classes))
+    hyperparameters = spaces.explore(space)
+    direction = direction_of(study.search.objective, study.search.direction)
+    suggester = make_suggester(study, hyperparameters, direction)
+    suggester.apply(records)
+
+    writer = secrets.token_hex(8)
+    journal = Journal(bucket, study.name, writer, reader.next_number)
+    opened = Opened(
+        at=time.time(),
+        term=state.term + 1,
+        writer=writer,
+        study=study,
+        data=digest,
+        direction="max" if direction == "max" else "min",
+    )
+    journal.write([opened])
+    state.apply(opened)
+
+    service = Service(Oracle(state, now()), suggester, hyperparameters, journal)
+    models = SavedModels(bucket, state)
+    asyncio.run(_serve(service, models, address, ready))
+    models.delete(models.stale())
+    if not state.best():
+        reason = state.finished.reason if state.finished else ""
+        raise NoResultError(f"the search of study {study.name!r} ended without a trial that can be used: {reason}.")
+    return state
+
+
+def find_data_set(bucket: Bucket, digest: str | None) -> str:
+    """Return `digest`, or that of the bucket's only data set."""
+    found = [digest] if digest else find_data_sets(bucket)
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise UsageError(f"{bucket.url} has no data set; put one there with `cifake-tune data pack SOURCE BUCKET`.")
+    raise UsageError(f"{bucket.url} has {len(found)} data sets; choose one with {names.ENV_DATA}.")
+
+
+async def _serve(service: Service, models: SavedModels, address: Address, ready: Callable[[int], None]) -> None:
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    server = make_server(service)
+    port = server.add_insecure_port(f"{address.host}:{address.port}")
+    if not port:
+        raise SurroundingsError(f"cannot listen on {address.host}:{address.port}; is the port in use?")
+    writing = asyncio.create_task(service.journal.run())
+    await server.start()
+    ready(port)
+    log.info("chief of study %s, term %d, listens on port %d", *_identity(service), port)
+    try:
+        ticking = asyncio.create_task(_tick(service, models))
+        stopping = asyncio.create_task(stop.wait())
+        done, _ = await asyncio.wait({writing, ticking, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        for task in {writing, ticking} & done:
+            task.result()  # raises what went wrong
+        if stopping in done:
+            raise PreemptedError("the chief was asked to stop; the search goes on when it is started again.")
+    finally:
+        await server.stop(1.0)
+        if not writing.done():
+            service.journal.close()
+            await writing
+
+
+def _identity(service: Service) -> tuple[str, int]:
+    return service.oracle.state.settings.name, service.oracle.state.term
+
+
+async def _tick(service: Service, models: SavedModels) -> None:
+    """End leases that ran out, delete models; return when the search is over and the workers know it."""
+    while True:
+        await asyncio.sleep(TICK_S)
+        if not service.finished.is_set():
+            await service.commit(service.oracle.expire(now()))
+            await asyncio.to_thread(models.delete, models.obsolete())
+            continue
+        lease_s = service.oracle.state.settings.leases.duration_s
+        unaware = [
+            seen
+            for seen in service.seen.values()
+            if not seen.dismissed and not seen.worker.stock and time.monotonic() - seen.heard < lease_s
+        ]
+        if not unaware:
+            return

@@ -1,0 +1,338 @@
+"""Keras Tuner's gRPC service and the lease service, as the chief serves them.
+
+Everything here runs in one asyncio event loop, the only thread that touches the oracle. What may block (the
+bucket, a slow suggestion) runs in threads, and a call that waits for it holds none.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+
+import grpc
+import grpc.aio
+from keras_tuner.engine.hyperparameters import HyperParameters
+from keras_tuner.engine.metrics_tracking import MetricsTracker
+from keras_tuner.engine.trial import Trial as KerasTrial
+from keras_tuner.src import protos
+
+from tuner import names, wire
+from tuner.journal import Journal
+from tuner.oracle import Attempt, BadReportError, Instant, Oracle, StaleAttemptError, UnknownTrialError, Worker
+from tuner.suggest import NoSuggestion, Suggester
+from tuner.trials import Ended, Outcome, Record, Trial, TrialState
+
+log = logging.getLogger(__name__)
+
+LONG_POLL_S = 20.0
+"""An IDLE answer is held back for so long: Keras Tuner's own workers ask again at once, as fast as they can."""
+BEATS_PER_S = 50
+"""Workers send progress every second while they are few; many share this number between them."""
+
+_proto = protos.get_proto()
+_service = protos.get_service()
+
+
+@dataclass
+class Seen:
+    """What the chief last heard of a worker."""
+
+    worker: Worker
+    heard: float
+    beat: wire.Heartbeat | None = None
+    dismissed: bool = False
+    """It was told that the search is over."""
+
+
+@dataclass
+class Service:
+    """The two services' methods over one oracle."""
+
+    oracle: Oracle
+    suggester: Suggester
+    space: HyperParameters
+    journal: Journal
+    seen: dict[str, Seen] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._suggesting = asyncio.Lock()
+        self._suggester_thread = ThreadPoolExecutor(1, "suggest")
+        self._changed = asyncio.Event()
+        self.finished = asyncio.Event()
+        if self.oracle.state.finished:
+            self.finished.set()
+
+    # ---- Keras Tuner's service --------------------------------------------------------------------
+
+    async def GetSpace(self, request: Any, context: Any) -> Any:  # noqa: N802  (gRPC's names)
+        """Return the space that the chief found."""
+        return _service.GetSpaceResponse(hyperparameters=self.space.to_proto())
+
+    async def UpdateSpace(self, request: Any, context: Any) -> Any:  # noqa: N802
+        """Accept, and change nothing: the chief has explored the space before the first trial."""
+        return _service.UpdateSpaceResponse()
+
+    async def CreateTrial(self, request: Any, context: Any) -> Any:  # noqa: N802
+        """Answer with a trial to work on, IDLE after a long wait for one, or STOPPED."""
+        worker = Worker(request.tuner_id, _metadata(context).get(names.METADATA_INCARNATION, ""))
+        if not worker.name:
+            await _abort(context, grpc.StatusCode.INVALID_ARGUMENT, "tuner_id is empty")
+        deadline = time.monotonic() + LONG_POLL_S
+        while True:
+            self._hear(worker)
+            changed = self._changed
+            trial, records = self.oracle.grant(worker, now())
+            await self.commit(records)
+            if trial is not None:
+                log.info("trial %s: attempt %d goes to %s", trial.trial_id, trial.attempts, worker.name)
+                await context.send_initial_metadata(self._start(trial))
+                return _service.CreateTrialResponse(trial=self._to_proto(trial, "RUNNING"))
+            if self.oracle.state.finished:
+                self._hear(worker).dismissed = True
+                return _service.CreateTrialResponse(trial=KerasTrial(HyperParameters(), "", "STOPPED").to_proto())
+            if self.oracle.wants_suggestion and await self._suggest():
+                continue
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return _service.CreateTrialResponse(trial=KerasTrial(HyperParameters(), "", "IDLE").to_proto())
+            try:
+                await asyncio.wait_for(changed.wait(), left)
+            except TimeoutError:
+                continue
+
+    async def UpdateTrial(self, request: Any, context: Any) -> Any:  # noqa: N802
+        """Take the metrics of an epoch."""
+        attempt = await self._attempt(request.trial_id, context)
+        checkpoint = _metadata(context).get(names.METADATA_CHECKPOINT)
+        epoch = int(request.step)
+        try:
+            records = self.oracle.report(attempt, epoch, dict(request.metrics), checkpoint, now())
+        except BadReportError as error:
+            await _abort(context, grpc.StatusCode.INVALID_ARGUMENT, str(error))
+        except (StaleAttemptError, UnknownTrialError) as error:
+            await _refuse(error, attempt, context)
+        self._hear(attempt.worker)
+        await self.commit(records)
+        trial = self.oracle.state.trials[names.TrialId(request.trial_id)]
+        return _service.UpdateTrialResponse(trial=self._to_proto(trial, "RUNNING"))
+
+    async def EndTrial(self, request: Any, context: Any) -> Any:  # noqa: N802
+        """Take the end of a trial; Keras Tuner's own workers also report failures this way."""
+        attempt = await self._attempt(request.trial.trial_id, context)
+        status = request.trial.status
+        try:
+            if status in (_proto.TrialStatus.COMPLETED, _proto.TrialStatus.STOPPED):
+                records = self.oracle.complete(attempt, now())
+            else:
+                outcome = Outcome.INVALID if status == _proto.TrialStatus.FAILED else Outcome.FAILED
+                records = self.oracle.give_back(attempt, outcome, "the worker says that the trial failed", now())
+        except (StaleAttemptError, UnknownTrialError) as error:
+            await _refuse(error, attempt, context)
+        self._hear(attempt.worker)
+        await self.commit(records)
+        return _service.EndTrialResponse()
+
+    async def GetTrial(self, request: Any, context: Any) -> Any:  # noqa: N802
+        """Return a trial with its metrics."""
+        trial = self.oracle.state.trials.get(names.TrialId(request.trial_id))
+        if trial is None:
+            await _abort(context, grpc.StatusCode.NOT_FOUND, f"there is no trial {request.trial_id!r}")
+        return _service.GetTrialResponse(trial=self._to_proto(trial))
+
+    async def GetBestTrials(self, request: Any, context: Any) -> Any:  # noqa: N802
+        """Return the best trials, best first."""
+        best = self.oracle.state.best(max(0, request.num_trials))
+        return _service.GetBestTrialsResponse(trials=[self._to_proto(trial) for trial in best])
+
+    # ---- the lease service ------------------------------------------------------------------------
+
+    async def join(self, request: wire.Join, context: Any) -> wire.Joined:
+        """Take note of a new process of a worker."""
+        worker = Worker(request.worker, request.incarnation)
+        self._hear(worker)
+        log.info("worker %s joins", worker.name)
+        await self.commit(self.oracle.join(worker, now()))
+        state = self.oracle.state
+        return wire.Joined(study=state.settings, data=state.data_digest, lease_s=state.settings.leases.duration_s)
+
+    async def heartbeat(self, request: wire.Heartbeat, context: Any) -> wire.Beat:
+        """Renew a lease."""
+        worker = Worker(request.worker, request.incarnation)
+        self._hear(worker).beat = request
+        lease_s = self.oracle.state.settings.leases.duration_s
+        next_s = min(lease_s / 3, max(1.0, len(self.seen) / BEATS_PER_S))
+        attempt = Attempt(worker, request.trial or "", request.attempt)
+        held = request.trial is None or self.oracle.beat(attempt, now())
+        return wire.Beat(held=held, next_s=next_s)
+
+    async def give_back(self, request: wire.GiveBack, context: Any) -> wire.Empty:
+        """End an attempt that did not finish its trial."""
+        attempt = Attempt(Worker(request.worker, request.incarnation), request.trial, request.attempt)
+        try:
+            records = self.oracle.give_back(attempt, request.outcome, request.reason, now())
+        except (StaleAttemptError, UnknownTrialError) as error:
+            await _refuse(error, attempt, context)
+        if request.outcome is Outcome.PREEMPTED:
+            self.seen.pop(request.worker, None)  # it is about to exit
+        await self.commit(records)
+        return wire.Empty()
+
+    async def status(self, request: wire.Empty, context: Any) -> wire.Status:
+        """Return what the workers are at."""
+        monotonic = time.monotonic()
+        return wire.Status(
+            workers=[
+                wire.WorkerStatus(
+                    worker=name,
+                    trial=seen.beat.trial if seen.beat else None,
+                    attempt=seen.beat.attempt if seen.beat else 0,
+                    epoch=seen.beat.epoch if seen.beat else 0,
+                    progress=seen.beat.progress if seen.beat else 0.0,
+                    images_per_s=seen.beat.images_per_s if seen.beat else 0.0,
+                    silent_s=monotonic - seen.heard,
+                )
+                for name, seen in sorted(self.seen.items())
+                if not seen.dismissed
+            ]
+        )
+
+    # ---- what both share --------------------------------------------------------------------------
+
+    async def commit(self, records: Sequence[Record]) -> None:
+        """Make records durable, then act on them; also ends the search where they were the last."""
+        if not records:
+            return
+        ended = [record for record in records if isinstance(record, Ended)]
+        if ended:  # in the algorithm's own thread, and so before its next suggestion
+            self._suggester_thread.submit(self.suggester.apply, ended)
+        records = [*records, *self.oracle.finish(now())]
+        await self.journal.commit(records)
+        for record in ended:
+            log.info("trial %s: %s%s", record.trial, record.state, f", {record.reason}" if record.reason else "")
+        self._notify()
+
+    async def _suggest(self) -> bool:
+        """Make one trial; false where the algorithm has none now."""
+        async with self._suggesting:
+            if not self.oracle.wants_suggestion:
+                return True  # another call has just made one
+            loop = asyncio.get_running_loop()
+            suggestion = await loop.run_in_executor(self._suggester_thread, self.suggester.suggest)
+            if suggestion is NoSuggestion.WAIT:
+                return False
+            if suggestion is NoSuggestion.EXHAUSTED:
+                self.oracle.exhausted = True
+                records = self.oracle.finish(now())
+                await self.journal.commit(records)
+                self._notify()
+                return bool(records)
+            self.journal.append(self.oracle.add(suggestion, now()))
+            return True
+
+    def _notify(self) -> None:
+        """Wake the calls that wait for a trial."""
+        self._changed.set()
+        self._changed = asyncio.Event()
+        if self.oracle.state.finished:
+            self.finished.set()
+
+    def _hear(self, worker: Worker) -> Seen:
+        seen = self.seen.get(worker.name)
+        if seen is None or seen.worker != worker:
+            seen = self.seen[worker.name] = Seen(worker, 0.0)
+        seen.heard = time.monotonic()
+        return seen
+
+    async def _attempt(self, trial_id: str, context: Any) -> Attempt:
+        metadata = _metadata(context)
+        number = metadata.get(names.METADATA_ATTEMPT, "")
+        try:
+            if not metadata.get(names.METADATA_INCARNATION):
+                return self.oracle.stock_attempt(trial_id)
+            worker = Worker(metadata.get(names.METADATA_WORKER, ""), metadata[names.METADATA_INCARNATION])
+            return Attempt(worker, trial_id, int(number))
+        except StaleAttemptError as error:
+            await _refuse(error, Attempt(Worker("?"), trial_id, 0), context)
+        except ValueError:
+            await _abort(context, grpc.StatusCode.INVALID_ARGUMENT, f"{names.METADATA_ATTEMPT} must be a number")
+
+    def _start(self, trial: Trial) -> tuple[tuple[str, str], ...]:
+        """Return, as metadata, which attempt this is, and the epoch and saved model it goes on from, if any."""
+        checkpoint, epoch = None, 0
+        parent = self.oracle.state.trials.get(names.TrialId(str(trial.hyperparameters.get("tuner/trial_id"))))
+        if trial.last_epoch is not None:
+            checkpoint, epoch = trial.checkpoints[trial.last_epoch], trial.last_epoch + 1
+        elif parent:  # hyperband trains the best of a rung further
+            checkpoint, epoch = parent.checkpoint, int(trial.hyperparameters["tuner/initial_epoch"])
+        start = (names.METADATA_ATTEMPT, str(trial.attempts)), (names.METADATA_EPOCH, str(epoch if checkpoint else 0))
+        return (*start, (names.METADATA_CHECKPOINT, checkpoint)) if checkpoint else start
+
+    def _to_proto(self, trial: Trial, status: str | None = None) -> Any:
+        """Return Keras Tuner's message of a trial; STOPPED, which it does not know for a trial, is COMPLETED."""
+        hyperparameters = self.space.copy()
+        hyperparameters.values = dict(trial.hyperparameters)
+        made = KerasTrial(hyperparameters, trial.trial_id, status or _STATUS[trial.state])
+        made.score, made.best_step = trial.score, trial.best_epoch or 0
+        made.metrics = MetricsTracker()
+        for epoch, metrics in trial.epochs.items():
+            for name, value in metrics.items():
+                if not made.metrics.exists(name):
+                    objective = name == self.oracle.state.settings.search.objective
+                    made.metrics.register(name, self.oracle.state.direction if objective else None)
+                made.metrics.update(name, value, step=epoch)
+        return made.to_proto()
+
+
+_STATUS = {
+    TrialState.QUEUED: "INVALID",
+    TrialState.RUNNING: "RUNNING",
+    TrialState.COMPLETED: "COMPLETED",
+    TrialState.STOPPED: "COMPLETED",
+    TrialState.FAILED: "FAILED",
+}
+
+
+def now() -> Instant:
+    """The chief's clock."""
+    return Instant(time.time(), time.monotonic())
+
+
+def _metadata(context: Any) -> dict[str, str]:
+    return {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
+
+
+async def _abort(context: Any, code: grpc.StatusCode, text: str) -> NoReturn:
+    await context.abort(code, text)  # raises
+    raise AssertionError
+
+
+async def _refuse(error: Exception, attempt: Attempt, context: Any) -> NoReturn:
+    if isinstance(error, UnknownTrialError):
+        await _abort(context, grpc.StatusCode.NOT_FOUND, f"there is no trial {attempt.trial!r}")
+    await _abort(
+        context,
+        grpc.StatusCode.FAILED_PRECONDITION,
+        f"attempt {attempt.number} at trial {attempt.trial} by {attempt.worker.name} is not the newest; drop it",
+    )
+
+
+def make_server(service: Service) -> grpc.aio.Server:
+    """Return a server of both services, without a port yet."""
+    server = grpc.aio.server(options=wire.OPTIONS)
+    protos.get_service_grpc().add_OracleServicer_to_server(service, server)
+    server.add_generic_rpc_handlers(
+        (
+            wire.handlers(
+                {
+                    "Join": service.join,
+                    "Heartbeat": service.heartbeat,
+                    "GiveBack": service.give_back,
+                    "Status": service.status,
+                }
+            ),
+        )
+    )
+    return server
