@@ -1,0 +1,1 @@
+"""The bucket: one contract, and what is special about each kind."""

@@ -1,0 +1,1 @@
+"""What tests of several concepts share: an emulator of the bucket, a faulty network, children to kill."""
