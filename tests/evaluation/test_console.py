@@ -3,9 +3,9 @@
 import io
 
 import pytest
-from evaluation_fixtures import cifake, metrics_of
 from rich.console import Console
 
+from tests.evaluation.fixtures import cifake, metrics_of
 from tuner.report.console import summary
 from tuner.report.result import Metrics
 from tuner.report.text import accuracy_line, counted, interval, percent

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from evaluation_fixtures import cifake, metrics_of
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 
+from tests.evaluation.fixtures import cifake, metrics_of
 from tuner.report.figures import confusion_matrix_png, text_colour
 
 

@@ -40,6 +40,7 @@ def test_a_model_is_loaded_and_answers_as_before(tmp_path: Path) -> None:
     assert seen == [(4, 10), (8, 10), (10, 10)]
 
 
+@pytest.mark.slow
 def test_the_stripped_model_is_smaller_and_plain_keras_predicts_the_same(tmp_path: Path) -> None:
     model = classifier(keras.layers.Dense(2, activation="softmax"), keras.layers.Dense(200))
     model.fit(PIXELS.astype("float32"), np.arange(10) % 2, verbose=0)
@@ -68,6 +69,7 @@ def test_python_code_in_a_model_is_not_run(tmp_path: Path) -> None:
         saved_model.load_model(path, "trial 3")
 
 
+@pytest.mark.slow
 def test_a_class_that_nobody_registered_is_a_sentence(tmp_path: Path) -> None:
     path = tmp_path / "m.keras"
     script = (

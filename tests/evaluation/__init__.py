@@ -1,0 +1,1 @@
+"""What the evaluator measures, and how it shows it."""

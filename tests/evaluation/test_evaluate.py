@@ -1,0 +1,300 @@
+"""The evaluator on whole studies: real buckets, models, journals and packed images."""
+
+import csv
+import gzip
+import io
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from tests.evaluation.studies import STUDY, Night, brightness_model, levels_model, pack_images
+from tuner import names
+from tuner.bucket.local import LocalBucket
+from tuner.config import Evaluation, Space, Study
+from tuner.errors import BucketError, NoResultError, SpaceError, SurroundingsError
+from tuner.evaluate import evaluate, read_metrics
+from tuner.report import statistics
+
+CLASSES = ("FAKE", "REAL")
+
+
+@pytest.fixture
+def night(tmp_path: Path) -> Night:
+    """A study that has begun, without a trial."""
+    bucket = LocalBucket(tmp_path / "bucket")
+    begun = Night(bucket, pack_images(bucket, tmp_path / "images", CLASSES), Study(name=STUDY))
+    begun.open()
+    return begun
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    return tmp_path / "cache"
+
+
+def brightness(images: NDArray[np.uint8]) -> NDArray[np.float64]:
+    return images.reshape(len(images), -1).mean(axis=1) / 255
+
+
+def file(night: Night, name: str) -> bytes:
+    return night.bucket.read(names.evaluation(STUDY, name))
+
+
+def lose_the_test_split(night: Night, cache: Path) -> None:
+    lost = [name for name in night.bucket.list("data/") if "/test-" in name]
+    assert lost
+    for name in lost:
+        night.bucket.delete(name)
+    shutil.rmtree(cache, ignore_errors=True)
+
+
+def test_the_best_trial_is_measured_on_the_test_images(night: Night, cache: Path, tmp_path: Path) -> None:
+    night.trial("0", 0.7, brightness_model(tmp_path / "worse.keras", threshold=0.1))
+    checkpoint = night.trial("1", 0.8, brightness_model(tmp_path / "best.keras"))
+    night.finish()
+    evaluate(night.bucket, STUDY, cache)
+
+    fake, real = (brightness(night.data.test[name]) > 0.5 for name in CLASSES)
+    matrix = [[int((~fake).sum()), int(fake.sum())], [int((~real).sum()), int(real.sum())]]
+    correct = matrix[0][0] + matrix[1][1]
+    assert 30 < correct < 60, "neither chance nor perfect: what is measured can be told from either"
+    metrics = json.loads(file(night, names.METRICS_JSON))
+    assert metrics["classes"] == list(CLASSES)
+    assert metrics["confusion_matrix"] == matrix
+    assert metrics["images"] == 60
+    assert metrics["accuracy"] == correct / 60
+    assert metrics["accuracy_interval_95"] == list(statistics.wilson_interval(correct, 60))
+    assert metrics["per_class"]["REAL"]["recall"] == matrix[1][1] / 30
+    assert (metrics["best_trial"], metrics["best_epoch"], metrics["checkpoint"]) == ("1", 1, checkpoint)
+    assert metrics["hyperparameters"] == {"filters": 20, "learning_rate": 0.001}
+    assert metrics["validation_accuracy"] == metrics["score"] == 0.8
+    assert (metrics["study"], metrics["data_digest"], metrics["seed"]) == (STUDY, night.data.digest, 1)
+    assert metrics["versions"]["keras"] == keras.__version__
+    assert metrics["test_evaluations"] == 1
+
+    pairs = [
+        (r > f) + 0.5 * (r == f)
+        for r in brightness(night.data.test["REAL"])
+        for f in brightness(night.data.test["FAKE"])
+    ]
+    assert metrics["roc_auc"] == pytest.approx(np.mean(pairs), abs=1e-3)
+
+
+def test_the_accuracy_without_leaked_images_leaves_out_those_of_train(
+    night: Night, cache: Path, tmp_path: Path
+) -> None:
+    night.trial("0", 0.8, brightness_model(tmp_path / "m.keras"))
+    night.finish()
+    found = evaluate(night.bucket, STUDY, cache).accuracy_without_leaked
+    right = np.concatenate([(brightness(night.data.test[name]) > 0.5) == index for index, name in enumerate(CLASSES)])[
+        ~np.concatenate([night.data.leaked[name] for name in CLASSES])
+    ]
+    assert (found.leaked_images, found.images) == (4, 56)
+    assert found.accuracy == right.mean()
+    assert found.accuracy_interval_95 == statistics.wilson_interval(int(right.sum()), 56)
+
+
+def test_every_test_image_has_its_prediction_under_its_name(night: Night, cache: Path, tmp_path: Path) -> None:
+    night.trial("0", 0.8, brightness_model(tmp_path / "m.keras"))
+    night.finish()
+    evaluate(night.bucket, STUDY, cache)
+    rows = list(csv.DictReader(io.StringIO(gzip.decompress(file(night, names.PREDICTIONS_CSV)).decode())))
+    assert list(rows[0]) == ["name", "label", "prediction", "probability"]
+    assert len(rows) == 60
+    for row in rows:
+        with Image.open(tmp_path / "images" / "test" / row["name"]) as image:
+            real = 1 / (1 + np.exp(-20 * (np.asarray(image).mean() / 255 - 0.5)))
+        assert row["label"] == row["name"].split("/")[0]
+        assert row["prediction"] == ("REAL" if real > 0.5 else "FAKE")
+        assert float(row["probability"]) == pytest.approx(max(real, 1 - real), abs=1e-5)
+
+
+def test_the_matrix_is_there_as_json_and_as_picture(night: Night, cache: Path, tmp_path: Path) -> None:
+    night.trial("0", 0.8, brightness_model(tmp_path / "m.keras"))
+    night.finish()
+    metrics = evaluate(night.bucket, STUDY, cache)
+    assert json.loads(file(night, names.CONFUSION_JSON)) == {
+        "classes": list(CLASSES),
+        "rows": "truth",
+        "columns": "prediction",
+        "counts": [list(row) for row in metrics.confusion_matrix],
+    }
+    assert Image.open(io.BytesIO(file(night, names.CONFUSION_PNG))).format == "PNG"
+
+
+def test_the_best_model_predicts_in_plain_keras_what_the_file_says(night: Night, cache: Path, tmp_path: Path) -> None:
+    night.trial("0", 0.8, brightness_model(tmp_path / "m.keras"))
+    night.finish()
+    evaluate(night.bucket, STUDY, cache)
+    night.bucket.download(names.evaluation(STUDY, names.BEST_MODEL), tmp_path / "best_model.keras")
+    model = keras.saving.load_model(tmp_path / "best_model.keras", safe_mode=True)
+    images = np.concatenate([night.data.test[name] for name in CLASSES])
+    second = model.predict(images.astype("float32"), verbose=0)[:, 0]
+    rows = list(csv.DictReader(io.StringIO(gzip.decompress(file(night, names.PREDICTIONS_CSV)).decode())))
+    written = [float(r["probability"]) if r["prediction"] == "REAL" else 1 - float(r["probability"]) for r in rows]
+    np.testing.assert_allclose(written, second, atol=1e-6)
+
+
+def test_an_evaluation_made_already_is_answered_without_the_test_images(
+    night: Night, cache: Path, tmp_path: Path
+) -> None:
+    night.trial("0", 0.8, brightness_model(tmp_path / "m.keras"))
+    night.finish()
+    first = evaluate(night.bucket, STUDY, cache)
+    before = file(night, names.METRICS_JSON)
+    lose_the_test_split(night, cache)
+    assert evaluate(night.bucket, STUDY, cache) == first == read_metrics(night.bucket, STUDY)
+    assert file(night, names.METRICS_JSON) == before
+
+
+def test_a_better_trial_replaces_the_evaluation_and_the_second_look_is_counted(
+    night: Night, cache: Path, tmp_path: Path
+) -> None:
+    night.trial("0", 0.8, brightness_model(tmp_path / "m.keras", threshold=0.1))
+    night.finish()
+    first = evaluate(night.bucket, STUDY, cache)
+    night.open()
+    night.trial("1", 0.9, brightness_model(tmp_path / "better.keras"))
+    night.finish()
+    second = evaluate(night.bucket, STUDY, cache)
+    assert (second.best_trial, second.test_evaluations) == ("1", 2)
+    assert second.accuracy > first.accuracy
+    assert read_metrics(night.bucket, STUDY) == second
+    rows = list(csv.DictReader(io.StringIO(gzip.decompress(file(night, names.PREDICTIONS_CSV)).decode())))
+    assert np.mean([row["label"] == row["prediction"] for row in rows]) == second.accuracy
+
+
+class FailingBucket(LocalBucket):
+    """Fails to write the objects whose name ends so."""
+
+    failing = ""
+
+    def write(self, name: str, data: bytes) -> None:
+        if self.failing and name.endswith(self.failing):
+            raise BucketError("full")
+        super().write(name, data)
+
+
+@pytest.mark.parametrize("failing", [names.PREDICTIONS_CSV, names.CONFUSION_JSON, names.CONFUSION_PNG])
+def test_a_folder_with_metrics_json_is_whole(night: Night, cache: Path, tmp_path: Path, failing: str) -> None:
+    night.trial("0", 0.8, brightness_model(tmp_path / "m.keras"))
+    night.finish()
+    evaluate(night.bucket, STUDY, cache)
+    night.open()
+    night.trial("1", 0.9, brightness_model(tmp_path / "better.keras", threshold=0.6))
+    night.finish()
+    bucket = FailingBucket(tmp_path / "bucket")
+    bucket.failing = failing
+    with pytest.raises(BucketError, match="full"):
+        evaluate(bucket, STUDY, cache)
+    assert read_metrics(bucket, STUDY) is None, "the old metrics.json must not stand beside new files"
+    bucket.failing = ""
+    assert evaluate(bucket, STUDY, cache).best_trial == "1"
+
+
+def test_a_metrics_json_that_cannot_be_understood_is_made_again(night: Night, cache: Path, tmp_path: Path) -> None:
+    night.trial("0", 0.8, brightness_model(tmp_path / "m.keras"))
+    night.finish()
+    night.bucket.write(names.evaluation(STUDY, names.METRICS_JSON), b"{}")
+    assert evaluate(night.bucket, STUDY, cache) == read_metrics(night.bucket, STUDY)
+
+
+def test_a_search_without_a_usable_trial_is_no_result(night: Night, cache: Path) -> None:
+    night.failed_trial("0", "ValueError: shapes differ")
+    night.finish()
+    with pytest.raises(NoResultError, match="ValueError: shapes differ") as error:
+        evaluate(night.bucket, STUDY, cache)
+    assert error.value.exit_code == 4
+
+
+def test_a_search_that_still_runs_keeps_its_test_split_unread(night: Night, cache: Path, tmp_path: Path) -> None:
+    night.trial("0", 0.8, brightness_model(tmp_path / "m.keras"))
+    with pytest.raises(SurroundingsError, match="not over") as error:
+        evaluate(night.bucket, STUDY, cache)
+    assert error.value.exit_code == 3
+    assert read_metrics(night.bucket, STUDY) is None
+
+
+def test_three_classes_are_measured_too_in_batches_of_any_size(cache: Path, tmp_path: Path) -> None:
+    classes = ("dark", "grey", "light")
+    bucket = LocalBucket(tmp_path / "bucket")
+    settings = Study(name=STUDY, evaluation=Evaluation(batch_size=7))
+    night = Night(bucket, pack_images(bucket, tmp_path / "images", classes), settings)
+    night.open()
+    night.trial("0", 0.6, levels_model(tmp_path / "m.keras", 3))
+    night.finish()
+    seen: list[tuple[int, int]] = []
+    metrics = evaluate(bucket, STUDY, cache, lambda done, images: seen.append((done, images)))
+    nearest = {
+        name: np.abs(brightness(night.data.test[name])[:, None] - np.array([0.25, 0.5, 0.75])).argmin(axis=1)
+        for name in classes
+    }
+    assert metrics.confusion_matrix == tuple(tuple(np.bincount(nearest[n], minlength=3).tolist()) for n in classes)
+    assert metrics.roc_auc is not None
+    assert 0.7 < metrics.roc_auc < 1
+    assert seen[0] == (7, 90)
+    assert seen[-1] == (90, 90)
+
+
+def test_a_model_for_other_classes_is_a_sentence_and_leaves_no_evaluation(
+    night: Night, cache: Path, tmp_path: Path
+) -> None:
+    night.trial("0", 0.8, levels_model(tmp_path / "m.keras", 3))
+    night.finish()
+    with pytest.raises(SpaceError, match=r"3 outputs.*2 classes"):
+        evaluate(night.bucket, STUDY, cache)
+    assert not list(night.bucket.list(names.evaluation(STUDY)))
+    assert not list(cache.rglob("*.keras"))
+
+
+USERS_SPACE = """
+import keras, keras_tuner
+
+@keras.saving.register_keras_serializable(package="users")
+class Halved(keras.layers.Layer):
+    def call(self, x):
+        return x / 2
+
+class Space(keras_tuner.HyperModel):
+    def build(self, hp):
+        return keras.Sequential(
+            [keras.Input((8, 8, 3)), Halved(), keras.layers.Flatten(), keras.layers.Dense(1, activation="sigmoid")]
+        )
+"""
+
+
+@pytest.mark.slow
+def test_a_users_own_layer_is_found_because_the_users_space_is_imported(
+    night: Night, cache: Path, tmp_path: Path
+) -> None:
+    code = tmp_path / "code"
+    code.mkdir()
+    (code / "users_space_of_evaluation.py").write_text(USERS_SPACE)
+    script = "from users_space_of_evaluation import Space; Space().build(None).save('m.keras')"
+    subprocess.run([sys.executable, "-c", script], cwd=code, check=True, capture_output=True)
+    night.trial("0", 0.8, code / "m.keras")
+    night.finish()
+    with pytest.raises(SpaceError, match="Halved"):
+        evaluate(night.bucket, STUDY, cache)  # the built-in space knows no such layer
+    space = Space.model_validate({"import": "users_space_of_evaluation:Space", "code": str(code)})
+    night.settings = Study(name=STUDY, space=space)
+    night.open()
+    night.finish()
+    assert evaluate(night.bucket, STUDY, cache).images == 60
+
+
+def test_the_evaluator_is_imported_without_keras_and_plots() -> None:
+    script = (
+        "import sys, tuner.evaluate, tuner.report.console, tuner.report.figures\n"
+        "slow = {'keras', 'tensorflow', 'jax', 'matplotlib', 'sklearn', 'scipy', 'keras_tuner'} & set(sys.modules)\n"
+        "sys.exit(f'imported: {slow}' if slow else 0)"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
