@@ -5,7 +5,7 @@
 
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench lock clean venvs
+.PHONY: help run test lint bench lock docs clean venvs
 
 # The newest Python is not the first choice: 3.11 is what the locks are tested on most.
 CANDIDATES := python3.11 python3.12 python3.13 python3
@@ -41,6 +41,9 @@ lock: .venv/installed-tools  ## write requirements/*.txt anew; versions stay, un
 	@$(call compile,tensorflow.txt,--extra tensorflow -c requirements/dev.txt)
 	@$(call compile,cuda.txt,--extra cuda -c requirements/dev.txt)
 	@$(call compile,jax.txt,--extra jax -c requirements/dev.txt)
+
+docs: .venv/installed  ## write docs/settings.md anew
+	@.venv/bin/python docs/generate.py
 
 clean:  ## remove the virtual environments and caches; results stay
 	rm -rf .venv .venv-jax .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -1,0 +1,75 @@
+"""Write docs/settings.md out of tuner.config: `make docs`. A test holds that it is up to date."""
+
+from pathlib import Path
+from typing import Any
+
+from tuner import config, names
+
+FILE = Path(__file__).with_name("settings.md")
+
+HEAD = f"""# Settings
+
+*Made by `make docs` out of `tuner/config.py`; change the sentences there.*
+
+Every setting has a default. It can be set in four places, a later one winning over an earlier:
+
+1. the default,
+2. study.yaml: `search: {{max_trials: 20}}`,
+3. the environment: `{names.ENV_SETTING}SEARCH__MAX_TRIALS=20`,
+4. the command line: `--set search.max_trials=20`.
+
+Values are YAML in all of them. A key that does not exist, and a value of a wrong type or out of its range, is
+an error (exit code 2) that says where it stands and what would be right.
+"""
+
+
+def settings() -> str:
+    """Return the page, as Markdown."""
+    schema = config.json_schema()
+    rows: dict[str, list[str]] = {"study": []}
+    for name, field in schema["properties"].items():
+        section = schema["$defs"].get(_reference(field), {})
+        if "properties" in section:
+            title = f"{name}\n\n{_flow(section['description'])}"
+            rows[title] = [_row(f"{name}.{key}", inner, schema) for key, inner in section["properties"].items()]
+        else:
+            rows["study"].append(_row(name, field, schema))
+    tables = [
+        f"## {title}\n\n| key | type | default | meaning |\n| --- | --- | --- | --- |\n" + "\n".join(lines) + "\n"
+        for title, lines in rows.items()
+    ]
+    return "\n".join([HEAD, *tables])
+
+
+def _row(key: str, field: dict[str, Any], schema: dict[str, Any]) -> str:
+    default = "" if field["default"] is None else f"`{_plain(field['default'])}`"
+    cells = [f"`{key}`", _type(field, schema), default, _flow(field["description"])]
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _type(field: dict[str, Any], schema: dict[str, Any]) -> str:
+    """Return type and range in words."""
+    if "anyOf" in field:  # a setting that can be left out
+        return next(_type(option, schema) for option in field["anyOf"] if option.get("type") != "null")
+    field = schema["$defs"].get(_reference(field), field)
+    if "enum" in field:
+        return ", ".join(f"`{value}`" for value in field["enum"])
+    signs = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
+    limits = [f"{sign} {_plain(field[limit])}" for limit, sign in signs.items() if limit in field]
+    return ", ".join([field["type"], *limits])
+
+
+def _reference(field: dict[str, Any]) -> str:
+    return str(field.get("$ref", "")).rsplit("/", 1)[-1]
+
+
+def _plain(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _flow(text: str) -> str:
+    return " ".join(text.split())
+
+
+if __name__ == "__main__":
+    FILE.write_text(settings(), encoding="utf-8")

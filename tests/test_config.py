@@ -1,0 +1,272 @@
+"""study.yaml, environment and --set: what they accept, which one wins, and what their errors say."""
+
+import json
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import ValidationError
+
+from tuner import config
+from tuner.config import Algorithm, Study
+from tuner.errors import ConfigError, ExitCode
+
+Write = Callable[[str], Path]
+
+
+@pytest.fixture
+def study_yaml(tmp_path: Path) -> Write:
+    def write(text: str) -> Path:
+        file = tmp_path / "study.yaml"
+        file.write_text(textwrap.dedent(text), encoding="utf-8")
+        return file
+
+    return write
+
+
+def error_of(function: Callable[..., Any], *arguments: Any, **keywords: Any) -> str:
+    with pytest.raises(ConfigError) as caught:
+        function(*arguments, **keywords)
+    assert caught.value.exit_code is ExitCode.USAGE
+    return str(caught.value)
+
+
+# ---- which one wins -----------------------------------------------------------------------------
+def test_nothing_given_makes_the_default_study() -> None:
+    assert config.load() == Study()
+
+
+def test_an_empty_file_makes_the_default_study(study_yaml: Write) -> None:
+    assert config.load(study_yaml("# nothing yet\n")) == Study()
+
+
+def test_the_file_wins_over_the_default_the_environment_over_the_file_and_set_over_both(study_yaml: Write) -> None:
+    file = study_yaml("search: {max_trials: 11, algorithm: grid, objective: val_loss}")
+    environment = {"CIFAKE_TUNE_STUDY__SEARCH__MAX_TRIALS": "12", "CIFAKE_TUNE_STUDY__SEARCH__ALGORITHM": "bayesian"}
+
+    study = config.load(file, ["search.max_trials=13"], environment)
+
+    assert study.search.max_trials == 13
+    assert study.search.algorithm is Algorithm.BAYESIAN
+    assert study.search.objective == "val_loss"
+    assert study.search.max_consecutive_failures == Study().search.max_consecutive_failures
+
+
+def test_the_last_set_wins() -> None:
+    assert config.load(settings=["seed=2", "seed=3"]).seed == 3
+
+
+def test_a_section_can_be_set_at_once() -> None:
+    assert config.load(settings=["search={max_trials: 4, algorithm: grid}"]).search.max_trials == 4
+
+
+def test_other_variables_are_no_settings() -> None:
+    environment = {"CIFAKE_TUNE_STUDY": "study.yaml", "CIFAKE_TUNE_BUCKET": "here", "PATH": "/bin"}
+    assert config.load(environment=environment) == Study()
+
+
+def test_the_environment_can_name_a_users_own_space() -> None:
+    assert config.load(environment={"CIFAKE_TUNE_STUDY__SPACE__IMPORT": "my:Space"}).space.import_ == "my:Space"
+
+
+# ---- errors -------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("search: {max_trial: 3}", "unknown key search.max_trial; did you mean search.max_trials?"),
+        ("serach: {}", "unknown key serach; did you mean search?"),
+        ("max_trials: 3", "unknown key max_trials; did you mean search.max_trials?"),
+        ("space: {import_: 'a:B'}", "unknown key space.import_; did you mean space.import?"),
+        ("training: {qqq: 1}", "unknown key training.qqq; known here: epochs, patience."),
+    ],
+)
+def test_an_unknown_key_is_an_error_that_names_the_nearest(study_yaml: Write, text: str, sentence: str) -> None:
+    file = study_yaml(text)
+    assert error_of(config.load, file) == f"{file}: {sentence}"
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "given"),
+    [
+        ("search: {max_trials: '3'}", "search.max_trials", '"3"'),
+        ("search: {max_trials: 3.5}", "search.max_trials", "3.5"),
+        ("search: {max_trials: true}", "search.max_trials", "true"),
+        ("search: {max_trials: 0}", "search.max_trials", "0"),
+        ("search: {algorithm: randm}", "search.algorithm", '"randm"'),
+        ("search: {objective: 3}", "search.objective", "3"),
+        ("search: 3", "search", "3"),
+        ("search:", "search", "null"),
+        ("seed: 0", "seed", "0"),
+        ("seed: 2147483648", "seed", "2147483648"),
+        ("name: Has Capitals", "name", '"Has Capitals"'),
+        ("data: {validation: 1.0}", "data.validation", "1.0"),
+        ("data: {validation: 0}", "data.validation", "0"),
+        ("data: {batch_size: 0}", "data.batch_size", "0"),
+        ("space: {import: nocolon}", "space.import", '"nocolon"'),
+        ("training: {epochs: [1]}", "training.epochs", "[1]"),
+        ("training: {patience: 0}", "training.patience", "0"),
+        ("retries: {failure: -1}", "retries.failure", "-1"),
+        ("retries: {preemption: 9}", "retries.preemption", "9"),
+        ("leases: {duration_s: 0}", "leases.duration_s", "0"),
+        ("leases: {duration_s: .inf}", "leases.duration_s", "Infinity"),
+    ],
+)
+def test_a_wrong_value_is_an_error_with_its_key(study_yaml: Write, text: str, key: str, given: str) -> None:
+    file = study_yaml(text)
+    message = error_of(config.load, file)
+    assert message.startswith(f"{file}: {key}: ")
+    assert given in message
+    assert message.endswith(".")
+
+
+def test_all_errors_are_said_at_once(study_yaml: Write) -> None:
+    message = error_of(config.load, study_yaml("seed: 0\ntraining: {epochs: 0}\nnaem: x"))
+    assert [line.split(": ")[1] for line in message.splitlines()] == [
+        "seed", "training.epochs", "unknown key naem; did you mean name?",
+    ]  # fmt: skip
+
+
+def test_an_error_names_the_variable_or_the_set_that_brought_the_value(study_yaml: Write) -> None:
+    file = study_yaml("name: mine")
+    environment = {"CIFAKE_TUNE_STUDY__SEARCH__MAX_TRIALS": "many"}
+    assert error_of(config.load, file, (), environment).startswith("CIFAKE_TUNE_STUDY__SEARCH__MAX_TRIALS: search.max")
+    assert error_of(config.load, file, ["seed=x"]).startswith("--set seed=x: seed: ")
+    assert error_of(config.load, file, ["search={max_trials: x}"]).startswith(
+        "--set search={max_trials: x}: search.max"
+    )
+
+
+@pytest.mark.parametrize("setting", ["seed", "=3", ""])
+def test_a_set_without_key_or_value_says_how_to_write_it(setting: str) -> None:
+    assert "write it as key=value" in error_of(config.load, settings=[setting])
+
+
+def test_a_set_below_a_value_is_refused(study_yaml: Write) -> None:
+    assert "seed is no section" in error_of(config.load, study_yaml("seed: 3"), ["seed.x=1"])
+
+
+def test_a_name_and_an_import_exclude_each_other() -> None:
+    assert "keep one" in error_of(config.load, settings=["space.name=other", "space.import=my:Space"])
+
+
+# ---- YAML ---------------------------------------------------------------------------------------
+@pytest.mark.parametrize("text", ["seed: 1\nseed: 2", "search: {max_trials: 3, max_trials: 4}"])
+def test_a_key_given_twice_is_an_error(study_yaml: Write, text: str) -> None:
+    assert "stands twice" in error_of(config.load, study_yaml(text))
+
+
+@pytest.mark.parametrize("text", ["1e-3", "1.0e-3", "1E-3", ".1e-2", "0.001"])
+def test_a_number_may_be_written_as_in_python_and_json(text: str) -> None:
+    assert config.load(settings=[f"data.validation={text}"]).data.validation == 0.001
+
+
+def test_a_name_may_look_like_a_date() -> None:
+    assert config.load(settings=["name=2026-01-31"]).name == "2026-01-31"
+
+
+@pytest.mark.parametrize("text", ["a: [", "- a\n- b", "just words", "? [a]\n: b", "a: &a {b: *a}", "name: !!set {x}"])
+def test_a_file_that_is_no_mapping_of_settings_is_an_error_with_its_name(study_yaml: Write, text: str) -> None:
+    file = study_yaml(text)
+    assert error_of(config.load, file).startswith(f"{file}: ")
+
+
+def test_a_file_cannot_make_python_objects(study_yaml: Write) -> None:
+    assert "not valid YAML" in error_of(config.load, study_yaml("name: !!python/object/apply:os.getcwd []"))
+
+
+def test_a_missing_or_unreadable_file_is_an_error_with_its_name(tmp_path: Path) -> None:
+    assert error_of(config.load, tmp_path / "none.yaml") == f"{tmp_path / 'none.yaml'}: there is no such file."
+    assert "cannot be read" in error_of(config.load, tmp_path)
+
+
+# ---- as data ------------------------------------------------------------------------------------
+def test_a_study_does_not_change() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        Study().search.max_trials = 3  # type: ignore[misc]
+
+
+def test_what_is_dumped_is_parsed_again(tmp_path: Path) -> None:
+    study = config.load(settings=["space.import=my:Space", "search.algorithm=hyperband", "data.validation=0.25"])
+    dumped = config.dump(study)
+    assert dumped["space"]["import"] == "my:Space"
+    assert config.parse(json.loads(json.dumps(dumped)), "here") == study
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(dumped))
+    assert config.load(tmp_path / "study.yaml") == study
+
+
+def test_the_keys_listed_are_those_of_the_dump() -> None:
+    assert config.all_keys() == list(config._flat(config.dump(Study())))
+
+
+def test_the_json_schema_describes_every_setting_and_allows_no_other() -> None:
+    schema = config.json_schema()
+    sections = [schema, *(part for part in schema["$defs"].values() if part["type"] == "object")]
+    assert all(section["additionalProperties"] is False for section in sections)
+    described = {
+        f"{name}.{key}": inner
+        for name, field in schema["properties"].items()
+        for key, inner in schema["$defs"]
+        .get(field.get("$ref", "").rsplit("/", 1)[-1], {})
+        .get("properties", {})
+        .items()
+    }
+    assert set(described) == {key for key in config.all_keys() if "." in key}
+    assert [key for key, inner in described.items() if not inner.get("description")] == []
+
+
+# ---- going on with a study ----------------------------------------------------------------------
+def study(*settings: str) -> Study:
+    return config.load(settings=settings)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "retries.failure=5", "leases.duration_s=60", "evaluation.batch_size=50", "data.source=elsewhere.zip",
+        "space.code=elsewhere", "search.max_trials=11",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("algorithm", list(Algorithm))
+def test_a_study_goes_on_with_more_trials_and_with_settings_no_result_depends_on(
+    algorithm: Algorithm, change: str
+) -> None:
+    begun = f"search.algorithm={algorithm}"
+    config.check_resume(study(begun), study(begun, change))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "seed=2", "data.batch_size=64", "data.validation=0.2", "space.name=other", "space.import=my:Space",
+        "search.algorithm=bayesian", "search.objective=val_loss", "search.direction=max", "training.patience=2",
+        "search.max_trials=9", "training.epochs=9",
+    ],
+)  # fmt: skip
+def test_a_study_does_not_go_on_with_settings_its_results_depend_on(change: str) -> None:
+    key = change.partition("=")[0]
+    assert key in error_of(config.check_resume, study(), study(change))
+
+
+@pytest.mark.parametrize("algorithm", [Algorithm.RANDOM, Algorithm.GRID])
+def test_trials_that_train_for_themselves_may_train_longer(algorithm: Algorithm) -> None:
+    config.check_resume(
+        study(f"search.algorithm={algorithm}"), study(f"search.algorithm={algorithm}", "training.epochs=11")
+    )
+
+
+@pytest.mark.parametrize("algorithm", [Algorithm.BAYESIAN, Algorithm.HYPERBAND])
+def test_trials_that_are_compared_while_searching_may_not_train_longer(algorithm: Algorithm) -> None:
+    begun = f"search.algorithm={algorithm}"
+    message = error_of(config.check_resume, study(begun), study(begun, "training.epochs=11"))
+    assert "training.epochs was 10, is now 11" in message
+
+
+def test_a_refusal_names_the_study_each_setting_and_both_values() -> None:
+    message = error_of(config.check_resume, study("name=mine"), study("name=mine", "data.batch_size=64", "seed=2"))
+    assert "study 'mine'" in message
+    assert "data.batch_size was 128, is now 64" in message
+    assert "seed was 1, is now 2" in message
+    assert "choose another `name`" in message

@@ -1,0 +1,164 @@
+"""The repository: what is committed, that the locks are portable, that the documents say what is so."""
+
+import importlib.util
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+import tuner
+from tuner import config
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
+LOCKS = sorted((ROOT / "requirements").glob("*.txt"))
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def tracked() -> list[Path]:
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a git checkout")
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    return [ROOT / name for name in listed.split("\0") if name and (ROOT / name).is_file()]
+
+
+def blocks(text: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+# ---- what is committed --------------------------------------------------------------------------
+def test_no_file_is_larger_than_a_mebibyte() -> None:
+    assert [str(file) for file in tracked() if file.stat().st_size > 2**20] == []
+
+
+def test_no_file_names_a_home_directory() -> None:
+    home = re.compile(rb"(?<![\w.])/(?:root|home/\w+|Users/\w+)/")
+    assert [str(file) for file in tracked() if home.search(file.read_bytes())] == []
+
+
+def test_no_file_is_byte_code_or_of_a_virtual_environment() -> None:
+    assert [str(file) for file in tracked() if {"__pycache__", ".venv", ".venv-jax"} & set(file.parts)] == []
+
+
+# ---- versions and locks -------------------------------------------------------------------------
+def test_the_version_is_said_in_one_place() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert project["project"]["dynamic"] == ["version"]
+    assert project["tool"]["hatch"]["version"]["path"] == "tuner/__init__.py"
+    places = [
+        file.relative_to(ROOT).as_posix()
+        for file in tracked()
+        if file.suffix == ".py" and re.search(r"^__version__ *=", file.read_text(encoding="utf-8"), re.MULTILINE)
+    ]
+    assert places == ["tuner/__init__.py"]
+    assert re.fullmatch(r"\d+\.\d+\.\d+", tuner.__version__)
+
+
+@pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.name)
+def test_a_lock_pins_everything_by_hash_and_names_no_index(lock: Path) -> None:
+    text = lock.read_text(encoding="utf-8")
+    assert "://" not in text
+    assert not re.search(r"^ *(-i|-f|--(extra-)?index-url|--find-links|--trusted-host)\b", text, re.MULTILINE)
+    entries = re.findall(r"^\S.*(?:\n +.*)*", text, re.MULTILINE)
+    assert len(entries) > 20
+    assert [
+        entry for entry in entries if not re.match(r"[a-z0-9._-]+==\S+.*\n +--hash=sha256:[0-9a-f]{64}", entry)
+    ] == []
+
+
+def test_all_locks_agree_where_they_pin_the_same_package() -> None:
+    pins: dict[tuple[str, str], set[str]] = {}
+    for lock in LOCKS:
+        for name, version, marker in re.findall(r"^([a-z0-9._-]+)==(\S+)(.*?) \\$", lock.read_text(), re.MULTILINE):
+            python = next(iter(re.findall(r"python_full_version [<>=]+ '[\d.]+'", marker)), "")
+            pins.setdefault((name, python), set()).add(version)
+    assert {name: versions for name, versions in pins.items() if len(versions) > 1} == {}
+
+
+def test_every_dependency_is_in_the_locks() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+
+    def names(requirements: list[str]) -> set[str]:
+        return {re.split(r"[^\w.-]", requirement)[0].lower() for requirement in requirements}
+
+    for lock, extra in {
+        "tensorflow": ["tensorflow"],
+        "cuda": ["cuda"],
+        "jax": ["jax"],
+        "dev": ["tensorflow", "dev"],
+    }.items():
+        text = (ROOT / "requirements" / f"{lock}.txt").read_text()
+        locked = set(re.findall(r"^([a-z0-9._-]+)==", text, re.MULTILINE))
+        wanted = names(project["dependencies"]).union(*(names(extras[name]) for name in extra))
+        assert wanted - locked == set(), lock
+
+
+# ---- documents ----------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    "block", [block for file in DOCUMENTS for block in blocks(file.read_text(encoding="utf-8"), "yaml")]
+)
+def test_every_study_in_the_documents_is_valid(block: str) -> None:
+    assert config.parse(yaml.load(block, Loader=config._Loader), "the document") != config.Study()
+
+
+def test_the_make_targets_in_the_readme_exist() -> None:
+    targets = set(re.findall(r"^([a-z]+):", MAKEFILE, re.MULTILINE))
+    assert {"run", "test", "lint", "bench", "lock"} <= targets
+    assert set(re.findall(r"\bmake ([a-z]+)(?=`| {2,}#)", README)) <= targets
+
+
+def test_the_files_in_the_readme_exist() -> None:
+    links = re.findall(r"\]\((?!https://)([^)#]+)\)", README)
+    assert links
+    assert [link for link in links if not (ROOT / link).exists()] == []
+    tree = next(block for block in blocks(README, "") if block.startswith("tuner/"))
+    folders = re.findall(r"^(\w+/)", tree, re.MULTILINE)
+    modules = re.findall(r"\b(\w+\.py|\w+/)", re.sub(r"^\w+/.*$", "", tree, flags=re.MULTILINE))
+    assert [name for name in folders if not (ROOT / name).is_dir()] == []
+    assert [name for name in modules if not (ROOT / "tuner" / name).exists()] == []
+
+
+def test_the_exit_codes_in_the_readme_are_those_of_the_program() -> None:
+    from tuner.errors import ExitCode
+
+    assert {int(code) for code in re.findall(r"^\| (\d+) \|", README, re.MULTILINE)} == {
+        code.value for code in ExitCode
+    }
+
+
+def test_the_files_of_an_evaluation_in_the_readme_are_those_it_writes() -> None:
+    from tuner import names
+
+    said = set(re.findall(r"`studies/cifake/evaluation/([\w.]+)`", README))
+    assert said <= {names.METRICS_JSON, names.PREDICTIONS_CSV, names.CONFUSION_PNG, names.BEST_MODEL}
+    assert names.METRICS_JSON in said
+
+
+def test_the_page_of_settings_is_up_to_date() -> None:
+    spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    generate = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(generate)
+    page = generate.settings()
+    assert (ROOT / "docs" / "settings.md").read_text(encoding="utf-8") == page, "run `make docs`"
+    assert [key for key in config.all_keys() if f"| `{key}` |" not in page] == []
+
+
+@pytest.mark.slow
+def test_the_space_in_the_readme_can_be_searched(tmp_path: Path) -> None:
+    (tmp_path / "my_space.py").write_text(blocks(README, "python")[0], encoding="utf-8")
+    program = (
+        "from tuner import config, spaces\n"
+        f"space = config.Space(import_='my_space:MySpace', code={str(tmp_path)!r})\n"
+        "found = spaces.explore(spaces.load_space(space, (32, 32, 3), 2))\n"
+        "assert {'blocks', 'filters', 'dropout', 'learning_rate'} == set(found.values), found.values\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
