@@ -19,7 +19,7 @@ from tuner.data.manifest import find_data_sets, read_manifest
 from tuner.errors import NoResultError, PreemptedError, SurroundingsError, UsageError
 from tuner.journal import Journal, JournalReader
 from tuner.oracle import Oracle
-from tuner.saved_models import SavedModels
+from tuner.retention import SavedModels
 from tuner.service import Service, make_server, now
 from tuner.suggest import direction_of, make_suggester
 from tuner.trials import Opened, StudyState

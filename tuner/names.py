@@ -25,11 +25,12 @@ METADATA_CHECKPOINT = "cifake-tune-checkpoint"
 
 # ---- bucket: data -------------------------------------------------------------------------------
 MANIFEST = "manifest.json"
+DATA_PREFIX = "data/"
 
 
 def data_prefix(digest: str) -> str:
     """Folder of one packed data set; `digest` is the hex SHA-256 of its content."""
-    return f"data/{digest}/"
+    return f"{DATA_PREFIX}{digest}/"
 
 
 def manifest(digest: str) -> str:

@@ -7,7 +7,6 @@ from one thread, without locks.
 
 from collections import deque
 from dataclasses import dataclass
-from math import isnan
 
 from tuner.names import TrialId
 from tuner.suggest import Suggestion
@@ -55,6 +54,23 @@ class Worker:
         return not self.incarnation
 
 
+@dataclass(frozen=True)
+class Attempt:
+    """One try of one worker at a trial, as that worker names it (it may be an old one, or made up)."""
+
+    worker: Worker
+    trial: str
+    number: int
+
+
+@dataclass(frozen=True)
+class Instant:
+    """A moment: `at` in seconds since 1970 for the record, `monotonic` for deadlines."""
+
+    at: float
+    monotonic: float
+
+
 @dataclass
 class Lease:
     """The promise that a trial is this worker's until the deadline (seconds, monotonic)."""
@@ -68,7 +84,7 @@ class Lease:
 class Oracle:
     """Hands out trials and takes their results; `state` is the journal's."""
 
-    def __init__(self, state: StudyState, now: float) -> None:
+    def __init__(self, state: StudyState, now: Instant) -> None:
         self.state = state
         self.exhausted = False
         """The algorithm has no further suggestion."""
@@ -84,15 +100,15 @@ class Oracle:
 
     # ---- handing out ----------------------------------------------------------------------------
 
-    def join(self, worker: Worker, now: float, at: float) -> list[Record]:
+    def join(self, worker: Worker, now: Instant) -> list[Record]:
         """A new process of a worker: what its older processes worked on is lost."""
         records: list[Record] = []
         for lease in self._leases_of(worker.name):
             if lease.worker != worker:
-                records += self._end_attempt(lease, Outcome.LOST, f"worker {worker.name} was started anew", at)
+                records += self._end_attempt(lease, Outcome.LOST, f"worker {worker.name} was started anew", now)
         return records
 
-    def grant(self, worker: Worker, now: float, at: float) -> tuple[Trial | None, list[Record]]:
+    def grant(self, worker: Worker, now: Instant) -> tuple[Trial | None, list[Record]]:
         """Return the trial that this worker is to work on, if one waits.
 
         A worker that asks while it holds a lease did not hear our answer, and gets the same trial again;
@@ -101,15 +117,15 @@ class Oracle:
         records: list[Record] = []
         for lease in self._leases_of(worker.name):
             if lease.worker == worker and not worker.stock:
-                lease.deadline = now + self._duration(worker)
+                lease.deadline = now.monotonic + self._duration(worker)
                 return self.state.trials[lease.trial], records
-            records += self._end_attempt(lease, Outcome.LOST, f"worker {worker.name} asked for another trial", at)
+            records += self._end_attempt(lease, Outcome.LOST, f"worker {worker.name} asked for another trial", now)
         if not self._queue or self.state.finished:
             return None, records
         trial = self.state.trials[self._queue.popleft()]
         records += self._apply(
             Leased(
-                at=at,
+                at=now.at,
                 trial=trial.trial_id,
                 attempt=trial.attempts + 1,
                 worker=worker.name,
@@ -124,11 +140,11 @@ class Oracle:
         """Whether a worker that found nothing queued would take a new trial."""
         return not self._queue and not self.exhausted and not self.state.finished
 
-    def add(self, suggestion: Suggestion, at: float) -> list[Record]:
+    def add(self, suggestion: Suggestion, now: Instant) -> list[Record]:
         """Queue a new trial."""
         records = self._apply(
             Created(
-                at=at,
+                at=now.at,
                 trial=suggestion.trial,
                 hyperparameters=suggestion.values,
                 algorithm=suggestion.algorithm,
@@ -139,29 +155,21 @@ class Oracle:
 
     # ---- taking in ------------------------------------------------------------------------------
 
-    def beat(self, worker: Worker, trial_id: str, attempt: int, now: float) -> bool:
+    def beat(self, attempt: Attempt, now: Instant) -> bool:
         """Renew a lease; false where the attempt is not the trial's newest."""
         try:
-            lease = self._held(worker, trial_id, attempt)
+            lease = self._held(attempt)
         except (StaleAttemptError, UnknownTrialError):
             return False
-        lease.deadline = now + self._duration(worker)
+        lease.deadline = now.monotonic + self._duration(attempt.worker)
         return True
 
     def report(
-        self,
-        worker: Worker,
-        trial_id: str,
-        attempt: int,
-        epoch: int,
-        metrics: dict[str, float],
-        checkpoint: str | None,
-        now: float,
-        at: float,
+        self, attempt: Attempt, epoch: int, metrics: dict[str, float], checkpoint: str | None, now: Instant
     ) -> list[Record]:
         """Take an epoch's metrics. The same report twice is one (its first answer was lost)."""
-        lease = self._held(worker, trial_id, attempt)
-        lease.deadline = now + self._duration(worker)
+        lease = self._held(attempt)
+        lease.deadline = now.monotonic + self._duration(attempt.worker)
         trial = self.state.trials[lease.trial]
         if trial.epochs.get(epoch) == metrics and trial.checkpoints.get(epoch) == checkpoint:
             return []
@@ -172,69 +180,81 @@ class Oracle:
                 "choose one of these."
             )
         return self._apply(
-            Reported(at=at, trial=lease.trial, attempt=attempt, epoch=epoch, metrics=metrics, checkpoint=checkpoint)
+            Reported(
+                at=now.at,
+                trial=lease.trial,
+                attempt=lease.attempt,
+                epoch=epoch,
+                metrics=metrics,
+                checkpoint=checkpoint,
+            )
         )
 
-    def complete(self, worker: Worker, trial_id: str, attempt: int, at: float) -> list[Record]:
+    def complete(self, attempt: Attempt, now: Instant) -> list[Record]:
         """The attempt trained the trial to its end."""
-        trial = self.state.trials.get(TrialId(trial_id))
-        if trial and trial.state in SCORED and (trial.attempts, trial.worker) == (attempt, worker.name):
+        trial = self.state.trials.get(TrialId(attempt.trial))
+        ours = trial and (trial.attempts, trial.worker) == (attempt.number, attempt.worker.name)
+        if trial and ours and trial.state in SCORED:
             return []  # our first answer was lost
-        lease = self._held(worker, trial_id, attempt)
+        lease = self._held(attempt)
         trial = self.state.trials[lease.trial]
         if trial.best_epoch is None:
-            return self._end_attempt(lease, Outcome.INVALID, "no epoch has a usable objective", at)
+            return self._end_attempt(lease, Outcome.INVALID, "no epoch has a usable objective", now)
         score = trial.epochs[trial.best_epoch][self.state.settings.search.objective]
-        return self._end(lease, TrialState.COMPLETED, at, score=score, best_epoch=trial.best_epoch)
+        return self._end(
+            Ended(
+                at=now.at,
+                trial=lease.trial,
+                attempt=lease.attempt,
+                state=TrialState.COMPLETED,
+                score=score,
+                best_epoch=trial.best_epoch,
+            )
+        )
 
-    def give_back(
-        self, worker: Worker, trial_id: str, attempt: int, outcome: Outcome, reason: str, at: float
-    ) -> list[Record]:
+    def give_back(self, attempt: Attempt, outcome: Outcome, reason: str, now: Instant) -> list[Record]:
         """The attempt ended without finishing the trial."""
-        return self._end_attempt(self._held(worker, trial_id, attempt), outcome, reason, at)
+        return self._end_attempt(self._held(attempt), outcome, reason, now)
 
-    def expire(self, now: float, at: float) -> list[Record]:
+    def expire(self, now: Instant) -> list[Record]:
         """End the attempts whose workers have fallen silent."""
         records: list[Record] = []
-        for lease in [lease for lease in self._leases.values() if lease.deadline <= now]:
+        for lease in [lease for lease in self._leases.values() if lease.deadline <= now.monotonic]:
             silent = self._duration(lease.worker)
             reason = f"worker {lease.worker.name} was silent for {silent:g} s"
-            records += self._end_attempt(lease, Outcome.LOST, reason, at)
+            records += self._end_attempt(lease, Outcome.LOST, reason, now)
         return records
 
-    def attempt_of(self, worker: Worker, trial_id: str) -> int:
-        """Return the attempt that one of Keras Tuner's own workers, which knows none, means."""
+    def stock_attempt(self, trial_id: str) -> Attempt:
+        """Return the attempt that one of Keras Tuner's own workers means: it names the trial alone."""
         lease = self._leases.get(TrialId(trial_id))
-        if lease is None or lease.worker != worker:
+        if lease is None or not lease.worker.stock:
             raise StaleAttemptError
-        return lease.attempt
-
-    def holder(self, trial_id: str) -> Worker | None:
-        """Return who holds the trial's lease."""
-        lease = self._leases.get(TrialId(trial_id))
-        return lease.worker if lease else None
+        return Attempt(lease.worker, trial_id, lease.attempt)
 
     # ---- the end --------------------------------------------------------------------------------
 
-    def finish(self, at: float) -> list[Record]:
+    def finish(self, now: Instant) -> list[Record]:
         """End the search where nothing is left to do, or the failures of different trials say to give up."""
         if self.state.finished:
             return []
         limit = self.state.settings.search.max_consecutive_failures
-        last = [self.state.trials[trial_id] for trial_id in self.state.ended[-limit:]]
+        # of this term only: whoever starts the search again has mended something
+        last = [self.state.trials[trial_id] for trial_id in self.state.ended[self.state.ended_before_term :][-limit:]]
         if len(last) == limit and all(trial.state is TrialState.FAILED for trial in last):
             reason = f"{limit} trials failed one after the other, the first of them: {last[0].reason}"
-            for lease in list(self._leases.values()):
-                del self._leases[lease.trial]
-            return self._apply(Finished(at=at, reason=reason, failed=True))
+            self._leases.clear()
+            return self._apply(Finished(at=now.at, reason=reason, failed=True))
         if self.exhausted and not self._queue and not self._leases:
-            return self._apply(Finished(at=at, reason="all trials have ended"))
+            return self._apply(Finished(at=now.at, reason="all trials have ended"))
         return []
 
     # ---- inside ---------------------------------------------------------------------------------
 
-    def _lease(self, trial: Trial, worker: Worker, now: float) -> None:
-        self._leases[trial.trial_id] = Lease(trial.trial_id, trial.attempts, worker, now + self._duration(worker))
+    def _lease(self, trial: Trial, worker: Worker, now: Instant) -> None:
+        self._leases[trial.trial_id] = Lease(
+            trial.trial_id, trial.attempts, worker, now.monotonic + self._duration(worker)
+        )
 
     def _duration(self, worker: Worker) -> float:
         leases = self.state.settings.leases
@@ -243,11 +263,11 @@ class Oracle:
     def _leases_of(self, name: str) -> list[Lease]:
         return [lease for lease in self._leases.values() if lease.worker.name == name]
 
-    def _held(self, worker: Worker, trial_id: str, attempt: int) -> Lease:
-        if TrialId(trial_id) not in self.state.trials:
+    def _held(self, attempt: Attempt) -> Lease:
+        if TrialId(attempt.trial) not in self.state.trials:
             raise UnknownTrialError
-        lease = self._leases.get(TrialId(trial_id))
-        if lease is None or lease.worker != worker or lease.attempt != attempt:
+        lease = self._leases.get(TrialId(attempt.trial))
+        if lease is None or lease.worker != attempt.worker or lease.attempt != attempt.number:
             raise StaleAttemptError
         return lease
 
@@ -255,31 +275,11 @@ class Oracle:
         self.state.apply(record)
         return [record]
 
-    def _end(
-        self,
-        lease: Lease,
-        state: TrialState,
-        at: float,
-        score: float | None = None,
-        best_epoch: int | None = None,
-        outcome: Outcome | None = None,
-        reason: str = "",
-    ) -> list[Record]:
-        del self._leases[lease.trial]
-        return self._apply(
-            Ended(
-                at=at,
-                trial=lease.trial,
-                attempt=lease.attempt,
-                state=state,
-                outcome=outcome,
-                score=score if score is None or not isnan(score) else None,
-                best_epoch=best_epoch,
-                reason=reason,
-            )
-        )
+    def _end(self, record: Ended) -> list[Record]:
+        del self._leases[record.trial]
+        return self._apply(record)
 
-    def _end_attempt(self, lease: Lease, outcome: Outcome, reason: str, at: float) -> list[Record]:
+    def _end_attempt(self, lease: Lease, outcome: Outcome, reason: str, now: Instant) -> list[Record]:
         trial = self.state.trials[lease.trial]
         retries = self.state.settings.retries
         budgets = {
@@ -295,9 +295,18 @@ class Oracle:
         if spent >= budget:
             if budget and name:
                 reason = f"{reason} (attempt {lease.attempt}; {name} is {budget})"
-            return self._end(lease, TrialState.FAILED, at, outcome=outcome, reason=reason)
+            return self._end(
+                Ended(
+                    at=now.at,
+                    trial=lease.trial,
+                    attempt=lease.attempt,
+                    state=TrialState.FAILED,
+                    outcome=outcome,
+                    reason=reason,
+                )
+            )
         del self._leases[lease.trial]
         self._queue.appendleft(lease.trial)  # work begun is finished first
         return self._apply(
-            AttemptEnded(at=at, trial=lease.trial, attempt=lease.attempt, outcome=outcome, reason=reason)
+            AttemptEnded(at=now.at, trial=lease.trial, attempt=lease.attempt, outcome=outcome, reason=reason)
         )

@@ -156,7 +156,7 @@ class Service:
         log.info("worker %s joins", worker.name)
         await self.commit(self.oracle.join(worker, now()))
         state = self.oracle.state
-        return wire.Joined(study=state.settings, data=state.data_digest, lease_s=state.settings.leases.duration_s)
+        return wire.Joined(study=state.settings, data=state.data_digest, direction=state.direction)
 
     async def heartbeat(self, request: wire.Heartbeat, context: Any) -> wire.Beat:
         """Renew a lease."""

@@ -187,6 +187,8 @@ class StudyState:
     trials: dict[TrialId, Trial] = field(default_factory=dict)
     ended: list[TrialId] = field(default_factory=list)
     """In the order in which they ended."""
+    ended_before_term: int = 0
+    """How many had ended when the present chief began."""
     finished: Finished | None = None
     opened_at: float | None = None
     """When the first chief opened the study."""
@@ -203,7 +205,7 @@ class StudyState:
                     raise ValueError(f"term {record.term} follows term {self.term}")
                 self.term, self.study, self.data_digest = record.term, record.study, record.data
                 self.direction, self.finished = record.direction, None
-                self.opened_at = self.opened_at or record.at
+                self.opened_at, self.ended_before_term = self.opened_at or record.at, len(self.ended)
             case Created():
                 if record.trial in self.trials:
                     raise ValueError(f"trial {record.trial} is created twice")

@@ -6,7 +6,7 @@ this second service has heartbeats, hand-backs and the state of the workers. Its
 """
 
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import grpc
 from pydantic import BaseModel, ConfigDict, Field
@@ -20,6 +20,9 @@ OPTIONS = [
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
 ]
+
+REASON_CHARACTERS = 20_000
+"""Of a reason at most, the end of its traceback."""
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 
@@ -42,11 +45,12 @@ class Join(Message):
 
 
 class Joined(Message):
-    """What the worker works on, and how long its leases last without a heartbeat."""
+    """What the worker works on."""
 
     study: Study
     data: str
-    lease_s: float
+    direction: Literal["max", "min"]
+    """Of the objective."""
 
 
 class Heartbeat(Message):
@@ -78,7 +82,7 @@ class GiveBack(Message):
     trial: Name
     attempt: int
     outcome: Outcome
-    reason: Annotated[str, Field(max_length=20_000)]
+    reason: Annotated[str, Field(max_length=REASON_CHARACTERS)]
     """One sentence, for an exception followed by its traceback."""
 
 

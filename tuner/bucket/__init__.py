@@ -32,7 +32,7 @@ def open_bucket(url: str) -> Bucket:
     parts = _GS.fullmatch(url)
     if not parts:
         raise UsageError(f"The bucket {url!r} has no valid bucket name after gs://. {_WHAT_WORKS}")
-    prefix = (parts[2] or "").rstrip("/")
+    prefix = (parts[2] or "").removesuffix("/")
     if prefix:
         try:
             check_name(prefix)

@@ -27,6 +27,9 @@ from tuner.errors import BucketError, ObjectExistsError, ObjectNotFoundError
 # Large objects travel in pieces: each is retried by itself, and memory stays bounded. A multiple of 256 KiB, as the
 # library demands; its own default for uploads is 100 MiB.
 _PIECE_BYTES = 8 << 20
+# An upload in pieces is a session, which ends with an emulator that restarts (404). And where a piece's answer is lost
+# and the piece sent again, fake-gcs-server 1.x appends it twice, which the checksum shows; Google's own does not.
+_UPLOAD_TRIES = 5
 _CONNECT_TIMEOUT_S = 10.0
 _CONTENT_TYPE = "application/octet-stream"
 _CREDENTIALS = (
@@ -106,7 +109,15 @@ class GcsBucket:
             raise BucketError(f"Cannot read {path} to store it as {name} in {self.url}: {error.strerror}.") from error
         with source, self._calling("write", name):
             size = os.fstat(source.fileno()).st_size
-            blob.upload_from_file(source, size=size, content_type=_CONTENT_TYPE, checksum="crc32c", **self._how)
+            for tries_left in reversed(range(_UPLOAD_TRIES)):
+                try:
+                    source.seek(0)
+                    blob.upload_from_file(source, size=size, content_type=_CONTENT_TYPE, checksum="crc32c", **self._how)
+                    return
+                except (DataCorruption, NotFound):
+                    self._check_bucket()
+                    if not tries_left:
+                        raise
 
     def download(self, name: str, path: Path) -> None:
         """Write the object to a local file, its checksum verified. Raises ObjectNotFoundError."""
@@ -227,7 +238,7 @@ class GcsBucket:
             case RetryError() | requests.RequestException():
                 cause = getattr(error, "cause", None) or error
                 return (
-                    f"tried for {self._deadline_s:.0f} s, and {_endpoint(self._client)} kept failing "
+                    f"tried for {self._deadline_s:g} s, and {_endpoint(self._client)} kept failing "
                     f"({_short(cause)}). Check the network{_EMULATOR_HINT if _emulator() else ''}, then try again."
                 )
             case _:
@@ -239,6 +250,8 @@ def connect() -> storage.Client:
 
     Raises BucketError where no credentials are found.
     """
+    # Else the library asks for the bucket's metadata in the background, once per client, for traces that nobody takes.
+    os.environ.setdefault("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "true")
     emulator = _emulator()
     # Go's client library takes the variable without a scheme, so people set it without one.
     options = {"api_endpoint": f"http://{emulator}"} if emulator and "://" not in emulator else None
@@ -246,7 +259,9 @@ def connect() -> storage.Client:
         # No project: it is only needed to make buckets.
         return storage.Client(project=None, client_options=options)
     except DefaultCredentialsError as error:
-        raise BucketError(f"No credentials for Google Cloud Storage were found. {_CREDENTIALS}") from error
+        raise BucketError(
+            f"No credentials for Google Cloud Storage were found ({_short(error)}). {_CREDENTIALS}"
+        ) from error
     except GoogleAuthError as error:
         raise BucketError(f"The credentials for Google Cloud Storage do not work ({_short(error)}).") from error
 

@@ -1,0 +1,262 @@
+"""The command `cifake-tune`: parses, calls, and turns errors into a sentence and an exit code.
+
+Keras and everything that imports it is imported inside the commands that need it, so that the others answer
+in under a second.
+"""
+
+import json
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+
+import tuner
+from tuner import config, names
+from tuner.bucket import Bucket, open_bucket
+from tuner.cli_data import data_app
+from tuner.errors import CifakeTuneError, ConfigError, ExitCode, PreemptedError
+
+if TYPE_CHECKING:
+    from tuner.trials import StudyState, Trial
+
+DEFAULT_BUCKET = "cifake-tune-bucket"
+
+app = typer.Typer(
+    name="cifake-tune",
+    help="Search hyperparameters of Keras models with several workers, and evaluate the best one.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(data_app, name="data", help="Pack, check and fetch data sets.")
+
+BucketOption = Annotated[
+    str, typer.Option("--bucket", envvar=names.ENV_BUCKET, help="Folder or gs://bucket/prefix for everything durable.")
+]
+StudyFileOption = Annotated[
+    Path | None, typer.Option("--study", envvar=names.ENV_STUDY_FILE, help="study.yaml; without it, the defaults.")
+]
+StudyNameOption = Annotated[
+    str | None, typer.Option("--study", help="Name of the study; not needed where the bucket has one.")
+]
+SetOption = Annotated[list[str] | None, typer.Option("--set", help="A setting, as search.max_trials=20; repeatable.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.callback()
+def _global(
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks, and log more.")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    if version:
+        print(tuner.__version__)  # noqa: T201
+        raise typer.Exit
+
+
+@app.command()
+def run(
+    study_file: StudyFileOption = None,
+    data: Annotated[
+        str | None, typer.Option("--data", help="Folder, zip or gs:// of images; without it, the built-in sample.")
+    ] = None,
+    bucket_url: BucketOption = DEFAULT_BUCKET,
+    workers: Annotated[int, typer.Option(min=1, max=256, help="Worker processes.")] = 1,
+    settings: SetOption = None,
+) -> None:
+    """Do the whole job on this machine: pack the data, search, and evaluate the best model."""
+    from tuner import job
+
+    given = [*(settings or []), *([f"data.source={json.dumps(data)}"] if data else [])]
+    study = _study(study_file, given)
+    job.run_job(study, _bucket(bucket_url), workers, _cache(), Console())
+
+
+@app.command()
+def chief(
+    study_file: StudyFileOption = None, bucket_url: BucketOption = DEFAULT_BUCKET, settings: SetOption = None
+) -> None:
+    """Hand out trials to workers until the search is over (address from KERASTUNER_ORACLE_IP and _PORT)."""
+    _log_to_stdout()
+    study = _study(study_file, settings or [])
+    from tuner.chief import Address, run_chief
+
+    address = Address(_environment(names.ENV_ORACLE_IP), _port())
+    run_chief(_bucket(bucket_url), study, os.environ.get(names.ENV_DATA) or None, address)
+
+
+@app.command()
+def worker(bucket_url: BucketOption = DEFAULT_BUCKET) -> None:
+    """Train trials for the chief until the search is over (it has the settings; who we are: KERASTUNER_TUNER_ID)."""
+    _log_to_stdout()
+    address = f"{_environment(names.ENV_ORACLE_IP)}:{_port()}"
+    name = _environment(names.ENV_TUNER_ID)
+    bucket = _bucket(bucket_url)
+    # Keras Tuner's own client would take these for its own
+    from tuner.worker import run_worker
+
+    run_worker(bucket, address, name, _cache())
+
+
+@app.command()
+def evaluate(
+    bucket_url: BucketOption = DEFAULT_BUCKET, study: StudyNameOption = None, as_json: JsonOption = False
+) -> None:
+    """Evaluate the study's best model on the test images, once."""
+    from tuner.evaluate import evaluate as run_evaluation
+    from tuner.journal import find_study
+    from tuner.report.console import summary
+
+    _log_to_stdout()
+    signal.signal(signal.SIGTERM, _preempted)
+    bucket = _bucket(bucket_url)
+    metrics = run_evaluation(bucket, find_study(bucket, study or _study_name()), _cache())
+    if as_json:
+        print(metrics.model_dump_json(indent=2))  # noqa: T201
+    else:
+        Console().print(summary(metrics, bucket.url))
+
+
+@app.command()
+def status(
+    bucket_url: BucketOption = DEFAULT_BUCKET, study: StudyNameOption = None, as_json: JsonOption = False
+) -> None:
+    """Say how far a study is, also while it runs."""
+    from tuner.console import overview
+
+    state = _state(bucket_url, study)
+    view = overview(state)
+    if as_json:
+        print(json.dumps(view, indent=2))  # noqa: T201
+        return
+    for key, value in view.items():
+        Console().print(f"[dim]{key.replace('_', ' '):<16}[/dim]{value}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def trials(
+    bucket_url: BucketOption = DEFAULT_BUCKET, study: StudyNameOption = None, as_json: JsonOption = False
+) -> None:
+    """List a study's trials, also while it runs."""
+    from tuner.console import trials_table
+
+    state = _state(bucket_url, study)
+    if as_json:
+        print(json.dumps([_trial(trial) for trial in state.trials.values()], indent=2))  # noqa: T201
+        return
+    Console().print(trials_table(state, limit=None))
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of study.yaml."""
+    print(json.dumps(config.json_schema(), indent=2))  # noqa: T201
+
+
+def main() -> NoReturn:
+    """Run the command line, and exit."""
+    debug = "--debug" in sys.argv
+    try:
+        app(standalone_mode=False)
+    except CifakeTuneError as error:
+        _fail(error, debug, str(error), error.exit_code)
+    except typer.Exit as exit_:
+        sys.exit(exit_.exit_code)
+    except (typer.Abort, KeyboardInterrupt):
+        _fail(None, False, "stopped.", ExitCode.PREEMPTED)
+    except BrokenPipeError:  # `cifake-tune trials | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except Exception as error:
+        if type(error).__module__.startswith("click") or hasattr(error, "format_message"):
+            _fail(error, False, error.format_message(), ExitCode.USAGE)  # type: ignore[attr-defined]
+        what = f"{type(error).__name__}: {error}"
+        _fail(error, debug, f"a defect in cifake-tune, or something it does not expect: {what} (--debug shows where).")
+    sys.exit(ExitCode.DONE)
+
+
+def _fail(error: BaseException | None, debug: bool, text: str, code: int = 1) -> NoReturn:
+    if debug and error is not None:
+        logging.getLogger(__name__).error("traceback", exc_info=error)
+    print(f"error: {text}", file=sys.stderr)  # noqa: T201
+    sys.exit(code)
+
+
+def _study(file: Path | None, settings: list[str]) -> config.Study:
+    return config.load(file, settings, os.environ)
+
+
+def _study_name() -> str | None:
+    """Return the name that study.yaml or the environment gives, for a process of a pod or of `run`."""
+    file = os.environ.get(names.ENV_STUDY_FILE)
+    if file or f"{names.ENV_SETTING}NAME" in os.environ:
+        return _study(Path(file) if file else None, []).name
+    return None
+
+
+def _bucket(url: str) -> Bucket:
+    return open_bucket(url)
+
+
+def _cache() -> Path:
+    given = os.environ.get(names.ENV_CACHE)
+    if given:
+        return Path(given)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cifake-tune"
+
+
+def _state(bucket_url: str, study: str | None) -> "StudyState":
+    from tuner.journal import find_study, read_study
+
+    bucket = _bucket(bucket_url)
+    return read_study(bucket, find_study(bucket, study or _study_name()))
+
+
+def _trial(trial: "Trial") -> dict[str, Any]:
+    return {
+        "trial_id": trial.trial_id,
+        "state": trial.state.value,
+        "attempts": trial.attempts,
+        "hyperparameters": trial.hyperparameters,
+        "score": trial.score,
+        "epochs": len(trial.epochs),
+        "started": trial.started,
+        "ended": trial.ended,
+        "worker": trial.worker,
+        "reason": trial.reason,
+    }
+
+
+def _environment(variable: str) -> str:
+    value = os.environ.get(variable)
+    if not value:
+        raise ConfigError(f"the environment variable {variable} is not set; it must be for this command.")
+    return value
+
+
+def _port() -> int:
+    text = _environment(names.ENV_ORACLE_PORT)
+    if not text.isdecimal() or not 0 < int(text) < 65536:
+        raise ConfigError(f"{names.ENV_ORACLE_PORT} must be a port, 1 to 65535, not {text!r}.")
+    return int(text)
+
+
+def _log_to_stdout() -> None:
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's start-up notes hide our lines
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+    level = logging.DEBUG if "--debug" in sys.argv else logging.INFO
+    logging.basicConfig(stream=sys.stdout, level=logging.WARNING, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    logging.getLogger("tuner").setLevel(level)
+
+
+def _preempted(*_: object) -> NoReturn:
+    raise PreemptedError("asked to stop.")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,223 @@
+"""What `run`, `status` and `trials` show of a search: a table on a terminal, plain lines elsewhere."""
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from tuner.config import Algorithm
+from tuner.trials import SCORED, AttemptEnded, Ended, Finished, Leased, Record, Reported, StudyState, Trial, TrialState
+from tuner.wire import WorkerStatus
+
+STYLES = {
+    TrialState.QUEUED: "dim",
+    TrialState.RUNNING: "cyan",
+    TrialState.COMPLETED: "green",
+    TrialState.STOPPED: "yellow",
+    TrialState.FAILED: "red",
+}
+SHOWN_TRIALS = 12
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How fast the search goes on, measured since `began` (seconds, monotonic) with `done` epochs before it."""
+
+    began: float
+    done: float
+
+    def left_s(self, state: StudyState, workers: Sequence[WorkerStatus]) -> float | None:
+        """Return the seconds that are left, as far as they can be known."""
+        search, training = state.settings.search, state.settings.training
+        if search.algorithm is Algorithm.HYPERBAND:
+            return None  # how many epochs it will train depends on its results
+        done = epochs_done(state, workers)
+        ended = [trial for trial in state.trials.values() if trial.ended]
+        open_trials = search.max_trials - len(ended)
+        progress = done - self.done
+        if open_trials <= 0 or progress < 0.2:
+            return None
+        unfinished = done - sum(len(trial.epochs) for trial in ended)
+        left = open_trials * training.epochs - unfinished
+        return max(0.0, left * (time.monotonic() - self.began) / progress)
+
+
+def epochs_done(state: StudyState, workers: Sequence[WorkerStatus]) -> float:
+    """Return how many epochs all trials have trained, with those under way in part."""
+    running = {t.trial_id for t in state.trials.values() if t.state is TrialState.RUNNING}
+    parts = sum(worker.progress for worker in workers if worker.trial in running)
+    return sum(len(trial.epochs) for trial in state.trials.values()) + parts
+
+
+def search_view(
+    state: StudyState, workers: Sequence[WorkerStatus], elapsed_s: float, left_s: float | None
+) -> RenderableType:
+    """Return the live table of a search, for a terminal of 80 columns or more."""
+    return Group(_headline(state, elapsed_s, left_s), trials_table(state, workers), _workers_line(workers))
+
+
+def trials_table(state: StudyState, workers: Sequence[WorkerStatus] = (), limit: int | None = SHOWN_TRIALS) -> Table:
+    """Return a table of trials: those that run, then the best, then the others, `limit` in all."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, expand=False)
+    table.add_column("trial", no_wrap=True)
+    table.add_column("state", no_wrap=True)
+    table.add_column("epochs", no_wrap=True)
+    table.add_column(state.settings.search.objective.removeprefix("val_")[:12], justify="right", no_wrap=True)
+    table.add_column("hyperparameters", overflow="fold")
+    at_work = {worker.trial: worker for worker in workers if worker.trial}
+    best = {trial.trial_id for trial in state.best()}
+    trials = _by_interest(state)
+    for trial in trials[:limit]:
+        score = trial.score if trial.score is not None else _newest(state, trial)
+        table.add_row(
+            Text(trial.trial_id, style="bold" if trial.trial_id in best else ""),
+            Text(trial.state.value.lower(), style=STYLES[trial.state]),
+            _epochs(state, trial, at_work.get(trial.trial_id)),
+            Text("" if score is None else f"{score:.4f}", style="bold green" if trial.trial_id in best else ""),
+            Text(describe(trial), style="dim" if trial.state in SCORED else "")
+            if trial.state is not TrialState.FAILED
+            else Text(first_line(trial.reason), style="red"),
+        )
+    if limit is not None and len(trials) > limit:
+        table.add_row("…", Text(f"{len(trials) - limit} more", style="dim"), "", "", "")
+    return table
+
+
+def describe(trial: Trial) -> str:
+    """Return a trial's hyperparameters in one line."""
+    shown = {key: value for key, value in trial.hyperparameters.items() if not key.startswith("tuner/")}
+    return " ".join(
+        f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}" for key, value in shown.items()
+    )
+
+
+def first_line(text: str) -> str:
+    """Return the sentence of a reason, without the traceback that may follow it."""
+    return text.partition("\n")[0]
+
+
+def duration(seconds: float | None) -> str:
+    """Return seconds as a person says them."""
+    if seconds is None:
+        return "unknown"
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    if seconds < 3600:
+        return f"{seconds // 60:.0f} min {seconds % 60:02.0f} s"
+    return f"{seconds // 3600:.0f} h {seconds % 3600 // 60:02.0f} min"
+
+
+def lines(state: StudyState, records: Iterable[Record]) -> Iterable[str]:
+    """Yield one plain line for each record that a person wants to read."""
+    objective = state.settings.search.objective
+    for record in records:
+        match record:
+            case Leased():
+                trial = state.trials[record.trial]
+                again = f" (attempt {record.attempt})" if record.attempt > 1 else ""
+                yield f"trial {record.trial} starts on {record.worker}{again}: {describe(trial)}"
+            case Reported():
+                epoch = f"{record.epoch + 1}/{_epochs_of(state, state.trials[record.trial])}"
+                yield f"trial {record.trial} epoch {epoch}: {objective} {record.metrics[objective]:.4f}"
+            case AttemptEnded():
+                yield f"trial {record.trial} goes back to the queue: {first_line(record.reason)}"
+            case Ended(state=TrialState.FAILED):
+                yield f"trial {record.trial} failed: {first_line(record.reason)}"
+            case Ended():
+                best = state.best()
+                so_far = f"; best so far {best[0].score:.4f} (trial {best[0].trial_id})" if best else ""
+                done = f"{record.state.value.lower()}: {objective} {record.score:.4f}"
+                yield f"trial {record.trial} {done}; {len(state.ended)} of {_total(state)} trials{so_far}"
+            case Finished():
+                yield f"the search is over: {first_line(record.reason)}"
+
+
+def _total(state: StudyState) -> str:
+    search = state.settings.search
+    return "?" if search.algorithm is Algorithm.HYPERBAND else str(search.max_trials)
+
+
+def _headline(state: StudyState, elapsed_s: float, left_s: float | None) -> Text:
+    failed = sum(trial.state is TrialState.FAILED for trial in state.trials.values())
+    best = state.best()
+    line = Text.assemble(
+        ("study ", "dim"),
+        (state.settings.name, "bold"),
+        ("  trials ", "dim"),
+        f"{len(state.ended)}/{_total(state)}",
+        (f"  {failed} failed" if failed else "", "red"),
+        ("  best ", "dim"),
+        (f"{best[0].score:.4f}" if best else "-", "bold green"),
+        ("  elapsed ", "dim"),
+        duration(elapsed_s),
+    )
+    if left_s is not None:
+        line.append_text(Text.assemble(("  left about ", "dim"), duration(left_s)))
+    return line
+
+
+def _workers_line(workers: Sequence[WorkerStatus]) -> Text:
+    if not workers:
+        return Text("waiting for the workers", style="dim")
+    parts = []
+    for worker in workers[:6]:
+        what = f"{worker.images_per_s:,.0f} images/s" if worker.trial and worker.images_per_s else "starting"
+        parts.append(f"{worker.worker}: {what if worker.trial else 'idle'}")
+    more = f" and {len(workers) - 6} more" if len(workers) > 6 else ""
+    return Text(" · ".join(parts) + more, style="dim")
+
+
+def _by_interest(state: StudyState) -> list[Trial]:
+    sign = -1.0 if state.direction == "max" else 1.0
+    ranks = {TrialState.RUNNING: 0, TrialState.COMPLETED: 1, TrialState.STOPPED: 1, TrialState.QUEUED: 2}
+
+    def key(trial: Trial) -> tuple[int, float, str]:
+        return ranks.get(trial.state, 3), sign * (trial.score or 0.0), trial.trial_id
+
+    return sorted(state.trials.values(), key=key)
+
+
+def _newest(state: StudyState, trial: Trial) -> float | None:
+    if not trial.epochs:
+        return None
+    return trial.epochs[max(trial.epochs)].get(state.settings.search.objective)
+
+
+def _epochs_of(state: StudyState, trial: Trial) -> int:
+    return int(trial.hyperparameters.get("tuner/epochs", state.settings.training.epochs))
+
+
+def _epochs(state: StudyState, trial: Trial, worker: WorkerStatus | None) -> RenderableType:
+    total = _epochs_of(state, trial)
+    done = max(trial.epochs, default=-1) + 1
+    if trial.state is not TrialState.RUNNING:
+        return Text(f"{done}/{total}" if done else "", style="dim")
+    part = worker.progress if worker and worker.epoch == done else 0.0
+    bar = ProgressBar(total=total, completed=done + part, width=10)
+    row = Table.grid(padding=(0, 1))
+    row.add_row(bar, f"{done}/{total}")
+    return row
+
+
+def overview(state: StudyState) -> dict[str, object]:
+    """Return what `status` says of a study."""
+    counts = {s.value.lower(): sum(trial.state is s for trial in state.trials.values()) for s in TrialState}
+    best = state.best()
+    return {
+        "study": state.settings.name,
+        "state": "finished" if state.finished else "running",
+        "reason": first_line(state.finished.reason) if state.finished else "",
+        "data": state.data_digest,
+        "algorithm": state.settings.search.algorithm.value,
+        "trials": f"{len(state.ended)} of {_total(state)} ended",
+        **counts,
+        "best_trial": best[0].trial_id if best else None,
+        "best_score": best[0].score if best else None,
+        "objective": state.settings.search.objective,
+        "chiefs": state.term,
+    }

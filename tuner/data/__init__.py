@@ -1,0 +1,1 @@
+"""Archive → images → shards → arrays; and the built-in sample."""

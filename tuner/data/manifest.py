@@ -1,0 +1,114 @@
+"""The manifest: what a packed data set is. It is written last, so a data set that has one is whole."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from tuner import names
+from tuner.bucket import Bucket
+from tuner.errors import DataError, ObjectNotFoundError
+
+VERSION = 1
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Shard(_Record):
+    """One .npy file of images, (images, height, width, 3) uint8."""
+
+    name: str
+    """The object's name in the bucket."""
+    images: int
+    size_bytes: int
+    sha256: str
+
+
+class Split(_Record):
+    """The images of train or test: class by class, in natural order of their file names within a class."""
+
+    counts: tuple[int, ...]
+    """Images of each class; labels follow from these."""
+    shards: tuple[Shard, ...]
+    names: tuple[str, ...]
+    """`class/file` of each image."""
+    sha256: tuple[str, ...]
+    """Hex digest of each image's file as it was in the source, not of its pixels."""
+
+
+class Manifest(_Record):
+    """One packed data set."""
+
+    version: int
+    digest: str
+    """Names the data set: follows from `source_digest` and the conversion, and so determines every pixel."""
+    source_digest: str
+    """Hex SHA-256 over the classes and every image's name and digest: the same for an archive and its folder."""
+    source: str
+    """What it was packed from, as the user called it."""
+    decoder: str
+    """Libraries and versions that made the pixels."""
+    classes: tuple[str, ...]
+    image_shape: tuple[int, int, int]
+    """(height, width, 3)"""
+    resize: tuple[int, int] | None
+    convert: bool
+    splits: dict[str, Split]
+
+
+def source_digest(classes: Sequence[str], images: Mapping[str, tuple[Sequence[str], Sequence[str]]]) -> str:
+    """Return the digest of the classes and, for each split, the images' names and hex digests."""
+    state = hashlib.sha256(json.dumps([VERSION, list(classes)]).encode())
+    for split in sorted(images):
+        image_names, sha256 = images[split]
+        state.update(json.dumps([split, list(image_names), list(sha256)]).encode())
+    return state.hexdigest()
+
+
+def data_digest(source: str, resize: tuple[int, int] | None, convert: bool) -> str:
+    """Return the digest of what is packed out of a source with this digest."""
+    return hashlib.sha256(json.dumps([VERSION, source, resize, convert]).encode()).hexdigest()
+
+
+def read_manifest(bucket: Bucket, digest: str) -> Manifest:
+    """Return the manifest of a data set.
+
+    Raises DataError where the bucket has no whole data set of this digest, or its manifest is damaged.
+    """
+    name = names.manifest(digest)
+    try:
+        text = bucket.read(name)
+    except ObjectNotFoundError:
+        raise DataError(f"{bucket.url}: has no data set {digest}; pack it with `cifake-tune data pack`.") from None
+    try:
+        manifest = Manifest.model_validate_json(text)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        where = ".".join(map(str, problem["loc"]))
+        raise _damaged(bucket, name, f"{where} {problem['msg']}".strip()) from None
+    if manifest.version != VERSION:
+        raise DataError(
+            f"{bucket.url}: {name} has version {manifest.version}, and this program reads {VERSION}; pack again."
+        )
+    images = {split: (part.names, part.sha256) for split, part in manifest.splits.items()}
+    expected = data_digest(source_digest(manifest.classes, images), manifest.resize, manifest.convert)
+    if expected != digest or manifest.digest != digest:
+        raise _damaged(bucket, name, "its content is not that of its digest")
+    for split, part in manifest.splits.items():
+        counts = {sum(part.counts), sum(shard.images for shard in part.shards), len(part.names), len(part.sha256)}
+        if len(counts) > 1 or len(part.counts) != len(manifest.classes):
+            raise _damaged(bucket, name, f"the counts of {split} contradict each other")
+    return manifest
+
+
+def find_data_sets(bucket: Bucket) -> list[str]:
+    """Return the digests of all whole data sets of a bucket, sorted."""
+    found = (names.parse_manifest(name) for name in bucket.list(names.DATA_PREFIX))
+    return sorted(digest for digest in found if digest is not None)
+
+
+def _damaged(bucket: Bucket, name: str, why: str) -> DataError:
+    return DataError(f"{bucket.url}: {name} is damaged ({why}); delete it and pack the data again.")

@@ -1,0 +1,215 @@
+"""Source → shards and manifest in the bucket, named by their content.
+
+Twice over the files: first their hashes, which name the data set, and their headers; then, if the bucket does not have
+it, their pixels. The manifest comes last.
+"""
+
+import hashlib
+import io
+import math
+import re
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import chain
+
+import numpy as np
+
+from tuner import names
+from tuner.bucket import Bucket
+from tuner.data.decode import Conversion, Look, decoder, is_convertible
+from tuner.data.layout import SPLITS, Layout, find_layout
+from tuner.data.manifest import VERSION, Manifest, Shard, Split, data_digest, read_manifest, source_digest
+from tuner.data.source import Progress, Source, ignore_progress, open_source
+from tuner.data.work import Alike, DecodeWork, Work, Workers, add_looks, chunks, decode_chunk, inspect
+from tuner.errors import DataError
+
+SHARD_BYTES = 64 << 20
+"""Pixels in a shard: few objects, and little memory for the one at work and the two being written."""
+
+MAX_SIDE = 4096
+_WRITERS = 2
+
+
+def pack(
+    source: str | None,
+    bucket: Bucket,
+    *,
+    resize: tuple[int, int] | None = None,
+    convert: bool = False,
+    progress: Callable[[Progress], None] = ignore_progress,
+) -> Manifest:
+    """Pack a zip, a folder, `gs://…` or (None) the built-in sample; return its manifest.
+
+    `resize` is (height, width). Where the bucket has the same data set already, whole, nothing is written.
+    Raises DataError with the file and the reason, BucketError.
+    """
+    if resize is not None and not all(1 <= side <= MAX_SIDE for side in resize):
+        raise DataError(f"Images can be resized to sides of 1 to {MAX_SIDE} pixels, not {resize[0]}x{resize[1]}.")
+    conversion = Conversion(resize, convert)
+    with open_source(source, progress) as opened:
+        layout = find_layout(opened.entries(), opened.name)
+        total = sum(len(layout.files(split)) for split in SPLITS)
+        with Workers(total) as workers:
+            return _Packing(opened, layout, bucket, conversion, workers, progress).run()
+
+
+@dataclass(frozen=True)
+class _Hashed:
+    """What the first time over the files has shown."""
+
+    sha256: dict[str, list[str]]
+    shape: tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class _Packing:
+    """One run of `pack`: what its steps share."""
+
+    source: Source
+    layout: Layout
+    bucket: Bucket
+    conversion: Conversion
+    workers: Workers
+    progress: Callable[[Progress], None]
+
+    def run(self) -> Manifest:
+        """Return the manifest, of what was packed now or is there already."""
+        layout, conversion = self.layout, self.conversion
+        hashed = self._hash()
+        image_names = {split: [layout.image_name(file) for file in layout.files(split)] for split in SPLITS}
+        images = {split: (image_names[split], hashed.sha256[split]) for split in SPLITS}
+        of_source = source_digest(layout.classes, images)
+        digest = data_digest(of_source, conversion.resize, conversion.convert)
+        whole = _whole(self.bucket, digest)
+        if whole is not None:
+            return whole
+        total = sum(len(found) for found in image_names.values())
+        splits, done = {}, 0
+        for split in SPLITS:
+            shards = []
+            for shard in self._write_shards(split, digest, hashed):
+                shards.append(shard)
+                done += shard.images
+                self.progress(Progress("packing", done, total))
+            splits[split] = Split(
+                counts=tuple(len(files) for files in layout.splits[split]),
+                shards=tuple(shards),
+                names=tuple(image_names[split]),
+                sha256=tuple(hashed.sha256[split]),
+            )
+        manifest = Manifest(
+            version=VERSION,
+            digest=digest,
+            source_digest=of_source,
+            source=self.source.name,
+            decoder=decoder(),
+            classes=layout.classes,
+            image_shape=hashed.shape,
+            resize=conversion.resize,
+            convert=conversion.convert,
+            splits=splits,
+        )
+        # not `create`: who packed the same meanwhile wrote the same
+        self.bucket.write(names.manifest(digest), manifest.model_dump_json().encode())
+        return manifest
+
+    def _hash(self) -> _Hashed:
+        """Hash all files and look at their headers. Raises DataError where they cannot all be packed alike."""
+        everything = tuple(chain.from_iterable(self.layout.files(split) for split in SPLITS))
+        work = (Work(self.source, everything[part]) for part in chunks(everything, bytes_each=1))
+        sha256: list[str] = []
+        looks: dict[Look, Alike] = {}
+        for result in self.workers.map(inspect, work):
+            for path, reason in result.damaged.items():
+                raise DataError(f"{path}: {reason}; `cifake-tune data check` lists all such files.")
+            add_looks(looks, result.looks)
+            sha256 += result.sha256
+            self.progress(Progress("reading", len(sha256), len(everything)))
+        trained = len(self.layout.files("train"))
+        return _Hashed({"train": sha256[:trained], "test": sha256[trained:]}, _one_shape(looks, self.conversion))
+
+    def _write_shards(self, split: str, digest: str, hashed: _Hashed) -> Iterator[Shard]:
+        """Decode in the workers' processes, and write in threads beside them; yield the shards in order."""
+        files, sha256, shape = self.layout.files(split), hashed.sha256[split], hashed.shape
+        each = max(1, SHARD_BYTES // math.prod(shape))
+        parts = [
+            slice(start + part.start, start + part.stop)
+            for start in range(0, len(files), each)
+            for part in chunks(files[start : start + each], math.prod(shape))
+        ]
+        work = (DecodeWork(self.source, files[part], tuple(sha256[part]), self.conversion, shape) for part in parts)
+        pixels: list[bytes] = []
+        writing: deque[Future[Shard]] = deque()
+        with ThreadPoolExecutor(_WRITERS) as threads:
+            for part, decoded in zip(parts, self.workers.map(decode_chunk, work), strict=True):
+                pixels.append(decoded)
+                if part.stop % each and part.stop < len(files):
+                    continue
+                if len(writing) >= _WRITERS:
+                    yield writing.popleft().result()
+                index = (part.stop - 1) // each
+                name, images = names.shard(digest, split, index), part.stop - index * each
+                writing.append(threads.submit(_write_shard, self.bucket, name, (images, *shape), pixels))
+                pixels = []
+            for shard in writing:
+                yield shard.result()
+
+
+def _one_shape(looks: dict[Look, Alike], conversion: Conversion) -> tuple[int, int, int]:
+    """Return the shape that all images have or shall get. Raises DataError where they have not one shape."""
+    for seen, (count, first) in looks.items():
+        if seen.mode != "RGB" and not is_convertible(seen.mode):
+            raise DataError(f"{first}: has the mode {seen.mode} ({count} images have); only 8 bits a channel are read.")
+        if seen.mode != "RGB" and not conversion.convert:
+            raise DataError(
+                f"{first}: has the mode {seen.mode}, not RGB ({count} images have); --convert makes all of them RGB."
+            )
+    if conversion.resize is not None:
+        return (*conversion.resize, 3)
+    sizes: dict[tuple[int, int], Alike] = {}
+    for seen, alike in looks.items():
+        add_looks(sizes, {(seen.height, seen.width): alike})
+    usual, *others = sorted(sizes, key=lambda size: -sizes[size].count)
+    if others:
+        height, width = others[0]
+        raise DataError(
+            f"{sizes[others[0]].first}: is {height}x{width}, and most images are {usual[0]}x{usual[1]} (height x "
+            f"width; {len(sizes)} sizes in all); --resize {usual[0]}x{usual[1]} makes them alike."
+        )
+    return (*usual, 3)
+
+
+def _whole(bucket: Bucket, digest: str) -> Manifest | None:
+    """Return the manifest where the bucket has this data set and all its shards; a damaged one counts as none."""
+    there = set(bucket.list(names.data_prefix(digest)))
+    if names.manifest(digest) not in there:
+        return None
+    try:
+        manifest = read_manifest(bucket, digest)
+    except DataError:
+        manifest = None
+    if manifest is not None and all(
+        shard.name in there for split in manifest.splits.values() for shard in split.shards
+    ):
+        return manifest
+    bucket.delete(names.manifest(digest))  # it promises what is not there
+    return None
+
+
+def _write_shard(bucket: Bucket, name: str, shape: tuple[int, ...], pixels: list[bytes]) -> Shard:
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": shape})
+    data = b"".join([header.getvalue(), *pixels])
+    pixels.clear()
+    bucket.write(name, data)  # not `create`: what a pack cut short left under this name is replaced
+    return Shard(name=name, images=shape[0], size_bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Return (height, width) out of `32x32`. Raises DataError."""
+    found = re.fullmatch(r"(\d{1,5})[xX](\d{1,5})", text.strip())
+    if not found:
+        raise DataError(f"--resize {text}: write it as HEIGHTxWIDTH in pixels, for example 32x32.")
+    return int(found[1]), int(found[2])

@@ -1,0 +1,177 @@
+"""What is done with many files at once, in several processes: hash, look, decode."""
+
+import hashlib
+import os
+import signal
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+
+from tuner.data.decode import Conversion, Look, decode, decode_into, look
+from tuner.data.source import DamagedFileError, File, Source
+from tuner.errors import DataError, SurroundingsError
+
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+
+CHUNK_FILES = 2000
+CHUNK_BYTES = 8 << 20
+"""One chunk of work: few enough files to show progress by, and few enough bytes to hold several."""
+
+ALONE_FILES = 6000
+"""Up to so many files one process is done before others would have started."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """Some files of a source, to be handled by one process."""
+
+    source: Source
+    files: tuple[File, ...]
+
+
+class Alike(NamedTuple):
+    """Images that are alike in some way."""
+
+    count: int
+    first: str
+    """Path of the first one."""
+
+
+Key = TypeVar("Key")
+
+
+def add_looks(sums: dict[Key, Alike], more: Mapping[Key, Alike]) -> None:
+    """Add the counts of `more` to `sums`, which keeps the path that it saw first."""
+    for key, (count, first) in more.items():
+        before = sums.get(key, Alike(0, first))
+        sums[key] = Alike(before.count + count, before.first)
+
+
+@dataclass(frozen=True)
+class Inspected:
+    """What the bytes and headers of a chunk's files say."""
+
+    sha256: list[str]
+    """Hex, one a file; "" where it cannot be read."""
+    looks: dict[Look, Alike]
+    """The images by what their headers say."""
+    damaged: dict[str, str]
+    """Path and reason of each file that is no image."""
+
+
+def inspect(work: Work) -> Inspected:
+    """Hash every file and look at its header."""
+    return _inspect(work, look)
+
+
+def inspect_whole(work: Work) -> Inspected:
+    """Hash every file, look at its header, and decode it to the end."""
+    return _inspect(work, _look_and_decode)
+
+
+@dataclass(frozen=True)
+class DecodeWork(Work):
+    """Files to decode, with the hashes that they had when they were inspected."""
+
+    sha256: tuple[str, ...]
+    conversion: Conversion
+    shape: tuple[int, int, int]
+
+
+def decode_chunk(work: DecodeWork) -> bytes:
+    """Return the pixels of the chunk, (files, height, width, 3) uint8 in C order.
+
+    Raises DataError where a file is damaged or not the one that was inspected.
+    """
+    pixels = np.empty((len(work.files), *work.shape), np.uint8)
+    with work.source.reader() as read:
+        for index, file in enumerate(work.files):
+            data = read(file)
+            if hashlib.sha256(data).hexdigest() != work.sha256[index]:
+                raise DataError(f"{file.path}: has changed in {work.source.name} while it was packed; pack again.")
+            try:
+                decode_into(data, pixels[index], work.conversion)
+            except DamagedFileError as error:
+                raise DataError(f"{file.path}: {error}.") from None
+    return pixels.tobytes()
+
+
+def chunks(files: tuple[File, ...], bytes_each: int) -> Iterator[slice]:
+    """Yield consecutive slices of `files` that make good chunks where a file takes `bytes_each` of memory."""
+    step = max(1, min(CHUNK_FILES, CHUNK_BYTES // max(1, bytes_each)))
+    for start in range(0, len(files), step):
+        yield slice(start, min(start + step, len(files)))
+
+
+@dataclass
+class Workers:
+    """Processes that share work; results come in the order of the jobs, and only a few are ever in memory.
+
+    Few files are handled in this process: other ones would start for longer than they work.
+    """
+
+    files: int
+    _pool: ProcessPoolExecutor | None = field(default=None, init=False)
+
+    def __enter__(self) -> "Workers":
+        count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        if self.files > ALONE_FILES and count > 1:
+            # spawn: a fork would copy the locks of the bucket's threads as they happen to be
+            self._pool = ProcessPoolExecutor(min(count, 8), get_context("spawn"), initializer=_ignore_interrupts)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+
+    def map(self, function: Callable[[Job], Result], jobs: Iterable[Job]) -> Iterator[Result]:
+        """Yield `function(job)` for each job, in order."""
+        if self._pool is None:
+            yield from map(function, jobs)
+            return
+        ahead: deque[Future[Result]] = deque()
+        try:
+            for job in jobs:
+                ahead.append(self._pool.submit(function, job))
+                if len(ahead) > 3 * self._pool._max_workers:  # type: ignore[attr-defined]
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
+        except BrokenProcessPool:
+            raise SurroundingsError(
+                "A process that decodes images was killed, most likely for want of memory; give it 1 GiB."
+            ) from None
+
+
+def _inspect(work: Work, examine: Callable[[bytes], Look]) -> Inspected:
+    result = Inspected([], {}, {})
+    with work.source.reader() as read:
+        for file in work.files:
+            digest = ""
+            try:
+                data = read(file)
+                digest = hashlib.sha256(data).hexdigest()
+                seen = examine(data)
+            except DamagedFileError as error:
+                result.damaged[file.path] = str(error).removeprefix(f"{file.path}: ")
+            else:
+                add_looks(result.looks, {seen: Alike(1, file.path)})
+            result.sha256.append(digest)
+    return result
+
+
+def _look_and_decode(data: bytes) -> Look:
+    seen = look(data)
+    decode(data, Conversion(convert=True))
+    return seen
+
+
+def _ignore_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

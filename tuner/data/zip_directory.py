@@ -1,0 +1,126 @@
+"""The directory of a zip archive, as plain tuples.
+
+zipfile makes an object with 25 attributes of each entry, which takes a second for CIFAKE's 120,000; this takes 0.2 s.
+Layout: PKWARE's APPNOTE.TXT 6.3.10, sections 4.3.12 (entries), 4.3.14 to 4.3.16 (the end, ZIP64). A test compares it
+with zipfile.
+"""
+
+import os
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+_ENTRY = struct.Struct("<4s6H3I5H2I")
+_END = struct.Struct("<4s4H2IH")
+_LOCATOR = struct.Struct("<4sIQI")
+_END64 = struct.Struct("<4sQ2H2I4Q")
+_UTF8 = 0x800
+_MAX16, _MAX32 = 0xFFFF, 0xFFFFFFFF
+_ZIP64_FIELD = 1
+
+
+class ZipDirectoryError(Exception):
+    """The file has no directory of a zip archive, or a damaged one."""
+
+
+class Entry(NamedTuple):
+    """One entry of the directory."""
+
+    name: str
+    flags: int
+    method: int
+    crc: int
+    packed_bytes: int
+    size_bytes: int
+    offset: int
+    """Where the entry's local header begins in the file."""
+
+
+def read_entries(path: Path) -> Iterator[Entry]:
+    """Yield all entries. Raises ZipDirectoryError, OSError."""
+    with open(path, "rb") as stream:
+        size_bytes = stream.seek(0, os.SEEK_END)
+        tail_at = max(0, size_bytes - _END.size - _MAX16 - _END64.size - _LOCATOR.size)
+        stream.seek(tail_at)
+        tail = stream.read()
+        end_at = tail.rfind(b"PK\x05\x06")
+        if end_at < 0 or end_at + _END.size > len(tail):
+            raise ZipDirectoryError("no end-of-directory record")
+        _, disk, _, _, count, directory_bytes, directory_at, _ = _END.unpack_from(tail, end_at)
+        end_at += tail_at
+        if count == _MAX16 or _MAX32 in (directory_bytes, directory_at):
+            end_at, count, directory_bytes, directory_at = _end64(stream, end_at)
+        elif disk:
+            raise ZipDirectoryError("the archive has several parts")
+        # what was put before the archive (a self-extractor) shifts every offset
+        shift = end_at - directory_bytes - directory_at
+        if shift < 0:
+            raise ZipDirectoryError("the directory begins before the file")
+        stream.seek(directory_at + shift)
+        directory = stream.read(directory_bytes)
+    yield from _parse(directory, count, shift)
+
+
+def _parse(directory: bytes, count: int, shift: int) -> Iterator[Entry]:
+    at = 0
+    unpack, entry_bytes, end = _ENTRY.unpack_from, _ENTRY.size, len(directory)
+    for _ in range(count):
+        if at + entry_bytes > end:
+            raise ZipDirectoryError("the directory ends early")
+        (
+            signature, _, _, flags, method, _, _, crc, packed, size, name_bytes, extra_bytes, comment_bytes, _, _, _,
+            offset,
+        ) = unpack(directory, at)  # fmt: skip
+        if signature != b"PK\x01\x02":
+            raise ZipDirectoryError("an entry of the directory is damaged")
+        at += entry_bytes
+        raw_name = directory[at : at + name_bytes]
+        at += name_bytes
+        if _MAX32 in (size, packed, offset):
+            size, packed, offset = _zip64_field(directory[at : at + extra_bytes], size, packed, offset)
+        at += extra_bytes + comment_bytes
+        if at > end:
+            raise ZipDirectoryError("the directory ends early")
+        try:
+            name = raw_name.decode("utf-8" if flags & _UTF8 else "cp437")
+        except UnicodeDecodeError:
+            raise ZipDirectoryError(f"the name {raw_name!r} is no valid UTF-8") from None
+        yield Entry(name, flags, method, crc, packed, size, offset + shift)
+
+
+def _end64(stream: BinaryIO, end_at: int) -> tuple[int, int, int, int]:
+    """Return where the ZIP64 end is, and the number of entries, size and offset of the directory out of it."""
+    locator_at = end_at - _LOCATOR.size
+    end64_at = locator_at - _END64.size
+    if end64_at < 0:
+        raise ZipDirectoryError("no ZIP64 end-of-directory record")
+    stream.seek(locator_at)
+    locator, _, _, disks = _LOCATOR.unpack(stream.read(_LOCATOR.size))
+    stream.seek(end64_at)
+    end, _, _, _, _, _, _, count, directory_bytes, directory_at = _END64.unpack(stream.read(_END64.size))
+    if locator != b"PK\x06\x07" or end != b"PK\x06\x06" or disks > 1:
+        raise ZipDirectoryError("a damaged ZIP64 end-of-directory record")
+    return end64_at, count, directory_bytes, directory_at
+
+
+def _zip64_field(extra: bytes, size: int, packed: int, offset: int) -> tuple[int, int, int]:
+    """Return the three numbers, those that do not fit 32 bits out of the extra field."""
+    at = 0
+    while at + 4 <= len(extra):
+        kind, field_bytes = struct.unpack_from("<2H", extra, at)
+        at += 4
+        if kind == _ZIP64_FIELD:
+            found = []
+            try:
+                for value in (size, packed, offset):
+                    if value != _MAX32:
+                        found.append(value)
+                        continue
+                    found.append(struct.unpack_from("<Q", extra, at)[0])
+                    at += 8
+            except struct.error:
+                break
+            return found[0], found[1], found[2]
+        at += field_bytes
+    raise ZipDirectoryError("an entry's ZIP64 field is missing")

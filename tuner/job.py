@@ -1,0 +1,146 @@
+"""`cifake-tune run`: data, search and evaluation one after the other, shown as they go on."""
+
+import time
+from contextlib import nullcontext
+from pathlib import Path
+
+from rich.console import Console
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from tuner.bucket import Bucket
+from tuner.config import Study, check_resume
+from tuner.console import Pace, duration, epochs_done, lines, search_view
+from tuner.data.manifest import Manifest
+from tuner.data.pack import pack
+from tuner.data.source import Progress as PackProgress
+from tuner.errors import CifakeTuneError, PreemptedError
+from tuner.evaluate import Metrics, read_metrics
+from tuner.journal import JournalReader
+from tuner.local import Job, run_evaluator, run_search
+from tuner.report.console import summary
+from tuner.trials import Record, StudyState
+from tuner.wire import WorkerStatus
+
+
+def run_job(study: Study, bucket: Bucket, workers: int, cache: Path, console: Console) -> Metrics:
+    """Do the whole job and return the evaluation; what was done before is not done again.
+
+    Raises CifakeTuneError of whatever part failed.
+    """
+    began = time.monotonic()
+    before = JournalReader(bucket, study.name)
+    before.poll()
+    if before.state.study is not None:
+        check_resume(before.state.study, study)  # before minutes are spent on packing
+    manifest = _pack(study, bucket, console)
+    job = Job(study, bucket, manifest.digest, workers, cache, cache / "logs" / study.name)
+    if _is_over(before.state, study, manifest.digest):
+        console.print(f"The search of study {study.name} is over: {len(before.state.ended)} trials.")
+    else:
+        _search(job, before.state, console)
+    with console.status("Evaluating the best model on the test images …") if console.is_terminal else nullcontext():
+        run_evaluator(job)
+    metrics = read_metrics(bucket, study.name)
+    if metrics is None:
+        raise CifakeTuneError(f"the evaluator left no result in {bucket.url}; its log is in {job.logs}.")
+    console.print()
+    console.print(summary(metrics, bucket.url))
+    console.print(f"\nDone in {duration(time.monotonic() - began)}.", highlight=False)
+    return metrics
+
+
+def _is_over(state: StudyState, study: Study, digest: str) -> bool:
+    if state.finished is None or state.study is None or state.finished.failed or state.data_digest != digest:
+        return False
+    same = state.study.search.max_trials == study.search.max_trials
+    return same and state.study.training.epochs == study.training.epochs
+
+
+def _pack(study: Study, bucket: Bucket, console: Console) -> Manifest:
+    source = study.data.source
+    if source is None:
+        console.print("No --data given: this run uses the built-in sample of generated images, not CIFAKE.")
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("Packing the images", total=None)
+
+        def progress(at: PackProgress) -> None:
+            bar.update(task, description=at.what, completed=at.done, total=at.total or None)
+
+        manifest = pack(source, bucket, progress=progress)
+    counts = {name: sum(split.counts) for name, split in manifest.splits.items()}
+    height, width, _ = manifest.image_shape
+    console.print(
+        f"Data: {counts['train']:,} training and {counts['test']:,} test images of {height} x {width}, "
+        f"classes {', '.join(manifest.classes)} (data set {manifest.digest[:12]}).",
+        highlight=False,
+    )
+    return manifest
+
+
+def _search(job: Job, before: StudyState, console: Console) -> None:
+    goes_on = f" goes on ({len(before.ended)} trials have ended)" if before.trials else ""
+    noun = "worker" if job.workers == 1 else "workers"
+    console.print(
+        f"Study {job.study.name}{goes_on}: {job.study.search.algorithm.value} search, {job.workers} {noun}. "
+        f"Bucket: {job.bucket.url}. Logs: {job.logs}.",
+        highlight=False,
+        soft_wrap=True,
+    )
+    watcher = _LiveWatcher(console) if console.is_terminal else _LineWatcher(console)
+    try:
+        with watcher:
+            run_search(job, watcher.watch)
+    except PreemptedError:
+        console.print("Stopped: all that was finished is kept, and the same command goes on from there.")
+        raise
+
+
+class _LiveWatcher:
+    """Shows a table that changes, on a terminal."""
+
+    def __init__(self, console: Console) -> None:
+        self._live = Live(console=console, refresh_per_second=4)
+        self._began = time.monotonic()
+        self._pace: Pace | None = None
+
+    def __enter__(self) -> None:
+        self._live.__enter__()
+        self._live.update("Starting chief and workers …")
+
+    def __exit__(self, *_: object) -> None:
+        self._live.__exit__(None, None, None)
+
+    def watch(self, state: StudyState, records: list[Record], workers: list[WorkerStatus]) -> None:
+        """Show the state."""
+        self._pace = self._pace or Pace(time.monotonic(), epochs_done(state, workers))
+        left_s = None if state.finished else self._pace.left_s(state, workers)
+        self._live.update(search_view(state, workers, time.monotonic() - self._began, left_s))
+
+
+class _LineWatcher:
+    """Prints a line an event, where there is no terminal."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._pace: Pace | None = None
+        self._first = True
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def watch(self, state: StudyState, records: list[Record], workers: list[WorkerStatus]) -> None:
+        """Print what is new; what happened before this process began is not."""
+        self._pace = self._pace or Pace(time.monotonic(), epochs_done(state, workers))
+        if self._first and len(state.ended) and state.term > 1:
+            records = []
+        self._first = False
+        for line in lines(state, records):
+            left_s = self._pace.left_s(state, workers) if " trials" in line else None
+            left = f"; about {duration(left_s)} left" if left_s else ""
+            stamp = time.strftime("%H:%M:%S")
+            self._console.print(f"{stamp} {line}{left}", highlight=False, soft_wrap=True, markup=False)

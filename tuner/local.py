@@ -1,0 +1,252 @@
+"""The whole job on one machine: chief, workers and evaluator as child processes, watched and replaced."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+
+import grpc
+import yaml
+
+from tuner import names, wire
+from tuner.bucket import Bucket
+from tuner.config import Study, dump
+from tuner.errors import CifakeTuneError, ExitCode, NoResultError, PreemptedError, SurroundingsError, UsageError
+from tuner.journal import JournalReader
+from tuner.trials import Record, StudyState
+
+POLL_S = 0.5
+STOP_S = 8.0
+"""Children get so long after SIGTERM to hand back what they have, before they are killed."""
+DEATHS = 5
+"""So many deaths in a row soon after its start, and a child is not started again."""
+SOON_S = 30.0
+
+Watcher = Callable[[StudyState, list[Record], list[wire.WorkerStatus]], None]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is to be run, and where."""
+
+    study: Study
+    bucket: Bucket
+    data_digest: str
+    workers: int
+    cache: Path
+    logs: Path
+
+
+@dataclass
+class Child:
+    """A child process that is started again when it dies of something else than its own decision."""
+
+    name: str
+    command: list[str]
+    environment: Mapping[str, str]
+    log: Path
+    process: subprocess.Popen[bytes] | None = None
+    started: float = 0.0
+    deaths: int = field(default=0)
+
+    def start(self) -> None:
+        """Start it, its output appended to its log. It gets no Ctrl-C of its own: we tell it."""
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                self.command,
+                env={**os.environ, **self.environment},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self.started = time.monotonic()
+
+    def exit_code(self) -> int | None:
+        """Return its exit code, negative for a signal; None while it runs."""
+        return self.process.poll() if self.process else None
+
+    def stop(self, number: int) -> None:
+        """Send it a signal."""
+        if self.process and self.process.poll() is None:
+            self.process.send_signal(number)
+
+    def revive(self) -> None:
+        """Start it again after a death. Raises SurroundingsError where it keeps dying at once."""
+        self.deaths = self.deaths + 1 if time.monotonic() - self.started < SOON_S else 1
+        if self.deaths >= DEATHS:
+            raise SurroundingsError(
+                f"{self.name} died {self.deaths} times soon after its start; its last words: {self.last_words()}"
+            )
+        self.start()
+
+    def last_words(self) -> str:
+        """Return the last line of its log, with the log's path."""
+        try:
+            text = self.log.read_bytes()[-4000:].decode(errors="replace").strip().splitlines()
+        except OSError:
+            text = []
+        return f"{text[-1].removeprefix('error: ') if text else 'none'} (all of it: {self.log})"
+
+
+def run_search(job: Job, watch: Watcher) -> None:
+    """Run chief and workers until the search is over; `watch` is called twice a second.
+
+    Raises PreemptedError on Ctrl-C and SIGTERM, after the children have ended, and what ended the chief.
+    """
+    with tempfile.TemporaryDirectory(prefix="cifake-tune-") as folder, _reserved_port() as port, _interruptible():
+        file = Path(folder) / "study.yaml"
+        file.write_text(yaml.safe_dump(dump(job.study)), encoding="utf-8")
+        environment = {
+            names.ENV_BUCKET: job.bucket.url,
+            names.ENV_CACHE: str(job.cache),
+            names.ENV_DATA: job.data_digest,
+            names.ENV_STUDY_FILE: str(file),
+            names.ENV_ORACLE_IP: "127.0.0.1",
+            names.ENV_ORACLE_PORT: str(port),
+        }
+        chief = _child("chief", job, environment | {names.ENV_TUNER_ID: "chief"})
+        cores = share_of_cores(job.workers)
+        workers = [
+            _child("worker", job, environment | cores | {names.ENV_TUNER_ID: f"worker-{index}"}, f"worker-{index}")
+            for index in range(job.workers)
+        ]
+        try:
+            for child in [chief, *workers]:
+                child.start()
+            with grpc.insecure_channel(f"127.0.0.1:{port}", options=wire.OPTIONS) as channel:
+                _watch(job, chief, workers, wire.LeaseStub(channel), watch)
+        finally:
+            stop_all(workers, STOP_S)
+            stop_all([chief], STOP_S / 4)
+
+
+def run_evaluator(job: Job) -> None:
+    """Run the evaluator. Raises what ended it."""
+    environment = {
+        names.ENV_BUCKET: job.bucket.url,
+        names.ENV_CACHE: str(job.cache),
+        names.ENV_SETTING + "NAME": job.study.name,
+    }
+    evaluator = _child("evaluate", job, environment)
+    with _interruptible():
+        try:
+            evaluator.start()
+            while (code := evaluator.exit_code()) is None:
+                time.sleep(POLL_S / 5)
+        finally:
+            stop_all([evaluator], STOP_S)
+    if code:
+        raise _error(evaluator, code)
+
+
+def share_of_cores(workers: int) -> dict[str, str]:
+    """Return the environment that gives each of `workers` processes its share of the cores that we may use."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    threads = str(max(1, cores // workers))
+    return {
+        "TF_NUM_INTRAOP_THREADS": threads,
+        "TF_NUM_INTEROP_THREADS": threads,
+        "OMP_NUM_THREADS": threads,
+        "NPROC": threads,  # XLA's CPU client, which JAX runs on
+    }
+
+
+def stop_all(children: list[Child], timeout_s: float) -> None:
+    """Ask children to end, and kill those that have not after `timeout_s`."""
+    for child in children:
+        child.stop(signal.SIGTERM)
+    deadline = time.monotonic() + timeout_s
+    for child in children:
+        if child.process is None:
+            continue
+        try:
+            child.process.wait(max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            child.stop(signal.SIGKILL)
+            child.process.wait()
+
+
+def _child(role: str, job: Job, environment: Mapping[str, str], name: str | None = None) -> Child:
+    program = Path(sys.executable).with_name("cifake-tune")
+    command = [str(program), role] if program.exists() else [sys.executable, "-m", "tuner.cli", role]
+    return Child(name or role, command, environment, job.logs / f"{name or role}.log")
+
+
+def _watch(job: Job, chief: Child, workers: list[Child], stub: wire.LeaseStub, watch: Watcher) -> None:
+    reader = JournalReader(job.bucket, job.study.name)
+    while True:
+        records = reader.poll()
+        if reader.state.study is not None:
+            watch(reader.state, records, _status(stub))
+        code = chief.exit_code()
+        if code == 0:
+            records = reader.poll()
+            watch(reader.state, records, [])
+            return
+        if code is not None:
+            if code > 0 and code != ExitCode.ENVIRONMENT:
+                raise _error(chief, code)
+            chief.revive()
+        for worker in workers:
+            code = worker.exit_code()
+            if code == ExitCode.USAGE:
+                raise _error(worker, code)
+            if code and not reader.state.finished:
+                worker.revive()
+        time.sleep(POLL_S)
+
+
+def _status(stub: wire.LeaseStub) -> list[wire.WorkerStatus]:
+    try:
+        return stub.status(timeout_s=POLL_S).workers
+    except grpc.RpcError:
+        return []  # the chief is starting, or busy
+
+
+def _error(child: Child, code: int) -> CifakeTuneError:
+    kinds: dict[int, type[CifakeTuneError]] = {
+        ExitCode.USAGE: UsageError,
+        ExitCode.NO_RESULT: NoResultError,
+        ExitCode.PREEMPTED: PreemptedError,
+    }
+    words = child.last_words() if code > 0 else f"was killed by signal {-code} (its log: {child.log})"
+    error = kinds.get(code, SurroundingsError)(f"{child.name}: {words}")
+    if code in list(ExitCode):
+        error.exit_code = ExitCode(code)
+    return error
+
+
+@contextmanager
+def _reserved_port() -> Iterator[int]:
+    """Yield a port that nobody else gets: gRPC shares it with our socket, which never listens."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as held:
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        held.bind(("127.0.0.1", 0))
+        yield held.getsockname()[1]
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Turn Ctrl-C and SIGTERM into a PreemptedError in the main thread."""
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        for each in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(each, signal.SIG_IGN)  # we are ending already
+        raise PreemptedError("stopped; all that was finished is kept, and the same command goes on from there.")
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

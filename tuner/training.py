@@ -1,0 +1,220 @@
+"""Training one trial: its batches, its seeds, and what is asked and told after each batch and epoch."""
+
+import logging
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import keras
+import keras_tuner
+import numpy as np
+from keras_tuner.engine.tuner_utils import convert_to_metrics_dict
+from numpy.typing import NDArray
+
+from tuner.data.arrays import Arrays, Training
+
+log = logging.getLogger(__name__)
+
+PROGRESS_S = 0.5
+
+
+class InvalidTrialError(Exception):
+    """The trial would fail in the same way again; the message says why."""
+
+
+class _IgnoresInitialEpochError(Exception):
+    """A `fit` of the user's began at epoch 0 though it was asked to go on from a later one."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is to be trained. Epochs count from 0."""
+
+    hyperparameters: keras_tuner.HyperParameters
+    seed: int
+    batch_size: int
+    epochs: int
+    first_epoch: int = 0
+    model_file: Path | None = None
+    """Saved model (weights and optimizer) after the epoch before `first_epoch`."""
+    patience: int | None = None
+    objective: str = "val_accuracy"
+    direction: Literal["max", "min"] = "max"
+    history: Mapping[int, float] = field(default_factory=dict)
+    """The objective of the epochs before `first_epoch`."""
+
+    def best_epoch(self, history: Mapping[int, float]) -> int:
+        """Return the first epoch with the best objective; NaN is never best."""
+        worst = -math.inf if self.direction == "max" else math.inf
+        values = {epoch: worst if math.isnan(value) else value for epoch, value in history.items()}
+        best = (max if self.direction == "max" else min)(values.values())
+        return min(epoch for epoch, value in values.items() if value == best)
+
+    def out_of_patience(self, history: Mapping[int, float]) -> bool:
+        """Say whether `patience` epochs have passed since the best one."""
+        if self.patience is None or not history:
+            return False
+        return max(history) - self.best_epoch(history) >= self.patience
+
+
+class Listener(Protocol):
+    """Whoever wants to know how training goes on."""
+
+    def check(self) -> None:
+        """Called after every batch. May raise, which ends the training at once."""
+
+    def progress(self, epoch: int, share: float, images_per_s: float) -> None:
+        """Called a few times a second within an epoch."""
+
+    def epoch_done(self, epoch: int, metrics: dict[str, float], model: keras.Model) -> bool:
+        """Called after each epoch; true ends the training."""
+
+
+class Batches(keras.utils.PyDataset):
+    """Batches of memory-mapped arrays, gathered as uint8; the model itself turns them into floats.
+
+    With a seed they are shuffled anew in each epoch, by (seed, epoch) alone: an epoch has the same batches
+    whether or not the epochs before it were trained in this process.
+    """
+
+    def __init__(self, arrays: Arrays, batch_size: int, seed: int | None = None) -> None:
+        super().__init__()
+        self._arrays = arrays
+        self._batch_size = batch_size
+        self._seed = seed
+        self._order: NDArray[np.int64] | None = None
+
+    def begin(self, epoch: int) -> None:
+        """Shuffle for an epoch."""
+        if self._seed is not None:
+            self._order = np.random.default_rng((self._seed, epoch)).permutation(len(self._arrays.labels))
+
+    @property
+    def images(self) -> int:
+        """How many images an epoch has."""
+        return len(self._arrays.labels)
+
+    def __len__(self) -> int:
+        return math.ceil(len(self._arrays.labels) / self._batch_size)
+
+    def __getitem__(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        part = slice(index * self._batch_size, (index + 1) * self._batch_size)
+        if self._order is None:
+            return self._arrays.images[part], self._arrays.labels[part]
+        chosen = self._order[part]
+        return self._arrays.images[chosen], self._arrays.labels[chosen]
+
+
+def train(space: keras_tuner.HyperModel, task: Task, data: Training, listener: Listener) -> None:
+    """Build the trial's model and train it to its last epoch, or until the listener says stop.
+
+    Raises what the listener or the user's model raises, and InvalidTrialError.
+    """
+    try:
+        _fit(space, task, data, listener)
+    except _IgnoresInitialEpochError:
+        log.warning("the space's fit() ignores initial_epoch: the trial starts again from epoch 0")
+        _fit(space, replace(task, first_epoch=0, model_file=None, history={}), data, listener)
+
+
+def _fit(space: keras_tuner.HyperModel, task: Task, data: Training, listener: Listener) -> None:
+    keras.backend.clear_session()  # the trial before must not use memory, nor change layer names
+    keras.utils.set_random_seed(task.seed)
+    model = space.build(task.hyperparameters)
+    if not isinstance(model, keras.Model):
+        raise InvalidTrialError(f"build() returned {type(model).__name__}, not a compiled keras.Model")
+    if task.model_file is not None:
+        _restore(model, task.model_file, data.train)
+    batches = Batches(data.train, task.batch_size, task.seed)
+    follow = _Follow(task, listener, batches)
+    common = {"epochs": task.epochs, "initial_epoch": task.first_epoch, "callbacks": [follow], "verbose": 0}
+    if type(space).fit is keras_tuner.HyperModel.fit:
+        validation = Batches(data.validation, task.batch_size)
+        model.fit(batches, validation_data=validation, **common)
+        return
+    # a fit of the user's own gets arrays, as Keras Tuner would give it, and chooses its own batch size
+    result = space.fit(
+        task.hyperparameters,
+        model,
+        data.train.images,
+        data.train.labels,
+        validation_data=(data.validation.images, data.validation.labels),
+        **common,
+    )
+    if not follow.reported:  # it did not pass the callbacks on: what it returns is all there is
+        objective = keras_tuner.Objective(task.objective, task.direction)
+        metrics = convert_to_metrics_dict(result, objective)
+        listener.epoch_done(0, _floats(metrics), model)
+
+
+def _restore(model: keras.Model, file: Path, arrays: Arrays) -> None:
+    if not model.built:
+        model(arrays.images[:1])
+    if model.optimizer is not None:
+        model.optimizer.build(model.trainable_variables)
+    model.load_weights(file)
+
+
+class _Follow(keras.callbacks.Callback):
+    """Tells the listener, and ends training on a NaN loss or when patience is over."""
+
+    def __init__(self, task: Task, listener: Listener, batches: Batches) -> None:
+        super().__init__()
+        self.reported = False
+        self._task = task
+        self._listener = listener
+        self._batches = batches
+        self._history = dict(task.history)
+        self._epoch: int | None = None
+        self._began = 0.0
+        self._told = 0.0
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        if self._epoch is None and epoch < self._task.first_epoch:
+            raise _IgnoresInitialEpochError
+        self._epoch = epoch
+        self._batches.begin(epoch)
+        self._began = self._told = time.perf_counter()
+        self._listener.progress(epoch, 0.0, 0.0)
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self._listener.check()
+        now = time.perf_counter()
+        if now - self._told < PROGRESS_S:
+            return
+        self._told = now
+        steps = self.params.get("steps") or len(self._batches)
+        done = (batch + 1) / steps
+        images = done * self._batches.images
+        self._listener.progress(self._epoch or 0, min(done, 1.0), images / max(now - self._began, 1e-9))
+
+    def on_test_batch_end(self, batch: int, logs: Any = None) -> None:
+        self._listener.check()
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+        metrics = _floats(logs or {})
+        loss = metrics.get("loss", 0.0)
+        if not math.isfinite(loss):
+            raise InvalidTrialError(f"the loss became {loss} in epoch {epoch + 1}")
+        if self._task.objective not in metrics:
+            raise InvalidTrialError(
+                f"search.objective is {self._task.objective!r}, and the model reports {', '.join(sorted(metrics))}"
+            )
+        self.reported = True
+        self._history[epoch] = metrics[self._task.objective]
+        stop = self._listener.epoch_done(epoch, metrics, self.model)
+        if stop or self._task.out_of_patience(self._history):
+            self.model.stop_training = True
+
+
+def _floats(logs: Mapping[str, Any]) -> dict[str, float]:
+    return {name: float(value) for name, value in logs.items()}
+
+
+def metrics_line(metrics: Mapping[str, float], order: Sequence[str] = ()) -> str:
+    """Return metrics as a person reads them, those of `order` first."""
+    keys = [key for key in order if key in metrics] + sorted(key for key in metrics if key not in order)
+    return "  ".join(f"{key} {metrics[key]:.4f}" for key in keys)
