@@ -269,8 +269,8 @@ def test_a_large_object_passes_through_little_memory(url: str, make_file: Callab
         bucket.download("large", path.with_suffix(".copy"))
         print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
     """
-    grown_mib = int(output_of(code, url, str(make_file("large", 96 << 20))))
-    assert grown_mib < 60
+    grown_mib = int(output_of(code, url, str(make_file("large", 64 << 20))))
+    assert grown_mib < 48
 
 
 def test_writers_and_deleters_of_the_same_folder_do_not_disturb_each_other(bucket: Bucket) -> None:

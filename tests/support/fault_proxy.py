@@ -31,6 +31,7 @@ class Fault(Enum):
     TOO_MANY = "too_many"  # 429, and the target never sees the request
     CUT_BEFORE = "cut_before"  # the connection is cut, and the target never sees the request
     CUT_AFTER = "cut_after"  # the target has done what was asked, and its answer is lost
+    DAMAGED = "damaged"  # the last byte of the answer is another one
     STALL = "stall"  # nothing happens for `stall_s`, then the connection is cut
 
 
@@ -45,6 +46,7 @@ class Faults:
     too_many: float = 0.0
     cut_before: float = 0.0
     cut_after: float = 0.0
+    damaged: float = 0.0
     stall: float = 0.0
 
 
@@ -94,8 +96,8 @@ class FaultProxy:
         self.met[fault] += 1
         await asyncio.sleep(self.faults.latency_s)
         match fault:
-            case Fault.NONE:
-                return await self._pass_on(request, writer)
+            case Fault.NONE | Fault.DAMAGED:
+                return await self._pass_on(request, writer, damaged=fault is Fault.DAMAGED)
             case Fault.UNAVAILABLE:
                 return await _refuse(writer, "503 Service Unavailable")
             case Fault.TOO_MANY:
@@ -120,7 +122,7 @@ class FaultProxy:
             draw -= share
         return Fault.NONE
 
-    async def _pass_on(self, request: Request, writer: asyncio.StreamWriter | None) -> bool:
+    async def _pass_on(self, request: Request, writer: asyncio.StreamWriter | None, *, damaged: bool = False) -> bool:
         """Send the request on and its answer back; with no `writer`, the answer is read and lost."""
         target = urlsplit(self.target)
         theirs, ours = target.netloc.encode(), urlsplit(self.url).netloc.encode()
@@ -132,7 +134,9 @@ class FaultProxy:
             framed = any(key in head.lower() for key in (b"content-length:", b"transfer-encoding:"))
             if writer:
                 writer.write(_without(head, b"connection").replace(theirs, ours))
-            while part := await upstream.read(1 << 18):
+            while part := await upstream.read(-1 if damaged else 1 << 18):
+                if damaged:
+                    part = part[:-1] + bytes([part[-1] ^ 1])
                 if writer:
                     writer.write(part)
                     await writer.drain()
