@@ -159,12 +159,14 @@ class _Packing:
 
 def _one_shape(looks: dict[Look, Alike], conversion: Conversion) -> tuple[int, int, int]:
     """Return the shape that all images have or shall get. Raises DataError where they have not one shape."""
-    for seen, (count, first) in looks.items():
+    for seen, alike in looks.items():
         if seen.mode != "RGB" and not is_convertible(seen.mode):
-            raise DataError(f"{first}: has the mode {seen.mode} ({count} images have); only 8 bits a channel are read.")
+            raise DataError(
+                f"{alike.first}: has the mode {seen.mode} ({alike.count} images have); only 8 bits a channel are read."
+            )
         if seen.mode != "RGB" and not conversion.convert:
             raise DataError(
-                f"{first}: has the mode {seen.mode}, not RGB ({count} images have); --convert makes all of them RGB."
+                f"{alike.first}: has the mode {seen.mode}, not RGB ({alike.count} images have); --convert makes all of them RGB."
             )
     if conversion.resize is not None:
         return (*conversion.resize, 3)

@@ -9,7 +9,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from multiprocessing import get_context
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
@@ -36,7 +36,8 @@ class Work:
     files: tuple[File, ...]
 
 
-class Alike(NamedTuple):
+@dataclass(frozen=True)
+class Alike:
     """Images that are alike in some way."""
 
     count: int
@@ -49,9 +50,9 @@ Key = TypeVar("Key")
 
 def add_looks(sums: dict[Key, Alike], more: Mapping[Key, Alike]) -> None:
     """Add the counts of `more` to `sums`, which keeps the path that it saw first."""
-    for key, (count, first) in more.items():
-        before = sums.get(key, Alike(0, first))
-        sums[key] = Alike(before.count + count, before.first)
+    for key, alike in more.items():
+        before = sums.get(key, Alike(0, alike.first))
+        sums[key] = Alike(before.count + alike.count, before.first)
 
 
 @dataclass(frozen=True)
