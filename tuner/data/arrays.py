@@ -1,0 +1,167 @@
+"""Shards → one read-only, memory-mapped array a part, shared by all processes of a machine.
+
+Each part becomes one .npy file in `cache/<digest>/`, written under a temporary name and renamed: whoever sees the file
+sees all of it, and every worker maps the same pages.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import math
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tuner.bucket import Bucket
+from tuner.data.manifest import Manifest, Shard, Split
+from tuner.data.validation import validation_indices
+from tuner.errors import BucketError, DataError
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """Images and labels in the same order."""
+
+    images: NDArray[np.uint8]
+    """(n, height, width, 3), memory-mapped, read-only"""
+    labels: NDArray[np.uint8]
+    """(n,), indices of the manifest's classes, read-only; uint16 where there are more than 256 classes"""
+
+
+@dataclass(frozen=True)
+class Training:
+    """The training split, in two."""
+
+    train: Arrays
+    validation: Arrays
+
+
+def open_split(bucket: Bucket, manifest: Manifest, split: str, cache: Path) -> Arrays:
+    """Return all images of "train" or "test", in the manifest's order.
+
+    Raises DataError for a damaged shard, BucketError where one cannot be had or the cache not be written.
+    """
+    part = manifest.splits[split]
+    everything = np.arange(sum(part.counts))
+    return _open(bucket, manifest, split, {split: everything}, cache)[split]
+
+
+def open_training(bucket: Bucket, manifest: Manifest, validation: float, seed: int, cache: Path) -> Training:
+    """Return the training images in two parts, `validation` being the held-out share; test shards are not touched.
+
+    Raises DataError for a damaged shard or a share that leaves a part without images, BucketError as `open_split`.
+    """
+    held_out = validation_indices(manifest, validation, seed)
+    kept = np.setdiff1d(np.arange(sum(manifest.splits["train"].counts)), held_out, assume_unique=True)
+    suffix = f"{validation!r}-seed{seed}"
+    names = {f"train-without-{suffix}": kept, f"validation-{suffix}": held_out}
+    parts = _open(bucket, manifest, "train", names, cache)
+    train, held = parts.values()
+    return Training(train, held)
+
+
+def _open(
+    bucket: Bucket, manifest: Manifest, split: str, parts: dict[str, NDArray[np.intp]], cache: Path
+) -> dict[str, Arrays]:
+    folder = cache / manifest.digest
+    paths = {name: folder / f"{name}.npy" for name in parts}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not all(_is_whole(paths[name], parts[name], manifest) for name in parts):
+            with _lock(folder / f".{split}.lock"):
+                if not all(_is_whole(paths[name], parts[name], manifest) for name in parts):
+                    _lay_out(bucket, manifest, split, {paths[name]: parts[name] for name in parts})
+        labels = _labels(manifest.splits[split])
+        return {name: Arrays(_map(paths[name]), _frozen(labels[parts[name]])) for name in parts}
+    except OSError as error:
+        raise BucketError(f"{folder}: the cache cannot be used ({error.strerror or error}).") from None
+
+
+def _lay_out(bucket: Bucket, manifest: Manifest, split: str, parts: dict[Path, NDArray[np.intp]]) -> None:
+    """Fetch the split's shards one by one, and put each image into the part that it belongs to."""
+    folder = next(iter(parts)).parent
+    with tempfile.TemporaryDirectory(prefix=".making-", dir=folder) as made:
+        making = {}
+        for number, (path, indices) in enumerate(parts.items()):
+            new = Path(made) / f"{number}.npy"
+            shape = (len(indices), *manifest.image_shape)
+            making[path] = (new, np.lib.format.open_memmap(new, "w+", np.uint8, shape), indices)
+        start = 0
+        for shard in manifest.splits[split].shards:
+            images = _fetch(bucket, shard, manifest.image_shape, Path(made) / "shard.npy")
+            for _, array, indices in making.values():
+                first, last = np.searchsorted(indices, (start, start + shard.images))
+                array[first:last] = images[indices[first:last] - start]
+            start += shard.images
+            del images
+        for path, (new, array, _) in making.items():
+            array.flush()
+            del array
+            new.replace(path)
+
+
+def _fetch(bucket: Bucket, shard: Shard, image_shape: tuple[int, int, int], path: Path) -> NDArray[np.uint8]:
+    """Return a shard's images, verified. A second try tells a transfer's damage from the object's."""
+    for _ in range(2):
+        bucket.download(shard.name, path)
+        if path.stat().st_size == shard.size_bytes and _sha256(path) == shard.sha256:
+            break
+    else:
+        raise DataError(
+            f"{bucket.url}: the shard {shard.name} is damaged: its SHA-256 is not the manifest's. Delete its folder and "
+            "pack the data again."
+        )
+    images = _map(path)
+    if images.shape != (shard.images, *image_shape) or images.dtype != np.uint8:
+        raise DataError(f"{bucket.url}: the shard {shard.name} has not the shape that its manifest says; pack again.")
+    return images
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _map(path: Path) -> NDArray[np.uint8]:
+    array: NDArray[np.uint8] = np.load(path, mmap_mode="r", allow_pickle=False)
+    return array
+
+
+def _is_whole(path: Path, indices: NDArray[np.intp], manifest: Manifest) -> bool:
+    """Say whether the cached file has the header and the size that it must have."""
+    shape = (len(indices), *manifest.image_shape)
+    try:
+        with open(path, "rb") as stream:
+            np.lib.format.read_magic(stream)
+            found, fortran, dtype = np.lib.format.read_array_header_1_0(stream)
+            size_bytes = stream.tell() + math.prod(shape)
+            return (found, fortran, dtype) == (shape, False, np.uint8) and os.fstat(
+                stream.fileno()
+            ).st_size == size_bytes
+    except (FileNotFoundError, ValueError):
+        return False
+
+
+def _labels(part: Split) -> NDArray[np.uint8]:
+    kind = np.uint8 if len(part.counts) <= 256 else np.uint16
+    labels: NDArray[np.uint8] = np.repeat(np.arange(len(part.counts), dtype=kind), part.counts)
+    return labels
+
+
+def _frozen(array: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    array.flags.writeable = False
+    return array
+
+
+@contextlib.contextmanager
+def _lock(path: Path) -> Iterator[None]:
+    """Let one process of this machine fetch, and the others wait for it; a dead one's lock is free again."""
+    with open(path, "w") as stream:
+        with contextlib.suppress(OSError):  # a file system without locks: then each fetches for itself, which is safe
+            fcntl.flock(stream, fcntl.LOCK_EX)
+        yield

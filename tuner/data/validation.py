@@ -1,0 +1,48 @@
+"""Which training images are held out to compare trials by."""
+
+import hashlib
+from collections import defaultdict
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tuner.data.manifest import Manifest
+from tuner.errors import DataError
+
+
+def validation_indices(manifest: Manifest, fraction: float, seed: int) -> NDArray[np.intp]:
+    """Return the indices, ascending, of the training images to hold out: `fraction` of each class, rounded.
+
+    Exact duplicates (the same file's SHA-256) are on one side, whatever their class, or the model would be compared by
+    images that it has seen. The choice follows from the images' hashes and the seed alone: the same on every machine,
+    and mostly the same when images are added. Raises DataError where a class would have no image on one side.
+    """
+    split = manifest.splits["train"]
+    held_out_hashes: dict[str, bool] = {}
+    chosen: list[int] = []
+    start = 0
+    for name, count in zip(manifest.classes, split.counts, strict=True):
+        copies: dict[str, list[int]] = defaultdict(list)
+        for index in range(start, start + count):
+            copies[split.sha256[index]].append(index)
+        start += count
+        wanted = min(max(1, round(count * fraction)), count - 1)
+        # copies in a class before this one have decided already
+        held = [index for sha256, indices in copies.items() if held_out_hashes.get(sha256) for index in indices]
+        undecided = [sha256 for sha256 in copies if sha256 not in held_out_hashes]
+        for sha256 in sorted(undecided, key=lambda sha256: _rank(seed, sha256)):
+            fits = len(held) + len(copies[sha256]) <= wanted
+            held_out_hashes[sha256] = fits
+            if fits:
+                held += copies[sha256]
+        if not 0 < len(held) < count:
+            raise DataError(
+                f"class {name} has too few different training images ({len(copies)} of {count}) to hold some out for "
+                "validation and train on others; add images."
+            )
+        chosen += held
+    return np.array(sorted(chosen), dtype=np.intp)
+
+
+def _rank(seed: int, sha256: str) -> bytes:
+    return hashlib.sha256(f"{seed} {sha256}".encode()).digest()
