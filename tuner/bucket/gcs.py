@@ -7,10 +7,11 @@ pauses, until a deadline. A `create` carries the precondition "no such object", 
 
 import base64
 import contextlib
+import io
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, BinaryIO, NoReturn
 
 import google_crc32c
 import requests
@@ -31,6 +32,7 @@ _PIECE_BYTES = 8 << 20
 # and the piece sent again, fake-gcs-server 1.x appends it twice, which the checksum shows; Google's own does not.
 _UPLOAD_TRIES = 5
 _CONNECT_TIMEOUT_S = 10.0
+_MAX_CONNECTIONS = 64
 _CONTENT_TYPE = "application/octet-stream"
 _CREDENTIALS = (
     "On GKE, bind the pod's service account to one of Google Cloud (Workload Identity); elsewhere run "
@@ -80,7 +82,7 @@ class GcsBucket:
         """Create or replace the object."""
         blob = self._blob(name)
         with self._calling("write", name):
-            blob.upload_from_string(data, content_type=_CONTENT_TYPE, checksum="crc32c", **self._how)
+            self._send(blob, io.BytesIO(data), len(data))
 
     def create(self, name: str, data: bytes) -> None:
         """Create the object. Raises ObjectExistsError where the name is taken by other bytes.
@@ -92,9 +94,7 @@ class GcsBucket:
         blob = self._blob(name)
         with self._calling("create", name):
             try:
-                blob.upload_from_string(
-                    data, content_type=_CONTENT_TYPE, checksum="crc32c", if_generation_match=0, **self._how
-                )
+                self._send(blob, io.BytesIO(data), len(data), if_generation_match=0)
             except PreconditionFailed as error:
                 if not self._holds(name, data):
                     raise ObjectExistsError(f"The bucket {self.url} has an object {name} already.") from error
@@ -102,22 +102,12 @@ class GcsBucket:
     def upload(self, name: str, path: Path) -> None:
         """Create or replace the object from a local file."""
         blob = self._blob(name)
-        blob.chunk_size = _PIECE_BYTES
         try:
             source = path.open("rb")
         except OSError as error:
             raise BucketError(f"Cannot read {path} to store it as {name} in {self.url}: {error.strerror}.") from error
         with source, self._calling("write", name):
-            size = os.fstat(source.fileno()).st_size
-            for tries_left in reversed(range(_UPLOAD_TRIES)):
-                try:
-                    source.seek(0)
-                    blob.upload_from_file(source, size=size, content_type=_CONTENT_TYPE, checksum="crc32c", **self._how)
-                    return
-                except (DataCorruption, NotFound):
-                    self._check_bucket()
-                    if not tries_left:
-                        raise
+            self._send(blob, source, os.fstat(source.fileno()).st_size)
 
     def download(self, name: str, path: Path) -> None:
         """Write the object to a local file, its checksum verified. Raises ObjectNotFoundError."""
@@ -167,6 +157,21 @@ class GcsBucket:
 
     def _blob(self, name: str) -> Any:
         return self._bucket.blob(self._prefix + check_name(name))
+
+    def _send(self, blob: Any, source: BinaryIO, size: int, **conditions: int) -> None:
+        """Send one object: up to 8 MiB in one request, more in pieces."""
+        blob.chunk_size = _PIECE_BYTES
+        for tries_left in reversed(range(_UPLOAD_TRIES)):
+            try:
+                source.seek(0)
+                blob.upload_from_file(
+                    source, size=size, content_type=_CONTENT_TYPE, checksum="crc32c", **conditions, **self._how
+                )
+                return
+            except (DataCorruption, NotFound):
+                self._check_bucket()
+                if not tries_left:
+                    raise
 
     def _holds(self, name: str, data: bytes) -> bool:
         try:
@@ -257,13 +262,17 @@ def connect() -> storage.Client:
     options = {"api_endpoint": f"http://{emulator}"} if emulator and "://" not in emulator else None
     try:
         # No project: it is only needed to make buckets.
-        return storage.Client(project=None, client_options=options)
+        client = storage.Client(project=None, client_options=options)
     except DefaultCredentialsError as error:
         raise BucketError(
             f"No credentials for Google Cloud Storage were found ({_short(error)}). {_CREDENTIALS}"
         ) from error
     except GoogleAuthError as error:
         raise BucketError(f"The credentials for Google Cloud Storage do not work ({_short(error)}).") from error
+    for scheme in ("http://", "https://"):
+        # Threads share the client; requests would keep ten connections and log a warning about each one more.
+        client._http.mount(scheme, requests.adapters.HTTPAdapter(pool_maxsize=_MAX_CONNECTIONS))
+    return client
 
 
 def _emulator() -> str:

@@ -38,6 +38,7 @@ class Bucket(Protocol):
         Put something of the writer's own into `data` (a random id). Over a network the answer to a create that worked
         can be lost, and its second try then finds the name taken. `GcsBucket` settles that by reading the object:
         the same bytes mean that it was ours. Two writers of equal bytes could both be told that they created it.
+        Where another BucketError is raised, it is not known whether the object was created.
         """
         ...
 
