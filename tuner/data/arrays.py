@@ -9,6 +9,7 @@ import fcntl
 import hashlib
 import math
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from tuner.bucket import Bucket
 from tuner.data.manifest import Manifest, Shard, Split
 from tuner.data.validation import validation_indices
 from tuner.errors import BucketError, DataError
+
+_MAKING = ".making-"
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,10 @@ def _open(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if not all(_is_whole(paths[name], parts[name], manifest) for name in parts):
-            with _lock(folder / f".{split}.lock"):
+            with _lock(folder / f".{split}.lock") as alone:
+                if alone:
+                    for left_by_a_killed_one in folder.glob(f"{_MAKING}{split}-*"):
+                        shutil.rmtree(left_by_a_killed_one, ignore_errors=True)
                 if not all(_is_whole(paths[name], parts[name], manifest) for name in parts):
                     _lay_out(bucket, manifest, split, {paths[name]: parts[name] for name in parts})
         labels = _labels(manifest.splits[split])
@@ -85,7 +91,7 @@ def _open(
 def _lay_out(bucket: Bucket, manifest: Manifest, split: str, parts: dict[Path, NDArray[np.intp]]) -> None:
     """Fetch the split's shards one by one, and put each image into the part that it belongs to."""
     folder = next(iter(parts)).parent
-    with tempfile.TemporaryDirectory(prefix=".making-", dir=folder) as made:
+    with tempfile.TemporaryDirectory(prefix=f"{_MAKING}{split}-", dir=folder) as made:
         making = {}
         for number, (path, indices) in enumerate(parts.items()):
             new = Path(made) / f"{number}.npy"
@@ -113,8 +119,8 @@ def _fetch(bucket: Bucket, shard: Shard, image_shape: tuple[int, int, int], path
             break
     else:
         raise DataError(
-            f"{bucket.url}: the shard {shard.name} is damaged: its SHA-256 is not the manifest's. Delete its folder and "
-            "pack the data again."
+            f"{bucket.url}: the shard {shard.name} is damaged: its SHA-256 is not the manifest's. Delete its folder "
+            "and pack the data again."
         )
     images = _map(path)
     if images.shape != (shard.images, *image_shape) or images.dtype != np.uint8:
@@ -140,7 +146,7 @@ def _is_whole(path: Path, indices: NDArray[np.intp], manifest: Manifest) -> bool
             np.lib.format.read_magic(stream)
             found, fortran, dtype = np.lib.format.read_array_header_1_0(stream)
             size_bytes = stream.tell() + math.prod(shape)
-            return (found, fortran, dtype) == (shape, False, np.uint8) and os.fstat(
+            return (found, fortran, dtype.str) == (shape, False, "|u1") and os.fstat(
                 stream.fileno()
             ).st_size == size_bytes
     except (FileNotFoundError, ValueError):
@@ -159,9 +165,15 @@ def _frozen(array: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 @contextlib.contextmanager
-def _lock(path: Path) -> Iterator[None]:
-    """Let one process of this machine fetch, and the others wait for it; a dead one's lock is free again."""
+def _lock(path: Path) -> Iterator[bool]:
+    """Let one process of this machine fetch, and the others wait for it; a dead one's lock is free again.
+
+    Yields False on a file system without locks: then each fetches for itself, which is safe.
+    """
     with open(path, "w") as stream:
-        with contextlib.suppress(OSError):  # a file system without locks: then each fetches for itself, which is safe
+        try:
             fcntl.flock(stream, fcntl.LOCK_EX)
-        yield
+        except OSError:
+            yield False
+        else:
+            yield True

@@ -166,7 +166,8 @@ def _one_shape(looks: dict[Look, Alike], conversion: Conversion) -> tuple[int, i
             )
         if seen.mode != "RGB" and not conversion.convert:
             raise DataError(
-                f"{alike.first}: has the mode {seen.mode}, not RGB ({alike.count} images have); --convert makes them RGB."
+                f"{alike.first}: has the mode {seen.mode}, not RGB ({alike.count} images have); "
+                "--convert makes them RGB."
             )
     if conversion.resize is not None:
         return (*conversion.resize, 3)

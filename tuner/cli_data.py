@@ -1,0 +1,220 @@
+"""The commands `cifake-tune data …`: pack, check, fetch."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tuner import names
+from tuner.errors import DataError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from tuner.data.check import Report
+    from tuner.data.source import Progress
+
+data_app = typer.Typer(no_args_is_help=True, help="Pack, check and fetch data sets.")
+
+_PLAIN_EVERY_S = 5.0
+
+SourceArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="SOURCE",
+        help="A zip or folder with train/CLASS/ and test/CLASS/, here or at gs://…",
+        show_default=False,
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@data_app.command("pack")
+def pack_command(
+    source: SourceArgument,
+    bucket: Annotated[
+        str,
+        typer.Argument(
+            metavar="BUCKET", envvar=names.ENV_BUCKET, help="Folder or gs://bucket/prefix.", show_default=False
+        ),
+    ],
+    resize: Annotated[
+        str | None, typer.Option("--resize", metavar="HxW", help="Resize all images to this height and width.")
+    ] = None,
+    convert: Annotated[
+        bool, typer.Option("--convert", help="Make greyscale, palette, transparent and CMYK images RGB.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a data set to the bucket as shards of pixels with a manifest. What is there already is kept."""
+    from tuner.bucket import open_bucket
+    from tuner.data.pack import pack, parse_size
+
+    began = time.monotonic()
+    size = parse_size(resize) if resize else None
+    opened = open_bucket(bucket)
+    with _shown_progress("images") as progress:
+        manifest = pack(source, opened, resize=size, convert=convert, progress=progress)
+    seconds = time.monotonic() - began
+    counts = {split: dict(zip(manifest.classes, part.counts, strict=True)) for split, part in manifest.splits.items()}
+    images = sum(sum(part.counts) for part in manifest.splits.values())
+    if as_json:
+        _print_json(
+            {
+                "digest": manifest.digest,
+                "source_digest": manifest.source_digest,
+                "manifest": names.manifest(manifest.digest),
+                "classes": manifest.classes,
+                "image_shape": manifest.image_shape,
+                "counts": counts,
+                "images": images,
+                "seconds": round(seconds, 3),
+                "images_per_second": round(images / seconds, 1),
+            }
+        )
+        return
+    console = _console()
+    console.print(_counts_table(counts))
+    console.print(
+        f"{images:,} images in {seconds:.1f} s ({images / seconds:,.0f} images/s), in {opened.url} as data set"
+    )
+    console.print(manifest.digest, style="bold")
+
+
+@data_app.command("check")
+def check_command(source: SourceArgument, as_json: JsonOption = False) -> None:
+    """Count images, and find corrupt files and exact duplicates. Exit code 2 where a file is corrupt."""
+    from tuner.data.check import check
+
+    with _shown_progress("images") as progress:
+        report = check(source, progress=progress)
+    if as_json:
+        _print_json(report.model_dump(mode="json"))
+    else:
+        _print_report(report)
+    if report.corrupt:
+        images = sum(sum(by_class.values()) for by_class in report.counts.values())
+        raise DataError(
+            f"{report.source}: {len(report.corrupt):,} of {images:,} files are corrupt, {report.corrupt[0].path} for one "
+            f"({report.corrupt[0].reason}); replace or remove them."
+        )
+
+
+@data_app.command("fetch")
+def fetch_command(
+    target: Annotated[Path, typer.Argument(metavar="TARGET", help="The file to write, or a folder for it.")],
+    url: Annotated[
+        str | None, typer.Option("--url", help="Another place with the same images in a zip.", show_default=False)
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Download CIFAKE from its authors' repository (120,000 images, MIT licence) and verify it."""
+    from tuner.data import fetch
+
+    with _shown_progress("bytes") as progress:
+        path = fetch.fetch(target, url=url or fetch.URL, progress=progress)
+    if as_json:
+        _print_json({"path": str(path), "verified": True})
+    else:
+        _console().print(f"{path}: CIFAKE, complete and unchanged. Next: cifake-tune data pack {path} BUCKET")
+
+
+@contextmanager
+def _shown_progress(unit: str) -> Iterator[Callable[["Progress"], None]]:
+    """Yield a function that shows progress on standard error: a bar on a terminal, else a line now and then."""
+    from rich import progress as rich_progress
+
+    console = _console(stderr=True)
+    if not console.is_terminal:
+        yield _PlainLines(console, unit)
+        return
+    with rich_progress.Progress(
+        rich_progress.TextColumn("{task.description:>11}"),
+        rich_progress.BarColumn(),
+        rich_progress.TaskProgressColumn(),
+        rich_progress.TextColumn("{task.fields[pace]}"),
+        rich_progress.TimeRemainingColumn(),
+        console=console,
+        transient=True,
+    ) as bars:
+        tasks: dict[str, rich_progress.TaskID] = {}
+
+        def show(progress: "Progress") -> None:
+            if progress.what not in tasks:
+                tasks[progress.what] = bars.add_task(progress.what, pace="")
+            task = tasks[progress.what]
+            bars.update(task, completed=progress.done, total=progress.total or None)
+            speed = bars.tasks[list(tasks).index(progress.what)].speed
+            bars.update(task, pace=f"{speed:,.0f} {unit}/s" if speed else "")
+
+        yield show
+
+
+class _PlainLines:
+    """A line every few seconds, with what was done since the step began."""
+
+    def __init__(self, console: "Console", unit: str) -> None:
+        self._console, self._unit = console, unit
+        self._what, self._began, self._shown = "", 0.0, 0.0
+
+    def __call__(self, progress: "Progress") -> None:
+        now = time.monotonic()
+        if progress.what != self._what:
+            self._what, self._began, self._shown = progress.what, now, now
+        elif now - self._shown >= _PLAIN_EVERY_S:
+            self._shown = now
+            pace = progress.done / (now - self._began)
+            of_total = f" of {progress.total:,}" if progress.total else ""
+            self._console.print(
+                f"{progress.what}: {progress.done:,}{of_total} {self._unit}, {pace:,.0f} {self._unit}/s"
+            )
+
+
+def _print_report(report: "Report") -> None:
+    console = _console()
+    console.print(f"{report.source}", style="bold", highlight=False)
+    console.print(_counts_table(report.counts))
+    for kind in report.kinds:
+        console.print(f"{kind.images:,} images of {kind.height}x{kind.width} (height x width), {kind.mode}")
+    if len(report.kinds) > 1:
+        common = report.kinds[0]
+        console.print(
+            f"pack needs --resize {common.height}x{common.width} and --convert, as far as they differ in that."
+        )
+    console.print(f"{len(report.corrupt):,} corrupt files")
+    for found in report.corrupt[:20]:
+        console.print(f"  {found.path}: {found.reason}", markup=False, highlight=False)
+    if not report.duplicates:
+        console.print("no exact duplicates")
+    for pairs in report.duplicates:
+        first, second = pairs.folders
+        where = f"within {first}" if first == second else f"across {first} and {second}"
+        console.print(f"{pairs.pairs:,} pairs of exact duplicates {where}")
+
+
+def _counts_table(counts: dict[str, dict[str, int]]) -> "Table":
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE)
+    table.add_column("split")
+    for name in next(iter(counts.values())):
+        table.add_column(name, justify="right")
+    for split, by_class in counts.items():
+        table.add_row(split, *(f"{count:,}" for count in by_class.values()))
+    return table
+
+
+def _console(stderr: bool = False) -> "Console":
+    from rich.console import Console
+
+    return Console(stderr=stderr, soft_wrap=True, highlight=False)
+
+
+def _print_json(value: object) -> None:
+    print(json.dumps(value, indent=2))  # noqa: T201

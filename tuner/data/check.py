@@ -1,0 +1,121 @@
+"""What is in a source, and what is wrong with it: counts, corrupt files, exact duplicates."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from itertools import chain, combinations
+
+from pydantic import BaseModel, ConfigDict
+
+from tuner.data.decode import Look
+from tuner.data.layout import SPLITS, Layout, find_layout
+from tuner.data.source import Progress, ignore_progress, open_source
+from tuner.data.work import Alike, Work, Workers, add_looks, chunks, inspect_whole
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class Corrupt(_Record):
+    """A file that cannot be used."""
+
+    path: str
+    reason: str
+
+
+class Kind(_Record):
+    """Images of one size and mode."""
+
+    height: int
+    width: int
+    mode: str
+    images: int
+    first: str
+
+
+class Duplicates(_Record):
+    """How many pairs of files are equal, byte for byte, one in each of two folders (or both in the same one)."""
+
+    folders: tuple[str, str]
+    """`split/class`, twice"""
+    pairs: int
+
+
+class Report(_Record):
+    """What `check` found."""
+
+    source: str
+    classes: tuple[str, ...]
+    counts: dict[str, dict[str, int]]
+    """Files by split and class, corrupt ones too."""
+    kinds: tuple[Kind, ...]
+    """Most frequent first; more than one need --resize or --convert to be packed."""
+    corrupt: tuple[Corrupt, ...]
+    duplicates: tuple[Duplicates, ...]
+    """Only folders with any."""
+    groups: tuple[tuple[str, ...], ...]
+    """Paths of the files that are equal, a tuple for each content."""
+
+    def pairs_within(self, folder: str) -> int:
+        """Return the number of pairs of equal files within one `split/class`."""
+        return sum(found.pairs for found in self.duplicates if found.folders == (folder, folder))
+
+    def pairs_across(self) -> int:
+        """Return the number of pairs of equal files of which one is in train and one in test."""
+        return sum(
+            found.pairs
+            for found in self.duplicates
+            if found.folders[0].partition("/")[0] != found.folders[1].partition("/")[0]
+        )
+
+
+def check(source: str | None, *, progress: Callable[[Progress], None] = ignore_progress) -> Report:
+    """Read and decode every image of a source. Raises DataError where the source as a whole is not usable."""
+    with open_source(source, progress) as opened:
+        layout = find_layout(opened.entries(), opened.name)
+        files = tuple(chain.from_iterable(layout.files(split) for split in SPLITS))
+        corrupt: list[Corrupt] = []
+        looks: dict[Look, Alike] = {}
+        sha256: list[str] = []
+        with Workers(len(files)) as workers:
+            work = (Work(opened, files[part]) for part in chunks(files, bytes_each=1))
+            for result in workers.map(inspect_whole, work):
+                sha256 += result.sha256
+                corrupt += [Corrupt(path=path, reason=reason) for path, reason in result.damaged.items()]
+                add_looks(looks, result.looks)
+                progress(Progress("checking", len(sha256), len(files)))
+    equal: dict[str, list[str]] = defaultdict(list)
+    for path, digest in zip(_paths(layout), sha256, strict=True):
+        if digest:
+            equal[digest].append(path)
+    groups = tuple(tuple(paths) for paths in equal.values() if len(paths) > 1)
+    return Report(
+        source=opened.name,
+        classes=layout.classes,
+        counts={
+            split: {name: len(found) for name, found in zip(layout.classes, layout.splits[split], strict=True)}
+            for split in SPLITS
+        },
+        kinds=tuple(
+            Kind(height=look.height, width=look.width, mode=look.mode, images=alike.count, first=alike.first)
+            for look, alike in sorted(looks.items(), key=lambda item: -item[1].count)
+        ),
+        corrupt=tuple(corrupt),
+        duplicates=_count_pairs(groups),
+        groups=groups,
+    )
+
+
+def _paths(layout: Layout) -> Iterator[str]:
+    """Yield `split/class/file` of every file."""
+    for split in SPLITS:
+        for file in layout.files(split):
+            yield f"{split}/{layout.image_name(file)}"
+
+
+def _count_pairs(groups: tuple[tuple[str, ...], ...]) -> tuple[Duplicates, ...]:
+    pairs: dict[tuple[str, str], int] = defaultdict(int)
+    for paths in groups:
+        for first, second in combinations(paths, 2):
+            pairs[first.rpartition("/")[0], second.rpartition("/")[0]] += 1
+    return tuple(Duplicates(folders=folders, pairs=count) for folders, count in sorted(pairs.items()))

@@ -1,0 +1,179 @@
+"""The CIFAKE authors' archive, downloaded and verified by the images in it.
+
+GitHub makes archives when they are asked for, and their bytes change between its versions: so not the archive is
+compared but the files in it, with the digests of the data set as published.
+"""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import requests
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
+
+from tuner.data.archive import ZipSource
+from tuner.data.layout import SPLITS, find_layout
+from tuner.data.source import Progress, ignore_progress
+from tuner.errors import DataError, SurroundingsError
+
+REPOSITORY = "https://github.com/jordan-bird/CIFAKE-Real-and-AI-Generated-Synthetic-Images"
+COMMIT = "e112a942abaecd02b6b1f6f646c807d56be8fb62"
+URL = f"{REPOSITORY}/archive/{COMMIT}.zip"
+FILE_NAME = "cifake.zip"
+
+_CONNECT_S, _SILENCE_S = 20, 60
+_READ_BYTES = 1 << 20
+_SERVER_FAILS = 500
+
+
+@dataclass(frozen=True)
+class Part:
+    """The images of one class and split."""
+
+    images: int
+    sha256: str
+    """Hex digest over all files end to end, in natural order of their names."""
+
+
+CIFAKE: Mapping[str, Part] = {
+    "train/REAL": Part(50_000, "e88678367f5af1161c9ee360dc684dbd5c4dbc001d3745c3398b4ed2b3769c87"),
+    "train/FAKE": Part(50_000, "85da8f503e2f75ec232332bd32a6477d0e6a2239875d0e81e41c2674e21d22b8"),
+    "test/REAL": Part(10_000, "ff06663bf9bea872b36759de020bc3648f3b2d270b2af789728c820daf2748aa"),
+    "test/FAKE": Part(10_000, "4493035eaeb986ccad0564fe41dfc49376e5f6bf19728e17f96d1c475101107c"),
+}
+
+
+class _TryAgainError(Exception):
+    """The transfer failed in a way that a later try may mend."""
+
+
+def fetch(
+    target: Path,
+    *,
+    url: str = URL,
+    expected: Mapping[str, Part] = CIFAKE,
+    tries: int = 8,
+    longest_wait_s: float = 30,
+    progress: Callable[[Progress], None] = ignore_progress,
+) -> Path:
+    """Download the archive to `target` (a file, or a folder to put it into), verify it, and return its path.
+
+    One that is there and right is kept. A transfer cut off is resumed where the server allows it, also by the next
+    call. Raises DataError where the content is not `expected`, SurroundingsError where the network fails `tries` times.
+    """
+    if target.is_dir():
+        target /= FILE_NAME
+    if target.exists():
+        verify(target, expected, progress)
+        return target
+    partial = target.with_name(f"{target.name}.part")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if _download_with_retries(url, partial, tries, longest_wait_s, progress) and not _is_right(partial, expected):
+            partial.unlink()  # put together from two archives, maybe: the server may make a new one for each request
+            _download_with_retries(url, partial, tries, longest_wait_s, progress)
+    except _TryAgainError as error:
+        raise SurroundingsError(
+            f"{url}: the download failed {tries} times, the last time because {error}. Run the same command again: it "
+            f"goes on from what is in {partial.name}."
+        ) from None
+    except OSError as error:
+        raise SurroundingsError(f"{partial}: cannot be written ({error.strerror or error}).") from None
+    try:
+        verify(partial, expected, progress)
+    except DataError as error:
+        partial.unlink()  # complete and wrong: resuming it would never help
+        raise DataError(f"{url}: {error}") from None
+    partial.replace(target)
+    return target
+
+
+def verify(
+    archive: Path,
+    expected: Mapping[str, Part] = CIFAKE,
+    progress: Callable[[Progress], None] = ignore_progress,
+) -> None:
+    """Raise DataError where the images in an archive are not those expected."""
+    source = ZipSource(archive)
+    layout = find_layout(source.entries(), source.name)
+    found = {
+        f"{split}/{name}": files
+        for split in SPLITS
+        for name, files in zip(layout.classes, layout.splits[split], strict=True)
+    }
+    if set(found) != set(expected):
+        raise DataError(f"{source.name}: has {', '.join(sorted(found))}, not {', '.join(sorted(expected))}.")
+    total, done = sum(part.images for part in expected.values()), 0
+    with source.reader() as read:
+        for folder, part in expected.items():
+            if len(found[folder]) != part.images:
+                raise DataError(f"{source.name}: {folder} has {len(found[folder]):,} images, not {part.images:,}.")
+            state = hashlib.sha256()
+            for file in found[folder]:
+                state.update(read(file))
+            if state.hexdigest() != part.sha256:
+                raise DataError(f"{source.name}: the images in {folder} are not those that were published.")
+            done += part.images
+            progress(Progress("verifying", done, total))
+
+
+def _is_right(archive: Path, expected: Mapping[str, Part]) -> bool:
+    try:
+        verify(archive, expected)
+    except DataError:
+        return False
+    return True
+
+
+def _download_with_retries(
+    url: str, partial: Path, tries: int, longest_wait_s: float, progress: Callable[[Progress], None]
+) -> bool:
+    """Return whether the file was put together from several answers."""
+    retrying = Retrying(
+        retry=retry_if_exception_type(_TryAgainError),
+        stop=stop_after_attempt(tries),
+        wait=wait_exponential_jitter(initial=min(1, longest_wait_s), max=longest_wait_s),
+        reraise=True,
+    )
+    return retrying(_download, url, partial, progress)
+
+
+def _download(url: str, partial: Path, progress: Callable[[Progress], None]) -> bool:
+    """Add to `partial` what it lacks, and return whether it had a part; without Range it begins again."""
+    have_bytes = partial.stat().st_size if partial.exists() else 0
+    headers = {"Accept-Encoding": "identity"}
+    if have_bytes:
+        headers["Range"] = f"bytes={have_bytes}-"
+    try:
+        with requests.get(url, headers=headers, stream=True, timeout=(_CONNECT_S, _SILENCE_S)) as response:
+            if response.status_code == requests.codes.requested_range_not_satisfiable:
+                if response.headers.get("Content-Range") == f"bytes */{have_bytes}":
+                    return True  # all of it is here
+                partial.unlink()
+                raise _TryAgainError("the server has less than was downloaded before")
+            if response.status_code >= _SERVER_FAILS or response.status_code == requests.codes.too_many_requests:
+                raise _TryAgainError(f"the server answered {response.status_code} {response.reason}")
+            if not response.ok:
+                raise DataError(f"{url}: the server answered {response.status_code} {response.reason}.")
+            resumed = response.status_code == requests.codes.partial_content and response.headers.get(
+                "Content-Range", ""
+            ).startswith(f"bytes {have_bytes}-")
+            have_bytes = have_bytes if resumed else 0
+            length = response.headers.get("Content-Length")
+            total_bytes = have_bytes + int(length) if length else 0
+            with open(partial, "ab" if resumed else "wb") as stream:
+                for data in response.iter_content(_READ_BYTES):
+                    stream.write(data)
+                    have_bytes += len(data)
+                    progress(Progress("downloading", have_bytes, total_bytes))
+    except requests.RequestException as error:
+        raise _TryAgainError(f"{_innermost(error)}") from None
+    return resumed
+
+
+def _innermost(error: BaseException) -> str:
+    """Return the cause that urllib3 and requests have wrapped."""
+    while error.args and isinstance(error.args[-1], BaseException):
+        error = error.args[-1]
+    return str(error) or type(error).__name__
