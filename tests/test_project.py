@@ -113,6 +113,14 @@ def test_the_make_targets_in_the_readme_exist() -> None:
     assert set(re.findall(r"\bmake ([a-z]+)(?=`| {2,}#)", README)) <= targets
 
 
+def test_the_commands_in_the_readme_exist() -> None:
+    program = "import typer.main, tuner.cli; print(*typer.main.get_command(tuner.cli.app).commands)"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    said = set(re.findall(r"^\$ \.venv/bin/cifake-tune (\w+)", README, re.MULTILINE))
+    assert said
+    assert said <= set(done.stdout.split())
+
+
 def test_the_files_in_the_readme_exist() -> None:
     links = re.findall(r"\]\((?!https://)([^)#]+)\)", README)
     assert links
