@@ -28,7 +28,8 @@ def tracked() -> list[Path]:
 
 
 def blocks(text: str, language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    fences = re.findall(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    return [block for its_language, block in fences if its_language == language]
 
 
 # ---- what is committed --------------------------------------------------------------------------
