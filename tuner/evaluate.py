@@ -147,12 +147,16 @@ def _evaluate(
 
 
 def _measure(about: _Context, test: "Arrays", found: Predictions, duration_s: float) -> Metrics:
+    from tuner.data.validation import validation_indices
+
     manifest, best, study = about.manifest, about.best, about.state.settings
     classes = len(manifest.classes)
     labels = np.asarray(test.labels)
     right = found.predicted == labels
     scores = statistics.class_scores(labels, found.predicted, classes)
     assert best.score is not None and best.best_epoch is not None  # noqa: PT018  (StudyState.best)
+    validation_accuracy = best.epochs[best.best_epoch].get("val_accuracy")
+    validation_images = len(validation_indices(manifest, study.data.validation, study.seed))
     return Metrics(
         study=study.name,
         accuracy=float(right.mean()),
@@ -171,7 +175,9 @@ def _measure(about: _Context, test: "Arrays", found: Predictions, duration_s: fl
         hyperparameters=best.hyperparameters,
         objective=study.search.objective,
         score=best.score,
-        validation_accuracy=best.epochs[best.best_epoch].get("val_accuracy"),
+        validation_accuracy=validation_accuracy,
+        validation_interval_95=_interval(validation_accuracy, validation_images),
+        validation_images=validation_images,
         checkpoint=about.checkpoint,
         data_digest=manifest.digest,
         seed=study.seed,
@@ -179,6 +185,13 @@ def _measure(about: _Context, test: "Arrays", found: Predictions, duration_s: fl
         versions=_versions(),
         duration_s=round(duration_s, 3),
     )  # fmt: skip
+
+
+def _interval(accuracy: float | None, images: int) -> statistics.Interval | None:
+    """Return the interval of an accuracy that the model reported; None where it cannot be a share of images."""
+    if accuracy is None or not 0 <= accuracy <= 1:
+        return None
+    return statistics.wilson_interval(round(accuracy * images), images)
 
 
 def _without_leaked(manifest: "Manifest", right: "np.ndarray[tuple[int, ...], np.dtype[np.bool_]]") -> LeakFree:

@@ -38,6 +38,8 @@ def metrics_of(
         objective="val_accuracy",
         score=0.9341,
         validation_accuracy=0.9341,
+        validation_interval_95=statistics.wilson_interval(9341, 10_000),
+        validation_images=10_000,
         checkpoint=f"studies/{study}/trials/0017/1/00008.keras",
         data_digest="ab" * 32,
         seed=1,

@@ -21,6 +21,7 @@ def test_every_accuracy_stands_with_its_interval_and_its_images() -> None:
     text = printed(cifake())
     assert "93.12 % (95 % interval 92.76-93.47 %, 20,000 images)" in text
     assert "92.99 % (95 % interval 92.62-93.34 %, 19,622 images)" in text
+    assert "93.41 % (95 % interval 92.90-93.88 %, 10,000 images)" in text
     assert "without 378 test images that are training images too" in text
 
 

@@ -1,6 +1,7 @@
 """The confusion matrix as a picture: drawn without display or warning, with all that it must say, readable."""
 
 import io
+import itertools
 import warnings
 from typing import Any
 
@@ -11,7 +12,7 @@ from matplotlib.text import Text
 from PIL import Image
 
 from tests.evaluation.fixtures import cifake, metrics_of
-from tuner.report.figures import confusion_matrix_png, text_colour
+from tuner.report.figures import DPI, confusion_matrix_png, text_colour
 
 
 @pytest.fixture
@@ -42,6 +43,19 @@ def test_the_picture_says_counts_percentages_accuracy_interval_and_images(drawn:
     assert "95 % interval 92.76-93.47 % · 20,000 test images" in said
 
 
+def overlapping(labels: list[Text], apart: float) -> list[str]:
+    """Labels whose letters cross their neighbour's, `apart` pixels away."""
+    found = []
+    for label, neighbour in itertools.pairwise(labels):
+        if label.get_rotation() == 45:  # parallel lines: their distance counts
+            crossing = apart / 2**0.5 < label.get_fontsize() / 72 * DPI
+        else:
+            crossing = bool(label.get_window_extent().overlaps(neighbour.get_window_extent()))
+        if crossing:
+            found.append(label.get_text())
+    return found
+
+
 @pytest.mark.parametrize("classes", [2, 3, 5, 10, 20])
 def test_no_text_leaves_the_picture_or_its_cell_for_2_to_20_classes(classes: int, drawn: list[Figure]) -> None:
     rng = np.random.default_rng(classes)
@@ -59,6 +73,8 @@ def test_no_text_leaves_the_picture_or_its_cell_for_2_to_20_classes(classes: int
     (axes,) = figure.axes
     cell = axes.bbox.width / classes
     assert all(text.get_window_extent().width < cell * 0.94 for text in axes.texts)
+    assert not overlapping(axes.get_xticklabels(), cell)
+    assert not overlapping(axes.get_yticklabels(), cell)
     assert min(text.get_fontsize() for text in texts(figure)) >= 5
 
 

@@ -62,6 +62,7 @@ def test_20_000_images_are_under_1_mib_and_the_same_bytes_every_time() -> None:
     data = to_csv_gz(names, labels, found, CLASSES)
     assert len(data) < 2**20
     assert data == to_csv_gz(names, labels, found, CLASSES)
+    assert data[4:8] == bytes(4), "gzip's time stamp"
 
 
 def test_names_with_commas_quotes_and_umlauts_survive() -> None:

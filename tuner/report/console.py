@@ -80,7 +80,10 @@ def _most_confused(metrics: Metrics) -> Table:
 def _best(metrics: Metrics) -> Table:
     rows = _rows()
     rows.add_row(Text("best trial", "bold"), Text(f"{metrics.best_trial}, epoch {metrics.best_epoch}"))
-    rows.add_row(Text(metrics.objective), f"{metrics.score:.4f} (validation images, by which it was chosen)")
+    if metrics.validation_accuracy is not None and metrics.validation_interval_95 is not None:
+        accuracy = accuracy_line(metrics.validation_accuracy, metrics.validation_interval_95, metrics.validation_images)
+        rows.add_row("validation", accuracy)
+    rows.add_row("chosen by", Text(f"{metrics.objective} {metrics.score:.4f}"))
     for name, value in metrics.hyperparameters.items():
         rows.add_row(Text(name), Text(f"{value:g}" if isinstance(value, float) else str(value)))
     return rows

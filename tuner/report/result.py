@@ -83,6 +83,10 @@ class Metrics(Result):
     """Of the best epoch; None where the model does not report `val_accuracy`. It is optimistic: the best of
     many was taken."""
 
+    validation_interval_95: Interval | None
+    validation_images: int
+    """Training images that were held out to compare trials by."""
+
     checkpoint: str
     """Object in the bucket of the model that was evaluated."""
 
