@@ -9,6 +9,9 @@ import logging
 import os
 import signal
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -84,7 +87,8 @@ def chief(
     """Hand out trials to workers until the search is over (address from KERASTUNER_ORACLE_IP and _PORT)."""
     _log_to_stdout()
     study = _study(study_file, settings or [])
-    from tuner.chief import Address, run_chief
+    with _quiet_import():
+        from tuner.chief import Address, run_chief
 
     address = Address(_environment(names.ENV_ORACLE_IP), _port())
     run_chief(_bucket(bucket_url), study, os.environ.get(names.ENV_DATA) or None, address)
@@ -97,8 +101,8 @@ def worker(bucket_url: BucketOption = DEFAULT_BUCKET) -> None:
     address = f"{_environment(names.ENV_ORACLE_IP)}:{_port()}"
     name = _environment(names.ENV_TUNER_ID)
     bucket = _bucket(bucket_url)
-    # Keras Tuner's own client would take these for its own
-    from tuner.worker import run_worker
+    with _quiet_import():
+        from tuner.worker import run_worker
 
     run_worker(bucket, address, name, _cache())
 
@@ -108,11 +112,13 @@ def evaluate(
     bucket_url: BucketOption = DEFAULT_BUCKET, study: StudyNameOption = None, as_json: JsonOption = False
 ) -> None:
     """Evaluate the study's best model on the test images, once."""
+    _log_to_stdout()
+    with _quiet_import():
+        import keras  # noqa: F401  (the evaluator imports it only when there is something to do)
     from tuner.evaluate import evaluate as run_evaluation
     from tuner.journal import find_study
     from tuner.report.console import summary
 
-    _log_to_stdout()
     signal.signal(signal.SIGTERM, _preempted)
     bucket = _bucket(bucket_url)
     metrics = run_evaluation(bucket, find_study(bucket, study or _study_name()), _cache())
@@ -247,11 +253,28 @@ def _port() -> int:
 
 
 def _log_to_stdout() -> None:
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's start-up notes hide our lines
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     level = logging.DEBUG if "--debug" in sys.argv else logging.INFO
     logging.basicConfig(stream=sys.stdout, level=logging.WARNING, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     logging.getLogger("tuner").setLevel(level)
+
+
+@contextmanager
+def _quiet_import() -> Iterator[None]:
+    """Hold back what TensorFlow's libraries write to standard error while they load, unless loading fails."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # the same for what they write later
+    sys.stderr.flush()
+    real = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            held.seek(0)
+            os.write(real, held.read())
+            raise
+        finally:
+            os.dup2(real, 2)
+            os.close(real)
 
 
 def _preempted(*_: object) -> NoReturn:

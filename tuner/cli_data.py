@@ -58,7 +58,7 @@ def pack_command(
     began = time.monotonic()
     size = parse_size(resize) if resize else None
     opened = open_bucket(bucket)
-    with _shown_progress("images") as progress:
+    with _shown_progress() as progress:
         manifest = pack(source, opened, resize=size, convert=convert, progress=progress)
     seconds = time.monotonic() - began
     counts = {split: dict(zip(manifest.classes, part.counts, strict=True)) for split, part in manifest.splits.items()}
@@ -91,7 +91,7 @@ def check_command(source: SourceArgument, as_json: JsonOption = False) -> None:
     """Count images, and find corrupt files and exact duplicates. Exit code 2 where a file is corrupt."""
     from tuner.data.check import check
 
-    with _shown_progress("images") as progress:
+    with _shown_progress() as progress:
         report = check(source, progress=progress)
     if as_json:
         _print_json(report.model_dump(mode="json"))
@@ -100,7 +100,7 @@ def check_command(source: SourceArgument, as_json: JsonOption = False) -> None:
     if report.corrupt:
         images = sum(sum(by_class.values()) for by_class in report.counts.values())
         raise DataError(
-            f"{report.source}: {len(report.corrupt):,} of {images:,} files are corrupt, {report.corrupt[0].path} for one "
+            f"{report.source}: {len(report.corrupt):,} of {images:,} files are corrupt, one is {report.corrupt[0].path} "
             f"({report.corrupt[0].reason}); replace or remove them."
         )
 
@@ -116,7 +116,7 @@ def fetch_command(
     """Download CIFAKE from its authors' repository (120,000 images, MIT licence) and verify it."""
     from tuner.data import fetch
 
-    with _shown_progress("bytes") as progress:
+    with _shown_progress() as progress:
         path = fetch.fetch(target, url=url or fetch.URL, progress=progress)
     if as_json:
         _print_json({"path": str(path), "verified": True})
@@ -125,13 +125,13 @@ def fetch_command(
 
 
 @contextmanager
-def _shown_progress(unit: str) -> Iterator[Callable[["Progress"], None]]:
+def _shown_progress() -> Iterator[Callable[["Progress"], None]]:
     """Yield a function that shows progress on standard error: a bar on a terminal, else a line now and then."""
     from rich import progress as rich_progress
 
     console = _console(stderr=True)
     if not console.is_terminal:
-        yield _PlainLines(console, unit)
+        yield _PlainLines(console)
         return
     with rich_progress.Progress(
         rich_progress.TextColumn("{task.description:>11}"),
@@ -150,7 +150,7 @@ def _shown_progress(unit: str) -> Iterator[Callable[["Progress"], None]]:
             task = tasks[progress.what]
             bars.update(task, completed=progress.done, total=progress.total or None)
             speed = bars.tasks[list(tasks).index(progress.what)].speed
-            bars.update(task, pace=f"{speed:,.0f} {unit}/s" if speed else "")
+            bars.update(task, pace=f"{speed:,.0f} {progress.unit}/s" if speed else "")
 
         yield show
 
@@ -158,8 +158,8 @@ def _shown_progress(unit: str) -> Iterator[Callable[["Progress"], None]]:
 class _PlainLines:
     """A line every few seconds, with what was done since the step began."""
 
-    def __init__(self, console: "Console", unit: str) -> None:
-        self._console, self._unit = console, unit
+    def __init__(self, console: "Console") -> None:
+        self._console = console
         self._what, self._began, self._shown = "", 0.0, 0.0
 
     def __call__(self, progress: "Progress") -> None:
@@ -171,7 +171,7 @@ class _PlainLines:
             pace = progress.done / (now - self._began)
             of_total = f" of {progress.total:,}" if progress.total else ""
             self._console.print(
-                f"{progress.what}: {progress.done:,}{of_total} {self._unit}, {pace:,.0f} {self._unit}/s"
+                f"{progress.what}: {progress.done:,}{of_total} {progress.unit}, {pace:,.0f} {progress.unit}/s"
             )
 
 

@@ -15,9 +15,9 @@ from typing import Any, NoReturn
 import grpc
 import grpc.aio
 from keras_tuner.engine.hyperparameters import HyperParameters
-from keras_tuner.engine.metrics_tracking import MetricsTracker
 from keras_tuner.engine.trial import Trial as KerasTrial
 from keras_tuner.src import protos
+from keras_tuner.src.engine.metrics_tracking import MetricsTracker
 
 from tuner import names, wire
 from tuner.journal import Journal

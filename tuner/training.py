@@ -11,7 +11,7 @@ from typing import Any, Literal, Protocol
 import keras
 import keras_tuner
 import numpy as np
-from keras_tuner.engine.tuner_utils import convert_to_metrics_dict
+from keras_tuner.src.engine.tuner_utils import convert_to_metrics_dict
 from numpy.typing import NDArray
 
 from tuner.data.arrays import Arrays, Training

@@ -166,7 +166,7 @@ def _download(url: str, partial: Path, progress: Callable[[Progress], None]) -> 
                 for data in response.iter_content(_READ_BYTES):
                     stream.write(data)
                     have_bytes += len(data)
-                    progress(Progress("downloading", have_bytes, total_bytes))
+                    progress(Progress("downloading", have_bytes, total_bytes, "bytes"))
     except requests.RequestException as error:
         raise _TryAgainError(f"{_innermost(error)}") from None
     return resumed

@@ -48,8 +48,11 @@ class Progress:
     """How far a long job is."""
 
     what: str
+    """The step, as a word: reading, packing, checking, downloading, verifying."""
     done: int
     total: int
+    """0 where nobody knows."""
+    unit: str = "images"
 
 
 def ignore_progress(_: Progress) -> None:
@@ -186,9 +189,9 @@ def _copy(url: str, folder: Path, progress: Callable[[Progress], None]) -> Sourc
     parent, _, last = url.rstrip("/").rpartition("/")
     if last.lower().endswith(".zip") and parent != "gs:/":
         archive = folder / "archive.zip"
-        progress(Progress("downloading", 0, 1))
+        progress(Progress("downloading", 0, 1, "files"))
         open_bucket(parent).download(last, archive)
-        progress(Progress("downloading", 1, 1))
+        progress(Progress("downloading", 1, 1, "files"))
         return ZipSource(archive, label=last)
     bucket = open_bucket(url.rstrip("/"))
     names = [name for name in bucket.list() if not name.endswith("/") and not is_junk(name)]
@@ -199,5 +202,5 @@ def _copy(url: str, folder: Path, progress: Callable[[Progress], None]) -> Sourc
     with ThreadPoolExecutor(DOWNLOADS) as threads:
         copies = threads.map(lambda name: bucket.download(name, folder / name), names)
         for done, _copied in enumerate(copies, start=1):
-            progress(Progress("downloading", done, len(names)))
+            progress(Progress("downloading", done, len(names), "files"))
     return FolderSource(folder, label=last)

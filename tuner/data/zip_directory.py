@@ -48,11 +48,12 @@ def read_entries(path: Path) -> Iterator[Entry]:
         if end_at < 0 or end_at + _END.size > len(tail):
             raise ZipDirectoryError("no end-of-directory record")
         _, disk, _, _, count, directory_bytes, directory_at, _ = _END.unpack_from(tail, end_at)
+        is_zip64 = tail[:end_at][-_LOCATOR.size :].startswith(b"PK\x06\x07")
         end_at += tail_at
-        if count == _MAX16 or _MAX32 in (directory_bytes, directory_at):
+        if is_zip64:
             end_at, count, directory_bytes, directory_at = _end64(stream, end_at)
-        elif disk:
-            raise ZipDirectoryError("the archive has several parts")
+        elif disk or count == _MAX16 or _MAX32 in (directory_bytes, directory_at):
+            raise ZipDirectoryError("the archive has several parts, or lacks its ZIP64 record")
         # what was put before the archive (a self-extractor) shifts every offset
         shift = end_at - directory_bytes - directory_at
         if shift < 0:
