@@ -19,7 +19,7 @@ help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*##  *\(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
 
 run: .venv/installed  ## search, train and evaluate on the built-in sample (study: sample); more arguments in ARGS
-	.venv/bin/cifake-tune run --workers 2 --set name=sample --set search.max_trials=4 --set training.epochs=3 $(ARGS)
+	.venv/bin/cifake-tune run --workers 2 --set name=sample --set search.max_trials=6 --set training.epochs=4 $(ARGS)
 
 test: lint .venv-jax/installed  ## lint, then all tests: the fast ones first
 	@echo "make test: fast tests"
