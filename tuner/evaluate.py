@@ -129,8 +129,7 @@ def _evaluate(
     study = state.settings
     load_space(study.space, manifest.image_shape, len(manifest.classes))  # registers a user's own layers
 
-    cache.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="evaluate-", dir=cache) as folder:
+    with _folder_in(cache) as folder:
         downloaded, stripped = Path(folder, "checkpoint.keras"), Path(folder, names.BEST_MODEL)
         bucket.download(checkpoint, downloaded)
         model = saved_model.load_model(downloaded, f"{bucket.url}: {checkpoint}")
@@ -144,6 +143,14 @@ def _evaluate(
         png = confusion_matrix_png(metrics)
         _replace(bucket, metrics, csv, png, stripped)
     return metrics
+
+
+def _folder_in(cache: Path) -> "tempfile.TemporaryDirectory[str]":
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        return tempfile.TemporaryDirectory(prefix="evaluate-", dir=cache)
+    except OSError as error:
+        raise SurroundingsError(f"{cache}: the cache cannot be used ({error.strerror or error}).") from None
 
 
 def _measure(about: _Context, test: "Arrays", found: Predictions, duration_s: float) -> Metrics:
@@ -229,6 +236,7 @@ def _replace(bucket: Bucket, metrics: Metrics, csv: bytes, png: bytes, model: Pa
         "rows": "truth",
         "columns": "prediction",
         "counts": metrics.confusion_matrix,
+        "percentages": [[100 * n / max(1, sum(row)) for n in row] for row in metrics.confusion_matrix],  # of the row
     }
     bucket.delete(name(names.METRICS_JSON))
     bucket.upload(name(names.BEST_MODEL), model)

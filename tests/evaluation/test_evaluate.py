@@ -124,6 +124,7 @@ def test_the_matrix_is_there_as_json_and_as_picture(night: Night, cache: Path, t
         "rows": "truth",
         "columns": "prediction",
         "counts": [list(row) for row in metrics.confusion_matrix],
+        "percentages": [[100 * images / 30 for images in row] for row in metrics.confusion_matrix],
     }
     assert Image.open(io.BytesIO(file(night, names.CONFUSION_PNG))).format == "PNG"
 
@@ -219,6 +220,14 @@ def test_a_search_that_still_runs_keeps_its_test_split_unread(night: Night, cach
         evaluate(night.bucket, STUDY, cache)
     assert error.value.exit_code == 3
     assert read_metrics(night.bucket, STUDY) is None
+
+
+def test_a_cache_that_cannot_be_used_is_a_sentence(night: Night, tmp_path: Path) -> None:
+    night.trial("0", 0.8, brightness_model(tmp_path / "m.keras"))
+    night.finish()
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(SurroundingsError, match="cache cannot be used"):
+        evaluate(night.bucket, STUDY, tmp_path / "file" / "cache")
 
 
 def test_three_classes_are_measured_too_in_batches_of_any_size(cache: Path, tmp_path: Path) -> None:
