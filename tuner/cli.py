@@ -85,7 +85,7 @@ def chief(
     study_file: StudyFileOption = None, bucket_url: BucketOption = DEFAULT_BUCKET, settings: SetOption = None
 ) -> None:
     """Hand out trials to workers until the search is over (address from KERASTUNER_ORACLE_IP and _PORT)."""
-    _log_to_stdout()
+    _begin_process()
     study = _study(study_file, settings or [])
     with _quiet_import():
         from tuner.chief import Address, run_chief
@@ -97,7 +97,7 @@ def chief(
 @app.command()
 def worker(bucket_url: BucketOption = DEFAULT_BUCKET) -> None:
     """Train trials for the chief until the search is over (it has the settings; who we are: KERASTUNER_TUNER_ID)."""
-    _log_to_stdout()
+    _begin_process()
     address = f"{_environment(names.ENV_ORACLE_IP)}:{_port()}"
     name = _environment(names.ENV_TUNER_ID)
     bucket = _bucket(bucket_url)
@@ -112,7 +112,7 @@ def evaluate(
     bucket_url: BucketOption = DEFAULT_BUCKET, study: StudyNameOption = None, as_json: JsonOption = False
 ) -> None:
     """Evaluate the study's best model on the test images, once."""
-    _log_to_stdout()
+    _begin_process()
     with _quiet_import():
         import keras  # noqa: F401  (the evaluator imports it only when there is something to do)
     from tuner.evaluate import evaluate as run_evaluation
@@ -252,7 +252,11 @@ def _port() -> int:
     return int(text)
 
 
-def _log_to_stdout() -> None:
+def _begin_process() -> None:
+    """Set up a process of a pod or of `run`: its end, and its log."""
+    from tuner.local import end_with_parent
+
+    end_with_parent()
     level = logging.DEBUG if "--debug" in sys.argv else logging.INFO
     logging.basicConfig(stream=sys.stdout, level=logging.WARNING, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     logging.getLogger("tuner").setLevel(level)

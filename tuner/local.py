@@ -1,5 +1,6 @@
 """The whole job on one machine: chief, workers and evaluator as child processes, watched and replaced."""
 
+import ctypes
 import os
 import signal
 import socket
@@ -63,7 +64,7 @@ class Child:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 self.command,
-                env={**os.environ, **self.environment},
+                env={**os.environ, **self.environment, names.ENV_PARENT: str(os.getpid())},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -147,6 +148,17 @@ def run_evaluator(job: Job) -> None:
             stop_all([evaluator], STOP_S)
     if code:
         raise _error(evaluator, code)
+
+
+def end_with_parent() -> None:
+    """Ask the kernel (Linux) to send us SIGTERM when the `run` that started us dies, however it dies."""
+    parent = os.environ.get(names.ENV_PARENT)
+    if parent is None or not sys.platform.startswith("linux"):
+        return
+    set_parent_death_signal = 1  # PR_SET_PDEATHSIG of <linux/prctl.h>
+    ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGTERM)
+    if os.getppid() != int(parent):
+        raise PreemptedError("the `cifake-tune run` that started this process has ended.")
 
 
 def share_of_cores(workers: int) -> dict[str, str]:

@@ -11,6 +11,7 @@ ENV_STUDY_FILE = "CIFAKE_TUNE_STUDY"  # what --study says: the path of study.yam
 ENV_SETTING = "CIFAKE_TUNE_STUDY__"  # CIFAKE_TUNE_STUDY__SEARCH__MAX_TRIALS=4 sets search.max_trials
 ENV_DATA = "CIFAKE_TUNE_DATA"  # digest of the packed data set in the bucket
 ENV_CACHE = "CIFAKE_TUNE_CACHE"  # folder for what can be made again (arrays unpacked for memory-mapping)
+ENV_PARENT = "CIFAKE_TUNE_PARENT"  # process id of the `run` that started us, and without which we end
 ENV_TUNER_ID = "KERASTUNER_TUNER_ID"
 ENV_ORACLE_IP = "KERASTUNER_ORACLE_IP"
 ENV_ORACLE_PORT = "KERASTUNER_ORACLE_PORT"

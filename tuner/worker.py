@@ -15,7 +15,7 @@ import grpc
 import keras
 import keras_tuner
 
-from tuner import names, spaces, wire
+from tuner import names, saved_model, spaces, wire
 from tuner.bucket import Bucket
 from tuner.client import ChiefClient, FencedAttemptError, Grant, Heart, RefusedError
 from tuner.config import Study
@@ -37,6 +37,7 @@ class Workshop:
     direction: Literal["max", "min"]
     space: keras_tuner.HyperModel
     data: Training
+    classes: int
 
 
 def run_worker(bucket: Bucket, chief_address: str, name: str, cache: Path) -> None:
@@ -57,7 +58,7 @@ def run_worker(bucket: Bucket, chief_address: str, name: str, cache: Path) -> No
             data = open_training(bucket, manifest, study.data.validation, study.seed, cache)
             images = f"{len(data.train.labels):,} training and {len(data.validation.labels):,} validation images"
             log.info("%s joins study %s: %s, %s on %s", name, study.name, images, keras.backend.backend(), device())
-            shop = Workshop(bucket, study, joined.direction, space, data)
+            shop = Workshop(bucket, study, joined.direction, space, data, len(manifest.classes))
             while (grant := chief.next_trial()) is not None:
                 with stop.deferred():
                     _Attempt(shop, chief, heart, stop, grant).run()
@@ -109,6 +110,7 @@ class _Attempt:
         self._saved: dict[int, str] = {}
         self._objective = dict(self._task.history)
         self._images_per_s = 0.0
+        self._checked = False
 
     def run(self) -> None:
         """Train the trial, and tell the chief how it ended; raises only what ends the worker."""
@@ -150,6 +152,8 @@ class _Attempt:
 
     def epoch_done(self, epoch: int, metrics: dict[str, float], model: keras.Model) -> bool:
         """Save the model, then report the epoch, then delete models that are neither best nor newest."""
+        if not self._checked:
+            self._check_output(model)
         name = names.checkpoint(self._shop.study.name, self._grant.trial_id, self._grant.attempt, epoch)
         with tempfile.TemporaryDirectory(prefix="cifake-tune-") as folder:
             file = Path(folder) / "model.keras"
@@ -182,6 +186,12 @@ class _Attempt:
                 log.info("%s: goes on from epoch %d", self._label, task.first_epoch + 1)
             if task.first_epoch < task.epochs and not task.out_of_patience(self._objective):
                 train(self._shop.space, task, self._shop.data, self)
+
+    def _check_output(self, model: keras.Model) -> None:
+        """Find out after one epoch, not at the evaluation, that the model does not answer with probabilities."""
+        outputs = saved_model.predict(model, self._shop.data.validation.images[:32], 32)
+        saved_model.class_probabilities(outputs, self._shop.classes)
+        self._checked = True
 
     def _give_back(self, outcome: Outcome, reason: str) -> None:
         log.log(

@@ -253,9 +253,7 @@ def _record(state: TrialState, trial: Trial) -> Any:
 
 
 @pytest.mark.parametrize("source", list(TrialState))
-@pytest.mark.parametrize(
-    "target", [TrialState.RUNNING, TrialState.COMPLETED, TrialState.STOPPED, TrialState.FAILED]
-)
+@pytest.mark.parametrize("target", [TrialState.RUNNING, TrialState.COMPLETED, TrialState.STOPPED, TrialState.FAILED])
 def test_the_state_takes_the_transitions_of_the_table_and_no_others(source: TrialState, target: TrialState) -> None:
     state = oracle().state
     trial = state.trials[TrialId("t")] = Trial(TrialId("t"), {}, state=source, attempts=1)

@@ -29,9 +29,7 @@ def suggester(algorithm: Algorithm, trials: int = 14) -> Suggester:
 
 
 def created(suggestion: Suggestion) -> Created:
-    record = Created(
-        at=0, trial=suggestion.trial, hyperparameters=suggestion.values, algorithm=suggestion.algorithm
-    )
+    record = Created(at=0, trial=suggestion.trial, hyperparameters=suggestion.values, algorithm=suggestion.algorithm)
     loaded = RECORD.validate_json(RECORD.dump_json(record))  # as a journal gives it back
     assert isinstance(loaded, Created)
     return loaded

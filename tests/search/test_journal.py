@@ -1,0 +1,197 @@
+"""The journal: what is answered is durable, one order of records, the newest chief wins, damage is named."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from tuner import names
+from tuner.bucket.local import LocalBucket
+from tuner.config import load
+from tuner.errors import BucketError, FencedError, JournalError, UsageError
+from tuner.journal import Journal, JournalReader, encode, find_study, read_study
+from tuner.trials import Created, Leased, Opened, Record
+
+STUDY = "cifake"
+
+
+@pytest.fixture
+def bucket(tmp_path: Path) -> LocalBucket:
+    return LocalBucket(tmp_path / "bucket")
+
+
+def opened(term: int = 1, writer: str = "w1") -> Opened:
+    return Opened(at=0, term=term, writer=writer, study=load(), data="d", direction="max")
+
+
+def created(number: int) -> Created:
+    return Created(at=0, trial=names.TrialId(f"{number:05d}"), hyperparameters={"units": number}, algorithm={})
+
+
+def segments(bucket: LocalBucket) -> list[str]:
+    return list(bucket.list(names.journal_prefix(STUDY)))
+
+
+def test_what_is_committed_is_in_the_bucket_when_commit_returns(bucket: LocalBucket) -> None:
+    async def main() -> None:
+        journal = Journal(bucket, STUDY, "w1", 1)
+        running = asyncio.create_task(journal.run())
+        await journal.commit([opened()])
+        await journal.commit([created(0)])
+        assert list(read_study(bucket, STUDY).trials) == ["00000"]
+        journal.close()
+        await running
+
+    asyncio.run(main())
+
+
+def test_records_that_arrive_during_a_flush_share_the_next_segment(bucket: LocalBucket) -> None:
+    async def main() -> None:
+        journal = Journal(bucket, STUDY, "w1", 1)
+        running = asyncio.create_task(journal.run())
+        await journal.commit([opened()])
+        await asyncio.gather(*(journal.commit([created(number)]) for number in range(200)))
+        journal.close()
+        await running
+
+    asyncio.run(main())
+    assert len(read_study(bucket, STUDY).trials) == 200
+    assert len(segments(bucket)) <= 3
+
+
+def test_records_that_nobody_waits_for_are_written_when_the_journal_closes(bucket: LocalBucket) -> None:
+    async def main() -> None:
+        journal = Journal(bucket, STUDY, "w1", 1)
+        running = asyncio.create_task(journal.run())
+        journal.append([opened(), created(0)])
+        journal.close()
+        await running
+
+    asyncio.run(main())
+    assert list(read_study(bucket, STUDY).trials) == ["00000"]
+
+
+def test_an_older_chief_is_fenced_and_everyone_who_waits_hears_of_it(bucket: LocalBucket) -> None:
+    async def main() -> None:
+        old = Journal(bucket, STUDY, "old", 1)
+        old.write([opened(1, "old")])
+        new = Journal(bucket, STUDY, "new", 2)
+        new.write([opened(2, "new")])
+        running = asyncio.create_task(old.run())
+        waiting = [asyncio.create_task(old.commit([created(number)])) for number in range(3)]
+        for task in [*waiting, running]:
+            with pytest.raises(FencedError, match="another chief has taken over"):
+                await task
+        new.write([created(9)])
+
+    asyncio.run(main())
+    assert list(read_study(bucket, STUDY).trials) == ["00009"]
+
+
+def test_a_bucket_that_fails_fails_the_commit(tmp_path: Path) -> None:
+    (tmp_path / "bucket").write_text("a file, no folder")
+
+    async def main() -> None:
+        journal = Journal(LocalBucket(tmp_path / "bucket"), STUDY, "w1", 1)
+        running = asyncio.create_task(journal.run())
+        with pytest.raises(BucketError):
+            await journal.commit([opened()])
+        with pytest.raises(BucketError):
+            await running
+
+    asyncio.run(main())
+
+
+def test_a_reader_follows_the_journal_while_it_is_written(bucket: LocalBucket) -> None:
+    journal = Journal(bucket, STUDY, "w1", 1)
+    reader = JournalReader(bucket, STUDY)
+    assert reader.poll() == []
+    journal.write([opened()])
+    journal.write([created(0)])
+    assert [record.kind for record in reader.poll()] == ["opened", "created"]
+    assert reader.poll() == []
+    journal.write([created(1), created(2)])
+    assert len(reader.poll()) == 2
+    assert list(reader.state.trials) == ["00000", "00001", "00002"]
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        (lambda data: b"", "no valid header"),
+        (lambda data: b"garbage\n" + data, "no valid header"),
+        (lambda data: data[:-10], "damaged"),
+        (lambda data: data.replace(b'"units":0', b'"units":1'), "damaged"),
+        (lambda data: data.replace(b'"version":1', b'"version":9', 1), "version 9"),
+        (lambda data: data.replace(b'"number":2', b'"number":3', 1), "damaged"),
+    ],
+)
+def test_a_damaged_segment_is_an_error_that_names_the_object(bucket: LocalBucket, damage, says) -> None:  # type: ignore[no-untyped-def]
+    journal = Journal(bucket, STUDY, "w1", 1)
+    journal.write([opened()])
+    journal.write([created(0)])
+    name = names.journal_segment(STUDY, 2)
+    bucket.write(name, damage(bucket.read(name)))
+    with pytest.raises(JournalError, match=rf"{name}.*{says}"):
+        read_study(bucket, STUDY)
+
+
+def test_a_record_that_contradicts_the_journal_is_an_error_that_names_the_object(bucket: LocalBucket) -> None:
+    journal = Journal(bucket, STUDY, "w1", 1)
+    journal.write([opened()])
+    journal.write([Leased(at=0, trial=names.TrialId("00007"), attempt=1, worker="w", incarnation="i")])
+    with pytest.raises(JournalError, match=r"0000000002.*contradicts"):
+        read_study(bucket, STUDY)
+
+
+def test_a_record_of_an_unknown_kind_is_an_error(bucket: LocalBucket) -> None:
+    data = encode(1, "w1", [opened()])
+    header, body = data.split(b"\n", 1)
+    import hashlib
+
+    newer = body.replace(b'"kind":"opened"', b'"kind":"unheard"')
+    header = header.replace(hashlib.sha256(body).hexdigest().encode(), hashlib.sha256(newer).hexdigest().encode())
+    bucket.create(names.journal_segment(STUDY, 1), header + b"\n" + newer)
+    with pytest.raises(JournalError, match="newer version"):
+        read_study(bucket, STUDY)
+
+
+def test_every_kind_of_record_survives_the_journal(bucket: LocalBucket) -> None:
+    from tests.search.test_oracle import add, at, finish, oracle, take
+    from tuner.oracle import Worker
+    from tuner.trials import Outcome
+
+    chief = oracle("search.max_consecutive_failures=1", "retries.failure=1")
+    journal = Journal(bucket, STUDY, "w1", 1)
+    records: list[Record] = [Opened(at=0, term=1, writer="w1", study=chief.state.settings, data="d", direction="max")]
+    apply = chief.state.apply
+
+    def record(each: Record) -> None:
+        apply(each)
+        records.append(each)
+
+    chief.state.apply = record  # type: ignore[method-assign]
+    add(chief, 0)
+    add(chief, 1)
+    finish(chief, take(chief, Worker("a", "1")), float("0.1"))
+    for _ in range(2):
+        chief.give_back(take(chief, Worker("b", "1")), Outcome.FAILED, "boom\n trace", at(1))
+    chief.finish(at(2))
+    journal.write(records)
+    kinds = {each.kind for each in records}
+    assert kinds == {"opened", "created", "leased", "reported", "attempt_ended", "ended", "finished"}
+    reader = JournalReader(bucket, STUDY)
+    assert reader.poll() == records
+    assert reader.state.trials == chief.state.trials
+
+
+def test_the_only_study_need_not_be_named(bucket: LocalBucket) -> None:
+    with pytest.raises(UsageError, match="no study yet"):
+        find_study(bucket, None)
+    Journal(bucket, "one", "w", 1).write([opened()])
+    assert find_study(bucket, None) == "one"
+    Journal(bucket, "two", "w", 1).write([opened()])
+    with pytest.raises(UsageError, match="one, two"):
+        find_study(bucket, None)
+    with pytest.raises(UsageError, match="no study 'three'"):
+        read_study(bucket, "three")
