@@ -21,7 +21,7 @@ from tuner.client import ChiefClient, FencedAttemptError, Grant, Heart, RefusedE
 from tuner.config import Study
 from tuner.data.arrays import Training, open_training
 from tuner.data.manifest import read_manifest
-from tuner.errors import ChiefUnreachableError, CifakeTuneError, PreemptedError
+from tuner.errors import ChiefUnreachableError, CifakeTuneError, PreemptedError, SpaceError
 from tuner.training import InvalidTrialError, Task, metrics_line, train
 from tuner.trials import Outcome
 
@@ -189,8 +189,12 @@ class _Attempt:
 
     def _check_output(self, model: keras.Model) -> None:
         """Find out after one epoch, not at the evaluation, that the model does not answer with probabilities."""
-        outputs = saved_model.predict(model, self._shop.data.validation.images[:32], 32)
-        saved_model.class_probabilities(outputs, self._shop.classes)
+        images = self._shop.data.validation.images[:32].astype("float32")
+        outputs = keras.ops.convert_to_numpy(model(images, training=False))
+        try:
+            saved_model.class_probabilities(outputs.reshape(len(images), -1), self._shop.classes)
+        except SpaceError as error:
+            raise InvalidTrialError(str(error)) from None
         self._checked = True
 
     def _give_back(self, outcome: Outcome, reason: str) -> None:

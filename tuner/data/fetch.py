@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import requests
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from tuner.data.archive import ZipSource
 from tuner.data.layout import SPLITS, find_layout
@@ -133,7 +133,7 @@ def _download_with_retries(
     retrying = Retrying(
         retry=retry_if_exception_type(_TryAgainError),
         stop=stop_after_attempt(tries),
-        wait=wait_exponential_jitter(initial=min(1, longest_wait_s), max=longest_wait_s),
+        wait=wait_random_exponential(multiplier=min(1, longest_wait_s), max=longest_wait_s),
         reraise=True,
     )
     return retrying(_download, url, partial, progress)
@@ -162,6 +162,7 @@ def _download(url: str, partial: Path, progress: Callable[[Progress], None]) -> 
             have_bytes = have_bytes if resumed else 0
             length = response.headers.get("Content-Length")
             total_bytes = have_bytes + int(length) if length else 0
+            response.raw.enforce_content_length = False  # it would throw away what came before a cut
             with open(partial, "ab" if resumed else "wb") as stream:
                 for data in response.iter_content(_READ_BYTES):
                     stream.write(data)
@@ -169,6 +170,8 @@ def _download(url: str, partial: Path, progress: Callable[[Progress], None]) -> 
                     progress(Progress("downloading", have_bytes, total_bytes, "bytes"))
     except requests.RequestException as error:
         raise _TryAgainError(f"{_innermost(error)}") from None
+    if total_bytes and have_bytes < total_bytes:
+        raise _TryAgainError(f"the connection ended after {have_bytes:,} of {total_bytes:,} bytes")
     return resumed
 
 

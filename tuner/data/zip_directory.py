@@ -52,7 +52,7 @@ def read_entries(path: Path) -> Iterator[Entry]:
         end_at += tail_at
         if is_zip64:
             end_at, count, directory_bytes, directory_at = _end64(stream, end_at)
-        elif disk or count == _MAX16 or _MAX32 in (directory_bytes, directory_at):
+        elif disk or _MAX32 in (directory_bytes, directory_at):
             raise ZipDirectoryError("the archive has several parts, or lacks its ZIP64 record")
         # what was put before the archive (a self-extractor) shifts every offset
         shift = end_at - directory_bytes - directory_at
