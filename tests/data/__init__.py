@@ -1,0 +1,1 @@
+"""Tests of the data set's way from archive to arrays."""

@@ -1,0 +1,103 @@
+"""The commands, as a user runs them."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.data.conftest import ROOT
+from tests.data.images import Files, encode, pixels, write_folder, write_zip
+from tests.data.test_fetch import Server, serving
+from tuner import names
+from tuner.bucket import open_bucket
+from tuner.data.manifest import find_data_sets
+
+
+def run(*arguments: object, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", "from tuner.cli import main; main()", "data", *map(str, arguments)]
+    return subprocess.run(
+        command, cwd=ROOT, env={**os.environ, **(environment or {})},
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+
+
+def test_pack_prints_digest_counts_and_pace(tmp_path: Path, files: Files) -> None:
+    ended = run("pack", write_zip(tmp_path / "archive.zip", files), tmp_path / "bucket")
+    assert ended.returncode == 0, ended.stderr
+    (digest,) = find_data_sets(open_bucket(str(tmp_path / "bucket")))
+    assert digest in ended.stdout
+    assert "18 images" in ended.stdout
+    assert "images/s" in ended.stdout
+    assert "train" in ended.stdout
+
+
+def test_pack_takes_the_bucket_out_of_the_environment_and_prints_json(tmp_path: Path, files: Files) -> None:
+    source = write_folder(tmp_path / "source", {**files, "test/REAL/9.png": encode(pixels(9, 20, 10), mode="L")})
+    bucket = tmp_path / "bucket"
+    arguments = ["pack", source, "--resize", "4x6", "--convert", "--json"]
+    ended = run(*arguments, environment={names.ENV_BUCKET: str(bucket)})
+    assert ended.returncode == 0, ended.stderr
+    printed = json.loads(ended.stdout)
+    assert [printed["digest"]] == find_data_sets(open_bucket(str(bucket)))
+    assert printed["image_shape"] == [4, 6, 3]
+    assert printed["counts"] == {"train": {"FAKE": 6, "REAL": 6}, "test": {"FAKE": 3, "REAL": 4}}
+    assert printed["images"] == 19
+    assert printed["images_per_second"] > 0
+
+
+def test_bad_input_is_one_sentence_and_exit_code_2(tmp_path: Path) -> None:
+    source = tmp_path / "archive.zip"
+    source.write_bytes(b"no zip")
+    for command in (["pack", source, tmp_path / "bucket"], ["check", source], ["fetch", source]):
+        ended = run(*command)
+        assert ended.returncode == 2
+        assert ended.stderr.startswith("error: archive.zip: is not a zip archive")
+        assert ended.stderr.count("\n") == 1
+        assert ended.stdout == ""
+
+
+def test_check_reports_and_fails_for_a_corrupt_file_only(tmp_path: Path, files: Files) -> None:
+    files["test/REAL/1.png"] = files["train/FAKE/0.png"]
+    folder = write_folder(tmp_path / "source", files)
+    ended = run("check", folder)
+    assert ended.returncode == 0, ended.stderr
+    assert "1 pairs of exact duplicates across train/FAKE and test/REAL" in ended.stdout
+    write_folder(folder, {"train/REAL/9.jpg": b"text"})
+    ended = run("check", folder, "--json")
+    assert ended.returncode == 2
+    assert "1 of 19 files are corrupt" in ended.stderr
+    report = json.loads(ended.stdout)
+    assert report["corrupt"][0]["path"] == "train/REAL/9.jpg"
+    assert report["duplicates"] == [{"folders": ["train/FAKE", "test/REAL"], "pairs": 1}]
+
+
+def test_fetch_refuses_images_that_are_not_cifake(tmp_path: Path, files: Files) -> None:
+    archive = write_zip(tmp_path / "served.zip", files).read_bytes()
+    with serving(Server(archive)) as server:
+        ended = run("fetch", tmp_path / "target.zip", "--url", server.url)
+    assert ended.returncode == 2
+    assert "not 50,000" in ended.stderr
+    assert not (tmp_path / "target.zip").exists()
+
+
+@pytest.mark.slow
+def test_fetch_keeps_cifake_whole_through_cut_connections(tmp_path: Path, cifake_zip: Path) -> None:
+    archive = cifake_zip.read_bytes()
+    with serving(Server(archive, cut_after=len(archive) // 3, cuts=2)) as server:
+        ended = run("fetch", tmp_path / "target.zip", "--url", server.url, "--json")
+    assert ended.returncode == 0, ended.stderr
+    assert len(server.ranges) == 3
+    assert (tmp_path / "target.zip").read_bytes() == archive
+    assert json.loads(ended.stdout)["verified"] is True
+
+
+def test_help_imports_nothing_heavy() -> None:
+    program = (
+        "import sys; import tuner.cli_data; "
+        "print([name for name in ('numpy', 'PIL', 'simplejpeg', 'requests', 'pydantic') if name in sys.modules])"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert ended.stdout.strip() == "[]"
