@@ -1,0 +1,129 @@
+"""The search spaces: the published one is exact, a user's own is found, conditions are explored."""
+
+from pathlib import Path
+
+import keras
+import keras_tuner
+import pytest
+
+from tuner.config import Space
+from tuner.errors import SpaceError
+from tuner.spaces import explore, load_space
+from tuner.spaces.seed import SeedSpace
+
+SHAPE = (32, 32, 3)
+
+
+def test_the_seed_space_is_the_published_one() -> None:
+    space = {hp.name: hp.get_config() for hp in explore(SeedSpace(SHAPE, 2)).space}
+    ranges = {
+        name: (config["min_value"], config["max_value"], config["step"])
+        for name, config in space.items()
+        if "min_value" in config
+    }
+    assert ranges == {
+        "filters": (20, 100, 20),
+        "kernel_size": (2, 4, 1),
+        "units_1": (100, 1000, 100),
+        "units_2": (100, 1000, 100),
+    }
+    choices = {name: list(config["values"]) for name, config in space.items() if "values" in config}
+    assert choices == {
+        "activation_1": ["relu", "tanh"],
+        "activation_2": ["relu", "tanh"],
+        "learning_rate": [1e-3, 5e-4, 1e-4],
+        "optimizer": ["adam", "sgd"],
+    }
+
+
+def test_the_seed_model_has_the_published_layers_and_takes_pixels() -> None:
+    hp = keras_tuner.HyperParameters()
+    hp.values.update(filters=40, kernel_size=4, units_1=100, units_2=200, activation_2="tanh", optimizer="sgd")
+    model = SeedSpace(SHAPE, 2).build(hp)
+    names = [type(layer).__name__ for layer in model.layers]
+    assert names == ["Rescaling", "Conv2D", "MaxPooling2D", "Flatten", "Dense", "Dense", "Dense"]
+    _, conv, _, _, first, second, output = model.layers
+    assert (conv.filters, conv.kernel_size) == (40, (4, 4))
+    assert (first.units, second.units, second.activation.__name__) == (100, 200, "tanh")
+    assert (output.units, output.activation.__name__) == (1, "sigmoid")
+    assert isinstance(model.optimizer, keras.optimizers.SGD)
+    assert float(model.optimizer.learning_rate) == pytest.approx(1e-3)
+
+
+def test_three_classes_get_a_softmax() -> None:
+    model = SeedSpace((64, 64, 3), 3).build(keras_tuner.HyperParameters())
+    assert model.output_shape == (None, 3)
+    assert model.layers[-1].activation.__name__ == "softmax"
+
+
+def test_conditional_hyperparameters_are_all_found() -> None:
+    class Nested(keras_tuner.HyperModel):
+        def build(self, hp: keras_tuner.HyperParameters) -> keras.Model:
+            kind = hp.Choice("kind", ["plain", "deep", "wide"])
+            if kind == "deep":
+                with hp.conditional_scope("kind", ["deep"]):
+                    depth = hp.Int("depth", 1, 2)
+                    with hp.conditional_scope("depth", [2]):
+                        hp.Float("dropout", 0, 0.5)
+                    assert depth
+            with hp.conditional_scope("kind", ["wide"]):
+                hp.Int("width", 8, 16)
+            return keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
+
+    assert {"kind", "width"} <= {hp.name for hp in explore(Nested()).space}
+
+
+def write_module(folder: Path, name: str, text: str) -> Space:
+    (folder / f"{name}.py").write_text(text)
+    return Space.model_validate({"import": f"{name}:Mine", "code": str(folder)})
+
+
+def test_a_users_class_is_called_with_what_its_init_has(tmp_path: Path) -> None:
+    space = write_module(
+        tmp_path,
+        "space_with_arguments",
+        "import keras_tuner\n"
+        "class Mine(keras_tuner.HyperModel):\n"
+        "    def __init__(self, classes):\n"
+        "        super().__init__()\n"
+        "        self.classes = classes\n",
+    )
+    assert load_space(space, SHAPE, 7).classes == 7
+    plain = write_module(
+        tmp_path, "space_without", "import keras_tuner\nclass Mine(keras_tuner.HyperModel):\n    pass\n"
+    )
+    assert type(load_space(plain, SHAPE, 7)).__name__ == "Mine"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "says"),
+    [
+        ("space_broken", "import nonsense_module\n", "cannot be imported.*nonsense_module"),
+        ("space_empty", "", "has no class Mine"),
+        ("space_other", "class Mine:\n    pass\n", "keras_tuner.HyperModel"),
+        (
+            "space_raising",
+            "import keras_tuner\nclass Mine(keras_tuner.HyperModel):\n    def __init__(self):\n        1 / 0\n",
+            "cannot be made.*ZeroDivisionError",
+        ),
+    ],
+)
+def test_a_space_that_cannot_be_loaded_is_explained(tmp_path: Path, name: str, text: str, says: str) -> None:
+    with pytest.raises(SpaceError, match=f"(?s){says}"):
+        load_space(write_module(tmp_path, name, text), SHAPE, 2)
+
+
+def test_unknown_built_ins_and_folders_are_explained(tmp_path: Path) -> None:
+    with pytest.raises(SpaceError, match="'sead'; there is seed"):
+        load_space(Space(name="sead"), SHAPE, 2)
+    with pytest.raises(SpaceError, match="is not a folder"):
+        load_space(Space.model_validate({"import": "a:B", "code": str(tmp_path / "none")}), SHAPE, 2)
+
+
+def test_a_build_that_fails_is_explained() -> None:
+    class Failing(keras_tuner.HyperModel):
+        def build(self, hp: keras_tuner.HyperParameters) -> keras.Model:
+            raise ValueError(f"units {hp.Int('units', 1, 2)} are too few")
+
+    with pytest.raises(SpaceError, match=r"build\(\) fails with .*units.*ValueError: units 1 are too few"):
+        explore(Failing())
