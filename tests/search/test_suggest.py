@@ -11,7 +11,6 @@ from tuner.config import Algorithm, Study, load
 from tuner.suggest import NoSuggestion, Suggester, Suggestion, make_suggester
 from tuner.trials import RECORD, Created, Ended, Record, TrialState
 
-
 pytestmark = pytest.mark.filterwarnings(f"ignore::{ConvergenceWarning.__module__}.ConvergenceWarning")
 
 
@@ -123,17 +122,3 @@ def test_a_small_space_is_exhausted_before_max_trials() -> None:
         count += 1
     assert suggestion is NoSuggestion.EXHAUSTED
     assert count == 3
-
-
-def test_bayesian_search_finds_better_values_than_its_random_beginning() -> None:
-    hp = keras_tuner.HyperParameters()
-    hp.Float("x", 0.0, 1.0)
-    hp.Float("y", 0.0, 1.0)
-    chief = make_suggester(study(Algorithm.BAYESIAN, 11), hp, "max")
-    scores = []
-    while isinstance(suggestion := chief.suggest(), Suggestion):
-        score = -((suggestion.values["x"] - 0.3) ** 2) - (suggestion.values["y"] - 0.6) ** 2
-        end = Ended(at=0, trial=suggestion.trial, attempt=1, state=TrialState.COMPLETED, score=score, best_epoch=0)
-        chief.apply([created(suggestion), end])
-        scores.append(score)
-    assert max(scores[6:]) > max(scores[:6])
