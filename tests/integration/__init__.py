@@ -1,0 +1,1 @@
+"""The whole job: real processes, killed, interrupted and started again."""

@@ -1,0 +1,76 @@
+"""HyperModels as users write them, tiny, so that a trial takes no time; some of them misbehave."""
+
+import os
+import time
+from pathlib import Path
+
+import keras
+import keras_tuner
+
+GATE = Path(os.environ.get("INTEGRATION_GATE", "no such folder"))
+HELD_S = 240.0
+
+
+class Tiny(keras_tuner.HyperModel):
+    """The mean colour through two dense layers; its only hyperparameter has four values."""
+
+    def __init__(self, image_shape, classes):
+        super().__init__()
+        self.image_shape = image_shape
+        self.classes = classes
+
+    def build(self, hp):
+        return self.model(hp.Choice("units", [2, 4, 8, 16]), learning_rate=0.02)
+
+    def model(self, units, learning_rate):
+        layers = [
+            keras.Input(self.image_shape),
+            keras.layers.Rescaling(1 / 255),
+            keras.layers.GlobalAveragePooling2D(),
+            keras.layers.Dense(units, activation="tanh"),
+            keras.layers.Dense(self.classes, activation="softmax"),
+        ]
+        model = keras.Sequential(layers)
+        model.compile(keras.optimizers.Adam(learning_rate), "sparse_categorical_crossentropy", metrics=["accuracy"])
+        return model
+
+
+class Gate(keras.callbacks.Callback):
+    """Holds training at an epoch while the test's file `hold-<epoch>` is there; goes slowly while `slow` is."""
+
+    def on_epoch_begin(self, epoch, logs=None):
+        deadline = time.monotonic() + HELD_S
+        while (GATE / f"hold-{epoch}").exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
+
+    def on_train_batch_end(self, batch, logs=None):
+        if (GATE / "slow").exists():
+            time.sleep(0.2)
+
+
+class GatedGrid(Tiny):
+    """Tiny, held at the gate; trained by the product's own loop."""
+
+    def build(self, hp):
+        return gated(super().build(hp))
+
+
+class GatedLine(Tiny):
+    """One continuous hyperparameter: after three random trials Bayesian search has enough for its process."""
+
+    def build(self, hp):
+        return gated(self.model(4, hp.Float("learning_rate", 1e-3, 1e-1, sampling="log")))
+
+
+def gated(model):
+    """Return the model with a `fit` that adds the gate to the callbacks."""
+    fit = model.fit
+    model.fit = lambda *args, callbacks, **more: fit(*args, callbacks=[*callbacks, Gate()], **more)
+    return model
+
+
+class TunedFit(Tiny):
+    """Tunes the batch size the way Keras Tuner's guide shows."""
+
+    def fit(self, hp, model, *args, **kwargs):
+        return model.fit(*args, batch_size=hp.Choice("batch_size", [16, 32]), **kwargs)

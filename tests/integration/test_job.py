@@ -1,0 +1,136 @@
+"""`cifake-tune run` on the built-in sample, from nothing to an evaluation, and the same command again."""
+
+import csv
+import gzip
+import io
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from tests.integration.support import Done, Place, place, settings
+from tuner import names
+from tuner.trials import TrialState
+
+FIRST = ["run", "--workers", "2", *settings(search__max_trials=3, training__epochs=1)]
+
+
+@dataclass
+class Job:
+    """A job done, and what was seen of it meanwhile."""
+
+    place: Place
+    done: Done
+    workers: dict[int, str]
+    meanwhile: dict[str, object]
+    """What `status --json` said in the middle of it."""
+
+    def evaluation(self, file: str) -> bytes:
+        return self.place.bucket.read(names.evaluation(self.place.study, file))
+
+
+@pytest.fixture(scope="module")
+def job(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Job]:
+    with place(tmp_path_factory.mktemp("job")) as made:
+        command = made.start(*FIRST)
+        made.wait_for(lambda state: state.trials, "the first trial", command)
+        workers = made.processes("worker")
+        meanwhile = json.loads(made.do("status", "--json").out)
+        yield Job(made, command.wait(), workers, meanwhile)
+
+
+def test_it_says_that_it_uses_the_sample_and_ends_with_an_evaluation(job: Job) -> None:
+    assert job.done.code == 0, job.done.err
+    assert "built-in sample" in job.done.said
+    assert "not CIFAKE" in job.done.said
+    assert job.done.err == ""
+    metrics = json.loads(job.evaluation(names.METRICS_JSON))
+    assert {
+        "accuracy",
+        "accuracy_interval_95",
+        "confusion_matrix",
+        "classes",
+        "images",
+        "best_trial",
+        "hyperparameters",
+        "validation_accuracy",
+    } <= set(metrics)
+    assert f"{metrics['accuracy']:.2%}".replace("%", " %") in job.done.said
+
+
+def test_the_accuracy_can_be_recomputed_from_the_predictions(job: Job) -> None:
+    metrics = json.loads(job.evaluation(names.METRICS_JSON))
+    text = gzip.decompress(job.evaluation(names.PREDICTIONS_CSV)).decode()
+    rows = list(csv.DictReader(io.StringIO(text)))
+    assert list(rows[0]) == ["name", "label", "prediction", "probability"]
+    assert len({row["name"] for row in rows}) == len(rows) == metrics["images"] == 400
+    right = sum(row["label"] == row["prediction"] for row in rows)
+    assert right / len(rows) == pytest.approx(metrics["accuracy"])
+    assert sum(metrics["confusion_matrix"][i][i] for i in range(2)) == right
+
+
+def test_the_best_model_is_in_the_evaluation(job: Job) -> None:
+    assert job.evaluation(names.BEST_MODEL).startswith(b"PK")
+
+
+def test_local_workers_are_processes_that_say_what_they_are(job: Job) -> None:
+    assert len(job.workers) == 2
+    assert all("cifake-tune worker" in line for line in job.workers.values())
+
+
+def test_status_answers_while_the_search_runs_and_afterwards(job: Job) -> None:
+    assert (job.meanwhile["study"], job.meanwhile["state"]) == ("cifake", "running")
+    after = json.loads(job.place.do("status", "--json").out)
+    assert (after["state"], after["completed"]) == ("finished", 3)
+
+
+def test_trials_lists_every_trial_with_the_keys_that_others_build_on(job: Job) -> None:
+    trials = json.loads(job.place.do("trials", "--json").out)
+    keys = {
+        "trial_id", "state", "attempts", "hyperparameters", "score",
+        "epochs", "started", "ended", "worker", "reason",
+    }  # fmt: skip
+    assert [set(trial) for trial in trials] == [keys] * 3
+    assert [(trial["state"], trial["attempts"], trial["epochs"]) for trial in trials] == [("COMPLETED", 1, 1)] * 3
+
+
+def test_only_the_best_two_trials_models_are_kept(job: Job) -> None:
+    kept = {names.parse_checkpoint(name) for name in job.place.bucket.list(names.trials_prefix(job.place.study))}
+    assert kept == {trial.trial_id for trial in job.place.state().best(2)}
+
+
+def test_another_batch_size_is_refused_in_a_sentence(job: Job) -> None:
+    before = len(job.place.records())
+    done = job.place.do(*FIRST, *settings(data__batch_size=64))
+    assert done.code == 2
+    assert done.err.startswith("error: ")
+    assert done.err.count("\n") == 1
+    assert "data.batch_size was 128, is now 64" in done.err
+    assert "Traceback" not in done.err + done.out
+    assert len(job.place.records()) == before
+
+
+def test_the_same_command_again_searches_nothing_and_gives_the_same_result(job: Job) -> None:
+    records = len(job.place.records())
+    metrics = job.evaluation(names.METRICS_JSON)
+    done = job.place.do(*FIRST)
+    assert done.code == 0, done.err
+    assert "is over: 3 trials" in done.said
+    assert len(job.place.records()) == records
+    assert job.evaluation(names.METRICS_JSON) == metrics  # it counts how often the test images were read
+
+
+def test_more_trials_go_on_where_the_study_ended(job: Job) -> None:
+    before = job.place.state().trials
+    done = job.place.do("run", *settings(search__max_trials=4, training__epochs=1))
+    assert done.code == 0, done.err
+    state = job.place.state()
+    assert len(state.trials) == 4
+    assert {trial_id: state.trials[trial_id] for trial_id in before} == before
+    assert all(trial.state is TrialState.COMPLETED for trial in state.trials.values())
+    assert len({tuple(trial.hyperparameters.items()) for trial in state.trials.values()}) == 4
+    kept = {names.parse_checkpoint(name) for name in job.place.bucket.list(names.trials_prefix(job.place.study))}
+    assert kept <= {trial.trial_id for trial in state.best(2)}
+    metrics = json.loads(job.evaluation(names.METRICS_JSON))
+    assert metrics["best_trial"] == state.best()[0].trial_id
