@@ -211,7 +211,8 @@ class _Follow(keras.callbacks.Callback):
 
 
 def _floats(logs: Mapping[str, Any]) -> dict[str, float]:
-    return {name: float(value) for name, value in logs.items()}
+    # as Keras Tuner's protocol carries them: else worker and chief might not agree on which epoch is best
+    return {name: float(np.float32(value)) for name, value in logs.items()}
 
 
 def metrics_line(metrics: Mapping[str, float], order: Sequence[str] = ()) -> str:
