@@ -141,7 +141,8 @@ def status(
         print(json.dumps(view, indent=2))  # noqa: T201
         return
     for key, value in view.items():
-        Console().print(f"[dim]{key.replace('_', ' '):<16}[/dim]{value}", highlight=False, soft_wrap=True)
+        shown = "" if value is None else f"{value:.4f}" if isinstance(value, float) else value
+        Console().print(f"[dim]{key.replace('_', ' '):<16}[/dim]{shown}", highlight=False, soft_wrap=True)
 
 
 @app.command()

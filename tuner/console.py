@@ -210,7 +210,7 @@ def overview(state: StudyState) -> dict[str, object]:
     best = state.best()
     return {
         "study": state.settings.name,
-        "state": "finished" if state.finished else "running",
+        "state": "finished" if state.finished else "unfinished",
         "reason": first_line(state.finished.reason) if state.finished else "",
         "data": state.data_digest,
         "algorithm": state.settings.search.algorithm.value,

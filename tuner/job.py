@@ -14,7 +14,7 @@ from tuner.console import Pace, duration, epochs_done, lines, search_view
 from tuner.data.manifest import Manifest
 from tuner.data.pack import pack
 from tuner.data.source import Progress as PackProgress
-from tuner.errors import CifakeTuneError, PreemptedError
+from tuner.errors import CifakeTuneError
 from tuner.evaluate import Metrics, read_metrics
 from tuner.journal import JournalReader
 from tuner.local import Job, run_evaluator, run_search
@@ -89,12 +89,8 @@ def _search(job: Job, before: StudyState, console: Console) -> None:
         soft_wrap=True,
     )
     watcher = _LiveWatcher(console) if console.is_terminal else _LineWatcher(console)
-    try:
-        with watcher:
-            run_search(job, watcher.watch)
-    except PreemptedError:
-        console.print("Stopped: all that was finished is kept, and the same command goes on from there.")
-        raise
+    with watcher:
+        run_search(job, watcher.watch)
 
 
 class _LiveWatcher:

@@ -25,7 +25,7 @@ from tuner.journal import JournalReader
 from tuner.trials import Record, StudyState
 
 POLL_S = 0.5
-STOP_S = 7.0
+STOP_S = 6.0
 """Children get so long after SIGTERM to hand back what they have, before they are killed."""
 DEATHS = 5
 """So many deaths in a row soon after its start, and a child is not started again."""
