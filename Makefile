@@ -13,6 +13,7 @@ SUITS := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:
 PIP := -m pip --disable-pip-version-check install --quiet --no-compile
 # pip compiles on one core; compiled it must be, since PYTHONDONTWRITEBYTECODE would have every process do it again
 COMPILE := -m compileall -q -j 0 -x '/tests?/|/testing/|/_vendor/'
+# two test processes with as many BLAS threads as cores each take twice the time on two cores: OMP_NUM_THREADS=1
 PYTEST := .venv/bin/python -m pytest -n 2 --maxschedchunk 1
 
 help:  ## list the targets
@@ -23,7 +24,7 @@ run: .venv/installed  ## search, train and evaluate on the built-in sample (stud
 
 test: lint .venv-jax/installed  ## lint, then all tests: the fast ones first
 	@echo "make test: fast tests"
-	@$(call stage,fast tests,$(PYTEST) -m "not slow")
+	@$(call stage,fast tests,OMP_NUM_THREADS=1 $(PYTEST) -m "not slow")
 	@echo "make test: slow tests"
 	@$(call stage,slow tests,CIFAKE_TUNE_JAX_PYTHON=$(CURDIR)/.venv-jax/bin/python $(PYTEST) -m slow)
 
