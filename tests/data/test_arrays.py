@@ -183,7 +183,7 @@ def test_validation_is_the_same_on_every_machine(bucket: Bucket) -> None:
     assert not np.array_equal(held_out, validation_indices(sample, 0.1, 2))
 
 
-VALIDATION_OF_THE_SAMPLE = "87536eec2fb903d4ef2f527b40bbf545dea22757af85fcbc455357180b7aa0af"
+VALIDATION_OF_THE_SAMPLE = "6e4ca12f0c517486e3d18de6c53fa0f157012c2807cb9d190b9eb4c95dc44f9e"
 
 
 @pytest.mark.parametrize(("fraction", "expected"), [(0.001, 1), (0.5, 500), (0.9999, 999)])

@@ -25,10 +25,11 @@ Integers = NDArray[np.int32]
 
 _HEADER = b"P6 %d %d 255\n" % (SIZE, SIZE)  # a binary PPM: the simplest file that image libraries read
 _FILE_BYTES = len(_HEADER) + SIZE * SIZE * 3
-_TINT = (4, -4, 4)
+_BRIGHTNESS = (16, 136)  # dark enough that a network without normalisation of its input does not die at first
+_TINT = (5, -5, 5)
 _GRID = 5  # points of the random background a side
 _NOISE = 14
-_STRENGTH = (4, 24)
+_STRENGTH = (5, 28)
 _WINDOW = (16, 33)
 _STREAMS = 16
 
@@ -83,7 +84,7 @@ def generate(count: int, fake: bool, seed: int) -> NDArray[np.uint8]:
 
 def _background(count: int, seed: int) -> Integers:
     """Random colours on a coarse grid, interpolated between its points."""
-    grid = _between(count * _GRID * _GRID * 3, 64, 192, seed, stream=3).reshape(count, _GRID, _GRID, 3)
+    grid = _between(count * _GRID * _GRID * 3, *_BRIGHTNESS, seed, stream=3).reshape(count, _GRID, _GRID, 3)
     step = SIZE // (_GRID - 1)
     position = np.arange(SIZE, dtype=np.int32)
     low, weight = position // step, position % step
