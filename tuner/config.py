@@ -81,11 +81,15 @@ class Space(Settings):
     code: str | None = None
     """Folder that is put on Python's path before `import` is looked up. Default: the working directory."""
 
-    @model_validator(mode="after")
-    def _one_of_both(self) -> "Space":
-        if self.name is not None and self.import_ is not None:
+    @model_validator(mode="before")
+    @classmethod
+    def _one_of_both(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        imports = values.get("import") is not None
+        if imports and values.get("name") is not None:
             raise ValueError("space.name and space.import exclude each other; keep one of them")
-        return self
+        return values if imports or values.get("name") is not None else {**values, "name": "seed"}
 
 
 class Search(Settings):
@@ -161,7 +165,7 @@ class Study(Settings):
     """Makes suggestions, the validation images, initial weights and batches repeatable."""
 
     data: Data = Data()
-    space: Space = Space()
+    space: Space = Space(name="seed")
     search: Search = Search()
     training: Training = Training()
     retries: Retries = Retries()

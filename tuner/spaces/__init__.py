@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     import keras_tuner
 
 BUILT_IN = {"seed": "tuner.spaces.seed:SeedSpace"}
-DEFAULT = "seed"
 
 
 def load_space(space: Space, image_shape: tuple[int, int, int], classes: int) -> "keras_tuner.HyperModel":
@@ -25,10 +24,9 @@ def load_space(space: Space, image_shape: tuple[int, int, int], classes: int) ->
     import keras_tuner
 
     if space.import_ is None:
-        name = space.name or DEFAULT
-        if name not in BUILT_IN:
-            raise SpaceError(f"space.name: there is no built-in space {name!r}; there is {', '.join(BUILT_IN)}.")
-        path = BUILT_IN[name]
+        if space.name not in BUILT_IN:
+            raise SpaceError(f"space.name: there is no built-in space {space.name!r}; there is {', '.join(BUILT_IN)}.")
+        path = BUILT_IN[space.name]
     else:
         path = space.import_
         folder = Path(space.code or ".").resolve()

@@ -74,3 +74,41 @@ class TunedFit(Tiny):
 
     def fit(self, hp, model, *args, **kwargs):
         return model.fit(*args, batch_size=hp.Choice("batch_size", [16, 32]), **kwargs)
+
+
+class Moody(Tiny):
+    """Some of its values fail, each in a way of its own; no three in a row of the grid do."""
+
+    def build(self, hp):
+        mood = hp.Choice("mood", ["good", "raises", "nan", "fine", "memory"])
+        model = self.model(4, learning_rate=0.02)
+        if mood == "raises":
+
+            def broken(*args, **kwargs):
+                raise ValueError("this layer does not fit\nsecond line")
+
+            model.fit = broken
+        elif mood == "nan":
+            loss = lambda truth, output: keras.ops.mean(output, axis=-1) * float("nan")  # noqa: E731
+            model.compile("sgd", loss, metrics=["accuracy"])
+        elif mood == "memory":
+
+            def greedy(*args, **kwargs):
+                raise MemoryError("no room for 10 TB")
+
+            model.fit = greedy
+        return model
+
+
+class Hopeless(Tiny):
+    """Every trial fails."""
+
+    def fit(self, hp, model, *args, **kwargs):
+        raise ValueError(f"{hp.get('units')} is not my lucky number\nsecond line")
+
+
+class Unbuildable(Tiny):
+    """No model at all."""
+
+    def build(self, hp):
+        raise KeyError("my_setting")
