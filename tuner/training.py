@@ -133,7 +133,8 @@ def _fit(space: keras_tuner.HyperModel, task: Task, data: Training, listener: Li
     common = {"epochs": task.epochs, "initial_epoch": task.first_epoch, "callbacks": [follow], "verbose": 0}
     if type(space).fit is keras_tuner.HyperModel.fit:
         validation = Batches(data.validation, task.batch_size)
-        model.fit(batches, validation_data=validation, **common)
+        # Keras would shuffle the batches as well, by a random state that a resumed training does not have
+        model.fit(batches, validation_data=validation, shuffle=False, **common)
         return
     # a fit of the user's own gets arrays, as Keras Tuner would give it, and chooses its own batch size
     result = space.fit(
@@ -147,7 +148,7 @@ def _fit(space: keras_tuner.HyperModel, task: Task, data: Training, listener: Li
     if not follow.reported:  # it did not pass the callbacks on: what it returns is all there is
         objective = keras_tuner.Objective(task.objective, task.direction)
         metrics = convert_to_metrics_dict(result, objective)
-        listener.epoch_done(0, _floats(metrics), model)
+        listener.epoch_done(task.epochs - 1, _floats(metrics), model)  # nothing is left to go on with
 
 
 def _restore(model: keras.Model, file: Path, arrays: Arrays) -> None:
@@ -173,10 +174,10 @@ class _Follow(keras.callbacks.Callback):
         self._told = 0.0
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        if self._epoch is None and epoch < self._task.first_epoch:
-            raise _IgnoresInitialEpochError
+        self._check_first(epoch)
         self._epoch = epoch
         self._batches.begin(epoch)
+        _seed_layers(self.model, self._task.seed, epoch)
         self._began = self._told = time.perf_counter()
         self._listener.progress(epoch, 0.0, 0.0)
 
@@ -186,7 +187,7 @@ class _Follow(keras.callbacks.Callback):
         if now - self._told < PROGRESS_S:
             return
         self._told = now
-        steps = self.params.get("steps") or len(self._batches)
+        steps = (self.params or {}).get("steps") or len(self._batches)
         done = (batch + 1) / steps
         images = done * self._batches.images
         self._listener.progress(self._epoch or 0, min(done, 1.0), images / max(now - self._began, 1e-9))
@@ -195,6 +196,7 @@ class _Follow(keras.callbacks.Callback):
         self._listener.check()
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+        self._check_first(epoch)  # a loop of the user's own may call nothing else
         metrics = _floats(logs or {})
         loss = metrics.get("loss", 0.0)
         if not math.isfinite(loss):
@@ -208,6 +210,18 @@ class _Follow(keras.callbacks.Callback):
         stop = self._listener.epoch_done(epoch, metrics, self.model)
         if stop or self._task.out_of_patience(self._history):
             self.model.stop_training = True
+
+    def _check_first(self, epoch: int) -> None:
+        if self._epoch is None and not self.reported and epoch < self._task.first_epoch:
+            raise _IgnoresInitialEpochError
+
+
+def _seed_layers(model: keras.Model, seed: int, epoch: int) -> None:
+    """Seed dropout and its like by (seed, epoch) alone: Keras does not save their state with a model."""
+    numbers = np.random.default_rng((seed, epoch))
+    for variable in model.variables:
+        if variable.name == "seed_generator_state":
+            variable.assign(numbers.integers(2**31, size=variable.shape))
 
 
 def _floats(logs: Mapping[str, Any]) -> dict[str, float]:

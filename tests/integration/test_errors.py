@@ -1,0 +1,82 @@
+"""What a user gets wrong is answered at once, in a sentence, and leaves nothing behind."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.integration.support import Done, Place, settings
+
+
+def refused(done: Done, place: Place) -> None:
+    assert done.err.startswith("error: ")
+    assert done.err.count("\n") == 1
+    assert "Traceback" not in done.err + done.out
+    assert not place.bucket_folder.exists() or not list(place.bucket.list("studies/"))
+
+
+def test_an_unknown_setting_names_the_nearest(place: Place) -> None:
+    done = place.do("run", *settings(search__max_trial=3))
+    assert done.code == 2
+    assert "did you mean search.max_trials?" in done.err
+    refused(done, place)
+    assert not place.bucket_folder.exists()
+
+
+def test_a_missing_study_file(place: Place) -> None:
+    done = place.do("run", "--study", "missing.yaml")
+    assert done.code == 2
+    assert "missing.yaml: there is no such file" in done.err
+    refused(done, place)
+    assert not place.bucket_folder.exists()
+
+
+@pytest.mark.parametrize("source", ["missing", "missing.zip"])
+def test_a_missing_data_source(place: Place, source: str) -> None:
+    done = place.do("run", "--data", source)
+    assert done.code == 2
+    assert source in done.err
+    refused(done, place)
+    assert not place.bucket_folder.exists() or not list(place.bucket.list("data/"))
+
+
+def test_a_bucket_that_is_a_file(place: Place) -> None:
+    place.bucket_folder.write_text("a file")
+    done = place.do("run")
+    assert done.code in (2, 3)
+    assert str(place.bucket_folder) in done.err
+    assert done.err.startswith("error: ")
+    assert done.err.count("\n") == 1
+    assert "Traceback" not in done.err + done.out
+    assert place.bucket_folder.read_text() == "a file"
+
+
+@pytest.mark.parametrize("command", ["status", "trials", "evaluate"])
+def test_a_bucket_without_a_study(place: Place, command: str) -> None:
+    done = place.do(command)
+    assert done.code == 2
+    assert "has no study yet" in done.err
+    refused(done, place)
+    assert not place.bucket_folder.exists()
+
+
+def test_help_and_the_readers_do_not_import_keras(place: Place) -> None:
+    code = (
+        "import sys\nfrom tuner.cli import main\n"
+        "try:\n    main()\nfinally:\n    print([m for m in sys.modules if m.split('.')[0] in "
+        "('keras', 'keras_tuner', 'tensorflow', 'jax', 'matplotlib', 'sklearn')], file=sys.stderr)\n"
+    )
+    for arguments in (["--help"], ["run", "--help"], ["status"], ["trials"], ["schema"]):
+        done = subprocess.run(
+            [sys.executable, "-c", code, *arguments],
+            env=place.environment | {"PYTHONPATH": str(Path(__file__).parents[2])},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.stderr.endswith("[]\n"), (arguments, done.stderr)
+
+
+def test_help_answers_in_less_than_a_second(place: Place) -> None:
+    assert min(place.do("--help").cpu_s for _ in range(3)) < 1.0

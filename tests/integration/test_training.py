@@ -1,0 +1,179 @@
+"""Training one trial, in this process: resumed as if never interrupted, and `fit` in all the ways users write it."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import keras
+import keras_tuner
+import numpy as np
+import pytest
+
+from tests.integration.spaces.user_spaces import Tiny
+from tuner.data.arrays import Arrays, Training
+from tuner.training import InvalidTrialError, Task, train
+
+SHAPE, CLASSES = (8, 8, 3), 2
+
+
+class Kept:
+    """A listener that keeps what it is told, and saves as a worker does."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.metrics: dict[int, dict[str, float]] = {}
+        self.weights: dict[int, list[Any]] = {}
+        self.epochs: list[int] = []
+
+    def check(self) -> None:
+        pass
+
+    def progress(self, epoch: int, share: float, images_per_s: float) -> None:
+        pass
+
+    def epoch_done(self, epoch: int, metrics: dict[str, float], model: keras.Model) -> bool:
+        self.epochs.append(epoch)
+        self.metrics[epoch] = metrics
+        self.weights[epoch] = [np.array(value) for value in model.get_weights()]
+        model.save(self.file(epoch))
+        return False
+
+    def file(self, epoch: int) -> Path:
+        return self.folder / f"{epoch}.keras"
+
+
+class Convolutional(Tiny):
+    """With all that has a state of its own: momentum, moving averages, random numbers of dropout."""
+
+    def build(self, hp: keras_tuner.HyperParameters) -> keras.Model:
+        layers = [
+            keras.Input(self.image_shape),
+            keras.layers.Rescaling(1 / 255),
+            keras.layers.Conv2D(4, 3),
+            keras.layers.BatchNormalization(),
+            keras.layers.Flatten(),
+            keras.layers.Dropout(0.5),
+            keras.layers.Dense(self.classes, activation="softmax"),
+        ]
+        model = keras.Sequential(layers)
+        model.compile(keras.optimizers.Adam(0.01), "sparse_categorical_crossentropy", metrics=["accuracy"])
+        return model
+
+
+@pytest.fixture(scope="module")
+def data() -> Training:
+    rng = np.random.default_rng(0)
+
+    def arrays(count: int) -> Arrays:
+        labels = (np.arange(count) % CLASSES).astype(np.uint8)
+        images = rng.normal(90 + 60 * labels[:, None, None, None], 40, (count, *SHAPE)).clip(0, 255)
+        return Arrays(images.astype(np.uint8), labels)
+
+    return Training(arrays(100), arrays(20))
+
+
+def task(epochs: int = 3, **more: Any) -> Task:
+    hyperparameters = keras_tuner.HyperParameters()
+    return Task(hyperparameters=hyperparameters, seed=7, batch_size=16, epochs=epochs, **more)
+
+
+def resumed(space: keras_tuner.HyperModel, data: Training, folder: Path) -> tuple[Kept, Kept]:
+    """Train three epochs at once, and two and then the third; return both listeners."""
+    whole, parts = Kept(folder / "whole"), Kept(folder / "parts")
+    for kept in (whole, parts):
+        kept.folder.mkdir()
+    train(space, task(3), data, whole)
+    train(space, task(2), data, parts)
+    history = {epoch: metrics["val_accuracy"] for epoch, metrics in parts.metrics.items()}
+    train(space, task(3, first_epoch=2, model_file=parts.file(1), history=history), data, parts)
+    return whole, parts
+
+
+@pytest.mark.parametrize("space", [Tiny, Convolutional])
+def test_a_resumed_trial_ends_bit_for_bit_as_one_that_was_not_interrupted(
+    space: type[Tiny], data: Training, tmp_path: Path
+) -> None:
+    whole, parts = resumed(space(SHAPE, CLASSES), data, tmp_path)
+    assert whole.epochs == parts.epochs == [0, 1, 2]
+    assert parts.metrics == whole.metrics
+    for epoch in (1, 2):
+        for one, other in zip(whole.weights[epoch], parts.weights[epoch], strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+class FitOfTheGuide(Tiny):
+    """Passes all on, with a batch size of its own."""
+
+    def fit(self, hp, model, *args, **kwargs):
+        return model.fit(*args, batch_size=hp.Choice("batch_size", [16, 32]), **kwargs)
+
+
+class FitWithoutInitialEpoch(Tiny):
+    """Begins at epoch 0 whatever it is told."""
+
+    def fit(self, hp, model, x, y, validation_data, epochs, callbacks, **more):
+        return model.fit(x, y, validation_data=validation_data, epochs=epochs, callbacks=callbacks, verbose=0)
+
+
+class LoopOfTheGuide(Tiny):
+    """A loop of its own, which calls only what Keras Tuner's guide calls of a callback, and counts from 0."""
+
+    def fit(self, hp, model, x, y, validation_data, callbacks, **more):
+        for callback in callbacks:
+            callback.set_model(model)
+        for epoch in range(3):
+            model.train_on_batch(x, y)
+            loss, accuracy = model.evaluate(*validation_data, verbose=0)
+            for callback in callbacks:
+                callback.on_epoch_end(epoch, logs={"val_loss": loss, "val_accuracy": accuracy})
+
+
+class FitWithoutCallbacks(Tiny):
+    """Passes no callbacks on; returns what `model.fit` does."""
+
+    def fit(self, hp, model, x, y, validation_data, epochs, **more):
+        return model.fit(x, y, validation_data=validation_data, epochs=epochs, verbose=0)
+
+
+class FitThatReturnsANumber(Tiny):
+    """Returns the objective alone."""
+
+    def fit(self, hp, model, x, y, **more):
+        return 0.75
+
+
+def test_the_fit_of_keras_tuners_guide_is_followed_and_resumed(data: Training, tmp_path: Path) -> None:
+    _, parts = resumed(FitOfTheGuide(SHAPE, CLASSES), data, tmp_path)
+    assert parts.epochs == [0, 1, 2]
+
+
+@pytest.mark.parametrize("space", [FitWithoutInitialEpoch, LoopOfTheGuide])
+def test_a_fit_that_ignores_initial_epoch_starts_again_from_scratch_and_says_so(
+    space: type[Tiny], data: Training, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        whole, parts = resumed(space(SHAPE, CLASSES), data, tmp_path)
+    assert parts.epochs == [0, 1, 0, 1, 2] if space is FitWithoutInitialEpoch else [0, 1, 2, 0, 1, 2]
+    assert "ignores initial_epoch: the trial starts again from epoch 0" in caplog.text
+    for one, other in zip(whole.weights[0], parts.weights[0], strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_fit_without_callbacks_is_scored_by_the_history_it_returns(data: Training, tmp_path: Path) -> None:
+    kept = Kept(tmp_path)
+    train(FitWithoutCallbacks(SHAPE, CLASSES), task(3), data, kept)
+    assert kept.epochs == [2]  # so that nothing is left to train should the worker be lost now
+    assert 0.0 <= kept.metrics[2]["val_accuracy"] <= 1.0
+
+
+def test_a_fit_that_returns_a_number_is_scored_by_it(data: Training, tmp_path: Path) -> None:
+    kept = Kept(tmp_path)
+    train(FitThatReturnsANumber(SHAPE, CLASSES), task(3), data, kept)
+    assert kept.metrics == {2: {"val_accuracy": 0.75}}
+
+
+def test_an_objective_that_the_model_does_not_report_is_answered_with_what_it_does(
+    data: Training, tmp_path: Path
+) -> None:
+    with pytest.raises(InvalidTrialError, match="'val_auc', and the model reports accuracy, loss, val_accuracy"):
+        train(Tiny(SHAPE, CLASSES), task(1, objective="val_auc"), data, Kept(tmp_path))
