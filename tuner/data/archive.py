@@ -4,6 +4,7 @@ zipfile's reading takes 2.3 s for CIFAKE's 120,000 small files, one `pread` each
 shrinks under a mapping kills the process.
 """
 
+import contextlib
 import os
 import re
 import struct
@@ -23,6 +24,7 @@ MAX_SMALL_TOTAL_BYTES = 1 << 30
 """… unless it stays below this in all."""
 
 _HEADER = struct.Struct("<4s22xHH")  # local file header: signature, …, length of the name, length of the extra field
+_SMALL_IMAGE_BYTES = 1000
 _ENCRYPTED = 0x1
 _STORED, _DEFLATED = 0, 8
 _UNUSUAL = re.compile(r"[\\:\0]|//|^[/.]|/\.")
@@ -40,6 +42,12 @@ class ZipSource:
     def name(self) -> str:
         """The archive's own name."""
         return self.label or self.path.name
+
+    def likely_files(self) -> int:
+        """Guess by the archive's size, as if its images were as small as CIFAKE's."""
+        with contextlib.suppress(OSError):
+            return self.path.stat().st_size // _SMALL_IMAGE_BYTES
+        return 0
 
     def entries(self) -> Entries:
         """Read the archive's directory; nothing is unpacked."""

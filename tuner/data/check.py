@@ -71,19 +71,20 @@ class Report(_Record):
 
 def check(source: str | None, *, progress: Callable[[Progress], None] = ignore_progress) -> Report:
     """Read and decode every image of a source. Raises DataError where the source as a whole is not usable."""
-    with open_source(source, progress) as opened:
+    with open_source(source, progress) as opened, Workers() as workers:
+        workers.start(opened.likely_files())
         layout = find_layout(opened.entries(), opened.name)
         files = tuple(chain.from_iterable(layout.files(split) for split in SPLITS))
         corrupt: list[Corrupt] = []
         looks: dict[Look, Alike] = {}
         sha256: list[str] = []
-        with Workers(len(files)) as workers:
-            work = (Work(opened, files[part]) for part in chunks(files, bytes_each=1))
-            for result in workers.map(inspect_whole, work):
-                sha256 += result.sha256
-                corrupt += [Corrupt(path=path, reason=reason) for path, reason in result.damaged.items()]
-                add_looks(looks, result.looks)
-                progress(Progress("checking", len(sha256), len(files)))
+        workers.start(len(files))
+        work = (Work(opened, files[part]) for part in chunks(files, bytes_each=1))
+        for result in workers.map(inspect_whole, work):
+            sha256 += result.sha256
+            corrupt += [Corrupt(path=path, reason=reason) for path, reason in result.damaged.items()]
+            add_looks(looks, result.looks)
+            progress(Progress("checking", len(sha256), len(files)))
     equal: dict[str, list[str]] = defaultdict(list)
     for path, digest in zip(_paths(layout), sha256, strict=True):
         if digest:

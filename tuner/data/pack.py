@@ -48,11 +48,11 @@ def pack(
     if resize is not None and not all(1 <= side <= MAX_SIDE for side in resize):
         raise DataError(f"Images can be resized to sides of 1 to {MAX_SIDE} pixels, not {resize[0]}x{resize[1]}.")
     conversion = Conversion(resize, convert)
-    with open_source(source, progress) as opened:
+    with open_source(source, progress) as opened, Workers() as workers:
+        workers.start(opened.likely_files())
         layout = find_layout(opened.entries(), opened.name)
-        total = sum(len(layout.files(split)) for split in SPLITS)
-        with Workers(total) as workers:
-            return _Packing(opened, layout, bucket, conversion, workers, progress).run()
+        workers.start(sum(len(layout.files(split)) for split in SPLITS))
+        return _Packing(opened, layout, bucket, conversion, workers, progress).run()
 
 
 @dataclass(frozen=True)

@@ -43,6 +43,10 @@ class SampleSource:
         """How messages call it."""
         return "the built-in sample"
 
+    def likely_files(self) -> int:
+        """Return the number of files."""
+        return sum(COUNTS.values()) * len(CLASSES)
+
     def entries(self) -> Entries:
         """List the files that `reader` makes."""
         files = (

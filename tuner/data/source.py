@@ -71,6 +71,10 @@ class Source(Protocol):
         """How messages and the manifest call it; no path of this machine."""
         ...
 
+    def likely_files(self) -> int:
+        """Guess at the number of files, at no cost: whether it is worth starting processes while they are listed."""
+        ...
+
     def entries(self) -> Entries:
         """List the source. Raises DataError where it is not usable: missing, cut short, unsafe names, a bomb."""
         ...
@@ -118,6 +122,10 @@ class FolderSource:
     def name(self) -> str:
         """The folder's own name."""
         return self.label or self.path.resolve().name
+
+    def likely_files(self) -> int:
+        """Return 0: only the listing itself shows how many."""
+        return 0
 
     def entries(self) -> Entries:
         """List the folder and the folders in it."""

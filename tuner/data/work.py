@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from multiprocessing import get_context
 from typing import TypeVar
 
@@ -23,6 +23,8 @@ Result = TypeVar("Result")
 CHUNK_FILES = 2000
 CHUNK_BYTES = 8 << 20
 """One chunk of work: few enough files to show progress by, and few enough bytes to hold several."""
+
+MAX_PROCESSES = 8
 
 ALONE_FILES = 6000
 """Up to so many files one process is done before others would have started."""
@@ -111,26 +113,33 @@ def chunks(files: tuple[File, ...], bytes_each: int) -> Iterator[slice]:
         yield slice(start, min(start + step, len(files)))
 
 
-@dataclass
 class Workers:
     """Processes that share work; results come in the order of the jobs, and only a few are ever in memory.
 
-    Few files are handled in this process: other ones would start for longer than they work.
+    They are started by `start`. Without, all is done in this process: a few files are done before others have begun.
     """
 
-    files: int
-    _pool: ProcessPoolExecutor | None = field(default=None, init=False)
+    def __init__(self) -> None:
+        self._pool: ProcessPoolExecutor | None = None
+        self._ahead = 0
 
     def __enter__(self) -> "Workers":
-        count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        if self.files > ALONE_FILES and count > 1:
-            # spawn: a fork would copy the locks of the bucket's threads as they happen to be
-            self._pool = ProcessPoolExecutor(min(count, 8), get_context("spawn"), initializer=_ignore_interrupts)
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
+
+    def start(self, files: int) -> None:
+        """Start the processes, if not yet, where so many files are worth it and there is more than one core."""
+        count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        if self._pool is None and files > ALONE_FILES and count > 1:
+            count = min(count, MAX_PROCESSES)
+            # spawn: a fork would copy the locks of the bucket's threads as they happen to be
+            self._pool = ProcessPoolExecutor(count, get_context("spawn"), initializer=_ignore_interrupts)
+            self._ahead = 3 * count
+            for _ in range(count):
+                self._pool.submit(_do_nothing)  # else they would start with the first jobs only
 
     def map(self, function: Callable[[Job], Result], jobs: Iterable[Job]) -> Iterator[Result]:
         """Yield `function(job)` for each job, in order."""
@@ -141,7 +150,7 @@ class Workers:
         try:
             for job in jobs:
                 ahead.append(self._pool.submit(function, job))
-                if len(ahead) > 3 * self._pool._max_workers:  # type: ignore[attr-defined]
+                if len(ahead) > self._ahead:
                     yield ahead.popleft().result()
             while ahead:
                 yield ahead.popleft().result()
@@ -172,6 +181,10 @@ def _look_and_decode(data: bytes) -> Look:
     seen = look(data)
     decode(data, Conversion(convert=True))
     return seen
+
+
+def _do_nothing() -> None:
+    pass
 
 
 def _ignore_interrupts() -> None:
