@@ -63,7 +63,7 @@ def run_chief(
         log.info("study %s goes on: %d trials, %d ended", study.name, len(state.trials), len(state.ended))
     manifest = read_manifest(bucket, digest)
     space = spaces.load_space(study.space, manifest.image_shape, len(manifest.classes))
-    hyperparameters = spaces.explore(space)
+    hyperparameters = spaces.explore(space, manifest.image_shape)
     direction = direction_of(study.search.objective, study.search.direction)
     suggester = make_suggester(study, hyperparameters, direction)
     suggester.apply(records)

@@ -58,7 +58,8 @@ def search_view(
     state: StudyState, workers: Sequence[WorkerStatus], elapsed_s: float, left_s: float | None
 ) -> RenderableType:
     """Return the live table of a search, for a terminal of 80 columns or more."""
-    return Group(_headline(state, elapsed_s, left_s), trials_table(state, workers), _workers_line(workers))
+    parts = [_headline(state, elapsed_s, left_s), trials_table(state, workers)]
+    return Group(*parts) if state.finished else Group(*parts, _workers_line(workers))
 
 
 def trials_table(state: StudyState, workers: Sequence[WorkerStatus] = (), limit: int | None = SHOWN_TRIALS) -> Table:
@@ -94,11 +95,6 @@ def describe(trial: Trial) -> str:
     return " ".join(
         f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}" for key, value in shown.items()
     )
-
-
-def first_line(text: str) -> str:
-    """Return the sentence of a reason, without the traceback that may follow it."""
-    return text.partition("\n")[0]
 
 
 def duration(seconds: float | None) -> str:

@@ -121,7 +121,6 @@ class _LineWatcher:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._pace: Pace | None = None
-        self._first = True
 
     def __enter__(self) -> None:
         pass
@@ -130,11 +129,8 @@ class _LineWatcher:
         pass
 
     def watch(self, state: StudyState, records: list[Record], workers: list[WorkerStatus]) -> None:
-        """Print what is new; what happened before this process began is not."""
+        """Print what is new."""
         self._pace = self._pace or Pace(time.monotonic(), epochs_done(state, workers))
-        if self._first and len(state.ended) and state.term > 1:
-            records = []
-        self._first = False
         for line in lines(state, records):
             left_s = self._pace.left_s(state, workers) if " trials" in line else None
             left = f"; about {duration(left_s)} left" if left_s else ""

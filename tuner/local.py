@@ -121,11 +121,13 @@ def run_search(job: Job, watch: Watcher) -> None:
             _child("worker", job, environment | cores | {names.ENV_TUNER_ID: f"worker-{index}"}, f"worker-{index}")
             for index in range(job.workers)
         ]
+        reader = JournalReader(job.bucket, job.study.name)
+        reader.poll()  # what happened before is no news
         try:
             for child in [chief, *workers]:
                 child.start()
             with grpc.insecure_channel(f"127.0.0.1:{port}", options=wire.OPTIONS) as channel:
-                _watch(job, chief, workers, wire.LeaseStub(channel), watch)
+                _watch(reader, chief, workers, wire.LeaseStub(channel), watch)
         finally:
             stop_all(workers, STOP_S)
             stop_all([chief], STOP_S / 4)
@@ -194,8 +196,7 @@ def _child(role: str, job: Job, environment: Mapping[str, str], name: str | None
     return Child(name or role, command, environment, job.logs / f"{name or role}.log")
 
 
-def _watch(job: Job, chief: Child, workers: list[Child], stub: wire.LeaseStub, watch: Watcher) -> None:
-    reader = JournalReader(job.bucket, job.study.name)
+def _watch(reader: JournalReader, chief: Child, workers: list[Child], stub: wire.LeaseStub, watch: Watcher) -> None:
     while True:
         records = reader.poll()
         if reader.state.study is not None:

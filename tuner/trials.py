@@ -278,3 +278,8 @@ class StudyState:
         if state not in TRANSITIONS[trial.state]:
             raise ValueError(f"trial {trial.trial_id} cannot go from {trial.state} to {state}")
         trial.state = state
+
+
+def first_line(text: str) -> str:
+    """Return the sentence of a reason, without the traceback that may follow it."""
+    return text.partition("\n")[0]

@@ -1,6 +1,7 @@
 """The search spaces: the published one is exact, a user's own is found, conditions are explored."""
 
 from pathlib import Path
+from typing import Any
 
 import keras
 import keras_tuner
@@ -118,6 +119,23 @@ def test_unknown_built_ins_and_folders_are_explained(tmp_path: Path) -> None:
         load_space(Space(name="sead"), SHAPE, 2)
     with pytest.raises(SpaceError, match="is not a folder"):
         load_space(Space.model_validate({"import": "a:B", "code": str(tmp_path / "none")}), SHAPE, 2)
+
+
+def test_hyperparameters_of_a_fit_of_the_users_own_are_found_though_nothing_is_trained() -> None:
+    class Fitting(keras_tuner.HyperModel):
+        def build(self, hp: keras_tuner.HyperParameters) -> keras.Model:
+            return keras.Sequential([keras.layers.Dense(hp.Int("units", 1, 2))])
+
+        def fit(self, hp: keras_tuner.HyperParameters, model: keras.Model, *args: Any, **kwargs: Any) -> Any:
+            hp.Boolean("augment")
+            with hp.conditional_scope("augment", [True]):
+                hp.Float("shift", 0.0, 0.5)
+            try:
+                return model.fit(*args, batch_size=hp.Choice("batch_size", [16, 32]), **kwargs)
+            except Exception:
+                pytest.fail("the stand-in for the model was used")
+
+    assert {"units", "augment", "shift", "batch_size"} == {hp.name for hp in explore(Fitting()).space}
 
 
 def test_a_build_that_fails_is_explained() -> None:

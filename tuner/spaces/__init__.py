@@ -1,10 +1,11 @@
 """The search spaces: Keras Tuner HyperModels, built-in or a user's own."""
 
+import contextlib
 import importlib
 import inspect
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from tuner.config import Space
 from tuner.errors import SpaceError
@@ -53,8 +54,10 @@ def load_space(space: Space, image_shape: tuple[int, int, int], classes: int) ->
         raise SpaceError(f"space.import: {path} cannot be made ({type(error).__name__}: {error}).") from error
 
 
-def explore(space: "keras_tuner.HyperModel") -> "keras_tuner.HyperParameters":
-    """Return all hyperparameters that the space has, also those under conditions.
+def explore(
+    space: "keras_tuner.HyperModel", image_shape: tuple[int, int, int] = (32, 32, 3)
+) -> "keras_tuner.HyperParameters":
+    """Return all hyperparameters that the space has, also those under conditions and those of its `fit`.
 
     The model is built once for each condition that no build has met yet, as Keras Tuner's own chief does.
     Raises SpaceError where the model cannot be built.
@@ -78,6 +81,7 @@ def explore(space: "keras_tuner.HyperModel") -> "keras_tuner.HyperParameters":
             ) from error
         finally:
             keras.backend.clear_session()
+        _explore_fit(space, hp, image_shape)
         found.merge(hp)
         once += [scope for scope in hp.active_scopes if scope not in once]
         never = [scope for scope in never if scope not in once]
@@ -88,3 +92,39 @@ def explore(space: "keras_tuner.HyperModel") -> "keras_tuner.HyperParameters":
         if untried == values:
             raise SpaceError(f"the space has a condition that no build meets: {untried}.")
         values = untried
+
+
+class _UsedError(BaseException):
+    """A `fit` of the user's own has come to its model; no `except Exception` of its may keep this."""
+
+
+class _NoModel:
+    """Stands for the model, and ends whatever uses it."""
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise _UsedError
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise _UsedError
+
+    def __call__(self, *args: object, **kwargs: object) -> NoReturn:
+        raise _UsedError
+
+
+def _explore_fit(
+    space: "keras_tuner.HyperModel", hp: "keras_tuner.HyperParameters", image_shape: tuple[int, int, int]
+) -> None:
+    """Run a `fit` of the user's own until it uses its model: by then it has named its hyperparameters.
+
+    Keras Tuner learns them from the first trial instead, so its search depends on which trial ends first.
+    """
+    import keras_tuner
+    import numpy as np
+
+    if type(space).fit is keras_tuner.HyperModel.fit:
+        return
+    x, y = np.zeros((1, *image_shape), np.uint8), np.zeros(1, np.uint8)
+    with contextlib.suppress(_UsedError, Exception):  # what is wrong with it, the trials will say
+        space.fit(
+            hp, _NoModel(), x, y, validation_data=(x, y), epochs=1, initial_epoch=0, callbacks=[], verbose=0
+        )  # fmt: skip
