@@ -21,7 +21,12 @@ CREATE_TIMEOUT_S = 60.0
 GIVE_BACK_S = 5.0
 
 _service = protos.get_service()
-_TRANSIENT = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED)
+_TRANSIENT = (
+    grpc.StatusCode.UNAVAILABLE,
+    grpc.StatusCode.DEADLINE_EXCEEDED,
+    grpc.StatusCode.CANCELLED,
+    grpc.StatusCode.UNKNOWN,  # the chief's journal failed during the call: it ends, and is started again
+)
 Answer = TypeVar("Answer")
 
 

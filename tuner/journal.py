@@ -143,6 +143,7 @@ class Journal:
         self._wake = asyncio.Event()
         self._urgent = asyncio.Event()
         self._closing = False
+        self._failure: BaseException | None = None
 
     def write(self, records: Sequence[Record]) -> None:
         """Write one segment now (blocking). Raises FencedError where a newer chief has taken its number."""
@@ -161,7 +162,12 @@ class Journal:
         self._wake.set()
 
     async def commit(self, records: Sequence[Record]) -> None:
-        """Take records and return when they, and all taken before, are durable."""
+        """Take records and return when they, and all taken before, are durable.
+
+        Raises what `write` raised, also after `run` has ended with it.
+        """
+        if self._failure is not None:
+            raise self._failure
         self.append(records)
         done = asyncio.get_running_loop().create_future()
         self._waiters.append(done)
@@ -183,7 +189,8 @@ class Journal:
                 if records:
                     await asyncio.to_thread(self.write, records)
             except BaseException as error:
-                for waiter in waiters:
+                self._failure = error
+                for waiter in [*waiters, *self._waiters]:
                     if not waiter.done():
                         waiter.set_exception(error)
                         waiter.exception()  # one that nobody awaits any more is no news

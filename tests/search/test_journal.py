@@ -82,6 +82,8 @@ def test_an_older_chief_is_fenced_and_everyone_who_waits_hears_of_it(bucket: Loc
         for task in [*waiting, running]:
             with pytest.raises(FencedError, match="another chief has taken over"):
                 await task
+        with pytest.raises(FencedError):
+            await old.commit([created(4)])
         new.write([created(9)])
 
     asyncio.run(main())
