@@ -100,8 +100,8 @@ def check_command(source: SourceArgument, as_json: JsonOption = False) -> None:
     if report.corrupt:
         images = sum(sum(by_class.values()) for by_class in report.counts.values())
         raise DataError(
-            f"{report.source}: {len(report.corrupt):,} of {images:,} files are corrupt, one is {report.corrupt[0].path} "
-            f"({report.corrupt[0].reason}); replace or remove them."
+            f"{report.source}: {len(report.corrupt):,} of {images:,} files are corrupt: {report.corrupt[0].path} "
+            f"({report.corrupt[0].reason}) first; replace or remove them."
         )
 
 
