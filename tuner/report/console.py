@@ -79,7 +79,7 @@ def _most_confused(metrics: Metrics) -> Table:
 
 def _best(metrics: Metrics) -> Table:
     rows = _rows()
-    rows.add_row(Text("best trial", "bold"), Text(f"{metrics.best_trial}, epoch {metrics.best_epoch}"))
+    rows.add_row(Text("best trial", "bold"), Text(f"{metrics.best_trial}, after epoch {metrics.best_epoch + 1}"))
     if metrics.validation_accuracy is not None and metrics.validation_interval_95 is not None:
         accuracy = accuracy_line(metrics.validation_accuracy, metrics.validation_interval_95, metrics.validation_images)
         rows.add_row("validation", accuracy)
