@@ -22,7 +22,7 @@ from tuner.oracle import Oracle
 from tuner.retention import SavedModels
 from tuner.service import Service, make_server, now
 from tuner.suggest import direction_of, make_suggester
-from tuner.trials import Opened, StudyState
+from tuner.trials import Opened, StudyState, first_line
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +86,7 @@ def run_chief(
     asyncio.run(_serve(service, models, address, ready))
     models.delete(models.stale())
     if not state.best():
-        reason = state.finished.reason if state.finished else ""
+        reason = first_line(state.finished.reason) if state.finished else ""
         raise NoResultError(f"the search of study {study.name!r} ended without a trial that can be used: {reason}.")
     return state
 

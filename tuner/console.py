@@ -11,7 +11,19 @@ from rich.table import Table
 from rich.text import Text
 
 from tuner.config import Algorithm
-from tuner.trials import SCORED, AttemptEnded, Ended, Finished, Leased, Record, Reported, StudyState, Trial, TrialState
+from tuner.trials import (
+    SCORED,
+    AttemptEnded,
+    Ended,
+    Finished,
+    Leased,
+    Record,
+    Reported,
+    StudyState,
+    Trial,
+    TrialState,
+    first_line,
+)
 from tuner.wire import WorkerStatus
 
 STYLES = {

@@ -26,7 +26,7 @@ from tuner.journal import read_study
 from tuner.report import statistics
 from tuner.report.predictions import Predictions, predictions, to_csv_gz
 from tuner.report.result import LeakFree, Metrics, OneClass, Versions
-from tuner.trials import StudyState, Trial, TrialState
+from tuner.trials import StudyState, Trial, TrialState, first_line
 
 if TYPE_CHECKING:
     from tuner.data.arrays import Arrays
@@ -82,7 +82,7 @@ def _best_trial(state: StudyState, study: str) -> Trial:
         return best[0]
     failed = [trial for trial in state.trials.values() if trial.state is TrialState.FAILED]
     why = (
-        f" of {len(state.trials)}; the first that failed, {failed[0].trial_id}, says: {failed[0].reason}"
+        f" of {len(state.trials)}; the first that failed, {failed[0].trial_id}, says: {first_line(failed[0].reason)}"
         if failed
         else ""
     )

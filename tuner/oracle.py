@@ -294,7 +294,8 @@ class Oracle:
         spent = sum(trial.outcomes[other] for other in shared)
         if spent >= budget:
             if budget and name:
-                reason = f"{reason} (attempt {lease.attempt}; {name} is {budget})"
+                sentence, newline, trace = reason.partition("\n")
+                reason = f"{sentence} (attempt {lease.attempt}; {name} is {budget}){newline}{trace}"
             return self._end(
                 Ended(
                     at=now.at,

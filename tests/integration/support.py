@@ -47,7 +47,9 @@ class Done:
 class Command:
     """A running `cifake-tune …`."""
 
-    def __init__(self, place: "Place", arguments: tuple[str, ...], python: Path, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, place: "Place", arguments: tuple[str, ...], python: Path, environment: Mapping[str, str]
+    ) -> None:
         place.commands += 1
         self._place = place
         self._out = place.folder / f"command-{place.commands}.out"

@@ -95,17 +95,14 @@ def explore(
 
 
 class _UsedError(BaseException):
-    """A `fit` of the user's own has come to its model; no `except Exception` of its may keep this."""
+    """A `fit` of the user's own has called its model; no `except Exception` of its may keep this."""
 
 
 class _NoModel:
-    """Stands for the model, and ends whatever uses it."""
+    """Stands for the model and all that it has, and ends whatever calls one of them."""
 
-    def __getattr__(self, name: str) -> NoReturn:
-        raise _UsedError
-
-    def __setattr__(self, name: str, value: object) -> NoReturn:
-        raise _UsedError
+    def __getattr__(self, name: str) -> "_NoModel":
+        return self
 
     def __call__(self, *args: object, **kwargs: object) -> NoReturn:
         raise _UsedError
@@ -114,7 +111,7 @@ class _NoModel:
 def _explore_fit(
     space: "keras_tuner.HyperModel", hp: "keras_tuner.HyperParameters", image_shape: tuple[int, int, int]
 ) -> None:
-    """Run a `fit` of the user's own until it uses its model: by then it has named its hyperparameters.
+    """Run a `fit` of the user's own until it calls its model: by then it has named its hyperparameters.
 
     Keras Tuner learns them from the first trial instead, so its search depends on which trial ends first.
     """

@@ -72,6 +72,9 @@ def gated(model):
 class TunedFit(Tiny):
     """Tunes the batch size the way Keras Tuner's guide shows."""
 
+    def build(self, hp):
+        return self.model(hp.Int("units", 2, 64), learning_rate=0.02)
+
     def fit(self, hp, model, *args, **kwargs):
         return model.fit(*args, batch_size=hp.Choice("batch_size", [16, 32]), **kwargs)
 
