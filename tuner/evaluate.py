@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from tuner.data.arrays import Arrays
     from tuner.data.manifest import Manifest
 
-__all__ = ["Metrics", "evaluate", "read_metrics"]
+__all__ = ["Metrics", "evaluate", "evaluated", "read_metrics"]
 
 log = logging.getLogger(__name__)
 Progress = Callable[[int, int], None]
@@ -59,6 +59,17 @@ def evaluate(bucket: Bucket, study: str, cache: Path, progress: Progress = lambd
         )  # fmt: skip
     evaluations = 1 + (before.test_evaluations if before else 0)
     return _evaluate(bucket, state, best, cache, progress=progress, evaluations=evaluations)
+
+
+def evaluated(bucket: Bucket, study: str) -> Metrics | None:
+    """Return the evaluation of the study's best model where the bucket has it, and nothing is left to do.
+
+    Raises what `evaluate` raises of a study that has no best model, or not yet.
+    """
+    state = read_study(bucket, study)
+    best = _best_trial(state, study)
+    metrics = read_metrics(bucket, study)
+    return metrics if metrics and _is_of(metrics, best, state) else None
 
 
 def read_metrics(bucket: Bucket, study: str) -> Metrics | None:

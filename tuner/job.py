@@ -15,7 +15,7 @@ from tuner.data.manifest import Manifest
 from tuner.data.pack import pack
 from tuner.data.source import Progress as PackProgress
 from tuner.errors import CifakeTuneError
-from tuner.evaluate import Metrics, read_metrics
+from tuner.evaluate import Metrics, evaluated, read_metrics
 from tuner.journal import JournalReader
 from tuner.local import Job, run_evaluator, run_search
 from tuner.report.console import summary
@@ -39,9 +39,11 @@ def run_job(study: Study, bucket: Bucket, workers: int, cache: Path, console: Co
         console.print(f"The search of study {study.name} is over: {len(before.state.ended)} trials.")
     else:
         _search(job, before.state, console)
-    with console.status("Evaluating the best model on the test images …") if console.is_terminal else nullcontext():
-        run_evaluator(job)
-    metrics = read_metrics(bucket, study.name)
+    metrics = evaluated(bucket, study.name)
+    if metrics is None:
+        with console.status("Evaluating the best model on the test images …") if console.is_terminal else nullcontext():
+            run_evaluator(job)
+        metrics = read_metrics(bucket, study.name)
     if metrics is None:
         raise CifakeTuneError(f"the evaluator left no result in {bucket.url}; its log is in {job.logs}.")
     console.print()

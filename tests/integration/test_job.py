@@ -29,6 +29,9 @@ class Job:
     def evaluation(self, file: str) -> bytes:
         return self.place.bucket.read(names.evaluation(self.place.study, file))
 
+    def logs(self) -> dict[str, bytes]:
+        return {file.name: file.read_bytes() for file in (self.place.cache / "logs" / self.place.study).iterdir()}
+
 
 @pytest.fixture(scope="module")
 def job(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Job]:
@@ -80,7 +83,7 @@ def test_local_workers_are_processes_that_say_what_they_are(job: Job) -> None:
 
 
 def test_status_answers_while_the_search_runs_and_afterwards(job: Job) -> None:
-    assert (job.meanwhile["study"], job.meanwhile["state"]) == ("cifake", "running")
+    assert (job.meanwhile["study"], job.meanwhile["state"]) == ("cifake", "unfinished")
     after = json.loads(job.place.do("status", "--json").out)
     assert (after["state"], after["completed"]) == ("finished", 3)
 
@@ -114,11 +117,14 @@ def test_another_batch_size_is_refused_in_a_sentence(job: Job) -> None:
 def test_the_same_command_again_searches_nothing_and_gives_the_same_result(job: Job) -> None:
     records = len(job.place.records())
     metrics = job.evaluation(names.METRICS_JSON)
+    logs = job.logs()
+    assert {"chief.log", "evaluate.log", "worker-0.log", "worker-1.log"} == set(logs)
     done = job.place.do(*FIRST)
     assert done.code == 0, done.err
     assert "is over: 3 trials" in done.said
     assert len(job.place.records()) == records
     assert job.evaluation(names.METRICS_JSON) == metrics  # it counts how often the test images were read
+    assert job.logs() == logs  # neither chief nor evaluator was started
 
 
 def test_more_trials_go_on_where_the_study_ended(job: Job) -> None:

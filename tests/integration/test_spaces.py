@@ -98,7 +98,7 @@ def test_a_search_whose_trials_all_fail_ends_with_the_first_error(place: Place, 
     assert "is not my lucky number" in done.err
     assert "Traceback" not in done.err
     assert done.err.count("\n") == 1
-    assert not place.bucket.list(names.evaluation(place.study))
+    assert list(place.bucket.list(names.evaluation(place.study))) == []
 
 
 def test_an_objective_that_the_model_lacks_is_answered_with_those_that_it_has(place: Place, two_colours: str) -> None:
