@@ -152,6 +152,13 @@ def test_a_name_and_an_import_exclude_each_other() -> None:
     assert "keep one" in error_of(config.load, settings=["space.name=other", "space.import=my:Space"])
 
 
+@pytest.mark.parametrize("by_alias", [True, False])
+@pytest.mark.parametrize("settings", [[], ["space.name=seed"], ["space.import=my:Space"]])
+def test_a_study_that_was_written_down_is_read_as_the_same(settings: list[str], by_alias: bool) -> None:
+    study = config.load(settings=settings)
+    assert config.Study.model_validate_json(study.model_dump_json(by_alias=by_alias)) == study
+
+
 # ---- YAML ---------------------------------------------------------------------------------------
 @pytest.mark.parametrize("text", ["seed: 1\nseed: 2", "search: {max_trials: 3, max_trials: 4}"])
 def test_a_key_given_twice_is_an_error(study_yaml: Write, text: str) -> None:

@@ -86,7 +86,7 @@ class Space(Settings):
     def _one_of_both(cls, values: Any) -> Any:
         if not isinstance(values, dict):
             return values
-        imports = values.get("import") is not None
+        imports = values.get("import", values.get("import_")) is not None  # the journal says import_
         if imports and values.get("name") is not None:
             raise ValueError("space.name and space.import exclude each other; keep one of them")
         return values if imports or values.get("name") is not None else {**values, "name": "seed"}

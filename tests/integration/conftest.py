@@ -13,6 +13,7 @@ SHARED = frozenset({"data", "hyperband", "job", "moody", "night", "stopped"})
 """Fixtures that run a whole job for several claims: those are tested in one worker of xdist (`--dist loadgroup`)."""
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if HERE in item.path.parents:
