@@ -14,7 +14,8 @@ PIP := -m pip --disable-pip-version-check install --quiet --no-compile
 # pip compiles on one core; compiled it must be, since PYTHONDONTWRITEBYTECODE would have every process do it again
 COMPILE := -m compileall -q -j 0 -x '/tests?/|/testing/|/_vendor/'
 # two test processes with as many BLAS threads as cores each take twice the time on two cores: OMP_NUM_THREADS=1
-PYTEST := .venv/bin/python -m pytest -n 2 --dist loadgroup
+# a file's tests stay in one process: they share what its fixtures made, which may be a whole job
+PYTEST := .venv/bin/python -m pytest -n 2 --dist loadfile
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*##  *\(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 12

@@ -9,17 +9,12 @@ import pytest
 from tests.integration import support
 
 HERE = Path(__file__).parent
-SHARED = frozenset({"data", "hyperband", "job", "moody", "night", "stopped"})
-"""Fixtures that run a whole job for several claims: those are tested in one worker of xdist (`--dist loadgroup`)."""
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.slow)
-            for fixture in SHARED.intersection(getattr(item, "fixturenames", ())):
-                item.add_marker(pytest.mark.xdist_group(fixture))
 
 
 @pytest.hookimpl(wrapper=True)

@@ -1,0 +1,66 @@
+"""Trials that fail, models that cannot be built: the search goes on where it can, and says why where it cannot."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.integration.support import Done, Place, place, settings, space
+from tuner import names
+
+
+@pytest.fixture(scope="module")
+def moody(tmp_path_factory: pytest.TempPathFactory, two_colours: str) -> Iterator[tuple[Place, Done]]:
+    with place(tmp_path_factory.mktemp("moody")) as made:
+        done = made.do(
+            *("run", "--data", two_colours, *space("Moody")),
+            *settings(search__algorithm="grid", training__epochs=1),
+        )
+        yield made, done
+
+
+def test_trials_that_fail_do_not_end_the_search(moody: tuple[Place, Done]) -> None:
+    made, done = moody
+    assert done.code == 0, done.err
+    states = {trial.hyperparameters["mood"]: trial.state.value for trial in made.state().trials.values()}
+    failed = dict.fromkeys(("raises", "nan", "memory"), "FAILED")
+    assert states == {"good": "COMPLETED", "fine": "COMPLETED", **failed}
+
+
+def test_a_failed_trial_says_why(moody: tuple[Place, Done]) -> None:
+    trials = {trial.hyperparameters["mood"]: trial for trial in moody[0].state().trials.values()}
+    assert trials["raises"].reason.startswith("ValueError: this layer does not fit")
+    assert "user_spaces.py" in trials["raises"].reason
+    assert trials["nan"].reason.startswith("the loss became nan in epoch 1")
+    assert trials["memory"].reason.startswith("MemoryError: no room for 10 TB")
+
+
+def test_each_kind_of_failure_has_its_own_number_of_tries(moody: tuple[Place, Done]) -> None:
+    attempts = {trial.hyperparameters["mood"]: trial.attempts for trial in moody[0].state().trials.values()}
+    assert attempts == {"good": 1, "fine": 1, "raises": 2, "nan": 1, "memory": 2}
+
+
+def test_a_search_whose_trials_all_fail_ends_with_the_first_error(place: Place, two_colours: str) -> None:
+    done = place.do("run", "--data", two_colours, *space("Hopeless"), *settings(retries__failure=0))
+    assert done.code == 4
+    assert done.err.startswith("error: ")
+    assert "3 trials failed one after the other" in done.err
+    assert "is not my lucky number" in done.err
+    assert "Traceback" not in done.err
+    assert done.err.count("\n") == 1
+    assert list(place.bucket.list(names.evaluation(place.study))) == []
+
+
+def test_an_objective_that_the_model_lacks_is_answered_with_those_that_it_has(place: Place, two_colours: str) -> None:
+    done = place.do("run", "--data", two_colours, *space("Tiny"), *settings(search__objective="val_auc"))
+    assert done.code == 4
+    assert "search.objective is 'val_auc', and the model reports accuracy, loss, val_accuracy, val_loss" in done.err
+    assert done.err.count("\n") == 1
+
+
+def test_a_model_that_cannot_be_built_ends_the_run_at_once(place: Place, two_colours: str) -> None:
+    done = place.do("run", "--data", two_colours, *space("Unbuildable"))
+    assert done.code == 2
+    assert done.err.startswith("error: ")
+    assert "KeyError: 'my_setting'" in done.err
+    assert "Traceback" not in done.err
+    assert done.err.count("\n") == 1
