@@ -22,7 +22,7 @@ from tuner.oracle import Oracle
 from tuner.retention import SavedModels
 from tuner.service import Service, make_server, now
 from tuner.suggest import direction_of, make_suggester
-from tuner.trials import Opened, StudyState, first_line
+from tuner.trials import Opened, StudyState, why_no_result
 
 log = logging.getLogger(__name__)
 
@@ -81,13 +81,16 @@ def run_chief(
     journal.write([opened])
     state.apply(opened)
 
-    service = Service(Oracle(state, now()), suggester, hyperparameters, journal)
     models = SavedModels(bucket, state)
-    asyncio.run(_serve(service, models, address, ready))
+
+    async def serve() -> None:
+        service = Service(Oracle(state, now()), suggester, hyperparameters, journal)
+        await _serve(service, models, address, ready)
+
+    asyncio.run(serve())
     models.delete(models.stale())
     if not state.best():
-        reason = first_line(state.finished.reason) if state.finished else ""
-        raise NoResultError(f"the search of study {study.name!r} ended without a trial that can be used: {reason}.")
+        raise NoResultError(why_no_result(state))
     return state
 
 
@@ -107,26 +110,33 @@ async def _serve(service: Service, models: SavedModels, address: Address, ready:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     server = make_server(service)
-    port = server.add_insecure_port(f"{address.host}:{address.port}")
-    if not port:
-        raise SurroundingsError(f"cannot listen on {address.host}:{address.port}; is the port in use?")
+    try:
+        port = server.add_insecure_port(f"{address.host}:{address.port}")
+    except RuntimeError:
+        raise SurroundingsError(
+            f"the chief cannot listen on {address.host}:{address.port}; is the port in use, or no such host here?"
+        ) from None
     writing = asyncio.create_task(service.journal.run())
     await server.start()
     ready(port)
     log.info("chief of study %s, term %d, listens on port %d", *_identity(service), port)
     try:
         ticking = asyncio.create_task(_tick(service, models))
-        stopping = asyncio.create_task(stop.wait())
-        done, _ = await asyncio.wait({writing, ticking, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        for task in {writing, ticking} & done:
-            task.result()  # raises what went wrong
-        if stopping in done:
-            raise PreemptedError("the chief was asked to stop; the search goes on when it is started again.")
+        stopping = asyncio.create_task(_stopped(stop))
+        parts: set[asyncio.Future[None]] = {writing, ticking, stopping, service.broken}
+        done, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
+        for part in done:
+            part.result()  # raises what went wrong
     finally:
         await server.stop(1.0)
         if not writing.done():
             service.journal.close()
             await writing
+
+
+async def _stopped(stop: asyncio.Event) -> None:
+    await stop.wait()
+    raise PreemptedError("the chief was asked to stop; the search goes on when it is started again.")
 
 
 def _identity(service: Service) -> tuple[str, int]:

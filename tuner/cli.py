@@ -12,17 +12,18 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
-from rich.console import Console
 
 import tuner
 from tuner import config, names
 from tuner.bucket import Bucket, open_bucket
 from tuner.cli_data import data_app
 from tuner.errors import CifakeTuneError, ConfigError, ExitCode, PreemptedError
+from tuner.progress import make_console
 
 if TYPE_CHECKING:
     from tuner.trials import StudyState, Trial
@@ -75,9 +76,9 @@ def run(
     """Do the whole job on this machine: pack the data, search, and evaluate the best model."""
     from tuner import job
 
-    given = [*(settings or []), *([f"data.source={json.dumps(data)}"] if data else [])]
+    given = [*(settings or []), *([f"data.source={json.dumps(data)}"] if data is not None else [])]
     study = _study(study_file, given)
-    job.run_job(study, _bucket(bucket_url), workers, _cache(), Console())
+    job.run_job(study, _bucket(bucket_url), workers, _cache(), make_console())
 
 
 @app.command()
@@ -125,7 +126,7 @@ def evaluate(
     if as_json:
         print(metrics.model_dump_json(indent=2))  # noqa: T201
     else:
-        Console().print(summary(metrics, bucket.url))
+        make_console().print(summary(metrics, bucket.url))
 
 
 @app.command()
@@ -142,7 +143,7 @@ def status(
         return
     for key, value in view.items():
         shown = "" if value is None else f"{value:.4f}" if isinstance(value, float) else value
-        Console().print(f"[dim]{key.replace('_', ' '):<16}[/dim]{shown}", highlight=False, soft_wrap=True)
+        make_console(soft_wrap=True).print(f"{key.replace('_', ' '):<16}{shown}")
 
 
 @app.command()
@@ -156,7 +157,7 @@ def trials(
     if as_json:
         print(json.dumps([_trial(trial) for trial in state.trials.values()], indent=2))  # noqa: T201
         return
-    Console().print(trials_table(state, limit=None))
+    make_console().print(trials_table(state))
 
 
 @app.command()
@@ -187,7 +188,7 @@ def main() -> NoReturn:
     sys.exit(ExitCode.DONE)
 
 
-def _fail(error: BaseException | None, debug: bool, text: str, code: int = 1) -> NoReturn:
+def _fail(error: BaseException | None, debug: bool, text: str, code: int = ExitCode.DEFECT) -> NoReturn:
     if debug and error is not None:
         logging.getLogger(__name__).error("traceback", exc_info=error)
     print(f"error: {text}", file=sys.stderr)  # noqa: T201
@@ -258,9 +259,19 @@ def _begin_process() -> None:
     from tuner.local import end_with_parent
 
     end_with_parent()
+    _choose_backend()
     level = logging.DEBUG if "--debug" in sys.argv else logging.INFO
     logging.basicConfig(stream=sys.stdout, level=logging.WARNING, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     logging.getLogger("tuner").setLevel(level)
+
+
+def _choose_backend() -> None:
+    """Let Keras use JAX where nobody chose and TensorFlow, its default, is not installed."""
+    if "KERAS_BACKEND" in os.environ or find_spec("tensorflow"):
+        return
+    if not find_spec("jax"):
+        raise ConfigError("neither TensorFlow nor JAX is installed; install cifake-tune[tensorflow] or [jax].")
+    os.environ["KERAS_BACKEND"] = "jax"
 
 
 @contextmanager

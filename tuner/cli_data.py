@@ -2,8 +2,6 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,17 +9,14 @@ import typer
 
 from tuner import names
 from tuner.errors import DataError
+from tuner.progress import make_console, shown_progress
 
 if TYPE_CHECKING:
-    from rich.console import Console
     from rich.table import Table
 
     from tuner.data.check import Report
-    from tuner.data.source import Progress
 
 data_app = typer.Typer(no_args_is_help=True, help="Pack, check and fetch data sets.")
-
-_PLAIN_EVERY_S = 5.0
 
 SourceArgument = Annotated[
     str,
@@ -58,7 +53,7 @@ def pack_command(
     began = time.monotonic()
     size = parse_size(resize) if resize else None
     opened = open_bucket(bucket)
-    with _shown_progress() as progress:
+    with shown_progress() as progress:
         manifest = pack(source, opened, resize=size, convert=convert, progress=progress)
     seconds = time.monotonic() - began
     counts = {split: dict(zip(manifest.classes, part.counts, strict=True)) for split, part in manifest.splits.items()}
@@ -78,7 +73,7 @@ def pack_command(
             }
         )
         return
-    console = _console()
+    console = make_console(soft_wrap=True)
     console.print(_counts_table(counts))
     console.print(
         f"{images:,} images in {seconds:.1f} s ({images / seconds:,.0f} images/s), in {opened.url} as data set"
@@ -91,7 +86,7 @@ def check_command(source: SourceArgument, as_json: JsonOption = False) -> None:
     """Count images, and find corrupt files and exact duplicates. Exit code 2 where a file is corrupt."""
     from tuner.data.check import check
 
-    with _shown_progress() as progress:
+    with shown_progress() as progress:
         report = check(source, progress=progress)
     if as_json:
         _print_json(report.model_dump(mode="json"))
@@ -116,68 +111,19 @@ def fetch_command(
     """Download CIFAKE from its authors' repository (120,000 images, MIT licence) and verify it."""
     from tuner.data import fetch
 
-    with _shown_progress() as progress:
+    with shown_progress() as progress:
         path = fetch.fetch(target, url=url or fetch.URL, progress=progress)
     if as_json:
         _print_json({"path": str(path), "verified": True})
     else:
-        _console().print(f"{path}: CIFAKE, complete and unchanged. Next: cifake-tune data pack {path} BUCKET")
-
-
-@contextmanager
-def _shown_progress() -> Iterator[Callable[["Progress"], None]]:
-    """Yield a function that shows progress on standard error: a bar on a terminal, else a line now and then."""
-    from rich import progress as rich_progress
-
-    console = _console(stderr=True)
-    if not console.is_terminal:
-        yield _PlainLines(console)
-        return
-    with rich_progress.Progress(
-        rich_progress.TextColumn("{task.description:>11}"),
-        rich_progress.BarColumn(),
-        rich_progress.TaskProgressColumn(),
-        rich_progress.TextColumn("{task.fields[pace]}"),
-        rich_progress.TimeRemainingColumn(),
-        console=console,
-        transient=True,
-    ) as bars:
-        tasks: dict[str, rich_progress.TaskID] = {}
-
-        def show(progress: "Progress") -> None:
-            if progress.what not in tasks:
-                tasks[progress.what] = bars.add_task(progress.what, pace="")
-            task = tasks[progress.what]
-            bars.update(task, completed=progress.done, total=progress.total or None)
-            speed = bars.tasks[list(tasks).index(progress.what)].speed
-            bars.update(task, pace=f"{speed:,.0f} {progress.unit}/s" if speed else "")
-
-        yield show
-
-
-class _PlainLines:
-    """A line every few seconds, with what was done since the step began."""
-
-    def __init__(self, console: "Console") -> None:
-        self._console = console
-        self._what, self._began, self._shown = "", 0.0, 0.0
-
-    def __call__(self, progress: "Progress") -> None:
-        now = time.monotonic()
-        if progress.what != self._what:
-            self._what, self._began, self._shown = progress.what, now, now
-        elif now - self._shown >= _PLAIN_EVERY_S:
-            self._shown = now
-            pace = progress.done / (now - self._began)
-            of_total = f" of {progress.total:,}" if progress.total else ""
-            self._console.print(
-                f"{progress.what}: {progress.done:,}{of_total} {progress.unit}, {pace:,.0f} {progress.unit}/s"
-            )
+        make_console(soft_wrap=True).print(
+            f"{path}: CIFAKE, complete and unchanged. Next: cifake-tune data pack {path} BUCKET"
+        )
 
 
 def _print_report(report: "Report") -> None:
-    console = _console()
-    console.print(f"{report.source}", style="bold", highlight=False)
+    console = make_console(soft_wrap=True)
+    console.print(f"{report.source}", style="bold")
     console.print(_counts_table(report.counts))
     for kind in report.kinds:
         console.print(f"{kind.images:,} images of {kind.height}x{kind.width} (height x width), {kind.mode}")
@@ -188,7 +134,7 @@ def _print_report(report: "Report") -> None:
         )
     console.print(f"{len(report.corrupt):,} corrupt files")
     for found in report.corrupt[:20]:
-        console.print(f"  {found.path}: {found.reason}", markup=False, highlight=False)
+        console.print(f"  {found.path}: {found.reason}")
     if not report.duplicates:
         console.print("no exact duplicates")
     for pairs in report.duplicates:
@@ -208,12 +154,6 @@ def _counts_table(counts: dict[str, dict[str, int]]) -> "Table":
     for split, by_class in counts.items():
         table.add_row(split, *(f"{count:,}" for count in by_class.values()))
     return table
-
-
-def _console(stderr: bool = False) -> "Console":
-    from rich.console import Console
-
-    return Console(stderr=stderr, soft_wrap=True, highlight=False)
 
 
 def _print_json(value: object) -> None:

@@ -171,6 +171,10 @@ class Heart:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Beat no more."""
         self._over.set()
         self._thread.join(1.0)
 

@@ -58,7 +58,7 @@ class Direction(StrEnum):
 class Data(Settings):
     """The data set."""
 
-    source: str | None = None
+    source: Annotated[str, Field(min_length=1)] | None = None
     """Zip, folder or gs:// to pack where the bucket does not have it yet. Default: the built-in sample."""
 
     validation: Annotated[float, Field(gt=0, lt=1)] = 0.1
@@ -86,7 +86,7 @@ class Space(Settings):
     def _one_of_both(cls, values: Any) -> Any:
         if not isinstance(values, dict):
             return values
-        imports = values.get("import", values.get("import_")) is not None  # the journal says import_
+        imports = values.get("import", values.get("import_")) is not None
         if imports and values.get("name") is not None:
             raise ValueError("space.name and space.import exclude each other; keep one of them")
         return values if imports or values.get("name") is not None else {**values, "name": "seed"}
@@ -336,7 +336,14 @@ def all_keys() -> list[str]:
 
 # ---- going on with a study ----------------------------------------------------------------------
 HARMLESS = ("search.max_trials", "training.epochs")  # growing; the second not for every algorithm
-OPERATIONAL = ("retries.", "leases.", "evaluation.", "data.source", "space.code")  # no result depends on these
+OPERATIONAL = (
+    "search.max_consecutive_failures",
+    "retries.",
+    "leases.",
+    "evaluation.",
+    "data.source",
+    "space.code",
+)  # no result depends on these
 
 
 def check_resume(recorded: Study, given: Study) -> None:

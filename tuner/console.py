@@ -33,7 +33,6 @@ STYLES = {
     TrialState.STOPPED: "yellow",
     TrialState.FAILED: "red",
 }
-SHOWN_TRIALS = 12
 
 
 @dataclass(frozen=True)
@@ -67,21 +66,25 @@ def epochs_done(state: StudyState, workers: Sequence[WorkerStatus]) -> float:
 
 
 def search_view(
-    state: StudyState, workers: Sequence[WorkerStatus], elapsed_s: float, left_s: float | None
+    state: StudyState, workers: Sequence[WorkerStatus], elapsed_s: float, left_s: float | None, rows: int
 ) -> RenderableType:
-    """Return the live table of a search, for a terminal of 80 columns or more."""
-    parts = [_headline(state, elapsed_s, left_s), trials_table(state, workers)]
+    """Return the live view of a search, with `rows` trials at most, for a terminal of 80 columns or more."""
+    parts: list[RenderableType] = [_headline(state, elapsed_s, left_s), trials_table(state, workers, rows)]
     return Group(*parts) if state.finished else Group(*parts, _workers_line(workers))
 
 
-def trials_table(state: StudyState, workers: Sequence[WorkerStatus] = (), limit: int | None = SHOWN_TRIALS) -> Table:
-    """Return a table of trials: those that run, then the best, then the others, `limit` in all."""
+def trials_table(state: StudyState, workers: Sequence[WorkerStatus] = (), limit: int | None = None) -> Table:
+    """Return a table of trials: those that run, then the best, then the others.
+
+    With a limit, of so many of them, each cut to one line.
+    """
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, expand=False)
     table.add_column("trial", no_wrap=True)
     table.add_column("state", no_wrap=True)
     table.add_column("epochs", no_wrap=True)
     table.add_column(state.settings.search.objective.removeprefix("val_")[:12], justify="right", no_wrap=True)
-    table.add_column("hyperparameters", overflow="fold")
+    cut = limit is not None
+    table.add_column("hyperparameters", overflow="ellipsis" if cut else "fold", no_wrap=cut, ratio=1 if cut else None)
     at_work = {worker.trial: worker for worker in workers if worker.trial}
     best = {trial.trial_id for trial in state.best()}
     trials = _by_interest(state)
@@ -113,11 +116,12 @@ def duration(seconds: float | None) -> str:
     """Return seconds as a person says them."""
     if seconds is None:
         return "unknown"
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    if seconds < 3600:
-        return f"{seconds // 60:.0f} min {seconds % 60:02.0f} s"
-    return f"{seconds // 3600:.0f} h {seconds % 3600 // 60:02.0f} min"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes == 0:
+        return f"{rest} s"
+    if minutes < 60:
+        return f"{minutes} min {rest:02} s"
+    return f"{minutes // 60} h {minutes % 60:02} min"
 
 
 def lines(state: StudyState, records: Iterable[Record]) -> Iterable[str]:

@@ -11,6 +11,7 @@ class ExitCode(IntEnum):
     """How a process of cifake-tune ends; schedulers decide by it whether to try again."""
 
     DONE = 0
+    DEFECT = 1  # of cifake-tune itself, or something that it does not expect: trying again will not help
     USAGE = 2  # wrong usage or configuration: never retried
     ENVIRONMENT = 3  # the bucket or the chief failed: worth a retry
     NO_RESULT = 4  # the search ended without a usable trial
@@ -38,6 +39,12 @@ class DataError(UsageError):
 
 class SpaceError(UsageError):
     """The search space cannot be loaded or built."""
+
+
+class DefectError(CifakeTuneError):
+    """Something is wrong in cifake-tune itself."""
+
+    exit_code = ExitCode.DEFECT
 
 
 class SurroundingsError(CifakeTuneError):

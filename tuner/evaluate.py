@@ -26,7 +26,7 @@ from tuner.journal import read_study
 from tuner.report import statistics
 from tuner.report.predictions import Predictions, predictions, to_csv_gz
 from tuner.report.result import LeakFree, Metrics, OneClass, Versions
-from tuner.trials import StudyState, Trial, TrialState, first_line
+from tuner.trials import StudyState, Trial, why_no_result
 
 if TYPE_CHECKING:
     from tuner.data.arrays import Arrays
@@ -91,16 +91,7 @@ def _best_trial(state: StudyState, study: str) -> Trial:
         )
     if best := state.best(1):
         return best[0]
-    failed = [trial for trial in state.trials.values() if trial.state is TrialState.FAILED]
-    why = (
-        f" of {len(state.trials)}; the first that failed, {failed[0].trial_id}, says: {first_line(failed[0].reason)}"
-        if failed
-        else ""
-    )
-    raise NoResultError(
-        f"Study {study!r} has no trial with a score and a saved model{why}. "
-        "See `cifake-tune trials`, mend the model or the data, and start a new study."
-    )
+    raise NoResultError(why_no_result(state))
 
 
 def _is_of(metrics: Metrics, best: Trial, state: StudyState) -> bool:

@@ -6,21 +6,23 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.live import Live
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from tuner.bucket import Bucket
 from tuner.config import Study, check_resume
 from tuner.console import Pace, duration, epochs_done, lines, search_view
 from tuner.data.manifest import Manifest
 from tuner.data.pack import pack
-from tuner.data.source import Progress as PackProgress
 from tuner.errors import CifakeTuneError
 from tuner.evaluate import Metrics, evaluated, read_metrics
 from tuner.journal import JournalReader
 from tuner.local import Job, run_evaluator, run_search
+from tuner.progress import shown_progress
 from tuner.report.console import summary
 from tuner.trials import Record, StudyState
 from tuner.wire import WorkerStatus
+
+ROWS_AROUND = 9
+"""Lines of the live view that are not trials."""
 
 
 def run_job(study: Study, bucket: Bucket, workers: int, cache: Path, console: Console) -> Metrics:
@@ -36,7 +38,11 @@ def run_job(study: Study, bucket: Bucket, workers: int, cache: Path, console: Co
     manifest = _pack(study, bucket, console)
     job = Job(study, bucket, manifest.digest, workers, cache, cache / "logs" / study.name)
     if _is_over(before.state, study, manifest.digest):
-        console.print(f"The search of study {study.name} is over: {len(before.state.ended)} trials.")
+        console.print(
+            f"The search of study {study.name} is over: {len(before.state.ended)} trials. "
+            "More: --set search.max_trials=N, or another name.",
+            soft_wrap=True,
+        )
     else:
         _search(job, before.state, console)
     metrics = evaluated(bucket, study.name)
@@ -48,35 +54,31 @@ def run_job(study: Study, bucket: Bucket, workers: int, cache: Path, console: Co
         raise CifakeTuneError(f"the evaluator left no result in {bucket.url}; its log is in {job.logs}.")
     console.print()
     console.print(summary(metrics, bucket.url))
-    console.print(f"\nDone in {duration(time.monotonic() - began)}.", highlight=False)
+    console.print(f"\nDone in {duration(time.monotonic() - began)}.")
     return metrics
 
 
 def _is_over(state: StudyState, study: Study, digest: str) -> bool:
     if state.finished is None or state.study is None or state.finished.failed or state.data_digest != digest:
         return False
-    same = state.study.search.max_trials == study.search.max_trials
-    return same and state.study.training.epochs == study.training.epochs
+    # more epochs are for trials that are still to come
+    return state.study.search.max_trials == study.search.max_trials
 
 
 def _pack(study: Study, bucket: Bucket, console: Console) -> Manifest:
     source = study.data.source
     if source is None:
-        console.print("No --data given: this run uses the built-in sample of generated images, not CIFAKE.")
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("Packing the images", total=None)
-
-        def progress(at: PackProgress) -> None:
-            bar.update(task, description=at.what, completed=at.done, total=at.total or None)
-
+        console.print(
+            "No --data given: this run uses the built-in sample of generated images, not CIFAKE.", soft_wrap=True
+        )
+    with shown_progress() as progress:
         manifest = pack(source, bucket, progress=progress)
     counts = {name: sum(split.counts) for name, split in manifest.splits.items()}
     height, width, _ = manifest.image_shape
     console.print(
         f"Data: {counts['train']:,} training and {counts['test']:,} test images of {height} x {width}, "
         f"classes {', '.join(manifest.classes)} (data set {manifest.digest[:12]}).",
-        highlight=False,
+        soft_wrap=True,
     )
     return manifest
 
@@ -87,7 +89,6 @@ def _search(job: Job, before: StudyState, console: Console) -> None:
     console.print(
         f"Study {job.study.name}{goes_on}: {job.study.search.algorithm.value} search, {job.workers} {noun}. "
         f"Bucket: {job.bucket.url}. Logs: {job.logs}.",
-        highlight=False,
         soft_wrap=True,
     )
     watcher = _LiveWatcher(console) if console.is_terminal else _LineWatcher(console)
@@ -114,7 +115,8 @@ class _LiveWatcher:
         """Show the state."""
         self._pace = self._pace or Pace(time.monotonic(), epochs_done(state, workers))
         left_s = None if state.finished else self._pace.left_s(state, workers)
-        self._live.update(search_view(state, workers, time.monotonic() - self._began, left_s))
+        rows = max(3, self._live.console.height - ROWS_AROUND)
+        self._live.update(search_view(state, workers, time.monotonic() - self._began, left_s, rows))
 
 
 class _LineWatcher:
@@ -137,4 +139,4 @@ class _LineWatcher:
             left_s = self._pace.left_s(state, workers) if " trials" in line else None
             left = f"; about {duration(left_s)} left" if left_s else ""
             stamp = time.strftime("%H:%M:%S")
-            self._console.print(f"{stamp} {line}{left}", highlight=False, soft_wrap=True, markup=False)
+            self._console.print(f"{stamp} {line}{left}", soft_wrap=True)

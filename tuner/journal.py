@@ -44,7 +44,7 @@ VERSION = 1
 
 def encode(number: int, writer: str, records: Sequence[Record]) -> bytes:
     """Return the bytes of a segment."""
-    body = b"".join(RECORD.dump_json(record) + b"\n" for record in records)
+    body = b"".join(RECORD.dump_json(record, by_alias=True) + b"\n" for record in records)
     header = Header(
         version=VERSION, number=number, writer=writer, records=len(records), sha256=hashlib.sha256(body).hexdigest()
     )
@@ -161,18 +161,19 @@ class Journal:
         self._pending.extend(records)
         self._wake.set()
 
-    async def commit(self, records: Sequence[Record]) -> None:
-        """Take records and return when they, and all taken before, are durable.
+    def commit(self, records: Sequence[Record]) -> asyncio.Future[None]:
+        """Take records, at once, and return what is done when they, and all taken before, are durable.
 
-        Raises what `write` raised, also after `run` has ended with it.
+        It fails with what `write` raised, also after `run` has ended with it.
         """
-        if self._failure is not None:
-            raise self._failure
-        self.append(records)
         done = asyncio.get_running_loop().create_future()
+        if self._failure is not None:
+            done.set_exception(self._failure)
+            return done
+        self.append(records)
         self._waiters.append(done)
         self._urgent.set()
-        await done
+        return done
 
     async def run(self) -> None:
         """Write segments until `close`. Raises what `write` raises, also to all who wait."""

@@ -10,7 +10,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
@@ -20,16 +20,24 @@ import yaml
 from tuner import names, wire
 from tuner.bucket import Bucket
 from tuner.config import Study, dump
-from tuner.errors import CifakeTuneError, ExitCode, NoResultError, PreemptedError, SurroundingsError, UsageError
+from tuner.errors import (
+    CifakeTuneError,
+    DefectError,
+    ExitCode,
+    FencedError,
+    NoResultError,
+    PreemptedError,
+    SurroundingsError,
+    UsageError,
+)
 from tuner.journal import JournalReader
-from tuner.trials import Record, StudyState
+from tuner.trials import Leased, Record, StudyState
 
 POLL_S = 0.5
 STOP_S = 6.0
 """Children get so long after SIGTERM to hand back what they have, before they are killed."""
 DEATHS = 5
-"""So many deaths in a row soon after its start, and a child is not started again."""
-SOON_S = 30.0
+"""So many deaths without any work in between, and a child is not started again."""
 
 Watcher = Callable[[StudyState, list[Record], list[wire.WorkerStatus]], None]
 
@@ -55,8 +63,8 @@ class Child:
     environment: Mapping[str, str]
     log: Path
     process: subprocess.Popen[bytes] | None = None
-    started: float = 0.0
-    deaths: int = field(default=0)
+    deaths: int = 0
+    """Since it last did some work."""
 
     def start(self) -> None:
         """Start it, its output appended to its log. It gets no Ctrl-C of its own: we tell it."""
@@ -64,13 +72,12 @@ class Child:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 self.command,
-                env={**os.environ, **self.environment, names.ENV_PARENT: str(os.getpid())},
+                env={**_inherited(), **self.environment, names.ENV_PARENT: str(os.getpid())},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        self.started = time.monotonic()
 
     def exit_code(self) -> int | None:
         """Return its exit code, negative for a signal; None while it runs."""
@@ -82,11 +89,14 @@ class Child:
             self.process.send_signal(number)
 
     def revive(self) -> None:
-        """Start it again after a death. Raises SurroundingsError where it keeps dying at once."""
-        self.deaths = self.deaths + 1 if time.monotonic() - self.started < SOON_S else 1
+        """Start it again after a death. Raises SurroundingsError where it keeps dying before it does any work."""
+        self.deaths += 1
         if self.deaths >= DEATHS:
+            code = self.exit_code() or 0
+            how = f"by signal {-code}" if code < 0 else f"with exit code {code}"
             raise SurroundingsError(
-                f"{self.name} died {self.deaths} times soon after its start; its last words: {self.last_words()}"
+                f"{self.name} died {self.deaths} times without having done any work, the last time {how}; "
+                f"its last words: {self.last_words()}"
             )
         self.start()
 
@@ -201,6 +211,10 @@ def _watch(reader: JournalReader, chief: Child, workers: list[Child], stub: wire
         records = reader.poll()
         if reader.state.study is not None:
             watch(reader.state, records, _status(stub))
+        at_work = {record.worker for record in records if isinstance(record, Leased)}
+        for child in [chief, *workers] if at_work else []:
+            if child is chief or child.name in at_work:
+                child.deaths = 0  # a trial that kills its worker has a budget of its own
         code = chief.exit_code()
         if code == 0:
             records = reader.poll()
@@ -212,11 +226,17 @@ def _watch(reader: JournalReader, chief: Child, workers: list[Child], stub: wire
             chief.revive()
         for worker in workers:
             code = worker.exit_code()
-            if code == ExitCode.USAGE:
+            if code in (ExitCode.USAGE, ExitCode.DEFECT):
                 raise _error(worker, code)
             if code and not reader.state.finished:
                 worker.revive()
         time.sleep(POLL_S)
+
+
+def _inherited() -> dict[str, str]:
+    """Return our environment without the settings: a child gets all of them in its study.yaml."""
+    ours = names.ENV_SETTING, names.ENV_STUDY_FILE
+    return {name: value for name, value in os.environ.items() if not name.startswith(ours)}
 
 
 def _status(stub: wire.LeaseStub) -> list[wire.WorkerStatus]:
@@ -228,15 +248,14 @@ def _status(stub: wire.LeaseStub) -> list[wire.WorkerStatus]:
 
 def _error(child: Child, code: int) -> CifakeTuneError:
     kinds: dict[int, type[CifakeTuneError]] = {
+        ExitCode.DEFECT: DefectError,
         ExitCode.USAGE: UsageError,
         ExitCode.NO_RESULT: NoResultError,
+        ExitCode.FENCED: FencedError,
         ExitCode.PREEMPTED: PreemptedError,
     }
     words = child.last_words() if code > 0 else f"was killed by signal {-code} (its log: {child.log})"
-    error = kinds.get(code, SurroundingsError)(f"{child.name}: {words}")
-    if code in list(ExitCode):
-        error.exit_code = ExitCode(code)
-    return error
+    return kinds.get(code, SurroundingsError)(f"{child.name}: {words}")
 
 
 @contextmanager

@@ -88,12 +88,6 @@ def checkpoint(study: str, trial_id: str, attempt: int, epoch: int) -> str:
     return f"{trials_prefix(study)}{trial_id}/{attempt}/{epoch:05d}.keras"
 
 
-def parse_checkpoint(name: str) -> TrialId | None:
-    """Return the trial that a saved model belongs to."""
-    found = re.fullmatch(r"studies/[^/]+/trials/([^/]+)/\d+/\d+\.keras", name)
-    return TrialId(found[1]) if found else None
-
-
 def evaluation(study: str, file: str = "") -> str:
     """A file of the study's evaluation, or their folder."""
     return f"{study_prefix(study)}evaluation/{file}"

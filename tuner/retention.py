@@ -7,7 +7,7 @@ from tuner.bucket import Bucket
 from tuner.config import Algorithm
 from tuner.errors import BucketError
 from tuner.names import TrialId
-from tuner.trials import StudyState
+from tuner.trials import StudyState, TrialState
 
 log = logging.getLogger(__name__)
 
@@ -38,8 +38,15 @@ class SavedModels:
         return [name for trial in trials for name in state.trials[trial].checkpoints.values()]
 
     def stale(self) -> list[str]:
-        """Return all models in the bucket but the best trials', each at its best epoch: for a search that is over."""
+        """Return all models in the bucket that no trial needs, for a search that is over.
+
+        Needed are the best trials' at their best epoch, and those of trials that have not ended: of a search that
+        was given up, which may be started again.
+        """
         kept = {trial.checkpoint for trial in self._state.best(KEPT)}
+        for trial in self._state.trials.values():
+            if trial.state in (TrialState.QUEUED, TrialState.RUNNING):
+                kept.update(trial.checkpoints.values())
         try:
             return [
                 name for name in self._bucket.list(names.trials_prefix(self._state.settings.name)) if name not in kept

@@ -23,7 +23,7 @@ from tuner import names, wire
 from tuner.journal import Journal
 from tuner.oracle import Attempt, BadReportError, Instant, Oracle, StaleAttemptError, UnknownTrialError, Worker
 from tuner.suggest import NoSuggestion, Suggester
-from tuner.trials import Ended, Outcome, Record, Trial, TrialState
+from tuner.trials import Ended, Outcome, Record, Trial, TrialState, first_line
 
 log = logging.getLogger(__name__)
 
@@ -58,10 +58,12 @@ class Service:
     seen: dict[str, Seen] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._suggesting = asyncio.Lock()
+        self._suggestion: asyncio.Future[bool] | None = None
         self._suggester_thread = ThreadPoolExecutor(1, "suggest")
         self._changed = asyncio.Event()
         self.finished = asyncio.Event()
+        self.broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Fails with the error of an algorithm that cannot go on."""
         if self.oracle.state.finished:
             self.finished.set()
 
@@ -108,6 +110,9 @@ class Service:
         attempt = await self._attempt(request.trial_id, context)
         checkpoint = _metadata(context).get(names.METADATA_CHECKPOINT)
         epoch = int(request.step)
+        study = self.oracle.state.settings.name
+        if checkpoint and checkpoint != names.checkpoint(study, attempt.trial, attempt.number, epoch):
+            await _abort(context, grpc.StatusCode.INVALID_ARGUMENT, f"{checkpoint} is no model of this attempt")
         try:
             records = self.oracle.report(attempt, epoch, dict(request.metrics), checkpoint, now())
         except BadReportError as error:
@@ -202,35 +207,51 @@ class Service:
     # ---- what both share --------------------------------------------------------------------------
 
     async def commit(self, records: Sequence[Record]) -> None:
-        """Make records durable, then act on them; also ends the search where they were the last."""
+        """Make records durable, then act on them; also ends the search where they were the last.
+
+        A call whose client goes away is cancelled, but what it began happens all the same.
+        """
         if not records:
             return
         ended = [record for record in records if isinstance(record, Ended)]
         if ended:  # in the algorithm's own thread, and so before its next suggestion
             self._suggester_thread.submit(self.suggester.apply, ended)
-        records = [*records, *self.oracle.finish(now())]
-        await self.journal.commit(records)
+        done = self.journal.commit([*records, *self.oracle.finish(now())])
+        done.add_done_callback(lambda _: self._durable(done, ended))
+        await asyncio.shield(done)
+
+    def _durable(self, done: asyncio.Future[None], ended: list[Ended]) -> None:
+        if done.cancelled() or done.exception() is not None:
+            return  # the journal's failure ends the chief
         for record in ended:
-            log.info("trial %s: %s%s", record.trial, record.state, f", {record.reason}" if record.reason else "")
+            reason = f", {first_line(record.reason)}" if record.reason else ""
+            log.info("trial %s: %s%s", record.trial, record.state, reason)
         self._notify()
 
     async def _suggest(self) -> bool:
-        """Make one trial; false where the algorithm has none now."""
-        async with self._suggesting:
-            if not self.oracle.wants_suggestion:
-                return True  # another call has just made one
-            loop = asyncio.get_running_loop()
-            suggestion = await loop.run_in_executor(self._suggester_thread, self.suggester.suggest)
-            if suggestion is NoSuggestion.WAIT:
-                return False
-            if suggestion is NoSuggestion.EXHAUSTED:
-                self.oracle.exhausted = True
-                records = self.oracle.finish(now())
-                await self.journal.commit(records)
-                self._notify()
-                return bool(records)
-            self.journal.append(self.oracle.add(suggestion, now()))
-            return True
+        """Make one trial, for whichever of the waiting calls takes it; false where the algorithm has none now."""
+        if self._suggestion is None:
+            self._suggestion = asyncio.ensure_future(self._make_trial())
+            self._suggestion.add_done_callback(self._suggested)
+        return await asyncio.shield(self._suggestion)
+
+    async def _make_trial(self) -> bool:
+        loop = asyncio.get_running_loop()
+        suggestion = await loop.run_in_executor(self._suggester_thread, self.suggester.suggest)
+        if suggestion is NoSuggestion.WAIT:
+            return False
+        if suggestion is NoSuggestion.EXHAUSTED:
+            self.oracle.exhausted = True
+            records = self.oracle.finish(now())
+            await self.commit(records)
+            return bool(records)
+        self.journal.append(self.oracle.add(suggestion, now()))
+        return True
+
+    def _suggested(self, done: asyncio.Future[bool]) -> None:
+        self._suggestion = None
+        if not done.cancelled() and (error := done.exception()) and not self.broken.done():
+            self.broken.set_exception(error)
 
     def _notify(self) -> None:
         """Wake the calls that wait for a trial."""

@@ -69,9 +69,7 @@ def make_suggester(study: Study, space: "keras_tuner.HyperParameters", direction
 
 
 class Suggester:
-    """Random search, and what all algorithms share. Not thread-safe; `slow` ones belong in a thread."""
-
-    slow = False
+    """Random search, and what all algorithms share. Not thread-safe, and a suggestion may take seconds."""
 
     def __init__(self, oracle: "keras_tuner.Oracle", max_trials: int | None) -> None:
         self._oracle = oracle
@@ -136,8 +134,6 @@ class Suggester:
 
 class _Bayesian(Suggester):
     """Gaussian process: all that a suggestion depends on is made from the trials and its number."""
-
-    slow = True
 
     def _prepare(self, number: int) -> None:
         oracle = self._oracle

@@ -146,6 +146,8 @@ def _fit(space: keras_tuner.HyperModel, task: Task, data: Training, listener: Li
         **common,
     )
     if not follow.reported:  # it did not pass the callbacks on: what it returns is all there is
+        if result is None:
+            raise InvalidTrialError("fit() must pass the callbacks on, or return a History, a dict or a number")
         objective = keras_tuner.Objective(task.objective, task.direction)
         metrics = convert_to_metrics_dict(result, objective)
         listener.epoch_done(task.epochs - 1, _floats(metrics), model)  # nothing is left to go on with

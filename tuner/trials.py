@@ -190,8 +190,6 @@ class StudyState:
     ended_before_term: int = 0
     """How many had ended when the present chief began."""
     finished: Finished | None = None
-    opened_at: float | None = None
-    """When the first chief opened the study."""
 
     def apply(self, record: Record) -> None:
         """Move on by one record.
@@ -205,7 +203,7 @@ class StudyState:
                     raise ValueError(f"term {record.term} follows term {self.term}")
                 self.term, self.study, self.data_digest = record.term, record.study, record.data
                 self.direction, self.finished = record.direction, None
-                self.opened_at, self.ended_before_term = self.opened_at or record.at, len(self.ended)
+                self.ended_before_term = len(self.ended)
             case Created():
                 if record.trial in self.trials:
                     raise ValueError(f"trial {record.trial} is created twice")
@@ -220,11 +218,14 @@ class StudyState:
                 trial.attempts, trial.worker, trial.incarnation = record.attempt, record.worker, record.incarnation
                 trial.started = trial.started or record.at
                 # what was reported without a saved model is done again
-                trial.epochs = {
-                    e: m for e, m in trial.epochs.items() if trial.checkpoints and e <= max(trial.checkpoints)
-                }
+                last = max(trial.checkpoints, default=-1)
+                trial.epochs = {epoch: metrics for epoch, metrics in trial.epochs.items() if epoch <= last}
+                trial.best_epoch = self.best_epoch(trial)
             case Reported():
                 trial = self._attempt(record)
+                # an attempt that began anew makes the epochs after this one again
+                trial.epochs = {e: m for e, m in trial.epochs.items() if e < record.epoch}
+                trial.checkpoints = {e: name for e, name in trial.checkpoints.items() if e < record.epoch}
                 trial.epochs[record.epoch] = dict(record.metrics)
                 if record.checkpoint is not None:
                     trial.checkpoints[record.epoch] = record.checkpoint
@@ -278,6 +279,16 @@ class StudyState:
         if state not in TRANSITIONS[trial.state]:
             raise ValueError(f"trial {trial.trial_id} cannot go from {trial.state} to {state}")
         trial.state = state
+
+
+def why_no_result(state: StudyState) -> str:
+    """Return the sentence for a search that is over and has no trial that could be evaluated."""
+    failed = [state.trials[trial_id] for trial_id in state.ended if state.trials[trial_id].state is TrialState.FAILED]
+    why = f"; the first that failed, {failed[0].trial_id}, says: {first_line(failed[0].reason)}" if failed else ""
+    return (
+        f"study {state.settings.name!r} has no trial with a score and a saved model, of {len(state.trials)}{why}. "
+        "Mend the model or the data, and start it again, or a new study."
+    )
 
 
 def first_line(text: str) -> str:

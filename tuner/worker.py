@@ -21,7 +21,7 @@ from tuner.client import ChiefClient, FencedAttemptError, Grant, Heart, RefusedE
 from tuner.config import Study
 from tuner.data.arrays import Training, open_training
 from tuner.data.manifest import read_manifest
-from tuner.errors import ChiefUnreachableError, CifakeTuneError, PreemptedError, SpaceError
+from tuner.errors import ChiefUnreachableError, CifakeTuneError, ObjectNotFoundError, PreemptedError, SpaceError
 from tuner.training import InvalidTrialError, Task, metrics_line, train
 from tuner.trials import Outcome
 
@@ -168,8 +168,10 @@ class _Attempt:
             metrics_line(metrics, ("loss", "accuracy", "val_loss", "val_accuracy")),
             f"{self._images_per_s:,.0f}",
         )
-        self._saved[epoch] = name
+        # an attempt that began anew makes the epochs after this one again, as the chief knows
+        self._objective = {e: value for e, value in self._objective.items() if e < epoch}
         self._objective[epoch] = metrics[self._task.objective]
+        self._saved[epoch] = name
         best = self._task.best_epoch(self._objective)
         for old in [old for old in self._saved if old not in (best, epoch)]:
             self._shop.bucket.delete(self._saved.pop(old))
@@ -181,9 +183,15 @@ class _Attempt:
         with tempfile.TemporaryDirectory(prefix="cifake-tune-") as folder:
             task = self._task
             if self._grant.checkpoint is not None:
-                task = replace(task, model_file=Path(folder) / "checkpoint.keras")
-                self._shop.bucket.download(self._grant.checkpoint, Path(folder) / "checkpoint.keras")
-                log.info("%s: goes on from epoch %d", self._label, task.first_epoch + 1)
+                file = Path(folder) / "checkpoint.keras"
+                try:
+                    self._shop.bucket.download(self._grant.checkpoint, file)
+                    task = replace(task, model_file=file)
+                    log.info("%s: goes on from epoch %d", self._label, task.first_epoch + 1)
+                except ObjectNotFoundError as error:
+                    log.warning("%s: starts again from epoch 0, its saved model is gone: %s", self._label, error)
+                    task = replace(task, first_epoch=0, history={})
+                    self._objective = {}
             if task.first_epoch < task.epochs and not task.out_of_patience(self._objective):
                 train(self._shop.space, task, self._shop.data, self)
 
@@ -201,6 +209,8 @@ class _Attempt:
         log.log(
             logging.INFO if outcome is Outcome.PREEMPTED else logging.ERROR, "%s: %s: %s", self._label, outcome, reason
         )
+        if outcome is Outcome.PREEMPTED:
+            self._heart.stop()  # a beat after the hand-back would look like a worker that is still there
         try:
             self._chief.give_back(self._grant, outcome, reason)
         except FencedAttemptError:

@@ -78,7 +78,7 @@ def test_an_older_chief_is_fenced_and_everyone_who_waits_hears_of_it(bucket: Loc
         new = Journal(bucket, STUDY, "new", 2)
         new.write([opened(2, "new")])
         running = asyncio.create_task(old.run())
-        waiting = [asyncio.create_task(old.commit([created(number)])) for number in range(3)]
+        waiting = [old.commit([created(number)]) for number in range(3)]
         for task in [*waiting, running]:
             with pytest.raises(FencedError, match="another chief has taken over"):
                 await task

@@ -52,6 +52,7 @@ class ZipSource:
     def entries(self) -> Entries:
         """Read the archive's directory; nothing is unpacked."""
         files, folders, total_bytes = [], set(), 0
+        size_bytes = self.path.stat().st_size if self.path.exists() else 0
         seen: set[str] = set()
         for name, flags, method, crc, packed_bytes, file_bytes, offset in self._directory():
             path = name if not _UNUSUAL.search(name) else self._safe(name)
@@ -72,9 +73,10 @@ class ZipSource:
             seen.add(path)
             if file_bytes > MAX_FILE_BYTES:
                 raise self._bomb(f"{path} would unpack to {file_bytes:,} bytes; no image may exceed 64 MiB")
+            if offset + packed_bytes > size_bytes:
+                raise DataError(f"{self.name}: {path} lies beyond the archive's end; it was cut short, get it anew.")
             total_bytes += file_bytes
             files.append(File(path, file_bytes, offset, packed_bytes, method, crc))
-        size_bytes = self.path.stat().st_size
         if total_bytes > max(MAX_SMALL_TOTAL_BYTES, MAX_RATIO * size_bytes):
             raise self._bomb(f"its {size_bytes:,} bytes would unpack to {total_bytes:,}")
         return Entries(tuple(files), frozenset(folders))

@@ -1,0 +1,236 @@
+"""The chief's services over real gRPC: what happens when clients go away in the midst, and to what makes no sense."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import grpc
+import grpc.aio
+import keras_tuner
+import pytest
+from keras_tuner.src import protos
+
+from tuner import names, wire
+from tuner.bucket.local import LocalBucket
+from tuner.config import load
+from tuner.journal import Journal, read_study
+from tuner.oracle import Oracle
+from tuner.service import Service, make_server, now
+from tuner.suggest import NoSuggestion, Suggester, Suggestion, make_suggester
+from tuner.trials import Opened, StudyState, TrialState
+
+STUDY = load(settings=["search.max_trials=3"])
+messages = protos.get_service()
+
+
+class SlowBucket(LocalBucket):
+    """A bucket whose journal takes its time."""
+
+    delay_s = 0.0
+
+    def create(self, name: str, data: bytes) -> None:
+        time.sleep(self.delay_s)
+        super().create(name, data)
+
+
+class Chief:
+    """A service on a real port, in the loop of the test."""
+
+    def __init__(self, folder: Path) -> None:
+        self.bucket = SlowBucket(folder / "bucket")
+        self.state = StudyState()
+        opened = Opened(at=0, term=1, writer="w", study=STUDY, data="d", direction="max")
+        self.state.apply(opened)
+        self.journal = Journal(self.bucket, STUDY.name, "w", 1)
+        self.journal.write([opened])
+        space = keras_tuner.HyperParameters()
+        space.Int("units", 1, 100)
+        self.suggester = make_suggester(STUDY, space, "max")
+        self.space = space
+
+    async def start(self) -> int:
+        self.service = Service(Oracle(self.state, now()), self.suggester, self.space, self.journal)
+        self.server = make_server(self.service)
+        port = self.server.add_insecure_port("127.0.0.1:0")
+        self.writing = asyncio.create_task(self.journal.run())
+        await self.server.start()
+        return port
+
+    async def stop(self) -> None:
+        await self.server.stop(0)
+        self.journal.close()
+        await self.writing
+
+
+def with_chief(folder: Path, talk: Callable[[Chief, grpc.aio.Channel], Awaitable[None]]) -> Chief:
+    async def main() -> Chief:
+        chief = Chief(folder)
+        port = await chief.start()
+        try:
+            async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+                await asyncio.wait_for(talk(chief, channel), 10)
+        finally:
+            await chief.stop()
+        return chief
+
+    return asyncio.run(main())
+
+
+def metadata(attempt: int | None = None, worker: str = "w0") -> list[tuple[str, str]]:
+    identity = [(names.METADATA_WORKER, worker), (names.METADATA_INCARNATION, "1")]
+    return identity if attempt is None else [*identity, (names.METADATA_ATTEMPT, str(attempt))]
+
+
+async def take(stub, worker: str = "w0", timeout: float = 20):  # type: ignore[no-untyped-def]
+    request = messages.CreateTrialRequest(tuner_id=worker)
+    return (await stub.CreateTrial(request, metadata=metadata(worker=worker), timeout=timeout)).trial
+
+
+def stub_of(channel: grpc.aio.Channel):  # type: ignore[no-untyped-def]
+    return protos.get_service_grpc().OracleStub(channel)
+
+
+async def finish(stub, trial, worker: str = "w0", timeout: float = 20) -> None:  # type: ignore[no-untyped-def]
+    report = messages.UpdateTrialRequest(trial_id=trial.trial_id, metrics={"val_accuracy": 0.5}, step=0)
+    await stub.UpdateTrial(report, metadata=metadata(1, worker), timeout=20)
+    await stub.EndTrial(
+        messages.EndTrialRequest(trial=_completed(trial)), metadata=metadata(1, worker), timeout=timeout
+    )
+
+
+def _completed(trial):  # type: ignore[no-untyped-def]
+    trial.status = protos.get_proto().TrialStatus.COMPLETED
+    return trial
+
+
+def test_a_worker_that_goes_away_while_its_trial_is_suggested_loses_nothing(tmp_path: Path) -> None:
+    async def talk(chief: Chief, channel: grpc.aio.Channel) -> None:
+        suggest, waiting = chief.suggester.suggest, threading.Event()
+
+        def slowly() -> Suggestion | NoSuggestion:
+            waiting.wait(20)
+            return suggest()
+
+        chief.suggester.suggest = slowly  # type: ignore[method-assign]
+        stub = stub_of(channel)
+        with pytest.raises(grpc.aio.AioRpcError):
+            await take(stub, timeout=0.2)
+        waiting.set()
+        for _ in range(3):
+            await finish(stub, await take(stub))
+        assert (await take(stub)).status == protos.get_proto().TrialStatus.STOPPED
+
+    chief = with_chief(tmp_path, talk)
+    trials = read_study(chief.bucket, STUDY.name).trials.values()
+    assert [(trial.trial_id, trial.state) for trial in trials] == [
+        (f"0000{number}", TrialState.COMPLETED) for number in range(3)
+    ]
+
+
+def test_the_search_ends_though_the_last_worker_went_away_before_its_answer(tmp_path: Path) -> None:
+    async def talk(chief: Chief, channel: grpc.aio.Channel) -> None:
+        stub = stub_of(channel)
+        for _ in range(2):
+            await finish(stub, await take(stub))
+        last = await take(stub)
+        chief.service.oracle.exhausted = True
+        report = messages.UpdateTrialRequest(trial_id=last.trial_id, metrics={"val_accuracy": 0.5}, step=0)
+        await stub.UpdateTrial(report, metadata=metadata(1))
+        chief.bucket.delay_s = 0.5
+        with pytest.raises(grpc.aio.AioRpcError):
+            await stub.EndTrial(messages.EndTrialRequest(trial=_completed(last)), metadata=metadata(1), timeout=0.1)
+        await chief.service.finished.wait()
+
+    chief = with_chief(tmp_path, talk)
+    assert read_study(chief.bucket, STUDY.name).finished is not None
+
+
+def test_a_create_that_is_answered_is_durable(tmp_path: Path) -> None:
+    async def talk(chief: Chief, channel: grpc.aio.Channel) -> None:
+        trial = await take(stub_of(channel))
+        kept = read_study(chief.bucket, STUDY.name).trials[trial.trial_id]
+        assert (kept.state, kept.attempts, kept.worker) == (TrialState.RUNNING, 1, "w0")
+
+    with_chief(tmp_path, talk)
+
+
+def test_a_suggestion_that_fails_is_the_chiefs_failure(tmp_path: Path) -> None:
+    async def talk(chief: Chief, channel: grpc.aio.Channel) -> None:
+        def fail(self: Suggester) -> None:
+            raise ValueError("the matrix is singular")
+
+        chief.suggester.suggest = fail.__get__(chief.suggester)  # type: ignore[method-assign]
+        with pytest.raises(grpc.aio.AioRpcError):
+            await take(stub_of(channel))
+        with pytest.raises(ValueError, match="singular"):
+            await chief.service.broken
+
+    with_chief(tmp_path, talk)
+
+
+@pytest.mark.parametrize(
+    ("method", "request_", "numbers", "code"),
+    [
+        ("EndTrial", messages.EndTrialRequest(), 1, grpc.StatusCode.NOT_FOUND),
+        ("UpdateTrial", messages.UpdateTrialRequest(trial_id="../x", step=1), 1, grpc.StatusCode.NOT_FOUND),
+        ("UpdateTrial", messages.UpdateTrialRequest(trial_id="00000"), 7, grpc.StatusCode.FAILED_PRECONDITION),
+        ("UpdateTrial", messages.UpdateTrialRequest(trial_id="00000"), 1, grpc.StatusCode.INVALID_ARGUMENT),
+        ("GetTrial", messages.GetTrialRequest(trial_id="9"), 1, grpc.StatusCode.NOT_FOUND),
+        ("CreateTrial", messages.CreateTrialRequest(), 1, grpc.StatusCode.INVALID_ARGUMENT),
+    ],
+)
+def test_what_makes_no_sense_is_refused_and_changes_nothing(tmp_path, method, request_, numbers, code) -> None:  # type: ignore[no-untyped-def]
+    async def talk(chief: Chief, channel: grpc.aio.Channel) -> None:
+        stub = stub_of(channel)
+        await take(stub)
+        before = repr(chief.state)
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await getattr(stub, method)(request_, metadata=metadata(numbers))
+        assert refused.value.code() is code
+        assert repr(chief.state) == before
+
+    with_chief(tmp_path, talk)
+
+
+def test_a_worker_cannot_name_another_object_as_its_model(tmp_path: Path) -> None:
+    async def talk(chief: Chief, channel: grpc.aio.Channel) -> None:
+        stub = stub_of(channel)
+        trial = await take(stub)
+        report = messages.UpdateTrialRequest(trial_id=trial.trial_id, metrics={"val_accuracy": 0.5}, step=0)
+        foreign = [*metadata(1), (names.METADATA_CHECKPOINT, "data/0/manifest.json")]
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await stub.UpdateTrial(report, metadata=foreign)
+        assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+        own = names.checkpoint(STUDY.name, trial.trial_id, 1, 0)
+        await stub.UpdateTrial(report, metadata=[*metadata(1), (names.METADATA_CHECKPOINT, own)])
+        assert chief.state.trials[trial.trial_id].checkpoints == {0: own}
+
+    with_chief(tmp_path, talk)
+
+
+def test_garbage_for_the_lease_service_is_an_invalid_argument(tmp_path: Path) -> None:
+    async def talk(chief: Chief, channel: grpc.aio.Channel) -> None:
+        for data in (b"", b"\xff\x00", b"[]", b'{"worker": ""}', b'{"worker": "a", "incarnation": "b", "more": 1}'):
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await channel.unary_unary(f"/{names.LEASE_SERVICE}/Join")(data)
+            assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+    with_chief(tmp_path, talk)
+
+
+def test_an_idle_worker_waits_until_there_is_work(tmp_path: Path) -> None:
+    async def talk(chief: Chief, channel: grpc.aio.Channel) -> None:
+        stub = stub_of(channel)
+        held = [await take(stub, f"w{number}") for number in range(3)]
+        idle = asyncio.create_task(take(stub, "idle"))
+        await asyncio.sleep(0.3)
+        assert not idle.done()
+        back = wire.GiveBack(
+            worker="w1", incarnation="1", trial=held[1].trial_id, attempt=1, outcome="preempted", reason="asked to"
+        )
+        await channel.unary_unary(f"/{names.LEASE_SERVICE}/GiveBack")(back.model_dump_json().encode())
+        assert (await idle).trial_id == held[1].trial_id
+
+    with_chief(tmp_path, talk)

@@ -1,0 +1,71 @@
+"""Consoles, and progress bars on them: a bar on a terminal, a line now and then elsewhere."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from tuner.data.source import Progress
+
+_PLAIN_EVERY_S = 5.0
+
+
+def make_console(stderr: bool = False, soft_wrap: bool = False) -> "Console":
+    """Return a console that prints text as it is: what users and models say may look like rich's markup."""
+    from rich.console import Console
+
+    return Console(stderr=stderr, soft_wrap=soft_wrap, highlight=False, markup=False, emoji=False)
+
+
+@contextmanager
+def shown_progress() -> Iterator[Callable[["Progress"], None]]:
+    """Yield a function that shows progress on standard error: a bar on a terminal, else a line now and then."""
+    from rich import progress as rich_progress
+
+    console = make_console(stderr=True, soft_wrap=True)
+    if not console.is_terminal:
+        yield _PlainLines(console)
+        return
+    with rich_progress.Progress(
+        rich_progress.TextColumn("{task.description:>11}"),
+        rich_progress.BarColumn(),
+        rich_progress.TaskProgressColumn(),
+        rich_progress.TextColumn("{task.fields[pace]}"),
+        rich_progress.TimeRemainingColumn(),
+        console=console,
+        transient=True,
+    ) as bars:
+        tasks: dict[str, rich_progress.TaskID] = {}
+
+        def show(progress: "Progress") -> None:
+            if progress.what not in tasks:
+                tasks[progress.what] = bars.add_task(progress.what, pace="")
+            task = tasks[progress.what]
+            bars.update(task, completed=progress.done, total=progress.total or None)
+            speed = bars.tasks[list(tasks).index(progress.what)].speed
+            bars.update(task, pace=f"{speed:,.0f} {progress.unit}/s" if speed else "")
+
+        yield show
+
+
+class _PlainLines:
+    """A line every few seconds, with what was done since the step began."""
+
+    def __init__(self, console: "Console") -> None:
+        self._console = console
+        self._what, self._began, self._shown = "", 0.0, 0.0
+
+    def __call__(self, progress: "Progress") -> None:
+        now = time.monotonic()
+        if progress.what != self._what:
+            self._what, self._began, self._shown = progress.what, now, now
+        elif now - self._shown >= _PLAIN_EVERY_S:
+            self._shown = now
+            pace = progress.done / (now - self._began)
+            of_total = f" of {progress.total:,}" if progress.total else ""
+            self._console.print(
+                f"{progress.what}: {progress.done:,}{of_total} {progress.unit}, {pace:,.0f} {progress.unit}/s"
+            )
