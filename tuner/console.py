@@ -78,12 +78,12 @@ def trials_table(state: StudyState, workers: Sequence[WorkerStatus] = (), limit:
 
     With a limit, of so many of them, each cut to one line.
     """
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, expand=False)
+    cut = limit is not None
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, expand=cut)
     table.add_column("trial", no_wrap=True)
     table.add_column("state", no_wrap=True)
     table.add_column("epochs", no_wrap=True)
     table.add_column(state.settings.search.objective.removeprefix("val_")[:12], justify="right", no_wrap=True)
-    cut = limit is not None
     table.add_column("hyperparameters", overflow="ellipsis" if cut else "fold", no_wrap=cut, ratio=1 if cut else None)
     at_work = {worker.trial: worker for worker in workers if worker.trial}
     best = {trial.trial_id for trial in state.best()}
@@ -158,10 +158,9 @@ def _headline(state: StudyState, elapsed_s: float, left_s: float | None) -> Text
     failed = sum(trial.state is TrialState.FAILED for trial in state.trials.values())
     best = state.best()
     line = Text.assemble(
-        ("study ", "dim"),
         (state.settings.name, "bold"),
-        ("  trials ", "dim"),
-        f"{len(state.ended)}/{_total(state)}",
+        f"  {len(state.ended)}/{_total(state)}",
+        (" trials", "dim"),
         (f"  {failed} failed" if failed else "", "red"),
         ("  best ", "dim"),
         (f"{best[0].score:.4f}" if best else "-", "bold green"),
@@ -169,7 +168,7 @@ def _headline(state: StudyState, elapsed_s: float, left_s: float | None) -> Text
         duration(elapsed_s),
     )
     if left_s is not None:
-        line.append_text(Text.assemble(("  left about ", "dim"), duration(left_s)))
+        line.append_text(Text.assemble(("  left ", "dim"), duration(left_s)))
     return line
 
 

@@ -211,10 +211,7 @@ def _watch(reader: JournalReader, chief: Child, workers: list[Child], stub: wire
         records = reader.poll()
         if reader.state.study is not None:
             watch(reader.state, records, _status(stub))
-        at_work = {record.worker for record in records if isinstance(record, Leased)}
-        for child in [chief, *workers] if at_work else []:
-            if child is chief or child.name in at_work:
-                child.deaths = 0  # a trial that kills its worker has a budget of its own
+        note_work(records, chief, workers)
         code = chief.exit_code()
         if code == 0:
             records = reader.poll()
@@ -231,6 +228,14 @@ def _watch(reader: JournalReader, chief: Child, workers: list[Child], stub: wire
             if code and not reader.state.finished:
                 worker.revive()
         time.sleep(POLL_S)
+
+
+def note_work(records: list[Record], chief: Child, workers: list[Child]) -> None:
+    """Forget the deaths of children that worked since: a trial that kills its worker has a budget of its own."""
+    at_work = {record.worker for record in records if isinstance(record, Leased)}
+    for child in [chief, *workers] if at_work else []:
+        if child is chief or child.name in at_work:
+            child.deaths = 0
 
 
 def _inherited() -> dict[str, str]:

@@ -99,8 +99,8 @@ def test_trials_lists_every_trial_with_the_keys_that_others_build_on(job: Job) -
 
 
 def test_only_the_best_two_trials_models_are_kept(job: Job) -> None:
-    kept = {names.parse_checkpoint(name) for name in job.place.bucket.list(names.trials_prefix(job.place.study))}
-    assert kept == {trial.trial_id for trial in job.place.state().best(2)}
+    kept = set(job.place.bucket.list(names.trials_prefix(job.place.study)))
+    assert kept == {trial.checkpoint for trial in job.place.state().best(2)}
 
 
 def test_another_batch_size_is_refused_in_a_sentence(job: Job) -> None:
@@ -136,7 +136,7 @@ def test_more_trials_go_on_where_the_study_ended(job: Job) -> None:
     assert {trial_id: state.trials[trial_id] for trial_id in before} == before
     assert all(trial.state is TrialState.COMPLETED for trial in state.trials.values())
     assert len({tuple(trial.hyperparameters.items()) for trial in state.trials.values()}) == 4
-    kept = {names.parse_checkpoint(name) for name in job.place.bucket.list(names.trials_prefix(job.place.study))}
-    assert kept <= {trial.trial_id for trial in state.best(2)}
+    kept = set(job.place.bucket.list(names.trials_prefix(job.place.study)))
+    assert kept == {trial.checkpoint for trial in state.best(2)}
     metrics = json.loads(job.evaluation(names.METRICS_JSON))
     assert metrics["best_trial"] == state.best()[0].trial_id

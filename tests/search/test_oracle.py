@@ -226,6 +226,35 @@ def test_nan_is_never_the_best_epoch() -> None:
     assert (trial.score, trial.best_epoch, trial.checkpoint) == (0.6, 2, "2")
 
 
+def test_an_attempt_that_began_anew_makes_the_epochs_after_its_report_again() -> None:
+    chief = oracle()
+    add(chief)
+    first = take(chief, A)
+    for epoch, value in enumerate((0.5, 0.6, 0.9)):
+        chief.report(first, epoch, {"val_accuracy": value}, f"1/{epoch}", at(1))
+    chief.give_back(first, Outcome.PREEMPTED, "", at(1))
+    second = take(chief, A)
+    for epoch, value in enumerate((0.7, 0.5)):
+        chief.report(second, epoch, {"val_accuracy": value}, f"2/{epoch}", at(2))
+    chief.complete(second, at(3))
+    trial = chief.state.best()[0]
+    assert (trial.score, trial.checkpoint, len(trial.epochs)) == (0.7, "2/0", 2)
+
+
+def test_epochs_without_a_saved_model_are_forgotten_with_their_attempt() -> None:
+    chief = oracle()
+    add(chief)
+    first = take(chief, A)
+    chief.report(first, 0, {"val_accuracy": 0.5}, "1/0", at(1))
+    chief.report(first, 1, {"val_accuracy": 0.9}, None, at(1))
+    chief.give_back(first, Outcome.LOST, "", at(1))
+    second = take(chief, A)
+    trial = chief.state.trials[TrialId("00000")]
+    assert (list(trial.epochs), trial.best_epoch, trial.last_epoch) == ([0], 0, 0)
+    chief.complete(second, at(2))
+    assert trial.score == 0.5
+
+
 def test_a_trial_without_a_usable_objective_fails() -> None:
     chief = oracle()
     add(chief)

@@ -1,0 +1,67 @@
+"""Which saved models stay in the bucket."""
+
+from pathlib import Path
+
+from tests.search.test_oracle import A, B, add, at, oracle, take
+from tuner import names
+from tuner.bucket.local import LocalBucket
+from tuner.oracle import Attempt, Oracle
+from tuner.retention import SavedModels
+from tuner.trials import Outcome
+
+
+def save(chief: Oracle, bucket: LocalBucket, attempt: Attempt, epoch: int, value: float) -> str:
+    name = names.checkpoint(chief.state.settings.name, attempt.trial, attempt.number, epoch)
+    bucket.write(name, b"model")
+    chief.report(attempt, epoch, {"val_accuracy": value}, name, at(0))
+    return name
+
+
+def search(tmp_path: Path, *settings: str) -> tuple[Oracle, LocalBucket]:
+    chief = oracle("retries.failure=0", *settings)
+    for number in range(5):
+        add(chief, number)
+    return chief, LocalBucket(tmp_path)
+
+
+def test_models_of_trials_that_cannot_win_any_more_are_obsolete_once(tmp_path: Path) -> None:
+    chief, bucket = search(tmp_path)
+    models = SavedModels(bucket, chief.state)
+    saved = []
+    for value in (0.5, 0.7, 0.6):
+        attempt = take(chief, A)
+        saved.append(save(chief, bucket, attempt, 0, value))
+        chief.complete(attempt, at(1))
+    assert models.obsolete() == [saved[0]]
+    assert models.obsolete() == []
+    failed = take(chief, A)
+    saved.append(save(chief, bucket, failed, 0, 0.9))
+    chief.give_back(failed, Outcome.FAILED, "", at(2))
+    assert models.obsolete() == [saved[3]]
+
+
+def test_hyperband_may_go_on_from_any_trial_so_all_models_stay_until_the_end(tmp_path: Path) -> None:
+    chief, bucket = search(tmp_path, "search.algorithm=hyperband")
+    models = SavedModels(bucket, chief.state)
+    for value in (0.5, 0.7, 0.6):
+        attempt = take(chief, A)
+        save(chief, bucket, attempt, 0, value)
+        chief.complete(attempt, at(1))
+    assert models.obsolete() == []
+    assert len(models.stale()) == 1
+
+
+def test_at_the_end_the_best_two_keep_their_best_epoch_and_unfinished_trials_all_they_need(tmp_path: Path) -> None:
+    chief, bucket = search(tmp_path)
+    first = take(chief, A)
+    kept = [save(chief, bucket, first, 0, 0.8)]
+    gone = [save(chief, bucket, first, 1, 0.7)]
+    chief.complete(first, at(1))
+    running = take(chief, B)
+    kept += [save(chief, bucket, running, epoch, 0.1) for epoch in range(2)]
+    orphan = names.checkpoint(chief.state.settings.name, "00004", 3, 9)
+    bucket.write(orphan, b"of an upload that nobody reported")
+    models = SavedModels(bucket, chief.state)
+    assert sorted(models.stale()) == sorted([*gone, orphan])
+    models.delete(models.stale())
+    assert list(bucket.list(names.trials_prefix(chief.state.settings.name))) == sorted(kept)

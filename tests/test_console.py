@@ -1,0 +1,111 @@
+"""What a search looks like."""
+
+import io
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from tests.search.test_oracle import A, add, at, finish, oracle, take
+from tuner.console import duration, lines, overview, search_view, trials_table
+from tuner.oracle import Oracle
+from tuner.trials import Outcome
+from tuner.wire import WorkerStatus
+
+HOSTILE = "bad shape [batch, 10] at [/job:localhost/device:GPU:0] :bug:\nTraceback of many lines"
+
+
+def shown(what: Any, width: int = 80) -> str:
+    from tuner.progress import make_console
+
+    console = make_console()
+    console.file, console.width = io.StringIO(), width
+    console.print(what)
+    return console.file.getvalue()
+
+
+def searched(trials: int = 20) -> Oracle:
+    chief = oracle("retries.failure=0", "search.max_trials=30", "search.max_consecutive_failures=9")
+    for number in range(trials):
+        add(chief, number)
+        attempt = take(chief, A)
+        if number % 5 == 4:
+            chief.give_back(attempt, Outcome.FAILED, HOSTILE, at(number))
+        else:
+            finish(chief, attempt, number / 100)
+    add(chief, trials)
+    take(chief, A)
+    return chief
+
+
+def worker() -> WorkerStatus:
+    return WorkerStatus(worker="a", trial="00020", attempt=1, epoch=0, progress=0.5, images_per_s=1234, silent_s=0.1)
+
+
+@pytest.mark.parametrize("width", [80, 132])
+def test_the_live_view_fits_its_rows_and_shows_running_best_and_workers(width: int) -> None:
+    text = shown(search_view(searched().state, [worker()], 61.0, 119.7, rows=6), width)
+    assert len(text.splitlines()) <= 6 + 9
+    assert max(map(len, text.splitlines())) <= width
+    assert "20/30" in text
+    assert "left 2 min 00 s" in text
+    assert "00020" in text
+    assert "00018" in text
+    assert "0.1800" in text
+    assert "15 more" in text
+    assert "a: 1,234 images/s" in text
+
+
+def test_the_list_of_trials_has_all_of_them_and_the_first_line_of_why_one_failed() -> None:
+    text = shown(trials_table(searched().state), 160)
+    assert all(f"{number:05d}" in text for number in range(21))
+    assert "bad shape [batch, 10] at [/job:localhost/device:GPU:0] :bug:" in text
+    assert "Traceback" not in text
+
+
+def test_text_that_looks_like_markup_is_printed_as_it_is() -> None:
+    assert shown(HOSTILE, 200).startswith("bad shape [batch, 10] at [/job:localhost/device:GPU:0] :bug:")
+
+
+def test_plain_lines_tell_what_happened() -> None:
+    chief = oracle("retries.failure=1")
+    records = []
+    for number in range(2):
+        add(chief, number)
+    attempt = take(chief, A)
+    records += chief.report(attempt, 0, {"val_accuracy": 0.5}, "m", at(1))
+    records += chief.complete(attempt, at(2))
+    for _ in range(2):
+        records += chief.give_back(take(chief, A), Outcome.FAILED, HOSTILE, at(3))
+    told = list(lines(chief.state, records))
+    assert told[0] == "trial 00000 epoch 1/10: val_accuracy 0.5000"
+    assert told[1].startswith("trial 00000 completed: val_accuracy 0.5000; ")
+    assert told[2].startswith("trial 00001 goes back to the queue: bad shape [batch, 10]")
+    assert told[3].startswith("trial 00001 failed: bad shape [batch, 10]")
+
+
+def test_the_overview_counts_trials_by_state() -> None:
+    view = overview(searched().state)
+    assert (view["completed"], view["failed"], view["running"]) == (16, 4, 1)
+    assert (view["best_trial"], view["best_score"]) == ("00018", 0.18)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (None, "unknown"),
+        (0, "0 s"),
+        (59.8, "1 min 00 s"),
+        (119.7, "2 min 00 s"),
+        (3599.9, "1 h 00 min"),
+        (7260, "2 h 01 min"),
+    ],
+)
+def test_durations_are_told_as_a_person_says_them(seconds: float | None, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_the_live_view_is_drawn_on_a_real_terminals_width() -> None:
+    console = Console(file=io.StringIO(), width=80, height=24, force_terminal=True)
+    console.print(search_view(searched().state, [worker()], 1.0, None, rows=15))
+    assert len(console.file.getvalue().splitlines()) <= 24

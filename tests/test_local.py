@@ -1,0 +1,79 @@
+"""Child processes of a run: when they are started again, and what they inherit."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from tuner import names
+from tuner.errors import SurroundingsError
+from tuner.local import DEATHS, Child, note_work, share_of_cores, stop_all
+from tuner.names import TrialId
+from tuner.trials import Leased
+
+
+def child(folder: Path, code: str, name: str = "worker-0") -> Child:
+    return Child(name, [sys.executable, "-c", code], {}, folder / f"{name}.log")
+
+
+def run(one: Child) -> int:
+    one.start()
+    assert one.process is not None
+    return one.process.wait(30)
+
+
+def leased(worker: str) -> Leased:
+    return Leased(at=0, trial=TrialId("00000"), attempt=1, worker=worker, incarnation="i")
+
+
+def test_a_child_that_dies_before_it_works_is_given_up_with_its_last_words_and_how_it_died(tmp_path: Path) -> None:
+    one = child(tmp_path, "import os; print('so much memory', flush=True); os.kill(os.getpid(), 9)")
+    assert run(one) == -9
+    for _ in range(DEATHS - 1):
+        one.revive()
+        assert one.process is not None
+        one.process.wait(30)
+    with pytest.raises(SurroundingsError, match=r"worker-0 died 5 times .* by signal 9; .*so much memory"):
+        one.revive()
+
+
+def test_a_worker_that_took_a_trial_may_die_as_often_as_the_trials_budget_allows(tmp_path: Path) -> None:
+    chief, one, other = (child(tmp_path, "", name) for name in ("chief", "worker-0", "worker-1"))
+    chief.deaths = one.deaths = other.deaths = DEATHS - 1
+    note_work([leased("worker-0")], chief, [one, other])
+    assert (chief.deaths, one.deaths, other.deaths) == (0, 0, DEATHS - 1)
+    note_work([], chief, [one, other])
+    assert other.deaths == DEATHS - 1
+
+
+def test_settings_of_the_environment_are_not_inherited_past_the_study_that_they_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(names.ENV_SETTING + "SEARCH__MAX_TRIALS", "4")
+    monkeypatch.setenv(names.ENV_STUDY_FILE, "other.yaml")
+    monkeypatch.setenv("UNRELATED", "yes")
+    one = child(tmp_path, "import os; print(sorted(os.environ))")
+    run(one)
+    inherited = one.log.read_text()
+    assert names.ENV_SETTING not in inherited
+    assert names.ENV_STUDY_FILE not in inherited
+    assert "UNRELATED" in inherited
+
+
+def test_children_that_do_not_end_are_killed(tmp_path: Path) -> None:
+    one = child(
+        tmp_path, "import signal, time; signal.signal(15, signal.SIG_IGN); print(1, flush=True); time.sleep(60)"
+    )
+    one.start()
+    while not one.log.read_text():
+        pass
+    stop_all([one], 0.2)
+    assert one.exit_code() == -9
+
+
+def test_workers_share_the_cores() -> None:
+    cores = len(os.sched_getaffinity(0))
+    assert share_of_cores(1)["TF_NUM_INTRAOP_THREADS"] == str(cores)
+    assert set(share_of_cores(cores).values()) == {"1"}
+    assert set(share_of_cores(10 * cores).values()) == {"1"}
