@@ -23,7 +23,7 @@ from tuner import config, names
 from tuner.bucket import Bucket, open_bucket
 from tuner.cli_data import data_app
 from tuner.errors import CifakeTuneError, ConfigError, ExitCode, PreemptedError
-from tuner.progress import make_console
+from tuner.progress import make_console, say
 
 if TYPE_CHECKING:
     from tuner.trials import StudyState, Trial
@@ -143,7 +143,7 @@ def status(
         return
     for key, value in view.items():
         shown = "" if value is None else f"{value:.4f}" if isinstance(value, float) else value
-        make_console(soft_wrap=True).print(f"{key.replace('_', ' '):<16}{shown}")
+        say(make_console(), f"{key.replace('_', ' '):<16}{shown}")
 
 
 @app.command()

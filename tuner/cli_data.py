@@ -9,7 +9,7 @@ import typer
 
 from tuner import names
 from tuner.errors import DataError
-from tuner.progress import make_console, shown_progress
+from tuner.progress import make_console, say, shown_progress
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -73,12 +73,12 @@ def pack_command(
             }
         )
         return
-    console = make_console(soft_wrap=True)
+    console = make_console()
     console.print(_counts_table(counts))
-    console.print(
-        f"{images:,} images in {seconds:.1f} s ({images / seconds:,.0f} images/s), in {opened.url} as data set"
+    say(
+        console, f"{images:,} images in {seconds:.1f} s ({images / seconds:,.0f} images/s), in {opened.url} as data set"
     )
-    console.print(manifest.digest, style="bold")
+    say(console, manifest.digest, style="bold")
 
 
 @data_app.command("check")
@@ -116,31 +116,29 @@ def fetch_command(
     if as_json:
         _print_json({"path": str(path), "verified": True})
     else:
-        make_console(soft_wrap=True).print(
-            f"{path}: CIFAKE, complete and unchanged. Next: cifake-tune data pack {path} BUCKET"
-        )
+        say(make_console(), f"{path}: CIFAKE, complete and unchanged. Next: cifake-tune data pack {path} BUCKET")
 
 
 def _print_report(report: "Report") -> None:
-    console = make_console(soft_wrap=True)
-    console.print(f"{report.source}", style="bold")
+    console = make_console()
+    say(console, f"{report.source}", style="bold")
     console.print(_counts_table(report.counts))
     for kind in report.kinds:
-        console.print(f"{kind.images:,} images of {kind.height}x{kind.width} (height x width), {kind.mode}")
+        say(console, f"{kind.images:,} images of {kind.height}x{kind.width} (height x width), {kind.mode}")
     if len(report.kinds) > 1:
         common = report.kinds[0]
-        console.print(
-            f"pack needs --resize {common.height}x{common.width} and --convert, as far as they differ in that."
+        say(
+            console, f"pack needs --resize {common.height}x{common.width} and --convert, as far as they differ in that."
         )
-    console.print(f"{len(report.corrupt):,} corrupt files")
+    say(console, f"{len(report.corrupt):,} corrupt files")
     for found in report.corrupt[:20]:
-        console.print(f"  {found.path}: {found.reason}")
+        say(console, f"  {found.path}: {found.reason}")
     if not report.duplicates:
-        console.print("no exact duplicates")
+        say(console, "no exact duplicates")
     for pairs in report.duplicates:
         first, second = pairs.folders
         where = f"within {first}" if first == second else f"across {first} and {second}"
-        console.print(f"{pairs.pairs:,} pairs of exact duplicates {where}")
+        say(console, f"{pairs.pairs:,} pairs of exact duplicates {where}")
 
 
 def _counts_table(counts: dict[str, dict[str, int]]) -> "Table":

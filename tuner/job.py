@@ -16,7 +16,7 @@ from tuner.errors import CifakeTuneError
 from tuner.evaluate import Metrics, evaluated, read_metrics
 from tuner.journal import JournalReader
 from tuner.local import Job, run_evaluator, run_search
-from tuner.progress import shown_progress
+from tuner.progress import say, shown_progress
 from tuner.report.console import summary
 from tuner.trials import Record, StudyState
 from tuner.wire import WorkerStatus
@@ -38,10 +38,10 @@ def run_job(study: Study, bucket: Bucket, workers: int, cache: Path, console: Co
     manifest = _pack(study, bucket, console)
     job = Job(study, bucket, manifest.digest, workers, cache, cache / "logs" / study.name)
     if _is_over(before.state, study, manifest.digest):
-        console.print(
+        say(
+            console,
             f"The search of study {study.name} is over: {len(before.state.ended)} trials. "
             "More: --set search.max_trials=N, or another name.",
-            soft_wrap=True,
         )
     else:
         _search(job, before.state, console)
@@ -54,7 +54,7 @@ def run_job(study: Study, bucket: Bucket, workers: int, cache: Path, console: Co
         raise CifakeTuneError(f"the evaluator left no result in {bucket.url}; its log is in {job.logs}.")
     console.print()
     console.print(summary(metrics, bucket.url))
-    console.print(f"\nDone in {duration(time.monotonic() - began)}.")
+    say(console, f"\nDone in {duration(time.monotonic() - began)}.")
     return metrics
 
 
@@ -68,17 +68,15 @@ def _is_over(state: StudyState, study: Study, digest: str) -> bool:
 def _pack(study: Study, bucket: Bucket, console: Console) -> Manifest:
     source = study.data.source
     if source is None:
-        console.print(
-            "No --data given: this run uses the built-in sample of generated images, not CIFAKE.", soft_wrap=True
-        )
+        say(console, "No --data given: this run uses the built-in sample of generated images, not CIFAKE.")
     with shown_progress() as progress:
         manifest = pack(source, bucket, progress=progress)
     counts = {name: sum(split.counts) for name, split in manifest.splits.items()}
     height, width, _ = manifest.image_shape
-    console.print(
+    say(
+        console,
         f"Data: {counts['train']:,} training and {counts['test']:,} test images of {height} x {width}, "
         f"classes {', '.join(manifest.classes)} (data set {manifest.digest[:12]}).",
-        soft_wrap=True,
     )
     return manifest
 
@@ -86,10 +84,10 @@ def _pack(study: Study, bucket: Bucket, console: Console) -> Manifest:
 def _search(job: Job, before: StudyState, console: Console) -> None:
     goes_on = f" goes on ({len(before.ended)} trials have ended)" if before.trials else ""
     noun = "worker" if job.workers == 1 else "workers"
-    console.print(
+    say(
+        console,
         f"Study {job.study.name}{goes_on}: {job.study.search.algorithm.value} search, {job.workers} {noun}. "
         f"Bucket: {job.bucket.url}. Logs: {job.logs}.",
-        soft_wrap=True,
     )
     watcher = _LiveWatcher(console) if console.is_terminal else _LineWatcher(console)
     with watcher:
@@ -139,4 +137,4 @@ class _LineWatcher:
             left_s = self._pace.left_s(state, workers) if " trials" in line else None
             left = f"; about {duration(left_s)} left" if left_s else ""
             stamp = time.strftime("%H:%M:%S")
-            self._console.print(f"{stamp} {line}{left}", soft_wrap=True)
+            say(self._console, f"{stamp} {line}{left}")

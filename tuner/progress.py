@@ -13,11 +13,19 @@ if TYPE_CHECKING:
 _PLAIN_EVERY_S = 5.0
 
 
-def make_console(stderr: bool = False, soft_wrap: bool = False) -> "Console":
-    """Return a console that prints text as it is: what users and models say may look like rich's markup."""
+def make_console(stderr: bool = False) -> "Console":
+    """Return a console that prints text as it is: what users and models say may look like rich's markup.
+
+    Text is wrapped at words on a terminal, and not at all elsewhere (`say`).
+    """
     from rich.console import Console
 
-    return Console(stderr=stderr, soft_wrap=soft_wrap, highlight=False, markup=False, emoji=False)
+    return Console(stderr=stderr, highlight=False, markup=False, emoji=False)
+
+
+def say(console: "Console", text: str, style: str | None = None) -> None:
+    """Print a sentence, which is one line where it goes to a file or a pipe."""
+    console.print(text, style=style, soft_wrap=not console.is_terminal)
 
 
 @contextmanager
@@ -25,7 +33,7 @@ def shown_progress() -> Iterator[Callable[["Progress"], None]]:
     """Yield a function that shows progress on standard error: a bar on a terminal, else a line now and then."""
     from rich import progress as rich_progress
 
-    console = make_console(stderr=True, soft_wrap=True)
+    console = make_console(stderr=True)
     if not console.is_terminal:
         yield _PlainLines(console)
         return
@@ -66,6 +74,7 @@ class _PlainLines:
             self._shown = now
             pace = progress.done / (now - self._began)
             of_total = f" of {progress.total:,}" if progress.total else ""
-            self._console.print(
-                f"{progress.what}: {progress.done:,}{of_total} {progress.unit}, {pace:,.0f} {progress.unit}/s"
+            say(
+                self._console,
+                f"{progress.what}: {progress.done:,}{of_total} {progress.unit}, {pace:,.0f} {progress.unit}/s",
             )
