@@ -7,9 +7,10 @@ import pytest
 from rich.console import Console
 
 from tests.search.test_oracle import A, add, at, finish, oracle, take
-from tuner.console import duration, lines, overview, search_view, trials_table
+from tuner.console import duration, lines, search_view, trials_table
 from tuner.oracle import Oracle
 from tuner.trials import Outcome
+from tuner.views import view_study
 from tuner.wire import WorkerStatus
 
 HOSTILE = "bad shape [batch, 10] at [/job:localhost/device:GPU:0] :bug:\nTraceback of many lines"
@@ -84,10 +85,10 @@ def test_plain_lines_tell_what_happened() -> None:
     assert told[3].startswith("trial 00001 failed: bad shape [batch, 10]")
 
 
-def test_the_overview_counts_trials_by_state() -> None:
-    view = overview(searched().state)
-    assert (view["completed"], view["failed"], view["running"]) == (16, 4, 1)
-    assert (view["best_trial"], view["best_score"]) == ("00018", 0.18)
+def test_the_view_of_a_study_counts_its_trials_by_state() -> None:
+    view = view_study(searched().state)
+    assert (view.completed, view.failed, view.running, view.queued) == (16, 4, 1, 0)
+    assert (view.best_trial, view.best_score, view.max_trials) == ("00018", 0.18, 30)
 
 
 @pytest.mark.parametrize(

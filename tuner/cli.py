@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -26,7 +26,7 @@ from tuner.errors import CifakeTuneError, ConfigError, ExitCode, PreemptedError
 from tuner.progress import make_console, say
 
 if TYPE_CHECKING:
-    from tuner.trials import StudyState, Trial
+    from tuner.trials import StudyState
 
 DEFAULT_BUCKET = "cifake-tune-bucket"
 
@@ -134,14 +134,13 @@ def status(
     bucket_url: BucketOption = DEFAULT_BUCKET, study: StudyNameOption = None, as_json: JsonOption = False
 ) -> None:
     """Say how far a study is, also while it runs."""
-    from tuner.console import overview
+    from tuner.views import view_study
 
-    state = _state(bucket_url, study)
-    view = overview(state)
+    view = view_study(_state(bucket_url, study))
     if as_json:
-        print(json.dumps(view, indent=2))  # noqa: T201
+        print(view.model_dump_json(indent=2))  # noqa: T201
         return
-    for key, value in view.items():
+    for key, value in view.model_dump(mode="json").items():
         shown = "" if value is None else f"{value:.4f}" if isinstance(value, float) else value
         say(make_console(), f"{key.replace('_', ' '):<16}{shown}")
 
@@ -152,10 +151,12 @@ def trials(
 ) -> None:
     """List a study's trials, also while it runs."""
     from tuner.console import trials_table
+    from tuner.views import view_trial
 
     state = _state(bucket_url, study)
     if as_json:
-        print(json.dumps([_trial(trial) for trial in state.trials.values()], indent=2))  # noqa: T201
+        rows = [view_trial(trial).model_dump(mode="json") for trial in state.trials.values()]
+        print(json.dumps(rows, indent=2))  # noqa: T201
         return
     make_console().print(trials_table(state))
 
@@ -223,21 +224,6 @@ def _state(bucket_url: str, study: str | None) -> "StudyState":
 
     bucket = _bucket(bucket_url)
     return read_study(bucket, find_study(bucket, study or _study_name()))
-
-
-def _trial(trial: "Trial") -> dict[str, Any]:
-    return {
-        "trial_id": trial.trial_id,
-        "state": trial.state.value,
-        "attempts": trial.attempts,
-        "hyperparameters": trial.hyperparameters,
-        "score": trial.score,
-        "epochs": len(trial.epochs),
-        "started": trial.started,
-        "ended": trial.ended,
-        "worker": trial.worker,
-        "reason": trial.reason,
-    }
 
 
 def _environment(variable: str) -> str:

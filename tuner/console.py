@@ -213,22 +213,3 @@ def _epochs(state: StudyState, trial: Trial, worker: WorkerStatus | None) -> Ren
     row = Table.grid(padding=(0, 1))
     row.add_row(bar, f"{done}/{total}")
     return row
-
-
-def overview(state: StudyState) -> dict[str, object]:
-    """Return what `status` says of a study."""
-    counts = {s.value.lower(): sum(trial.state is s for trial in state.trials.values()) for s in TrialState}
-    best = state.best()
-    return {
-        "study": state.settings.name,
-        "state": "finished" if state.finished else "unfinished",
-        "reason": first_line(state.finished.reason) if state.finished else "",
-        "data": state.data_digest,
-        "algorithm": state.settings.search.algorithm.value,
-        "trials": f"{len(state.ended)} of {_total(state)} ended",
-        **counts,
-        "best_trial": best[0].trial_id if best else None,
-        "best_score": best[0].score if best else None,
-        "objective": state.settings.search.objective,
-        "chiefs": state.term,
-    }
