@@ -169,31 +169,40 @@ def schema() -> None:
 
 def main() -> NoReturn:
     """Run the command line, and exit."""
-    debug = "--debug" in sys.argv
+    code = _run(debug="--debug" in sys.argv)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if "keras" in sys.modules:
+        # all is written; TensorFlow takes 10 s to tear down an input pipeline that was left in the midst
+        os._exit(code)
+    sys.exit(code)
+
+
+def _run(debug: bool) -> int:
     try:
         app(standalone_mode=False)
     except CifakeTuneError as error:
-        _fail(error, debug, str(error), error.exit_code)
+        return _fail(str(error), error.exit_code, error if debug else None)
     except typer.Exit as exit_:
-        sys.exit(exit_.exit_code)
+        return exit_.exit_code
     except (typer.Abort, KeyboardInterrupt):
-        _fail(None, False, "stopped.", ExitCode.PREEMPTED)
+        return _fail("stopped.", ExitCode.PREEMPTED)
     except BrokenPipeError:  # `cifake-tune trials | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
     except Exception as error:
-        if type(error).__module__.startswith("click") or hasattr(error, "format_message"):
-            _fail(error, False, error.format_message(), ExitCode.USAGE)  # type: ignore[attr-defined]
+        if hasattr(error, "format_message"):  # click's, of wrong usage
+            return _fail(error.format_message(), ExitCode.USAGE)
         what = f"{type(error).__name__}: {error}"
-        _fail(error, debug, f"a defect in cifake-tune, or something it does not expect: {what} (--debug shows where).")
-    sys.exit(ExitCode.DONE)
+        text = f"a defect in cifake-tune, or something it does not expect: {what} (--debug shows where)."
+        return _fail(text, ExitCode.DEFECT, error if debug else None)
+    return ExitCode.DONE
 
 
-def _fail(error: BaseException | None, debug: bool, text: str, code: int = ExitCode.DEFECT) -> NoReturn:
-    if debug and error is not None:
-        logging.getLogger(__name__).error("traceback", exc_info=error)
+def _fail(text: str, code: int, traceback_of: BaseException | None = None) -> int:
+    if traceback_of is not None:
+        logging.getLogger(__name__).error("traceback", exc_info=traceback_of)
     print(f"error: {text}", file=sys.stderr)  # noqa: T201
-    sys.exit(code)
+    return code
 
 
 def _study(file: Path | None, settings: list[str]) -> config.Study:
