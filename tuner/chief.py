@@ -9,7 +9,6 @@ import logging
 import secrets
 import signal
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from tuner import names, spaces
@@ -37,14 +36,8 @@ class Address:
     port: int
 
 
-def run_chief(
-    bucket: Bucket,
-    study: Study,
-    data_digest: str | None,
-    address: Address,
-    ready: Callable[[int], None] = lambda port: None,
-) -> StudyState:
-    """Run the search until it is over and return its final state; `ready` is told the port.
+def run_chief(bucket: Bucket, study: Study, data_digest: str | None, address: Address) -> StudyState:
+    """Run the search until it is over and return its final state.
 
     Raises ConfigError (the study began with other settings), FencedError (a newer chief took over),
     PreemptedError (SIGTERM), NoResultError (no trial can be evaluated), BucketError.
@@ -85,7 +78,7 @@ def run_chief(
 
     async def serve() -> None:
         service = Service(Oracle(state, now()), suggester, hyperparameters, journal)
-        await _serve(service, models, address, ready)
+        await _serve(service, models, address)
 
     asyncio.run(serve())
     models.delete(models.stale())
@@ -104,7 +97,7 @@ def find_data_set(bucket: Bucket, digest: str | None) -> str:
     raise UsageError(f"{bucket.url} has {len(found)} data sets; choose one with {names.ENV_DATA}.")
 
 
-async def _serve(service: Service, models: SavedModels, address: Address, ready: Callable[[int], None]) -> None:
+async def _serve(service: Service, models: SavedModels, address: Address) -> None:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -118,7 +111,6 @@ async def _serve(service: Service, models: SavedModels, address: Address, ready:
         ) from None
     writing = asyncio.create_task(service.journal.run())
     await server.start()
-    ready(port)
     log.info("chief of study %s, term %d, listens on port %d", *_identity(service), port)
     try:
         ticking = asyncio.create_task(_tick(service, models))

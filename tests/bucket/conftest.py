@@ -6,14 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.gcs_emulator import Emulator, running_emulator
+from tests.support.gcs_emulator import Emulator
 from tuner.bucket import Bucket, open_bucket
-
-
-@pytest.fixture(scope="session")
-def emulator() -> Iterator[Emulator]:
-    with running_emulator() as running:
-        yield running
 
 
 @pytest.fixture

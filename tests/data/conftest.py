@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.data.images import Files, data_set
-from tests.support.gcs_emulator import Emulator, running_emulator
+from tests.support.gcs_emulator import Emulator
 from tuner.bucket import Bucket, open_bucket
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -24,12 +24,6 @@ def bucket(tmp_path: Path) -> Bucket:
 @pytest.fixture
 def files() -> Files:
     return data_set()
-
-
-@pytest.fixture(scope="session")
-def emulator() -> Iterator[Emulator]:
-    with running_emulator() as running:
-        yield running
 
 
 @pytest.fixture

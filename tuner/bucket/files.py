@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from tuner.errors import BucketError
+
 COPY_BYTES = 1 << 20
 # A temporary file is stale when nobody holds its lock. The age covers the instant between creating and locking it,
 # and file systems on which locks do not work.
@@ -47,6 +49,24 @@ def temporary(folder: Path, suffix: str) -> Iterator[Temporary]:
     finally:
         with contextlib.suppress(OSError):
             path.unlink()
+
+
+@contextlib.contextmanager
+def downloading(what: str, path: Path) -> Iterator[BinaryIO]:
+    """Yield a file that becomes `path`, whole and on the disk, when the block has ended well.
+
+    Raises BucketError, which begins with `Cannot copy {what}`, for what this machine's disk refuses.
+    """
+    suffix = f".{path.name}.part"
+    try:
+        make_folders(path.parent)
+        remove_stale(path.parent, suffix)
+        with temporary(path.parent, suffix) as target:
+            yield target.file
+            target.sync()
+            target.path.replace(path)
+    except OSError as error:
+        raise BucketError(f"Cannot copy {what} to {path}: {error.strerror or error}.") from error
 
 
 def remove_stale(folder: Path, suffix: str) -> None:

@@ -21,7 +21,7 @@ from google.cloud import storage
 from google.cloud.storage.exceptions import DataCorruption
 from google.cloud.storage.retry import DEFAULT_RETRY
 
-from tuner.bucket.files import make_folders, remove_stale, temporary
+from tuner.bucket.files import downloading
 from tuner.bucket.protocol import check_name
 from tuner.errors import BucketError, ObjectExistsError, ObjectNotFoundError
 
@@ -113,19 +113,10 @@ class GcsBucket:
         """Write the object to a local file, its checksum verified. Raises ObjectNotFoundError."""
         pieces = self._pieces(name)
         first = next(pieces, b"")  # before anything is written: the object may be missing
-        try:
-            make_folders(path.parent)
-            suffix = f".{path.name}.part"
-            remove_stale(path.parent, suffix)
-            with temporary(path.parent, suffix) as target:
-                target.file.write(first)
-                for piece in pieces:
-                    target.file.write(piece)
-                target.sync()
-                target.path.replace(path)
-        except OSError as error:
-            reason = error.strerror or error
-            raise BucketError(f"Cannot copy {name} from {self.url} to {path}: {reason}.") from error
+        with downloading(f"{name} from {self.url}", path) as file:
+            file.write(first)
+            for piece in pieces:
+                file.write(piece)
 
     def exists(self, name: str) -> bool:
         """Say whether the object exists."""

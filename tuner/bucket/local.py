@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from tuner.bucket.files import COPY_BYTES, Temporary, make_folders, remove_stale, sync_folder, temporary
+from tuner.bucket.files import COPY_BYTES, Temporary, downloading, make_folders, remove_stale, sync_folder, temporary
 from tuner.bucket.protocol import RESERVED, check_name
 from tuner.errors import BucketError, ObjectExistsError, ObjectNotFoundError
 
@@ -60,18 +60,8 @@ class LocalBucket:
 
     def download(self, name: str, path: Path) -> None:
         """Write the object to a local file. Raises ObjectNotFoundError."""
-        with self._open(name) as source:
-            try:
-                make_folders(path.parent)
-                suffix = f".{path.name}.part"
-                remove_stale(path.parent, suffix)
-                with temporary(path.parent, suffix) as target:
-                    shutil.copyfileobj(source, target.file, COPY_BYTES)
-                    target.sync()
-                    target.path.replace(path)
-            except OSError as error:
-                reason = error.strerror or error
-                raise BucketError(f"Cannot copy {name} from {self.url} to {path}: {reason}.") from error
+        with self._open(name) as source, downloading(f"{name} from {self.url}", path) as file:
+            shutil.copyfileobj(source, file, COPY_BYTES)
 
     def exists(self, name: str) -> bool:
         """Say whether the object exists."""
