@@ -12,6 +12,9 @@ ENV_SETTING = "CIFAKE_TUNE_STUDY__"  # CIFAKE_TUNE_STUDY__SEARCH__MAX_TRIALS=4 s
 ENV_DATA = "CIFAKE_TUNE_DATA"  # digest of the packed data set in the bucket
 ENV_CACHE = "CIFAKE_TUNE_CACHE"  # folder for what can be made again (arrays unpacked for memory-mapping)
 ENV_PARENT = "CIFAKE_TUNE_PARENT"  # process id of the `run` that started us, and without which we end
+ENV_TLS_CERT = "CIFAKE_TUNE_TLS_CERT"  # PEM files: our certificate, its key, and the authority of the others';
+ENV_TLS_KEY = "CIFAKE_TUNE_TLS_KEY"  # all three, and chief and workers speak mutual TLS, or none
+ENV_TLS_CA = "CIFAKE_TUNE_TLS_CA"
 ENV_TUNER_ID = "KERASTUNER_TUNER_ID"
 ENV_ORACLE_IP = "KERASTUNER_ORACLE_IP"
 ENV_ORACLE_PORT = "KERASTUNER_ORACLE_PORT"
