@@ -20,6 +20,7 @@ from tuner.journal import Journal, JournalReader
 from tuner.oracle import Oracle
 from tuner.retention import SavedModels
 from tuner.service import Service, make_server, now
+from tuner.snapshots import Snapshotter
 from tuner.suggest import direction_of, make_suggester
 from tuner.trials import Opened, StudyState, why_no_result
 
@@ -44,7 +45,7 @@ def run_chief(bucket: Bucket, study: Study, data_digest: str | None, address: Ad
     """
     digest = find_data_set(bucket, data_digest)
     reader = JournalReader(bucket, study.name)
-    records = reader.poll()
+    reader.poll()
     state = reader.state
     if state.study is not None:
         check_resume(state.study, study)
@@ -59,10 +60,10 @@ def run_chief(bucket: Bucket, study: Study, data_digest: str | None, address: Ad
     hyperparameters = spaces.explore(space, manifest.image_shape)
     direction = direction_of(study.search.objective, study.search.direction)
     suggester = make_suggester(study, hyperparameters, direction)
-    suggester.apply(records)
+    suggester.restore(state)
 
     writer = secrets.token_hex(8)
-    journal = Journal(bucket, study.name, writer, reader.next_number)
+    journal = Journal(bucket, study.name, writer, reader.next_number, Snapshotter(bucket, state))
     opened = Opened(
         at=time.time(),
         term=state.term + 1,

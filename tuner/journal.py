@@ -13,16 +13,20 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from tuner import names
+from tuner import names, snapshots
 from tuner.bucket import Bucket
 from tuner.errors import FencedError, JournalError, ObjectExistsError, ObjectNotFoundError, UsageError
+from tuner.snapshots import Snapshotter
 from tuner.trials import RECORD, Record, StudyState
 
 LINGER_S = 0.2
 """How long records that nobody waits for may stay in memory, so that they share a segment."""
+READ_AHEAD = 32
+"""So many segments are read at once where many follow: over a network each takes 50 ms."""
 
 
 class Header(BaseModel):
@@ -75,21 +79,24 @@ def decode(name: str, data: bytes) -> list[Record]:
 
 
 class JournalReader:
-    """Follows a study's journal, also while it is written."""
+    """Follows a study's journal, also while it is written; the first `poll` begins at the newest snapshot."""
 
     def __init__(self, bucket: Bucket, study: str) -> None:
         self.state = StudyState()
         self.next_number = 1
         self._bucket = bucket
         self._study = study
+        self._begun = False
 
     def poll(self) -> list[Record]:
         """Apply the segments written since the last call to `state`, and return their records.
 
         Raises JournalError where one is damaged or contradicts those before it.
         """
+        if not self._begun:
+            self._begin()
         records: list[Record] = []
-        for name, data in self._new_segments():
+        for name, data in _segments(self._bucket, self._study, self.next_number):
             for record in decode(name, data):
                 try:
                     self.state.apply(record)
@@ -99,14 +106,41 @@ class JournalReader:
             self.next_number += 1
         return records
 
-    def _new_segments(self) -> Iterator[tuple[str, bytes]]:
+    def _begin(self) -> None:
+        snapshot = snapshots.newest(self._bucket, self._study)
+        if snapshot is not None:
+            self.state, self.next_number = snapshot.state, snapshot.segment + 1
+        self._begun = True
+
+
+def read_records(bucket: Bucket, study: str) -> Iterator[Record]:
+    """Yield every record of a study's journal, from its first segment on. Raises JournalError."""
+    for name, data in _segments(bucket, study, 1):
+        yield from decode(name, data)
+
+
+def _segments(bucket: Bucket, study: str, first: int) -> Iterator[tuple[str, bytes]]:
+    """Yield names and bytes of the segments from number `first` on, as far as they are written."""
+
+    def read(number: int) -> tuple[str, bytes] | None:
+        name = names.journal_segment(study, number)
+        try:
+            return name, bucket.read(name)
+        except ObjectNotFoundError:
+            return None
+
+    found = read(first)  # most calls find nothing new: no threads for those
+    if found is None:
+        return
+    yield found
+    number, ahead = first + 1, 1
+    with ThreadPoolExecutor(READ_AHEAD) as pool:
         while True:
-            name = names.journal_segment(self._study, self.next_number)
-            try:
-                data = self._bucket.read(name)
-            except ObjectNotFoundError:
-                return
-            yield name, data
+            for found in pool.map(read, range(number, number + ahead)):
+                if found is None:
+                    return
+                yield found
+            number, ahead = number + ahead, min(2 * ahead, READ_AHEAD)
 
 
 def read_study(bucket: Bucket, study: str) -> StudyState:
@@ -131,13 +165,19 @@ def find_study(bucket: Bucket, study: str | None) -> str:
 
 
 class Journal:
-    """Appends records for one chief: all that arrive while a segment is being written share the next."""
+    """Appends records for one chief: all that arrive while a segment is being written share the next.
 
-    def __init__(self, bucket: Bucket, study: str, writer: str, next_number: int) -> None:
+    With a snapshotter, whose state must move with the records that are given, it makes snapshots now and then.
+    """
+
+    def __init__(
+        self, bucket: Bucket, study: str, writer: str, next_number: int, snapshotter: Snapshotter | None = None
+    ) -> None:
         self._bucket = bucket
         self._study = study
         self._writer = writer
         self._number = next_number
+        self._snapshotter = snapshotter
         self._pending: list[Record] = []
         self._waiters: list[asyncio.Future[None]] = []
         self._wake = asyncio.Event()
@@ -177,6 +217,8 @@ class Journal:
 
     async def run(self) -> None:
         """Write segments until `close`. Raises what `write` raises, also to all who wait."""
+        self._saving: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._saving.set_result(None)
         while True:
             await self._wake.wait()
             if not self._urgent.is_set() and not self._closing:
@@ -186,6 +228,9 @@ class Journal:
             self._urgent.clear()
             records, self._pending = self._pending, []
             waiters, self._waiters = self._waiters, []
+            # at this instant the snapshotter's state is the one after these records
+            number = self._number
+            snapshot = self._snapshotter and self._snapshotter.take(number, len(records), self._saving.done())
             try:
                 if records:
                     await asyncio.to_thread(self.write, records)
@@ -199,7 +244,10 @@ class Journal:
             for waiter in waiters:
                 if not waiter.done():
                     waiter.set_result(None)
+            if self._snapshotter and snapshot:
+                self._saving = asyncio.ensure_future(asyncio.to_thread(self._snapshotter.write, number, snapshot))
             if self._closing and not self._pending:
+                await self._saving
                 return
 
     def close(self) -> None:

@@ -81,6 +81,22 @@ def parse_journal_segment(name: str) -> int | None:
     return int(found[1]) if found else None
 
 
+def snapshots_prefix(study: str) -> str:
+    """Folder of the study's snapshots."""
+    return f"{study_prefix(study)}snapshots/"
+
+
+def snapshot(study: str, number: int) -> str:
+    """The study's state as it is after the journal's segment `number`."""
+    return f"{snapshots_prefix(study)}{number:010d}.json"
+
+
+def parse_snapshot(name: str) -> int | None:
+    """Return the segment's number where `name` is a snapshot's name."""
+    found = re.fullmatch(r"studies/[^/]+/snapshots/(\d{10})\.json", name)
+    return int(found[1]) if found else None
+
+
 def trials_prefix(study: str) -> str:
     """Folder of the models that trials saved."""
     return f"{study_prefix(study)}trials/"

@@ -215,10 +215,14 @@ class Service:
             return
         ended = [record for record in records if isinstance(record, Ended)]
         if ended:  # in the algorithm's own thread, and so before its next suggestion
-            self._suggester_thread.submit(self.suggester.apply, ended)
+            self._suggester_thread.submit(self._tell_suggester, ended)
         done = self.journal.commit([*records, *self.oracle.finish(now())])
         done.add_done_callback(lambda _: self._durable(done, ended))
         await asyncio.shield(done)
+
+    def _tell_suggester(self, ended: list[Ended]) -> None:
+        for record in ended:
+            self.suggester.ended(record.trial, record.state, record.score, record.best_epoch)
 
     def _durable(self, done: asyncio.Future[None], ended: list[Ended]) -> None:
         if done.cancelled() or done.exception() is not None:

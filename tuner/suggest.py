@@ -2,12 +2,11 @@
 
 Of Keras Tuner's oracles only `populate_space` is used: their own bookkeeping cannot be saved (the grid's
 position, the Gaussian process's random state), and knows neither leases nor early stopping. So each suggestion
-carries, as `algorithm`, what its algorithm needs to go on after it; a restarted chief feeds the journal's
-records to `apply`, in order, and gets the same suggestions as one that never stopped.
+carries, as `algorithm`, what its algorithm needs to go on after it; a restarted chief gives the study's state to
+`restore`, and gets the same suggestions as one that never stopped.
 """
 
 import copy
-from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any
@@ -17,7 +16,7 @@ import numpy as np
 from tuner.config import Algorithm, Study
 from tuner.errors import ConfigError
 from tuner.names import TrialId
-from tuner.trials import Created, Ended, Record, TrialState, Value
+from tuner.trials import StudyState, TrialState, Value
 
 if TYPE_CHECKING:
     import keras_tuner
@@ -77,7 +76,7 @@ class Suggester:
         self._max_trials = max_trials
 
     def suggest(self) -> Suggestion | NoSuggestion:
-        """Return the next suggestion; feed it back with `apply`, as a record, before the next call."""
+        """Return the next suggestion; it is taken note of, and runs until `ended`."""
         number = len(self._oracle.trials)
         if self._max_trials is not None and number >= self._max_trials:
             return NoSuggestion.EXHAUSTED
@@ -89,21 +88,25 @@ class Suggester:
             return Suggestion(trial, self._register(trial, response["values"]), self._state())
         return NoSuggestion.WAIT if response["status"] == "IDLE" else NoSuggestion.EXHAUSTED
 
-    def apply(self, records: Iterable[Record]) -> None:
-        """Take note of trials that were created or have ended."""
-        for record in records:
-            if isinstance(record, Created):
-                if record.trial not in self._oracle.trials:  # `suggest` has registered its own
-                    self._restore(record)
-                    self._register(record.trial, dict(record.hyperparameters))
-            elif isinstance(record, Ended):
-                trial = self._oracle.trials[record.trial]
-                # Keras Tuner knows no STOPPED trial that has a score
-                trial.status = "FAILED" if record.state is TrialState.FAILED else "COMPLETED"
-                trial.score, trial.best_step = record.score, record.best_epoch or 0
-                self._oracle.ongoing_trials.pop(record.trial, None)
-                self._oracle.end_order.append(record.trial)
-                self._ended(record.trial)
+    def restore(self, state: StudyState) -> None:
+        """Go on where the suggester of an earlier chief stopped; for a new suggester, before its first suggestion."""
+        for trial_id in state.steps:
+            trial = state.trials[trial_id]
+            if trial_id in self._oracle.trials:
+                self.ended(trial_id, trial.state, trial.score, trial.best_epoch)
+            else:
+                self._restore(trial_id, trial.algorithm)
+                self._register(trial_id, dict(trial.hyperparameters))
+
+    def ended(self, trial_id: TrialId, state: TrialState, score: float | None, best_epoch: int | None) -> None:
+        """Take note of a trial's end."""
+        trial = self._oracle.trials[trial_id]
+        # Keras Tuner knows no STOPPED trial that has a score
+        trial.status = "FAILED" if state is TrialState.FAILED else "COMPLETED"
+        trial.score, trial.best_step = score, best_epoch or 0
+        self._oracle.ongoing_trials.pop(trial_id, None)
+        self._oracle.end_order.append(trial_id)
+        self._ended(trial_id)
 
     def _register(self, trial: TrialId, values: dict[str, Value]) -> dict[str, Value]:
         from keras_tuner.engine.trial import Trial
@@ -125,8 +128,9 @@ class Suggester:
     def _state(self) -> dict[str, Any]:
         return {"seed_state": self._oracle._seed_state}
 
-    def _restore(self, record: Created) -> None:
-        self._oracle._seed_state = record.algorithm["seed_state"]
+    def _restore(self, trial: TrialId, algorithm: dict[str, Any]) -> None:
+        """Called before the suggestion that had `algorithm` is registered."""
+        self._oracle._seed_state = algorithm["seed_state"]
 
     def _ended(self, trial: TrialId) -> None:
         """Called after a trial ended."""
@@ -170,17 +174,17 @@ class _Grid(Suggester):
     def _state(self) -> dict[str, Any]:
         return {}
 
-    def _restore(self, record: Created) -> None:
+    def _restore(self, trial: TrialId, algorithm: dict[str, Any]) -> None:
         queue, ordered = self._oracle._populate_next, self._oracle._ordered_ids
         if not self._oracle.start_order:
-            ordered.insert(record.trial)
-            queue.append(record.trial)
+            ordered.insert(trial)
+            queue.append(trial)
             self._queued = 1
             return
         source = None
-        while self._queued - len(queue) < record.algorithm["used"]:
+        while self._queued - len(queue) < algorithm["used"]:
             source = queue.pop(0)
-        ordered.insert(record.trial, source)
+        ordered.insert(trial, source)
 
     def _ended(self, trial: TrialId) -> None:
         self._oracle._populate_next.append(trial)
@@ -199,7 +203,7 @@ class _Hyperband(Suggester):
             "iteration": oracle._current_iteration,
         }
 
-    def _restore(self, record: Created) -> None:
-        oracle, state = self._oracle, record.algorithm
+    def _restore(self, trial: TrialId, state: dict[str, Any]) -> None:
+        oracle = self._oracle
         oracle._seed_state, oracle._brackets = state["seed_state"], copy.deepcopy(state["brackets"])
         oracle._current_bracket, oracle._current_iteration = state["bracket"], state["iteration"]

@@ -143,8 +143,12 @@ RECORD: TypeAdapter[Record] = TypeAdapter(Record)
 class Trial:
     """One choice of hyperparameters and what became of it."""
 
+    __pydantic_config__ = ConfigDict(ser_json_inf_nan="constants")  # for snapshots, as is that of StudyState
+
     trial_id: TrialId
     hyperparameters: dict[str, Value]
+    algorithm: dict[str, Any] = field(default_factory=dict, repr=False)
+    """What the search algorithm needs to go on after this suggestion."""
     state: TrialState = TrialState.QUEUED
     attempts: int = 0
     worker: str | None = None
@@ -180,6 +184,8 @@ class Trial:
 class StudyState:
     """All that the journal says of a study."""
 
+    __pydantic_config__ = ConfigDict(ser_json_inf_nan="constants")
+
     term: int = 0
     study: Study | None = None
     data_digest: str = ""
@@ -187,6 +193,8 @@ class StudyState:
     trials: dict[TrialId, Trial] = field(default_factory=dict)
     ended: list[TrialId] = field(default_factory=list)
     """In the order in which they ended."""
+    steps: list[TrialId] = field(default_factory=list)
+    """What the search algorithm has to know, in order: a trial stands here when it is created, and when it ended."""
     ended_before_term: int = 0
     """How many had ended when the present chief began."""
     finished: Finished | None = None
@@ -207,7 +215,8 @@ class StudyState:
             case Created():
                 if record.trial in self.trials:
                     raise ValueError(f"trial {record.trial} is created twice")
-                self.trials[record.trial] = Trial(record.trial, dict(record.hyperparameters))
+                self.trials[record.trial] = Trial(record.trial, dict(record.hyperparameters), record.algorithm)
+                self.steps.append(record.trial)
             case Finished():
                 self.finished = record
             case Leased():
@@ -243,6 +252,7 @@ class StudyState:
                 trial.score, trial.best_epoch = record.score, record.best_epoch
                 trial.ended, trial.reason = record.at, record.reason
                 self.ended.append(trial.trial_id)
+                self.steps.append(trial.trial_id)
 
     def best(self, count: int = 1) -> list[Trial]:
         """Return the best `count` trials that have a score and a saved model, best first."""

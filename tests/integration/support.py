@@ -15,7 +15,7 @@ from PIL import Image
 
 from tuner import names
 from tuner.bucket.local import LocalBucket
-from tuner.journal import JournalReader
+from tuner.journal import JournalReader, read_records
 from tuner.trials import Record, Reported, StudyState
 
 HERE = Path(__file__).parent
@@ -149,7 +149,7 @@ class Place:
 
     def records(self) -> list[Record]:
         """Return the journal."""
-        return JournalReader(self.bucket, self.study).poll()
+        return list(read_records(self.bucket, self.study))
 
     def reports(self) -> list[tuple[str, int]]:
         """Return trial and epoch of all reports, in their order."""

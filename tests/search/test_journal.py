@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from tuner import names
+from tuner import names, snapshots
 from tuner.bucket.local import LocalBucket
 from tuner.config import load
 from tuner.errors import BucketError, FencedError, JournalError, UsageError
-from tuner.journal import Journal, JournalReader, encode, find_study, read_study
-from tuner.trials import Created, Leased, Opened, Record
+from tuner.journal import Journal, JournalReader, decode, encode, find_study, read_records, read_study
+from tuner.snapshots import Snapshotter
+from tuner.trials import Created, Leased, Opened, Record, StudyState
 
 STUDY = "cifake"
 
@@ -197,3 +198,96 @@ def test_the_only_study_need_not_be_named(bucket: LocalBucket) -> None:
         find_study(bucket, None)
     with pytest.raises(UsageError, match="no study 'three'"):
         read_study(bucket, "three")
+
+
+# ---- snapshots -----------------------------------------------------------------------------------
+def written_with_snapshots(bucket: LocalBucket, monkeypatch: pytest.MonkeyPatch, trials: int = 40) -> StudyState:
+    """Write a journal of one trial a segment, with a snapshot every few, and return the state it adds up to."""
+    monkeypatch.setattr(snapshots, "RECORDS", 5)
+    state = StudyState()
+
+    async def main() -> None:
+        journal = Journal(bucket, STUDY, "w1", 1, Snapshotter(bucket, state))
+        running = asyncio.create_task(journal.run())
+        for record in [opened(), *map(created, range(trials))]:
+            state.apply(record)
+            await journal.commit([record])
+        journal.close()
+        await running
+
+    asyncio.run(main())
+    return state
+
+
+def kept_snapshots(bucket: LocalBucket) -> list[str]:
+    return list(bucket.list(names.snapshots_prefix(STUDY)))
+
+
+def test_recovery_reads_the_newest_snapshot_and_only_the_segments_after_it(
+    bucket: LocalBucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = written_with_snapshots(bucket, monkeypatch)
+    kept = kept_snapshots(bucket)
+    assert len(kept) == snapshots.KEPT
+    newest = names.parse_snapshot(kept[-1])
+    assert newest is not None
+    assert newest > 20
+    for number in range(1, newest + 1):
+        bucket.delete(names.journal_segment(STUDY, number))
+    assert read_study(bucket, STUDY) == state
+
+
+@pytest.mark.parametrize("damage", [b"", b"garbage", b"truncate", b"flip", b"version"])
+def test_a_damaged_snapshot_is_passed_over(bucket: LocalBucket, monkeypatch: pytest.MonkeyPatch, damage: bytes) -> None:
+    state = written_with_snapshots(bucket, monkeypatch)
+    for name in kept_snapshots(bucket):
+        data = bucket.read(name)
+        damaged = {
+            b"truncate": data[:-10],
+            b"flip": data[:-10] + bytes([data[-10] ^ 1]) + data[-9:],
+            b"version": data.replace(b'"version":1', b'"version":2'),
+        }
+        bucket.write(name, damaged.get(damage, damage))
+        assert read_study(bucket, STUDY) == state
+    assert len(list(read_records(bucket, STUDY))) == 41
+
+
+def test_a_snapshot_holds_what_its_segment_ends_with_though_more_came_meanwhile(
+    bucket: LocalBucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(snapshots, "RECORDS", 3)
+    state = StudyState()
+
+    async def main() -> None:
+        journal = Journal(bucket, STUDY, "w1", 1, Snapshotter(bucket, state))
+        running = asyncio.create_task(journal.run())
+        waiting = []
+        for record in [opened(), *map(created, range(500))]:
+            state.apply(record)
+            waiting.append(journal.commit([record]))
+            if len(waiting) % 7 == 0:
+                await asyncio.sleep(0)
+        await asyncio.gather(*waiting)
+        journal.close()
+        await running
+
+    asyncio.run(main())
+    for name in kept_snapshots(bucket):
+        snapshot = snapshots.decode(name, bucket.read(name))
+        assert snapshot is not None
+        replayed = StudyState()
+        for number in range(1, snapshot.segment + 1):
+            for record in decode(
+                names.journal_segment(STUDY, number), bucket.read(names.journal_segment(STUDY, number))
+            ):
+                replayed.apply(record)
+        assert replayed == snapshot.state
+
+
+def test_a_bucket_that_refuses_snapshots_costs_nothing_else(
+    bucket: LocalBucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(names, "snapshot", lambda study, number: f"studies/{study}/journal")  # a folder is there
+    state = written_with_snapshots(bucket, monkeypatch)
+    assert kept_snapshots(bucket) == []
+    assert read_study(bucket, STUDY) == state

@@ -7,9 +7,10 @@ import keras_tuner
 import pytest
 from sklearn.exceptions import ConvergenceWarning
 
+from tuner import names, snapshots
 from tuner.config import Algorithm, Study, load
 from tuner.suggest import NoSuggestion, Suggester, Suggestion, make_suggester
-from tuner.trials import RECORD, Created, Ended, Record, TrialState
+from tuner.trials import RECORD, Created, Ended, Leased, Opened, Record, StudyState, TrialState
 
 pytestmark = pytest.mark.filterwarnings(f"ignore::{ConvergenceWarning.__module__}.ConvergenceWarning")
 
@@ -33,40 +34,60 @@ def suggester(algorithm: Algorithm, trials: int = 14) -> Suggester:
 
 
 def created(suggestion: Suggestion) -> Created:
-    record = Created(at=0, trial=suggestion.trial, hyperparameters=suggestion.values, algorithm=suggestion.algorithm)
-    loaded = RECORD.validate_json(RECORD.dump_json(record))  # as a journal gives it back
-    assert isinstance(loaded, Created)
-    return loaded
+    return Created(at=0, trial=suggestion.trial, hyperparameters=suggestion.values, algorithm=suggestion.algorithm)
 
 
-def ended(trial: str, failed: bool = False) -> Ended:
+def ended(trial: names.TrialId, failed: bool = False) -> Ended:
     state = TrialState.FAILED if failed else TrialState.COMPLETED
     score = None if failed else random.Random(trial).random()
     return Ended(at=0, trial=trial, attempt=1, state=state, score=score, best_epoch=0)
 
 
-def search(algorithm: Algorithm, restart_after: int | None, workers: int = 3) -> list[dict[str, object]]:
+def end(chief: Suggester, trial: names.TrialId, failed: bool = False) -> Ended:
+    record = ended(trial, failed)
+    chief.ended(trial, record.state, record.score, record.best_epoch)
+    return record
+
+
+def recovered(journal: list[Record], snapshot_after: int) -> StudyState:
+    """Return the state as a chief finds it: a snapshot, and the records after it, all from their bytes."""
+    state = StudyState()
+    for number, record in enumerate(journal):
+        state.apply(RECORD.validate_json(RECORD.dump_json(record, by_alias=True)))
+        if number == snapshot_after:
+            kept = snapshots.decode(names.snapshot("s", 1), snapshots.encode(1, state))
+            assert kept is not None
+            assert kept.state == state
+            state = kept.state
+    return state
+
+
+def search(
+    algorithm: Algorithm, restart_after: int | None, workers: int = 3, snapshot_after: int = 10
+) -> list[dict[str, object]]:
     """Run a whole search with `workers` trials at a time; the chief is made anew after so many suggestions."""
-    journal: list[Record] = []
-    running: list[str] = []
+    journal: list[Record] = [
+        Opened(at=0, term=1, writer="w", study=study(algorithm), data="d", direction="max"),
+    ]
+    running: list[names.TrialId] = []
     values: list[dict[str, object]] = []
     chief = suggester(algorithm)
     order = random.Random(7)
     while len(values) < 60:
         if restart_after is not None and len(values) == restart_after:
             chief, restart_after = suggester(algorithm), None
-            chief.apply(journal)
+            chief.restore(recovered(journal, snapshot_after))
         suggestion = chief.suggest() if len(running) < workers else NoSuggestion.WAIT
         if isinstance(suggestion, Suggestion):
-            journal.append(created(suggestion))
+            trial = suggestion.trial
+            journal += [created(suggestion), Leased(at=0, trial=trial, attempt=1, worker="w", incarnation="i")]
             values.append(suggestion.values)
-            running.append(suggestion.trial)
+            running.append(trial)
             continue
         if not running:
             break
         done = running.pop(order.randrange(len(running)))
-        journal.append(ended(done, failed=done == "00004"))
-        chief.apply(journal[-1:])
+        journal.append(end(chief, done, failed=done == "00004"))
     return values
 
 
@@ -97,7 +118,7 @@ def test_a_grid_tries_every_combination_once() -> None:
     chief = make_suggester(study(Algorithm.GRID, 100), hp, "max")
     seen = []
     while isinstance(suggestion := chief.suggest(), Suggestion):
-        chief.apply([created(suggestion), ended(suggestion.trial)])
+        end(chief, suggestion.trial)
         seen.append((suggestion.values["a"], suggestion.values["b"]))
     assert suggestion is NoSuggestion.EXHAUSTED
     assert sorted(seen) == [(a, b) for a in (0, 1, 2) for b in ("x", "y")]
@@ -118,7 +139,7 @@ def test_a_small_space_is_exhausted_before_max_trials() -> None:
     chief = make_suggester(study(Algorithm.RANDOM, 100), hp, "max")
     count = 0
     while isinstance(suggestion := chief.suggest(), Suggestion):
-        chief.apply([created(suggestion), ended(suggestion.trial)])
+        end(chief, suggestion.trial)
         count += 1
     assert suggestion is NoSuggestion.EXHAUSTED
     assert count == 3
