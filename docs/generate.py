@@ -30,8 +30,7 @@ def settings() -> str:
     for name, field in schema["properties"].items():
         section = schema["$defs"].get(_reference(field), {})
         if "properties" in section:
-            title = f"{name}\n\n{_flow(section['description'])}"
-            rows[title] = [_row(f"{name}.{key}", inner, schema) for key, inner in section["properties"].items()]
+            _add_section(rows, name, section, schema)
         else:
             rows["study"].append(_row(name, field, schema))
     tables = [
@@ -39,6 +38,20 @@ def settings() -> str:
         for title, lines in rows.items()
     ]
     return "\n".join([HEAD, *tables])
+
+
+def _add_section(rows: dict[str, list[str]], name: str, section: dict[str, Any], schema: dict[str, Any]) -> None:
+    """Add a section's table, and after it those of the sections in it."""
+    title, lines, inside = f"{name}\n\n{_flow(section['description'])}", [], []
+    for key, field in section["properties"].items():
+        inner = schema["$defs"].get(_reference(field), {})
+        if "properties" in inner:
+            inside.append((f"{name}.{key}", inner))
+        else:
+            lines.append(_row(f"{name}.{key}", field, schema))
+    rows[title] = lines
+    for key, inner in inside:
+        _add_section(rows, key, inner, schema)
 
 
 def _row(key: str, field: dict[str, Any], schema: dict[str, Any]) -> str:

@@ -2,7 +2,7 @@
 
 import json
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +10,10 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from tuner import config
-from tuner.config import Algorithm, Study
+from tuner import config, resume
+from tuner.config import Algorithm, Policy, Study
 from tuner.errors import ConfigError, ExitCode
+from tuner.resume import check_resume
 
 Write = Callable[[str], Path]
 
@@ -159,6 +160,42 @@ def test_a_study_that_was_written_down_is_read_as_the_same(settings: list[str], 
     assert config.Study.model_validate_json(study.model_dump_json(by_alias=by_alias)) == study
 
 
+# ---- early stopping -----------------------------------------------------------------------------
+@pytest.mark.parametrize("algorithm", list(Algorithm))
+def test_trials_are_stopped_early_unless_the_algorithm_has_rungs_of_its_own(algorithm: Algorithm) -> None:
+    stopping = config.load(settings=[f"search.algorithm={algorithm}"]).search.early_stopping
+    assert stopping.policy is (Policy.NONE if algorithm is Algorithm.HYPERBAND else Policy.ASHA)
+    assert Study().search.early_stopping.policy is Policy.ASHA
+
+
+@pytest.mark.parametrize("algorithm", list(Algorithm))
+def test_early_stopping_can_be_turned_off(algorithm: Algorithm) -> None:
+    settings = [f"search.algorithm={algorithm}", "search.early_stopping.policy=none"]
+    assert config.load(settings=settings).search.early_stopping.policy is Policy.NONE
+
+
+def test_hyperband_refuses_a_second_early_stopping(study_yaml: Write) -> None:
+    file = study_yaml("search: {algorithm: hyperband, early_stopping: {policy: asha}}")
+    message = error_of(config.load, file)
+    assert message.startswith(f"{file}: search: early_stopping.policy asha does not go with algorithm hyperband")
+    assert "set it to none" in message
+
+
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [
+        ("search.early_stopping.polcy=asha", "did you mean search.early_stopping.policy?"),
+        ("search.early_stopping.policy=median", "'asha' or 'none'"),
+        ("search.early_stopping.reduction_factor=1", "greater than or equal to 2"),
+        ("search.early_stopping.min_epochs=0", "greater than or equal to 1"),
+        ("search.early_stopping=asha", "must be a section"),
+        ("reduction_factor=3", "did you mean search.early_stopping.reduction_factor?"),
+    ],
+)
+def test_what_early_stopping_does_not_know_is_an_error_that_helps(setting: str, says: str) -> None:
+    assert says in error_of(config.load, settings=[setting])
+
+
 # ---- YAML ---------------------------------------------------------------------------------------
 @pytest.mark.parametrize("text", ["seed: 1\nseed: 2", "search: {max_trials: 3, max_trials: 4}"])
 def test_a_key_given_twice_is_an_error(study_yaml: Write, text: str) -> None:
@@ -205,23 +242,25 @@ def test_what_is_dumped_is_parsed_again(tmp_path: Path) -> None:
 
 
 def test_the_keys_listed_are_those_of_the_dump() -> None:
-    assert config.all_keys() == list(config._flat(config.dump(Study())))
+    assert config.all_keys() == list(resume._flat(config.dump(Study())))
 
 
 def test_the_json_schema_describes_every_setting_and_allows_no_other() -> None:
     schema = config.json_schema()
     sections = [schema, *(part for part in schema["$defs"].values() if part["type"] == "object")]
     assert all(section["additionalProperties"] is False for section in sections)
-    described = {
-        f"{name}.{key}": inner
-        for name, field in schema["properties"].items()
-        for key, inner in schema["$defs"]
-        .get(field.get("$ref", "").rsplit("/", 1)[-1], {})
-        .get("properties", {})
-        .items()
-    }
-    assert set(described) == {key for key in config.all_keys() if "." in key}
-    assert [key for key, inner in described.items() if not inner.get("description")] == []
+    described = dict(descriptions(schema, schema))
+    assert list(described) == config.all_keys()
+    assert [key for key, description in described.items() if not description] == []
+
+
+def descriptions(part: dict[str, Any], schema: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for name, field in part["properties"].items():
+        section = schema["$defs"].get(field.get("$ref", "").rsplit("/", 1)[-1], {})
+        if "properties" in section:
+            yield from descriptions(section, schema, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", field.get("description", "")
 
 
 # ---- going on with a study ----------------------------------------------------------------------
@@ -241,7 +280,7 @@ def test_a_study_goes_on_with_more_trials_and_with_settings_no_result_depends_on
     algorithm: Algorithm, change: str
 ) -> None:
     begun = f"search.algorithm={algorithm}"
-    config.check_resume(study(begun), study(begun, change))
+    check_resume(study(begun), study(begun, change))
 
 
 @pytest.mark.parametrize(
@@ -249,30 +288,29 @@ def test_a_study_goes_on_with_more_trials_and_with_settings_no_result_depends_on
     [
         "seed=2", "data.batch_size=64", "data.validation=0.2", "space.name=other", "space.import=my:Space",
         "search.algorithm=bayesian", "search.objective=val_loss", "search.direction=max", "training.patience=2",
-        "search.max_trials=9", "training.epochs=9",
+        "search.max_trials=9", "training.epochs=9", "search.early_stopping.policy=none",
+        "search.early_stopping.min_epochs=2", "search.early_stopping.reduction_factor=4",
     ],
 )  # fmt: skip
 def test_a_study_does_not_go_on_with_settings_its_results_depend_on(change: str) -> None:
     key = change.partition("=")[0]
-    assert key in error_of(config.check_resume, study(), study(change))
+    assert key in error_of(check_resume, study(), study(change))
 
 
 @pytest.mark.parametrize("algorithm", [Algorithm.RANDOM, Algorithm.GRID])
 def test_trials_that_train_for_themselves_may_train_longer(algorithm: Algorithm) -> None:
-    config.check_resume(
-        study(f"search.algorithm={algorithm}"), study(f"search.algorithm={algorithm}", "training.epochs=11")
-    )
+    check_resume(study(f"search.algorithm={algorithm}"), study(f"search.algorithm={algorithm}", "training.epochs=11"))
 
 
 @pytest.mark.parametrize("algorithm", [Algorithm.BAYESIAN, Algorithm.HYPERBAND])
 def test_trials_that_are_compared_while_searching_may_not_train_longer(algorithm: Algorithm) -> None:
     begun = f"search.algorithm={algorithm}"
-    message = error_of(config.check_resume, study(begun), study(begun, "training.epochs=11"))
+    message = error_of(check_resume, study(begun), study(begun, "training.epochs=11"))
     assert "training.epochs was 10, is now 11" in message
 
 
 def test_a_refusal_names_the_study_each_setting_and_both_values() -> None:
-    message = error_of(config.check_resume, study("name=mine"), study("name=mine", "data.batch_size=64", "seed=2"))
+    message = error_of(check_resume, study("name=mine"), study("name=mine", "data.batch_size=64", "seed=2"))
     assert "study 'mine'" in message
     assert "data.batch_size was 128, is now 64" in message
     assert "seed was 1, is now 2" in message

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 
 from tuner import names, spaces
 from tuner.bucket import Bucket
-from tuner.config import Study, check_resume
+from tuner.config import Study
 from tuner.data.manifest import find_data_sets, read_manifest
 from tuner.errors import NoResultError, PreemptedError, SurroundingsError, UsageError
 from tuner.journal import Journal, JournalReader
 from tuner.oracle import Oracle
+from tuner.resume import check_resume
 from tuner.retention import SavedModels
 from tuner.service import Service, make_server, now
 from tuner.snapshots import Snapshotter

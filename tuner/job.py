@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.live import Live
 
 from tuner.bucket import Bucket
-from tuner.config import Study, check_resume
+from tuner.config import Study
 from tuner.console import Pace, duration, epochs_done, lines, search_view
 from tuner.data.manifest import Manifest
 from tuner.data.pack import pack
@@ -18,6 +18,7 @@ from tuner.journal import JournalReader
 from tuner.local import Job, run_evaluator, run_search
 from tuner.progress import say, shown_progress
 from tuner.report.console import summary
+from tuner.resume import check_resume
 from tuner.trials import Record, StudyState
 from tuner.wire import WorkerStatus
 

@@ -7,7 +7,9 @@ from one thread, without locks.
 
 from collections import deque
 from dataclasses import dataclass
+from typing import Literal
 
+from tuner.early_stopping import Rungs, Stop
 from tuner.names import TrialId
 from tuner.suggest import Suggestion
 from tuner.trials import (
@@ -90,7 +92,11 @@ class Oracle:
         """The algorithm has no further suggestion."""
         self._leases: dict[TrialId, Lease] = {}
         self._queue: deque[TrialId] = deque()
+        self._rungs = Rungs(state.settings.search.early_stopping, state.direction)
         for trial in state.trials.values():
+            if trial.state is not TrialState.FAILED:
+                for rung, value in trial.rungs.items():
+                    self._rungs.add(rung, value)
             if trial.state is TrialState.QUEUED:
                 self._queue.append(trial.trial_id)
             elif trial.state is TrialState.RUNNING:
@@ -157,6 +163,8 @@ class Oracle:
 
     def beat(self, attempt: Attempt, now: Instant) -> bool:
         """Renew a lease; false where the attempt is not the trial's newest."""
+        if self._ended_with(attempt):
+            return True  # it has not heard yet that the trial was stopped; its report's answer tells it
         try:
             lease = self._held(attempt)
         except (StaleAttemptError, UnknownTrialError):
@@ -167,7 +175,13 @@ class Oracle:
     def report(
         self, attempt: Attempt, epoch: int, metrics: dict[str, float], checkpoint: str | None, now: Instant
     ) -> list[Record]:
-        """Take an epoch's metrics. The same report twice is one (its first answer was lost)."""
+        """Take an epoch's metrics, and stop the trial early where that says so; its state tells.
+
+        The same report twice is one (its first answer was lost), and one that was under way while the trial was
+        stopped changes nothing.
+        """
+        if self._ended_with(attempt):
+            return []
         lease = self._held(attempt)
         lease.deadline = now.monotonic + self._duration(attempt.worker)
         trial = self.state.trials[lease.trial]
@@ -179,7 +193,8 @@ class Oracle:
                 f"search.objective is {objective!r}, and the model reports {', '.join(sorted(metrics))}; "
                 "choose one of these."
             )
-        return self._apply(
+        reached = set(trial.rungs)
+        records = self._apply(
             Reported(
                 at=now.at,
                 trial=lease.trial,
@@ -189,31 +204,25 @@ class Oracle:
                 checkpoint=checkpoint,
             )
         )
+        for rung in trial.rungs.keys() - reached:  # one, where this epoch is a rung's
+            self._rungs.add(rung, trial.rungs[rung])
+            if stop := self._judge(lease, rung):
+                records += self._end_scored(lease, TrialState.STOPPED, stop.sentence(objective), now)
+        return records
 
     def complete(self, attempt: Attempt, now: Instant) -> list[Record]:
-        """The attempt trained the trial to its end."""
-        trial = self.state.trials.get(TrialId(attempt.trial))
-        ours = trial and (trial.attempts, trial.worker) == (attempt.number, attempt.worker.name)
-        if trial and ours and trial.state in SCORED:
-            return []  # our first answer was lost
+        """The attempt trained the trial to its end, or stopped as it was told."""
+        if self._ended_with(attempt):
+            return []  # stopped early, or our first answer was lost
         lease = self._held(attempt)
-        trial = self.state.trials[lease.trial]
-        if trial.best_epoch is None:
+        if self.state.trials[lease.trial].best_epoch is None:
             return self._end_attempt(lease, Outcome.INVALID, "no epoch has a usable objective", now)
-        score = trial.epochs[trial.best_epoch][self.state.settings.search.objective]
-        return self._end(
-            Ended(
-                at=now.at,
-                trial=lease.trial,
-                attempt=lease.attempt,
-                state=TrialState.COMPLETED,
-                score=score,
-                best_epoch=trial.best_epoch,
-            )
-        )
+        return self._end_scored(lease, TrialState.COMPLETED, "", now)
 
     def give_back(self, attempt: Attempt, outcome: Outcome, reason: str, now: Instant) -> list[Record]:
         """The attempt ended without finishing the trial."""
+        if self._ended_with(attempt):
+            return []
         return self._end_attempt(self._held(attempt), outcome, reason, now)
 
     def expire(self, now: Instant) -> list[Record]:
@@ -227,6 +236,9 @@ class Oracle:
 
     def stock_attempt(self, trial_id: str) -> Attempt:
         """Return the attempt that one of Keras Tuner's own workers means: it names the trial alone."""
+        trial = self.state.trials.get(TrialId(trial_id))
+        if trial and trial.state in SCORED and trial.worker and not trial.incarnation:
+            return Attempt(Worker(trial.worker), trial_id, trial.attempts)
         lease = self._leases.get(TrialId(trial_id))
         if lease is None or not lease.worker.stock:
             raise StaleAttemptError
@@ -271,6 +283,21 @@ class Oracle:
             raise StaleAttemptError
         return lease
 
+    def _ended_with(self, attempt: Attempt) -> bool:
+        """Say whether this attempt gave its trial the result that it has."""
+        trial = self.state.trials.get(TrialId(attempt.trial))
+        if trial is None or trial.state not in SCORED or trial.attempts != attempt.number:
+            return False
+        return Worker(trial.worker or "", trial.incarnation or "") == attempt.worker
+
+    def _judge(self, lease: Lease, rung: int) -> Stop | None:
+        trial, epochs = self.state.trials[lease.trial], self.state.settings.training.epochs
+        if max(trial.epochs) + 1 >= epochs:
+            return None  # it is trained to its end
+        if lease.worker.stock and len(trial.epochs) == 1:
+            return None  # Keras Tuner 1.4 reports once, after the training, as of its best epoch
+        return self._rungs.judge(rung, trial.rungs[rung])
+
     def _apply(self, record: Record) -> list[Record]:
         self.state.apply(record)
         return [record]
@@ -278,6 +305,23 @@ class Oracle:
     def _end(self, record: Ended) -> list[Record]:
         del self._leases[record.trial]
         return self._apply(record)
+
+    def _end_scored(
+        self, lease: Lease, end: Literal[TrialState.COMPLETED, TrialState.STOPPED], reason: str, now: Instant
+    ) -> list[Record]:
+        trial = self.state.trials[lease.trial]
+        best = trial.best_epoch
+        return self._end(
+            Ended(
+                at=now.at,
+                trial=lease.trial,
+                attempt=lease.attempt,
+                state=end,
+                score=None if best is None else trial.epochs[best][self.state.settings.search.objective],
+                best_epoch=best,
+                reason=reason,
+            )
+        )
 
     def _end_attempt(self, lease: Lease, outcome: Outcome, reason: str, now: Instant) -> list[Record]:
         trial = self.state.trials[lease.trial]
@@ -296,6 +340,8 @@ class Oracle:
             if budget and name:
                 sentence, newline, trace = reason.partition("\n")
                 reason = f"{sentence} (attempt {lease.attempt}; {name} is {budget}){newline}{trace}"
+            for rung, value in trial.rungs.items():
+                self._rungs.remove(rung, value)
             return self._end(
                 Ended(
                     at=now.at,

@@ -106,7 +106,7 @@ class Service:
                 continue
 
     async def UpdateTrial(self, request: Any, context: Any) -> Any:  # noqa: N802
-        """Take the metrics of an epoch."""
+        """Take the metrics of an epoch; the answer's status is STOPPED where the trial is to be trained no further."""
         attempt = await self._attempt(request.trial_id, context)
         checkpoint = _metadata(context).get(names.METADATA_CHECKPOINT)
         epoch = int(request.step)
@@ -120,9 +120,10 @@ class Service:
         except (StaleAttemptError, UnknownTrialError) as error:
             await _refuse(error, attempt, context)
         self._hear(attempt.worker)
-        await self.commit(records)
         trial = self.oracle.state.trials[names.TrialId(request.trial_id)]
-        return _service.UpdateTrialResponse(trial=self._to_proto(trial, "RUNNING"))
+        status = "RUNNING" if trial.state is TrialState.RUNNING else "STOPPED"
+        await self.commit(records)
+        return _service.UpdateTrialResponse(trial=self._to_proto(trial, status))
 
     async def EndTrial(self, request: Any, context: Any) -> Any:  # noqa: N802
         """Take the end of a trial; Keras Tuner's own workers also report failures this way."""

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from tuner.config import Study
+from tuner.early_stopping import rung_at
 from tuner.names import TrialId
 
 Value = bool | int | float | str
@@ -157,6 +158,8 @@ class Trial:
     """Metrics by epoch (from 0)."""
     checkpoints: dict[int, str] = field(default_factory=dict)
     """Names of the saved models by epoch; only the best and the last are kept in the bucket."""
+    rungs: dict[int, float] = field(default_factory=dict)
+    """With which objective it reached each rung of early stopping: the first time, which is when it was compared."""
     outcomes: Counter[Outcome] = field(default_factory=Counter)
     score: float | None = None
     best_epoch: int | None = None
@@ -231,14 +234,7 @@ class StudyState:
                 trial.epochs = {epoch: metrics for epoch, metrics in trial.epochs.items() if epoch <= last}
                 trial.best_epoch = self.best_epoch(trial)
             case Reported():
-                trial = self._attempt(record)
-                # an attempt that began anew makes the epochs after this one again
-                trial.epochs = {e: m for e, m in trial.epochs.items() if e < record.epoch}
-                trial.checkpoints = {e: name for e, name in trial.checkpoints.items() if e < record.epoch}
-                trial.epochs[record.epoch] = dict(record.metrics)
-                if record.checkpoint is not None:
-                    trial.checkpoints[record.epoch] = record.checkpoint
-                trial.best_epoch = self.best_epoch(trial)
+                self._report(self._attempt(record), record)
             case AttemptEnded():
                 trial = self._attempt(record)
                 self._move(trial, TrialState.QUEUED)
@@ -275,6 +271,19 @@ class StudyState:
         if self.study is None:
             raise ValueError("the first record does not open the study")
         return self.study
+
+    def _report(self, trial: Trial, record: Reported) -> None:
+        # an attempt that began anew makes the epochs after this one again
+        trial.epochs = {e: m for e, m in trial.epochs.items() if e < record.epoch}
+        trial.checkpoints = {e: name for e, name in trial.checkpoints.items() if e < record.epoch}
+        trial.epochs[record.epoch] = dict(record.metrics)
+        if record.checkpoint is not None:
+            trial.checkpoints[record.epoch] = record.checkpoint
+        trial.best_epoch = self.best_epoch(trial)
+        search = self.settings.search
+        rung = rung_at(search.early_stopping, record.epoch + 1)
+        if rung is not None and trial.best_epoch is not None:
+            trial.rungs.setdefault(rung, trial.epochs[trial.best_epoch][search.objective])
 
     def _attempt(self, record: Reported | AttemptEnded | Ended) -> Trial:
         trial = self.trials[record.trial]

@@ -35,6 +35,7 @@ def stopped(tmp_path_factory: pytest.TempPathFactory, two_colours: str) -> Itera
         line = (
             *("run", "--data", two_colours, *space("GatedGrid")),
             *settings(search__algorithm="grid", training__epochs=EPOCHS, data__batch_size=16),
+            *settings(search__early_stopping__policy="none"),
         )
         command = made.start(*line)
         made.wait_for(lambda state: state.ended, "the first trial's end", command)

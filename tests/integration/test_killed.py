@@ -39,7 +39,7 @@ def night(tmp_path_factory: pytest.TempPathFactory, two_colours: str) -> Iterato
         command = made.start(
             *("run", "--data", two_colours, "--workers", "2", *space("GatedLine")),
             *settings(search__algorithm="bayesian", search__max_trials=TRIALS, training__epochs=EPOCHS),
-            *settings(data__batch_size=16),
+            *settings(data__batch_size=16, search__early_stopping__policy="none"),
         )
 
         def both_held(state: StudyState) -> list[Trial]:

@@ -220,6 +220,26 @@ def test_garbage_for_the_lease_service_is_an_invalid_argument(tmp_path: Path) ->
     with_chief(tmp_path, talk)
 
 
+def test_a_report_that_stops_a_trial_is_answered_with_stopped_when_both_are_durable(tmp_path: Path) -> None:
+    async def talk(chief: Chief, channel: grpc.aio.Channel) -> None:
+        stub = stub_of(channel)
+        answers = []
+        for number, value in enumerate((0.6, 0.7, 0.5)):
+            trial = await take(stub, f"w{number}")
+            report = messages.UpdateTrialRequest(trial_id=trial.trial_id, metrics={"val_accuracy": value}, step=0)
+            for _ in range(2):  # the second time as if the first answer were lost
+                answer = await stub.UpdateTrial(report, metadata=metadata(1, f"w{number}"))
+                answers.append(protos.get_proto().TrialStatus.Name(answer.trial.status))
+        assert answers == ["RUNNING"] * 4 + ["STOPPED"] * 2
+        kept = read_study(chief.bucket, STUDY.name)
+        assert kept == chief.state
+        assert kept.trials[trial.trial_id].reason == "rung 0 (epoch 1): val_accuracy 0.5000 is not the best of 3"
+        await stub.EndTrial(messages.EndTrialRequest(trial=_completed(trial)), metadata=metadata(1, "w2"))
+        assert read_study(chief.bucket, STUDY.name) == kept
+
+    with_chief(tmp_path, talk)
+
+
 def test_an_idle_worker_waits_until_there_is_work(tmp_path: Path) -> None:
     async def talk(chief: Chief, channel: grpc.aio.Channel) -> None:
         stub = stub_of(channel)

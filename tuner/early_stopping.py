@@ -1,0 +1,82 @@
+"""Early stopping by asynchronous successive halving (ASHA): its rungs, and who goes on beyond one.
+
+Li, Jamieson, Rostamizadeh, Gonina, Hardt, Recht, Talwalkar: A System for Massively Parallel Hyperparameter
+Tuning, MLSys 2020, https://arxiv.org/abs/1810.05934.
+
+Rung k is at `min_epochs * reduction_factor**k` epochs. A trial that reaches one is compared, at once, with all
+that have reached it so far, and goes on where it is among the best `1/reduction_factor` of them, rounded down.
+What is compared is the best objective up to the rung, not the one at it: the best epoch is what scores a trial
+and whose model is kept, and one bad epoch of a noisy optimizer should not end it.
+
+- The first trials at a rung, fewer than `reduction_factor`, go on: none of so few can be told to be outside the
+  best share. The paper would hold them back instead.
+- A trial as good as the last of the best goes on: nothing says which of the two is better.
+- A trial that failed is compared with no longer: it cannot win, so it must not hold others back.
+- A trial whose objective was never a number up to the rung has nothing to compare; it goes on, uncounted.
+
+What this does not do: it does not pause trials to go on with them later, as the paper's algorithm does ("promotion").
+Its stopping variant needs no paused models and frees the worker for good; the price is that a trial stopped among
+few early ones is not taken up again, though later ones may be worse. It has the paper's most eager bracket only, it
+does not wait for a rung to fill (that is what "asynchronous" means), and it knows no costs but epochs.
+"""
+
+from bisect import bisect_left, insort
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import Literal
+
+from tuner.config import EarlyStopping, Policy
+
+
+def rung_at(settings: EarlyStopping, epochs: int) -> int | None:
+    """Return the number, from 0, of the rung that a trial reaches with so many epochs; None where there is none."""
+    if settings.policy is not Policy.ASHA:
+        return None
+    rung, at = 0, settings.min_epochs
+    while at < epochs:
+        rung, at = rung + 1, at * settings.reduction_factor
+    return rung if at == epochs else None
+
+
+@dataclass(frozen=True)
+class Stop:
+    """Why a trial does not go on: it is not among the best `kept` of `reached`."""
+
+    rung: int
+    epochs: int
+    value: float
+    kept: int
+    reached: int
+
+    def sentence(self, objective: str) -> str:
+        """Return it as `trials` shows it."""
+        best = "the best" if self.kept == 1 else f"among the best {self.kept}"
+        return f"rung {self.rung} (epoch {self.epochs}): {objective} {self.value:.4f} is not {best} of {self.reached}"
+
+
+class Rungs:
+    """With which values trials have reached each rung, kept in order: a decision takes O(log trials) comparisons."""
+
+    def __init__(self, settings: EarlyStopping, direction: Literal["max", "min"]) -> None:
+        self._settings = settings
+        self._sign = -1.0 if direction == "max" else 1.0  # smaller is better
+        self._reached: defaultdict[int, list[float]] = defaultdict(list)
+
+    def add(self, rung: int, value: float) -> None:
+        """Count a trial that has reached a rung."""
+        insort(self._reached[rung], self._sign * value)
+
+    def remove(self, rung: int, value: float) -> None:
+        """Count it no longer; the value is that with which it was added."""
+        reached = self._reached[rung]
+        del reached[bisect_left(reached, self._sign * value)]
+
+    def judge(self, rung: int, value: float) -> Stop | None:
+        """Decide on a trial that is counted at this rung: None where it goes on."""
+        reached = self._reached[rung]
+        better = bisect_left(reached, self._sign * value)
+        kept = len(reached) // self._settings.reduction_factor
+        if kept == 0 or better < kept:
+            return None
+        epochs = self._settings.min_epochs * self._settings.reduction_factor**rung
+        return Stop(rung, epochs, value, kept, len(reached))
