@@ -1,16 +1,18 @@
 """What a search looks like."""
 
 import io
+import time
 from typing import Any
 
 import pytest
 from rich.console import Console
 
 from tests.search.test_oracle import A, add, at, finish, oracle, take
-from tuner.console import duration, lines, search_view, trials_table
+from tuner.console import Pace, duration, lines, search_view, trials_table
+from tuner.names import TrialId
 from tuner.oracle import Oracle
-from tuner.trials import Outcome
-from tuner.views import view_study
+from tuner.trials import Outcome, Record, TrialState
+from tuner.views import view_study, view_trial
 from tuner.wire import WorkerStatus
 
 HOSTILE = "bad shape [batch, 10] at [/job:localhost/device:GPU:0] :bug:\nTraceback of many lines"
@@ -83,6 +85,63 @@ def test_plain_lines_tell_what_happened() -> None:
     assert told[1].startswith("trial 00000 completed: val_accuracy 0.5000; ")
     assert told[2].startswith("trial 00001 goes back to the queue: bad shape [batch, 10]")
     assert told[3].startswith("trial 00001 failed: bad shape [batch, 10]")
+
+
+def stopped() -> tuple[Oracle, list[Record]]:
+    """Four trials of five epochs, the last stopped at its third, where it is behind the three before it."""
+    chief, records = oracle("training.epochs=5", "search.max_trials=8"), []
+    for number, values in enumerate(((0.1, 0.9), (0.2, 0.9), (0.3, 0.9), (0.4, 0.8))):
+        add(chief, number)
+        attempt = take(chief, A)
+        for epoch, value in enumerate((values[0], values[1], 0.5, 0.5, 0.5)):
+            if chief.state.trials[TrialId(attempt.trial)].state is TrialState.RUNNING:
+                records += chief.report(attempt, epoch, {"val_accuracy": value}, f"{attempt.trial}/{epoch}", at(epoch))
+        records += chief.complete(attempt, at(5))
+    return chief, records
+
+
+WHY = "rung 1 (epoch 3): val_accuracy 0.8000 is not the best of 4"
+
+
+def test_the_list_of_trials_shows_the_rung_reached_and_why_a_trial_was_stopped() -> None:
+    rows = shown(trials_table(stopped()[0].state), 120).splitlines()
+    assert rows[1].split()[:5] == ["trial", "state", "epochs", "accuracy", "rung"]
+    (row,) = [number for number, text in enumerate(rows) if "00003" in text]
+    assert rows[row].split() == ["00003", "stopped", "3/5", "0.8000", "1", "units=3"]
+    assert rows[row + 1].strip() == WHY
+
+
+def test_the_list_of_trials_has_no_rungs_where_nothing_is_stopped_early() -> None:
+    assert "rung" not in shown(trials_table(oracle("search.early_stopping.policy=none").state), 100)
+
+
+@pytest.mark.parametrize("width", [80, 132])
+def test_the_live_view_says_when_and_why_the_last_trial_was_stopped(width: int) -> None:
+    text = shown(search_view(stopped()[0].state, [worker()], 61.0, None, rows=6), width)
+    assert f"00003 stopped at {WHY}" in " ".join(text.split())
+    assert "1 stopped" in text
+    assert max(map(len, text.splitlines())) <= width
+
+
+def test_a_plain_line_says_when_and_why_a_trial_was_stopped() -> None:
+    chief, records = stopped()
+    told = list(lines(chief.state, records))
+    assert told[-1] == f"trial 00003 stopped at {WHY}; 4 of 8 trials; best so far 0.9000 (trial 00000)"
+
+
+def test_the_views_say_the_rung_the_reason_and_how_many_epochs_were_saved() -> None:
+    state = stopped()[0].state
+    view = view_study(state)
+    assert (view.stopped, view.epochs_trained, view.epochs_saved) == (1, 18, 2)
+    trials = [view_trial(trial) for trial in state.trials.values()]
+    assert [(trial.rung, trial.reason) for trial in trials] == [(1, "")] * 3 + [(1, WHY)]
+
+
+def test_the_time_left_reckons_with_trials_that_are_stopped_early() -> None:
+    pace = Pace(time.monotonic() - 18, 0)  # a second an epoch
+    left_s = pace.left_s(stopped()[0].state, [])
+    assert left_s is not None
+    assert left_s == pytest.approx(4 * 18 / 4, abs=1)
 
 
 def test_the_view_of_a_study_counts_its_trials_by_state() -> None:

@@ -10,7 +10,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from tuner.config import Algorithm
+from tuner.config import Algorithm, Policy
 from tuner.trials import (
     SCORED,
     AttemptEnded,
@@ -53,8 +53,10 @@ class Pace:
         progress = done - self.done
         if open_trials <= 0 or progress < 0.2:
             return None
-        unfinished = done - sum(len(trial.epochs) for trial in ended)
-        left = open_trials * training.epochs - unfinished
+        in_ended = sum(len(trial.epochs) for trial in ended)
+        # those that are stopped early say how long a trial is, on average
+        each = in_ended / len(ended) if any(t.state is TrialState.STOPPED for t in ended) else training.epochs
+        left = open_trials * each - (done - in_ended)
         return max(0.0, left * (time.monotonic() - self.began) / progress)
 
 
@@ -70,6 +72,7 @@ def search_view(
 ) -> RenderableType:
     """Return the live view of a search, with `rows` trials at most, for a terminal of 80 columns or more."""
     parts: list[RenderableType] = [_headline(state, elapsed_s, left_s), trials_table(state, workers, rows)]
+    parts += _news(state)
     return Group(*parts) if state.finished else Group(*parts, _workers_line(workers))
 
 
@@ -84,6 +87,9 @@ def trials_table(state: StudyState, workers: Sequence[WorkerStatus] = (), limit:
     table.add_column("state", no_wrap=True)
     table.add_column("epochs", no_wrap=True)
     table.add_column(state.settings.search.objective.removeprefix("val_")[:12], justify="right", no_wrap=True)
+    rungs = state.settings.search.early_stopping.policy is Policy.ASHA and not cut
+    if rungs:
+        table.add_column("rung", justify="right", no_wrap=True)
     table.add_column("hyperparameters", overflow="ellipsis" if cut else "fold", no_wrap=cut, ratio=1 if cut else None)
     at_work = {worker.trial: worker for worker in workers if worker.trial}
     best = {trial.trial_id for trial in state.best()}
@@ -95,9 +101,8 @@ def trials_table(state: StudyState, workers: Sequence[WorkerStatus] = (), limit:
             Text(trial.state.value.lower(), style=STYLES[trial.state]),
             _epochs(state, trial, at_work.get(trial.trial_id)),
             Text("" if score is None else f"{score:.4f}", style="bold green" if trial.trial_id in best else ""),
-            Text(describe(trial), style="dim" if trial.state in SCORED else "")
-            if trial.state is not TrialState.FAILED
-            else Text(first_line(trial.reason), style="red"),
+            *([str(max(trial.rungs, default=""))] if rungs else []),
+            _about(trial, cut),
         )
     if limit is not None and len(trials) > limit:
         table.add_row("…", Text(f"{len(trials) - limit} more", style="dim"), "", "", "")
@@ -143,7 +148,8 @@ def lines(state: StudyState, records: Iterable[Record]) -> Iterable[str]:
             case Ended():
                 best = state.best()
                 so_far = f"; best so far {best[0].score:.4f} (trial {best[0].trial_id})" if best else ""
-                done = f"{record.state.value.lower()}: {objective} {record.score:.4f}"
+                stopped = record.state is TrialState.STOPPED
+                done = f"stopped at {record.reason}" if stopped else f"completed: {objective} {record.score:.4f}"
                 yield f"trial {record.trial} {done}; {len(state.ended)} of {_total(state)} trials{so_far}"
             case Finished():
                 yield f"the search is over: {first_line(record.reason)}"
@@ -156,11 +162,13 @@ def _total(state: StudyState) -> str:
 
 def _headline(state: StudyState, elapsed_s: float, left_s: float | None) -> Text:
     failed = sum(trial.state is TrialState.FAILED for trial in state.trials.values())
+    stopped = sum(trial.state is TrialState.STOPPED for trial in state.trials.values())
     best = state.best()
     line = Text.assemble(
         (state.settings.name, "bold"),
         f"  {len(state.ended)}/{_total(state)}",
         (" trials", "dim"),
+        (f"  {stopped} stopped" if stopped else "", "yellow"),
         (f"  {failed} failed" if failed else "", "red"),
         ("  best ", "dim"),
         (f"{best[0].score:.4f}" if best else "-", "bold green"),
@@ -170,6 +178,14 @@ def _headline(state: StudyState, elapsed_s: float, left_s: float | None) -> Text
     if left_s is not None:
         line.append_text(Text.assemble(("  left ", "dim"), duration(left_s)))
     return line
+
+
+def _news(state: StudyState) -> list[Text]:
+    """Return why the trial that ended last was stopped early, if it was."""
+    last = state.trials[state.ended[-1]] if state.ended else None
+    if last is None or last.state is not TrialState.STOPPED:
+        return []
+    return [Text(f"{last.trial_id} stopped at {last.reason}", style="yellow")]
 
 
 def _workers_line(workers: Sequence[WorkerStatus]) -> Text:
@@ -191,6 +207,16 @@ def _by_interest(state: StudyState) -> list[Trial]:
         return ranks.get(trial.state, 3), sign * (trial.score or 0.0), trial.trial_id
 
     return sorted(state.trials.values(), key=key)
+
+
+def _about(trial: Trial, cut: bool) -> Text:
+    """Return its hyperparameters, and why it ended where it did not go on to its last epoch."""
+    if trial.state is TrialState.FAILED:
+        return Text(first_line(trial.reason), style="red")
+    shown = Text(describe(trial), style="dim" if trial.state in SCORED else "")
+    if trial.state is TrialState.STOPPED and not cut:
+        shown.append(f"\n{trial.reason}", style="yellow")
+    return shown
 
 
 def _newest(state: StudyState, trial: Trial) -> float | None:

@@ -22,7 +22,7 @@ from tuner.resume import check_resume
 from tuner.trials import Record, StudyState
 from tuner.wire import WorkerStatus
 
-ROWS_AROUND = 9
+ROWS_AROUND = 11
 """Lines of the live view that are not trials."""
 
 

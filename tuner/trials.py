@@ -310,6 +310,12 @@ def why_no_result(state: StudyState) -> str:
     )
 
 
+def epochs_saved(state: StudyState) -> int:
+    """Return how many of training.epochs the trials that were stopped early were spared."""
+    stopped = [trial for trial in state.trials.values() if trial.state is TrialState.STOPPED]
+    return sum(state.settings.training.epochs - len(trial.epochs) for trial in stopped)
+
+
 def first_line(text: str) -> str:
     """Return the sentence of a reason, without the traceback that may follow it."""
     return text.partition("\n")[0]

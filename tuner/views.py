@@ -3,7 +3,7 @@
 from pydantic import BaseModel, ConfigDict
 
 from tuner.config import Algorithm
-from tuner.trials import StudyState, Trial, TrialState, Value, first_line
+from tuner.trials import StudyState, Trial, TrialState, Value, epochs_saved, first_line
 
 
 class View(BaseModel):
@@ -25,8 +25,10 @@ class TrialView(View):
     started: float | None
     ended: float | None
     worker: str | None
+    rung: int | None
+    """The highest rung of early stopping that it has reached, from 0."""
     reason: str
-    """Of its failure or its last interruption, with the traceback."""
+    """Why it was stopped early, or failed, or was last interrupted; with the traceback."""
 
 
 class StudyView(View):
@@ -49,6 +51,9 @@ class StudyView(View):
     best_trial: str | None
     best_score: float | None
     objective: str
+    epochs_trained: int
+    epochs_saved: int
+    """By early stopping: those of training.epochs that the stopped trials were spared."""
     chiefs: int
     """How many chiefs the study has had, one after the other."""
 
@@ -65,6 +70,7 @@ def view_trial(trial: Trial) -> TrialView:
         started=trial.started,
         ended=trial.ended,
         worker=trial.worker,
+        rung=max(trial.rungs, default=None),
         reason=trial.reason,
     )
 
@@ -84,5 +90,7 @@ def view_study(state: StudyState) -> StudyView:
         best_trial=best[0].trial_id if best else None,
         best_score=best[0].score if best else None,
         objective=study.search.objective,
+        epochs_trained=sum(len(trial.epochs) for trial in state.trials.values()),
+        epochs_saved=epochs_saved(state),
         chiefs=state.term,
     )
