@@ -117,7 +117,7 @@ async def _serve(service: Service, models: SavedModels, address: Address) -> Non
     try:
         ticking = asyncio.create_task(_tick(service, models))
         stopping = asyncio.create_task(_stopped(stop))
-        parts: set[asyncio.Future[None]] = {writing, ticking, stopping, service.broken}
+        parts: set[asyncio.Future[None]] = {writing, ticking, stopping, service.dispatcher.broken}
         done, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
         for part in done:
             part.result()  # raises what went wrong

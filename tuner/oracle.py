@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tuner.early_stopping import Rungs, Stop
+from tuner.leases import Lease, Leases, Worker
 from tuner.names import TrialId
 from tuner.suggest import Suggestion
 from tuner.trials import (
@@ -41,22 +42,6 @@ class BadReportError(Exception):
 
 
 @dataclass(frozen=True)
-class Worker:
-    """One process of a worker: the name outlives it, the incarnation does not.
-
-    `incarnation` is empty for Keras Tuner's own workers, which have none and send no heartbeats.
-    """
-
-    name: str
-    incarnation: str = ""
-
-    @property
-    def stock(self) -> bool:
-        """Whether it is one of Keras Tuner's own."""
-        return not self.incarnation
-
-
-@dataclass(frozen=True)
 class Attempt:
     """One try of one worker at a trial, as that worker names it (it may be an old one, or made up)."""
 
@@ -73,16 +58,6 @@ class Instant:
     monotonic: float
 
 
-@dataclass
-class Lease:
-    """The promise that a trial is this worker's until the deadline (seconds, monotonic)."""
-
-    trial: TrialId
-    attempt: int
-    worker: Worker
-    deadline: float
-
-
 class Oracle:
     """Hands out trials and takes their results; `state` is the journal's."""
 
@@ -90,7 +65,7 @@ class Oracle:
         self.state = state
         self.exhausted = False
         """The algorithm has no further suggestion."""
-        self._leases: dict[TrialId, Lease] = {}
+        self._leases = Leases()
         self._queue: deque[TrialId] = deque()
         self._rungs = Rungs(state.settings.search.early_stopping, state.direction)
         for trial in state.trials.values():
@@ -109,7 +84,7 @@ class Oracle:
     def join(self, worker: Worker, now: Instant) -> list[Record]:
         """A new process of a worker: what its older processes worked on is lost."""
         records: list[Record] = []
-        for lease in self._leases_of(worker.name):
+        for lease in self._leases.of_worker(worker.name):
             if lease.worker != worker:
                 records += self._end_attempt(lease, Outcome.LOST, f"worker {worker.name} was started anew", now)
         return records
@@ -121,7 +96,7 @@ class Oracle:
         one of Keras Tuner's own can only have been restarted, and its attempt is lost.
         """
         records: list[Record] = []
-        for lease in self._leases_of(worker.name):
+        for lease in self._leases.of_worker(worker.name):
             if lease.worker == worker and not worker.stock:
                 lease.deadline = now.monotonic + self._duration(worker)
                 return self.state.trials[lease.trial], records
@@ -140,6 +115,11 @@ class Oracle:
         )
         self._lease(trial, worker, now)
         return trial, records
+
+    @property
+    def queued(self) -> int:
+        """How many trials wait for a worker."""
+        return len(self._queue)
 
     @property
     def wants_suggestion(self) -> bool:
@@ -228,7 +208,7 @@ class Oracle:
     def expire(self, now: Instant) -> list[Record]:
         """End the attempts whose workers have fallen silent."""
         records: list[Record] = []
-        for lease in [lease for lease in self._leases.values() if lease.deadline <= now.monotonic]:
+        for lease in self._leases.expired(now.monotonic):
             silent = self._duration(lease.worker)
             reason = f"worker {lease.worker.name} was silent for {silent:g} s"
             records += self._end_attempt(lease, Outcome.LOST, reason, now)
@@ -239,7 +219,7 @@ class Oracle:
         trial = self.state.trials.get(TrialId(trial_id))
         if trial and trial.state in SCORED and trial.worker and not trial.incarnation:
             return Attempt(Worker(trial.worker), trial_id, trial.attempts)
-        lease = self._leases.get(TrialId(trial_id))
+        lease = self._leases.of_trial(TrialId(trial_id))
         if lease is None or not lease.worker.stock:
             raise StaleAttemptError
         return Attempt(lease.worker, trial_id, lease.attempt)
@@ -252,7 +232,8 @@ class Oracle:
             return []
         limit = self.state.settings.search.max_consecutive_failures
         # of this term only: whoever starts the search again has mended something
-        last = [self.state.trials[trial_id] for trial_id in self.state.ended[self.state.ended_before_term :][-limit:]]
+        first = max(self.state.ended_before_term, len(self.state.ended) - limit)
+        last = [self.state.trials[trial_id] for trial_id in self.state.ended[first:]]
         if len(last) == limit and all(trial.state is TrialState.FAILED for trial in last):
             reason = f"{limit} trials failed one after the other, the first of them: {last[0].reason}"
             self._leases.clear()
@@ -264,21 +245,16 @@ class Oracle:
     # ---- inside ---------------------------------------------------------------------------------
 
     def _lease(self, trial: Trial, worker: Worker, now: Instant) -> None:
-        self._leases[trial.trial_id] = Lease(
-            trial.trial_id, trial.attempts, worker, now.monotonic + self._duration(worker)
-        )
+        self._leases.add(Lease(trial.trial_id, trial.attempts, worker, now.monotonic + self._duration(worker)))
 
     def _duration(self, worker: Worker) -> float:
         leases = self.state.settings.leases
         return leases.stock_duration_s if worker.stock else leases.duration_s
 
-    def _leases_of(self, name: str) -> list[Lease]:
-        return [lease for lease in self._leases.values() if lease.worker.name == name]
-
     def _held(self, attempt: Attempt) -> Lease:
         if TrialId(attempt.trial) not in self.state.trials:
             raise UnknownTrialError
-        lease = self._leases.get(TrialId(attempt.trial))
+        lease = self._leases.of_trial(TrialId(attempt.trial))
         if lease is None or lease.worker != attempt.worker or lease.attempt != attempt.number:
             raise StaleAttemptError
         return lease
@@ -303,7 +279,7 @@ class Oracle:
         return [record]
 
     def _end(self, record: Ended) -> list[Record]:
-        del self._leases[record.trial]
+        self._leases.end(record.trial)
         return self._apply(record)
 
     def _end_scored(
@@ -352,7 +328,7 @@ class Oracle:
                     reason=reason,
                 )
             )
-        del self._leases[lease.trial]
+        self._leases.end(lease.trial)
         self._queue.appendleft(lease.trial)  # work begun is finished first
         return self._apply(
             AttemptEnded(at=now.at, trial=lease.trial, attempt=lease.attempt, outcome=outcome, reason=reason)

@@ -8,21 +8,21 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 import grpc
 import grpc.aio
 from keras_tuner.engine.hyperparameters import HyperParameters
-from keras_tuner.engine.trial import Trial as KerasTrial
 from keras_tuner.src import protos
-from keras_tuner.src.engine.metrics_tracking import MetricsTracker
 
 from tuner import names, wire
+from tuner.dispatch import Dispatcher
 from tuner.journal import Journal
-from tuner.oracle import Attempt, BadReportError, Instant, Oracle, StaleAttemptError, UnknownTrialError, Worker
-from tuner.suggest import NoSuggestion, Suggester
+from tuner.leases import Worker
+from tuner.messages import Messages, Status, bare_trial
+from tuner.oracle import Attempt, BadReportError, Instant, Oracle, StaleAttemptError, UnknownTrialError
+from tuner.suggest import Suggester
 from tuner.trials import Ended, Outcome, Record, Trial, TrialState, first_line
 
 log = logging.getLogger(__name__)
@@ -58,12 +58,10 @@ class Service:
     seen: dict[str, Seen] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._suggestion: asyncio.Future[bool] | None = None
-        self._suggester_thread = ThreadPoolExecutor(1, "suggest")
-        self._changed = asyncio.Event()
+        state = self.oracle.state
+        self._messages = Messages(self.space, state.settings.search.objective, state.direction)
+        self.dispatcher = Dispatcher(self.oracle, self.suggester, now, self.journal.append, self.commit)
         self.finished = asyncio.Event()
-        self.broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        """Fails with the error of an algorithm that cannot go on."""
         if self.oracle.state.finished:
             self.finished.set()
 
@@ -71,7 +69,7 @@ class Service:
 
     async def GetSpace(self, request: Any, context: Any) -> Any:  # noqa: N802  (gRPC's names)
         """Return the space that the chief found."""
-        return _service.GetSpaceResponse(hyperparameters=self.space.to_proto())
+        return self._messages.space()
 
     async def UpdateSpace(self, request: Any, context: Any) -> Any:  # noqa: N802
         """Accept, and change nothing: the chief has explored the space before the first trial."""
@@ -85,25 +83,26 @@ class Service:
         deadline = time.monotonic() + LONG_POLL_S
         while True:
             self._hear(worker)
-            changed = self._changed
             trial, records = self.oracle.grant(worker, now())
-            await self.commit(records)
             if trial is not None:
-                log.info("trial %s: attempt %d goes to %s", trial.trial_id, trial.attempts, worker.name)
-                await context.send_initial_metadata(self._start(trial))
-                return _service.CreateTrialResponse(trial=self._to_proto(trial, "RUNNING"))
+                message, start = self._messages.trial(trial, "RUNNING"), self._start(trial)
+                await self.commit(records)
+                log.info(
+                    "trial %s: attempt %s goes to %s",
+                    message.trial_id,
+                    dict(start)[names.METADATA_ATTEMPT],
+                    worker.name,
+                )
+                await context.send_initial_metadata(start)
+                return _service.CreateTrialResponse(trial=message)
+            await self.commit(records)
             if self.oracle.state.finished:
                 self._hear(worker).dismissed = True
-                return _service.CreateTrialResponse(trial=KerasTrial(HyperParameters(), "", "STOPPED").to_proto())
-            if self.oracle.wants_suggestion and await self._suggest():
-                continue
+                return _service.CreateTrialResponse(trial=bare_trial("STOPPED"))
             left = deadline - time.monotonic()
             if left <= 0:
-                return _service.CreateTrialResponse(trial=KerasTrial(HyperParameters(), "", "IDLE").to_proto())
-            try:
-                await asyncio.wait_for(changed.wait(), left)
-            except TimeoutError:
-                continue
+                return _service.CreateTrialResponse(trial=bare_trial("IDLE"))
+            await self.dispatcher.wait(left)
 
     async def UpdateTrial(self, request: Any, context: Any) -> Any:  # noqa: N802
         """Take the metrics of an epoch; the answer's status is STOPPED where the trial is to be trained no further."""
@@ -121,9 +120,11 @@ class Service:
             await _refuse(error, attempt, context)
         self._hear(attempt.worker)
         trial = self.oracle.state.trials[names.TrialId(request.trial_id)]
-        status = "RUNNING" if trial.state is TrialState.RUNNING else "STOPPED"
+        status: Status = "RUNNING" if trial.state is TrialState.RUNNING else "STOPPED"
+        # Keras Tuner's own workers read all of it, ours the status alone
+        message = self._messages.trial(trial, status) if attempt.worker.stock else bare_trial(status, trial.trial_id)
         await self.commit(records)
-        return _service.UpdateTrialResponse(trial=self._to_proto(trial, status))
+        return _service.UpdateTrialResponse(trial=message)
 
     async def EndTrial(self, request: Any, context: Any) -> Any:  # noqa: N802
         """Take the end of a trial; Keras Tuner's own workers also report failures this way."""
@@ -146,12 +147,12 @@ class Service:
         trial = self.oracle.state.trials.get(names.TrialId(request.trial_id))
         if trial is None:
             await _abort(context, grpc.StatusCode.NOT_FOUND, f"there is no trial {request.trial_id!r}")
-        return _service.GetTrialResponse(trial=self._to_proto(trial))
+        return _service.GetTrialResponse(trial=self._messages.trial(trial))
 
     async def GetBestTrials(self, request: Any, context: Any) -> Any:  # noqa: N802
         """Return the best trials, best first."""
         best = self.oracle.state.best(max(0, request.num_trials))
-        return _service.GetBestTrialsResponse(trials=[self._to_proto(trial) for trial in best])
+        return _service.GetBestTrialsResponse(trials=[self._messages.trial(trial) for trial in best])
 
     # ---- the lease service ------------------------------------------------------------------------
 
@@ -215,15 +216,11 @@ class Service:
         if not records:
             return
         ended = [record for record in records if isinstance(record, Ended)]
-        if ended:  # in the algorithm's own thread, and so before its next suggestion
-            self._suggester_thread.submit(self._tell_suggester, ended)
+        if ended:
+            self.dispatcher.ended(ended)
         done = self.journal.commit([*records, *self.oracle.finish(now())])
         done.add_done_callback(lambda _: self._durable(done, ended))
         await asyncio.shield(done)
-
-    def _tell_suggester(self, ended: list[Ended]) -> None:
-        for record in ended:
-            self.suggester.ended(record.trial, record.state, record.score, record.best_epoch)
 
     def _durable(self, done: asyncio.Future[None], ended: list[Ended]) -> None:
         if done.cancelled() or done.exception() is not None:
@@ -231,39 +228,9 @@ class Service:
         for record in ended:
             reason = f", {first_line(record.reason)}" if record.reason else ""
             log.info("trial %s: %s%s", record.trial, record.state, reason)
-        self._notify()
-
-    async def _suggest(self) -> bool:
-        """Make one trial, for whichever of the waiting calls takes it; false where the algorithm has none now."""
-        if self._suggestion is None:
-            self._suggestion = asyncio.ensure_future(self._make_trial())
-            self._suggestion.add_done_callback(self._suggested)
-        return await asyncio.shield(self._suggestion)
-
-    async def _make_trial(self) -> bool:
-        loop = asyncio.get_running_loop()
-        suggestion = await loop.run_in_executor(self._suggester_thread, self.suggester.suggest)
-        if suggestion is NoSuggestion.WAIT:
-            return False
-        if suggestion is NoSuggestion.EXHAUSTED:
-            self.oracle.exhausted = True
-            records = self.oracle.finish(now())
-            await self.commit(records)
-            return bool(records)
-        self.journal.append(self.oracle.add(suggestion, now()))
-        return True
-
-    def _suggested(self, done: asyncio.Future[bool]) -> None:
-        self._suggestion = None
-        if not done.cancelled() and (error := done.exception()) and not self.broken.done():
-            self.broken.set_exception(error)
-
-    def _notify(self) -> None:
-        """Wake the calls that wait for a trial."""
-        self._changed.set()
-        self._changed = asyncio.Event()
         if self.oracle.state.finished:
             self.finished.set()
+        self.dispatcher.wake()
 
     def _hear(self, worker: Worker) -> Seen:
         seen = self.seen.get(worker.name)
@@ -295,30 +262,6 @@ class Service:
             checkpoint, epoch = parent.checkpoint, int(trial.hyperparameters["tuner/initial_epoch"])
         start = (names.METADATA_ATTEMPT, str(trial.attempts)), (names.METADATA_EPOCH, str(epoch if checkpoint else 0))
         return (*start, (names.METADATA_CHECKPOINT, checkpoint)) if checkpoint else start
-
-    def _to_proto(self, trial: Trial, status: str | None = None) -> Any:
-        """Return Keras Tuner's message of a trial; STOPPED, which it does not know for a trial, is COMPLETED."""
-        hyperparameters = self.space.copy()
-        hyperparameters.values = dict(trial.hyperparameters)
-        made = KerasTrial(hyperparameters, trial.trial_id, status or _STATUS[trial.state])
-        made.score, made.best_step = trial.score, trial.best_epoch or 0
-        made.metrics = MetricsTracker()
-        for epoch, metrics in trial.epochs.items():
-            for name, value in metrics.items():
-                if not made.metrics.exists(name):
-                    objective = name == self.oracle.state.settings.search.objective
-                    made.metrics.register(name, self.oracle.state.direction if objective else None)
-                made.metrics.update(name, value, step=epoch)
-        return made.to_proto()
-
-
-_STATUS = {
-    TrialState.QUEUED: "INVALID",
-    TrialState.RUNNING: "RUNNING",
-    TrialState.COMPLETED: "COMPLETED",
-    TrialState.STOPPED: "COMPLETED",
-    TrialState.FAILED: "FAILED",
-}
 
 
 def now() -> Instant:

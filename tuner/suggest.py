@@ -111,7 +111,8 @@ class Suggester:
     def _register(self, trial: TrialId, values: dict[str, Value]) -> dict[str, Value]:
         from keras_tuner.engine.trial import Trial
 
-        hyperparameters = self._oracle.hyperparameters.copy()
+        # the space's description is shared: thousands of trials would each have a copy of it
+        hyperparameters = copy.copy(self._oracle.hyperparameters)
         hyperparameters.values = dict(values)
         made = Trial(hyperparameters=hyperparameters, trial_id=trial)
         self._oracle._record_values(made)

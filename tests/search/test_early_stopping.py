@@ -8,8 +8,9 @@ import pytest
 from tests.search.test_oracle import A, B, add, at, oracle, take
 from tuner.config import EarlyStopping, Policy, load
 from tuner.early_stopping import Rungs, rung_at
+from tuner.leases import Worker
 from tuner.names import TrialId
-from tuner.oracle import Attempt, Oracle, StaleAttemptError, Worker
+from tuner.oracle import Attempt, Oracle, StaleAttemptError
 from tuner.suggest import Suggestion
 from tuner.trials import RECORD, Ended, Opened, Outcome, Record, Reported, StudyState, TrialState
 

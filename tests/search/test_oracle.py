@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from tuner.config import load
+from tuner.leases import Worker
 from tuner.names import TrialId
-from tuner.oracle import Attempt, BadReportError, Instant, Oracle, StaleAttemptError, UnknownTrialError, Worker
+from tuner.oracle import Attempt, BadReportError, Instant, Oracle, StaleAttemptError, UnknownTrialError
 from tuner.suggest import Suggestion
 from tuner.trials import TRANSITIONS, Ended, Leased, Opened, Outcome, Reported, StudyState, Trial, TrialState
 

@@ -165,7 +165,7 @@ def test_a_suggestion_that_fails_is_the_chiefs_failure(tmp_path: Path) -> None:
         with pytest.raises(grpc.aio.AioRpcError):
             await take(stub_of(channel))
         with pytest.raises(ValueError, match="singular"):
-            await chief.service.broken
+            await chief.service.dispatcher.broken
 
     with_chief(tmp_path, talk)
 

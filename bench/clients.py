@@ -1,0 +1,136 @@
+"""Simulated workers: they take trials, wait instead of training, report one epoch, and end; no TensorFlow.
+
+`threads` is the client of `bench/search.py`'s comparison with bare Keras Tuner (both sides get the same calls),
+`swarm` are up to thousands of workers of ours, with heartbeats, in one event loop.
+"""
+
+import asyncio
+import threading
+import time
+from dataclasses import dataclass, field
+
+import grpc
+import grpc.aio
+from keras_tuner.src import protos
+
+from tuner import names, wire
+
+RUNNING, STOPPED = protos.get_proto().TrialStatus.RUNNING, protos.get_proto().TrialStatus.STOPPED
+COMPLETED = protos.get_proto().TrialStatus.COMPLETED
+CHANNELS = 50
+
+_service = protos.get_service()
+
+
+@dataclass
+class Times:
+    """What the workers saw: when trials ended (seconds, monotonic), and how long calls took (seconds)."""
+
+    ended: list[float] = field(default_factory=list)
+    create_s: list[float] = field(default_factory=list)
+    report_s: list[float] = field(default_factory=list)
+    end_s: list[float] = field(default_factory=list)
+
+
+def threads(address: str, count: int) -> Times:
+    """Work with so many threads until the search is over."""
+    times = Times()
+
+    def work(number: int) -> None:
+        with grpc.insecure_channel(address, [("grpc.use_local_subchannel_pool", 1)]) as channel:
+            stub = protos.get_service_grpc().OracleStub(channel)
+            identity = _identity(f"client-{number}")
+            request = _service.CreateTrialRequest(tuner_id=f"client-{number}")
+            while True:
+                began = time.monotonic()
+                answer, call = stub.CreateTrial.with_call(request, metadata=identity, timeout=600, wait_for_ready=True)
+                if answer.trial.status == STOPPED:
+                    return
+                if answer.trial.status != RUNNING:
+                    continue
+                created = time.monotonic()
+                attempt = dict(call.initial_metadata()).get(names.METADATA_ATTEMPT, "1")
+                metadata = (*identity, (names.METADATA_ATTEMPT, attempt))
+                stub.UpdateTrial(_report(answer.trial), metadata=metadata, timeout=600)
+                reported = time.monotonic()
+                stub.EndTrial(_end(answer.trial), metadata=metadata, timeout=600)
+                ended = time.monotonic()
+                times.create_s.append(created - began)
+                times.report_s.append(reported - created)
+                times.end_s.append(ended - reported)
+                times.ended.append(ended)
+
+    workers = [threading.Thread(target=work, args=(number,)) for number in range(count)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    return times
+
+
+async def swarm(address: str, count: int, train_s: float) -> Times:
+    """Work with so many workers, each of which takes `train_s` for a trial, until the search is over."""
+    options = [*wire.OPTIONS, ("grpc.use_local_subchannel_pool", 1)]
+    channels = [grpc.aio.insecure_channel(address, options) for _ in range(min(CHANNELS, count))]
+    times = Times()
+    await asyncio.gather(
+        *(_work(channels[number % len(channels)], f"worker-{number}", train_s, times) for number in range(count))
+    )
+    for channel in channels:
+        await channel.close()
+    return times
+
+
+async def _work(channel: grpc.aio.Channel, name: str, train_s: float, times: Times) -> None:
+    stub = protos.get_service_grpc().OracleStub(channel)
+    identity = _identity(name)
+    join = wire.Join(worker=name, incarnation="1").model_dump_json().encode()
+    await channel.unary_unary(f"/{names.LEASE_SERVICE}/Join")(join, wait_for_ready=True, timeout=600)
+    request = _service.CreateTrialRequest(tuner_id=name)
+    beat = [wire.Heartbeat(worker=name, incarnation="1")]
+    beating = asyncio.create_task(_beat(channel, beat))
+    while True:
+        began = time.monotonic()
+        call = stub.CreateTrial(request, metadata=identity, timeout=600)
+        answer = await call
+        if answer.trial.status == STOPPED:
+            break
+        if answer.trial.status != RUNNING:
+            continue
+        created = time.monotonic()
+        attempt = dict(await call.initial_metadata())[names.METADATA_ATTEMPT]
+        metadata = (*identity, (names.METADATA_ATTEMPT, attempt))
+        beat[0] = beat[0].model_copy(update={"trial": answer.trial.trial_id, "attempt": int(attempt)})
+        await asyncio.sleep(train_s)
+        trained = time.monotonic()
+        await stub.UpdateTrial(_report(answer.trial), metadata=metadata, timeout=600)
+        reported = time.monotonic()
+        await stub.EndTrial(_end(answer.trial), metadata=metadata, timeout=600)
+        ended = time.monotonic()
+        times.create_s.append(created - began)
+        times.report_s.append(reported - trained)
+        times.end_s.append(ended - reported)
+        times.ended.append(ended)
+    beating.cancel()
+
+
+async def _beat(channel: grpc.aio.Channel, beat: list[wire.Heartbeat]) -> None:
+    call = channel.unary_unary(f"/{names.LEASE_SERVICE}/Heartbeat")
+    next_s = 1.0
+    while True:
+        await asyncio.sleep(next_s)
+        next_s = wire.Beat.model_validate_json(await call(beat[0].model_dump_json().encode(), timeout=600)).next_s
+
+
+def _identity(name: str) -> tuple[tuple[str, str], ...]:
+    return (names.METADATA_WORKER, name), (names.METADATA_INCARNATION, "1")
+
+
+def _report(trial):  # type: ignore[no-untyped-def]
+    score = sum(trial.trial_id.encode()) % 97 / 97
+    return _service.UpdateTrialRequest(trial_id=trial.trial_id, metrics={"val_accuracy": score, "loss": 1.0}, step=0)
+
+
+def _end(trial):  # type: ignore[no-untyped-def]
+    trial.status = COMPLETED
+    return _service.EndTrialRequest(trial=trial)

@@ -1,0 +1,72 @@
+"""The leases that are out: the chief's promise that a trial is this worker's until a deadline."""
+
+from dataclasses import dataclass
+
+from tuner.names import TrialId
+
+
+@dataclass(frozen=True)
+class Worker:
+    """One process of a worker: the name outlives it, the incarnation does not.
+
+    `incarnation` is empty for Keras Tuner's own workers, which have none and send no heartbeats.
+    """
+
+    name: str
+    incarnation: str = ""
+
+    @property
+    def stock(self) -> bool:
+        """Whether it is one of Keras Tuner's own."""
+        return not self.incarnation
+
+
+@dataclass
+class Lease:
+    """The promise that a trial is this worker's until the deadline (seconds, monotonic)."""
+
+    trial: TrialId
+    attempt: int
+    worker: Worker
+    deadline: float
+
+
+class Leases:
+    """Leases by trial and by worker's name: each call asks for one of both, and thousands may be out."""
+
+    def __init__(self) -> None:
+        self._by_trial: dict[TrialId, Lease] = {}
+        self._by_worker: dict[str, dict[TrialId, Lease]] = {}
+
+    def __len__(self) -> int:
+        return len(self._by_trial)
+
+    def add(self, lease: Lease) -> None:
+        """Take a new lease."""
+        self._by_trial[lease.trial] = lease
+        self._by_worker.setdefault(lease.worker.name, {})[lease.trial] = lease
+
+    def end(self, trial: TrialId) -> None:
+        """Forget a trial's lease. Raises KeyError where it has none."""
+        lease = self._by_trial.pop(trial)
+        of_worker = self._by_worker[lease.worker.name]
+        del of_worker[trial]
+        if not of_worker:
+            del self._by_worker[lease.worker.name]
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._by_trial.clear()
+        self._by_worker.clear()
+
+    def of_trial(self, trial: TrialId) -> Lease | None:
+        """Return the trial's lease, if it has one."""
+        return self._by_trial.get(trial)
+
+    def of_worker(self, name: str) -> list[Lease]:
+        """Return the leases of a worker, whichever process of it holds them."""
+        return list(self._by_worker.get(name, {}).values())
+
+    def expired(self, monotonic: float) -> list[Lease]:
+        """Return the leases whose deadline has passed."""
+        return [lease for lease in self._by_trial.values() if lease.deadline <= monotonic]
