@@ -9,9 +9,10 @@ import logging
 import secrets
 import signal
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass
 
-from tuner import names, spaces
+from tuner import names, refusals, spaces, tls
 from tuner.bucket import Bucket
 from tuner.config import Study
 from tuner.data.manifest import find_data_sets, read_manifest
@@ -38,7 +39,9 @@ class Address:
     port: int
 
 
-def run_chief(bucket: Bucket, study: Study, data_digest: str | None, address: Address) -> StudyState:
+def run_chief(
+    bucket: Bucket, study: Study, data_digest: str | None, address: Address, encryption: tls.Files | None
+) -> StudyState:
     """Run the search until it is over and return its final state.
 
     Raises ConfigError (the study began with other settings), FencedError (a newer chief took over),
@@ -80,9 +83,10 @@ def run_chief(bucket: Bucket, study: Study, data_digest: str | None, address: Ad
 
     async def serve() -> None:
         service = Service(Oracle(state, now()), suggester, hyperparameters, journal)
-        await _serve(service, models, address)
+        await _serve(service, models, address, encryption)
 
-    asyncio.run(serve())
+    with refusals.told(encryption) if encryption else nullcontext():
+        asyncio.run(serve())
     models.delete(models.stale())
     if not state.best():
         raise NoResultError(why_no_result(state))
@@ -99,21 +103,26 @@ def find_data_set(bucket: Bucket, digest: str | None) -> str:
     raise UsageError(f"{bucket.url} has {len(found)} data sets; choose one with {names.ENV_DATA}.")
 
 
-async def _serve(service: Service, models: SavedModels, address: Address) -> None:
+async def _serve(service: Service, models: SavedModels, address: Address, encryption: tls.Files | None) -> None:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     server = make_server(service)
+    listens_on = f"{address.host}:{address.port}"
     try:
-        port = server.add_insecure_port(f"{address.host}:{address.port}")
+        if encryption is None:
+            port = server.add_insecure_port(listens_on)
+        else:
+            port = server.add_secure_port(listens_on, tls.server_credentials(encryption))
     except RuntimeError:
         raise SurroundingsError(
-            f"the chief cannot listen on {address.host}:{address.port}; is the port in use, or no such host here?"
+            f"the chief cannot listen on {listens_on}; is the port in use, or no such host here?"
         ) from None
     writing = asyncio.create_task(service.journal.run())
     await server.start()
-    log.info("chief of study %s, term %d, listens on port %d", *_identity(service), port)
+    how = "with TLS" if encryption else "without TLS: whoever reaches it may join"
+    log.info("chief of study %s, term %d, listens on port %d %s", *_identity(service), port, how)
     try:
         ticking = asyncio.create_task(_tick(service, models))
         stopping = asyncio.create_task(_stopped(stop))

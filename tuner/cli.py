@@ -26,6 +26,7 @@ from tuner.errors import CifakeTuneError, ConfigError, ExitCode, PreemptedError
 from tuner.progress import make_console, say
 
 if TYPE_CHECKING:
+    from tuner.tls import Files
     from tuner.trials import StudyState
 
 DEFAULT_BUCKET = "cifake-tune-bucket"
@@ -78,7 +79,7 @@ def run(
 
     given = [*(settings or []), *([f"data.source={json.dumps(data)}"] if data is not None else [])]
     study = _study(study_file, given)
-    job.run_job(study, _bucket(bucket_url), workers, _cache(), make_console())
+    job.run_job(study, _bucket(bucket_url), workers, _cache(), _encryption(), make_console())
 
 
 @app.command()
@@ -88,11 +89,11 @@ def chief(
     """Hand out trials to workers until the search is over (address from KERASTUNER_ORACLE_IP and _PORT)."""
     _begin_process()
     study = _study(study_file, settings or [])
+    host, port, encryption = _environment(names.ENV_ORACLE_IP), _port(), _encryption()
     with _quiet_import():
         from tuner.chief import Address, run_chief
 
-    address = Address(_environment(names.ENV_ORACLE_IP), _port())
-    run_chief(_bucket(bucket_url), study, os.environ.get(names.ENV_DATA) or None, address)
+    run_chief(_bucket(bucket_url), study, os.environ.get(names.ENV_DATA) or None, Address(host, port), encryption)
 
 
 @app.command()
@@ -101,11 +102,11 @@ def worker(bucket_url: BucketOption = DEFAULT_BUCKET) -> None:
     _begin_process()
     address = f"{_environment(names.ENV_ORACLE_IP)}:{_port()}"
     name = _environment(names.ENV_TUNER_ID)
-    bucket = _bucket(bucket_url)
+    encryption, bucket = _encryption(), _bucket(bucket_url)
     with _quiet_import():
         from tuner.worker import run_worker
 
-    run_worker(bucket, address, name, _cache())
+    run_worker(bucket, address, encryption, name, _cache())
 
 
 @app.command()
@@ -240,6 +241,12 @@ def _environment(variable: str) -> str:
     if not value:
         raise ConfigError(f"the environment variable {variable} is not set; it must be for this command.")
     return value
+
+
+def _encryption() -> "Files | None":
+    from tuner.tls import Files
+
+    return Files.given(os.environ)
 
 
 def _port() -> int:

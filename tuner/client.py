@@ -11,7 +11,7 @@ from keras_tuner.engine.trial import Trial as KerasTrial
 from keras_tuner.src import protos
 
 from tuner import names, wire
-from tuner.errors import ChiefUnreachableError, SurroundingsError
+from tuner.errors import ChiefUnreachableError, CifakeTuneError, SurroundingsError
 from tuner.trials import Outcome
 
 CALL_TIMEOUT_S = 30.0
@@ -57,10 +57,20 @@ class ChiefClient:
     """The chief's two services; each call is repeated while the chief cannot be reached.
 
     All raise ChiefUnreachableError when `timeout_s` is over, and SurroundingsError for answers that make no sense.
+    `trouble` says, of a chief that cannot be reached, what only a person can mend, if anything.
     """
 
-    def __init__(self, channel: grpc.Channel, address: str, worker: str, incarnation: str) -> None:
+    def __init__(
+        self,
+        channel: grpc.Channel,
+        address: str,
+        worker: str,
+        incarnation: str,
+        trouble: Callable[[], CifakeTuneError | None],
+    ) -> None:
         self.timeout_s = 300.0
+        self._trouble = trouble
+        self._joined = False
         self.worker = worker
         self.incarnation = incarnation
         self._address = address
@@ -68,9 +78,11 @@ class ChiefClient:
         self._oracle = protos.get_service_grpc().OracleStub(channel)
 
     def join(self) -> wire.Joined:
-        """Introduce this process."""
+        """Introduce this process. Raises also what makes every further try useless."""
         request = wire.Join(worker=self.worker, incarnation=self.incarnation)
-        return self._repeat(lambda: self._leases.join(request, CALL_TIMEOUT_S))
+        joined = self._repeat(lambda: self._leases.join(request, CALL_TIMEOUT_S))
+        self._joined = True
+        return joined
 
     def next_trial(self) -> Grant | None:
         """Wait for a trial; None when the search is over."""
@@ -147,9 +159,12 @@ class ChiefClient:
                     raise SurroundingsError(
                         f"the chief at {self._address} answers {code}: {error.details()}."
                     ) from None
+                trouble = self._trouble() if code is grpc.StatusCode.UNAVAILABLE else None
+            if trouble and not self._joined:
+                raise trouble
             if time.monotonic() > deadline:
                 raise ChiefUnreachableError(
-                    f"the chief at {self._address} did not answer for {timeout_s:g} s; is it running?"
+                    f"the chief at {self._address} did not answer for {timeout_s:g} s; {trouble or 'is it running?'}"
                 )
             time.sleep(wait_s)
             wait_s = min(2 * wait_s, 5.0)

@@ -19,6 +19,7 @@ from tuner.local import Job, run_evaluator, run_search
 from tuner.progress import say, shown_progress
 from tuner.report.console import summary
 from tuner.resume import check_resume
+from tuner.tls import Files
 from tuner.trials import Record, StudyState
 from tuner.wire import WorkerStatus
 
@@ -26,7 +27,9 @@ ROWS_AROUND = 11
 """Lines of the live view that are not trials."""
 
 
-def run_job(study: Study, bucket: Bucket, workers: int, cache: Path, console: Console) -> Metrics:
+def run_job(
+    study: Study, bucket: Bucket, workers: int, cache: Path, encryption: Files | None, console: Console
+) -> Metrics:
     """Do the whole job and return the evaluation; what was done before is not done again.
 
     Raises CifakeTuneError of whatever part failed.
@@ -37,7 +40,7 @@ def run_job(study: Study, bucket: Bucket, workers: int, cache: Path, console: Co
     if before.state.study is not None:
         check_resume(before.state.study, study)  # before minutes are spent on packing
     manifest = _pack(study, bucket, console)
-    job = Job(study, bucket, manifest.digest, workers, cache, cache / "logs" / study.name)
+    job = Job(study, bucket, manifest.digest, workers, cache, cache / "logs" / study.name, encryption)
     if _is_over(before.state, study, manifest.digest):
         say(
             console,

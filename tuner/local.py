@@ -17,7 +17,7 @@ from types import FrameType
 import grpc
 import yaml
 
-from tuner import names, wire
+from tuner import names, tls, wire
 from tuner.bucket import Bucket
 from tuner.config import Study, dump
 from tuner.errors import (
@@ -52,6 +52,8 @@ class Job:
     workers: int
     cache: Path
     logs: Path
+    encryption: tls.Files | None
+    """The children read it from the environment themselves."""
 
 
 @dataclass
@@ -136,7 +138,7 @@ def run_search(job: Job, watch: Watcher) -> None:
         try:
             for child in [chief, *workers]:
                 child.start()
-            with grpc.insecure_channel(f"127.0.0.1:{port}", options=wire.OPTIONS) as channel:
+            with tls.open_channel(f"127.0.0.1:{port}", job.encryption, wire.OPTIONS) as channel:
                 _watch(reader, chief, workers, wire.LeaseStub(channel), watch)
         finally:
             stop_all(workers, STOP_S)

@@ -15,6 +15,7 @@ ENV_PARENT = "CIFAKE_TUNE_PARENT"  # process id of the `run` that started us, an
 ENV_TLS_CERT = "CIFAKE_TUNE_TLS_CERT"  # PEM files: our certificate, its key, and the authority of the others';
 ENV_TLS_KEY = "CIFAKE_TUNE_TLS_KEY"  # all three, and chief and workers speak mutual TLS, or none
 ENV_TLS_CA = "CIFAKE_TUNE_TLS_CA"
+ENV_TLS_NAME = "CIFAKE_TUNE_TLS_NAME"  # whom the chief's certificate is for, where that is not the host in _ORACLE_IP
 ENV_TUNER_ID = "KERASTUNER_TUNER_ID"
 ENV_ORACLE_IP = "KERASTUNER_ORACLE_IP"
 ENV_ORACLE_PORT = "KERASTUNER_ORACLE_PORT"

@@ -154,7 +154,7 @@ class LeaseStub:
 
     def join(self, request: Join, timeout_s: float) -> Joined:
         """Introduce this process; leases of the worker's older processes end."""
-        return Joined.model_validate_json(self._calls["Join"](request, timeout=timeout_s, wait_for_ready=True))
+        return Joined.model_validate_json(self._calls["Join"](request, timeout=timeout_s))
 
     def heartbeat(self, request: Heartbeat, timeout_s: float) -> Beat:
         """Renew the lease."""

@@ -11,11 +11,10 @@ from pathlib import Path
 from types import FrameType
 from typing import Literal
 
-import grpc
 import keras
 import keras_tuner
 
-from tuner import names, saved_model, spaces, wire
+from tuner import handshake, names, saved_model, spaces, tls, wire
 from tuner.bucket import Bucket
 from tuner.client import ChiefClient, FencedAttemptError, Grant, Heart, RefusedError
 from tuner.config import Study
@@ -40,15 +39,17 @@ class Workshop:
     classes: int
 
 
-def run_worker(bucket: Bucket, chief_address: str, name: str, cache: Path) -> None:
+def run_worker(bucket: Bucket, chief_address: str, encryption: tls.Files | None, name: str, cache: Path) -> None:
     """Work for the chief at `host:port` until the search is over.
 
     Raises ChiefUnreachableError, PreemptedError (SIGTERM: the trial is handed back), and the errors of data,
     space and bucket.
     """
     stop = StopSignal()
-    with grpc.insecure_channel(chief_address, options=wire.OPTIONS) as channel:
-        chief = ChiefClient(channel, chief_address, name, secrets.token_hex(8))
+    with tls.open_channel(chief_address, encryption, wire.OPTIONS) as channel:
+        chief = ChiefClient(
+            channel, chief_address, name, secrets.token_hex(8), lambda: handshake.trouble(chief_address, encryption)
+        )
         joined = chief.join()
         study = joined.study
         chief.timeout_s = study.leases.chief_timeout_s

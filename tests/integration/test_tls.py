@@ -1,0 +1,149 @@
+"""Chief and workers as processes, with certificates: who is let in, and what the others and the operator read."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.integration.support import Command, Done, Place, place, settings, space
+from tests.support.certificates import Authority, environment
+from tests.support.gcs_emulator import free_port
+from tests.support.tree import digests
+from tuner import names
+from tuner.trials import TrialState
+
+STUDY = (*space("Tiny"), *settings(search__max_trials=2, training__epochs=1))
+GIVES_UP_S = 300
+"""A worker that cannot reach its chief at all."""
+REFUSED: dict[str, tuple[int, str]] = {
+    "plain": (2, "speaks TLS only; set CIFAKE_TUNE_TLS_CERT"),
+    "foreign": (3, "refuses our certificate"),
+    "expired": (3, "refuses our certificate"),
+    "distrusting": (3, "is not signed by the authority in"),
+    "misnamed": (2, "set CIFAKE_TUNE_TLS_NAME"),
+}
+
+
+@dataclass(frozen=True)
+class Encrypted:
+    """A study whose chief asks for certificates: first workers with wrong ones came, then one with the right one."""
+
+    before: dict[str, str]
+    after: dict[str, str]
+    """The bucket before and after the wrong workers."""
+    wrong: dict[str, Done]
+    right: Done
+    chief: Done
+    place: Place
+
+
+def address() -> dict[str, str]:
+    return {names.ENV_ORACLE_IP: "127.0.0.1", names.ENV_ORACLE_PORT: str(free_port())}
+
+
+def start_chief(made: Place, more: dict[str, str]) -> Command:
+    chief = made.start("chief", *STUDY, **more)
+    made.wait_for(lambda _: "listens on port" in made.logs(), "a chief that listens", chief)
+    return chief
+
+
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory: pytest.TempPathFactory, two_colours: str) -> Iterator[Place]:
+    with place(tmp_path_factory.mktemp("tls")) as made:
+        assert made.do("data", "pack", two_colours, str(made.bucket_folder)).code == 0
+        yield made
+
+
+@pytest.fixture(scope="module")
+def encrypted(packed: Place, tmp_path_factory: pytest.TempPathFactory) -> Encrypted:
+    folder = tmp_path_factory.mktemp("certificates")
+    ours, other = Authority(folder / "ours"), Authority(folder / "other")
+    worker = environment(ours.issue("worker", "worker")) | {names.ENV_TUNER_ID: "worker"}
+    identities = {
+        "plain": {},
+        "foreign": environment(other.issue("foreign", "worker", trusting=ours)),
+        "expired": environment(ours.issue("expired", "worker", expired=True)),
+        "distrusting": environment(ours.issue("distrusting", "worker", trusting=other)),
+        "misnamed": worker | {names.ENV_TLS_NAME: "chief.elsewhere"},
+    }
+    where = address()
+    chief = start_chief(packed, environment(ours.issue("chief", "127.0.0.1")) | where)
+    before = digests(packed.bucket_folder)
+    workers = {
+        name: packed.start("worker", **(identity | where | {names.ENV_TUNER_ID: name}))
+        for name, identity in identities.items()
+    }
+    wrong = {name: command.wait() for name, command in workers.items()}
+    after = digests(packed.bucket_folder)
+    return Encrypted(before, after, wrong, packed.do("worker", **worker, **where), chief.wait(), packed)
+
+
+@pytest.mark.parametrize("who", REFUSED)
+def test_a_worker_that_is_not_let_in_ends_at_once_with_a_sentence(encrypted: Encrypted, who: str) -> None:
+    code, text = REFUSED[who]
+    done = encrypted.wrong[who]
+    assert done.code == code
+    error = done.err.splitlines()[-1]
+    assert error.startswith("error: ")
+    assert text in error
+    assert "Traceback" not in done.out + done.err
+    assert done.seconds < GIVES_UP_S / 2
+
+
+def test_those_who_are_not_let_in_change_nothing(encrypted: Encrypted) -> None:
+    assert encrypted.after == encrypted.before
+
+
+def test_the_chief_says_whom_it_refused(encrypted: Encrypted) -> None:
+    assert "a client that does not speak TLS was refused; set CIFAKE_TUNE_TLS_CERT" in encrypted.chief.out
+    assert "a client's certificate was refused (unable to get local issuer certificate)" in encrypted.chief.out
+    assert "a client's certificate was refused (certificate has expired)" in encrypted.chief.out
+    assert "Handshake failed" not in encrypted.chief.err
+
+
+def test_a_worker_with_the_right_certificate_finishes_the_study(encrypted: Encrypted) -> None:
+    assert (encrypted.right.code, encrypted.chief.code) == (0, 0)
+    trials = encrypted.place.state().trials.values()
+    assert [(trial.state, trial.worker) for trial in trials] == [(TrialState.COMPLETED, "worker")] * 2
+
+
+def test_a_chief_without_certificates_is_told_to_a_worker_that_has_one(packed: Place, tmp_path: Path) -> None:
+    where = address() | {names.ENV_SETTING + "NAME": "plain"}
+    plain = Place(packed.folder, "plain", commands=packed.commands)
+    chief = plain.start("chief", *STUDY, **where)
+    plain.wait_for(lambda state: state.study, "the chief", chief)
+    before = digests(plain.bucket_folder)
+    worker = environment(Authority(tmp_path).issue("w", "w")) | {names.ENV_TUNER_ID: "w"}
+    done = plain.do("worker", **where, **worker)
+    assert done.code == 2
+    assert "does not speak TLS; set CIFAKE_TUNE_TLS_CERT" in done.err.splitlines()[-1]
+    assert digests(plain.bucket_folder) == before
+    chief.process.terminate()
+    assert chief.wait().code == 143
+
+
+@pytest.mark.parametrize("command", ["chief", "worker", "run"])
+def test_certificates_that_cannot_be_used_are_a_wrong_configuration(
+    packed: Place, tmp_path: Path, command: str
+) -> None:
+    before = digests(packed.bucket_folder)
+    given = environment(Authority(tmp_path).issue("w", "w")) | address() | {names.ENV_TUNER_ID: "w"}
+    for change, text in (
+        ({names.ENV_TLS_KEY: ""}, "without CIFAKE_TUNE_TLS_KEY: set all three"),
+        ({names.ENV_TLS_CA: str(tmp_path / "gone.pem")}, "gone.pem: the TLS file cannot be read"),
+    ):
+        done = packed.do(command, **(given | change))
+        assert done.code == 2
+        assert done.err.startswith("error: ")
+        assert text in done.err
+        assert done.err.count("\n") == 1
+    assert digests(packed.bucket_folder) == before
+
+
+def test_a_run_on_one_machine_uses_the_certificates_too(packed: Place, tmp_path: Path, two_colours: str) -> None:
+    files = Authority(tmp_path).issue("all", "127.0.0.1")
+    done = packed.do("run", "--data", two_colours, *STUDY, *settings(name="local"), **environment(files))
+    assert done.code == 0, done.err
+    log = (packed.cache / "logs" / "local" / "chief.log").read_text()
+    assert "with TLS" in log
