@@ -4,8 +4,12 @@
 # .venv (TensorFlow; with the tools once `make test` or `make lint` ran) and .venv-jax (JAX, no TensorFlow).
 
 SHELL := bash
+IMAGE := cifake-tune:dev
+LOCK := tensorflow
+BASE_IMAGE := docker.io/library/python:3.11-slim
+BUILDER := docker
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench lock docs clean venvs
+.PHONY: help run test lint bench lock image docs clean venvs
 
 # The newest Python is not the first choice: 3.11 is what the locks are tested on most.
 CANDIDATES := python3.11 python3.12 python3.13 python3
@@ -43,6 +47,12 @@ lock: .venv/installed-tools  ## write requirements/*.txt anew; versions stay, un
 	@$(call compile,tensorflow.txt,--extra tensorflow -c requirements/dev.txt)
 	@$(call compile,cuda.txt,--extra cuda -c requirements/dev.txt)
 	@$(call compile,jax.txt,--extra jax -c requirements/dev.txt)
+	@$(lock) -c requirements/dev.txt requirements/emulator.in -o requirements/emulator.txt
+
+image:  ## build the container image: IMAGE, LOCK=tensorflow|cuda|jax, BASE_IMAGE; BUILDER is docker, podman or buildah
+	$(BUILDER) build -f docker/Dockerfile -t $(IMAGE) --build-arg LOCK=$(LOCK) --build-arg BASE_IMAGE=$(BASE_IMAGE) \
+		--build-arg VERSION=$$(sed -n 's/^__version__ = "\(.*\)"/\1/p' tuner/__init__.py) \
+		--build-arg REVISION=$$(git rev-parse HEAD 2>/dev/null || echo unknown) .
 
 docs: .venv/installed  ## write docs/settings.md anew
 	@.venv/bin/python docs/generate.py
@@ -54,8 +64,9 @@ clean:  ## remove the virtual environments and caches; results stay
 # $(call stage,name,command): one clear last line where a stage fails
 stage = $(2) || { echo "make $@: $(1) failed" >&2; exit 1; }
 # $(call compile,lock file,arguments): versions and hashes for all platforms and Pythons, and no index's address
-compile = .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
-	--no-annotate --no-emit-index-url --no-emit-find-links $(2) -o requirements/$(1) pyproject.toml requirements/build.in
+compile = $(lock) $(2) -o requirements/$(1) pyproject.toml requirements/build.in
+lock = .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+	--no-annotate --no-emit-index-url --no-emit-find-links
 # $(call install,environment,lock file)
 install = echo "Installing requirements/$(2) into $(1) (about a minute)" && $(1)/bin/python $(PIP) --require-hashes -r \
 	requirements/$(2) && $(1)/bin/python $(PIP) --no-deps --no-build-isolation -e . && \

@@ -66,7 +66,7 @@ def test_a_lock_pins_everything_by_hash_and_names_no_index(lock: Path) -> None:
     assert "://" not in text
     assert not re.search(r"^ *(-i|-f|--(extra-)?index-url|--find-links|--trusted-host)\b", text, re.MULTILINE)
     entries = re.findall(r"^\S.*(?:\n +.*)*", text, re.MULTILINE)
-    assert len(entries) > 20
+    assert len(entries) > (0 if lock.stem == "emulator" else 20)
     assert [
         entry for entry in entries if not re.match(r"[a-z0-9._-]+==\S+.*\n +--hash=sha256:[0-9a-f]{64}", entry)
     ] == []
