@@ -1,7 +1,8 @@
 """The chief's life: recover the study, open a term, serve the workers, end.
 
 It learns the space by building the model once, as Keras Tuner's chief does, and stays until every worker
-that it knows has been told that the search is over.
+that it knows has been told that the search is over. In a cluster it then starts the evaluation, and stays until that
+is over too, so that whoever asks how far the study is has someone to ask.
 """
 
 import asyncio
@@ -9,8 +10,10 @@ import logging
 import secrets
 import signal
 import time
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
+from typing import TypeVar
 
 from tuner import names, refusals, spaces, tls
 from tuner.bucket import Bucket
@@ -27,8 +30,12 @@ from tuner.suggest import direction_of, make_suggester
 from tuner.trials import Opened, StudyState, why_no_result
 
 log = logging.getLogger(__name__)
+Answer = TypeVar("Answer")
 
 TICK_S = 0.25
+EVALUATION_POLL_S = 2.0
+EVALUATION_PATIENCE_S = 300.0
+"""So long the Kubernetes API may fail before the chief gives up, and is started again."""
 
 
 @dataclass(frozen=True)
@@ -39,13 +46,28 @@ class Address:
     port: int
 
 
+@dataclass(frozen=True)
+class Cluster:
+    """What a chief knows that runs as a Job."""
+
+    evaluation_job: str
+    """Name of the suspended Job to start when the search is over."""
+    start: str
+    """`Opened.start`."""
+
+
 def run_chief(
-    bucket: Bucket, study: Study, data_digest: str | None, address: Address, encryption: tls.Files | None
+    bucket: Bucket,
+    study: Study,
+    data_digest: str | None,
+    address: Address,
+    encryption: tls.Files | None,
+    cluster: Cluster | None,
 ) -> StudyState:
-    """Run the search until it is over and return its final state.
+    """Run the search until it is over and return its final state; in a cluster, the evaluation too.
 
     Raises ConfigError (the study began with other settings), FencedError (a newer chief took over),
-    PreemptedError (SIGTERM), NoResultError (no trial can be evaluated), BucketError.
+    PreemptedError (SIGTERM), NoResultError (no trial can be evaluated, or its evaluation failed), BucketError.
     """
     digest = find_data_set(bucket, data_digest)
     reader = JournalReader(bucket, study.name)
@@ -59,6 +81,12 @@ def run_chief(
                 "use that one, or choose another `name`."
             )
         log.info("study %s goes on: %d trials, %d ended", study.name, len(state.trials), len(state.ended))
+        if cluster and nothing_to_search(state, study, cluster):
+            log.info("the search of study %s is over", study.name)
+            if not state.best():
+                raise NoResultError(why_no_result(state))
+            asyncio.run(_evaluation(cluster.evaluation_job))
+            return state
     manifest = read_manifest(bucket, digest)
     space = spaces.load_space(study.space, manifest.image_shape, len(manifest.classes))
     hyperparameters = spaces.explore(space, manifest.image_shape)
@@ -75,6 +103,7 @@ def run_chief(
         study=study,
         data=digest,
         direction="max" if direction == "max" else "min",
+        start=cluster.start if cluster else "",
     )
     journal.write([opened])
     state.apply(opened)
@@ -83,7 +112,7 @@ def run_chief(
 
     async def serve() -> None:
         service = Service(Oracle(state, now()), suggester, hyperparameters, journal)
-        await _serve(service, models, address, encryption)
+        await _serve(service, models, address, encryption, cluster)
 
     with refusals.told(encryption) if encryption else nullcontext():
         asyncio.run(serve())
@@ -103,7 +132,19 @@ def find_data_set(bucket: Bucket, digest: str | None) -> str:
     raise UsageError(f"{bucket.url} has {len(found)} data sets; choose one with {names.ENV_DATA}.")
 
 
-async def _serve(service: Service, models: SavedModels, address: Address, encryption: tls.Files | None) -> None:
+def nothing_to_search(state: StudyState, study: Study, cluster: Cluster) -> bool:
+    """Say whether this chief has nothing to search.
+
+    A search that gave up begins again when a person starts it again, having mended something, but not when Kubernetes
+    replaces the pod of a chief that has said so: its workers are gone.
+    """
+    gave_up = state.finished is not None and state.finished.failed
+    return state.is_over(study) or (gave_up and state.start == cluster.start)
+
+
+async def _serve(
+    service: Service, models: SavedModels, address: Address, encryption: tls.Files | None, cluster: Cluster | None
+) -> None:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -124,7 +165,7 @@ async def _serve(service: Service, models: SavedModels, address: Address, encryp
     how = "with TLS" if encryption else "without TLS: whoever reaches it may join"
     log.info("chief of study %s, term %d, listens on port %d %s", *_identity(service), port, how)
     try:
-        ticking = asyncio.create_task(_tick(service, models))
+        ticking = asyncio.create_task(_work(service, models, cluster))
         stopping = asyncio.create_task(_stopped(stop))
         parts: set[asyncio.Future[None]] = {writing, ticking, stopping, service.dispatcher.broken}
         done, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
@@ -144,6 +185,39 @@ async def _stopped(stop: asyncio.Event) -> None:
 
 def _identity(service: Service) -> tuple[str, int]:
     return service.oracle.state.settings.name, service.oracle.state.term
+
+
+async def _work(service: Service, models: SavedModels, cluster: Cluster | None) -> None:
+    await _tick(service, models)
+    if cluster and service.oracle.state.best():
+        await _evaluation(cluster.evaluation_job)
+
+
+async def _evaluation(job_name: str) -> None:
+    """Start the evaluation and stay until it is over. Raises NoResultError where it failed, SurroundingsError."""
+    from k8s.evaluation import JobState, in_cluster
+
+    job = in_cluster(job_name)
+    await _patiently(job.start)
+    log.info("the evaluation has been started: job %s", job_name)
+    while (state := await _patiently(job.state)) is JobState.UNDER_WAY:
+        await asyncio.sleep(EVALUATION_POLL_S)
+    if state is JobState.FAILED:
+        raise job.failed()
+    log.info("the evaluation is over")
+
+
+async def _patiently(call: Callable[[], Answer]) -> Answer:
+    """Repeat a call of the Kubernetes API while it fails. Raises the last SurroundingsError."""
+    deadline = time.monotonic() + EVALUATION_PATIENCE_S
+    while True:
+        try:
+            return await asyncio.to_thread(call)
+        except SurroundingsError as error:
+            if time.monotonic() > deadline:
+                raise
+            log.warning("%s Trying again.", error)
+        await asyncio.sleep(EVALUATION_POLL_S)
 
 
 async def _tick(service: Service, models: SavedModels) -> None:

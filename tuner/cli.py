@@ -91,9 +91,12 @@ def chief(
     study = _study(study_file, settings or [])
     host, port, encryption = _environment(names.ENV_ORACLE_IP), _port(), _encryption()
     with _quiet_import():
-        from tuner.chief import Address, run_chief
+        from tuner.chief import Address, Cluster, run_chief
 
-    run_chief(_bucket(bucket_url), study, os.environ.get(names.ENV_DATA) or None, Address(host, port), encryption)
+    bucket = _bucket(bucket_url)
+    job = os.environ.get(names.ENV_EVALUATION_JOB)
+    cluster = Cluster(job, _environment(names.ENV_START)) if job else None
+    run_chief(bucket, study, _data_digest(study, bucket), Address(host, port), encryption, cluster)
 
 
 @app.command()
@@ -103,9 +106,12 @@ def worker(bucket_url: BucketOption = DEFAULT_BUCKET) -> None:
     address = f"{_environment(names.ENV_ORACLE_IP)}:{_port()}"
     name = _environment(names.ENV_TUNER_ID)
     encryption, bucket = _encryption(), _bucket(bucket_url)
+    if _search_is_over(bucket):
+        return
     with _quiet_import():
-        from tuner.worker import run_worker
+        from tuner.worker import check_gpus, run_worker
 
+    check_gpus(os.environ)
     run_worker(bucket, address, encryption, name, _cache())
 
 
@@ -121,7 +127,6 @@ def evaluate(
     from tuner.journal import find_study
     from tuner.report.console import summary
 
-    signal.signal(signal.SIGTERM, _preempted)
     bucket = _bucket(bucket_url)
     metrics = run_evaluation(bucket, find_study(bucket, study or _study_name()), _cache())
     if as_json:
@@ -180,6 +185,7 @@ def main() -> NoReturn:
 
 
 def _run(debug: bool) -> int:
+    signal.signal(signal.SIGTERM, _preempted)  # the first process of a container would not even notice it
     try:
         app(standalone_mode=False)
     except CifakeTuneError as error:
@@ -216,6 +222,35 @@ def _study_name() -> str | None:
     if file or f"{names.ENV_SETTING}NAME" in os.environ:
         return _study(Path(file) if file else None, []).name
     return None
+
+
+def _data_digest(study: config.Study, bucket: Bucket) -> str | None:
+    """Return the data set that the environment names, or the one that `data prepare` makes; None: the only one."""
+    wait = os.environ.get(names.ENV_DATA_WAIT_S)
+    digest = os.environ.get(names.ENV_DATA) or None
+    if digest or not wait:
+        return digest
+    from tuner.data.prepare import await_prepared
+
+    if not wait.isdecimal():
+        raise ConfigError(f"{names.ENV_DATA_WAIT_S} must be a whole number of seconds, not {wait!r}.")
+    return await_prepared(study, bucket, int(wait))
+
+
+def _search_is_over(bucket: Bucket) -> bool:
+    """Say whether a worker that knows its study comes too late: there may be no chief any more to tell it so."""
+    file = os.environ.get(names.ENV_STUDY_FILE)
+    if not file:
+        return False
+    from tuner.journal import JournalReader
+
+    study = _study(Path(file), [])
+    reader = JournalReader(bucket, study.name)
+    reader.poll()
+    if reader.state.is_over(study):
+        logging.getLogger("tuner").info("the search of study %s is over", study.name)
+        return True
+    return False
 
 
 def _bucket(url: str) -> Bucket:

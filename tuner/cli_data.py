@@ -1,13 +1,14 @@
 """The commands `cifake-tune data …`: pack, check, fetch."""
 
 import json
+import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tuner import names
+from tuner import config, names
 from tuner.errors import DataError
 from tuner.progress import make_console, say, shown_progress
 
@@ -79,6 +80,28 @@ def pack_command(
         console, f"{images:,} images in {seconds:.1f} s ({images / seconds:,.0f} images/s), in {opened.url} as data set"
     )
     say(console, manifest.digest, style="bold")
+
+
+@data_app.command("prepare")
+def prepare_command(
+    bucket: Annotated[
+        str, typer.Option("--bucket", envvar=names.ENV_BUCKET, help="Folder or gs://bucket/prefix.", show_default=False)
+    ],
+    study_file: Annotated[
+        Path | None, typer.Option("--study", envvar=names.ENV_STUDY_FILE, help="study.yaml; without it, the defaults.")
+    ] = None,
+) -> None:
+    """Pack what the study's `data.source` names, and leave a note for its chief; for a Job beside the chief."""
+    from tuner.bucket import open_bucket
+    from tuner.data.prepare import prepare
+
+    study = config.load(study_file, [], os.environ)
+    opened = open_bucket(bucket)
+    with shown_progress() as progress:
+        manifest = prepare(study, opened, progress)
+    counts = {split: dict(zip(manifest.classes, part.counts, strict=True)) for split, part in manifest.splits.items()}
+    make_console().print(_counts_table(counts))
+    say(make_console(), f"study {study.name} has the data set {manifest.digest} in {opened.url}")
 
 
 @data_app.command("check")

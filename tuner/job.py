@@ -41,7 +41,7 @@ def run_job(
         check_resume(before.state.study, study)  # before minutes are spent on packing
     manifest = _pack(study, bucket, console)
     job = Job(study, bucket, manifest.digest, workers, cache, cache / "logs" / study.name, encryption)
-    if _is_over(before.state, study, manifest.digest):
+    if before.state.is_over(study) and before.state.data_digest == manifest.digest:
         say(
             console,
             f"The search of study {study.name} is over: {len(before.state.ended)} trials. "
@@ -60,13 +60,6 @@ def run_job(
     console.print(summary(metrics, bucket.url))
     say(console, f"\nDone in {duration(time.monotonic() - began)}.")
     return metrics
-
-
-def _is_over(state: StudyState, study: Study, digest: str) -> bool:
-    if state.finished is None or state.study is None or state.finished.failed or state.data_digest != digest:
-        return False
-    # more epochs are for trials that are still to come
-    return state.study.search.max_trials == study.search.max_trials
 
 
 def _pack(study: Study, bucket: Bucket, console: Console) -> Manifest:

@@ -10,12 +10,17 @@ ENV_BUCKET = "CIFAKE_TUNE_BUCKET"  # what --bucket says
 ENV_STUDY_FILE = "CIFAKE_TUNE_STUDY"  # what --study says: the path of study.yaml
 ENV_SETTING = "CIFAKE_TUNE_STUDY__"  # CIFAKE_TUNE_STUDY__SEARCH__MAX_TRIALS=4 sets search.max_trials
 ENV_DATA = "CIFAKE_TUNE_DATA"  # digest of the packed data set in the bucket
+ENV_DATA_WAIT_S = "CIFAKE_TUNE_DATA_WAIT_S"  # instead: the chief waits so long for `data prepare` to say which
 ENV_CACHE = "CIFAKE_TUNE_CACHE"  # folder for what can be made again (arrays unpacked for memory-mapping)
 ENV_PARENT = "CIFAKE_TUNE_PARENT"  # process id of the `run` that started us, and without which we end
 ENV_TLS_CERT = "CIFAKE_TUNE_TLS_CERT"  # PEM files: our certificate, its key, and the authority of the others';
 ENV_TLS_KEY = "CIFAKE_TUNE_TLS_KEY"  # all three, and chief and workers speak mutual TLS, or none
 ENV_TLS_CA = "CIFAKE_TUNE_TLS_CA"
 ENV_TLS_NAME = "CIFAKE_TUNE_TLS_NAME"  # whom the chief's certificate is for, where that is not the host in _ORACLE_IP
+ENV_EVALUATION_JOB = "CIFAKE_TUNE_EVALUATION_JOB"  # the suspended Job that the chief starts when the search is over
+ENV_START = "CIFAKE_TUNE_START"  # id of the Job that a chief belongs to: its pods come and go within one start
+ENV_GPUS = "CIFAKE_TUNE_GPUS"  # how many GPUs a worker has asked for
+ENV_REQUIRE_GPU = "CIFAKE_TUNE_REQUIRE_GPU"  # "true": a worker that asked for GPUs and finds none ends
 ENV_TUNER_ID = "KERASTUNER_TUNER_ID"
 ENV_ORACLE_IP = "KERASTUNER_ORACLE_IP"
 ENV_ORACLE_PORT = "KERASTUNER_ORACLE_PORT"
@@ -46,6 +51,11 @@ def manifest(digest: str) -> str:
 def shard(digest: str, split: str, index: int) -> str:
     """One shard of images of `split` ("train" or "test")."""
     return f"{data_prefix(digest)}{split}-{index:05d}.npy"
+
+
+def prepared(study: str) -> str:
+    """Which data set `data prepare` has found or made for a study."""
+    return f"{DATA_PREFIX}prepared/{study}.json"
 
 
 def parse_manifest(name: str) -> str | None:

@@ -69,6 +69,9 @@ class Opened(_Record):
     data: str
     direction: Literal["max", "min"]
     """Of the objective."""
+    start: str = ""
+    """The start that the chief belongs to, as its scheduler counts them: one that crashed and is started again belongs
+    to the same. Empty where every start is a person's."""
 
 
 class Created(_Record):
@@ -193,6 +196,8 @@ class StudyState:
     study: Study | None = None
     data_digest: str = ""
     direction: Literal["max", "min"] = "max"
+    start: str = ""
+    """Of the present chief."""
     trials: dict[TrialId, Trial] = field(default_factory=dict)
     ended: list[TrialId] = field(default_factory=list)
     """In the order in which they ended."""
@@ -213,7 +218,7 @@ class StudyState:
                 if record.term <= self.term:
                     raise ValueError(f"term {record.term} follows term {self.term}")
                 self.term, self.study, self.data_digest = record.term, record.study, record.data
-                self.direction, self.finished = record.direction, None
+                self.direction, self.start, self.finished = record.direction, record.start, None
                 self.ended_before_term = len(self.ended)
             case Created():
                 if record.trial in self.trials:
@@ -255,6 +260,13 @@ class StudyState:
         usable = [t for t in self.trials.values() if t.state in SCORED and t.score is not None and t.checkpoint]
         sign = -1 if self.direction == "max" else 1
         return sorted(usable, key=lambda t: (sign * (t.score or 0.0), t.trial_id))[:count]
+
+    def is_over(self, study: Study) -> bool:
+        """Say whether a search with these settings has nothing left to do."""
+        if self.finished is None or self.study is None or self.finished.failed:
+            return False
+        # more epochs are for trials that are still to come
+        return self.study.search.max_trials == study.search.max_trials
 
     def best_epoch(self, trial: Trial) -> int | None:
         """Return the first epoch with the trial's best objective; None before any report has it."""

@@ -6,6 +6,7 @@ import signal
 import tempfile
 import traceback
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
@@ -20,7 +21,14 @@ from tuner.client import ChiefClient, FencedAttemptError, Grant, Heart, RefusedE
 from tuner.config import Study
 from tuner.data.arrays import Training, open_training
 from tuner.data.manifest import read_manifest
-from tuner.errors import ChiefUnreachableError, CifakeTuneError, ObjectNotFoundError, PreemptedError, SpaceError
+from tuner.errors import (
+    ChiefUnreachableError,
+    CifakeTuneError,
+    ConfigError,
+    ObjectNotFoundError,
+    PreemptedError,
+    SpaceError,
+)
 from tuner.training import InvalidTrialError, Task, metrics_line, train
 from tuner.trials import Outcome
 
@@ -257,8 +265,26 @@ def out_of_memory(error: Exception) -> bool:
 
 def device() -> str:
     """Return what the models are trained on, as `2 x GPU` or `CPU`."""
+    return f"{count} x GPU" if (count := gpus()) else "CPU"
+
+
+def gpus() -> int:
+    """Return how many GPUs Keras finds."""
     try:
-        gpus = [d for d in keras.distribution.list_devices() if d.startswith(("gpu", "cuda"))]
+        return sum(d.startswith(("gpu", "cuda")) for d in keras.distribution.list_devices())
     except (RuntimeError, ValueError):
-        gpus = []
-    return f"{len(gpus)} x GPU" if gpus else "CPU"
+        return 0
+
+
+def check_gpus(environment: Mapping[str, str]) -> None:
+    """Say so where this worker asked for GPUs and finds none. Raises ConfigError where it is not to go on without."""
+    asked = environment.get(names.ENV_GPUS, "0")
+    if asked == "0" or gpus():
+        return
+    found = f"{asked} GPU{'' if asked == '1' else 's'} asked for, and {keras.backend.backend()} finds none"
+    if environment.get(names.ENV_REQUIRE_GPU) == "true":
+        raise ConfigError(
+            f"{found}. Use an image with CUDA's libraries and a node with its driver, or set workers.requireGPU=false "
+            "to train on the CPU."
+        )
+    log.warning("%s: training on the CPU", found)

@@ -1,0 +1,50 @@
+"""What `data prepare` leaves for a chief, and how the chief waits for it."""
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from tests.data.images import Files, data_set, write_folder
+from tuner import config, names
+from tuner.bucket import Bucket
+from tuner.config import Study
+from tuner.data.manifest import find_data_sets
+from tuner.data.pack import pack
+from tuner.data.prepare import await_prepared, prepare
+from tuner.errors import SurroundingsError
+
+
+def study_of(source: Path, name: str = "night") -> Study:
+    return config.parse({"name": name, "data": {"source": str(source)}}, "the test")
+
+
+def test_a_chief_that_waits_gets_the_data_set_that_is_prepared_meanwhile(
+    tmp_path: Path, bucket: Bucket, files: Files
+) -> None:
+    study = study_of(write_folder(tmp_path / "source", files))
+    packing = threading.Timer(0.2, prepare, [study, bucket])
+    packing.start()
+    digest = await_prepared(study, bucket, 60)
+    packing.join()
+    assert find_data_sets(bucket) == [digest]
+
+
+def test_each_study_of_a_bucket_is_told_its_own_data_set(tmp_path: Path, bucket: Bucket, files: Files) -> None:
+    first = study_of(write_folder(tmp_path / "first", files), "first")
+    second = study_of(write_folder(tmp_path / "second", data_set(train=2)), "second")
+    digests = {prepare(study, bucket).digest for study in (first, second)}
+    assert len(digests) == 2
+    assert {await_prepared(study, bucket, 0) for study in (first, second)} == digests
+    assert await_prepared(first, bucket, 0) == pack(str(tmp_path / "first"), bucket).digest
+
+
+def test_a_note_for_another_source_is_not_believed(tmp_path: Path, bucket: Bucket, files: Files) -> None:
+    prepare(study_of(write_folder(tmp_path / "before", files)), bucket)
+    with pytest.raises(SurroundingsError, match=r"no data for study 'night' after 0 s.*data prepare"):
+        await_prepared(study_of(tmp_path / "now"), bucket, 0)
+
+
+def test_the_note_is_no_study_of_the_bucket(tmp_path: Path, bucket: Bucket, files: Files) -> None:
+    prepare(study_of(write_folder(tmp_path / "source", files)), bucket)
+    assert [name for name in bucket.list() if names.parse_study(name)] == []

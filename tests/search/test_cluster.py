@@ -1,0 +1,96 @@
+"""Chief and worker as Jobs of a cluster: what they do when they are started again, or lack the GPUs asked for."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tuner import config, journal, names
+from tuner.bucket.local import LocalBucket
+from tuner.chief import Cluster, nothing_to_search
+from tuner.config import Study, load
+from tuner.errors import ConfigError
+from tuner.journal import read_study
+from tuner.trials import Finished, Opened, StudyState
+from tuner.worker import check_gpus
+
+
+def searched(bucket: LocalBucket, study: Study, start: str = "", gave_up: bool = False) -> StudyState:
+    """Leave the journal of a search that is over."""
+    opened = Opened(at=0, term=1, writer="w", study=study, data="0" * 64, direction="max", start=start)
+    finished = Finished(at=1, reason="3 trials failed", failed=gave_up)
+    bucket.create(names.journal_segment(study.name, 1), journal.encode(1, "w", [opened, finished]))
+    return read_study(bucket, study.name)
+
+
+def start(bucket: LocalBucket, study: Study, command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    file = Path(bucket.url) / "study.yaml"
+    file.write_text(yaml.safe_dump(config.dump(study)))
+    return subprocess.run(
+        [sys.executable, "-m", "tuner.cli", command],
+        env=os.environ
+        | {names.ENV_BUCKET: bucket.url, names.ENV_STUDY_FILE: str(file), "CUDA_VISIBLE_DEVICES": "-1"}
+        | {names.ENV_ORACLE_IP: "127.0.0.1", names.ENV_ORACLE_PORT: "1", names.ENV_TUNER_ID: "worker-0"}
+        | environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+@pytest.fixture
+def bucket(tmp_path: Path) -> LocalBucket:
+    return LocalBucket(tmp_path / "bucket")
+
+
+def test_a_worker_that_comes_after_the_search_ends_without_its_chief(bucket: LocalBucket) -> None:
+    searched(bucket, load())
+    done = start(bucket, load(), "worker")
+    assert done.returncode == 0, done.stderr
+    assert "the search of study cifake is over" in done.stdout
+
+
+@pytest.mark.slow
+def test_a_chief_that_is_replaced_after_the_search_only_starts_the_evaluation(bucket: LocalBucket) -> None:
+    searched(bucket, load(), gave_up=False)
+    done = start(
+        bucket,
+        load(),
+        "chief",
+        **{names.ENV_EVALUATION_JOB: "evaluator", names.ENV_START: "job-2", names.ENV_DATA: "0" * 64},
+    )
+    assert done.returncode == 4, done.stderr  # there is no trial to evaluate
+    assert "has no trial with a score" in done.stderr
+    assert read_study(bucket, "cifake").term == 1
+
+
+def test_a_search_with_more_trials_goes_on(bucket: LocalBucket) -> None:
+    state = searched(bucket, load())
+    assert nothing_to_search(state, load(), Cluster("evaluator", "job-2"))
+    assert not nothing_to_search(state, load(settings=["search.max_trials=20"]), Cluster("evaluator", "job-2"))
+
+
+def test_a_search_that_gave_up_begins_again_when_a_person_starts_it_not_when_its_pod_is_replaced(
+    bucket: LocalBucket,
+) -> None:
+    state = searched(bucket, load(), start="job-1", gave_up=True)
+    assert nothing_to_search(state, load(), Cluster("evaluator", "job-1"))
+    assert not nothing_to_search(state, load(), Cluster("evaluator", "job-2"))
+
+
+def test_a_worker_without_the_gpu_that_it_must_have_ends(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("tuner.worker.gpus", lambda: 0)  # also on a machine that has some
+    check_gpus({})
+    check_gpus({names.ENV_GPUS: "0", names.ENV_REQUIRE_GPU: "true"})
+    assert not caplog.records
+    check_gpus({names.ENV_GPUS: "1", names.ENV_REQUIRE_GPU: "false"})
+    assert "1 GPU asked for" in caplog.text
+    assert "training on the CPU" in caplog.text
+    with pytest.raises(ConfigError, match=r"2 GPUs asked for, and .* finds none.*workers.requireGPU=false"):
+        check_gpus({names.ENV_GPUS: "2", names.ENV_REQUIRE_GPU: "true"})

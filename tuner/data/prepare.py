@@ -1,0 +1,68 @@
+"""The data set of one study: packed before its chief begins, and named where the chief looks for it.
+
+On a cluster one Job packs while chief and workers start, and a bucket may hold many data sets; so the Job leaves a
+note, for one study, which data set its `data.source` is.
+"""
+
+import time
+from collections.abc import Callable
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from tuner import names
+from tuner.bucket import Bucket
+from tuner.config import Study
+from tuner.data.manifest import Manifest
+from tuner.data.pack import pack
+from tuner.data.source import Progress, ignore_progress
+from tuner.errors import ObjectNotFoundError, SurroundingsError
+
+POLL_S = 1.0
+
+
+class Prepared(BaseModel):
+    """What the note says."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    source: str | None
+    """`data.source` as the study has it; another source needs another note."""
+    digest: str
+
+
+def prepare(study: Study, bucket: Bucket, progress: Callable[[Progress], None] = ignore_progress) -> Manifest:
+    """Pack the study's data where the bucket does not have it, leave the note, and return the manifest.
+
+    Raises DataError, BucketError.
+    """
+    manifest = pack(study.data.source, bucket, progress=progress)
+    note = Prepared(source=study.data.source, digest=manifest.digest)
+    bucket.write(names.prepared(study.name), note.model_dump_json().encode())
+    return manifest
+
+
+def await_prepared(
+    study: Study,
+    bucket: Bucket,
+    timeout_s: float,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> str:
+    """Wait for the note, and return the data set's digest. Raises SurroundingsError when the time is over."""
+    deadline = clock() + timeout_s
+    while (digest := _read(study, bucket)) is None:
+        if clock() >= deadline:
+            raise SurroundingsError(
+                f"{bucket.url} has no data for study {study.name!r} after {timeout_s:g} s; "
+                "the log of the Job that runs `cifake-tune data prepare` says why."
+            )
+        sleep(POLL_S)
+    return digest
+
+
+def _read(study: Study, bucket: Bucket) -> str | None:
+    try:
+        note = Prepared.model_validate_json(bucket.read(names.prepared(study.name)))
+    except (ObjectNotFoundError, ValidationError):
+        return None
+    return note.digest if note.source == study.data.source else None
