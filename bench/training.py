@@ -128,9 +128,8 @@ def serve(side: str, folder: Path, images: int) -> None:
         def progress(self, epoch: int, share: float, images_per_s: float) -> None:
             pass
 
-        def epoch_done(self, epoch: int, metrics: dict[str, float], model: keras.Model) -> bool:
+        def epoch_done(self, epoch: int, metrics: dict[str, float], model: keras.Model) -> None:
             self.accuracy = metrics["val_accuracy"]
-            return False
 
     for line in sys.stdin:
         whole = line.strip() == "all"

@@ -18,7 +18,8 @@ CALL_TIMEOUT_S = 30.0
 CREATE_TIMEOUT_S = 60.0
 """Longer than the chief holds back an answer."""
 
-GIVE_BACK_S = 5.0
+GIVE_BACK_S = 4.0
+POLL_S = 0.2
 
 _service = protos.get_service()
 _TRANSIENT = (
@@ -27,6 +28,7 @@ _TRANSIENT = (
     grpc.StatusCode.CANCELLED,
     grpc.StatusCode.UNKNOWN,  # the chief's journal failed during the call: it ends, and is started again
 )
+_NEVER = threading.Event()
 Answer = TypeVar("Answer")
 
 
@@ -46,6 +48,8 @@ class Grant:
     attempt: int
     first_epoch: int
     checkpoint: str | None
+    sha256: str | None = None
+    """Of the checkpoint, as it was reported."""
 
     @property
     def trial_id(self) -> str:
@@ -71,11 +75,21 @@ class ChiefClient:
         self.timeout_s = 300.0
         self._trouble = trouble
         self._joined = False
+        self._failing_since: float | None = None
         self.worker = worker
         self.incarnation = incarnation
         self._address = address
         self._leases = wire.LeaseStub(channel)
         self._oracle = protos.get_service_grpc().OracleStub(channel)
+
+    def check(self) -> None:
+        """Raise ChiefUnreachableError where calls have failed for `timeout_s`, with none between that did not.
+
+        Counted from a failure, not from the last answer: a process that was stopped for an hour has not missed anyone.
+        """
+        since = self._failing_since
+        if since is not None and time.monotonic() - since > self.timeout_s:
+            raise self._unreachable(self.timeout_s)
 
     def join(self) -> wire.Joined:
         """Introduce this process. Raises also what makes every further try useless."""
@@ -84,28 +98,53 @@ class ChiefClient:
         self._joined = True
         return joined
 
-    def next_trial(self) -> Grant | None:
-        """Wait for a trial; None when the search is over."""
-        request = _service.CreateTrialRequest(tuner_id=self.worker)
+    def next_trial(self, check: Callable[[], None]) -> Grant | None:
+        """Wait for a trial; None when the search is over. `check` is called meanwhile, and may raise."""
         while True:
-            answer, call = self._repeat(
-                lambda: self._oracle.CreateTrial.with_call(
-                    request, metadata=self._metadata(), timeout=CREATE_TIMEOUT_S, wait_for_ready=True
-                )
-            )
+            answer, call = self._repeat(lambda: self._create(check))
             trial = KerasTrial.from_proto(answer.trial)
             if trial.status == "STOPPED":
                 return None
             if trial.status == "RUNNING":
                 start = dict(call.initial_metadata())
                 attempt, epoch = int(start[names.METADATA_ATTEMPT]), int(start[names.METADATA_EPOCH])
-                return Grant(trial, attempt, epoch, start.get(names.METADATA_CHECKPOINT))
+                checkpoint, sha256 = start.get(names.METADATA_CHECKPOINT), start.get(names.METADATA_SHA256)
+                return Grant(trial, attempt, epoch, checkpoint, sha256)
 
-    def report(self, grant: Grant, epoch: int, metrics: dict[str, float], checkpoint: str) -> bool:
-        """Report an epoch; true where the trial is to stop. Raises FencedAttemptError, RefusedError."""
+    def _create(self, check: Callable[[], None]) -> tuple[Any, Any]:
+        request = _service.CreateTrialRequest(tuner_id=self.worker)
+        call = self._oracle.CreateTrial.future(
+            request, metadata=self._metadata(), timeout=CREATE_TIMEOUT_S, wait_for_ready=True
+        )
+        while True:
+            try:
+                return call.result(timeout=POLL_S), call
+            except grpc.FutureTimeoutError:
+                try:
+                    check()
+                except BaseException:
+                    call.cancel()
+                    raise
+
+    def report(
+        self,
+        grant: Grant,
+        epoch: int,
+        metrics: dict[str, float],
+        checkpoint: str | None,
+        sha256: str | None,
+        unwanted: threading.Event,
+    ) -> bool:
+        """Report an epoch and its saved model; true where the trial is to stop.
+
+        Raises FencedAttemptError, also once `unwanted` is set while the chief cannot be reached; RefusedError.
+        """
         request = _service.UpdateTrialRequest(trial_id=grant.trial_id, metrics=metrics, step=epoch)
-        metadata = self._metadata(grant, (names.METADATA_CHECKPOINT, checkpoint))
-        answer = self._repeat(lambda: self._oracle.UpdateTrial(request, metadata=metadata, timeout=CALL_TIMEOUT_S))
+        model = {names.METADATA_CHECKPOINT: checkpoint, names.METADATA_SHA256: sha256}
+        metadata = self._metadata(grant, *((key, value) for key, value in model.items() if value))
+        answer = self._repeat(
+            lambda: self._oracle.UpdateTrial(request, metadata=metadata, timeout=CALL_TIMEOUT_S), unwanted=unwanted
+        )
         return bool(KerasTrial.from_proto(answer.trial).status == "STOPPED")
 
     def complete(self, grant: Grant) -> None:
@@ -134,21 +173,41 @@ class ChiefClient:
     def heartbeat(self, beat: wire.Heartbeat) -> wire.Beat | None:
         """Send one heartbeat, once; None where it did not get through."""
         try:
-            return self._leases.heartbeat(beat, CALL_TIMEOUT_S)
+            return self._noted(lambda: self._leases.heartbeat(beat, CALL_TIMEOUT_S))
         except grpc.RpcError:
             return None
+
+    def _noted(self, call: Callable[[], Answer]) -> Answer:
+        """Call, and take note of whether the chief is there."""
+        try:
+            answer = call()
+        except grpc.RpcError as error:
+            if error.code() not in _TRANSIENT:
+                self._failing_since = None
+            elif self._failing_since is None:
+                self._failing_since = time.monotonic()
+            raise
+        self._failing_since = None
+        return answer
+
+    def _unreachable(self, silent_s: float, trouble: CifakeTuneError | None = None) -> ChiefUnreachableError:
+        return ChiefUnreachableError(
+            f"the chief at {self._address} did not answer for {silent_s:g} s; {trouble or 'is it running?'}"
+        )
 
     def _metadata(self, grant: Grant | None = None, *more: tuple[str, str]) -> tuple[tuple[str, str], ...]:
         identity = (names.METADATA_WORKER, self.worker), (names.METADATA_INCARNATION, self.incarnation)
         return (*identity, (names.METADATA_ATTEMPT, str(grant.attempt)), *more) if grant else identity
 
-    def _repeat(self, call: Callable[[], Answer], timeout_s: float | None = None) -> Answer:
+    def _repeat(
+        self, call: Callable[[], Answer], timeout_s: float | None = None, unwanted: threading.Event | None = None
+    ) -> Answer:
         timeout_s = self.timeout_s if timeout_s is None else timeout_s
         deadline = time.monotonic() + timeout_s
         wait_s = 0.1
         while True:
             try:
-                return call()
+                return self._noted(call)
             except grpc.RpcError as error:
                 code = error.code()
                 if code is grpc.StatusCode.FAILED_PRECONDITION:
@@ -163,10 +222,9 @@ class ChiefClient:
             if trouble and not self._joined:
                 raise trouble
             if time.monotonic() > deadline:
-                raise ChiefUnreachableError(
-                    f"the chief at {self._address} did not answer for {timeout_s:g} s; {trouble or 'is it running?'}"
-                )
-            time.sleep(wait_s)
+                raise self._unreachable(timeout_s, trouble)
+            if (unwanted or _NEVER).wait(wait_s):
+                raise FencedAttemptError
             wait_s = min(2 * wait_s, 5.0)
 
 

@@ -1,6 +1,7 @@
 """Every path in the bucket, gRPC metadata key, port and environment variable, made and parsed here only."""
 
 import re
+from dataclasses import dataclass
 from typing import NewType
 
 TrialId = NewType("TrialId", str)
@@ -32,6 +33,7 @@ METADATA_INCARNATION = "cifake-tune-incarnation"
 METADATA_ATTEMPT = "cifake-tune-attempt"
 METADATA_EPOCH = "cifake-tune-epoch"
 METADATA_CHECKPOINT = "cifake-tune-checkpoint"
+METADATA_SHA256 = "cifake-tune-sha256"  # of that object
 
 # ---- bucket: data -------------------------------------------------------------------------------
 MANIFEST = "manifest.json"
@@ -113,9 +115,29 @@ def trials_prefix(study: str) -> str:
     return f"{study_prefix(study)}trials/"
 
 
+def trial_prefix(study: str, trial_id: str) -> str:
+    """Folder of the models that one trial saved."""
+    return f"{trials_prefix(study)}{trial_id}/"
+
+
 def checkpoint(study: str, trial_id: str, attempt: int, epoch: int) -> str:
     """The model as it was after `epoch` (from 0) of one attempt at a trial."""
-    return f"{trials_prefix(study)}{trial_id}/{attempt}/{epoch:05d}.keras"
+    return f"{trial_prefix(study, trial_id)}{attempt}/{epoch:05d}.keras"
+
+
+@dataclass(frozen=True)
+class CheckpointName:
+    """What the name of a saved model says."""
+
+    trial_id: TrialId
+    attempt: int
+    epoch: int
+
+
+def parse_checkpoint(name: str) -> CheckpointName | None:
+    """Return what the name says where it is a saved model's."""
+    found = re.fullmatch(r"studies/[^/]+/trials/([^/]+)/([1-9]\d*)/(\d{5,})\.keras", name)
+    return CheckpointName(TrialId(found[1]), int(found[2]), int(found[3])) if found else None
 
 
 def evaluation(study: str, file: str = "") -> str:

@@ -153,7 +153,13 @@ class Oracle:
         return True
 
     def report(
-        self, attempt: Attempt, epoch: int, metrics: dict[str, float], checkpoint: str | None, now: Instant
+        self,
+        attempt: Attempt,
+        epoch: int,
+        metrics: dict[str, float],
+        checkpoint: str | None,
+        now: Instant,
+        sha256: str | None = None,
     ) -> list[Record]:
         """Take an epoch's metrics, and stop the trial early where that says so; its state tells.
 
@@ -182,6 +188,7 @@ class Oracle:
                 epoch=epoch,
                 metrics=metrics,
                 checkpoint=checkpoint,
+                sha256=sha256 if checkpoint else None,
             )
         )
         for rung in trial.rungs.keys() - reached:  # one, where this epoch is a rung's

@@ -6,6 +6,7 @@ bucket, a slow suggestion) runs in threads, and a call that waits for it holds n
 
 import asyncio
 import logging
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -107,13 +108,15 @@ class Service:
     async def UpdateTrial(self, request: Any, context: Any) -> Any:  # noqa: N802
         """Take the metrics of an epoch; the answer's status is STOPPED where the trial is to be trained no further."""
         attempt = await self._attempt(request.trial_id, context)
-        checkpoint = _metadata(context).get(names.METADATA_CHECKPOINT)
-        epoch = int(request.step)
-        study = self.oracle.state.settings.name
-        if checkpoint and checkpoint != names.checkpoint(study, attempt.trial, attempt.number, epoch):
-            await _abort(context, grpc.StatusCode.INVALID_ARGUMENT, f"{checkpoint} is no model of this attempt")
+        metadata, epoch = _metadata(context), int(request.step)
+        checkpoint, sha256 = metadata.get(names.METADATA_CHECKPOINT), metadata.get(names.METADATA_SHA256)
+        if checkpoint and not self._is_model_of(checkpoint, attempt, epoch):
+            text = f"{checkpoint} is no model of epoch {epoch} of this attempt or one before it"
+            await _abort(context, grpc.StatusCode.INVALID_ARGUMENT, text)
+        if sha256 and not re.fullmatch("[0-9a-f]{64}", sha256):
+            await _abort(context, grpc.StatusCode.INVALID_ARGUMENT, f"{names.METADATA_SHA256} must be 64 hex digits")
         try:
-            records = self.oracle.report(attempt, epoch, dict(request.metrics), checkpoint, now())
+            records = self.oracle.report(attempt, epoch, dict(request.metrics), checkpoint, now(), sha256)
         except BadReportError as error:
             await _abort(context, grpc.StatusCode.INVALID_ARGUMENT, str(error))
         except (StaleAttemptError, UnknownTrialError) as error:
@@ -252,16 +255,26 @@ class Service:
         except ValueError:
             await _abort(context, grpc.StatusCode.INVALID_ARGUMENT, f"{names.METADATA_ATTEMPT} must be a number")
 
+    def _is_model_of(self, checkpoint: str, attempt: Attempt, epoch: int) -> bool:
+        """Say whether the object is the attempt's, or of one before it, whose work it takes over."""
+        said = names.parse_checkpoint(checkpoint)
+        if said is None or said.attempt > attempt.number:
+            return False
+        return checkpoint == names.checkpoint(self.oracle.state.settings.name, attempt.trial, said.attempt, epoch)
+
     def _start(self, trial: Trial) -> tuple[tuple[str, str], ...]:
         """Return, as metadata, which attempt this is, and the epoch and saved model it goes on from, if any."""
-        checkpoint, epoch = None, 0
+        checkpoint, sha256, epoch = None, None, 0
         parent = self.oracle.state.trials.get(names.TrialId(str(trial.hyperparameters.get("tuner/trial_id"))))
         if trial.last_epoch is not None:
-            checkpoint, epoch = trial.checkpoints[trial.last_epoch], trial.last_epoch + 1
-        elif parent:  # hyperband trains the best of a rung further
-            checkpoint, epoch = parent.checkpoint, int(trial.hyperparameters["tuner/initial_epoch"])
-        start = (names.METADATA_ATTEMPT, str(trial.attempts)), (names.METADATA_EPOCH, str(epoch if checkpoint else 0))
-        return (*start, (names.METADATA_CHECKPOINT, checkpoint)) if checkpoint else start
+            checkpoint, sha256 = trial.checkpoints[trial.last_epoch], trial.sha256.get(trial.last_epoch)
+            epoch = trial.last_epoch + 1
+        elif parent and parent.best_epoch is not None:  # hyperband trains the best of a rung further
+            checkpoint, sha256 = parent.checkpoint, parent.sha256.get(parent.best_epoch)
+            epoch = int(trial.hyperparameters["tuner/initial_epoch"])
+        start = {names.METADATA_ATTEMPT: str(trial.attempts), names.METADATA_EPOCH: str(epoch if checkpoint else 0)}
+        more = {names.METADATA_CHECKPOINT: checkpoint, names.METADATA_SHA256: sha256}
+        return (*start.items(), *((key, value) for key, value in more.items() if value))
 
 
 def now() -> Instant:

@@ -2,6 +2,7 @@
 
 import logging
 import math
+import random
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -11,6 +12,7 @@ from typing import Any, Literal, Protocol
 import keras
 import keras_tuner
 import numpy as np
+from keras.src.random.seed_generator import global_seed_generator
 from keras_tuner.src.engine.tuner_utils import convert_to_metrics_dict
 from numpy.typing import NDArray
 
@@ -46,6 +48,10 @@ class Task:
     history: Mapping[int, float] = field(default_factory=dict)
     """The objective of the epochs before `first_epoch`."""
 
+    def going_on(self, first_epoch: int, model_file: Path | None, history: Mapping[int, float]) -> "Task":
+        """Return the task of training on from what was trained before."""
+        return replace(self, first_epoch=first_epoch, model_file=model_file, history=history)
+
     def best_epoch(self, history: Mapping[int, float]) -> int:
         """Return the first epoch with the best objective; NaN is never best."""
         worst = -math.inf if self.direction == "max" else math.inf
@@ -69,8 +75,8 @@ class Listener(Protocol):
     def progress(self, epoch: int, share: float, images_per_s: float) -> None:
         """Called a few times a second within an epoch."""
 
-    def epoch_done(self, epoch: int, metrics: dict[str, float], model: keras.Model) -> bool:
-        """Called after each epoch; true ends the training."""
+    def epoch_done(self, epoch: int, metrics: dict[str, float], model: keras.Model) -> None:
+        """Called after each epoch. May raise, as `check`."""
 
 
 class Batches(keras.utils.PyDataset):
@@ -117,7 +123,7 @@ def train(space: keras_tuner.HyperModel, task: Task, data: Training, listener: L
         _fit(space, task, data, listener)
     except _IgnoresInitialEpochError:
         log.warning("the space's fit() ignores initial_epoch: the trial starts again from epoch 0")
-        _fit(space, replace(task, first_epoch=0, model_file=None, history={}), data, listener)
+        _fit(space, task.going_on(0, None, {}), data, listener)
 
 
 def _fit(space: keras_tuner.HyperModel, task: Task, data: Training, listener: Listener) -> None:
@@ -179,7 +185,7 @@ class _Follow(keras.callbacks.Callback):
         self._check_first(epoch)
         self._epoch = epoch
         self._batches.begin(epoch)
-        _seed_layers(self.model, self._task.seed, epoch)
+        _seed_epoch(self.model, self._task.seed, epoch)
         self._began = self._told = time.perf_counter()
         self._listener.progress(epoch, 0.0, 0.0)
 
@@ -209,8 +215,8 @@ class _Follow(keras.callbacks.Callback):
             )
         self.reported = True
         self._history[epoch] = metrics[self._task.objective]
-        stop = self._listener.epoch_done(epoch, metrics, self.model)
-        if stop or self._task.out_of_patience(self._history):
+        self._listener.epoch_done(epoch, metrics, self.model)
+        if self._task.out_of_patience(self._history):
             self.model.stop_training = True
 
     def _check_first(self, epoch: int) -> None:
@@ -218,12 +224,31 @@ class _Follow(keras.callbacks.Callback):
             raise _IgnoresInitialEpochError
 
 
-def _seed_layers(model: keras.Model, seed: int, epoch: int) -> None:
-    """Seed dropout and its like by (seed, epoch) alone: Keras does not save their state with a model."""
+def _seed_epoch(model: keras.Model, seed: int, epoch: int) -> None:
+    """Set all random state by (seed, epoch) alone: an epoch is the same whether or not those before it ran here.
+
+    Keras does not save the state of dropout and its like with a model. Python's and NumPy's generators, Keras's own and
+    TensorFlow's for eager operations are for the `fit`, the callbacks and the augmentation of users.
+    """
     numbers = np.random.default_rng((seed, epoch))
-    for variable in model.variables:
-        if variable.name == "seed_generator_state":
-            variable.assign(numbers.integers(2**31, size=variable.shape))
+    states = [variable for variable in model.variables if variable.name == "seed_generator_state"]
+    for state in [*states, global_seed_generator().state]:
+        state.assign(numbers.integers(2**31, size=state.shape))
+    random.seed(int(numbers.integers(2**31)))
+    np.random.seed(int(numbers.integers(2**31)))
+    if keras.backend.backend() == "tensorflow":
+        _seed_tensorflow(int(numbers.integers(2**31)))
+
+
+def _seed_tensorflow(seed: int) -> None:
+    import tensorflow
+    from tensorflow.python.eager import context
+
+    tensorflow.random.get_global_generator().reset_from_seed(seed)
+    # not tensorflow.random.set_seed: that also rewinds the random operations of functions that were traced before, and
+    # a layer's noise would be the same in each epoch
+    eager = context.context()
+    eager._seed, eager._rng = seed, random.Random(seed)
 
 
 def _floats(logs: Mapping[str, Any]) -> dict[str, float]:

@@ -103,6 +103,8 @@ class Reported(_Record):
     epoch: int
     metrics: dict[str, float]
     checkpoint: str | None = None
+    sha256: str | None = None
+    """Of that object."""
 
 
 class AttemptEnded(_Record):
@@ -163,6 +165,8 @@ class Trial:
     """Names of the saved models by epoch; only the best and the last are kept in the bucket."""
     rungs: dict[int, float] = field(default_factory=dict)
     """With which objective it reached each rung of early stopping: the first time, which is when it was compared."""
+    sha256: dict[int, str] = field(default_factory=dict)
+    """Of the saved models, by epoch."""
     outcomes: Counter[Outcome] = field(default_factory=Counter)
     score: float | None = None
     best_epoch: int | None = None
@@ -305,6 +309,18 @@ class StudyState:
                 f"({trial.state}, attempt {trial.attempts})"
             )
         return trial
+
+    def _report(self, trial: Trial, record: Reported) -> None:
+        # an attempt that began anew makes the epochs after this one again
+        trial.epochs = {e: m for e, m in trial.epochs.items() if e < record.epoch}
+        trial.checkpoints = {e: name for e, name in trial.checkpoints.items() if e < record.epoch}
+        trial.sha256 = {e: digest for e, digest in trial.sha256.items() if e < record.epoch}
+        trial.epochs[record.epoch] = dict(record.metrics)
+        if record.checkpoint is not None:
+            trial.checkpoints[record.epoch] = record.checkpoint
+            if record.sha256 is not None:
+                trial.sha256[record.epoch] = record.sha256
+        trial.best_epoch = self.best_epoch(trial)
 
     def _move(self, trial: Trial, state: TrialState) -> None:
         if state not in TRANSITIONS[trial.state]:

@@ -31,12 +31,11 @@ class Kept:
     def progress(self, epoch: int, share: float, images_per_s: float) -> None:
         pass
 
-    def epoch_done(self, epoch: int, metrics: dict[str, float], model: keras.Model) -> bool:
+    def epoch_done(self, epoch: int, metrics: dict[str, float], model: keras.Model) -> None:
         self.epochs.append(epoch)
         self.metrics[epoch] = metrics
         self.weights[epoch] = [np.array(value) for value in model.get_weights()]
         model.save(self.file(epoch))
-        return False
 
     def file(self, epoch: int) -> Path:
         return self.folder / f"{epoch}.keras"

@@ -1,0 +1,292 @@
+"""One attempt at a trial: where it begins, what is done after each of its epochs, and how it ends."""
+
+import logging
+import threading
+import time
+import traceback
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Literal
+
+import keras
+import keras_tuner
+
+from tuner import checkpoint, names, saved_model, wire
+from tuner.bucket import Bucket
+from tuner.client import ChiefClient, FencedAttemptError, Grant, Heart, RefusedError
+from tuner.config import Study
+from tuner.data.arrays import Training
+from tuner.delivery import Carriers, Delivery, Epoch, StoppedTrialError
+from tuner.errors import BucketError, ChiefUnreachableError, CifakeTuneError, PreemptedError, SpaceError
+from tuner.starting_point import Start, find_start
+from tuner.stop_signal import StopSignal
+from tuner.training import InvalidTrialError, Task, metrics_line, train
+from tuner.trials import Outcome
+
+log = logging.getLogger(__name__)
+
+SETTLE_S = 7.0
+"""A worker that was asked to stop gives its last checkpoint and reports so long to arrive."""
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """What all attempts of a worker share."""
+
+    bucket: Bucket
+    study: Study
+    direction: Literal["max", "min"]
+    space: keras_tuner.HyperModel
+    data: Training
+    classes: int
+    chief: ChiefClient
+    heart: Heart
+    stop: StopSignal
+    carriers: Carriers
+    folder: Path
+    """For files on their way to and from the bucket."""
+
+
+@dataclass(frozen=True)
+class _Ending:
+    """How an attempt ended that did not finish its trial."""
+
+    outcome: Outcome
+    reason: str
+
+
+class Attempt:
+    """One attempt at a trial: the listener of its training."""
+
+    def __init__(self, shop: Workshop, grant: Grant) -> None:
+        self._shop = shop
+        self._grant = grant
+        self._label = f"trial {grant.trial_id}, attempt {grant.attempt}"
+        self._delivery = Delivery(shop.bucket, shop.chief, grant, shop.carriers, self._reported)
+        self._task = make_task(shop, grant)
+        self._history: dict[int, dict[str, float]] = {}
+        """Of the epochs that were trained, here or before."""
+        self._objects: dict[str, int] = {}
+        """Checkpoints of this trial in the bucket, with their epochs."""
+        self._taken: dict[int, float] = {}
+        """The objective of the epochs that the chief has taken; only the reports' thread touches it."""
+        self._images_per_s = 0.0
+        self._checked = False
+        self._handing_back = threading.Lock()
+        self._handed_back = False
+
+    def run(self) -> None:
+        """Train the trial, and tell the chief how it ended; raises only what ends the worker."""
+        values = {k: v for k, v in self._grant.trial.hyperparameters.values.items() if not k.startswith("tuner/")}
+        log.info("%s: %s", self._label, "  ".join(f"{k}={v}" for k, v in values.items()))
+        self._shop.heart.at_work(self._grant)
+        try:
+            with self._shop.stop.last_will(self.hand_back):
+                self._run()
+        except FencedAttemptError:
+            log.warning("%s: it is another worker's now; dropped", self._label)
+        except StoppedTrialError:
+            log.info("%s: stopped early by the chief", self._label)
+        except PreemptedError:
+            self.hand_back()
+            raise
+        except BucketError as error:
+            self._give_back(_Ending(Outcome.LOST, str(error)))
+            raise
+        finally:
+            self._delivery.abandon()
+            self._shop.heart.idle()
+
+    def hand_back(self) -> None:
+        """Give the trial back because the worker must end, after what was trained has arrived, if it does so soon.
+
+        May be called from two threads: the second call waits for the first.
+        """
+        with self._handing_back:
+            if self._handed_back:
+                return
+            self._handed_back = True
+            deadline = time.monotonic() + SETTLE_S
+
+            def check() -> None:
+                self._delivery.check()
+                if time.monotonic() > deadline:
+                    raise TimeoutError
+
+            try:
+                self._delivery.settle(check)
+            except (FencedAttemptError, StoppedTrialError):
+                return  # it is not ours any more
+            except Exception as error:
+                log.warning("%s: the last epochs are not reported (%s)", self._label, error or "there was no time")
+            self._delivery.abandon()
+            self._shop.heart.stop()  # a beat after the hand-back would look like a worker that is still there
+            self._give_back(_Ending(Outcome.PREEMPTED, "the worker was asked to stop"))
+
+    # ---- the training's listener ------------------------------------------------------------------
+
+    def check(self) -> None:
+        """Raise where the training is not wanted any more."""
+        self._shop.stop.check()
+        self._check_wanted()
+
+    def progress(self, epoch: int, share: float, images_per_s: float) -> None:
+        """Pass on how far the epoch is."""
+        self._images_per_s = images_per_s or self._images_per_s
+        self._shop.heart.progress(epoch, share, self._images_per_s)
+
+    def epoch_done(self, epoch: int, metrics: dict[str, float], model: keras.Model) -> None:
+        """Save the model; it is uploaded, and the epoch reported, while the next one trains.
+
+        Waits until the epoch before is durable, so that no more than one whole epoch is ever trained again.
+        """
+        if not self._checked:
+            self._check_output(model)
+        self._delivery.await_upload(self.check)
+        self._check_wanted()
+        # an attempt that began anew makes the epochs after this one again
+        self._history = {e: m for e, m in self._history.items() if e < epoch} | {epoch: metrics}
+        name = names.checkpoint(self._shop.study.name, self._grant.trial_id, self._grant.attempt, epoch)
+        file = self._shop.folder / name.replace("/", "-")
+        checkpoint.save(model, checkpoint.Progress(epoch=epoch, seed=self._task.seed, history=self._history), file)
+        self._delivery.upload(Epoch(epoch, metrics, name), file)
+        log.info(
+            "%s: epoch %d/%d  %s  (%s images/s)",
+            self._label,
+            epoch + 1,
+            self._task.epochs,
+            metrics_line(metrics, ("loss", "accuracy", "val_loss", "val_accuracy")),
+            f"{self._images_per_s:,.0f}",
+        )
+
+    # ---- inside -------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        ending = self._train_to_an_end()
+        if ending is None:
+            self._shop.chief.complete(self._grant)
+            log.info("%s: completed", self._label)
+            return
+        if not isinstance(self._delivery.failure, RefusedError):
+            self._delivery.settle(self.check)  # the next attempt goes on from there
+        self._give_back(ending)
+
+    def _train_to_an_end(self) -> _Ending | None:
+        """Train; None where the trial is trained to its end, and the chief knows every epoch."""
+        try:
+            if self._grant.attempt == 1 and self._grant.checkpoint is None:
+                self._train(Start())
+            else:
+                with TemporaryDirectory(dir=self._shop.folder) as folder:
+                    self._train(self._take_over(Path(folder)))
+            self._delivery.settle(self.check)
+        except (FencedAttemptError, StoppedTrialError, CifakeTuneError):
+            raise
+        except (InvalidTrialError, RefusedError) as error:
+            return _Ending(Outcome.INVALID, str(error))
+        except Exception as error:
+            outcome = Outcome.OUT_OF_MEMORY if out_of_memory(error) else Outcome.FAILED
+            first_line = (str(error).splitlines() or ["no message"])[0]
+            trace = traceback.format_exc()[-wire.REASON_CHARACTERS // 2 :]
+            return _Ending(outcome, f"{type(error).__name__}: {first_line}\n{trace}")
+        return None
+
+    def _take_over(self, folder: Path) -> Start:
+        """Find what the attempts before have left, and report what of it the chief does not know."""
+        start = find_start(self._shop.bucket, self._shop.study.name, self._grant, known_metrics(self._grant), folder)
+        if start.first_epoch < self._grant.first_epoch:
+            log.warning("%s: trains again from epoch %d on", self._label, start.first_epoch + 1)
+        elif start.first_epoch:
+            log.info("%s: goes on from epoch %d", self._label, start.first_epoch + 1)
+        self._history = start.history
+        self._objects = dict(start.objects)
+        self._taken = {e: m[self._task.objective] for e, m in start.history.items() if e < self._grant.first_epoch}
+        for found in start.found:
+            log.info("%s: epoch %d was trained before, and is reported now", self._label, found.number + 1)
+            self._delivery.report(found)
+        return start
+
+    def _train(self, start: Start) -> None:
+        objective = {epoch: metrics[self._task.objective] for epoch, metrics in start.history.items()}
+        task = self._task.going_on(start.first_epoch, start.file, objective)
+        if task.first_epoch < task.epochs and not task.out_of_patience(objective):
+            train(self._shop.space, task, self._shop.data, self)
+
+    def _check_wanted(self) -> None:
+        self._delivery.check()
+        if self._shop.heart.fenced.is_set():
+            raise FencedAttemptError
+        self._shop.chief.check()
+
+    def _reported(self, epoch: Epoch) -> None:
+        """The chief has taken an epoch: delete the models before it, but the best."""
+        self._taken = {e: value for e, value in self._taken.items() if e < epoch.number}
+        self._taken[epoch.number] = epoch.metrics[self._task.objective]
+        if epoch.checkpoint is None:
+            return
+        best = self._task.best_epoch(self._taken)
+        obsolete = [name for name, number in self._objects.items() if number < epoch.number and number != best]
+        self._objects = {name: number for name, number in self._objects.items() if name not in obsolete}
+        self._objects[epoch.checkpoint] = epoch.number
+        self._delivery.delete(obsolete)
+
+    def _check_output(self, model: keras.Model) -> None:
+        """Find out after one epoch, not at the evaluation, that the model does not answer with probabilities."""
+        images = self._shop.data.validation.images[:32].astype("float32")
+        outputs = keras.ops.convert_to_numpy(model(images, training=False))
+        try:
+            saved_model.class_probabilities(outputs.reshape(len(images), -1), self._shop.classes)
+        except SpaceError as error:
+            raise InvalidTrialError(str(error)) from None
+        self._checked = True
+
+    def _give_back(self, ending: _Ending) -> None:
+        level = logging.INFO if ending.outcome is Outcome.PREEMPTED else logging.ERROR
+        log.log(level, "%s: %s: %s", self._label, ending.outcome, ending.reason)
+        try:
+            self._shop.chief.give_back(self._grant, ending.outcome, ending.reason)
+        except FencedAttemptError:
+            log.info("%s: the chief has given it to another worker already", self._label)
+        except ChiefUnreachableError as error:
+            if ending.outcome is not Outcome.PREEMPTED:
+                raise
+            log.warning("%s: not handed back, its lease will run out: %s", self._label, error)
+
+
+def known_metrics(grant: Grant) -> dict[int, dict[str, float]]:
+    """Return the metrics of the trial's epochs that the chief knows."""
+    known: dict[int, dict[str, float]] = {}
+    for name, metric in grant.trial.metrics.metrics.items():
+        for observation in metric.get_history():
+            known.setdefault(observation.step, {})[name] = float(observation.mean())
+    return known
+
+
+def make_task(shop: Workshop, grant: Grant) -> Task:
+    """Return what an attempt is to train, from the trial's first epoch on."""
+    hyperparameters, study = grant.trial.hyperparameters, shop.study
+    return Task(
+        hyperparameters=hyperparameters,
+        seed=trial_seed(study.seed, grant.trial_id),
+        batch_size=study.data.batch_size,
+        epochs=int(hyperparameters.values.get("tuner/epochs", study.training.epochs)),
+        patience=study.training.patience,
+        objective=study.search.objective,
+        direction=shop.direction,
+    )
+
+
+def trial_seed(study_seed: int, trial_id: str) -> int:
+    """Return a trial's seed: the same for every attempt at it, another for every trial."""
+    return zlib.crc32(f"{study_seed}/{trial_id}".encode()) & 0x7FFFFFFF
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Say whether a framework's exception means that memory did not suffice."""
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "ResourceExhaustedError"  # TensorFlow
+        or "RESOURCE_EXHAUSTED" in str(error)  # XLA
+    )
