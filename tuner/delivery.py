@@ -74,10 +74,10 @@ class Delivery:
             raise self.failure
 
     def await_upload(self, check: Callable[[], None]) -> None:
-        """Wait until the last checkpoint is durable; `check` is called meanwhile, and may raise."""
+        """Wait until the last checkpoint is durable; `check` is called meanwhile, and may raise, as our own."""
         while self._upload is not None and not wait([self._upload], POLL_S).done:
             check()
-        check()
+        self.check()
 
     def upload(self, epoch: Epoch, file: Path) -> None:
         """Upload a checkpoint, then report its epoch; the file is removed."""
@@ -88,11 +88,11 @@ class Delivery:
         self._submit(self._carriers.reports, lambda: self._tell(epoch))
 
     def settle(self, check: Callable[[], None]) -> None:
-        """Wait until the chief has taken every epoch; `check` is called meanwhile, and may raise."""
+        """Wait until the chief has taken every epoch; `check` is called meanwhile, and may raise, as our own."""
         while still := self._pending():
-            wait(still, POLL_S)
-            check()
-        check()
+            if not wait(still, POLL_S).done:
+                check()
+        self.check()
 
     def abandon(self) -> None:
         """Upload and report nothing more."""

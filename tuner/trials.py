@@ -292,9 +292,12 @@ class StudyState:
         # an attempt that began anew makes the epochs after this one again
         trial.epochs = {e: m for e, m in trial.epochs.items() if e < record.epoch}
         trial.checkpoints = {e: name for e, name in trial.checkpoints.items() if e < record.epoch}
+        trial.sha256 = {e: digest for e, digest in trial.sha256.items() if e < record.epoch}
         trial.epochs[record.epoch] = dict(record.metrics)
         if record.checkpoint is not None:
             trial.checkpoints[record.epoch] = record.checkpoint
+            if record.sha256 is not None:
+                trial.sha256[record.epoch] = record.sha256
         trial.best_epoch = self.best_epoch(trial)
         search = self.settings.search
         rung = rung_at(search.early_stopping, record.epoch + 1)
@@ -309,18 +312,6 @@ class StudyState:
                 f"({trial.state}, attempt {trial.attempts})"
             )
         return trial
-
-    def _report(self, trial: Trial, record: Reported) -> None:
-        # an attempt that began anew makes the epochs after this one again
-        trial.epochs = {e: m for e, m in trial.epochs.items() if e < record.epoch}
-        trial.checkpoints = {e: name for e, name in trial.checkpoints.items() if e < record.epoch}
-        trial.sha256 = {e: digest for e, digest in trial.sha256.items() if e < record.epoch}
-        trial.epochs[record.epoch] = dict(record.metrics)
-        if record.checkpoint is not None:
-            trial.checkpoints[record.epoch] = record.checkpoint
-            if record.sha256 is not None:
-                trial.sha256[record.epoch] = record.sha256
-        trial.best_epoch = self.best_epoch(trial)
 
     def _move(self, trial: Trial, state: TrialState) -> None:
         if state not in TRANSITIONS[trial.state]:

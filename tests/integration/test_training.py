@@ -1,6 +1,7 @@
 """Training one trial, in this process: resumed as if never interrupted, and `fit` in all the ways users write it."""
 
 import logging
+import random
 from pathlib import Path
 from typing import Any
 
@@ -88,18 +89,6 @@ def resumed(space: keras_tuner.HyperModel, data: Training, folder: Path) -> tupl
     return whole, parts
 
 
-@pytest.mark.parametrize("space", [Tiny, Convolutional])
-def test_a_resumed_trial_ends_bit_for_bit_as_one_that_was_not_interrupted(
-    space: type[Tiny], data: Training, tmp_path: Path
-) -> None:
-    whole, parts = resumed(space(SHAPE, CLASSES), data, tmp_path)
-    assert whole.epochs == parts.epochs == [0, 1, 2]
-    assert parts.metrics == whole.metrics
-    for epoch in (1, 2):
-        for one, other in zip(whole.weights[epoch], parts.weights[epoch], strict=True):
-            np.testing.assert_array_equal(one, other)
-
-
 class FitOfTheGuide(Tiny):
     """Passes all on, with a batch size of its own."""
 
@@ -141,9 +130,37 @@ class FitThatReturnsANumber(Tiny):
         return 0.75
 
 
-def test_the_fit_of_keras_tuners_guide_is_followed_and_resumed(data: Training, tmp_path: Path) -> None:
-    _, parts = resumed(FitOfTheGuide(SHAPE, CLASSES), data, tmp_path)
-    assert parts.epochs == [0, 1, 2]
+class LoopThatAugments(Tiny):
+    """A loop of its own, whose noise comes from every generator there is and is no two epochs the same."""
+
+    def fit(self, hp, model, x, y, validation_data, callbacks, epochs, initial_epoch, **more):
+        for callback in callbacks:
+            callback.set_model(model)
+        for epoch in range(initial_epoch, epochs):
+            for callback in callbacks:
+                callback.on_epoch_begin(epoch)
+            noise = np.random.normal(size=x.shape) + random.gauss() + keras.random.normal(x.shape)
+            if keras.backend.backend() == "tensorflow":
+                import tensorflow
+
+                noise += tensorflow.random.normal(x.shape) + tensorflow.random.get_global_generator().normal(x.shape)
+            loss, accuracy = model.train_on_batch(x + keras.ops.convert_to_numpy(noise), y)
+            val_loss, val_accuracy = model.evaluate(*validation_data, verbose=0)
+            logs = {"loss": loss, "accuracy": accuracy, "val_loss": val_loss, "val_accuracy": val_accuracy}
+            for callback in callbacks:
+                callback.on_epoch_end(epoch, logs=logs)
+
+
+@pytest.mark.parametrize("space", [Tiny, Convolutional, FitOfTheGuide, LoopThatAugments])
+def test_a_resumed_trial_ends_bit_for_bit_as_one_that_was_not_interrupted(
+    space: type[Tiny], data: Training, tmp_path: Path
+) -> None:
+    whole, parts = resumed(space(SHAPE, CLASSES), data, tmp_path)
+    assert whole.epochs == parts.epochs == [0, 1, 2]
+    assert parts.metrics == whole.metrics
+    for epoch in (1, 2):
+        for one, other in zip(whole.weights[epoch], parts.weights[epoch], strict=True):
+            np.testing.assert_array_equal(one, other)
 
 
 @pytest.mark.parametrize("space", [FitWithoutInitialEpoch, LoopOfTheGuide])

@@ -1,0 +1,112 @@
+"""A real chief's services on loopback, in a thread of the test: it can go away, and come back from its journal."""
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any, TypeVar
+
+import keras_tuner
+
+from tests.support.gcs_emulator import free_port
+from tuner.bucket import Bucket
+from tuner.config import Study
+from tuner.journal import Journal, JournalReader
+from tuner.oracle import Oracle
+from tuner.service import Service, make_server, now
+from tuner.suggest import make_suggester
+from tuner.trials import Opened, StudyState
+
+Answer = TypeVar("Answer")
+
+
+class RunningChief:
+    """Serves `study` from `bucket`; `start` and `stop` as often as wanted, each start being a new term."""
+
+    def __init__(self, bucket: Bucket, study: Study, space: keras_tuner.HyperParameters) -> None:
+        self.port = free_port()
+        self.bucket = bucket
+        self.study = study
+        self._space = space
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="chief", daemon=True)
+        self._thread.start()
+
+    @property
+    def address(self) -> str:
+        """`host:port`."""
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def state(self) -> StudyState:
+        """Its state, to look at."""
+        return self.service.oracle.state
+
+    def start(self) -> None:
+        """Open a term and listen."""
+        self._do(self._start())
+
+    def stop(self) -> None:
+        """Be gone, with all that was taken written."""
+        self._do(self._stop())
+
+    def expire(self) -> None:
+        """End every lease, as if its worker had been silent for too long."""
+
+        async def expire() -> None:
+            for lease in self.service.oracle._leases.values():
+                lease.deadline = 0.0
+            await self.service.commit(self.service.oracle.expire(now()))
+
+        self._do(expire())
+
+    def ask(self, question: Callable[[StudyState], Answer]) -> Answer:
+        """Return the answer to a question about the state, asked in the chief's own thread."""
+
+        async def ask() -> Answer:
+            return question(self.state)
+
+        return self._do(ask())
+
+    def close(self) -> None:
+        """End the thread."""
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+        self._loop.close()
+
+    def _do(self, work: Coroutine[Any, Any, Answer]) -> Answer:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(30)
+
+    async def _start(self) -> None:
+        reader = JournalReader(self.bucket, self.study.name)
+        reader.poll()
+        state, writer = reader.state, f"chief-{reader.state.term + 1}"
+        opened = Opened(at=0, term=state.term + 1, writer=writer, study=self.study, data="d", direction="max")
+        journal = Journal(self.bucket, self.study.name, writer, reader.next_number)
+        journal.write([opened])
+        state.apply(opened)
+        suggester = make_suggester(self.study, self._space, "max")
+        suggester.restore(state)
+        self.service = Service(Oracle(state, now()), suggester, self._space, journal)
+        self._server = make_server(self.service)
+        assert self._server.add_insecure_port(self.address) == self.port
+        self._writing = asyncio.create_task(journal.run())
+        await self._server.start()
+
+    async def _stop(self) -> None:
+        await self._server.stop(0)
+        self.service.journal.close()
+        await self._writing
+
+
+@contextlib.contextmanager
+def running_chief(bucket: Bucket, study: Study, space: keras_tuner.HyperParameters) -> Iterator[RunningChief]:
+    """Run a chief until the end of the block."""
+    chief = RunningChief(bucket, study, space)
+    chief.start()
+    try:
+        yield chief
+    finally:
+        with contextlib.suppress(Exception):
+            chief.stop()
+        chief.close()

@@ -1,0 +1,72 @@
+"""A real chief on loopback, a worker's client of it, and models too small to take time."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import grpc
+import keras_tuner
+import pytest
+
+from tests.support.chief import RunningChief, running_chief
+from tuner import wire
+from tuner.bucket.local import LocalBucket
+from tuner.client import ChiefClient, Grant
+from tuner.config import Study, load
+
+STUDY = load(
+    settings=["search.max_trials=3", "training.epochs=6", "search.early_stopping.policy=none", "retries.failure=5"]
+)
+
+
+def nothing() -> None:
+    """A `check` that finds nothing wrong."""
+
+
+@pytest.fixture
+def study() -> Study:
+    return STUDY
+
+
+@pytest.fixture
+def bucket(tmp_path: Path) -> LocalBucket:
+    return LocalBucket(tmp_path / "bucket")
+
+
+@pytest.fixture
+def chief(bucket: LocalBucket, study: Study) -> Iterator[RunningChief]:
+    space = keras_tuner.HyperParameters()
+    space.Int("units", 1, 100)
+    with running_chief(bucket, study, space) as running:
+        yield running
+
+
+@pytest.fixture
+def new_client(chief: RunningChief) -> Iterator[Callable[[str], ChiefClient]]:
+    """Return a function that makes a worker process's client: `new_client("name")` has joined."""
+    channels = []
+
+    def make(name: str) -> ChiefClient:
+        channel = grpc.insecure_channel(chief.address, options=[*wire.OPTIONS, *IMPATIENT])
+        channels.append(channel)
+        client = ChiefClient(channel, chief.address, name, f"incarnation-{len(channels)}")
+        client.join()
+        return client
+
+    yield make
+    for channel in channels:
+        channel.close()
+
+
+IMPATIENT = [("grpc.max_reconnect_backoff_ms", 200), ("grpc.initial_reconnect_backoff_ms", 100)]
+
+
+@pytest.fixture
+def client(new_client: Callable[[str], ChiefClient]) -> ChiefClient:
+    return new_client("w0")
+
+
+@pytest.fixture
+def grant(client: ChiefClient) -> Grant:
+    found = client.next_trial(nothing)
+    assert found is not None
+    return found

@@ -1,0 +1,199 @@
+"""Uploads and reports behind the training's back: in order, durable first, and nothing from a fenced attempt."""
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.chief import RunningChief
+from tests.worker.conftest import nothing
+from tuner import names
+from tuner.bucket.local import LocalBucket
+from tuner.checkpoint import sha256
+from tuner.client import ChiefClient, FencedAttemptError, Grant
+from tuner.delivery import Carriers, Delivery, Epoch, StoppedTrialError
+from tuner.errors import BucketError, ChiefUnreachableError
+from tuner.journal import read_records
+from tuner.trials import Reported, TrialState
+
+
+class GatedBucket(LocalBucket):
+    """A bucket whose uploads wait at a gate, or fail."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.gate = threading.Event()
+        self.gate.set()
+        self.full = False
+
+    def upload(self, name: str, path: Path) -> None:
+        assert self.gate.wait(30)
+        if self.full:
+            raise BucketError("no space is left there")
+        super().upload(name, path)
+
+
+@pytest.fixture
+def bucket(tmp_path: Path) -> GatedBucket:
+    return GatedBucket(tmp_path / "bucket")
+
+
+@pytest.fixture
+def carriers() -> Iterator[Carriers]:
+    with Carriers() as made:
+        yield made
+
+
+@pytest.fixture
+def taken() -> list[int]:
+    return []
+
+
+@pytest.fixture
+def delivery(
+    bucket: GatedBucket, client: ChiefClient, grant: Grant, carriers: Carriers, taken: list[int]
+) -> Iterator[Delivery]:
+    made = Delivery(bucket, client, grant, carriers, lambda epoch: taken.append(epoch.number))
+    yield made
+    made.abandon()
+    bucket.gate.set()
+
+
+def upload(delivery: Delivery, grant: Grant, folder: Path, number: int) -> Epoch:
+    file = folder / f"{number}.keras"
+    file.write_bytes(b"model %d" % number)
+    epoch = Epoch(number, {"val_accuracy": number / 8}, names.checkpoint("cifake", grant.trial_id, 1, number))
+    delivery.upload(epoch, file)
+    return epoch
+
+
+def reported(bucket: LocalBucket) -> list[Reported]:
+    return [record for record in read_records(bucket, "cifake") if isinstance(record, Reported)]
+
+
+def test_an_epoch_is_reported_when_its_checkpoint_is_durable_and_not_before(
+    delivery: Delivery, grant: Grant, bucket: GatedBucket, chief: RunningChief, tmp_path: Path
+) -> None:
+    bucket.gate.clear()
+    epoch = upload(delivery, grant, tmp_path, 0)
+    with pytest.raises(TimeoutError):
+        delivery.await_upload(timeout)
+    assert reported(bucket) == []
+    bucket.gate.set()
+    delivery.await_upload(nothing)
+    assert epoch.checkpoint is not None
+    assert bucket.read(epoch.checkpoint) == b"model 0"
+    delivery.settle(nothing)
+    [record] = reported(bucket)
+    (tmp_path / "again").write_bytes(b"model 0")
+    assert (record.checkpoint, record.sha256) == (epoch.checkpoint, sha256(tmp_path / "again"))
+
+
+def timeout() -> None:
+    raise TimeoutError
+
+
+def test_local_files_do_not_pile_up(delivery: Delivery, grant: Grant, tmp_path: Path) -> None:
+    for number in range(3):
+        upload(delivery, grant, tmp_path, number)
+    delivery.settle(nothing)
+    assert list(tmp_path.glob("*.keras")) == []
+
+
+def test_while_the_chief_is_away_checkpoints_arrive_and_reports_follow_in_order(
+    delivery: Delivery, grant: Grant, bucket: GatedBucket, chief: RunningChief, tmp_path: Path, taken: list[int]
+) -> None:
+    upload(delivery, grant, tmp_path, 0)
+    delivery.settle(nothing)
+    chief.stop()
+    for number in range(1, 4):
+        epoch = upload(delivery, grant, tmp_path, number)
+        delivery.await_upload(nothing)
+        assert epoch.checkpoint is not None
+        assert bucket.exists(epoch.checkpoint)
+    assert taken == [0]
+    chief.start()
+    delivery.settle(nothing)
+    assert [record.epoch for record in reported(bucket)] == taken == [0, 1, 2, 3]
+
+
+def test_a_chief_that_stays_away_is_given_up_after_the_configured_time(
+    delivery: Delivery, grant: Grant, chief: RunningChief, client: ChiefClient, tmp_path: Path
+) -> None:
+    client.timeout_s = 0.5
+    chief.stop()
+    upload(delivery, grant, tmp_path, 0)
+    with pytest.raises(ChiefUnreachableError, match=r"did not answer for 0\.5 s"):
+        delivery.settle(nothing)
+
+
+def test_heartbeats_that_fail_for_the_configured_time_end_it_too_and_one_that_does_not_forgives(
+    chief: RunningChief, client: ChiefClient
+) -> None:
+    from tuner.wire import Heartbeat
+
+    beat = Heartbeat(worker=client.worker, incarnation=client.incarnation)
+    chief.stop()
+    assert client.heartbeat(beat) is None
+    client.check()
+    client.timeout_s = 0.0
+    with pytest.raises(ChiefUnreachableError):
+        client.check()
+    chief.start()
+    client.timeout_s = 30.0
+    while client.heartbeat(beat) is None:
+        pass
+    client.timeout_s = 0.0
+    client.check()
+
+
+def test_a_fenced_attempt_uploads_and_reports_nothing_more(
+    delivery: Delivery, grant: Grant, bucket: GatedBucket, chief: RunningChief, tmp_path: Path
+) -> None:
+    chief.expire()
+    upload(delivery, grant, tmp_path, 0)
+    with pytest.raises(FencedAttemptError):
+        delivery.settle(nothing)
+    second = upload(delivery, grant, tmp_path, 1)
+    with pytest.raises(FencedAttemptError):
+        delivery.settle(nothing)
+    assert second.checkpoint is not None
+    assert not bucket.exists(second.checkpoint)
+    assert reported(bucket) == []
+
+
+def test_a_trial_that_the_chief_has_ended_is_dropped_at_the_next_report(
+    delivery: Delivery, grant: Grant, client: ChiefClient, chief: RunningChief, tmp_path: Path
+) -> None:
+    upload(delivery, grant, tmp_path, 0)
+    delivery.settle(nothing)
+    client.complete(grant)
+    upload(delivery, grant, tmp_path, 1)
+    with pytest.raises(StoppedTrialError):
+        delivery.settle(nothing)
+    assert chief.ask(lambda state: [trial.state for trial in state.trials.values()]) == [TrialState.COMPLETED]
+
+
+def test_a_bucket_that_fails_is_told_to_the_training(
+    delivery: Delivery, grant: Grant, bucket: GatedBucket, tmp_path: Path
+) -> None:
+    bucket.full = True
+    upload(delivery, grant, tmp_path, 0)
+    with pytest.raises(BucketError, match="no space"):
+        delivery.settle(nothing)
+    with pytest.raises(BucketError, match="no space"):
+        delivery.check()
+    assert reported(bucket) == []
+
+
+def test_objects_are_deleted_after_what_was_to_be_uploaded(
+    delivery: Delivery, grant: Grant, bucket: GatedBucket, tmp_path: Path
+) -> None:
+    bucket.gate.clear()
+    epoch = upload(delivery, grant, tmp_path, 0)
+    delivery.delete([epoch.checkpoint or ""])
+    bucket.gate.set()
+    upload(delivery, grant, tmp_path, 1)
+    delivery.settle(nothing)
+    assert list(bucket.list(names.trials_prefix("cifake"))) == [names.checkpoint("cifake", grant.trial_id, 1, 1)]
