@@ -12,7 +12,7 @@ from tests.support.gcs_emulator import free_port
 from tuner.bucket import Bucket
 from tuner.config import Study
 from tuner.journal import Journal, JournalReader
-from tuner.oracle import Oracle
+from tuner.oracle import Instant, Oracle
 from tuner.service import Service, make_server, now
 from tuner.suggest import make_suggester
 from tuner.trials import Opened, StudyState
@@ -54,9 +54,8 @@ class RunningChief:
         """End every lease, as if its worker had been silent for too long."""
 
         async def expire() -> None:
-            for lease in self.service.oracle._leases.values():
-                lease.deadline = 0.0
-            await self.service.commit(self.service.oracle.expire(now()))
+            tomorrow = Instant(now().at, now().monotonic + 86_400)
+            await self.service.commit(self.service.oracle.expire(tomorrow))
 
         self._do(expire())
 

@@ -48,7 +48,7 @@ def new_client(chief: RunningChief) -> Iterator[Callable[[str], ChiefClient]]:
     def make(name: str) -> ChiefClient:
         channel = grpc.insecure_channel(chief.address, options=[*wire.OPTIONS, *IMPATIENT])
         channels.append(channel)
-        client = ChiefClient(channel, chief.address, name, f"incarnation-{len(channels)}")
+        client = ChiefClient(channel, chief.address, name, f"incarnation-{len(channels)}", lambda: None)
         client.join()
         return client
 
