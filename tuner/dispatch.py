@@ -71,13 +71,22 @@ class Dispatcher:
 
     def produce(self) -> None:
         """Have suggestions made where workers wait for them."""
-        wanted = self._waiting and self._oracle.wants_suggestion and not self.broken.done()
+        if self._waiting:
+            self._begin()
+
+    def _begin(self) -> None:
+        wanted = self._oracle.wants_suggestion and not self.broken.done()
         if wanted and (self._producing is None or self._producing.done()):
             self._producing = asyncio.create_task(self._produce())
 
     def ended(self, records: Sequence[Ended]) -> None:
-        """Tell the algorithm of trials that ended: in its own thread, and so before its next suggestion."""
+        """Tell the algorithm of trials that ended: in its own thread, and so before its next suggestion.
+
+        A slow one is begun at once: the trial's worker asks for it next.
+        """
         self._thread.submit(self._tell, records)
+        if self._suggester.slow:
+            self._begin()
 
     def _tell(self, records: Sequence[Ended]) -> None:
         for record in records:
@@ -85,7 +94,9 @@ class Dispatcher:
 
     async def _produce(self) -> None:
         try:
-            made = await asyncio.get_running_loop().run_in_executor(self._thread, self._suggest, len(self._waiting))
+            made = await asyncio.get_running_loop().run_in_executor(
+                self._thread, self._suggest, max(1, len(self._waiting))
+            )
             for suggestion in made:
                 if isinstance(suggestion, Suggestion):
                     self._append(self._oracle.add(suggestion, self._now()))

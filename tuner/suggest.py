@@ -4,6 +4,10 @@ Of Keras Tuner's oracles only `populate_space` is used: their own bookkeeping ca
 position, the Gaussian process's random state), and knows neither leases nor early stopping. So each suggestion
 carries, as `algorithm`, what its algorithm needs to go on after it; a restarted chief gives the study's state to
 `restore`, and gets the same suggestions as one that never stopped.
+
+What a suggestion depends on, besides seed and space: for random search, on the suggestions before it; for a grid, also
+on the order in which trials ended; for Bayesian search and Hyperband, also on the results that are in when it is made.
+A trial that was stopped early is one that ended, with its score.
 """
 
 import copy
@@ -12,6 +16,7 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from tuner.config import Algorithm, Study
 from tuner.errors import ConfigError
@@ -69,6 +74,9 @@ def make_suggester(study: Study, space: "keras_tuner.HyperParameters", direction
 
 class Suggester:
     """Random search, and what all algorithms share. Not thread-safe, and a suggestion may take seconds."""
+
+    slow = False
+    """Whether a suggestion is worth beginning before it is asked for: it takes more than a few milliseconds."""
 
     def __init__(self, oracle: "keras_tuner.Oracle", max_trials: int | None) -> None:
         self._oracle = oracle
@@ -138,7 +146,21 @@ class Suggester:
 
 
 class _Bayesian(Suggester):
-    """Gaussian process: all that a suggestion depends on is made from the trials and its number."""
+    """Gaussian process: all that a suggestion depends on is made from the trials and its number.
+
+    A suggestion takes 0.2 s of a core on average, and some take seconds (8 hyperparameters, 25 to 120 trials). It is
+    begun when a trial ends, with that trial's result, and so is often ready when its worker asks. It is not made one
+    result ahead, which would spare workers these seconds too: trials take minutes, and each would be chosen without
+    the newest result.
+    """
+
+    slow = True
+
+    def suggest(self) -> Suggestion | NoSuggestion:
+        # thousands of tiny products: with two threads they take 4 times the processor time of one, and a sum that
+        # depends on the machine's cores is another suggestion after a restart elsewhere
+        with threadpool_limits(1, "blas"):
+            return super().suggest()
 
     def _prepare(self, number: int) -> None:
         oracle = self._oracle

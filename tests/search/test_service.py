@@ -147,6 +147,28 @@ def test_the_search_ends_though_the_last_worker_went_away_before_its_answer(tmp_
     assert read_study(chief.bucket, STUDY.name).finished is not None
 
 
+def test_a_slow_suggestion_is_begun_when_a_trial_ends_and_knows_its_result(tmp_path: Path) -> None:
+    async def talk(chief: Chief, channel: grpc.aio.Channel) -> None:
+        suggest, known = chief.suggester.suggest, []
+
+        def watched() -> Suggestion | NoSuggestion:
+            known.append([trial.status for trial in chief.suggester._oracle.trials.values()])
+            return suggest()
+
+        chief.suggester.suggest = watched  # type: ignore[method-assign]
+        chief.suggester.slow = True
+        stub = stub_of(channel)
+        await finish(stub, await take(stub))
+        while len(chief.state.trials) < 2:  # nobody has asked for it
+            await asyncio.sleep(0.01)
+        assert chief.state.trials[names.TrialId("00001")].state is TrialState.QUEUED
+        assert known == [[], ["COMPLETED"]]
+        assert (await take(stub)).trial_id == "00001"
+        assert known == [[], ["COMPLETED"]]  # and no more of them than workers that have ended a trial
+
+    with_chief(tmp_path, talk)
+
+
 def test_a_create_that_is_answered_is_durable(tmp_path: Path) -> None:
     async def talk(chief: Chief, channel: grpc.aio.Channel) -> None:
         trial = await take(stub_of(channel))

@@ -6,6 +6,7 @@ from functools import cache
 import keras_tuner
 import pytest
 from sklearn.exceptions import ConvergenceWarning
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from tuner import names, snapshots
 from tuner.config import Algorithm, Study, load
@@ -143,3 +144,18 @@ def test_a_small_space_is_exhausted_before_max_trials() -> None:
         count += 1
     assert suggestion is NoSuggestion.EXHAUSTED
     assert count == 3
+
+
+def test_a_gaussian_process_is_fitted_in_one_thread_whatever_the_machine_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    chief = suggester(Algorithm.BAYESIAN)
+    threads: set[int] = set()
+    populate = keras_tuner.oracles.BayesianOptimizationOracle.populate_space
+
+    def watched(self: object, trial: str) -> object:
+        threads.update(lib["num_threads"] for lib in threadpool_info() if lib["user_api"] == "blas")
+        return populate(self, trial)
+
+    monkeypatch.setattr(keras_tuner.oracles.BayesianOptimizationOracle, "populate_space", watched)
+    with threadpool_limits(2, "blas"):
+        assert isinstance(chief.suggest(), Suggestion)
+    assert threads == {1}
