@@ -15,7 +15,7 @@ import random
 import sys
 import threading
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields
 from enum import Enum
 from urllib.parse import urlsplit
@@ -62,9 +62,11 @@ class Request:
 
 @dataclass
 class FaultProxy:
-    """The proxy; `url` is known once `start` has returned.
+    """The proxy; `url` is known once `start` has returned. `faults` may be replaced while it runs.
 
     `script` comes first: the faults of the next requests whose method is in `scripted_methods`, in order.
+    `observer` is told, in the proxy's thread, of every request that the target answered, and of the status: before the
+    sender is, and also where the answer is lost on the way.
     """
 
     target: str
@@ -72,6 +74,7 @@ class FaultProxy:
     script: deque[Fault] = field(default_factory=deque)
     scripted_methods: frozenset[str] = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"})
     met: Counter[Fault] = field(default_factory=Counter)
+    observer: Callable[[Request, int], None] = lambda request, status: None
     url: str = ""
 
     def __post_init__(self) -> None:
@@ -133,6 +136,7 @@ class FaultProxy:
             sending.write(_closing(request.head.replace(ours, theirs)) + request.body)
             await sending.drain()
             head = await upstream.readuntil(b"\r\n\r\n")
+            self.observer(request, int(head.split(b" ", 2)[1]))
             framed = any(key in head.lower() for key in (b"content-length:", b"transfer-encoding:"))
             if writer:
                 writer.write(_without(head, b"connection").replace(theirs, ours))

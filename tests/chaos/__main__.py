@@ -1,0 +1,154 @@
+"""The command: `python -m tests.chaos --faults 200 --seed 1`. Exits 0 where all were played and none hurt."""
+
+import argparse
+import json
+import os
+import random
+import sys
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+
+import yaml
+from rich.table import Table
+
+from tests.chaos.bucket_log import BucketLog
+from tests.chaos.cast import Cast, inherited
+from tests.chaos.checker import check
+from tests.chaos.front import running_front
+from tests.chaos.report import console, print_verdict, verdict_json
+from tests.chaos.runner import Progress, Run
+from tests.chaos.schedule import Kind, make_schedule
+from tests.chaos.stage import Stage
+from tests.integration.support import coloured_images
+from tests.support.fault_proxy import Faults, running_proxy
+from tests.support.gcs_emulator import running_emulator
+from tuner import names
+from tuner.bucket import open_bucket
+from tuner.config import Study, dump, load
+from tuner.data.pack import pack
+
+LEASE_S = 3.0
+TRIALS_PER_FAULT = 1.25
+SPACE = Path(__file__).parent / "space"
+PROGRESS_S = 5.0
+
+
+def main() -> int:
+    """Run, judge, print."""
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
+    parser.add_argument("--faults", type=int, default=200)
+    parser.add_argument("--seed", type=int, help="of the schedule; default: a random one, which is printed")
+    parser.add_argument("--json", type=Path, help="write the result there, too")
+    parser.add_argument("--keep", type=Path, help="folder for logs and marks; default: a temporary one")
+    options = parser.parse_args()
+    seed = random.SystemRandom().randrange(2**31) if options.seed is None else options.seed
+    console.print(f"chaos: {options.faults} faults, seed {seed}")
+    with ExitStack() as stack:
+        folder = options.keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="chaos-")))
+        folder.mkdir(parents=True, exist_ok=True)
+        run = _run(stack, folder, seed, options.faults)
+        left = run.go()
+    verdict = check(left)
+    _print_faults(run)
+    print_verdict(verdict)
+    played = run.done.total() == options.faults
+    if not played:
+        console.print(f"Only {run.done.total()} of {options.faults} faults were played before the end.")
+    if options.json:
+        result = {
+            "seed": seed,
+            "faults": {kind.name.lower(): count for kind, count in run.done.items()},
+            "seconds": round(run.seconds, 1),
+            **verdict_json(verdict),
+        }
+        options.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    if not verdict.holds and options.keep:
+        console.print(f"Logs: {options.keep}")
+    return 0 if verdict.holds and played else 1
+
+
+def _run(stack: ExitStack, folder: Path, seed: int, faults: int) -> Run:
+    emulator = stack.enter_context(running_emulator())
+    proxy = stack.enter_context(running_proxy(emulator.url, Faults(seed=seed)))
+    front = stack.enter_context(running_front())
+    os.environ["STORAGE_EMULATOR_HOST"] = emulator.url  # for us, who see what is so
+    bucket = open_bucket(f"gs://{emulator.new_bucket()}")
+    manifest = pack(str(coloured_images(folder / "images")), bucket)
+    study = _study(seed, faults)
+    study_file = folder / "study.yaml"
+    study_file.write_text(yaml.safe_dump(dump(study)), encoding="utf-8")
+    marks = folder / "marks.jsonl"
+    logs = folder / "logs"
+    logs.mkdir(exist_ok=True)
+    threads = dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"), "1")
+    environment = (
+        inherited()
+        | threads
+        | {
+            "STORAGE_EMULATOR_HOST": proxy.url,
+            "CUDA_VISIBLE_DEVICES": "-1",
+            "CHAOS_EVIDENCE": str(marks),
+            names.ENV_BUCKET: bucket.url,
+            names.ENV_CACHE: str(folder / "cache"),
+            names.ENV_DATA: manifest.digest,
+            names.ENV_STUDY_FILE: str(study_file),
+        }
+    )
+    log = BucketLog()
+    proxy.observer = log
+    stage = Stage(Cast(environment, logs), front, proxy, LEASE_S)
+    return Run(study, bucket, make_schedule(seed, faults), stage, log, marks, _Teller(study, faults).tell)
+
+
+def _study(seed: int, faults: int) -> Study:
+    return load(
+        settings=[
+            "name=chaos",
+            f"seed={seed % (2**31 - 1) + 1}",
+            f"search.max_trials={round(10 + faults * TRIALS_PER_FAULT)}",
+            "search.max_consecutive_failures=1000",  # some trials fail on purpose
+            "training.epochs=4",
+            "data.batch_size=16",
+            "retries.preemption=100",  # no trial of this run is to be given up for what happens to workers
+            f"leases.duration_s={LEASE_S}",
+            "leases.chief_timeout_s=120.0",
+            "space.import=chaos_space:ChaosSpace",
+            f"space.code={SPACE}",
+        ]
+    )
+
+
+class _Teller:
+    """Prints a line every few seconds, with the end in sight."""
+
+    def __init__(self, study: Study, faults: int) -> None:
+        self._trials = study.search.max_trials
+        self._faults = faults
+        self._told = -PROGRESS_S
+
+    def tell(self, progress: Progress) -> None:
+        """Print where it is worth a line."""
+        if progress.seconds - self._told < PROGRESS_S:
+            return
+        self._told = progress.seconds
+        left_s = progress.seconds / max(1, progress.trials) * (self._trials - progress.trials)
+        newest = f"  {progress.newest.sentence}" if progress.newest else ""
+        console.print(
+            f"{progress.seconds:5.0f} s  fault {progress.faults:3}/{self._faults}  trials {progress.trials:3}/"
+            f"{self._trials}  chief {progress.term:2}  workers {progress.workers}  about {left_s:3.0f} s left{newest}"
+        )
+
+
+def _print_faults(run: Run) -> None:
+    table = Table("fault", "times")
+    for kind in Kind:
+        table.add_row(kind.sentence, str(run.done[kind]))
+    table.add_row("all", str(run.done.total()))
+    console.print(table)
+    met = ", ".join(f"{number:,} {fault.value}" for fault, number in sorted(run.stage.proxy.met.items(), key=str))
+    console.print(f"{run.seconds:.0f} s; requests to the bucket: {met}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

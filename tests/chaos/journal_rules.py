@@ -1,0 +1,230 @@
+"""What the records of a journal must hold to; the checker's own bookkeeping, not the program's `StudyState`."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from math import isnan, nan
+from typing import Any
+
+from tests.chaos.evidence import Segment
+from tests.chaos.findings import Findings, Rule
+from tuner.config import Algorithm, Study
+from tuner.names import TrialId
+from tuner.trials import AttemptEnded, Created, Ended, Finished, Leased, Opened, Outcome, Record, Reported, TrialState
+
+_PREEMPTION = frozenset({Outcome.PREEMPTED, Outcome.LOST})
+_SUGGESTED_ONE_BY_ONE = (Algorithm.RANDOM, Algorithm.BAYESIAN)
+
+
+@dataclass
+class Account:
+    """One trial, as its records add up."""
+
+    trial: TrialId
+    hyperparameters: dict[str, Any]
+    attempts: int = 0
+    running: bool = False
+    ended: Ended | None = None
+    values: dict[int, float] = field(default_factory=dict)
+    """The objective by epoch."""
+    checkpoints: dict[int, str] = field(default_factory=dict)
+    spent: Counter[Outcome] = field(default_factory=Counter)
+    reported_by_attempt: int = 0
+
+    @property
+    def first_epoch(self) -> int:
+        """The epoch that the trial begins with; Hyperband's later rungs go on from another trial."""
+        return int(self.hyperparameters.get("tuner/initial_epoch", 0))
+
+    @property
+    def newest(self) -> str | None:
+        """The saved model that the next attempt goes on from."""
+        return self.checkpoints[max(self.checkpoints)] if self.checkpoints else None
+
+    def best_epoch(self, direction: str) -> int | None:
+        """The first epoch with the best objective."""
+        values = {epoch: value for epoch, value in self.values.items() if not isnan(value)}
+        if not values:
+            return None
+        best = (max if direction == "max" else min)(values.values())
+        return min(epoch for epoch, value in values.items() if value == best)
+
+
+class Books:
+    """Follows a journal, record by record, and finds what must not be."""
+
+    def __init__(self, findings: Findings) -> None:
+        self.accounts: dict[TrialId, Account] = {}
+        self.opened: Opened | None = None
+        self.finished: Finished | None = None
+        self.terms = 0
+        self._findings = findings
+        self._number = 0
+        self._where = ""
+
+    @property
+    def study(self) -> Study:
+        """The newest chief's settings."""
+        assert self.opened is not None
+        return self.opened.study
+
+    def take(self, segment: Segment) -> None:
+        """Take one segment."""
+        self._where = f"segment {segment.number}"
+        self._expect(Rule.SEGMENTS, segment.number == self._number + 1, f"follows segment {self._number}")
+        self._number = segment.number
+        for record in segment.records:
+            if isinstance(record, Opened):
+                self._open(record)
+            elif self._expect(Rule.TERMS, self.opened is not None, f"{record.kind} before any chief opened a term"):
+                assert self.opened is not None
+                self._expect(
+                    Rule.NEWEST_CHIEF,
+                    segment.writer == self.opened.writer,
+                    f"{record.kind} by chief {segment.writer}, after {self.opened.writer} opened term {self.terms}",
+                )
+                self._expect(Rule.FINISHED, self.finished is None, f"{record.kind} after the search was over")
+                self._take(record)
+
+    def close(self) -> None:
+        """Judge the end."""
+        self._where = "the journal's end"
+        self._expect(Rule.FINISHED, self.finished is not None, "the search is not over")
+        if self.finished is None or self.finished.failed:
+            return
+        for account in self.accounts.values():
+            self._expect(Rule.FINISHED, account.ended is not None, f"trial {account.trial} has not ended")
+        search = self.study.search
+        if search.algorithm in _SUGGESTED_ONE_BY_ONE:
+            count = len(self.accounts)
+            self._expect(Rule.FINISHED, count <= search.max_trials, f"{count} trials of {search.max_trials}")
+
+    def best(self, count: int) -> list[Account]:
+        """Return the best trials that have a score and a saved model, best first."""
+        direction = self.opened.direction if self.opened else "max"
+        sign = -1 if direction == "max" else 1
+        usable = [
+            account
+            for account in self.accounts.values()
+            if account.ended and account.ended.score is not None and account.ended.best_epoch in account.checkpoints
+        ]
+        # ended and its score are there, as they were asked for
+        return sorted(usable, key=lambda a: (sign * (a.ended.score or 0.0), a.trial))[:count]  # type: ignore[union-attr]
+
+    # ---- records ----------------------------------------------------------------------------------
+
+    def _expect(self, rule: Rule, holds: bool, what: str) -> bool:
+        return self._findings.expect(rule, holds, self._where, what)
+
+    def _open(self, record: Opened) -> None:
+        self._expect(Rule.TERMS, record.term > self.terms, f"term {record.term} follows term {self.terms}")
+        self.opened, self.terms, self.finished = record, max(self.terms, record.term), None
+
+    def _take(self, record: Record) -> None:
+        if isinstance(record, Created):
+            self._expect(Rule.CREATED, record.trial not in self.accounts, f"trial {record.trial} is created again")
+            self.accounts[record.trial] = Account(record.trial, dict(record.hyperparameters))
+            return
+        if isinstance(record, Finished | Opened):
+            self.finished = record if isinstance(record, Finished) else None
+            return
+        account = self.accounts.get(record.trial)
+        if not self._expect(Rule.CREATED, account is not None, f"{record.kind} of trial {record.trial}, not created"):
+            return
+        assert account is not None
+        self._expect(Rule.ONCE, account.ended is None, f"{record.kind} of trial {record.trial}, which had ended")
+        if isinstance(record, Leased):
+            self._lease(account, record)
+            return
+        self._expect(
+            Rule.STALE,
+            account.running and record.attempt == account.attempts,
+            f"{record.kind} of trial {record.trial} by attempt {record.attempt}, and "
+            f"{f'attempt {account.attempts}' if account.running else 'none'} is running",
+        )
+        match record:
+            case Reported():
+                self._report(account, record)
+            case AttemptEnded():
+                account.running = False
+                account.spent[record.outcome] += 1
+                spent, budget = self._budget(account, record.outcome)
+                self._expect(
+                    Rule.BUDGETS,
+                    spent <= budget,
+                    f"trial {record.trial} is tried again after {spent} x {record.outcome}, and the budget is {budget}",
+                )
+            case Ended():
+                self._end(account, record)
+
+    def _lease(self, account: Account, record: Leased) -> None:
+        number = account.attempts + 1
+        self._expect(
+            Rule.ATTEMPTS,
+            record.attempt == number and not account.running,
+            f"trial {record.trial}: attempt {record.attempt} follows attempt {account.attempts}"
+            f"{', which is still running' if account.running else ''}",
+        )
+        account.attempts, account.running, account.reported_by_attempt = record.attempt, True, 0
+        # what was reported without a saved model is to be done again
+        last = max(account.checkpoints, default=account.first_epoch - 1)
+        account.values = {epoch: value for epoch, value in account.values.items() if epoch <= last}
+
+    def _report(self, account: Account, record: Reported) -> None:
+        expected = max(account.values, default=account.first_epoch - 1) + 1
+        began = account.reported_by_attempt == 0
+        earliest = expected - 1 if began and account.attempts > 1 and account.values else expected
+        self._expect(
+            Rule.EPOCHS,
+            earliest <= record.epoch <= expected,
+            f"trial {record.trial}, attempt {record.attempt} reports epoch {record.epoch}, expected was {expected}",
+        )
+        account.reported_by_attempt += 1
+        account.values = {epoch: value for epoch, value in account.values.items() if epoch < record.epoch}
+        account.checkpoints = {epoch: name for epoch, name in account.checkpoints.items() if epoch < record.epoch}
+        account.values[record.epoch] = record.metrics.get(self.study.search.objective, nan)
+        if record.checkpoint is not None:
+            account.checkpoints[record.epoch] = record.checkpoint
+
+    def _end(self, account: Account, record: Ended) -> None:
+        account.running, account.ended = False, record
+        if record.state is TrialState.FAILED:
+            outcome = record.outcome or Outcome.INVALID
+            spent, budget = self._budget(account, outcome)
+            self._expect(
+                Rule.BUDGETS,
+                record.outcome is not None and spent >= budget,
+                f"trial {record.trial} failed ({record.outcome}) after {spent} tries of a budget of {budget}",
+            )
+            return
+        assert self.opened is not None
+        best = account.best_epoch(self.opened.direction)
+        score = None if best is None else account.values[best]
+        self._expect(
+            Rule.SCORES,
+            best is not None and (record.score, record.best_epoch) == (score, best),
+            f"trial {record.trial} scores {record.score} (epoch {record.best_epoch}); the reports say {score} ({best})",
+        )
+        self._expect(
+            Rule.SCORES,
+            sorted(account.values) == list(range(account.first_epoch, account.first_epoch + len(account.values))),
+            f"trial {record.trial} ended with gaps in its epochs: {sorted(account.values)}",
+        )
+        if record.state is TrialState.COMPLETED and self.study.training.patience is None:
+            wanted = int(account.hyperparameters.get("tuner/epochs", self.study.training.epochs))
+            last = max(account.values, default=-1)
+            self._expect(
+                Rule.SCORES, last + 1 == wanted, f"trial {record.trial} completed after epoch {last}, of {wanted}"
+            )
+
+    def _budget(self, account: Account, outcome: Outcome) -> tuple[int, int]:
+        """Return how often the trial was tried again for such an outcome, and how often it may be."""
+        retries = self.study.retries
+        match outcome:
+            case Outcome.PREEMPTED | Outcome.LOST:
+                return sum(account.spent[each] for each in _PREEMPTION), retries.preemption
+            case Outcome.FAILED:
+                return account.spent[outcome], retries.failure
+            case Outcome.OUT_OF_MEMORY:
+                return account.spent[outcome], retries.out_of_memory
+            case Outcome.INVALID:
+                return account.spent[outcome], 0

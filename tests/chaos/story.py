@@ -1,0 +1,161 @@
+"""A search told by hand, correct in all it leaves, for the checker's own tests to spoil."""
+
+from tests.chaos.evidence import Change, Exit, Left, Mark, ObjectEvent, Role, Segment, What
+from tests.chaos.work_rules import KEY
+from tuner import names
+from tuner.config import load
+from tuner.names import TrialId
+from tuner.trials import AttemptEnded, Created, Ended, Finished, Leased, Opened, Outcome, Record, Reported, TrialState
+
+STUDY = load(settings=["search.max_trials=4", "training.epochs=3", "retries.failure=1", "retries.out_of_memory=0"])
+
+
+class Story:
+    """Each method is something that happens, a second after what happened before."""
+
+    def __init__(self) -> None:
+        self.segments: list[Segment] = []
+        self.marks: list[Mark] = []
+        self.history: list[ObjectEvent] = []
+        self.objects: set[str] = set()
+        self._at = 1e9
+        self._writer = ""
+        self._term = 0
+        self._running: dict[TrialId, tuple[int, str]] = {}
+        self._attempts: dict[TrialId, int] = {}
+        self._checkpoints: dict[TrialId, dict[int, str]] = {}
+        self._values: dict[TrialId, dict[int, float]] = {}
+
+    def left(self, *exits: Exit) -> Left:
+        """Return what it all leaves."""
+        return Left(tuple(self.segments), frozenset(self.objects), tuple(self.marks), tuple(self.history), exits)
+
+    def chief(self, writer: str) -> None:
+        """A chief opens its term."""
+        self._term += 1
+        self._writer = writer
+        self._write(Opened(at=self._now(), term=self._term, writer=writer, study=STUDY, data="d", direction="max"))
+
+    def create(self, number: int) -> TrialId:
+        """A trial is suggested."""
+        trial = TrialId(f"{number:05d}")
+        self._write(Created(at=self._now(), trial=trial, hyperparameters={KEY: number}, algorithm={}))
+        return trial
+
+    def lease(self, trial: TrialId, worker: str) -> None:
+        """A worker gets it."""
+        attempt = self._attempts[trial] = self._attempts.get(trial, 0) + 1
+        self._running[trial] = attempt, worker
+        self._write(Leased(at=self._now(), trial=trial, attempt=attempt, worker=worker, incarnation="i"))
+
+    def begin(self, trial: TrialId, epoch: int) -> None:
+        """An epoch begins."""
+        self._mark(trial, What.BEGIN, epoch)
+
+    def train(self, trial: TrialId, epoch: int) -> None:
+        """An epoch begins and ends, and nobody hears of it."""
+        self.begin(trial, epoch)
+        self._mark(trial, What.END, epoch)
+
+    def epoch(self, trial: TrialId, epoch: int, value: float) -> None:
+        """An epoch is trained, saved and reported."""
+        attempt, _ = self._running[trial]
+        self.train(trial, epoch)
+        name = names.checkpoint(STUDY.name, trial, attempt, epoch)
+        self._checkpoints.setdefault(trial, {})[epoch] = name
+        self._values.setdefault(trial, {})[epoch] = value
+        self.store(name)
+        metrics = {"val_accuracy": value}
+        self._write(
+            Reported(at=self._now(), trial=trial, attempt=attempt, epoch=epoch, metrics=metrics, checkpoint=name)
+        )
+
+    def interrupted(self, trial: TrialId, outcome: Outcome) -> None:
+        """The attempt ends."""
+        attempt, _ = self._running.pop(trial)
+        self._write(AttemptEnded(at=self._now(), trial=trial, attempt=attempt, outcome=outcome, reason="…"))
+
+    def completed(self, trial: TrialId) -> None:
+        """The trial ends well."""
+        attempt, _ = self._running.pop(trial)
+        values = self._values[trial]
+        best = max(values, key=lambda epoch: values[epoch])
+        state: TrialState = TrialState.COMPLETED
+        self._write(
+            Ended(at=self._now(), trial=trial, attempt=attempt, state=state, score=values[best], best_epoch=best)
+        )
+
+    def failed(self, trial: TrialId, outcome: Outcome) -> None:
+        """The trial fails."""
+        attempt, _ = self._running.pop(trial)
+        state: TrialState = TrialState.FAILED
+        self._write(Ended(at=self._now(), trial=trial, attempt=attempt, state=state, outcome=outcome, reason="…"))
+
+    def finished(self) -> None:
+        """The search is over."""
+        self._write(Finished(at=self._now(), reason="all trials have ended"))
+
+    def store(self, name: str) -> None:
+        """An object is stored."""
+        self.objects.add(name)
+        self.history.append(ObjectEvent(Change.STORED, name))
+
+    def delete(self, trial: TrialId, epoch: int) -> None:
+        """A saved model is deleted."""
+        name = self._checkpoints[trial][epoch]
+        self.objects.discard(name)
+        self.history.append(ObjectEvent(Change.DELETED, name))
+
+    def _now(self) -> float:
+        self._at += 1
+        return self._at
+
+    def _write(self, record: Record) -> None:
+        number = len(self.segments) + 1
+        self.segments.append(Segment(number, self._writer, (record,)))
+        self.store(names.journal_segment(STUDY.name, number))
+
+    def _mark(self, trial: TrialId, what: What, epoch: int) -> None:
+        _, worker = self._running[trial]
+        self.marks.append(Mark(self._now(), worker, 1, int(trial), what, epoch))
+
+
+def a_night() -> Left:
+    """Two chiefs, three workers, four trials, with something of everything that may happen."""
+    story = Story()
+    story.chief("first")
+    lost = story.create(0)
+    story.lease(lost, "a")
+    story.epoch(lost, 0, 0.5)
+    story.train(lost, 1)  # trained, and its worker killed before it was saved
+    story.interrupted(lost, Outcome.LOST)
+    story.lease(lost, "b")
+    raises = story.create(1)
+    story.lease(raises, "a")
+    story.interrupted(raises, Outcome.FAILED)
+    story.epoch(lost, 1, 0.7)
+    story.chief("second")
+    story.lease(raises, "c")
+    story.failed(raises, Outcome.FAILED)
+    story.epoch(lost, 2, 0.6)
+    story.delete(lost, 0)
+    story.completed(lost)
+    story.delete(lost, 2)
+    greedy = story.create(2)
+    story.lease(greedy, "a")
+    story.epoch(greedy, 0, 0.9)
+    story.failed(greedy, Outcome.OUT_OF_MEMORY)
+    story.delete(greedy, 0)
+    good = story.create(3)
+    story.lease(good, "c")
+    for epoch, value in enumerate((0.1, 0.8, 0.8)):
+        story.epoch(good, epoch, value)
+    story.completed(good)
+    story.finished()
+    return story.left(
+        Exit("chief-1", Role.CHIEF, 5, replaced=True),
+        Exit("chief-2", Role.CHIEF, 0),
+        Exit("a", Role.WORKER, 137, killed=True),
+        Exit("b", Role.WORKER, 143, terminated=True),
+        Exit("c", Role.WORKER, 0),
+    )

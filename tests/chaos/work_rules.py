@@ -1,0 +1,96 @@
+"""What the work that was really done must hold to: whole epochs trained, whatever of them was reported."""
+
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from tests.chaos.evidence import Mark, What
+from tests.chaos.findings import Findings, Rule
+from tuner.names import TrialId
+from tuner.trials import Created, Leased, Record
+
+KEY = "key"
+"""The hyperparameter that tells trials apart where the trial's id is not known: in the space's own code."""
+
+
+@dataclass
+class _Work:
+    """What one attempt trained."""
+
+    leased: float
+    marks: list[Mark] = field(default_factory=list)
+
+    @property
+    def began(self) -> Mark | None:
+        return next((mark for mark in self.marks if mark.what is What.BEGIN), None)
+
+    @property
+    def ends(self) -> list[Mark]:
+        return [mark for mark in self.marks if mark.what is What.END]
+
+
+def check_work(records: Sequence[Record], marks: Iterable[Mark], findings: Findings) -> int:
+    """Hold the marks against the leases, and return how many whole epochs were trained more than once."""
+    trials = {record.hyperparameters.get(KEY): record.trial for record in records if isinstance(record, Created)}
+    work: dict[TrialId, dict[int, _Work]] = defaultdict(dict)
+    leases: dict[tuple[TrialId, str], list[Leased]] = defaultdict(list)
+    for record in records:
+        if isinstance(record, Leased):
+            work[record.trial][record.attempt] = _Work(record.at)
+            leases[record.trial, record.worker].append(record)
+    for mark, lease in _attributed(marks, trials, leases):
+        where = f"worker {mark.worker}"
+        if findings.expect(Rule.GRANTED, lease is not None, where, f"trains {mark.key}, which was not its to train"):
+            assert lease is not None
+            work[lease.trial][lease.attempt].marks.append(mark)
+    return sum(_check_trial(trial, attempts, findings) for trial, attempts in work.items())
+
+
+def _attributed(
+    marks: Iterable[Mark], trials: dict[object, TrialId], leases: dict[tuple[TrialId, str], list[Leased]]
+) -> Iterable[tuple[Mark, Leased | None]]:
+    """Yield each mark with the lease that it was made under: the worker's newest when that training began."""
+    current: dict[tuple[str, int], tuple[int, Leased | None]] = {}
+    last_epoch: dict[tuple[str, int], int] = {}
+    for mark in marks:
+        process = mark.worker, mark.pid
+        key, lease = current.get(process, (None, None))
+        anew = mark.what is What.BEGIN and mark.epoch <= last_epoch.get(process, -1)
+        if key != mark.key or anew:  # the first mark of an attempt
+            found = leases[trials[mark.key], mark.worker] if mark.key in trials else []
+            index = bisect_right([each.at for each in found], mark.at) - 1
+            lease = found[index] if index >= 0 else None
+            current[process] = mark.key, lease
+        last_epoch[process] = mark.epoch
+        yield mark, lease
+
+
+def _check_trial(trial: TrialId, attempts: dict[int, _Work], findings: Findings) -> int:
+    repeated = 0
+    before: tuple[int, _Work] | None = None
+    for number, work in sorted(attempts.items()):
+        began = work.began
+        if began is None:
+            continue  # it did not come so far
+        if before is not None:
+            interruptions = number - before[0]
+            lost = {mark.epoch for mark in before[1].ends if mark.epoch >= began.epoch and mark.at <= began.at}
+            repeated += len(lost)
+            findings.expect(
+                Rule.REPEATS,
+                len(lost) <= interruptions,
+                f"trial {trial}",
+                f"attempt {number} begins with epoch {began.epoch} again, and attempt {before[0]} had done "
+                f"{', '.join(map(str, sorted(lost)))}",
+            )
+            successor = min(other for other in attempts if other > before[0])
+            late = [mark.epoch for mark in before[1].ends if mark.at > attempts[successor].leased]
+            findings.expect(
+                Rule.ZOMBIES,
+                len(late) <= 1,
+                f"trial {trial}",
+                f"attempt {before[0]} went on for the epochs {late} after attempt {successor} was handed out",
+            )
+        before = number, work
+    return repeated
