@@ -13,13 +13,13 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from tuner import names, refusals, spaces, tls
 from tuner.bucket import Bucket
 from tuner.config import Study
 from tuner.data.manifest import find_data_sets, read_manifest
-from tuner.errors import NoResultError, PreemptedError, SurroundingsError, UsageError
+from tuner.errors import FencedError, NoResultError, PreemptedError, SurroundingsError, UsageError
 from tuner.journal import Journal, JournalReader
 from tuner.oracle import Oracle
 from tuner.resume import check_resume
@@ -72,42 +72,22 @@ def run_chief(
     digest = find_data_set(bucket, data_digest)
     reader = JournalReader(bucket, study.name)
     reader.poll()
-    state = reader.state
-    if state.study is not None:
-        check_resume(state.study, study)
-        if state.data_digest != digest:
-            raise UsageError(
-                f"study {study.name!r} has begun with the data set {state.data_digest[:12]}, not {digest[:12]}; "
-                "use that one, or choose another `name`."
-            )
-        log.info("study %s goes on: %d trials, %d ended", study.name, len(state.trials), len(state.ended))
-        if cluster and nothing_to_search(state, study, cluster):
-            log.info("the search of study %s is over", study.name)
-            if not state.best():
-                raise NoResultError(why_no_result(state))
-            asyncio.run(_evaluation(cluster.evaluation_job))
-            return state
+    _check_begun(reader.state, study, digest)  # before the minutes that a user's own model may take to build
+    if cluster and nothing_to_search(reader.state, study, cluster):
+        log.info("the search of study %s is over", study.name)
+        if not reader.state.best():
+            raise NoResultError(why_no_result(reader.state))
+        asyncio.run(_evaluation(cluster.evaluation_job))
+        return reader.state
     manifest = read_manifest(bucket, digest)
     space = spaces.load_space(study.space, manifest.image_shape, len(manifest.classes))
     hyperparameters = spaces.explore(space, manifest.image_shape)
     direction = direction_of(study.search.objective, study.search.direction)
     suggester = make_suggester(study, hyperparameters, direction)
+    start = cluster.start if cluster else ""
+    journal = open_term(bucket, reader, study, digest, "max" if direction == "max" else "min", start)
+    state = reader.state
     suggester.restore(state)
-
-    writer = secrets.token_hex(8)
-    journal = Journal(bucket, study.name, writer, reader.next_number, Snapshotter(bucket, state))
-    opened = Opened(
-        at=time.time(),
-        term=state.term + 1,
-        writer=writer,
-        study=study,
-        data=digest,
-        direction="max" if direction == "max" else "min",
-        start=cluster.start if cluster else "",
-    )
-    journal.write([opened])
-    state.apply(opened)
-
     models = SavedModels(bucket, state)
 
     async def serve() -> None:
@@ -120,6 +100,50 @@ def run_chief(
     if not state.best():
         raise NoResultError(why_no_result(state))
     return state
+
+
+def open_term(
+    bucket: Bucket, reader: JournalReader, study: Study, digest: str, direction: Literal["max", "min"], start: str = ""
+) -> Journal:
+    """Open the next term, and return the journal to write to; the reader's state is then the newest.
+
+    An older chief that is still at work takes the segment that we were about to write, again and again: we read on
+    until ours is the next.
+    """
+    writer = secrets.token_hex(8)
+    while True:
+        reader.poll()
+        state = reader.state
+        _check_begun(state, study, digest)
+        journal = Journal(bucket, study.name, writer, reader.next_number, Snapshotter(bucket, state))
+        opened = Opened(
+            at=time.time(),
+            term=state.term + 1,
+            writer=writer,
+            study=study,
+            data=digest,
+            direction=direction,
+            start=start,
+        )
+        try:
+            journal.write([opened])
+        except FencedError:
+            continue
+        if state.trials:
+            log.info("study %s goes on: %d trials, %d ended", study.name, len(state.trials), len(state.ended))
+        state.apply(opened)
+        return journal
+
+
+def _check_begun(state: StudyState, study: Study, digest: str) -> None:
+    if state.study is None:
+        return
+    check_resume(state.study, study)
+    if state.data_digest != digest:
+        raise UsageError(
+            f"study {study.name!r} has begun with the data set {state.data_digest[:12]}, not {digest[:12]}; "
+            "use that one, or choose another `name`."
+        )
 
 
 def find_data_set(bucket: Bucket, digest: str | None) -> str:

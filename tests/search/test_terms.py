@@ -1,0 +1,72 @@
+"""The newest chief wins, also over one that is in the midst of its work."""
+
+from pathlib import Path
+
+import pytest
+
+from tuner import names
+from tuner.bucket.local import LocalBucket
+from tuner.chief import open_term
+from tuner.config import Study, load
+from tuner.errors import ConfigError, FencedError
+from tuner.journal import Journal, JournalReader, read_study
+from tuner.trials import Created, Record
+
+STUDY = load()
+
+
+def created(number: int) -> Created:
+    return Created(at=0, trial=names.TrialId(f"{number:05d}"), hyperparameters={"units": number}, algorithm={})
+
+
+class BusyBucket(LocalBucket):
+    """A bucket in which an older chief is always a moment faster, as long as it has something to write."""
+
+    older: Journal
+    to_write: tuple[list[Record], ...] = ()
+
+    def create(self, name: str, data: bytes) -> None:
+        if self.to_write:
+            records, *rest = self.to_write
+            self.to_write = tuple(rest)
+            self.older.write(records)
+        super().create(name, data)
+
+
+@pytest.fixture
+def bucket(tmp_path: Path) -> BusyBucket:
+    """One with a chief at work."""
+    theirs = LocalBucket(tmp_path / "bucket")
+    bucket = BusyBucket(tmp_path / "bucket")
+    bucket.older = open_term(theirs, JournalReader(theirs, STUDY.name), STUDY, "d", "max")
+    return bucket
+
+
+def take_over(bucket: BusyBucket, study: Study = STUDY) -> Journal:
+    return open_term(bucket, JournalReader(bucket, study.name), study, "d", "max")
+
+
+def test_a_newer_chief_takes_over_from_one_that_is_writing(bucket: BusyBucket) -> None:
+    bucket.to_write = ([created(0)], [created(1)], [created(2)])
+    newer = take_over(bucket)
+    with pytest.raises(FencedError, match="another chief has taken over"):
+        bucket.older.write([created(3)])
+    newer.write([created(3)])
+    state = read_study(bucket, STUDY.name)
+    assert state.term == 2
+    assert list(state.trials) == ["00000", "00001", "00002", "00003"]
+
+
+def test_what_the_older_chief_wrote_meanwhile_is_known_to_the_newer_one(bucket: BusyBucket) -> None:
+    reader = JournalReader(bucket, STUDY.name)
+    reader.poll()
+    bucket.older.write([created(0)])
+    bucket.to_write = ([created(1)],)
+    open_term(bucket, reader, STUDY, "d", "max")
+    assert list(reader.state.trials) == ["00000", "00001"]
+
+
+def test_a_chief_with_other_settings_does_not_take_over(bucket: BusyBucket) -> None:
+    with pytest.raises(ConfigError, match=r"data\.batch_size was 128, is now 64"):
+        take_over(bucket, load(settings=["data.batch_size=64"]))
+    bucket.older.write([created(0)])
