@@ -250,7 +250,10 @@ async def _tick(service: Service, models: SavedModels) -> None:
         await asyncio.sleep(TICK_S)
         if not service.finished.is_set():
             await service.commit(service.oracle.expire(now()))
-            await asyncio.to_thread(models.delete, models.obsolete())
+            if obsolete := models.obsolete():
+                # a chief after us must not find a trial unended whose models we have deleted
+                await service.journal.commit([])
+                await asyncio.to_thread(models.delete, obsolete)
             continue
         lease_s = service.oracle.state.settings.leases.duration_s
         unaware = [

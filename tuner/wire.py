@@ -19,6 +19,14 @@ MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 OPTIONS = [
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+    # gRPC waits up to two minutes before it tries again, and leases run out meanwhile
+    ("grpc.initial_reconnect_backoff_ms", 500),
+    ("grpc.max_reconnect_backoff_ms", 3_000),
+    # a chief whose node is gone closes no connection: without pings the kernel sends into the void for a quarter of
+    # an hour. The last one is the server's: how often it suffers them.
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
 ]
 
 REASON_CHARACTERS = 20_000

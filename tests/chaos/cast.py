@@ -28,6 +28,7 @@ class Process:
     terminated: bool = False
     replaced: bool = False
     frozen: bool = False
+    late: bool = False
 
     @property
     def ready(self) -> bool:
@@ -61,7 +62,7 @@ class Process:
             return None
         # as a shell says it; a worker stopped before it can catch SIGTERM has nothing to save
         code = code if code >= 0 else 128 - code
-        return Exit(self.name, self.role, code, self.killed, self.terminated, self.replaced)
+        return Exit(self.name, self.role, code, self.killed, self.terminated, self.replaced, self.late)
 
 
 @dataclass

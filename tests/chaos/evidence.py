@@ -27,6 +27,7 @@ class Segment:
 class What(StrEnum):
     """What a worker's training says of itself."""
 
+    START = "start"  # an attempt
     BEGIN = "begin"  # an epoch
     END = "end"  # an epoch, trained and validated, before it is saved or reported
     RAISE = "raise"  # an exception that the space raises on purpose
@@ -81,6 +82,8 @@ class Exit:
     terminated: bool = False
     replaced: bool = False
     """A newer chief was started while it ran."""
+    late: bool = False
+    """It was still starting when the search was over, and may not have met a chief any more."""
 
 
 @dataclass(frozen=True)

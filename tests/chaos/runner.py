@@ -21,7 +21,7 @@ PATIENCE_S = 15.0
 """A fault does not wait longer than that for the search to go on."""
 STILL_S = 180.0
 """So long without a record, and the search stands still: the run is given up."""
-LEAVE_S = 60.0
+LEAVE_S = 90.0
 """Workers have so long to end after the chief has."""
 CALM = 0.1
 """Share of the search, its last, in which nothing happens any more: a worker that is still starting when the search

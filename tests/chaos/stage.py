@@ -71,7 +71,8 @@ class Stage:
         for process in self.cast.take_leave():
             if process.role is Role.CHIEF:
                 self.front.remove(process.port)
-                self.over = self.over or process.popen.returncode == 0
+                if process.popen.returncode == 0:
+                    self._end()
                 if not self.over and not self.cast.of(Role.CHIEF):
                     self._in(RESTART_S / 2, self._replace_chief)
             elif not self.over and process.name in self._workers:
@@ -91,6 +92,11 @@ class Stage:
         else:
             return self._play_worker(kind, fault)
         return True
+
+    def _end(self) -> None:
+        self.over = True
+        for worker in self.cast.of(Role.WORKER):
+            worker.late = not worker.ready
 
     # ---- workers ------------------------------------------------------------------------------------
 

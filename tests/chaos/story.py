@@ -47,6 +47,7 @@ class Story:
         attempt = self._attempts[trial] = self._attempts.get(trial, 0) + 1
         self._running[trial] = attempt, worker
         self._write(Leased(at=self._now(), trial=trial, attempt=attempt, worker=worker, incarnation="i"))
+        self._mark(trial, What.START, 0)
 
     def begin(self, trial: TrialId, epoch: int) -> None:
         """An epoch begins."""

@@ -109,16 +109,17 @@ def another_epoch_was_lost(left: Left) -> Left:
 
 
 def a_zombie_goes_on(left: Left) -> Left:
-    """The worker that lost its trial trains it to the end, though another one has it."""
+    """The worker that lost its trial trains it for two epochs more, before it takes another trial."""
     assert left.marks is not None
-    last = max(i for i, mark in enumerate(left.marks) if mark.worker == "b" and mark.key == 0)
-    at = left.marks[last].at
-    more = [Mark(at, "a", 1, 0, what, epoch) for epoch in (2, 3) for what in (What.BEGIN, What.END)]
-    return replace(left, marks=(*left.marks[:6], *more, *left.marks[6:]))
+    next_trial = next(i for i, mark in enumerate(left.marks) if mark.worker == "a" and mark.key == 1)
+    more = [
+        replace(left.marks[next_trial], key=0, what=what, epoch=e) for e in (2, 3) for what in (What.BEGIN, What.END)
+    ]
+    return replace(left, marks=(*left.marks[:next_trial], *more, *left.marks[next_trial:]))
 
 
 def somebody_trains_what_nobody_gave_it(left: Left) -> Left:
-    return replace(left, marks=(*(left.marks or ()), Mark(2e9, "d", 7, 0, What.BEGIN, 0)))
+    return replace(left, marks=(*(left.marks or ()), Mark(2e9, "d", 7, 0, What.START, 0)))
 
 
 def a_model_is_stored_after_it_was_named(left: Left) -> Left:

@@ -50,20 +50,15 @@ def check_work(records: Sequence[Record], marks: Iterable[Mark], findings: Findi
 def _attributed(
     marks: Iterable[Mark], trials: dict[object, TrialId], leases: dict[tuple[TrialId, str], list[Leased]]
 ) -> Iterable[tuple[Mark, Leased | None]]:
-    """Yield each mark with the lease that it was made under: the worker's newest when that training began."""
-    current: dict[tuple[str, int], tuple[int, Leased | None]] = {}
-    last_epoch: dict[tuple[str, int], int] = {}
+    """Yield each mark with the lease that it was made under: the worker's newest when that attempt started."""
+    current: dict[tuple[str, int], Leased | None] = {}
     for mark in marks:
         process = mark.worker, mark.pid
-        key, lease = current.get(process, (None, None))
-        anew = mark.what is What.BEGIN and mark.epoch <= last_epoch.get(process, -1)
-        if key != mark.key or anew:  # the first mark of an attempt
+        if mark.what is What.START:
             found = leases[trials[mark.key], mark.worker] if mark.key in trials else []
             index = bisect_right([each.at for each in found], mark.at) - 1
-            lease = found[index] if index >= 0 else None
-            current[process] = mark.key, lease
-        last_epoch[process] = mark.epoch
-        yield mark, lease
+            current[process] = found[index] if index >= 0 else None
+        yield mark, current.get(process)
 
 
 def _check_trial(trial: TrialId, attempts: dict[int, _Work], findings: Findings) -> int:

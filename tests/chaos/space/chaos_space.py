@@ -50,6 +50,9 @@ class Marks(keras.callbacks.Callback):
         self.key = key
         self.resumed = None
 
+    def on_train_begin(self, logs=None):
+        self._mark(What.START, 0)
+
     def on_epoch_begin(self, epoch, logs=None):
         self.resumed = epoch > 0 if self.resumed is None else self.resumed
         self._mark(What.BEGIN, epoch)
