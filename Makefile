@@ -9,7 +9,7 @@ LOCK := tensorflow
 BASE_IMAGE := docker.io/library/python:3.11-slim
 BUILDER := docker
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench lock image docs clean venvs
+.PHONY: help run test chaos lint bench lock image docs clean venvs
 
 # The newest Python is not the first choice: 3.11 is what the locks are tested on most.
 CANDIDATES := python3.11 python3.12 python3.13 python3
@@ -38,6 +38,9 @@ lint: venvs  ## ruff, mypy (strict) and the rules on imports
 	@$(call stage,ruff format --check,.venv/bin/ruff format --check .)
 	@$(call stage,mypy,.venv/bin/mypy)
 	@$(call stage,lint-imports,.venv/bin/lint-imports)
+
+chaos: .venv/installed-tools  ## a search under 200 faults, of which a checker finds what was lost; more arguments in ARGS
+	.venv/bin/python -m tests.chaos --faults 200 $(ARGS)
 
 bench: .venv/installed-tools  ## run every benchmark; each prints a table and writes JSON
 	@for file in bench/*.py; do .venv/bin/python "$$file" || exit 1; done

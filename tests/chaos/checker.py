@@ -82,7 +82,7 @@ def allowed_codes(exit_: Exit) -> frozenset[int]:
         return frozenset({KILLED})
     codes = {ExitCode.PREEMPTED} if exit_.terminated else set()
     if exit_.late:
-        codes |= {ExitCode.DONE, ExitCode.ENVIRONMENT}
+        codes.add(ExitCode.DONE)
     if exit_.replaced and exit_.role is Role.CHIEF:
         codes.add(ExitCode.FENCED)
     return frozenset(map(int, codes or {ExitCode.DONE}))

@@ -83,7 +83,7 @@ class Exit:
     replaced: bool = False
     """A newer chief was started while it ran."""
     late: bool = False
-    """It was still starting when the search was over, and may not have met a chief any more."""
+    """It was still starting when the search was over, and was terminated: there may be no chief for it any more."""
 
 
 @dataclass(frozen=True)

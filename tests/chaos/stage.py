@@ -96,7 +96,9 @@ class Stage:
     def _end(self) -> None:
         self.over = True
         for worker in self.cast.of(Role.WORKER):
-            worker.late = not worker.ready
+            if not worker.ready and not worker.frozen:
+                worker.late = True  # it would wait for minutes for a chief that has done its work
+                worker.terminate()
 
     # ---- workers ------------------------------------------------------------------------------------
 
