@@ -122,7 +122,8 @@ def restarted_chief(bucket: str, study: list[str], digest: str, port: int) -> No
 
     logging.getLogger("tuner.chief").addHandler(Announce())
     logging.getLogger("tuner.chief").setLevel(logging.INFO)
-    chief.run_chief(open_bucket(bucket), load(settings=study), digest, chief.Address("127.0.0.1", port))
+    address = chief.Address("127.0.0.1", port)
+    chief.run_chief(open_bucket(bucket), load(settings=study), digest, address, encryption=None, cluster=None)
 
 
 def _hyperparameters():  # type: ignore[no-untyped-def]

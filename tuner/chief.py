@@ -36,6 +36,8 @@ TICK_S = 0.25
 EVALUATION_POLL_S = 2.0
 EVALUATION_PATIENCE_S = 300.0
 """So long the Kubernetes API may fail before the chief gives up, and is started again."""
+STOP_S = 10.0
+"""At the end, answers that are under way get so long: a thousand workers are told at once that the search is over."""
 
 
 @dataclass(frozen=True)
@@ -196,7 +198,7 @@ async def _serve(
         for part in done:
             part.result()  # raises what went wrong
     finally:
-        await server.stop(1.0)
+        await server.stop(STOP_S if service.finished.is_set() else 1.0)
         if not writing.done():
             service.journal.close()
             await writing
@@ -212,7 +214,11 @@ def _identity(service: Service) -> tuple[str, int]:
 
 
 async def _work(service: Service, models: SavedModels, cluster: Cluster | None) -> None:
-    await _tick(service, models)
+    cleaning = asyncio.create_task(_clean(service, models))
+    try:
+        await _tick(service)
+    finally:
+        cleaning.cancel()
     if cluster and service.oracle.state.best():
         await _evaluation(cluster.evaluation_job)
 
@@ -244,16 +250,22 @@ async def _patiently(call: Callable[[], Answer]) -> Answer:
         await asyncio.sleep(EVALUATION_POLL_S)
 
 
-async def _tick(service: Service, models: SavedModels) -> None:
-    """End leases that ran out, delete models; return when the search is over and the workers know it."""
+async def _clean(service: Service, models: SavedModels) -> None:
+    """Delete models that cannot win any more, as they come; a slow bucket delays nothing but this."""
+    while True:
+        await asyncio.sleep(TICK_S)
+        if obsolete := models.obsolete():
+            # a chief after us must not find a trial unended whose models we have deleted
+            await service.journal.commit([])
+            await asyncio.to_thread(models.delete, obsolete)
+
+
+async def _tick(service: Service) -> None:
+    """End leases that ran out; return when the search is over and the workers know it."""
     while True:
         await asyncio.sleep(TICK_S)
         if not service.finished.is_set():
             await service.commit(service.oracle.expire(now()))
-            if obsolete := models.obsolete():
-                # a chief after us must not find a trial unended whose models we have deleted
-                await service.journal.commit([])
-                await asyncio.to_thread(models.delete, obsolete)
             continue
         lease_s = service.oracle.state.settings.leases.duration_s
         unaware = [

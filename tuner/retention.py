@@ -1,16 +1,18 @@
 """Which saved models are still needed: those of running trials and of the best two; the rest is deleted."""
 
 import logging
+from concurrent.futures import ThreadPoolExecutor
 
 from tuner import names
 from tuner.bucket import Bucket
 from tuner.config import Algorithm
 from tuner.errors import BucketError
-from tuner.names import TrialId
 from tuner.trials import StudyState, TrialState
 
 log = logging.getLogger(__name__)
 
+AT_ONCE = 8
+"""So many objects are deleted at a time."""
 KEPT = 2
 """The best trial's model, and the runner-up's to compare it with."""
 
@@ -21,21 +23,21 @@ class SavedModels:
     def __init__(self, bucket: Bucket, state: StudyState) -> None:
         self._bucket = bucket
         self._state = state
-        self._seen_ended = 0
-        self._deleted: set[TrialId] = set()
+        self._best = state.best(KEPT)
+        self._seen_ended = len(state.ended)
 
     def obsolete(self) -> list[str]:
-        """Return the models of trials that have ended, were not returned before, and are not among the best."""
-        state = self._state
-        if len(state.ended) == self._seen_ended:
-            return []
-        self._seen_ended = len(state.ended)
-        if state.settings.search.algorithm is Algorithm.HYPERBAND:
+        """Return the models that trials which ended since the last call made obsolete: their own, or others'."""
+        ended = self._state.ended[self._seen_ended :]
+        self._seen_ended += len(ended)
+        if self._state.settings.search.algorithm is Algorithm.HYPERBAND:
             return []  # a later rung may go on from any of them
-        best = {trial.trial_id for trial in state.best(KEPT)}
-        trials = [trial for trial in state.ended if trial not in best and trial not in self._deleted]
-        self._deleted.update(trials)
-        return [name for trial in trials for name in state.trials[trial].checkpoints.values()]
+        names_ = []
+        for trial in [self._state.trials[trial_id] for trial_id in ended]:
+            before = [*self._best, trial]
+            self._best = self._state.best_of(before, KEPT)
+            names_ += [name for lost in before if lost not in self._best for name in lost.checkpoints.values()]
+        return names_
 
     def stale(self) -> list[str]:
         """Return all models in the bucket that no trial needs, for a search that is over.
@@ -57,8 +59,12 @@ class SavedModels:
 
     def delete(self, objects: list[str]) -> None:
         """Delete objects; a failure is only logged, since it costs space and nothing else."""
-        for name in objects:
-            try:
-                self._bucket.delete(name)
-            except BucketError as error:
-                log.warning("a model that is no longer needed stays: %s", error)
+        if objects:
+            with ThreadPoolExecutor(AT_ONCE) as pool:
+                list(pool.map(self._delete, objects))
+
+    def _delete(self, name: str) -> None:
+        try:
+            self._bucket.delete(name)
+        except BucketError as error:
+            log.warning("a model that is no longer needed stays: %s", error)

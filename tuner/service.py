@@ -303,7 +303,7 @@ async def _refuse(error: Exception, attempt: Attempt, context: Any) -> NoReturn:
 
 def make_server(service: Service) -> grpc.aio.Server:
     """Return a server of both services, without a port yet."""
-    server = grpc.aio.server(options=wire.OPTIONS)
+    server = grpc.aio.server(options=wire.SERVER_OPTIONS)
     protos.get_service_grpc().add_OracleServicer_to_server(service, server)
     server.add_generic_rpc_handlers(
         (

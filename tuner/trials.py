@@ -5,6 +5,7 @@ same state by applying the same records in order. Nothing else decides what stat
 """
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from math import isnan, nan
@@ -261,7 +262,11 @@ class StudyState:
 
     def best(self, count: int = 1) -> list[Trial]:
         """Return the best `count` trials that have a score and a saved model, best first."""
-        usable = [t for t in self.trials.values() if t.state in SCORED and t.score is not None and t.checkpoint]
+        return self.best_of(self.trials.values(), count)
+
+    def best_of(self, trials: Iterable[Trial], count: int) -> list[Trial]:
+        """Return the best `count` of these trials that have a score and a saved model, best first."""
+        usable = [t for t in trials if t.state in SCORED and t.score is not None and t.checkpoint]
         sign = -1 if self.direction == "max" else 1
         return sorted(usable, key=lambda t: (sign * (t.score or 0.0), t.trial_id))[:count]
 

@@ -29,6 +29,13 @@ OPTIONS = [
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
 ]
 
+SERVER_OPTIONS = [
+    *OPTIONS,
+    # gRPC's own bound is 1,000 calls that no coroutine has taken up yet; what is above, it cancels at random
+    ("grpc.server.max_pending_requests", 50_000),
+    ("grpc.server.max_pending_requests_hard_limit", 50_000),
+]
+
 REASON_CHARACTERS = 20_000
 """Of a reason at most, the end of its traceback."""
 
