@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import grpc
 import grpc.aio
@@ -14,7 +15,7 @@ from keras_tuner.src import protos
 
 from tuner import names, wire
 from tuner.bucket.local import LocalBucket
-from tuner.config import load
+from tuner.config import Study, load
 from tuner.journal import Journal, read_study
 from tuner.oracle import Oracle
 from tuner.service import Service, make_server, now
@@ -38,16 +39,18 @@ class SlowBucket(LocalBucket):
 class Chief:
     """A service on a real port, in the loop of the test."""
 
-    def __init__(self, folder: Path) -> None:
+    port = 0
+
+    def __init__(self, folder: Path, study: Study = STUDY) -> None:
         self.bucket = SlowBucket(folder / "bucket")
         self.state = StudyState()
-        opened = Opened(at=0, term=1, writer="w", study=STUDY, data="d", direction="max")
+        opened = Opened(at=0, term=1, writer="w", study=study, data="d", direction="max")
         self.state.apply(opened)
         self.journal = Journal(self.bucket, STUDY.name, "w", 1)
         self.journal.write([opened])
         space = keras_tuner.HyperParameters()
-        space.Int("units", 1, 100)
-        self.suggester = make_suggester(STUDY, space, "max")
+        space.Int("units", 1, 100_000)
+        self.suggester = make_suggester(study, space, "max")
         self.space = space
 
     async def start(self) -> int:
@@ -64,13 +67,13 @@ class Chief:
         await self.writing
 
 
-def with_chief(folder: Path, talk: Callable[[Chief, grpc.aio.Channel], Awaitable[None]]) -> Chief:
+def with_chief(folder: Path, talk: Callable[[Chief, grpc.aio.Channel], Awaitable[None]], trials: int = 3) -> Chief:
     async def main() -> Chief:
-        chief = Chief(folder)
-        port = await chief.start()
+        chief = Chief(folder, load(settings=[f"search.max_trials={trials}"]))
+        port = chief.port = await chief.start()
         try:
             async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-                await asyncio.wait_for(talk(chief, channel), 10)
+                await asyncio.wait_for(talk(chief, channel), 30)
         finally:
             await chief.stop()
         return chief
@@ -274,5 +277,91 @@ def test_an_idle_worker_waits_until_there_is_work(tmp_path: Path) -> None:
         )
         await channel.unary_unary(f"/{names.LEASE_SERVICE}/GiveBack")(back.model_dump_json().encode())
         assert (await idle).trial_id == held[1].trial_id
+
+    with_chief(tmp_path, talk)
+
+
+def test_a_call_that_comes_while_a_suggestion_is_put_away_does_not_stop_the_chief(tmp_path: Path) -> None:
+    """Sixteen clients at once, over and over: one that finds the suggestion taken waits its turn, and others go on."""
+
+    async def talk(chief: Chief, channel: grpc.aio.Channel) -> None:
+        stub = stub_of(channel)
+
+        async def client(name: str) -> int:
+            done = 0
+            while (trial := await take(stub, name)).status == protos.get_proto().TrialStatus.RUNNING:
+                await finish(stub, trial, name)
+                done += 1
+            return done
+
+        assert sum(await asyncio.gather(*(client(f"w{number}") for number in range(16)))) == 300
+
+    with_chief(tmp_path, talk, trials=300)
+
+
+def test_a_queued_trial_wakes_one_of_the_workers_that_wait(tmp_path: Path) -> None:
+    async def talk(chief: Chief, channel: grpc.aio.Channel) -> None:
+        stub = stub_of(channel)
+        held = [await take(stub, f"w{number}") for number in range(3)]
+        idle = [asyncio.create_task(take(stub, f"idle{number}")) for number in range(50)]
+        while len(chief.service.seen) < 53:
+            await asyncio.sleep(0.01)
+        grants = []
+        grant = chief.service.oracle.grant
+
+        def counted(*arguments: Any) -> Any:
+            grants.append(arguments)
+            return grant(*arguments)
+
+        chief.service.oracle.grant = counted  # type: ignore[method-assign]
+        back = wire.GiveBack(
+            worker="w1", incarnation="1", trial=held[1].trial_id, attempt=1, outcome="preempted", reason="asked to"
+        )
+        await channel.unary_unary(f"/{names.LEASE_SERVICE}/GiveBack")(back.model_dump_json().encode())
+        done, _ = await asyncio.wait(idle, return_when=asyncio.FIRST_COMPLETED)
+        assert [task.result().trial_id for task in done] == [held[1].trial_id]
+        assert len(grants) <= 2
+        for task in idle:
+            task.cancel()
+
+    with_chief(tmp_path, talk)
+
+
+def test_the_turn_of_a_worker_that_went_away_is_anothers(tmp_path: Path) -> None:
+    async def talk(chief: Chief, channel: grpc.aio.Channel) -> None:
+        stub = stub_of(channel)
+        held = [await take(stub, f"w{number}") for number in range(3)]
+        gone = [asyncio.create_task(take(stub, f"gone{number}")) for number in range(5)]
+        while len(chief.service.seen) < 8:
+            await asyncio.sleep(0.01)
+        stays = asyncio.create_task(take(stub, "stays"))
+        while len(chief.service.seen) < 9:
+            await asyncio.sleep(0.01)
+        back = wire.GiveBack(
+            worker="w1", incarnation="1", trial=held[1].trial_id, attempt=1, outcome="preempted", reason="asked to"
+        )
+        giving = channel.unary_unary(f"/{names.LEASE_SERVICE}/GiveBack")(back.model_dump_json().encode())
+        for task in gone:
+            task.cancel()
+        await giving
+        assert (await stays).trial_id == held[1].trial_id
+
+    with_chief(tmp_path, talk)
+
+
+def test_a_thousand_workers_that_come_while_the_chief_is_busy_are_all_answered(tmp_path: Path) -> None:
+    """gRPC's own bound on calls that no coroutine has taken up yet is 1,000; above it, it cancels at random."""
+
+    async def talk(chief: Chief, channel: grpc.aio.Channel) -> None:
+        def beats() -> int:
+            with grpc.insecure_channel(f"127.0.0.1:{chief.port}") as other:
+                call = other.unary_unary(f"/{names.LEASE_SERVICE}/Heartbeat")
+                beat = wire.Heartbeat(worker="w", incarnation="1").model_dump_json().encode()
+                return sum(bool(each.result()) for each in [call.future(beat) for _ in range(2500)])
+
+        answered = asyncio.get_running_loop().run_in_executor(None, beats)
+        await asyncio.sleep(0.05)
+        time.sleep(1.0)
+        assert await answered == 2500
 
     with_chief(tmp_path, talk)
