@@ -142,7 +142,8 @@ class Finished(_Record):
 
 
 Record = Annotated[Opened | Created | Leased | Reported | AttemptEnded | Ended | Finished, Field(discriminator="kind")]
-RECORD: TypeAdapter[Record] = TypeAdapter(Record)
+RECORD: TypeAdapter[Record] = TypeAdapter(Record, config=ConfigDict(ser_json_inf_nan="constants"))
+"""The union has a configuration of its own: those of its members do not count when it writes a NaN."""
 
 
 # ---- state --------------------------------------------------------------------------------------
@@ -233,7 +234,7 @@ class StudyState:
             case Finished():
                 self.finished = record
             case Leased():
-                trial = self.trials[record.trial]
+                trial = self._trial(record.trial)
                 if record.attempt != trial.attempts + 1:
                     raise ValueError(f"attempt {record.attempt} at trial {trial.trial_id} follows {trial.attempts}")
                 self._move(trial, TrialState.RUNNING)
@@ -293,6 +294,11 @@ class StudyState:
             raise ValueError("the first record does not open the study")
         return self.study
 
+    def _trial(self, trial_id: TrialId) -> Trial:
+        if trial_id not in self.trials:
+            raise ValueError(f"there is no trial {trial_id}")
+        return self.trials[trial_id]
+
     def _report(self, trial: Trial, record: Reported) -> None:
         # an attempt that began anew makes the epochs after this one again
         trial.epochs = {e: m for e, m in trial.epochs.items() if e < record.epoch}
@@ -310,7 +316,7 @@ class StudyState:
             trial.rungs.setdefault(rung, trial.epochs[trial.best_epoch][search.objective])
 
     def _attempt(self, record: Reported | AttemptEnded | Ended) -> Trial:
-        trial = self.trials[record.trial]
+        trial = self._trial(record.trial)
         if record.attempt != trial.attempts or trial.state is not TrialState.RUNNING:
             raise ValueError(
                 f"attempt {record.attempt} at trial {trial.trial_id} is not the running one "

@@ -11,7 +11,7 @@ from tuner.config import load
 from tuner.errors import BucketError, FencedError, JournalError, UsageError
 from tuner.journal import Journal, JournalReader, decode, encode, find_study, read_records, read_study
 from tuner.snapshots import Snapshotter
-from tuner.trials import Created, Leased, Opened, Record, StudyState
+from tuner.trials import Created, Leased, Opened, Record, Reported, StudyState
 
 STUDY = "cifake"
 
@@ -70,6 +70,13 @@ def test_records_that_nobody_waits_for_are_written_when_the_journal_closes(bucke
 
     asyncio.run(main())
     assert list(read_study(bucket, STUDY).trials) == ["00000"]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_a_metric_that_is_no_number_can_be_read_again(value: float) -> None:
+    report = Reported(at=0, trial=names.TrialId("t"), attempt=1, epoch=0, metrics={"val_loss": value})
+    (again,) = decode(names.journal_segment(STUDY, 1), encode(1, "w1", [report]))
+    assert repr(again) == repr(report)
 
 
 def test_an_older_chief_is_fenced_and_everyone_who_waits_hears_of_it(bucket: LocalBucket) -> None:

@@ -1,7 +1,5 @@
 """Leases, attempts, budgets: what the oracle promises, without processes."""
 
-from typing import Any
-
 import pytest
 
 from tuner.config import load
@@ -9,7 +7,7 @@ from tuner.leases import Worker
 from tuner.names import TrialId
 from tuner.oracle import Attempt, BadReportError, Instant, Oracle, StaleAttemptError, UnknownTrialError
 from tuner.suggest import Suggestion
-from tuner.trials import TRANSITIONS, Ended, Leased, Opened, Outcome, Reported, StudyState, Trial, TrialState
+from tuner.trials import Opened, Outcome, Reported, StudyState, Trial, TrialState
 
 A, B = Worker("a", "1"), Worker("b", "1")
 
@@ -274,26 +272,6 @@ def test_the_smallest_loss_is_best_where_the_objective_is_a_loss() -> None:
         chief.report(attempt, 0, {"val_loss": loss}, "m", at(1))
         chief.complete(attempt, at(1))
     assert [trial.trial_id for trial in state.best(3)] == ["00001", "00000", "00002"]
-
-
-def _record(state: TrialState, trial: Trial) -> Any:
-    if state is TrialState.RUNNING:
-        return Leased(at=0, trial=trial.trial_id, attempt=trial.attempts + 1, worker="a", incarnation="1")
-    return Ended(at=0, trial=trial.trial_id, attempt=trial.attempts, state=state)
-
-
-@pytest.mark.parametrize("source", list(TrialState))
-@pytest.mark.parametrize("target", [TrialState.RUNNING, TrialState.COMPLETED, TrialState.STOPPED, TrialState.FAILED])
-def test_the_state_takes_the_transitions_of_the_table_and_no_others(source: TrialState, target: TrialState) -> None:
-    state = oracle().state
-    trial = state.trials[TrialId("t")] = Trial(TrialId("t"), {}, state=source, attempts=1)
-    if target in TRANSITIONS[source]:
-        state.apply(_record(target, trial))
-        assert trial.state is target
-    else:
-        with pytest.raises(ValueError, match="t"):
-            state.apply(_record(target, trial))
-        assert trial.state is source
 
 
 def test_a_report_of_an_attempt_that_is_not_the_newest_contradicts_the_journal() -> None:

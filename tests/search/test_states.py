@@ -1,0 +1,326 @@
+"""States and their transitions: the table, exhaustively; and the oracle under random calls, against what must hold."""
+
+import copy
+import random
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+
+from tests.search.test_oracle import oracle
+from tuner.config import Study, load
+from tuner.leases import Worker
+from tuner.names import TrialId
+from tuner.oracle import Attempt, BadReportError, Instant, Oracle, StaleAttemptError
+from tuner.suggest import Suggestion
+from tuner.trials import (
+    RECORD,
+    SCORED,
+    TRANSITIONS,
+    AttemptEnded,
+    Created,
+    Ended,
+    Leased,
+    Opened,
+    Outcome,
+    Record,
+    Reported,
+    StudyState,
+    Trial,
+    TrialState,
+)
+
+# ---- the table ----------------------------------------------------------------------------------
+T = TrialId("t")
+MOVES: list[tuple[Callable[[TrialId, int], Record], TrialState]] = [
+    (lambda t, n: Leased(at=1, trial=t, attempt=n + 1, worker="a", incarnation="1"), TrialState.RUNNING),
+    (lambda t, n: AttemptEnded(at=1, trial=t, attempt=n, outcome=Outcome.LOST, reason="r"), TrialState.QUEUED),
+    (lambda t, n: Ended(at=1, trial=t, attempt=n, state=TrialState.COMPLETED, score=0.5), TrialState.COMPLETED),
+    (lambda t, n: Ended(at=1, trial=t, attempt=n, state=TrialState.STOPPED, score=0.5), TrialState.STOPPED),
+    (lambda t, n: Ended(at=1, trial=t, attempt=n, state=TrialState.FAILED), TrialState.FAILED),
+]
+"""A record that moves a trial, and where to."""
+
+
+def reported(trial: TrialId, attempts: int) -> Record:
+    return Reported(at=1, trial=trial, attempt=attempts, epoch=0, metrics={"val_accuracy": 0.5})
+
+
+def one_trial(source: TrialState) -> StudyState:
+    state = oracle().state
+    state.trials[T] = Trial(T, {}, state=source, attempts=3)
+    return state
+
+
+def refused(state: StudyState, record: Record) -> None:
+    before = copy.deepcopy(state)
+    with pytest.raises(ValueError, match="t"):
+        state.apply(record)
+    assert state == before
+
+
+@pytest.mark.parametrize("source", list(TrialState))
+@pytest.mark.parametrize(("move", "target"), MOVES)
+def test_a_trial_moves_as_the_table_says_or_not_at_all(
+    source: TrialState, move: Callable[[TrialId, int], Record], target: TrialState
+) -> None:
+    state = one_trial(source)
+    # an attempt's end comes from a running attempt: the table has no other way into these states
+    if target in TRANSITIONS[source]:
+        state.apply(move(T, 3))
+        assert state.trials[T].state is target
+    else:
+        refused(state, move(T, 3))
+
+
+@pytest.mark.parametrize("source", list(TrialState))
+def test_only_a_running_trial_is_reported(source: TrialState) -> None:
+    state = one_trial(source)
+    if source is TrialState.RUNNING:
+        state.apply(reported(T, 3))
+        assert state.trials[T].state is source
+        assert list(state.trials[T].epochs) == [0]
+    else:
+        refused(state, reported(T, 3))
+
+
+@pytest.mark.parametrize("source", list(TrialState))
+def test_a_trial_is_created_once(source: TrialState) -> None:
+    refused(one_trial(source), Created(at=1, trial=T, hyperparameters={}, algorithm={}))
+
+
+@pytest.mark.parametrize("source", list(TrialState))
+@pytest.mark.parametrize("make", [move for move, _ in MOVES] + [reported])
+@pytest.mark.parametrize("off", [-1, 1])
+def test_no_attempt_but_the_newest_moves_a_trial(
+    source: TrialState, make: Callable[[TrialId, int], Record], off: int
+) -> None:
+    refused(one_trial(source), make(T, 3 + off))
+
+
+@pytest.mark.parametrize("make", [move for move, _ in MOVES] + [reported])
+def test_a_record_of_a_trial_that_was_never_created_is_refused(make: Callable[[TrialId, int], Record]) -> None:
+    refused(oracle().state, make(T, 3))
+
+
+def test_every_state_can_be_reached_and_those_that_ended_are_left_no_more() -> None:
+    assert set(TRANSITIONS) == set(TrialState)
+    assert set().union(*TRANSITIONS.values()) == set(TrialState)
+    final = {TrialState.COMPLETED, TrialState.STOPPED, TrialState.FAILED}
+    assert {state for state, targets in TRANSITIONS.items() if not targets} == final
+
+
+# ---- random calls -------------------------------------------------------------------------------
+class Night:
+    """An oracle, its journal, and workers that come, go, lie and fall silent, all out of one seed."""
+
+    def __init__(self, seed: int) -> None:
+        self.numbers = random.Random(seed)
+        self.study: Study = load(
+            settings=[
+                "search.max_trials=12", "training.epochs=6", "retries.preemption=10", "retries.failure=1",
+                "search.max_consecutive_failures=4", "leases.stock_duration_s=90.0",
+            ]
+        )  # fmt: skip
+        self.journal: list[Record] = []
+        self.state = StudyState()
+        self.time = 0.0
+        self.workers = [Worker(f"w{n}", "0") for n in range(4)] + [Worker("stock0"), Worker("stock1")]
+        self.attempts: list[Attempt] = []
+        """All that were ever granted."""
+        self.settled: dict[TrialId, str] = {}
+        """How trials looked when they ended."""
+        self.restart()
+
+    def now(self) -> Instant:
+        return Instant(1e9 + self.time, self.time)
+
+    def keep(self, records: list[Record]) -> list[Record]:
+        self.journal += records
+        return records
+
+    def restart(self) -> None:
+        """Begin a term with nothing but the journal's bytes."""
+        state = StudyState()
+        for record in self.journal:
+            state.apply(RECORD.validate_json(RECORD.dump_json(record, by_alias=True)))
+        assert repr(state) == repr(self.state)
+        opened = Opened(at=0, term=state.term + 1, writer="w", study=self.study, data="d", direction="max")
+        state.apply(opened)
+        self.journal.append(opened)
+        self.state = state
+        self.chief = Oracle(state, self.now())
+        self.chief.exhausted = len(state.trials) >= self.study.search.max_trials
+
+    # ---- what workers do ------------------------------------------------------------------------
+
+    def grant(self, worker: Worker) -> None:
+        if self.chief.wants_suggestion:
+            number = len(self.state.trials)
+            if number < self.study.search.max_trials:
+                suggestion = Suggestion(TrialId(f"{number:05d}"), {"units": number}, {})
+                self.keep(self.chief.add(suggestion, self.now()))
+            else:
+                self.chief.exhausted = True
+        trial, records = self.chief.grant(worker, self.now())
+        self.keep(records)
+        if trial is not None:
+            self.attempts.append(Attempt(worker, trial.trial_id, trial.attempts))
+
+    def act(self) -> None:
+        choice = self.numbers.random()
+        worker = self.numbers.choice(self.workers)
+        if choice < 0.25:
+            self.grant(worker)
+        elif choice < 0.30:
+            self.time += self.numbers.choice([1, 10, 29, 31, 100, 4000])
+        elif choice < 0.35:
+            self.keep(self.chief.expire(self.now()))
+        elif choice < 0.39 and not worker.stock:
+            reborn = Worker(worker.name, str(int(worker.incarnation) + 1))
+            self.workers[self.workers.index(worker)] = reborn
+            self.keep(self.chief.join(reborn, self.now()))
+        elif choice < 0.40:
+            self.restart()
+        elif self.attempts:
+            # mostly the newest ones, sometimes one long over
+            recent = self.attempts[-8:] if self.numbers.random() < 0.9 else self.attempts
+            self.speak(self.numbers.choice(recent))
+        self.keep(self.chief.finish(self.now()))
+
+    def speak(self, attempt: Attempt) -> None:
+        """Let an attempt say something, as a worker of ours or a stock one; where it is refused, nothing changes."""
+        trial = self.state.trials[TrialId(attempt.trial)]
+        newest = self.is_newest(attempt)
+        before = repr(self.state)
+        try:
+            if attempt.worker.stock:
+                attempt = self.chief.stock_attempt(attempt.trial)
+                trial = self.state.trials[TrialId(attempt.trial)]
+                newest = self.is_newest(attempt)
+            records = self.say(attempt, trial)
+        except StaleAttemptError:
+            assert repr(self.state) == before
+            assert not newest
+            return
+        except BadReportError:
+            assert repr(self.state) == before
+            return
+        assert records == [] or newest
+        assert records != [] or repr(self.state) == before
+        self.keep(records)
+
+    def is_newest(self, attempt: Attempt) -> bool:
+        trial = self.state.trials[TrialId(attempt.trial)]
+        running = trial.state is TrialState.RUNNING and not self.given_up
+        return running and (trial.attempts, trial.worker) == (attempt.number, attempt.worker.name)
+
+    @property
+    def given_up(self) -> bool:
+        """Whether the search was ended by its failures, and with it all leases."""
+        return self.state.finished is not None and self.state.finished.failed
+
+    def say(self, attempt: Attempt, trial: Trial) -> list[Record]:
+        what = self.numbers.random()
+        if what < 0.15:
+            held = self.chief.beat(attempt, self.now())
+            result_of = trial.state in SCORED and trial.attempts == attempt.number
+            assert held == (result_of or self.is_newest(attempt))
+            return []
+        if what < 0.70:
+            epoch = max(trial.epochs, default=-1) + 1 if self.numbers.random() < 0.9 else self.numbers.randrange(6)
+            value = self.numbers.choice([float("nan"), 0.5, self.numbers.random(), self.numbers.random()])
+            name = "val_accuracy" if self.numbers.random() < 0.98 else "accuracy"
+            saved = f"{attempt.trial}/{attempt.number}/{epoch}" if self.numbers.random() < 0.8 else None
+            return self.chief.report(attempt, min(epoch, 5), {name: value}, saved, self.now())
+        if what < 0.85:
+            return self.chief.complete(attempt, self.now())
+        outcome = self.numbers.choice([*Outcome, Outcome.PREEMPTED, Outcome.PREEMPTED])
+        return self.chief.give_back(attempt, outcome, "because", self.now())
+
+    # ---- what must hold -------------------------------------------------------------------------
+
+    def check(self) -> None:
+        trials = self.state.trials
+        by_state = {s: [t.trial_id for t in trials.values() if t.state is s] for s in TrialState}
+        if not self.given_up:  # every running trial has one lease, every queued one waits once
+            leased = {
+                lease.trial: lease.attempt for w in self.workers for lease in self.chief._leases.of_worker(w.name)
+            }
+            assert leased == {trial: trials[trial].attempts for trial in by_state[TrialState.RUNNING]}
+            assert len(self.chief._leases) == len(leased)
+        assert Counter(self.chief._queue) == Counter(by_state[TrialState.QUEUED])
+        for worker in self.workers:
+            assert len(self.chief._leases.of_worker(worker.name)) <= 1
+        ended = [trial for s in (*SCORED, TrialState.FAILED) for trial in by_state[s]]
+        assert sorted(ended) == sorted(self.state.ended)
+        for trial_id in ended:
+            assert self.settled.setdefault(trial_id, repr(trials[trial_id])) == repr(trials[trial_id])
+        for trial in trials.values():
+            self.check_budgets(trial)
+
+    def check_budgets(self, trial: Trial) -> None:
+        retries, spent = self.study.retries, trial.outcomes
+        for count, budget in (
+            (spent[Outcome.PREEMPTED] + spent[Outcome.LOST], retries.preemption),
+            (spent[Outcome.FAILED], retries.failure),
+            (spent[Outcome.OUT_OF_MEMORY], retries.out_of_memory),
+            (spent[Outcome.INVALID], 0),
+        ):
+            assert count <= budget or (count == budget + 1 and trial.state is TrialState.FAILED)
+        going = trial.state in {TrialState.RUNNING, *SCORED}
+        assert trial.attempts == sum(spent.values()) + going
+        assert trial.state not in SCORED or trial.score is not None
+        assert (trial.state is TrialState.STOPPED) == trial.reason.startswith("rung ")
+
+    def drain(self) -> None:
+        """Only good workers are left: they work until they are told that the search is over."""
+        for _ in range(200):
+            if self.state.finished:
+                return
+            self.time += 4000
+            self.keep(self.chief.expire(self.now()))
+            worker = self.numbers.choice(self.workers)
+            self.grant(worker)
+            held = [a for a in self.attempts if (lease := self.chief._leases.of_trial(TrialId(a.trial))) and
+                    (lease.worker, lease.attempt) == (worker, a.number) == (a.worker, a.number)]  # fmt: skip
+            for attempt in held:
+                self.keep(self.chief.report(attempt, 5, {"val_accuracy": 0.5}, "m", self.now()))
+                self.keep(self.chief.complete(attempt, self.now()))
+            self.keep(self.chief.finish(self.now()))
+        raise AssertionError("the search does not end")
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_whatever_workers_do_no_trial_is_lost_and_the_search_ends(seed: int) -> None:
+    night = Night(seed)
+    for _ in range(600):
+        night.act()
+        night.check()
+    night.drain()
+    night.check()
+    ends = Counter(record.trial for record in night.journal if isinstance(record, Ended))
+    assert set(ends.values()) <= {1}
+    finished = night.state.finished
+    assert finished is not None
+    if not finished.failed:
+        assert set(ends) == set(night.state.trials)
+        assert len(ends) == night.study.search.max_trials
+    night.restart()  # from the journal's bytes, to an equal state
+
+
+def test_the_random_calls_reach_every_state_and_every_outcome() -> None:
+    states: Counter[TrialState] = Counter()
+    outcomes: Counter[Outcome] = Counter()
+    attempts = 0
+    for seed in range(10):
+        night = Night(seed)
+        for _ in range(600):
+            night.act()
+        for trial in night.state.trials.values():
+            states[trial.state] += 1
+            outcomes.update(trial.outcomes)
+            attempts = max(attempts, trial.attempts)
+    assert set(states) >= {TrialState.COMPLETED, TrialState.STOPPED, TrialState.FAILED}
+    assert set(outcomes) == set(Outcome)
+    assert attempts > 5
