@@ -20,6 +20,8 @@ CREATE_TIMEOUT_S = 60.0
 
 GIVE_BACK_S = 4.0
 POLL_S = 0.2
+FIRST_BEAT_S = 0.5
+"""A trial's first heartbeat comes after so long; a shorter trial needs none."""
 
 _service = protos.get_service()
 _TRANSIENT = (
@@ -237,6 +239,8 @@ class Heart:
         self._lock = threading.Lock()
         self._beat = wire.Heartbeat(worker=chief.worker, incarnation=chief.incarnation)
         self._over = threading.Event()
+        self._awake = threading.Event()
+        """There is a trial, or it is over: a worker without one rests for long."""
         self._thread = threading.Thread(target=self._run, name="heart", daemon=True)
 
     def __enter__(self) -> "Heart":
@@ -249,12 +253,14 @@ class Heart:
     def stop(self) -> None:
         """Beat no more."""
         self._over.set()
+        self._awake.set()
         self._thread.join(1.0)
 
     def at_work(self, grant: Grant) -> None:
         """From now on beat for this attempt."""
         self._say(trial=grant.trial_id, attempt=grant.attempt, epoch=grant.first_epoch, progress=0.0)
         self.fenced.clear()
+        self._awake.set()
 
     def progress(self, epoch: int, share: float, images_per_s: float) -> None:
         """Take note of how far the attempt is."""
@@ -262,6 +268,7 @@ class Heart:
 
     def idle(self) -> None:
         """From now on beat without a trial."""
+        self._awake.clear()
         self._say(trial=None, attempt=0, epoch=0, progress=0.0, images_per_s=0.0)
 
     def _say(self, **changes: Any) -> None:
@@ -269,10 +276,11 @@ class Heart:
             self._beat = self._beat.model_copy(update=changes)
 
     def _run(self) -> None:
-        next_s = 0.5
-        while not self._over.wait(next_s):
+        next_s, idle = FIRST_BEAT_S, True
+        while not self._rest(next_s, idle):
             with self._lock:
                 beat = self._beat
+            idle = beat.trial is None
             answer = self._chief.heartbeat(beat)
             if answer is None:
                 continue  # the chief may be starting anew; training goes on
@@ -281,3 +289,9 @@ class Heart:
                 same = (beat.trial, beat.attempt) == (self._beat.trial, self._beat.attempt)
                 if not answer.held and same:
                     self.fenced.set()
+
+    def _rest(self, seconds: float, idle: bool) -> bool:
+        """Wait until the next beat is due, which a new trial makes soon; true where there is to be none."""
+        if not idle:
+            return self._over.wait(seconds)
+        return self._over.wait(FIRST_BEAT_S) if self._awake.wait(seconds) else self._over.is_set()

@@ -173,7 +173,8 @@ class Service:
         worker = Worker(request.worker, request.incarnation)
         self._hear(worker).beat = request
         lease_s = self.oracle.state.settings.leases.duration_s
-        next_s = min(lease_s / 3, max(1.0, len(self.seen) / BEATS_PER_S))
+        # who has no trial has no progress to tell
+        next_s = lease_s / 3 if request.trial is None else min(lease_s / 3, max(1.0, len(self.seen) / BEATS_PER_S))
         attempt = Attempt(worker, request.trial or "", request.attempt)
         held = request.trial is None or self.oracle.beat(attempt, now())
         return wire.Beat(held=held, next_s=next_s)
