@@ -1,12 +1,12 @@
-"""How many trials a second the chief hands out and takes back, beside bare Keras Tuner, and what bounds it.
+"""How many trials a second the chief hands out and takes back, beside bare Keras Tuner.
 
-Three parts, each with the chief in a process of its own and simulated workers (`bench/clients.py`) in another:
+Two parts, each with the chief in a process of its own and simulated workers (`bench/clients.py`) in another:
 
 - `bare`: 16 clients, a local disk; our chief and bare Keras Tuner's oracle behind its own gRPC server take turns.
-- `swarm`: 1,000 workers, a real fake-gcs-server behind a proxy that adds 50 ms to each request.
-- `restart`: a chief is started on the study of 10,000 trials that `swarm` left.
+- `swarm`: 1,000 workers, a real fake-gcs-server behind a proxy that adds 50 ms to each request; then a new chief is
+  started on the study that they left.
 
-    bench/search.py [--part bare|swarm|restart]… [--trials N] [--json FILE]
+    bench/search.py [--part bare|swarm]… [--trials N] [--json FILE]
 """
 
 import argparse
@@ -15,6 +15,7 @@ import contextlib
 import json
 import logging
 import os
+import socket
 import statistics
 import subprocess
 import sys
@@ -22,7 +23,9 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -179,9 +182,12 @@ def swarm(folder: Path, trials: int, train_s: float) -> dict[str, object]:
         bucket = f"gs://{name}"
         digest = prepare(bucket)
         chief = our_chief(bucket, digest, trials, port)
-        with _ending(chief), _memory(chief.pid) as memory:
+        with _ending(chief), _watched(chief.pid) as seen:
+            _await_port(port)
+            seen.clear()
             times = _answer(_role("workers", address=f"127.0.0.1:{port}", count=WORKERS, train_s=train_s))
-        row = {"train_s": train_s, "workers": WORKERS, "trials": trials, **_rates(times), **_memory_of(memory)}
+        row = {"train_s": train_s, "workers": WORKERS, "trials": trials, **_rates(times), **_memory_of(seen)}
+        row["cpu_ms_per_trial"] = 1000 * (seen[-1].cpu_s - seen[0].cpu_s) / trials
         print(f"swarm, {train_s} s a trial: {row['trials_per_s']:.0f} trials/s", flush=True)
         study = [*STUDY, f"search.max_trials={trials + 1}"]
         again = _role("restarted", bucket=bucket, study=study, digest=digest, port=free_port())
@@ -247,17 +253,35 @@ def _ending(process: subprocess.Popen[str]) -> Iterator[None]:
             process.wait()
 
 
+@dataclass(frozen=True)
+class Sample:
+    """What a process had at one moment."""
+
+    mib: float
+    cpu_s: float
+
+
+def _await_port(port: int) -> None:
+    while True:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        time.sleep(0.1)
+
+
 @contextlib.contextmanager
-def _memory(pid: int) -> Iterator[list[tuple[float, float]]]:
-    """Sample a process's resident memory, in MiB, every half second."""
-    samples: list[tuple[float, float]] = []
+def _watched(pid: int) -> Iterator[list[Sample]]:
+    """Sample a process every half second, from its first service on."""
+    samples: list[Sample] = []
     over = threading.Event()
 
     def sample() -> None:
         while not over.wait(0.5):
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, IndexError):
                 pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-                samples.append((time.monotonic(), pages * os.sysconf("SC_PAGE_SIZE") / 2**20))
+                ticks = sum(map(int, Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[11:13]))
+                if pages:  # one that has ended has none
+                    mib = pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+                    samples.append(Sample(mib, ticks / os.sysconf("SC_CLK_TCK")))
 
     thread = threading.Thread(target=sample)
     thread.start()
@@ -268,10 +292,10 @@ def _memory(pid: int) -> Iterator[list[tuple[float, float]]]:
         thread.join()
 
 
-def _memory_of(samples: list[tuple[float, float]]) -> dict[str, float]:
-    """Return the growth from a third of the time to its end."""
-    after = [mib for _, mib in samples[len(samples) // 3 :]]
-    return {"rss_mib": after[-1], "rss_growth": after[-1] / after[0] - 1}
+def _memory_of(samples: list[Sample]) -> dict[str, float]:
+    """Return the growth from a third of the time to its end, and the processor time a trial."""
+    after = samples[len(samples) // 3 :]
+    return {"rss_mib": after[-1].mib, "rss_growth": after[-1].mib / after[0].mib - 1}
 
 
 def _rates(times: dict[str, list[float]]) -> dict[str, float]:
@@ -292,9 +316,35 @@ def _rates(times: dict[str, list[float]]) -> dict[str, float]:
     }
 
 
-def show(result: dict[str, object]) -> None:
+def show(result: dict[str, Any]) -> None:
     """Print the tables."""
-    print(json.dumps(result, indent=1))
+    if compared := result.get("bare"):
+        print(f"\n{compared['trials']:,} random trials, {CLIENTS} clients, a local disk")
+        print(f"{'':34}{'bare Keras Tuner':>18}{'ours':>10}{'ours/bare':>11}")
+        for label, key in (
+            ("trials/s", "trials_per_s"),
+            ("last fifth's time over the first's", "last_fifth_over_first"),
+            ("create, ms, median", "create_ms_p50"),
+            ("create, ms, p99", "create_ms_p99"),
+        ):
+            bare, ours = compared["bare"][key], compared["ours"][key]
+            print(f"{label:34}{bare:18,.2f}{ours:10,.2f}{ours / bare:11.2f}")
+    if rows := result.get("swarm"):
+        print(f"\n{rows[0]['trials']:,} trials, {WORKERS:,} workers, a bucket that is 50 ms away")
+        print(f"{'':34}" + "".join(f"{row['train_s']:>12} s" for row in rows) + "   a trial")
+        for label, key, scale in (
+            ("trials/s", "trials_per_s", 1),
+            ("  while all are at work", "steady_trials_per_s", 1),
+            ("create, ms, median", "create_ms_p50", 1),
+            ("create, ms, p99", "create_ms_p99", 1),
+            ("report, ms, p99", "report_ms_p99", 1),
+            ("end, ms, p99", "end_ms_p99", 1),
+            ("chief's processor, ms a trial", "cpu_ms_per_trial", 1),
+            ("chief's memory, MiB", "rss_mib", 1),
+            ("  growth after a third, %", "rss_growth", 100),
+            ("a new chief serves after, s", "serving_s", 1),
+        ):
+            print(f"{label:34}" + "".join(f"{scale * row[key]:14,.2f}" for row in rows))
 
 
 if __name__ == "__main__":
