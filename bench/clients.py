@@ -49,7 +49,7 @@ def threads(address: str, count: int) -> Times:
                 if answer.trial.status != RUNNING:
                     continue
                 created = time.monotonic()
-                attempt = dict(call.initial_metadata()).get(names.METADATA_ATTEMPT, "1")
+                attempt = dict(call.trailing_metadata()).get(names.METADATA_ATTEMPT, "1")
                 metadata = (*identity, (names.METADATA_ATTEMPT, attempt))
                 stub.UpdateTrial(_report(answer.trial), metadata=metadata, timeout=600)
                 reported = time.monotonic()
@@ -98,7 +98,7 @@ async def _work(channel: grpc.aio.Channel, name: str, train_s: float, times: Tim
         if answer.trial.status != RUNNING:
             continue
         created = time.monotonic()
-        attempt = dict(await call.initial_metadata())[names.METADATA_ATTEMPT]
+        attempt = dict(await call.trailing_metadata())[names.METADATA_ATTEMPT]
         metadata = (*identity, (names.METADATA_ATTEMPT, attempt))
         beat[0] = beat[0].model_copy(update={"trial": answer.trial.trial_id, "attempt": int(attempt)})
         await asyncio.sleep(train_s)

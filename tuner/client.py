@@ -108,7 +108,7 @@ class ChiefClient:
             if trial.status == "STOPPED":
                 return None
             if trial.status == "RUNNING":
-                start = dict(call.initial_metadata())
+                start = dict(call.trailing_metadata())
                 attempt, epoch = int(start[names.METADATA_ATTEMPT]), int(start[names.METADATA_EPOCH])
                 checkpoint, sha256 = start.get(names.METADATA_CHECKPOINT), start.get(names.METADATA_SHA256)
                 return Grant(trial, attempt, epoch, checkpoint, sha256)

@@ -94,7 +94,7 @@ class Service:
                     dict(start)[names.METADATA_ATTEMPT],
                     worker.name,
                 )
-                await context.send_initial_metadata(start)
+                context.set_trailing_metadata(start)  # which travels with the answer; initial metadata would not
                 return _service.CreateTrialResponse(trial=message)
             await self.commit(records)
             if self.oracle.state.finished:
