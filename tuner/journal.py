@@ -228,9 +228,11 @@ class Journal:
             self._urgent.clear()
             records, self._pending = self._pending, []
             waiters, self._waiters = self._waiters, []
-            # at this instant the snapshotter's state is the one after these records
-            number = self._number
-            snapshot = self._snapshotter and self._snapshotter.take(number, len(records), self._saving.done())
+            # at this instant the snapshotter's state is the one after these records; where there are none, no segment
+            # will have this number, and a snapshot of that name would hide the next one
+            number, snapshot = self._number, None
+            if self._snapshotter and records:
+                snapshot = self._snapshotter.take(number, len(records), self._saving.done())
             try:
                 if records:
                     await asyncio.to_thread(self.write, records)

@@ -1,6 +1,7 @@
 """The journal: what is answered is durable, one order of records, the newest chief wins, damage is named."""
 
 import asyncio
+import time
 from pathlib import Path
 
 import pytest
@@ -289,6 +290,34 @@ def test_a_snapshot_holds_what_its_segment_ends_with_though_more_came_meanwhile(
             ):
                 replayed.apply(record)
         assert replayed == snapshot.state
+
+
+def test_a_journal_that_closes_with_nothing_to_write_makes_no_snapshot_of_a_segment_that_is_not_there(
+    bucket: LocalBucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next chief writes a segment of that number, which such a snapshot would hide."""
+    monkeypatch.setattr(snapshots, "RECORDS", 2)
+    state = StudyState()
+
+    class Slow(Snapshotter):
+        def write(self, segment: int, data: bytes) -> None:
+            time.sleep(0.3)  # so that the next is due before this one is written
+            super().write(segment, data)
+
+    async def main() -> None:
+        journal = Journal(bucket, STUDY, "w1", 1, Slow(bucket, state))
+        running = asyncio.create_task(journal.run())
+        for records in ([opened(), created(0)], [created(1), created(2)]):
+            for record in records:
+                state.apply(record)
+            await journal.commit(records)
+        await asyncio.sleep(0.5)
+        journal.close()
+        await running
+
+    asyncio.run(main())
+    assert [names.parse_snapshot(name) for name in kept_snapshots(bucket)] == [1]
+    assert len(segments(bucket)) == 2
 
 
 def test_a_bucket_that_refuses_snapshots_costs_nothing_else(
