@@ -9,7 +9,7 @@ LOCK := tensorflow
 BASE_IMAGE := docker.io/library/python:3.11-slim
 BUILDER := docker
 .DEFAULT_GOAL := help
-.PHONY: help run test chaos lint bench lock image docs clean venvs
+.PHONY: help run test chaos lint bench lock image docs e2e e2e-full clean venvs
 
 # The newest Python is not the first choice: 3.11 is what the locks are tested on most.
 CANDIDATES := python3.11 python3.12 python3.13 python3
@@ -22,14 +22,14 @@ COMPILE := -m compileall -q -j 0 -x '/tests?/|/testing/|/_vendor/'
 PYTEST := .venv/bin/python -m pytest -n 2 --dist loadfile
 
 help:  ## list the targets
-	@sed -n 's/^\([a-z]*\):.*##  *\(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
+	@sed -n 's/^\([a-z0-9-]*\):.*##  *\(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
 
 run: .venv/installed  ## search, train and evaluate on the built-in sample (study: sample); more arguments in ARGS
 	.venv/bin/cifake-tune run --workers 2 --set name=sample --set search.max_trials=6 --set training.epochs=4 $(ARGS)
 
 test: lint .venv-jax/installed  ## lint, then all tests: the fast ones first
 	@echo "make test: fast tests"
-	@$(call stage,fast tests,OMP_NUM_THREADS=1 $(PYTEST) -m "not slow")
+	@$(call stage,fast tests,OMP_NUM_THREADS=1 $(PYTEST) -m "not slow and not e2e")
 	@echo "make test: slow tests"
 	@$(call stage,slow tests,CIFAKE_TUNE_JAX_PYTHON=$(CURDIR)/.venv-jax/bin/python $(PYTEST) -m slow)
 
@@ -38,6 +38,8 @@ lint: venvs  ## ruff, mypy (strict) and the rules on imports
 	@$(call stage,ruff format --check,.venv/bin/ruff format --check .)
 	@$(call stage,mypy,.venv/bin/mypy)
 	@$(call stage,lint-imports,.venv/bin/lint-imports)
+	@if [ -n "$$(command -v helm)" ] && [ -n "$$(command -v helm-unittest)" ] && [ -n "$$(command -v helm-docs)" ]; \
+		then $(call stage,the chart's checks,charts/check.sh); fi
 
 chaos: .venv/installed-tools  ## a search under 200 faults, of which a checker finds what was lost; more arguments in ARGS
 	.venv/bin/python -m tests.chaos --faults 200 $(ARGS)
@@ -57,8 +59,16 @@ image:  ## build the container image: IMAGE, LOCK=tensorflow|cuda|jax, BASE_IMAG
 		--build-arg VERSION=$$(sed -n 's/^__version__ = "\(.*\)"/\1/p' tuner/__init__.py) \
 		--build-arg REVISION=$$(git rev-parse HEAD 2>/dev/null || echo unknown) .
 
-docs: .venv/installed  ## write docs/settings.md anew
+docs: .venv/installed  ## write docs/settings.md and what is generated of the chart anew
 	@.venv/bin/python docs/generate.py
+	@.venv/bin/python charts/schema/generate.py
+	@if command -v helm-docs >/dev/null; then charts/check.sh --write; fi
+
+e2e: .venv/installed-tools  ## what a release does on a real cluster: ../shared/cluster, or KUBECONFIG's
+	@tests/e2e/run.sh -m "e2e and not full"
+
+e2e-full: .venv/installed-tools  ## the same, and what takes longer
+	@tests/e2e/run.sh
 
 clean:  ## remove the virtual environments and caches; results stay
 	rm -rf .venv .venv-jax .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

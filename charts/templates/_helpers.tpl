@@ -1,0 +1,73 @@
+{{/* Names and labels. */}}
+
+{{- define "cifake-tune.name" -}}
+cifake-tune
+{{- end }}
+
+{{/* At most 40 characters: Jobs' names add to it, and their pods' host names may have 63. */}}
+{{- define "cifake-tune.fullname" -}}
+{{- $name := .Release.Name | replace "." "-" }}
+{{- if not (contains "cifake-tune" $name) }}{{ $name = printf "%s-cifake-tune" $name }}{{ end }}
+{{- if gt (len $name) 40 }}{{ $name = printf "%s-%s" ($name | trunc 33 | trimSuffix "-") (sha256sum $name | trunc 6) }}{{ end }}
+{{- $name }}
+{{- end }}
+
+{{- define "cifake-tune.chief.name" -}}
+{{ include "cifake-tune.fullname" . }}-chief
+{{- end }}
+
+{{- define "cifake-tune.bucket.name" -}}
+{{ include "cifake-tune.fullname" . }}-bucket
+{{- end }}
+
+{{- define "cifake-tune.study.name" -}}
+{{ include "cifake-tune.fullname" . }}-study
+{{- end }}
+
+{{- define "cifake-tune.space.name" -}}
+{{ include "cifake-tune.fullname" . }}-space
+{{- end }}
+
+{{- define "cifake-tune.tls.name" -}}
+{{ .Values.tls.existingSecret | default (printf "%s-tls" (include "cifake-tune.fullname" .)) }}
+{{- end }}
+
+{{/* A Job's pod template cannot be changed, so the name carries a hash of it: another template is another Job.
+     Called with (list . COMPONENT). */}}
+{{- define "cifake-tune.job.name" -}}
+{{- $root := index . 0 }}{{ $component := index . 1 }}
+{{- $spec := include (printf "cifake-tune.%s.spec" $component) $root }}
+{{- printf "%s-%s-%s" (include "cifake-tune.fullname" $root) $component (sha256sum $spec | trunc 8) }}
+{{- end }}
+
+{{- define "cifake-tune.image" -}}
+{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
+{{- end }}
+
+{{- define "cifake-tune.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "cifake-tune.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{/* Of objects. Called with (list . COMPONENT). */}}
+{{- define "cifake-tune.labels" -}}
+{{- $root := index . 0 -}}
+{{ include "cifake-tune.selectorLabels" $root }}
+app.kubernetes.io/component: {{ index . 1 }}
+app.kubernetes.io/managed-by: {{ $root.Release.Service }}
+app.kubernetes.io/version: {{ $root.Chart.AppVersion | quote }}
+helm.sh/chart: {{ $root.Chart.Name }}-{{ $root.Chart.Version | replace "+" "_" }}
+{{- with $root.Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{/* Of pods: no versions, or each of them would replace the pods. Called with (list . COMPONENT). */}}
+{{- define "cifake-tune.podLabels" -}}
+{{- $root := index . 0 -}}
+{{ include "cifake-tune.selectorLabels" $root }}
+app.kubernetes.io/component: {{ index . 1 }}
+{{- with merge (dict) $root.Values.podLabels $root.Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}

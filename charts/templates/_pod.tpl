@@ -1,0 +1,126 @@
+{{/* What pods have in common. */}}
+
+{{/* metadata of a pod template. Called with (list . COMPONENT). */}}
+{{- define "cifake-tune.pod.metadata" -}}
+{{- $root := index . 0 -}}
+labels:
+  {{- include "cifake-tune.podLabels" . | nindent 2 }}
+annotations:
+  {{- if ne (index . 1) "bucket" }}
+  checksum/study: {{ include "cifake-tune.study.checksum" $root }}
+  {{- end }}
+  {{- with $root.Values.podAnnotations }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- end }}
+
+{{/* Who a pod is and where it runs. Called with (list . VALUES-OF-THE-COMPONENT). */}}
+{{- define "cifake-tune.pod.place" -}}
+{{- $root := index . 0 }}{{ $values := index . 1 -}}
+enableServiceLinks: false
+securityContext:
+  {{- toYaml $root.Values.podSecurityContext | nindent 2 }}
+{{- with $root.Values.imagePullSecrets }}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $values.nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $values.affinity }}
+affinity:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $values.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- $tolerations := $values.tolerations }}
+{{- if $values.gpus }}
+{{- $tolerations = append $tolerations (dict "key" "nvidia.com/gpu" "operator" "Exists" "effect" "NoSchedule") }}
+{{- end }}
+{{- if $values.moveAfterSeconds }}
+{{- range list "not-ready" "unreachable" }}
+{{- $tolerations = append $tolerations (dict "key" (printf "node.kubernetes.io/%s" .) "operator" "Exists" "effect" "NoExecute" "tolerationSeconds" $values.moveAfterSeconds) }}
+{{- end }}
+{{- end }}
+{{- with $tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{/* The image, and what its process may not do. */}}
+{{- define "cifake-tune.container" -}}
+image: {{ include "cifake-tune.image" . }}
+imagePullPolicy: {{ .Values.image.pullPolicy }}
+securityContext:
+  allowPrivilegeEscalation: false
+  readOnlyRootFilesystem: true
+  capabilities: {drop: [ALL]}
+{{- end }}
+
+{{/* resources, with GPUs. Called with the values of the component. */}}
+{{- define "cifake-tune.resources" -}}
+{{- $resources := deepCopy .resources }}
+{{- if .gpus }}{{ $_ := set $resources "limits" (merge (dict "nvidia.com/gpu" .gpus) ($resources.limits | default dict)) }}{{ end -}}
+resources:
+  {{- toYaml $resources | nindent 2 }}
+{{- end }}
+
+{{/* Where study and bucket are. */}}
+{{- define "cifake-tune.env" -}}
+- {name: CIFAKE_TUNE_STUDY, value: /etc/cifake-tune/study.yaml}
+{{- if .Values.bucket.url }}
+- {name: CIFAKE_TUNE_BUCKET, value: {{ .Values.bucket.url | quote }}}
+{{- else }}
+- {name: CIFAKE_TUNE_BUCKET, value: "gs://cifake-tune"}
+- {name: STORAGE_EMULATOR_HOST, value: "http://{{ include "cifake-tune.bucket.name" . }}:4443"}
+{{- end }}
+{{- with .Values.extraEnv }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{/* Where the certificates are, for those who speak with or as the chief. */}}
+{{- define "cifake-tune.env.tls" -}}
+{{- if .Values.tls.enabled -}}
+- {name: CIFAKE_TUNE_TLS_CERT, value: /etc/cifake-tune-tls/tls.crt}
+- {name: CIFAKE_TUNE_TLS_KEY, value: /etc/cifake-tune-tls/tls.key}
+- {name: CIFAKE_TUNE_TLS_CA, value: /etc/cifake-tune-tls/ca.crt}
+{{- end }}
+{{- end }}
+
+{{- define "cifake-tune.volumeMounts" -}}
+- {name: scratch, mountPath: /scratch}
+- {name: study, mountPath: /etc/cifake-tune/study.yaml, subPath: study.yaml, readOnly: true}
+{{- if .Values.space.code }}
+- {name: space, mountPath: /etc/cifake-tune/space, readOnly: true}
+{{- end }}
+{{- with .Values.extraVolumeMounts }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{- define "cifake-tune.volumeMounts.tls" -}}
+{{- if .Values.tls.enabled -}}
+- {name: tls, mountPath: /etc/cifake-tune-tls, readOnly: true}
+{{- end }}
+{{- end }}
+
+{{- define "cifake-tune.volumes" -}}
+- {name: scratch, emptyDir: {}}
+- {name: study, configMap: {name: {{ include "cifake-tune.study.name" . }}}}
+{{- if .Values.space.code }}
+- {name: space, configMap: {name: {{ include "cifake-tune.space.name" . }}}}
+{{- end }}
+{{- with .Values.extraVolumes }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{- define "cifake-tune.volumes.tls" -}}
+{{- if .Values.tls.enabled -}}
+- {name: tls, secret: {secretName: {{ include "cifake-tune.tls.name" . }}, defaultMode: 0440}}
+{{- end }}
+{{- end }}

@@ -1,0 +1,44 @@
+{{/* The chief's Job. It has no podFailurePolicy: with one, the chief of a node that was lost would be replaced only when
+     the node is deleted. Two chiefs at once do no harm: the newer one fences the older. */}}
+{{- define "cifake-tune.chief.spec" -}}
+backoffLimit: {{ .Values.chief.backoffLimit }}
+template:
+  metadata:
+    {{- include "cifake-tune.pod.metadata" (list . "chief") | nindent 4 }}
+  spec:
+    restartPolicy: Never
+    {{- include "cifake-tune.pod.place" (list . (merge (dict "moveAfterSeconds" 10) .Values.chief)) | nindent 4 }}
+    serviceAccountName: {{ include "cifake-tune.chief.name" . }}
+    automountServiceAccountToken: true
+    containers:
+      - name: chief
+        {{- include "cifake-tune.container" . | nindent 8 }}
+        args: [chief]
+        env:
+          - {name: KERASTUNER_TUNER_ID, value: chief}
+          - {name: KERASTUNER_ORACLE_IP, value: 0.0.0.0}
+          - {name: KERASTUNER_ORACLE_PORT, value: {{ .Values.chief.port | quote }}}
+          {{- if .Values.data.digest }}
+          - {name: CIFAKE_TUNE_DATA, value: {{ .Values.data.digest | quote }}}
+          {{- else }}
+          - {name: CIFAKE_TUNE_DATA_WAIT_S, value: {{ .Values.data.timeoutSeconds | quote }}}
+          {{- end }}
+          - {name: CIFAKE_TUNE_EVALUATION_JOB, value: {{ include "cifake-tune.job.name" (list . "evaluator") }}}
+          - name: CIFAKE_TUNE_START
+            valueFrom: {fieldRef: {fieldPath: "metadata.labels['batch.kubernetes.io/controller-uid']"}}
+          {{- include "cifake-tune.env" . | nindent 10 }}
+          {{- include "cifake-tune.env.tls" . | nindent 10 }}
+        ports:
+          - {name: grpc, containerPort: {{ .Values.chief.port }}}
+        readinessProbe:
+          tcpSocket: {port: grpc}
+          periodSeconds: 2
+          failureThreshold: 1
+        {{- include "cifake-tune.resources" .Values.chief | nindent 8 }}
+        volumeMounts:
+          {{- include "cifake-tune.volumeMounts" . | nindent 10 }}
+          {{- include "cifake-tune.volumeMounts.tls" . | nindent 10 }}
+    volumes:
+      {{- include "cifake-tune.volumes" . | nindent 6 }}
+      {{- include "cifake-tune.volumes.tls" . | nindent 6 }}
+{{- end }}

@@ -1,0 +1,31 @@
+{{/* The Job that evaluates the best model. It reads the test images, so a lost node's evaluator must have ended before
+     another begins (podReplacementPolicy). */}}
+{{- define "cifake-tune.evaluator.spec" -}}
+backoffLimit: 6
+podReplacementPolicy: Failed
+podFailurePolicy:
+  rules:
+    - action: FailJob  # wrong settings; no trial that can be evaluated
+      onExitCodes: {containerName: evaluator, operator: In, values: [2, 4]}
+    - action: Ignore
+      onPodConditions: [{type: DisruptionTarget}]
+template:
+  metadata:
+    {{- include "cifake-tune.pod.metadata" (list . "evaluator") | nindent 4 }}
+  spec:
+    restartPolicy: Never
+    {{- include "cifake-tune.pod.place" (list . .Values.evaluator) | nindent 4 }}
+    serviceAccountName: {{ include "cifake-tune.fullname" . }}
+    automountServiceAccountToken: false
+    containers:
+      - name: evaluator
+        {{- include "cifake-tune.container" . | nindent 8 }}
+        args: [evaluate]
+        env:
+          {{- include "cifake-tune.env" . | nindent 10 }}
+        {{- include "cifake-tune.resources" .Values.evaluator | nindent 8 }}
+        volumeMounts:
+          {{- include "cifake-tune.volumeMounts" . | nindent 10 }}
+    volumes:
+      {{- include "cifake-tune.volumes" . | nindent 6 }}
+{{- end }}

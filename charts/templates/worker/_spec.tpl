@@ -1,0 +1,61 @@
+{{/* What of the workers' Job cannot be changed while it runs: all but their number. */}}
+{{- define "cifake-tune.worker.spec" -}}
+completionMode: Indexed
+backoffLimitPerIndex: {{ .Values.workers.backoffLimitPerIndex }}
+podReplacementPolicy: Failed
+podFailurePolicy:
+  rules:
+    - action: FailJob  # wrong settings: another try would not help
+      onExitCodes: {containerName: worker, operator: In, values: [2]}
+    - action: Ignore  # preempted, evicted, drained, lost
+      onPodConditions: [{type: DisruptionTarget}]
+    - action: Ignore  # stopped in another way, and its trial handed back
+      onExitCodes: {containerName: worker, operator: In, values: [143]}
+template:
+  metadata:
+    {{- include "cifake-tune.pod.metadata" (list . "worker") | nindent 4 }}
+  spec:
+    restartPolicy: Never
+    {{- include "cifake-tune.pod.place" (list . .Values.workers) | nindent 4 }}
+    serviceAccountName: {{ include "cifake-tune.fullname" . }}
+    automountServiceAccountToken: false
+    terminationGracePeriodSeconds: {{ .Values.workers.terminationGracePeriodSeconds }}
+    {{- with .Values.workers.topologySpreadConstraints }}
+    topologySpreadConstraints:
+      {{- range . }}
+      {{- $selector := dict "matchLabels" (merge (dict "app.kubernetes.io/component" "worker") (include "cifake-tune.selectorLabels" $ | fromYaml)) }}
+      - {{- merge (dict) . (dict "labelSelector" $selector) | toYaml | nindent 8 }}
+      {{- end }}
+    {{- end }}
+    containers:
+      - name: worker
+        {{- include "cifake-tune.container" . | nindent 8 }}
+        args: [worker]
+        env:
+          - name: WORKER_INDEX
+            valueFrom: {fieldRef: {fieldPath: "metadata.labels['batch.kubernetes.io/job-completion-index']"}}
+          - {name: KERASTUNER_TUNER_ID, value: worker-$(WORKER_INDEX)}
+          - {name: KERASTUNER_ORACLE_IP, value: {{ include "cifake-tune.chief.name" . }}}
+          - {name: KERASTUNER_ORACLE_PORT, value: {{ .Values.chief.port | quote }}}
+          - {name: CIFAKE_TUNE_CACHE, value: /cache}
+          - {name: CIFAKE_TUNE_GPUS, value: {{ .Values.workers.gpus | quote }}}
+          - {name: CIFAKE_TUNE_REQUIRE_GPU, value: {{ .Values.workers.requireGPU | quote }}}
+          {{- include "cifake-tune.env" . | nindent 10 }}
+          {{- include "cifake-tune.env.tls" . | nindent 10 }}
+        {{- include "cifake-tune.resources" .Values.workers | nindent 8 }}
+        volumeMounts:
+          - {name: cache, mountPath: /cache}
+          {{- if .Values.workers.sharedMemory }}
+          - {name: shared-memory, mountPath: /dev/shm}
+          {{- end }}
+          {{- include "cifake-tune.volumeMounts" . | nindent 10 }}
+          {{- include "cifake-tune.volumeMounts.tls" . | nindent 10 }}
+    volumes:
+      - name: cache
+        {{- .Values.workers.cache | default (dict "emptyDir" dict) | toYaml | nindent 8 }}
+      {{- with .Values.workers.sharedMemory }}
+      - {name: shared-memory, emptyDir: {medium: Memory, sizeLimit: {{ . }}}}
+      {{- end }}
+      {{- include "cifake-tune.volumes" . | nindent 6 }}
+      {{- include "cifake-tune.volumes.tls" . | nindent 6 }}
+{{- end }}

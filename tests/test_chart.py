@@ -1,0 +1,78 @@
+"""The chart agrees with the program; what it renders is checked by charts/check.sh, and what that does by tests/e2e."""
+
+import importlib.util
+import json
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+import tuner
+from tuner import config, names
+
+CHARTS = Path(__file__).parents[1] / "charts"
+PAGE = (CHARTS.parent / "docs" / "kubernetes.md").read_text(encoding="utf-8")
+TEMPLATES = "\n".join(file.read_text(encoding="utf-8") for file in sorted((CHARTS / "templates").rglob("*.*")))
+
+
+def test_the_values_schema_has_the_settings_of_the_program() -> None:
+    spec = importlib.util.spec_from_file_location("generate", CHARTS / "schema" / "generate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    generate = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(generate)
+    assert (CHARTS / "values.schema.json").read_text(encoding="utf-8") == generate.text(), "run `make docs`"
+    schema = generate.values_schema()
+    settings = schema["$defs"]["Study"]["properties"]
+    assert set(settings) == set(config.json_schema()["properties"])
+
+
+def test_the_schema_and_the_values_have_the_same_keys() -> None:
+    schema = json.loads((CHARTS / "values.schema.json").read_text(encoding="utf-8"))
+    values = yaml.safe_load((CHARTS / "values.yaml").read_text(encoding="utf-8"))
+
+    def compare(properties: dict[str, dict[str, object]], section: dict[str, object], path: str) -> None:
+        assert set(properties) - {"global"} == set(section), path
+        for key, inner in section.items():
+            nested = properties[key].get("properties")
+            if nested and isinstance(inner, dict):
+                compare(nested, inner, f"{path}.{key}")  # type: ignore[arg-type]
+
+    compare(schema["properties"], values, "values")
+
+
+def test_every_value_has_a_sentence() -> None:
+    table = (CHARTS / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\w\S*) \|.*\| ([^|]*) \|$", table, re.MULTILINE)
+    assert len(rows) > 50
+    assert [key for key, sentence in rows if not sentence.strip() and key != "Key"] == []
+
+
+def test_the_versions_of_chart_and_program_are_the_same() -> None:
+    chart = yaml.safe_load((CHARTS / "Chart.yaml").read_text(encoding="utf-8"))
+    assert chart["appVersion"] == chart["version"] == tuner.__version__
+
+
+def test_the_chart_sets_no_variable_that_the_program_does_not_know() -> None:
+    known = {value for name, value in vars(names).items() if name.startswith("ENV_")}
+    said = set(re.findall(r"\b(?:CIFAKE_TUNE|KERASTUNER)_\w+", TEMPLATES))
+    assert said
+    assert said <= known
+
+
+@pytest.mark.parametrize("file", sorted((CHARTS / "ci").glob("*-values.yaml")), ids=lambda file: file.name)
+def test_the_studies_of_the_example_values_are_valid(file: Path) -> None:
+    values = yaml.safe_load(file.read_text(encoding="utf-8"))
+    config.parse(values.get("study", {}), file.name)
+
+
+@pytest.mark.parametrize("block", re.findall(r"^```yaml\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL))
+def test_the_values_in_the_documents_exist(block: str) -> None:
+    values = yaml.safe_load(block)
+    known = yaml.safe_load((CHARTS / "values.yaml").read_text(encoding="utf-8"))
+    for key, section in values.items():
+        assert key in known
+        if isinstance(known[key], dict) and known[key]:
+            assert set(section) <= set(known[key]), key
+    config.parse(values.get("study", {}), "docs/kubernetes.md")
