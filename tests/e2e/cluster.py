@@ -1,0 +1,193 @@
+"""helm and kubectl as the tests use them, on whatever cluster KUBECONFIG names."""
+
+import json
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+CHART = Path(__file__).parents[2] / "charts"
+WAIT_S = 300.0
+"""Nothing that a test waits for takes so long, also on a busy machine."""
+
+Found = TypeVar("Found")
+
+
+class FailedError(AssertionError):
+    """A command ended with an error; the message is what it printed."""
+
+
+def run(*command: str, stdin: str | None = None) -> str:
+    """Run a command and return what it prints."""
+    done = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=WAIT_S, check=False)
+    if done.returncode:
+        raise FailedError(f"{' '.join(command)}: {done.returncode}\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+    return done.stdout
+
+
+def until(what: str, look: Callable[[], Found | None], timeout_s: float = WAIT_S) -> Found:
+    """Look until there is something to see; what cannot be looked at yet is not there yet."""
+    deadline = time.monotonic() + timeout_s
+    trouble: object = "nothing was found"
+    while time.monotonic() < deadline:
+        try:
+            if found := look():
+                return found
+        except (FailedError, LookupError, ValueError) as error:
+            trouble = error
+        time.sleep(0.5)
+    raise AssertionError(f"waited {timeout_s:g} s for {what}: {trouble}")
+
+
+@dataclass(frozen=True)
+class Namespace:
+    """A namespace of its own, which enforces the restricted pod security standard."""
+
+    name: str
+
+    def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
+        """Run kubectl here."""
+        return run("kubectl", "-n", self.name, *arguments, stdin=stdin)
+
+    def get(self, *what: str) -> Any:
+        """Return an object, or the list of objects."""
+        found = json.loads(self.kubectl("get", *what, "-o", "json"))
+        return found["items"] if found["kind"] == "List" else found
+
+
+@contextmanager
+def new_namespace(name: str) -> Iterator[Namespace]:
+    """Make a namespace, and remove it with all that is in it."""
+    manifest = {
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": {"name": name, "labels": {"pod-security.kubernetes.io/enforce": "restricted"}},
+    }
+    run("kubectl", "apply", "-f", "-", stdin=json.dumps(manifest))
+    try:
+        yield Namespace(name)
+    finally:
+        run("kubectl", "delete", "namespace", name, "--wait=true", "--timeout=120s")
+
+
+@dataclass
+class Release:
+    """A release of the chart, watched through the cluster's API and through its bucket."""
+
+    namespace: Namespace
+    name: str
+    image: str
+    """repository:tag"""
+    values: dict[str, Any] = field(default_factory=dict)
+
+    def install(self, **values: Any) -> None:
+        """helm install, with values as `workers__replicas=3`."""
+        self._helm("install", values)
+
+    def upgrade(self, **values: Any) -> None:
+        """helm upgrade; values that were given before stay."""
+        self._helm("upgrade", values)
+
+    def uninstall(self) -> None:
+        """helm uninstall, until its pods are gone."""
+        run("helm", "uninstall", self.name, "-n", self.namespace.name)
+        until("the pods to go", lambda: not self.pods())
+
+    def test(self) -> str:
+        """helm test."""
+        return run("helm", "test", self.name, "-n", self.namespace.name, "--timeout", "4m")
+
+    # ---- its objects --------------------------------------------------------------------------------
+
+    def labels(self, component: str) -> str:
+        """Return the label selector of a component, or of all."""
+        of_component = f",app.kubernetes.io/component={component}" if component else ""
+        return f"app.kubernetes.io/instance={self.name}{of_component}"
+
+    def pods(self, component: str = "") -> list[Any]:
+        """Return its pods, oldest first."""
+        found = self.namespace.get("pods", "-l", self.labels(component))
+        return sorted(found, key=lambda pod: str(pod["metadata"]["creationTimestamp"]))
+
+    def running(self, component: str) -> list[Any]:
+        """Return its pods that run, those that are about to end left out."""
+        return [
+            pod
+            for pod in self.pods(component)
+            if pod["status"]["phase"] == "Running" and "deletionTimestamp" not in pod["metadata"]
+        ]
+
+    def job(self, component: str) -> Any:
+        """Return its one Job of a component."""
+        (job,) = self.namespace.get("jobs", "-l", self.labels(component))
+        return job
+
+    def is_complete(self, component: str) -> bool:
+        """Say whether the Job has completed; an AssertionError with the logs where it failed."""
+        conditions = conditions_of(self.job(component))
+        assert "Failed" not in conditions, f"{conditions['Failed']}\n{self.logs(component)}"
+        return "Complete" in conditions
+
+    def logs(self, component: str) -> str:
+        """Return the logs of all pods of a component that are there."""
+        return self.namespace.kubectl("logs", "-l", self.labels(component), "--prefix", "--tail=-1")
+
+    # ---- its study ----------------------------------------------------------------------------------
+
+    def ask(self, *arguments: str) -> str:
+        """Run `cifake-tune` beside the bucket, which outlives all other pods."""
+        return self.namespace.kubectl(
+            *("exec", f"deployment/{self.chart_name}-bucket", "-c", "bucket", "--"),
+            *("env", "STORAGE_EMULATOR_HOST=http://localhost:4443", "cifake-tune", *arguments),
+            *("--bucket", "gs://cifake-tune"),
+        )
+
+    def trials(self) -> list[Any]:
+        """Return the trials, as `cifake-tune trials --json` prints them; none before the study has begun."""
+        try:
+            found: list[Any] = json.loads(self.ask("trials", "--json"))
+        except FailedError:
+            return []
+        return found
+
+    def status(self) -> Mapping[str, Any]:
+        """Return what `cifake-tune status --json` prints."""
+        found: Mapping[str, Any] = json.loads(self.ask("status", "--json"))
+        return found
+
+    def epochs(self) -> int:
+        """Return how many epochs have been reported."""
+        return sum(int(trial["epochs"]) for trial in self.trials())
+
+    def await_evaluation(self) -> None:
+        """Wait until all is over."""
+        until("the evaluation", lambda: self.is_complete("evaluator"))
+        until("the chief to end", lambda: self.is_complete("chief"))
+        until("the workers to end", lambda: self.is_complete("worker"))
+
+    @property
+    def chart_name(self) -> str:
+        """What the names of its objects begin with."""
+        return self.name if "cifake-tune" in self.name else f"{self.name}-cifake-tune"
+
+    def _helm(self, verb: str, values: Mapping[str, Any]) -> None:
+        for key, value in values.items():
+            section = self.values
+            *path, last = key.split("__")
+            for part in path:
+                section = section.setdefault(part, {})
+            section[last] = value
+        repository, _, tag = self.image.rpartition(":")
+        given = {"image": {"repository": repository, "tag": tag}} | self.values
+        run("helm", verb, self.name, str(CHART), "-n", self.namespace.name, "-f", "-", stdin=yaml.safe_dump(given))
+
+
+def conditions_of(found: Any) -> dict[str, str]:
+    """Return the conditions of an object that are true, with their messages."""
+    conditions = found["status"].get("conditions", ())
+    return {c["type"]: c.get("message", "") for c in conditions if c["status"] == "True"}

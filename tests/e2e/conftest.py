@@ -1,0 +1,49 @@
+"""A namespace for each module's tests, and releases in it, on the cluster that KUBECONFIG names.
+
+`make e2e` says which image; without CIFAKE_TUNE_E2E_IMAGE nothing is installed anywhere.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.cluster import Namespace, Release, new_namespace, run
+
+IMAGE = os.environ.get("CIFAKE_TUNE_E2E_IMAGE")
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.is_relative_to(HERE):
+            item.add_marker(pytest.mark.e2e)
+            if not IMAGE:
+                item.add_marker(pytest.mark.skip(reason="needs a cluster: `make e2e`"))
+
+
+@pytest.fixture(scope="module")
+def namespace(request: pytest.FixtureRequest) -> Iterator[Namespace]:
+    name = "e2e-" + request.module.__name__.rpartition("test_")[2].replace("_", "-")
+    with new_namespace(name) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def image() -> str:
+    return IMAGE or ""
+
+
+@pytest.fixture
+def release(namespace: Namespace, image: str) -> Iterator[Callable[[str], Release]]:
+    """Make releases, which are gone after the test; what is kept of them goes with the namespace."""
+    made: list[str] = []
+
+    def make(name: str) -> Release:
+        made.append(name)
+        return Release(namespace, name, image)
+
+    yield make
+    for name in made:
+        run("helm", "uninstall", name, "-n", namespace.name, "--ignore-not-found")

@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# Bring up a cluster, build the image and push it there, and run the tests of this folder: `run.sh [PYTEST ARGUMENT]...`.
+#
+# Where ../shared/cluster exists, the cluster is that one, and it is stopped again if it was started here. Elsewhere it
+# is the one that KUBECONFIG names, and CIFAKE_TUNE_E2E_IMAGE an image that it can pull.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+cluster=${CLUSTER_SCRIPTS:-../shared/cluster}
+python=${PYTHON:-.venv/bin/python}
+
+if [ -z "${CIFAKE_TUNE_E2E_IMAGE:-}" ]; then
+    if [ ! -x "$cluster/up" ]; then
+        echo "make e2e needs a cluster: set KUBECONFIG, and CIFAKE_TUNE_E2E_IMAGE to an image that it can pull" \
+            "(make image builds one; kind load docker-image brings it into kind)." >&2
+        exit 2
+    fi
+    . "$cluster/env"
+    if ! kubectl get --raw /readyz >/dev/null 2>&1; then trap '"$cluster/down"' EXIT; fi
+    "$cluster/up"
+    # named by its content: nodes keep an image of a name that they have
+    files=$(git ls-files --cached --others --exclude-standard .dockerignore docker k8s requirements tuner LICENSE)
+    export CIFAKE_TUNE_E2E_IMAGE=localhost:5000/cifake-tune:$(cat $files | sha256sum | cut -c1-12)
+    if ! kubectl get --raw /readyz >/dev/null || ! curl -sf -o /dev/null \
+        "http://localhost:5000/v2/cifake-tune/manifests/${CIFAKE_TUNE_E2E_IMAGE##*:}"; then
+        "$cluster/image" build . docker/Dockerfile "$CIFAKE_TUNE_E2E_IMAGE" \
+            --build-arg BASE_IMAGE=localhost/python:3.11-slim
+    fi
+fi
+"$python" -m pytest -n 0 tests/e2e "$@"
