@@ -8,11 +8,12 @@ is over too, so that whoever asks how far the study is has someone to ask.
 import asyncio
 import gc
 import logging
+import resource
 import secrets
 import signal
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
@@ -21,7 +22,7 @@ from tuner.bucket import Bucket
 from tuner.config import Study
 from tuner.data.manifest import find_data_sets, read_manifest
 from tuner.errors import FencedError, NoResultError, PreemptedError, SurroundingsError, UsageError
-from tuner.journal import Journal, JournalReader
+from tuner.journal import Journal, JournalReader, check_whole
 from tuner.oracle import Oracle
 from tuner.resume import check_resume
 from tuner.retention import SavedModels
@@ -75,6 +76,7 @@ def run_chief(
     digest = find_data_set(bucket, data_digest)
     reader = JournalReader(bucket, study.name)
     reader.poll()
+    check_whole(bucket, study.name, reader.next_number)
     _check_begun(reader.state, study, digest)  # before the minutes that a user's own model may take to build
     if cluster and nothing_to_search(reader.state, study, cluster):
         log.info("the search of study %s is over", study.name)
@@ -173,6 +175,7 @@ def nothing_to_search(state: StudyState, study: Study, cluster: Cluster) -> bool
 async def _serve(
     service: Service, models: SavedModels, address: Address, encryption: tls.Files | None, cluster: Cluster | None
 ) -> None:
+    _allow_many_connections()
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -204,6 +207,13 @@ async def _serve(
         if not writing.done():
             service.journal.close()
             await writing
+
+
+def _allow_many_connections() -> None:
+    """Every worker is a connection, and many systems let a process have 1,024 at first, and more if it asks."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):  # macOS says it has no limit, and then has one
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 async def _stopped(stop: asyncio.Event) -> None:
@@ -268,6 +278,7 @@ async def _tick(service: Service) -> None:
         await asyncio.sleep(TICK_S)
         if not service.finished.is_set():
             await service.commit(service.oracle.expire(now()))
+            service.forget()
             continue
         lease_s = service.oracle.state.settings.leases.duration_s
         unaware = [

@@ -28,6 +28,7 @@ _TRANSIENT = (
     grpc.StatusCode.UNAVAILABLE,
     grpc.StatusCode.DEADLINE_EXCEEDED,
     grpc.StatusCode.CANCELLED,
+    grpc.StatusCode.RESOURCE_EXHAUSTED,  # the chief has as many calls as it bears
     grpc.StatusCode.UNKNOWN,  # the chief's journal failed during the call: it ends, and is started again
 )
 _NEVER = threading.Event()

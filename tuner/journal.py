@@ -143,6 +143,19 @@ def _segments(bucket: Bucket, study: str, first: int) -> Iterator[tuple[str, byt
             number, ahead = number + ahead, min(2 * ahead, READ_AHEAD)
 
 
+def check_whole(bucket: Bucket, study: str, next_number: int) -> None:
+    """Raise JournalError where segment `next_number` is missing and later ones are there.
+
+    Readers stop at a gap; a chief must not write into it.
+    """
+    numbers = {names.parse_journal_segment(name) for name in bucket.list(names.journal_prefix(study))} - {None}
+    if next_number not in numbers and max((n for n in numbers if n), default=0) > next_number:
+        raise JournalError(
+            f"{names.journal_segment(study, next_number)}: the journal segment is missing, and later ones are there; "
+            "restore it from a copy."
+        )
+
+
 def read_study(bucket: Bucket, study: str) -> StudyState:
     """Return the state of a study as the bucket has it now. Raises UsageError where there is no such study."""
     reader = JournalReader(bucket, study)

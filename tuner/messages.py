@@ -64,7 +64,8 @@ class Messages:
         for epoch, metrics in trial.epochs.items():
             for name, value in metrics.items():
                 if not tracker.exists(name):
-                    tracker.register(name, self._direction if name == self._objective else None)
+                    # nobody compares by the others; Keras Tuner's guess fails for some (mean_io_u)
+                    tracker.register(name, self._direction if name == self._objective else "min")
                 tracker.update(name, value, step=epoch)
         return tracker.to_proto()
 

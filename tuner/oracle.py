@@ -11,6 +11,7 @@ from typing import Literal
 
 from tuner.early_stopping import Rungs, Stop
 from tuner.leases import Lease, Leases, Worker
+from tuner.limits import wrong_report
 from tuner.names import TrialId
 from tuner.suggest import Suggestion
 from tuner.trials import (
@@ -103,7 +104,7 @@ class Oracle:
             records += self._end_attempt(lease, Outcome.LOST, f"worker {worker.name} asked for another trial", now)
         if not self._queue or self.state.finished:
             return None, records
-        trial = self.state.trials[self._queue.popleft()]
+        trial = self.state.trials[self._queue[0]]
         records += self._apply(
             Leased(
                 at=now.at,
@@ -113,6 +114,7 @@ class Oracle:
                 incarnation=worker.incarnation,
             )
         )
+        self._queue.popleft()
         self._lease(trial, worker, now)
         return trial, records
 
@@ -169,6 +171,8 @@ class Oracle:
         if self._ended_with(attempt):
             return []
         lease = self._held(attempt)
+        if wrong := wrong_report(epoch, metrics):
+            raise BadReportError(wrong)
         lease.deadline = now.monotonic + self._duration(attempt.worker)
         trial = self.state.trials[lease.trial]
         if trial.epochs.get(epoch) == metrics and trial.checkpoints.get(epoch) == checkpoint:
@@ -286,8 +290,9 @@ class Oracle:
         return [record]
 
     def _end(self, record: Ended) -> list[Record]:
+        records = self._apply(record)
         self._leases.end(record.trial)
-        return self._apply(record)
+        return records
 
     def _end_scored(
         self, lease: Lease, end: Literal[TrialState.COMPLETED, TrialState.STOPPED], reason: str, now: Instant
@@ -335,8 +340,9 @@ class Oracle:
                     reason=reason,
                 )
             )
-        self._leases.end(lease.trial)
-        self._queue.appendleft(lease.trial)  # work begun is finished first
-        return self._apply(
+        records = self._apply(
             AttemptEnded(at=now.at, trial=lease.trial, attempt=lease.attempt, outcome=outcome, reason=reason)
         )
+        self._leases.end(lease.trial)
+        self._queue.appendleft(lease.trial)  # work begun is finished first
+        return records

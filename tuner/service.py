@@ -8,19 +8,21 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 import grpc
 import grpc.aio
+from google.protobuf.message import DecodeError
 from keras_tuner.engine.hyperparameters import HyperParameters
 from keras_tuner.src import protos
 
-from tuner import names, wire
+from tuner import limits, names, wire
 from tuner.dispatch import Dispatcher
 from tuner.journal import Journal
 from tuner.leases import Worker
+from tuner.limits import is_name
 from tuner.messages import Messages, Status, bare_trial
 from tuner.oracle import Attempt, BadReportError, Instant, Oracle, StaleAttemptError, UnknownTrialError
 from tuner.suggest import Suggester
@@ -79,15 +81,17 @@ class Service:
     async def CreateTrial(self, request: Any, context: Any) -> Any:  # noqa: N802
         """Answer with a trial to work on, IDLE after a long wait for one, or STOPPED."""
         worker = Worker(request.tuner_id, _metadata(context).get(names.METADATA_INCARNATION, ""))
-        if not worker.name:
-            await _abort(context, grpc.StatusCode.INVALID_ARGUMENT, "tuner_id is empty")
+        if not is_name(worker.name) or not (worker.stock or is_name(worker.incarnation)):
+            await _abort(context, grpc.StatusCode.INVALID_ARGUMENT, "tuner_id or incarnation is empty, or no name")
+        await self._room_for(worker.name, context)
         deadline = time.monotonic() + LONG_POLL_S
         while True:
             self._hear(worker)
             trial, records = self.oracle.grant(worker, now())
             if trial is not None:
+                durable = self.take(records)  # before anything that may fail: the state has moved already
                 message, start = self._messages.trial(trial, "RUNNING"), self._start(trial)
-                await self.commit(records)
+                await durable
                 log.info(
                     "trial %s: attempt %s goes to %s",
                     message.trial_id,
@@ -124,9 +128,10 @@ class Service:
         self._hear(attempt.worker)
         trial = self.oracle.state.trials[names.TrialId(request.trial_id)]
         status: Status = "RUNNING" if trial.state is TrialState.RUNNING else "STOPPED"
+        durable = self.take(records)  # before anything that may fail: the state has moved already
         # Keras Tuner's own workers read all of it, ours the status alone
         message = self._messages.trial(trial, status) if attempt.worker.stock else bare_trial(status, trial.trial_id)
-        await self.commit(records)
+        await durable
         return _service.UpdateTrialResponse(trial=message)
 
     async def EndTrial(self, request: Any, context: Any) -> Any:  # noqa: N802
@@ -154,7 +159,10 @@ class Service:
 
     async def GetBestTrials(self, request: Any, context: Any) -> Any:  # noqa: N802
         """Return the best trials, best first."""
-        best = self.oracle.state.best(max(0, request.num_trials))
+        if not 0 <= request.num_trials <= limits.BEST_TRIALS:
+            what = f"num_trials must be from 0 to {limits.BEST_TRIALS}"
+            await _abort(context, grpc.StatusCode.INVALID_ARGUMENT, what)
+        best = self.oracle.state.best(request.num_trials)
         return _service.GetBestTrialsResponse(trials=[self._messages.trial(trial) for trial in best])
 
     # ---- the lease service ------------------------------------------------------------------------
@@ -162,6 +170,7 @@ class Service:
     async def join(self, request: wire.Join, context: Any) -> wire.Joined:
         """Take note of a new process of a worker."""
         worker = Worker(request.worker, request.incarnation)
+        await self._room_for(worker.name, context)
         self._hear(worker)
         log.info("worker %s joins", worker.name)
         await self.commit(self.oracle.join(worker, now()))
@@ -171,6 +180,7 @@ class Service:
     async def heartbeat(self, request: wire.Heartbeat, context: Any) -> wire.Beat:
         """Renew a lease."""
         worker = Worker(request.worker, request.incarnation)
+        await self._room_for(worker.name, context)
         self._hear(worker).beat = request
         lease_s = self.oracle.state.settings.leases.duration_s
         # who has no trial has no progress to tell
@@ -217,14 +227,18 @@ class Service:
 
         A call whose client goes away is cancelled, but what it began happens all the same.
         """
+        await self.take(records)
+
+    def take(self, records: Sequence[Record]) -> Awaitable[None]:
+        """Begin what `commit` does, at once, and return what is to be awaited."""
         if not records:
-            return
+            return _nothing()
         ended = [record for record in records if isinstance(record, Ended)]
         if ended:
             self.dispatcher.ended(ended)
         done = self.journal.commit([*records, *self.oracle.finish(now())])
         done.add_done_callback(lambda _: self._durable(done, ended))
-        await asyncio.shield(done)
+        return asyncio.shield(done)
 
     def _durable(self, done: asyncio.Future[None], ended: list[Ended]) -> None:
         if done.cancelled() or done.exception() is not None:
@@ -235,6 +249,17 @@ class Service:
         if self.oracle.state.finished:
             self.finished.set()
         self.dispatcher.wake()
+
+    def forget(self) -> None:
+        """Forget the workers that have been silent for long."""
+        before = time.monotonic() - limits.REMEMBERED_S
+        for name in [name for name, seen in self.seen.items() if seen.heard < before]:
+            del self.seen[name]
+
+    async def _room_for(self, worker: str, context: Any) -> None:
+        if worker not in self.seen and len(self.seen) >= limits.WORKERS:
+            what = f"{limits.WORKERS} workers are known already; try again later"
+            await _abort(context, grpc.StatusCode.RESOURCE_EXHAUSTED, what)
 
     def _hear(self, worker: Worker) -> Seen:
         seen = self.seen.get(worker.name)
@@ -250,7 +275,7 @@ class Service:
             if not metadata.get(names.METADATA_INCARNATION):
                 return self.oracle.stock_attempt(trial_id)
             worker = Worker(metadata.get(names.METADATA_WORKER, ""), metadata[names.METADATA_INCARNATION])
-            return Attempt(worker, trial_id, int(number))
+            return Attempt(worker, trial_id, limits.number(number))
         except StaleAttemptError as error:
             await _refuse(error, Attempt(Worker("?"), trial_id, 0), context)
         except ValueError:
@@ -283,6 +308,10 @@ def now() -> Instant:
     return Instant(time.time(), time.monotonic())
 
 
+async def _nothing() -> None:
+    pass
+
+
 def _metadata(context: Any) -> dict[str, str]:
     return {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
 
@@ -302,12 +331,35 @@ async def _refuse(error: Exception, attempt: Attempt, context: Any) -> NoReturn:
     )
 
 
+def _keras_tuners(service: Service) -> grpc.GenericRpcHandler:
+    """Return the handlers of Keras Tuner's service; what is no message of it is answered with INVALID_ARGUMENT.
+
+    The generated code would answer UNKNOWN, as for a failure of our own, and log a traceback.
+    """
+
+    def wrap(method: Any) -> Any:
+        kind, handle = getattr(_service, method.input_type.name), getattr(service, method.name)
+
+        async def call(data: bytes, context: Any) -> bytes:
+            try:
+                request = kind.FromString(data)
+            except DecodeError:
+                await _abort(context, grpc.StatusCode.INVALID_ARGUMENT, f"not a valid {method.name} request")
+            answer: bytes = (await handle(request, context)).SerializeToString()
+            return answer
+
+        return grpc.unary_unary_rpc_method_handler(call)
+
+    oracle = _service.DESCRIPTOR.services_by_name["Oracle"]
+    return grpc.method_handlers_generic_handler(oracle.full_name, {m.name: wrap(m) for m in oracle.methods})
+
+
 def make_server(service: Service) -> grpc.aio.Server:
     """Return a server of both services, without a port yet."""
-    server = grpc.aio.server(options=wire.SERVER_OPTIONS)
-    protos.get_service_grpc().add_OracleServicer_to_server(service, server)
+    server = grpc.aio.server(options=wire.SERVER_OPTIONS, maximum_concurrent_rpcs=limits.CALLS)
     server.add_generic_rpc_handlers(
         (
+            _keras_tuners(service),
             wire.handlers(
                 {
                     "Join": service.join,

@@ -47,7 +47,10 @@ def direction_of(objective: str, given: str) -> str:
     """Return "max" or "min". Raises ConfigError where neither the user nor Keras Tuner says which."""
     from keras_tuner.engine.metrics_tracking import infer_metric_direction
 
-    direction = infer_metric_direction(objective) if given == "auto" else given
+    try:
+        direction = infer_metric_direction(objective) if given == "auto" else given
+    except TypeError:  # it tries to make the metric, and some need arguments (mean_io_u)
+        direction = None
     if direction is None:
         raise ConfigError(f"search.direction: set it to max or min; Keras Tuner does not know {objective!r}.")
     return str(direction)

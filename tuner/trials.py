@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from math import isnan, nan
+from math import isfinite, nan
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
@@ -281,7 +281,7 @@ class StudyState:
     def best_epoch(self, trial: Trial) -> int | None:
         """Return the first epoch with the trial's best objective; None before any report has it."""
         objective = self.settings.search.objective
-        values = {epoch: m[objective] for epoch, m in trial.epochs.items() if not isnan(m.get(objective, nan))}
+        values = {epoch: m[objective] for epoch, m in trial.epochs.items() if isfinite(m.get(objective, nan))}
         if not values:
             return None
         best = (max if self.direction == "max" else min)(values.values())

@@ -9,16 +9,17 @@ from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, Literal, TypeVar
 
 import grpc
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from tuner import names
+from tuner import limits, names
 from tuner.config import Study
 from tuner.trials import Outcome
 
-MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 OPTIONS = [
-    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_receive_message_length", limits.MESSAGE_BYTES),
+    ("grpc.max_send_message_length", limits.MESSAGE_BYTES),
+    ("grpc.max_metadata_size", limits.METADATA_BYTES),
+    ("grpc.absolute_max_metadata_size", 2 * limits.METADATA_BYTES),
     # gRPC waits up to two minutes before it tries again, and leases run out meanwhile
     ("grpc.initial_reconnect_backoff_ms", 500),
     ("grpc.max_reconnect_backoff_ms", 3_000),
@@ -34,12 +35,23 @@ SERVER_OPTIONS = [
     # gRPC's own bound is 1,000 calls that no coroutine has taken up yet; what is above, it cancels at random
     ("grpc.server.max_pending_requests", 50_000),
     ("grpc.server.max_pending_requests_hard_limit", 50_000),
+    ("grpc.max_concurrent_streams", limits.STREAMS),
+    # who connects and says nothing, or too slowly, is not waited for
+    ("grpc.server_handshake_timeout_ms", 10_000),
 ]
 
-REASON_CHARACTERS = 20_000
+REASON_CHARACTERS = limits.REASON_CHARACTERS
 """Of a reason at most, the end of its traceback."""
 
-Name = Annotated[str, Field(min_length=1, max_length=200)]
+
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("control characters in a name")
+    return text
+
+
+Name = Annotated[str, Field(min_length=1, max_length=limits.NAME_CHARACTERS), AfterValidator(_printable)]
+Number = Annotated[int, Field(ge=0, lt=limits.NUMBER)]
 
 
 class Message(BaseModel):
@@ -74,11 +86,11 @@ class Heartbeat(Message):
     worker: Name
     incarnation: Name
     trial: Name | None = None
-    attempt: int = 0
-    epoch: int = 0
+    attempt: Number = 0
+    epoch: Number = 0
     progress: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Share of the epoch that is done."""
-    images_per_s: float = 0.0
+    images_per_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
 
 
 class Beat(Message):
@@ -95,7 +107,7 @@ class GiveBack(Message):
     worker: Name
     incarnation: Name
     trial: Name
-    attempt: int
+    attempt: Number
     outcome: Outcome
     reason: Annotated[str, Field(max_length=REASON_CHARACTERS)]
     """One sentence, for an exception followed by its traceback."""

@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -48,7 +48,12 @@ class Command:
     """A running `cifake-tune …`."""
 
     def __init__(
-        self, place: "Place", arguments: tuple[str, ...], python: Path, environment: Mapping[str, str]
+        self,
+        place: "Place",
+        arguments: tuple[str, ...],
+        python: Path,
+        environment: Mapping[str, str],
+        under: Sequence[str] = (),
     ) -> None:
         place.commands += 1
         self._place = place
@@ -57,7 +62,7 @@ class Command:
         self._began = time.monotonic()
         with self._out.open("wb") as out, self._err.open("wb") as err:
             self.process = subprocess.Popen(
-                [*program(python), *arguments],
+                [*under, *program(python), *arguments],
                 env={**place.environment, **environment},
                 cwd=place.folder,
                 stdin=subprocess.DEVNULL,
@@ -127,13 +132,17 @@ class Place:
 
     # ---- commands ---------------------------------------------------------------------------------
 
-    def start(self, *arguments: str, python: Path = Path(sys.executable), **environment: str) -> Command:
-        """Start `cifake-tune` with these arguments."""
-        return Command(self, arguments, python, environment)
+    def start(
+        self, *arguments: str, python: Path = Path(sys.executable), under: Sequence[str] = (), **environment: str
+    ) -> Command:
+        """Start `cifake-tune` with these arguments, `under` another command where one is given."""
+        return Command(self, arguments, python, environment, under)
 
-    def do(self, *arguments: str, python: Path = Path(sys.executable), **environment: str) -> Done:
+    def do(
+        self, *arguments: str, python: Path = Path(sys.executable), under: Sequence[str] = (), **environment: str
+    ) -> Done:
         """Run `cifake-tune` to its end."""
-        return self.start(*arguments, python=python, **environment).wait()
+        return self.start(*arguments, python=python, under=under, **environment).wait()
 
     # ---- what is seen of the study ------------------------------------------------------------------
 

@@ -1,0 +1,257 @@
+"""Damaged objects, full and forbidden disks, wrong buckets: each command says a sentence and leaves nothing behind."""
+
+import shutil
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.integration.support import Done, Place, place, settings, space
+from tests.support.disks import fill, read_only, small_disk, without_rights
+from tests.support.gcs_emulator import Emulator, free_port
+from tests.support.refuser import running_refuser
+from tests.support.tree import digests
+from tuner import names
+
+STUDY = (*space("Tiny"), *settings(search__max_trials=2, training__epochs=1))
+READERS = ("status", "trials")
+ALL = (*READERS, "evaluate", "chief", "worker", "run")
+USAGE, ENVIRONMENT = 2, 3
+
+
+@pytest.fixture(scope="module")
+def studied(tmp_path_factory: pytest.TempPathFactory, two_colours: str) -> Iterator[Place]:
+    """A place whose bucket has a study that is over and evaluated."""
+    with place(tmp_path_factory.mktemp("studied")) as made:
+        done = made.do("run", "--data", two_colours, *STUDY)
+        assert done.code == 0, done.err
+        yield made
+
+
+@pytest.fixture
+def copy(studied: Place, place: Place) -> Place:
+    """A copy of that bucket, to be damaged; its cache is empty."""
+    shutil.copytree(studied.bucket_folder, place.bucket_folder)
+    return place
+
+
+@pytest.fixture(scope="module")
+def chief(studied: Place, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """The environment that leads workers to a chief which is well, whatever their bucket is."""
+    with place(tmp_path_factory.mktemp("well")) as made:
+        shutil.copytree(studied.bucket_folder, made.bucket_folder)
+        address = {names.ENV_ORACLE_IP: "127.0.0.1", names.ENV_ORACLE_PORT: str(free_port())}
+        name = {names.ENV_SETTING + "NAME": "another"}
+        more = settings(leases__duration_s=1, retries__preemption=1000, search__max_trials=1000)
+        running = made.start("chief", *STUDY, *more, **address, **name)
+        made.wait_for(lambda _: "listens on port" in made.logs(), "a chief that listens", running)
+        yield address
+
+
+def do(
+    made: Place, command: str, chief: dict[str, str], two_colours: str, under: tuple[str, ...] = (), **more: str
+) -> Done:
+    arguments = {"run": (*STUDY, "--data", two_colours), "chief": STUDY}.get(command, ())
+    address = chief | {names.ENV_TUNER_ID: "w"}
+    if command == "chief":
+        address |= {names.ENV_ORACLE_PORT: str(free_port())}
+    return made.do(command, *arguments, under=under, **(address | more))
+
+
+def refused(done: Done, code: int, *texts: str) -> None:
+    """It ended with the code and one sentence, in which all the texts stand."""
+    shown = f"{done.code}\n{done.out}\n{done.err}"
+    assert "Traceback" not in done.out + done.err, shown
+    error = done.err.splitlines()[-1] if done.err else ""
+    assert error.startswith("error: "), shown
+    assert "a defect in cifake-tune" not in error, shown
+    assert all(text in error for text in texts), shown
+    assert done.code == code, shown
+
+
+# ---- the journal --------------------------------------------------------------------------------
+SEGMENT = names.journal_segment("cifake", 2)
+
+
+def truncated(data: bytes) -> bytes:
+    return data[: len(data) // 2]
+
+
+def garbage(_: bytes) -> bytes:
+    return b"\xff\x00garbage"
+
+
+def foreign(data: bytes) -> bytes:
+    return data.replace(b'"version":1', b'"version":99', 1)
+
+
+DAMAGES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
+    "garbage": (garbage, "no valid header"),
+    "empty": (lambda data: b"", "no valid header"),
+    "truncated": (truncated, "damaged"),
+    "of another version": (foreign, "has version 99, and this program knows 1"),
+}
+
+
+def damage(made: Place, name: str, how: Callable[[bytes], bytes]) -> dict[str, str]:
+    """Damage an object; return the bucket's tree as it is then."""
+    path = made.bucket_folder / name
+    path.write_bytes(how(path.read_bytes()))
+    return digests(made.bucket_folder)
+
+
+@pytest.mark.parametrize("damage_", DAMAGES)
+def test_a_damaged_segment_of_the_journal_is_named(
+    copy: Place, damage_: str, chief: dict[str, str], two_colours: str
+) -> None:
+    how, text = DAMAGES[damage_]
+    before = damage(copy, SEGMENT, how)
+    for command in ALL if damage_ == "garbage" else READERS:
+        if command != "worker":  # workers do not read it
+            refused(do(copy, command, chief, two_colours), ENVIRONMENT, SEGMENT, text)
+            assert digests(copy.bucket_folder) == before, command
+
+
+def test_a_missing_segment_ends_the_chief_before_it_writes_in_its_place(
+    copy: Place, chief: dict[str, str], two_colours: str
+) -> None:
+    (copy.bucket_folder / SEGMENT).unlink()
+    before = digests(copy.bucket_folder)
+    refused(do(copy, "chief", chief, two_colours), ENVIRONMENT, SEGMENT, "is missing")
+    assert digests(copy.bucket_folder) == before
+
+
+# ---- the data -----------------------------------------------------------------------------------
+def only(made: Place, pattern: str) -> str:
+    """Return the name of the bucket's only object like this."""
+    found = [str(path.relative_to(made.bucket_folder)) for path in made.bucket_folder.glob(pattern)]
+    assert len(found) == 1, found
+    return found[0]
+
+
+@pytest.mark.parametrize(
+    ("command", "how"), [("evaluate", truncated), ("chief", truncated), ("worker", truncated), ("worker", garbage)]
+)
+def test_a_damaged_manifest_is_named(
+    copy: Place, command: str, how: Callable[[bytes], bytes], chief: dict[str, str], two_colours: str
+) -> None:
+    copy.bucket.delete(names.evaluation("cifake", names.METRICS_JSON))
+    manifest = only(copy, "data/*/manifest.json")
+    before = damage(copy, manifest, how)
+    refused(do(copy, command, chief, two_colours), USAGE, manifest, "damaged")
+    assert digests(copy.bucket_folder) == before
+
+
+@pytest.mark.parametrize(("command", "split"), [("evaluate", "test"), ("worker", "train")])
+def test_a_truncated_shard_is_named(
+    copy: Place, command: str, split: str, chief: dict[str, str], two_colours: str
+) -> None:
+    copy.bucket.delete(names.evaluation("cifake", names.METRICS_JSON))
+    shard = only(copy, f"data/*/{split}-*.npy")
+    before = damage(copy, shard, truncated)
+    refused(do(copy, command, chief, two_colours), USAGE, shard, "damaged")
+    assert digests(copy.bucket_folder) == before
+
+
+def test_data_that_is_damaged_is_packed_again_by_a_run_that_has_the_source(
+    copy: Place, chief: dict[str, str], two_colours: str
+) -> None:
+    copy.bucket.delete(names.evaluation("cifake", names.METRICS_JSON))
+    manifest = only(copy, "data/*/manifest.json")
+    good = (copy.bucket_folder / manifest).read_bytes()
+    damage(copy, manifest, truncated)
+    done = do(copy, "run", chief, two_colours)
+    assert done.code == 0, done.err
+    assert (copy.bucket_folder / manifest).read_bytes() == good
+
+
+# ---- the best model -----------------------------------------------------------------------------
+@pytest.mark.parametrize("how", [garbage, truncated])
+def test_a_damaged_model_is_named_by_the_evaluator(
+    copy: Place, how: Callable[[bytes], bytes], chief: dict[str, str], two_colours: str
+) -> None:
+    copy.bucket.delete(names.evaluation("cifake", names.METRICS_JSON))
+    best = copy.state().best()[0].checkpoint
+    assert best is not None
+    before = damage(copy, best, how)
+    refused(do(copy, "evaluate", chief, two_colours), ENVIRONMENT, best, "damaged")
+    assert digests(copy.bucket_folder) == before
+
+
+def test_a_missing_model_is_named_by_the_evaluator(copy: Place, chief: dict[str, str], two_colours: str) -> None:
+    copy.bucket.delete(names.evaluation("cifake", names.METRICS_JSON))
+    best = copy.state().best()[0].checkpoint
+    assert best is not None
+    copy.bucket.delete(best)
+    before = digests(copy.bucket_folder)
+    refused(do(copy, "evaluate", chief, two_colours), ENVIRONMENT, best)
+    assert digests(copy.bucket_folder) == before
+
+
+def test_a_damaged_evaluation_is_made_again(copy: Place, chief: dict[str, str], two_colours: str) -> None:
+    metrics = names.evaluation("cifake", names.METRICS_JSON)
+    damage(copy, metrics, truncated)
+    assert do(copy, "evaluate", chief, two_colours).code == 0
+    assert b'"accuracy"' in copy.bucket.read(metrics)
+
+
+# ---- disks --------------------------------------------------------------------------------------
+@pytest.mark.parametrize("command", ["evaluate", "chief", "run", "worker"])
+def test_a_full_disk_is_told_and_nothing_half_written_is_left(
+    studied: Place, place: Place, command: str, chief: dict[str, str], two_colours: str
+) -> None:
+    with small_disk(place.bucket_folder, 16_384) as bucket:
+        shutil.copytree(studied.bucket_folder, bucket, dirs_exist_ok=True)
+        if command == "evaluate":
+            place.bucket.delete(names.evaluation("cifake", names.METRICS_JSON))
+        fill(bucket)
+        before = digests(bucket)
+        more = settings(search__max_trials=4) if command in ("chief", "run") else []
+        arguments = {"run": ("--data", two_colours, *STUDY), "chief": STUDY}.get(command, ())
+        address = chief | {names.ENV_TUNER_ID: "w"} | ({names.ENV_ORACLE_PORT: str(free_port())} if more else {})
+        done = place.do(command, *arguments, *more, **address)
+        refused(done, ENVIRONMENT, "no space is left")
+        assert digests(bucket) == before
+
+
+@pytest.mark.parametrize("command", ALL)
+def test_a_read_only_bucket_is_told_by_those_who_write(
+    copy: Place, command: str, chief: dict[str, str], two_colours: str
+) -> None:
+    copy.bucket.delete(names.evaluation("cifake", names.METRICS_JSON))
+    before = digests(copy.bucket_folder)
+    with read_only(copy.bucket_folder):
+        done = do(copy, command, chief, two_colours)
+    if command in READERS:
+        assert done.code == 0, done.err
+    else:
+        refused(done, ENVIRONMENT, "read-only")
+    assert digests(copy.bucket_folder) == before
+
+
+@pytest.mark.parametrize("command", ALL)
+def test_a_folder_without_rights_is_told(copy: Place, command: str, chief: dict[str, str], two_colours: str) -> None:
+    before = digests(copy.bucket_folder)
+    with without_rights(copy.bucket_folder) as under:
+        refused(do(copy, command, chief, two_colours, tuple(under)), ENVIRONMENT, "no rights", str(copy.bucket_folder))
+    assert digests(copy.bucket_folder) == before
+
+
+# ---- Google Cloud Storage -----------------------------------------------------------------------
+@pytest.mark.parametrize("command", ALL)
+def test_a_wrong_bucket_name_is_told(
+    place: Place, command: str, chief: dict[str, str], two_colours: str, emulator: Emulator
+) -> None:
+    gcs = {"STORAGE_EMULATOR_HOST": emulator.url, names.ENV_BUCKET: "gs://no-such-bucket/prefix"}
+    refused(do(place, command, chief, two_colours, **gcs), ENVIRONMENT, "there is no bucket no-such-bucket")
+
+
+@pytest.mark.parametrize(
+    ("command", "status", "text"),
+    [*((command, 403, "roles/storage.objectUser") for command in ALL), ("status", 401, "credentials")],
+)
+def test_missing_rights_at_a_bucket_are_told(
+    place: Place, command: str, chief: dict[str, str], two_colours: str, status: int, text: str
+) -> None:
+    with running_refuser(status) as refuser:
+        gcs = {"STORAGE_EMULATOR_HOST": refuser.url, names.ENV_BUCKET: "gs://forbidden/prefix"}
+        refused(do(place, command, chief, two_colours, **gcs), ENVIRONMENT, "gs://forbidden/prefix", text)
