@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tuner import config, names
+from tuner import names
 from tuner.errors import DataError
 from tuner.progress import make_console, say, shown_progress
 
@@ -92,6 +92,7 @@ def prepare_command(
     ] = None,
 ) -> None:
     """Pack what the study's `data.source` names, and leave a note for its chief; for a Job beside the chief."""
+    from tuner import config
     from tuner.bucket import open_bucket
     from tuner.data.prepare import prepare
 
