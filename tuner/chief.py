@@ -78,20 +78,17 @@ def run_chief(
     reader.poll()
     check_whole(bucket, study.name, reader.next_number)
     _check_begun(reader.state, study, digest)  # before the minutes that a user's own model may take to build
-    if cluster and nothing_to_search(reader.state, study, cluster):
-        log.info("the search of study %s is over", study.name)
-        if not reader.state.best():
-            raise NoResultError(why_no_result(reader.state))
-        asyncio.run(_evaluation(cluster.evaluation_job))
-        return reader.state
+    if nothing_to_search(reader.state, study, cluster):
+        return _over(reader.state, cluster)
     manifest = read_manifest(bucket, digest)
     space = spaces.load_space(study.space, manifest.image_shape, len(manifest.classes))
     hyperparameters = spaces.explore(space, manifest.image_shape)
     direction = direction_of(study.search.objective, study.search.direction)
     suggester = make_suggester(study, hyperparameters, direction)
-    start = cluster.start if cluster else ""
-    journal = open_term(bucket, reader, study, digest, "max" if direction == "max" else "min", start)
+    journal = open_term(bucket, reader, study, digest, "max" if direction == "max" else "min", cluster)
     state = reader.state
+    if journal is None:
+        return _over(state, cluster)
     suggester.restore(state)
     models = SavedModels(bucket, state)
 
@@ -109,10 +106,16 @@ def run_chief(
 
 
 def open_term(
-    bucket: Bucket, reader: JournalReader, study: Study, digest: str, direction: Literal["max", "min"], start: str = ""
-) -> Journal:
+    bucket: Bucket,
+    reader: JournalReader,
+    study: Study,
+    digest: str,
+    direction: Literal["max", "min"],
+    cluster: Cluster | None,
+) -> Journal | None:
     """Open the next term, and return the journal to write to; the reader's state is then the newest.
 
+    None where an older chief has ended the search meanwhile: nobody would come to work for us.
     An older chief that is still at work takes the segment that we were about to write, again and again: we read on
     until ours is the next.
     """
@@ -121,6 +124,8 @@ def open_term(
         reader.poll()
         state = reader.state
         _check_begun(state, study, digest)
+        if nothing_to_search(state, study, cluster):
+            return None
         journal = Journal(bucket, study.name, writer, reader.next_number, Snapshotter(bucket, state))
         opened = Opened(
             at=time.time(),
@@ -129,7 +134,7 @@ def open_term(
             study=study,
             data=digest,
             direction=direction,
-            start=start,
+            start=cluster.start if cluster else "",
         )
         try:
             journal.write([opened])
@@ -162,14 +167,24 @@ def find_data_set(bucket: Bucket, digest: str | None) -> str:
     raise UsageError(f"{bucket.url} has {len(found)} data sets; choose one with {names.ENV_DATA}.")
 
 
-def nothing_to_search(state: StudyState, study: Study, cluster: Cluster) -> bool:
+def nothing_to_search(state: StudyState, study: Study, cluster: Cluster | None) -> bool:
     """Say whether this chief has nothing to search.
 
     A search that gave up begins again when a person starts it again, having mended something, but not when Kubernetes
     replaces the pod of a chief that has said so: its workers are gone.
     """
     gave_up = state.finished is not None and state.finished.failed
-    return state.is_over(study) or (gave_up and state.start == cluster.start)
+    return state.is_over(study) or (gave_up and cluster is not None and state.start == cluster.start)
+
+
+def _over(state: StudyState, cluster: Cluster | None) -> StudyState:
+    """Do what is left to do after a search."""
+    log.info("the search of study %s is over", state.settings.name)
+    if not state.best():
+        raise NoResultError(why_no_result(state))
+    if cluster is not None:
+        asyncio.run(_evaluation(cluster.evaluation_job))
+    return state
 
 
 async def _serve(

@@ -29,7 +29,7 @@ from tuner.config import Study, dump, load
 from tuner.data.pack import pack
 
 LEASE_S = 3.0
-TRIALS_PER_FAULT = 1.25
+TRIALS_PER_FAULT = 1.5
 SPACE = Path(__file__).parent / "space"
 PROGRESS_S = 5.0
 

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 BLOCK_BYTES = 1 << 16
 
@@ -11,8 +11,9 @@ BLOCK_BYTES = 1 << 16
 class Front:
     """Passes each connection on to the newest chief that takes it, and refuses it where none does."""
 
-    def __init__(self) -> None:
+    def __init__(self, listen: Callable[[bytes], None]) -> None:
         self.port = 0
+        self._listen = listen
         self._backends: list[int] = []
 
     def add(self, port: int) -> None:
@@ -35,24 +36,24 @@ class Front:
                 theirs, sending = await asyncio.open_connection("127.0.0.1", port)
             except OSError:
                 continue
-            await asyncio.gather(_pump(reader, sending), _pump(theirs, writer))
+            await asyncio.gather(self._pump(reader, sending), self._pump(theirs, writer))
             return
         writer.transport.abort()
 
-
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(OSError):
-        while block := await reader.read(BLOCK_BYTES):
-            writer.write(block)
-            await writer.drain()
-    with contextlib.suppress(OSError):
-        writer.close()
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while block := await reader.read(BLOCK_BYTES):
+                self._listen(block)
+                writer.write(block)
+                await writer.drain()
+        with contextlib.suppress(OSError):
+            writer.close()
 
 
 @contextlib.contextmanager
-def running_front() -> Iterator[Front]:
-    """Run a front in a thread of its own."""
-    front = Front()
+def running_front(listen: Callable[[bytes], None] = lambda block: None) -> Iterator[Front]:
+    """Run a front in a thread of its own; `listen` gets, in that thread, whatever passes either way."""
+    front = Front(listen)
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="front", daemon=True)
     thread.start()

@@ -23,7 +23,7 @@ STILL_S = 180.0
 """So long without a record, and the search stands still: the run is given up."""
 LEAVE_S = 90.0
 """Workers have so long to end after the chief has."""
-CALM = 0.1
+CALM = 0.25
 """Share of the search, its last, in which nothing happens any more: a worker that is still starting when the search
 is over would find no chief."""
 

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from tests.chaos.cast import Cast, Process
 from tests.chaos.evidence import Role
@@ -68,6 +69,7 @@ class Stage:
         self._later = [(at, action) for at, action in self._later if at > now]
         for action in due:
             action()
+        self._pardon_the_last_chief()
         for process in self.cast.take_leave():
             if process.role is Role.CHIEF:
                 self.front.remove(process.port)
@@ -155,6 +157,13 @@ class Stage:
     def _replace_chief(self) -> None:
         if not self.over and not self.cast.of(Role.CHIEF):
             self.start_chief()
+
+    def _pardon_the_last_chief(self) -> None:
+        """One that ended the search before a newer chief had opened its term was not replaced by it."""
+        chiefs = self.cast.of(Role.CHIEF)
+        for older, newer in pairwise(chiefs):
+            if older.popen.poll() == 0 and not newer.ready:
+                older.replaced = False
 
     def _wake_when_replaced(self, old: Process, new: Process, after_s: float) -> None:
         if new.ready or new not in self.cast.living:

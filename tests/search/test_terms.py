@@ -10,7 +10,7 @@ from tuner.chief import open_term
 from tuner.config import Study, load
 from tuner.errors import ConfigError, FencedError
 from tuner.journal import Journal, JournalReader, read_study
-from tuner.trials import Created, Record
+from tuner.trials import Created, Finished, Record
 
 STUDY = load()
 
@@ -38,17 +38,20 @@ def bucket(tmp_path: Path) -> BusyBucket:
     """One with a chief at work."""
     theirs = LocalBucket(tmp_path / "bucket")
     bucket = BusyBucket(tmp_path / "bucket")
-    bucket.older = open_term(theirs, JournalReader(theirs, STUDY.name), STUDY, "d", "max")
+    older = open_term(theirs, JournalReader(theirs, STUDY.name), STUDY, "d", "max", None)
+    assert older is not None
+    bucket.older = older
     return bucket
 
 
-def take_over(bucket: BusyBucket, study: Study = STUDY) -> Journal:
-    return open_term(bucket, JournalReader(bucket, study.name), study, "d", "max")
+def take_over(bucket: BusyBucket, study: Study = STUDY) -> Journal | None:
+    return open_term(bucket, JournalReader(bucket, study.name), study, "d", "max", None)
 
 
 def test_a_newer_chief_takes_over_from_one_that_is_writing(bucket: BusyBucket) -> None:
     bucket.to_write = ([created(0)], [created(1)], [created(2)])
     newer = take_over(bucket)
+    assert newer is not None
     with pytest.raises(FencedError, match="another chief has taken over"):
         bucket.older.write([created(3)])
     newer.write([created(3)])
@@ -62,8 +65,15 @@ def test_what_the_older_chief_wrote_meanwhile_is_known_to_the_newer_one(bucket: 
     reader.poll()
     bucket.older.write([created(0)])
     bucket.to_write = ([created(1)],)
-    open_term(bucket, reader, STUDY, "d", "max")
+    assert open_term(bucket, reader, STUDY, "d", "max", None)
     assert list(reader.state.trials) == ["00000", "00001"]
+
+
+def test_a_search_that_ends_while_a_newer_chief_starts_stays_over(bucket: BusyBucket) -> None:
+    bucket.to_write = ([Finished(at=0, reason="all trials have ended")],)
+    assert take_over(bucket) is None
+    assert read_study(bucket, STUDY.name).finished
+    assert take_over(bucket, load(settings=["search.max_trials=20"])) is not None
 
 
 def test_a_chief_with_other_settings_does_not_take_over(bucket: BusyBucket) -> None:

@@ -1,0 +1,279 @@
+"""Chiefs that are killed, asked in vain, asked for nonsense, listened to: bare Keras Tuner's and ours."""
+
+import secrets
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+import pytest
+
+from tests.chaos.front import running_front
+from tests.comparison.bare import SOON_S, WAIT_S, Bare, bare, create, end, get, observations, report, wait_for
+from tests.comparison.test_workers import SPACES, code_of_a_report_of_an_unknown_trial, objects, stop
+from tests.integration.support import Command, Place, place, settings
+from tests.support.certificates import Authority, environment
+from tests.support.gcs_emulator import free_port
+from tuner import names, tls, wire
+from tuner.client import ChiefClient, Grant
+from tuner.data.pack import pack
+from tuner.trials import StudyState, Trial, TrialState
+
+TRIALS = 40
+RESTARTS = 12
+"""More often than a trial may be given to workers that die of it: retries.preemption is 10 here."""
+NEVER = threading.Event()
+ASKED_IN_2_S = 100
+"""So often a worker that spins asks at least, also on a busy machine."""
+
+
+# ---- bare Keras Tuner ------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class BareNight:
+    """A chief took trials, was killed, and went on; what it was asked then left its lock behind."""
+
+    sizes: list[int]
+    """Bytes that oracle.json had after each trial, each of which wrote it anew."""
+    inodes: set[int]
+    same_trial: set[str]
+    """What a worker was given that was killed and restarted, again and again."""
+    held: str
+    """The trial of a worker that was at work when the chief was killed."""
+    given_again: str
+    """What another worker was given after the restart."""
+    merged: list[float]
+    """The objectives that both then reported, as the chief has them."""
+    nonsense: grpc.StatusCode
+    still_there: bool
+    where: str
+    """Where the chief's threads are, long after all trials have ended."""
+    wire: bytes
+
+
+@pytest.fixture(scope="module")
+def theirs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BareNight]:
+    heard = bytearray()
+    with bare(tmp_path_factory.mktemp("bare")) as made, running_front(heard.extend) as front:
+        front.add(made.port)
+        chief = made.start("bare_chief.py", "random", tuner_id="chief")
+        made.client()
+        client = made.client(front.port)
+        sizes, inodes = [], set()
+        oracle = made.folder / "project" / "oracle.json"
+        for number in range(TRIALS):
+            trial = create(client, "tuner0")
+            report(client, trial, number / TRIALS)
+            end(client, trial)
+            sizes.append(oracle.stat().st_size)
+            inodes.add(oracle.stat().st_ino)
+        same = {create(client, "tuner0").trial_id for _ in range(RESTARTS)}
+        held = create(client, "tuner1")
+        wire_ = bytes(heard)
+        chief.kill()
+        chief.wait()
+        chief = made.start("bare_chief.py", "random", tuner_id="chief")
+        client = made.client()
+        again = create(client, "tuner2")
+        report(client, held, 0.25)
+        report(client, again, 0.75)
+        merged = observations(get(client, again.trial_id))
+        code = code_of_a_report_of_an_unknown_trial(str(made.port))
+        end(client, again)
+        while (trial := create(client, "tuner2")).trial_id and trial.status != STOPPED:
+            report(client, trial, 0.5)
+            end(client, trial)
+        still_there = runs_still(chief)
+        where = stacks(made, chief)
+        yield BareNight(sizes, inodes, same, held.trial_id, again.trial_id, merged, code, still_there, where, wire_)
+
+
+STOPPED = 4
+"""TrialStatus.STOPPED of Keras Tuner's protocol."""
+
+
+def runs_still(process: subprocess.Popen[str]) -> bool:
+    try:
+        process.wait(timeout=SOON_S)
+    except subprocess.TimeoutExpired:
+        return True
+    return False
+
+
+def stacks(made: Bare, process: subprocess.Popen[str]) -> str:
+    if process.poll() is None:
+        process.send_signal(signal.SIGUSR1)
+        wait_for(lambda: "most recent call first" in made.error(process), "the stacks")
+    return made.error(process)
+
+
+# ---- ours ------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class OurNight:
+    """The same; after the restart the chief spoke TLS."""
+
+    sizes: list[int]
+    """Bytes that were written to the journal for each trial."""
+    rewritten: set[str]
+    """Objects of the journal that changed after they had been written."""
+    deadly: Trial
+    """The trial of a worker that was killed and restarted, again and again."""
+    asked: int
+    """How often a worker of Keras Tuner asked within 2 seconds, when there was nothing to do."""
+    held: str
+    """The trial of a worker that was at work when the chief was killed."""
+    given: str
+    """What another worker was given after the restart."""
+    state: StudyState
+    nonsense: grpc.StatusCode
+    wire: bytes
+    plain: grpc.StatusCode
+    """The answer to a caller without a certificate."""
+
+
+@pytest.fixture(scope="module")
+def ours(tmp_path_factory: pytest.TempPathFactory, two_colours: str) -> Iterator[OurNight]:
+    folder = tmp_path_factory.mktemp("ours")
+    files = Authority(folder / "certificates").issue("all", "127.0.0.1")
+    port, heard = free_port(), bytearray()
+    address = {names.ENV_ORACLE_IP: "127.0.0.1", names.ENV_ORACLE_PORT: str(port)}
+    with place(folder / "place", **address) as made, running_front(heard.extend) as front:
+        front.add(port)
+        pack(two_colours, made.bucket)
+        chief = start_chief(made, TRIALS + 3)
+        sizes, rewritten, before = [], set(), objects(made)
+        with caller(port, "worker") as worker:
+            for number in range(TRIALS):
+                grant = take(worker)
+                worker.report(grant, 0, {"val_accuracy": number / TRIALS}, None, None, NEVER)
+                worker.complete(grant)
+                after = objects(made)
+                rewritten |= {name for name in before if after[name] != before[name]}
+                sizes.append(sum(len(after[name]) for name in after.keys() - before.keys()))
+                before = after
+        deadly = given = take_and_die(port)
+        while given == deadly:
+            given = take_and_die(port)
+        with caller(port, "holder", "process 1") as holder:
+            held = take(holder)
+            asked = ask_in_vain(port, made.folder)
+        nonsense = code_of_a_report_of_an_unknown_trial(str(port))
+        stop(chief)
+        start_chief(made, TRIALS + 4, **environment(files))
+        with caller(front.port, "other", files=files) as other:
+            given_now = take(other)
+            other.report(given_now, 0, {"val_accuracy": 0.75}, None, None, NEVER)
+        with caller(front.port, "holder", "process 1", files) as holder:
+            holder.report(held, 0, {"val_accuracy": 0.25}, None, None, NEVER)
+        state = made.state()
+        yield OurNight(
+            sizes=sizes,
+            rewritten=rewritten,
+            deadly=state.trials[names.TrialId(deadly)],
+            asked=asked,
+            held=held.trial_id,
+            given=given_now.trial_id,
+            state=state,
+            nonsense=nonsense,
+            wire=bytes(heard),
+            plain=code_of_a_report_of_an_unknown_trial(str(front.port), wait=False),
+        )
+
+
+def start_chief(made: Place, trials: int, **more: str) -> Command:
+    chief = made.start(
+        "chief",
+        *settings(space__import_="compared_space:Wide", space__code=SPACES, search__max_trials=trials),
+        *settings(training__epochs=1, leases__duration_s=120.0, retries__preemption=10),
+        *settings(search__early_stopping__policy="none"),
+        **more,
+    )
+    term = made.commands
+    made.wait_for(lambda state: state.term == term and "listens on port" in made.logs(), "a chief", chief)
+    return chief
+
+
+@contextmanager
+def caller(
+    port: int, worker: str, incarnation: str | None = None, files: tls.Files | None = None
+) -> Iterator[ChiefClient]:
+    """Yield the client that our worker processes use; with no incarnation given, of a new process."""
+    address = f"127.0.0.1:{port}"
+    with tls.open_channel(address, files, wire.OPTIONS) as channel:
+        client = ChiefClient(channel, address, worker, incarnation or secrets.token_hex(8), lambda: None)
+        client.join()
+        yield client
+
+
+def take(client: ChiefClient) -> Grant:
+    grant = client.next_trial(lambda: None)
+    assert grant is not None
+    return grant
+
+
+def take_and_die(port: int) -> str:
+    with caller(port, "deadly") as worker:
+        return take(worker).trial_id
+
+
+def ask_in_vain(port: int, folder: Path) -> int:
+    """Return how often Keras Tuner's own worker asks a chief that has nothing for it."""
+    made = Bare(folder, port)
+    out, _ = made.start("idle_worker.py", tuner_id="idle").communicate(timeout=WAIT_S)
+    return int(out)
+
+
+# ---- the claims ------------------------------------------------------------------------------------
+def test_a_worker_that_is_restarted_gets_its_fatal_trial_for_ever_there_and_as_often_as_the_budget_says_here(
+    theirs: BareNight, ours: OurNight
+) -> None:
+    assert len(theirs.same_trial) == 1
+    assert (ours.deadly.state, ours.deadly.attempts) == (TrialState.FAILED, 11)
+    assert "retries.preemption is 10" in ours.deadly.reason
+
+
+def test_a_restarted_chief_hands_running_trials_out_again_there_and_waits_for_their_workers_here(
+    theirs: BareNight, ours: OurNight
+) -> None:
+    assert theirs.given_again == theirs.held
+    assert theirs.merged == [0.25, 0.75]
+    assert ours.given != ours.held
+    held = ours.state.trials[names.TrialId(ours.held)]
+    assert (held.attempts, held.epochs) == (1, {0: {"val_accuracy": 0.25}})
+
+
+def test_a_bad_request_leaves_the_bare_chiefs_lock_held_and_is_answered_here(theirs: BareNight, ours: OurNight) -> None:
+    assert theirs.nonsense is grpc.StatusCode.UNKNOWN  # Python's KeyError
+    assert theirs.still_there  # though all trials have ended
+    main_thread = theirs.where.split("most recent call first")[-1]
+    assert "in wrapped_func" in main_thread  # where it waits for the lock
+    assert "in start_server" in main_thread
+    assert ours.nonsense is grpc.StatusCode.FAILED_PRECONDITION  # and that chief ended by itself: test_workers.py
+
+
+def test_all_state_is_rewritten_in_place_at_every_call_there_and_only_ever_added_to_here(
+    theirs: BareNight, ours: OurNight
+) -> None:
+    assert len(theirs.inodes) == 1  # the same file, cut to nothing and written anew: no rename
+    assert theirs.sizes == sorted(theirs.sizes)
+    assert theirs.sizes[-1] > 3 * theirs.sizes[0]
+    assert ours.rewritten == set()
+    assert max(ours.sizes[-10:]) < 1.2 * max(ours.sizes[:10])
+
+
+def test_what_is_said_can_be_read_on_the_way_there_and_not_with_tls_here(theirs: BareNight, ours: OurNight) -> None:
+    assert b"val_accuracy" in theirs.wire
+    assert ours.wire
+    assert b"val_accuracy" not in ours.wire
+    assert ours.plain is grpc.StatusCode.UNAVAILABLE
+
+
+def test_idle_workers_spin_there_and_wait_for_an_answer_here(tmp_path: Path, ours: OurNight) -> None:
+    with bare(tmp_path) as made:
+        made.start("bare_chief.py", "grid", tuner_id="chief")
+        create(made.client(), "busy")  # a grid can go on only when this one has ended
+        assert ask_in_vain(made.port, tmp_path) > ASKED_IN_2_S
+    assert ours.asked == 1
