@@ -147,7 +147,7 @@ class Service:
         except (StaleAttemptError, UnknownTrialError) as error:
             await _refuse(error, attempt, context)
         self._hear(attempt.worker)
-        await self.commit(records)
+        await self.take(records)
         return _service.EndTrialResponse()
 
     async def GetTrial(self, request: Any, context: Any) -> Any:  # noqa: N802
@@ -227,12 +227,16 @@ class Service:
 
         A call whose client goes away is cancelled, but what it began happens all the same.
         """
-        await self.take(records)
+        if records:
+            await self.take(records)
 
     def take(self, records: Sequence[Record]) -> Awaitable[None]:
-        """Begin what `commit` does, at once, and return what is to be awaited."""
+        """Begin what `commit` does, at once, and return what is to be awaited.
+
+        No records mean that the same was asked before: what was recorded then may still be on its way.
+        """
         if not records:
-            return _nothing()
+            return asyncio.shield(self.journal.commit([]))
         ended = [record for record in records if isinstance(record, Ended)]
         if ended:
             self.dispatcher.ended(ended)
@@ -306,10 +310,6 @@ class Service:
 def now() -> Instant:
     """The chief's clock."""
     return Instant(time.time(), time.monotonic())
-
-
-async def _nothing() -> None:
-    pass
 
 
 def _metadata(context: Any) -> dict[str, str]:

@@ -15,7 +15,7 @@ from tests.support.service import STUDY, Chief, completed, finish, messages, met
 from tuner import names, wire
 from tuner.journal import read_study
 from tuner.suggest import NoSuggestion, Suggester, Suggestion
-from tuner.trials import TrialState
+from tuner.trials import Trial, TrialState
 
 
 def test_a_worker_that_goes_away_while_its_trial_is_suggested_loses_nothing(tmp_path: Path) -> None:
@@ -87,6 +87,33 @@ def test_a_create_that_is_answered_is_durable(tmp_path: Path) -> None:
         trial = await take(stub_of(channel))
         kept = read_study(chief.bucket, STUDY.name).trials[trial.trial_id]
         assert (kept.state, kept.attempts, kept.worker) == (TrialState.RUNNING, 1, "w0")
+
+    with_chief(tmp_path, talk)
+
+
+def test_what_is_asked_twice_is_answered_when_the_first_is_durable(tmp_path: Path) -> None:
+    async def talk(chief: Chief, channel: grpc.aio.Channel) -> None:
+        stub = stub_of(channel)
+        await take(stub, "other")  # the space is known, the journal is at rest
+        chief.bucket.delay_s = 0.5
+
+        def kept() -> Trial:
+            return read_study(chief.bucket, STUDY.name).trials[names.TrialId("00001")]
+
+        with pytest.raises(grpc.aio.AioRpcError):
+            await take(stub, timeout=0.1)
+        trial = await take(stub)
+        assert kept().state is TrialState.RUNNING
+        report = messages.UpdateTrialRequest(trial_id=trial.trial_id, metrics={"val_accuracy": 0.5}, step=0)
+        with pytest.raises(grpc.aio.AioRpcError):
+            await stub.UpdateTrial(report, metadata=metadata(1), timeout=0.1)
+        await stub.UpdateTrial(report, metadata=metadata(1))
+        assert 0 in kept().epochs
+        end = messages.EndTrialRequest(trial=completed(trial))
+        with pytest.raises(grpc.aio.AioRpcError):
+            await stub.EndTrial(end, metadata=metadata(1), timeout=0.1)
+        await stub.EndTrial(end, metadata=metadata(1))
+        assert kept().state is TrialState.COMPLETED
 
     with_chief(tmp_path, talk)
 
