@@ -20,6 +20,7 @@ from tuner.config import Study
 from tuner.data.arrays import Training
 from tuner.delivery import Carriers, Delivery, Epoch, StoppedTrialError
 from tuner.errors import BucketError, ChiefUnreachableError, CifakeTuneError, PreemptedError, SpaceError
+from tuner.log_writer import LogWriter
 from tuner.starting_point import Start, find_start
 from tuner.stop_signal import StopSignal
 from tuner.training import InvalidTrialError, Task, metrics_line, train
@@ -29,6 +30,8 @@ log = logging.getLogger(__name__)
 
 SETTLE_S = 7.0
 """A worker that was asked to stop gives its last checkpoint and reports so long to arrive."""
+
+LAST_LINES_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,7 @@ class Workshop:
     heart: Heart
     stop: StopSignal
     carriers: Carriers
+    logs: LogWriter
     folder: Path
     """For files on their way to and from the bucket."""
 
@@ -79,25 +83,26 @@ class Attempt:
 
     def run(self) -> None:
         """Train the trial, and tell the chief how it ended; raises only what ends the worker."""
-        values = {k: v for k, v in self._grant.trial.hyperparameters.values.items() if not k.startswith("tuner/")}
-        log.info("%s: %s", self._label, "  ".join(f"{k}={v}" for k, v in values.items()))
-        self._shop.heart.at_work(self._grant)
-        try:
-            with self._shop.stop.last_will(self.hand_back):
-                self._run()
-        except FencedAttemptError:
-            log.warning("%s: it is another worker's now; dropped", self._label)
-        except StoppedTrialError:
-            log.info("%s: stopped early by the chief", self._label)
-        except PreemptedError:
-            self.hand_back()
-            raise
-        except BucketError as error:
-            self._give_back(_Ending(Outcome.LOST, str(error)))
-            raise
-        finally:
-            self._delivery.abandon()
-            self._shop.heart.idle()
+        with self._shop.logs.recording(self._grant.trial_id, self._grant.attempt):
+            values = {k: v for k, v in self._grant.trial.hyperparameters.values.items() if not k.startswith("tuner/")}
+            log.info("%s: %s", self._label, "  ".join(f"{k}={v}" for k, v in values.items()))
+            self._shop.heart.at_work(self._grant)
+            try:
+                with self._shop.stop.last_will(self._last_will):
+                    self._run()
+            except FencedAttemptError:
+                log.warning("%s: it is another worker's now; dropped", self._label)
+            except StoppedTrialError:
+                log.info("%s: stopped early by the chief", self._label)
+            except PreemptedError:
+                self.hand_back()
+                raise
+            except BucketError as error:
+                self._give_back(_Ending(Outcome.LOST, str(error)))
+                raise
+            finally:
+                self._delivery.abandon()
+                self._shop.heart.idle()
 
     def hand_back(self) -> None:
         """Give the trial back because the worker must end, after what was trained has arrived, if it does so soon.
@@ -123,6 +128,10 @@ class Attempt:
             self._delivery.abandon()
             self._shop.heart.stop()  # a beat after the hand-back would look like a worker that is still there
             self._give_back(_Ending(Outcome.PREEMPTED, "the worker was asked to stop"))
+
+    def _last_will(self) -> None:
+        self.hand_back()
+        self._shop.logs.flush(LAST_LINES_S)
 
     # ---- the training's listener ------------------------------------------------------------------
 

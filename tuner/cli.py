@@ -22,7 +22,7 @@ import tuner
 from tuner import config, names
 from tuner.bucket import Bucket, open_bucket
 from tuner.cli_data import data_app
-from tuner.errors import CifakeTuneError, ConfigError, ExitCode, PreemptedError
+from tuner.errors import CifakeTuneError, ConfigError, ExitCode, PreemptedError, UsageError
 from tuner.progress import make_console, say
 
 if TYPE_CHECKING:
@@ -165,6 +165,28 @@ def trials(
         print(json.dumps(rows, indent=2))  # noqa: T201
         return
     make_console().print(trials_table(state))
+
+
+@app.command()
+def logs(
+    trial: Annotated[str | None, typer.Argument(help="The trial's id; leading zeros may be left out.")] = None,
+    bucket_url: BucketOption = DEFAULT_BUCKET,
+    study: StudyNameOption = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the trial ends.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Print what was logged about a trial, over all its attempts, also while it runs."""
+    from tuner import attempt_log, cli_logs
+    from tuner.journal import find_study
+
+    bucket = _bucket(bucket_url)
+    name = find_study(bucket, study or _study_name())
+    if trial is None:
+        raise UsageError(f"which trial? {attempt_log.trials_with_logs(bucket, name)}")
+    if follow:
+        cli_logs.follow(attempt_log.Follower(bucket, name, trial), as_json)
+    else:
+        cli_logs.show(attempt_log.read_log(bucket, name, trial), as_json)
 
 
 @app.command()

@@ -140,6 +140,31 @@ def parse_checkpoint(name: str) -> CheckpointName | None:
     return CheckpointName(TrialId(found[1]), int(found[2]), int(found[3])) if found else None
 
 
+def logs_prefix(study: str, trial_id: str = "") -> str:
+    """Folder of the logs of all attempts, or of those at one trial; nothing in it is ever deleted."""
+    return f"{study_prefix(study)}logs/{trial_id}{'/' if trial_id else ''}"
+
+
+def attempt_log(study: str, trial_id: str, attempt: int, part: int) -> str:
+    """One part, numbered from 0, of what one attempt logged: an object of GCS cannot be appended to."""
+    return f"{logs_prefix(study, trial_id)}{attempt}/{part:05d}.log"
+
+
+@dataclass(frozen=True)
+class AttemptLogName:
+    """What the name of a part of a log says."""
+
+    trial_id: TrialId
+    attempt: int
+    part: int
+
+
+def parse_attempt_log(name: str) -> AttemptLogName | None:
+    """Return what the name says where it is that of a part of a log."""
+    found = re.fullmatch(r"studies/[^/]+/logs/([^/]+)/([1-9]\d*)/(\d{5,})\.log", name)
+    return AttemptLogName(TrialId(found[1]), int(found[2]), int(found[3])) if found else None
+
+
 def evaluation(study: str, file: str = "") -> str:
     """A file of the study's evaluation, or their folder."""
     return f"{study_prefix(study)}evaluation/{file}"

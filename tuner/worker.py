@@ -17,6 +17,7 @@ from tuner.data.arrays import open_training
 from tuner.data.manifest import read_manifest
 from tuner.delivery import Carriers
 from tuner.errors import ConfigError
+from tuner.log_writer import LogWriter
 from tuner.stop_signal import StopSignal
 
 log = logging.getLogger(__name__)
@@ -37,9 +38,14 @@ def run_worker(bucket: Bucket, chief_address: str, encryption: tls.Files | None,
             with stop.interrupting():
                 joined = chief.join()
             chief.timeout_s = joined.study.leases.chief_timeout_s
-            with Heart(chief) as heart, Carriers() as carriers, tempfile.TemporaryDirectory() as folder:
+            with (
+                Heart(chief) as heart,
+                Carriers() as carriers,
+                LogWriter(bucket, joined.study.name) as logs,
+                tempfile.TemporaryDirectory(prefix="cifake-tune-") as folder,
+            ):
                 with stop.interrupting():
-                    shop = _open_workshop(bucket, joined, chief, heart, stop, carriers, Path(folder), cache)
+                    shop = _open_workshop(bucket, joined, chief, heart, stop, carriers, logs, Path(folder), cache)
                 gc.collect()
                 gc.freeze()  # what was imported stays: Keras collects garbage for every model (0.2 s with TensorFlow)
                 while (grant := chief.next_trial(stop.check)) is not None:
@@ -56,6 +62,7 @@ def _open_workshop(
     heart: Heart,
     stop: StopSignal,
     carriers: Carriers,
+    logs: LogWriter,
     folder: Path,
     cache: Path,
 ) -> Workshop:
@@ -76,6 +83,7 @@ def _open_workshop(
         heart=heart,
         stop=stop,
         carriers=carriers,
+        logs=logs,
         folder=folder,
     )
 

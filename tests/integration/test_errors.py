@@ -52,7 +52,7 @@ def test_a_bucket_that_is_a_file(place: Place) -> None:
     assert place.bucket_folder.read_text() == "a file"
 
 
-@pytest.mark.parametrize("command", ["status", "trials", "evaluate"])
+@pytest.mark.parametrize("command", ["status", "trials", "logs", "evaluate"])
 def test_a_bucket_without_a_study(place: Place, command: str) -> None:
     done = place.do(command)
     assert done.code == 2
@@ -67,7 +67,7 @@ def test_help_and_the_readers_do_not_import_keras(place: Place) -> None:
         "try:\n    main()\nfinally:\n    print([m for m in sys.modules if m.split('.')[0] in "
         "('keras', 'keras_tuner', 'tensorflow', 'jax', 'matplotlib', 'sklearn')], file=sys.stderr)\n"
     )
-    for arguments in (["--help"], ["run", "--help"], ["status"], ["trials"], ["schema"]):
+    for arguments in (["--help"], ["run", "--help"], ["status"], ["trials"], ["logs", "0"], ["schema"]):
         done = subprocess.run(
             [sys.executable, "-c", code, *arguments],
             env=place.environment | {"PYTHONPATH": str(Path(__file__).parents[2])},
