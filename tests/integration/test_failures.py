@@ -39,6 +39,28 @@ def test_each_kind_of_failure_has_its_own_number_of_tries(moody: tuple[Place, Do
     assert attempts == {"good": 1, "fine": 1, "raises": 2, "nan": 1, "memory": 2}
 
 
+def test_the_log_of_a_failed_trial_has_both_tries_with_what_the_model_printed(moody: tuple[Place, Done]) -> None:
+    made, _ = moody
+    trial = next(t for t in made.state().trials.values() if t.hyperparameters["mood"] == "raises")
+    done = made.do("logs", trial.trial_id)
+    assert done.code == 0, done.err
+    assert done.cpu_s < 1.0
+    lines = done.out.splitlines()
+    heads = [line for line in lines if line.startswith("---- ")]
+    assert [head.partition(" attempt ")[2].partition(" (")[0] for head in heads] == [
+        "1 by worker-0: failed",
+        "2 by worker-0: failed",
+    ]
+    assert [line.partition("Z ")[2] for line in lines if " out " in line] == ["out in the mood: raises"] * 2
+    assert sum("ValueError: this layer does not fit" in line for line in lines if " log " in line) >= 2
+
+
+def test_logs_without_a_trial_names_those_there_are(moody: tuple[Place, Done]) -> None:
+    done = moody[0].do("logs")
+    assert done.code == 2
+    assert "which trial? Study cifake has logs of the trials 00000, 00001," in done.err
+
+
 def test_a_search_whose_trials_all_fail_ends_with_the_first_error(place: Place, two_colours: str) -> None:
     done = place.do("run", "--data", two_colours, *space("Hopeless"), *settings(retries__failure=0))
     assert done.code == 4

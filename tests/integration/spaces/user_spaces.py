@@ -103,6 +103,7 @@ class Moody(Tiny):
 
     def build(self, hp):
         mood = hp.Choice("mood", ["good", "raises", "nan", "fine", "memory"])
+        print(f"in the mood: {mood}")  # noqa: T201
         model = self.model(4, learning_rate=0.02)
         if mood == "raises":
 
