@@ -207,13 +207,14 @@ async def _serve(
             f"the chief cannot listen on {listens_on}; is the port in use, or no such host here?"
         ) from None
     writing = asyncio.create_task(service.journal.run())
+    watching = asyncio.create_task(service.journal.watch())
     await server.start()
     how = "with TLS" if encryption else "without TLS: whoever reaches it may join"
     log.info("chief of study %s, term %d, listens on port %d %s", *_identity(service), port, how)
     try:
         ticking = asyncio.create_task(_work(service, models, cluster))
         stopping = asyncio.create_task(_stopped(stop))
-        parts: set[asyncio.Future[None]] = {writing, ticking, stopping, service.dispatcher.broken}
+        parts: set[asyncio.Future[None]] = {writing, watching, ticking, stopping, service.dispatcher.broken}
         done, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
         for part in done:
             part.result()  # raises what went wrong

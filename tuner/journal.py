@@ -19,12 +19,14 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tuner import names, snapshots
 from tuner.bucket import Bucket
-from tuner.errors import FencedError, JournalError, ObjectExistsError, ObjectNotFoundError, UsageError
+from tuner.errors import BucketError, FencedError, JournalError, ObjectExistsError, ObjectNotFoundError, UsageError
 from tuner.snapshots import Snapshotter
 from tuner.trials import RECORD, Record, StudyState
 
 LINGER_S = 0.2
 """How long records that nobody waits for may stay in memory, so that they share a segment."""
+WATCH_S = 5.0
+"""A chief that writes nothing for so long looks whether it is still the newest."""
 READ_AHEAD = 32
 """So many segments are read at once where many follow: over a network each takes 50 ms."""
 
@@ -204,9 +206,7 @@ class Journal:
         try:
             self._bucket.create(name, encode(self._number, self._writer, records))
         except ObjectExistsError:
-            raise FencedError(
-                f"another chief has taken over the study {self._study!r} in {self._bucket.url}; this one ends."
-            ) from None
+            raise self._fenced() from None
         self._number += 1
 
     def append(self, records: Sequence[Record]) -> None:
@@ -264,6 +264,27 @@ class Journal:
             if self._closing and not self._pending:
                 await self._saving
                 return
+
+    async def watch(self) -> None:
+        """Raise FencedError when a newer chief has written: whoever has nothing to write would never find out."""
+        while True:
+            number = self._number
+            await asyncio.sleep(WATCH_S)
+            if number == self._number and await asyncio.to_thread(self._is_anothers, number):
+                raise self._fenced()
+
+    def _is_anothers(self, number: int) -> bool:
+        name = names.journal_segment(self._study, number)
+        try:
+            first, _, _ = self._bucket.read(name).partition(b"\n")
+            return Header.model_validate_json(first).writer != self._writer
+        except (BucketError, ValidationError):
+            return False  # there is none; or the next look, or write, will tell
+
+    def _fenced(self) -> FencedError:
+        return FencedError(
+            f"another chief has taken over the study {self._study!r} in {self._bucket.url}; this one ends."
+        )
 
     def close(self) -> None:
         """Let `run` return when all that was taken is written."""

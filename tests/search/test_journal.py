@@ -99,6 +99,24 @@ def test_an_older_chief_is_fenced_and_everyone_who_waits_hears_of_it(bucket: Loc
     assert list(read_study(bucket, STUDY).trials) == ["00009"]
 
 
+def test_an_older_chief_that_has_nothing_to_write_finds_out_too(
+    bucket: LocalBucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tuner.journal.WATCH_S", 0.05)
+
+    async def main() -> None:
+        old = Journal(bucket, STUDY, "old", 1)
+        old.write([opened(1, "old")])
+        watching = asyncio.create_task(old.watch())
+        done, _ = await asyncio.wait({watching}, timeout=0.3)
+        assert not done
+        Journal(bucket, STUDY, "new", 2).write([opened(2, "new")])
+        with pytest.raises(FencedError, match="another chief has taken over"):
+            await asyncio.wait_for(watching, 20)
+
+    asyncio.run(main())
+
+
 def test_a_bucket_that_fails_fails_the_commit(tmp_path: Path) -> None:
     (tmp_path / "bucket").write_text("a file, no folder")
 
