@@ -22,14 +22,14 @@ import tuner
 from tuner import config, names
 from tuner.bucket import Bucket, open_bucket
 from tuner.cli_data import data_app
-from tuner.errors import CifakeTuneError, ConfigError, ExitCode, PreemptedError, UsageError
-from tuner.progress import make_console, say
+from tuner.cli_options import DEFAULT_BUCKET, BucketOption, JsonOption, StudyNameOption, study_name
+from tuner.cli_readers import readers_app
+from tuner.errors import CifakeTuneError, ConfigError, ExitCode, PreemptedError
+from tuner.log_format import begin_logging, error_line, given_format
+from tuner.progress import make_console
 
 if TYPE_CHECKING:
     from tuner.tls import Files
-    from tuner.trials import StudyState
-
-DEFAULT_BUCKET = "cifake-tune-bucket"
 
 app = typer.Typer(
     name="cifake-tune",
@@ -40,18 +40,12 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(data_app, name="data", help="Pack, check and fetch data sets.")
+app.add_typer(readers_app)
 
-BucketOption = Annotated[
-    str, typer.Option("--bucket", envvar=names.ENV_BUCKET, help="Folder or gs://bucket/prefix for everything durable.")
-]
 StudyFileOption = Annotated[
     Path | None, typer.Option("--study", envvar=names.ENV_STUDY_FILE, help="study.yaml; without it, the defaults.")
 ]
-StudyNameOption = Annotated[
-    str | None, typer.Option("--study", help="Name of the study; not needed where the bucket has one.")
-]
 SetOption = Annotated[list[str] | None, typer.Option("--set", help="A setting, as search.max_trials=20; repeatable.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.callback()
@@ -128,65 +122,11 @@ def evaluate(
     from tuner.report.console import summary
 
     bucket = _bucket(bucket_url)
-    metrics = run_evaluation(bucket, find_study(bucket, study or _study_name()), _cache())
+    metrics = run_evaluation(bucket, find_study(bucket, study or study_name()), _cache())
     if as_json:
         print(metrics.model_dump_json(indent=2))  # noqa: T201
     else:
         make_console().print(summary(metrics, bucket.url))
-
-
-@app.command()
-def status(
-    bucket_url: BucketOption = DEFAULT_BUCKET, study: StudyNameOption = None, as_json: JsonOption = False
-) -> None:
-    """Say how far a study is, also while it runs."""
-    from tuner.views import view_study
-
-    view = view_study(_state(bucket_url, study))
-    if as_json:
-        print(view.model_dump_json(indent=2))  # noqa: T201
-        return
-    for key, value in view.model_dump(mode="json").items():
-        shown = "" if value is None else f"{value:.4f}" if isinstance(value, float) else value
-        say(make_console(), f"{key.replace('_', ' '):<16}{shown}")
-
-
-@app.command()
-def trials(
-    bucket_url: BucketOption = DEFAULT_BUCKET, study: StudyNameOption = None, as_json: JsonOption = False
-) -> None:
-    """List a study's trials, also while it runs."""
-    from tuner.console import trials_table
-    from tuner.views import view_trial
-
-    state = _state(bucket_url, study)
-    if as_json:
-        rows = [view_trial(trial).model_dump(mode="json") for trial in state.trials.values()]
-        print(json.dumps(rows, indent=2))  # noqa: T201
-        return
-    make_console().print(trials_table(state))
-
-
-@app.command()
-def logs(
-    trial: Annotated[str | None, typer.Argument(help="The trial's id; leading zeros may be left out.")] = None,
-    bucket_url: BucketOption = DEFAULT_BUCKET,
-    study: StudyNameOption = None,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the trial ends.")] = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Print what was logged about a trial, over all its attempts, also while it runs."""
-    from tuner import attempt_log, cli_logs
-    from tuner.journal import find_study
-
-    bucket = _bucket(bucket_url)
-    name = find_study(bucket, study or _study_name())
-    if trial is None:
-        raise UsageError(f"which trial? {attempt_log.trials_with_logs(bucket, name)}")
-    if follow:
-        cli_logs.follow(attempt_log.Follower(bucket, name, trial), as_json)
-    else:
-        cli_logs.show(attempt_log.read_log(bucket, name, trial), as_json)
 
 
 @app.command()
@@ -230,20 +170,16 @@ def _run(debug: bool) -> int:
 def _fail(text: str, code: int, traceback_of: BaseException | None = None) -> int:
     if traceback_of is not None:
         logging.getLogger(__name__).error("traceback", exc_info=traceback_of)
-    print(f"error: {text}", file=sys.stderr)  # noqa: T201
+    try:
+        line = error_line(text, given_format(os.environ))
+    except ConfigError:  # which is what `text` says
+        line = f"error: {text}"
+    print(line, file=sys.stderr)  # noqa: T201
     return code
 
 
 def _study(file: Path | None, settings: list[str]) -> config.Study:
     return config.load(file, settings, os.environ)
-
-
-def _study_name() -> str | None:
-    """Return the name that study.yaml or the environment gives, for a process of a pod or of `run`."""
-    file = os.environ.get(names.ENV_STUDY_FILE)
-    if file or f"{names.ENV_SETTING}NAME" in os.environ:
-        return _study(Path(file) if file else None, []).name
-    return None
 
 
 def _data_digest(study: config.Study, bucket: Bucket) -> str | None:
@@ -286,13 +222,6 @@ def _cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cifake-tune"
 
 
-def _state(bucket_url: str, study: str | None) -> "StudyState":
-    from tuner.journal import find_study, read_study
-
-    bucket = _bucket(bucket_url)
-    return read_study(bucket, find_study(bucket, study or _study_name()))
-
-
 def _environment(variable: str) -> str:
     value = os.environ.get(variable)
     if not value:
@@ -320,8 +249,7 @@ def _begin_process() -> None:
     end_with_parent()
     _choose_backend()
     level = logging.DEBUG if "--debug" in sys.argv else logging.INFO
-    logging.basicConfig(stream=sys.stdout, level=logging.WARNING, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    logging.getLogger("tuner").setLevel(level)
+    begin_logging(sys.stdout, given_format(os.environ), level)
 
 
 def _choose_backend() -> None:

@@ -241,8 +241,11 @@ def note_work(records: list[Record], chief: Child, workers: list[Child]) -> None
 
 
 def _inherited() -> dict[str, str]:
-    """Return our environment without the settings: a child gets all of them in its study.yaml."""
-    ours = names.ENV_SETTING, names.ENV_STUDY_FILE
+    """Return our environment without the settings, all of which a child gets in its study.yaml.
+
+    Its log is text in any case: we show its last words.
+    """
+    ours = names.ENV_SETTING, names.ENV_STUDY_FILE, names.ENV_LOG_FORMAT
     return {name: value for name, value in os.environ.items() if not name.startswith(ours)}
 
 

@@ -22,6 +22,8 @@ ENV_EVALUATION_JOB = "CIFAKE_TUNE_EVALUATION_JOB"  # the suspended Job that the 
 ENV_START = "CIFAKE_TUNE_START"  # id of the Job that a chief belongs to: its pods come and go within one start
 ENV_GPUS = "CIFAKE_TUNE_GPUS"  # how many GPUs a worker has asked for
 ENV_REQUIRE_GPU = "CIFAKE_TUNE_REQUIRE_GPU"  # "true": a worker that asked for GPUs and finds none ends
+ENV_LOG_FORMAT = "CIFAKE_TUNE_LOG_FORMAT"  # text, or json: an object a line
+ENV_EMULATOR = "STORAGE_EMULATOR_HOST"  # of a bucket that is not Google's: its address, as Google's libraries take it
 ENV_TUNER_ID = "KERASTUNER_TUNER_ID"
 ENV_ORACLE_IP = "KERASTUNER_ORACLE_IP"
 ENV_ORACLE_PORT = "KERASTUNER_ORACLE_PORT"
@@ -175,3 +177,17 @@ PREDICTIONS_CSV = "predictions.csv.gz"
 CONFUSION_JSON = "confusion_matrix.json"
 CONFUSION_PNG = "confusion_matrix.png"
 BEST_MODEL = "best_model.keras"
+
+# ---- Kubernetes: labels of a release's objects, as the chart sets them, and of pods of an Indexed Job --------------
+APPLICATION = "cifake-tune"
+LABEL_NAME = "app.kubernetes.io/name"
+LABEL_RELEASE = "app.kubernetes.io/instance"
+LABEL_COMPONENT = "app.kubernetes.io/component"
+LABEL_JOB_INDEX = "batch.kubernetes.io/job-completion-index"
+LABEL_QUEUE = "kueue.x-k8s.io/queue-name"
+GPU_RESOURCE = "nvidia.com/gpu"
+
+
+def probe_object(token: str) -> str:
+    """What `doctor` writes, reads and deletes to see that the bucket works."""
+    return f"doctor/{token}"

@@ -1,0 +1,316 @@
+"""What of Kubernetes' objects is read here, as the API server's JSON has it."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Annotated, Any, Generic, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic.alias_generators import to_camel
+
+from tuner import names
+
+
+def _none_is_empty(value: Any) -> Any:
+    return {} if value is None else value
+
+
+Labels = Annotated[dict[str, str], BeforeValidator(_none_is_empty)]
+Quantities = Annotated[dict[str, str], BeforeValidator(_none_is_empty)]
+
+
+class Part(BaseModel):
+    """Base of all objects and their parts. What is not named here is left out."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", alias_generator=to_camel, populate_by_name=True)
+
+
+class Owner(Part):
+    """Who made an object."""
+
+    kind: str
+    name: str
+
+
+class Meta(Part):
+    """metadata."""
+
+    name: str = ""
+    namespace: str = ""
+    uid: str = ""
+    labels: Labels = {}
+    annotations: Labels = {}
+    creation_timestamp: datetime | None = None
+    deletion_timestamp: datetime | None = None
+    owner_references: list[Owner] = []
+
+
+class Object(Part):
+    """Base of whole objects."""
+
+    kind: str = ""
+    metadata: Meta = Meta()
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return self.metadata.name
+
+    @property
+    def component(self) -> str:
+        """Which part of a release it is: chief, worker, evaluator, data, bucket …"""
+        return self.metadata.labels.get(names.LABEL_COMPONENT, "")
+
+
+Kind = TypeVar("Kind", bound=Object)
+
+
+class ObjectList(Part, Generic[Kind]):
+    """Many objects of one type."""
+
+    items: list[Kind]
+
+
+class Condition(Part):
+    """One of an object's conditions."""
+
+    type: str
+    status: str
+    reason: str = ""
+    message: str = ""
+
+
+# ---- pods -----------------------------------------------------------------------------------------
+class Waiting(Part):
+    """Why a container does not run yet."""
+
+    reason: str = ""
+    message: str = ""
+
+
+class Terminated(Part):
+    """How a container ended."""
+
+    exit_code: int
+    signal: int = 0
+    reason: str = ""
+    message: str = ""
+
+
+class ContainerState(Part):
+    """One of the three is there."""
+
+    waiting: Waiting | None = None
+    running: dict[str, Any] | None = None
+    terminated: Terminated | None = None
+
+
+class ContainerStatus(Part):
+    """How a container does."""
+
+    name: str
+    image: str = ""
+    ready: bool = False
+    restart_count: int = 0
+    state: ContainerState = ContainerState()
+    last_state: ContainerState = ContainerState()
+
+
+class Resources(Part):
+    """What a container asks for, and may take."""
+
+    requests: Quantities = {}
+    limits: Quantities = {}
+
+
+class Variable(Part):
+    """An environment variable."""
+
+    name: str
+    value: str | None = None
+
+
+class Container(Part):
+    """A container of a pod."""
+
+    name: str
+    image: str = ""
+    image_pull_policy: str = ""
+    env: list[Variable] = []
+    resources: Resources = Resources()
+
+    def environment(self) -> dict[str, str]:
+        """Return its variables whose values are written down."""
+        return {variable.name: variable.value for variable in self.env if variable.value is not None}
+
+
+class NamedReference(Part):
+    """The name of an object, or of a volume's source."""
+
+    name: str = ""
+    secret_name: str = ""
+    claim_name: str = ""
+
+
+class Volume(Part):
+    """A volume of a pod."""
+
+    name: str
+    config_map: NamedReference | None = None
+    secret: NamedReference | None = None
+    persistent_volume_claim: NamedReference | None = None
+
+
+class Toleration(Part):
+    """A taint that a pod tolerates."""
+
+    key: str = ""
+    operator: str = "Equal"
+    value: str = ""
+    effect: str = ""
+
+
+class PodSpec(Part):
+    """spec of a pod."""
+
+    node_name: str = ""
+    service_account_name: str = ""
+    containers: list[Container] = []
+    init_containers: list[Container] = []
+    volumes: list[Volume] = []
+    tolerations: list[Toleration] = []
+    node_selector: Labels = {}
+    image_pull_secrets: list[NamedReference] = []
+
+    def asks_for(self, resource: str) -> str:
+        """Return how much of an extended resource its first container asks for."""
+        return self.containers[0].resources.limits.get(resource, "0") if self.containers else "0"
+
+    def volume_source(self, volume: str) -> str:
+        """Return the name of the ConfigMap or Secret of a volume; "" where there is none."""
+        for each in self.volumes:
+            if each.name == volume:
+                return each.config_map.name if each.config_map else each.secret.secret_name if each.secret else ""
+        return ""
+
+
+class PodStatus(Part):
+    """status of a pod."""
+
+    phase: str = ""
+    reason: str = ""
+    message: str = ""
+    conditions: list[Condition] = []
+    container_statuses: list[ContainerStatus] = []
+    init_container_statuses: list[ContainerStatus] = []
+
+
+class Pod(Object):
+    """A pod."""
+
+    spec: PodSpec = PodSpec()
+    status: PodStatus = PodStatus()
+
+    @property
+    def index(self) -> int | None:
+        """Its index in an Indexed Job."""
+        text = self.metadata.labels.get(names.LABEL_JOB_INDEX, "")
+        return int(text) if text.isdecimal() else None
+
+    def condition(self, kind: str) -> Condition | None:
+        """Return a condition."""
+        return next((c for c in self.status.conditions if c.type == kind), None)
+
+    def containers(self) -> Iterator[ContainerStatus]:
+        """Yield the states of its containers, in the order in which they begin."""
+        yield from self.status.init_container_statuses
+        yield from self.status.container_statuses
+
+
+# ---- what makes pods ------------------------------------------------------------------------------
+class Template(Part):
+    """A pod's template."""
+
+    metadata: Meta = Meta()
+    spec: PodSpec = PodSpec()
+
+
+class JobSpec(Part):
+    """spec of a Job."""
+
+    suspend: bool = False
+    completions: int | None = 1
+    parallelism: int = 1
+    template: Template = Template()
+
+
+class JobStatus(Part):
+    """status of a Job."""
+
+    active: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    conditions: list[Condition] = []
+
+
+class Job(Object):
+    """A Job."""
+
+    spec: JobSpec = JobSpec()
+    status: JobStatus = JobStatus()
+
+    def condition(self, kind: str) -> Condition | None:
+        """Return a condition that is true."""
+        return next((c for c in self.status.conditions if c.type == kind and c.status == "True"), None)
+
+
+class DeploymentSpec(Part):
+    """spec of a Deployment."""
+
+    replicas: int = 1
+    template: Template = Template()
+
+
+class DeploymentStatus(Part):
+    """status of a Deployment."""
+
+    ready_replicas: int = 0
+    conditions: list[Condition] = []
+
+
+class Deployment(Object):
+    """A Deployment."""
+
+    spec: DeploymentSpec = DeploymentSpec()
+    status: DeploymentStatus = DeploymentStatus()
+
+
+# ---- what stands beside them ----------------------------------------------------------------------
+class Involved(Part):
+    """What an event is about."""
+
+    kind: str = ""
+    name: str = ""
+    uid: str = ""
+
+
+class Event(Object):
+    """Something that happened to an object."""
+
+    involved_object: Involved = Involved()
+    type: str = ""
+    reason: str = ""
+    message: str = ""
+    last_timestamp: datetime | None = None
+    event_time: datetime | None = None
+
+
+class ConfigMap(Object):
+    """A ConfigMap."""
+
+    data: Labels = {}
+
+
+class Secret(Object):
+    """A Secret, its values in base64."""
+
+    data: Labels = {}

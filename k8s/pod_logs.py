@@ -1,0 +1,89 @@
+"""What the pods of a release write, as they stand or as they come, each line with whose it is."""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from k8s import release as releases
+from k8s.objects import Pod
+from k8s.release import Release
+from tuner.errors import SurroundingsError, UsageError
+
+POLL_S = 2.0
+
+
+@dataclass(frozen=True)
+class Whose:
+    """Which pods are meant."""
+
+    component: str | None
+    """None: all."""
+    index: int | None = None
+    """Of one worker."""
+
+    @classmethod
+    def given(cls, component: str | None, worker: int | None) -> "Whose":
+        """Return what a user means. Raises UsageError."""
+        if component is not None and component not in releases.COMPONENTS:
+            raise UsageError(f"--component {component}: write one of {', '.join(releases.COMPONENTS)}.")
+        if worker is not None and component not in (None, releases.WORKER):
+            raise UsageError(f"--worker {worker} and --component {component} exclude each other.")
+        return cls(releases.WORKER if worker is not None else component, worker)
+
+    def fits(self, pod: Pod) -> bool:
+        """Say whether a pod is one of them."""
+        wanted = [self.component] if self.component else releases.COMPONENTS
+        return pod.component in wanted and (self.index is None or pod.index == self.index)
+
+    def __str__(self) -> str:
+        return f"worker {self.index}" if self.index is not None else self.component or "release"
+
+
+def show_logs(release: Release, whose: Whose, show: Callable[[str], None]) -> None:
+    """Show what is there, pod by pod, the oldest first. Raises UsageError where there is no such pod."""
+    pods = [pod for pod in release.pods if whose.fits(pod)]
+    if not pods:
+        raise UsageError(
+            f"the {whose} has no pods at the moment; cifake-tune status --release {release.name} says why."
+        )
+    for pod in pods:
+        for line in release.cluster.log(pod.name).splitlines():
+            show(f"{_prefix(pod)}{line}")
+
+
+def follow_logs(release: Release, whose: Whose, show: Callable[[str], None]) -> None:
+    """Show lines as they come, also of pods that come later, until all pods have ended and their Jobs too."""
+    followed: dict[str, threading.Thread] = {}
+    lock = threading.Lock()
+
+    def follow(pod: Pod) -> None:
+        try:
+            for line in release.cluster.follow_log(pod.name):
+                with lock:
+                    show(f"{_prefix(pod)}{line}")
+        except SurroundingsError as error:
+            with lock:
+                show(f"{_prefix(pod)}(its log cannot be followed: {error})")
+
+    while True:
+        for pod in release.pods:
+            if whose.fits(pod) and pod.metadata.uid not in followed and pod.status.phase not in ("Pending", "Unknown"):
+                thread = threading.Thread(target=follow, args=(pod,), daemon=True)
+                followed[pod.metadata.uid] = thread
+                thread.start()
+        if _over(release, whose) and not any(thread.is_alive() for thread in followed.values()):
+            return
+        time.sleep(POLL_S)
+        release = releases.load(release.cluster, release.name)
+
+
+def _over(release: Release, whose: Whose) -> bool:
+    jobs = [job for job in release.jobs if whose.component in (None, job.component)]
+    if whose.component == releases.BUCKET or not jobs:
+        return not any(whose.fits(pod) and pod.status.phase in ("Running", "Pending") for pod in release.pods)
+    return all(job.condition("Complete") or job.condition("Failed") for job in jobs)
+
+
+def _prefix(pod: Pod) -> str:
+    return f"{pod.component}{'' if pod.index is None else f'-{pod.index}'} | "

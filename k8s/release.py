@@ -1,0 +1,142 @@
+"""A release of the chart as it is in the cluster: its objects, found by their labels, and what their settings say."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+import yaml
+
+from k8s.api import Cluster, RefusedError
+from k8s.objects import ConfigMap, Container, Deployment, Event, Job, Object, Pod
+from tuner import config, names
+from tuner.errors import ConfigError, SurroundingsError, UsageError
+
+Made = TypeVar("Made", bound=Object)
+
+CHIEF, WORKER, EVALUATOR, DATA, BUCKET = "chief", "worker", "evaluator", "data", "bucket"
+COMPONENTS = (CHIEF, WORKER, EVALUATOR, DATA, BUCKET)
+_STUDY_VOLUME, _TLS_VOLUME = "study", "tls"
+
+
+@dataclass(frozen=True)
+class Release:
+    """The objects of a release, as they were at one moment."""
+
+    name: str
+    cluster: Cluster
+    jobs: Sequence[Job]
+    deployments: Sequence[Deployment]
+    pods: Sequence[Pod]
+    """Oldest first."""
+    events: Sequence[Event]
+
+    def job(self, component: str) -> Job | None:
+        """Return the newest Job of a component: during an upgrade the one before may still be there."""
+        return _newest([job for job in self.jobs if job.component == component])
+
+    @property
+    def bucket_deployment(self) -> Deployment | None:
+        """The release's own bucket, where it has one."""
+        return _newest([each for each in self.deployments if each.component == BUCKET])
+
+    def pods_of(self, component: str) -> list[Pod]:
+        """Return the pods of a component, oldest first."""
+        return [pod for pod in self.pods if pod.component == component]
+
+    def running(self, component: str) -> Pod:
+        """Return the newest pod of a component that runs. Raises SurroundingsError where none does."""
+        pods = [p for p in self.pods_of(component) if p.status.phase == "Running" and not p.metadata.deletion_timestamp]
+        if not pods:
+            raise SurroundingsError(f"no {component} of release {self.name} runs at the moment.")
+        return pods[-1]
+
+    # ---- what its settings say ----------------------------------------------------------------------
+
+    @property
+    def bucket_url(self) -> str:
+        """Where everything durable is."""
+        return self._environment(CHIEF).get(names.ENV_BUCKET, "")
+
+    @property
+    def emulator_port(self) -> int | None:
+        """Port of the bucket inside the release; None where the bucket is outside."""
+        address = self._environment(CHIEF).get(names.ENV_EMULATOR)
+        return urlsplit(address).port if address and self.bucket_deployment else None
+
+    @property
+    def chief_port(self) -> int:
+        """Port of the chief."""
+        return int(self._environment(CHIEF)[names.ENV_ORACLE_PORT])
+
+    @property
+    def chief_host(self) -> str:
+        """Name of the chief's Service, which its certificate is for."""
+        return self._environment(WORKER)[names.ENV_ORACLE_IP]
+
+    @property
+    def tls_secret(self) -> str:
+        """Name of the Secret with the certificates; "" where nothing is encrypted."""
+        job = self.job(CHIEF)
+        return job.spec.template.spec.volume_source(_TLS_VOLUME) if job else ""
+
+    def study_name(self) -> str:
+        """Return the name of the study. Raises SurroundingsError, ConfigError."""
+        given = self._environment(CHIEF).get(f"{names.ENV_SETTING}NAME")
+        if given:
+            return given
+        job = self.job(CHIEF)
+        name = job.spec.template.spec.volume_source(_STUDY_VOLUME) if job else ""
+        try:
+            values = yaml.safe_load(self.cluster.get(ConfigMap, name).data.get("study.yaml", "")) or {}
+        except yaml.YAMLError as error:
+            raise ConfigError(f"ConfigMap {name}: study.yaml is not YAML ({error}).") from None
+        return str(values.get("name") or config.Study().name)
+
+    def _environment(self, component: str) -> dict[str, str]:
+        job = self.job(component)
+        containers: Sequence[Container] = job.spec.template.spec.containers if job else ()
+        return containers[0].environment() if containers else {}
+
+
+def load(cluster: Cluster, name: str) -> Release:
+    """Read a release. Raises UsageError where the namespace has none of that name, SurroundingsError."""
+    labels = f"{names.LABEL_NAME}={names.APPLICATION},{names.LABEL_RELEASE}={name}"
+    with ThreadPoolExecutor(4) as pool:
+        jobs = pool.submit(cluster.list, Job, labels)
+        deployments = pool.submit(cluster.list, Deployment, labels)
+        pods = pool.submit(cluster.list, Pod, labels)
+        events = pool.submit(_events, cluster)
+        found = Release(name, cluster, jobs.result(), deployments.result(), _by_age(pods.result()), events.result())
+    if not found.job(CHIEF):
+        raise UsageError(_no_release(cluster, name))
+    return found
+
+
+def _events(cluster: Cluster) -> list[Event]:
+    try:
+        return cluster.list(Event)
+    except RefusedError:
+        return []  # sentences are poorer then, and still there
+
+
+def _no_release(cluster: Cluster, name: str) -> str:
+    chiefs = f"{names.LABEL_NAME}={names.APPLICATION},{names.LABEL_COMPONENT}={CHIEF}"
+    here = sorted({job.metadata.labels.get(names.LABEL_RELEASE, "") for job in cluster.list(Job, chiefs)})
+    if here:
+        return f"namespace {cluster.namespace} has no release {name!r} of cifake-tune; it has {', '.join(here)}."
+    try:
+        elsewhere = sorted({job.metadata.namespace for job in cluster.list(Job, chiefs, everywhere=True)})
+    except RefusedError:
+        elsewhere = []
+    hint = f"; --namespace {' or '.join(elsewhere)} has one" if elsewhere else "; helm list -A shows what is installed"
+    return f"namespace {cluster.namespace} has no release of cifake-tune{hint}."
+
+
+def _by_age(found: list[Made]) -> list[Made]:
+    return sorted(found, key=lambda each: (str(each.metadata.creation_timestamp), each.name))
+
+
+def _newest(found: list[Made]) -> Made | None:
+    return _by_age(found)[-1] if found else None

@@ -1,0 +1,104 @@
+"""What stands around a release's pods, as the API server's JSON has it: nodes, volumes, quotas, rights."""
+
+from pydantic import Field
+
+from k8s.objects import Condition, Object, Part, Quantities
+
+
+class Claim(Object):
+    """A PersistentVolumeClaim."""
+
+
+class StorageClass(Object):
+    """A StorageClass."""
+
+    @property
+    def is_default(self) -> bool:
+        """Say whether claims that name no class get this one."""
+        return self.metadata.annotations.get("storageclass.kubernetes.io/is-default-class") == "true"
+
+
+class Taint(Part):
+    """What keeps pods from a node."""
+
+    key: str
+    value: str = ""
+    effect: str
+
+    def __str__(self) -> str:
+        return f"{self.key}{f'={self.value}' if self.value else ''}:{self.effect}"
+
+
+class NodeSpec(Part):
+    """spec of a node."""
+
+    unschedulable: bool = False
+    taints: tuple[Taint, ...] = ()
+
+
+class NodeStatus(Part):
+    """status of a node."""
+
+    allocatable: Quantities = Field(default_factory=dict)
+    conditions: tuple[Condition, ...] = ()
+
+
+class Node(Object):
+    """A node."""
+
+    spec: NodeSpec = NodeSpec()
+    status: NodeStatus = NodeStatus()
+
+    @property
+    def is_ready(self) -> bool:
+        """Say whether its kubelet reports that it takes pods."""
+        return any(c.type == "Ready" and c.status == "True" for c in self.status.conditions)
+
+
+class QuotaStatus(Part):
+    """status of a ResourceQuota."""
+
+    hard: Quantities = Field(default_factory=dict)
+    used: Quantities = Field(default_factory=dict)
+
+
+class Quota(Object):
+    """A ResourceQuota."""
+
+    status: QuotaStatus = QuotaStatus()
+
+
+class Limit(Part):
+    """One rule of a LimitRange."""
+
+    type: str
+    max: Quantities = Field(default_factory=dict)
+    default: Quantities = Field(default_factory=dict)
+
+
+class LimitRangeSpec(Part):
+    """spec of a LimitRange."""
+
+    limits: tuple[Limit, ...] = ()
+
+
+class LimitRange(Object):
+    """A LimitRange."""
+
+    spec: LimitRangeSpec = LimitRangeSpec()
+
+
+class Namespace(Object):
+    """A namespace."""
+
+
+class ReviewStatus(Part):
+    """status of a review."""
+
+    allowed: bool = False
+
+
+class Review(Object):
+    """Whether we may do something."""
+
+    status: ReviewStatus = ReviewStatus()

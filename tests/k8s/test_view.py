@@ -1,0 +1,97 @@
+"""What `status --release` shows, of a release as a real cluster had it."""
+
+import io
+
+import pytest
+
+from k8s.api import Cluster
+from k8s.console import release_view
+from k8s.objects import Deployment, Event, Job, Pod
+from k8s.release import Release
+from k8s.view import ReleaseView, State, Work, view_release
+from tests.k8s import captured
+from tuner.progress import make_console
+
+
+@pytest.fixture
+def release() -> Release:
+    from kubernetes import client
+
+    return Release(
+        name="night",
+        cluster=Cluster(client.Configuration(), "kube-demo"),
+        jobs=captured.release_parts(Job),
+        deployments=captured.release_parts(Deployment),
+        pods=captured.release_parts(Pod),
+        events=captured.release_parts(Event),
+    )
+
+
+@pytest.fixture
+def view(release: Release) -> ReleaseView:
+    work = [
+        Work(worker="worker-0", trial="00003", attempt=1, epoch=2, progress=0.5, images_per_s=1234.0, silent_s=0.4),
+        Work(worker="worker-2", trial=None, attempt=0, epoch=0, progress=0.0, images_per_s=0.0, silent_s=61.0),
+    ]
+    return view_release(release, {}, work)
+
+
+def shown(view: ReleaseView, width: int) -> str:
+    console = make_console()
+    console.file, console.width = io.StringIO(), width
+    console.print(release_view(view))
+    return console.file.getvalue()
+
+
+def test_the_settings_of_a_release_are_read_from_its_objects(release: Release) -> None:
+    assert release.bucket_url == "gs://cifake-tune"
+    assert release.emulator_port == 4443
+    assert release.chief_port == 8000
+    assert release.chief_host == "night-cifake-tune-chief"
+    assert release.tls_secret == "night-cifake-tune-tls"
+
+
+def test_every_worker_that_there_should_be_has_a_line_with_its_pod_and_what_it_is_at(view: ReleaseView) -> None:
+    assert [worker.index for worker in view.workers] == [0, 1, 2]
+    assert [worker.state for worker in view.workers] == [State.RUNNING, State.STARTING, State.RUNNING]
+    assert [worker.node for worker in view.workers] == ["node-2", None, "node-1"]
+    assert [worker.gpus for worker in view.workers] == ["3", "3", "3"]
+    assert [worker.work.trial if worker.work else None for worker in view.workers] == ["00003", None, None]
+
+
+def test_the_worker_that_waits_for_gpus_says_why(view: ReleaseView) -> None:
+    assert view.is_troubled
+    assert [bool(worker.trouble) for worker in view.workers] == [False, True, False]
+    assert "2 of 2 nodes have fewer than 3 free nvidia.com/gpu" in (view.workers[1].trouble or "")
+
+
+def test_the_other_components_have_their_states(view: ReleaseView) -> None:
+    states = {each.component: each.state for each in view.components}
+    assert states == {
+        "chief": State.RUNNING,
+        "evaluator": State.WAITING,
+        "data": State.DONE,
+        "bucket": State.RUNNING,
+    }
+
+
+@pytest.mark.parametrize("width", [80, 100, 200])
+def test_the_view_fits_a_terminal(view: ReleaseView, width: int) -> None:
+    text = shown(view, width)
+    assert max(map(len, text.splitlines())) <= width
+    for part in ("00003", "3  50%", "1,234", "idle", "61 s ago", "node-1"):
+        assert part in text
+    assert "worker 1: is pending: 2 of 2 nodes have fewer than 3 free nvidia.com/gpu" in " ".join(text.split())
+
+
+def test_what_is_wrong_with_many_workers_is_said_once(view: ReleaseView) -> None:
+    trouble = view.workers[1].trouble
+    workers = [worker.model_copy(update={"trouble": trouble}) for worker in view.workers]
+    text = " ".join(shown(view.model_copy(update={"workers": workers}), 100).split())
+    assert text.count("is pending") == 1
+    assert "workers 0, 1, 2: is pending" in text
+
+
+def test_the_names_of_the_workers_pods_can_be_told_apart(view: ReleaseView) -> None:
+    text = shown(view, 100)
+    assert all((worker.pod or "").rpartition("-")[2] in text for worker in view.workers)

@@ -1,0 +1,242 @@
+"""The commands that only read: status, trials, logs; of a bucket, or of a release of the chart in its cluster."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tuner.bucket import Bucket, open_bucket
+from tuner.cli_options import (
+    DEFAULT_BUCKET,
+    BucketOption,
+    ContextOption,
+    JsonOption,
+    NamespaceOption,
+    ReleaseOption,
+    StudyNameOption,
+    study_name,
+)
+from tuner.errors import CifakeTuneError, UsageError
+from tuner.progress import make_console, say
+
+if TYPE_CHECKING:
+    from k8s.release import Release
+    from k8s.view import Work
+    from tuner.trials import StudyState
+    from tuner.views import StudyView
+
+readers_app = typer.Typer()
+
+
+@readers_app.command()
+def status(
+    bucket_url: BucketOption = DEFAULT_BUCKET,
+    study: StudyNameOption = None,
+    release: ReleaseOption = None,
+    namespace: NamespaceOption = None,
+    context: ContextOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say how far a study is, also while it runs; of a release, also what its pods do and what stops them."""
+    if release is not None:
+        _release_status(_load(release, namespace, context), study, as_json)
+        return
+    from tuner.views import view_study
+
+    bucket = open_bucket(bucket_url)
+    view = view_study(_state(bucket, study or study_name()))
+    if as_json:
+        print(view.model_dump_json(indent=2))  # noqa: T201
+        return
+    _say_study(view)
+
+
+@readers_app.command()
+def trials(
+    bucket_url: BucketOption = DEFAULT_BUCKET,
+    study: StudyNameOption = None,
+    release: ReleaseOption = None,
+    namespace: NamespaceOption = None,
+    context: ContextOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List a study's trials, also while it runs."""
+    from tuner.console import trials_table
+    from tuner.views import view_trial
+
+    with _bucket_and_study(bucket_url, study, release, namespace, context) as (bucket, name):
+        state = _state(bucket, name)
+    if as_json:
+        rows = [view_trial(trial).model_dump(mode="json") for trial in state.trials.values()]
+        print(json.dumps(rows, indent=2))  # noqa: T201
+        return
+    make_console().print(trials_table(state))
+
+
+@readers_app.command()
+def logs(
+    trial: Annotated[str | None, typer.Argument(help="The trial's id; leading zeros may be left out.")] = None,
+    bucket_url: BucketOption = DEFAULT_BUCKET,
+    study: StudyNameOption = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the trial, or the pods, end.")] = False,
+    release: ReleaseOption = None,
+    namespace: NamespaceOption = None,
+    context: ContextOption = None,
+    worker: Annotated[
+        int | None, typer.Option("--worker", min=0, help="The pods of one worker.", rich_help_panel="Cluster")
+    ] = None,
+    component: Annotated[
+        str | None,
+        typer.Option(help="The pods of chief, worker, evaluator, data or bucket.", rich_help_panel="Cluster"),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Print what was logged about a trial, over all its attempts; without a trial, what a release's pods write."""
+    if release is None and (worker is not None or component is not None):
+        raise UsageError("--worker and --component say whose pods of a release; add --release NAME.")
+    if trial is None and release is not None:
+        from k8s.pod_logs import Whose, follow_logs, show_logs
+
+        whose = Whose.given(component, worker)
+        found = _load(release, namespace, context)
+        follow_logs(found, whose, _print) if follow else show_logs(found, whose, _print)
+        return
+    if trial is not None and (worker is not None or component is not None):
+        raise UsageError(
+            "a trial's log is joined over all its workers; leave out --worker and --component, or the trial."
+        )
+    from tuner import attempt_log, cli_logs
+    from tuner.journal import find_study
+
+    with _bucket_and_study(bucket_url, study, release, namespace, context) as (bucket, given):
+        name = find_study(bucket, given)
+        if trial is None:
+            raise UsageError(f"which trial? {attempt_log.trials_with_logs(bucket, name)}")
+        if follow:
+            cli_logs.follow(attempt_log.Follower(bucket, name, trial), as_json)
+        else:
+            cli_logs.show(attempt_log.read_log(bucket, name, trial), as_json)
+
+
+def _release_status(release: "Release", study: str | None, as_json: bool) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    from k8s.view import last_lines, view_release
+
+    with ThreadPoolExecutor(3) as pool:
+        progress = pool.submit(_study_of, release, study)
+        work = pool.submit(_work_of, release)
+        lines = pool.submit(last_lines, release)
+        (view, no_study), (said, no_work) = progress.result(), work.result()
+        shown = view_release(release, lines.result(), said)
+    notes = [note for note in (no_study, no_work) if note]
+    if as_json:
+        parts = {
+            "study": view.model_dump(mode="json") if view else None,
+            **shown.model_dump(mode="json"),
+            "notes": notes,
+        }
+        print(json.dumps(parts, indent=2))  # noqa: T201
+        return
+    from k8s.console import release_view
+
+    console = make_console()
+    if view:
+        _say_headline(view)
+    console.print()
+    console.print(release_view(shown))
+    for note in notes:
+        say(console, note, style="yellow")
+
+
+def _study_of(release: "Release", study: str | None) -> "tuple[StudyView | None, str]":
+    """Return how far the study is, or why that is not known."""
+    from tuner.cli_release import open_release_bucket
+    from tuner.journal import JournalReader
+    from tuner.views import view_study
+
+    try:
+        with open_release_bucket(release) as bucket:
+            name = study or release.study_name()
+            reader = JournalReader(bucket, name)
+            reader.poll()
+            if reader.state.study is None:
+                return None, f"The study {name} has not begun: its chief has not been at work yet."
+            return view_study(reader.state), ""
+    except CifakeTuneError as error:
+        return None, f"How far the study is cannot be said: {error}"
+
+
+def _work_of(release: "Release") -> "tuple[list[Work], str]":
+    """Return what the chief says of its workers, or why it does not."""
+    import grpc
+
+    from k8s import release as releases
+    from tuner.cli_release import ask_chief
+
+    if not any(pod.status.phase == "Running" for pod in release.pods_of(releases.CHIEF)):
+        return [], ""  # the chief's line says why
+    try:
+        return ask_chief(release), ""
+    except CifakeTuneError as error:
+        return [], f"What the workers are at cannot be said: {error}"
+    except grpc.RpcError as error:
+        if error.code() is grpc.StatusCode.UNAVAILABLE:
+            return [], "The chief's pod runs, and the chief does not answer yet: it is starting, or waits for the data."
+        return [], f"What the workers are at cannot be said: the chief answers {error.code().name} ({error.details()})."
+
+
+@contextmanager
+def _bucket_and_study(
+    bucket_url: str, study: str | None, release: str | None, namespace: str | None, context: str | None
+) -> Iterator[tuple[Bucket, str | None]]:
+    """Open the bucket that a command is to read, and say the study's name as far as it is given."""
+    if release is None:
+        yield open_bucket(bucket_url), study or study_name()
+        return
+    from tuner.cli_release import open_release_bucket
+
+    found = _load(release, namespace, context)
+    with open_release_bucket(found) as bucket:
+        yield bucket, study or found.study_name()
+
+
+def _load(release: str, namespace: str | None, context: str | None) -> "Release":
+    from k8s.api import connect
+    from k8s.release import load
+
+    return load(connect(namespace, context), release)
+
+
+def _state(bucket: Bucket, study: str | None) -> "StudyState":
+    from tuner.journal import find_study, read_study
+
+    return read_study(bucket, find_study(bucket, study))
+
+
+def _say_study(view: "StudyView") -> None:
+    for key, value in view.model_dump(mode="json").items():
+        shown = "" if value is None else f"{value:.4f}" if isinstance(value, float) else value
+        say(make_console(), f"{key.replace('_', ' '):<16}{shown}")
+
+
+def _say_headline(view: "StudyView") -> None:
+    """Say in a line or two how far the study is; `status` without a release has the rest."""
+    total = "?" if view.max_trials is None else view.max_trials
+    ended = view.completed + view.stopped + view.failed
+    parts = [f"study {view.study}: {ended} of {total} trials"]
+    counts = {"running": view.running, "queued": view.queued, "stopped early": view.stopped, "failed": view.failed}
+    parts += [f"{count} {what}" for what, count in counts.items() if count]
+    if view.best_score is not None:
+        parts.append(f"best {view.objective} {view.best_score:.4f} (trial {view.best_trial})")
+    if view.chiefs > 1:
+        parts.append(f"chief number {view.chiefs}")
+    say(make_console(), ", ".join(parts), style="bold")
+    if view.state == "finished":
+        say(make_console(), f"the search is over: {view.reason}")
+
+
+def _print(line: str) -> None:
+    print(line, flush=True)  # noqa: T201

@@ -1,0 +1,79 @@
+"""A release seen from outside its cluster: its bucket, opened as if it were here, and what its chief says.
+
+Both go through port forwarding: it needs one right (create pods/portforward) for all readers, starts no process in a
+pod whose cores train, works when the chief is gone, and what comes through is read by this version of the program.
+Running `cifake-tune status` in a pod instead took Python's start there each time, seconds beside a training worker.
+"""
+
+import base64
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from k8s import release as releases
+from k8s.forward import forwarded
+from k8s.objects import Secret
+from k8s.release import Release
+from k8s.view import Work
+from tuner import names, tls, wire
+from tuner.bucket import Bucket, open_bucket
+
+CHIEF_TIMEOUT_S = 5.0
+
+
+@contextlib.contextmanager
+def open_release_bucket(release: Release) -> Iterator[Bucket]:
+    """Open the release's bucket: one outside the cluster with our own credentials, its own through a port.
+
+    Raises SurroundingsError where that is not possible now, BucketError.
+    """
+    port = release.emulator_port
+    if port is None:
+        yield open_bucket(release.bucket_url)
+        return
+    pod = release.running(releases.BUCKET)
+    with (
+        forwarded(release.cluster, pod.name, port) as here,
+        _environment(names.ENV_EMULATOR, f"http://127.0.0.1:{here}"),
+    ):
+        yield open_bucket(release.bucket_url)
+
+
+def ask_chief(release: Release) -> list[Work]:
+    """Return what the chief says that its workers are at. Raises SurroundingsError, grpc.RpcError."""
+    pod = release.running(releases.CHIEF)
+    with contextlib.ExitStack() as stack:
+        files = stack.enter_context(_certificates(release))
+        port = stack.enter_context(forwarded(release.cluster, pod.name, release.chief_port))
+        channel = stack.enter_context(tls.open_channel(f"127.0.0.1:{port}", files, wire.OPTIONS))
+        status = wire.LeaseStub(channel).status(CHIEF_TIMEOUT_S)
+    return [Work.model_validate(each.model_dump()) for each in status.workers]
+
+
+@contextlib.contextmanager
+def _certificates(release: Release) -> Iterator[tls.Files | None]:
+    """Yield the release's certificates as files that only we can read; None where it does without."""
+    if not release.tls_secret:
+        yield None
+        return
+    data = release.cluster.get(Secret, release.tls_secret).data
+    with tempfile.TemporaryDirectory(prefix="cifake-tune-") as folder:
+        for name in ("tls.crt", "tls.key", "ca.crt"):
+            (Path(folder) / name).write_bytes(base64.b64decode(data.get(name, "")))
+        certificate, key, authority = (Path(folder) / name for name in ("tls.crt", "tls.key", "ca.crt"))
+        yield tls.Files(certificate, key, authority, release.chief_host)
+
+
+@contextlib.contextmanager
+def _environment(variable: str, value: str) -> Iterator[None]:
+    before = os.environ.get(variable)
+    os.environ[variable] = value
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[variable]
+        else:
+            os.environ[variable] = before

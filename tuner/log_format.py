@@ -1,0 +1,69 @@
+"""How the processes of a pod write their logs: a readable line an event, or a JSON object a line.
+
+The JSON has the keys that log collectors look for (Google Cloud Logging, fluent-bit): time, severity, message.
+"""
+
+import json
+import logging
+import time
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import TextIO
+
+from tuner import names
+from tuner.errors import ConfigError
+
+
+class LogFormat(StrEnum):
+    """How an event is written."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+def given_format(environment: Mapping[str, str]) -> LogFormat:
+    """Return what the environment says, text where it says nothing. Raises ConfigError."""
+    text = environment.get(names.ENV_LOG_FORMAT) or LogFormat.TEXT
+    try:
+        return LogFormat(text)
+    except ValueError:
+        raise ConfigError(f"{names.ENV_LOG_FORMAT} must be {' or '.join(LogFormat)}, not {text!r}.") from None
+
+
+def begin_logging(stream: TextIO, form: LogFormat, level: int) -> None:
+    """Write our own events of that level and above, and warnings of libraries, to the stream."""
+    handler = logging.StreamHandler(stream)
+    plain = logging.Formatter("%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    handler.setFormatter(JsonFormatter() if form is LogFormat.JSON else plain)
+    logging.getLogger().addHandler(handler)
+    logging.getLogger().setLevel(logging.WARNING)
+    logging.captureWarnings(form is LogFormat.JSON)
+    logging.getLogger("tuner").setLevel(level)
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object an event, on one line whatever is in it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        event = {
+            "time": self.formatTime(record),
+            "severity": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            event["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(event, ensure_ascii=False)
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802  (logging's name)
+        """Return when, in UTC with milliseconds."""
+        return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(record.created))}.{int(record.msecs):03}Z"
+
+
+def error_line(text: str, form: LogFormat) -> str:
+    """Return the last line of a process that fails."""
+    if form is LogFormat.TEXT:
+        return f"error: {text}"
+    record = logging.LogRecord("tuner", logging.ERROR, "", 0, "%s", (text,), None)
+    return JsonFormatter().format(record)
