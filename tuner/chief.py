@@ -35,6 +35,8 @@ log = logging.getLogger(__name__)
 Answer = TypeVar("Answer")
 
 TICK_S = 0.25
+STOCK_FAREWELL_S = 10.0
+"""One of Keras Tuner's own workers asks again when it has ended a trial, for an hour if nobody answers."""
 EVALUATION_POLL_S = 2.0
 EVALUATION_PATIENCE_S = 300.0
 """So long the Kubernetes API may fail before the chief gives up, and is started again."""
@@ -300,7 +302,8 @@ async def _tick(service: Service) -> None:
         unaware = [
             seen
             for seen in service.seen.values()
-            if not seen.dismissed and not seen.worker.stock and time.monotonic() - seen.heard < lease_s
+            if not seen.dismissed
+            and time.monotonic() - seen.heard < (STOCK_FAREWELL_S if seen.worker.stock else lease_s)
         ]
         if not unaware:
             return

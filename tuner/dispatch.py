@@ -44,6 +44,11 @@ class Dispatcher:
         self.broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Fails with the error of an algorithm that cannot go on."""
 
+    @property
+    def waiting(self) -> int:
+        """How many workers wait for a trial."""
+        return len(self._waiting)
+
     async def wait(self, timeout_s: float) -> None:
         """Return when there may be a trial for this worker, the search is over, or the time is."""
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -62,7 +67,7 @@ class Dispatcher:
 
     def wake(self) -> None:
         """Wake as many workers as there is work for; all where the search is over."""
-        count = len(self._waiting) if self._oracle.state.finished else min(self._oracle.queued, len(self._waiting))
+        count = self.waiting if self._oracle.state.finished else min(self._oracle.queued, self.waiting)
         for waiter in list(islice(self._waiting, count)):
             del self._waiting[waiter]
             if not waiter.done():
@@ -94,9 +99,7 @@ class Dispatcher:
 
     async def _produce(self) -> None:
         try:
-            made = await asyncio.get_running_loop().run_in_executor(
-                self._thread, self._suggest, max(1, len(self._waiting))
-            )
+            made = await asyncio.get_running_loop().run_in_executor(self._thread, self._suggest, max(1, self.waiting))
             for suggestion in made:
                 if isinstance(suggestion, Suggestion):
                     self._append(self._oracle.add(suggestion, self._now()))

@@ -26,7 +26,9 @@ OPTIONS = [
     # a chief whose node is gone closes no connection: without pings the kernel sends into the void for a quarter of
     # an hour. The last one is the server's: how often it suffers them.
     ("grpc.keepalive_time_ms", 10_000),
-    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.ping_timeout_ms", 10_000),  # what counts in truth (gRPC 1.85), and a minute else
+    ("grpc.http2.max_pings_without_data", 0),  # no bound: an idle worker's call may last for longer than two
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
 ]
 

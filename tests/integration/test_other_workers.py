@@ -2,14 +2,16 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from tests.integration.support import RUN_S, SPACES, Place, settings, space
+from tests.integration.support import RUN_S, SPACES, Command, Place, settings, space
+from tests.support.gcs_emulator import free_port
 from tuner import names
 from tuner.trials import StudyState, TrialState
 
@@ -53,24 +55,86 @@ tuner.search(x, y, validation_data=(x, y), epochs=2, verbose=0)
 """
 
 
-def test_a_stock_worker_of_keras_tuner_finishes_trials_of_our_chief(place: Place, two_colours: str) -> None:
-    assert place.do("data", "pack", two_colours, str(place.bucket_folder)).code == 0
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    address = {names.ENV_ORACLE_IP: "127.0.0.1", names.ENV_ORACLE_PORT: port}
-    arguments = ("chief", *space("Tiny"), *settings(search__max_trials=3, training__epochs=2))
-    chief = place.start(*arguments, **address)
+ODD_WORKER = """
+import sys, time
+import keras_tuner
+from keras_tuner.engine.base_tuner import BaseTuner
+
+class Odd(BaseTuner):
+    def on_trial_end(self, trial):
+        super().on_trial_end(trial)
+        time.sleep(2)  # it is slow to ask for the next one, also after the last
+
+    def run_trial(self, trial):
+        units = trial.hyperparameters.get("units")
+        if units == 4:
+            raise ValueError("4 is not my lucky number")
+        if units == 8:
+            raise keras_tuner.errors.FailedTrialError("never with 8")
+        for epoch in range(4):
+            accuracy = 0.9 if units == 2 else 0.1
+            answer = self.oracle.update_trial(trial.trial_id, {"val_accuracy": accuracy}, step=epoch)
+            if answer.status == "STOPPED":
+                break
+
+oracle = keras_tuner.oracles.GridSearchOracle(keras_tuner.Objective("val_accuracy", "max"), max_trials=4)
+Odd(oracle, directory=sys.argv[1], project_name="odd").search()
+"""
+
+PATIENT_WORKER = """
+import pathlib, sys, time
+import keras_tuner
+from keras_tuner.engine.base_tuner import BaseTuner
+
+class Patient(BaseTuner):
+    def pre_create_trial(self):
+        print("asks", flush=True)
+
+    def run_trial(self, trial):
+        print("trains", flush=True)
+        gate, until = pathlib.Path(sys.argv[2]), time.monotonic() + 240
+        while gate.exists() and time.monotonic() < until:
+            time.sleep(0.05)
+        return 0.5
+
+oracle = keras_tuner.oracles.RandomSearchOracle(keras_tuner.Objective("val_accuracy", "max"), max_trials=1)
+Patient(oracle, directory=sys.argv[1], project_name="patient").search()
+"""
+
+
+def start_chief(place: Place, data: str, *arguments: str) -> tuple[Command, dict[str, str]]:
+    """Return a chief that listens, and the environment that leads to it."""
+    assert place.do("data", "pack", data, str(place.bucket_folder)).code == 0
+    address = {names.ENV_ORACLE_IP: "127.0.0.1", names.ENV_ORACLE_PORT: str(free_port())}
+    chief = place.start("chief", *space("Tiny"), *arguments, **address)
     place.wait_for(lambda state: state.study, "the chief", chief)
-    stock = subprocess.run(
-        [sys.executable, "-c", STOCK_WORKER, str(place.folder)],
-        env=place.environment | address | {names.ENV_TUNER_ID: "tuner0", "PYTHONPATH": str(SPACES)},
-        capture_output=True,
+    return chief, address
+
+
+@contextmanager
+def stock_worker(
+    place: Place, code: str, name: str, address: dict[str, str], *arguments: str
+) -> Iterator[subprocess.Popen[str]]:
+    """Run Keras Tuner as it is; what it prints is read from the process's stdout."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(place.folder), *arguments],
+        env=place.environment | address | {names.ENV_TUNER_ID: name, "PYTHONPATH": str(SPACES)},
+        stdout=subprocess.PIPE,
+        stderr=(place.folder / f"command-{name}.err").open("w"),
         text=True,
-        timeout=RUN_S,
-        check=False,
     )
-    assert stock.returncode == 0, stock.stderr[-4000:] + place.logs()
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def test_a_stock_worker_of_keras_tuner_finishes_trials_of_our_chief(place: Place, two_colours: str) -> None:
+    chief, address = start_chief(place, two_colours, *settings(search__max_trials=3, training__epochs=2))
+    with stock_worker(place, STOCK_WORKER, "tuner0", address) as stock:
+        stock.communicate(timeout=RUN_S)
+        assert stock.returncode == 0, place.logs()
     done = chief.wait()
     state: StudyState = place.state()
     assert [(t.state, t.worker, t.attempts) for t in state.trials.values()] == [(TrialState.COMPLETED, "tuner0", 1)] * 3
@@ -80,3 +144,56 @@ def test_a_stock_worker_of_keras_tuner_finishes_trials_of_our_chief(place: Place
     assert done.err.startswith("error: ")
     assert "study 'cifake'" in done.err
     assert done.err.count("\n") == 1
+
+
+def test_a_stock_workers_failures_have_their_budgets_and_its_hopeless_trials_are_stopped(
+    place: Place, two_colours: str
+) -> None:
+    more = settings(
+        search__algorithm="grid",
+        training__epochs=4,
+        retries__failure=1,
+        search__early_stopping__policy="asha",
+        search__early_stopping__min_epochs=1,
+        search__early_stopping__reduction_factor=2,
+    )
+    chief, address = start_chief(place, two_colours, *more)
+    with stock_worker(place, ODD_WORKER, "odd", address) as stock:
+        stock.communicate(timeout=RUN_S)
+        assert stock.returncode == 0, place.logs()
+    chief.wait()
+    trials = {t.hyperparameters["units"]: (t.state, t.attempts, len(t.epochs)) for t in place.state().trials.values()}
+    assert trials == {
+        2: (TrialState.COMPLETED, 1, 4),
+        4: (TrialState.FAILED, 2, 0),
+        8: (TrialState.FAILED, 1, 0),
+        16: (TrialState.STOPPED, 1, 2),
+    }
+
+
+def test_a_stock_worker_waits_for_work_without_spinning_and_ends_with_the_search(
+    place: Place, two_colours: str
+) -> None:
+    chief, address = start_chief(place, two_colours, *settings(search__max_trials=1, training__epochs=1))
+    gate = place.gate / "hold"
+    gate.touch()
+    with (
+        stock_worker(place, PATIENT_WORKER, "first", address, str(gate)) as first,
+        stock_worker(place, PATIENT_WORKER, "second", address, str(gate)) as second,
+    ):
+        assert first.stdout is not None
+        assert second.stdout is not None
+        place.wait_for(lambda state: [t for t in state.trials.values() if t.worker], "the only trial", chief)
+        trains, waits = (
+            (first, second) if next(iter(place.state().trials.values())).worker == "first" else (second, first)
+        )
+        assert waits.stdout is not None
+        asked = [waits.stdout.readline(), waits.stdout.readline()]  # the second time after IDLE
+        assert asked == ["asks\n", "asks\n"]
+        gate.unlink()
+        rest, _ = waits.communicate(timeout=RUN_S)
+        assert rest.count("asks") <= 2
+        trains.communicate(timeout=RUN_S)
+        assert (first.returncode, second.returncode) == (0, 0), place.logs()
+    chief.wait()
+    assert [(t.state, t.attempts) for t in place.state().trials.values()] == [(TrialState.COMPLETED, 1)]
