@@ -83,13 +83,13 @@ class Attempt:
 
     def run(self) -> None:
         """Train the trial, and tell the chief how it ended; raises only what ends the worker."""
-        with self._shop.logs.recording(self._grant.trial_id, self._grant.attempt):
+        logs, stop = self._shop.logs, self._shop.stop
+        with logs.recording(self._grant.trial_id, self._grant.attempt), stop.last_will(self._last_will):
             values = {k: v for k, v in self._grant.trial.hyperparameters.values.items() if not k.startswith("tuner/")}
             log.info("%s: %s", self._label, "  ".join(f"{k}={v}" for k, v in values.items()))
             self._shop.heart.at_work(self._grant)
             try:
-                with self._shop.stop.last_will(self._last_will):
-                    self._run()
+                self._run()
             except FencedAttemptError:
                 log.warning("%s: it is another worker's now; dropped", self._label)
             except StoppedTrialError:
@@ -104,14 +104,14 @@ class Attempt:
                 self._delivery.abandon()
                 self._shop.heart.idle()
 
-    def hand_back(self) -> None:
+    def hand_back(self) -> bool:
         """Give the trial back because the worker must end, after what was trained has arrived, if it does so soon.
 
-        May be called from two threads: the second call waits for the first.
+        May be called from two threads: the second call waits for the first, and returns false.
         """
         with self._handing_back:
             if self._handed_back:
-                return
+                return False
             self._handed_back = True
             deadline = time.monotonic() + SETTLE_S
 
@@ -122,16 +122,20 @@ class Attempt:
             try:
                 self._delivery.settle(check)
             except (FencedAttemptError, StoppedTrialError):
-                return  # it is not ours any more
+                return True  # it is not ours any more
             except Exception as error:
                 log.warning("%s: the last epochs are not reported (%s)", self._label, error or "there was no time")
             self._delivery.abandon()
             self._shop.heart.stop()  # a beat after the hand-back would look like a worker that is still there
             self._give_back(_Ending(Outcome.PREEMPTED, "the worker was asked to stop"))
+            return True
 
-    def _last_will(self) -> None:
-        self.hand_back()
+    def _last_will(self) -> bool:
+        if not self.hand_back():
+            return False
+        log.warning("%s: the training was in the midst of a long step, which is broken off", self._label)
         self._shop.logs.flush(LAST_LINES_S)
+        return True
 
     # ---- the training's listener ------------------------------------------------------------------
 

@@ -5,7 +5,6 @@ or a call that hangs. So a thread of its own hears of the signal, too. Where the
 soon, that thread hands the trial back in its place, and ends the process.
 """
 
-import logging
 import os
 import signal
 import socket
@@ -16,8 +15,6 @@ from contextlib import contextmanager
 from types import FrameType
 
 from tuner.errors import ExitCode, PreemptedError
-
-log = logging.getLogger(__name__)
 
 UNWIND_S = 3.0
 """The main thread gets so long to come to the end of its step by itself."""
@@ -33,7 +30,7 @@ class StopSignal:
         self._received = threading.Event()
         self._over = threading.Event()
         self._interrupting = False
-        self._last_will: Callable[[], None] | None = None
+        self._last_will: Callable[[], bool] | None = None
         self._heard, woken = socket.socketpair()
         woken.setblocking(False)
         self._woken = woken  # the descriptor must outlive us
@@ -58,8 +55,11 @@ class StopSignal:
             self._interrupting = False
 
     @contextmanager
-    def last_will(self, will: Callable[[], None]) -> Iterator[None]:
-        """Have `will` called by the thread where this block does not end in time after the signal."""
+    def last_will(self, will: Callable[[], bool]) -> Iterator[None]:
+        """Have `will` called by the thread where this block does not end in time after the signal.
+
+        It returns whether it did what was to be done: else the main thread has, and ends the process itself.
+        """
         self._last_will = will
         try:
             yield
@@ -83,12 +83,8 @@ class StopSignal:
         timer = threading.Timer(END_S, self._end)
         timer.daemon = True
         timer.start()
-        if self._over.wait(UNWIND_S):
-            return
-        if (will := self._last_will) is not None:
-            log.warning("the training is in the midst of a long step, which is broken off")
-            will()
-        self._end()
+        if not self._over.wait(UNWIND_S) and (will := self._last_will) is not None and will():
+            self._end()
 
     @staticmethod
     def _end() -> None:

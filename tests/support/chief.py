@@ -23,8 +23,9 @@ Answer = TypeVar("Answer")
 class RunningChief:
     """Serves `study` from `bucket`; `start` and `stop` as often as wanted, each start being a new term."""
 
-    def __init__(self, bucket: Bucket, study: Study, space: keras_tuner.HyperParameters) -> None:
+    def __init__(self, bucket: Bucket, study: Study, space: keras_tuner.HyperParameters, data: str = "d") -> None:
         self.port = free_port()
+        self._data = data
         self.bucket = bucket
         self.study = study
         self._space = space
@@ -59,6 +60,23 @@ class RunningChief:
 
         self._do(expire())
 
+    @contextlib.contextmanager
+    def stalled(self) -> Iterator[None]:
+        """Take connections and calls in this block, and answer none."""
+        wake, asleep = threading.Event(), threading.Event()
+
+        async def sleep() -> None:
+            asleep.set()
+            wake.wait(60)
+
+        sleeping = asyncio.run_coroutine_threadsafe(sleep(), self._loop)
+        assert asleep.wait(10)
+        try:
+            yield
+        finally:
+            wake.set()
+            sleeping.result(10)
+
     def ask(self, question: Callable[[StudyState], Answer]) -> Answer:
         """Return the answer to a question about the state, asked in the chief's own thread."""
 
@@ -80,7 +98,7 @@ class RunningChief:
         reader = JournalReader(self.bucket, self.study.name)
         reader.poll()
         state, writer = reader.state, f"chief-{reader.state.term + 1}"
-        opened = Opened(at=0, term=state.term + 1, writer=writer, study=self.study, data="d", direction="max")
+        opened = Opened(at=0, term=state.term + 1, writer=writer, study=self.study, data=self._data, direction="max")
         journal = Journal(self.bucket, self.study.name, writer, reader.next_number)
         journal.write([opened])
         state.apply(opened)
@@ -99,9 +117,11 @@ class RunningChief:
 
 
 @contextlib.contextmanager
-def running_chief(bucket: Bucket, study: Study, space: keras_tuner.HyperParameters) -> Iterator[RunningChief]:
-    """Run a chief until the end of the block."""
-    chief = RunningChief(bucket, study, space)
+def running_chief(
+    bucket: Bucket, study: Study, space: keras_tuner.HyperParameters, data: str = "d"
+) -> Iterator[RunningChief]:
+    """Run a chief until the end of the block; `data` is the digest of the data set that it names to workers."""
+    chief = RunningChief(bucket, study, space, data)
     chief.start()
     try:
         yield chief

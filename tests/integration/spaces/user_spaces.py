@@ -37,6 +37,15 @@ class Tiny(keras_tuner.HyperModel):
         return model
 
 
+class Stuck(keras.callbacks.Callback):
+    """Sleeps in one call, as a long compilation does, at the epoch that `stuck-<epoch>` is there for."""
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if (GATE / f"stuck-{epoch}").exists():
+            (GATE / "is-stuck").touch()
+            time.sleep(HELD_S)
+
+
 class Gate(keras.callbacks.Callback):
     """Holds training at an epoch while the test's file `hold-<epoch>` is there; goes slowly while `slow` is."""
 
@@ -84,7 +93,7 @@ class Rates(Tiny):
 def gated(model):
     """Return the model with a `fit` that adds the gate to the callbacks."""
     fit = model.fit
-    model.fit = lambda *args, callbacks, **more: fit(*args, callbacks=[*callbacks, Gate()], **more)
+    model.fit = lambda *args, callbacks, **more: fit(*args, callbacks=[*callbacks, Gate(), Stuck()], **more)
     return model
 
 

@@ -1,0 +1,210 @@
+"""SIGTERM ends a worker within 20 s with exit code 143 and its trial handed back, whatever it is in the midst of."""
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras_tuner
+import pytest
+
+from tests.integration.support import SPACES, Command, Place
+from tests.support.chief import RunningChief, running_chief
+from tests.support.fault_proxy import Fault, FaultProxy, Faults, running_proxy
+from tests.support.gcs_emulator import Emulator
+from tuner import names
+from tuner.bucket import Bucket, open_bucket
+from tuner.config import load
+from tuner.data.pack import pack
+from tuner.trials import AttemptEnded, Outcome, Trial
+
+END_S = 20.0
+WAIT_S = 180.0
+EPOCHS = 6
+STUDY = load(
+    settings=[
+        *("search.max_trials=1", f"training.epochs={EPOCHS}", "search.early_stopping.policy=none"),
+        *("space.import=user_spaces:GatedLine", f"space.code={SPACES}", "data.batch_size=16"),
+    ]
+)
+
+
+@dataclass
+class Night:
+    """A chief in this process and a worker in one of its own."""
+
+    place: Place
+    chief: RunningChief
+    digest: str
+
+    def work(self, **environment: str) -> Command:
+        """Start a worker."""
+        return self.place.start(
+            "worker",
+            **{
+                names.ENV_TUNER_ID: "worker-0",
+                names.ENV_ORACLE_IP: "127.0.0.1",
+                names.ENV_ORACLE_PORT: str(self.chief.port),
+                **environment,
+            },
+        )
+
+    def until(self, condition: Callable[[], object], what: str) -> None:
+        """Wait for a condition."""
+        deadline = time.monotonic() + WAIT_S
+        while not condition():
+            assert time.monotonic() < deadline, f"{what}\n{self.place.logs()}"
+            time.sleep(0.05)
+
+    def trial(self) -> Trial | None:
+        """The only trial, once there is one."""
+        return self.chief.ask(lambda state: next(iter(state.trials.values()), None))
+
+    def epochs(self) -> int:
+        """How many epochs are reported."""
+        return self.chief.ask(lambda state: sum(len(trial.epochs) for trial in state.trials.values()))
+
+    def gate(self, name: str) -> Path:
+        """A file that the space looks for."""
+        return self.place.gate / name
+
+    def endings(self) -> list[Outcome]:
+        """How the attempts ended that were handed back."""
+        return [record.outcome for record in self.place.records() if isinstance(record, AttemptEnded)]
+
+
+@contextmanager
+def night(place: Place, bucket: Bucket, source: str) -> Iterator[Night]:
+    digest = pack(source, bucket).digest
+    space = keras_tuner.HyperParameters()
+    space.Float("learning_rate", 1e-3, 1e-1, sampling="log")
+    with running_chief(place.bucket, STUDY, space, digest) as chief:
+        yield Night(place, chief, digest)
+
+
+@pytest.fixture
+def local(place: Place, two_colours: str) -> Iterator[Night]:
+    with night(place, place.bucket, two_colours) as made:
+        yield made
+
+
+def end(worker: Command, number: int = signal.SIGTERM) -> float:
+    """Send a signal, and return how long the worker took to exit with 143."""
+    began = time.monotonic()
+    worker.process.send_signal(number)
+    done = worker.wait(60)
+    took_s = time.monotonic() - began
+    assert done.code == 143, done.out + done.err
+    assert took_s < END_S
+    assert "Traceback" not in done.out + done.err
+    return took_s
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_in_training_it_hands_back_at_the_end_of_a_batch(local: Night, number: int) -> None:
+    local.gate("slow").touch()
+    worker = local.work()
+    local.until(lambda: local.epochs() == 1, "an epoch")
+    assert end(worker, number) < 10
+    assert local.endings() == [Outcome.PREEMPTED]
+
+
+def test_in_the_midst_of_a_call_that_does_not_return_it_hands_back_all_the_same(local: Night) -> None:
+    local.gate("stuck-2").touch()
+    worker = local.work()
+    local.until(local.gate("is-stuck").exists, "the long call")
+    end(worker)
+    assert local.endings() == [Outcome.PREEMPTED]
+    assert local.epochs() == 2
+    parts = local.place.bucket.list(names.logs_prefix("cifake"))
+    assert "a long step, which is broken off" in "".join(local.place.bucket.read(part).decode() for part in parts)
+
+
+def test_with_a_chief_that_hangs_it_ends_in_time(local: Night) -> None:
+    local.gate("hold-2").touch()
+    worker = local.work()
+    local.until(lambda: local.epochs() == 2, "two epochs")
+    with local.chief.stalled():
+        end(worker)
+
+
+def test_without_a_chief_it_ends_in_time(local: Night) -> None:
+    local.gate("slow").touch()
+    worker = local.work()
+    local.until(lambda: local.epochs() == 1, "an epoch")
+    local.chief.stop()
+    end(worker)
+
+
+def test_idle_it_ends_at_once(local: Night) -> None:
+    local.gate("hold-0").touch()
+    busy = local.work()
+    local.until(lambda: local.trial() is not None, "the trial")
+    idle = local.work(**{names.ENV_TUNER_ID: "worker-1"})
+    local.until(lambda: "worker-1" in local.chief.service.seen, "the second worker")
+    local.until(lambda: "worker-1 joins study" in local.place.logs(), "its data")
+    assert end(idle) < 5
+    end(busy)
+    assert local.endings() == [Outcome.PREEMPTED]
+
+
+# ---- with a bucket behind a network -----------------------------------------------------------------
+@dataclass
+class Cloud:
+    """A chief and workers whose data and checkpoints are in an emulated gs:// behind a proxy."""
+
+    night: Night
+    proxy: FaultProxy
+    url: str
+    bucket: Bucket
+
+    def work(self) -> Command:
+        """Start a worker that sees the bucket through the proxy."""
+        return self.night.work(**{names.ENV_BUCKET: self.url, "STORAGE_EMULATOR_HOST": self.proxy.url})
+
+
+@pytest.fixture
+def cloud(place: Place, two_colours: str, emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", emulator.url)
+    url = f"gs://{emulator.new_bucket()}"
+    bucket = open_bucket(url)
+    with running_proxy(emulator.url, Faults(stall_s=60)) as proxy, night(place, bucket, two_colours) as made:
+        yield Cloud(made, proxy, url, bucket)
+
+
+def test_with_a_bucket_that_hangs_it_hands_back_in_time(cloud: Cloud) -> None:
+    cloud.night.gate("hold-1").touch()
+    worker = cloud.work()
+    cloud.night.until(lambda: cloud.night.epochs() == 1, "an epoch")
+    cloud.proxy.faults = Faults(stall=1.0, stall_s=60)
+    cloud.night.gate("hold-1").unlink()
+    stalls = cloud.proxy.met[Fault.STALL]
+    cloud.night.until(lambda: cloud.proxy.met[Fault.STALL] > stalls, "an upload that hangs")
+    end(worker)
+    assert cloud.night.endings() == [Outcome.PREEMPTED]
+    assert cloud.night.epochs() == 1
+
+
+def test_while_data_is_downloaded_it_ends_at_once(cloud: Cloud) -> None:
+    cloud.proxy.faults = Faults(stall=1.0, stall_s=60)
+    worker = cloud.work()
+    cloud.night.until(lambda: cloud.proxy.met[Fault.STALL], "a download that hangs")
+    assert end(worker) < 10
+
+
+def test_an_upload_that_is_under_way_arrives_and_is_reported_before_the_end(cloud: Cloud) -> None:
+    cloud.night.gate("hold-1").touch()
+    worker = cloud.work()
+    cloud.night.until(lambda: cloud.night.epochs() == 1, "an epoch")
+    cloud.proxy.faults = Faults(latency_s=1.5)
+    cloud.night.gate("stuck-2").touch()
+    cloud.night.gate("hold-1").unlink()
+    cloud.night.until(cloud.night.gate("is-stuck").exists, "the epoch after")
+    end(worker)
+    assert cloud.night.endings() == [Outcome.PREEMPTED]
+    assert cloud.night.epochs() == 2
+    trial = cloud.night.trial()
+    assert trial is not None
+    assert cloud.bucket.exists(trial.checkpoints[1])
