@@ -2,86 +2,20 @@
 
 import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
-import keras_tuner
 import pytest
 
-from tests.integration.support import SPACES, Command, Place
-from tests.support.chief import RunningChief, running_chief
+from tests.integration.one_trial import Night, night
+from tests.integration.support import Command, Place
 from tests.support.fault_proxy import Fault, FaultProxy, Faults, running_proxy
 from tests.support.gcs_emulator import Emulator
 from tuner import names
 from tuner.bucket import Bucket, open_bucket
-from tuner.config import load
-from tuner.data.pack import pack
-from tuner.trials import AttemptEnded, Outcome, Trial
+from tuner.trials import Outcome
 
 END_S = 20.0
-WAIT_S = 180.0
-EPOCHS = 6
-STUDY = load(
-    settings=[
-        *("search.max_trials=1", f"training.epochs={EPOCHS}", "search.early_stopping.policy=none"),
-        *("space.import=user_spaces:GatedLine", f"space.code={SPACES}", "data.batch_size=16"),
-    ]
-)
-
-
-@dataclass
-class Night:
-    """A chief in this process and a worker in one of its own."""
-
-    place: Place
-    chief: RunningChief
-    digest: str
-
-    def work(self, **environment: str) -> Command:
-        """Start a worker."""
-        return self.place.start(
-            "worker",
-            **{
-                names.ENV_TUNER_ID: "worker-0",
-                names.ENV_ORACLE_IP: "127.0.0.1",
-                names.ENV_ORACLE_PORT: str(self.chief.port),
-                **environment,
-            },
-        )
-
-    def until(self, condition: Callable[[], object], what: str) -> None:
-        """Wait for a condition."""
-        deadline = time.monotonic() + WAIT_S
-        while not condition():
-            assert time.monotonic() < deadline, f"{what}\n{self.place.logs()}"
-            time.sleep(0.05)
-
-    def trial(self) -> Trial | None:
-        """The only trial, once there is one."""
-        return self.chief.ask(lambda state: next(iter(state.trials.values()), None))
-
-    def epochs(self) -> int:
-        """How many epochs are reported."""
-        return self.chief.ask(lambda state: sum(len(trial.epochs) for trial in state.trials.values()))
-
-    def gate(self, name: str) -> Path:
-        """A file that the space looks for."""
-        return self.place.gate / name
-
-    def endings(self) -> list[Outcome]:
-        """How the attempts ended that were handed back."""
-        return [record.outcome for record in self.place.records() if isinstance(record, AttemptEnded)]
-
-
-@contextmanager
-def night(place: Place, bucket: Bucket, source: str) -> Iterator[Night]:
-    digest = pack(source, bucket).digest
-    space = keras_tuner.HyperParameters()
-    space.Float("learning_rate", 1e-3, 1e-1, sampling="log")
-    with running_chief(place.bucket, STUDY, space, digest) as chief:
-        yield Night(place, chief, digest)
 
 
 @pytest.fixture

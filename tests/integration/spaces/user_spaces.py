@@ -90,6 +90,27 @@ class Rates(Tiny):
         return model
 
 
+class GatedNoise(Tiny):
+    """All that has a state of its own: momentum, moving averages, random numbers of layers; held at the gate."""
+
+    def build(self, hp):
+        layers = [
+            keras.Input(self.image_shape),
+            keras.layers.Rescaling(1 / 255),
+            keras.layers.RandomFlip(),
+            keras.layers.GaussianNoise(0.1),
+            keras.layers.Conv2D(4, 3),
+            keras.layers.BatchNormalization(),
+            keras.layers.Flatten(),
+            keras.layers.Dropout(0.5),
+            keras.layers.Dense(self.classes, activation="softmax"),
+        ]
+        model = keras.Sequential(layers)
+        optimizer = keras.optimizers.Adam(hp.Float("learning_rate", 1e-3, 1e-1, sampling="log"))
+        model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
+        return gated(model)
+
+
 def gated(model):
     """Return the model with a `fit` that adds the gate to the callbacks."""
     fit = model.fit

@@ -1,0 +1,128 @@
+"""A trial's curve and weights are the same, bit for bit, however often its workers were ended."""
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from tests.integration import support
+from tests.integration.one_trial import EPOCHS, Night, night
+from tests.integration.support import Place
+from tuner import names
+from tuner.trials import Leased, Reported, TrialState
+
+NUMBERS = dict[str, float]
+
+
+@dataclass
+class Curve:
+    """What a trial came to."""
+
+    epochs: dict[int, NUMBERS]
+    weights: list[NDArray[np.float32]]
+    optimizer: list[NDArray[np.float32]]
+    attempts: int
+
+
+def curve(made: Night) -> Curve:
+    trial = made.trial()
+    assert trial is not None
+    assert trial.state is TrialState.COMPLETED
+    file = made.place.folder / "last.keras"
+    made.place.bucket.download(trial.checkpoints[EPOCHS - 1], file)
+    model = keras.saving.load_model(file)
+    weights = [np.array(value) for value in model.get_weights()]
+    optimizer = [keras.ops.convert_to_numpy(variable) for variable in model.optimizer.variables]
+    return Curve(trial.epochs, weights, optimizer, trial.attempts)
+
+
+def to_the_end(made: Night) -> None:
+    """Let a worker train what is left."""
+    for gate in made.place.gate.iterdir():
+        gate.unlink()
+    done = made.work().wait()
+    assert done.code == 0, done.err
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, two_colours: str) -> Iterator[Curve]:
+    """The trial of one worker that nobody disturbed."""
+    with (
+        support.place(tmp_path_factory.mktemp("whole")) as place,
+        night(place, place.bucket, two_colours, "GatedNoise") as made,
+    ):
+        to_the_end(made)
+        yield curve(made)
+
+
+def killed(made: Night, epochs: int) -> None:
+    """Let a worker train until so many epochs are reported, and kill it in the midst of the next."""
+    made.gate("slow").touch()
+    worker = made.work()
+    made.until(lambda: made.epochs() >= epochs, f"{epochs} epochs")
+    os.kill(worker.process.pid, signal.SIGKILL)
+    worker.wait()
+    made.chief.expire()
+
+
+def ended(made: Night, epochs: int) -> None:
+    """The same, but it is asked to stop."""
+    made.gate("slow").touch()
+    worker = made.work()
+    made.until(lambda: made.epochs() >= epochs, f"{epochs} epochs")
+    worker.process.terminate()
+    assert worker.wait().code == 143
+
+
+Interrupt = Callable[[Night, int], None]
+
+
+@pytest.mark.parametrize("interruptions", [[killed], [ended], [ended, killed, killed]])
+def test_an_interrupted_trial_has_the_curve_of_one_that_was_not(
+    place: Place, two_colours: str, whole: Curve, interruptions: list[Interrupt]
+) -> None:
+    with night(place, place.bucket, two_colours, "GatedNoise") as made:
+        for number, interrupt in enumerate(interruptions, start=1):
+            interrupt(made, number)
+        to_the_end(made)
+        found = curve(made)
+    assert found.attempts == len(interruptions) + 1
+    assert set(found.epochs[0]) == {"loss", "accuracy", "val_loss", "val_accuracy"}
+    assert found.epochs == whole.epochs
+    for one, other in zip(found.weights + found.optimizer, whole.weights + whole.optimizer, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_what_was_trained_while_the_chief_was_away_is_not_trained_again(
+    place: Place, two_colours: str, whole: Curve
+) -> None:
+    with night(place, place.bucket, two_colours, "GatedNoise") as made:
+        made.gate("hold-1").touch()
+        made.gate("hold-4").touch()
+        worker = made.work()
+        made.until(lambda: made.epochs() == 1, "an epoch")
+        made.chief.stop()
+        made.gate("hold-1").unlink()
+        made.until(
+            lambda: made.place.bucket.exists(names.checkpoint("cifake", "00000", 1, 3)),
+            "the checkpoint of the fourth epoch",
+        )
+        os.kill(worker.process.pid, signal.SIGKILL)
+        worker.wait()
+        made.chief.start()
+        assert made.epochs() == 1
+        made.chief.expire()
+        to_the_end(made)
+        found = curve(made)
+        reports = [record for record in made.place.records() if isinstance(record, Reported)]
+        leases = [record for record in made.place.records() if isinstance(record, Leased)]
+    assert found.epochs == whole.epochs
+    assert [(record.epoch, record.attempt) for record in reports] == [(0, 1), *((epoch, 2) for epoch in range(1, 6))]
+    assert [str(Path(record.checkpoint or "").parent.name) for record in reports] == ["1"] * 4 + ["2"] * 2
+    assert len(leases) == 2
