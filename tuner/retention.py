@@ -7,7 +7,7 @@ from tuner import names
 from tuner.bucket import Bucket
 from tuner.config import Algorithm
 from tuner.errors import BucketError
-from tuner.trials import StudyState, TrialState
+from tuner.trials import StudyState, Trial, TrialState
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +27,11 @@ class SavedModels:
         self._seen_ended = len(state.ended)
 
     def obsolete(self) -> list[str]:
-        """Return the models that trials which ended since the last call made obsolete: their own, or others'."""
+        """Return the models that trials which ended since the last call made obsolete: their own, or others'.
+
+        Of a trial with several attempts it is the folder, whose name ends with a slash: an attempt that was lost may
+        have left models there that the journal does not know.
+        """
         ended = self._state.ended[self._seen_ended :]
         self._seen_ended += len(ended)
         if self._state.settings.search.algorithm is Algorithm.HYPERBAND:
@@ -36,7 +40,7 @@ class SavedModels:
         for trial in [self._state.trials[trial_id] for trial_id in ended]:
             before = [*self._best, trial]
             self._best = self._state.best_of(before, KEPT)
-            names_ += [name for lost in before if lost not in self._best for name in lost.checkpoints.values()]
+            names_ += [name for lost in before if lost not in self._best for name in self._models_of(lost)]
         return names_
 
     def stale(self) -> list[str]:
@@ -58,13 +62,19 @@ class SavedModels:
             return []
 
     def delete(self, objects: list[str]) -> None:
-        """Delete objects; a failure is only logged, since it costs space and nothing else."""
+        """Delete objects and folders; a failure is only logged, since it costs space and nothing else."""
         if objects:
             with ThreadPoolExecutor(AT_ONCE) as pool:
                 list(pool.map(self._delete, objects))
 
+    def _models_of(self, trial: Trial) -> list[str]:
+        if trial.attempts > 1:
+            return [names.trial_prefix(self._state.settings.name, trial.trial_id)]
+        return list(trial.checkpoints.values())
+
     def _delete(self, name: str) -> None:
         try:
-            self._bucket.delete(name)
+            for each in list(self._bucket.list(name)) if name.endswith("/") else [name]:
+                self._bucket.delete(each)
         except BucketError as error:
             log.warning("a model that is no longer needed stays: %s", error)

@@ -40,6 +40,26 @@ def test_models_of_trials_that_cannot_win_any_more_are_obsolete_once(tmp_path: P
     assert models.obsolete() == [saved[3]]
 
 
+def test_what_lost_attempts_left_of_a_trial_that_cannot_win_is_deleted_with_it(tmp_path: Path) -> None:
+    chief, bucket = search(tmp_path)
+    models = SavedModels(bucket, chief.state)
+    lost = take(chief, A)
+    unreported = names.checkpoint(chief.state.settings.name, lost.trial, lost.number, 0)
+    bucket.write(unreported, b"of an attempt that died before its report")
+    chief.expire(at(30))
+    again = take(chief, A, 30)
+    assert again.trial == lost.trial
+    save(chief, bucket, again, 0, 0.1)
+    chief.complete(again, at(31))
+    kept = []
+    for value in (0.6, 0.7):
+        attempt = take(chief, A, 31)
+        kept.append(save(chief, bucket, attempt, 0, value))
+        chief.complete(attempt, at(31))
+    models.delete(models.obsolete())
+    assert list(bucket.list(names.trials_prefix(chief.state.settings.name))) == sorted(kept)
+
+
 def test_hyperband_may_go_on_from_any_trial_so_all_models_stay_until_the_end(tmp_path: Path) -> None:
     chief, bucket = search(tmp_path, "search.algorithm=hyperband")
     models = SavedModels(bucket, chief.state)
