@@ -8,7 +8,7 @@ import keras_tuner
 import pytest
 
 from tuner.config import Space
-from tuner.errors import SpaceError
+from tuner.errors import PreemptedError, SpaceError
 from tuner.spaces import explore, load_space
 from tuner.spaces.seed import SeedSpace
 
@@ -145,3 +145,32 @@ def test_a_build_that_fails_is_explained() -> None:
 
     with pytest.raises(SpaceError, match=r"build\(\) fails with .*units.*ValueError: units 1 are too few"):
         explore(Failing())
+
+
+@pytest.mark.parametrize("where", ["import", "init", "build", "fit"])
+def test_a_signal_in_the_midst_of_a_users_code_is_no_error_of_that_code(tmp_path: Path, where: str) -> None:
+    """Exit code 2 would end the workers' whole Job, where one of them was preempted."""
+    (tmp_path / f"stopped_in_{where}.py").write_text(f"""
+import keras, keras_tuner
+from tuner.errors import PreemptedError
+
+def at(where):
+    if where == {where!r}:
+        raise PreemptedError("asked to stop.")  # as the signal's handler does
+
+at("import")
+
+class Stopped(keras_tuner.HyperModel):
+    def __init__(self):
+        super().__init__()
+        at("init")
+
+    def build(self, hp):
+        at("build")
+
+    def fit(self, hp, model, *args, **kwargs):
+        at("fit")
+""")
+    space = Space.model_validate({"import": f"stopped_in_{where}:Stopped", "code": str(tmp_path)})
+    with pytest.raises(PreemptedError):
+        explore(load_space(space, (32, 32, 3), 2))

@@ -1,6 +1,5 @@
 """The search spaces: Keras Tuner HyperModels, built-in or a user's own."""
 
-import contextlib
 import importlib
 import inspect
 import sys
@@ -8,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from tuner.config import Space
-from tuner.errors import SpaceError
+from tuner.errors import PreemptedError, SpaceError
 
 if TYPE_CHECKING:
     import keras_tuner
@@ -38,6 +37,8 @@ def load_space(space: Space, image_shape: tuple[int, int, int], classes: int) ->
     module_name, _, class_name = path.partition(":")
     try:
         module = importlib.import_module(module_name)
+    except PreemptedError:  # by a signal, whose handler runs in the midst of the user's code
+        raise
     except Exception as error:
         raise SpaceError(
             f"space.import: {module_name} cannot be imported ({type(error).__name__}: {error}); "
@@ -50,6 +51,8 @@ def load_space(space: Space, image_shape: tuple[int, int, int], classes: int) ->
     accepted = inspect.signature(found).parameters
     try:
         return found(**{name: value for name, value in known.items() if name in accepted})
+    except PreemptedError:
+        raise
     except Exception as error:
         raise SpaceError(f"space.import: {path} cannot be made ({type(error).__name__}: {error}).") from error
 
@@ -75,6 +78,8 @@ def explore(
         hp.ensure_active_values()
         try:
             space.build(hp)
+        except PreemptedError:
+            raise
         except Exception as error:
             raise SpaceError(
                 f"the space's build() fails with {hp.values} ({type(error).__name__}: {error})."
@@ -121,7 +126,10 @@ def _explore_fit(
     if type(space).fit is keras_tuner.HyperModel.fit:
         return
     x, y = np.zeros((1, *image_shape), np.uint8), np.zeros(1, np.uint8)
-    with contextlib.suppress(_UsedError, Exception):  # what is wrong with it, the trials will say
+    try:
         space.fit(
             hp, _NoModel(), x, y, validation_data=(x, y), epochs=1, initial_epoch=0, callbacks=[], verbose=0
         )  # fmt: skip
+    except (_UsedError, Exception) as error:  # what is wrong with it, the trials will say
+        if isinstance(error, PreemptedError):
+            raise
