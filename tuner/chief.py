@@ -37,6 +37,8 @@ Answer = TypeVar("Answer")
 TICK_S = 0.25
 STOCK_FAREWELL_S = 10.0
 """One of Keras Tuner's own workers asks again when it has ended a trial, for an hour if nobody answers."""
+STOPPED_S = 1.0
+"""A tick that comes so late: the process itself was stopped, and could hear nobody meanwhile."""
 EVALUATION_POLL_S = 2.0
 EVALUATION_PATIENCE_S = 300.0
 """So long the Kubernetes API may fail before the chief gives up, and is started again."""
@@ -293,7 +295,12 @@ async def _clean(service: Service, models: SavedModels) -> None:
 async def _tick(service: Service) -> None:
     """End leases that ran out; return when the search is over and the workers know it."""
     while True:
+        slept_from = time.monotonic()
         await asyncio.sleep(TICK_S)
+        late_s = time.monotonic() - slept_from - TICK_S
+        if late_s > STOPPED_S:
+            log.warning("the chief stood still for %.1f s: leases last longer by that", late_s)
+            service.oracle.pardon(late_s)
         if not service.finished.is_set():
             await service.commit(service.oracle.expire(now()))
             service.forget()

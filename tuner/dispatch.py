@@ -41,6 +41,8 @@ class Dispatcher:
         self._thread = ThreadPoolExecutor(1, "suggest")
         self._waiting: dict[asyncio.Future[None], None] = {}  # an ordered set
         self._producing: asyncio.Task[None] | None = None
+        self._untold: Exception | None = None
+        """Why the algorithm does not know of all that ended; only its thread touches it."""
         self.broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Fails with the error of an algorithm that cannot go on."""
 
@@ -94,13 +96,18 @@ class Dispatcher:
             self._begin()
 
     def _tell(self, records: Sequence[Ended]) -> None:
-        for record in records:
-            self._suggester.ended(record.trial, record.state, record.score, record.best_epoch)
+        try:
+            for record in records:
+                self._suggester.ended(record.trial, record.state, record.score, record.best_epoch)
+        except Exception as error:
+            self._untold = error
 
     async def _produce(self) -> None:
         try:
             made = await asyncio.get_running_loop().run_in_executor(self._thread, self._suggest, max(1, self.waiting))
             for suggestion in made:
+                if self._oracle.state.finished:
+                    break  # its failures ended the search while this was made
                 if isinstance(suggestion, Suggestion):
                     self._append(self._oracle.add(suggestion, self._now()))
                 elif suggestion is NoSuggestion.EXHAUSTED:
@@ -116,6 +123,8 @@ class Dispatcher:
             asyncio.get_running_loop().call_soon(self.wake)
 
     def _suggest(self, count: int) -> list[Suggestion | NoSuggestion]:
+        if self._untold is not None:
+            raise self._untold
         until = time.monotonic() + BATCH_S
         made: list[Suggestion | NoSuggestion] = []
         while len(made) < count:

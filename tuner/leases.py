@@ -59,6 +59,11 @@ class Leases:
         self._by_trial.clear()
         self._by_worker.clear()
 
+    def extend(self, seconds: float) -> None:
+        """Move every deadline."""
+        for lease in self._by_trial.values():
+            lease.deadline += seconds
+
     def of_trial(self, trial: TrialId) -> Lease | None:
         """Return the trial's lease, if it has one."""
         return self._by_trial.get(trial)

@@ -7,6 +7,7 @@ from one thread, without locks.
 
 from collections import deque
 from dataclasses import dataclass
+from math import isnan
 from typing import Literal
 
 from tuner.early_stopping import Rungs, Stop
@@ -175,7 +176,7 @@ class Oracle:
             raise BadReportError(wrong)
         lease.deadline = now.monotonic + self._duration(attempt.worker)
         trial = self.state.trials[lease.trial]
-        if trial.epochs.get(epoch) == metrics and trial.checkpoints.get(epoch) == checkpoint:
+        if _same(trial.epochs.get(epoch), metrics) and trial.checkpoints.get(epoch) == checkpoint:
             return []
         objective = self.state.settings.search.objective
         if objective not in metrics:
@@ -234,6 +235,10 @@ class Oracle:
         if lease is None or not lease.worker.stock:
             raise StaleAttemptError
         return Attempt(lease.worker, trial_id, lease.attempt)
+
+    def pardon(self, seconds: float) -> None:
+        """Extend every lease by the time for which nobody could be heard."""
+        self._leases.extend(seconds)
 
     # ---- the end --------------------------------------------------------------------------------
 
@@ -346,3 +351,12 @@ class Oracle:
         self._leases.end(lease.trial)
         self._queue.appendleft(lease.trial)  # work begun is finished first
         return records
+
+
+def _same(known: dict[str, float] | None, metrics: dict[str, float]) -> bool:
+    """Say whether two reports are one; a NaN is itself here."""
+    return (
+        known is not None
+        and known.keys() == metrics.keys()
+        and all(value == metrics[name] or (isnan(value) and isnan(metrics[name])) for name, value in known.items())
+    )

@@ -121,6 +121,19 @@ def test_the_same_report_twice_is_one() -> None:
     assert chief.complete(attempt, at(4)) == []
 
 
+def test_the_same_report_twice_is_one_though_it_has_a_metric_that_is_no_number() -> None:
+    chief = oracle()
+    add(chief)
+    attempt = take(chief, A)
+
+    def report(epoch: int) -> int:
+        metrics = {"val_accuracy": 0.5, "recall": float("nan")}
+        return len(chief.report(attempt, epoch, metrics, f"m{epoch}", at(1)))
+
+    assert [report(0), report(1), report(0), report(1)] == [1, 1, 0, 0]
+    assert list(chief.state.trials[TrialId("00000")].epochs) == [0, 1]
+
+
 def test_a_report_without_the_objective_is_refused_with_the_metrics_there_are() -> None:
     chief = oracle()
     add(chief)

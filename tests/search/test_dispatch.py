@@ -1,0 +1,88 @@
+"""Suggestions and the workers that wait for them, where something goes wrong in between."""
+
+import asyncio
+import threading
+import time
+from pathlib import Path
+
+import grpc.aio
+import pytest
+from keras_tuner.src import protos
+
+from tests.support.service import STUDY, Chief, finish, stub_of, take, with_chief
+from tuner import chief as chiefs
+from tuner.config import load
+from tuner.journal import read_records
+from tuner.leases import Worker
+from tuner.oracle import Attempt
+from tuner.service import now
+from tuner.suggest import NoSuggestion, Suggestion
+from tuner.trials import Finished, Outcome, TrialState
+
+STOPPED = protos.get_proto().TrialStatus.STOPPED
+
+
+def test_a_suggestion_that_comes_after_the_search_was_given_up_makes_no_trial(tmp_path: Path) -> None:
+    async def talk(chief: Chief, channel: grpc.aio.Channel) -> None:
+        stub, suggest, gate, asked = stub_of(channel), chief.suggester.suggest, threading.Event(), threading.Event()
+        failing = [await take(stub, f"w{number}") for number in range(3)]
+
+        def slowly() -> Suggestion | NoSuggestion:
+            asked.set()
+            gate.wait(20)
+            return suggest()
+
+        chief.suggester.suggest = slowly  # type: ignore[method-assign]
+        idle = asyncio.create_task(take(stub, "idle"))
+        await asyncio.to_thread(asked.wait, 20)
+        oracle = chief.service.oracle
+        for number, trial in enumerate(failing):
+            attempt = Attempt(Worker(f"w{number}", "1"), trial.trial_id, 1)
+            await chief.service.commit(oracle.give_back(attempt, Outcome.INVALID, "boom", now()))
+        assert chief.state.finished
+        gate.set()
+        assert (await idle).status == STOPPED
+
+    chief = with_chief(tmp_path, talk, trials=10)
+    assert isinstance(list(read_records(chief.bucket, STUDY.name))[-1], Finished)
+    assert {trial.state for trial in chief.state.trials.values()} == {TrialState.FAILED}
+
+
+def test_an_algorithm_that_cannot_take_a_result_is_the_chiefs_failure(tmp_path: Path) -> None:
+    async def talk(chief: Chief, channel: grpc.aio.Channel) -> None:
+        def fail(*_: object) -> None:
+            raise ValueError("no such trial")
+
+        chief.suggester.ended = fail  # type: ignore[method-assign]
+        stub = stub_of(channel)
+        await finish(stub, await take(stub))
+        with pytest.raises(grpc.aio.AioRpcError):
+            await take(stub)
+        with pytest.raises(ValueError, match="no such trial"):
+            await chief.service.dispatcher.broken
+
+    with_chief(tmp_path, talk)
+
+
+def test_a_chief_that_stood_still_does_not_take_its_workers_for_silent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chiefs, "STOPPED_S", 0.3)
+    study = load(settings=["search.max_trials=3", "leases.duration_s=1.0"])
+
+    async def main() -> None:
+        chief = Chief(tmp_path, study)
+        await chief.start()
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{chief.port}") as channel:
+            trial = chief.state.trials[(await take(stub_of(channel))).trial_id]
+            ticking = asyncio.create_task(chiefs._tick(chief.service))
+            await asyncio.sleep(0)
+            time.sleep(1.5)  # as SIGSTOP, or a virtual machine that is moved: no heartbeat can be heard
+            await asyncio.sleep(2 * chiefs.TICK_S)
+            assert trial.state is TrialState.RUNNING
+            while trial.state is TrialState.RUNNING:  # who stays silent loses its trial all the same
+                await asyncio.sleep(0.05)
+            ticking.cancel()
+        await chief.stop()
+
+    asyncio.run(asyncio.wait_for(main(), 30))
