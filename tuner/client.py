@@ -11,7 +11,7 @@ from keras_tuner.engine.trial import Trial as KerasTrial
 from keras_tuner.src import protos
 
 from tuner import names, wire
-from tuner.errors import ChiefUnreachableError, CifakeTuneError, SurroundingsError
+from tuner.errors import ChiefUnreachableError, CifakeTuneError, FencedError, SurroundingsError
 from tuner.trials import Outcome
 
 CALL_TIMEOUT_S = 30.0
@@ -102,9 +102,18 @@ class ChiefClient:
         return joined
 
     def next_trial(self, check: Callable[[], None]) -> Grant | None:
-        """Wait for a trial; None when the search is over. `check` is called meanwhile, and may raise."""
+        """Wait for a trial; None when the search is over. `check` is called meanwhile, and may raise.
+
+        Raises FencedError where a newer process has this worker's name.
+        """
         while True:
-            answer, call = self._repeat(lambda: self._create(check))
+            try:
+                answer, call = self._repeat(lambda: self._create(check))
+            except FencedAttemptError:
+                raise FencedError(
+                    f"another process has joined as worker {self.worker}, and this one ends; give each worker a "
+                    f"{names.ENV_TUNER_ID} of its own."
+                ) from None
             trial = KerasTrial.from_proto(answer.trial)
             if trial.status == "STOPPED":
                 return None

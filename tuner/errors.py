@@ -15,7 +15,7 @@ class ExitCode(IntEnum):
     USAGE = 2  # wrong usage or configuration: never retried
     ENVIRONMENT = 3  # the bucket or the chief failed: worth a retry
     NO_RESULT = 4  # the search ended without a usable trial
-    FENCED = 5  # a newer chief took over: never retried
+    FENCED = 5  # a newer chief, or a newer process of this worker, took over: never retried
     PREEMPTED = 143  # stopped by a signal, after saving: 128 + SIGTERM
 
 
@@ -80,7 +80,7 @@ class NoResultError(CifakeTuneError):
 
 
 class FencedError(CifakeTuneError):
-    """A newer chief of the same study has taken over."""
+    """A newer chief of the same study has taken over, or a newer process of the same worker."""
 
     exit_code = ExitCode.FENCED
 

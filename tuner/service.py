@@ -84,9 +84,14 @@ class Service:
         if not is_name(worker.name) or not (worker.stock or is_name(worker.incarnation)):
             await _abort(context, grpc.StatusCode.INVALID_ARGUMENT, "tuner_id or incarnation is empty, or no name")
         await self._room_for(worker.name, context)
+        if worker.stock:
+            self._begins(worker)  # it does not join
         deadline = time.monotonic() + LONG_POLL_S
         while True:
-            self._hear(worker)
+            if self._hear(worker).worker != worker:
+                self.dispatcher.wake()  # it may have been this one's turn: let another have it
+                text = f"another process has joined as worker {worker.name}, and taken this one's place"
+                await _abort(context, grpc.StatusCode.FAILED_PRECONDITION, text)
             trial, records = self.oracle.grant(worker, now())
             if trial is not None:
                 durable = self.take(records)  # before anything that may fail: the state has moved already
@@ -171,7 +176,7 @@ class Service:
         """Take note of a new process of a worker."""
         worker = Worker(request.worker, request.incarnation)
         await self._room_for(worker.name, context)
-        self._hear(worker)
+        self._begins(worker)
         log.info("worker %s joins", worker.name)
         await self.commit(self.oracle.join(worker, now()))
         state = self.oracle.state
@@ -181,8 +186,11 @@ class Service:
         """Renew a lease."""
         worker = Worker(request.worker, request.incarnation)
         await self._room_for(worker.name, context)
-        self._hear(worker).beat = request
+        seen = self._hear(worker)
         lease_s = self.oracle.state.settings.leases.duration_s
+        if seen.worker != worker:
+            return wire.Beat(held=False, next_s=lease_s / 3)
+        seen.beat = request
         # who has no trial has no progress to tell
         next_s = lease_s / 3 if request.trial is None else min(lease_s / 3, max(1.0, len(self.seen) / BEATS_PER_S))
         attempt = Attempt(worker, request.trial or "", request.attempt)
@@ -196,8 +204,8 @@ class Service:
             records = self.oracle.give_back(attempt, request.outcome, request.reason, now())
         except (StaleAttemptError, UnknownTrialError) as error:
             await _refuse(error, attempt, context)
-        if request.outcome is Outcome.PREEMPTED:
-            self.seen.pop(request.worker, None)  # it is about to exit
+        if request.outcome is Outcome.PREEMPTED and self._hear(attempt.worker).worker == attempt.worker:
+            del self.seen[request.worker]  # it is about to exit
         await self.commit(records)
         return wire.Empty()
 
@@ -265,11 +273,22 @@ class Service:
             what = f"{limits.WORKERS} workers are known already; try again later"
             await _abort(context, grpc.StatusCode.RESOURCE_EXHAUSTED, what)
 
-    def _hear(self, worker: Worker) -> Seen:
+    def _begins(self, worker: Worker) -> None:
         seen = self.seen.get(worker.name)
         if seen is None or seen.worker != worker:
+            self.seen[worker.name] = Seen(worker, time.monotonic())
+
+    def _hear(self, worker: Worker) -> Seen:
+        """Take note that a process was heard, and return what is known of the newest of its name.
+
+        That is the last to have joined, not the last to be heard: else two that live at once (a zombie, or two that
+        were given one name) would end each other's attempts until no trial has any left.
+        """
+        seen = self.seen.get(worker.name)
+        if seen is None:
             seen = self.seen[worker.name] = Seen(worker, 0.0)
-        seen.heard = time.monotonic()
+        if seen.worker == worker:
+            seen.heard = time.monotonic()
         return seen
 
     async def _attempt(self, trial_id: str, context: Any) -> Attempt:

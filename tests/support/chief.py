@@ -85,6 +85,10 @@ class RunningChief:
 
         return self._do(ask())
 
+    def waiting(self) -> int:
+        """How many workers wait for a trial."""
+        return self.ask(lambda _: len(self.service.dispatcher._waiting))
+
     def close(self) -> None:
         """End the thread."""
         self._loop.call_soon_threadsafe(self._loop.stop)
