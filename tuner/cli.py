@@ -25,6 +25,7 @@ from tuner.cli_data import data_app
 from tuner.cli_options import DEFAULT_BUCKET, BucketOption, JsonOption, StudyNameOption, study_name
 from tuner.cli_readers import readers_app
 from tuner.errors import CifakeTuneError, ConfigError, ExitCode, PreemptedError
+from tuner.limits import NAME_CHARACTERS, is_name
 from tuner.log_format import begin_logging, error_line, given_format
 from tuner.progress import make_console
 
@@ -99,6 +100,10 @@ def worker(bucket_url: BucketOption = DEFAULT_BUCKET) -> None:
     _begin_process()
     address = f"{_environment(names.ENV_ORACLE_IP)}:{_port()}"
     name = _environment(names.ENV_TUNER_ID)
+    if not is_name(name):
+        raise ConfigError(
+            f"{names.ENV_TUNER_ID} must be 1 to {NAME_CHARACTERS} characters that can be printed, not {name!r:.60}."
+        )
     encryption, bucket = _encryption(), _bucket(bucket_url)
     if _search_is_over(bucket):
         return

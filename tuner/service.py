@@ -258,7 +258,9 @@ class Service:
         for record in ended:
             reason = f", {first_line(record.reason)}" if record.reason else ""
             log.info("trial %s: %s%s", record.trial, record.state, reason)
-        if self.oracle.state.finished:
+        if (finished := self.oracle.state.finished) and not self.finished.is_set():
+            # one that was given up has the first traceback, which is what a person needs
+            log.log(logging.ERROR if finished.failed else logging.INFO, "the search is over: %s", finished.reason)
             self.finished.set()
         self.dispatcher.wake()
 

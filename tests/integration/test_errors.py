@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.support import Done, Place, settings
+from tuner import names
 
 
 def refused(done: Done, place: Place) -> None:
@@ -80,3 +81,12 @@ def test_help_and_the_readers_do_not_import_keras(place: Place) -> None:
 
 def test_help_answers_in_less_than_a_second(place: Place) -> None:
     assert min(place.do("--help").cpu_s for _ in range(3)) < 1.0
+
+
+@pytest.mark.parametrize("name", ["two\nlines", "w" * 300])
+def test_a_workers_name_that_cannot_be_one(place: Place, name: str) -> None:
+    address = {names.ENV_ORACLE_IP: "127.0.0.1", names.ENV_ORACLE_PORT: "1"}
+    done = place.start("worker", **address, **{names.ENV_TUNER_ID: name}).wait()
+    assert done.code == 2
+    assert "KERASTUNER_TUNER_ID must be 1 to 200 characters that can be printed" in done.err
+    refused(done, place)

@@ -22,7 +22,9 @@ from tuner.trials import Finished, Outcome, TrialState
 STOPPED = protos.get_proto().TrialStatus.STOPPED
 
 
-def test_a_suggestion_that_comes_after_the_search_was_given_up_makes_no_trial(tmp_path: Path) -> None:
+def test_a_suggestion_that_comes_after_the_search_was_given_up_makes_no_trial(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     async def talk(chief: Chief, channel: grpc.aio.Channel) -> None:
         stub, suggest, gate, asked = stub_of(channel), chief.suggester.suggest, threading.Event(), threading.Event()
         failing = [await take(stub, f"w{number}") for number in range(3)]
@@ -38,13 +40,17 @@ def test_a_suggestion_that_comes_after_the_search_was_given_up_makes_no_trial(tm
         oracle = chief.service.oracle
         for number, trial in enumerate(failing):
             attempt = Attempt(Worker(f"w{number}", "1"), trial.trial_id, 1)
-            await chief.service.commit(oracle.give_back(attempt, Outcome.INVALID, "boom", now()))
+            await chief.service.commit(
+                oracle.give_back(attempt, Outcome.INVALID, f"boom\nTraceback of w{number}", now())
+            )
         assert chief.state.finished
         gate.set()
         assert (await idle).status == STOPPED
 
     chief = with_chief(tmp_path, talk, trials=10)
     assert isinstance(list(read_records(chief.bucket, STUDY.name))[-1], Finished)
+    [said] = [r for r in caplog.records if "the search is over" in r.message]
+    assert (said.levelname, said.message.splitlines()[-1]) == ("ERROR", "Traceback of w0")
     assert {trial.state for trial in chief.state.trials.values()} == {TrialState.FAILED}
 
 
