@@ -115,6 +115,11 @@ def read_segments(bucket: Bucket, study: str) -> tuple[Segment, ...]:
     return tuple(found)
 
 
+def hold_file(marks: Path) -> Path:
+    """Return the file, beside that of the marks, while which is there the workers train slowly."""
+    return marks.with_name("hold")
+
+
 def append_mark(file: Path, mark: Mark) -> None:
     """Append a line, whole whoever else appends, and there even if we are killed right afterwards."""
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)

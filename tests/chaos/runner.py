@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.chaos.bucket_log import BucketLog
-from tests.chaos.evidence import Left, Role, read_marks, read_segments
+from tests.chaos.evidence import Left, Role, hold_file, read_marks, read_segments
 from tests.chaos.schedule import Fault, Kind
 from tests.chaos.stage import Stage
 from tuner import names
@@ -83,6 +83,7 @@ class Run:
                 self.stage.tick()
                 self._read()
                 self._play()
+                self._hold()
                 time.sleep(POLL_S)
             deadline = time.monotonic() + LEAVE_S
             while self.stage.cast.living and time.monotonic() < deadline:
@@ -119,6 +120,15 @@ class Run:
             self._last_fault = time.monotonic()
             self._newest = fault.kind
             self._tell()
+
+    def _hold(self) -> None:
+        """Slow the last trials down while faults are left: on a busy machine the search would end before them."""
+        calm = len(self._reader.state.ended) >= self.study.search.max_trials * (1 - CALM)
+        hold = hold_file(self.marks)
+        if calm and self.done.total() < len(self.schedule):
+            hold.touch()
+        else:
+            hold.unlink(missing_ok=True)
 
     def _tell(self) -> None:
         state = self._reader.state

@@ -7,11 +7,11 @@ from pathlib import Path
 import keras
 import keras_tuner
 
-from tests.chaos.evidence import Mark, What, append_mark
+from tests.chaos.evidence import Mark, What, append_mark, hold_file
 from tests.chaos.work_rules import KEY
 
 EVIDENCE = Path(os.environ.get("CHAOS_EVIDENCE", os.devnull))
-BATCH_S = 0.03
+BATCH_S, HELD_BATCH_S = 0.03, 1.0
 KINDS = 12
 RAISES, RAISES_ONCE, EXHAUSTS, EXHAUSTS_ONCE, DIVERGES = range(5)
 """What the key, modulo KINDS, makes of a trial; the others are well."""
@@ -58,7 +58,7 @@ class Marks(keras.callbacks.Callback):
         self._mark(What.BEGIN, epoch)
 
     def on_train_batch_end(self, batch, logs=None):
-        time.sleep(BATCH_S)
+        time.sleep(HELD_BATCH_S if hold_file(EVIDENCE).exists() else BATCH_S)
 
     def on_epoch_end(self, epoch, logs=None):
         kind = self.key % KINDS
