@@ -18,6 +18,8 @@ CALL_TIMEOUT_S = 30.0
 CREATE_TIMEOUT_S = 60.0
 """Longer than the chief holds back an answer."""
 
+OVER_S = 5.0
+"""How often it is looked up whether the search is over, while the chief cannot be reached."""
 GIVE_BACK_S = 4.0
 POLL_S = 0.2
 FIRST_BEAT_S = 0.5
@@ -37,6 +39,10 @@ Answer = TypeVar("Answer")
 
 class FencedAttemptError(Exception):
     """The attempt is not the trial's newest any more: drop it."""
+
+
+class SearchOverError(FencedAttemptError):
+    """The chief has gone, and what it left says that the search is over."""
 
 
 class RefusedError(Exception):
@@ -76,6 +82,10 @@ class ChiefClient:
         trouble: Callable[[], CifakeTuneError | None],
     ) -> None:
         self.timeout_s = 300.0
+        self.is_over: Callable[[], bool] = lambda: False
+        """Asked now and then while the chief cannot be reached: whether the journal says that the search is over. The
+        chief waits for workers that it has heard lately, and one that was frozen then would look for it in vain."""
+        self._asked_at = 0.0
         self._trouble = trouble
         self._joined = False
         self._failing_since: float | None = None
@@ -109,6 +119,8 @@ class ChiefClient:
         while True:
             try:
                 answer, call = self._repeat(lambda: self._create(check))
+            except SearchOverError:
+                return None
             except FencedAttemptError:
                 raise FencedError(
                     f"another process has joined as worker {self.worker}, and this one ends; give each worker a "
@@ -134,6 +146,7 @@ class ChiefClient:
             except grpc.FutureTimeoutError:
                 try:
                     check()
+                    self._check_over()
                 except BaseException:
                     call.cancel()
                     raise
@@ -233,11 +246,20 @@ class ChiefClient:
                 trouble = self._trouble() if code is grpc.StatusCode.UNAVAILABLE else None
             if trouble and not self._joined:
                 raise trouble
+            self._check_over()
             if time.monotonic() > deadline:
                 raise self._unreachable(timeout_s, trouble)
             if (unwanted or _NEVER).wait(wait_s):
                 raise FencedAttemptError
             wait_s = min(2 * wait_s, 5.0)
+
+    def _check_over(self) -> None:
+        now, since = time.monotonic(), self._failing_since
+        if since is None or now - max(since, self._asked_at) < OVER_S:
+            return
+        self._asked_at = now
+        if self.is_over():
+            raise SearchOverError
 
 
 class Heart:

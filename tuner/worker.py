@@ -1,9 +1,11 @@
 """A worker's life: join the chief, load the data once, take trials until the search is over."""
 
+import contextlib
 import gc
 import logging
 import secrets
 import tempfile
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,7 +18,8 @@ from tuner.client import ChiefClient, Heart
 from tuner.data.arrays import open_training
 from tuner.data.manifest import read_manifest
 from tuner.delivery import Carriers
-from tuner.errors import ConfigError
+from tuner.errors import BucketError, ConfigError, JournalError
+from tuner.journal import JournalReader
 from tuner.log_writer import LogWriter
 from tuner.stop_signal import StopSignal
 
@@ -38,6 +41,7 @@ def run_worker(bucket: Bucket, chief_address: str, encryption: tls.Files | None,
             with stop.interrupting():
                 joined = chief.join()
             chief.timeout_s = joined.study.leases.chief_timeout_s
+            chief.is_over = EndOfSearch(bucket, joined.study.name).is_over
             with (
                 Heart(chief) as heart,
                 Carriers() as carriers,
@@ -53,6 +57,21 @@ def run_worker(bucket: Bucket, chief_address: str, encryption: tls.Files | None,
                 log.info("%s: the search is over", name)
     finally:
         stop.over()
+
+
+class EndOfSearch:
+    """Looks up in the bucket whether a study's search is over."""
+
+    def __init__(self, bucket: Bucket, study: str) -> None:
+        self._reader = JournalReader(bucket, study)
+        self._lock = threading.Lock()  # the training and the reports may ask at once
+
+    def is_over(self) -> bool:
+        """Say whether it is; a bucket that cannot be read does not say so."""
+        with self._lock, contextlib.suppress(BucketError, JournalError):
+            self._reader.poll()
+            return self._reader.state.finished is not None
+        return False
 
 
 def _open_workshop(

@@ -1,0 +1,81 @@
+"""A worker that the chief could not tell of the search's end, since it was frozen then, finds out by itself."""
+
+import threading
+import time
+from collections.abc import Callable
+
+import grpc
+import keras_tuner
+import pytest
+
+from tests.support.chief import RunningChief, running_chief
+from tests.worker.conftest import nothing
+from tuner import client as client_module
+from tuner import wire
+from tuner.bucket.local import LocalBucket
+from tuner.client import ChiefClient, Grant, SearchOverError
+from tuner.config import Study
+from tuner.errors import ChiefUnreachableError
+from tuner.worker import EndOfSearch
+
+WITHIN_S = 20.0
+
+
+@pytest.fixture(autouse=True)
+def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_module, "OVER_S", 0.5)
+
+
+@pytest.fixture
+def lonely(chief: RunningChief, client: ChiefClient, bucket: LocalBucket, study: Study) -> Callable[[], None]:
+    """Return what takes the client's chief away, and has another, which it cannot find, end the search."""
+    client.is_over = EndOfSearch(bucket, study.name).is_over
+    client.timeout_s = 60.0
+
+    def end_elsewhere() -> None:
+        chief.stop()
+        space = keras_tuner.HyperParameters()
+        space.Int("units", 1, 100)
+        with running_chief(bucket, study, space) as other:
+            other.expire()  # what the client holds
+            with grpc.insecure_channel(other.address, options=wire.OPTIONS) as channel:
+                busy = ChiefClient(channel, other.address, "busy", "1", lambda: None)
+                busy.join()
+                while (grant := busy.next_trial(nothing)) is not None:
+                    busy.report(grant, 0, {"val_accuracy": 0.5}, None, None, threading.Event())
+                    busy.complete(grant)
+
+    return end_elsewhere
+
+
+def test_one_that_waits_for_a_trial_is_told_by_the_journal(
+    client: ChiefClient, new_client: Callable[[str], ChiefClient], lonely: Callable[[], None]
+) -> None:
+    for number in range(3):  # all trials are others', so that it waits
+        new_client(f"other{number}").next_trial(nothing)
+    answers: list[Grant | None] = []
+    waiting = threading.Thread(target=lambda: answers.append(client.next_trial(nothing)))
+    waiting.start()
+    lonely()
+    client.heartbeat(wire.Heartbeat(worker="w0", incarnation="incarnation-1"))  # as its heart does
+    waiting.join(WITHIN_S)
+    assert answers == [None]
+
+
+def test_one_that_reports_drops_its_attempt(client: ChiefClient, grant: Grant, lonely: Callable[[], None]) -> None:
+    lonely()
+    began = time.monotonic()
+    with pytest.raises(SearchOverError):
+        client.report(grant, 0, {"val_accuracy": 0.5}, None, None, threading.Event())
+    assert time.monotonic() - began < WITHIN_S
+    assert client.next_trial(nothing) is None
+
+
+def test_one_whose_chief_is_only_away_goes_on_waiting(
+    chief: RunningChief, client: ChiefClient, grant: Grant, bucket: LocalBucket, study: Study
+) -> None:
+    client.is_over = EndOfSearch(bucket, study.name).is_over
+    client.timeout_s = 2.0
+    chief.stop()
+    with pytest.raises(ChiefUnreachableError):
+        client.report(grant, 0, {"val_accuracy": 0.5}, None, None, threading.Event())
