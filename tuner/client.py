@@ -184,7 +184,7 @@ class ChiefClient:
 
         One that was preempted has little time, and its lease runs out anyway: it is soon given up.
         """
-        timeout_s = GIVE_BACK_S if outcome is Outcome.PREEMPTED else self.timeout_s
+        limit_s = GIVE_BACK_S if outcome is Outcome.PREEMPTED else None
         request = wire.GiveBack(
             worker=self.worker,
             incarnation=self.incarnation,
@@ -193,7 +193,7 @@ class ChiefClient:
             outcome=outcome,
             reason=reason[: wire.REASON_CHARACTERS],
         )
-        self._repeat(lambda: self._leases.give_back(request, min(CALL_TIMEOUT_S, timeout_s)), timeout_s)
+        self._repeat(lambda: self._leases.give_back(request, limit_s or CALL_TIMEOUT_S), limit_s)
 
     def heartbeat(self, beat: wire.Heartbeat) -> wire.Beat | None:
         """Send one heartbeat, once; None where it did not get through."""
@@ -225,10 +225,11 @@ class ChiefClient:
         return (*identity, (names.METADATA_ATTEMPT, str(grant.attempt)), *more) if grant else identity
 
     def _repeat(
-        self, call: Callable[[], Answer], timeout_s: float | None = None, unwanted: threading.Event | None = None
+        self, call: Callable[[], Answer], limit_s: float | None = None, unwanted: threading.Event | None = None
     ) -> Answer:
-        timeout_s = self.timeout_s if timeout_s is None else timeout_s
-        deadline = time.monotonic() + timeout_s
+        timeout_s = self.timeout_s if limit_s is None else limit_s
+        # counted from a failure, as in `check`: where we were stopped in the midst of a call, one more will do
+        deadline = None if limit_s is None else time.monotonic() + limit_s
         wait_s = 0.1
         while True:
             try:
@@ -247,6 +248,7 @@ class ChiefClient:
             if trouble and not self._joined:
                 raise trouble
             self._check_over()
+            deadline = time.monotonic() + timeout_s if deadline is None else deadline
             if time.monotonic() > deadline:
                 raise self._unreachable(timeout_s, trouble)
             if (unwanted or _NEVER).wait(wait_s):

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import threading
+import time
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, TypeVar
 
@@ -84,6 +85,10 @@ class RunningChief:
             return question(self.state)
 
         return self._do(ask())
+
+    def stand_still(self, seconds: float) -> None:
+        """Hear nobody for so long, as if stopped."""
+        self._loop.call_soon_threadsafe(time.sleep, seconds)
 
     def waiting(self) -> int:
         """How many workers wait for a trial."""

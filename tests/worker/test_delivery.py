@@ -128,6 +128,17 @@ def test_a_chief_that_stays_away_is_given_up_after_the_configured_time(
         delivery.settle(nothing)
 
 
+def test_one_call_that_took_longer_than_the_configured_time_is_made_again(
+    grant: Grant, client: ChiefClient, chief: RunningChief, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where the worker itself was stopped in the midst of it."""
+    monkeypatch.setattr("tuner.client.CALL_TIMEOUT_S", 2.0)
+    client.timeout_s = 1.5
+    chief.stand_still(2.5)
+    assert not client.report(grant, 0, {"val_accuracy": 0.5}, None, None, threading.Event())
+    assert chief.ask(lambda state: [list(trial.epochs) for trial in state.trials.values()]) == [[0]]
+
+
 def test_heartbeats_that_fail_for_the_configured_time_end_it_too_and_one_that_does_not_forgives(
     chief: RunningChief, client: ChiefClient
 ) -> None:
