@@ -17,6 +17,8 @@ if [ -z "${CIFAKE_TUNE_E2E_IMAGE:-}" ]; then
     . "$cluster/env"
     if ! kubectl get --raw /readyz >/dev/null 2>&1; then trap '"$cluster/down"' EXIT; fi
     "$cluster/up"
+    "$cluster/chart-tools"
+    charts/check.sh
     # named by its content: nodes keep an image of a name that they have
     files=$(git ls-files --cached --others --exclude-standard .dockerignore docker k8s requirements tuner LICENSE)
     export CIFAKE_TUNE_E2E_IMAGE=localhost:5000/cifake-tune:$(cat $files | sha256sum | cut -c1-12)

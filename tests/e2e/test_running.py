@@ -16,7 +16,7 @@ def running(namespace: Namespace, image: str) -> Iterator[Release]:
     release = Release(namespace, "night", image)
     release.install(
         study={
-            "search": {"max_trials": 40, "early_stopping": {"policy": "none"}},
+            "search": {"max_trials": 400, "early_stopping": {"policy": "none"}},
             "training": {"epochs": EPOCHS},
             "leases": {"duration_s": 6.0},
         }
@@ -28,6 +28,10 @@ def running(namespace: Namespace, image: str) -> Iterator[Release]:
 
 def uids(pods: list[Any]) -> set[str]:
     return {pod["metadata"]["uid"] for pod in pods}
+
+
+def job_of(pod: Any) -> str:
+    return str(pod["metadata"]["labels"]["batch.kubernetes.io/job-name"])
 
 
 def names(count: int) -> set[str]:
@@ -83,6 +87,7 @@ def test_an_upgrade_replaces_the_pods_and_loses_no_finished_trial(running: Relea
     ended = {t["trial_id"]: t for t in running.trials() if t["state"] == "COMPLETED"}
     running.upgrade(podAnnotations={"image": "new"}, workers__replicas=2)
     until("the new Job", lambda: running.job("worker")["metadata"]["name"] != old)
+    until("the old pods to go", lambda: old not in {job_of(pod) for pod in running.pods("worker")})
     await_progress(running)
     after = {t["trial_id"]: t for t in running.trials()}
     assert all(after[trial] == was for trial, was in ended.items())
