@@ -1,0 +1,238 @@
+"""What a worker adds to a trial: our attempt against building, compiling and fitting the same model directly.
+
+One process takes turns: a trial of a real chief (`cifake-tune chief` on loopback, a folder as the bucket) from asking
+for it to the chief's word that it is completed, with a checkpoint saved, uploaded and reported; then `build`, `compile`
+and `fit` of the same model called directly, after `clear_session` as Keras Tuner does. The model computes nothing.
+
+usage: python bench/overhead.py [--trials 200] [--json bench/results/overhead.json]
+"""
+
+import argparse
+import cProfile
+import gc
+import json
+import os
+import pstats
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tuner.attempt import Workshop
+
+WARM_TRIALS = 10
+HERE = Path(__file__).resolve().parent
+PARTS = ("next_trial", "clear_session", "check_output", "save", "settle", "complete")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--trials", type=int, default=200)
+    parser.add_argument("--json", type=Path, default=Path("bench/results/overhead.json"))
+    parser.add_argument("--profile", action="store_true", help="print where our side spends its time")
+    arguments = parser.parse_args()
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+    profiler = cProfile.Profile() if arguments.profile else None
+    with tempfile.TemporaryDirectory() as folder, running_chief(Path(folder), arguments.trials + WARM_TRIALS) as port:
+        pairs = measure(Path(folder), port, arguments.trials, profiler)
+    if profiler is not None:
+        pstats.Stats(profiler).sort_stats("cumulative").print_stats(45)
+    result = summary(pairs)
+    arguments.json.parent.mkdir(parents=True, exist_ok=True)
+    arguments.json.write_text(json.dumps(result, indent=2) + "\n")
+    show(result)
+
+
+@contextmanager
+def running_chief(folder: Path, trials: int) -> Iterator[int]:
+    """Pack the sample, and run a chief of so many trials; yield its port."""
+    from tuner import names
+    from tuner.bucket import open_bucket
+    from tuner.data.pack import pack
+
+    pack(None, open_bucket(str(folder / "bucket")))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    settings = [
+        f"search.max_trials={trials}",
+        "training.epochs=1",
+        "space.import=noop_space:NoOp",
+        f"space.code={HERE}",
+    ]
+    command = [sys.executable, "-m", "tuner.cli", "chief", *(word for each in settings for word in ("--set", each))]
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(HERE.parent),
+        names.ENV_BUCKET: str(folder / "bucket"),
+        names.ENV_ORACLE_IP: "127.0.0.1",
+        names.ENV_ORACLE_PORT: str(port),
+        names.ENV_TUNER_ID: "chief",
+    }
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+    try:
+        yield port
+    finally:
+        process.terminate()
+        process.wait()
+
+
+@dataclass
+class Turn:
+    """One side of a pair: wall and processor time in seconds, the latter of all threads; and parts of the wall time."""
+
+    wall_s: float = 0.0
+    cpu_s: float = 0.0
+    parts_s: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass
+class Pair:
+    """Both sides, one after the other."""
+
+    ours: Turn
+    plain: Turn
+
+
+class Stopwatch:
+    """Adds up how long the functions that it was put around take."""
+
+    def __init__(self) -> None:
+        self.parts_s: dict[str, float] = {}
+
+    def around(self, owner: Any, name: str) -> None:
+        """Measure a function of a module or class."""
+        real: Callable[..., Any] = getattr(owner, name)
+        part = name.removeprefix("_")
+
+        def call(*args: Any, **more: Any) -> Any:
+            began = time.perf_counter()
+            try:
+                return real(*args, **more)
+            finally:
+                self.parts_s[part] = self.parts_s.get(part, 0.0) + time.perf_counter() - began
+
+        setattr(owner, name, call)
+
+    def turn(self, side: Callable[[], None]) -> Turn:
+        """Measure one turn."""
+        self.parts_s = {}
+        cpu, began = time.process_time(), time.perf_counter()
+        side()
+        return Turn(time.perf_counter() - began, time.process_time() - cpu, self.parts_s)
+
+
+def measure(folder: Path, port: int, trials: int, profiler: cProfile.Profile | None) -> list[Pair]:
+    """Let both sides take turns."""
+    import keras
+    import keras_tuner
+
+    from tuner import attempt, delivery, training
+    from tuner.client import ChiefClient
+
+    watch = Stopwatch()
+    for owner, name in (
+        (ChiefClient, "next_trial"),
+        (training.keras.backend, "clear_session"),
+        (attempt.Attempt, "_check_output"),
+        (attempt.checkpoint, "save"),
+        (delivery.Delivery, "settle"),
+        (ChiefClient, "complete"),
+    ):
+        watch.around(owner, name)
+    pairs: list[Pair] = []
+    with workshop(folder, port) as shop:
+        hp = keras_tuner.HyperParameters()
+
+        def ours() -> None:
+            grant = shop.chief.next_trial(shop.stop.check)
+            assert grant is not None
+            with profiler or nullcontext():
+                attempt.Attempt(shop, grant).run()
+
+        def plain() -> None:
+            keras.backend.clear_session()
+            keras.utils.set_random_seed(1)
+            shop.space.fit(hp, shop.space.build(hp), None, None, validation_data=None, callbacks=[])
+
+        for number in range(trials + WARM_TRIALS):
+            if number % 2:
+                pair = Pair(watch.turn(ours), watch.turn(plain))
+            else:
+                second = watch.turn(plain)
+                pair = Pair(watch.turn(ours), second)
+            if number >= WARM_TRIALS:
+                pairs.append(pair)
+    return pairs
+
+
+@contextmanager
+def workshop(folder: Path, port: int) -> Iterator["Workshop"]:
+    """Set up what `tuner.worker.run_worker` sets up."""
+    from tuner import tls, wire, worker
+    from tuner.bucket import open_bucket
+    from tuner.client import ChiefClient, Heart
+    from tuner.delivery import Carriers
+    from tuner.log_writer import LogWriter
+    from tuner.stop_signal import StopSignal
+
+    bucket, stop, address = open_bucket(str(folder / "bucket")), StopSignal(), f"127.0.0.1:{port}"
+    with (
+        tls.open_channel(address, None, wire.OPTIONS) as channel,
+        Heart(chief := ChiefClient(channel, address, "worker-0", "1", lambda: None)) as heart,
+        Carriers() as carriers,
+        LogWriter(bucket, "cifake") as logs,
+    ):
+        joined = chief.join()
+        shop = worker._open_workshop(bucket, joined, chief, heart, stop, carriers, logs, folder, folder / "cache")
+        gc.collect()
+        gc.freeze()
+        yield shop
+    stop.over()
+
+
+def summary(pairs: list[Pair]) -> dict[str, Any]:
+    """Return the medians, in milliseconds."""
+
+    def median_ms(values: Iterable[float]) -> float:
+        return round(1e3 * statistics.median(values), 3)
+
+    differences = sorted(pair.ours.wall_s - pair.plain.wall_s for pair in pairs)
+    return {
+        "trials": len(pairs),
+        "plain_ms": median_ms(pair.plain.wall_s for pair in pairs),
+        "ours_ms": median_ms(pair.ours.wall_s for pair in pairs),
+        "overhead_ms": {
+            "median": median_ms(differences),
+            "p10": round(1e3 * differences[len(differences) // 10], 3),
+            "p90": round(1e3 * differences[-1 - len(differences) // 10], 3),
+        },
+        "overhead_cpu_ms": median_ms(pair.ours.cpu_s - pair.plain.cpu_s for pair in pairs),
+        "parts_ms": {part: median_ms(pair.ours.parts_s.get(part, 0.0) for pair in pairs) for part in PARTS},
+        "load_average": round(os.getloadavg()[0], 1),
+    }
+
+
+def show(result: dict[str, Any]) -> None:
+    """Print the table."""
+    print(f"\n{result['trials']} pairs, a model that computes nothing (medians, ms)")
+    print(f"{'build, compile and fit, called directly':44}{result['plain_ms']:10.2f}")
+    print(f"{'a trial of ours':44}{result['ours_ms']:10.2f}")
+    spread = result["overhead_ms"]
+    print(f"{'  what the worker adds':44}{spread['median']:10.2f}   (p10 {spread['p10']:.2f}, p90 {spread['p90']:.2f})")
+    print(f"{'  the same in processor time':44}{result['overhead_cpu_ms']:10.2f}")
+    for part, ms in result["parts_ms"].items():
+        print(f"{f'    {part}':44}{ms:10.2f}")
+
+
+if __name__ == "__main__":
+    main()
