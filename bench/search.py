@@ -304,7 +304,9 @@ def _rates(times: dict[str, list[float]]) -> dict[str, float]:
     first, last = ended[part - 1], ended[-1] - ended[-part - 1]
     # while all are at work: neither the start, when all ask at once, nor the end
     steady = ended[len(ended) // 10], ended[-len(ended) // 10]
+    creates = [s for s, at in zip(times["create_s"], times["ended"], strict=True) if steady[0] < at < steady[1]]
     return {
+        "steady_create_ms_p99": 1000 * statistics.quantiles(creates, n=100)[98],
         "trials_per_s": len(ended) / ended[-1],
         "steady_trials_per_s": 0.8 * len(ended) / (steady[1] - steady[0]),
         "last_fifth_over_first": last / first,
@@ -337,6 +339,7 @@ def show(result: dict[str, Any]) -> None:
             ("  while all are at work", "steady_trials_per_s", 1),
             ("create, ms, median", "create_ms_p50", 1),
             ("create, ms, p99", "create_ms_p99", 1),
+            ("  while all are at work", "steady_create_ms_p99", 1),
             ("report, ms, p99", "report_ms_p99", 1),
             ("end, ms, p99", "end_ms_p99", 1),
             ("chief's processor, ms a trial", "cpu_ms_per_trial", 1),

@@ -199,7 +199,7 @@ class ChiefClient:
         """Send one heartbeat, once; None where it did not get through."""
         try:
             return self._noted(lambda: self._leases.heartbeat(beat, CALL_TIMEOUT_S))
-        except grpc.RpcError:
+        except (grpc.RpcError, ValueError):  # the second: a chief of another version answers
             return None
 
     def _noted(self, call: Callable[[], Answer]) -> Answer:

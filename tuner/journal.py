@@ -27,6 +27,9 @@ LINGER_S = 0.2
 """How long records that nobody waits for may stay in memory, so that they share a segment."""
 WATCH_S = 5.0
 """A chief that writes nothing for so long looks whether it is still the newest."""
+GATHER_S = 0.002
+"""A segment waits so long for more records: on a local disk each would be a segment of its own, and 16 workers got a
+third fewer trials a second."""
 READ_AHEAD = 32
 """So many segments are read at once where many follow: over a network each takes 50 ms."""
 
@@ -237,6 +240,7 @@ class Journal:
             if not self._urgent.is_set() and not self._closing:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._urgent.wait(), LINGER_S)
+            await asyncio.sleep(GATHER_S)
             self._wake.clear()
             self._urgent.clear()
             records, self._pending = self._pending, []
