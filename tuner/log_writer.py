@@ -38,7 +38,8 @@ class LogWriter:
         self._study = study
         self._recordings: list[_Recording] = []
         self._changed = threading.Condition()
-        self._hurry = False
+        self._asked = self._served = 0
+        """How often it was asked to write at once, and up to which of these it has."""
         self._over = False
         self._warned = False
         self._thread = threading.Thread(target=self._run, name="log", daemon=True)
@@ -76,29 +77,29 @@ class LogWriter:
     def flush(self, timeout_s: float) -> None:
         """Write what there is, and wait for it for a time."""
         deadline = time.monotonic() + timeout_s
-        self._wake()
+        asked = self._wake()
         with self._changed:
-            self._changed.wait_for(lambda: not self._hurry, max(0.0, deadline - time.monotonic()))
+            self._changed.wait_for(lambda: self._served >= asked, max(0.0, deadline - time.monotonic()))
 
-    def _wake(self) -> None:
+    def _wake(self) -> int:
         with self._changed:
-            self._hurry = True
+            self._asked += 1
             self._changed.notify_all()
+            return self._asked
 
     def _run(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._hurry or self._over, self._pause_s())
-                hurry, over = self._hurry, self._over
+                self._changed.wait_for(lambda: self._asked > self._served or self._over, self._pause_s())
+                asked, over = self._asked, self._over
                 recordings = list(self._recordings)
             for recording in recordings:
                 if not self._write(recording):
                     break
             with self._changed:
                 self._recordings = [each for each in self._recordings if not each.done]
-                if hurry:
-                    self._hurry = False
-                    self._changed.notify_all()
+                self._served = asked
+                self._changed.notify_all()
             if over:
                 return
 

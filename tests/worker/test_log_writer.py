@@ -118,6 +118,17 @@ def test_attempts_do_not_mix(bucket: MoodyBucket, writer: LogWriter) -> None:
     assert [texts(bucket, attempt) for attempt in (1, 2)] == [[("log", "attempt 1")], [("log", "attempt 2")]]
 
 
+def test_a_flush_waits_for_what_came_while_the_part_before_was_being_written(
+    bucket: MoodyBucket, writer: LogWriter
+) -> None:
+    for attempt in range(1, 40):  # each end has the writer at work as the next attempt begins
+        with writer.recording("00000", attempt):
+            log.info("attempt %d", attempt)
+        if attempt % 3 == 0:
+            writer.flush(10)
+            assert texts(bucket, attempt) == [("log", f"attempt {attempt}")]
+
+
 def test_of_a_progress_bar_the_last_state_is_kept(bucket: MoodyBucket, writer: LogWriter) -> None:
     with writer.recording("00000", 1):
         for step in range(1000):
