@@ -58,6 +58,8 @@ class Dispatcher:
         self.produce()
         try:
             await asyncio.wait_for(waiter, timeout_s)
+            if (task := asyncio.current_task()) and task.cancelling():  # wait_for forgets it where both happen at once
+                raise asyncio.CancelledError
         except TimeoutError:
             return
         except asyncio.CancelledError:

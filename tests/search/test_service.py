@@ -268,20 +268,21 @@ def test_the_turn_of_a_worker_that_went_away_is_anothers(tmp_path: Path) -> None
     async def talk(chief: Chief, channel: grpc.aio.Channel) -> None:
         stub = stub_of(channel)
         held = [await take(stub, f"w{number}") for number in range(3)]
-        gone = [asyncio.create_task(take(stub, f"gone{number}")) for number in range(5)]
-        while len(chief.service.seen) < 8:
-            await asyncio.sleep(0.01)
-        stays = asyncio.create_task(take(stub, "stays"))
-        while len(chief.service.seen) < 9:
-            await asyncio.sleep(0.01)
         back = wire.GiveBack(
             worker="w1", incarnation="1", trial=held[1].trial_id, attempt=1, outcome="preempted", reason="asked to"
         )
-        giving = channel.unary_unary(f"/{names.LEASE_SERVICE}/GiveBack")(back.model_dump_json().encode())
-        for task in gone:
-            task.cancel()
-        await giving
-        assert (await stays).trial_id == held[1].trial_id
+        await channel.unary_unary(f"/{names.LEASE_SERVICE}/GiveBack")(back.model_dump_json().encode())
+        dispatcher = chief.service.dispatcher
+        goes, stays = (asyncio.create_task(dispatcher.wait(20)) for _ in range(2))
+        while len(dispatcher._waiting) < 2:
+            await asyncio.sleep(0)
+        dispatcher.wake()
+        goes.cancel()  # in the same turn of the loop
+        began = time.monotonic()
+        await stays
+        assert time.monotonic() - began < 10
+        with pytest.raises(asyncio.CancelledError):
+            await goes
 
     with_chief(tmp_path, talk)
 
