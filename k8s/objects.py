@@ -14,8 +14,13 @@ def _none_is_empty(value: Any) -> Any:
     return {} if value is None else value
 
 
+def _as_text(value: Any) -> Any:
+    """Quantities are text in the API's answers, and may be numbers in a manifest."""
+    return {key: str(amount) for key, amount in (value or {}).items()}
+
+
 Labels = Annotated[dict[str, str], BeforeValidator(_none_is_empty)]
-Quantities = Annotated[dict[str, str], BeforeValidator(_none_is_empty)]
+Quantities = Annotated[dict[str, str], BeforeValidator(_as_text)]
 
 
 class Part(BaseModel):

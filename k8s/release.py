@@ -76,6 +76,12 @@ class Release:
         return self._environment(WORKER)[names.ENV_ORACLE_IP]
 
     @property
+    def chief_listens(self) -> bool:
+        """Say whether the chief's pod is ready, so that its Service must take connections."""
+        statuses = [c for pod in self.pods_of(CHIEF) if pod.status.phase == "Running" for c in pod.containers()]
+        return any(each.ready for each in statuses)
+
+    @property
     def tls_secret(self) -> str:
         """Name of the Secret with the certificates; "" where nothing is encrypted."""
         job = self.job(CHIEF)

@@ -53,7 +53,7 @@ def job_trouble(job: Job, events: Sequence[Event] = ()) -> str | None:
     refused = [e for e in events if e.involved_object.uid == job.metadata.uid and e.reason == "FailedCreate"]
     wanted = min(job.spec.parallelism, job.spec.completions or job.spec.parallelism) - job.status.succeeded
     if refused and not job.condition("Complete") and job.status.active < wanted:
-        return f"no pod can be made: {_not_created(_newest(refused).message)}"
+        return f"no pod can be made: {not_created(_newest(refused).message)}"
     return None
 
 
@@ -61,7 +61,7 @@ def deployment_trouble(deployment: Deployment) -> str | None:
     """Return why a Deployment makes no pods."""
     for condition in deployment.status.conditions:
         if condition.type == "ReplicaFailure" and condition.status == "True":
-            return f"no pod can be made: {_not_created(condition.message)}"
+            return f"no pod can be made: {not_created(condition.message)}"
     return None
 
 
@@ -242,7 +242,8 @@ def _failed(reason: str, message: str) -> str:
     return f"{message or reason}".rstrip(".")
 
 
-def _not_created(message: str) -> str:
+def not_created(message: str) -> str:
+    """Return why the API server refused to make a pod."""
     said = _one_line(message)
     if found := re.search(r"exceeded quota: (\S+), requested: (\S+?), used: (\S+?), limited: (\S+)", said):
         resource, requested = found[2].split("=")[0], found[2].split("=")[-1]

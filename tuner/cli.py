@@ -22,6 +22,7 @@ import tuner
 from tuner import config, names
 from tuner.bucket import Bucket, open_bucket
 from tuner.cli_data import data_app
+from tuner.cli_doctor import doctor_app
 from tuner.cli_options import DEFAULT_BUCKET, BucketOption, JsonOption, StudyNameOption, study_name
 from tuner.cli_readers import readers_app
 from tuner.errors import CifakeTuneError, ConfigError, ExitCode, PreemptedError
@@ -42,6 +43,7 @@ app = typer.Typer(
 )
 app.add_typer(data_app, name="data", help="Pack, check and fetch data sets.")
 app.add_typer(readers_app)
+app.add_typer(doctor_app)
 
 StudyFileOption = Annotated[
     Path | None, typer.Option("--study", envvar=names.ENV_STUDY_FILE, help="study.yaml; without it, the defaults.")
@@ -154,11 +156,11 @@ def main() -> NoReturn:
 def _run(debug: bool) -> int:
     signal.signal(signal.SIGTERM, _preempted)  # the first process of a container would not even notice it
     try:
-        app(standalone_mode=False)
+        code = app(standalone_mode=False)
+        if isinstance(code, int):  # of a command that ends with typer.Exit
+            return code
     except CifakeTuneError as error:
         return _fail(str(error), error.exit_code, error if debug else None)
-    except typer.Exit as exit_:
-        return exit_.exit_code
     except (typer.Abort, KeyboardInterrupt):
         return _fail("stopped.", ExitCode.PREEMPTED)
     except BrokenPipeError:  # `cifake-tune trials | head`

@@ -71,6 +71,9 @@ resources:
 {{/* Where study and bucket are. */}}
 {{- define "cifake-tune.env" -}}
 - {name: CIFAKE_TUNE_STUDY, value: /etc/cifake-tune/study.yaml}
+{{- if ne .Values.logs.format "text" }}
+- {name: CIFAKE_TUNE_LOG_FORMAT, value: {{ .Values.logs.format }}}
+{{- end }}
 {{- if .Values.bucket.url }}
 - {name: CIFAKE_TUNE_BUCKET, value: {{ .Values.bucket.url | quote }}}
 {{- else }}

@@ -17,7 +17,7 @@ class Refuser:
 
 
 @contextlib.contextmanager
-def running_refuser(status: int | None) -> Iterator[Refuser]:
+def running_refuser(status: int | None, host: str = "127.0.0.1") -> Iterator[Refuser]:
     """Answer with `status` and an error as Google words it; `None` is silence."""
     stop = threading.Event()
 
@@ -43,9 +43,9 @@ def running_refuser(status: int | None) -> Iterator[Refuser]:
         def log_message(self, *_: object) -> None:
             """Say nothing."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer((host, 0), Handler)
     server.daemon_threads = True
-    refuser = Refuser(f"http://127.0.0.1:{server.server_port}")
+    refuser = Refuser(f"http://{host}:{server.server_port}")
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:

@@ -1,0 +1,61 @@
+"""`doctor`: all that is looked at, in the order in which one would; a check that cannot be made says why."""
+
+from collections.abc import Callable, Iterator
+
+from k8s import checks, here
+from k8s.api import Cluster
+from k8s.findings import Finding, Severity, broken, warning
+from k8s.needs import Needs
+from k8s.nodes import check_nodes
+from k8s.probe import probe
+from k8s.quotas import check_quotas
+from k8s.release import Release
+from tuner.errors import SurroundingsError
+
+
+def examine_cluster(cluster: Cluster, needs: Needs, release: Release | None, with_probe: bool) -> Iterator[Finding]:
+    """Yield what stops a release, installed or not yet, as it is found."""
+    try:
+        yield from checks.check_api(cluster)
+    except SurroundingsError as error:
+        yield broken("API", str(error).rstrip("."))
+        return
+    looks: dict[str, Callable[[], Iterator[Finding]]] = {
+        "rights": lambda: checks.check_rights(cluster, release is not None),
+        "namespace": lambda: checks.check_namespace(cluster),
+        "nodes": lambda: check_nodes(cluster, needs, release),
+    }
+    if release is None:
+        looks["quota"] = lambda: check_quotas(cluster, needs)  # one that is installed shows it by its pods
+        looks["storage"] = lambda: checks.check_storage(cluster, needs)
+    else:
+        looks["pods"] = lambda: checks.check_pods(release)
+    if with_probe and needs.image:
+        looks["probe"] = lambda: probe(cluster, needs, release)
+    no_namespace = False
+    for name, look in looks.items():
+        if no_namespace:
+            return  # the rest is about what is in it
+        try:
+            for finding in look():
+                no_namespace |= name == "namespace" and finding.severity is Severity.BROKEN
+                yield finding
+        except SurroundingsError as error:
+            yield warning(name, f"this cannot be looked at: {str(error).rstrip('.')}")
+
+
+def examine_inside(bucket_url: str | None, service: str | None, chief: str | None) -> Iterator[Finding]:
+    """Yield what a pod finds; `service` is the name of the chief's, and `chief` host:port where it must answer."""
+    yield from here.check_name(service or "kubernetes.default.svc")
+    if chief:
+        host, _, port = chief.rpartition(":")
+        yield from here.check_chief(host, int(port))
+    if bucket_url:
+        yield from here.check_bucket(bucket_url, "the cluster's nodes")
+
+
+def examine_machine(bucket_url: str | None) -> Iterator[Finding]:
+    """Yield what there is to say of this machine, for `run`."""
+    yield from here.check_machine()
+    if bucket_url:
+        yield from here.check_bucket(bucket_url, "this machine")

@@ -1,0 +1,171 @@
+"""What `doctor` looks at where it runs itself: this machine, or from inside the cluster, in its probe's pod."""
+
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from email.utils import parsedate_to_datetime
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from secrets import token_hex
+from shutil import which
+from urllib.parse import urlsplit
+
+import requests
+
+from k8s.findings import Finding, broken, clock_finding, fine, warning
+from tuner import names
+from tuner.bucket import open_bucket
+from tuner.errors import BucketError, CifakeTuneError
+
+CONNECT_TIMEOUT_S = 5.0
+SLOW_MS = 250.0
+GPU_TIMEOUT_S = 180
+READS = 5
+_GOOGLE = "https://storage.googleapis.com"
+_COUNT_GPUS = (
+    "import keras; print(sum(d.startswith(('gpu', 'cuda')) for d in keras.distribution.list_devices()))"  # tuner.worker
+)
+_BACKENDS = {"tensorflow": ("tensorflow", "tensorflow-cpu"), "jax": ("jax",)}
+
+
+def check_machine() -> Iterator[Finding]:
+    """Python, the backend that trains, and its GPUs."""
+    installed = {
+        name: found for name, packages in _BACKENDS.items() if (found := _version(packages)) and find_spec(name)
+    }
+    python = ".".join(map(str, sys.version_info[:3]))
+    chosen = os.environ.get("KERAS_BACKEND") or next(iter(installed), "")
+    if not installed:
+        yield broken(
+            "backend",
+            f"Python {python} has neither TensorFlow nor JAX, so nothing can be trained here",
+            "pip install cifake-tune[tensorflow], [cuda] or [jax]; status, trials and logs do without.",
+        )
+        return
+    if chosen not in installed:
+        yield broken(
+            "backend", f"KERAS_BACKEND is {chosen}, which is not installed", f"Unset it: {', '.join(installed)} is."
+        )
+        return
+    yield fine("backend", f"Python {python} with {chosen} {installed[chosen]}")
+    yield from _check_gpus(chosen)
+
+
+def _check_gpus(backend: str) -> Iterator[Finding]:
+    if not (Path("/dev/nvidia0").exists() or which("nvidia-smi")):
+        yield fine("GPU", "no NVIDIA GPU here: models train on the CPU")
+        return
+    done = subprocess.run(
+        [sys.executable, "-c", _COUNT_GPUS],
+        env={**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"},
+        capture_output=True,
+        text=True,
+        timeout=GPU_TIMEOUT_S,
+        check=False,
+    )
+    count = done.stdout.strip().rpartition("\n")[2]
+    if count.isdecimal() and int(count):
+        yield fine("GPU", f"{backend} finds {count} GPU{'' if count == '1' else 's'}")
+        return
+    yield warning(
+        "GPU",
+        f"this machine has an NVIDIA GPU, and {backend} finds none: models train on the CPU",
+        "Install requirements/cuda.txt (TensorFlow) or jax[cuda12], and a driver that nvidia-smi can talk to.",
+    )
+
+
+def check_bucket(url: str, whose: str) -> Iterator[Finding]:
+    """Can objects be made, read, listed and deleted, how long does that take, and does its clock agree with ours?"""
+    if url.startswith("gs://"):
+        endpoint = _endpoint()
+        if trouble := _unreachable(urlsplit(endpoint).hostname or "", urlsplit(endpoint).port or 443):
+            yield broken("bucket", f"{url} cannot be reached: {endpoint} {trouble}", _WAY)
+            return
+        yield from _check_clock(endpoint, whose)
+    name, data = names.probe_object(token_hex(8)), token_hex(8).encode()
+    try:
+        bucket = open_bucket(url)
+        bucket.create(name, data)
+        try:
+            took: list[float] = []
+            for _ in range(READS):
+                began = time.monotonic()
+                same = bucket.read(name) == data
+                took.append((time.monotonic() - began) * 1000)
+            if not same or name not in list(bucket.list(names.probe_object(""))):
+                raise BucketError(f"{url} does not give back what was written to it.")
+        finally:
+            bucket.delete(name)
+    except CifakeTuneError as error:
+        yield broken("bucket", str(error).rstrip("."))
+        return
+    each_ms = statistics.median(took)
+    what = f"{url} takes, reads, lists and deletes objects; a read takes {each_ms:.0f} ms"
+    if each_ms > SLOW_MS:
+        yield warning("bucket", what, "Use a bucket in the region of the cluster.")
+    else:
+        yield fine("bucket", what)
+
+
+def check_name(host: str) -> Iterator[Finding]:
+    """Does DNS know it?"""
+    try:
+        socket.getaddrinfo(host, None)
+    except OSError as error:
+        yield broken(
+            "DNS",
+            f"the name {host} is not resolved inside the cluster ({error.strerror or error})",
+            "Is CoreDNS up (kubectl get pods -n kube-system), and does a NetworkPolicy let pods call port 53?",
+        )
+    else:
+        yield fine("DNS", f"{host} is resolved inside the cluster")
+
+
+def check_chief(host: str, port: int) -> Iterator[Finding]:
+    """Does the chief's Service take connections?"""
+    trouble = _unreachable(host, port)
+    if trouble is None:
+        yield fine("chief", f"the Service {host} takes connections on port {port}")
+    else:
+        yield broken("chief", f"the Service {host} on port {port} {trouble}", _WAY)
+
+
+_WAY = "Check NetworkPolicies and the cluster's way out."
+
+
+def _check_clock(endpoint: str, whose: str) -> Iterator[Finding]:
+    try:
+        answer = requests.head(endpoint, timeout=CONNECT_TIMEOUT_S, allow_redirects=False)
+    except requests.RequestException:
+        return  # the bucket's own check says what is wrong
+    if date := answer.headers.get("Date"):
+        yield clock_finding("clock", time.time(), parsedate_to_datetime(date).timestamp(), whose, endpoint)
+
+
+def _endpoint() -> str:
+    emulator = os.environ.get(names.ENV_EMULATOR, "")
+    return emulator if "://" in emulator else f"http://{emulator}" if emulator else _GOOGLE
+
+
+def _unreachable(host: str, port: int) -> str | None:
+    try:
+        socket.create_connection((host, port), CONNECT_TIMEOUT_S).close()
+    except TimeoutError:
+        return f"does not answer within {CONNECT_TIMEOUT_S:g} s"
+    except OSError as error:
+        return f"refuses the connection ({error.strerror or error})"
+    return None
+
+
+def _version(packages: tuple[str, ...]) -> str | None:
+    for package in packages:
+        try:
+            return version(package)
+        except PackageNotFoundError:
+            continue
+    return None

@@ -1,0 +1,134 @@
+"""A pod that lives for a few seconds, as restricted as the workers', which looks at the cluster from inside."""
+
+import time
+from collections.abc import Iterator
+from secrets import token_hex
+from typing import Any
+
+from pydantic import ValidationError
+
+from k8s import release as releases
+from k8s.api import Cluster, RefusedError
+from k8s.findings import FINDINGS, Finding, broken, fine
+from k8s.needs import Needs
+from k8s.objects import Event, Pod, PodSpec
+from k8s.release import Release
+from k8s.troubles import not_created, pod_trouble
+from tuner import names
+
+POLL_S = 0.5
+UNSCHEDULED_S = 10.0
+"""A pod that no node takes for so long will not be taken soon."""
+PULL_S = 600.0
+"""An image of 2 GB comes in within that, or the cluster has another trouble."""
+COMPONENT = "doctor"
+
+
+def probe(cluster: Cluster, needs: Needs, release: Release | None) -> Iterator[Finding]:
+    """Run the image once and yield what it finds; the pod is deleted in any case. Raises SurroundingsError."""
+    name = f"cifake-tune-doctor-{token_hex(4)}"
+    try:
+        cluster.create(Pod, _manifest(name, needs, release))
+    except RefusedError as error:
+        yield broken("probe", f"no pod can be made in namespace {cluster.namespace}: {not_created(error.said)}")
+        return
+    try:
+        yield from _watch(cluster, name, needs)
+    finally:
+        cluster.delete(Pod, name)
+
+
+def _watch(cluster: Cluster, name: str, needs: Needs) -> Iterator[Finding]:
+    began = time.monotonic()
+    started_s: float | None = None
+    while True:
+        pod = cluster.get(Pod, name)
+        waited_s = time.monotonic() - began
+        if started_s is None and pod.status.phase in ("Running", "Succeeded", "Failed"):
+            started_s = waited_s
+        if pod.status.phase in ("Succeeded", "Failed"):
+            break
+        trouble = _trouble(cluster, pod)
+        scheduled = bool(pod.spec.node_name)
+        if (trouble and (scheduled or waited_s > UNSCHEDULED_S)) or waited_s > PULL_S:
+            what = trouble or f"has not ended within {PULL_S:g} s"
+            yield broken("image" if scheduled else "probe", what if "image" in what else f"a pod of the image {what}")
+            return
+        time.sleep(POLL_S)
+    written = cluster.log(name)
+    try:
+        found = FINDINGS.validate_json(written[written.index("[") :])
+    except (ValueError, ValidationError):
+        said = pod_trouble(pod, [], written.strip().rpartition("\n")[2]) or f"wrote {written[-200:]!r}"
+        yield broken(
+            "image", f"the image {needs.image} does not run `cifake-tune doctor`: it {said}", "Use a newer one."
+        )
+        return
+    yield fine("image", f"{needs.image} was there and started after {started_s or 0:.0f} s, on {pod.spec.node_name}")
+    yield from found
+
+
+def _trouble(cluster: Cluster, pod: Pod) -> str | None:
+    try:
+        events = cluster.list(Event)
+    except RefusedError:
+        events = []
+    return pod_trouble(pod, events)
+
+
+def _manifest(name: str, needs: Needs, release: Release | None) -> dict[str, Any]:
+    like = needs.of(releases.WORKER)
+    spec = like.spec if like else PodSpec()
+    policy = spec.containers[0].image_pull_policy if spec.containers else ""
+    arguments = ["doctor", "--inside", "--json"]
+    # without a release, its own bucket and the Service are still to come
+    if needs.bucket_url and (release or not needs.emulator):
+        arguments += ["--bucket", needs.bucket_url]
+    if release:
+        arguments += ["--service", release.chief_host]
+        if release.chief_listens:
+            arguments += ["--chief", f"{release.chief_host}:{release.chief_port}"]
+    labels = {names.LABEL_NAME: names.APPLICATION, names.LABEL_COMPONENT: COMPONENT}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        # the release's labels put it under its NetworkPolicies
+        "metadata": {"name": name, "labels": labels | ({names.LABEL_RELEASE: release.name} if release else {})},
+        "spec": {
+            "restartPolicy": "Never",
+            "activeDeadlineSeconds": int(PULL_S) + 60,  # should nobody be left to delete it
+            "terminationGracePeriodSeconds": 1,
+            "enableServiceLinks": False,
+            "automountServiceAccountToken": False,
+            **({"serviceAccountName": spec.service_account_name} if release and spec.service_account_name else {}),
+            "nodeSelector": dict(spec.node_selector),
+            "tolerations": [t.model_dump(by_alias=True, exclude_defaults=True) for t in spec.tolerations],
+            "imagePullSecrets": [{"name": each.name} for each in spec.image_pull_secrets],
+            "securityContext": {
+                "runAsNonRoot": True,
+                "runAsUser": 10001,
+                "runAsGroup": 10001,
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
+            "volumes": [{"name": "scratch", "emptyDir": {}}],
+            "containers": [
+                {
+                    "name": COMPONENT,
+                    "image": needs.image,
+                    **({"imagePullPolicy": policy} if policy else {}),
+                    "args": arguments,
+                    "env": [{"name": names.ENV_EMULATOR, "value": needs.emulator}] if needs.emulator else [],
+                    "resources": {
+                        "requests": {"cpu": "50m", "memory": "128Mi"},
+                        "limits": {"cpu": "1", "memory": "512Mi"},
+                    },
+                    "securityContext": {
+                        "allowPrivilegeEscalation": False,
+                        "readOnlyRootFilesystem": True,
+                        "capabilities": {"drop": ["ALL"]},
+                    },
+                    "volumeMounts": [{"name": "scratch", "mountPath": "/scratch"}],
+                }
+            ],
+        },
+    }

@@ -1,0 +1,101 @@
+"""Do the namespace's quotas and limit ranges leave room for a release?"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+
+from kubernetes.utils import parse_quantity
+
+from k8s.api import Cluster
+from k8s.findings import Finding, broken, fine
+from k8s.needs import Needs
+from k8s.objects import Resources
+from k8s.surroundings import LimitRange, Quota
+
+
+def check_quotas(cluster: Cluster, needs: Needs) -> Iterator[Finding]:
+    """Do quotas leave room for what is to be installed, and do limit ranges allow its containers?"""
+    ranges = [limit for each in cluster.list(LimitRange) for limit in each.spec.limits if limit.type == "Container"]
+    defaulted = {resource for limit in ranges for resource in limit.default}
+    quotas = cluster.list(Quota)
+    found = False
+    for quota in quotas:
+        for resource, hard in quota.status.hard.items():
+            used, asked = quota.status.used.get(resource, "0"), asked_of(needs, resource)
+            if parse_quantity(used) + asked > parse_quantity(hard):
+                found = True
+                yield broken(
+                    "quota",
+                    f"the quota {quota.name} allows {hard} {resource}, {used} are used, and "
+                    f"the release asks for {_plain(float(asked), resource)}",
+                    "Ask for less (workers.replicas, workers.gpus, resources), or have the quota raised.",
+                )
+            if missing := unsaid_of(needs, resource, defaulted):
+                found = True
+                yield broken(
+                    "quota",
+                    f"the quota {quota.name} demands {resource} of every container, unsaid by {', '.join(missing)}",
+                    f"Set it in resources of {', '.join(missing)}, or have a LimitRange give a default.",
+                )
+    for limit in ranges:
+        for resource, most in limit.max.items():
+            for pods in needs.pods:
+                for container in pods.spec.containers:
+                    asked_text = container.resources.limits.get(resource) or container.resources.requests.get(resource)
+                    if asked_text and parse_quantity(asked_text) > parse_quantity(most):
+                        found = True
+                        yield broken(
+                            "quota",
+                            f"a LimitRange allows a container {most} of {resource}, and {pods.component} asks for "
+                            f"{asked_text}",
+                            f"Lower {pods.component}'s resources, or have the LimitRange changed.",
+                        )
+    if not found:
+        yield fine("quota", "quotas leave enough room" if quotas else "no quota in the namespace")
+
+
+def asked_of(needs: Needs, resource: str) -> Decimal:
+    """Return how much of a quota's resource the release asks for."""
+    if resource in ("pods", "count/pods"):
+        return Decimal(sum(pods.count for pods in needs.pods))
+    counted = _Counted.of(resource)
+    total = Decimal(0)
+    for pods in needs.pods:
+        for container in pods.spec.containers:
+            total += parse_quantity(counted.said_by(container.resources) or "0") * pods.count
+    return total
+
+
+def unsaid_of(needs: Needs, resource: str, defaulted: set[str]) -> list[str]:
+    """Return the components whose containers do not say a resource that a quota counts: the API server refuses them."""
+    counted = _Counted.of(resource)
+    if counted.name not in ("cpu", "memory") or counted.name in defaulted:
+        return []
+    return [
+        pods.component
+        for pods in needs.pods
+        for container in pods.spec.containers
+        # one without any requests is known by flags alone: the chart's all have some
+        if container.resources.requests and counted.said_by(container.resources) is None
+    ]
+
+
+@dataclass(frozen=True)
+class _Counted:
+    """What a quota's resource counts: `limits.memory`; `requests.cpu`, also written `cpu`."""
+
+    limits: bool
+    name: str
+
+    @classmethod
+    def of(cls, resource: str) -> "_Counted":
+        return cls(resource.startswith("limits."), resource.removeprefix("limits.").removeprefix("requests."))
+
+    def said_by(self, resources: Resources) -> str | None:
+        """Return what a container says; where it says a limit only, that is what it requests."""
+        limit = resources.limits.get(self.name)
+        return limit if self.limits else resources.requests.get(self.name, limit)
+
+
+def _plain(amount: float, resource: str) -> str:
+    return f"{amount / 2**30:.1f}Gi" if resource.endswith("memory") else f"{amount:g}"

@@ -1,0 +1,189 @@
+"""What stops a release is explained by `status` and `doctor`, in a sentence each, from outside the cluster."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.e2e.cluster import Namespace, Release, until
+from tests.support.refuser import running_refuser
+
+SHORT = {"search": {"max_trials": 2}, "training": {"epochs": 1}}
+
+
+def cifake_tune(*arguments: str) -> tuple[int, str]:
+    """Run the program as a user does, and return its exit code and what it prints, as one line."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tuner.cli", *arguments], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert "Traceback" not in done.stderr
+    return done.returncode, " ".join((done.stdout + done.stderr).split())
+
+
+def status(release: Release) -> str:
+    code, said = cifake_tune("status", "--release", release.name, "--namespace", release.namespace.name)
+    assert code == 0, said
+    return said
+
+
+def doctor(release: Release, *more: str) -> tuple[int, str]:
+    return cifake_tune("doctor", "--release", release.name, "--namespace", release.namespace.name, *more)
+
+
+def said_by_status(release: Release, sentence: str) -> str:
+    """Wait until `status` says it."""
+
+    def look() -> str:
+        said = status(release)
+        if sentence not in said:
+            raise LookupError(said)
+        return said
+
+    return until(f"status to say {sentence!r}", look, 180.0)
+
+
+def before_install(namespace: Namespace, image: str, *settings: str) -> tuple[int, str]:
+    repository, _, tag = image.rpartition(":")
+    given = [f"image.repository={repository}", f"image.tag={tag}", *settings]
+    flags = [part for setting in given for part in ("--set", setting)]
+    return cifake_tune("doctor", "--namespace", namespace.name, *flags)
+
+
+def test_a_cluster_that_takes_the_release_is_fine_before_the_install_and_no_probe_stays(
+    namespace: Namespace, image: str
+) -> None:
+    code, said = before_install(namespace, image)
+    assert code == 0, said
+    assert f"{image} was there and started after" in said
+    assert "enforces the pod security standard restricted" in said
+    assert "kubernetes.default.svc is resolved" in said
+    until("the probe to go", lambda: not namespace.get("pods", "-l", "app.kubernetes.io/component=doctor"))
+
+
+def test_workers_that_ask_for_more_gpus_than_a_node_has_are_explained(
+    namespace: Namespace, image: str, release: Callable[[str], Release]
+) -> None:
+    code, said = before_install(namespace, image, "workers.gpus=99")
+    assert code == 3
+    assert "workers ask for 99 nvidia.com/gpu each, and no node that takes them has more than" in said
+    greedy = release("greedy")
+    greedy.install(study=SHORT, workers={"gpus": 99, "replicas": 1})
+    said = said_by_status(greedy, "worker 0: is pending:")
+    assert "nodes have fewer than 99 free nvidia.com/gpu; ask for fewer (workers.gpus), or add GPU nodes" in said
+    assert doctor(greedy, "--no-probe")[0] == 3
+
+
+def test_an_image_that_does_not_exist_is_explained(
+    namespace: Namespace, image: str, release: Callable[[str], Release]
+) -> None:
+    missing = f"{image.rpartition(':')[0]}:missing"
+    sentence = f"the image {missing} cannot be pulled: the registry has no such image; correct image.repository"
+    code, said = before_install(namespace, missing)
+    assert code == 3
+    assert sentence in said
+    nowhere = release("nowhere")
+    nowhere.image = missing
+    nowhere.install(study=SHORT)
+    said_by_status(nowhere, f"chief, data, bucket, worker 0, worker 1: {sentence}")
+    code, said = doctor(nowhere)
+    assert code == 3
+    assert f"chief {sentence}" in said
+
+
+def test_a_quota_that_is_used_up_is_explained(
+    namespace: Namespace, image: str, release: Callable[[str], Release]
+) -> None:
+    quota = {
+        "apiVersion": "v1",
+        "kind": "ResourceQuota",
+        "metadata": {"name": "team"},
+        "spec": {"hard": {"requests.nvidia.com/gpu": "1"}},
+    }
+    namespace.kubectl("apply", "-f", "-", stdin=json.dumps(quota))
+    try:
+        until("the quota", lambda: namespace.get("resourcequota", "team")["status"].get("hard"))
+        code, said = before_install(namespace, image, "workers.replicas=2")
+        assert code == 3
+        assert "the quota team allows 1 requests.nvidia.com/gpu, 0 are used, and the release asks for 2" in said
+        many = release("many")
+        many.install(study=SHORT, workers={"replicas": 2})
+        said_by_status(
+            many, "no pod can be made: the quota team allows 1 requests.nvidia.com/gpu, 1 are used and it asks"
+        )
+    finally:
+        namespace.kubectl("delete", "resourcequota", "team")
+
+
+@pytest.fixture(scope="module")
+def small(namespace: Namespace, image: str) -> Iterator[Release]:
+    """A release whose worker has too little memory to import TensorFlow; all else of it works."""
+    release = Release(namespace, "small", image)
+    resources = {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "128Mi"}}
+    release.install(study=SHORT, workers={"replicas": 1, "resources": resources})
+    yield release
+    release.uninstall()
+
+
+def test_a_worker_that_is_out_of_memory_is_explained(small: Release) -> None:
+    said = said_by_status(small, "was killed at its memory limit of 128Mi (OOMKilled)")
+    assert "raise resources.limits.memory, or train smaller models or batches" in said
+    assert "worker 0: " in said
+    code, said = doctor(small, "--no-probe")
+    assert "was killed at its memory limit of 128Mi (OOMKilled)" in said
+    assert code in (0, 3)  # between two tries the new pod is fine
+
+
+def test_the_study_of_a_release_is_read_through_the_cluster(small: Release) -> None:
+    where = ("--release", small.name, "--namespace", small.namespace.name)
+    said = said_by_status(small, "study small: 0 of 2 trials")
+    assert "chief running" in said
+    code, said = cifake_tune("status", *where, "--json")
+    assert code == 0
+    found = json.loads(said)
+    assert found["study"]["study"] == "small"
+    assert found["notes"] == []  # the chief answers over TLS
+    assert cifake_tune("trials", *where, "--json") == (0, "[]")
+    code, said = cifake_tune("logs", *where, "--component", "chief")
+    assert code == 0
+    assert "chief | " in said
+    assert "chief of study small, term 1, listens on port" in said
+    assert cifake_tune("logs", "7", *where) == (2, "error: there is no trial '7'. Study small has no logs yet.")
+
+
+def test_the_probe_finds_bucket_names_and_port_in_order(small: Release) -> None:
+    until("the chief to listen", lambda: "listens on port" in small.logs("chief"))
+    said = until("the probe to reach the chief", lambda: s if "takes connections" in (s := doctor(small)[1]) else None)
+    assert f"the Service {small.chart_name}-chief takes connections on port 8000" in said
+    assert "gs://cifake-tune takes, reads, lists and deletes objects" in said
+    assert f"{small.chart_name}-chief is resolved inside the cluster" in said
+
+
+@pytest.mark.skipif("CLUSTER_ADDRESS" not in os.environ, reason="needs an address of this machine that pods can call")
+def test_a_bucket_without_rights_is_explained(release: Callable[[str], Release]) -> None:
+    with running_refuser(403, os.environ.get("CLUSTER_ADDRESS", "")) as refuser:
+        closed = release("closed")
+        closed.install(
+            study=SHORT,
+            workers={"replicas": 1},
+            bucket={"url": "gs://not-ours"},
+            extraEnv=[{"name": "STORAGE_EMULATOR_HOST", "value": refuser.url}],
+        )
+        role = "Give this account the role roles/storage.objectUser on the bucket not-ours"
+        said = said_by_status(
+            closed, "exit code 3 (the bucket or the chief failed; it is tried again); its last line: "
+        )
+        assert role in said
+        code, said = doctor(closed)
+        assert code == 3
+        assert role in said
+
+
+def test_a_release_that_is_not_there_is_an_error_that_names_those_that_are(
+    namespace: Namespace, small: Release
+) -> None:
+    code, said = cifake_tune("status", "--release", "smal", "--namespace", namespace.name)
+    assert code == 2
+    assert "has no release 'smal' of cifake-tune; it has small" in said

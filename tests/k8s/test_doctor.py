@@ -1,0 +1,189 @@
+"""What `doctor` finds on this machine and at a bucket, and what it reckons a release to ask for."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from k8s import here
+from k8s.findings import FINDINGS, Severity, clock_finding
+from k8s.needs import Needs, of_flags, of_objects
+from k8s.nodes import untolerated
+from k8s.objects import Deployment, Job, Toleration
+from k8s.quotas import asked_of, unsaid_of
+from k8s.surroundings import Node
+from tests.k8s import captured
+from tests.support.gcs_emulator import Emulator
+from tests.support.refuser import running_refuser
+from tuner.errors import ExitCode
+
+
+def doctor(*arguments: str, **environment: str) -> tuple[int, str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "tuner.cli", "doctor", *arguments],
+        env={**{k: v for k, v in os.environ.items() if k != "CIFAKE_TUNE_BUCKET"}, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "Traceback" not in done.stderr
+    return done.returncode, done.stdout + done.stderr
+
+
+# ---- this machine and its bucket ------------------------------------------------------------------
+def test_a_machine_with_a_backend_and_a_bucket_is_fine_and_nothing_stays_in_the_bucket(tmp_path: Path) -> None:
+    code, said = doctor("--bucket", str(tmp_path / "bucket"))
+    assert code == ExitCode.DONE
+    assert "takes, reads, lists and deletes objects" in said
+    assert [path for path in (tmp_path / "bucket").rglob("*") if path.is_file()] == []
+
+
+def test_a_bucket_that_cannot_be_written_is_broken_and_the_exit_code_says_so(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    code, said = doctor("--bucket", str(tmp_path / "file"), "--json")
+    assert code == ExitCode.ENVIRONMENT
+    findings = FINDINGS.validate_json(said)
+    assert [f.check for f in findings if f.severity is Severity.BROKEN] == ["bucket"]
+
+
+def test_a_backend_that_is_chosen_and_not_installed_is_broken() -> None:
+    code, said = doctor(KERAS_BACKEND="torch")
+    assert code == ExitCode.ENVIRONMENT
+    assert "KERAS_BACKEND is torch, which is not installed. Unset it: " in said
+
+
+def test_a_bucket_of_google_is_tried_with_its_latency_and_clock(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", emulator.url)
+    found = list(here.check_bucket(f"gs://{emulator.new_bucket()}/prefix", "this machine"))
+    assert {finding.check: finding.severity for finding in found} == {"clock": "fine", "bucket": "fine"}
+
+
+def test_a_bucket_without_rights_is_broken_and_names_the_role(monkeypatch: pytest.MonkeyPatch) -> None:
+    with running_refuser(403) as refuser:
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", refuser.url)
+        (found,) = [f for f in here.check_bucket("gs://not-ours", "this machine") if f.check == "bucket"]
+    assert found.severity is Severity.BROKEN
+    assert "Give this account the role roles/storage.objectUser on the bucket not-ours" in found.what
+
+
+def test_an_address_that_nobody_answers_at_is_found_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as unused:
+        port = unused.getsockname()[1]
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{port}")
+    (found,) = here.check_bucket("gs://somewhere", "this machine")
+    assert found.severity is Severity.BROKEN
+    assert f"gs://somewhere cannot be reached: http://127.0.0.1:{port} refuses the connection" in found.what
+    (found,) = here.check_chief("127.0.0.1", port)
+    assert found.severity is Severity.BROKEN
+
+
+def test_a_name_that_dns_does_not_know_is_broken() -> None:
+    (found,) = here.check_name("night-cifake-tune-chief.invalid")
+    assert found.severity is Severity.BROKEN
+    assert "is not resolved" in found.what
+    assert next(iter(here.check_name("localhost"))).severity is Severity.FINE
+
+
+def test_what_a_pod_is_asked_to_look_at_comes_back_as_json() -> None:
+    code, said = doctor("--inside", "--json", "--service", "localhost", "--chief", "127.0.0.1:1")
+    assert code == ExitCode.ENVIRONMENT
+    assert [(f["check"], f["severity"]) for f in json.loads(said)] == [("DNS", "fine"), ("chief", "broken")]
+
+
+@pytest.mark.parametrize(
+    ("ours_s", "severity", "what"),
+    [
+        (1000.9, Severity.FINE, "the clocks of a and b agree"),
+        (1060.0, Severity.WARNING, "the clock of a is 60 s ahead of that of b"),
+        (600.0, Severity.BROKEN, "the clock of a is 400 s behind that of b, and tokens are refused"),
+    ],
+)
+def test_clocks_that_differ_are_worth_a_word_and_too_far_apart_break_tokens(
+    ours_s: float, severity: Severity, what: str
+) -> None:
+    found = clock_finding("clock", ours_s, 1000.0, "a", "b")
+    assert (found.severity, found.what) == (severity, what)
+
+
+# ---- what a release asks for ----------------------------------------------------------------------
+@pytest.fixture
+def needs() -> Needs:
+    return of_objects(captured.release_parts(Job), captured.release_parts(Deployment))
+
+
+def test_what_a_release_asks_for_is_read_from_its_objects(needs: Needs) -> None:
+    assert needs.bucket_url == "gs://cifake-tune"
+    assert needs.emulator == "http://night-cifake-tune-bucket:4443"
+    assert needs.image.startswith("localhost:5000/cifake-tune:")
+    assert {pods.component: pods.count for pods in needs.pods} == {
+        "chief": 1,
+        "data": 1,
+        "evaluator": 1,
+        "worker": 3,
+        "bucket": 1,
+    }
+
+
+def test_what_counts_for_a_quota_is_summed_over_all_pods(needs: Needs) -> None:
+    assert asked_of(needs, "requests.nvidia.com/gpu") == 9
+    assert asked_of(needs, "pods") == 7
+    assert float(asked_of(needs, "requests.cpu")) == pytest.approx(0.25 * 3 + 0.25 + 0.1 + 0.1 + 0.05)
+    assert float(asked_of(needs, "cpu")) == float(asked_of(needs, "requests.cpu"))
+    assert asked_of(needs, "services") == 0
+
+
+def test_containers_that_do_not_say_what_a_quota_counts_are_named(needs: Needs) -> None:
+    assert unsaid_of(needs, "limits.memory", set()) == ["bucket"]
+    assert set(unsaid_of(needs, "limits.cpu", set())) == {"chief", "data", "evaluator", "worker", "bucket"}
+    assert unsaid_of(needs, "limits.cpu", {"cpu"}) == []
+    assert unsaid_of(needs, "requests.memory", set()) == []
+    assert unsaid_of(needs, "services", set()) == []
+
+
+def test_taints_are_tolerated_as_the_scheduler_does() -> None:
+    tainted = captured.read("nodes.json", Node)["node-tainted"]
+
+    def left(**toleration: str) -> list[str]:
+        taints = untolerated(tainted, [Toleration.model_validate(toleration)])
+        return [str(taint) for taint in taints if not taint.key.startswith("node.kubernetes.io/")]
+
+    assert left(key="team", value="other", effect="NoSchedule") == []
+    assert left(key="team", operator="Exists") == []
+    assert left(operator="Exists") == []
+    assert left(key="team", value="ours") == ["team=other:NoSchedule"]
+    assert left(key="nvidia.com/gpu", operator="Exists") == ["team=other:NoSchedule"]
+
+
+def test_flags_are_enough_to_look_before_an_install() -> None:
+    needs = of_flags("registry/cifake-tune:1", 3, 2, "gs://bucket")
+    assert (needs.image, needs.bucket_url) == ("registry/cifake-tune:1", "gs://bucket")
+    assert asked_of(needs, "requests.nvidia.com/gpu") == 6
+    assert unsaid_of(needs, "limits.memory", set()) == []  # it is not known
+
+
+def test_two_ways_to_say_what_is_meant_exclude_each_other() -> None:
+    code, said = doctor("--release", "night", "--gpus", "2")
+    assert code == ExitCode.USAGE
+    assert "say one of --release" in said
+
+
+def test_no_cluster_is_an_error_that_says_how_to_have_one(tmp_path: Path) -> None:
+    code, said = doctor("--release", "night", KUBECONFIG=str(tmp_path / "none"))
+    assert code == ExitCode.USAGE
+    assert "no cluster is configured" in said
+
+
+def test_an_api_that_does_not_answer_is_broken(tmp_path: Path) -> None:
+    cluster = {"name": "c", "cluster": {"server": "http://127.0.0.1:9"}}
+    context = {"name": "c", "context": {"cluster": "c", "user": "u"}}
+    kubeconfig = {"kind": "Config", "clusters": [cluster], "contexts": [context], "users": [{"name": "u", "user": {}}]}
+    (tmp_path / "config").write_text(json.dumps(kubeconfig | {"current-context": "c"}))
+    code, said = doctor("--namespace", "x", KUBECONFIG=str(tmp_path / "config"))
+    assert code == ExitCode.ENVIRONMENT
+    assert "the Kubernetes API at http://127.0.0.1:9 cannot be reached" in said

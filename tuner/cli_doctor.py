@@ -1,0 +1,112 @@
+"""The command `doctor`: what stops a release, before or after it is installed, or a run on this machine."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tuner import names
+from tuner.cli_options import ContextOption, JsonOption, NamespaceOption, ReleaseOption
+from tuner.errors import ExitCode, UsageError
+from tuner.progress import make_console
+
+if TYPE_CHECKING:
+    from k8s.findings import Finding
+
+doctor_app = typer.Typer()
+BEFORE = "Before an install"
+
+
+@doctor_app.command()
+def doctor(
+    bucket_url: Annotated[
+        str | None, typer.Option("--bucket", envvar=names.ENV_BUCKET, help="The bucket to try, for a run here too.")
+    ] = None,
+    release: ReleaseOption = None,
+    namespace: NamespaceOption = None,
+    context: ContextOption = None,
+    values: Annotated[
+        list[Path] | None,
+        typer.Option("--values", "-f", help="Values that the chart is to get; needs helm.", rich_help_panel=BEFORE),
+    ] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="A value, as for helm.", rich_help_panel=BEFORE)
+    ] = None,
+    chart: Annotated[Path, typer.Option(help="The chart.", rich_help_panel=BEFORE)] = Path("charts"),
+    image: Annotated[str, typer.Option(help="The image to try.", rich_help_panel=BEFORE)] = "",
+    workers: Annotated[int | None, typer.Option(min=1, help="Workers to come.", rich_help_panel=BEFORE)] = None,
+    gpus: Annotated[int | None, typer.Option(min=0, help="GPUs of each.", rich_help_panel=BEFORE)] = None,
+    probe: Annotated[
+        bool, typer.Option("--probe/--no-probe", help="Run the image once in the cluster.", rich_help_panel="Cluster")
+    ] = True,
+    as_json: JsonOption = False,
+    inside: Annotated[bool, typer.Option("--inside", hidden=True)] = False,
+    service: Annotated[str | None, typer.Option("--service", hidden=True)] = None,
+    chief: Annotated[str | None, typer.Option("--chief", hidden=True)] = None,
+) -> None:
+    """Look for what stops a release in its cluster, or a run on this machine. Exit code 3 where something does."""
+    from k8s import doctor as examinations
+    from k8s import needs as asking
+
+    flags = bool(image) or workers is not None or gpus is not None
+    if sum((release is not None, bool(values or settings), flags)) > 1:
+        raise UsageError(
+            "say one of --release (installed), --values and --set (before), and --image, --workers, --gpus."
+        )
+    if inside:
+        _show(examinations.examine_inside(bucket_url, service, chief), as_json)
+        return
+    if release is None and not values and not settings and not flags and namespace is None and context is None:
+        _show(examinations.examine_machine(bucket_url), as_json)
+        return
+    from k8s.api import connect
+    from k8s.release import load
+
+    cluster = connect(namespace, context)
+    found = load(cluster, release) if release else None
+    if found:
+        needs = asking.of_release(found)
+    elif values or settings:
+        needs = asking.of_chart(chart, values or [], settings or [], names.APPLICATION, cluster.namespace)
+    else:
+        needs = asking.of_flags(image, workers or 1, gpus or 0, bucket_url or "")
+    _show(examinations.examine_cluster(cluster, needs, found, probe), as_json)
+
+
+def _show(findings: Iterable["Finding"], as_json: bool) -> None:
+    """Show findings as they come, and end with exit code 3 where one is broken."""
+    from k8s.findings import FINDINGS, Severity
+
+    if as_json:
+        told = list(findings)
+        print(FINDINGS.dump_json(told, indent=2).decode())  # noqa: T201
+    else:
+        told = _tell(findings)
+    if any(finding.severity is Severity.BROKEN for finding in told):
+        raise typer.Exit(ExitCode.ENVIRONMENT)
+
+
+def _tell(findings: Iterable["Finding"]) -> list["Finding"]:
+    from rich.padding import Padding
+    from rich.text import Text
+
+    from k8s.findings import Severity
+
+    styles = {Severity.FINE: "green", Severity.WARNING: "yellow", Severity.BROKEN: "bold red"}
+    console, told = make_console(), []
+    for finding in findings:
+        told.append(finding)
+        head = Text.assemble((f"{finding.severity:<8}", styles[finding.severity]), f"{finding.check:<10}")
+        text = Text(f"{finding.what}.")
+        if finding.fix:
+            text.append(f" {finding.fix}", style="bold")
+        console.print(head, end="")
+        lines = text.wrap(console, max(30, console.width - 18)) if console.is_terminal else [text]
+        for number, line in enumerate(lines):
+            console.print(Padding(line, (0, 0, 0, 18 if number else 0)) if number else line, soft_wrap=True)
+    counts = {s: sum(finding.severity is s for finding in told) for s in (Severity.BROKEN, Severity.WARNING)}
+    said = [f"{counts[Severity.BROKEN]} broken"] * bool(counts[Severity.BROKEN])
+    said += [f"{counts[Severity.WARNING]} to be improved"] * bool(counts[Severity.WARNING])
+    console.print(", ".join(said) or "everything is as it should be", style="bold")
+    return told
