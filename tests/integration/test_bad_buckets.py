@@ -134,6 +134,7 @@ def only(made: Place, pattern: str) -> str:
 def test_a_damaged_manifest_is_named(
     copy: Place, command: str, how: Callable[[bytes], bytes], chief: dict[str, str], two_colours: str
 ) -> None:
+    chief = chief | {"CIFAKE_TUNE_STUDY__SEARCH__MAX_TRIALS": "99"}  # one whose search is over reads nothing
     copy.bucket.delete(names.evaluation("cifake", names.METRICS_JSON))
     manifest = only(copy, "data/*/manifest.json")
     before = damage(copy, manifest, how)
@@ -217,6 +218,7 @@ def test_a_full_disk_is_told_and_nothing_half_written_is_left(
 def test_a_read_only_bucket_is_told_by_those_who_write(
     copy: Place, command: str, chief: dict[str, str], two_colours: str
 ) -> None:
+    chief = chief | {"CIFAKE_TUNE_STUDY__SEARCH__MAX_TRIALS": "99"}  # one whose search is over reads nothing
     copy.bucket.delete(names.evaluation("cifake", names.METRICS_JSON))
     before = digests(copy.bucket_folder)
     with read_only(copy.bucket_folder):
