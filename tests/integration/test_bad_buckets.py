@@ -50,7 +50,8 @@ def chief(studied: Place, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 def do(
     made: Place, command: str, chief: dict[str, str], two_colours: str, under: tuple[str, ...] = (), **more: str
 ) -> Done:
-    arguments = {"run": (*STUDY, "--data", two_colours), "chief": STUDY}.get(command, ())
+    unfinished = (*STUDY, *settings(search__max_trials=4))  # a chief whose search is over reads no data
+    arguments = {"run": (*STUDY, "--data", two_colours), "chief": unfinished}.get(command, ())
     address = chief | {names.ENV_TUNER_ID: "w"}
     if command == "chief":
         address |= {names.ENV_ORACLE_PORT: str(free_port())}
@@ -134,7 +135,6 @@ def only(made: Place, pattern: str) -> str:
 def test_a_damaged_manifest_is_named(
     copy: Place, command: str, how: Callable[[bytes], bytes], chief: dict[str, str], two_colours: str
 ) -> None:
-    chief = chief | {"CIFAKE_TUNE_STUDY__SEARCH__MAX_TRIALS": "99"}  # one whose search is over reads nothing
     copy.bucket.delete(names.evaluation("cifake", names.METRICS_JSON))
     manifest = only(copy, "data/*/manifest.json")
     before = damage(copy, manifest, how)
@@ -218,7 +218,6 @@ def test_a_full_disk_is_told_and_nothing_half_written_is_left(
 def test_a_read_only_bucket_is_told_by_those_who_write(
     copy: Place, command: str, chief: dict[str, str], two_colours: str
 ) -> None:
-    chief = chief | {"CIFAKE_TUNE_STUDY__SEARCH__MAX_TRIALS": "99"}  # one whose search is over reads nothing
     copy.bucket.delete(names.evaluation("cifake", names.METRICS_JSON))
     before = digests(copy.bucket_folder)
     with read_only(copy.bucket_folder):
