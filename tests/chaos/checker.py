@@ -52,7 +52,7 @@ def check(left: Left) -> Verdict:
     books.close()
     check_best(books, left.objects, findings)
     records = records_of(left.segments)
-    repeated = None if left.marks is None else check_work(records, left.marks, findings)
+    repeated = None if left.marks is None else check_work(records, left.marks, left.reigns, findings)
     if left.history is not None:
         check_history(left.segments, left.history, findings)
     for exit_ in left.exits or ():

@@ -87,6 +87,14 @@ class Exit:
 
 
 @dataclass(frozen=True)
+class Reign:
+    """A time in which one chief, and no other, was there for every worker to hear from; in the marks' seconds."""
+
+    first: float
+    last: float
+
+
+@dataclass(frozen=True)
 class Left:
     """All that a search left; what is None was not recorded, and is not judged."""
 
@@ -97,6 +105,8 @@ class Left:
     history: tuple[ObjectEvent, ...] | None = None
     """In the order in which the bucket carried them out."""
     exits: tuple[Exit, ...] | None = None
+    reigns: tuple[Reign, ...] | None = None
+    """None: there was always one."""
 
 
 def read_segments(bucket: Bucket, study: str) -> tuple[Segment, ...]:

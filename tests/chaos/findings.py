@@ -19,7 +19,7 @@ class Rule(StrEnum):
     BUDGETS = "a trial is tried as often as its budgets allow, neither more nor less"
     SCORES = "a trial with a score has all its epochs, and the best of them is its score"
     REPEATS = "an interruption repeats one whole epoch at most"
-    ZOMBIES = "an attempt that was replaced ends one more epoch at most"
+    ZOMBIES = "an attempt that was replaced ends one more epoch at most while there is a chief to tell it"
     GRANTED = "nothing is trained but what the chief handed out"
     NAMED = "a saved model is in the bucket when the journal names it"
     KEPT = "no saved model is deleted that a trial goes on from, or that is among the best two"

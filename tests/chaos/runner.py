@@ -97,6 +97,7 @@ class Run:
             marks=read_marks(self.marks),
             history=tuple(self.log.events),
             exits=tuple(self.stage.cast.exits),
+            reigns=tuple(self.stage.reigns),
         )
 
     def _read(self) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from tests.chaos.cast import Cast, Process
-from tests.chaos.evidence import Role
+from tests.chaos.evidence import Reign, Role
 from tests.chaos.front import Front
 from tests.chaos.schedule import Fault, Kind
 from tests.support.fault_proxy import FaultProxy, Faults
@@ -19,6 +19,8 @@ RESTART_S = 2.0
 BUCKET_S = (3.0, 9.0)
 """How long the network is bad."""
 STALL_S = 4.0
+TELL_S = 6.0
+"""A worker that lost its chief tries again every 3 s or a little more, and then beats once a second."""
 
 BUCKET_FAULTS = {
     Kind.BUCKET_SLOW: Faults(latency_s=0.05),
@@ -39,12 +41,16 @@ class Stage:
     lease_s: float
     over: bool = False
     """The search is over: what ends is not started again."""
+    reigns: list[Reign] = field(default_factory=list)
+    """Until now."""
     _workers: set[str] = field(default_factory=set)
     """Names of those that are to be there."""
     _joined: int = 0
     _later: list[tuple[float, Callable[[], None]]] = field(default_factory=list)
     _bad: list[Kind] = field(default_factory=list)
     """Of the network."""
+    _reigning: tuple[Process, float] | None = None
+    """The only chief, and since when it has been there."""
 
     def add_worker(self) -> None:
         """Start a worker that was not there before."""
@@ -64,6 +70,7 @@ class Stage:
 
     def tick(self) -> None:
         """Do what has come due, and start again what has ended."""
+        self._see_who_reigns()
         now = time.monotonic()
         due = [action for at, action in self._later if at <= now]
         self._later = [(at, action) for at, action in self._later if at > now]
@@ -157,6 +164,19 @@ class Stage:
     def _replace_chief(self) -> None:
         if not self.over and not self.cast.of(Role.CHIEF):
             self.start_chief()
+
+    def _see_who_reigns(self) -> None:
+        now = time.time()
+        chiefs = [chief for chief in self.cast.of(Role.CHIEF) if chief.popen.poll() is None]
+        only = chiefs[0] if len(chiefs) == 1 and chiefs[0].ready and not chiefs[0].killed else None
+        if only is None:
+            self._reigning = None
+        elif self._reigning is None or self._reigning[0] is not only:
+            self._reigning = only, now
+        elif (first := self._reigning[1] + TELL_S) <= now:
+            if self.reigns and self.reigns[-1].first == first:
+                self.reigns.pop()
+            self.reigns.append(Reign(first, now))
 
     def _pardon_the_last_chief(self) -> None:
         """One that ended the search before a newer chief had opened its term was not replaced by it."""

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.chaos.checker import check
-from tests.chaos.evidence import Change, Left, Mark, ObjectEvent, Segment, What
+from tests.chaos.evidence import Change, Left, Mark, ObjectEvent, Reign, Segment, What
 from tests.chaos.findings import Rule
 from tests.chaos.story import STUDY, Story, a_night
 from tuner import names
@@ -229,6 +229,19 @@ def test_a_journal_alone_is_judged_by_the_rules_for_journals() -> None:
     assert verdict.holds
     unlooked = {Rule.REPEATS, Rule.ZOMBIES, Rule.GRANTED, Rule.NAMED, Rule.KEPT, Rule.EXITS}
     assert set(Rule) - set(verdict.looked) == unlooked
+
+
+def test_a_zombie_that_nobody_could_tell_is_not_blamed() -> None:
+    night = a_zombie_goes_on(a_night())
+    assert night.marks is not None
+    told = [mark.at for mark in night.marks]
+    for reigns, blamed in (
+        ((Reign(told[0], told[-1]),), True),
+        ((), False),
+        ((Reign(told[0], told[0] + 1),), False),
+    ):
+        broken = {violation.rule for violation in check(replace(night, reigns=reigns)).violations}
+        assert (Rule.ZOMBIES in broken) == blamed
 
 
 def test_work_that_the_same_worker_does_again_is_not_taken_for_its_first_attempts() -> None:

@@ -4,8 +4,10 @@ from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
+from math import inf
 
-from tests.chaos.evidence import Mark, What
+from tests.chaos.evidence import Mark, Reign, What
 from tests.chaos.findings import Findings, Rule
 from tuner.names import TrialId
 from tuner.trials import Created, Leased, Record
@@ -29,8 +31,19 @@ class _Work:
     def ends(self) -> list[Mark]:
         return [mark for mark in self.marks if mark.what is What.END]
 
+    @property
+    def epochs(self) -> list[tuple[Mark, Mark]]:
+        """Where each whole epoch began and ended."""
+        return [
+            (begin, end)
+            for begin, end in pairwise(self.marks)
+            if begin.what is What.BEGIN and end.what is What.END and begin.epoch == end.epoch
+        ]
 
-def check_work(records: Sequence[Record], marks: Iterable[Mark], findings: Findings) -> int:
+
+def check_work(
+    records: Sequence[Record], marks: Iterable[Mark], reigns: Sequence[Reign] | None, findings: Findings
+) -> int:
     """Hold the marks against the leases, and return how many whole epochs were trained more than once."""
     trials = {record.hyperparameters.get(KEY): record.trial for record in records if isinstance(record, Created)}
     work: dict[TrialId, dict[int, _Work]] = defaultdict(dict)
@@ -44,7 +57,9 @@ def check_work(records: Sequence[Record], marks: Iterable[Mark], findings: Findi
         if findings.expect(Rule.GRANTED, lease is not None, where, f"trains {mark.key}, which was not its to train"):
             assert lease is not None
             work[lease.trial][lease.attempt].marks.append(mark)
-    return sum(_check_trial(trial, attempts, findings) for trial, attempts in work.items())
+    always = (Reign(0.0, inf),)
+    reigns = always if reigns is None else reigns
+    return sum(_check_trial(trial, attempts, reigns, findings) for trial, attempts in work.items())
 
 
 def _attributed(
@@ -61,7 +76,7 @@ def _attributed(
         yield mark, current.get(process)
 
 
-def _check_trial(trial: TrialId, attempts: dict[int, _Work], findings: Findings) -> int:
+def _check_trial(trial: TrialId, attempts: dict[int, _Work], reigns: Sequence[Reign], findings: Findings) -> int:
     repeated = 0
     before: tuple[int, _Work] | None = None
     for number, work in sorted(attempts.items()):
@@ -80,7 +95,12 @@ def _check_trial(trial: TrialId, attempts: dict[int, _Work], findings: Findings)
                 f"{', '.join(map(str, sorted(lost)))}",
             )
             successor = min(other for other in attempts if other > before[0])
-            late = [mark.epoch for mark in before[1].ends if mark.at > attempts[successor].leased]
+            since = attempts[successor].leased
+            late = [
+                end.epoch
+                for begin, end in before[1].epochs
+                if end.at > since and any(reign.first <= begin.at and end.at <= reign.last for reign in reigns)
+            ]
             findings.expect(
                 Rule.ZOMBIES,
                 len(late) <= 1,
