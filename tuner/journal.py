@@ -249,7 +249,7 @@ class Journal:
             # will have this number, and a snapshot of that name would hide the next one
             number, snapshot = self._number, None
             if self._snapshotter and records:
-                snapshot = self._snapshotter.take(number, len(records), self._saving.done())
+                snapshot = self._snapshotter.take(len(records), self._saving.done())
             try:
                 if records:
                     await asyncio.to_thread(self.write, records)

@@ -6,26 +6,29 @@ passed over for an older one.
 """
 
 import hashlib
+import json
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from tuner import names
 from tuner.bucket import Bucket
 from tuner.errors import BucketError, ObjectNotFoundError
-from tuner.trials import StudyState
+from tuner.trials import TRANSITIONS, StudyState, Trial
 
 log = logging.getLogger(__name__)
 
 VERSION = 1
 RECORDS, SHARE = 512, 8
-"""A snapshot is due after so many records, or an eighth of all there are: making one holds the chief up, by 1 s with
-300,000 records, and reading what follows the newest must stay a fraction of reading all."""
+"""A snapshot is due after so many records, or an eighth of all there are: one of 300,000 records takes 1 s of a
+processor, and reading what follows the newest must stay a fraction of reading all."""
 KEPT = 2
 
 _STATE: TypeAdapter[StudyState] = TypeAdapter(StudyState)
+_TRIAL: TypeAdapter[Trial] = TypeAdapter(Trial)
 
 
 class _Header(BaseModel):
@@ -45,11 +48,40 @@ class Snapshot:
     state: StudyState
 
 
+def still(state: StudyState) -> StudyState:
+    """Return the state as it is now, to be read by another thread while it moves on.
+
+    Trials that have ended move no more, and are shared.
+    """
+    trials = {trial.trial_id: _still(trial) if TRANSITIONS[trial.state] else trial for trial in state.trials.values()}
+    return replace(state, trials=trials, ended=state.ended.copy(), steps=state.steps.copy())
+
+
+def _still(trial: Trial) -> Trial:
+    made = copy(trial)
+    made.epochs, made.checkpoints, made.sha256 = trial.epochs.copy(), trial.checkpoints.copy(), trial.sha256.copy()
+    made.rungs, made.outcomes = trial.rungs.copy(), trial.outcomes.copy()
+    return made
+
+
 def encode(segment: int, state: StudyState) -> bytes:
     """Return a snapshot's bytes."""
-    body = _STATE.dump_json(state, by_alias=True)
-    header = _Header(version=VERSION, segment=segment, sha256=hashlib.sha256(body).hexdigest())
-    return header.model_dump_json().encode() + b"\n" + body
+    pieces = list(_pieces(state))
+    digest = hashlib.sha256()
+    for piece in pieces:
+        digest.update(piece)
+    header = _Header(version=VERSION, segment=segment, sha256=digest.hexdigest())
+    return b"".join([header.model_dump_json().encode(), b"\n", *pieces])
+
+
+def _pieces(state: StudyState) -> Iterator[bytes]:
+    """Yield the state's JSON trial by trial: other threads have their turns only between two calls of pydantic's."""
+    yield _STATE.dump_json(state, by_alias=True, exclude={"trials"}).removesuffix(b"}") + b',"trials":{'
+    comma = b""
+    for trial_id, trial in state.trials.items():
+        yield comma + json.dumps(trial_id).encode() + b":" + _TRIAL.dump_json(trial, by_alias=True)
+        comma = b","
+    yield b"}}"
 
 
 def decode(name: str, data: bytes) -> Snapshot | None:
@@ -88,7 +120,7 @@ class Snapshotter:
         """Since the last snapshot."""
         self._all = sum(3 + len(trial.epochs) for trial in state.trials.values())
 
-    def take(self, segment: int, records: int, idle: bool) -> bytes | None:
+    def take(self, records: int, idle: bool) -> StudyState | None:
         """Count the records of a segment that is about to be written; return the state after it where that is due.
 
         The state must be the one after exactly these records. Not `idle` is who still writes the one before.
@@ -98,13 +130,13 @@ class Snapshotter:
         if not idle or self._records < max(RECORDS, self._all // SHARE):
             return None
         self._records = 0
-        return encode(segment, self._state)
+        return still(self._state)
 
-    def write(self, segment: int, data: bytes) -> None:
-        """Write a snapshot, and delete all but the newest; a failure is only logged, since it costs time alone."""
+    def write(self, segment: int, state: StudyState) -> None:
+        """Write what `take` returned, and delete all but the newest; a failure is only logged: it costs time alone."""
         study = self._state.settings.name
         try:
-            self._bucket.write(names.snapshot(study, segment), data)
+            self._bucket.write(names.snapshot(study, segment), encode(segment, state))
             for old in list(_snapshots(self._bucket, study))[:-KEPT]:
                 self._bucket.delete(old)
         except BucketError as error:

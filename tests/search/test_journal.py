@@ -1,6 +1,7 @@
 """The journal: what is answered is durable, one order of records, the newest chief wins, damage is named."""
 
 import asyncio
+import threading
 import time
 from pathlib import Path
 
@@ -12,7 +13,18 @@ from tuner.config import load
 from tuner.errors import BucketError, FencedError, JournalError, UsageError
 from tuner.journal import Journal, JournalReader, decode, encode, find_study, read_records, read_study
 from tuner.snapshots import Snapshotter
-from tuner.trials import Created, Leased, Opened, Record, Reported, StudyState
+from tuner.trials import (
+    AttemptEnded,
+    Created,
+    Ended,
+    Leased,
+    Opened,
+    Outcome,
+    Record,
+    Reported,
+    StudyState,
+    TrialState,
+)
 
 STUDY = "cifake"
 
@@ -227,6 +239,18 @@ def test_the_only_study_need_not_be_named(bucket: LocalBucket) -> None:
 
 
 # ---- snapshots -----------------------------------------------------------------------------------
+def trained(number: int, attempt: int = 1) -> list[Record]:
+    """Return what makes a trial COMPLETED: its lease, epochs that reach a rung, its end."""
+    of = {"at": 0.5, "trial": names.TrialId(f"{number:05d}"), "attempt": attempt}
+    report = Reported(**of, epoch=0, metrics={"val_accuracy": 0.5, "loss": float("inf")}, checkpoint="c", sha256="s")
+    return [
+        Leased(**of, worker="w", incarnation=f"i{attempt}"),
+        report,
+        report.model_copy(update={"epoch": 1}),
+        Ended(**of, state=TrialState.COMPLETED, score=0.5, best_epoch=0),
+    ]
+
+
 def written_with_snapshots(bucket: LocalBucket, monkeypatch: pytest.MonkeyPatch, trials: int = 40) -> StudyState:
     """Write a journal of one trial a segment, with a snapshot every few, and return the state it adds up to."""
     monkeypatch.setattr(snapshots, "RECORDS", 5)
@@ -310,6 +334,55 @@ def test_a_snapshot_holds_what_its_segment_ends_with_though_more_came_meanwhile(
         assert replayed == snapshot.state
 
 
+def test_a_snapshot_is_encoded_beside_the_loop_and_shares_what_has_ended(
+    bucket: LocalBucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(snapshots, "RECORDS", 2)
+    encoded: list[tuple[bool, StudyState]] = []
+    encode_state = snapshots.encode
+
+    def watched(segment: int, state: StudyState) -> bytes:
+        encoded.append((threading.current_thread() is threading.main_thread(), state))
+        return encode_state(segment, state)
+
+    monkeypatch.setattr(snapshots, "encode", watched)
+    state = StudyState()
+
+    async def main() -> None:
+        journal = Journal(bucket, STUDY, "w1", 1, Snapshotter(bucket, state))
+        running = asyncio.create_task(journal.run())
+        records = [opened(), created(0), created(1), *trained(0)]
+        for record in records:
+            state.apply(record)
+        await journal.commit(records)
+        journal.close()
+        await running
+
+    asyncio.run(main())
+    [(in_the_loop, taken)] = encoded
+    assert not in_the_loop
+    shared = [trial for trial in state.trials if taken.trials[trial] is state.trials[trial]]
+    assert shared == state.ended == ["00000"]
+
+
+def test_a_snapshot_stays_as_it_was_taken_while_the_study_goes_on() -> None:
+    state = StudyState()
+    then = [opened(), created(0), created(1), created(2), *trained(0), *trained(1)[:-1]]
+    for record in then:
+        state.apply(record)
+    taken = snapshots.still(state)
+    lost = AttemptEnded(at=1, trial=names.TrialId("00001"), attempt=1, outcome=Outcome.LOST, reason="silent")
+    for record in [lost, *trained(1, attempt=2), *trained(2), created(3)]:
+        state.apply(record)
+    snapshot = snapshots.decode(names.snapshot(STUDY, 7), snapshots.encode(7, taken))
+    replayed = StudyState()
+    for record in then:
+        replayed.apply(record)
+    assert snapshot is not None
+    assert snapshot.state == replayed
+    assert list(snapshot.state.trials) == list(replayed.trials)
+
+
 def test_a_journal_that_closes_with_nothing_to_write_makes_no_snapshot_of_a_segment_that_is_not_there(
     bucket: LocalBucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -318,9 +391,9 @@ def test_a_journal_that_closes_with_nothing_to_write_makes_no_snapshot_of_a_segm
     state = StudyState()
 
     class Slow(Snapshotter):
-        def write(self, segment: int, data: bytes) -> None:
+        def write(self, segment: int, state: StudyState) -> None:
             time.sleep(0.3)  # so that the next is due before this one is written
-            super().write(segment, data)
+            super().write(segment, state)
 
     async def main() -> None:
         journal = Journal(bucket, STUDY, "w1", 1, Slow(bucket, state))
