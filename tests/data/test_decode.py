@@ -1,6 +1,9 @@
 """Pixels are Pillow's, bit for bit."""
 
 import io
+import signal
+from collections.abc import Callable
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
@@ -9,6 +12,7 @@ from PIL import Image
 from tests.data.images import encode, pixels
 from tuner.data.decode import Conversion, decode, decode_into, decoder, look
 from tuner.data.source import DamagedFileError
+from tuner.errors import PreemptedError
 
 
 @pytest.mark.parametrize("subsampling", [0, 1, 2])
@@ -48,3 +52,25 @@ def test_more_than_8_bits_a_channel_are_not_squeezed_into_8(mode: str) -> None:
     Image.new(mode, (4, 4)).save(stream, "TIFF")
     with pytest.raises(DamagedFileError, match="mode"):
         decode(stream.getvalue(), Conversion(convert=True))
+
+
+@pytest.mark.parametrize("read", [look, decode])
+def test_a_signal_in_the_midst_of_an_image_ends_the_command_and_is_not_taken_for_damage(
+    read: Callable[[bytes], Any],
+) -> None:
+    def end(*_: object) -> NoReturn:
+        raise PreemptedError("asked to stop.")
+
+    def read_on_and_on() -> NoReturn:
+        while True:
+            read(image)
+
+    image = encode(pixels(1, 400, 400), "PNG")
+    before = signal.signal(signal.SIGALRM, end)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.2)
+        with pytest.raises(PreemptedError):
+            read_on_and_on()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

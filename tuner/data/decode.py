@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tuner.data.source import DamagedFileError
+from tuner.errors import PreemptedError
 
 MAX_PIXELS = 1 << 25
 """No image has more pixels (5,792 x 5,792): checked in its header, before memory is taken."""
@@ -118,6 +119,8 @@ def _look_with_pillow(data: bytes) -> Look:
     try:
         with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
             return Look(image.height, image.width, image.mode)
+    except PreemptedError:  # by a signal, whose handler runs in the midst of Pillow's code
+        raise
     except Exception:  # Pillow's plugins raise whatever parsing garbage raises
         raise DamagedFileError(f"is not an image of a known format ({_begin(data)})") from None
 
@@ -126,6 +129,8 @@ def _decode_with_pillow(data: bytes) -> NDArray[np.uint8]:
     try:
         with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
             return np.asarray(image.convert("RGB"))
+    except PreemptedError:
+        raise
     except Exception as error:
         raise DamagedFileError(f"is a damaged image ({error})") from None
 
