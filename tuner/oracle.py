@@ -7,7 +7,6 @@ from one thread, without locks.
 
 from collections import deque
 from dataclasses import dataclass
-from math import isnan
 from typing import Literal
 
 from tuner.early_stopping import Rungs, Stop
@@ -28,6 +27,7 @@ from tuner.trials import (
     StudyState,
     Trial,
     TrialState,
+    same_metrics,
 )
 
 
@@ -176,7 +176,8 @@ class Oracle:
             raise BadReportError(wrong)
         lease.deadline = now.monotonic + self._duration(attempt.worker)
         trial = self.state.trials[lease.trial]
-        if _same(trial.epochs.get(epoch), metrics) and trial.checkpoints.get(epoch) == checkpoint:
+        known = trial.epochs.get(epoch)
+        if known is not None and same_metrics(known, metrics) and trial.checkpoints.get(epoch) == checkpoint:
             return []
         objective = self.state.settings.search.objective
         if objective not in metrics:
@@ -351,12 +352,3 @@ class Oracle:
         self._leases.end(lease.trial)
         self._queue.appendleft(lease.trial)  # work begun is finished first
         return records
-
-
-def _same(known: dict[str, float] | None, metrics: dict[str, float]) -> bool:
-    """Say whether two reports are one; a NaN is itself here."""
-    return (
-        known is not None
-        and known.keys() == metrics.keys()
-        and all(value == metrics[name] or (isnan(value) and isnan(metrics[name])) for name, value in known.items())
-    )

@@ -6,7 +6,6 @@ one is taken; the best epoch's is kept, too.
 """
 
 import logging
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +16,7 @@ from tuner.checkpoint import DamagedCheckpointError, Progress, read_progress, sh
 from tuner.client import Grant
 from tuner.delivery import Epoch
 from tuner.errors import ObjectNotFoundError
+from tuner.trials import same_metrics
 
 log = logging.getLogger(__name__)
 
@@ -144,12 +144,4 @@ class _Fetcher:
 
 def _agree(known: History, history: History) -> bool:
     """Say whether two histories have the same metrics for the epochs that both have."""
-    return all(
-        known[epoch].keys() == history[epoch].keys()
-        and all(_same(value, history[epoch][name]) for name, value in known[epoch].items())
-        for epoch in known.keys() & history.keys()
-    )
-
-
-def _same(one: float, other: float) -> bool:
-    return one == other or (math.isnan(one) and math.isnan(other))
+    return all(same_metrics(known[epoch], history[epoch]) for epoch in known.keys() & history.keys())

@@ -5,10 +5,10 @@ same state by applying the same records in order. Nothing else decides what stat
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from math import isfinite, nan
+from math import isfinite, isnan, nan
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
@@ -328,6 +328,13 @@ class StudyState:
         if state not in TRANSITIONS[trial.state]:
             raise ValueError(f"trial {trial.trial_id} cannot go from {trial.state} to {state}")
         trial.state = state
+
+
+def same_metrics(one: Mapping[str, float], other: Mapping[str, float]) -> bool:
+    """Say whether the metrics of an epoch are the same; a NaN is itself here."""
+    return one.keys() == other.keys() and all(
+        value == other[name] or (isnan(value) and isnan(other[name])) for name, value in one.items()
+    )
 
 
 def why_no_result(state: StudyState) -> str:
