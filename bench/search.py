@@ -4,7 +4,7 @@ Two parts, each with the chief in a process of its own and simulated workers (`b
 
 - `bare`: 16 clients, a local disk; our chief and bare Keras Tuner's oracle behind its own gRPC server take turns.
 - `swarm`: 1,000 workers, a real fake-gcs-server behind a proxy that adds 50 ms to each request; then a new chief is
-  started on the study that they left.
+  started on the study that they left. Beside it, what a server that only answers reaches with them.
 
     bench/search.py [--part bare|swarm]… [--trials N] [--json FILE]
 """
@@ -101,6 +101,15 @@ def workers(address: str, count: int, train_s: float) -> None:
     _print_times(asyncio.run(run_swarm(address, count, train_s)))
 
 
+def servicer(trials: int, port: int) -> None:
+    """A server that only answers."""
+    from bench.servicer import serve
+    from tuner import spaces
+    from tuner.config import load
+
+    serve(spaces.explore(spaces.load_space(load().space, (32, 32, 3), 2), (32, 32, 3)), trials, port)
+
+
 def proxy(target: str, port: int) -> None:
     """The network in front of the bucket."""
     from tests.support.fault_proxy import _main
@@ -144,6 +153,7 @@ ROLES = {
     "bare": bare_chief,
     "clients": clients,
     "workers": workers,
+    "servicer": servicer,
     "proxy": proxy,
     "restarted": restarted_chief,
 }
@@ -188,6 +198,8 @@ def swarm(folder: Path, trials: int, train_s: float) -> dict[str, object]:
             times = _answer(_role("workers", address=f"127.0.0.1:{port}", count=WORKERS, train_s=train_s))
         row = {"train_s": train_s, "workers": WORKERS, "trials": trials, **_rates(times), **_memory_of(seen)}
         row["cpu_ms_per_trial"] = 1000 * (seen[-1].cpu_s - seen[0].cpu_s) / trials
+        row["servicer_trials_per_s"] = answers_only(trials, train_s)
+        row["of_servicer"] = row["trials_per_s"] / row["servicer_trials_per_s"]
         print(f"swarm, {train_s} s a trial: {row['trials_per_s']:.0f} trials/s", flush=True)
         study = [*STUDY, f"search.max_trials={trials + 1}"]
         again = _role("restarted", bucket=bucket, study=study, digest=digest, port=free_port())
@@ -195,6 +207,15 @@ def swarm(folder: Path, trials: int, train_s: float) -> dict[str, object]:
             row |= json.loads(again.stdout.readline())
         del os.environ["STORAGE_EMULATOR_HOST"]
         return row
+
+
+def answers_only(trials: int, train_s: float) -> float:
+    """Trials/s of the same workers with a server that only answers."""
+    port = free_port()
+    with _ending(_role("servicer", trials=trials, port=port)):
+        _await_port(port)
+        times = _answer(_role("workers", address=f"127.0.0.1:{port}", count=WORKERS, train_s=train_s))
+    return _rates(times)["trials_per_s"]
 
 
 def prepare(bucket: str) -> str:
@@ -337,6 +358,8 @@ def show(result: dict[str, Any]) -> None:
         for label, key, scale in (
             ("trials/s", "trials_per_s", 1),
             ("  while all are at work", "steady_trials_per_s", 1),
+            ("a server that only answers", "servicer_trials_per_s", 1),
+            ("  ours, as a share of it", "of_servicer", 1),
             ("create, ms, median", "create_ms_p50", 1),
             ("create, ms, p99", "create_ms_p99", 1),
             ("  while all are at work", "steady_create_ms_p99", 1),
