@@ -198,8 +198,9 @@ def swarm(folder: Path, trials: int, train_s: float) -> dict[str, object]:
             times = _answer(_role("workers", address=f"127.0.0.1:{port}", count=WORKERS, train_s=train_s))
         row = {"train_s": train_s, "workers": WORKERS, "trials": trials, **_rates(times), **_memory_of(seen)}
         row["cpu_ms_per_trial"] = 1000 * (seen[-1].cpu_s - seen[0].cpu_s) / trials
-        row["servicer_trials_per_s"] = answers_only(trials, train_s)
-        row["of_servicer"] = row["trials_per_s"] / row["servicer_trials_per_s"]
+        floor = answers_only(trials, train_s)
+        row |= {f"servicer_{key}": floor[key] for key in ("trials_per_s", "create_ms_p50", "create_ms_p99")}
+        row["of_servicer"] = row["trials_per_s"] / floor["trials_per_s"]
         print(f"swarm, {train_s} s a trial: {row['trials_per_s']:.0f} trials/s", flush=True)
         study = [*STUDY, f"search.max_trials={trials + 1}"]
         again = _role("restarted", bucket=bucket, study=study, digest=digest, port=free_port())
@@ -209,13 +210,13 @@ def swarm(folder: Path, trials: int, train_s: float) -> dict[str, object]:
         return row
 
 
-def answers_only(trials: int, train_s: float) -> float:
-    """Trials/s of the same workers with a server that only answers."""
+def answers_only(trials: int, train_s: float) -> dict[str, float]:
+    """The same workers with a server that only answers."""
     port = free_port()
     with _ending(_role("servicer", trials=trials, port=port)):
         _await_port(port)
         times = _answer(_role("workers", address=f"127.0.0.1:{port}", count=WORKERS, train_s=train_s))
-    return _rates(times)["trials_per_s"]
+    return _rates(times)
 
 
 def prepare(bucket: str) -> str:
@@ -358,8 +359,6 @@ def show(result: dict[str, Any]) -> None:
         for label, key, scale in (
             ("trials/s", "trials_per_s", 1),
             ("  while all are at work", "steady_trials_per_s", 1),
-            ("a server that only answers", "servicer_trials_per_s", 1),
-            ("  ours, as a share of it", "of_servicer", 1),
             ("create, ms, median", "create_ms_p50", 1),
             ("create, ms, p99", "create_ms_p99", 1),
             ("  while all are at work", "steady_create_ms_p99", 1),
@@ -369,6 +368,10 @@ def show(result: dict[str, Any]) -> None:
             ("chief's memory, MiB", "rss_mib", 1),
             ("  growth after a third, %", "rss_growth", 100),
             ("a new chief serves after, s", "serving_s", 1),
+            ("a server that only answers:", "servicer_trials_per_s", 1),
+            ("  create, ms, median", "servicer_create_ms_p50", 1),
+            ("  create, ms, p99", "servicer_create_ms_p99", 1),
+            ("  our trials/s, as a share of its", "of_servicer", 1),
         ):
             print(f"{label:34}" + "".join(f"{scale * row[key]:14,.2f}" for row in rows))
 
