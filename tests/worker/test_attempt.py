@@ -1,0 +1,152 @@
+"""An attempt in this process, with a real chief, heart and training loop: when it stops, and what it lets pass."""
+
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import keras
+import keras_tuner
+import numpy as np
+import pytest
+
+from tests.integration.spaces.user_spaces import Tiny
+from tests.support.chief import RunningChief
+from tests.worker.conftest import nothing
+from tuner import names
+from tuner.attempt import Attempt, Workshop
+from tuner.bucket.local import LocalBucket
+from tuner.client import ChiefClient, Grant, Heart
+from tuner.config import Study, load
+from tuner.data.arrays import Arrays, Training
+from tuner.delivery import Carriers
+from tuner.log_writer import LogWriter
+from tuner.stop_signal import StopSignal
+from tuner.trials import Outcome, TrialState
+
+SHAPE, CLASSES = (8, 8, 3), 2
+BATCHES = 50
+FENCED_S = 30.0
+
+
+@pytest.fixture
+def study() -> Study:
+    """Epochs of many batches, and heartbeats that come often."""
+    return load(
+        settings=[
+            *("search.max_trials=1", "training.epochs=1", "search.early_stopping.policy=none"),
+            *("data.batch_size=2", "leases.duration_s=0.6"),
+        ]
+    )
+
+
+@pytest.fixture
+def stop() -> Iterator[StopSignal]:
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    made = StopSignal()
+    yield made
+    made.over()
+    signal.set_wakeup_fd(-1)
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def arrays(count: int) -> Arrays:
+    labels = (np.arange(count) % CLASSES).astype(np.uint8)
+    return Arrays(np.random.default_rng(0).integers(0, 256, (count, *SHAPE)).astype(np.uint8), labels)
+
+
+Open = Callable[[keras_tuner.HyperModel], Workshop]
+
+
+@pytest.fixture
+def open_workshop(
+    bucket: LocalBucket, study: Study, client: ChiefClient, stop: StopSignal, tmp_path: Path
+) -> Iterator[Open]:
+    """Return a function that makes a worker's workshop around a space."""
+    with Heart(client) as heart, Carriers() as carriers, LogWriter(bucket, study.name) as logs:
+        yield lambda space: Workshop(
+            bucket=bucket,
+            study=study,
+            direction="max",
+            space=space,
+            data=Training(arrays(2 * BATCHES), arrays(20)),
+            classes=CLASSES,
+            chief=client,
+            heart=heart,
+            stop=stop,
+            carriers=carriers,
+            logs=logs,
+            folder=tmp_path,
+        )
+
+
+class After(keras.callbacks.Callback):
+    """Counts the batches that are trained, and calls a function after the third."""
+
+    def __init__(self, third: Callable[[], None]) -> None:
+        super().__init__()
+        self.batches = 0
+        self._third = third
+
+    def on_train_batch_end(self, batch: int, logs: object = None) -> None:
+        self.batches += 1
+        if self.batches == 3:
+            self._third()
+
+
+class Watched(Tiny):
+    """Tiny, trained by the product's own loop with one more callback."""
+
+    def __init__(self, callback: keras.callbacks.Callback) -> None:
+        super().__init__(SHAPE, CLASSES)
+        self._callback = callback
+
+    def build(self, hp: keras_tuner.HyperParameters) -> keras.Model:
+        model = self.model(4, learning_rate=0.02)
+        fit = model.fit
+        model.fit = lambda *args, callbacks, **more: fit(*args, callbacks=[*callbacks, self._callback], **more)
+        return model
+
+
+class Logits(Tiny):
+    """Tiny without its softmax."""
+
+    def build(self, hp: keras_tuner.HyperParameters) -> keras.Model:
+        model = keras.Sequential([keras.Input(SHAPE), keras.layers.Flatten(), keras.layers.Dense(CLASSES)])
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        model.compile("sgd", loss, metrics=["accuracy"])
+        return model
+
+
+def test_an_attempt_whose_trial_another_worker_has_stops_at_the_next_batch(
+    open_workshop: Open, chief: RunningChief, grant: Grant, new_client: Callable[[str], ChiefClient]
+) -> None:
+    others: list[Grant | None] = []
+    fenced: list[bool] = []
+
+    def another_takes_it() -> None:
+        chief.expire()
+        others.append(new_client("another").next_trial(nothing))
+        fenced.append(shop.heart.fenced.wait(FENCED_S))
+
+    after = After(another_takes_it)
+    shop = open_workshop(Watched(after))
+    Attempt(shop, grant).run()
+    [other] = others
+    assert other is not None
+    assert (other.trial_id, other.attempt) == (grant.trial_id, 2)
+    assert fenced == [True]
+    assert after.batches <= 3 + 1
+    [trial] = chief.ask(lambda state: list(state.trials.values()))
+    assert (trial.state, trial.worker, trial.epochs) == (TrialState.RUNNING, "another", {})
+
+
+def test_a_model_that_does_not_answer_with_probabilities_ends_its_trial_after_an_epoch_which_is_not_kept(
+    open_workshop: Open, chief: RunningChief, grant: Grant, bucket: LocalBucket
+) -> None:
+    Attempt(open_workshop(Logits(SHAPE, CLASSES)), grant).run()
+    [trial] = chief.ask(lambda state: list(state.trials.values()))
+    assert (trial.state, dict(trial.outcomes)) == (TrialState.FAILED, {Outcome.INVALID: 1})
+    assert trial.reason.startswith("the model's outputs are no probabilities (from ")
+    assert trial.epochs == {}
+    assert [name for name in bucket.list(names.trials_prefix("cifake")) if names.parse_checkpoint(name)] == []
