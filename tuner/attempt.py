@@ -19,7 +19,7 @@ from tuner.client import ChiefClient, FencedAttemptError, Grant, Heart, RefusedE
 from tuner.config import Study
 from tuner.data.arrays import Training
 from tuner.delivery import Carriers, Delivery, Epoch, StoppedTrialError
-from tuner.errors import BucketError, ChiefUnreachableError, CifakeTuneError, PreemptedError, SpaceError
+from tuner.errors import ChiefUnreachableError, CifakeTuneError, PreemptedError, SpaceError, SurroundingsError
 from tuner.log_writer import LogWriter
 from tuner.starting_point import Start, find_start
 from tuner.stop_signal import StopSignal
@@ -97,7 +97,9 @@ class Attempt:
             except PreemptedError:
                 self.hand_back()
                 raise
-            except BucketError as error:
+            except ChiefUnreachableError:
+                raise
+            except SurroundingsError as error:  # the bucket, or the disk of this worker
                 self._give_back(_Ending(Outcome.LOST, str(error)))
                 raise
             finally:

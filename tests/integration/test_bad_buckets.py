@@ -5,12 +5,14 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from tests.integration.one_trial import night
 from tests.integration.support import Done, Place, place, settings, space
 from tests.support.disks import fill, read_only, small_disk, without_rights
 from tests.support.gcs_emulator import Emulator, free_port
 from tests.support.refuser import running_refuser
 from tests.support.tree import digests
 from tuner import names
+from tuner.trials import Outcome, TrialState
 
 STUDY = (*space("Tiny"), *settings(search__max_trials=2, training__epochs=1))
 READERS = ("status", "trials")
@@ -212,6 +214,22 @@ def test_a_full_disk_is_told_and_nothing_half_written_is_left(
         done = place.do(command, *arguments, *more, **address)
         refused(done, ENVIRONMENT, "no space is left")
         assert digests(bucket) == before
+
+
+def test_a_worker_whose_own_disk_is_full_hands_its_trial_back_at_once(place: Place, two_colours: str) -> None:
+    with small_disk(place.folder / "tmp", 4096) as disk, night(place, place.bucket, two_colours) as made:
+        made.gate("hold-1").touch()
+        worker = made.work(TMPDIR=str(disk))
+        made.until(lambda: made.epochs() == 1, "an epoch")
+        fill(disk)
+        made.gate("hold-1").unlink()
+        refused(worker.wait(), ENVIRONMENT, "the model cannot be saved", "No space left")
+        # no lease runs out here: this chief looks for none
+        assert made.endings() == [Outcome.LOST]
+        assert made.work().wait().code == 0
+        trial = made.trial()
+    assert trial is not None
+    assert (trial.state, trial.attempts, dict(trial.outcomes)) == (TrialState.COMPLETED, 2, {Outcome.LOST: 1})
 
 
 @pytest.mark.parametrize("command", ALL)
