@@ -13,6 +13,7 @@ import secrets
 import signal
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from typing import Literal, TypeVar
@@ -44,6 +45,8 @@ EVALUATION_PATIENCE_S = 300.0
 """So long the Kubernetes API may fail before the chief gives up, and is started again."""
 STOP_S = 10.0
 """At the end, answers that are under way get so long: a thousand workers are told at once that the search is over."""
+UNWRITTEN_S = 10.0
+"""Asked to stop, the chief waits so long for a bucket that does not answer: Kubernetes kills a pod after 30 s."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +106,6 @@ def run_chief(
 
     with refusals.told(encryption) if encryption else nullcontext():
         asyncio.run(serve())
-    models.delete(models.stale())
     if not state.best():
         raise NoResultError(why_no_result(state))
     return state
@@ -196,9 +198,15 @@ async def _serve(
 ) -> None:
     _allow_many_connections()
     loop = asyncio.get_running_loop()
-    stop = asyncio.Event()
+    loop.set_default_executor(_Threads())
+    stop, late = asyncio.Event(), asyncio.Event()
+
+    def stopped() -> None:
+        stop.set()
+        loop.call_later(UNWRITTEN_S, late.set)
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(number, stopped)
     server = make_server(service)
     listens_on = f"{address.host}:{address.port}"
     try:
@@ -226,7 +234,28 @@ async def _serve(
         await server.stop(STOP_S if service.finished.is_set() else 1.0)
         if not writing.done():
             service.journal.close()
-            await writing
+            await _written(writing, late)
+
+
+class _Threads(ThreadPoolExecutor):
+    """Threads for calls that may hang: the loop's own are waited for when it closes."""
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Leave calls that are under way to themselves."""
+        super().shutdown(wait=False, cancel_futures=True)
+
+
+async def _written(writing: asyncio.Task[None], late: asyncio.Event) -> None:
+    """Wait until all is written. Raises PreemptedError where it is too late for that."""
+    lateness = asyncio.create_task(late.wait())
+    await asyncio.wait({writing, lateness}, return_when=asyncio.FIRST_COMPLETED)
+    lateness.cancel()
+    if not writing.done():
+        raise PreemptedError(
+            "the chief was asked to stop, and the bucket does not answer; what it was not told is done again when the "
+            "chief is started again."
+        )
+    writing.result()
 
 
 def _allow_many_connections() -> None:
@@ -253,6 +282,7 @@ async def _work(service: Service, models: SavedModels, cluster: Cluster | None) 
         cleaning.cancel()
     if cluster and service.oracle.state.best():
         await _evaluation(cluster.evaluation_job)
+    await asyncio.to_thread(lambda: models.delete(models.stale()))
 
 
 async def _evaluation(job_name: str) -> None:

@@ -139,13 +139,16 @@ def _segments(bucket: Bucket, study: str, first: int) -> Iterator[tuple[str, byt
         return
     yield found
     number, ahead = first + 1, 1
-    with ThreadPoolExecutor(READ_AHEAD) as pool:
+    pool = ThreadPoolExecutor(READ_AHEAD)
+    try:
         while True:
             for found in pool.map(read, range(number, number + ahead)):
                 if found is None:
                     return
                 yield found
             number, ahead = number + ahead, min(2 * ahead, READ_AHEAD)
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)  # who is asked to stop does not wait for a bucket that hangs
 
 
 def check_whole(bucket: Bucket, study: str, next_number: int) -> None:

@@ -1,6 +1,7 @@
 """The journal: what is answered is durable, one order of records, the newest chief wins, damage is named."""
 
 import asyncio
+import signal
 import threading
 import time
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 from tuner import names, snapshots
 from tuner.bucket.local import LocalBucket
 from tuner.config import load
-from tuner.errors import BucketError, FencedError, JournalError, UsageError
+from tuner.errors import BucketError, FencedError, JournalError, PreemptedError, UsageError
 from tuner.journal import Journal, JournalReader, decode, encode, find_study, read_records, read_study
 from tuner.snapshots import Snapshotter
 from tuner.trials import (
@@ -154,6 +155,33 @@ def test_a_reader_follows_the_journal_while_it_is_written(bucket: LocalBucket) -
     journal.write([created(1), created(2)])
     assert len(reader.poll()) == 2
     assert list(reader.state.trials) == ["00000", "00001", "00002"]
+
+
+def test_a_reader_that_is_asked_to_stop_does_not_wait_for_a_bucket_that_hangs(tmp_path: Path) -> None:
+    hangs = threading.Event()
+
+    class Hanging(LocalBucket):
+        def read(self, name: str) -> bytes:
+            if name == names.journal_segment(STUDY, 2):
+                hangs.wait(30)
+            return super().read(name)
+
+    def stop(*_: object) -> None:
+        raise PreemptedError
+
+    bucket = Hanging(tmp_path / "bucket")
+    journal = Journal(bucket, STUDY, "w1", 1)
+    for records in ([opened()], [created(0)]):
+        journal.write(records)
+    before, began = signal.signal(signal.SIGALRM, stop), time.monotonic()
+    signal.setitimer(signal.ITIMER_REAL, 0.2)
+    try:
+        with pytest.raises(PreemptedError):
+            JournalReader(bucket, STUDY).poll()
+        assert time.monotonic() - began < 10
+    finally:
+        signal.signal(signal.SIGALRM, before)
+        hangs.set()
 
 
 @pytest.mark.parametrize(
