@@ -64,6 +64,8 @@ class Service:
         state = self.oracle.state
         self._messages = Messages(self.space, state.settings.search.objective, state.direction)
         self.dispatcher = Dispatcher(self.oracle, self.suggester, now, self.journal.append, self.commit)
+        self._stock: dict[names.TrialId, dict[str, Attempt]] = {}
+        """The attempts of Keras Tuner's own workers at trials that have not ended, by the connection that got them."""
         self.finished = asyncio.Event()
         if self.oracle.state.finished:
             self.finished.set()
@@ -94,6 +96,9 @@ class Service:
                 await _abort(context, grpc.StatusCode.FAILED_PRECONDITION, text)
             trial, records = self.oracle.grant(worker, now())
             if trial is not None:
+                if worker.stock:
+                    got = Attempt(worker, trial.trial_id, trial.attempts)
+                    self._stock.setdefault(trial.trial_id, {})[context.peer()] = got
                 durable = self.take(records)  # before anything that may fail: the state has moved already
                 message, start = self._messages.trial(trial, "RUNNING"), self._start(trial)
                 await durable
@@ -246,6 +251,8 @@ class Service:
         if not records:
             return asyncio.shield(self.journal.commit([]))
         ended = [record for record in records if isinstance(record, Ended)]
+        for record in ended:
+            self._stock.pop(record.trial, None)
         if ended:
             self.dispatcher.ended(ended)
         done = self.journal.commit([*records, *self.oracle.finish(now())])
@@ -298,7 +305,10 @@ class Service:
         number = metadata.get(names.METADATA_ATTEMPT, "")
         try:
             if not metadata.get(names.METADATA_INCARNATION):
-                return self.oracle.stock_attempt(trial_id)
+                # its reports name neither worker nor attempt; one that connects anew, after 30 idle minutes or a
+                # chief's restart, is taken for the newest
+                got = self._stock.get(names.TrialId(trial_id), {}).get(context.peer())
+                return got or self.oracle.stock_attempt(trial_id)
             worker = Worker(metadata.get(names.METADATA_WORKER, ""), metadata[names.METADATA_INCARNATION])
             return Attempt(worker, trial_id, limits.number(number))
         except StaleAttemptError as error:

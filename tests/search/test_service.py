@@ -14,6 +14,8 @@ from keras_tuner.src import protos
 from tests.support.service import STUDY, Chief, completed, finish, messages, metadata, stub_of, take, with_chief
 from tuner import names, wire
 from tuner.journal import read_study
+from tuner.oracle import Instant
+from tuner.service import now
 from tuner.suggest import NoSuggestion, Suggester, Suggestion
 from tuner.trials import Trial, TrialState
 
@@ -198,6 +200,38 @@ def test_a_report_that_stops_a_trial_is_answered_with_stopped_when_both_are_dura
         assert kept.trials[trial.trial_id].reason == "rung 0 (epoch 1): val_accuracy 0.5000 is not the best of 3"
         await stub.EndTrial(messages.EndTrialRequest(trial=completed(trial)), metadata=metadata(1, "w2"))
         assert read_study(chief.bucket, STUDY.name) == kept
+
+    with_chief(tmp_path, talk)
+
+
+def test_a_stock_worker_that_lost_its_trial_cannot_report_into_anothers_attempt(tmp_path: Path) -> None:
+    async def talk(chief: Chief, channel: grpc.aio.Channel) -> None:
+        async def lost(stub: Any, request: Any) -> None:
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await stub(request, timeout=20)
+            assert refused.value.code() is grpc.StatusCode.FAILED_PRECONDITION
+
+        own = [("grpc.use_local_subchannel_pool", 1)]  # else both channels would share a connection
+        address = f"127.0.0.1:{chief.port}"
+        async with grpc.aio.insecure_channel(address, own) as a, grpc.aio.insecure_channel(address, own) as b:
+            zombie, heir = stub_of(a), stub_of(b)
+            trial = (await zombie.CreateTrial(messages.CreateTrialRequest(tuner_id="tuner0"), timeout=20)).trial
+            hour_later = Instant(now().at, now().monotonic + 3601)
+            await chief.service.commit(chief.service.oracle.expire(hour_later))
+            again = (await heir.CreateTrial(messages.CreateTrialRequest(tuner_id="tuner1"), timeout=20)).trial
+            assert again.trial_id == trial.trial_id
+            before = repr(chief.state)
+            report = messages.UpdateTrialRequest(trial_id=trial.trial_id, metrics={"val_accuracy": 0.9}, step=0)
+            await lost(zombie.UpdateTrial, report)
+            await lost(zombie.EndTrial, messages.EndTrialRequest(trial=completed(trial)))
+            assert repr(chief.state) == before
+            report.metrics["val_accuracy"] = 0.5
+            # a worker that has connected anew is not taken for a zombie
+            await stub_of(channel).UpdateTrial(report, timeout=20)
+            await heir.EndTrial(messages.EndTrialRequest(trial=completed(again)), timeout=20)
+            ended = chief.state.trials[trial.trial_id]
+            assert (ended.state, ended.worker, ended.score) == (TrialState.COMPLETED, "tuner1", 0.5)
+            assert not chief.service._stock
 
     with_chief(tmp_path, talk)
 
