@@ -36,8 +36,6 @@ log = logging.getLogger(__name__)
 Answer = TypeVar("Answer")
 
 TICK_S = 0.25
-STOCK_FAREWELL_S = 10.0
-"""One of Keras Tuner's own workers asks again when it has ended a trial, for an hour if nobody answers."""
 STOPPED_S = 1.0
 """A tick that comes so late: the process itself was stopped, and could hear nobody meanwhile."""
 EVALUATION_POLL_S = 2.0
@@ -333,14 +331,6 @@ async def _tick(service: Service) -> None:
             service.oracle.pardon(late_s)
         if not service.finished.is_set():
             await service.commit(service.oracle.expire(now()))
-            service.forget()
-            continue
-        lease_s = service.oracle.state.settings.leases.duration_s
-        unaware = [
-            seen
-            for seen in service.seen.values()
-            if not seen.dismissed
-            and time.monotonic() - seen.heard < (STOCK_FAREWELL_S if seen.worker.stock else lease_s)
-        ]
-        if not unaware:
+            service.roster.forget()
+        elif service.roster.all_dismissed(service.oracle.state.settings.leases.duration_s):
             return

@@ -72,6 +72,10 @@ class Leases:
         """Return the leases of a worker, whichever process of it holds them."""
         return list(self._by_worker.get(name, {}).values())
 
+    def workers(self) -> list[Worker]:
+        """Return those who hold one."""
+        return [lease.worker for lease in self._by_trial.values()]
+
     def expired(self, monotonic: float) -> list[Lease]:
         """Return the leases whose deadline has passed."""
         return [lease for lease in self._by_trial.values() if lease.deadline <= monotonic]

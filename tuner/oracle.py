@@ -81,6 +81,10 @@ class Oracle:
                 worker = Worker(trial.worker or "", trial.incarnation or "")
                 self._lease(trial, worker, now)
 
+    def at_work(self) -> list[Worker]:
+        """Return the workers that hold leases."""
+        return self._leases.workers()
+
     # ---- handing out ----------------------------------------------------------------------------
 
     def join(self, worker: Worker, now: Instant) -> list[Record]:

@@ -9,7 +9,7 @@ import logging
 import re
 import time
 from collections.abc import Awaitable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import grpc
@@ -25,6 +25,7 @@ from tuner.leases import Worker
 from tuner.limits import is_name
 from tuner.messages import Messages, Status, bare_trial
 from tuner.oracle import Attempt, BadReportError, Instant, Oracle, StaleAttemptError, UnknownTrialError
+from tuner.roster import Roster
 from tuner.suggest import Suggester
 from tuner.trials import Ended, Outcome, Record, Trial, TrialState, first_line
 
@@ -40,17 +41,6 @@ _service = protos.get_service()
 
 
 @dataclass
-class Seen:
-    """What the chief last heard of a worker."""
-
-    worker: Worker
-    heard: float
-    beat: wire.Heartbeat | None = None
-    dismissed: bool = False
-    """It was told that the search is over."""
-
-
-@dataclass
 class Service:
     """The two services' methods over one oracle."""
 
@@ -58,12 +48,12 @@ class Service:
     suggester: Suggester
     space: HyperParameters
     journal: Journal
-    seen: dict[str, Seen] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         state = self.oracle.state
         self._messages = Messages(self.space, state.settings.search.objective, state.direction)
         self.dispatcher = Dispatcher(self.oracle, self.suggester, now, self.journal.append, self.commit)
+        self.roster = Roster(self.oracle.at_work())
         self._stock: dict[names.TrialId, dict[str, Attempt]] = {}
         """The attempts of Keras Tuner's own workers at trials that have not ended, by the connection that got them."""
         self.finished = asyncio.Event()
@@ -87,10 +77,10 @@ class Service:
             await _abort(context, grpc.StatusCode.INVALID_ARGUMENT, "tuner_id or incarnation is empty, or no name")
         await self._room_for(worker.name, context)
         if worker.stock:
-            self._begins(worker)  # it does not join
+            self.roster.begins(worker)  # it does not join
         deadline = time.monotonic() + LONG_POLL_S
         while True:
-            if self._hear(worker).worker != worker:
+            if self.roster.hear(worker).worker != worker:
                 self.dispatcher.wake()  # it may have been this one's turn: let another have it
                 text = f"another process has joined as worker {worker.name}, and taken this one's place"
                 await _abort(context, grpc.StatusCode.FAILED_PRECONDITION, text)
@@ -112,7 +102,7 @@ class Service:
                 return _service.CreateTrialResponse(trial=message)
             await self.commit(records)
             if self.oracle.state.finished:
-                self._hear(worker).dismissed = True
+                self.roster.hear(worker).dismissed = True
                 return _service.CreateTrialResponse(trial=bare_trial("STOPPED"))
             left = deadline - time.monotonic()
             if left <= 0:
@@ -135,7 +125,7 @@ class Service:
             await _abort(context, grpc.StatusCode.INVALID_ARGUMENT, str(error))
         except (StaleAttemptError, UnknownTrialError) as error:
             await _refuse(error, attempt, context)
-        self._hear(attempt.worker)
+        self.roster.hear(attempt.worker)
         trial = self.oracle.state.trials[names.TrialId(request.trial_id)]
         status: Status = "RUNNING" if trial.state is TrialState.RUNNING else "STOPPED"
         durable = self.take(records)  # before anything that may fail: the state has moved already
@@ -156,7 +146,7 @@ class Service:
                 records = self.oracle.give_back(attempt, outcome, "the worker says that the trial failed", now())
         except (StaleAttemptError, UnknownTrialError) as error:
             await _refuse(error, attempt, context)
-        self._hear(attempt.worker)
+        self.roster.hear(attempt.worker)
         await self.take(records)
         return _service.EndTrialResponse()
 
@@ -181,7 +171,7 @@ class Service:
         """Take note of a new process of a worker."""
         worker = Worker(request.worker, request.incarnation)
         await self._room_for(worker.name, context)
-        self._begins(worker)
+        self.roster.begins(worker)
         log.info("worker %s joins", worker.name)
         await self.commit(self.oracle.join(worker, now()))
         state = self.oracle.state
@@ -191,13 +181,13 @@ class Service:
         """Renew a lease."""
         worker = Worker(request.worker, request.incarnation)
         await self._room_for(worker.name, context)
-        seen = self._hear(worker)
+        seen = self.roster.hear(worker)
         lease_s = self.oracle.state.settings.leases.duration_s
         if seen.worker != worker:
             return wire.Beat(held=False, next_s=lease_s / 3)
         seen.beat = request
         # who has no trial has no progress to tell
-        next_s = lease_s / 3 if request.trial is None else min(lease_s / 3, max(1.0, len(self.seen) / BEATS_PER_S))
+        next_s = lease_s / 3 if request.trial is None else min(lease_s / 3, max(1.0, len(self.roster) / BEATS_PER_S))
         attempt = Attempt(worker, request.trial or "", request.attempt)
         held = request.trial is None or self.oracle.beat(attempt, now())
         return wire.Beat(held=held, next_s=next_s)
@@ -209,29 +199,14 @@ class Service:
             records = self.oracle.give_back(attempt, request.outcome, request.reason, now())
         except (StaleAttemptError, UnknownTrialError) as error:
             await _refuse(error, attempt, context)
-        if request.outcome is Outcome.PREEMPTED and self._hear(attempt.worker).worker == attempt.worker:
-            del self.seen[request.worker]  # it is about to exit
+        if request.outcome is Outcome.PREEMPTED:
+            self.roster.leaves(attempt.worker)
         await self.commit(records)
         return wire.Empty()
 
     async def status(self, request: wire.Empty, context: Any) -> wire.Status:
         """Return what the workers are at."""
-        monotonic = time.monotonic()
-        return wire.Status(
-            workers=[
-                wire.WorkerStatus(
-                    worker=name,
-                    trial=seen.beat.trial if seen.beat else None,
-                    attempt=seen.beat.attempt if seen.beat else 0,
-                    epoch=seen.beat.epoch if seen.beat else 0,
-                    progress=seen.beat.progress if seen.beat else 0.0,
-                    images_per_s=seen.beat.images_per_s if seen.beat else 0.0,
-                    silent_s=monotonic - seen.heard,
-                )
-                for name, seen in sorted(self.seen.items())
-                if not seen.dismissed
-            ]
-        )
+        return wire.Status(workers=self.roster.status())
 
     # ---- what both share --------------------------------------------------------------------------
 
@@ -271,34 +246,10 @@ class Service:
             self.finished.set()
         self.dispatcher.wake()
 
-    def forget(self) -> None:
-        """Forget the workers that have been silent for long."""
-        before = time.monotonic() - limits.REMEMBERED_S
-        for name in [name for name, seen in self.seen.items() if seen.heard < before]:
-            del self.seen[name]
-
     async def _room_for(self, worker: str, context: Any) -> None:
-        if worker not in self.seen and len(self.seen) >= limits.WORKERS:
+        if not self.roster.has_room(worker):
             what = f"{limits.WORKERS} workers are known already; try again later"
             await _abort(context, grpc.StatusCode.RESOURCE_EXHAUSTED, what)
-
-    def _begins(self, worker: Worker) -> None:
-        seen = self.seen.get(worker.name)
-        if seen is None or seen.worker != worker:
-            self.seen[worker.name] = Seen(worker, time.monotonic())
-
-    def _hear(self, worker: Worker) -> Seen:
-        """Take note that a process was heard, and return what is known of the newest of its name.
-
-        That is the last to have joined, not the last to be heard: else two that live at once (a zombie, or two that
-        were given one name) would end each other's attempts until no trial has any left.
-        """
-        seen = self.seen.get(worker.name)
-        if seen is None:
-            seen = self.seen[worker.name] = Seen(worker, 0.0)
-        if seen.worker == worker:
-            seen.heard = time.monotonic()
-        return seen
 
     async def _attempt(self, trial_id: str, context: Any) -> Attempt:
         metadata = _metadata(context)

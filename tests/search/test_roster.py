@@ -1,0 +1,71 @@
+"""Two processes of one name, of which one is a zombie: also a chief that is started anew tells them apart."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import keras_tuner
+import pytest
+from keras_tuner.src import protos
+
+from tests.support.chief import RunningChief, running_chief
+from tests.support.service import messages
+from tuner import names, wire
+from tuner.bucket.local import LocalBucket
+from tuner.config import load
+from tuner.leases import Worker
+from tuner.trials import StudyState
+
+OLD, NEW = Worker("w", "old"), Worker("w", "new")
+
+
+@pytest.fixture
+def chief(tmp_path: Path) -> Iterator[RunningChief]:
+    space = keras_tuner.HyperParameters()
+    space.Int("units", 1, 100_000)
+    with running_chief(LocalBucket(tmp_path), load(settings=["search.max_trials=3"]), space) as running:
+        yield running
+
+
+class Client:
+    """What a process says to the chief."""
+
+    def __init__(self, channel: grpc.Channel, worker: Worker) -> None:
+        self._lease = wire.LeaseStub(channel)
+        self._oracle = protos.get_service_grpc().OracleStub(channel)
+        self._worker = worker
+        self._who = {"worker": worker.name, "incarnation": worker.incarnation}
+
+    def join(self) -> None:
+        self._lease.join(wire.Join(**self._who), 20)
+
+    def take(self) -> str:
+        metadata = [(names.METADATA_INCARNATION, self._worker.incarnation)]
+        request = messages.CreateTrialRequest(tuner_id=self._worker.name)
+        trial_id: str = self._oracle.CreateTrial(request, metadata=metadata, timeout=20).trial.trial_id
+        return trial_id
+
+    def holds(self, trial: str, attempt: int) -> bool:
+        return self._lease.heartbeat(wire.Heartbeat(**self._who, trial=trial, attempt=attempt), 20).held
+
+
+def test_a_zombie_that_a_new_chief_hears_first_does_not_take_the_place_of_who_is_at_work(chief: RunningChief) -> None:
+    with grpc.insecure_channel(chief.address, wire.OPTIONS) as channel:
+        zombie, real = Client(channel, OLD), Client(channel, NEW)
+        zombie.join()
+        trial = zombie.take()
+        real.join()
+        assert real.take() == trial
+        chief.stop()
+        chief.start()
+        grpc.channel_ready_future(channel).result(20)
+        assert not zombie.holds(trial, 1)
+        with pytest.raises(grpc.RpcError) as refused:
+            zombie.take()
+        assert refused.value.code() is grpc.StatusCode.FAILED_PRECONDITION
+        assert real.holds(trial, 2)
+
+    def attempts(state: StudyState) -> tuple[int, str | None]:
+        return state.trials[names.TrialId(trial)].attempts, state.trials[names.TrialId(trial)].incarnation
+
+    assert chief.ask(attempts) == (2, "new")

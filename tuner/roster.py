@@ -1,0 +1,91 @@
+"""Which workers the chief knows: the newest process of each name, and when it was last heard.
+
+The newest is the last to have joined, not the last to be heard: else two that live at once (a zombie, or two that
+were given one name) would end each other's attempts until no trial has any left. A chief that is started anew knows
+from the journal which processes are at work. Of a name that has no trial then, the first to be heard is the newest.
+"""
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from tuner import limits, wire
+from tuner.leases import Worker
+
+STOCK_FAREWELL_S = 10.0
+"""One of Keras Tuner's own workers asks again when it has ended a trial, for an hour if nobody answers."""
+
+
+@dataclass
+class Seen:
+    """What the chief last heard of a worker."""
+
+    worker: Worker
+    heard: float
+    """Monotonic."""
+    beat: wire.Heartbeat | None = None
+    dismissed: bool = False
+    """It was told that the search is over."""
+
+
+class Roster:
+    """The workers, by name; at first those that are at work already."""
+
+    def __init__(self, at_work: Iterable[Worker]) -> None:
+        self.seen = {worker.name: Seen(worker, time.monotonic()) for worker in at_work}
+
+    def __len__(self) -> int:
+        return len(self.seen)
+
+    def has_room(self, name: str) -> bool:
+        """Say whether a worker of this name can be known, too."""
+        return name in self.seen or len(self) < limits.WORKERS
+
+    def begins(self, worker: Worker) -> None:
+        """Take note that a process has joined: it is the newest of its name."""
+        seen = self.seen.get(worker.name)
+        if seen is None or seen.worker != worker:
+            self.seen[worker.name] = Seen(worker, time.monotonic())
+
+    def hear(self, worker: Worker) -> Seen:
+        """Take note that a process was heard, and return what is known of the newest of its name."""
+        seen = self.seen.setdefault(worker.name, Seen(worker, 0.0))
+        if seen.worker == worker:
+            seen.heard = time.monotonic()
+        return seen
+
+    def leaves(self, worker: Worker) -> None:
+        """Take note that a process is about to exit."""
+        if self.hear(worker).worker == worker:
+            del self.seen[worker.name]
+
+    def forget(self) -> None:
+        """Forget the workers that have been silent for long."""
+        before = time.monotonic() - limits.REMEMBERED_S
+        for name in [name for name, seen in self.seen.items() if seen.heard < before]:
+            del self.seen[name]
+
+    def all_dismissed(self, patience_s: float) -> bool:
+        """Say whether each was told that the search is over, but for those that have been silent for so long."""
+        now = time.monotonic()
+        return all(
+            seen.dismissed or now - seen.heard >= (STOCK_FAREWELL_S if seen.worker.stock else patience_s)
+            for seen in self.seen.values()
+        )
+
+    def status(self) -> list[wire.WorkerStatus]:
+        """Return what the workers are at, by name."""
+        now = time.monotonic()
+        return [
+            wire.WorkerStatus(
+                worker=name,
+                trial=seen.beat.trial if seen.beat else None,
+                attempt=seen.beat.attempt if seen.beat else 0,
+                epoch=seen.beat.epoch if seen.beat else 0,
+                progress=seen.beat.progress if seen.beat else 0.0,
+                images_per_s=seen.beat.images_per_s if seen.beat else 0.0,
+                silent_s=now - seen.heard,
+            )
+            for name, seen in sorted(self.seen.items())
+            if not seen.dismissed
+        ]
