@@ -177,7 +177,7 @@ def find_study(bucket: Bucket, study: str | None) -> str:
     """Return `study`, or the bucket's only one. Raises UsageError where that leaves a choice, or none."""
     if study is not None:
         return study
-    found = sorted({s for name in bucket.list("studies/") if (s := names.parse_study(name))})
+    found = list(bucket.folders(names.STUDIES_PREFIX))
     if len(found) == 1:
         return found[0]
     if not found:

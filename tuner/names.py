@@ -69,15 +69,12 @@ def parse_manifest(name: str) -> str | None:
 
 
 # ---- bucket: studies ----------------------------------------------------------------------------
+STUDIES_PREFIX = "studies/"
+
+
 def study_prefix(study: str) -> str:
     """Folder of one study."""
-    return f"studies/{study}/"
-
-
-def parse_study(name: str) -> str | None:
-    """Return the study that an object belongs to."""
-    found = re.match(r"studies/([^/]+)/", name)
-    return found[1] if found else None
+    return f"{STUDIES_PREFIX}{study}/"
 
 
 def journal_prefix(study: str) -> str:

@@ -123,6 +123,24 @@ def test_a_prefix_is_a_prefix_of_the_name_not_a_folder(bucket: Bucket, prefix: s
     assert list(bucket.list(prefix)) == expected
 
 
+@pytest.mark.parametrize(
+    ("prefix", "expected"),
+    [
+        ("j/", ["a-b", "a", "k"]),
+        ("j/a/", ["x"]),
+        ("j/k/", []),
+        ("jar/", []),
+        ("missing/", []),
+    ],
+)
+def test_the_folders_of_a_folder(bucket: Bucket, prefix: str, expected: list[str]) -> None:
+    for name in ("j/a/x/1", "j/a/x/2", "j/a/1", "j/a-b/1", "j/k/1", "j/z", "k/j/1"):
+        bucket.write(name, b"")
+    bucket.write("j/gone/1", b"")
+    bucket.delete("j/gone/1")
+    assert list(bucket.folders(prefix)) == expected
+
+
 def test_a_deleted_object_is_gone_and_deleting_it_again_is_no_error(bucket: Bucket) -> None:
     bucket.write("a/b/c", b"")
     bucket.delete("a/b/c")

@@ -47,4 +47,4 @@ def test_a_note_for_another_source_is_not_believed(tmp_path: Path, bucket: Bucke
 
 def test_the_note_is_no_study_of_the_bucket(tmp_path: Path, bucket: Bucket, files: Files) -> None:
     prepare(study_of(write_folder(tmp_path / "source", files)), bucket)
-    assert [name for name in bucket.list() if names.parse_study(name)] == []
+    assert list(bucket.folders(names.STUDIES_PREFIX)) == []

@@ -266,6 +266,14 @@ def test_the_only_study_need_not_be_named(bucket: LocalBucket) -> None:
         read_study(bucket, "three")
 
 
+def test_to_find_the_only_study_its_objects_are_not_listed(
+    bucket: LocalBucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Journal(bucket, "one", "w", 1).write([opened()])
+    monkeypatch.setattr(bucket, "list", None)
+    assert find_study(bucket, None) == "one"
+
+
 # ---- snapshots -----------------------------------------------------------------------------------
 def trained(number: int, attempt: int = 1) -> list[Record]:
     """Return what makes a trial COMPLETED: its lease, epochs that reach a rung, its end."""

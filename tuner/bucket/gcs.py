@@ -137,6 +137,16 @@ class GcsBucket:
             # The console and gsutil make "folders": empty objects whose names end with a slash.
             yield from (name for name in names if name and not name.endswith("/"))
 
+    def folders(self, prefix: str) -> Iterator[str]:
+        """Yield, in lexicographic order, the parts that follow `prefix` in the names of objects, up to a slash."""
+        whole = self._prefix + prefix
+        with self._calling("list", prefix):
+            found = self._client.list_blobs(
+                self._bucket, prefix=whole, delimiter="/", fields="prefixes,nextPageToken", **self._how
+            )
+            for page in found.pages:
+                yield from (str(each).removeprefix(whole).removesuffix("/") for each in page.prefixes)
+
     def delete(self, name: str) -> None:
         """Delete the object; one that does not exist is no error."""
         blob = self._blob(name)

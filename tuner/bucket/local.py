@@ -9,7 +9,7 @@ import contextlib
 import errno
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -80,6 +80,12 @@ class LocalBucket:
         for name in self._walk(f"{folder}/" if folder else ""):
             if name.startswith(prefix):
                 yield name
+
+    def folders(self, prefix: str) -> Iterator[str]:
+        """Yield, in lexicographic order, the names of the folders in `prefix` that have objects."""
+        for key in self._keys(prefix):
+            if key.endswith("/") and next(self._walk(prefix + key), None) is not None:
+                yield key.removesuffix("/")
 
     def delete(self, name: str) -> None:
         """Delete the object; one that does not exist is no error."""
@@ -152,27 +158,29 @@ class LocalBucket:
 
         A folder sorts as `name/`, as its objects do: `a-b`, then `a/b`, since `-` comes before `/`.
         """
+        for key in self._keys(folder):
+            if key.endswith("/"):
+                yield from self._walk(folder + key)
+            else:
+                yield folder + key
+
+    def _keys(self, folder: str) -> Sequence[str]:
+        """Return what lies directly in `folder`, in order: objects, and folders with a slash at their ends."""
         with self._failing("list", folder or "/"):
             try:
                 with os.scandir(self._root / folder) as found:
                     keys = sorted(key for entry in found if (key := _sort_key(entry)) is not None)
             except FileNotFoundError:
-                return  # deleted meanwhile, or nothing was ever written
+                return []  # deleted meanwhile, or nothing was ever written
             except NotADirectoryError:
                 if folder:
-                    return
+                    return []
                 raise
             except PermissionError:
                 if folder == "lost+found/":  # root's, on every fresh ext4 volume
-                    return
+                    return []
                 raise
-        for key in keys:
-            if not folder and key == f"{RESERVED}/":
-                continue
-            if key.endswith("/"):
-                yield from self._walk(folder + key)
-            else:
-                yield folder + key
+        return [key for key in keys if folder or key != f"{RESERVED}/"]
 
     @contextlib.contextmanager
     def _failing(self, doing: str, name: str) -> Iterator[None]:

@@ -61,6 +61,13 @@ class Bucket(Protocol):
         """Yield, in lexicographic order, the names of all objects that start with `prefix`."""
         ...
 
+    def folders(self, prefix: str) -> Iterator[str]:
+        """Yield, in lexicographic order, the parts that follow `prefix` in the names of objects, up to the next slash.
+
+        `prefix` ends with a slash. However many objects lie in the folders, they are not listed.
+        """
+        ...
+
     def delete(self, name: str) -> None:
         """Delete the object; one that does not exist is no error."""
         ...
