@@ -4,6 +4,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import stat
 import time
 import uuid
 from collections.abc import Iterator
@@ -98,9 +99,8 @@ def make_folders(folder: Path) -> None:
     with contextlib.suppress(FileExistsError):
         folder.mkdir()
         sync_folder(folder.parent)
-    if not folder.is_dir():
-        # Either a file is in the way, or the folder was pruned again.
-        folder.stat()
+    # One look, not two: between them a folder that was pruned again can be made again, and be taken for a file.
+    if not stat.S_ISDIR(folder.stat().st_mode):
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
 
 
