@@ -109,6 +109,7 @@ def check_pods(release: Release) -> Iterator[Finding]:
     everyone = [*view.components, *view.workers]
     yield from (broken("pods", f"{each.title} {each.trouble}") for each in everyone if each.trouble)
     yield from (warning("pods", f"{each.title}: the pod before {each.earlier}") for each in everyone if each.earlier)
+    yield from (warning("storage", f"the {each.title} {each.risk}") for each in everyone if each.risk)
     if not any(each.trouble or each.earlier for each in everyone):
         yield fine("pods", f"no pod of release {release.name} is in trouble")
 

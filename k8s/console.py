@@ -82,7 +82,11 @@ def _heard(silent_s: float) -> Text:
 def _sentences(view: ReleaseView) -> Iterator[Text]:
     """Yield what is wrong; what is wrong with many workers is said once."""
     everyone = [*view.components, *view.workers]
-    for attribute, style, prefix in (("trouble", "red", ""), ("earlier", "yellow", "the pod before ")):
+    for attribute, style, prefix in (
+        ("trouble", "red", ""),
+        ("earlier", "yellow", "the pod before "),
+        ("risk", "yellow", ""),
+    ):
         said: dict[str, list[str]] = {}
         for each in everyone:
             if text := getattr(each, attribute):

@@ -197,6 +197,10 @@ class PodSpec(Part):
                 return each.config_map.name if each.config_map else each.secret.secret_name if each.secret else ""
         return ""
 
+    def claims(self) -> list[str]:
+        """Return the names of its PersistentVolumeClaims."""
+        return [v.persistent_volume_claim.claim_name for v in self.volumes if v.persistent_volume_claim]
+
 
 class PodStatus(Part):
     """status of a pod."""

@@ -98,9 +98,7 @@ def _no_node(pod: Pod, reason: str, total: int) -> str:
         "do": "does" if one else "do",
         "asked": pod.spec.asks_for(names.GPU_RESOURCE),
         "place": f"nodeSelector {wanted}" if wanted else "node affinity",
-        "claims": ", ".join(
-            v.persistent_volume_claim.claim_name for v in pod.spec.volumes if v.persistent_volume_claim
-        ),
+        "claims": ", ".join(pod.spec.claims()),
     }
     for pattern, sentence in _NO_NODE:
         if found := re.search(pattern, what):

@@ -12,6 +12,10 @@ from k8s.troubles import deployment_trouble, job_trouble, pod_trouble
 from tuner import names
 from tuner.errors import SurroundingsError
 
+NO_VOLUME = (
+    "lives and dies with its pod, and the study with it: no default StorageClass was found when it was installed; "
+    "set bucket.emulator.storageClass, or bucket.url=gs://BUCKET"
+)
 MAX_LOGS = 8
 """So many pods that failed are asked for their last line, newest first."""
 
@@ -61,6 +65,8 @@ class ComponentView(View):
     """Why it does not do its work, in a sentence."""
     earlier: str | None = None
     """Why the pod before this one ended."""
+    risk: str | None = None
+    """What may go wrong later, though nothing has, in a sentence."""
     work: Work | None = None
 
     @property
@@ -153,6 +159,8 @@ class _Viewer:
         pods = self._release.pods_of(releases.BUCKET)
         trouble = deployment_trouble(deployment)
         seen = self._of_pod(releases.BUCKET, None, pods[-1] if pods else None)
+        if not deployment.spec.template.spec.claims():
+            seen = seen.model_copy(update={"risk": NO_VOLUME})
         if deployment.status.ready_replicas:
             return seen.model_copy(update={"state": State.RUNNING})
         state = State.WAITING if seen.state is State.RUNNING else seen.state

@@ -1,6 +1,7 @@
 """What `status --release` shows, of a release as a real cluster had it."""
 
 import io
+from dataclasses import replace
 
 import pytest
 
@@ -95,3 +96,13 @@ def test_what_is_wrong_with_many_workers_is_said_once(view: ReleaseView) -> None
 def test_the_names_of_the_workers_pods_can_be_told_apart(view: ReleaseView) -> None:
     text = shown(view, 100)
     assert all((worker.pod or "").rpartition("-")[2] in text for worker in view.workers)
+
+
+def test_a_bucket_without_a_volume_is_a_risk_and_one_with_a_volume_is_none(release: Release) -> None:
+    (deployment,) = release.deployments
+    without = deployment.model_dump(by_alias=True)
+    volumes = without["spec"]["template"]["spec"]["volumes"]
+    without["spec"]["template"]["spec"]["volumes"] = [v for v in volumes if not v["persistentVolumeClaim"]]
+    view = view_release(replace(release, deployments=[Deployment.model_validate(without)]), {}, [])
+    assert "bucket: lives and dies with its pod" in " ".join(shown(view, 100).split())
+    assert [each.risk for each in view_release(release, {}, []).components] == [None] * 4
