@@ -2,10 +2,11 @@
 
 import json
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.e2e.cluster import FailedError, Namespace, Release, run, until
+from tests.e2e.cluster import CHART, FailedError, Namespace, Release, run, until
 
 
 @pytest.fixture(scope="module")
@@ -96,3 +97,13 @@ def test_a_wrong_study_is_refused_before_anything_is_installed(
 ) -> None:
     with pytest.raises(FailedError, match=r"'/study/search': additional properties 'max_trial' not allowed"):
         release("wrong").install(study__search__max_trial=3)
+
+
+@pytest.mark.parametrize("values", sorted(CHART.glob("ci/*-values.yaml")), ids=lambda path: path.stem)
+def test_the_api_server_takes_what_is_rendered(namespace: Namespace, values: Path) -> None:
+    """All objects, in its own dry run, which knows every field and rule; and the chart as it looks into the cluster."""
+    chart = ("dry", str(CHART), "-n", namespace.name, "-f", str(values), "--dry-run=server")
+    assert "STATUS: pending-install" in run("helm", "install", *chart)
+    objects = run("helm", "template", *chart, "--skip-tests")  # whose pod wants a service account that is there
+    said = namespace.kubectl("create", "--dry-run=server", "--validate=strict", "-f", "-", stdin=objects)
+    assert said.count("created (server dry run)") == objects.count("\nkind: ")
