@@ -1,14 +1,22 @@
-"""The Kubernetes API as the readers use it: a call names a type of `k8s.objects`; what goes wrong is a sentence."""
+"""The Kubernetes API as the readers use it: a call names a type of `k8s.objects`; what goes wrong is a sentence.
 
+Of the official client come the kubeconfig, the credentials and the connections. Its methods do not: they bring a model
+of every object there is, which takes most of a second, and whoever asks `status` waits for it.
+"""
+
+import json
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import quote, urlencode
 
 from kubernetes import client
 from kubernetes import config as kubernetes_config
+from kubernetes.client import rest
+from urllib3 import Timeout
 from urllib3.exceptions import HTTPError
 
 from k8s import objects, surroundings
@@ -21,21 +29,24 @@ _NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 Kind = TypeVar("Kind", bound=objects.Object)
 
-_NAMES: dict[type[objects.Object], tuple[str, str]] = {
-    objects.Pod: ("CoreV1Api", "namespaced_pod"),
-    objects.Event: ("CoreV1Api", "namespaced_event"),
-    objects.ConfigMap: ("CoreV1Api", "namespaced_config_map"),
-    objects.Secret: ("CoreV1Api", "namespaced_secret"),
-    surroundings.Claim: ("CoreV1Api", "namespaced_persistent_volume_claim"),
-    surroundings.Quota: ("CoreV1Api", "namespaced_resource_quota"),
-    surroundings.LimitRange: ("CoreV1Api", "namespaced_limit_range"),
-    surroundings.Node: ("CoreV1Api", "node"),
-    surroundings.Namespace: ("CoreV1Api", "namespace"),
-    objects.Job: ("BatchV1Api", "namespaced_job"),
-    objects.Deployment: ("AppsV1Api", "namespaced_deployment"),
-    surroundings.StorageClass: ("StorageV1Api", "storage_class"),
+_CORE, _BATCH, _APPS, _STORAGE = "/api/v1", "/apis/batch/v1", "/apis/apps/v1", "/apis/storage.k8s.io/v1"
+_PATHS: dict[type[objects.Object], tuple[str, str]] = {
+    objects.Pod: (_CORE, "pods"),
+    objects.Event: (_CORE, "events"),
+    objects.ConfigMap: (_CORE, "configmaps"),
+    objects.Secret: (_CORE, "secrets"),
+    surroundings.Claim: (_CORE, "persistentvolumeclaims"),
+    surroundings.Quota: (_CORE, "resourcequotas"),
+    surroundings.LimitRange: (_CORE, "limitranges"),
+    surroundings.Node: (_CORE, "nodes"),
+    surroundings.Namespace: (_CORE, "namespaces"),
+    objects.Job: (_BATCH, "jobs"),
+    objects.Deployment: (_APPS, "deployments"),
+    surroundings.StorageClass: (_STORAGE, "storageclasses"),
 }
-"""The group of the client that has a type, and what its methods' names end in."""
+"""The group and version that have a type, and its name in their paths."""
+_OF_THE_CLUSTER = (surroundings.Node, surroundings.Namespace, surroundings.StorageClass)
+"""Types whose objects are in no namespace."""
 
 
 class RefusedError(SurroundingsError):
@@ -66,7 +77,7 @@ class Cluster:
         configuration.retries = False  # whoever looks can look again
         self.configuration = configuration
         self.namespace = namespace
-        self._client = client.ApiClient(configuration)
+        self._connections = rest.RESTClientObject(configuration).pool_manager
 
     @property
     def host(self) -> str:
@@ -75,51 +86,34 @@ class Cluster:
 
     def list(self, kind: type[Kind], labels: str = "", everywhere: bool = False) -> list[Kind]:
         """Return the objects of a type that have these labels; in all namespaces where `everywhere`."""
-        suffix = _NAMES[kind][1]
-        namespaced = suffix.startswith("namespaced_")
-        arguments = [self.namespace] if namespaced and not everywhere else []
-        if namespaced and everywhere:
-            suffix = f"{suffix.removeprefix('namespaced_')}_for_all_namespaces"
-        data = self._call(f"list {_plural(kind)}", kind, f"list_{suffix}", *arguments, label_selector=labels).data
-        return objects.ObjectList[kind].model_validate_json(data).items  # type: ignore[valid-type]
+        answer = self._call(f"list {_plural(kind)}", "GET", self._path(kind, everywhere), {"labelSelector": labels})
+        return objects.ObjectList[kind].model_validate_json(answer.data).items  # type: ignore[valid-type]
 
     def get(self, kind: type[Kind], name: str) -> Kind:
         """Return one object."""
-        suffix = _NAMES[kind][1]
-        arguments = [name, self.namespace] if suffix.startswith("namespaced_") else [name]
-        answer = self._call(f"read {_singular(kind)} {name}", kind, f"read_{suffix}", *arguments)
+        answer = self._call(f"read {_singular(kind)} {name}", "GET", f"{self._path(kind)}/{quote(name)}")
         return kind.model_validate_json(answer.data)
 
     def create(self, kind: type[Kind], body: Mapping[str, Any]) -> Kind:
         """Make an object."""
         name = body["metadata"]["name"]
-        suffix = _NAMES[kind][1]
-        answer = self._call(f"create {_singular(kind)} {name}", kind, f"create_{suffix}", self.namespace, body)
+        answer = self._call(f"create {_singular(kind)} {name}", "POST", self._path(kind), body=body)
         return kind.model_validate_json(answer.data)
 
     def delete(self, kind: type[Kind], name: str) -> None:
         """Delete an object at once; one that does not exist is no error."""
+        path = f"{self._path(kind)}/{quote(name)}"
         try:
-            suffix = _NAMES[kind][1]
-            self._call(
-                f"delete {_singular(kind)} {name}",
-                kind,
-                f"delete_{suffix}",
-                name,
-                self.namespace,
-                grace_period_seconds=0,
-            )
+            self._call(f"delete {_singular(kind)} {name}", "DELETE", path, {"gracePeriodSeconds": 0})
         except RefusedError as error:
             if error.status != 404:
                 raise
 
     def log(self, pod: str, tail: int | None = None, container: str | None = None) -> str:
         """Return what a pod has written, or its last lines; "" where there is no log (any more)."""
-        more = ({"tail_lines": tail} if tail else {}) | ({"container": container} if container else {})
+        more = ({"tailLines": tail} if tail else {}) | ({"container": container} if container else {})
         try:
-            answer = self._call(
-                f"read the log of pod {pod}", objects.Pod, "read_namespaced_pod_log", pod, self.namespace, **more
-            )
+            answer = self._call(f"read the log of pod {pod}", "GET", self.path_of_pod(pod, "log"), more)
         except RefusedError as error:
             if error.status in (400, 404):  # not started yet; gone
                 return ""
@@ -129,23 +123,17 @@ class Cluster:
     def follow_log(self, pod: str) -> Iterator[str]:
         """Yield the lines of a pod as they come, until it ends."""
         answer = self._call(
-            f"follow the log of pod {pod}",
-            objects.Pod,
-            "read_namespaced_pod_log",
-            pod,
-            self.namespace,
-            follow=True,
-            _request_timeout=(REQUEST_TIMEOUT_S, SILENCE_S),
+            f"follow the log of pod {pod}", "GET", self.path_of_pod(pod, "log"), {"follow": "true"}, stream=True
         )
-        rest = b""
+        part = b""
         try:
             for piece in answer.stream(decode_content=False):
-                *lines, rest = (rest + piece).split(b"\n")
+                *lines, part = (part + piece).split(b"\n")
                 yield from (line.decode(errors="replace") for line in lines)
         except HTTPError:
             pass  # the connection ended, as it does with the pod's node
-        if rest:
-            yield rest.decode(errors="replace")
+        if part:
+            yield part.decode(errors="replace")
 
     def may(self, right: Right) -> bool:
         """Say whether we have a right here."""
@@ -157,32 +145,64 @@ class Cluster:
             "kind": "SelfSubjectAccessReview",
             "spec": {"resourceAttributes": {**attributes, "subresource": subresource}},
         }
-        api = client.AuthorizationV1Api(self._client)
-        answer = self._try("ask for our rights", api.create_self_subject_access_review, body)
+        path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+        answer = self._call("ask for our rights", "POST", path, body=body)
         return surroundings.Review.model_validate_json(answer.data).status.allowed
 
     def clock(self) -> float | None:
         """Return the API server's clock, in seconds since 1970, as far as it says so; its answer shows it is there."""
-        answer = self._try("be reached", client.VersionApi(self._client).get_code)
+        answer = self._call("be reached", "GET", "/version")
         date = answer.headers.get("Date")
         return parsedate_to_datetime(date).timestamp() if date else None
 
-    def _call(self, what: str, kind: type[objects.Object], method: str, *arguments: Any, **more: Any) -> Any:
-        api = getattr(client, _NAMES[kind][0])(self._client)
-        return self._try(what, getattr(api, method), *arguments, **more)
+    def path_of_pod(self, pod: str, what: str) -> str:
+        """Return the path of something that a pod has, such as its log."""
+        return f"{self._path(objects.Pod)}/{quote(pod)}/{what}"
 
-    def _try(self, what: str, call: Any, *arguments: Any, **more: Any) -> Any:
-        how = {"_preload_content": False, "_request_timeout": REQUEST_TIMEOUT_S}
+    def credentials(self) -> dict[str, str]:
+        """Return the headers that say who we are, where the connection itself does not."""
+        return {each["key"]: each["value"] for each in self.configuration.auth_settings().values() if each["value"]}
+
+    def _path(self, kind: type[objects.Object], everywhere: bool = False) -> str:
+        group, name = _PATHS[kind]
+        return (
+            f"{group}/{name}"
+            if everywhere or kind in _OF_THE_CLUSTER
+            else (f"{group}/namespaces/{quote(self.namespace)}/{name}")
+        )
+
+    def _call(
+        self,
+        what: str,
+        method: str,
+        path: str,
+        query: Mapping[str, Any] | None = None,
+        body: Mapping[str, Any] | None = None,
+        stream: bool = False,
+    ) -> Any:
+        """Return the answer; where it is a stream, its body is to be read."""
+        headers = {"Accept": "application/json, */*", "Content-Type": "application/json", **self.credentials()}
+        given = {key: value for key, value in (query or {}).items() if value != ""}
+        url = f"{self.host}{path}{'?' if given else ''}{urlencode(given)}"
+        timeout = Timeout(connect=REQUEST_TIMEOUT_S, read=SILENCE_S if stream else REQUEST_TIMEOUT_S)
         try:
-            return call(*arguments, **(how | more))
-        except client.ApiException as error:
-            raise _refused(what, self.namespace, error) from None
+            answer = self._connections.request(
+                method,
+                url,
+                body=None if body is None else json.dumps(body),
+                headers=headers,
+                timeout=timeout,
+                preload_content=not stream,
+            )
         except HTTPError as error:
             reason = getattr(error, "reason", None) or error
             raise SurroundingsError(
                 f"the Kubernetes API at {self.host} cannot be reached ({_short(reason)}); check the context of your "
                 "kubeconfig (kubectl config get-contexts), VPN and proxy."
             ) from None
+        if answer.status >= 400:
+            raise _refused(what, self.namespace, answer)
+        return answer
 
 
 def connect(namespace: str | None, context: str | None) -> Cluster:
@@ -215,23 +235,23 @@ def connect(namespace: str | None, context: str | None) -> Cluster:
     return Cluster(configuration, namespace or chosen.get("context", {}).get("namespace") or "default")
 
 
-def _refused(what: str, namespace: str, error: Any) -> RefusedError:
-    said = _message(error)
-    match error.status:
+def _refused(what: str, namespace: str, answer: Any) -> RefusedError:
+    said = _message(answer)
+    match answer.status:
         case 401:
             text = "the Kubernetes API does not know you (401); log in again, or renew the kubeconfig's credentials."
         case 403 if "is forbidden: User" in said or "cannot" in said:
             text = f"you may not {what} in namespace {namespace} ({said}); ask for a Role that allows it."
         case _:
-            text = f"cannot {what} in namespace {namespace} ({error.status}): {said}"
-    return RefusedError(text, int(error.status or 0), said)
+            text = f"cannot {what} in namespace {namespace} ({answer.status}): {said}"
+    return RefusedError(text, int(answer.status), said)
 
 
-def _message(error: Any) -> str:
+def _message(answer: Any) -> str:
     try:
-        return str(_Status.model_validate_json(error.body).message) or str(error.reason)
+        return str(_Status.model_validate_json(answer.data).message) or str(answer.reason)
     except ValueError:
-        return _short(error.reason or error.body or error)
+        return _short(answer.reason or answer.data.decode(errors="replace"))
 
 
 class _Status(objects.Part):

@@ -6,7 +6,8 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-from kubernetes import client, stream
+from kubernetes import client
+from kubernetes.stream import ws_client
 
 from k8s.api import Cluster, RefusedError
 
@@ -31,11 +32,10 @@ def forwarded(cluster: Cluster, pod: str, port: int) -> Iterator[int]:
 
 
 def _open(cluster: Cluster, pod: str, port: int) -> Any:
-    # a client of its own, since the library changes the client's methods while it connects
-    api = client.CoreV1Api(client.ApiClient(cluster.configuration))
+    url, ports = f"{cluster.host}{cluster.path_of_pod(pod, 'portforward')}", [("ports", str(port))]
     try:
-        return stream.portforward(
-            api.connect_get_namespaced_pod_portforward, pod, cluster.namespace, ports=str(port)
+        return ws_client.portforward_call(
+            cluster.configuration, "GET", url, query_params=ports, headers=cluster.credentials()
         ).socket(port)
     except client.ApiException as error:
         said = " ".join(str(error.reason).split())[:300]
