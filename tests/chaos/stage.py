@@ -168,7 +168,9 @@ class Stage:
     def _see_who_reigns(self) -> None:
         now = time.time()
         chiefs = [chief for chief in self.cast.of(Role.CHIEF) if chief.popen.poll() is None]
-        only = chiefs[0] if len(chiefs) == 1 and chiefs[0].ready and not chiefs[0].killed else None
+        only = chiefs[0] if len(chiefs) == 1 and chiefs[0].ready else None
+        if only and (only.killed or only.terminated):
+            only = None  # it is about to go, and hears nobody
         if only is None:
             self._reigning = None
         elif self._reigning is None or self._reigning[0] is not only:

@@ -58,6 +58,11 @@ class Story:
         self.begin(trial, epoch)
         self._mark(trial, What.END, epoch)
 
+    def zombie(self, trial: TrialId, worker: str, epoch: int) -> None:
+        """The worker that had the trial before trains an epoch of it."""
+        for what in (What.BEGIN, What.END):
+            self.marks.append(Mark(self._now(), worker, 1, int(trial), what, epoch))
+
     def epoch(self, trial: TrialId, epoch: int, value: float) -> None:
         """An epoch is trained, saved and reported."""
         attempt, _ = self._running[trial]
@@ -128,13 +133,14 @@ def a_night() -> Left:
     lost = story.create(0)
     story.lease(lost, "a")
     story.epoch(lost, 0, 0.5)
-    story.train(lost, 1)  # trained, and its worker killed before it was saved
+    story.train(lost, 1)  # trained, and its worker frozen before it was saved
     story.interrupted(lost, Outcome.LOST)
     story.lease(lost, "b")
+    story.epoch(lost, 1, 0.7)
+    story.zombie(lost, "a", 2)
     raises = story.create(1)
     story.lease(raises, "a")
     story.interrupted(raises, Outcome.FAILED)
-    story.epoch(lost, 1, 0.7)
     story.chief("second")
     story.lease(raises, "c")
     story.failed(raises, Outcome.FAILED)

@@ -101,11 +101,12 @@ def _check_trial(trial: TrialId, attempts: dict[int, _Work], reigns: Sequence[Re
                 for begin, end in before[1].epochs
                 if end.at > since and any(reign.first <= begin.at and end.at <= reign.last for reign in reigns)
             ]
-            findings.expect(
-                Rule.ZOMBIES,
-                len(late) <= 1,
-                f"trial {trial}",
-                f"attempt {before[0]} went on for the epochs {late} after attempt {successor} was handed out",
-            )
+            if late:
+                findings.expect(
+                    Rule.ZOMBIES,
+                    len(late) <= 1,
+                    f"trial {trial}",
+                    f"attempt {before[0]} went on for the epochs {late} after attempt {successor} was handed out",
+                )
         before = number, work
     return repeated
