@@ -147,8 +147,9 @@ def main() -> NoReturn:
     code = _run(debug="--debug" in sys.argv)
     sys.stdout.flush()
     sys.stderr.flush()
-    if "keras" in sys.modules:
-        # all is written; TensorFlow takes 10 s to tear down an input pipeline that was left in the midst
+    if "keras" in sys.modules or code == ExitCode.PREEMPTED:
+        # all is written; TensorFlow takes 10 s to tear down an input pipeline that was left in the midst, and Python
+        # waits for its pools' threads, which may be reading from a bucket that hangs
         os._exit(code)
     sys.exit(code)
 
