@@ -1,11 +1,10 @@
 """A process that only reads as yet ends at once when it is asked to, also while its bucket hangs."""
 
-import errno
 import os
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -26,12 +25,10 @@ PREEMPTED = 143
 def hanging(path: Path, reader: Command) -> Iterator[None]:
     """Wait until the command reads a pipe, from which nothing comes."""
     deadline = time.monotonic() + READ_S
-    while True:
-        try:
+    pipe = None
+    while pipe is None:
+        with suppress(OSError):  # ENXIO: nobody reads it yet
             pipe = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
-            break
-        except OSError as error:
-            assert error.errno == errno.ENXIO  # nobody reads it yet
         assert time.monotonic() < deadline
         assert reader.process.poll() is None
         time.sleep(0.02)
