@@ -10,7 +10,11 @@ from keras_tuner.engine.hyperparameters import HyperParameters
 from keras_tuner.src import protos
 from keras_tuner.src.engine.metrics_tracking import MetricsTracker
 
+from tuner.names import AttemptId
 from tuner.trials import Trial, TrialState, Value
+
+PARENT = "tuner/trial_id"
+"""Hyperband's: the trial from whose best epoch this one goes on."""
 
 _proto = protos.get_proto()
 _service = protos.get_service()
@@ -46,13 +50,18 @@ class Messages:
         """Return the space, with its default values."""
         return _service.GetSpaceResponse(hyperparameters=self._default)
 
-    def trial(self, trial: Trial, status: Status | None = None) -> Any:
-        """Return a trial with its metrics; the status is that of its state, if none is given."""
-        made = _proto.Trial(trial_id=trial.trial_id, hyperparameters=self._space)
+    def trial(self, trial: Trial, status: Status | None = None, parent: Trial | None = None) -> Any:
+        """Return a trial with its metrics; the status is that of its state, if none is given.
+
+        `parent` is the trial that its values name as PARENT.
+        """
+        made = _proto.Trial(trial_id=_known_as(trial), hyperparameters=self._space)
         made.status = _proto.TrialStatus.Value(status) if status else _STATUS[trial.state]
         values = made.hyperparameters.values.values
         for name, value in trial.hyperparameters.items():
             setattr(values[name], _kind(value), value)
+        if parent is not None:
+            values[PARENT].string_value = _known_as(parent)
         if trial.score is not None:
             made.score.value, made.score.step = trial.score, trial.best_epoch or 0
         if trial.epochs:
@@ -68,6 +77,12 @@ class Messages:
                     tracker.register(name, self._direction if name == self._objective else "min")
                 tracker.update(name, value, step=epoch)
         return tracker.to_proto()
+
+
+def _known_as(trial: Trial) -> str:
+    """Return the id by which the trial's worker knows it: Keras Tuner's own find their saved models by it."""
+    stock = trial.worker and not trial.incarnation
+    return str(AttemptId(trial.trial_id, trial.attempts)) if stock else trial.trial_id
 
 
 def _kind(value: Value) -> str:

@@ -37,6 +37,25 @@ METADATA_EPOCH = "cifake-tune-epoch"
 METADATA_CHECKPOINT = "cifake-tune-checkpoint"
 METADATA_SHA256 = "cifake-tune-sha256"  # of that object
 
+
+@dataclass(frozen=True)
+class AttemptId:
+    """A trial and an attempt at it, as a trial's id says both to one of Keras Tuner's own workers."""
+
+    trial_id: TrialId
+    attempt: int
+
+    def __str__(self) -> str:
+        """Return what the worker gets, names its files after, and says in all its calls: `00003`, then `00003~2`."""
+        return self.trial_id if self.attempt == 1 else f"{self.trial_id}~{self.attempt}"
+
+
+def parse_attempt_id(text: str) -> AttemptId:
+    """Return what the id says; one without an attempt is the first one's."""
+    found = re.fullmatch(r"(.+)~([2-9]|[1-9][0-9]{1,5})", text)
+    return AttemptId(TrialId(found[1]), int(found[2])) if found else AttemptId(TrialId(text), 1)
+
+
 # ---- bucket: data -------------------------------------------------------------------------------
 MANIFEST = "manifest.json"
 DATA_PREFIX = "data/"

@@ -23,7 +23,7 @@ from tuner.dispatch import Dispatcher
 from tuner.journal import Journal
 from tuner.leases import Worker
 from tuner.limits import is_name
-from tuner.messages import Messages, Status, bare_trial
+from tuner.messages import PARENT, Messages, Status, bare_trial
 from tuner.oracle import Attempt, BadReportError, Instant, Oracle, StaleAttemptError, UnknownTrialError
 from tuner.roster import Roster
 from tuner.suggest import Suggester
@@ -54,8 +54,6 @@ class Service:
         self._messages = Messages(self.space, state.settings.search.objective, state.direction)
         self.dispatcher = Dispatcher(self.oracle, self.suggester, now, self.journal.append, self.commit)
         self.roster = Roster(self.oracle.at_work())
-        self._stock: dict[names.TrialId, dict[str, Attempt]] = {}
-        """The attempts of Keras Tuner's own workers at trials that have not ended, by the connection that got them."""
         self.finished = asyncio.Event()
         if self.oracle.state.finished:
             self.finished.set()
@@ -86,15 +84,12 @@ class Service:
                 await _abort(context, grpc.StatusCode.FAILED_PRECONDITION, text)
             trial, records = self.oracle.grant(worker, now())
             if trial is not None:
-                if worker.stock:
-                    got = Attempt(worker, trial.trial_id, trial.attempts)
-                    self._stock.setdefault(trial.trial_id, {})[context.peer()] = got
                 durable = self.take(records)  # before anything that may fail: the state has moved already
-                message, start = self._messages.trial(trial, "RUNNING"), self._start(trial)
+                message, start = self._message(trial, "RUNNING"), self._start(trial)
                 await durable
                 log.info(
                     "trial %s: attempt %s goes to %s",
-                    message.trial_id,
+                    trial.trial_id,
                     dict(start)[names.METADATA_ATTEMPT],
                     worker.name,
                 )
@@ -126,11 +121,11 @@ class Service:
         except (StaleAttemptError, UnknownTrialError) as error:
             await _refuse(error, attempt, context)
         self.roster.hear(attempt.worker)
-        trial = self.oracle.state.trials[names.TrialId(request.trial_id)]
+        trial = self.oracle.state.trials[names.TrialId(attempt.trial)]
         status: Status = "RUNNING" if trial.state is TrialState.RUNNING else "STOPPED"
         durable = self.take(records)  # before anything that may fail: the state has moved already
         # Keras Tuner's own workers read all of it, ours the status alone
-        message = self._messages.trial(trial, status) if attempt.worker.stock else bare_trial(status, trial.trial_id)
+        message = self._message(trial, status) if attempt.worker.stock else bare_trial(status, trial.trial_id)
         await durable
         return _service.UpdateTrialResponse(trial=message)
 
@@ -151,11 +146,13 @@ class Service:
         return _service.EndTrialResponse()
 
     async def GetTrial(self, request: Any, context: Any) -> Any:  # noqa: N802
-        """Return a trial with its metrics."""
-        trial = self.oracle.state.trials.get(names.TrialId(request.trial_id))
+        """Return a trial with its metrics, under the id by which it was asked for."""
+        trial = self.oracle.state.trials.get(names.parse_attempt_id(request.trial_id).trial_id)
         if trial is None:
             await _abort(context, grpc.StatusCode.NOT_FOUND, f"there is no trial {request.trial_id!r}")
-        return _service.GetTrialResponse(trial=self._messages.trial(trial))
+        message = self._message(trial)
+        message.trial_id = request.trial_id
+        return _service.GetTrialResponse(trial=message)
 
     async def GetBestTrials(self, request: Any, context: Any) -> Any:  # noqa: N802
         """Return the best trials, best first."""
@@ -163,7 +160,7 @@ class Service:
             what = f"num_trials must be from 0 to {limits.BEST_TRIALS}"
             await _abort(context, grpc.StatusCode.INVALID_ARGUMENT, what)
         best = self.oracle.state.best(request.num_trials)
-        return _service.GetBestTrialsResponse(trials=[self._messages.trial(trial) for trial in best])
+        return _service.GetBestTrialsResponse(trials=[self._message(trial) for trial in best])
 
     # ---- the lease service ------------------------------------------------------------------------
 
@@ -226,8 +223,6 @@ class Service:
         if not records:
             return asyncio.shield(self.journal.commit([]))
         ended = [record for record in records if isinstance(record, Ended)]
-        for record in ended:
-            self._stock.pop(record.trial, None)
         if ended:
             self.dispatcher.ended(ended)
         done = self.journal.commit([*records, *self.oracle.finish(now())])
@@ -256,14 +251,10 @@ class Service:
         number = metadata.get(names.METADATA_ATTEMPT, "")
         try:
             if not metadata.get(names.METADATA_INCARNATION):
-                # its reports name neither worker nor attempt; one that connects anew, after 30 idle minutes or a
-                # chief's restart, is taken for the newest
-                got = self._stock.get(names.TrialId(trial_id), {}).get(context.peer())
-                return got or self.oracle.stock_attempt(trial_id)
+                said = names.parse_attempt_id(trial_id)
+                return self.oracle.stock_attempt(said.trial_id, said.attempt)
             worker = Worker(metadata.get(names.METADATA_WORKER, ""), metadata[names.METADATA_INCARNATION])
             return Attempt(worker, trial_id, limits.number(number))
-        except StaleAttemptError as error:
-            await _refuse(error, Attempt(Worker("?"), trial_id, 0), context)
         except ValueError:
             await _abort(context, grpc.StatusCode.INVALID_ARGUMENT, f"{names.METADATA_ATTEMPT} must be a number")
 
@@ -274,10 +265,17 @@ class Service:
             return False
         return checkpoint == names.checkpoint(self.oracle.state.settings.name, attempt.trial, said.attempt, epoch)
 
+    def _message(self, trial: Trial, status: Status | None = None) -> Any:
+        return self._messages.trial(trial, status, self._parent(trial))
+
+    def _parent(self, trial: Trial) -> Trial | None:
+        """Return the trial whose training this one continues, as hyperband's do."""
+        return self.oracle.state.trials.get(names.TrialId(str(trial.hyperparameters.get(PARENT))))
+
     def _start(self, trial: Trial) -> tuple[tuple[str, str], ...]:
         """Return, as metadata, which attempt this is, and the epoch and saved model it goes on from, if any."""
         checkpoint, sha256, epoch = None, None, 0
-        parent = self.oracle.state.trials.get(names.TrialId(str(trial.hyperparameters.get("tuner/trial_id"))))
+        parent = self._parent(trial)
         if trial.last_epoch is not None:
             checkpoint, sha256 = trial.checkpoints[trial.last_epoch], trial.sha256.get(trial.last_epoch)
             epoch = trial.last_epoch + 1

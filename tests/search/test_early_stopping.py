@@ -299,7 +299,7 @@ def test_a_stock_trial_that_is_reported_once_at_its_end_is_not_called_stopped() 
     for number in range(6):
         add(chief, number)
         take(chief, Worker("tuner0"))
-        stock = chief.stock_attempt(f"{number:05d}")
+        stock = chief.stock_attempt(TrialId(f"{number:05d}"), 1)
         chief.report(stock, 0, {"val_accuracy": 1 - number / 10}, None, at(0))  # as of its best epoch
         chief.complete(stock, at(0))
     assert {trial.state for trial in chief.state.trials.values()} == {TrialState.COMPLETED}
@@ -309,11 +309,11 @@ def test_a_stock_worker_that_reports_every_epoch_is_stopped_and_may_end_its_tria
     chief = oracle("training.epochs=5")
     behind(chief)
     chief.join(Worker("a", "2"), at(0))
-    take(chief, Worker("tuner0"))
-    epochs(chief, chief.stock_attempt("00002"), 0.6, 0.8, 0.1)
+    stock = take(chief, Worker("tuner0"))
+    epochs(chief, chief.stock_attempt(TrialId("00002"), stock.number), 0.6, 0.8, 0.1)
     assert chief.state.trials[TrialId("00002")].state is TrialState.STOPPED
     before = repr(chief.state)
-    assert chief.complete(chief.stock_attempt("00002"), at(9)) == []
+    assert chief.complete(chief.stock_attempt(TrialId("00002"), stock.number), at(9)) == []
     assert repr(chief.state) == before
 
 

@@ -13,7 +13,7 @@ from keras_tuner.src import protos
 
 from tests.support.service import STUDY, Chief, completed, finish, messages, metadata, stub_of, take, with_chief
 from tuner import names, wire
-from tuner.journal import read_study
+from tuner.journal import Journal, JournalReader, read_study
 from tuner.oracle import Instant
 from tuner.service import now
 from tuner.suggest import NoSuggestion, Suggester, Suggestion
@@ -204,38 +204,88 @@ def test_a_report_that_stops_a_trial_is_answered_with_stopped_when_both_are_dura
     with_chief(tmp_path, talk)
 
 
-def test_a_stock_worker_that_lost_its_trial_cannot_report_into_anothers_attempt(tmp_path: Path) -> None:
-    async def talk(chief: Chief, channel: grpc.aio.Channel) -> None:
-        async def lost(stub: Any, request: Any) -> None:
-            with pytest.raises(grpc.aio.AioRpcError) as refused:
-                await stub(request, timeout=20)
-            assert refused.value.code() is grpc.StatusCode.FAILED_PRECONDITION
+# ---- Keras Tuner's own workers, which say a trial's id alone ------------------------------------------
+async def refused(stub: Any, request: Any) -> grpc.StatusCode:
+    with pytest.raises(grpc.aio.AioRpcError) as error:
+        await stub(request, timeout=20)
+    return error.value.code()
 
-        own = [("grpc.use_local_subchannel_pool", 1)]  # else both channels would share a connection
-        address = f"127.0.0.1:{chief.port}"
-        async with grpc.aio.insecure_channel(address, own) as a, grpc.aio.insecure_channel(address, own) as b:
-            zombie, heir = stub_of(a), stub_of(b)
-            trial = (await zombie.CreateTrial(messages.CreateTrialRequest(tuner_id="tuner0"), timeout=20)).trial
-            hour_later = Instant(now().at, now().monotonic + 3601)
-            await chief.service.commit(chief.service.oracle.expire(hour_later))
-            again = (await heir.CreateTrial(messages.CreateTrialRequest(tuner_id="tuner1"), timeout=20)).trial
-            assert again.trial_id == trial.trial_id
-            before = repr(chief.state)
-            report = messages.UpdateTrialRequest(trial_id=trial.trial_id, metrics={"val_accuracy": 0.9}, step=0)
-            await lost(zombie.UpdateTrial, report)
-            await lost(zombie.EndTrial, messages.EndTrialRequest(trial=completed(trial)))
+
+async def restart(chief: Chief) -> None:
+    """Let another chief take over, which knows the journal alone."""
+    await chief.stop()
+    reader = JournalReader(chief.bucket, STUDY.name)
+    reader.poll()
+    chief.state = reader.state
+    chief.journal = Journal(chief.bucket, STUDY.name, "w2", reader.next_number)
+    await chief.start()
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_stock_worker_that_lost_its_trial_cannot_report_into_anothers_attempt(
+    tmp_path: Path, restarted: bool
+) -> None:
+    async def talk(chief: Chief, channel: grpc.aio.Channel) -> None:
+        async def stock_take(name: str) -> Any:
+            return (await stub_of(channel).CreateTrial(messages.CreateTrialRequest(tuner_id=name), timeout=20)).trial
+
+        first = await stock_take("tuner0")
+        hour_later = Instant(now().at, now().monotonic + 3601)
+        await chief.service.commit(chief.service.oracle.expire(hour_later))
+        second = await stock_take("tuner1")
+        assert (first.trial_id, second.trial_id) == ("00000", "00000~2")
+        if restarted:
+            await restart(chief)
+        # both come by a connection that the chief has not seen before
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{chief.port}", [("grpc.use_local_subchannel_pool", 1)]) as new:
+            stub, before = stub_of(new), repr(chief.state)
+            late = messages.UpdateTrialRequest(trial_id=first.trial_id, metrics={"val_accuracy": 0.9}, step=0)
+            assert await refused(stub.UpdateTrial, late) is grpc.StatusCode.FAILED_PRECONDITION
+            end = messages.EndTrialRequest(trial=completed(first))
+            assert await refused(stub.EndTrial, end) is grpc.StatusCode.FAILED_PRECONDITION
             assert repr(chief.state) == before
-            report.metrics["val_accuracy"] = 0.5
-            # a worker that has connected anew is not taken for a zombie
-            await stub_of(channel).UpdateTrial(report, timeout=20)
-            await heir.EndTrial(messages.EndTrialRequest(trial=completed(again)), timeout=20)
-            ended = chief.state.trials[trial.trial_id]
-            assert (ended.state, ended.worker, ended.score) == (TrialState.COMPLETED, "tuner1", 0.5)
-            assert not chief.service._stock
+            report = messages.UpdateTrialRequest(trial_id=second.trial_id, metrics={"val_accuracy": 0.5}, step=0)
+            assert (await stub.UpdateTrial(report, timeout=20)).trial.trial_id == second.trial_id
+            await stub.EndTrial(messages.EndTrialRequest(trial=completed(second)), timeout=20)
+            assert await refused(stub.EndTrial, end) is grpc.StatusCode.FAILED_PRECONDITION
+            unknown = messages.UpdateTrialRequest(trial_id="00009~2", metrics={"val_accuracy": 0.5}, step=0)
+            assert await refused(stub.UpdateTrial, unknown) is grpc.StatusCode.NOT_FOUND
+        ended = chief.state.trials[names.TrialId("00000")]
+        assert (ended.state, ended.worker, ended.score) == (TrialState.COMPLETED, "tuner1", 0.5)
 
     with_chief(tmp_path, talk)
 
 
+def test_a_trial_is_found_by_either_id_and_is_called_as_the_worker_that_saved_its_model_knows_it(
+    tmp_path: Path,
+) -> None:
+    async def talk(chief: Chief, channel: grpc.aio.Channel) -> None:
+        stub, create = stub_of(channel), messages.CreateTrialRequest(tuner_id="tuner0")
+        for _ in range(2):  # the second time as if it were restarted
+            trial = (await stub.CreateTrial(create, timeout=20)).trial
+        await stub.UpdateTrial(
+            messages.UpdateTrialRequest(trial_id=trial.trial_id, metrics={"val_accuracy": 0.5}, step=0), timeout=20
+        )
+        for trial_id in ("00000", "00000~2"):
+            found = (await stub.GetTrial(messages.GetTrialRequest(trial_id=trial_id), timeout=20)).trial
+            assert (found.trial_id, list(found.metrics.metrics)) == (trial_id, ["val_accuracy"])
+        await stub.EndTrial(messages.EndTrialRequest(trial=completed(trial)), timeout=20)
+        kept = chief.state.trials[names.TrialId("00000")]
+        kept.checkpoints[0] = "as if it had saved its model with us"
+        (best,) = (await stub.GetBestTrials(messages.GetBestTrialsRequest(num_trials=1), timeout=20)).trials
+        assert best.trial_id == "00000~2"
+        # hyperband's next rung: Keras Tuner loads what it saved under the parent's id
+        chief.service.oracle.add(
+            Suggestion(names.TrialId("00001"), {"units": 1, "tuner/trial_id": "00000", "tuner/initial_epoch": 1}, {}),
+            now(),
+        )
+        child = (await stub.CreateTrial(create, timeout=20)).trial
+        assert child.hyperparameters.values.values["tuner/trial_id"].string_value == "00000~2"
+
+    with_chief(tmp_path, talk)
+
+
+# ---- workers that wait ---------------------------------------------------------------------------------
 def test_an_idle_worker_waits_until_there_is_work(tmp_path: Path) -> None:
     async def talk(chief: Chief, channel: grpc.aio.Channel) -> None:
         stub = stub_of(channel)

@@ -195,9 +195,7 @@ class Night:
         before = repr(self.state)
         try:
             if attempt.worker.stock:
-                attempt = self.chief.stock_attempt(attempt.trial)
-                trial = self.state.trials[TrialId(attempt.trial)]
-                newest = self.is_newest(attempt)
+                attempt = self.chief.stock_attempt(TrialId(attempt.trial), attempt.number)
             records = self.say(attempt, trial)
         except StaleAttemptError:
             assert repr(self.state) == before
