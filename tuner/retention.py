@@ -7,7 +7,7 @@ from tuner import names
 from tuner.bucket import Bucket
 from tuner.config import Algorithm
 from tuner.errors import BucketError
-from tuner.trials import StudyState, Trial, TrialState
+from tuner.trials import StudyState, Trial
 
 log = logging.getLogger(__name__)
 
@@ -46,16 +46,16 @@ class SavedModels:
     def stale(self) -> list[str]:
         """Return all models in the bucket that no trial needs, for a search that is over.
 
-        Needed are the best trials' at their best epoch, and those of trials that have not ended: of a search that
-        was given up, which may be started again.
+        Those of trials that have ended, but the best two at their best epoch. One that has not ended is of a search
+        that was given up, which may be started again; and one that is not known, of a newer chief's search.
         """
         kept = {trial.checkpoint for trial in self._state.best(KEPT)}
-        for trial in self._state.trials.values():
-            if trial.state in (TrialState.QUEUED, TrialState.RUNNING):
-                kept.update(trial.checkpoints.values())
+        ended = set(self._state.ended)
         try:
             return [
-                name for name in self._bucket.list(names.trials_prefix(self._state.settings.name)) if name not in kept
+                name
+                for name in self._bucket.list(names.trials_prefix(self._state.settings.name))
+                if (model := names.parse_checkpoint(name)) and model.trial_id in ended and name not in kept
             ]
         except BucketError as error:
             log.warning("models that are no longer needed stay: %s", error)

@@ -79,9 +79,21 @@ def test_at_the_end_the_best_two_keep_their_best_epoch_and_unfinished_trials_all
     chief.complete(first, at(1))
     running = take(chief, B)
     kept += [save(chief, bucket, running, epoch, 0.1) for epoch in range(2)]
-    orphan = names.checkpoint(chief.state.settings.name, "00004", 3, 9)
+    orphan = names.checkpoint(chief.state.settings.name, first.trial, 3, 9)
     bucket.write(orphan, b"of an upload that nobody reported")
     models = SavedModels(bucket, chief.state)
     assert sorted(models.stale()) == sorted([*gone, orphan])
     models.delete(models.stale())
     assert list(bucket.list(names.trials_prefix(chief.state.settings.name))) == sorted(kept)
+
+
+def test_models_of_trials_that_only_a_newer_chief_knows_stay(tmp_path: Path) -> None:
+    chief, bucket = search(tmp_path)
+    gone = []
+    for value in (0.8, 0.7, 0.6):
+        attempt = take(chief, A)
+        gone.append(save(chief, bucket, attempt, 0, value))
+        chief.complete(attempt, at(1))
+    newer = names.checkpoint(chief.state.settings.name, "00005", 1, 0)
+    bucket.write(newer, b"of a trial of the next term, which this chief has not heard of yet")
+    assert SavedModels(bucket, chief.state).stale() == gone[2:]
