@@ -8,6 +8,7 @@ import pytest
 
 from tests.support.gcs_emulator import Emulator
 from tuner.bucket import Bucket, open_bucket
+from tuner.bucket.gcs import connect
 
 
 @pytest.fixture
@@ -26,6 +27,20 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 @pytest.fixture
 def bucket(url: str) -> Bucket:
     return open_bucket(url)
+
+
+@pytest.fixture
+def make_folder() -> Callable[[str], None]:
+    """Make an empty folder, its URL ending with a slash; of GCS, as the console does."""
+
+    def make(url: str) -> None:
+        if not url.startswith("gs://"):
+            Path(url).mkdir(parents=True, exist_ok=True)
+            return
+        bucket_name, name = url.removeprefix("gs://").split("/", 1)
+        connect().bucket(bucket_name).blob(name).upload_from_string(b"")
+
+    return make
 
 
 @pytest.fixture

@@ -141,6 +141,15 @@ def test_the_folders_of_a_folder(bucket: Bucket, prefix: str, expected: list[str
     assert list(bucket.folders(prefix)) == expected
 
 
+def test_an_empty_folder_that_someone_made_by_hand_is_none(
+    bucket: Bucket, url: str, make_folder: Callable[[str], None]
+) -> None:
+    bucket.write("j/new/1", b"")
+    for folder in ("j/", "j/new/", "j/old/", "j/old/er/"):
+        make_folder(f"{url}/{folder}")
+    assert list(bucket.folders("j/")) == ["new"]
+
+
 def test_a_deleted_object_is_gone_and_deleting_it_again_is_no_error(bucket: Bucket) -> None:
     bucket.write("a/b/c", b"")
     bucket.delete("a/b/c")

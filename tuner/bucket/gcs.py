@@ -129,23 +129,19 @@ class GcsBucket:
 
     def list(self, prefix: str = "") -> Iterator[str]:
         """Yield, in lexicographic order, the names of all objects that start with `prefix`."""
-        with self._calling("list", prefix or "/"):
-            found = self._client.list_blobs(
-                self._bucket, prefix=self._prefix + prefix, fields="items(name),nextPageToken", **self._how
-            )
-            names = (str(blob.name).removeprefix(self._prefix) for blob in found)
-            # The console and gsutil make "folders": empty objects whose names end with a slash.
-            yield from (name for name in names if name and not name.endswith("/"))
+        return self._list(prefix)
 
     def folders(self, prefix: str) -> Iterator[str]:
-        """Yield, in lexicographic order, the parts that follow `prefix` in the names of objects, up to a slash."""
+        """Yield, in lexicographic order, the names of the folders in `prefix` that have objects."""
         whole = self._prefix + prefix
         with self._calling("list", prefix):
             found = self._client.list_blobs(
                 self._bucket, prefix=whole, delimiter="/", fields="prefixes,nextPageToken", **self._how
             )
             for page in found.pages:
-                yield from (str(each).removeprefix(whole).removesuffix("/") for each in page.prefixes)
+                for each in map(str, page.prefixes):
+                    if any(self._list(each.removeprefix(self._prefix), page_size=2)):
+                        yield each.removeprefix(whole).removesuffix("/")
 
     def delete(self, name: str) -> None:
         """Delete the object; one that does not exist is no error."""
@@ -155,6 +151,19 @@ class GcsBucket:
                 blob.delete(**self._how)
             except NotFound:
                 self._check_bucket()
+
+    def _list(self, prefix: str, page_size: int | None = None) -> Iterator[str]:
+        with self._calling("list", prefix or "/"):
+            found = self._client.list_blobs(
+                self._bucket,
+                prefix=self._prefix + prefix,
+                fields="items(name),nextPageToken",
+                page_size=page_size,
+                **self._how,
+            )
+            names = (str(blob.name).removeprefix(self._prefix) for blob in found)
+            # The console and gsutil make "folders": empty objects whose names end with a slash.
+            yield from (name for name in names if name and not name.endswith("/"))
 
     def _blob(self, name: str) -> Any:
         return self._bucket.blob(self._prefix + check_name(name))
