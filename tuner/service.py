@@ -198,7 +198,7 @@ class Service:
             await _refuse(error, attempt, context)
         if request.outcome is Outcome.PREEMPTED:
             self.roster.leaves(attempt.worker)
-        await self.commit(records)
+        await self.take(records)
         return wire.Empty()
 
     async def status(self, request: wire.Empty, context: Any) -> wire.Status:

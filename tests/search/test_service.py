@@ -120,6 +120,24 @@ def test_what_is_asked_twice_is_answered_when_the_first_is_durable(tmp_path: Pat
     with_chief(tmp_path, talk)
 
 
+def test_a_trial_that_is_given_back_after_its_end_is_answered_when_the_end_is_durable(tmp_path: Path) -> None:
+    async def talk(chief: Chief, channel: grpc.aio.Channel) -> None:
+        stub = stub_of(channel)
+        trial = await take(stub)
+        report = messages.UpdateTrialRequest(trial_id=trial.trial_id, metrics={"val_accuracy": 0.5}, step=0)
+        await stub.UpdateTrial(report, metadata=metadata(1))
+        chief.bucket.delay_s = 0.5
+        with pytest.raises(grpc.aio.AioRpcError):
+            await stub.EndTrial(messages.EndTrialRequest(trial=completed(trial)), metadata=metadata(1), timeout=0.1)
+        back = wire.GiveBack(
+            worker="w0", incarnation="1", trial=trial.trial_id, attempt=1, outcome="preempted", reason="asked to"
+        )
+        await channel.unary_unary(f"/{names.LEASE_SERVICE}/GiveBack")(back.model_dump_json().encode())
+        assert read_study(chief.bucket, STUDY.name).trials[trial.trial_id].state is TrialState.COMPLETED
+
+    with_chief(tmp_path, talk)
+
+
 def test_a_suggestion_that_fails_is_the_chiefs_failure(tmp_path: Path) -> None:
     async def talk(chief: Chief, channel: grpc.aio.Channel) -> None:
         def fail(self: Suggester) -> None:
