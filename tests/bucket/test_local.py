@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -183,6 +184,34 @@ def test_a_read_only_file_system_is_a_sentence(tmp_path: Path) -> None:
     """
     said = output_of(code, str(tmp_path), prefix=prefix)
     assert f"Cannot write a in the folder {tmp_path}: its file system is read-only." in said
+
+
+def test_a_folder_that_others_make_and_prune_meanwhile_is_not_taken_for_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bucket, folder = open_bucket(str(tmp_path)), str(tmp_path / "folder")
+    make, look = os.mkdir, os.stat
+
+    def pruned(path: Any, *more: Any) -> None:
+        try:
+            make(path, *more)
+        except FileExistsError:
+            if str(path) == folder:
+                os.rmdir(folder)
+            raise
+
+    def made(path: Any, **how: Any) -> os.stat_result:
+        try:
+            return look(path, **how)
+        except FileNotFoundError:
+            if str(path) == folder:
+                make(folder)
+            raise
+
+    monkeypatch.setattr(os, "mkdir", pruned)
+    monkeypatch.setattr(os, "stat", made)
+    bucket.write("folder/a", b"1")
+    assert bucket.read("folder/a") == b"1"
 
 
 def test_a_file_where_a_folder_is_needed_is_a_sentence(tmp_path: Path) -> None:
