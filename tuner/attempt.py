@@ -7,7 +7,6 @@ import traceback
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Literal
 
 import keras
@@ -23,6 +22,7 @@ from tuner.errors import ChiefUnreachableError, CifakeTuneError, PreemptedError,
 from tuner.log_writer import LogWriter
 from tuner.starting_point import Start, find_start
 from tuner.stop_signal import StopSignal
+from tuner.temporary import temporary_folder
 from tuner.training import InvalidTrialError, Task, metrics_line, train
 from tuner.trials import Outcome
 
@@ -193,7 +193,7 @@ class Attempt:
             if self._grant.attempt == 1 and self._grant.checkpoint is None:
                 self._train(Start())
             else:
-                with TemporaryDirectory(dir=self._shop.folder) as folder:
+                with temporary_folder(self._shop.folder) as folder:
                     self._train(self._take_over(Path(folder)))
             self._delivery.settle(self.check)
         except (FencedAttemptError, StoppedTrialError, CifakeTuneError):

@@ -9,7 +9,6 @@ import logging
 import os
 import signal
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -29,6 +28,7 @@ from tuner.errors import CifakeTuneError, ConfigError, ExitCode, PreemptedError
 from tuner.limits import NAME_CHARACTERS, is_name
 from tuner.log_format import begin_logging, error_line, given_format
 from tuner.progress import make_console
+from tuner.temporary import temporary_file
 
 if TYPE_CHECKING:
     from tuner.tls import Files
@@ -275,7 +275,7 @@ def _quiet_import() -> Iterator[None]:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # the same for what they write later
     sys.stderr.flush()
     real = os.dup(2)
-    with tempfile.TemporaryFile() as held:
+    with temporary_file() as held:
         os.dup2(held.fileno(), 2)
         try:
             yield

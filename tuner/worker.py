@@ -4,7 +4,6 @@ import contextlib
 import gc
 import logging
 import secrets
-import tempfile
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,6 +21,7 @@ from tuner.errors import BucketError, ConfigError, JournalError
 from tuner.journal import JournalReader
 from tuner.log_writer import LogWriter
 from tuner.stop_signal import StopSignal
+from tuner.temporary import temporary_folder
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ def run_worker(bucket: Bucket, chief_address: str, encryption: tls.Files | None,
                 Heart(chief) as heart,
                 Carriers() as carriers,
                 LogWriter(bucket, joined.study.name) as logs,
-                tempfile.TemporaryDirectory(prefix="cifake-tune-") as folder,
+                temporary_folder() as folder,
             ):
                 with stop.interrupting():
                     shop = _open_workshop(bucket, joined, chief, heart, stop, carriers, logs, Path(folder), cache)

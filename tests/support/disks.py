@@ -1,6 +1,7 @@
 """Disks that fail: full, read-only, or without rights; skipped with the reason where this machine cannot make them."""
 
 import contextlib
+import itertools
 import os
 import shutil
 import subprocess
@@ -13,9 +14,9 @@ WITHOUT_ROOTS_RIGHTS = "-dac_override,-dac_read_search"
 
 
 @contextlib.contextmanager
-def small_disk(folder: Path, size_kib: int) -> Iterator[Path]:
-    """Yield a file system of its own, of so many KiB, mounted at `folder`."""
-    with _mounted(folder, "-t", "tmpfs", "-o", f"size={size_kib}k", "tmpfs"):
+def small_disk(folder: Path, size_kib: int, files: int = 0) -> Iterator[Path]:
+    """Yield a file system of its own, of so many KiB and files (0: any number), mounted at `folder`."""
+    with _mounted(folder, "-t", "tmpfs", "-o", f"size={size_kib}k,nr_inodes={files}", "tmpfs"):
         yield folder
 
 
@@ -55,6 +56,13 @@ def fill(folder: Path) -> None:
                 os.write(ballast, bytes(4096))
     finally:
         os.close(ballast)
+
+
+def fill_with_files(folder: Path) -> None:
+    """Leave room for no other file on the disk at `folder`, which has a limit to their number."""
+    with contextlib.suppress(OSError):
+        for number in itertools.count():
+            (folder / f"ballast-{number}").touch()
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 """A real chief on loopback, a worker's client of it, and models too small to take time."""
 
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -38,6 +39,16 @@ def chief(bucket: LocalBucket, study: Study) -> Iterator[RunningChief]:
     space.Int("units", 1, 100)
     with running_chief(bucket, study, space) as running:
         yield running
+
+
+@pytest.fixture
+def signals() -> Iterator[None]:
+    """What signals do is as before, after a test with a `StopSignal`."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    yield
+    signal.set_wakeup_fd(-1)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture

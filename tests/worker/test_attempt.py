@@ -1,7 +1,7 @@
 """An attempt in this process, with a real chief, heart and training loop: when it stops, and what it lets pass."""
 
-import signal
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -11,6 +11,7 @@ import pytest
 
 from tests.integration.spaces.user_spaces import Tiny
 from tests.support.chief import RunningChief
+from tests.support.disks import fill_with_files, small_disk
 from tests.worker.conftest import nothing
 from tuner import names
 from tuner.attempt import Attempt, Workshop
@@ -19,6 +20,7 @@ from tuner.client import ChiefClient, Grant, Heart
 from tuner.config import Study, load
 from tuner.data.arrays import Arrays, Training
 from tuner.delivery import Carriers
+from tuner.errors import SurroundingsError
 from tuner.log_writer import LogWriter
 from tuner.stop_signal import StopSignal
 from tuner.trials import Outcome, TrialState
@@ -40,14 +42,10 @@ def study() -> Study:
 
 
 @pytest.fixture
-def stop() -> Iterator[StopSignal]:
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+def stop(signals: None) -> Iterator[StopSignal]:
     made = StopSignal()
     yield made
     made.over()
-    signal.set_wakeup_fd(-1)
-    for number, handler in before.items():
-        signal.signal(number, handler)
 
 
 def arrays(count: int) -> Arrays:
@@ -150,3 +148,18 @@ def test_a_model_that_does_not_answer_with_probabilities_ends_its_trial_after_an
     assert trial.reason.startswith("the model's outputs are no probabilities (from ")
     assert trial.epochs == {}
     assert [name for name in bucket.list(names.trials_prefix("cifake")) if names.parse_checkpoint(name)] == []
+
+
+def test_an_attempt_that_finds_no_room_on_the_disk_costs_its_trial_no_failure(
+    open_workshop: Open, chief: RunningChief, grant: Grant, client: ChiefClient, tmp_path: Path
+) -> None:
+    chief.expire()
+    second = client.next_trial(nothing)
+    assert second is not None
+    with small_disk(tmp_path / "disk", 64, files=8) as disk:
+        fill_with_files(disk)
+        shop = replace(open_workshop(Tiny(SHAPE, CLASSES)), folder=disk)
+        with pytest.raises(SurroundingsError, match=f"no temporary files can be made in {disk} .No space left"):
+            Attempt(shop, second).run()
+    [trial] = chief.ask(lambda state: list(state.trials.values()))
+    assert (trial.trial_id, trial.state, dict(trial.outcomes)) == (grant.trial_id, TrialState.QUEUED, {Outcome.LOST: 2})
