@@ -205,6 +205,8 @@ class Journal:
         self._urgent = asyncio.Event()
         self._closing = False
         self._failure: BaseException | None = None
+        self._saving: asyncio.Future[None] | None = None
+        """The newest snapshot's way into the bucket."""
 
     def write(self, records: Sequence[Record]) -> None:
         """Write one segment now (blocking). Raises FencedError where a newer chief has taken its number."""
@@ -236,8 +238,6 @@ class Journal:
 
     async def run(self) -> None:
         """Write segments until `close`. Raises what `write` raises, also to all who wait."""
-        self._saving: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._saving.set_result(None)
         while True:
             await self._wake.wait()
             if not self._urgent.is_set() and not self._closing:
@@ -252,7 +252,7 @@ class Journal:
             # will have this number, and a snapshot of that name would hide the next one
             number, snapshot = self._number, None
             if self._snapshotter and records:
-                snapshot = self._snapshotter.take(len(records), self._saving.done())
+                snapshot = self._snapshotter.take(len(records), self._saving is None or self._saving.done())
             try:
                 if records:
                     await asyncio.to_thread(self.write, records)
@@ -269,7 +269,8 @@ class Journal:
             if self._snapshotter and snapshot:
                 self._saving = asyncio.ensure_future(asyncio.to_thread(self._snapshotter.write, number, snapshot))
             if self._closing and not self._pending:
-                await self._saving
+                if self._saving:
+                    await self._saving
                 return
 
     async def watch(self) -> None:
