@@ -12,17 +12,17 @@ import resource
 import secrets
 import signal
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import Literal
 
 from tuner import names, refusals, spaces, tls
 from tuner.bucket import Bucket
 from tuner.config import Study
 from tuner.data.manifest import find_data_sets, read_manifest
 from tuner.errors import FencedError, NoResultError, PreemptedError, SurroundingsError, UsageError
+from tuner.evaluation_job import run_evaluation
 from tuner.journal import Journal, JournalReader, check_whole
 from tuner.oracle import Oracle
 from tuner.resume import check_resume
@@ -33,14 +33,10 @@ from tuner.suggest import direction_of, make_suggester
 from tuner.trials import Opened, StudyState, why_no_result
 
 log = logging.getLogger(__name__)
-Answer = TypeVar("Answer")
 
 TICK_S = 0.25
 STOPPED_S = 1.0
 """A tick that comes so late: the process itself was stopped, and could hear nobody meanwhile."""
-EVALUATION_POLL_S = 2.0
-EVALUATION_PATIENCE_S = 300.0
-"""So long the Kubernetes API may fail before the chief gives up, and is started again."""
 STOP_S = 10.0
 """At the end, answers that are under way get so long: a thousand workers are told at once that the search is over."""
 UNWRITTEN_S = 10.0
@@ -187,7 +183,7 @@ def _over(state: StudyState, cluster: Cluster | None) -> StudyState:
     if not state.best():
         raise NoResultError(why_no_result(state))
     if cluster is not None:
-        asyncio.run(_evaluation(cluster.evaluation_job))
+        asyncio.run(run_evaluation(cluster.evaluation_job))
     return state
 
 
@@ -279,35 +275,8 @@ async def _work(service: Service, models: SavedModels, cluster: Cluster | None) 
     finally:
         cleaning.cancel()
     if cluster and service.oracle.state.best():
-        await _evaluation(cluster.evaluation_job)
+        await run_evaluation(cluster.evaluation_job)
     await asyncio.to_thread(lambda: models.delete(models.stale()))
-
-
-async def _evaluation(job_name: str) -> None:
-    """Start the evaluation and stay until it is over. Raises NoResultError where it failed, SurroundingsError."""
-    from k8s.evaluation import JobState, in_cluster
-
-    job = in_cluster(job_name)
-    await _patiently(job.start)
-    log.info("the evaluation has been started: job %s", job_name)
-    while (state := await _patiently(job.state)) is JobState.UNDER_WAY:
-        await asyncio.sleep(EVALUATION_POLL_S)
-    if state is JobState.FAILED:
-        raise job.failed()
-    log.info("the evaluation is over")
-
-
-async def _patiently(call: Callable[[], Answer]) -> Answer:
-    """Repeat a call of the Kubernetes API while it fails. Raises the last SurroundingsError."""
-    deadline = time.monotonic() + EVALUATION_PATIENCE_S
-    while True:
-        try:
-            return await asyncio.to_thread(call)
-        except SurroundingsError as error:
-            if time.monotonic() > deadline:
-                raise
-            log.warning("%s Trying again.", error)
-        await asyncio.sleep(EVALUATION_POLL_S)
 
 
 async def _clean(service: Service, models: SavedModels) -> None:

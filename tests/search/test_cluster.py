@@ -1,18 +1,24 @@
 """Chief and worker as Jobs of a cluster: what they do when they are started again, or lack the GPUs asked for."""
 
+import asyncio
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 import yaml
+from kubernetes import client
+from urllib3.exceptions import HTTPError
 
+from k8s.evaluation import EvaluationJob
 from tuner import config, journal, names
 from tuner.bucket.local import LocalBucket
 from tuner.chief import Cluster, nothing_to_search
 from tuner.config import Study, load
-from tuner.errors import ConfigError
+from tuner.errors import ConfigError, NoResultError, SurroundingsError
+from tuner.evaluation_job import run_evaluation
 from tuner.journal import read_study
 from tuner.trials import Finished, Opened, StudyState
 from tuner.worker import check_gpus
@@ -94,3 +100,45 @@ def test_a_worker_without_the_gpu_that_it_must_have_ends(
     assert "training on the CPU" in caplog.text
     with pytest.raises(ConfigError, match=r"2 GPUs asked for, and .* finds none.*workers.requireGPU=false"):
         check_gpus({names.ENV_GPUS: "2", names.ENV_REQUIRE_GPU: "true"})
+
+
+# ---- the evaluation's Job ----------------------------------------------------------------------------
+class JobsApi:
+    """The Kubernetes API's Jobs, as far as an evaluation's needs them; each call fails the first time."""
+
+    def __init__(self, *ends: str) -> None:
+        self.ends = iter(ends)
+        self.patched: list[object] = []
+        self.failed: set[str] = set()
+
+    def patch_namespaced_job(self, name: str, namespace: str, patch: object, **_: object) -> None:
+        self._fail("patch")
+        self.patched.append((name, patch))
+
+    def read_namespaced_job(self, *_: object, **__: object) -> client.V1Job:
+        self._fail("read")
+        end = next(self.ends)
+        conditions = [client.V1JobCondition(type=end, status="True")] if end else None
+        return client.V1Job(status=client.V1JobStatus(conditions=conditions))
+
+    def _fail(self, what: str) -> None:
+        if what not in self.failed:
+            self.failed.add(what)
+            raise HTTPError("connection refused")
+
+
+@pytest.mark.parametrize("end", ["Complete", "Failed"])
+def test_the_evaluation_is_started_and_awaited_though_the_api_fails_now_and_then(
+    monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    api = JobsApi("", "", end)
+    monkeypatch.setattr("k8s.evaluation.in_cluster", lambda name: EvaluationJob(name, "here", api))
+    monkeypatch.setattr("tuner.evaluation_job.POLL_S", 0.01)
+    with nullcontext() if end == "Complete" else pytest.raises(NoResultError, match="the evaluation failed"):
+        asyncio.run(run_evaluation("evaluator"))
+    assert api.patched == [("evaluator", {"spec": {"suspend": False}})]
+    assert next(api.ends, None) is None
+    monkeypatch.setattr("tuner.evaluation_job.PATIENCE_S", -1.0)
+    api.failed.clear()
+    with pytest.raises(SurroundingsError, match="cannot be reached"):
+        asyncio.run(run_evaluation("evaluator"))
