@@ -112,7 +112,7 @@ def _study(seed: int, faults: int) -> Study:
             "data.batch_size=16",
             "retries.preemption=100",  # no trial of this run is to be given up for what happens to workers
             f"leases.duration_s={LEASE_S}",
-            "leases.chief_timeout_s=40.0",
+            "leases.chief_timeout_s=120.0",  # chiefs may be killed one after the other, each before it was of any use
             "space.import=chaos_space:ChaosSpace",
             f"space.code={SPACE}",
         ]
