@@ -8,7 +8,6 @@ Running `cifake-tune status` in a pod instead took Python's start there each tim
 import base64
 import contextlib
 import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from k8s.release import Release
 from k8s.view import Work
 from tuner import names, tls, wire
 from tuner.bucket import Bucket, open_bucket
+from tuner.temporary import temporary_folder
 
 CHIEF_TIMEOUT_S = 5.0
 
@@ -59,7 +59,7 @@ def _certificates(release: Release) -> Iterator[tls.Files | None]:
         yield None
         return
     data = release.cluster.get(Secret, release.tls_secret).data
-    with tempfile.TemporaryDirectory(prefix="cifake-tune-") as folder:
+    with temporary_folder() as folder:
         for name in ("tls.crt", "tls.key", "ca.crt"):
             (Path(folder) / name).write_bytes(base64.b64decode(data.get(name, "")))
         certificate, key, authority = (Path(folder) / name for name in ("tls.crt", "tls.key", "ca.crt"))

@@ -6,7 +6,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -31,6 +30,7 @@ from tuner.errors import (
     UsageError,
 )
 from tuner.journal import JournalReader
+from tuner.temporary import temporary_folder
 from tuner.trials import Leased, Record, StudyState
 
 POLL_S = 0.5
@@ -116,7 +116,7 @@ def run_search(job: Job, watch: Watcher) -> None:
 
     Raises PreemptedError on Ctrl-C and SIGTERM, after the children have ended, and what ended the chief.
     """
-    with tempfile.TemporaryDirectory(prefix="cifake-tune-") as folder, _reserved_port() as port, _interruptible():
+    with temporary_folder() as folder, _reserved_port() as port, _interruptible():
         file = Path(folder) / "study.yaml"
         file.write_text(yaml.safe_dump(dump(job.study)), encoding="utf-8")
         environment = {

@@ -1,7 +1,6 @@
 """Where images come from: a folder, a zip, gs:// or the built-in sample, behind one Protocol."""
 
 import os
-import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
@@ -11,6 +10,7 @@ from typing import NamedTuple, Protocol
 
 from tuner.bucket import open_bucket
 from tuner.errors import DataError
+from tuner.temporary import temporary_folder
 
 MAX_FILE_BYTES = 64 << 20
 """No image is larger: more is a mistake or a decompression bomb."""
@@ -99,7 +99,7 @@ def open_source(source: str | None, progress: Callable[[Progress], None] = ignor
     if source is None:
         yield SampleSource()
     elif source.startswith("gs://"):
-        with tempfile.TemporaryDirectory(prefix="cifake-tune-") as folder:
+        with temporary_folder() as folder:
             yield _copy(source, Path(folder), progress)
     else:
         path = Path(source)
