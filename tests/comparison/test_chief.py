@@ -251,7 +251,7 @@ def test_a_bad_request_leaves_the_bare_chiefs_lock_held_and_is_answered_here(the
     main_thread = theirs.where.split("most recent call first")[-1]
     assert "in wrapped_func" in main_thread  # where it waits for the lock
     assert "in start_server" in main_thread
-    assert ours.nonsense is grpc.StatusCode.FAILED_PRECONDITION  # and that chief ended by itself: test_workers.py
+    assert ours.nonsense is grpc.StatusCode.NOT_FOUND  # and that chief ended by itself: test_workers.py
 
 
 def test_all_state_is_rewritten_in_place_at_every_call_there_and_only_ever_added_to_here(

@@ -174,7 +174,7 @@ def test_a_dead_worker_keeps_the_bare_chief_waiting_and_ours_gives_its_trial_to_
     assert ours.state.trials[names.TrialId("00001")].worker == "worker-1"
     assert ours.state.trials[names.TrialId("00001")].attempts == 2
     assert (ours.chief, ours.late_worker) == (0, 0)
-    assert ours.unknown_trial is grpc.StatusCode.FAILED_PRECONDITION  # which kept nobody from ending
+    assert ours.unknown_trial is grpc.StatusCode.NOT_FOUND  # which kept nobody from ending
 
 
 def test_an_interrupted_trial_starts_again_from_epoch_0_there_and_goes_on_here(
