@@ -5,6 +5,7 @@
 """
 
 import asyncio
+import json
 import threading
 import time
 from dataclasses import dataclass, field
@@ -83,11 +84,12 @@ async def swarm(address: str, count: int, train_s: float) -> Times:
 
 async def _work(channel: grpc.aio.Channel, name: str, train_s: float, times: Times) -> None:
     stub = protos.get_service_grpc().OracleStub(channel)
-    identity = _identity(name)
     join = wire.Join(worker=name, incarnation="1").model_dump_json().encode()
-    await channel.unary_unary(f"/{names.LEASE_SERVICE}/Join")(join, wait_for_ready=True, timeout=600)
+    joined = await channel.unary_unary(f"/{names.LEASE_SERVICE}/Join")(join, wait_for_ready=True, timeout=600)
+    incarnation = json.loads(joined)["incarnation"]
+    identity = _identity(name, incarnation)
     request = _service.CreateTrialRequest(tuner_id=name)
-    beat = [wire.Heartbeat(worker=name, incarnation="1")]
+    beat = [wire.Heartbeat(worker=name, incarnation=incarnation)]
     beating = asyncio.create_task(_beat(channel, beat))
     while True:
         began = time.monotonic()
@@ -122,8 +124,8 @@ async def _beat(channel: grpc.aio.Channel, beat: list[wire.Heartbeat]) -> None:
         next_s = wire.Beat.model_validate_json(await call(beat[0].model_dump_json().encode(), timeout=600)).next_s
 
 
-def _identity(name: str) -> tuple[tuple[str, str], ...]:
-    return (names.METADATA_WORKER, name), (names.METADATA_INCARNATION, "1")
+def _identity(name: str, incarnation: str = "1") -> tuple[tuple[str, str], ...]:
+    return (names.METADATA_WORKER, name), (names.METADATA_INCARNATION, incarnation)
 
 
 def _report(trial):  # type: ignore[no-untyped-def]

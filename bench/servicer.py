@@ -73,7 +73,7 @@ class Servicer:
 
 async def _serve(servicer: Servicer, port: int) -> None:
     async def join(request: bytes, context: Any) -> bytes:
-        return b"{}"
+        return b'{"incarnation": "1"}'
 
     async def beat(request: bytes, context: Any) -> bytes:
         return wire.Beat(held=True, next_s=20.0).model_dump_json().encode()

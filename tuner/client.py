@@ -109,6 +109,7 @@ class ChiefClient:
         request = wire.Join(worker=self.worker, incarnation=self.incarnation)
         joined = self._repeat(lambda: self._leases.join(request, CALL_TIMEOUT_S))
         self._joined = True
+        self.incarnation = joined.incarnation
         return joined
 
     def next_trial(self, check: Callable[[], None]) -> Grant | None:

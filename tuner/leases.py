@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from tuner.names import TrialId
+from tuner.names import Joining, TrialId, parse_incarnation
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,11 @@ class Worker:
     def stock(self) -> bool:
         """Whether it is one of Keras Tuner's own."""
         return not self.incarnation
+
+    @property
+    def joined(self) -> Joining:
+        """When it joined."""
+        return parse_incarnation(self.incarnation)
 
 
 @dataclass

@@ -2,14 +2,14 @@
 
 The newest is the last to have joined, not the last to be heard: else two that live at once (a zombie, or two that
 were given one name) would end each other's attempts until no trial has any left. A chief that is started anew knows
-from the journal which processes are at work. Of a name that has no trial then, the first to be heard is the newest.
+from the journal which processes are at work, and of all others from their incarnations who joined later.
 """
 
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from tuner import limits, wire
+from tuner import limits, names, wire
 from tuner.leases import Worker
 
 STOCK_FAREWELL_S = 10.0
@@ -29,9 +29,10 @@ class Seen:
 
 
 class Roster:
-    """The workers, by name; at first those that are at work already."""
+    """The workers, by name, in a chief's term; at first those that are at work already."""
 
-    def __init__(self, at_work: Iterable[Worker]) -> None:
+    def __init__(self, at_work: Iterable[Worker], term: int) -> None:
+        self._last_joined = names.Joining(term, 0)
         self.seen = {worker.name: Seen(worker, time.monotonic()) for worker in at_work}
 
     def __len__(self) -> int:
@@ -40,6 +41,18 @@ class Roster:
     def has_room(self, name: str) -> bool:
         """Say whether a worker of this name can be known, too."""
         return name in self.seen or len(self) < limits.WORKERS
+
+    def joins(self, name: str, incarnation: str) -> Worker:
+        """Take note that a process has joined, and return what it is called from now on.
+
+        One that has been called something before (it joins again) keeps that.
+        """
+        worker = Worker(name, incarnation)
+        if worker.joined == names.NEVER_JOINED:
+            self._last_joined = names.Joining(self._last_joined.term, self._last_joined.number + 1)
+            worker = Worker(name, names.incarnation(self._last_joined, incarnation))
+        self.begins(worker)
+        return worker
 
     def begins(self, worker: Worker) -> None:
         """Take note that a process has joined: it is the newest of its name."""
@@ -50,6 +63,9 @@ class Roster:
     def hear(self, worker: Worker) -> Seen:
         """Take note that a process was heard, and return what is known of the newest of its name."""
         seen = self.seen.setdefault(worker.name, Seen(worker, 0.0))
+        # both joined before this chief began, and the older one was heard first
+        if seen.worker.joined < worker.joined and worker.joined.term < self._last_joined.term:
+            seen = self.seen[worker.name] = Seen(worker, 0.0)
         if seen.worker == worker:
             seen.heard = time.monotonic()
         return seen

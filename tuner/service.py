@@ -53,7 +53,7 @@ class Service:
         state = self.oracle.state
         self._messages = Messages(self.space, state.settings.search.objective, state.direction)
         self.dispatcher = Dispatcher(self.oracle, self.suggester, now, self.journal.append, self.commit)
-        self.roster = Roster(self.oracle.at_work())
+        self.roster = Roster(self.oracle.at_work(), state.term)
         self.finished = asyncio.Event()
         if self.oracle.state.finished:
             self.finished.set()
@@ -166,13 +166,14 @@ class Service:
 
     async def join(self, request: wire.Join, context: Any) -> wire.Joined:
         """Take note of a new process of a worker."""
-        worker = Worker(request.worker, request.incarnation)
-        await self._room_for(worker.name, context)
-        self.roster.begins(worker)
+        await self._room_for(request.worker, context)
+        worker = self.roster.joins(request.worker, request.incarnation)
         log.info("worker %s joins", worker.name)
         await self.commit(self.oracle.join(worker, now()))
         state = self.oracle.state
-        return wire.Joined(study=state.settings, data=state.data_digest, direction=state.direction)
+        return wire.Joined(
+            incarnation=worker.incarnation, study=state.settings, data=state.data_digest, direction=state.direction
+        )
 
     async def heartbeat(self, request: wire.Heartbeat, context: Any) -> wire.Beat:
         """Renew a lease."""

@@ -76,6 +76,8 @@ class Join(Message):
 class Joined(Message):
     """What the worker works on."""
 
+    incarnation: str
+    """What the process is called from now on: it says when it joined, also to the chief's successors."""
     study: Study
     data: str
     direction: Literal["max", "min"]

@@ -157,7 +157,7 @@ def ours(tmp_path_factory: pytest.TempPathFactory, two_colours: str) -> Iterator
         deadly = given = take_and_die(port)
         while given == deadly:
             given = take_and_die(port)
-        with caller(port, "holder", "process 1") as holder:
+        with caller(port, "holder") as holder:
             held = take(holder)
             asked = ask_in_vain(port, made.folder)
         nonsense = code_of_a_report_of_an_unknown_trial(str(port))
@@ -166,7 +166,7 @@ def ours(tmp_path_factory: pytest.TempPathFactory, two_colours: str) -> Iterator
         with caller(front.port, "other", files=files) as other:
             given_now = take(other)
             other.report(given_now, 0, {"val_accuracy": 0.75}, None, None, NEVER)
-        with caller(front.port, "holder", "process 1", files) as holder:
+        with caller(front.port, "holder", holder.incarnation, files) as holder:
             holder.report(held, 0, {"val_accuracy": 0.25}, None, None, NEVER)
         state = made.state()
         yield OurNight(

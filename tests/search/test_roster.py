@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import grpc
 import keras_tuner
@@ -14,6 +15,7 @@ from tuner import names, wire
 from tuner.bucket.local import LocalBucket
 from tuner.config import load
 from tuner.leases import Worker
+from tuner.roster import Roster
 from tuner.trials import StudyState
 
 OLD, NEW = Worker("w", "old"), Worker("w", "new")
@@ -34,10 +36,14 @@ class Client:
         self._lease = wire.LeaseStub(channel)
         self._oracle = protos.get_service_grpc().OracleStub(channel)
         self._worker = worker
-        self._who = {"worker": worker.name, "incarnation": worker.incarnation}
+
+    @property
+    def _who(self) -> dict[str, Any]:
+        return {"worker": self._worker.name, "incarnation": self._worker.incarnation}
 
     def join(self) -> None:
-        self._lease.join(wire.Join(**self._who), 20)
+        joined = self._lease.join(wire.Join(**self._who), 20)
+        self._worker = Worker(self._worker.name, joined.incarnation)
 
     def take(self) -> str:
         metadata = [(names.METADATA_INCARNATION, self._worker.incarnation)]
@@ -45,7 +51,7 @@ class Client:
         trial_id: str = self._oracle.CreateTrial(request, metadata=metadata, timeout=20).trial.trial_id
         return trial_id
 
-    def holds(self, trial: str, attempt: int) -> bool:
+    def holds(self, trial: str | None = None, attempt: int = 0) -> bool:
         return self._lease.heartbeat(wire.Heartbeat(**self._who, trial=trial, attempt=attempt), 20).held
 
 
@@ -68,4 +74,28 @@ def test_a_zombie_that_a_new_chief_hears_first_does_not_take_the_place_of_who_is
     def attempts(state: StudyState) -> tuple[int, str | None]:
         return state.trials[names.TrialId(trial)].attempts, state.trials[names.TrialId(trial)].incarnation
 
-    assert chief.ask(attempts) == (2, "new")
+    assert chief.ask(attempts) == (2, "1.2.new")
+
+
+def test_an_idle_worker_keeps_its_name_though_a_new_chief_hears_a_zombie_first(chief: RunningChief) -> None:
+    with grpc.insecure_channel(chief.address, wire.OPTIONS) as channel:
+        zombie, real = Client(channel, OLD), Client(channel, NEW)
+        zombie.join()
+        real.join()
+        chief.stop()
+        chief.start()
+        grpc.channel_ready_future(channel).result(20)
+        assert zombie.holds()  # nobody else is known of this name
+        trial = real.take()
+        assert not zombie.holds()
+        with pytest.raises(grpc.RpcError) as refused:
+            zombie.take()
+        assert refused.value.code() is grpc.StatusCode.FAILED_PRECONDITION
+        assert real.holds(trial, 1)
+
+
+def test_a_name_belongs_to_who_has_joined_now_whatever_others_call_themselves() -> None:
+    roster = Roster([], term=2)
+    newest = roster.joins("w", "a")
+    for other in ("9.9.b", "2.9.b", "1.1.b", "b"):
+        assert roster.hear(Worker("w", other)).worker == newest

@@ -57,7 +57,7 @@ def test_one_that_waits_for_a_trial_is_told_by_the_journal(
     waiting = threading.Thread(target=lambda: answers.append(client.next_trial(nothing)))
     waiting.start()
     lonely()
-    client.heartbeat(wire.Heartbeat(worker="w0", incarnation="incarnation-1"))  # as its heart does
+    client.heartbeat(wire.Heartbeat(worker="w0", incarnation=client.incarnation))  # as its heart does
     waiting.join(WITHIN_S)
     assert answers == [None]
 
