@@ -186,17 +186,14 @@ def workshop(folder: Path, port: int) -> Iterator["Workshop"]:
     from tuner.stop_signal import StopSignal
 
     bucket, stop, address = open_bucket(str(folder / "bucket")), StopSignal(), f"127.0.0.1:{port}"
-    with (
-        tls.open_channel(address, None, wire.OPTIONS) as channel,
-        Heart(chief := ChiefClient(channel, address, "worker-0", "1", lambda: None)) as heart,
-        Carriers() as carriers,
-        LogWriter(bucket, "cifake") as logs,
-    ):
+    with tls.open_channel(address, None, wire.OPTIONS) as channel:
+        chief = ChiefClient(channel, address, "worker-0", "1", lambda: None)
         joined = chief.join()
-        shop = worker._open_workshop(bucket, joined, chief, heart, stop, carriers, logs, folder, folder / "cache")
-        gc.collect()
-        gc.freeze()
-        yield shop
+        with Heart(chief) as heart, Carriers() as carriers, LogWriter(bucket, "cifake") as logs:
+            shop = worker._open_workshop(bucket, joined, chief, heart, stop, carriers, logs, folder, folder / "cache")
+            gc.collect()
+            gc.freeze()
+            yield shop
     stop.over()
 
 
