@@ -9,9 +9,6 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -25,10 +22,10 @@ from tuner.cli_doctor import doctor_app
 from tuner.cli_options import DEFAULT_BUCKET, BucketOption, JsonOption, StudyNameOption, study_name
 from tuner.cli_readers import readers_app
 from tuner.errors import CifakeTuneError, ConfigError, ExitCode, PreemptedError
+from tuner.keras_import import choose_backend, importing_keras
 from tuner.limits import NAME_CHARACTERS, is_name
 from tuner.log_format import begin_logging, error_line, given_format
 from tuner.progress import make_console
-from tuner.temporary import temporary_file
 
 if TYPE_CHECKING:
     from tuner.tls import Files
@@ -87,7 +84,7 @@ def chief(
     _begin_process()
     study = _study(study_file, settings or [])
     host, port, encryption = _environment(names.ENV_ORACLE_IP), _port(), _encryption()
-    with _quiet_import():
+    with importing_keras(whole=study.search.algorithm is config.Algorithm.BAYESIAN):
         from tuner.chief import Address, Cluster, run_chief
 
     bucket = _bucket(bucket_url)
@@ -107,11 +104,11 @@ def worker(bucket_url: BucketOption = DEFAULT_BUCKET) -> None:
             f"{names.ENV_TUNER_ID} must be 1 to {NAME_CHARACTERS} characters that can be printed, not {name!r:.60}."
         )
     encryption, bucket = _encryption(), _bucket(bucket_url)
-    if _search_is_over(bucket):
-        return
-    with _quiet_import():
+    with importing_keras():  # before the bucket is asked: in a cluster it starts meanwhile
         from tuner.worker import check_gpus, run_worker
 
+    if _search_is_over(bucket):
+        return
     check_gpus(os.environ)
     run_worker(bucket, address, encryption, name, _cache())
 
@@ -122,7 +119,7 @@ def evaluate(
 ) -> None:
     """Evaluate the study's best model on the test images, once."""
     _begin_process()
-    with _quiet_import():
+    with importing_keras():
         import keras  # noqa: F401  (the evaluator imports it only when there is something to do)
     from tuner.evaluate import evaluate as run_evaluation
     from tuner.journal import find_study
@@ -255,37 +252,9 @@ def _begin_process() -> None:
     from tuner.local import end_with_parent
 
     end_with_parent()
-    _choose_backend()
+    choose_backend()
     level = logging.DEBUG if "--debug" in sys.argv else logging.INFO
     begin_logging(sys.stdout, given_format(os.environ), level)
-
-
-def _choose_backend() -> None:
-    """Let Keras use JAX where nobody chose and TensorFlow, its default, is not installed."""
-    if "KERAS_BACKEND" in os.environ or find_spec("tensorflow"):
-        return
-    if not find_spec("jax"):
-        raise ConfigError("neither TensorFlow nor JAX is installed; install cifake-tune[tensorflow] or [jax].")
-    os.environ["KERAS_BACKEND"] = "jax"
-
-
-@contextmanager
-def _quiet_import() -> Iterator[None]:
-    """Hold back what TensorFlow's libraries write to standard error while they load, unless loading fails."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # the same for what they write later
-    sys.stderr.flush()
-    real = os.dup(2)
-    with temporary_file() as held:
-        os.dup2(held.fileno(), 2)
-        try:
-            yield
-        except BaseException:
-            held.seek(0)
-            os.write(real, held.read())
-            raise
-        finally:
-            os.dup2(real, 2)
-            os.close(real)
 
 
 def _preempted(*_: object) -> NoReturn:

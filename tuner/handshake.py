@@ -15,6 +15,7 @@ from tuner.tls import Files
 TIMEOUT_S = 3.0
 CONFIRM_S = 1.0
 """A chief that is just ending also closes a connection without a word: it is tried again after so long."""
+LISTENING_POLL_S = 0.2
 
 _HOSTNAME_MISMATCH = (62, 64)  # X509_V_ERR_HOSTNAME_MISMATCH, X509_V_ERR_IP_ADDRESS_MISMATCH
 _EXPIRED = (9, 10)  # X509_V_ERR_CERT_NOT_YET_VALID, X509_V_ERR_CERT_HAS_EXPIRED
@@ -27,6 +28,21 @@ def trouble(address: str, files: Files | None) -> CifakeTuneError | None:
     A ConfigError will not go away by itself; a SurroundingsError may, when a certificate is renewed.
     """
     return _encrypted_only(address) if files is None else _refused(address, files)
+
+
+def await_listening(address: str, timeout_s: float) -> None:
+    """Wait until somebody listens at `host:port`, or the time is over.
+
+    grpc, asked to connect too early, tries again after up to 3 s: as long as a small trial takes.
+    """
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        try:
+            _connect(address).close()
+        except OSError:
+            time.sleep(LISTENING_POLL_S)
+        else:
+            return
 
 
 def _encrypted_only(address: str) -> CifakeTuneError | None:

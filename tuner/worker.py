@@ -25,6 +25,9 @@ from tuner.temporary import temporary_folder
 
 log = logging.getLogger(__name__)
 
+STARTING_S = 60.0
+"""A chief that starts with its workers listens within so long, unless it waits for its data."""
+
 
 def run_worker(bucket: Bucket, chief_address: str, encryption: tls.Files | None, name: str, cache: Path) -> None:
     """Work for the chief at `host:port` until the search is over.
@@ -34,6 +37,8 @@ def run_worker(bucket: Bucket, chief_address: str, encryption: tls.Files | None,
     """
     stop = StopSignal()
     try:
+        with stop.interrupting():
+            handshake.await_listening(chief_address, STARTING_S)
         with tls.open_channel(chief_address, encryption, wire.OPTIONS) as channel:
             chief = ChiefClient(
                 channel, chief_address, name, secrets.token_hex(8), lambda: handshake.trouble(chief_address, encryption)

@@ -32,7 +32,7 @@ template:
           - {name: grpc, containerPort: {{ .Values.chief.port }}}
         readinessProbe:
           tcpSocket: {port: grpc}
-          periodSeconds: 2
+          periodSeconds: 1
           failureThreshold: 1
         {{- include "cifake-tune.resources" .Values.chief | nindent 8 }}
         volumeMounts:

@@ -1,0 +1,28 @@
+"""What a worker's start leaves out is there for a space that wants it."""
+
+import subprocess
+import sys
+
+import pytest
+
+SCRIPT = """
+import sys
+from tuner.keras_import import choose_backend, importing_keras
+choose_backend()
+with importing_keras(whole={whole}):
+    import tuner.worker
+print("imported", *[name for name in ("matplotlib", "scipy", "sklearn") if name in sys.modules])
+import scipy.ndimage, sklearn.gaussian_process, matplotlib
+print("there", scipy.ndimage.shift([1.0, 2.0], 1).tolist())
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("whole", "imported"), [(False, set()), (True, {"matplotlib", "scipy", "sklearn"})])
+def test_plots_and_the_gaussian_process_are_not_imported_unless_asked_for(whole: bool, imported: set[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT.format(whole=whole)], capture_output=True, text=True, timeout=120, check=True
+    )
+    said, there = done.stdout.splitlines()
+    assert set(said.split()[1:]) == imported
+    assert there == "there [0.0, 1.0]"
