@@ -244,6 +244,26 @@ def test_a_zombie_that_nobody_could_tell_is_not_blamed() -> None:
         assert (Rule.ZOMBIES in broken) == blamed
 
 
+def test_a_zombie_that_begins_a_trial_anew_repeats_nothing_that_anybody_waits_for() -> None:
+    story = Story()
+    story.chief("only")
+    trial = story.create(0)
+    story.lease(trial, "a")
+    for epoch in range(2):
+        story.epoch(trial, epoch, 0.5)
+    story.interrupted(trial, Outcome.LOST)
+    story.lease(trial, "b")  # and frozen at once
+    story.interrupted(trial, Outcome.LOST)
+    story.lease(trial, "c")
+    story.epoch(trial, 2, 0.5)
+    story.completed(trial)
+    story.zombie(trial, "b", 0)
+    story.finished()
+    verdict = check(story.left())
+    assert verdict.holds
+    assert verdict.counts.repeated_epochs == 0
+
+
 def test_work_that_the_same_worker_does_again_is_not_taken_for_its_first_attempts() -> None:
     story = Story()
     story.chief("only")

@@ -83,6 +83,11 @@ def _check_trial(trial: TrialId, attempts: dict[int, _Work], reigns: Sequence[Re
         began = work.began
         if began is None:
             continue  # it did not come so far
+        later = [other for other in attempts if other > number]
+        if later:
+            _check_zombie(trial, number, work, attempts[min(later)].leased, reigns, findings)
+            if began.at > attempts[min(later)].leased:
+                continue  # it began what was another's already, and nobody waited for that
         if before is not None:
             interruptions = number - before[0]
             lost = {mark.epoch for mark in before[1].ends if mark.epoch >= began.epoch and mark.at <= began.at}
@@ -94,19 +99,23 @@ def _check_trial(trial: TrialId, attempts: dict[int, _Work], reigns: Sequence[Re
                 f"attempt {number} begins with epoch {began.epoch} again, and attempt {before[0]} had done "
                 f"{', '.join(map(str, sorted(lost)))}",
             )
-            successor = min(other for other in attempts if other > before[0])
-            since = attempts[successor].leased
-            late = [
-                end.epoch
-                for begin, end in before[1].epochs
-                if end.at > since and any(reign.first <= begin.at and end.at <= reign.last for reign in reigns)
-            ]
-            if late:
-                findings.expect(
-                    Rule.ZOMBIES,
-                    len(late) <= 1,
-                    f"trial {trial}",
-                    f"attempt {before[0]} went on for the epochs {late} after attempt {successor} was handed out",
-                )
         before = number, work
     return repeated
+
+
+def _check_zombie(
+    trial: TrialId, number: int, work: _Work, since: float, reigns: Sequence[Reign], findings: Findings
+) -> None:
+    """Hold an attempt to what it did after another was handed out, and while it could have heard of that."""
+    late = [
+        end.epoch
+        for begin, end in work.epochs
+        if end.at > since and any(reign.first <= begin.at and end.at <= reign.last for reign in reigns)
+    ]
+    if late:
+        findings.expect(
+            Rule.ZOMBIES,
+            len(late) <= 1,
+            f"trial {trial}",
+            f"attempt {number} went on for the epochs {late} after the next one was handed out",
+        )
