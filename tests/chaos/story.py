@@ -137,7 +137,7 @@ def a_night() -> Left:
     story.interrupted(lost, Outcome.LOST)
     story.lease(lost, "b")
     story.epoch(lost, 1, 0.7)
-    story.zombie(lost, "a", 2)
+    story.zombie(lost, "a", 2)  # which is allowed once
     raises = story.create(1)
     story.lease(raises, "a")
     story.interrupted(raises, Outcome.FAILED)

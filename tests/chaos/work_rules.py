@@ -112,7 +112,7 @@ def _check_zombie(
         for begin, end in work.epochs
         if end.at > since and any(reign.first <= begin.at and end.at <= reign.last for reign in reigns)
     ]
-    if late:
+    if any(reign.last > since for reign in reigns):
         findings.expect(
             Rule.ZOMBIES,
             len(late) <= 1,
