@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -28,6 +29,15 @@ def run(*command: str, stdin: str | None = None) -> str:
     if done.returncode:
         raise FailedError(f"{' '.join(command)}: {done.returncode}\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
     return done.stdout
+
+
+def cifake_tune(*arguments: str) -> tuple[int, str]:
+    """Run the program as a user does, and return its exit code and what it prints, as one line."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tuner.cli", *arguments], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert "Traceback" not in done.stderr
+    return done.returncode, " ".join((done.stdout + done.stderr).split())
 
 
 def until(what: str, look: Callable[[], Found | None], timeout_s: float = WAIT_S) -> Found:

@@ -1,12 +1,17 @@
 """What an upgrade makes of a study that is over, and what other values make of a new one."""
 
+import os
+import shutil
+import subprocess
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.e2e.cluster import Namespace, Release, conditions_of, run, until
+from tests.e2e.cluster import Namespace, Release, cifake_tune, conditions_of, run, until
 
 pytestmark = pytest.mark.full
+BUILDER = Path(os.environ.get("CLUSTER_SCRIPTS", "../shared/cluster")) / "image"
 
 SPACE = """
 import keras
@@ -84,3 +89,57 @@ def test_a_worker_that_must_have_a_gpu_and_finds_none_ends_its_job(
     failed = until("the Job to fail", lambda: conditions_of(strict.job("worker")).get("Failed"))
     assert "exit code 2" in failed
     assert "1 GPU asked for, and tensorflow finds none" in strict.logs("worker")
+
+
+@pytest.mark.skipif(not shutil.which(BUILDER), reason="only ../shared/cluster builds images")
+def test_a_space_of_ones_own_comes_in_a_derived_image(
+    release: Callable[[str], Release], image: str, tmp_path: Path
+) -> None:
+    (tmp_path / "my_space").mkdir()
+    (tmp_path / "my_space" / "tiny.py").write_text(SPACE)
+    (tmp_path / "Dockerfile").write_text(f"FROM {image}\nCOPY my_space /opt/my_space\n")
+    derived = f"{image}-derived"
+    subprocess.run([BUILDER, "build", tmp_path, tmp_path / "Dockerfile", derived], check=True, capture_output=True)
+    own = release("derived")
+    own.image = derived
+    own.install(
+        study={
+            "search": {"max_trials": 1},
+            "training": {"epochs": 1},
+            "space": {"import": "tiny:Tiny", "code": "/opt/my_space"},
+        },
+        workers={"replicas": 1},
+    )
+    own.await_evaluation()
+    assert set(own.trials()[0]["hyperparameters"]) == {"width"}
+
+
+@pytest.fixture
+def no_storage_class() -> Iterator[None]:
+    """A cluster without a default StorageClass, as `STORAGE=0` makes ours."""
+    marked = "storageclass.kubernetes.io/is-default-class"
+    classes = [each for each in Namespace("default").get("storageclass") if marked in each["metadata"]["annotations"]]
+    for each in classes:
+        run("kubectl", "annotate", "storageclass", each["metadata"]["name"], f"{marked}-")
+    yield
+    for each in classes:
+        run("kubectl", "annotate", "storageclass", each["metadata"]["name"], f"{marked}=true")
+
+
+def test_without_a_storage_class_a_study_runs_and_status_and_doctor_say_what_may_be_lost(
+    namespace: Namespace, release: Callable[[str], Release], no_storage_class: None
+) -> None:
+    said = "lives and dies with its pod"
+    volatile = release("volatile")
+    volatile.install(study={"search": {"max_trials": 1}, "training": {"epochs": 1}}, workers={"replicas": 1})
+    assert said in run("helm", "get", "notes", volatile.name, "-n", namespace.name)
+    until("the bucket", lambda: volatile.running("bucket"))
+    where = ("--release", volatile.name, "--namespace", namespace.name)
+    assert f"bucket: {said}, and the study with it" in cifake_tune("status", *where)[1]
+    code, found = cifake_tune("doctor", *where, "--no-probe")
+    assert code == 0
+    assert f"the bucket {said}" in found
+    repository, _, tag = volatile.image.rpartition(":")
+    flags = ("--set", f"image.repository={repository}", "--set", f"image.tag={tag}", "--no-probe")
+    assert said in cifake_tune("doctor", "--namespace", namespace.name, *flags)[1]
+    volatile.await_evaluation()

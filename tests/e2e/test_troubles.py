@@ -2,25 +2,14 @@
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.e2e.cluster import Namespace, Release, until
+from tests.e2e.cluster import Namespace, Release, cifake_tune, until
 from tests.support.refuser import running_refuser
 
 SHORT = {"search": {"max_trials": 2}, "training": {"epochs": 1}}
-
-
-def cifake_tune(*arguments: str) -> tuple[int, str]:
-    """Run the program as a user does, and return its exit code and what it prints, as one line."""
-    done = subprocess.run(
-        [sys.executable, "-m", "tuner.cli", *arguments], capture_output=True, text=True, timeout=120, check=False
-    )
-    assert "Traceback" not in done.stderr
-    return done.returncode, " ".join((done.stdout + done.stderr).split())
 
 
 def status(release: Release) -> str:

@@ -1,0 +1,255 @@
+"""All that befalls a study on a cluster, one thing after the other during one study, and the checker's verdict over it.
+
+Nodes are lost on the cluster of ../shared/cluster only.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from k8s.api import connect
+from k8s.release import load
+from tests.chaos.checker import check
+from tests.chaos.evidence import Left, read_marks, read_segments
+from tests.chaos.findings import Rule
+from tests.chaos.report import print_verdict
+from tests.e2e.cluster import Namespace, Release, conditions_of, run, until
+from tuner import names
+from tuner.cli_release import open_release_bucket
+from tuner.trials import Outcome
+
+NODE = Path(os.environ.get("CLUSTER_SCRIPTS", "../shared/cluster")) / "node"
+SPACE = Path(__file__).parent / "space" / "marking_space.py"
+TRIALS, EPOCHS = 16, 12
+pytestmark = [
+    pytest.mark.full,
+    pytest.mark.skipif(not shutil.which(NODE), reason="only ../shared/cluster can lose a node"),
+]
+
+
+@pytest.fixture(scope="module")
+def night(namespace: Namespace, image: str) -> Iterator[Release]:
+    """A study that lasts as long as the tests of this module, which follow one another."""
+    claim = {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": "marks"},
+        "spec": {"accessModes": ["ReadWriteMany"], "resources": {"requests": {"storage": "1Gi"}}},
+    }
+    namespace.kubectl("apply", "-f", "-", stdin=json.dumps(claim))
+    release = Release(namespace, "night", image)
+    release.install(
+        study={
+            "search": {"max_trials": TRIALS, "early_stopping": {"policy": "none"}},
+            "training": {"epochs": EPOCHS},
+            "leases": {"duration_s": 6.0},
+            "space": {"import": "marking_space:MarkingSpace"},
+        },
+        space={"code": {SPACE.name: SPACE.read_text()}},
+        workers={"resources": {"requests": {"cpu": "100m", "memory": "512Mi"}, "limits": {"memory": "2Gi"}}},
+        extraVolumes=[{"name": "marks", "persistentVolumeClaim": {"claimName": "marks"}}],
+        extraVolumeMounts=[{"name": "marks", "mountPath": "/marks"}],
+    )
+    until("two workers at work", lambda: at_work(release) == {"worker-0", "worker-1"})
+    yield release
+    run("helm", "uninstall", release.name, "-n", namespace.name)
+
+
+@pytest.fixture
+def node() -> Iterator[Callable[[str, str], None]]:
+    """Do something to a node; it is back at the end."""
+    lost: set[str] = set()
+
+    def do(verb: str, name: str) -> None:
+        if verb == "start":
+            bring_back(name)
+            lost.discard(name)
+            return
+        lost.add(name)
+        subprocess.run([NODE, verb, name], check=True, capture_output=True, timeout=120)
+
+    yield do
+    for name in lost:
+        bring_back(name)
+
+
+def bring_back(name: str) -> None:
+    subprocess.run([NODE, "start", name], check=True, capture_output=True, timeout=120)
+    until(f"{name} to be ready", lambda: "Ready" in conditions_of(Namespace("default").get("node", name)))
+    subprocess.run([NODE, "gpus", name, "4"], check=True, capture_output=True, timeout=60)
+    run("kubectl", "uncordon", name)
+
+
+def at_work(release: Release) -> set[str]:
+    return {trial["worker"] for trial in release.trials() if trial["state"] == "RUNNING"}
+
+
+def await_workers(release: Release, count: int) -> None:
+    """Wait until so many workers train, and the pods of no others are there."""
+    expected = {f"worker-{index}" for index in range(count)}
+    until(f"{count} workers at work", lambda: at_work(release) == expected and len(release.running("worker")) == count)
+
+
+def await_progress(release: Release, epochs: int = 3) -> None:
+    """Wait for epochs that are reported from now on; no trial has failed meanwhile."""
+    before = release.epochs()
+    until("more epochs", lambda: release.epochs() >= before + epochs)
+    assert [trial for trial in release.trials() if trial["state"] == "FAILED"] == []
+
+
+def node_of(pod: Any) -> str:
+    return str(pod["spec"]["nodeName"])
+
+
+def spread(release: Release) -> str:
+    """Have a worker on each node, and return the node that the bucket is not on: its loss is a matter of minutes."""
+    if len({node_of(pod) for pod in release.running("worker")}) < 2:
+        release.namespace.kubectl("delete", "pod", "-l", release.labels("worker"))
+        until("workers on two nodes", lambda: len({node_of(pod) for pod in release.running("worker")}) == 2)
+    await_workers(release, 2)
+    bucket = node_of(release.running("bucket")[0])
+    return next(node_of(pod) for pod in release.running("worker") if node_of(pod) != bucket)
+
+
+def test_more_workers_join_and_those_at_work_stay(night: Release) -> None:
+    before = {pod["metadata"]["uid"] for pod in night.running("worker")}
+    night.upgrade(workers__replicas=4)
+    await_workers(night, 4)
+    assert before <= {pod["metadata"]["uid"] for pod in night.running("worker")}
+
+
+def test_workers_that_are_taken_away_hand_back_their_trials(night: Release) -> None:
+    night.upgrade(workers__replicas=1)
+    await_workers(night, 1)
+    await_progress(night)
+
+
+def test_a_chief_that_is_deleted_with_no_grace_is_replaced(night: Release) -> None:
+    night.upgrade(workers__replicas=2)
+    await_workers(night, 2)
+    chief = night.running("chief")[0]["metadata"]["name"]
+    night.namespace.kubectl("delete", "pod", chief, "--grace-period=0", "--force")
+    await_progress(night)
+    assert night.status()["chiefs"] >= 2
+
+
+def test_a_worker_that_the_kernel_kills_for_its_memory_is_replaced(night: Release) -> None:
+    worker = night.running("worker")[0]
+    index = worker["metadata"]["labels"]["batch.kubernetes.io/job-completion-index"]
+    night.namespace.kubectl("exec", worker["metadata"]["name"], "--", "touch", f"/marks/oom-worker-{index}")
+
+    def killed() -> bool:
+        found = night.namespace.get("pod", worker["metadata"]["name"])
+        ended = found["status"]["containerStatuses"][0]["state"]["terminated"]
+        return bool(ended["reason"] == "OOMKilled" and ended["exitCode"] == 137)
+
+    until("the kernel to kill it", killed)
+    await_workers(night, 2)
+    await_progress(night)
+
+
+def test_a_bucket_that_is_restarted_keeps_the_study(night: Release) -> None:
+    old = {pod["metadata"]["uid"] for pod in night.running("bucket")}
+    night.namespace.kubectl("delete", "pod", "-l", night.labels("bucket"), "--wait=false")
+    until(
+        "a new bucket",
+        lambda: (new := {pod["metadata"]["uid"] for pod in night.running("bucket")}) and not new & old,
+    )
+    await_progress(night)
+
+
+def test_a_preempted_nodes_worker_comes_back_elsewhere(night: Release, node: Callable[[str, str], None]) -> None:
+    lost = spread(night)
+    node("preempt", lost)
+    until("two workers elsewhere", lambda: two_workers_without(night, lost))
+    await_workers(night, 2)
+    await_progress(night)
+
+
+def test_a_node_that_is_lost_and_deleted_takes_no_trial_with_it(
+    night: Release, node: Callable[[str, str], None]
+) -> None:
+    """The trial goes on at once, and the worker is replaced when the cloud removes the Node."""
+    lost = spread(night)
+    node("kill", lost)
+    await_progress(night)
+    run("kubectl", "delete", "node", lost)
+    until("two workers elsewhere", lambda: two_workers_without(night, lost))
+    await_workers(night, 2)
+
+
+def test_a_node_that_is_lost_for_a_while_takes_no_trial_with_it(
+    night: Release, node: Callable[[str, str], None]
+) -> None:
+    """Nobody deletes the Node; it comes back without the pods that ran there, and its worker is replaced then."""
+    lost = spread(night)
+    node("kill", lost)
+    await_progress(night)
+    node("start", lost)
+    await_workers(night, 2)
+    await_progress(night)
+
+
+def test_nothing_was_lost_by_any_of_it_and_no_interruption_repeated_more_than_an_epoch(
+    night: Release, tmp_path: Path
+) -> None:
+    """The verdict of `make chaos` over the study's journal, what is in its bucket, and the epochs really trained."""
+    worker = night.running("worker")[0]["metadata"]["name"]
+    night.namespace.kubectl("exec", worker, "--", "touch", "/marks/hurry")
+    until("the search to end", lambda: night.status()["state"] == "finished", 600.0)
+    night.await_evaluation()
+    marks = tmp_path / "marks.jsonl"
+    marks.write_text(read_volume(night, "marks", "marks.jsonl"))
+    with open_release_bucket(load(connect(night.namespace.name, None), night.name)) as bucket:
+        segments = read_segments(bucket, night.name)
+        objects = frozenset(bucket.list(names.study_prefix(night.name)))
+    verdict = check(Left(segments, objects, read_marks(marks)))
+    print_verdict(verdict)
+    assert verdict.violations == ()
+    assert {Rule.REPEATS, Rule.GRANTED, Rule.BEST, Rule.FINISHED} <= set(verdict.looked)
+    assert sum(verdict.counts.trials.values()) == TRIALS
+    assert verdict.counts.terms >= 2
+    interrupted = verdict.counts.interruptions
+    assert interrupted[Outcome.LOST] >= 3, "a worker killed by the kernel, and two with their nodes"
+    assert interrupted[Outcome.PREEMPTED] >= 3, "three workers too many"
+
+
+def two_workers_without(release: Release, lost: str) -> bool:
+    workers = release.running("worker")
+    return len(workers) == 2 and lost not in {node_of(pod) for pod in workers}
+
+
+def read_volume(release: Release, claim: str, file: str) -> str:
+    """Return a file of a volume."""
+    manifest = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "reader"},
+        "spec": {
+            "restartPolicy": "Never",
+            "securityContext": {
+                "runAsNonRoot": True,
+                "runAsUser": 10001,
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
+            "containers": [
+                {
+                    "name": "reader",
+                    "image": release.image,
+                    "command": ["cat", f"/volume/{file}"],
+                    "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+                    "volumeMounts": [{"name": "volume", "mountPath": "/volume"}],
+                }
+            ],
+            "volumes": [{"name": "volume", "persistentVolumeClaim": {"claimName": claim}}],
+        },
+    }
+    release.namespace.kubectl("apply", "-f", "-", stdin=json.dumps(manifest))
+    until("the reader", lambda: release.namespace.get("pod", "reader")["status"]["phase"] == "Succeeded")
+    return release.namespace.kubectl("logs", "reader")
