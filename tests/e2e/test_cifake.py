@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -64,7 +65,9 @@ def evaluated(namespace: Namespace, image: str, archive: Path) -> Iterator[Relea
 
 
 def test_it_was_packed_on_the_cluster_and_searched(evaluated: Release) -> None:
-    assert f"{2 * (TRAIN + TEST):,} images" in evaluated.logs("data")
+    said = evaluated.logs("data")
+    for split, count in (("train", TRAIN), ("test", TEST)):
+        assert re.search(rf" {split} +{count:,} +{count:,}", said)
     trials = json.loads(evaluated.ask("trials", "--json", "--study", "cifake"))
     assert {trial["state"] for trial in trials} <= {"COMPLETED", "STOPPED"}
     assert len(trials) == 4

@@ -9,6 +9,7 @@ import pytest
 from tests.e2e.cluster import Namespace, Release, cifake_tune, until
 from tests.support.refuser import running_refuser
 
+GPUS = "requests.nvidia.com/gpu"
 SHORT = {"search": {"max_trials": 2}, "training": {"epochs": 1}}
 
 
@@ -89,11 +90,12 @@ def test_a_quota_that_is_used_up_is_explained(
         "apiVersion": "v1",
         "kind": "ResourceQuota",
         "metadata": {"name": "team"},
-        "spec": {"hard": {"requests.nvidia.com/gpu": "1"}},
+        "spec": {"hard": {GPUS: "1"}},
     }
     namespace.kubectl("apply", "-f", "-", stdin=json.dumps(quota))
     try:
-        until("the quota", lambda: namespace.get("resourcequota", "team")["status"].get("hard"))
+        # the pods of the test before may still be going
+        until("the quota", lambda: namespace.get("resourcequota", "team")["status"]["used"] == {GPUS: "0"})
         code, said = before_install(namespace, image, "workers.replicas=2")
         assert code == 3
         assert "the quota team allows 1 requests.nvidia.com/gpu, 0 are used, and the release asks for 2" in said
