@@ -60,6 +60,8 @@ def test_a_pod_without_the_certificate_cannot_call_the_chief(installed: Release)
     worker = until("a worker", lambda: installed.running("worker"))[0]
     call = (
         "import grpc\n"
+        "from tuner.keras_import import choose_backend\n"
+        "choose_backend()\n"
         "from keras_tuner.src import protos\n"
         "channel = grpc.insecure_channel('cifake-tune-chief:8000')\n"
         "request = protos.get_service().GetSpaceRequest()\n"
