@@ -63,8 +63,8 @@ class Roster:
     def hear(self, worker: Worker) -> Seen:
         """Take note that a process was heard, and return what is known of the newest of its name."""
         seen = self.seen.setdefault(worker.name, Seen(worker, 0.0))
-        # both joined before this chief began, and the older one was heard first
-        if seen.worker.joined < worker.joined and worker.joined.term < self._last_joined.term:
+        if seen.worker != worker and seen.worker.joined < worker.joined and worker.joined.term < self._last_joined.term:
+            # both joined before this chief began, and the older one was heard first
             seen = self.seen[worker.name] = Seen(worker, 0.0)
         if seen.worker == worker:
             seen.heard = time.monotonic()
