@@ -1,0 +1,116 @@
+"""Workers that wait for a trial: who gets the next one, and that all are answered."""
+
+import asyncio
+import time
+from pathlib import Path
+from typing import Any
+
+import grpc
+import grpc.aio
+import pytest
+from keras_tuner.src import protos
+
+from tests.support.service import Chief, finish, stub_of, take, with_chief
+from tuner import names, wire
+
+
+async def give_back(channel: grpc.aio.Channel, trial: Any) -> None:
+    """Give back what worker w1 has."""
+    back = wire.GiveBack(
+        worker="w1", incarnation="1", trial=trial.trial_id, attempt=1, outcome="preempted", reason="asked to"
+    )
+    await channel.unary_unary(f"/{names.LEASE_SERVICE}/GiveBack")(back.model_dump_json().encode())
+
+
+def test_an_idle_worker_waits_until_there_is_work(tmp_path: Path) -> None:
+    async def talk(chief: Chief, channel: grpc.aio.Channel) -> None:
+        stub = stub_of(channel)
+        held = [await take(stub, f"w{number}") for number in range(3)]
+        idle = asyncio.create_task(take(stub, "idle"))
+        await asyncio.sleep(0.3)
+        assert not idle.done()
+        await give_back(channel, held[1])
+        assert (await idle).trial_id == held[1].trial_id
+
+    with_chief(tmp_path, talk)
+
+
+def test_a_call_that_comes_while_a_suggestion_is_put_away_does_not_stop_the_chief(tmp_path: Path) -> None:
+    """Sixteen clients at once, over and over: one that finds the suggestion taken waits its turn, and others go on."""
+
+    async def talk(chief: Chief, channel: grpc.aio.Channel) -> None:
+        stub = stub_of(channel)
+
+        async def client(name: str) -> int:
+            done = 0
+            while (trial := await take(stub, name)).status == protos.get_proto().TrialStatus.RUNNING:
+                await finish(stub, trial, name)
+                done += 1
+            return done
+
+        assert sum(await asyncio.gather(*(client(f"w{number}") for number in range(16)))) == 300
+
+    with_chief(tmp_path, talk, trials=300)
+
+
+def test_a_queued_trial_wakes_one_of_the_workers_that_wait(tmp_path: Path) -> None:
+    async def talk(chief: Chief, channel: grpc.aio.Channel) -> None:
+        stub = stub_of(channel)
+        held = [await take(stub, f"w{number}") for number in range(3)]
+        idle = [asyncio.create_task(take(stub, f"idle{number}")) for number in range(50)]
+        while len(chief.service.roster.seen) < 53:
+            await asyncio.sleep(0.01)
+        grants = []
+        grant = chief.service.oracle.grant
+
+        def counted(*arguments: Any) -> Any:
+            grants.append(arguments)
+            return grant(*arguments)
+
+        chief.service.oracle.grant = counted  # type: ignore[method-assign]
+        await give_back(channel, held[1])
+        done, _ = await asyncio.wait(idle, return_when=asyncio.FIRST_COMPLETED)
+        assert [task.result().trial_id for task in done] == [held[1].trial_id]
+        assert len(grants) <= 2
+        for task in idle:
+            task.cancel()
+
+    with_chief(tmp_path, talk)
+
+
+def test_the_turn_of_a_worker_that_went_away_is_anothers(tmp_path: Path) -> None:
+    async def talk(chief: Chief, channel: grpc.aio.Channel) -> None:
+        stub = stub_of(channel)
+        held = [await take(stub, f"w{number}") for number in range(3)]
+        await give_back(channel, held[1])
+        dispatcher = chief.service.dispatcher
+        goes, stays = (asyncio.create_task(dispatcher.wait(20)) for _ in range(2))
+        while len(dispatcher._waiting) < 2:
+            await asyncio.sleep(0)
+        dispatcher.wake()
+        goes.cancel()  # in the same turn of the loop
+        began = time.monotonic()
+        await stays
+        assert time.monotonic() - began < 10
+        with pytest.raises(asyncio.CancelledError):
+            await goes
+
+    with_chief(tmp_path, talk)
+
+
+def test_a_thousand_workers_that_come_while_the_chief_is_busy_are_all_answered(tmp_path: Path) -> None:
+    """gRPC's own bound on calls that no coroutine has taken up yet is 1,000; above it, it cancels at random."""
+
+    async def talk(chief: Chief, channel: grpc.aio.Channel) -> None:
+        def beats() -> int:
+            with grpc.insecure_channel(f"127.0.0.1:{chief.port}") as other:
+                call = other.unary_unary(f"/{names.LEASE_SERVICE}/Heartbeat")
+                beat = wire.Heartbeat(worker="w", incarnation="1").model_dump_json().encode()
+                return sum(bool(each.result()) for each in [call.future(beat) for _ in range(2500)])
+
+        answered = asyncio.get_running_loop().run_in_executor(None, beats)
+        await asyncio.sleep(0.05)
+        time.sleep(1.0)
+        assert await answered == 2500
+
+    with_chief(tmp_path, talk)
