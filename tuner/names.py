@@ -50,6 +50,12 @@ class AttemptId:
         return self.trial_id if self.attempt == 1 else f"{self.trial_id}~{self.attempt}"
 
 
+def parse_attempt_id(text: str) -> AttemptId:
+    """Return what the id says; one without an attempt is the first one's."""
+    found = re.fullmatch(r"(.+)~([2-9]|[1-9][0-9]{1,5})", text)
+    return AttemptId(TrialId(found[1]), int(found[2])) if found else AttemptId(TrialId(text), 1)
+
+
 @dataclass(frozen=True, order=True)
 class Joining:
     """When a worker's process joined: in which chief's term, as which; a later one is greater."""
@@ -70,12 +76,6 @@ def parse_incarnation(text: str) -> Joining:
     """Return when that process joined; NEVER_JOINED where it does not say so."""
     found = re.match(r"([0-9]{1,15})\.([0-9]{1,15})\.", text)
     return Joining(int(found[1]), int(found[2])) if found else NEVER_JOINED
-
-
-def parse_attempt_id(text: str) -> AttemptId:
-    """Return what the id says; one without an attempt is the first one's."""
-    found = re.fullmatch(r"(.+)~([2-9]|[1-9][0-9]{1,5})", text)
-    return AttemptId(TrialId(found[1]), int(found[2])) if found else AttemptId(TrialId(text), 1)
 
 
 # ---- bucket: data -------------------------------------------------------------------------------
