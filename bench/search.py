@@ -70,15 +70,12 @@ def bare_chief(folder: str, trials: int, port: int) -> None:
     import keras_tuner
     from keras_tuner.src.distribute import oracle_chief
 
-    from tuner import spaces
-    from tuner.config import load
-
     oracle = keras_tuner.oracles.RandomSearchOracle(
         objective=keras_tuner.Objective("val_accuracy", "max"), max_trials=trials, seed=1
     )
     oracle.verbose = 0
     oracle._set_project_dir(folder, "bare")
-    oracle.update_space(spaces.explore(spaces.load_space(load().space, (32, 32, 3), 2), (32, 32, 3)))
+    oracle.update_space(_seed_space())
     os.environ["KERASTUNER_ORACLE_PORT"] = str(port)
     oracle_chief.start_server(oracle)
 
@@ -104,10 +101,8 @@ def workers(address: str, count: int, train_s: float) -> None:
 def servicer(trials: int, port: int) -> None:
     """A server that only answers."""
     from bench.servicer import serve
-    from tuner import spaces
-    from tuner.config import load
 
-    serve(spaces.explore(spaces.load_space(load().space, (32, 32, 3), 2), (32, 32, 3)), trials, port)
+    serve(_seed_space(), trials, port)
 
 
 def proxy(target: str, port: int) -> None:
@@ -136,6 +131,13 @@ def restarted_chief(bucket: str, study: list[str], digest: str, port: int) -> No
     logging.getLogger("tuner.chief").setLevel(logging.INFO)
     address = chief.Address("127.0.0.1", port)
     chief.run_chief(open_bucket(bucket), load(settings=study), digest, address, encryption=None, cluster=None)
+
+
+def _seed_space():  # type: ignore[no-untyped-def]
+    from tuner import spaces
+    from tuner.config import load
+
+    return spaces.explore(spaces.load_space(load().space, (32, 32, 3), 2), (32, 32, 3))
 
 
 def _hyperparameters():  # type: ignore[no-untyped-def]
