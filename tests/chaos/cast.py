@@ -29,11 +29,14 @@ class Process:
     replaced: bool = False
     frozen: bool = False
     late: bool = False
+    _came: bool = False
+    """It has said that it is at work."""
 
     @property
     def ready(self) -> bool:
         """Whether it is at work, and not frozen."""
-        return not self.frozen and READY[self.role] in self.log.read_bytes()
+        self._came = self._came or READY[self.role] in self.log.read_bytes()
+        return self._came and not self.frozen
 
     def kill(self) -> None:
         """Send SIGKILL."""
