@@ -108,6 +108,10 @@ class Release:
         run("helm", "uninstall", self.name, "-n", self.namespace.name)
         until("the pods to go", lambda: not self.pods())
 
+    def at_work(self) -> set[str]:
+        """Return the workers that have a trial."""
+        return {trial["worker"] for trial in self.trials() if trial["state"] == "RUNNING"}
+
     def test(self) -> str:
         """helm test."""
         return run("helm", "test", self.name, "-n", self.namespace.name, "--timeout", "4m")

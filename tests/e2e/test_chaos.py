@@ -25,7 +25,10 @@ from tuner.cli_release import open_release_bucket
 from tuner.trials import Outcome
 
 NODE = Path(os.environ.get("CLUSTER_SCRIPTS", "../shared/cluster")) / "node"
-SPACE = Path(__file__).parent / "space" / "marking_space.py"
+SPACE = (
+    Path(__file__).parent / "space" / "marking_space.py",
+    Path(__file__).parents[1] / "chaos" / "space" / "mean_colour.py",
+)
 TRIALS, EPOCHS = 16, 12
 pytestmark = [
     pytest.mark.full,
@@ -51,12 +54,12 @@ def night(namespace: Namespace, image: str) -> Iterator[Release]:
             "leases": {"duration_s": 6.0},
             "space": {"import": "marking_space:MarkingSpace"},
         },
-        space={"code": {SPACE.name: SPACE.read_text()}},
+        space={"code": {file.name: file.read_text() for file in SPACE}},
         workers={"resources": {"requests": {"cpu": "100m", "memory": "512Mi"}, "limits": {"memory": "2Gi"}}},
         extraVolumes=[{"name": "marks", "persistentVolumeClaim": {"claimName": "marks"}}],
         extraVolumeMounts=[{"name": "marks", "mountPath": "/marks"}],
     )
-    until("two workers at work", lambda: at_work(release) == {"worker-0", "worker-1"})
+    until("two workers at work", lambda: release.at_work() == {"worker-0", "worker-1"})
     yield release
     run("helm", "uninstall", release.name, "-n", namespace.name)
 
@@ -86,14 +89,10 @@ def bring_back(name: str) -> None:
     run("kubectl", "uncordon", name)
 
 
-def at_work(release: Release) -> set[str]:
-    return {trial["worker"] for trial in release.trials() if trial["state"] == "RUNNING"}
-
-
 def await_workers(release: Release, count: int) -> None:
     """Wait until so many workers train, and the pods of no others are there."""
     expected = {f"worker-{index}" for index in range(count)}
-    until(f"{count} workers at work", lambda: at_work(release) == expected and len(release.running("worker")) == count)
+    until(f"{count} workers at work", lambda: release.at_work() == expected and len(release.running("worker")) == count)
 
 
 def await_progress(release: Release, epochs: int = 3) -> None:

@@ -38,10 +38,6 @@ def names(count: int) -> set[str]:
     return {f"worker-{index}" for index in range(count)}
 
 
-def at_work(release: Release) -> set[str]:
-    return {trial["worker"] for trial in release.trials() if trial["state"] == "RUNNING"}
-
-
 def await_progress(release: Release, epochs: int = 2) -> None:
     """Wait for epochs that are reported from now on, by any worker."""
     before = release.epochs()
@@ -51,7 +47,7 @@ def await_progress(release: Release, epochs: int = 2) -> None:
 def test_more_workers_join_a_search_and_those_at_work_stay(running: Release) -> None:
     before = uids(running.running("worker"))
     running.upgrade(workers__replicas=4)
-    until("four workers at work", lambda: at_work(running) == names(4))
+    until("four workers at work", lambda: running.at_work() == names(4))
     assert before <= uids(running.running("worker"))
 
 
@@ -59,7 +55,7 @@ def test_workers_that_are_taken_away_hand_back_their_trials(running: Release) ->
     running.upgrade(workers__replicas=1)
     until("one worker", lambda: len(running.running("worker")) == 1)
     await_progress(running)
-    until("the others' trials to wait for it", lambda: at_work(running) == names(1))
+    until("the others' trials to wait for it", lambda: running.at_work() == names(1))
     assert [t for t in running.trials() if t["state"] == "FAILED"] == []
 
 

@@ -1,7 +1,8 @@
 """The space of the chaos test on a cluster: it marks each epoch that it trains, on a volume that outlives every pod.
 
-By itself, since nothing of the tests is in the image: the lines are those of `tests.chaos.evidence.Mark`. It trains
-slowly until /marks/hurry is there, and runs out of memory once for each /marks/oom-WORKER.
+By itself but for `mean_colour`, since nothing of the tests is in the image: the lines are those of
+`tests.chaos.evidence.Mark`. It trains slowly until /marks/hurry is there, and runs out of memory once for each
+/marks/oom-WORKER.
 """
 
 import json
@@ -10,8 +11,7 @@ import random
 import time
 from pathlib import Path
 
-import keras
-import keras_tuner
+from mean_colour import EpochMarks, MeanColour
 
 FOLDER = Path("/marks")
 WORKER = os.environ.get("KERASTUNER_TUNER_ID", "")  # none in the evaluator
@@ -20,43 +20,15 @@ SLOW_S = 0.3
 PIECE_BYTES = 64 << 20
 
 
-class MarkingSpace(keras_tuner.HyperModel):
-    """The mean colour through a dense layer; eager, since compiling a graph takes longer than all its training."""
+class MarkingSpace(MeanColour):
+    """Its trials last as long as the test wants."""
 
-    def __init__(self, image_shape, classes):
-        super().__init__()
-        self.image_shape = image_shape
-        self.classes = classes
-
-    def build(self, hp):
-        key = hp.Int("key", 1, 2**30)
-        layers = [
-            keras.Input(self.image_shape),
-            keras.layers.Rescaling(1 / 255),
-            keras.layers.GlobalAveragePooling2D(),
-            keras.layers.Dense(self.classes, activation="softmax"),
-        ]
-        model = keras.Sequential(layers)
-        loss = "sparse_categorical_crossentropy"
-        model.compile(keras.optimizers.Adam(0.02), loss, metrics=["accuracy"], run_eagerly=True)
-        fit = model.fit
-        # before the program's own callbacks: an epoch is marked as trained before it is saved or reported
-        model.fit = lambda *args, callbacks, **more: fit(*args, callbacks=[Marks(key), *callbacks], **more)
-        return model
+    def marks(self, key):
+        return Marks(key)
 
 
-class Marks(keras.callbacks.Callback):
+class Marks(EpochMarks):
     """Writes down what is trained."""
-
-    def __init__(self, key):
-        super().__init__()
-        self.key = key
-
-    def on_train_begin(self, logs=None):
-        self._mark("start", 0)
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self._mark("begin", epoch)
 
     def on_train_batch_end(self, batch, logs=None):
         order = FOLDER / f"oom-{WORKER}"
@@ -66,10 +38,7 @@ class Marks(keras.callbacks.Callback):
         if not (FOLDER / "hurry").exists():
             time.sleep(SLOW_S)
 
-    def on_epoch_end(self, epoch, logs=None):
-        self._mark("end", epoch)
-
-    def _mark(self, what, epoch):
+    def mark(self, what, epoch):
         mark = {"at": time.time(), "worker": WORKER, "pid": PROCESS, "key": self.key, "what": what, "epoch": epoch}
         descriptor = os.open(FOLDER / "marks.jsonl", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         try:
