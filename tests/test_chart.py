@@ -3,6 +3,8 @@
 import importlib.util
 import json
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -40,6 +42,29 @@ def test_the_schema_and_the_values_have_the_same_keys() -> None:
                 compare(nested, inner, f"{path}.{key}")  # type: ignore[arg-type]
 
     compare(schema["properties"], values, "values")
+
+
+@pytest.mark.skipif(not shutil.which("helm"), reason="needs helm")
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("worker.replicas=3", ["additional properties 'worker' not allowed", "must be one of", "'workers'"]),
+        ("bucket.uri=gs://runs", ["at '/bucket': additional properties 'uri' not allowed", "one of 'url', 'emulator'"]),
+        ("study.search.max_trial=3", ["at '/study/search': additional properties 'max_trial' not", "'max_trials'"]),
+        ("study.search.early_stopping.policy=x", ["/early_stopping/policy': value must be one of 'asha', 'none'"]),
+        ("workers.replicas=two", ["at '/workers/replicas': got string, want integer"]),
+        ("workers.replicas=-1", ["at '/workers/replicas': minimum: got -1, want 1"]),
+        ("study.space.import=3", ["at '/study/space/import': got number, want"]),
+    ],
+)
+def test_helm_says_where_a_value_is_wrong_and_what_may_be_there(setting: str, said: list[str]) -> None:
+    """In helm's own words, which helm-unittest does not have; the chart's own are in charts/tests."""
+    command = ["helm", "template", "night", str(CHARTS), "--set", setting]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode
+    assert [words for words in said if words not in done.stderr] == []
+    assert "anyOf" not in done.stderr
+    assert "pattern" not in done.stderr
 
 
 def test_every_value_has_a_sentence() -> None:

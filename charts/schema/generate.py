@@ -17,7 +17,27 @@ def values_schema() -> dict[str, Any]:
     definitions = study.pop("$defs")
     schema["properties"]["study"] = {"$ref": "#/$defs/Study"}
     schema["$defs"] |= {"Study": study, **definitions}
-    return schema
+    readable: dict[str, Any] = _readable(schema)
+    return readable
+
+
+def _readable(schema: Any) -> Any:
+    """Return the same schema in words in which helm's errors say what to write.
+
+    An unknown key is told with its place, and with all keys that are known there. What may be missing is not told as
+    two schemas that both failed. A pattern, which helm would print, is left to templates/validation.yaml.
+    """
+    if isinstance(schema, list):
+        return [_readable(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    said = {key: _readable(value) for key, value in schema.items() if key != "pattern"}
+    if said.get("additionalProperties") is False:
+        said["propertyNames"] = {"enum": list(said["properties"])}
+    if {"type": "null"} in said.get("anyOf", ()):
+        (other,) = (each for each in said.pop("anyOf") if each != {"type": "null"})
+        said = other | said if "type" not in other else other | said | {"type": [other["type"], "null"]}
+    return said
 
 
 def text() -> str:
