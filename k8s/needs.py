@@ -1,7 +1,7 @@
 """What a release asks of a cluster: read from a release's objects, from the chart with its values, or from flags."""
 
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from shutil import which
@@ -25,6 +25,7 @@ class Pods:
     component: str
     count: int
     spec: PodSpec
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,10 @@ def of_release(release: Release) -> Needs:
 
 def of_objects(jobs: Sequence[Job], deployments: Sequence[Deployment]) -> Needs:
     """Return what a release of these objects asks for."""
-    pods = [Pods(job.component, job.spec.parallelism, job.spec.template.spec) for job in jobs]
+    pods = [
+        Pods(job.component, job.spec.parallelism, job.spec.template.spec, job.spec.template.metadata.labels)
+        for job in jobs
+    ]
     pods += [Pods(each.component, each.spec.replicas, each.spec.template.spec) for each in deployments]
     chief = next((each.spec for each in pods if each.component == releases.CHIEF), None)
     environment = chief.containers[0].environment() if chief and chief.containers else {}

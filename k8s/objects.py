@@ -132,6 +132,7 @@ class Variable(Part):
 
     name: str
     value: str | None = None
+    value_from: dict[str, Any] | None = None
 
 
 class Container(Part):
@@ -184,6 +185,8 @@ class PodSpec(Part):
     volumes: list[Volume] = []
     tolerations: list[Toleration] = []
     node_selector: Labels = {}
+    affinity: dict[str, Any] = {}
+    security_context: dict[str, Any] = {}
     image_pull_secrets: list[NamedReference] = []
 
     def asks_for(self, resource: str) -> str:

@@ -1,5 +1,6 @@
 """A pod that lives for a few seconds, as restricted as the workers', which looks at the cluster from inside."""
 
+import re
 import time
 from collections.abc import Iterator
 from secrets import token_hex
@@ -22,6 +23,17 @@ UNSCHEDULED_S = 10.0
 PULL_S = 600.0
 """An image of 2 GB comes in within that, or the cluster has another trouble."""
 COMPONENT = "doctor"
+_SECURITY_CONTEXT = {
+    "runAsNonRoot": True,
+    "runAsUser": 10001,
+    "runAsGroup": 10001,
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+"""The chart's default, where no chart says another."""
+_OF_THE_JOB = re.compile(r"app\.kubernetes\.io/|batch\.kubernetes\.io/|controller-uid$|job-name$")
+"""Labels by which a worker's pod is found; the others are podLabels and commonLabels."""
+_OF_THE_PROGRAM = re.compile(rf"CIFAKE_TUNE_|KERASTUNER_|WORKER_INDEX$|{names.ENV_EMULATOR}$")
+"""What makes a pod a worker; the other variables are extraEnv."""
 
 
 def probe(cluster: Cluster, needs: Needs, release: Release | None) -> Iterator[Finding]:
@@ -88,7 +100,16 @@ def _manifest(name: str, needs: Needs, release: Release | None) -> dict[str, Any
         arguments += ["--service", release.chief_host]
         if release.chief_listens:
             arguments += ["--chief", f"{release.chief_host}:{release.chief_port}"]
-    labels = {names.LABEL_NAME: names.APPLICATION, names.LABEL_COMPONENT: COMPONENT}
+    labels = {key: value for key, value in (like.labels if like else {}).items() if not _OF_THE_JOB.match(key)}
+    labels |= {names.LABEL_NAME: names.APPLICATION, names.LABEL_COMPONENT: COMPONENT}
+    environment: list[dict[str, Any]] = (
+        [{"name": names.ENV_EMULATOR, "value": needs.emulator}] if needs.emulator else []
+    )
+    environment += [
+        variable.model_dump(by_alias=True, exclude_none=True)
+        for variable in (spec.containers[0].env if spec.containers else ())
+        if not _OF_THE_PROGRAM.match(variable.name)
+    ]
     return {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -104,12 +125,8 @@ def _manifest(name: str, needs: Needs, release: Release | None) -> dict[str, Any
             "nodeSelector": dict(spec.node_selector),
             "tolerations": [t.model_dump(by_alias=True, exclude_defaults=True) for t in spec.tolerations],
             "imagePullSecrets": [{"name": each.name} for each in spec.image_pull_secrets],
-            "securityContext": {
-                "runAsNonRoot": True,
-                "runAsUser": 10001,
-                "runAsGroup": 10001,
-                "seccompProfile": {"type": "RuntimeDefault"},
-            },
+            "affinity": spec.affinity,
+            "securityContext": spec.security_context or _SECURITY_CONTEXT,
             "volumes": [{"name": "scratch", "emptyDir": {}}],
             "containers": [
                 {
@@ -117,7 +134,7 @@ def _manifest(name: str, needs: Needs, release: Release | None) -> dict[str, Any
                     "image": needs.image,
                     **({"imagePullPolicy": policy} if policy else {}),
                     "args": arguments,
-                    "env": [{"name": names.ENV_EMULATOR, "value": needs.emulator}] if needs.emulator else [],
+                    "env": environment,
                     "resources": {
                         "requests": {"cpu": "50m", "memory": "128Mi"},
                         "limits": {"cpu": "1", "memory": "512Mi"},

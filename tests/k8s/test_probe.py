@@ -1,0 +1,45 @@
+"""The pod that `doctor` starts is placed and restricted as the workers are."""
+
+from typing import Any
+
+from k8s.needs import Needs, of_flags, of_objects
+from k8s.objects import Job
+from k8s.probe import _manifest as manifest
+
+LIKE_A_JOB = {"app.kubernetes.io/component": "worker", "batch.kubernetes.io/job-name": "w", "job-name": "w"}
+
+
+def workers(labels: dict[str, str], **spec: Any) -> Needs:
+    job = {
+        "metadata": {"labels": {"app.kubernetes.io/component": "worker"}},
+        "spec": {"template": {"metadata": {"labels": LIKE_A_JOB | labels}, "spec": spec}},
+    }
+    return of_objects([Job.model_validate(job)], [])
+
+
+def test_the_pod_is_who_and_where_the_workers_are() -> None:
+    affinity = {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": []}}}
+    needs = workers({"team": "vision"}, securityContext={"runAsUser": 2000}, affinity=affinity)
+    pod = manifest("probe", needs, None)
+    assert pod["spec"]["securityContext"] == {"runAsUser": 2000}
+    assert pod["spec"]["affinity"] == affinity
+    assert pod["metadata"]["labels"] == {
+        "team": "vision",
+        "app.kubernetes.io/name": "cifake-tune",
+        "app.kubernetes.io/component": "doctor",
+    }
+
+
+def test_the_pod_has_the_workers_extra_variables_and_none_that_makes_it_a_worker() -> None:
+    secret = {"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}
+    index = {"name": "WORKER_INDEX", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}
+    ours = [{"name": "CIFAKE_TUNE_TLS_CERT", "value": "/tls.crt"}, {"name": "KERASTUNER_TUNER_ID", "value": "w"}, index]
+    proxy = {"name": "HTTPS_PROXY", "value": "http://proxy:3128"}
+    needs = workers({}, containers=[{"name": "worker", "image": "i", "env": [*ours, proxy, secret]}])
+    assert manifest("probe", needs, None)["spec"]["containers"][0]["env"] == [proxy, secret]
+
+
+def test_with_an_image_alone_the_pod_is_as_the_chart_makes_them() -> None:
+    spec = manifest("probe", of_flags("image", 1, 0, ""), None)["spec"]
+    assert (spec["securityContext"]["runAsUser"], spec["securityContext"]["runAsNonRoot"]) == (10001, True)
+    assert spec["containers"][0]["env"] == []
