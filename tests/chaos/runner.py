@@ -14,6 +14,7 @@ from tuner import names
 from tuner.bucket import Bucket
 from tuner.config import Study
 from tuner.journal import JournalReader
+from tuner.trials import TrialState
 
 WORKERS = 4
 POLL_S = 0.05
@@ -116,7 +117,9 @@ class Run:
         if not self._reader.state.ended or (len(self._reader.state.ended) < pace * number and not late):
             return
         fault = self.schedule[number]
-        if self.stage.play(fault):
+        trials = self._reader.state.trials.values()
+        at_work = {trial.worker for trial in trials if trial.worker and trial.state is TrialState.RUNNING}
+        if self.stage.play(fault, at_work):
             self.done[fault.kind] += 1
             self._last_fault = time.monotonic()
             self._newest = fault.kind

@@ -1,7 +1,7 @@
 """What a chaos run plays on: chiefs, workers and the network, and what each fault does to them."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -87,8 +87,8 @@ class Stage:
             elif not self.over and process.name in self._workers:
                 self._in(RESTART_S / 2, lambda name=process.name: self._restart_worker(name))
 
-    def play(self, fault: Fault) -> bool:
-        """Do what a fault says; false where there is nobody now whom it could befall."""
+    def play(self, fault: Fault, at_work: Set[str]) -> bool:
+        """Do what a fault says; false where it can befall nobody now. `at_work` are the workers with a trial to lose."""
         kind = fault.kind
         if kind in BUCKET_FAULTS:
             self._spoil_network(kind, BUCKET_S[0] + fault.weight * (BUCKET_S[1] - BUCKET_S[0]))
@@ -99,7 +99,7 @@ class Stage:
         elif kind in (Kind.KILL_CHIEF, Kind.STOP_CHIEF, Kind.FREEZE_CHIEF, Kind.TWO_CHIEFS, Kind.ZOMBIE_CHIEF):
             return self._play_chief(kind, fault)
         else:
-            return self._play_worker(kind, fault)
+            return self._play_worker(kind, fault, at_work)
         return True
 
     def _end(self) -> None:
@@ -111,8 +111,10 @@ class Stage:
 
     # ---- workers ------------------------------------------------------------------------------------
 
-    def _play_worker(self, kind: Kind, fault: Fault) -> bool:
+    def _play_worker(self, kind: Kind, fault: Fault, at_work: Set[str]) -> bool:
         victims = [worker for worker in self.cast.of(Role.WORKER) if worker.ready and not worker.terminated]
+        if kind in (Kind.KILL_WORKER, Kind.FREEZE_WORKER):  # of one that waits, nothing can be lost
+            victims = [worker for worker in victims if worker.name in at_work]
         if not victims or (kind is Kind.WORKER_LEAVES and len(self._workers) < 2):
             return False
         victim = victims[int(fault.victim * len(victims))]
