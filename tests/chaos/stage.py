@@ -88,7 +88,7 @@ class Stage:
                 self._in(RESTART_S / 2, lambda name=process.name: self._restart_worker(name))
 
     def play(self, fault: Fault, at_work: Set[str]) -> bool:
-        """Do what a fault says; false where it can befall nobody now. `at_work` are the workers with a trial to lose."""
+        """Do what a fault says; false where it can befall nobody now. `at_work` have a trial to lose."""
         kind = fault.kind
         if kind in BUCKET_FAULTS:
             self._spoil_network(kind, BUCKET_S[0] + fault.weight * (BUCKET_S[1] - BUCKET_S[0]))

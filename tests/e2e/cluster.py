@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -68,6 +68,34 @@ class Namespace:
         """Return an object, or the list of objects."""
         found = json.loads(self.kubectl("get", *what, "-o", "json"))
         return found["items"] if found["kind"] == "List" else found
+
+    def apply(self, kind: str, name: str, **content: Any) -> None:
+        """Make an object of the core API, or change it."""
+        manifest = {"apiVersion": "v1", "kind": kind, "metadata": {"name": name}, **content}
+        self.kubectl("apply", "-f", "-", stdin=json.dumps(manifest))
+
+    def run_once(self, name: str, image: str, command: Sequence[str], **volumes: Mapping[str, Any]) -> str:
+        """Run a command in a pod of its own, and return what it prints; each volume is mounted at /ITS_NAME."""
+        container = {
+            "name": name,
+            "image": image,
+            "command": list(command),
+            "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+            "volumeMounts": [{"name": volume, "mountPath": f"/{volume}"} for volume in volumes],
+        }
+        seccomp = {"type": "RuntimeDefault"}
+        spec = {
+            "restartPolicy": "Never",
+            "securityContext": {"runAsNonRoot": True, "runAsUser": 10001, "fsGroup": 10001, "seccompProfile": seccomp},
+            "containers": [container],
+            "volumes": [{"name": volume, **source} for volume, source in volumes.items()],
+        }
+        self.apply("Pod", name, spec=spec)
+        until(f"pod {name}", lambda: self.get("pod", name)["status"]["phase"] in ("Succeeded", "Failed"))
+        said = self.kubectl("logs", name)
+        assert self.get("pod", name)["status"]["phase"] == "Succeeded", said
+        self.kubectl("delete", "pod", name, "--wait=false")
+        return said
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e import nodes
 from tests.e2e.cluster import Namespace, Release, new_namespace, run
 
 IMAGE = os.environ.get("CIFAKE_TUNE_E2E_IMAGE")
@@ -47,3 +48,17 @@ def release(namespace: Namespace, image: str) -> Iterator[Callable[[str], Releas
     yield make
     for name in made:
         run("helm", "uninstall", name, "-n", namespace.name, "--ignore-not-found")
+
+
+@pytest.fixture
+def lose_node() -> Iterator[Callable[[str, str], None]]:
+    """Take a node away, by its name and the verb of `nodes.lose`; it is back after the test."""
+    lost: set[str] = set()
+
+    def lose(name: str, verb: str) -> None:
+        lost.add(name)
+        nodes.lose(name, verb)
+
+    yield lose
+    for name in lost:
+        nodes.bring_back(name)

@@ -3,13 +3,8 @@
 Nodes are lost on the cluster of ../shared/cluster only.
 """
 
-import json
-import os
-import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -19,33 +14,25 @@ from tests.chaos.checker import check
 from tests.chaos.evidence import Left, read_marks, read_segments
 from tests.chaos.findings import Rule
 from tests.chaos.report import print_verdict
-from tests.e2e.cluster import Namespace, Release, conditions_of, run, until
+from tests.e2e.cluster import Namespace, Release, run, until
+from tests.e2e.nodes import await_workers, bring_back, needs_nodes, spread, two_workers_without
 from tuner import names
 from tuner.cli_release import open_release_bucket
 from tuner.trials import Outcome
 
-NODE = Path(os.environ.get("CLUSTER_SCRIPTS", "../shared/cluster")) / "node"
 SPACE = (
     Path(__file__).parent / "space" / "marking_space.py",
     Path(__file__).parents[1] / "chaos" / "space" / "mean_colour.py",
 )
 TRIALS, EPOCHS = 16, 12
-pytestmark = [
-    pytest.mark.full,
-    pytest.mark.skipif(not shutil.which(NODE), reason="only ../shared/cluster can lose a node"),
-]
+pytestmark = [pytest.mark.full, needs_nodes]
 
 
 @pytest.fixture(scope="module")
 def night(namespace: Namespace, image: str) -> Iterator[Release]:
     """A study that lasts as long as the tests of this module, which follow one another."""
-    claim = {
-        "apiVersion": "v1",
-        "kind": "PersistentVolumeClaim",
-        "metadata": {"name": "marks"},
-        "spec": {"accessModes": ["ReadWriteMany"], "resources": {"requests": {"storage": "1Gi"}}},
-    }
-    namespace.kubectl("apply", "-f", "-", stdin=json.dumps(claim))
+    storage = {"accessModes": ["ReadWriteMany"], "resources": {"requests": {"storage": "1Gi"}}}
+    namespace.apply("PersistentVolumeClaim", "marks", spec=storage)
     release = Release(namespace, "night", image)
     release.install(
         study={
@@ -64,56 +51,11 @@ def night(namespace: Namespace, image: str) -> Iterator[Release]:
     run("helm", "uninstall", release.name, "-n", namespace.name)
 
 
-@pytest.fixture
-def node() -> Iterator[Callable[[str, str], None]]:
-    """Do something to a node; it is back at the end."""
-    lost: set[str] = set()
-
-    def do(verb: str, name: str) -> None:
-        if verb == "start":
-            bring_back(name)
-            lost.discard(name)
-            return
-        lost.add(name)
-        subprocess.run([NODE, verb, name], check=True, capture_output=True, timeout=120)
-
-    yield do
-    for name in lost:
-        bring_back(name)
-
-
-def bring_back(name: str) -> None:
-    subprocess.run([NODE, "start", name], check=True, capture_output=True, timeout=120)
-    until(f"{name} to be ready", lambda: "Ready" in conditions_of(Namespace("default").get("node", name)))
-    subprocess.run([NODE, "gpus", name, "4"], check=True, capture_output=True, timeout=60)
-    run("kubectl", "uncordon", name)
-
-
-def await_workers(release: Release, count: int) -> None:
-    """Wait until so many workers train, and the pods of no others are there."""
-    expected = {f"worker-{index}" for index in range(count)}
-    until(f"{count} workers at work", lambda: release.at_work() == expected and len(release.running("worker")) == count)
-
-
 def await_progress(release: Release, epochs: int = 3) -> None:
     """Wait for epochs that are reported from now on; no trial has failed meanwhile."""
     before = release.epochs()
     until("more epochs", lambda: release.epochs() >= before + epochs)
     assert [trial for trial in release.trials() if trial["state"] == "FAILED"] == []
-
-
-def node_of(pod: Any) -> str:
-    return str(pod["spec"]["nodeName"])
-
-
-def spread(release: Release) -> str:
-    """Have a worker on each node, and return the node that the bucket is not on: its loss is a matter of minutes."""
-    if len({node_of(pod) for pod in release.running("worker")}) < 2:
-        release.namespace.kubectl("delete", "pod", "-l", release.labels("worker"))
-        until("workers on two nodes", lambda: len({node_of(pod) for pod in release.running("worker")}) == 2)
-    await_workers(release, 2)
-    bucket = node_of(release.running("bucket")[0])
-    return next(node_of(pod) for pod in release.running("worker") if node_of(pod) != bucket)
 
 
 def test_more_workers_join_and_those_at_work_stay(night: Release) -> None:
@@ -163,20 +105,20 @@ def test_a_bucket_that_is_restarted_keeps_the_study(night: Release) -> None:
     await_progress(night)
 
 
-def test_a_preempted_nodes_worker_comes_back_elsewhere(night: Release, node: Callable[[str, str], None]) -> None:
+def test_a_preempted_nodes_worker_comes_back_elsewhere(night: Release, lose_node: Callable[[str, str], None]) -> None:
     lost = spread(night)
-    node("preempt", lost)
+    lose_node(lost, "preempt")
     until("two workers elsewhere", lambda: two_workers_without(night, lost))
     await_workers(night, 2)
     await_progress(night)
 
 
 def test_a_node_that_is_lost_and_deleted_takes_no_trial_with_it(
-    night: Release, node: Callable[[str, str], None]
+    night: Release, lose_node: Callable[[str, str], None]
 ) -> None:
     """The trial goes on at once, and the worker is replaced when the cloud removes the Node."""
     lost = spread(night)
-    node("kill", lost)
+    lose_node(lost, "kill")
     await_progress(night)
     run("kubectl", "delete", "node", lost)
     until("two workers elsewhere", lambda: two_workers_without(night, lost))
@@ -184,13 +126,13 @@ def test_a_node_that_is_lost_and_deleted_takes_no_trial_with_it(
 
 
 def test_a_node_that_is_lost_for_a_while_takes_no_trial_with_it(
-    night: Release, node: Callable[[str, str], None]
+    night: Release, lose_node: Callable[[str, str], None]
 ) -> None:
     """Nobody deletes the Node; it comes back without the pods that ran there, and its worker is replaced then."""
     lost = spread(night)
-    node("kill", lost)
+    lose_node(lost, "kill")
     await_progress(night)
-    node("start", lost)
+    bring_back(lost)
     await_workers(night, 2)
     await_progress(night)
 
@@ -204,7 +146,8 @@ def test_nothing_was_lost_by_any_of_it_and_no_interruption_repeated_more_than_an
     until("the search to end", lambda: night.status()["state"] == "finished", 600.0)
     night.await_evaluation()
     marks = tmp_path / "marks.jsonl"
-    marks.write_text(read_volume(night, "marks", "marks.jsonl"))
+    claim = {"persistentVolumeClaim": {"claimName": "marks"}}
+    marks.write_text(night.namespace.run_once("reader", night.image, ["cat", "/marks/marks.jsonl"], marks=claim))
     with open_release_bucket(load(connect(night.namespace.name, None), night.name)) as bucket:
         segments = read_segments(bucket, night.name)
         objects = frozenset(bucket.list(names.study_prefix(night.name)))
@@ -216,39 +159,4 @@ def test_nothing_was_lost_by_any_of_it_and_no_interruption_repeated_more_than_an
     assert verdict.counts.terms >= 2
     interrupted = verdict.counts.interruptions
     assert interrupted[Outcome.LOST] >= 3, "a worker killed by the kernel, and two with their nodes"
-    assert interrupted[Outcome.PREEMPTED] >= 3, "three workers too many"
-
-
-def two_workers_without(release: Release, lost: str) -> bool:
-    workers = release.running("worker")
-    return len(workers) == 2 and lost not in {node_of(pod) for pod in workers}
-
-
-def read_volume(release: Release, claim: str, file: str) -> str:
-    """Return a file of a volume."""
-    manifest = {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": "reader"},
-        "spec": {
-            "restartPolicy": "Never",
-            "securityContext": {
-                "runAsNonRoot": True,
-                "runAsUser": 10001,
-                "seccompProfile": {"type": "RuntimeDefault"},
-            },
-            "containers": [
-                {
-                    "name": "reader",
-                    "image": release.image,
-                    "command": ["cat", f"/volume/{file}"],
-                    "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
-                    "volumeMounts": [{"name": "volume", "mountPath": "/volume"}],
-                }
-            ],
-            "volumes": [{"name": "volume", "persistentVolumeClaim": {"claimName": claim}}],
-        },
-    }
-    release.namespace.kubectl("apply", "-f", "-", stdin=json.dumps(manifest))
-    until("the reader", lambda: release.namespace.get("pod", "reader")["status"]["phase"] == "Succeeded")
-    return release.namespace.kubectl("logs", "reader")
+    assert interrupted[Outcome.PREEMPTED] >= 4, "three workers too many, and one whose node was preempted"

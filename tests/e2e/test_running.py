@@ -1,13 +1,24 @@
 """What happens to a study while it runs: scaled, upgraded, its chief and its bucket lost."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.e2e.cluster import Namespace, Release, run, until
+from tests.e2e.nodes import (
+    await_workers,
+    build,
+    needs_builder,
+    needs_nodes,
+    node_of,
+    spread,
+    two_workers_without,
+)
 
 EPOCHS = 8
+INDEX = "batch.kubernetes.io/job-completion-index"
 
 
 @pytest.fixture(scope="module")
@@ -30,12 +41,8 @@ def uids(pods: list[Any]) -> set[str]:
     return {pod["metadata"]["uid"] for pod in pods}
 
 
-def job_of(pod: Any) -> str:
-    return str(pod["metadata"]["labels"]["batch.kubernetes.io/job-name"])
-
-
-def names(count: int) -> set[str]:
-    return {f"worker-{index}" for index in range(count)}
+def images(pods: list[Any]) -> set[str]:
+    return {container["image"] for pod in pods for container in pod["spec"]["containers"]}
 
 
 def await_progress(release: Release, epochs: int = 2) -> None:
@@ -47,15 +54,14 @@ def await_progress(release: Release, epochs: int = 2) -> None:
 def test_more_workers_join_a_search_and_those_at_work_stay(running: Release) -> None:
     before = uids(running.running("worker"))
     running.upgrade(workers__replicas=4)
-    until("four workers at work", lambda: running.at_work() == names(4))
+    await_workers(running, 4)
     assert before <= uids(running.running("worker"))
 
 
 def test_workers_that_are_taken_away_hand_back_their_trials(running: Release) -> None:
     running.upgrade(workers__replicas=1)
-    until("one worker", lambda: len(running.running("worker")) == 1)
+    await_workers(running, 1)
     await_progress(running)
-    until("the others' trials to wait for it", lambda: running.at_work() == names(1))
     assert [t for t in running.trials() if t["state"] == "FAILED"] == []
 
 
@@ -78,15 +84,46 @@ def test_a_bucket_that_is_restarted_keeps_the_study(running: Release) -> None:
     assert before <= {t["trial_id"] for t in running.trials() if t["state"] == "COMPLETED"}
 
 
-def test_an_upgrade_replaces_the_pods_and_loses_no_finished_trial(running: Release) -> None:
-    old = running.job("worker")["metadata"]["name"]
+@needs_builder
+def test_an_upgrade_to_a_new_image_replaces_the_pods_and_loses_no_finished_trial(
+    running: Release, image: str, tmp_path: Path
+) -> None:
+    (tmp_path / "Dockerfile").write_text(f"FROM {image}\nENV NEWER=1\n")
+    build(newer := f"{image}-newer", tmp_path)
     ended = {t["trial_id"]: t for t in running.trials() if t["state"] == "COMPLETED"}
-    running.upgrade(podAnnotations={"image": "new"}, workers__replicas=2)
-    until("the new Job", lambda: running.job("worker")["metadata"]["name"] != old)
-    until("the old pods to go", lambda: old not in {job_of(pod) for pod in running.pods("worker")})
+    running.image = newer
+    running.upgrade(workers__replicas=2)
+    for component in ("chief", "worker"):
+        until(f"the old {component} to go", lambda component=component: images(running.pods(component)) == {newer})
+    await_workers(running, 2)
     await_progress(running)
     after = {t["trial_id"]: t for t in running.trials()}
     assert all(after[trial] == was for trial, was in ended.items())
+
+
+@needs_nodes
+def test_a_preempted_nodes_worker_comes_back_elsewhere(running: Release, lose_node: Callable[[str, str], None]) -> None:
+    lost = spread(running)
+    lose_node(lost, "preempt")
+    until("two workers elsewhere", lambda: two_workers_without(running, lost))
+    await_workers(running, 2)
+    await_progress(running)
+
+
+@needs_nodes
+def test_a_node_that_dies_takes_no_trial_with_it(running: Release, lose_node: Callable[[str, str], None]) -> None:
+    """The trial of its worker goes on elsewhere once its lease is over, long before Kubernetes has replaced the pod."""
+    lost = spread(running)
+    index = next(pod for pod in running.running("worker") if node_of(pod) == lost)["metadata"]["labels"][INDEX]
+    trial = next(t for t in running.trials() if t["state"] == "RUNNING" and t["worker"] == f"worker-{index}")
+    lose_node(lost, "kill")
+
+    def goes_on() -> bool:
+        (now,) = (t for t in running.trials() if t["trial_id"] == trial["trial_id"])
+        return bool(now["attempts"] > trial["attempts"] and now["epochs"] > trial["epochs"])
+
+    until("its trial to go on", goes_on)
+    await_progress(running)
 
 
 def test_two_releases_live_in_one_namespace(running: Release, release: Callable[[str], Release]) -> None:

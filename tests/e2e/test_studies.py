@@ -1,17 +1,14 @@
 """What an upgrade makes of a study that is over, and what other values make of a new one."""
 
-import os
-import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.cluster import Namespace, Release, cifake_tune, conditions_of, run, until
+from tests.e2e.nodes import build, needs_builder
 
 pytestmark = pytest.mark.full
-BUILDER = Path(os.environ.get("CLUSTER_SCRIPTS", "../shared/cluster")) / "image"
 
 SPACE = """
 import keras
@@ -91,7 +88,7 @@ def test_a_worker_that_must_have_a_gpu_and_finds_none_ends_its_job(
     assert "1 GPU asked for, and tensorflow finds none" in strict.logs("worker")
 
 
-@pytest.mark.skipif(not shutil.which(BUILDER), reason="only ../shared/cluster builds images")
+@needs_builder
 def test_a_space_of_ones_own_comes_in_a_derived_image(
     release: Callable[[str], Release], image: str, tmp_path: Path
 ) -> None:
@@ -99,7 +96,7 @@ def test_a_space_of_ones_own_comes_in_a_derived_image(
     (tmp_path / "my_space" / "tiny.py").write_text(SPACE)
     (tmp_path / "Dockerfile").write_text(f"FROM {image}\nCOPY my_space /opt/my_space\n")
     derived = f"{image}-derived"
-    subprocess.run([BUILDER, "build", tmp_path, tmp_path / "Dockerfile", derived], check=True, capture_output=True)
+    build(derived, tmp_path)
     own = release("derived")
     own.image = derived
     own.install(

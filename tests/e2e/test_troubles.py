@@ -86,13 +86,7 @@ def test_an_image_that_does_not_exist_is_explained(
 def test_a_quota_that_is_used_up_is_explained(
     namespace: Namespace, image: str, release: Callable[[str], Release]
 ) -> None:
-    quota = {
-        "apiVersion": "v1",
-        "kind": "ResourceQuota",
-        "metadata": {"name": "team"},
-        "spec": {"hard": {GPUS: "1"}},
-    }
-    namespace.kubectl("apply", "-f", "-", stdin=json.dumps(quota))
+    namespace.apply("ResourceQuota", "team", spec={"hard": {GPUS: "1"}})
     try:
         # the pods of the test before may still be going
         until("the quota", lambda: namespace.get("resourcequota", "team")["status"]["used"] == {GPUS: "0"})
