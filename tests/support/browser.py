@@ -1,0 +1,90 @@
+"""A real Chromium that looks at a page: what it complains of, what overflows, what cannot be read, how it looks."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+ARTIFACTS = Path(os.environ.get("CIFAKE_TUNE_ARTIFACTS", Path(__file__).parents[1] / "artifacts"))
+"""Screenshots lie here for whoever wants to look; git ignores them."""
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+
+CONTRAST = Path(__file__).with_name("contrast.js").read_text(encoding="utf-8")
+
+Scheme = Literal["light", "dark"]
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """Start a headless Chromium; skip the test where there is none."""
+    program = next((found for name in NAMES if (found := shutil.which(name))), None)
+    if program is None:
+        pytest.skip(f"no Chromium is installed ({', '.join(NAMES)}); on Debian: apt-get install chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=program, args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+        )
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+@dataclass
+class Shown:
+    """A page as a browser shows it, and what the browser said of it."""
+
+    page: Page
+    complaints: list[str] = field(default_factory=list)
+    """Errors and warnings of the console, and exceptions."""
+    requests: list[str] = field(default_factory=list)
+    """Addresses that it asked for, itself included."""
+
+    def overflow_px(self) -> int:
+        """By how much the page is wider than its window."""
+        width: int = self.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        return width
+
+    def hard_to_read(self) -> list[dict[str, Any]]:
+        """Return texts whose contrast is below WCAG 2.2's AA: 4.5, or 3 where they are large."""
+        found: list[dict[str, Any]] = self.page.evaluate(CONTRAST)
+        return found
+
+    def screenshot(self, name: str) -> Path:
+        """Write the whole page to the artifacts as `name`.png."""
+        ARTIFACTS.mkdir(parents=True, exist_ok=True)
+        path = ARTIFACTS / f"{name}.png"
+        self.page.screenshot(path=path, full_page=True)
+        return path
+
+    def pdf(self, name: str) -> Path:
+        """Print the page to the artifacts as `name`.pdf."""
+        ARTIFACTS.mkdir(parents=True, exist_ok=True)
+        path = ARTIFACTS / f"{name}.pdf"
+        self.page.pdf(path=path, format="A4", print_background=True)
+        return path
+
+
+@contextmanager
+def shown(browser: Browser, url: str, width: int = 1200, scheme: Scheme = "light") -> Iterator[Shown]:
+    """Open `url` in a window of this width, in CSS pixels, and wait until all of it is loaded."""
+    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    try:
+        page = context.new_page()
+        found = Shown(page)
+        page.on(
+            "console",
+            lambda message: found.complaints.append(message.text) if message.type in ("error", "warning") else None,
+        )
+        page.on("pageerror", lambda error: found.complaints.append(str(error)))
+        page.on("request", lambda request: found.requests.append(request.url))
+        page.goto(url, wait_until="load")
+        yield found
+    finally:
+        context.close()
