@@ -25,7 +25,7 @@ from tuner.errors import CifakeTuneError, ConfigError, ExitCode, PreemptedError
 from tuner.keras_import import choose_backend, importing_keras
 from tuner.limits import NAME_CHARACTERS, is_name
 from tuner.log_format import begin_logging, error_line, given_format
-from tuner.progress import make_console
+from tuner.progress import make_console, shown_progress
 
 if TYPE_CHECKING:
     from tuner.tls import Files
@@ -126,7 +126,8 @@ def evaluate(
     from tuner.report.console import summary
 
     bucket = _bucket(bucket_url)
-    metrics = run_evaluation(bucket, find_study(bucket, study or study_name()), _cache())
+    with shown_progress() as progress:
+        metrics = run_evaluation(bucket, find_study(bucket, study or study_name()), _cache(), progress)
     if as_json:
         print(metrics.model_dump_json(indent=2))  # noqa: T201
     else:

@@ -215,6 +215,13 @@ PREDICTIONS_CSV = "predictions.csv.gz"
 CONFUSION_JSON = "confusion_matrix.json"
 CONFUSION_PNG = "confusion_matrix.png"
 BEST_MODEL = "best_model.keras"
+CALIBRATION_PNG = "calibration.png"
+ROBUSTNESS_PNG = "robustness.png"
+ROBUSTNESS_SAMPLES_PNG = "robustness_samples.png"  # one row a class, one column a disturbance
+MOST_WRONG_PNG = "most_wrong.png"  # images in the order of metrics.json
+PROVENANCE_JSON = "provenance.json"
+MODEL_CARD = "model_card.md"
+REPORT_HTML = "report.html"
 
 # ---- Kubernetes: labels of a release's objects, as the chart sets them, and of pods of an Indexed Job --------------
 APPLICATION = "cifake-tune"

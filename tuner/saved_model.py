@@ -77,6 +77,20 @@ def predict(
     return np.concatenate(outputs)
 
 
+def probabilities(
+    model: Any,
+    images: NDArray[np.uint8],
+    classes: int,
+    batch_size: int,
+    progress: Callable[[int, int], None] = lambda _, __: None,
+) -> NDArray[np.float64]:
+    """Return what the model says of uint8 `images` (n, h, w, 3): the probability of each class (n, classes).
+
+    Raises SpaceError as `predict` and `class_probabilities`.
+    """
+    return class_probabilities(predict(model, images, batch_size, progress), classes)
+
+
 def class_probabilities(outputs: NDArray[np.float32], classes: int) -> NDArray[np.float64]:
     """Return the probability of each class (n, classes), float64, from a model's outputs (n, 1) or (n, classes).
 

@@ -18,10 +18,16 @@ from PIL import Image
 from tests.evaluation.studies import STUDY, Night, brightness_model, levels_model, pack_images
 from tuner import names
 from tuner.bucket.local import LocalBucket
-from tuner.config import Evaluation, Space, Study
+from tuner.config import Data, Evaluation, Space, Study
+from tuner.data.arrays import open_training
+from tuner.data.manifest import read_manifest
+from tuner.data.source import Progress
 from tuner.errors import BucketError, NoResultError, SpaceError, SurroundingsError
 from tuner.evaluate import evaluate, read_metrics
 from tuner.report import statistics
+from tuner.report.calibration import fit_temperature
+from tuner.report.resampling import exact_mcnemar
+from tuner.report.sprites import cut
 
 CLASSES = ("FAKE", "REAL")
 
@@ -142,6 +148,109 @@ def test_the_best_model_predicts_in_plain_keras_what_the_file_says(night: Night,
     np.testing.assert_allclose(written, second, atol=1e-6)
 
 
+def test_the_best_model_is_compared_with_the_runner_up_on_the_same_images(
+    night: Night, cache: Path, tmp_path: Path
+) -> None:
+    night.trial("0", 0.7, brightness_model(tmp_path / "worse.keras", threshold=0.6))
+    night.trial("1", 0.8, brightness_model(tmp_path / "best.keras"))
+    night.trial("2", 0.6, brightness_model(tmp_path / "third.keras", threshold=0.1))
+    night.finish()
+    found = evaluate(night.bucket, STUDY, cache).runner_up
+    truth = np.repeat([False, True], 30)
+    bright = np.concatenate([brightness(night.data.test[name]) for name in CLASSES])
+    best, other = (bright > 0.5) == truth, (bright > 0.6) == truth
+    assert found is not None
+    assert (found.trial, found.score) == ("0", 0.7)
+    assert found.accuracy == other.mean()
+    assert (found.only_best_right, found.only_runner_up_right) == ((best & ~other).sum(), (other & ~best).sum())
+    assert found.p_value == exact_mcnemar(found.only_best_right, found.only_runner_up_right)
+    assert found.difference == pytest.approx(best.mean() - other.mean())
+    assert found.difference_interval_95[0] < found.difference < found.difference_interval_95[1]
+
+
+def test_a_runner_up_whose_model_is_lost_costs_the_comparison_only(
+    night: Night, cache: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    lost = night.trial("0", 0.7, brightness_model(tmp_path / "worse.keras"))
+    night.trial("1", 0.8, brightness_model(tmp_path / "best.keras"))
+    night.finish()
+    night.bucket.delete(lost)
+    metrics = evaluate(night.bucket, STUDY, cache)
+    assert metrics.runner_up is None
+    assert metrics.images == 60
+    assert "not compared with the second best" in caplog.text
+
+
+def test_the_temperature_is_that_of_the_validation_images(night: Night, cache: Path, tmp_path: Path) -> None:
+    night.settings = Study(name=STUDY, data=Data(validation=0.5))
+    night.open()
+    night.trial("0", 0.8, brightness_model(tmp_path / "m.keras", sharpness=60))
+    night.finish()
+    found = evaluate(night.bucket, STUDY, cache).calibration
+    manifest = read_manifest(night.bucket, night.data.digest)
+    held_out = open_training(night.bucket, manifest, 0.5, 1, cache).validation
+    real = 1 / (1 + np.exp(-60 * (brightness(held_out.images) - 0.5)))
+    assert found is not None
+    assert found.fitted_on_images == 30
+    assert found.temperature == pytest.approx(
+        fit_temperature(held_out.labels, np.stack([1 - real, real], axis=1)), rel=0.01
+    )
+    assert found.temperature > 1.2, "so sharp a model is too sure"
+
+
+def test_the_surest_mistakes_are_named_and_shown(night: Night, cache: Path, tmp_path: Path) -> None:
+    night.trial("0", 0.8, brightness_model(tmp_path / "m.keras"))
+    night.finish()
+    metrics = evaluate(night.bucket, STUDY, cache)
+    assert metrics.most_wrong
+    probabilities = [image.probability for image in metrics.most_wrong]
+    assert probabilities == sorted(probabilities, reverse=True)
+    for image, tile in zip(
+        metrics.most_wrong, cut(file(night, names.MOST_WRONG_PNG), len(metrics.most_wrong)), strict=True
+    ):
+        assert image.label != image.prediction
+        with Image.open(tmp_path / "images" / "test" / image.name) as original, Image.open(io.BytesIO(tile)) as shown:
+            np.testing.assert_array_equal(np.asarray(original), np.asarray(shown))
+
+
+def test_robustness_is_of_as_many_images_as_the_setting_says_and_of_none_for_zero(
+    night: Night, cache: Path, tmp_path: Path
+) -> None:
+    night.settings = Study(name=STUDY, evaluation=Evaluation(robustness_images=20))
+    night.open()
+    night.trial("0", 0.8, brightness_model(tmp_path / "m.keras"))
+    night.finish()
+    card = evaluate(night.bucket, STUDY, cache).robustness
+    assert card is not None
+    assert card.images == 20
+    by_name = {row.disturbance: row.accuracy for row in card.disturbances}
+    assert by_name["none"] == by_name["flip left-right"], "a model of brightness does not see a flip"
+    assert Image.open(io.BytesIO(file(night, names.ROBUSTNESS_PNG))).format == "PNG"
+    night.settings = Study(name=STUDY, evaluation=Evaluation(robustness_images=0))
+    night.open()
+    night.trial("1", 0.9, brightness_model(tmp_path / "m.keras"))
+    night.finish()
+    assert evaluate(night.bucket, STUDY, cache).robustness is None
+    assert names.evaluation(STUDY, names.ROBUSTNESS_PNG) not in set(night.bucket.list(names.evaluation(STUDY))), (
+        "that of the evaluation before would not be this one's"
+    )
+
+
+def test_a_metrics_json_of_before_these_were_measured_is_read(night: Night, cache: Path, tmp_path: Path) -> None:
+    night.trial("0", 0.8, brightness_model(tmp_path / "m.keras"))
+    night.finish()
+    evaluate(night.bucket, STUDY, cache)
+    later = (
+        "bootstrap", "calibration", "objects", "runner_up", "robustness", "most_wrong", "roc_curves", "familiar",
+    )  # fmt: skip
+    old = {key: value for key, value in json.loads(file(night, names.METRICS_JSON)).items() if key not in later}
+    night.bucket.write(names.evaluation(STUDY, names.METRICS_JSON), json.dumps(old).encode())
+    lose_the_test_split(night, cache)
+    found = evaluate(night.bucket, STUDY, cache)
+    assert found.accuracy == old["accuracy"]
+    assert found.calibration is None
+
+
 def test_an_evaluation_made_already_is_answered_without_the_test_images(
     night: Night, cache: Path, tmp_path: Path
 ) -> None:
@@ -238,8 +347,8 @@ def test_three_classes_are_measured_too_in_batches_of_any_size(cache: Path, tmp_
     night.open()
     night.trial("0", 0.6, levels_model(tmp_path / "m.keras", 3))
     night.finish()
-    seen: list[tuple[int, int]] = []
-    metrics = evaluate(bucket, STUDY, cache, lambda done, images: seen.append((done, images)))
+    seen: list[Progress] = []
+    metrics = evaluate(bucket, STUDY, cache, seen.append)
     nearest = {
         name: np.abs(brightness(night.data.test[name])[:, None] - np.array([0.25, 0.5, 0.75])).argmin(axis=1)
         for name in classes
@@ -247,8 +356,8 @@ def test_three_classes_are_measured_too_in_batches_of_any_size(cache: Path, tmp_
     assert metrics.confusion_matrix == tuple(tuple(np.bincount(nearest[n], minlength=3).tolist()) for n in classes)
     assert metrics.roc_auc is not None
     assert 0.7 < metrics.roc_auc < 1
-    assert seen[0] == (7, 90)
-    assert seen[-1] == (90, 90)
+    assert seen[0] == Progress("testing", 7, 90)
+    assert seen[-1] == Progress("disturbing", 9, 9, "ways")
 
 
 def test_a_model_for_other_classes_is_a_sentence_and_leaves_no_evaluation(

@@ -54,6 +54,12 @@ def open_split(bucket: Bucket, manifest: Manifest, split: str, cache: Path) -> A
     return _open(bucket, manifest, split, {split: everything}, cache)[split]
 
 
+def open_validation(bucket: Bucket, manifest: Manifest, validation: float, seed: int, cache: Path) -> Arrays:
+    """Return the held-out part of the training images, as `open_training` does, without laying out the rest."""
+    name = f"validation-{_share(validation, seed)}"
+    return _open(bucket, manifest, "train", {name: validation_indices(manifest, validation, seed)}, cache)[name]
+
+
 def open_training(bucket: Bucket, manifest: Manifest, validation: float, seed: int, cache: Path) -> Training:
     """Return the training images in two parts, `validation` being the held-out share; test shards are not touched.
 
@@ -61,11 +67,14 @@ def open_training(bucket: Bucket, manifest: Manifest, validation: float, seed: i
     """
     held_out = validation_indices(manifest, validation, seed)
     kept = np.setdiff1d(np.arange(sum(manifest.splits["train"].counts)), held_out, assume_unique=True)
-    suffix = f"{validation!r}-seed{seed}"
-    names = {f"train-without-{suffix}": kept, f"validation-{suffix}": held_out}
+    names = {f"train-without-{_share(validation, seed)}": kept, f"validation-{_share(validation, seed)}": held_out}
     parts = _open(bucket, manifest, "train", names, cache)
     train, held = parts.values()
     return Training(train, held)
+
+
+def _share(validation: float, seed: int) -> str:
+    return f"{validation!r}-seed{seed}"
 
 
 def _open(

@@ -48,6 +48,147 @@ class Versions(Result):
     numpy: str
 
 
+class Bin(Result):
+    """The test images whose confidence, the probability of the class predicted, is in (low, high]."""
+
+    low: float
+    high: float
+    images: int
+    confidence: float
+    """Their mean."""
+
+    accuracy: float
+    accuracy_interval_95: Interval
+
+
+class Calibration(Result):
+    """Whether the model is right as often as it says, on the test images."""
+
+    temperature: float
+    """What the logits are to be divided by: fitted on the validation images; above 1 the model was too sure."""
+
+    fitted_on_images: int
+    error: float
+    """Expected calibration error (ECE), 15 bins of equal width."""
+
+    error_at_temperature: float
+    log_loss_at_temperature: float
+    bins: tuple[Bin, ...]
+    """Those that hold images."""
+
+    bins_at_temperature: tuple[Bin, ...]
+
+
+class Bootstrap(Result):
+    """95 % intervals from drawing the test images again with replacement (percentiles)."""
+
+    resamples: int
+    seed: int
+    accuracy: Interval
+    roc_auc: Interval | None
+    """None where there is none, or more than 10 classes."""
+
+    log_loss: Interval
+    calibration_error: Interval
+    """Of the probabilities as the model gives them. The estimate has a bias upwards, and so has the interval."""
+
+
+class ObjectClass(Result):
+    """The test images that show one kind of object, both real and generated ones."""
+
+    name: str
+    """CIFAR-10's name for it."""
+
+    images: int
+    accuracy: float
+    accuracy_interval_95: Interval
+    accuracy_by_class: dict[str, float]
+    """Of the images of each class."""
+
+
+class RunnerUp(Result):
+    """The second best trial's model on the same test images, against the best one's."""
+
+    trial: TrialId
+    score: float
+    accuracy: float
+    accuracy_interval_95: Interval
+    only_best_right: int
+    """Images."""
+
+    only_runner_up_right: int
+    p_value: float
+    """McNemar's exact test, two-sided: how likely a difference as large as this is where the models are equally
+    good."""
+
+    difference: float
+    """Accuracy of the best less that of the runner-up."""
+
+    difference_interval_95: Interval
+    """Bonett and Price's, paired."""
+
+
+class Disturbed(Result):
+    """The accuracy on test images that something was done to."""
+
+    disturbance: str
+    """Its name; `none` is the first."""
+
+    accuracy: float
+    accuracy_interval_95: Interval
+    recall: dict[str, float]
+    """By class."""
+
+    changed: float
+    """Share of the images whose prediction is another one than undisturbed."""
+
+
+class Robustness(Result):
+    """What recompression, blur, noise and the like do to the accuracy: on test images chosen by the study's seed."""
+
+    images: int
+    seed: int
+    disturbances: tuple[Disturbed, ...]
+
+
+class WrongImage(Result):
+    """A test image for whose class the model gave little probability."""
+
+    name: str
+    label: str
+    prediction: str
+    probability: float
+    """Of the prediction."""
+
+
+class Curve(Result):
+    """An ROC curve: one class against the others, at falling thresholds; 200 points at most."""
+
+    false_positive_rate: tuple[float, ...]
+    true_positive_rate: tuple[float, ...]
+
+
+class Familiar(Result):
+    """What the training images are like, to tell images that are not."""
+
+    height: int
+    width: int
+    formats: tuple[str, ...]
+    """As in JPEG, by the names of the files."""
+
+    resized: bool
+    """They had other sizes before they were packed."""
+
+    brightness: Interval
+    """Mean pixel (0-255) of all but the darkest and brightest in 1,000 of the validation images."""
+
+    contrast: Interval
+    """The same of the pixels' standard deviation."""
+
+    saturation: Interval
+    """The same of the mean of how far apart the largest and smallest of the three colours of a pixel are."""
+
+
 class Metrics(Result):
     """The evaluation of a study's best trial on the test split. `model_dump_json()` is metrics.json.
 
@@ -98,3 +239,23 @@ class Metrics(Result):
 
     versions: Versions
     duration_s: float
+
+    # None in an evaluation of a version that did not measure this yet, or for the reason said
+    bootstrap: Bootstrap | None = None
+    calibration: Calibration | None = None
+    objects: tuple[ObjectClass, ...] | None = None
+    """None where the files are not named as CIFAKE's are."""
+
+    runner_up: RunnerUp | None = None
+    """None where no other trial has a model that can be compared."""
+
+    robustness: Robustness | None = None
+    """None where evaluation.robustness_images is 0."""
+
+    most_wrong: tuple[WrongImage, ...] | None = None
+    """Surest mistakes first, as they stand in most_wrong.png."""
+
+    roc_curves: dict[str, Curve] | None = None
+    """Of two classes, the second; of more, each; only those with images on both sides."""
+
+    familiar: Familiar | None = None

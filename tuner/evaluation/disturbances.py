@@ -1,0 +1,70 @@
+"""What happens to images on their way: recompression, blur, noise, resizing, flips. uint8 (n, h, w, 3) in and out."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import simplejpeg
+from numpy.typing import NDArray
+from PIL import Image
+
+Images = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Disturbance:
+    """One thing that is done to images."""
+
+    name: str
+    apply: Callable[[Images, np.random.Generator], Images]
+
+
+def _jpeg(quality: int) -> Disturbance:
+    def apply(images: Images, _: np.random.Generator) -> Images:
+        coded = (simplejpeg.encode_jpeg(image, quality, "RGB", "420") for image in np.ascontiguousarray(images))
+        return np.stack([simplejpeg.decode_jpeg(data, "RGB", fastdct=False, fastupsample=False) for data in coded])
+
+    return Disturbance(f"JPEG {quality}", apply)
+
+
+def _blur(images: Images, _: np.random.Generator) -> Images:
+    from scipy.ndimage import gaussian_filter
+
+    blurred = gaussian_filter(images.astype(np.float32), (0, BLUR_PX, BLUR_PX, 0), mode="nearest")
+    return np.asarray(blurred.round().clip(0, 255), np.uint8)
+
+
+def _noise(images: Images, generator: np.random.Generator) -> Images:
+    noisy = images + generator.normal(0, NOISE, images.shape).astype(np.float32)
+    return noisy.round().clip(0, 255).astype(np.uint8)
+
+
+def _resize(images: Images, _: np.random.Generator) -> Images:
+    height, width = images.shape[1:3]
+    small = max(1, round(width * RESIZE)), max(1, round(height * RESIZE))
+
+    def there_and_back(image: Images) -> Images:
+        made = Image.fromarray(image).resize(small, Image.Resampling.BICUBIC)
+        return np.asarray(made.resize((width, height), Image.Resampling.BICUBIC))
+
+    return np.stack([there_and_back(image) for image in np.ascontiguousarray(images)])
+
+
+BLUR_PX = 0.7
+"""Standard deviation of the Gaussian: what a slight defocus does to 32 x 32 pixels."""
+NOISE = 8.0
+"""Standard deviation, of 255: a small sensor in the evening."""
+RESIZE = 0.75
+
+DISTURBANCES = (
+    Disturbance("none", lambda images, _: images),
+    _jpeg(90),
+    _jpeg(75),
+    _jpeg(50),
+    Disturbance(f"blur {BLUR_PX:g} px", _blur),
+    Disturbance(f"noise {NOISE:g}/255", _noise),
+    Disturbance(f"resize {RESIZE:.0%}", _resize),
+    Disturbance("flip left-right", lambda images, _: images[:, :, ::-1]),
+    Disturbance("flip upside down", lambda images, _: images[:, ::-1]),
+)
+"""`none` first: the others are compared with it. JPEG with 4:2:0 chroma subsampling; resized down and up again."""

@@ -1,0 +1,225 @@
+"""A trained model measured: on the test split, against the runner-up, on disturbed images; and what it found."""
+
+import logging
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import tuner
+from tuner import saved_model
+from tuner.data.arrays import Arrays
+from tuner.data.manifest import Manifest
+from tuner.data.source import Progress
+from tuner.errors import BucketError, SpaceError
+from tuner.evaluation.familiar import familiar
+from tuner.evaluation.objects import by_object
+from tuner.evaluation.robustness import Card, robustness
+from tuner.report import statistics
+from tuner.report.calibration import calibration
+from tuner.report.curves import roc_curves
+from tuner.report.predictions import Predictions, predictions
+from tuner.report.resampling import bootstrap, exact_mcnemar, paired_difference
+from tuner.report.result import LeakFree, Metrics, OneClass, RunnerUp, Versions, WrongImage
+from tuner.trials import StudyState, Trial
+
+log = logging.getLogger(__name__)
+
+MOST_WRONG = 24
+
+Tell = Callable[[Progress], None]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Whose model is measured, and on what."""
+
+    state: StudyState
+    best: Trial
+    checkpoint: str
+    manifest: Manifest
+    evaluations: int
+    """How many models of the study have been measured on the test split, this one included."""
+
+    test: Arrays
+    validation: Arrays
+
+
+@dataclass(frozen=True)
+class RunnerUpModel:
+    """The second best trial, and its model."""
+
+    trial: Trial
+    model: Any
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was found."""
+
+    metrics: Metrics
+    predictions: Predictions
+    most_wrong: NDArray[np.uint8]
+    """The images of metrics.most_wrong."""
+
+    robustness: Card | None
+
+
+def measure(
+    subject: Subject, model: Any, runner_up: Callable[[], RunnerUpModel | None], tell: Tell, clock: Callable[[], float]
+) -> Measured:
+    """Measure `model`; `runner_up` is asked for the other one when its turn comes, and `tell` how far it is."""
+    begun = clock()
+    manifest, study, test = subject.manifest, subject.state.settings, subject.test
+    classes, labels = len(manifest.classes), np.asarray(test.labels)
+
+    def probabilities(of: Any, images: NDArray[np.uint8], what: str) -> NDArray[np.float64]:
+        def progress(done: int, total: int) -> None:
+            tell(Progress(what, done, total))
+
+        return saved_model.probabilities(of, images, classes, study.evaluation.batch_size, progress)
+
+    def predicted(images: NDArray[np.uint8]) -> NDArray[np.intp]:
+        silent = saved_model.probabilities(model, images, classes, study.evaluation.batch_size)
+        return predictions(silent).predicted
+
+    found = predictions(probabilities(model, test.images, "testing"))
+    held_out = predictions(probabilities(model, subject.validation.images, "calibrating"))
+    right = found.predicted == labels
+    compared = None
+    try:
+        if other := runner_up():
+            others = predictions(probabilities(other.model, test.images, "comparing"))
+            compared = _compared(other.trial, right, others, labels)
+    except (BucketError, SpaceError) as error:  # it is only to compare with
+        log.warning("the best trial is not compared with the second best: %s", error)
+    most = study.evaluation.robustness_images
+    card = (
+        robustness(
+            test, manifest.classes, most, study.seed, predicted,
+            lambda done, of: tell(Progress("disturbing", done, of, "ways")),
+        )
+        if most
+        else None
+    )  # fmt: skip
+    wrong = _most_wrong(labels, found)
+    metrics = _plain(subject, found, labels, right).model_copy(
+        update={
+            "bootstrap": bootstrap(labels, found.by_class, study.seed),
+            "calibration": calibration(subject.validation.labels, held_out.by_class, labels, found.by_class),
+            "objects": by_object(manifest.splits["test"].names, labels, right, manifest.classes),
+            "runner_up": compared,
+            "robustness": card.numbers if card else None,
+            "most_wrong": tuple(_wrong_image(manifest, labels, found, int(index)) for index in wrong),
+            "roc_curves": roc_curves(labels, found.by_class, manifest.classes),
+            "familiar": familiar(manifest, subject.validation.images),
+            "duration_s": round(clock() - begun, 3),
+        }
+    )
+    return Measured(metrics, found, np.asarray(test.images[wrong]), card)
+
+
+def _plain(subject: Subject, found: Predictions, labels: statistics.Labels, right: NDArray[np.bool_]) -> Metrics:
+    manifest, best, study = subject.manifest, subject.best, subject.state.settings
+    classes = len(manifest.classes)
+    scores = statistics.class_scores(labels, found.predicted, classes)
+    assert best.score is not None and best.best_epoch is not None  # noqa: PT018  (StudyState.best)
+    validation_accuracy = best.epochs[best.best_epoch].get("val_accuracy")
+    validation_images = len(subject.validation.labels)
+    return Metrics(
+        study=study.name,
+        accuracy=float(right.mean()),
+        accuracy_interval_95=statistics.wilson_interval(int(right.sum()), len(right)),
+        images=len(right),
+        accuracy_without_leaked=_without_leaked(manifest, right),
+        roc_auc=statistics.roc_auc(labels, found.by_class),
+        log_loss=statistics.log_loss(labels, found.by_class),
+        classes=manifest.classes,
+        confusion_matrix=tuple(map(tuple, statistics.confusion_matrix(labels, found.predicted, classes))),
+        per_class={
+            name: OneClass(**score._asdict()) for name, score in zip(manifest.classes, scores, strict=True)
+        },
+        best_trial=best.trial_id,
+        best_epoch=best.best_epoch,
+        hyperparameters=best.hyperparameters,
+        objective=study.search.objective,
+        score=best.score,
+        validation_accuracy=validation_accuracy,
+        validation_interval_95=_interval(validation_accuracy, validation_images),
+        validation_images=validation_images,
+        checkpoint=subject.checkpoint,
+        data_digest=manifest.digest,
+        seed=study.seed,
+        test_evaluations=subject.evaluations,
+        versions=_versions(),
+        duration_s=0.0,
+    )  # fmt: skip
+
+
+def _compared(trial: Trial, right: NDArray[np.bool_], other: Predictions, labels: statistics.Labels) -> RunnerUp:
+    others_right = other.predicted == labels
+    only_best, only_other = int((right & ~others_right).sum()), int((others_right & ~right).sum())
+    assert trial.score is not None  # StudyState.best
+    return RunnerUp(
+        trial=trial.trial_id,
+        score=trial.score,
+        accuracy=float(others_right.mean()),
+        accuracy_interval_95=statistics.wilson_interval(int(others_right.sum()), len(labels)),
+        only_best_right=only_best,
+        only_runner_up_right=only_other,
+        p_value=exact_mcnemar(only_best, only_other),
+        difference=(only_best - only_other) / len(labels),
+        difference_interval_95=paired_difference(only_best, only_other, len(labels)),
+    )
+
+
+def _most_wrong(labels: statistics.Labels, found: Predictions) -> NDArray[np.intp]:
+    """Return the indices of the surest mistakes, the surest first."""
+    mistakes = np.flatnonzero(found.predicted != labels)
+    return mistakes[np.argsort(-found.probability[mistakes], kind="stable")][:MOST_WRONG]
+
+
+def _wrong_image(manifest: Manifest, labels: statistics.Labels, found: Predictions, index: int) -> WrongImage:
+    return WrongImage(
+        name=manifest.splits["test"].names[index],
+        label=manifest.classes[labels[index]],
+        prediction=manifest.classes[found.predicted[index]],
+        probability=float(found.probability[index]),
+    )
+
+
+def _interval(accuracy: float | None, images: int) -> statistics.Interval | None:
+    """Return the interval of an accuracy that the model reported; None where it cannot be a share of images."""
+    if accuracy is None or not 0 <= accuracy <= 1:
+        return None
+    return statistics.wilson_interval(round(accuracy * images), images)
+
+
+def _without_leaked(manifest: Manifest, right: NDArray[np.bool_]) -> LeakFree:
+    trained_on = set(manifest.splits["train"].sha256)
+    clean = np.array([digest not in trained_on for digest in manifest.splits["test"].sha256], dtype=bool)
+    images, correct = int(clean.sum()), int(right[clean].sum())
+    return LeakFree(
+        accuracy=correct / images if images else None,
+        accuracy_interval_95=statistics.wilson_interval(correct, images) if images else None,
+        images=images,
+        leaked_images=len(clean) - images,
+    )
+
+
+def _versions() -> Versions:
+    import keras
+
+    backend = keras.backend.backend()
+    module = __import__(backend)
+    return Versions(
+        cifake_tune=tuner.__version__,
+        python=platform.python_version(),
+        keras=version("keras"),
+        backend=f"{backend} {getattr(module, '__version__', '')}".strip(),
+        numpy=version("numpy"),
+    )

@@ -1,0 +1,32 @@
+"""ROC curves, thinned to what a picture can show."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from tuner.report.result import Curve
+from tuner.report.statistics import Labels, Probabilities
+
+POINTS = 200
+
+
+def roc_curves(labels: Labels, probabilities: Probabilities, classes: Sequence[str]) -> dict[str, Curve]:
+    """Return a curve for the second of two classes, or for each of more, where both sides have images."""
+    from sklearn.metrics import roc_curve
+
+    curves = {}
+    for index in [1] if len(classes) == 2 else range(len(classes)):
+        truth = labels == index
+        if truth.all() or not truth.any():
+            continue
+        false_positive, true_positive, _ = roc_curve(truth, probabilities[:, index])
+        if len(false_positive) > POINTS:
+            # evenly along the curve, not along one axis: steep and flat parts keep their shape
+            along = np.concatenate([[0.0], np.cumsum(np.diff(false_positive) + np.diff(true_positive))])
+            kept = np.unique(np.searchsorted(along, np.linspace(0, along[-1], POINTS)).clip(0, len(along) - 1))
+            false_positive, true_positive = false_positive[kept], true_positive[kept]
+        curves[classes[index]] = Curve(
+            false_positive_rate=tuple(false_positive.round(6).tolist()),
+            true_positive_rate=tuple(true_positive.round(6).tolist()),
+        )
+    return curves

@@ -1,0 +1,68 @@
+"""The reliability diagram as a picture: how often the model is right, by how sure it is."""
+
+import io
+from typing import TYPE_CHECKING
+
+from tuner.report.figures import DPI, INK, MUTED
+from tuner.report.result import Bin, Metrics
+from tuner.report.text import counted, percent
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+BLUE, ORANGE, LINE = "#1f66a8", "#c2541b", "#c9ced6"
+
+
+def calibration_png(metrics: Metrics) -> bytes:
+    """Return a PNG: accuracy over confidence, as the model says it and at the temperature; below, how many images."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    found = metrics.calibration
+    assert found is not None
+    figure = Figure(figsize=(5.6, 6.2), dpi=DPI, facecolor="white")
+    FigureCanvasAgg(figure)
+    upper, lower = figure.subplots(2, 1, height_ratios=(3.4, 1), sharex=True)
+    figure.subplots_adjust(left=0.14, right=0.96, top=0.84, bottom=0.1, hspace=0.12)
+    least = 1 / len(metrics.classes)
+    upper.plot((least, 1), (least, 1), color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
+    _points(upper, found.bins, BLUE, f"as the model says it: error {percent(found.error)}")
+    after = f"at temperature {found.temperature:.2f}: error {percent(found.error_at_temperature)}"
+    _points(upper, found.bins_at_temperature, ORANGE, after)
+    upper.set_ylabel("accuracy", color=MUTED)
+    upper.legend(loc="upper left", frameon=False, fontsize=9, labelcolor=INK)
+    for bins, colour, shift in ((found.bins, BLUE, 0.27), (found.bins_at_temperature, ORANGE, 0.73)):
+        width = bins[0].high - bins[0].low
+        lower.bar(
+            [each.low + shift * width for each in bins],
+            [each.images for each in bins],
+            width=0.42 * width,
+            color=colour,
+        )
+    lower.set_ylabel("images", color=MUTED)
+    lower.set_xlabel("confidence: the probability of the class predicted", color=MUTED)
+    upper.set_xlim(max(0.0, least - 0.05), 1.02)
+    for axes in (upper, lower):
+        axes.tick_params(colors=MUTED, labelsize=9)
+        axes.grid(color=LINE, linewidth=0.5, alpha=0.6)
+        axes.set_axisbelow(True)
+        for spine in axes.spines.values():
+            spine.set_color(LINE)
+    figure.text(0.5, 0.945, "Calibration", ha="center", fontsize=17, color=INK, fontweight="bold")
+    fitted = counted(found.fitted_on_images, "validation image")
+    under = f"{counted(metrics.images, 'test image')} · temperature fitted on {fitted}"
+    figure.text(0.5, 0.895, under, ha="center", fontsize=9.5, color=MUTED)
+    png = io.BytesIO()
+    figure.savefig(png, format="png", dpi=DPI, metadata={"Software": None})
+    return png.getvalue()
+
+
+def _points(axes: "Axes", bins: tuple[Bin, ...], colour: str, label: str) -> None:
+    low = [each.accuracy - each.accuracy_interval_95[0] for each in bins]
+    high = [each.accuracy_interval_95[1] - each.accuracy for each in bins]
+    axes.errorbar(
+        [each.confidence for each in bins],
+        [each.accuracy for each in bins],
+        yerr=(low, high),
+        color=colour, marker="o", markersize=5, linewidth=1.4, elinewidth=1, capsize=2.5, label=label,
+    )  # fmt: skip
