@@ -41,14 +41,6 @@ def test_stronger_compression_loses_more() -> None:
     assert lost["JPEG 90"] < lost["JPEG 75"] < lost["JPEG 50"]
 
 
-def test_jpeg_is_what_pillow_would_make_of_it() -> None:
-    image = photographs(1)[0]
-    stream = io.BytesIO()
-    Image.fromarray(image).save(stream, "JPEG", quality=75, subsampling="4:2:0")
-    ours = next(each for each in DISTURBANCES if each.name == "JPEG 75").apply(image[None], np.random.default_rng(1))[0]
-    np.testing.assert_array_equal(ours, np.asarray(Image.open(stream)))
-
-
 def test_the_card_tells_what_a_disturbance_costs_a_model_that_looks_left() -> None:
     rng = np.random.default_rng(0)
     images = np.zeros((400, 8, 8, 3), np.uint8)

@@ -1,10 +1,10 @@
 """What happens to images on their way: recompression, blur, noise, resizing, flips. uint8 (n, h, w, 3) in and out."""
 
+import io
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -20,9 +20,14 @@ class Disturbance:
 
 
 def _jpeg(quality: int) -> Disturbance:
+    def recompressed(image: Images) -> Images:
+        file = io.BytesIO()
+        Image.fromarray(image).save(file, "JPEG", quality=quality, subsampling="4:2:0")
+        with Image.open(file) as opened:
+            return np.asarray(opened)
+
     def apply(images: Images, _: np.random.Generator) -> Images:
-        coded = (simplejpeg.encode_jpeg(image, quality, "RGB", "420") for image in np.ascontiguousarray(images))
-        return np.stack([simplejpeg.decode_jpeg(data, "RGB", fastdct=False, fastupsample=False) for data in coded])
+        return np.stack([recompressed(image) for image in np.ascontiguousarray(images)])
 
     return Disturbance(f"JPEG {quality}", apply)
 
