@@ -118,6 +118,8 @@ def restarted_chief(bucket: str, study: list[str], digest: str, port: int) -> No
     from tuner.bucket import open_bucket
     from tuner.bucket.gcs import GcsBucket  # noqa: F401  (an import too)
     from tuner.config import load
+    from tuner.metrics.catalogue import Role
+    from tuner.monitor import Monitor
 
     spaces.load_space(load().space, (32, 32, 3), 2).build(_hyperparameters())  # Keras's imports, and its first model
     began = time.perf_counter()
@@ -130,7 +132,7 @@ def restarted_chief(bucket: str, study: list[str], digest: str, port: int) -> No
     logging.getLogger("tuner.chief").addHandler(Announce())
     logging.getLogger("tuner.chief").setLevel(logging.INFO)
     address = chief.Address("127.0.0.1", port)
-    chief.run_chief(open_bucket(bucket), load(settings=study), digest, address, encryption=None, cluster=None)
+    chief.run_chief(open_bucket(bucket), load(settings=study), digest, address, None, None, Monitor(Role.CHIEF))
 
 
 def _seed_space():  # type: ignore[no-untyped-def]

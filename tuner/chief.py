@@ -19,11 +19,13 @@ from typing import Literal
 
 from tuner import names, refusals, spaces, tls
 from tuner.bucket import Bucket
+from tuner.chief_monitor import ChiefMonitor, linger
 from tuner.config import Study
 from tuner.data.manifest import find_data_sets, read_manifest
 from tuner.errors import FencedError, NoResultError, PreemptedError, SurroundingsError, UsageError
-from tuner.evaluation_job import run_evaluation
 from tuner.journal import Journal, JournalReader, check_whole
+from tuner.metrics.chief import JournalMetrics
+from tuner.monitor import Monitor
 from tuner.oracle import Oracle
 from tuner.resume import check_resume
 from tuner.retention import SavedModels
@@ -59,6 +61,8 @@ class Cluster:
     """Name of the suspended Job to start when the search is over."""
     start: str
     """`Opened.start`."""
+    linger_s: float = 0.0
+    """So long the chief stays when all is over: Prometheus would not see the result of one that ends at once."""
 
 
 def run_chief(
@@ -68,38 +72,61 @@ def run_chief(
     address: Address,
     encryption: tls.Files | None,
     cluster: Cluster | None,
+    monitor: Monitor,
 ) -> StudyState:
     """Run the search until it is over and return its final state; in a cluster, the evaluation too.
 
     Raises ConfigError (the study began with other settings), FencedError (a newer chief took over),
     PreemptedError (SIGTERM), NoResultError (no trial can be evaluated, or its evaluation failed), BucketError.
     """
+    shown = ChiefMonitor(bucket, study.name, monitor)
+    try:
+        state = _run_chief(bucket, study, data_digest, address, encryption, cluster, shown)
+    except NoResultError:
+        linger(cluster.linger_s if cluster else 0.0)
+        raise
+    linger(cluster.linger_s if cluster else 0.0)
+    return state
+
+
+def _run_chief(
+    bucket: Bucket,
+    study: Study,
+    data_digest: str | None,
+    address: Address,
+    encryption: tls.Files | None,
+    cluster: Cluster | None,
+    shown: ChiefMonitor,
+) -> StudyState:
     digest = find_data_set(bucket, data_digest)
     reader = JournalReader(bucket, study.name)
     reader.poll()
     check_whole(bucket, study.name, reader.next_number)
     _check_begun(reader.state, study, digest)  # before the minutes that a user's own model may take to build
     if nothing_to_search(reader.state, study, cluster):
-        return _over(reader.state, cluster)
+        return _over(reader.state, cluster, shown)
     manifest = read_manifest(bucket, digest)
     space = spaces.load_space(study.space, manifest.image_shape, len(manifest.classes))
     hyperparameters = spaces.explore(space, manifest.image_shape)
     direction = direction_of(study.search.objective, study.search.direction)
     suggester = make_suggester(study, hyperparameters, direction)
-    journal = open_term(bucket, reader, study, digest, "max" if direction == "max" else "min", cluster)
+    journal = open_term(
+        bucket, reader, study, digest, "max" if direction == "max" else "min", cluster, shown.journal_metrics
+    )
     state = reader.state
     if journal is None:
-        return _over(state, cluster)
+        return _over(state, cluster, shown)
     suggester.restore(state)
     models = SavedModels(bucket, state)
 
     async def serve() -> None:
         gc.freeze()  # the imports' million objects: a fifth of the time went into looking for garbage among them
-        service = Service(Oracle(state, now()), suggester, hyperparameters, journal)
-        await _serve(service, models, address, encryption, cluster)
+        service = Service(Oracle(state, now()), suggester, hyperparameters, journal, shown.service_metrics)
+        await _serve(service, models, address, encryption, cluster, shown)
 
     with refusals.told(encryption) if encryption else nullcontext():
         asyncio.run(serve())
+    shown.over(state)
     if not state.best():
         raise NoResultError(why_no_result(state))
     return state
@@ -112,6 +139,7 @@ def open_term(
     digest: str,
     direction: Literal["max", "min"],
     cluster: Cluster | None,
+    metrics: JournalMetrics,
 ) -> Journal | None:
     """Open the next term, and return the journal to write to; the reader's state is then the newest.
 
@@ -126,7 +154,7 @@ def open_term(
         _check_begun(state, study, digest)
         if nothing_to_search(state, study, cluster):
             return None
-        journal = Journal(bucket, study.name, writer, reader.next_number, Snapshotter(bucket, state))
+        journal = Journal(bucket, study.name, writer, reader.next_number, Snapshotter(bucket, state), metrics)
         opened = Opened(
             at=time.time(),
             term=state.term + 1,
@@ -177,18 +205,24 @@ def nothing_to_search(state: StudyState, study: Study, cluster: Cluster | None) 
     return state.is_over(study) or (gave_up and cluster is not None and state.start == cluster.start)
 
 
-def _over(state: StudyState, cluster: Cluster | None) -> StudyState:
+def _over(state: StudyState, cluster: Cluster | None, shown: ChiefMonitor) -> StudyState:
     """Do what is left to do after a search."""
+    shown.over(state)
     log.info("the search of study %s is over", state.settings.name)
     if not state.best():
         raise NoResultError(why_no_result(state))
     if cluster is not None:
-        asyncio.run(run_evaluation(cluster.evaluation_job))
+        asyncio.run(shown.evaluate(cluster.evaluation_job))
     return state
 
 
 async def _serve(
-    service: Service, models: SavedModels, address: Address, encryption: tls.Files | None, cluster: Cluster | None
+    service: Service,
+    models: SavedModels,
+    address: Address,
+    encryption: tls.Files | None,
+    cluster: Cluster | None,
+    shown: ChiefMonitor,
 ) -> None:
     _allow_many_connections()
     loop = asyncio.get_running_loop()
@@ -217,8 +251,9 @@ async def _serve(
     await server.start()
     how = "with TLS" if encryption else "without TLS: whoever reaches it may join"
     log.info("chief of study %s, term %d, listens on port %d %s", *_identity(service), port, how)
+    shown.serving(service)
     try:
-        ticking = asyncio.create_task(_work(service, models, cluster))
+        ticking = asyncio.create_task(_work(service, models, cluster, shown))
         stopping = asyncio.create_task(_stopped(stop))
         parts: set[asyncio.Future[None]] = {writing, watching, ticking, stopping, service.dispatcher.broken}
         done, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
@@ -268,14 +303,14 @@ def _identity(service: Service) -> tuple[str, int]:
     return service.oracle.state.settings.name, service.oracle.state.term
 
 
-async def _work(service: Service, models: SavedModels, cluster: Cluster | None) -> None:
+async def _work(service: Service, models: SavedModels, cluster: Cluster | None, shown: ChiefMonitor) -> None:
     cleaning = asyncio.create_task(_clean(service, models))
     try:
         await _tick(service)
     finally:
         cleaning.cancel()
     if cluster and service.oracle.state.best():
-        await run_evaluation(cluster.evaluation_job)
+        await shown.evaluate(cluster.evaluation_job)
     await asyncio.to_thread(lambda: models.delete(models.stale()))
 
 

@@ -86,11 +86,16 @@ def chief(
     host, port, encryption = _environment(names.ENV_ORACLE_IP), _port(), _encryption()
     with importing_keras(whole=study.search.algorithm is config.Algorithm.BAYESIAN):
         from tuner.chief import Address, Cluster, run_chief
+        from tuner.metrics.bucket import MeasuredBucket
+        from tuner.metrics.catalogue import Role
+        from tuner.monitor import Monitor, serving
 
-    bucket = _bucket(bucket_url)
+    monitor = Monitor(Role.CHIEF)
+    bucket = MeasuredBucket(_bucket(bucket_url), monitor.registry)
     job = os.environ.get(names.ENV_EVALUATION_JOB)
-    cluster = Cluster(job, _environment(names.ENV_START)) if job else None
-    run_chief(bucket, study, _data_digest(study, bucket), Address(host, port), encryption, cluster)
+    cluster = Cluster(job, _environment(names.ENV_START), _linger_s()) if job else None
+    with serving(monitor):
+        run_chief(bucket, study, _data_digest(study, bucket), Address(host, port), encryption, cluster, monitor)
 
 
 @app.command()
@@ -103,14 +108,20 @@ def worker(bucket_url: BucketOption = DEFAULT_BUCKET) -> None:
         raise ConfigError(
             f"{names.ENV_TUNER_ID} must be 1 to {NAME_CHARACTERS} characters that can be printed, not {name!r:.60}."
         )
-    encryption, bucket = _encryption(), _bucket(bucket_url)
+    encryption = _encryption()
     with importing_keras():  # before the bucket is asked: in a cluster it starts meanwhile
+        from tuner.metrics.bucket import MeasuredBucket
+        from tuner.metrics.catalogue import Role
+        from tuner.monitor import Monitor, serving
         from tuner.worker import check_gpus, run_worker
 
+    monitor = Monitor(Role.WORKER)
+    bucket = MeasuredBucket(_bucket(bucket_url), monitor.registry)
     if _search_is_over(bucket):
         return
     check_gpus(os.environ)
-    run_worker(bucket, address, encryption, name, _cache())
+    with serving(monitor):
+        run_worker(bucket, address, encryption, name, _cache(), monitor)
 
 
 @app.command()
@@ -245,6 +256,13 @@ def _port() -> int:
     text = _environment(names.ENV_ORACLE_PORT)
     if not text.isdecimal() or not 0 < int(text) < 65536:
         raise ConfigError(f"{names.ENV_ORACLE_PORT} must be a port, 1 to 65535, not {text!r}.")
+    return int(text)
+
+
+def _linger_s() -> int:
+    text = os.environ.get(names.ENV_LINGER_S, "0")
+    if not text.isdecimal():
+        raise ConfigError(f"{names.ENV_LINGER_S} must be a whole number of seconds, not {text!r}.")
     return int(text)
 
 

@@ -9,6 +9,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from itertools import islice
 
 from tuner.oracle import Instant, Oracle
@@ -22,7 +23,8 @@ BATCH_S = 0.01
 class Dispatcher:
     """Everything but the suggestions themselves happens in one event loop.
 
-    `append` takes records that nobody waits for, `commit` makes records durable and acts on them.
+    `append` takes records that nobody waits for, `commit` makes records durable and acts on them; each suggestion is
+    made within a `suggesting`.
     """
 
     def __init__(
@@ -32,12 +34,14 @@ class Dispatcher:
         now: Callable[[], Instant],
         append: Callable[[Sequence[Record]], None],
         commit: Callable[[Sequence[Record]], Awaitable[None]],
+        suggesting: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         self._oracle = oracle
         self._suggester = suggester
         self._now = now
         self._append = append
         self._commit = commit
+        self._suggesting = suggesting
         self._thread = ThreadPoolExecutor(1, "suggest")
         self._waiting: dict[asyncio.Future[None], None] = {}  # an ordered set
         self._producing: asyncio.Task[None] | None = None
@@ -130,7 +134,8 @@ class Dispatcher:
         until = time.monotonic() + BATCH_S
         made: list[Suggestion | NoSuggestion] = []
         while len(made) < count:
-            made.append(self._suggester.suggest())
+            with self._suggesting():
+                made.append(self._suggester.suggest())
             if isinstance(made[-1], NoSuggestion) or time.monotonic() > until:
                 break
         return made

@@ -1,5 +1,6 @@
 """`cifake-tune run`: data, search and evaluation one after the other, shown as they go on."""
 
+import os
 import time
 from contextlib import nullcontext
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.live import Live
 
+from tuner import names
 from tuner.bucket import Bucket
 from tuner.config import Study
 from tuner.console import Pace, duration, epochs_done, lines, search_view
@@ -15,7 +17,7 @@ from tuner.data.pack import pack
 from tuner.errors import CifakeTuneError
 from tuner.evaluate import Metrics, evaluated, read_metrics
 from tuner.journal import JournalReader
-from tuner.local import Job, run_evaluator, run_search
+from tuner.local import Job, reserved_port, run_evaluator, run_search
 from tuner.progress import say, shown_progress
 from tuner.report.console import summary
 from tuner.resume import check_resume
@@ -87,8 +89,11 @@ def _search(job: Job, before: StudyState, console: Console) -> None:
         f"Bucket: {job.bucket.url}. Logs: {job.logs}.",
     )
     watcher = _LiveWatcher(console) if console.is_terminal else _LineWatcher(console)
-    with watcher:
-        run_search(job, watcher.watch)
+    with reserved_port() as port:
+        http = os.environ.get(names.ENV_HTTP) or f"127.0.0.1:{port}"
+        say(console, f"Metrics: http://{http}{names.HTTP_METRICS}")
+        with watcher:
+            run_search(job, watcher.watch, http)
 
 
 class _LiveWatcher:

@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import hashlib
 import json
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -20,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from tuner import names, snapshots
 from tuner.bucket import Bucket
 from tuner.errors import BucketError, FencedError, JournalError, ObjectExistsError, ObjectNotFoundError, UsageError
+from tuner.metrics.chief import JournalMetrics
 from tuner.snapshots import Snapshotter
 from tuner.trials import RECORD, Record, StudyState
 
@@ -30,6 +32,8 @@ WATCH_S = 5.0
 GATHER_S = 0.002
 """A segment waits so long for more records: on a local disk each would be a segment of its own, and 16 workers got a
 third fewer trials a second."""
+STUCK_S = 10.0
+"""A bucket that takes longer to answer keeps the chief from its work."""
 READ_AHEAD = 32
 """So many segments are read at once where many follow: over a network each takes 50 ms."""
 
@@ -192,14 +196,26 @@ class Journal:
     """
 
     def __init__(
-        self, bucket: Bucket, study: str, writer: str, next_number: int, snapshotter: Snapshotter | None = None
+        self,
+        bucket: Bucket,
+        study: str,
+        writer: str,
+        next_number: int,
+        snapshotter: Snapshotter | None = None,
+        metrics: JournalMetrics | None = None,
     ) -> None:
         self._bucket = bucket
         self._study = study
         self._writer = writer
         self._number = next_number
         self._snapshotter = snapshotter
+        self._metrics = metrics or JournalMetrics()
         self._pending: list[Record] = []
+        self._pending_since: float | None = None
+        """Since when the oldest of them waits (monotonic); the same of those that are being written, below."""
+        self._writing_since: float | None = None
+        self._unseen_since: float | None = None
+        """Since when the bucket does not answer whether we are still the newest (monotonic)."""
         self._waiters: list[asyncio.Future[None]] = []
         self._wake = asyncio.Event()
         self._urgent = asyncio.Event()
@@ -212,13 +228,16 @@ class Journal:
         """Write one segment now (blocking). Raises FencedError where a newer chief has taken its number."""
         name = names.journal_segment(self._study, self._number)
         try:
-            self._bucket.create(name, encode(self._number, self._writer, records))
+            with self._metrics.flushing(len(records)):
+                self._bucket.create(name, encode(self._number, self._writer, records))
         except ObjectExistsError:
             raise self._fenced() from None
         self._number += 1
 
     def append(self, records: Sequence[Record]) -> None:
         """Take records that nobody waits for; they are written with the next segment."""
+        if records and self._pending_since is None:
+            self._pending_since = time.monotonic()
         self._pending.extend(records)
         self._wake.set()
 
@@ -247,6 +266,7 @@ class Journal:
             self._wake.clear()
             self._urgent.clear()
             records, self._pending = self._pending, []
+            self._writing_since, self._pending_since = self._pending_since, None
             waiters, self._waiters = self._waiters, []
             # at this instant the snapshotter's state is the one after these records; where there are none, no segment
             # will have this number, and a snapshot of that name would hide the next one
@@ -263,6 +283,7 @@ class Journal:
                         waiter.set_exception(error)
                         waiter.exception()  # one that nobody awaits any more is no news
                 raise
+            self._writing_since = None
             for waiter in waiters:
                 if not waiter.done():
                     waiter.set_result(None)
@@ -278,16 +299,42 @@ class Journal:
         while True:
             number = self._number
             await asyncio.sleep(WATCH_S)
-            if number == self._number and await asyncio.to_thread(self._is_anothers, number):
+            if number != self._number:
+                self._unseen_since = None  # it was written
+                continue
+            self._unseen_since = self._unseen_since or time.monotonic()
+            if await asyncio.to_thread(self._is_anothers, number):
                 raise self._fenced()
 
     def _is_anothers(self, number: int) -> bool:
         name = names.journal_segment(self._study, number)
         try:
             first, _, _ = self._bucket.read(name).partition(b"\n")
-            return Header.model_validate_json(first).writer != self._writer
-        except (BucketError, ValidationError):
-            return False  # there is none; or the next look, or write, will tell
+            anothers = Header.model_validate_json(first).writer != self._writer
+        except (ObjectNotFoundError, ValidationError):
+            anothers = False  # there is none; or the next write will tell
+        except BucketError:
+            return False  # the next look, or write, will tell
+        self._unseen_since = None
+        return anothers
+
+    @property
+    def segments(self) -> int:
+        """How many segments there are."""
+        return self._number - 1
+
+    def waiting_s(self) -> float:
+        """Return for how long the oldest record has waited that is not durable yet; 0 where there is none."""
+        since = self._pending_since if self._writing_since is None else self._writing_since
+        return 0.0 if since is None else time.monotonic() - since
+
+    def trouble(self) -> str:
+        """Say in a sentence why nothing can be written, as it seems; empty where nothing seems so."""
+        unseen_s = 0.0 if self._unseen_since is None else time.monotonic() - self._unseen_since
+        silent_s = max(self.waiting_s(), unseen_s)
+        if silent_s < STUCK_S:
+            return ""
+        return f"the journal cannot be written: {self._bucket.url} has not answered for {silent_s:.0f} s"
 
     def _fenced(self) -> FencedError:
         return FencedError(

@@ -111,12 +111,14 @@ class Child:
         return f"{text[-1].removeprefix('error: ') if text else 'none'} (all of it: {self.log})"
 
 
-def run_search(job: Job, watch: Watcher) -> None:
+def run_search(job: Job, watch: Watcher, http: str) -> None:
     """Run chief and workers until the search is over; `watch` is called twice a second.
+
+    The chief shows its metrics at `http`, as host:port.
 
     Raises PreemptedError on Ctrl-C and SIGTERM, after the children have ended, and what ended the chief.
     """
-    with temporary_folder() as folder, _reserved_port() as port, _interruptible():
+    with temporary_folder() as folder, reserved_port() as port, _interruptible():
         file = Path(folder) / "study.yaml"
         file.write_text(yaml.safe_dump(dump(job.study)), encoding="utf-8")
         environment = {
@@ -127,7 +129,7 @@ def run_search(job: Job, watch: Watcher) -> None:
             names.ENV_ORACLE_IP: "127.0.0.1",
             names.ENV_ORACLE_PORT: str(port),
         }
-        chief = _child("chief", job, environment | {names.ENV_TUNER_ID: "chief"})
+        chief = _child("chief", job, environment | {names.ENV_TUNER_ID: "chief", names.ENV_HTTP: http})
         cores = share_of_cores(job.workers)
         workers = [
             _child("worker", job, environment | cores | {names.ENV_TUNER_ID: f"worker-{index}"}, f"worker-{index}")
@@ -243,9 +245,9 @@ def note_work(records: list[Record], chief: Child, workers: list[Child]) -> None
 def _inherited() -> dict[str, str]:
     """Return our environment without the settings, all of which a child gets in its study.yaml.
 
-    Its log is text in any case: we show its last words.
+    Its log is text in any case: we show its last words. Where we are told to show metrics, the chief does so alone.
     """
-    ours = names.ENV_SETTING, names.ENV_STUDY_FILE, names.ENV_LOG_FORMAT
+    ours = names.ENV_SETTING, names.ENV_STUDY_FILE, names.ENV_LOG_FORMAT, names.ENV_HTTP
     return {name: value for name, value in os.environ.items() if not name.startswith(ours)}
 
 
@@ -269,8 +271,8 @@ def _error(child: Child, code: int) -> CifakeTuneError:
 
 
 @contextmanager
-def _reserved_port() -> Iterator[int]:
-    """Yield a port that nobody else gets: gRPC shares it with our socket, which never listens."""
+def reserved_port() -> Iterator[int]:
+    """Yield a port that nobody else gets: the chief shares it with our socket, which never listens."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as held:
         held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         held.bind(("127.0.0.1", 0))

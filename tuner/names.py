@@ -1,7 +1,8 @@
-"""Every path in the bucket, gRPC metadata key, port and environment variable, made and parsed here only."""
+"""Every path in the bucket, gRPC metadata key, metric, port and environment variable, made and parsed here only."""
 
 import re
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import NewType
 
 TrialId = NewType("TrialId", str)
@@ -23,6 +24,8 @@ ENV_START = "CIFAKE_TUNE_START"  # id of the Job that a chief belongs to: its po
 ENV_GPUS = "CIFAKE_TUNE_GPUS"  # how many GPUs a worker has asked for
 ENV_REQUIRE_GPU = "CIFAKE_TUNE_REQUIRE_GPU"  # "true": a worker that asked for GPUs and finds none ends
 ENV_LOG_FORMAT = "CIFAKE_TUNE_LOG_FORMAT"  # text, or json: an object a line
+ENV_HTTP = "CIFAKE_TUNE_HTTP"  # host:port where chief and workers show metrics and health; where it is not set, nowhere
+ENV_LINGER_S = "CIFAKE_TUNE_LINGER_S"  # so long a chief that is done goes on showing how the study ended
 ENV_EMULATOR = "STORAGE_EMULATOR_HOST"  # of a bucket that is not Google's: its address, as Google's libraries take it
 ENV_TUNER_ID = "KERASTUNER_TUNER_ID"
 ENV_ORACLE_IP = "KERASTUNER_ORACLE_IP"
@@ -76,6 +79,61 @@ def parse_incarnation(text: str) -> Joining:
     """Return when that process joined; NEVER_JOINED where it does not say so."""
     found = re.match(r"([0-9]{1,15})\.([0-9]{1,15})\.", text)
     return Joining(int(found[1]), int(found[2])) if found else NEVER_JOINED
+
+
+# ---- HTTP ---------------------------------------------------------------------------------------
+HTTP_METRICS = "/metrics"
+HTTP_HEALTHY = "/healthz"
+HTTP_READY = "/readyz"
+
+
+# ---- metrics ------------------------------------------------------------------------------------
+class Metric(StrEnum):
+    """Names of Prometheus metrics; `tuner.metrics.catalogue` says what each is."""
+
+    BUILD = "cifake_tune_build_info"
+    READY = "cifake_tune_ready"
+    SEARCH = "cifake_tune_search"
+    SEARCH_STARTED = "cifake_tune_search_started_timestamp_seconds"
+    TRIALS = "cifake_tune_trials"
+    TRIALS_PLANNED = "cifake_tune_trials_planned"
+    ATTEMPTS = "cifake_tune_attempts_total"
+    EPOCHS = "cifake_tune_epochs"
+    EPOCHS_SAVED = "cifake_tune_epochs_saved"
+    BEST_SCORE = "cifake_tune_best_score"
+    BEST_SCORE_SINCE = "cifake_tune_best_score_timestamp_seconds"
+    RUNG_REACHED = "cifake_tune_rung_trials"
+    RUNG_STOPPED = "cifake_tune_rung_stopped_trials"
+    TERM = "cifake_tune_chief_term"
+    LEASES = "cifake_tune_leases"
+    WORKERS = "cifake_tune_workers"
+    WORKERS_WAITING = "cifake_tune_workers_waiting"
+    IMAGES_RATE = "cifake_tune_training_images_per_second"
+    RPC = "cifake_tune_rpc_seconds"
+    RPC_ERRORS = "cifake_tune_rpc_errors_total"
+    FLUSH = "cifake_tune_journal_flush_seconds"
+    RECORDS = "cifake_tune_journal_records_total"
+    SEGMENTS = "cifake_tune_journal_segments"
+    JOURNAL_WAITING = "cifake_tune_journal_waiting_seconds"
+    SUGGESTION = "cifake_tune_suggestion_seconds"
+    EVALUATION = "cifake_tune_evaluation"
+    ACCURACY = "cifake_tune_evaluation_accuracy"
+    ACCURACY_LOWER = "cifake_tune_evaluation_accuracy_lower"
+    ACCURACY_UPPER = "cifake_tune_evaluation_accuracy_upper"
+    EVALUATION_IMAGES = "cifake_tune_evaluation_images"
+    BUCKET = "cifake_tune_bucket_operation_seconds"
+    BUCKET_ERRORS = "cifake_tune_bucket_errors_total"
+    BUCKET_BYTES = "cifake_tune_bucket_bytes_total"
+    WORKER_TIME = "cifake_tune_worker_seconds_total"
+    WORKER_EPOCHS = "cifake_tune_worker_epochs_total"
+    WORKER_IMAGES = "cifake_tune_worker_images_total"
+    WORKER_BEAT = "cifake_tune_worker_heartbeat_timestamp_seconds"
+    GPUS = "cifake_tune_worker_gpus"
+    GPUS_MISSING = "cifake_tune_worker_gpus_missing"
+    GPU_MEMORY = "cifake_tune_worker_gpu_memory_bytes"
+
+
+LABEL_STUDY = "study"
 
 
 # ---- bucket: data -------------------------------------------------------------------------------

@@ -85,6 +85,11 @@ class Oracle:
         """Return the workers that hold leases."""
         return self._leases.workers()
 
+    @property
+    def leases(self) -> int:
+        """How many leases are out."""
+        return len(self._leases)
+
     # ---- handing out ----------------------------------------------------------------------------
 
     def join(self, worker: Worker, now: Instant) -> list[Record]:

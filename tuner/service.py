@@ -9,7 +9,7 @@ import logging
 import re
 import time
 from collections.abc import Awaitable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 import grpc
@@ -24,6 +24,7 @@ from tuner.journal import Journal
 from tuner.leases import Worker
 from tuner.limits import is_name
 from tuner.messages import PARENT, Messages, Status, bare_trial
+from tuner.metrics.chief import ServiceMetrics
 from tuner.oracle import Attempt, BadReportError, Instant, Oracle, StaleAttemptError, UnknownTrialError
 from tuner.roster import Roster
 from tuner.suggest import Suggester
@@ -48,11 +49,14 @@ class Service:
     suggester: Suggester
     space: HyperParameters
     journal: Journal
+    metrics: ServiceMetrics = field(default_factory=ServiceMetrics)
 
     def __post_init__(self) -> None:
         state = self.oracle.state
         self._messages = Messages(self.space, state.settings.search.objective, state.direction)
-        self.dispatcher = Dispatcher(self.oracle, self.suggester, now, self.journal.append, self.commit)
+        self.dispatcher = Dispatcher(
+            self.oracle, self.suggester, now, self.journal.append, self.commit, self.metrics.suggesting
+        )
         self.roster = Roster(self.oracle.at_work(), state.term)
         self.finished = asyncio.Event()
         if self.oracle.state.finished:
@@ -329,7 +333,7 @@ def _keras_tuners(service: Service) -> grpc.GenericRpcHandler:
             answer: bytes = (await handle(request, context)).SerializeToString()
             return answer
 
-        return grpc.unary_unary_rpc_method_handler(call)
+        return grpc.unary_unary_rpc_method_handler(service.metrics.timed(method.name, call))
 
     oracle = _service.DESCRIPTOR.services_by_name["Oracle"]
     return grpc.method_handlers_generic_handler(oracle.full_name, {m.name: wrap(m) for m in oracle.methods})
@@ -347,7 +351,8 @@ def make_server(service: Service) -> grpc.aio.Server:
                     "Heartbeat": service.heartbeat,
                     "GiveBack": service.give_back,
                     "Status": service.status,
-                }
+                },
+                service.metrics.timed,
             ),
         )
     )

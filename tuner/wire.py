@@ -152,12 +152,16 @@ def _encode(message: Message) -> bytes:
 
 
 Handler = Callable[[Any, Any], Awaitable[Message]]
+Call = Callable[[bytes, Any], Awaitable[bytes]]
 
 
-def handlers(methods: dict[str, Handler]) -> grpc.GenericRpcHandler:
+def handlers(
+    methods: dict[str, Handler], around: Callable[[str, Call], Call] = lambda _, call: call
+) -> grpc.GenericRpcHandler:
     """Return the service's handlers for a grpc.aio server; `methods` has one coroutine function a method.
 
-    A request that is not a valid message is answered with INVALID_ARGUMENT before the method sees it.
+    A request that is not a valid message is answered with INVALID_ARGUMENT before the method sees it. `around` gets
+    each method's name and call, and returns what is called instead.
     """
 
     def wrap(name: str, method: Handler) -> Any:
@@ -168,7 +172,7 @@ def handlers(methods: dict[str, Handler]) -> grpc.GenericRpcHandler:
                 await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"not a valid {name} request")
             return _encode(await method(request, context))
 
-        return grpc.unary_unary_rpc_method_handler(call)
+        return grpc.unary_unary_rpc_method_handler(around(name, call))
 
     return grpc.method_handlers_generic_handler(
         names.LEASE_SERVICE, {name: wrap(name, method) for name, method in methods.items()}

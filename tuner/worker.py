@@ -20,6 +20,7 @@ from tuner.delivery import Carriers
 from tuner.errors import BucketError, ConfigError, JournalError
 from tuner.journal import JournalReader
 from tuner.log_writer import LogWriter
+from tuner.monitor import FINE, Monitor
 from tuner.stop_signal import StopSignal
 from tuner.temporary import temporary_folder
 
@@ -29,7 +30,9 @@ STARTING_S = 60.0
 """A chief that starts with its workers listens within so long, unless it waits for its data."""
 
 
-def run_worker(bucket: Bucket, chief_address: str, encryption: tls.Files | None, name: str, cache: Path) -> None:
+def run_worker(
+    bucket: Bucket, chief_address: str, encryption: tls.Files | None, name: str, cache: Path, monitor: Monitor
+) -> None:
     """Work for the chief at `host:port` until the search is over.
 
     Raises ChiefUnreachableError, PreemptedError (SIGTERM: the trial is handed back), and the errors of data,
@@ -45,6 +48,7 @@ def run_worker(bucket: Bucket, chief_address: str, encryption: tls.Files | None,
             )
             with stop.interrupting():
                 joined = chief.join()
+            monitor.study, monitor.ready = joined.study.name, lambda: "the data is being loaded"
             chief.timeout_s = joined.study.leases.chief_timeout_s
             chief.is_over = EndOfSearch(bucket, joined.study.name).is_over
             with (
@@ -55,6 +59,7 @@ def run_worker(bucket: Bucket, chief_address: str, encryption: tls.Files | None,
             ):
                 with stop.interrupting():
                     shop = _open_workshop(bucket, joined, chief, heart, stop, carriers, logs, Path(folder), cache)
+                monitor.ready = lambda: FINE
                 gc.collect()
                 gc.freeze()  # what was imported stays: Keras collects garbage for every model (0.2 s with TensorFlow)
                 while (grant := chief.next_trial(stop.check)) is not None:

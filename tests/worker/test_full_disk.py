@@ -13,6 +13,8 @@ from tests.support.disks import fill_with_files, small_disk
 from tuner import names
 from tuner.bucket.local import LocalBucket
 from tuner.errors import ExitCode, SurroundingsError
+from tuner.metrics.catalogue import Role
+from tuner.monitor import Monitor
 from tuner.temporary import temporary_file, temporary_folder
 from tuner.worker import run_worker
 
@@ -51,7 +53,7 @@ def test_when_it_has_joined(
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(full))
     with pytest.raises(SurroundingsError) as raised:
-        run_worker(bucket, chief.address, None, "w", tmp_path / "cache")
+        run_worker(bucket, chief.address, None, "w", tmp_path / "cache", Monitor(Role.WORKER))
     assert str(raised.value) == TOLD.format(full)
 
 

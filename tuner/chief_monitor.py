@@ -1,0 +1,109 @@
+"""What a chief shows of its study: at a scrape, and when it is asked whether it is ready."""
+
+import asyncio
+import logging
+import signal
+import threading
+from collections import Counter
+from enum import StrEnum
+
+from prometheus_client.metrics_core import Metric
+from pydantic import ValidationError
+
+from tuner.bucket import Bucket
+from tuner.errors import NoResultError
+from tuner.evaluation_job import run_evaluation
+from tuner.metrics import catalogue
+from tuner.metrics.catalogue import reading
+from tuner.metrics.chief import JournalMetrics, ServiceMetrics
+from tuner.metrics.evaluation import Evaluation, EvaluationState
+from tuner.metrics.study import Readings, study_metrics
+from tuner.monitor import FINE, Monitor, in_loop, loop_check
+from tuner.service import Service
+from tuner.trials import StudyState
+
+log = logging.getLogger(__name__)
+
+
+class ChiefMonitor:
+    """A chief's metrics and health, from its first moment to its last."""
+
+    def __init__(self, bucket: Bucket, study: str, monitor: Monitor) -> None:
+        self.service_metrics = ServiceMetrics(monitor.registry)
+        self.journal_metrics = JournalMetrics(monitor.registry)
+        self._bucket = bucket
+        self._study = study
+        self._monitor = monitor
+        self._evaluation = Evaluation()
+        self._readings = Readings()
+        monitor.registry.register(self._readings)
+        monitor.study, monitor.ready = study, lambda: "the study is being recovered"
+
+    def serving(self, service: Service) -> None:
+        """From now on show what the services are at, in whose event loop this is called."""
+        loop = asyncio.get_running_loop()
+        self._readings.read = lambda: in_loop(loop, lambda: [*service_metrics(service), *self._evaluation.metrics()])
+        self._monitor.ready = loop_check(loop, service.journal.trouble)
+        self._monitor.healthy = loop_check(loop, lambda: FINE)
+
+    def over(self, state: StudyState) -> None:
+        """From now on show a state that changes no more; nobody is served."""
+        self._readings.read = lambda: [*study_metrics(state), *self._evaluation.metrics()]
+        self._monitor.ready, self._monitor.healthy = lambda: "the search is over", lambda: FINE
+
+    async def evaluate(self, job_name: str) -> None:
+        """Have the best model evaluated, and take the result. Raises what `run_evaluation` raises, and BucketError."""
+        self._evaluation.state = EvaluationState.RUNNING
+        try:
+            await run_evaluation(job_name)
+        except NoResultError:
+            self._evaluation.state = EvaluationState.FAILED
+            raise
+        try:
+            await asyncio.to_thread(self._evaluation.done, self._bucket, self._study)
+        except ValidationError as error:  # another version's
+            log.warning("the evaluation's result cannot be understood (%s)", error.errors()[0]["msg"])
+
+
+def linger(seconds: float) -> None:
+    """Stay for so long, so that what is shown last is scraped; whoever asks us to stop has waited for long enough."""
+    if not seconds:
+        return
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    log.info("all is over; the metrics are shown for %g s more", seconds)
+    stop.wait(seconds)
+
+
+class WorkerState(StrEnum):
+    """What a worker is at, as the chief sees it."""
+
+    TRAINING = "training"
+    IDLE = "idle"
+    SILENT = "silent"  # for as long as a lease lasts
+
+
+def service_metrics(service: Service) -> list[Metric]:
+    """Return the study's state and what the services are at; to be called in their event loop."""
+    state, journal = service.oracle.state, service.journal
+    at_work = {worker.name for worker in service.oracle.at_work()}
+    leases = state.settings.leases
+    workers: Counter[WorkerState] = Counter()
+    images_per_s = 0.0
+    for worker in service.roster.status():
+        stock = service.roster.seen[worker.worker].worker.stock
+        if worker.silent_s >= (leases.stock_duration_s if stock else leases.duration_s):
+            workers[WorkerState.SILENT] += 1
+            continue
+        workers[WorkerState.TRAINING if worker.worker in at_work else WorkerState.IDLE] += 1
+        images_per_s += worker.images_per_s
+    return [
+        *study_metrics(state),
+        reading(catalogue.LEASES, {(): service.oracle.leases}),
+        reading(catalogue.WORKERS, {(each.value,): workers[each] for each in WorkerState}),
+        reading(catalogue.WORKERS_WAITING, {(): service.dispatcher.waiting}),
+        reading(catalogue.IMAGES_RATE, {(): images_per_s}),
+        reading(catalogue.SEGMENTS, {(): journal.segments}),
+        reading(catalogue.JOURNAL_WAITING, {(): journal.waiting_s()}),
+    ]

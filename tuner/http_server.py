@@ -1,0 +1,164 @@
+"""A small HTTP server in threads of its own: a table of paths, each answered by a function; it only reads."""
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+from tuner.errors import ConfigError, SurroundingsError
+
+log = logging.getLogger(__name__)
+
+REQUESTS = 32
+"""Answered at once; a connection above that is closed. A scraper has one, and so has an open page."""
+IDLE_S = 10.0
+"""Who connects and says nothing is not waited for any longer."""
+HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where to listen; port 0 is any that is free."""
+
+    host: str
+    port: int
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked for."""
+
+    path: str
+    query: Mapping[str, str]
+    """The last value of each key."""
+    accept: str
+    """The content types that are wanted, as the header says it."""
+
+
+@dataclass(frozen=True)
+class Response:
+    """What is answered."""
+
+    body: bytes
+    content_type: str
+    status: HTTPStatus = HTTPStatus.OK
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+Handler = Callable[[Request], Response]
+
+
+def parse_address(text: str, variable: str) -> Address:
+    """Return the address that an environment variable says as `host:port`. Raises ConfigError."""
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > 65535:
+        raise ConfigError(f"{variable} must be HOST:PORT, as 127.0.0.1:9090, not {text!r}.")
+    return Address(host.removeprefix("[").removesuffix("]"), int(port))
+
+
+def plain(text: str, status: HTTPStatus = HTTPStatus.OK) -> Response:
+    """Return an answer that is a sentence."""
+    return Response(f"{text}\n".encode(), "text/plain; charset=utf-8", status)
+
+
+class HttpServer:
+    """Serves `routes`, by path, until the end of the block; more may be added to them meanwhile.
+
+    Raises SurroundingsError where it cannot listen.
+    """
+
+    def __init__(self, address: Address, routes: Mapping[str, Handler]) -> None:
+        handler = type("_BoundHandler", (_RequestHandler,), {"routes": routes})
+        try:
+            self._server = _Server((address.host, address.port), handler)
+        except OSError as error:
+            raise SurroundingsError(
+                f"cannot listen for HTTP on {address.host}:{address.port} ({error.strerror or error}); is the port in "
+                "use, or no such host here?"
+            ) from None
+        self._thread = threading.Thread(target=self._server.serve_forever, name="http", daemon=True)
+
+    @property
+    def address(self) -> Address:
+        """Where it listens."""
+        host, port = self._server.server_address[:2]
+        return Address(str(host), int(port))
+
+    def __enter__(self) -> "HttpServer":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+    allow_reuse_port = True  # `run` holds the port for a chief that is started again
+    request_queue_size = REQUESTS
+
+    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
+        self._room = threading.BoundedSemaphore(REQUESTS)
+        super().__init__(address, handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Answer in a thread of its own, if there is room for one more."""
+        if not self._room.acquire(blocking=False):
+            self.shutdown_request(request)
+            return
+        super().process_request(request, client_address)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Answer, and make room."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._room.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that went away in the midst is no news."""
+        log.debug("an HTTP client went away", exc_info=True)
+
+
+class _RequestHandler(BaseHTTPRequestHandler):
+    routes: Mapping[str, Handler]
+    timeout = IDLE_S
+    server_version = "cifake-tune"
+    sys_version = ""
+
+    def do_GET(self) -> None:
+        """Answer."""
+        self._answer(self._response())
+
+    def do_HEAD(self) -> None:
+        """Answer without the body."""
+        self._answer(self._response(), with_body=False)
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+        """Requests come every few seconds, and are no news."""
+
+    def _response(self) -> Response:
+        url = urlsplit(self.path)
+        handler = self.routes.get(url.path)
+        if handler is None:
+            return plain("there is no such page", HTTPStatus.NOT_FOUND)
+        try:
+            return handler(Request(url.path, dict(parse_qsl(url.query)), self.headers.get("Accept", "")))
+        except Exception:
+            log.exception("%s cannot be answered", url.path)
+            return plain("this cannot be answered; the log says why", HTTPStatus.INTERNAL_SERVER_ERROR)
+
+    def _answer(self, response: Response, with_body: bool = True) -> None:
+        self.send_response(response.status)
+        length = {"Content-Type": response.content_type, "Content-Length": str(len(response.body))}
+        for name, value in {**length, **HEADERS, **response.headers}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if with_body:
+            self.wfile.write(response.body)

@@ -1,0 +1,1 @@
+"""Prometheus metrics: what is measured (catalogue), and the parts that measure it."""

@@ -1,0 +1,196 @@
+"""Every metric: its name, kind and labels, and the sentence that says what it is. docs/metrics.md is made of this.
+
+No label has values without bound: a trial's id is none, nor is a worker's name, nor anything that a user wrote, but
+the study's name, of which a process has one.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+
+from tuner import names
+
+
+class Role(StrEnum):
+    """Whose metrics they are."""
+
+    CHIEF = "chief"
+    WORKER = "worker"
+
+
+class Kind(StrEnum):
+    """What a number is."""
+
+    GAUGE = "gauge"  # may go up and down
+    COUNTER = "counter"  # only goes up, but for a new process of the same role
+    HISTOGRAM = "histogram"
+
+
+FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+"""Seconds: from a flush to a local disk to the deadline of an operation on a bucket that is down."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """One metric, with all values of its labels."""
+
+    name: names.Metric
+    kind: Kind
+    help: str
+    labels: tuple[str, ...] = ()
+
+
+# ---- both -----------------------------------------------------------------------------------------
+BUILD = Family(names.Metric.BUILD, Kind.GAUGE, "1; the labels say which program this is.", ("version", "role"))
+READY = Family(
+    names.Metric.READY,
+    Kind.GAUGE,
+    "1 where /readyz says so: a chief serves its workers and can write its journal, a worker has joined and its "
+    "heartbeats are answered; else 0.",
+    ("role",),
+)
+BUCKET = Family(
+    names.Metric.BUCKET,
+    Kind.HISTOGRAM,
+    "Seconds that an operation on the bucket took, with all its retries.",
+    ("operation",),
+)
+BUCKET_ERRORS = Family(
+    names.Metric.BUCKET_ERRORS,
+    Kind.COUNTER,
+    "Operations on the bucket that failed, after all retries; that an object is missing, or there already, is an "
+    "answer and no failure.",
+    ("operation",),
+)
+BUCKET_BYTES = Family(
+    names.Metric.BUCKET_BYTES, Kind.COUNTER, "Bytes read from the bucket and written to it.", ("direction",)
+)
+
+# ---- the chief, out of the journal: a chief that is started again goes on where the last one was --------------------
+SEARCH = Family(
+    names.Metric.SEARCH, Kind.GAUGE, "1 for the state that the search is in: running, finished, given_up.", ("state",)
+)
+SEARCH_STARTED = Family(names.Metric.SEARCH_STARTED, Kind.GAUGE, "When the first trial was begun.")
+TRIALS = Family(
+    names.Metric.TRIALS, Kind.GAUGE, "Trials by state: queued, running, completed, stopped, failed.", ("state",)
+)
+TRIALS_PLANNED = Family(
+    names.Metric.TRIALS_PLANNED,
+    Kind.GAUGE,
+    "How many trials the search will have; absent for hyperband, which makes its own number.",
+)
+ATTEMPTS = Family(
+    names.Metric.ATTEMPTS,
+    Kind.COUNTER,
+    "Attempts that ended, by outcome and reason: finished (completed, stopped), interrupted (preempted, lost), failed "
+    "(failed, out_of_memory, invalid).",
+    ("outcome", "reason"),
+)
+EPOCHS = Family(
+    names.Metric.EPOCHS, Kind.GAUGE, "Epochs that the trials have. It falls where some must be trained again."
+)
+EPOCHS_SAVED = Family(names.Metric.EPOCHS_SAVED, Kind.GAUGE, "Epochs that trials were spared which were stopped early.")
+BEST_SCORE = Family(names.Metric.BEST_SCORE, Kind.GAUGE, "The best trial's objective; absent before there is one.")
+BEST_SCORE_SINCE = Family(
+    names.Metric.BEST_SCORE_SINCE, Kind.GAUGE, "When the best trial ended; time() less this is the best score's age."
+)
+RUNG_REACHED = Family(
+    names.Metric.RUNG_REACHED, Kind.GAUGE, "Trials that have reached each rung of early stopping, from 0.", ("rung",)
+)
+RUNG_STOPPED = Family(names.Metric.RUNG_STOPPED, Kind.GAUGE, "Trials that were stopped at each rung.", ("rung",))
+TERM = Family(names.Metric.TERM, Kind.GAUGE, "How many chiefs the study has had, this one included.")
+EVALUATION = Family(
+    names.Metric.EVALUATION,
+    Kind.GAUGE,
+    "1 for the state that the evaluation is in: waiting, running, done, failed.",
+    ("state",),
+)
+ACCURACY = Family(names.Metric.ACCURACY, Kind.GAUGE, "The best model's accuracy on the test images.")
+ACCURACY_LOWER = Family(names.Metric.ACCURACY_LOWER, Kind.GAUGE, "Lower end of the accuracy's 95 % interval.")
+ACCURACY_UPPER = Family(names.Metric.ACCURACY_UPPER, Kind.GAUGE, "Upper end of the accuracy's 95 % interval.")
+EVALUATION_IMAGES = Family(names.Metric.EVALUATION_IMAGES, Kind.GAUGE, "Test images behind the accuracy.")
+
+# ---- the chief, as it runs --------------------------------------------------------------------------
+LEASES = Family(names.Metric.LEASES, Kind.GAUGE, "Leases that are out.")
+WORKERS = Family(
+    names.Metric.WORKERS,
+    Kind.GAUGE,
+    "Workers that the chief knows: training, idle, or silent for as long as a lease lasts.",
+    ("state",),
+)
+WORKERS_WAITING = Family(
+    names.Metric.WORKERS_WAITING, Kind.GAUGE, "Workers whose call for a trial waits for one at this moment."
+)
+IMAGES_RATE = Family(
+    names.Metric.IMAGES_RATE, Kind.GAUGE, "Training images a second of all workers, as their heartbeats say."
+)
+RPC = Family(
+    names.Metric.RPC,
+    Kind.HISTOGRAM,
+    "Seconds until a call of a worker was answered. CreateTrial is held back for 20 s where no trial waits.",
+    ("method",),
+)
+RPC_ERRORS = Family(
+    names.Metric.RPC_ERRORS, Kind.COUNTER, "Calls that were not answered with OK, by gRPC's code.", ("method", "code")
+)
+FLUSH = Family(names.Metric.FLUSH, Kind.HISTOGRAM, "Seconds that the journal took to write a segment to the bucket.")
+RECORDS = Family(names.Metric.RECORDS, Kind.COUNTER, "Records that were written to the journal.")
+SEGMENTS = Family(names.Metric.SEGMENTS, Kind.GAUGE, "Segments that the study's journal has.")
+JOURNAL_WAITING = Family(
+    names.Metric.JOURNAL_WAITING,
+    Kind.GAUGE,
+    "Seconds for which the oldest record that is not durable yet has waited; 0 where there is none.",
+)
+SUGGESTION = Family(names.Metric.SUGGESTION, Kind.HISTOGRAM, "Seconds that the algorithm took to suggest a trial.")
+
+# ---- workers ----------------------------------------------------------------------------------------
+WORKER_TIME = Family(
+    names.Metric.WORKER_TIME,
+    Kind.COUNTER,
+    "Seconds by activity: wait (for a trial), prepare (build or load the model), train (with validation), checkpoint "
+    "(save, and wait until the chief knows), input (make batches; with TensorFlow in a thread of its own, beside the "
+    "training).",
+    ("activity",),
+)
+WORKER_EPOCHS = Family(names.Metric.WORKER_EPOCHS, Kind.COUNTER, "Epochs trained, also those that did not count.")
+WORKER_IMAGES = Family(names.Metric.WORKER_IMAGES, Kind.COUNTER, "Images trained on.")
+WORKER_BEAT = Family(names.Metric.WORKER_BEAT, Kind.GAUGE, "When the chief last answered a heartbeat.")
+GPUS = Family(names.Metric.GPUS, Kind.GAUGE, "GPUs that the worker found.")
+GPUS_MISSING = Family(names.Metric.GPUS_MISSING, Kind.GAUGE, "GPUs that the worker asked for and did not find.")
+GPU_MEMORY = Family(
+    names.Metric.GPU_MEMORY,
+    Kind.GAUGE,
+    "Bytes of GPU memory, used now and at the most; absent where there is no GPU.",
+    ("gpu", "kind"),
+)
+
+BOTH = (BUILD, READY, BUCKET, BUCKET_ERRORS, BUCKET_BYTES)
+CHIEF = (
+    SEARCH, SEARCH_STARTED, TRIALS, TRIALS_PLANNED, ATTEMPTS, EPOCHS, EPOCHS_SAVED, BEST_SCORE, BEST_SCORE_SINCE,
+    RUNG_REACHED, RUNG_STOPPED, TERM, EVALUATION, ACCURACY, ACCURACY_LOWER, ACCURACY_UPPER, EVALUATION_IMAGES,
+    LEASES, WORKERS, WORKERS_WAITING, IMAGES_RATE, RPC, RPC_ERRORS, FLUSH, RECORDS, SEGMENTS, JOURNAL_WAITING,
+    SUGGESTION,
+)  # fmt: skip
+WORKER = (WORKER_TIME, WORKER_EPOCHS, WORKER_IMAGES, WORKER_BEAT, GPUS, GPUS_MISSING, GPU_MEMORY)
+
+
+def reading(family: Family, values: Mapping[tuple[str, ...], float]) -> Metric:
+    """Return a gauge or counter whose values, by those of its labels, were read off elsewhere."""
+    kind = {Kind.GAUGE: GaugeMetricFamily, Kind.COUNTER: CounterMetricFamily}[family.kind]
+    metric: GaugeMetricFamily | CounterMetricFamily = kind(family.name, family.help, labels=family.labels)
+    for labels, value in values.items():
+        metric.add_metric(labels, value)
+    return metric
+
+
+def counter(family: Family, registry: CollectorRegistry | None) -> Counter:
+    """Return a counter to count with."""
+    return Counter(family.name, family.help, family.labels, registry=registry)
+
+
+def histogram(family: Family, registry: CollectorRegistry | None) -> Histogram:
+    """Return a histogram to observe with."""
+    return Histogram(family.name, family.help, family.labels, buckets=FAST, registry=registry)

@@ -1,0 +1,54 @@
+"""The evaluation as metrics of the chief: the evaluator itself ends too soon to be scraped."""
+
+from collections.abc import Iterable
+from enum import StrEnum
+
+from prometheus_client.metrics_core import Metric
+from pydantic import BaseModel
+
+from tuner import names
+from tuner.bucket import Bucket
+from tuner.metrics import catalogue
+from tuner.metrics.catalogue import reading
+
+
+class EvaluationState(StrEnum):
+    """How far the evaluation is."""
+
+    WAITING = "waiting"  # the search goes on
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+
+
+class Result(BaseModel):
+    """What of the evaluation's metrics.json is shown."""
+
+    accuracy: float
+    accuracy_interval_95: tuple[float, float]
+    images: int
+
+
+class Evaluation:
+    """The evaluation of a study, as the chief sees it."""
+
+    def __init__(self) -> None:
+        self.state = EvaluationState.WAITING
+        self._result: Result | None = None
+
+    def done(self, bucket: Bucket, study: str) -> None:
+        """Take the result from the bucket. Raises BucketError, ValidationError."""
+        data = bucket.read(names.evaluation(study, names.METRICS_JSON))
+        self.state = EvaluationState.DONE
+        self._result = Result.model_validate_json(data)
+
+    def metrics(self) -> Iterable[Metric]:
+        """Return what is known."""
+        yield reading(catalogue.EVALUATION, {(each.value,): each is self.state for each in EvaluationState})
+        if self._result is None:
+            return
+        lower, upper = self._result.accuracy_interval_95
+        yield reading(catalogue.ACCURACY, {(): self._result.accuracy})
+        yield reading(catalogue.ACCURACY_LOWER, {(): lower})
+        yield reading(catalogue.ACCURACY_UPPER, {(): upper})
+        yield reading(catalogue.EVALUATION_IMAGES, {(): self._result.images})

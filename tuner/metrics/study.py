@@ -1,0 +1,88 @@
+"""A study's state as metrics, read off at each scrape: they come from the journal, so they outlive a chief."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from enum import StrEnum
+
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from tuner.config import Algorithm
+from tuner.metrics import catalogue
+from tuner.metrics.catalogue import reading
+from tuner.trials import Outcome, StudyState, TrialState, epochs_saved
+
+
+class SearchState(StrEnum):
+    """Whether the search goes on."""
+
+    RUNNING = "running"
+    FINISHED = "finished"
+    GIVEN_UP = "given_up"  # because of its failures
+
+
+INTERRUPTED = (Outcome.PREEMPTED, Outcome.LOST)
+
+
+class Readings(Collector):
+    """Metrics that `read` makes at each scrape; it may be replaced."""
+
+    def __init__(self) -> None:
+        self.read: Callable[[], Iterable[Metric]] = list
+
+    def describe(self) -> Iterable[Metric]:
+        """Return none: what is read is known at a scrape only."""
+        return []
+
+    def collect(self) -> Iterable[Metric]:
+        """Return what is read now."""
+        return self.read()
+
+
+def study_metrics(state: StudyState) -> list[Metric]:
+    """Return what the journal says of a study."""
+    if state.study is None:
+        return []
+    trials = state.trials.values()
+    states = Counter(trial.state for trial in trials)
+    best = state.best()
+    started = min((trial.started for trial in trials if trial.started), default=None)
+    search = state.settings.search
+    rungs = Counter(rung for trial in trials for rung in trial.rungs)
+    stopped = Counter(max(trial.rungs, default=0) for trial in trials if trial.state is TrialState.STOPPED)
+    metrics = [
+        reading(catalogue.SEARCH, {(each,): each is _search_state(state) for each in SearchState}),
+        reading(catalogue.TRIALS, {(each.lower(),): states[each] for each in TrialState}),
+        reading(catalogue.ATTEMPTS, _attempts(state)),
+        reading(catalogue.EPOCHS, {(): sum(len(trial.epochs) for trial in trials)}),
+        reading(catalogue.EPOCHS_SAVED, {(): epochs_saved(state)}),
+        reading(catalogue.RUNG_REACHED, {(str(rung),): count for rung, count in sorted(rungs.items())}),
+        reading(catalogue.RUNG_STOPPED, {(str(rung),): stopped[rung] for rung in sorted(rungs)}),
+        reading(catalogue.TERM, {(): state.term}),
+    ]
+    if search.algorithm is not Algorithm.HYPERBAND:
+        metrics.append(reading(catalogue.TRIALS_PLANNED, {(): search.max_trials}))
+    if started is not None:
+        metrics.append(reading(catalogue.SEARCH_STARTED, {(): started}))
+    if best and best[0].score is not None and best[0].ended is not None:
+        metrics.append(reading(catalogue.BEST_SCORE, {(): best[0].score}))
+        metrics.append(reading(catalogue.BEST_SCORE_SINCE, {(): best[0].ended}))
+    return metrics
+
+
+def _search_state(state: StudyState) -> SearchState:
+    if state.finished is None:
+        return SearchState.RUNNING
+    return SearchState.GIVEN_UP if state.finished.failed else SearchState.FINISHED
+
+
+def _attempts(state: StudyState) -> dict[tuple[str, ...], float]:
+    ended = Counter(trial.state for trial in state.trials.values())
+    outcomes: Counter[Outcome] = Counter()
+    for trial in state.trials.values():
+        outcomes.update(trial.outcomes)
+    return {
+        ("finished", "completed"): ended[TrialState.COMPLETED],
+        ("finished", "stopped"): ended[TrialState.STOPPED],
+        **{("interrupted" if each in INTERRUPTED else "failed", each.value): outcomes[each] for each in Outcome},
+    }

@@ -1,0 +1,138 @@
+"""What a process shows of itself over HTTP: its metrics, whether it is healthy and ready, and what others add."""
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import CancelledError
+from contextlib import contextmanager
+from http import HTTPStatus
+from typing import TypeVar
+
+from prometheus_client import CollectorRegistry, ProcessCollector, disable_created_metrics
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+from prometheus_client.samples import Sample
+
+import tuner
+from tuner import names
+from tuner.http_server import Address, Handler, HttpServer, Request, Response, parse_address, plain
+from tuner.metrics import catalogue
+from tuner.metrics.catalogue import Role, reading
+
+disable_created_metrics()  # type: ignore[no-untyped-call]  # each counter would be two series
+log = logging.getLogger(__name__)
+Answer = TypeVar("Answer")
+
+ANSWER_S = 5.0
+"""An event loop that takes longer to answer stands still."""
+FINE = ""
+
+Check = Callable[[], str]
+"""Says what is wrong, in a sentence; FINE where nothing is."""
+
+
+class Monitor:
+    """A process's metrics and health. Others may add to `registry` and to `routes`, and replace both checks."""
+
+    def __init__(self, role: Role, study: str = "") -> None:
+        self.study = study
+        """A label of all metrics, as soon as it is known: what Prometheus adds depends on how it finds our pods."""
+        self.healthy: Check = lambda: FINE
+        self.ready: Check = lambda: "it is starting"
+        self.registry = CollectorRegistry()
+        self.registry.register(_About(self, role))
+        ProcessCollector(registry=self.registry)
+        self.routes: dict[str, Handler] = {
+            names.HTTP_METRICS: self._metrics,
+            names.HTTP_HEALTHY: lambda _: _checked(self.healthy),
+            names.HTTP_READY: lambda _: _checked(self.ready),
+        }
+
+    def _metrics(self, request: Request) -> Response:
+        encode, content_type = choose_encoder(request.accept)
+        return Response(encode(_OfStudy(self.registry, self.study)), content_type)
+
+
+@contextmanager
+def serving(monitor: Monitor, environment: Mapping[str, str] = os.environ) -> Iterator[Address | None]:
+    """Serve what the monitor shows where the environment says, until the end of the block; else nothing.
+
+    Yields the address. Raises ConfigError, SurroundingsError.
+    """
+    given = environment.get(names.ENV_HTTP)
+    if not given:
+        yield None
+        return
+    with HttpServer(parse_address(given, names.ENV_HTTP), monitor.routes) as server:
+        address = server.address
+        log.info("metrics and health at http://%s:%d%s", address.host, address.port, names.HTTP_METRICS)
+        yield address
+
+
+def in_loop(loop: asyncio.AbstractEventLoop, call: Callable[[], Answer], timeout_s: float = ANSWER_S) -> Answer:
+    """Call in the thread of an event loop, from another thread, and return the result.
+
+    Raises TimeoutError where the loop does not come to it, or is over.
+    """
+
+    async def answer() -> Answer:
+        return call()
+
+    coroutine = answer()
+    try:
+        return asyncio.run_coroutine_threadsafe(coroutine, loop).result(timeout_s)
+    except RuntimeError:  # it is closed
+        coroutine.close()
+        raise TimeoutError("the event loop is over") from None
+    except CancelledError:
+        raise TimeoutError("the event loop is over") from None
+
+
+def loop_check(loop: asyncio.AbstractEventLoop, check: Check) -> Check:
+    """Return the same check, made in the thread of an event loop; one that stands still fails it."""
+
+    def checked() -> str:
+        try:
+            return in_loop(loop, check)
+        except TimeoutError:
+            return f"it has not answered for {ANSWER_S:g} s"
+
+    return checked
+
+
+def _checked(check: Check) -> Response:
+    wrong = check()
+    return plain(wrong, HTTPStatus.SERVICE_UNAVAILABLE) if wrong else plain("ok")
+
+
+class _About(Collector):
+    """Which program this is, and whether it is ready."""
+
+    def __init__(self, monitor: Monitor, role: Role) -> None:
+        self._monitor = monitor
+        self._role = role
+
+    def describe(self) -> Iterable[Metric]:
+        return []
+
+    def collect(self) -> Iterable[Metric]:
+        yield reading(catalogue.BUILD, {(tuner.__version__, self._role): 1})
+        yield reading(catalogue.READY, {(self._role,): 0 if self._monitor.ready() else 1})
+
+
+class _OfStudy(Collector):
+    """The same metrics, each with the study's name as a label."""
+
+    def __init__(self, registry: CollectorRegistry, study: str) -> None:
+        self._registry = registry
+        self._study = study
+
+    def collect(self) -> Iterable[Metric]:
+        for metric in self._registry.collect():
+            metric.samples = [self._named(sample) for sample in metric.samples]
+            yield metric
+
+    def _named(self, sample: Sample) -> Sample:
+        return sample._replace(labels={**sample.labels, names.LABEL_STUDY: self._study}) if self._study else sample
