@@ -32,6 +32,7 @@ from tuner.retention import SavedModels
 from tuner.service import Service, make_server, now
 from tuner.snapshots import Snapshotter
 from tuner.suggest import direction_of, make_suggester
+from tuner.tensorboard import EventFiles
 from tuner.trials import Opened, StudyState, why_no_result
 
 log = logging.getLogger(__name__)
@@ -39,6 +40,8 @@ log = logging.getLogger(__name__)
 TICK_S = 0.25
 STOPPED_S = 1.0
 """A tick that comes so late: the process itself was stopped, and could hear nobody meanwhile."""
+CURVES_S = 1.0
+"""The files of all trials that ended meanwhile are written together."""
 STOP_S = 10.0
 """At the end, answers that are under way get so long: a thousand workers are told at once that the search is over."""
 UNWRITTEN_S = 10.0
@@ -63,6 +66,14 @@ class Cluster:
     """`Opened.start`."""
     linger_s: float = 0.0
     """So long the chief stays when all is over: Prometheus would not see the result of one that ends at once."""
+
+
+@dataclass(frozen=True)
+class Chores:
+    """What the chief does to the bucket beside serving, and nobody waits for."""
+
+    models: SavedModels
+    curves: EventFiles
 
 
 def run_chief(
@@ -104,7 +115,7 @@ def _run_chief(
     check_whole(bucket, study.name, reader.next_number)
     _check_begun(reader.state, study, digest)  # before the minutes that a user's own model may take to build
     if nothing_to_search(reader.state, study, cluster):
-        return _over(reader.state, cluster, shown)
+        return _over(bucket, reader.state, cluster, shown)
     manifest = read_manifest(bucket, digest)
     space = spaces.load_space(study.space, manifest.image_shape, len(manifest.classes))
     hyperparameters = spaces.explore(space, manifest.image_shape)
@@ -115,14 +126,14 @@ def _run_chief(
     )
     state = reader.state
     if journal is None:
-        return _over(state, cluster, shown)
+        return _over(bucket, state, cluster, shown)
     suggester.restore(state)
-    models = SavedModels(bucket, state)
+    chores = Chores(SavedModels(bucket, state), EventFiles(bucket, state))
 
     async def serve() -> None:
         gc.freeze()  # the imports' million objects: a fifth of the time went into looking for garbage among them
         service = Service(Oracle(state, now()), suggester, hyperparameters, journal, shown.service_metrics)
-        await _serve(service, models, address, encryption, cluster, shown)
+        await _serve(service, chores, address, encryption, cluster, shown)
 
     with refusals.told(encryption) if encryption else nullcontext():
         asyncio.run(serve())
@@ -205,10 +216,11 @@ def nothing_to_search(state: StudyState, study: Study, cluster: Cluster | None) 
     return state.is_over(study) or (gave_up and cluster is not None and state.start == cluster.start)
 
 
-def _over(state: StudyState, cluster: Cluster | None, shown: ChiefMonitor) -> StudyState:
+def _over(bucket: Bucket, state: StudyState, cluster: Cluster | None, shown: ChiefMonitor) -> StudyState:
     """Do what is left to do after a search."""
     shown.over(state)
     log.info("the search of study %s is over", state.settings.name)
+    EventFiles(bucket, state).write()
     if not state.best():
         raise NoResultError(why_no_result(state))
     if cluster is not None:
@@ -218,7 +230,7 @@ def _over(state: StudyState, cluster: Cluster | None, shown: ChiefMonitor) -> St
 
 async def _serve(
     service: Service,
-    models: SavedModels,
+    chores: Chores,
     address: Address,
     encryption: tls.Files | None,
     cluster: Cluster | None,
@@ -253,7 +265,7 @@ async def _serve(
     log.info("chief of study %s, term %d, listens on port %d %s", *_identity(service), port, how)
     shown.serving(service)
     try:
-        ticking = asyncio.create_task(_work(service, models, cluster, shown))
+        ticking = asyncio.create_task(_work(service, chores, cluster, shown))
         stopping = asyncio.create_task(_stopped(stop))
         parts: set[asyncio.Future[None]] = {writing, watching, ticking, stopping, service.dispatcher.broken}
         done, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
@@ -303,15 +315,18 @@ def _identity(service: Service) -> tuple[str, int]:
     return service.oracle.state.settings.name, service.oracle.state.term
 
 
-async def _work(service: Service, models: SavedModels, cluster: Cluster | None, shown: ChiefMonitor) -> None:
-    cleaning = asyncio.create_task(_clean(service, models))
+async def _work(service: Service, chores: Chores, cluster: Cluster | None, shown: ChiefMonitor) -> None:
+    cleaning = asyncio.create_task(_clean(service, chores.models))
+    drawing = asyncio.create_task(_draw(service, chores.curves))
     try:
         await _tick(service)
+        await drawing
     finally:
         cleaning.cancel()
+        drawing.cancel()
     if cluster and service.oracle.state.best():
         await shown.evaluate(cluster.evaluation_job)
-    await asyncio.to_thread(lambda: models.delete(models.stale()))
+    await asyncio.to_thread(lambda: chores.models.delete(chores.models.stale()))
 
 
 async def _clean(service: Service, models: SavedModels) -> None:
@@ -322,6 +337,19 @@ async def _clean(service: Service, models: SavedModels) -> None:
             # a chief after us must not find a trial unended whose models we have deleted
             await service.journal.commit([])
             await asyncio.to_thread(models.delete, obsolete)
+
+
+async def _draw(service: Service, curves: EventFiles) -> None:
+    """Write what TensorBoard shows of the trials that ended, until the search is over; it delays nothing else."""
+    while True:
+        last = service.finished.is_set()
+        if curves.ended():
+            await service.journal.commit([])  # a chief after us must not find unended what TensorBoard shows ended
+            await asyncio.to_thread(curves.write)
+        if last:
+            return
+        with suppress(TimeoutError):
+            await asyncio.wait_for(service.finished.wait(), CURVES_S)
 
 
 async def _tick(service: Service) -> None:

@@ -111,9 +111,8 @@ def trials_table(state: StudyState, workers: Sequence[WorkerStatus] = (), limit:
 
 def describe(trial: Trial) -> str:
     """Return a trial's hyperparameters in one line."""
-    shown = {key: value for key, value in trial.hyperparameters.items() if not key.startswith("tuner/")}
     return " ".join(
-        f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}" for key, value in shown.items()
+        f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}" for key, value in trial.chosen.items()
     )
 
 

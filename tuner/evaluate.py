@@ -19,6 +19,7 @@ from tuner.errors import NoResultError, ObjectNotFoundError, SurroundingsError
 from tuner.journal import read_study
 from tuner.report.predictions import to_csv_gz
 from tuner.report.result import Metrics
+from tuner.tensorboard import EventFiles
 from tuner.trials import StudyState, Trial, why_no_result
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def evaluate(bucket: Bucket, study: str, cache: Path, tell: "Tell" = lambda prog
     """
     state = read_study(bucket, study)
     best = _best_trial(state, study)
+    EventFiles(bucket, state).write()  # where the chief was killed before it had written all
     before = read_metrics(bucket, study)
     if before and _is_of(before, best, state):
         log.info("trial %s of study %s has been evaluated already", best.trial_id, study)

@@ -263,6 +263,22 @@ def parse_attempt_log(name: str) -> AttemptLogName | None:
     return AttemptLogName(TrialId(found[1]), int(found[2]), int(found[3])) if found else None
 
 
+def tensorboard_prefix(study: str) -> str:
+    """Folder that TensorBoard is opened with."""
+    return f"{study_prefix(study)}tensorboard/"
+
+
+def tensorboard_events(study: str, trial_id: str) -> str:
+    """A trial's curves and hyperparameters; TensorBoard reads any file with `tfevents` in its name."""
+    return f"{tensorboard_prefix(study)}{trial_id}/events.out.tfevents.{trial_id}"
+
+
+def parse_tensorboard_events(name: str) -> TrialId | None:
+    """Return the trial where `name` is that of its curves."""
+    found = re.fullmatch(r"studies/[^/]+/tensorboard/([^/]+)/events\.out\.tfevents\.\1", name)
+    return TrialId(found[1]) if found else None
+
+
 def evaluation(study: str, file: str = "") -> str:
     """A file of the study's evaluation, or their folder."""
     return f"{study_prefix(study)}evaluation/{file}"

@@ -21,7 +21,7 @@ from tuner.trials import TRANSITIONS, StudyState, Trial
 
 log = logging.getLogger(__name__)
 
-VERSION = 1
+VERSION = 2
 RECORDS, SHARE = 512, 8
 """A snapshot is due after so many records, or an eighth of all there are: one of 300,000 records takes 1 s of a
 processor, and reading what follows the newest must stay a fraction of reading all."""
@@ -60,7 +60,7 @@ def still(state: StudyState) -> StudyState:
 def _still(trial: Trial) -> Trial:
     made = copy(trial)
     made.epochs, made.checkpoints, made.sha256 = trial.epochs.copy(), trial.checkpoints.copy(), trial.sha256.copy()
-    made.rungs, made.outcomes = trial.rungs.copy(), trial.outcomes.copy()
+    made.rungs, made.outcomes, made.reported = trial.rungs.copy(), trial.outcomes.copy(), trial.reported.copy()
     return made
 
 

@@ -163,6 +163,8 @@ class Trial:
     incarnation: str | None = None
     epochs: dict[int, dict[str, float]] = field(default_factory=dict)
     """Metrics by epoch (from 0)."""
+    reported: dict[int, float] = field(default_factory=dict)
+    """When, by epoch, in seconds since 1970."""
     checkpoints: dict[int, str] = field(default_factory=dict)
     """Names of the saved models by epoch; only the best and the last are kept in the bucket."""
     rungs: dict[int, float] = field(default_factory=dict)
@@ -180,6 +182,11 @@ class Trial:
     def metrics(self) -> list[dict[str, float]]:
         """Metrics of the reported epochs, in order."""
         return [self.epochs[epoch] for epoch in sorted(self.epochs)]
+
+    @property
+    def chosen(self) -> dict[str, Value]:
+        """Its hyperparameters without those that Keras Tuner adds for itself."""
+        return {key: value for key, value in self.hyperparameters.items() if not key.startswith("tuner/")}
 
     @property
     def checkpoint(self) -> str | None:
@@ -243,6 +250,7 @@ class StudyState:
                 # what was reported without a saved model is done again
                 last = max(trial.checkpoints, default=-1)
                 trial.epochs = {epoch: metrics for epoch, metrics in trial.epochs.items() if epoch <= last}
+                trial.reported = {epoch: at for epoch, at in trial.reported.items() if epoch <= last}
                 trial.best_epoch = self.best_epoch(trial)
             case Reported():
                 self._report(self._attempt(record), record)
@@ -304,7 +312,8 @@ class StudyState:
         trial.epochs = {e: m for e, m in trial.epochs.items() if e < record.epoch}
         trial.checkpoints = {e: name for e, name in trial.checkpoints.items() if e < record.epoch}
         trial.sha256 = {e: digest for e, digest in trial.sha256.items() if e < record.epoch}
-        trial.epochs[record.epoch] = dict(record.metrics)
+        trial.reported = {e: at for e, at in trial.reported.items() if e < record.epoch}
+        trial.epochs[record.epoch], trial.reported[record.epoch] = dict(record.metrics), record.at
         if record.checkpoint is not None:
             trial.checkpoints[record.epoch] = record.checkpoint
             if record.sha256 is not None:

@@ -98,6 +98,22 @@ def test_trials_lists_every_trial_with_the_keys_that_others_build_on(job: Job) -
     assert [(trial["state"], trial["attempts"], trial["epochs"]) for trial in trials] == [("COMPLETED", 1, 1)] * 3
 
 
+def test_tensorboards_files_hold_what_trials_says(job: Job) -> None:
+    from tensorboard.backend.event_processing.event_multiplexer import EventMultiplexer
+
+    folder = job.place.bucket_folder / names.tensorboard_prefix(job.place.study)
+    board = EventMultiplexer().AddRunsFromDirectory(str(folder)).Reload()
+    trials = {trial["trial_id"]: trial for trial in json.loads(job.place.do("trials", "--json").out)}
+    assert set(board.Runs()) == set(trials)
+    for trial_id, trial in trials.items():
+        assert {"accuracy", "loss", "val_accuracy", "val_loss"} <= set(board.Runs()[trial_id]["scalars"])
+        curve = board.Scalars(trial_id, "val_accuracy")
+        assert [event.step for event in curve] == list(range(1, trial["epochs"] + 1))
+        assert trial["started"] < curve[0].wall_time <= trial["ended"]
+        assert max(event.value for event in curve) == pytest.approx(trial["score"])
+        assert [event.value for event in board.Scalars(trial_id, "score")] == pytest.approx([trial["score"]])
+
+
 def test_only_the_best_two_trials_models_are_kept(job: Job) -> None:
     kept = set(job.place.bucket.list(names.trials_prefix(job.place.study)))
     assert kept == {trial.checkpoint for trial in job.place.state().best(2)}

@@ -1,0 +1,113 @@
+"""Trials as TensorBoard shows them: the curves and hyperparameters of each that ended, in a file of its own.
+
+An object of a bucket cannot be appended to, so a trial's file is written once, when it has ended. The chief does
+it beside its other work; whoever comes after it writes what it left unwritten.
+"""
+
+import io
+import logging
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from math import isfinite
+
+from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.plugins.hparams import metadata
+from tensorboard.plugins.hparams.api_pb2 import Status
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionEndInfo
+from tensorboard.plugins.hparams.summary_v2 import hparams_pb
+from tensorboard.summary.writer.record_writer import RecordWriter
+
+from tuner import names
+from tuner.bucket import Bucket
+from tuner.errors import BucketError
+from tuner.trials import StudyState, Trial, TrialState
+
+log = logging.getLogger(__name__)
+
+AT_ONCE = 8
+"""So many files are written at a time."""
+SCORE = "score"
+"""Tag of a trial's score: the HParams table shows the last value of each tag, and a trial's last epoch is seldom its
+best."""
+
+
+class EventFiles:
+    """Writes the files of a study's trials. Everything but `write` is for the thread that moves the state."""
+
+    def __init__(self, bucket: Bucket, state: StudyState) -> None:
+        self._bucket = bucket
+        self._state = state
+        self._ended_before = [state.trials[trial_id] for trial_id in state.ended]
+        """Whose files are written only where there are none."""
+        self._seen_ended = len(state.ended)
+        self._unwritten: list[Trial] = []
+
+    def ended(self) -> bool:
+        """Take note of the trials that ended since the last call; say whether there is anything to write."""
+        new = self._state.ended[self._seen_ended :]
+        self._seen_ended += len(new)
+        self._unwritten += [self._state.trials[trial_id] for trial_id in new]
+        return bool(self._unwritten or self._ended_before)
+
+    def write(self) -> None:
+        """Write what is to be written; what cannot be is left for the next call, or the next process."""
+        try:
+            self._unwritten += self._missing()
+        except BucketError as error:
+            log.warning("TensorBoard's files cannot be looked through: %s", error)
+            return
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            failed = pool.map(self._write, self._unwritten)
+        self._unwritten = [trial for trial in failed if trial]
+
+    def _missing(self) -> list[Trial]:
+        if not self._ended_before:
+            return []
+        there = {
+            names.parse_tensorboard_events(name)
+            for name in self._bucket.list(names.tensorboard_prefix(self._state.settings.name))
+        }
+        missing = [trial for trial in self._ended_before if trial.trial_id not in there]
+        self._ended_before = []
+        return missing
+
+    def _write(self, trial: Trial) -> Trial | None:
+        """Write a trial's file; return the trial where that failed."""
+        try:
+            name = names.tensorboard_events(self._state.settings.name, trial.trial_id)
+            self._bucket.write(name, event_file(trial))
+        except BucketError as error:
+            log.warning("trial %s is not in TensorBoard yet: %s", trial.trial_id, error)
+            return trial
+        return None
+
+
+def event_file(trial: Trial) -> bytes:
+    """Return a trial that has ended as a file of events; steps are epochs, from 1."""
+    file = io.BytesIO()
+    writer = RecordWriter(file)
+    for event in _events(trial):
+        writer.write(event.SerializeToString())
+    return file.getvalue()
+
+
+def _events(trial: Trial) -> Iterator[Event]:
+    started, ended = trial.started or 0.0, trial.ended or 0.0
+    yield Event(wall_time=started, file_version="brain.Event:2")
+    hyperparameters = {
+        key: str(value) if isinstance(value, float) and not isfinite(value) else value  # which it drops
+        for key, value in trial.chosen.items()
+    }
+    yield Event(wall_time=started, summary=hparams_pb(hyperparameters, trial.trial_id, started))
+    for epoch in sorted(trial.epochs):
+        values = [Summary.Value(tag=tag, simple_value=value) for tag, value in sorted(trial.epochs[epoch].items())]
+        yield Event(wall_time=trial.reported[epoch], step=epoch + 1, summary=Summary(value=values))
+    if trial.score is not None and trial.best_epoch is not None:
+        score = Summary.Value(tag=SCORE, simple_value=trial.score)
+        yield Event(wall_time=ended, step=trial.best_epoch + 1, summary=Summary(value=[score]))
+    failed = trial.state is TrialState.FAILED
+    end = SessionEndInfo(status=Status.STATUS_FAILURE if failed else Status.STATUS_SUCCESS, end_time_secs=ended)
+    about = metadata.create_summary_metadata(HParamsPluginData(session_end_info=end))
+    value = Summary.Value(tag=metadata.SESSION_END_INFO_TAG, metadata=about, tensor=metadata.NULL_TENSOR)
+    yield Event(wall_time=ended, summary=Summary(value=[value]))
