@@ -9,6 +9,11 @@ annotations:
   {{- if ne (index . 1) "bucket" }}
   checksum/study: {{ include "cifake-tune.study.checksum" $root }}
   {{- end }}
+  {{- if and (has (index . 1) (list "chief" "worker")) (not $root.Values.metrics.podMonitor.enabled) }}
+  prometheus.io/scrape: "true"
+  prometheus.io/port: {{ $root.Values.metrics.port | quote }}
+  prometheus.io/path: /metrics
+  {{- end }}
   {{- with $root.Values.podAnnotations }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
@@ -92,6 +97,25 @@ resources:
 - {name: CIFAKE_TUNE_TLS_KEY, value: /etc/cifake-tune-tls/tls.key}
 - {name: CIFAKE_TUNE_TLS_CA, value: /etc/cifake-tune-tls/ca.crt}
 {{- end }}
+{{- end }}
+
+{{/* Where chief and workers show metrics and health. */}}
+{{- define "cifake-tune.env.http" -}}
+- {name: CIFAKE_TUNE_HTTP, value: "0.0.0.0:{{ .Values.metrics.port }}"}
+{{- end }}
+
+{{/* Probes of chief and workers. A check takes 5 s where a process stands still. */}}
+{{- define "cifake-tune.probes" -}}
+startupProbe:  # Keras's import, on a node whose image is cold and whose cores are taken
+  httpGet: {path: /healthz, port: http}
+  periodSeconds: 2
+  timeoutSeconds: 6
+  failureThreshold: 300
+livenessProbe:
+  httpGet: {path: /healthz, port: http}
+  periodSeconds: 20
+  timeoutSeconds: 6
+  failureThreshold: 6
 {{- end }}
 
 {{- define "cifake-tune.volumeMounts" -}}

@@ -26,14 +26,19 @@ template:
           - {name: CIFAKE_TUNE_EVALUATION_JOB, value: {{ include "cifake-tune.job.name" (list . "evaluator") }}}
           - name: CIFAKE_TUNE_START
             valueFrom: {fieldRef: {fieldPath: "metadata.labels['batch.kubernetes.io/controller-uid']"}}
+          - {name: CIFAKE_TUNE_LINGER_S, value: {{ .Values.metrics.lingerSeconds | quote }}}
+          {{- include "cifake-tune.env.http" . | nindent 10 }}
           {{- include "cifake-tune.env" . | nindent 10 }}
           {{- include "cifake-tune.env.tls" . | nindent 10 }}
         ports:
           - {name: grpc, containerPort: {{ .Values.chief.port }}}
+          - {name: http, containerPort: {{ .Values.metrics.port }}}
+        {{- include "cifake-tune.probes" . | nindent 8 }}
         readinessProbe:
-          tcpSocket: {port: grpc}
+          httpGet: {path: /readyz, port: http}
           periodSeconds: 1
-          failureThreshold: 1
+          timeoutSeconds: 6
+          failureThreshold: 3
         {{- include "cifake-tune.resources" .Values.chief | nindent 8 }}
         volumeMounts:
           {{- include "cifake-tune.volumeMounts" . | nindent 10 }}

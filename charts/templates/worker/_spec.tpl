@@ -40,8 +40,16 @@ template:
           - {name: CIFAKE_TUNE_CACHE, value: /cache}
           - {name: CIFAKE_TUNE_GPUS, value: {{ .Values.workers.gpus | quote }}}
           - {name: CIFAKE_TUNE_REQUIRE_GPU, value: {{ .Values.workers.requireGPU | quote }}}
+          {{- include "cifake-tune.env.http" . | nindent 10 }}
           {{- include "cifake-tune.env" . | nindent 10 }}
           {{- include "cifake-tune.env.tls" . | nindent 10 }}
+        ports:
+          - {name: http, containerPort: {{ .Values.metrics.port }}}
+        {{- include "cifake-tune.probes" . | nindent 8 }}
+        readinessProbe:
+          httpGet: {path: /readyz, port: http}
+          periodSeconds: 10
+          timeoutSeconds: 6
         {{- include "cifake-tune.resources" .Values.workers | nindent 8 }}
         volumeMounts:
           - {name: cache, mountPath: /cache}
