@@ -285,7 +285,7 @@ def make_task(shop: Workshop, grant: Grant) -> Task:
         hyperparameters=hyperparameters,
         seed=trial_seed(study.seed, grant.trial_id),
         batch_size=study.data.batch_size,
-        epochs=int(hyperparameters.values.get("tuner/epochs", study.training.epochs)),
+        epochs=int(hyperparameters.values.get(names.HP_EPOCHS, study.training.epochs)),
         patience=study.training.patience,
         objective=study.search.objective,
         direction=shop.direction,

@@ -118,7 +118,7 @@ def _run_chief(
         return _over(bucket, reader.state, cluster, shown)
     manifest = read_manifest(bucket, digest)
     space = spaces.load_space(study.space, manifest.image_shape, len(manifest.classes))
-    hyperparameters = spaces.explore(space, manifest.image_shape)
+    hyperparameters = spaces.narrow(spaces.explore(space, manifest.image_shape), study.space.values)
     direction = direction_of(study.search.objective, study.search.direction)
     suggester = make_suggester(study, hyperparameters, direction)
     journal = open_term(

@@ -13,13 +13,15 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from tuner import names
 from tuner.errors import ConfigError
 
 Positive = Annotated[int, Field(ge=1)]
 Budget = Annotated[int, Field(ge=0)]
+Value = bool | int | float | str
+Values = list[bool] | list[int] | list[float] | list[str]
 
 
 class Settings(BaseModel):
@@ -87,6 +89,23 @@ class Space(Settings):
 
     code: str | None = None
     """Folder that is put on Python's path before `import` is looked up. Default: the working directory."""
+
+    values: dict[str, Value | Values] = {}
+    """Hyperparameters that the search does not choose freely: `{width: 64, blocks: [2, 3]}` sets the first, and lets
+    the second be one of these. So one space serves a laptop and a large GPU. Default: all as the space has them."""
+
+    @field_validator("values", mode="before")
+    @classmethod
+    def _values_or_lists(cls, values: Any) -> Any:
+        """Say in one sentence what pydantic says in one for each type that a value might have had."""
+        if not isinstance(values, dict):
+            raise ValueError(f"must be hyperparameters with their values, as {{width: 64}}, not {json.dumps(values)}")
+        for name, value in values.items():
+            several = value if isinstance(value, list) else [value]
+            kinds = {float if isinstance(each, int) and not isinstance(each, bool) else type(each) for each in several}
+            if len(kinds) != 1 or not kinds <= {bool, float, str}:
+                raise ValueError(f"{name} must be a value, or a list of values of one kind, not {json.dumps(value)}")
+        return values
 
     @model_validator(mode="before")
     @classmethod

@@ -10,6 +10,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from tuner import names
 from tuner.config import Algorithm, Policy
 from tuner.trials import (
     SCORED,
@@ -225,7 +226,7 @@ def _newest(state: StudyState, trial: Trial) -> float | None:
 
 
 def _epochs_of(state: StudyState, trial: Trial) -> int:
-    return int(trial.hyperparameters.get("tuner/epochs", state.settings.training.epochs))
+    return int(trial.hyperparameters.get(names.HP_EPOCHS, state.settings.training.epochs))
 
 
 def _epochs(state: StudyState, trial: Trial, worker: WorkerStatus | None) -> RenderableType:

@@ -31,6 +31,10 @@ ENV_TUNER_ID = "KERASTUNER_TUNER_ID"
 ENV_ORACLE_IP = "KERASTUNER_ORACLE_IP"
 ENV_ORACLE_PORT = "KERASTUNER_ORACLE_PORT"
 
+# ---- values that a trial's hyperparameters have beside those of its space -----------------------------------------
+HP_EPOCHS = "tuner/epochs"  # how many the trial trains; Keras Tuner's own, there with Hyperband
+HP_STEPS = "tuner/steps_per_epoch"  # optimizer steps; both are what a learning rate's schedule needs to know
+
 # ---- gRPC ---------------------------------------------------------------------------------------
 LEASE_SERVICE = "cifake_tune.Lease"
 METADATA_WORKER = "cifake-tune-worker"

@@ -17,6 +17,8 @@ OPERATIONAL = (
     "space.code",
 )  # no result depends on these
 
+VALUES = "space.values"  # no section: its keys are the user's
+
 
 def check_resume(recorded: Study, given: Study) -> None:
     """Raise ConfigError where a study that ran as `recorded` cannot go on as `given`, with the difference.
@@ -44,7 +46,7 @@ def check_resume(recorded: Study, given: Study) -> None:
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in values.items():
-        if isinstance(value, dict):
+        if isinstance(value, dict) and f"{prefix}{key}" != VALUES:
             flat |= _flat(value, f"{prefix}{key}.")
         else:
             flat[f"{prefix}{key}"] = value

@@ -14,8 +14,10 @@ import keras_tuner
 import numpy as np
 from keras.src.random.seed_generator import global_seed_generator
 from keras_tuner.src.engine.tuner_utils import convert_to_metrics_dict
-from numpy.typing import NDArray
 
+from tuner import names
+from tuner.averaging import AveragedWeights
+from tuner.batches import Batches
 from tuner.data.arrays import Arrays, Training
 
 log = logging.getLogger(__name__)
@@ -79,41 +81,6 @@ class Listener(Protocol):
         """Called after each epoch. May raise, as `check`."""
 
 
-class Batches(keras.utils.PyDataset):
-    """Batches of memory-mapped arrays, gathered as uint8; the model itself turns them into floats.
-
-    With a seed they are shuffled anew in each epoch, by (seed, epoch) alone: an epoch has the same batches
-    whether or not the epochs before it were trained in this process.
-    """
-
-    def __init__(self, arrays: Arrays, batch_size: int, seed: int | None = None) -> None:
-        super().__init__()
-        self._arrays = arrays
-        self._batch_size = batch_size
-        self._seed = seed
-        self._order: NDArray[np.int64] | None = None
-
-    def begin(self, epoch: int) -> None:
-        """Shuffle for an epoch."""
-        if self._seed is not None:
-            self._order = np.random.default_rng((self._seed, epoch)).permutation(len(self._arrays.labels))
-
-    @property
-    def images(self) -> int:
-        """How many images an epoch has."""
-        return len(self._arrays.labels)
-
-    def __len__(self) -> int:
-        return math.ceil(len(self._arrays.labels) / self._batch_size)
-
-    def __getitem__(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        part = slice(index * self._batch_size, (index + 1) * self._batch_size)
-        if self._order is None:
-            return self._arrays.images[part], self._arrays.labels[part]
-        chosen = self._order[part]
-        return self._arrays.images[chosen], self._arrays.labels[chosen]
-
-
 def train(space: keras_tuner.HyperModel, task: Task, data: Training, listener: Listener) -> None:
     """Build the trial's model and train it to its last epoch, or until the listener says stop.
 
@@ -129,22 +96,27 @@ def train(space: keras_tuner.HyperModel, task: Task, data: Training, listener: L
 def _fit(space: keras_tuner.HyperModel, task: Task, data: Training, listener: Listener) -> None:
     keras.backend.clear_session()  # the trial before must not use memory, nor change layer names
     keras.utils.set_random_seed(task.seed)
-    model = space.build(task.hyperparameters)
+    batches = Batches(data.train, task.batch_size, task.seed)
+    hyperparameters = task.hyperparameters.copy()
+    hyperparameters.values |= {names.HP_EPOCHS: task.epochs, names.HP_STEPS: len(batches)}
+    model = space.build(hyperparameters)
     if not isinstance(model, keras.Model):
         raise InvalidTrialError(f"build() returned {type(model).__name__}, not a compiled keras.Model")
     if task.model_file is not None:
         _restore(model, task.model_file, data.train)
-    batches = Batches(data.train, task.batch_size, task.seed)
     follow = _Follow(task, listener, batches)
     common = {"epochs": task.epochs, "initial_epoch": task.first_epoch, "callbacks": [follow], "verbose": 0}
     if type(space).fit is keras_tuner.HyperModel.fit:
         validation = Batches(data.validation, task.batch_size)
+        if getattr(model.optimizer, "use_ema", False):
+            follow_averaged = [AveragedWeights(in_model=task.model_file is not None), follow]
+            common["callbacks"] = follow_averaged
         # Keras would shuffle the batches as well, by a random state that a resumed training does not have
         model.fit(batches, validation_data=validation, shuffle=False, **common)
         return
     # a fit of the user's own gets arrays, as Keras Tuner would give it, and chooses its own batch size
     result = space.fit(
-        task.hyperparameters,
+        hyperparameters,
         model,
         data.train.images,
         data.train.labels,

@@ -26,9 +26,9 @@ from tuner.errors import BucketError, DataError
 _MAKING = ".making-"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Arrays:
-    """Images and labels in the same order."""
+    """Images and labels in the same order. Each is equal to itself alone, and so can be a key."""
 
     images: NDArray[np.uint8]
     """(n, height, width, 3), memory-mapped, read-only"""

@@ -3,16 +3,17 @@
 import importlib
 import inspect
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from tuner.config import Space
+from tuner.config import Space, Value, Values
 from tuner.errors import PreemptedError, SpaceError
 
 if TYPE_CHECKING:
     import keras_tuner
 
-BUILT_IN = {"seed": "tuner.spaces.seed:SeedSpace"}
+BUILT_IN = {"seed": "tuner.spaces.seed:SeedSpace", "deep": "tuner.spaces.deep:DeepSpace"}
 
 
 def load_space(space: Space, image_shape: tuple[int, int, int], classes: int) -> "keras_tuner.HyperModel":
@@ -55,6 +56,31 @@ def load_space(space: Space, image_shape: tuple[int, int, int], classes: int) ->
         raise
     except Exception as error:
         raise SpaceError(f"space.import: {path} cannot be made ({type(error).__name__}: {error}).") from error
+
+
+def narrow(found: "keras_tuner.HyperParameters", values: Mapping[str, Value | Values]) -> "keras_tuner.HyperParameters":
+    """Return the hyperparameters with those of `values` (the setting space.values) fixed, or chosen from a list.
+
+    Raises SpaceError where the space has no such hyperparameter.
+    """
+    import keras_tuner
+
+    if unknown := set(values) - {hyperparameter.name for hyperparameter in found.space}:
+        known = ", ".join(dict.fromkeys(hyperparameter.name for hyperparameter in found.space))
+        raise SpaceError(f"space.values: the space has no hyperparameter {min(unknown)!r}; it has {known}.")
+    narrowed = keras_tuner.HyperParameters()
+    kinds = keras_tuner.engine.hyperparameters
+    for hyperparameter in found.space:
+        name, conditions = hyperparameter.name, hyperparameter.conditions
+        if name in values:
+            given = values[name]
+            hyperparameter = (  # noqa: PLW2901
+                kinds.Choice(name, given, ordered=False, conditions=conditions)
+                if isinstance(given, list)
+                else kinds.Fixed(name, given, conditions=conditions)
+            )
+        narrowed.merge([hyperparameter])
+    return narrowed
 
 
 def explore(

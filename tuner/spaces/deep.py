@@ -1,0 +1,141 @@
+"""Residual networks for small images, with the recipe that CIFAR-10's best from scratch share.
+
+Wide residual networks (Zagoruyko, Komodakis, https://arxiv.org/abs/1605.07146): batch norm and ReLU before each
+convolution, three stages of which each has half the resolution and twice the channels of the one before. One-cycle
+learning rate, decoupled weight decay on convolutions and the last layer alone, label smoothing, averaged weights.
+
+It leaves out mixup, which mixes labels as well, so that it cannot be a layer of the model.
+"""
+
+from functools import partial
+from typing import Any
+
+import keras
+import keras_tuner
+
+from tuner import names
+from tuner.spaces.one_cycle import OneCycle
+from tuner.spaces.precision import fastest_precision
+
+STAGES = 3
+SGD_FACTOR = 100
+"""SGD's learning rate is so many times AdamW's, and its weight decay so many times smaller: 0.2 and 5e-4 at AdamW's
+2e-3 and 0.05. Both then shrink the weights by the same share a step, and one range does for both."""
+UNKNOWN_STEPS = 704
+"""Steps an epoch where nobody has said how many, as when the space is explored: CIFAKE's 90,000 images by 128."""
+MEAN_PIXEL = 119.0
+"""Of CIFAKE's training images: what is cut out becomes neither dark nor bright."""
+
+
+class DeepSpace(keras_tuner.HyperModel):
+    """Wide residual networks of 20,000 to 80 million parameters; a sigmoid for two classes, a softmax for more.
+
+    The model takes pixels (n, height, width, channels) of 0-255 and returns (n, 1) or (n, classes), float32. It has
+    Keras's own layers alone: plain Keras loads it. It flips, shifts and cuts out in training only.
+    """
+
+    def __init__(self, image_shape: tuple[int, int, int] = (32, 32, 3), classes: int = 2) -> None:
+        super().__init__(name="deep")
+        self.image_shape = image_shape
+        self.classes = classes
+
+    def build(self, hp: keras_tuner.HyperParameters) -> keras.Model:
+        """Return the compiled model."""
+        width = hp.Choice("width", [16, 32, 48, 64, 96, 128, 160, 192], default=32)  # channels of the first stage
+        blocks = hp.Int("blocks", 1, 4, default=2)  # a stage
+        inputs = keras.Input(self.image_shape)
+        features = _network(self._augmented(hp, inputs), width, blocks)
+        model = keras.Model(inputs, self._head(features), name="deep")
+        smoothing = hp.Choice("label_smoothing", [0.0, 0.05, 0.1])
+        if self.classes == 2:
+            loss: keras.losses.Loss = keras.losses.BinaryCrossentropy(label_smoothing=smoothing)
+        else:
+            loss = SmoothedSparseCrossentropy(smoothing, self.classes)
+        model.compile(optimizer=_optimizer(hp), loss=loss, metrics=["accuracy"])
+        return model
+
+    def _augmented(self, hp: keras_tuner.HyperParameters, images: Any) -> Any:
+        """Return pixels around 0, randomly changed in training; in float32, as bfloat16 has 8 bits."""
+        layers, height = keras.layers, self.image_shape[0]
+        images = layers.RandomFlip(hp.Choice("flip", ["horizontal", "horizontal_and_vertical"]), dtype="float32")(
+            images
+        )
+        if shift := hp.Int("shift", 0, 4):  # pixels at most
+            share = shift / height
+            images = layers.RandomTranslation(
+                share, share, fill_mode="reflect", interpolation="nearest", dtype="float32"
+            )(images)
+        if cutout := hp.Choice("cutout", [0, 8, 12]):  # pixels of the square's side
+            area = (cutout / height) ** 2
+            images = layers.RandomErasing(
+                factor=(1.0, 1.0), scale=(area, area), fill_value=MEAN_PIXEL, dtype="float32"
+            )(images)
+        return layers.Rescaling(1 / 64, -MEAN_PIXEL / 64, dtype="float32")(images)
+
+    def _head(self, features: Any) -> Any:
+        if self.classes == 2:
+            return keras.layers.Dense(1, activation="sigmoid", dtype="float32")(features)
+        return keras.layers.Dense(self.classes, activation="softmax", dtype="float32")(features)
+
+
+@keras.saving.register_keras_serializable("cifake_tune")
+class SmoothedSparseCrossentropy(keras.losses.Loss):
+    """Cross-entropy of class numbers with label smoothing, which Keras has for one-hot labels only."""
+
+    def __init__(
+        self, smoothing: float, classes: int, name: str = "smoothed_sparse_crossentropy", **kwargs: Any
+    ) -> None:
+        super().__init__(name=name, **kwargs)
+        self.smoothing = smoothing
+        self.classes = classes
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """Return the loss of each image."""
+        labels = keras.ops.one_hot(keras.ops.reshape(y_true, (-1,)), self.classes)
+        return keras.losses.categorical_crossentropy(labels, y_pred, label_smoothing=self.smoothing)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments of `__init__`."""
+        return {**super().get_config(), "smoothing": self.smoothing, "classes": self.classes}
+
+
+def _network(images: Any, width: int, blocks: int) -> Any:
+    """Return (n, 4 x width) features in float32 of images around 0."""
+    layers, dtype = keras.layers, fastest_precision()
+    convolution = partial(layers.Conv2D, padding="same", use_bias=False, kernel_initializer="he_normal", dtype=dtype)
+
+    def normalized(features: Any) -> Any:
+        # Keras's momentum of 0.99 would still be full of the first weights after an epoch of few steps
+        features = layers.BatchNormalization(momentum=0.9, epsilon=1e-5, dtype=dtype)(features)
+        return layers.Activation("relu", dtype=dtype)(features)
+
+    features = convolution(width, 3)(images)
+    for stage in range(STAGES):
+        channels = width * 2**stage
+        for block in range(blocks):
+            strides = 2 if stage and not block else 1
+            before, features = features, normalized(features)
+            if block == 0:
+                before = convolution(channels, 1, strides=strides)(features)
+            features = convolution(channels, 3, strides=strides)(features)
+            features = convolution(channels, 3)(normalized(features))
+            features = layers.Add(dtype=dtype)([before, features])
+    return layers.GlobalAveragePooling2D(dtype="float32")(normalized(features))
+
+
+def _optimizer(hp: keras_tuner.HyperParameters) -> keras.optimizers.Optimizer:
+    name = hp.Choice("optimizer", ["adamw", "sgd"])
+    learning_rate = hp.Float("learning_rate", 5e-4, 8e-3, sampling="log", default=2e-3)
+    weight_decay = hp.Float("weight_decay", 1e-2, 2e-1, sampling="log", default=5e-2)
+    momentum = hp.Choice("average", [0.0, 0.99, 0.998])  # of the weights over the steps; 0: none
+    averaged: dict[str, Any] = {"use_ema": True, "ema_momentum": momentum} if momentum else {}
+    steps = hp.values.get(names.HP_STEPS, UNKNOWN_STEPS) * hp.values.get(names.HP_EPOCHS, 10)
+    if name == "adamw":
+        optimizer = keras.optimizers.AdamW(OneCycle(learning_rate, steps), weight_decay=weight_decay, **averaged)
+    else:
+        optimizer = keras.optimizers.SGD(
+            OneCycle(learning_rate * SGD_FACTOR, steps), momentum=0.9, nesterov=True,
+            weight_decay=weight_decay / SGD_FACTOR, **averaged,
+        )  # fmt: skip
+    optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
+    return optimizer
