@@ -24,7 +24,7 @@ from tuner.report.calibration import calibration
 from tuner.report.curves import roc_curves
 from tuner.report.predictions import Predictions, predictions
 from tuner.report.resampling import bootstrap, exact_mcnemar, paired_difference
-from tuner.report.result import LeakFree, Metrics, OneClass, RunnerUp, Versions, WrongImage
+from tuner.report.result import LeakFree, Metrics, OneClass, RunnerUp, Versions, WithFlips, WrongImage
 from tuner.trials import StudyState, Trial
 
 log = logging.getLogger(__name__)
@@ -87,7 +87,9 @@ def measure(
         silent = saved_model.probabilities(model, images, classes, study.evaluation.batch_size)
         return predictions(silent).predicted
 
-    found = predictions(probabilities(model, test.images, "testing"))
+    plain = probabilities(model, test.images, "testing")
+    found = predictions(plain)
+    mirrored = probabilities(model, test.images[:, :, ::-1], "mirroring")
     held_out = predictions(probabilities(model, subject.validation.images, "calibrating"))
     right = found.predicted == labels
     compared = None
@@ -116,6 +118,7 @@ def measure(
             "robustness": card.numbers if card else None,
             "most_wrong": tuple(_wrong_image(manifest, labels, found, int(index)) for index in wrong),
             "roc_curves": roc_curves(labels, found.by_class, manifest.classes),
+            "with_flips": _with_flips(predictions((plain + mirrored) / 2), labels),
             "familiar": familiar(manifest, subject.validation.images),
             "duration_s": round(clock() - begun, 3),
         }
@@ -174,6 +177,13 @@ def _compared(trial: Trial, right: NDArray[np.bool_], other: Predictions, labels
         p_value=exact_mcnemar(only_best, only_other),
         difference=(only_best - only_other) / len(labels),
         difference_interval_95=paired_difference(only_best, only_other, len(labels)),
+    )
+
+
+def _with_flips(found: Predictions, labels: statistics.Labels) -> WithFlips:
+    right = found.predicted == labels
+    return WithFlips(
+        accuracy=float(right.mean()), accuracy_interval_95=statistics.wilson_interval(int(right.sum()), len(right))
     )
 
 

@@ -27,6 +27,8 @@ def _accuracies(metrics: Metrics) -> Table:
         Text("accuracy", "bold"),
         Text(accuracy_line(metrics.accuracy, metrics.accuracy_interval_95, metrics.images), "bold green"),
     )
+    if flips := metrics.with_flips:
+        rows.add_row("with flips", accuracy_line(flips.accuracy, flips.accuracy_interval_95, metrics.images))
     clean = metrics.accuracy_without_leaked
     if clean.accuracy is not None and clean.accuracy_interval_95 is not None and clean.leaked_images:
         rows.add_row("not in train", accuracy_line(clean.accuracy, clean.accuracy_interval_95, clean.images))

@@ -26,6 +26,13 @@ class LeakFree(Result):
     """Test images left out, because the same file is among the training images."""
 
 
+class WithFlips(Result):
+    """Where each test image and its mirror image are predicted, and the mean of both probabilities counts."""
+
+    accuracy: float
+    accuracy_interval_95: Interval
+
+
 class OneClass(Result):
     """One class against the rest; 0.0 where nothing was there to divide by."""
 
@@ -259,3 +266,4 @@ class Metrics(Result):
     """Of two classes, the second; of more, each; only those with images on both sides."""
 
     familiar: Familiar | None = None
+    with_flips: WithFlips | None = None
