@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from tuner import names
 from tuner.bucket import Bucket
 from tuner.errors import NoResultError, ObjectNotFoundError, SurroundingsError
-from tuner.journal import read_study
+from tuner.journal import read_records, read_study
 from tuner.report.predictions import to_csv_gz
 from tuner.report.result import Metrics
 from tuner.tensorboard import EventFiles
@@ -24,6 +24,7 @@ from tuner.trials import StudyState, Trial, why_no_result
 
 if TYPE_CHECKING:
     from tuner.evaluation.measurement import Measured, Subject, Tell
+    from tuner.report.provenance import Provenance
 
 __all__ = ["Metrics", "evaluate", "evaluated", "read_metrics"]
 
@@ -103,6 +104,8 @@ def _evaluate(
     from tuner.data.arrays import open_split, open_validation
     from tuner.data.manifest import read_manifest
     from tuner.evaluation.measurement import RunnerUpModel, Subject, measure
+    from tuner.evaluation.provenance import provenance
+    from tuner.report.attempts import attempts_of
     from tuner.spaces import load_space
 
     begun = time.monotonic()
@@ -110,27 +113,31 @@ def _evaluate(
     assert checkpoint is not None  # StudyState.best returns no trial without
     manifest = read_manifest(bucket, state.data_digest)
     study = state.settings
-    load_space(study.space, manifest.image_shape, len(manifest.classes))  # registers a user's own layers
+    space = load_space(study.space, manifest.image_shape, len(manifest.classes))  # registers a user's own layers
 
     with _folder_in(cache) as folder:
 
-        def load(name: str) -> Any:
-            path = Path(folder, "checkpoint.keras")
+        def load(name: str, file: str) -> Any:
+            path = Path(folder, file)
             bucket.download(name, path)
             return saved_model.load_model(path, f"{bucket.url}: {name}")
 
         def runner_up() -> RunnerUpModel | None:
             others = [trial for trial in state.best(2) if trial is not best and trial.checkpoint]
-            return RunnerUpModel(others[0], load(others[0].checkpoint or "")) if others else None
+            return RunnerUpModel(others[0], load(others[0].checkpoint or "", "other.keras")) if others else None
 
-        model = load(checkpoint)
+        model = load(checkpoint, "checkpoint.keras")
         test = open_split(bucket, manifest, "test", cache)
         validation = open_validation(bucket, manifest, study.data.validation, study.seed, cache)
         subject = Subject(state, best, checkpoint, manifest, evaluations, test, validation)
         measured = measure(subject, model, runner_up, tell, lambda: time.monotonic() - begun)
+        history = attempts_of(read_records(bucket, study.name))
+        origin = provenance(
+            state, best, manifest, len(validation.labels), history, Path(folder, "checkpoint.keras"), space
+        )
         stripped = Path(folder, names.BEST_MODEL)
         saved_model.save_for_prediction(model, stripped)
-        _replace(bucket, measured, subject, stripped)
+        _replace(bucket, measured, subject, origin, stripped)
     return measured.metrics
 
 
@@ -142,9 +149,9 @@ def _folder_in(cache: Path) -> "tempfile.TemporaryDirectory[str]":
         raise SurroundingsError(f"{cache}: the cache cannot be used ({error.strerror or error}).") from None
 
 
-def _replace(bucket: Bucket, measured: "Measured", subject: "Subject", model: Path) -> None:
+def _replace(bucket: Bucket, measured: "Measured", subject: "Subject", origin: "Provenance", model: Path) -> None:
     metrics = measured.metrics
-    files = _files(measured, subject)  # all are made before the first is written
+    files = _files(measured, subject, origin)  # all are made before the first is written
     bucket.delete(names.evaluation(metrics.study, names.METRICS_JSON))
     bucket.upload(names.evaluation(metrics.study, names.BEST_MODEL), model)
     for file in (names.ROBUSTNESS_PNG, names.ROBUSTNESS_SAMPLES_PNG):  # which not every evaluation has
@@ -154,11 +161,12 @@ def _replace(bucket: Bucket, measured: "Measured", subject: "Subject", model: Pa
     bucket.write(names.evaluation(metrics.study, names.METRICS_JSON), metrics.model_dump_json(indent=2).encode())
 
 
-def _files(measured: "Measured", subject: "Subject") -> dict[str, bytes]:
+def _files(measured: "Measured", subject: "Subject", origin: "Provenance") -> dict[str, bytes]:
     """Return what lies beside metrics.json, by name."""
     from tuner.report.figure_calibration import calibration_png
     from tuner.report.figure_robustness import robustness_png
     from tuner.report.figures import confusion_matrix_png
+    from tuner.report.model_card import model_card
     from tuner.report.sprites import sheet
 
     metrics, manifest = measured.metrics, subject.manifest
@@ -177,6 +185,8 @@ def _files(measured: "Measured", subject: "Subject") -> dict[str, bytes]:
         names.CONFUSION_PNG: confusion_matrix_png(metrics),
         names.CALIBRATION_PNG: calibration_png(metrics),
         names.MOST_WRONG_PNG: sheet(measured.most_wrong),
+        names.PROVENANCE_JSON: origin.model_dump_json(indent=2).encode(),
+        names.MODEL_CARD: model_card(metrics, origin).encode(),
     }
     if measured.robustness is not None:
         samples = measured.robustness.samples

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from tests.integration.again import assert_trains_again
 from tests.integration.support import Done, Place, place, settings
 from tuner import names
 from tuner.trials import TrialState
@@ -141,6 +142,23 @@ def test_the_same_command_again_searches_nothing_and_gives_the_same_result(job: 
     assert len(job.place.records()) == records
     assert job.evaluation(names.METRICS_JSON) == metrics  # it counts how often the test images were read
     assert job.logs() == logs  # neither chief nor evaluator was started
+
+
+def test_the_best_trial_can_be_trained_again_from_its_provenance(job: Job) -> None:
+    assert_trains_again(job.place, workers=2)
+    origin = json.loads(job.evaluation(names.PROVENANCE_JSON))
+    (stage,) = origin["stages"]
+    assert [attempt["how"] for attempt in stage["attempts"]] == ["completed"]
+    assert origin["code"]["space"] == "tuner.spaces.seed:SeedSpace"
+    assert origin["trained_with_keras"] == origin["evaluator"]["packages"]["keras"]
+
+
+def test_the_model_card_says_what_the_evaluation_found(job: Job) -> None:
+    card, metrics = job.evaluation(names.MODEL_CARD).decode(), json.loads(job.evaluation(names.METRICS_JSON))
+    assert f"{100 * metrics['accuracy']:.2f} %" in card
+    assert metrics["data_digest"] in card
+    assert "JPEG 75" in card
+    assert "{" not in card
 
 
 def test_more_trials_go_on_where_the_study_ended(job: Job) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.integration.again import assert_trains_again
 from tests.integration.support import Done, Place, coloured_images, place, settings, space
 from tuner import names
 from tuner.trials import TrialState
@@ -36,6 +37,10 @@ def test_hyperband_trains_the_best_of_a_rung_further_from_where_they_were(hyperb
         assert sorted(trial.epochs) == list(range(first, last))
         parent = trials[names.TrialId(str(trial.hyperparameters["tuner/trial_id"]))]
         assert parent.hyperparameters["units"] == trial.hyperparameters["units"]
+
+
+def test_the_best_trial_is_trained_again_through_all_its_rungs(hyperband: tuple[Place, Done]) -> None:
+    assert_trains_again(hyperband[0], workers=2)
 
 
 def test_a_hyperparameter_of_fit_is_searched(hyperband: tuple[Place, Done]) -> None:

@@ -23,6 +23,7 @@ template:
         args: [evaluate]
         env:
           {{- include "cifake-tune.env" . | nindent 10 }}
+          - {name: CIFAKE_TUNE_IMAGE, value: {{ include "cifake-tune.image" . | quote }}}
         {{- include "cifake-tune.resources" .Values.evaluator | nindent 8 }}
         volumeMounts:
           {{- include "cifake-tune.volumeMounts" . | nindent 10 }}

@@ -1,0 +1,52 @@
+"""Trains a study's best trial again in a process that has nothing but its provenance and the data, and compares."""
+
+import csv
+import gzip
+import io
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from tests.integration.support import RUN_S, Place
+from tuner import names
+from tuner.local import share_of_cores
+
+SCRIPT = """
+import json, sys
+from pathlib import Path
+from tuner.bucket import open_bucket
+from tuner.data.arrays import open_split
+from tuner.data.manifest import read_manifest
+from tuner.evaluation.again import train_again
+from tuner.report.provenance import Provenance
+from tuner.saved_model import probabilities
+
+bucket, cache = open_bucket(sys.argv[1]), Path(sys.argv[2])
+provenance = Provenance.model_validate_json(sys.stdin.read())
+again = train_again(provenance, bucket, cache)
+manifest = read_manifest(bucket, provenance.data.digest)
+test = open_split(bucket, manifest, "test", cache)
+print(json.dumps([again.metrics, probabilities(again.model, test.images, len(manifest.classes), 500).tolist()]))
+"""
+
+
+def assert_trains_again(place: Place, workers: int) -> None:
+    """Train it again, with as many threads as each of so many workers had: the epochs' metrics must be the same."""
+    origin = place.bucket.read(names.evaluation(place.study, names.PROVENANCE_JSON))
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, str(place.bucket_folder), str(place.folder / "again")],
+        input=origin, capture_output=True, check=False, timeout=RUN_S,
+        env={**place.environment, **share_of_cores(workers), "TF_CPP_MIN_LOG_LEVEL": "3"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr.decode()
+    metrics, probabilities = json.loads(done.stdout.splitlines()[-1])
+    last = json.loads(origin)["stages"][-1]
+    reported = {epoch: found for epoch, found in last["metrics"].items() if int(epoch) <= last["best_epoch"]}
+    assert metrics == reported
+    csv_gz = place.bucket.read(names.evaluation(place.study, names.PREDICTIONS_CSV))
+    rows = list(csv.DictReader(io.StringIO(gzip.decompress(csv_gz).decode())))
+    found = np.array(probabilities)
+    assert [float(row["probability"]) for row in rows] == pytest.approx(found.max(axis=1).tolist(), abs=1e-6)

@@ -1,0 +1,88 @@
+"""Trains a study's best trial again, from provenance.json and the data set in the bucket alone."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import keras
+import keras_tuner
+
+from tuner import config
+from tuner.bucket import Bucket
+from tuner.data.arrays import open_training
+from tuner.data.manifest import read_manifest
+from tuner.report.provenance import Provenance, Stage
+from tuner.spaces import load_space
+from tuner.training import Task, train
+
+
+@dataclass(frozen=True)
+class Again:
+    """What came out."""
+
+    model: Any
+    """As it is after the best epoch."""
+
+    metrics: dict[int, dict[str, float]]
+    """Of the last stage's epochs up to the best one."""
+
+
+def train_again(provenance: Provenance, bucket: Bucket, cache: Path) -> Again:
+    """Train as the study did, without a chief, up to the epoch whose model was evaluated.
+
+    On the same packages and the same kind of machine the metrics are the same, bit for bit on a CPU with as many
+    threads; elsewhere they differ as rounding does. Raises what training raises.
+    """
+    study = config.parse(provenance.study, "provenance.json")
+    manifest = read_manifest(bucket, provenance.data.digest)
+    data = open_training(bucket, manifest, study.data.validation, study.seed, cache)
+    space = load_space(study.space, manifest.image_shape, len(manifest.classes))
+    file = cache / "again.keras"
+    kept: _Keeper | None = None
+    for stage in provenance.stages:
+        task = _task(stage, study).going_on(stage.first_epoch, file if kept else None, {})
+        kept = _Keeper(stage.best_epoch, file)
+        try:
+            train(space, task, data, kept)
+        except _EnoughError:
+            continue
+    assert kept is not None
+    return Again(keras.saving.load_model(file, safe_mode=True), kept.metrics)
+
+
+def _task(stage: Stage, study: config.Study) -> Task:
+    hyperparameters = keras_tuner.HyperParameters()
+    hyperparameters.values.update(stage.hyperparameters)
+    return Task(
+        hyperparameters=hyperparameters,
+        seed=stage.seed,
+        batch_size=study.data.batch_size,
+        epochs=stage.epochs,
+        objective=study.search.objective,
+    )
+
+
+class _EnoughError(Exception):
+    """The best epoch is trained."""
+
+
+@dataclass
+class _Keeper:
+    """Keeps the metrics of all epochs and the model of the best one, and ends the training there."""
+
+    best_epoch: int
+    file: Path
+    metrics: dict[int, dict[str, float]] = field(default_factory=dict)
+
+    def check(self) -> None:
+        """Nobody wants it to end."""
+
+    def progress(self, epoch: int, share: float, images_per_s: float) -> None:
+        """Nobody looks on."""
+
+    def epoch_done(self, epoch: int, metrics: dict[str, float], model: keras.Model) -> None:
+        """Keep what is wanted."""
+        self.metrics[epoch] = metrics
+        if epoch == self.best_epoch:
+            model.save(self.file)
+            raise _EnoughError

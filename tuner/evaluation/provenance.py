@@ -1,0 +1,147 @@
+"""Gathers where the best model comes from: settings, data, code, seeds, attempts, packages."""
+
+import hashlib
+import inspect
+import json
+import os
+import platform
+import subprocess
+import sys
+import zipfile
+from importlib.metadata import distributions
+from pathlib import Path
+from typing import Any
+
+import keras
+
+import tuner
+from tuner import names
+from tuner.attempt import trial_seed
+from tuner.config import dump
+from tuner.data.manifest import Manifest
+from tuner.messages import PARENT
+from tuner.report.attempts import History
+from tuner.report.provenance import Code, DataSet, Machine, Provenance, Stage
+from tuner.trials import StudyState, Trial
+
+
+def provenance(
+    state: StudyState,
+    best: Trial,
+    manifest: Manifest,
+    validation_images: int,
+    history: History,
+    model: Path,
+    space: Any,
+) -> Provenance:
+    """Return where the best trial's model comes from; `model` is its checkpoint, `space` the study's HyperModel."""
+    saved = _saved(model)
+    assert best.checkpoint is not None and best.best_epoch is not None  # noqa: PT018  (StudyState.best)
+    return Provenance(
+        study=dump(state.settings),
+        chiefs=len(history.chiefs),
+        stages=tuple(_stage(state, trial, history) for trial in _lineage(state, best)),
+        checkpoint=best.checkpoint,
+        checkpoint_sha256=best.sha256.get(best.best_epoch),
+        trained_with_keras=saved.get("keras_version"),
+        saved_at=saved.get("date_saved"),
+        data=_data_set(manifest, validation_images),
+        code=_code(space),
+        evaluator=_machine(),
+    )
+
+
+def _lineage(state: StudyState, best: Trial) -> list[Trial]:
+    """Return the trials that the model was trained in, the first one first."""
+    line = [best]
+    while (parent := state.trials.get(names.TrialId(str(line[0].hyperparameters.get(PARENT))))) is not None:
+        line.insert(0, parent)
+    return line
+
+
+def _stage(state: StudyState, trial: Trial, history: History) -> Stage:
+    study = state.settings
+    assert trial.best_epoch is not None
+    return Stage(
+        trial=trial.trial_id,
+        seed=trial_seed(study.seed, trial.trial_id),
+        hyperparameters=trial.hyperparameters,
+        first_epoch=int(trial.hyperparameters["tuner/initial_epoch"]) if PARENT in trial.hyperparameters else 0,
+        best_epoch=trial.best_epoch,
+        epochs=int(trial.hyperparameters.get("tuner/epochs", study.training.epochs)),
+        metrics={epoch: trial.epochs[epoch] for epoch in sorted(trial.epochs)},
+        attempts=tuple(attempt for attempt in history.attempts if attempt.trial == trial.trial_id),
+    )
+
+
+def _saved(model: Path) -> dict[str, str]:
+    try:
+        with zipfile.ZipFile(model) as archive:
+            found: dict[str, str] = json.loads(archive.read("metadata.json"))
+            return found
+    except (KeyError, ValueError):
+        return {}
+
+
+def _data_set(manifest: Manifest, validation_images: int) -> DataSet:
+    return DataSet(
+        digest=manifest.digest,
+        source_digest=manifest.source_digest,
+        source=manifest.source,
+        decoder=manifest.decoder,
+        classes=manifest.classes,
+        image_shape=manifest.image_shape,
+        resize=manifest.resize,
+        convert=manifest.convert,
+        training_images=sum(manifest.splits["train"].counts) - validation_images,
+        validation_images=validation_images,
+        test_images=sum(manifest.splits["test"].counts),
+    )
+
+
+def _code(space: Any) -> Code:
+    class_ = type(space)
+    file = inspect.getsourcefile(class_)
+    revision = os.environ.get(names.ENV_REVISION)
+    return Code(
+        version=tuner.__version__,
+        revision=revision if revision not in (None, "", "unknown") else _git_revision(),
+        image=os.environ.get(names.ENV_IMAGE) or None,
+        space=f"{class_.__module__}:{class_.__qualname__}",
+        space_sha256=hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else None,
+    )
+
+
+def _git_revision() -> str | None:
+    """Return the commit of the checkout that we run from, with `+` where files were changed; None where it is none."""
+    root = Path(tuner.__file__).parents[1]
+    if not (root / ".git").exists():
+        return None
+    try:
+        git = ["git", "-C", str(root)]
+        commit, changes = (
+            subprocess.run([*git, *ask], capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+            for ask in (("rev-parse", "HEAD"), ("status", "--porcelain", "--untracked-files=no"))
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return f"{commit}{'+' if changes else ''}"
+
+
+def _machine() -> Machine:
+    backend = keras.backend.backend()
+    return Machine(
+        python=platform.python_version(),
+        platform=platform.platform(),
+        processor=f"{platform.machine()}, {os.cpu_count()} cores",
+        backend=f"{backend} {getattr(sys.modules.get(backend), '__version__', '')}".strip(),
+        devices=_devices(),
+        packages=dict(sorted({each.name: each.version for each in distributions() if each.name}.items())),
+    )
+
+
+def _devices() -> tuple[str, ...]:
+    try:
+        return tuple(keras.distribution.list_devices())
+    except (RuntimeError, ValueError):
+        return ()
