@@ -94,10 +94,10 @@ class Cluster:
         answer = self._call(f"read {_singular(kind)} {name}", "GET", f"{self._path(kind)}/{quote(name)}")
         return kind.model_validate_json(answer.data)
 
-    def create(self, kind: type[Kind], body: Mapping[str, Any]) -> Kind:
-        """Make an object."""
-        name = body["metadata"]["name"]
-        answer = self._call(f"create {_singular(kind)} {name}", "POST", self._path(kind), body=body)
+    def create(self, kind: type[Kind], body: Mapping[str, Any], dry_run: bool = False) -> Kind:
+        """Make an object; on a dry run the API server only says whether it would."""
+        name, query = body["metadata"]["name"], {"dryRun": "All"} if dry_run else {}
+        answer = self._call(f"create {_singular(kind)} {name}", "POST", self._path(kind), query, body)
         return kind.model_validate_json(answer.data)
 
     def delete(self, kind: type[Kind], name: str) -> None:

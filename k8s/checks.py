@@ -6,9 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 from k8s.api import Cluster, RefusedError, Right
 from k8s.findings import Finding, broken, clock_finding, fine, warning
-from k8s.needs import Needs
 from k8s.release import Release
-from k8s.surroundings import Namespace, StorageClass
+from k8s.surroundings import Namespace
 from k8s.view import last_lines, view_release
 
 INSTALL = [
@@ -80,27 +79,6 @@ def check_namespace(cluster: Cluster) -> Iterator[Finding]:
     level = labels.get(_ENFORCED, "privileged")
     keeps = ", which the chart keeps to" if level == "restricted" else ""
     yield fine("namespace", f"namespace {name} enforces the pod security standard {level}{keeps}")
-
-
-def check_storage(cluster: Cluster, needs: Needs) -> Iterator[Finding]:
-    """Has the release's own bucket a volume that outlives its pod?"""
-    if not needs.emulator:
-        return
-    try:
-        classes = cluster.list(StorageClass)
-    except RefusedError:
-        yield warning("storage", "you may not list StorageClasses", "Set bucket.emulator.storageClass, or bucket.url.")
-        return
-    default = next((each.name for each in classes if each.is_default), None)
-    if default:
-        yield fine("storage", f"the release's own bucket gets a volume of the default StorageClass {default}")
-    else:
-        has = ", ".join(each.name for each in classes) or "none at all"
-        yield warning(
-            "storage",
-            f"there is no default StorageClass ({has}), so the release's own bucket lives and dies with its pod",
-            "Set bucket.emulator.storageClass, or bucket.url=gs://BUCKET.",
-        )
 
 
 def check_pods(release: Release) -> Iterator[Finding]:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 
 from k8s import checks, here
+from k8s.admission import check_admission
 from k8s.api import Cluster
 from k8s.findings import Finding, Severity, broken, warning
 from k8s.needs import Needs
@@ -10,6 +11,7 @@ from k8s.nodes import check_nodes
 from k8s.probe import probe
 from k8s.quotas import check_quotas
 from k8s.release import Release
+from k8s.storage import check_storage
 from tuner.errors import SurroundingsError
 
 
@@ -24,10 +26,11 @@ def examine_cluster(cluster: Cluster, needs: Needs, release: Release | None, wit
         "rights": lambda: checks.check_rights(cluster, release is not None),
         "namespace": lambda: checks.check_namespace(cluster),
         "nodes": lambda: check_nodes(cluster, needs, release),
+        "quota": lambda: check_quotas(cluster, needs, installed=release is not None),
+        "storage": lambda: check_storage(cluster, needs, release),
     }
     if release is None:
-        looks["quota"] = lambda: check_quotas(cluster, needs)  # one that is installed shows it by its pods
-        looks["storage"] = lambda: checks.check_storage(cluster, needs)
+        looks["admission"] = lambda: check_admission(cluster, needs)  # a release's pods show it themselves
     else:
         looks["pods"] = lambda: checks.check_pods(release)
     if with_probe and needs.image:

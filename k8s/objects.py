@@ -285,6 +285,7 @@ class DeploymentSpec(Part):
 class DeploymentStatus(Part):
     """status of a Deployment."""
 
+    replicas: int = 0
     ready_replicas: int = 0
     conditions: list[Condition] = []
 

@@ -2,8 +2,9 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from queue import Empty, SimpleQueue
 
 from k8s import release as releases
 from k8s.objects import Pod
@@ -55,16 +56,14 @@ def show_logs(release: Release, whose: Whose, show: Callable[[str], None]) -> No
 def follow_logs(release: Release, whose: Whose, show: Callable[[str], None]) -> None:
     """Show lines as they come, also of pods that come later, until all pods have ended and their Jobs too."""
     followed: dict[str, threading.Thread] = {}
-    lock = threading.Lock()
+    lines: SimpleQueue[str] = SimpleQueue()  # shown by the caller's thread, which ends when nobody reads them any more
 
     def follow(pod: Pod) -> None:
         try:
             for line in release.cluster.follow_log(pod.name):
-                with lock:
-                    show(f"{_prefix(pod)}{line}")
+                lines.put(f"{_prefix(pod)}{line}")
         except SurroundingsError as error:
-            with lock:
-                show(f"{_prefix(pod)}(its log cannot be followed: {error})")
+            lines.put(f"{_prefix(pod)}(its log cannot be followed: {error})")
 
     while True:
         for pod in release.pods:
@@ -72,10 +71,22 @@ def follow_logs(release: Release, whose: Whose, show: Callable[[str], None]) -> 
                 thread = threading.Thread(target=follow, args=(pod,), daemon=True)
                 followed[pod.metadata.uid] = thread
                 thread.start()
-        if _over(release, whose) and not any(thread.is_alive() for thread in followed.values()):
+        over = _over(release, whose) and not any(thread.is_alive() for thread in followed.values())
+        for line in _coming(lines, 0.0 if over else POLL_S):
+            show(line)
+        if over:
             return
-        time.sleep(POLL_S)
         release = releases.load(release.cluster, release.name)
+
+
+def _coming(lines: SimpleQueue[str], for_s: float) -> Iterator[str]:
+    """Yield what comes within so many seconds; without any, all that is there."""
+    deadline = time.monotonic() + for_s
+    while not for_s or time.monotonic() < deadline:
+        try:
+            yield lines.get(timeout=max(0.0, deadline - time.monotonic()))
+        except Empty:
+            return
 
 
 def _over(release: Release, whose: Whose) -> bool:

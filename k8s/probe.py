@@ -94,7 +94,7 @@ def _manifest(name: str, needs: Needs, release: Release | None) -> dict[str, Any
     policy = spec.containers[0].image_pull_policy if spec.containers else ""
     arguments = ["doctor", "--inside", "--json"]
     # without a release, its own bucket and the Service are still to come
-    if needs.bucket_url and (release or not needs.emulator):
+    if needs.bucket_url and (release or not needs.own_bucket):
         arguments += ["--bucket", needs.bucket_url]
     if release:
         arguments += ["--service", release.chief_host]
@@ -102,9 +102,8 @@ def _manifest(name: str, needs: Needs, release: Release | None) -> dict[str, Any
             arguments += ["--chief", f"{release.chief_host}:{release.chief_port}"]
     labels = {key: value for key, value in (like.labels if like else {}).items() if not _OF_THE_JOB.match(key)}
     labels |= {names.LABEL_NAME: names.APPLICATION, names.LABEL_COMPONENT: COMPONENT}
-    environment: list[dict[str, Any]] = (
-        [{"name": names.ENV_EMULATOR, "value": needs.emulator}] if needs.emulator else []
-    )
+    address = needs.own_bucket.address if needs.own_bucket else ""
+    environment: list[dict[str, Any]] = [{"name": names.ENV_EMULATOR, "value": address}] if address else []
     environment += [
         variable.model_dump(by_alias=True, exclude_none=True)
         for variable in (spec.containers[0].env if spec.containers else ())

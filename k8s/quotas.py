@@ -7,14 +7,15 @@ from decimal import Decimal
 from kubernetes.utils import parse_quantity
 
 from k8s.api import Cluster
-from k8s.findings import Finding, broken, fine
+from k8s.findings import Finding, broken, fine, warning
 from k8s.needs import Needs
 from k8s.objects import Resources
 from k8s.surroundings import LimitRange, Quota
 
 
-def check_quotas(cluster: Cluster, needs: Needs) -> Iterator[Finding]:
-    """Do quotas leave room for what is to be installed, and do limit ranges allow its containers?"""
+def check_quotas(cluster: Cluster, needs: Needs, installed: bool) -> Iterator[Finding]:
+    """Do quotas leave room for the pods that are still to come, and do limit ranges allow its containers?"""
+    say = warning if installed else broken  # what can run at all shows in the pods of a release
     ranges = [limit for each in cluster.list(LimitRange) for limit in each.spec.limits if limit.type == "Container"]
     defaulted = {resource for limit in ranges for resource in limit.default}
     quotas = cluster.list(Quota)
@@ -22,17 +23,17 @@ def check_quotas(cluster: Cluster, needs: Needs) -> Iterator[Finding]:
     for quota in quotas:
         for resource, hard in quota.status.hard.items():
             used, asked = quota.status.used.get(resource, "0"), asked_of(needs, resource)
-            if parse_quantity(used) + asked > parse_quantity(hard):
+            if asked and parse_quantity(used) + asked > parse_quantity(hard):
                 found = True
-                yield broken(
+                yield say(
                     "quota",
                     f"the quota {quota.name} allows {hard} {resource}, {used} are used, and "
-                    f"the release asks for {_plain(float(asked), resource)}",
+                    f"the release asks for {_plain(float(asked), resource)}{' more' if installed else ''}",
                     "Ask for less (workers.replicas, workers.gpus, resources), or have the quota raised.",
                 )
             if missing := unsaid_of(needs, resource, defaulted):
                 found = True
-                yield broken(
+                yield say(
                     "quota",
                     f"the quota {quota.name} demands {resource} of every container, unsaid by {', '.join(missing)}",
                     f"Set it in resources of {', '.join(missing)}, or have a LimitRange give a default.",
@@ -44,7 +45,7 @@ def check_quotas(cluster: Cluster, needs: Needs) -> Iterator[Finding]:
                     asked_text = container.resources.limits.get(resource) or container.resources.requests.get(resource)
                     if asked_text and parse_quantity(asked_text) > parse_quantity(most):
                         found = True
-                        yield broken(
+                        yield say(
                             "quota",
                             f"a LimitRange allows a container {most} of {resource}, and {pods.component} asks for "
                             f"{asked_text}",
@@ -55,14 +56,20 @@ def check_quotas(cluster: Cluster, needs: Needs) -> Iterator[Finding]:
 
 
 def asked_of(needs: Needs, resource: str) -> Decimal:
-    """Return how much of a quota's resource the release asks for."""
+    """Return how much of a quota's resource the release still asks for."""
     if resource in ("pods", "count/pods"):
-        return Decimal(sum(pods.count for pods in needs.pods))
+        return Decimal(sum(pods.missing for pods in needs.pods))
+    claim = needs.own_bucket.claim if needs.own_bucket else None
+    to_come = [claim] if claim and not claim.status.phase else []
+    if resource in ("persistentvolumeclaims", "count/persistentvolumeclaims"):
+        return Decimal(len(to_come))
+    if resource == "requests.storage":
+        return sum((parse_quantity(c.spec.resources.requests.get("storage", "0")) for c in to_come), Decimal(0))
     counted = _Counted.of(resource)
     total = Decimal(0)
     for pods in needs.pods:
         for container in pods.spec.containers:
-            total += parse_quantity(counted.said_by(container.resources) or "0") * pods.count
+            total += parse_quantity(counted.said_by(container.resources) or "0") * pods.missing
     return total
 
 

@@ -2,11 +2,28 @@
 
 from pydantic import Field
 
-from k8s.objects import Condition, Object, Part, Quantities
+from k8s.objects import Condition, Object, Part, Quantities, Resources
+
+
+class ClaimSpec(Part):
+    """spec of a PersistentVolumeClaim."""
+
+    storage_class_name: str | None = None
+    """None: that of the cluster's default StorageClass."""
+    resources: Resources = Resources()
+
+
+class ClaimStatus(Part):
+    """status of a PersistentVolumeClaim."""
+
+    phase: str = ""
 
 
 class Claim(Object):
     """A PersistentVolumeClaim."""
+
+    spec: ClaimSpec = ClaimSpec()
+    status: ClaimStatus = ClaimStatus()
 
 
 class StorageClass(Object):

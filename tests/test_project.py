@@ -47,6 +47,11 @@ def test_no_file_is_byte_code_or_of_a_virtual_environment() -> None:
 
 
 # ---- versions and locks -------------------------------------------------------------------------
+def test_the_program_says_its_version_and_needs_no_command_for_that() -> None:
+    done = subprocess.run([sys.executable, "-m", "tuner.cli", "--version"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"{tuner.__version__}\n", "")
+
+
 def test_the_version_is_said_in_one_place() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     assert project["project"]["dynamic"] == ["version"]

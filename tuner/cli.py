@@ -48,14 +48,21 @@ StudyFileOption = Annotated[
 SetOption = Annotated[list[str] | None, typer.Option("--set", help="A setting, as search.max_trials=20; repeatable.")]
 
 
+def _say_version(asked: bool) -> None:
+    if asked:
+        print(tuner.__version__)  # noqa: T201
+        raise typer.Exit
+
+
 @app.callback()
 def _global(
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks, and log more.")] = False,
-    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+    version: Annotated[
+        # eager: before the command is missed
+        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
 ) -> None:
-    if version:
-        print(tuner.__version__)  # noqa: T201
-        raise typer.Exit
+    pass
 
 
 @app.command()

@@ -68,7 +68,7 @@ def doctor(
     if found:
         needs = asking.of_release(found)
     elif values or settings:
-        needs = asking.of_chart(chart, values or [], settings or [], names.APPLICATION, cluster.namespace)
+        needs = asking.of_chart(chart, values or [], settings or [], names.APPLICATION, cluster.namespace, context)
     else:
         needs = asking.of_flags(image, workers or 1, gpus or 0, bucket_url or "")
     _show(examinations.examine_cluster(cluster, needs, found, probe), as_json)

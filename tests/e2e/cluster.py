@@ -74,7 +74,9 @@ class Namespace:
         manifest = {"apiVersion": "v1", "kind": kind, "metadata": {"name": name}, **content}
         self.kubectl("apply", "-f", "-", stdin=json.dumps(manifest))
 
-    def run_once(self, name: str, image: str, command: Sequence[str], **volumes: Mapping[str, Any]) -> str:
+    def run_once(
+        self, name: str, image: str, command: Sequence[str], account: str | None = None, **volumes: Mapping[str, Any]
+    ) -> str:
         """Run a command in a pod of its own, and return what it prints; each volume is mounted at /ITS_NAME."""
         container = {
             "name": name,
@@ -86,6 +88,7 @@ class Namespace:
         seccomp = {"type": "RuntimeDefault"}
         spec = {
             "restartPolicy": "Never",
+            **({"serviceAccountName": account} if account else {}),
             "securityContext": {"runAsNonRoot": True, "runAsUser": 10001, "fsGroup": 10001, "seccompProfile": seccomp},
             "containers": [container],
             "volumes": [{"name": volume, **source} for volume, source in volumes.items()],

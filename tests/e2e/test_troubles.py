@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -35,11 +36,11 @@ def said_by_status(release: Release, sentence: str) -> str:
     return until(f"status to say {sentence!r}", look, 180.0)
 
 
-def before_install(namespace: Namespace, image: str, *settings: str) -> tuple[int, str]:
+def before_install(namespace: Namespace, image: str, *settings: str, more: tuple[str, ...] = ()) -> tuple[int, str]:
     repository, _, tag = image.rpartition(":")
     given = [f"image.repository={repository}", f"image.tag={tag}", *settings]
     flags = [part for setting in given for part in ("--set", setting)]
-    return cifake_tune("doctor", "--namespace", namespace.name, *flags)
+    return cifake_tune("doctor", "--namespace", namespace.name, *flags, *more)
 
 
 def test_a_cluster_that_takes_the_release_is_fine_before_the_install_and_no_probe_stays(
@@ -83,6 +84,41 @@ def test_an_image_that_does_not_exist_is_explained(
     assert f"chief {sentence}" in said
 
 
+def test_a_volume_that_the_namespace_forbids_is_found_before_the_install(namespace: Namespace, image: str) -> None:
+    host_path = ["extraVolumes[0].name=disk", "extraVolumes[0].hostPath.path=/mnt/disk"]
+    code, said = before_install(namespace, image, *host_path, "workers.gpus=0")
+    assert code == 3
+    refused = "the API server refuses the pods of chief, data, evaluator, worker"
+    assert f"{refused}: the namespace enforces the pod security standard restricted: restricted volume types" in said
+    code, said = before_install(namespace, image, "workers.priorityClassName=nights", "workers.gpus=0")
+    assert code == 3
+    assert "the API server refuses the pods of worker: " in said
+    assert "no PriorityClass with name nights was found" in said
+
+
+@pytest.mark.parametrize(
+    ("setting", "severity", "sentence"),
+    [
+        ("", "fine", "the release's own bucket gets a volume of the default StorageClass standard"),
+        ("standard", "fine", "the release's own bucket gets a volume of StorageClass standard"),
+        (
+            "-",
+            "warning",
+            'bucket.emulator.storageClass is "-", so the release\'s own bucket lives and dies with its pod',
+        ),
+        ("gold", "broken", "is to get a volume of StorageClass gold, and there is no such class (standard)"),
+    ],
+)
+def test_what_volume_the_bucket_gets_is_said_before_the_install(
+    namespace: Namespace, image: str, setting: str, severity: str, sentence: str
+) -> None:
+    code, said = before_install(
+        namespace, image, "workers.gpus=0", f"bucket.emulator.storageClass={setting}", more=("--no-probe",)
+    )
+    assert code == (3 if severity == "broken" else 0)
+    assert re.search(rf"{severity} +storage +.*{re.escape(sentence)}", said), said
+
+
 def test_a_quota_that_is_used_up_is_explained(
     namespace: Namespace, image: str, release: Callable[[str], Release]
 ) -> None:
@@ -97,6 +133,16 @@ def test_a_quota_that_is_used_up_is_explained(
         many.install(study=SHORT, workers={"replicas": 2})
         said_by_status(
             many, "no pod can be made: the quota team allows 1 requests.nvidia.com/gpu, 1 are used and it asks"
+        )
+        code, said = doctor(many, "--no-probe")
+        assert code == 3
+        assert (
+            "warning quota the quota team allows 1 requests.nvidia.com/gpu, 1 are used, and the release asks for 1"
+            in said
+        )
+        assert (
+            "fine storage the release's own bucket has a volume of StorageClass standard, claim many-cifake-tune-"
+            in said
         )
     finally:
         namespace.kubectl("delete", "resourcequota", "team")

@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,13 +14,15 @@ from k8s import here
 from k8s.findings import FINDINGS, Severity, clock_finding
 from k8s.needs import Needs, of_flags, of_objects
 from k8s.nodes import untolerated
-from k8s.objects import Deployment, Job, Toleration
+from k8s.objects import Condition, Deployment, Job, JobStatus, Toleration
 from k8s.quotas import asked_of, unsaid_of
-from k8s.surroundings import Node
+from k8s.surroundings import Claim, ClaimStatus, Node
 from tests.k8s import captured
 from tests.support.gcs_emulator import Emulator
 from tests.support.refuser import running_refuser
 from tuner.errors import ExitCode
+
+COMPLETE = Condition(type="Complete", status="True")
 
 
 def doctor(*arguments: str, **environment: str) -> tuple[int, str]:
@@ -114,12 +117,15 @@ def test_clocks_that_differ_are_worth_a_word_and_too_far_apart_break_tokens(
 # ---- what a release asks for ----------------------------------------------------------------------
 @pytest.fixture
 def needs() -> Needs:
-    return of_objects(captured.release_parts(Job), captured.release_parts(Deployment))
+    """What a release asks for of which nothing is there yet."""
+    found = of_objects(captured.release_parts(Job), captured.release_parts(Deployment), [])
+    return replace(found, pods=tuple(replace(pods, missing=pods.count) for pods in found.pods))
 
 
 def test_what_a_release_asks_for_is_read_from_its_objects(needs: Needs) -> None:
     assert needs.bucket_url == "gs://cifake-tune"
-    assert needs.emulator == "http://night-cifake-tune-bucket:4443"
+    assert needs.own_bucket is not None
+    assert needs.own_bucket.address == "http://night-cifake-tune-bucket:4443"
     assert needs.image.startswith("localhost:5000/cifake-tune:")
     assert {pods.component: pods.count for pods in needs.pods} == {
         "chief": 1,
@@ -136,6 +142,29 @@ def test_what_counts_for_a_quota_is_summed_over_all_pods(needs: Needs) -> None:
     assert float(asked_of(needs, "requests.cpu")) == pytest.approx(0.25 * 3 + 0.25 + 0.1 + 0.1 + 0.05)
     assert float(asked_of(needs, "cpu")) == float(asked_of(needs, "requests.cpu"))
     assert asked_of(needs, "services") == 0
+
+
+def test_of_a_release_only_what_is_still_to_come_counts_for_a_quota() -> None:
+    jobs = {job.component: job for job in captured.release_parts(Job)}
+    status = jobs["worker"].status
+    lost = jobs | {"worker": jobs["worker"].model_copy(update={"status": status.model_copy(update={"active": 1})})}
+    done = jobs | {"worker": jobs["worker"].model_copy(update={"status": JobStatus(conditions=[COMPLETE])})}
+    asked = {
+        name: asked_of(of_objects(list(found.values()), [], []), "requests.nvidia.com/gpu")
+        for name, found in {"whole": jobs, "lost": lost, "done": done}.items()
+    }
+    assert asked == {"whole": 0, "lost": 6, "done": 0}
+
+
+def test_the_volume_of_the_bucket_counts_for_a_quota_until_it_is_there() -> None:
+    needs = of_flags("registry/cifake-tune:1", 1, 0, "")
+    assert needs.own_bucket is not None
+    claim = Claim.model_validate({"spec": {"resources": {"requests": {"storage": "10Gi"}}}})
+    to_come = replace(needs, own_bucket=replace(needs.own_bucket, claim=claim))
+    bound = claim.model_copy(update={"status": ClaimStatus(phase="Bound")})
+    there = replace(needs, own_bucket=replace(needs.own_bucket, claim=bound))
+    assert (asked_of(to_come, "requests.storage"), asked_of(there, "requests.storage")) == (10 * 2**30, 0)
+    assert (asked_of(to_come, "persistentvolumeclaims"), asked_of(there, "persistentvolumeclaims")) == (1, 0)
 
 
 def test_containers_that_do_not_say_what_a_quota_counts_are_named(needs: Needs) -> None:

@@ -14,7 +14,7 @@ def workers(labels: dict[str, str], **spec: Any) -> Needs:
         "metadata": {"labels": {"app.kubernetes.io/component": "worker"}},
         "spec": {"template": {"metadata": {"labels": LIKE_A_JOB | labels}, "spec": spec}},
     }
-    return of_objects([Job.model_validate(job)], [])
+    return of_objects([Job.model_validate(job)], [], [])
 
 
 def test_the_pod_is_who_and_where_the_workers_are() -> None:

@@ -1,0 +1,34 @@
+"""Would the API server take a release's pods? It is asked, and makes none."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from k8s.api import Cluster, RefusedError
+from k8s.findings import Finding, broken, fine
+from k8s.needs import Needs, Pods
+from k8s.objects import Pod
+from k8s.troubles import not_created
+
+
+def check_admission(cluster: Cluster, needs: Needs) -> Iterator[Finding]:
+    """Do pod security, policies and priority classes let the chart's pods in?"""
+    asked = [pods for pods in needs.pods if pods.manifest]
+    refused: dict[str, list[str]] = {}
+    for pods in asked:
+        try:
+            cluster.create(Pod, _manifest(pods), dry_run=True)
+        except RefusedError as error:
+            if "exceeded quota" in error.said:
+                continue  # the quota's own check reckons with all pods
+            refused.setdefault(not_created(error.said), []).append(pods.component)
+    for why, components in refused.items():
+        yield broken("admission", f"the API server refuses the pods of {', '.join(components)}: {why}")
+    if asked and not refused:
+        yield fine("admission", f"the API server takes the pods of {', '.join(pods.component for pods in asked)}")
+
+
+def _manifest(pods: Pods) -> dict[str, Any]:
+    """A pod as the template makes it, of the namespace's own service account: the release's is still to come."""
+    spec = {key: value for key, value in pods.manifest["spec"].items() if key != "serviceAccountName"}
+    metadata = {**pods.manifest.get("metadata", {}), "name": f"cifake-tune-doctor-{pods.component}"}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
