@@ -44,7 +44,7 @@ lint: venvs  ## ruff, mypy (strict) and the rules on imports
 chaos: .venv/installed-tools  ## a search under 200 faults, of which a checker finds what was lost; more arguments in ARGS
 	.venv/bin/python -m tests.chaos --faults 200 $(ARGS)
 
-bench: .venv/installed-tools  ## run every benchmark; each prints a table and writes JSON
+bench: .venv/installed-tools .venv-bench/installed  ## run every benchmark; each prints a table and writes JSON
 	@for file in bench/*.py; do .venv/bin/python "$$file" || exit 1; done
 
 lock: .venv/installed-tools  ## write requirements/*.txt anew; versions stay, unless the file was removed before
@@ -53,6 +53,7 @@ lock: .venv/installed-tools  ## write requirements/*.txt anew; versions stay, un
 	@$(call compile,cuda.txt,--extra cuda -c requirements/dev.txt)
 	@$(call compile,jax.txt,--extra jax -c requirements/dev.txt)
 	@$(lock) -c requirements/dev.txt requirements/emulator.in -o requirements/emulator.txt
+	@$(lock) -c requirements/dev.txt requirements/bench.in -o requirements/bench.txt
 
 image:  ## build the container image: IMAGE, LOCK=tensorflow|cuda|jax, BASE_IMAGE; BUILDER is docker, podman or buildah
 	$(BUILDER) build -f docker/Dockerfile -t $(IMAGE) --build-arg LOCK=$(LOCK) --build-arg BASE_IMAGE=$(BASE_IMAGE) \
@@ -71,7 +72,7 @@ e2e-full: .venv/installed-tools  ## the same, and what takes longer
 	@tests/e2e/run.sh
 
 clean:  ## remove the virtual environments and caches; results stay
-	rm -rf .venv .venv-jax .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf .venv .venv-jax .venv-bench .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 # $(call stage,name,command): one clear last line where a stage fails
@@ -88,7 +89,11 @@ install = echo "Installing requirements/$(2) into $(1) (about a minute)" && $(1)
 venvs:  # both at once
 	@$(MAKE) --no-print-directory -j2 .venv/installed-tools .venv-jax/installed
 
-.venv/bin/python .venv-jax/bin/python:
+.venv-bench/installed: requirements/bench.txt | .venv-bench/bin/python
+	@echo "Installing what is compared with into .venv-bench (a minute)" && \
+		.venv-bench/bin/python $(PIP) --require-hashes -r requirements/bench.txt && touch $@
+
+.venv/bin/python .venv-jax/bin/python .venv-bench/bin/python:
 	@for python in $(CANDIDATES); do \
 		if $$python -c '$(SUITS)' 2>/dev/null; then exec $$python -m venv $(@D:/bin=); fi; \
 	done; \

@@ -172,12 +172,12 @@ def compare(folder: Path, trials: int) -> dict[str, object]:
         place = folder / side
         place.mkdir()
         if side == "bare":
-            chief = _role("bare", folder=str(place), trials=trials, port=port)
+            chief = role("bare", folder=str(place), trials=trials, port=port)
         else:
             chief = our_chief(str(place / "bucket"), prepare(str(place / "bucket")), trials, port)
-        with _ending(chief):
+        with ending(chief):
             began = time.perf_counter()
-            times = _answer(_role("clients", address=f"127.0.0.1:{port}", count=CLIENTS))
+            times = answer(role("clients", address=f"127.0.0.1:{port}", count=CLIENTS))
             print(f"{side}: {len(times['ended'])} trials in {time.perf_counter() - began:.1f} s", flush=True)
         sides[side] = _rates(times)
     return {**sides, "ratio": sides["ours"]["trials_per_s"] / sides["bare"]["trials_per_s"], "trials": trials}
@@ -189,17 +189,17 @@ def swarm(folder: Path, trials: int, train_s: float) -> dict[str, object]:
     with running_emulator() as emulator, contextlib.ExitStack() as stack:
         name = emulator.new_bucket()
         proxy_port, port = free_port(), free_port()
-        behind = _role("proxy", target=emulator.url, port=proxy_port)
-        stack.enter_context(_ending(behind))
+        behind = role("proxy", target=emulator.url, port=proxy_port)
+        stack.enter_context(ending(behind))
         behind.stdout.readline()
         os.environ["STORAGE_EMULATOR_HOST"] = f"http://127.0.0.1:{proxy_port}"
         bucket = f"gs://{name}"
         digest = prepare(bucket)
         chief = our_chief(bucket, digest, trials, port)
-        with _ending(chief), _watched(chief.pid) as seen:
-            _await_port(port)
+        with ending(chief), _watched(chief.pid) as seen:
+            await_port(port)
             seen.clear()
-            times = _answer(_role("workers", address=f"127.0.0.1:{port}", count=WORKERS, train_s=train_s))
+            times = answer(role("workers", address=f"127.0.0.1:{port}", count=WORKERS, train_s=train_s))
         row = {"train_s": train_s, "workers": WORKERS, "trials": trials, **_rates(times), **_memory_of(seen)}
         row["cpu_ms_per_trial"] = 1000 * (seen[-1].cpu_s - seen[0].cpu_s) / trials
         floor = answers_only(trials, train_s)
@@ -207,8 +207,8 @@ def swarm(folder: Path, trials: int, train_s: float) -> dict[str, object]:
         row["of_servicer"] = row["trials_per_s"] / floor["trials_per_s"]
         print(f"swarm, {train_s} s a trial: {row['trials_per_s']:.0f} trials/s", flush=True)
         study = [*STUDY, f"search.max_trials={trials + 1}"]
-        again = _role("restarted", bucket=bucket, study=study, digest=digest, port=free_port())
-        with _ending(again):
+        again = role("restarted", bucket=bucket, study=study, digest=digest, port=free_port())
+        with ending(again):
             row |= json.loads(again.stdout.readline())
         del os.environ["STORAGE_EMULATOR_HOST"]
         return row
@@ -217,9 +217,9 @@ def swarm(folder: Path, trials: int, train_s: float) -> dict[str, object]:
 def answers_only(trials: int, train_s: float) -> dict[str, float]:
     """The same workers with a server that only answers."""
     port = free_port()
-    with _ending(_role("servicer", trials=trials, port=port)):
-        _await_port(port)
-        times = _answer(_role("workers", address=f"127.0.0.1:{port}", count=WORKERS, train_s=train_s))
+    with ending(role("servicer", trials=trials, port=port)):
+        await_port(port)
+        times = answer(role("workers", address=f"127.0.0.1:{port}", count=WORKERS, train_s=train_s))
     return _rates(times)
 
 
@@ -251,15 +251,17 @@ PROFILE = os.environ.get("BENCH_PROFILE", "").split()
 """Options of Python for the chief, such as `-m cProfile -o FILE`."""
 
 
-def _role(role: str, **arguments: object) -> subprocess.Popen[str]:
-    command = [sys.executable, __file__, "--role", role, "--arguments", json.dumps(arguments)]
+def role(name: str, **arguments: object) -> subprocess.Popen[str]:
+    """Start a process of `ROLES`."""
+    command = [sys.executable, __file__, "--role", name, "--arguments", json.dumps(arguments)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
-    if role == "bare":
+    if name == "bare":
         environment |= {"KERASTUNER_TUNER_ID": "chief", "KERASTUNER_ORACLE_IP": "127.0.0.1"}
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=STDERR, text=True)
 
 
-def _answer(process: subprocess.Popen[str]) -> dict[str, list[float]]:
+def answer(process: subprocess.Popen[str]) -> dict[str, list[float]]:
+    """Return what a process prints once it has ended."""
     output, _ = process.communicate()
     if process.returncode:
         raise SystemExit(f"a part of the benchmark ended with {process.returncode}")
@@ -267,9 +269,10 @@ def _answer(process: subprocess.Popen[str]) -> dict[str, list[float]]:
 
 
 @contextlib.contextmanager
-def _ending(process: subprocess.Popen[str]) -> Iterator[None]:
+def ending(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
+    """End a process at the end."""
     try:
-        yield
+        yield process
     finally:
         process.terminate()
         try:
@@ -287,7 +290,7 @@ class Sample:
     cpu_s: float
 
 
-def _await_port(port: int) -> None:
+def await_port(port: int) -> None:
     while True:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
             return
