@@ -1,0 +1,49 @@
+"""Bare Keras Tuner, distributed as its guide says: chief and workers run this same script.
+
+bare_search.py FOLDER SEED TRIALS EPOCHS BATCH_SIZE; FOLDER has arrays.npz, and gets `epochs`: a line an epoch.
+"""
+
+import os
+import sys
+import time
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+
+import keras
+import keras_tuner
+import numpy as np
+
+from tuner.spaces.seed import SeedSpace
+
+FOLDER, (SEED, TRIALS, EPOCHS, BATCH_SIZE) = Path(sys.argv[1]), map(int, sys.argv[2:])
+
+
+class Note(keras.callbacks.Callback):
+    """Writes down each epoch as it ends: when, and how good the model is."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        with (FOLDER / "epochs").open("a") as file:
+            file.write(f"{time.time()} {logs['val_accuracy']}\n")
+
+
+tuner = keras_tuner.RandomSearch(
+    SeedSpace((32, 32, 3), 2),
+    objective="val_accuracy",
+    max_trials=TRIALS,
+    seed=SEED,
+    directory=FOLDER,
+    project_name="project",
+)
+with np.load(FOLDER / "arrays.npz") as arrays:
+    x, y, x_held, y_held = (arrays[name] for name in ("x", "y", "x_held", "y_held"))
+tuner.search(
+    x.astype("float32"),
+    y,
+    validation_data=(x_held.astype("float32"), y_held),
+    batch_size=BATCH_SIZE,
+    epochs=EPOCHS,
+    callbacks=[Note()],
+    verbose=0,
+)
