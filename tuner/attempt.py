@@ -5,7 +5,7 @@ import threading
 import time
 import traceback
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -20,6 +20,7 @@ from tuner.data.arrays import Training
 from tuner.delivery import Carriers, Delivery, Epoch, StoppedTrialError
 from tuner.errors import ChiefUnreachableError, CifakeTuneError, PreemptedError, SpaceError, SurroundingsError
 from tuner.log_writer import LogWriter
+from tuner.metrics.worker import Activity, WorkerMetrics
 from tuner.starting_point import Start, find_start
 from tuner.stop_signal import StopSignal
 from tuner.temporary import temporary_folder
@@ -51,6 +52,7 @@ class Workshop:
     logs: LogWriter
     folder: Path
     """For files on their way to and from the bucket."""
+    metrics: WorkerMetrics = field(default_factory=WorkerMetrics)
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,11 @@ class Attempt:
     def run(self) -> None:
         """Train the trial, and tell the chief how it ended; raises only what ends the worker."""
         logs, stop = self._shop.logs, self._shop.stop
-        with logs.recording(self._grant.trial_id, self._grant.attempt), stop.last_will(self._last_will):
+        with (
+            logs.recording(self._grant.trial_id, self._grant.attempt),
+            stop.last_will(self._last_will),
+            self._shop.metrics.activities.during(Activity.PREPARE),
+        ):
             values = {k: v for k, v in self._grant.trial.hyperparameters.values.items() if not k.startswith("tuner/")}
             log.info("%s: %s", self._label, "  ".join(f"{k}={v}" for k, v in values.items()))
             self._shop.heart.at_work(self._grant)
@@ -149,6 +155,7 @@ class Attempt:
     def progress(self, epoch: int, share: float, images_per_s: float) -> None:
         """Pass on how far the epoch is."""
         self._images_per_s = images_per_s or self._images_per_s
+        self._shop.metrics.progress(share, len(self._shop.data.train.labels))
         self._shop.heart.progress(epoch, share, self._images_per_s)
 
     def epoch_done(self, epoch: int, metrics: dict[str, float], model: keras.Model) -> None:
@@ -156,6 +163,13 @@ class Attempt:
 
         Waits until the epoch before is durable, so that no more than one whole epoch is ever trained again.
         """
+        self._shop.metrics.epoch(len(self._shop.data.train.labels))
+        with self._shop.metrics.activities.during(Activity.CHECKPOINT):
+            self._save(epoch, metrics, model)
+
+    # ---- inside -------------------------------------------------------------------------------------
+
+    def _save(self, epoch: int, metrics: dict[str, float], model: keras.Model) -> None:
         if not self._checked:
             self._check_output(model)
         self._delivery.await_upload(self.check)
@@ -175,12 +189,11 @@ class Attempt:
             f"{self._images_per_s:,.0f}",
         )
 
-    # ---- inside -------------------------------------------------------------------------------------
-
     def _run(self) -> None:
         ending = self._train_to_an_end()
         if ending is None:
-            self._shop.chief.complete(self._grant)
+            with self._shop.metrics.activities.during(Activity.CHECKPOINT):
+                self._shop.chief.complete(self._grant)
             log.info("%s: completed", self._label)
             return
         if not isinstance(self._delivery.failure, RefusedError):
@@ -195,7 +208,8 @@ class Attempt:
             else:
                 with temporary_folder(self._shop.folder) as folder:
                     self._train(self._take_over(Path(folder)))
-            self._delivery.settle(self.check)
+            with self._shop.metrics.activities.during(Activity.CHECKPOINT):
+                self._delivery.settle(self.check)
         except (FencedAttemptError, StoppedTrialError, CifakeTuneError):
             raise
         except (InvalidTrialError, RefusedError) as error:

@@ -117,16 +117,17 @@ def worker(bucket_url: BucketOption = DEFAULT_BUCKET) -> None:
         )
     encryption = _encryption()
     with importing_keras():  # before the bucket is asked: in a cluster it starts meanwhile
+        from tuner import gpus
         from tuner.metrics.bucket import MeasuredBucket
         from tuner.metrics.catalogue import Role
         from tuner.monitor import Monitor, serving
-        from tuner.worker import check_gpus, run_worker
+        from tuner.worker import run_worker
 
     monitor = Monitor(Role.WORKER)
     bucket = MeasuredBucket(_bucket(bucket_url), monitor.registry)
     if _search_is_over(bucket):
         return
-    check_gpus(os.environ)
+    gpus.check(os.environ)
     with serving(monitor):
         run_worker(bucket, address, encryption, name, _cache(), monitor)
 

@@ -21,6 +21,8 @@ CREATE_TIMEOUT_S = 60.0
 OVER_S = 5.0
 """How often it is looked up whether the search is over, while the chief cannot be reached."""
 GIVE_BACK_S = 4.0
+BEAT_LATE_S = 2 * CALL_TIMEOUT_S
+"""A heartbeat that is so late does not come any more."""
 POLL_S = 0.2
 FIRST_BEAT_S = 0.5
 """A trial's first heartbeat comes after so long; a shorter trial needs none."""
@@ -274,6 +276,9 @@ class Heart:
         self._lock = threading.Lock()
         self._beat = wire.Heartbeat(worker=chief.worker, incarnation=chief.incarnation)
         self._over = threading.Event()
+        self._due = time.monotonic()
+        self.answered_at = time.time()
+        """When a heartbeat was last answered (seconds since 1970); joining was as good as one."""
         self._awake = threading.Event()
         """There is a trial, or it is over: a worker without one rests for long."""
         self._thread = threading.Thread(target=self._run, name="heart", daemon=True)
@@ -290,6 +295,12 @@ class Heart:
         self._over.set()
         self._awake.set()
         self._thread.join(1.0)
+
+    def trouble(self) -> str:
+        """Say in a sentence that heartbeats are not even sent any more; empty where they are."""
+        late_s = time.monotonic() - self._due
+        stopped = late_s > BEAT_LATE_S and not self._over.is_set()
+        return f"the heartbeat is {late_s:.0f} s late" if stopped else ""
 
     def at_work(self, grant: Grant) -> None:
         """From now on beat for this attempt."""
@@ -313,13 +324,15 @@ class Heart:
     def _run(self) -> None:
         next_s, idle = FIRST_BEAT_S, True
         while not self._rest(next_s, idle):
+            self._due = time.monotonic()
             with self._lock:
                 beat = self._beat
             idle = beat.trial is None
             answer = self._chief.heartbeat(beat)
             if answer is None:
                 continue  # the chief may be starting anew; training goes on
-            next_s = answer.next_s
+            next_s, self.answered_at = answer.next_s, time.time()
+            self._due = time.monotonic() + next_s
             with self._lock:
                 same = (beat.trial, beat.attempt) == (self._beat.trial, self._beat.attempt)
                 if not answer.held and same:

@@ -3,23 +3,28 @@
 import contextlib
 import gc
 import logging
+import os
 import secrets
 import threading
-from collections.abc import Mapping
+import time
 from pathlib import Path
 
 import keras
 
-from tuner import handshake, names, spaces, tls, wire
+from tuner import gpus, handshake, spaces, tls, wire
 from tuner.attempt import Attempt, Workshop
 from tuner.bucket import Bucket
-from tuner.client import ChiefClient, Heart
+from tuner.client import ChiefClient, Grant, Heart
 from tuner.data.arrays import open_training
 from tuner.data.manifest import read_manifest
 from tuner.delivery import Carriers
-from tuner.errors import BucketError, ConfigError, JournalError
+from tuner.errors import BucketError, JournalError
 from tuner.journal import JournalReader
 from tuner.log_writer import LogWriter
+from tuner.metrics import catalogue
+from tuner.metrics.catalogue import reading
+from tuner.metrics.study import Readings
+from tuner.metrics.worker import Activity, WorkerMetrics, gpu_metrics
 from tuner.monitor import FINE, Monitor
 from tuner.stop_signal import StopSignal
 from tuner.temporary import temporary_folder
@@ -38,7 +43,7 @@ def run_worker(
     Raises ChiefUnreachableError, PreemptedError (SIGTERM: the trial is handed back), and the errors of data,
     space and bucket.
     """
-    stop = StopSignal()
+    stop, metrics = StopSignal(), WorkerMetrics(monitor.registry)
     try:
         with stop.interrupting():
             handshake.await_listening(chief_address, STARTING_S)
@@ -57,16 +62,40 @@ def run_worker(
                 LogWriter(bucket, joined.study.name) as logs,
                 temporary_folder() as folder,
             ):
-                with stop.interrupting():
-                    shop = _open_workshop(bucket, joined, chief, heart, stop, carriers, logs, Path(folder), cache)
-                monitor.ready = lambda: FINE
+                with stop.interrupting(), metrics.activities.during(Activity.PREPARE):
+                    shop = _open_workshop(
+                        bucket, joined, chief, heart, stop, carriers, logs, Path(folder), cache, metrics
+                    )
+                _show(monitor, heart, joined.study.leases.duration_s)
                 gc.collect()
                 gc.freeze()  # what was imported stays: Keras collects garbage for every model (0.2 s with TensorFlow)
-                while (grant := chief.next_trial(stop.check)) is not None:
+                while (grant := _next_trial(chief, stop, metrics)) is not None:
                     Attempt(shop, grant).run()
                 log.info("%s: the search is over", name)
     finally:
         stop.over()
+
+
+def _next_trial(chief: ChiefClient, stop: StopSignal, metrics: WorkerMetrics) -> Grant | None:
+    with metrics.activities.during(Activity.WAIT):
+        return chief.next_trial(stop.check)
+
+
+def _show(monitor: Monitor, heart: Heart, lease_s: float) -> None:
+    """From now on show what a worker has that works."""
+    found, asked = gpus.found(), gpus.asked(os.environ)
+
+    def ready() -> str:
+        silent_s = time.time() - heart.answered_at
+        return FINE if silent_s < lease_s else f"the chief has answered no heartbeat for {silent_s:.0f} s"
+
+    readings = Readings()
+    readings.read = lambda: [
+        reading(catalogue.WORKER_BEAT, {(): heart.answered_at}),
+        *gpu_metrics(found, asked, gpus.memory()),
+    ]
+    monitor.registry.register(readings)
+    monitor.ready, monitor.healthy = ready, heart.trouble
 
 
 class EndOfSearch:
@@ -94,13 +123,16 @@ def _open_workshop(
     logs: LogWriter,
     folder: Path,
     cache: Path,
+    metrics: WorkerMetrics,
 ) -> Workshop:
     study = joined.study
     manifest = read_manifest(bucket, joined.data)
     space = spaces.load_space(study.space, manifest.image_shape, len(manifest.classes))
     data = open_training(bucket, manifest, study.data.validation, study.seed, cache)
     images = f"{len(data.train.labels):,} training and {len(data.validation.labels):,} validation images"
-    log.info("%s joins study %s: %s, %s on %s", chief.worker, study.name, images, keras.backend.backend(), device())
+    log.info(
+        "%s joins study %s: %s, %s on %s", chief.worker, study.name, images, keras.backend.backend(), gpus.device()
+    )
     return Workshop(
         bucket=bucket,
         study=study,
@@ -114,31 +146,5 @@ def _open_workshop(
         carriers=carriers,
         logs=logs,
         folder=folder,
+        metrics=metrics,
     )
-
-
-def device() -> str:
-    """Return what the models are trained on, as `2 x GPU` or `CPU`."""
-    return f"{count} x GPU" if (count := gpus()) else "CPU"
-
-
-def gpus() -> int:
-    """Return how many GPUs Keras finds."""
-    try:
-        return sum(d.startswith(("gpu", "cuda")) for d in keras.distribution.list_devices())
-    except (RuntimeError, ValueError):
-        return 0
-
-
-def check_gpus(environment: Mapping[str, str]) -> None:
-    """Say so where this worker asked for GPUs and finds none. Raises ConfigError where it is not to go on without."""
-    asked = environment.get(names.ENV_GPUS, "0")
-    if asked == "0" or gpus():
-        return
-    found = f"{asked} GPU{'' if asked == '1' else 's'} asked for, and {keras.backend.backend()} finds none"
-    if environment.get(names.ENV_REQUIRE_GPU) == "true":
-        raise ConfigError(
-            f"{found}. Use an image with CUDA's libraries and a node with its driver, or set workers.requireGPU=false "
-            "to train on the CPU."
-        )
-    log.warning("%s: training on the CPU", found)

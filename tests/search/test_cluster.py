@@ -13,7 +13,7 @@ from kubernetes import client
 from urllib3.exceptions import HTTPError
 
 from k8s.evaluation import EvaluationJob
-from tuner import config, journal, names
+from tuner import config, gpus, journal, names
 from tuner.bucket.local import LocalBucket
 from tuner.chief import Cluster, nothing_to_search
 from tuner.config import Study, load
@@ -21,7 +21,6 @@ from tuner.errors import ConfigError, NoResultError, SurroundingsError
 from tuner.evaluation_job import run_evaluation
 from tuner.journal import read_study
 from tuner.trials import Finished, Opened, StudyState
-from tuner.worker import check_gpus
 
 
 def searched(bucket: LocalBucket, study: Study, start: str = "", gave_up: bool = False) -> StudyState:
@@ -91,15 +90,15 @@ def test_a_search_that_gave_up_begins_again_when_a_person_starts_it_not_when_its
 def test_a_worker_without_the_gpu_that_it_must_have_ends(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("tuner.worker.gpus", lambda: 0)  # also on a machine that has some
-    check_gpus({})
-    check_gpus({names.ENV_GPUS: "0", names.ENV_REQUIRE_GPU: "true"})
+    monkeypatch.setattr("tuner.gpus.found", lambda: 0)  # also on a machine that has some
+    gpus.check({})
+    gpus.check({names.ENV_GPUS: "0", names.ENV_REQUIRE_GPU: "true"})
     assert not caplog.records
-    check_gpus({names.ENV_GPUS: "1", names.ENV_REQUIRE_GPU: "false"})
+    gpus.check({names.ENV_GPUS: "1", names.ENV_REQUIRE_GPU: "false"})
     assert "1 GPU asked for" in caplog.text
     assert "training on the CPU" in caplog.text
     with pytest.raises(ConfigError, match=r"2 GPUs asked for, and .* finds none.*workers.requireGPU=false"):
-        check_gpus({names.ENV_GPUS: "2", names.ENV_REQUIRE_GPU: "true"})
+        gpus.check({names.ENV_GPUS: "2", names.ENV_REQUIRE_GPU: "true"})
 
 
 # ---- the evaluation's Job ----------------------------------------------------------------------------
