@@ -240,7 +240,7 @@ class Attempt:
         objective = {epoch: metrics[self._task.objective] for epoch, metrics in start.history.items()}
         task = self._task.going_on(start.first_epoch, start.file, objective)
         if task.first_epoch < task.epochs and not task.out_of_patience(objective):
-            train(self._shop.space, task, self._shop.data, self)
+            train(self._shop.space, task, self._shop.data, self, self._shop.metrics.activities)
 
     def _check_wanted(self) -> None:
         self._delivery.check()

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuner.data.arrays import Arrays
+from tuner.metrics.worker import Activities, Activity
 
 ON_DEVICE_BYTES = 4 << 30
 """A larger data set stays in the host's memory: a GPU's is for models. CIFAKE has 0.3 GB."""
@@ -21,8 +22,9 @@ class Batches(keras.utils.PyDataset):
     whether or not the epochs before it were trained in this process.
     """
 
-    def __init__(self, arrays: Arrays, batch_size: int, seed: int | None = None) -> None:
+    def __init__(self, arrays: Arrays, batch_size: int, activities: Activities, seed: int | None = None) -> None:
         super().__init__()
+        self._activities = activities
         self._arrays = arrays
         self._on_device = _moved(arrays) if _belongs_on_device(arrays) else None
         self._batch_size = batch_size
@@ -45,7 +47,8 @@ class Batches(keras.utils.PyDataset):
     def __getitem__(self, index: int) -> tuple[Any, Any]:
         part = slice(index * self._batch_size, (index + 1) * self._batch_size)
         chosen = part if self._order is None else self._order[part]
-        return self._gathered(chosen)
+        with self._activities.during(Activity.INPUT):
+            return self._gathered(chosen)
 
     def _gathered(self, chosen: slice | NDArray[np.int64]) -> tuple[Any, Any]:
         if self._on_device is not None:

@@ -324,17 +324,19 @@ class Journal:
         return self._number - 1
 
     def waiting_s(self) -> float:
-        """Return for how long the oldest record has waited that is not durable yet; 0 where there is none."""
-        since = self._pending_since if self._writing_since is None else self._writing_since
-        return 0.0 if since is None else time.monotonic() - since
+        """Return for how long the bucket has not taken the oldest record, or not said whether we are the newest.
+
+        0 where there is nothing to wait for.
+        """
+        since = [at for at in (self._writing_since, self._pending_since, self._unseen_since) if at is not None]
+        return time.monotonic() - min(since) if since else 0.0
 
     def trouble(self) -> str:
         """Say in a sentence why nothing can be written, as it seems; empty where nothing seems so."""
-        unseen_s = 0.0 if self._unseen_since is None else time.monotonic() - self._unseen_since
-        silent_s = max(self.waiting_s(), unseen_s)
-        if silent_s < STUCK_S:
+        waiting_s = self.waiting_s()
+        if waiting_s < STUCK_S:
             return ""
-        return f"the journal cannot be written: {self._bucket.url} has not answered for {silent_s:.0f} s"
+        return f"the journal cannot be written: {self._bucket.url} has not answered for {waiting_s:.0f} s"
 
     def _fenced(self) -> FencedError:
         return FencedError(

@@ -19,6 +19,7 @@ from tuner import names
 from tuner.averaging import AveragedWeights
 from tuner.batches import Batches
 from tuner.data.arrays import Arrays, Training
+from tuner.metrics.worker import Activities, Activity
 
 log = logging.getLogger(__name__)
 
@@ -81,22 +82,26 @@ class Listener(Protocol):
         """Called after each epoch. May raise, as `check`."""
 
 
-def train(space: keras_tuner.HyperModel, task: Task, data: Training, listener: Listener) -> None:
+def train(
+    space: keras_tuner.HyperModel, task: Task, data: Training, listener: Listener, activities: Activities | None = None
+) -> None:
     """Build the trial's model and train it to its last epoch, or until the listener says stop.
 
-    Raises what the listener or the user's model raises, and InvalidTrialError.
+    `activities` are told what of it is training, and what input. Raises what the listener or the user's model raises,
+    and InvalidTrialError.
     """
+    activities = activities or Activities()
     try:
-        _fit(space, task, data, listener)
+        _fit(space, task, data, listener, activities)
     except _IgnoresInitialEpochError:
         log.warning("the space's fit() ignores initial_epoch: the trial starts again from epoch 0")
-        _fit(space, task.going_on(0, None, {}), data, listener)
+        _fit(space, task.going_on(0, None, {}), data, listener, activities)
 
 
-def _fit(space: keras_tuner.HyperModel, task: Task, data: Training, listener: Listener) -> None:
+def _fit(space: keras_tuner.HyperModel, task: Task, data: Training, listener: Listener, activities: Activities) -> None:
     keras.backend.clear_session()  # the trial before must not use memory, nor change layer names
     keras.utils.set_random_seed(task.seed)
-    batches = Batches(data.train, task.batch_size, task.seed)
+    batches = Batches(data.train, task.batch_size, activities, task.seed)
     hyperparameters = task.hyperparameters.copy()
     hyperparameters.values |= {names.HP_EPOCHS: task.epochs, names.HP_STEPS: len(batches)}
     model = space.build(hyperparameters)
@@ -107,22 +112,24 @@ def _fit(space: keras_tuner.HyperModel, task: Task, data: Training, listener: Li
     follow = _Follow(task, listener, batches)
     common = {"epochs": task.epochs, "initial_epoch": task.first_epoch, "callbacks": [follow], "verbose": 0}
     if type(space).fit is keras_tuner.HyperModel.fit:
-        validation = Batches(data.validation, task.batch_size)
+        validation = Batches(data.validation, task.batch_size, activities)
         if getattr(model.optimizer, "use_ema", False):
             follow_averaged = [AveragedWeights(in_model=task.model_file is not None), follow]
             common["callbacks"] = follow_averaged
         # Keras would shuffle the batches as well, by a random state that a resumed training does not have
-        model.fit(batches, validation_data=validation, shuffle=False, **common)
+        with activities.during(Activity.TRAIN):
+            model.fit(batches, validation_data=validation, shuffle=False, **common)
         return
     # a fit of the user's own gets arrays, as Keras Tuner would give it, and chooses its own batch size
-    result = space.fit(
-        hyperparameters,
-        model,
-        data.train.images,
-        data.train.labels,
-        validation_data=(data.validation.images, data.validation.labels),
-        **common,
-    )
+    with activities.during(Activity.TRAIN):
+        result = space.fit(
+            hyperparameters,
+            model,
+            data.train.images,
+            data.train.labels,
+            validation_data=(data.validation.images, data.validation.labels),
+            **common,
+        )
     if not follow.reported:  # it did not pass the callbacks on: what it returns is all there is
         if result is None:
             raise InvalidTrialError("fit() must pass the callbacks on, or return a History, a dict or a number")

@@ -5,10 +5,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from tests.support.gcs_emulator import Emulator
 from tuner.bucket import Bucket, open_bucket
 from tuner.bucket.gcs import connect
+from tuner.metrics.bucket import MeasuredBucket
 
 
 @pytest.fixture
@@ -26,7 +28,8 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.fixture
 def bucket(url: str) -> Bucket:
-    return open_bucket(url)
+    """As chief and workers use it: measured."""
+    return MeasuredBucket(open_bucket(url), CollectorRegistry())
 
 
 @pytest.fixture

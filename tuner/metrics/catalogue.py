@@ -142,7 +142,8 @@ SEGMENTS = Family(names.Metric.SEGMENTS, Kind.GAUGE, "Segments that the study's 
 JOURNAL_WAITING = Family(
     names.Metric.JOURNAL_WAITING,
     Kind.GAUGE,
-    "Seconds for which the oldest record that is not durable yet has waited; 0 where there is none.",
+    "Seconds for which the bucket has not taken the journal's oldest record, or not said whether this chief is the "
+    "newest; 0 where there is nothing to wait for. From 10 on the chief is not ready.",
 )
 SUGGESTION = Family(names.Metric.SUGGESTION, Kind.HISTOGRAM, "Seconds that the algorithm took to suggest a trial.")
 

@@ -1,0 +1,144 @@
+"""A chief and two workers as processes, scraped while they search: the bucket goes away, and a chief is killed."""
+
+import json
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from tests.integration.support import Command, Place, place, settings, space
+from tests.support.fault_proxy import FaultProxy, Faults, running_proxy
+from tests.support.gcs_emulator import Emulator, free_port
+from tests.support.scrape import Scraped, get, scrape, until
+from tuner import names
+from tuner.metrics import catalogue
+from tuner.names import Metric
+
+TRIALS = 500
+"""More than are tried here."""
+TRAINING_IMAGES = 72
+"""Of 80 in the folder; a tenth is for validation."""
+NOT_HERE = {
+    Metric.ACCURACY, Metric.ACCURACY_LOWER, Metric.ACCURACY_UPPER, Metric.EVALUATION_IMAGES,  # no evaluation
+    Metric.GPU_MEMORY,  # no GPU
+    Metric.BUCKET_ERRORS, Metric.RPC_ERRORS,  # no errors, so far
+}  # fmt: skip
+
+
+@dataclass
+class Searching:
+    """A search under way, and where its processes listen."""
+
+    place: Place
+    proxy: FaultProxy
+    chief: str
+    workers: list[str]
+    commands: list[Command]
+
+    def start_chief(self) -> Command:
+        study = settings(search__max_trials=TRIALS, training__epochs=2, leases__duration_s=60)
+        command = self.place.start("chief", *space("GatedLine"), *study, **{names.ENV_HTTP: self.chief})
+        self.commands.append(command)
+        return command
+
+
+@pytest.fixture(scope="module")
+def searching(tmp_path_factory: pytest.TempPathFactory, emulator: Emulator, two_colours: str) -> Iterator[Searching]:
+    there = {
+        names.ENV_BUCKET: f"gs://{emulator.new_bucket()}",
+        names.ENV_ORACLE_IP: "127.0.0.1",
+        names.ENV_ORACLE_PORT: str(free_port()),
+    }
+    folder = tmp_path_factory.mktemp("metrics")
+    with running_proxy(emulator.url) as proxy, place(folder, **there, **{names.ENV_EMULATOR: proxy.url}) as made:
+        assert made.do("data", "pack", two_colours, there[names.ENV_BUCKET]).code == 0
+        listen = [f"127.0.0.1:{free_port()}" for _ in range(3)]
+        search = Searching(made, proxy, listen[0], listen[1:], [])
+        search.start_chief()
+        for index, address in enumerate(search.workers):
+            identity = {names.ENV_TUNER_ID: f"worker-{index}", names.ENV_HTTP: address, names.ENV_GPUS: "1"}
+            search.commands.append(made.start("worker", **identity))
+        for address in listen:
+            until("readiness", lambda at=address: get(at, names.HTTP_READY).status == 200)
+        yield search
+
+
+def shown(scraped: Scraped) -> set[str]:
+    """Return the names of the metrics that have a value."""
+    return {name.removesuffix("_sum").removesuffix("_count").removesuffix("_bucket") for name in scraped.names}
+
+
+def test_every_metric_of_the_reference_is_shown_by_whom_it_is_said_to_be(searching: Searching) -> None:
+    ended = until("a trial", lambda: (found := scrape(searching.chief)).total(Metric.ATTEMPTS) > 4 and found)
+    missing = {family.name for family in (*catalogue.BOTH, *catalogue.CHIEF)} - NOT_HERE - shown(ended)
+    assert missing == set()
+    for address in searching.workers:
+        worker = until("an epoch", lambda at=address: (found := scrape(at)).total(Metric.WORKER_EPOCHS) and found)
+        missing = {family.name for family in (*catalogue.BOTH, *catalogue.WORKER)} - NOT_HERE - shown(worker)
+        assert missing == set()
+
+
+def test_no_label_has_a_trials_id_or_a_workers_name(searching: Searching) -> None:
+    for address in (searching.chief, *searching.workers):
+        text = scrape(address).text
+        assert "worker-" not in text
+        for trial in (trial["trial_id"] for trial in _trials(searching)):
+            assert f'"{trial}"' not in text
+
+
+def test_what_is_shown_is_what_the_journal_says(searching: Searching) -> None:
+    before, listed, after = scrape(searching.chief), _trials(searching), scrape(searching.chief)
+    completed = sum(trial["state"] == "COMPLETED" for trial in listed)
+    assert before.value(Metric.TRIALS, state="completed") <= completed
+    assert completed <= after.value(Metric.TRIALS, state="completed")
+    scores = [trial["score"] for trial in listed if trial["score"] is not None]
+    assert before.value(Metric.BEST_SCORE) <= max(scores) <= after.value(Metric.BEST_SCORE)
+    assert after.value(Metric.TRIALS_PLANNED) == TRIALS
+    assert after.value(Metric.WORKERS, state="training") + after.value(Metric.WORKERS, state="idle") == 2
+
+
+def test_a_workers_time_is_accounted_for_and_its_missing_gpu_told(searching: Searching) -> None:
+    address = searching.workers[0]
+    first = until("an epoch", lambda: (found := scrape(address)).total(Metric.WORKER_EPOCHS) and found)
+    epochs = first.total(Metric.WORKER_EPOCHS)
+    then = until("another", lambda: (found := scrape(address)).total(Metric.WORKER_EPOCHS) > epochs and found)
+    images = then.total(Metric.WORKER_IMAGES) / then.total(Metric.WORKER_EPOCHS)
+    assert images == pytest.approx(TRAINING_IMAGES, rel=0.5)  # of an epoch under way a part is counted
+    for activity in ("wait", "prepare", "train", "checkpoint", "input"):
+        assert then.value(Metric.WORKER_TIME, activity=activity) > 0
+    assert then.value(Metric.GPUS) == 0
+    assert then.value(Metric.GPUS_MISSING) == 1
+    assert get(address, names.HTTP_READY).status == 200
+
+
+def test_a_chief_whose_bucket_is_away_is_alive_and_not_ready(searching: Searching) -> None:
+    chief = searching.chief
+    assert get(chief, names.HTTP_READY).text == "ok\n"
+    searching.proxy.faults = Faults(unavailable=1.0)
+    unready = until("unreadiness", lambda: (found := get(chief, names.HTTP_READY)).status == 503 and found, 60)
+    assert "the journal cannot be written: gs://" in unready.text
+    assert get(chief, names.HTTP_HEALTHY).status == 200
+    stuck = scrape(chief)
+    assert stuck.value(Metric.JOURNAL_WAITING) > 5
+    assert stuck.value(Metric.READY, role="chief") == 0
+    searching.proxy.faults = Faults()
+    until("readiness", lambda: get(chief, names.HTTP_READY).status == 200, 60)
+
+
+def test_a_chief_started_again_goes_on_counting_where_the_last_one_was(searching: Searching) -> None:
+    before = until("trials", lambda: (found := scrape(searching.chief)).total(Metric.ATTEMPTS) > 4 and found)
+    searching.commands[0].process.send_signal(signal.SIGKILL)
+    searching.commands[0].wait()
+    searching.start_chief()
+    until("the next chief", lambda: get(searching.chief, names.HTTP_READY).status == 200)
+    after = scrape(searching.chief)
+    assert after.value(Metric.TERM) == before.value(Metric.TERM) + 1
+    attempts = {key: value for key, value in before.values.items() if key[0] == Metric.ATTEMPTS}
+    assert [key for key, value in attempts.items() if after.values[key] < value] == []
+    assert after.value(Metric.BEST_SCORE) >= before.value(Metric.BEST_SCORE)
+
+
+def _trials(searching: Searching) -> list[dict[str, object]]:
+    found: list[dict[str, object]] = json.loads(searching.place.do("trials", "--json").out)
+    return found
