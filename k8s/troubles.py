@@ -256,6 +256,8 @@ def not_created(message: str) -> str:
         return f"the namespace enforces the pod security standard {found[1].split(':')[0]}: {found[2][:200]}"
     if found := re.search(r'serviceaccount "?([\w.-]+)"? not found', said):
         return f"there is no ServiceAccount {found[1]}; helm upgrade makes it again"
+    if found := re.search(r"no PriorityClass with name (\S+) was found", said):
+        return f"there is no PriorityClass {found[1]}; correct priorityClassName, or have it made"
     return said.removeprefix("Error creating: ")
 
 
