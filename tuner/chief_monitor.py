@@ -4,8 +4,8 @@ import asyncio
 import logging
 import signal
 import threading
+import time
 from collections import Counter
-from enum import StrEnum
 
 from prometheus_client.metrics_core import Metric
 from pydantic import ValidationError
@@ -13,12 +13,15 @@ from pydantic import ValidationError
 from tuner.bucket import Bucket
 from tuner.errors import NoResultError
 from tuner.evaluation_job import run_evaluation
+from tuner.live.moment import Lookout, Moment
+from tuner.live.site import Site
 from tuner.metrics import catalogue
 from tuner.metrics.catalogue import reading
 from tuner.metrics.chief import JournalMetrics, ServiceMetrics
 from tuner.metrics.evaluation import Evaluation, EvaluationState
 from tuner.metrics.study import Readings, study_metrics
 from tuner.monitor import FINE, Monitor, in_loop, loop_check
+from tuner.roster import WorkerState
 from tuner.service import Service
 from tuner.trials import StudyState
 
@@ -35,13 +38,16 @@ class ChiefMonitor:
         self._study = study
         self._monitor = monitor
         self._evaluation = Evaluation()
+        self._site = Site(bucket.url)
+        monitor.routes.update(self._site.routes())
         self._readings = Readings()
         monitor.registry.register(self._readings)
         monitor.study, monitor.ready = study, lambda: "the study is being recovered"
 
     def serving(self, service: Service) -> None:
         """From now on show what the services are at, in whose event loop this is called."""
-        loop = asyncio.get_running_loop()
+        loop, lookout = asyncio.get_running_loop(), Lookout(service, self._evaluation)
+        self._site.latest.take = lambda: in_loop(loop, lookout.take)
         self._readings.read = lambda: in_loop(loop, lambda: [*service_metrics(service), *self._evaluation.metrics()])
         self._monitor.ready = loop_check(loop, service.journal.trouble)
         self._monitor.healthy = loop_check(loop, lambda: FINE)
@@ -49,7 +55,11 @@ class ChiefMonitor:
     def over(self, state: StudyState) -> None:
         """From now on show a state that changes no more; nobody is served."""
         self._readings.read = lambda: [*study_metrics(state), *self._evaluation.metrics()]
+        self._site.latest.take = lambda: self._last(state)
         self._monitor.ready, self._monitor.healthy = lambda: "the search is over", lambda: FINE
+
+    def _last(self, state: StudyState) -> Moment:
+        return Moment(time.time(), state, self._evaluation.state, self._evaluation.accuracy)
 
     async def evaluate(self, job_name: str) -> None:
         """Have the best model evaluated, and take the result. Raises what `run_evaluation` raises, and BucketError."""
@@ -76,28 +86,14 @@ def linger(seconds: float) -> None:
     stop.wait(seconds)
 
 
-class WorkerState(StrEnum):
-    """What a worker is at, as the chief sees it."""
-
-    TRAINING = "training"
-    IDLE = "idle"
-    SILENT = "silent"  # for as long as a lease lasts
-
-
 def service_metrics(service: Service) -> list[Metric]:
     """Return the study's state and what the services are at; to be called in their event loop."""
     state, journal = service.oracle.state, service.journal
     at_work = {worker.name for worker in service.oracle.at_work()}
-    leases = state.settings.leases
-    workers: Counter[WorkerState] = Counter()
-    images_per_s = 0.0
-    for worker in service.roster.status():
-        stock = service.roster.seen[worker.worker].worker.stock
-        if worker.silent_s >= (leases.stock_duration_s if stock else leases.duration_s):
-            workers[WorkerState.SILENT] += 1
-            continue
-        workers[WorkerState.TRAINING if worker.worker in at_work else WorkerState.IDLE] += 1
-        images_per_s += worker.images_per_s
+    states = service.roster.states(at_work, state.settings.leases)
+    workers = Counter(states.values())
+    heard = [worker for worker in service.roster.status() if states[worker.worker] is not WorkerState.SILENT]
+    images_per_s = sum(worker.images_per_s for worker in heard)
     return [
         *study_metrics(state),
         reading(catalogue.LEASES, {(): service.oracle.leases}),

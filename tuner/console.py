@@ -1,8 +1,6 @@
 """What `run`, `status` and `trials` show of a search: a table on a terminal, plain lines elsewhere."""
 
-import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from rich import box
 from rich.console import Group, RenderableType
@@ -10,8 +8,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from tuner import names
 from tuner.config import Algorithm, Policy
+from tuner.ordering import by_interest
+from tuner.pace import epochs_of
 from tuner.trials import (
     SCORED,
     AttemptEnded,
@@ -34,38 +33,6 @@ STYLES = {
     TrialState.STOPPED: "yellow",
     TrialState.FAILED: "red",
 }
-
-
-@dataclass(frozen=True)
-class Pace:
-    """How fast the search goes on, measured since `began` (seconds, monotonic) with `done` epochs before it."""
-
-    began: float
-    done: float
-
-    def left_s(self, state: StudyState, workers: Sequence[WorkerStatus]) -> float | None:
-        """Return the seconds that are left, as far as they can be known."""
-        search, training = state.settings.search, state.settings.training
-        if search.algorithm is Algorithm.HYPERBAND:
-            return None  # how many epochs it will train depends on its results
-        done = epochs_done(state, workers)
-        ended = [trial for trial in state.trials.values() if trial.ended]
-        open_trials = search.max_trials - len(ended)
-        progress = done - self.done
-        if open_trials <= 0 or progress < 0.2:
-            return None
-        in_ended = sum(len(trial.epochs) for trial in ended)
-        # those that are stopped early say how long a trial is, on average
-        each = in_ended / len(ended) if any(t.state is TrialState.STOPPED for t in ended) else training.epochs
-        left = open_trials * each - (done - in_ended)
-        return max(0.0, left * (time.monotonic() - self.began) / progress)
-
-
-def epochs_done(state: StudyState, workers: Sequence[WorkerStatus]) -> float:
-    """Return how many epochs all trials have trained, with those under way in part."""
-    running = {t.trial_id for t in state.trials.values() if t.state is TrialState.RUNNING}
-    parts = sum(worker.progress for worker in workers if worker.trial in running)
-    return sum(len(trial.epochs) for trial in state.trials.values()) + parts
 
 
 def search_view(
@@ -94,7 +61,7 @@ def trials_table(state: StudyState, workers: Sequence[WorkerStatus] = (), limit:
     table.add_column("hyperparameters", overflow="ellipsis" if cut else "fold", no_wrap=cut, ratio=1 if cut else None)
     at_work = {worker.trial: worker for worker in workers if worker.trial}
     best = {trial.trial_id for trial in state.best()}
-    trials = _by_interest(state)
+    trials = by_interest(state)
     for trial in trials[:limit]:
         score = trial.score if trial.score is not None else _newest(state, trial)
         table.add_row(
@@ -139,7 +106,7 @@ def lines(state: StudyState, records: Iterable[Record]) -> Iterable[str]:
                 again = f" (attempt {record.attempt})" if record.attempt > 1 else ""
                 yield f"trial {record.trial} starts on {record.worker}{again}: {describe(trial)}"
             case Reported():
-                epoch = f"{record.epoch + 1}/{_epochs_of(state, state.trials[record.trial])}"
+                epoch = f"{record.epoch + 1}/{epochs_of(state, state.trials[record.trial])}"
                 yield f"trial {record.trial} epoch {epoch}: {objective} {record.metrics[objective]:.4f}"
             case AttemptEnded():
                 yield f"trial {record.trial} goes back to the queue: {first_line(record.reason)}"
@@ -199,16 +166,6 @@ def _workers_line(workers: Sequence[WorkerStatus]) -> Text:
     return Text(" · ".join(parts) + more, style="dim")
 
 
-def _by_interest(state: StudyState) -> list[Trial]:
-    sign = -1.0 if state.direction == "max" else 1.0
-    ranks = {TrialState.RUNNING: 0, TrialState.COMPLETED: 1, TrialState.STOPPED: 1, TrialState.QUEUED: 2}
-
-    def key(trial: Trial) -> tuple[int, float, str]:
-        return ranks.get(trial.state, 3), sign * (trial.score or 0.0), trial.trial_id
-
-    return sorted(state.trials.values(), key=key)
-
-
 def _about(trial: Trial, cut: bool) -> Text:
     """Return its hyperparameters, and why it ended where it did not go on to its last epoch."""
     if trial.state is TrialState.FAILED:
@@ -225,12 +182,8 @@ def _newest(state: StudyState, trial: Trial) -> float | None:
     return trial.epochs[max(trial.epochs)].get(state.settings.search.objective)
 
 
-def _epochs_of(state: StudyState, trial: Trial) -> int:
-    return int(trial.hyperparameters.get(names.HP_EPOCHS, state.settings.training.epochs))
-
-
 def _epochs(state: StudyState, trial: Trial, worker: WorkerStatus | None) -> RenderableType:
-    total = _epochs_of(state, trial)
+    total = epochs_of(state, trial)
     done = max(trial.epochs, default=-1) + 1
     if trial.state is not TrialState.RUNNING:
         return Text(f"{done}/{total}" if done else "", style="dim")

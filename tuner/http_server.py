@@ -37,6 +37,10 @@ class Request:
     """The last value of each key."""
     accept: str
     """The content types that are wanted, as the header says it."""
+    host: str = ""
+    """Under which name we were found, as the header says it."""
+    known: str = ""
+    """The version that the client has, as If-None-Match says it."""
 
 
 @dataclass(frozen=True)
@@ -149,10 +153,16 @@ class _RequestHandler(BaseHTTPRequestHandler):
         if handler is None:
             return plain("there is no such page", HTTPStatus.NOT_FOUND)
         try:
-            return handler(Request(url.path, dict(parse_qsl(url.query)), self.headers.get("Accept", "")))
+            return handler(self._request(url.path, url.query))
         except Exception:
             log.exception("%s cannot be answered", url.path)
             return plain("this cannot be answered; the log says why", HTTPStatus.INTERNAL_SERVER_ERROR)
+
+    def _request(self, path: str, query: str) -> Request:
+        header = self.headers.get
+        return Request(
+            path, dict(parse_qsl(query)), header("Accept", ""), header("Host", ""), header("If-None-Match", "")
+        )
 
     def _answer(self, response: Response, with_body: bool = True) -> None:
         self.send_response(response.status)

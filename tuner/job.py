@@ -11,13 +11,14 @@ from rich.live import Live
 from tuner import names
 from tuner.bucket import Bucket
 from tuner.config import Study
-from tuner.console import Pace, duration, epochs_done, lines, search_view
+from tuner.console import duration, lines, search_view
 from tuner.data.manifest import Manifest
 from tuner.data.pack import pack
 from tuner.errors import CifakeTuneError
 from tuner.evaluate import Metrics, evaluated, read_metrics
 from tuner.journal import JournalReader
 from tuner.local import Job, reserved_port, run_evaluator, run_search
+from tuner.pace import Pace, epochs_done
 from tuner.progress import say, shown_progress
 from tuner.report.console import summary
 from tuner.resume import check_resume
@@ -91,7 +92,7 @@ def _search(job: Job, before: StudyState, console: Console) -> None:
     watcher = _LiveWatcher(console) if console.is_terminal else _LineWatcher(console)
     with reserved_port() as port:
         http = os.environ.get(names.ENV_HTTP) or f"127.0.0.1:{port}"
-        say(console, f"Metrics: http://{http}{names.HTTP_METRICS}")
+        say(console, f"Live page: http://{http}{names.HTTP_PAGE} (metrics: {names.HTTP_METRICS})")
         with watcher:
             run_search(job, watcher.watch, http)
 

@@ -91,6 +91,10 @@ def parse_incarnation(text: str) -> Joining:
 HTTP_METRICS = "/metrics"
 HTTP_HEALTHY = "/healthz"
 HTTP_READY = "/readyz"
+HTTP_PAGE = "/"
+HTTP_OVERVIEW = "/overview.json"
+HTTP_TRIALS = "/trials.json"
+HTTP_TRIAL = "/trial.json"
 
 
 # ---- metrics ------------------------------------------------------------------------------------

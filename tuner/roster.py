@@ -6,14 +6,24 @@ from the journal which processes are at work, and of all others from their incar
 """
 
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from enum import StrEnum
 
 from tuner import limits, names, wire
+from tuner.config import Leases
 from tuner.leases import Worker
 
 STOCK_FAREWELL_S = 10.0
 """One of Keras Tuner's own workers asks again when it has ended a trial, for an hour if nobody answers."""
+
+
+class WorkerState(StrEnum):
+    """What a worker is at, as the chief sees it."""
+
+    TRAINING = "training"
+    IDLE = "idle"
+    SILENT = "silent"  # for as long as a lease lasts
 
 
 @dataclass
@@ -105,3 +115,16 @@ class Roster:
             for name, seen in sorted(self.seen.items())
             if not seen.dismissed
         ]
+
+    def states(self, at_work: Collection[str], leases: Leases) -> dict[str, WorkerState]:
+        """Return what each worker of `status` is at; `at_work` are the names of those that hold leases."""
+        now = time.monotonic()
+        return {
+            name: WorkerState.SILENT
+            if now - seen.heard >= (leases.stock_duration_s if seen.worker.stock else leases.duration_s)
+            else WorkerState.TRAINING
+            if name in at_work
+            else WorkerState.IDLE
+            for name, seen in self.seen.items()
+            if not seen.dismissed
+        }

@@ -42,6 +42,11 @@ class Evaluation:
         self.state = EvaluationState.DONE
         self._result = Result.model_validate_json(data)
 
+    @property
+    def accuracy(self) -> float | None:
+        """On the test images; None before it is known."""
+        return self._result.accuracy if self._result else None
+
     def metrics(self) -> Iterable[Metric]:
         """Return what is known."""
         yield reading(catalogue.EVALUATION, {(each.value,): each is self.state for each in EvaluationState})

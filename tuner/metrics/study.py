@@ -51,7 +51,7 @@ def study_metrics(state: StudyState) -> list[Metric]:
     rungs = Counter(rung for trial in trials for rung in trial.rungs)
     stopped = Counter(max(trial.rungs, default=0) for trial in trials if trial.state is TrialState.STOPPED)
     metrics = [
-        reading(catalogue.SEARCH, {(each,): each is _search_state(state) for each in SearchState}),
+        reading(catalogue.SEARCH, {(each,): each is search_state(state) for each in SearchState}),
         reading(catalogue.TRIALS, {(each.lower(),): states[each] for each in TrialState}),
         reading(catalogue.ATTEMPTS, _attempts(state)),
         reading(catalogue.EPOCHS, {(): sum(len(trial.epochs) for trial in trials)}),
@@ -70,7 +70,8 @@ def study_metrics(state: StudyState) -> list[Metric]:
     return metrics
 
 
-def _search_state(state: StudyState) -> SearchState:
+def search_state(state: StudyState) -> SearchState:
+    """Return whether the search goes on."""
     if state.finished is None:
         return SearchState.RUNNING
     return SearchState.GIVEN_UP if state.finished.failed else SearchState.FINISHED

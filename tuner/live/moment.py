@@ -1,0 +1,74 @@
+"""A study at a moment, as the chief has it in memory: taken in the chief's event loop, read in other threads."""
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from tuner.metrics.evaluation import Evaluation, EvaluationState
+from tuner.pace import Pace, epochs_done
+from tuner.roster import WorkerState
+from tuner.service import Service
+from tuner.snapshots import still
+from tuner.trials import StudyState
+from tuner.wire import WorkerStatus
+
+FRESH_S = 0.5
+"""Questions that come so soon after each other are answered from one moment: many pages cost as much as one."""
+
+
+@dataclass(frozen=True)
+class Moment:
+    """What is known; nothing of it changes any more."""
+
+    at: float
+    """Seconds since 1970, by the chief's clock."""
+    state: StudyState
+    evaluation: EvaluationState
+    accuracy: float | None
+    """Of the evaluation."""
+    workers: tuple[WorkerStatus, ...] = ()
+    worker_states: Mapping[str, WorkerState] | None = None
+    left_s: float | None = None
+    """Until the search is over, as far as that can be known."""
+
+
+class Lookout:
+    """Takes moments of a chief that serves."""
+
+    def __init__(self, service: Service, evaluation: Evaluation) -> None:
+        self._service = service
+        self._evaluation = evaluation
+        self._pace = Pace(time.monotonic(), epochs_done(service.oracle.state, service.roster.status()))
+
+    def take(self) -> Moment:
+        """Return the present one; to be called in the event loop that moves the state."""
+        state, workers = self._service.oracle.state, self._service.roster.status()
+        at_work = {worker.name for worker in self._service.oracle.at_work()}
+        return Moment(
+            at=time.time(),
+            state=still(state),
+            evaluation=self._evaluation.state,
+            accuracy=self._evaluation.accuracy,
+            workers=tuple(workers),
+            worker_states=self._service.roster.states(at_work, state.settings.leases),
+            left_s=None if state.finished else self._pace.left_s(state, workers),
+        )
+
+
+class Latest:
+    """The newest moment, for threads that ask again and again; `take` may be replaced."""
+
+    def __init__(self) -> None:
+        self.take: Callable[[], Moment | None] = lambda: None
+        """None as long as there is nothing to be shown."""
+        self._lock = threading.Lock()
+        self._moment: Moment | None = None
+        self._taken = float("-inf")
+
+    def get(self) -> Moment | None:
+        """Return it. Raises what `take` raises."""
+        with self._lock:
+            if self._moment is None or time.monotonic() - self._taken > FRESH_S:
+                self._moment, self._taken = self.take(), time.monotonic()
+            return self._moment

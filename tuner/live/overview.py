@@ -1,0 +1,244 @@
+"""The top of the live page: how far the study is, the best so far, curves, workers, rungs. Its size is bounded."""
+
+from collections import Counter, defaultdict
+from itertools import islice
+
+from pydantic import BaseModel, ConfigDict
+
+import tuner
+from tuner import names
+from tuner.config import Algorithm
+from tuner.live import shown
+from tuner.live.moment import Moment
+from tuner.live.rows import TrialRow, curve, row_of
+from tuner.metrics.evaluation import EvaluationState
+from tuner.metrics.study import SearchState, search_state
+from tuner.pace import epochs_of
+from tuner.roster import WorkerState
+from tuner.trials import SCORED, StudyState, Trial, TrialState, epochs_saved
+
+DOTS, STOPPED_DOTS, STEPS = 400, 200, 200
+"""Of scores, of those of trials that were stopped early, and of improvements, in the history."""
+BEST_CURVES, RUNNING_CURVES, CURVE_POINTS = 8, 24, 150
+WORKER_ROWS = 100
+
+
+class Part(BaseModel):
+    """Base of what travels."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+class Scored(Part):
+    """The score of a trial, and as which it ended, from 1."""
+
+    ended: int
+    score: float
+    trial: str
+    stopped: bool
+    """Early."""
+
+
+class Curve(Part):
+    """The objective of a trial by epoch, from 1; a value that is no number is None."""
+
+    trial: str
+    state: TrialState
+    best: bool
+    points: list[tuple[int, float | None]]
+
+
+class WorkerRow(Part):
+    """What a worker is at."""
+
+    name: str
+    state: WorkerState
+    trial: str | None
+    attempt: int
+    epoch: int
+    """That it trains, from 1."""
+    epochs: int | None
+    """That the trial is to be trained for."""
+    progress: float
+    images_per_s: float
+    silent_s: float
+
+
+class Rung(Part):
+    """A rung of early stopping."""
+
+    rung: int
+    epoch: int
+    reached: int
+    stopped: int
+    cut: float | None
+    """A trial that comes now goes on with this objective, or a better one; None while too few have come."""
+
+
+class Overview(Part):
+    """All of it. Times are seconds since 1970 by the chief's clock."""
+
+    version: str
+    study: str
+    bucket: str
+    at: float
+    algorithm: Algorithm
+    objective: str
+    direction: str
+    chiefs: int
+    search: SearchState
+    reason: str
+    counts: dict[TrialState, int]
+    max_trials: int | None
+    epochs_trained: int
+    epochs_saved: int
+    started: float | None
+    ended: float | None
+    left_s: float | None
+    best: TrialRow | None
+    dots: list[Scored]
+    """Scores, thinned out."""
+    steps: list[Scored]
+    """Those that were better than all before them."""
+    curves: list[Curve]
+    workers: list[WorkerRow]
+    """Those that are silent, then those that train, then the idle ones; the first of them only."""
+    worker_counts: dict[WorkerState, int]
+    images_per_s: float
+    rungs: list[Rung]
+    evaluation: EvaluationState
+    evaluation_at: str
+    """Where its files are, or will be."""
+    accuracy: float | None
+
+
+def overview(moment: Moment, bucket: str) -> Overview:
+    """Return what the top of the page shows of a study."""
+    state = moment.state
+    study, search = state.settings, state.settings.search
+    trials = list(state.trials.values())
+    states = Counter(trial.state for trial in trials)
+    best = state.best(BEST_CURVES)
+    dots, steps = _history(state)
+    worker_states = moment.worker_states or {}
+    return Overview(
+        version=tuner.__version__,
+        study=study.name,
+        bucket=bucket,
+        at=moment.at,
+        algorithm=search.algorithm,
+        objective=shown.text(search.objective),
+        direction=state.direction,
+        chiefs=state.term,
+        search=search_state(state),
+        reason=shown.sentence(state.finished.reason) if state.finished else "",
+        counts={each: states[each] for each in TrialState},
+        max_trials=None if search.algorithm is Algorithm.HYPERBAND else search.max_trials,
+        epochs_trained=sum(len(trial.epochs) for trial in trials),
+        epochs_saved=epochs_saved(state),
+        started=min((trial.started for trial in trials if trial.started), default=None),
+        ended=state.finished.at if state.finished else None,
+        left_s=moment.left_s,
+        best=row_of(state, best[0], best[0]) if best else None,
+        dots=[
+            *shown.thinned([dot for dot in dots if not dot.stopped], DOTS),
+            *shown.thinned([dot for dot in dots if dot.stopped], STOPPED_DOTS),
+        ],
+        steps=steps[-STEPS:],
+        curves=_curves(state, best),
+        workers=_workers(moment),
+        worker_counts={each: Counter(worker_states.values())[each] for each in WorkerState},
+        images_per_s=round(
+            sum(
+                worker.images_per_s
+                for worker in moment.workers
+                if worker_states.get(worker.worker) is not WorkerState.SILENT
+            ),
+            1,
+        ),
+        rungs=_rungs(state),
+        evaluation=moment.evaluation,
+        evaluation_at=f"{bucket.rstrip('/')}/{names.evaluation(study.name)}",
+        accuracy=moment.accuracy,
+    )
+
+
+def _history(state: StudyState) -> tuple[list[Scored], list[Scored]]:
+    sign = 1.0 if state.direction == "max" else -1.0
+    dots, steps = [], []
+    best = float("-inf")
+    for ended, trial_id in enumerate(state.ended, 1):
+        trial = state.trials[trial_id]
+        score = shown.number(trial.score)
+        if trial.state not in SCORED or score is None or not trial.checkpoint:
+            continue
+        stopped = trial.state is TrialState.STOPPED
+        dots.append(Scored(ended=ended, score=score, trial=trial_id, stopped=stopped))
+        if sign * score > best:
+            best = sign * score
+            steps.append(dots[-1])
+    return dots, steps
+
+
+def _curves(state: StudyState, best: list[Trial]) -> list[Curve]:
+    """Return those of the best trials, and of some that run."""
+    running = (trial for trial in state.trials.values() if trial.state is TrialState.RUNNING and trial.epochs)
+    objective = state.settings.search.objective
+    return [
+        Curve(
+            trial=trial.trial_id,
+            state=trial.state,
+            best=trial is best[0] if best else False,
+            points=shown.thinned(curve(trial, objective), CURVE_POINTS),
+        )
+        for trial in [*best, *islice(running, RUNNING_CURVES)]
+    ]
+
+
+def _workers(moment: Moment) -> list[WorkerRow]:
+    states = moment.worker_states or {}
+    order = [WorkerState.SILENT, WorkerState.TRAINING, WorkerState.IDLE]
+    ranked = sorted(moment.workers, key=lambda worker: (order.index(states[worker.worker]), worker.worker))
+    rows = []
+    for worker in ranked[:WORKER_ROWS]:
+        trial = moment.state.trials.get(names.TrialId(worker.trial or ""))
+        rows.append(
+            WorkerRow(
+                name=shown.text(worker.worker),
+                state=states[worker.worker],
+                trial=trial.trial_id if trial else None,
+                attempt=worker.attempt,
+                epoch=worker.epoch + 1,
+                epochs=epochs_of(moment.state, trial) if trial else None,
+                progress=round(worker.progress, 3),
+                images_per_s=round(worker.images_per_s, 1),
+                silent_s=round(worker.silent_s, 1),
+            )
+        )
+    return rows
+
+
+def _rungs(state: StudyState) -> list[Rung]:
+    settings = state.settings.search.early_stopping
+    values: defaultdict[int, list[float]] = defaultdict(list)
+    stopped: Counter[int] = Counter()
+    for trial in state.trials.values():
+        if trial.state is TrialState.STOPPED:
+            stopped[max(trial.rungs, default=0)] += 1
+        if trial.state is not TrialState.FAILED:
+            for rung, value in trial.rungs.items():
+                values[rung].append(value)
+    rungs = []
+    for rung, reached in sorted(values.items()):
+        reached.sort(reverse=state.direction == "max")
+        kept = (len(reached) + 1) // settings.reduction_factor  # the one that comes counts, too
+        rungs.append(
+            Rung(
+                rung=rung,
+                epoch=settings.min_epochs * settings.reduction_factor**rung,
+                reached=len(reached),
+                stopped=stopped[rung],
+                cut=shown.number(reached[kept - 1]) if kept else None,
+            )
+        )
+    return rungs

@@ -1,0 +1,157 @@
+// Charts as SVG: scores in the order in which trials ended, and lines by epoch. Each is one path a series.
+
+import { node, score } from "./dom.js";
+
+const SVG = "http://www.w3.org/2000/svg";
+const RIGHT = 14, TOP = 10, BOTTOM = 34;
+const CHARACTER = 7.2;
+
+function svg(tag, attributes, ...children) {
+  const made = document.createElementNS(SVG, tag);
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  made.append(...children);
+  return made;
+}
+
+/** Round steps of 1, 2 or 5 that divide a range into about `wanted` parts. */
+export function ticks(low, high, wanted, whole = false) {
+  const span = high - low || Math.abs(high) || 1;
+  const raw = span / wanted;
+  const power = 10 ** Math.floor(Math.log10(raw));
+  let step = [1, 2, 5, 10].map((factor) => factor * power).find((candidate) => candidate >= raw * 0.999);
+  if (whole) step = Math.max(1, Math.round(step));
+  const found = [];
+  for (let at = Math.ceil(low / step - 1e-9) * step; at <= high + step * 1e-9; at += step) found.push(at);
+  return found;
+}
+
+function label(value, step) {
+  if (Math.abs(value) >= 1e5 || (value !== 0 && step < 1e-5)) return value.toExponential(1);
+  return value.toFixed(Math.min(6, Math.max(0, -Math.floor(Math.log10(step || 1) + 1e-9))));
+}
+
+/** Draw axes into `frame`, and return where a point of the data is. */
+function axes(target, [left, right], [low, high], titles) {
+  const width = Math.max(160, target.clientWidth), height = Math.max(100, target.clientHeight);
+  if (right <= left) right = left + 1;
+  if (high <= low) [low, high] = [low - (Math.abs(low) * 0.05 || 0.5), high + (Math.abs(high) * 0.05 || 0.5)];
+  const up = ticks(low, high, height < 200 ? 3 : 5), step = up.length > 1 ? up[1] - up[0] : 1;
+  const start = 16 + CHARACTER * Math.max(...up.map((value) => label(value, step).length));
+  const x = (value) => start + ((value - left) / (right - left)) * (width - start - RIGHT);
+  const y = (value) => height - BOTTOM - ((value - low) / (high - low)) * (height - TOP - BOTTOM);
+  const frame = svg("svg", { role: "img", "aria-label": titles.label, viewBox: `0 0 ${width} ${height}` });
+  const across = ticks(left, right, Math.max(2, width / 90), true);
+  for (const value of up) {
+    frame.append(svg("line", { class: "grid", x1: start, x2: width - RIGHT, y1: y(value), y2: y(value) }));
+    const text = svg("text", { x: start - 8, y: y(value) + 4, "text-anchor": "end" });
+    text.textContent = label(value, step);
+    frame.append(text);
+  }
+  for (const value of across) {
+    const text = svg("text", { x: x(value), y: height - BOTTOM + 16, "text-anchor": "middle" });
+    text.textContent = value.toLocaleString("en");
+    frame.append(text);
+  }
+  const title = svg("text", { x: width - RIGHT, y: height - 3, "text-anchor": "end" });
+  title.textContent = titles.x;
+  frame.append(title);
+  return { frame, x, y, low, high, width, height };
+}
+
+function path(points, { x, y, low, high }) {
+  let text = "", pen = "M";
+  for (const [across, up] of points) {
+    if (up === null) { pen = "M"; continue; }
+    text += `${pen}${x(across).toFixed(1)} ${y(Math.min(high, Math.max(low, up))).toFixed(1)}`;
+    if (pen === "M") text += "h0";  // a point alone is a dot
+    pen = "L";
+  }
+  return text;
+}
+
+function empty(target, text) {
+  target.classList.remove("live");
+  target.replaceChildren(node("p", { class: "empty" }, text));
+}
+
+/** The range to show: without the worst few of many, which would flatten the rest. */
+function focus(values, direction) {
+  const sorted = [...values].sort((a, b) => a - b);
+  const cut = sorted.length > 20 ? Math.floor(sorted.length * 0.08) : 0;
+  const [low, high] = direction === "max" ? [sorted[cut], sorted.at(-1)] : [sorted[0], sorted.at(-1 - cut)];
+  const room = (high - low) * 0.06;
+  return [low - room, high + room];
+}
+
+/** Scores as dots, the best so far as steps. Points at what is nearest: `tell(scored or null)`. */
+export function drawHistory(target, { dots, steps, direction, ended, objective }, tell) {
+  if (!dots.length) return empty(target, "No trial has a score yet.");
+  const whole = dots.filter((dot) => !dot.stopped);
+  // those that were stopped early would flatten the rest
+  const range = focus([...(whole.length > 4 ? whole : dots), ...steps].map((dot) => dot.score), direction);
+  const best = steps.at(-1);
+  const plot = axes(target, [1, Math.max(2, ended)], range, {
+    x: "trials that have ended",
+    label: `Best ${objective} so far: ${score(best.score)}, of trial ${best.trial}; ${ended} trials have ended`,
+  });
+  const seen = dots.filter((dot) => dot.score >= plot.low && dot.score <= plot.high);
+  for (const stopped of [true, false]) {
+    const marks = seen.filter((dot) => dot.stopped === stopped).map((dot) => `M${plot.x(dot.ended).toFixed(1)} ${plot.y(dot.score).toFixed(1)}h0`);
+    plot.frame.append(svg("path", { class: stopped ? "dots stopped" : "dots", d: marks.join("") }));
+  }
+  const stairs = [];
+  for (const step of steps) {
+    if (stairs.length) stairs.push([step.ended, stairs.at(-1)[1]]);
+    stairs.push([step.ended, step.score]);
+  }
+  stairs.push([ended, best.score]);
+  plot.frame.append(svg("path", { class: "steps", d: path(stairs, plot) }));
+  plot.frame.append(svg("circle", { class: "mark completed", cx: plot.x(best.ended), cy: plot.y(best.score), r: 4 }));
+  target.replaceChildren(plot.frame);
+  follow(target, plot, seen.map((dot) => [dot.ended, dot.score, dot]), tell);
+}
+
+/** Lines by epoch: `{name, points, class}` each. Points at what is nearest: `tell({line, epoch, value} or null)`. */
+export function drawLines(target, lines, titles, tell) {
+  const values = lines.flatMap((line) => line.points.map((point) => point[1])).filter((value) => value !== null);
+  if (!values.length) return empty(target, titles.empty);
+  const epochs = lines.flatMap((line) => line.points.map((point) => point[0]));
+  const range = titles.direction ? focus(values, titles.direction) : [Math.min(...values), Math.max(...values)];
+  const plot = axes(target, [Math.min(1, ...epochs), Math.max(2, ...epochs)], range, { x: "epoch", label: titles.label });
+  const places = [];
+  for (const line of lines) {
+    line.path = svg("path", { class: `line ${line.class}`, d: path(line.points, plot) });
+    plot.frame.append(line.path);
+    const last = line.points.findLast((point) => point[1] !== null);
+    if (last && (line.mark || line.points.length === 1)) {
+      const up = plot.y(Math.min(plot.high, Math.max(plot.low, last[1])));
+      plot.frame.append(svg("circle", { class: `mark ${line.class}`, cx: plot.x(last[0]), cy: up, r: 3 }));
+    }
+    for (const [epoch, value] of line.points) if (value !== null) places.push([epoch, value, { line, epoch, value }]);
+  }
+  target.replaceChildren(plot.frame);
+  let near = null;
+  follow(target, plot, places, (found) => {
+    if (near) near.path.classList.remove("near");
+    near = found ? found.line : null;
+    if (near) near.path.classList.add("near");
+    tell(found);
+  });
+}
+
+/** Call `tell` with what lies nearest to the pointer, and with null when it leaves. */
+function follow(target, plot, places, tell) {
+  target.classList.add("live");
+  const spots = places.map(([across, up, what]) => [plot.x(across), plot.y(Math.min(plot.high, Math.max(plot.low, up))), what]);
+  plot.frame.addEventListener("pointermove", (event) => {
+    const box = plot.frame.getBoundingClientRect();
+    const [left, top] = [event.clientX - box.left, event.clientY - box.top];
+    let nearest = null, least = Infinity;
+    for (const [across, up, what] of spots) {
+      const away = (across - left) ** 2 + (up - top) ** 2;
+      if (away < least) [nearest, least] = [what, away];
+    }
+    tell(nearest);
+  });
+  plot.frame.addEventListener("pointerleave", () => tell(null));
+}

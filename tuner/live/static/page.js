@@ -1,0 +1,115 @@
+// Asks the chief again and again, and says so when it does not answer.
+
+import { byId, clock, say } from "./dom.js";
+import { drawCharts, drawRungs, drawTop, drawWorkers } from "./parts.js";
+import { Query, drawFilters, drawTrial, drawTrials, turnPages } from "./trials.js";
+
+const EVERY_MS = 2000, OVER_EVERY_MS = 10000, AWAY_EVERY_MS = 3000, PATIENCE_MS = 10000;
+
+const shown = { overview: null, page: null, versions: {}, heard: null };
+let timer = null, asking = false, again = false;
+
+const query = new Query(() => { draw(); ask(); });
+
+/** An answer that is no answer: the chief is there, and says why it cannot show anything yet. */
+class NotYet extends Error {}
+
+async function get(path) {
+  const response = await fetch(path, { signal: AbortSignal.timeout(PATIENCE_MS) });
+  if (response.status === 503) throw new NotYet(await response.text());
+  if (!response.ok) throw new Error(`${path} is answered ${response.status}`);
+  return { data: await response.json(), version: response.headers.get("ETag") };
+}
+
+async function ask() {
+  clearTimeout(timer);
+  if (asking) { again = true; return; }
+  asking = true;
+  let wait = EVERY_MS;
+  try {
+    do {
+      again = false;
+      const [overview, page] = await Promise.all([get("overview.json"), get(query.path)]);
+      if (shown.overview && shown.overview.version !== overview.data.version) location.reload();
+      Object.assign(shown, { overview: overview.data, page: page.data, heard: Date.now() });
+    } while (again);
+    document.body.classList.remove("stale");
+    notice(shown.overview);
+    draw();
+    if (shown.overview.search !== "running") wait = OVER_EVERY_MS;
+  } catch (error) {
+    wait = AWAY_EVERY_MS;
+    away(error);
+  }
+  asking = false;
+  if (!document.hidden) timer = setTimeout(ask, wait);
+}
+
+function draw() {
+  const { overview, page } = shown;
+  if (!overview) return;
+  byId("main").removeAttribute("aria-busy");
+  query.direction = overview.direction;
+  drawTop(overview, open);
+  drawFilters(query, overview);
+  drawTrials(query, page, overview.objective, open);
+  drawWorkers(overview, open);
+  drawRungs(overview);
+  const curves = JSON.stringify([overview.dots, overview.steps, overview.curves]);
+  if (curves !== shown.versions.curves) {
+    shown.versions.curves = curves;
+    drawCharts(overview, open);
+  }
+}
+
+function notice(overview) {
+  const place = overview.evaluation_at;
+  const best = overview.best ? `the best is trial ${overview.best.trial}. ` : "no trial can be evaluated. ";
+  const then = {
+    waiting: `The evaluation follows; its files will be in ${place}`,
+    running: `The best model is being evaluated; its files will be in ${place}`,
+    done: `The best model has been evaluated; its files are in ${place}`,
+    failed: "The evaluation failed; cifake-tune status says why.",
+  }[overview.evaluation];
+  tell(overview.search === "running" ? "" : `The search is over: ${best}${overview.best ? then : overview.reason}`);
+  say(byId("connection"), `as of ${clock(shown.heard, true)}`);
+}
+
+function away(error) {
+  const { overview, heard } = shown;
+  document.body.classList.add("stale");
+  say(byId("connection"), heard ? `as of ${clock(heard, true)}` : "");
+  if (error instanceof NotYet) tell(`${error.message.trim()}.`);
+  else if (overview && overview.search !== "running") {
+    document.body.classList.remove("stale");
+    tell(`The search is over, and its chief has ended. The evaluation's files are, or will be, in ${overview.evaluation_at}`);
+  } else tell(`The chief does not answer${heard ? ` since ${clock(heard, true)}` : ""}; trying again. What is shown is what it said last.`);
+}
+
+function tell(text) {
+  say(byId("notice"), text);
+  byId("notice").hidden = !text;
+}
+
+async function open(trial) {
+  try {
+    const { data } = await get(`trial.json?${new URLSearchParams({ trial })}`);
+    const drawCurves = drawTrial(data);
+    if (!byId("trial").open) byId("trial").showModal();
+    byId("trial").scrollTop = 0;
+    drawCurves();  // a chart takes its size from what is open
+  } catch (error) {
+    away(error);
+  }
+}
+
+turnPages(query);
+byId("trial").addEventListener("click", (event) => { if (event.target === byId("trial")) byId("trial").close(); });
+document.addEventListener("visibilitychange", () => (document.hidden ? clearTimeout(timer) : ask()));
+addEventListener("online", ask);
+let resized = null;
+addEventListener("resize", () => {
+  clearTimeout(resized);
+  resized = setTimeout(() => shown.overview && drawCharts(shown.overview, open), 150);
+});
+ask();
