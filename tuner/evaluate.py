@@ -11,12 +11,11 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
-
 from tuner import names
 from tuner.bucket import Bucket
-from tuner.errors import NoResultError, ObjectNotFoundError, SurroundingsError
+from tuner.errors import NoResultError, SurroundingsError
 from tuner.journal import read_records, read_study
+from tuner.report.files import read_metrics
 from tuner.report.predictions import to_csv_gz
 from tuner.report.result import Metrics
 from tuner.tensorboard import EventFiles
@@ -64,18 +63,6 @@ def evaluated(bucket: Bucket, study: str) -> Metrics | None:
     best = _best_trial(state, study)
     metrics = read_metrics(bucket, study)
     return metrics if metrics and _is_of(metrics, best, state) else None
-
-
-def read_metrics(bucket: Bucket, study: str) -> Metrics | None:
-    """Return the study's evaluation; None where there is none, or none that this version understands."""
-    name = names.evaluation(study, names.METRICS_JSON)
-    try:
-        return Metrics.model_validate_json(bucket.read(name))
-    except ObjectNotFoundError:
-        return None
-    except ValidationError as error:
-        log.warning("%s cannot be understood (%s) and is made again", name, error.errors()[0]["msg"])
-        return None
 
 
 def _best_trial(state: StudyState, study: str) -> Trial:

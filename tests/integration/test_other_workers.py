@@ -1,14 +1,11 @@
 """Other interpreters and other workers: JAX without TensorFlow, and Keras Tuner's own, unmodified."""
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-
-import pytest
 
 from tests.integration.support import RUN_S, SPACES, Command, Place, settings, space
 from tests.support.gcs_emulator import free_port
@@ -19,17 +16,13 @@ ROOT = Path(__file__).parents[2]
 
 
 # ---- JAX --------------------------------------------------------------------------------------------
-def test_the_whole_job_runs_on_jax_without_tensorflow(place: Place, two_colours: str) -> None:
-    named = os.environ.get("CIFAKE_TUNE_JAX_PYTHON")
-    if not named:
-        pytest.skip("CIFAKE_TUNE_JAX_PYTHON names no interpreter with JAX (`make test` sets it)")
-    python = Path(named)
-    imported = subprocess.run([python, "-c", "import tensorflow"], capture_output=True, text=True, check=False)
+def test_the_whole_job_runs_on_jax_without_tensorflow(place: Place, two_colours: str, jax_python: Path) -> None:
+    imported = subprocess.run([jax_python, "-c", "import tensorflow"], capture_output=True, text=True, check=False)
     assert "ModuleNotFoundError" in imported.stderr
     done = place.do(
         *("run", "--data", two_colours, *space("Tiny")),
         *settings(search__max_trials=2, training__epochs=3),
-        python=python,
+        python=jax_python,
         KERAS_BACKEND="jax",
         PYTHONPATH=str(ROOT),
     )

@@ -69,6 +69,19 @@ def look(data: bytes) -> Look:
     return seen
 
 
+def format_of(data: bytes) -> str:
+    """Return Pillow's name of the file's format: JPEG, PNG … Raises DamagedFileError where `data` is no image."""
+    if data[:3] == b"\xff\xd8\xff":
+        return "JPEG"
+    try:
+        with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+            return str(image.format)
+    except PreemptedError:
+        raise
+    except Exception:
+        raise DamagedFileError(f"is not an image of a known format ({_begin(data)})") from None
+
+
 def decode(data: bytes, conversion: Conversion = _AS_IT_IS) -> NDArray[np.uint8]:
     """Return the pixels, (height, width, 3) uint8.
 

@@ -5,6 +5,7 @@ from pathlib import PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
+from tuner.data.decode import Look
 from tuner.data.manifest import Manifest
 from tuner.report.result import Familiar
 from tuner.report.statistics import Interval
@@ -48,3 +49,49 @@ def looks(images: NDArray[np.uint8]) -> NDArray[np.float64]:
 def _usual(values: NDArray[np.float64]) -> Interval:
     low, high = np.quantile(values, (RARE, 1 - RARE))
     return float(low), float(high)
+
+
+def unlike(usual: Familiar, seen: Look, format_: str, pixels: NDArray[np.uint8]) -> tuple[str, ...]:
+    """Return sentences on what of an image is unlike the training images; `pixels` are as the model gets them."""
+    said = [_size(usual, seen), _format(usual, format_), _MODES.get(seen.mode, f"has the colour mode {seen.mode}")]
+    if seen.mode == "RGB":
+        said[-1] = ""
+    brightness, contrast, saturation = looks(pixels[None])[0]
+    said += [
+        _beyond(brightness, usual.brightness, "darker", "brighter"),
+        _beyond(contrast, usual.contrast, "has less contrast", "has more contrast"),
+        _beyond(saturation, usual.saturation, "less colourful", "more colourful") if seen.mode == "RGB" else "",
+    ]
+    return tuple(sentence for sentence in said if sentence)
+
+
+_MODES = {
+    "L": "is greyscale",
+    "1": "is black and white",
+    "P": "has a palette instead of full colours",
+    "PA": "has a palette instead of full colours, and transparency, which was dropped",
+    "LA": "is greyscale with transparency, which was dropped",
+    "RGBA": "has transparency, which was dropped",
+    "CMYK": "has the colours of print (CMYK)",
+}
+
+
+def _size(usual: Familiar, seen: Look) -> str:
+    if (seen.height, seen.width) == (usual.height, usual.width) or usual.resized:
+        return ""
+    theirs = f"{usual.width} x {usual.height}"
+    return f"is {seen.width} x {seen.height} pixels and was resized; the training images are {theirs}"
+
+
+def _format(usual: Familiar, format_: str) -> str:
+    if not usual.formats or format_ in usual.formats:
+        return ""
+    said = f"is {format_}; the training images are {' and '.join(usual.formats)}"
+    return f"{said}, whose compression leaves traces that this one may lack" if usual.formats == ("JPEG",) else said
+
+
+def _beyond(value: float, usual: Interval, less: str, more: str) -> str:
+    if usual[0] <= value <= usual[1]:
+        return ""
+    word = less if value < usual[0] else more
+    return f"{word if word.startswith('has') else f'is {word}'} than 999 in 1,000 training images"

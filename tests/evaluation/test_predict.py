@@ -1,0 +1,216 @@
+"""Answers about new images, in this process: which class, how sure, what is unlike the training images."""
+
+import io
+import json
+import os
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.evaluation.studies import STUDY, Night, brightness_model, pack_images
+from tuner import names
+from tuner.bucket.local import LocalBucket
+from tuner.config import Study
+from tuner.data.decode import look
+from tuner.errors import SurroundingsError
+from tuner.evaluate import evaluate
+from tuner.evaluation.familiar import unlike
+from tuner.evaluation.inputs import Readable, Unusable, find, read
+from tuner.evaluation.predict import Answer, Predictor, open_predictor
+from tuner.report.calibration import at_temperature
+from tuner.report.result import Familiar
+
+CIFAKE = Familiar(
+    height=32, width=32, formats=("JPEG",), resized=False,
+    brightness=(20.0, 230.0), contrast=(2.0, 100.0), saturation=(2.0, 150.0),
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def bucket(tmp_path_factory: pytest.TempPathFactory) -> LocalBucket:
+    folder = tmp_path_factory.mktemp("predict")
+    bucket = LocalBucket(folder / "bucket")
+    night = Night(bucket, pack_images(bucket, folder / "images", ("FAKE", "REAL")), Study(name=STUDY))
+    night.open()
+    night.trial("0", 0.8, brightness_model(folder / "m.keras", sharpness=60))
+    night.finish()
+    evaluate(bucket, STUDY, folder / "cache")
+    return bucket
+
+
+@pytest.fixture(scope="module")
+def predictor(bucket: LocalBucket) -> Predictor:
+    return open_predictor(bucket, STUDY)
+
+
+def saved(path: Path, level: int = 128, mode: str = "RGB", side: int = 8, **options: object) -> Path:
+    rng = np.random.default_rng(level)
+    pixels = (level + rng.normal(0, 10, (side, side, 3))).clip(0, 255).astype(np.uint8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).convert(mode).save(path, **options)  # type: ignore[arg-type]
+    return path
+
+
+# ---- answers --------------------------------------------------------------------------------------
+def test_the_probability_is_the_models_at_the_fitted_temperature(predictor: Predictor, tmp_path: Path) -> None:
+    path = saved(tmp_path / "a.png", 136)
+    (answer,) = predictor.answers([path])
+    brightness = np.asarray(Image.open(path)).mean() / 255
+    real = 1 / (1 + np.exp(-60 * (brightness - 0.5)))
+    assert predictor.metrics.calibration is not None
+    expected = at_temperature(np.array([[1 - real, real]]), predictor.metrics.calibration.temperature)[0]
+    assert answer.probabilities == pytest.approx({"FAKE": expected[0], "REAL": expected[1]}, abs=1e-4)
+    assert answer.prediction == "REAL"
+    assert answer.probability == answer.probabilities["REAL"]
+    assert answer.probability != pytest.approx(real, abs=1e-3), "as the model says it, it is not calibrated"
+
+
+def test_files_and_folders_are_answered_in_order_whatever_is_beside_them(predictor: Predictor, tmp_path: Path) -> None:
+    saved(tmp_path / "folder" / "dark.png", 60)
+    saved(tmp_path / "folder" / "below" / "light.JPG", 200, format="JPEG")
+    (tmp_path / "folder" / "notes.txt").write_text("not an image")
+    (tmp_path / "folder" / ".hidden.png").write_bytes(b"junk")
+    single = saved(tmp_path / "single.webp", 200)
+    found = list(predictor.answers([single, tmp_path / "folder"]))
+    assert [(Path(answer.image).name, answer.prediction, answer.error) for answer in found] == [
+        ("single.webp", "REAL", None),
+        ("dark.png", "FAKE", None),
+        ("light.JPG", "REAL", None),
+    ]
+
+
+def test_an_image_of_another_size_is_answered_at_the_models(predictor: Predictor, tmp_path: Path) -> None:
+    (answer,) = predictor.answers([saved(tmp_path / "large.png", 220, side=64)])
+    assert answer.prediction == "REAL"
+    assert any("64 x 64 pixels and was resized; the training images are 8 x 8" in said for said in answer.warnings)
+
+
+def test_more_images_than_are_read_at_once_are_all_answered(predictor: Predictor, tmp_path: Path) -> None:
+    for number in range(300):
+        saved(tmp_path / "many" / f"{number:03d}.png", 30 if number % 2 else 220)
+    found = [answer.prediction for answer in predictor.answers([tmp_path / "many"])]
+    assert found == ["REAL", "FAKE"] * 150
+
+
+def test_without_an_evaluation_there_is_no_model_to_ask(tmp_path: Path) -> None:
+    bucket = LocalBucket(tmp_path / "bucket")
+    night = Night(bucket, pack_images(bucket, tmp_path / "images", ("FAKE", "REAL")), Study(name=STUDY))
+    night.open()
+    with pytest.raises(SurroundingsError, match="no evaluation in") as error:
+        open_predictor(bucket, STUDY)
+    assert error.value.exit_code == 3
+
+
+def test_an_evaluation_of_before_calibration_answers_as_the_model_does(bucket: LocalBucket, tmp_path: Path) -> None:
+    name = names.evaluation(STUDY, names.METRICS_JSON)
+    whole = bucket.read(name)
+    old = {k: v for k, v in json.loads(whole).items() if k not in ("calibration", "familiar")}
+    try:
+        bucket.write(name, json.dumps(old).encode())
+        (answer,) = open_predictor(bucket, STUDY).answers([saved(tmp_path / "a.png", 136)])
+    finally:
+        bucket.write(name, whole)
+    assert answer.prediction == "REAL"
+    assert answer.warnings == ()
+
+
+# ---- what cannot be answered ------------------------------------------------------------------------
+def huge_png() -> bytes:
+    """A PNG of a few bytes that claims 60,000 x 60,000 pixels."""
+    stream = io.BytesIO()
+    Image.new("RGB", (1, 1)).save(stream, "PNG")
+    data = bytearray(stream.getvalue())
+    data[16:24] = (60_000).to_bytes(4, "big") * 2
+    data[29:33] = zlib.crc32(data[12:29]).to_bytes(4, "big")
+    return bytes(data)
+
+
+def hostile(folder: Path) -> dict[Path, str]:
+    """Write files and folders that are no images, each with what is to be said of it."""
+    folder.mkdir()
+    jpeg = saved(folder / "whole.jpg", side=64, format="JPEG").read_bytes()
+    (folder / "whole.jpg").unlink()
+    (folder / "truncated.jpg").write_bytes(jpeg[:-200])
+    (folder / "empty.png").write_bytes(b"")
+    (folder / "text.jpg").write_text("this is no image")
+    (folder / "bomb.png").write_bytes(huge_png())
+    (folder / "loop.png").symlink_to(folder / "loop.png")
+    os.mkfifo(folder / "pipe.png")
+    (folder / "nothing").mkdir()
+    (folder / "nothing" / "round").symlink_to(folder / "nothing")
+    return {
+        folder / "truncated.jpg": "damaged",
+        folder / "empty.png": "it is empty",
+        folder / "text.jpg": "not an image of a known format",
+        folder / "bomb.png": "claims 60000 x 60000 pixels",
+        folder / "loop.png": "cannot be read (Too many levels of symbolic links)",
+        folder / "pipe.png": "is no file",
+        folder / "nothing": "is a folder without images",
+        folder / "missing.png": "cannot be read (No such file or directory)",
+        folder / "zero\0byte": "cannot be read",
+    }
+
+
+def test_each_hostile_file_is_a_sentence_and_the_others_are_answered(predictor: Predictor, tmp_path: Path) -> None:
+    bad = hostile(tmp_path / "bad")
+    good = saved(tmp_path / "good.png", 220)
+    found = list(predictor.answers([good, *bad, good]))
+    assert [answer.prediction for answer in (found[0], found[-1])] == ["REAL", "REAL"]
+    for (path, said), answer in zip(bad.items(), found[1:-1], strict=True):
+        assert answer.error, path
+        assert said in answer.error, path
+        assert "\n" not in answer.error
+        assert answer.prediction is None
+
+
+def test_a_folder_with_hostile_files_in_it_is_read_to_its_end(tmp_path: Path) -> None:
+    hostile(tmp_path / "bad")
+    saved(tmp_path / "bad" / "good.png")
+    found = [each for each in find([tmp_path / "bad"]) if isinstance(each, Path)]
+    kinds = {path.name: type(read(path, 8, 8, None)) for path in found}
+    assert kinds.pop("good.png") is Readable
+    assert set(kinds.values()) == {Unusable}
+
+
+# ---- unlike the training images -----------------------------------------------------------------------
+def said_of(path: Path) -> str:
+    data = path.read_bytes()
+    found = read(path, 32, 32, CIFAKE)
+    assert isinstance(found, Readable)
+    assert found.warnings == unlike(CIFAKE, look(data), Image.open(path).format or "", found.pixels)
+    return "; ".join(found.warnings)
+
+
+def test_an_image_like_those_of_the_training_has_no_warning(tmp_path: Path) -> None:
+    assert said_of(saved(tmp_path / "a.jpg", side=32, quality=75)) == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "mode", "side", "level", "said"),
+    [
+        ("a.png", "RGB", 32, 128, "is PNG; the training images are JPEG, whose compression leaves traces"),
+        ("a.jpg", "RGB", 100, 128, "is 100 x 100 pixels and was resized; the training images are 32 x 32"),
+        ("a.jpg", "L", 32, 128, "is greyscale"),
+        ("a.png", "P", 32, 128, "has a palette"),
+        ("a.png", "RGBA", 32, 128, "has transparency"),
+        ("a.jpg", "CMYK", 32, 128, "CMYK"),
+        ("a.jpg", "RGB", 32, 0, "is darker than 999 in 1,000 training images"),
+        ("a.jpg", "RGB", 32, 255, "is brighter than 999 in 1,000 training images"),
+    ],
+)
+def test_what_is_unlike_is_said(tmp_path: Path, name: str, mode: str, side: int, level: int, said: str) -> None:
+    assert said in said_of(saved(tmp_path / name, level, mode, side))
+
+
+def test_grey_pixels_in_a_colour_file_are_noticed_too(tmp_path: Path) -> None:
+    grey = Image.open(saved(tmp_path / "a.png", side=32)).convert("L").convert("RGB")
+    grey.save(tmp_path / "grey.jpg")
+    assert "is less colourful than 999 in 1,000 training images" in said_of(tmp_path / "grey.jpg")
+
+
+def test_an_answer_is_printed_as_json_with_all_its_keys() -> None:
+    keys = {"image", "prediction", "probability", "probabilities", "warnings", "heatmap", "error"}
+    assert set(Answer(image="a").model_dump(mode="json")) == keys

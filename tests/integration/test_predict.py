@@ -1,0 +1,113 @@
+"""`cifake-tune predict` as a user runs it: its words, its JSON, its exit codes; on TensorFlow and on JAX."""
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.evaluation.studies import SIDE, Night, pack_images
+from tests.integration.support import Place, place
+from tuner import names
+from tuner.config import Study
+from tuner.evaluate import evaluate
+
+
+def convolutional_model(path: Path) -> Path:
+    """Save a model for which light anywhere speaks for the second class."""
+    model = keras.Sequential(
+        [
+            keras.Input((SIDE, SIDE, 3)),
+            keras.layers.Rescaling(1 / 255),
+            keras.layers.Conv2D(2, 3, padding="same", activation="relu"),
+            keras.layers.GlobalAveragePooling2D(),
+            keras.layers.Dense(1, activation="sigmoid"),
+        ]
+    )
+    model.layers[1].set_weights([np.full((3, 3, 3, 2), 1 / 27), np.zeros(2)])
+    model.layers[-1].set_weights([np.full((2, 1), 10.0), np.array([-9.0])])
+    model.save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def evaluated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    with place(tmp_path_factory.mktemp("predict")) as made:
+        night = Night(made.bucket, pack_images(made.bucket, made.folder / "images", ("FAKE", "REAL")), Study())
+        night.open()
+        night.trial("0", 0.8, convolutional_model(made.folder / "m.keras"))
+        night.finish()
+        evaluate(made.bucket, made.study, made.cache)
+        for name, level in (("dark", 40), ("light", 230)):
+            Image.new("RGB", (SIDE, SIDE), (level,) * 3).save(made.folder / f"{name}.png")
+        (made.folder / "broken.png").write_bytes(b"no image")
+        yield made
+
+
+def test_it_says_the_class_how_sure_it_is_and_what_is_unlike_the_training(evaluated: Place) -> None:
+    done = evaluated.do("predict", "dark.png", "light.png")
+    assert done.code == 0, done.err
+    first, *warnings = done.out.splitlines()
+    assert first.startswith("dark.png: FAKE ")
+    assert first.endswith(" %")
+    assert warnings[0].startswith("    unlike the training images: ")
+    assert any(line.startswith("light.png: REAL ") for line in warnings)
+
+
+def test_a_broken_file_is_a_sentence_and_exit_code_2_and_the_others_are_answered(evaluated: Place) -> None:
+    done = evaluated.do("predict", "light.png", "broken.png", "dark.png")
+    assert done.code == 2
+    assert "light.png: REAL" in done.out
+    assert "dark.png: FAKE" in done.out
+    assert "broken.png: is not an image" in done.out
+    assert done.err.startswith("error: 1 of 3 could not be answered; the first: broken.png is not an image")
+    assert done.err.count("\n") == 1
+
+
+def test_a_name_that_would_move_the_cursor_is_printed_without_doing_so(evaluated: Place) -> None:
+    strange = evaluated.folder / "strange"
+    strange.mkdir()
+    for name in (b"\x1b[2Jwiped.png", b"\xff\xfe.png"):
+        (strange / os.fsdecode(name)).write_bytes((evaluated.folder / "light.png").read_bytes())
+    done = evaluated.do("predict", "strange")
+    assert done.code == 0, done.err
+    assert "\x1b" not in done.out
+    assert done.out.count("REAL") == 2
+    assert [answer["error"] for answer in json.loads(evaluated.do("predict", "--json", "strange").out)] == [None, None]
+
+
+@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+def test_heatmaps_show_where_the_light_is_on_either_backend(
+    evaluated: Place, backend: str, request: pytest.FixtureRequest
+) -> None:
+    python = {"python": request.getfixturevalue("jax_python")} if backend == "jax" else {}
+    pixels = np.zeros((SIDE, SIDE, 3), np.uint8)
+    pixels[:5] = 255
+    Image.fromarray(pixels).save(evaluated.folder / "above.png")
+    done = evaluated.do(
+        "predict", "--json", "--heatmap", f"maps-{backend}", "above.png", "light.png", "light.png",
+        KERAS_BACKEND=backend, **python,
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    above, light, again = json.loads(done.out)
+    assert above["prediction"] == light["prediction"] == "REAL"
+    assert above["probability"] == pytest.approx(sum(above["probabilities"].values()) - above["probabilities"]["FAKE"])
+    assert light["heatmap"] != again["heatmap"]
+    shown = np.asarray(Image.open(evaluated.folder / above["heatmap"]).convert("L"), float)
+    right = shown[:, shown.shape[1] // 2 + 4 :]
+    assert right[:100].mean() > right[-100:].mean() + 50
+    metrics = json.loads(evaluated.bucket.read(names.evaluation(evaluated.study, names.METRICS_JSON)))
+    assert metrics["calibration"]["temperature"] > 0
+
+
+def test_a_bucket_without_an_evaluation_is_worth_a_retry(tmp_path: Path) -> None:
+    with place(tmp_path / "empty") as made:
+        night = Night(made.bucket, pack_images(made.bucket, made.folder / "images", ("FAKE", "REAL")), Study())
+        night.open()
+        done = made.do("predict", "image.png")
+        assert done.code == 3
+        assert "has no evaluation" in done.err

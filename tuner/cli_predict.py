@@ -1,0 +1,73 @@
+"""The command `predict`: what a study's best model says of images that it has never seen."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tuner.bucket import open_bucket
+from tuner.cli_options import DEFAULT_BUCKET, BucketOption, JsonOption, StudyNameOption, study_name
+from tuner.errors import DataError
+from tuner.keras_import import choose_backend, importing_keras
+from tuner.progress import make_console, say
+
+if TYPE_CHECKING:
+    from tuner.evaluation.predict import Answer
+
+predict_app = typer.Typer()
+
+
+@predict_app.command()
+def predict(
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE…", help="Image files, and folders of them.")],
+    bucket_url: BucketOption = DEFAULT_BUCKET,
+    study: StudyNameOption = None,
+    heatmap: Annotated[
+        Path | None,
+        typer.Option("--heatmap", metavar="FOLDER", help="Write there where the model looked (Grad-CAM), as PNGs."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say of images which class the study's evaluated model takes them for, and how sure it is.
+
+    The probability is calibrated. Images unlike those of the training are answered with a warning. Exit code 2 where an
+    image could not be read; the others are answered all the same.
+    """
+    bucket = open_bucket(bucket_url)
+    choose_backend()
+    with importing_keras():
+        from tuner.evaluation.predict import open_predictor
+        from tuner.journal import find_study
+
+    predictor = open_predictor(bucket, find_study(bucket, study or study_name()))
+    answers = []
+    for answer in predictor.answers(images, heatmap):
+        answers.append(answer)
+        if not as_json:
+            _say(answer)
+    if as_json:
+        print(json.dumps([answer.model_dump(mode="json") for answer in answers], indent=2))  # noqa: T201
+    elif predictor.metrics.calibration is None:
+        say(make_console(), "The probabilities are not calibrated: an earlier version made the evaluation.", "yellow")
+    failed = [answer for answer in answers if answer.error]
+    if failed:
+        first = f"{_printable(failed[0].image)} {failed[0].error}"
+        raise DataError(f"{len(failed):,} of {len(answers):,} could not be answered; the first: {first}.")
+
+
+def _say(answer: "Answer") -> None:
+    console = make_console()
+    if answer.error:
+        say(console, f"{_printable(answer.image)}: {answer.error}", "red")
+        return
+    say(console, f"{_printable(answer.image)}: {answer.prediction} {100 * (answer.probability or 0):.1f} %")
+    for warning in answer.warnings:
+        say(console, f"    unlike the training images: {warning}", "yellow")
+    if answer.heatmap:
+        say(console, f"    {_printable(answer.heatmap)}", "dim")
+
+
+def _printable(name: str) -> str:
+    """Return a file's name without what would move a terminal's cursor, or is no text at all."""
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in name)

@@ -1,0 +1,82 @@
+"""Image files that a user points at: found, read within bounds, decoded to what the model takes."""
+
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tuner.data.decode import Conversion, decode, format_of, look
+from tuner.data.source import MAX_FILE_BYTES, is_junk
+from tuner.errors import DataError
+from tuner.evaluation.familiar import FORMATS, unlike
+from tuner.report.result import Familiar
+
+
+@dataclass(frozen=True)
+class Unusable:
+    """A file or folder that cannot be answered about."""
+
+    path: Path
+    reason: str
+    """A sentence without its subject: `is empty`."""
+
+
+@dataclass(frozen=True)
+class Readable:
+    """An image as the model takes it."""
+
+    path: Path
+    pixels: NDArray[np.uint8]
+    """(height, width, 3)"""
+
+    warnings: tuple[str, ...]
+    """What of it is unlike the training images; empty, too, where that is not known."""
+
+
+def find(paths: Sequence[Path]) -> Iterator[Path | Unusable]:
+    """Yield the files given, and those in the folders given that are named like images, in the order of their names.
+
+    Links to folders inside of folders are not followed: they may lead anywhere, and in circles.
+    """
+    for path in paths:
+        if not path.is_dir():
+            yield path
+            continue
+        count = 0
+        for folder, below, files in os.walk(path, onerror=None):
+            below[:] = sorted(each for each in below if not is_junk(each))
+            for name in sorted(files):
+                if Path(name).suffix.lower() in FORMATS and not is_junk(name):
+                    count += 1
+                    yield Path(folder, name)
+        if not count:
+            suffixes = ", ".join(suffix.removeprefix(".") for suffix in FORMATS)
+            yield Unusable(path, f"is a folder without images ({suffixes})")
+
+
+def read(path: Path, height: int, width: int, usual: Familiar | None) -> Readable | Unusable:
+    """Return the image in a file, made RGB and of this size."""
+    try:
+        data = _bytes_of(path)
+        seen = look(data)
+        pixels = decode(data, Conversion(resize=(height, width), convert=True))
+        return Readable(path, pixels, unlike(usual, seen, format_of(data), pixels) if usual else ())
+    except DataError as error:
+        return Unusable(path, str(error))
+    except (OSError, ValueError) as error:  # ValueError: a name with a zero byte in it
+        return Unusable(path, f"cannot be read ({getattr(error, 'strerror', None) or error})")
+
+
+def _bytes_of(path: Path) -> bytes:
+    # before it is opened: opening a pipe waits for somebody who writes into it
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise DataError("is no file")
+    with path.open("rb") as stream:
+        data = stream.read(MAX_FILE_BYTES + 1)
+    if len(data) > MAX_FILE_BYTES:
+        raise DataError(f"has more than {MAX_FILE_BYTES >> 20} MiB, as no image may")
+    return data

@@ -1,0 +1,24 @@
+"""What of an evaluation lies in the bucket, read back."""
+
+import logging
+
+from pydantic import ValidationError
+
+from tuner import names
+from tuner.bucket import Bucket
+from tuner.errors import ObjectNotFoundError
+from tuner.report.result import Metrics
+
+log = logging.getLogger(__name__)
+
+
+def read_metrics(bucket: Bucket, study: str) -> Metrics | None:
+    """Return the study's evaluation; None where there is none, or none that this version understands."""
+    name = names.evaluation(study, names.METRICS_JSON)
+    try:
+        return Metrics.model_validate_json(bucket.read(name))
+    except ObjectNotFoundError:
+        return None
+    except ValidationError as error:
+        log.warning("%s cannot be understood (%s) and is made again", name, error.errors()[0]["msg"])
+        return None
