@@ -72,7 +72,7 @@ class Rung(Part):
     reached: int
     stopped: int
     cut: float | None
-    """A trial that comes now goes on with this objective, or a better one; None while too few have come."""
+    """A trial that comes now goes on with this objective, or a better one; None where any goes on."""
 
 
 class Overview(Part):
@@ -231,11 +231,13 @@ def _rungs(state: StudyState) -> list[Rung]:
     rungs = []
     for rung, reached in sorted(values.items()):
         reached.sort(reverse=state.direction == "max")
-        kept = (len(reached) + 1) // settings.reduction_factor  # the one that comes counts, too
+        epoch = settings.min_epochs * settings.reduction_factor**rung
+        # the one that comes counts, too; one that has come to its last epoch is not stopped there
+        kept = (len(reached) + 1) // settings.reduction_factor if epoch < state.settings.training.epochs else 0
         rungs.append(
             Rung(
                 rung=rung,
-                epoch=settings.min_epochs * settings.reduction_factor**rung,
+                epoch=epoch,
                 reached=len(reached),
                 stopped=stopped[rung],
                 cut=shown.number(reached[kept - 1]) if kept else None,

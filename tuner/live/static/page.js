@@ -33,6 +33,7 @@ async function ask() {
       if (shown.overview && shown.overview.version !== overview.data.version) location.reload();
       Object.assign(shown, { overview: overview.data, page: page.data, heard: Date.now() });
     } while (again);
+    query.offset = shown.page.offset;  // there may be fewer trials than it asked for
     document.body.classList.remove("stale");
     notice(shown.overview);
     draw();

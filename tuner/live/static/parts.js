@@ -73,14 +73,14 @@ function drawTiles(overview, done) {
 
 export function drawCharts(overview, open) {
   const tellScore = (found) => say(byId("history-readout"), found ? `trial ${found.trial}: ${score(found.score)}`
-    : overview.steps.length ? `each dot is a trial that has ended${overview.dots.some((dot) => dot.stopped) ? ", brown where it was stopped early" : ""}; the line is the best so far` : "");
+    : overview.steps.length ? `a dot a trial${overview.dots.some((dot) => dot.stopped) ? ", brown where it was stopped early" : ""}; the line is the best so far` : "");
   drawHistory(byId("history"), { ...overview, ended: ended(overview) }, tellScore);
   tellScore(null);
   const lines = overview.curves.map((curve) => ({
     name: curve.trial,
     points: curve.points,
     mark: curve.state === "RUNNING",
-    class: curve.state === "RUNNING" ? "running" : curve.best ? "completed first" : "completed",
+    class: curve.best ? "completed first" : curve.state.toLowerCase(),
   }));
   const running = lines.filter((line) => line.mark).length, best = lines.length - running;
   const whose = [best && `the best ${count(best)}, the very best bold`, running && `${count(running)} that run`].filter(Boolean).join("; ");

@@ -52,7 +52,6 @@ export function drawFilters(query, overview) {
 }
 
 export function drawTrials(query, page, objective, open) {
-  if (query.offset !== page.offset) query.offset = page.offset;
   const columns = [
     ["trial", "trial", ""], ["state", "state", ""], ["epochs", "epochs", "number"], ["score", objective, "number"],
     ["rung", "rung", "number"], ["seconds", "took", "number"],

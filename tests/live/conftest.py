@@ -1,0 +1,67 @@
+"""Studies behind a real HTTP server, and a browser to look at them with."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import pytest
+from playwright.sync_api import Browser
+
+from tests.live import studies
+from tests.support.browser import chromium
+from tuner.http_server import Address, HttpServer
+from tuner.live.moment import Moment
+from tuner.live.site import Site
+from tuner.trials import StudyState
+
+BUCKET = "gs://bucket/prefix"
+
+
+@dataclass
+class Served:
+    """A study that is served; its chief can be away."""
+
+    site: Site
+    address: Address
+    server: HttpServer | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.address.host}:{self.address.port}/"
+
+    def begin(self) -> None:
+        self.server = HttpServer(self.address, self.site.routes())
+        self.server.__enter__()
+        self.address = self.server.address
+
+    def end(self) -> None:
+        if self.server:
+            self.server.__exit__()
+            self.server = None
+
+
+@contextlib.contextmanager
+def serving(take: Callable[[], Moment | None]) -> Iterator[Served]:
+    served = Served(Site(BUCKET), Address("127.0.0.1", 0))
+    served.site.latest.take = take
+    served.begin()
+    try:
+        yield served
+    finally:
+        served.end()
+
+
+@pytest.fixture(scope="session")
+def small() -> StudyState:
+    return studies.searched(3, 3, workers=2)
+
+
+@pytest.fixture(scope="session")
+def large() -> StudyState:
+    return studies.searched(3000, 3000, workers=16)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    with chromium() as started:
+        yield started

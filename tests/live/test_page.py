@@ -1,0 +1,181 @@
+"""The page in a real Chromium: what a person sees, whatever is in a study, and without the chief too."""
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.live import studies
+from tests.live.conftest import serving
+from tests.support.browser import Scheme, Shown, shown
+from tuner.live.rows import Wanted, page_of
+from tuner.trials import StudyState, TrialState
+
+pytestmark = pytest.mark.slow
+
+NODES = 2500
+"""So many the page has at most, whatever the study is."""
+
+SECOND_PAGE = "#range:has-text('51\N{EN DASH}100 of 3,000')"
+
+
+def loaded(found: Shown) -> Page:
+    found.page.wait_for_selector("main:not([aria-busy])")
+    return found.page
+
+
+def trials_shown(page: Page) -> list[str]:
+    return page.locator("#table tbody tr td:first-child").all_inner_texts()
+
+
+def check(found: Shown, url: str) -> None:
+    assert found.complaints == []
+    assert found.overflow_px() == 0
+    assert found.hard_to_read() == []
+    assert all(request.startswith(url) for request in found.requests)
+    assert found.page.evaluate("document.querySelectorAll('*').length") < NODES
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [375, 1280])
+@pytest.mark.parametrize("trials", [0, 3, 3000])
+def test_it_can_be_read(
+    trials: int, width: int, scheme: Scheme, browser: Browser, small: StudyState, large: StudyState
+) -> None:
+    state = {0: studies.open_study(3), 3: small, 3000: large}[trials]
+    with serving(studies.watched(state)) as served, shown(browser, served.url, width, scheme) as found:
+        page = loaded(found)
+        check(found, served.url)
+        assert trials_shown(page) == [row.trial for row in page_of(state, Wanted()).rows]
+        found.screenshot(f"live-{trials}-{width}-{scheme}")
+
+
+@pytest.mark.parametrize("width", [375, 1280])
+def test_hostile_content_is_text_and_nothing_else(width: int, browser: Browser) -> None:
+    state = studies.hostile()
+    with serving(studies.watched(state)) as served, shown(browser, served.url, width, "dark") as found:
+        page = loaded(found)
+        page.on("dialog", lambda dialog: found.complaints.append(f"it said {dialog.message}"))
+        for trial in list(state.trials):
+            page.click(f"#table tbody tr[data-trial='{trial}'] button")
+            page.wait_for_selector(f"dialog[open] h2:has-text('{trial}')")
+            assert studies.HOSTILE[:50] in page.inner_text("#trial-body")
+            check(found, served.url)
+            found.screenshot(f"live-hostile-{trial}-{width}")
+            page.keyboard.press("Escape")
+        assert page.locator("img, iframe, object, script:not([src='page.js'])").count() == 0
+        assert page.evaluate("Object.keys({}.__proto__).length") == 0
+
+
+def test_a_trial_that_failed_shows_its_traceback(browser: Browser, large: StudyState) -> None:
+    with serving(studies.watched(large)) as served, shown(browser, served.url) as found:
+        page = loaded(found)
+        page.click("#filters button:has-text('failed')")
+        expect(page.locator("#table tbody tr:has-text('completed')")).to_have_count(0)
+        failed = [trial.trial_id for trial in large.trials.values() if trial.state is TrialState.FAILED]
+        assert sorted(trials_shown(page)) == failed
+        page.click("#table tbody tr button >> nth=0")
+        page.wait_for_selector("dialog[open] pre")
+        assert page.text_content("dialog pre") == studies.TRACEBACK
+        assert page.locator("dialog .chart svg").count() == 2
+        found.screenshot("live-failed")
+        assert found.complaints == []
+
+
+def test_trials_are_sorted_and_paged_with_the_keyboard_and_a_reload_keeps_that(
+    browser: Browser, large: StudyState
+) -> None:
+    worst_first = [row.trial for row in page_of(large, Wanted(sort="score", limit=100)).rows]
+    with serving(studies.watched(large)) as served, shown(browser, served.url) as found:
+        page = loaded(found)
+        head = page.locator("th[data-key=score]")
+        head.locator("button").focus()
+        page.keyboard.press("Enter")
+        page.wait_for_selector("th[data-key=score][aria-sort=descending]")
+        page.keyboard.press("Enter")
+        page.wait_for_selector("th[data-key=score][aria-sort=ascending]")
+        page.locator("#next").focus()
+        page.keyboard.press("Space")
+        page.wait_for_selector(SECOND_PAGE)
+        assert trials_shown(page) == worst_first[50:]
+        page.reload()
+        page.wait_for_selector(SECOND_PAGE)
+        assert trials_shown(page) == worst_first[50:]
+        assert head.get_attribute("aria-sort") == "ascending"
+        assert found.complaints == []
+
+
+def test_who_has_the_focus_keeps_it_while_the_study_goes_on_and_after_a_look_at_a_trial(browser: Browser) -> None:
+    state = studies.searched(30, 20)
+    last = page_of(state, Wanted()).rows[-1].trial
+    with serving(studies.watched(state)) as served, shown(browser, served.url) as found:
+        page = loaded(found)
+        page.locator(f"tr[data-trial='{last}'] button").focus()
+        served.site.latest.take = studies.watched(studies.searched(30, 28))
+        expect(page.locator("#table tbody tr")).to_have_count(28)
+        focused = "document.activeElement.closest('tr')?.dataset.trial"
+        assert page.evaluate(focused) == last
+        page.keyboard.press("Enter")
+        page.wait_for_selector("dialog[open]")
+        page.keyboard.press("Escape")
+        page.wait_for_selector("dialog:not([open])", state="attached")
+        assert page.evaluate(focused) == last
+
+
+def test_it_says_that_the_chief_is_away_and_goes_on_when_it_is_back(browser: Browser) -> None:
+    with serving(studies.watched(studies.searched(30, 10))) as served, shown(browser, served.url) as found:
+        page = loaded(found)
+        served.end()
+        page.wait_for_selector("#notice:has-text('The chief does not answer since')")
+        assert page.evaluate("document.body.classList.contains('stale')")
+        assert len(trials_shown(page)) == 10
+        found.screenshot("live-away")
+        served.begin()
+        served.site.latest.take = lambda: None
+        page.wait_for_selector("#notice:has-text('the chief is starting')")
+        served.site.latest.take = studies.watched(studies.searched(30, 20))
+        page.wait_for_selector("#notice", state="hidden")
+        expect(page.locator("#table tbody tr")).to_have_count(20)
+        assert not page.evaluate("document.body.classList.contains('stale')")
+
+
+def test_it_says_that_the_search_is_over_and_where_the_evaluation_is_also_when_the_chief_has_gone(
+    browser: Browser,
+) -> None:
+    state = studies.finish(studies.searched(30, 30, workers=1))
+    with serving(studies.watched(state, left_s=None)) as served, shown(browser, served.url) as found:
+        page = loaded(found)
+        place = f"gs://bucket/prefix/studies/{state.settings.name}/evaluation/"
+        said = page.inner_text("#notice")
+        assert "The search is over" in said
+        assert place in said
+        assert page.inner_text("#search") == "finished"
+        found.screenshot("live-over")
+        served.end()
+        page.evaluate("dispatchEvent(new Event('online'))")  # it looks every ten seconds only
+        page.wait_for_selector("#notice:has-text('its chief has ended')")
+        assert place in page.inner_text("#notice")
+        assert not page.evaluate("document.body.classList.contains('stale')")
+
+
+def test_charts_are_pictures_with_words_and_tell_what_the_pointer_is_at(browser: Browser, large: StudyState) -> None:
+    with serving(studies.watched(large)) as served, shown(browser, served.url) as found:
+        page = loaded(found)
+        best = large.best()[0]
+        label = page.get_attribute("#history svg", "aria-label") or ""
+        assert f"{best.score:.4f}" in label
+        assert best.trial_id in label
+        box = page.locator("#history svg .mark").bounding_box()
+        assert box is not None
+        page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+        page.wait_for_selector(f"#history-readout:has-text('trial {best.trial_id}: {best.score:.4f}')")
+
+
+def test_hundreds_of_workers_are_counted_and_the_silent_ones_come_first(browser: Browser) -> None:
+    state = studies.searched(1000, 300, workers=250)
+    with serving(studies.watched(state)) as served, shown(browser, served.url) as found:
+        page = loaded(found)
+        running = sum(trial.state is TrialState.RUNNING for trial in state.trials.values())
+        assert f"{running - 1} of {running + 1} train." in page.inner_text("#workers-note")
+        rows = page.locator("#workers tbody tr")
+        assert rows.count() <= 100
+        assert "silent" in rows.first.inner_text()
+        check(found, served.url)

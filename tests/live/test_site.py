@@ -1,0 +1,275 @@
+"""What the chief answers to the page: bounded, valid, read-only, and for this machine's browsers alone."""
+
+import json
+import re
+import time
+from collections import Counter
+from collections.abc import Iterator
+from importlib import resources
+from itertools import pairwise
+from typing import Any
+from urllib.error import HTTPError
+from urllib.parse import urlencode
+from urllib.request import Request, urlopen
+
+import pytest
+
+from tests.live import studies
+from tests.live.conftest import BUCKET, Served, serving
+from tests.search.test_oracle import at
+from tuner.leases import Worker
+from tuner.live import moment as moments
+from tuner.live.site import SCRIPTS, is_our_name
+from tuner.names import TrialId
+from tuner.oracle import Instant, Oracle
+from tuner.snapshots import still
+from tuner.suggest import Suggestion
+from tuner.trials import StudyState, TrialState
+from tuner.views import view_study
+
+BOUND_BYTES = 100_000
+"""Of any answer."""
+BLOCKED_S = 0.02
+"""So long the event loop may stand still for a study of 3,000 trials."""
+
+
+@pytest.fixture
+def three(small: StudyState) -> Iterator[Served]:
+    with serving(studies.watched(small)) as served:
+        yield served
+
+
+@pytest.fixture
+def thousands(large: StudyState) -> Iterator[Served]:
+    with serving(studies.watched(large)) as served:
+        yield served
+
+
+def ask(served: Served, path: str, **query: object) -> Any:
+    """Return an answer as strict JSON, of a bounded size."""
+    with urlopen(f"{served.url}{path}?{urlencode(query)}") as answer:
+        body = answer.read()
+    assert len(body) < BOUND_BYTES
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is no JSON")
+
+    return json.loads(body, parse_constant=refuse)
+
+
+def refused(served: Served, path: str, method: str = "GET", host: str | None = None) -> tuple[int, str]:
+    request = Request(f"{served.url}{path}", method=method, headers={"Host": host} if host else {})
+    with pytest.raises(HTTPError) as caught, urlopen(request):
+        pass
+    with caught.value as answer:
+        return answer.code, answer.read().decode()
+
+
+# ---- what it says ----------------------------------------------------------------------------------
+@pytest.mark.parametrize("trials", [3, 3000])
+def test_the_overview_says_what_status_says(trials: int, small: StudyState, large: StudyState) -> None:
+    state = small if trials == 3 else large
+    with serving(studies.watched(state)) as served:
+        said, status = ask(served, "overview.json"), view_study(state)
+    counts = {"QUEUED": status.queued, "RUNNING": status.running, "COMPLETED": status.completed}
+    assert said["counts"] == counts | {"STOPPED": status.stopped, "FAILED": status.failed}
+    assert (said["study"], said["max_trials"], said["search"]) == (status.study, status.max_trials, "running")
+    assert (said["best"]["trial"], said["best"]["score"]) == (status.best_trial, pytest.approx(status.best_score, 1e-5))
+    assert (said["epochs_trained"], said["epochs_saved"]) == (status.epochs_trained, status.epochs_saved)
+    assert said["evaluation_at"] == f"{BUCKET}/studies/{status.study}/evaluation/"
+    assert said["steps"][-1]["trial"] == status.best_trial
+
+
+def test_the_best_so_far_only_rises(thousands: Served) -> None:
+    steps = ask(thousands, "overview.json")["steps"]
+    assert len(steps) > 3
+    assert all(one["score"] < two["score"] and one["ended"] < two["ended"] for one, two in pairwise(steps))
+
+
+def test_a_worker_is_shown_with_its_trial_epoch_speed_and_silence(three: Served, small: StudyState) -> None:
+    [running] = [trial for trial in small.trials.values() if trial.state is TrialState.RUNNING]
+    silent, idle = ask(three, "overview.json")["workers"]
+    assert (silent["name"], silent["trial"], silent["state"]) == (running.worker, running.trial_id, "silent")
+    assert (silent["epoch"], silent["epochs"]) == (len(running.epochs) + 1, studies.EPOCHS)
+    assert (silent["images_per_s"], silent["silent_s"]) == (2053.4, 95.0)
+    assert (idle["trial"], idle["state"]) == (None, "idle")
+
+
+@pytest.mark.parametrize(("worse", "then"), [(0.0, TrialState.RUNNING), (1e-9, TrialState.STOPPED)])
+def test_who_comes_to_a_rung_with_its_cut_goes_on_and_who_is_worse_is_stopped(worse: float, then: TrialState) -> None:
+    state = studies.searched(100, 40)
+    with serving(studies.watched(state)) as served:
+        cut = ask(served, "overview.json")["rungs"][0]["cut"]
+    values = [trial.rungs[0] for trial in state.trials.values() if 0 in trial.rungs]
+    exact = min(values, key=lambda value: abs(value - cut))  # the page has six digits of it
+    oracle, worker, trial = Oracle(state, Instant(studies.START, 0)), Worker("x", "1"), TrialId("new")
+    oracle.add(Suggestion(trial, {}, {}), at(0))
+    oracle.report(studies.take(oracle, worker, 1), 0, {"val_accuracy": exact - worse}, "a.keras", at(2))
+    assert state.trials[trial].state is then
+
+
+def test_all_pages_together_have_every_trial_once(thousands: Served, large: StudyState) -> None:
+    found: Counter[str] = Counter()
+    for offset in range(0, len(large.trials), 200):
+        found.update(row["trial"] for row in ask(thousands, "trials.json", offset=offset, limit=200)["rows"])
+    assert found == Counter(list(large.trials))
+
+
+@pytest.mark.parametrize("down", [False, True])
+@pytest.mark.parametrize("sort", ["score", "epochs", "rung", "seconds", "trial", "hp:learning_rate", "hp:optimizer"])
+def test_trials_are_sorted_by_what_is_asked_for_and_who_has_none_comes_last(
+    thousands: Served, sort: str, down: bool
+) -> None:
+    first = ask(thousands, "trials.json", sort=sort, down=down)
+    last = ask(thousands, "trials.json", sort=sort, down=down, offset=10**6)
+    assert last["offset"] == 2950
+    rows = first["rows"] + last["rows"]
+    values = [row["hyperparameters"][sort[3:]] if sort.startswith("hp:") else row[sort] for row in rows]
+    has = [value for value in values if value is not None]
+    assert has == sorted(has, reverse=down)
+    assert values[: len(has)] == has
+
+
+def test_trials_are_filtered_by_state(thousands: Served, large: StudyState) -> None:
+    failed = [trial.trial_id for trial in large.trials.values() if trial.state is TrialState.FAILED]
+    page = ask(thousands, "trials.json", state="FAILED")
+    assert {row["trial"] for row in page["rows"]} == set(failed)
+    assert page["matching"] == len(failed) > 0
+    assert {row["reason"] for row in page["rows"]} == {"ValueError: broken"}
+
+
+def test_at_first_trials_stand_in_the_order_of_the_command_line(thousands: Served, large: StudyState) -> None:
+    rows = ask(thousands, "trials.json", limit=200)["rows"]
+    running = sum(trial.state is TrialState.RUNNING for trial in large.trials.values())
+    assert {row["state"] for row in rows[:running]} == {"RUNNING"}
+    assert [row["trial"] for row in rows[running:]] == [trial.trial_id for trial in large.best(200 - running)]
+    assert [row["trial"] for row in rows if row["best"]] == [large.best()[0].trial_id]
+
+
+def test_a_single_trial_is_shown_with_all_its_metrics_and_its_traceback(thousands: Served, large: StudyState) -> None:
+    failed = next(trial for trial in large.trials.values() if trial.state is TrialState.FAILED)
+    said = ask(thousands, "trial.json", trial=failed.trial_id)
+    assert said["reason"] == studies.TRACEBACK
+    assert said["outcomes"] == {"failed": 1}
+    assert list(said["curves"]) == ["val_accuracy", "accuracy", "loss", "val_loss"]
+    values = [failed.epochs[epoch]["loss"] for epoch in sorted(failed.epochs)]
+    assert [value for _, value in said["curves"]["loss"]] == pytest.approx(values, rel=1e-5)
+    assert [epoch for epoch, _ in said["curves"]["loss"]] == list(range(1, len(values) + 1))
+
+
+def test_what_is_no_number_is_none_or_text_and_every_answer_is_json() -> None:
+    state = studies.hostile()
+    with serving(studies.watched(state)) as served:
+        ask(served, "overview.json")
+        rows = ask(served, "trials.json", sort="hp:nan")["rows"]
+        assert rows[0]["hyperparameters"]["nan"] == "nan"
+        assert rows[0]["hyperparameters"]["big"] == str(10**30)
+        one = ask(served, "trial.json", trial="00000")
+        assert one["curves"]["val_accuracy"] == [[1, 0.5], [2, None], [3, 1e300], [4, None]]
+
+
+def test_a_study_that_is_read_is_no_study_yet() -> None:
+    with serving(lambda: None) as served:
+        assert refused(served, "overview.json") == (503, "the chief is starting: it reads the study\n")
+
+
+# ---- what it costs ---------------------------------------------------------------------------------
+def test_taking_a_moment_of_3000_trials_holds_the_event_loop_for_a_few_milliseconds(large: StudyState) -> None:
+    def seconds() -> float:
+        began = time.thread_time()
+        still(large)
+        return time.thread_time() - began
+
+    assert min(seconds() for _ in range(20)) < BLOCKED_S
+
+
+def test_many_pages_that_ask_at_once_are_answered_from_one_moment(
+    small: StudyState, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(moments, "FRESH_S", 60.0)
+    taken = 0
+    take = studies.watched(small)
+
+    def counted() -> moments.Moment:
+        nonlocal taken
+        taken += 1
+        return take()
+
+    with serving(counted) as served:
+        for _ in range(10):
+            ask(served, "overview.json")
+            ask(served, "trials.json")
+    assert taken == 1
+
+
+def test_who_has_the_newest_answer_is_told_so_and_sent_nothing(thousands: Served) -> None:
+    with urlopen(f"{thousands.url}trials.json") as first:
+        version = first.headers["ETag"]
+    again = Request(f"{thousands.url}trials.json", headers={"If-None-Match": version})
+    with pytest.raises(HTTPError) as caught, urlopen(again):
+        pass
+    with caught.value as answer:
+        assert (answer.code, answer.read(), answer.headers["ETag"]) == (304, b"", version)
+
+
+# ---- what it refuses -------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    "query", ["state=LOST", "sort=colour", "offset=-1", "offset=x", "limit=100000", "limit=0", "down=perhaps", "what=1"]
+)
+def test_what_cannot_be_asked_is_refused_in_a_sentence(three: Served, query: str) -> None:
+    code, said = refused(three, f"trials.json?{query}")
+    assert code == 400
+    assert said.startswith(f"{query.partition('=')[0]}")
+    assert said.count("\n") == 1
+
+
+def test_an_unknown_trial_is_not_found(three: Served) -> None:
+    assert refused(three, "trial.json?trial=%3Cb%3E")[0] == 404
+    assert refused(three, "page.html")[0] == 404
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS"])
+def test_nothing_can_be_changed(three: Served, method: str) -> None:
+    assert refused(three, "overview.json", method)[0] == 501
+
+
+@pytest.mark.parametrize("path", ["", "page.js", "overview.json", "trials.json"])
+def test_a_name_that_anyone_may_own_is_refused(three: Served, path: str) -> None:
+    code, said = refused(three, path, host="cifake.example.com")
+    assert code == 421
+    assert "localhost" in said
+
+
+@pytest.mark.parametrize(
+    ("host", "ours"),
+    [
+        ("localhost", True), ("LOCALHOST:8080", True), ("127.0.0.1:8080", True), ("10.1.2.3", True), ("[::1]:80", True),
+        ("release-chief:9090", True), ("release-chief.ns.svc:9090", True), ("chief.ns.svc.cluster.local", True),
+        ("", False), (":80", False), ("evil.example", False), ("127.0.0.1.evil.example", False),
+        ("chief.ns.svc.evil.example:80", False), ("localhost.evil.example", False),
+    ],
+)  # fmt: skip
+def test_names_that_only_this_machine_or_a_cluster_resolves_are_ours(host: str, ours: bool) -> None:
+    assert is_our_name(host) is ours
+
+
+# ---- what a browser is told ------------------------------------------------------------------------
+def test_a_browser_runs_our_scripts_alone_and_asks_nobody_else(three: Served) -> None:
+    with urlopen(three.url) as answer:
+        policy = answer.headers["Content-Security-Policy"]
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        page = answer.read().decode()
+    assert "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'" in policy
+    assert "unsafe" not in policy
+    assert "frame-ancestors 'none'" in policy
+    assert not re.search(r"<script(?![^>]* src=)|<style|\sstyle=|\son\w+=", page)
+
+
+def test_no_file_of_the_page_names_another_server_or_makes_markup_of_text() -> None:
+    static = resources.files("tuner.live").joinpath("static")
+    text = {file.name: file.read_text() for file in static.iterdir()}
+    assert {f"{name}.js" for name in SCRIPTS} | {"page.html", "page.css", "favicon.svg"} == set(text)
+    addresses = {found for each in text.values() for found in re.findall(r"\w+://[^\s\"'`]+", each)}
+    assert addresses == {"http://www.w3.org/2000/svg"}
+    for forbidden in ("innerHTML", "outerHTML", "insertAdjacent", "document.write", "eval(", "new Function"):
+        assert not [name for name, each in text.items() if forbidden in each], forbidden
