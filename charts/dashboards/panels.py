@@ -1,0 +1,122 @@
+"""The panels of our dashboards: what they look like, and how they ask Prometheus."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from grafana_foundation_sdk.builders import bargauge, common, dashboard, gauge, prometheus, stat, timeseries
+from grafana_foundation_sdk.models.common import GraphDrawStyle, StackingMode, VizOrientation
+from grafana_foundation_sdk.models.dashboard import (
+    DashboardCursorSync,
+    DataSourceRef,
+    VariableOption,
+    VariableRefresh,
+    VariableSort,
+)
+
+from tuner import names
+from tuner.names import Metric
+
+DATA_SOURCE = DataSourceRef(type_val="prometheus", uid="${datasource}")
+RATE = "$__rate_interval"
+RANGE = "$__range"
+STUDY = f'{names.LABEL_STUDY}="$study"'
+HALF, THIRD, QUARTER, SIXTH = 12, 8, 6, 4
+"""Widths, of 24."""
+
+
+@dataclass(frozen=True)
+class Query:
+    """A PromQL expression, and what each of its series is called."""
+
+    expression: str
+    legend: str = ""
+
+
+def of(metric: Metric, **labels: str) -> str:
+    """Return the selector of a metric of the chosen study; `state="a|b"` means one of both."""
+    said = [f'{label}=~"{value}"' if "|" in value else f'{label}="{value}"' for label, value in labels.items()]
+    return f"{metric}{{{', '.join([STUDY, *said])}}}"
+
+
+def part(metric: Metric, suffix: str, **labels: str) -> str:
+    """Return the selector of a histogram's part: bucket, sum or count."""
+    return of(metric, **labels).replace("{", f"_{suffix}{{", 1)
+
+
+def quantile(share: float, metric: Metric, by: str = "", **labels: str) -> str:
+    """Return a quantile of a histogram, by one of its labels."""
+    kept, rate = f"le, {by}" if by else "le", f"rate({part(metric, 'bucket', **labels)}[{RATE}])"
+    return f"histogram_quantile({share}, sum by ({kept}) ({rate}))"
+
+
+def new_dashboard(title: str, uid: str, description: str) -> dashboard.Dashboard:
+    """Return a dashboard of one study, which is chosen at its top."""
+    return (
+        dashboard.Dashboard(title)
+        .uid(uid)
+        .description(description)
+        .tags(["cifake-tune"])
+        .refresh("30s")
+        .time("now-3h", "now")
+        .timezone("browser")
+        .tooltip(DashboardCursorSync.CROSSHAIR)
+        .editable()
+        .link(
+            dashboard.DashboardLink("cifake-tune")
+            .type("dashboards")
+            .tags(["cifake-tune"])
+            .include_vars(True)
+            .keep_time(True)
+        )
+        .with_variable(dashboard.DatasourceVariable("datasource").label("Prometheus").type("prometheus"))
+        .with_variable(
+            dashboard.QueryVariable(names.LABEL_STUDY)
+            .label("Study")
+            .datasource(DATA_SOURCE)
+            .query(f"label_values({Metric.TRIALS}, {names.LABEL_STUDY})")
+            .refresh(VariableRefresh.ON_TIME_RANGE_CHANGED)
+            .sort(VariableSort.ALPHABETICAL_ASC)
+            .current(VariableOption(selected=True, text="", value=""))
+        )
+    )
+
+
+def line(title: str, unit: str, description: str, *queries: Query, width: int = HALF, stacked: bool = False) -> Any:
+    """Return a panel of lines over time."""
+    panel = _asking(timeseries.Panel(), title, unit, description, queries, width, 8)
+    panel = panel.min(0).line_width(2).fill_opacity(25 if stacked else 8).span_nulls(False)
+    legend = common.VizLegendOptions().show_legend(True).placement("bottom").display_mode("list")
+    panel = panel.legend(legend).tooltip(common.VizTooltipOptions().mode("multi").sort("desc"))
+    return panel.stacking(common.StackingConfig().mode(StackingMode.NORMAL)) if stacked else panel
+
+
+def bars(title: str, unit: str, description: str, *queries: Query, width: int = HALF) -> Any:
+    """Return a panel of stacked bars over time."""
+    return line(title, unit, description, *queries, width=width, stacked=True).draw_style(GraphDrawStyle.BARS)
+
+
+def number(title: str, unit: str, description: str, *queries: Query, width: int = SIXTH) -> Any:
+    """Return a panel that shows what is now."""
+    return _asking(stat.Panel(), title, unit, description, queries, width, 4)
+
+
+def share(title: str, description: str, query: Query, width: int = SIXTH) -> Any:
+    """Return a panel that shows how much of a whole there is now."""
+    return _asking(gauge.Panel(), title, "percentunit", description, [query], width, 4).min(0).max(1)
+
+
+def ranking(title: str, unit: str, description: str, *queries: Query, width: int = HALF) -> Any:
+    """Return a panel of bars, one a series, that shows what is now."""
+    panel = _asking(bargauge.Panel(), title, unit, description, queries, width, 8)
+    return panel.min(0).orientation(VizOrientation.HORIZONTAL)
+
+
+def _asking(
+    panel: Any, title: str, unit: str, description: str, queries: Sequence[Query], width: int, height: int
+) -> Any:
+    panel = panel.title(title).description(description).unit(unit).datasource(DATA_SOURCE).span(width).height(height)
+    for number_, query in enumerate(queries):
+        asked = prometheus.Dataquery().expr(query.expression).ref_id(chr(ord("A") + number_)).datasource(DATA_SOURCE)
+        panel = panel.with_target(asked.legend_format(query.legend or "__auto").range())
+    return panel
