@@ -60,9 +60,10 @@ image:  ## build the container image: IMAGE, LOCK=tensorflow|cuda|jax, BASE_IMAG
 		--build-arg VERSION=$$(sed -n 's/^__version__ = "\(.*\)"/\1/p' tuner/__init__.py) \
 		--build-arg REVISION=$$(git rev-parse HEAD 2>/dev/null || echo unknown) .
 
-docs: .venv/installed  ## write docs/settings.md and what is generated of the chart anew
+docs: .venv/installed-tools  ## write the generated pages, dashboards and the chart's schema anew
 	@.venv/bin/python docs/generate.py
 	@.venv/bin/python charts/schema/generate.py
+	@.venv/bin/python charts/dashboards/generate.py
 	@if command -v helm-docs >/dev/null; then charts/check.sh --write; fi
 
 e2e: .venv/installed-tools  ## what a release does on a real cluster: ../shared/cluster, or KUBECONFIG's

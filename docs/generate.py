@@ -1,11 +1,16 @@
-"""Write docs/settings.md out of tuner.config: `make docs`. A test holds that it is up to date."""
+"""Write docs/settings.md out of tuner.config, and docs/metrics.md out of tuner.metrics.catalogue: `make docs`.
+
+A test holds that they are up to date.
+"""
 
 from pathlib import Path
 from typing import Any
 
 from tuner import config, names
+from tuner.metrics import catalogue
 
 FILE = Path(__file__).with_name("settings.md")
+METRICS_FILE = Path(__file__).with_name("metrics.md")
 
 HEAD = f"""# Settings
 
@@ -21,6 +26,32 @@ Every setting has a default. It can be set in four places, a later one winning o
 Values are YAML in all of them. A key that does not exist, and a value of a wrong type or out of its range, is
 an error (exit code 2) that says where it stands and what would be right.
 """
+
+METRICS_HEAD = f"""# Metrics
+
+*Made by `make docs` out of `tuner/metrics/catalogue.py`; change the sentences there.*
+
+Chief and workers show these at `{names.HTTP_METRICS}`; [monitoring.md](monitoring.md) says where, and how they get into
+Prometheus and Grafana. Each has the label `{names.LABEL_STUDY}`, as soon as the process knows its study, beside
+those in the table. Beside them are `process_*`: the process's memory, processor time and open files.
+
+No label has a trial's id or a worker's name: labels have few values, however long a study runs.
+"""
+METRICS_PARTS = {
+    "Chief and workers": catalogue.BOTH,
+    "The chief": catalogue.CHIEF,
+    "Workers": catalogue.WORKER,
+}
+
+
+def metrics() -> str:
+    """Return the page of the metrics, as Markdown."""
+    tables = [
+        f"## {title}\n\n| metric | kind | labels | meaning |\n| --- | --- | --- | --- |\n"
+        + "".join(f"| `{f.name}` | {f.kind} | {', '.join(f.labels)} | {f.help} |\n" for f in families)
+        for title, families in METRICS_PARTS.items()
+    ]
+    return "\n".join([METRICS_HEAD, *tables])
 
 
 def settings() -> str:
@@ -86,3 +117,4 @@ def _flow(text: str) -> str:
 
 if __name__ == "__main__":
     FILE.write_text(settings(), encoding="utf-8")
+    METRICS_FILE.write_text(metrics(), encoding="utf-8")

@@ -37,4 +37,5 @@ if [ -z "${CIFAKE_TUNE_E2E_IMAGE:-}" ]; then
             --build-arg REVISION="$(git rev-parse HEAD)"
     fi
 fi
+tests/support/prometheus-tools >/dev/null || echo "the tests with Prometheus are skipped"
 "$python" -m pytest -n 0 tests/e2e "$@"

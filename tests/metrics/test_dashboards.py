@@ -1,0 +1,72 @@
+"""The dashboards are what their source says, and ask for metrics that there are."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.prometheus import queries
+from tuner.metrics import catalogue
+from tuner.metrics.catalogue import Kind
+
+ROOT = Path(__file__).parents[2]
+DASHBOARDS = ROOT / "charts" / "dashboards"
+FILES = sorted(DASHBOARDS.glob("*.json"))
+
+
+def panels(file: Path) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(file.read_text(encoding="utf-8"))["panels"]
+    return [panel for panel in found if panel["type"] != "row"]
+
+
+def test_the_files_are_what_their_source_says(tmp_path: Path) -> None:
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    subprocess.run([sys.executable, DASHBOARDS / "generate.py", tmp_path], env=environment, check=True)
+    made = {file.name: file.read_text(encoding="utf-8") for file in tmp_path.iterdir()}
+    assert made == {file.name: file.read_text(encoding="utf-8") for file in FILES}, "run `make docs`"
+
+
+def test_there_are_three_each_of_one_chosen_study() -> None:
+    boards = [json.loads(file.read_text(encoding="utf-8")) for file in FILES]
+    assert [board["uid"] for board in boards] == ["cifake-tune-chief", "cifake-tune-search", "cifake-tune-workers"]
+    for board in boards:
+        assert [variable["name"] for variable in board["templating"]["list"]] == ["datasource", "study"]
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_every_panel_says_what_it_shows_and_asks_the_chosen_prometheus(file: Path) -> None:
+    for panel in panels(file):
+        assert panel["description"]
+        assert panel["fieldConfig"]["defaults"]["unit"]
+        for target in panel["targets"]:
+            assert target["datasource"]["uid"] == "${datasource}"
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_no_two_panels_overlap(file: Path) -> None:
+    taken: set[tuple[int, int]] = set()
+    for panel in json.loads(file.read_text(encoding="utf-8"))["panels"]:
+        place = panel["gridPos"]
+        cells = {(place["x"] + x, place["y"] + y) for x in range(place["w"]) for y in range(place["h"])}
+        assert not cells & taken, panel["title"]
+        assert place["x"] + place["w"] <= 24
+        taken |= cells
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_every_query_is_of_a_metric_and_labels_that_there_are(file: Path) -> None:
+    families = {str(family.name): family for family in (*catalogue.BOTH, *catalogue.CHIEF, *catalogue.WORKER)}
+    for query in queries(file):
+        found = re.findall(r"(cifake_tune_\w+)\{([^}]*)\}", query.expression)
+        assert found or "process_" in query.expression
+        for name, selector in found:
+            plain = re.sub("_(bucket|count|sum)$", "", name) if name not in families else name
+            family = families[plain]
+            assert (plain != name) == (family.kind is Kind.HISTOGRAM), name
+            assert set(re.findall(r"(\w+)=", selector)) <= {"study", *family.labels}
+            assert 'study="$study"' in selector

@@ -1,0 +1,97 @@
+"""The HTTP server, with real sockets: what is answered, what is refused, and who is not waited for."""
+
+import select
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack
+from http import HTTPStatus
+
+import pytest
+
+from tests.support.scrape import Answer, get, until
+from tuner import http_server
+from tuner.errors import ConfigError, SurroundingsError
+from tuner.http_server import Address, HttpServer, Request, Response, parse_address, plain
+
+
+def broken(_: Request) -> Response:
+    raise RuntimeError("a secret of the traceback")
+
+
+@pytest.fixture
+def server() -> Iterator[HttpServer]:
+    routes = {"/hello": lambda request: plain(f"hello {request.query.get('name', 'you')}"), "/broken": broken}
+    with HttpServer(Address("127.0.0.1", 0), routes) as running:
+        yield running
+
+
+def at(server: HttpServer) -> str:
+    return f"{server.address.host}:{server.address.port}"
+
+
+def say(server: HttpServer, text: bytes) -> bytes:
+    """Send bytes and return all that is answered."""
+    with socket.create_connection((server.address.host, server.address.port), timeout=20) as connection:
+        connection.sendall(text)
+        answer = b""
+        while part := connection.recv(65536):
+            answer += part
+    return answer
+
+
+def test_a_path_is_answered_by_its_function(server: HttpServer) -> None:
+    assert get(at(server), "/hello?name=x&name=night") == Answer(HTTPStatus.OK, "hello night\n")
+    assert get(at(server), "/else").status == HTTPStatus.NOT_FOUND
+
+
+def test_an_error_of_ours_is_told_to_the_log_alone(server: HttpServer, caplog: pytest.LogCaptureFixture) -> None:
+    answer = get(at(server), "/broken")
+    assert answer.status == HTTPStatus.INTERNAL_SERVER_ERROR
+    assert "secret" not in answer.text
+    assert "a secret of the traceback" in caplog.text
+
+
+def test_only_reading_is_possible(server: HttpServer) -> None:
+    for method in (b"POST", b"PUT", b"DELETE", b"OPTIONS"):
+        assert say(server, method + b" /hello HTTP/1.0\r\n\r\n").startswith(b"HTTP/1.0 501 ")
+    head = say(server, b"HEAD /hello HTTP/1.0\r\n\r\n")
+    assert b"Content-Length: 10\r\n" in head
+    assert head.endswith(b"\r\n\r\n")
+
+
+def test_nothing_is_kept_or_guessed_by_browsers(server: HttpServer) -> None:
+    head = say(server, b"GET /hello HTTP/1.0\r\n\r\n")
+    assert b"Cache-Control: no-store\r\n" in head
+    assert b"X-Content-Type-Options: nosniff\r\n" in head
+    assert b"Python" not in head
+
+
+def test_who_says_nothing_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_server._RequestHandler, "timeout", 0.2)
+    with HttpServer(Address("127.0.0.1", 0), {}) as server:
+        assert say(server, b"GET /hel") == b""
+
+
+def test_more_connections_than_there_is_room_for_are_closed(server: HttpServer) -> None:
+    with ExitStack() as open_:
+        address = server.address.host, server.address.port
+        silent = [open_.enter_context(socket.create_connection(address)) for _ in range(http_server.REQUESTS + 8)]
+        until("eight to be closed", lambda: len(select.select(silent, [], [], 0)[0]) >= 8)
+        closed, _, _ = select.select(silent, [], [], 0)
+        assert len(closed) == 8
+    assert until("room", lambda: get(at(server), "/hello").status == HTTPStatus.OK)
+
+
+def test_an_address_that_cannot_be_listened_on_is_a_sentence(server: HttpServer) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(SurroundingsError, match="is the port in use"):
+        HttpServer(Address("127.0.0.1", taken.getsockname()[1]), {})
+
+
+@pytest.mark.parametrize("text", ["9090", ":9090", "127.0.0.1", "127.0.0.1:x", "127.0.0.1:70000"])
+def test_an_address_that_is_none_is_a_sentence(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"CIFAKE_TUNE_HTTP must be HOST:PORT, as 127\.0\.0\.1:9090, not"):
+        parse_address(text, "CIFAKE_TUNE_HTTP")
+
+
+def test_an_address_may_be_of_the_sixth_version() -> None:
+    assert parse_address("[::]:9090", "CIFAKE_TUNE_HTTP") == Address("::", 9090)

@@ -1,0 +1,124 @@
+"""Health and readiness over HTTP, and an event loop that stands still."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from http import HTTPStatus
+from pathlib import Path
+
+import pytest
+
+from tests.support.scrape import Answer, get, scrape
+from tuner import monitor, names
+from tuner.bucket.local import LocalBucket
+from tuner.chief_monitor import ChiefMonitor
+from tuner.errors import NoResultError
+from tuner.metrics.catalogue import Role
+from tuner.metrics.evaluation import Result
+from tuner.monitor import FINE, Monitor, in_loop, loop_check, serving
+from tuner.names import Metric
+from tuner.trials import StudyState
+
+
+@pytest.fixture
+def loop() -> Iterator[asyncio.AbstractEventLoop]:
+    """An event loop in a thread of its own."""
+    made = asyncio.new_event_loop()
+    thread = threading.Thread(target=made.run_forever, daemon=True)
+    thread.start()
+    yield made
+    made.call_soon_threadsafe(made.stop)
+    thread.join(20)
+    made.close()
+
+
+def test_health_and_readiness_are_200_or_503_with_the_reason() -> None:
+    shown = Monitor(Role.WORKER, "night")
+    with serving(shown, {names.ENV_HTTP: "127.0.0.1:0"}) as address:
+        assert address is not None
+        at = f"{address.host}:{address.port}"
+        assert get(at, names.HTTP_HEALTHY) == Answer(HTTPStatus.OK, "ok\n")
+        assert get(at, names.HTTP_READY) == Answer(HTTPStatus.SERVICE_UNAVAILABLE, "it is starting\n")
+        assert scrape(at).value(Metric.READY, role="worker") == 0
+        shown.ready, shown.healthy = lambda: FINE, lambda: "the heartbeat is late"
+        assert get(at, names.HTTP_READY).status == HTTPStatus.OK
+        assert get(at, names.HTTP_HEALTHY) == Answer(HTTPStatus.SERVICE_UNAVAILABLE, "the heartbeat is late\n")
+        assert scrape(at).value(Metric.READY, role="worker") == 1
+
+
+def test_every_sample_names_its_study() -> None:
+    with serving(Monitor(Role.CHIEF, "night"), {names.ENV_HTTP: "127.0.0.1:0"}) as address:
+        assert address is not None
+        text = scrape(f"{address.host}:{address.port}").text
+    samples = [line for line in text.splitlines() if not line.startswith("#")]
+    assert samples
+    assert [sample for sample in samples if 'study="night"' not in sample] == []
+
+
+def test_nothing_is_served_where_nobody_said_so() -> None:
+    with serving(Monitor(Role.CHIEF), {}) as address:
+        assert address is None
+
+
+def test_an_event_loop_that_stands_still_is_not_healthy(
+    loop: asyncio.AbstractEventLoop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert loop_check(loop, lambda: FINE)() == FINE
+    monkeypatch.setattr(monitor, "ANSWER_S", 0.1)
+    stuck, go_on = threading.Event(), threading.Event()
+
+    def hang() -> None:
+        stuck.set()
+        go_on.wait(20)
+
+    loop.call_soon_threadsafe(hang)
+    assert stuck.wait(20)
+    assert loop_check(loop, lambda: FINE)() == "it has not answered for 0.1 s"
+    go_on.set()
+    assert in_loop(loop, lambda: 7, 20) == 7
+
+
+def test_an_event_loop_that_is_over_is_told_as_one() -> None:
+    over = asyncio.new_event_loop()
+    over.close()
+    with pytest.raises(TimeoutError, match="the event loop is over"):
+        in_loop(over, lambda: None)
+
+
+def test_the_evaluations_result_is_the_chiefs_to_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bucket, shown = LocalBucket(tmp_path), Monitor(Role.CHIEF)
+    result = Result(accuracy=0.9, accuracy_interval_95=(0.89, 0.91), images=20_000)
+    bucket.write(names.evaluation("night", names.METRICS_JSON), result.model_dump_json().encode())
+    chief = ChiefMonitor(bucket, "night", shown)
+
+    async def done(job_name: str) -> None:
+        """The Job is over."""
+
+    monkeypatch.setattr("tuner.chief_monitor.run_evaluation", done)
+    asyncio.run(chief.evaluate("job"))
+    chief.over(StudyState())
+    with serving(shown, {names.ENV_HTTP: "127.0.0.1:0"}) as address:
+        assert address is not None
+        scraped = scrape(f"{address.host}:{address.port}")
+    assert scraped.value(Metric.EVALUATION, state="done") == 1
+    assert scraped.value(Metric.ACCURACY) == 0.9
+    assert (scraped.value(Metric.ACCURACY_LOWER), scraped.value(Metric.ACCURACY_UPPER)) == (0.89, 0.91)
+    assert scraped.value(Metric.EVALUATION_IMAGES) == 20_000
+
+
+def test_an_evaluation_that_failed_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = Monitor(Role.CHIEF)
+    chief = ChiefMonitor(LocalBucket(tmp_path), "night", shown)
+
+    async def fail(job_name: str) -> None:
+        raise NoResultError("no model can be loaded")
+
+    monkeypatch.setattr("tuner.chief_monitor.run_evaluation", fail)
+    with pytest.raises(NoResultError):
+        asyncio.run(chief.evaluate("job"))
+    chief.over(StudyState())
+    with serving(shown, {names.ENV_HTTP: "127.0.0.1:0"}) as address:
+        assert address is not None
+        scraped = scrape(f"{address.host}:{address.port}")
+    assert scraped.value(Metric.EVALUATION, state="failed") == 1
+    assert Metric.ACCURACY not in scraped.names

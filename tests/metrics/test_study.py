@@ -1,0 +1,114 @@
+"""What the chief shows of a study: out of the journal's records, and never a number that falls where it must not."""
+
+from collections.abc import Sequence
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from tuner.config import load
+from tuner.metrics.study import Readings, study_metrics
+from tuner.names import Metric, TrialId
+from tuner.trials import (
+    AttemptEnded,
+    Created,
+    Ended,
+    Finished,
+    Leased,
+    Opened,
+    Outcome,
+    Record,
+    Reported,
+    StudyState,
+    TrialState,
+)
+
+ONE, TWO, THREE = TrialId("00000"), TrialId("00001"), TrialId("00002")
+
+
+def shown(*records: Record, settings: Sequence[str] = ()) -> CollectorRegistry:
+    """Return what is shown after these records of a study."""
+    state = StudyState()
+    opened = Opened(at=0, term=1, writer="w", study=load(settings=settings), data="d", direction="max")
+    for record in (opened, *records):
+        state.apply(record)
+    readings, registry = Readings(), CollectorRegistry()
+    readings.read = lambda: study_metrics(state)
+    registry.register(readings)
+    return registry
+
+
+def created(*trials: TrialId) -> list[Record]:
+    return [Created(at=1, trial=trial, hyperparameters={}, algorithm={}) for trial in trials]
+
+
+def leased(trial: TrialId, attempt: int = 1, at: float = 10) -> Leased:
+    return Leased(at=at, trial=trial, attempt=attempt, worker="w", incarnation="1")
+
+
+def reported(trial: TrialId, epoch: int, value: float, attempt: int = 1) -> Reported:
+    saved = f"{trial}/{epoch}"
+    return Reported(at=20, trial=trial, attempt=attempt, epoch=epoch, metrics={"val_accuracy": value}, checkpoint=saved)
+
+
+def ended(trial: TrialId, state: TrialState, score: float | None = None, **more: object) -> Ended:
+    best = None if score is None else 0
+    return Ended(at=30, trial=trial, attempt=1, state=state, score=score, best_epoch=best, **more)  # type: ignore[arg-type]
+
+
+def value(registry: CollectorRegistry, metric: Metric, **labels: str) -> float | None:
+    return registry.get_sample_value(metric, labels)
+
+
+def test_trials_are_counted_by_state_and_attempts_by_outcome_and_reason() -> None:
+    registry = shown(
+        *created(ONE, TWO, THREE),
+        leased(ONE),
+        reported(ONE, 0, 0.75),
+        ended(ONE, TrialState.COMPLETED, 0.75),
+        leased(TWO),
+        AttemptEnded(at=20, trial=TWO, attempt=1, outcome=Outcome.PREEMPTED, reason="asked to stop"),
+        leased(THREE),
+        ended(THREE, TrialState.FAILED, outcome=Outcome.OUT_OF_MEMORY, reason="no memory"),
+    )
+    states = {state: value(registry, Metric.TRIALS, state=state.lower()) for state in TrialState}
+    assert states == {"QUEUED": 1, "RUNNING": 0, "COMPLETED": 1, "STOPPED": 0, "FAILED": 1}
+    assert value(registry, Metric.ATTEMPTS, outcome="finished", reason="completed") == 1
+    assert value(registry, Metric.ATTEMPTS, outcome="interrupted", reason="preempted") == 1
+    assert value(registry, Metric.ATTEMPTS, outcome="interrupted", reason="lost") == 0
+    assert value(registry, Metric.ATTEMPTS, outcome="failed", reason="out_of_memory") == 1
+    assert value(registry, Metric.SEARCH_STARTED) == 10
+
+
+def test_the_best_score_and_when_it_was_reached() -> None:
+    registry = shown(*created(ONE), leased(ONE), reported(ONE, 0, 0.75), ended(ONE, TrialState.COMPLETED, 0.75))
+    assert value(registry, Metric.BEST_SCORE) == 0.75
+    assert value(registry, Metric.BEST_SCORE_SINCE) == 30
+    assert value(shown(*created(ONE)), Metric.BEST_SCORE) is None
+
+
+def test_rungs_show_who_reached_them_and_who_was_stopped_there() -> None:
+    registry = shown(
+        *created(ONE, TWO),
+        *(leased(trial) for trial in (ONE, TWO)),
+        *(reported(ONE, epoch, 0.8) for epoch in range(3)),
+        reported(TWO, 0, 0.5),
+        ended(TWO, TrialState.STOPPED, 0.5, reason="rung 0"),
+    )
+    assert value(registry, Metric.RUNG_REACHED, rung="0") == 2
+    assert value(registry, Metric.RUNG_REACHED, rung="1") == 1
+    assert value(registry, Metric.RUNG_STOPPED, rung="0") == 1
+    assert value(registry, Metric.RUNG_STOPPED, rung="1") == 0
+    assert value(registry, Metric.EPOCHS) == 4
+
+
+def test_hyperband_has_no_number_of_trials_that_is_planned() -> None:
+    assert value(shown(settings=["search.max_trials=7"]), Metric.TRIALS_PLANNED) == 7
+    hyperband = ["search.algorithm=hyperband", "search.early_stopping.policy=none"]
+    assert value(shown(settings=hyperband), Metric.TRIALS_PLANNED) is None
+
+
+@pytest.mark.parametrize(("failed", "state"), [(False, "finished"), (True, "given_up")])
+def test_a_search_is_over_in_one_way_or_the_other(failed: bool, state: str) -> None:
+    registry = shown(Finished(at=1, reason="because", failed=failed))
+    states = {each: value(registry, Metric.SEARCH, state=each) for each in ("running", "finished", "given_up")}
+    assert states == dict.fromkeys(states, 0) | {state: 1}

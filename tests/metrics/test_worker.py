@@ -1,0 +1,84 @@
+"""Where a worker's time goes, and that what it counts is what it did."""
+
+import threading
+import time
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from tuner.metrics.worker import Activities, Activity, GpuMemory, WorkerMetrics, gpu_metrics
+from tuner.names import Metric
+
+
+def spent(activities: Activities) -> dict[Activity, float]:
+    return {activity: seconds for activity, seconds in activities.seconds().items() if seconds > 0.001}
+
+
+def test_an_activity_within_another_interrupts_it() -> None:
+    activities = Activities()
+    with activities.during(Activity.TRAIN):
+        time.sleep(0.02)
+        with activities.during(Activity.CHECKPOINT):
+            time.sleep(0.05)
+        time.sleep(0.02)
+    seconds = spent(activities)
+    assert set(seconds) == {Activity.TRAIN, Activity.CHECKPOINT}
+    assert seconds[Activity.CHECKPOINT] >= 0.05
+    assert seconds[Activity.TRAIN] >= 0.04
+
+
+def test_what_is_under_way_counts_at_a_scrape() -> None:
+    activities = Activities()
+    with activities.during(Activity.WAIT):
+        time.sleep(0.02)
+        assert activities.seconds()[Activity.WAIT] >= 0.02
+    after = activities.seconds()[Activity.WAIT]
+    time.sleep(0.02)
+    assert activities.seconds()[Activity.WAIT] == after
+
+
+def test_an_activity_that_ends_with_an_error_is_over() -> None:
+    activities = Activities()
+    with pytest.raises(RuntimeError), activities.during(Activity.PREPARE), activities.during(Activity.TRAIN):
+        raise RuntimeError
+    before = activities.seconds()
+    time.sleep(0.01)
+    assert activities.seconds() == before
+
+
+def test_input_that_is_made_in_another_thread_runs_beside_the_training() -> None:
+    activities = Activities()
+
+    def make_batches() -> None:
+        with activities.during(Activity.INPUT):
+            time.sleep(0.05)
+
+    with activities.during(Activity.TRAIN):
+        thread = threading.Thread(target=make_batches)
+        thread.start()
+        thread.join()
+    seconds = spent(activities)
+    assert seconds[Activity.INPUT] >= 0.05
+    assert seconds[Activity.TRAIN] >= 0.05
+
+
+def test_images_are_counted_as_an_epoch_goes_on_and_once() -> None:
+    registry = CollectorRegistry()
+    metrics = WorkerMetrics(registry)
+    for share in (0.0, 0.25, 0.75):
+        metrics.progress(share, 1000)
+    assert registry.get_sample_value(Metric.WORKER_IMAGES) == 750
+    metrics.epoch(1000)
+    metrics.progress(0.0, 1000)
+    metrics.epoch(1000)
+    assert registry.get_sample_value(Metric.WORKER_IMAGES) == 2000
+    assert registry.get_sample_value(Metric.WORKER_EPOCHS) == 2
+
+
+def test_gpus_that_are_missing_are_told_and_of_those_that_are_there_the_memory() -> None:
+    shown = {metric.name: metric.samples for metric in gpu_metrics(1, 2, {0: GpuMemory(used=5, peak=7)})}
+    assert [sample.value for sample in shown[Metric.GPUS_MISSING]] == [1]
+    memory = {sample.labels["kind"]: sample.value for sample in shown[Metric.GPU_MEMORY]}
+    assert memory == {"used": 5, "peak": 7}
+    none_asked = {metric.name: metric.samples for metric in gpu_metrics(1, 0, {})}
+    assert [sample.value for sample in none_asked[Metric.GPUS_MISSING]] == [0]
