@@ -4,12 +4,15 @@ import json
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.integration.support import Command, Place, place, settings, space
 from tests.support.fault_proxy import FaultProxy, Faults, running_proxy
 from tests.support.gcs_emulator import Emulator, free_port
+from tests.support.prometheus import DASHBOARDS, MISSING, RULES, queries, running_prometheus, tool
 from tests.support.scrape import Scraped, get, scrape, until
 from tuner import names
 from tuner.metrics import catalogue
@@ -110,6 +113,22 @@ def test_a_workers_time_is_accounted_for_and_its_missing_gpu_told(searching: Sea
     assert then.value(Metric.GPUS) == 0
     assert then.value(Metric.GPUS_MISSING) == 1
     assert get(address, names.HTTP_READY).status == 200
+
+
+@pytest.mark.skipif(tool("prometheus") is None, reason=MISSING.format("prometheus"))
+def test_every_query_of_the_dashboards_has_data_in_a_real_prometheus(searching: Searching, tmp_path: Path) -> None:
+    asked = [query for dashboard in DASHBOARDS for query in queries(dashboard) if "evaluation" not in query.expression]
+    with running_prometheus(tmp_path) as prometheus:
+        prometheus.scrape({address: {} for address in (searching.chief, *searching.workers)})
+
+        def without_data() -> list[tuple[str, str]]:
+            return [(q.dashboard, q.panel) for q in asked if not prometheus.over_time(q.of("cifake", rate="20s"), 20)]
+
+        until("data in every panel", lambda: not without_data() or None)
+        assert len(asked) > 40
+        assert prometheus.alerts() == {
+            rule["alert"] for rule in yaml.safe_load(RULES.read_text())["groups"][0]["rules"]
+        }
 
 
 def test_a_chief_whose_bucket_is_away_is_alive_and_not_ready(searching: Searching) -> None:

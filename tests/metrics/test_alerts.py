@@ -7,11 +7,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.support.prometheus import MISSING, tool
+from tests.support.prometheus import MISSING, RULES, tool
 from tuner.names import Metric
 
 ROOT = Path(__file__).parents[2]
-RULES = ROOT / "charts" / "alerts" / "cifake-tune.yaml"
 TESTS = Path(__file__).with_name("alerts_test.yaml")
 ALERTS = [rule for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"]]
 PROMTOOL = tool("promtool")

@@ -10,13 +10,12 @@ from typing import Any
 
 import pytest
 
-from tests.support.prometheus import queries
+from tests.support.prometheus import DASHBOARDS, queries
 from tuner.metrics import catalogue
 from tuner.metrics.catalogue import Kind
 
 ROOT = Path(__file__).parents[2]
-DASHBOARDS = ROOT / "charts" / "dashboards"
-FILES = sorted(DASHBOARDS.glob("*.json"))
+SOURCE = ROOT / "charts" / "dashboards" / "generate.py"
 
 
 def panels(file: Path) -> list[dict[str, Any]]:
@@ -26,19 +25,19 @@ def panels(file: Path) -> list[dict[str, Any]]:
 
 def test_the_files_are_what_their_source_says(tmp_path: Path) -> None:
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    subprocess.run([sys.executable, DASHBOARDS / "generate.py", tmp_path], env=environment, check=True)
+    subprocess.run([sys.executable, SOURCE, tmp_path], env=environment, check=True)
     made = {file.name: file.read_text(encoding="utf-8") for file in tmp_path.iterdir()}
-    assert made == {file.name: file.read_text(encoding="utf-8") for file in FILES}, "run `make docs`"
+    assert made == {file.name: file.read_text(encoding="utf-8") for file in DASHBOARDS}, "run `make docs`"
 
 
 def test_there_are_three_each_of_one_chosen_study() -> None:
-    boards = [json.loads(file.read_text(encoding="utf-8")) for file in FILES]
+    boards = [json.loads(file.read_text(encoding="utf-8")) for file in DASHBOARDS]
     assert [board["uid"] for board in boards] == ["cifake-tune-chief", "cifake-tune-search", "cifake-tune-workers"]
     for board in boards:
         assert [variable["name"] for variable in board["templating"]["list"]] == ["datasource", "study"]
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", DASHBOARDS, ids=lambda file: file.stem)
 def test_every_panel_says_what_it_shows_and_asks_the_chosen_prometheus(file: Path) -> None:
     for panel in panels(file):
         assert panel["description"]
@@ -47,7 +46,7 @@ def test_every_panel_says_what_it_shows_and_asks_the_chosen_prometheus(file: Pat
             assert target["datasource"]["uid"] == "${datasource}"
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", DASHBOARDS, ids=lambda file: file.stem)
 def test_no_two_panels_overlap(file: Path) -> None:
     taken: set[tuple[int, int]] = set()
     for panel in json.loads(file.read_text(encoding="utf-8"))["panels"]:
@@ -58,7 +57,7 @@ def test_no_two_panels_overlap(file: Path) -> None:
         taken |= cells
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", DASHBOARDS, ids=lambda file: file.stem)
 def test_every_query_is_of_a_metric_and_labels_that_there_are(file: Path) -> None:
     families = {str(family.name): family for family in (*catalogue.BOTH, *catalogue.CHIEF, *catalogue.WORKER)}
     for query in queries(file):

@@ -3,9 +3,23 @@
 import json
 import os
 import shutil
+import subprocess
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from tests.support.gcs_emulator import free_port
+from tests.support.scrape import get, until
+
+CHARTS = Path(__file__).parents[2] / "charts"
+DASHBOARDS = sorted((CHARTS / "dashboards").glob("*.json"))
+RULES = CHARTS / "alerts" / "cifake-tune.yaml"
 CACHED = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "cifake-tune-tools" / "usr" / "bin"
 MISSING = "needs {}: Debian's package prometheus has it, and tests/support/prometheus-tools fetches it where it can"
 
@@ -41,3 +55,68 @@ def queries(dashboard: Path) -> list[PanelQuery]:
         for panel in panels
         for target in panel.get("targets", ())
     ]
+
+
+class RunningPrometheus:
+    """A Prometheus that scrapes every second what it is told, with our alerts loaded."""
+
+    def __init__(self, address: str, targets: Path) -> None:
+        self.address = address
+        self._targets = targets
+
+    def scrape(self, targets: Mapping[str, Mapping[str, str]]) -> None:
+        """From now on scrape these addresses, each with labels of its own."""
+        groups = [{"targets": [address], "labels": dict(labels)} for address, labels in sorted(targets.items())]
+        new = self._targets.with_suffix(".new")
+        new.write_text(json.dumps(groups), encoding="utf-8")
+        new.replace(self._targets)
+
+    def query(self, expression: str) -> list[float]:
+        """Return the values that an expression has now. An AssertionError where it is none."""
+        return [float(series["value"][1]) for series in self._ask("query", query=expression)]
+
+    def over_time(self, expression: str, seconds: float) -> list[list[float]]:
+        """Return what a panel would draw of the last seconds: of each series its values."""
+        now = time.time()
+        found = self._ask("query_range", query=expression, start=str(now - seconds), end=str(now), step="1")
+        return [[float(value) for _, value in series["values"]] for series in found]
+
+    def alerts(self) -> set[str]:
+        """Return the names of all alerts that Prometheus knows."""
+        with urllib.request.urlopen(f"http://{self.address}/api/v1/rules", timeout=20) as answer:
+            groups = json.load(answer)["data"]["groups"]
+        return {rule["name"] for group in groups for rule in group["rules"]}
+
+    def _ask(self, what: str, **parameters: str) -> list[dict[str, Any]]:
+        url = f"http://{self.address}/api/v1/{what}?{urllib.parse.urlencode(parameters)}"
+        try:
+            with urllib.request.urlopen(url, timeout=20) as answer:
+                found: list[dict[str, Any]] = json.load(answer)["data"]["result"]
+        except urllib.error.HTTPError as error:
+            raise AssertionError(f"{parameters['query']}: {error.read().decode()}") from None
+        return found
+
+
+@contextmanager
+def running_prometheus(folder: Path) -> Iterator[RunningPrometheus]:
+    """Run a Prometheus in this folder until the end of the block."""
+    targets, program, address = folder / "targets.json", tool("prometheus"), f"127.0.0.1:{free_port()}"
+    assert program is not None
+    config = {
+        "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
+        "rule_files": [str(RULES)],
+        "scrape_configs": [{"job_name": "pods", "file_sd_configs": [{"files": [str(targets)]}]}],
+    }
+    (folder / "prometheus.yml").write_text(json.dumps(config), encoding="utf-8")  # which is YAML, too
+    targets.write_text("[]", encoding="utf-8")
+    command = [program, f"--config.file={folder / 'prometheus.yml'}", f"--storage.tsdb.path={folder / 'data'}"]
+    with (folder / "prometheus.log").open("wb") as log:
+        process = subprocess.Popen(
+            [*command, f"--web.listen-address={address}"], stdin=subprocess.DEVNULL, stdout=log, stderr=log
+        )
+    try:
+        until("Prometheus", lambda: get(address, "/-/ready").status == 200, 60)
+        yield RunningPrometheus(address, targets)
+    finally:
+        process.terminate()
+        process.wait(20)

@@ -1,0 +1,143 @@
+"""A real Prometheus scrapes a real study: every panel has data, the bucket's loss shows, and the result stays."""
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+
+import pytest
+
+from k8s.api import connect
+from k8s.release import load
+from tests.e2e.cluster import FailedError, Namespace, Release, conditions_of, run, until
+from tests.support.prometheus import (
+    DASHBOARDS,
+    MISSING,
+    PanelQuery,
+    RunningPrometheus,
+    queries,
+    running_prometheus,
+    tool,
+)
+from tests.support.scrape import get
+from tuner import names
+from tuner.cli_release import open_release_bucket
+from tuner.names import Metric
+
+STUDY = "metrics"
+WHOLE_S = 3600
+"""Longer than the study takes."""
+
+pytestmark = pytest.mark.skipif(tool("prometheus") is None, reason=MISSING.format("prometheus"))
+
+
+class Discovery(threading.Thread):
+    """Tells a Prometheus which pods of a release are to be scraped, by their annotations, as its own discovery would.
+
+    (Debian's Prometheus is built without the one for Kubernetes.)
+    """
+
+    def __init__(self, release: Release, prometheus: RunningPrometheus) -> None:
+        super().__init__(daemon=True)
+        self.over = threading.Event()
+        self._release = release
+        self._prometheus = prometheus
+
+    def run(self) -> None:
+        while not self.over.wait(0.5):
+            with suppress(FailedError):
+                self._prometheus.scrape(annotated(self._release))
+
+
+def annotated(release: Release) -> dict[str, dict[str, str]]:
+    """Return the addresses that the annotations of running pods say, with the pods' names."""
+    found = {}
+    for pod in release.pods():
+        notes, status = pod["metadata"].get("annotations", {}), pod["status"]
+        if notes.get("prometheus.io/scrape") == "true" and status["phase"] == "Running" and "podIP" in status:
+            assert notes["prometheus.io/path"] == names.HTTP_METRICS
+            found[f"{status['podIP']}:{notes['prometheus.io/port']}"] = {"pod": pod["metadata"]["name"]}
+    return found
+
+
+@pytest.fixture(scope="module")
+def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPrometheus]:
+    with running_prometheus(tmp_path_factory.mktemp("prometheus")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def searching(namespace: Namespace, image: str, prometheus: RunningPrometheus) -> Iterator[Release]:
+    release = Release(namespace, STUDY, image)
+    study = {"search": {"max_trials": 12, "early_stopping": {"policy": "none"}}, "training": {"epochs": 4}}
+    release.install(workers={"replicas": 2, "gpus": 0}, metrics={"lingerSeconds": 20}, study=study)
+    discovery = Discovery(release, prometheus)
+    discovery.start()
+    yield release
+    discovery.over.set()
+    discovery.join(60)
+    run("helm", "uninstall", release.name, "-n", namespace.name)
+
+
+def ready(release: Release, component: str) -> list[str]:
+    """Return the pods of a component that are ready."""
+    return [pod["metadata"]["name"] for pod in release.running(component) if "Ready" in conditions_of(pod)]
+
+
+def test_chief_and_workers_are_found_and_scraped(searching: Release, prometheus: RunningPrometheus) -> None:
+    targets = until("three pods", lambda: len(found := annotated(searching)) == 3 and found)
+    address = next(iter(targets))
+    try:
+        get(address, names.HTTP_HEALTHY)
+    except TimeoutError:
+        pytest.skip("this cluster's pods cannot be reached from here")
+    except OSError:
+        pass  # it does not listen yet
+    until("three that are up", lambda: sum(prometheus.query("up")) == 3)
+    until("all to be ready", lambda: len([*ready(searching, "chief"), *ready(searching, "worker")]) == 3)
+    assert until("both workers", lambda: prometheus.query(f"sum({Metric.WORKERS}) == 2"))
+
+
+def test_a_chief_without_its_bucket_is_not_ready_until_it_is_back(
+    searching: Release, prometheus: RunningPrometheus
+) -> None:
+    until("an epoch", lambda: prometheus.query(f"{Metric.EPOCHS} > 0"))
+    deployment = f"deployment/{searching.chart_name}-bucket"
+    searching.namespace.kubectl("scale", deployment, "--replicas=0")
+    until("the chief not to be ready", lambda: not ready(searching, "chief"))
+    assert until("Prometheus to see it", lambda: prometheus.query(f'{Metric.READY}{{role="chief"}} == 0'))
+    assert prometheus.query(f"max_over_time({Metric.JOURNAL_WAITING}[1m])")[0] > 5
+    searching.namespace.kubectl("scale", deployment, "--replicas=1")
+    until("the chief to be ready", lambda: ready(searching, "chief"))
+
+
+def test_the_evaluations_result_is_there_when_all_pods_have_ended(
+    searching: Release, prometheus: RunningPrometheus
+) -> None:
+    searching.await_evaluation()
+    until("nothing to be scraped", lambda: not prometheus.query("up"))
+    with open_release_bucket(load(connect(searching.namespace.name, None), searching.name)) as bucket:
+        stored = json.loads(bucket.read(names.evaluation(STUDY, names.METRICS_JSON)))
+    assert prometheus.query(f"max(last_over_time({Metric.ACCURACY}[1h]))") == [stored["accuracy"]]
+    lower, upper = stored["accuracy_interval_95"]
+    assert prometheus.query(f"max(last_over_time({Metric.ACCURACY_LOWER}[1h]))") == [lower]
+    assert prometheus.query(f"max(last_over_time({Metric.ACCURACY_UPPER}[1h]))") == [upper]
+    assert prometheus.query(f"max(last_over_time({Metric.EVALUATION_IMAGES}[1h]))") == [stored["images"]]
+
+
+@pytest.mark.parametrize(
+    "query", [each for file in DASHBOARDS for each in queries(file)], ids=lambda each: f"{each.dashboard}: {each.panel}"
+)
+def test_every_panel_had_data(searching: Release, prometheus: RunningPrometheus, query: PanelQuery) -> None:
+    drawn = prometheus.over_time(query.of(STUDY, rate="20s"), WHOLE_S)
+    assert drawn, query.expression
+    assert any(value == value for series in drawn for value in series)  # noqa: PLR0124  (a NaN is not itself)
+
+
+def test_the_numbers_add_up(searching: Release, prometheus: RunningPrometheus) -> None:
+    over = "[1h]"
+    ended = prometheus.query(f'sum(max by (state) (last_over_time({Metric.TRIALS}{{state="completed"}}{over})))')
+    assert ended == [12]
+    assert prometheus.query(f"max(last_over_time({Metric.EPOCHS}{over}))") == [48]
+    finished = f'{Metric.SEARCH}{{state="finished"}}'
+    assert prometheus.query(f"max(last_over_time({finished}{over}))") == [1]
