@@ -66,7 +66,7 @@ def run_worker(
                     shop = _open_workshop(
                         bucket, joined, chief, heart, stop, carriers, logs, Path(folder), cache, metrics
                     )
-                _show(monitor, heart, joined.study.leases.duration_s)
+                show(monitor, heart, joined.study.leases.duration_s)
                 gc.collect()
                 gc.freeze()  # what was imported stays: Keras collects garbage for every model (0.2 s with TensorFlow)
                 while (grant := _next_trial(chief, stop, metrics)) is not None:
@@ -81,7 +81,7 @@ def _next_trial(chief: ChiefClient, stop: StopSignal, metrics: WorkerMetrics) ->
         return chief.next_trial(stop.check)
 
 
-def _show(monitor: Monitor, heart: Heart, lease_s: float) -> None:
+def show(monitor: Monitor, heart: Heart, lease_s: float) -> None:
     """From now on show what a worker has that works."""
     found, asked = gpus.found(), gpus.asked(os.environ)
 

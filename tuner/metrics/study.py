@@ -81,7 +81,8 @@ def _attempts(state: StudyState) -> dict[tuple[str, ...], float]:
     ended = Counter(trial.state for trial in state.trials.values())
     outcomes: Counter[Outcome] = Counter()
     for trial in state.trials.values():
-        outcomes.update(trial.outcomes)
+        if trial.outcomes:  # few have any, and there may be thousands
+            outcomes.update(trial.outcomes)
     return {
         ("finished", "completed"): ended[TrialState.COMPLETED],
         ("finished", "stopped"): ended[TrialState.STOPPED],

@@ -1,0 +1,59 @@
+"""When a worker says that it is healthy, and ready."""
+
+import time
+from http import HTTPStatus
+
+import pytest
+
+from tests.support.chief import RunningChief
+from tests.support.scrape import get, scrape, until
+from tuner import client as client_module
+from tuner import names
+from tuner.client import ChiefClient, Grant, Heart
+from tuner.metrics.catalogue import Role
+from tuner.monitor import Monitor, serving
+from tuner.names import Metric
+from tuner.worker import show
+
+
+@pytest.fixture
+def short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_module, "BEAT_LATE_S", 0.2)
+
+
+@pytest.mark.usefixtures("short_patience")
+def test_a_worker_whose_heart_beats_is_healthy_and_one_whose_heart_stands_still_is_not(
+    client: ChiefClient, grant: Grant
+) -> None:
+    with Heart(client) as heart:
+        began = time.time()
+        heart.at_work(grant)
+        until("a heartbeat", lambda: heart.answered_at > began)
+        assert heart.trouble() == ""
+    still = Heart(client)
+    assert until("the heartbeat to be late", still.trouble).startswith("the heartbeat is ")
+
+
+@pytest.mark.usefixtures("short_patience")
+def test_a_worker_that_ends_is_not_taken_for_one_that_hangs(client: ChiefClient) -> None:
+    with Heart(client) as heart:
+        pass
+    time.sleep(0.3)
+    assert heart.trouble() == ""
+
+
+def test_a_worker_is_ready_while_the_chief_answers_it(client: ChiefClient, chief: RunningChief, grant: Grant) -> None:
+    monitor = Monitor(Role.WORKER)
+    with Heart(client) as heart, serving(monitor, {names.ENV_HTTP: "127.0.0.1:0"}) as address:
+        assert address is not None
+        at = f"{address.host}:{address.port}"
+        show(monitor, heart, lease_s=1.5)
+        heart.at_work(grant)
+        assert until("readiness", lambda: get(at, names.HTTP_READY).status == HTTPStatus.OK)
+        chief.stop()
+        unready = until("unreadiness", lambda: (said := get(at, names.HTTP_READY)).status != HTTPStatus.OK and said)
+        assert unready.text.startswith("the chief has answered no heartbeat for ")
+        assert get(at, names.HTTP_HEALTHY).status == HTTPStatus.OK  # to start it again would not help
+        chief.start()
+        assert until("readiness", lambda: get(at, names.HTTP_READY).status == HTTPStatus.OK)
+        assert scrape(at).value(Metric.WORKER_BEAT) > time.time() - 60
