@@ -327,6 +327,7 @@ async def _work(service: Service, chores: Chores, cluster: Cluster | None, shown
     if cluster and service.oracle.state.best():
         await shown.evaluate(cluster.evaluation_job)
     await asyncio.to_thread(lambda: chores.models.delete(chores.models.stale()))
+    await shown.farewell()
 
 
 async def _clean(service: Service, models: SavedModels) -> None:

@@ -61,6 +61,10 @@ class ChiefMonitor:
     def _last(self, state: StudyState) -> Moment:
         return Moment(time.time(), state, self._evaluation.state, self._evaluation.accuracy)
 
+    async def farewell(self) -> None:
+        """Let a page that is open hear how the search ended."""
+        await self._site.latest.farewell()
+
     async def evaluate(self, job_name: str) -> None:
         """Have the best model evaluated, and take the result. Raises what `run_evaluation` raises, and BucketError."""
         self._evaluation.state = EvaluationState.RUNNING

@@ -70,6 +70,10 @@ class Command:
                 stderr=err,
             )
 
+    def printed(self) -> str:
+        """Return what it has printed so far."""
+        return self._out.read_text()
+
     def wait(self, timeout_s: float = RUN_S) -> Done:
         """Wait for its end; an AssertionError with all logs where it takes too long."""
         before = os.times()

@@ -61,7 +61,7 @@ def large() -> StudyState:
     return studies.searched(3000, 3000, workers=16)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # for longer, and no other test of the process could run an event loop
 def browser() -> Iterator[Browser]:
     with chromium() as started:
         yield started

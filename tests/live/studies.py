@@ -96,7 +96,7 @@ def hostile() -> StudyState:
         oracle.add(Suggestion(TrialId(f"{number:05d}"), values | {f"only-{number}": number}, {}), moment(0))
     worker = Worker(NAME, "1")
     first = take(oracle, worker, 1)
-    for epoch, value in enumerate([0.5, math.nan, 1e300, -math.inf]):
+    for epoch, value in enumerate([0.5, math.nan, 1.7e308, -math.inf, -1.7e308, 1e20, 1e20 + 2**14]):
         metrics = {"val_accuracy": value, NAME: value}
         oracle.report(first, epoch, metrics, f"{epoch}.keras", moment(2 + epoch))
     oracle.complete(first, moment(9))

@@ -124,7 +124,7 @@ def test_it_says_that_the_chief_is_away_and_goes_on_when_it_is_back(browser: Bro
     with serving(studies.watched(studies.searched(30, 10))) as served, shown(browser, served.url) as found:
         page = loaded(found)
         served.end()
-        page.wait_for_selector("#notice:has-text('The chief does not answer since')")
+        page.wait_for_selector("#notice:has-text('The chief has not answered since')")
         assert page.evaluate("document.body.classList.contains('stale')")
         assert len(trials_shown(page)) == 10
         found.screenshot("live-away")

@@ -1,10 +1,12 @@
 """What the chief answers to the page: bounded, valid, read-only, and for this machine's browsers alone."""
 
+import asyncio
 import json
 import re
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from importlib import resources
 from itertools import pairwise
 from typing import Any
@@ -165,7 +167,7 @@ def test_what_is_no_number_is_none_or_text_and_every_answer_is_json() -> None:
         assert rows[0]["hyperparameters"]["nan"] == "nan"
         assert rows[0]["hyperparameters"]["big"] == str(10**30)
         one = ask(served, "trial.json", trial="00000")
-        assert one["curves"]["val_accuracy"] == [[1, 0.5], [2, None], [3, 1e300], [4, None]]
+        assert one["curves"]["val_accuracy"][:5] == [[1, 0.5], [2, None], [3, 1.7e308], [4, None], [5, -1.7e308]]
 
 
 def test_a_study_that_is_read_is_no_study_yet() -> None:
@@ -200,6 +202,28 @@ def test_many_pages_that_ask_at_once_are_answered_from_one_moment(
             ask(served, "overview.json")
             ask(served, "trials.json")
     assert taken == 1
+
+
+def test_a_chief_ends_when_the_open_page_knows_that_the_search_is_over() -> None:
+    state = studies.searched(30, 30, workers=1)
+    take = studies.watched(state)
+    with serving(take) as served:
+        latest = served.site.latest
+
+        def bye_s() -> float:
+            began = time.monotonic()
+            asyncio.run(latest.farewell())
+            return time.monotonic() - began
+
+        assert bye_s() < moments.TOLD_S  # nobody looks
+        ask(served, "overview.json")
+        studies.finish(state)
+        with ThreadPoolExecutor() as pool:
+            bye = pool.submit(bye_s)
+            time.sleep(1.2 * moments.FRESH_S)
+            assert not bye.done()
+            ask(served, "overview.json")
+            assert bye.result() < moments.FAREWELL_S
 
 
 def test_who_has_the_newest_answer_is_told_so_and_sent_nothing(thousands: Served) -> None:

@@ -1,5 +1,6 @@
 """A study at a moment, as the chief has it in memory: taken in the chief's event loop, read in other threads."""
 
+import asyncio
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -56,6 +57,14 @@ class Lookout:
         )
 
 
+WATCHED_S = 6.0
+"""A page asks every two seconds."""
+FAREWELL_S = 5.0
+"""A page that is open is told how the search ended before its chief ends; so long that may take."""
+TOLD_S = 0.5
+"""It asks for several things at once."""
+
+
 class Latest:
     """The newest moment, for threads that ask again and again; `take` may be replaced."""
 
@@ -65,10 +74,22 @@ class Latest:
         self._lock = threading.Lock()
         self._moment: Moment | None = None
         self._taken = float("-inf")
+        self._asked = float("-inf")
+        self._told_end = False
 
     def get(self) -> Moment | None:
         """Return it. Raises what `take` raises."""
         with self._lock:
+            self._asked = time.monotonic()
             if self._moment is None or time.monotonic() - self._taken > FRESH_S:
                 self._moment, self._taken = self.take(), time.monotonic()
+            self._told_end = self._moment is not None and self._moment.state.finished is not None
             return self._moment
+
+    async def farewell(self) -> None:
+        """Wait until a page that is open, if there is one, knows that the search is over."""
+        deadline = time.monotonic() + FAREWELL_S
+        while not self._told_end and self._asked > time.monotonic() - WATCHED_S and time.monotonic() < deadline:
+            await asyncio.sleep(TOLD_S / 5)
+        if self._told_end:
+            await asyncio.sleep(TOLD_S)

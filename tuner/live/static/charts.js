@@ -5,6 +5,7 @@ import { node, score } from "./dom.js";
 const SVG = "http://www.w3.org/2000/svg";
 const RIGHT = 14, TOP = 10, BOTTOM = 34;
 const CHARACTER = 7.2;
+const FAR = 1e200;  // further out, a difference may be infinite
 
 function svg(tag, attributes, ...children) {
   const made = document.createElementNS(SVG, tag);
@@ -13,16 +14,16 @@ function svg(tag, attributes, ...children) {
   return made;
 }
 
-/** Round steps of 1, 2 or 5 that divide a range into about `wanted` parts. */
+/** Round values, 1, 2 or 5 of a power of ten apart, that divide a range into about `wanted` parts; two at least. */
 export function ticks(low, high, wanted, whole = false) {
-  const span = high - low || Math.abs(high) || 1;
-  const raw = span / wanted;
+  const raw = ((high - low) || Math.abs(high) || 1) / wanted;
   const power = 10 ** Math.floor(Math.log10(raw));
   let step = [1, 2, 5, 10].map((factor) => factor * power).find((candidate) => candidate >= raw * 0.999);
   if (whole) step = Math.max(1, Math.round(step));
-  const found = [];
-  for (let at = Math.ceil(low / step - 1e-9) * step; at <= high + step * 1e-9; at += step) found.push(at);
-  return found;
+  const first = Math.ceil(low / step - 1e-9) * step;
+  const values = Array.from({ length: 2 * Math.ceil(wanted) + 2 }, (_, index) => first + index * step)
+    .filter((value, index, all) => value <= high + step * 1e-9 && value !== all[index - 1]);
+  return values.length > 1 || wanted > 10 || (whole && step === 1) ? { values, step } : ticks(low, high, wanted + 1, whole);
 }
 
 function label(value, step) {
@@ -34,13 +35,14 @@ function label(value, step) {
 function axes(target, [left, right], [low, high], titles) {
   const width = Math.max(160, target.clientWidth), height = Math.max(100, target.clientHeight);
   if (right <= left) right = left + 1;
+  [low, high] = [Math.max(low, -FAR), Math.min(high, FAR)];
   if (high <= low) [low, high] = [low - (Math.abs(low) * 0.05 || 0.5), high + (Math.abs(high) * 0.05 || 0.5)];
-  const up = ticks(low, high, height < 200 ? 3 : 5), step = up.length > 1 ? up[1] - up[0] : 1;
-  const start = 16 + CHARACTER * Math.max(...up.map((value) => label(value, step).length));
+  const { values: up, step } = ticks(low, high, height < 200 ? 3 : 5);
+  const start = 16 + CHARACTER * Math.max(0, ...up.map((value) => label(value, step).length));
   const x = (value) => start + ((value - left) / (right - left)) * (width - start - RIGHT);
   const y = (value) => height - BOTTOM - ((value - low) / (high - low)) * (height - TOP - BOTTOM);
   const frame = svg("svg", { role: "img", "aria-label": titles.label, viewBox: `0 0 ${width} ${height}` });
-  const across = ticks(left, right, Math.max(2, width / 90), true);
+  const across = ticks(left, right, Math.max(2, width / 90), true).values;
   for (const value of up) {
     frame.append(svg("line", { class: "grid", x1: start, x2: width - RIGHT, y1: y(value), y2: y(value) }));
     const text = svg("text", { x: start - 8, y: y(value) + 4, "text-anchor": "end" });

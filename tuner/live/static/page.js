@@ -84,7 +84,10 @@ function away(error) {
   else if (overview && overview.search !== "running") {
     document.body.classList.remove("stale");
     tell(`The search is over, and its chief has ended. The evaluation's files are, or will be, in ${overview.evaluation_at}`);
-  } else tell(`The chief does not answer${heard ? ` since ${clock(heard, true)}` : ""}; trying again. What is shown is what it said last.`);
+  } else {
+    tell(`The chief has not answered${heard ? ` since ${clock(heard, true)}` : ""}: it is being replaced, or the search has `
+      + "ended (cifake-tune status says which). Trying again; what is shown is what it said last.");
+  }
 }
 
 function tell(text) {
