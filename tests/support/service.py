@@ -9,11 +9,13 @@ import grpc
 import grpc.aio
 import keras_tuner
 from keras_tuner.src import protos
+from prometheus_client import CollectorRegistry
 
 from tuner import names
 from tuner.bucket.local import LocalBucket
 from tuner.config import Study, load
 from tuner.journal import Journal
+from tuner.metrics.chief import JournalMetrics, ServiceMetrics
 from tuner.oracle import Oracle
 from tuner.service import Service, make_server, now
 from tuner.suggest import make_suggester
@@ -43,7 +45,9 @@ class Chief:
         self.state = StudyState()
         opened = Opened(at=0, term=1, writer="w", study=study, data="d", direction="max")
         self.state.apply(opened)
-        self.journal = Journal(self.bucket, STUDY.name, "w", 1)
+        self.registry = CollectorRegistry()
+        self.metrics = ServiceMetrics(self.registry)
+        self.journal = Journal(self.bucket, STUDY.name, "w", 1, metrics=JournalMetrics(self.registry))
         self.journal.write([opened])
         space = keras_tuner.HyperParameters()
         space.Int("units", 1, 100_000)
@@ -51,7 +55,8 @@ class Chief:
         self.space = space
 
     async def start(self) -> None:
-        self.service = Service(Oracle(self.state, now()), self.suggester, self.space, self.journal)
+        oracle = Oracle(self.state, now())
+        self.service = Service(oracle, self.suggester, self.space, self.journal, self.metrics)
         self.server = make_server(self.service)
         self.port = self.server.add_insecure_port("127.0.0.1:0")
         self.writing = asyncio.create_task(self.journal.run())
