@@ -140,11 +140,8 @@ def overview(moment: Moment, bucket: str) -> Overview:
         ended=state.finished.at if state.finished else None,
         left_s=moment.left_s,
         best=row_of(state, best[0], best[0]) if best else None,
-        dots=[
-            *shown.thinned([dot for dot in dots if not dot.stopped], DOTS),
-            *shown.thinned([dot for dot in dots if dot.stopped], STOPPED_DOTS),
-        ],
-        steps=steps[-STEPS:],
+        dots=dots,
+        steps=steps,
         curves=_curves(state, best),
         workers=_workers(moment),
         worker_counts={each: Counter(worker_states.values())[each] for each in WorkerState},
@@ -164,20 +161,27 @@ def overview(moment: Moment, bucket: str) -> Overview:
 
 
 def _history(state: StudyState) -> tuple[list[Scored], list[Scored]]:
+    """Return dots and steps."""
     sign = 1.0 if state.direction == "max" else -1.0
-    dots, steps = [], []
+    whole: list[tuple[int, Trial]] = []
+    stopped: list[tuple[int, Trial]] = []
+    steps: list[tuple[int, Trial]] = []
     best = float("-inf")
     for ended, trial_id in enumerate(state.ended, 1):
         trial = state.trials[trial_id]
-        score = shown.number(trial.score)
-        if trial.state not in SCORED or score is None or not trial.checkpoint:
+        if trial.score is None or trial.state not in SCORED or not trial.checkpoint:
             continue
-        stopped = trial.state is TrialState.STOPPED
-        dots.append(Scored(ended=ended, score=score, trial=trial_id, stopped=stopped))
-        if sign * score > best:
-            best = sign * score
-            steps.append(dots[-1])
-    return dots, steps
+        (stopped if trial.state is TrialState.STOPPED else whole).append((ended, trial))
+        if sign * trial.score > best:
+            best = sign * trial.score
+            steps.append((ended, trial))
+    dots = [*shown.thinned(whole, DOTS), *shown.thinned(stopped, STOPPED_DOTS)]
+    return [_scored(*dot) for dot in dots], [_scored(*step) for step in steps[-STEPS:]]
+
+
+def _scored(ended: int, trial: Trial) -> Scored:
+    stopped = trial.state is TrialState.STOPPED
+    return Scored(ended=ended, score=shown.number(trial.score) or 0.0, trial=trial.trial_id, stopped=stopped)
 
 
 def _curves(state: StudyState, best: list[Trial]) -> list[Curve]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from enum import StrEnum
+from itertools import islice
 from math import isfinite
 from typing import Annotated
 
@@ -13,8 +14,8 @@ from tuner.ordering import by_interest
 from tuner.pace import epochs_of
 from tuner.trials import StudyState, Trial, TrialState, Value
 
-COLUMNS = 24
-"""So many hyperparameters are columns at most; a trial's own page has them all."""
+COLUMNS, LOOKED_AT = 24, 200
+"""So many hyperparameters are columns at most, of so many trials; a trial's own page has all of its own."""
 HYPERPARAMETER = "hp:"
 """Before a hyperparameter's name, where trials are sorted by its value."""
 METRICS, POINTS = 12, 300
@@ -172,12 +173,10 @@ def _seconds(trial: Trial) -> float | None:
 
 
 def _columns(state: StudyState) -> list[str]:
-    """Return the hyperparameters that the newest trials have, in their order, and those that only older ones have."""
+    """Return the hyperparameters that the newest trials have: in a space with conditions not each has all."""
     found: dict[str, None] = {}
-    for trial in reversed(state.trials.values()):
+    for trial in islice(reversed(state.trials.values()), LOOKED_AT):
         found.update(dict.fromkeys(trial.chosen))
-        if len(found) >= COLUMNS:
-            break
     return [shown.text(name) for name in found][:COLUMNS]
 
 

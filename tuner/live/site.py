@@ -2,6 +2,7 @@
 
 import hashlib
 import ipaddress
+import threading
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from importlib import resources
@@ -11,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from tuner import names
 from tuner.http_server import Handler, Request, Response, plain
 from tuner.live.moment import Latest, Moment
-from tuner.live.overview import overview
+from tuner.live.overview import Overview, overview
 from tuner.live.rows import Wanted, one_trial, page_of
 
 SCRIPTS = ("page", "parts", "trials", "charts", "dom")
@@ -45,11 +46,13 @@ class Site:
     def __init__(self, bucket: str) -> None:
         self.latest = Latest()
         self._bucket = bucket
+        self._lock = threading.Lock()
+        self._made: tuple[Moment, Overview] | None = None
 
     def routes(self) -> dict[str, Handler]:
         """Return what is answered, by path."""
         answers: dict[str, Answer] = {
-            names.HTTP_OVERVIEW: lambda moment, request: _json(request, overview(moment, self._bucket)),
+            names.HTTP_OVERVIEW: lambda moment, request: _json(request, self._overview(moment)),
             names.HTTP_TRIALS: _trials,
             names.HTTP_TRIAL: _trial,
         }
@@ -57,6 +60,13 @@ class Site:
         return {path: _ours(handler) for path, handler in files.items()} | {
             path: _ours(self._of_moment(answer)) for path, answer in answers.items()
         }
+
+    def _overview(self, moment: Moment) -> Overview:
+        """Return a moment's overview, made once however many pages are open."""
+        with self._lock:
+            if self._made is None or self._made[0] is not moment:
+                self._made = moment, overview(moment, self._bucket)
+            return self._made[1]
 
     def _of_moment(self, answer: Answer) -> Handler:
         def handler(request: Request) -> Response:
