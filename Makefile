@@ -62,6 +62,7 @@ image:  ## build the container image: IMAGE, LOCK=tensorflow|cuda|jax, BASE_IMAG
 
 docs: .venv/installed-tools  ## write the generated pages, dashboards and the chart's schema anew
 	@.venv/bin/python docs/generate.py
+	@.venv/bin/python docs/results/page.py
 	@.venv/bin/python charts/schema/generate.py
 	@.venv/bin/python charts/dashboards/generate.py
 	@if command -v helm-docs >/dev/null; then charts/check.sh --write; fi

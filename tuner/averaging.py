@@ -1,8 +1,11 @@
 """Averaged weights (`use_ema`): what is validated and saved is the model with them."""
 
+import math
 from typing import Any
 
 import keras
+
+from tuner.batches import Batches
 
 
 class AveragedWeights(keras.callbacks.Callback):
@@ -11,10 +14,15 @@ class AveragedWeights(keras.callbacks.Callback):
     Where the model holds the average, the optimizer's place for the average holds the weights. So a saved model is
     the one that was validated, it needs no more to predict, and a training that goes on from it loses nothing. Unlike
     Keras's SwapEMAWeights, which forgets the weights after the last epoch and saves the wrong ones in between.
+
+    Batch norm's statistics are those of the weights, which may be far from the average's while the learning rate is
+    high: a model that had learnt was seen to guess. They are made anew, from as many batches as they remember, as for
+    stochastic weight averaging (Izmailov et al., https://arxiv.org/abs/1803.05407).
     """
 
-    def __init__(self, in_model: bool) -> None:
+    def __init__(self, batches: Batches, in_model: bool) -> None:
         super().__init__()
+        self._batches = batches
         self._in_model = in_model
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
@@ -26,18 +34,42 @@ class AveragedWeights(keras.callbacks.Callback):
         """Validate their average."""
         if not self._in_model:
             self._exchange()
-
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Save their average, where nothing was validated."""
-        if not self._in_model:
-            self._exchange()
+            self._make_statistics()
 
     def _exchange(self) -> None:
         optimizer = self.model.optimizer
-        for variable, other in zip(
-            optimizer._trainable_variables, optimizer._model_variables_moving_average, strict=True
-        ):
+        averages = optimizer._model_variables_moving_average
+        for variable, other in zip(optimizer._trainable_variables, averages, strict=True):
             held = keras.ops.convert_to_numpy(variable)
             variable.assign(other)
             other.assign(held)
         self._in_model = not self._in_model
+
+    def _make_statistics(self) -> None:
+        norms = [layer for layer in self.model._flatten_layers() if isinstance(layer, keras.layers.BatchNormalization)]
+        if not norms:
+            return
+        remembered = 3 / (1 - max(layer.momentum for layer in norms))  # of what is older, 5 % are left
+        steps = min(math.ceil(remembered), len(self._batches))
+        images = (self._batches[step][0] for step in range(steps))
+        if keras.backend.backend() == "jax":
+            _look_with_jax(self.model, images)
+        else:
+            for batch in images:
+                self.model(batch, training=True)
+
+
+def _look_with_jax(model: keras.Model, images: Any) -> None:
+    """Let the model look at images as in training, without changing its weights."""
+    import jax
+
+    def looked(weights: Any, others: Any, batch: Any) -> Any:
+        return model.stateless_call(weights, others, batch, training=True)[1]
+
+    look = jax.jit(looked)
+    weights = [variable.value for variable in model.trainable_variables]
+    others = [variable.value for variable in model.non_trainable_variables]
+    for batch in images:
+        others = look(weights, others, batch)
+    for variable, value in zip(model.non_trainable_variables, others, strict=True):
+        variable.assign(value)

@@ -114,8 +114,8 @@ def _fit(space: keras_tuner.HyperModel, task: Task, data: Training, listener: Li
     if type(space).fit is keras_tuner.HyperModel.fit:
         validation = Batches(data.validation, task.batch_size, activities)
         if getattr(model.optimizer, "use_ema", False):
-            follow_averaged = [AveragedWeights(in_model=task.model_file is not None), follow]
-            common["callbacks"] = follow_averaged
+            averaged = AveragedWeights(batches, in_model=task.model_file is not None)
+            common["callbacks"] = [averaged, follow]
         # Keras would shuffle the batches as well, by a random state that a resumed training does not have
         with activities.during(Activity.TRAIN):
             model.fit(batches, validation_data=validation, shuffle=False, **common)

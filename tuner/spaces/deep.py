@@ -16,6 +16,7 @@ import keras_tuner
 from tuner import names
 from tuner.spaces.one_cycle import OneCycle
 from tuner.spaces.precision import fastest_precision
+from tuner.spaces.shift import RandomShift
 
 STAGES = 3
 SGD_FACTOR = 100
@@ -31,7 +32,8 @@ class DeepSpace(keras_tuner.HyperModel):
     """Wide residual networks of 20,000 to 80 million parameters; a sigmoid for two classes, a softmax for more.
 
     The model takes pixels (n, height, width, channels) of 0-255 and returns (n, 1) or (n, classes), float32. It has
-    Keras's own layers alone: plain Keras loads it. It flips, shifts and cuts out in training only.
+    Keras's own layers alone, unless `shift` is on, so that plain Keras loads it. It flips, shifts and cuts out in
+    training only.
     """
 
     def __init__(self, image_shape: tuple[int, int, int] = (32, 32, 3), classes: int = 2) -> None:
@@ -57,14 +59,10 @@ class DeepSpace(keras_tuner.HyperModel):
     def _augmented(self, hp: keras_tuner.HyperParameters, images: Any) -> Any:
         """Return pixels around 0, randomly changed in training; in float32, as bfloat16 has 8 bits."""
         layers, height = keras.layers, self.image_shape[0]
-        images = layers.RandomFlip(hp.Choice("flip", ["horizontal", "horizontal_and_vertical"]), dtype="float32")(
-            images
-        )
+        flip = hp.Choice("flip", ["horizontal", "horizontal_and_vertical"])
+        images = layers.RandomFlip(flip, dtype="float32")(images)
         if shift := hp.Int("shift", 0, 4):  # pixels at most
-            share = shift / height
-            images = layers.RandomTranslation(
-                share, share, fill_mode="reflect", interpolation="nearest", dtype="float32"
-            )(images)
+            images = RandomShift(shift, dtype="float32")(images)
         if cutout := hp.Choice("cutout", [0, 8, 12]):  # pixels of the square's side
             area = (cutout / height) ** 2
             images = layers.RandomErasing(

@@ -1,0 +1,39 @@
+"""Random shifts by whole pixels, fast on every backend."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable("cifake_tune")
+class RandomShift(keras.layers.Layer):
+    """Shifts each image (n, height, width, channels) by up to `pixels` each way in training; edges are mirrored.
+
+    With Keras's own RandomTranslation an epoch took 90 s instead of 7 (JAX, three trials on one H100). Here rows and
+    columns are chosen by products with matrices of 0 and 1, which a GPU has units for.
+    """
+
+    def __init__(self, pixels: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.pixels = pixels
+        self.seed_generator = keras.random.SeedGenerator()
+
+    def call(self, images: Any, training: bool = False) -> Any:
+        """Return images of the same shape."""
+        if not training:
+            return images
+        rows = self._chosen(ops.shape(images)[0], images.shape[1])
+        columns = self._chosen(ops.shape(images)[0], images.shape[2])
+        return ops.einsum("nij,njkc,nlk->nilc", rows, images, columns)
+
+    def _chosen(self, count: Any, size: int) -> Any:
+        """Return matrices (count, size, size): a row has its 1 at the place that it takes its pixels from."""
+        shifts = keras.random.randint((count, 1), -self.pixels, self.pixels + 1, seed=self.seed_generator)
+        places = ops.abs(ops.arange(size) + shifts)
+        mirrored = size - 1 - ops.abs(size - 1 - places)
+        return ops.one_hot(mirrored, size, dtype=self.compute_dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments of `__init__`."""
+        return {**super().get_config(), "pixels": self.pixels}
