@@ -8,10 +8,11 @@ import pytest
 from rich.console import Console
 
 from tests.search.test_oracle import A, add, at, finish, oracle, take
-from tuner.console import duration, lines, search_view, trials_table
+from tuner.console import lines, search_view, trials_table
 from tuner.names import TrialId
 from tuner.oracle import Oracle
 from tuner.pace import Pace
+from tuner.report.text import duration
 from tuner.trials import Outcome, Record, TrialState
 from tuner.views import view_study, view_trial
 from tuner.wire import WorkerStatus

@@ -22,6 +22,7 @@ from tuner.cli_doctor import doctor_app
 from tuner.cli_options import DEFAULT_BUCKET, BucketOption, JsonOption, StudyNameOption, study_name
 from tuner.cli_predict import predict_app
 from tuner.cli_readers import readers_app
+from tuner.cli_report import report_app
 from tuner.errors import CifakeTuneError, ConfigError, ExitCode, PreemptedError
 from tuner.keras_import import choose_backend, importing_keras
 from tuner.limits import NAME_CHARACTERS, is_name
@@ -43,6 +44,7 @@ app.add_typer(data_app, name="data", help="Pack, check and fetch data sets.")
 app.add_typer(readers_app)
 app.add_typer(doctor_app)
 app.add_typer(predict_app)
+app.add_typer(report_app)
 
 StudyFileOption = Annotated[
     Path | None, typer.Option("--study", envvar=names.ENV_STUDY_FILE, help="study.yaml; without it, the defaults.")

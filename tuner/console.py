@@ -11,6 +11,7 @@ from rich.text import Text
 from tuner.config import Algorithm, Policy
 from tuner.ordering import by_interest
 from tuner.pace import epochs_of
+from tuner.report.text import duration
 from tuner.trials import (
     SCORED,
     AttemptEnded,
@@ -82,18 +83,6 @@ def describe(trial: Trial) -> str:
     return " ".join(
         f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}" for key, value in trial.chosen.items()
     )
-
-
-def duration(seconds: float | None) -> str:
-    """Return seconds as a person says them."""
-    if seconds is None:
-        return "unknown"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes == 0:
-        return f"{rest} s"
-    if minutes < 60:
-        return f"{minutes} min {rest:02} s"
-    return f"{minutes // 60} h {minutes % 60:02} min"
 
 
 def lines(state: StudyState, records: Iterable[Record]) -> Iterable[str]:

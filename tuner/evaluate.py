@@ -23,6 +23,7 @@ from tuner.trials import StudyState, Trial, why_no_result
 
 if TYPE_CHECKING:
     from tuner.evaluation.measurement import Measured, Subject, Tell
+    from tuner.report.attempts import History
     from tuner.report.provenance import Provenance
 
 __all__ = ["Metrics", "evaluate", "evaluated", "read_metrics"]
@@ -124,7 +125,7 @@ def _evaluate(
         )
         stripped = Path(folder, names.BEST_MODEL)
         saved_model.save_for_prediction(model, stripped)
-        _replace(bucket, measured, subject, origin, stripped)
+        _replace(bucket, measured, subject, origin, history, stripped)
     return measured.metrics
 
 
@@ -136,9 +137,11 @@ def _folder_in(cache: Path) -> "tempfile.TemporaryDirectory[str]":
         raise SurroundingsError(f"{cache}: the cache cannot be used ({error.strerror or error}).") from None
 
 
-def _replace(bucket: Bucket, measured: "Measured", subject: "Subject", origin: "Provenance", model: Path) -> None:
+def _replace(
+    bucket: Bucket, measured: "Measured", subject: "Subject", origin: "Provenance", history: "History", model: Path
+) -> None:
     metrics = measured.metrics
-    files = _files(measured, subject, origin)  # all are made before the first is written
+    files = _files(measured, subject, origin, history)  # all are made before the first is written
     bucket.delete(names.evaluation(metrics.study, names.METRICS_JSON))
     bucket.upload(names.evaluation(metrics.study, names.BEST_MODEL), model)
     for file in (names.ROBUSTNESS_PNG, names.ROBUSTNESS_SAMPLES_PNG):  # which not every evaluation has
@@ -148,13 +151,14 @@ def _replace(bucket: Bucket, measured: "Measured", subject: "Subject", origin: "
     bucket.write(names.evaluation(metrics.study, names.METRICS_JSON), metrics.model_dump_json(indent=2).encode())
 
 
-def _files(measured: "Measured", subject: "Subject", origin: "Provenance") -> dict[str, bytes]:
+def _files(measured: "Measured", subject: "Subject", origin: "Provenance", history: "History") -> dict[str, bytes]:
     """Return what lies beside metrics.json, by name."""
     from tuner.report.figure_calibration import calibration_png
     from tuner.report.figure_robustness import robustness_png
     from tuner.report.figures import confusion_matrix_png
     from tuner.report.model_card import model_card
-    from tuner.report.sprites import sheet
+    from tuner.report.page import Study, report_html
+    from tuner.report.sprites import cut, sheet
 
     metrics, manifest = measured.metrics, subject.manifest
     confusion = {
@@ -175,8 +179,14 @@ def _files(measured: "Measured", subject: "Subject", origin: "Provenance") -> di
         names.PROVENANCE_JSON: origin.model_dump_json(indent=2).encode(),
         names.MODEL_CARD: model_card(metrics, origin).encode(),
     }
+    disturbed: list[list[bytes]] = []
     if measured.robustness is not None:
         samples = measured.robustness.samples
-        files[names.ROBUSTNESS_SAMPLES_PNG] = sheet(samples.reshape(-1, *samples.shape[2:]), samples.shape[1])
+        columns = samples.shape[1]
+        files[names.ROBUSTNESS_SAMPLES_PNG] = sheet(samples.reshape(-1, *samples.shape[2:]), columns)
         files[names.ROBUSTNESS_PNG] = robustness_png(metrics, samples)
-    return files
+        tiles = cut(files[names.ROBUSTNESS_SAMPLES_PNG], len(samples) * columns, columns)
+        disturbed = [tiles[column::columns] for column in range(columns)]
+    wrong = cut(files[names.MOST_WRONG_PNG], len(measured.most_wrong))
+    page = report_html(Study(metrics, origin, subject.state, history, wrong, disturbed))
+    return files | {names.REPORT_HTML: page.encode()}

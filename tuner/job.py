@@ -11,7 +11,7 @@ from rich.live import Live
 from tuner import names
 from tuner.bucket import Bucket
 from tuner.config import Study
-from tuner.console import duration, lines, search_view
+from tuner.console import lines, search_view
 from tuner.data.manifest import Manifest
 from tuner.data.pack import pack
 from tuner.errors import CifakeTuneError
@@ -21,6 +21,7 @@ from tuner.local import Job, reserved_port, run_evaluator, run_search
 from tuner.pace import Pace, epochs_done
 from tuner.progress import say, shown_progress
 from tuner.report.console import summary
+from tuner.report.text import duration
 from tuner.resume import check_resume
 from tuner.tls import Files
 from tuner.trials import Record, StudyState

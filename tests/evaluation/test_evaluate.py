@@ -24,6 +24,7 @@ from tuner.data.manifest import read_manifest
 from tuner.data.source import Progress
 from tuner.errors import BucketError, NoResultError, SpaceError, SurroundingsError
 from tuner.evaluate import evaluate, read_metrics
+from tuner.evaluation.report import make_report
 from tuner.report import statistics
 from tuner.report.calibration import fit_temperature
 from tuner.report.resampling import exact_mcnemar
@@ -236,6 +237,24 @@ def test_robustness_is_of_as_many_images_as_the_setting_says_and_of_none_for_zer
     )
 
 
+def test_the_report_is_written_again_from_the_bucket_without_the_test_images(
+    night: Night, cache: Path, tmp_path: Path
+) -> None:
+    night.trial("0", 0.7, brightness_model(tmp_path / "worse.keras", threshold=0.6))
+    night.trial("1", 0.8, brightness_model(tmp_path / "best.keras"))
+    night.finish()
+    metrics = evaluate(night.bucket, STUDY, cache)
+    written = file(night, names.REPORT_HTML).decode()
+    assert f"{100 * metrics.accuracy:.2f} %" in written
+    lose_the_test_split(night, cache)
+    assert make_report(night.bucket, STUDY) == written
+
+
+def test_there_is_no_report_before_there_is_an_evaluation(night: Night) -> None:
+    with pytest.raises(SurroundingsError, match="nothing to report yet"):
+        make_report(night.bucket, STUDY)
+
+
 def test_a_metrics_json_of_before_these_were_measured_is_read(night: Night, cache: Path, tmp_path: Path) -> None:
     night.trial("0", 0.8, brightness_model(tmp_path / "m.keras"))
     night.finish()
@@ -246,9 +265,12 @@ def test_a_metrics_json_of_before_these_were_measured_is_read(night: Night, cach
     old = {key: value for key, value in json.loads(file(night, names.METRICS_JSON)).items() if key not in later}
     night.bucket.write(names.evaluation(STUDY, names.METRICS_JSON), json.dumps(old).encode())
     lose_the_test_split(night, cache)
+    for name in (names.PROVENANCE_JSON, names.MOST_WRONG_PNG, names.ROBUSTNESS_SAMPLES_PNG):
+        night.bucket.delete(names.evaluation(STUDY, name))
     found = evaluate(night.bucket, STUDY, cache)
     assert found.accuracy == old["accuracy"]
     assert found.calibration is None
+    assert f"{100 * found.accuracy:.2f} %" in make_report(night.bucket, STUDY)
 
 
 def test_an_evaluation_made_already_is_answered_without_the_test_images(
@@ -409,7 +431,7 @@ def test_a_users_own_layer_is_found_because_the_users_space_is_imported(
 
 def test_the_evaluator_is_imported_without_keras_and_plots() -> None:
     script = (
-        "import sys, tuner.evaluate, tuner.report.console, tuner.report.figures\n"
+        "import sys, tuner.evaluate, tuner.report.console, tuner.report.figures, tuner.evaluation.report\n"
         "slow = {'keras', 'tensorflow', 'jax', 'matplotlib', 'sklearn', 'scipy', 'keras_tuner'} & set(sys.modules)\n"
         "sys.exit(f'imported: {slow}' if slow else 0)"
     )

@@ -1,4 +1,4 @@
-"""`cifake-tune predict` as a user runs it: its words, its JSON, its exit codes; on TensorFlow and on JAX."""
+"""`cifake-tune predict` and `report` as a user runs them: words, JSON, exit codes; on TensorFlow and on JAX."""
 
 import json
 import os
@@ -102,6 +102,19 @@ def test_heatmaps_show_where_the_light_is_on_either_backend(
     assert right[:100].mean() > right[-100:].mean() + 50
     metrics = json.loads(evaluated.bucket.read(names.evaluation(evaluated.study, names.METRICS_JSON)))
     assert metrics["calibration"]["temperature"] > 0
+
+
+def test_the_report_is_written_again_where_one_wants_it(evaluated: Place) -> None:
+    place = names.evaluation(evaluated.study, names.REPORT_HTML)
+    evaluated.bucket.delete(place)
+    done = evaluated.do("report")
+    assert (done.code, done.out.split()) == (0, [f"{evaluated.bucket_folder}/{place}"])
+    page = evaluated.bucket.read(place)
+    assert evaluated.do("report", "--out", "page.html").code == 0
+    assert (evaluated.folder / "page.html").read_bytes() == page
+    refused = evaluated.do("report", "--out", "no/such/folder/page.html")
+    assert refused.code == 2
+    assert "cannot be written (No such file or directory)" in refused.err
 
 
 def test_a_bucket_without_an_evaluation_is_worth_a_retry(tmp_path: Path) -> None:

@@ -2,7 +2,8 @@
 () => {
   const parse = (text) => {
     const [r, g, b, a = 1] = text.match(/[\d.]+/g).map(Number);
-    return { r, g, b, a };
+    const of = text.startsWith("color(") ? 255 : 1; // color(srgb 0.1 0.2 0.3), as color-mix() comes out
+    return { r: r * of, g: g * of, b: b * of, a };
   };
   const over = (top, under) => ({
     r: top.r * top.a + under.r * (1 - top.a),

@@ -59,4 +59,5 @@ def robustness(
         )
         samples.append(disturbed[first_of_class[:SHOWN_CLASSES]])
         done(number + 1, len(DISTURBANCES))
-    return Card(Robustness(images=len(labels), seed=seed, disturbances=tuple(rows)), np.stack(samples, axis=1))
+    shown = np.stack(samples, axis=1)
+    return Card(Robustness(images=len(labels), seed=seed, samples=len(shown), disturbances=tuple(rows)), shown)

@@ -155,6 +155,9 @@ class Robustness(Result):
 
     images: int
     seed: int
+    samples: int = 0
+    """Rows of robustness_samples.png."""
+
     disturbances: tuple[Disturbed, ...]
 
 

@@ -26,3 +26,15 @@ def accuracy_line(accuracy: float, bounds: Interval, images: int) -> str:
 def counted(number: int, noun: str) -> str:
     """Return `1 image`, `20,000 images`."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def duration(seconds: float | None) -> str:
+    """Return seconds as a person says them."""
+    if seconds is None:
+        return "unknown"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes == 0:
+        return f"{rest} s"
+    if minutes < 60:
+        return f"{minutes} min {rest:02} s"
+    return f"{minutes // 60} h {minutes % 60:02} min"

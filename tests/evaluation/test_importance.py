@@ -1,0 +1,99 @@
+"""The importance of hyperparameters in searches where it is known, and when nothing can be said."""
+
+import numpy as np
+import pytest
+
+from tuner.names import TrialId
+from tuner.report.importance import Importances, TooFew, importances, varied
+from tuner.trials import Trial, TrialState, Value
+
+
+def trials(count: int, score: str = "rate", seed: int = 0, **fixed: Value) -> list[Trial]:
+    """Trials whose score follows from one hyperparameter (and a little noise), with two others that do nothing."""
+    rng = np.random.default_rng(seed)
+    made = []
+    for number in range(count):
+        values: dict[str, Value] = {
+            "rate": float(rng.random()),
+            "optimizer": str(rng.choice(["adam", "sgd"])),
+            "units": int(rng.integers(1, 9)),
+            "tuner/epochs": int(rng.integers(9)),
+            **fixed,
+        }
+        trial = Trial(TrialId(str(number)), values, state=TrialState.COMPLETED)
+        found = {"rate": values["rate"], "optimizer": float(values["optimizer"] == "adam"), "nothing": rng.random()}
+        trial.score = float(found[score]) + 0.05 * float(rng.normal())
+        made.append(trial)
+    return made
+
+
+def shares(found: Importances | TooFew) -> dict[str, float]:
+    assert isinstance(found, Importances)
+    return {each.hyperparameter: each.share for each in found.of}
+
+
+@pytest.mark.parametrize("count", [40, 1000])
+@pytest.mark.parametrize("which", ["rate", "optimizer"])
+def test_what_decides_is_found_and_what_does_nothing_is_not_told_from_0(count: int, which: str) -> None:
+    found = importances(trials(count, which), "max", 1)
+    assert isinstance(found, Importances)
+    assert found.of[0].hyperparameter == which
+    assert found.of[0].share > 0.5
+    assert found.of[0].interval_95[0] > 0.2
+    assert found.foretold > 0.6
+    for other in found.of[1:]:
+        assert other.interval_95[0] <= 0.01
+        assert abs(other.share) < 0.1
+    assert {each.hyperparameter for each in found.of} == {"rate", "optimizer", "units"}
+
+
+def test_where_nothing_decides_nothing_is_foretold() -> None:
+    found = importances(trials(60, "nothing"), "max", 1)
+    assert isinstance(found, Importances)
+    assert found.foretold < 0.2
+    assert max(abs(each.share) for each in found.of) < 0.3
+
+
+def test_the_direction_and_a_seed_change_little_and_the_same_seed_nothing() -> None:
+    made = trials(100)
+    assert importances(made, "max", 1) == importances(made, "max", 1)
+    other = trials(100)
+    for trial in other:
+        trial.score = -(trial.score or 0.0)
+    assert shares(importances(other, "min", 1)) == pytest.approx(shares(importances(made, "max", 1)), abs=0.05)
+
+
+def test_a_trial_stopped_early_is_behind_those_that_went_on_whatever_its_score() -> None:
+    made = trials(60, "nothing")
+    for trial in made:
+        if trial.hyperparameters["optimizer"] == "sgd":  # its scores are as good, of one epoch
+            trial.state, trial.epochs = TrialState.STOPPED, {0: {}}
+    found = shares(importances(made, "max", 1))
+    assert found["optimizer"] > 0.5
+
+
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [
+        ([], "No hyperparameter has been tried with more than one value."),
+        (trials(1), "No hyperparameter has been tried with more than one value."),
+        (trials(9), "9 trials with a score are too few to say which of 3 hyperparameters matter; 10 would do."),
+    ],
+)
+def test_too_few_trials_are_said_to_be_too_few(made: list[Trial], said: str) -> None:
+    assert importances(made, "max", 1) == TooFew(said)
+
+
+def test_trials_without_a_score_and_values_of_one_branch_only_do_not_disturb() -> None:
+    made = trials(60)
+    for trial in made[::2]:
+        trial.hyperparameters["momentum"] = float(len(trial.trial_id))
+    failed = Trial(TrialId("failed"), {"rate": 0.5}, state=TrialState.FAILED)
+    found = importances([*made, failed], "max", 1)
+    assert isinstance(found, Importances)
+    assert found.trials == 60
+    assert "momentum" in {each.hyperparameter for each in found.of}
+
+
+def test_values_that_are_the_same_in_all_trials_are_no_hyperparameters_of_the_search() -> None:
+    assert varied(trials(20, name="same")) == ["rate", "optimizer", "units"]

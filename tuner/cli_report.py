@@ -1,0 +1,41 @@
+"""The command `report`: the page of a study and its evaluation, written again."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tuner import names
+from tuner.bucket import open_bucket
+from tuner.cli_options import DEFAULT_BUCKET, BucketOption, StudyNameOption, study_name
+from tuner.errors import UsageError
+from tuner.progress import make_console, say
+
+report_app = typer.Typer()
+
+
+@report_app.command()
+def report(
+    bucket_url: BucketOption = DEFAULT_BUCKET,
+    study: StudyNameOption = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Write it there; without, beside the evaluation.")
+    ] = None,
+) -> None:
+    """Write report.html again from what the bucket has of a study and its evaluation; no test image is read."""
+    from tuner.evaluation.report import make_report
+    from tuner.journal import find_study
+
+    bucket = open_bucket(bucket_url)
+    name = find_study(bucket, study or study_name())
+    page = make_report(bucket, name).encode()
+    if out is None:
+        place = names.evaluation(name, names.REPORT_HTML)
+        bucket.write(place, page)
+        say(make_console(), f"{bucket.url.rstrip('/')}/{place}")
+        return
+    try:
+        out.write_bytes(page)
+    except OSError as error:
+        raise UsageError(f"{out}: the report cannot be written ({error.strerror}).") from None
+    say(make_console(), str(out))

@@ -1,0 +1,69 @@
+"""Writes report.html again from what the bucket has; the test split is not read, and Keras not needed."""
+
+from pydantic import ValidationError
+
+from tuner import names
+from tuner.bucket import Bucket
+from tuner.errors import BucketError, ObjectNotFoundError, SurroundingsError
+from tuner.journal import read_records, read_study
+from tuner.report.attempts import attempts_of
+from tuner.report.files import read_metrics
+from tuner.report.page import Study, report_html
+from tuner.report.provenance import Provenance
+from tuner.report.result import Metrics
+from tuner.report.sprites import COLUMNS, cut
+
+
+def make_report(bucket: Bucket, study: str) -> str:
+    """Return the page of a study that has an evaluation.
+
+    Raises SurroundingsError where it has none yet, BucketError where a file of it is damaged.
+    """
+    state = read_study(bucket, study)
+    metrics = read_metrics(bucket, study)
+    if metrics is None:
+        raise SurroundingsError(
+            f"study {study!r} has no evaluation in {bucket.url}, and so nothing to report yet; `cifake-tune status` "
+            "and the live page show a search that goes on."
+        )
+    wrong = len(metrics.most_wrong or ())
+    return report_html(
+        Study(
+            metrics=metrics,
+            provenance=_provenance(bucket, study),
+            state=state,
+            history=attempts_of(read_records(bucket, study)),
+            most_wrong=_tiles(bucket, study, names.MOST_WRONG_PNG, wrong),
+            disturbed=_disturbed(bucket, metrics),
+        )
+    )
+
+
+def _provenance(bucket: Bucket, study: str) -> Provenance | None:
+    name = names.evaluation(study, names.PROVENANCE_JSON)
+    try:
+        return Provenance.model_validate_json(bucket.read(name))
+    except ObjectNotFoundError:
+        return None
+    except ValidationError as error:
+        raise BucketError(f"{bucket.url}: {name} cannot be understood ({error.errors()[0]['msg']}).") from None
+
+
+def _disturbed(bucket: Bucket, metrics: Metrics) -> list[list[bytes]]:
+    """Return the samples, one list a disturbance."""
+    if metrics.robustness is None:
+        return []
+    columns = len(metrics.robustness.disturbances)
+    rows = metrics.robustness.samples
+    tiles = _tiles(bucket, metrics.study, names.ROBUSTNESS_SAMPLES_PNG, rows * columns, columns)
+    return [tiles[column::columns] for column in range(columns)]
+
+
+def _tiles(bucket: Bucket, study: str, file: str, images: int, columns: int = COLUMNS) -> list[bytes]:
+    name = names.evaluation(study, file)
+    try:
+        return cut(bucket.read(name), images, columns)
+    except ObjectNotFoundError:
+        return []
+    except (OSError, ValueError) as error:
+        raise BucketError(f"{bucket.url}: {name} is damaged ({error}).") from None

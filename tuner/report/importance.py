@@ -1,0 +1,160 @@
+"""How much each hyperparameter decides which trial is better, and how sure that is.
+
+A random forest learns the ranks of the trials' scores from their hyperparameters, on trials drawn again with
+replacement; on those that were not drawn it is measured how much worse it foretells when one hyperparameter's values
+are shuffled (Breiman 2001, https://doi.org/10.1023/A:1010933404324). The interval is over the draws. Ranks, as a few
+trials that learnt nothing at all would otherwise decide everything; a trial that was stopped early is behind those that
+went on further, as its score is of fewer epochs. It says what decided in this search, over the values that it tried.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tuner.report.statistics import Interval
+from tuner.trials import SCORED, Trial, TrialState, Value
+
+LEAST_TRIALS = 10
+TRIALS_EACH = 2
+"""So many trials at least for each hyperparameter."""
+MOST_TRIALS = 600
+"""Of more, as many at random: they would take long and say the same."""
+DRAWS = 30
+TREES = 25
+SHUFFLES = 3
+
+Numbers = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Importance:
+    """Of one hyperparameter: the share of the scores' variance that is foretold by it and not without it."""
+
+    hyperparameter: str
+    share: float
+    interval_95: Interval
+
+
+@dataclass(frozen=True)
+class Importances:
+    """Of all of them, the greatest first."""
+
+    of: tuple[Importance, ...]
+    foretold: float
+    """Share of the variance of the ranks that the forest foretells of trials that it has not seen; 0: nothing."""
+
+    trials: int
+
+
+@dataclass(frozen=True)
+class TooFew:
+    """Nothing can be said."""
+
+    reason: str
+
+
+def importances(trials: Sequence[Trial], direction: Literal["max", "min"], seed: int) -> Importances | TooFew:
+    """Return the importance of each hyperparameter of which trials with a score have different values."""
+    scored = [trial for trial in trials if trial.state in SCORED and trial.score is not None]
+    names = varied(scored)
+    if not names:
+        return TooFew("No hyperparameter has been tried with more than one value.")
+    needed = max(LEAST_TRIALS, TRIALS_EACH * len(names))
+    if len(scored) < needed:
+        noun = "hyperparameter" if len(names) == 1 else "hyperparameters"
+        return TooFew(
+            f"{len(scored)} trials with a score are too few to say which of {len(names)} {noun} matter; "
+            f"{needed} would do."
+        )
+    generator = np.random.default_rng(seed)
+    if len(scored) > MOST_TRIALS:
+        scored = [scored[index] for index in sorted(generator.permutation(len(scored))[:MOST_TRIALS])]
+    values = np.stack([_numbers([trial.hyperparameters.get(name) for trial in scored]) for name in names], axis=1)
+    sign = 1 if direction == "max" else -1
+
+    def merit(trial: Trial) -> tuple[float, float]:
+        trained = len(trial.epochs) if trial.state is TrialState.STOPPED else math.inf
+        return trained, sign * (trial.score or 0.0)
+
+    ranks = _ranks([merit(trial) for trial in scored])
+    drawn, foretold = _drawn(values, ranks / len(ranks), generator)
+    found = [
+        Importance(name, float(column.mean()), (float(np.percentile(column, 2.5)), float(np.percentile(column, 97.5))))
+        for name, column in zip(names, drawn.T, strict=True)
+    ]
+    return Importances(tuple(sorted(found, key=lambda each: -each.share)), foretold, len(scored))
+
+
+def _ranks(merits: Sequence[tuple[float, float]]) -> Numbers:
+    """Return each one's rank, the best highest; equals have the same."""
+    place = {merit: rank for rank, merit in enumerate(sorted(set(merits)))}
+    return np.array([place[merit] for merit in merits], dtype=np.float64)
+
+
+def varied(trials: Sequence[Trial]) -> list[str]:
+    """Return the hyperparameters of which these trials have different values, without Keras Tuner's own."""
+    values: dict[str, set[Value | None]] = {}
+    for trial in trials:
+        for name in trial.hyperparameters:
+            values.setdefault(name, set())
+    for name, seen in values.items():
+        seen.update(trial.hyperparameters.get(name) for trial in trials)
+    return [name for name, seen in values.items() if len(seen) > 1 and not name.startswith("tuner/")]
+
+
+def _numbers(values: Sequence[Value | None]) -> Numbers:
+    """Return values that a tree can divide: numbers as they are, words numbered, those of other branches apart."""
+    if all(isinstance(value, int | float) for value in values if value is not None):
+        given = [float(value) for value in values if value is not None]
+        apart = min(given) - 1
+        return np.array([apart if value is None else float(value) for value in values])
+    words = sorted({str(value) for value in values if value is not None})
+    return np.array([-1.0 if value is None else float(words.index(str(value))) for value in values])
+
+
+def _drawn(values: Numbers, scores: Numbers, generator: np.random.Generator) -> tuple[Numbers, float]:
+    """Return the importances (draws, hyperparameters) and the share of the variance that is foretold."""
+    from sklearn.ensemble import RandomForestRegressor
+
+    count = len(scores)
+    rows: list[list[float]] = []
+    foretold: list[float] = []
+    while len(rows) < DRAWS:
+        inside = generator.integers(count, size=count)
+        outside = np.setdiff1d(np.arange(count), inside)
+        variance = scores[outside].var() if len(outside) > 1 else 0.0
+        if not variance:
+            continue
+        forest = RandomForestRegressor(
+            TREES, min_samples_leaf=2, max_features=0.7, random_state=int(generator.integers(2**31))
+        )
+        forest.fit(values[inside], scores[inside])
+        error = _error(forest, values[outside], scores[outside])
+        foretold.append(1 - error / variance)
+        rows.append(
+            [
+                # half: where the values are independent, a shuffle adds twice the variance that they explain
+                (_shuffled_error(forest, values[outside], scores[outside], column, generator) - error) / variance / 2
+                for column in range(values.shape[1])
+            ]
+        )
+    return np.array(rows), max(0.0, float(np.mean(foretold)))
+
+
+def _shuffled_error(
+    forest: object, values: Numbers, scores: Numbers, column: int, generator: np.random.Generator
+) -> float:
+    found = []
+    for _ in range(SHUFFLES):
+        shuffled = values.copy()
+        shuffled[:, column] = generator.permutation(shuffled[:, column])
+        found.append(_error(forest, shuffled, scores))
+    return float(np.mean(found))
+
+
+def _error(forest: object, values: Numbers, scores: Numbers) -> float:
+    return float(np.mean((forest.predict(values) - scores) ** 2))  # type: ignore[attr-defined]

@@ -1,0 +1,178 @@
+"""report.html: a study and its evaluation on one page that needs nothing else, the answer first."""
+
+import base64
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.resources import files
+from typing import Any
+
+import yaml
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+import tuner
+from tuner.report import evaluation_charts, search_charts
+from tuner.report.attempts import History, interrupted
+from tuner.report.importance import Importances, TooFew, importances
+from tuner.report.parallel import parallel_chart
+from tuner.report.provenance import Provenance
+from tuner.report.result import Metrics
+from tuner.report.rungs import rungs_of
+from tuner.report.text import accuracy_line, counted, duration, interval, percent
+from tuner.trials import StudyState, epochs_saved, first_line
+
+WIDEST_MATRIX = 12
+"""Classes; of more, what is mixed up most is listed."""
+MOST_CONFUSED = 12
+TRIALS = 25
+"""Listed in full; `cifake-tune trials` has all."""
+FAILURES = 5
+
+
+@dataclass(frozen=True)
+class Study:
+    """What a report is made of. The pictures are PNGs."""
+
+    metrics: Metrics
+    provenance: Provenance | None
+    """None of an evaluation by a version that did not write it."""
+    state: StudyState
+    history: History
+    most_wrong: Sequence[bytes]
+    disturbed: Sequence[Sequence[bytes]]
+    """For each disturbance, one image of each class."""
+
+
+def report_html(study: Study) -> str:
+    """Return the page. All that users and models named is escaped, and a policy in it forbids scripts."""
+    environment = Environment(
+        loader=PackageLoader("tuner.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True,
+    )  # fmt: skip
+    environment.filters |= {
+        "percent": percent, "interval": interval, "time": _time, "png": _png, "value": _value, "duration": duration,
+    }  # fmt: skip
+    css = files("tuner.report").joinpath("templates/report.css").read_text(encoding="utf-8")
+    return environment.get_template("report.html.j2").render(
+        css=Markup(css),  # noqa: S704  (our own file)
+        m=study.metrics,
+        p=study.provenance,
+        state=study.state,
+        settings=study.state.settings,
+        version=tuner.__version__,
+        counted=counted,
+        accuracy_line=accuracy_line,
+        **_evaluation(study),
+        **_search(study),
+        **_origin(study),
+    )
+
+
+def _evaluation(study: Study) -> dict[str, Any]:
+    metrics = study.metrics
+    confused = [
+        (images, metrics.classes[truth], metrics.classes[prediction], images / sum(row))
+        for truth, row in enumerate(metrics.confusion_matrix)
+        for prediction, images in enumerate(row)
+        if truth != prediction and images
+    ]
+    rows = metrics.robustness.disturbances if metrics.robustness else ()
+    ends = evaluation_charts.ends_of([row.accuracy_interval_95 for row in rows]) if rows else (0.0, 1.0)
+    objects = metrics.objects or ()
+    objects_ends = evaluation_charts.ends_of([each.accuracy_interval_95 for each in objects]) if objects else (0.0, 1.0)
+    chart = evaluation_charts.interval_chart
+    return {
+        "wide_matrix": len(metrics.classes) > WIDEST_MATRIX,
+        "confused": sorted(confused, key=lambda each: -each[0])[:MOST_CONFUSED],
+        "roc": evaluation_charts.roc_chart(metrics.roc_curves) if metrics.roc_curves else None,
+        "roc_left_out": max(0, len(metrics.roc_curves or ()) - evaluation_charts.COLOURS),
+        "reliability": evaluation_charts.reliability_chart(metrics.calibration, len(metrics.classes))
+        if metrics.calibration
+        else None,
+        "disturbances": [
+            (row, chart(row.accuracy, row.accuracy_interval_95, ends, rows[0].accuracy), images)
+            for row, images in zip(rows, study.disturbed or [()] * len(rows), strict=True)
+        ],
+        "objects": [
+            (each, chart(each.accuracy, each.accuracy_interval_95, objects_ends, metrics.accuracy)) for each in objects
+        ],
+        "wrong": list(zip(metrics.most_wrong or (), study.most_wrong, strict=False)),
+        "newer": _newer(study),
+    }
+
+
+def _newer(study: Study) -> str:
+    """Return what to know of a search that went on after this evaluation."""
+    best = study.state.best(1)
+    if best and best[0].trial_id != study.metrics.best_trial:
+        return f"The search has since found a better trial, {best[0].trial_id}; this evaluation is not of it."
+    return ""
+
+
+def _search(study: Study) -> dict[str, Any]:
+    state = study.state
+    best_first = search_charts.scored(state)
+    found = importances(list(state.trials.values()), state.direction, state.settings.seed)
+    order = [each.hyperparameter for each in found.of] if isinstance(found, Importances) else []
+    outcomes = Counter(attempt.how for attempt in study.history.attempts)
+    trained = Counter((attempt.trial, epoch) for attempt in study.history.attempts for epoch in attempt.epochs)
+    hyperparameters = list(dict.fromkeys(name for trial in best_first[:TRIALS] for name in trial.hyperparameters))
+    failed = [trial for trial in state.trials.values() if trial.state == "FAILED"]
+    winner = state.trials.get(study.metrics.best_trial)
+    return {
+        "counts": search_charts.counts_of(state),
+        "history": search_charts.history_chart(state) if state.ended else None,
+        "curves": search_charts.curves_chart(state),
+        "loss": search_charts.loss_chart(winner) if winner else None,
+        "timeline": search_charts.timeline_chart(study.history),
+        "workers_left_out": max(0, len({each.worker for each in study.history.attempts}) - search_charts.ROWS),
+        "parallel": parallel_chart(best_first, order, state.settings.search.objective, state.settings.seed),
+        "importance": [] if isinstance(found, TooFew) else _importance_rows(found),
+        "foretold": None if isinstance(found, TooFew) else found.foretold,
+        "importance_trials": 0 if isinstance(found, TooFew) else found.trials,
+        "no_importance": found.reason if isinstance(found, TooFew) else "",
+        "rungs": rungs_of(state),
+        "best_trials": best_first[:TRIALS],
+        "scored": len(best_first),
+        "columns": [name for name in hyperparameters if not name.startswith("tuner/")],
+        "failures": [(trial.trial_id, first_line(trial.reason)) for trial in failed[:FAILURES]],
+        "failed": len(failed),
+        "outcomes": dict(outcomes.most_common()),
+        "interrupted": sum(interrupted(attempt) for attempt in study.history.attempts),
+        "attempts": len(study.history.attempts),
+        "again": sum(count - 1 for count in trained.values()),
+        "saved": epochs_saved(state),
+        "epochs": sum(len(trial.epochs) for trial in state.trials.values()),
+        "elapsed": study.history.last - min(study.history.chiefs, default=study.history.last),
+        "began": min(study.history.chiefs, default=None),
+        "chiefs": len(study.history.chiefs),
+    }
+
+
+def _importance_rows(found: Importances) -> list[tuple[str, float, Any]]:
+    ends = min(0.0, *(each.interval_95[0] for each in found.of)), max(each.interval_95[1] for each in found.of)
+    return [
+        (each.hyperparameter, each.share, evaluation_charts.interval_chart(each.share, each.interval_95, ends, 0.0))
+        for each in found.of
+    ]
+
+
+def _origin(study: Study) -> dict[str, Any]:
+    settings = study.provenance.study if study.provenance else {}
+    return {"study_yaml": yaml.safe_dump(settings, sort_keys=False, allow_unicode=True) if settings else ""}
+
+
+def _time(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def _png(data: bytes) -> str:
+    return f"data:image/png;base64,{base64.b64encode(data).decode()}"
+
+
+def _value(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,70 @@
+"""The rungs of early stopping, and hyperband's: how many trials reached each, how many went on, how good they were."""
+
+from dataclasses import dataclass
+from statistics import median
+
+from tuner import names
+from tuner.config import Algorithm, Policy
+from tuner.trials import StudyState, Trial, TrialState
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One rung."""
+
+    name: str
+    epochs: int
+    reached: int
+    stopped: int
+    """Of these, the trials that ended here because they were behind the others."""
+
+    best: float | None
+    middle: float | None
+    """The median of the objective."""
+
+
+def rungs_of(state: StudyState) -> list[Rung]:
+    """Return the rungs in their order; none where nothing was stopped early."""
+    study = state.settings
+    if study.search.algorithm is Algorithm.HYPERBAND:
+        return _hyperbands(state)
+    if study.search.early_stopping.policy is not Policy.ASHA:
+        return []
+    found = []
+    for number in sorted({rung for trial in state.trials.values() for rung in trial.rungs}):
+        at = [trial for trial in state.trials.values() if number in trial.rungs]
+        stopped = [trial for trial in at if trial.state is TrialState.STOPPED and max(trial.rungs) == number]
+        epochs = study.search.early_stopping.min_epochs * study.search.early_stopping.reduction_factor**number
+        found.append(_rung(state, str(number), epochs, [trial.rungs[number] for trial in at], len(stopped)))
+    return found
+
+
+def _hyperbands(state: StudyState) -> list[Rung]:
+    groups: dict[tuple[int, int, int], list[Trial]] = {}
+    for trial in state.trials.values():
+        values = trial.hyperparameters
+        if "tuner/bracket" in values and "tuner/round" in values:
+            key = -int(values["tuner/bracket"]), int(values["tuner/round"]), int(values[names.HP_EPOCHS])
+            groups.setdefault(key, []).append(trial)
+    found = []
+    for (bracket, round_, epochs), trials in sorted(groups.items()):
+        onward = _went_on(groups, bracket, round_)
+        scores = [trial.score for trial in trials if trial.score is not None]
+        name = f"bracket {-bracket}, round {round_}"
+        found.append(_rung(state, name, epochs, scores, len(trials) - onward, reached=len(trials)))
+    return found
+
+
+def _went_on(groups: dict[tuple[int, int, int], list[Trial]], bracket: int, round_: int) -> int:
+    """Return how many trials of a bracket's round went on; all, where it is the last."""
+    following = [trials for (b, r, _), trials in groups.items() if (b, r) == (bracket, round_ + 1)]
+    here = [trials for (b, r, _), trials in groups.items() if (b, r) == (bracket, round_)]
+    return len(following[0]) if following else sum(map(len, here))
+
+
+def _rung(
+    state: StudyState, name: str, epochs: int, values: list[float], stopped: int, reached: int | None = None
+) -> Rung:
+    best = (max if state.direction == "max" else min)(values) if values else None
+    count = len(values) if reached is None else reached
+    return Rung(name, epochs, count, stopped, best, median(values) if values else None)

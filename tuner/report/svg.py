@@ -1,0 +1,161 @@
+"""Charts as inline SVG: scales with round ticks, lines, dots, bars, text. Colours are the page's (CSS classes)."""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from markupsafe import Markup, escape
+
+Point = tuple[float, float]
+Format = Callable[[float], str]
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Maps values to places, linearly or by their logarithms."""
+
+    low: float
+    high: float
+    start: float
+    end: float
+    log: bool = False
+    whole: bool = False
+    """Values are whole numbers, and so are the ticks."""
+
+    def __call__(self, value: float) -> float:
+        """Return the place of a value; of one beyond the ends, that end."""
+        value = min(self.high, max(self.low, value))
+        low, high, at = (math.log(each) if self.log else each for each in (self.low, self.high, value))
+        share = (at - low) / (high - low) if high > low else 0.5
+        return self.start + share * (self.end - self.start)
+
+    def ticks(self, count: int = 5) -> list[float]:
+        """Return about so many round values within the ends."""
+        if self.high <= self.low:
+            return [self.low]
+        if self.log:
+            powers = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
+            found = [10.0**power for power in powers if self.low <= 10.0**power <= self.high * 1.0000001]
+            return found if len(found) > 1 else [self.low, self.high]
+        rough = (self.high - self.low) / count
+        power = 10.0 ** math.floor(math.log10(rough))
+        step = next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= rough)
+        if self.whole:
+            step = max(1.0, float(math.ceil(step)))
+        first = math.ceil(self.low / step - 1e-9)
+        return [round(number * step, 12) for number in range(first, math.floor(self.high / step + 1e-9) + 1)]
+
+
+@dataclass
+class Drawing:
+    """An SVG picture under way. Lengths are in its own units, which are CSS pixels at its natural width."""
+
+    width: float
+    height: float
+    label: str
+    """What it shows, for those who do not see it."""
+    parts: list[str] = field(default_factory=list)
+
+    def line(self, one: Point, other: Point, css: str) -> None:
+        """Draw a straight line."""
+        self.parts.append(
+            f'<line x1="{_n(one[0])}" y1="{_n(one[1])}" x2="{_n(other[0])}" y2="{_n(other[1])}" class="{escape(css)}"/>'
+        )
+
+    def path(self, points: Sequence[Point], css: str, title: str = "") -> None:
+        """Draw a line through points."""
+        if points:
+            moves = " ".join(f"{_n(x)},{_n(y)}" for x, y in points)
+            self._add("path", f'd="M{moves}"', css, title)
+
+    def steps(self, points: Sequence[Point], css: str) -> None:
+        """Draw a line that stays at each point's height until the next one's place."""
+        stairs = [points[0]] if points else []
+        for before, after in pairwise(points):
+            stairs += [(after[0], before[1]), after]
+        self.path(stairs, css)
+
+    def area(self, points: Sequence[Point], css: str) -> None:
+        """Fill what lies between points."""
+        moves = " ".join(f"{_n(x)},{_n(y)}" for x, y in points)
+        self._add("path", f'd="M{moves}Z"', css, "")
+
+    def dots(self, points: Iterable[Point], css: str) -> None:
+        """Draw dots as one path of lines without length, whose round ends are the dots: thousands take little room."""
+        moves = "".join(f"M{_n(x)},{_n(y)}h0" for x, y in points)
+        if moves:
+            self._add("path", f'd="{moves}"', f"dots {css}", "")
+
+    def dot(self, at: Point, css: str, title: str) -> None:
+        """Draw one dot with a text to be read when pointed at."""
+        self._add("circle", f'cx="{_n(at[0])}" cy="{_n(at[1])}" r="4"', css, title)
+
+    def bar(self, left: float, top: float, width: float, height: float, css: str, title: str = "") -> None:
+        """Draw a filled rectangle."""
+        place = f'x="{_n(left)}" y="{_n(top)}" width="{_n(max(width, 0))}" height="{_n(max(height, 0))}"'
+        self._add("rect", place, css, title)
+
+    def bars(self, places: Iterable[tuple[float, float, float, float]], css: str) -> None:
+        """Draw many filled rectangles (left, top, width, height) as one path."""
+        moves = "".join(f"M{_n(x)},{_n(y)}h{_n(w)}v{_n(h)}h{_n(-w)}z" for x, y, w, h in places)
+        if moves:
+            self._add("path", f'd="{moves}"', css, "")
+
+    def text(self, at: Point, text: object, css: str = "", anchor: str = "start") -> None:
+        """Write text; `anchor` is start, middle or end."""
+        self.parts.append(
+            f'<text x="{_n(at[0])}" y="{_n(at[1])}" text-anchor="{anchor}" class="{escape(css)}">{escape(text)}</text>'
+        )
+
+    def left_axis(self, scale: Scale, left: float, right: float, shown: Format, count: int = 5) -> None:
+        """Draw grid lines from `left` to `right` with their values before them."""
+        for tick in scale.ticks(count):
+            y = scale(tick)
+            self.line((left, y), (right, y), "grid")
+            self.text((left - 6, y + 4), shown(tick), anchor="end")
+
+    def bottom_axis(self, scale: Scale, bottom: float, shown: Format, title: str = "", count: int = 6) -> None:
+        """Write values under `bottom`, and what they are."""
+        for tick in scale.ticks(count):
+            self.text((scale(tick), bottom + 15), shown(tick), anchor="middle")
+        if title:
+            self.text(((scale.start + scale.end) / 2, bottom + 31), title, anchor="middle")
+
+    def svg(self) -> Markup:
+        """Return the picture."""
+        return Markup(  # noqa: S704  (all text in it has been escaped)
+            f'<svg viewBox="0 0 {_n(self.width)} {_n(self.height)}" width="{_n(self.width)}" '
+            f'height="{_n(self.height)}" role="img" aria-label="{escape(self.label)}">{"".join(self.parts)}</svg>'
+        )
+
+    def _add(self, element: str, attributes: str, css: str, title: str) -> None:
+        inside = f"<title>{escape(title)}</title>" if title else ""
+        self.parts.append(f'<{element} {attributes} class="{escape(css)}">{inside}</{element}>')
+
+
+def thinned(points: Sequence[Point], count: int) -> list[Point]:
+    """Return `count` of the points at most, evenly chosen, the first and last among them."""
+    if len(points) <= count:
+        return list(points)
+    return [points[round(index * (len(points) - 1) / (count - 1))] for index in range(count)]
+
+
+def span(values: Sequence[float], margin: float = 0.05) -> tuple[float, float]:
+    """Return the ends of an axis on which these values have room."""
+    finite = [value for value in values if math.isfinite(value)]
+    if not finite:
+        return 0.0, 1.0
+    low, high = min(finite), max(finite)
+    room = margin * (high - low) or 0.05 * abs(high) or 0.5
+    return low - room, high + room
+
+
+def short(text: object, characters: int) -> str:
+    """Return text of so many characters at most."""
+    said = str(text)
+    return said if len(said) <= characters else f"{said[: characters - 1]}…"
+
+
+def _n(value: float) -> str:
+    return f"{value:.1f}".removesuffix(".0")
