@@ -69,7 +69,7 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningProm
 @pytest.fixture(scope="module")
 def searching(namespace: Namespace, image: str, prometheus: RunningPrometheus) -> Iterator[Release]:
     release = Release(namespace, STUDY, image)
-    study = {"search": {"max_trials": 12, "early_stopping": {"policy": "none"}}, "training": {"epochs": 4}}
+    study = {"search": {"max_trials": 4, "early_stopping": {"policy": "none"}}, "training": {"epochs": 3}}
     release.install(workers={"replicas": 2, "gpus": 0}, metrics={"lingerSeconds": 20}, study=study)
     discovery = Discovery(release, prometheus)
     discovery.start()
@@ -137,7 +137,7 @@ def test_every_panel_had_data(searching: Release, prometheus: RunningPrometheus,
 def test_the_numbers_add_up(searching: Release, prometheus: RunningPrometheus) -> None:
     over = "[1h]"
     ended = prometheus.query(f'sum(max by (state) (last_over_time({Metric.TRIALS}{{state="completed"}}{over})))')
-    assert ended == [12]
-    assert prometheus.query(f"max(last_over_time({Metric.EPOCHS}{over}))") == [48]
+    assert ended == [4]
+    assert prometheus.query(f"max(last_over_time({Metric.EPOCHS}{over}))") == [12]
     finished = f'{Metric.SEARCH}{{state="finished"}}'
     assert prometheus.query(f"max(last_over_time({finished}{over}))") == [1]
