@@ -13,7 +13,7 @@ from tuner import names
 from tuner.errors import SurroundingsError
 
 NO_VOLUME = (
-    "lives and dies with its pod, and the study with it: no default StorageClass was found when it was installed; "
+    "lives and dies with its pod, and the study with it: it was installed without a volume; "
     "set bucket.emulator.storageClass, or bucket.url=gs://BUCKET"
 )
 MAX_LOGS = 8

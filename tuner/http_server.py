@@ -4,6 +4,7 @@ import logging
 import socket
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -15,7 +16,8 @@ from tuner.errors import ConfigError, SurroundingsError
 log = logging.getLogger(__name__)
 
 REQUESTS = 32
-"""Answered at once; a connection above that is closed. A scraper has one, and so has an open page."""
+"""Connections at once. One more closes the oldest: whoever holds them and says nothing keeps nobody from asking, the
+kubelet least of all, which replaces a process that does not answer. A scraper has one, and so has an open page."""
 IDLE_S = 10.0
 """Who connects and says nothing is not waited for any longer."""
 HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
@@ -109,15 +111,19 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = REQUESTS
 
     def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
-        self._room = threading.BoundedSemaphore(REQUESTS)
+        self._open: list[Any] = []  # oldest first
+        self._lock = threading.Lock()
         self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         super().__init__(address, handler)
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Answer in a thread of its own, if there is room for one more."""
-        if not self._room.acquire(blocking=False):
-            self.shutdown_request(request)
-            return
+        """Answer in a thread of its own, in place of the oldest where there are too many."""
+        with self._lock:
+            self._open.append(request)
+            too_many, self._open = self._open[:-REQUESTS], self._open[-REQUESTS:]
+        for oldest in too_many:
+            with suppress(OSError):  # its thread may have closed it meanwhile
+                oldest.shutdown(socket.SHUT_RDWR)
         super().process_request(request, client_address)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
@@ -125,7 +131,8 @@ class _Server(ThreadingHTTPServer):
         try:
             super().process_request_thread(request, client_address)
         finally:
-            self._room.release()
+            with self._lock, suppress(ValueError):  # it had to go before
+                self._open.remove(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that went away in the midst is no news."""

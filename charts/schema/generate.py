@@ -4,21 +4,34 @@ import json
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from tuner import config
 
 CHART = Path(__file__).with_name("chart.json")
+VALUES = Path(__file__).parents[1] / "values.yaml"
 FILE = Path(__file__).parents[1] / "values.schema.json"
 
 
 def values_schema() -> dict[str, Any]:
     """Return the JSON Schema of the chart's values."""
     schema: dict[str, Any] = json.loads(CHART.read_text(encoding="utf-8"))
+    _require(schema, yaml.safe_load(VALUES.read_text(encoding="utf-8")))
     study = config.json_schema()
     definitions = study.pop("$defs")
     schema["properties"]["study"] = {"$ref": "#/$defs/Study"}
     schema["$defs"] |= {"Study": study, **definitions}
     readable: dict[str, Any] = _readable(schema)
     return readable
+
+
+def _require(schema: dict[str, Any], values: dict[str, Any]) -> None:
+    """Require what has a default: it is missing only where it was set to null, or where values of an older chart are
+    used again without the defaults of this one, and a template would break at it without a sentence."""
+    schema["required"] = [key for key, default in values.items() if default is not None]
+    for key, part in schema["properties"].items():
+        if "properties" in part:
+            _require(part, values[key])
 
 
 def _readable(schema: Any) -> Any:

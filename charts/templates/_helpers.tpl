@@ -32,12 +32,27 @@ cifake-tune
 {{ .Values.tls.existingSecret | default (printf "%s-tls" (include "cifake-tune.fullname" .)) }}
 {{- end }}
 
-{{/* A Job's pod template cannot be changed, so the name carries a hash of it: another template is another Job.
+{{/* A Job's pod template cannot be changed, so the name carries a hash of it: another template is another Job. One that
+     has failed is never run again, though what it failed for may have been mended, such as a right: the next upgrade
+     makes another, with the revision in its name, which later ones keep.
      Called with (list . COMPONENT). */}}
 {{- define "cifake-tune.job.name" -}}
 {{- $root := index . 0 }}{{ $component := index . 1 }}
 {{- $spec := include (printf "cifake-tune.%s.spec" $component) $root }}
-{{- printf "%s-%s-%s" (include "cifake-tune.fullname" $root) $component (sha256sum $spec | trunc 8) }}
+{{- $name := printf "%s-%s-%s" (include "cifake-tune.fullname" $root) $component (sha256sum $spec | trunc 8) }}
+{{- $kept := "" }}{{ $failed := false }}
+{{- range (lookup "batch/v1" "Job" $root.Release.Namespace "").items }}
+{{- if hasPrefix $name .metadata.name }}
+{{- if include "cifake-tune.job.failed" . }}{{ $failed = true }}{{ else }}{{ $kept = .metadata.name }}{{ end }}
+{{- end }}
+{{- end }}
+{{- if $kept }}{{ $kept }}{{ else if $failed }}{{ $name }}-{{ $root.Release.Revision }}{{ else }}{{ $name }}{{ end }}
+{{- end }}
+
+{{- define "cifake-tune.job.failed" -}}
+{{- range (.status | default dict).conditions }}
+{{- if and (eq .type "Failed") (eq .status "True") }}true{{ end }}
+{{- end }}
 {{- end }}
 
 {{- define "cifake-tune.image" -}}

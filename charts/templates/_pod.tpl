@@ -9,7 +9,7 @@ annotations:
   {{- if ne (index . 1) "bucket" }}
   checksum/study: {{ include "cifake-tune.study.checksum" $root }}
   {{- end }}
-  {{- if and (has (index . 1) (list "chief" "worker")) (not $root.Values.metrics.podMonitor.enabled) }}
+  {{- if and (has (index . 1) (list "chief" "worker")) (not $root.Values.metrics.podMonitor.enabled) (not (hasKey $root.Values.podAnnotations "prometheus.io/scrape")) }}
   prometheus.io/scrape: "true"
   prometheus.io/port: {{ $root.Values.metrics.port | quote }}
   prometheus.io/path: /metrics

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.e2e.cluster import Namespace, Release, cifake_tune, until
+from tests.e2e.cluster import Namespace, Release, cifake_tune, conditions_of, until
 from tests.support.refuser import running_refuser
 
 GPUS = "requests.nvidia.com/gpu"
@@ -155,6 +155,26 @@ def small(namespace: Namespace, image: str) -> Iterator[Release]:
     release.install(study=SHORT, workers={"replicas": 1, "resources": resources})
     yield release
     release.uninstall()
+
+
+def test_a_job_that_has_failed_is_made_again_by_an_upgrade_with_the_same_values(
+    release: Callable[[str], Release],
+) -> None:
+    """What it failed for may have been mended outside the chart; here nothing was, and it fails again."""
+    strict = release("strict")
+    strict.install(study=SHORT, workers={"replicas": 1, "requireGPU": True})
+
+    def failed() -> str | None:
+        job = strict.job("worker")
+        return job["metadata"]["name"] if "Failed" in conditions_of(job) else None
+
+    first = until("the workers to end for want of a GPU", failed)
+    strict.upgrade()
+    second = strict.job("worker")["metadata"]["name"]
+    assert second == f"{first}-2"
+    strict.upgrade(workers__replicas=2)  # the one that is made now has not failed yet
+    assert strict.job("worker")["metadata"]["name"] in (second, f"{first}-3")
+    assert until("it to end again", failed) != first
 
 
 def test_a_worker_that_is_out_of_memory_is_explained(small: Release) -> None:
