@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from k8s.api import Cluster, RefusedError
-from k8s.findings import Finding, broken, fine
+from k8s.findings import Finding, broken, fine, warning
 from k8s.needs import Needs, Pods
 from k8s.objects import Pod
 from k8s.troubles import not_created
@@ -18,6 +18,11 @@ def check_admission(cluster: Cluster, needs: Needs) -> Iterator[Finding]:
         try:
             cluster.create(Pod, _manifest(pods), dry_run=True)
         except RefusedError as error:
+            if error.is_about_us:  # Jobs make the pods, not whoever installs
+                yield warning(
+                    "admission", f"you may not create pods in namespace {cluster.namespace}, so none was tried"
+                )
+                return
             if "exceeded quota" in error.said:
                 continue  # the quota's own check reckons with all pods
             refused.setdefault(not_created(error.said), []).append(pods.component)

@@ -57,6 +57,11 @@ class RefusedError(SurroundingsError):
         self.status = status
         self.said = said
 
+    @property
+    def is_about_us(self) -> bool:
+        """Say whether we lack the right, rather than what we asked for being wrong."""
+        return self.status == 403 and "cannot" in self.said and "in API group" in self.said
+
 
 @dataclass(frozen=True)
 class Right:

@@ -45,17 +45,24 @@ def check_nodes(cluster: Cluster, needs: Needs, release: Release | None) -> Iter
             "Add them to workers.tolerations, or remove them.",
         )
         return
-    yield from _check_gpus(cluster, workers, tolerated, release)
+    yield from _check_gpus(cluster, workers, tolerated, selected, release)
 
 
-def _check_gpus(cluster: Cluster, workers: Pods, nodes: Sequence[Node], release: Release | None) -> Iterator[Finding]:
+def _check_gpus(
+    cluster: Cluster, workers: Pods, nodes: Sequence[Node], all_nodes: Sequence[Node], release: Release | None
+) -> Iterator[Finding]:
     asked = int(parse_quantity(workers.spec.asks_for(names.GPU_RESOURCE)))
     if not asked:
         yield fine("nodes", f"{len(nodes)} nodes take workers, which ask for no GPU")
         return
-    have = {node.name: int(parse_quantity(node.status.allocatable.get(names.GPU_RESOURCE, "0"))) for node in nodes}
+    have = {node.name: _gpus(node) for node in nodes}
     largest = max(have.values())
     if largest < asked:
+        if shut := [node for node in all_nodes if _gpus(node) >= asked]:
+            taints = sorted({str(taint) for node in shut for taint in untolerated(node, workers.spec.tolerations)})
+            what = f"the {len(shut)} nodes with {asked} {names.GPU_RESOURCE} have taints: {', '.join(taints)}"
+            yield broken("GPUs", what, "Add them to workers.tolerations, or remove them.")
+            return
         what = f"workers ask for {asked} {names.GPU_RESOURCE} each, and no node that takes them has more than {largest}"
         fix = f"Set workers.gpus={largest}" if largest else "Install NVIDIA's device plugin, or set workers.gpus=0"
         yield broken("GPUs", what, f"{fix}, or add such nodes; where an autoscaler adds them, this is no trouble.")
@@ -85,6 +92,10 @@ def _check_gpus(cluster: Cluster, workers: Pods, nodes: Sequence[Node], release:
         )
     else:
         yield fine("GPUs", what)
+
+
+def _gpus(node: Node) -> int:
+    return int(parse_quantity(node.status.allocatable.get(names.GPU_RESOURCE, "0")))
 
 
 def _suits(node: Node, spec: PodSpec) -> bool:

@@ -142,6 +142,7 @@ class Container(Part):
     image: str = ""
     image_pull_policy: str = ""
     env: list[Variable] = []
+    volume_mounts: list[dict[str, Any]] = []
     resources: Resources = Resources()
 
     def environment(self) -> dict[str, str]:
@@ -150,7 +151,9 @@ class Container(Part):
 
 
 class NamedReference(Part):
-    """The name of an object, or of a volume's source."""
+    """The name of an object, or a volume's source, whose other fields are kept too."""
+
+    model_config = ConfigDict(extra="allow")
 
     name: str = ""
     secret_name: str = ""
@@ -158,7 +161,9 @@ class NamedReference(Part):
 
 
 class Volume(Part):
-    """A volume of a pod."""
+    """A volume of a pod, with all that it has: another pod may be given the same."""
+
+    model_config = ConfigDict(extra="allow")
 
     name: str
     config_map: NamedReference | None = None

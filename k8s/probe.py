@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from k8s import release as releases
 from k8s.api import Cluster, RefusedError
-from k8s.findings import FINDINGS, Finding, broken, fine
+from k8s.findings import FINDINGS, Finding, Severity, broken, fine, warning
 from k8s.needs import Needs
 from k8s.objects import Event, Pod, PodSpec
 from k8s.release import Release
@@ -32,6 +32,8 @@ _SECURITY_CONTEXT = {
 """The chart's default, where no chart says another."""
 _OF_THE_JOB = re.compile(r"app\.kubernetes\.io/|batch\.kubernetes\.io/|controller-uid$|job-name$")
 """Labels by which a worker's pod is found; the others are podLabels and commonLabels."""
+_OF_THE_CHART = {"scratch", "study", "space", "tls", "cache", "shared-memory"}
+"""Volumes that make a pod a worker; the others are extraVolumes, such as a key file."""
 _OF_THE_PROGRAM = re.compile(rf"CIFAKE_TUNE_|KERASTUNER_|WORKER_INDEX$|{names.ENV_EMULATOR}$")
 """What makes a pod a worker; the other variables are extraEnv."""
 
@@ -42,12 +44,26 @@ def probe(cluster: Cluster, needs: Needs, release: Release | None) -> Iterator[F
     try:
         cluster.create(Pod, _manifest(name, needs, release))
     except RefusedError as error:
+        if error.is_about_us:
+            yield warning(
+                "probe", f"you may not create pods in namespace {cluster.namespace}, so nothing was run there"
+            )
+            return
         yield broken("probe", f"no pod can be made in namespace {cluster.namespace}: {not_created(error.said)}")
         return
     try:
-        yield from _watch(cluster, name, needs)
+        for finding in _watch(cluster, name, needs):
+            yield finding if release else _before_install(finding)
     finally:
         cluster.delete(Pod, name)
+
+
+def _before_install(finding: Finding) -> Finding:
+    """A bucket that the namespace's own service account may not use may be open to the release's, still to come."""
+    if finding.check != "bucket" or finding.severity is not Severity.BROKEN:
+        return finding
+    what = f"{finding.what} (tried as the namespace's default service account: the release's own is still to come)"
+    return warning(finding.check, what, finding.fix)
 
 
 def _watch(cluster: Cluster, name: str, needs: Needs) -> Iterator[Finding]:
@@ -92,6 +108,7 @@ def _manifest(name: str, needs: Needs, release: Release | None) -> dict[str, Any
     like = needs.of(releases.WORKER)
     spec = like.spec if like else PodSpec()
     policy = spec.containers[0].image_pull_policy if spec.containers else ""
+    mounts = spec.containers[0].volume_mounts if spec.containers else []
     arguments = ["doctor", "--inside", "--json"]
     # without a release, its own bucket and the Service are still to come
     if needs.bucket_url and (release or not needs.own_bucket):
@@ -126,7 +143,10 @@ def _manifest(name: str, needs: Needs, release: Release | None) -> dict[str, Any
             "imagePullSecrets": [{"name": each.name} for each in spec.image_pull_secrets],
             "affinity": spec.affinity,
             "securityContext": spec.security_context or _SECURITY_CONTEXT,
-            "volumes": [{"name": "scratch", "emptyDir": {}}],
+            "volumes": [
+                {"name": "scratch", "emptyDir": {}},
+                *(v.model_dump(by_alias=True, exclude_unset=True) for v in spec.volumes if v.name not in _OF_THE_CHART),
+            ],
             "containers": [
                 {
                     "name": COMPONENT,
@@ -143,7 +163,10 @@ def _manifest(name: str, needs: Needs, release: Release | None) -> dict[str, Any
                         "readOnlyRootFilesystem": True,
                         "capabilities": {"drop": ["ALL"]},
                     },
-                    "volumeMounts": [{"name": "scratch", "mountPath": "/scratch"}],
+                    "volumeMounts": [
+                        {"name": "scratch", "mountPath": "/scratch"},
+                        *(mount for mount in mounts if mount["name"] not in _OF_THE_CHART),
+                    ],
                 }
             ],
         },

@@ -18,7 +18,7 @@ def check_quotas(cluster: Cluster, needs: Needs, installed: bool) -> Iterator[Fi
     say = warning if installed else broken  # what can run at all shows in the pods of a release
     ranges = [limit for each in cluster.list(LimitRange) for limit in each.spec.limits if limit.type == "Container"]
     defaulted = {resource for limit in ranges for resource in limit.default}
-    quotas = cluster.list(Quota)
+    quotas = [quota for quota in cluster.list(Quota) if not quota.spec.is_scoped]
     found = False
     for quota in quotas:
         for resource, hard in quota.status.hard.items():
@@ -105,4 +105,4 @@ class _Counted:
 
 
 def _plain(amount: float, resource: str) -> str:
-    return f"{amount / 2**30:.1f}Gi" if resource.endswith("memory") else f"{amount:g}"
+    return f"{amount / 2**30:.1f}Gi" if resource.endswith(("memory", "storage")) else f"{amount:g}"

@@ -1,5 +1,7 @@
 """What stands around a release's pods, as the API server's JSON has it: nodes, volumes, quotas, rights."""
 
+from typing import Any
+
 from pydantic import Field
 
 from k8s.objects import Condition, Object, Part, Quantities, Resources
@@ -72,6 +74,18 @@ class Node(Object):
         return any(c.type == "Ready" and c.status == "True" for c in self.status.conditions)
 
 
+class QuotaSpec(Part):
+    """spec of a ResourceQuota."""
+
+    scopes: tuple[str, ...] = ()
+    scope_selector: dict[str, Any] | None = None
+
+    @property
+    def is_scoped(self) -> bool:
+        """Say whether it counts some pods only, such as those of a priority class."""
+        return bool(self.scopes or self.scope_selector)
+
+
 class QuotaStatus(Part):
     """status of a ResourceQuota."""
 
@@ -82,6 +96,7 @@ class QuotaStatus(Part):
 class Quota(Object):
     """A ResourceQuota."""
 
+    spec: QuotaSpec = QuotaSpec()
     status: QuotaStatus = QuotaStatus()
 
 

@@ -4,10 +4,11 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.e2e.cluster import Namespace, Release, cifake_tune, conditions_of, until
+from tests.e2e.cluster import Namespace, Release, cifake_tune, conditions_of, run, until
 from tests.support.refuser import running_refuser
 
 GPUS = "requests.nvidia.com/gpu"
@@ -93,6 +94,26 @@ def test_a_volume_that_the_namespace_forbids_is_found_before_the_install(namespa
     code, said = before_install(namespace, image, "workers.priorityClassName=nights", "workers.gpus=0")
     assert code == 3
     assert "the API server refuses the pods of worker: there is no PriorityClass nights; correct priorityClass" in said
+
+
+def test_who_may_do_nothing_is_told_what_an_administrator_has_to_grant(
+    namespace: Namespace, image: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    namespace.kubectl("create", "serviceaccount", "guest")
+    token = namespace.kubectl("create", "token", "guest")
+    cluster = json.loads(run("kubectl", "config", "view", "--raw", "--minify", "-o", "json"))["clusters"]
+    context = {"name": "guest", "context": {"cluster": cluster[0]["name"], "user": "guest"}}
+    users = [{"name": "guest", "user": {"token": token}}]
+    config = {"kind": "Config", "clusters": cluster, "users": users, "contexts": [context], "current-context": "guest"}
+    (tmp_path / "config").write_text(json.dumps(config))
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "config"))
+    code, said = before_install(namespace, image)
+    assert code == 3
+    assert "broken rights you may not create jobs.batch, deployments.apps, services, configmaps, secrets," in said
+    assert f"Have an administrator run kubectl create rolebinding NAME -n {namespace.name}" in said
+    assert "you may not list nodes" in said
+    assert f"you may not create pods in namespace {namespace.name}, so none was tried" in said
+    assert f"you may not create pods in namespace {namespace.name}, so nothing was run there" in said
 
 
 @pytest.mark.parametrize(

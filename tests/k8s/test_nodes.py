@@ -1,0 +1,70 @@
+"""What `doctor` makes of a cluster's nodes."""
+
+from typing import Any
+
+import pytest
+
+from k8s.findings import Finding, Severity
+from k8s.needs import of_flags
+from k8s.nodes import check_nodes
+from k8s.surroundings import Node
+
+SPOT = {"key": "cloud.google.com/gke-spot", "value": "true", "effect": "NoSchedule"}
+
+
+class Nodes:
+    """A cluster of which only the nodes are asked, and no pod runs."""
+
+    def __init__(self, *nodes: Node) -> None:
+        self._nodes = nodes
+
+    def list(self, kind: type[Any], labels: str = "", everywhere: bool = False) -> list[Any]:
+        return list(self._nodes) if kind is Node else []
+
+
+def node(name: str, gpus: int, *taints: dict[str, str], ready: bool = True) -> Node:
+    return Node.model_validate(
+        {
+            "metadata": {"name": name},
+            "spec": {"taints": list(taints)},
+            "status": {
+                "allocatable": {"nvidia.com/gpu": str(gpus)},
+                "conditions": [{"type": "Ready", "status": "True" if ready else "False"}],
+            },
+        }
+    )
+
+
+def finding(*nodes: Node, workers: int = 2, gpus: int = 1) -> Finding:
+    (found,) = check_nodes(Nodes(*nodes), of_flags("image", workers, gpus, "gs://b"), None)  # type: ignore[arg-type]
+    return found
+
+
+def test_gpu_nodes_that_are_tainted_are_told_though_other_nodes_would_take_the_workers() -> None:
+    found = finding(node("cpu", 0), node("gpu-1", 8, SPOT), node("gpu-2", 8, SPOT))
+    assert found.severity is Severity.BROKEN
+    assert found.what == "the 2 nodes with 1 nvidia.com/gpu have taints: cloud.google.com/gke-spot=true:NoSchedule"
+    assert "workers.tolerations" in found.fix
+
+
+def test_nodes_that_all_are_tainted_are_told_with_their_taints() -> None:
+    found = finding(node("a", 8, SPOT), node("b", 8, SPOT))
+    assert found.what == "all 2 nodes that suit the workers have taints: cloud.google.com/gke-spot=true:NoSchedule"
+
+
+@pytest.mark.parametrize(
+    ("gpus", "workers", "severity", "what"),
+    [
+        (1, 8, Severity.FINE, "room for 8 workers of 1 each"),
+        (4, 3, Severity.WARNING, "room for 2 workers of 4 each, and there are to be 3"),
+        (5, 1, Severity.BROKEN, "no node that takes them has more than 4"),
+    ],
+)
+def test_the_gpus_that_are_free_are_counted_a_node(gpus: int, workers: int, severity: Severity, what: str) -> None:
+    found = finding(node("a", 4), node("b", 4), node("gone", 8, ready=False), workers=workers, gpus=gpus)
+    assert found.severity is severity
+    assert what in found.what
+
+
+def test_a_cluster_without_ready_nodes_is_broken() -> None:
+    assert finding(node("a", 4, ready=False)).what == "none of 1 nodes is ready and takes pods"
