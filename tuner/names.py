@@ -144,6 +144,7 @@ class Metric(StrEnum):
 
 
 LABEL_STUDY = "study"
+LABEL_NAMESPACE = "namespace"  # of Kubernetes, which Prometheus adds to what it finds there
 
 
 # ---- bucket: data -------------------------------------------------------------------------------

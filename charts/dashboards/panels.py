@@ -20,7 +20,8 @@ from tuner.names import Metric
 DATA_SOURCE = DataSourceRef(type_val="prometheus", uid="${datasource}")
 RATE = "$__rate_interval"
 RANGE = "$__range"
-STUDY = f'{names.LABEL_STUDY}="$study"'
+NAMESPACE = f'{names.LABEL_NAMESPACE}=~"$namespace"'
+STUDY = f'{names.LABEL_STUDY}="$study", {NAMESPACE}'
 HALF, THIRD, QUARTER, SIXTH = 12, 8, 6, 4
 """Widths, of 24."""
 
@@ -71,10 +72,21 @@ def new_dashboard(title: str, uid: str, description: str) -> dashboard.Dashboard
         )
         .with_variable(dashboard.DatasourceVariable("datasource").label("Prometheus").type("prometheus"))
         .with_variable(
+            dashboard.QueryVariable(names.LABEL_NAMESPACE)  # two may have a study of one name
+            .label("Namespace")
+            .datasource(DATA_SOURCE)
+            .query(f"label_values({Metric.TRIALS}, {names.LABEL_NAMESPACE})")
+            .refresh(VariableRefresh.ON_TIME_RANGE_CHANGED)
+            .sort(VariableSort.ALPHABETICAL_ASC)
+            .include_all(True)
+            .all_value(".*")  # also what has no namespace, outside Kubernetes
+            .current(VariableOption(selected=True, text="All", value="$__all"))
+        )
+        .with_variable(
             dashboard.QueryVariable(names.LABEL_STUDY)
             .label("Study")
             .datasource(DATA_SOURCE)
-            .query(f"label_values({Metric.TRIALS}, {names.LABEL_STUDY})")
+            .query(f"label_values({Metric.TRIALS}{{{NAMESPACE}}}, {names.LABEL_STUDY})")
             .refresh(VariableRefresh.ON_TIME_RANGE_CHANGED)
             .sort(VariableSort.ALPHABETICAL_ASC)
             .current(VariableOption(selected=True, text="", value=""))

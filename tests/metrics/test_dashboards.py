@@ -34,7 +34,7 @@ def test_there_are_three_each_of_one_chosen_study() -> None:
     boards = [json.loads(file.read_text(encoding="utf-8")) for file in DASHBOARDS]
     assert [board["uid"] for board in boards] == ["cifake-tune-chief", "cifake-tune-search", "cifake-tune-workers"]
     for board in boards:
-        assert [variable["name"] for variable in board["templating"]["list"]] == ["datasource", "study"]
+        assert [variable["name"] for variable in board["templating"]["list"]] == ["datasource", "namespace", "study"]
 
 
 @pytest.mark.parametrize("file", DASHBOARDS, ids=lambda file: file.stem)
@@ -67,5 +67,5 @@ def test_every_query_is_of_a_metric_and_labels_that_there_are(file: Path) -> Non
             plain = re.sub("_(bucket|count|sum)$", "", name) if name not in families else name
             family = families[plain]
             assert (plain != name) == (family.kind is Kind.HISTOGRAM), name
-            assert set(re.findall(r"(\w+)=", selector)) <= {"study", *family.labels}
-            assert 'study="$study"' in selector
+            assert set(re.findall(r"(\w+)=", selector)) <= {"study", "namespace", *family.labels}
+            assert 'study="$study", namespace=~"$namespace"' in selector

@@ -39,7 +39,7 @@ class PanelQuery:
 
     def of(self, study: str, rate: str = "1m", over: str = "1h") -> str:
         """Return the expression as Grafana would send it."""
-        values = {"$study": study, "$__rate_interval": rate, "$__range": over}
+        values = {"$study": study, "$namespace": ".*", "$__rate_interval": rate, "$__range": over}
         expression = self.expression
         for variable, value in values.items():
             expression = expression.replace(variable, value)
