@@ -1,6 +1,8 @@
 """What tests of more than one part share."""
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -11,3 +13,12 @@ from tests.support.gcs_emulator import Emulator, running_emulator
 def emulator() -> Iterator[Emulator]:
     with running_emulator() as running:
         yield running
+
+
+@pytest.fixture
+def jax_python() -> Path:
+    """An interpreter with JAX and no TensorFlow."""
+    named = os.environ.get("CIFAKE_TUNE_JAX_PYTHON")
+    if not named:
+        pytest.skip("CIFAKE_TUNE_JAX_PYTHON names no interpreter with JAX (`make test` sets it)")
+    return Path(named)

@@ -107,6 +107,10 @@ def test_an_unknown_key_is_an_error_that_names_the_nearest(study_yaml: Write, te
         ("data: {validation: 0}", "data.validation", "0"),
         ("data: {batch_size: 0}", "data.batch_size", "0"),
         ("space: {import: nocolon}", "space.import", '"nocolon"'),
+        ("space: {values: 3}", "space.values", "3"),
+        ("space: {values: {width: }}", "space.values", "null"),
+        ("space: {values: {width: []}}", "space.values", "[]"),
+        ("space: {values: {width: [1, a]}}", "space.values", '[1, "a"]'),
         ("training: {epochs: [1]}", "training.epochs", "[1]"),
         ("training: {patience: 0}", "training.patience", "0"),
         ("retries: {failure: -1}", "retries.failure", "-1"),
@@ -287,6 +291,7 @@ def test_a_study_goes_on_with_more_trials_and_with_settings_no_result_depends_on
     "change",
     [
         "seed=2", "data.batch_size=64", "data.validation=0.2", "space.name=other", "space.import=my:Space",
+        "space.values={width: 3}",
         "search.algorithm=bayesian", "search.objective=val_loss", "search.direction=max", "training.patience=2",
         "search.max_trials=9", "training.epochs=9", "search.early_stopping.policy=none",
         "search.early_stopping.min_epochs=2", "search.early_stopping.reduction_factor=4",

@@ -1,6 +1,5 @@
 """Every test here is slow, and shows the logs of its processes when it fails."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -36,12 +35,3 @@ def place(tmp_path: Path) -> Iterator[support.Place]:
 def two_colours(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A folder of images that a tiny model learns."""
     return str(support.coloured_images(tmp_path_factory.mktemp("two_colours")))
-
-
-@pytest.fixture
-def jax_python() -> Path:
-    """An interpreter with JAX and no TensorFlow."""
-    named = os.environ.get("CIFAKE_TUNE_JAX_PYTHON")
-    if not named:
-        pytest.skip("CIFAKE_TUNE_JAX_PYTHON names no interpreter with JAX (`make test` sets it)")
-    return Path(named)

@@ -1,5 +1,6 @@
 """The search spaces: the published one is exact, a user's own is found, conditions are explored."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -7,10 +8,12 @@ import keras
 import keras_tuner
 import pytest
 
+from tuner import config
 from tuner.config import Space
 from tuner.errors import PreemptedError, SpaceError
-from tuner.spaces import explore, load_space
+from tuner.spaces import explore, load_space, narrow
 from tuner.spaces.seed import SeedSpace
+from tuner.suggest import Suggestion, make_suggester
 
 SHAPE = (32, 32, 3)
 
@@ -74,6 +77,46 @@ def test_conditional_hyperparameters_are_all_found() -> None:
     assert {"kind", "width"} <= {hp.name for hp in explore(Nested()).space}
 
 
+class Layered(keras_tuner.HyperModel):
+    """One hyperparameter of each kind, the last under a condition."""
+
+    def build(self, hp: keras_tuner.HyperParameters) -> keras.Model:
+        hp.Int("width", 8, 64)
+        hp.Float("rate", 1e-4, 1e-1, sampling="log")
+        hp.Choice("kind", ["plain", "deep"])
+        with hp.conditional_scope("kind", ["deep"]):
+            hp.Int("depth", 2, 9)
+        return keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
+
+
+def suggested(values: dict[str, Any], trials: int = 12) -> list[dict[str, Any]]:
+    settings = [f"space.values={json.dumps(values)}", f"search.max_trials={trials}"]
+    study = config.load(settings=["space.import=a:B", *settings])
+    suggester = make_suggester(study, narrow(explore(Layered()), study.space.values), "max")
+    suggestions = [suggester.suggest() for _ in range(trials)]
+    return [suggestion.values for suggestion in suggestions if isinstance(suggestion, Suggestion)]
+
+
+def test_a_study_sets_hyperparameters_itself_or_lets_them_be_one_of_few() -> None:
+    trials = suggested({"width": 48, "rate": [0.001, 1], "depth": [3, 5]})
+    assert {trial["width"] for trial in trials} == {48}
+    assert {trial["rate"] for trial in trials} == {0.001, 1.0}
+    assert {trial["depth"] for trial in trials if trial["kind"] == "deep"} == {3, 5}
+    assert not any("depth" in trial for trial in trials if trial["kind"] == "plain")
+
+
+def test_a_worker_builds_with_what_the_study_set() -> None:
+    narrowed = narrow(explore(Layered()), {"width": 48, "kind": "deep", "depth": 7})
+    given = keras_tuner.HyperParameters.from_proto(narrowed.to_proto())
+    Layered().build(given)
+    assert (given["width"], given["kind"], given["depth"]) == (48, "deep", 7)
+
+
+def test_a_value_for_what_the_space_does_not_have_is_an_error_that_names_what_it_has() -> None:
+    with pytest.raises(SpaceError, match=r"no hyperparameter 'widht'; it has width, rate, kind, depth\."):
+        narrow(explore(Layered()), {"widht": 48})
+
+
 def write_module(folder: Path, name: str, text: str) -> Space:
     (folder / f"{name}.py").write_text(text)
     return Space.model_validate({"import": f"{name}:Mine", "code": str(folder)})
@@ -115,7 +158,7 @@ def test_a_space_that_cannot_be_loaded_is_explained(tmp_path: Path, name: str, t
 
 
 def test_unknown_built_ins_and_folders_are_explained(tmp_path: Path) -> None:
-    with pytest.raises(SpaceError, match="'sead'; there is seed"):
+    with pytest.raises(SpaceError, match="'sead'; there is seed, deep"):
         load_space(Space(name="sead"), SHAPE, 2)
     with pytest.raises(SpaceError, match="is not a folder"):
         load_space(Space.model_validate({"import": "a:B", "code": str(tmp_path / "none")}), SHAPE, 2)

@@ -29,7 +29,7 @@ MEAN_PIXEL = 119.0
 
 
 class DeepSpace(keras_tuner.HyperModel):
-    """Wide residual networks of 20,000 to 80 million parameters; a sigmoid for two classes, a softmax for more.
+    """Wide residual networks of 78,000 to 53 million parameters; a sigmoid for two classes, a softmax for more.
 
     The model takes pixels (n, height, width, channels) of 0-255 and returns (n, 1) or (n, classes), float32. It has
     Keras's own layers alone, unless `shift` is on, so that plain Keras loads it. It flips, shifts and cuts out in

@@ -1,0 +1,123 @@
+"""The space `deep`: its networks at both ends, their training, and that they are saved and resumed whole."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from tests.spaces.deep_trials import DATA, SHAKEN, hyperparameters, trained, weights
+from tuner import saved_model
+from tuner.spaces import explore, precision
+from tuner.spaces.deep import DeepSpace
+from tuner.spaces.one_cycle import OneCycle
+from tuner.spaces.shift import RandomShift
+
+pytestmark = pytest.mark.slow
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize(("width", "blocks", "classes"), [(16, 1, 2), (16, 4, 5), (192, 4, 2)])
+def test_the_smallest_and_the_largest_network_answer_with_probabilities(width: int, blocks: int, classes: int) -> None:
+    model = DeepSpace((32, 32, 3), classes).build(hyperparameters(width=width, blocks=blocks, **SHAKEN))
+    images = DATA.train.images[:2]
+    outputs = saved_model.predict(model, images, 2)
+    assert outputs.shape == (2, 1 if classes == 2 else classes)
+    saved_model.class_probabilities(outputs, classes)  # raises where they are none
+    np.testing.assert_array_equal(outputs, saved_model.predict(model, images, 2))  # nothing random when predicting
+
+
+def test_it_has_hyperparameters_that_a_study_can_set() -> None:
+    assert {hp.name for hp in explore(DeepSpace()).space} == {
+        *("width", "blocks", "flip", "shift", "cutout", "label_smoothing"),
+        *("optimizer", "learning_rate", "weight_decay", "average"),
+    }
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_a_trial_learns(tmp_path: Path, optimizer: str) -> None:
+    done = trained(tmp_path, epochs=6, optimizer=optimizer, average=0.0)
+    assert done.epochs[5]["val_accuracy"] > 0.9
+    assert done.epochs[5]["loss"] < done.epochs[0]["loss"]
+
+
+def test_an_interrupted_trial_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None:
+    (tmp_path / "whole").mkdir()
+    whole = trained(tmp_path / "whole", average=0.9, **SHAKEN)
+    before = weights(whole.file(2))
+    resumed = trained(tmp_path / "whole", first_epoch=1, average=0.9, **SHAKEN)
+    assert resumed.epochs == {epoch: whole.epochs[epoch] for epoch in (1, 2)}
+    for one, other in zip(before, weights(resumed.file(2)), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_what_is_saved_is_the_averaged_model_that_was_validated(tmp_path: Path) -> None:
+    done = trained(tmp_path, average=0.9)
+    for epoch, metrics in done.epochs.items():
+        model = saved_model.load_model(done.file(epoch), "here")
+        right = (saved_model.predict(model, DATA.validation.images, 60)[:, 0] > 0.5) == DATA.validation.labels
+        assert right.mean() == pytest.approx(metrics["val_accuracy"], abs=1e-6)
+
+
+def test_an_averaged_model_does_not_guess_though_its_weights_are_far_from_those_trained(tmp_path: Path) -> None:
+    """With the statistics of the weights that were trained, it says the same of all images after these epochs."""
+    done = trained(tmp_path, epochs=8, average=0.9)
+    assert done.epochs[3]["val_accuracy"] > 0.8
+
+
+def test_without_shifts_plain_keras_loads_the_model(tmp_path: Path) -> None:
+    done = trained(tmp_path, epochs=1, average=0.9, flip="horizontal", cutout=8)
+    saved_model.save_for_prediction(saved_model.load_model(done.file(0), "here"), tmp_path / "best.keras")
+    program = (
+        "import keras, numpy, sys\n"
+        "model = keras.saving.load_model(sys.argv[1])\n"
+        "assert model.predict_on_batch(numpy.zeros((1, 32, 32, 3))).shape == (1, 1)\n"
+        "assert 'tuner' not in sys.modules\n"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path / "best.keras")]
+    done_there = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done_there.returncode == 0, done_there.stderr[-2000:]
+
+
+def test_the_learning_rate_rises_and_falls_once_and_knows_its_end_from_epochs_and_batches(tmp_path: Path) -> None:
+    schedule = OneCycle(0.1, steps=50, warm_up=0.2)
+    rates = np.array([float(schedule(step)) for step in range(60)])
+    assert rates.argmax() == 9
+    assert rates.max() == pytest.approx(0.1)
+    assert (np.diff(rates[:10]) > 0).all()
+    assert (np.diff(rates[9:50]) < 0).all()
+    assert rates[49:] == pytest.approx(0, abs=1e-9)
+    done = trained(tmp_path)
+    again = keras.saving.load_model(done.file(0)).optimizer._learning_rate
+    assert again.get_config() == {"peak": 0.004, "steps": 3 * 240 // 20, "warm_up": 0.2}
+
+
+def test_a_shift_moves_every_image_by_whole_pixels_and_mirrors_the_edge() -> None:
+    images = DATA.train.images[:40].astype(np.float32)
+    moved = keras.ops.convert_to_numpy(RandomShift(2)(images, training=True))
+    padded = np.pad(images, ((0, 0), (2, 2), (2, 2), (0, 0)), mode="reflect")
+    places = [(row, column) for row in range(5) for column in range(5)]
+    found = [
+        [place for place in places if np.array_equal(one, window[place[0] :, place[1] :][:32, :32])]
+        for one, window in zip(moved, padded, strict=True)
+    ]
+    assert all(len(each) == 1 for each in found)
+    assert len({each[0] for each in found}) > 10
+    np.testing.assert_array_equal(RandomShift(2)(images, training=False), images)
+
+
+def test_bfloat16_is_used_where_the_processor_has_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for flags, policy in (("fpu amx_bf16 amx_tile", "mixed_bfloat16"), ("fpu avx512f", "float32")):
+        (tmp_path / "cpuinfo").write_text(f"flags\t\t: {flags}\n")
+        monkeypatch.setattr(precision, "CPU_INFO", tmp_path / "cpuinfo")
+        assert precision.fastest_precision() == policy
+
+
+def test_all_this_holds_with_jax_too(tmp_path: Path, jax_python: Path) -> None:
+    program = [jax_python, "-m", "tests.spaces.with_jax", tmp_path]
+    environment = {**os.environ, "KERAS_BACKEND": "jax"}
+    done = subprocess.run(program, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-4000:]

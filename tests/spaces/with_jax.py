@@ -1,0 +1,37 @@
+"""What must hold of the space `deep` on JAX, where pytest is not installed: a program that fails where it does not.
+
+usage: python -m tests.spaces.with_jax FOLDER
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from tests.spaces.deep_trials import DATA, SHAKEN, trained, weights
+from tuner import batches, saved_model
+
+
+def an_interrupted_trial_goes_on_as_if_it_had_not_been(folder: Path) -> None:
+    whole = trained(folder, average=0.9, **SHAKEN)
+    before = weights(whole.file(2))
+    resumed = trained(folder, first_epoch=1, average=0.9, **SHAKEN)
+    assert resumed.epochs == {epoch: whole.epochs[epoch] for epoch in (1, 2)}
+    for one, other in zip(before, weights(resumed.file(2)), strict=True):
+        np.testing.assert_array_equal(one, other)
+    model = saved_model.load_model(whole.file(2), "here")
+    right = (saved_model.predict(model, DATA.validation.images, 60)[:, 0] > 0.5) == DATA.validation.labels
+    assert abs(right.mean() - resumed.epochs[2]["val_accuracy"]) < 1e-6
+
+
+def batches_gathered_on_a_device_are_those_gathered_in_memory(folder: Path) -> None:
+    (folder / "device").mkdir()
+    in_memory = trained(folder, epochs=2).epochs
+    batches._belongs_on_device = lambda arrays: True  # there is no GPU: the same code, in this processor's memory
+    assert trained(folder / "device", epochs=2).epochs == in_memory
+
+
+if __name__ == "__main__":
+    an_interrupted_trial_goes_on_as_if_it_had_not_been(Path(sys.argv[1]))
+    batches_gathered_on_a_device_are_those_gathered_in_memory(Path(sys.argv[1]))
+    assert "tensorflow" not in sys.modules
