@@ -79,7 +79,10 @@ def run(
     workers: Annotated[int, typer.Option(min=1, max=256, help="Worker processes.")] = 1,
     settings: SetOption = None,
 ) -> None:
-    """Do the whole job on this machine: pack the data, search, and evaluate the best model."""
+    """Do the whole job on this machine: pack the data, search, and evaluate the best model.
+
+    While it searches, a page in the browser shows how far it is, at the address that is printed.
+    """
     from tuner import job
 
     given = [*(settings or []), *([f"data.source={json.dumps(data)}"] if data is not None else [])]

@@ -103,6 +103,17 @@ def test_trials_are_sorted_and_paged_with_the_keyboard_and_a_reload_keeps_that(
         assert found.complaints == []
 
 
+def test_an_address_that_asks_for_nothing_known_shows_what_is_shown_at_first(browser: Browser) -> None:
+    state = studies.searched(30, 10)
+    with (
+        serving(studies.watched(state)) as served,
+        shown(browser, f"{served.url}#state=LOST&sort=constructor") as found,
+    ):
+        page = loaded(found)
+        assert trials_shown(page) == [row.trial for row in page_of(state, Wanted()).rows]
+        assert page.is_hidden("#notice")
+
+
 def test_who_has_the_focus_keeps_it_while_the_study_goes_on_and_after_a_look_at_a_trial(browser: Browser) -> None:
     state = studies.searched(30, 20)
     last = page_of(state, Wanted()).rows[-1].trial

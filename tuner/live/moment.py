@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from tuner.metrics.evaluation import Evaluation, EvaluationState
+from tuner.monitor import ANSWER_S
 from tuner.pace import Pace, epochs_done
 from tuner.roster import WorkerState
 from tuner.service import Service
@@ -78,13 +79,17 @@ class Latest:
         self._told_end = False
 
     def get(self) -> Moment | None:
-        """Return it. Raises what `take` raises."""
-        with self._lock:
+        """Return it. Raises TimeoutError where it is not to be had: those who ask later do not wait for longer."""
+        if not self._lock.acquire(timeout=ANSWER_S):
+            raise TimeoutError
+        try:
             self._asked = time.monotonic()
             if self._moment is None or time.monotonic() - self._taken > FRESH_S:
                 self._moment, self._taken = self.take(), time.monotonic()
             self._told_end = self._moment is not None and self._moment.state.finished is not None
             return self._moment
+        finally:
+            self._lock.release()
 
     async def farewell(self) -> None:
         """Wait until a page that is open, if there is one, knows that the search is over."""

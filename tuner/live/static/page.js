@@ -14,9 +14,13 @@ const query = new Query(() => { draw(); ask(); });
 /** An answer that is no answer: the chief is there, and says why it cannot show anything yet. */
 class NotYet extends Error {}
 
+/** What is asked for is nothing that the chief knows. */
+class BadQuestion extends Error {}
+
 async function get(path) {
   const response = await fetch(path, { signal: AbortSignal.timeout(PATIENCE_MS) });
   if (response.status === 503) throw new NotYet(await response.text());
+  if (response.status === 400) throw new BadQuestion(await response.text());
   if (!response.ok) throw new Error(`${path} is answered ${response.status}`);
   return { data: await response.json(), version: response.headers.get("ETag") };
 }
@@ -40,7 +44,10 @@ async function ask() {
     if (shown.overview.search !== "running") wait = OVER_EVERY_MS;
   } catch (error) {
     wait = AWAY_EVERY_MS;
-    away(error);
+    if (error instanceof BadQuestion) {
+      query.reset();
+      wait = 0;
+    } else away(error);
   }
   asking = false;
   if (!document.hidden) timer = setTimeout(ask, wait);

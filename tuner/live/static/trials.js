@@ -13,10 +13,15 @@ export class Query {
   constructor(changed) {
     this.changed = changed;
     const given = new URLSearchParams(location.hash.slice(1));
-    this.state = LOOKS[given.get("state")] ? given.get("state") : "";
+    this.state = given.get("state") || "";
     this.sort = given.get("sort") || "interest";
     this.down = given.get("down") === "true";
     this.offset = Math.max(0, Number.parseInt(given.get("offset") || "0", 10) || 0);
+  }
+
+  /** Ask for what is asked for at first: an address may have been written by hand. */
+  reset() {
+    this.set({ state: "", sort: "interest", down: false, offset: 0 });
   }
 
   set(values) {
@@ -55,7 +60,7 @@ export function drawTrials(query, page, objective, open) {
   const columns = [
     ["trial", "trial", ""], ["state", "state", ""], ["epochs", "epochs", "number"], ["score", objective, "number"],
     ["rung", "rung", "number"], ["seconds", "took", "number"],
-    ...page.columns.map((name) => [`hp:${name}`, name, page.rows.some((row) => typeof row.hyperparameters[name] === "number") ? "number" : ""]),
+    ...page.columns.map((name) => [`hp:${name}`, name, page.rows.some((row) => Object.hasOwn(row.hyperparameters, name) && typeof row.hyperparameters[name] === "number") ? "number" : ""]),
     [null, "worker", ""], [null, "about", ""],
   ];
   drawHead(query, columns);
@@ -103,7 +108,7 @@ function drawRow(row, trial, names, columns, open) {
   const cells = [
     trial.state.toLowerCase(), trial.epochs ? `${trial.epochs} / ${trial.epochs_planned}` : "", trial.score === null ? "" : score(trial.score),
     trial.rung === null ? "" : String(trial.rung), trial.seconds === null ? "" : duration(trial.seconds),
-    ...names.map((name) => (name in trial.hyperparameters ? shown(trial.hyperparameters[name]) : "")),
+    ...names.map((name) => (Object.hasOwn(trial.hyperparameters, name) ? shown(trial.hyperparameters[name]) : "")),
     trial.worker ?? "", [trial.best ? "the best" : "", attempts, trial.reason].filter(Boolean).join(" · "),
   ];
   while (made.cells.length > cells.length + 1) made.cells[made.cells.length - 1].remove();
