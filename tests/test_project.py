@@ -152,12 +152,25 @@ def test_the_exit_codes_in_the_readme_are_those_of_the_program() -> None:
     }
 
 
-def test_the_files_of_an_evaluation_in_the_readme_are_those_it_writes() -> None:
+def test_the_files_of_an_evaluation_in_the_documents_are_those_it_writes() -> None:
     from tuner import names
 
-    said = set(re.findall(r"`studies/cifake/evaluation/([\w.]+)`", README))
-    assert said <= {names.METRICS_JSON, names.PREDICTIONS_CSV, names.CONFUSION_PNG, names.BEST_MODEL}
-    assert names.METRICS_JSON in said
+    written = {
+        names.METRICS_JSON, names.PREDICTIONS_CSV, names.CONFUSION_PNG, names.CONFUSION_JSON, names.BEST_MODEL,
+        names.CALIBRATION_PNG, names.ROBUSTNESS_PNG, names.MOST_WRONG_PNG, names.PROVENANCE_JSON, names.MODEL_CARD,
+        names.REPORT_HTML,
+    }  # fmt: skip
+    in_readme = {
+        file
+        for row in re.findall(r"^\| `studies/cifake/evaluation/(.*?) \|", README, re.MULTILINE)
+        for file in re.findall(r"\w+\.[\w.]+", row)
+    }
+    page = (ROOT / "docs" / "evaluation.md").read_text(encoding="utf-8")
+    table = page[page.index("| file | |") : page.index("## What is measured")]
+    rows = re.findall(r"^\| (`.*?) \|", table, re.MULTILINE)
+    in_docs = {file for row in rows for file in re.findall(r"\w+\.[\w.]+", row)}
+    assert in_readme == written - {names.CONFUSION_JSON}
+    assert in_docs == written - {names.CONFUSION_JSON}, "its name is written as .json after that of the picture"
 
 
 def test_the_page_of_settings_is_up_to_date() -> None:

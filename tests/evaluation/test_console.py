@@ -6,6 +6,7 @@ import pytest
 from rich.console import Console
 
 from tests.evaluation.fixtures import cifake, metrics_of
+from tests.evaluation.reports import report_of
 from tuner.report.console import summary
 from tuner.report.result import Metrics
 from tuner.report.text import accuracy_line, counted, interval, percent
@@ -51,6 +52,15 @@ def test_many_classes_are_told_by_what_is_mixed_up_most() -> None:
     rows = [line.split() for line in printed(metrics_of(matrix, tuple(f"c{i}" for i in range(12)))).splitlines()]
     told = [row for row in rows if row[:2] in (["c3", "c7"], ["c5", "c1"])]
     assert told == [["c3", "c7", "40", "28.57", "%"], ["c5", "c1", "3", "2.91", "%"]]
+
+
+def test_calibration_runner_up_and_what_disturbs_most_are_told_where_they_were_measured() -> None:
+    text = printed(report_of(3).metrics)
+    assert "calibration     error 1.07 %; 1.15 % at temperature 0.84" in text
+    assert "to runner-up    +1.35 points (95 % interval +0.10 to +2.60, p = 0.033)" in text
+    assert "most disturbed" in text
+    assert max(map(len, text.splitlines())) <= 80
+    assert "calibration" not in printed(cifake())
 
 
 def test_a_class_name_is_never_read_as_markup() -> None:

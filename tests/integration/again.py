@@ -6,6 +6,7 @@ import io
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,21 +15,17 @@ from tests.integration.support import RUN_S, Place
 from tuner import names
 from tuner.local import share_of_cores
 
-SCRIPT = """
-import json, sys
-from pathlib import Path
-from tuner.bucket import open_bucket
+PAGE = (Path(__file__).parents[2] / "docs" / "evaluation.md").read_text(encoding="utf-8")
+SNIPPET = PAGE.partition("```python\n")[2].partition("```")[0]
+"""How users are told to do it."""
+AND_THEN = """
+import json
 from tuner.data.arrays import open_split
 from tuner.data.manifest import read_manifest
-from tuner.evaluation.again import train_again
-from tuner.report.provenance import Provenance
 from tuner.saved_model import probabilities
 
-bucket, cache = open_bucket(sys.argv[1]), Path(sys.argv[2])
-provenance = Provenance.model_validate_json(sys.stdin.read())
-again = train_again(provenance, bucket, cache)
 manifest = read_manifest(bucket, provenance.data.digest)
-test = open_split(bucket, manifest, "test", cache)
+test = open_split(bucket, manifest, "test", Path("cache"))
 print(json.dumps([again.metrics, probabilities(again.model, test.images, len(manifest.classes), 500).tolist()]))
 """
 
@@ -36,9 +33,11 @@ print(json.dumps([again.metrics, probabilities(again.model, test.images, len(man
 def assert_trains_again(place: Place, workers: int) -> None:
     """Train it again, with as many threads as each of so many workers had: the epochs' metrics must be the same."""
     origin = place.bucket.read(names.evaluation(place.study, names.PROVENANCE_JSON))
+    script = SNIPPET.replace("cifake-tune-bucket", str(place.bucket_folder)).replace("cifake/", f"{place.study}/")
+    folder = place.folder / "again"
+    folder.mkdir()
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(place.bucket_folder), str(place.folder / "again")],
-        input=origin, capture_output=True, check=False, timeout=RUN_S,
+        [sys.executable, "-c", script + AND_THEN], cwd=folder, capture_output=True, check=False, timeout=RUN_S,
         env={**place.environment, **share_of_cores(workers), "TF_CPP_MIN_LOG_LEVEL": "3"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr.decode()

@@ -42,6 +42,16 @@ def _accuracies(metrics: Metrics) -> Table:
     if metrics.roc_auc is not None:
         rows.add_row("ROC AUC", f"{metrics.roc_auc:.4f}")
     rows.add_row("log loss", f"{metrics.log_loss:.4f}")
+    if found := metrics.calibration:
+        after = f"{percent(found.error_at_temperature)} at temperature {found.temperature:.2f}"
+        rows.add_row("calibration", f"error {percent(found.error)}; {after}")
+    if other := metrics.runner_up:
+        low, high = other.difference_interval_95
+        ahead = f"{100 * other.difference:+.2f} points (95 % interval {100 * low:+.2f} to {100 * high:+.2f}"
+        rows.add_row("to runner-up", Text(f"{ahead}, p = {other.p_value:.2g}), trial {other.trial}"))
+    if card := metrics.robustness:
+        worst = min(card.disturbances, key=lambda each: each.accuracy)
+        rows.add_row("most disturbed", f"{percent(worst.accuracy)} by {worst.disturbance}")
     if metrics.test_evaluations > 1:
         rows.add_row("", Text(f"evaluation {metrics.test_evaluations} of this study on the same test images", "yellow"))
     return rows
@@ -96,7 +106,7 @@ def _files(metrics: Metrics, bucket_url: str | None) -> Table:
     rows = _rows()
     where = f"{bucket_url.rstrip('/')}/{folder}" if bucket_url else folder
     rows.add_row(Text("files", "bold"), Text(where, overflow="fold"))
-    files = (names.METRICS_JSON, names.PREDICTIONS_CSV, names.CONFUSION_PNG, names.CONFUSION_JSON, names.BEST_MODEL)
+    files = (names.REPORT_HTML, names.METRICS_JSON, names.MODEL_CARD, names.PREDICTIONS_CSV, names.BEST_MODEL, "…")
     rows.add_row("", Text(", ".join(files), "dim"))
     return rows
 
