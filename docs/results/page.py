@@ -42,11 +42,17 @@ def studies() -> list[Path]:
     return sorted(path.parent for path in HERE.glob("*/metrics.json"))
 
 
+def without_a_result() -> list[Path]:
+    """Return the folders of the studies that are ready to be run."""
+    return sorted(path.parent for path in HERE.glob("*/study.yaml") if not (path.parent / "metrics.json").exists())
+
+
 def page() -> str:
     """Return the page, as Markdown."""
     rows = "".join(_row(folder) for folder in studies())
     table = "| study | space | accuracy | leak-free | with flips | search |\n| --- | --- | --- | --- | --- | --- |\n"
-    return HEAD + table + rows + "".join(_section(folder) for folder in studies())
+    sections = "".join(_section(folder) for folder in studies())
+    return HEAD + table + rows + sections + (_ready() if without_a_result() else "")
 
 
 def _row(folder: Path) -> str:
@@ -70,15 +76,12 @@ def _section(folder: Path) -> str:
         " It was cut off before all trials had ended; what is evaluated is the best of those that had."
     )  # fmt: skip
     epochs = sum(len(trial["epochs"]) for trial in trials)
-    command = " ".join(
-        [*run["environment"], f"cifake-tune run --study docs/results/{folder.name}/study.yaml --data cifake.zip"]
-    )
     best = "  ".join(f"{key}={_short(value)}" for key, value in metrics.hyperparameters.items())
     return f"""
 ## {folder.name}
 
 ```console
-$ {command} --workers {run["workers"]}
+$ {_command(folder)}
 ```
 
 On {run["machine"]}, with {metrics.versions.backend}, Keras {metrics.versions.keras}. Seed {metrics.seed}, \
@@ -99,6 +102,19 @@ Best: trial {metrics.best_trial}, after epoch {metrics.best_epoch + 1}: `{best}`
 [predictions.csv.gz](results/{folder.name}/predictions.csv.gz) the prediction for each test image, \
 [trials.json](results/{folder.name}/trials.json) every epoch of every trial.
 """
+
+
+def _command(folder: Path) -> str:
+    run = _read(folder, "run.json")
+    program = f"cifake-tune run --study docs/results/{folder.name}/study.yaml --data cifake.zip"
+    return " ".join([*run["environment"], program, f"--workers {run['workers']}"])
+
+
+def _ready() -> str:
+    commands = "".join(
+        f"$ {_command(folder)}    # {_read(folder, 'run.json')['machine']}\n" for folder in without_a_result()
+    )
+    return f"\n## Not run to the end yet\n\n```console\n{commands}```\n"
 
 
 def _confusion(metrics: Metrics) -> str:
