@@ -69,7 +69,7 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningProm
 @pytest.fixture(scope="module")
 def searching(namespace: Namespace, image: str, prometheus: RunningPrometheus) -> Iterator[Release]:
     release = Release(namespace, STUDY, image)
-    study = {"search": {"max_trials": 4, "early_stopping": {"policy": "none"}}, "training": {"epochs": 3}}
+    study = {"search": {"max_trials": 4}, "training": {"epochs": 3}}
     release.install(workers={"replicas": 2, "gpus": 0}, metrics={"lingerSeconds": 20}, study=study)
     discovery = Discovery(release, prometheus)
     discovery.start()
@@ -134,10 +134,15 @@ def test_every_panel_had_data(searching: Release, prometheus: RunningPrometheus,
     assert any(value == value for series in drawn for value in series)  # noqa: PLR0124  (a NaN is not itself)
 
 
-def test_the_numbers_add_up(searching: Release, prometheus: RunningPrometheus) -> None:
-    over = "[1h]"
-    ended = prometheus.query(f'sum(max by (state) (last_over_time({Metric.TRIALS}{{state="completed"}}{over})))')
-    assert ended == [4]
-    assert prometheus.query(f"max(last_over_time({Metric.EPOCHS}{over}))") == [12]
-    finished = f'{Metric.SEARCH}{{state="finished"}}'
-    assert prometheus.query(f"max(last_over_time({finished}{over}))") == [1]
+def test_the_numbers_are_those_of_the_study(searching: Release, prometheus: RunningPrometheus) -> None:
+    status = searching.status()
+
+    def last(metric: Metric, **labels: str) -> list[float]:
+        selector = ", ".join(f'{label}="{value}"' for label, value in labels.items())
+        return prometheus.query(f"max(last_over_time({metric}{{{selector}}}[1h]))")
+
+    assert last(Metric.SEARCH, state="finished") == [1]
+    for state in ("completed", "stopped", "failed"):
+        assert last(Metric.TRIALS, state=state) == [status[state]]
+    assert last(Metric.EPOCHS) == [status["epochs_trained"]]
+    assert last(Metric.BEST_SCORE) == [status["best_score"]]
