@@ -59,7 +59,7 @@ class ChiefMonitor:
         self._monitor.ready, self._monitor.healthy = lambda: "the search is over", lambda: FINE
 
     def _last(self, state: StudyState) -> Moment:
-        return Moment(time.time(), state, self._evaluation.state, self._evaluation.accuracy)
+        return Moment(time.time(), state, self._evaluation.state, self._evaluation.result)
 
     async def farewell(self) -> None:
         """Let a page that is open hear how the search ended."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from tuner.config import load
 from tuner.leases import Worker
 from tuner.live.moment import Moment
-from tuner.metrics.evaluation import EvaluationState
+from tuner.metrics.evaluation import EvaluationState, Result
 from tuner.names import TrialId
 from tuner.oracle import Attempt, Instant, Oracle
 from tuner.roster import WorkerState
@@ -111,8 +111,9 @@ def finish(state: StudyState) -> StudyState:
     return state
 
 
-def watched(state: StudyState, left_s: float | None = 5400.0) -> Callable[[], Moment]:
-    """Return what takes moments of a study whose workers are heard."""
+def watched(state: StudyState, left_s: float | None = 5400.0, result: Result | None = None) -> Callable[[], Moment]:
+    """Return what takes moments of a study whose workers are heard; with a result, it has been evaluated."""
+    evaluation = EvaluationState.DONE if result else EvaluationState.WAITING
 
     def taken() -> Moment:
         running = [trial for trial in state.trials.values() if trial.state is TrialState.RUNNING]
@@ -125,7 +126,7 @@ def watched(state: StudyState, left_s: float | None = 5400.0) -> Callable[[], Mo
             states[workers[0].worker] = WorkerState.SILENT
         return Moment(
             at=max((trial.started or START for trial in state.trials.values()), default=START) + 60,
-            state=state, evaluation=EvaluationState.WAITING, accuracy=None, workers=tuple(workers),
+            state=state, evaluation=evaluation, result=result, workers=tuple(workers),
             worker_states=states, left_s=left_s,
         )  # fmt: skip
 

@@ -7,6 +7,7 @@ from tests.live import studies
 from tests.live.conftest import serving
 from tests.support.browser import Scheme, Shown, shown
 from tuner.live.rows import Wanted, page_of
+from tuner.metrics.evaluation import Result
 from tuner.trials import StudyState, TrialState
 
 pytestmark = pytest.mark.slow
@@ -165,6 +166,17 @@ def test_it_says_that_the_search_is_over_and_where_the_evaluation_is_also_when_t
         page.wait_for_selector("#notice:has-text('its chief has ended')")
         assert place in page.inner_text("#notice")
         assert not page.evaluate("document.body.classList.contains('stale')")
+
+
+def test_the_result_of_the_evaluation_is_shown_with_its_interval_and_its_images(browser: Browser) -> None:
+    state = studies.finish(studies.searched(30, 30, workers=1))
+    result = Result(accuracy=0.945, accuracy_interval_95=(0.918, 0.9635), images=20_000)
+    with serving(studies.watched(state, None, result)) as served, shown(browser, served.url, 375) as found:
+        page = loaded(found)
+        tile = page.inner_text("#tiles div:has-text('test accuracy')")
+        assert tile.split("\n")[1:] == ["94.50 %", "95 % interval 91.80 % to 96.35 %, 20,000 images"]
+        assert "The best model has been evaluated" in page.inner_text("#notice")
+        check(found, served.url)
 
 
 def test_charts_are_pictures_with_words_and_tell_what_the_pointer_is_at(browser: Browser, large: StudyState) -> None:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from tuner.metrics.evaluation import Evaluation, EvaluationState
+from tuner.metrics.evaluation import Evaluation, EvaluationState, Result
 from tuner.monitor import ANSWER_S
 from tuner.pace import Pace, epochs_done
 from tuner.roster import WorkerState
@@ -27,7 +27,7 @@ class Moment:
     """Seconds since 1970, by the chief's clock."""
     state: StudyState
     evaluation: EvaluationState
-    accuracy: float | None
+    result: Result | None
     """Of the evaluation."""
     workers: tuple[WorkerStatus, ...] = ()
     worker_states: Mapping[str, WorkerState] | None = None
@@ -51,7 +51,7 @@ class Lookout:
             at=time.time(),
             state=still(state),
             evaluation=self._evaluation.state,
-            accuracy=self._evaluation.accuracy,
+            result=self._evaluation.result,
             workers=tuple(workers),
             worker_states=self._service.roster.states(at_work, state.settings.leases),
             left_s=None if state.finished else self._pace.left_s(state, workers),

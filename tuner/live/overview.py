@@ -11,7 +11,7 @@ from tuner.config import Algorithm
 from tuner.live import shown
 from tuner.live.moment import Moment
 from tuner.live.rows import TrialRow, curve, row_of
-from tuner.metrics.evaluation import EvaluationState
+from tuner.metrics.evaluation import EvaluationState, Result
 from tuner.metrics.study import SearchState, search_state
 from tuner.pace import epochs_of
 from tuner.roster import WorkerState
@@ -109,7 +109,8 @@ class Overview(Part):
     evaluation: EvaluationState
     evaluation_at: str
     """Where its files are, or will be."""
-    accuracy: float | None
+    result: Result | None
+    """Of the evaluation."""
 
 
 def overview(moment: Moment, bucket: str) -> Overview:
@@ -156,7 +157,7 @@ def overview(moment: Moment, bucket: str) -> Overview:
         rungs=_rungs(state),
         evaluation=moment.evaluation,
         evaluation_at=f"{bucket.rstrip('/')}/{names.evaluation(study.name)}",
-        accuracy=moment.accuracy,
+        result=moment.result,
     )
 
 

@@ -34,26 +34,21 @@ class Evaluation:
 
     def __init__(self) -> None:
         self.state = EvaluationState.WAITING
-        self._result: Result | None = None
+        self.result: Result | None = None
 
     def done(self, bucket: Bucket, study: str) -> None:
         """Take the result from the bucket. Raises BucketError, ValidationError."""
         data = bucket.read(names.evaluation(study, names.METRICS_JSON))
         self.state = EvaluationState.DONE
-        self._result = Result.model_validate_json(data)
-
-    @property
-    def accuracy(self) -> float | None:
-        """On the test images; None before it is known."""
-        return self._result.accuracy if self._result else None
+        self.result = Result.model_validate_json(data)
 
     def metrics(self) -> Iterable[Metric]:
         """Return what is known."""
         yield reading(catalogue.EVALUATION, {(each.value,): each is self.state for each in EvaluationState})
-        if self._result is None:
+        if self.result is None:
             return
-        lower, upper = self._result.accuracy_interval_95
-        yield reading(catalogue.ACCURACY, {(): self._result.accuracy})
+        lower, upper = self.result.accuracy_interval_95
+        yield reading(catalogue.ACCURACY, {(): self.result.accuracy})
         yield reading(catalogue.ACCURACY_LOWER, {(): lower})
         yield reading(catalogue.ACCURACY_UPPER, {(): upper})
-        yield reading(catalogue.EVALUATION_IMAGES, {(): self._result.images})
+        yield reading(catalogue.EVALUATION_IMAGES, {(): self.result.images})

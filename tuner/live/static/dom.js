@@ -44,6 +44,10 @@ export function score(value) {
   return size >= 1000 ? value.toLocaleString("en", { maximumFractionDigits: 1 }) : value.toFixed(4);
 }
 
+export function percent(share) {
+  return `${(100 * share).toFixed(2)} %`;
+}
+
 /** A hyperparameter's value. */
 export function shown(value) {
   if (typeof value !== "number" || Number.isInteger(value)) return String(value);

@@ -76,7 +76,7 @@ function notice(overview) {
   const then = {
     waiting: `The evaluation follows; its files will be in ${place}`,
     running: `The best model is being evaluated; its files will be in ${place}`,
-    done: `The best model has been evaluated; its files are in ${place}`,
+    done: `The best model has been evaluated; the report and its other files are in ${place}`,
     failed: "The evaluation failed; cifake-tune status says why.",
   }[overview.evaluation];
   tell(overview.search === "running" ? "" : `The search is over: ${best}${overview.best ? then : overview.reason}`);

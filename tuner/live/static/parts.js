@@ -1,7 +1,7 @@
 // The parts of the page, each drawn from what the chief says.
 
 import { drawHistory, drawLines } from "./charts.js";
-import { byId, clock, count, duration, node, say, score, shown } from "./dom.js";
+import { byId, clock, count, duration, node, percent, say, score, shown } from "./dom.js";
 
 const STATES = ["COMPLETED", "STOPPED", "FAILED", "RUNNING", "QUEUED"];
 const WORDS = { COMPLETED: "completed", STOPPED: "stopped early", FAILED: "failed", RUNNING: "running", QUEUED: "queued" };
@@ -66,7 +66,10 @@ function drawTiles(overview, done) {
     ["workers", count(workers.training + workers.idle + workers.silent),
       overview.images_per_s ? `${count(Math.round(overview.images_per_s))} images/s${silent}` : `none is training${silent}`],
   ];
-  if (overview.accuracy !== null) tiles.push(["test accuracy", `${(100 * overview.accuracy).toFixed(2)} %`, "of the evaluation"]);
+  if (overview.result) {
+    const { accuracy, accuracy_interval_95: [low, high], images } = overview.result;
+    tiles.push(["test accuracy", percent(accuracy), `95 % interval ${percent(low)} to ${percent(high)}, ${count(images)} images`]);
+  }
   byId("tiles").replaceChildren(...tiles.map(([name, value, more]) => node("div", {},
     node("dt", {}, name), node("dd", {}, value, more ? node("small", {}, more) : null))));
 }
