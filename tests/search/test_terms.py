@@ -10,6 +10,7 @@ from tuner.chief import open_term
 from tuner.config import Study, load
 from tuner.errors import ConfigError, FencedError
 from tuner.journal import Journal, JournalReader, read_study
+from tuner.metrics.chief import JournalMetrics
 from tuner.trials import Created, Finished, Record
 
 STUDY = load()
@@ -38,14 +39,14 @@ def bucket(tmp_path: Path) -> BusyBucket:
     """One with a chief at work."""
     theirs = LocalBucket(tmp_path / "bucket")
     bucket = BusyBucket(tmp_path / "bucket")
-    older = open_term(theirs, JournalReader(theirs, STUDY.name), STUDY, "d", "max", None)
+    older = open_term(theirs, JournalReader(theirs, STUDY.name), STUDY, "d", "max", None, JournalMetrics())
     assert older is not None
     bucket.older = older
     return bucket
 
 
 def take_over(bucket: BusyBucket, study: Study = STUDY) -> Journal | None:
-    return open_term(bucket, JournalReader(bucket, study.name), study, "d", "max", None)
+    return open_term(bucket, JournalReader(bucket, study.name), study, "d", "max", None, JournalMetrics())
 
 
 def test_a_newer_chief_takes_over_from_one_that_is_writing(bucket: BusyBucket) -> None:
@@ -65,7 +66,7 @@ def test_what_the_older_chief_wrote_meanwhile_is_known_to_the_newer_one(bucket: 
     reader.poll()
     bucket.older.write([created(0)])
     bucket.to_write = ([created(1)],)
-    assert open_term(bucket, reader, STUDY, "d", "max", None)
+    assert open_term(bucket, reader, STUDY, "d", "max", None, JournalMetrics())
     assert list(reader.state.trials) == ["00000", "00001"]
 
 
