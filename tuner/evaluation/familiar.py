@@ -1,7 +1,5 @@
 """What the training images are like, and what of a new image is not."""
 
-from pathlib import PurePosixPath
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,7 +19,7 @@ FORMATS = {
 
 def familiar(manifest: Manifest, images: NDArray[np.uint8]) -> Familiar:
     """Return what the training images are like; `images` (n, h, w, 3) are some of them."""
-    suffixes = {PurePosixPath(name).suffix.lower() for name in manifest.splits["train"].names}
+    suffixes = {f".{name.rpartition('.')[2].lower()}" for name in manifest.splits["train"].names}
     height, width, _ = manifest.image_shape
     look = looks(images)
     return Familiar(

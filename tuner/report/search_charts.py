@@ -16,6 +16,8 @@ CURVES = 300
 BEST = 5
 FEW = 200
 """So many dots are drawn larger."""
+FEW_VALUES = 20
+"""So few are shown all, however far apart."""
 ROWS = 40
 """Workers in the timeline."""
 EACH_BAR = 300
@@ -145,7 +147,7 @@ def timeline_chart(history: History) -> Markup:
 
 def _clock(seconds: float) -> str:
     """Return a round time, as short as it can be said."""
-    if seconds % 60:
+    if seconds % 60 or not seconds:
         return f"{seconds:g} s"
     return f"{seconds / 60:g} min" if seconds % 3600 and seconds < 36_000 else f"{seconds / 3600:.3g} h"
 
@@ -166,8 +168,8 @@ def _about(attempt: AttemptRecord) -> str:
 def _without_outliers(values: Sequence[float], direction: str) -> tuple[float, float]:
     """Return the ends of an axis on which the better nine tenths have room; a few that diverged lie on its edge."""
     finite = np.array([value for value in values if isfinite(value)])
-    if not len(finite):
-        return 0.0, 1.0
+    if len(finite) <= FEW_VALUES:
+        return span(finite.tolist())
     tenth = np.quantile(finite, 0.1 if direction == "max" else 0.9)
     kept = finite[finite >= tenth] if direction == "max" else finite[finite <= tenth]
     low, high = float(kept.min()), float(kept.max())
