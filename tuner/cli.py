@@ -188,7 +188,7 @@ def _run(debug: bool) -> int:
         return _fail(str(error), error.exit_code, error if debug else None)
     except (typer.Abort, KeyboardInterrupt):
         return _fail("stopped.", ExitCode.PREEMPTED)
-    except BrokenPipeError:  # `cifake-tune trials | head`
+    except (BrokenPipeError, SystemExit):  # `cifake-tune trials | head`: click exits where nobody reads any more
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except Exception as error:
         if hasattr(error, "format_message"):  # click's, of wrong usage
