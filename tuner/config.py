@@ -225,8 +225,8 @@ class Evaluation(Settings):
 
     robustness_images: Budget = 2000
     """Of so many test images, chosen by the seed, the accuracy is also measured after recompression, blur, noise,
-    resizing and flips; each is predicted 9 times. 0: of none. Default: 2000, which tells a loss of 2 % from none and
-    takes about as long as the 20,000 of CIFAKE once."""
+    resizing and flips; each is predicted 9 times. 0: of none. Default: 2000, which tells a loss of 2 % from none, and
+    are predicted in the time of CIFAKE's 20,000."""
 
 
 class Study(Settings):

@@ -157,7 +157,7 @@ def _files(measured: "Measured", subject: "Subject", origin: "Provenance", histo
     from tuner.report.figure_robustness import robustness_png
     from tuner.report.figures import confusion_matrix_png
     from tuner.report.model_card import model_card
-    from tuner.report.page import Study, report_html
+    from tuner.report.page import Contents, report_html
     from tuner.report.sprites import cut, sheet
 
     metrics, manifest = measured.metrics, subject.manifest
@@ -188,5 +188,5 @@ def _files(measured: "Measured", subject: "Subject", origin: "Provenance", histo
         tiles = cut(files[names.ROBUSTNESS_SAMPLES_PNG], len(samples) * columns, columns)
         disturbed = [tiles[column::columns] for column in range(columns)]
     wrong = cut(files[names.MOST_WRONG_PNG], len(measured.most_wrong))
-    page = report_html(Study(metrics, origin, subject.state, history, wrong, disturbed))
+    page = report_html(Contents(metrics, origin, subject.state, history, wrong, disturbed))
     return files | {names.REPORT_HTML: page.encode()}

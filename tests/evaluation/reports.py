@@ -11,7 +11,7 @@ from tuner.evaluation.robustness import robustness
 from tuner.report.attempts import attempts_of
 from tuner.report.calibration import calibration
 from tuner.report.curves import roc_curves
-from tuner.report.page import Study
+from tuner.report.page import Contents
 from tuner.report.predictions import predictions
 from tuner.report.provenance import Code, DataSet, Machine, Provenance, Stage
 from tuner.report.resampling import bootstrap
@@ -20,11 +20,13 @@ from tuner.report.sprites import png
 from tuner.report.statistics import Probabilities, wilson_interval
 
 
-def report_of(trials: int, classes: tuple[str, ...] = ("FAKE", "REAL"), hostile: bool = False, seed: int = 0) -> Study:
+def report_of(
+    trials: int, classes: tuple[str, ...] = ("FAKE", "REAL"), hostile: bool = False, seed: int = 0
+) -> Contents:
     """Return what a report of a search of so many trials is made of; hostile: markup wherever users name things."""
     if hostile:
         classes = tuple(f"{name} {HOSTILE}" for name in classes)
-    records = search(trials, workers=4 if trials < 100 else 16, hostile=hostile, seed=seed)
+    records = search(trials, workers=4 if trials < 100 else 16, hostile=hostile)
     state, history = state_of(records), attempts_of(records)
     best, second = state.best(2)
     metrics, images = _evaluation(classes, hostile)
@@ -49,7 +51,7 @@ def report_of(trials: int, classes: tuple[str, ...] = ("FAKE", "REAL"), hostile:
         metrics=best.epochs,
         attempts=tuple(attempt for attempt in history.attempts if attempt.trial == best.trial_id),
     )
-    return Study(
+    return Contents(
         metrics=metrics,
         provenance=_provenance(state.settings.model_dump(mode="json"), stage, len(history.chiefs), classes),
         state=state,

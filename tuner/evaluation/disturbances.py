@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from tuner.data.decode import decode
+
 Images = NDArray[np.uint8]
 
 
@@ -23,8 +25,7 @@ def _jpeg(quality: int) -> Disturbance:
     def recompressed(image: Images) -> Images:
         file = io.BytesIO()
         Image.fromarray(image).save(file, "JPEG", quality=quality, subsampling="4:2:0")
-        with Image.open(file) as opened:
-            return np.asarray(opened)
+        return decode(file.getvalue())
 
     def apply(images: Images, _: np.random.Generator) -> Images:
         return np.stack([recompressed(image) for image in np.ascontiguousarray(images)])

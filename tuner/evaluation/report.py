@@ -8,7 +8,7 @@ from tuner.errors import BucketError, ObjectNotFoundError, SurroundingsError
 from tuner.journal import read_records, read_study
 from tuner.report.attempts import attempts_of
 from tuner.report.files import read_metrics
-from tuner.report.page import Study, report_html
+from tuner.report.page import Contents, report_html
 from tuner.report.provenance import Provenance
 from tuner.report.result import Metrics
 from tuner.report.sprites import COLUMNS, cut
@@ -28,7 +28,7 @@ def make_report(bucket: Bucket, study: str) -> str:
         )
     wrong = len(metrics.most_wrong or ())
     return report_html(
-        Study(
+        Contents(
             metrics=metrics,
             provenance=_provenance(bucket, study),
             state=state,

@@ -32,7 +32,7 @@ FAILURES = 5
 
 
 @dataclass(frozen=True)
-class Study:
+class Contents:
     """What a report is made of. The pictures are PNGs."""
 
     metrics: Metrics
@@ -45,7 +45,7 @@ class Study:
     """For each disturbance, one image of each class."""
 
 
-def report_html(study: Study) -> str:
+def report_html(contents: Contents) -> str:
     """Return the page. All that users and models named is escaped, and a policy in it forbids scripts."""
     environment = Environment(
         loader=PackageLoader("tuner.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
@@ -57,21 +57,21 @@ def report_html(study: Study) -> str:
     css = files("tuner.report").joinpath("templates/report.css").read_text(encoding="utf-8")
     return environment.get_template("report.html.j2").render(
         css=Markup(css),  # noqa: S704  (our own file)
-        m=study.metrics,
-        p=study.provenance,
-        state=study.state,
-        settings=study.state.settings,
+        m=contents.metrics,
+        p=contents.provenance,
+        state=contents.state,
+        settings=contents.state.settings,
         version=tuner.__version__,
         counted=counted,
         accuracy_line=accuracy_line,
-        **_evaluation(study),
-        **_search(study),
-        **_origin(study),
+        **_evaluation(contents),
+        **_search(contents),
+        **_origin(contents),
     )
 
 
-def _evaluation(study: Study) -> dict[str, Any]:
-    metrics = study.metrics
+def _evaluation(contents: Contents) -> dict[str, Any]:
+    metrics = contents.metrics
     confused = [
         (images, metrics.classes[truth], metrics.classes[prediction], images / sum(row))
         for truth, row in enumerate(metrics.confusion_matrix)
@@ -93,41 +93,41 @@ def _evaluation(study: Study) -> dict[str, Any]:
         else None,
         "disturbances": [
             (row, chart(row.accuracy, row.accuracy_interval_95, ends, rows[0].accuracy), images)
-            for row, images in zip(rows, study.disturbed or [()] * len(rows), strict=True)
+            for row, images in zip(rows, contents.disturbed or [()] * len(rows), strict=True)
         ],
         "objects": [
             (each, chart(each.accuracy, each.accuracy_interval_95, objects_ends, metrics.accuracy)) for each in objects
         ],
-        "wrong": list(zip(metrics.most_wrong or (), study.most_wrong, strict=False)),
-        "newer": _newer(study),
+        "wrong": list(zip(metrics.most_wrong or (), contents.most_wrong, strict=False)),
+        "newer": _newer(contents),
     }
 
 
-def _newer(study: Study) -> str:
+def _newer(contents: Contents) -> str:
     """Return what to know of a search that went on after this evaluation."""
-    best = study.state.best(1)
-    if best and best[0].trial_id != study.metrics.best_trial:
+    best = contents.state.best(1)
+    if best and best[0].trial_id != contents.metrics.best_trial:
         return f"The search has since found a better trial, {best[0].trial_id}; this evaluation is not of it."
     return ""
 
 
-def _search(study: Study) -> dict[str, Any]:
-    state = study.state
+def _search(contents: Contents) -> dict[str, Any]:
+    state = contents.state
     best_first = search_charts.scored(state)
     found = importances(list(state.trials.values()), state.direction, state.settings.seed)
     order = [each.hyperparameter for each in found.of] if isinstance(found, Importances) else []
-    outcomes = Counter(attempt.how for attempt in study.history.attempts)
-    trained = Counter((attempt.trial, epoch) for attempt in study.history.attempts for epoch in attempt.epochs)
+    outcomes = Counter(attempt.how for attempt in contents.history.attempts)
+    trained = Counter((attempt.trial, epoch) for attempt in contents.history.attempts for epoch in attempt.epochs)
     hyperparameters = list(dict.fromkeys(name for trial in best_first[:TRIALS] for name in trial.hyperparameters))
     failed = [trial for trial in state.trials.values() if trial.state == "FAILED"]
-    winner = state.trials.get(study.metrics.best_trial)
+    winner = state.trials.get(contents.metrics.best_trial)
     return {
         "counts": search_charts.counts_of(state),
         "history": search_charts.history_chart(state) if state.ended else None,
         "curves": search_charts.curves_chart(state),
         "loss": search_charts.loss_chart(winner) if winner else None,
-        "timeline": search_charts.timeline_chart(study.history),
-        "workers_left_out": max(0, len({each.worker for each in study.history.attempts}) - search_charts.ROWS),
+        "timeline": search_charts.timeline_chart(contents.history),
+        "workers_left_out": max(0, len({each.worker for each in contents.history.attempts}) - search_charts.ROWS),
         "parallel": parallel_chart(best_first, order, state.settings.search.objective, state.settings.seed),
         "importance": [] if isinstance(found, TooFew) else _importance_rows(found),
         "foretold": None if isinstance(found, TooFew) else found.foretold,
@@ -140,14 +140,14 @@ def _search(study: Study) -> dict[str, Any]:
         "failures": [(trial.trial_id, first_line(trial.reason)) for trial in failed[:FAILURES]],
         "failed": len(failed),
         "outcomes": dict(outcomes.most_common()),
-        "interrupted": sum(interrupted(attempt) for attempt in study.history.attempts),
-        "attempts": len(study.history.attempts),
+        "interrupted": sum(interrupted(attempt) for attempt in contents.history.attempts),
+        "attempts": len(contents.history.attempts),
         "again": sum(count - 1 for count in trained.values()),
         "saved": epochs_saved(state),
         "epochs": sum(len(trial.epochs) for trial in state.trials.values()),
-        "elapsed": study.history.last - min(study.history.chiefs, default=study.history.last),
-        "began": min(study.history.chiefs, default=None),
-        "chiefs": len(study.history.chiefs),
+        "elapsed": contents.history.last - min(contents.history.chiefs, default=contents.history.last),
+        "began": min(contents.history.chiefs, default=None),
+        "chiefs": len(contents.history.chiefs),
     }
 
 
@@ -159,8 +159,8 @@ def _importance_rows(found: Importances) -> list[tuple[str, float, Any]]:
     ]
 
 
-def _origin(study: Study) -> dict[str, Any]:
-    settings = study.provenance.study if study.provenance else {}
+def _origin(contents: Contents) -> dict[str, Any]:
+    settings = contents.provenance.study if contents.provenance else {}
     return {"study_yaml": yaml.safe_dump(settings, sort_keys=False, allow_unicode=True) if settings else ""}
 
 

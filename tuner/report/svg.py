@@ -76,11 +76,6 @@ class Drawing:
             stairs += [(after[0], before[1]), after]
         self.path(stairs, css)
 
-    def area(self, points: Sequence[Point], css: str) -> None:
-        """Fill what lies between points."""
-        moves = " ".join(f"{_n(x)},{_n(y)}" for x, y in points)
-        self._add("path", f'd="M{moves}Z"', css, "")
-
     def dots(self, points: Iterable[Point], css: str) -> None:
         """Draw dots as one path of lines without length, whose round ends are the dots: thousands take little room."""
         moves = "".join(f"M{_n(x)},{_n(y)}h0" for x, y in points)
