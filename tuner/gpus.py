@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 
 import keras
 
@@ -48,7 +49,7 @@ def asked(environment: Mapping[str, str]) -> int:
 
 
 def memory() -> dict[int, GpuMemory]:
-    """Return what is used of each GPU's memory, by its number; of a backend that does not say so, nothing."""
+    """Return what is used of each GPU's memory, by its number; of one that does not say so, nothing."""
     match keras.backend.backend():
         case "tensorflow":
             return _tensorflows()
@@ -61,17 +62,20 @@ def memory() -> dict[int, GpuMemory]:
 def _tensorflows() -> dict[int, GpuMemory]:
     import tensorflow
 
-    infos = {
-        number: tensorflow.config.experimental.get_memory_info(f"GPU:{number}")
-        for number, _ in enumerate(tensorflow.config.list_logical_devices("GPU"))
-    }
-    return {number: GpuMemory(info["current"], info["peak"]) for number, info in infos.items()}
+    used = {}
+    for number, _ in enumerate(tensorflow.config.list_logical_devices("GPU")):
+        with suppress(ValueError, tensorflow.errors.OpError):  # not every allocator counts
+            info = tensorflow.config.experimental.get_memory_info(f"GPU:{number}")
+            used[number] = GpuMemory(info["current"], info["peak"])
+    return used
 
 
 def _jaxs() -> dict[int, GpuMemory]:
     import jax
 
-    stats = {device.id: device.memory_stats() for device in jax.local_devices() if device.platform == "gpu"}
-    return {
-        number: GpuMemory(each["bytes_in_use"], each["peak_bytes_in_use"]) for number, each in stats.items() if each
+    counts = {device.id: device.memory_stats() for device in jax.local_devices() if device.platform == "gpu"}
+    return {  # nor does every one of JAX's
+        number: GpuMemory(count["bytes_in_use"], count["peak_bytes_in_use"])
+        for number, count in counts.items()
+        if count and {"bytes_in_use", "peak_bytes_in_use"} <= count.keys()
     }

@@ -82,3 +82,12 @@ def test_gpus_that_are_missing_are_told_and_of_those_that_are_there_the_memory()
     assert memory == {"used": 5, "peak": 7}
     none_asked = {metric.name: metric.samples for metric in gpu_metrics(1, 0, {})}
     assert [sample.value for sample in none_asked[Metric.GPUS_MISSING]] == [0]
+
+
+def test_a_gpu_that_does_not_tell_its_memory_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    import tensorflow
+
+    from tuner import gpus
+
+    monkeypatch.setattr(tensorflow.config, "list_logical_devices", lambda kind: [object()])
+    assert gpus.memory() == {}  # this process has no such device, and TensorFlow says so
