@@ -6,8 +6,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tuner.bucket import open_bucket
-from tuner.cli_options import DEFAULT_BUCKET, BucketOption, JsonOption, StudyNameOption, study_name
+from tuner.cli_bucket import bucket_and_study
+from tuner.cli_options import (
+    DEFAULT_BUCKET,
+    BucketOption,
+    ContextOption,
+    JsonOption,
+    NamespaceOption,
+    ReleaseOption,
+    StudyNameOption,
+)
 from tuner.errors import DataError
 from tuner.keras_import import choose_backend, importing_keras
 from tuner.progress import make_console, say
@@ -27,6 +35,9 @@ def predict(
         Path | None,
         typer.Option("--heatmap", metavar="FOLDER", help="Write there where the model looked (Grad-CAM), as PNGs."),
     ] = None,
+    release: ReleaseOption = None,
+    namespace: NamespaceOption = None,
+    context: ContextOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Say of images which class the study's evaluated model takes them for, and how sure it is.
@@ -34,13 +45,13 @@ def predict(
     The probability is calibrated. Images unlike those of the training are answered with a warning. Exit code 2 where an
     image could not be read; the others are answered all the same.
     """
-    bucket = open_bucket(bucket_url)
     choose_backend()
     with importing_keras():
         from tuner.evaluation.predict import open_predictor
         from tuner.journal import find_study
 
-    predictor = open_predictor(bucket, find_study(bucket, study or study_name()))
+    with bucket_and_study(bucket_url, study, release, namespace, context) as (bucket, given):
+        predictor = open_predictor(bucket, find_study(bucket, given))
     answers = []
     for answer in predictor.answers(images, heatmap):
         answers.append(answer)

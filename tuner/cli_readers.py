@@ -1,13 +1,12 @@
 """The commands that only read: status, trials, logs; of a bucket, or of a release of the chart in its cluster."""
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tuner.bucket import Bucket, open_bucket
+from tuner.cli_bucket import bucket_and_study, load_release
 from tuner.cli_options import (
     DEFAULT_BUCKET,
     BucketOption,
@@ -41,7 +40,7 @@ def status(
 ) -> None:
     """Say how far a study is, also while it runs; of a release, also what its pods do and what stops them."""
     if release is not None:
-        _release_status(_load(release, namespace, context), study, as_json)
+        _release_status(load_release(release, namespace, context), study, as_json)
         return
     from tuner.views import view_study
 
@@ -66,7 +65,7 @@ def trials(
     from tuner.console import trials_table
     from tuner.views import view_trial
 
-    with _bucket_and_study(bucket_url, study, release, namespace, context) as (bucket, name):
+    with bucket_and_study(bucket_url, study, release, namespace, context) as (bucket, name):
         state = _state(bucket, name)
     if as_json:
         rows = [view_trial(trial).model_dump(mode="json") for trial in state.trials.values()]
@@ -100,7 +99,7 @@ def logs(
         from k8s.pod_logs import Whose, follow_logs, show_logs
 
         whose = Whose.given(component, worker)
-        found = _load(release, namespace, context)
+        found = load_release(release, namespace, context)
         follow_logs(found, whose, _print) if follow else show_logs(found, whose, _print)
         return
     if trial is not None and (worker is not None or component is not None):
@@ -110,7 +109,7 @@ def logs(
     from tuner import attempt_log, cli_logs
     from tuner.journal import find_study
 
-    with _bucket_and_study(bucket_url, study, release, namespace, context) as (bucket, given):
+    with bucket_and_study(bucket_url, study, release, namespace, context) as (bucket, given):
         name = find_study(bucket, given)
         if trial is None:
             raise UsageError(f"which trial? {attempt_log.trials_with_logs(bucket, name)}")
@@ -186,28 +185,6 @@ def _work_of(release: "Release") -> "tuple[list[Work], str]":
         if error.code() is grpc.StatusCode.UNAVAILABLE:
             return [], "The chief's pod runs, and the chief does not answer yet: it is starting, or waits for the data."
         return [], f"What the workers are at cannot be said: the chief answers {error.code().name} ({error.details()})."
-
-
-@contextmanager
-def _bucket_and_study(
-    bucket_url: str, study: str | None, release: str | None, namespace: str | None, context: str | None
-) -> Iterator[tuple[Bucket, str | None]]:
-    """Open the bucket that a command is to read, and say the study's name as far as it is given."""
-    if release is None:
-        yield open_bucket(bucket_url), study or study_name()
-        return
-    from tuner.cli_release import open_release_bucket
-
-    found = _load(release, namespace, context)
-    with open_release_bucket(found) as bucket:
-        yield bucket, study or found.study_name()
-
-
-def _load(release: str, namespace: str | None, context: str | None) -> "Release":
-    from k8s.api import connect
-    from k8s.release import load
-
-    return load(connect(namespace, context), release)
 
 
 def _state(bucket: Bucket, study: str | None) -> "StudyState":

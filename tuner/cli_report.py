@@ -6,8 +6,15 @@ from typing import Annotated
 import typer
 
 from tuner import names
-from tuner.bucket import open_bucket
-from tuner.cli_options import DEFAULT_BUCKET, BucketOption, StudyNameOption, study_name
+from tuner.cli_bucket import bucket_and_study
+from tuner.cli_options import (
+    DEFAULT_BUCKET,
+    BucketOption,
+    ContextOption,
+    NamespaceOption,
+    ReleaseOption,
+    StudyNameOption,
+)
 from tuner.errors import UsageError
 from tuner.progress import make_console, say
 
@@ -21,19 +28,22 @@ def report(
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FILE", help="Write it there; without, beside the evaluation.")
     ] = None,
+    release: ReleaseOption = None,
+    namespace: NamespaceOption = None,
+    context: ContextOption = None,
 ) -> None:
     """Write report.html again from what the bucket has of a study and its evaluation; no test image is read."""
     from tuner.evaluation.report import make_report
     from tuner.journal import find_study
 
-    bucket = open_bucket(bucket_url)
-    name = find_study(bucket, study or study_name())
-    page = make_report(bucket, name).encode()
-    if out is None:
-        place = names.evaluation(name, names.REPORT_HTML)
-        bucket.write(place, page)
-        say(make_console(), f"{bucket.url.rstrip('/')}/{place}")
-        return
+    with bucket_and_study(bucket_url, study, release, namespace, context) as (bucket, given):
+        name = find_study(bucket, given)
+        page = make_report(bucket, name).encode()
+        if out is None:
+            place = names.evaluation(name, names.REPORT_HTML)
+            bucket.write(place, page)
+            say(make_console(), f"{bucket.url.rstrip('/')}/{place}")
+            return
     try:
         out.write_bytes(page)
     except OSError as error:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from tests.e2e.cluster import Namespace, Release, cifake_tune, conditions_of, run, until
 from tests.e2e.nodes import build, needs_builder
@@ -60,6 +61,17 @@ def test_an_upgrade_while_the_evaluation_runs_leaves_it_alone(small: Release) ->
 def test_a_space_of_ones_own_came_in_a_configmap(small: Release) -> None:
     (trial,) = small.trials()
     assert set(trial["hyperparameters"]) == {"width"}
+
+
+def test_its_report_and_its_models_answers_are_had_from_outside(small: Release, tmp_path: Path) -> None:
+    where = ("--release", small.name, "--namespace", small.namespace.name)
+    code, said = cifake_tune("report", *where, "--out", str(tmp_path / "report.html"))
+    assert code == 0, said
+    assert small.image in (tmp_path / "report.html").read_text(), "the evaluator knows its image"
+    Image.new("RGB", (32, 32), "grey").save(tmp_path / "grey.png")
+    code, said = cifake_tune("predict", str(tmp_path / "grey.png"), *where)
+    assert code == 0, said
+    assert " %" in said
 
 
 def test_more_trials_go_on_with_a_study_that_is_over_and_evaluate_it_again(small: Release) -> None:

@@ -13,7 +13,7 @@ from PIL import Image
 from tests.evaluation.studies import STUDY, Night, brightness_model, pack_images
 from tuner import names
 from tuner.bucket.local import LocalBucket
-from tuner.config import Study
+from tuner.config import Space, Study
 from tuner.data.decode import look
 from tuner.errors import SurroundingsError
 from tuner.evaluate import evaluate
@@ -102,6 +102,20 @@ def test_without_an_evaluation_there_is_no_model_to_ask(tmp_path: Path) -> None:
     with pytest.raises(SurroundingsError, match="no evaluation in") as error:
         open_predictor(bucket, STUDY)
     assert error.value.exit_code == 3
+
+
+def test_a_model_of_keras_own_layers_needs_no_code_of_the_space_that_it_came_from(tmp_path: Path) -> None:
+    bucket = LocalBucket(tmp_path / "bucket")
+    elsewhere = Space.model_validate({"import": "my_space:MySpace", "code": str(tmp_path / "pod")})
+    night = Night(bucket, pack_images(bucket, tmp_path / "images", ("FAKE", "REAL")), Study(name=STUDY))
+    night.open()
+    night.trial("0", 0.8, brightness_model(tmp_path / "m.keras"))
+    night.finish()
+    evaluate(bucket, STUDY, tmp_path / "cache")
+    night.settings = Study(name=STUDY, space=elsewhere)
+    night.open()
+    (answer,) = open_predictor(bucket, STUDY).answers([saved(tmp_path / "a.png", 220)])
+    assert answer.prediction == "REAL"
 
 
 def test_an_evaluation_of_before_calibration_answers_as_the_model_does(bucket: LocalBucket, tmp_path: Path) -> None:

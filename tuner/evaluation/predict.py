@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from tuner import names, saved_model
 from tuner.bucket import Bucket
-from tuner.errors import SurroundingsError, UsageError
+from tuner.errors import SpaceError, SurroundingsError, UsageError
 from tuner.evaluation.grad_cam import GradCam
 from tuner.evaluation.heatmap_picture import heatmap_png
 from tuner.evaluation.inputs import Readable, Unusable, find, read
@@ -117,9 +117,15 @@ def open_predictor(bucket: Bucket, study: str) -> Predictor:
         path = Path(folder, names.BEST_MODEL)
         bucket.download(name, path)
         height, width = _size(metrics, (32, 32))
-        # registers a user's own layers
-        load_space(read_study(bucket, study).settings.space, (height, width, 3), len(metrics.classes))
-        model = saved_model.load_model(path, f"{bucket.url}: {name}")
+        no_space = ""
+        try:  # registers a user's own layers
+            load_space(read_study(bucket, study).settings.space, (height, width, 3), len(metrics.classes))
+        except SpaceError as error:  # its code may be elsewhere, and Keras's own layers need none
+            no_space = str(error)
+        try:
+            model = saved_model.load_model(path, f"{bucket.url}: {name}")
+        except SpaceError as error:
+            raise SpaceError(f"{error} {no_space}".strip()) from error
     height, width = _size(metrics, tuple(model.input_shape[1:3]))
     return Predictor(model, metrics, height, width)
 
