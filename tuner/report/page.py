@@ -21,7 +21,7 @@ from tuner.report.provenance import Provenance
 from tuner.report.result import Metrics
 from tuner.report.rungs import rungs_of
 from tuner.report.text import accuracy_line, counted, duration, interval, percent
-from tuner.trials import StudyState, epochs_saved, first_line
+from tuner.trials import SCORED, StudyState, Trial, TrialState, epochs_saved, first_line
 
 WIDEST_MATRIX = 12
 """Classes; of more, what is mixed up most is listed."""
@@ -113,7 +113,7 @@ def _newer(contents: Contents) -> str:
 
 def _search(contents: Contents) -> dict[str, Any]:
     state = contents.state
-    best_first = search_charts.scored(state)
+    best_first = _scored(state)
     found = importances(list(state.trials.values()), state.direction, state.settings.seed)
     order = [each.hyperparameter for each in found.of] if isinstance(found, Importances) else []
     outcomes = Counter(attempt.how for attempt in contents.history.attempts)
@@ -122,7 +122,7 @@ def _search(contents: Contents) -> dict[str, Any]:
     failed = [trial for trial in state.trials.values() if trial.state == "FAILED"]
     winner = state.trials.get(contents.metrics.best_trial)
     return {
-        "counts": search_charts.counts_of(state),
+        "counts": _counts_of(state),
         "history": search_charts.history_chart(state) if state.ended else None,
         "curves": search_charts.curves_chart(state),
         "loss": search_charts.loss_chart(winner) if winner else None,
@@ -149,6 +149,19 @@ def _search(contents: Contents) -> dict[str, Any]:
         "began": min(contents.history.chiefs, default=None),
         "chiefs": len(contents.history.chiefs),
     }
+
+
+def _counts_of(state: StudyState) -> dict[str, int]:
+    """Return how many trials are in each state that there is one of."""
+    found = {each: sum(trial.state is each for trial in state.trials.values()) for each in TrialState}
+    return {each.value.lower(): count for each, count in found.items() if count}
+
+
+def _scored(state: StudyState) -> list[Trial]:
+    """Return the trials with a score, the best first."""
+    found = [trial for trial in state.trials.values() if trial.state in SCORED and trial.score is not None]
+    sign = -1 if state.direction == "max" else 1
+    return sorted(found, key=lambda trial: (sign * (trial.score or 0.0), trial.trial_id))
 
 
 def _importance_rows(found: Importances) -> list[tuple[str, float, Any]]:

@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from tuner.report.attempts import AttemptRecord, History
 from tuner.report.svg import Drawing, Point, Scale, short, span, thinned
-from tuner.trials import SCORED, StudyState, Trial, TrialState
+from tuner.trials import StudyState, Trial, TrialState
 
 WIDE, NARROW = 800.0, 400.0
 CURVES = 300
@@ -181,16 +181,3 @@ def _without_outliers(values: Sequence[float], direction: str) -> tuple[float, f
 def _natural(name: str) -> tuple[str, int]:
     head = name.rstrip("0123456789")
     return head, int(name[len(head) :][:15] or 0)
-
-
-def counts_of(state: StudyState) -> dict[str, int]:
-    """Return how many trials are in each state that there is one of."""
-    found = {each: sum(trial.state is each for trial in state.trials.values()) for each in TrialState}
-    return {each.value.lower(): count for each, count in found.items() if count}
-
-
-def scored(state: StudyState) -> list[Trial]:
-    """Return the trials with a score, the best first."""
-    found = [trial for trial in state.trials.values() if trial.state in SCORED and trial.score is not None]
-    sign = -1 if state.direction == "max" else 1
-    return sorted(found, key=lambda trial: (sign * (trial.score or 0.0), trial.trial_id))
