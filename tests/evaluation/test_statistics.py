@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from tuner.report import statistics
+from tuner.report.curves import roc_curves
 
 
 def by_hand_wilson(correct: int, images: int) -> tuple[float, float]:
@@ -98,3 +99,27 @@ def test_log_loss_by_hand_and_finite_where_the_model_was_certain_and_wrong() -> 
     probabilities = np.array([[0.25, 0.75], [0.5, 0.5]])
     assert statistics.log_loss(np.array([1, 0]), probabilities) == pytest.approx(-(math.log(0.75) + math.log(0.5)) / 2)
     assert statistics.log_loss(np.array([0]), np.array([[0.0, 1.0]])) == pytest.approx(-math.log(1e-7))
+
+
+# ---- ROC curves -------------------------------------------------------------------------------------
+@pytest.mark.parametrize("classes", [2, 4])
+def test_a_thinned_curve_goes_from_corner_to_corner_and_keeps_its_area(classes: int) -> None:
+    rng = np.random.default_rng(0)
+    labels = rng.integers(classes, size=5000)
+    scores = rng.random((5000, classes)) + 0.4 * np.eye(classes)[labels]
+    probabilities = scores / scores.sum(axis=1, keepdims=True)
+    curves = roc_curves(labels, probabilities, [f"class {index}" for index in range(classes)])
+    assert list(curves) == (["class 1"] if classes == 2 else [f"class {index}" for index in range(4)])
+    areas = []
+    for curve in curves.values():
+        x, y = curve.false_positive_rate, curve.true_positive_rate
+        assert (x[0], y[0], x[-1], y[-1]) == (0, 0, 1, 1)
+        assert 100 < len(x) <= 200
+        areas.append(np.trapezoid(y, x))
+    assert np.mean(areas) == pytest.approx(statistics.roc_auc(labels, probabilities), abs=0.002)
+
+
+def test_curves_need_images_on_both_sides_and_no_more_classes_than_can_be_told_apart() -> None:
+    probabilities = np.full((10, 2), 0.5)
+    assert roc_curves(np.zeros(10, int), probabilities, ("a", "b")) == {}
+    assert roc_curves(np.arange(11), np.eye(11), [str(index) for index in range(11)]) == {}

@@ -41,7 +41,7 @@ def _blur(images: Images, _: np.random.Generator) -> Images:
 
 
 def _noise(images: Images, generator: np.random.Generator) -> Images:
-    noisy = images + generator.normal(0, NOISE, images.shape).astype(np.float32)
+    noisy = images + NOISE * generator.standard_normal(images.shape, np.float32)
     return noisy.round().clip(0, 255).astype(np.uint8)
 
 
@@ -58,7 +58,7 @@ def _resize(images: Images, _: np.random.Generator) -> Images:
 
 BLUR_PX = 0.7
 """Standard deviation of the Gaussian: what a slight defocus does to 32 x 32 pixels."""
-NOISE = 8.0
+NOISE = np.float32(8)
 """Standard deviation, of 255: a small sensor in the evening."""
 RESIZE = 0.75
 

@@ -12,6 +12,8 @@ from tuner.report.result import Disturbed, Robustness
 from tuner.report.statistics import wilson_interval
 
 SHOWN_CLASSES = 4
+AT_ONCE = 500
+"""Images disturbed at a time: as floats, large ones would take gigabytes."""
 
 Predict = Callable[[Images], NDArray[np.intp]]
 """The class predicted for each image."""
@@ -40,8 +42,9 @@ def robustness(
     undisturbed: NDArray[np.intp] | None = None
     rows, samples = [], []
     for number, disturbance in enumerate(DISTURBANCES):
-        disturbed = disturbance.apply(pixels, np.random.default_rng((seed, number)))
-        predicted = predict(disturbed)
+        noise = np.random.default_rng((seed, number))
+        parts = (pixels[start : start + AT_ONCE] for start in range(0, len(pixels), AT_ONCE))
+        predicted = np.concatenate([predict(disturbance.apply(part, noise)) for part in parts])
         undisturbed = predicted if undisturbed is None else undisturbed
         right = predicted == labels
         rows.append(
@@ -57,7 +60,8 @@ def robustness(
                 changed=float((predicted != undisturbed).mean()),
             )
         )
-        samples.append(disturbed[first_of_class[:SHOWN_CLASSES]])
+        shown = pixels[first_of_class[:SHOWN_CLASSES]]
+        samples.append(disturbance.apply(shown, np.random.default_rng((seed, number))))
         done(number + 1, len(DISTURBANCES))
-    shown = np.stack(samples, axis=1)
-    return Card(Robustness(images=len(labels), seed=seed, samples=len(shown), disturbances=tuple(rows)), shown)
+    by_class = np.stack(samples, axis=1)
+    return Card(Robustness(images=len(labels), seed=seed, samples=len(by_class), disturbances=tuple(rows)), by_class)

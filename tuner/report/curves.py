@@ -8,13 +8,19 @@ from tuner.report.result import Curve
 from tuner.report.statistics import Labels, Probabilities
 
 POINTS = 200
+MOST_CLASSES = 10
 
 
 def roc_curves(labels: Labels, probabilities: Probabilities, classes: Sequence[str]) -> dict[str, Curve]:
-    """Return a curve for the second of two classes, or for each of more, where both sides have images."""
+    """Return a curve for the second of two classes, or for each of more, where both sides have images.
+
+    None at all of more than ten classes: nobody could tell them apart.
+    """
     from sklearn.metrics import roc_curve
 
-    curves = {}
+    curves: dict[str, Curve] = {}
+    if len(classes) > MOST_CLASSES:
+        return curves
     for index in [1] if len(classes) == 2 else range(len(classes)):
         truth = labels == index
         if truth.all() or not truth.any():

@@ -266,7 +266,7 @@ class Metrics(Result):
     """Surest mistakes first, as they stand in most_wrong.png."""
 
     roc_curves: dict[str, Curve] | None = None
-    """Of two classes, the second; of more, each; only those with images on both sides."""
+    """Of two classes, the second; of up to ten, each; only those with images on both sides."""
 
     familiar: Familiar | None = None
     with_flips: WithFlips | None = None
