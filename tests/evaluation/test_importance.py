@@ -97,3 +97,12 @@ def test_trials_without_a_score_and_values_of_one_branch_only_do_not_disturb() -
 
 def test_values_that_are_the_same_in_all_trials_are_no_hyperparameters_of_the_search() -> None:
     assert varied(trials(20, name="same")) == ["rate", "optimizer", "units"]
+
+
+def test_of_trials_that_are_all_equally_good_nothing_is_said_to_matter() -> None:
+    """As of a data set that every model learns; with no difference there is nothing to foretell."""
+    equal = trials(20)
+    for trial in equal:
+        trial.score = 1.0
+    said = "All 20 trials are equally good, so none of 3 hyperparameters made a difference."
+    assert importances(equal, "max", 1) == TooFew(said)

@@ -81,6 +81,10 @@ def importances(trials: Sequence[Trial], direction: Literal["max", "min"], seed:
         return trained, sign * (trial.score or 0.0)
 
     ranks = _ranks([merit(trial) for trial in scored])
+    if ranks.max() == ranks.min():
+        return TooFew(
+            f"All {len(scored)} trials are equally good, so none of {len(names)} hyperparameters made a difference."
+        )
     drawn, foretold = _drawn(values, ranks / len(ranks), generator)
     found = [
         Importance(name, float(column.mean()), (float(np.percentile(column, 2.5)), float(np.percentile(column, 97.5))))
