@@ -15,15 +15,12 @@ from tuner.live.moment import Latest, Moment
 from tuner.live.overview import Overview, overview
 from tuner.live.rows import Wanted, one_trial, page_of
 
-SCRIPTS = ("page", "parts", "trials", "charts", "dom")
+SCRIPTS = ("page", "top", "parts", "trials", "trial", "charts", "states", "dom")
 STATIC = {
     names.HTTP_PAGE: ("page.html", "text/html; charset=utf-8"),
     "/page.css": ("page.css", "text/css; charset=utf-8"),
     "/favicon.svg": ("favicon.svg", "image/svg+xml"),
-    **{
-        f"/{name}.js": (f"{name}.js", "text/javascript; charset=utf-8")
-        for name in ("page", "parts", "trials", "charts", "dom")
-    },
+    **{f"/{name}.js": (f"{name}.js", "text/javascript; charset=utf-8") for name in SCRIPTS},
 }
 HEADERS = {
     # Trusted Types: a browser that knows them refuses to parse a string as HTML, whatever the scripts do

@@ -23,7 +23,8 @@ export function ticks(low, high, wanted, whole = false) {
   const first = Math.ceil(low / step - 1e-9) * step;
   const values = Array.from({ length: 2 * Math.ceil(wanted) + 2 }, (_, index) => first + index * step)
     .filter((value, index, all) => value <= high + step * 1e-9 && value !== all[index - 1]);
-  return values.length > 1 || wanted > 10 || (whole && step === 1) ? { values, step } : ticks(low, high, wanted + 1, whole);
+  const enough = values.length > 1 || wanted > 10 || (whole && step === 1);
+  return enough ? { values, step } : ticks(low, high, wanted + 1, whole);
 }
 
 function label(value, step) {
@@ -40,7 +41,8 @@ function axes(target, [left, right], [low, high], titles) {
   const { values: up, step } = ticks(low, high, height < 200 ? 3 : 5);
   const start = 16 + CHARACTER * Math.max(0, ...up.map((value) => label(value, step).length));
   const x = (value) => start + ((value - left) / (right - left)) * (width - start - RIGHT);
-  const y = (value) => height - BOTTOM - ((value - low) / (high - low)) * (height - TOP - BOTTOM);
+  const within = (value) => Math.min(high, Math.max(low, value));
+  const y = (value) => height - BOTTOM - ((within(value) - low) / (high - low)) * (height - TOP - BOTTOM);
   const frame = svg("svg", { role: "img", "aria-label": titles.label, viewBox: `0 0 ${width} ${height}` });
   const across = ticks(left, right, Math.max(2, width / 90), true).values;
   for (const value of up) {
@@ -57,16 +59,22 @@ function axes(target, [left, right], [low, high], titles) {
   const title = svg("text", { x: width - RIGHT, y: height - 3, "text-anchor": "end" });
   title.textContent = titles.x;
   frame.append(title);
-  return { frame, x, y, low, high, width, height };
+  return { frame, x, y, low, high };
 }
 
-function path(points, { x, y, low, high }) {
-  let text = "", pen = "M";
+/** A point alone; as a line without length it is a dot. */
+function point({ x, y }, across, up) {
+  return `M${x(across).toFixed(1)} ${y(up).toFixed(1)}h0`;
+}
+
+function path(points, plot) {
+  let text = "", drawing = false;
   for (const [across, up] of points) {
-    if (up === null) { pen = "M"; continue; }
-    text += `${pen}${x(across).toFixed(1)} ${y(Math.min(high, Math.max(low, up))).toFixed(1)}`;
-    if (pen === "M") text += "h0";  // a point alone is a dot
-    pen = "L";
+    if (up === null) drawing = false;
+    else {
+      text += drawing ? `L${plot.x(across).toFixed(1)} ${plot.y(up).toFixed(1)}` : point(plot, across, up);
+      drawing = true;
+    }
   }
   return text;
 }
@@ -98,7 +106,7 @@ export function drawHistory(target, { dots, steps, direction, ended, objective }
   });
   const seen = dots.filter((dot) => dot.score >= plot.low && dot.score <= plot.high);
   for (const stopped of [true, false]) {
-    const marks = seen.filter((dot) => dot.stopped === stopped).map((dot) => `M${plot.x(dot.ended).toFixed(1)} ${plot.y(dot.score).toFixed(1)}h0`);
+    const marks = seen.filter((dot) => dot.stopped === stopped).map((dot) => point(plot, dot.ended, dot.score));
     plot.frame.append(svg("path", { class: stopped ? "dots stopped" : "dots", d: marks.join("") }));
   }
   const stairs = [];
@@ -119,15 +127,15 @@ export function drawLines(target, lines, titles, tell) {
   if (!values.length) return empty(target, titles.empty);
   const epochs = lines.flatMap((line) => line.points.map((point) => point[0]));
   const range = titles.direction ? focus(values, titles.direction) : [Math.min(...values), Math.max(...values)];
-  const plot = axes(target, [Math.min(1, ...epochs), Math.max(2, ...epochs)], range, { x: "epoch", label: titles.label });
+  const across = [Math.min(1, ...epochs), Math.max(2, ...epochs)];
+  const plot = axes(target, across, range, { x: "epoch", label: titles.label });
   const places = [];
   for (const line of lines) {
     line.path = svg("path", { class: `line ${line.class}`, d: path(line.points, plot) });
     plot.frame.append(line.path);
     const last = line.points.findLast((point) => point[1] !== null);
     if (last && (line.mark || line.points.length === 1)) {
-      const up = plot.y(Math.min(plot.high, Math.max(plot.low, last[1])));
-      plot.frame.append(svg("circle", { class: `mark ${line.class}`, cx: plot.x(last[0]), cy: up, r: 3 }));
+      plot.frame.append(svg("circle", { class: `mark ${line.class}`, cx: plot.x(last[0]), cy: plot.y(last[1]), r: 3 }));
     }
     for (const [epoch, value] of line.points) if (value !== null) places.push([epoch, value, { line, epoch, value }]);
   }
@@ -144,7 +152,7 @@ export function drawLines(target, lines, titles, tell) {
 /** Call `tell` with what lies nearest to the pointer, and with null when it leaves. */
 function follow(target, plot, places, tell) {
   target.classList.add("live");
-  const spots = places.map(([across, up, what]) => [plot.x(across), plot.y(Math.min(plot.high, Math.max(plot.low, up))), what]);
+  const spots = places.map(([across, up, what]) => [plot.x(across), plot.y(up), what]);
   plot.frame.addEventListener("pointermove", (event) => {
     const box = plot.frame.getBoundingClientRect();
     const [left, top] = [event.clientX - box.left, event.clientY - box.top];

@@ -25,8 +25,8 @@ export function say(target, text) {
 
 /** Make `parent`'s children these, where they differ; who has the focus keeps it. */
 export function arrange(parent, children) {
-  const same = parent.children.length === children.length && children.every((child, i) => parent.children[i] === child);
-  if (same) return;
+  const same = (child, index) => parent.children[index] === child;
+  if (parent.children.length === children.length && children.every(same)) return;
   const focused = document.activeElement;
   parent.replaceChildren(...children);
   if (focused && focused !== document.activeElement && parent.contains(focused)) focused.focus({ preventScroll: true });
@@ -52,7 +52,8 @@ export function percent(share) {
 export function shown(value) {
   if (typeof value !== "number" || Number.isInteger(value)) return String(value);
   const size = Math.abs(value);
-  return size < 1e-3 || size >= 1e6 ? value.toExponential().replace(/(\.\d{3})\d+/, "$1") : String(Number(value.toPrecision(4)));
+  const plain = size >= 1e-3 && size < 1e6;
+  return plain ? String(Number(value.toPrecision(4))) : value.toExponential().replace(/(\.\d{3})\d+/, "$1");
 }
 
 export function duration(seconds) {
@@ -69,7 +70,8 @@ export function duration(seconds) {
 /** A time of day, with the day where it is not today. `at` is in milliseconds. */
 export function clock(at, seconds = false) {
   const date = new Date(at);
-  const time = date.toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit", second: seconds ? "2-digit" : undefined });
+  const parts = { hour: "2-digit", minute: "2-digit", second: seconds ? "2-digit" : undefined };
+  const time = date.toLocaleTimeString("en-GB", parts);
   if (date.toDateString() === new Date().toDateString()) return time;
   return `${date.toLocaleDateString("en-GB", { weekday: "short", day: "numeric", month: "short" })} ${time}`;
 }

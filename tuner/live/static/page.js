@@ -1,8 +1,10 @@
 // Asks the chief again and again, and says so when it does not answer.
 
 import { byId, clock, say } from "./dom.js";
-import { drawCharts, drawRungs, drawTop, drawWorkers } from "./parts.js";
-import { Query, drawFilters, drawTrial, drawTrials, turnPages } from "./trials.js";
+import { drawCharts, drawRungs, drawWorkers } from "./parts.js";
+import { drawTop } from "./top.js";
+import { closeBeside, showTrial } from "./trial.js";
+import { Query, drawFilters, drawTrials, turnPages } from "./trials.js";
 
 const EVERY_MS = 2000, OVER_EVERY_MS = 10000, AWAY_EVERY_MS = 3000, PATIENCE_MS = 10000;
 
@@ -85,15 +87,17 @@ function notice(overview) {
 
 function away(error) {
   const { overview, heard } = shown;
-  document.body.classList.add("stale");
+  const over = overview && overview.search !== "running";
+  document.body.classList.toggle("stale", !over);
   say(byId("connection"), heard ? `as of ${clock(heard, true)}` : "");
   if (error instanceof NotYet) tell(`${error.message.trim()}.`);
-  else if (overview && overview.search !== "running") {
-    document.body.classList.remove("stale");
-    tell(`The search is over, and its chief has ended. The evaluation's files are, or will be, in ${overview.evaluation_at}`);
+  else if (over) {
+    const place = overview.evaluation_at;
+    tell(`The search is over, and its chief has ended. The evaluation's files are, or will be, in ${place}`);
   } else {
-    tell(`The chief has not answered${heard ? ` since ${clock(heard, true)}` : ""}: it is being replaced, or the search has `
-      + "ended (cifake-tune status says which). Trying again; what is shown is what it said last.");
+    const since = heard ? ` since ${clock(heard, true)}` : "";
+    tell(`The chief has not answered${since}: it is being replaced, or the search has ended (cifake-tune status says `
+      + "which). Trying again; what is shown is what it said last.");
   }
 }
 
@@ -104,18 +108,14 @@ function tell(text) {
 
 async function open(trial) {
   try {
-    const { data } = await get(`trial.json?${new URLSearchParams({ trial })}`);
-    const drawCurves = drawTrial(data);
-    if (!byId("trial").open) byId("trial").showModal();
-    byId("trial").scrollTop = 0;
-    drawCurves();  // a chart takes its size from what is open
+    showTrial((await get(`trial.json?${new URLSearchParams({ trial })}`)).data);
   } catch (error) {
     away(error);
   }
 }
 
 turnPages(query);
-byId("trial").addEventListener("click", (event) => { if (event.target === byId("trial")) byId("trial").close(); });
+closeBeside();
 document.addEventListener("visibilitychange", () => (document.hidden ? clearTimeout(timer) : ask()));
 addEventListener("online", ask);
 let resized = null;

@@ -1,0 +1,24 @@
+// The states of a trial, in the order in which the page shows them.
+
+export const STATES = [
+  { state: "RUNNING", word: "running", look: "running" },
+  { state: "COMPLETED", word: "completed", look: "completed" },
+  { state: "STOPPED", word: "stopped early", look: "stopped" },
+  { state: "FAILED", word: "failed", look: "failed" },
+  { state: "QUEUED", word: "queued", look: "queued" },
+];
+
+/** The class of what shows a trial in this state. */
+export function lookOf(state) {
+  return STATES.find((each) => each.state === state)?.look ?? "";
+}
+
+/** How many trials there are. */
+export function trialsOf(overview) {
+  return Object.values(overview.counts).reduce((sum, each) => sum + each, 0);
+}
+
+/** How many of them have ended. */
+export function endedOf(overview) {
+  return overview.counts.COMPLETED + overview.counts.STOPPED + overview.counts.FAILED;
+}

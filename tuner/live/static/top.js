@@ -1,0 +1,103 @@
+// The top of the page: how far the study is, and the best so far.
+
+import { byId, clock, count, duration, node, percent, say, score, shown } from "./dom.js";
+import { STATES, endedOf, trialsOf } from "./states.js";
+
+const SEARCH = {
+  running: { word: "running", look: "running" },
+  finished: { word: "finished", look: "completed" },
+  given_up: { word: "given up", look: "failed" },
+};
+/** In the bar, what is done stands first. */
+const IN_BAR = ["COMPLETED", "STOPPED", "FAILED", "RUNNING"];
+
+export function drawTop(overview, open) {
+  const search = SEARCH[overview.search];
+  say(byId("study"), overview.study);
+  say(byId("search"), search.word);
+  byId("search").className = `chip ${search.look}`;
+  const aim = overview.direction === "max" ? "highest" : "lowest";
+  const chief = overview.chiefs > 1 ? `, chief number ${overview.chiefs}` : "";
+  say(byId("about"), `${overview.algorithm} search for the ${aim} ${overview.objective}${chief}`);
+  const planned = overview.max_trials === null ? "" : `/${overview.max_trials}`;
+  document.title = `${endedOf(overview)}${planned} trials · ${score(overview.best?.score)} · ${overview.study}`;
+  drawBar(overview);
+  byId("tiles").replaceChildren(...tiles(overview).filter(Boolean).map(drawTile));
+  drawBest(overview.best, open);
+  byId("places").replaceChildren(
+    "Evaluation: ", node("code", {}, overview.evaluation_at), " · bucket: ", node("code", {}, overview.bucket),
+    ` · cifake-tune ${overview.version}`,
+  );
+}
+
+function drawBar(overview) {
+  const total = Math.max(overview.max_trials ?? 0, trialsOf(overview));
+  const there = STATES.filter(({ state }) => overview.counts[state]);
+  byId("bar").replaceChildren(...IN_BAR.flatMap((state) => there.filter((each) => each.state === state)).map((each) => {
+    const part = node("i", { class: each.look });
+    part.style.width = `${(100 * overview.counts[each.state]) / total}%`;
+    return part;
+  }));
+  const said = there.map(({ state, word }) => `${count(overview.counts[state])} ${word}`);
+  byId("bar").setAttribute("aria-label", `Of ${count(total)} trials: ${said.join(", ") || "none yet"}`);
+  byId("counts").replaceChildren(...there.map(({ state, word, look }) => node("li", { class: look },
+    node("b", {}, count(overview.counts[state])), ` ${word}`)));
+}
+
+function drawTile([name, value, more]) {
+  return node("div", {}, node("dt", {}, name), node("dd", {}, value, more ? node("small", {}, more) : null));
+}
+
+/** Name, value and a few words more, each. */
+function tiles(overview) {
+  const { best, result } = overview;
+  return [
+    [`best ${overview.objective}`, score(best?.score), best ? `trial ${best.trial}` : "no trial has ended yet"],
+    trialsTile(overview),
+    overview.search === "running" ? leftTile(overview.left_s) : endTile(overview),
+    elapsedTile(overview),
+    ["epochs trained", count(overview.epochs_trained),
+      overview.epochs_saved ? `${count(overview.epochs_saved)} saved by early stopping` : ""],
+    workersTile(overview),
+    result && ["test accuracy", percent(result.accuracy),
+      `95 % interval ${result.accuracy_interval_95.map(percent).join(" to ")}, ${count(result.images)} images`],
+  ];
+}
+
+function trialsTile(overview) {
+  const done = endedOf(overview), total = overview.max_trials;
+  if (total === null) return ["trials", count(done), "have ended"];
+  return ["trials", `${count(done)} / ${count(total)}`, `${Math.floor((100 * done) / total)} % have ended`];
+}
+
+function leftTile(seconds) {
+  if (seconds === null) return ["time left", "–", "not known yet"];
+  return ["time left", duration(seconds), `until about ${clock(Date.now() + 1000 * seconds)}`];
+}
+
+function endTile(overview) {
+  return ["ended", overview.ended === null ? "–" : clock(1000 * overview.ended), overview.reason];
+}
+
+function elapsedTile({ search, started, ended, at }) {
+  const name = search === "running" ? "running for" : "ran for";
+  if (started === null) return [name, "–", "no trial has begun"];
+  return [name, duration((ended ?? at) - started), `since ${clock(1000 * started)}`];
+}
+
+function workersTile({ worker_counts: { training, idle, silent }, images_per_s }) {
+  const speed = images_per_s ? `${count(Math.round(images_per_s))} images/s` : "none is training";
+  return ["workers", count(training + idle + silent), silent ? `${speed}, ${count(silent)} silent` : speed];
+}
+
+function drawBest(best, open) {
+  byId("best").hidden = !best;
+  if (!best) return;
+  const values = Object.entries(best.hyperparameters).flatMap(([name, value]) =>
+    [" · ", node("bdi", {}, name), " ", node("bdi", {}, shown(value))]);
+  byId("best").replaceChildren("The best is trial ", trialButton(best.trial, open), ...values);
+}
+
+export function trialButton(trial, open) {
+  return node("button", { type: "button", onclick: () => open(trial) }, trial);
+}
