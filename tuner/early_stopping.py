@@ -38,6 +38,11 @@ def rung_at(settings: EarlyStopping, epochs: int) -> int | None:
     return rung if at == epochs else None
 
 
+def epochs_at(settings: EarlyStopping, rung: int) -> int:
+    """Return how many epochs a trial has that reaches a rung."""
+    return int(settings.min_epochs * settings.reduction_factor**rung)
+
+
 @dataclass(frozen=True)
 class Stop:
     """Why a trial does not go on: it is not among the best `kept` of `reached`."""
@@ -78,5 +83,4 @@ class Rungs:
         kept = len(reached) // self._settings.reduction_factor
         if kept == 0 or better < kept:
             return None
-        epochs = self._settings.min_epochs * self._settings.reduction_factor**rung
-        return Stop(rung, epochs, value, kept, len(reached))
+        return Stop(rung, epochs_at(self._settings, rung), value, kept, len(reached))

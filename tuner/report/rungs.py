@@ -5,6 +5,7 @@ from statistics import median
 
 from tuner import names
 from tuner.config import Algorithm, Policy
+from tuner.early_stopping import epochs_at
 from tuner.trials import StudyState, Trial, TrialState
 
 
@@ -34,7 +35,7 @@ def rungs_of(state: StudyState) -> list[Rung]:
     for number in sorted({rung for trial in state.trials.values() for rung in trial.rungs}):
         at = [trial for trial in state.trials.values() if number in trial.rungs]
         stopped = [trial for trial in at if trial.state is TrialState.STOPPED and max(trial.rungs) == number]
-        epochs = study.search.early_stopping.min_epochs * study.search.early_stopping.reduction_factor**number
+        epochs = epochs_at(study.search.early_stopping, number)
         found.append(_rung(state, str(number), epochs, [trial.rungs[number] for trial in at], len(stopped)))
     return found
 
