@@ -6,7 +6,8 @@ from tests.evaluation.searches import search, state_of
 from tuner.config import parse
 from tuner.names import TrialId
 from tuner.report.rungs import rungs_of
-from tuner.report.svg import Drawing, Scale, short, thinned
+from tuner.report.svg import Drawing, Scale, short
+from tuner.thinning import thinned
 from tuner.trials import StudyState, Trial, TrialState
 
 

@@ -16,6 +16,7 @@ from tuner.metrics.evaluation import EvaluationState, Result
 from tuner.metrics.study import SearchState, search_state
 from tuner.pace import epochs_of
 from tuner.roster import WorkerState
+from tuner.thinning import thinned
 from tuner.trials import SCORED, StudyState, Trial, TrialState, epochs_saved
 
 DOTS, STOPPED_DOTS, STEPS = 400, 200, 200
@@ -177,7 +178,7 @@ def _history(state: StudyState) -> tuple[list[Scored], list[Scored]]:
         if sign * trial.score > best:
             best = sign * trial.score
             steps.append((ended, trial))
-    dots = [*shown.thinned(whole, DOTS), *shown.thinned(stopped, STOPPED_DOTS)]
+    dots = [*thinned(whole, DOTS), *thinned(stopped, STOPPED_DOTS)]
     return [_scored(*dot) for dot in dots], [_scored(*step) for step in steps[-STEPS:]]
 
 
@@ -195,7 +196,7 @@ def _curves(state: StudyState, best: list[Trial]) -> list[Curve]:
             trial=trial.trial_id,
             state=trial.state,
             best=trial is best[0] if best else False,
-            points=shown.thinned(curve(trial, objective), CURVE_POINTS),
+            points=thinned(curve(trial, objective), CURVE_POINTS),
         )
         for trial in [*best, *islice(running, RUNNING_CURVES)]
     ]

@@ -12,6 +12,7 @@ from tuner import limits
 from tuner.live import shown
 from tuner.ordering import by_interest
 from tuner.pace import epochs_of
+from tuner.thinning import thinned
 from tuner.trials import StudyState, Trial, TrialState, Value
 
 COLUMNS, LOOKED_AT = 24, 200
@@ -149,7 +150,7 @@ def one_trial(state: StudyState, trial: Trial) -> OneTrial:
         ended=trial.ended,
         best_epoch=None if trial.best_epoch is None else trial.best_epoch + 1,
         reason=shown.text(trial.reason, limits.REASON_CHARACTERS),
-        curves={name: shown.thinned(curve(trial, name), POINTS) for name in metrics[:METRICS]},
+        curves={name: thinned(curve(trial, name), POINTS) for name in metrics[:METRICS]},
     )
 
 

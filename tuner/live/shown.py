@@ -1,8 +1,7 @@
 """Values as they travel to the page: short, and valid JSON whatever a model or a worker made of them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from math import isfinite
-from typing import TypeVar
 
 from tuner.trials import Value, first_line
 
@@ -12,8 +11,6 @@ LONG_CHARACTERS = 4000
 """There."""
 EXACT = 1 << 53
 """Larger integers are no numbers to a browser."""
-
-Point = TypeVar("Point")
 
 
 def text(value: str, characters: int = TEXT_CHARACTERS) -> str:
@@ -43,11 +40,3 @@ def value(given: Value) -> Value:
 def values(given: Mapping[str, Value]) -> dict[str, Value]:
     """Return hyperparameters by name."""
     return {text(key): value(each) for key, each in given.items()}
-
-
-def thinned(points: Sequence[Point], most: int) -> list[Point]:
-    """Return so many of the points at most, evenly spread, the last among them."""
-    if len(points) <= most:
-        return list(points)
-    step = (len(points) - 1) / (most - 1)
-    return [points[round(index * step)] for index in range(most)]

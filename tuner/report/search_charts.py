@@ -7,7 +7,8 @@ import numpy as np
 from markupsafe import Markup
 
 from tuner.report.attempts import AttemptRecord, History
-from tuner.report.svg import Drawing, Point, Scale, short, span, thinned
+from tuner.report.svg import Drawing, Point, Scale, short, span
+from tuner.thinning import thinned
 from tuner.trials import StudyState, Trial, TrialState
 
 WIDE, NARROW = 800.0, 400.0

@@ -129,13 +129,6 @@ class Drawing:
         self.parts.append(f'<{element} {attributes} class="{escape(css)}">{inside}</{element}>')
 
 
-def thinned(points: Sequence[Point], count: int) -> list[Point]:
-    """Return `count` of the points at most, evenly chosen, the first and last among them."""
-    if len(points) <= count:
-        return list(points)
-    return [points[round(index * (len(points) - 1) / (count - 1))] for index in range(count)]
-
-
 def span(values: Sequence[float], margin: float = 0.05) -> tuple[float, float]:
     """Return the ends of an axis on which these values have room."""
     finite = [value for value in values if math.isfinite(value)]
