@@ -107,7 +107,7 @@ def chief(
     monitor = Monitor(Role.CHIEF)
     bucket = MeasuredBucket(_bucket(bucket_url), monitor.registry)
     job = os.environ.get(names.ENV_EVALUATION_JOB)
-    cluster = Cluster(job, _environment(names.ENV_START), _linger_s()) if job else None
+    cluster = Cluster(job, _environment(names.ENV_START), _seconds(names.ENV_LINGER_S)) if job else None
     with serving(monitor):
         run_chief(bucket, study, _data_digest(study, bucket), Address(host, port), encryption, cluster, monitor)
 
@@ -216,15 +216,12 @@ def _study(file: Path | None, settings: list[str]) -> config.Study:
 
 def _data_digest(study: config.Study, bucket: Bucket) -> str | None:
     """Return the data set that the environment names, or the one that `data prepare` makes; None: the only one."""
-    wait = os.environ.get(names.ENV_DATA_WAIT_S)
     digest = os.environ.get(names.ENV_DATA) or None
-    if digest or not wait:
+    if digest or not os.environ.get(names.ENV_DATA_WAIT_S):
         return digest
     from tuner.data.prepare import await_prepared
 
-    if not wait.isdecimal():
-        raise ConfigError(f"{names.ENV_DATA_WAIT_S} must be a whole number of seconds, not {wait!r}.")
-    return await_prepared(study, bucket, int(wait))
+    return await_prepared(study, bucket, _seconds(names.ENV_DATA_WAIT_S))
 
 
 def _search_is_over(bucket: Bucket) -> bool:
@@ -274,10 +271,10 @@ def _port() -> int:
     return int(text)
 
 
-def _linger_s() -> int:
-    text = os.environ.get(names.ENV_LINGER_S, "0")
+def _seconds(variable: str) -> int:
+    text = os.environ.get(variable, "0")
     if not text.isdecimal():
-        raise ConfigError(f"{names.ENV_LINGER_S} must be a whole number of seconds, not {text!r}.")
+        raise ConfigError(f"{variable} must be a whole number of seconds, not {text!r}.")
     return int(text)
 
 
