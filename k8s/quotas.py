@@ -1,8 +1,9 @@
 """Do the namespace's quotas and limit ranges leave room for a release?"""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import NamedTuple
 
 from kubernetes.utils import parse_quantity
 
@@ -10,49 +11,56 @@ from k8s.api import Cluster
 from k8s.findings import Finding, broken, fine, warning
 from k8s.needs import Needs
 from k8s.objects import Resources
-from k8s.surroundings import LimitRange, Quota
+from k8s.surroundings import Limit, LimitRange, Quota
 
 
 def check_quotas(cluster: Cluster, needs: Needs, installed: bool) -> Iterator[Finding]:
     """Do quotas leave room for the pods that are still to come, and do limit ranges allow its containers?"""
     say = warning if installed else broken  # what can run at all shows in the pods of a release
-    ranges = [limit for each in cluster.list(LimitRange) for limit in each.spec.limits if limit.type == "Container"]
-    defaulted = {resource for limit in ranges for resource in limit.default}
+    limits = [limit for each in cluster.list(LimitRange) for limit in each.spec.limits if limit.type == "Container"]
     quotas = [quota for quota in cluster.list(Quota) if not quota.spec.is_scoped]
-    found = False
+    found = [*_beyond_quotas(quotas, limits, needs, " more" if installed else ""), *_beyond_limits(limits, needs)]
+    yield from (say("quota", each.what, each.fix) for each in found)
+    if not found:
+        yield fine("quota", "quotas leave enough room" if quotas else "no quota in the namespace")
+
+
+class _Excess(NamedTuple):
+    what: str
+    fix: str
+
+
+def _beyond_quotas(quotas: Sequence[Quota], limits: Sequence[Limit], needs: Needs, more: str) -> Iterator[_Excess]:
+    """Yield what a quota has no room for, and what it wants to be told."""
+    defaulted = {resource for limit in limits for resource in limit.default}
     for quota in quotas:
         for resource, hard in quota.status.hard.items():
             used, asked = quota.status.used.get(resource, "0"), asked_of(needs, resource)
             if asked and parse_quantity(used) + asked > parse_quantity(hard):
-                found = True
-                yield say(
-                    "quota",
+                yield _Excess(
                     f"the quota {quota.name} allows {hard} {resource}, {used} are used, and "
-                    f"the release asks for {_plain(float(asked), resource)}{' more' if installed else ''}",
+                    f"the release asks for {_plain(float(asked), resource)}{more}",
                     "Ask for less (workers.replicas, workers.gpus, resources), or have the quota raised.",
                 )
             if missing := unsaid_of(needs, resource, defaulted):
-                found = True
-                yield say(
-                    "quota",
+                yield _Excess(
                     f"the quota {quota.name} demands {resource} of every container, unsaid by {', '.join(missing)}",
                     f"Set it in resources of {', '.join(missing)}, or have a LimitRange give a default.",
                 )
-    for limit in ranges:
+
+
+def _beyond_limits(limits: Sequence[Limit], needs: Needs) -> Iterator[_Excess]:
+    """Yield what a container asks for that a limit range does not allow."""
+    containers = [(pods.component, container.resources) for pods in needs.pods for container in pods.spec.containers]
+    for limit in limits:
         for resource, most in limit.max.items():
-            for pods in needs.pods:
-                for container in pods.spec.containers:
-                    asked_text = container.resources.limits.get(resource) or container.resources.requests.get(resource)
-                    if asked_text and parse_quantity(asked_text) > parse_quantity(most):
-                        found = True
-                        yield say(
-                            "quota",
-                            f"a LimitRange allows a container {most} of {resource}, and {pods.component} asks for "
-                            f"{asked_text}",
-                            f"Lower {pods.component}'s resources, or have the LimitRange changed.",
-                        )
-    if not found:
-        yield fine("quota", "quotas leave enough room" if quotas else "no quota in the namespace")
+            for component, resources in containers:
+                asked = resources.limits.get(resource) or resources.requests.get(resource)
+                if asked and parse_quantity(asked) > parse_quantity(most):
+                    yield _Excess(
+                        f"a LimitRange allows a container {most} of {resource}, and {component} asks for {asked}",
+                        f"Lower {component}'s resources, or have the LimitRange changed.",
+                    )
 
 
 def asked_of(needs: Needs, resource: str) -> Decimal:
