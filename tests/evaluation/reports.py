@@ -3,7 +3,8 @@
 import numpy as np
 
 from tests.evaluation.fixtures import metrics_of
-from tests.evaluation.searches import HOSTILE, search, state_of
+from tests.evaluation.searches import HOSTILE, search
+from tests.support.records import state_of
 from tuner.data.arrays import Arrays
 from tuner.evaluation.disturbances import DISTURBANCES
 from tuner.evaluation.objects import OBJECTS

@@ -17,7 +17,6 @@ from tuner.trials import (
     Outcome,
     Record,
     Reported,
-    StudyState,
     TrialState,
     Value,
 )
@@ -44,14 +43,6 @@ def search(trials: int, workers: int = 4, epochs: int = 9, hostile: bool = False
     if trials > 20:
         records.insert(middle, Opened(at=records[middle].at, term=2, **opened))
     return [*records, Finished(at=max(free), reason="all trials have ended")]
-
-
-def state_of(records: list[Record]) -> StudyState:
-    """Return what the records add up to."""
-    state = StudyState()
-    for record in records:
-        state.apply(record)
-    return state
 
 
 def _trial(

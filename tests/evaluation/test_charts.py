@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.evaluation.searches import search, state_of
+from tests.evaluation.searches import search
+from tests.support.records import state_of
 from tuner.config import parse
 from tuner.names import TrialId
 from tuner.report.rungs import rungs_of

@@ -8,8 +8,9 @@ import pytest
 from playwright.sync_api import Browser
 
 from tests.evaluation.reports import report_of
-from tests.evaluation.searches import HOSTILE, search, state_of
+from tests.evaluation.searches import HOSTILE, search
 from tests.support.browser import Scheme, chromium, shown
+from tests.support.records import state_of
 from tuner.names import TrialId
 from tuner.report.attempts import attempts_of
 from tuner.report.page import report_html

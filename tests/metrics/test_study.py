@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import pytest
 from prometheus_client import CollectorRegistry
 
+from tests.support.records import state_of
 from tuner.config import load
 from tuner.metrics.study import Readings, study_metrics
 from tuner.names import Metric, TrialId
@@ -18,7 +19,6 @@ from tuner.trials import (
     Outcome,
     Record,
     Reported,
-    StudyState,
     TrialState,
 )
 
@@ -27,10 +27,8 @@ ONE, TWO, THREE = TrialId("00000"), TrialId("00001"), TrialId("00002")
 
 def shown(*records: Record, settings: Sequence[str] = ()) -> CollectorRegistry:
     """Return what is shown after these records of a study."""
-    state = StudyState()
     opened = Opened(at=0, term=1, writer="w", study=load(settings=settings), data="d", direction="max")
-    for record in (opened, *records):
-        state.apply(record)
+    state = state_of((opened, *records))
     readings, registry = Readings(), CollectorRegistry()
     readings.read = lambda: study_metrics(state)
     registry.register(readings)

@@ -1,0 +1,13 @@
+"""What records of a journal add up to."""
+
+from collections.abc import Iterable
+
+from tuner.trials import Record, StudyState
+
+
+def state_of(records: Iterable[Record]) -> StudyState:
+    """Return the state of a study after these records."""
+    state = StudyState()
+    for record in records:
+        state.apply(record)
+    return state
