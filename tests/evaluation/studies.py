@@ -1,5 +1,6 @@
 """Whole studies in a bucket, small but real: packed images, saved Keras models, a journal."""
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from tuner.trials import Created, Ended, Finished, Leased, Opened, Outcome, Reco
 
 SIDE = 8
 STUDY = "night"
+CLASSES = ("FAKE", "REAL")
 
 
 @dataclass
@@ -134,3 +136,19 @@ class Night:
 
     def finish(self) -> None:
         self.write(Finished(at=9, reason="all trials are done"))
+
+
+def brightness(images: NDArray[np.uint8]) -> NDArray[np.float64]:
+    return images.reshape(len(images), -1).mean(axis=1) / 255
+
+
+def file(night: Night, name: str) -> bytes:
+    return night.bucket.read(names.evaluation(STUDY, name))
+
+
+def lose_the_test_split(night: Night, cache: Path) -> None:
+    lost = [name for name in night.bucket.list("data/") if "/test-" in name]
+    assert lost
+    for name in lost:
+        night.bucket.delete(name)
+    shutil.rmtree(cache, ignore_errors=True)

@@ -4,7 +4,6 @@ import csv
 import gzip
 import io
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,55 +11,27 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from PIL import Image
 
-from tests.evaluation.studies import STUDY, Night, brightness_model, levels_model, pack_images
+from tests.evaluation.studies import (
+    CLASSES,
+    STUDY,
+    Night,
+    brightness,
+    brightness_model,
+    file,
+    levels_model,
+    lose_the_test_split,
+    pack_images,
+)
 from tuner import names
 from tuner.bucket.local import LocalBucket
-from tuner.config import Data, Evaluation, Space, Study
-from tuner.data.arrays import open_training
-from tuner.data.manifest import read_manifest
+from tuner.config import Evaluation, Space, Study
 from tuner.data.source import Progress
 from tuner.errors import BucketError, NoResultError, SpaceError, SurroundingsError
 from tuner.evaluate import evaluate, read_metrics
 from tuner.evaluation.report import make_report
 from tuner.report import statistics
-from tuner.report.calibration import fit_temperature
-from tuner.report.resampling import exact_mcnemar
-from tuner.report.sprites import cut
-
-CLASSES = ("FAKE", "REAL")
-
-
-@pytest.fixture
-def night(tmp_path: Path) -> Night:
-    """A study that has begun, without a trial."""
-    bucket = LocalBucket(tmp_path / "bucket")
-    begun = Night(bucket, pack_images(bucket, tmp_path / "images", CLASSES), Study(name=STUDY))
-    begun.open()
-    return begun
-
-
-@pytest.fixture
-def cache(tmp_path: Path) -> Path:
-    return tmp_path / "cache"
-
-
-def brightness(images: NDArray[np.uint8]) -> NDArray[np.float64]:
-    return images.reshape(len(images), -1).mean(axis=1) / 255
-
-
-def file(night: Night, name: str) -> bytes:
-    return night.bucket.read(names.evaluation(STUDY, name))
-
-
-def lose_the_test_split(night: Night, cache: Path) -> None:
-    lost = [name for name in night.bucket.list("data/") if "/test-" in name]
-    assert lost
-    for name in lost:
-        night.bucket.delete(name)
-    shutil.rmtree(cache, ignore_errors=True)
 
 
 def test_the_best_trial_is_measured_on_the_test_images(night: Night, cache: Path, tmp_path: Path) -> None:
@@ -147,112 +118,6 @@ def test_the_best_model_predicts_in_plain_keras_what_the_file_says(night: Night,
     rows = list(csv.DictReader(io.StringIO(gzip.decompress(file(night, names.PREDICTIONS_CSV)).decode())))
     written = [float(r["probability"]) if r["prediction"] == "REAL" else 1 - float(r["probability"]) for r in rows]
     np.testing.assert_allclose(written, second, atol=1e-6)
-
-
-def test_the_best_model_is_compared_with_the_runner_up_on_the_same_images(
-    night: Night, cache: Path, tmp_path: Path
-) -> None:
-    night.trial("0", 0.7, brightness_model(tmp_path / "worse.keras", threshold=0.6))
-    night.trial("1", 0.8, brightness_model(tmp_path / "best.keras"))
-    night.trial("2", 0.6, brightness_model(tmp_path / "third.keras", threshold=0.1))
-    night.finish()
-    found = evaluate(night.bucket, STUDY, cache).runner_up
-    truth = np.repeat([False, True], 30)
-    bright = np.concatenate([brightness(night.data.test[name]) for name in CLASSES])
-    best, other = (bright > 0.5) == truth, (bright > 0.6) == truth
-    assert found is not None
-    assert (found.trial, found.score) == ("0", 0.7)
-    assert found.accuracy == other.mean()
-    assert (found.only_best_right, found.only_runner_up_right) == ((best & ~other).sum(), (other & ~best).sum())
-    assert found.p_value == exact_mcnemar(found.only_best_right, found.only_runner_up_right)
-    assert found.difference == pytest.approx(best.mean() - other.mean())
-    assert found.difference_interval_95[0] < found.difference < found.difference_interval_95[1]
-
-
-def test_a_runner_up_whose_model_is_lost_costs_the_comparison_only(
-    night: Night, cache: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    lost = night.trial("0", 0.7, brightness_model(tmp_path / "worse.keras"))
-    night.trial("1", 0.8, brightness_model(tmp_path / "best.keras"))
-    night.finish()
-    night.bucket.delete(lost)
-    metrics = evaluate(night.bucket, STUDY, cache)
-    assert metrics.runner_up is None
-    assert metrics.images == 60
-    assert "not compared with the second best" in caplog.text
-
-
-def test_the_temperature_is_that_of_the_validation_images(night: Night, cache: Path, tmp_path: Path) -> None:
-    night.settings = Study(name=STUDY, data=Data(validation=0.5))
-    night.open()
-    night.trial("0", 0.8, brightness_model(tmp_path / "m.keras", sharpness=60))
-    night.finish()
-    found = evaluate(night.bucket, STUDY, cache).calibration
-    manifest = read_manifest(night.bucket, night.data.digest)
-    held_out = open_training(night.bucket, manifest, 0.5, 1, cache).validation
-    real = 1 / (1 + np.exp(-60 * (brightness(held_out.images) - 0.5)))
-    assert found is not None
-    assert found.fitted_on_images == 30
-    assert found.temperature == pytest.approx(
-        fit_temperature(held_out.labels, np.stack([1 - real, real], axis=1)), rel=0.01
-    )
-    assert found.temperature > 1.2, "so sharp a model is too sure"
-
-
-def test_the_surest_mistakes_are_named_and_shown(night: Night, cache: Path, tmp_path: Path) -> None:
-    night.trial("0", 0.8, brightness_model(tmp_path / "m.keras"))
-    night.finish()
-    metrics = evaluate(night.bucket, STUDY, cache)
-    assert metrics.most_wrong
-    probabilities = [image.probability for image in metrics.most_wrong]
-    assert probabilities == sorted(probabilities, reverse=True)
-    for image, tile in zip(
-        metrics.most_wrong, cut(file(night, names.MOST_WRONG_PNG), len(metrics.most_wrong)), strict=True
-    ):
-        assert image.label != image.prediction
-        with Image.open(tmp_path / "images" / "test" / image.name) as original, Image.open(io.BytesIO(tile)) as shown:
-            np.testing.assert_array_equal(np.asarray(original), np.asarray(shown))
-
-
-def test_robustness_is_of_as_many_images_as_the_setting_says_and_of_none_for_zero(
-    night: Night, cache: Path, tmp_path: Path
-) -> None:
-    night.settings = Study(name=STUDY, evaluation=Evaluation(robustness_images=20))
-    night.open()
-    night.trial("0", 0.8, brightness_model(tmp_path / "m.keras"))
-    night.finish()
-    card = evaluate(night.bucket, STUDY, cache).robustness
-    assert card is not None
-    assert card.images == 20
-    by_name = {row.disturbance: row.accuracy for row in card.disturbances}
-    assert by_name["none"] == by_name["flip left-right"], "a model of brightness does not see a flip"
-    assert Image.open(io.BytesIO(file(night, names.ROBUSTNESS_PNG))).format == "PNG"
-    night.settings = Study(name=STUDY, evaluation=Evaluation(robustness_images=0))
-    night.open()
-    night.trial("1", 0.9, brightness_model(tmp_path / "m.keras"))
-    night.finish()
-    assert evaluate(night.bucket, STUDY, cache).robustness is None
-    assert names.evaluation(STUDY, names.ROBUSTNESS_PNG) not in set(night.bucket.list(names.evaluation(STUDY))), (
-        "that of the evaluation before would not be this one's"
-    )
-
-
-def test_the_report_is_written_again_from_the_bucket_without_the_test_images(
-    night: Night, cache: Path, tmp_path: Path
-) -> None:
-    night.trial("0", 0.7, brightness_model(tmp_path / "worse.keras", threshold=0.6))
-    night.trial("1", 0.8, brightness_model(tmp_path / "best.keras"))
-    night.finish()
-    metrics = evaluate(night.bucket, STUDY, cache)
-    written = file(night, names.REPORT_HTML).decode()
-    assert f"{100 * metrics.accuracy:.2f} %" in written
-    lose_the_test_split(night, cache)
-    assert make_report(night.bucket, STUDY) == written
-
-
-def test_there_is_no_report_before_there_is_an_evaluation(night: Night) -> None:
-    with pytest.raises(SurroundingsError, match="nothing to report yet"):
-        make_report(night.bucket, STUDY)
 
 
 def test_a_metrics_json_of_before_these_were_measured_is_read(night: Night, cache: Path, tmp_path: Path) -> None:
