@@ -6,17 +6,16 @@ Unknown keys are errors that name the nearest known one.
 
 import difflib
 import json
-import re
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from tuner import names
 from tuner.errors import ConfigError
+from tuner.settings_text import parse_value, read_settings
 
 Positive = Annotated[int, Field(ge=1)]
 Budget = Annotated[int, Field(ge=0)]
@@ -248,48 +247,23 @@ class Study(Settings):
 
 
 # ---- reading ------------------------------------------------------------------------------------
-class _Loader(yaml.SafeLoader):
-    """YAML 1.2 where it matters: 1e-3 is a number, a date is text, and a key given twice is an error."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
-        for key_node, _ in node.value:
-            if not isinstance(key_node, yaml.ScalarNode):
-                raise yaml.constructor.ConstructorError(None, None, "a key must be a word", key_node.start_mark)
-            if key_node.value in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key_node.value!r} stands twice", key_node.start_mark
-                )
-            seen.add(key_node.value)
-        return super().construct_mapping(node, deep)
-
-
-_Loader.yaml_implicit_resolvers = {  # without timestamps: `name: 2026-01-31` is a name
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+0123456789.")
-)
-
-
 def load(file: Path | None = None, settings: Iterable[str] = (), environment: Mapping[str, str] | None = None) -> Study:
     """Return the study that file, environment and `key=value` settings make.
 
     Raises ConfigError with the file or variable, the key, and what to write instead.
     """
-    values: dict[str, Any] = _read(file) if file else {}
+    values: dict[str, Any] = read_settings(file) if file else {}
     origins: dict[str, str] = {}  # of the values that are not the file's
     for variable, text in sorted((environment or {}).items()):
         if variable.startswith(names.ENV_SETTING):
             path = variable.removeprefix(names.ENV_SETTING).lower().split("__")
-            _put(values, path, _parse(text, variable), variable)
+            _put(values, path, parse_value(text, variable), variable)
             origins[".".join(path)] = variable
     for setting in settings:
         key, equals, text = setting.partition("=")
         if not equals or not key:
             raise ConfigError(f"--set {setting}: write it as key=value, for example search.max_trials=20.")
-        _put(values, key.split("."), _parse(text, f"--set {setting}"), f"--set {setting}")
+        _put(values, key.split("."), parse_value(text, f"--set {setting}"), f"--set {setting}")
         origins[key] = f"--set {setting}"
     return _validate(values, str(file) if file else "the settings", origins)
 
@@ -324,29 +298,6 @@ def dump(study: Study) -> dict[str, Any]:
 def json_schema() -> dict[str, Any]:
     """Return the JSON Schema of study.yaml."""
     return Study.model_json_schema(by_alias=True)
-
-
-def _read(file: Path) -> dict[str, Any]:
-    try:
-        values = yaml.load(file.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506  (a SafeLoader)
-    except FileNotFoundError:
-        raise ConfigError(f"{file}: there is no such file.") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file}: cannot be read ({error}).") from None
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{file}: is not valid YAML: {' '.join(str(error).split())}.") from None
-    if values is None:
-        return {}
-    if not isinstance(values, dict):
-        raise ConfigError(f"{file}: must be a mapping of settings, such as `search:`, not a {type(values).__name__}.")
-    return values
-
-
-def _parse(text: str, where: str) -> Any:
-    try:
-        return yaml.load(text, Loader=_Loader)  # noqa: S506  (a SafeLoader)
-    except yaml.YAMLError:
-        raise ConfigError(f"{where}: the value is not valid YAML; put it in quotes.") from None
 
 
 def _put(values: dict[str, Any], path: list[str], value: Any, where: str) -> None:
