@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from collections import Counter
+from typing import TYPE_CHECKING
 
 from prometheus_client.metrics_core import Metric
 from pydantic import ValidationError
@@ -22,8 +23,10 @@ from tuner.metrics.evaluation import Evaluation, EvaluationState
 from tuner.metrics.study import Readings, study_metrics
 from tuner.monitor import FINE, Monitor, in_loop, loop_check
 from tuner.roster import WorkerState
-from tuner.service import Service
 from tuner.trials import StudyState
+
+if TYPE_CHECKING:  # it imports Keras, which `run` does without
+    from tuner.service import Service
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +47,7 @@ class ChiefMonitor:
         monitor.registry.register(self._readings)
         monitor.study, monitor.ready = study, lambda: "the study is being recovered"
 
-    def serving(self, service: Service) -> None:
+    def serving(self, service: "Service") -> None:
         """From now on show what the services are at, in whose event loop this is called."""
         loop, lookout = asyncio.get_running_loop(), Lookout(service, self._evaluation)
         self._site.latest.take = lambda: in_loop(loop, lookout.take)
@@ -67,14 +70,22 @@ class ChiefMonitor:
 
     async def evaluate(self, job_name: str) -> None:
         """Have the best model evaluated, and take the result. Raises what `run_evaluation` raises, and BucketError."""
-        self._evaluation.state = EvaluationState.RUNNING
+        self.evaluating()
         try:
             await run_evaluation(job_name)
         except NoResultError:
             self._evaluation.state = EvaluationState.FAILED
             raise
+        await asyncio.to_thread(self.evaluated)
+
+    def evaluating(self) -> None:
+        """From now on show that the best model is being evaluated."""
+        self._evaluation.state = EvaluationState.RUNNING
+
+    def evaluated(self) -> None:
+        """Take the evaluation's result from the bucket. Raises BucketError."""
         try:
-            await asyncio.to_thread(self._evaluation.done, self._bucket, self._study)
+            self._evaluation.done(self._bucket, self._study)
         except ValidationError as error:  # another version's
             log.warning("the evaluation's result cannot be understood (%s)", error.errors()[0]["msg"])
 
@@ -90,7 +101,7 @@ def linger(seconds: float) -> None:
     stop.wait(seconds)
 
 
-def service_metrics(service: Service) -> list[Metric]:
+def service_metrics(service: "Service") -> list[Metric]:
     """Return the study's state and what the services are at; to be called in their event loop."""
     state, journal = service.oracle.state, service.journal
     at_work = {worker.name for worker in service.oracle.at_work()}

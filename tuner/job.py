@@ -1,5 +1,6 @@
 """`cifake-tune run`: data, search and evaluation one after the other, shown as they go on."""
 
+import asyncio
 import os
 import time
 from contextlib import nullcontext
@@ -10,14 +11,17 @@ from rich.live import Live
 
 from tuner import names
 from tuner.bucket import Bucket
+from tuner.chief_monitor import ChiefMonitor
 from tuner.config import Study
 from tuner.console import lines, search_view
 from tuner.data.manifest import Manifest
 from tuner.data.pack import pack
 from tuner.errors import CifakeTuneError
 from tuner.evaluate import Metrics, evaluated, read_metrics
-from tuner.journal import JournalReader
+from tuner.journal import JournalReader, read_study
 from tuner.local import Job, reserved_port, run_evaluator, run_search
+from tuner.metrics.catalogue import Role
+from tuner.monitor import Monitor, serving
 from tuner.pace import Pace, epochs_done
 from tuner.progress import say, shown_progress
 from tuner.report.console import summary
@@ -45,21 +49,17 @@ def run_job(
         check_resume(before.state.study, study)  # before minutes are spent on packing
     manifest = _pack(study, bucket, console)
     job = Job(study, bucket, manifest.digest, workers, cache, cache / "logs" / study.name, encryption)
-    if before.state.is_over(study) and before.state.data_digest == manifest.digest:
-        say(
-            console,
-            f"The search of study {study.name} is over: {len(before.state.ended)} trials. "
-            "More: --set search.max_trials=N, or another name.",
-        )
-    else:
-        _search(job, before.state, console)
-    metrics = evaluated(bucket, study.name)
-    if metrics is None:
-        with console.status("Evaluating the best model on the test images …") if console.is_terminal else nullcontext():
-            run_evaluator(job)
-        metrics = read_metrics(bucket, study.name)
-    if metrics is None:
-        raise CifakeTuneError(f"the evaluator left no result in {bucket.url}; its log is in {job.logs}.")
+    with reserved_port() as port:
+        http = os.environ.get(names.ENV_HTTP) or f"127.0.0.1:{port}"
+        if before.state.is_over(study) and before.state.data_digest == manifest.digest:
+            say(
+                console,
+                f"The search of study {study.name} is over: {len(before.state.ended)} trials. "
+                "More: --set search.max_trials=N, or another name.",
+            )
+        else:
+            _search(job, before.state, console, http)
+        metrics = evaluated(bucket, study.name) or _evaluate(job, console, http)
     console.print()
     console.print(summary(metrics, bucket.url))
     say(console, f"\nDone in {duration(time.monotonic() - began)}.")
@@ -82,7 +82,7 @@ def _pack(study: Study, bucket: Bucket, console: Console) -> Manifest:
     return manifest
 
 
-def _search(job: Job, before: StudyState, console: Console) -> None:
+def _search(job: Job, before: StudyState, console: Console, http: str) -> None:
     goes_on = f" goes on ({len(before.ended)} trials have ended)" if before.trials else ""
     noun = "worker" if job.workers == 1 else "workers"
     say(
@@ -90,12 +90,31 @@ def _search(job: Job, before: StudyState, console: Console) -> None:
         f"Study {job.study.name}{goes_on}: {job.study.search.algorithm.value} search, {job.workers} {noun}. "
         f"Bucket: {job.bucket.url}. Logs: {job.logs}.",
     )
+    say(console, _live_page(http))
     watcher = _LiveWatcher(console) if console.is_terminal else _LineWatcher(console)
-    with reserved_port() as port:
-        http = os.environ.get(names.ENV_HTTP) or f"127.0.0.1:{port}"
-        say(console, f"Live page: http://{http}{names.HTTP_PAGE} (metrics: {names.HTTP_METRICS})")
-        with watcher:
-            run_search(job, watcher.watch, http)
+    with watcher:
+        run_search(job, watcher.watch, http)
+
+
+def _evaluate(job: Job, console: Console, http: str) -> Metrics:
+    """Have the best model evaluated. The page goes on meanwhile: its chief has ended with the search."""
+    shown = ChiefMonitor(job.bucket, job.study.name, monitor := Monitor(Role.CHIEF))
+    shown.over(read_study(job.bucket, job.study.name))
+    shown.evaluating()
+    say(console, f"Evaluating the best model on the test images. {_live_page(http)}")
+    waiting = console.status("Evaluating …")
+    with serving(monitor, {names.ENV_HTTP: http}), waiting if console.is_terminal else nullcontext():
+        run_evaluator(job)
+        metrics = read_metrics(job.bucket, job.study.name)
+        if metrics is None:
+            raise CifakeTuneError(f"the evaluator left no result in {job.bucket.url}; its log is in {job.logs}.")
+        shown.evaluated()
+        asyncio.run(shown.farewell())
+    return metrics
+
+
+def _live_page(http: str) -> str:
+    return f"Live page: http://{http}{names.HTTP_PAGE} (metrics: {names.HTTP_METRICS})"
 
 
 class _LiveWatcher:

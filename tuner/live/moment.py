@@ -5,15 +5,18 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from tuner.metrics.evaluation import Evaluation, EvaluationState, Result
 from tuner.monitor import ANSWER_S
 from tuner.pace import Pace, epochs_done
 from tuner.roster import WorkerState
-from tuner.service import Service
 from tuner.snapshots import still
 from tuner.trials import StudyState
 from tuner.wire import WorkerStatus
+
+if TYPE_CHECKING:  # it imports Keras, which `run` does without
+    from tuner.service import Service
 
 FRESH_S = 0.5
 """Questions that come so soon after each other are answered from one moment: many pages cost as much as one."""
@@ -34,11 +37,16 @@ class Moment:
     left_s: float | None = None
     """Until the search is over, as far as that can be known."""
 
+    @property
+    def is_last(self) -> bool:
+        """Whether nothing will change any more while this process is there."""
+        return self.state.finished is not None and self.evaluation is not EvaluationState.RUNNING
+
 
 class Lookout:
     """Takes moments of a chief that serves."""
 
-    def __init__(self, service: Service, evaluation: Evaluation) -> None:
+    def __init__(self, service: "Service", evaluation: Evaluation) -> None:
         self._service = service
         self._evaluation = evaluation
         self._pace = Pace(time.monotonic(), epochs_done(service.oracle.state, service.roster.status()))
@@ -61,7 +69,7 @@ class Lookout:
 WATCHED_S = 6.0
 """A page asks every two seconds."""
 FAREWELL_S = 5.0
-"""A page that is open is told how the search ended before its chief ends; so long that may take."""
+"""A page that is open is told how it ended before whoever shows it ends; so long that may take."""
 TOLD_S = 0.5
 """It asks for several things at once."""
 
@@ -86,13 +94,13 @@ class Latest:
             self._asked = time.monotonic()
             if self._moment is None or time.monotonic() - self._taken > FRESH_S:
                 self._moment, self._taken = self.take(), time.monotonic()
-            self._told_end = self._moment is not None and self._moment.state.finished is not None
+            self._told_end = self._moment is not None and self._moment.is_last
             return self._moment
         finally:
             self._lock.release()
 
     async def farewell(self) -> None:
-        """Wait until a page that is open, if there is one, knows that the search is over."""
+        """Wait until a page that is open, if there is one, knows the last of it."""
         deadline = time.monotonic() + FAREWELL_S
         while not self._told_end and self._asked > time.monotonic() - WATCHED_S and time.monotonic() < deadline:
             await asyncio.sleep(TOLD_S / 5)

@@ -43,7 +43,7 @@ async function ask() {
     document.body.classList.remove("stale");
     notice(shown.overview);
     draw();
-    if (shown.overview.search !== "running") wait = OVER_EVERY_MS;
+    if (shown.overview.search !== "running" && shown.overview.evaluation !== "running") wait = OVER_EVERY_MS;
   } catch (error) {
     wait = AWAY_EVERY_MS;
     if (error instanceof BadQuestion) {
