@@ -1,6 +1,7 @@
 """Averaged weights (`use_ema`): what is validated and saved is the model with them."""
 
 import math
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import keras
@@ -24,6 +25,7 @@ class AveragedWeights(keras.callbacks.Callback):
         super().__init__()
         self._batches = batches
         self._in_model = in_model
+        self._look: Callable[[Iterable[Any]], None] | None = None
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Train the weights."""
@@ -51,25 +53,36 @@ class AveragedWeights(keras.callbacks.Callback):
             return
         remembered = 3 / (1 - max(layer.momentum for layer in norms))  # of what is older, 5 % are left
         steps = min(math.ceil(remembered), len(self._batches))
-        images = (self._batches[step][0] for step in range(steps))
-        if keras.backend.backend() == "jax":
-            _look_with_jax(self.model, images)
-        else:
-            for batch in images:
-                self.model(batch, training=True)
+        self._look = self._look or _looking(self.model)  # once a training: JAX would compile another one anew
+        self._look(self._batches[step][0] for step in range(steps))
 
 
-def _look_with_jax(model: keras.Model, images: Any) -> None:
-    """Let the model look at images as in training, without changing its weights."""
+def _looking(model: keras.Model) -> Callable[[Iterable[Any]], None]:
+    """Return what lets the model look at images as in training, without changing its weights."""
+    if keras.backend.backend() == "jax":
+        return _looking_with_jax(model)
+
+    def look(images: Iterable[Any]) -> None:
+        for batch in images:
+            model(batch, training=True)
+
+    return look
+
+
+def _looking_with_jax(model: keras.Model) -> Callable[[Iterable[Any]], None]:
     import jax
 
     def looked(weights: Any, others: Any, batch: Any) -> Any:
         return model.stateless_call(weights, others, batch, training=True)[1]
 
-    look = jax.jit(looked)
-    weights = [variable.value for variable in model.trainable_variables]
-    others = [variable.value for variable in model.non_trainable_variables]
-    for batch in images:
-        others = look(weights, others, batch)
-    for variable, value in zip(model.non_trainable_variables, others, strict=True):
-        variable.assign(value)
+    compiled = jax.jit(looked)
+
+    def look(images: Iterable[Any]) -> None:
+        weights = [variable.value for variable in model.trainable_variables]
+        others = [variable.value for variable in model.non_trainable_variables]
+        for batch in images:
+            others = compiled(weights, others, batch)
+        for variable, value in zip(model.non_trainable_variables, others, strict=True):
+            variable.assign(value)
+
+    return look

@@ -5,7 +5,9 @@ usage: python -m tests.spaces.with_jax FOLDER
 
 import sys
 from pathlib import Path
+from typing import Any
 
+import keras
 import numpy as np
 
 from tests.spaces.deep_trials import DATA, SHAKEN, trained, weights
@@ -25,6 +27,27 @@ def an_interrupted_trial_goes_on_as_if_it_had_not_been(folder: Path) -> None:
     assert abs(right.mean() - resumed.epochs[2]["val_accuracy"]) < 1e-6
 
 
+def averaged_weights_cost_no_compilation_after_the_first_epoch(folder: Path) -> None:
+    assert traced(folder, epochs=4) == traced(folder, epochs=2)
+
+
+def traced(folder: Path, epochs: int) -> int:
+    """How often JAX asked the model what it computes."""
+    asked, real = 0, keras.Model.stateless_call
+
+    def counting(self: keras.Model, *args: Any, **kwargs: Any) -> Any:
+        nonlocal asked
+        asked += 1
+        return real(self, *args, **kwargs)
+
+    keras.Model.stateless_call = counting
+    try:
+        trained(folder, epochs=epochs, average=0.9)
+    finally:
+        keras.Model.stateless_call = real
+    return asked
+
+
 def batches_gathered_on_a_device_are_those_gathered_in_memory() -> None:
     in_memory = batches.Batches(DATA.train, 50, Activities(), seed=3)
     batches._belongs_on_device = lambda arrays: True  # there is no GPU: the same code, in this processor's memory
@@ -39,5 +62,6 @@ def batches_gathered_on_a_device_are_those_gathered_in_memory() -> None:
 
 if __name__ == "__main__":
     an_interrupted_trial_goes_on_as_if_it_had_not_been(Path(sys.argv[1]))
+    averaged_weights_cost_no_compilation_after_the_first_epoch(Path(sys.argv[1]))
     batches_gathered_on_a_device_are_those_gathered_in_memory()
     assert "tensorflow" not in sys.modules
