@@ -1,7 +1,10 @@
-"""A GPU's share of work in our training: networks of the space `deep` alone, and two processes at once.
+"""What a GPU trains of the space `deep`: small and large networks, alone and several at once, and each precision.
 
-Each process trains its trial as a worker would, on all training images, which are moved to the GPU once, and says the
-rate of its last epoch. The share is that of the convolutions' multiplications, three times those of a prediction, in
+Up to four processes train as workers do, on all training images, which are moved to the GPU once. In each case they
+compile and train one epoch, wait for each other, and are measured from then on, in whole epochs, validation included;
+none stops before the last of them has been measured. So all processes of a case train all the time it is measured.
+
+The share is that of the convolutions' multiplications, of which training has three times as many as prediction, in
 what the maker promises for dense bfloat16. Skipped where JAX finds no GPU whose promise is known. CIFAKE must have been
 packed.
 
@@ -11,40 +14,87 @@ usage: python bench/gpu.py [--bucket cifake-tune-bucket] [--json bench/results/g
 import argparse
 import json
 import math
+import multiprocessing
 import os
+import queue
 import subprocess
 import sys
 import time
+from dataclasses import asdict, dataclass
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
+from typing import Any
 
 PROMISED_TFLOPS = {"H100 80GB": 989, "H200": 989, "A100": 312, "L4": 121}
+MEASURED_S = 4.0
+VALIDATION = 0.1
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is trained, and by how many processes."""
+
+    width: int
+    blocks: int
+    at_once: int = 1
+    batch: int = 500
+    precision: str = "mixed_bfloat16"
+    shift: int = 0
+    cutout: int = 0
+    average: float = 0.0
+
+
 CASES = (
-    {"width": 64, "blocks": 2, "at_once": 1},
-    {"width": 64, "blocks": 2, "at_once": 2},
-    {"width": 128, "blocks": 2, "at_once": 1},
-)
-BATCH, EPOCHS = 500, 3
+    Case(16, 1), Case(16, 1, at_once=2), Case(16, 1, at_once=4),
+    Case(64, 2), Case(64, 2, at_once=2),
+    Case(128, 2), Case(128, 2, at_once=3, batch=250, shift=2, cutout=12, average=0.998),
+    Case(64, 2, shift=2, cutout=12), Case(64, 2, precision="float32"),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Meeting:
+    """Where the processes of one case wait for each other."""
+
+    start: Barrier
+    measured: Any
+    """How many of them have been measured."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What one process measured in one case."""
+
+    case: int
+    parameters: int
+    flops_an_image: int
+    """Of training; validation takes a third."""
+
+    first_epoch_s: float
+    epoch_s: float
+    images_per_s: float
 
 
 def main() -> None:
+    """Measure every case; what is known is written after each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bucket", default="cifake-tune-bucket")
     parser.add_argument("--json", type=Path, default=Path("bench/results/gpu.json"))
-    parser.add_argument("--case", type=json.loads, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if arguments.case:
-        print(json.dumps(measure(arguments.case, arguments.bucket)))
-        return
     name = gpu_name()
     known = next((model for model in PROMISED_TFLOPS if name and model in name), None)
     if name is None or known is None:
         print(f"bench/gpu.py is skipped: JAX finds no GPU that it knows ({name or 'none'})")
         return
-    rows = [row_of(case, run(case, arguments.bucket), PROMISED_TFLOPS[known]) for case in CASES]
-    result = {"gpu": name, "batch": BATCH, "rows": rows}
+    os.environ |= {"KERAS_BACKEND": "jax", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+    result: dict[str, Any] = {"gpu": name, "measured_s": MEASURED_S, "validation": VALIDATION, "rows": []}
     arguments.json.parent.mkdir(parents=True, exist_ok=True)
-    arguments.json.write_text(json.dumps(result, indent=2) + "\n")
-    show(result)
+    print(f"{name}\n{heading()}")
+    for found in measured(CASES, arguments.bucket):
+        row = row_of(CASES[found[0].case], found, PROMISED_TFLOPS[known])
+        result["rows"].append(row)
+        arguments.json.write_text(json.dumps(result, indent=2) + "\n")
+        print(line(row), flush=True)
 
 
 def gpu_name() -> str | None:
@@ -53,58 +103,116 @@ def gpu_name() -> str | None:
     return done.stdout.strip() or None
 
 
-def run(case: dict[str, int], bucket: str) -> list[dict[str, float]]:
-    """Let so many processes train at once, and return what each measured."""
-    command = [sys.executable, __file__, "--bucket", bucket, "--case", json.dumps(case)]
-    environment = {**os.environ, "KERAS_BACKEND": "jax", "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
-                   "PYTHONPATH": str(Path(__file__).resolve().parents[1])}  # fmt: skip
-    processes = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE) for _ in range(case["at_once"])]
-    return [json.loads(process.communicate()[0].splitlines()[-1]) for process in processes]
+def measured(cases: tuple[Case, ...], bucket: str) -> Any:
+    """Yield what the processes of each case have found, case after case. They are started once: Keras takes a while."""
+    context = multiprocessing.get_context("spawn")
+    most = max(case.at_once for case in cases)
+    turn, results = context.Barrier(most), context.Queue()
+    meetings = [Meeting(context.Barrier(case.at_once), context.Value("i", 0)) for case in cases]
+    processes = [
+        context.Process(target=take_part, args=(number, cases, meetings, turn, results, bucket), daemon=True)
+        for number in range(most)
+    ]
+    for process in processes:
+        process.start()
+    for case in cases:
+        yield [result_of(results, processes) for _ in range(case.at_once)]
+    for process in processes:
+        process.join()
 
 
-def measure(case: dict[str, int], folder: str) -> dict[str, float]:
-    import keras
-    import keras_tuner
+def result_of(results: Any, processes: list[Any]) -> Found:
+    while True:
+        try:
+            found: Found = results.get(timeout=1)
+            return found
+        except queue.Empty:
+            if any(process.exitcode for process in processes):
+                raise SystemExit("a process of the benchmark has failed") from None
 
+
+def take_part(
+    number: int, cases: tuple[Case, ...], meetings: list[Meeting], turn: Barrier, results: Any, bucket: str
+) -> None:
+    """Be one of the processes: train in each case that needs so many."""
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
     from tuner.bucket import open_bucket
     from tuner.data.arrays import open_training
     from tuner.data.manifest import find_data_sets, read_manifest
-    from tuner.spaces.deep import DeepSpace
+
+    opened = open_bucket(bucket)
+    manifest = read_manifest(opened, find_data_sets(opened)[0])
+    data = open_training(opened, manifest, VALIDATION, 1, Path.home() / ".cache" / "cifake-tune")
+    for index, (case, meeting) in enumerate(zip(cases, meetings, strict=True)):
+        turn.wait()
+        if number < case.at_once:
+            results.put(measure(index, case, meeting, data))
+
+
+class _EnoughError(Exception):
+    """All processes of the case have been measured."""
+
+
+def measure(index: int, case: Case, meeting: Meeting, data: Any) -> Found:
+    import keras_tuner
+
+    from tuner.spaces import deep
     from tuner.training import Task, train
 
-    class Clock:
-        def __init__(self) -> None:
-            self.ends = [time.perf_counter()]
-            self.rate = 0.0
-            self.model: keras.Model | None = None
-
-        def check(self) -> None:
-            pass
-
-        def progress(self, epoch: int, share: float, images_per_s: float) -> None:
-            self.rate = images_per_s or self.rate
-
-        def epoch_done(self, epoch: int, metrics: dict[str, float], model: keras.Model) -> None:
-            self.ends.append(time.perf_counter())
-            self.model = model
-
-    bucket = open_bucket(folder)
-    manifest = read_manifest(bucket, find_data_sets(bucket)[0])
-    data = open_training(bucket, manifest, 0.1, 1, Path.home() / ".cache" / "cifake-tune")
+    deep.fastest_precision = lambda: case.precision
     hyperparameters = keras_tuner.HyperParameters()
-    hyperparameters.values.update(width=case["width"], blocks=case["blocks"], average=0.0)
-    clock = Clock()
-    train(DeepSpace(), Task(hyperparameters, seed=1, batch_size=BATCH, epochs=EPOCHS), data, clock)
-    return {
-        "parameters": clock.model.count_params(),
-        "flops_an_image": 3 * 2 * multiplications(clock.model),
-        "first_epoch_s": round(clock.ends[1] - clock.ends[0], 2),
-        "epoch_s": round(clock.ends[-1] - clock.ends[-2], 2),
-        "images_per_s": round(clock.rate),
-    }
+    hyperparameters.values.update({k: v for k, v in asdict(case).items() if k not in ("at_once", "batch", "precision")})
+    clock = Clock(index, case, meeting, len(data.train.labels))
+    try:
+        train(deep.DeepSpace(), Task(hyperparameters, seed=1, batch_size=case.batch, epochs=1000), data, clock)
+    except _EnoughError:
+        assert clock.found is not None
+        return clock.found
+    raise AssertionError("a thousand epochs were not enough")
 
 
-def multiplications(model) -> int:  # type: ignore[no-untyped-def]
+class Clock:
+    """Listens to a training, and ends it when all processes have been measured."""
+
+    def __init__(self, index: int, case: Case, meeting: Meeting, images: int) -> None:
+        self.found: Found | None = None
+        self._index = index
+        self._case = case
+        self._meeting = meeting
+        self._images = images
+        self._began = time.perf_counter()
+        self._first_epoch_s = 0.0
+
+    def check(self) -> None:
+        pass
+
+    def progress(self, epoch: int, share: float, images_per_s: float) -> None:
+        pass
+
+    def epoch_done(self, epoch: int, metrics: dict[str, float], model: Any) -> None:
+        now = time.perf_counter()
+        if epoch == 0:
+            self._first_epoch_s = now - self._began
+            self._meeting.start.wait()
+            self._began = time.perf_counter()
+            return
+        if self.found is None and now - self._began >= MEASURED_S:
+            epoch_s = (now - self._began) / epoch
+            self.found = Found(
+                case=self._index,
+                parameters=model.count_params(),
+                flops_an_image=3 * 2 * multiplications(model),
+                first_epoch_s=round(self._first_epoch_s, 2),
+                epoch_s=round(epoch_s, 3),
+                images_per_s=round(self._images / epoch_s),
+            )
+            with self._meeting.measured.get_lock():
+                self._meeting.measured.value += 1
+        if self._meeting.measured.value == self._case.at_once:
+            raise _EnoughError
+
+
+def multiplications(model: Any) -> int:
     """Return those of all convolutions for one image."""
     import keras
 
@@ -112,19 +220,34 @@ def multiplications(model) -> int:  # type: ignore[no-untyped-def]
     return sum(math.prod(layer.output.shape[1:3]) * math.prod(layer.kernel.shape) for layer in convolutions)
 
 
-def row_of(case: dict[str, int], found: list[dict[str, float]], promised_tflops: float) -> dict[str, float]:
-    images_per_s = sum(each["images_per_s"] for each in found)
-    share = images_per_s * found[0]["flops_an_image"] / (promised_tflops * 1e12)
-    return {**case, **found[0], "images_per_s_in_all": images_per_s, "share_of_promised": round(share, 3)}
+def row_of(case: Case, found: list[Found], promised_tflops: float) -> dict[str, Any]:
+    one = found[0]
+    in_all = sum(each.images_per_s for each in found)
+    validated = VALIDATION / (1 - VALIDATION) / 3  # of a training image's work, for each of them
+    return asdict(case) | {
+        "parameters": one.parameters,
+        "flops_an_image": one.flops_an_image,
+        "first_epoch_s": max(each.first_epoch_s for each in found),
+        "epoch_s": max(each.epoch_s for each in found),
+        "images_per_s_in_all": in_all,
+        "share_of_promised": round(in_all * (1 + validated) * one.flops_an_image / (promised_tflops * 1e12), 3),
+    }
 
 
-def show(result: dict[str, object]) -> None:
-    print(f"{result['gpu']}, batches of {result['batch']}\n{'network':16}{'parameters':>12}{'at once':>9}", end="")
-    print(f"{'epoch':>9}{'images/s in all':>17}{'of promised':>13}")
-    for row in result["rows"]:
-        network = f"width {row['width']} x {row['blocks']}"
-        print(f"{network:16}{row['parameters']:12,}{row['at_once']:9}{row['epoch_s']:8.2f}s", end="")
-        print(f"{row['images_per_s_in_all']:17,}{row['share_of_promised']:13.1%}")
+def heading() -> str:
+    return (
+        f"{'network':14}{'parameters':>12}  {'precision':16}{'shift':>5}{'cutout':>7}{'average':>8}{'batch':>6}"
+        f"{'at once':>8}{'1st epoch':>10}{'epoch':>8}{'images/s in all':>17}{'of promised':>12}"
+    )
+
+
+def line(row: dict[str, Any]) -> str:
+    network = f"width {row['width']} x {row['blocks']}"
+    return (
+        f"{network:14}{row['parameters']:12,}  {row['precision']:16}{row['shift']:5}{row['cutout']:7}{row['average']:8}"
+        f"{row['batch']:6}{row['at_once']:8}{row['first_epoch_s']:9.1f}s{row['epoch_s']:7.2f}s"
+        f"{row['images_per_s_in_all']:17,}{row['share_of_promised']:12.1%}"
+    )
 
 
 if __name__ == "__main__":
