@@ -22,7 +22,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from bench import search  # noqa: E402
+from bench.chief.processes import STDERR, STUDY, answer, ending, our_chief, prepare, role, sample  # noqa: E402
 from tests.support.gcs_emulator import free_port  # noqa: E402
 
 SIDES = ROOT / "bench" / "sides"
@@ -79,8 +79,8 @@ def measure(side: str, folder: Path, trials: int, counts: tuple[int, ...]) -> di
     rows = {}
     for count in counts:
         bucket, port = str(folder / str(count)), free_port()
-        with search.ending(search.our_chief(bucket, search.prepare(bucket), trials, port)):
-            times = search.answer(search.role("clients", address=f"127.0.0.1:{port}", count=count))
+        with ending(our_chief(bucket, prepare(bucket), trials, port)):
+            times = answer(role("clients", address=f"127.0.0.1:{port}", count=count))
         parts = zip(times["create_s"], times["report_s"], times["end_s"], strict=True)
         rows[count] = {
             "trials_per_s": trials / max(times["ended"]),
@@ -97,21 +97,21 @@ def restart(side: str, folder: Path, trials: int) -> Row:
     if side != "ours":
         return other(side, place, "restart", trials)
     bucket, port = str(place / "bucket"), free_port()
-    digest = search.prepare(bucket)
-    with search.ending(search.our_chief(bucket, digest, trials, port)):
-        search.answer(search.role("clients", address=f"127.0.0.1:{port}", count=16))
-    study = [*search.STUDY, f"search.max_trials={trials + 1}"]
-    with search.ending(search.role("restarted", bucket=bucket, study=study, digest=digest, port=free_port())) as again:
+    digest = prepare(bucket)
+    with ending(our_chief(bucket, digest, trials, port)):
+        answer(role("clients", address=f"127.0.0.1:{port}", count=16))
+    study = [*STUDY, f"search.max_trials={trials + 1}"]
+    with ending(role("restarted", bucket=bucket, study=study, digest=digest, port=free_port())) as again:
         row = json.loads(again.stdout.readline())
         time.sleep(1)
-        pages = int(Path(f"/proc/{again.pid}/statm").read_text().split()[1])
-    return {"serving_s": row["serving_s"], "rss_mib": pages * os.sysconf("SC_PAGE_SIZE") / 2**20}
+        mib = sample(again.pid).mib
+    return {"serving_s": row["serving_s"], "rss_mib": mib}
 
 
 def other(side: str, folder: Path, *arguments: object) -> Any:
     """Run another framework's script and return what its last line says."""
     command = [str(OTHERS), str(SIDES / SCRIPTS[side]), str(folder), *map(str, arguments)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=search.STDERR, text=True, check=False)
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=STDERR, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"{side} ended with {done.returncode}; BENCH_DEBUG=1 shows why")
     return json.loads(done.stdout.strip().rpartition("\n")[2])

@@ -1,6 +1,6 @@
 """How many trials a second the chief hands out and takes back, beside bare Keras Tuner.
 
-Two parts, each with the chief in a process of its own and simulated workers (`bench/clients.py`) in another:
+Two parts, each with the chief in a process of its own and simulated workers (`bench/chief/clients.py`) in another:
 
 - `bare`: 16 clients, a local disk; our chief and bare Keras Tuner's oracle behind its own gRPC server take turns.
 - `swarm`: 1,000 workers, a real fake-gcs-server behind a proxy that adds 50 ms to each request; then a new chief is
@@ -10,30 +10,23 @@ Two parts, each with the chief in a process of its own and simulated workers (`b
 """
 
 import argparse
-import asyncio
 import contextlib
 import json
-import logging
 import os
-import socket
 import statistics
-import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from bench.chief.processes import STUDY, Sample, answer, await_port, ending, our_chief, prepare, role, watched  # noqa: E402
 from tests.support.gcs_emulator import free_port, running_emulator  # noqa: E402
 
 CLIENTS, WORKERS = 16, 1000
-STUDY = ("training.epochs=1", "search.early_stopping.policy=none")
 
 
 def main() -> None:
@@ -43,12 +36,7 @@ def main() -> None:
     parser.add_argument("--swarm-trials", type=int, default=10_000)
     parser.add_argument("--train-s", type=float, action="append", help="seconds a trial takes; default 2.5 and 0.5")
     parser.add_argument("--json", type=Path, default=ROOT / "bench" / "results" / "search.json")
-    parser.add_argument("--role", choices=tuple(ROLES), help=argparse.SUPPRESS)
-    parser.add_argument("--arguments", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if arguments.role:
-        ROLES[arguments.role](**json.loads(arguments.arguments))
-        return
     parts = arguments.part or ["bare", "swarm"]
     result: dict[str, object] = {"cores": len(os.sched_getaffinity(0)), "python": sys.version.split()[0]}
     with tempfile.TemporaryDirectory(prefix="cifake-tune-bench-") as folder:
@@ -64,106 +52,6 @@ def main() -> None:
     show(result)
 
 
-# ---- roles: what runs in processes of their own ---------------------------------------------------
-def bare_chief(folder: str, trials: int, port: int) -> None:
-    """Keras Tuner's oracle behind its own server, as its distributed mode starts it."""
-    import keras_tuner
-    from keras_tuner.src.distribute import oracle_chief
-
-    oracle = keras_tuner.oracles.RandomSearchOracle(
-        objective=keras_tuner.Objective("val_accuracy", "max"), max_trials=trials, seed=1
-    )
-    oracle.verbose = 0
-    oracle._set_project_dir(folder, "bare")
-    oracle.update_space(_seed_space())
-    os.environ["KERASTUNER_ORACLE_PORT"] = str(port)
-    oracle_chief.start_server(oracle)
-
-
-def clients(address: str, count: int) -> None:
-    """The comparison's clients."""
-    import grpc
-
-    from bench.clients import threads
-
-    with grpc.insecure_channel(address) as channel:
-        grpc.channel_ready_future(channel).result(120)
-    _print_times(threads(address, count))
-
-
-def workers(address: str, count: int, train_s: float) -> None:
-    """The swarm."""
-    from bench.clients import swarm as run_swarm
-
-    _print_times(asyncio.run(run_swarm(address, count, train_s)))
-
-
-def servicer(trials: int, port: int) -> None:
-    """A server that only answers."""
-    from bench.servicer import serve
-
-    serve(_seed_space(), trials, port)
-
-
-def proxy(target: str, port: int) -> None:
-    """The network in front of the bucket."""
-    from tests.support.fault_proxy import _main
-
-    asyncio.run(_main(["--target", target, "--port", str(port), "--latency-ms", "50"]))
-
-
-def restarted_chief(bucket: str, study: list[str], digest: str, port: int) -> None:
-    """A chief on a study that is there; prints how long after its imports it serves."""
-    from tuner import chief, spaces
-    from tuner.bucket import open_bucket
-    from tuner.bucket.gcs import GcsBucket  # noqa: F401  (an import too)
-    from tuner.config import load
-    from tuner.metrics.catalogue import Role
-    from tuner.monitor import Monitor
-
-    spaces.load_space(load().space, (32, 32, 3), 2).build(_hyperparameters())  # Keras's imports, and its first model
-    began = time.perf_counter()
-
-    class Announce(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            if "listens" in record.getMessage():
-                print(json.dumps({"serving_s": time.perf_counter() - began}), flush=True)
-
-    logging.getLogger("tuner.chief").addHandler(Announce())
-    logging.getLogger("tuner.chief").setLevel(logging.INFO)
-    address = chief.Address("127.0.0.1", port)
-    chief.run_chief(open_bucket(bucket), load(settings=study), digest, address, None, None, Monitor(Role.CHIEF))
-
-
-def _seed_space():  # type: ignore[no-untyped-def]
-    from tuner import spaces
-    from tuner.config import load
-
-    return spaces.explore(spaces.load_space(load().space, (32, 32, 3), 2), (32, 32, 3))
-
-
-def _hyperparameters():  # type: ignore[no-untyped-def]
-    import keras_tuner
-
-    return keras_tuner.HyperParameters()
-
-
-def _print_times(times) -> None:  # type: ignore[no-untyped-def]
-    began = min(ended - s for ended, s in zip(times.ended, times.create_s, strict=True))
-    print(json.dumps({**vars(times), "ended": [ended - began for ended in times.ended]}), flush=True)
-
-
-ROLES = {
-    "bare": bare_chief,
-    "clients": clients,
-    "workers": workers,
-    "servicer": servicer,
-    "proxy": proxy,
-    "restarted": restarted_chief,
-}
-
-
-# ---- the parts --------------------------------------------------------------------------------------
 def compare(folder: Path, trials: int) -> dict[str, object]:
     """Our chief and bare Keras Tuner's on a local disk."""
     sides = {}
@@ -196,7 +84,7 @@ def swarm(folder: Path, trials: int, train_s: float) -> dict[str, object]:
         bucket = f"gs://{name}"
         digest = prepare(bucket)
         chief = our_chief(bucket, digest, trials, port)
-        with ending(chief), _watched(chief.pid) as seen:
+        with ending(chief), watched(chief.pid) as seen:
             await_port(port)
             seen.clear()
             times = answer(role("workers", address=f"127.0.0.1:{port}", count=WORKERS, train_s=train_s))
@@ -221,104 +109,6 @@ def answers_only(trials: int, train_s: float) -> dict[str, float]:
         await_port(port)
         times = answer(role("workers", address=f"127.0.0.1:{port}", count=WORKERS, train_s=train_s))
     return _rates(times)
-
-
-def prepare(bucket: str) -> str:
-    """Pack the sample into a bucket, and return its digest."""
-    from tuner.bucket import open_bucket
-    from tuner.data.pack import pack
-
-    return pack(None, open_bucket(bucket)).digest
-
-
-def our_chief(bucket: str, digest: str, trials: int, port: int) -> subprocess.Popen[str]:
-    """Start `cifake-tune chief`."""
-    settings = [part for setting in (*STUDY, f"search.max_trials={trials}") for part in ("--set", setting)]
-    environment = {
-        **os.environ,
-        "CIFAKE_TUNE_DATA": digest,
-        "KERASTUNER_TUNER_ID": "chief",
-        "KERASTUNER_ORACLE_IP": "127.0.0.1",
-        "KERASTUNER_ORACLE_PORT": str(port),
-        "PYTHONPATH": str(ROOT),
-    }
-    command = [sys.executable, *PROFILE, "-m", "tuner.cli", "chief", "--bucket", bucket, *settings]
-    return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=STDERR, text=True)
-
-
-STDERR = None if "BENCH_DEBUG" in os.environ else subprocess.DEVNULL
-PROFILE = os.environ.get("BENCH_PROFILE", "").split()
-"""Options of Python for the chief, such as `-m cProfile -o FILE`."""
-
-
-def role(name: str, **arguments: object) -> subprocess.Popen[str]:
-    """Start a process of `ROLES`."""
-    command = [sys.executable, __file__, "--role", name, "--arguments", json.dumps(arguments)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
-    if name == "bare":
-        environment |= {"KERASTUNER_TUNER_ID": "chief", "KERASTUNER_ORACLE_IP": "127.0.0.1"}
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=STDERR, text=True)
-
-
-def answer(process: subprocess.Popen[str]) -> dict[str, list[float]]:
-    """Return what a process prints once it has ended."""
-    output, _ = process.communicate()
-    if process.returncode:
-        raise SystemExit(f"a part of the benchmark ended with {process.returncode}")
-    return json.loads(output)
-
-
-@contextlib.contextmanager
-def ending(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
-    """End a process at the end."""
-    try:
-        yield process
-    finally:
-        process.terminate()
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-@dataclass(frozen=True)
-class Sample:
-    """What a process had at one moment."""
-
-    mib: float
-    cpu_s: float
-
-
-def await_port(port: int) -> None:
-    while True:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-            return
-        time.sleep(0.1)
-
-
-@contextlib.contextmanager
-def _watched(pid: int) -> Iterator[list[Sample]]:
-    """Sample a process every half second, from its first service on."""
-    samples: list[Sample] = []
-    over = threading.Event()
-
-    def sample() -> None:
-        while not over.wait(0.5):
-            with contextlib.suppress(OSError, IndexError):
-                pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-                ticks = sum(map(int, Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[11:13]))
-                if pages:  # one that has ended has none
-                    mib = pages * os.sysconf("SC_PAGE_SIZE") / 2**20
-                    samples.append(Sample(mib, ticks / os.sysconf("SC_CLK_TCK")))
-
-    thread = threading.Thread(target=sample)
-    thread.start()
-    try:
-        yield samples
-    finally:
-        over.set()
-        thread.join()
 
 
 def _memory_of(samples: list[Sample]) -> dict[str, float]:

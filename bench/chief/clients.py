@@ -1,13 +1,15 @@
 """Simulated workers: they take trials, wait instead of training, report one epoch, and end; no TensorFlow.
 
-`threads` is the client of `bench/search.py`'s comparison with bare Keras Tuner (both sides get the same calls),
-`swarm` are up to thousands of workers of ours, with heartbeats, in one event loop.
+`threads` is the client of comparisons with bare Keras Tuner (both sides get the same calls), `swarm` are up to
+thousands of workers of ours, with heartbeats, in one event loop.
 """
 
 import asyncio
+import itertools
 import json
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import grpc
@@ -31,18 +33,21 @@ class Times:
     create_s: list[float] = field(default_factory=list)
     report_s: list[float] = field(default_factory=list)
     end_s: list[float] = field(default_factory=list)
+    beats: list[float] = field(default_factory=list)
+    """When heartbeats were answered."""
 
 
-def threads(address: str, count: int) -> Times:
-    """Work with so many threads until the search is over."""
+def threads(address: str, count: int, trials: int | None = None) -> Times:
+    """Work with so many threads until the search is over, or so many trials are done."""
     times = Times()
+    left: Iterator[int] = itertools.repeat(0) if trials is None else iter(range(trials))
 
     def work(number: int) -> None:
         with grpc.insecure_channel(address, [("grpc.use_local_subchannel_pool", 1)]) as channel:
             stub = protos.get_service_grpc().OracleStub(channel)
             identity = _identity(f"client-{number}")
             request = _service.CreateTrialRequest(tuner_id=f"client-{number}")
-            while True:
+            while next(left, None) is not None:
                 began = time.monotonic()
                 answer, call = stub.CreateTrial.with_call(request, metadata=identity, timeout=600, wait_for_ready=True)
                 if answer.trial.status == STOPPED:
@@ -69,20 +74,23 @@ def threads(address: str, count: int) -> Times:
     return times
 
 
-async def swarm(address: str, count: int, train_s: float) -> Times:
-    """Work with so many workers, each of which takes `train_s` for a trial, until the search is over."""
+async def swarm(address: str, count: int, train_s: float, connections: int = CHANNELS, epochs: int = 1) -> Times:
+    """Work with so many workers, each of which takes `train_s` for a trial, and reports so many epochs."""
     options = [*wire.OPTIONS, ("grpc.use_local_subchannel_pool", 1)]
-    channels = [grpc.aio.insecure_channel(address, options) for _ in range(min(CHANNELS, count))]
+    channels = [grpc.aio.insecure_channel(address, options) for _ in range(min(connections, count))]
     times = Times()
     await asyncio.gather(
-        *(_work(channels[number % len(channels)], f"worker-{number}", train_s, times) for number in range(count))
+        *(
+            _work(channels[number % len(channels)], f"worker-{number}", train_s, epochs, times)
+            for number in range(count)
+        )
     )
     for channel in channels:
         await channel.close()
     return times
 
 
-async def _work(channel: grpc.aio.Channel, name: str, train_s: float, times: Times) -> None:
+async def _work(channel: grpc.aio.Channel, name: str, train_s: float, epochs: int, times: Times) -> None:
     stub = protos.get_service_grpc().OracleStub(channel)
     join = wire.Join(worker=name, incarnation="1").model_dump_json().encode()
     joined = await channel.unary_unary(f"/{names.LEASE_SERVICE}/Join")(join, wait_for_ready=True, timeout=600)
@@ -90,7 +98,7 @@ async def _work(channel: grpc.aio.Channel, name: str, train_s: float, times: Tim
     identity = _identity(name, incarnation)
     request = _service.CreateTrialRequest(tuner_id=name)
     beat = [wire.Heartbeat(worker=name, incarnation=incarnation)]
-    beating = asyncio.create_task(_beat(channel, beat))
+    beating = asyncio.create_task(_beat(channel, beat, times))
     while True:
         began = time.monotonic()
         call = stub.CreateTrial(request, metadata=identity, timeout=600)
@@ -105,7 +113,8 @@ async def _work(channel: grpc.aio.Channel, name: str, train_s: float, times: Tim
         beat[0] = beat[0].model_copy(update={"trial": answer.trial.trial_id, "attempt": int(attempt)})
         await asyncio.sleep(train_s)
         trained = time.monotonic()
-        await stub.UpdateTrial(_report(answer.trial), metadata=metadata, timeout=600)
+        for epoch in range(epochs):
+            await stub.UpdateTrial(_report(answer.trial, epoch), metadata=metadata, timeout=600)
         reported = time.monotonic()
         await stub.EndTrial(_end(answer.trial), metadata=metadata, timeout=600)
         ended = time.monotonic()
@@ -116,21 +125,24 @@ async def _work(channel: grpc.aio.Channel, name: str, train_s: float, times: Tim
     beating.cancel()
 
 
-async def _beat(channel: grpc.aio.Channel, beat: list[wire.Heartbeat]) -> None:
+async def _beat(channel: grpc.aio.Channel, beat: list[wire.Heartbeat], times: Times) -> None:
     call = channel.unary_unary(f"/{names.LEASE_SERVICE}/Heartbeat")
     next_s = 1.0
     while True:
         await asyncio.sleep(next_s)
         next_s = wire.Beat.model_validate_json(await call(beat[0].model_dump_json().encode(), timeout=600)).next_s
+        times.beats.append(time.monotonic())
 
 
 def _identity(name: str, incarnation: str = "1") -> tuple[tuple[str, str], ...]:
     return (names.METADATA_WORKER, name), (names.METADATA_INCARNATION, incarnation)
 
 
-def _report(trial):  # type: ignore[no-untyped-def]
+def _report(trial, epoch=0):  # type: ignore[no-untyped-def]
     score = sum(trial.trial_id.encode()) % 97 / 97
-    return _service.UpdateTrialRequest(trial_id=trial.trial_id, metrics={"val_accuracy": score, "loss": 1.0}, step=0)
+    return _service.UpdateTrialRequest(
+        trial_id=trial.trial_id, metrics={"val_accuracy": score, "loss": 1.0}, step=epoch
+    )
 
 
 def _end(trial):  # type: ignore[no-untyped-def]

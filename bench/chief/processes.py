@@ -1,0 +1,121 @@
+"""Processes that the benchmarks of the chief start, watch and end."""
+
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+STUDY = ("training.epochs=1", "search.early_stopping.policy=none")
+
+
+def prepare(bucket: str) -> str:
+    """Pack the sample into a bucket, and return its digest."""
+    from tuner.bucket import open_bucket
+    from tuner.data.pack import pack
+
+    return pack(None, open_bucket(bucket)).digest
+
+
+def our_chief(bucket: str, digest: str, trials: int, port: int) -> subprocess.Popen[str]:
+    """Start `cifake-tune chief`."""
+    settings = [part for setting in (*STUDY, f"search.max_trials={trials}") for part in ("--set", setting)]
+    environment = {
+        **os.environ,
+        "CIFAKE_TUNE_DATA": digest,
+        "KERASTUNER_TUNER_ID": "chief",
+        "KERASTUNER_ORACLE_IP": "127.0.0.1",
+        "KERASTUNER_ORACLE_PORT": str(port),
+        "PYTHONPATH": str(ROOT),
+    }
+    command = [sys.executable, *PROFILE, "-m", "tuner.cli", "chief", "--bucket", bucket, *settings]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=STDERR, text=True)
+
+
+STDERR = None if "BENCH_DEBUG" in os.environ else subprocess.DEVNULL
+PROFILE = os.environ.get("BENCH_PROFILE", "").split()
+"""Options of Python for the chief, such as `-m cProfile -o FILE`."""
+
+
+def role(name: str, **arguments: object) -> subprocess.Popen[str]:
+    """Start one of `bench/chief/roles.py`."""
+    command = [sys.executable, "-m", "bench.chief.roles", name, json.dumps(arguments)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    if name == "bare":
+        environment |= {"KERASTUNER_TUNER_ID": "chief", "KERASTUNER_ORACLE_IP": "127.0.0.1"}
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=STDERR, text=True)
+
+
+def answer(process: subprocess.Popen[str]) -> dict[str, list[float]]:
+    """Return what a process prints once it has ended."""
+    output, _ = process.communicate()
+    if process.returncode:
+        raise SystemExit(f"a part of the benchmark ended with {process.returncode}")
+    return json.loads(output)
+
+
+@contextlib.contextmanager
+def ending(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
+    """End a process at the end."""
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What a process had at one moment (seconds, monotonic): resident memory, and processor time until then."""
+
+    at: float
+    mib: float
+    cpu_s: float
+
+
+def sample(pid: int) -> Sample:
+    """Look at a process. Raises OSError where it has ended."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    ticks = sum(map(int, Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[11:13]))
+    mib = pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+    return Sample(time.monotonic(), mib, ticks / os.sysconf("SC_CLK_TCK"))
+
+
+def await_port(port: int) -> None:
+    """Wait until somebody listens."""
+    while True:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        time.sleep(0.1)
+
+
+@contextlib.contextmanager
+def watched(pid: int) -> Iterator[list[Sample]]:
+    """Sample a process every half second, from its first service on."""
+    samples: list[Sample] = []
+    over = threading.Event()
+
+    def look() -> None:
+        while not over.wait(0.5):
+            with contextlib.suppress(OSError, IndexError):
+                if (seen := sample(pid)).mib:  # one that has ended has none
+                    samples.append(seen)
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        yield samples
+    finally:
+        over.set()
+        thread.join()

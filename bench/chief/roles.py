@@ -1,0 +1,113 @@
+"""What runs in processes of its own beside a benchmark of the chief.
+
+python -m bench.chief.roles NAME ARGUMENTS, which are JSON
+"""
+
+import asyncio
+import json
+import logging
+import os
+import sys
+import time
+
+
+def bare_chief(folder: str, trials: int, port: int) -> None:
+    """Keras Tuner's oracle behind its own server, as its distributed mode starts it."""
+    import keras_tuner
+    from keras_tuner.src.distribute import oracle_chief
+
+    oracle = keras_tuner.oracles.RandomSearchOracle(
+        objective=keras_tuner.Objective("val_accuracy", "max"), max_trials=trials, seed=1
+    )
+    oracle.verbose = 0
+    oracle._set_project_dir(folder, "bare")
+    oracle.update_space(_seed_space())
+    os.environ["KERASTUNER_ORACLE_PORT"] = str(port)
+    oracle_chief.start_server(oracle)
+
+
+def clients(address: str, count: int) -> None:
+    """The comparison's clients."""
+    import grpc
+
+    from bench.chief.clients import threads
+
+    with grpc.insecure_channel(address) as channel:
+        grpc.channel_ready_future(channel).result(120)
+    _print_times(threads(address, count))
+
+
+def workers(address: str, count: int, train_s: float) -> None:
+    """The swarm."""
+    from bench.chief.clients import swarm as run_swarm
+
+    _print_times(asyncio.run(run_swarm(address, count, train_s)))
+
+
+def servicer(trials: int, port: int) -> None:
+    """A server that only answers."""
+    from bench.chief.servicer import serve
+
+    serve(_seed_space(), trials, port)
+
+
+def proxy(target: str, port: int) -> None:
+    """The network in front of the bucket."""
+    from tests.support.fault_proxy import _main
+
+    asyncio.run(_main(["--target", target, "--port", str(port), "--latency-ms", "50"]))
+
+
+def restarted_chief(bucket: str, study: list[str], digest: str, port: int) -> None:
+    """A chief on a study that is there; prints how long after its imports it serves."""
+    from tuner import chief, spaces
+    from tuner.bucket import open_bucket
+    from tuner.bucket.gcs import GcsBucket  # noqa: F401  (an import too)
+    from tuner.config import load
+    from tuner.metrics.catalogue import Role
+    from tuner.monitor import Monitor
+
+    spaces.load_space(load().space, (32, 32, 3), 2).build(_hyperparameters())  # Keras's imports, and its first model
+    began = time.perf_counter()
+
+    class Announce(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if "listens" in record.getMessage():
+                print(json.dumps({"serving_s": time.perf_counter() - began}), flush=True)
+
+    logging.getLogger("tuner.chief").addHandler(Announce())
+    logging.getLogger("tuner.chief").setLevel(logging.INFO)
+    address = chief.Address("127.0.0.1", port)
+    chief.run_chief(open_bucket(bucket), load(settings=study), digest, address, None, None, Monitor(Role.CHIEF))
+
+
+def _seed_space():  # type: ignore[no-untyped-def]
+    from tuner import spaces
+    from tuner.config import load
+
+    return spaces.explore(spaces.load_space(load().space, (32, 32, 3), 2), (32, 32, 3))
+
+
+def _hyperparameters():  # type: ignore[no-untyped-def]
+    import keras_tuner
+
+    return keras_tuner.HyperParameters()
+
+
+def _print_times(times) -> None:  # type: ignore[no-untyped-def]
+    began = min(ended - s for ended, s in zip(times.ended, times.create_s, strict=True))
+    print(json.dumps({**vars(times), "ended": [ended - began for ended in times.ended]}), flush=True)
+
+
+ROLES = {
+    "bare": bare_chief,
+    "clients": clients,
+    "workers": workers,
+    "servicer": servicer,
+    "proxy": proxy,
+    "restarted": restarted_chief,
+}
+
+
+if __name__ == "__main__":
+    ROLES[sys.argv[1]](**json.loads(sys.argv[2]))

@@ -1,0 +1,111 @@
+"""A data set's cost by its number of images: packing it, and what a worker does until its first batch.
+
+The images are CIFAKE's (or noise like them), over and over; each file has a comment of its own, so that none is a copy.
+"""
+
+import itertools
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from bench.chief.processes import ROOT
+from bench.curves.rows import medians
+from bench.pack import make_source, pack_in_a_child
+
+TRAIN_SHARE = 5 / 6  # as CIFAKE's
+
+
+@dataclass(frozen=True)
+class Row:
+    """One size; all but `memory_mib` and `pack_mib` in seconds or milliseconds."""
+
+    size: int
+    pack_s: float
+    again_s: float
+    """Packing what is there already."""
+    pack_mib: float
+    """All processes that pack, at the most."""
+    first_batch_s: float
+    """A node's first worker, which lays the images out on its disk: from its imports to its first batch."""
+    next_first_batch_s: float
+    """Any later one on that node."""
+    batch_ms: float
+    memory_mib: float
+    """The first worker's own at the most, without what its imports took and without mapped files, which all share."""
+
+
+def measure(folder: Path, sizes: Sequence[int], rounds: int) -> dict[str, object]:
+    """Return the medians by size."""
+    source = make_source(folder)
+    rows = []
+    for size in sizes:
+        archive = folder / f"{size}.zip"
+        replicate(source, archive, size)
+        found = []
+        for number in range(rounds):
+            place = folder / f"{size}-{number}"
+            place.mkdir()
+            found.append(row := one(archive, place, size))
+            shutil.rmtree(place)
+            print(f"{size:,} images: packed in {row.pack_s:.1f} s, batch after {row.first_batch_s:.2f} s", flush=True)
+        archive.unlink()
+        rows.append(asdict(medians(found)))
+    return {"rows": rows}
+
+
+def one(archive: Path, folder: Path, size: int) -> Row:
+    """Pack an archive, and open what came out twice."""
+    bucket = folder / "bucket"
+    packed = pack_in_a_child(archive, bucket)
+    assert packed["images"] == size
+    first, later = (_open(bucket, str(packed["digest"]), folder / "cache") for _ in range(2))
+    return Row(
+        size=size,
+        pack_s=packed["seconds"],
+        again_s=packed["again_seconds"],
+        pack_mib=packed["peak_mib"],
+        first_batch_s=first["first_batch_s"],
+        next_first_batch_s=later["first_batch_s"],
+        batch_ms=later["batch_ms"],
+        memory_mib=first["memory_mib"],
+    )
+
+
+def replicate(source: Path, target: Path, size: int) -> None:
+    """Write an archive of so many images out of another's."""
+    with zipfile.ZipFile(source) as archive, zipfile.ZipFile(target, "w") as made:
+        numbers, trained = itertools.count(), round(size * TRAIN_SHARE)
+        for split in ("train", "test"):
+            files = [name for name in archive.namelist() if f"{split}/" in name and name.endswith(".jpg")]
+            jpegs = [(name.split("/")[-2], archive.read(name)) for name in files]
+            wanted = trained if split == "train" else size - trained
+            for label, jpeg in itertools.islice(_spread(jpegs), wanted):
+                number = next(numbers)
+                made.writestr(f"{split}/{label}/{number:07d}.jpg", with_comment(jpeg, number))
+
+
+def with_comment(jpeg: bytes, number: int) -> bytes:
+    """Return the same picture as a file of its own."""
+    comment = number.to_bytes(8, "big")
+    return jpeg[:2] + b"\xff\xfe" + (2 + len(comment)).to_bytes(2, "big") + comment + jpeg[2:]
+
+
+def _spread(jpegs: Sequence[tuple[str, bytes]]) -> Iterator[tuple[str, bytes]]:
+    """Yield them over and over, the classes in turn: they come class by class."""
+    half = len(jpegs) // 2
+    for number in itertools.count():
+        yield jpegs[(number // 2 + number % 2 * half) % len(jpegs)]
+
+
+def _open(bucket: Path, digest: str, cache: Path) -> dict[str, float]:
+    command = [sys.executable, "-m", "bench.curves.opening", str(bucket), digest, str(cache)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+    found: dict[str, float] = json.loads(done.stdout)
+    return found

@@ -1,0 +1,36 @@
+"""The curves as a picture: cost for one against size, both logarithmic, a panel a part."""
+
+import io
+from collections.abc import Mapping
+from typing import Any
+
+from bench.curves.catalogue import CURVES, UNITS
+from bench.curves.fit import knee, slope
+
+COLOURS = ("#123f73", "#dd6b30", "#3f83bf", "#667085", "#8a2f0b")
+
+
+def growth_png(result: Mapping[str, Any]) -> bytes:
+    """Return a PNG of what `bench/growth.py` has measured; a dashed line is a knee."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    parts = [part for part in UNITS if part in result]
+    figure = Figure(figsize=(7, 3.4 * len(parts)), dpi=110, facecolor="white", layout="constrained")
+    FigureCanvasAgg(figure)
+    for part, axes in zip(parts, figure.subplots(len(parts), squeeze=False).flat, strict=True):
+        curves = [curve for curve in CURVES if curve.part == part]
+        for curve, colour in zip(curves, COLOURS, strict=False):
+            points = curve.points(result)
+            label = f"{curve.label} (slope {slope(points):+.2f})" if len(points) > 1 else curve.label
+            axes.plot([p.size for p in points], [p.cost for p in points], color=colour, marker=".", label=label)
+            if len(points) > 1 and (at := knee(points)):
+                axes.axvline(at, color=colour, linestyle="--", linewidth=0.8)
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        axes.set_xlabel(UNITS[part])
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize=7, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    png = io.BytesIO()
+    figure.savefig(png, format="png", metadata={"Software": None})
+    return png.getvalue()

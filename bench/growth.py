@@ -1,0 +1,88 @@
+"""Cost as work grows: trials 100 to 10,000, workers 1 to 1,000, images 10,000 to 1,000,000.
+
+For each the cost at every size, the slope between logarithms (0: one more costs what the first did) and the knee: the
+size from which on the cost grows faster than the size's square root. Parts that are measured replace theirs in the
+file; the picture is drawn anew. Images need 10 GB of disk for the largest size.
+
+usage: bench/growth.py [--part trials|workers|images]… [--rounds 3] [--quick] [--json FILE]
+"""
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from bench.curves.catalogue import CURVES, UNITS, fitted  # noqa: E402
+
+SIZES = {
+    "trials": (100, 300, 1000, 3000, 10_000),
+    "workers": (1, 3, 10, 30, 100, 300, 1000),
+    "images": (10_000, 30_000, 100_000, 300_000, 1_000_000),
+}
+QUICK = {"trials": (30, 100), "workers": (1, 10, 30), "images": (1000, 3000)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--part", action="append", choices=tuple(SIZES))
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--quick", action="store_true", help="small sizes, to see that all works")
+    parser.add_argument("--json", type=Path, default=ROOT / "bench" / "results" / "growth.json")
+    arguments = parser.parse_args()
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    result: dict[str, Any] = json.loads(arguments.json.read_text()) if arguments.json.exists() else {}
+    sizes = QUICK if arguments.quick else SIZES
+    for part in arguments.part or SIZES:
+        with tempfile.TemporaryDirectory(prefix="cifake-tune-bench-") as folder:
+            measured = measure(part, Path(folder), sizes[part], arguments.rounds)
+        machine = {"cores": len(os.sched_getaffinity(0)), "python": sys.version.split()[0]}
+        result[part] = {**machine, "rounds": arguments.rounds, **measured}
+        save(arguments.json, result)
+    show(result)
+
+
+def measure(part: str, folder: Path, sizes: tuple[int, ...], rounds: int) -> dict[str, Any]:
+    """Measure one part."""
+    from bench.curves import images, trials, workers
+
+    match part:
+        case "trials":
+            return trials.measure(folder, sizes, rounds)
+        case "workers":
+            return workers.measure(sizes, rounds)
+        case _:
+            return images.measure(folder, sizes, rounds)
+
+
+def save(path: Path, result: dict[str, Any]) -> None:
+    """Write what there is, so that a part is not lost with the next one, and the picture beside it."""
+    from bench.curves.picture import growth_png
+
+    result["fits"] = fitted(result)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(result, indent=2) + "\n")
+    path.with_suffix(".png").write_bytes(growth_png(result))
+
+
+def show(result: dict[str, Any]) -> None:
+    """Print the tables."""
+    fits = {(fit["part"], fit["rows"], fit["key"]): fit for fit in result["fits"]}
+    for part, unit in UNITS.items():
+        curves = [(curve, curve.points(result)) for curve in CURVES if curve.part == part]
+        if not curves[0][1]:
+            continue
+        print(f"\n{unit:52}" + "".join(f"{point.size:>11,.0f}" for point in curves[0][1]) + "   slope     knee")
+        for curve, points in curves:
+            print(f"{curve.label:52}" + "".join(f"{point.cost:11,.3g}" for point in points), end="")
+            fit = fits[part, curve.rows, curve.key]
+            print(f"{fit['slope']:+8.2f}" + (f"{fit['knee']:9,.0f}" if fit["knee"] else f"{'none':>9}"))
+
+
+if __name__ == "__main__":
+    main()
