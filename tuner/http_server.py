@@ -30,6 +30,19 @@ class Address:
     host: str
     port: int
 
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def family(self) -> socket.AddressFamily:
+        """IPv4 or IPv6."""
+        return socket.AF_INET6 if ":" in self.host else socket.AF_INET
+
+    def refused(self, error: OSError) -> SurroundingsError:
+        """Return the sentence for who may not listen here."""
+        why = error.strerror or error
+        return SurroundingsError(f"cannot listen for HTTP on {self} ({why}); is the port in use, or no such host here?")
+
 
 @dataclass(frozen=True)
 class Request:
@@ -81,12 +94,9 @@ class HttpServer:
     def __init__(self, address: Address, routes: Mapping[str, Handler]) -> None:
         handler = type("_BoundHandler", (_RequestHandler,), {"routes": routes})
         try:
-            self._server = _Server((address.host, address.port), handler)
+            self._server = _Server(address, handler)
         except OSError as error:
-            raise SurroundingsError(
-                f"cannot listen for HTTP on {address.host}:{address.port} ({error.strerror or error}); is the port in "
-                "use, or no such host here?"
-            ) from None
+            raise address.refused(error) from None
         self._thread = threading.Thread(target=self._server.serve_forever, name="http", daemon=True)
 
     @property
@@ -110,11 +120,11 @@ class _Server(ThreadingHTTPServer):
     allow_reuse_port = True  # `run` holds the port for a chief that is started again
     request_queue_size = REQUESTS
 
-    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
+    def __init__(self, address: Address, handler: type[BaseHTTPRequestHandler]) -> None:
         self._open: list[Any] = []  # oldest first
         self._lock = threading.Lock()
-        self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
-        super().__init__(address, handler)
+        self.address_family = address.family
+        super().__init__((address.host, address.port), handler)
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Answer in a thread of its own, in place of the oldest where there are too many."""
@@ -157,7 +167,10 @@ class _RequestHandler(BaseHTTPRequestHandler):
         """Requests come every few seconds, and are no news."""
 
     def _response(self) -> Response:
-        url = urlsplit(self.path)
+        try:
+            url = urlsplit(self.path)
+        except ValueError:
+            return plain("this is no address", HTTPStatus.BAD_REQUEST)
         handler = self.routes.get(url.path)
         if handler is None:
             return plain("there is no such page", HTTPStatus.NOT_FOUND)

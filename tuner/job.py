@@ -18,8 +18,9 @@ from tuner.data.manifest import Manifest
 from tuner.data.pack import pack
 from tuner.errors import CifakeTuneError
 from tuner.evaluate import Metrics, evaluated, read_metrics
+from tuner.http_server import Address, parse_address
 from tuner.journal import JournalReader, read_study
-from tuner.local import Job, reserved_port, run_evaluator, run_search
+from tuner.local import Job, reserved, run_evaluator, run_search
 from tuner.metrics.catalogue import Role
 from tuner.monitor import Monitor, serving
 from tuner.pace import Pace, epochs_done
@@ -47,10 +48,9 @@ def run_job(
     before.poll()
     if before.state.study is not None:
         check_resume(before.state.study, study)  # before minutes are spent on packing
-    manifest = _pack(study, bucket, console)
-    job = Job(study, bucket, manifest.digest, workers, cache, cache / "logs" / study.name, encryption)
-    with reserved_port() as port:
-        http = os.environ.get(names.ENV_HTTP) or f"127.0.0.1:{port}"
+    with reserved(_page_address()) as http:
+        manifest = _pack(study, bucket, console)
+        job = Job(study, bucket, manifest.digest, workers, cache, cache / "logs" / study.name, encryption, http)
         if before.state.is_over(study) and before.state.data_digest == manifest.digest:
             say(
                 console,
@@ -58,12 +58,17 @@ def run_job(
                 "More: --set search.max_trials=N, or another name.",
             )
         else:
-            _search(job, before.state, console, http)
-        metrics = evaluated(bucket, study.name) or _evaluate(job, console, http)
+            _search(job, before.state, console)
+        metrics = evaluated(bucket, study.name) or _evaluate(job, console)
     console.print()
     console.print(summary(metrics, bucket.url))
     say(console, f"\nDone in {duration(time.monotonic() - began)}.")
     return metrics
+
+
+def _page_address() -> Address:
+    given = os.environ.get(names.ENV_HTTP)
+    return parse_address(given, names.ENV_HTTP) if given else Address("127.0.0.1", 0)
 
 
 def _pack(study: Study, bucket: Bucket, console: Console) -> Manifest:
@@ -82,7 +87,7 @@ def _pack(study: Study, bucket: Bucket, console: Console) -> Manifest:
     return manifest
 
 
-def _search(job: Job, before: StudyState, console: Console, http: str) -> None:
+def _search(job: Job, before: StudyState, console: Console) -> None:
     goes_on = f" goes on ({len(before.ended)} trials have ended)" if before.trials else ""
     noun = "worker" if job.workers == 1 else "workers"
     say(
@@ -90,20 +95,20 @@ def _search(job: Job, before: StudyState, console: Console, http: str) -> None:
         f"Study {job.study.name}{goes_on}: {job.study.search.algorithm.value} search, {job.workers} {noun}. "
         f"Bucket: {job.bucket.url}. Logs: {job.logs}.",
     )
-    say(console, _live_page(http))
+    say(console, _live_page(job.http))
     watcher = _LiveWatcher(console) if console.is_terminal else _LineWatcher(console)
     with watcher:
-        run_search(job, watcher.watch, http)
+        run_search(job, watcher.watch)
 
 
-def _evaluate(job: Job, console: Console, http: str) -> Metrics:
+def _evaluate(job: Job, console: Console) -> Metrics:
     """Have the best model evaluated. The page goes on meanwhile: its chief has ended with the search."""
     shown = ChiefMonitor(job.bucket, job.study.name, monitor := Monitor(Role.CHIEF))
     shown.over(read_study(job.bucket, job.study.name))
     shown.evaluating()
-    say(console, f"Evaluating the best model on the test images. {_live_page(http)}")
+    say(console, f"Evaluating the best model on the test images. {_live_page(job.http)}")
     waiting = console.status("Evaluating …")
-    with serving(monitor, {names.ENV_HTTP: http}), waiting if console.is_terminal else nullcontext():
+    with serving(monitor, {names.ENV_HTTP: str(job.http)}), waiting if console.is_terminal else nullcontext():
         run_evaluator(job)
         metrics = read_metrics(job.bucket, job.study.name)
         if metrics is None:
@@ -113,7 +118,7 @@ def _evaluate(job: Job, console: Console, http: str) -> Metrics:
     return metrics
 
 
-def _live_page(http: str) -> str:
+def _live_page(http: Address) -> str:
     return f"Live page: http://{http}{names.HTTP_PAGE} (metrics: {names.HTTP_METRICS})"
 
 

@@ -29,6 +29,7 @@ from tuner.errors import (
     SurroundingsError,
     UsageError,
 )
+from tuner.http_server import Address
 from tuner.journal import JournalReader
 from tuner.temporary import temporary_folder
 from tuner.trials import Leased, Record, StudyState
@@ -54,6 +55,8 @@ class Job:
     logs: Path
     encryption: tls.Files | None
     """The children read it from the environment themselves."""
+    http: Address
+    """Of the live page and the chief's metrics."""
 
 
 @dataclass
@@ -111,14 +114,12 @@ class Child:
         return f"{text[-1].removeprefix('error: ') if text else 'none'} (all of it: {self.log})"
 
 
-def run_search(job: Job, watch: Watcher, http: str) -> None:
+def run_search(job: Job, watch: Watcher) -> None:
     """Run chief and workers until the search is over; `watch` is called twice a second.
-
-    The chief shows its metrics at `http`, as host:port.
 
     Raises PreemptedError on Ctrl-C and SIGTERM, after the children have ended, and what ended the chief.
     """
-    with temporary_folder() as folder, reserved_port() as port, _interruptible():
+    with temporary_folder() as folder, reserved(Address("127.0.0.1", 0)) as chief_at, _interruptible():
         file = Path(folder) / "study.yaml"
         file.write_text(yaml.safe_dump(dump(job.study)), encoding="utf-8")
         environment = {
@@ -127,9 +128,9 @@ def run_search(job: Job, watch: Watcher, http: str) -> None:
             names.ENV_DATA: job.data_digest,
             names.ENV_STUDY_FILE: str(file),
             names.ENV_ORACLE_IP: "127.0.0.1",
-            names.ENV_ORACLE_PORT: str(port),
+            names.ENV_ORACLE_PORT: str(chief_at.port),
         }
-        chief = _child("chief", job, environment | {names.ENV_TUNER_ID: "chief", names.ENV_HTTP: http})
+        chief = _child("chief", job, environment | {names.ENV_TUNER_ID: "chief", names.ENV_HTTP: str(job.http)})
         cores = share_of_cores(job.workers)
         workers = [
             _child("worker", job, environment | cores | {names.ENV_TUNER_ID: f"worker-{index}"}, f"worker-{index}")
@@ -140,7 +141,7 @@ def run_search(job: Job, watch: Watcher, http: str) -> None:
         try:
             for child in [chief, *workers]:
                 child.start()
-            with tls.open_channel(f"127.0.0.1:{port}", job.encryption, wire.OPTIONS) as channel:
+            with tls.open_channel(str(chief_at), job.encryption, wire.OPTIONS) as channel:
                 _watch(reader, chief, workers, wire.LeaseStub(channel), watch)
         finally:
             stop_all(workers, STOP_S)
@@ -271,12 +272,18 @@ def _error(child: Child, code: int) -> CifakeTuneError:
 
 
 @contextmanager
-def reserved_port() -> Iterator[int]:
-    """Yield a port that nobody else gets: the chief shares it with our socket, which never listens."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as held:
+def reserved(address: Address) -> Iterator[Address]:
+    """Yield it, with a port that nobody else gets: the chief shares it with our socket, which never listens.
+
+    Raises SurroundingsError where somebody has it.
+    """
+    with socket.socket(address.family, socket.SOCK_STREAM) as held:
         held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        held.bind(("127.0.0.1", 0))
-        yield held.getsockname()[1]
+        try:
+            held.bind((address.host, address.port))
+        except OSError as error:
+            raise address.refused(error) from None
+        yield Address(address.host, held.getsockname()[1])
 
 
 @contextmanager

@@ -67,7 +67,7 @@ def serving(monitor: Monitor, environment: Mapping[str, str] = os.environ) -> It
         return
     with HttpServer(parse_address(given, names.ENV_HTTP), monitor.routes) as server:
         address = server.address
-        log.info("metrics and health at http://%s:%d%s", address.host, address.port, names.HTTP_METRICS)
+        log.info("metrics and health at http://%s%s", address, names.HTTP_METRICS)
         yield address
 
 

@@ -1,5 +1,6 @@
 """What a user gets wrong is answered at once, in a sentence, and leaves nothing behind."""
 
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -38,6 +39,16 @@ def test_a_missing_data_source(place: Place, source: str) -> None:
     done = place.do("run", "--data", source)
     assert done.code == 2
     assert source in done.err
+    refused(done, place)
+    assert not place.bucket_folder.exists() or not list(place.bucket.list("data/"))
+
+
+def test_a_port_of_the_live_page_that_somebody_has(place: Place) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = place.do("run", **{names.ENV_HTTP: f"127.0.0.1:{port}"})
+    assert done.code == 3
+    assert f"cannot listen for HTTP on 127.0.0.1:{port}" in done.err
     refused(done, place)
     assert not place.bucket_folder.exists() or not list(place.bucket.list("data/"))
 

@@ -106,6 +106,16 @@ def hostile() -> StudyState:
     return state
 
 
+def failed() -> StudyState:
+    """Return a study whose two trials failed before their first epoch."""
+    state = open_study(2)
+    oracle, worker = Oracle(state, Instant(START, 0.0)), Worker("cifake-tune-worker-0", "1")
+    for number in range(2):
+        oracle.add(Suggestion(TrialId(f"{number:05d}"), {}, {}), moment(number))
+        oracle.give_back(take(oracle, worker, number), Outcome.FAILED, TRACEBACK, moment(number + 0.5))
+    return state
+
+
 def finish(state: StudyState) -> StudyState:
     state.apply(Finished(at=START + 3600, reason="all trials have ended"))
     return state

@@ -132,14 +132,23 @@ def test_who_has_the_focus_keeps_it_while_the_study_goes_on_and_after_a_look_at_
         assert page.evaluate(focused) == last
 
 
-def test_it_says_that_the_chief_is_away_and_goes_on_when_it_is_back(browser: Browser) -> None:
-    with serving(studies.watched(studies.searched(30, 10))) as served, shown(browser, served.url) as found:
+def test_where_every_trial_failed_it_says_that_none_has_a_score(browser: Browser) -> None:
+    with serving(studies.watched(studies.finish(studies.failed()))) as served, shown(browser, served.url) as found:
+        tile = loaded(found).locator("#tiles div").first
+        assert "no trial has one" in tile.inner_text()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_says_that_the_chief_is_away_and_goes_on_when_it_is_back(browser: Browser, scheme: Scheme) -> None:
+    state = studies.searched(30, 10)
+    with serving(studies.watched(state)) as served, shown(browser, served.url, scheme=scheme) as found:
         page = loaded(found)
         served.end()
         page.wait_for_selector("#notice:has-text('The chief has not answered since')")
         assert page.evaluate("document.body.classList.contains('stale')")
         assert len(trials_shown(page)) == 10
-        found.screenshot("live-away")
+        assert found.hard_to_read() == []
+        found.screenshot(f"live-away-{scheme}")
         served.begin()
         served.site.latest.take = lambda: None
         page.wait_for_selector("#notice:has-text('the chief is starting')")

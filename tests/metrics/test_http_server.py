@@ -44,6 +44,10 @@ def test_a_path_is_answered_by_its_function(server: HttpServer) -> None:
     assert get(at(server), "/else").status == HTTPStatus.NOT_FOUND
 
 
+def test_what_is_no_address_is_answered_so(server: HttpServer) -> None:
+    assert say(server, b"GET http://[ HTTP/1.0\r\n\r\n").startswith(b"HTTP/1.0 400 ")
+
+
 def test_an_error_of_ours_is_told_to_the_log_alone(server: HttpServer, caplog: pytest.LogCaptureFixture) -> None:
     answer = get(at(server), "/broken")
     assert answer.status == HTTPStatus.INTERNAL_SERVER_ERROR
@@ -96,4 +100,6 @@ def test_an_address_that_is_none_is_a_sentence(text: str) -> None:
 
 
 def test_an_address_may_be_of_the_sixth_version() -> None:
-    assert parse_address("[::]:9090", "CIFAKE_TUNE_HTTP") == Address("::", 9090)
+    address = parse_address("[::]:9090", "CIFAKE_TUNE_HTTP")
+    assert address == Address("::", 9090)
+    assert str(address) == "[::]:9090"

@@ -30,6 +30,11 @@
     const paper = root ? { r: 18, g: 18, b: 18, a: 1 } : { r: 255, g: 255, b: 255, a: 1 };
     return layers.reverse().reduce((under, top) => over(top, under), paper);
   };
+  const opacity = (element) => {
+    let all = 1;
+    for (let e = element; e; e = e.parentElement) all *= Number(getComputedStyle(e).opacity);
+    return all;
+  };
   const found = [];
   const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   for (let node = walker.nextNode(); node; node = walker.nextNode()) {
@@ -39,11 +44,13 @@
     const box = element.getBoundingClientRect();
     const style = getComputedStyle(element);
     if (!box.width || !box.height || style.visibility === "hidden") continue;
+    if (element.closest(":disabled")) continue; // WCAG asks nothing of what cannot be used
     const inSvg = element.namespaceURI === "http://www.w3.org/2000/svg";
     const paint = inSvg ? style.fill : style.color;
     if (!/^rgb/.test(paint)) continue;
     const under = backdrop(element);
-    const ink = over(parse(paint), under);
+    const colour = parse(paint);
+    const ink = over({ ...colour, a: colour.a * opacity(element) }, under);
     const [light, dark] = [luminance(ink), luminance(under)].sort((a, b) => b - a);
     const contrast = (light + 0.05) / (dark + 0.05);
     const size = parseFloat(style.fontSize);

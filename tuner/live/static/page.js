@@ -43,7 +43,7 @@ async function ask() {
     document.body.classList.remove("stale");
     notice(shown.overview);
     draw();
-    if (shown.overview.search !== "running" && shown.overview.evaluation !== "running") wait = OVER_EVERY_MS;
+    if (["done", "failed"].includes(shown.overview.evaluation)) wait = OVER_EVERY_MS;
   } catch (error) {
     wait = AWAY_EVERY_MS;
     if (error instanceof BadQuestion) {

@@ -52,7 +52,8 @@ function drawTile([name, value, more]) {
 function tiles(overview) {
   const { best, result } = overview;
   return [
-    [`best ${overview.objective}`, score(best?.score), best ? `trial ${best.trial}` : "no trial has ended yet"],
+    [`best ${overview.objective}`, score(best?.score),
+      best ? `trial ${best.trial}` : `no trial has ${endedOf(overview) ? "one" : "ended yet"}`],
     trialsTile(overview),
     overview.search === "running" ? leftTile(overview.left_s) : endTile(overview),
     elapsedTile(overview),
