@@ -1,20 +1,25 @@
 """A real Prometheus scrapes a real study: every panel has data, the bucket's loss shows, and the result stays."""
 
 import json
+import math
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import asdict
+from typing import Any
 
 import pytest
 
 from k8s.api import connect
 from k8s.release import load
 from tests.e2e.cluster import FailedError, Namespace, Release, conditions_of, run, until
+from tests.support.browser import ARTIFACTS
 from tests.support.prometheus import (
     DASHBOARDS,
     MISSING,
     PanelQuery,
     RunningPrometheus,
+    Series,
     queries,
     running_prometheus,
     tool,
@@ -27,6 +32,8 @@ from tuner.names import Metric
 STUDY = "metrics"
 WHOLE_S = 3600
 """Longer than the study takes."""
+POINTS = 60
+"""Of each line that is kept to be looked at."""
 
 pytestmark = pytest.mark.skipif(tool("prometheus") is None, reason=MISSING.format("prometheus"))
 
@@ -79,6 +86,22 @@ def searching(namespace: Namespace, image: str, prometheus: RunningPrometheus) -
     run("helm", "uninstall", release.name, "-n", namespace.name)
 
 
+@pytest.fixture(scope="module")
+def panels_seen(searching: Release) -> Iterator[list[dict[str, Any]]]:
+    """What each panel drew: it is written to the artifacts, for docs/images/panels.py and whoever wants to look."""
+    seen: list[dict[str, Any]] = []
+    yield seen
+    ARTIFACTS.mkdir(parents=True, exist_ok=True)
+    (ARTIFACTS / "panels.json").write_text(json.dumps(seen) + "\n", encoding="utf-8")
+
+
+def thinned(series: Series) -> dict[str, Any]:
+    """Return a series with few points, which Prometheus's own labels do not tell from others."""
+    labels = {name: value for name, value in series.labels.items() if not name.startswith("__")}
+    points = [(at, value) for at, value in series.points[:: 1 + len(series.points) // POINTS] if math.isfinite(value)]
+    return {"labels": labels, "points": points}
+
+
 def ready(release: Release, component: str) -> list[str]:
     """Return the pods of a component that are ready."""
     return [pod["metadata"]["name"] for pod in release.running(component) if "Ready" in conditions_of(pod)]
@@ -128,10 +151,13 @@ def test_the_evaluations_result_is_there_when_all_pods_have_ended(
 @pytest.mark.parametrize(
     "query", [each for file in DASHBOARDS for each in queries(file)], ids=lambda each: f"{each.dashboard}: {each.panel}"
 )
-def test_every_panel_had_data(searching: Release, prometheus: RunningPrometheus, query: PanelQuery) -> None:
+def test_every_panel_had_data(
+    searching: Release, prometheus: RunningPrometheus, query: PanelQuery, panels_seen: list[dict[str, Any]]
+) -> None:
     drawn = prometheus.over_time(query.of(STUDY, rate="20s"), WHOLE_S)
     assert drawn, query.expression
-    assert any(value == value for series in drawn for value in series)  # noqa: PLR0124  (a NaN is not itself)
+    assert any(not math.isnan(value) for series in drawn for _, value in series.points)
+    panels_seen.append({**asdict(query), "series": [thinned(series) for series in drawn]})
 
 
 def test_the_numbers_are_those_of_the_study(searching: Release, prometheus: RunningPrometheus) -> None:

@@ -57,6 +57,15 @@ def queries(dashboard: Path) -> list[PanelQuery]:
     ]
 
 
+@dataclass(frozen=True)
+class Series:
+    """One line of a panel."""
+
+    labels: dict[str, str]
+    points: list[tuple[float, float]]
+    """Seconds since 1970, and the value then."""
+
+
 class RunningPrometheus:
     """A Prometheus that scrapes every second what it is told, with our alerts loaded."""
 
@@ -75,11 +84,13 @@ class RunningPrometheus:
         """Return the values that an expression has now. An AssertionError where it is none."""
         return [float(series["value"][1]) for series in self._ask("query", query=expression)]
 
-    def over_time(self, expression: str, seconds: float) -> list[list[float]]:
-        """Return what a panel would draw of the last seconds: of each series its values."""
+    def over_time(self, expression: str, seconds: float) -> list[Series]:
+        """Return what a panel would draw of the last seconds."""
         now = time.time()
         found = self._ask("query_range", query=expression, start=str(now - seconds), end=str(now), step="1")
-        return [[float(value) for _, value in series["values"]] for series in found]
+        return [
+            Series(series["metric"], [(float(at), float(value)) for at, value in series["values"]]) for series in found
+        ]
 
     def alerts(self) -> set[str]:
         """Return the names of all alerts that Prometheus knows."""

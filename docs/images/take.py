@@ -1,0 +1,84 @@
+"""Take the pictures that the docs show of a study: its live page and its report in Chromium, and the model's heatmaps.
+
+usage: python docs/images/take.py BUCKET STUDY TEST_FOLDER
+TEST_FOLDER has a folder of images for each class; of each, the first few are predicted, with heatmaps.
+"""
+
+import argparse
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from PIL import Image
+
+from tests.support.browser import Shown, chromium, shown
+from tuner import names
+from tuner.bucket import open_bucket
+from tuner.chief_monitor import ChiefMonitor
+from tuner.journal import read_study
+from tuner.metrics.catalogue import Role
+from tuner.monitor import Monitor, serving
+
+HERE = Path(__file__).parent
+WIDTH, HEIGHT = 1200, 1500
+OF_EACH_CLASS = 3
+COLOURS = 128
+"""Of a page's picture: enough for text and lines, and a third of the bytes."""
+
+
+def main() -> None:
+    """Take them all."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("bucket")
+    parser.add_argument("study")
+    parser.add_argument("test_folder", type=Path)
+    arguments = parser.parse_args()
+    bucket = open_bucket(arguments.bucket)
+    with tempfile.TemporaryDirectory() as name, chromium() as browser:
+        report = Path(name) / "report.html"
+        report.write_bytes(bucket.read(names.evaluation(arguments.study, names.REPORT_HTML)))
+        with shown(browser, report.as_uri(), WIDTH) as found:
+            take(found, "report")
+        monitor = Monitor(Role.CHIEF)
+        watched = ChiefMonitor(bucket, arguments.study, monitor)
+        watched.over(read_study(bucket, arguments.study))
+        watched.evaluated()
+        with (
+            serving(monitor, {names.ENV_HTTP: "127.0.0.1:0"}) as address,
+            shown(browser, f"http://{address}{names.HTTP_PAGE}", WIDTH) as found,
+        ):
+            found.page.wait_for_selector("#table tbody tr")
+            take(found, "live-page")
+        predict(arguments.bucket, arguments.study, arguments.test_folder, Path(name))
+    for picture in (names.ROBUSTNESS_PNG, names.CALIBRATION_PNG):
+        (HERE / picture).write_bytes(bucket.read(names.evaluation(arguments.study, picture)))
+
+
+def take(found: Shown, name: str) -> None:
+    """Write the upper part of a page."""
+    found.page.set_viewport_size({"width": WIDTH, "height": HEIGHT})
+    path = HERE / f"{name}.png"
+    found.page.screenshot(path=path)
+    Image.open(path).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(path, optimize=True)
+
+
+def predict(bucket: str, study: str, test_folder: Path, folder: Path) -> None:
+    """Put the heatmaps of a few images of each class together, a row a class."""
+    rows = []
+    for each in sorted(test_folder.iterdir()):
+        heatmaps = folder / each.name
+        command = [sys.executable, "-m", "tuner.cli", "predict", "--bucket", bucket, "--study", study]
+        images = sorted(each.iterdir())[:OF_EACH_CLASS]
+        subprocess.run([*command, "--heatmap", str(heatmaps), *map(str, images)], check=True)
+        rows.append([Image.open(path) for path in sorted(heatmaps.iterdir())])
+    wide, high = rows[0][0].size
+    whole = Image.new("RGB", (wide * OF_EACH_CLASS, high * len(rows)))
+    for row, pictures in enumerate(rows):
+        for column, picture in enumerate(pictures):
+            whole.paste(picture, (wide * column, high * row))
+    whole.save(HERE / "heatmaps.png", optimize=True)
+
+
+if __name__ == "__main__":
+    main()
