@@ -17,13 +17,15 @@ HERE = Path(__file__).parent
 PAGE = HERE.parent / "results.md"
 PUBLISHED = "92.98 %"
 """Bird and Lotfi's own network, https://arxiv.org/abs/2303.14126."""
+AIM = 0.986
+"""What the space `deep` is meant to reach on a GPU within minutes."""
 
 HEAD = f"""# Results
 
 *Made by `make docs` out of the files in `docs/results/`, which the studies' buckets had; nothing here is typed.*
 
 Accuracy is that of one model on all 20,000 test images of CIFAKE, which were read once, after the search; the model is
-the one with the best accuracy on 10,000 held-out training images. "Leak-free" leaves out the test images that are, byte
+the one with the best accuracy on held-out training images. "Leak-free" leaves out the test images that are, byte
 for byte, training images too. "With flips" predicts each image and its mirror image. The paper that published the data
 and the space `seed` has {PUBLISHED}. Intervals are 95 %, Wilson's.
 
@@ -52,7 +54,17 @@ def page() -> str:
     rows = "".join(_row(folder) for folder in studies())
     table = "| study | space | accuracy | leak-free | with flips | search |\n| --- | --- | --- | --- | --- | --- |\n"
     sections = "".join(_section(folder) for folder in studies())
-    return HEAD + table + rows + sections + (_ready() if without_a_result() else "")
+    return HEAD + table + rows + _reached() + sections + (_ready() if without_a_result() else "")
+
+
+def _reached() -> str:
+    found = [(metrics.accuracy, metrics.with_flips) for metrics in map(_metrics, studies())]
+    best = max(max(plain, flips.accuracy if flips else plain) for plain, flips in found)
+    return (
+        ""
+        if best >= AIM
+        else f"\nThe aim, {percent(AIM)}, is missed: the best of these, with flips or without, is {percent(best)}.\n"
+    )
 
 
 def _row(folder: Path) -> str:
@@ -89,8 +101,8 @@ On {run["machine"]}, with {metrics.versions.backend}, Keras {metrics.versions.ke
 {settings["data"]["batch_size"]}. {ended} of {settings["search"]["max_trials"]} trials and {epochs:,} epochs \
 in {duration(run["search_s"])}.{end}
 
-Best: trial {metrics.best_trial}, after epoch {metrics.best_epoch + 1}: `{best}`. On the validation images: \
-{percent(metrics.validation_accuracy or 0)}.
+Best: trial {metrics.best_trial}, after epoch {metrics.best_epoch + 1}: `{best}`. On the \
+{metrics.validation_images:,} validation images: {percent(metrics.validation_accuracy or 0)}.
 
 {_confusion(metrics)}
 | trial | state | epochs | validation | hyperparameters |
