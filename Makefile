@@ -8,6 +8,7 @@ IMAGE := cifake-tune:dev
 LOCK := tensorflow
 BASE_IMAGE := docker.io/library/python:3.11-slim
 BUILDER := docker
+BENCHMARKS := $(filter-out bench/summary.py,$(wildcard bench/*.py))
 .DEFAULT_GOAL := help
 .PHONY: help run test chaos lint bench lock image docs e2e e2e-full clean venvs
 
@@ -45,7 +46,7 @@ chaos: .venv/installed-tools  ## a search under 200 faults, of which a checker f
 	.venv/bin/python -m tests.chaos --faults 200 $(ARGS)
 
 bench: .venv/installed-tools .venv-bench/installed  ## run every benchmark; each prints a table and writes JSON
-	@for file in bench/*.py; do .venv/bin/python "$$file" || exit 1; done
+	@for file in $(BENCHMARKS) bench/summary.py; do .venv/bin/python "$$file" || exit 1; done
 
 lock: .venv/installed-tools  ## write requirements/*.txt anew; versions stay, unless the file was removed before
 	@$(call compile,dev.txt,--extra tensorflow --extra dev)
@@ -63,6 +64,7 @@ image:  ## build the container image: IMAGE, LOCK=tensorflow|cuda|jax, BASE_IMAG
 docs: .venv/installed-tools  ## write the generated pages, dashboards and the chart's schema anew
 	@.venv/bin/python docs/generate.py
 	@.venv/bin/python docs/results/page.py
+	@.venv/bin/python docs/benchmarks/page.py
 	@.venv/bin/python charts/schema/generate.py
 	@.venv/bin/python charts/dashboards/generate.py
 	@if command -v helm-docs >/dev/null; then charts/check.sh --write; fi

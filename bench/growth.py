@@ -2,9 +2,10 @@
 
 For each the cost at every size, the slope between logarithms (0: one more costs what the first did) and the knee: the
 size from which on the cost grows faster than the size's square root. Parts that are measured replace theirs in the
-file; the picture is drawn anew. Images need 10 GB of disk for the largest size.
+file; the picture is drawn anew. Images need 10 GB of disk for the largest size. Last, how many objects of the bucket a
+trial writes or deletes, and what 10,000 workers would ask for.
 
-usage: bench/growth.py [--part trials|workers|images]… [--rounds 3] [--quick] [--json FILE]
+usage: bench/growth.py [--part trials|workers|images|operations]… [--rounds 3] [--quick] [--json FILE]
 """
 
 import argparse
@@ -12,6 +13,7 @@ import json
 import os
 import sys
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,18 +21,20 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from bench.curves.catalogue import CURVES, UNITS, fitted  # noqa: E402
+from bench.curves.cluster import EPOCHS, GCS_WRITES_PER_S, demands  # noqa: E402
 
 SIZES = {
     "trials": (100, 300, 1000, 3000, 10_000),
     "workers": (1, 3, 10, 30, 100, 300, 1000),
     "images": (10_000, 30_000, 100_000, 300_000, 1_000_000),
 }
+PARTS = (*SIZES, "operations")
 QUICK = {"trials": (30, 100), "workers": (1, 10, 30), "images": (1000, 3000)}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--part", action="append", choices=tuple(SIZES))
+    parser.add_argument("--part", action="append", choices=PARTS)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--quick", action="store_true", help="small sizes, to see that all works")
     parser.add_argument("--json", type=Path, default=ROOT / "bench" / "results" / "growth.json")
@@ -38,9 +42,9 @@ def main() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     result: dict[str, Any] = json.loads(arguments.json.read_text()) if arguments.json.exists() else {}
     sizes = QUICK if arguments.quick else SIZES
-    for part in arguments.part or SIZES:
+    for part in arguments.part or PARTS:
         with tempfile.TemporaryDirectory(prefix="cifake-tune-bench-") as folder:
-            measured = measure(part, Path(folder), sizes[part], arguments.rounds)
+            measured = measure(part, Path(folder), sizes.get(part, ()), arguments.rounds)
         machine = {"cores": len(os.sched_getaffinity(0)), "python": sys.version.split()[0]}
         result[part] = {**machine, "rounds": arguments.rounds, **measured}
         save(arguments.json, result)
@@ -49,13 +53,15 @@ def main() -> None:
 
 def measure(part: str, folder: Path, sizes: tuple[int, ...], rounds: int) -> dict[str, Any]:
     """Measure one part."""
-    from bench.curves import images, trials, workers
+    from bench.curves import images, operations, trials, workers
 
     match part:
         case "trials":
             return trials.measure(folder, sizes, rounds)
         case "workers":
             return workers.measure(sizes, rounds)
+        case "operations":
+            return operations.measure(folder)
         case _:
             return images.measure(folder, sizes, rounds)
 
@@ -65,6 +71,8 @@ def save(path: Path, result: dict[str, Any]) -> None:
     from bench.curves.picture import growth_png
 
     result["fits"] = fitted(result)
+    if "workers" in result and "operations" in result:
+        result["cluster"] = [asdict(demands(result, epochs)) for epochs in EPOCHS]
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(result, indent=2) + "\n")
     path.with_suffix(".png").write_bytes(growth_png(result))
@@ -82,6 +90,15 @@ def show(result: dict[str, Any]) -> None:
             print(f"{curve.label:52}" + "".join(f"{point.cost:11,.3g}" for point in points), end="")
             fit = fits[part, curve.rows, curve.key]
             print(f"{fit['slope']:+8.2f}" + (f"{fit['knee']:9,.0f}" if fit["knee"] else f"{'none':>9}"))
+    for row in result.get("cluster", ()):
+        print(f"\n{row['workers']:,} workers, {row['trial_s']:.0f} s and {row['epochs']} epochs a trial:")
+        print(f"  {row['trials_per_s']:.0f} trials/s and {row['beats_per_s']:,.0f} heartbeats/s", end="")
+        fits = (
+            f"trials of {row['chief_trial_s']:.0f} s fit" if row["chief_trial_s"] else "heartbeats alone are too many"
+        )
+        print(f": {row['chief_cores']:.2f} cores of the chief, which has one; {fits}")
+        print(f"  {row['writes_per_s']:,.0f} writes/s to a bucket that begins with {GCS_WRITES_PER_S:,}", end="")
+        print(f"; trials of {row['bucket_trial_s']:.0f} s fit")
 
 
 if __name__ == "__main__":

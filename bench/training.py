@@ -97,9 +97,7 @@ def show(result: dict[str, Any]) -> None:
         ("peak memory, MiB", "peak_mib", [result["memory_ratio"][side] for side in SIDES[:2]]),
     ):
         line = "".join(f"{result[key][side]:10,.1f}" for side in SIDES)
-        print(
-            f"{label:24}{line}" + "".join(f"{ratio:{width}.3f}" for ratio, width in zip(ratios, (12, 14), strict=False))
-        )
+        print(f"{label:24}{line}" + "".join(f"{ratio:13.3f}" for ratio in ratios))
     accuracy = result["validation_accuracy"]
     print(f"{'validation accuracy':24}" + "".join(f"{accuracy[side]['mean']:10.4f}" for side in SIDES))
     print(f"{'  standard deviation':24}" + "".join(f"{accuracy[side]['standard_deviation']:10.4f}" for side in SIDES))

@@ -1,10 +1,8 @@
-"""Write docs/settings.md out of tuner.config, docs/metrics.md out of tuner.metrics.catalogue, and the tables of
-docs/benchmarks.md out of bench/results: `make docs`.
+"""Write docs/settings.md out of tuner.config, and docs/metrics.md out of tuner.metrics.catalogue: `make docs`.
 
 A test holds that they are up to date.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +11,6 @@ from tuner.metrics import catalogue
 
 FILE = Path(__file__).with_name("settings.md")
 METRICS_FILE = Path(__file__).with_name("metrics.md")
-BENCHMARKS_FILE = Path(__file__).with_name("benchmarks.md")
-GPU_JSON = Path(__file__).parents[1] / "bench" / "results" / "gpu.json"
-GPU_BEGIN, GPU_END = "<!-- gpu.json, by `make docs` -->", "<!-- end -->"
 
 HEAD = f"""# Settings
 
@@ -57,33 +52,6 @@ def metrics() -> str:
         for title, families in METRICS_PARTS.items()
     ]
     return "\n".join([METRICS_HEAD, *tables])
-
-
-def benchmarks(page: str) -> str:
-    """Return the page of the benchmarks with the table of bench/results/gpu.json."""
-    before, rest = page.split(GPU_BEGIN)
-    after = rest.split(GPU_END)[1]
-    return before + GPU_BEGIN + "\n" + _gpu_table(json.loads(GPU_JSON.read_text(encoding="utf-8"))) + GPU_END + after
-
-
-def _gpu_table(found: dict[str, Any]) -> str:
-    head = (
-        f"\n{found['gpu']}:\n\n| network | parameters | batch | changed | at once | images/s in all | an epoch "
-        "| the first epoch | of what is promised |\n" + "| --- " * 9 + "|\n"
-    )
-    rows = (
-        f"| width {row['width']}, {row['blocks']} {'block' if row['blocks'] == 1 else 'blocks'} "
-        f"| {row['parameters']:,} | {row['batch']} | {_changed(row)} | {row['at_once']} "
-        f"| {row['images_per_s_in_all']:,} | {row['epoch_s']:.2f} s | {row['first_epoch_s']:.0f} s "
-        f"| {100 * row['share_of_promised']:.1f} % |\n"
-        for row in found["rows"]
-    )
-    return head + "".join(rows) + "\n"
-
-
-def _changed(row: dict[str, Any]) -> str:
-    changed = [f"{name} {row[name]}" for name in ("shift", "cutout", "average") if row[name]]
-    return ", ".join(changed + ["float32"] * (row["precision"] == "float32"))
 
 
 def settings() -> str:
@@ -150,4 +118,3 @@ def _flow(text: str) -> str:
 if __name__ == "__main__":
     FILE.write_text(settings(), encoding="utf-8")
     METRICS_FILE.write_text(metrics(), encoding="utf-8")
-    BENCHMARKS_FILE.write_text(benchmarks(BENCHMARKS_FILE.read_text(encoding="utf-8")), encoding="utf-8")

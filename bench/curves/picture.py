@@ -2,12 +2,13 @@
 
 import io
 from collections.abc import Mapping
+from itertools import cycle
 from typing import Any
 
 from bench.curves.catalogue import CURVES, UNITS
 from bench.curves.fit import knee, slope
 
-COLOURS = ("#123f73", "#dd6b30", "#3f83bf", "#667085", "#8a2f0b")
+COLOURS = ("#123f73", "#dd6b30", "#3f83bf", "#667085", "#8a2f0b", "#9cc3e6")
 
 
 def growth_png(result: Mapping[str, Any]) -> bytes:
@@ -20,7 +21,7 @@ def growth_png(result: Mapping[str, Any]) -> bytes:
     FigureCanvasAgg(figure)
     for part, axes in zip(parts, figure.subplots(len(parts), squeeze=False).flat, strict=True):
         curves = [curve for curve in CURVES if curve.part == part]
-        for curve, colour in zip(curves, COLOURS, strict=False):
+        for curve, colour in zip(curves, cycle(COLOURS), strict=False):
             points = curve.points(result)
             label = f"{curve.label} (slope {slope(points):+.2f})" if len(points) > 1 else curve.label
             axes.plot([p.size for p in points], [p.cost for p in points], color=colour, marker=".", label=label)

@@ -1,0 +1,88 @@
+"""How many objects of the bucket a trial writes or deletes, by its epochs: counted, on whole runs of one worker.
+
+What is there at the end was written once, and what was deleted was written before. The journal is left out: all that
+comes at once shares a segment, so its rate is bounded by the bucket's latency, not by the number of workers.
+"""
+
+import os
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from urllib.parse import unquote
+
+from bench.chief.processes import ROOT, STDERR
+from tests.support.fault_proxy import Request, running_proxy
+from tests.support.gcs_emulator import running_emulator
+from tuner import names
+from tuner.bucket import open_bucket
+
+STUDY = "operations"
+FEW_TRIALS, MORE_TRIALS, FEW_EPOCHS, MORE_EPOCHS = 3, 9, 2, 6
+SETTINGS = {
+    "name": STUDY,
+    "search.early_stopping.policy": "none",
+    "space.values.filters": 20,
+    "space.values.units_1": 100,
+    "space.values.units_2": 100,
+}
+
+
+@dataclass(frozen=True)
+class Operations:
+    """Writes and deletions: of a trial, and of each of its epochs."""
+
+    per_trial: float
+    per_epoch: float
+    by_folder: dict[str, float]
+    """Of a trial with two epochs, by folder of the study."""
+
+
+def measure(folder: Path) -> dict[str, object]:
+    """Return what a trial costs, from runs that differ in their trials or in their epochs."""
+    base, trials, epochs = (
+        _written(folder, trials, epochs)
+        for trials, epochs in ((FEW_TRIALS, FEW_EPOCHS), (MORE_TRIALS, FEW_EPOCHS), (FEW_TRIALS, MORE_EPOCHS))
+    )
+    more = MORE_TRIALS - FEW_TRIALS
+    per_epoch = (epochs.total() - base.total()) / (FEW_TRIALS * (MORE_EPOCHS - FEW_EPOCHS))
+    per_trial = (trials.total() - base.total()) / more - FEW_EPOCHS * per_epoch
+    by_folder = {name: (trials[name] - base[name]) / more for name in sorted(trials)}
+    return asdict(Operations(per_trial, per_epoch, by_folder))
+
+
+def _written(folder: Path, trials: int, epochs: int) -> Counter[str]:
+    """Run a study; return by folder of the study how often objects were written or deleted."""
+    deleted: list[str] = []
+
+    def see(request: Request, status: int) -> None:
+        if request.method == "DELETE" and status < 300:
+            deleted.append(unquote(request.target.partition("?")[0].rpartition("/o/")[2]))
+
+    with running_emulator() as emulator, running_proxy(emulator.url) as proxy:
+        proxy.observer = see
+        bucket = f"gs://{emulator.new_bucket()}"
+        settings = {**SETTINGS, "search.max_trials": trials, "training.epochs": epochs}
+        command = [sys.executable, "-m", "tuner.cli", "run", "--bucket", bucket, "--workers", "1"]
+        command += [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
+        environment = {
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "STORAGE_EMULATOR_HOST": proxy.url,
+            names.ENV_CACHE: str(folder / "cache"),
+        }
+        subprocess.run(command, env=environment, cwd=folder, check=True, stdout=subprocess.DEVNULL, stderr=STDERR)
+        os.environ["STORAGE_EMULATOR_HOST"] = emulator.url
+        try:
+            there = list(open_bucket(bucket).list(names.study_prefix(STUDY)))
+        finally:
+            del os.environ["STORAGE_EMULATOR_HOST"]
+    count = Counter(map(_folder, there))
+    count.update({name: 2 * times for name, times in Counter(map(_folder, deleted)).items()})
+    del count["journal"]
+    return count
+
+
+def _folder(name: str) -> str:
+    return name.removeprefix(names.study_prefix(STUDY)).partition("/")[0]

@@ -1,0 +1,153 @@
+"""The benchmarks' arithmetic, and that the page shows what they measured and nothing else."""
+
+import importlib.util
+import io
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from bench import summary
+from bench.curves.catalogue import fitted
+from bench.curves.cluster import GCS_WRITES_PER_S, demands
+from bench.curves.fit import Point, each, knee, slope
+from bench.curves.images import with_comment
+from tuner.data.decode import Conversion, decode
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "bench" / "results"
+SIZES = (100, 300, 1000, 3000, 10_000)
+GROWTH = {
+    "workers": {
+        "rows": [
+            {"size": size, "cpu_ms_per_trial": 2.0, "rss_mib": 500 + size / 10, "segments_per_s": 15.0}
+            for size in (10, 100, 1000)
+        ],
+        "cpu_ms_per_report": 0.5,
+        "beats": {"cpu_ms_per_beat": 0.25},
+    },
+    "operations": {"per_trial": 2.0, "per_epoch": 2.0},
+}
+
+
+def curve(cost: Any) -> list[Point]:
+    return [Point(size, cost(size)) for size in SIZES]
+
+
+def benchmarks_page() -> Any:
+    spec = importlib.util.spec_from_file_location("benchmarks_page", ROOT / "docs" / "benchmarks" / "page.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize(
+    ("cost", "power"),
+    [(lambda n: 3.0, 0.0), (lambda n: 3.0 * n, 1.0), (lambda n: 3.0 * n**0.5, 0.5), (lambda n: 3 / n, -1)],
+)
+def test_the_slope_is_the_power_that_a_cost_goes_with(cost: Any, power: float) -> None:
+    assert slope(curve(cost)) == pytest.approx(power)
+
+
+def test_a_cost_that_stays_has_no_knee_however_it_wavers() -> None:
+    wavering = [Point(size, 2.0 + 0.3 * (number % 2)) for number, size in enumerate(SIZES)]
+    assert knee(wavering) is None
+    assert knee(curve(lambda n: 1 + 500 / n)) is None
+
+
+def test_the_knee_is_where_a_cost_begins_to_grow_for_good() -> None:
+    assert knee(curve(lambda n: 1.0 if n <= 1000 else n / 1000)) == 1000
+    assert knee(curve(float)) == SIZES[0]
+    assert knee([Point(1, 1), Point(10, 9), Point(100, 9), Point(1000, 9)]) is None, "a step is no knee"
+
+
+def test_what_one_more_costs_is_the_slope_of_a_line() -> None:
+    assert each(curve(lambda n: 500 + 0.0026 * n)) == pytest.approx(0.0026)
+
+
+def test_a_curve_is_fitted_for_so_many_of_its_size() -> None:
+    others = ("pack_mib", "first_batch_s", "next_first_batch_s", "batch_ms", "memory_mib")
+    rows = [{"size": size, "pack_s": size / 5000, **dict.fromkeys(others, 1.0)} for size in SIZES]
+    slopes = {fit["key"]: fit["slope"] for fit in fitted({"images": {"rows": rows}})}
+    assert slopes["pack_s"] == pytest.approx(0.0), "twice the images, twice the time: each costs the same"
+    assert slopes["batch_ms"] == pytest.approx(0.0)
+    assert slopes["first_batch_s"] == pytest.approx(-1.0), "the same time for more images"
+
+
+def test_a_cluster_asks_for_as_much_as_its_trials_and_heartbeats_cost() -> None:
+    one, ten = (demands(GROWTH, epochs, workers=10_000, trial_s=60.0) for epochs in (1, 10))
+    assert one.beats_per_s == 1000, "three a lease of 30 s"
+    assert one.chief_cores == pytest.approx(10_000 / 60 * 0.002 + 1000 * 0.00025)
+    assert ten.chief_cores == pytest.approx(10_000 / 60 * (0.002 + 9 * 0.0005) + 1000 * 0.00025)
+    assert one.chief_mib == pytest.approx(500 + 10_000 / 10)
+
+
+def test_trials_that_are_long_enough_are_just_what_chief_and_bucket_can_do() -> None:
+    asked = demands(GROWTH, 10, workers=10_000, trial_s=60.0)
+    assert asked.chief_trial_s is not None
+    assert demands(GROWTH, 10, workers=10_000, trial_s=asked.chief_trial_s).chief_cores == pytest.approx(1.0)
+    writes = demands(GROWTH, 10, workers=10_000, trial_s=asked.bucket_trial_s).writes_per_s
+    assert writes == pytest.approx(GCS_WRITES_PER_S)
+
+
+def test_no_trial_is_long_enough_where_heartbeats_alone_take_more_than_a_core() -> None:
+    slow = {**GROWTH, "workers": {**GROWTH["workers"], "beats": {"cpu_ms_per_beat": 2.0}}}
+    assert demands(slow, 1).chief_trial_s is None
+
+
+def test_a_comment_makes_a_file_of_its_own_of_the_same_picture() -> None:
+    made = io.BytesIO()
+    Image.linear_gradient("L").convert("RGB").resize((32, 32)).save(made, "JPEG")
+    jpeg = made.getvalue()
+    one, other = with_comment(jpeg, 1), with_comment(jpeg, 2)
+    assert one != other
+    pixels = [decode(data, Conversion()) for data in (jpeg, one, other)]
+    assert (pixels[0] == pixels[1]).all()
+    assert (pixels[0] == pixels[2]).all()
+
+
+def test_the_page_is_what_the_results_make() -> None:
+    assert (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8") == benchmarks_page().page(), "run `make docs`"
+
+
+def test_the_page_follows_a_result_that_changes(tmp_path: Path) -> None:
+    for file in RESULTS.glob("*.json"):
+        shutil.copy(file, tmp_path)
+    result = json.loads((tmp_path / "search.json").read_text())
+    result["bare"]["ours"]["trials_per_s"] = 987_654.0
+    (tmp_path / "search.json").write_text(json.dumps(result))
+    page = benchmarks_page().page(tmp_path)
+    assert "987,654" in page
+    assert "987,654" not in benchmarks_page().page()
+
+
+def test_better_is_above_one_whichever_way_a_figure_goes() -> None:
+    assert summary.more("", "trials/s", 400, 100, "").ratio == 4
+    assert summary.less("", "s", 1, 4, "").ratio == 4
+
+
+def test_every_benchmark_that_compares_has_its_rows_in_the_table() -> None:
+    compared = {row.benchmark for row in summary.rows(RESULTS)}
+    assert compared == {path.stem for path in RESULTS.glob("*.json")} & set(summary.SOURCES)
+
+
+def test_what_the_page_on_kubernetes_says_of_its_benchmark_was_measured() -> None:
+    result = json.loads((RESULTS / "kubernetes.json").read_text())
+    said = " ".join((ROOT / "docs" / "kubernetes.md").read_text(encoding="utf-8").split())
+    found = re.search(
+        r"comes (\d+) s after .{1,80}: ([\d.]+) times what .{1,60} \(([\d.]+) s; .{1,40} (\d+) rounds", said
+    )
+    assert found is not None
+    measured = (
+        f"{result['release_first_step_s']:.0f}",
+        f"{result['ratio']:.1f}",
+        f"{result['bare_pod_s']:.1f}",
+        str(result["rounds"]),
+    )
+    assert found.groups() == measured
