@@ -25,7 +25,6 @@ from tuner.data.manifest import find_data_sets, read_manifest
 from tuner.errors import FencedError, NoResultError, PreemptedError, SurroundingsError, UsageError
 from tuner.journal import Journal, JournalReader, check_whole
 from tuner.metrics.chief import JournalMetrics
-from tuner.monitor import Monitor
 from tuner.oracle import Oracle
 from tuner.resume import check_resume
 from tuner.retention import SavedModels
@@ -77,22 +76,20 @@ class Chores:
 
 
 def run_chief(
-    bucket: Bucket,
     study: Study,
     data_digest: str | None,
     address: Address,
     encryption: tls.Files | None,
     cluster: Cluster | None,
-    monitor: Monitor,
+    shown: ChiefMonitor,
 ) -> StudyState:
     """Run the search until it is over and return its final state; in a cluster, the evaluation too.
 
     Raises ConfigError (the study began with other settings), FencedError (a newer chief took over),
     PreemptedError (SIGTERM), NoResultError (no trial can be evaluated, or its evaluation failed), BucketError.
     """
-    shown = ChiefMonitor(bucket, study.name, monitor)
     try:
-        state = _run_chief(bucket, study, data_digest, address, encryption, cluster, shown)
+        state = _run_chief(shown.bucket, study, data_digest, address, encryption, cluster, shown)
     except NoResultError:
         linger(cluster.linger_s if cluster else 0.0)
         raise

@@ -17,6 +17,7 @@ from tuner.evaluation_job import run_evaluation
 from tuner.live.moment import Lookout, Moment
 from tuner.live.site import Site
 from tuner.metrics import catalogue
+from tuner.metrics.bucket import MeasuredBucket
 from tuner.metrics.catalogue import reading
 from tuner.metrics.chief import JournalMetrics, ServiceMetrics
 from tuner.metrics.evaluation import Evaluation, EvaluationState
@@ -37,29 +38,35 @@ class ChiefMonitor:
     def __init__(self, bucket: Bucket, study: str, monitor: Monitor) -> None:
         self.service_metrics = ServiceMetrics(monitor.registry)
         self.journal_metrics = JournalMetrics(monitor.registry)
-        self._bucket = bucket
+        self.bucket = MeasuredBucket(bucket, monitor.registry)
         self._study = study
         self._monitor = monitor
         self._evaluation = Evaluation()
         self._site = Site(bucket.url)
         monitor.routes.update(self._site.routes())
+        self._began = time.time()
         self._readings = Readings()
+        self._readings.read = lambda: [reading(catalogue.JOURNAL_WAITING, {(): self.bucket.waiting_s()})]
         monitor.registry.register(self._readings)
-        monitor.study, monitor.ready = study, lambda: "the study is being recovered"
+        monitor.study, monitor.ready = study, lambda: "it waits for the data, or recovers the study"
 
     def serving(self, service: "Service") -> None:
         """From now on show what the services are at, in whose event loop this is called."""
         loop, lookout = asyncio.get_running_loop(), Lookout(service, self._evaluation)
         self._site.latest.take = lambda: in_loop(loop, lookout.take)
-        self._readings.read = lambda: in_loop(loop, lambda: [*service_metrics(service), *self._evaluation.metrics()])
+        self._readings.read = lambda: in_loop(loop, lambda: [*service_metrics(service), *self._own()])
         self._monitor.ready = loop_check(loop, service.journal.trouble)
         self._monitor.healthy = loop_check(loop, lambda: FINE)
 
     def over(self, state: StudyState) -> None:
         """From now on show a state that changes no more; nobody is served."""
-        self._readings.read = lambda: [*study_metrics(state), *self._evaluation.metrics()]
+        self._readings.read = lambda: [*study_metrics(state), *self._own()]
         self._site.latest.take = lambda: self._last(state)
         self._monitor.ready, self._monitor.healthy = lambda: "the search is over", lambda: FINE
+
+    def _own(self) -> list[Metric]:
+        """Return what is shown of a study that is recovered beside its state."""
+        return [reading(catalogue.CHIEF_STARTED, {(): self._began}), *self._evaluation.metrics()]
 
     def _last(self, state: StudyState) -> Moment:
         return Moment(time.time(), state, self._evaluation.state, self._evaluation.result)
@@ -85,7 +92,7 @@ class ChiefMonitor:
     def evaluated(self) -> None:
         """Take the evaluation's result from the bucket. Raises BucketError."""
         try:
-            self._evaluation.done(self._bucket, self._study)
+            self._evaluation.done(self.bucket, self._study)
         except ValidationError as error:  # another version's
             log.warning("the evaluation's result cannot be understood (%s)", error.errors()[0]["msg"])
 

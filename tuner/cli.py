@@ -100,16 +100,15 @@ def chief(
     host, port, encryption = _environment(names.ENV_ORACLE_IP), _port(), _encryption()
     with importing_keras(whole=study.search.algorithm is config.Algorithm.BAYESIAN):
         from tuner.chief import Address, Cluster, run_chief
-        from tuner.metrics.bucket import MeasuredBucket
+        from tuner.chief_monitor import ChiefMonitor
         from tuner.metrics.catalogue import Role
         from tuner.monitor import Monitor, serving
 
-    monitor = Monitor(Role.CHIEF)
-    bucket = MeasuredBucket(_bucket(bucket_url), monitor.registry)
+    shown = ChiefMonitor(_bucket(bucket_url), study.name, monitor := Monitor(Role.CHIEF))
     job = os.environ.get(names.ENV_EVALUATION_JOB)
     cluster = Cluster(job, _environment(names.ENV_START), _seconds(names.ENV_LINGER_S)) if job else None
     with serving(monitor):
-        run_chief(bucket, study, _data_digest(study, bucket), Address(host, port), encryption, cluster, monitor)
+        run_chief(study, _data_digest(study, shown.bucket), Address(host, port), encryption, cluster, shown)
 
 
 @app.command()

@@ -115,6 +115,7 @@ class Metric(StrEnum):
     RUNG_REACHED = "cifake_tune_rung_trials"
     RUNG_STOPPED = "cifake_tune_rung_stopped_trials"
     TERM = "cifake_tune_chief_term"
+    CHIEF_STARTED = "cifake_tune_chief_started_timestamp_seconds"
     LEASES = "cifake_tune_leases"
     WORKERS = "cifake_tune_workers"
     WORKERS_WAITING = "cifake_tune_workers_waiting"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.scrape import Answer, get, scrape
+from tests.support.scrape import Answer, get, scrape, until
 from tuner import monitor, names
 from tuner.bucket.local import LocalBucket
 from tuner.chief_monitor import ChiefMonitor
@@ -104,6 +104,29 @@ def test_the_evaluations_result_is_the_chiefs_to_show(tmp_path: Path, monkeypatc
     assert scraped.value(Metric.ACCURACY) == 0.9
     assert (scraped.value(Metric.ACCURACY_LOWER), scraped.value(Metric.ACCURACY_UPPER)) == (0.89, 0.91)
     assert scraped.value(Metric.EVALUATION_IMAGES) == 20_000
+
+
+def test_a_chief_that_recovers_says_for_how_long_its_bucket_has_not_answered(tmp_path: Path) -> None:
+    bucket, asked, go_on = LocalBucket(tmp_path), threading.Event(), threading.Event()
+
+    def hang(name: str) -> bytes:
+        asked.set()
+        go_on.wait(20)
+        return b""
+
+    bucket.read = hang  # type: ignore[method-assign]
+    chief = ChiefMonitor(bucket, "night", shown := Monitor(Role.CHIEF))
+    recovering = threading.Thread(target=chief.bucket.read, args=["journal"], daemon=True)
+    with serving(shown, {names.ENV_HTTP: "127.0.0.1:0"}) as address:
+        assert address is not None
+        at = f"{address.host}:{address.port}"
+        assert scrape(at).value(Metric.JOURNAL_WAITING) == 0
+        recovering.start()
+        assert asked.wait(20)
+        until("the time to be told", lambda: scrape(at).value(Metric.JOURNAL_WAITING) > 0.3)
+        go_on.set()
+        recovering.join(20)
+        assert scrape(at).value(Metric.JOURNAL_WAITING) == 0
 
 
 def test_an_evaluation_that_failed_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

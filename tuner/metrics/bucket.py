@@ -1,5 +1,7 @@
 """A bucket whose operations are measured."""
 
+import itertools
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
@@ -38,6 +40,14 @@ class MeasuredBucket:
         self._errors = {each: errors.labels(each.value) for each in Operation}
         size = counter(catalogue.BUCKET_BYTES, registry)
         self._read, self._written = size.labels("read"), size.labels("written")
+        self._numbers = itertools.count()
+        self._under_way: dict[int, float] = {}
+        """When each operation began (monotonic); several threads come and go here."""
+
+    def waiting_s(self) -> float:
+        """Return for how long the oldest operation that is under way has lasted; 0 where none is."""
+        now = time.monotonic()
+        return now - min(self._under_way.copy().values(), default=now)
 
     def read(self, name: str) -> bytes:
         """Return the object's bytes."""
@@ -92,6 +102,8 @@ class MeasuredBucket:
 
     @contextmanager
     def _measuring(self, operation: Operation) -> Iterator[None]:
+        number = next(self._numbers)
+        self._under_way[number] = time.monotonic()
         try:
             with self._seconds[operation].time():
                 yield
@@ -100,3 +112,5 @@ class MeasuredBucket:
         except BucketError:
             self._errors[operation].inc()
             raise
+        finally:
+            del self._under_way[number]

@@ -102,6 +102,12 @@ RUNG_REACHED = Family(
 )
 RUNG_STOPPED = Family(names.Metric.RUNG_STOPPED, Kind.GAUGE, "Trials that were stopped at each rung.", ("rung",))
 TERM = Family(names.Metric.TERM, Kind.GAUGE, "How many chiefs the study has had, this one included.")
+CHIEF_STARTED = Family(
+    names.Metric.CHIEF_STARTED,
+    Kind.GAUGE,
+    "When this chief was started; shown as soon as it has recovered the study. Of several chiefs' numbers those of the "
+    "one with the greatest are the study's.",
+)
 EVALUATION = Family(
     names.Metric.EVALUATION,
     Kind.GAUGE,
@@ -143,7 +149,8 @@ JOURNAL_WAITING = Family(
     names.Metric.JOURNAL_WAITING,
     Kind.GAUGE,
     "Seconds for which the bucket has not taken the journal's oldest record, or not said whether this chief is the "
-    "newest; 0 where there is nothing to wait for. From 10 on the chief is not ready.",
+    "newest; while it recovers the study, for which the bucket has not answered what it was asked first. 0 where there "
+    "is nothing to wait for. From 10 on the chief is not ready.",
 )
 SUGGESTION = Family(names.Metric.SUGGESTION, Kind.HISTOGRAM, "Seconds that the algorithm took to suggest a trial.")
 
@@ -171,9 +178,9 @@ GPU_MEMORY = Family(
 BOTH = (BUILD, READY, BUCKET, BUCKET_ERRORS, BUCKET_BYTES)
 CHIEF = (
     SEARCH, SEARCH_STARTED, TRIALS, TRIALS_PLANNED, ATTEMPTS, EPOCHS, EPOCHS_SAVED, BEST_SCORE, BEST_SCORE_SINCE,
-    RUNG_REACHED, RUNG_STOPPED, TERM, EVALUATION, ACCURACY, ACCURACY_LOWER, ACCURACY_UPPER, EVALUATION_IMAGES,
-    LEASES, WORKERS, WORKERS_WAITING, IMAGES_RATE, RPC, RPC_ERRORS, FLUSH, RECORDS, SEGMENTS, JOURNAL_WAITING,
-    SUGGESTION,
+    RUNG_REACHED, RUNG_STOPPED, TERM, CHIEF_STARTED, EVALUATION, ACCURACY, ACCURACY_LOWER, ACCURACY_UPPER,
+    EVALUATION_IMAGES, LEASES, WORKERS, WORKERS_WAITING, IMAGES_RATE, RPC, RPC_ERRORS, FLUSH, RECORDS, SEGMENTS,
+    JOURNAL_WAITING, SUGGESTION,
 )  # fmt: skip
 WORKER = (WORKER_TIME, WORKER_EPOCHS, WORKER_IMAGES, WORKER_BEAT, GPUS, GPUS_MISSING, GPU_MEMORY)
 
