@@ -7,8 +7,12 @@ from prometheus_client import CollectorRegistry
 
 from tests.support.records import state_of
 from tuner.config import load
+from tuner.live.moment import Moment
+from tuner.live.overview import overview
+from tuner.metrics.evaluation import EvaluationState
 from tuner.metrics.study import Readings, study_metrics
 from tuner.names import Metric, TrialId
+from tuner.report.rungs import rungs_of
 from tuner.trials import (
     AttemptEnded,
     Created,
@@ -97,6 +101,21 @@ def test_rungs_show_who_reached_them_and_who_was_stopped_there() -> None:
     assert value(registry, Metric.RUNG_STOPPED, rung="0") == 1
     assert value(registry, Metric.RUNG_STOPPED, rung="1") == 0
     assert value(registry, Metric.EPOCHS) == 4
+
+
+def test_a_trial_that_failed_has_reached_no_rung_wherever_rungs_are_shown() -> None:
+    records = [
+        *created(ONE, TWO),
+        *(leased(trial) for trial in (ONE, TWO)),
+        *(reported(trial, 0, 0.8) for trial in (ONE, TWO)),
+        ended(TWO, TrialState.FAILED, outcome=Outcome.FAILED, reason="a bug"),
+    ]
+    assert value(shown(*records), Metric.RUNG_REACHED, rung="0") == 1
+    opened = Opened(at=0, term=1, writer="w", study=load(), data="d", direction="max")
+    state = state_of((opened, *records))
+    assert [rung.reached for rung in rungs_of(state)] == [1]
+    moment = Moment(at=40, state=state, evaluation=EvaluationState.WAITING, result=None)
+    assert [rung.reached for rung in overview(moment, "bucket").rungs] == [1]
 
 
 def test_hyperband_has_no_number_of_trials_that_is_planned() -> None:

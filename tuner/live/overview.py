@@ -1,6 +1,6 @@
 """The top of the live page: how far the study is, the best so far, curves, workers, rungs. Its size is bounded."""
 
-from collections import Counter, defaultdict
+from collections import Counter
 from itertools import islice
 
 from pydantic import BaseModel, ConfigDict
@@ -16,6 +16,7 @@ from tuner.metrics.evaluation import EvaluationState, Result
 from tuner.metrics.study import SearchState, search_state
 from tuner.pace import epochs_of
 from tuner.roster import WorkerState
+from tuner.rungs import at_rungs
 from tuner.thinning import thinned
 from tuner.trials import SCORED, StudyState, Trial, TrialState, epochs_saved
 
@@ -227,17 +228,9 @@ def _workers(moment: Moment) -> list[WorkerRow]:
 
 def _rungs(state: StudyState) -> list[Rung]:
     settings = state.settings.search.early_stopping
-    values: defaultdict[int, list[float]] = defaultdict(list)
-    stopped: Counter[int] = Counter()
-    for trial in state.trials.values():
-        if trial.state is TrialState.STOPPED:
-            stopped[max(trial.rungs, default=0)] += 1
-        if trial.state is not TrialState.FAILED:
-            for rung, value in trial.rungs.items():
-                values[rung].append(value)
     rungs = []
-    for rung, reached in sorted(values.items()):
-        reached.sort(reverse=state.direction == "max")
+    for rung, at in at_rungs(state).items():
+        reached = sorted(at.values, reverse=state.direction == "max")
         epoch = epochs_at(settings, rung)
         # the one that comes counts, too; one that has come to its last epoch is not stopped there
         kept = (len(reached) + 1) // settings.reduction_factor if epoch < state.settings.training.epochs else 0
@@ -246,7 +239,7 @@ def _rungs(state: StudyState) -> list[Rung]:
                 rung=rung,
                 epoch=epoch,
                 reached=len(reached),
-                stopped=stopped[rung],
+                stopped=len(at.stopped),
                 cut=shown.number(reached[kept - 1]) if kept else None,
             )
         )

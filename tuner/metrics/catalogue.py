@@ -98,7 +98,10 @@ BEST_SCORE_SINCE = Family(
     names.Metric.BEST_SCORE_SINCE, Kind.GAUGE, "When the best trial ended; time() less this is the best score's age."
 )
 RUNG_REACHED = Family(
-    names.Metric.RUNG_REACHED, Kind.GAUGE, "Trials that have reached each rung of early stopping, from 0.", ("rung",)
+    names.Metric.RUNG_REACHED,
+    Kind.GAUGE,
+    "Trials that have reached each rung of early stopping, from 0, without those that failed.",
+    ("rung",),
 )
 RUNG_STOPPED = Family(names.Metric.RUNG_STOPPED, Kind.GAUGE, "Trials that were stopped at each rung.", ("rung",))
 TERM = Family(names.Metric.TERM, Kind.GAUGE, "How many chiefs the study has had, this one included.")

@@ -10,6 +10,7 @@ from prometheus_client.registry import Collector
 from tuner.config import Algorithm
 from tuner.metrics import catalogue
 from tuner.metrics.catalogue import reading
+from tuner.rungs import at_rungs
 from tuner.trials import Outcome, StudyState, TrialState, epochs_saved
 
 
@@ -48,16 +49,15 @@ def study_metrics(state: StudyState) -> list[Metric]:
     best = state.best()
     started = min((trial.started for trial in trials if trial.started), default=None)
     search = state.settings.search
-    rungs = Counter(rung for trial in trials for rung in trial.rungs)
-    stopped = Counter(max(trial.rungs, default=0) for trial in trials if trial.state is TrialState.STOPPED)
+    rungs = at_rungs(state)
     metrics = [
         reading(catalogue.SEARCH, {(each,): each is search_state(state) for each in SearchState}),
         reading(catalogue.TRIALS, {(each.lower(),): states[each] for each in TrialState}),
         reading(catalogue.ATTEMPTS, _attempts(state)),
         reading(catalogue.EPOCHS, {(): sum(len(trial.epochs) for trial in trials)}),
         reading(catalogue.EPOCHS_SAVED, {(): epochs_saved(state)}),
-        reading(catalogue.RUNG_REACHED, {(str(rung),): count for rung, count in sorted(rungs.items())}),
-        reading(catalogue.RUNG_STOPPED, {(str(rung),): stopped[rung] for rung in sorted(rungs)}),
+        reading(catalogue.RUNG_REACHED, {(str(rung),): len(at.values) for rung, at in rungs.items()}),
+        reading(catalogue.RUNG_STOPPED, {(str(rung),): len(at.stopped) for rung, at in rungs.items()}),
         reading(catalogue.TERM, {(): state.term}),
     ]
     if search.algorithm is not Algorithm.HYPERBAND:

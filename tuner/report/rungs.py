@@ -6,7 +6,8 @@ from statistics import median
 from tuner import names
 from tuner.config import Algorithm, Policy
 from tuner.early_stopping import epochs_at
-from tuner.trials import StudyState, Trial, TrialState
+from tuner.rungs import at_rungs
+from tuner.trials import StudyState, Trial
 
 
 @dataclass(frozen=True)
@@ -31,13 +32,10 @@ def rungs_of(state: StudyState) -> list[Rung]:
         return _hyperbands(state)
     if study.search.early_stopping.policy is not Policy.ASHA:
         return []
-    found = []
-    for number in sorted({rung for trial in state.trials.values() for rung in trial.rungs}):
-        at = [trial for trial in state.trials.values() if number in trial.rungs]
-        stopped = [trial for trial in at if trial.state is TrialState.STOPPED and max(trial.rungs) == number]
-        epochs = epochs_at(study.search.early_stopping, number)
-        found.append(_rung(state, str(number), epochs, [trial.rungs[number] for trial in at], len(stopped)))
-    return found
+    return [
+        _rung(state, str(number), epochs_at(study.search.early_stopping, number), at.values, len(at.stopped))
+        for number, at in at_rungs(state).items()
+    ]
 
 
 def _hyperbands(state: StudyState) -> list[Rung]:
