@@ -2,11 +2,12 @@
 
 Two parts, each with the chief in a process of its own and simulated workers (`bench/chief/clients.py`) in another:
 
-- `bare`: 16 clients, a local disk; our chief and bare Keras Tuner's oracle behind its own gRPC server take turns.
+- `bare`: 16 clients, a local disk; our chief and bare Keras Tuner's oracle behind its own gRPC server take turns, and
+  the medians of several rounds are shown.
 - `swarm`: 1,000 workers, a real fake-gcs-server behind a proxy that adds 50 ms to each request; then a new chief is
   started on the study that they left. Beside it, what a server that only answers reaches with them.
 
-    bench/search.py [--part bare|swarm]… [--trials N] [--json FILE]
+    bench/search.py [--part bare|swarm]… [--trials N] [--rounds 3] [--json FILE]
 """
 
 import argparse
@@ -16,7 +17,6 @@ import os
 import statistics
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--part", action="append", choices=("bare", "swarm"))
     parser.add_argument("--trials", type=int, default=5000, help="of the comparison with bare Keras Tuner")
+    parser.add_argument("--rounds", type=int, default=3, help="of that comparison")
     parser.add_argument("--swarm-trials", type=int, default=10_000)
     parser.add_argument("--train-s", type=float, action="append", help="seconds a trial takes; default 2.5 and 0.5")
     parser.add_argument("--json", type=Path, default=ROOT / "bench" / "results" / "search.json")
@@ -41,7 +42,7 @@ def main() -> None:
     result: dict[str, object] = {"cores": len(os.sched_getaffinity(0)), "python": sys.version.split()[0]}
     with tempfile.TemporaryDirectory(prefix="cifake-tune-bench-") as folder:
         if "bare" in parts:
-            result["bare"] = compare(Path(folder), arguments.trials)
+            result["bare"] = compare(Path(folder), arguments.trials, arguments.rounds)
         if "swarm" in parts:
             result["swarm"] = [
                 swarm(Path(folder) / str(train_s), arguments.swarm_trials, train_s)
@@ -52,23 +53,30 @@ def main() -> None:
     show(result)
 
 
-def compare(folder: Path, trials: int) -> dict[str, object]:
+def compare(folder: Path, trials: int, rounds: int) -> dict[str, object]:
     """Our chief and bare Keras Tuner's on a local disk."""
-    sides = {}
-    for side in ("ours", "bare"):
-        port = free_port()
-        place = folder / side
-        place.mkdir()
-        if side == "bare":
-            chief = role("bare", folder=str(place), trials=trials, port=port)
-        else:
-            chief = our_chief(str(place / "bucket"), prepare(str(place / "bucket")), trials, port)
-        with ending(chief):
-            began = time.perf_counter()
-            times = answer(role("clients", address=f"127.0.0.1:{port}", count=CLIENTS))
-            print(f"{side}: {len(times['ended'])} trials in {time.perf_counter() - began:.1f} s", flush=True)
-        sides[side] = _rates(times)
-    return {**sides, "ratio": sides["ours"]["trials_per_s"] / sides["bare"]["trials_per_s"], "trials": trials}
+    rows: dict[str, list[dict[str, float]]] = {"ours": [], "bare": []}
+    for number in range(rounds):
+        for side in rows if number % 2 == 0 else reversed(rows):
+            place = folder / f"{side}-{number}"
+            place.mkdir()
+            rows[side].append(_rates(_searched(side, place, trials)))
+            print(f"round {number + 1}, {side}: {rows[side][-1]['trials_per_s']:.1f} trials/s", flush=True)
+    sides = {
+        side: {key: statistics.median(row[key] for row in found) for key in found[0]} for side, found in rows.items()
+    }
+    ratio = sides["ours"]["trials_per_s"] / sides["bare"]["trials_per_s"]
+    return {**sides, "ratio": ratio, "trials": trials, "rounds": rounds}
+
+
+def _searched(side: str, place: Path, trials: int) -> dict[str, list[float]]:
+    port = free_port()
+    if side == "bare":
+        chief = role("bare", folder=str(place), trials=trials, port=port)
+    else:
+        chief = our_chief(str(place / "bucket"), prepare(str(place / "bucket")), trials, port)
+    with ending(chief):
+        return answer(role("clients", address=f"127.0.0.1:{port}", count=CLIENTS))
 
 
 def swarm(folder: Path, trials: int, train_s: float) -> dict[str, object]:

@@ -17,7 +17,7 @@ def growth_png(result: Mapping[str, Any]) -> bytes:
     from matplotlib.figure import Figure
 
     parts = [part for part in UNITS if part in result]
-    figure = Figure(figsize=(7, 3.4 * len(parts)), dpi=110, facecolor="white", layout="constrained")
+    figure = Figure(figsize=(9.5, 3.2 * len(parts)), dpi=110, facecolor="white", layout="constrained")
     FigureCanvasAgg(figure)
     for part, axes in zip(parts, figure.subplots(len(parts), squeeze=False).flat, strict=True):
         curves = [curve for curve in CURVES if curve.part == part]
@@ -29,6 +29,9 @@ def growth_png(result: Mapping[str, Any]) -> bytes:
                 axes.axvline(at, color=colour, linestyle="--", linewidth=0.8)
         axes.set_xscale("log")
         axes.set_yscale("log")
+        sizes = [point.size for point in curves[0].points(result)]
+        axes.set_xticks(sizes, [f"{size:,.0f}" for size in sizes])
+        axes.set_xticks([], minor=True)
         axes.set_xlabel(UNITS[part])
         axes.grid(alpha=0.3)
         axes.legend(fontsize=7, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
