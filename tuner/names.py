@@ -107,7 +107,7 @@ class Metric(StrEnum):
     SEARCH_STARTED = "cifake_tune_search_started_timestamp_seconds"
     TRIALS = "cifake_tune_trials"
     TRIALS_PLANNED = "cifake_tune_trials_planned"
-    ATTEMPTS = "cifake_tune_attempts_total"
+    ATTEMPTS = "cifake_tune_attempts"
     EPOCHS = "cifake_tune_epochs"
     EPOCHS_SAVED = "cifake_tune_epochs_saved"
     BEST_SCORE = "cifake_tune_best_score"

@@ -11,8 +11,10 @@ def workers() -> Dashboard:
     busy = f"rate({of(Metric.WORKER_TIME)}[{RATE}])"
     waiting = f"rate({of(Metric.WORKER_TIME, activity='wait')}[{RATE}])"
     images = f"rate({of(Metric.WORKER_IMAGES)}[{RATE}])"
-    interrupted = of(Metric.ATTEMPTS, outcome="interrupted")
-    failed = of(Metric.ATTEMPTS, outcome="failed")
+    interrupted, failed = (
+        f"sum by (reason) (clamp_min(delta({of(Metric.ATTEMPTS, outcome=outcome)}[{RATE}]), 0))"
+        for outcome in ("interrupted", "failed")
+    )
     return (
         new_dashboard("cifake-tune: workers", "cifake-tune-workers", "What a study's workers do, and what keeps them.")
         .with_panel(
@@ -85,7 +87,7 @@ def workers() -> Dashboard:
                 "Interruptions",
                 "none",
                 "Attempts whose worker was preempted (it handed its trial back) or lost (it fell silent).",
-                Query(f"sum by (reason) (increase({interrupted}[{RATE}]))", "{{reason}}"),
+                Query(interrupted, "{{reason}}"),
             )
         )
         .with_panel(
@@ -93,7 +95,7 @@ def workers() -> Dashboard:
                 "Failures",
                 "none",
                 "Attempts that ended with an exception, without memory, or with what would fail again.",
-                Query(f"sum by (reason) (increase({failed}[{RATE}]))", "{{reason}}"),
+                Query(failed, "{{reason}}"),
             )
         )
         .with_panel(

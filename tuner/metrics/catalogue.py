@@ -84,9 +84,9 @@ TRIALS_PLANNED = Family(
 )
 ATTEMPTS = Family(
     names.Metric.ATTEMPTS,
-    Kind.COUNTER,
+    Kind.GAUGE,
     "Attempts that ended, by outcome and reason: finished (completed, stopped), interrupted (preempted, lost), failed "
-    "(failed, out_of_memory, invalid).",
+    "(failed, out_of_memory, invalid). It falls by those that a killed chief had not written to the bucket.",
     ("outcome", "reason"),
 )
 EPOCHS = Family(
