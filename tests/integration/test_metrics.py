@@ -145,7 +145,7 @@ def test_a_chief_whose_bucket_is_away_is_alive_and_not_ready(searching: Searchin
     until("readiness", lambda: get(chief, names.HTTP_READY).status == 200, 60)
 
 
-def test_a_chief_started_again_goes_on_counting_where_the_last_one_was_but_for_what_was_not_written(searching: Searching) -> None:
+def test_a_chief_started_again_goes_on_counting_where_the_last_one_had_written(searching: Searching) -> None:
     before = until("trials", lambda: (found := scrape(searching.chief)).total(Metric.ATTEMPTS) > 4 and found)
     searching.commands[0].process.send_signal(signal.SIGKILL)
     searching.commands[0].wait()
