@@ -112,6 +112,17 @@ def test_a_comment_makes_a_file_of_its_own_of_the_same_picture() -> None:
     assert (pixels[0] == pixels[2]).all()
 
 
+@pytest.mark.slow
+def test_a_study_is_measured_with_a_chief_that_works_and_one_that_goes_on(tmp_path: Path) -> None:
+    from bench.curves import trials  # with Keras
+
+    row = trials.ours(tmp_path, 20)
+    assert row.size == 20
+    assert row.trials_per_s > 0
+    assert row.restart_s is not None
+    assert row.restart_s > 0
+
+
 def test_the_page_is_what_the_results_make() -> None:
     assert (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8") == benchmarks_page().page(), "run `make docs`"
 

@@ -63,6 +63,7 @@ def restarted_chief(bucket: str, study: list[str], digest: str, port: int) -> No
     from tuner import chief, spaces
     from tuner.bucket import open_bucket
     from tuner.bucket.gcs import GcsBucket  # noqa: F401  (an import too)
+    from tuner.chief_monitor import ChiefMonitor
     from tuner.config import load
     from tuner.metrics.catalogue import Role
     from tuner.monitor import Monitor
@@ -78,7 +79,9 @@ def restarted_chief(bucket: str, study: list[str], digest: str, port: int) -> No
     logging.getLogger("tuner.chief").addHandler(Announce())
     logging.getLogger("tuner.chief").setLevel(logging.INFO)
     address = chief.Address("127.0.0.1", port)
-    chief.run_chief(open_bucket(bucket), load(settings=study), digest, address, None, None, Monitor(Role.CHIEF))
+    settings = load(settings=study)
+    shown = ChiefMonitor(open_bucket(bucket), settings.name, Monitor(Role.CHIEF))
+    chief.run_chief(settings, digest, address, None, None, shown)
 
 
 def _seed_space():  # type: ignore[no-untyped-def]
