@@ -24,7 +24,9 @@ from tuner.report.statistics import Probabilities, wilson_interval
 def report_of(
     trials: int, classes: tuple[str, ...] = ("FAKE", "REAL"), hostile: bool = False, seed: int = 0
 ) -> Contents:
-    """Return what a report of a search of so many trials is made of; hostile: markup wherever users name things."""
+    """Return what a report of a search of so many trials is made of; hostile: markup wherever users name things, and
+    numbers that are none, or too large for others.
+    """
     if hostile:
         classes = tuple(f"{name} {HOSTILE}" for name in classes)
     records = search(trials, workers=4 if trials < 100 else 16, hostile=hostile)

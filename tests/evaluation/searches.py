@@ -23,6 +23,9 @@ from tuner.trials import (
 
 BEGAN = 1_790_000_000.0
 HOSTILE = "<script>document.title='owned'</script>"
+HOSTILE_NUMBERS: tuple[tuple[Value, ...], ...] = (
+    (0.1, 1.0, math.inf), (1, 10**30, 10**400, 1e39), (math.nan, -math.inf, 1e-320, 5),
+)  # fmt: skip
 
 
 def search(trials: int, workers: int = 4, epochs: int = 9, hostile: bool = False, seed: int = 0) -> list[Record]:
@@ -45,6 +48,11 @@ def search(trials: int, workers: int = 4, epochs: int = 9, hostile: bool = False
     return [*records, Finished(at=max(free), reason="all trials have ended")]
 
 
+def _one_of(values: tuple[Value, ...], rng: np.random.Generator) -> Value:
+    """Return one of them as it is: numpy's own choice would make them all of one type."""
+    return values[int(rng.integers(len(values)))]
+
+
 def _trial(
     trial: TrialId, worker: str, at: float, study: Study, rungs: Rungs, hostile: bool, rng: np.random.Generator
 ) -> list[Record]:
@@ -56,6 +64,8 @@ def _trial(
         HOSTILE if hostile else "activation": str(rng.choice(["relu", "tanh", "gelu"])),
         "batch_norm": bool(rng.integers(2)),
     }
+    if hostile:
+        values |= dict(zip(("cap", "huge", "odd"), (_one_of(choices, rng) for choices in HOSTILE_NUMBERS), strict=True))
     pace = float(rng.uniform(3, 9))
     best = 0.93 - 0.02 * abs(math.log10(rate) + 3) - 0.05 * (optimizer == "sgd") + float(rng.normal(0, 0.006))
     records: list[Record] = [Created(at=at, trial=trial, hyperparameters=values, algorithm={})]
@@ -77,13 +87,17 @@ def _trial(
             records.append(Leased(at=at, trial=trial, attempt=attempt, worker=worker, incarnation="j"))
             at += pace
         value = best - 0.18 * math.exp(-epoch / 2.2) + float(rng.normal(0, 0.003))
-        if value > score:
+        if hostile and rng.random() < 0.1:
+            value = float(_one_of((1.7e308, -1.7e308, 1e20, 0.0), rng))
+        if epoch == 0 or value > score:
             score, best_epoch = value, epoch
         loss = 2 * (1 - value)
         metrics = {
             "loss": loss - 0.05 * epoch / epochs, "accuracy": value + 0.01,
             "val_loss": loss + 0.02 * epoch / epochs, "val_accuracy": value,
         }  # fmt: skip
+        if hostile:
+            metrics |= {"val_loss": float(_one_of((math.nan, math.inf, -math.inf, 1.7e308, loss), rng))}
         name = f"studies/cifake/trials/{trial}/{attempt}/{epoch:05d}.keras"
         records.append(Reported(at=at, trial=trial, attempt=attempt, epoch=epoch, metrics=metrics, checkpoint=name))
         rung = rung_at(study.search.early_stopping, epoch + 1)

@@ -1,13 +1,22 @@
 """The drawing kit, and rungs, as numbers."""
 
+import math
+import re
+from dataclasses import replace
+
 import pytest
 
+from tests.evaluation.reports import report_of
 from tests.evaluation.searches import search
+from tests.live.studies import finish, hostile
 from tests.support.records import state_of
 from tuner.config import parse
 from tuner.names import TrialId
+from tuner.report.attempts import attempts_of
+from tuner.report.page import report_html
+from tuner.report.parallel import parallel_chart
 from tuner.report.rungs import rungs_of
-from tuner.report.svg import Drawing, Scale, short
+from tuner.report.svg import Drawing, Scale, short, span
 from tuner.thinning import thinned
 from tuner.trials import StudyState, Trial, TrialState
 
@@ -31,6 +40,15 @@ def test_a_scale_holds_what_is_beyond_its_ends() -> None:
     scale = Scale(1e-4, 1e-2, 0, 100, log=True)
     assert [scale(value) for value in (-1, 0, 1e-4, 1e-3, 1e-2, 5)] == pytest.approx([0, 0, 0, 50, 100, 100])
     assert Scale(3, 3, 0, 100)(3) == 50
+
+
+@pytest.mark.parametrize("values", [(-1.7e308, 1.7e308), (0.5, 1.7e308), (5e-324, 1e-323), (1e20, 1e20 + 2**14)])
+@pytest.mark.parametrize("log", [False, True])
+def test_an_axis_can_be_drawn_of_any_numbers(values: tuple[float, float], log: bool) -> None:
+    low, high = span(values)
+    scale = Scale(low, high, 0, 100, log=log and low > 0)
+    assert all(0 <= scale(value) <= 100 for value in (*values, *scale.ticks(), math.inf, -math.inf))
+    assert len(scale.ticks()) <= 20
 
 
 def test_text_of_a_drawing_is_escaped_wherever_it_stands() -> None:
@@ -78,3 +96,21 @@ def test_hyperbands_rounds_are_its_rungs() -> None:
     first, second = rungs_of(state)
     assert (first.name, first.epochs, first.reached, first.stopped) == ("bracket 1, round 0", 1, 3, 2)
     assert (second.name, second.reached, second.stopped, second.best) == ("bracket 1, round 1", 1, 0, 0.8)
+
+
+def test_numbers_that_cannot_be_drawn_are_words_in_their_order() -> None:
+    trials = [
+        Trial(TrialId(str(number)), {"cap": cap}, state=TrialState.COMPLETED, score=0.1 * number)
+        for number, cap in enumerate((10.0, math.inf, 2.0, math.nan, 10**400))
+    ]
+    chart = str(parallel_chart(trials, [], "val_accuracy", 1))
+    written = re.findall(r'y="([\d.]+)"[^>]*class="halo">([^<]+)<', chart)
+    from_below = [word for _, word in sorted(written, key=lambda each: -float(each[0]))]
+    assert [word[:4] for word in from_below] == ["2.0", "10.0", "1000", "inf", "nan"]
+
+
+def test_the_whole_page_can_be_made_of_numbers_that_are_none() -> None:
+    made = report_of(30, hostile=True)
+    assert "Parallel coordinates" in report_html(made)
+    state = finish(hostile())
+    assert "Score by order of ending" in report_html(replace(made, state=state, history=attempts_of(search(3))))

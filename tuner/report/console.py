@@ -7,7 +7,7 @@ from rich.text import Text
 
 from tuner import names
 from tuner.report.result import Metrics
-from tuner.report.text import accuracy_line, counted, percent
+from tuner.report.text import accuracy_line, counted, percent, score
 
 WIDEST_MATRIX = 8  # classes that fit 80 columns; of more, only what is mixed up most is told
 MOST_CONFUSED = 5
@@ -95,7 +95,7 @@ def _best(metrics: Metrics) -> Table:
     if metrics.validation_accuracy is not None and metrics.validation_interval_95 is not None:
         accuracy = accuracy_line(metrics.validation_accuracy, metrics.validation_interval_95, metrics.validation_images)
         rows.add_row("validation", accuracy)
-    rows.add_row("chosen by", Text(f"{metrics.objective} {metrics.score:.4f}"))
+    rows.add_row("chosen by", Text(f"{metrics.objective} {score(metrics.score)}"))
     for name, value in metrics.hyperparameters.items():
         rows.add_row(Text(name), Text(f"{value:g}" if isinstance(value, float) else str(value)))
     return rows

@@ -8,7 +8,7 @@ went on further, as its score is of fewer epochs. It says what decided in this s
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -106,18 +106,27 @@ def varied(trials: Sequence[Trial]) -> list[str]:
         for name in trial.hyperparameters:
             values.setdefault(name, set())
     for name, seen in values.items():
-        seen.update(trial.hyperparameters.get(name) for trial in trials)
+        given = (trial.hyperparameters.get(name) for trial in trials)
+        seen.update("nan" if value != value else value for value in given)  # noqa: PLR0124  (is not even equal to itself)
     return [name for name, seen in values.items() if len(seen) > 1 and not name.startswith("tuner/")]
 
 
 def _numbers(values: Sequence[Value | None]) -> Numbers:
-    """Return values that a tree can divide: numbers as they are, words numbered, those of other branches apart."""
-    if all(isinstance(value, int | float) for value in values if value is not None):
-        given = [float(value) for value in values if value is not None]
-        apart = min(given) - 1
-        return np.array([apart if value is None else float(value) for value in values])
-    words = sorted({str(value) for value in values if value is not None})
-    return np.array([-1.0 if value is None else float(words.index(str(value))) for value in values])
+    """Return values that a tree can divide: the place of each in their order, those of other branches apart.
+
+    A tree needs no more than the order, and a forest takes neither an infinite value nor one beyond float32.
+    """
+    place = {value: rank for rank, value in enumerate(in_order(values))}
+    # what is no number, and so not even equal to itself, has no place but the last
+    return np.array([-1.0 if value is None else float(place.get(value, len(place))) for value in values])
+
+
+def in_order(values: Iterable[Value | None]) -> list[Value]:
+    """Return the different values, without None and NaN: by size where all are numbers, else by their words."""
+    given = {value for value in values if value is not None and value == value}  # noqa: PLR0124
+    if all(isinstance(value, int | float) for value in given):
+        return sorted(given)
+    return sorted(given, key=str)
 
 
 def _drawn(values: Numbers, scores: Numbers, generator: np.random.Generator) -> tuple[Numbers, float]:

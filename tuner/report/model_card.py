@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from tuner.report.provenance import Provenance
 from tuner.report.result import Metrics
-from tuner.report.text import interval, percent
+from tuner.report.text import interval, percent, score
 
 
 class _Markdown(str):
@@ -30,7 +30,7 @@ def model_card(metrics: Metrics, provenance: Provenance) -> str:
         trim_blocks=False,
     )
     template = environment.get_template("model_card.md.j2")
-    return template.render(m=metrics, p=provenance, percent=percent, interval=interval, code=_code)
+    return template.render(m=metrics, p=provenance, percent=percent, interval=interval, score=score, code=_code)
 
 
 def _code(text: str) -> _Markdown:

@@ -20,7 +20,7 @@ from tuner.report.parallel import parallel_chart
 from tuner.report.provenance import Provenance
 from tuner.report.result import Metrics
 from tuner.report.rungs import rungs_of
-from tuner.report.text import accuracy_line, counted, duration, interval, percent
+from tuner.report.text import accuracy_line, counted, duration, interval, percent, score
 from tuner.trials import SCORED, StudyState, Trial, TrialState, epochs_saved, first_line
 
 WIDEST_MATRIX = 12
@@ -53,6 +53,7 @@ def report_html(contents: Contents) -> str:
     )  # fmt: skip
     environment.filters |= {
         "percent": percent, "interval": interval, "time": _time, "png": _png, "value": _value, "duration": duration,
+        "score": score,
     }  # fmt: skip
     css = files("tuner.report").joinpath("templates/report.css").read_text(encoding="utf-8")
     return environment.get_template("report.html.j2").render(

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from markupsafe import Markup
 
-from tuner.report.importance import varied
-from tuner.report.svg import Drawing, Scale, short, span
+from tuner.report.importance import in_order, varied
+from tuner.report.svg import FAR, Drawing, Scale, short, span
 from tuner.trials import Trial, Value
 
 WIDTH, TOP, BOTTOM = 800.0, 34.0, 262.0
@@ -76,17 +76,21 @@ def parallel_chart(best_first: Sequence[Trial], order: Sequence[str], objective:
 
 def _axis(name: str, values: Sequence[Value | None]) -> _Axis:
     given = [value for value in values if value is not None]
-    if all(isinstance(value, int | float) and not isinstance(value, bool) for value in given):
-        numbers = [float(value) for value in given]
+    numbers = [float(value) for value in given if _can_be_drawn(value)]
+    if len(numbers) == len(given) and len(set(numbers)) > 1:
         low, high = min(numbers), max(numbers)
         spread = 5.0 if len(set(numbers)) <= FEW_VALUES and len(values) > FEW_VALUES else 0.0
-        if low < high:
-            log = low > 0 and high / low >= LOG_FACTOR
-            whole = all(isinstance(value, int) for value in given)
-            return _Axis(name, Scale(low, high, BOTTOM, TOP, log, whole), None, spread)
-    words = tuple(sorted({str(value) for value in given}, key=str))
+        log = low > 0 and high / low >= LOG_FACTOR
+        whole = all(isinstance(value, int) for value in given)
+        return _Axis(name, Scale(low, high, BOTTOM, TOP, log, whole), None, spread)
+    words = tuple(dict.fromkeys([*map(str, in_order(given)), *map(str, given)]))  # the latter: what is no number
     spread = 5.0 if len(values) > FEW_VALUES else 0.0
     return _Axis(name, Scale(0, max(1, len(words) - 1), BOTTOM, TOP), words, spread)
+
+
+def _can_be_drawn(value: Value) -> bool:
+    """Say whether a value has a place on an axis of numbers; where one has not, all are words, in their order."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= FAR
 
 
 def _draw(drawing: Drawing, axis: _Axis, place: float, room: int) -> None:

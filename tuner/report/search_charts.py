@@ -7,7 +7,7 @@ import numpy as np
 from markupsafe import Markup
 
 from tuner.report.attempts import AttemptRecord, History
-from tuner.report.svg import Drawing, Point, Scale, short, span
+from tuner.report.svg import FAR, Drawing, Point, Scale, short, span
 from tuner.thinning import thinned
 from tuner.trials import StudyState, Trial, TrialState
 
@@ -168,7 +168,7 @@ def _about(attempt: AttemptRecord) -> str:
 
 def _without_outliers(values: Sequence[float], direction: str) -> tuple[float, float]:
     """Return the ends of an axis on which the better nine tenths have room; a few that diverged lie on its edge."""
-    finite = np.array([value for value in values if isfinite(value)])
+    finite = np.array([value for value in values if isfinite(value)]).clip(-FAR, FAR)
     if len(finite) <= FEW_VALUES:
         return span(finite.tolist())
     tenth = np.quantile(finite, 0.1 if direction == "max" else 0.9)

@@ -7,6 +7,9 @@ from itertools import pairwise
 
 from markupsafe import Markup, escape
 
+FAR = 1e200
+"""Further out a difference may be infinite: what lies there is drawn here."""
+
 Point = tuple[float, float]
 Format = Callable[[float], str]
 
@@ -37,7 +40,7 @@ class Scale:
         if self.log:
             powers = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
             found = [10.0**power for power in powers if self.low <= 10.0**power <= self.high * 1.0000001]
-            return found if len(found) > 1 else [self.low, self.high]
+            return found[:: -(-len(found) // (2 * count))] if len(found) > 1 else [self.low, self.high]
         rough = (self.high - self.low) / count
         power = 10.0 ** math.floor(math.log10(rough))
         step = next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= rough)
@@ -131,7 +134,7 @@ class Drawing:
 
 def span(values: Sequence[float], margin: float = 0.05) -> tuple[float, float]:
     """Return the ends of an axis on which these values have room."""
-    finite = [value for value in values if math.isfinite(value)]
+    finite = [min(FAR, max(-FAR, value)) for value in values if math.isfinite(value)]
     if not finite:
         return 0.0, 1.0
     low, high = min(finite), max(finite)

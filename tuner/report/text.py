@@ -10,6 +10,11 @@ def percent(share: float, digits: int = 2) -> str:
     return f"{100 * share:.{digits}f} %"
 
 
+def score(value: float) -> str:
+    """Return `0.9312`, and numbers that would be long so as `1.7e+308`."""
+    return f"{value:.4f}" if abs(value) < 1e6 else f"{value:.4g}"
+
+
 def interval(bounds: Interval, digits: int = 2) -> str:
     """Return `92.76-93.46 %`, rounded outwards: what is printed never promises more than was computed."""
     scale = 10**digits
