@@ -54,7 +54,9 @@ class ChiefMonitor:
         """From now on show what the services are at, in whose event loop this is called."""
         loop, lookout = asyncio.get_running_loop(), Lookout(service, self._evaluation)
         self._site.latest.take = lambda: in_loop(loop, lookout.take)
-        self._readings.read = lambda: in_loop(loop, lambda: [*service_metrics(service), *self._own()])
+        self._readings.read = lambda: in_loop(
+            loop, lambda: [*service_metrics(service), *_left(lookout.left_s()), *self._own()]
+        )
         self._monitor.ready = loop_check(loop, service.journal.trouble)
         self._monitor.healthy = loop_check(loop, lambda: FINE)
 
@@ -95,6 +97,10 @@ class ChiefMonitor:
             self._evaluation.done(self.bucket, self._study)
         except ValidationError as error:  # another version's
             log.warning("the evaluation's result cannot be understood (%s)", error.errors()[0]["msg"])
+
+
+def _left(seconds: float | None) -> list[Metric]:
+    return [] if seconds is None else [reading(catalogue.SEARCH_LEFT, {(): seconds})]
 
 
 def linger(seconds: float) -> None:

@@ -105,6 +105,8 @@ class Metric(StrEnum):
     READY = "cifake_tune_ready"
     SEARCH = "cifake_tune_search"
     SEARCH_STARTED = "cifake_tune_search_started_timestamp_seconds"
+    SEARCH_LEFT = "cifake_tune_search_left_seconds"
+    SEARCH_ENDED = "cifake_tune_search_ended_timestamp_seconds"
     TRIALS = "cifake_tune_trials"
     TRIALS_PLANNED = "cifake_tune_trials_planned"
     ATTEMPTS = "cifake_tune_attempts"

@@ -40,6 +40,11 @@ def of(metric: Metric, **labels: str) -> str:
     return f"{metric}{{{', '.join([STUDY, *said])}}}"
 
 
+def newest(metric: Metric) -> str:
+    """Return the metric as the newest chief has it: one that was cut off may go on for a while beside its successor."""
+    return f"{of(metric)} and on (instance) topk(1, {of(Metric.CHIEF_STARTED)})"
+
+
 def part(metric: Metric, suffix: str, **labels: str) -> str:
     """Return the selector of a histogram's part: bucket, sum or count."""
     return of(metric, **labels).replace("{", f"_{suffix}{{", 1)
@@ -108,9 +113,12 @@ def bars(title: str, unit: str, description: str, *queries: Query, width: int = 
     return line(title, unit, description, *queries, width=width, stacked=True).draw_style(GraphDrawStyle.BARS)
 
 
-def number(title: str, unit: str, description: str, *queries: Query, width: int = SIXTH) -> Any:
-    """Return a panel that shows what is now."""
-    return _asking(stat.Panel(), title, unit, description, queries, width, 4)
+def number(
+    title: str, unit: str, description: str, *queries: Query, width: int = SIXTH, nothing: str | None = None
+) -> Any:
+    """Return a panel that shows what is now, or `nothing` where there are no data."""
+    panel = _asking(stat.Panel(), title, unit, description, queries, width, 4)
+    return panel if nothing is None else panel.no_value(nothing)
 
 
 def share(title: str, description: str, query: Query, width: int = SIXTH) -> Any:

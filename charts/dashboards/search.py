@@ -1,14 +1,16 @@
 """The dashboard Search: how far a study is, and how good its best trial."""
 
 from grafana_foundation_sdk.builders.dashboard import Dashboard, Row
-from panels import HALF, RANGE, THIRD, Query, line, new_dashboard, number, of, ranking, share
+from panels import HALF, RANGE, THIRD, Query, line, new_dashboard, newest, number, of, ranking, share
 
 from tuner.names import Metric
 
+BEST = f"max({newest(Metric.BEST_SCORE)})"
 ENDED = f"sum(max by (state) ({of(Metric.TRIALS, state='completed|stopped|failed')}))"
 PLANNED = f"max({of(Metric.TRIALS_PLANNED)})"
-LEFT_S = f"(time() - max({of(Metric.SEARCH_STARTED)})) * ({PLANNED} / ({ENDED} > 0) - 1)"
-LINEAR = "As if the rest took as long as what is done did on average; hyperband's number of trials is not known before."
+LEFT_S = f"max({newest(Metric.SEARCH_LEFT)})"
+OVER_AT = f"max(last_over_time({of(Metric.SEARCH_ENDED)}[{RANGE}]))"
+PACE = "If the rest goes on as it went since the chief was started; hyperband's number of epochs is not known before."
 
 
 def search() -> Dashboard:
@@ -27,7 +29,10 @@ def search() -> Dashboard:
         )
         .with_panel(
             number(
-                "Best score", "short", "The objective of the best trial so far.", Query(f"max({of(Metric.BEST_SCORE)})")
+                "Best score",
+                "short",
+                "The objective of the best trial so far.",
+                Query(BEST),
             )
         )
         .with_panel(
@@ -38,14 +43,22 @@ def search() -> Dashboard:
                 Query(f"time() - max({of(Metric.BEST_SCORE_SINCE)})"),
             )
         )
-        .with_panel(number("Time left", "s", LINEAR, Query(LEFT_S)))
-        .with_panel(number("Finished", "dateTimeFromNow", LINEAR, Query(f"1000 * (time() + {LEFT_S})")))
+        .with_panel(number("Time left", "s", PACE, Query(LEFT_S), nothing="unknown"))
+        .with_panel(
+            number(
+                "Finished",
+                "dateTimeFromNow",
+                f"When the search was, or will be, over. {PACE}",
+                Query(f"1000 * ((time() + {LEFT_S}) or {OVER_AT})"),
+                nothing="unknown",
+            )
+        )
         .with_panel(
             line(
                 "Best score so far",
                 "short",
                 "The best trial's objective over time.",
-                Query(f"max({of(Metric.BEST_SCORE)})", "best"),
+                Query(BEST, "best"),
             )
         )
         .with_panel(

@@ -129,3 +129,5 @@ def test_a_search_is_over_in_one_way_or_the_other(failed: bool, state: str) -> N
     registry = shown(Finished(at=1, reason="because", failed=failed))
     states = {each: value(registry, Metric.SEARCH, state=each) for each in ("running", "finished", "given_up")}
     assert states == dict.fromkeys(states, 0) | {state: 1}
+    assert value(registry, Metric.SEARCH_ENDED) == 1
+    assert value(shown(), Metric.SEARCH_ENDED) is None

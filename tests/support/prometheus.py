@@ -96,7 +96,7 @@ class RunningPrometheus:
         """Return the names of all alerts that Prometheus knows."""
         with urllib.request.urlopen(f"http://{self.address}/api/v1/rules", timeout=20) as answer:
             groups = json.load(answer)["data"]["groups"]
-        return {rule["name"] for group in groups for rule in group["rules"]}
+        return {rule["name"] for group in groups for rule in group["rules"] if rule["type"] == "alerting"}
 
     def _ask(self, what: str, **parameters: str) -> list[dict[str, Any]]:
         url = f"http://{self.address}/api/v1/{what}?{urllib.parse.urlencode(parameters)}"

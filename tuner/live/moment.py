@@ -62,8 +62,13 @@ class Lookout:
             result=self._evaluation.result,
             workers=tuple(workers),
             worker_states=self._service.roster.states(at_work, state.settings.leases),
-            left_s=None if state.finished else self._pace.left_s(state, workers),
+            left_s=self.left_s(),
         )
+
+    def left_s(self) -> float | None:
+        """Return the seconds until the search is over, as far as they can be known; to be called in the same loop."""
+        state, workers = self._service.oracle.state, self._service.roster.status()
+        return None if state.finished else self._pace.left_s(state, workers)
 
 
 WATCHED_S = 6.0

@@ -74,6 +74,13 @@ SEARCH = Family(
     names.Metric.SEARCH, Kind.GAUGE, "1 for the state that the search is in: running, finished, given_up.", ("state",)
 )
 SEARCH_STARTED = Family(names.Metric.SEARCH_STARTED, Kind.GAUGE, "When the first trial was begun.")
+SEARCH_LEFT = Family(
+    names.Metric.SEARCH_LEFT,
+    Kind.GAUGE,
+    "Seconds until the search is over, if the rest goes on as it went since this chief was started; absent as long as "
+    "that cannot be known, with hyperband, and where it is over.",
+)
+SEARCH_ENDED = Family(names.Metric.SEARCH_ENDED, Kind.GAUGE, "When the search was over; absent where it goes on.")
 TRIALS = Family(
     names.Metric.TRIALS, Kind.GAUGE, "Trials by state: queued, running, completed, stopped, failed.", ("state",)
 )
@@ -180,7 +187,8 @@ GPU_MEMORY = Family(
 
 BOTH = (BUILD, READY, BUCKET, BUCKET_ERRORS, BUCKET_BYTES)
 CHIEF = (
-    SEARCH, SEARCH_STARTED, TRIALS, TRIALS_PLANNED, ATTEMPTS, EPOCHS, EPOCHS_SAVED, BEST_SCORE, BEST_SCORE_SINCE,
+    SEARCH, SEARCH_STARTED, SEARCH_LEFT, SEARCH_ENDED, TRIALS, TRIALS_PLANNED, ATTEMPTS, EPOCHS, EPOCHS_SAVED,
+    BEST_SCORE, BEST_SCORE_SINCE,
     RUNG_REACHED, RUNG_STOPPED, TERM, CHIEF_STARTED, EVALUATION, ACCURACY, ACCURACY_LOWER, ACCURACY_UPPER,
     EVALUATION_IMAGES, LEASES, WORKERS, WORKERS_WAITING, IMAGES_RATE, RPC, RPC_ERRORS, FLUSH, RECORDS, SEGMENTS,
     JOURNAL_WAITING, SUGGESTION,

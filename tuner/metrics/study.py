@@ -64,6 +64,8 @@ def study_metrics(state: StudyState) -> list[Metric]:
         metrics.append(reading(catalogue.TRIALS_PLANNED, {(): search.max_trials}))
     if started is not None:
         metrics.append(reading(catalogue.SEARCH_STARTED, {(): started}))
+    if state.finished is not None:
+        metrics.append(reading(catalogue.SEARCH_ENDED, {(): state.finished.at}))
     if best and best[0].score is not None and best[0].ended is not None:
         metrics.append(reading(catalogue.BEST_SCORE, {(): best[0].score}))
         metrics.append(reading(catalogue.BEST_SCORE_SINCE, {(): best[0].ended}))
