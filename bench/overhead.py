@@ -183,6 +183,7 @@ def workshop(folder: Path, port: int) -> Iterator["Workshop"]:
     from tuner.client import ChiefClient, Heart
     from tuner.delivery import Carriers
     from tuner.log_writer import LogWriter
+    from tuner.metrics.worker import WorkerMetrics
     from tuner.stop_signal import StopSignal
 
     bucket, stop, address = open_bucket(str(folder / "bucket")), StopSignal(), f"127.0.0.1:{port}"
@@ -190,7 +191,9 @@ def workshop(folder: Path, port: int) -> Iterator["Workshop"]:
         chief = ChiefClient(channel, address, "worker-0", "1", lambda: None)
         joined = chief.join()
         with Heart(chief) as heart, Carriers() as carriers, LogWriter(bucket, "cifake") as logs:
-            shop = worker._open_workshop(bucket, joined, chief, heart, stop, carriers, logs, folder, folder / "cache")
+            shop = worker._open_workshop(
+                bucket, joined, chief, heart, stop, carriers, logs, folder, folder / "cache", WorkerMetrics()
+            )
             gc.collect()
             gc.freeze()
             yield shop

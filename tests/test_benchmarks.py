@@ -5,6 +5,8 @@ import io
 import json
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +123,16 @@ def test_a_study_is_measured_with_a_chief_that_works_and_one_that_goes_on(tmp_pa
     assert row.trials_per_s > 0
     assert row.restart_s is not None
     assert row.restart_s > 0
+
+
+@pytest.mark.slow
+def test_what_a_worker_adds_to_a_trial_is_measured(tmp_path: Path) -> None:
+    command = [sys.executable, "bench/overhead.py", "--trials", "3", "--json", str(tmp_path / "overhead.json")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    result = json.loads((tmp_path / "overhead.json").read_text())
+    assert result["trials"] == 3
+    assert result["parts_ms"]["save"] > 0, "one of the parts that a rename would lose"
 
 
 def test_the_page_is_what_the_results_make() -> None:
