@@ -10,7 +10,7 @@ CHIEFS = f"* on (instance) group_left () {of(Metric.BUILD, role='chief')}"
 
 def chief() -> Dashboard:
     """Whether the chief and its bucket keep up."""
-    errors = f"sum by (method, code) (rate({of(Metric.RPC_ERRORS)}[{RATE}])) or vector(0)"
+    errors = f"sum by (code) (rate({of(Metric.RPC_ERRORS)}[{RATE}]))"
     return (
         new_dashboard(
             "cifake-tune: chief and bucket", "cifake-tune-chief", "Whether a study's chief and its bucket keep up."
@@ -71,8 +71,8 @@ def chief() -> Dashboard:
             line(
                 "Calls that failed",
                 "reqps",
-                "By method and gRPC's code.",
-                Query(errors, "{{method}} {{code}}"),
+                "By gRPC's code.",
+                Query(errors, "{{code}}"),
                 width=THIRD,
             )
         )

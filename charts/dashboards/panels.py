@@ -99,9 +99,17 @@ def new_dashboard(title: str, uid: str, description: str) -> dashboard.Dashboard
     )
 
 
-def line(title: str, unit: str, description: str, *queries: Query, width: int = HALF, stacked: bool = False) -> Any:
-    """Return a panel of lines over time."""
-    panel = _asking(timeseries.Panel(), title, unit, description, queries, width, 8)
+def line(
+    title: str,
+    unit: str,
+    description: str,
+    *queries: Query,
+    width: int = HALF,
+    stacked: bool = False,
+    nothing: str = "",
+) -> Any:
+    """Return a panel of lines over time, or of `nothing` where there are no data."""
+    panel = _asking(timeseries.Panel(), title, unit, description, queries, width, 8, nothing)
     panel = panel.min(0).line_width(2).fill_opacity(25 if stacked else 8).span_nulls(False)
     legend = common.VizLegendOptions().show_legend(True).placement("bottom").display_mode("list")
     panel = panel.legend(legend).tooltip(common.VizTooltipOptions().mode("multi").sort("desc"))
@@ -113,12 +121,9 @@ def bars(title: str, unit: str, description: str, *queries: Query, width: int = 
     return line(title, unit, description, *queries, width=width, stacked=True).draw_style(GraphDrawStyle.BARS)
 
 
-def number(
-    title: str, unit: str, description: str, *queries: Query, width: int = SIXTH, nothing: str | None = None
-) -> Any:
+def number(title: str, unit: str, description: str, *queries: Query, width: int = SIXTH, nothing: str = "") -> Any:
     """Return a panel that shows what is now, or `nothing` where there are no data."""
-    panel = _asking(stat.Panel(), title, unit, description, queries, width, 4)
-    return panel if nothing is None else panel.no_value(nothing)
+    return _asking(stat.Panel(), title, unit, description, queries, width, 4, nothing)
 
 
 def share(title: str, description: str, query: Query, width: int = SIXTH) -> Any:
@@ -133,9 +138,17 @@ def ranking(title: str, unit: str, description: str, *queries: Query, width: int
 
 
 def _asking(
-    panel: Any, title: str, unit: str, description: str, queries: Sequence[Query], width: int, height: int
+    panel: Any,
+    title: str,
+    unit: str,
+    description: str,
+    queries: Sequence[Query],
+    width: int,
+    height: int,
+    nothing: str = "",
 ) -> Any:
     panel = panel.title(title).description(description).unit(unit).datasource(DATA_SOURCE).span(width).height(height)
+    panel = panel.no_value(nothing) if nothing else panel
     for number_, query in enumerate(queries):
         asked = prometheus.Dataquery().expr(query.expression).ref_id(chr(ord("A") + number_)).datasource(DATA_SOURCE)
         panel = panel.with_target(asked.legend_format(query.legend or "__auto").range())

@@ -102,9 +102,10 @@ def workers() -> Dashboard:
             line(
                 "GPU memory",
                 "bytes",
-                "Used now, and at the most, of all workers; 0 where there is no GPU.",
-                Query(f"sum by (kind) ({of(Metric.GPU_MEMORY)}) or vector(0)", "{{kind}}"),
+                "Used now, and at the most, of all workers.",
+                Query(f"sum by (kind) ({of(Metric.GPU_MEMORY)})", "{{kind}}"),
                 width=THIRD,
+                nothing="no GPU",
             )
         )
         .with_panel(

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -36,6 +37,11 @@ class PanelQuery:
     dashboard: str
     panel: str
     expression: str
+
+    @property
+    def metrics(self) -> set[str]:
+        """The names of ours that it asks for."""
+        return set(re.findall(r"cifake_tune_\w+", self.expression))
 
     def of(self, study: str, rate: str = "1m", over: str = "1h") -> str:
         """Return the expression as Grafana would send it."""

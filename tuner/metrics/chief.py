@@ -16,6 +16,12 @@ Call = Callable[[bytes, Any], Awaitable[bytes]]
 """A gRPC method, from the bytes of the request to those of the answer."""
 
 
+ANSWERS = (
+    "CANCELLED", "FAILED_PRECONDITION", "INVALID_ARGUMENT", "NOT_FOUND", "RESOURCE_EXHAUSTED", "UNAVAILABLE", "UNKNOWN",
+)  # fmt: skip
+"""With which codes calls fail, as a rule: counted from 0 on, since a counter that begins at 1 has no rate."""
+
+
 class ServiceMetrics:
     """How long calls and suggestions take; registered nowhere where no registry is given."""
 
@@ -27,6 +33,8 @@ class ServiceMetrics:
     def timed(self, method: str, call: Call) -> Call:
         """Return the same gRPC method, measured."""
         seconds = self._calls.labels(method)
+        for code in ANSWERS:
+            self._errors.labels(method, code)
 
         async def measured(data: bytes, context: Any) -> bytes:
             began = time.perf_counter()
