@@ -6,7 +6,6 @@ from typing import Any
 
 from bench.curves.fit import Point, each
 from tuner.config import load
-from tuner.service import BEATS_PER_S
 
 WORKERS = 10_000
 TRIAL_S = 60.0
@@ -41,6 +40,8 @@ class Demand:
 
 def demands(result: Mapping[str, Any], epochs: int, workers: int = WORKERS, trial_s: float = TRIAL_S) -> Demand:
     """Return what so many workers ask for, from the parts `workers` and `operations` of `bench/growth.py`."""
+    from tuner.service import BEATS_PER_S  # with Keras
+
     measured, operations = result["workers"], result["operations"]
     most = measured["rows"][-1]
     trial_cpu_s = (most["cpu_ms_per_trial"] + (epochs - 1) * measured["cpu_ms_per_report"]) / 1000
