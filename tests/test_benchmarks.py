@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,15 @@ SIZES = (100, 300, 1000, 3000, 10_000)
 GROWTH = {
     "workers": {
         "rows": [
-            {"size": size, "cpu_ms_per_trial": 2.0, "rss_mib": 500 + size / 10, "segments_per_s": 15.0}
+            {
+                "size": size,
+                "cpu_ms_per_trial": 2.0,
+                "create_ms_p50": 100.0 * max(1, size / 100),
+                "report_ms_p50": 100.0,
+                "wait_ms_per_trial": 300.0,
+                "rss_mib": 500 + size / 10,
+                "segments_per_s": 15.0,
+            }
             for size in (10, 100, 1000)
         ],
         "cpu_ms_per_report": 0.5,
@@ -148,6 +157,19 @@ def test_the_page_follows_a_result_that_changes(tmp_path: Path) -> None:
     page = benchmarks_page().page(tmp_path)
     assert "987,654" in page
     assert "987,654" not in benchmarks_page().page()
+
+
+def test_the_page_says_what_grows_and_what_a_cluster_asks_for(tmp_path: Path) -> None:
+    for file in RESULTS.glob("*.json"):
+        shutil.copy(file, tmp_path)
+    growth = {**GROWTH, "fits": fitted(GROWTH), "cluster": [asdict(demands(GROWTH, epochs)) for epochs in (1, 10)]}
+    (tmp_path / "growth.json").write_text(json.dumps(growth))
+    page = benchmarks_page().page(tmp_path)
+    assert "| workers | 10 | 100 | 1,000 | slope | knee |" in page
+    assert "| create, ms, median | 100 | 100 | 1,000 | +0.50 | 100 |" in page
+    assert "| chief's processor time, ms a trial | 2 | 2 | 2 | +0.00 | none |" in page
+    assert "| 60 s, 10 epochs | 167 | 1,000 | 1.33 |" in page
+    assert "trials of the study" not in page, "what was not measured is left out"
 
 
 def test_better_is_above_one_whichever_way_a_figure_goes() -> None:
