@@ -146,11 +146,17 @@ def test_a_chief_whose_bucket_is_away_is_alive_and_not_ready(searching: Searchin
     until("readiness", lambda: get(chief, names.HTTP_READY).status == 200, 60)
 
 
-def test_a_chief_started_again_goes_on_counting_where_the_last_one_had_written(searching: Searching) -> None:
+def test_a_chief_started_without_its_bucket_says_so_and_goes_on_where_the_last_one_was(searching: Searching) -> None:
     before = until("trials", lambda: (found := scrape(searching.chief)).total(Metric.ATTEMPTS) > 4 and found)
     searching.commands[0].process.send_signal(signal.SIGKILL)
     searching.commands[0].wait()
+    searching.proxy.faults = Faults(unavailable=1.0)
     searching.start_chief()
+    chief = searching.chief
+    stuck = until("its wait", lambda: (found := scrape(chief)).value(Metric.JOURNAL_WAITING) > 5 and found)
+    assert stuck.value(Metric.READY, role="chief") == 0
+    assert Metric.SEARCH not in stuck.names  # it has not recovered the study
+    searching.proxy.faults = Faults()
     until("the next chief", lambda: get(searching.chief, names.HTTP_READY).status == 200)
     after = scrape(searching.chief)
     assert after.value(Metric.TERM) == before.value(Metric.TERM) + 1
