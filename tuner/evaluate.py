@@ -125,8 +125,7 @@ def _evaluate(
         )
         stripped = Path(folder, names.BEST_MODEL)
         saved_model.save_for_prediction(model, stripped)
-        _replace(bucket, measured, subject, origin, history, stripped)
-    return measured.metrics
+        return _replace(bucket, measured, subject, origin, history, stripped)
 
 
 def _folder_in(cache: Path) -> "tempfile.TemporaryDirectory[str]":
@@ -139,27 +138,25 @@ def _folder_in(cache: Path) -> "tempfile.TemporaryDirectory[str]":
 
 def _replace(
     bucket: Bucket, measured: "Measured", subject: "Subject", origin: "Provenance", history: "History", model: Path
-) -> None:
-    metrics = measured.metrics
-    files = _files(measured, subject, origin, history)  # all are made before the first is written
+) -> Metrics:
+    """Write all files in the place of those of before, and return what is in metrics.json."""
+    from tuner.evaluation.pictures import pictures
+
+    seen = pictures(measured, subject, origin, history)  # all files are made before the first is written
+    metrics = measured.metrics.model_copy(update={"not_made": seen.not_made})
+    files = _files(measured, subject, origin) | seen.made
     bucket.delete(names.evaluation(metrics.study, names.METRICS_JSON))
     bucket.upload(names.evaluation(metrics.study, names.BEST_MODEL), model)
-    for file in (names.ROBUSTNESS_PNG, names.ROBUSTNESS_SAMPLES_PNG):  # which not every evaluation has
-        bucket.delete(names.evaluation(metrics.study, file))
+    for file in {names.ROBUSTNESS_PNG, names.ROBUSTNESS_SAMPLES_PNG, *seen.not_made} - set(files):
+        bucket.delete(names.evaluation(metrics.study, file))  # that of the evaluation before
     for file, data in files.items():
         bucket.write(names.evaluation(metrics.study, file), data)
     bucket.write(names.evaluation(metrics.study, names.METRICS_JSON), metrics.model_dump_json(indent=2).encode())
+    return metrics
 
 
-def _files(measured: "Measured", subject: "Subject", origin: "Provenance", history: "History") -> dict[str, bytes]:
-    """Return what lies beside metrics.json, by name."""
-    from tuner.report.figure_calibration import calibration_png
-    from tuner.report.figure_robustness import robustness_png
-    from tuner.report.figures import confusion_matrix_png
-    from tuner.report.model_card import model_card
-    from tuner.report.page import Contents, report_html
-    from tuner.report.sprites import cut, sheet
-
+def _files(measured: "Measured", subject: "Subject", origin: "Provenance") -> dict[str, bytes]:
+    """Return what lies beside metrics.json for programs to read, by name."""
     metrics, manifest = measured.metrics, subject.manifest
     confusion = {
         "classes": metrics.classes,
@@ -168,25 +165,10 @@ def _files(measured: "Measured", subject: "Subject", origin: "Provenance", histo
         "counts": metrics.confusion_matrix,
         "percentages": [[100 * n / max(1, sum(row)) for n in row] for row in metrics.confusion_matrix],  # of the row
     }
-    files = {
+    return {
         names.PREDICTIONS_CSV: to_csv_gz(
             manifest.splits["test"].names, subject.test.labels, measured.predictions, manifest.classes
         ),
         names.CONFUSION_JSON: json.dumps(confusion, indent=2).encode(),
-        names.CONFUSION_PNG: confusion_matrix_png(metrics),
-        names.CALIBRATION_PNG: calibration_png(metrics),
-        names.MOST_WRONG_PNG: sheet(measured.most_wrong),
         names.PROVENANCE_JSON: origin.model_dump_json(indent=2).encode(),
-        names.MODEL_CARD: model_card(metrics, origin).encode(),
     }
-    disturbed: list[list[bytes]] = []
-    if measured.robustness is not None:
-        samples = measured.robustness.samples
-        columns = samples.shape[1]
-        files[names.ROBUSTNESS_SAMPLES_PNG] = sheet(samples.reshape(-1, *samples.shape[2:]), columns)
-        files[names.ROBUSTNESS_PNG] = robustness_png(metrics, samples)
-        tiles = cut(files[names.ROBUSTNESS_SAMPLES_PNG], len(samples) * columns, columns)
-        disturbed = [tiles[column::columns] for column in range(columns)]
-    wrong = cut(files[names.MOST_WRONG_PNG], len(measured.most_wrong))
-    page = report_html(Contents(metrics, origin, subject.state, history, wrong, disturbed))
-    return files | {names.REPORT_HTML: page.encode()}

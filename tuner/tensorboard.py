@@ -8,7 +8,7 @@ import io
 import logging
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from math import isfinite
+from sys import float_info
 
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
@@ -96,7 +96,7 @@ def _events(trial: Trial) -> Iterator[Event]:
     started, ended = trial.started or 0.0, trial.ended or 0.0
     yield Event(wall_time=started, file_version="brain.Event:2")
     hyperparameters = {
-        key: str(value) if isinstance(value, float) and not isfinite(value) else value  # which it drops
+        key: value if isinstance(value, bool | str) or abs(value) <= float_info.max else str(value)  # which it drops
         for key, value in trial.chosen.items()
     }
     yield Event(wall_time=started, summary=hparams_pb(hyperparameters, trial.trial_id, started))

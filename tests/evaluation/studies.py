@@ -15,11 +15,12 @@ from tuner.bucket.local import LocalBucket
 from tuner.config import Study
 from tuner.data.pack import pack
 from tuner.names import TrialId
-from tuner.trials import Created, Ended, Finished, Leased, Opened, Outcome, Record, Reported, TrialState
+from tuner.trials import Created, Ended, Finished, Leased, Opened, Outcome, Record, Reported, TrialState, Value
 
 SIDE = 8
 STUDY = "night"
 CLASSES = ("FAKE", "REAL")
+PLAIN: dict[str, Value] = {"filters": 20, "learning_rate": 0.001}
 
 
 @dataclass
@@ -109,17 +110,25 @@ class Night:
             Opened(at=0, term=self.term, writer="w", study=self.settings, data=self.data.digest, direction="max")
         )
 
-    def trial(self, trial_id: str, score: float, model: Path) -> str:
-        """Run a trial of two epochs whose second is its best; return its checkpoint."""
+    def trial(
+        self,
+        trial_id: str,
+        score: float,
+        model: Path,
+        hyperparameters: dict[str, Value] | None = None,
+        others: dict[str, float] | None = None,
+    ) -> str:
+        """Run a trial of two epochs whose second is its best; return its checkpoint. `others` are metrics beside."""
         trial = TrialId(trial_id)
         first, second = (names.checkpoint(self.settings.name, trial_id, 1, epoch) for epoch in (0, 1))
         self.bucket.upload(second, model)
+        metrics = others or {}
         epochs = ((0, score - 0.1, first), (1, score, second))
         self.write(
-            Created(at=1, trial=trial, hyperparameters={"filters": 20, "learning_rate": 0.001}, algorithm={}),
+            Created(at=1, trial=trial, hyperparameters=hyperparameters or PLAIN, algorithm={}),
             Leased(at=2, trial=trial, attempt=1, worker="w0", incarnation="i"),
             *(
-                Reported(at=3, trial=trial, attempt=1, epoch=e, metrics={"val_accuracy": s}, checkpoint=c)
+                Reported(at=3, trial=trial, attempt=1, epoch=e, metrics=metrics | {"val_accuracy": s}, checkpoint=c)
                 for e, s, c in epochs
             ),
             Ended(at=4, trial=trial, attempt=1, state=TrialState.COMPLETED, score=score, best_epoch=1),

@@ -67,6 +67,12 @@ def test_a_class_name_is_never_read_as_markup() -> None:
     assert "[bold]x" in printed(metrics_of([[1, 0], [0, 1]], ("[bold]x", "y")))
 
 
+def test_files_that_could_not_be_made_are_named() -> None:
+    text = printed(cifake().model_copy(update={"not_made": ("report.html", "calibration.png")}))
+    assert "not made, and the log says why: report.html, calibration.png" in text
+    assert "report.html, metrics.json" not in text
+
+
 def test_a_second_look_at_the_test_images_is_told() -> None:
     assert "evaluation 2 of this study on the same test images" in printed(
         metrics_of([[1, 0], [0, 1]], ("a", "b"), evaluations=2)

@@ -106,8 +106,10 @@ def _files(metrics: Metrics, bucket_url: str | None) -> Table:
     rows = _rows()
     where = f"{bucket_url.rstrip('/')}/{folder}" if bucket_url else folder
     rows.add_row(Text("files", "bold"), Text(where, overflow="fold"))
-    files = (names.REPORT_HTML, names.METRICS_JSON, names.MODEL_CARD, names.PREDICTIONS_CSV, names.BEST_MODEL, "…")
-    rows.add_row("", Text(", ".join(files), "dim"))
+    files = (names.REPORT_HTML, names.METRICS_JSON, names.MODEL_CARD, names.PREDICTIONS_CSV, names.BEST_MODEL)
+    rows.add_row("", Text(", ".join([*(file for file in files if file not in metrics.not_made), "…"]), "dim"))
+    if metrics.not_made:
+        rows.add_row("", Text(f"not made, and the log says why: {', '.join(metrics.not_made)}", "red"))
     return rows
 
 

@@ -1,10 +1,16 @@
 """Where an evaluation comes from: the content of provenance.json. It is enough to train the best trial again."""
 
-from typing import Any
+from math import nan
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator
 
 from tuner.names import TrialId
 from tuner.report.attempts import AttemptRecord
 from tuner.report.result import Result
+
+Reported = Annotated[float, BeforeValidator(lambda value: nan if value is None else value)]
+"""A metric as it was reported. Earlier versions wrote `null` for what is no number."""
 
 
 class DataSet(Result):
@@ -75,7 +81,7 @@ class Stage(Result):
     epochs: int
     """How many it was to train."""
 
-    metrics: dict[int, dict[str, float]]
+    metrics: dict[int, dict[str, Reported]]
     """By epoch, as they were reported."""
 
     attempts: tuple[AttemptRecord, ...]

@@ -9,9 +9,12 @@ from tuner.report.statistics import Interval
 
 
 class Result(BaseModel):
-    """Base of the parts: instances do not change; keys of a later version are ignored, not an error."""
+    """Base of the parts: instances do not change; keys of a later version are ignored, not an error.
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    Numbers of users' may be infinite or none, and are written as the journal writes them: `Infinity`, `NaN`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore", ser_json_inf_nan="constants")
 
 
 class LeakFree(Result):
@@ -270,3 +273,5 @@ class Metrics(Result):
 
     familiar: Familiar | None = None
     with_flips: WithFlips | None = None
+    not_made: tuple[str, ...] = ()
+    """Files, only to be looked at, that could not be made; the evaluator's log says why."""

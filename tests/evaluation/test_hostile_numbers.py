@@ -1,0 +1,104 @@
+"""Evaluations of searches whose numbers are infinite, none or huge: nothing that was measured is lost to them."""
+
+import json
+import logging
+from math import inf, isnan, nan
+from pathlib import Path
+
+import pytest
+
+from tests.evaluation.studies import STUDY, Night, brightness_model, file
+from tuner import names
+from tuner.errors import PreemptedError
+from tuner.evaluate import evaluate, read_metrics
+from tuner.evaluation.report import make_report
+from tuner.report.provenance import Provenance
+from tuner.trials import Value
+
+HUGE = 10**400
+
+
+@pytest.fixture
+def hostile(night: Night, tmp_path: Path) -> Night:
+    """Twelve trials, the last the best."""
+    model = brightness_model(tmp_path / "m.keras")
+    for number in range(12):
+        values: dict[str, Value] = {"cap": (0.1, 1.0, inf)[number % 3], "big": (1e39, HUGE)[number % 2], "odd": nan}
+        others = {"loss": nan, "val_loss": (inf, 1.7e308)[number % 2]}
+        night.trial(f"{number:02d}", 0.5 + number / 100, model, values, others)
+    night.finish()
+    return night
+
+
+def test_a_search_over_infinite_and_huge_values_has_its_evaluation_and_its_page(hostile: Night, cache: Path) -> None:
+    metrics = evaluate(hostile.bucket, STUDY, cache)
+    assert metrics.not_made == ()
+    assert "Importance" in file(hostile, names.REPORT_HTML).decode()
+    assert "Importance" in make_report(hostile.bucket, STUDY)
+
+
+def test_infinite_and_huge_values_are_read_back_as_they_were_written(hostile: Night, cache: Path) -> None:
+    evaluate(hostile.bucket, STUDY, cache)
+    metrics = read_metrics(hostile.bucket, STUDY)
+    stage = Provenance.model_validate_json(file(hostile, names.PROVENANCE_JSON)).stages[-1]
+    assert metrics is not None
+    for values in (metrics.hyperparameters, stage.hyperparameters):
+        assert (values["cap"], values["big"]) == (inf, HUGE)
+        assert isnan(values["odd"])
+    assert isnan(stage.metrics[0]["loss"])
+    assert stage.metrics[1]["val_loss"] == 1.7e308
+
+
+def test_a_provenance_in_which_null_stands_for_what_is_no_number_is_read(hostile: Night, cache: Path) -> None:
+    evaluate(hostile.bucket, STUDY, cache)
+    old = json.loads(file(hostile, names.PROVENANCE_JSON))
+    old["stages"][-1]["metrics"]["0"]["loss"] = None
+    hostile.bucket.write(names.evaluation(STUDY, names.PROVENANCE_JSON), json.dumps(old).encode())
+    assert "Where it comes from" in make_report(hostile.bucket, STUDY)
+
+
+PICTURES = {
+    names.CONFUSION_PNG: "confusion_matrix_png",
+    names.CALIBRATION_PNG: "calibration_png",
+    names.ROBUSTNESS_PNG: "robustness_png",
+    names.MODEL_CARD: "model_card",
+    names.REPORT_HTML: "report_html",
+}
+
+
+def test_a_picture_that_cannot_be_made_is_named_and_costs_nothing_else(
+    hostile: Night, cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = evaluate(hostile.bucket, STUDY, cache)
+    hostile.bucket.delete(names.evaluation(STUDY, names.METRICS_JSON))
+
+    def failing(*_: object) -> bytes:
+        raise OverflowError("cannot convert float infinity to integer")
+
+    for function in (*PICTURES.values(), "sheet"):
+        monkeypatch.setattr(f"tuner.evaluation.pictures.{function}", failing)
+    with caplog.at_level(logging.ERROR):
+        metrics = evaluate(hostile.bucket, STUDY, cache)
+    missing = {*PICTURES, names.MOST_WRONG_PNG, names.ROBUSTNESS_SAMPLES_PNG}
+    assert set(metrics.not_made) == missing
+    written = read_metrics(hostile.bucket, STUDY)
+    assert written is not None
+    assert (written.not_made, written.accuracy) == (metrics.not_made, before.accuracy)
+    there = {name.rsplit("/", 1)[1] for name in hostile.bucket.list(names.evaluation(STUDY))}
+    assert there == {
+        names.METRICS_JSON, names.PREDICTIONS_CSV, names.CONFUSION_JSON, names.PROVENANCE_JSON, names.BEST_MODEL,
+    }, "none is left of the evaluation before"  # fmt: skip
+    assert caplog.text.count("OverflowError: cannot convert") == len(missing)
+    monkeypatch.undo()
+    assert "Robustness" in make_report(hostile.bucket, STUDY), "its samples are missing, its numbers are not"
+
+
+def test_a_preemption_amid_a_picture_is_no_picture_that_fails(
+    hostile: Night, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def preempted(*_: object) -> bytes:
+        raise PreemptedError("asked to stop")
+
+    monkeypatch.setattr("tuner.evaluation.pictures.model_card", preempted)
+    with pytest.raises(PreemptedError):
+        evaluate(hostile.bucket, STUDY, cache)
