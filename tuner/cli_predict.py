@@ -19,6 +19,8 @@ from tuner.cli_options import (
 from tuner.errors import DataError
 from tuner.keras_import import choose_backend, importing_keras
 from tuner.progress import make_console, say
+from tuner.report.calibrated import calibration_line
+from tuner.report.result import Fit
 
 if TYPE_CHECKING:
     from tuner.evaluation.predict import Answer
@@ -42,8 +44,9 @@ def predict(
 ) -> None:
     """Say of images which class the study's evaluated model takes them for, and how sure it is.
 
-    The probability is calibrated. Images unlike those of the training are answered with a warning. Exit code 2 where an
-    image could not be read; the others are answered all the same.
+    The probability is calibrated where the evaluation could fit a temperature; where not, that is said. Images unlike
+    those of the training are answered with a warning. Exit code 2 where an image could not be read; the others are
+    answered all the same.
     """
     choose_backend()
     with importing_keras():
@@ -61,6 +64,8 @@ def predict(
         print(json.dumps([answer.model_dump(mode="json") for answer in answers], indent=2))  # noqa: T201
     elif predictor.metrics.calibration is None:
         say(make_console(), "The probabilities are not calibrated: an earlier version made the evaluation.", "yellow")
+    elif predictor.metrics.calibration.fit is not Fit.FITTED:
+        say(make_console(), f"The probabilities: {calibration_line(predictor.metrics.calibration)}.", "yellow")
     failed = [answer for answer in answers if answer.error]
     if failed:
         first = f"{_printable(failed[0].image)} {failed[0].error}"

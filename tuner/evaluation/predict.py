@@ -1,4 +1,4 @@
-"""Answers about new images with a study's evaluated model: class, calibrated probability, what is unlike training."""
+"""Answers about new images with a study's evaluated model: class, probability, what is unlike training."""
 
 import itertools
 from collections import Counter
@@ -20,7 +20,7 @@ from tuner.journal import read_study
 from tuner.report.calibration import at_temperature
 from tuner.report.files import read_metrics
 from tuner.report.predictions import predictions
-from tuner.report.result import Metrics
+from tuner.report.result import Fit, Metrics
 from tuner.spaces import load_space
 from tuner.temporary import temporary_folder
 
@@ -37,7 +37,10 @@ class Answer(BaseModel):
     image: str
     prediction: str | None = None
     probability: float | None = None
-    """Of the prediction, calibrated by the temperature that was fitted on the validation images."""
+    """Of the prediction, at the temperature that the evaluation found."""
+
+    calibrated: bool = False
+    """Whether that temperature could be fitted; else the probability is the model's own, or not far from it."""
 
     probabilities: dict[str, float] = {}
     """Of every class."""
@@ -96,6 +99,7 @@ class Predictor:
                 prediction=classes[said.predicted[number]],
                 probability=float(sure[number, said.predicted[number]]),
                 probabilities=dict(zip(classes, sure[number].tolist(), strict=True)),
+                calibrated=calibration is not None and calibration.fit is Fit.FITTED,
                 warnings=image.warnings,
             )
             yield answer, None if heat is None else heatmap_png(pixels[number], heat[number])

@@ -3,16 +3,50 @@
 After Guo et al. 2017 (https://arxiv.org/abs/1706.04599). Confidence is the probability of the class predicted.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
-from tuner.report.result import Bin, Calibration
-from tuner.report.statistics import SMALLEST_PROBABILITY, Labels, Probabilities, log_loss, wilson_interval
+from tuner.report.result import Bin, Calibration, Fit
+from tuner.report.statistics import (
+    SMALLEST_PROBABILITY,
+    Interval,
+    Labels,
+    Probabilities,
+    log_loss,
+    wilson_interval,
+)
 
 BINS = 15
 """Of equal width between 0 and 1, as in the paper: the error is comparable with those that others report."""
 LARGEST_TEMPERATURE = 8.0
 """And its inverse is the smallest: beyond, a few images decide."""
+LEAST_MISTAKES = 10
+"""To make a model surer of itself: how often it errs is known to a third from ten mistakes, and of none the best
+temperature is 0, which makes each answer certain."""
+HALF_CHI_SQUARE = 1.920729
+"""Half of the 95 % quantile of chi-square with one degree of freedom."""
+
+
+@dataclass(frozen=True)
+class Temperature:
+    """What the validation images say of it."""
+
+    best: float
+    interval_95: Interval
+    mistakes: int
+
+    @property
+    def fit(self) -> Fit:
+        """What is to be done with it."""
+        low, high = self.interval_95
+        if low <= 1 <= high:
+            return Fit.NOT_NEEDED
+        if self.best < 1 and self.mistakes < LEAST_MISTAKES:
+            return Fit.TOO_FEW_MISTAKES
+        within = 1.01 / LARGEST_TEMPERATURE < self.best < LARGEST_TEMPERATURE / 1.01
+        return Fit.FITTED if within else Fit.AT_BOUND
 
 
 def calibration(
@@ -20,13 +54,17 @@ def calibration(
 ) -> Calibration:
     """Return how well the probabilities of the test images are calibrated, as they are and at the temperature.
 
-    The temperature is fitted on the validation images alone.
+    The temperature is fitted on the validation images alone, and 1 where they do not say that it is another.
     """
-    temperature = fit_temperature(validation_labels, validation)
-    after = at_temperature(test, temperature)
+    found = fit_temperature(validation_labels, validation)
+    temperature = found.best if found.fit in (Fit.FITTED, Fit.AT_BOUND) else 1.0
+    after = test if temperature == 1 else at_temperature(test, temperature)
     return Calibration(
         temperature=temperature,
+        fit=found.fit,
+        temperature_interval_95=found.interval_95,
         fitted_on_images=len(validation_labels),
+        fitted_on_mistakes=found.mistakes,
         error=calibration_error(test_labels, test),
         error_at_temperature=calibration_error(test_labels, after),
         log_loss_at_temperature=log_loss(test_labels, after),
@@ -35,15 +73,26 @@ def calibration(
     )
 
 
-def fit_temperature(labels: Labels, probabilities: Probabilities) -> float:
-    """Return the temperature that gives these labels the smallest log loss; above 1 the model was too sure."""
-    from scipy.optimize import minimize_scalar
+def fit_temperature(labels: Labels, probabilities: Probabilities) -> Temperature:
+    """Return the temperature that gives these labels the smallest log loss; above 1 the model was too sure.
+
+    Its interval holds those that a likelihood-ratio test does not refuse: the loss has one minimum, so it is one piece.
+    """
+    from scipy.optimize import brentq, minimize_scalar
 
     def loss(log_temperature: float) -> float:
-        return log_loss(labels, at_temperature(probabilities, float(np.exp(log_temperature))))
+        return len(labels) * log_loss(labels, at_temperature(probabilities, float(np.exp(log_temperature))))
 
-    bound = np.log(LARGEST_TEMPERATURE)
-    return float(np.exp(minimize_scalar(loss, bounds=(-bound, bound), method="bounded").x))
+    bound = float(np.log(LARGEST_TEMPERATURE))
+    best = float(minimize_scalar(loss, bounds=(-bound, bound), method="bounded").x)
+    most = loss(best) + HALF_CHI_SQUARE
+
+    def end(at: float) -> float:
+        inside = loss(at) <= most
+        return float(np.exp(at if inside else brentq(lambda each: loss(each) - most, at, best, xtol=1e-4)))
+
+    mistakes = int((probabilities.argmax(axis=1) != labels).sum())
+    return Temperature(float(np.exp(best)), (end(-bound), end(bound)), mistakes)
 
 
 def at_temperature(probabilities: Probabilities, temperature: float) -> NDArray[np.float64]:

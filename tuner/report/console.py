@@ -6,7 +6,8 @@ from rich.table import Table
 from rich.text import Text
 
 from tuner import names
-from tuner.report.result import Metrics
+from tuner.report.calibrated import calibration_line, errors_line
+from tuner.report.result import Fit, Metrics
 from tuner.report.text import accuracy_line, counted, percent, score
 
 WIDEST_MATRIX = 8  # classes that fit 80 columns; of more, only what is mixed up most is told
@@ -43,8 +44,8 @@ def _accuracies(metrics: Metrics) -> Table:
         rows.add_row("ROC AUC", f"{metrics.roc_auc:.4f}")
     rows.add_row("log loss", f"{metrics.log_loss:.4f}")
     if found := metrics.calibration:
-        after = f"{percent(found.error_at_temperature)} at temperature {found.temperature:.2f}"
-        rows.add_row("calibration", f"error {percent(found.error)}; {after}")
+        rows.add_row("calibration", f"error {errors_line(found)}")
+        rows.add_row("", Text(calibration_line(found), "dim" if found.fit is Fit.FITTED else "yellow"))
     if other := metrics.runner_up:
         low, high = other.difference_interval_95
         ahead = f"{100 * other.difference:+.2f} points (95 % interval {100 * low:+.2f} to {100 * high:+.2f}"

@@ -1,8 +1,10 @@
 """The reliability diagram as a picture: how often the model is right, by how sure it is."""
 
 import io
+import textwrap
 from typing import TYPE_CHECKING
 
+from tuner.report.calibrated import calibration_line
 from tuner.report.figures import DPI, INK, MUTED
 from tuner.report.result import Bin, Metrics
 from tuner.report.text import counted, percent
@@ -28,10 +30,13 @@ def calibration_png(metrics: Metrics) -> bytes:
     upper.plot((least, 1), (least, 1), color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
     _points(upper, found.bins, BLUE, f"as the model says it: error {percent(found.error)}")
     after = f"at temperature {found.temperature:.2f}: error {percent(found.error_at_temperature)}"
-    _points(upper, found.bins_at_temperature, ORANGE, after)
+    shown = [(found.bins, BLUE, 0.27)]
+    if found.temperature != 1:
+        _points(upper, found.bins_at_temperature, ORANGE, after)
+        shown.append((found.bins_at_temperature, ORANGE, 0.73))
     upper.set_ylabel("accuracy", color=MUTED)
     upper.legend(loc="upper left", frameon=False, fontsize=9, labelcolor=INK)
-    for bins, colour, shift in ((found.bins, BLUE, 0.27), (found.bins_at_temperature, ORANGE, 0.73)):
+    for bins, colour, shift in shown:
         width = bins[0].high - bins[0].low
         lower.bar(
             [each.low + shift * width for each in bins],
@@ -49,9 +54,8 @@ def calibration_png(metrics: Metrics) -> bytes:
         for spine in axes.spines.values():
             spine.set_color(LINE)
     figure.text(0.5, 0.945, "Calibration", ha="center", fontsize=17, color=INK, fontweight="bold")
-    fitted = counted(found.fitted_on_images, "validation image")
-    under = f"{counted(metrics.images, 'test image')} · temperature fitted on {fitted}"
-    figure.text(0.5, 0.895, under, ha="center", fontsize=9.5, color=MUTED)
+    under = f"{counted(metrics.images, 'test image')} · {calibration_line(found)}"
+    figure.text(0.5, 0.895, textwrap.fill(under, 78), ha="center", va="center", fontsize=9.5, color=MUTED)
     png = io.BytesIO()
     figure.savefig(png, format="png", dpi=DPI, metadata={"Software": None})
     return png.getvalue()

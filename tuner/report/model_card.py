@@ -8,6 +8,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from tuner.report.calibrated import calibration_line, errors_line
 from tuner.report.provenance import Provenance
 from tuner.report.result import Metrics
 from tuner.report.text import interval, percent, score
@@ -30,7 +31,11 @@ def model_card(metrics: Metrics, provenance: Provenance) -> str:
         trim_blocks=False,
     )
     template = environment.get_template("model_card.md.j2")
-    return template.render(m=metrics, p=provenance, percent=percent, interval=interval, score=score, code=_code)
+    said = [of(metrics.calibration) if metrics.calibration else "" for of in (calibration_line, errors_line)]
+    return template.render(
+        m=metrics, p=provenance, percent=percent, interval=interval, score=score, code=_code,
+        calibration_line=said[0], calibration_error=said[1],
+    )  # fmt: skip
 
 
 def _code(text: str) -> _Markdown:

@@ -15,6 +15,7 @@ from markupsafe import Markup
 import tuner
 from tuner.report import evaluation_charts, search_charts
 from tuner.report.attempts import History, interrupted
+from tuner.report.calibrated import calibration_line
 from tuner.report.importance import Importances, TooFew, importances
 from tuner.report.parallel import parallel_chart
 from tuner.report.provenance import Provenance
@@ -53,7 +54,7 @@ def report_html(contents: Contents) -> str:
     )  # fmt: skip
     environment.filters |= {
         "percent": percent, "interval": interval, "time": _time, "png": _png, "value": _value, "duration": duration,
-        "score": score,
+        "score": score, "capitalize_first": lambda text: text[:1].upper() + text[1:],
     }  # fmt: skip
     css = files("tuner.report").joinpath("templates/report.css").read_text(encoding="utf-8")
     return environment.get_template("report.html.j2").render(
@@ -100,6 +101,7 @@ def _evaluation(contents: Contents) -> dict[str, Any]:
             (each, chart(each.accuracy, each.accuracy_interval_95, objects_ends, metrics.accuracy)) for each in objects
         ],
         "wrong": list(zip(metrics.most_wrong or (), contents.most_wrong, strict=False)),
+        "calibration_line": calibration_line(metrics.calibration) if metrics.calibration else "",
         "newer": _newer(contents),
     }
 

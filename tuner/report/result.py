@@ -1,5 +1,6 @@
 """What an evaluation found: the content of metrics.json."""
 
+from enum import StrEnum
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -71,13 +72,30 @@ class Bin(Result):
     accuracy_interval_95: Interval
 
 
+class Fit(StrEnum):
+    """What became of the fit of a temperature."""
+
+    FITTED = "fitted"
+    AT_BOUND = "at_bound"  # the smallest or largest that is tried: beyond may be better
+    NOT_NEEDED = "not_needed"  # its interval has 1 in it, so it stays 1
+    TOO_FEW_MISTAKES = "too_few_mistakes"  # the model is surer to be right than it says, by who knows how much: 1
+
+
 class Calibration(Result):
     """Whether the model is right as often as it says, on the test images."""
 
     temperature: float
-    """What the logits are to be divided by: fitted on the validation images; above 1 the model was too sure."""
+    """What the logits are to be divided by: fitted on the validation images; above 1 the model was too sure; 1 where
+    `fit` says that they give no other."""
+
+    fit: Fit = Fit.FITTED
+    temperature_interval_95: Interval | None = None
+    """By the likelihood ratio, within the bounds; None in an evaluation of a version that did not compute it."""
 
     fitted_on_images: int
+    fitted_on_mistakes: int | None = None
+    """How many of these images the model got wrong; None as above."""
+
     error: float
     """Expected calibration error (ECE), 15 bins of equal width."""
 
