@@ -10,10 +10,11 @@ from keras_tuner.engine.hyperparameters import HyperParameters
 from keras_tuner.src import protos
 from keras_tuner.src.engine.metrics_tracking import MetricsTracker
 
+from tuner import names
 from tuner.names import AttemptId
 from tuner.trials import Trial, TrialState, Value
 
-PARENT = "tuner/trial_id"
+PARENT = names.HP_PARENT
 """Hyperband's: the trial from whose best epoch this one goes on."""
 
 _proto = protos.get_proto()

@@ -124,3 +124,42 @@ def test_of_trials_that_are_all_equally_good_nothing_is_said_to_matter() -> None
         trial.score = 1.0
     said = "All 20 trials are equally good, so none of 3 hyperparameters made a difference."
     assert importances(equal, "max", 1) == TooFew(said)
+
+
+def hyperband(decides: str, seed: int) -> list[Trial]:
+    """Two brackets; of the first the better half goes on twice, under its own hyperparameters."""
+    rng = np.random.default_rng(seed)
+    made: list[Trial] = []
+    for bracket, many in ((1, 40), (0, 20)):
+        here = trials(many, decides, seed + bracket)
+        for round_ in range(3 if bracket else 1):
+            for trial in here:
+                place = {"tuner/bracket": bracket, "tuner/round": round_, "tuner/epochs": 3**round_}
+                trial.hyperparameters |= place
+                trial.trial_id = TrialId(f"{len(made):05d}")
+                made.append(trial)
+            better = sorted(here, key=lambda trial: -(trial.score or 0.0))[: len(here) // 2]
+            here = [
+                Trial(TrialId(""), trial.hyperparameters | {"tuner/trial_id": trial.trial_id}, state=trial.state)
+                for trial in better
+            ]
+            for trial, parent in zip(here, better, strict=True):
+                trial.score = (parent.score or 0.0) + 0.2 + 0.05 * float(rng.normal())
+    return made
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_hyperbands_copies_of_a_choice_are_not_foretold_from_each_other(seed: int) -> None:
+    made = hyperband("nothing", seed)
+    found = importances(made, "max", 1)
+    assert isinstance(found, Importances)
+    assert (len(made), found.trials) == (90, 60)
+    assert found.foretold < 0.1, "which the page warns of"
+
+
+def test_what_decides_is_found_in_hyperbands_trials_too() -> None:
+    found = importances(hyperband("rate", 0), "max", 1)
+    assert isinstance(found, Importances)
+    assert found.of[0].hyperparameter == "rate"
+    assert found.of[0].interval_95[0] > 0.2
+    assert found.foretold > 0.6

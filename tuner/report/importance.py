@@ -5,6 +5,9 @@ replacement; on those that were not drawn it is measured how much worse it foret
 are shuffled (Breiman 2001, https://doi.org/10.1023/A:1010933404324). The interval is over the draws. Ranks, as a few
 trials that learnt nothing at all would otherwise decide everything; a trial that was stopped early is behind those that
 went on further, as its score is of fewer epochs. It says what decided in this search, over the values that it tried.
+
+Hyperband trains the better ones on as trials of their own: each choice counts once, as far as it came, as its copies
+would be learnt from and foretold at once; and ranks are within a bracket, as brackets begin with other epochs.
 """
 
 import math
@@ -15,6 +18,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from tuner import names
 from tuner.report.statistics import Interval
 from tuner.trials import SCORED, Trial, TrialState, Value
 
@@ -48,6 +52,7 @@ class Importances:
     """Share of the variance of the ranks that the forest foretells of trials that it has not seen; 0: nothing."""
 
     trials: int
+    """Of Hyperband's, one for each choice of hyperparameters."""
 
 
 @dataclass(frozen=True)
@@ -59,44 +64,53 @@ class TooFew:
 
 def importances(trials: Sequence[Trial], direction: Literal["max", "min"], seed: int) -> Importances | TooFew:
     """Return the importance of each hyperparameter of which trials with a score have different values."""
-    scored = [trial for trial in trials if trial.state in SCORED and trial.score is not None]
-    names = varied(scored)
-    if not names:
+    scored = _furthest([trial for trial in trials if trial.state in SCORED and trial.score is not None])
+    different = varied(scored)
+    if not different:
         return TooFew("No hyperparameter has been tried with more than one value.")
-    needed = max(LEAST_TRIALS, TRIALS_EACH * len(names))
+    needed = max(LEAST_TRIALS, TRIALS_EACH * len(different))
     if len(scored) < needed:
-        noun = "hyperparameter" if len(names) == 1 else "hyperparameters"
+        noun = "hyperparameter" if len(different) == 1 else "hyperparameters"
         return TooFew(
-            f"{len(scored)} trials with a score are too few to say which of {len(names)} {noun} matter; "
+            f"{len(scored)} trials with a score are too few to say which of {len(different)} {noun} matter; "
             f"{needed} would do."
         )
     generator = np.random.default_rng(seed)
     if len(scored) > MOST_TRIALS:
         scored = [scored[index] for index in sorted(generator.permutation(len(scored))[:MOST_TRIALS])]
-    values = np.stack([_numbers([trial.hyperparameters.get(name) for trial in scored]) for name in names], axis=1)
-    sign = 1 if direction == "max" else -1
-
-    def merit(trial: Trial) -> tuple[float, float]:
-        trained = len(trial.epochs) if trial.state is TrialState.STOPPED else math.inf
-        return trained, sign * (trial.score or 0.0)
-
-    ranks = _ranks([merit(trial) for trial in scored])
+    values = np.stack([_numbers([trial.hyperparameters.get(name) for trial in scored]) for name in different], axis=1)
+    ranks = _ranks(scored, 1 if direction == "max" else -1)
     if ranks.max() == ranks.min():
         return TooFew(
-            f"All {len(scored)} trials are equally good, so none of {len(names)} hyperparameters made a difference."
+            f"All {len(scored)} trials are equally good, so none of {len(different)} hyperparameters made a difference."
         )
-    drawn, foretold = _drawn(values, ranks / len(ranks), generator)
+    drawn, foretold = _drawn(values, ranks, generator)
     found = [
         Importance(name, float(column.mean()), (float(np.percentile(column, 2.5)), float(np.percentile(column, 97.5))))
-        for name, column in zip(names, drawn.T, strict=True)
+        for name, column in zip(different, drawn.T, strict=True)
     ]
     return Importances(tuple(sorted(found, key=lambda each: -each.share)), foretold, len(scored))
 
 
-def _ranks(merits: Sequence[tuple[float, float]]) -> Numbers:
-    """Return each one's rank, the best highest; equals have the same."""
-    place = {merit: rank for rank, merit in enumerate(sorted(set(merits)))}
-    return np.array([place[merit] for merit in merits], dtype=np.float64)
+def _furthest(trials: Sequence[Trial]) -> list[Trial]:
+    """Return the trials without those that another one went on from."""
+    went_on = {str(trial.hyperparameters.get(names.HP_PARENT)) for trial in trials}
+    return [trial for trial in trials if trial.trial_id not in went_on]
+
+
+def _ranks(trials: Sequence[Trial], sign: int) -> Numbers:
+    """Return each one's rank in its bracket, from 0 to 1, the best highest; equals have the same."""
+    brackets: dict[Value | None, set[tuple[float, ...]]] = {}
+
+    def merit(trial: Trial) -> tuple[float, ...]:
+        trained = len(trial.epochs) if trial.state is TrialState.STOPPED else math.inf
+        return float(trial.hyperparameters.get(names.HP_ROUND, 0)), trained, sign * (trial.score or 0.0)
+
+    for trial in trials:
+        brackets.setdefault(trial.hyperparameters.get(names.HP_BRACKET), set()).add(merit(trial))
+    places = {bracket: {each: place for place, each in enumerate(sorted(found))} for bracket, found in brackets.items()}
+    ranked = [places[trial.hyperparameters.get(names.HP_BRACKET)] for trial in trials]
+    return np.array([(place[merit(trial)] + 0.5) / len(place) for trial, place in zip(trials, ranked, strict=True)])
 
 
 def varied(trials: Sequence[Trial]) -> list[str]:

@@ -42,8 +42,8 @@ def _hyperbands(state: StudyState) -> list[Rung]:
     groups: dict[tuple[int, int, int], list[Trial]] = {}
     for trial in state.trials.values():
         values = trial.hyperparameters
-        if "tuner/bracket" in values and "tuner/round" in values:
-            key = -int(values["tuner/bracket"]), int(values["tuner/round"]), int(values[names.HP_EPOCHS])
+        if names.HP_BRACKET in values and names.HP_ROUND in values:
+            key = -int(values[names.HP_BRACKET]), int(values[names.HP_ROUND]), int(values[names.HP_EPOCHS])
             groups.setdefault(key, []).append(trial)
     found = []
     for (bracket, round_, epochs), trials in sorted(groups.items()):
