@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shutil
 import zlib
 from pathlib import Path
 
@@ -191,6 +192,16 @@ def test_a_folder_with_hostile_files_in_it_is_read_to_its_end(tmp_path: Path) ->
     assert set(kinds.values()) == {Unusable}
 
 
+def test_a_folder_below_that_cannot_be_read_is_told_and_the_others_are_read(tmp_path: Path) -> None:
+    for place in ("a.png", "gone/b.png", "there/c.png"):
+        saved(tmp_path / place)
+    found = find([tmp_path])
+    assert next(found) == tmp_path / "a.png"
+    shutil.rmtree(tmp_path / "gone")
+    reason = "is a folder that cannot be read (No such file or directory)"
+    assert list(found) == [Unusable(tmp_path / "gone", reason), tmp_path / "there" / "c.png"]
+
+
 # ---- unlike the training images -----------------------------------------------------------------------
 def said_of(path: Path) -> str:
     data = path.read_bytes()
@@ -219,6 +230,16 @@ def test_an_image_like_those_of_the_training_has_no_warning(tmp_path: Path) -> N
 )
 def test_what_is_unlike_is_said(tmp_path: Path, name: str, mode: str, side: int, level: int, said: str) -> None:
     assert said in said_of(saved(tmp_path / name, level, mode, side))
+
+
+@pytest.mark.parametrize(("name", "mode"), [("a.png", "I;16"), ("a.tif", "I;16B")])
+def test_greyscale_of_16_bits_is_scaled_down_to_8(tmp_path: Path, name: str, mode: str) -> None:
+    values = np.linspace(0, 65535, 32 * 32).round().astype(">u2" if mode.endswith("B") else "<u2").reshape(32, 32)
+    Image.frombytes(mode, (32, 32), values.tobytes()).save(tmp_path / name)
+    found = read(tmp_path / name, 32, 32, CIFAKE)
+    assert isinstance(found, Readable), found
+    np.testing.assert_array_equal(found.pixels[:, :, 0], (values / 257).round())
+    assert "is greyscale, of 16 bits" in found.warnings
 
 
 def test_grey_pixels_in_a_colour_file_are_noticed_too(tmp_path: Path) -> None:

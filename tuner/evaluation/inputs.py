@@ -47,15 +47,24 @@ def find(paths: Sequence[Path]) -> Iterator[Path | Unusable]:
             yield path
             continue
         count = 0
-        for folder, below, files in os.walk(path, onerror=None):
+        unread: list[OSError] = []
+        for folder, below, files in os.walk(path, onerror=unread.append):
+            yield from map(_unread, unread)
+            count += len(unread)
+            unread.clear()
             below[:] = sorted(each for each in below if not is_junk(each))
             for name in sorted(files):
                 if Path(name).suffix.lower() in FORMATS and not is_junk(name):
                     count += 1
                     yield Path(folder, name)
-        if not count:
+        yield from map(_unread, unread)
+        if not count and not unread:
             suffixes = ", ".join(suffix.removeprefix(".") for suffix in FORMATS)
             yield Unusable(path, f"is a folder without images ({suffixes})")
+
+
+def _unread(error: OSError) -> Unusable:
+    return Unusable(Path(error.filename), f"is a folder that cannot be read ({error.strerror})")
 
 
 def read(path: Path, height: int, width: int, usual: Familiar | None) -> Readable | Unusable:
@@ -63,7 +72,7 @@ def read(path: Path, height: int, width: int, usual: Familiar | None) -> Readabl
     try:
         data = _bytes_of(path)
         seen = look(data)
-        pixels = decode(data, Conversion(resize=(height, width), convert=True))
+        pixels = decode(data, Conversion(resize=(height, width), convert=True, squeeze=True))
         return Readable(path, pixels, unlike(usual, seen, format_of(data), pixels) if usual else ())
     except DataError as error:
         return Unusable(path, str(error))
