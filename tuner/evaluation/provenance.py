@@ -136,8 +136,14 @@ def _machine() -> Machine:
         processor=f"{platform.machine()}, {os.cpu_count()} cores",
         backend=f"{backend} {getattr(sys.modules.get(backend), '__version__', '')}".strip(),
         devices=_devices(),
-        packages=dict(sorted({each.name: each.version for each in distributions() if each.name}.items())),
+        packages=_packages(),
     )
+
+
+def _packages() -> dict[str, str]:
+    """Return the version of every package; each one's metadata is read once, as it takes a millisecond."""
+    read = [each.metadata for each in distributions()]
+    return dict(sorted((each["Name"], each["Version"]) for each in read if each["Name"]))
 
 
 def _devices() -> tuple[str, ...]:
