@@ -1,15 +1,18 @@
 """How soon a search finds a good model, beside bare Keras Tuner's distributed mode: a chief and two workers each.
 
 Both sides search the published space on the same cut of CIFAKE, with the same held-out images, epochs a trial and
-seed, so with the same first suggestions; the clock starts with the processes. A side has arrived when an epoch of one
-of its trials reaches the target. Sides take turns, one pair a seed. Needs CIFAKE beside the repository, or CIFAKE_DIR.
+seed, so with the same first suggestions; the clock starts with the processes, and a side arrives when an epoch of one
+of its trials reaches the target. What is a good model is found beforehand, by a search with a seed of its own whose
+trials are all trained to their end: targets are what its best half, quarter and eighth reached. Sides take turns, one
+pair a seed. Needs CIFAKE beside the repository, or CIFAKE_DIR.
 
-usage: bench/target.py [--seeds 5] [--per-class 1000] [--trials 24] [--epochs 27] [--target 0.8] [--json FILE]
+usage: bench/target.py [--seeds 5] [--per-class 1000] [--trials 24] [--epochs 27] [--limit-s 600] [--json FILE]
 """
 
 import argparse
 import contextlib
 import json
+import math
 import os
 import signal
 import statistics
@@ -17,8 +20,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +29,18 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from tests.support.gcs_emulator import free_port  # noqa: E402
+from tuner.bucket import Bucket, open_bucket  # noqa: E402
+from tuner.journal import read_records, read_study  # noqa: E402
+from tuner.trials import Reported, StudyState  # noqa: E402
 
 CIFAKE = Path(os.environ.get("CIFAKE_DIR", ROOT.parent / "shared" / "cifake"))
-WORKERS, VALIDATION, BATCH_SIZE = 2, 0.3, 128
+STUDY, WORKERS, VALIDATION, BATCH_SIZE = "target", 2, 0.3, 128
 POLL_S = 0.1
+
+
+PILOT_SEED = 1000
+SHARES = (2, 4, 8)
+"""A target is what one trial in so many reaches."""
 
 
 @dataclass(frozen=True)
@@ -39,19 +50,11 @@ class Search:
     seed: int
     trials: int
     epochs: int
-    target: float
     limit_s: float
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """How one side went."""
-
-    reached_s: float | None
-    """None: not within the limit, or not at all."""
-    best: float
-    epochs: int
-    """Trained until then, by all workers."""
+Epochs = list[tuple[float, float]]
+"""Of each epoch, in the order in which they ended: seconds since the start, and the share of held-out images right."""
 
 
 def main() -> None:
@@ -60,8 +63,7 @@ def main() -> None:
     parser.add_argument("--per-class", type=int, default=1000)
     parser.add_argument("--trials", type=int, default=24)
     parser.add_argument("--epochs", type=int, default=27)
-    parser.add_argument("--target", type=float, default=0.8)
-    parser.add_argument("--limit-s", type=float, default=900)
+    parser.add_argument("--limit-s", type=float, default=600)
     parser.add_argument("--json", type=Path, default=ROOT / "bench" / "results" / "target.json")
     arguments = parser.parse_args()
     rows = []
@@ -70,29 +72,57 @@ def main() -> None:
         archive = folder / "cut.zip"
         cut = [sys.executable, str(CIFAKE / "unpack"), str(archive), "--per-class", str(arguments.per_class)]
         subprocess.run(cut, check=True, stdout=subprocess.DEVNULL)
+        pilot = Search(PILOT_SEED, arguments.trials, arguments.epochs, math.inf)
+        targets = pilot_targets(archive, folder / "pilot", pilot)
+        print(f"targets: {', '.join(f'{target:.3f}' for target in targets)}", flush=True)
         for seed in range(1, arguments.seeds + 1):
-            search = Search(seed, arguments.trials, arguments.epochs, arguments.target, arguments.limit_s)
-            places = {side: folder / f"{side}-{seed}" for side in ("ours", "bare")}
-            for place in places.values():
-                place.mkdir()
-            export(archive, places["bare"], seed)
-            outcomes: dict[str, Outcome] = {}
-            for side in ("ours", "bare") if seed % 2 else ("bare", "ours"):
-                outcomes[side] = ours(archive, places[side], search) if side == "ours" else bare(places[side], search)
-            same = same_suggestions(places["ours"], places["bare"], seed)
-            rows.append({"seed": seed, "same_suggestions": same, **{side: asdict(o) for side, o in outcomes.items()}})
-            print(f"seed {seed}: " + ", ".join(f"{side} {o}" for side, o in outcomes.items()), flush=True)
+            search = Search(seed, arguments.trials, arguments.epochs, arguments.limit_s)
+            rows.append(pair(archive, folder, search, targets))
+            print(json.dumps(rows[-1]), flush=True)
     result = {"cores": len(os.sched_getaffinity(0)), **{k: v for k, v in vars(arguments).items() if k != "json"}}
-    result |= {"rows": rows, "ratio": median_ratio(rows, arguments.limit_s)}
+    result |= {"shares": SHARES, "targets": targets, "rows": rows}
+    result["ratios"] = [median_ratio(rows, number, arguments.limit_s) for number in range(len(targets))]
     arguments.json.write_text(json.dumps(result, indent=2) + "\n")
     show(result)
+
+
+def pilot_targets(archive: Path, folder: Path, search: Search) -> list[float]:
+    """Return what one trial in 2, 4 and 8 of a search reaches that stops none of them early."""
+    folder.mkdir()
+    ours(archive, folder, search, {"search.early_stopping.policy": "none"})
+    reached = sorted((trial.score for trial in our_study(folder).trials.values() if trial.score), reverse=True)
+    return [reached[search.trials // share - 1] for share in SHARES]
+
+
+def pair(archive: Path, folder: Path, search: Search, targets: list[float]) -> dict[str, Any]:
+    """Let both sides search, and return when each reached what."""
+    places = {side: folder / f"{side}-{search.seed}" for side in ("ours", "bare")}
+    for place in places.values():
+        place.mkdir()
+    export(archive, places["bare"], search.seed)
+    found: dict[str, Epochs] = {}
+    for side in ("ours", "bare") if search.seed % 2 else ("bare", "ours"):
+        found[side] = ours(archive, places[side], search, {}) if side == "ours" else bare(places[side], search)
+    return {"seed": search.seed, "same_suggestions": same_suggestions(places["ours"], places["bare"])} | {
+        side: {
+            "reached_s": [reached_s(epochs, target) for target in targets],
+            "searched_s": round(epochs[-1][0], 1),
+            "epochs": len(epochs),
+            "best": max(right for _, right in epochs),
+        }
+        for side, epochs in found.items()
+    }
+
+
+def reached_s(epochs: Epochs, target: float) -> float | None:
+    """Return after how many seconds an epoch reached the target; None where none did."""
+    return next((round(at, 1) for at, right in epochs if right >= target), None)
 
 
 def export(archive: Path, folder: Path, seed: int) -> None:
     """Write what our workers train on, and are compared by, as arrays that the other side loads."""
     import numpy as np
 
-    from tuner.bucket import open_bucket
     from tuner.data.arrays import open_training
     from tuner.data.pack import pack
 
@@ -107,54 +137,50 @@ def export(archive: Path, folder: Path, seed: int) -> None:
     )
 
 
-def ours(archive: Path, folder: Path, search: Search) -> Outcome:
+def ours(archive: Path, folder: Path, search: Search, more: dict[str, str]) -> Epochs:
     """`cifake-tune run`, packing included."""
-    from tuner.bucket import open_bucket
-    from tuner.journal import JournalReader
-    from tuner.trials import Reported
-
     settings = {
-        "name": "target",
+        "name": STUDY,
         "seed": search.seed,
         "data.validation": VALIDATION,
         "data.batch_size": BATCH_SIZE,
         "search.max_trials": search.trials,
         "training.epochs": search.epochs,
+        **more,
     }
     command = [sys.executable, "-m", "tuner.cli", "run", "--data", str(archive), "--bucket", str(folder / "bucket")]
     command += ["--workers", str(WORKERS), *(part for k, v in settings.items() for part in ("--set", f"{k}={v}"))]
-    seen: list[float] = []
     with started(command, folder, {"CIFAKE_TUNE_CACHE": str(folder / "cache")}) as process:
-        reader = None
-
-        def look() -> list[float]:
-            nonlocal reader
-            if reader is None and (folder / "bucket" / "studies").exists():
-                reader = JournalReader(open_bucket(str(folder / "bucket")), "target")
-            for record in reader.poll() if reader else []:
-                if isinstance(record, Reported):
-                    seen.append(record.metrics["val_accuracy"])
-            return seen
-
-        return watch(search, look, [process])
+        began = time.time()
+        wait([process], search.limit_s)
+        if process.returncode:
+            raise SystemExit((folder / "errors").read_text())
+    records = read_records(our_bucket(folder), STUDY)
+    return [(r.at - began, r.metrics["val_accuracy"]) for r in records if isinstance(r, Reported)]
 
 
-def bare(folder: Path, search: Search) -> Outcome:
+def our_bucket(folder: Path) -> Bucket:
+    return open_bucket(str(folder / "bucket"))
+
+
+def our_study(folder: Path) -> StudyState:
+    return read_study(our_bucket(folder), STUDY)
+
+
+def bare(folder: Path, search: Search) -> Epochs:
     """Keras Tuner's chief and workers."""
     script = [sys.executable, str(ROOT / "bench" / "sides" / "bare_search.py"), str(folder)]
     command = [*script, *map(str, (search.seed, search.trials, search.epochs, BATCH_SIZE))]
     address = {"KERASTUNER_ORACLE_IP": "127.0.0.1", "KERASTUNER_ORACLE_PORT": str(free_port())}
-
-    def look() -> list[float]:
-        file = folder / "epochs"
-        return [float(line.split()[1]) for line in file.read_text().splitlines()] if file.exists() else []
-
     with contextlib.ExitStack() as stack:
+        began = time.time()
         processes = [
             stack.enter_context(started(command, folder, {**address, "KERASTUNER_TUNER_ID": tuner_id}))
             for tuner_id in ("chief", *(f"tuner{number}" for number in range(WORKERS)))
         ]
-        return watch(search, look, processes[1:])
+        wait(processes[1:], search.limit_s)
+    lines = [line.split() for line in (folder / "epochs").read_text().splitlines()]
+    return [(float(at) - began, float(right)) for at, right in lines]
 
 
 @contextlib.contextmanager
@@ -179,27 +205,16 @@ def started(command: list[str], folder: Path, environment: dict[str, str]) -> It
                 process.wait(30)
 
 
-def watch(search: Search, look: Callable[[], list[float]], processes: list[subprocess.Popen[str]]) -> Outcome:
-    """Look until an epoch reaches the target, or the processes have ended."""
-    began = time.monotonic()
-    while True:
-        over = all(process.poll() is not None for process in processes)
-        took_s, seen = time.monotonic() - began, look()
-        if seen and max(seen) >= search.target:
-            return Outcome(took_s, max(seen), len(seen))
-        if over or took_s > search.limit_s:
-            return Outcome(None, max(seen, default=0.0), len(seen))
+def wait(processes: list[subprocess.Popen[str]], limit_s: float) -> None:
+    """Wait until the processes have ended, or for so long."""
+    deadline = time.monotonic() + limit_s
+    while time.monotonic() < deadline and any(process.poll() is None for process in processes):
         time.sleep(POLL_S)
 
 
-def same_suggestions(our_folder: Path, bare_folder: Path, seed: int) -> int:
+def same_suggestions(our_folder: Path, bare_folder: Path) -> int:
     """Return how many trials, from the first on, have the same hyperparameters on both sides."""
-    from tuner.bucket import open_bucket
-    from tuner.journal import JournalReader
-
-    reader = JournalReader(open_bucket(str(our_folder / "bucket")), "target")
-    reader.poll()
-    mine = [dict(trial.hyperparameters) for trial in reader.state.trials.values()]
+    mine = [dict(trial.hyperparameters) for trial in our_study(our_folder).trials.values()]
     files = sorted((bare_folder / "project").glob("trial_*/trial.json"))
     theirs = [json.loads(file.read_text())["hyperparameters"]["values"] for file in files]
     same = 0
@@ -210,27 +225,25 @@ def same_suggestions(our_folder: Path, bare_folder: Path, seed: int) -> int:
     return same
 
 
-def median_ratio(rows: list[dict[str, Any]], limit_s: float) -> float:
-    """Return by how much sooner ours arrived; one that did not counts as the limit."""
-    times = [[row[side]["reached_s"] or limit_s for side in ("bare", "ours")] for row in rows]
-    return statistics.median(bare_s / ours_s for bare_s, ours_s in times)
+def median_ratio(rows: list[dict[str, Any]], number: int, limit_s: float) -> float:
+    """Return by how much sooner ours reached a target; a side that did not counts as the limit."""
+    times = [[row[side]["reached_s"][number] or limit_s for side in ("bare", "ours")] for row in rows]
+    return round(statistics.median(bare_s / ours_s for bare_s, ours_s in times), 2)
 
 
 def show(result: dict[str, Any]) -> None:
     """Print the table."""
     print(
-        f"\nseconds until {result['target']:.0%} of the held-out images are right; {result['trials']} trials of",
-        end=" ",
+        f"\nseconds until a model is as good as one trial in so many; {result['trials']} trials of {result['epochs']}",
+        f"epochs at most, {2 * result['per_class']:,} images, {WORKERS} workers",
     )
-    print(f"{result['epochs']} epochs at most, {2 * result['per_class']:,} images, {WORKERS} workers")
-    print(f"{'seed':8}{'bare':>10}{'ours':>10}{'bare/ours':>11}   epochs trained (bare, ours); same suggestions")
-    for row in result["rows"]:
-        bare_s, ours_s = (row[side]["reached_s"] for side in ("bare", "ours"))
-        ratio = f"{bare_s / ours_s:11.2f}" if bare_s and ours_s else f"{'-':>11}"
-        cells = "".join(f"{s:10.1f}" if s else f"{'never':>10}" for s in (bare_s, ours_s))
-        epochs = ", ".join(str(row[side]["epochs"]) for side in ("bare", "ours"))
-        print(f"{row['seed']:<8}{cells}{ratio}   {epochs}; {row['same_suggestions']}")
-    print(f"median ratio {result['ratio']:.2f}")
+    print(f"{'one in':8}{'right':>8}   bare and ours, a pair a seed{'':24}median of bare/ours")
+    for number, (share, target) in enumerate(zip(result["shares"], result["targets"], strict=True)):
+        cells = "  ".join(
+            "/".join(f"{row[side]['reached_s'][number] or math.nan:.0f}" for side in ("bare", "ours"))
+            for row in result["rows"]
+        )
+        print(f"{share:<8}{target:8.1%}   {cells:52}{result['ratios'][number]:.2f}")
 
 
 if __name__ == "__main__":
