@@ -40,9 +40,9 @@ def of(metric: Metric, **labels: str) -> str:
     return f"{metric}{{{', '.join([STUDY, *said])}}}"
 
 
-def newest(metric: Metric) -> str:
+def newest(metric: Metric, **labels: str) -> str:
     """Return the metric as the newest chief has it: one that was cut off may go on for a while beside its successor."""
-    return f"{of(metric)} and on (instance) topk(1, {of(Metric.CHIEF_STARTED)})"
+    return f"{of(metric, **labels)} and on (instance) topk(1, {of(Metric.CHIEF_STARTED)})"
 
 
 def part(metric: Metric, suffix: str, **labels: str) -> str:

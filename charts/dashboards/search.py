@@ -9,6 +9,7 @@ BEST = f"max({newest(Metric.BEST_SCORE)})"
 ENDED = f"sum(max by (state) ({of(Metric.TRIALS, state='completed|stopped|failed')}))"
 PLANNED = f"max({of(Metric.TRIALS_PLANNED)})"
 LEFT_S = f"max({newest(Metric.SEARCH_LEFT)})"
+GOES_ON = f"max({newest(Metric.SEARCH, state='running')}) == 1"
 OVER_AT = f"max(last_over_time({of(Metric.SEARCH_ENDED)}[{RANGE}]))"
 PACE = "If the rest goes on as it went since the chief was started; hyperband's number of epochs is not known before."
 
@@ -49,7 +50,7 @@ def search() -> Dashboard:
                 "Finished",
                 "dateTimeFromNow",
                 f"When the search was, or will be, over. {PACE}",
-                Query(f"1000 * ((time() + {LEFT_S}) or {OVER_AT})"),
+                Query(f"1000 * ((time() + {LEFT_S}) or ({OVER_AT} unless {GOES_ON}))"),
                 nothing="unknown",
             )
         )

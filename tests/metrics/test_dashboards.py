@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 
-from tests.support.prometheus import DASHBOARDS, queries
+from tests.support.prometheus import DASHBOARDS, MISSING, queries, tool
 from tuner.metrics import catalogue
 from tuner.metrics.catalogue import Kind
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "charts" / "dashboards" / "generate.py"
+PROMTOOL = tool("promtool")
 
 
 def panels(file: Path) -> list[dict[str, Any]]:
@@ -69,3 +70,29 @@ def test_every_query_is_of_a_metric_and_labels_that_there_are(file: Path) -> Non
             assert (plain != name) == (family.kind is Kind.HISTOGRAM), name
             assert set(re.findall(r"(\w+)=", selector)) <= {"study", "namespace", *family.labels}
             assert 'study="$study", namespace=~"$namespace"' in selector
+
+
+@pytest.mark.skipif(PROMTOOL is None, reason=MISSING.format("promtool"))
+def test_a_search_that_goes_on_again_is_not_shown_as_over(tmp_path: Path) -> None:
+    """Its trials were raised in number, so that the end that an earlier chief saw is none."""
+    assert PROMTOOL is not None
+    (search,) = (file for file in DASHBOARDS if file.stem == "search")
+    (finished,) = (query for query in queries(search) if query.panel == "Finished")
+    series = {
+        'cifake_tune_chief_started_timestamp_seconds{study="night", instance="a"}': "0x10 stale",
+        'cifake_tune_search{study="night", state="running", instance="a"}': "1x5 0x4 stale",
+        'cifake_tune_search_ended_timestamp_seconds{study="night", instance="a"}': "_x6 360x4 stale",
+        'cifake_tune_chief_started_timestamp_seconds{study="night", instance="b"}': "_x30 1800x10",
+        'cifake_tune_search{study="night", state="running", instance="b"}': "_x30 1x10",
+        'cifake_tune_search_left_seconds{study="night", instance="b"}': "_x35 600x10",
+    }
+    asked = [
+        {"expr": finished.of("night"), "eval_time": minutes, "exp_samples": [{"value": at_ms}] if at_ms else []}
+        for minutes, at_ms in (("20m", 360_000), ("32m", None), ("36m", 1000 * (36 * 60 + 600)))
+    ]
+    given = [{"series": name, "values": values} for name, values in series.items()]
+    cases = tmp_path / "finished.yaml"
+    test = {"interval": "1m", "input_series": given, "promql_expr_test": asked}
+    cases.write_text(json.dumps({"tests": [test]}), encoding="utf-8")  # which is YAML, too
+    done = subprocess.run([PROMTOOL, "test", "rules", cases], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
