@@ -35,6 +35,7 @@ def main() -> None:
     parser.add_argument("test_folder", type=Path)
     arguments = parser.parse_args()
     bucket = open_bucket(arguments.bucket)
+    bucket.url = arguments.bucket  # the live page would show a folder's whole path
     with tempfile.TemporaryDirectory() as name, chromium() as browser:
         report = Path(name) / "report.html"
         report.write_bytes(bucket.read(names.evaluation(arguments.study, names.REPORT_HTML)))
