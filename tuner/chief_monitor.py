@@ -83,13 +83,17 @@ class ChiefMonitor:
         try:
             await run_evaluation(job_name)
         except NoResultError:
-            self._evaluation.state = EvaluationState.FAILED
+            self.not_evaluated()
             raise
         await asyncio.to_thread(self.evaluated)
 
     def evaluating(self) -> None:
         """From now on show that the best model is being evaluated."""
         self._evaluation.state = EvaluationState.RUNNING
+
+    def not_evaluated(self) -> None:
+        """From now on show that the evaluation failed."""
+        self._evaluation.state = EvaluationState.FAILED
 
     def evaluated(self) -> None:
         """Take the evaluation's result from the bucket. Raises BucketError."""

@@ -65,7 +65,9 @@ def predict(
     elif predictor.metrics.calibration is None:
         say(make_console(), "The probabilities are not calibrated: an earlier version made the evaluation.", "yellow")
     elif predictor.metrics.calibration.fit is not Fit.FITTED:
-        say(make_console(), f"The probabilities: {calibration_line(predictor.metrics.calibration)}.", "yellow")
+        good = predictor.metrics.calibration.fit is Fit.NOT_NEEDED
+        line = f"The probabilities: {calibration_line(predictor.metrics.calibration)}."
+        say(make_console(), line, "dim" if good else "yellow")
     failed = [answer for answer in answers if answer.error]
     if failed:
         first = f"{_printable(failed[0].image)} {failed[0].error}"

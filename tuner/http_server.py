@@ -3,8 +3,8 @@
 import logging
 import socket
 import threading
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -78,6 +78,25 @@ def parse_address(text: str, variable: str) -> Address:
     if not host or not port.isdecimal() or int(port) > 65535:
         raise ConfigError(f"{variable} must be HOST:PORT, as 127.0.0.1:9090, not {text!r}.")
     return Address(host.removeprefix("[").removesuffix("]"), int(port))
+
+
+@contextmanager
+def reserved(address: Address) -> Iterator[Address]:
+    """Yield it, with a port that nobody else gets but who shares it with our socket, which never listens.
+
+    Raises SurroundingsError where somebody has it.
+    """
+    with socket.socket(address.family, socket.SOCK_STREAM) as held:
+        try:
+            if address.port:  # another `run` would share it, too
+                with socket.socket(address.family, socket.SOCK_STREAM) as alone:
+                    alone.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections of the last run fade away
+                    alone.bind((address.host, address.port))
+            held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            held.bind((address.host, address.port))
+        except OSError as error:
+            raise address.refused(error) from None
+        yield Address(address.host, held.getsockname()[1])
 
 
 def plain(text: str, status: HTTPStatus = HTTPStatus.OK) -> Response:

@@ -16,11 +16,11 @@ from tuner.config import Study
 from tuner.console import lines, search_view
 from tuner.data.manifest import Manifest
 from tuner.data.pack import pack
-from tuner.errors import CifakeTuneError
+from tuner.errors import CifakeTuneError, PreemptedError
 from tuner.evaluate import Metrics, evaluated, read_metrics
-from tuner.http_server import Address, parse_address
+from tuner.http_server import Address, parse_address, reserved
 from tuner.journal import JournalReader, read_study
-from tuner.local import Job, reserved, run_evaluator, run_search
+from tuner.local import Job, run_evaluator, run_search
 from tuner.metrics.catalogue import Role
 from tuner.monitor import Monitor, serving
 from tuner.pace import Pace, epochs_done
@@ -109,10 +109,17 @@ def _evaluate(job: Job, console: Console) -> Metrics:
     say(console, f"Evaluating the best model on the test images. {_live_page(job.http)}")
     waiting = console.status("Evaluating …")
     with serving(monitor, {names.ENV_HTTP: str(job.http)}), waiting if console.is_terminal else nullcontext():
-        run_evaluator(job)
-        metrics = read_metrics(job.bucket, job.study.name)
-        if metrics is None:
-            raise CifakeTuneError(f"the evaluator left no result in {job.bucket.url}; its log is in {job.logs}.")
+        try:
+            run_evaluator(job)
+            metrics = read_metrics(job.bucket, job.study.name)
+            if metrics is None:
+                raise CifakeTuneError(f"the evaluator left no result in {job.bucket.url}; its log is in {job.logs}.")
+        except PreemptedError:
+            raise
+        except CifakeTuneError:
+            shown.not_evaluated()
+            asyncio.run(shown.farewell())
+            raise
         shown.evaluated()
         asyncio.run(shown.farewell())
     return metrics

@@ -3,7 +3,6 @@
 import ctypes
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -29,7 +28,7 @@ from tuner.errors import (
     SurroundingsError,
     UsageError,
 )
-from tuner.http_server import Address
+from tuner.http_server import Address, reserved
 from tuner.journal import JournalReader
 from tuner.temporary import temporary_folder
 from tuner.trials import Leased, Record, StudyState
@@ -269,21 +268,6 @@ def _error(child: Child, code: int) -> CifakeTuneError:
     }
     words = child.last_words() if code > 0 else f"was killed by signal {-code} (its log: {child.log})"
     return kinds.get(code, SurroundingsError)(f"{child.name}: {words}")
-
-
-@contextmanager
-def reserved(address: Address) -> Iterator[Address]:
-    """Yield it, with a port that nobody else gets: the chief shares it with our socket, which never listens.
-
-    Raises SurroundingsError where somebody has it.
-    """
-    with socket.socket(address.family, socket.SOCK_STREAM) as held:
-        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        try:
-            held.bind((address.host, address.port))
-        except OSError as error:
-            raise address.refused(error) from None
-        yield Address(address.host, held.getsockname()[1])
 
 
 @contextmanager

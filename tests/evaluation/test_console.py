@@ -56,7 +56,7 @@ def test_many_classes_are_told_by_what_is_mixed_up_most() -> None:
 
 def test_calibration_runner_up_and_what_disturbs_most_are_told_where_they_were_measured() -> None:
     text = printed(report_of(3).metrics)
-    assert "calibration     error 1.07 %; 1.15 % at the temperature, which is no better" in text
+    assert "calibration     error 1.07 %; 1.15 % when calibrated, which is no better" in text
     assert "temperature 0.84 (95 % interval 0.7" in text
     assert "to runner-up    +1.35 points (95 % interval +0.10 to +2.60, p = 0.033)" in text
     assert "most disturbed" in text

@@ -22,7 +22,7 @@ from tuner.evaluation.familiar import unlike
 from tuner.evaluation.inputs import Readable, Unusable, find, read
 from tuner.evaluation.predict import Answer, Predictor, open_predictor
 from tuner.report.calibration import at_temperature
-from tuner.report.result import Familiar
+from tuner.report.result import Familiar, Fit
 
 CIFAKE = Familiar(
     height=32, width=32, formats=("JPEG",), resized=False,
@@ -65,7 +65,7 @@ def test_the_probability_is_the_models_at_the_fitted_temperature(predictor: Pred
     expected = at_temperature(np.array([[1 - real, real]]), predictor.metrics.calibration.temperature)[0]
     assert answer.probabilities == pytest.approx({"FAKE": expected[0], "REAL": expected[1]}, abs=1e-4)
     assert answer.prediction == "REAL"
-    assert answer.calibrated
+    assert answer.calibration is Fit.FITTED
     assert answer.probability == answer.probabilities["REAL"]
     assert answer.probability != pytest.approx(real, abs=1e-3), "as the model says it, it is not calibrated"
 
@@ -118,7 +118,7 @@ def test_a_model_of_keras_own_layers_needs_no_code_of_the_space_that_it_came_fro
     night.open()
     (answer,) = open_predictor(bucket, STUDY).answers([saved(tmp_path / "a.png", 220)])
     assert answer.prediction == "REAL"
-    assert not answer.calibrated, "six validation images do not tell a temperature"
+    assert answer.calibration is not Fit.FITTED, "six validation images do not tell a temperature"
 
 
 def test_an_evaluation_of_before_calibration_answers_as_the_model_does(bucket: LocalBucket, tmp_path: Path) -> None:
@@ -249,5 +249,5 @@ def test_grey_pixels_in_a_colour_file_are_noticed_too(tmp_path: Path) -> None:
 
 
 def test_an_answer_is_printed_as_json_with_all_its_keys() -> None:
-    keys = {"image", "prediction", "probability", "probabilities", "calibrated", "warnings", "heatmap", "error"}
+    keys = {"image", "prediction", "probability", "probabilities", "calibration", "warnings", "heatmap", "error"}
     assert set(Answer(image="a").model_dump(mode="json")) == keys

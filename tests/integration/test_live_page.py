@@ -5,6 +5,7 @@ import signal
 
 from tests.integration.support import Place, settings, space
 from tests.support.browser import chromium, shown
+from tests.support.scrape import until
 from tuner.trials import TrialState
 
 TRIALS, EPOCHS = 2, 3
@@ -46,3 +47,19 @@ def test_an_open_page_goes_on_with_the_next_chief_and_sees_the_search_to_its_end
             assert f"{trial.score:.4f}" in shown_row
         found.screenshot("live-real")
     assert command.wait().code == 0
+
+
+def test_an_open_page_hears_that_the_evaluation_failed(place: Place, two_colours: str) -> None:
+    command = place.start(
+        *("run", "--data", two_colours, "--workers", "1"),
+        *settings(search__max_trials=1, training__epochs=1, data__batch_size=16),
+    )
+    evaluating = re.compile(r"Evaluating .* Live page: (http://\S+/)")
+    address = until("the evaluation", lambda: evaluating.search(command.printed()))
+    with chromium() as browser, shown(browser, address[1]) as found:
+        found.page.wait_for_selector("#notice:has-text('The best model is being evaluated')")
+        place.kill(signal.SIGKILL, "evaluate")
+        found.page.wait_for_selector("#notice:has-text('The evaluation failed')")
+    done = command.wait()
+    assert done.code == 3
+    assert "evaluate: was killed by signal 9" in done.err

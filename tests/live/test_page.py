@@ -183,7 +183,7 @@ def test_the_result_of_the_evaluation_is_shown_with_its_interval_and_its_images(
     with serving(studies.watched(state, None, result)) as served, shown(browser, served.url, 375) as found:
         page = loaded(found)
         tile = page.inner_text("#tiles div:has-text('test accuracy')")
-        assert tile.split("\n")[1:] == ["94.50 %", "95 % interval 91.80 % to 96.35 %, 20,000 images"]
+        assert tile.split("\n")[1:] == ["94.50 %", "95 % interval 91.80-96.35 %, 20,000 images"]
         assert "The best model has been evaluated" in page.inner_text("#notice")
         check(found, served.url)
 

@@ -11,7 +11,7 @@ import pytest
 from tests.support.scrape import Answer, get, until
 from tuner import http_server
 from tuner.errors import ConfigError, SurroundingsError
-from tuner.http_server import Address, HttpServer, Request, Response, parse_address, plain
+from tuner.http_server import Address, HttpServer, Request, Response, parse_address, plain, reserved
 
 
 def broken(_: Request) -> Response:
@@ -91,6 +91,21 @@ def test_who_holds_all_connections_and_says_nothing_keeps_nobody_from_asking(ser
 def test_an_address_that_cannot_be_listened_on_is_a_sentence(server: HttpServer) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(SurroundingsError, match="is the port in use"):
         HttpServer(Address("127.0.0.1", taken.getsockname()[1]), {})
+
+
+def test_a_port_that_another_run_holds_is_a_sentence_and_one_whose_connections_fade_away_is_not() -> None:
+    with reserved(Address("127.0.0.1", 0)) as first:
+        with pytest.raises(SurroundingsError, match="is the port in use"), reserved(first):
+            pass
+        with (
+            HttpServer(first, {"/hello": lambda _: plain("hello")}) as server,
+            socket.create_connection(("127.0.0.1", first.port)) as connection,
+        ):
+            connection.sendall(b"GET /hello HTTP/1.0\r\n\r\n")
+            assert b"hello" in b"".join(iter(lambda: connection.recv(4096), b""))
+            assert server.address == first
+    with reserved(first) as again:
+        assert again == first
 
 
 @pytest.mark.parametrize("text", ["9090", ":9090", "127.0.0.1", "127.0.0.1:x", "127.0.0.1:70000"])

@@ -39,8 +39,9 @@ class Answer(BaseModel):
     probability: float | None = None
     """Of the prediction, at the temperature that the evaluation found."""
 
-    calibrated: bool = False
-    """Whether that temperature could be fitted; else the probability is the model's own, or not far from it."""
+    calibration: Fit | None = None
+    """How it was found; with `NOT_NEEDED` and `TOO_FEW_MISTAKES` the probability is the model's own. None: an earlier
+    version made the evaluation."""
 
     probabilities: dict[str, float] = {}
     """Of every class."""
@@ -99,7 +100,7 @@ class Predictor:
                 prediction=classes[said.predicted[number]],
                 probability=float(sure[number, said.predicted[number]]),
                 probabilities=dict(zip(classes, sure[number].tolist(), strict=True)),
-                calibrated=calibration is not None and calibration.fit is Fit.FITTED,
+                calibration=calibration.fit if calibration else None,
                 warnings=image.warnings,
             )
             yield answer, None if heat is None else heatmap_png(pixels[number], heat[number])

@@ -11,8 +11,10 @@ def calibration_line(found: Calibration) -> str:
     low, high = found.temperature_interval_95 or (found.temperature, found.temperature)
     between = f"95 % interval {low:.2f}-{high:.2f}"
     match found.fit:
+        case None:
+            return f"{at} (fitted on {images}, by a version that did not ask whether they can tell)"
         case Fit.FITTED:
-            return f"{at} ({between + ', ' if found.temperature_interval_95 else ''}fitted on {images})"
+            return f"{at} ({between}, fitted on {images})"
         case Fit.AT_BOUND:
             return f"{at}, the last that is tried: {images} would have it further from 1, so it is no good fit"
         case Fit.NOT_NEEDED:
@@ -27,4 +29,4 @@ def errors_line(found: Calibration) -> str:
     if found.temperature == 1:
         return percent(found.error)
     worse = ", which is no better" if found.error_at_temperature >= found.error else ""
-    return f"{percent(found.error)}; {percent(found.error_at_temperature)} at the temperature{worse}"
+    return f"{percent(found.error)}; {percent(found.error_at_temperature)} when calibrated{worse}"

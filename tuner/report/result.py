@@ -88,9 +88,11 @@ class Calibration(Result):
     """What the logits are to be divided by: fitted on the validation images; above 1 the model was too sure; 1 where
     `fit` says that they give no other."""
 
-    fit: Fit = Fit.FITTED
+    fit: Fit | None = None
+    """None in an evaluation of a version that did not say."""
+
     temperature_interval_95: Interval | None = None
-    """By the likelihood ratio, within the bounds; None in an evaluation of a version that did not compute it."""
+    """By the likelihood ratio, within the bounds; None as above."""
 
     fitted_on_images: int
     fitted_on_mistakes: int | None = None

@@ -44,6 +44,11 @@ export function score(value) {
   return size >= 1000 ? value.toLocaleString("en", { maximumFractionDigits: 1 }) : value.toFixed(4);
 }
 
+/** Rounded outwards: what is shown never promises more than was computed. */
+export function interval([low, high]) {
+  return `${(Math.floor(low * 1e4) / 100).toFixed(2)}-${(Math.ceil(high * 1e4) / 100).toFixed(2)} %`;
+}
+
 export function percent(share) {
   return `${(100 * share).toFixed(2)} %`;
 }

@@ -1,6 +1,6 @@
 // The top of the page: how far the study is, and the best so far.
 
-import { byId, clock, count, duration, node, percent, say, score, shown } from "./dom.js";
+import { byId, clock, count, duration, interval, node, percent, say, score, shown } from "./dom.js";
 import { STATES, endedOf, trialsOf } from "./states.js";
 
 const SEARCH = {
@@ -61,7 +61,7 @@ function tiles(overview) {
       overview.epochs_saved ? `${count(overview.epochs_saved)} saved by early stopping` : ""],
     workersTile(overview),
     result && ["test accuracy", percent(result.accuracy),
-      `95 % interval ${result.accuracy_interval_95.map(percent).join(" to ")}, ${count(result.images)} images`],
+      `95 % interval ${interval(result.accuracy_interval_95)}, ${count(result.images)} images`],
   ];
 }
 
