@@ -23,7 +23,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from bench.chief.processes import STUDY, Sample, answer, await_port, ending, our_chief, prepare, role, watched  # noqa: E402
+from bench.chief.processes import STUDY, Sample, answer, await_port, our_chief, prepare, role, watched  # noqa: E402
+from tests.support.children import ending  # noqa: E402
 from tests.support.gcs_emulator import free_port, running_emulator  # noqa: E402
 
 CLIENTS, WORKERS = 16, 1000

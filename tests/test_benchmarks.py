@@ -1,6 +1,5 @@
 """The benchmarks' arithmetic, and that the page shows what they measured and nothing else."""
 
-import importlib.util
 import io
 import json
 import re
@@ -19,6 +18,7 @@ from bench.curves.catalogue import fitted
 from bench.curves.cluster import GCS_WRITES_PER_S, demands
 from bench.curves.fit import Point, each, knee, slope
 from bench.curves.images import with_comment
+from tests.support.modules import module_at
 from tuner.data.decode import Conversion, decode
 
 ROOT = Path(__file__).parents[1]
@@ -50,12 +50,7 @@ def curve(cost: Any) -> list[Point]:
 
 
 def benchmarks_page() -> Any:
-    spec = importlib.util.spec_from_file_location("benchmarks_page", ROOT / "docs" / "benchmarks" / "page.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return module_at(ROOT / "docs" / "benchmarks" / "page.py")
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,12 @@
 
 import csv
 import gzip
-import importlib.util
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support.modules import module_at
 from tuner import config
 from tuner.report.result import Metrics
 
@@ -17,12 +17,7 @@ READY = sorted({path.parent for path in (ROOT / "docs" / "results").glob("*/stud
 
 
 def results_page() -> Any:
-    spec = importlib.util.spec_from_file_location("page", ROOT / "docs" / "results" / "page.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return module_at(ROOT / "docs" / "results" / "page.py")
 
 
 def test_the_page_is_what_its_files_make() -> None:

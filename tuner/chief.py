@@ -23,6 +23,7 @@ from tuner.chief_monitor import ChiefMonitor, linger
 from tuner.config import Study
 from tuner.data.manifest import find_data_sets, read_manifest
 from tuner.errors import FencedError, NoResultError, PreemptedError, SurroundingsError, UsageError
+from tuner.http_server import Address
 from tuner.journal import Journal, JournalReader, check_whole
 from tuner.metrics.chief import JournalMetrics
 from tuner.oracle import Oracle
@@ -45,14 +46,6 @@ STOP_S = 10.0
 """At the end, answers that are under way get so long: a thousand workers are told at once that the search is over."""
 UNWRITTEN_S = 10.0
 """Asked to stop, the chief waits so long for a bucket that does not answer: Kubernetes kills a pod after 30 s."""
-
-
-@dataclass(frozen=True)
-class Address:
-    """Where the chief listens."""
-
-    host: str
-    port: int
 
 
 @dataclass(frozen=True)
@@ -245,7 +238,7 @@ async def _serve(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped)
     server = make_server(service)
-    listens_on = f"{address.host}:{address.port}"
+    listens_on = str(address)
     try:
         if encryption is None:
             port = server.add_insecure_port(listens_on)

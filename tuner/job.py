@@ -19,7 +19,7 @@ from tuner.data.pack import pack
 from tuner.errors import CifakeTuneError, PreemptedError
 from tuner.evaluate import Metrics, evaluated, read_metrics
 from tuner.http_server import Address, parse_address, reserved
-from tuner.journal import JournalReader, read_study
+from tuner.journal import JournalReader
 from tuner.local import Job, run_evaluator, run_search
 from tuner.metrics.catalogue import Role
 from tuner.monitor import Monitor, serving
@@ -44,22 +44,23 @@ def run_job(
     Raises CifakeTuneError of whatever part failed.
     """
     began = time.monotonic()
-    before = JournalReader(bucket, study.name)
-    before.poll()
-    if before.state.study is not None:
-        check_resume(before.state.study, study)  # before minutes are spent on packing
+    reader = JournalReader(bucket, study.name)
+    reader.poll()
+    if reader.state.study is not None:
+        check_resume(reader.state.study, study)  # before minutes are spent on packing
     with reserved(_page_address()) as http:
         manifest = _pack(study, bucket, console)
         job = Job(study, bucket, manifest.digest, workers, cache, cache / "logs" / study.name, encryption, http)
-        if before.state.is_over(study) and before.state.data_digest == manifest.digest:
+        if reader.state.is_over(study) and reader.state.data_digest == manifest.digest:
             say(
                 console,
-                f"The search of study {study.name} is over: {len(before.state.ended)} trials. "
+                f"The search of study {study.name} is over: {len(reader.state.ended)} trials. "
                 "More: --set search.max_trials=N, or another name.",
             )
         else:
-            _search(job, before.state, console)
-        metrics = evaluated(bucket, study.name) or _evaluate(job, console)
+            _search(job, reader.state, console)
+            reader.poll()
+        metrics = evaluated(bucket, study.name) or _evaluate(job, reader.state, console)
     console.print()
     console.print(summary(metrics, bucket.url))
     say(console, f"\nDone in {duration(time.monotonic() - began)}.")
@@ -101,10 +102,10 @@ def _search(job: Job, before: StudyState, console: Console) -> None:
         run_search(job, watcher.watch)
 
 
-def _evaluate(job: Job, console: Console) -> Metrics:
+def _evaluate(job: Job, state: StudyState, console: Console) -> Metrics:
     """Have the best model evaluated. The page goes on meanwhile: its chief has ended with the search."""
     shown = ChiefMonitor(job.bucket, job.study.name, monitor := Monitor(Role.CHIEF))
-    shown.over(read_study(job.bucket, job.study.name))
+    shown.over(state)
     shown.evaluating()
     say(console, f"Evaluating the best model on the test images. {_live_page(job.http)}")
     waiting = console.status("Evaluating …")

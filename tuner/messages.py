@@ -14,9 +14,6 @@ from tuner import names
 from tuner.names import AttemptId
 from tuner.trials import Trial, TrialState, Value
 
-PARENT = names.HP_PARENT
-"""Hyperband's: the trial from whose best epoch this one goes on."""
-
 _proto = protos.get_proto()
 _service = protos.get_service()
 
@@ -54,7 +51,7 @@ class Messages:
     def trial(self, trial: Trial, status: Status | None = None, parent: Trial | None = None) -> Any:
         """Return a trial with its metrics; the status is that of its state, if none is given.
 
-        `parent` is the trial that its values name as PARENT.
+        `parent` is the trial that its values name as HP_PARENT.
         """
         made = _proto.Trial(trial_id=_known_as(trial), hyperparameters=self._space)
         made.status = _proto.TrialStatus.Value(status) if status else _STATUS[trial.state]
@@ -62,7 +59,7 @@ class Messages:
         for name, value in trial.hyperparameters.items():
             setattr(values[name], _kind(value), value)
         if parent is not None:
-            values[PARENT].string_value = _known_as(parent)
+            values[names.HP_PARENT].string_value = _known_as(parent)
         if trial.score is not None:
             made.score.value, made.score.step = trial.score, trial.best_epoch or 0
         if trial.epochs:

@@ -36,7 +36,7 @@ ENV_ORACLE_PORT = "KERASTUNER_ORACLE_PORT"
 # ---- values that a trial's hyperparameters have beside those of its space -----------------------------------------
 HP_EPOCHS = "tuner/epochs"  # how many the trial trains; Keras Tuner's own, there with Hyperband
 HP_BRACKET, HP_ROUND = "tuner/bracket", "tuner/round"  # where in Hyperband a trial stands
-HP_PARENT = "tuner/trial_id"  # the trial whose hyperparameters it has and whose model it trains on
+HP_PARENT = "tuner/trial_id"  # the trial from whose best epoch it goes on
 HP_STEPS = "tuner/steps_per_epoch"  # optimizer steps; both are what a learning rate's schedule needs to know
 
 # ---- gRPC ---------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ from tuner.dispatch import Dispatcher
 from tuner.journal import Journal
 from tuner.leases import Worker
 from tuner.limits import is_name
-from tuner.messages import PARENT, Messages, Status, bare_trial
+from tuner.messages import Messages, Status, bare_trial
 from tuner.metrics.chief import ServiceMetrics
 from tuner.oracle import Attempt, BadReportError, Instant, Oracle, StaleAttemptError, UnknownTrialError
 from tuner.roster import Roster
@@ -275,7 +275,7 @@ class Service:
 
     def _parent(self, trial: Trial) -> Trial | None:
         """Return the trial whose training this one continues, as hyperband's do."""
-        return self.oracle.state.trials.get(names.TrialId(str(trial.hyperparameters.get(PARENT))))
+        return self.oracle.state.trials.get(names.TrialId(str(trial.hyperparameters.get(names.HP_PARENT))))
 
     def _start(self, trial: Trial) -> tuple[tuple[str, str], ...]:
         """Return, as metadata, which attempt this is, and the epoch and saved model it goes on from, if any."""

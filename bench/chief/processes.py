@@ -61,20 +61,6 @@ def answer(process: subprocess.Popen[str]) -> dict[str, list[float]]:
     return json.loads(output)
 
 
-@contextlib.contextmanager
-def ending(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
-    """End a process at the end."""
-    try:
-        yield process
-    finally:
-        process.terminate()
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
 @dataclass(frozen=True)
 class Sample:
     """What a process had at one moment (seconds, monotonic): resident memory, and processor time until then."""

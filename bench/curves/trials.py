@@ -8,8 +8,9 @@ from pathlib import Path
 import grpc
 
 from bench.chief.clients import threads
-from bench.chief.processes import STUDY, ending, our_chief, prepare, role, sample
+from bench.chief.processes import STUDY, our_chief, prepare, role, sample
 from bench.curves.rows import medians
+from tests.support.children import ending
 from tests.support.gcs_emulator import free_port
 
 CLIENTS = 16

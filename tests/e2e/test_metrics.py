@@ -28,6 +28,7 @@ from tests.support.scrape import get
 from tuner import names
 from tuner.cli_release import open_release_bucket
 from tuner.names import Metric
+from tuner.thinning import thinned
 
 STUDY = "metrics"
 WHOLE_S = 3600
@@ -95,11 +96,10 @@ def panels_seen(searching: Release) -> Iterator[list[dict[str, Any]]]:
     (ARTIFACTS / "panels.json").write_text(json.dumps(seen) + "\n", encoding="utf-8")
 
 
-def thinned(series: Series) -> dict[str, Any]:
+def few_of(series: Series) -> dict[str, Any]:
     """Return a series with few points, which Prometheus's own labels do not tell from others."""
     labels = {name: value for name, value in series.labels.items() if not name.startswith("__")}
-    points = [(at, value) for at, value in series.points[:: 1 + len(series.points) // POINTS] if math.isfinite(value)]
-    return {"labels": labels, "points": points}
+    return {"labels": labels, "points": thinned([point for point in series.points if math.isfinite(point[1])], POINTS)}
 
 
 def ready(release: Release, component: str) -> list[str]:
@@ -160,7 +160,7 @@ def test_every_panel_had_data(
         return
     assert drawn, query.expression
     assert any(not math.isnan(value) for series in drawn for _, value in series.points)
-    panels_seen.append({**asdict(query), "series": [thinned(series) for series in drawn]})
+    panels_seen.append({**asdict(query), "series": [few_of(series) for series in drawn]})
 
 
 def test_the_numbers_are_those_of_the_study(searching: Release, prometheus: RunningPrometheus) -> None:

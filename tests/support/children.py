@@ -7,6 +7,7 @@ import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
+from typing import AnyStr
 
 _ROOT = Path(__file__).parents[2]
 
@@ -31,6 +32,20 @@ def child(code: str, *arguments: str, prefix: tuple[str, ...] = ()) -> Iterator[
             yield process
         finally:
             process.kill()
+
+
+@contextlib.contextmanager
+def ending(process: subprocess.Popen[AnyStr]) -> Iterator[subprocess.Popen[AnyStr]]:
+    """Ask a process to end at the end, and kill it where it does not."""
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 def output_of(code: str, *arguments: str, prefix: tuple[str, ...] = (), timeout_s: float = 60.0) -> str:

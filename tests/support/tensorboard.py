@@ -13,6 +13,8 @@ from typing import Any
 from urllib.parse import urlencode
 from urllib.request import Request, urlopen
 
+from tests.support.children import ending
+
 PATIENCE_S = 120.0
 
 
@@ -67,17 +69,10 @@ def running_tensorboard(folder: Path) -> Iterator[TensorBoard]:
     """Start `tensorboard --logdir`, and stop it at the end."""
     command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(folder), "--host", "127.0.0.1", "--port", "0"]
     log = folder.parent / "tensorboard.log"
-    with log.open("wb") as out, subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT) as process:
-        try:
-            deadline = time.monotonic() + PATIENCE_S
-            while not (found := re.search(r"at (http://\S+/) ", log.read_text())):
-                assert process.poll() is None, log.read_text()
-                assert time.monotonic() < deadline, log.read_text()
-                time.sleep(0.1)
-            yield TensorBoard(found[1])
-        finally:
-            process.terminate()
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
+    with log.open("wb") as out, ending(subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT)) as process:
+        deadline = time.monotonic() + PATIENCE_S
+        while not (found := re.search(r"at (http://\S+/) ", log.read_text())):
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.1)
+        yield TensorBoard(found[1])

@@ -21,7 +21,7 @@ MAX_PIXELS = 1 << 25
 """No image has more pixels (5,792 x 5,792): checked in its header, before memory is taken."""
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "PPM", "GIF", "TIFF")  # those that need no outside program
-_SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N")  # greyscale, which Pillow would clip instead of scale
+SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N")  # greyscale, which Pillow would clip instead of scale
 _CONVERTIBLE = ("1", "L", "LA", "P", "PA", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV", "La", "RGBa")
 _JPEG_MODES = {"YCbCr": "RGB", "RGB": "RGB", "Gray": "L", "CMYK": "CMYK", "YCCK": "CMYK"}
 
@@ -91,7 +91,7 @@ def decode(data: bytes, conversion: Conversion = _AS_IT_IS) -> NDArray[np.uint8]
     Raises DamagedFileError where the image is damaged, or not RGB and not to be converted.
     """
     seen = look(data)
-    squeezed = conversion.squeeze and seen.mode in _SIXTEEN_BITS
+    squeezed = conversion.squeeze and seen.mode in SIXTEEN_BITS
     if seen.mode != "RGB" and not squeezed and not (conversion.convert and seen.mode in _CONVERTIBLE):
         raise DamagedFileError(f"has the mode {seen.mode}, not RGB")
     is_jpeg = data[:3] == b"\xff\xd8\xff"
@@ -145,7 +145,7 @@ def _look_with_pillow(data: bytes) -> Look:
 def _decode_with_pillow(data: bytes) -> NDArray[np.uint8]:
     try:
         with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
-            return np.asarray((_in_8_bits(image) if image.mode in _SIXTEEN_BITS else image).convert("RGB"))
+            return np.asarray((_in_8_bits(image) if image.mode in SIXTEEN_BITS else image).convert("RGB"))
     except PreemptedError:
         raise
     except Exception as error:

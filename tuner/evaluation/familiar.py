@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from tuner.data.decode import Look
+from tuner.data.decode import SIXTEEN_BITS, Look
 from tuner.data.manifest import Manifest
 from tuner.report.result import Familiar
 from tuner.report.statistics import Interval
@@ -65,7 +65,7 @@ def unlike(usual: Familiar, seen: Look, format_: str, pixels: NDArray[np.uint8])
 
 _MODES = {
     "L": "is greyscale",
-    **dict.fromkeys(("I;16", "I;16L", "I;16B", "I;16N"), "is greyscale, of 16 bits"),
+    **dict.fromkeys(SIXTEEN_BITS, "is greyscale, of 16 bits"),
     "1": "is black and white",
     "P": "has a palette instead of full colours",
     "PA": "has a palette instead of full colours, and transparency, which was dropped",

@@ -19,7 +19,6 @@ from tuner import names
 from tuner.attempt import trial_seed
 from tuner.config import dump
 from tuner.data.manifest import Manifest
-from tuner.messages import PARENT
 from tuner.report.attempts import History
 from tuner.report.provenance import Code, DataSet, Machine, Provenance, Stage
 from tuner.trials import StudyState, Trial
@@ -54,21 +53,21 @@ def provenance(
 def _lineage(state: StudyState, best: Trial) -> list[Trial]:
     """Return the trials that the model was trained in, the first one first."""
     line = [best]
-    while (parent := state.trials.get(names.TrialId(str(line[0].hyperparameters.get(PARENT))))) is not None:
+    while (parent := state.trials.get(names.TrialId(str(line[0].hyperparameters.get(names.HP_PARENT))))) is not None:
         line.insert(0, parent)
     return line
 
 
 def _stage(state: StudyState, trial: Trial, history: History) -> Stage:
-    study = state.settings
+    study, values = state.settings, trial.hyperparameters
     assert trial.best_epoch is not None
     return Stage(
         trial=trial.trial_id,
         seed=trial_seed(study.seed, trial.trial_id),
-        hyperparameters=trial.hyperparameters,
-        first_epoch=int(trial.hyperparameters["tuner/initial_epoch"]) if PARENT in trial.hyperparameters else 0,
+        hyperparameters=values,
+        first_epoch=int(values["tuner/initial_epoch"]) if names.HP_PARENT in values else 0,
         best_epoch=trial.best_epoch,
-        epochs=int(trial.hyperparameters.get("tuner/epochs", study.training.epochs)),
+        epochs=int(values.get(names.HP_EPOCHS, study.training.epochs)),
         metrics={epoch: trial.epochs[epoch] for epoch in sorted(trial.epochs)},
         attempts=tuple(attempt for attempt in history.attempts if attempt.trial == trial.trial_id),
     )

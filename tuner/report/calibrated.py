@@ -26,7 +26,7 @@ def calibration_line(found: Calibration) -> str:
 
 def errors_line(found: Calibration) -> str:
     """Return the calibration error, and what the temperature made of it."""
-    if found.temperature == 1:
+    if not found.changes:
         return percent(found.error)
     worse = ", which is no better" if found.error_at_temperature >= found.error else ""
     return f"{percent(found.error)}; {percent(found.error_at_temperature)} when calibrated{worse}"

@@ -41,7 +41,7 @@ def reliability_chart(calibration: Calibration, classes: int) -> Markup:
     drawing.bottom_axis(x, SIDE - 44, lambda value: f"{100 * value:.0f} %", "confidence")
     drawing.line((x(max(x.low, y.low)), y(max(x.low, y.low))), (x(1), y(1)), "reference")
     most = max(each.images for each in (*calibration.bins, *calibration.bins_at_temperature))
-    shown = (calibration.bins, calibration.bins_at_temperature)[: 1 if calibration.temperature == 1 else 2]
+    shown = (calibration.bins, calibration.bins_at_temperature)[: 2 if calibration.changes else 1]
     for number, bins in enumerate(shown):
         css = ("s0", "s1")[number]
         drawing.path([(x(each.confidence), y(each.accuracy)) for each in bins], f"series {css}")

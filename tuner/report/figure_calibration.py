@@ -31,7 +31,7 @@ def calibration_png(metrics: Metrics) -> bytes:
     _points(upper, found.bins, BLUE, f"as the model says it: error {percent(found.error)}")
     after = f"at temperature {found.temperature:.2f}: error {percent(found.error_at_temperature)}"
     shown = [(found.bins, BLUE, 0.27)]
-    if found.temperature != 1:
+    if found.changes:
         _points(upper, found.bins_at_temperature, ORANGE, after)
         shown.append((found.bins_at_temperature, ORANGE, 0.73))
     upper.set_ylabel("accuracy", color=MUTED)

@@ -106,11 +106,11 @@ def _ranks(trials: Sequence[Trial], sign: int) -> Numbers:
         trained = len(trial.epochs) if trial.state is TrialState.STOPPED else math.inf
         return float(trial.hyperparameters.get(names.HP_ROUND, 0)), trained, sign * (trial.score or 0.0)
 
-    for trial in trials:
-        brackets.setdefault(trial.hyperparameters.get(names.HP_BRACKET), set()).add(merit(trial))
+    merits = [(trial.hyperparameters.get(names.HP_BRACKET), merit(trial)) for trial in trials]
+    for bracket, each in merits:
+        brackets.setdefault(bracket, set()).add(each)
     places = {bracket: {each: place for place, each in enumerate(sorted(found))} for bracket, found in brackets.items()}
-    ranked = [places[trial.hyperparameters.get(names.HP_BRACKET)] for trial in trials]
-    return np.array([(place[merit(trial)] + 0.5) / len(place) for trial, place in zip(trials, ranked, strict=True)])
+    return np.array([(places[bracket][each] + 0.5) / len(places[bracket]) for bracket, each in merits])
 
 
 def varied(trials: Sequence[Trial]) -> list[str]:

@@ -108,6 +108,11 @@ class Calibration(Result):
 
     bins_at_temperature: tuple[Bin, ...]
 
+    @property
+    def changes(self) -> bool:
+        """Whether the probabilities at the temperature are others than the model's own."""
+        return self.temperature != 1
+
 
 class Bootstrap(Result):
     """95 % intervals from drawing the test images again with replacement (percentiles)."""
