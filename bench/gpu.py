@@ -8,7 +8,7 @@ The share is that of the convolutions' multiplications, of which training has th
 what the maker promises for dense bfloat16. Skipped where JAX finds no GPU whose promise is known. CIFAKE must have been
 packed.
 
-usage: python bench/gpu.py [--bucket cifake-tune-bucket] [--json bench/results/gpu.json]
+usage: python bench/gpu.py [--bucket cifake-tune-bucket] [--missing] [--json bench/results/gpu.json]
 """
 
 import argparse
@@ -79,6 +79,7 @@ def main() -> None:
     """Measure every case; what is known is written after each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bucket", default="cifake-tune-bucket")
+    parser.add_argument("--missing", action="store_true", help="only the cases that the file does not have yet")
     parser.add_argument("--json", type=Path, default=Path("bench/results/gpu.json"))
     arguments = parser.parse_args()
     name = gpu_name()
@@ -89,9 +90,16 @@ def main() -> None:
     os.environ |= {"KERAS_BACKEND": "jax", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
     result: dict[str, Any] = {"gpu": name, "measured_s": MEASURED_S, "validation": VALIDATION, "rows": []}
     arguments.json.parent.mkdir(parents=True, exist_ok=True)
+    if arguments.missing and arguments.json.exists():
+        before = json.loads(arguments.json.read_text())
+        if before["gpu"] != name:
+            raise SystemExit(f"the rows of {arguments.json} are of another GPU, {before['gpu']}: this one is {name}")
+        result["rows"] = before["rows"]
+    run = 1 + max((row["run"] for row in result["rows"]), default=0)  # only rows of one run may be compared
+    cases = tuple(case for case in CASES if not any(asdict(case).items() <= row.items() for row in result["rows"]))
     print(f"{name}\n{heading()}")
-    for found in measured(CASES, arguments.bucket):
-        row = row_of(CASES[found[0].case], found, PROMISED_TFLOPS[known])
+    for found in measured(cases, arguments.bucket):
+        row = {"run": run, **row_of(cases[found[0].case], found, PROMISED_TFLOPS[known])}
         result["rows"].append(row)
         arguments.json.write_text(json.dumps(result, indent=2) + "\n")
         print(line(row), flush=True)

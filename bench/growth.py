@@ -75,7 +75,8 @@ def save(path: Path, result: dict[str, Any]) -> None:
         result["cluster"] = [asdict(demands(result, epochs)) for epochs in EPOCHS]
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(result, indent=2) + "\n")
-    path.with_suffix(".png").write_bytes(growth_png(result))
+    if result.keys() & SIZES.keys():
+        path.with_suffix(".png").write_bytes(growth_png(result))
 
 
 def show(result: dict[str, Any]) -> None:

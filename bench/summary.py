@@ -104,14 +104,12 @@ def training(result: Result) -> Iterator[Row]:
         yield less("training", "peak memory, MiB", result["peak_mib"]["ours"], result["peak_mib"][side], names[side])
 
 
-def precision(result: Result) -> Iterator[Row]:
+def variants(result: Result) -> Iterator[Row]:
     """What each space uses against what it does not."""
-    for space, row in result["spaces"].items():
-        other = next(name for name in row["images_per_s"] if name != row["in_use"])
-        rates, ratio = row["images_per_s"], row["ratio"]["median"]
-        ratio = ratio if row["in_use"] == "mixed_bfloat16" else 1 / ratio
-        what = f"images/s, space {space}, {row['in_use']}"
-        yield more("precision", what, rates[row["in_use"]], rates[other], other, ratio)
+    for row in result["comparisons"]:
+        used, other = (row["images_per_s"][row[side]] for side in ("in_use", "other"))
+        what = f"images/s, space {row['space']}, {row['of']}: {row['in_use']}"
+        yield more("variants", what, used, other, row["other"], row["ratio"]["median"])
 
 
 def sharing(result: Result) -> Iterator[Row]:
@@ -123,14 +121,20 @@ def sharing(result: Result) -> Iterator[Row]:
 
 
 def gpu(result: Result) -> Iterator[Row]:
-    """Trials at once on a GPU."""
-    same = ("width", "blocks", "batch", "precision", "shift", "cutout", "average")
+    """Trials at once on a GPU, and its precisions, each with what was measured in the same run."""
+    same = ("run", "width", "blocks", "batch", "precision", "shift", "cutout", "average")
     alone = {tuple(row[key] for key in same): row for row in result["rows"] if row["at_once"] == 1}
     for row in result["rows"]:
         one = alone.get(tuple(row[key] for key in same))
         if one is not None and row["at_once"] > 1:
             what = f"images/s in all, {row['at_once']} trials at once, width {row['width']}"
             yield more("gpu", what, row["images_per_s_in_all"], one["images_per_s_in_all"], "one at a time")
+    for slow in (row for row in alone.values() if row["precision"] == "float32"):
+        network = {key: slow[key] for key in ("run", "width", "blocks", "batch")}
+        for fast in (row for row in alone.values() if row["precision"] != "float32"):
+            if network.items() <= fast.items():  # its augmentation is work that float32 was spared
+                what = f"images/s, width {slow['width']}, {fast['precision']}"
+                yield more("gpu", what, fast["images_per_s_in_all"], slow["images_per_s_in_all"], "float32")
 
 
 def kubernetes(result: Result) -> Iterator[Row]:
@@ -155,7 +159,7 @@ def growth(result: Result) -> Iterator[Row]:
 
 SOURCES: dict[str, Callable[[Result], Iterator[Row]]] = {
     each.__name__: each
-    for each in (search, target, frameworks, overhead, training, precision, sharing, gpu, kubernetes, pack, growth)
+    for each in (search, target, frameworks, overhead, training, variants, sharing, gpu, kubernetes, pack, growth)
 }
 
 if __name__ == "__main__":

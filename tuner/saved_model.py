@@ -50,8 +50,28 @@ def load_model(path: Path, where: str) -> Any:
 
 
 def save_for_prediction(model: Any, path: Path) -> None:
-    """Save a model from `load_model` as plain Keras loads it; the optimizer's state (2/3 with Adam) is left out."""
+    """Save a model from `load_model` as plain Keras loads it; the optimizer's state (2/3 with Adam) is left out.
+
+    A layer that does something else in training than Keras has a layer for says by `for_prediction()` which layer of
+    Keras's does the same when a model predicts.
+    """
+    if any(hasattr(layer, "for_prediction") for layer in model.layers):
+        model = _with_layers_for_prediction(model)
     model.save(path)
+
+
+def _with_layers_for_prediction(model: Any) -> Any:
+    import keras
+
+    def layer_for_prediction(layer: Any) -> Any:
+        if hasattr(layer, "for_prediction"):
+            return layer.for_prediction()
+        return type(layer).from_config(layer.get_config())
+
+    cloned = keras.models.clone_model(model, clone_function=layer_for_prediction)
+    plain = keras.Model(cloned.inputs, cloned.outputs, name=model.name)  # its class too may be one for training
+    plain.set_weights(model.get_weights())
+    return plain
 
 
 def predict(

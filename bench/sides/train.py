@@ -108,10 +108,12 @@ def trained(turn: Turn, data: Training) -> Outcome:
 
 
 def space_of(turn: Turn) -> keras_tuner.HyperModel:
-    """Return the space, in the precision that the turn asks for."""
+    """Return the space, as the turn asks for it; a process has one variant only."""
     if turn.space == "deep":
         if turn.precision is not None:
             deep.fastest_precision = lambda: turn.precision  # its own choice is what is measured
+        if not turn.fused_norm:
+            deep.FusedBatchNormalization = keras.layers.BatchNormalization
         return deep.DeepSpace()
     keras.config.set_dtype_policy(turn.precision or "float32")
     return SeedSpace()

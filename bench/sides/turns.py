@@ -33,6 +33,8 @@ class Turn:
     values: Mapping[str, Any] = field(default_factory=lambda: MIDDLE)
     precision: str | None = None
     """None: what the space chooses itself."""
+    fused_norm: bool = True
+    """Whether the space `deep` normalizes batches in one operation, or as Keras does."""
 
 
 @dataclass(frozen=True)

@@ -99,7 +99,7 @@ $ {_command(folder)}
 On {run["machine"]}, with {metrics.versions.backend}, Keras {metrics.versions.keras}. Seed {metrics.seed}, \
 {settings["search"]["algorithm"]} search, {settings["training"]["epochs"]} epochs a trial at most, batches of \
 {settings["data"]["batch_size"]}. {ended} of {settings["search"]["max_trials"]} trials and {epochs:,} epochs \
-in {duration(run["search_s"])}.{end}
+in {duration(run["search_s"])}.{end}{" " + run["remark"] if "remark" in run else ""}
 
 Best: trial {metrics.best_trial}, after epoch {metrics.best_epoch + 1}: `{best}`. On the \
 {metrics.validation_images:,} validation images: {percent(metrics.validation_accuracy or 0)}.

@@ -33,7 +33,7 @@ def test_the_smallest_and_the_largest_network_answer_with_probabilities(width: i
 
 def test_it_has_hyperparameters_that_a_study_can_set() -> None:
     assert {hp.name for hp in explore(DeepSpace()).space} == {
-        *("width", "blocks", "flip", "shift", "cutout", "label_smoothing"),
+        *("width", "blocks", "flip", "shift", "cutout", "mixing", "label_smoothing"),
         *("optimizer", "learning_rate", "weight_decay", "average"),
     }
 
@@ -69,19 +69,21 @@ def test_a_trial_learns_with_sgd_too(tmp_path: Path) -> None:
     assert done.epochs[3]["val_accuracy"] > 0.9
 
 
-def test_without_shifts_plain_keras_loads_the_model(tmp_path: Path) -> None:
-    DeepSpace().build(hyperparameters(cutout=8)).save(tmp_path / "checkpoint.keras")
-    model = saved_model.load_model(tmp_path / "checkpoint.keras", "here")
+def test_plain_keras_loads_what_is_saved_for_prediction_and_predicts_the_same(whole: Saving, tmp_path: Path) -> None:
+    model = saved_model.load_model(whole.file(2), "here")
     saved_model.save_for_prediction(model, tmp_path / "best.keras")
+    np.save(tmp_path / "images.npy", DATA.validation.images)
     program = (
         "import keras, numpy, sys\n"
-        "model = keras.saving.load_model(sys.argv[1])\n"
-        "assert model.predict_on_batch(numpy.zeros((1, 32, 32, 3))).shape == (1, 1)\n"
+        "model = keras.saving.load_model('best.keras')\n"
+        "numpy.save('there.npy', model.predict_on_batch(numpy.load('images.npy').astype('float32')))\n"
         "assert 'tuner' not in sys.modules\n"
     )
-    command = [sys.executable, "-c", program, str(tmp_path / "best.keras")]
+    command = [sys.executable, "-c", program]
     done_there = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done_there.returncode == 0, done_there.stderr[-2000:]
+    here = saved_model.predict(model, DATA.validation.images, 60)
+    np.testing.assert_array_equal(np.load(tmp_path / "there.npy"), here)
 
 
 def test_the_learning_rate_rises_and_falls_once_and_knows_its_end_from_epochs_and_batches(whole: Saving) -> None:

@@ -3,8 +3,6 @@
 Wide residual networks (Zagoruyko, Komodakis, https://arxiv.org/abs/1605.07146): batch norm and ReLU before each
 convolution, three stages of which each has half the resolution and twice the channels of the one before. One-cycle
 learning rate, decoupled weight decay on convolutions and the last layer alone, label smoothing, averaged weights.
-
-It leaves out mixup, which mixes labels as well, so that it cannot be a layer of the model.
 """
 
 from functools import partial
@@ -14,6 +12,8 @@ import keras
 import keras_tuner
 
 from tuner import names
+from tuner.spaces.batch_norm import FusedBatchNormalization
+from tuner.spaces.mixing import HOW, MixedModel, Mixing
 from tuner.spaces.one_cycle import OneCycle
 from tuner.spaces.precision import fastest_precision
 from tuner.spaces.shift import RandomShift
@@ -31,9 +31,8 @@ MEAN_PIXEL = 119.0
 class DeepSpace(keras_tuner.HyperModel):
     """Wide residual networks of 78,000 to 53 million parameters; a sigmoid for two classes, a softmax for more.
 
-    The model takes pixels (n, height, width, channels) of 0-255 and returns (n, 1) or (n, classes), float32. It has
-    Keras's own layers alone, unless `shift` is on, so that plain Keras loads it. It flips, shifts and cuts out in
-    training only.
+    The model takes pixels (n, height, width, channels) of 0-255 and returns (n, 1) or (n, classes), float32. It flips,
+    shifts, cuts out and mixes in training only. What is saved for prediction has Keras's own layers alone.
     """
 
     def __init__(self, image_shape: tuple[int, int, int] = (32, 32, 3), classes: int = 2) -> None:
@@ -46,8 +45,11 @@ class DeepSpace(keras_tuner.HyperModel):
         width = hp.Choice("width", [16, 32, 48, 64, 96, 128, 160, 192], default=32)  # channels of the first stage
         blocks = hp.Int("blocks", 1, 4, default=2)  # a stage
         inputs = keras.Input(self.image_shape)
-        features = _network(self._augmented(hp, inputs), width, blocks)
-        model = keras.Model(inputs, self._head(features), name="deep")
+        images, mixing = self._augmented(hp, inputs), hp.Choice("mixing", HOW)
+        if mixing != "none":
+            images = Mixing(mixing, dtype="float32")(images)
+        model_class = keras.Model if mixing == "none" else MixedModel
+        model = model_class(inputs, self._head(_network(images, width, blocks)), name="deep")
         smoothing = hp.Choice("label_smoothing", [0.0, 0.05, 0.1])
         if self.classes == 2:
             loss: keras.losses.Loss = keras.losses.BinaryCrossentropy(label_smoothing=smoothing)
@@ -104,7 +106,7 @@ def _network(images: Any, width: int, blocks: int) -> Any:
 
     def normalized(features: Any) -> Any:
         # Keras's momentum of 0.99 would still be full of the first weights after an epoch of few steps
-        features = layers.BatchNormalization(momentum=0.9, epsilon=1e-5, dtype=dtype)(features)
+        features = FusedBatchNormalization(momentum=0.9, epsilon=1e-5, dtype=dtype)(features)
         return layers.Activation("relu", dtype=dtype)(features)
 
     features = convolution(width, 3)(images)

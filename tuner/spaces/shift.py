@@ -37,3 +37,7 @@ class RandomShift(keras.layers.Layer):
     def get_config(self) -> dict[str, Any]:
         """Return the arguments of `__init__`."""
         return {**super().get_config(), "pixels": self.pixels}
+
+    def for_prediction(self) -> keras.layers.Layer:
+        """Return what it does when a model predicts."""
+        return keras.layers.Identity(name=self.name)

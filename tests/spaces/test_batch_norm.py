@@ -1,0 +1,43 @@
+"""Fused batch normalization does what Keras's does, with its outputs, gradients and statistics."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow
+
+from tuner.spaces.batch_norm import FusedBatchNormalization
+
+INPUTS = (np.random.default_rng(0).normal(3, 2, (4, 5, 5, 6)) * np.arange(1, 7)).astype(np.float32)
+WEIGHTS = np.random.default_rng(1).normal(0, 1, INPUTS.shape).astype(np.float32)
+
+
+def answers(layer: keras.layers.Layer) -> list[np.ndarray]:
+    """Outputs of two trainings and one prediction, the gradients, and what the layer remembers."""
+    layer.build(INPUTS.shape)
+    layer.gamma.assign(np.linspace(0.5, 1.5, 6))
+    layer.beta.assign(np.linspace(-1, 1, 6))
+    found = []
+    for inputs in (INPUTS, INPUTS[:1] * 2 + 1):
+        watched = tensorflow.constant(inputs)
+        with tensorflow.GradientTape() as tape:
+            tape.watch(watched)
+            outputs = layer(watched, training=True)
+            loss = tensorflow.reduce_sum(tensorflow.cast(outputs, "float32") * WEIGHTS[: len(inputs)])
+        found += [outputs, *tape.gradient(loss, [watched, layer.gamma.value, layer.beta.value])]
+    found += [layer(INPUTS, training=False), layer.moving_mean, layer.moving_variance]
+    return [keras.ops.convert_to_numpy(keras.ops.cast(each, "float32")) for each in found]
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-4), ("mixed_bfloat16", 3e-2)])
+def test_it_answers_as_keras_does(dtype: str, tolerance: float) -> None:
+    options = {"momentum": 0.9, "epsilon": 1e-5, "dtype": dtype}
+    fused, plain = FusedBatchNormalization(**options), keras.layers.BatchNormalization(**options)
+    for one, other in zip(answers(fused), answers(plain), strict=True):
+        np.testing.assert_allclose(one, other, rtol=tolerance, atol=tolerance * np.abs(other).max())
+
+
+def test_for_prediction_it_is_keras_s_own_layer() -> None:
+    plain = FusedBatchNormalization(momentum=0.9, name="norm").for_prediction()
+    assert type(plain) is keras.layers.BatchNormalization
+    assert plain.name == "norm"
+    assert plain.momentum == 0.9
