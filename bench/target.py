@@ -3,10 +3,11 @@
 Both sides search the published space on the same cut of CIFAKE, with the same held-out images, epochs a trial and
 seed, so with the same first suggestions; the clock starts with the processes, and a side arrives when an epoch of one
 of its trials reaches the target. What is a good model is found beforehand, by a search with a seed of its own whose
-trials are all trained to their end: targets are what its best half, quarter and eighth reached. Sides take turns, one
-pair a seed. Needs CIFAKE beside the repository, or CIFAKE_DIR.
+trials are trained until they have been no better for six epochs: targets are what its best half, quarter and eighth
+reached. Sides take turns, one pair a seed, and a side is ended where it has reached the last target. Needs CIFAKE
+beside the repository, or CIFAKE_DIR.
 
-usage: bench/target.py [--seeds 5] [--per-class 1000] [--trials 24] [--epochs 27] [--limit-s 600] [--json FILE]
+usage: bench/target.py [--seeds 5] [--per-class 1500] [--trials 16] [--epochs 27] [--limit-s 600] [--json FILE]
 """
 
 import argparse
@@ -20,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,10 +36,9 @@ from tuner.trials import Reported, StudyState  # noqa: E402
 
 CIFAKE = Path(os.environ.get("CIFAKE_DIR", ROOT.parent / "shared" / "cifake"))
 STUDY, WORKERS, VALIDATION, BATCH_SIZE = "target", 2, 0.3, 128
-POLL_S = 0.1
-
-
+POLL_S = 1.0
 PILOT_SEED = 1000
+PILOT = {"search.early_stopping.policy": "none", "training.patience": "6"}
 SHARES = (2, 4, 8)
 """A target is what one trial in so many reaches."""
 
@@ -60,8 +60,8 @@ Epochs = list[tuple[float, float]]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--per-class", type=int, default=1000)
-    parser.add_argument("--trials", type=int, default=24)
+    parser.add_argument("--per-class", type=int, default=1500)
+    parser.add_argument("--trials", type=int, default=16)
     parser.add_argument("--epochs", type=int, default=27)
     parser.add_argument("--limit-s", type=float, default=600)
     parser.add_argument("--json", type=Path, default=ROOT / "bench" / "results" / "target.json")
@@ -89,7 +89,7 @@ def main() -> None:
 def pilot_targets(archive: Path, folder: Path, search: Search) -> list[float]:
     """Return what one trial in 2, 4 and 8 of a search reaches that stops none of them early."""
     folder.mkdir()
-    ours(archive, folder, search, {"search.early_stopping.policy": "none"})
+    ours(archive, folder, search, PILOT)
     reached = sorted((trial.score for trial in our_study(folder).trials.values() if trial.score), reverse=True)
     return [reached[search.trials // share - 1] for share in SHARES]
 
@@ -100,9 +100,10 @@ def pair(archive: Path, folder: Path, search: Search, targets: list[float]) -> d
     for place in places.values():
         place.mkdir()
     export(archive, places["bare"], search.seed)
-    found: dict[str, Epochs] = {}
-    for side in ("ours", "bare") if search.seed % 2 else ("bare", "ours"):
-        found[side] = ours(archive, places[side], search, {}) if side == "ours" else bare(places[side], search)
+    enough = targets[-1]
+    sides = {"ours": lambda: ours(archive, places["ours"], search, {}, enough)}
+    sides["bare"] = lambda: bare(places["bare"], search, enough)
+    found = {side: sides[side]() for side in (sides if search.seed % 2 else reversed(sides))}
     return {"seed": search.seed, "same_suggestions": same_suggestions(places["ours"], places["bare"])} | {
         side: {
             "reached_s": [reached_s(epochs, target) for target in targets],
@@ -137,8 +138,8 @@ def export(archive: Path, folder: Path, seed: int) -> None:
     )
 
 
-def ours(archive: Path, folder: Path, search: Search, more: dict[str, str]) -> Epochs:
-    """`cifake-tune run`, packing included."""
+def ours(archive: Path, folder: Path, search: Search, more: dict[str, str], enough: float = math.inf) -> Epochs:
+    """`cifake-tune run`, packing included, until an epoch is good enough."""
     settings = {
         "name": STUDY,
         "seed": search.seed,
@@ -152,9 +153,13 @@ def ours(archive: Path, folder: Path, search: Search, more: dict[str, str]) -> E
     command += ["--workers", str(WORKERS), *(part for k, v in settings.items() for part in ("--set", f"{k}={v}"))]
     with started(command, folder, {"CIFAKE_TUNE_CACHE": str(folder / "cache")}) as process:
         began = time.time()
-        wait([process], search.limit_s)
+        wait([process], search.limit_s, lambda: is_enough(our_epochs(folder, began), enough))
         if process.returncode:
             raise SystemExit((folder / "errors").read_text())
+    return our_epochs(folder, began)
+
+
+def our_epochs(folder: Path, began: float) -> Epochs:
     records = read_records(our_bucket(folder), STUDY)
     return [(r.at - began, r.metrics["val_accuracy"]) for r in records if isinstance(r, Reported)]
 
@@ -167,8 +172,8 @@ def our_study(folder: Path) -> StudyState:
     return read_study(our_bucket(folder), STUDY)
 
 
-def bare(folder: Path, search: Search) -> Epochs:
-    """Keras Tuner's chief and workers."""
+def bare(folder: Path, search: Search, enough: float) -> Epochs:
+    """Keras Tuner's chief and workers, until an epoch is good enough."""
     script = [sys.executable, str(ROOT / "bench" / "sides" / "bare_search.py"), str(folder)]
     command = [*script, *map(str, (search.seed, search.trials, search.epochs, BATCH_SIZE))]
     address = {"KERASTUNER_ORACLE_IP": "127.0.0.1", "KERASTUNER_ORACLE_PORT": str(free_port())}
@@ -178,9 +183,18 @@ def bare(folder: Path, search: Search) -> Epochs:
             stack.enter_context(started(command, folder, {**address, "KERASTUNER_TUNER_ID": tuner_id}))
             for tuner_id in ("chief", *(f"tuner{number}" for number in range(WORKERS)))
         ]
-        wait(processes[1:], search.limit_s)
-    lines = [line.split() for line in (folder / "epochs").read_text().splitlines()]
+        wait(processes[1:], search.limit_s, lambda: is_enough(bare_epochs(folder, began), enough))
+    return bare_epochs(folder, began)
+
+
+def bare_epochs(folder: Path, began: float) -> Epochs:
+    file = folder / "epochs"
+    lines = [line.split() for line in file.read_text().splitlines()] if file.exists() else []
     return [(float(at) - began, float(right)) for at, right in lines]
+
+
+def is_enough(epochs: Epochs, enough: float) -> bool:
+    return any(right >= enough for _, right in epochs)
 
 
 @contextlib.contextmanager
@@ -205,10 +219,10 @@ def started(command: list[str], folder: Path, environment: dict[str, str]) -> It
                 process.wait(30)
 
 
-def wait(processes: list[subprocess.Popen[str]], limit_s: float) -> None:
-    """Wait until the processes have ended, or for so long."""
+def wait(processes: list[subprocess.Popen[str]], limit_s: float, enough: Callable[[], bool]) -> None:
+    """Wait until the processes have ended, or it is enough, or for so long."""
     deadline = time.monotonic() + limit_s
-    while time.monotonic() < deadline and any(process.poll() is None for process in processes):
+    while time.monotonic() < deadline and any(process.poll() is None for process in processes) and not enough():
         time.sleep(POLL_S)
 
 
