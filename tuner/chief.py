@@ -18,12 +18,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tuner import names, refusals, spaces, tls
+from tuner.address import Address
 from tuner.bucket import Bucket
 from tuner.chief_monitor import ChiefMonitor, linger
 from tuner.config import Study
 from tuner.data.manifest import find_data_sets, read_manifest
 from tuner.errors import FencedError, NoResultError, PreemptedError, SurroundingsError, UsageError
-from tuner.http_server import Address
 from tuner.journal import Journal, JournalReader, check_whole
 from tuner.metrics.chief import JournalMetrics
 from tuner.oracle import Oracle

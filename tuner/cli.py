@@ -99,9 +99,9 @@ def chief(
     study = _study(study_file, settings or [])
     host, port, encryption = _environment(names.ENV_ORACLE_IP), _port(), _encryption()
     with importing_keras(whole=study.search.algorithm is config.Algorithm.BAYESIAN):
+        from tuner.address import Address
         from tuner.chief import Cluster, run_chief
         from tuner.chief_monitor import ChiefMonitor
-        from tuner.http_server import Address
         from tuner.metrics.catalogue import Role
         from tuner.monitor import Monitor, serving
 

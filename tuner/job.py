@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.live import Live
 
 from tuner import names
+from tuner.address import Address, parse_address, reserved
 from tuner.bucket import Bucket
 from tuner.chief_monitor import ChiefMonitor
 from tuner.config import Study
@@ -18,7 +19,6 @@ from tuner.data.manifest import Manifest
 from tuner.data.pack import pack
 from tuner.errors import CifakeTuneError, PreemptedError
 from tuner.evaluate import Metrics, evaluated, read_metrics
-from tuner.http_server import Address, parse_address, reserved
 from tuner.journal import JournalReader
 from tuner.local import Job, run_evaluator, run_search
 from tuner.metrics.catalogue import Role

@@ -16,6 +16,7 @@ import grpc
 import yaml
 
 from tuner import names, tls, wire
+from tuner.address import Address, reserved
 from tuner.bucket import Bucket
 from tuner.config import Study, dump
 from tuner.errors import (
@@ -28,7 +29,6 @@ from tuner.errors import (
     SurroundingsError,
     UsageError,
 )
-from tuner.http_server import Address, reserved
 from tuner.journal import JournalReader
 from tuner.temporary import temporary_folder
 from tuner.trials import Leased, Record, StudyState

@@ -17,7 +17,8 @@ from prometheus_client.samples import Sample
 
 import tuner
 from tuner import names
-from tuner.http_server import Address, Handler, HttpServer, Request, Response, parse_address, plain
+from tuner.address import Address, parse_address
+from tuner.http_server import Handler, HttpServer, Request, Response, plain
 from tuner.metrics import catalogue
 from tuner.metrics.catalogue import Role, reading
 

@@ -48,7 +48,7 @@ def test_a_port_of_the_live_page_that_somebody_has(place: Place) -> None:
         port = taken.getsockname()[1]
         done = place.do("run", **{names.ENV_HTTP: f"127.0.0.1:{port}"})
     assert done.code == 3
-    assert f"cannot listen for HTTP on 127.0.0.1:{port}" in done.err
+    assert f"cannot listen on 127.0.0.1:{port}" in done.err
     refused(done, place)
     assert not place.bucket_folder.exists() or not list(place.bucket.list("data/"))
 

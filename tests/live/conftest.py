@@ -9,7 +9,8 @@ from playwright.sync_api import Browser
 
 from tests.live import studies
 from tests.support.browser import chromium
-from tuner.http_server import Address, HttpServer
+from tuner.address import Address
+from tuner.http_server import HttpServer
 from tuner.live.moment import Moment
 from tuner.live.site import Site
 from tuner.trials import StudyState

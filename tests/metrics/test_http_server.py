@@ -10,8 +10,9 @@ import pytest
 
 from tests.support.scrape import Answer, get, until
 from tuner import http_server
+from tuner.address import Address, parse_address, reserved
 from tuner.errors import ConfigError, SurroundingsError
-from tuner.http_server import Address, HttpServer, Request, Response, parse_address, plain, reserved
+from tuner.http_server import HttpServer, Request, Response, plain
 
 
 def broken(_: Request) -> Response:
