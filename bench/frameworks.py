@@ -134,10 +134,6 @@ def show(result: dict[str, Any]) -> None:
         print(f"{label:34}" + "".join(_cell(result["restart"][side][key], 12) for side in sides))
 
 
-def _medians(rows: list[Row]) -> Row:
-    return {key: statistics.median(row[key] for row in rows) for key in rows[0]}
-
-
 def _cell(value: float | None, width: int) -> str:
     return f"{'-':>{width}}" if value is None else f"{value:{width},.1f}"
 

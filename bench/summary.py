@@ -78,6 +78,13 @@ def target(result: Result) -> Iterator[Row]:
         yield less("target", f"s to what one trial in {share} reaches", ours, bare, "bare Keras Tuner", ratio)
 
 
+def killed(result: Result) -> Iterator[Row]:
+    """How a search ends one of whose workers was killed."""
+    for worker, sides in result["cases"].items():
+        ours, bare = (sides[side]["ended_s"] for side in ("ours", "bare"))
+        yield less("killed", f"s to the end after a kill, worker {worker}", ours, bare, "bare Keras Tuner")
+
+
 def frameworks(result: Result) -> Iterator[Row]:
     """Other frameworks'."""
     for other in ("Optuna", "Ray Tune"):
@@ -159,7 +166,20 @@ def growth(result: Result) -> Iterator[Row]:
 
 SOURCES: dict[str, Callable[[Result], Iterator[Row]]] = {
     each.__name__: each
-    for each in (search, target, frameworks, overhead, training, variants, sharing, gpu, kubernetes, pack, growth)
+    for each in (
+        search,
+        target,
+        killed,
+        frameworks,
+        overhead,
+        training,
+        variants,
+        sharing,
+        gpu,
+        kubernetes,
+        pack,
+        growth,
+    )
 }
 
 if __name__ == "__main__":

@@ -15,13 +15,11 @@ import contextlib
 import json
 import math
 import os
-import signal
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,14 +27,13 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from tests.support.gcs_emulator import free_port  # noqa: E402
+from bench.sides.bare import BATCH_SIZE, CHIEF, VALIDATION, WORKERS, BareSearch, started, wait  # noqa: E402
 from tuner.bucket import Bucket, open_bucket  # noqa: E402
 from tuner.journal import read_records, read_study  # noqa: E402
 from tuner.trials import Reported, StudyState  # noqa: E402
 
 CIFAKE = Path(os.environ.get("CIFAKE_DIR", ROOT.parent / "shared" / "cifake"))
-STUDY, WORKERS, VALIDATION, BATCH_SIZE = "target", 2, 0.3, 128
-POLL_S = 1.0
+STUDY = "target"
 PILOT_SEED = 1000
 PILOT = {"search.early_stopping.policy": "none", "training.patience": "6"}
 SHARES = (2, 4, 8)
@@ -99,10 +96,9 @@ def pair(archive: Path, folder: Path, search: Search, targets: list[float]) -> d
     places = {side: folder / f"{side}-{search.seed}" for side in ("ours", "bare")}
     for place in places.values():
         place.mkdir()
-    export(archive, places["bare"], search.seed)
     enough = targets[-1]
     sides = {"ours": lambda: ours(archive, places["ours"], search, {}, enough)}
-    sides["bare"] = lambda: bare(places["bare"], search, enough)
+    sides["bare"] = lambda: bare(archive, places["bare"], search, enough)
     found = {side: sides[side]() for side in (sides if search.seed % 2 else reversed(sides))}
     return {"seed": search.seed, "same_suggestions": same_suggestions(places["ours"], places["bare"])} | {
         side: {
@@ -120,24 +116,6 @@ def reached_s(epochs: Epochs, target: float) -> float | None:
     return next((round(at, 1) for at, right in epochs if right >= target), None)
 
 
-def export(archive: Path, folder: Path, seed: int) -> None:
-    """Write what our workers train on, and are compared by, as arrays that the other side loads."""
-    import numpy as np
-
-    from tuner.data.arrays import open_training
-    from tuner.data.pack import pack
-
-    bucket = open_bucket(str(folder / "data"))
-    data = open_training(bucket, pack(str(archive), bucket), VALIDATION, seed, folder / "cache")
-    np.savez(
-        folder / "arrays.npz",
-        x=data.train.images,
-        y=data.train.labels,
-        x_held=data.validation.images,
-        y_held=data.validation.labels,
-    )
-
-
 def ours(archive: Path, folder: Path, search: Search, more: dict[str, str], enough: float = math.inf) -> Epochs:
     """`cifake-tune run`, packing included, until an epoch is good enough."""
     settings = {
@@ -150,7 +128,7 @@ def ours(archive: Path, folder: Path, search: Search, more: dict[str, str], enou
         **more,
     }
     command = [sys.executable, "-m", "tuner.cli", "run", "--data", str(archive), "--bucket", str(folder / "bucket")]
-    command += ["--workers", str(WORKERS), *(part for k, v in settings.items() for part in ("--set", f"{k}={v}"))]
+    command += ["--workers", str(len(WORKERS)), *(part for k, v in settings.items() for part in ("--set", f"{k}={v}"))]
     with started(command, folder, {"CIFAKE_TUNE_CACHE": str(folder / "cache")}) as process:
         began = time.time()
         wait([process], search.limit_s, lambda: is_enough(our_epochs(folder, began), enough))
@@ -172,58 +150,24 @@ def our_study(folder: Path) -> StudyState:
     return read_study(our_bucket(folder), STUDY)
 
 
-def bare(folder: Path, search: Search, enough: float) -> Epochs:
-    """Keras Tuner's chief and workers, until an epoch is good enough."""
-    script = [sys.executable, str(ROOT / "bench" / "sides" / "bare_search.py"), str(folder)]
-    command = [*script, *map(str, (search.seed, search.trials, search.epochs, BATCH_SIZE))]
-    address = {"KERASTUNER_ORACLE_IP": "127.0.0.1", "KERASTUNER_ORACLE_PORT": str(free_port())}
+def bare(archive: Path, folder: Path, search: Search, enough: float) -> Epochs:
+    """Keras Tuner's chief and workers, until an epoch is good enough. The clock starts when it has its arrays."""
+    made = BareSearch(folder, archive, search.seed, search.trials, search.epochs)
+
+    def epochs() -> Epochs:
+        return [(each.at - began, each.right) for each in made.ended()]
+
     with contextlib.ExitStack() as stack:
         began = time.time()
-        processes = [
-            stack.enter_context(started(command, folder, {**address, "KERASTUNER_TUNER_ID": tuner_id}))
-            for tuner_id in ("chief", *(f"tuner{number}" for number in range(WORKERS)))
-        ]
-        wait(processes[1:], search.limit_s, lambda: is_enough(bare_epochs(folder, began), enough))
-    return bare_epochs(folder, began)
-
-
-def bare_epochs(folder: Path, began: float) -> Epochs:
-    file = folder / "epochs"
-    lines = [line.split() for line in file.read_text().splitlines()] if file.exists() else []
-    return [(float(at) - began, float(right)) for at, right in lines]
+        processes = [stack.enter_context(made.process(tuner_id)) for tuner_id in (CHIEF, *WORKERS)]
+        wait(processes[1:], search.limit_s, lambda: is_enough(epochs(), enough))
+        if any(process.returncode for process in processes):
+            raise SystemExit((folder / "errors").read_text())
+    return epochs()
 
 
 def is_enough(epochs: Epochs, enough: float) -> bool:
     return any(right >= enough for _, right in epochs)
-
-
-@contextlib.contextmanager
-def started(command: list[str], folder: Path, environment: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
-    """Start a process; at the end, end it and its children."""
-    with (folder / "errors").open("a") as errors:
-        process = subprocess.Popen(
-            command,
-            env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
-            cwd=folder,
-            stdout=subprocess.DEVNULL,
-            stderr=errors,
-            text=True,
-            start_new_session=True,
-        )
-    try:
-        yield process
-    finally:
-        for number in (signal.SIGTERM, signal.SIGKILL):  # ours has children, which end with it
-            with contextlib.suppress(ProcessLookupError, subprocess.TimeoutExpired):
-                os.killpg(process.pid, number)
-                process.wait(30)
-
-
-def wait(processes: list[subprocess.Popen[str]], limit_s: float, enough: Callable[[], bool]) -> None:
-    """Wait until the processes have ended, or it is enough, or for so long."""
-    deadline = time.monotonic() + limit_s
-    while time.monotonic() < deadline and any(process.poll() is None for process in processes) and not enough():
-        time.sleep(POLL_S)
 
 
 def same_suggestions(our_folder: Path, bare_folder: Path) -> int:
@@ -249,7 +193,7 @@ def show(result: dict[str, Any]) -> None:
     """Print the table."""
     print(
         f"\nseconds until a model is as good as one trial in so many; {result['trials']} trials of {result['epochs']}",
-        f"epochs at most, {2 * result['per_class']:,} images, {WORKERS} workers",
+        f"epochs at most, {2 * result['per_class']:,} images, {len(WORKERS)} workers",
     )
     print(f"{'one in':8}{'right':>8}   bare and ours, a pair a seed{'':24}median of bare/ours")
     for number, (share, target) in enumerate(zip(result["shares"], result["targets"], strict=True)):

@@ -21,11 +21,11 @@ FOLDER, (SEED, TRIALS, EPOCHS, BATCH_SIZE) = Path(sys.argv[1]), map(int, sys.arg
 
 
 class Note(keras.callbacks.Callback):
-    """Writes down each epoch as it ends: when, and how good the model is."""
+    """Writes down each epoch as it ends: when, how good the model is, and whose and which it is."""
 
     def on_epoch_end(self, epoch, logs=None):
         with (FOLDER / "epochs").open("a") as file:
-            file.write(f"{time.time()} {logs['val_accuracy']}\n")
+            file.write(f"{time.time()} {logs['val_accuracy']} {os.environ['KERASTUNER_TUNER_ID']} {epoch}\n")
 
 
 tuner = keras_tuner.RandomSearch(

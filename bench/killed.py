@@ -1,0 +1,191 @@
+"""What a killed worker costs, beside bare Keras Tuner's distributed mode: a chief and two workers each.
+
+One of the workers is killed (SIGKILL) when an epoch of its first trial has ended. Either it is started again at once
+under its name, as Kubernetes would, or it is gone for good. Both sides search the published space on the built-in
+sample and stop nothing early. Counted are the trials with a result in the end, the epochs that were trained for nothing
+(those of trials without a result, and those trained again), and the seconds from the kill until all processes have
+ended; a side that has not ended after so long is waiting for somebody who does not come.
+
+usage: bench/killed.py [--rounds 3] [--trials 4] [--epochs 12] [--killed-after 8] [--limit-s 150] [--json FILE]
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from bench.sides.bare import BATCH_SIZE, CHIEF, VALIDATION, WORKERS, BareSearch, started, wait  # noqa: E402
+from tests.support.gcs_emulator import free_port  # noqa: E402
+from tuner.bucket import open_bucket  # noqa: E402
+from tuner.data.pack import pack  # noqa: E402
+from tuner.journal import JournalReader, read_records  # noqa: E402
+from tuner.trials import Reported, TrialState  # noqa: E402
+
+STUDY = "killed"
+VICTIM = WORKERS[1]
+START_S = 120.0
+"""No side takes so long until the epoch after which it is killed."""
+Start = Callable[[str], contextlib.AbstractContextManager[subprocess.Popen[str]]]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a side is to go through."""
+
+    seed: int
+    trials: int
+    epochs: int
+    killed_after: int
+    limit_s: float
+    replaced: bool
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of it."""
+
+    ended_s: float | None
+    """From the kill; None: not within the limit."""
+    completed: int
+    epochs_lost: int
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--trials", type=int, default=4)
+    parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--killed-after", type=int, default=8)
+    parser.add_argument("--limit-s", type=float, default=150)
+    parser.add_argument("--json", type=Path, default=ROOT / "bench" / "results" / "killed.json")
+    arguments = parser.parse_args()
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    settings = {key: value for key, value in vars(arguments).items() if key != "json"}
+    rows: list[dict[str, Any]] = []
+    for seed in range(1, arguments.rounds + 1):
+        for replaced in (True, False):
+            plan = Plan(seed, arguments.trials, arguments.epochs, arguments.killed_after, arguments.limit_s, replaced)
+            for side in SIDES if seed % 2 else reversed(SIDES):
+                with tempfile.TemporaryDirectory(prefix="cifake-tune-bench-") as folder:
+                    outcome = SIDES[side](Path(folder), plan)
+                rows.append(
+                    {"seed": seed, "worker": "replaced" if replaced else "gone", "side": side, **asdict(outcome)}
+                )
+                print(json.dumps(rows[-1]), flush=True)
+    result = {"cores": len(os.sched_getaffinity(0)), **settings, "cases": cases(rows, arguments.limit_s), "rows": rows}
+    arguments.json.write_text(json.dumps(result, indent=2) + "\n")
+    show(result)
+
+
+def ours(folder: Path, plan: Plan) -> Outcome:
+    """`cifake-tune chief` and two `cifake-tune worker`."""
+    bucket = open_bucket(str(folder / "bucket"))
+    digest = pack(None, bucket).digest
+    settings = {
+        "name": STUDY,
+        "seed": plan.seed,
+        "data.validation": VALIDATION,
+        "data.batch_size": BATCH_SIZE,
+        "search.max_trials": plan.trials,
+        "search.early_stopping.policy": "none",
+        "training.epochs": plan.epochs,
+    }
+    common = ["--bucket", str(folder / "bucket")]
+    environment = {
+        "KERASTUNER_ORACLE_IP": "127.0.0.1",
+        "KERASTUNER_ORACLE_PORT": str(free_port()),
+        "CIFAKE_TUNE_CACHE": str(folder / "cache"),
+        "CIFAKE_TUNE_DATA": digest,
+    }
+
+    def start(name: str) -> contextlib.AbstractContextManager[subprocess.Popen[str]]:
+        role = ["chief", *(part for k, v in settings.items() for part in ("--set", f"{k}={v}"))]
+        command = [sys.executable, "-m", "tuner.cli", *(role if name == CHIEF else ["worker"]), *common]
+        return started(command, folder, {**environment, "KERASTUNER_TUNER_ID": name})
+
+    reader = JournalReader(bucket, STUDY)
+
+    def reached() -> bool:
+        reader.poll()
+        trials = reader.state.trials.values()
+        return any(trial.worker == VICTIM and plan.killed_after - 1 in trial.epochs for trial in trials)
+
+    ended_s = evening(start, reached, plan)
+    reader.poll()
+    completed = sum(trial.state is TrialState.COMPLETED for trial in reader.state.trials.values())
+    epochs = sum(isinstance(record, Reported) for record in read_records(bucket, STUDY))
+    return Outcome(ended_s, completed, epochs - completed * plan.epochs)
+
+
+def bare(folder: Path, plan: Plan) -> Outcome:
+    """Keras Tuner's, of the same script."""
+    made = BareSearch(folder, None, plan.seed, plan.trials, plan.epochs)
+
+    def reached() -> bool:
+        return any(each.worker == VICTIM and each.epoch == plan.killed_after - 1 for each in made.ended())
+
+    ended_s = evening(made.process, reached, plan)
+    files = (folder / "project").glob("trial_*/trial.json")
+    completed = sum(json.loads(file.read_text())["status"] == "COMPLETED" for file in files)
+    return Outcome(ended_s, completed, len(made.ended()) - completed * plan.epochs)
+
+
+SIDES: dict[str, Callable[[Path, Plan], Outcome]] = {"ours": ours, "bare": bare}
+
+
+def evening(start: Start, reached: Callable[[], bool], plan: Plan) -> float | None:
+    """Start chief and workers, kill one, and return how long the others, and its successor, take to end."""
+    with contextlib.ExitStack() as stack:
+        processes = {name: stack.enter_context(start(name)) for name in (CHIEF, *WORKERS)}
+        if wait(list(processes.values()), START_S, reached) is None or not reached():
+            raise SystemExit("a side did not get as far as the epoch after which a worker is killed")
+        os.killpg(processes[VICTIM].pid, signal.SIGKILL)
+        began = time.monotonic()
+        processes.pop(VICTIM).wait()
+        if plan.replaced:
+            processes[VICTIM] = stack.enter_context(start(VICTIM))
+        ended = wait(list(processes.values()), plan.limit_s)
+        return None if ended is None else round(time.monotonic() - began, 1)
+
+
+def cases(rows: list[dict[str, Any]], limit_s: float) -> dict[str, dict[str, Any]]:
+    """Return medians, by what became of the worker and by side; who did not end counts as the limit."""
+    found: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        case = found.setdefault(row["worker"], {})
+        if row["side"] not in case:
+            of = [each for each in rows if (each["worker"], each["side"]) == (row["worker"], row["side"])]
+            case[row["side"]] = {
+                "ended_s": statistics.median(limit_s if each["ended_s"] is None else each["ended_s"] for each in of),
+                "ended": sum(each["ended_s"] is not None for each in of),
+                "completed": statistics.median(each["completed"] for each in of),
+                "epochs_lost": statistics.median(each["epochs_lost"] for each in of),
+            }
+    return found
+
+
+def show(result: dict[str, Any]) -> None:
+    """Print the table."""
+    print(f"\n{result['trials']} trials of {result['epochs']} epochs, a worker killed after {result['killed_after']}")
+    print(f"{'worker':10}{'side':6}{'rounds that ended':>20}{'s after the kill':>18}{'trials':>8}{'epochs lost':>13}")
+    for worker, sides in result["cases"].items():
+        for side, row in sides.items():
+            print(f"{worker:10}{side:6}{row['ended']:13} of {result['rounds']:2}", end="")
+            print(f"  {row['ended_s']:18.0f}{row['completed']:8g}{row['epochs_lost']:13g}")
+
+
+if __name__ == "__main__":
+    main()
