@@ -98,6 +98,9 @@ def main() -> None:
     run = 1 + max((row["run"] for row in result["rows"]), default=0)  # only rows of one run may be compared
     cases = tuple(case for case in CASES if not any(asdict(case).items() <= row.items() for row in result["rows"]))
     print(f"{name}\n{heading()}")
+    if not cases:
+        print(f"{arguments.json} has them all")
+        return
     for found in measured(cases, arguments.bucket):
         row = {"run": run, **row_of(cases[found[0].case], found, PROMISED_TFLOPS[known])}
         result["rows"].append(row)

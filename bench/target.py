@@ -4,8 +4,8 @@ Both sides search the published space on the same cut of CIFAKE, with the same h
 seed, so with the same first suggestions; the clock starts with the processes, and a side arrives when an epoch of one
 of its trials reaches the target. What is a good model is found beforehand, by a search with a seed of its own whose
 trials are trained until they have been no better for six epochs: targets are what its best half, quarter and eighth
-reached. Sides take turns, one pair a seed, and a side is ended where it has reached the last target. Needs CIFAKE
-beside the repository, or CIFAKE_DIR.
+reached. Bare Keras Tuner is used as its guide says: it stops no trial early. Sides take turns, one pair a seed, and a
+side is ended where it has reached the last target. Needs CIFAKE beside the repository, or CIFAKE_DIR.
 
 usage: bench/target.py [--seeds 5] [--per-class 1500] [--trials 16] [--epochs 27] [--limit-s 600] [--json FILE]
 """
@@ -63,7 +63,9 @@ def main() -> None:
     parser.add_argument("--limit-s", type=float, default=600)
     parser.add_argument("--json", type=Path, default=ROOT / "bench" / "results" / "target.json")
     arguments = parser.parse_args()
-    rows = []
+    if arguments.trials < max(SHARES):
+        parser.error(f"--trials must be {max(SHARES)} or more: the last target is what one in so many reaches")
+    rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(prefix="cifake-tune-bench-") as name:
         folder = Path(name)
         archive = folder / "cut.zip"
@@ -76,10 +78,11 @@ def main() -> None:
             search = Search(seed, arguments.trials, arguments.epochs, arguments.limit_s)
             rows.append(pair(archive, folder, search, targets))
             print(json.dumps(rows[-1]), flush=True)
-    result = {"cores": len(os.sched_getaffinity(0)), **{k: v for k, v in vars(arguments).items() if k != "json"}}
-    result |= {"shares": SHARES, "targets": targets, "rows": rows}
-    result["ratios"] = [median_ratio(rows, number, arguments.limit_s) for number in range(len(targets))]
-    arguments.json.write_text(json.dumps(result, indent=2) + "\n")
+            result = {"cores": len(os.sched_getaffinity(0)), **vars(arguments), "seeds": len(rows)}
+            del result["json"]
+            result |= {"shares": SHARES, "targets": targets, "rows": rows}
+            result["ratios"] = [median_ratio(rows, number, arguments.limit_s) for number in range(len(targets))]
+            arguments.json.write_text(json.dumps(result, indent=2) + "\n")
     show(result)
 
 
@@ -103,9 +106,9 @@ def pair(archive: Path, folder: Path, search: Search, targets: list[float]) -> d
     return {"seed": search.seed, "same_suggestions": same_suggestions(places["ours"], places["bare"])} | {
         side: {
             "reached_s": [reached_s(epochs, target) for target in targets],
-            "searched_s": round(epochs[-1][0], 1),
+            "searched_s": round(max((at for at, _ in epochs), default=0.0), 1),
             "epochs": len(epochs),
-            "best": max(right for _, right in epochs),
+            "best": max((right for _, right in epochs), default=None),
         }
         for side, epochs in found.items()
     }
@@ -171,7 +174,7 @@ def is_enough(epochs: Epochs, enough: float) -> bool:
 
 
 def same_suggestions(our_folder: Path, bare_folder: Path) -> int:
-    """Return how many trials, from the first on, have the same hyperparameters on both sides."""
+    """Return how many trials, from the first on, have the same hyperparameters on both sides. One at least must."""
     mine = [dict(trial.hyperparameters) for trial in our_study(our_folder).trials.values()]
     files = sorted((bare_folder / "project").glob("trial_*/trial.json"))
     theirs = [json.loads(file.read_text())["hyperparameters"]["values"] for file in files]
@@ -180,13 +183,20 @@ def same_suggestions(our_folder: Path, bare_folder: Path) -> int:
         if ours_ != bare_:
             break
         same += 1
+    if not same:
+        raise SystemExit("the two sides did not begin with the same hyperparameters")
     return same
 
 
-def median_ratio(rows: list[dict[str, Any]], number: int, limit_s: float) -> float:
-    """Return by how much sooner ours reached a target; a side that did not counts as the limit."""
-    times = [[row[side]["reached_s"][number] or limit_s for side in ("bare", "ours")] for row in rows]
-    return round(statistics.median(bare_s / ours_s for bare_s, ours_s in times), 2)
+def median_ratio(rows: list[dict[str, Any]], number: int, limit_s: float) -> float | None:
+    """Return by how much sooner ours reached a target; None where neither side ever did.
+
+    A side that did not reach it would have taken longer than the limit: for bare Keras Tuner the limit is taken, for
+    ours the ratio is 0.
+    """
+    pairs = [[row[side]["reached_s"][number] for side in ("bare", "ours")] for row in rows]
+    ratios = [(bare_s or limit_s) / ours_s if ours_s else 0.0 for bare_s, ours_s in pairs if bare_s or ours_s]
+    return round(statistics.median(ratios), 2) if ratios else None
 
 
 def show(result: dict[str, Any]) -> None:
@@ -201,7 +211,7 @@ def show(result: dict[str, Any]) -> None:
             "/".join(f"{row[side]['reached_s'][number] or math.nan:.0f}" for side in ("bare", "ours"))
             for row in result["rows"]
         )
-        print(f"{share:<8}{target:8.1%}   {cells:52}{result['ratios'][number]:.2f}")
+        print(f"{share:<8}{target:8.1%}   {cells:52}{result['ratios'][number] or math.nan:.2f}")
 
 
 if __name__ == "__main__":

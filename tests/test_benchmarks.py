@@ -172,6 +172,44 @@ def test_better_is_above_one_whichever_way_a_figure_goes() -> None:
     assert summary.less("", "s", 1, 4, "").ratio == 4
 
 
+def test_who_never_reached_a_target_is_not_said_to_have_been_sooner() -> None:
+    target = module_at(ROOT / "bench" / "target.py")
+
+    def row(bare: float | None, ours: float | None) -> dict[str, Any]:
+        return {side: {"reached_s": [at]} for side, at in (("bare", bare), ("ours", ours))}
+
+    assert target.median_ratio([row(60, 20), row(80, 20), row(20, 20)], 0, 100) == 3
+    assert target.median_ratio([row(None, 20)], 0, 100) == 5, "bare took longer than the limit"
+    assert target.median_ratio([row(60, None)], 0, 100) == 0
+    assert target.median_ratio([row(None, None), row(60, 20)], 0, 100) == 3
+    assert target.median_ratio([row(None, None)], 0, 100) is None
+
+
+def test_a_killed_worker_s_side_that_does_not_end_counts_as_the_limit() -> None:
+    killed = module_at(ROOT / "bench" / "killed.py")
+    outcomes = [(1, "ours", 50.0), (2, "ours", 70.0), (1, "bare", None), (2, "bare", None)]
+    rows = [
+        {"seed": seed, "worker": "gone", "side": side, "ended_s": at, "completed": 4, "epochs_lost": 0}
+        for seed, side, at in outcomes
+    ]
+    found = killed.cases(rows, 150)
+    assert found["gone"]["ours"] == {"ended_s": 60, "ended": 2, "completed": 4, "epochs_lost": 0}
+    assert (found["gone"]["bare"]["ended_s"], found["gone"]["bare"]["ended"]) == (150, 0)
+
+
+def test_a_gpu_s_precisions_are_compared_within_one_run_and_alike_where_they_were_measured_alike() -> None:
+    def row(run: int, precision: str, images_per_s: int, shift: int = 0) -> dict[str, Any]:
+        trial = {"width": 64, "blocks": 2, "batch": 500, "cutout": 0, "average": 0.0, "at_once": 1, "shift": shift}
+        return {"run": run, "precision": precision, "images_per_s_in_all": images_per_s, **trial}
+
+    short, long = "mixed_bfloat16", "float32"
+    assert list(summary.gpu({"rows": [row(1, short, 50), row(2, long, 20)]})) == []
+    (other,) = summary.gpu({"rows": [row(1, short, 50), row(2, short, 40, shift=2), row(2, long, 20)]})
+    assert (other.ratio, other.what) == (2, "images/s, width 64, mixed_bfloat16, with augmentation")
+    (alike,) = summary.gpu({"rows": [row(1, short, 40, shift=2), row(1, short, 50), row(1, long, 20)]})
+    assert (alike.ratio, alike.what) == (2.5, "images/s, width 64, mixed_bfloat16")
+
+
 def test_every_benchmark_that_compares_has_its_rows_in_the_table() -> None:
     compared = {row.benchmark for row in summary.rows(RESULTS)}
     assert compared == {path.stem for path in RESULTS.glob("*.json")} & set(summary.SOURCES)

@@ -7,7 +7,7 @@ class (softmax), and takes pixels from 0 to 255.
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,27 +49,40 @@ def load_model(path: Path, where: str) -> Any:
         ) from error
 
 
+@runtime_checkable
+class TrainsDifferently(Protocol):
+    """A layer that does something in training that none of Keras's layers does."""
+
+    def for_prediction(self) -> Any:
+        """Return the layer of Keras's, without weights, that does the same when a model predicts."""
+
+
 def save_for_prediction(model: Any, path: Path) -> None:
     """Save a model from `load_model` as plain Keras loads it; the optimizer's state (2/3 with Adam) is left out.
 
-    A layer that does something else in training than Keras has a layer for says by `for_prediction()` which layer of
-    Keras's does the same when a model predicts.
+    A subclassed model is saved as it is: Keras cannot exchange its layers.
     """
-    if any(hasattr(layer, "for_prediction") for layer in model.layers):
+    from keras import Sequential
+    from keras.src.models import Functional
+
+    layers = model._flatten_layers(include_self=False)
+    if isinstance(model, Functional | Sequential) and any(isinstance(layer, TrainsDifferently) for layer in layers):
         model = _with_layers_for_prediction(model)
     model.save(path)
 
 
 def _with_layers_for_prediction(model: Any) -> Any:
     import keras
+    from keras.src.models import Functional
 
     def layer_for_prediction(layer: Any) -> Any:
-        if hasattr(layer, "for_prediction"):
+        if isinstance(layer, TrainsDifferently):
             return layer.for_prediction()
         return type(layer).from_config(layer.get_config())
 
-    cloned = keras.models.clone_model(model, clone_function=layer_for_prediction)
-    plain = keras.Model(cloned.inputs, cloned.outputs, name=model.name)  # its class too may be one for training
+    plain = keras.models.clone_model(model, clone_function=layer_for_prediction, recursive=True)
+    if type(plain) not in (Functional, keras.Sequential):  # a class for training, as MixedModel
+        plain = keras.Model(plain.input, plain.output, name=model.name)
     plain.set_weights(model.get_weights())
     return plain
 

@@ -28,6 +28,7 @@ def main() -> None:
     parser.add_argument("study")
     parser.add_argument("--machine", required=True, help="what it ran on, as the page says it")
     parser.add_argument("--environment", nargs="*", default=[], help="VARIABLE=value before the command")
+    parser.add_argument("--remark", help="a sentence for the page")
     parser.add_argument("--into", type=Path, default=HERE)
     arguments = parser.parse_args()
     bucket, folder = open_bucket(arguments.bucket), arguments.into / arguments.study
@@ -46,6 +47,7 @@ def main() -> None:
         "workers": len({r.worker for r in read_records(bucket, arguments.study) if isinstance(r, Leased)}),
         "search_s": round(max(record.at for record in read_records(bucket, arguments.study)) - began, 1),
         "finished": state.finished is not None,
+        **({"remark": arguments.remark} if arguments.remark else {}),
     })  # fmt: skip
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from tuner import saved_model
 from tuner.errors import BucketError, SpaceError
+from tuner.spaces.shift import RandomShift
 
 SHAPE = (4, 4, 3)
 PIXELS = np.random.default_rng(0).integers(0, 256, (10, *SHAPE), dtype=np.uint8)
@@ -60,6 +61,40 @@ def test_the_stripped_model_is_smaller_and_plain_keras_predicts_the_same(tmp_pat
     np.testing.assert_allclose(
         np.load(tmp_path / "y.npy"), model.predict(PIXELS.astype("float32"), verbose=0), rtol=1e-5
     )
+
+
+def in_a_row() -> Any:
+    last = keras.layers.Dense(1, activation="sigmoid")
+    return keras.Sequential([keras.Input(SHAPE), RandomShift(1), keras.layers.Flatten(), last])
+
+
+def nested() -> Any:
+    inputs = keras.Input(SHAPE)
+    inner = keras.Sequential([keras.Input(SHAPE), RandomShift(1), keras.layers.BatchNormalization()])
+    last = keras.layers.Dense(1, activation="sigmoid")
+    return keras.Model(inputs, last(keras.layers.Flatten()(inner(inputs))))
+
+
+@keras.saving.register_keras_serializable("test_saved_model")
+class Subclassed(keras.Model):
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.shift = RandomShift(1)
+        self.last = keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(1, activation="sigmoid")])
+
+    def call(self, images: Any, training: bool = False) -> Any:
+        return self.last(self.shift(images, training=training))
+
+
+@pytest.mark.parametrize("made", [in_a_row, nested, Subclassed])
+def test_layers_for_training_are_exchanged_wherever_keras_can(made: Any, tmp_path: Path) -> None:
+    model = made()
+    here = saved_model.predict(model, PIXELS, 5)
+    saved_model.save_for_prediction(model, tmp_path / "best.keras")
+    there = saved_model.load_model(tmp_path / "best.keras", "m")
+    np.testing.assert_array_equal(saved_model.predict(there, PIXELS, 5), here)
+    left = [layer for layer in there._flatten_layers() if isinstance(layer, RandomShift)]
+    assert bool(left) == (made is Subclassed)
 
 
 def test_python_code_in_a_model_is_not_run(tmp_path: Path) -> None:

@@ -36,8 +36,33 @@ def test_it_answers_as_keras_does(dtype: str, tolerance: float) -> None:
         np.testing.assert_allclose(one, other, rtol=tolerance, atol=tolerance * np.abs(other).max())
 
 
+def operations(layer: keras.layers.Layer) -> set[str]:
+    trained = tensorflow.function(lambda: layer(INPUTS, training=True)).get_concrete_function()
+    return {operation.type for operation in trained.graph.get_operations()}
+
+
+def test_it_is_one_operation_unless_it_is_frozen() -> None:
+    fused = FusedBatchNormalization(momentum=0.9, epsilon=1e-5)
+    fused.build(INPUTS.shape)
+    assert "FusedBatchNormV3" in operations(fused)
+    fused.trainable = False
+    assert "FusedBatchNormV3" not in operations(fused)
+    before = fused.get_weights()
+    fused(INPUTS, training=True)
+    for one, other in zip(before, fused.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_xla_compiles_it() -> None:
+    fused = FusedBatchNormalization(momentum=0.9, epsilon=1e-5)
+    fused.build(INPUTS.shape)
+    compiled = tensorflow.function(lambda inputs: fused(inputs, training=True), jit_compile=True)
+    np.testing.assert_allclose(compiled(tensorflow.constant(INPUTS)), fused(INPUTS, training=True), atol=1e-4)
+
+
 def test_for_prediction_it_is_keras_s_own_layer() -> None:
-    plain = FusedBatchNormalization(momentum=0.9, name="norm").for_prediction()
+    fused = FusedBatchNormalization(momentum=0.9, epsilon=1e-4, name="norm", dtype="mixed_bfloat16")
+    plain = FusedBatchNormalization.from_config(fused.get_config()).for_prediction()
     assert type(plain) is keras.layers.BatchNormalization
-    assert plain.name == "norm"
-    assert plain.momentum == 0.9
+    assert (plain.name, plain.momentum, plain.epsilon) == ("norm", 0.9, 1e-4)
+    assert plain.compute_dtype == "bfloat16"

@@ -9,13 +9,16 @@ import keras
 class FusedBatchNormalization(keras.layers.BatchNormalization):
     """Keras's layer for (n, height, width, channels), trained on TensorFlow by the operation that was made for it.
 
-    Keras 3 puts the statistics together out of a dozen operations on float32, each of which goes through memory: on a
-    processor half of a small residual network's time. JAX's compiler joins them by itself.
+    Keras 3 puts the statistics together out of a dozen operations on float32, each of which goes through memory;
+    `bench/variants.py` measures what that costs a processor. JAX's compiler joins them by itself.
     """
+
+    def __init__(self, momentum: float, epsilon: float, **kwargs: Any) -> None:
+        super().__init__(momentum=momentum, epsilon=epsilon, **kwargs)
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         """Return the normalized inputs, in the same dtype."""
-        if not training or keras.backend.backend() != "tensorflow":
+        if not (training and self.trainable and keras.backend.backend() == "tensorflow"):
             return super().call(inputs, training=training, mask=mask)
         import tensorflow
 
@@ -34,6 +37,13 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
             moving.assign(moving * self.momentum + now * (1 - self.momentum))
         return outputs
 
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments of `__init__`."""
+        whole = super().get_config()
+        return {key: whole[key] for key in ("name", "trainable", "dtype", "momentum", "epsilon")}
+
     def for_prediction(self) -> keras.layers.Layer:
         """Return Keras's own layer, without weights."""
-        return keras.layers.BatchNormalization.from_config(self.get_config())
+        return keras.layers.BatchNormalization(
+            momentum=self.momentum, epsilon=self.epsilon, name=self.name, dtype=self.dtype_policy
+        )

@@ -13,7 +13,7 @@ import keras_tuner
 
 from tuner import names
 from tuner.spaces.batch_norm import FusedBatchNormalization
-from tuner.spaces.mixing import HOW, MixedModel, Mixing
+from tuner.spaces.mixing import MIXINGS, MixedModel
 from tuner.spaces.one_cycle import OneCycle
 from tuner.spaces.precision import fastest_precision
 from tuner.spaces.shift import RandomShift
@@ -45,10 +45,11 @@ class DeepSpace(keras_tuner.HyperModel):
         width = hp.Choice("width", [16, 32, 48, 64, 96, 128, 160, 192], default=32)  # channels of the first stage
         blocks = hp.Int("blocks", 1, 4, default=2)  # a stage
         inputs = keras.Input(self.image_shape)
-        images, mixing = self._augmented(hp, inputs), hp.Choice("mixing", HOW)
-        if mixing != "none":
-            images = Mixing(mixing, dtype="float32")(images)
-        model_class = keras.Model if mixing == "none" else MixedModel
+        images = self._augmented(hp, inputs)
+        mixing = MIXINGS.get(hp.Choice("mixing", ["none", *MIXINGS]))
+        if mixing:
+            images = mixing(dtype="float32")(images)
+        model_class = MixedModel if mixing else keras.Model
         model = model_class(inputs, self._head(_network(images, width, blocks)), name="deep")
         smoothing = hp.Choice("label_smoothing", [0.0, 0.05, 0.1])
         if self.classes == 2:

@@ -1,83 +1,106 @@
 """Images mixed with one another in training, and their labels with them: mixup and CutMix."""
 
-from collections.abc import Callable
+from abc import abstractmethod
 from typing import Any
 
 import keras
 from keras import ops
 
-HOW = ("none", "mixup", "cutmix")
 
-
-@keras.saving.register_keras_serializable("cifake_tune")
 class Mixing(keras.layers.Layer):
     """Mixes each image (n, height, width, channels) with the one before it in its batch, in training.
 
-    mixup (Zhang et al., https://arxiv.org/abs/1710.09412) adds the two, CutMix (Yun et al., 1905.04899) lays a square
-    of the other over the image, which may leave on one side and come in on the other. An image keeps a share of 0.5 to
-    1, so that it is the one that its label is right for; the shares of a batch are spread evenly. A share drawn once a
-    batch makes batch norm's statistics those of the last few draws: validation accuracy went up and down by a point.
+    An image keeps a share of 0.5 to 1, so that it is the one that its label is right for; the shares of a batch are
+    spread evenly. Drawn once a batch, they would make batch norm's statistics those of the last few draws, and accuracy
+    on validation images would go up and down with them.
     """
 
-    def __init__(self, how: str, **kwargs: Any) -> None:
+    def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.how = how
         self.seed_generator = keras.random.SeedGenerator()
 
     def call(self, images: Any, training: bool = False) -> Any:
         """Return images of the same shape."""
         if not training:
             return images
-        shape = ops.shape(images)
-        if self.how == "mixup":
-            own = self.kept(shape)[:, None, None, None]
-        else:
-            sides = self._sides(shape)
-            covered = self._covered(sides, shape[1])[:, :, None] * self._covered(sides, shape[2])[:, None, :]
-            own = 1 - covered[..., None]
-        own = ops.cast(own, images.dtype)
+        own = ops.cast(self._own(ops.shape(images)), images.dtype)
         return own * images + (1 - own) * ops.roll(images, 1, axis=0)
 
+    @abstractmethod
     def kept(self, shape: Any) -> Any:
-        """Return the share that each image keeps, (n,) in float32, in a batch of this shape."""
-        if self.how == "mixup":
-            return 1 - _given(shape[0])
-        return 1 - self._sides(shape) ** 2 / (shape[1] * shape[2])
+        """Return the share that each image of a batch of this shape keeps, (n,) in float32."""
 
-    def _sides(self, shape: Any) -> Any:
-        """Return the side of each image's square, (n,), in pixels."""
-        return ops.round(ops.sqrt(_given(shape[0]) * shape[1] * shape[2]))
-
-    def _covered(self, sides: Any, size: int) -> Any:
-        """Return (n, size) of 0 and 1: which rows, or columns, of each image its square covers."""
-        first = keras.random.randint((ops.shape(sides)[0], 1), 0, size, seed=self.seed_generator)
-        return ops.cast(ops.cast((ops.arange(size) - first) % size, "float32") < sides[:, None], "float32")
-
-    def get_config(self) -> dict[str, Any]:
-        """Return the arguments of `__init__`."""
-        return {**super().get_config(), "how": self.how}
+    @abstractmethod
+    def _own(self, shape: Any) -> Any:
+        """Return how much of each pixel is the image's own, for all its channels."""
 
     def for_prediction(self) -> keras.layers.Layer:
         """Return what it does when a model predicts."""
-        return keras.layers.Identity(name=self.name)
+        return keras.layers.Identity(name=self.name, dtype=self.dtype_policy.name)
 
 
-def _given(count: Any) -> Any:
-    """Return the shares of the other image, (count,), from 0 to 0.5."""
-    return (ops.arange(count, dtype="float32") + 0.5) / ops.cast(2 * count, "float32")
+@keras.saving.register_keras_serializable("cifake_tune")
+class MixUp(Mixing):
+    """Adds the other image (Zhang et al., https://arxiv.org/abs/1710.09412)."""
+
+    def kept(self, shape: Any) -> Any:
+        """Return the shares."""
+        return 1 - _given(shape)
+
+    def _own(self, shape: Any) -> Any:
+        return self.kept(shape)[:, None, None, None]
+
+
+@keras.saving.register_keras_serializable("cifake_tune")
+class CutMix(Mixing):
+    """Lays a square of the other image over this one (Yun et al., https://arxiv.org/abs/1905.04899).
+
+    It may be anywhere: what leaves on one side comes in on the other.
+    """
+
+    def kept(self, shape: Any) -> Any:
+        """Return the shares."""
+        _, height, width, _ = shape
+        sides = _sides(shape)
+        return 1 - ops.minimum(sides, height) * ops.minimum(sides, width) / (height * width)
+
+    def _own(self, shape: Any) -> Any:
+        _, height, width, _ = shape
+        rows, columns = self._covered(shape, height), self._covered(shape, width)
+        return 1 - (rows[:, :, None] * columns[:, None, :])[..., None]
+
+    def _covered(self, shape: Any, size: int) -> Any:
+        """Return (n, size) of 0 and 1: which rows, or columns, of each image its square covers."""
+        first = keras.random.randint((shape[0], 1), 0, size, seed=self.seed_generator)
+        after = ops.cast((ops.arange(size) - first) % size, "float32")
+        return ops.cast(after < _sides(shape)[:, None], "float32")
+
+
+MIXINGS: dict[str, type[Mixing]] = {"mixup": MixUp, "cutmix": CutMix}
+
+
+def _given(shape: Any) -> Any:
+    """Return the other image's shares, (n,): from 0 to 0.5."""
+    return (ops.arange(shape[0], dtype="float32") + 0.5) / ops.cast(2 * shape[0], "float32")
+
+
+def _sides(shape: Any) -> Any:
+    """Return the side of each image's square, (n,), in whole pixels: no more than half an image."""
+    return ops.floor(ops.sqrt(_given(shape) * shape[1] * shape[2]))
 
 
 @keras.saving.register_keras_serializable("cifake_tune")
 class MixedModel(keras.Model):
-    """A model with one `Mixing` layer: in training, the loss is that of both labels, by their shares."""
+    """A model with one `Mixing` layer, and no losses but the compiled one: in training, it is that of both labels."""
 
     def compute_loss(
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
     ) -> Any:
         """Return the loss of a batch."""
-        loss: Callable[..., Any] = super().compute_loss
         if not training:
-            return loss(x, y, y_pred, sample_weight, training=False)
-        mixing = next(layer for layer in self.layers if isinstance(layer, Mixing))
-        kept = mixing.kept(ops.shape(x))
-        return loss(x, y, y_pred, kept) + loss(x, ops.roll(y, 1, axis=0), y_pred, 1 - kept)
+            return super().compute_loss(x, y, y_pred, sample_weight, training=False)
+        kept = next(layer for layer in self.layers if isinstance(layer, Mixing)).kept(ops.shape(x))
+        weights = ops.ones_like(kept) if sample_weight is None else ops.reshape(sample_weight, (-1,))
+        own = super().compute_loss(x, y, y_pred, weights * kept)
+        other = super().compute_loss(x, ops.roll(y, 1, axis=0), y_pred, ops.roll(weights, 1) * (1 - kept))
+        return own + other

@@ -40,4 +40,4 @@ class RandomShift(keras.layers.Layer):
 
     def for_prediction(self) -> keras.layers.Layer:
         """Return what it does when a model predicts."""
-        return keras.layers.Identity(name=self.name)
+        return keras.layers.Identity(name=self.name, dtype=self.dtype_policy.name)
