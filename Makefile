@@ -20,10 +20,9 @@ PIP := -m pip --disable-pip-version-check install --quiet --no-compile
 COMPILE := -m compileall -q -j 0 -x '/tests?/|/testing/|/_vendor/'
 # two test processes with as many BLAS threads as cores each take twice the time on two cores: OMP_NUM_THREADS=1
 # a file's tests stay in one process: they share what its fixtures made, which may be a whole job
-PYTEST := .venv/bin/python -m pytest --dist loadfile
-# slow tests wait for leases, kills and starts a quarter of the time: three share two cores; in the order of their names,
-# as else the files with one long test would come last, one after the other
-SLOWLY := -n 3 --no-loadscope-reorder --durations 20
+PYTEST := .venv/bin/python -m pytest -n 2 --dist loadfile
+# in the order of their names: else the files with one long test would come last, one after the other
+SLOWLY := --no-loadscope-reorder --durations 20
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*##  *\(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
@@ -33,7 +32,7 @@ run: .venv/installed  ## search, train and evaluate on the built-in sample (stud
 
 test: lint .venv-jax/installed  ## lint, then all tests: the fast ones first
 	@echo "make test: fast tests"
-	@$(call stage,fast tests,OMP_NUM_THREADS=1 $(PYTEST) -n 2 -m "not slow and not e2e")
+	@$(call stage,fast tests,OMP_NUM_THREADS=1 $(PYTEST) -m "not slow and not e2e")
 	@echo "make test: slow tests"
 	@$(call stage,slow tests,CIFAKE_TUNE_JAX_PYTHON=$(CURDIR)/.venv-jax/bin/python $(PYTEST) $(SLOWLY) -m slow)
 
