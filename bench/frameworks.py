@@ -22,7 +22,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from bench.chief.processes import STDERR, STUDY, answer, ending, our_chief, prepare, role, sample  # noqa: E402
+from bench.chief.processes import STDERR, STUDY, answer, our_chief, prepare, role, sample  # noqa: E402
+from tests.support.children import ending  # noqa: E402
 from tests.support.gcs_emulator import free_port  # noqa: E402
 
 SIDES = ROOT / "bench" / "sides"

@@ -167,6 +167,11 @@ def test_the_page_says_what_grows_and_what_a_cluster_asks_for(tmp_path: Path) ->
     assert "trials of the study" not in page, "what was not measured is left out"
 
 
+@pytest.mark.parametrize("file", sorted((ROOT / "bench").glob("*.py")), ids=lambda file: file.stem)
+def test_every_benchmark_finds_what_it_imports(file: Path) -> None:
+    module_at(file)
+
+
 def test_better_is_above_one_whichever_way_a_figure_goes() -> None:
     assert summary.more("", "trials/s", 400, 100, "").ratio == 4
     assert summary.less("", "s", 1, 4, "").ratio == 4
