@@ -27,7 +27,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from bench.sides.bare import BATCH_SIZE, CHIEF, VALIDATION, WORKERS, BareSearch, started, wait  # noqa: E402
+from bench.sides.bare import BareSearch  # noqa: E402
+from bench.sides.processes import CHIEF, WORKERS, our_settings, started, wait  # noqa: E402
 from tests.support.gcs_emulator import free_port  # noqa: E402
 from tuner.bucket import open_bucket  # noqa: E402
 from tuner.data.pack import pack  # noqa: E402
@@ -94,16 +95,7 @@ def ours(folder: Path, plan: Plan) -> Outcome:
     """`cifake-tune chief` and two `cifake-tune worker`."""
     bucket = open_bucket(str(folder / "bucket"))
     digest = pack(None, bucket).digest
-    settings = {
-        "name": STUDY,
-        "seed": plan.seed,
-        "data.validation": VALIDATION,
-        "data.batch_size": BATCH_SIZE,
-        "search.max_trials": plan.trials,
-        "search.early_stopping.policy": "none",
-        "training.epochs": plan.epochs,
-    }
-    common = ["--bucket", str(folder / "bucket")]
+    settings = our_settings(STUDY, plan.seed, plan.trials, plan.epochs, {"search.early_stopping.policy": "none"})
     environment = {
         "KERASTUNER_ORACLE_IP": "127.0.0.1",
         "KERASTUNER_ORACLE_PORT": str(free_port()),
@@ -112,8 +104,8 @@ def ours(folder: Path, plan: Plan) -> Outcome:
     }
 
     def start(name: str) -> contextlib.AbstractContextManager[subprocess.Popen[str]]:
-        role = ["chief", *(part for k, v in settings.items() for part in ("--set", f"{k}={v}"))]
-        command = [sys.executable, "-m", "tuner.cli", *(role if name == CHIEF else ["worker"]), *common]
+        role = ["chief", *settings] if name == CHIEF else ["worker"]
+        command = [sys.executable, "-m", "tuner.cli", *role, "--bucket", str(folder / "bucket")]
         return started(command, folder, {**environment, "KERASTUNER_TUNER_ID": name})
 
     reader = JournalReader(bucket, STUDY)
@@ -162,19 +154,22 @@ def evening(start: Start, reached: Callable[[], bool], plan: Plan) -> float | No
 
 
 def cases(rows: list[dict[str, Any]], limit_s: float) -> dict[str, dict[str, Any]]:
-    """Return medians, by what became of the worker and by side; who did not end counts as the limit."""
+    """Return medians, by what became of the worker and by side."""
     found: dict[str, dict[str, Any]] = {}
-    for row in rows:
-        case = found.setdefault(row["worker"], {})
-        if row["side"] not in case:
-            of = [each for each in rows if (each["worker"], each["side"]) == (row["worker"], row["side"])]
-            case[row["side"]] = {
-                "ended_s": statistics.median(limit_s if each["ended_s"] is None else each["ended_s"] for each in of),
-                "ended": sum(each["ended_s"] is not None for each in of),
-                "completed": statistics.median(each["completed"] for each in of),
-                "epochs_lost": statistics.median(each["epochs_lost"] for each in of),
-            }
+    for worker, side in dict.fromkeys((row["worker"], row["side"]) for row in rows):
+        of = [row for row in rows if (row["worker"], row["side"]) == (worker, side)]
+        found.setdefault(worker, {})[side] = medians(of, limit_s)
     return found
+
+
+def medians(rows: list[dict[str, Any]], limit_s: float) -> dict[str, Any]:
+    """Return those of one side in one case; who did not end counts as the limit."""
+    return {
+        "ended_s": statistics.median(limit_s if row["ended_s"] is None else row["ended_s"] for row in rows),
+        "ended": sum(row["ended_s"] is not None for row in rows),
+        "completed": statistics.median(row["completed"] for row in rows),
+        "epochs_lost": statistics.median(row["epochs_lost"] for row in rows),
+    }
 
 
 def show(result: dict[str, Any]) -> None:

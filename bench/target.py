@@ -27,7 +27,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from bench.sides.bare import BATCH_SIZE, CHIEF, VALIDATION, WORKERS, BareSearch, started, wait  # noqa: E402
+from bench.sides.bare import BareSearch  # noqa: E402
+from bench.sides.processes import CHIEF, WORKERS, our_settings, started, wait  # noqa: E402
 from tuner.bucket import Bucket, open_bucket  # noqa: E402
 from tuner.journal import read_records, read_study  # noqa: E402
 from tuner.trials import Reported, StudyState  # noqa: E402
@@ -121,17 +122,8 @@ def reached_s(epochs: Epochs, target: float) -> float | None:
 
 def ours(archive: Path, folder: Path, search: Search, more: dict[str, str], enough: float = math.inf) -> Epochs:
     """`cifake-tune run`, packing included, until an epoch is good enough."""
-    settings = {
-        "name": STUDY,
-        "seed": search.seed,
-        "data.validation": VALIDATION,
-        "data.batch_size": BATCH_SIZE,
-        "search.max_trials": search.trials,
-        "training.epochs": search.epochs,
-        **more,
-    }
     command = [sys.executable, "-m", "tuner.cli", "run", "--data", str(archive), "--bucket", str(folder / "bucket")]
-    command += ["--workers", str(len(WORKERS)), *(part for k, v in settings.items() for part in ("--set", f"{k}={v}"))]
+    command += ["--workers", str(len(WORKERS)), *our_settings(STUDY, search.seed, search.trials, search.epochs, more)]
     with started(command, folder, {"CIFAKE_TUNE_CACHE": str(folder / "cache")}) as process:
         began = time.time()
         wait([process], search.limit_s, lambda: is_enough(our_epochs(folder, began), enough))

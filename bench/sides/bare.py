@@ -1,19 +1,12 @@
 """Bare Keras Tuner's distributed search as benchmarks start it: `bench/sides/bare_search.py`, in its own folder."""
 
 import contextlib
-import os
-import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-CHIEF, WORKERS = "chief", ("tuner0", "tuner1")
-BATCH_SIZE, VALIDATION = 128, 0.3
-POLL_S = 0.5
+from bench.sides.processes import BATCH_SIZE, ROOT, VALIDATION, started
 
 
 @dataclass(frozen=True)
@@ -64,37 +57,3 @@ class BareSearch:
         file = self._folder / "epochs"
         lines = [line.split() for line in file.read_text().splitlines()] if file.exists() else []
         return [Ended(float(at), float(right), worker, int(epoch)) for at, right, worker, epoch in lines]
-
-
-@contextlib.contextmanager
-def started(command: list[str], folder: Path, environment: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
-    """Start a process; at the end, end it and its children."""
-    with (folder / "errors").open("a") as errors:
-        process = subprocess.Popen(
-            command,
-            env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
-            cwd=folder,
-            stdout=subprocess.DEVNULL,
-            stderr=errors,
-            text=True,
-            start_new_session=True,
-        )
-    try:
-        yield process
-    finally:
-        for number in (signal.SIGTERM, signal.SIGKILL):  # ours has children, which end with it
-            with contextlib.suppress(ProcessLookupError, subprocess.TimeoutExpired):
-                os.killpg(process.pid, number)
-                process.wait(30)
-
-
-def wait(
-    processes: list[subprocess.Popen[str]], limit_s: float, enough: Callable[[], bool] = lambda: False
-) -> float | None:
-    """Return after how many seconds all processes had ended, or it was enough; None where it takes longer."""
-    began = time.monotonic()
-    while (passed := time.monotonic() - began) < limit_s:
-        if enough() or all(process.poll() is not None for process in processes):
-            return passed
-        time.sleep(POLL_S)
-    return None

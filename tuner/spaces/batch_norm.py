@@ -44,6 +44,4 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
 
     def for_prediction(self) -> keras.layers.Layer:
         """Return Keras's own layer, without weights."""
-        return keras.layers.BatchNormalization(
-            momentum=self.momentum, epsilon=self.epsilon, name=self.name, dtype=self.dtype_policy
-        )
+        return keras.layers.BatchNormalization.from_config(self.get_config())

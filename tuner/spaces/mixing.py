@@ -6,8 +6,10 @@ from typing import Any
 import keras
 from keras import ops
 
+from tuner.spaces.augmentation import Augmentation
 
-class Mixing(keras.layers.Layer):
+
+class Mixing(Augmentation):
     """Mixes each image (n, height, width, channels) with the one before it in its batch, in training.
 
     An image keeps a share of 0.5 to 1, so that it is the one that its label is right for; the shares of a batch are
@@ -15,14 +17,8 @@ class Mixing(keras.layers.Layer):
     on validation images would go up and down with them.
     """
 
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.seed_generator = keras.random.SeedGenerator()
-
-    def call(self, images: Any, training: bool = False) -> Any:
-        """Return images of the same shape."""
-        if not training:
-            return images
+    def changed(self, images: Any) -> Any:
+        """Return each image with its share of the other."""
         own = ops.cast(self._own(ops.shape(images)), images.dtype)
         return own * images + (1 - own) * ops.roll(images, 1, axis=0)
 
@@ -33,10 +29,6 @@ class Mixing(keras.layers.Layer):
     @abstractmethod
     def _own(self, shape: Any) -> Any:
         """Return how much of each pixel is the image's own, for all its channels."""
-
-    def for_prediction(self) -> keras.layers.Layer:
-        """Return what it does when a model predicts."""
-        return keras.layers.Identity(name=self.name, dtype=self.dtype_policy.name)
 
 
 @keras.saving.register_keras_serializable("cifake_tune")

@@ -1,0 +1,62 @@
+"""Processes that the benchmarks of a whole search start, wait for and end; and the settings of ours."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+CHIEF, WORKERS = "chief", ("tuner0", "tuner1")
+BATCH_SIZE, VALIDATION = 128, 0.3
+POLL_S = 0.5
+
+
+def our_settings(study: str, seed: int, trials: int, epochs: int, more: dict[str, str]) -> list[str]:
+    """Return the options of `cifake-tune` for a search that is to be compared with bare Keras Tuner's."""
+    settings = {
+        "name": study,
+        "seed": seed,
+        "data.validation": VALIDATION,
+        "data.batch_size": BATCH_SIZE,
+        "search.max_trials": trials,
+        "training.epochs": epochs,
+        **more,
+    }
+    return [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
+
+
+@contextlib.contextmanager
+def started(command: list[str], folder: Path, environment: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
+    """Start a process; at the end, end it and its children."""
+    with (folder / "errors").open("a") as errors:
+        process = subprocess.Popen(
+            command,
+            env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+            cwd=folder,
+            stdout=subprocess.DEVNULL,
+            stderr=errors,
+            text=True,
+            start_new_session=True,
+        )
+    try:
+        yield process
+    finally:
+        for number in (signal.SIGTERM, signal.SIGKILL):  # ours has children, which end with it
+            with contextlib.suppress(ProcessLookupError, subprocess.TimeoutExpired):
+                os.killpg(process.pid, number)
+                process.wait(30)
+
+
+def wait(
+    processes: list[subprocess.Popen[str]], limit_s: float, enough: Callable[[], bool] = lambda: False
+) -> float | None:
+    """Return after how many seconds all processes had ended, or it was enough; None where it takes longer."""
+    began = time.monotonic()
+    while (passed := time.monotonic() - began) < limit_s:
+        if enough() or all(process.poll() is not None for process in processes):
+            return passed
+        time.sleep(POLL_S)
+    return None
