@@ -5,11 +5,13 @@ Tuning, MLSys 2020, https://arxiv.org/abs/1810.05934.
 
 Rung k is at `min_epochs * reduction_factor**k` epochs. A trial that reaches one is compared, at once, with all
 that have reached it so far, and goes on where it is among the best `1/reduction_factor` of them, rounded down.
-What is compared is the best objective up to the rung, not the one at it: the best epoch is what scores a trial
-and whose model is kept, and one bad epoch of a noisy optimizer should not end it.
+After each epoch on the way to the next rung it is compared there again: who came first, when there were few to be
+compared with, is not trained on when better ones have come since. What is compared is the best objective up to the
+rung, not the one at it: the best epoch is what scores a trial and whose model is kept, and one bad epoch of a noisy
+optimizer should not end it.
 
-- The first trials at a rung, fewer than `reduction_factor`, go on: none of so few can be told to be outside the
-  best share. The paper would hold them back instead.
+- Of the first trials at a rung, fewer than `reduction_factor`, all go on at the lowest rung, where scores are noisy,
+  and the best one beyond the others. The paper would hold them back instead.
 - A trial as good as the last of the best goes on: nothing says which of the two is better.
 - A trial that failed is compared with no longer: it cannot win, so it must not hold others back.
 - A trial whose objective was never a number up to the rung has nothing to compare; it goes on, uncounted.
@@ -81,6 +83,10 @@ class Rungs:
         reached = self._reached[rung]
         better = bisect_left(reached, self._sign * value)
         kept = len(reached) // self._settings.reduction_factor
-        if kept == 0 or better < kept:
+        if kept == 0:
+            if rung == 0:
+                return None
+            kept = 1
+        if better < kept:
             return None
         return Stop(rung, epochs_at(self._settings, rung), value, kept, len(reached))

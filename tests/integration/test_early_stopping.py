@@ -97,15 +97,17 @@ def test_a_chief_killed_in_the_midst_makes_the_same_search(
     stories = []
     for kill in (False, True):
         with place(tmp_path_factory.mktemp("chief")) as made:
-            (made.gate / "slow").touch()  # it is killed while a trial is trained
+            if kill:
+                (made.gate / "slow").touch()  # it is killed while a trial is trained
             command = made.start(
                 *("run", "--data", two_colours, *space("GatedLine")),  # one worker: the order of results is fixed
-                *settings(search__algorithm="bayesian", search__max_trials=8, training__epochs=4),
+                *settings(search__algorithm="bayesian", search__max_trials=6, training__epochs=4),
                 *settings(data__batch_size=32),
             )
             if kill:
                 made.wait_for(lambda state: len(state.ended) >= 4, "four trials' end", command)
                 made.kill(signal.SIGKILL, "chief")
+                (made.gate / "slow").unlink()
             done = command.wait()
             assert done.code == 0, done.err
             state = made.state()

@@ -67,6 +67,16 @@ def test_who_goes_on_is_whoever_is_among_the_best_share_of_all_that_reached_the_
         assert (rungs.judge(0, sign * value) is None) == (not best or value >= best[-1])
 
 
+def test_as_long_as_few_have_reached_a_rung_all_go_on_at_the_first_and_the_best_one_at_later_ones() -> None:
+    rungs = Rungs(ASHA, "max")
+    for rung in (0, 1, 2):
+        rungs.add(rung, 0.5)
+        assert rungs.judge(rung, 0.5) is None
+        rungs.add(rung, 0.6)
+        assert rungs.judge(rung, 0.6) is None
+        assert (rungs.judge(rung, 0.5) is None) == (rung == 0)
+
+
 def test_a_trial_counted_no_longer_holds_no_one_back() -> None:
     rungs = Rungs(ASHA, "max")
     for value in (0.9, 0.8, 0.5):
@@ -80,13 +90,41 @@ def test_a_trial_counted_no_longer_holds_no_one_back() -> None:
 
 
 # ---- in a search --------------------------------------------------------------------------------
-def test_the_first_trials_at_a_rung_go_on_and_a_later_one_must_be_among_the_best() -> None:
+def test_the_first_trials_at_the_first_rung_go_on_and_a_later_one_must_be_among_the_best() -> None:
     chief = oracle("training.epochs=5")
     states = [trained(chief, n, *[value] * 5) for n, value in enumerate((0.5, 0.4, 0.3, 0.6, 0.55, 0.55, 0.1))]
     run = [len(trial.epochs) for trial in chief.state.trials.values()]
-    # at epoch 1, 0.55 is not the best of 5 but among the best 2 of 6; at epoch 3 it is not the best of 4
-    assert run == [5, 5, 1, 5, 1, 3, 1]
+    # at epoch 1, 0.55 is not the best of 5 but among the best 2 of 6; at epoch 3 it is not the best, as 0.4 was not
+    assert run == [5, 3, 1, 5, 1, 3, 1]
     assert [state is TrialState.STOPPED for state in states] == [epochs < 5 for epochs in run]
+
+
+def test_who_came_first_is_stopped_between_rungs_once_better_trials_have_come() -> None:
+    chief = oracle("training.epochs=27")
+    add(chief, 0)
+    first = take(chief, B)
+    epochs(chief, first, 0.5, 0.9)
+    trained(chief, 1, *[0.6] * 27)
+    epochs(chief, first, 0.9, first=2)  # rung 1, where it is the best
+    for number, values in enumerate(([0.7, 0.7, 0.95], [0.8, 0.8, 0.97]), start=2):
+        add(chief, number)
+        epochs(chief, take(chief, Worker(f"w{number}", "1")), *values)
+    state = chief.state.trials[first.trial]
+    assert state.rungs == {0: 0.5, 1: 0.9}
+    epochs(chief, first, 0.99, first=3)  # too late: what was reached at the rung counts
+    assert (state.state, state.best_epoch) == (TrialState.STOPPED, 3)
+    assert state.reason == "rung 1 (epoch 3): val_accuracy 0.9000 is not the best of 4"
+
+
+def test_what_a_trial_reached_at_its_last_rung_counts_and_not_at_those_before() -> None:
+    chief = oracle("training.epochs=27")
+    add(chief, 0)
+    first = take(chief, B)
+    epochs(chief, first, 0.5, 0.5, 0.9)
+    for number in range(1, 7):
+        trained(chief, number, 0.6)  # ended by itself; better at the first epoch
+    epochs(chief, first, 0.9, first=3)
+    assert chief.state.trials[first.trial].state is TrialState.RUNNING
 
 
 def behind(chief: Oracle) -> Attempt:
@@ -122,7 +160,7 @@ def test_the_smallest_loss_goes_on_where_the_objective_is_a_loss() -> None:
     chief = Oracle(state, at(0))
     for number, loss in enumerate((0.5, 0.6, 0.4, 0.45)):
         trained(chief, number, *[loss] * 5)
-    assert [len(trial.epochs) for trial in state.trials.values()] == [5, 5, 5, 1]
+    assert [len(trial.epochs) for trial in state.trials.values()] == [5, 3, 5, 1]
 
 
 def test_no_policy_stops_nobody() -> None:
@@ -170,18 +208,18 @@ def test_the_worker_of_a_stopped_trial_gets_another_at_once() -> None:
 
 
 # ---- interruptions ------------------------------------------------------------------------------
-def test_an_epoch_made_again_after_an_interruption_is_not_judged_again() -> None:
+def test_an_epoch_made_again_after_an_interruption_is_judged_as_it_was_the_first_time() -> None:
     chief = oracle("training.epochs=5")
     add(chief, 0)
     first = take(chief, B)
-    chief.report(first, 0, {"val_accuracy": 0.5}, None, at(0))  # goes on; its model is not saved
+    chief.report(first, 0, {"val_accuracy": 0.9}, None, at(0))  # goes on; its model is not saved
     for number in range(1, 7):
-        trained(chief, number, *[0.9] * 5)
+        trained(chief, number, *[0.8] * 5)
     chief.give_back(first, Outcome.PREEMPTED, "", at(1))
     chief = again(chief)
     epochs(chief, take(chief, B), 0.5)
     assert chief.state.trials[TrialId("00000")].state is TrialState.RUNNING
-    assert chief.state.trials[TrialId("00000")].rungs == {0: 0.5}
+    assert chief.state.trials[TrialId("00000")].rungs == {0: 0.9}
 
 
 def test_a_resumed_trial_is_judged_at_the_next_rung_by_all_its_epochs() -> None:
@@ -222,8 +260,8 @@ def test_a_trial_without_a_number_for_its_objective_is_neither_counted_nor_stopp
     for number in range(5):
         assert trained(chief, number, *[math.nan] * 4) is TrialState.FAILED
     assert trained(chief, 5, 0.5, 0.5, 0.5, 0.5) is TrialState.COMPLETED
-    assert trained(chief, 6, math.nan, math.nan, 0.1, 0.1) is TrialState.COMPLETED  # too late for rung 0
-    assert [trial.rungs for trial in chief.state.trials.values()][4:] == [{}, {0: 0.5, 1: 0.5}, {1: 0.1}]
+    assert trained(chief, 6, math.nan, math.nan, 0.7, 0.7) is TrialState.COMPLETED  # too late for rung 0
+    assert [trial.rungs for trial in chief.state.trials.values()][4:] == [{}, {0: 0.5, 1: 0.5}, {1: 0.7}]
 
 
 # ---- a chief started anew -----------------------------------------------------------------------
