@@ -26,19 +26,18 @@ from bench.sides.turns import MIDDLE, Outcome, Process, Turn, prepare  # noqa: E
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two variants of a space's network; `in_use` is what the space chooses on such hardware."""
+    """Two variants of a space's network, of which the space itself chooses one on such hardware."""
 
     space: str
     of: str
-    in_use: str
     variants: Mapping[str, Turn]
 
 
 PRECISIONS = {"float32": Turn(precision="float32"), "bfloat16": Turn(precision="mixed_bfloat16")}
 COMPARISONS = (
-    Comparison("seed", "precision", "float32", PRECISIONS),
-    Comparison("deep", "precision", "bfloat16", PRECISIONS),
-    Comparison("deep", "batch norm", "fused", {"Keras's": Turn(fused_norm=False), "fused": Turn()}),
+    Comparison("seed", "precision", PRECISIONS),
+    Comparison("deep", "precision", PRECISIONS),
+    Comparison("deep", "batch norm", {"Keras's": Turn(fused_norm=False), "fused": Turn()}),
 )
 VALUES = {"seed": MIDDLE, "deep": {"width": 16, "blocks": 1, "average": 0.0}}
 STUDENT_95 = {2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78, 6: 2.57, 7: 2.45, 8: 2.36, 9: 2.31, 10: 2.26}
@@ -86,6 +85,21 @@ def makes_a_difference(comparison: Comparison) -> bool:
     return bool(keras.backend.backend() == "tensorflow")
 
 
+def in_use(comparison: Comparison) -> str:
+    """Return the variant that the space chooses on this machine, as the model shows that it builds."""
+    import keras_tuner
+
+    from tuner.config import Space
+    from tuner.spaces import load_space
+    from tuner.spaces.batch_norm import FusedBatchNormalization
+
+    space = load_space(Space(name=comparison.space), (32, 32, 3), 2)
+    layers = space.build(keras_tuner.HyperParameters()).layers
+    if comparison.of == "precision":
+        return next(str(layer.compute_dtype) for layer in layers if layer.name.startswith("conv"))
+    return "fused" if any(isinstance(layer, FusedBatchNormalization) for layer in layers) else "Keras's"
+
+
 def turns(place: Path, comparison: Comparison, pairs: int, images: int, epochs: int) -> dict[str, list[Outcome]]:
     """Let both variants take turns; the first pair only warms up."""
     rows: dict[str, list[Outcome]] = {name: [] for name in comparison.variants}
@@ -107,15 +121,16 @@ def turns(place: Path, comparison: Comparison, pairs: int, images: int, epochs: 
 
 def compared(comparison: Comparison, rows: dict[str, list[Outcome]]) -> dict[str, Any]:
     """Return rates, accuracies, and both compared pair by pair: what is in use with what is not."""
-    other = next(name for name in rows if name != comparison.in_use)
-    pairs = list(zip(rows[comparison.in_use], rows[other], strict=True))
+    chosen = in_use(comparison)
+    other = next(name for name in rows if name != chosen)
+    pairs = list(zip(rows[chosen], rows[other], strict=True))
     ratios = [used.images_per_s / unused.images_per_s for used, unused in pairs]
     gains = [used.accuracy - unused.accuracy for used, unused in pairs]
     half = STUDENT_95[len(gains)] * statistics.stdev(gains) / len(gains) ** 0.5
     return {
         "space": comparison.space,
         "of": comparison.of,
-        "in_use": comparison.in_use,
+        "in_use": chosen,
         "other": other,
         "images_per_s": {name: statistics.median(row.images_per_s for row in of) for name, of in rows.items()},
         "ratio": {"median": statistics.median(ratios), "min": min(ratios), "max": max(ratios)},

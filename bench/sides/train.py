@@ -20,8 +20,7 @@ import numpy as np
 
 from bench.sides.turns import BATCH, Outcome, Turn
 from tuner.data.arrays import Arrays, Training
-from tuner.spaces import deep
-from tuner.spaces.seed import SeedSpace
+from tuner.spaces import deep, seed
 from tuner.training import Task, train
 
 WARM_STEPS = 10
@@ -109,21 +108,18 @@ def trained(turn: Turn, data: Training) -> Outcome:
 
 def space_of(turn: Turn) -> keras_tuner.HyperModel:
     """Return the space, as the turn asks for it; a process has one variant only."""
-    if turn.space == "deep":
-        if turn.precision is not None:
-            deep.fastest_precision = lambda: turn.precision  # its own choice is what is measured
-        if not turn.fused_norm:
-            deep.FusedBatchNormalization = keras.layers.BatchNormalization
-        return deep.DeepSpace()
-    keras.config.set_dtype_policy(turn.precision or "float32")
-    return SeedSpace()
+    if turn.precision is not None:
+        seed.fastest_precision = deep.fastest_precision = lambda: turn.precision  # their own choice is what is measured
+    if not turn.fused_norm:
+        deep.FusedBatchNormalization = keras.layers.BatchNormalization
+    return deep.DeepSpace() if turn.space == "deep" else seed.SeedSpace()
 
 
 def as_a_user_does(turn: Turn, hyperparameters: keras_tuner.HyperParameters, data: Training, clock: Clock) -> float:
     """Train the space `seed` without the Rescaling layer, on pixels scaled beforehand; return the last accuracy."""
     keras.backend.clear_session()
     keras.utils.set_random_seed(turn.seed)
-    built = SeedSpace().build(hyperparameters)
+    built = seed.SeedSpace().build(hyperparameters)
     model = keras.Sequential([keras.Input((32, 32, 3)), *built.layers[1:]])
     model.compile(keras.optimizers.Adam(turn.values["learning_rate"]), "binary_crossentropy", metrics=["accuracy"])
     common = {"epochs": turn.epochs, "verbose": 0, "callbacks": [clock]}

@@ -24,7 +24,8 @@ HEAD = f"""# Results
 
 *Made by `make docs` out of the files in `docs/results/`, which the studies' buckets had; nothing here is typed. Studies
 from before `mixing` was a hyperparameter have been given `mixing: none`; what they drew at random would be drawn
-otherwise now, so a row of a table, as `space.values`, is what trains a model again.*
+otherwise now, so a row of a table, as `space.values`, is what trains a model again. `seed` computed in float32 then
+wherever it ran.*
 
 Accuracy is that of one model on all 20,000 test images of CIFAKE, which were read once, after the search; the model is
 the one with the best accuracy on held-out training images. "Leak-free" leaves out the test images that are, byte

@@ -11,7 +11,7 @@ import pytest
 from tuner import config
 from tuner.config import Space
 from tuner.errors import PreemptedError, SpaceError
-from tuner.spaces import explore, load_space, narrow
+from tuner.spaces import explore, load_space, narrow, seed
 from tuner.spaces.seed import SeedSpace
 from tuner.suggest import Suggestion, make_suggester
 
@@ -52,6 +52,17 @@ def test_the_seed_model_has_the_published_layers_and_takes_pixels() -> None:
     assert (output.units, output.activation.__name__) == (1, "sigmoid")
     assert isinstance(model.optimizer, keras.optimizers.SGD)
     assert float(model.optimizer.learning_rate) == pytest.approx(1e-3)
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+def test_the_seed_model_computes_in_the_fastest_precision_and_answers_in_float32(
+    policy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(seed, "fastest_precision", lambda: policy)
+    for classes in (2, 3):
+        scaling, *inner, output = SeedSpace(SHAPE, classes).build(keras_tuner.HyperParameters()).layers
+        assert {layer.dtype_policy.name for layer in inner} == {policy}
+        assert scaling.compute_dtype == output.compute_dtype == "float32"  # pixels are 8 bits, and bfloat16 has 8
 
 
 def test_three_classes_get_a_softmax() -> None:
