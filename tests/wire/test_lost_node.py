@@ -9,6 +9,7 @@ import pytest
 from tests.chaos.front import running_front
 from tests.support.children import child
 from tests.support.gcs_emulator import free_port
+from tests.support.scrape import until
 from tuner import wire
 from tuner.client import CALL_TIMEOUT_S, ChiefClient
 
@@ -50,4 +51,4 @@ def test_a_worker_leaves_a_chief_that_falls_silent_for_the_next_one() -> None:
             began = time.monotonic()
             assert client.heartbeat(beat) is None
             assert time.monotonic() - began < CALL_TIMEOUT_S  # it was the connection that was given up, not the call
-            assert client.heartbeat(beat) is not None
+            until("the next chief's answer", lambda: client.heartbeat(beat))  # on a busy machine not at once
