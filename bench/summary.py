@@ -72,11 +72,13 @@ def search(result: Result) -> Iterator[Row]:
 
 def target(result: Result) -> Iterator[Row]:
     """How soon a good model is found."""
-    for number, (share, ratio) in enumerate(zip(result["shares"], result["ratios"], strict=True)):
+    for number, (best, ratio) in enumerate(zip(result["best"], result["ratios"], strict=True)):
         if ratio is not None:
             sides = [[row[side]["reached_s"][number] for row in result["rows"]] for side in ("ours", "bare")]
             ours, bare = (statistics.median(at or result["limit_s"] for at in side) for side in sides)
-            yield less("target", f"s to what one trial in {share} reaches", ours, bare, "bare Keras Tuner", ratio)
+            yield less(
+                "target", f"s to a model as good as number {best} of a search", ours, bare, "bare Keras Tuner", ratio
+            )
 
 
 def killed(result: Result) -> Iterator[Row]:

@@ -16,16 +16,16 @@ from pathlib import Path
 
 import grpc
 import optuna
-from optuna.storages import GrpcStorageProxy, RDBStorage, run_grpc_proxy_server
+from optuna.storages import GrpcStorageProxy, RDBStorage, get_storage, run_grpc_proxy_server
 
 SPACE = {"units": (1, 1000), "learning_rate": (1e-4, 1e-1)}
 
 
 def serve(url: str, port: int) -> None:
-    """Run the proxy, as its documentation shows it."""
+    """Run the proxy as its documentation shows it: RDBStorage alone, without the cache, is several times slower."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     logging.disable()
-    run_grpc_proxy_server(RDBStorage(url), host="127.0.0.1", port=port)
+    run_grpc_proxy_server(get_storage(url), host="127.0.0.1", port=port)
 
 
 def trial_of(study: optuna.Study) -> None:
