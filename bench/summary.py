@@ -98,6 +98,8 @@ def frameworks(result: Result) -> Iterator[Row]:
         yield more("frameworks", f"trials/s, {common} workers", ours, theirs, other)
         ours, theirs = (result["restart"][side]["serving_s"] for side in ("ours", other))
         yield less("frameworks", f"s to go on with {result['restart_trials']:,} trials", ours, theirs, other)
+        ours, theirs = (result["restart"][side]["rss_mib"] for side in ("ours", other))
+        yield less("frameworks", f"MiB with {result['restart_trials']:,} trials", ours, theirs, other)
 
 
 def overhead(result: Result) -> Iterator[Row]:

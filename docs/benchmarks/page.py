@@ -18,6 +18,7 @@ sys.path.insert(0, str(ROOT))
 
 from bench import summary  # noqa: E402
 from bench.curves.catalogue import CURVES, UNITS  # noqa: E402
+from bench.sides.processes import VALIDATION  # noqa: E402
 
 PAGE = HERE.parent / "benchmarks.md"
 RESULTS = ROOT / "bench" / "results"
@@ -37,7 +38,8 @@ def page(folder: Path = RESULTS) -> str:
     results = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in folder.glob("*.json")}
     tables = growth_tables(results.get("growth", {}))
     template = environment.get_template("page.md.jinja")
-    return reflowed(template.render(results=results, rows=summary.rows(folder), tables=tables))
+    rows = summary.rows(folder)
+    return reflowed(template.render(results=results, rows=rows, tables=tables, held_out=VALIDATION))
 
 
 def reflowed(text: str) -> str:
