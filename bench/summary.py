@@ -73,12 +73,10 @@ def search(result: Result) -> Iterator[Row]:
 def target(result: Result) -> Iterator[Row]:
     """How soon a good model is found."""
     for number, (best, ratio) in enumerate(zip(result["best"], result["ratios"], strict=True)):
-        if ratio is not None:
-            sides = [[row[side]["reached_s"][number] for row in result["rows"]] for side in ("ours", "bare")]
-            ours, bare = (statistics.median(at or result["limit_s"] for at in side) for side in sides)
-            yield less(
-                "target", f"s to a model as good as number {best} of a search", ours, bare, "bare Keras Tuner", ratio
-            )
+        sides = [[row[side]["reached_s"][number] for row in result["rows"]] for side in ("ours", "bare")]
+        ours, bare = (statistics.median(at or result["limit_s"] for at in side) for side in sides)
+        what = f"s to a model as good as number {best} of a search"
+        yield less("target", what, ours, bare, "bare Keras Tuner", ratio)
 
 
 def killed(result: Result) -> Iterator[Row]:

@@ -3,9 +3,9 @@
 Both sides search the published space on the same cut of CIFAKE, with the same held-out images, epochs a trial and
 seed, so with the same first suggestions, and try as many trials as they like; the clock starts with the processes, and
 a side arrives when an epoch of one of its trials reaches the target. What is a good model is found beforehand, by a
-search with a seed of its own: targets are what the best sixth, third and second of its trials reached. Bare Keras
-Tuner is used as its guide says: it stops no trial early. Sides take turns, one pair a seed, and a side is ended where
-it has reached the last target, or after the limit. Needs CIFAKE beside the repository, or CIFAKE_DIR.
+search with a seed of its own: targets are what its sixth, third and second best trial reached. Bare Keras Tuner is
+used as its guide says: it stops no trial early. Sides take turns, one pair a seed, and a side is ended where it has
+reached the last target, or after the limit. Needs CIFAKE beside the repository, or CIFAKE_DIR.
 
 usage: bench/target.py [--seeds 5] [--per-class 2000] [--trials 24] [--epochs 27] [--limit-s 450] [--json FILE]
 """
@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from bench.sides.bare import BareSearch  # noqa: E402
-from bench.sides.processes import CHIEF, WORKERS, our_settings, started, wait  # noqa: E402
+from bench.sides.processes import BATCH_SIZE, CHIEF, VALIDATION, WORKERS, our_settings, started, wait  # noqa: E402
 from tuner.bucket import Bucket, open_bucket  # noqa: E402
 from tuner.journal import read_records, read_study  # noqa: E402
 from tuner.trials import Reported, StudyState  # noqa: E402
@@ -82,6 +82,7 @@ def main() -> None:
             print(json.dumps(rows[-1]), flush=True)
             result = {"cores": len(os.sched_getaffinity(0)), **vars(arguments), "seeds": len(rows)}
             del result["json"]
+            result |= {"validation": VALIDATION, "batch_size": BATCH_SIZE}
             result |= {"best": BEST, "targets": targets, "rows": rows}
             result["ratios"] = [median_ratio(rows, number, arguments.limit_s) for number in range(len(targets))]
             arguments.json.write_text(json.dumps(result, indent=2) + "\n")
@@ -181,15 +182,21 @@ def same_suggestions(our_folder: Path, bare_folder: Path) -> int:
     return same
 
 
-def median_ratio(rows: list[dict[str, Any]], number: int, limit_s: float) -> float | None:
-    """Return by how much sooner ours reached a target; None where neither side ever did.
+def median_ratio(rows: list[dict[str, Any]], number: int, limit_s: float) -> float:
+    """Return by how much sooner ours reached a target."""
+    return round(statistics.median(ratio_of(row, number, limit_s) for row in rows), 2)
+
+
+def ratio_of(row: dict[str, Any], number: int, limit_s: float) -> float:
+    """Return by how much sooner ours reached a target in one pair.
 
     A side that did not reach it would have taken longer than the limit: for bare Keras Tuner the limit is taken, for
-    ours the ratio is 0.
+    ours the ratio is 0; where neither did, 1.
     """
-    pairs = [[row[side]["reached_s"][number] for side in ("bare", "ours")] for row in rows]
-    ratios = [(bare_s or limit_s) / ours_s if ours_s else 0.0 for bare_s, ours_s in pairs if bare_s or ours_s]
-    return round(statistics.median(ratios), 2) if ratios else None
+    bare_s, ours_s = (row[side]["reached_s"][number] for side in ("bare", "ours"))
+    if ours_s is None:
+        return 1.0 if bare_s is None else 0.0
+    return float((bare_s or limit_s) / ours_s)
 
 
 def show(result: dict[str, Any]) -> None:
@@ -204,7 +211,7 @@ def show(result: dict[str, Any]) -> None:
             "/".join(f"{row[side]['reached_s'][number] or math.nan:.0f}" for side in ("bare", "ours"))
             for row in result["rows"]
         )
-        print(f"{best:<8}{target:8.1%}   {cells:52}{result['ratios'][number] or math.nan:.2f}")
+        print(f"{best:<8}{target:8.1%}   {cells:52}{result['ratios'][number]:.2f}")
 
 
 if __name__ == "__main__":

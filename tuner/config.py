@@ -121,10 +121,9 @@ class EarlyStopping(Settings):
     """Which trials are stopped before their last epoch, so that workers are free for better ones.
 
     Asynchronous successive halving (https://arxiv.org/abs/1810.05934). A trial is compared at rungs: at `min_epochs`,
-    then at `reduction_factor` times as many epochs each, with all trials that have reached the rung, by its best
-    objective up to there. With the defaults, at epochs 1, 3, 9, 27 and so on; and after each epoch between them at the
-    rung it passed last, which more trials will have reached since. It is STOPPED where it is not among the best third,
-    keeps its score and its model, and `cifake-tune trials` says why.
+    then at `reduction_factor` times as many epochs each, with all trials that reached the rung before it, by its best
+    objective so far. With the defaults, at epochs 1, 3, 9, 27 and so on. It is STOPPED where it is not among the best
+    third, keeps its score and its model, and `cifake-tune trials` says why.
     """
 
     policy: Policy | None = None

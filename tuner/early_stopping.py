@@ -5,13 +5,11 @@ Tuning, MLSys 2020, https://arxiv.org/abs/1810.05934.
 
 Rung k is at `min_epochs * reduction_factor**k` epochs. A trial that reaches one is compared, at once, with all
 that have reached it so far, and goes on where it is among the best `1/reduction_factor` of them, rounded down.
-After each epoch on the way to the next rung it is compared there again: who came first, when there were few to be
-compared with, is not trained on when better ones have come since. What is compared is the best objective up to the
-rung, not the one at it: the best epoch is what scores a trial and whose model is kept, and one bad epoch of a noisy
-optimizer should not end it.
+What is compared is the best objective up to the rung, not the one at it: the best epoch is what scores a trial
+and whose model is kept, and one bad epoch of a noisy optimizer should not end it.
 
 - Of the first trials at a rung, fewer than `reduction_factor`, all go on at the lowest rung, where scores are noisy,
-  and the best one beyond the others. The paper would hold them back instead.
+  and at later ones whichever is the best so far. The paper would hold them back instead.
 - A trial as good as the last of the best goes on: nothing says which of the two is better.
 - A trial that failed is compared with no longer: it cannot win, so it must not hold others back.
 - A trial whose objective was never a number up to the rung has nothing to compare; it goes on, uncounted.
@@ -43,6 +41,11 @@ def rung_at(settings: EarlyStopping, epochs: int) -> int | None:
 def epochs_at(settings: EarlyStopping, rung: int) -> int:
     """Return how many epochs a trial has that reaches a rung."""
     return int(settings.min_epochs * settings.reduction_factor**rung)
+
+
+def kept_of(settings: EarlyStopping, rung: int, reached: int) -> int:
+    """Return how many go on of those that have reached a rung; 0 where all do, since too few have."""
+    return max(reached // settings.reduction_factor, 0 if rung == 0 else 1)
 
 
 @dataclass(frozen=True)
@@ -82,11 +85,7 @@ class Rungs:
         """Decide on a trial that is counted at this rung: None where it goes on."""
         reached = self._reached[rung]
         better = bisect_left(reached, self._sign * value)
-        kept = len(reached) // self._settings.reduction_factor
-        if kept == 0:
-            if rung == 0:
-                return None
-            kept = 1
-        if better < kept:
+        kept = kept_of(self._settings, rung, len(reached))
+        if kept == 0 or better < kept:
             return None
         return Stop(rung, epochs_at(self._settings, rung), value, kept, len(reached))

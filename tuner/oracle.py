@@ -208,8 +208,8 @@ class Oracle:
         )
         for rung in trial.rungs.keys() - reached:  # one, where this epoch is a rung's
             self._rungs.add(rung, trial.rungs[rung])
-        if stop := self._judge(lease):
-            records += self._end_scored(lease, TrialState.STOPPED, stop.sentence(objective), now)
+            if stop := self._judge(lease, rung):
+                records += self._end_scored(lease, TrialState.STOPPED, stop.sentence(objective), now)
         return records
 
     def complete(self, attempt: Attempt, now: Instant) -> list[Record]:
@@ -288,11 +288,8 @@ class Oracle:
             return False
         return Worker(trial.worker or "", trial.incarnation or "") == attempt.worker
 
-    def _judge(self, lease: Lease) -> Stop | None:
+    def _judge(self, lease: Lease, rung: int) -> Stop | None:
         trial, epochs = self.state.trials[lease.trial], self.state.settings.training.epochs
-        rung = max(trial.rungs, default=None)
-        if rung is None or trial.best_epoch is None:
-            return None  # it has reached none, or lost what it reached: made again, its epochs may be no numbers
         if max(trial.epochs) + 1 >= epochs:
             return None  # it is trained to its end
         if lease.worker.stock and len(trial.epochs) == 1:

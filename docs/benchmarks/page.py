@@ -18,7 +18,7 @@ sys.path.insert(0, str(ROOT))
 
 from bench import summary  # noqa: E402
 from bench.curves.catalogue import CURVES, UNITS  # noqa: E402
-from bench.sides.processes import VALIDATION  # noqa: E402
+from bench.target import ratio_of  # noqa: E402
 
 PAGE = HERE.parent / "benchmarks.md"
 RESULTS = ROOT / "bench" / "results"
@@ -39,7 +39,7 @@ def page(folder: Path = RESULTS) -> str:
     tables = growth_tables(results.get("growth", {}))
     template = environment.get_template("page.md.jinja")
     rows = summary.rows(folder)
-    return reflowed(template.render(results=results, rows=rows, tables=tables, held_out=VALIDATION))
+    return reflowed(template.render(results=results, rows=rows, tables=tables, ratio=ratio_of))
 
 
 def reflowed(text: str) -> str:

@@ -99,15 +99,20 @@ def test_a_worker_is_shown_with_its_trial_epoch_speed_and_silence(three: Served,
 
 
 @pytest.mark.parametrize(("worse", "then"), [(0.0, TrialState.RUNNING), (1e-9, TrialState.STOPPED)])
-def test_who_comes_to_a_rung_with_its_cut_goes_on_and_who_is_worse_is_stopped(worse: float, then: TrialState) -> None:
+@pytest.mark.parametrize(("rung", "epochs"), [(0, 1), (1, 3)])
+def test_who_comes_to_a_rung_with_its_cut_goes_on_and_who_is_worse_is_stopped(
+    rung: int, epochs: int, worse: float, then: TrialState
+) -> None:
     state = studies.searched(100, 40)
     with serving(studies.watched(state)) as served:
-        cut = ask(served, "overview.json")["rungs"][0]["cut"]
-    values = [trial.rungs[0] for trial in state.trials.values() if 0 in trial.rungs]
+        cut = ask(served, "overview.json")["rungs"][rung]["cut"]
+    values = [trial.rungs[rung] for trial in state.trials.values() if rung in trial.rungs]
     exact = min(values, key=lambda value: abs(value - cut))  # the page has six digits of it
     oracle, worker, trial = Oracle(state, Instant(studies.START, 0)), Worker("x", "1"), TrialId("new")
     oracle.add(Suggestion(trial, {}, {}), at(0))
-    oracle.report(studies.take(oracle, worker, 1), 0, {"val_accuracy": exact - worse}, "a.keras", at(2))
+    attempt = studies.take(oracle, worker, 1)
+    for epoch in range(epochs):
+        oracle.report(attempt, epoch, {"val_accuracy": exact - worse}, "a.keras", at(2))
     assert state.trials[trial].state is then
 
 

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict
 import tuner
 from tuner import names
 from tuner.config import Algorithm
-from tuner.early_stopping import epochs_at
+from tuner.early_stopping import epochs_at, kept_of
 from tuner.live import shown
 from tuner.live.moment import Moment
 from tuner.live.rows import TrialRow, curve, row_of
@@ -233,7 +233,7 @@ def _rungs(state: StudyState) -> list[Rung]:
         reached = sorted(at.values, reverse=state.direction == "max")
         epoch = epochs_at(settings, rung)
         # the one that comes counts, too; one that has come to its last epoch is not stopped there
-        kept = (len(reached) + 1) // settings.reduction_factor if epoch < state.settings.training.epochs else 0
+        kept = kept_of(settings, rung, len(reached) + 1) if epoch < state.settings.training.epochs else 0
         rungs.append(
             Rung(
                 rung=rung,
