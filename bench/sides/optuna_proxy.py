@@ -22,7 +22,7 @@ SPACE = {"units": (1, 1000), "learning_rate": (1e-4, 1e-1)}
 
 
 def serve(url: str, port: int) -> None:
-    """Run the proxy as its documentation shows it: RDBStorage alone, without the cache, is several times slower."""
+    """Run the proxy as its documentation shows it: RDBStorage alone, it says, has no cache."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     logging.disable()
     run_grpc_proxy_server(get_storage(url), host="127.0.0.1", port=port)
