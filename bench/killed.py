@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from bench.sides.bare import BareSearch  # noqa: E402
-from bench.sides.processes import CHIEF, WORKERS, our_settings, started, wait  # noqa: E402
+from bench.sides.processes import CHIEF, PUBLISHED, WORKERS, Search, our_settings, started, wait  # noqa: E402
 from tests.support.gcs_emulator import free_port  # noqa: E402
 from tuner.bucket import open_bucket  # noqa: E402
 from tuner.data.pack import pack  # noqa: E402
@@ -52,6 +52,11 @@ class Plan:
     killed_after: int
     limit_s: float
     replaced: bool
+
+    @property
+    def search(self) -> Search:
+        """What both sides search; with most images held out, epochs are short."""
+        return Search(PUBLISHED, 0.6, self.seed, self.trials, self.epochs)
 
 
 @dataclass(frozen=True)
@@ -95,7 +100,7 @@ def ours(folder: Path, plan: Plan) -> Outcome:
     """`cifake-tune chief` and two `cifake-tune worker`."""
     bucket = open_bucket(str(folder / "bucket"))
     digest = pack(None, bucket).digest
-    settings = our_settings(STUDY, plan.seed, plan.trials, plan.epochs, {"search.early_stopping.policy": "none"})
+    settings = our_settings(STUDY, plan.search, {"search.early_stopping.policy": "none"})
     environment = {
         "KERASTUNER_ORACLE_IP": "127.0.0.1",
         "KERASTUNER_ORACLE_PORT": str(free_port()),
@@ -124,7 +129,7 @@ def ours(folder: Path, plan: Plan) -> Outcome:
 
 def bare(folder: Path, plan: Plan) -> Outcome:
     """Keras Tuner's, of the same script."""
-    made = BareSearch(folder, None, plan.seed, plan.trials, plan.epochs)
+    made = BareSearch(folder, None, plan.search)
 
     def reached() -> bool:
         return any(each.worker == VICTIM and each.epoch == plan.killed_after - 1 for each in made.ended())

@@ -31,6 +31,7 @@ from tuner.resume import check_resume
 from tuner.retention import SavedModels
 from tuner.service import Service, make_server, now
 from tuner.snapshots import Snapshotter
+from tuner.spaces.exploration import explore
 from tuner.suggest import direction_of, make_suggester
 from tuner.tensorboard import EventFiles
 from tuner.trials import Opened, StudyState, why_no_result
@@ -108,7 +109,7 @@ def _run_chief(
         return _over(bucket, reader.state, cluster, shown)
     manifest = read_manifest(bucket, digest)
     space = spaces.load_space(study.space, manifest.image_shape, len(manifest.classes))
-    hyperparameters = spaces.narrow(spaces.explore(space, manifest.image_shape), study.space.values)
+    hyperparameters = spaces.narrow(explore(space, manifest.image_shape), study.space.values)
     direction = direction_of(study.search.objective, study.search.direction)
     suggester = make_suggester(study, hyperparameters, direction)
     journal = open_term(

@@ -122,8 +122,9 @@ class EarlyStopping(Settings):
 
     Asynchronous successive halving (https://arxiv.org/abs/1810.05934). A trial is compared at rungs: at `min_epochs`,
     then at `reduction_factor` times as many epochs each, with all trials that reached the rung before it, by its best
-    objective so far. With the defaults, at epochs 1, 3, 9, 27 and so on. It is STOPPED where it is not among the best
-    third, keeps its score and its model, and `cifake-tune trials` says why.
+    objective so far; the first ones are compared again when others have come. With the defaults, at epochs 1, 3, 9, 27
+    and so on. It is STOPPED where it is not among the best third, keeps its score and its model, and
+    `cifake-tune trials` says why.
     """
 
     policy: Policy | None = None

@@ -9,7 +9,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Literal
 
-from tuner.early_stopping import Rungs, Stop
+from tuner.early_stopping import Rungs, Stop, epochs_at
 from tuner.leases import Lease, Leases, Worker
 from tuner.limits import wrong_report
 from tuner.names import TrialId
@@ -206,10 +206,11 @@ class Oracle:
                 sha256=sha256 if checkpoint else None,
             )
         )
-        for rung in trial.rungs.keys() - reached:  # one, where this epoch is a rung's
-            self._rungs.add(rung, trial.rungs[rung])
-            if stop := self._judge(lease, rung):
-                records += self._end_scored(lease, TrialState.STOPPED, stop.sentence(objective), now)
+        new = max(trial.rungs.keys() - reached, default=None)  # one, where this epoch is a rung's
+        if new is not None:
+            self._rungs.add(new, trial.rungs[new])
+        if stop := self._judge(lease, new):
+            records += self._end_scored(lease, TrialState.STOPPED, stop.sentence(objective), now)
         return records
 
     def complete(self, attempt: Attempt, now: Instant) -> list[Record]:
@@ -288,13 +289,29 @@ class Oracle:
             return False
         return Worker(trial.worker or "", trial.incarnation or "") == attempt.worker
 
-    def _judge(self, lease: Lease, rung: int) -> Stop | None:
+    def _judge(self, lease: Lease, new: int | None) -> Stop | None:
+        """Decide on a trial that has reached a new rung, or one epoch more."""
         trial, epochs = self.state.trials[lease.trial], self.state.settings.training.epochs
         if max(trial.epochs) + 1 >= epochs:
             return None  # it is trained to its end
         if lease.worker.stock and len(trial.epochs) == 1:
             return None  # Keras Tuner 1.4 reports once, after the training, as of its best epoch
-        return self._rungs.judge(rung, trial.rungs[rung])
+        return self._judge_again(trial) if new is None else self._rungs.judge(new, trial.rungs[new])
+
+    def _judge_again(self, trial: Trial) -> Stop | None:
+        """Compare one of the first trials at a rung, which few had reached then, with the others of them."""
+        settings, rung = self.state.settings.search.early_stopping, max(trial.rungs, default=-1)
+        first = self.state.first.get(rung, [])
+        if trial.trial_id not in first or trial.best_epoch is None:
+            return None
+        if max(trial.epochs) < epochs_at(settings, rung):
+            return None  # it has begun anew, and has not come so far again
+        few = Rungs(settings, self.state.direction)
+        for other in (self.state.trials[trial_id] for trial_id in first):
+            if other.state is not TrialState.FAILED:
+                few.add(rung, other.rungs[rung])
+        stop = few.judge(rung, trial.rungs[rung])
+        return stop if stop and not self.state.leads(trial) else None
 
     def _apply(self, record: Record) -> list[Record]:
         self.state.apply(record)

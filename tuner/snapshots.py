@@ -21,7 +21,7 @@ from tuner.trials import TRANSITIONS, StudyState, Trial
 
 log = logging.getLogger(__name__)
 
-VERSION = 2
+VERSION = 3
 RECORDS, SHARE = 512, 8
 """A snapshot is due after so many records, or an eighth of all there are: one of 300,000 records takes 1 s of a
 processor, and reading what follows the newest must stay a fraction of reading all."""
@@ -54,7 +54,8 @@ def still(state: StudyState) -> StudyState:
     Trials that have ended move no more, and are shared.
     """
     trials = {trial.trial_id: _still(trial) if TRANSITIONS[trial.state] else trial for trial in state.trials.values()}
-    return replace(state, trials=trials, ended=state.ended.copy(), steps=state.steps.copy())
+    first = {rung: trial_ids.copy() for rung, trial_ids in state.first.items()}
+    return replace(state, trials=trials, ended=state.ended.copy(), steps=state.steps.copy(), first=first)
 
 
 def _still(trial: Trial) -> Trial:

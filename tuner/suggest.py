@@ -11,6 +11,7 @@ A trial that was stopped early is one that ended, with its score.
 """
 
 import copy
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ from threadpoolctl import threadpool_limits
 from tuner.config import Algorithm, Study
 from tuner.errors import ConfigError
 from tuner.names import TrialId
+from tuner.spaces.exploration import activate
 from tuner.trials import StudyState, TrialState, Value
 
 if TYPE_CHECKING:
@@ -107,7 +109,7 @@ class Suggester:
                 self.ended(trial_id, trial.state, trial.score, trial.best_epoch)
             else:
                 self._restore(trial_id, trial.algorithm)
-                self._register(trial_id, dict(trial.hyperparameters))
+                self._register(trial_id, self._completed(trial.hyperparameters))
 
     def ended(self, trial_id: TrialId, state: TrialState, score: float | None, best_epoch: int | None) -> None:
         """Take note of a trial's end."""
@@ -118,6 +120,13 @@ class Suggester:
         self._oracle.ongoing_trials.pop(trial_id, None)
         self._oracle.end_order.append(trial_id)
         self._ended(trial_id)
+
+    def _completed(self, values: Mapping[str, Value]) -> dict[str, Value]:
+        """Add the defaults of hyperparameters that were not known to be in the space when the trial was made."""
+        hyperparameters = copy.copy(self._oracle.hyperparameters)
+        hyperparameters.values = dict(values)
+        activate(hyperparameters)
+        return {**hyperparameters.values, **values}
 
     def _register(self, trial: TrialId, values: dict[str, Value]) -> dict[str, Value]:
         from keras_tuner.engine.trial import Trial

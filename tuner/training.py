@@ -107,6 +107,8 @@ def _fit(space: keras_tuner.HyperModel, task: Task, data: Training, listener: Li
     model = space.build(hyperparameters)
     if not isinstance(model, keras.Model):
         raise InvalidTrialError(f"build() returned {type(model).__name__}, not a compiled keras.Model")
+    known = {names.HP_EPOCHS, names.HP_STEPS, *task.hyperparameters.values}
+    _warn_of_unknown(hyperparameters, known)
     if task.model_file is not None:
         _restore(model, task.model_file, data.train)
     follow = _Follow(task, listener, batches)
@@ -130,12 +132,21 @@ def _fit(space: keras_tuner.HyperModel, task: Task, data: Training, listener: Li
             validation_data=(data.validation.images, data.validation.labels),
             **common,
         )
+    _warn_of_unknown(hyperparameters, known)
     if not follow.reported:  # it did not pass the callbacks on: what it returns is all there is
         if result is None:
             raise InvalidTrialError("fit() must pass the callbacks on, or return a History, a dict or a number")
         objective = keras_tuner.Objective(task.objective, task.direction)
         metrics = convert_to_metrics_dict(result, objective)
         listener.epoch_done(task.epochs - 1, _floats(metrics), model)  # nothing is left to go on with
+
+
+def _warn_of_unknown(hyperparameters: keras_tuner.HyperParameters, known: set[str]) -> None:
+    """Say which hyperparameters are not searched, and count them as known."""
+    if unknown := hyperparameters.values.keys() - known:
+        found = ", ".join(sorted(unknown))
+        log.warning("hyperparameters that the chief did not find by building the space keep their defaults: %s", found)
+        known.update(unknown)
 
 
 def _restore(model: keras.Model, file: Path, arrays: Arrays) -> None:

@@ -219,6 +219,8 @@ class StudyState:
     ended_before_term: int = 0
     """How many had ended when the present chief began."""
     finished: Finished | None = None
+    first: dict[int, list[TrialId]] = field(default_factory=dict)
+    """Of each rung of early stopping, its first `reduction_factor` trials, in the order in which they reached it."""
 
     def apply(self, record: Record) -> None:
         """Move on by one record.
@@ -279,6 +281,16 @@ class StudyState:
         sign = -1 if self.direction == "max" else 1
         return sorted(usable, key=lambda t: (sign * (t.score or 0.0), t.trial_id))[:count]
 
+    def leads(self, trial: Trial) -> bool:
+        """Say whether no other trial that has not failed has had a better epoch by now."""
+
+        def value(of: Trial) -> float | None:
+            return None if of.best_epoch is None else of.epochs[of.best_epoch].get(self.settings.search.objective)
+
+        mine, sign = value(trial), 1 if self.direction == "max" else -1
+        others = [value(other) for other in self.trials.values() if other.state is not TrialState.FAILED]
+        return mine is not None and all(other is None or sign * other <= sign * mine for other in others)
+
     def is_over(self, study: Study) -> bool:
         """Say whether a search with these settings has nothing left to do."""
         if self.finished is None or self.study is None or self.finished.failed:
@@ -321,8 +333,11 @@ class StudyState:
         trial.best_epoch = self.best_epoch(trial)
         search = self.settings.search
         rung = rung_at(search.early_stopping, record.epoch + 1)
-        if rung is not None and trial.best_epoch is not None:
-            trial.rungs.setdefault(rung, trial.epochs[trial.best_epoch][search.objective])
+        if rung is not None and trial.best_epoch is not None and rung not in trial.rungs:
+            trial.rungs[rung] = trial.epochs[trial.best_epoch][search.objective]
+            first = self.first.setdefault(rung, [])
+            if len(first) < search.early_stopping.reduction_factor:
+                first.append(trial.trial_id)
 
     def _attempt(self, record: Reported | AttemptEnded | Ended) -> Trial:
         trial = self._trial(record.trial)

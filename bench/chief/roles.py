@@ -87,8 +87,9 @@ def restarted_chief(bucket: str, study: list[str], digest: str, port: int) -> No
 def _seed_space():  # type: ignore[no-untyped-def]
     from tuner import spaces
     from tuner.config import load
+    from tuner.spaces.exploration import explore
 
-    return spaces.explore(spaces.load_space(load().space, (32, 32, 3), 2), (32, 32, 3))
+    return explore(spaces.load_space(load().space, (32, 32, 3), 2), (32, 32, 3))
 
 
 def _hyperparameters():  # type: ignore[no-untyped-def]

@@ -6,7 +6,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.sides.processes import BATCH_SIZE, ROOT, VALIDATION, started
+from bench.sides.processes import BATCH_SIZE, ROOT, Search, started
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Ended:
 class BareSearch:
     """A search in a folder: what it trains on, its processes, and the epochs that have ended."""
 
-    def __init__(self, folder: Path, source: Path | None, seed: int, trials: int, epochs: int) -> None:
+    def __init__(self, folder: Path, source: Path | None, search: Search) -> None:
         """Write what our workers train on, and are compared by, as arrays; `source` None is the built-in sample."""
         import numpy as np
 
@@ -35,7 +35,8 @@ class BareSearch:
         from tuner.data.pack import pack
 
         bucket = open_bucket(str(folder / "data"))
-        data = open_training(bucket, pack(source and str(source), bucket), VALIDATION, seed, folder / "cache")
+        packed = pack(source and str(source), bucket)
+        data = open_training(bucket, packed, search.validation, search.seed, folder / "cache")
         np.savez(
             folder / "arrays.npz",
             x=data.train.images,
@@ -45,7 +46,7 @@ class BareSearch:
         )
         self._folder = folder
         self._command = [sys.executable, str(ROOT / "bench" / "sides" / "bare_search.py"), str(folder)]
-        self._command += map(str, (seed, trials, epochs, BATCH_SIZE))
+        self._command += map(str, (search.space, search.seed, search.trials, search.epochs, BATCH_SIZE))
         self._address = {"KERASTUNER_ORACLE_IP": "127.0.0.1", "KERASTUNER_ORACLE_PORT": str(free_port())}
 
     def process(self, tuner_id: str) -> contextlib.AbstractContextManager[subprocess.Popen[str]]:

@@ -6,25 +6,41 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 CHIEF, WORKERS = "chief", ("tuner0", "tuner1")
 BATCH_SIZE = 64
-VALIDATION = 0.6
-"""So many images are held out that scores tell models apart."""
+PUBLISHED = "tuner.spaces.seed:SeedSpace"
+WIDE = "bench.sides.wide_space:WideSpace"
 POLL_S = 0.5
 
 
-def our_settings(study: str, seed: int, trials: int, epochs: int, more: Mapping[str, str] | None = None) -> list[str]:
+@dataclass(frozen=True)
+class Search:
+    """What both sides are to do."""
+
+    space: str
+    """`module:Class` of the HyperModel."""
+    validation: float
+    """The share of the images that is held out."""
+    seed: int
+    trials: int
+    epochs: int
+
+
+def our_settings(study: str, search: Search, more: Mapping[str, str] | None = None) -> list[str]:
     """Return the options of `cifake-tune` for a search that is to be compared with bare Keras Tuner's."""
     settings = {
         "name": study,
-        "seed": seed,
-        "data.validation": VALIDATION,
+        "seed": search.seed,
+        "space.import": search.space,
+        "space.code": ROOT,
+        "data.validation": search.validation,
         "data.batch_size": BATCH_SIZE,
-        "search.max_trials": trials,
-        "training.epochs": epochs,
+        "search.max_trials": search.trials,
+        "training.epochs": search.epochs,
         **(more or {}),
     }
     return [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]

@@ -188,6 +188,26 @@ def test_a_fit_that_returns_a_number_is_scored_by_it(data: Training, tmp_path: P
     assert kept.metrics == {2: {"val_accuracy": 0.75}}
 
 
+def test_hyperparameters_that_nobody_chose_keep_their_defaults_and_are_named(
+    data: Training, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    given = task(1)
+    with caplog.at_level(logging.WARNING):
+        train(FitOfTheGuide(SHAPE, CLASSES), given, data, Kept(tmp_path))
+    said = "hyperparameters that the chief did not find by building the space keep their defaults: "
+    assert [record.message for record in caplog.records] == [f"{said}units", f"{said}batch_size"]
+
+
+def test_nothing_is_said_where_all_were_chosen(
+    data: Training, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    given = task(1)
+    given.hyperparameters.values.update(units=4, batch_size=32)
+    with caplog.at_level(logging.WARNING):
+        train(FitOfTheGuide(SHAPE, CLASSES), given, data, Kept(tmp_path))
+    assert not caplog.records
+
+
 def test_an_objective_that_the_model_does_not_report_is_answered_with_what_it_does(
     data: Training, tmp_path: Path
 ) -> None:

@@ -2,6 +2,7 @@
 
 import math
 import random
+from collections.abc import Sequence
 
 import pytest
 
@@ -179,6 +180,69 @@ def test_the_worker_of_a_stopped_trial_gets_another_at_once() -> None:
     assert take(chief, A).trial == "00003"
 
 
+def side_by_side(chief: Oracle, *curves: Sequence[float]) -> list[TrialState]:
+    """Train trials at the same time, an epoch each in turn, each to where it is stopped; return what became of them."""
+    attempts = []
+    for number in range(len(curves)):
+        add(chief, number)
+        attempts.append(take(chief, Worker(f"w{number}", "1")))
+    for epoch in range(max(map(len, curves))):
+        for attempt, curve in zip(attempts, curves, strict=True):
+            epochs(chief, attempt, *curve[epoch : epoch + 1], first=epoch)
+    return [chief.state.trials[TrialId(attempt.trial)].state for attempt in attempts]
+
+
+def test_whoever_came_first_to_a_rung_goes_on_only_until_a_better_one_has_come() -> None:
+    chief = oracle("training.epochs=9")
+    states = side_by_side(chief, [0.5] * 6, [0.6] * 6)
+    assert states == [TrialState.STOPPED, TrialState.RUNNING]
+    trial = chief.state.trials[TrialId("00000")]
+    assert (len(trial.epochs), trial.reason) == (4, "rung 1 (epoch 3): val_accuracy 0.5000 is not the best of 2")
+    # at the lowest rung not before as many have come as are always compared there
+    chief = oracle("training.epochs=9", "search.early_stopping.min_epochs=2")
+    assert side_by_side(chief, [0.5] * 4, [0.6] * 4) == [TrialState.RUNNING] * 2
+    chief = oracle("training.epochs=9", "search.early_stopping.min_epochs=2")
+    assert side_by_side(chief, [0.5] * 4, [0.7] * 4, [0.6] * 2) == [
+        TrialState.STOPPED, TrialState.RUNNING, TrialState.STOPPED,
+    ]  # fmt: skip
+
+
+def test_the_best_of_the_study_is_not_stopped_for_what_it_was_at_a_rung() -> None:
+    chief = oracle("training.epochs=9")
+    assert side_by_side(chief, [0.5, 0.5, 0.5, 0.8, 0.9], [0.6] * 5) == [TrialState.RUNNING] * 2
+    chief = oracle("training.epochs=9")
+    assert side_by_side(chief, [0.5, 0.5, 0.5, 0.8, 0.8], [0.6, 0.6, 0.6, 0.81])[0] is TrialState.STOPPED
+
+
+def test_who_came_when_there_were_others_is_compared_once() -> None:
+    chief = oracle("training.epochs=9")
+    for number in range(3):
+        trained(chief, number, 0.1)
+    add(chief, 3)
+    later = take(chief, B)
+    epochs(chief, later, 0.5)
+    for number in range(4, 8):
+        trained(chief, number, 0.9)
+    epochs(chief, later, 0.5, first=1)
+    assert chief.state.trials[TrialId("00003")].state is TrialState.RUNNING
+
+
+def test_one_that_began_anew_is_compared_again_where_it_has_come_as_far_as_before() -> None:
+    chief = oracle("training.epochs=9")
+    add(chief, 0)
+    first = take(chief, B)
+    for epoch in range(3):
+        chief.report(first, epoch, {"val_accuracy": 0.8}, None, at(epoch))  # its models are not saved
+    trained(chief, 1, 0.9, 0.9, 0.9)
+    chief.give_back(first, Outcome.PREEMPTED, "", at(1))
+    chief = again(chief)
+    second = take(chief, B)
+    epochs(chief, second, 0.8, 0.8, 0.8)
+    assert chief.state.trials[TrialId("00000")].state is TrialState.RUNNING
+    epochs(chief, second, 0.8, first=3)
+    assert chief.state.trials[TrialId("00000")].state is TrialState.STOPPED
+
+
 # ---- interruptions ------------------------------------------------------------------------------
 def test_an_epoch_made_again_after_an_interruption_is_not_judged_again() -> None:
     chief = oracle("training.epochs=5")
@@ -238,11 +302,11 @@ def test_a_trial_without_a_number_for_its_objective_is_neither_counted_nor_stopp
 
 # ---- a chief started anew -----------------------------------------------------------------------
 def search(chief: Oracle, journal: list[Record], restarts: bool) -> StudyState:
-    """Train 40 trials, three at a time, in an order that depends on nothing; start the chief anew in between."""
+    """Train 60 trials, three at a time, in an order that depends on nothing; start the chief anew in between."""
     numbers = random.Random(3)
     running: dict[Attempt, int] = {}
     made = 0
-    while made < 40 or running:
+    while made < 60 or running:
         if restarts and numbers.random() < 0.1:
             state = StudyState()
             for record in journal:
@@ -250,7 +314,7 @@ def search(chief: Oracle, journal: list[Record], restarts: bool) -> StudyState:
             chief = Oracle(state, at(0))
         elif not restarts:
             numbers.random()
-        if made < 40 and len(running) < 3:
+        if made < 60 and len(running) < 3:
             journal += chief.add(_suggestion(made), at(0))
             trial, records = chief.grant(Worker(f"w{made}", "1"), at(0))
             assert trial is not None
@@ -282,7 +346,7 @@ def test_a_restarted_chief_decides_as_the_first_would_have() -> None:
     assert states[0] == states[1]
     stopped = [trial for trial in states[0].trials.values() if trial.state is TrialState.STOPPED]
     assert {max(trial.rungs) for trial in stopped} == {0, 1, 2}
-    assert sum(len(trial.epochs) for trial in states[0].trials.values()) < 0.5 * 40 * 10
+    assert sum(len(trial.epochs) for trial in states[0].trials.values()) < 0.4 * 60 * 10
 
 
 def test_more_epochs_make_more_rungs_at_which_trials_of_before_count() -> None:

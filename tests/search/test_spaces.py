@@ -11,7 +11,8 @@ import pytest
 from tuner import config
 from tuner.config import Space
 from tuner.errors import PreemptedError, SpaceError
-from tuner.spaces import explore, load_space, narrow, seed
+from tuner.spaces import load_space, narrow, seed
+from tuner.spaces.exploration import explore
 from tuner.spaces.seed import SeedSpace
 from tuner.suggest import Suggestion, make_suggester
 
@@ -85,7 +86,139 @@ def test_conditional_hyperparameters_are_all_found() -> None:
                 hp.Int("width", 8, 16)
             return keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
 
-    assert {"kind", "width"} <= {hp.name for hp in explore(Nested()).space}
+    assert {hp.name for hp in explore(Nested()).space} == {"kind", "depth", "dropout", "width"}
+
+
+class Looped(keras_tuner.HyperModel):
+    """As Keras Tuner's guide writes spaces: a layer's hyperparameters are there where the layer is."""
+
+    def build(self, hp: keras_tuner.HyperParameters) -> keras.Model:
+        model = keras.Sequential([keras.Input((4,))])
+        for number in range(hp.Int("layers", 1, 3)):
+            model.add(keras.layers.Dense(hp.Int(f"units_{number}", 2, 8)))
+        if hp.Choice("head", ["plain", "wide", "deep"]) == "deep":
+            for number in range(hp.Int("head_layers", 1, 2)):
+                if hp.Boolean(f"dropout_{number}"):
+                    model.add(keras.layers.Dropout(hp.Float(f"rate_{number}", 0.1, 0.5)))
+        model.add(keras.layers.Dense(1))
+        model.compile("sgd", "mse")
+        return model
+
+    def fit(self, hp: keras_tuner.HyperParameters, model: keras.Model, *args: Any, **kwargs: Any) -> Any:
+        for number in range(hp.Int("phases", 1, 2)):
+            hp.Float(f"momentum_{number}", 0, 0.9)
+        return model.fit(*args, **kwargs)
+
+
+LOOPED = {
+    *("layers", "units_0", "units_1", "units_2", "head", "head_layers"),
+    *("dropout_0", "dropout_1", "rate_0", "rate_1", "phases", "momentum_0", "momentum_1"),
+}
+
+
+class LoopedWhereItCanBeCalled(Looped):
+    """Calls its model while it builds it, which needs weights."""
+
+    def build(self, hp: keras_tuner.HyperParameters) -> keras.Model:
+        float(keras.ops.sum(keras.layers.Dense(1)(keras.ops.ones((1, 1)))))
+        return super().build(hp)
+
+
+class LoopedAndPickyAboutValues(Looped):
+    """Cannot be built with the largest numbers of all that it asks for."""
+
+    def build(self, hp: keras_tuner.HyperParameters) -> keras.Model:
+        if hp.Int("layers", 1, 3) == 3 and hp.Int("stride", 1, 9) > 5:
+            raise ValueError("nothing is left of the image")
+        return super().build(hp)
+
+
+@pytest.mark.parametrize("space", [Looped, LoopedWhereItCanBeCalled, LoopedAndPickyAboutValues])
+def test_hyperparameters_that_only_some_builds_have_are_all_found(space: type[Looped]) -> None:
+    found = [hp.name for hp in explore(space()).space]
+    assert set(found) - {"stride"} == LOOPED
+    assert len(found) == len(set(found))
+
+
+def test_a_chief_that_is_started_anew_finds_them_in_the_same_order() -> None:
+    class Branching(keras_tuner.HyperModel):
+        def build(self, hp: keras_tuner.HyperParameters) -> keras.Model:
+            if hp.Choice("kind", ["plain", "deep"]) == "deep":
+                with hp.conditional_scope("kind", ["deep"]):
+                    for number in range(hp.Int("depth", 1, 9)):
+                        hp.Float(f"rate_{number}", 0, 1)
+            for number in range(hp.Int("width", 1, 3)):
+                hp.Boolean(f"norm_{number}")
+            return keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
+
+    orders = [[hp.name for hp in explore(Branching()).space] for _ in range(5)]
+    assert len(orders[0]) == 3 + 9 + 3
+    assert orders == [orders[0]] * 5
+
+
+def test_a_condition_within_a_loop_is_met_too() -> None:
+    class Conditional(keras_tuner.HyperModel):
+        def build(self, hp: keras_tuner.HyperParameters) -> keras.Model:
+            for number in range(hp.Int("blocks", 1, 2)):
+                hp.Int(f"depth_{number}", 1, 9)
+                with hp.conditional_scope(f"depth_{number}", [4]):
+                    if hp.get(f"depth_{number}") == 4:
+                        hp.Boolean(f"of_four_{number}")
+            return keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
+
+    assert {"of_four_0", "of_four_1"} <= {hp.name for hp in explore(Conditional()).space}
+
+
+def test_only_values_that_a_trial_can_have_are_built_with() -> None:
+    class Stepped(keras_tuner.HyperModel):
+        def build(self, hp: keras_tuner.HyperParameters) -> keras.Model:
+            for number in range(hp.Int("layers", 6, 13, step=3)):
+                hp.Boolean(f"layer_{number}")
+            return keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
+
+    assert len(explore(Stepped()).space) == 1 + 12
+
+
+def test_all_of_them_are_searched_from_the_first_trial_on() -> None:
+    study = config.load(settings=["space.import=a:B", "search.max_trials=2"])
+    suggestion = make_suggester(study, explore(Looped()), "max").suggest()
+    assert isinstance(suggestion, Suggestion)
+    assert suggestion.values.keys() >= LOOPED
+
+
+def test_the_largest_model_of_a_space_need_not_fit_into_memory() -> None:
+    class Huge(keras_tuner.HyperModel):
+        def build(self, hp: keras_tuner.HyperParameters) -> keras.Model:
+            units = hp.Int("units", 1, 2**20)
+            model = keras.Sequential([keras.Input((units,)), keras.layers.Dense(units)])  # 4 TiB
+            hp.Int("afterwards", 1, 2) == 2 and hp.Boolean("last")
+            return model
+
+    assert {hp.name for hp in explore(Huge()).space} == {"units", "afterwards", "last"}
+
+
+def test_a_space_with_no_end_is_searched_as_far_as_it_was_explored(caplog: pytest.LogCaptureFixture) -> None:
+    class Endless(keras_tuner.HyperModel):
+        built = 0
+
+        def build(self, hp: keras_tuner.HyperParameters) -> keras.Model:
+            self.built += 1
+            hp.Boolean(f"of_build_{self.built}")
+            return keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
+
+    assert len(explore(Endless()).space) > 100
+    assert "200 builds have not found all hyperparameters" in caplog.text
+
+
+def test_a_loop_that_asks_before_each_turn_is_followed_to_its_end() -> None:
+    class Asking(keras_tuner.HyperModel):
+        def build(self, hp: keras_tuner.HyperParameters) -> keras.Model:
+            number = 0
+            while number < 30 and hp.Boolean(f"more_{number}"):
+                number += 1
+            return keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
+
+    assert len(explore(Asking()).space) == 30
 
 
 class Layered(keras_tuner.HyperModel):

@@ -12,8 +12,9 @@ import pytest
 
 from tests.spaces.deep_trials import DATA, SHAKEN, Saving, hyperparameters, trained, weights
 from tuner import saved_model
-from tuner.spaces import explore, precision
+from tuner.spaces import precision
 from tuner.spaces.deep import DeepSpace
+from tuner.spaces.exploration import explore
 from tuner.spaces.one_cycle import OneCycle
 from tuner.spaces.shift import RandomShift
 

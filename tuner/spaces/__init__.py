@@ -5,7 +5,7 @@ import inspect
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from tuner.config import Space, Value, Values
 from tuner.errors import PreemptedError, SpaceError
@@ -81,81 +81,3 @@ def narrow(found: "keras_tuner.HyperParameters", values: Mapping[str, Value | Va
             )
         narrowed.merge([hyperparameter])
     return narrowed
-
-
-def explore(
-    space: "keras_tuner.HyperModel", image_shape: tuple[int, int, int] = (32, 32, 3)
-) -> "keras_tuner.HyperParameters":
-    """Return all hyperparameters that the space has, also those under conditions and those of its `fit`.
-
-    The model is built once for each condition that no build has met yet, as Keras Tuner's own chief does.
-    Raises SpaceError where the model cannot be built.
-    """
-    import keras
-    import keras_tuner
-
-    found = keras_tuner.HyperParameters()
-    never: list[list[keras_tuner.engine.conditions.Condition]] = []
-    once: list[list[keras_tuner.engine.conditions.Condition]] = []
-    values: dict[str, object] = {}
-    while True:
-        hp = found.copy()
-        hp.values.update(values)
-        hp.ensure_active_values()
-        try:
-            space.build(hp)
-        except PreemptedError:
-            raise
-        except Exception as error:
-            raise SpaceError(
-                f"the space's build() fails with {hp.values} ({type(error).__name__}: {error})."
-            ) from error
-        finally:
-            keras.backend.clear_session()
-        _explore_fit(space, hp, image_shape)
-        found.merge(hp)
-        once += [scope for scope in hp.active_scopes if scope not in once]
-        never = [scope for scope in never if scope not in once]
-        never += [scope for scope in hp.inactive_scopes if scope not in once and scope not in never]
-        if not never:
-            return found
-        untried = {condition.name: condition.values[0] for condition in never[0]}
-        if untried == values:
-            raise SpaceError(f"the space has a condition that no build meets: {untried}.")
-        values = untried
-
-
-class _UsedError(BaseException):
-    """A `fit` of the user's own has called its model; no `except Exception` of its may keep this."""
-
-
-class _NoModel:
-    """Stands for the model and all that it has, and ends whatever calls one of them."""
-
-    def __getattr__(self, name: str) -> "_NoModel":
-        return self
-
-    def __call__(self, *args: object, **kwargs: object) -> NoReturn:
-        raise _UsedError
-
-
-def _explore_fit(
-    space: "keras_tuner.HyperModel", hp: "keras_tuner.HyperParameters", image_shape: tuple[int, int, int]
-) -> None:
-    """Run a `fit` of the user's own until it calls its model: by then it has named its hyperparameters.
-
-    Keras Tuner learns them from the first trial instead, so its search depends on which trial ends first.
-    """
-    import keras_tuner
-    import numpy as np
-
-    if type(space).fit is keras_tuner.HyperModel.fit:
-        return
-    x, y = np.zeros((1, *image_shape), np.uint8), np.zeros(1, np.uint8)
-    try:
-        space.fit(
-            hp, _NoModel(), x, y, validation_data=(x, y), epochs=1, initial_epoch=0, callbacks=[], verbose=0
-        )  # fmt: skip
-    except (_UsedError, Exception) as error:  # what is wrong with it, the trials will say
-        if isinstance(error, PreemptedError):
-            raise

@@ -1,0 +1,225 @@
+"""Which hyperparameters a search space has: found by building its model, before there is a trial."""
+
+import contextlib
+import logging
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from tuner.errors import PreemptedError, SpaceError
+
+if TYPE_CHECKING:
+    import keras_tuner
+    from keras_tuner.engine.conditions import Condition
+    from keras_tuner.engine.hyperparameters import HyperParameter
+
+log = logging.getLogger(__name__)
+
+BUILDS = 200
+"""So many builds take a minute or two; a space that names other hyperparameters in each build would have no end."""
+
+
+def explore(
+    space: "keras_tuner.HyperModel", image_shape: tuple[int, int, int] = (32, 32, 3)
+) -> "keras_tuner.HyperParameters":
+    """Return all hyperparameters that the space has: under conditions, in loops, and those of its `fit`.
+
+    The model is built once for each condition that no build has met yet, as Keras Tuner's own chief does. Then it is
+    built with each value of each choice, and with the largest numbers, so that loops run to their ends: Keras Tuner
+    learns what these bring from the trials that meet them, and its search depends on which trial ends first. What
+    appears only with certain values of several choices together may be missed; the worker that meets it warns.
+    Raises SpaceError where the model cannot be built, or has a condition that nothing meets.
+    """
+    import keras
+
+    explorer = _Explorer(space, image_shape)
+    explorer.meet_conditions()
+    explorer.vary({}, explorer.found.space)
+    if explorer.failure:
+        log.warning("the space's build() fails with some values, and so would a trial: %s", explorer.failure)
+    keras.backend.clear_session()
+    return explorer.found
+
+
+def activate(hp: "keras_tuner.HyperParameters") -> None:
+    """Give active hyperparameters that have no value their default, and take the values of inactive ones away.
+
+    Keras Tuner's `ensure_active_values` draws them at random, and a study's chief would not find the same twice.
+    """
+    active = set()
+    for hyperparameter in hp.space:
+        if hp.is_active(hyperparameter):
+            hp.values.setdefault(hyperparameter.name, hyperparameter.default)
+            active.add(hyperparameter.name)
+    for name in hp.values.keys() - active:
+        del hp.values[name]
+
+
+class _Explorer:
+    """A space, and what of it has been found."""
+
+    def __init__(self, space: "keras_tuner.HyperModel", image_shape: tuple[int, int, int]) -> None:
+        import keras_tuner
+
+        self.found = keras_tuner.HyperParameters()
+        self.failure = ""
+        """Why a build failed, the first that did."""
+        self._space = space
+        self._image_shape = image_shape
+        self._met: list[list[Condition]] = []
+        self._builds = 0
+        self._in_graph: bool | None = None
+
+    def meet_conditions(self) -> None:
+        """Build with defaults, and once for each condition that is then not met."""
+        import keras
+
+        never: list[list[Condition]] = []
+        values: dict[str, object] = {}
+        while True:
+            hp = self._with(values)
+            try:
+                self._space.build(hp)
+            except PreemptedError:
+                raise
+            except Exception as error:
+                raise SpaceError(
+                    f"the space's build() fails with {hp.values} ({type(error).__name__}: {error})."
+                ) from error
+            finally:
+                keras.backend.clear_session()
+            self._take(hp)
+            never = [scope for scope in never if scope not in self._met]
+            never += [scope for scope in hp.inactive_scopes if scope not in self._met and scope not in never]
+            if not never:
+                return
+            untried = {condition.name: condition.values[0] for condition in never[0]}
+            if untried == values:
+                raise SpaceError(f"the space has a condition that no build meets: {untried}.")
+            values = untried
+
+    def vary(self, given: dict[str, Any], varied: "Sequence[HyperParameter]") -> None:
+        """Build with each value of `varied`, all of them at once; where that brings further ones, then with theirs."""
+        choices = {hyperparameter.name: _values(hyperparameter) for hyperparameter in varied}
+        for number in range(max(map(len, choices.values()), default=0)):
+            chosen = {name: values[number % len(values)] for name, values in choices.items()}
+            if not self._build(given | chosen) and len(chosen) > 1:
+                for name, value in chosen.items():  # they do not go together
+                    self._build(given | {name: value})
+
+    def _build(self, values: dict[str, Any]) -> bool:
+        """Build with these values, and vary what that brings; say whether it went well."""
+        if self._builds == BUILDS:
+            return True
+        self._builds += 1
+        if self._builds == BUILDS:
+            log.warning("%d builds have not found all hyperparameters of the space; others are not searched", BUILDS)
+        before = len(self.found.space)
+        hp = self._with(values)
+        error = self._attempt(hp)
+        if error is not None:
+            self.failure = self.failure or f"{hp.values} ({type(error).__name__}: {error})"
+        unmet = [scope for scope in hp.inactive_scopes if scope not in self._met]
+        self._take(hp)
+        self._met += unmet
+        for scope in unmet:
+            self._build(values | {condition.name: condition.values[0] for condition in scope})
+        self.vary(values, self.found.space[before:])
+        return error is None
+
+    def _attempt(self, hp: "keras_tuner.HyperParameters") -> Exception | None:
+        """Build, if that can be done without weights: the largest model of a space may not fit the chief."""
+        if self._in_graph is None:
+            self._in_graph = _has_graphs() and _failure(self._space, self._with({}), in_graph=True) is None
+        return _failure(self._space, hp, self._in_graph)
+
+    def _with(self, values: dict[str, Any]) -> "keras_tuner.HyperParameters":
+        hp = self.found.copy()
+        hp.values.update(values)
+        activate(hp)
+        return hp
+
+    def _take(self, hp: "keras_tuner.HyperParameters") -> None:
+        """Add what a build has named, and then what the `fit` does."""
+        _explore_fit(self._space, hp, self._image_shape)
+        self.found.merge(hp, overwrite=False)
+        self._met += [scope for scope in hp.active_scopes if scope not in self._met]
+
+
+def _values(hyperparameter: "HyperParameter") -> Sequence[Any]:
+    """Return what to build with: all that a choice has, the largest of numbers."""
+    import keras_tuner
+
+    kinds = keras_tuner.engine.hyperparameters
+    if isinstance(hyperparameter, kinds.Choice):
+        return list(hyperparameter.values)
+    if isinstance(hyperparameter, kinds.Boolean):
+        return [False, True]
+    if isinstance(hyperparameter, kinds.Int | kinds.Float):
+        if hyperparameter.step is None:
+            return [hyperparameter.max_value]
+        return [hyperparameter.prob_to_value(math.nextafter(1, 0))]  # the last step, which may end before max_value
+    return [hyperparameter.default]
+
+
+def _has_graphs() -> bool:
+    import keras
+
+    return bool(keras.backend.backend() == "tensorflow")
+
+
+def _failure(space: "keras_tuner.HyperModel", hp: "keras_tuner.HyperParameters", in_graph: bool) -> Exception | None:
+    """Build; return what was raised. In a graph of TensorFlow's, which is never run, variables take no memory."""
+    import keras
+
+    around: contextlib.AbstractContextManager[Any] = contextlib.nullcontext()
+    if in_graph:
+        import tensorflow
+
+        around = tensorflow.Graph().as_default()
+    try:
+        with around:
+            space.build(hp)
+    except PreemptedError:
+        raise
+    except Exception as error:
+        return error
+    finally:
+        keras.backend.clear_session(free_memory=not in_graph)  # Python's garbage collection takes most of the time
+    return None
+
+
+class _UsedError(BaseException):
+    """A `fit` of the user's own has called its model; no `except Exception` of its may keep this."""
+
+
+class _NoModel:
+    """Stands for the model and all that it has, and ends whatever calls one of them."""
+
+    def __getattr__(self, name: str) -> "_NoModel":
+        return self
+
+    def __call__(self, *args: object, **kwargs: object) -> NoReturn:
+        raise _UsedError
+
+
+def _explore_fit(
+    space: "keras_tuner.HyperModel", hp: "keras_tuner.HyperParameters", image_shape: tuple[int, int, int]
+) -> None:
+    """Run a `fit` of the user's own until it calls its model: by then it has named its hyperparameters.
+
+    Keras Tuner learns them from the first trial instead, so its search depends on which trial ends first.
+    """
+    import keras_tuner
+    import numpy as np
+
+    if type(space).fit is keras_tuner.HyperModel.fit:
+        return
+    x, y = np.zeros((1, *image_shape), np.uint8), np.zeros(1, np.uint8)
+    try:
+        space.fit(
+            hp, _NoModel(), x, y, validation_data=(x, y), epochs=1, initial_epoch=0, callbacks=[], verbose=0
+        )  # fmt: skip
+    except (_UsedError, Exception) as error:  # what is wrong with it, the trials will say
+        if isinstance(error, PreemptedError):
+            raise
