@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from bench.sides.bare import BareSearch  # noqa: E402
-from bench.sides.processes import CHIEF, PUBLISHED, WORKERS, Search, our_settings, started, wait  # noqa: E402
+from bench.sides.processes import CHIEF, WORKERS, Search, our_settings, started, wait  # noqa: E402
 from tests.support.gcs_emulator import free_port  # noqa: E402
 from tuner.bucket import open_bucket  # noqa: E402
 from tuner.data.pack import pack  # noqa: E402
@@ -55,8 +55,8 @@ class Plan:
 
     @property
     def search(self) -> Search:
-        """What both sides search; with most images held out, epochs are short."""
-        return Search(PUBLISHED, 0.6, self.seed, self.trials, self.epochs)
+        """What both sides search."""
+        return Search(self.seed, self.trials, self.epochs)
 
 
 @dataclass(frozen=True)

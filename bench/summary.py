@@ -34,9 +34,9 @@ def main() -> None:
     arguments = parser.parse_args()
     found = rows(arguments.results)
     (arguments.results / "summary.json").write_text(json.dumps([asdict(row) for row in found], indent=2) + "\n")
-    print(f"\n{'':12}{'':64}{'ours':>10}{'other':>10}{'better':>8}   than")
+    print(f"\n{'':12}{'':44}{'ours':>10}{'other':>10}{'better':>8}   than")
     for row in found:
-        print(f"{row.benchmark:12}{row.what:64}{row.ours:10,.4g}{row.other:10,.4g}{row.ratio:8.2f}   {row.than}")
+        print(f"{row.benchmark:12}{row.what:44}{row.ours:10,.4g}{row.other:10,.4g}{row.ratio:8.2f}   {row.than}")
 
 
 def rows(results: Path) -> list[Row]:
@@ -72,12 +72,11 @@ def search(result: Result) -> Iterator[Row]:
 
 def target(result: Result) -> Iterator[Row]:
     """How soon a good model is found."""
-    for name, case in result.items():
-        for number, (best, ratio) in enumerate(zip(case["best"], case["ratios"], strict=True)):
-            sides = [[row[side]["reached_s"][number] for row in case["rows"]] for side in ("ours", "bare")]
-            ours, bare = (statistics.median(at or case["limit_s"] for at in side) for side in sides)
-            what = f"s to a model as good as number {best} of {case['trials']} trials, {name} space"
-            yield less("target", what, ours, bare, "bare Keras Tuner", ratio)
+    for number, (best, ratio) in enumerate(zip(result["best"], result["ratios"], strict=True)):
+        sides = [[row[side]["reached_s"][number] for row in result["rows"]] for side in ("ours", "bare")]
+        ours, bare = (statistics.median(at or result["limit_s"] for at in side) for side in sides)
+        what = f"s to a model as good as number {best} of a search"
+        yield less("target", what, ours, bare, "bare Keras Tuner", ratio)
 
 
 def killed(result: Result) -> Iterator[Row]:

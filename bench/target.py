@@ -1,14 +1,14 @@
 """How soon a search finds a good model, beside bare Keras Tuner's distributed mode: a chief and two workers each.
 
-Both sides search the same space on the same cut of CIFAKE, with the same held-out images, epochs a trial and seed, so
-with the same first suggestions, and try as many trials as they like; the clock starts with the processes, and a side
-arrives when an epoch of one of its trials reaches the target. What is a good model is found beforehand, by a search
-with a seed of its own: targets are what some of its best trials reached. Bare Keras Tuner is used as its guide says: it
-stops no trial early. Sides take turns, one pair a seed, and a side is ended where it has reached the last target, or
-after the limit. Two spaces: a wide one, of whose trials few are good, and the published one, of whose most are. Needs
-CIFAKE beside the repository, or CIFAKE_DIR.
+Both sides search the published space on the same cut of CIFAKE, with the same held-out images, epochs a trial and
+seed, so with the same first suggestions, and try as many trials as they like; the clock starts with the processes, and
+a side arrives when an epoch of one of its trials reaches the target. What is a good model is found beforehand, by a
+search with a seed of its own: targets are what some of its best trials reached. Most trials of this space learn, so
+only a target that few of them reach shows what a search does; one that all reach shows how soon processes start. Bare
+Keras Tuner is used as its guide says: it stops no trial early. Sides take turns, one pair a seed, and a side is ended
+where it has reached the last target, or after the limit. Needs CIFAKE beside the repository, or CIFAKE_DIR.
 
-usage: bench/target.py [--spaces wide published] [--seeds 5] [--epochs 27] [--limit-s SECONDS] [--json FILE]
+usage: bench/target.py [--seeds 5] [--per-class 2000] [--trials 96] [--epochs 27] [--limit-s 1200] [--json FILE]
 """
 
 import argparse
@@ -21,8 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +32,7 @@ from bench.sides.bare import BareSearch  # noqa: E402
 from bench.sides.processes import (  # noqa: E402
     BATCH_SIZE,
     CHIEF,
-    PUBLISHED,
-    WIDE,
+    VALIDATION,
     WORKERS,
     Search,
     our_settings,
@@ -48,29 +46,10 @@ from tuner.trials import Reported, StudyState  # noqa: E402
 CIFAKE = Path(os.environ.get("CIFAKE_DIR", ROOT.parent / "shared" / "cifake"))
 STUDY = "target"
 PILOT_SEED = 1000
+BEST = (12, 4, 1)
+"""A target is what these of the pilot's trials reached, the best one being number 1."""
 MORE_THAN_ENOUGH = 1000
 """Trials; none of the searches comes so far."""
-
-
-@dataclass(frozen=True)
-class Case:
-    """A space, and how it is searched."""
-
-    space: str
-    per_class: int
-    validation: float
-    trials: int
-    """Of the search that finds the targets."""
-    best: tuple[int, ...]
-    """Targets are what these of its trials reached, the best one being number 1."""
-    limit_s: float
-
-
-CASES = {
-    "wide": Case(WIDE, per_class=6000, validation=1 / 3, trials=48, best=(8, 4, 2), limit_s=800),
-    # so many images are held out that scores tell its models apart
-    "published": Case(PUBLISHED, per_class=2000, validation=0.6, trials=24, best=(6, 3, 2), limit_s=450),
-}
 
 
 Epochs = list[tuple[float, float]]
@@ -79,50 +58,43 @@ Epochs = list[tuple[float, float]]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--spaces", nargs="+", choices=CASES, default=list(CASES))
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--per-class", type=int, default=2000)
+    parser.add_argument("--trials", type=int, default=96, help="of the search that finds the targets")
     parser.add_argument("--epochs", type=int, default=27)
-    parser.add_argument("--limit-s", type=float, help="of a side; the default depends on the space")
+    parser.add_argument("--limit-s", type=float, default=1200)
     parser.add_argument("--json", type=Path, default=ROOT / "bench" / "results" / "target.json")
     arguments = parser.parse_args()
-    file: Path = arguments.json
-    for name in arguments.spaces:
-        case = CASES[name]
-        if arguments.limit_s:
-            case = replace(case, limit_s=arguments.limit_s)
-        for result in measured(case, arguments.seeds, arguments.epochs):
-            before = json.loads(file.read_text()) if file.exists() else {}
-            file.write_text(json.dumps({**before, name: result}, indent=2) + "\n")
-            print(json.dumps(result["rows"][-1]), flush=True)
-        show(name, result)
-
-
-def measured(case: Case, seeds: int, epochs: int) -> Iterator[dict[str, Any]]:
-    """Yield what is known after each pair."""
+    if arguments.trials < max(BEST):
+        parser.error(f"--trials must be {max(BEST)} or more")
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(prefix="cifake-tune-bench-") as name:
         folder = Path(name)
         archive = folder / "cut.zip"
-        cut = [sys.executable, str(CIFAKE / "unpack"), str(archive), "--per-class", str(case.per_class)]
+        cut = [sys.executable, str(CIFAKE / "unpack"), str(archive), "--per-class", str(arguments.per_class)]
         subprocess.run(cut, check=True, stdout=subprocess.DEVNULL)
-        search = Search(case.space, case.validation, PILOT_SEED, case.trials, epochs)
-        targets = pilot_targets(archive, folder / "pilot", search, case.best)
+        pilot = Search(PILOT_SEED, arguments.trials, arguments.epochs)
+        targets = pilot_targets(archive, folder / "pilot", pilot)
         print(f"targets: {', '.join(f'{target:.3f}' for target in targets)}", flush=True)
-        settings = {"cores": len(os.sched_getaffinity(0)), "epochs": epochs, "batch_size": BATCH_SIZE, **asdict(case)}
-        for seed in range(1, seeds + 1):
-            rows.append(
-                pair(archive, folder, replace(search, seed=seed, trials=MORE_THAN_ENOUGH), targets, case.limit_s)
-            )
-            ratios = [median_ratio(rows, number, case.limit_s) for number in range(len(targets))]
-            yield {**settings, "targets": targets, "ratios": ratios, "rows": rows}
+        for seed in range(1, arguments.seeds + 1):
+            search = replace(pilot, seed=seed, trials=MORE_THAN_ENOUGH)
+            rows.append(pair(archive, folder, search, targets, arguments.limit_s))
+            print(json.dumps(rows[-1]), flush=True)
+            result = {"cores": len(os.sched_getaffinity(0)), **vars(arguments), "seeds": len(rows)}
+            del result["json"]
+            result |= {"validation": VALIDATION, "batch_size": BATCH_SIZE}
+            result |= {"best": BEST, "targets": targets, "rows": rows}
+            result["ratios"] = [median_ratio(rows, number, arguments.limit_s) for number in range(len(targets))]
+            arguments.json.write_text(json.dumps(result, indent=2) + "\n")
+    show(result)
 
 
-def pilot_targets(archive: Path, folder: Path, search: Search, best: Sequence[int]) -> list[float]:
+def pilot_targets(archive: Path, folder: Path, search: Search) -> list[float]:
     """Return what the best trials of a search reach."""
     folder.mkdir()
     ours(archive, folder, search, math.inf)
     reached = sorted((trial.score for trial in our_study(folder).trials.values() if trial.score), reverse=True)
-    return [reached[number - 1] for number in best]
+    return [reached[number - 1] for number in BEST]
 
 
 def pair(archive: Path, folder: Path, search: Search, targets: list[float], limit_s: float) -> dict[str, Any]:
@@ -227,11 +199,11 @@ def ratio_of(row: dict[str, Any], number: int, limit_s: float) -> float:
     return float((bare_s or limit_s) / ours_s)
 
 
-def show(name: str, result: dict[str, Any]) -> None:
-    """Print the table of a space."""
+def show(result: dict[str, Any]) -> None:
+    """Print the table."""
     print(
-        f"\n{name}: seconds until a model is as good as the best ones of another search; {result['epochs']} epochs at",
-        f"most, {2 * result['per_class']:,} images, {len(WORKERS)} workers",
+        f"\nseconds until a model is as good as the best ones of another search; {result['epochs']} epochs at most,",
+        f"{2 * result['per_class']:,} images, {len(WORKERS)} workers",
     )
     print(f"{'best':8}{'right':>8}   bare and ours, a pair a seed{'':24}median of bare/ours")
     for number, (best, target) in enumerate(zip(result["best"], result["targets"], strict=True)):

@@ -10,7 +10,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import keras_tuner
 import pytest
 from PIL import Image
 
@@ -19,10 +18,8 @@ from bench.curves.catalogue import fitted
 from bench.curves.cluster import GCS_WRITES_PER_S, demands
 from bench.curves.fit import Point, each, knee, slope
 from bench.curves.images import with_comment
-from bench.sides.wide_space import WideSpace
 from tests.support.modules import module_at
 from tuner.data.decode import Conversion, decode
-from tuner.spaces.exploration import explore
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "bench" / "results"
@@ -168,20 +165,6 @@ def test_the_page_says_what_grows_and_what_a_cluster_asks_for(tmp_path: Path) ->
     assert "| chief's processor time, ms a trial | 2 | 2 | 2 | +0.00 | none |" in page
     assert "| 60 s, 10 epochs | 167 | 1,000 | 1.33 |" in page
     assert "trials of the study" not in page, "what was not measured is left out"
-
-
-def test_how_soon_a_model_is_found_has_rows_for_each_space() -> None:
-    row = {"ours": {"reached_s": [10, None]}, "bare": {"reached_s": [30, 50]}}
-    case = {"best": [4, 2], "trials": 48, "ratios": [3.0, 0.0], "limit_s": 60, "rows": [row]}
-    found = list(summary.target({"wide": case, "published": case}))
-    assert [(row.ours, row.other, row.ratio) for row in found] == [(10, 30, 3.0), (60, 50, 0.0)] * 2
-    assert found[0].what == "s to a model as good as number 4 of 48 trials, wide space"
-
-
-def test_bare_keras_tuner_knows_all_hyperparameters_of_the_wide_space_from_the_start_and_in_our_order() -> None:
-    named = keras_tuner.HyperParameters()
-    WideSpace().build(named)
-    assert [hp.name for hp in named.space] == [hp.name for hp in explore(WideSpace()).space]
 
 
 @pytest.mark.parametrize("file", sorted((ROOT / "bench").glob("*.py")), ids=lambda file: file.stem)

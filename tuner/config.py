@@ -73,6 +73,9 @@ class Data(Settings):
     """Share of the training images held out, stratified by class, to compare trials by. Default: 0.1, the
     10,000 of CIFAKE whose standard error (0.3 %) is small beside the differences between trials."""
 
+    validation_seed: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
+    """Chooses these images. Default: the study's seed; set it to compare studies of several seeds by the same ones."""
+
     batch_size: Positive = 128
     """Images a training step."""
 
@@ -246,6 +249,11 @@ class Study(Settings):
     retries: Retries = Retries()
     leases: Leases = Leases()
     evaluation: Evaluation = Evaluation()
+
+    @property
+    def validation_seed(self) -> int:
+        """By which the validation images are chosen."""
+        return self.seed if self.data.validation_seed is None else self.data.validation_seed
 
 
 # ---- reading ------------------------------------------------------------------------------------

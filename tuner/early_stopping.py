@@ -10,8 +10,8 @@ and whose model is kept, and one bad epoch of a noisy optimizer should not end i
 
 - Of the first trials at a rung, fewer than `reduction_factor`, all go on at the lowest rung, where scores are noisy,
   and at later ones whichever is the best so far. The paper would hold them back instead.
-- Those of them that went on are compared again after each epoch, with the first `reduction_factor` at the rung they
-  passed last: whoever came first goes on only until a better one has come, unless it is the best of the study by now.
+- The first `reduction_factor` trials at a rung are compared there again after each epoch until the next one, since they
+  had nobody to be compared with. Such a trial is stopped only where one that was better at the rung still is.
 - A trial as good as the last of the best goes on: nothing says which of the two is better.
 - A trial that failed is compared with no longer: it cannot win, so it must not hold others back.
 - A trial whose objective was never a number up to the rung has nothing to compare; it goes on, uncounted.

@@ -116,7 +116,7 @@ def _evaluate(
 
         model = load(checkpoint, "checkpoint.keras")
         test = open_split(bucket, manifest, "test", cache)
-        validation = open_validation(bucket, manifest, study.data.validation, study.seed, cache)
+        validation = open_validation(bucket, manifest, study.data.validation, study.validation_seed, cache)
         subject = Subject(state, best, checkpoint, manifest, evaluations, test, validation)
         measured = measure(subject, model, runner_up, tell, lambda: time.monotonic() - begun)
         history = attempts_of(read_records(bucket, study.name))

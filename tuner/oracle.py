@@ -294,24 +294,21 @@ class Oracle:
         trial, epochs = self.state.trials[lease.trial], self.state.settings.training.epochs
         if max(trial.epochs) + 1 >= epochs:
             return None  # it is trained to its end
-        if lease.worker.stock and len(trial.epochs) == 1:
-            return None  # Keras Tuner 1.4 reports once, after the training, as of its best epoch
-        return self._judge_again(trial) if new is None else self._rungs.judge(new, trial.rungs[new])
+        if new is not None:
+            if lease.worker.stock and len(trial.epochs) == 1:
+                return None  # Keras Tuner 1.4 reports once, after the training, as of its best epoch
+            return self._rungs.judge(new, trial.rungs[new])
+        return None if lease.worker.stock else self._judge_again(trial)
 
     def _judge_again(self, trial: Trial) -> Stop | None:
-        """Compare one of the first trials at a rung, which few had reached then, with the others of them."""
+        """Decide on a trial that went on from the rung it passed last when few had reached it."""
         settings, rung = self.state.settings.search.early_stopping, max(trial.rungs, default=-1)
-        first = self.state.first.get(rung, [])
-        if trial.trial_id not in first or trial.best_epoch is None:
+        if trial.trial_id not in self.state.first.get(rung, ()):
             return None
         if max(trial.epochs) < epochs_at(settings, rung):
             return None  # it has begun anew, and has not come so far again
-        few = Rungs(settings, self.state.direction)
-        for other in (self.state.trials[trial_id] for trial_id in first):
-            if other.state is not TrialState.FAILED:
-                few.add(rung, other.rungs[rung])
-        stop = few.judge(rung, trial.rungs[rung])
-        return stop if stop and not self.state.leads(trial) else None
+        stop = self._rungs.judge(rung, trial.rungs[rung])
+        return stop if stop and self.state.is_behind(trial, rung) else None
 
     def _apply(self, record: Record) -> list[Record]:
         self.state.apply(record)

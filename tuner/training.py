@@ -145,7 +145,7 @@ def _warn_of_unknown(hyperparameters: keras_tuner.HyperParameters, known: set[st
     """Say which hyperparameters are not searched, and count them as known."""
     if unknown := hyperparameters.values.keys() - known:
         found = ", ".join(sorted(unknown))
-        log.warning("hyperparameters that the chief did not find by building the space keep their defaults: %s", found)
+        log.warning("hyperparameters that nobody chose a value for keep their defaults: %s", found)
         known.update(unknown)
 
 

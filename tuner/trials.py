@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from math import isfinite, isnan, nan
+from math import inf, isfinite, isnan, nan
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
@@ -168,7 +168,7 @@ class Trial:
     checkpoints: dict[int, str] = field(default_factory=dict)
     """Names of the saved models by epoch; only the best and the last are kept in the bucket."""
     rungs: dict[int, float] = field(default_factory=dict)
-    """With which objective it reached each rung of early stopping: the first time, which is when it was compared."""
+    """With which objective it reached each rung of early stopping, the first time."""
     sha256: dict[int, str] = field(default_factory=dict)
     """Of the saved models, by epoch."""
     outcomes: Counter[Outcome] = field(default_factory=Counter)
@@ -220,7 +220,7 @@ class StudyState:
     """How many had ended when the present chief began."""
     finished: Finished | None = None
     first: dict[int, list[TrialId]] = field(default_factory=dict)
-    """Of each rung of early stopping, its first `reduction_factor` trials, in the order in which they reached it."""
+    """Of each rung of early stopping, the first `reduction_factor` trials that reached it and have not failed."""
 
     def apply(self, record: Record) -> None:
         """Move on by one record.
@@ -270,6 +270,10 @@ class StudyState:
                 trial.ended, trial.reason = record.at, record.reason
                 self.ended.append(trial.trial_id)
                 self.steps.append(trial.trial_id)
+                failed = {trial.trial_id} if trial.state is TrialState.FAILED else set()
+                self.first = {
+                    rung: [each for each in first if each not in failed] for rung, first in self.first.items()
+                }
 
     def best(self, count: int = 1) -> list[Trial]:
         """Return the best `count` trials that have a score and a saved model, best first."""
@@ -281,15 +285,18 @@ class StudyState:
         sign = -1 if self.direction == "max" else 1
         return sorted(usable, key=lambda t: (sign * (t.score or 0.0), t.trial_id))[:count]
 
-    def leads(self, trial: Trial) -> bool:
-        """Say whether no other trial that has not failed has had a better epoch by now."""
+    def is_behind(self, trial: Trial, rung: int) -> bool:
+        """Say whether another trial that was better at the rung has had a better epoch than this one by now, too."""
+        sign, objective = 1 if self.direction == "max" else -1, self.settings.search.objective
 
-        def value(of: Trial) -> float | None:
-            return None if of.best_epoch is None else of.epochs[of.best_epoch].get(self.settings.search.objective)
+        def best(of: Trial) -> float:
+            return -inf if of.best_epoch is None else sign * of.epochs[of.best_epoch][objective]
 
-        mine, sign = value(trial), 1 if self.direction == "max" else -1
-        others = [value(other) for other in self.trials.values() if other.state is not TrialState.FAILED]
-        return mine is not None and all(other is None or sign * other <= sign * mine for other in others)
+        return any(
+            sign * other.rungs[rung] > sign * trial.rungs[rung] and best(other) > best(trial)
+            for other in self.trials.values()
+            if rung in other.rungs and other.state is not TrialState.FAILED
+        )
 
     def is_over(self, study: Study) -> bool:
         """Say whether a search with these settings has nothing left to do."""

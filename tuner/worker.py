@@ -128,7 +128,7 @@ def _open_workshop(
     study = joined.study
     manifest = read_manifest(bucket, joined.data)
     space = spaces.load_space(study.space, manifest.image_shape, len(manifest.classes))
-    data = open_training(bucket, manifest, study.data.validation, study.seed, cache)
+    data = open_training(bucket, manifest, study.data.validation, study.validation_seed, cache)
     images = f"{len(data.train.labels):,} training and {len(data.validation.labels):,} validation images"
     log.info(
         "%s joins study %s: %s, %s on %s", chief.worker, study.name, images, keras.backend.backend(), gpus.device()

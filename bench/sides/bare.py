@@ -6,7 +6,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.sides.processes import BATCH_SIZE, ROOT, Search, started
+from bench.sides.processes import BATCH_SIZE, ROOT, VALIDATION, VALIDATION_SEED, Search, started
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class BareSearch:
 
         bucket = open_bucket(str(folder / "data"))
         packed = pack(source and str(source), bucket)
-        data = open_training(bucket, packed, search.validation, search.seed, folder / "cache")
+        data = open_training(bucket, packed, VALIDATION, VALIDATION_SEED, folder / "cache")
         np.savez(
             folder / "arrays.npz",
             x=data.train.images,
@@ -46,7 +46,7 @@ class BareSearch:
         )
         self._folder = folder
         self._command = [sys.executable, str(ROOT / "bench" / "sides" / "bare_search.py"), str(folder)]
-        self._command += map(str, (search.space, search.seed, search.trials, search.epochs, BATCH_SIZE))
+        self._command += map(str, (search.seed, search.trials, search.epochs, BATCH_SIZE))
         self._address = {"KERASTUNER_ORACLE_IP": "127.0.0.1", "KERASTUNER_ORACLE_PORT": str(free_port())}
 
     def process(self, tuner_id: str) -> contextlib.AbstractContextManager[subprocess.Popen[str]]:

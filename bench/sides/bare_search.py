@@ -1,10 +1,8 @@
 """Bare Keras Tuner, distributed as its guide says: chief and workers run this same script.
 
-bare_search.py FOLDER SPACE SEED TRIALS EPOCHS BATCH_SIZE; SPACE is module:Class of the HyperModel. FOLDER has
-arrays.npz, and gets `epochs`: a line an epoch.
+bare_search.py FOLDER SEED TRIALS EPOCHS BATCH_SIZE; FOLDER has arrays.npz, and gets `epochs`: a line an epoch.
 """
 
-import importlib
 import os
 import sys
 import time
@@ -17,11 +15,9 @@ import keras
 import keras_tuner
 import numpy as np
 
-FOLDER, (MODULE, CLASS), (SEED, TRIALS, EPOCHS, BATCH_SIZE) = (
-    Path(sys.argv[1]),
-    sys.argv[2].split(":"),
-    map(int, sys.argv[3:]),
-)
+from tuner.spaces.seed import SeedSpace
+
+FOLDER, (SEED, TRIALS, EPOCHS, BATCH_SIZE) = Path(sys.argv[1]), map(int, sys.argv[2:])
 
 
 class Note(keras.callbacks.Callback):
@@ -33,7 +29,7 @@ class Note(keras.callbacks.Callback):
 
 
 tuner = keras_tuner.RandomSearch(
-    getattr(importlib.import_module(MODULE), CLASS)(),
+    SeedSpace((32, 32, 3), 2),
     objective="val_accuracy",
     max_trials=TRIALS,
     seed=SEED,

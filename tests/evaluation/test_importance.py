@@ -69,7 +69,7 @@ def test_a_trial_stopped_early_is_behind_those_that_went_on_whatever_its_score()
     made = trials(60, "nothing")
     for trial in made:
         if trial.hyperparameters["optimizer"] == "sgd":  # its scores are as good, of one epoch
-            trial.state, trial.epochs = TrialState.STOPPED, {0: {}}
+            trial.state, trial.epochs, trial.rungs = TrialState.STOPPED, {0: {}}, {0: trial.score or 0.0}
     found = shares(importances(made, "max", 1))
     assert found["optimizer"] > 0.5
 

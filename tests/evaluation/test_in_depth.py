@@ -61,14 +61,17 @@ def test_a_runner_up_whose_model_is_lost_costs_the_comparison_only(
     assert "not compared with the second best" in caplog.text
 
 
-def test_the_temperature_is_that_of_the_validation_images(night: Night, cache: Path, tmp_path: Path) -> None:
-    night.settings = Study(name=STUDY, data=Data(validation=0.5))
+@pytest.mark.parametrize(("chosen", "seed"), [(None, 1), (7, 7)])
+def test_the_temperature_is_that_of_the_validation_images(
+    night: Night, cache: Path, tmp_path: Path, chosen: int | None, seed: int
+) -> None:
+    night.settings = Study(name=STUDY, data=Data(validation=0.5, validation_seed=chosen))
     night.open()
     night.trial("0", 0.8, brightness_model(tmp_path / "m.keras", sharpness=60))
     night.finish()
     found = evaluate(night.bucket, STUDY, cache).calibration
     manifest = read_manifest(night.bucket, night.data.digest)
-    held_out = open_training(night.bucket, manifest, 0.5, 1, cache).validation
+    held_out = open_training(night.bucket, manifest, 0.5, seed, cache).validation
     real = 1 / (1 + np.exp(-60 * (brightness(held_out.images) - 0.5)))
     assert found is not None
     assert found.fitted_on_images == 30

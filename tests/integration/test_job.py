@@ -6,15 +6,19 @@ import io
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
 from tests.integration.again import assert_trains_again
 from tests.integration.support import Done, Place, place, settings
 from tuner import names
+from tuner.data.arrays import open_validation
+from tuner.data.manifest import read_manifest
+from tuner.saved_model import load_model, probabilities
 from tuner.trials import TrialState
 
-FIRST = ["run", "--workers", "2", *settings(search__max_trials=3, training__epochs=1)]
+FIRST = ["run", "--workers", "2", *settings(search__max_trials=3, training__epochs=1, data__validation_seed=7)]
 
 
 @dataclass
@@ -151,6 +155,22 @@ def test_the_best_trial_can_be_trained_again_from_its_provenance(job: Job) -> No
     assert [attempt["how"] for attempt in stage["attempts"]] == ["completed"]
     assert origin["code"]["space"] == "tuner.spaces.seed:SeedSpace"
     assert origin["trained_with_keras"] == origin["evaluator"]["packages"]["keras"]
+
+
+def test_trials_are_scored_on_the_validation_images_that_a_seed_of_their_own_chooses(job: Job, tmp_path: Path) -> None:
+    state = job.place.state()
+    manifest = read_manifest(job.place.bucket, state.data_digest)
+    (tmp_path / "best.keras").write_bytes(job.evaluation(names.BEST_MODEL))
+    model = load_model(tmp_path / "best.keras", "best.keras")
+
+    def right(seed: int) -> float:
+        held_out = open_validation(job.place.bucket, manifest, 0.1, seed, tmp_path / "cache")
+        answers = probabilities(model, held_out.images, len(manifest.classes), 500).argmax(axis=1)
+        return float((answers == held_out.labels).mean())
+
+    (best,) = state.best()
+    assert right(7) == pytest.approx(best.score, abs=1e-6)
+    assert right(state.settings.seed) != pytest.approx(best.score, abs=1e-6)
 
 
 def test_the_model_card_says_what_the_evaluation_found(job: Job) -> None:

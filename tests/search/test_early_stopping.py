@@ -207,11 +207,34 @@ def test_whoever_came_first_to_a_rung_goes_on_only_until_a_better_one_has_come()
     ]  # fmt: skip
 
 
-def test_the_best_of_the_study_is_not_stopped_for_what_it_was_at_a_rung() -> None:
-    chief = oracle("training.epochs=9")
+def test_who_has_overtaken_those_that_were_better_at_the_rung_goes_on() -> None:
+    chief = oracle("training.epochs=9", "search.early_stopping.min_epochs=3")
+    assert trained(chief, 9, 0.3, 0.3, 0.3, *[0.95] * 6) is TrialState.COMPLETED
     assert side_by_side(chief, [0.5, 0.5, 0.5, 0.8, 0.9], [0.6] * 5) == [TrialState.RUNNING] * 2
     chief = oracle("training.epochs=9")
     assert side_by_side(chief, [0.5, 0.5, 0.5, 0.8, 0.8], [0.6, 0.6, 0.6, 0.81])[0] is TrialState.STOPPED
+
+
+def test_one_of_the_first_that_is_among_the_best_of_all_that_came_since_goes_on() -> None:
+    chief = oracle("training.epochs=9", "search.early_stopping.min_epochs=3")
+    add(chief, 0)
+    attempt = take(chief, B)
+    epochs(chief, attempt, 0.7, 0.7, 0.7)
+    for number, value in enumerate((0.8, 0.3, 0.1, 0.1, 0.1), 1):
+        trained(chief, number, *[value] * 3)
+    epochs(chief, attempt, 0.7, first=3)
+    assert chief.state.trials[TrialId("00000")].state is TrialState.RUNNING  # second of six
+
+
+def test_a_failed_trial_is_none_of_the_first() -> None:
+    chief = oracle("training.epochs=9", "retries.failure=0", "search.max_consecutive_failures=9")
+    add(chief, 0)
+    attempt = take(chief, B)
+    epochs(chief, attempt, 0.9)
+    chief.give_back(attempt, Outcome.FAILED, "", at(1))
+    for number in (1, 2, 3):
+        trained(chief, number, 0.1 * number)
+    assert chief.state.first == {0: ["00001", "00002", "00003"]}
 
 
 def test_who_came_when_there_were_others_is_compared_once() -> None:
@@ -346,6 +369,7 @@ def test_a_restarted_chief_decides_as_the_first_would_have() -> None:
     assert states[0] == states[1]
     stopped = [trial for trial in states[0].trials.values() if trial.state is TrialState.STOPPED]
     assert {max(trial.rungs) for trial in stopped} == {0, 1, 2}
+    assert {len(trial.epochs) for trial in stopped} > {1, 3, 9}, "some of the first were stopped between rungs"
     assert sum(len(trial.epochs) for trial in states[0].trials.values()) < 0.4 * 60 * 10
 
 

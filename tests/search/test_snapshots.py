@@ -76,7 +76,7 @@ def test_a_damaged_snapshot_is_passed_over(bucket: LocalBucket, monkeypatch: pyt
         damaged = {
             b"truncate": data[:-10],
             b"flip": data[:-10] + bytes([data[-10] ^ 1]) + data[-9:],
-            b"version": data.replace(b'"version":1', b'"version":2'),
+            b"version": data.replace(b'"version":%d' % snapshots.VERSION, b'"version":1'),
         }
         bucket.write(name, damaged.get(damage, damage))
         assert read_study(bucket, STUDY) == state

@@ -8,6 +8,7 @@ import keras
 import keras_tuner
 import pytest
 
+from tests.integration.spaces.user_spaces import Huge
 from tuner import config
 from tuner.config import Space
 from tuner.errors import PreemptedError, SpaceError
@@ -124,20 +125,48 @@ class LoopedWhereItCanBeCalled(Looped):
         return super().build(hp)
 
 
-class LoopedAndPickyAboutValues(Looped):
-    """Cannot be built with the largest numbers of all that it asks for."""
+class LoopedWhereABranchCanBeCalled(Looped):
+    """Does so in one branch only."""
 
     def build(self, hp: keras_tuner.HyperParameters) -> keras.Model:
-        if hp.Int("layers", 1, 3) == 3 and hp.Int("stride", 1, 9) > 5:
-            raise ValueError("nothing is left of the image")
+        if hp.Boolean("called"):
+            return LoopedWhereItCanBeCalled().build(hp)
         return super().build(hp)
 
 
-@pytest.mark.parametrize("space", [Looped, LoopedWhereItCanBeCalled, LoopedAndPickyAboutValues])
-def test_hyperparameters_that_only_some_builds_have_are_all_found(space: type[Looped]) -> None:
+class LoopedAndPickyAboutValues(Looped):
+    """Cannot be built with the largest numbers of all that it asks for, and says so in the midst of it."""
+
+    def build(self, hp: keras_tuner.HyperParameters) -> keras.Model:
+        layers, stride = hp.Int("layers", 1, 3), hp.Int("stride", 1, 9)
+        noisy = [hp.Boolean(f"noise_{number}") for number in range(layers)]
+        if layers == 3 and stride > 5:
+            raise ValueError("nothing is left of the image")
+        for number, each in enumerate(noisy):
+            if each:
+                hp.Float(f"deviation_{number}", 0.1, 0.5)
+        return super().build(hp)
+
+
+PICKY = {"stride", *(f"{name}_{number}" for name in ("noise", "deviation") for number in range(3))}
+
+
+@pytest.mark.parametrize(
+    ("space", "more"),
+    [
+        (Looped, set()),
+        (LoopedWhereItCanBeCalled, set()),
+        (LoopedWhereABranchCanBeCalled, {"called"}),
+        (LoopedAndPickyAboutValues, PICKY),
+    ],
+)
+def test_hyperparameters_that_only_some_builds_have_are_all_found(
+    space: type[Looped], more: set[str], caplog: pytest.LogCaptureFixture
+) -> None:
     found = [hp.name for hp in explore(space()).space]
-    assert set(found) - {"stride"} == LOOPED
+    assert set(found) == LOOPED | more
     assert len(found) == len(set(found))
+    assert not caplog.records
 
 
 def test_a_chief_that_is_started_anew_finds_them_in_the_same_order() -> None:
@@ -174,9 +203,11 @@ def test_only_values_that_a_trial_can_have_are_built_with() -> None:
         def build(self, hp: keras_tuner.HyperParameters) -> keras.Model:
             for number in range(hp.Int("layers", 6, 13, step=3)):
                 hp.Boolean(f"layer_{number}")
+            for number in range(hp.Int("blocks", 1, 8, step=2, sampling="reverse_log")):
+                hp.Boolean(f"block_{number}")
             return keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
 
-    assert len(explore(Stepped()).space) == 1 + 12
+    assert len(explore(Stepped()).space) == 1 + 12 + 1 + 8
 
 
 def test_all_of_them_are_searched_from_the_first_trial_on() -> None:
@@ -186,15 +217,24 @@ def test_all_of_them_are_searched_from_the_first_trial_on() -> None:
     assert suggestion.values.keys() >= LOOPED
 
 
-def test_the_largest_model_of_a_space_need_not_fit_into_memory() -> None:
-    class Huge(keras_tuner.HyperModel):
-        def build(self, hp: keras_tuner.HyperParameters) -> keras.Model:
-            units = hp.Int("units", 1, 2**20)
-            model = keras.Sequential([keras.Input((units,)), keras.layers.Dense(units)])  # 4 TiB
-            hp.Int("afterwards", 1, 2) == 2 and hp.Boolean("last")
-            return model
+def test_the_largest_model_of_a_space_need_not_fit_into_memory(caplog: pytest.LogCaptureFixture) -> None:
+    assert {hp.name for hp in explore(Huge()).space} == {"units", "learning_rate", "afterwards", "last"}
+    assert not caplog.records
 
-    assert {hp.name for hp in explore(Huge()).space} == {"units", "afterwards", "last"}
+
+def test_values_that_do_not_build_alone_are_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    class Deep(keras_tuner.HyperModel):
+        def build(self, hp: keras_tuner.HyperParameters) -> keras.Model:
+            hp.Boolean("other")
+            if hp.Int("layers", 1, 3) == 3:
+                raise ValueError("too deep")
+            return keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
+
+    assert {hp.name for hp in explore(Deep()).space} == {"layers", "other"}
+    [warning] = caplog.records
+    assert "fails with some values" in warning.message
+    assert "'layers': 3" in warning.message
+    assert "ValueError: too deep" in warning.message
 
 
 def test_a_space_with_no_end_is_searched_as_far_as_it_was_explored(caplog: pytest.LogCaptureFixture) -> None:

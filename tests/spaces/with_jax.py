@@ -1,8 +1,9 @@
-"""What must hold of the space `deep` on JAX, where pytest is not installed: a program that fails where it does not.
+"""What must hold of spaces on JAX, where pytest is not installed: a program that fails where it does not.
 
 usage: python -m tests.spaces.with_jax FOLDER
 """
 
+import logging
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,11 @@ from typing import Any
 import keras
 import numpy as np
 
+from tests.integration.spaces.user_spaces import Huge
 from tests.spaces.deep_trials import DATA, SHAKEN, trained, weights
 from tuner import batches, saved_model
 from tuner.metrics.worker import Activities
+from tuner.spaces import exploration
 
 
 def an_interrupted_trial_goes_on_as_if_it_had_not_been(folder: Path) -> None:
@@ -60,8 +63,16 @@ def batches_gathered_on_a_device_are_those_gathered_in_memory() -> None:
                 np.testing.assert_array_equal(one, np.asarray(other))
 
 
+def the_largest_model_of_a_space_need_not_fit_into_memory() -> None:
+    warned: list[logging.LogRecord] = []
+    exploration.log.addFilter(lambda record: bool(warned.append(record)))
+    assert {hp.name for hp in exploration.explore(Huge()).space} == {"units", "learning_rate", "afterwards", "last"}
+    assert not warned
+
+
 if __name__ == "__main__":
     an_interrupted_trial_goes_on_as_if_it_had_not_been(Path(sys.argv[1]))
     averaged_weights_cost_no_compilation_after_the_first_epoch(Path(sys.argv[1]))
     batches_gathered_on_a_device_are_those_gathered_in_memory()
+    the_largest_model_of_a_space_need_not_fit_into_memory()
     assert "tensorflow" not in sys.modules

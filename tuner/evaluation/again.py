@@ -35,7 +35,7 @@ def train_again(provenance: Provenance, bucket: Bucket, cache: Path) -> Again:
     """
     study = config.parse(provenance.study, "provenance.json")
     manifest = read_manifest(bucket, provenance.data.digest)
-    data = open_training(bucket, manifest, study.data.validation, study.seed, cache)
+    data = open_training(bucket, manifest, study.data.validation, study.validation_seed, cache)
     space = load_space(study.space, manifest.image_shape, len(manifest.classes))
     file = cache / "again.keras"
     kept: _Keeper | None = None

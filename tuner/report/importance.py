@@ -4,7 +4,7 @@ A random forest learns the ranks of the trials' scores from their hyperparameter
 replacement; on those that were not drawn it is measured how much worse it foretells when one hyperparameter's values
 are shuffled (Breiman 2001, https://doi.org/10.1023/A:1010933404324). The interval is over the draws. Ranks, as a few
 trials that learnt nothing at all would otherwise decide everything; a trial that was stopped early is behind those that
-went on further, as its score is of fewer epochs. It says what decided in this search, over the values that it tried.
+went on from its rung, as its score is of fewer epochs. It says what decided in this search, over the values it tried.
 
 Hyperband trains the better ones on as trials of their own: each choice counts once, as far as it came, as its copies
 would be learnt from and foretold at once; and ranks are within a bracket, as brackets begin with other epochs.
@@ -103,7 +103,7 @@ def _ranks(trials: Sequence[Trial], sign: int) -> Numbers:
     brackets: dict[Value | None, set[tuple[float, ...]]] = {}
 
     def merit(trial: Trial) -> tuple[float, ...]:
-        trained = len(trial.epochs) if trial.state is TrialState.STOPPED else math.inf
+        trained = max(trial.rungs, default=0) if trial.state is TrialState.STOPPED else math.inf
         return float(trial.hyperparameters.get(names.HP_ROUND, 0)), trained, sign * (trial.score or 0.0)
 
     merits = [(trial.hyperparameters.get(names.HP_BRACKET), merit(trial)) for trial in trials]

@@ -1,6 +1,5 @@
 """Which hyperparameters a search space has: found by building its model, before there is a trial."""
 
-import contextlib
 import logging
 import math
 from collections.abc import Sequence
@@ -35,6 +34,8 @@ def explore(
     explorer = _Explorer(space, image_shape)
     explorer.meet_conditions()
     explorer.vary({}, explorer.found.space)
+    if explorer.exhausted:
+        log.warning("%d builds have not found all hyperparameters of the space; others are not searched", BUILDS)
     if explorer.failure:
         log.warning("the space's build() fails with some values, and so would a trial: %s", explorer.failure)
     keras.backend.clear_session()
@@ -64,11 +65,13 @@ class _Explorer:
         self.found = keras_tuner.HyperParameters()
         self.failure = ""
         """Why a build failed, the first that did."""
+        self.exhausted = False
+        """Whether more builds were wanted than there may be."""
         self._space = space
         self._image_shape = image_shape
         self._met: list[list[Condition]] = []
-        self._builds = 0
-        self._in_graph: bool | None = None
+        self._built: list[dict[str, Any]] = []
+        """With which values."""
 
     def meet_conditions(self) -> None:
         """Build with defaults, and once for each condition that is then not met."""
@@ -103,35 +106,35 @@ class _Explorer:
         choices = {hyperparameter.name: _values(hyperparameter) for hyperparameter in varied}
         for number in range(max(map(len, choices.values()), default=0)):
             chosen = {name: values[number % len(values)] for name, values in choices.items()}
-            if not self._build(given | chosen) and len(chosen) > 1:
-                for name, value in chosen.items():  # they do not go together
-                    self._build(given | {name: value})
+            if len(chosen) > 1 and self._build(given | chosen, together=True):
+                continue
+            for name, value in chosen.items():
+                self._build(given | {name: value})
 
-    def _build(self, values: dict[str, Any]) -> bool:
-        """Build with these values, and vary what that brings; say whether it went well."""
-        if self._builds == BUILDS:
+    def _build(self, values: dict[str, Any], together: bool = False) -> bool:
+        """Build with these values, and vary what that brings; return False where several do not go together."""
+        if values in self._built:
             return True
-        self._builds += 1
-        if self._builds == BUILDS:
-            log.warning("%d builds have not found all hyperparameters of the space; others are not searched", BUILDS)
-        before = len(self.found.space)
+        if len(self._built) == BUILDS:
+            self.exhausted = True
+            return True
+        self._built.append(values)
         hp = self._with(values)
-        error = self._attempt(hp)
+        error = _attempt(self._space, hp, dry=True)
+        if error is not None and together:
+            return False
+        if error is not None:  # a user's code may need a model that can be called
+            error = _attempt(self._space, hp, dry=False)
         if error is not None:
             self.failure = self.failure or f"{hp.values} ({type(error).__name__}: {error})"
-        unmet = [scope for scope in hp.inactive_scopes if scope not in self._met]
+        before = len(self.found.space)
         self._take(hp)
+        unmet = [scope for scope in hp.inactive_scopes if scope not in self._met]
         self._met += unmet
         for scope in unmet:
             self._build(values | {condition.name: condition.values[0] for condition in scope})
         self.vary(values, self.found.space[before:])
-        return error is None
-
-    def _attempt(self, hp: "keras_tuner.HyperParameters") -> Exception | None:
-        """Build, if that can be done without weights: the largest model of a space may not fit the chief."""
-        if self._in_graph is None:
-            self._in_graph = _has_graphs() and _failure(self._space, self._with({}), in_graph=True) is None
-        return _failure(self._space, hp, self._in_graph)
+        return True
 
     def _with(self, values: dict[str, Any]) -> "keras_tuner.HyperParameters":
         hp = self.found.copy()
@@ -158,35 +161,44 @@ def _values(hyperparameter: "HyperParameter") -> Sequence[Any]:
     if isinstance(hyperparameter, kinds.Int | kinds.Float):
         if hyperparameter.step is None:
             return [hyperparameter.max_value]
-        return [hyperparameter.prob_to_value(math.nextafter(1, 0))]  # the last step, which may end before max_value
+        ends = (hyperparameter.prob_to_value(probability) for probability in (0.0, math.nextafter(1, 0)))
+        return [max(ends)]  # the last step may end before max_value
     return [hyperparameter.default]
 
 
-def _has_graphs() -> bool:
+def _attempt(space: "keras_tuner.HyperModel", hp: "keras_tuner.HyperParameters", dry: bool) -> Exception | None:
+    """Build; return what was raised. A dry build makes no weights: a space's largest model may not fit the chief."""
     import keras
 
-    return bool(keras.backend.backend() == "tensorflow")
-
-
-def _failure(space: "keras_tuner.HyperModel", hp: "keras_tuner.HyperParameters", in_graph: bool) -> Exception | None:
-    """Build; return what was raised. In a graph of TensorFlow's, which is never run, variables take no memory."""
-    import keras
-
-    around: contextlib.AbstractContextManager[Any] = contextlib.nullcontext()
-    if in_graph:
-        import tensorflow
-
-        around = tensorflow.Graph().as_default()
     try:
-        with around:
-            space.build(hp)
+        (_DRY.get(keras.backend.backend(), _build) if dry else _build)(space, hp)
     except PreemptedError:
         raise
     except Exception as error:
         return error
     finally:
-        keras.backend.clear_session(free_memory=not in_graph)  # Python's garbage collection takes most of the time
+        keras.backend.clear_session(free_memory=not dry)  # Python's garbage collection takes most of the time
     return None
+
+
+def _build(space: "keras_tuner.HyperModel", hp: "keras_tuner.HyperParameters") -> None:
+    space.build(hp)
+
+
+def _build_in_graph(space: "keras_tuner.HyperModel", hp: "keras_tuner.HyperParameters") -> None:
+    import tensorflow
+
+    with tensorflow.Graph().as_default():  # which is never run
+        space.build(hp)
+
+
+def _build_traced(space: "keras_tuner.HyperModel", hp: "keras_tuner.HyperParameters") -> None:
+    import jax
+
+    jax.eval_shape(lambda: _build(space, hp))
+
+
+_DRY = {"tensorflow": _build_in_graph, "jax": _build_traced}
 
 
 class _UsedError(BaseException):

@@ -165,3 +165,15 @@ class Unbuildable(Tiny):
 
     def build(self, hp):
         raise KeyError("my_setting")
+
+
+class Huge(keras_tuner.HyperModel):
+    """Its smallest model has a weight, its largest 4 TiB of them, and another hyperparameter than the smallest."""
+
+    def build(self, hp):
+        units = hp.Int("units", 1, 2**20)
+        model = keras.Sequential([keras.Input((units,)), keras.layers.Dense(units), keras.layers.Dropout(0.5)])
+        model.compile(keras.optimizers.Adam(hp.Float("learning_rate", 1e-4, 1e-1)), "mse")
+        if hp.Int("afterwards", 1, 2) == 2:
+            hp.Boolean("last")
+        return model
