@@ -18,7 +18,8 @@ from tuner.data.manifest import read_manifest
 from tuner.saved_model import load_model, probabilities
 from tuner.trials import TrialState
 
-FIRST = ["run", "--workers", "2", *settings(search__max_trials=3, training__epochs=1, data__validation_seed=7)]
+BEGUN = settings(training__epochs=1, data__validation_seed=7)
+FIRST = ["run", "--workers", "2", *BEGUN, *settings(search__max_trials=3)]
 
 
 @dataclass
@@ -183,7 +184,7 @@ def test_the_model_card_says_what_the_evaluation_found(job: Job) -> None:
 
 def test_more_trials_go_on_where_the_study_ended(job: Job) -> None:
     before = job.place.state().trials
-    done = job.place.do("run", *settings(search__max_trials=4, training__epochs=1))
+    done = job.place.do("run", *BEGUN, *settings(search__max_trials=4))
     assert done.code == 0, done.err
     state = job.place.state()
     assert len(state.trials) == 4
