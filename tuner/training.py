@@ -104,10 +104,10 @@ def _fit(space: keras_tuner.HyperModel, task: Task, data: Training, listener: Li
     batches = Batches(data.train, task.batch_size, activities, task.seed)
     hyperparameters = task.hyperparameters.copy()
     hyperparameters.values |= {names.HP_EPOCHS: task.epochs, names.HP_STEPS: len(batches)}
+    known = set(hyperparameters.values)
     model = space.build(hyperparameters)
     if not isinstance(model, keras.Model):
         raise InvalidTrialError(f"build() returned {type(model).__name__}, not a compiled keras.Model")
-    known = {names.HP_EPOCHS, names.HP_STEPS, *task.hyperparameters.values}
     _warn_of_unknown(hyperparameters, known)
     if task.model_file is not None:
         _restore(model, task.model_file, data.train)

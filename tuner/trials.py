@@ -262,18 +262,7 @@ class StudyState:
                 trial.outcomes[record.outcome] += 1
                 trial.reason, trial.worker, trial.incarnation = record.reason, None, None
             case Ended():
-                trial = self._attempt(record)
-                self._move(trial, record.state)
-                if record.outcome is not None:
-                    trial.outcomes[record.outcome] += 1
-                trial.score, trial.best_epoch = record.score, record.best_epoch
-                trial.ended, trial.reason = record.at, record.reason
-                self.ended.append(trial.trial_id)
-                self.steps.append(trial.trial_id)
-                failed = {trial.trial_id} if trial.state is TrialState.FAILED else set()
-                self.first = {
-                    rung: [each for each in first if each not in failed] for rung, first in self.first.items()
-                }
+                self._end(self._attempt(record), record)
 
     def best(self, count: int = 1) -> list[Trial]:
         """Return the best `count` trials that have a score and a saved model, best first."""
@@ -345,6 +334,18 @@ class StudyState:
             first = self.first.setdefault(rung, [])
             if len(first) < search.early_stopping.reduction_factor:
                 first.append(trial.trial_id)
+
+    def _end(self, trial: Trial, record: Ended) -> None:
+        self._move(trial, record.state)
+        if record.outcome is not None:
+            trial.outcomes[record.outcome] += 1
+        trial.score, trial.best_epoch = record.score, record.best_epoch
+        trial.ended, trial.reason = record.at, record.reason
+        self.ended.append(trial.trial_id)
+        self.steps.append(trial.trial_id)
+        if trial.state is TrialState.FAILED:
+            for rung in trial.rungs:
+                self.first[rung] = [each for each in self.first[rung] if each != trial.trial_id]
 
     def _attempt(self, record: Reported | AttemptEnded | Ended) -> Trial:
         trial = self._trial(record.trial)

@@ -75,22 +75,12 @@ class _Explorer:
 
     def meet_conditions(self) -> None:
         """Build with defaults, and once for each condition that is then not met."""
-        import keras
-
         never: list[list[Condition]] = []
         values: dict[str, object] = {}
         while True:
             hp = self._with(values)
-            try:
-                self._space.build(hp)
-            except PreemptedError:
-                raise
-            except Exception as error:
-                raise SpaceError(
-                    f"the space's build() fails with {hp.values} ({type(error).__name__}: {error})."
-                ) from error
-            finally:
-                keras.backend.clear_session()
+            if (error := _attempt(self._space, hp, dry=False)) is not None:
+                raise SpaceError(f"the space's build() fails with {_said(hp, error)}.") from error
             self._take(hp)
             never = [scope for scope in never if scope not in self._met]
             never += [scope for scope in hp.inactive_scopes if scope not in self._met and scope not in never]
@@ -126,7 +116,7 @@ class _Explorer:
         if error is not None:  # a user's code may need a model that can be called
             error = _attempt(self._space, hp, dry=False)
         if error is not None:
-            self.failure = self.failure or f"{hp.values} ({type(error).__name__}: {error})"
+            self.failure = self.failure or _said(hp, error)
         before = len(self.found.space)
         self._take(hp)
         unmet = [scope for scope in hp.inactive_scopes if scope not in self._met]
@@ -170,8 +160,9 @@ def _attempt(space: "keras_tuner.HyperModel", hp: "keras_tuner.HyperParameters",
     """Build; return what was raised. A dry build makes no weights: a space's largest model may not fit the chief."""
     import keras
 
+    build = _DRY.get(keras.backend.backend(), _build_whole) if dry else _build_whole
     try:
-        (_DRY.get(keras.backend.backend(), _build) if dry else _build)(space, hp)
+        build(space, hp)
     except PreemptedError:
         raise
     except Exception as error:
@@ -181,7 +172,11 @@ def _attempt(space: "keras_tuner.HyperModel", hp: "keras_tuner.HyperParameters",
     return None
 
 
-def _build(space: "keras_tuner.HyperModel", hp: "keras_tuner.HyperParameters") -> None:
+def _said(hp: "keras_tuner.HyperParameters", error: Exception) -> str:
+    return f"{hp.values} ({type(error).__name__}: {error})"
+
+
+def _build_whole(space: "keras_tuner.HyperModel", hp: "keras_tuner.HyperParameters") -> None:
     space.build(hp)
 
 
@@ -195,7 +190,7 @@ def _build_in_graph(space: "keras_tuner.HyperModel", hp: "keras_tuner.HyperParam
 def _build_traced(space: "keras_tuner.HyperModel", hp: "keras_tuner.HyperParameters") -> None:
     import jax
 
-    jax.eval_shape(lambda: _build(space, hp))
+    jax.eval_shape(lambda: _build_whole(space, hp))
 
 
 _DRY = {"tensorflow": _build_in_graph, "jax": _build_traced}
