@@ -62,6 +62,27 @@ def test_records_that_arrive_during_a_flush_share_the_next_segment(bucket: Local
     assert len(segments(bucket)) <= 3
 
 
+def test_a_segment_waits_for_more_records_only_where_several_shared_the_last_one(
+    bucket: LocalBucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> None:
+        journal = Journal(bucket, STUDY, "w1", 1)
+        running = asyncio.create_task(journal.run())
+        monkeypatch.setattr("tuner.journal.GATHER_S", 600)
+        await asyncio.wait_for(journal.commit([opened()]), 60)
+        await asyncio.wait_for(journal.commit([created(0)]), 60)
+        await asyncio.wait_for(asyncio.gather(*(journal.commit([created(number)]) for number in (1, 2))), 60)
+        monkeypatch.setattr("tuner.journal.GATHER_S", 0.5)
+        early = journal.commit([created(3)])
+        await asyncio.sleep(0.1)
+        await asyncio.gather(early, journal.commit([created(4)]))
+        journal.close()
+        await running
+
+    asyncio.run(main())
+    assert len(segments(bucket)) == 4
+
+
 def test_records_that_nobody_waits_for_are_written_when_the_journal_closes(bucket: LocalBucket) -> None:
     async def main() -> None:
         journal = Journal(bucket, STUDY, "w1", 1)
