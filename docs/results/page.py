@@ -17,8 +17,8 @@ HERE = Path(__file__).parent
 PAGE = HERE.parent / "results.md"
 PUBLISHED = "92.98 %"
 """Bird and Lotfi's own network, https://arxiv.org/abs/2303.14126."""
-AIM = 0.986
-"""What the space `deep` is meant to reach on a GPU within minutes."""
+AIMS = {"deep-2-cores": ("on two cores within an hour", 0.978), "deep-h100": ("on a GPU within minutes", 0.986)}
+"""What the studies whose names begin so are meant to reach, without flips."""
 
 HEAD = f"""# Results
 
@@ -61,13 +61,15 @@ def page() -> str:
 
 
 def _reached() -> str:
-    found = [(metrics.accuracy, metrics.with_flips) for metrics in map(_metrics, studies())]
-    best = max(max(plain, flips.accuracy if flips else plain) for plain, flips in found)
-    return (
-        ""
-        if best >= AIM
-        else f"\nThe aim, {percent(AIM)}, is missed: the best of these, with flips or without, is {percent(best)}.\n"
-    )
+    lines = []
+    for start, (where, aim) in AIMS.items():
+        best = max(
+            (_metrics(folder) for folder in studies() if folder.name.startswith(start)), key=lambda m: m.accuracy
+        )
+        outcome = "reached" if best.accuracy >= aim else "missed"
+        flips = f" ({percent(best.with_flips.accuracy)} with flips)" if best.with_flips else ""
+        lines.append(f"- {percent(aim)} {where}: {outcome} with {percent(best.accuracy)}{flips}.\n")
+    return "\nWhat `deep` was meant to reach:\n\n" + "".join(lines)
 
 
 def _row(folder: Path) -> str:
