@@ -18,7 +18,7 @@ PATIENCE_S = 300.0
 
 async def run_evaluation(job_name: str) -> None:
     """Start the evaluation and stay until it is over. Raises NoResultError where it failed, SurroundingsError."""
-    from k8s.evaluation import JobState, in_cluster
+    from k8s.evaluation_job import JobState, in_cluster
 
     job = in_cluster(job_name)
     await _patiently(job.start)

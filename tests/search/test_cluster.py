@@ -12,7 +12,7 @@ import yaml
 from kubernetes import client
 from urllib3.exceptions import HTTPError
 
-from k8s.evaluation import EvaluationJob
+from k8s.evaluation_job import EvaluationJob
 from tuner import config, gpus, journal, names
 from tuner.bucket.local import LocalBucket
 from tuner.chief import Cluster, nothing_to_search
@@ -131,7 +131,7 @@ def test_the_evaluation_is_started_and_awaited_though_the_api_fails_now_and_then
     monkeypatch: pytest.MonkeyPatch, end: str
 ) -> None:
     api = JobsApi("", "", end)
-    monkeypatch.setattr("k8s.evaluation.in_cluster", lambda name: EvaluationJob(name, "here", api))
+    monkeypatch.setattr("k8s.evaluation_job.in_cluster", lambda name: EvaluationJob(name, "here", api))
     monkeypatch.setattr("tuner.evaluation_job.POLL_S", 0.01)
     with nullcontext() if end == "Complete" else pytest.raises(NoResultError, match="the evaluation failed"):
         asyncio.run(run_evaluation("evaluator"))
