@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 from k8s import checks, here
 from k8s.admission import check_admission
-from k8s.api import Cluster
+from k8s.cluster.client import Cluster
 from k8s.findings import Finding, Severity, broken, warning
 from k8s.needs import Needs
 from k8s.nodes import check_nodes

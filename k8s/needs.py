@@ -11,9 +11,9 @@ from typing import Any
 import yaml
 
 from k8s import release as releases
-from k8s.objects import Deployment, Job, PodSpec
+from k8s.cluster.objects import Deployment, Job, PodSpec
+from k8s.cluster.resources import Claim
 from k8s.release import Release
-from k8s.surroundings import Claim
 from tuner import names
 from tuner.errors import SurroundingsError, UsageError
 

@@ -4,12 +4,12 @@ from collections.abc import Iterator, Sequence
 
 from kubernetes.utils import parse_quantity
 
-from k8s.api import Cluster, RefusedError
+from k8s.cluster.client import Cluster, RefusedError
+from k8s.cluster.objects import Pod, PodSpec, Toleration
+from k8s.cluster.resources import Node, Taint
 from k8s.findings import Finding, broken, fine, warning
 from k8s.needs import Needs, Pods
-from k8s.objects import Pod, PodSpec, Toleration
 from k8s.release import WORKER, Release
-from k8s.surroundings import Node, Taint
 from tuner import names
 
 

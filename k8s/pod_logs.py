@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 
 from k8s import release as releases
-from k8s.objects import Pod
+from k8s.cluster.objects import Pod
 from k8s.release import Release
 from tuner.errors import SurroundingsError, UsageError
 

@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 from kubernetes.utils import parse_quantity
 
-from k8s.api import Cluster
+from k8s.cluster.client import Cluster
+from k8s.cluster.objects import Resources
+from k8s.cluster.resources import Limit, LimitRange, Quota
 from k8s.findings import Finding, broken, fine, warning
 from k8s.needs import Needs
-from k8s.objects import Resources
-from k8s.surroundings import Limit, LimitRange, Quota
 
 
 def check_quotas(cluster: Cluster, needs: Needs, installed: bool) -> Iterator[Finding]:

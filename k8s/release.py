@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from k8s.api import Cluster, RefusedError
-from k8s.objects import ConfigMap, Container, Deployment, Event, Job, Object, Pod
+from k8s.cluster.client import Cluster, RefusedError
+from k8s.cluster.objects import ConfigMap, Container, Deployment, Event, Job, Object, Pod
 from tuner import config, names
 from tuner.errors import ConfigError, SurroundingsError, UsageError
 

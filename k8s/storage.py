@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
-from k8s.api import Cluster, RefusedError
+from k8s.cluster.client import Cluster, RefusedError
+from k8s.cluster.resources import Claim, StorageClass
 from k8s.findings import Finding, broken, fine, warning
 from k8s.needs import Needs
 from k8s.release import Release
-from k8s.surroundings import Claim, StorageClass
 
 _NAME_ONE = "Set bucket.emulator.storageClass, or bucket.url=gs://BUCKET."
 

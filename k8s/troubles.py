@@ -6,7 +6,7 @@ Pure functions of what the API server says; the sentences begin where "chief: " 
 import re
 from collections.abc import Sequence
 
-from k8s.objects import ContainerStatus, Deployment, Event, Job, Pod, Terminated, Waiting
+from k8s.cluster.objects import ContainerStatus, Deployment, Event, Job, Pod, Terminated, Waiting
 from tuner import names
 from tuner.errors import ExitCode
 

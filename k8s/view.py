@@ -6,7 +6,7 @@ from enum import StrEnum
 from pydantic import BaseModel, ConfigDict
 
 from k8s import release as releases
-from k8s.objects import Job, Pod
+from k8s.cluster.objects import Job, Pod
 from k8s.release import Release
 from k8s.troubles import deployment_trouble, job_trouble, pod_trouble
 from tuner import names

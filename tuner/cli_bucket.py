@@ -28,7 +28,7 @@ def bucket_and_study(
 
 def load_release(release: str, namespace: str | None, context: str | None) -> "Release":
     """Return a release of the chart. Raises UsageError where there is none, SurroundingsError without a cluster."""
-    from k8s.api import connect
+    from k8s.cluster.client import connect
     from k8s.release import load
 
     return load(connect(namespace, context), release)

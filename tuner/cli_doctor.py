@@ -60,7 +60,7 @@ def doctor(
     if release is None and not values and not settings and not flags and namespace is None and context is None:
         _show(examinations.examine_machine(bucket_url), as_json)
         return
-    from k8s.api import connect
+    from k8s.cluster.client import connect
     from k8s.release import load
 
     cluster = connect(namespace, context)

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from k8s import release as releases
-from k8s.forward import forwarded
-from k8s.objects import Secret
+from k8s.cluster.objects import Secret
+from k8s.cluster.port_forward import forwarded
 from k8s.release import Release
 from k8s.view import Work
 from tuner import names, tls, wire

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from k8s.api import connect
+from k8s.cluster.client import connect
 from k8s.release import load
 from tests.chaos.checker import check
 from tests.chaos.evidence import Left, read_marks, read_segments

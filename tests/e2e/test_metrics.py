@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from k8s.api import connect
+from k8s.cluster.client import connect
 from k8s.release import load
 from tests.e2e.cluster import FailedError, Namespace, Release, conditions_of, run, until
 from tests.support.browser import ARTIFACTS

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import TypeVar
 
-from k8s.objects import Deployment, Event, Job, Object, ObjectList, Pod
+from k8s.cluster.objects import Deployment, Event, Job, Object, ObjectList, Pod
 
 FOLDER = Path(__file__).parent / "captured"
 Kind = TypeVar("Kind", bound=Object)

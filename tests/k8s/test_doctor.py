@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from k8s import here
+from k8s.cluster.objects import Condition, Deployment, Job, JobStatus, Toleration
+from k8s.cluster.resources import Claim, ClaimStatus, Node
 from k8s.findings import FINDINGS, Severity, clock_finding
 from k8s.needs import Needs, of_flags, of_objects
 from k8s.nodes import untolerated
-from k8s.objects import Condition, Deployment, Job, JobStatus, Toleration
 from k8s.quotas import asked_of, unsaid_of
-from k8s.surroundings import Claim, ClaimStatus, Node
 from tests.k8s import captured
 from tests.support.gcs_emulator import Emulator
 from tests.support.refuser import running_refuser

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
+from k8s.cluster.resources import Node
 from k8s.findings import Finding, Severity
 from k8s.needs import of_flags
 from k8s.nodes import check_nodes
-from k8s.surroundings import Node
 
 SPOT = {"key": "cloud.google.com/gke-spot", "value": "true", "effect": "NoSchedule"}
 

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from k8s.api import Cluster
+from k8s.cluster.client import Cluster
+from k8s.cluster.objects import Deployment, Event, Job, Pod
 from k8s.console import release_view
-from k8s.objects import Deployment, Event, Job, Pod
 from k8s.release import Release
 from k8s.view import ReleaseView, State, Work, view_release
 from tests.k8s import captured

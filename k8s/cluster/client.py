@@ -1,4 +1,4 @@
-"""The Kubernetes API as the readers use it: a call names a type of `k8s.objects`; what goes wrong is a sentence.
+"""The Kubernetes API as the readers use it: a call names a type of `k8s.cluster.objects`; what goes wrong is a sentence.
 
 Of the official client come the kubeconfig, the credentials and the connections. Its methods do not: they bring a model
 of every object there is, which takes most of a second, and whoever asks `status` waits for it.
@@ -19,7 +19,7 @@ from kubernetes.client import rest
 from urllib3 import Timeout
 from urllib3.exceptions import HTTPError
 
-from k8s import objects, surroundings
+from k8s.cluster import objects, resources
 from tuner.errors import SurroundingsError, UsageError
 
 REQUEST_TIMEOUT_S = 15.0
@@ -35,17 +35,17 @@ _PATHS: dict[type[objects.Object], tuple[str, str]] = {
     objects.Event: (_CORE, "events"),
     objects.ConfigMap: (_CORE, "configmaps"),
     objects.Secret: (_CORE, "secrets"),
-    surroundings.Claim: (_CORE, "persistentvolumeclaims"),
-    surroundings.Quota: (_CORE, "resourcequotas"),
-    surroundings.LimitRange: (_CORE, "limitranges"),
-    surroundings.Node: (_CORE, "nodes"),
-    surroundings.Namespace: (_CORE, "namespaces"),
+    resources.Claim: (_CORE, "persistentvolumeclaims"),
+    resources.Quota: (_CORE, "resourcequotas"),
+    resources.LimitRange: (_CORE, "limitranges"),
+    resources.Node: (_CORE, "nodes"),
+    resources.Namespace: (_CORE, "namespaces"),
     objects.Job: (_BATCH, "jobs"),
     objects.Deployment: (_APPS, "deployments"),
-    surroundings.StorageClass: (_STORAGE, "storageclasses"),
+    resources.StorageClass: (_STORAGE, "storageclasses"),
 }
 """The group and version that have a type, and its name in their paths."""
-_OF_THE_CLUSTER = (surroundings.Node, surroundings.Namespace, surroundings.StorageClass)
+_OF_THE_CLUSTER = (resources.Node, resources.Namespace, resources.StorageClass)
 """Types whose objects are in no namespace."""
 
 
@@ -152,7 +152,7 @@ class Cluster:
         }
         path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
         answer = self._call("ask for our rights", "POST", path, body=body)
-        return surroundings.Review.model_validate_json(answer.data).status.allowed
+        return resources.Review.model_validate_json(answer.data).status.allowed
 
     def clock(self) -> float | None:
         """Return the API server's clock, in seconds since 1970, as far as it says so; its answer shows it is there."""

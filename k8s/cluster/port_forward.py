@@ -9,7 +9,7 @@ from typing import Any
 from kubernetes import client
 from kubernetes.stream import ws_client
 
-from k8s.api import Cluster, RefusedError
+from k8s.cluster.client import Cluster, RefusedError
 
 _PIECE_BYTES = 1 << 16
 

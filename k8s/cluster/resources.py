@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic import Field
 
-from k8s.objects import Condition, Object, Part, Quantities, Resources
+from k8s.cluster.objects import Condition, Object, Part, Quantities, Resources
 
 
 class ClaimSpec(Part):
