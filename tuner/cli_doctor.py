@@ -12,7 +12,7 @@ from tuner.errors import ExitCode, UsageError
 from tuner.progress import make_console
 
 if TYPE_CHECKING:
-    from k8s.findings import Finding
+    from k8s.doctor.findings import Finding
 
 doctor_app = typer.Typer()
 BEFORE = "Before an install"
@@ -46,8 +46,8 @@ def doctor(
     chief: Annotated[str | None, typer.Option("--chief", hidden=True)] = None,
 ) -> None:
     """Look for what stops a release in its cluster, or a run on this machine. Exit code 3 where something does."""
-    from k8s import doctor as examinations
-    from k8s import needs as asking
+    from k8s.doctor import requirements as asking
+    from k8s.doctor import run as examinations
 
     flags = bool(image) or workers is not None or gpus is not None
     if sum((release is not None, bool(values or settings), flags)) > 1:
@@ -76,7 +76,7 @@ def doctor(
 
 def _show(findings: Iterable["Finding"], as_json: bool) -> None:
     """Show findings as they come, and end with exit code 3 where one is broken."""
-    from k8s.findings import FINDINGS, Severity
+    from k8s.doctor.findings import FINDINGS, Severity
 
     if as_json:
         told = list(findings)
@@ -91,7 +91,7 @@ def _tell(findings: Iterable["Finding"]) -> list["Finding"]:
     from rich.padding import Padding
     from rich.text import Text
 
-    from k8s.findings import Severity
+    from k8s.doctor.findings import Severity
 
     styles = {Severity.FINE: "green", Severity.WARNING: "yellow", Severity.BROKEN: "bold red"}
     console, told = make_console(), []

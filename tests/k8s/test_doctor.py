@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from k8s import here
 from k8s.cluster.objects import Condition, Deployment, Job, JobStatus, Toleration
 from k8s.cluster.resources import Claim, ClaimStatus, Node
-from k8s.findings import FINDINGS, Severity, clock_finding
-from k8s.needs import Needs, of_flags, of_objects
-from k8s.nodes import untolerated
-from k8s.quotas import asked_of, unsaid_of
+from k8s.doctor import local_checks
+from k8s.doctor.findings import FINDINGS, Severity, clock_finding
+from k8s.doctor.nodes import untolerated
+from k8s.doctor.quotas import asked_of, unsaid_of
+from k8s.doctor.requirements import Needs, of_flags, of_objects
 from tests.k8s import captured
 from tests.support.gcs_emulator import Emulator
 from tests.support.refuser import running_refuser
@@ -63,14 +63,14 @@ def test_a_bucket_of_google_is_tried_with_its_latency_and_clock(
     emulator: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", emulator.url)
-    found = list(here.check_bucket(f"gs://{emulator.new_bucket()}/prefix", "this machine"))
+    found = list(local_checks.check_bucket(f"gs://{emulator.new_bucket()}/prefix", "this machine"))
     assert {finding.check: finding.severity for finding in found} == {"clock": "fine", "bucket": "fine"}
 
 
 def test_a_bucket_without_rights_is_broken_and_names_the_role(monkeypatch: pytest.MonkeyPatch) -> None:
     with running_refuser(403) as refuser:
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", refuser.url)
-        (found,) = [f for f in here.check_bucket("gs://not-ours", "this machine") if f.check == "bucket"]
+        (found,) = [f for f in local_checks.check_bucket("gs://not-ours", "this machine") if f.check == "bucket"]
     assert found.severity is Severity.BROKEN
     assert "Give this account the role roles/storage.objectUser on the bucket not-ours" in found.what
 
@@ -79,18 +79,18 @@ def test_an_address_that_nobody_answers_at_is_found_at_once(monkeypatch: pytest.
     with socket.create_server(("127.0.0.1", 0)) as unused:
         port = unused.getsockname()[1]
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{port}")
-    (found,) = here.check_bucket("gs://somewhere", "this machine")
+    (found,) = local_checks.check_bucket("gs://somewhere", "this machine")
     assert found.severity is Severity.BROKEN
     assert f"gs://somewhere cannot be reached: http://127.0.0.1:{port} refuses the connection" in found.what
-    (found,) = here.check_chief("127.0.0.1", port)
+    (found,) = local_checks.check_chief("127.0.0.1", port)
     assert found.severity is Severity.BROKEN
 
 
 def test_a_name_that_dns_does_not_know_is_broken() -> None:
-    (found,) = here.check_name("night-cifake-tune-chief.invalid")
+    (found,) = local_checks.check_name("night-cifake-tune-chief.invalid")
     assert found.severity is Severity.BROKEN
     assert "is not resolved" in found.what
-    assert next(iter(here.check_name("localhost"))).severity is Severity.FINE
+    assert next(iter(local_checks.check_name("localhost"))).severity is Severity.FINE
 
 
 def test_what_a_pod_is_asked_to_look_at_comes_back_as_json() -> None:

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from k8s.cluster.resources import Node
-from k8s.findings import Finding, Severity
-from k8s.needs import of_flags
-from k8s.nodes import check_nodes
+from k8s.doctor.findings import Finding, Severity
+from k8s.doctor.nodes import check_nodes
+from k8s.doctor.requirements import of_flags
 
 SPOT = {"key": "cloud.google.com/gke-spot", "value": "true", "effect": "NoSchedule"}
 

@@ -3,8 +3,8 @@
 from typing import Any
 
 from k8s.cluster.objects import Job
-from k8s.needs import Needs, of_flags, of_objects
-from k8s.probe import _manifest as manifest
+from k8s.doctor.probe import _manifest as manifest
+from k8s.doctor.requirements import Needs, of_flags, of_objects
 
 LIKE_A_JOB = {"app.kubernetes.io/component": "worker", "batch.kubernetes.io/job-name": "w", "job-name": "w"}
 

@@ -2,29 +2,29 @@
 
 from collections.abc import Callable, Iterator
 
-from k8s import checks, here
-from k8s.admission import check_admission
 from k8s.cluster.client import Cluster
-from k8s.findings import Finding, Severity, broken, warning
-from k8s.needs import Needs
-from k8s.nodes import check_nodes
-from k8s.probe import probe
-from k8s.quotas import check_quotas
+from k8s.doctor import cluster_checks, local_checks
+from k8s.doctor.admission import check_admission
+from k8s.doctor.findings import Finding, Severity, broken, warning
+from k8s.doctor.nodes import check_nodes
+from k8s.doctor.probe import probe
+from k8s.doctor.quotas import check_quotas
+from k8s.doctor.requirements import Needs
+from k8s.doctor.storage import check_storage
 from k8s.release import Release
-from k8s.storage import check_storage
 from tuner.errors import SurroundingsError
 
 
 def examine_cluster(cluster: Cluster, needs: Needs, release: Release | None, with_probe: bool) -> Iterator[Finding]:
     """Yield what stops a release, installed or not yet, as it is found."""
     try:
-        yield from checks.check_api(cluster)
+        yield from cluster_checks.check_api(cluster)
     except SurroundingsError as error:
         yield broken("API", str(error).rstrip("."))
         return
     looks: dict[str, Callable[[], Iterator[Finding]]] = {
-        "rights": lambda: checks.check_rights(cluster, release is not None),
-        "namespace": lambda: checks.check_namespace(cluster),
+        "rights": lambda: cluster_checks.check_rights(cluster, release is not None),
+        "namespace": lambda: cluster_checks.check_namespace(cluster),
         "nodes": lambda: check_nodes(cluster, needs, release),
         "quota": lambda: check_quotas(cluster, needs, installed=release is not None),
         "storage": lambda: check_storage(cluster, needs, release),
@@ -32,7 +32,7 @@ def examine_cluster(cluster: Cluster, needs: Needs, release: Release | None, wit
     if release is None:
         looks["admission"] = lambda: check_admission(cluster, needs)  # a release's pods show it themselves
     else:
-        looks["pods"] = lambda: checks.check_pods(release)
+        looks["pods"] = lambda: cluster_checks.check_pods(release)
     if with_probe and needs.image:
         looks["probe"] = lambda: probe(cluster, needs, release)
     no_namespace = False
@@ -49,16 +49,16 @@ def examine_cluster(cluster: Cluster, needs: Needs, release: Release | None, wit
 
 def examine_inside(bucket_url: str | None, service: str | None, chief: str | None) -> Iterator[Finding]:
     """Yield what a pod finds; `service` is the name of the chief's, and `chief` host:port where it must answer."""
-    yield from here.check_name(service or "kubernetes.default.svc")
+    yield from local_checks.check_name(service or "kubernetes.default.svc")
     if chief:
         host, _, port = chief.rpartition(":")
-        yield from here.check_chief(host, int(port))
+        yield from local_checks.check_chief(host, int(port))
     if bucket_url:
-        yield from here.check_bucket(bucket_url, "the cluster's nodes")
+        yield from local_checks.check_bucket(bucket_url, "the cluster's nodes")
 
 
 def examine_machine(bucket_url: str | None) -> Iterator[Finding]:
     """Yield what there is to say of this machine, for `run`."""
-    yield from here.check_machine()
+    yield from local_checks.check_machine()
     if bucket_url:
-        yield from here.check_bucket(bucket_url, "this machine")
+        yield from local_checks.check_bucket(bucket_url, "this machine")

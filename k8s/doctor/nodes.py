@@ -7,8 +7,8 @@ from kubernetes.utils import parse_quantity
 from k8s.cluster.client import Cluster, RefusedError
 from k8s.cluster.objects import Pod, PodSpec, Toleration
 from k8s.cluster.resources import Node, Taint
-from k8s.findings import Finding, broken, fine, warning
-from k8s.needs import Needs, Pods
+from k8s.doctor.findings import Finding, broken, fine, warning
+from k8s.doctor.requirements import Needs, Pods
 from k8s.release import WORKER, Release
 from tuner import names
 

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 import requests
 
-from k8s.findings import Finding, broken, clock_finding, fine, warning
+from k8s.doctor.findings import Finding, broken, clock_finding, fine, warning
 from tuner import names
 from tuner.bucket import open_bucket
 from tuner.errors import BucketError, CifakeTuneError

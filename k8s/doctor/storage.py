@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 from k8s.cluster.client import Cluster, RefusedError
 from k8s.cluster.resources import Claim, StorageClass
-from k8s.findings import Finding, broken, fine, warning
-from k8s.needs import Needs
+from k8s.doctor.findings import Finding, broken, fine, warning
+from k8s.doctor.requirements import Needs
 from k8s.release import Release
 
 _NAME_ONE = "Set bucket.emulator.storageClass, or bucket.url=gs://BUCKET."

@@ -5,8 +5,8 @@ from typing import Any
 
 from k8s.cluster.client import Cluster, RefusedError
 from k8s.cluster.objects import Pod
-from k8s.findings import Finding, broken, fine, warning
-from k8s.needs import Needs, Pods
+from k8s.doctor.findings import Finding, broken, fine, warning
+from k8s.doctor.requirements import Needs, Pods
 from k8s.troubles import not_created
 
 

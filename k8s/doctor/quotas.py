@@ -10,8 +10,8 @@ from kubernetes.utils import parse_quantity
 from k8s.cluster.client import Cluster
 from k8s.cluster.objects import Resources
 from k8s.cluster.resources import Limit, LimitRange, Quota
-from k8s.findings import Finding, broken, fine, warning
-from k8s.needs import Needs
+from k8s.doctor.findings import Finding, broken, fine, warning
+from k8s.doctor.requirements import Needs
 
 
 def check_quotas(cluster: Cluster, needs: Needs, installed: bool) -> Iterator[Finding]:
