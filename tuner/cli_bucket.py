@@ -8,7 +8,7 @@ from tuner.bucket import Bucket, open_bucket
 from tuner.cli_options import study_name
 
 if TYPE_CHECKING:
-    from k8s.release import Release
+    from k8s.release.release import Release
 
 
 @contextmanager
@@ -29,6 +29,6 @@ def bucket_and_study(
 def load_release(release: str, namespace: str | None, context: str | None) -> "Release":
     """Return a release of the chart. Raises UsageError where there is none, SurroundingsError without a cluster."""
     from k8s.cluster.client import connect
-    from k8s.release import load
+    from k8s.release.release import load
 
     return load(connect(namespace, context), release)

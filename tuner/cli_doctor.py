@@ -61,7 +61,7 @@ def doctor(
         _show(examinations.examine_machine(bucket_url), as_json)
         return
     from k8s.cluster.client import connect
-    from k8s.release import load
+    from k8s.release.release import load
 
     cluster = connect(namespace, context)
     found = load(cluster, release) if release else None

@@ -21,8 +21,8 @@ from tuner.errors import CifakeTuneError, UsageError
 from tuner.progress import make_console, say
 
 if TYPE_CHECKING:
-    from k8s.release import Release
-    from k8s.view import Work
+    from k8s.release.release import Release
+    from k8s.release.status import Work
     from tuner.trials import StudyState
     from tuner.views import StudyView
 
@@ -96,7 +96,7 @@ def logs(
     if release is None and (worker is not None or component is not None):
         raise UsageError("--worker and --component say whose pods of a release; add --release NAME.")
     if trial is None and release is not None:
-        from k8s.pod_logs import Whose, follow_logs, show_logs
+        from k8s.release.pod_logs import Whose, follow_logs, show_logs
 
         whose = Whose.given(component, worker)
         found = load_release(release, namespace, context)
@@ -122,7 +122,7 @@ def logs(
 def _release_status(release: "Release", study: str | None, as_json: bool) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
-    from k8s.view import last_lines, view_release
+    from k8s.release.status import last_lines, view_release
 
     with ThreadPoolExecutor(3) as pool:
         progress = pool.submit(_study_of, release, study)
@@ -139,7 +139,7 @@ def _release_status(release: "Release", study: str | None, as_json: bool) -> Non
         }
         print(json.dumps(parts, indent=2))  # noqa: T201
         return
-    from k8s.console import release_view
+    from k8s.release.terminal import release_view
 
     console = make_console()
     if view:
@@ -172,7 +172,7 @@ def _work_of(release: "Release") -> "tuple[list[Work], str]":
     """Return what the chief says of its workers, or why it does not."""
     import grpc
 
-    from k8s import release as releases
+    from k8s.release import release as releases
     from tuner.cli_release import ask_chief
 
     if not any(pod.status.phase == "Running" for pod in release.pods_of(releases.CHIEF)):

@@ -11,11 +11,11 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from k8s import release as releases
 from k8s.cluster.objects import Secret
 from k8s.cluster.port_forward import forwarded
-from k8s.release import Release
-from k8s.view import Work
+from k8s.release import release as releases
+from k8s.release.release import Release
+from k8s.release.status import Work
 from tuner import names, tls, wire
 from tuner.bucket import Bucket, open_bucket
 from tuner.temporary import temporary_folder

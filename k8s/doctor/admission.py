@@ -7,7 +7,7 @@ from k8s.cluster.client import Cluster, RefusedError
 from k8s.cluster.objects import Pod
 from k8s.doctor.findings import Finding, broken, fine, warning
 from k8s.doctor.requirements import Needs, Pods
-from k8s.troubles import not_created
+from k8s.release.diagnosis import not_created
 
 
 def check_admission(cluster: Cluster, needs: Needs) -> Iterator[Finding]:

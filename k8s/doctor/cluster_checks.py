@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from k8s.cluster.client import Cluster, RefusedError, Right
 from k8s.cluster.resources import Namespace
 from k8s.doctor.findings import Finding, broken, clock_finding, fine, warning
-from k8s.release import Release
-from k8s.view import last_lines, view_release
+from k8s.release.release import Release
+from k8s.release.status import last_lines, view_release
 
 INSTALL = [
     Right("create", resource)

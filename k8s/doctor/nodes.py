@@ -9,7 +9,7 @@ from k8s.cluster.objects import Pod, PodSpec, Toleration
 from k8s.cluster.resources import Node, Taint
 from k8s.doctor.findings import Finding, broken, fine, warning
 from k8s.doctor.requirements import Needs, Pods
-from k8s.release import WORKER, Release
+from k8s.release.release import WORKER, Release
 from tuner import names
 
 

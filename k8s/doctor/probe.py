@@ -8,13 +8,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from k8s import release as releases
 from k8s.cluster.client import Cluster, RefusedError
 from k8s.cluster.objects import Event, Pod, PodSpec
 from k8s.doctor.findings import FINDINGS, Finding, Severity, broken, fine, warning
 from k8s.doctor.requirements import Needs
-from k8s.release import Release
-from k8s.troubles import not_created, pod_trouble
+from k8s.release import release as releases
+from k8s.release.diagnosis import not_created, pod_trouble
+from k8s.release.release import Release
 from tuner import names
 
 POLL_S = 0.5

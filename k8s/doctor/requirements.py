@@ -10,10 +10,10 @@ from typing import Any
 
 import yaml
 
-from k8s import release as releases
 from k8s.cluster.objects import Deployment, Job, PodSpec
 from k8s.cluster.resources import Claim
-from k8s.release import Release
+from k8s.release import release as releases
+from k8s.release.release import Release
 from tuner import names
 from tuner.errors import SurroundingsError, UsageError
 

@@ -11,7 +11,7 @@ from k8s.doctor.probe import probe
 from k8s.doctor.quotas import check_quotas
 from k8s.doctor.requirements import Needs
 from k8s.doctor.storage import check_storage
-from k8s.release import Release
+from k8s.release.release import Release
 from tuner.errors import SurroundingsError
 
 

@@ -6,7 +6,7 @@ from k8s.cluster.client import Cluster, RefusedError
 from k8s.cluster.resources import Claim, StorageClass
 from k8s.doctor.findings import Finding, broken, fine, warning
 from k8s.doctor.requirements import Needs
-from k8s.release import Release
+from k8s.release.release import Release
 
 _NAME_ONE = "Set bucket.emulator.storageClass, or bucket.url=gs://BUCKET."
 

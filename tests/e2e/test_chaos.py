@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from k8s.cluster.client import connect
-from k8s.release import load
+from k8s.release.release import load
 from tests.chaos.checker import check
 from tests.chaos.evidence import Left, read_marks, read_segments
 from tests.chaos.findings import Rule

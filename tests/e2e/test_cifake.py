@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from k8s.cluster.client import connect
-from k8s.release import load
+from k8s.release.release import load
 from tests.e2e.cluster import Namespace, Release, run, until
 from tuner.cli_release import open_release_bucket
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from k8s.cluster.client import connect
-from k8s.release import load
+from k8s.release.release import load
 from tests.e2e.cluster import FailedError, Namespace, Release, conditions_of, run, until
 from tests.support.browser import ARTIFACTS
 from tests.support.prometheus import (

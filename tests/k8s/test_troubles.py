@@ -3,7 +3,7 @@
 import pytest
 
 from k8s.cluster.objects import Condition, Job, Pod
-from k8s.troubles import deployment_trouble, exit_code_meaning, job_trouble, pod_trouble
+from k8s.release.diagnosis import deployment_trouble, exit_code_meaning, job_trouble, pod_trouble
 from tests.k8s import captured
 from tuner.errors import ExitCode
 

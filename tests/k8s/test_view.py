@@ -7,9 +7,9 @@ import pytest
 
 from k8s.cluster.client import Cluster
 from k8s.cluster.objects import Deployment, Event, Job, Pod
-from k8s.console import release_view
-from k8s.release import Release
-from k8s.view import ReleaseView, State, Work, view_release
+from k8s.release.release import Release
+from k8s.release.status import ReleaseView, State, Work, view_release
+from k8s.release.terminal import release_view
 from tests.k8s import captured
 from tuner.progress import make_console
 

@@ -7,7 +7,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from k8s.view import ComponentView, ReleaseView, State
+from k8s.release.status import ComponentView, ReleaseView, State
 
 _STYLES = {
     State.WAITING: "dim",

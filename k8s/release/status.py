@@ -5,10 +5,10 @@ from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict
 
-from k8s import release as releases
 from k8s.cluster.objects import Job, Pod
-from k8s.release import Release
-from k8s.troubles import deployment_trouble, job_trouble, pod_trouble
+from k8s.release import release as releases
+from k8s.release.diagnosis import deployment_trouble, job_trouble, pod_trouble
+from k8s.release.release import Release
 from tuner import names
 from tuner.errors import SurroundingsError
 

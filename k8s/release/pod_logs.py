@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 
-from k8s import release as releases
 from k8s.cluster.objects import Pod
-from k8s.release import Release
+from k8s.release import release as releases
+from k8s.release.release import Release
 from tuner.errors import SurroundingsError, UsageError
 
 POLL_S = 2.0
