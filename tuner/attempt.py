@@ -23,7 +23,7 @@ from tuner.log_writer import LogWriter
 from tuner.metrics.worker import Activity, WorkerMetrics
 from tuner.starting_point import Start, find_start
 from tuner.stop_signal import StopSignal
-from tuner.temporary import temporary_folder
+from tuner.temporary_files import temporary_folder
 from tuner.training import InvalidTrialError, Task, metrics_line, train
 from tuner.trials import Outcome
 

@@ -18,7 +18,7 @@ from k8s.release.release import Release
 from k8s.release.status import Work
 from tuner import names, tls, wire
 from tuner.bucket import Bucket, open_bucket
-from tuner.temporary import temporary_folder
+from tuner.temporary_files import temporary_folder
 
 CHIEF_TIMEOUT_S = 5.0
 

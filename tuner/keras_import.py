@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 
 from tuner.errors import ConfigError
-from tuner.temporary import temporary_file
+from tuner.temporary_files import temporary_file
 
 _ONLY_FOR_PLOTS_AND_WRAPPERS = ("matplotlib", "sklearn")
 _NOT_FOR_TENSORFLOW = ("scipy",)  # JAX stands on it

@@ -30,7 +30,7 @@ from tuner.errors import (
     UsageError,
 )
 from tuner.journal import JournalReader
-from tuner.temporary import temporary_folder
+from tuner.temporary_files import temporary_folder
 from tuner.trials import Leased, Record, StudyState
 
 POLL_S = 0.5

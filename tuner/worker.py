@@ -27,7 +27,7 @@ from tuner.metrics.study import Readings
 from tuner.metrics.worker import Activity, WorkerMetrics, gpu_metrics
 from tuner.monitor import FINE, Monitor
 from tuner.stop_signal import StopSignal
-from tuner.temporary import temporary_folder
+from tuner.temporary_files import temporary_folder
 
 log = logging.getLogger(__name__)
 

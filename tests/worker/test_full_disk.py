@@ -15,7 +15,7 @@ from tuner.bucket.local import LocalBucket
 from tuner.errors import ExitCode, SurroundingsError
 from tuner.metrics.catalogue import Role
 from tuner.monitor import Monitor
-from tuner.temporary import temporary_file, temporary_folder
+from tuner.temporary_files import temporary_file, temporary_folder
 from tuner.worker import run_worker
 
 TOLD = (

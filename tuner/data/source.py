@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 
 from tuner.bucket import open_bucket
 from tuner.errors import DataError
-from tuner.temporary import temporary_folder
+from tuner.temporary_files import temporary_folder
 
 MAX_FILE_BYTES = 64 << 20
 """No image is larger: more is a mistake or a decompression bomb."""

@@ -22,7 +22,7 @@ from tuner.report.files import read_metrics
 from tuner.report.predictions import predictions
 from tuner.report.result import Fit, Metrics
 from tuner.spaces import load_space
-from tuner.temporary import temporary_folder
+from tuner.temporary_files import temporary_folder
 
 AT_ONCE = 256
 """Images read, predicted and answered at a time."""
