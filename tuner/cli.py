@@ -100,8 +100,8 @@ def chief(
     host, port, encryption = _environment(names.ENV_ORACLE_IP), _port(), _encryption()
     with importing_keras(whole=study.search.algorithm is config.Algorithm.BAYESIAN):
         from tuner.address import Address
-        from tuner.chief import Cluster, run_chief
-        from tuner.chief_monitor import ChiefMonitor
+        from tuner.chief.monitor import ChiefMonitor
+        from tuner.chief.run import Cluster, run_chief
         from tuner.metrics.catalogue import Role
         from tuner.monitor import Monitor, serving
 

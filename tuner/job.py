@@ -12,7 +12,7 @@ from rich.live import Live
 from tuner import names
 from tuner.address import Address, parse_address, reserved
 from tuner.bucket import Bucket
-from tuner.chief_monitor import ChiefMonitor
+from tuner.chief.monitor import ChiefMonitor
 from tuner.config import Study
 from tuner.console import lines, search_view
 from tuner.data.manifest import Manifest

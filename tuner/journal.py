@@ -20,8 +20,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tuner import names, snapshots
 from tuner.bucket import Bucket
+from tuner.chief.metrics import JournalMetrics
 from tuner.errors import BucketError, FencedError, JournalError, ObjectExistsError, ObjectNotFoundError, UsageError
-from tuner.metrics.chief import JournalMetrics
 from tuner.snapshots import Snapshotter
 from tuner.trials import RECORD, Record, StudyState
 

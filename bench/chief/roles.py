@@ -60,10 +60,11 @@ def proxy(target: str, port: int) -> None:
 
 def restarted_chief(bucket: str, study: list[str], digest: str, port: int) -> None:
     """A chief on a study that is there; prints how long after its imports it serves."""
-    from tuner import chief, spaces
+    from tuner import spaces
     from tuner.bucket import open_bucket
     from tuner.bucket.gcs import GcsBucket  # noqa: F401  (an import too)
-    from tuner.chief_monitor import ChiefMonitor
+    from tuner.chief import run
+    from tuner.chief.monitor import ChiefMonitor
     from tuner.config import load
     from tuner.metrics.catalogue import Role
     from tuner.monitor import Monitor
@@ -76,12 +77,12 @@ def restarted_chief(bucket: str, study: list[str], digest: str, port: int) -> No
             if "listens" in record.getMessage():
                 print(json.dumps({"serving_s": time.perf_counter() - began}), flush=True)
 
-    logging.getLogger("tuner.chief").addHandler(Announce())
-    logging.getLogger("tuner.chief").setLevel(logging.INFO)
-    address = chief.Address("127.0.0.1", port)
+    logging.getLogger("tuner.chief.run").addHandler(Announce())
+    logging.getLogger("tuner.chief.run").setLevel(logging.INFO)
+    address = run.Address("127.0.0.1", port)
     settings = load(settings=study)
     shown = ChiefMonitor(open_bucket(bucket), settings.name, Monitor(Role.CHIEF))
-    chief.run_chief(settings, digest, address, None, None, shown)
+    run.run_chief(settings, digest, address, None, None, shown)
 
 
 def _seed_space():  # type: ignore[no-untyped-def]

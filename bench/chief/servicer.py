@@ -13,7 +13,7 @@ from keras_tuner.engine.hyperparameters import HyperParameters
 from keras_tuner.src import protos
 
 from tuner import names, wire
-from tuner.messages import Messages, bare_trial
+from tuner.chief.trial_messages import Messages, bare_trial
 from tuner.names import TrialId
 from tuner.trials import Trial
 

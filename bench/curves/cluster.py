@@ -40,7 +40,7 @@ class Demand:
 
 def demands(result: Mapping[str, Any], epochs: int, workers: int = WORKERS, trial_s: float = TRIAL_S) -> Demand:
     """Return what so many workers ask for, from the parts `workers` and `operations` of `bench/growth.py`."""
-    from tuner.service import BEATS_PER_S  # with Keras
+    from tuner.chief.service import BEATS_PER_S  # with Keras
 
     measured, operations = result["workers"], result["operations"]
     most = measured["rows"][-1]

@@ -15,7 +15,7 @@ from PIL import Image
 from tests.support.browser import Shown, chromium, shown
 from tuner import names
 from tuner.bucket import open_bucket
-from tuner.chief_monitor import ChiefMonitor
+from tuner.chief.monitor import ChiefMonitor
 from tuner.journal import read_study
 from tuner.metrics.catalogue import Role
 from tuner.monitor import Monitor, serving

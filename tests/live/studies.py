@@ -4,13 +4,13 @@ import math
 import random
 from collections.abc import Callable
 
+from tuner.chief.worker_registry import WorkerState
 from tuner.config import load
 from tuner.leases import Worker
 from tuner.live.moment import Moment
 from tuner.metrics.evaluation import EvaluationState, Result
 from tuner.names import TrialId
 from tuner.oracle import Attempt, Instant, Oracle
-from tuner.roster import WorkerState
 from tuner.suggest import Suggestion
 from tuner.trials import Finished, Opened, Outcome, StudyState, Trial, TrialState, Value
 from tuner.wire import WorkerStatus

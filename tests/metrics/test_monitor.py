@@ -11,7 +11,7 @@ import pytest
 from tests.support.scrape import Answer, get, scrape, until
 from tuner import monitor, names
 from tuner.bucket.local import LocalBucket
-from tuner.chief_monitor import ChiefMonitor
+from tuner.chief.monitor import ChiefMonitor
 from tuner.errors import NoResultError
 from tuner.metrics.catalogue import Role
 from tuner.metrics.evaluation import Result
@@ -94,7 +94,7 @@ def test_the_evaluations_result_is_the_chiefs_to_show(tmp_path: Path, monkeypatc
     async def done(job_name: str) -> None:
         """The Job is over."""
 
-    monkeypatch.setattr("tuner.chief_monitor.run_evaluation", done)
+    monkeypatch.setattr("tuner.chief.monitor.run_evaluation", done)
     asyncio.run(chief.evaluate("job"))
     chief.over(StudyState())
     with serving(shown, {names.ENV_HTTP: "127.0.0.1:0"}) as address:
@@ -136,7 +136,7 @@ def test_an_evaluation_that_failed_is_told(tmp_path: Path, monkeypatch: pytest.M
     async def fail(job_name: str) -> None:
         raise NoResultError("no model can be loaded")
 
-    monkeypatch.setattr("tuner.chief_monitor.run_evaluation", fail)
+    monkeypatch.setattr("tuner.chief.monitor.run_evaluation", fail)
     with pytest.raises(NoResultError):
         asyncio.run(chief.evaluate("job"))
     chief.over(StudyState())

@@ -15,10 +15,10 @@ from urllib3.exceptions import HTTPError
 from k8s.evaluation_job import EvaluationJob
 from tuner import config, gpus, journal, names
 from tuner.bucket.local import LocalBucket
-from tuner.chief import Cluster, nothing_to_search
+from tuner.chief.evaluation_job import run_evaluation
+from tuner.chief.run import Cluster, nothing_to_search
 from tuner.config import Study, load
 from tuner.errors import ConfigError, NoResultError, SurroundingsError
-from tuner.evaluation_job import run_evaluation
 from tuner.journal import read_study
 from tuner.trials import Finished, Opened, StudyState
 
@@ -132,12 +132,12 @@ def test_the_evaluation_is_started_and_awaited_though_the_api_fails_now_and_then
 ) -> None:
     api = JobsApi("", "", end)
     monkeypatch.setattr("k8s.evaluation_job.in_cluster", lambda name: EvaluationJob(name, "here", api))
-    monkeypatch.setattr("tuner.evaluation_job.POLL_S", 0.01)
+    monkeypatch.setattr("tuner.chief.evaluation_job.POLL_S", 0.01)
     with nullcontext() if end == "Complete" else pytest.raises(NoResultError, match="the evaluation failed"):
         asyncio.run(run_evaluation("evaluator"))
     assert api.patched == [("evaluator", {"spec": {"suspend": False}})]
     assert next(api.ends, None) is None
-    monkeypatch.setattr("tuner.evaluation_job.PATIENCE_S", -1.0)
+    monkeypatch.setattr("tuner.chief.evaluation_job.PATIENCE_S", -1.0)
     api.failed.clear()
     with pytest.raises(SurroundingsError, match="cannot be reached"):
         asyncio.run(run_evaluation("evaluator"))

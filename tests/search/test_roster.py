@@ -13,9 +13,9 @@ from tests.support.chief import RunningChief, running_chief
 from tests.support.service import messages
 from tuner import names, wire
 from tuner.bucket.local import LocalBucket
+from tuner.chief.worker_registry import Roster
 from tuner.config import load
 from tuner.leases import Worker
-from tuner.roster import Roster
 from tuner.trials import StudyState
 
 OLD, NEW = Worker("w", "old"), Worker("w", "new")

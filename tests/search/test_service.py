@@ -12,9 +12,9 @@ from keras_tuner.src import protos
 
 from tests.support.service import STUDY, Chief, completed, finish, messages, metadata, stub_of, take, with_chief
 from tuner import names, wire
+from tuner.chief.service import now
 from tuner.journal import Journal, JournalReader, read_study
 from tuner.oracle import Instant
-from tuner.service import now
 from tuner.suggest import NoSuggestion, Suggester, Suggestion
 from tuner.trials import Trial, TrialState
 

@@ -6,11 +6,11 @@ import pytest
 
 from tuner import names
 from tuner.bucket.local import LocalBucket
-from tuner.chief import open_term
+from tuner.chief.metrics import JournalMetrics
+from tuner.chief.run import open_term
 from tuner.config import Study, load
 from tuner.errors import ConfigError, FencedError
 from tuner.journal import Journal, JournalReader, read_study
-from tuner.metrics.chief import JournalMetrics
 from tuner.trials import Created, Finished, Record
 
 STUDY = load()

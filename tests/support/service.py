@@ -13,11 +13,11 @@ from prometheus_client import CollectorRegistry
 
 from tuner import names
 from tuner.bucket.local import LocalBucket
+from tuner.chief.metrics import JournalMetrics, ServiceMetrics
+from tuner.chief.service import Service, make_server, now
 from tuner.config import Study, load
 from tuner.journal import Journal
-from tuner.metrics.chief import JournalMetrics, ServiceMetrics
 from tuner.oracle import Oracle
-from tuner.service import Service, make_server, now
 from tuner.suggest import make_suggester
 from tuner.trials import Opened, StudyState
 

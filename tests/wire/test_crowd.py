@@ -14,8 +14,8 @@ import pytest
 from tests.support.children import child
 from tests.support.service import Chief, messages, stub_of, take, with_chief
 from tuner import names, wire
+from tuner.chief.service import LONG_POLL_S
 from tuner.config import Leases
-from tuner.service import LONG_POLL_S
 
 pytestmark = pytest.mark.slow
 

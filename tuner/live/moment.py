@@ -7,16 +7,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tuner.chief.worker_registry import WorkerState
 from tuner.metrics.evaluation import Evaluation, EvaluationState, Result
 from tuner.monitor import ANSWER_S
 from tuner.pace import Pace, epochs_done
-from tuner.roster import WorkerState
 from tuner.snapshots import still
 from tuner.trials import StudyState
 from tuner.wire import WorkerStatus
 
 if TYPE_CHECKING:  # it imports Keras, which `run` does without
-    from tuner.service import Service
+    from tuner.chief.service import Service
 
 FRESH_S = 0.5
 """Questions that come so soon after each other are answered from one moment: many pages cost as much as one."""

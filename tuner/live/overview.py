@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict
 
 import tuner
 from tuner import names
+from tuner.chief.worker_registry import WorkerState
 from tuner.config import Algorithm
 from tuner.early_stopping import epochs_at, kept_of
 from tuner.live import shown
@@ -15,7 +16,6 @@ from tuner.live.rows import TrialRow, curve, row_of
 from tuner.metrics.evaluation import EvaluationState, Result
 from tuner.metrics.study import SearchState, search_state
 from tuner.pace import epochs_of
-from tuner.roster import WorkerState
 from tuner.rungs import at_rungs
 from tuner.thinning import thinned
 from tuner.trials import SCORED, StudyState, Trial, TrialState, epochs_saved

@@ -20,16 +20,16 @@ from typing import Literal
 from tuner import names, refusals, spaces, tls
 from tuner.address import Address
 from tuner.bucket import Bucket
-from tuner.chief_monitor import ChiefMonitor, linger
+from tuner.chief.checkpoint_retention import SavedModels
+from tuner.chief.metrics import JournalMetrics
+from tuner.chief.monitor import ChiefMonitor, linger
+from tuner.chief.service import Service, make_server, now
 from tuner.config import Study
 from tuner.data.manifest import find_data_sets, read_manifest
 from tuner.errors import FencedError, NoResultError, PreemptedError, SurroundingsError, UsageError
 from tuner.journal import Journal, JournalReader, check_whole
-from tuner.metrics.chief import JournalMetrics
 from tuner.oracle import Oracle
 from tuner.resume import check_resume
-from tuner.retention import SavedModels
-from tuner.service import Service, make_server, now
 from tuner.snapshots import Snapshotter
 from tuner.spaces.exploration import explore
 from tuner.suggest import direction_of, make_suggester

@@ -19,14 +19,14 @@ from keras_tuner.engine.hyperparameters import HyperParameters
 from keras_tuner.src import protos
 
 from tuner import limits, names, wire
-from tuner.dispatch import Dispatcher
+from tuner.chief.dispatcher import Dispatcher
+from tuner.chief.metrics import ServiceMetrics
+from tuner.chief.trial_messages import Messages, Status, bare_trial
+from tuner.chief.worker_registry import Roster
 from tuner.journal import Journal
 from tuner.leases import Worker
 from tuner.limits import is_name
-from tuner.messages import Messages, Status, bare_trial
-from tuner.metrics.chief import ServiceMetrics
 from tuner.oracle import Attempt, BadReportError, Instant, Oracle, StaleAttemptError, UnknownTrialError
-from tuner.roster import Roster
 from tuner.suggest import Suggester
 from tuner.trials import Ended, Outcome, Record, Trial, TrialState, first_line
 

@@ -12,22 +12,22 @@ from prometheus_client.metrics_core import Metric
 from pydantic import ValidationError
 
 from tuner.bucket import Bucket
+from tuner.chief.evaluation_job import run_evaluation
+from tuner.chief.metrics import JournalMetrics, ServiceMetrics
+from tuner.chief.worker_registry import WorkerState
 from tuner.errors import NoResultError
-from tuner.evaluation_job import run_evaluation
 from tuner.live.moment import Lookout, Moment
 from tuner.live.site import Site
 from tuner.metrics import catalogue
 from tuner.metrics.bucket import MeasuredBucket
 from tuner.metrics.catalogue import reading
-from tuner.metrics.chief import JournalMetrics, ServiceMetrics
 from tuner.metrics.evaluation import Evaluation, EvaluationState
 from tuner.metrics.study import Readings, study_metrics
 from tuner.monitor import FINE, Monitor, in_loop, loop_check
-from tuner.roster import WorkerState
 from tuner.trials import StudyState
 
 if TYPE_CHECKING:  # it imports Keras, which `run` does without
-    from tuner.service import Service
+    from tuner.chief.service import Service
 
 log = logging.getLogger(__name__)
 

@@ -1,0 +1,1 @@
+"""The chief: its life, its server, dispatching, the journal's writer, its metrics."""
