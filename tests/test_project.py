@@ -48,7 +48,7 @@ def test_no_file_is_byte_code_or_of_a_virtual_environment() -> None:
 
 # ---- versions and locks -------------------------------------------------------------------------
 def test_output_that_nobody_reads_any_more_is_no_error() -> None:
-    command = [sys.executable, "-m", "tuner.cli", "schema"]
+    command = [sys.executable, "-m", "tuner.cli.app", "schema"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as program:
         assert program.stdout is not None
         assert program.stderr is not None
@@ -58,7 +58,9 @@ def test_output_that_nobody_reads_any_more_is_no_error() -> None:
 
 
 def test_the_program_says_its_version_and_needs_no_command_for_that() -> None:
-    done = subprocess.run([sys.executable, "-m", "tuner.cli", "--version"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "tuner.cli.app", "--version"], capture_output=True, text=True, check=False
+    )
     assert (done.returncode, done.stdout, done.stderr) == (0, f"{tuner.__version__}\n", "")
 
 
@@ -136,7 +138,7 @@ def test_the_make_targets_in_the_readme_exist() -> None:
 
 
 def test_the_commands_in_the_readme_exist() -> None:
-    program = "import typer.main, tuner.cli; print(*typer.main.get_command(tuner.cli.app).commands)"
+    program = "import typer.main, tuner.cli.app; print(*typer.main.get_command(tuner.cli.app.app).commands)"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     said = set(re.findall(r"^\$ \.venv/bin/cifake-tune (\w+)", README, re.MULTILINE))
     assert said

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from tuner.bucket import Bucket, open_bucket
-from tuner.cli_options import study_name
+from tuner.cli.options import study_name
 
 if TYPE_CHECKING:
     from k8s.release.release import Release
@@ -19,7 +19,7 @@ def bucket_and_study(
     if release is None:
         yield open_bucket(bucket_url), study or study_name()
         return
-    from tuner.cli_release import open_release_bucket
+    from tuner.cli.release import open_release_bucket
 
     found = load_release(release, namespace, context)
     with open_release_bucket(found) as bucket:

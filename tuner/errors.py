@@ -1,7 +1,7 @@
 """Every error that a user or a cluster can cause, with its exit code.
 
 The message is one sentence for the person who can fix it: what was wrong, where, and what to do.
-`tuner.cli` prints it without a traceback and exits with `exit_code`.
+`tuner.cli.app` prints it without a traceback and exits with `exit_code`.
 """
 
 from enum import IntEnum

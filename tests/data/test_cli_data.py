@@ -17,7 +17,7 @@ from tuner.data.manifest import find_data_sets
 
 
 def run(*arguments: object, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", "from tuner.cli import main; main()", "data", *map(str, arguments)]
+    command = [sys.executable, "-c", "from tuner.cli.app import main; main()", "data", *map(str, arguments)]
     return subprocess.run(
         command, cwd=ROOT, env={**os.environ, **(environment or {})},
         capture_output=True, text=True, timeout=120, check=False,
@@ -96,7 +96,7 @@ def test_fetch_keeps_cifake_whole_through_cut_connections(tmp_path: Path, cifake
 
 def test_help_imports_nothing_heavy() -> None:
     program = (
-        "import sys; import tuner.cli_data; "
+        "import sys; import tuner.cli.data; "
         "print([name for name in ('numpy', 'PIL', 'simplejpeg', 'requests', 'pydantic') if name in sys.modules])"
     )
     ended = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)

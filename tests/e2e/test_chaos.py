@@ -17,7 +17,7 @@ from tests.chaos.report import print_verdict
 from tests.e2e.cluster import Namespace, Release, run, until
 from tests.e2e.nodes import await_workers, bring_back, needs_nodes, spread, two_workers_without
 from tuner import names
-from tuner.cli_release import open_release_bucket
+from tuner.cli.release import open_release_bucket
 from tuner.trials import Outcome
 
 SPACE = (

@@ -15,7 +15,7 @@ import pytest
 from k8s.cluster.client import connect
 from k8s.release.release import load
 from tests.e2e.cluster import Namespace, Release, run, until
-from tuner.cli_release import open_release_bucket
+from tuner.cli.release import open_release_bucket
 
 CIFAKE = Path(os.environ.get("CIFAKE_DIR", "../shared/cifake"))
 TRAIN, TEST = 2000, 400

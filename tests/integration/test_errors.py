@@ -75,7 +75,7 @@ def test_a_bucket_without_a_study(place: Place, command: str) -> None:
 
 def test_help_and_the_readers_do_not_import_keras(place: Place) -> None:
     code = (
-        "import sys\nfrom tuner.cli import main\n"
+        "import sys\nfrom tuner.cli.app import main\n"
         "try:\n    main()\nfinally:\n    print([m for m in sys.modules if m.split('.')[0] in "
         "('keras', 'keras_tuner', 'tensorflow', 'jax', 'matplotlib', 'sklearn')], file=sys.stderr)\n"
     )

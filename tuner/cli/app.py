@@ -17,14 +17,14 @@ import typer
 import tuner
 from tuner import config, names
 from tuner.bucket import Bucket, open_bucket
-from tuner.cli_data import data_app
-from tuner.cli_doctor import doctor_app
-from tuner.cli_options import DEFAULT_BUCKET, BucketOption, JsonOption, StudyNameOption, study_name
-from tuner.cli_predict import predict_app
-from tuner.cli_readers import readers_app
-from tuner.cli_report import report_app
+from tuner.cli.backend import choose_backend, importing_keras
+from tuner.cli.data import data_app
+from tuner.cli.doctor import doctor_app
+from tuner.cli.options import DEFAULT_BUCKET, BucketOption, JsonOption, StudyNameOption, study_name
+from tuner.cli.predict import predict_app
+from tuner.cli.report import report_app
+from tuner.cli.status import readers_app
 from tuner.errors import CifakeTuneError, ConfigError, ExitCode, PreemptedError
-from tuner.keras_import import choose_backend, importing_keras
 from tuner.limits import NAME_CHARACTERS, is_name
 from tuner.log_format import begin_logging, error_line, given_format
 from tuner.progress import make_console, shown_progress

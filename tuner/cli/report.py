@@ -6,8 +6,7 @@ from typing import Annotated
 import typer
 
 from tuner import names
-from tuner.cli_bucket import bucket_and_study
-from tuner.cli_options import (
+from tuner.cli.options import (
     DEFAULT_BUCKET,
     BucketOption,
     ContextOption,
@@ -15,6 +14,7 @@ from tuner.cli_options import (
     ReleaseOption,
     StudyNameOption,
 )
+from tuner.cli_bucket import bucket_and_study
 from tuner.errors import UsageError
 from tuner.progress import make_console, say
 

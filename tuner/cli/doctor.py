@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tuner import names
-from tuner.cli_options import ContextOption, JsonOption, NamespaceOption, ReleaseOption
+from tuner.cli.options import ContextOption, JsonOption, NamespaceOption, ReleaseOption
 from tuner.errors import ExitCode, UsageError
 from tuner.progress import make_console
 

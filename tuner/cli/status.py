@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tuner.bucket import Bucket, open_bucket
-from tuner.cli_bucket import bucket_and_study, load_release
-from tuner.cli_options import (
+from tuner.cli.options import (
     DEFAULT_BUCKET,
     BucketOption,
     ContextOption,
@@ -17,6 +16,7 @@ from tuner.cli_options import (
     StudyNameOption,
     study_name,
 )
+from tuner.cli_bucket import bucket_and_study, load_release
 from tuner.errors import CifakeTuneError, UsageError
 from tuner.progress import make_console, say
 
@@ -152,7 +152,7 @@ def _release_status(release: "Release", study: str | None, as_json: bool) -> Non
 
 def _study_of(release: "Release", study: str | None) -> "tuple[StudyView | None, str]":
     """Return how far the study is, or why that is not known."""
-    from tuner.cli_release import open_release_bucket
+    from tuner.cli.release import open_release_bucket
     from tuner.journal import JournalReader
     from tuner.views import view_study
 
@@ -173,7 +173,7 @@ def _work_of(release: "Release") -> "tuple[list[Work], str]":
     import grpc
 
     from k8s.release import release as releases
-    from tuner.cli_release import ask_chief
+    from tuner.cli.release import ask_chief
 
     if not any(pod.status.phase == "Running" for pod in release.pods_of(releases.CHIEF)):
         return [], ""  # the chief's line says why

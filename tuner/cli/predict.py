@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tuner.cli_bucket import bucket_and_study
-from tuner.cli_options import (
+from tuner.cli.backend import choose_backend, importing_keras
+from tuner.cli.options import (
     DEFAULT_BUCKET,
     BucketOption,
     ContextOption,
@@ -16,8 +16,8 @@ from tuner.cli_options import (
     ReleaseOption,
     StudyNameOption,
 )
+from tuner.cli_bucket import bucket_and_study
 from tuner.errors import DataError
-from tuner.keras_import import choose_backend, importing_keras
 from tuner.progress import make_console, say
 from tuner.report.calibrated import calibration_line
 from tuner.report.result import Fit
