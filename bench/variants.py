@@ -89,7 +89,7 @@ def in_use(comparison: Comparison) -> str:
     """Return the variant that the space chooses on this machine, as the model shows that it builds."""
     import keras_tuner
 
-    from tuner.config import Space
+    from tuner.config.settings import Space
     from tuner.spaces import load_space
     from tuner.spaces.batch_norm import FusedBatchNormalization
 

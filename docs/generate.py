@@ -1,4 +1,4 @@
-"""Write docs/settings.md out of tuner.config, and docs/metrics.md out of tuner.metrics.catalogue: `make docs`.
+"""Write docs/settings.md out of tuner.config.settings, and docs/metrics.md out of tuner.metrics.catalogue: `make docs`.
 
 A test holds that they are up to date.
 """
@@ -6,7 +6,8 @@ A test holds that they are up to date.
 from pathlib import Path
 from typing import Any
 
-from tuner import config, names
+from tuner import names
+from tuner.config import settings as config
 from tuner.metrics import catalogue
 
 FILE = Path(__file__).with_name("settings.md")
@@ -14,7 +15,7 @@ METRICS_FILE = Path(__file__).with_name("metrics.md")
 
 HEAD = f"""# Settings
 
-*Made by `make docs` out of `tuner/config.py`; change the sentences there.*
+*Made by `make docs` out of `tuner/config/settings.py`; change the sentences there.*
 
 Every setting has a default. It can be set in four places, a later one winning over an earlier:
 

@@ -11,7 +11,8 @@ import pytest
 import yaml
 
 import tuner
-from tuner import config, names
+from tuner import names
+from tuner.config import settings as config
 
 CHARTS = Path(__file__).parents[1] / "charts"
 PAGE = (CHARTS.parent / "docs" / "kubernetes.md").read_text(encoding="utf-8")

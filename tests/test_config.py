@@ -10,8 +10,9 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from tuner import config, resume
-from tuner.config import Algorithm, Policy, Study
+from tuner import resume
+from tuner.config import settings as config
+from tuner.config.settings import Algorithm, Policy, Study
 from tuner.errors import ConfigError, ExitCode
 from tuner.resume import check_resume
 

@@ -15,7 +15,7 @@ import keras_tuner
 from tuner import checkpoint, names, saved_model, wire
 from tuner.bucket import Bucket
 from tuner.client import ChiefClient, FencedAttemptError, Grant, Heart, RefusedError
-from tuner.config import Study
+from tuner.config.settings import Study
 from tuner.data.arrays import Training
 from tuner.delivery import Carriers, Delivery, Epoch, StoppedTrialError
 from tuner.errors import ChiefUnreachableError, CifakeTuneError, PreemptedError, SpaceError, SurroundingsError

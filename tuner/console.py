@@ -8,7 +8,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from tuner.config import Algorithm, Policy
+from tuner.config.settings import Algorithm, Policy
 from tuner.ordering import by_interest
 from tuner.pace import epochs_of
 from tuner.report.text import duration

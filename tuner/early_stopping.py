@@ -27,7 +27,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import Literal
 
-from tuner.config import EarlyStopping, Policy
+from tuner.config.settings import EarlyStopping, Policy
 
 
 def rung_at(settings: EarlyStopping, epochs: int) -> int | None:

@@ -13,7 +13,7 @@ from tuner import names
 from tuner.address import Address, parse_address, reserved
 from tuner.bucket import Bucket
 from tuner.chief.monitor import ChiefMonitor
-from tuner.config import Study
+from tuner.config.settings import Study
 from tuner.console import lines, search_view
 from tuner.data.manifest import Manifest
 from tuner.data.pack import pack

@@ -18,7 +18,7 @@ import yaml
 from tuner import names, tls, wire
 from tuner.address import Address, reserved
 from tuner.bucket import Bucket
-from tuner.config import Study, dump
+from tuner.config.settings import Study, dump
 from tuner.errors import (
     CifakeTuneError,
     DefectError,

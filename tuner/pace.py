@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tuner import names
-from tuner.config import Algorithm
+from tuner.config.settings import Algorithm
 from tuner.trials import StudyState, Trial, TrialState
 from tuner.wire import WorkerStatus
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from tuner.config import Algorithm, Study
+from tuner.config.settings import Algorithm, Study
 from tuner.errors import ConfigError
 from tuner.names import TrialId
 from tuner.spaces.exploration import activate

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from tuner.config import Study
+from tuner.config.settings import Study
 from tuner.early_stopping import rung_at
 from tuner.names import TrialId
 

@@ -2,7 +2,7 @@
 
 from pydantic import BaseModel, ConfigDict
 
-from tuner.config import Algorithm
+from tuner.config.settings import Algorithm
 from tuner.trials import StudyState, Trial, TrialState, Value, epochs_saved, first_line
 
 

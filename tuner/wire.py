@@ -12,7 +12,7 @@ import grpc
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from tuner import limits, names
-from tuner.config import Study
+from tuner.config.settings import Study
 from tuner.trials import Outcome
 
 OPTIONS = [

@@ -10,7 +10,8 @@ import yaml
 
 from k8s.cluster.client import Cluster, RefusedError
 from k8s.cluster.objects import ConfigMap, Container, Deployment, Event, Job, Object, Pod
-from tuner import config, names
+from tuner import names
+from tuner.config import settings
 from tuner.errors import ConfigError, SurroundingsError, UsageError
 
 Made = TypeVar("Made", bound=Object)
@@ -98,7 +99,7 @@ class Release:
             values = yaml.safe_load(self.cluster.get(ConfigMap, name).data.get("study.yaml", "")) or {}
         except yaml.YAMLError as error:
             raise ConfigError(f"ConfigMap {name}: study.yaml is not YAML ({error}).") from None
-        return str(values.get("name") or config.Study().name)
+        return str(values.get("name") or settings.Study().name)
 
     def _environment(self, component: str) -> dict[str, str]:
         job = self.job(component)

@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.chaos.evidence import Segment
 from tests.chaos.findings import Findings, Rule
-from tuner.config import Algorithm, Study
+from tuner.config.settings import Algorithm, Study
 from tuner.names import TrialId
 from tuner.trials import AttemptEnded, Created, Ended, Finished, Leased, Opened, Outcome, Record, Reported, TrialState
 

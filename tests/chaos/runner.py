@@ -12,7 +12,7 @@ from tests.chaos.schedule import Fault, Kind
 from tests.chaos.stage import Stage
 from tuner import names
 from tuner.bucket import Bucket
-from tuner.config import Study
+from tuner.config.settings import Study
 from tuner.journal import JournalReader
 from tuner.trials import TrialState
 

@@ -3,7 +3,7 @@
 from tests.chaos.evidence import Change, Exit, Left, Mark, ObjectEvent, Role, Segment, What
 from tests.chaos.work_rules import KEY
 from tuner import names
-from tuner.config import load
+from tuner.config.settings import load
 from tuner.names import TrialId
 from tuner.trials import AttemptEnded, Created, Ended, Finished, Leased, Opened, Outcome, Record, Reported, TrialState
 

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from tests.data.images import Files, data_set, write_folder
-from tuner import config, names
+from tuner import names
 from tuner.bucket import Bucket
-from tuner.config import Study
+from tuner.config import settings
+from tuner.config.settings import Study
 from tuner.data.manifest import find_data_sets
 from tuner.data.pack import pack
 from tuner.data.prepare import await_prepared, prepare
@@ -16,7 +17,7 @@ from tuner.errors import SurroundingsError
 
 
 def study_of(source: Path, name: str = "night") -> Study:
-    return config.parse({"name": name, "data": {"source": str(source)}}, "the test")
+    return settings.parse({"name": name, "data": {"source": str(source)}}, "the test")
 
 
 def test_a_chief_that_waits_gets_the_data_set_that_is_prepared_meanwhile(

@@ -6,7 +6,7 @@ import pytest
 
 from tests.evaluation.studies import CLASSES, STUDY, Night, pack_images
 from tuner.bucket.local import LocalBucket
-from tuner.config import Study
+from tuner.config.settings import Study
 
 
 @pytest.fixture

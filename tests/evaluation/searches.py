@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from tuner.config import Study, parse
+from tuner.config.settings import Study, parse
 from tuner.early_stopping import Rungs, rung_at
 from tuner.names import TrialId
 from tuner.trials import (

@@ -12,7 +12,7 @@ from PIL import Image
 from tuner import journal, names
 from tuner.bucket import Bucket
 from tuner.bucket.local import LocalBucket
-from tuner.config import Study
+from tuner.config.settings import Study
 from tuner.data.pack import pack
 from tuner.names import TrialId
 from tuner.trials import Created, Ended, Finished, Leased, Opened, Outcome, Record, Reported, TrialState, Value

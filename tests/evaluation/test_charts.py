@@ -10,7 +10,7 @@ from tests.evaluation.reports import report_of
 from tests.evaluation.searches import search
 from tests.live.studies import finish, hostile
 from tests.support.records import state_of
-from tuner.config import parse
+from tuner.config.settings import parse
 from tuner.names import TrialId
 from tuner.report.attempts import attempts_of
 from tuner.report.page import report_html

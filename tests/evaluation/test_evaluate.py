@@ -26,7 +26,7 @@ from tests.evaluation.studies import (
 )
 from tuner import names
 from tuner.bucket.local import LocalBucket
-from tuner.config import Evaluation, Space, Study
+from tuner.config.settings import Evaluation, Space, Study
 from tuner.data.source import Progress
 from tuner.errors import BucketError, NoResultError, SpaceError, SurroundingsError
 from tuner.evaluate import evaluate, read_metrics

@@ -17,7 +17,7 @@ from tests.evaluation.studies import (
     lose_the_test_split,
 )
 from tuner import names
-from tuner.config import Data, Evaluation, Study
+from tuner.config.settings import Data, Evaluation, Study
 from tuner.data.arrays import open_training
 from tuner.data.manifest import read_manifest
 from tuner.errors import SurroundingsError

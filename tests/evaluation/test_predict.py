@@ -14,7 +14,7 @@ from PIL import Image
 from tests.evaluation.studies import STUDY, Night, brightness_model, pack_images
 from tuner import names
 from tuner.bucket.local import LocalBucket
-from tuner.config import Space, Study
+from tuner.config.settings import Space, Study
 from tuner.data.decode import look
 from tuner.errors import SurroundingsError
 from tuner.evaluate import evaluate

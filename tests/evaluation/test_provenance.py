@@ -9,7 +9,7 @@ from tests.evaluation.fixtures import metrics_of
 from tests.evaluation.studies import STUDY, Night, brightness_model, pack_images
 from tuner import names
 from tuner.bucket.local import LocalBucket
-from tuner.config import Study, parse
+from tuner.config.settings import Study, parse
 from tuner.evaluate import evaluate
 from tuner.names import TrialId
 from tuner.report.attempts import attempts_of, interrupted

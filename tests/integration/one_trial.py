@@ -12,7 +12,7 @@ from tests.integration.support import SPACES, Command, Place
 from tests.support.chief import RunningChief, running_chief
 from tuner import names
 from tuner.bucket import Bucket
-from tuner.config import Study, load
+from tuner.config.settings import Study, load
 from tuner.data.pack import pack
 from tuner.trials import AttemptEnded, Outcome, Trial
 

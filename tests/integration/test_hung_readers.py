@@ -11,7 +11,7 @@ import pytest
 
 from tests.integration.support import Command, Place
 from tuner import names
-from tuner.config import load
+from tuner.config.settings import load
 from tuner.journal import Journal
 from tuner.trials import Opened
 

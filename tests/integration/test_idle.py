@@ -19,7 +19,7 @@ from tests.integration.support import RUN_S, SPACES, Place
 from tests.support.chief import RunningChief, running_chief
 from tuner import names
 from tuner.client import ChiefClient, Grant, Heart
-from tuner.config import load
+from tuner.config.settings import load
 from tuner.names import TrialId
 from tuner.trials import Outcome, TrialState
 

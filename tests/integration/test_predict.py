@@ -13,7 +13,7 @@ from PIL import Image
 from tests.evaluation.studies import SIDE, Night, pack_images
 from tests.integration.support import Place, place
 from tuner import names
-from tuner.config import Study
+from tuner.config.settings import Study
 from tuner.evaluate import evaluate
 
 

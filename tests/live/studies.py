@@ -5,7 +5,7 @@ import random
 from collections.abc import Callable
 
 from tuner.chief.worker_registry import WorkerState
-from tuner.config import load
+from tuner.config.settings import load
 from tuner.leases import Worker
 from tuner.live.moment import Moment
 from tuner.metrics.evaluation import EvaluationState, Result

@@ -6,7 +6,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from tests.support.records import state_of
-from tuner.config import load
+from tuner.config.settings import load
 from tuner.live.moment import Moment
 from tuner.live.overview import overview
 from tuner.metrics.evaluation import EvaluationState

@@ -13,11 +13,12 @@ from kubernetes import client
 from urllib3.exceptions import HTTPError
 
 from k8s.evaluation_job import EvaluationJob
-from tuner import config, gpus, journal, names
+from tuner import gpus, journal, names
 from tuner.bucket.local import LocalBucket
 from tuner.chief.evaluation_job import run_evaluation
 from tuner.chief.run import Cluster, nothing_to_search
-from tuner.config import Study, load
+from tuner.config import settings
+from tuner.config.settings import Study, load
 from tuner.errors import ConfigError, NoResultError, SurroundingsError
 from tuner.journal import read_study
 from tuner.trials import Finished, Opened, StudyState
@@ -33,7 +34,7 @@ def searched(bucket: LocalBucket, study: Study, start: str = "", gave_up: bool =
 
 def start(bucket: LocalBucket, study: Study, command: str, **environment: str) -> subprocess.CompletedProcess[str]:
     file = Path(bucket.url) / "study.yaml"
-    file.write_text(yaml.safe_dump(config.dump(study)))
+    file.write_text(yaml.safe_dump(settings.dump(study)))
     return subprocess.run(
         [sys.executable, "-m", "tuner.cli.app", command],
         env=os.environ

@@ -12,7 +12,7 @@ from keras_tuner.src import protos
 from tests.support.service import STUDY, Chief, finish, stub_of, take, with_chief
 from tuner.chief import run as chiefs
 from tuner.chief.service import now
-from tuner.config import load
+from tuner.config.settings import load
 from tuner.journal import read_records
 from tuner.leases import Worker
 from tuner.oracle import Attempt

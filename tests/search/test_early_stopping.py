@@ -6,7 +6,7 @@ import random
 import pytest
 
 from tests.search.test_oracle import A, B, add, at, oracle, take
-from tuner.config import EarlyStopping, Policy, load
+from tuner.config.settings import EarlyStopping, Policy, load
 from tuner.early_stopping import Rungs, rung_at
 from tuner.leases import Worker
 from tuner.names import TrialId

@@ -10,7 +10,7 @@ import pytest
 
 from tuner import names
 from tuner.bucket.local import LocalBucket
-from tuner.config import load
+from tuner.config.settings import load
 from tuner.errors import BucketError, FencedError, JournalError, PreemptedError, UsageError
 from tuner.journal import Journal, JournalReader, decode, encode, find_study, read_study
 from tuner.trials import Created, Leased, Opened, Record, Reported

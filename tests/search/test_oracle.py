@@ -2,7 +2,7 @@
 
 import pytest
 
-from tuner.config import load
+from tuner.config.settings import load
 from tuner.leases import Worker
 from tuner.names import TrialId
 from tuner.oracle import Attempt, BadReportError, Instant, Oracle, StaleAttemptError, UnknownTrialError

@@ -13,7 +13,7 @@ import pytest
 from sklearn.exceptions import ConvergenceWarning
 
 from tuner import snapshots
-from tuner.config import Algorithm, load
+from tuner.config.settings import Algorithm, load
 from tuner.journal import decode, encode
 from tuner.leases import Worker
 from tuner.names import TrialId, journal_segment, snapshot

@@ -14,7 +14,7 @@ from tests.support.service import messages
 from tuner import names, wire
 from tuner.bucket.local import LocalBucket
 from tuner.chief.worker_registry import Roster
-from tuner.config import load
+from tuner.config.settings import load
 from tuner.leases import Worker
 from tuner.trials import StudyState
 

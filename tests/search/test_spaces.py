@@ -8,8 +8,8 @@ import keras
 import keras_tuner
 import pytest
 
-from tuner import config
-from tuner.config import Space
+from tuner.config import settings as config
+from tuner.config.settings import Space
 from tuner.errors import PreemptedError, SpaceError
 from tuner.spaces import load_space, narrow, seed
 from tuner.spaces.exploration import explore

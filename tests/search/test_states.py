@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.search.test_oracle import oracle
-from tuner.config import Study, load
+from tuner.config.settings import Study, load
 from tuner.leases import Worker
 from tuner.names import TrialId
 from tuner.oracle import Attempt, BadReportError, Instant, Oracle, StaleAttemptError

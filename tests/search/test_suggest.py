@@ -9,7 +9,7 @@ from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from tuner import names, snapshots
-from tuner.config import Algorithm, Study, load
+from tuner.config.settings import Algorithm, Study, load
 from tuner.suggest import NoSuggestion, Suggester, Suggestion, make_suggester
 from tuner.trials import RECORD, Created, Ended, Leased, Opened, Record, StudyState, TrialState
 

@@ -8,7 +8,7 @@ from tuner import names
 from tuner.bucket.local import LocalBucket
 from tuner.chief.metrics import JournalMetrics
 from tuner.chief.run import open_term
-from tuner.config import Study, load
+from tuner.config.settings import Study, load
 from tuner.errors import ConfigError, FencedError
 from tuner.journal import Journal, JournalReader, read_study
 from tuner.trials import Created, Finished, Record

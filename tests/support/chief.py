@@ -12,7 +12,7 @@ import keras_tuner
 from tests.support.gcs_emulator import free_port
 from tuner.bucket import Bucket
 from tuner.chief.service import Service, make_server, now
-from tuner.config import Study
+from tuner.config.settings import Study
 from tuner.journal import Journal, JournalReader
 from tuner.oracle import Instant, Oracle
 from tuner.suggest import make_suggester

@@ -15,7 +15,7 @@ from tuner import names
 from tuner.bucket.local import LocalBucket
 from tuner.chief.metrics import JournalMetrics, ServiceMetrics
 from tuner.chief.service import Service, make_server, now
-from tuner.config import Study, load
+from tuner.config.settings import Study, load
 from tuner.journal import Journal
 from tuner.oracle import Oracle
 from tuner.suggest import make_suggester

@@ -15,7 +15,7 @@ from tests.support.children import child
 from tests.support.service import Chief, messages, stub_of, take, with_chief
 from tuner import names, wire
 from tuner.chief.service import LONG_POLL_S
-from tuner.config import Leases
+from tuner.config.settings import Leases
 
 pytestmark = pytest.mark.slow
 

@@ -12,7 +12,7 @@ from tests.support.chief import RunningChief, running_chief
 from tuner import wire
 from tuner.bucket.local import LocalBucket
 from tuner.client import ChiefClient, Grant
-from tuner.config import Study, load
+from tuner.config.settings import Study, load
 
 STUDY = load(
     settings=["search.max_trials=3", "training.epochs=6", "search.early_stopping.policy=none", "retries.failure=5"]

@@ -17,7 +17,7 @@ from tuner import names
 from tuner.attempt import Attempt, Workshop
 from tuner.bucket.local import LocalBucket
 from tuner.client import ChiefClient, Grant, Heart
-from tuner.config import Study, load
+from tuner.config.settings import Study, load
 from tuner.data.arrays import Arrays, Training
 from tuner.delivery import Carriers
 from tuner.errors import SurroundingsError

@@ -14,7 +14,7 @@ from tuner import client as client_module
 from tuner import wire
 from tuner.bucket.local import LocalBucket
 from tuner.client import ChiefClient, Grant, SearchOverError
-from tuner.config import Study
+from tuner.config.settings import Study
 from tuner.errors import ChiefUnreachableError
 from tuner.worker import EndOfSearch
 

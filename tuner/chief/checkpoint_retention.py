@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from tuner import names
 from tuner.bucket import Bucket
-from tuner.config import Algorithm
+from tuner.config.settings import Algorithm
 from tuner.errors import BucketError
 from tuner.trials import StudyState, Trial
 

@@ -24,7 +24,7 @@ from tuner.chief.checkpoint_retention import SavedModels
 from tuner.chief.metrics import JournalMetrics
 from tuner.chief.monitor import ChiefMonitor, linger
 from tuner.chief.service import Service, make_server, now
-from tuner.config import Study
+from tuner.config.settings import Study
 from tuner.data.manifest import find_data_sets, read_manifest
 from tuner.errors import FencedError, NoResultError, PreemptedError, SurroundingsError, UsageError
 from tuner.journal import Journal, JournalReader, check_whole

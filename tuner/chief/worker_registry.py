@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from tuner import limits, names, wire
-from tuner.config import Leases
+from tuner.config.settings import Leases
 from tuner.leases import Worker
 
 STOCK_FAREWELL_S = 10.0

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 import tuner
-from tuner import config, names
+from tuner import names
 from tuner.bucket import Bucket, open_bucket
 from tuner.cli.backend import choose_backend, importing_keras
 from tuner.cli.data import data_app
@@ -24,6 +24,7 @@ from tuner.cli.options import DEFAULT_BUCKET, BucketOption, JsonOption, StudyNam
 from tuner.cli.predict import predict_app
 from tuner.cli.report import report_app
 from tuner.cli.status import readers_app
+from tuner.config import settings as config
 from tuner.errors import CifakeTuneError, ConfigError, ExitCode, PreemptedError
 from tuner.limits import NAME_CHARACTERS, is_name
 from tuner.log_format import begin_logging, error_line, given_format

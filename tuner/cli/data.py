@@ -92,11 +92,11 @@ def prepare_command(
     ] = None,
 ) -> None:
     """Pack what the study's `data.source` names, and leave a note for its chief; for a Job beside the chief."""
-    from tuner import config
     from tuner.bucket import open_bucket
+    from tuner.config import settings
     from tuner.data.prepare import prepare
 
-    study = config.load(study_file, [], os.environ)
+    study = settings.load(study_file, [], os.environ)
     opened = open_bucket(bucket)
     with shown_progress() as progress:
         manifest = prepare(study, opened, progress)

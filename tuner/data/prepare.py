@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tuner import names
 from tuner.bucket import Bucket
-from tuner.config import Study
+from tuner.config.settings import Study
 from tuner.data.manifest import Manifest
 from tuner.data.pack import pack
 from tuner.data.source import Progress, ignore_progress

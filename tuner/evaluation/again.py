@@ -7,8 +7,8 @@ from typing import Any
 import keras
 import keras_tuner
 
-from tuner import config
 from tuner.bucket import Bucket
+from tuner.config import settings
 from tuner.data.arrays import open_training
 from tuner.data.manifest import read_manifest
 from tuner.report.provenance import Provenance, Stage
@@ -33,7 +33,7 @@ def train_again(provenance: Provenance, bucket: Bucket, cache: Path) -> Again:
     On the same packages and the same kind of machine the metrics are the same, bit for bit on a CPU with as many
     threads; elsewhere they differ as rounding does. Raises what training raises.
     """
-    study = config.parse(provenance.study, "provenance.json")
+    study = settings.parse(provenance.study, "provenance.json")
     manifest = read_manifest(bucket, provenance.data.digest)
     data = open_training(bucket, manifest, study.data.validation, study.validation_seed, cache)
     space = load_space(study.space, manifest.image_shape, len(manifest.classes))
@@ -50,7 +50,7 @@ def train_again(provenance: Provenance, bucket: Bucket, cache: Path) -> Again:
     return Again(keras.saving.load_model(file, safe_mode=True), kept.metrics)
 
 
-def _task(stage: Stage, study: config.Study) -> Task:
+def _task(stage: Stage, study: settings.Study) -> Task:
     hyperparameters = keras_tuner.HyperParameters()
     hyperparameters.values.update(stage.hyperparameters)
     return Task(

@@ -17,7 +17,7 @@ import keras
 import tuner
 from tuner import names
 from tuner.attempt import trial_seed
-from tuner.config import dump
+from tuner.config.settings import dump
 from tuner.data.manifest import Manifest
 from tuner.report.attempts import History
 from tuner.report.provenance import Code, DataSet, Machine, Provenance, Stage

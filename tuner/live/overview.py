@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict
 import tuner
 from tuner import names
 from tuner.chief.worker_registry import WorkerState
-from tuner.config import Algorithm
+from tuner.config.settings import Algorithm
 from tuner.early_stopping import epochs_at, kept_of
 from tuner.live import shown
 from tuner.live.moment import Moment

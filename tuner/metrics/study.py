@@ -7,7 +7,7 @@ from enum import StrEnum
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from tuner.config import Algorithm
+from tuner.config.settings import Algorithm
 from tuner.metrics import catalogue
 from tuner.metrics.catalogue import reading
 from tuner.rungs import at_rungs

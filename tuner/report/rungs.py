@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from tuner import names
-from tuner.config import Algorithm, Policy
+from tuner.config.settings import Algorithm, Policy
 from tuner.early_stopping import epochs_at
 from tuner.rungs import at_rungs
 from tuner.trials import StudyState, Trial

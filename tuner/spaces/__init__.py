@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tuner.config import Space, Value, Values
+from tuner.config.settings import Space, Value, Values
 from tuner.errors import PreemptedError, SpaceError
 
 if TYPE_CHECKING:

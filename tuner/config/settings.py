@@ -14,8 +14,8 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from tuner import names
+from tuner.config.yaml import parse_value, read_settings
 from tuner.errors import ConfigError
-from tuner.settings_text import parse_value, read_settings
 
 Positive = Annotated[int, Field(ge=1)]
 Budget = Annotated[int, Field(ge=0)]

@@ -1,0 +1,1 @@
+"""study.yaml: the settings, reading and checking them."""
