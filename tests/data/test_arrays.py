@@ -14,9 +14,9 @@ from tuner import names
 from tuner.bucket import Bucket, open_bucket
 from tuner.data import pack as pack_module
 from tuner.data.arrays import open_split, open_training
+from tuner.data.holdout import validation_indices
 from tuner.data.manifest import Manifest, read_manifest
 from tuner.data.pack import pack
-from tuner.data.validation import validation_indices
 from tuner.errors import DataError
 
 COPIES = {"train/REAL/100.png": pixels(4), "train/REAL/101.png": pixels(4), "train/FAKE/100.png": pixels(4)}

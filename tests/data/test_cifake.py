@@ -11,10 +11,10 @@ from PIL import Image
 from tuner.bucket import Bucket, open_bucket
 from tuner.data.arrays import open_split
 from tuner.data.check import check
-from tuner.data.fetch import verify
+from tuner.data.cifake import verify
+from tuner.data.holdout import validation_indices
 from tuner.data.manifest import Manifest, read_manifest
 from tuner.data.pack import pack
-from tuner.data.validation import validation_indices
 from tuner.data.zip_directory import read_entries
 
 pytestmark = pytest.mark.slow

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.data.images import Files, data_set, write_zip
-from tuner.data.fetch import CIFAKE, Part, fetch, verify
+from tuner.data.cifake import CIFAKE, Part, fetch, verify
 from tuner.errors import DataError, ExitCode, SurroundingsError
 
 

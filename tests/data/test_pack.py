@@ -294,15 +294,15 @@ def test_several_processes_pack_what_one_does(
 ) -> None:
     source = str(write_folder(tmp_path / "source", files))
     alone = pack(source, bucket)
-    monkeypatch.setattr("tuner.data.work.ALONE_FILES", 1)
-    monkeypatch.setattr("tuner.data.work.CHUNK_FILES", 2)
+    monkeypatch.setattr("tuner.data.processes.ALONE_FILES", 1)
+    monkeypatch.setattr("tuner.data.processes.CHUNK_FILES", 2)
     assert pack(source, open_bucket(str(tmp_path / "other"))) == alone
 
 
 def test_an_error_in_another_process_is_the_same_sentence(
     tmp_path: Path, bucket: Bucket, files: Files, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tuner.data.work.ALONE_FILES", 1)
+    monkeypatch.setattr("tuner.data.processes.ALONE_FILES", 1)
     jpeg = encode(pixels(1), "JPEG")[:-40]
     with pytest.raises(DataError, match=r"^test/REAL/9\.jpg: is a damaged JPEG"):
         pack(str(write_folder(tmp_path / "source", {**files, "test/REAL/9.jpg": jpeg})), bucket)

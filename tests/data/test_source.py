@@ -9,12 +9,12 @@ import pytest
 
 from tests.data.images import Files, encode, pixels, write_folder, write_zip
 from tuner.bucket import Bucket
-from tuner.data.archive import ZipSource
 from tuner.data.layout import find_layout, natural_key
 from tuner.data.manifest import find_data_sets
 from tuner.data.pack import pack
 from tuner.data.source import File, FolderSource
 from tuner.data.zip_directory import read_entries
+from tuner.data.zip_source import ZipSource
 from tuner.errors import DataError, ExitCode
 
 ONE = "train/FAKE/0.png"
@@ -83,7 +83,7 @@ def test_a_file_that_unpacks_to_more_than_any_image_is_a_bomb(tmp_path: Path, bu
 def test_an_archive_that_unpacks_to_far_more_than_its_size_is_a_bomb(
     tmp_path: Path, bucket: Bucket, files: Files, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tuner.data.archive.MAX_SMALL_TOTAL_BYTES", 1 << 20)
+    monkeypatch.setattr("tuner.data.zip_source.MAX_SMALL_TOTAL_BYTES", 1 << 20)
     bomb = {**files, **{f"train/REAL/{number}.png": bytes(1 << 20) for number in range(10, 28)}}
     assert "bomb" in refused(write_zip(tmp_path / "archive.zip", bomb, zipfile.ZIP_DEFLATED), bucket)
 

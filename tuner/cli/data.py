@@ -133,10 +133,10 @@ def fetch_command(
     as_json: JsonOption = False,
 ) -> None:
     """Download CIFAKE from its authors' repository (120,000 images, MIT licence) and verify it."""
-    from tuner.data import fetch
+    from tuner.data import cifake
 
     with shown_progress() as progress:
-        path = fetch.fetch(target, url=url or fetch.URL, progress=progress)
+        path = cifake.fetch(target, url=url or cifake.URL, progress=progress)
     if as_json:
         _print_json({"path": str(path), "verified": True})
     else:

@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuner.bucket import Bucket
+from tuner.data.holdout import validation_indices
 from tuner.data.manifest import Manifest, Shard, Split
-from tuner.data.validation import validation_indices
 from tuner.errors import BucketError, DataError
 
 _MAKING = ".making-"

@@ -8,8 +8,8 @@ from pydantic import BaseModel, ConfigDict
 
 from tuner.data.decode import Look
 from tuner.data.layout import SPLITS, Layout, find_layout
+from tuner.data.processes import Alike, Work, Workers, add_looks, chunks, inspect_whole
 from tuner.data.source import Progress, ignore_progress, open_source
-from tuner.data.work import Alike, Work, Workers, add_looks, chunks, inspect_whole
 
 
 class _Record(BaseModel):

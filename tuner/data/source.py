@@ -93,8 +93,8 @@ def open_source(source: str | None, progress: Callable[[Progress], None] = ignor
 
     What lies in a bucket is copied to a temporary folder first. Raises DataError where there is nothing usable.
     """
-    from tuner.data.archive import ZipSource
     from tuner.data.sample import SampleSource
+    from tuner.data.zip_source import ZipSource
 
     if source is None:
         yield SampleSource()
@@ -192,7 +192,7 @@ def _check_unicode(path: str) -> None:
 
 def _copy(url: str, folder: Path, progress: Callable[[Progress], None]) -> Source:
     """Copy `gs://bucket/archive.zip` or all under `gs://bucket/prefix` to `folder`."""
-    from tuner.data.archive import ZipSource
+    from tuner.data.zip_source import ZipSource
 
     parent, _, last = url.rstrip("/").rpartition("/")
     if last.lower().endswith(".zip") and parent != "gs:/":

@@ -12,9 +12,9 @@ from pathlib import Path
 import requests
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from tuner.data.archive import ZipSource
 from tuner.data.layout import SPLITS, find_layout
 from tuner.data.source import Progress, ignore_progress
+from tuner.data.zip_source import ZipSource
 from tuner.errors import DataError, SurroundingsError
 
 REPOSITORY = "https://github.com/jordan-bird/CIFAKE-Real-and-AI-Generated-Synthetic-Images"
