@@ -18,7 +18,7 @@ from tuner.console import lines, search_view
 from tuner.data.manifest import Manifest
 from tuner.data.pack import pack
 from tuner.errors import CifakeTuneError, PreemptedError
-from tuner.evaluate import Metrics, evaluated, read_metrics
+from tuner.evaluator.run import Metrics, evaluated, read_metrics
 from tuner.journal import JournalReader
 from tuner.local import Job, run_evaluator, run_search
 from tuner.metrics.catalogue import Role

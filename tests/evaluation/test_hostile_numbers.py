@@ -10,8 +10,8 @@ import pytest
 from tests.evaluation.studies import STUDY, Night, brightness_model, file
 from tuner import names
 from tuner.errors import PreemptedError
-from tuner.evaluate import evaluate, read_metrics
 from tuner.evaluation.report import make_report
+from tuner.evaluator.run import evaluate, read_metrics
 from tuner.report.provenance import Provenance
 from tuner.trials import Value
 
@@ -76,7 +76,7 @@ def test_a_picture_that_cannot_be_made_is_named_and_costs_nothing_else(
         raise OverflowError("cannot convert float infinity to integer")
 
     for function in (*PICTURES.values(), "sheet"):
-        monkeypatch.setattr(f"tuner.evaluation.pictures.{function}", failing)
+        monkeypatch.setattr(f"tuner.evaluator.artifacts.{function}", failing)
     with caplog.at_level(logging.ERROR):
         metrics = evaluate(hostile.bucket, STUDY, cache)
     missing = {*PICTURES, names.MOST_WRONG_PNG, names.ROBUSTNESS_SAMPLES_PNG}
@@ -99,6 +99,6 @@ def test_a_preemption_amid_a_picture_is_no_picture_that_fails(
     def preempted(*_: object) -> bytes:
         raise PreemptedError("asked to stop")
 
-    monkeypatch.setattr("tuner.evaluation.pictures.model_card", preempted)
+    monkeypatch.setattr("tuner.evaluator.artifacts.model_card", preempted)
     with pytest.raises(PreemptedError):
         evaluate(hostile.bucket, STUDY, cache)

@@ -17,10 +17,10 @@ from tuner.bucket.local import LocalBucket
 from tuner.config.settings import Space, Study
 from tuner.data.decode import look
 from tuner.errors import SurroundingsError
-from tuner.evaluate import evaluate
 from tuner.evaluation.familiar import unlike
 from tuner.evaluation.inputs import Readable, Unusable, find, read
 from tuner.evaluation.predict import Answer, Predictor, open_predictor
+from tuner.evaluator.run import evaluate
 from tuner.report.calibration import at_temperature
 from tuner.report.result import Familiar, Fit
 

@@ -10,7 +10,7 @@ from tests.evaluation.studies import STUDY, Night, brightness_model, pack_images
 from tuner import names
 from tuner.bucket.local import LocalBucket
 from tuner.config.settings import Study, parse
-from tuner.evaluate import evaluate
+from tuner.evaluator.run import evaluate
 from tuner.names import TrialId
 from tuner.report.attempts import attempts_of, interrupted
 from tuner.report.model_card import model_card

@@ -14,7 +14,7 @@ from tests.evaluation.studies import SIDE, Night, pack_images
 from tests.integration.support import Place, place
 from tuner import names
 from tuner.config.settings import Study
-from tuner.evaluate import evaluate
+from tuner.evaluator.run import evaluate
 
 
 def convolutional_model(path: Path) -> Path:

@@ -148,7 +148,7 @@ def evaluate(
     _begin_process()
     with importing_keras():
         import keras  # noqa: F401  (the evaluator imports it only when there is something to do)
-    from tuner.evaluate import evaluate as run_evaluation
+    from tuner.evaluator.run import evaluate as run_evaluation
     from tuner.journal import find_study
     from tuner.report.console import summary
 

@@ -92,7 +92,7 @@ def _evaluate(
     from tuner.data.arrays import open_split, open_validation
     from tuner.data.manifest import read_manifest
     from tuner.evaluation.measurement import RunnerUpModel, Subject, measure
-    from tuner.evaluation.provenance import provenance
+    from tuner.evaluator.provenance import provenance
     from tuner.report.attempts import attempts_of
     from tuner.spaces import load_space
 
@@ -140,7 +140,7 @@ def _replace(
     bucket: Bucket, measured: "Measured", subject: "Subject", origin: "Provenance", history: "History", model: Path
 ) -> Metrics:
     """Write all files in the place of those of before, and return what is in metrics.json."""
-    from tuner.evaluation.pictures import pictures
+    from tuner.evaluator.artifacts import pictures
 
     seen = pictures(measured, subject, origin, history)  # all files are made before the first is written
     metrics = measured.metrics.model_copy(update={"not_made": seen.not_made})

@@ -1,0 +1,1 @@
+"""The evaluator: its life, the artifacts it writes, reproducing a trial."""
