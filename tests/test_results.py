@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.modules import module_at
 from tuner.config import settings
-from tuner.report.result import Metrics
+from tuner.evaluation.result import Metrics
 
 ROOT = Path(__file__).parents[1]
 STUDIES = sorted(path.parent for path in (ROOT / "docs" / "results").glob("*/metrics.json"))

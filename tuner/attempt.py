@@ -12,13 +12,14 @@ from typing import Literal
 import keras
 import keras_tuner
 
-from tuner import checkpoint, names, saved_model, wire
+from tuner import checkpoint, names, wire
 from tuner.bucket import Bucket
 from tuner.client import ChiefClient, FencedAttemptError, Grant, Heart, RefusedError
 from tuner.config.settings import Study
 from tuner.data.arrays import Training
 from tuner.delivery import Carriers, Delivery, Epoch, StoppedTrialError
 from tuner.errors import ChiefUnreachableError, CifakeTuneError, PreemptedError, SpaceError, SurroundingsError
+from tuner.evaluation import saved_model
 from tuner.log_writer import LogWriter
 from tuner.metrics.worker import Activity, WorkerMetrics
 from tuner.starting_point import Start, find_start

@@ -2,9 +2,9 @@
 
 import numpy as np
 
+from tuner.evaluation import scores as statistics
+from tuner.evaluation.result import LeakFree, Metrics, OneClass, Versions
 from tuner.names import TrialId
-from tuner.report import statistics
-from tuner.report.result import LeakFree, Metrics, OneClass, Versions
 
 
 def metrics_of(

@@ -6,19 +6,19 @@ from tests.evaluation.fixtures import metrics_of
 from tests.evaluation.searches import HOSTILE, search
 from tests.support.records import state_of
 from tuner.data.arrays import Arrays
-from tuner.evaluation.disturbances import DISTURBANCES
-from tuner.evaluation.objects import OBJECTS
+from tuner.evaluation.calibration import calibration
+from tuner.evaluation.corruptions import DISTURBANCES
+from tuner.evaluation.predictions import predictions
+from tuner.evaluation.provenance import Code, DataSet, Machine, Provenance, Stage
+from tuner.evaluation.resampling import bootstrap
+from tuner.evaluation.result import Metrics, ObjectClass, RunnerUp, WithFlips, WrongImage
 from tuner.evaluation.robustness import robustness
+from tuner.evaluation.roc import roc_curves
+from tuner.evaluation.scores import Probabilities, wilson_interval
+from tuner.evaluation.subgroups import OBJECTS
 from tuner.report.attempts import attempts_of
-from tuner.report.calibration import calibration
-from tuner.report.curves import roc_curves
 from tuner.report.page import Contents
-from tuner.report.predictions import predictions
-from tuner.report.provenance import Code, DataSet, Machine, Provenance, Stage
-from tuner.report.resampling import bootstrap
-from tuner.report.result import Metrics, ObjectClass, RunnerUp, WithFlips, WrongImage
 from tuner.report.sprites import png
-from tuner.report.statistics import Probabilities, wilson_interval
 
 
 def report_of(

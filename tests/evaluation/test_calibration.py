@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tuner.report.calibrated import calibration_line
-from tuner.report.calibration import (
+from tuner.evaluation.calibration import (
     at_temperature,
     bins_of,
     calibration,
@@ -13,7 +12,8 @@ from tuner.report.calibration import (
     fit_temperature,
     reliability,
 )
-from tuner.report.result import Fit
+from tuner.evaluation.result import Fit
+from tuner.report.calibrated import calibration_line
 
 Drawn = tuple[NDArray[np.intp], NDArray[np.float64]]
 

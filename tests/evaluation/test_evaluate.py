@@ -29,9 +29,9 @@ from tuner.bucket.local import LocalBucket
 from tuner.config.settings import Evaluation, Space, Study
 from tuner.data.source import Progress
 from tuner.errors import BucketError, NoResultError, SpaceError, SurroundingsError
+from tuner.evaluation import scores
 from tuner.evaluation.report import make_report
 from tuner.evaluator.run import evaluate, read_metrics
-from tuner.report import statistics
 
 
 def test_the_best_trial_is_measured_on_the_test_images(night: Night, cache: Path, tmp_path: Path) -> None:
@@ -49,13 +49,13 @@ def test_the_best_trial_is_measured_on_the_test_images(night: Night, cache: Path
     assert metrics["confusion_matrix"] == matrix
     assert metrics["images"] == 60
     assert metrics["accuracy"] == correct / 60
-    assert metrics["accuracy_interval_95"] == list(statistics.wilson_interval(correct, 60))
+    assert metrics["accuracy_interval_95"] == list(scores.wilson_interval(correct, 60))
     assert metrics["per_class"]["REAL"]["recall"] == matrix[1][1] / 30
     assert (metrics["best_trial"], metrics["best_epoch"], metrics["checkpoint"]) == ("1", 1, checkpoint)
     assert metrics["hyperparameters"] == {"filters": 20, "learning_rate": 0.001}
     assert metrics["validation_accuracy"] == metrics["score"] == 0.8
     assert metrics["validation_images"] == 6, "a tenth of 60 training images"
-    assert metrics["validation_interval_95"] == list(statistics.wilson_interval(5, 6))
+    assert metrics["validation_interval_95"] == list(scores.wilson_interval(5, 6))
     assert (metrics["study"], metrics["data_digest"], metrics["seed"]) == (STUDY, night.data.digest, 1)
     assert metrics["versions"]["keras"] == keras.__version__
     assert metrics["test_evaluations"] == 1
@@ -75,7 +75,7 @@ def test_the_accuracy_without_leaked_images_leaves_out_those_of_train(
     ]
     assert (found.leaked_images, found.images) == (4, 56)
     assert found.accuracy == right.mean()
-    assert found.accuracy_interval_95 == statistics.wilson_interval(int(right.sum()), 56)
+    assert found.accuracy_interval_95 == scores.wilson_interval(int(right.sum()), 56)
 
 
 def test_every_test_image_has_its_prediction_under_its_name(night: Night, cache: Path, tmp_path: Path) -> None:

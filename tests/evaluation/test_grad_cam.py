@@ -10,8 +10,8 @@ from PIL import Image
 
 from tuner.errors import SpaceError
 from tuner.evaluation.grad_cam import GradCam
-from tuner.evaluation.heatmap_picture import heatmap_png
-from tuner.saved_model import load_model
+from tuner.evaluation.heatmaps import heatmap_png
+from tuner.evaluation.saved_model import load_model
 
 SIDE = 16
 

@@ -10,9 +10,9 @@ import pytest
 from tests.evaluation.studies import STUDY, Night, brightness_model, file
 from tuner import names
 from tuner.errors import PreemptedError
+from tuner.evaluation.provenance import Provenance
 from tuner.evaluation.report import make_report
 from tuner.evaluator.run import evaluate, read_metrics
-from tuner.report.provenance import Provenance
 from tuner.trials import Value
 
 HUGE = 10**400

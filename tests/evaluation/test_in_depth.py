@@ -21,10 +21,10 @@ from tuner.config.settings import Data, Evaluation, Study
 from tuner.data.arrays import open_training
 from tuner.data.manifest import read_manifest
 from tuner.errors import SurroundingsError
+from tuner.evaluation.calibration import fit_temperature
 from tuner.evaluation.report import make_report
+from tuner.evaluation.resampling import exact_mcnemar
 from tuner.evaluator.run import evaluate
-from tuner.report.calibration import fit_temperature
-from tuner.report.resampling import exact_mcnemar
 from tuner.report.sprites import cut
 
 

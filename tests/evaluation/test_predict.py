@@ -17,12 +17,12 @@ from tuner.bucket.local import LocalBucket
 from tuner.config.settings import Space, Study
 from tuner.data.decode import look
 from tuner.errors import SurroundingsError
-from tuner.evaluation.familiar import unlike
-from tuner.evaluation.inputs import Readable, Unusable, find, read
-from tuner.evaluation.predict import Answer, Predictor, open_predictor
+from tuner.evaluation.calibration import at_temperature
+from tuner.evaluation.image_files import Readable, Unusable, find, read
+from tuner.evaluation.input_checks import unlike
+from tuner.evaluation.predictor import Answer, Predictor, open_predictor
+from tuner.evaluation.result import Familiar, Fit
 from tuner.evaluator.run import evaluate
-from tuner.report.calibration import at_temperature
-from tuner.report.result import Familiar, Fit
 
 CIFAKE = Familiar(
     height=32, width=32, formats=("JPEG",), resized=False,

@@ -7,9 +7,9 @@ import io
 import numpy as np
 import pytest
 
-from tuner.report import statistics
-from tuner.report.predictions import predictions, to_csv_gz
-from tuner.saved_model import class_probabilities
+from tuner.evaluation import scores
+from tuner.evaluation.predictions import predictions, to_csv_gz
+from tuner.evaluation.saved_model import class_probabilities
 
 CLASSES = ("FAKE", "REAL")
 
@@ -34,11 +34,9 @@ def test_accuracy_and_roc_auc_follow_exactly_from_the_file(outputs: int) -> None
     probability = np.array([float(row["probability"]) for row in rows])
     assert (probability >= 0.5).all()
     score = np.where([row["prediction"] == "REAL" for row in rows], probability, 1 - probability)
-    assert statistics.roc_auc(labels, np.stack([1 - score, score], axis=1)) == statistics.roc_auc(
-        labels, found.by_class
-    )
-    assert statistics.roc_auc(labels, found.by_class) == pytest.approx(
-        statistics.roc_auc(labels, np.stack([1 - second, second], axis=1).astype(np.float64)),
+    assert scores.roc_auc(labels, np.stack([1 - score, score], axis=1)) == scores.roc_auc(labels, found.by_class)
+    assert scores.roc_auc(labels, found.by_class) == pytest.approx(
+        scores.roc_auc(labels, np.stack([1 - second, second], axis=1).astype(np.float64)),
         abs=1e-9 if outputs == 1 else 1e-3,
     )
 

@@ -10,11 +10,11 @@ from tests.evaluation.studies import STUDY, Night, brightness_model, pack_images
 from tuner import names
 from tuner.bucket.local import LocalBucket
 from tuner.config.settings import Study, parse
+from tuner.evaluation.provenance import Provenance
 from tuner.evaluator.run import evaluate
 from tuner.names import TrialId
 from tuner.report.attempts import attempts_of, interrupted
 from tuner.report.model_card import model_card
-from tuner.report.provenance import Provenance
 from tuner.trials import AttemptEnded, Created, Ended, Leased, Opened, Outcome, Record, Reported, TrialState
 
 ONE = TrialId("00001")

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from tuner.report import statistics
-from tuner.report.calibration import calibration_error
-from tuner.report.resampling import bootstrap, exact_mcnemar, paired_difference
+from tuner.evaluation import scores
+from tuner.evaluation.calibration import calibration_error
+from tuner.evaluation.resampling import bootstrap, exact_mcnemar, paired_difference
 
 
 def made_up(images: int = 3000, classes: int = 2) -> tuple[np.ndarray, np.ndarray]:
@@ -21,13 +21,13 @@ def test_each_interval_is_around_its_estimate_and_that_of_the_accuracy_is_near_w
     labels, probabilities = made_up(classes=classes)
     found = bootstrap(labels, probabilities, seed=1)
     right = int((probabilities.argmax(axis=1) == labels).sum())
-    wilson = statistics.wilson_interval(right, len(labels))
+    wilson = scores.wilson_interval(right, len(labels))
     assert found.accuracy == pytest.approx(wilson, abs=0.003)
-    auc = statistics.roc_auc(labels, probabilities)
+    auc = scores.roc_auc(labels, probabilities)
     assert found.roc_auc is not None
     assert auc is not None
     assert found.roc_auc[0] < auc < found.roc_auc[1]
-    assert found.log_loss[0] < statistics.log_loss(labels, probabilities) < found.log_loss[1]
+    assert found.log_loss[0] < scores.log_loss(labels, probabilities) < found.log_loss[1]
     assert found.calibration_error[1] > calibration_error(labels, probabilities)
     assert bootstrap(labels, probabilities, seed=1) == found, "the seed decides"
     assert bootstrap(labels, probabilities, seed=2) != found
@@ -36,7 +36,7 @@ def test_each_interval_is_around_its_estimate_and_that_of_the_accuracy_is_near_w
 def test_the_interval_of_the_area_is_as_wide_as_hanley_and_mcneil_say() -> None:
     labels, probabilities = made_up(4000)
     found = bootstrap(labels, probabilities, seed=1).roc_auc
-    auc = statistics.roc_auc(labels, probabilities)
+    auc = scores.roc_auc(labels, probabilities)
     assert found is not None
     assert auc is not None
     positive, negative = int(labels.sum()), int((1 - labels).sum())

@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 
 from tuner.data.arrays import Arrays
-from tuner.evaluation.disturbances import DISTURBANCES
-from tuner.evaluation.objects import OBJECTS, by_object, objects_of
+from tuner.evaluation.corruptions import DISTURBANCES
 from tuner.evaluation.robustness import robustness
+from tuner.evaluation.subgroups import OBJECTS, by_object, objects_of
 from tuner.report.sprites import cut, sheet
 
 

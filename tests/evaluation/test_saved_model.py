@@ -9,8 +9,8 @@ import keras
 import numpy as np
 import pytest
 
-from tuner import saved_model
 from tuner.errors import BucketError, SpaceError
+from tuner.evaluation import saved_model
 from tuner.spaces.shift import RandomShift
 
 SHAPE = (4, 4, 3)

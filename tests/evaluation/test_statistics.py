@@ -6,8 +6,8 @@ import math
 import numpy as np
 import pytest
 
-from tuner.report import statistics
-from tuner.report.curves import roc_curves
+from tuner.evaluation import scores as statistics
+from tuner.evaluation.roc import roc_curves
 
 
 def by_hand_wilson(correct: int, images: int) -> tuple[float, float]:

@@ -15,7 +15,7 @@ from tests.integration.support import Done, Place, place, settings
 from tuner import names
 from tuner.data.arrays import open_validation
 from tuner.data.manifest import read_manifest
-from tuner.saved_model import load_model, probabilities
+from tuner.evaluation.saved_model import load_model, probabilities
 from tuner.trials import TrialState
 
 BEGUN = settings(training__epochs=1, data__validation_seed=7)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tests.spaces.deep_trials import DATA, SHAKEN, Saving, hyperparameters, trained, weights
-from tuner import saved_model
+from tuner.evaluation import saved_model
 from tuner.spaces import precision
 from tuner.spaces.deep import DeepSpace
 from tuner.spaces.exploration import explore

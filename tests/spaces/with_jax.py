@@ -13,7 +13,8 @@ import numpy as np
 
 from tests.integration.spaces.user_spaces import Huge
 from tests.spaces.deep_trials import DATA, SHAKEN, trained, weights
-from tuner import batches, saved_model
+from tuner import batches
+from tuner.evaluation import saved_model
 from tuner.metrics.worker import Activities
 from tuner.spaces import exploration
 

@@ -18,12 +18,12 @@ from tuner.cli.options import (
 )
 from tuner.cli_bucket import bucket_and_study
 from tuner.errors import DataError
+from tuner.evaluation.result import Fit
 from tuner.progress import make_console, say
 from tuner.report.calibrated import calibration_line
-from tuner.report.result import Fit
 
 if TYPE_CHECKING:
-    from tuner.evaluation.predict import Answer
+    from tuner.evaluation.predictor import Answer
 
 predict_app = typer.Typer()
 
@@ -50,7 +50,7 @@ def predict(
     """
     choose_backend()
     with importing_keras():
-        from tuner.evaluation.predict import open_predictor
+        from tuner.evaluation.predictor import open_predictor
         from tuner.journal import find_study
 
     with bucket_and_study(bucket_url, study, release, namespace, context) as (bucket, given):

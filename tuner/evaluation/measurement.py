@@ -11,20 +11,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 import tuner
-from tuner import saved_model
 from tuner.data.arrays import Arrays
 from tuner.data.manifest import Manifest
 from tuner.data.source import Progress
 from tuner.errors import BucketError, SpaceError
-from tuner.evaluation.familiar import familiar
-from tuner.evaluation.objects import by_object
+from tuner.evaluation import saved_model
+from tuner.evaluation import scores as statistics
+from tuner.evaluation.calibration import calibration
+from tuner.evaluation.input_checks import familiar
+from tuner.evaluation.predictions import Predictions, predictions
+from tuner.evaluation.resampling import bootstrap, exact_mcnemar, paired_difference
+from tuner.evaluation.result import LeakFree, Metrics, OneClass, RunnerUp, Versions, WithFlips, WrongImage
 from tuner.evaluation.robustness import Card, robustness
-from tuner.report import statistics
-from tuner.report.calibration import calibration
-from tuner.report.curves import roc_curves
-from tuner.report.predictions import Predictions, predictions
-from tuner.report.resampling import bootstrap, exact_mcnemar, paired_difference
-from tuner.report.result import LeakFree, Metrics, OneClass, RunnerUp, Versions, WithFlips, WrongImage
+from tuner.evaluation.roc import roc_curves
+from tuner.evaluation.subgroups import by_object
 from tuner.trials import StudyState, Trial
 
 log = logging.getLogger(__name__)

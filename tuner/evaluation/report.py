@@ -5,12 +5,12 @@ from pydantic import ValidationError
 from tuner import names
 from tuner.bucket import Bucket
 from tuner.errors import BucketError, ObjectNotFoundError, SurroundingsError
+from tuner.evaluation.provenance import Provenance
+from tuner.evaluation.result import Metrics
+from tuner.evaluation.result_files import read_metrics
 from tuner.journal import read_records, read_study
 from tuner.report.attempts import attempts_of
-from tuner.report.files import read_metrics
 from tuner.report.page import Contents, report_html
-from tuner.report.provenance import Provenance
-from tuner.report.result import Metrics
 from tuner.report.sprites import COLUMNS, cut
 
 

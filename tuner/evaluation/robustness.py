@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuner.data.arrays import Arrays
-from tuner.evaluation.disturbances import DISTURBANCES, Images
-from tuner.report.result import Disturbed, Robustness
-from tuner.report.statistics import wilson_interval
+from tuner.evaluation.corruptions import DISTURBANCES, Images
+from tuner.evaluation.result import Disturbed, Robustness
+from tuner.evaluation.scores import wilson_interval
 
 SHOWN_CLASSES = 4
 AT_ONCE = 500

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from tuner import names
 from tuner.errors import PreemptedError
 from tuner.evaluation.measurement import Measured, Subject
+from tuner.evaluation.provenance import Provenance
 from tuner.report.attempts import History
 from tuner.report.figure_calibration import calibration_png
 from tuner.report.figure_robustness import robustness_png
 from tuner.report.figures import confusion_matrix_png
 from tuner.report.model_card import model_card
 from tuner.report.page import Contents, report_html
-from tuner.report.provenance import Provenance
 from tuner.report.sprites import cut, sheet
 
 log = logging.getLogger(__name__)

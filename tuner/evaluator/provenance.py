@@ -19,8 +19,8 @@ from tuner import names
 from tuner.attempt import trial_seed
 from tuner.config.settings import dump
 from tuner.data.manifest import Manifest
+from tuner.evaluation.provenance import Code, DataSet, Machine, Provenance, Stage
 from tuner.report.attempts import History
-from tuner.report.provenance import Code, DataSet, Machine, Provenance, Stage
 from tuner.trials import StudyState, Trial
 
 

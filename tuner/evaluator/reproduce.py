@@ -11,7 +11,7 @@ from tuner.bucket import Bucket
 from tuner.config import settings
 from tuner.data.arrays import open_training
 from tuner.data.manifest import read_manifest
-from tuner.report.provenance import Provenance, Stage
+from tuner.evaluation.provenance import Provenance, Stage
 from tuner.spaces import load_space
 from tuner.training import Task, train
 

@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING, Any
 from tuner import names
 from tuner.bucket import Bucket
 from tuner.errors import NoResultError, SurroundingsError
+from tuner.evaluation.predictions import to_csv_gz
+from tuner.evaluation.result import Metrics
+from tuner.evaluation.result_files import read_metrics
 from tuner.journal import read_records, read_study
-from tuner.report.files import read_metrics
-from tuner.report.predictions import to_csv_gz
-from tuner.report.result import Metrics
 from tuner.tensorboard import EventFiles
 from tuner.trials import StudyState, Trial, why_no_result
 
 if TYPE_CHECKING:
     from tuner.evaluation.measurement import Measured, Subject, Tell
+    from tuner.evaluation.provenance import Provenance
     from tuner.report.attempts import History
-    from tuner.report.provenance import Provenance
 
 __all__ = ["Metrics", "evaluate", "evaluated", "read_metrics"]
 
@@ -88,9 +88,9 @@ def _evaluate(
     bucket: Bucket, state: StudyState, best: Trial, cache: Path, *, tell: "Tell", evaluations: int
 ) -> Metrics:
     # All that needs Keras or the data is imported here: an evaluation made already is answered without.
-    from tuner import saved_model
     from tuner.data.arrays import open_split, open_validation
     from tuner.data.manifest import read_manifest
+    from tuner.evaluation import saved_model
     from tuner.evaluation.measurement import RunnerUpModel, Subject, measure
     from tuner.evaluator.provenance import provenance
     from tuner.report.attempts import attempts_of

@@ -1,6 +1,6 @@
 """What is said of a calibration, in all places alike: whether the probabilities were changed, and why not."""
 
-from tuner.report.result import Calibration, Fit
+from tuner.evaluation.result import Calibration, Fit
 from tuner.report.text import counted, percent
 
 

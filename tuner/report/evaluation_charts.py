@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 from markupsafe import Markup
 
-from tuner.report.result import Calibration, Curve
-from tuner.report.statistics import Interval
+from tuner.evaluation.result import Calibration, Curve
+from tuner.evaluation.scores import Interval
 from tuner.report.svg import Drawing, Scale, short
 
 SIDE = 400.0

@@ -4,9 +4,9 @@ import io
 import textwrap
 from typing import TYPE_CHECKING
 
+from tuner.evaluation.result import Bin, Metrics
 from tuner.report.calibrated import calibration_line
 from tuner.report.figures import DPI, INK, MUTED
-from tuner.report.result import Bin, Metrics
 from tuner.report.text import counted, percent
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ import io
 import textwrap
 from typing import TYPE_CHECKING, Any
 
-from tuner.report.result import Metrics
+from tuner.evaluation.result import Metrics
 from tuner.report.text import counted, interval, percent
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuner import names
-from tuner.report.statistics import Interval
+from tuner.evaluation.scores import Interval
 from tuner.trials import SCORED, Trial, TrialState, Value
 
 LEAST_TRIALS = 10

@@ -8,9 +8,9 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from tuner.evaluation.provenance import Provenance
+from tuner.evaluation.result import Metrics
 from tuner.report.calibrated import calibration_line, errors_line
-from tuner.report.provenance import Provenance
-from tuner.report.result import Metrics
 from tuner.report.text import interval, percent, score
 
 

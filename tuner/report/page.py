@@ -13,13 +13,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 import tuner
+from tuner.evaluation.provenance import Provenance
+from tuner.evaluation.result import Metrics
 from tuner.report import evaluation_charts, search_charts
 from tuner.report.attempts import History, interrupted
 from tuner.report.calibrated import calibration_line
 from tuner.report.importance import Importances, TooFew, importances
 from tuner.report.parallel import parallel_chart
-from tuner.report.provenance import Provenance
-from tuner.report.result import Metrics
 from tuner.report.rungs import rungs_of
 from tuner.report.text import accuracy_line, counted, duration, interval, percent, score
 from tuner.trials import SCORED, StudyState, Trial, TrialState, epochs_saved, first_line

@@ -2,7 +2,7 @@
 
 import math
 
-from tuner.report.statistics import Interval
+from tuner.evaluation.scores import Interval
 
 
 def percent(share: float, digits: int = 2) -> str:

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from tuner.data.decode import Conversion, decode, format_of, look
 from tuner.data.source import MAX_FILE_BYTES, is_junk
 from tuner.errors import DataError
-from tuner.evaluation.familiar import FORMATS, unlike
-from tuner.report.result import Familiar
+from tuner.evaluation.input_checks import FORMATS, unlike
+from tuner.evaluation.result import Familiar
 
 
 @dataclass(frozen=True)

@@ -10,17 +10,18 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from tuner import names, saved_model
+from tuner import names
 from tuner.bucket import Bucket
 from tuner.errors import SpaceError, SurroundingsError, UsageError
+from tuner.evaluation import saved_model
+from tuner.evaluation.calibration import at_temperature
 from tuner.evaluation.grad_cam import GradCam
-from tuner.evaluation.heatmap_picture import heatmap_png
-from tuner.evaluation.inputs import Readable, Unusable, find, read
+from tuner.evaluation.heatmaps import heatmap_png
+from tuner.evaluation.image_files import Readable, Unusable, find, read
+from tuner.evaluation.predictions import predictions
+from tuner.evaluation.result import Fit, Metrics
+from tuner.evaluation.result_files import read_metrics
 from tuner.journal import read_study
-from tuner.report.calibration import at_temperature
-from tuner.report.files import read_metrics
-from tuner.report.predictions import predictions
-from tuner.report.result import Fit, Metrics
 from tuner.spaces import load_space
 from tuner.temporary_files import temporary_folder
 

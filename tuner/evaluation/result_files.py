@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from tuner import names
 from tuner.bucket import Bucket
 from tuner.errors import ObjectNotFoundError
-from tuner.report.result import Metrics
+from tuner.evaluation.result import Metrics
 
 log = logging.getLogger(__name__)
 

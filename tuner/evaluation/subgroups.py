@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from tuner.report.result import ObjectClass
-from tuner.report.statistics import Labels, wilson_interval
+from tuner.evaluation.result import ObjectClass
+from tuner.evaluation.scores import Labels, wilson_interval
 
 OBJECTS = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 """CIFAR-10's classes, in the order of the suffixes: none, (2) … (10)."""

@@ -8,15 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tuner.report.result import Bin, Calibration, Fit
-from tuner.report.statistics import (
-    SMALLEST_PROBABILITY,
-    Interval,
-    Labels,
-    Probabilities,
-    log_loss,
-    wilson_interval,
-)
+from tuner.evaluation.result import Bin, Calibration, Fit
+from tuner.evaluation.scores import SMALLEST_PROBABILITY, Interval, Labels, Probabilities, log_loss, wilson_interval
 
 BINS = 15
 """Of equal width between 0 and 1, as in the paper: the error is comparable with those that others report."""

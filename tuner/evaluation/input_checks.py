@@ -5,8 +5,8 @@ from numpy.typing import NDArray
 
 from tuner.data.decode import SIXTEEN_BITS, Look
 from tuner.data.manifest import Manifest
-from tuner.report.result import Familiar
-from tuner.report.statistics import Interval
+from tuner.evaluation.result import Familiar
+from tuner.evaluation.scores import Interval
 
 RARE = 0.001
 """So many of the training images are darker than the range that is called usual, and so many brighter."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tuner.report.statistics import Labels, Probabilities
+from tuner.evaluation.scores import Labels, Probabilities
 
 COLUMNS = ("name", "label", "prediction", "probability")
 

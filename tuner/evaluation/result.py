@@ -5,8 +5,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from tuner.evaluation.scores import Interval
 from tuner.names import TrialId
-from tuner.report.statistics import Interval
 
 
 class Result(BaseModel):

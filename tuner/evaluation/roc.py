@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tuner.report.result import Curve
-from tuner.report.statistics import Labels, Probabilities
+from tuner.evaluation.result import Curve
+from tuner.evaluation.scores import Labels, Probabilities
 
 POINTS = 200
 MOST_CLASSES = 10

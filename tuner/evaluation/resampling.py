@@ -5,9 +5,9 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from tuner.report.calibration import BINS, bins_of
-from tuner.report.result import Bootstrap
-from tuner.report.statistics import SMALLEST_PROBABILITY, Interval, Labels, Probabilities
+from tuner.evaluation.calibration import BINS, bins_of
+from tuner.evaluation.result import Bootstrap
+from tuner.evaluation.scores import SMALLEST_PROBABILITY, Interval, Labels, Probabilities
 
 RESAMPLES = 1000
 MOST_CLASSES = 10
