@@ -11,8 +11,8 @@ from tests.live import studies
 from tests.support.browser import chromium
 from tuner.address import Address
 from tuner.http_server import HttpServer
-from tuner.live.moment import Moment
-from tuner.live.site import Site
+from tuner.live_page.live_state import Moment
+from tuner.live_page.routes import Site
 from tuner.trials import StudyState
 
 BUCKET = "gs://bucket/prefix"

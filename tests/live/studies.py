@@ -7,7 +7,7 @@ from collections.abc import Callable
 from tuner.chief.worker_registry import WorkerState
 from tuner.config.settings import load
 from tuner.leases import Worker
-from tuner.live.moment import Moment
+from tuner.live_page.live_state import Moment
 from tuner.metrics.evaluation import EvaluationState, Result
 from tuner.names import TrialId
 from tuner.oracle import Attempt, Instant, Oracle

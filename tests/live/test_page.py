@@ -6,7 +6,7 @@ from playwright.sync_api import Browser, Page, expect
 from tests.live import studies
 from tests.live.conftest import serving
 from tests.support.browser import Scheme, Shown, shown
-from tuner.live.rows import Wanted, page_of
+from tuner.live_page.trial_rows import Wanted, page_of
 from tuner.metrics.evaluation import Result
 from tuner.trials import StudyState, TrialState
 

@@ -20,8 +20,8 @@ from tests.live import studies
 from tests.live.conftest import BUCKET, Served, serving
 from tests.search.test_oracle import at
 from tuner.leases import Worker
-from tuner.live import moment as moments
-from tuner.live.site import SCRIPTS, is_our_name
+from tuner.live_page import moment as moments
+from tuner.live_page.routes import SCRIPTS, is_our_name
 from tuner.names import TrialId
 from tuner.oracle import Instant, Oracle
 from tuner.pace import Pace
@@ -297,7 +297,7 @@ def test_a_browser_runs_our_scripts_alone_and_asks_nobody_else(three: Served) ->
 
 
 def test_no_file_of_the_page_names_another_server_or_makes_markup_of_text() -> None:
-    static = resources.files("tuner.live").joinpath("static")
+    static = resources.files("tuner.live_page").joinpath("static")
     text = {file.name: file.read_text() for file in static.iterdir()}
     assert {f"{name}.js" for name in SCRIPTS} | {"page.html", "page.css", "favicon.svg"} == set(text)
     addresses = {found for each in text.values() for found in re.findall(r"\w+://[^\s\"'`]+", each)}

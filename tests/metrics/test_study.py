@@ -7,8 +7,8 @@ from prometheus_client import CollectorRegistry
 
 from tests.support.records import state_of
 from tuner.config.settings import load
-from tuner.live.moment import Moment
-from tuner.live.overview import overview
+from tuner.live_page.live_state import Moment
+from tuner.live_page.overview import overview
 from tuner.metrics.evaluation import EvaluationState
 from tuner.metrics.study import Readings, study_metrics
 from tuner.names import Metric, TrialId

@@ -16,8 +16,8 @@ from tuner.chief.evaluation_job import run_evaluation
 from tuner.chief.metrics import JournalMetrics, ServiceMetrics
 from tuner.chief.worker_registry import WorkerState
 from tuner.errors import NoResultError
-from tuner.live.moment import Lookout, Moment
-from tuner.live.site import Site
+from tuner.live_page.live_state import Lookout, Moment
+from tuner.live_page.routes import Site
 from tuner.metrics import catalogue
 from tuner.metrics.bucket import MeasuredBucket
 from tuner.metrics.catalogue import reading

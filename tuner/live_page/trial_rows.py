@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from tuner import limits
-from tuner.live import shown
+from tuner.live_page import shown
 from tuner.ordering import by_interest
 from tuner.pace import epochs_of
 from tuner.thinning import thinned

@@ -10,9 +10,9 @@ from tuner import names
 from tuner.chief.worker_registry import WorkerState
 from tuner.config.settings import Algorithm
 from tuner.early_stopping import epochs_at, kept_of
-from tuner.live import shown
-from tuner.live.moment import Moment
-from tuner.live.rows import TrialRow, curve, row_of
+from tuner.live_page import shown
+from tuner.live_page.live_state import Moment
+from tuner.live_page.trial_rows import TrialRow, curve, row_of
 from tuner.metrics.evaluation import EvaluationState, Result
 from tuner.metrics.study import SearchState, search_state
 from tuner.pace import epochs_of

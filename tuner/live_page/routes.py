@@ -11,9 +11,9 @@ from pydantic import BaseModel, ValidationError
 
 from tuner import names
 from tuner.http_server import Handler, Request, Response, plain
-from tuner.live.moment import Latest, Moment
-from tuner.live.overview import Overview, overview
-from tuner.live.rows import Wanted, one_trial, page_of
+from tuner.live_page.live_state import Latest, Moment
+from tuner.live_page.overview import Overview, overview
+from tuner.live_page.trial_rows import Wanted, one_trial, page_of
 
 SCRIPTS = ("page", "top", "parts", "trials", "trial", "charts", "states", "dom")
 STATIC = {
