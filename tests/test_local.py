@@ -8,7 +8,7 @@ import pytest
 
 from tuner import names
 from tuner.errors import SurroundingsError
-from tuner.local import DEATHS, Child, note_work, share_of_cores, stop_all
+from tuner.local.children import DEATHS, Child, note_work, share_of_cores, stop_all
 from tuner.names import TrialId
 from tuner.trials import Leased
 

@@ -13,7 +13,7 @@ import pytest
 
 from tests.integration.support import RUN_S, Place
 from tuner import names
-from tuner.local import share_of_cores
+from tuner.local.children import share_of_cores
 
 PAGE = (Path(__file__).parents[2] / "docs" / "evaluation.md").read_text(encoding="utf-8")
 SNIPPET = PAGE.partition("```python\n")[2].partition("```")[0]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pytest
 
 from tests.integration.support import Done, Place, place, settings, space
-from tuner.local import STOP_S
+from tuner.local.children import STOP_S
 from tuner.trials import AttemptEnded, Outcome, StudyState, TrialState
 
 EPOCHS = 6

@@ -84,7 +84,7 @@ def run(
 
     While it searches, a page in the browser shows how far it is, at the address that is printed.
     """
-    from tuner import job
+    from tuner.local import run as job
 
     given = [*(settings or []), *([f"data.source={json.dumps(data)}"] if data is not None else [])]
     study = _study(study_file, given)
@@ -281,7 +281,7 @@ def _seconds(variable: str) -> int:
 
 def _begin_process() -> None:
     """Set up a process of a pod or of `run`: its end, and its log."""
-    from tuner.local import end_with_parent
+    from tuner.local.children import end_with_parent
 
     end_with_parent()
     choose_backend()

@@ -20,7 +20,7 @@ from tuner.data.pack import pack
 from tuner.errors import CifakeTuneError, PreemptedError
 from tuner.evaluator.run import Metrics, evaluated, read_metrics
 from tuner.journal import JournalReader
-from tuner.local import Job, run_evaluator, run_search
+from tuner.local.children import Job, run_evaluator, run_search
 from tuner.metrics.catalogue import Role
 from tuner.monitor import Monitor, serving
 from tuner.pace import Pace, epochs_done

@@ -1,0 +1,1 @@
+"""Chief, workers and evaluator on one machine."""
