@@ -1,4 +1,4 @@
-"""Write docs/settings.md out of tuner.config.settings, and docs/metrics.md out of tuner.metrics.catalogue: `make docs`.
+"""Write docs/settings.md out of tuner.config.settings, and docs/metrics.md out of tuner.monitoring.catalogue: `make docs`.
 
 A test holds that they are up to date.
 """
@@ -8,7 +8,7 @@ from typing import Any
 
 from tuner import names
 from tuner.config import settings as config
-from tuner.metrics import catalogue
+from tuner.monitoring import catalogue
 
 FILE = Path(__file__).with_name("settings.md")
 METRICS_FILE = Path(__file__).with_name("metrics.md")
@@ -30,7 +30,7 @@ an error (exit code 2) that says where it stands and what would be right.
 
 METRICS_HEAD = f"""# Metrics
 
-*Made by `make docs` out of `tuner/metrics/catalogue.py`; change the sentences there.*
+*Made by `make docs` out of `tuner/monitoring/catalogue.py`; change the sentences there.*
 
 Chief and workers show these at `{names.HTTP_METRICS}`; [monitoring.md](monitoring.md) says where, and how they get into
 Prometheus and Grafana. Each has the label `{names.LABEL_STUDY}`, as soon as the process knows its study, beside

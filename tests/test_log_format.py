@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from tuner.errors import ConfigError, ExitCode
-from tuner.log_format import LogFormat, begin_logging, given_format
+from tuner.monitoring.log_format import LogFormat, begin_logging, given_format
 
 log = logging.getLogger("tuner.test")
 

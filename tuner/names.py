@@ -101,7 +101,7 @@ HTTP_TRIAL = "/trial.json"
 
 # ---- metrics ------------------------------------------------------------------------------------
 class Metric(StrEnum):
-    """Names of Prometheus metrics; `tuner.metrics.catalogue` says what each is."""
+    """Names of Prometheus metrics; `tuner.monitoring.catalogue` says what each is."""
 
     BUILD = "cifake_tune_build_info"
     READY = "cifake_tune_ready"

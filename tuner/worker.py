@@ -21,11 +21,11 @@ from tuner.delivery import Carriers
 from tuner.errors import BucketError, JournalError
 from tuner.journal import JournalReader
 from tuner.log_writer import LogWriter
-from tuner.metrics import catalogue
-from tuner.metrics.catalogue import reading
 from tuner.metrics.study import Readings
 from tuner.metrics.worker import Activity, WorkerMetrics, gpu_metrics
-from tuner.monitor import FINE, Monitor
+from tuner.monitoring import catalogue
+from tuner.monitoring.catalogue import reading
+from tuner.monitoring.endpoint import FINE, Monitor
 from tuner.stop_signal import StopSignal
 from tuner.temporary_files import temporary_folder
 

@@ -66,8 +66,8 @@ def restarted_chief(bucket: str, study: list[str], digest: str, port: int) -> No
     from tuner.chief import run
     from tuner.chief.monitor import ChiefMonitor
     from tuner.config.settings import load
-    from tuner.metrics.catalogue import Role
-    from tuner.monitor import Monitor
+    from tuner.monitoring.catalogue import Role
+    from tuner.monitoring.endpoint import Monitor
 
     spaces.load_space(load().space, (32, 32, 3), 2).build(_hyperparameters())  # Keras's imports, and its first model
     began = time.perf_counter()

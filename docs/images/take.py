@@ -17,8 +17,8 @@ from tuner import names
 from tuner.bucket import open_bucket
 from tuner.chief.monitor import ChiefMonitor
 from tuner.journal import read_study
-from tuner.metrics.catalogue import Role
-from tuner.monitor import Monitor, serving
+from tuner.monitoring.catalogue import Role
+from tuner.monitoring.endpoint import Monitor, serving
 
 HERE = Path(__file__).parent
 WIDTH, HEIGHT = 1200, 1500

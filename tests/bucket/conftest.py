@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry
 from tests.support.gcs_emulator import Emulator
 from tuner.bucket import Bucket, open_bucket
 from tuner.bucket.gcs import connect
-from tuner.metrics.bucket import MeasuredBucket
+from tuner.monitoring.measured_bucket import MeasuredBucket
 
 
 @pytest.fixture

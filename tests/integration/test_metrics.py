@@ -15,7 +15,7 @@ from tests.support.gcs_emulator import Emulator, free_port
 from tests.support.prometheus import DASHBOARDS, MISSING, RULES, queries, running_prometheus, tool
 from tests.support.scrape import Scraped, get, scrape, until
 from tuner import names
-from tuner.metrics import catalogue
+from tuner.monitoring import catalogue
 from tuner.names import Metric
 
 TRIALS = 500

@@ -10,9 +10,9 @@ from playwright.sync_api import Browser
 from tests.live import studies
 from tests.support.browser import chromium
 from tuner.address import Address
-from tuner.http_server import HttpServer
 from tuner.live_page.live_state import Moment
 from tuner.live_page.routes import Site
+from tuner.monitoring.http_server import HttpServer
 from tuner.trials import StudyState
 
 BUCKET = "gs://bucket/prefix"

@@ -4,8 +4,8 @@ import importlib.util
 import re
 from pathlib import Path
 
-from tuner.metrics import catalogue
-from tuner.metrics.catalogue import Family, Kind
+from tuner.monitoring import catalogue
+from tuner.monitoring.catalogue import Family, Kind
 from tuner.names import Metric
 
 DOCS = Path(__file__).parents[2] / "docs"

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from tests.support.prometheus import DASHBOARDS, MISSING, queries, tool
-from tuner.metrics import catalogue
-from tuner.metrics.catalogue import Kind
+from tuner.monitoring import catalogue
+from tuner.monitoring.catalogue import Kind
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "charts" / "dashboards" / "generate.py"

@@ -9,10 +9,10 @@ from http import HTTPStatus
 import pytest
 
 from tests.support.scrape import Answer, get, until
-from tuner import http_server
 from tuner.address import Address, parse_address, reserved
 from tuner.errors import ConfigError, SurroundingsError
-from tuner.http_server import HttpServer, Request, Response, plain
+from tuner.monitoring import http_server
+from tuner.monitoring.http_server import HttpServer, Request, Response, plain
 
 
 def broken(_: Request) -> Response:

@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 
 from tests.support.scrape import Answer, get, scrape, until
-from tuner import monitor, names
+from tuner import names
 from tuner.bucket.local import LocalBucket
 from tuner.chief.monitor import ChiefMonitor
 from tuner.errors import NoResultError
-from tuner.metrics.catalogue import Role
 from tuner.metrics.evaluation import Result
-from tuner.monitor import FINE, Monitor, in_loop, loop_check, serving
+from tuner.monitoring import endpoint
+from tuner.monitoring.catalogue import Role
+from tuner.monitoring.endpoint import FINE, Monitor, in_loop, loop_check, serving
 from tuner.names import Metric
 from tuner.trials import StudyState
 
@@ -64,7 +65,7 @@ def test_an_event_loop_that_stands_still_is_not_healthy(
     loop: asyncio.AbstractEventLoop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert loop_check(loop, lambda: FINE)() == FINE
-    monkeypatch.setattr(monitor, "ANSWER_S", 0.1)
+    monkeypatch.setattr(endpoint, "ANSWER_S", 0.1)
     stuck, go_on = threading.Event(), threading.Event()
 
     def hang() -> None:

@@ -13,8 +13,8 @@ from tests.support.disks import fill_with_files, small_disk
 from tuner import names
 from tuner.bucket.local import LocalBucket
 from tuner.errors import ExitCode, SurroundingsError
-from tuner.metrics.catalogue import Role
-from tuner.monitor import Monitor
+from tuner.monitoring.catalogue import Role
+from tuner.monitoring.endpoint import Monitor
 from tuner.temporary_files import temporary_file, temporary_folder
 from tuner.worker import run_worker
 

@@ -10,8 +10,8 @@ from tests.support.scrape import get, scrape, until
 from tuner import client as client_module
 from tuner import names
 from tuner.client import ChiefClient, Grant, Heart
-from tuner.metrics.catalogue import Role
-from tuner.monitor import Monitor, serving
+from tuner.monitoring.catalogue import Role
+from tuner.monitoring.endpoint import Monitor, serving
 from tuner.names import Metric
 from tuner.worker import show
 

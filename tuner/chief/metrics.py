@@ -9,8 +9,8 @@ from typing import Any
 import grpc
 from prometheus_client import CollectorRegistry
 
-from tuner.metrics import catalogue
-from tuner.metrics.catalogue import counter, histogram
+from tuner.monitoring import catalogue
+from tuner.monitoring.catalogue import counter, histogram
 
 Call = Callable[[bytes, Any], Awaitable[bytes]]
 """A gRPC method, from the bytes of the request to those of the answer."""

@@ -18,12 +18,12 @@ from tuner.chief.worker_registry import WorkerState
 from tuner.errors import NoResultError
 from tuner.live_page.live_state import Lookout, Moment
 from tuner.live_page.routes import Site
-from tuner.metrics import catalogue
-from tuner.metrics.bucket import MeasuredBucket
-from tuner.metrics.catalogue import reading
 from tuner.metrics.evaluation import Evaluation, EvaluationState
 from tuner.metrics.study import Readings, study_metrics
-from tuner.monitor import FINE, Monitor, in_loop, loop_check
+from tuner.monitoring import catalogue
+from tuner.monitoring.catalogue import reading
+from tuner.monitoring.endpoint import FINE, Monitor, in_loop, loop_check
+from tuner.monitoring.measured_bucket import MeasuredBucket
 from tuner.trials import StudyState
 
 if TYPE_CHECKING:  # it imports Keras, which `run` does without

@@ -27,7 +27,7 @@ from tuner.cli.status import readers_app
 from tuner.config import settings as config
 from tuner.errors import CifakeTuneError, ConfigError, ExitCode, PreemptedError
 from tuner.limits import NAME_CHARACTERS, is_name
-from tuner.log_format import begin_logging, error_line, given_format
+from tuner.monitoring.log_format import begin_logging, error_line, given_format
 from tuner.progress import make_console, shown_progress
 
 if TYPE_CHECKING:
@@ -103,8 +103,8 @@ def chief(
         from tuner.address import Address
         from tuner.chief.monitor import ChiefMonitor
         from tuner.chief.run import Cluster, run_chief
-        from tuner.metrics.catalogue import Role
-        from tuner.monitor import Monitor, serving
+        from tuner.monitoring.catalogue import Role
+        from tuner.monitoring.endpoint import Monitor, serving
 
     shown = ChiefMonitor(_bucket(bucket_url), study.name, monitor := Monitor(Role.CHIEF))
     job = os.environ.get(names.ENV_EVALUATION_JOB)
@@ -126,9 +126,9 @@ def worker(bucket_url: BucketOption = DEFAULT_BUCKET) -> None:
     encryption = _encryption()
     with importing_keras():  # before the bucket is asked: in a cluster it starts meanwhile
         from tuner import gpus
-        from tuner.metrics.bucket import MeasuredBucket
-        from tuner.metrics.catalogue import Role
-        from tuner.monitor import Monitor, serving
+        from tuner.monitoring.catalogue import Role
+        from tuner.monitoring.endpoint import Monitor, serving
+        from tuner.monitoring.measured_bucket import MeasuredBucket
         from tuner.worker import run_worker
 
     monitor = Monitor(Role.WORKER)

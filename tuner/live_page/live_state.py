@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from tuner.chief.worker_registry import WorkerState
 from tuner.metrics.evaluation import Evaluation, EvaluationState, Result
-from tuner.monitor import ANSWER_S
+from tuner.monitoring.endpoint import ANSWER_S
 from tuner.pace import Pace, epochs_done
 from tuner.snapshots import still
 from tuner.trials import StudyState

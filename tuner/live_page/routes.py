@@ -10,10 +10,10 @@ from importlib import resources
 from pydantic import BaseModel, ValidationError
 
 from tuner import names
-from tuner.http_server import Handler, Request, Response, plain
 from tuner.live_page.live_state import Latest, Moment
 from tuner.live_page.overview import Overview, overview
 from tuner.live_page.trial_rows import Wanted, one_trial, page_of
+from tuner.monitoring.http_server import Handler, Request, Response, plain
 
 SCRIPTS = ("page", "top", "parts", "trials", "trial", "charts", "states", "dom")
 STATIC = {

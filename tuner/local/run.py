@@ -21,8 +21,8 @@ from tuner.errors import CifakeTuneError, PreemptedError
 from tuner.evaluator.run import Metrics, evaluated, read_metrics
 from tuner.journal import JournalReader
 from tuner.local.children import Job, run_evaluator, run_search
-from tuner.metrics.catalogue import Role
-from tuner.monitor import Monitor, serving
+from tuner.monitoring.catalogue import Role
+from tuner.monitoring.endpoint import Monitor, serving
 from tuner.pace import Pace, epochs_done
 from tuner.progress import say, shown_progress
 from tuner.report.console import summary

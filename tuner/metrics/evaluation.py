@@ -8,8 +8,8 @@ from pydantic import BaseModel
 
 from tuner import names
 from tuner.bucket import Bucket
-from tuner.metrics import catalogue
-from tuner.metrics.catalogue import reading
+from tuner.monitoring import catalogue
+from tuner.monitoring.catalogue import reading
 
 
 class EvaluationState(StrEnum):

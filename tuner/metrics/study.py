@@ -8,8 +8,8 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from tuner.config.settings import Algorithm
-from tuner.metrics import catalogue
-from tuner.metrics.catalogue import reading
+from tuner.monitoring import catalogue
+from tuner.monitoring.catalogue import reading
 from tuner.rungs import at_rungs
 from tuner.trials import Outcome, StudyState, TrialState, epochs_saved
 

@@ -11,8 +11,8 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from tuner.metrics import catalogue
-from tuner.metrics.catalogue import counter, reading
+from tuner.monitoring import catalogue
+from tuner.monitoring.catalogue import counter, reading
 
 
 class Activity(StrEnum):

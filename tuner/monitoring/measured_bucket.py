@@ -11,8 +11,8 @@ from prometheus_client import CollectorRegistry
 
 from tuner.bucket import Bucket
 from tuner.errors import BucketError, ObjectExistsError, ObjectNotFoundError
-from tuner.metrics import catalogue
-from tuner.metrics.catalogue import counter, histogram
+from tuner.monitoring import catalogue
+from tuner.monitoring.catalogue import counter, histogram
 
 
 class Operation(StrEnum):

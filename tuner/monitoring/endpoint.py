@@ -18,9 +18,9 @@ from prometheus_client.samples import Sample
 import tuner
 from tuner import names
 from tuner.address import Address, parse_address
-from tuner.http_server import Handler, HttpServer, Request, Response, plain
-from tuner.metrics import catalogue
-from tuner.metrics.catalogue import Role, reading
+from tuner.monitoring import catalogue
+from tuner.monitoring.catalogue import Role, reading
+from tuner.monitoring.http_server import Handler, HttpServer, Request, Response, plain
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # each counter would be two series
 log = logging.getLogger(__name__)
