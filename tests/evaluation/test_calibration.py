@@ -13,7 +13,7 @@ from tuner.evaluation.calibration import (
     reliability,
 )
 from tuner.evaluation.result import Fit
-from tuner.report.calibrated import calibration_line
+from tuner.report.calibration_text import calibration_line
 
 Drawn = tuple[NDArray[np.intp], NDArray[np.float64]]
 

@@ -30,8 +30,8 @@ from tuner.config.settings import Evaluation, Space, Study
 from tuner.data.source import Progress
 from tuner.errors import BucketError, NoResultError, SpaceError, SurroundingsError
 from tuner.evaluation import scores
-from tuner.evaluation.report import make_report
 from tuner.evaluator.run import evaluate, read_metrics
+from tuner.report.rebuild import make_report
 
 
 def test_the_best_trial_is_measured_on_the_test_images(night: Night, cache: Path, tmp_path: Path) -> None:
@@ -296,7 +296,7 @@ def test_a_users_own_layer_is_found_because_the_users_space_is_imported(
 
 def test_the_evaluator_is_imported_without_keras_and_plots() -> None:
     script = (
-        "import sys, tuner.evaluator.run, tuner.report.console, tuner.report.figures, tuner.evaluation.report\n"
+        "import sys, tuner.evaluator.run, tuner.report.console, tuner.report.figures, tuner.report.rebuild\n"
         "slow = {'keras', 'tensorflow', 'jax', 'matplotlib', 'sklearn', 'scipy', 'keras_tuner'} & set(sys.modules)\n"
         "sys.exit(f'imported: {slow}' if slow else 0)"
     )

@@ -11,8 +11,8 @@ from tests.evaluation.studies import STUDY, Night, brightness_model, file
 from tuner import names
 from tuner.errors import PreemptedError
 from tuner.evaluation.provenance import Provenance
-from tuner.evaluation.report import make_report
 from tuner.evaluator.run import evaluate, read_metrics
+from tuner.report.rebuild import make_report
 from tuner.trials import Value
 
 HUGE = 10**400

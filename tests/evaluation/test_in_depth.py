@@ -22,9 +22,9 @@ from tuner.data.arrays import open_training
 from tuner.data.manifest import read_manifest
 from tuner.errors import SurroundingsError
 from tuner.evaluation.calibration import fit_temperature
-from tuner.evaluation.report import make_report
 from tuner.evaluation.resampling import exact_mcnemar
 from tuner.evaluator.run import evaluate
+from tuner.report.rebuild import make_report
 from tuner.report.sprites import cut
 
 

@@ -13,7 +13,7 @@ from tests.support.browser import Scheme, chromium, shown
 from tests.support.records import state_of
 from tuner.names import TrialId
 from tuner.report.attempts import attempts_of
-from tuner.report.page import report_html
+from tuner.report.html_page import report_html
 
 pytestmark = pytest.mark.slow
 

@@ -12,8 +12,8 @@ from tuner.report.attempts import History
 from tuner.report.figure_calibration import calibration_png
 from tuner.report.figure_robustness import robustness_png
 from tuner.report.figures import confusion_matrix_png
+from tuner.report.html_page import Contents, report_html
 from tuner.report.model_card import model_card
-from tuner.report.page import Contents, report_html
 from tuner.report.sprites import cut, sheet
 
 log = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ from rich.text import Text
 
 from tuner import names
 from tuner.evaluation.result import Fit, Metrics
-from tuner.report.calibrated import calibration_line, errors_line
+from tuner.report.calibration_text import calibration_line, errors_line
 from tuner.report.text import accuracy_line, counted, percent, score
 
 WIDEST_MATRIX = 8  # classes that fit 80 columns; of more, only what is mixed up most is told

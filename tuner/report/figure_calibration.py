@@ -5,7 +5,7 @@ import textwrap
 from typing import TYPE_CHECKING
 
 from tuner.evaluation.result import Bin, Metrics
-from tuner.report.calibrated import calibration_line
+from tuner.report.calibration_text import calibration_line
 from tuner.report.figures import DPI, INK, MUTED
 from tuner.report.text import counted, percent
 

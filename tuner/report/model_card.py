@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from tuner.evaluation.provenance import Provenance
 from tuner.evaluation.result import Metrics
-from tuner.report.calibrated import calibration_line, errors_line
+from tuner.report.calibration_text import calibration_line, errors_line
 from tuner.report.text import interval, percent, score
 
 

@@ -17,7 +17,7 @@ from tuner.evaluation.provenance import Provenance
 from tuner.evaluation.result import Metrics
 from tuner.report import evaluation_charts, search_charts
 from tuner.report.attempts import History, interrupted
-from tuner.report.calibrated import calibration_line
+from tuner.report.calibration_text import calibration_line
 from tuner.report.importance import Importances, TooFew, importances
 from tuner.report.parallel import parallel_chart
 from tuner.report.rungs import rungs_of

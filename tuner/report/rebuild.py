@@ -10,7 +10,7 @@ from tuner.evaluation.result import Metrics
 from tuner.evaluation.result_files import read_metrics
 from tuner.journal import read_records, read_study
 from tuner.report.attempts import attempts_of
-from tuner.report.page import Contents, report_html
+from tuner.report.html_page import Contents, report_html
 from tuner.report.sprites import COLUMNS, cut
 
 
