@@ -13,10 +13,10 @@ from tests.support.records import state_of
 from tuner.config.settings import parse
 from tuner.names import TrialId
 from tuner.report.attempts import attempts_of
+from tuner.report.charts.parallel_coordinates import parallel_chart
+from tuner.report.charts.svg import Drawing, Scale, short, span
 from tuner.report.html_page import report_html
-from tuner.report.parallel import parallel_chart
 from tuner.report.rungs import rungs_of
-from tuner.report.svg import Drawing, Scale, short, span
 from tuner.thinning import thinned
 from tuner.trials import StudyState, Trial, TrialState
 

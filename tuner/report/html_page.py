@@ -15,11 +15,11 @@ from markupsafe import Markup
 import tuner
 from tuner.evaluation.provenance import Provenance
 from tuner.evaluation.result import Metrics
-from tuner.report import evaluation_charts, search_charts
 from tuner.report.attempts import History, interrupted
 from tuner.report.calibration_text import calibration_line
+from tuner.report.charts import evaluation, search
+from tuner.report.charts.parallel_coordinates import parallel_chart
 from tuner.report.importance import Importances, TooFew, importances
-from tuner.report.parallel import parallel_chart
 from tuner.report.rungs import rungs_of
 from tuner.report.text import accuracy_line, counted, duration, interval, percent, score
 from tuner.trials import SCORED, StudyState, Trial, TrialState, epochs_saved, first_line
@@ -81,16 +81,16 @@ def _evaluation(contents: Contents) -> dict[str, Any]:
         if truth != prediction and images
     ]
     rows = metrics.robustness.disturbances if metrics.robustness else ()
-    ends = evaluation_charts.ends_of([row.accuracy_interval_95 for row in rows]) if rows else (0.0, 1.0)
+    ends = evaluation.ends_of([row.accuracy_interval_95 for row in rows]) if rows else (0.0, 1.0)
     objects = metrics.objects or ()
-    objects_ends = evaluation_charts.ends_of([each.accuracy_interval_95 for each in objects]) if objects else (0.0, 1.0)
-    chart = evaluation_charts.interval_chart
+    objects_ends = evaluation.ends_of([each.accuracy_interval_95 for each in objects]) if objects else (0.0, 1.0)
+    chart = evaluation.interval_chart
     return {
         "wide_matrix": len(metrics.classes) > WIDEST_MATRIX,
         "confused": sorted(confused, key=lambda each: -each[0])[:MOST_CONFUSED],
-        "roc": evaluation_charts.roc_chart(metrics.roc_curves) if metrics.roc_curves else None,
-        "roc_left_out": max(0, len(metrics.roc_curves or ()) - evaluation_charts.COLOURS),
-        "reliability": evaluation_charts.reliability_chart(metrics.calibration, len(metrics.classes))
+        "roc": evaluation.roc_chart(metrics.roc_curves) if metrics.roc_curves else None,
+        "roc_left_out": max(0, len(metrics.roc_curves or ()) - evaluation.COLOURS),
+        "reliability": evaluation.reliability_chart(metrics.calibration, len(metrics.classes))
         if metrics.calibration
         else None,
         "disturbances": [
@@ -126,11 +126,11 @@ def _search(contents: Contents) -> dict[str, Any]:
     winner = state.trials.get(contents.metrics.best_trial)
     return {
         "counts": _counts_of(state),
-        "history": search_charts.history_chart(state) if state.ended else None,
-        "curves": search_charts.curves_chart(state),
-        "loss": search_charts.loss_chart(winner) if winner else None,
-        "timeline": search_charts.timeline_chart(contents.history),
-        "workers_left_out": max(0, len({each.worker for each in contents.history.attempts}) - search_charts.ROWS),
+        "history": search.history_chart(state) if state.ended else None,
+        "curves": search.curves_chart(state),
+        "loss": search.loss_chart(winner) if winner else None,
+        "timeline": search.timeline_chart(contents.history),
+        "workers_left_out": max(0, len({each.worker for each in contents.history.attempts}) - search.ROWS),
         "parallel": parallel_chart(best_first, order, state.settings.search.objective, state.settings.seed),
         "importance": [] if isinstance(found, TooFew) else _importance_rows(found),
         "foretold": None if isinstance(found, TooFew) else found.foretold,
@@ -170,7 +170,7 @@ def _scored(state: StudyState) -> list[Trial]:
 def _importance_rows(found: Importances) -> list[tuple[str, float, Any]]:
     ends = min(0.0, *(each.interval_95[0] for each in found.of)), max(each.interval_95[1] for each in found.of)
     return [
-        (each.hyperparameter, each.share, evaluation_charts.interval_chart(each.share, each.interval_95, ends, 0.0))
+        (each.hyperparameter, each.share, evaluation.interval_chart(each.share, each.interval_95, ends, 0.0))
         for each in found.of
     ]
 

@@ -7,7 +7,7 @@ import numpy as np
 from markupsafe import Markup
 
 from tuner.report.attempts import AttemptRecord, History
-from tuner.report.svg import FAR, Drawing, Point, Scale, short, span
+from tuner.report.charts.svg import FAR, Drawing, Point, Scale, short, span
 from tuner.thinning import thinned
 from tuner.trials import StudyState, Trial, TrialState
 

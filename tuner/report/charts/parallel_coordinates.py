@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from markupsafe import Markup
 
+from tuner.report.charts.svg import FAR, Drawing, Scale, short, span
 from tuner.report.importance import in_order, varied
-from tuner.report.svg import FAR, Drawing, Scale, short, span
 from tuner.trials import Trial, Value
 
 WIDTH, TOP, BOTTOM = 800.0, 34.0, 262.0

@@ -6,7 +6,7 @@ from markupsafe import Markup
 
 from tuner.evaluation.result import Calibration, Curve
 from tuner.evaluation.scores import Interval
-from tuner.report.svg import Drawing, Scale, short
+from tuner.report.charts.svg import Drawing, Scale, short
 
 SIDE = 400.0
 COLOURS = 6

@@ -1,0 +1,1 @@
+"""The charts of report.html, drawn as SVG."""
