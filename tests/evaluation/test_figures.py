@@ -12,7 +12,7 @@ from matplotlib.text import Text
 from PIL import Image
 
 from tests.evaluation.fixtures import cifake, metrics_of
-from tuner.report.figures import DPI, confusion_matrix_png, text_colour
+from tuner.report.figures.confusion_matrix import DPI, confusion_matrix_png, text_colour
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ from tuner.errors import PreemptedError
 from tuner.evaluation.measurement import Measured, Subject
 from tuner.evaluation.provenance import Provenance
 from tuner.report.attempts import History
-from tuner.report.figure_calibration import calibration_png
-from tuner.report.figure_robustness import robustness_png
-from tuner.report.figures import confusion_matrix_png
+from tuner.report.figures.calibration import calibration_png
+from tuner.report.figures.confusion_matrix import confusion_matrix_png
+from tuner.report.figures.robustness import robustness_png
 from tuner.report.html_page import Contents, report_html
 from tuner.report.model_card import model_card
 from tuner.report.sprites import cut, sheet
