@@ -8,10 +8,10 @@ import pytest
 from rich.console import Console
 
 from tests.search.test_oracle import A, add, at, finish, oracle, take
-from tuner.console import lines, search_view, trials_table
 from tuner.names import TrialId
 from tuner.oracle import Oracle
 from tuner.pace import Pace
+from tuner.report.terminal.search import lines, search_view, trials_table
 from tuner.report.text import duration
 from tuner.trials import Outcome, Record, TrialState
 from tuner.views import view_study, view_trial
@@ -21,7 +21,7 @@ HOSTILE = "bad shape [batch, 10] at [/job:localhost/device:GPU:0] :bug:\nTraceba
 
 
 def shown(what: Any, width: int = 80) -> str:
-    from tuner.progress import make_console
+    from tuner.report.terminal.console import make_console
 
     console = make_console()
     console.file, console.width = io.StringIO(), width

@@ -8,7 +8,7 @@ from rich.console import Console
 from tests.evaluation.fixtures import cifake, metrics_of
 from tests.evaluation.reports import report_of
 from tuner.evaluation.result import Metrics
-from tuner.report.console import summary
+from tuner.report.terminal.evaluation import summary
 from tuner.report.text import accuracy_line, counted, interval, percent
 
 

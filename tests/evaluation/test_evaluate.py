@@ -296,7 +296,7 @@ def test_a_users_own_layer_is_found_because_the_users_space_is_imported(
 
 def test_the_evaluator_is_imported_without_keras_and_plots() -> None:
     script = (
-        "import sys, tuner.evaluator.run, tuner.report.console, tuner.report.figures.confusion_matrix, tuner.report.rebuild\n"
+        "import sys, tuner.evaluator.run, tuner.report.terminal.evaluation, tuner.report.figures.confusion_matrix, tuner.report.rebuild\n"
         "slow = {'keras', 'tensorflow', 'jax', 'matplotlib', 'sklearn', 'scipy', 'keras_tuner'} & set(sys.modules)\n"
         "sys.exit(f'imported: {slow}' if slow else 0)"
     )

@@ -11,7 +11,7 @@ from k8s.release.release import Release
 from k8s.release.status import ReleaseView, State, Work, view_release
 from k8s.release.terminal import release_view
 from tests.k8s import captured
-from tuner.progress import make_console
+from tuner.report.terminal.console import make_console
 
 
 @pytest.fixture

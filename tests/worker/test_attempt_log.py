@@ -9,11 +9,12 @@ import pytest
 
 from tests.support.chief import RunningChief
 from tests.worker.conftest import nothing
-from tuner import cli_logs, names
+from tuner import names
 from tuner.attempt_log import Follower, Line, Source, read_log, trials_with_logs
 from tuner.bucket.local import LocalBucket
 from tuner.client import ChiefClient
 from tuner.errors import UsageError
+from tuner.report.terminal import logs
 from tuner.trials import Outcome
 
 NOON = 1_782_907_200.0
@@ -77,7 +78,7 @@ def test_following_prints_what_comes_and_ends_with_the_trial(
     assert grant is not None
     write(bucket, 1, 0, "first")
     follower = Follower(bucket, "cifake", "0")
-    following = threading.Thread(target=cli_logs.follow, args=(follower, False))
+    following = threading.Thread(target=logs.follow, args=(follower, False))
     following.start()
     out, deadline = "", time.monotonic() + 20
     while "first" not in out:
@@ -96,7 +97,7 @@ def test_following_prints_what_comes_and_ends_with_the_trial(
 
 
 def test_json_has_times_sources_and_endings(two_attempts: LocalBucket, capsys: pytest.CaptureFixture[str]) -> None:
-    cli_logs.show(read_log(two_attempts, "cifake", "00000"), as_json=True)
+    logs.show(read_log(two_attempts, "cifake", "00000"), as_json=True)
     first, second = json.loads(capsys.readouterr().out)
     assert first["how"].startswith("out of memory")
     assert second["lines"][0] == {"at": NOON + 2, "source": "log", "text": "again"}
@@ -105,7 +106,7 @@ def test_json_has_times_sources_and_endings(two_attempts: LocalBucket, capsys: p
 def test_text_has_a_header_an_attempt_and_stamped_lines(
     two_attempts: LocalBucket, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    cli_logs.show(read_log(two_attempts, "cifake", "00000"), as_json=False)
+    logs.show(read_log(two_attempts, "cifake", "00000"), as_json=False)
     out = capsys.readouterr().out.splitlines()
     assert out[0].startswith("---- ")
     assert out[0].endswith("attempt 1 by worker-0: out of memory (no room for 10 TB)")

@@ -28,7 +28,7 @@ from tuner.config import settings as config
 from tuner.errors import CifakeTuneError, ConfigError, ExitCode, PreemptedError
 from tuner.limits import NAME_CHARACTERS, is_name
 from tuner.monitoring.log_format import begin_logging, error_line, given_format
-from tuner.progress import make_console, shown_progress
+from tuner.report.terminal.console import make_console, shown_progress
 
 if TYPE_CHECKING:
     from tuner.tls import Files
@@ -150,7 +150,7 @@ def evaluate(
         import keras  # noqa: F401  (the evaluator imports it only when there is something to do)
     from tuner.evaluator.run import evaluate as run_evaluation
     from tuner.journal import find_study
-    from tuner.report.console import summary
+    from tuner.report.terminal.evaluation import summary
 
     bucket = _bucket(bucket_url)
     with shown_progress() as progress:

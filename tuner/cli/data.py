@@ -10,7 +10,7 @@ import typer
 
 from tuner import names
 from tuner.errors import DataError
-from tuner.progress import make_console, say, shown_progress
+from tuner.report.terminal.console import make_console, say, shown_progress
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -9,7 +9,7 @@ import typer
 from tuner import names
 from tuner.cli.options import ContextOption, JsonOption, NamespaceOption, ReleaseOption
 from tuner.errors import ExitCode, UsageError
-from tuner.progress import make_console
+from tuner.report.terminal.console import make_console
 
 if TYPE_CHECKING:
     from k8s.doctor.findings import Finding

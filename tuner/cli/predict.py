@@ -19,8 +19,8 @@ from tuner.cli.options import (
 from tuner.cli_bucket import bucket_and_study
 from tuner.errors import DataError
 from tuner.evaluation.result import Fit
-from tuner.progress import make_console, say
 from tuner.report.calibration_text import calibration_line
+from tuner.report.terminal.console import make_console, say
 
 if TYPE_CHECKING:
     from tuner.evaluation.predictor import Answer

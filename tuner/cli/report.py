@@ -16,7 +16,7 @@ from tuner.cli.options import (
 )
 from tuner.cli_bucket import bucket_and_study
 from tuner.errors import UsageError
-from tuner.progress import make_console, say
+from tuner.report.terminal.console import make_console, say
 
 report_app = typer.Typer()
 

@@ -18,7 +18,7 @@ from tuner.cli.options import (
 )
 from tuner.cli_bucket import bucket_and_study, load_release
 from tuner.errors import CifakeTuneError, UsageError
-from tuner.progress import make_console, say
+from tuner.report.terminal.console import make_console, say
 
 if TYPE_CHECKING:
     from k8s.release.release import Release
@@ -62,7 +62,7 @@ def trials(
     as_json: JsonOption = False,
 ) -> None:
     """List a study's trials, also while it runs."""
-    from tuner.console import trials_table
+    from tuner.report.terminal.search import trials_table
     from tuner.views import view_trial
 
     with bucket_and_study(bucket_url, study, release, namespace, context) as (bucket, name):
@@ -106,8 +106,9 @@ def logs(
         raise UsageError(
             "a trial's log is joined over all its workers; leave out --worker and --component, or the trial."
         )
-    from tuner import attempt_log, cli_logs
+    from tuner import attempt_log
     from tuner.journal import find_study
+    from tuner.report.terminal import logs as cli_logs
 
     with bucket_and_study(bucket_url, study, release, namespace, context) as (bucket, given):
         name = find_study(bucket, given)

@@ -14,7 +14,6 @@ from tuner.address import Address, parse_address, reserved
 from tuner.bucket import Bucket
 from tuner.chief.monitor import ChiefMonitor
 from tuner.config.settings import Study
-from tuner.console import lines, search_view
 from tuner.data.manifest import Manifest
 from tuner.data.pack import pack
 from tuner.errors import CifakeTuneError, PreemptedError
@@ -24,8 +23,9 @@ from tuner.local.children import Job, run_evaluator, run_search
 from tuner.monitoring.catalogue import Role
 from tuner.monitoring.endpoint import Monitor, serving
 from tuner.pace import Pace, epochs_done
-from tuner.progress import say, shown_progress
-from tuner.report.console import summary
+from tuner.report.terminal.console import say, shown_progress
+from tuner.report.terminal.evaluation import summary
+from tuner.report.terminal.search import lines, search_view
 from tuner.report.text import duration
 from tuner.resume import check_resume
 from tuner.tls import Files

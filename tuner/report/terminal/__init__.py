@@ -1,0 +1,1 @@
+"""Tables, progress and logs in a terminal."""
