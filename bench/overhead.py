@@ -178,16 +178,17 @@ def measure(folder: Path, port: int, trials: int, profiler: cProfile.Profile | N
 @contextmanager
 def workshop(folder: Path, port: int) -> Iterator["Workshop"]:
     """Set up what `tuner.worker.run_worker` sets up."""
-    from tuner import tls, wire, worker
+    from tuner import worker
     from tuner.bucket import open_bucket
     from tuner.client import ChiefClient, Heart
     from tuner.delivery import Carriers
     from tuner.log_writer import LogWriter
     from tuner.metrics.worker import WorkerMetrics
+    from tuner.rpc import lease_service, tls
     from tuner.stop_signal import StopSignal
 
     bucket, stop, address = open_bucket(str(folder / "bucket")), StopSignal(), f"127.0.0.1:{port}"
-    with tls.open_channel(address, None, wire.OPTIONS) as channel:
+    with tls.open_channel(address, None, lease_service.OPTIONS) as channel:
         chief = ChiefClient(channel, address, "worker-0", "1", lambda: None)
         joined = chief.join()
         with Heart(chief) as heart, Carriers() as carriers, LogWriter(bucket, "cifake") as logs:

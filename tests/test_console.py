@@ -13,9 +13,9 @@ from tuner.oracle import Oracle
 from tuner.pace import Pace
 from tuner.report.terminal.search import lines, search_view, trials_table
 from tuner.report.text import duration
+from tuner.rpc.lease_service import WorkerStatus
 from tuner.trials import Outcome, Record, TrialState
 from tuner.views import view_study, view_trial
-from tuner.wire import WorkerStatus
 
 HOSTILE = "bad shape [batch, 10] at [/job:localhost/device:GPU:0] :bug:\nTraceback of many lines"
 

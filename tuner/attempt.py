@@ -12,7 +12,7 @@ from typing import Literal
 import keras
 import keras_tuner
 
-from tuner import checkpoint, names, wire
+from tuner import checkpoint, names
 from tuner.bucket import Bucket
 from tuner.client import ChiefClient, FencedAttemptError, Grant, Heart, RefusedError
 from tuner.config.settings import Study
@@ -22,6 +22,7 @@ from tuner.errors import ChiefUnreachableError, CifakeTuneError, PreemptedError,
 from tuner.evaluation import saved_model
 from tuner.log_writer import LogWriter
 from tuner.metrics.worker import Activity, WorkerMetrics
+from tuner.rpc import lease_service
 from tuner.starting_point import Start, find_start
 from tuner.stop_signal import StopSignal
 from tuner.temporary_files import temporary_folder
@@ -218,7 +219,7 @@ class Attempt:
         except Exception as error:
             outcome = Outcome.OUT_OF_MEMORY if out_of_memory(error) else Outcome.FAILED
             first_line = (str(error).splitlines() or ["no message"])[0]
-            trace = traceback.format_exc()[-wire.REASON_CHARACTERS // 2 :]
+            trace = traceback.format_exc()[-lease_service.REASON_CHARACTERS // 2 :]
             return _Ending(outcome, f"{type(error).__name__}: {first_line}\n{trace}")
         return None
 

@@ -10,8 +10,9 @@ import grpc
 from keras_tuner.engine.trial import Trial as KerasTrial
 from keras_tuner.src import protos
 
-from tuner import names, wire
+from tuner import names
 from tuner.errors import ChiefUnreachableError, CifakeTuneError, FencedError, SurroundingsError
+from tuner.rpc import lease_service
 from tuner.trials import Outcome
 
 CALL_TIMEOUT_S = 30.0
@@ -94,7 +95,7 @@ class ChiefClient:
         self.worker = worker
         self.incarnation = incarnation
         self._address = address
-        self._leases = wire.LeaseStub(channel)
+        self._leases = lease_service.LeaseStub(channel)
         self._oracle = protos.get_service_grpc().OracleStub(channel)
 
     def check(self) -> None:
@@ -106,9 +107,9 @@ class ChiefClient:
         if since is not None and time.monotonic() - since > self.timeout_s:
             raise self._unreachable(self.timeout_s)
 
-    def join(self) -> wire.Joined:
+    def join(self) -> lease_service.Joined:
         """Introduce this process. Raises also what makes every further try useless."""
-        request = wire.Join(worker=self.worker, incarnation=self.incarnation)
+        request = lease_service.Join(worker=self.worker, incarnation=self.incarnation)
         joined = self._repeat(lambda: self._leases.join(request, CALL_TIMEOUT_S))
         self._joined = True
         self.incarnation = joined.incarnation
@@ -188,17 +189,17 @@ class ChiefClient:
         One that was preempted has little time, and its lease runs out anyway: it is soon given up.
         """
         limit_s = GIVE_BACK_S if outcome is Outcome.PREEMPTED else None
-        request = wire.GiveBack(
+        request = lease_service.GiveBack(
             worker=self.worker,
             incarnation=self.incarnation,
             trial=grant.trial_id,
             attempt=grant.attempt,
             outcome=outcome,
-            reason=reason[: wire.REASON_CHARACTERS],
+            reason=reason[: lease_service.REASON_CHARACTERS],
         )
         self._repeat(lambda: self._leases.give_back(request, limit_s or CALL_TIMEOUT_S), limit_s)
 
-    def heartbeat(self, beat: wire.Heartbeat) -> wire.Beat | None:
+    def heartbeat(self, beat: lease_service.Heartbeat) -> lease_service.Beat | None:
         """Send one heartbeat, once; None where it did not get through."""
         try:
             return self._noted(lambda: self._leases.heartbeat(beat, CALL_TIMEOUT_S))
@@ -274,7 +275,7 @@ class Heart:
         self.fenced = threading.Event()
         self._chief = chief
         self._lock = threading.Lock()
-        self._beat = wire.Heartbeat(worker=chief.worker, incarnation=chief.incarnation)
+        self._beat = lease_service.Heartbeat(worker=chief.worker, incarnation=chief.incarnation)
         self._over = threading.Event()
         self._due = time.monotonic()
         self.answered_at = time.time()

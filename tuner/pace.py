@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from tuner import names
 from tuner.config.settings import Algorithm
+from tuner.rpc.lease_service import WorkerStatus
 from tuner.trials import StudyState, Trial, TrialState
-from tuner.wire import WorkerStatus
 
 
 @dataclass(frozen=True)

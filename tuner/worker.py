@@ -11,7 +11,7 @@ from pathlib import Path
 
 import keras
 
-from tuner import gpus, handshake, spaces, tls, wire
+from tuner import gpus, spaces
 from tuner.attempt import Attempt, Workshop
 from tuner.bucket import Bucket
 from tuner.client import ChiefClient, Grant, Heart
@@ -26,6 +26,7 @@ from tuner.metrics.worker import Activity, WorkerMetrics, gpu_metrics
 from tuner.monitoring import catalogue
 from tuner.monitoring.catalogue import reading
 from tuner.monitoring.endpoint import FINE, Monitor
+from tuner.rpc import lease_service, tls, tls_client_errors
 from tuner.stop_signal import StopSignal
 from tuner.temporary_files import temporary_folder
 
@@ -46,10 +47,14 @@ def run_worker(
     stop, metrics = StopSignal(), WorkerMetrics(monitor.registry)
     try:
         with stop.interrupting():
-            handshake.await_listening(chief_address, STARTING_S)
-        with tls.open_channel(chief_address, encryption, wire.OPTIONS) as channel:
+            tls_client_errors.await_listening(chief_address, STARTING_S)
+        with tls.open_channel(chief_address, encryption, lease_service.OPTIONS) as channel:
             chief = ChiefClient(
-                channel, chief_address, name, secrets.token_hex(8), lambda: handshake.trouble(chief_address, encryption)
+                channel,
+                chief_address,
+                name,
+                secrets.token_hex(8),
+                lambda: tls_client_errors.trouble(chief_address, encryption),
             )
             with stop.interrupting():
                 joined = chief.join()
@@ -115,7 +120,7 @@ class EndOfSearch:
 
 def _open_workshop(
     bucket: Bucket,
-    joined: wire.Joined,
+    joined: lease_service.Joined,
     chief: ChiefClient,
     heart: Heart,
     stop: StopSignal,

@@ -16,7 +16,8 @@ import grpc
 import grpc.aio
 from keras_tuner.src import protos
 
-from tuner import names, wire
+from tuner import names
+from tuner.rpc import lease_service
 
 RUNNING, STOPPED = protos.get_proto().TrialStatus.RUNNING, protos.get_proto().TrialStatus.STOPPED
 COMPLETED = protos.get_proto().TrialStatus.COMPLETED
@@ -76,7 +77,7 @@ def threads(address: str, count: int, trials: int | None = None) -> Times:
 
 async def swarm(address: str, count: int, train_s: float, connections: int = CHANNELS, epochs: int = 1) -> Times:
     """Work with so many workers, each of which takes `train_s` for a trial, and reports so many epochs."""
-    options = [*wire.OPTIONS, ("grpc.use_local_subchannel_pool", 1)]
+    options = [*lease_service.OPTIONS, ("grpc.use_local_subchannel_pool", 1)]
     channels = [grpc.aio.insecure_channel(address, options) for _ in range(min(connections, count))]
     times = Times()
     await asyncio.gather(
@@ -92,12 +93,12 @@ async def swarm(address: str, count: int, train_s: float, connections: int = CHA
 
 async def _work(channel: grpc.aio.Channel, name: str, train_s: float, epochs: int, times: Times) -> None:
     stub = protos.get_service_grpc().OracleStub(channel)
-    join = wire.Join(worker=name, incarnation="1").model_dump_json().encode()
+    join = lease_service.Join(worker=name, incarnation="1").model_dump_json().encode()
     joined = await channel.unary_unary(f"/{names.LEASE_SERVICE}/Join")(join, wait_for_ready=True, timeout=600)
     incarnation = json.loads(joined)["incarnation"]
     identity = _identity(name, incarnation)
     request = _service.CreateTrialRequest(tuner_id=name)
-    beat = [wire.Heartbeat(worker=name, incarnation=incarnation)]
+    beat = [lease_service.Heartbeat(worker=name, incarnation=incarnation)]
     beating = asyncio.create_task(_beat(channel, beat, times))
     while True:
         began = time.monotonic()
@@ -125,12 +126,14 @@ async def _work(channel: grpc.aio.Channel, name: str, train_s: float, epochs: in
     beating.cancel()
 
 
-async def _beat(channel: grpc.aio.Channel, beat: list[wire.Heartbeat], times: Times) -> None:
+async def _beat(channel: grpc.aio.Channel, beat: list[lease_service.Heartbeat], times: Times) -> None:
     call = channel.unary_unary(f"/{names.LEASE_SERVICE}/Heartbeat")
     next_s = 1.0
     while True:
         await asyncio.sleep(next_s)
-        next_s = wire.Beat.model_validate_json(await call(beat[0].model_dump_json().encode(), timeout=600)).next_s
+        next_s = lease_service.Beat.model_validate_json(
+            await call(beat[0].model_dump_json().encode(), timeout=600)
+        ).next_s
         times.beats.append(time.monotonic())
 
 

@@ -12,9 +12,10 @@ import grpc.aio
 from keras_tuner.engine.hyperparameters import HyperParameters
 from keras_tuner.src import protos
 
-from tuner import names, wire
+from tuner import names
 from tuner.chief.trial_messages import Messages, bare_trial
 from tuner.names import TrialId
+from tuner.rpc import lease_service
 from tuner.trials import Trial
 
 COMMIT_S = 0.05
@@ -76,9 +77,9 @@ async def _serve(servicer: Servicer, port: int) -> None:
         return b'{"incarnation": "1"}'
 
     async def beat(request: bytes, context: Any) -> bytes:
-        return wire.Beat(held=True, next_s=20.0).model_dump_json().encode()
+        return lease_service.Beat(held=True, next_s=20.0).model_dump_json().encode()
 
-    server = grpc.aio.server(options=wire.SERVER_OPTIONS)
+    server = grpc.aio.server(options=lease_service.SERVER_OPTIONS)
     calls = {
         "CreateTrial": (servicer.create, _service.CreateTrialRequest),
         "UpdateTrial": (servicer.update, _service.UpdateTrialRequest),

@@ -18,9 +18,11 @@ from tests.comparison.test_workers import SPACES, code_of_a_report_of_an_unknown
 from tests.integration.support import Command, Place, place, settings
 from tests.support.certificates import Authority, environment
 from tests.support.gcs_emulator import free_port
-from tuner import names, tls, wire
+from tuner import names
 from tuner.client import ChiefClient, Grant
 from tuner.data.pack import pack
+from tuner.rpc import lease_service as wire
+from tuner.rpc import tls
 from tuner.trials import StudyState, Trial, TrialState
 
 TRIALS = 40

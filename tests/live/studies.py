@@ -11,9 +11,9 @@ from tuner.live_page.live_state import Moment
 from tuner.metrics.evaluation import EvaluationState, Result
 from tuner.names import TrialId
 from tuner.oracle import Attempt, Instant, Oracle
+from tuner.rpc.lease_service import WorkerStatus
 from tuner.suggest import Suggestion
 from tuner.trials import Finished, Opened, Outcome, StudyState, Trial, TrialState, Value
-from tuner.wire import WorkerStatus
 
 EPOCHS = 12
 START = 1_700_000_000.0

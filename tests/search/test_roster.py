@@ -11,11 +11,12 @@ from keras_tuner.src import protos
 
 from tests.support.chief import RunningChief, running_chief
 from tests.support.service import messages
-from tuner import names, wire
+from tuner import names
 from tuner.bucket.local import LocalBucket
 from tuner.chief.worker_registry import Roster
 from tuner.config.settings import load
 from tuner.leases import Worker
+from tuner.rpc import lease_service
 from tuner.trials import StudyState
 
 OLD, NEW = Worker("w", "old"), Worker("w", "new")
@@ -33,7 +34,7 @@ class Client:
     """What a process says to the chief."""
 
     def __init__(self, channel: grpc.Channel, worker: Worker) -> None:
-        self._lease = wire.LeaseStub(channel)
+        self._lease = lease_service.LeaseStub(channel)
         self._oracle = protos.get_service_grpc().OracleStub(channel)
         self._worker = worker
 
@@ -42,7 +43,7 @@ class Client:
         return {"worker": self._worker.name, "incarnation": self._worker.incarnation}
 
     def join(self) -> None:
-        joined = self._lease.join(wire.Join(**self._who), 20)
+        joined = self._lease.join(lease_service.Join(**self._who), 20)
         self._worker = Worker(self._worker.name, joined.incarnation)
 
     def take(self) -> str:
@@ -52,11 +53,11 @@ class Client:
         return trial_id
 
     def holds(self, trial: str | None = None, attempt: int = 0) -> bool:
-        return self._lease.heartbeat(wire.Heartbeat(**self._who, trial=trial, attempt=attempt), 20).held
+        return self._lease.heartbeat(lease_service.Heartbeat(**self._who, trial=trial, attempt=attempt), 20).held
 
 
 def test_a_zombie_that_a_new_chief_hears_first_does_not_take_the_place_of_who_is_at_work(chief: RunningChief) -> None:
-    with grpc.insecure_channel(chief.address, wire.OPTIONS) as channel:
+    with grpc.insecure_channel(chief.address, lease_service.OPTIONS) as channel:
         zombie, real = Client(channel, OLD), Client(channel, NEW)
         zombie.join()
         trial = zombie.take()
@@ -78,7 +79,7 @@ def test_a_zombie_that_a_new_chief_hears_first_does_not_take_the_place_of_who_is
 
 
 def test_an_idle_worker_keeps_its_name_though_a_new_chief_hears_a_zombie_first(chief: RunningChief) -> None:
-    with grpc.insecure_channel(chief.address, wire.OPTIONS) as channel:
+    with grpc.insecure_channel(chief.address, lease_service.OPTIONS) as channel:
         zombie, real = Client(channel, OLD), Client(channel, NEW)
         zombie.join()
         real.join()

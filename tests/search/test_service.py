@@ -11,10 +11,11 @@ import pytest
 from keras_tuner.src import protos
 
 from tests.support.service import STUDY, Chief, completed, finish, messages, metadata, stub_of, take, with_chief
-from tuner import names, wire
+from tuner import names
 from tuner.chief.service import now
 from tuner.journal import Journal, JournalReader, read_study
 from tuner.oracle import Instant
+from tuner.rpc import lease_service
 from tuner.suggest import NoSuggestion, Suggester, Suggestion
 from tuner.trials import Trial, TrialState
 
@@ -128,7 +129,7 @@ def test_a_trial_that_is_given_back_after_its_end_is_answered_when_the_end_is_du
         chief.bucket.delay_s = 0.5
         with pytest.raises(grpc.aio.AioRpcError):
             await stub.EndTrial(messages.EndTrialRequest(trial=completed(trial)), metadata=metadata(1), timeout=0.1)
-        back = wire.GiveBack(
+        back = lease_service.GiveBack(
             worker="w0", incarnation="1", trial=trial.trial_id, attempt=1, outcome="preempted", reason="asked to"
         )
         await channel.unary_unary(f"/{names.LEASE_SERVICE}/GiveBack")(back.model_dump_json().encode())

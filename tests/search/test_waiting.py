@@ -11,12 +11,13 @@ import pytest
 from keras_tuner.src import protos
 
 from tests.support.service import Chief, finish, stub_of, take, with_chief
-from tuner import names, wire
+from tuner import names
+from tuner.rpc import lease_service
 
 
 async def give_back(channel: grpc.aio.Channel, trial: Any) -> None:
     """Give back what worker w1 has."""
-    back = wire.GiveBack(
+    back = lease_service.GiveBack(
         worker="w1", incarnation="1", trial=trial.trial_id, attempt=1, outcome="preempted", reason="asked to"
     )
     await channel.unary_unary(f"/{names.LEASE_SERVICE}/GiveBack")(back.model_dump_json().encode())
@@ -105,7 +106,7 @@ def test_a_thousand_workers_that_come_while_the_chief_is_busy_are_all_answered(t
         def beats() -> int:
             with grpc.insecure_channel(f"127.0.0.1:{chief.port}") as other:
                 call = other.unary_unary(f"/{names.LEASE_SERVICE}/Heartbeat")
-                beat = wire.Heartbeat(worker="w", incarnation="1").model_dump_json().encode()
+                beat = lease_service.Heartbeat(worker="w", incarnation="1").model_dump_json().encode()
                 return sum(bool(each.result()) for each in [call.future(beat) for _ in range(2500)])
 
         answered = asyncio.get_running_loop().run_in_executor(None, beats)

@@ -6,7 +6,7 @@ from pathlib import Path
 import trustme
 
 from tuner import names
-from tuner.tls import Files
+from tuner.rpc.tls import Files
 
 LONG_AGO = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
 

@@ -13,9 +13,10 @@ import pytest
 
 from tests.support.children import child
 from tests.support.service import Chief, messages, stub_of, take, with_chief
-from tuner import names, wire
+from tuner import names
 from tuner.chief.service import LONG_POLL_S
 from tuner.config.settings import Leases
+from tuner.rpc import lease_service
 
 pytestmark = pytest.mark.slow
 
@@ -46,7 +47,7 @@ def resident_kib(pid: int) -> int:
 
 def test_ten_thousand_idle_workers_wait_and_others_are_answered_meanwhile(tmp_path: Path) -> None:
     async def crowd(port: int, pid: int) -> None:
-        options = [*wire.OPTIONS, ("grpc.use_local_subchannel_pool", 1)]
+        options = [*lease_service.OPTIONS, ("grpc.use_local_subchannel_pool", 1)]
         channels = [grpc.aio.insecure_channel(f"127.0.0.1:{port}", options) for _ in range(CONNECTIONS)]
         for number in range(3):
             await take(stub_of(channels[0]), f"holder{number}")
@@ -56,7 +57,11 @@ def test_ten_thousand_idle_workers_wait_and_others_are_answered_meanwhile(tmp_pa
             for number in range(IDLE)
         ]
         ask = channels[0].unary_unary(f"/{names.LEASE_SERVICE}/Heartbeat")
-        beat = wire.Heartbeat(worker="holder0", incarnation="1", trial="00000", attempt=1).model_dump_json().encode()
+        beat = (
+            lease_service.Heartbeat(worker="holder0", incarnation="1", trial="00000", attempt=1)
+            .model_dump_json()
+            .encode()
+        )
         assert b'"held":true' in await ask(beat, timeout=LEASE_S)  # though it comes behind all of them
         grown_kib = resident_kib(pid) - before_kib
         failed = [call.exception() for call in waiting if call.done() and call.exception()]
@@ -85,8 +90,8 @@ call.result()
 def test_callers_whose_machines_died_without_a_word_are_forgotten(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    quick = dict(wire.SERVER_OPTIONS) | {"grpc.keepalive_time_ms": 1000, "grpc.http2.ping_timeout_ms": 1000}
-    monkeypatch.setattr(wire, "SERVER_OPTIONS", list(quick.items()))
+    quick = dict(lease_service.SERVER_OPTIONS) | {"grpc.keepalive_time_ms": 1000, "grpc.http2.ping_timeout_ms": 1000}
+    monkeypatch.setattr(lease_service, "SERVER_OPTIONS", list(quick.items()))
 
     async def talk(chief: Chief, channel: grpc.aio.Channel) -> None:
         for number in range(3):

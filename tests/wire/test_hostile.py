@@ -15,7 +15,8 @@ import pytest
 from keras_tuner.src import protos
 
 from tests.support.service import Chief, finish, messages, metadata, stub_of, take, with_chief
-from tuner import limits, names, wire
+from tuner import limits, names
+from tuner.rpc import lease_service
 from tuner.trials import TrialState
 
 ORACLE = "keras_tuner.Oracle"
@@ -31,11 +32,11 @@ VALID: dict[str, bytes] = {
     ).SerializeToString(),
     f"/{ORACLE}/GetTrial": messages.GetTrialRequest(trial_id="00000").SerializeToString(),
     f"/{ORACLE}/GetBestTrials": messages.GetBestTrialsRequest(num_trials=3).SerializeToString(),
-    f"/{names.LEASE_SERVICE}/Join": wire.Join(worker="someone", incarnation="x").model_dump_json().encode(),
-    f"/{names.LEASE_SERVICE}/Heartbeat": wire.Heartbeat(worker="w0", incarnation="x", trial="00000", attempt=1)
+    f"/{names.LEASE_SERVICE}/Join": lease_service.Join(worker="someone", incarnation="x").model_dump_json().encode(),
+    f"/{names.LEASE_SERVICE}/Heartbeat": lease_service.Heartbeat(worker="w0", incarnation="x", trial="00000", attempt=1)
     .model_dump_json()
     .encode(),
-    f"/{names.LEASE_SERVICE}/GiveBack": wire.GiveBack(
+    f"/{names.LEASE_SERVICE}/GiveBack": lease_service.GiveBack(
         worker="w0", incarnation="x", trial="00000", attempt=1, outcome="failed", reason="so"
     )
     .model_dump_json()
@@ -236,7 +237,7 @@ def test_workers_that_are_too_many_are_refused_and_silent_ones_are_forgotten(
 
     async def talk(chief: Chief, channel: grpc.aio.Channel) -> None:
         join = channel.unary_unary(f"/{names.LEASE_SERVICE}/Join")
-        requests = [wire.Join(worker=f"w{n}", incarnation="1").model_dump_json().encode() for n in range(6)]
+        requests = [lease_service.Join(worker=f"w{n}", incarnation="1").model_dump_json().encode() for n in range(6)]
         for request in requests[:5]:
             await join(request)
         with pytest.raises(grpc.aio.AioRpcError) as refused:

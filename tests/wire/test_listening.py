@@ -5,7 +5,7 @@ import threading
 import time
 
 from tests.support.gcs_emulator import free_port
-from tuner.handshake import await_listening
+from tuner.rpc.tls_client_errors import await_listening
 
 
 def test_who_waits_goes_on_as_soon_as_somebody_listens() -> None:

@@ -10,8 +10,8 @@ from tests.chaos.front import running_front
 from tests.support.children import child
 from tests.support.gcs_emulator import free_port
 from tests.support.scrape import until
-from tuner import wire
 from tuner.client import CALL_TIMEOUT_S, ChiefClient
+from tuner.rpc import lease_service
 
 CHIEF = """
 import asyncio, sys
@@ -35,7 +35,7 @@ asyncio.run(main())
 
 @pytest.mark.slow
 def test_a_worker_leaves_a_chief_that_falls_silent_for_the_next_one() -> None:
-    beat = wire.Heartbeat(worker="a", incarnation="1")
+    beat = lease_service.Heartbeat(worker="a", incarnation="1")
     ports = free_port(), free_port()
     with running_front() as front, child(CHIEF, str(ports[0])) as lost, child(CHIEF, str(ports[1])) as next_:
         for chief in (lost, next_):
@@ -43,7 +43,7 @@ def test_a_worker_leaves_a_chief_that_falls_silent_for_the_next_one() -> None:
             assert chief.stdout.readline() == "listens\n"
         front.add(ports[0])
         address = f"127.0.0.1:{front.port}"
-        with grpc.insecure_channel(address, options=wire.OPTIONS) as channel:
+        with grpc.insecure_channel(address, options=lease_service.OPTIONS) as channel:
             client = ChiefClient(channel, address, "a", "1", lambda: None)
             assert client.heartbeat(beat) is not None
             lost.send_signal(signal.SIGSTOP)

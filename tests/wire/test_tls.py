@@ -15,9 +15,10 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 
 from tests.support.certificates import Authority, environment
-from tuner import handshake, names, refusals, tls
+from tuner import names
 from tuner.errors import CifakeTuneError, ConfigError, SurroundingsError
-from tuner.tls import Files
+from tuner.rpc import tls, tls_client_errors, tls_server_errors
+from tuner.rpc.tls import Files
 
 HOST = "127.0.0.1"
 
@@ -132,7 +133,7 @@ def test_a_caller_without_the_right_certificate_is_refused_and_told_why(tmp_path
     files = make(ours, other)
     with server(ours.issue("chief", HOST, "chief.here")) as address:
         assert not reached(address, files)
-        trouble = handshake.trouble(address, files)
+        trouble = tls_client_errors.trouble(address, files)
         assert type(trouble) is kind
         assert re.search(text, str(trouble))
         assert reached(address, ours.issue("right", "right"))
@@ -143,14 +144,14 @@ def test_an_expired_certificate_of_the_chief_is_told(tmp_path: Path) -> None:
     worker = ours.issue("w", "w")
     with server(ours.issue("chief", HOST, expired=True)) as address:
         assert not reached(address, worker)
-        assert "not valid today (certificate has expired)" in str(handshake.trouble(address, worker))
+        assert "not valid today (certificate has expired)" in str(tls_client_errors.trouble(address, worker))
 
 
 def test_a_chief_without_tls_is_told_to_a_caller_with_it(tmp_path: Path) -> None:
     worker = Authority(tmp_path).issue("w", "w")
     with server(None) as address:
         assert not reached(address, worker)
-        trouble = handshake.trouble(address, worker)
+        trouble = tls_client_errors.trouble(address, worker)
         assert isinstance(trouble, ConfigError)
         assert "does not speak TLS" in str(trouble)
 
@@ -159,11 +160,11 @@ def test_nothing_is_wrong_with_a_chief_that_suits_or_is_not_there(tmp_path: Path
     ours = Authority(tmp_path)
     worker = ours.issue("w", "w")
     with server(ours.issue("chief", HOST)) as address:
-        assert handshake.trouble(address, worker) is None
-    assert handshake.trouble(address, worker) is None
+        assert tls_client_errors.trouble(address, worker) is None
+    assert tls_client_errors.trouble(address, worker) is None
     with server(None) as plain:
-        assert handshake.trouble(plain, None) is None
-    assert handshake.trouble(plain, None) is None
+        assert tls_client_errors.trouble(plain, None) is None
+    assert tls_client_errors.trouble(plain, None) is None
 
 
 def test_the_name_in_the_certificate_may_be_another_than_the_address(tmp_path: Path) -> None:
@@ -171,7 +172,7 @@ def test_the_name_in_the_certificate_may_be_another_than_the_address(tmp_path: P
     worker = replace(ours.issue("w", "w"), name="chief.here")
     with server(ours.issue("chief", "chief.here")) as address:
         assert reached(address, worker)
-        assert handshake.trouble(address, worker) is None
+        assert tls_client_errors.trouble(address, worker) is None
 
 
 # ---- renewal ------------------------------------------------------------------------------------
@@ -220,7 +221,7 @@ def test_the_chiefs_log_says_whom_it_refused_and_the_rest_of_standard_error_goes
 ) -> None:
     ours, other = Authority(tmp_path / "ours"), Authority(tmp_path / "other")
     chief = ours.issue("chief", HOST)
-    with refusals.told(chief), server(chief) as address:
+    with tls_server_errors.told(chief), server(chief) as address:
         reached(address, None)
         reached(address, other.issue("w", "w", trusting=ours))
         reached(address, ours.issue("old", "w", expired=True))

@@ -9,10 +9,10 @@ import keras_tuner
 import pytest
 
 from tests.support.chief import RunningChief, running_chief
-from tuner import wire
 from tuner.bucket.local import LocalBucket
 from tuner.client import ChiefClient, Grant
 from tuner.config.settings import Study, load
+from tuner.rpc import lease_service
 
 STUDY = load(
     settings=["search.max_trials=3", "training.epochs=6", "search.early_stopping.policy=none", "retries.failure=5"]
@@ -57,7 +57,7 @@ def new_client(chief: RunningChief) -> Iterator[Callable[[str], ChiefClient]]:
     channels = []
 
     def make(name: str) -> ChiefClient:
-        channel = grpc.insecure_channel(chief.address, options=[*wire.OPTIONS, *IMPATIENT])
+        channel = grpc.insecure_channel(chief.address, options=[*lease_service.OPTIONS, *IMPATIENT])
         channels.append(channel)
         client = ChiefClient(channel, chief.address, name, f"incarnation-{len(channels)}", lambda: None)
         client.join()

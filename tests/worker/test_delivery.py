@@ -142,7 +142,7 @@ def test_one_call_that_took_longer_than_the_configured_time_is_made_again(
 def test_heartbeats_that_fail_for_the_configured_time_end_it_too_and_one_that_does_not_forgives(
     chief: RunningChief, client: ChiefClient
 ) -> None:
-    from tuner.wire import Heartbeat
+    from tuner.rpc.lease_service import Heartbeat
 
     beat = Heartbeat(worker=client.worker, incarnation=client.incarnation)
     chief.stop()

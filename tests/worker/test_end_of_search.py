@@ -11,11 +11,11 @@ import pytest
 from tests.support.chief import RunningChief, running_chief
 from tests.worker.conftest import nothing
 from tuner import client as client_module
-from tuner import wire
 from tuner.bucket.local import LocalBucket
 from tuner.client import ChiefClient, Grant, SearchOverError
 from tuner.config.settings import Study
 from tuner.errors import ChiefUnreachableError
+from tuner.rpc import lease_service
 from tuner.worker import EndOfSearch
 
 WITHIN_S = 20.0
@@ -38,7 +38,7 @@ def lonely(chief: RunningChief, client: ChiefClient, bucket: LocalBucket, study:
         space.Int("units", 1, 100)
         with running_chief(bucket, study, space) as other:
             other.expire()  # what the client holds
-            with grpc.insecure_channel(other.address, options=wire.OPTIONS) as channel:
+            with grpc.insecure_channel(other.address, options=lease_service.OPTIONS) as channel:
                 busy = ChiefClient(channel, other.address, "busy", "1", lambda: None)
                 busy.join()
                 while (grant := busy.next_trial(nothing)) is not None:
@@ -57,7 +57,7 @@ def test_one_that_waits_for_a_trial_is_told_by_the_journal(
     waiting = threading.Thread(target=lambda: answers.append(client.next_trial(nothing)))
     waiting.start()
     lonely()
-    client.heartbeat(wire.Heartbeat(worker="w0", incarnation=client.incarnation))  # as its heart does
+    client.heartbeat(lease_service.Heartbeat(worker="w0", incarnation=client.incarnation))  # as its heart does
     waiting.join(WITHIN_S)
     assert answers == [None]
 

@@ -9,7 +9,7 @@ from tests.support.chief import RunningChief
 from tests.worker.conftest import nothing
 from tuner.client import ChiefClient
 from tuner.errors import ExitCode, FencedError
-from tuner.wire import Heartbeat
+from tuner.rpc.lease_service import Heartbeat
 
 
 def beat(client: ChiefClient, trial: str | None = None, attempt: int = 0) -> bool:

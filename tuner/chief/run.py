@@ -17,7 +17,7 @@ from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from typing import Literal
 
-from tuner import names, refusals, spaces, tls
+from tuner import names, spaces
 from tuner.address import Address
 from tuner.bucket import Bucket
 from tuner.chief.checkpoint_retention import SavedModels
@@ -30,6 +30,7 @@ from tuner.errors import FencedError, NoResultError, PreemptedError, Surrounding
 from tuner.journal import Journal, JournalReader, check_whole
 from tuner.oracle import Oracle
 from tuner.resume import check_resume
+from tuner.rpc import tls, tls_server_errors
 from tuner.snapshots import Snapshotter
 from tuner.spaces.exploration import explore
 from tuner.suggest import direction_of, make_suggester
@@ -126,7 +127,7 @@ def _run_chief(
         service = Service(Oracle(state, now()), suggester, hyperparameters, journal, shown.service_metrics)
         await _serve(service, chores, address, encryption, cluster, shown)
 
-    with refusals.told(encryption) if encryption else nullcontext():
+    with tls_server_errors.told(encryption) if encryption else nullcontext():
         asyncio.run(serve())
     shown.over(state)
     if not state.best():

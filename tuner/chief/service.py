@@ -18,7 +18,7 @@ from google.protobuf.message import DecodeError
 from keras_tuner.engine.hyperparameters import HyperParameters
 from keras_tuner.src import protos
 
-from tuner import limits, names, wire
+from tuner import limits, names
 from tuner.chief.dispatcher import Dispatcher
 from tuner.chief.metrics import ServiceMetrics
 from tuner.chief.trial_messages import Messages, Status, bare_trial
@@ -27,6 +27,7 @@ from tuner.journal import Journal
 from tuner.leases import Worker
 from tuner.limits import is_name
 from tuner.oracle import Attempt, BadReportError, Instant, Oracle, StaleAttemptError, UnknownTrialError
+from tuner.rpc import lease_service
 from tuner.suggest import Suggester
 from tuner.trials import Ended, Outcome, Record, Trial, TrialState, first_line
 
@@ -168,33 +169,33 @@ class Service:
 
     # ---- the lease service ------------------------------------------------------------------------
 
-    async def join(self, request: wire.Join, context: Any) -> wire.Joined:
+    async def join(self, request: lease_service.Join, context: Any) -> lease_service.Joined:
         """Take note of a new process of a worker."""
         await self._room_for(request.worker, context)
         worker = self.roster.joins(request.worker, request.incarnation)
         log.info("worker %s joins", worker.name)
         await self.commit(self.oracle.join(worker, now()))
         state = self.oracle.state
-        return wire.Joined(
+        return lease_service.Joined(
             incarnation=worker.incarnation, study=state.settings, data=state.data_digest, direction=state.direction
         )
 
-    async def heartbeat(self, request: wire.Heartbeat, context: Any) -> wire.Beat:
+    async def heartbeat(self, request: lease_service.Heartbeat, context: Any) -> lease_service.Beat:
         """Renew a lease."""
         worker = Worker(request.worker, request.incarnation)
         await self._room_for(worker.name, context)
         seen = self.roster.hear(worker)
         lease_s = self.oracle.state.settings.leases.duration_s
         if seen.worker != worker:
-            return wire.Beat(held=False, next_s=lease_s / 3)
+            return lease_service.Beat(held=False, next_s=lease_s / 3)
         seen.beat = request
         # who has no trial has no progress to tell
         next_s = lease_s / 3 if request.trial is None else min(lease_s / 3, max(1.0, len(self.roster) / BEATS_PER_S))
         attempt = Attempt(worker, request.trial or "", request.attempt)
         held = request.trial is None or self.oracle.beat(attempt, now())
-        return wire.Beat(held=held, next_s=next_s)
+        return lease_service.Beat(held=held, next_s=next_s)
 
-    async def give_back(self, request: wire.GiveBack, context: Any) -> wire.Empty:
+    async def give_back(self, request: lease_service.GiveBack, context: Any) -> lease_service.Empty:
         """End an attempt that did not finish its trial."""
         attempt = Attempt(Worker(request.worker, request.incarnation), request.trial, request.attempt)
         try:
@@ -204,11 +205,11 @@ class Service:
         if request.outcome is Outcome.PREEMPTED:
             self.roster.leaves(attempt.worker)
         await self.take(records)
-        return wire.Empty()
+        return lease_service.Empty()
 
-    async def status(self, request: wire.Empty, context: Any) -> wire.Status:
+    async def status(self, request: lease_service.Empty, context: Any) -> lease_service.Status:
         """Return what the workers are at."""
-        return wire.Status(workers=self.roster.status())
+        return lease_service.Status(workers=self.roster.status())
 
     # ---- what both share --------------------------------------------------------------------------
 
@@ -341,11 +342,11 @@ def _keras_tuners(service: Service) -> grpc.GenericRpcHandler:
 
 def make_server(service: Service) -> grpc.aio.Server:
     """Return a server of both services, without a port yet."""
-    server = grpc.aio.server(options=wire.SERVER_OPTIONS, maximum_concurrent_rpcs=limits.CALLS)
+    server = grpc.aio.server(options=lease_service.SERVER_OPTIONS, maximum_concurrent_rpcs=limits.CALLS)
     server.add_generic_rpc_handlers(
         (
             _keras_tuners(service),
-            wire.handlers(
+            lease_service.handlers(
                 {
                     "Join": service.join,
                     "Heartbeat": service.heartbeat,

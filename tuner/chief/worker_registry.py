@@ -10,9 +10,10 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from tuner import limits, names, wire
+from tuner import limits, names
 from tuner.config.settings import Leases
 from tuner.leases import Worker
+from tuner.rpc import lease_service
 
 STOCK_FAREWELL_S = 10.0
 """One of Keras Tuner's own workers asks again when it has ended a trial, for an hour if nobody answers."""
@@ -33,7 +34,7 @@ class Seen:
     worker: Worker
     heard: float
     """Monotonic."""
-    beat: wire.Heartbeat | None = None
+    beat: lease_service.Heartbeat | None = None
     dismissed: bool = False
     """It was told that the search is over."""
 
@@ -99,11 +100,11 @@ class Roster:
             for seen in self.seen.values()
         )
 
-    def status(self) -> list[wire.WorkerStatus]:
+    def status(self) -> list[lease_service.WorkerStatus]:
         """Return what the workers are at, by name."""
         now = time.monotonic()
         return [
-            wire.WorkerStatus(
+            lease_service.WorkerStatus(
                 worker=name,
                 trial=seen.beat.trial if seen.beat else None,
                 attempt=seen.beat.attempt if seen.beat else 0,

@@ -31,7 +31,7 @@ from tuner.monitoring.log_format import begin_logging, error_line, given_format
 from tuner.report.terminal.console import make_console, shown_progress
 
 if TYPE_CHECKING:
-    from tuner.tls import Files
+    from tuner.rpc.tls import Files
 
 app = typer.Typer(
     name="cifake-tune",
@@ -260,7 +260,7 @@ def _environment(variable: str) -> str:
 
 
 def _encryption() -> "Files | None":
-    from tuner.tls import Files
+    from tuner.rpc.tls import Files
 
     return Files.given(os.environ)
 

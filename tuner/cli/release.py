@@ -16,8 +16,9 @@ from k8s.cluster.port_forward import forwarded
 from k8s.release import release as releases
 from k8s.release.release import Release
 from k8s.release.status import Work
-from tuner import names, tls, wire
+from tuner import names
 from tuner.bucket import Bucket, open_bucket
+from tuner.rpc import lease_service, tls
 from tuner.temporary_files import temporary_folder
 
 CHIEF_TIMEOUT_S = 5.0
@@ -47,8 +48,8 @@ def ask_chief(release: Release) -> list[Work]:
     with contextlib.ExitStack() as stack:
         files = stack.enter_context(_certificates(release))
         port = stack.enter_context(forwarded(release.cluster, pod.name, release.chief_port))
-        channel = stack.enter_context(tls.open_channel(f"127.0.0.1:{port}", files, wire.OPTIONS))
-        status = wire.LeaseStub(channel).status(CHIEF_TIMEOUT_S)
+        channel = stack.enter_context(tls.open_channel(f"127.0.0.1:{port}", files, lease_service.OPTIONS))
+        status = lease_service.LeaseStub(channel).status(CHIEF_TIMEOUT_S)
     return [Work.model_validate(each.model_dump()) for each in status.workers]
 
 

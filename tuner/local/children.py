@@ -15,7 +15,7 @@ from types import FrameType
 import grpc
 import yaml
 
-from tuner import names, tls, wire
+from tuner import names
 from tuner.address import Address, reserved
 from tuner.bucket import Bucket
 from tuner.config.settings import Study, dump
@@ -30,6 +30,7 @@ from tuner.errors import (
     UsageError,
 )
 from tuner.journal import JournalReader
+from tuner.rpc import lease_service, tls
 from tuner.temporary_files import temporary_folder
 from tuner.trials import Leased, Record, StudyState
 
@@ -39,7 +40,7 @@ STOP_S = 6.0
 DEATHS = 5
 """So many deaths without any work in between, and a child is not started again."""
 
-Watcher = Callable[[StudyState, list[Record], list[wire.WorkerStatus]], None]
+Watcher = Callable[[StudyState, list[Record], list[lease_service.WorkerStatus]], None]
 
 
 @dataclass(frozen=True)
@@ -140,8 +141,8 @@ def run_search(job: Job, watch: Watcher) -> None:
         try:
             for child in [chief, *workers]:
                 child.start()
-            with tls.open_channel(str(chief_at), job.encryption, wire.OPTIONS) as channel:
-                _watch(reader, chief, workers, wire.LeaseStub(channel), watch)
+            with tls.open_channel(str(chief_at), job.encryption, lease_service.OPTIONS) as channel:
+                _watch(reader, chief, workers, lease_service.LeaseStub(channel), watch)
         finally:
             stop_all(workers, STOP_S)
             stop_all([chief], STOP_S / 4)
@@ -210,7 +211,9 @@ def _child(role: str, job: Job, environment: Mapping[str, str], name: str | None
     return Child(name or role, command, environment, job.logs / f"{name or role}.log")
 
 
-def _watch(reader: JournalReader, chief: Child, workers: list[Child], stub: wire.LeaseStub, watch: Watcher) -> None:
+def _watch(
+    reader: JournalReader, chief: Child, workers: list[Child], stub: lease_service.LeaseStub, watch: Watcher
+) -> None:
     while True:
         records = reader.poll()
         if reader.state.study is not None:
@@ -251,7 +254,7 @@ def _inherited() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith(ours)}
 
 
-def _status(stub: wire.LeaseStub) -> list[wire.WorkerStatus]:
+def _status(stub: lease_service.LeaseStub) -> list[lease_service.WorkerStatus]:
     try:
         return stub.status(timeout_s=POLL_S).workers
     except grpc.RpcError:

@@ -28,9 +28,9 @@ from tuner.report.terminal.evaluation import summary
 from tuner.report.terminal.search import lines, search_view
 from tuner.report.text import duration
 from tuner.resume import check_resume
-from tuner.tls import Files
+from tuner.rpc.lease_service import WorkerStatus
+from tuner.rpc.tls import Files
 from tuner.trials import Record, StudyState
-from tuner.wire import WorkerStatus
 
 ROWS_AROUND = 11
 """Lines of the live view that are not trials."""

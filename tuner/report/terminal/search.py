@@ -12,6 +12,7 @@ from tuner.config.settings import Algorithm, Policy
 from tuner.ordering import by_interest
 from tuner.pace import epochs_of
 from tuner.report.text import duration
+from tuner.rpc.lease_service import WorkerStatus
 from tuner.trials import (
     SCORED,
     AttemptEnded,
@@ -25,7 +26,6 @@ from tuner.trials import (
     TrialState,
     first_line,
 )
-from tuner.wire import WorkerStatus
 
 STYLES = {
     TrialState.QUEUED: "dim",

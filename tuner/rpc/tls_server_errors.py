@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 
 from tuner import names
-from tuner.tls import Files
+from tuner.rpc.tls import Files
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ import time
 
 from tuner import names
 from tuner.errors import CifakeTuneError, ConfigError, SurroundingsError
-from tuner.tls import Files
+from tuner.rpc.tls import Files
 
 TIMEOUT_S = 3.0
 CONFIRM_S = 1.0

@@ -1,0 +1,1 @@
+"""The lease service and TLS, both ends."""
