@@ -9,11 +9,11 @@ from rich.console import Console
 
 from tests.search.test_oracle import A, add, at, finish, oracle, take
 from tuner.names import TrialId
-from tuner.oracle import Oracle
 from tuner.pace import Pace
 from tuner.report.terminal.search import lines, search_view, trials_table
 from tuner.report.text import duration
 from tuner.rpc.lease_service import WorkerStatus
+from tuner.search.oracle import Oracle
 from tuner.trials import Outcome, Record, TrialState
 from tuner.views import view_study, view_trial
 

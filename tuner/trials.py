@@ -14,8 +14,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from tuner.config.settings import Study
-from tuner.early_stopping import rung_at
 from tuner.names import TrialId
+from tuner.search.early_stopping import rung_at
 
 Value = bool | int | float | str
 """A hyperparameter's value."""
@@ -82,7 +82,7 @@ class Created(_Record):
     trial: TrialId
     hyperparameters: dict[str, Value]
     algorithm: dict[str, Any]
-    """What the algorithm needs to go on after this suggestion (`tuner.suggest`)."""
+    """What the algorithm needs to go on after this suggestion (`tuner.search.suggester`)."""
 
 
 class Leased(_Record):

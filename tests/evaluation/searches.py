@@ -5,8 +5,8 @@ import math
 import numpy as np
 
 from tuner.config.settings import Study, parse
-from tuner.early_stopping import Rungs, rung_at
 from tuner.names import TrialId
+from tuner.search.early_stopping import Rungs, rung_at
 from tuner.trials import (
     AttemptEnded,
     Created,

@@ -6,13 +6,13 @@ from collections.abc import Callable
 
 from tuner.chief.worker_registry import WorkerState
 from tuner.config.settings import load
-from tuner.leases import Worker
 from tuner.live_page.live_state import Moment
 from tuner.metrics.evaluation import EvaluationState, Result
 from tuner.names import TrialId
-from tuner.oracle import Attempt, Instant, Oracle
 from tuner.rpc.lease_service import WorkerStatus
-from tuner.suggest import Suggestion
+from tuner.search.leases import Worker
+from tuner.search.oracle import Attempt, Instant, Oracle
+from tuner.search.suggester import Suggestion
 from tuner.trials import Finished, Opened, Outcome, StudyState, Trial, TrialState, Value
 
 EPOCHS = 12

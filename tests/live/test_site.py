@@ -19,14 +19,14 @@ import pytest
 from tests.live import studies
 from tests.live.conftest import BUCKET, Served, serving
 from tests.search.test_oracle import at
-from tuner.leases import Worker
 from tuner.live_page import moment as moments
 from tuner.live_page.routes import SCRIPTS, is_our_name
 from tuner.names import TrialId
-from tuner.oracle import Instant, Oracle
 from tuner.pace import Pace
+from tuner.search.leases import Worker
+from tuner.search.oracle import Instant, Oracle
+from tuner.search.suggester import Suggestion
 from tuner.snapshots import still
-from tuner.suggest import Suggestion
 from tuner.trials import StudyState, TrialState
 from tuner.views import view_study
 

@@ -14,9 +14,9 @@ from tuner.chief import run as chiefs
 from tuner.chief.service import now
 from tuner.config.settings import load
 from tuner.journal import read_records
-from tuner.leases import Worker
-from tuner.oracle import Attempt
-from tuner.suggest import NoSuggestion, Suggestion
+from tuner.search.leases import Worker
+from tuner.search.oracle import Attempt
+from tuner.search.suggester import NoSuggestion, Suggestion
 from tuner.trials import Finished, Outcome, TrialState
 
 STOPPED = protos.get_proto().TrialStatus.STOPPED

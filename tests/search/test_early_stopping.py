@@ -7,11 +7,11 @@ import pytest
 
 from tests.search.test_oracle import A, B, add, at, oracle, take
 from tuner.config.settings import EarlyStopping, Policy, load
-from tuner.early_stopping import Rungs, rung_at
-from tuner.leases import Worker
 from tuner.names import TrialId
-from tuner.oracle import Attempt, Oracle, StaleAttemptError
-from tuner.suggest import Suggestion
+from tuner.search.early_stopping import Rungs, rung_at
+from tuner.search.leases import Worker
+from tuner.search.oracle import Attempt, Oracle, StaleAttemptError
+from tuner.search.suggester import Suggestion
 from tuner.trials import RECORD, Ended, Opened, Outcome, Record, Reported, StudyState, TrialState
 
 ASHA = EarlyStopping(policy=Policy.ASHA)

@@ -10,8 +10,8 @@ from tests.integration.spaces.user_spaces import Huge
 from tuner.config import settings
 from tuner.errors import SpaceError
 from tuner.names import TrialId
+from tuner.search.suggester import Suggestion, make_suggester
 from tuner.spaces.exploration import explore
-from tuner.suggest import Suggestion, make_suggester
 from tuner.trials import Created, Opened, StudyState
 
 

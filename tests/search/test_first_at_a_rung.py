@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from tests.search.test_early_stopping import epochs, taken_up_again, trained
 from tests.search.test_oracle import B, add, at, oracle, take
-from tuner.leases import Worker
 from tuner.names import TrialId
-from tuner.oracle import Oracle
+from tuner.search.leases import Worker
+from tuner.search.oracle import Oracle
 from tuner.trials import Outcome, TrialState
 
 

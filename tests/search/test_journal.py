@@ -236,7 +236,7 @@ def test_a_record_of_an_unknown_kind_is_an_error(bucket: LocalBucket) -> None:
 
 def test_every_kind_of_record_survives_the_journal(bucket: LocalBucket) -> None:
     from tests.search.test_oracle import add, at, finish, oracle, take
-    from tuner.leases import Worker
+    from tuner.search.leases import Worker
     from tuner.trials import Outcome
 
     chief = oracle("search.max_consecutive_failures=1", "retries.failure=1")

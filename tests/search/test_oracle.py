@@ -3,10 +3,10 @@
 import pytest
 
 from tuner.config.settings import load
-from tuner.leases import Worker
 from tuner.names import TrialId
-from tuner.oracle import Attempt, BadReportError, Instant, Oracle, StaleAttemptError, UnknownTrialError
-from tuner.suggest import Suggestion
+from tuner.search.leases import Worker
+from tuner.search.oracle import Attempt, BadReportError, Instant, Oracle, StaleAttemptError, UnknownTrialError
+from tuner.search.suggester import Suggestion
 from tuner.trials import Opened, Outcome, Reported, StudyState, Trial, TrialState
 
 A, B = Worker("a", "1"), Worker("b", "1")

@@ -15,10 +15,10 @@ from sklearn.exceptions import ConvergenceWarning
 from tuner import snapshots
 from tuner.config.settings import Algorithm, load
 from tuner.journal import decode, encode
-from tuner.leases import Worker
 from tuner.names import TrialId, journal_segment, snapshot
-from tuner.oracle import Attempt, Instant, Oracle
-from tuner.suggest import NoSuggestion, Suggestion, make_suggester
+from tuner.search.leases import Worker
+from tuner.search.oracle import Attempt, Instant, Oracle
+from tuner.search.suggester import NoSuggestion, Suggestion, make_suggester
 from tuner.trials import Opened, Record, StudyState, TrialState
 
 pytestmark = pytest.mark.filterwarnings(f"ignore::{ConvergenceWarning.__module__}.ConvergenceWarning")

@@ -6,7 +6,7 @@ from tests.search.test_oracle import A, B, add, at, oracle, take
 from tuner import names
 from tuner.bucket.local import LocalBucket
 from tuner.chief.checkpoint_retention import SavedModels
-from tuner.oracle import Attempt, Oracle
+from tuner.search.oracle import Attempt, Oracle
 from tuner.trials import Outcome
 
 

@@ -15,8 +15,8 @@ from tuner import names
 from tuner.bucket.local import LocalBucket
 from tuner.chief.worker_registry import Roster
 from tuner.config.settings import load
-from tuner.leases import Worker
 from tuner.rpc import lease_service
+from tuner.search.leases import Worker
 from tuner.trials import StudyState
 
 OLD, NEW = Worker("w", "old"), Worker("w", "new")

@@ -14,9 +14,9 @@ from tests.support.service import STUDY, Chief, completed, finish, messages, met
 from tuner import names
 from tuner.chief.service import now
 from tuner.journal import Journal, JournalReader, read_study
-from tuner.oracle import Instant
 from tuner.rpc import lease_service
-from tuner.suggest import NoSuggestion, Suggester, Suggestion
+from tuner.search.oracle import Instant
+from tuner.search.suggester import NoSuggestion, Suggester, Suggestion
 from tuner.trials import Trial, TrialState
 
 

@@ -11,10 +11,10 @@ import pytest
 from tuner.config import settings as config
 from tuner.config.settings import Space
 from tuner.errors import PreemptedError, SpaceError
+from tuner.search.suggester import Suggestion, make_suggester
 from tuner.spaces import load_space, narrow, seed
 from tuner.spaces.exploration import explore
 from tuner.spaces.seed import SeedSpace
-from tuner.suggest import Suggestion, make_suggester
 
 SHAPE = (32, 32, 3)
 

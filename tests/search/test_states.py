@@ -9,10 +9,10 @@ import pytest
 
 from tests.search.test_oracle import oracle
 from tuner.config.settings import Study, load
-from tuner.leases import Worker
 from tuner.names import TrialId
-from tuner.oracle import Attempt, BadReportError, Instant, Oracle, StaleAttemptError
-from tuner.suggest import Suggestion
+from tuner.search.leases import Worker
+from tuner.search.oracle import Attempt, BadReportError, Instant, Oracle, StaleAttemptError
+from tuner.search.suggester import Suggestion
 from tuner.trials import (
     RECORD,
     SCORED,

@@ -10,7 +10,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from tuner import names, snapshots
 from tuner.config.settings import Algorithm, Study, load
-from tuner.suggest import NoSuggestion, Suggester, Suggestion, make_suggester
+from tuner.search.suggester import NoSuggestion, Suggester, Suggestion, make_suggester
 from tuner.trials import RECORD, Created, Ended, Leased, Opened, Record, StudyState, TrialState
 
 pytestmark = pytest.mark.filterwarnings(f"ignore::{ConvergenceWarning.__module__}.ConvergenceWarning")

@@ -10,8 +10,8 @@ from tests.support.tensorboard import running_tensorboard
 from tuner import names
 from tuner.bucket.local import LocalBucket
 from tuner.errors import BucketError
-from tuner.oracle import Oracle
-from tuner.suggest import Suggestion
+from tuner.search.oracle import Oracle
+from tuner.search.suggester import Suggestion
 from tuner.tensorboard import SCORE, EventFiles, event_file
 from tuner.trials import Outcome, StudyState, Value
 

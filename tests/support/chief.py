@@ -14,8 +14,8 @@ from tuner.bucket import Bucket
 from tuner.chief.service import Service, make_server, now
 from tuner.config.settings import Study
 from tuner.journal import Journal, JournalReader
-from tuner.oracle import Instant, Oracle
-from tuner.suggest import make_suggester
+from tuner.search.oracle import Instant, Oracle
+from tuner.search.suggester import make_suggester
 from tuner.trials import Opened, StudyState
 
 Answer = TypeVar("Answer")

@@ -17,8 +17,8 @@ from tuner.chief.metrics import JournalMetrics, ServiceMetrics
 from tuner.chief.service import Service, make_server, now
 from tuner.config.settings import Study, load
 from tuner.journal import Journal
-from tuner.oracle import Oracle
-from tuner.suggest import make_suggester
+from tuner.search.oracle import Oracle
+from tuner.search.suggester import make_suggester
 from tuner.trials import Opened, StudyState
 
 STUDY = load(settings=["search.max_trials=3"])

@@ -12,8 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from itertools import islice
 
-from tuner.oracle import Instant, Oracle
-from tuner.suggest import NoSuggestion, Suggester, Suggestion
+from tuner.search.oracle import Instant, Oracle
+from tuner.search.suggester import NoSuggestion, Suggester, Suggestion
 from tuner.trials import Ended, Record
 
 BATCH_S = 0.01

@@ -28,12 +28,12 @@ from tuner.config.settings import Study
 from tuner.data.manifest import find_data_sets, read_manifest
 from tuner.errors import FencedError, NoResultError, PreemptedError, SurroundingsError, UsageError
 from tuner.journal import Journal, JournalReader, check_whole
-from tuner.oracle import Oracle
 from tuner.resume import check_resume
 from tuner.rpc import tls, tls_server_errors
+from tuner.search.oracle import Oracle
+from tuner.search.suggester import direction_of, make_suggester
 from tuner.snapshots import Snapshotter
 from tuner.spaces.exploration import explore
-from tuner.suggest import direction_of, make_suggester
 from tuner.tensorboard import EventFiles
 from tuner.trials import Opened, StudyState, why_no_result
 

@@ -24,11 +24,11 @@ from tuner.chief.metrics import ServiceMetrics
 from tuner.chief.trial_messages import Messages, Status, bare_trial
 from tuner.chief.worker_registry import Roster
 from tuner.journal import Journal
-from tuner.leases import Worker
 from tuner.limits import is_name
-from tuner.oracle import Attempt, BadReportError, Instant, Oracle, StaleAttemptError, UnknownTrialError
 from tuner.rpc import lease_service
-from tuner.suggest import Suggester
+from tuner.search.leases import Worker
+from tuner.search.oracle import Attempt, BadReportError, Instant, Oracle, StaleAttemptError, UnknownTrialError
+from tuner.search.suggester import Suggester
 from tuner.trials import Ended, Outcome, Record, Trial, TrialState, first_line
 
 log = logging.getLogger(__name__)

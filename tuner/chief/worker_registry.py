@@ -12,8 +12,8 @@ from enum import StrEnum
 
 from tuner import limits, names
 from tuner.config.settings import Leases
-from tuner.leases import Worker
 from tuner.rpc import lease_service
+from tuner.search.leases import Worker
 
 STOCK_FAREWELL_S = 10.0
 """One of Keras Tuner's own workers asks again when it has ended a trial, for an hour if nobody answers."""

@@ -9,7 +9,6 @@ import tuner
 from tuner import names
 from tuner.chief.worker_registry import WorkerState
 from tuner.config.settings import Algorithm
-from tuner.early_stopping import epochs_at, kept_of
 from tuner.live_page import shown
 from tuner.live_page.live_state import Moment
 from tuner.live_page.trial_rows import TrialRow, curve, row_of
@@ -17,6 +16,7 @@ from tuner.metrics.evaluation import EvaluationState, Result
 from tuner.metrics.study import SearchState, search_state
 from tuner.pace import epochs_of
 from tuner.rungs import at_rungs
+from tuner.search.early_stopping import epochs_at, kept_of
 from tuner.thinning import thinned
 from tuner.trials import SCORED, StudyState, Trial, TrialState, epochs_saved
 

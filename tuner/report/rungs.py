@@ -5,8 +5,8 @@ from statistics import median
 
 from tuner import names
 from tuner.config.settings import Algorithm, Policy
-from tuner.early_stopping import epochs_at
 from tuner.rungs import at_rungs
+from tuner.search.early_stopping import epochs_at
 from tuner.trials import StudyState, Trial
 
 

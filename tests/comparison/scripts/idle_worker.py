@@ -16,8 +16,8 @@ class Idle(keras_tuner.Tuner):
 
 
 tuner = Idle(oracle=keras_tuner.oracles.RandomSearchOracle("val_accuracy", max_trials=1), directory=sys.argv[1])
-ask, asked = tuner.oracle.create_trial, []
-tuner.oracle.create_trial = lambda tuner_id: (asked.append(time.monotonic()), ask(tuner_id))[1]
+ask, asked = tuner.search.oracle.create_trial, []
+tuner.search.oracle.create_trial = lambda tuner_id: (asked.append(time.monotonic()), ask(tuner_id))[1]
 
 
 def count():

@@ -9,11 +9,11 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Literal
 
-from tuner.early_stopping import Rungs, Stop, epochs_at
-from tuner.leases import Lease, Leases, Worker
 from tuner.limits import wrong_report
 from tuner.names import TrialId
-from tuner.suggest import Suggestion
+from tuner.search.early_stopping import Rungs, Stop, epochs_at
+from tuner.search.leases import Lease, Leases, Worker
+from tuner.search.suggester import Suggestion
 from tuner.trials import (
     SCORED,
     AttemptEnded,

@@ -1,0 +1,1 @@
+"""Which trial runs next, and which ends: oracle, leases, suggestions, early stopping."""
