@@ -91,7 +91,7 @@ def in_use(comparison: Comparison) -> str:
 
     from tuner.config.settings import Space
     from tuner.spaces import load_space
-    from tuner.spaces.batch_norm import FusedBatchNormalization
+    from tuner.spaces.layers.batch_norm import FusedBatchNormalization
 
     space = load_space(Space(name=comparison.space), (32, 32, 3), 2)
     layers = space.build(keras_tuner.HyperParameters()).layers

@@ -11,7 +11,7 @@ import pytest
 
 from tuner.errors import BucketError, SpaceError
 from tuner.evaluation import saved_model
-from tuner.spaces.shift import RandomShift
+from tuner.spaces.layers.random_shift import RandomShift
 
 SHAPE = (4, 4, 3)
 PIXELS = np.random.default_rng(0).integers(0, 256, (10, *SHAPE), dtype=np.uint8)

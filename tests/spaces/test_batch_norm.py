@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow
 
-from tuner.spaces.batch_norm import FusedBatchNormalization
+from tuner.spaces.layers.batch_norm import FusedBatchNormalization
 
 INPUTS = (np.random.default_rng(0).normal(3, 2, (4, 5, 5, 6)) * np.arange(1, 7)).astype(np.float32)
 WEIGHTS = np.random.default_rng(1).normal(0, 1, INPUTS.shape).astype(np.float32)

@@ -15,8 +15,8 @@ from tuner.evaluation import saved_model
 from tuner.spaces import precision
 from tuner.spaces.deep import DeepSpace
 from tuner.spaces.exploration import explore
-from tuner.spaces.one_cycle import OneCycle
-from tuner.spaces.shift import RandomShift
+from tuner.spaces.layers.one_cycle import OneCycle
+from tuner.spaces.layers.random_shift import RandomShift
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]

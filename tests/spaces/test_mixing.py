@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from tests.spaces.deep_trials import hyperparameters
 from tuner.spaces.deep import DeepSpace
-from tuner.spaces.mixing import MIXINGS, CutMix, MixedModel, Mixing, MixUp
+from tuner.spaces.layers.mixing import MIXINGS, CutMix, MixedModel, Mixing, MixUp
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (12, 8, 8, 3)).astype(np.float32)
 BEFORE = np.roll(IMAGES, 1, axis=0)

@@ -12,11 +12,11 @@ import keras
 import keras_tuner
 
 from tuner import names
-from tuner.spaces.batch_norm import FusedBatchNormalization
-from tuner.spaces.mixing import MIXINGS, MixedModel
-from tuner.spaces.one_cycle import OneCycle
+from tuner.spaces.layers.batch_norm import FusedBatchNormalization
+from tuner.spaces.layers.mixing import MIXINGS, MixedModel
+from tuner.spaces.layers.one_cycle import OneCycle
+from tuner.spaces.layers.random_shift import RandomShift
 from tuner.spaces.precision import fastest_precision
-from tuner.spaces.shift import RandomShift
 
 STAGES = 3
 SGD_FACTOR = 100

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from tuner.spaces.augmentation import Augmentation
+from tuner.spaces.layers.augmentation import Augmentation
 
 
 class Mixing(Augmentation):

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from tuner.spaces.augmentation import Augmentation
+from tuner.spaces.layers.augmentation import Augmentation
 
 
 @keras.saving.register_keras_serializable("cifake_tune")

@@ -1,0 +1,1 @@
+"""Keras layers, losses and callbacks of the built-in spaces."""
