@@ -10,11 +10,11 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from tuner import resume
 from tuner.config import settings as config
 from tuner.config.settings import Algorithm, Policy, Study
 from tuner.errors import ConfigError, ExitCode
-from tuner.resume import check_resume
+from tuner.study import compatibility
+from tuner.study.compatibility import check_resume
 
 Write = Callable[[str], Path]
 
@@ -247,7 +247,7 @@ def test_what_is_dumped_is_parsed_again(tmp_path: Path) -> None:
 
 
 def test_the_keys_listed_are_those_of_the_dump() -> None:
-    assert config.all_keys() == list(resume._flat(config.dump(Study())))
+    assert config.all_keys() == list(compatibility._flat(config.dump(Study())))
 
 
 def test_the_json_schema_describes_every_setting_and_allows_no_other() -> None:

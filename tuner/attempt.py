@@ -25,9 +25,9 @@ from tuner.metrics.worker import Activity, WorkerMetrics
 from tuner.rpc import lease_service
 from tuner.starting_point import Start, find_start
 from tuner.stop_signal import StopSignal
+from tuner.study.state import Outcome
 from tuner.temporary_files import temporary_folder
 from tuner.training import InvalidTrialError, Task, metrics_line, train
-from tuner.trials import Outcome
 
 log = logging.getLogger(__name__)
 

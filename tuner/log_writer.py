@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from typing import Any, TextIO
 
 from tuner import names
-from tuner.attempt_log import Line, Source
 from tuner.bucket import Bucket
 from tuner.errors import BucketError
+from tuner.study.attempt_logs import Line, Source
 
 log = logging.getLogger(__name__)
 

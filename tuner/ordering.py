@@ -1,6 +1,6 @@
 """In which order trials are shown."""
 
-from tuner.trials import StudyState, Trial, TrialState
+from tuner.study.state import StudyState, Trial, TrialState
 
 
 def by_interest(state: StudyState) -> list[Trial]:

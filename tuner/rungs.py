@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from tuner.trials import StudyState, TrialState
+from tuner.study.state import StudyState, TrialState
 
 
 @dataclass(frozen=True)

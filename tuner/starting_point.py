@@ -16,7 +16,7 @@ from tuner.checkpoint import DamagedCheckpointError, Progress, read_progress, sh
 from tuner.client import Grant
 from tuner.delivery import Epoch
 from tuner.errors import ObjectNotFoundError
-from tuner.trials import same_metrics
+from tuner.study.state import same_metrics
 
 log = logging.getLogger(__name__)
 

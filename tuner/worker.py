@@ -19,7 +19,6 @@ from tuner.data.arrays import open_training
 from tuner.data.manifest import read_manifest
 from tuner.delivery import Carriers
 from tuner.errors import BucketError, JournalError
-from tuner.journal import JournalReader
 from tuner.log_writer import LogWriter
 from tuner.metrics.study import Readings
 from tuner.metrics.worker import Activity, WorkerMetrics, gpu_metrics
@@ -28,6 +27,7 @@ from tuner.monitoring.catalogue import reading
 from tuner.monitoring.endpoint import FINE, Monitor
 from tuner.rpc import lease_service, tls, tls_client_errors
 from tuner.stop_signal import StopSignal
+from tuner.study.journal import JournalReader
 from tuner.temporary_files import temporary_folder
 
 log = logging.getLogger(__name__)

@@ -16,7 +16,7 @@ from tuner import names
 from tuner.chief.trial_messages import Messages, bare_trial
 from tuner.names import TrialId
 from tuner.rpc import lease_service
-from tuner.trials import Trial
+from tuner.study.state import Trial
 
 COMMIT_S = 0.05
 

@@ -16,9 +16,9 @@ from tests.support.browser import Shown, chromium, shown
 from tuner import names
 from tuner.bucket import open_bucket
 from tuner.chief.monitor import ChiefMonitor
-from tuner.journal import read_study
 from tuner.monitoring.catalogue import Role
 from tuner.monitoring.endpoint import Monitor, serving
+from tuner.study.journal import read_study
 
 HERE = Path(__file__).parent
 WIDTH, HEIGHT = 1200, 1500

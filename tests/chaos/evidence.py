@@ -10,8 +10,8 @@ from pathlib import Path
 from tuner import names
 from tuner.bucket import Bucket
 from tuner.errors import ObjectNotFoundError
-from tuner.journal import Header, decode
-from tuner.trials import Record
+from tuner.study.journal import Header, decode
+from tuner.study.state import Record
 
 
 @dataclass(frozen=True)

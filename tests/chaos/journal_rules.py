@@ -9,7 +9,18 @@ from tests.chaos.evidence import Segment
 from tests.chaos.findings import Findings, Rule
 from tuner.config.settings import Algorithm, Study
 from tuner.names import TrialId
-from tuner.trials import AttemptEnded, Created, Ended, Finished, Leased, Opened, Outcome, Record, Reported, TrialState
+from tuner.study.state import (
+    AttemptEnded,
+    Created,
+    Ended,
+    Finished,
+    Leased,
+    Opened,
+    Outcome,
+    Record,
+    Reported,
+    TrialState,
+)
 
 _PREEMPTION = frozenset({Outcome.PREEMPTED, Outcome.LOST})
 _SUGGESTED_ONE_BY_ONE = (Algorithm.RANDOM, Algorithm.BAYESIAN)

@@ -13,8 +13,8 @@ from tests.chaos.stage import Stage
 from tuner import names
 from tuner.bucket import Bucket
 from tuner.config.settings import Study
-from tuner.journal import JournalReader
-from tuner.trials import TrialState
+from tuner.study.journal import JournalReader
+from tuner.study.state import TrialState
 
 WORKERS = 4
 POLL_S = 0.05

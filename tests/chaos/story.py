@@ -5,7 +5,18 @@ from tests.chaos.work_rules import KEY
 from tuner import names
 from tuner.config.settings import load
 from tuner.names import TrialId
-from tuner.trials import AttemptEnded, Created, Ended, Finished, Leased, Opened, Outcome, Record, Reported, TrialState
+from tuner.study.state import (
+    AttemptEnded,
+    Created,
+    Ended,
+    Finished,
+    Leased,
+    Opened,
+    Outcome,
+    Record,
+    Reported,
+    TrialState,
+)
 
 STUDY = load(settings=["search.max_trials=4", "training.epochs=3", "retries.failure=1", "retries.out_of_memory=0"])
 

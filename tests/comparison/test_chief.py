@@ -23,7 +23,7 @@ from tuner.client import ChiefClient, Grant
 from tuner.data.pack import pack
 from tuner.rpc import lease_service as wire
 from tuner.rpc import tls
-from tuner.trials import StudyState, Trial, TrialState
+from tuner.study.state import StudyState, Trial, TrialState
 
 TRIALS = 40
 RESTARTS = 12

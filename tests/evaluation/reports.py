@@ -16,9 +16,9 @@ from tuner.evaluation.robustness import robustness
 from tuner.evaluation.roc import roc_curves
 from tuner.evaluation.scores import Probabilities, wilson_interval
 from tuner.evaluation.subgroups import OBJECTS
-from tuner.report.attempts import attempts_of
 from tuner.report.html_page import Contents
 from tuner.report.sprites import png
+from tuner.study.attempts import attempts_of
 
 
 def report_of(

@@ -7,7 +7,7 @@ import numpy as np
 from tuner.config.settings import Study, parse
 from tuner.names import TrialId
 from tuner.search.early_stopping import Rungs, rung_at
-from tuner.trials import (
+from tuner.study.state import (
     AttemptEnded,
     Created,
     Ended,

@@ -9,13 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from tuner import journal, names
+from tuner import names
 from tuner.bucket import Bucket
 from tuner.bucket.local import LocalBucket
 from tuner.config.settings import Study
 from tuner.data.pack import pack
 from tuner.names import TrialId
-from tuner.trials import Created, Ended, Finished, Leased, Opened, Outcome, Record, Reported, TrialState, Value
+from tuner.study import journal
+from tuner.study.state import Created, Ended, Finished, Leased, Opened, Outcome, Record, Reported, TrialState, Value
 
 SIDE = 8
 STUDY = "night"

@@ -12,13 +12,13 @@ from tests.live.studies import finish, hostile
 from tests.support.records import state_of
 from tuner.config.settings import parse
 from tuner.names import TrialId
-from tuner.report.attempts import attempts_of
 from tuner.report.charts.parallel_coordinates import parallel_chart
 from tuner.report.charts.svg import Drawing, Scale, short, span
 from tuner.report.html_page import report_html
 from tuner.report.rungs import rungs_of
+from tuner.study.attempts import attempts_of
+from tuner.study.state import StudyState, Trial, TrialState
 from tuner.thinning import thinned
-from tuner.trials import StudyState, Trial, TrialState
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,9 @@ from tuner.config.settings import Study, parse
 from tuner.evaluation.provenance import Provenance
 from tuner.evaluator.run import evaluate
 from tuner.names import TrialId
-from tuner.report.attempts import attempts_of, interrupted
 from tuner.report.model_card import model_card
-from tuner.trials import AttemptEnded, Created, Ended, Leased, Opened, Outcome, Record, Reported, TrialState
+from tuner.study.attempts import attempts_of, interrupted
+from tuner.study.state import AttemptEnded, Created, Ended, Leased, Opened, Outcome, Record, Reported, TrialState
 
 ONE = TrialId("00001")
 

@@ -12,8 +12,8 @@ from tests.evaluation.searches import HOSTILE, search
 from tests.support.browser import Scheme, chromium, shown
 from tests.support.records import state_of
 from tuner.names import TrialId
-from tuner.report.attempts import attempts_of
 from tuner.report.html_page import report_html
+from tuner.study.attempts import attempts_of
 
 pytestmark = pytest.mark.slow
 

@@ -14,7 +14,7 @@ from tuner import names
 from tuner.bucket import Bucket
 from tuner.config.settings import Study, load
 from tuner.data.pack import pack
-from tuner.trials import AttemptEnded, Outcome, Trial
+from tuner.study.state import AttemptEnded, Outcome, Trial
 
 WAIT_S = 180.0
 EPOCHS = 6

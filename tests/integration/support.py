@@ -15,8 +15,8 @@ from PIL import Image
 
 from tuner import names
 from tuner.bucket.local import LocalBucket
-from tuner.journal import JournalReader, read_records
-from tuner.trials import Record, Reported, StudyState
+from tuner.study.journal import JournalReader, read_records
+from tuner.study.state import Record, Reported, StudyState
 
 HERE = Path(__file__).parent
 SPACES = HERE / "spaces"

@@ -12,8 +12,8 @@ import pytest
 from tests.integration.support import Command, Place
 from tuner import names
 from tuner.config.settings import load
-from tuner.journal import Journal
-from tuner.trials import Opened
+from tuner.study.journal import Journal
+from tuner.study.state import Opened
 
 READ_S = 60.0
 END_S = 8.0

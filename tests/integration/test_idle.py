@@ -21,7 +21,7 @@ from tuner import names
 from tuner.client import ChiefClient, Grant, Heart
 from tuner.config.settings import load
 from tuner.names import TrialId
-from tuner.trials import Outcome, TrialState
+from tuner.study.state import Outcome, TrialState
 
 WINDOW_S = 5.0
 TRIAL = TrialId("00000")

@@ -10,7 +10,7 @@ import pytest
 
 from tests.integration.support import Done, Place, place, settings, space
 from tuner.local.children import STOP_S
-from tuner.trials import AttemptEnded, Outcome, StudyState, TrialState
+from tuner.study.state import AttemptEnded, Outcome, StudyState, TrialState
 
 EPOCHS = 6
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pytest
 
 from tests.integration.support import Done, Place, place, settings, space
-from tuner.trials import Ended, Leased, StudyState, Trial, TrialState
+from tuner.study.state import Ended, Leased, StudyState, Trial, TrialState
 
 TRIALS = 6
 EPOCHS = 4

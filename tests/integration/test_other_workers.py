@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.integration.support import RUN_S, SPACES, Command, Place, settings, space
 from tests.support.gcs_emulator import free_port
 from tuner import names
-from tuner.trials import StudyState, TrialState
+from tuner.study.state import StudyState, TrialState
 
 ROOT = Path(__file__).parents[2]
 

@@ -16,7 +16,7 @@ from tests.support.fault_proxy import Fault, FaultProxy, Faults, running_proxy
 from tests.support.gcs_emulator import Emulator, free_port
 from tuner import names
 from tuner.bucket import Bucket, open_bucket
-from tuner.journal import read_study
+from tuner.study.journal import read_study
 
 END_S = 20.0
 PREEMPTED = 143

@@ -13,7 +13,7 @@ from tuner.address import Address
 from tuner.live_page.live_state import Moment
 from tuner.live_page.routes import Site
 from tuner.monitoring.http_server import HttpServer
-from tuner.trials import StudyState
+from tuner.study.state import StudyState
 
 BUCKET = "gs://bucket/prefix"
 

@@ -13,7 +13,7 @@ from tuner.rpc.lease_service import WorkerStatus
 from tuner.search.leases import Worker
 from tuner.search.oracle import Attempt, Instant, Oracle
 from tuner.search.suggester import Suggestion
-from tuner.trials import Finished, Opened, Outcome, StudyState, Trial, TrialState, Value
+from tuner.study.state import Finished, Opened, Outcome, StudyState, Trial, TrialState, Value
 
 EPOCHS = 12
 START = 1_700_000_000.0

@@ -8,7 +8,7 @@ from tests.live.conftest import serving
 from tests.support.browser import Scheme, Shown, shown
 from tuner.live_page.trial_rows import Wanted, page_of
 from tuner.metrics.evaluation import Result
-from tuner.trials import StudyState, TrialState
+from tuner.study.state import StudyState, TrialState
 
 pytestmark = pytest.mark.slow
 

@@ -22,13 +22,13 @@ from tests.search.test_oracle import at
 from tuner.live_page import moment as moments
 from tuner.live_page.routes import SCRIPTS, is_our_name
 from tuner.names import TrialId
-from tuner.pace import Pace
 from tuner.search.leases import Worker
 from tuner.search.oracle import Instant, Oracle
 from tuner.search.suggester import Suggestion
-from tuner.snapshots import still
-from tuner.trials import StudyState, TrialState
-from tuner.views import view_study
+from tuner.study.progress import Pace
+from tuner.study.snapshots import still
+from tuner.study.state import StudyState, TrialState
+from tuner.study.views import view_study
 
 BOUND_BYTES = 100_000
 """Of any answer."""

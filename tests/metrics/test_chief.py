@@ -8,8 +8,9 @@ import grpc.aio
 import pytest
 
 from tests.support.service import Chief, finish, messages, metadata, stub_of, take, with_chief
-from tuner import journal, names
+from tuner import names
 from tuner.names import Metric
+from tuner.study import journal
 
 
 def value(chief: Chief, name: str, **labels: str) -> float:

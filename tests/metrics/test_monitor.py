@@ -18,7 +18,7 @@ from tuner.monitoring import endpoint
 from tuner.monitoring.catalogue import Role
 from tuner.monitoring.endpoint import FINE, Monitor, in_loop, loop_check, serving
 from tuner.names import Metric
-from tuner.trials import StudyState
+from tuner.study.state import StudyState
 
 
 @pytest.fixture

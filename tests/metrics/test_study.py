@@ -13,7 +13,7 @@ from tuner.metrics.evaluation import EvaluationState
 from tuner.metrics.study import Readings, study_metrics
 from tuner.names import Metric, TrialId
 from tuner.report.rungs import rungs_of
-from tuner.trials import (
+from tuner.study.state import (
     AttemptEnded,
     Created,
     Ended,

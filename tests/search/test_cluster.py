@@ -13,15 +13,16 @@ from kubernetes import client
 from urllib3.exceptions import HTTPError
 
 from k8s.evaluation_job import EvaluationJob
-from tuner import gpus, journal, names
+from tuner import gpus, names
 from tuner.bucket.local import LocalBucket
 from tuner.chief.evaluation_job import run_evaluation
 from tuner.chief.run import Cluster, nothing_to_search
 from tuner.config import settings
 from tuner.config.settings import Study, load
 from tuner.errors import ConfigError, NoResultError, SurroundingsError
-from tuner.journal import read_study
-from tuner.trials import Finished, Opened, StudyState
+from tuner.study import journal
+from tuner.study.journal import read_study
+from tuner.study.state import Finished, Opened, StudyState
 
 
 def searched(bucket: LocalBucket, study: Study, start: str = "", gave_up: bool = False) -> StudyState:

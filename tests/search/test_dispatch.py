@@ -13,11 +13,11 @@ from tests.support.service import STUDY, Chief, finish, stub_of, take, with_chie
 from tuner.chief import run as chiefs
 from tuner.chief.service import now
 from tuner.config.settings import load
-from tuner.journal import read_records
 from tuner.search.leases import Worker
 from tuner.search.oracle import Attempt
 from tuner.search.suggester import NoSuggestion, Suggestion
-from tuner.trials import Finished, Outcome, TrialState
+from tuner.study.journal import read_records
+from tuner.study.state import Finished, Outcome, TrialState
 
 STOPPED = protos.get_proto().TrialStatus.STOPPED
 

@@ -12,7 +12,7 @@ from tuner.search.early_stopping import Rungs, rung_at
 from tuner.search.leases import Worker
 from tuner.search.oracle import Attempt, Oracle, StaleAttemptError
 from tuner.search.suggester import Suggestion
-from tuner.trials import RECORD, Ended, Opened, Outcome, Record, Reported, StudyState, TrialState
+from tuner.study.state import RECORD, Ended, Opened, Outcome, Record, Reported, StudyState, TrialState
 
 ASHA = EarlyStopping(policy=Policy.ASHA)
 

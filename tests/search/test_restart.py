@@ -12,14 +12,14 @@ import keras_tuner
 import pytest
 from sklearn.exceptions import ConvergenceWarning
 
-from tuner import snapshots
 from tuner.config.settings import Algorithm, load
-from tuner.journal import decode, encode
 from tuner.names import TrialId, journal_segment, snapshot
 from tuner.search.leases import Worker
 from tuner.search.oracle import Attempt, Instant, Oracle
 from tuner.search.suggester import NoSuggestion, Suggestion, make_suggester
-from tuner.trials import Opened, Record, StudyState, TrialState
+from tuner.study import snapshots
+from tuner.study.journal import decode, encode
+from tuner.study.state import Opened, Record, StudyState, TrialState
 
 pytestmark = pytest.mark.filterwarnings(f"ignore::{ConvergenceWarning.__module__}.ConvergenceWarning")
 

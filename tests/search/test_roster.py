@@ -17,7 +17,7 @@ from tuner.chief.worker_registry import Roster
 from tuner.config.settings import load
 from tuner.rpc import lease_service
 from tuner.search.leases import Worker
-from tuner.trials import StudyState
+from tuner.study.state import StudyState
 
 OLD, NEW = Worker("w", "old"), Worker("w", "new")
 

@@ -13,11 +13,11 @@ from keras_tuner.src import protos
 from tests.support.service import STUDY, Chief, completed, finish, messages, metadata, stub_of, take, with_chief
 from tuner import names
 from tuner.chief.service import now
-from tuner.journal import Journal, JournalReader, read_study
 from tuner.rpc import lease_service
 from tuner.search.oracle import Instant
 from tuner.search.suggester import NoSuggestion, Suggester, Suggestion
-from tuner.trials import Trial, TrialState
+from tuner.study.journal import Journal, JournalReader, read_study
+from tuner.study.state import Trial, TrialState
 
 
 def test_a_worker_that_goes_away_while_its_trial_is_suggested_loses_nothing(tmp_path: Path) -> None:

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from tests.search.test_journal import STUDY, created, opened, segments
-from tuner import names, snapshots
+from tuner import names
 from tuner.bucket.local import LocalBucket
-from tuner.journal import Journal, decode, read_records, read_study
-from tuner.snapshots import Snapshotter
-from tuner.trials import AttemptEnded, Ended, Leased, Outcome, Record, Reported, StudyState, TrialState
+from tuner.study import snapshots
+from tuner.study.journal import Journal, decode, read_records, read_study
+from tuner.study.snapshots import Snapshotter
+from tuner.study.state import AttemptEnded, Ended, Leased, Outcome, Record, Reported, StudyState, TrialState
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from tuner.names import TrialId
 from tuner.search.leases import Worker
 from tuner.search.oracle import Attempt, BadReportError, Instant, Oracle, StaleAttemptError
 from tuner.search.suggester import Suggestion
-from tuner.trials import (
+from tuner.study.state import (
     RECORD,
     SCORED,
     TRANSITIONS,

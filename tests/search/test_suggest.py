@@ -8,10 +8,11 @@ import pytest
 from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from tuner import names, snapshots
+from tuner import names
 from tuner.config.settings import Algorithm, Study, load
 from tuner.search.suggester import NoSuggestion, Suggester, Suggestion, make_suggester
-from tuner.trials import RECORD, Created, Ended, Leased, Opened, Record, StudyState, TrialState
+from tuner.study import snapshots
+from tuner.study.state import RECORD, Created, Ended, Leased, Opened, Record, StudyState, TrialState
 
 pytestmark = pytest.mark.filterwarnings(f"ignore::{ConvergenceWarning.__module__}.ConvergenceWarning")
 

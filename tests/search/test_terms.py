@@ -10,8 +10,8 @@ from tuner.chief.metrics import JournalMetrics
 from tuner.chief.run import open_term
 from tuner.config.settings import Study, load
 from tuner.errors import ConfigError, FencedError
-from tuner.journal import Journal, JournalReader, read_study
-from tuner.trials import Created, Finished, Record
+from tuner.study.journal import Journal, JournalReader, read_study
+from tuner.study.state import Created, Finished, Record
 
 STUDY = load()
 

@@ -13,10 +13,10 @@ from tests.support.gcs_emulator import free_port
 from tuner.bucket import Bucket
 from tuner.chief.service import Service, make_server, now
 from tuner.config.settings import Study
-from tuner.journal import Journal, JournalReader
 from tuner.search.oracle import Instant, Oracle
 from tuner.search.suggester import make_suggester
-from tuner.trials import Opened, StudyState
+from tuner.study.journal import Journal, JournalReader
+from tuner.study.state import Opened, StudyState
 
 Answer = TypeVar("Answer")
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from tuner.trials import Record, StudyState
+from tuner.study.state import Record, StudyState
 
 
 def state_of(records: Iterable[Record]) -> StudyState:

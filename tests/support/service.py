@@ -16,10 +16,10 @@ from tuner.bucket.local import LocalBucket
 from tuner.chief.metrics import JournalMetrics, ServiceMetrics
 from tuner.chief.service import Service, make_server, now
 from tuner.config.settings import Study, load
-from tuner.journal import Journal
 from tuner.search.oracle import Oracle
 from tuner.search.suggester import make_suggester
-from tuner.trials import Opened, StudyState
+from tuner.study.journal import Journal
+from tuner.study.state import Opened, StudyState
 
 STUDY = load(settings=["search.max_trials=3"])
 messages = protos.get_service()

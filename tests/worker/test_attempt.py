@@ -23,7 +23,7 @@ from tuner.delivery import Carriers
 from tuner.errors import SurroundingsError
 from tuner.log_writer import LogWriter
 from tuner.stop_signal import StopSignal
-from tuner.trials import Outcome, TrialState
+from tuner.study.state import Outcome, TrialState
 
 SHAPE, CLASSES = (8, 8, 3), 2
 BATCHES = 50

@@ -10,12 +10,12 @@ import pytest
 from tests.support.chief import RunningChief
 from tests.worker.conftest import nothing
 from tuner import names
-from tuner.attempt_log import Follower, Line, Source, read_log, trials_with_logs
 from tuner.bucket.local import LocalBucket
 from tuner.client import ChiefClient
 from tuner.errors import UsageError
 from tuner.report.terminal import logs
-from tuner.trials import Outcome
+from tuner.study.attempt_logs import Follower, Line, Source, read_log, trials_with_logs
+from tuner.study.state import Outcome
 
 NOON = 1_782_907_200.0
 

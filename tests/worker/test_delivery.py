@@ -14,8 +14,8 @@ from tuner.checkpoint import sha256
 from tuner.client import ChiefClient, FencedAttemptError, Grant
 from tuner.delivery import Carriers, Delivery, Epoch, StoppedTrialError
 from tuner.errors import BucketError, ChiefUnreachableError
-from tuner.journal import read_records
-from tuner.trials import Reported, TrialState
+from tuner.study.journal import read_records
+from tuner.study.state import Reported, TrialState
 
 
 class GatedBucket(LocalBucket):

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from tuner import log_writer, names
-from tuner.attempt_log import Line, Source, parse_line
 from tuner.bucket.local import LocalBucket
 from tuner.errors import BucketError
 from tuner.log_writer import LogWriter
+from tuner.study.attempt_logs import Line, Source, parse_line
 
 log = logging.getLogger("tuner.tests")
 

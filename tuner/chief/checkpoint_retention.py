@@ -7,7 +7,7 @@ from tuner import names
 from tuner.bucket import Bucket
 from tuner.config.settings import Algorithm
 from tuner.errors import BucketError
-from tuner.trials import StudyState, Trial
+from tuner.study.state import StudyState, Trial
 
 log = logging.getLogger(__name__)
 

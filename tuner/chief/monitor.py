@@ -24,7 +24,7 @@ from tuner.monitoring import catalogue
 from tuner.monitoring.catalogue import reading
 from tuner.monitoring.endpoint import FINE, Monitor, in_loop, loop_check
 from tuner.monitoring.measured_bucket import MeasuredBucket
-from tuner.trials import StudyState
+from tuner.study.state import StudyState
 
 if TYPE_CHECKING:  # it imports Keras, which `run` does without
     from tuner.chief.service import Service

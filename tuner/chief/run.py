@@ -27,15 +27,15 @@ from tuner.chief.service import Service, make_server, now
 from tuner.config.settings import Study
 from tuner.data.manifest import find_data_sets, read_manifest
 from tuner.errors import FencedError, NoResultError, PreemptedError, SurroundingsError, UsageError
-from tuner.journal import Journal, JournalReader, check_whole
-from tuner.resume import check_resume
 from tuner.rpc import tls, tls_server_errors
 from tuner.search.oracle import Oracle
 from tuner.search.suggester import direction_of, make_suggester
-from tuner.snapshots import Snapshotter
 from tuner.spaces.exploration import explore
-from tuner.tensorboard import EventFiles
-from tuner.trials import Opened, StudyState, why_no_result
+from tuner.study.compatibility import check_resume
+from tuner.study.journal import Journal, JournalReader, check_whole
+from tuner.study.snapshots import Snapshotter
+from tuner.study.state import Opened, StudyState, why_no_result
+from tuner.study.tensorboard import EventFiles
 
 log = logging.getLogger(__name__)
 

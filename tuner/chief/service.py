@@ -23,13 +23,13 @@ from tuner.chief.dispatcher import Dispatcher
 from tuner.chief.metrics import ServiceMetrics
 from tuner.chief.trial_messages import Messages, Status, bare_trial
 from tuner.chief.worker_registry import Roster
-from tuner.journal import Journal
 from tuner.limits import is_name
 from tuner.rpc import lease_service
 from tuner.search.leases import Worker
 from tuner.search.oracle import Attempt, BadReportError, Instant, Oracle, StaleAttemptError, UnknownTrialError
 from tuner.search.suggester import Suggester
-from tuner.trials import Ended, Outcome, Record, Trial, TrialState, first_line
+from tuner.study.journal import Journal
+from tuner.study.state import Ended, Outcome, Record, Trial, TrialState, first_line
 
 log = logging.getLogger(__name__)
 

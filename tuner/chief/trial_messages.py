@@ -12,7 +12,7 @@ from keras_tuner.src.engine.metrics_tracking import MetricsTracker
 
 from tuner import names
 from tuner.names import AttemptId
-from tuner.trials import Trial, TrialState, Value
+from tuner.study.state import Trial, TrialState, Value
 
 _proto = protos.get_proto()
 _service = protos.get_service()

@@ -149,8 +149,8 @@ def evaluate(
     with importing_keras():
         import keras  # noqa: F401  (the evaluator imports it only when there is something to do)
     from tuner.evaluator.run import evaluate as run_evaluation
-    from tuner.journal import find_study
     from tuner.report.terminal.evaluation import summary
+    from tuner.study.journal import find_study
 
     bucket = _bucket(bucket_url)
     with shown_progress() as progress:
@@ -230,7 +230,7 @@ def _search_is_over(bucket: Bucket) -> bool:
     file = os.environ.get(names.ENV_STUDY_FILE)
     if not file:
         return False
-    from tuner.journal import JournalReader
+    from tuner.study.journal import JournalReader
 
     study = _study(Path(file), [])
     reader = JournalReader(bucket, study.name)

@@ -51,7 +51,7 @@ def predict(
     choose_backend()
     with importing_keras():
         from tuner.evaluation.predictor import open_predictor
-        from tuner.journal import find_study
+        from tuner.study.journal import find_study
 
     with bucket_and_study(bucket_url, study, release, namespace, context) as (bucket, given):
         predictor = open_predictor(bucket, find_study(bucket, given))

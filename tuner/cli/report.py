@@ -33,8 +33,8 @@ def report(
     context: ContextOption = None,
 ) -> None:
     """Write report.html again from what the bucket has of a study and its evaluation; no test image is read."""
-    from tuner.journal import find_study
     from tuner.report.rebuild import make_report
+    from tuner.study.journal import find_study
 
     with bucket_and_study(bucket_url, study, release, namespace, context) as (bucket, given):
         name = find_study(bucket, given)

@@ -23,8 +23,8 @@ from tuner.report.terminal.console import make_console, say
 if TYPE_CHECKING:
     from k8s.release.release import Release
     from k8s.release.status import Work
-    from tuner.trials import StudyState
-    from tuner.views import StudyView
+    from tuner.study.state import StudyState
+    from tuner.study.views import StudyView
 
 readers_app = typer.Typer()
 
@@ -42,7 +42,7 @@ def status(
     if release is not None:
         _release_status(load_release(release, namespace, context), study, as_json)
         return
-    from tuner.views import view_study
+    from tuner.study.views import view_study
 
     bucket = open_bucket(bucket_url)
     view = view_study(_state(bucket, study or study_name()))
@@ -63,7 +63,7 @@ def trials(
 ) -> None:
     """List a study's trials, also while it runs."""
     from tuner.report.terminal.search import trials_table
-    from tuner.views import view_trial
+    from tuner.study.views import view_trial
 
     with bucket_and_study(bucket_url, study, release, namespace, context) as (bucket, name):
         state = _state(bucket, name)
@@ -106,18 +106,18 @@ def logs(
         raise UsageError(
             "a trial's log is joined over all its workers; leave out --worker and --component, or the trial."
         )
-    from tuner import attempt_log
-    from tuner.journal import find_study
     from tuner.report.terminal import logs as cli_logs
+    from tuner.study import attempt_logs
+    from tuner.study.journal import find_study
 
     with bucket_and_study(bucket_url, study, release, namespace, context) as (bucket, given):
         name = find_study(bucket, given)
         if trial is None:
-            raise UsageError(f"which trial? {attempt_log.trials_with_logs(bucket, name)}")
+            raise UsageError(f"which trial? {attempt_logs.trials_with_logs(bucket, name)}")
         if follow:
-            cli_logs.follow(attempt_log.Follower(bucket, name, trial), as_json)
+            cli_logs.follow(attempt_logs.Follower(bucket, name, trial), as_json)
         else:
-            cli_logs.show(attempt_log.read_log(bucket, name, trial), as_json)
+            cli_logs.show(attempt_logs.read_log(bucket, name, trial), as_json)
 
 
 def _release_status(release: "Release", study: str | None, as_json: bool) -> None:
@@ -154,8 +154,8 @@ def _release_status(release: "Release", study: str | None, as_json: bool) -> Non
 def _study_of(release: "Release", study: str | None) -> "tuple[StudyView | None, str]":
     """Return how far the study is, or why that is not known."""
     from tuner.cli.release import open_release_bucket
-    from tuner.journal import JournalReader
-    from tuner.views import view_study
+    from tuner.study.journal import JournalReader
+    from tuner.study.views import view_study
 
     try:
         with open_release_bucket(release) as bucket:
@@ -189,7 +189,7 @@ def _work_of(release: "Release") -> "tuple[list[Work], str]":
 
 
 def _state(bucket: Bucket, study: str | None) -> "StudyState":
-    from tuner.journal import find_study, read_study
+    from tuner.study.journal import find_study, read_study
 
     return read_study(bucket, find_study(bucket, study))
 

@@ -25,7 +25,7 @@ from tuner.evaluation.result import LeakFree, Metrics, OneClass, RunnerUp, Versi
 from tuner.evaluation.robustness import Card, robustness
 from tuner.evaluation.roc import roc_curves
 from tuner.evaluation.subgroups import by_object
-from tuner.trials import StudyState, Trial
+from tuner.study.state import StudyState, Trial
 
 log = logging.getLogger(__name__)
 

@@ -21,8 +21,8 @@ from tuner.evaluation.image_files import Readable, Unusable, find, read
 from tuner.evaluation.predictions import predictions
 from tuner.evaluation.result import Fit, Metrics
 from tuner.evaluation.result_files import read_metrics
-from tuner.journal import read_study
 from tuner.spaces import load_space
+from tuner.study.journal import read_study
 from tuner.temporary_files import temporary_folder
 
 AT_ONCE = 256

@@ -7,7 +7,7 @@ from pydantic import BeforeValidator
 
 from tuner.evaluation.result import Result
 from tuner.names import TrialId
-from tuner.report.attempts import AttemptRecord
+from tuner.study.attempts import AttemptRecord
 
 Reported = Annotated[float, BeforeValidator(lambda value: nan if value is None else value)]
 """A metric as it was reported. Earlier versions wrote `null` for what is no number."""

@@ -8,13 +8,13 @@ from tuner import names
 from tuner.errors import PreemptedError
 from tuner.evaluation.measurement import Measured, Subject
 from tuner.evaluation.provenance import Provenance
-from tuner.report.attempts import History
 from tuner.report.figures.calibration import calibration_png
 from tuner.report.figures.confusion_matrix import confusion_matrix_png
 from tuner.report.figures.robustness import robustness_png
 from tuner.report.html_page import Contents, report_html
 from tuner.report.model_card import model_card
 from tuner.report.sprites import cut, sheet
+from tuner.study.attempts import History
 
 log = logging.getLogger(__name__)
 

@@ -20,8 +20,8 @@ from tuner.attempt import trial_seed
 from tuner.config.settings import dump
 from tuner.data.manifest import Manifest
 from tuner.evaluation.provenance import Code, DataSet, Machine, Provenance, Stage
-from tuner.report.attempts import History
-from tuner.trials import StudyState, Trial
+from tuner.study.attempts import History
+from tuner.study.state import StudyState, Trial
 
 
 def provenance(

@@ -17,14 +17,14 @@ from tuner.errors import NoResultError, SurroundingsError
 from tuner.evaluation.predictions import to_csv_gz
 from tuner.evaluation.result import Metrics
 from tuner.evaluation.result_files import read_metrics
-from tuner.journal import read_records, read_study
-from tuner.tensorboard import EventFiles
-from tuner.trials import StudyState, Trial, why_no_result
+from tuner.study.journal import read_records, read_study
+from tuner.study.state import StudyState, Trial, why_no_result
+from tuner.study.tensorboard import EventFiles
 
 if TYPE_CHECKING:
     from tuner.evaluation.measurement import Measured, Subject, Tell
     from tuner.evaluation.provenance import Provenance
-    from tuner.report.attempts import History
+    from tuner.study.attempts import History
 
 __all__ = ["Metrics", "evaluate", "evaluated", "read_metrics"]
 
@@ -93,8 +93,8 @@ def _evaluate(
     from tuner.evaluation import saved_model
     from tuner.evaluation.measurement import RunnerUpModel, Subject, measure
     from tuner.evaluator.provenance import provenance
-    from tuner.report.attempts import attempts_of
     from tuner.spaces import load_space
+    from tuner.study.attempts import attempts_of
 
     begun = time.monotonic()
     checkpoint = best.checkpoint

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from math import isfinite
 
-from tuner.trials import Value, first_line
+from tuner.study.state import Value, first_line
 
 TEXT_CHARACTERS = 200
 """Of a text in a table; a single trial's page has more."""

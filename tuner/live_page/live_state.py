@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from tuner.chief.worker_registry import WorkerState
 from tuner.metrics.evaluation import Evaluation, EvaluationState, Result
 from tuner.monitoring.endpoint import ANSWER_S
-from tuner.pace import Pace, epochs_done
 from tuner.rpc.lease_service import WorkerStatus
-from tuner.snapshots import still
-from tuner.trials import StudyState
+from tuner.study.progress import Pace, epochs_done
+from tuner.study.snapshots import still
+from tuner.study.state import StudyState
 
 if TYPE_CHECKING:  # it imports Keras, which `run` does without
     from tuner.chief.service import Service

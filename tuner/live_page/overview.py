@@ -14,11 +14,11 @@ from tuner.live_page.live_state import Moment
 from tuner.live_page.trial_rows import TrialRow, curve, row_of
 from tuner.metrics.evaluation import EvaluationState, Result
 from tuner.metrics.study import SearchState, search_state
-from tuner.pace import epochs_of
 from tuner.rungs import at_rungs
 from tuner.search.early_stopping import epochs_at, kept_of
+from tuner.study.progress import epochs_of
+from tuner.study.state import SCORED, StudyState, Trial, TrialState, epochs_saved
 from tuner.thinning import thinned
-from tuner.trials import SCORED, StudyState, Trial, TrialState, epochs_saved
 
 DOTS, STOPPED_DOTS, STEPS = 400, 200, 200
 """Of scores, of those of trials that were stopped early, and of improvements, in the history."""

@@ -29,10 +29,10 @@ from tuner.errors import (
     SurroundingsError,
     UsageError,
 )
-from tuner.journal import JournalReader
 from tuner.rpc import lease_service, tls
+from tuner.study.journal import JournalReader
+from tuner.study.state import Leased, Record, StudyState
 from tuner.temporary_files import temporary_folder
-from tuner.trials import Leased, Record, StudyState
 
 POLL_S = 0.5
 STOP_S = 6.0

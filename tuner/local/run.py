@@ -18,19 +18,19 @@ from tuner.data.manifest import Manifest
 from tuner.data.pack import pack
 from tuner.errors import CifakeTuneError, PreemptedError
 from tuner.evaluator.run import Metrics, evaluated, read_metrics
-from tuner.journal import JournalReader
 from tuner.local.children import Job, run_evaluator, run_search
 from tuner.monitoring.catalogue import Role
 from tuner.monitoring.endpoint import Monitor, serving
-from tuner.pace import Pace, epochs_done
 from tuner.report.terminal.console import say, shown_progress
 from tuner.report.terminal.evaluation import summary
 from tuner.report.terminal.search import lines, search_view
 from tuner.report.text import duration
-from tuner.resume import check_resume
 from tuner.rpc.lease_service import WorkerStatus
 from tuner.rpc.tls import Files
-from tuner.trials import Record, StudyState
+from tuner.study.compatibility import check_resume
+from tuner.study.journal import JournalReader
+from tuner.study.progress import Pace, epochs_done
+from tuner.study.state import Record, StudyState
 
 ROWS_AROUND = 11
 """Lines of the live view that are not trials."""

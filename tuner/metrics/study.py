@@ -11,7 +11,7 @@ from tuner.config.settings import Algorithm
 from tuner.monitoring import catalogue
 from tuner.monitoring.catalogue import reading
 from tuner.rungs import at_rungs
-from tuner.trials import Outcome, StudyState, TrialState, epochs_saved
+from tuner.study.state import Outcome, StudyState, TrialState, epochs_saved
 
 
 class SearchState(StrEnum):

@@ -15,14 +15,14 @@ from markupsafe import Markup
 import tuner
 from tuner.evaluation.provenance import Provenance
 from tuner.evaluation.result import Metrics
-from tuner.report.attempts import History, interrupted
 from tuner.report.calibration_text import calibration_line
 from tuner.report.charts import evaluation, search
 from tuner.report.charts.parallel_coordinates import parallel_chart
 from tuner.report.importance import Importances, TooFew, importances
 from tuner.report.rungs import rungs_of
 from tuner.report.text import accuracy_line, counted, duration, interval, percent, score
-from tuner.trials import SCORED, StudyState, Trial, TrialState, epochs_saved, first_line
+from tuner.study.attempts import History, interrupted
+from tuner.study.state import SCORED, StudyState, Trial, TrialState, epochs_saved, first_line
 
 WIDEST_MATRIX = 12
 """Classes; of more, what is mixed up most is listed."""

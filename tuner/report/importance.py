@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from tuner import names
 from tuner.evaluation.scores import Interval
-from tuner.trials import SCORED, Trial, TrialState, Value
+from tuner.study.state import SCORED, Trial, TrialState, Value
 
 LEAST_TRIALS = 10
 TRIALS_EACH = 2

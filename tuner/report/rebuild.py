@@ -8,10 +8,10 @@ from tuner.errors import BucketError, ObjectNotFoundError, SurroundingsError
 from tuner.evaluation.provenance import Provenance
 from tuner.evaluation.result import Metrics
 from tuner.evaluation.result_files import read_metrics
-from tuner.journal import read_records, read_study
-from tuner.report.attempts import attempts_of
 from tuner.report.html_page import Contents, report_html
 from tuner.report.sprites import COLUMNS, cut
+from tuner.study.attempts import attempts_of
+from tuner.study.journal import read_records, read_study
 
 
 def make_report(bucket: Bucket, study: str) -> str:

@@ -7,7 +7,7 @@ from tuner import names
 from tuner.config.settings import Algorithm, Policy
 from tuner.rungs import at_rungs
 from tuner.search.early_stopping import epochs_at
-from tuner.trials import StudyState, Trial
+from tuner.study.state import StudyState, Trial
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from tuner import limits, names
 from tuner.config.settings import Study
-from tuner.trials import Outcome
+from tuner.study.state import Outcome
 
 OPTIONS = [
     ("grpc.max_receive_message_length", limits.MESSAGE_BYTES),

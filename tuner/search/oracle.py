@@ -14,7 +14,7 @@ from tuner.names import TrialId
 from tuner.search.early_stopping import Rungs, Stop, epochs_at
 from tuner.search.leases import Lease, Leases, Worker
 from tuner.search.suggester import Suggestion
-from tuner.trials import (
+from tuner.study.state import (
     SCORED,
     AttemptEnded,
     Created,

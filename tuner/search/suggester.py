@@ -23,7 +23,7 @@ from tuner.config.settings import Algorithm, Study
 from tuner.errors import ConfigError
 from tuner.names import TrialId
 from tuner.spaces.exploration import activate
-from tuner.trials import StudyState, TrialState, Value
+from tuner.study.state import StudyState, TrialState, Value
 
 if TYPE_CHECKING:
     import keras_tuner

@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from tuner.report.charts.svg import FAR, Drawing, Scale, short, span
 from tuner.report.importance import in_order, varied
-from tuner.trials import Trial, Value
+from tuner.study.state import Trial, Value
 
 WIDTH, TOP, BOTTOM = 800.0, 34.0, 262.0
 AXES = 9

@@ -6,10 +6,10 @@ from math import isfinite, nan
 import numpy as np
 from markupsafe import Markup
 
-from tuner.report.attempts import AttemptRecord, History
 from tuner.report.charts.svg import FAR, Drawing, Point, Scale, short, span
+from tuner.study.attempts import AttemptRecord, History
+from tuner.study.state import StudyState, Trial, TrialState
 from tuner.thinning import thinned
-from tuner.trials import StudyState, Trial, TrialState
 
 WIDE, NARROW = 800.0, 400.0
 CURVES = 300

@@ -4,7 +4,7 @@ import time
 
 from pydantic import TypeAdapter
 
-from tuner.attempt_log import AttemptLog, Follower, Line, stamp
+from tuner.study.attempt_logs import AttemptLog, Follower, Line, stamp
 
 POLL_S = 1.0
 QUIET_POLLS = 3

@@ -10,10 +10,10 @@ from rich.text import Text
 
 from tuner.config.settings import Algorithm, Policy
 from tuner.ordering import by_interest
-from tuner.pace import epochs_of
 from tuner.report.text import duration
 from tuner.rpc.lease_service import WorkerStatus
-from tuner.trials import (
+from tuner.study.progress import epochs_of
+from tuner.study.state import (
     SCORED,
     AttemptEnded,
     Ended,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pydantic import BaseModel, ConfigDict
 
 from tuner.names import TrialId
-from tuner.trials import AttemptEnded, Ended, Leased, Opened, Outcome, Record, Reported, first_line
+from tuner.study.state import AttemptEnded, Ended, Leased, Opened, Outcome, Record, Reported, first_line
 
 
 class AttemptRecord(BaseModel):

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from tuner import names
 from tuner.bucket import Bucket
 from tuner.errors import BucketError, ObjectNotFoundError
-from tuner.trials import TRANSITIONS, StudyState, Trial
+from tuner.study.state import TRANSITIONS, StudyState, Trial
 
 log = logging.getLogger(__name__)
 

@@ -21,7 +21,7 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 from tuner import names
 from tuner.bucket import Bucket
 from tuner.errors import BucketError
-from tuner.trials import StudyState, Trial, TrialState
+from tuner.study.state import StudyState, Trial, TrialState
 
 log = logging.getLogger(__name__)
 

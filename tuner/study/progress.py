@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from tuner import names
 from tuner.config.settings import Algorithm
 from tuner.rpc.lease_service import WorkerStatus
-from tuner.trials import StudyState, Trial, TrialState
+from tuner.study.state import StudyState, Trial, TrialState
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from pydantic import BaseModel, ConfigDict
 
 from tuner.config.settings import Algorithm
-from tuner.trials import StudyState, Trial, TrialState, Value, epochs_saved, first_line
+from tuner.study.state import StudyState, Trial, TrialState, Value, epochs_saved, first_line
 
 
 class View(BaseModel):

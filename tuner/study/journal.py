@@ -18,12 +18,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from tuner import names, snapshots
+from tuner import names
 from tuner.bucket import Bucket
 from tuner.chief.metrics import JournalMetrics
 from tuner.errors import BucketError, FencedError, JournalError, ObjectExistsError, ObjectNotFoundError, UsageError
-from tuner.snapshots import Snapshotter
-from tuner.trials import RECORD, Record, StudyState
+from tuner.study import snapshots
+from tuner.study.snapshots import Snapshotter
+from tuner.study.state import RECORD, Record, StudyState
 
 LINGER_S = 0.2
 """How long records that nobody waits for may stay in memory, so that they share a segment."""

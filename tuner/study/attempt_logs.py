@@ -13,9 +13,9 @@ from pydantic import BaseModel, ConfigDict
 from tuner import names
 from tuner.bucket import Bucket
 from tuner.errors import ObjectNotFoundError, UsageError
-from tuner.journal import JournalReader, read_records
 from tuner.names import TrialId
-from tuner.trials import AttemptEnded, Created, Ended, Finished, Leased, Record, first_line
+from tuner.study.journal import JournalReader, read_records
+from tuner.study.state import AttemptEnded, Created, Ended, Finished, Leased, Record, first_line
 
 SHOWN = 20
 """Of the trials that have logs at most, in a sentence."""
