@@ -168,7 +168,7 @@ def measure(index: int, case: Case, meeting: Meeting, data: Any) -> Found:
     import keras_tuner
 
     from tuner.spaces import deep
-    from tuner.training import Task, train
+    from tuner.training.loop import Task, train
 
     deep.fastest_precision = lambda: case.precision
     hyperparameters = keras_tuner.HyperParameters()

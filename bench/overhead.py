@@ -136,13 +136,14 @@ def measure(folder: Path, port: int, trials: int, profiler: cProfile.Profile | N
     import keras
     import keras_tuner
 
-    from tuner import attempt, delivery, training
+    from tuner import attempt, delivery
     from tuner.client import ChiefClient
+    from tuner.training import loop
 
     watch = Stopwatch()
     for owner, name in (
         (ChiefClient, "next_trial"),
-        (training.keras.backend, "clear_session"),
+        (loop.keras.backend, "clear_session"),
         (attempt.Attempt, "_check_output"),
         (attempt.checkpoint, "save"),
         (delivery.Delivery, "settle"),

@@ -12,7 +12,7 @@ from typing import Literal
 import keras
 import keras_tuner
 
-from tuner import checkpoint, names
+from tuner import names
 from tuner.bucket import Bucket
 from tuner.client import ChiefClient, FencedAttemptError, Grant, Heart, RefusedError
 from tuner.config.settings import Study
@@ -27,7 +27,8 @@ from tuner.starting_point import Start, find_start
 from tuner.stop_signal import StopSignal
 from tuner.study.state import Outcome
 from tuner.temporary_files import temporary_folder
-from tuner.training import InvalidTrialError, Task, metrics_line, train
+from tuner.training import checkpoint
+from tuner.training.loop import InvalidTrialError, Task, metrics_line, train
 
 log = logging.getLogger(__name__)
 

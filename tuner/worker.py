@@ -11,7 +11,7 @@ from pathlib import Path
 
 import keras
 
-from tuner import gpus, spaces
+from tuner import spaces
 from tuner.attempt import Attempt, Workshop
 from tuner.bucket import Bucket
 from tuner.client import ChiefClient, Grant, Heart
@@ -29,6 +29,7 @@ from tuner.rpc import lease_service, tls, tls_client_errors
 from tuner.stop_signal import StopSignal
 from tuner.study.journal import JournalReader
 from tuner.temporary_files import temporary_folder
+from tuner.training import devices
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +89,7 @@ def _next_trial(chief: ChiefClient, stop: StopSignal, metrics: WorkerMetrics) ->
 
 def show(monitor: Monitor, heart: Heart, lease_s: float) -> None:
     """From now on show what a worker has that works."""
-    found, asked = gpus.found(), gpus.asked(os.environ)
+    found, asked = devices.found(), devices.asked(os.environ)
 
     def ready() -> str:
         silent_s = time.time() - heart.answered_at
@@ -97,7 +98,7 @@ def show(monitor: Monitor, heart: Heart, lease_s: float) -> None:
     readings = Readings()
     readings.read = lambda: [
         reading(catalogue.WORKER_BEAT, {(): heart.answered_at}),
-        *gpu_metrics(found, asked, gpus.memory()),
+        *gpu_metrics(found, asked, devices.memory()),
     ]
     monitor.registry.register(readings)
     monitor.ready, monitor.healthy = ready, heart.trouble
@@ -136,7 +137,7 @@ def _open_workshop(
     data = open_training(bucket, manifest, study.data.validation, study.validation_seed, cache)
     images = f"{len(data.train.labels):,} training and {len(data.validation.labels):,} validation images"
     log.info(
-        "%s joins study %s: %s, %s on %s", chief.worker, study.name, images, keras.backend.backend(), gpus.device()
+        "%s joins study %s: %s, %s on %s", chief.worker, study.name, images, keras.backend.backend(), devices.device()
     )
     return Workshop(
         bucket=bucket,

@@ -14,11 +14,11 @@ BATCH, TIMED = 128, 200
 
 def main() -> None:
     """Open the training images as a worker does, and gather batches of one epoch."""
-    from tuner.batches import Batches
     from tuner.bucket import open_bucket
     from tuner.data.arrays import open_training
     from tuner.data.manifest import read_manifest
     from tuner.metrics.worker import Activities
+    from tuner.training.batches import Batches
 
     bucket, digest, cache = open_bucket(sys.argv[1]), sys.argv[2], Path(sys.argv[3])
     with Memory() as memory:

@@ -21,7 +21,7 @@ import numpy as np
 from bench.sides.turns import BATCH, Outcome, Turn
 from tuner.data.arrays import Arrays, Training
 from tuner.spaces import deep, seed
-from tuner.training import Task, train
+from tuner.training.loop import Task, train
 
 WARM_STEPS = 10
 HELD_OUT = 5000

@@ -12,7 +12,7 @@ import pytest
 
 from tests.integration.spaces.user_spaces import Tiny
 from tuner.data.arrays import Arrays, Training
-from tuner.training import InvalidTrialError, Task, train
+from tuner.training.loop import InvalidTrialError, Task, train
 
 SHAPE, CLASSES = (8, 8, 3), 2
 

@@ -87,7 +87,7 @@ def test_gpus_that_are_missing_are_told_and_of_those_that_are_there_the_memory()
 def test_a_gpu_that_does_not_tell_its_memory_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
     import tensorflow
 
-    from tuner import gpus
+    from tuner.training import devices
 
     monkeypatch.setattr(tensorflow.config, "list_logical_devices", lambda kind: [object()])
-    assert gpus.memory() == {}  # this process has no such device, and TensorFlow says so
+    assert devices.memory() == {}  # this process has no such device, and TensorFlow says so

@@ -13,7 +13,7 @@ from kubernetes import client
 from urllib3.exceptions import HTTPError
 
 from k8s.evaluation_job import EvaluationJob
-from tuner import gpus, names
+from tuner import names
 from tuner.bucket.local import LocalBucket
 from tuner.chief.evaluation_job import run_evaluation
 from tuner.chief.run import Cluster, nothing_to_search
@@ -23,6 +23,7 @@ from tuner.errors import ConfigError, NoResultError, SurroundingsError
 from tuner.study import journal
 from tuner.study.journal import read_study
 from tuner.study.state import Finished, Opened, StudyState
+from tuner.training import devices
 
 
 def searched(bucket: LocalBucket, study: Study, start: str = "", gave_up: bool = False) -> StudyState:
@@ -92,15 +93,15 @@ def test_a_search_that_gave_up_begins_again_when_a_person_starts_it_not_when_its
 def test_a_worker_without_the_gpu_that_it_must_have_ends(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("tuner.gpus.found", lambda: 0)  # also on a machine that has some
-    gpus.check({})
-    gpus.check({names.ENV_GPUS: "0", names.ENV_REQUIRE_GPU: "true"})
+    monkeypatch.setattr("tuner.training.devices.found", lambda: 0)  # also on a machine that has some
+    devices.check({})
+    devices.check({names.ENV_GPUS: "0", names.ENV_REQUIRE_GPU: "true"})
     assert not caplog.records
-    gpus.check({names.ENV_GPUS: "1", names.ENV_REQUIRE_GPU: "false"})
+    devices.check({names.ENV_GPUS: "1", names.ENV_REQUIRE_GPU: "false"})
     assert "1 GPU asked for" in caplog.text
     assert "training on the CPU" in caplog.text
     with pytest.raises(ConfigError, match=r"2 GPUs asked for, and .* finds none.*workers.requireGPU=false"):
-        gpus.check({names.ENV_GPUS: "2", names.ENV_REQUIRE_GPU: "true"})
+        devices.check({names.ENV_GPUS: "2", names.ENV_REQUIRE_GPU: "true"})
 
 
 # ---- the evaluation's Job ----------------------------------------------------------------------------

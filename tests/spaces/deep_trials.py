@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from tuner.data.arrays import Arrays, Training
 from tuner.spaces.deep import DeepSpace
-from tuner.training import Task, train
+from tuner.training.loop import Task, train
 
 SMALL = {"width": 16, "blocks": 1, "learning_rate": 0.004}
 SHAKEN = {"flip": "horizontal_and_vertical", "shift": 2, "cutout": 8, "label_smoothing": 0.1, "mixing": "cutmix"}

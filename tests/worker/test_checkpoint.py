@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from tests.integration.spaces.user_spaces import Tiny
-from tuner.checkpoint import MEMBER, DamagedCheckpointError, Progress, read_progress, save
 from tuner.errors import SurroundingsError
+from tuner.training.checkpoint import MEMBER, DamagedCheckpointError, Progress, read_progress, save
 
 PROGRESS = Progress(epoch=1, seed=7, history={0: {"loss": 1.5, "val_auc": math.nan}, 1: {"loss": 1.25}})
 

@@ -10,12 +10,12 @@ from tests.support.chief import RunningChief
 from tests.worker.conftest import nothing
 from tuner import names
 from tuner.bucket.local import LocalBucket
-from tuner.checkpoint import sha256
 from tuner.client import ChiefClient, FencedAttemptError, Grant
 from tuner.delivery import Carriers, Delivery, Epoch, StoppedTrialError
 from tuner.errors import BucketError, ChiefUnreachableError
 from tuner.study.journal import read_records
 from tuner.study.state import Reported, TrialState
+from tuner.training.checkpoint import sha256
 
 
 class GatedBucket(LocalBucket):

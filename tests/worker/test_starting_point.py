@@ -15,9 +15,9 @@ from tests.worker.conftest import nothing
 from tuner import names
 from tuner.attempt import known_metrics
 from tuner.bucket.local import LocalBucket
-from tuner.checkpoint import Progress, save, sha256
 from tuner.client import ChiefClient, Grant
 from tuner.starting_point import Start, find_start
+from tuner.training.checkpoint import Progress, save, sha256
 
 
 def metrics(epoch: int) -> dict[str, float]:

@@ -125,17 +125,17 @@ def worker(bucket_url: BucketOption = DEFAULT_BUCKET) -> None:
         )
     encryption = _encryption()
     with importing_keras():  # before the bucket is asked: in a cluster it starts meanwhile
-        from tuner import gpus
         from tuner.monitoring.catalogue import Role
         from tuner.monitoring.endpoint import Monitor, serving
         from tuner.monitoring.measured_bucket import MeasuredBucket
+        from tuner.training import devices
         from tuner.worker import run_worker
 
     monitor = Monitor(Role.WORKER)
     bucket = MeasuredBucket(_bucket(bucket_url), monitor.registry)
     if _search_is_over(bucket):
         return
-    gpus.check(os.environ)
+    devices.check(os.environ)
     with serving(monitor):
         run_worker(bucket, address, encryption, name, _cache(), monitor)
 

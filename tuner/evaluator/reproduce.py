@@ -13,7 +13,7 @@ from tuner.data.arrays import open_training
 from tuner.data.manifest import read_manifest
 from tuner.evaluation.provenance import Provenance, Stage
 from tuner.spaces import load_space
-from tuner.training import Task, train
+from tuner.training.loop import Task, train
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """A checkpoint: the .keras file of a model, and what its trial needs to go on from there.
 
 Weights and optimizer are Keras's members of the zip; `cifake_tune.json` has the epoch, the metrics of all epochs so
-far, and the seed, from which and the epoch alone its random state follows (`tuner.training`). Nothing is pickled.
+far, and the seed, from which and the epoch alone its random state follows (`tuner.training.loop`). Nothing is pickled.
 """
 
 import functools

@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from tuner.batches import Batches
+from tuner.training.batches import Batches
 
 
 class AveragedWeights(keras.callbacks.Callback):

@@ -16,10 +16,10 @@ from keras.src.random.seed_generator import global_seed_generator
 from keras_tuner.src.engine.tuner_utils import convert_to_metrics_dict
 
 from tuner import names
-from tuner.averaging import AveragedWeights
-from tuner.batches import Batches
 from tuner.data.arrays import Arrays, Training
 from tuner.metrics.worker import Activities, Activity
+from tuner.training.batches import Batches
+from tuner.training.weight_averaging import AveragedWeights
 
 log = logging.getLogger(__name__)
 

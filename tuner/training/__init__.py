@@ -1,0 +1,1 @@
+"""How a trial trains: the loop, batches, seeds, devices, the format of checkpoints."""
