@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tuner.attempt import Workshop
+    from tuner.worker.attempt import Workshop
 
 WARM_TRIALS = 10
 HERE = Path(__file__).resolve().parent
@@ -136,9 +136,9 @@ def measure(folder: Path, port: int, trials: int, profiler: cProfile.Profile | N
     import keras
     import keras_tuner
 
-    from tuner import attempt, delivery
-    from tuner.client import ChiefClient
     from tuner.training import loop
+    from tuner.worker import attempt, epoch_reporter
+    from tuner.worker.chief_client import ChiefClient
 
     watch = Stopwatch()
     for owner, name in (
@@ -146,7 +146,7 @@ def measure(folder: Path, port: int, trials: int, profiler: cProfile.Profile | N
         (loop.keras.backend, "clear_session"),
         (attempt.Attempt, "_check_output"),
         (attempt.checkpoint, "save"),
-        (delivery.Delivery, "settle"),
+        (epoch_reporter.Delivery, "settle"),
         (ChiefClient, "complete"),
     ):
         watch.around(owner, name)
@@ -178,22 +178,22 @@ def measure(folder: Path, port: int, trials: int, profiler: cProfile.Profile | N
 
 @contextmanager
 def workshop(folder: Path, port: int) -> Iterator["Workshop"]:
-    """Set up what `tuner.worker.run_worker` sets up."""
-    from tuner import worker
+    """Set up what `tuner.worker.run.run_worker` sets up."""
     from tuner.bucket import open_bucket
-    from tuner.client import ChiefClient, Heart
-    from tuner.delivery import Carriers
-    from tuner.log_writer import LogWriter
-    from tuner.metrics.worker import WorkerMetrics
     from tuner.rpc import lease_service, tls
-    from tuner.stop_signal import StopSignal
+    from tuner.worker import run
+    from tuner.worker.chief_client import ChiefClient, Heart
+    from tuner.worker.epoch_reporter import Carriers
+    from tuner.worker.log_writer import LogWriter
+    from tuner.worker.metrics import WorkerMetrics
+    from tuner.worker.stop_signal import StopSignal
 
     bucket, stop, address = open_bucket(str(folder / "bucket")), StopSignal(), f"127.0.0.1:{port}"
     with tls.open_channel(address, None, lease_service.OPTIONS) as channel:
         chief = ChiefClient(channel, address, "worker-0", "1", lambda: None)
         joined = chief.join()
         with Heart(chief) as heart, Carriers() as carriers, LogWriter(bucket, "cifake") as logs:
-            shop = worker._open_workshop(
+            shop = run._open_workshop(
                 bucket, joined, chief, heart, stop, carriers, logs, folder, folder / "cache", WorkerMetrics()
             )
             gc.collect()

@@ -27,9 +27,7 @@ SLOW_MS = 250.0
 GPU_TIMEOUT_S = 180
 READS = 5
 _GOOGLE = "https://storage.googleapis.com"
-_COUNT_GPUS = (
-    "import keras; print(sum(d.startswith(('gpu', 'cuda')) for d in keras.distribution.list_devices()))"  # tuner.worker
-)
+_COUNT_GPUS = "import keras; print(sum(d.startswith(('gpu', 'cuda')) for d in keras.distribution.list_devices()))"  # tuner.worker.run
 _BACKENDS = {"tensorflow": ("tensorflow", "tensorflow-cpu"), "jax": ("jax",)}
 
 

@@ -19,11 +19,11 @@ from tests.integration.support import Command, Place, place, settings
 from tests.support.certificates import Authority, environment
 from tests.support.gcs_emulator import free_port
 from tuner import names
-from tuner.client import ChiefClient, Grant
 from tuner.data.pack import pack
 from tuner.rpc import lease_service as wire
 from tuner.rpc import tls
 from tuner.study.state import StudyState, Trial, TrialState
+from tuner.worker.chief_client import ChiefClient, Grant
 
 TRIALS = 40
 RESTARTS = 12

@@ -18,10 +18,10 @@ import pytest
 from tests.integration.support import RUN_S, SPACES, Place
 from tests.support.chief import RunningChief, running_chief
 from tuner import names
-from tuner.client import ChiefClient, Grant, Heart
 from tuner.config.settings import load
 from tuner.names import TrialId
 from tuner.study.state import Outcome, TrialState
+from tuner.worker.chief_client import ChiefClient, Grant, Heart
 
 WINDOW_S = 5.0
 TRIAL = TrialId("00000")

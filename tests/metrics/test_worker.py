@@ -6,8 +6,8 @@ import time
 import pytest
 from prometheus_client import CollectorRegistry
 
-from tuner.metrics.worker import Activities, Activity, GpuMemory, WorkerMetrics, gpu_metrics
 from tuner.names import Metric
+from tuner.worker.metrics import Activities, Activity, GpuMemory, WorkerMetrics, gpu_metrics
 
 
 def spent(activities: Activities) -> dict[Activity, float]:

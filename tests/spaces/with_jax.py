@@ -14,9 +14,9 @@ import numpy as np
 from tests.integration.spaces.user_spaces import Huge
 from tests.spaces.deep_trials import DATA, SHAKEN, trained, weights
 from tuner.evaluation import saved_model
-from tuner.metrics.worker import Activities
 from tuner.spaces import exploration
 from tuner.training import batches
+from tuner.worker.metrics import Activities
 
 
 def an_interrupted_trial_goes_on_as_if_it_had_not_been(folder: Path) -> None:

@@ -10,8 +10,8 @@ from tests.chaos.front import running_front
 from tests.support.children import child
 from tests.support.gcs_emulator import free_port
 from tests.support.scrape import until
-from tuner.client import CALL_TIMEOUT_S, ChiefClient
 from tuner.rpc import lease_service
+from tuner.worker.chief_client import CALL_TIMEOUT_S, ChiefClient
 
 CHIEF = """
 import asyncio, sys

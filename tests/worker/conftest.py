@@ -10,9 +10,9 @@ import pytest
 
 from tests.support.chief import RunningChief, running_chief
 from tuner.bucket.local import LocalBucket
-from tuner.client import ChiefClient, Grant
 from tuner.config.settings import Study, load
 from tuner.rpc import lease_service
+from tuner.worker.chief_client import ChiefClient, Grant
 
 STUDY = load(
     settings=["search.max_trials=3", "training.epochs=6", "search.early_stopping.policy=none", "retries.failure=5"]

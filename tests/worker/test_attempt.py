@@ -14,16 +14,16 @@ from tests.support.chief import RunningChief
 from tests.support.disks import fill_with_files, small_disk
 from tests.worker.conftest import nothing
 from tuner import names
-from tuner.attempt import Attempt, Workshop
 from tuner.bucket.local import LocalBucket
-from tuner.client import ChiefClient, Grant, Heart
 from tuner.config.settings import Study, load
 from tuner.data.arrays import Arrays, Training
-from tuner.delivery import Carriers
 from tuner.errors import SurroundingsError
-from tuner.log_writer import LogWriter
-from tuner.stop_signal import StopSignal
 from tuner.study.state import Outcome, TrialState
+from tuner.worker.attempt import Attempt, Workshop
+from tuner.worker.chief_client import ChiefClient, Grant, Heart
+from tuner.worker.epoch_reporter import Carriers
+from tuner.worker.log_writer import LogWriter
+from tuner.worker.stop_signal import StopSignal
 
 SHAPE, CLASSES = (8, 8, 3), 2
 BATCHES = 50

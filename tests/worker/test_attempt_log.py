@@ -11,11 +11,11 @@ from tests.support.chief import RunningChief
 from tests.worker.conftest import nothing
 from tuner import names
 from tuner.bucket.local import LocalBucket
-from tuner.client import ChiefClient
 from tuner.errors import UsageError
 from tuner.report.terminal import logs
 from tuner.study.attempt_logs import Follower, Line, Source, read_log, trials_with_logs
 from tuner.study.state import Outcome
+from tuner.worker.chief_client import ChiefClient
 
 NOON = 1_782_907_200.0
 

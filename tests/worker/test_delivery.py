@@ -10,12 +10,12 @@ from tests.support.chief import RunningChief
 from tests.worker.conftest import nothing
 from tuner import names
 from tuner.bucket.local import LocalBucket
-from tuner.client import ChiefClient, FencedAttemptError, Grant
-from tuner.delivery import Carriers, Delivery, Epoch, StoppedTrialError
 from tuner.errors import BucketError, ChiefUnreachableError
 from tuner.study.journal import read_records
 from tuner.study.state import Reported, TrialState
 from tuner.training.checkpoint import sha256
+from tuner.worker.chief_client import ChiefClient, FencedAttemptError, Grant
+from tuner.worker.epoch_reporter import Carriers, Delivery, Epoch, StoppedTrialError
 
 
 class GatedBucket(LocalBucket):
@@ -132,7 +132,7 @@ def test_one_call_that_took_longer_than_the_configured_time_is_made_again(
     grant: Grant, client: ChiefClient, chief: RunningChief, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As where the worker itself was stopped in the midst of it."""
-    monkeypatch.setattr("tuner.client.CALL_TIMEOUT_S", 2.0)
+    monkeypatch.setattr("tuner.worker.chief_client.CALL_TIMEOUT_S", 2.0)
     client.timeout_s = 1.5
     chief.stand_still(2.5)
     assert not client.report(grant, 0, {"val_accuracy": 0.5}, None, None, threading.Event())

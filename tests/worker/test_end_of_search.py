@@ -10,13 +10,13 @@ import pytest
 
 from tests.support.chief import RunningChief, running_chief
 from tests.worker.conftest import nothing
-from tuner import client as client_module
 from tuner.bucket.local import LocalBucket
-from tuner.client import ChiefClient, Grant, SearchOverError
 from tuner.config.settings import Study
 from tuner.errors import ChiefUnreachableError
 from tuner.rpc import lease_service
-from tuner.worker import EndOfSearch
+from tuner.worker import chief_client as client_module
+from tuner.worker.chief_client import ChiefClient, Grant, SearchOverError
+from tuner.worker.run import EndOfSearch
 
 WITHIN_S = 20.0
 

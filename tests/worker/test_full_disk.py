@@ -16,7 +16,7 @@ from tuner.errors import ExitCode, SurroundingsError
 from tuner.monitoring.catalogue import Role
 from tuner.monitoring.endpoint import Monitor
 from tuner.temporary_files import temporary_file, temporary_folder
-from tuner.worker import run_worker
+from tuner.worker.run import run_worker
 
 TOLD = (
     "no temporary files can be made in {} (No space left on device); free some space there, or set TMPDIR to a folder "

@@ -7,13 +7,13 @@ import pytest
 
 from tests.support.chief import RunningChief
 from tests.support.scrape import get, scrape, until
-from tuner import client as client_module
 from tuner import names
-from tuner.client import ChiefClient, Grant, Heart
 from tuner.monitoring.catalogue import Role
 from tuner.monitoring.endpoint import Monitor, serving
 from tuner.names import Metric
-from tuner.worker import show
+from tuner.worker import chief_client as client_module
+from tuner.worker.chief_client import ChiefClient, Grant, Heart
+from tuner.worker.run import show
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import sys
 from tuner.keras_import import choose_backend, importing_keras
 choose_backend()
 with importing_keras(whole={whole}):
-    import tuner.worker
+    import tuner.worker.run
 print("imported", *[name for name in ("matplotlib", "scipy", "sklearn") if name in sys.modules])
 import scipy.ndimage, sklearn.gaussian_process, matplotlib
 print("there", scipy.ndimage.shift([1.0, 2.0], 1).tolist())

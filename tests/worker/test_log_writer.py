@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from tuner import log_writer, names
+from tuner import names
 from tuner.bucket.local import LocalBucket
 from tuner.errors import BucketError
-from tuner.log_writer import LogWriter
 from tuner.study.attempt_logs import Line, Source, parse_line
+from tuner.worker import log_writer
+from tuner.worker.log_writer import LogWriter
 
 log = logging.getLogger("tuner.tests")
 

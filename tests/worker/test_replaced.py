@@ -7,9 +7,9 @@ import pytest
 
 from tests.support.chief import RunningChief
 from tests.worker.conftest import nothing
-from tuner.client import ChiefClient
 from tuner.errors import ExitCode, FencedError
 from tuner.rpc.lease_service import Heartbeat
+from tuner.worker.chief_client import ChiefClient
 
 
 def beat(client: ChiefClient, trial: str | None = None, attempt: int = 0) -> bool:

@@ -13,11 +13,11 @@ from tests.integration.spaces.user_spaces import Tiny
 from tests.support.chief import RunningChief
 from tests.worker.conftest import nothing
 from tuner import names
-from tuner.attempt import known_metrics
 from tuner.bucket.local import LocalBucket
-from tuner.client import ChiefClient, Grant
-from tuner.starting_point import Start, find_start
 from tuner.training.checkpoint import Progress, save, sha256
+from tuner.worker.attempt import known_metrics
+from tuner.worker.chief_client import ChiefClient, Grant
+from tuner.worker.resume import Start, find_start
 
 
 def metrics(epoch: int) -> dict[str, float]:
@@ -130,7 +130,7 @@ def test_the_chief_takes_what_an_older_attempt_made_and_not_what_a_newer_one_mig
     trial.report(0, unreported)
     kept = trial.chief.ask(lambda state: dict(state.trials[names.TrialId(trial.grant.trial_id)].checkpoints))
     assert kept == {0: unreported}
-    from tuner.client import RefusedError
+    from tuner.worker.chief_client import RefusedError
 
     with pytest.raises(RefusedError, match="no model of epoch 1"):
         trial.report(1, names.checkpoint("cifake", trial.grant.trial_id, 3, 1))

@@ -129,7 +129,7 @@ def worker(bucket_url: BucketOption = DEFAULT_BUCKET) -> None:
         from tuner.monitoring.endpoint import Monitor, serving
         from tuner.monitoring.measured_bucket import MeasuredBucket
         from tuner.training import devices
-        from tuner.worker import run_worker
+        from tuner.worker.run import run_worker
 
     monitor = Monitor(Role.WORKER)
     bucket = MeasuredBucket(_bucket(bucket_url), monitor.registry)

@@ -16,12 +16,12 @@ import keras
 
 import tuner
 from tuner import names
-from tuner.attempt import trial_seed
 from tuner.config.settings import dump
 from tuner.data.manifest import Manifest
 from tuner.evaluation.provenance import Code, DataSet, Machine, Provenance, Stage
 from tuner.study.attempts import History
 from tuner.study.state import StudyState, Trial
+from tuner.worker.attempt import trial_seed
 
 
 def provenance(

@@ -1,6 +1,6 @@
 """What was logged about a trial, over all its attempts: lines in the bucket, and the journal's word on each attempt.
 
-`tuner.log_writer` writes the lines, in numbered parts, while an attempt goes on. A part is UTF-8 text, a line being
+`tuner.worker.log_writer` writes the lines, in numbered parts, while an attempt goes on. A part is UTF-8 text, a line being
 `2026-07-01T12:00:00.123Z out text`: when, from where, what.
 """
 

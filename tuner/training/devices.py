@@ -8,7 +8,7 @@ import keras
 
 from tuner import names
 from tuner.errors import ConfigError
-from tuner.metrics.worker import GpuMemory
+from tuner.worker.metrics import GpuMemory
 
 log = logging.getLogger(__name__)
 

@@ -17,9 +17,9 @@ from keras_tuner.src.engine.tuner_utils import convert_to_metrics_dict
 
 from tuner import names
 from tuner.data.arrays import Arrays, Training
-from tuner.metrics.worker import Activities, Activity
 from tuner.training.batches import Batches
 from tuner.training.weight_averaging import AveragedWeights
+from tuner.worker.metrics import Activities, Activity
 
 log = logging.getLogger(__name__)
 

@@ -12,11 +12,11 @@ from pathlib import Path
 
 from tuner import names
 from tuner.bucket import Bucket
-from tuner.client import Grant
-from tuner.delivery import Epoch
 from tuner.errors import ObjectNotFoundError
 from tuner.study.state import same_metrics
 from tuner.training.checkpoint import DamagedCheckpointError, Progress, read_progress, sha256
+from tuner.worker.chief_client import Grant
+from tuner.worker.epoch_reporter import Epoch
 
 log = logging.getLogger(__name__)
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tuner.bucket import Bucket
-from tuner.client import ChiefClient, Grant
 from tuner.errors import BucketError
 from tuner.training.checkpoint import sha256
+from tuner.worker.chief_client import ChiefClient, Grant
 
 log = logging.getLogger(__name__)
 

@@ -14,21 +14,21 @@ import keras_tuner
 
 from tuner import names
 from tuner.bucket import Bucket
-from tuner.client import ChiefClient, FencedAttemptError, Grant, Heart, RefusedError
 from tuner.config.settings import Study
 from tuner.data.arrays import Training
-from tuner.delivery import Carriers, Delivery, Epoch, StoppedTrialError
 from tuner.errors import ChiefUnreachableError, CifakeTuneError, PreemptedError, SpaceError, SurroundingsError
 from tuner.evaluation import saved_model
-from tuner.log_writer import LogWriter
-from tuner.metrics.worker import Activity, WorkerMetrics
 from tuner.rpc import lease_service
-from tuner.starting_point import Start, find_start
-from tuner.stop_signal import StopSignal
 from tuner.study.state import Outcome
 from tuner.temporary_files import temporary_folder
 from tuner.training import checkpoint
 from tuner.training.loop import InvalidTrialError, Task, metrics_line, train
+from tuner.worker.chief_client import ChiefClient, FencedAttemptError, Grant, Heart, RefusedError
+from tuner.worker.epoch_reporter import Carriers, Delivery, Epoch, StoppedTrialError
+from tuner.worker.log_writer import LogWriter
+from tuner.worker.metrics import Activity, WorkerMetrics
+from tuner.worker.resume import Start, find_start
+from tuner.worker.stop_signal import StopSignal
 
 log = logging.getLogger(__name__)
 

@@ -12,24 +12,24 @@ from pathlib import Path
 import keras
 
 from tuner import spaces
-from tuner.attempt import Attempt, Workshop
 from tuner.bucket import Bucket
-from tuner.client import ChiefClient, Grant, Heart
 from tuner.data.arrays import open_training
 from tuner.data.manifest import read_manifest
-from tuner.delivery import Carriers
 from tuner.errors import BucketError, JournalError
-from tuner.log_writer import LogWriter
 from tuner.metrics.study import Readings
-from tuner.metrics.worker import Activity, WorkerMetrics, gpu_metrics
 from tuner.monitoring import catalogue
 from tuner.monitoring.catalogue import reading
 from tuner.monitoring.endpoint import FINE, Monitor
 from tuner.rpc import lease_service, tls, tls_client_errors
-from tuner.stop_signal import StopSignal
 from tuner.study.journal import JournalReader
 from tuner.temporary_files import temporary_folder
 from tuner.training import devices
+from tuner.worker.attempt import Attempt, Workshop
+from tuner.worker.chief_client import ChiefClient, Grant, Heart
+from tuner.worker.epoch_reporter import Carriers
+from tuner.worker.log_writer import LogWriter
+from tuner.worker.metrics import Activity, WorkerMetrics, gpu_metrics
+from tuner.worker.stop_signal import StopSignal
 
 log = logging.getLogger(__name__)
 

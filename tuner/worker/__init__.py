@@ -1,0 +1,1 @@
+"""A worker: attempts, heartbeats, checkpoints to and fro, logs."""
