@@ -69,7 +69,7 @@ def running_chief(folder: Path, trials: int) -> Iterator[int]:
         "space.import=noop_space:NoOp",
         f"space.code={HERE}",
     ]
-    command = [sys.executable, "-m", "tuner.cli.app", "chief", *(word for each in settings for word in ("--set", each))]
+    command = [sys.executable, "-m", "tuner.cli", "chief", *(word for each in settings for word in ("--set", each))]
     environment = {
         **os.environ,
         "PYTHONPATH": str(HERE.parent),

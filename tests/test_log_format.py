@@ -69,7 +69,7 @@ def test_another_format_is_an_error_that_names_the_variable() -> None:
 @pytest.mark.parametrize("form", LogFormat)
 def test_a_process_that_fails_says_why_in_the_same_format(form: LogFormat) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "tuner.cli.app", "worker"],
+        [sys.executable, "-m", "tuner.cli", "worker"],
         env={**os.environ, "CIFAKE_TUNE_LOG_FORMAT": form, "KERASTUNER_ORACLE_IP": ""},
         capture_output=True,
         text=True,

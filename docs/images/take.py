@@ -69,7 +69,7 @@ def predict(bucket: str, study: str, test_folder: Path, folder: Path) -> None:
     rows = []
     for each in sorted(test_folder.iterdir()):
         heatmaps = folder / each.name
-        command = [sys.executable, "-m", "tuner.cli.app", "predict", "--bucket", bucket, "--study", study]
+        command = [sys.executable, "-m", "tuner.cli", "predict", "--bucket", bucket, "--study", study]
         images = sorted(each.iterdir())[:OF_EACH_CLASS]
         subprocess.run([*command, "--heatmap", str(heatmaps), *map(str, images)], check=True)
         rows.append([Image.open(path) for path in sorted(heatmaps.iterdir())])

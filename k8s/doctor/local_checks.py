@@ -27,7 +27,7 @@ SLOW_MS = 250.0
 GPU_TIMEOUT_S = 180
 READS = 5
 _GOOGLE = "https://storage.googleapis.com"
-_COUNT_GPUS = "import keras; print(sum(d.startswith(('gpu', 'cuda')) for d in keras.distribution.list_devices()))"  # tuner.worker.run
+_COUNT_GPUS = "import keras; print(sum(d.startswith(('gpu', 'cuda')) for d in keras.distribution.list_devices()))"  # as tuner.training.devices does
 _BACKENDS = {"tensorflow": ("tensorflow", "tensorflow-cpu"), "jax": ("jax",)}
 
 

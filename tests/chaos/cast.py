@@ -84,7 +84,7 @@ class Cast:
         log = self.logs / f"{self._started:04d}-{name}.log"
         with log.open("wb") as out:
             popen = subprocess.Popen(
-                [sys.executable, "-m", "tuner.cli.app", role.value],
+                [sys.executable, "-m", "tuner.cli", role.value],
                 env={**self.environment, **environment},
                 stdin=subprocess.DEVNULL,
                 stdout=out,

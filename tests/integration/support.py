@@ -223,7 +223,7 @@ class Place:
 def program(python: Path) -> list[str]:
     """Return the command that belongs to an interpreter."""
     script = python.with_name("cifake-tune")
-    return [str(script)] if script.exists() else [str(python), "-m", "tuner.cli.app"]
+    return [str(script)] if script.exists() else [str(python), "-m", "tuner.cli"]
 
 
 def settings(**values: object) -> list[str]:

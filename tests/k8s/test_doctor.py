@@ -27,7 +27,7 @@ COMPLETE = Condition(type="Complete", status="True")
 
 def doctor(*arguments: str, **environment: str) -> tuple[int, str]:
     done = subprocess.run(
-        [sys.executable, "-m", "tuner.cli.app", "doctor", *arguments],
+        [sys.executable, "-m", "tuner.cli", "doctor", *arguments],
         env={**{k: v for k, v in os.environ.items() if k != "CIFAKE_TUNE_BUCKET"}, **environment},
         capture_output=True,
         text=True,

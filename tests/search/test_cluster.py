@@ -38,7 +38,7 @@ def start(bucket: LocalBucket, study: Study, command: str, **environment: str) -
     file = Path(bucket.url) / "study.yaml"
     file.write_text(yaml.safe_dump(settings.dump(study)))
     return subprocess.run(
-        [sys.executable, "-m", "tuner.cli.app", command],
+        [sys.executable, "-m", "tuner.cli", command],
         env=os.environ
         | {names.ENV_BUCKET: bucket.url, names.ENV_STUDY_FILE: str(file), "CUDA_VISIBLE_DEVICES": "-1"}
         | {names.ENV_ORACLE_IP: "127.0.0.1", names.ENV_ORACLE_PORT: "1", names.ENV_TUNER_ID: "worker-0"}

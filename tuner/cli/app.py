@@ -291,7 +291,3 @@ def _begin_process() -> None:
 
 def _preempted(*_: object) -> NoReturn:
     raise PreemptedError("asked to stop.")
-
-
-if __name__ == "__main__":
-    main()

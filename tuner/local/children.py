@@ -207,7 +207,7 @@ def stop_all(children: list[Child], timeout_s: float) -> None:
 
 def _child(role: str, job: Job, environment: Mapping[str, str], name: str | None = None) -> Child:
     program = Path(sys.executable).with_name("cifake-tune")
-    command = [str(program), role] if program.exists() else [sys.executable, "-m", "tuner.cli.app", role]
+    command = [str(program), role] if program.exists() else [sys.executable, "-m", "tuner.cli", role]
     return Child(name or role, command, environment, job.logs / f"{name or role}.log")
 
 
