@@ -33,7 +33,7 @@ from tests.support.gcs_emulator import free_port  # noqa: E402
 from tuner.bucket import open_bucket  # noqa: E402
 from tuner.data.pack import pack  # noqa: E402
 from tuner.study.journal import JournalReader, read_records  # noqa: E402
-from tuner.study.state import Reported, TrialState  # noqa: E402
+from tuner.study.records import Reported, TrialState  # noqa: E402
 
 STUDY = "killed"
 VICTIM = WORKERS[1]

@@ -41,7 +41,8 @@ from bench.sides.processes import (  # noqa: E402
 )
 from tuner.bucket import Bucket, open_bucket  # noqa: E402
 from tuner.study.journal import read_records, read_study  # noqa: E402
-from tuner.study.state import Reported, StudyState  # noqa: E402
+from tuner.study.records import Reported  # noqa: E402
+from tuner.study.state import StudyState
 
 CIFAKE = Path(os.environ.get("CIFAKE_DIR", ROOT.parent / "shared" / "cifake"))
 STUDY = "target"

@@ -11,10 +11,10 @@ from tests.search.test_oracle import A, add, at, finish, oracle, take
 from tuner.names import TrialId
 from tuner.report.terminal.search import lines, search_view, trials_table
 from tuner.report.text import duration
-from tuner.rpc.lease_service import WorkerStatus
 from tuner.search.oracle import Oracle
 from tuner.study.progress import Pace
-from tuner.study.state import Outcome, Record, TrialState
+from tuner.study.records import Outcome, Record, TrialState
+from tuner.study.status import WorkerStatus
 from tuner.study.views import view_study, view_trial
 
 HOSTILE = "bad shape [batch, 10] at [/job:localhost/device:GPU:0] :bug:\nTraceback of many lines"

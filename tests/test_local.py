@@ -10,7 +10,7 @@ from tuner import names
 from tuner.errors import SurroundingsError
 from tuner.local.children import DEATHS, Child, note_work, share_of_cores, stop_all
 from tuner.names import TrialId
-from tuner.study.state import Leased
+from tuner.study.records import Leased
 
 
 def child(folder: Path, code: str, name: str = "worker-0") -> Child:

@@ -6,7 +6,7 @@ from tests.chaos.evidence import Change, ObjectEvent, Segment
 from tests.chaos.findings import Findings, Rule
 from tests.chaos.journal_rules import Books
 from tuner import names
-from tuner.study.state import Reported
+from tuner.study.records import Reported
 
 KEPT = 2
 """The best trial's model, and the runner-up's."""

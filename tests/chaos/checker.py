@@ -9,7 +9,7 @@ from tests.chaos.findings import Findings, Rule, Violation
 from tests.chaos.journal_rules import Books
 from tests.chaos.work_rules import check_work
 from tuner.errors import ExitCode
-from tuner.study.state import AttemptEnded, Ended, Leased, Opened, Outcome, Reported, TrialState
+from tuner.study.records import AttemptEnded, Ended, Leased, Opened, Outcome, Reported, TrialState
 
 KILLED = 128 + 9
 

@@ -11,7 +11,7 @@ from tuner import names
 from tuner.bucket import Bucket
 from tuner.errors import ObjectNotFoundError
 from tuner.study.journal import Header, decode
-from tuner.study.state import Record
+from tuner.study.records import Record
 
 
 @dataclass(frozen=True)

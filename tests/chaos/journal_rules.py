@@ -9,7 +9,7 @@ from tests.chaos.evidence import Segment
 from tests.chaos.findings import Findings, Rule
 from tuner.config.settings import Algorithm, Study
 from tuner.names import TrialId
-from tuner.study.state import (
+from tuner.study.records import (
     AttemptEnded,
     Created,
     Ended,

@@ -14,7 +14,7 @@ from tuner import names
 from tuner.bucket import Bucket
 from tuner.config.settings import Study
 from tuner.study.journal import JournalReader
-from tuner.study.state import TrialState
+from tuner.study.records import TrialState
 
 WORKERS = 4
 POLL_S = 0.05

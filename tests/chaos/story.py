@@ -5,7 +5,7 @@ from tests.chaos.work_rules import KEY
 from tuner import names
 from tuner.config.settings import load
 from tuner.names import TrialId
-from tuner.study.state import (
+from tuner.study.records import (
     AttemptEnded,
     Created,
     Ended,

@@ -12,7 +12,7 @@ from tests.chaos.findings import Rule
 from tests.chaos.story import STUDY, Story, a_night
 from tuner import names
 from tuner.names import TrialId
-from tuner.study.state import Created, Ended, Finished, Leased, Opened, Outcome, Record, Reported
+from tuner.study.records import Created, Ended, Finished, Leased, Opened, Outcome, Record, Reported
 
 TRIAL = TrialId("00000")
 Spoil = Callable[[Left], Left]

@@ -10,7 +10,7 @@ from math import inf
 from tests.chaos.evidence import Mark, Reign, What
 from tests.chaos.findings import Findings, Rule
 from tuner.names import TrialId
-from tuner.study.state import Created, Leased, Record
+from tuner.study.records import Created, Leased, Record
 
 KEY = "key"
 """The hyperparameter that tells trials apart where the trial's id is not known: in the space's own code."""

@@ -22,7 +22,8 @@ from tuner import names
 from tuner.data.pack import pack
 from tuner.rpc import lease_service as wire
 from tuner.rpc import tls
-from tuner.study.state import StudyState, Trial, TrialState
+from tuner.study.records import TrialState
+from tuner.study.state import StudyState, Trial
 from tuner.worker.chief_client import ChiefClient, Grant
 
 TRIALS = 40

@@ -16,7 +16,8 @@ from tests.integration.support import Command, Place, place, settings
 from tests.support.gcs_emulator import free_port
 from tuner import names
 from tuner.data.pack import pack
-from tuner.study.state import StudyState, Trial, TrialState
+from tuner.study.records import TrialState
+from tuner.study.state import StudyState, Trial
 
 SPACES = Path(__file__).parent / "spaces"
 EPOCHS = 4

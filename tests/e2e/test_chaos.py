@@ -18,7 +18,7 @@ from tests.e2e.cluster import Namespace, Release, run, until
 from tests.e2e.nodes import await_workers, bring_back, needs_nodes, spread, two_workers_without
 from tuner import names
 from tuner.cli.release import open_release_bucket
-from tuner.study.state import Outcome
+from tuner.study.records import Outcome
 
 SPACE = (
     Path(__file__).parent / "space" / "marking_space.py",

@@ -28,7 +28,7 @@ from tests.support.scrape import get
 from tuner import names
 from tuner.cli.release import open_release_bucket
 from tuner.names import Metric
-from tuner.thinning import thinned
+from tuner.study.progress import thinned
 
 STUDY = "metrics"
 WHOLE_S = 3600

@@ -6,8 +6,8 @@ import numpy as np
 
 from tuner.config.settings import Study, parse
 from tuner.names import TrialId
-from tuner.search.early_stopping import Rungs, rung_at
-from tuner.study.state import (
+from tuner.search.early_stopping import Rungs
+from tuner.study.records import (
     AttemptEnded,
     Created,
     Ended,
@@ -20,6 +20,7 @@ from tuner.study.state import (
     TrialState,
     Value,
 )
+from tuner.study.rungs import rung_at
 
 BEGAN = 1_790_000_000.0
 HOSTILE = "<script>document.title='owned'</script>"

@@ -16,7 +16,7 @@ from tuner.config.settings import Study
 from tuner.data.pack import pack
 from tuner.names import TrialId
 from tuner.study import journal
-from tuner.study.state import Created, Ended, Finished, Leased, Opened, Outcome, Record, Reported, TrialState, Value
+from tuner.study.records import Created, Ended, Finished, Leased, Opened, Outcome, Record, Reported, TrialState, Value
 
 SIDE = 8
 STUDY = "night"

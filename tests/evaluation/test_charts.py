@@ -17,8 +17,9 @@ from tuner.report.charts.svg import Drawing, Scale, short, span
 from tuner.report.html_page import report_html
 from tuner.report.rungs import rungs_of
 from tuner.study.attempts import attempts_of
-from tuner.study.state import StudyState, Trial, TrialState
-from tuner.thinning import thinned
+from tuner.study.progress import thinned
+from tuner.study.records import TrialState
+from tuner.study.state import StudyState, Trial
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from tuner.errors import PreemptedError
 from tuner.evaluation.provenance import Provenance
 from tuner.evaluator.run import evaluate, read_metrics
 from tuner.report.rebuild import make_report
-from tuner.study.state import Value
+from tuner.study.records import Value
 
 HUGE = 10**400
 

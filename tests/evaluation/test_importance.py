@@ -7,7 +7,8 @@ import pytest
 
 from tuner.names import TrialId
 from tuner.report.importance import Importances, TooFew, importances, varied
-from tuner.study.state import Trial, TrialState, Value
+from tuner.study.records import TrialState, Value
+from tuner.study.state import Trial
 
 
 def trials(count: int, score: str = "rate", seed: int = 0, **fixed: Value) -> list[Trial]:

@@ -15,7 +15,7 @@ from tuner.evaluator.run import evaluate
 from tuner.names import TrialId
 from tuner.report.model_card import model_card
 from tuner.study.attempts import attempts_of, interrupted
-from tuner.study.state import AttemptEnded, Created, Ended, Leased, Opened, Outcome, Record, Reported, TrialState
+from tuner.study.records import AttemptEnded, Created, Ended, Leased, Opened, Outcome, Record, Reported, TrialState
 
 ONE = TrialId("00001")
 

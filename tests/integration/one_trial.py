@@ -14,7 +14,8 @@ from tuner import names
 from tuner.bucket import Bucket
 from tuner.config.settings import Study, load
 from tuner.data.pack import pack
-from tuner.study.state import AttemptEnded, Outcome, Trial
+from tuner.study.records import AttemptEnded, Outcome
+from tuner.study.state import Trial
 
 WAIT_S = 180.0
 EPOCHS = 6

@@ -16,7 +16,8 @@ from PIL import Image
 from tuner import names
 from tuner.bucket.local import LocalBucket
 from tuner.study.journal import JournalReader, read_records
-from tuner.study.state import Record, Reported, StudyState
+from tuner.study.records import Record, Reported
+from tuner.study.state import StudyState
 
 HERE = Path(__file__).parent
 SPACES = HERE / "spaces"

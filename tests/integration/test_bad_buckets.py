@@ -12,7 +12,7 @@ from tests.support.gcs_emulator import Emulator, free_port
 from tests.support.refuser import running_refuser
 from tests.support.tree import digests
 from tuner import names
-from tuner.study.state import Outcome, TrialState
+from tuner.study.records import Outcome, TrialState
 
 STUDY = (*space("Tiny"), *settings(search__max_trials=2, training__epochs=1))
 READERS = ("status", "trials")

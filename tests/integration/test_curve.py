@@ -15,7 +15,7 @@ from tests.integration import support
 from tests.integration.one_trial import EPOCHS, Night, night
 from tests.integration.support import Place
 from tuner import names
-from tuner.study.state import Leased, Reported, TrialState
+from tuner.study.records import Leased, Reported, TrialState
 
 NUMBERS = dict[str, float]
 

@@ -11,7 +11,8 @@ import pytest
 from tests.integration.spaces.user_spaces import GOOD_RATES
 from tests.integration.support import Done, Place, place, settings, space
 from tuner import names
-from tuner.study.state import StudyState, Trial, TrialState
+from tuner.study.records import TrialState
+from tuner.study.state import StudyState, Trial
 
 EPOCHS = 9
 TRIALS = 11

@@ -13,7 +13,7 @@ from tests.integration.support import Command, Place
 from tuner import names
 from tuner.config.settings import load
 from tuner.study.journal import Journal
-from tuner.study.state import Opened
+from tuner.study.records import Opened
 
 READ_S = 60.0
 END_S = 8.0

@@ -20,7 +20,7 @@ from tests.support.chief import RunningChief, running_chief
 from tuner import names
 from tuner.config.settings import load
 from tuner.names import TrialId
-from tuner.study.state import Outcome, TrialState
+from tuner.study.records import Outcome, TrialState
 from tuner.worker.chief_client import ChiefClient, Grant, Heart
 
 WINDOW_S = 5.0

@@ -10,7 +10,8 @@ import pytest
 
 from tests.integration.support import Done, Place, place, settings, space
 from tuner.local.children import STOP_S
-from tuner.study.state import AttemptEnded, Outcome, StudyState, TrialState
+from tuner.study.records import AttemptEnded, Outcome, TrialState
+from tuner.study.state import StudyState
 
 EPOCHS = 6
 

@@ -16,7 +16,7 @@ from tuner import names
 from tuner.data.arrays import open_validation
 from tuner.data.manifest import read_manifest
 from tuner.evaluation.saved_model import load_model, probabilities
-from tuner.study.state import TrialState
+from tuner.study.records import TrialState
 
 BEGUN = settings(training__epochs=1, data__validation_seed=7)
 FIRST = ["run", "--workers", "2", *BEGUN, *settings(search__max_trials=3)]

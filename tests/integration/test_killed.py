@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import pytest
 
 from tests.integration.support import Done, Place, place, settings, space
-from tuner.study.state import Ended, Leased, StudyState, Trial, TrialState
+from tuner.study.records import Ended, Leased, TrialState
+from tuner.study.state import StudyState, Trial
 
 TRIALS = 6
 EPOCHS = 4

@@ -6,7 +6,7 @@ import signal
 from tests.integration.support import Place, settings, space
 from tests.support.browser import chromium, shown
 from tests.support.scrape import until
-from tuner.study.state import TrialState
+from tuner.study.records import TrialState
 
 TRIALS, EPOCHS = 2, 3
 

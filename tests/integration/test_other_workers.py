@@ -10,7 +10,8 @@ from pathlib import Path
 from tests.integration.support import RUN_S, SPACES, Command, Place, settings, space
 from tests.support.gcs_emulator import free_port
 from tuner import names
-from tuner.study.state import StudyState, TrialState
+from tuner.study.records import TrialState
+from tuner.study.state import StudyState
 
 ROOT = Path(__file__).parents[2]
 

@@ -8,7 +8,7 @@ import pytest
 from tests.integration.again import assert_trains_again
 from tests.integration.support import Done, Place, coloured_images, place, settings, space
 from tuner import names
-from tuner.study.state import TrialState
+from tuner.study.records import TrialState
 
 
 # ---- hyperband, over a HyperModel that overrides fit ----------------------------------------------

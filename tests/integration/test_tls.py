@@ -11,7 +11,7 @@ from tests.support.certificates import Authority, environment
 from tests.support.gcs_emulator import free_port
 from tests.support.tree import digests
 from tuner import names
-from tuner.study.state import TrialState
+from tuner.study.records import TrialState
 
 STUDY = (*space("Tiny"), *settings(search__max_trials=2, training__epochs=1))
 GIVES_UP_S = 300

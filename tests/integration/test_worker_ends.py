@@ -13,7 +13,7 @@ from tests.support.fault_proxy import Fault, FaultProxy, Faults, running_proxy
 from tests.support.gcs_emulator import Emulator
 from tuner import names
 from tuner.bucket import Bucket, open_bucket
-from tuner.study.state import Outcome
+from tuner.study.records import Outcome
 
 END_S = 20.0
 

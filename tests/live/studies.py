@@ -4,16 +4,15 @@ import math
 import random
 from collections.abc import Callable
 
-from tuner.chief.worker_registry import WorkerState
 from tuner.config.settings import load
 from tuner.live_page.live_state import Moment
-from tuner.metrics.evaluation import EvaluationState, Result
 from tuner.names import TrialId
-from tuner.rpc.lease_service import WorkerStatus
 from tuner.search.leases import Worker
 from tuner.search.oracle import Attempt, Instant, Oracle
 from tuner.search.suggester import Suggestion
-from tuner.study.state import Finished, Opened, Outcome, StudyState, Trial, TrialState, Value
+from tuner.study.records import Finished, Opened, Outcome, TrialState, Value
+from tuner.study.state import StudyState, Trial
+from tuner.study.status import EvaluationState, Result, WorkerState, WorkerStatus
 
 EPOCHS = 12
 START = 1_700_000_000.0

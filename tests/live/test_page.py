@@ -7,8 +7,9 @@ from tests.live import studies
 from tests.live.conftest import serving
 from tests.support.browser import Scheme, Shown, shown
 from tuner.live_page.trial_rows import Wanted, page_of
-from tuner.metrics.evaluation import Result
-from tuner.study.state import StudyState, TrialState
+from tuner.study.records import TrialState
+from tuner.study.state import StudyState
+from tuner.study.status import Result
 
 pytestmark = pytest.mark.slow
 

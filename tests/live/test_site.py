@@ -26,8 +26,9 @@ from tuner.search.leases import Worker
 from tuner.search.oracle import Instant, Oracle
 from tuner.search.suggester import Suggestion
 from tuner.study.progress import Pace
+from tuner.study.records import TrialState
 from tuner.study.snapshots import still
-from tuner.study.state import StudyState, TrialState
+from tuner.study.state import StudyState
 from tuner.study.views import view_study
 
 BOUND_BYTES = 100_000

@@ -13,12 +13,12 @@ from tuner import names
 from tuner.bucket.local import LocalBucket
 from tuner.chief.monitor import ChiefMonitor
 from tuner.errors import NoResultError
-from tuner.metrics.evaluation import Result
 from tuner.monitoring import endpoint
 from tuner.monitoring.catalogue import Role
 from tuner.monitoring.endpoint import FINE, Monitor, in_loop, loop_check, serving
 from tuner.names import Metric
 from tuner.study.state import StudyState
+from tuner.study.status import Result
 
 
 @pytest.fixture

@@ -9,11 +9,10 @@ from tests.support.records import state_of
 from tuner.config.settings import load
 from tuner.live_page.live_state import Moment
 from tuner.live_page.overview import overview
-from tuner.metrics.evaluation import EvaluationState
 from tuner.metrics.study import Readings, study_metrics
 from tuner.names import Metric, TrialId
 from tuner.report.rungs import rungs_of
-from tuner.study.state import (
+from tuner.study.records import (
     AttemptEnded,
     Created,
     Ended,
@@ -25,6 +24,7 @@ from tuner.study.state import (
     Reported,
     TrialState,
 )
+from tuner.study.status import EvaluationState
 
 ONE, TWO, THREE = TrialId("00000"), TrialId("00001"), TrialId("00002")
 

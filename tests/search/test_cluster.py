@@ -22,7 +22,8 @@ from tuner.config.settings import Study, load
 from tuner.errors import ConfigError, NoResultError, SurroundingsError
 from tuner.study import journal
 from tuner.study.journal import read_study
-from tuner.study.state import Finished, Opened, StudyState
+from tuner.study.records import Finished, Opened
+from tuner.study.state import StudyState
 from tuner.training import devices
 
 

@@ -17,7 +17,7 @@ from tuner.search.leases import Worker
 from tuner.search.oracle import Attempt
 from tuner.search.suggester import NoSuggestion, Suggestion
 from tuner.study.journal import read_records
-from tuner.study.state import Finished, Outcome, TrialState
+from tuner.study.records import Finished, Outcome, TrialState
 
 STOPPED = protos.get_proto().TrialStatus.STOPPED
 

@@ -8,11 +8,13 @@ import pytest
 from tests.search.test_oracle import A, B, add, at, oracle, take
 from tuner.config.settings import EarlyStopping, Policy, load
 from tuner.names import TrialId
-from tuner.search.early_stopping import Rungs, rung_at
+from tuner.search.early_stopping import Rungs
 from tuner.search.leases import Worker
 from tuner.search.oracle import Attempt, Oracle, StaleAttemptError
 from tuner.search.suggester import Suggestion
-from tuner.study.state import RECORD, Ended, Opened, Outcome, Record, Reported, StudyState, TrialState
+from tuner.study.records import RECORD, Ended, Opened, Outcome, Record, Reported, TrialState
+from tuner.study.rungs import rung_at
+from tuner.study.state import StudyState
 
 ASHA = EarlyStopping(policy=Policy.ASHA)
 

@@ -12,7 +12,8 @@ from tuner.errors import SpaceError
 from tuner.names import TrialId
 from tuner.search.suggester import Suggestion, make_suggester
 from tuner.spaces.exploration import explore
-from tuner.study.state import Created, Opened, StudyState
+from tuner.study.records import Created, Opened
+from tuner.study.state import StudyState
 
 
 def test_conditional_hyperparameters_are_all_found() -> None:

@@ -7,7 +7,7 @@ from tests.search.test_oracle import B, add, at, oracle, take
 from tuner.names import TrialId
 from tuner.search.leases import Worker
 from tuner.search.oracle import Oracle
-from tuner.study.state import Outcome, TrialState
+from tuner.study.records import Outcome, TrialState
 
 
 def side_by_side(chief: Oracle, *curves: Sequence[float]) -> list[TrialState]:

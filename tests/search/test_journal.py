@@ -13,7 +13,7 @@ from tuner.bucket.local import LocalBucket
 from tuner.config.settings import load
 from tuner.errors import BucketError, FencedError, JournalError, PreemptedError, UsageError
 from tuner.study.journal import Journal, JournalReader, decode, encode, find_study, read_study
-from tuner.study.state import Created, Leased, Opened, Record, Reported
+from tuner.study.records import Created, Leased, Opened, Record, Reported
 
 STUDY = "cifake"
 
@@ -237,7 +237,7 @@ def test_a_record_of_an_unknown_kind_is_an_error(bucket: LocalBucket) -> None:
 def test_every_kind_of_record_survives_the_journal(bucket: LocalBucket) -> None:
     from tests.search.test_oracle import add, at, finish, oracle, take
     from tuner.search.leases import Worker
-    from tuner.study.state import Outcome
+    from tuner.study.records import Outcome
 
     chief = oracle("search.max_consecutive_failures=1", "retries.failure=1")
     journal = Journal(bucket, STUDY, "w1", 1)

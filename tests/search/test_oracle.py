@@ -7,7 +7,8 @@ from tuner.names import TrialId
 from tuner.search.leases import Worker
 from tuner.search.oracle import Attempt, BadReportError, Instant, Oracle, StaleAttemptError, UnknownTrialError
 from tuner.search.suggester import Suggestion
-from tuner.study.state import Opened, Outcome, Reported, StudyState, Trial, TrialState
+from tuner.study.records import Opened, Outcome, Reported, TrialState
+from tuner.study.state import StudyState, Trial
 
 A, B = Worker("a", "1"), Worker("b", "1")
 

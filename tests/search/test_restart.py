@@ -19,7 +19,8 @@ from tuner.search.oracle import Attempt, Instant, Oracle
 from tuner.search.suggester import NoSuggestion, Suggestion, make_suggester
 from tuner.study import snapshots
 from tuner.study.journal import decode, encode
-from tuner.study.state import Opened, Record, StudyState, TrialState
+from tuner.study.records import Opened, Record, TrialState
+from tuner.study.state import StudyState
 
 pytestmark = pytest.mark.filterwarnings(f"ignore::{ConvergenceWarning.__module__}.ConvergenceWarning")
 

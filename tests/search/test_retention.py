@@ -7,7 +7,7 @@ from tuner import names
 from tuner.bucket.local import LocalBucket
 from tuner.chief.checkpoint_retention import SavedModels
 from tuner.search.oracle import Attempt, Oracle
-from tuner.study.state import Outcome
+from tuner.study.records import Outcome
 
 
 def save(chief: Oracle, bucket: LocalBucket, attempt: Attempt, epoch: int, value: float) -> str:

@@ -17,7 +17,8 @@ from tuner.rpc import lease_service
 from tuner.search.oracle import Instant
 from tuner.search.suggester import NoSuggestion, Suggester, Suggestion
 from tuner.study.journal import Journal, JournalReader, read_study
-from tuner.study.state import Trial, TrialState
+from tuner.study.records import TrialState
+from tuner.study.state import Trial
 
 
 def test_a_worker_that_goes_away_while_its_trial_is_suggested_loses_nothing(tmp_path: Path) -> None:

@@ -12,8 +12,9 @@ from tuner import names
 from tuner.bucket.local import LocalBucket
 from tuner.study import snapshots
 from tuner.study.journal import Journal, decode, read_records, read_study
+from tuner.study.records import AttemptEnded, Ended, Leased, Outcome, Record, Reported, TrialState
 from tuner.study.snapshots import Snapshotter
-from tuner.study.state import AttemptEnded, Ended, Leased, Outcome, Record, Reported, StudyState, TrialState
+from tuner.study.state import StudyState
 
 
 @pytest.fixture

@@ -13,10 +13,8 @@ from tuner.names import TrialId
 from tuner.search.leases import Worker
 from tuner.search.oracle import Attempt, BadReportError, Instant, Oracle, StaleAttemptError
 from tuner.search.suggester import Suggestion
-from tuner.study.state import (
+from tuner.study.records import (
     RECORD,
-    SCORED,
-    TRANSITIONS,
     AttemptEnded,
     Created,
     Ended,
@@ -25,10 +23,9 @@ from tuner.study.state import (
     Outcome,
     Record,
     Reported,
-    StudyState,
-    Trial,
     TrialState,
 )
+from tuner.study.state import SCORED, TRANSITIONS, StudyState, Trial
 
 # ---- the table ----------------------------------------------------------------------------------
 T = TrialId("t")

@@ -12,7 +12,8 @@ from tuner import names
 from tuner.config.settings import Algorithm, Study, load
 from tuner.search.suggester import NoSuggestion, Suggester, Suggestion, make_suggester
 from tuner.study import snapshots
-from tuner.study.state import RECORD, Created, Ended, Leased, Opened, Record, StudyState, TrialState
+from tuner.study.records import RECORD, Created, Ended, Leased, Opened, Record, TrialState
+from tuner.study.state import StudyState
 
 pytestmark = pytest.mark.filterwarnings(f"ignore::{ConvergenceWarning.__module__}.ConvergenceWarning")
 

@@ -12,7 +12,8 @@ from tuner.bucket.local import LocalBucket
 from tuner.errors import BucketError
 from tuner.search.oracle import Oracle
 from tuner.search.suggester import Suggestion
-from tuner.study.state import Outcome, StudyState, Value
+from tuner.study.records import Outcome, Value
+from tuner.study.state import StudyState
 from tuner.study.tensorboard import SCORE, EventFiles, event_file
 
 STUDY = "cifake"

@@ -11,7 +11,7 @@ from tuner.chief.run import open_term
 from tuner.config.settings import Study, load
 from tuner.errors import ConfigError, FencedError
 from tuner.study.journal import Journal, JournalReader, read_study
-from tuner.study.state import Created, Finished, Record
+from tuner.study.records import Created, Finished, Record
 
 STUDY = load()
 

@@ -16,7 +16,8 @@ from tuner.config.settings import Study
 from tuner.search.oracle import Instant, Oracle
 from tuner.search.suggester import make_suggester
 from tuner.study.journal import Journal, JournalReader
-from tuner.study.state import Opened, StudyState
+from tuner.study.records import Opened
+from tuner.study.state import StudyState
 
 Answer = TypeVar("Answer")
 

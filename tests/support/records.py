@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable
 
-from tuner.study.state import Record, StudyState
+from tuner.study.records import Record
+from tuner.study.state import StudyState
 
 
 def state_of(records: Iterable[Record]) -> StudyState:

@@ -19,7 +19,8 @@ from tuner.config.settings import Study, load
 from tuner.search.oracle import Oracle
 from tuner.search.suggester import make_suggester
 from tuner.study.journal import Journal
-from tuner.study.state import Opened, StudyState
+from tuner.study.records import Opened
+from tuner.study.state import StudyState
 
 STUDY = load(settings=["search.max_trials=3"])
 messages = protos.get_service()

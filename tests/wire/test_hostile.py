@@ -17,7 +17,7 @@ from keras_tuner.src import protos
 from tests.support.service import Chief, finish, messages, metadata, stub_of, take, with_chief
 from tuner import limits, names
 from tuner.rpc import lease_service
-from tuner.study.state import TrialState
+from tuner.study.records import TrialState
 
 ORACLE = "keras_tuner.Oracle"
 VALID: dict[str, bytes] = {

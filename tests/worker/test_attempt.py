@@ -18,7 +18,7 @@ from tuner.bucket.local import LocalBucket
 from tuner.config.settings import Study, load
 from tuner.data.arrays import Arrays, Training
 from tuner.errors import SurroundingsError
-from tuner.study.state import Outcome, TrialState
+from tuner.study.records import Outcome, TrialState
 from tuner.worker.attempt import Attempt, Workshop
 from tuner.worker.chief_client import ChiefClient, Grant, Heart
 from tuner.worker.epoch_reporter import Carriers

@@ -14,7 +14,7 @@ from tuner.bucket.local import LocalBucket
 from tuner.errors import UsageError
 from tuner.report.terminal import logs
 from tuner.study.attempt_logs import Follower, Line, Source, read_log, trials_with_logs
-from tuner.study.state import Outcome
+from tuner.study.records import Outcome
 from tuner.worker.chief_client import ChiefClient
 
 NOON = 1_782_907_200.0

@@ -12,7 +12,7 @@ from tuner import names
 from tuner.bucket.local import LocalBucket
 from tuner.errors import BucketError, ChiefUnreachableError
 from tuner.study.journal import read_records
-from tuner.study.state import Reported, TrialState
+from tuner.study.records import Reported, TrialState
 from tuner.training.checkpoint import sha256
 from tuner.worker.chief_client import ChiefClient, FencedAttemptError, Grant
 from tuner.worker.epoch_reporter import Carriers, Delivery, Epoch, StoppedTrialError

@@ -14,7 +14,7 @@ from itertools import islice
 
 from tuner.search.oracle import Instant, Oracle
 from tuner.search.suggester import NoSuggestion, Suggester, Suggestion
-from tuner.study.state import Ended, Record
+from tuner.study.records import Ended, Record
 
 BATCH_S = 0.01
 """Suggestions are made for so long before the first of them are handed out."""

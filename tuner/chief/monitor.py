@@ -14,17 +14,17 @@ from pydantic import ValidationError
 from tuner.bucket import Bucket
 from tuner.chief.evaluation_job import run_evaluation
 from tuner.chief.metrics import JournalMetrics, ServiceMetrics
-from tuner.chief.worker_registry import WorkerState
 from tuner.errors import NoResultError
 from tuner.live_page.live_state import Lookout, Moment
 from tuner.live_page.routes import Site
-from tuner.metrics.evaluation import Evaluation, EvaluationState
+from tuner.metrics.evaluation import Evaluation
 from tuner.metrics.study import Readings, study_metrics
 from tuner.monitoring import catalogue
 from tuner.monitoring.catalogue import reading
 from tuner.monitoring.endpoint import FINE, Monitor, in_loop, loop_check
 from tuner.monitoring.measured_bucket import MeasuredBucket
 from tuner.study.state import StudyState
+from tuner.study.status import EvaluationState, WorkerState
 
 if TYPE_CHECKING:  # it imports Keras, which `run` does without
     from tuner.chief.service import Service

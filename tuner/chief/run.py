@@ -33,8 +33,10 @@ from tuner.search.suggester import direction_of, make_suggester
 from tuner.spaces.exploration import explore
 from tuner.study.compatibility import check_resume
 from tuner.study.journal import Journal, JournalReader, check_whole
+from tuner.study.progress import why_no_result
+from tuner.study.records import Opened
 from tuner.study.snapshots import Snapshotter
-from tuner.study.state import Opened, StudyState, why_no_result
+from tuner.study.state import StudyState
 from tuner.study.tensorboard import EventFiles
 
 log = logging.getLogger(__name__)

@@ -29,7 +29,8 @@ from tuner.search.leases import Worker
 from tuner.search.oracle import Attempt, BadReportError, Instant, Oracle, StaleAttemptError, UnknownTrialError
 from tuner.search.suggester import Suggester
 from tuner.study.journal import Journal
-from tuner.study.state import Ended, Outcome, Record, Trial, TrialState, first_line
+from tuner.study.records import Ended, Outcome, Record, TrialState
+from tuner.study.state import Trial, first_line
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,8 @@ from keras_tuner.src.engine.metrics_tracking import MetricsTracker
 
 from tuner import names
 from tuner.names import AttemptId
-from tuner.study.state import Trial, TrialState, Value
+from tuner.study.records import TrialState, Value
+from tuner.study.state import Trial
 
 _proto = protos.get_proto()
 _service = protos.get_service()

@@ -8,23 +8,15 @@ from the journal which processes are at work, and of all others from their incar
 import time
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from enum import StrEnum
 
 from tuner import limits, names
 from tuner.config.settings import Leases
 from tuner.rpc import lease_service
 from tuner.search.leases import Worker
+from tuner.study.status import WorkerState, WorkerStatus
 
 STOCK_FAREWELL_S = 10.0
 """One of Keras Tuner's own workers asks again when it has ended a trial, for an hour if nobody answers."""
-
-
-class WorkerState(StrEnum):
-    """What a worker is at, as the chief sees it."""
-
-    TRAINING = "training"
-    IDLE = "idle"
-    SILENT = "silent"  # for as long as a lease lasts
 
 
 @dataclass
@@ -100,11 +92,11 @@ class Roster:
             for seen in self.seen.values()
         )
 
-    def status(self) -> list[lease_service.WorkerStatus]:
+    def status(self) -> list[WorkerStatus]:
         """Return what the workers are at, by name."""
         now = time.monotonic()
         return [
-            lease_service.WorkerStatus(
+            WorkerStatus(
                 worker=name,
                 trial=seen.beat.trial if seen.beat else None,
                 attempt=seen.beat.attempt if seen.beat else 0,

@@ -18,7 +18,8 @@ from tuner.evaluation.predictions import to_csv_gz
 from tuner.evaluation.result import Metrics
 from tuner.evaluation.result_files import read_metrics
 from tuner.study.journal import read_records, read_study
-from tuner.study.state import StudyState, Trial, why_no_result
+from tuner.study.progress import why_no_result
+from tuner.study.state import StudyState, Trial
 from tuner.study.tensorboard import EventFiles
 
 if TYPE_CHECKING:

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from math import isfinite
 
-from tuner.study.state import Value, first_line
+from tuner.study.records import Value
+from tuner.study.state import first_line
 
 TEXT_CHARACTERS = 200
 """Of a text in a table; a single trial's page has more."""

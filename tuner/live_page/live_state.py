@@ -7,13 +7,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tuner.chief.worker_registry import WorkerState
-from tuner.metrics.evaluation import Evaluation, EvaluationState, Result
+from tuner.metrics.evaluation import Evaluation
 from tuner.monitoring.endpoint import ANSWER_S
-from tuner.rpc.lease_service import WorkerStatus
 from tuner.study.progress import Pace, epochs_done
 from tuner.study.snapshots import still
 from tuner.study.state import StudyState
+from tuner.study.status import EvaluationState, Result, WorkerState, WorkerStatus
 
 if TYPE_CHECKING:  # it imports Keras, which `run` does without
     from tuner.chief.service import Service

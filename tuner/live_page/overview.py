@@ -7,18 +7,15 @@ from pydantic import BaseModel, ConfigDict
 
 import tuner
 from tuner import names
-from tuner.chief.worker_registry import WorkerState
 from tuner.config.settings import Algorithm
 from tuner.live_page import shown
 from tuner.live_page.live_state import Moment
 from tuner.live_page.trial_rows import TrialRow, curve, row_of
-from tuner.metrics.evaluation import EvaluationState, Result
-from tuner.metrics.study import SearchState, search_state
-from tuner.rungs import at_rungs
-from tuner.search.early_stopping import epochs_at, kept_of
-from tuner.study.progress import epochs_of
-from tuner.study.state import SCORED, StudyState, Trial, TrialState, epochs_saved
-from tuner.thinning import thinned
+from tuner.study.progress import epochs_of, epochs_saved, thinned
+from tuner.study.records import TrialState
+from tuner.study.rungs import at_rungs, epochs_at, kept_of
+from tuner.study.state import SCORED, StudyState, Trial
+from tuner.study.status import EvaluationState, Result, SearchState, WorkerState, search_state
 
 DOTS, STOPPED_DOTS, STEPS = 400, 200, 200
 """Of scores, of those of trials that were stopped early, and of improvements, in the history."""

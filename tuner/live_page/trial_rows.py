@@ -10,10 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from tuner import limits
 from tuner.live_page import shown
-from tuner.ordering import by_interest
-from tuner.study.progress import epochs_of
-from tuner.study.state import StudyState, Trial, TrialState, Value
-from tuner.thinning import thinned
+from tuner.study.progress import by_interest, epochs_of, thinned
+from tuner.study.records import TrialState, Value
+from tuner.study.state import StudyState, Trial
 
 COLUMNS, LOOKED_AT = 24, 200
 """So many hyperparameters are columns at most, of so many trials; a trial's own page has all of its own."""

@@ -31,7 +31,9 @@ from tuner.errors import (
 )
 from tuner.rpc import lease_service, tls
 from tuner.study.journal import JournalReader
-from tuner.study.state import Leased, Record, StudyState
+from tuner.study.records import Leased, Record
+from tuner.study.state import StudyState
+from tuner.study.status import WorkerStatus
 from tuner.temporary_files import temporary_folder
 
 POLL_S = 0.5
@@ -40,7 +42,7 @@ STOP_S = 6.0
 DEATHS = 5
 """So many deaths without any work in between, and a child is not started again."""
 
-Watcher = Callable[[StudyState, list[Record], list[lease_service.WorkerStatus]], None]
+Watcher = Callable[[StudyState, list[Record], list[WorkerStatus]], None]
 
 
 @dataclass(frozen=True)
@@ -254,7 +256,7 @@ def _inherited() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith(ours)}
 
 
-def _status(stub: lease_service.LeaseStub) -> list[lease_service.WorkerStatus]:
+def _status(stub: lease_service.LeaseStub) -> list[WorkerStatus]:
     try:
         return stub.status(timeout_s=POLL_S).workers
     except grpc.RpcError:

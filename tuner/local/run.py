@@ -25,12 +25,13 @@ from tuner.report.terminal.console import say, shown_progress
 from tuner.report.terminal.evaluation import summary
 from tuner.report.terminal.search import lines, search_view
 from tuner.report.text import duration
-from tuner.rpc.lease_service import WorkerStatus
 from tuner.rpc.tls import Files
 from tuner.study.compatibility import check_resume
 from tuner.study.journal import JournalReader
 from tuner.study.progress import Pace, epochs_done
-from tuner.study.state import Record, StudyState
+from tuner.study.records import Record
+from tuner.study.state import StudyState
+from tuner.study.status import WorkerStatus
 
 ROWS_AROUND = 11
 """Lines of the live view that are not trials."""

@@ -1,32 +1,14 @@
 """The evaluation as metrics of the chief: the evaluator itself ends too soon to be scraped."""
 
 from collections.abc import Iterable
-from enum import StrEnum
 
 from prometheus_client.metrics_core import Metric
-from pydantic import BaseModel
 
 from tuner import names
 from tuner.bucket import Bucket
 from tuner.monitoring import catalogue
 from tuner.monitoring.catalogue import reading
-
-
-class EvaluationState(StrEnum):
-    """How far the evaluation is."""
-
-    WAITING = "waiting"  # the search goes on
-    RUNNING = "running"
-    DONE = "done"
-    FAILED = "failed"
-
-
-class Result(BaseModel):
-    """What of the evaluation's metrics.json is shown."""
-
-    accuracy: float
-    accuracy_interval_95: tuple[float, float]
-    images: int
+from tuner.study.status import EvaluationState, Result
 
 
 class Evaluation:

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable
-from enum import StrEnum
 
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
@@ -10,17 +9,11 @@ from prometheus_client.registry import Collector
 from tuner.config.settings import Algorithm
 from tuner.monitoring import catalogue
 from tuner.monitoring.catalogue import reading
-from tuner.rungs import at_rungs
-from tuner.study.state import Outcome, StudyState, TrialState, epochs_saved
-
-
-class SearchState(StrEnum):
-    """Whether the search goes on."""
-
-    RUNNING = "running"
-    FINISHED = "finished"
-    GIVEN_UP = "given_up"  # because of its failures
-
+from tuner.study.progress import epochs_saved
+from tuner.study.records import Outcome, TrialState
+from tuner.study.rungs import at_rungs
+from tuner.study.state import StudyState
+from tuner.study.status import SearchState, search_state
 
 INTERRUPTED = (Outcome.PREEMPTED, Outcome.LOST)
 
@@ -70,13 +63,6 @@ def study_metrics(state: StudyState) -> list[Metric]:
         metrics.append(reading(catalogue.BEST_SCORE, {(): best[0].score}))
         metrics.append(reading(catalogue.BEST_SCORE_SINCE, {(): best[0].ended}))
     return metrics
-
-
-def search_state(state: StudyState) -> SearchState:
-    """Return whether the search goes on."""
-    if state.finished is None:
-        return SearchState.RUNNING
-    return SearchState.GIVEN_UP if state.finished.failed else SearchState.FINISHED
 
 
 def _attempts(state: StudyState) -> dict[tuple[str, ...], float]:

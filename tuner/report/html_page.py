@@ -22,7 +22,9 @@ from tuner.report.importance import Importances, TooFew, importances
 from tuner.report.rungs import rungs_of
 from tuner.report.text import accuracy_line, counted, duration, interval, percent, score
 from tuner.study.attempts import History, interrupted
-from tuner.study.state import SCORED, StudyState, Trial, TrialState, epochs_saved, first_line
+from tuner.study.progress import epochs_saved
+from tuner.study.records import TrialState
+from tuner.study.state import SCORED, StudyState, Trial, first_line
 
 WIDEST_MATRIX = 12
 """Classes; of more, what is mixed up most is listed."""

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from tuner import names
 from tuner.evaluation.scores import Interval
-from tuner.study.state import SCORED, Trial, TrialState, Value
+from tuner.study.records import TrialState, Value
+from tuner.study.state import SCORED, Trial
 
 LEAST_TRIALS = 10
 TRIALS_EACH = 2

@@ -5,8 +5,7 @@ from statistics import median
 
 from tuner import names
 from tuner.config.settings import Algorithm, Policy
-from tuner.rungs import at_rungs
-from tuner.search.early_stopping import epochs_at
+from tuner.study.rungs import at_rungs, epochs_at
 from tuner.study.state import StudyState, Trial
 
 

@@ -13,7 +13,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from tuner import limits, names
 from tuner.config.settings import Study
-from tuner.study.state import Outcome
+from tuner.study.records import Outcome
+from tuner.study.status import WorkerStatus
 
 OPTIONS = [
     ("grpc.max_receive_message_length", limits.MESSAGE_BYTES),
@@ -115,19 +116,6 @@ class GiveBack(Message):
     outcome: Outcome
     reason: Annotated[str, Field(max_length=REASON_CHARACTERS)]
     """One sentence, for an exception followed by its traceback."""
-
-
-class WorkerStatus(Message):
-    """One worker as the chief last heard of it."""
-
-    worker: str
-    trial: str | None
-    attempt: int
-    epoch: int
-    progress: float
-    images_per_s: float
-    silent_s: float
-    """Seconds since it was last heard."""
 
 
 class Status(Message):

@@ -27,27 +27,8 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import Literal
 
-from tuner.config.settings import EarlyStopping, Policy
-
-
-def rung_at(settings: EarlyStopping, epochs: int) -> int | None:
-    """Return the number, from 0, of the rung that a trial reaches with so many epochs; None where there is none."""
-    if settings.policy is not Policy.ASHA:
-        return None
-    rung, at = 0, settings.min_epochs
-    while at < epochs:
-        rung, at = rung + 1, at * settings.reduction_factor
-    return rung if at == epochs else None
-
-
-def epochs_at(settings: EarlyStopping, rung: int) -> int:
-    """Return how many epochs a trial has that reaches a rung."""
-    return int(settings.min_epochs * settings.reduction_factor**rung)
-
-
-def kept_of(settings: EarlyStopping, rung: int, reached: int) -> int:
-    """Return how many go on of those that have reached a rung; 0 where all do, since too few have."""
-    return max(reached // settings.reduction_factor, 0 if rung == 0 else 1)
+from tuner.config.settings import EarlyStopping
+from tuner.study.rungs import epochs_at, kept_of
 
 
 @dataclass(frozen=True)

@@ -11,24 +11,12 @@ from typing import Literal
 
 from tuner.limits import wrong_report
 from tuner.names import TrialId
-from tuner.search.early_stopping import Rungs, Stop, epochs_at
+from tuner.search.early_stopping import Rungs, Stop
 from tuner.search.leases import Lease, Leases, Worker
 from tuner.search.suggester import Suggestion
-from tuner.study.state import (
-    SCORED,
-    AttemptEnded,
-    Created,
-    Ended,
-    Finished,
-    Leased,
-    Outcome,
-    Record,
-    Reported,
-    StudyState,
-    Trial,
-    TrialState,
-    same_metrics,
-)
+from tuner.study.records import AttemptEnded, Created, Ended, Finished, Leased, Outcome, Record, Reported, TrialState
+from tuner.study.rungs import epochs_at
+from tuner.study.state import SCORED, StudyState, Trial, same_metrics
 
 
 class StaleAttemptError(Exception):

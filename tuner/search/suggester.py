@@ -23,7 +23,8 @@ from tuner.config.settings import Algorithm, Study
 from tuner.errors import ConfigError
 from tuner.names import TrialId
 from tuner.spaces.exploration import activate
-from tuner.study.state import StudyState, TrialState, Value
+from tuner.study.records import TrialState, Value
+from tuner.study.state import StudyState
 
 if TYPE_CHECKING:
     import keras_tuner

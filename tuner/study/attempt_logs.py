@@ -15,7 +15,8 @@ from tuner.bucket import Bucket
 from tuner.errors import ObjectNotFoundError, UsageError
 from tuner.names import TrialId
 from tuner.study.journal import JournalReader, read_records
-from tuner.study.state import AttemptEnded, Created, Ended, Finished, Leased, Record, first_line
+from tuner.study.records import AttemptEnded, Created, Ended, Finished, Leased, Record
+from tuner.study.state import first_line
 
 SHOWN = 20
 """Of the trials that have logs at most, in a sentence."""

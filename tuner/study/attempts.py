@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pydantic import BaseModel, ConfigDict
 
 from tuner.names import TrialId
-from tuner.study.state import AttemptEnded, Ended, Leased, Opened, Outcome, Record, Reported, first_line
+from tuner.study.records import AttemptEnded, Ended, Leased, Opened, Outcome, Record, Reported
+from tuner.study.state import first_line
 
 
 class AttemptRecord(BaseModel):

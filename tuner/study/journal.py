@@ -23,8 +23,9 @@ from tuner.bucket import Bucket
 from tuner.chief.metrics import JournalMetrics
 from tuner.errors import BucketError, FencedError, JournalError, ObjectExistsError, ObjectNotFoundError, UsageError
 from tuner.study import snapshots
+from tuner.study.records import RECORD, Record
 from tuner.study.snapshots import Snapshotter
-from tuner.study.state import RECORD, Record, StudyState
+from tuner.study.state import StudyState
 
 LINGER_S = 0.2
 """How long records that nobody waits for may stay in memory, so that they share a segment."""

@@ -3,11 +3,13 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from tuner import names
 from tuner.config.settings import Algorithm
-from tuner.rpc.lease_service import WorkerStatus
-from tuner.study.state import StudyState, Trial, TrialState
+from tuner.study.records import TrialState
+from tuner.study.state import StudyState, Trial, first_line
+from tuner.study.status import WorkerStatus
 
 
 @dataclass(frozen=True)
@@ -45,3 +47,40 @@ def epochs_done(state: StudyState, workers: Sequence[WorkerStatus]) -> float:
 def epochs_of(state: StudyState, trial: Trial) -> int:
     """Return for how many epochs a trial is to be trained."""
     return int(trial.hyperparameters.get(names.HP_EPOCHS, state.settings.training.epochs))
+
+
+def by_interest(state: StudyState) -> list[Trial]:
+    """Return the trials that run, then those that have ended, the best first, then the others."""
+    sign = -1.0 if state.direction == "max" else 1.0
+    ranks = {TrialState.RUNNING: 0, TrialState.COMPLETED: 1, TrialState.STOPPED: 1, TrialState.QUEUED: 2}
+
+    def key(trial: Trial) -> tuple[int, float, str]:
+        return ranks.get(trial.state, 3), sign * (trial.score or 0.0), trial.trial_id
+
+    return sorted(state.trials.values(), key=key)
+
+
+Point = TypeVar("Point")
+
+
+def thinned(points: Sequence[Point], most: int) -> list[Point]:
+    """Return so many of the points at most, evenly chosen, the first and last among them."""
+    if len(points) <= most:
+        return list(points)
+    return [points[round(index * (len(points) - 1) / (most - 1))] for index in range(most)]
+
+
+def why_no_result(state: StudyState) -> str:
+    """Return the sentence for a search that is over and has no trial that could be evaluated."""
+    failed = [state.trials[trial_id] for trial_id in state.ended if state.trials[trial_id].state is TrialState.FAILED]
+    why = f"; the first that failed, {failed[0].trial_id}, says: {first_line(failed[0].reason)}" if failed else ""
+    return (
+        f"study {state.settings.name!r} has no trial with a score and a saved model, of {len(state.trials)}{why}. "
+        "Mend the model or the data, and start it again, or a new study."
+    )
+
+
+def epochs_saved(state: StudyState) -> int:
+    """Return how many of training.epochs the trials that were stopped early were spared."""
+    stopped = [trial for trial in state.trials.values() if trial.state is TrialState.STOPPED]
+    return sum(state.settings.training.epochs - len(trial.epochs) for trial in stopped)

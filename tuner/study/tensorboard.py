@@ -21,7 +21,8 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 from tuner import names
 from tuner.bucket import Bucket
 from tuner.errors import BucketError
-from tuner.study.state import StudyState, Trial, TrialState
+from tuner.study.records import TrialState
+from tuner.study.state import StudyState, Trial
 
 log = logging.getLogger(__name__)
 

@@ -3,7 +3,9 @@
 from pydantic import BaseModel, ConfigDict
 
 from tuner.config.settings import Algorithm
-from tuner.study.state import StudyState, Trial, TrialState, Value, epochs_saved, first_line
+from tuner.study.progress import epochs_saved
+from tuner.study.records import TrialState, Value
+from tuner.study.state import StudyState, Trial, first_line
 
 
 class View(BaseModel):

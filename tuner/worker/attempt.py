@@ -19,7 +19,7 @@ from tuner.data.arrays import Training
 from tuner.errors import ChiefUnreachableError, CifakeTuneError, PreemptedError, SpaceError, SurroundingsError
 from tuner.evaluation import saved_model
 from tuner.rpc import lease_service
-from tuner.study.state import Outcome
+from tuner.study.records import Outcome
 from tuner.temporary_files import temporary_folder
 from tuner.training import checkpoint
 from tuner.training.loop import InvalidTrialError, Task, metrics_line, train

@@ -13,7 +13,7 @@ from keras_tuner.src import protos
 from tuner import names
 from tuner.errors import ChiefUnreachableError, CifakeTuneError, FencedError, SurroundingsError
 from tuner.rpc import lease_service
-from tuner.study.state import Outcome
+from tuner.study.records import Outcome
 
 CALL_TIMEOUT_S = 30.0
 CREATE_TIMEOUT_S = 60.0

@@ -8,7 +8,8 @@ from markupsafe import Markup
 
 from tuner.report.charts.svg import FAR, Drawing, Scale, short, span
 from tuner.report.importance import in_order, varied
-from tuner.study.state import Trial, Value
+from tuner.study.records import Value
+from tuner.study.state import Trial
 
 WIDTH, TOP, BOTTOM = 800.0, 34.0, 262.0
 AXES = 9

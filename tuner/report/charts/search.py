@@ -8,8 +8,9 @@ from markupsafe import Markup
 
 from tuner.report.charts.svg import FAR, Drawing, Point, Scale, short, span
 from tuner.study.attempts import AttemptRecord, History
-from tuner.study.state import StudyState, Trial, TrialState
-from tuner.thinning import thinned
+from tuner.study.progress import thinned
+from tuner.study.records import TrialState
+from tuner.study.state import StudyState, Trial
 
 WIDE, NARROW = 800.0, 400.0
 CURVES = 300

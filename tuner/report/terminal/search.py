@@ -9,23 +9,11 @@ from rich.table import Table
 from rich.text import Text
 
 from tuner.config.settings import Algorithm, Policy
-from tuner.ordering import by_interest
 from tuner.report.text import duration
-from tuner.rpc.lease_service import WorkerStatus
-from tuner.study.progress import epochs_of
-from tuner.study.state import (
-    SCORED,
-    AttemptEnded,
-    Ended,
-    Finished,
-    Leased,
-    Record,
-    Reported,
-    StudyState,
-    Trial,
-    TrialState,
-    first_line,
-)
+from tuner.study.progress import by_interest, epochs_of
+from tuner.study.records import AttemptEnded, Ended, Finished, Leased, Record, Reported, TrialState
+from tuner.study.state import SCORED, StudyState, Trial, first_line
+from tuner.study.status import WorkerStatus
 
 STYLES = {
     TrialState.QUEUED: "dim",
