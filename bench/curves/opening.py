@@ -17,8 +17,8 @@ def main() -> None:
     from tuner.bucket import open_bucket
     from tuner.data.arrays import open_training
     from tuner.data.manifest import read_manifest
+    from tuner.training.activities import Activities
     from tuner.training.batches import Batches
-    from tuner.worker.metrics import Activities
 
     bucket, digest, cache = open_bucket(sys.argv[1]), sys.argv[2], Path(sys.argv[3])
     with Memory() as memory:

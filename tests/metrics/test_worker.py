@@ -7,7 +7,9 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from tuner.names import Metric
-from tuner.worker.metrics import Activities, Activity, GpuMemory, WorkerMetrics, gpu_metrics
+from tuner.training.activities import Activities, Activity
+from tuner.training.devices import GpuMemory
+from tuner.worker.metrics import WorkerMetrics, gpu_metrics
 
 
 def spent(activities: Activities) -> dict[Activity, float]:

@@ -16,7 +16,7 @@ from tests.spaces.deep_trials import DATA, SHAKEN, trained, weights
 from tuner.evaluation import saved_model
 from tuner.spaces import exploration
 from tuner.training import batches
-from tuner.worker.metrics import Activities
+from tuner.training.activities import Activities
 
 
 def an_interrupted_trial_goes_on_as_if_it_had_not_been(folder: Path) -> None:

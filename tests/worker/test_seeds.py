@@ -5,7 +5,7 @@ from typing import Any
 import keras
 import pytest
 
-from tuner.training.loop import _seed_tensorflow
+from tuner.training.seeding import _seed_tensorflow
 
 if keras.backend.backend() != "tensorflow":
     pytest.skip("TensorFlow's random state", allow_module_level=True)

@@ -21,7 +21,7 @@ from tuner.data.manifest import Manifest
 from tuner.evaluation.provenance import Code, DataSet, Machine, Provenance, Stage
 from tuner.study.attempts import History
 from tuner.study.state import StudyState, Trial
-from tuner.worker.attempt import trial_seed
+from tuner.training.seeding import trial_seed
 
 
 def provenance(

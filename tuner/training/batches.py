@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuner.data.arrays import Arrays
-from tuner.worker.metrics import Activities, Activity
+from tuner.training.activities import Activities, Activity
 
 ON_DEVICE_BYTES = 4 << 30
 """A larger data set stays in the host's memory: a GPU's is for models. CIFAKE has 0.3 GB."""

@@ -3,12 +3,12 @@
 import logging
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 
 import keras
 
 from tuner import names
 from tuner.errors import ConfigError
-from tuner.worker.metrics import GpuMemory
 
 log = logging.getLogger(__name__)
 
@@ -79,3 +79,11 @@ def _jaxs() -> dict[int, GpuMemory]:
         for number, count in counts.items()
         if count and {"bytes_in_use", "peak_bytes_in_use"} <= count.keys()
     }
+
+
+@dataclass(frozen=True)
+class GpuMemory:
+    """Bytes of one GPU's memory that this process uses, and used at the most."""
+
+    used: int
+    peak: int

@@ -2,7 +2,6 @@
 
 import logging
 import math
-import random
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,14 +11,14 @@ from typing import Any, Literal, Protocol
 import keras
 import keras_tuner
 import numpy as np
-from keras.src.random.seed_generator import global_seed_generator
 from keras_tuner.src.engine.tuner_utils import convert_to_metrics_dict
 
 from tuner import names
 from tuner.data.arrays import Arrays, Training
+from tuner.training.activities import Activities, Activity
 from tuner.training.batches import Batches
+from tuner.training.seeding import seed_epoch
 from tuner.training.weight_averaging import AveragedWeights
-from tuner.worker.metrics import Activities, Activity
 
 log = logging.getLogger(__name__)
 
@@ -175,7 +174,7 @@ class _Follow(keras.callbacks.Callback):
         self._check_first(epoch)
         self._epoch = epoch
         self._batches.begin(epoch)
-        _seed_epoch(self.model, self._task.seed, epoch)
+        seed_epoch(self.model, self._task.seed, epoch)
         self._began = self._told = time.perf_counter()
         self._listener.progress(epoch, 0.0, 0.0)
 
@@ -212,35 +211,6 @@ class _Follow(keras.callbacks.Callback):
     def _check_first(self, epoch: int) -> None:
         if self._epoch is None and not self.reported and epoch < self._task.first_epoch:
             raise _IgnoresInitialEpochError
-
-
-def _seed_epoch(model: keras.Model, seed: int, epoch: int) -> None:
-    """Set all random state by (seed, epoch) alone: an epoch is the same whether or not those before it ran here.
-
-    Keras does not save the state of dropout and its like with a model. Python's and NumPy's generators, Keras's own and
-    TensorFlow's for eager operations are for the `fit`, the callbacks and the augmentation of users.
-    """
-    numbers = np.random.default_rng((seed, epoch))
-    states = [variable for variable in model.variables if variable.name == "seed_generator_state"]
-    for state in [*states, global_seed_generator().state]:
-        state.assign(numbers.integers(2**31, size=state.shape))
-    random.seed(int(numbers.integers(2**31)))
-    np.random.seed(int(numbers.integers(2**31)))
-    if keras.backend.backend() == "tensorflow":
-        _seed_tensorflow(int(numbers.integers(2**31)))
-
-
-def _seed_tensorflow(seed: int) -> None:
-    import tensorflow
-    from tensorflow.python.eager import context
-
-    generator = tensorflow.random.get_global_generator()
-    # what reset_from_seed comes to, without its operations: clear_session has dropped their kernels, which costs 3 ms
-    generator.reset(np.append(seed, np.zeros(generator.state.shape[0] - 1, np.int64)))
-    # not tensorflow.random.set_seed: that also rewinds the random operations of functions that were traced before, and
-    # a layer's noise would be the same in each epoch
-    eager = context.context()
-    eager._seed, eager._rng = seed, random.Random(seed)
 
 
 def _floats(logs: Mapping[str, Any]) -> dict[str, float]:

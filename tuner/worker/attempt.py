@@ -4,7 +4,6 @@ import logging
 import threading
 import time
 import traceback
-import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -22,11 +21,13 @@ from tuner.rpc import lease_service
 from tuner.study.records import Outcome
 from tuner.temporary_files import temporary_folder
 from tuner.training import checkpoint
+from tuner.training.activities import Activity
 from tuner.training.loop import InvalidTrialError, Task, metrics_line, train
+from tuner.training.seeding import trial_seed
 from tuner.worker.chief_client import ChiefClient, FencedAttemptError, Grant, Heart, RefusedError
 from tuner.worker.epoch_reporter import Carriers, Delivery, Epoch, StoppedTrialError
 from tuner.worker.log_writer import LogWriter
-from tuner.worker.metrics import Activity, WorkerMetrics
+from tuner.worker.metrics import WorkerMetrics
 from tuner.worker.resume import Start, find_start
 from tuner.worker.stop_signal import StopSignal
 
@@ -307,11 +308,6 @@ def make_task(shop: Workshop, grant: Grant) -> Task:
         objective=study.search.objective,
         direction=shop.direction,
     )
-
-
-def trial_seed(study_seed: int, trial_id: str) -> int:
-    """Return a trial's seed: the same for every attempt at it, another for every trial."""
-    return zlib.crc32(f"{study_seed}/{trial_id}".encode()) & 0x7FFFFFFF
 
 
 def out_of_memory(error: Exception) -> bool:
