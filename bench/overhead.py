@@ -182,8 +182,9 @@ def workshop(folder: Path, port: int) -> Iterator["Workshop"]:
     from tuner.bucket import open_bucket
     from tuner.rpc import lease_service, tls
     from tuner.worker import run
-    from tuner.worker.chief_client import ChiefClient, Heart
+    from tuner.worker.chief_client import ChiefClient
     from tuner.worker.epoch_reporter import Carriers
+    from tuner.worker.heartbeat import Heart
     from tuner.worker.log_writer import LogWriter
     from tuner.worker.metrics import WorkerMetrics
     from tuner.worker.stop_signal import StopSignal

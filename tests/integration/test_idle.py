@@ -21,7 +21,8 @@ from tuner import names
 from tuner.config.settings import load
 from tuner.names import TrialId
 from tuner.study.records import Outcome, TrialState
-from tuner.worker.chief_client import ChiefClient, Grant, Heart
+from tuner.worker.chief_client import ChiefClient, Grant
+from tuner.worker.heartbeat import Heart
 
 WINDOW_S = 5.0
 TRIAL = TrialId("00000")

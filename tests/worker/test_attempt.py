@@ -20,8 +20,9 @@ from tuner.data.arrays import Arrays, Training
 from tuner.errors import SurroundingsError
 from tuner.study.records import Outcome, TrialState
 from tuner.worker.attempt import Attempt, Workshop
-from tuner.worker.chief_client import ChiefClient, Grant, Heart
+from tuner.worker.chief_client import ChiefClient, Grant
 from tuner.worker.epoch_reporter import Carriers
+from tuner.worker.heartbeat import Heart
 from tuner.worker.log_writer import LogWriter
 from tuner.worker.stop_signal import StopSignal
 

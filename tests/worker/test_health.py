@@ -12,7 +12,8 @@ from tuner.monitoring.catalogue import Role
 from tuner.monitoring.endpoint import Monitor, serving
 from tuner.names import Metric
 from tuner.worker import chief_client as client_module
-from tuner.worker.chief_client import ChiefClient, Grant, Heart
+from tuner.worker.chief_client import ChiefClient, Grant
+from tuner.worker.heartbeat import Heart
 from tuner.worker.run import show
 
 

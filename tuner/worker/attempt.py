@@ -24,8 +24,9 @@ from tuner.training import checkpoint
 from tuner.training.activities import Activity
 from tuner.training.loop import InvalidTrialError, Task, metrics_line, train
 from tuner.training.seeding import trial_seed
-from tuner.worker.chief_client import ChiefClient, FencedAttemptError, Grant, Heart, RefusedError
+from tuner.worker.chief_client import ChiefClient, FencedAttemptError, Grant, RefusedError
 from tuner.worker.epoch_reporter import Carriers, Delivery, Epoch, StoppedTrialError
+from tuner.worker.heartbeat import Heart
 from tuner.worker.log_writer import LogWriter
 from tuner.worker.metrics import WorkerMetrics
 from tuner.worker.resume import Start, find_start

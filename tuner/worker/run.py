@@ -26,8 +26,9 @@ from tuner.temporary_files import temporary_folder
 from tuner.training import devices
 from tuner.training.activities import Activity
 from tuner.worker.attempt import Attempt, Workshop
-from tuner.worker.chief_client import ChiefClient, Grant, Heart
+from tuner.worker.chief_client import ChiefClient, Grant
 from tuner.worker.epoch_reporter import Carriers
+from tuner.worker.heartbeat import Heart
 from tuner.worker.log_writer import LogWriter
 from tuner.worker.metrics import WorkerMetrics, gpu_metrics
 from tuner.worker.stop_signal import StopSignal
