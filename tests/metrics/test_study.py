@@ -6,10 +6,11 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from tests.support.records import state_of
+from tuner.chief.metrics import study_metrics
 from tuner.config.settings import load
 from tuner.live_page.live_state import Moment
 from tuner.live_page.overview import overview
-from tuner.metrics.study import Readings, study_metrics
+from tuner.monitoring.catalogue import Readings
 from tuner.names import Metric, TrialId
 from tuner.report.rungs import rungs_of
 from tuner.study.records import (

@@ -2,15 +2,25 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import grpc
 from prometheus_client import CollectorRegistry
+from prometheus_client.metrics_core import Metric
 
+from tuner import names
+from tuner.bucket import Bucket
+from tuner.config.settings import Algorithm
 from tuner.monitoring import catalogue
-from tuner.monitoring.catalogue import counter, histogram
+from tuner.monitoring.catalogue import counter, histogram, reading
+from tuner.study.progress import epochs_saved
+from tuner.study.records import Outcome, TrialState
+from tuner.study.rungs import at_rungs
+from tuner.study.state import StudyState
+from tuner.study.status import EvaluationState, Result, SearchState, search_state
 
 Call = Callable[[bytes, Any], Awaitable[bytes]]
 """A gRPC method, from the bytes of the request to those of the answer."""
@@ -78,3 +88,76 @@ def _code(error: BaseException, context: Any) -> str:
         if context.code() in (code, code.value[0]) and code is not grpc.StatusCode.OK:
             return str(code.name)
     return "UNKNOWN"  # an exception of ours
+
+
+INTERRUPTED = (Outcome.PREEMPTED, Outcome.LOST)
+
+
+def study_metrics(state: StudyState) -> list[Metric]:
+    """Return what the journal says of a study."""
+    if state.study is None:
+        return []
+    trials = state.trials.values()
+    states = Counter(trial.state for trial in trials)
+    best = state.best()
+    started = min((trial.started for trial in trials if trial.started), default=None)
+    search = state.settings.search
+    rungs = at_rungs(state)
+    metrics = [
+        reading(catalogue.SEARCH, {(each,): each is search_state(state) for each in SearchState}),
+        reading(catalogue.TRIALS, {(each.lower(),): states[each] for each in TrialState}),
+        reading(catalogue.ATTEMPTS, _attempts(state)),
+        reading(catalogue.EPOCHS, {(): sum(len(trial.epochs) for trial in trials)}),
+        reading(catalogue.EPOCHS_SAVED, {(): epochs_saved(state)}),
+        reading(catalogue.RUNG_REACHED, {(str(rung),): len(at.values) for rung, at in rungs.items()}),
+        reading(catalogue.RUNG_STOPPED, {(str(rung),): len(at.stopped) for rung, at in rungs.items()}),
+        reading(catalogue.TERM, {(): state.term}),
+    ]
+    if search.algorithm is not Algorithm.HYPERBAND:
+        metrics.append(reading(catalogue.TRIALS_PLANNED, {(): search.max_trials}))
+    if started is not None:
+        metrics.append(reading(catalogue.SEARCH_STARTED, {(): started}))
+    if state.finished is not None:
+        metrics.append(reading(catalogue.SEARCH_ENDED, {(): state.finished.at}))
+    if best and best[0].score is not None and best[0].ended is not None:
+        metrics.append(reading(catalogue.BEST_SCORE, {(): best[0].score}))
+        metrics.append(reading(catalogue.BEST_SCORE_SINCE, {(): best[0].ended}))
+    return metrics
+
+
+def _attempts(state: StudyState) -> dict[tuple[str, ...], float]:
+    ended = Counter(trial.state for trial in state.trials.values())
+    outcomes: Counter[Outcome] = Counter()
+    for trial in state.trials.values():
+        if trial.outcomes:  # few have any, and there may be thousands
+            outcomes.update(trial.outcomes)
+    return {
+        ("finished", "completed"): ended[TrialState.COMPLETED],
+        ("finished", "stopped"): ended[TrialState.STOPPED],
+        **{("interrupted" if each in INTERRUPTED else "failed", each.value): outcomes[each] for each in Outcome},
+    }
+
+
+class Evaluation:
+    """The evaluation of a study, as the chief sees it."""
+
+    def __init__(self) -> None:
+        self.state = EvaluationState.WAITING
+        self.result: Result | None = None
+
+    def done(self, bucket: Bucket, study: str) -> None:
+        """Take the result from the bucket. Raises BucketError, ValidationError."""
+        data = bucket.read(names.evaluation(study, names.METRICS_JSON))
+        self.state = EvaluationState.DONE
+        self.result = Result.model_validate_json(data)
+
+    def metrics(self) -> Iterable[Metric]:
+        """Return what is known."""
+        yield reading(catalogue.EVALUATION, {(each.value,): each is self.state for each in EvaluationState})
+        if self.result is None:
+            return
+        lower, upper = self.result.accuracy_interval_95
+        yield reading(catalogue.ACCURACY, {(): self.result.accuracy})
+        yield reading(catalogue.ACCURACY_LOWER, {(): lower})
+        yield reading(catalogue.ACCURACY_UPPER, {(): upper})
+        yield reading(catalogue.EVALUATION_IMAGES, {(): self.result.images})

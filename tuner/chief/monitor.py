@@ -13,18 +13,21 @@ from pydantic import ValidationError
 
 from tuner.bucket import Bucket
 from tuner.chief.evaluation_job import run_evaluation
-from tuner.chief.metrics import JournalMetrics, ServiceMetrics
+from tuner.chief.metrics import Evaluation, JournalMetrics, ServiceMetrics, study_metrics
 from tuner.errors import NoResultError
-from tuner.live_page.live_state import Lookout, Moment
+from tuner.live_page.live_state import Moment
 from tuner.live_page.routes import Site
-from tuner.metrics.evaluation import Evaluation
-from tuner.metrics.study import Readings, study_metrics
 from tuner.monitoring import catalogue
-from tuner.monitoring.catalogue import reading
+from tuner.monitoring.catalogue import Readings, reading
 from tuner.monitoring.endpoint import FINE, Monitor, in_loop, loop_check
 from tuner.monitoring.measured_bucket import MeasuredBucket
+from tuner.study.progress import Pace, epochs_done
+from tuner.study.snapshots import still
 from tuner.study.state import StudyState
 from tuner.study.status import EvaluationState, WorkerState
+
+if TYPE_CHECKING:  # it imports Keras, which `run` does without
+    from tuner.chief.service import Service
 
 if TYPE_CHECKING:  # it imports Keras, which `run` does without
     from tuner.chief.service import Service
@@ -135,3 +138,31 @@ def service_metrics(service: "Service") -> list[Metric]:
         reading(catalogue.SEGMENTS, {(): journal.segments}),
         reading(catalogue.JOURNAL_WAITING, {(): journal.waiting_s()}),
     ]
+
+
+class Lookout:
+    """Takes moments of a chief that serves."""
+
+    def __init__(self, service: "Service", evaluation: Evaluation) -> None:
+        self._service = service
+        self._evaluation = evaluation
+        self._pace = Pace(time.monotonic(), epochs_done(service.oracle.state, service.roster.status()))
+
+    def take(self) -> Moment:
+        """Return the present one; to be called in the event loop that moves the state."""
+        state, workers = self._service.oracle.state, self._service.roster.status()
+        at_work = {worker.name for worker in self._service.oracle.at_work()}
+        return Moment(
+            at=time.time(),
+            state=still(state),
+            evaluation=self._evaluation.state,
+            result=self._evaluation.result,
+            workers=tuple(workers),
+            worker_states=self._service.roster.states(at_work, state.settings.leases),
+            left_s=self.left_s(),
+        )
+
+    def left_s(self) -> float | None:
+        """Return the seconds until the search is over, as far as they can be known; to be called in the same loop."""
+        state, workers = self._service.oracle.state, self._service.roster.status()
+        return None if state.finished else self._pace.left_s(state, workers)

@@ -7,15 +7,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tuner.metrics.evaluation import Evaluation
 from tuner.monitoring.endpoint import ANSWER_S
-from tuner.study.progress import Pace, epochs_done
-from tuner.study.snapshots import still
 from tuner.study.state import StudyState
 from tuner.study.status import EvaluationState, Result, WorkerState, WorkerStatus
 
 if TYPE_CHECKING:  # it imports Keras, which `run` does without
-    from tuner.chief.service import Service
+    pass
 
 FRESH_S = 0.5
 """Questions that come so soon after each other are answered from one moment: many pages cost as much as one."""
@@ -40,34 +37,6 @@ class Moment:
     def is_last(self) -> bool:
         """Whether nothing will change any more while this process is there."""
         return self.state.finished is not None and self.evaluation is not EvaluationState.RUNNING
-
-
-class Lookout:
-    """Takes moments of a chief that serves."""
-
-    def __init__(self, service: "Service", evaluation: Evaluation) -> None:
-        self._service = service
-        self._evaluation = evaluation
-        self._pace = Pace(time.monotonic(), epochs_done(service.oracle.state, service.roster.status()))
-
-    def take(self) -> Moment:
-        """Return the present one; to be called in the event loop that moves the state."""
-        state, workers = self._service.oracle.state, self._service.roster.status()
-        at_work = {worker.name for worker in self._service.oracle.at_work()}
-        return Moment(
-            at=time.time(),
-            state=still(state),
-            evaluation=self._evaluation.state,
-            result=self._evaluation.result,
-            workers=tuple(workers),
-            worker_states=self._service.roster.states(at_work, state.settings.leases),
-            left_s=self.left_s(),
-        )
-
-    def left_s(self) -> float | None:
-        """Return the seconds until the search is over, as far as they can be known; to be called in the same loop."""
-        state, workers = self._service.oracle.state, self._service.roster.status()
-        return None if state.finished else self._pace.left_s(state, workers)
 
 
 WATCHED_S = 6.0

@@ -4,14 +4,17 @@ No label has values without bound: a trial's id is none, nor is a worker's name,
 the study's name, of which a process has one.
 """
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from tuner import names
+from tuner.monitoring.catalogue import reading
 
 
 class Role(StrEnum):
@@ -213,3 +216,18 @@ def counter(family: Family, registry: CollectorRegistry | None) -> Counter:
 def histogram(family: Family, registry: CollectorRegistry | None) -> Histogram:
     """Return a histogram to observe with."""
     return Histogram(family.name, family.help, family.labels, buckets=FAST, registry=registry)
+
+
+class Readings(Collector):
+    """Metrics that `read` makes at each scrape; it may be replaced."""
+
+    def __init__(self) -> None:
+        self.read: Callable[[], Iterable[Metric]] = list
+
+    def describe(self) -> Iterable[Metric]:
+        """Return none: what is read is known at a scrape only."""
+        return []
+
+    def collect(self) -> Iterable[Metric]:
+        """Return what is read now."""
+        return self.read()

@@ -16,9 +16,8 @@ from tuner.bucket import Bucket
 from tuner.data.arrays import open_training
 from tuner.data.manifest import read_manifest
 from tuner.errors import BucketError, JournalError
-from tuner.metrics.study import Readings
 from tuner.monitoring import catalogue
-from tuner.monitoring.catalogue import reading
+from tuner.monitoring.catalogue import Readings, reading
 from tuner.monitoring.endpoint import FINE, Monitor
 from tuner.rpc import lease_service, tls, tls_client_errors
 from tuner.study.journal import JournalReader
