@@ -10,9 +10,10 @@ import pytest
 
 from tuner import names
 from tuner.bucket.local import LocalBucket
+from tuner.chief.journal_writer import Journal
 from tuner.config.settings import load
 from tuner.errors import BucketError, FencedError, JournalError, PreemptedError, UsageError
-from tuner.study.journal import Journal, JournalReader, decode, encode, find_study, read_study
+from tuner.study.journal import JournalReader, decode, encode, find_study, read_study
 from tuner.study.records import Created, Leased, Opened, Record, Reported
 
 STUDY = "cifake"
@@ -68,11 +69,11 @@ def test_a_segment_waits_for_more_records_only_where_several_shared_the_last_one
     async def main() -> None:
         journal = Journal(bucket, STUDY, "w1", 1)
         running = asyncio.create_task(journal.run())
-        monkeypatch.setattr("tuner.study.journal.GATHER_S", 600)
+        monkeypatch.setattr("tuner.chief.journal_writer.GATHER_S", 600)
         await asyncio.wait_for(journal.commit([opened()]), 60)
         await asyncio.wait_for(journal.commit([created(0)]), 60)
         await asyncio.wait_for(asyncio.gather(*(journal.commit([created(number)]) for number in (1, 2))), 60)
-        monkeypatch.setattr("tuner.study.journal.GATHER_S", 0.5)
+        monkeypatch.setattr("tuner.chief.journal_writer.GATHER_S", 0.5)
         early = journal.commit([created(3)])
         await asyncio.sleep(0.1)
         await asyncio.gather(early, journal.commit([created(4)]))
@@ -124,7 +125,7 @@ def test_an_older_chief_is_fenced_and_everyone_who_waits_hears_of_it(bucket: Loc
 def test_an_older_chief_that_has_nothing_to_write_finds_out_too(
     bucket: LocalBucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tuner.study.journal.WATCH_S", 0.05)
+    monkeypatch.setattr("tuner.chief.journal_writer.WATCH_S", 0.05)
 
     async def main() -> None:
         old = Journal(bucket, STUDY, "old", 1)

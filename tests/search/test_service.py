@@ -12,11 +12,12 @@ from keras_tuner.src import protos
 
 from tests.support.service import STUDY, Chief, completed, finish, messages, metadata, stub_of, take, with_chief
 from tuner import names
+from tuner.chief.journal_writer import Journal
 from tuner.chief.service import now
 from tuner.rpc import lease_service
 from tuner.search.oracle import Instant
 from tuner.search.suggester import NoSuggestion, Suggester, Suggestion
-from tuner.study.journal import Journal, JournalReader, read_study
+from tuner.study.journal import JournalReader, read_study
 from tuner.study.records import TrialState
 from tuner.study.state import Trial
 

@@ -10,8 +10,9 @@ import pytest
 from tests.search.test_journal import STUDY, created, opened, segments
 from tuner import names
 from tuner.bucket.local import LocalBucket
+from tuner.chief.journal_writer import Journal
 from tuner.study import snapshots
-from tuner.study.journal import Journal, decode, read_records, read_study
+from tuner.study.journal import decode, read_records, read_study
 from tuner.study.records import AttemptEnded, Ended, Leased, Outcome, Record, Reported, TrialState
 from tuner.study.snapshots import Snapshotter
 from tuner.study.state import StudyState

@@ -6,11 +6,12 @@ import pytest
 
 from tuner import names
 from tuner.bucket.local import LocalBucket
+from tuner.chief.journal_writer import Journal
 from tuner.chief.metrics import JournalMetrics
 from tuner.chief.run import open_term
 from tuner.config.settings import Study, load
 from tuner.errors import ConfigError, FencedError
-from tuner.study.journal import Journal, JournalReader, read_study
+from tuner.study.journal import JournalReader, read_study
 from tuner.study.records import Created, Finished, Record
 
 STUDY = load()

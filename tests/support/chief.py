@@ -11,11 +11,12 @@ import keras_tuner
 
 from tests.support.gcs_emulator import free_port
 from tuner.bucket import Bucket
+from tuner.chief.journal_writer import Journal
 from tuner.chief.service import Service, make_server, now
 from tuner.config.settings import Study
 from tuner.search.oracle import Instant, Oracle
 from tuner.search.suggester import make_suggester
-from tuner.study.journal import Journal, JournalReader
+from tuner.study.journal import JournalReader
 from tuner.study.records import Opened
 from tuner.study.state import StudyState
 

@@ -13,12 +13,12 @@ from prometheus_client import CollectorRegistry
 
 from tuner import names
 from tuner.bucket.local import LocalBucket
+from tuner.chief.journal_writer import Journal
 from tuner.chief.metrics import JournalMetrics, ServiceMetrics
 from tuner.chief.service import Service, make_server, now
 from tuner.config.settings import Study, load
 from tuner.search.oracle import Oracle
 from tuner.search.suggester import make_suggester
-from tuner.study.journal import Journal
 from tuner.study.records import Opened
 from tuner.study.state import StudyState
 

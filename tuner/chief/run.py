@@ -21,6 +21,7 @@ from tuner import names, spaces
 from tuner.address import Address
 from tuner.bucket import Bucket
 from tuner.chief.checkpoint_retention import SavedModels
+from tuner.chief.journal_writer import Journal
 from tuner.chief.metrics import JournalMetrics
 from tuner.chief.monitor import ChiefMonitor, linger
 from tuner.chief.service import Service, make_server, now
@@ -32,7 +33,7 @@ from tuner.search.oracle import Oracle
 from tuner.search.suggester import direction_of, make_suggester
 from tuner.spaces.exploration import explore
 from tuner.study.compatibility import check_resume
-from tuner.study.journal import Journal, JournalReader, check_whole
+from tuner.study.journal import JournalReader, check_whole
 from tuner.study.progress import why_no_result
 from tuner.study.records import Opened
 from tuner.study.snapshots import Snapshotter

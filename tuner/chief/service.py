@@ -20,6 +20,7 @@ from keras_tuner.src import protos
 
 from tuner import limits, names
 from tuner.chief.dispatcher import Dispatcher
+from tuner.chief.journal_writer import Journal
 from tuner.chief.metrics import ServiceMetrics
 from tuner.chief.trial_messages import Messages, Status, bare_trial
 from tuner.chief.worker_registry import Roster
@@ -28,7 +29,6 @@ from tuner.rpc import lease_service
 from tuner.search.leases import Worker
 from tuner.search.oracle import Attempt, BadReportError, Instant, Oracle, StaleAttemptError, UnknownTrialError
 from tuner.search.suggester import Suggester
-from tuner.study.journal import Journal
 from tuner.study.records import Ended, Outcome, Record, TrialState
 from tuner.study.state import Trial, first_line
 
