@@ -77,8 +77,8 @@ def restarted_chief(bucket: str, study: list[str], digest: str, port: int) -> No
             if "listens" in record.getMessage():
                 print(json.dumps({"serving_s": time.perf_counter() - began}), flush=True)
 
-    logging.getLogger("tuner.chief.run").addHandler(Announce())
-    logging.getLogger("tuner.chief.run").setLevel(logging.INFO)
+    logging.getLogger("tuner.chief.server").addHandler(Announce())
+    logging.getLogger("tuner.chief.server").setLevel(logging.INFO)
     address = run.Address("127.0.0.1", port)
     settings = load(settings=study)
     shown = ChiefMonitor(open_bucket(bucket), settings.name, Monitor(Role.CHIEF))

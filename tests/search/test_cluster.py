@@ -15,8 +15,8 @@ from urllib3.exceptions import HTTPError
 from k8s.evaluation_job import EvaluationJob
 from tuner import names
 from tuner.bucket.local import LocalBucket
-from tuner.chief.evaluation_job import run_evaluation
-from tuner.chief.run import Cluster, nothing_to_search
+from tuner.chief.evaluation_job import Cluster, run_evaluation
+from tuner.chief.term import nothing_to_search
 from tuner.config import settings
 from tuner.config.settings import Study, load
 from tuner.errors import ConfigError, NoResultError, SurroundingsError

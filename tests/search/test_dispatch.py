@@ -11,6 +11,7 @@ from keras_tuner.src import protos
 
 from tests.support.service import STUDY, Chief, finish, stub_of, take, with_chief
 from tuner.chief import run as chiefs
+from tuner.chief.server import TICK_S, _tick
 from tuner.chief.service import now
 from tuner.config.settings import load
 from tuner.search.leases import Worker
@@ -81,10 +82,10 @@ def test_a_chief_that_stood_still_does_not_take_its_workers_for_silent(
         await chief.start()
         async with grpc.aio.insecure_channel(f"127.0.0.1:{chief.port}") as channel:
             trial = chief.state.trials[(await take(stub_of(channel))).trial_id]
-            ticking = asyncio.create_task(chiefs._tick(chief.service))
+            ticking = asyncio.create_task(_tick(chief.service))
             await asyncio.sleep(0)
             time.sleep(1.5)  # as SIGSTOP, or a virtual machine that is moved: no heartbeat can be heard
-            await asyncio.sleep(2 * chiefs.TICK_S)
+            await asyncio.sleep(2 * TICK_S)
             assert trial.state is TrialState.RUNNING
             while trial.state is TrialState.RUNNING:  # who stays silent loses its trial all the same
                 await asyncio.sleep(0.05)

@@ -8,7 +8,7 @@ from tuner import names
 from tuner.bucket.local import LocalBucket
 from tuner.chief.journal_writer import Journal
 from tuner.chief.metrics import JournalMetrics
-from tuner.chief.run import open_term
+from tuner.chief.term import open_term
 from tuner.config.settings import Study, load
 from tuner.errors import ConfigError, FencedError
 from tuner.study.journal import JournalReader, read_study

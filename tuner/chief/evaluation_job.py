@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TypeVar
 
 from tuner.errors import SurroundingsError
@@ -41,3 +42,15 @@ async def _patiently(call: Callable[[], Answer]) -> Answer:
                 raise
             log.warning("%s Trying again.", error)
         await asyncio.sleep(POLL_S)
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """What a chief knows that runs as a Job."""
+
+    evaluation_job: str
+    """Name of the suspended Job to start when the search is over."""
+    start: str
+    """`Opened.start`."""
+    linger_s: float = 0.0
+    """So long the chief stays when all is over: Prometheus would not see the result of one that ends at once."""

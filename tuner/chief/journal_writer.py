@@ -17,17 +17,11 @@ from tuner.study.snapshots import Snapshotter
 
 LINGER_S = 0.2
 """How long records that nobody waits for may stay in memory, so that they share a segment."""
-
-
 WATCH_S = 5.0
 """A chief that writes nothing for so long looks whether it is still the newest."""
-
-
 GATHER_S = 0.002
 """A segment waits so long for more records where several shared the last one: on a local disk each would be a segment
 of its own, and 16 workers got a third fewer trials a second."""
-
-
 STUCK_S = 10.0
 """A bucket that takes longer to answer keeps the chief from its work."""
 

@@ -101,8 +101,9 @@ def chief(
     host, port, encryption = _environment(names.ENV_ORACLE_IP), _port(), _encryption()
     with importing_keras(whole=study.search.algorithm is config.Algorithm.BAYESIAN):
         from tuner.address import Address
+        from tuner.chief.evaluation_job import Cluster
         from tuner.chief.monitor import ChiefMonitor
-        from tuner.chief.run import Cluster, run_chief
+        from tuner.chief.run import run_chief
         from tuner.monitoring.catalogue import Role
         from tuner.monitoring.endpoint import Monitor, serving
 

@@ -4,7 +4,6 @@ No label has values without bound: a trial's id is none, nor is a worker's name,
 the study's name, of which a process has one.
 """
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -14,7 +13,6 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from tuner import names
-from tuner.monitoring.catalogue import reading
 
 
 class Role(StrEnum):

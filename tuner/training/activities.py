@@ -2,15 +2,9 @@
 
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from enum import StrEnum
-
-from prometheus_client.metrics_core import Metric
-from prometheus_client.registry import Collector
-
-from tuner.monitoring import catalogue
-from tuner.monitoring.catalogue import reading
 
 
 class Activity(StrEnum):
@@ -23,7 +17,7 @@ class Activity(StrEnum):
     INPUT = "input"  # make batches
 
 
-class Activities(Collector):
+class Activities:
     """Seconds by activity, those of what is under way included.
 
     An activity within another interrupts it. In any thread but the one that made this it runs beside: TensorFlow has
@@ -61,14 +55,6 @@ class Activities(Collector):
             if self._present is not None:
                 seconds[self._present] += time.perf_counter() - self._since
         return seconds
-
-    def describe(self) -> Iterable[Metric]:
-        """Return none: what is read is known at a scrape only."""
-        return []
-
-    def collect(self) -> Iterable[Metric]:
-        """Return what is read now."""
-        yield reading(catalogue.WORKER_TIME, {(each.value,): spent for each, spent in self.seconds().items()})
 
     def _turn_to(self, activity: Activity | None) -> Activity | None:
         with self._lock:

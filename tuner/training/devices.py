@@ -13,6 +13,14 @@ from tuner.errors import ConfigError
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class GpuMemory:
+    """Bytes of one GPU's memory that this process uses, and used at the most."""
+
+    used: int
+    peak: int
+
+
 def device() -> str:
     """Return what the models are trained on, as `2 x GPU` or `CPU`."""
     return f"{count} x GPU" if (count := found()) else "CPU"
@@ -79,11 +87,3 @@ def _jaxs() -> dict[int, GpuMemory]:
         for number, count in counts.items()
         if count and {"bytes_in_use", "peak_bytes_in_use"} <= count.keys()
     }
-
-
-@dataclass(frozen=True)
-class GpuMemory:
-    """Bytes of one GPU's memory that this process uses, and used at the most."""
-
-    used: int
-    peak: int

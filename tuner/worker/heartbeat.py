@@ -9,8 +9,6 @@ from tuner.worker.chief_client import CALL_TIMEOUT_S, ChiefClient, Grant
 
 BEAT_LATE_S = 2 * CALL_TIMEOUT_S
 """A heartbeat that is so late does not come any more."""
-
-
 FIRST_BEAT_S = 0.5
 """A trial's first heartbeat comes after so long; a shorter trial needs none."""
 

@@ -6,7 +6,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.metrics_core import Metric
 
 from tuner.monitoring import catalogue
-from tuner.monitoring.catalogue import counter, reading
+from tuner.monitoring.catalogue import Readings, counter, reading
 from tuner.training.activities import Activities
 from tuner.training.devices import GpuMemory
 
@@ -20,7 +20,11 @@ class WorkerMetrics:
         self._images = counter(catalogue.WORKER_IMAGES, registry)
         self._share = 0.0
         if registry:
-            registry.register(self.activities)
+            spent = Readings()
+            spent.read = lambda: [
+                reading(catalogue.WORKER_TIME, {(each.value,): s for each, s in self.activities.seconds().items()})
+            ]
+            registry.register(spent)
 
     def progress(self, share: float, images: int) -> None:
         """Count what an epoch of so many images has seen of them since the last call; `share` of it is trained."""

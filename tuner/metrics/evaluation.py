@@ -1,1 +1,0 @@
-"""The evaluation as metrics of the chief: the evaluator itself ends too soon to be scraped."""

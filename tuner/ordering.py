@@ -1,1 +1,0 @@
-"""In which order trials are shown."""

@@ -1,1 +1,0 @@
-"""Which trials have reached each rung of early stopping, and which were stopped there."""

@@ -1,1 +1,0 @@
-"""Few of many points, for pictures that would show no more."""
