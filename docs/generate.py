@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tuner import names
-from tuner.config import settings as config
+from tuner.config.loading import json_schema
 from tuner.monitoring import catalogue
 
 FILE = Path(__file__).with_name("settings.md")
@@ -57,7 +57,7 @@ def metrics() -> str:
 
 def settings() -> str:
     """Return the page, as Markdown."""
-    schema = config.json_schema()
+    schema = json_schema()
     rows: dict[str, list[str]] = {"study": []}
     for name, field in schema["properties"].items():
         section = schema["$defs"].get(_reference(field), {})

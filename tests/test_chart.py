@@ -12,7 +12,7 @@ import yaml
 
 import tuner
 from tuner import names
-from tuner.config import settings as config
+from tuner.config.loading import json_schema, parse
 
 CHARTS = Path(__file__).parents[1] / "charts"
 PAGE = (CHARTS.parent / "docs" / "kubernetes.md").read_text(encoding="utf-8")
@@ -28,7 +28,7 @@ def test_the_values_schema_has_the_settings_of_the_program() -> None:
     assert (CHARTS / "values.schema.json").read_text(encoding="utf-8") == generate.text(), "run `make docs`"
     schema = generate.values_schema()
     settings = schema["$defs"]["Study"]["properties"]
-    assert set(settings) == set(config.json_schema()["properties"])
+    assert set(settings) == set(json_schema()["properties"])
 
 
 def test_the_schema_and_the_values_have_the_same_keys() -> None:
@@ -92,7 +92,7 @@ def test_the_chart_sets_no_variable_that_the_program_does_not_know() -> None:
 @pytest.mark.parametrize("file", sorted((CHARTS / "ci").glob("*-values.yaml")), ids=lambda file: file.name)
 def test_the_studies_of_the_example_values_are_valid(file: Path) -> None:
     values = yaml.safe_load(file.read_text(encoding="utf-8"))
-    config.parse(values.get("study", {}), file.name)
+    parse(values.get("study", {}), file.name)
 
 
 BLOCKS = re.findall(r"^```yaml\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
@@ -106,4 +106,4 @@ def test_the_values_in_the_documents_exist(block: str) -> None:
         assert key in known
         if isinstance(known[key], dict) and known[key]:
             assert set(section) <= set(known[key]), key
-    config.parse(values.get("study", {}), "docs/kubernetes.md")
+    parse(values.get("study", {}), "docs/kubernetes.md")

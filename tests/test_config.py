@@ -11,6 +11,7 @@ import yaml
 from pydantic import ValidationError
 
 from tuner.config import settings as config
+from tuner.config.loading import all_keys, dump, json_schema, load, parse
 from tuner.config.settings import Algorithm, Policy, Study
 from tuner.errors import ConfigError, ExitCode
 from tuner.study import compatibility
@@ -38,18 +39,18 @@ def error_of(function: Callable[..., Any], *arguments: Any, **keywords: Any) -> 
 
 # ---- which one wins -----------------------------------------------------------------------------
 def test_nothing_given_makes_the_default_study() -> None:
-    assert config.load() == Study()
+    assert load() == Study()
 
 
 def test_an_empty_file_makes_the_default_study(study_yaml: Write) -> None:
-    assert config.load(study_yaml("# nothing yet\n")) == Study()
+    assert load(study_yaml("# nothing yet\n")) == Study()
 
 
 def test_the_file_wins_over_the_default_the_environment_over_the_file_and_set_over_both(study_yaml: Write) -> None:
     file = study_yaml("search: {max_trials: 11, algorithm: grid, objective: val_loss}")
     environment = {"CIFAKE_TUNE_STUDY__SEARCH__MAX_TRIALS": "12", "CIFAKE_TUNE_STUDY__SEARCH__ALGORITHM": "bayesian"}
 
-    study = config.load(file, ["search.max_trials=13"], environment)
+    study = load(file, ["search.max_trials=13"], environment)
 
     assert study.search.max_trials == 13
     assert study.search.algorithm is Algorithm.BAYESIAN
@@ -58,20 +59,20 @@ def test_the_file_wins_over_the_default_the_environment_over_the_file_and_set_ov
 
 
 def test_the_last_set_wins() -> None:
-    assert config.load(settings=["seed=2", "seed=3"]).seed == 3
+    assert load(settings=["seed=2", "seed=3"]).seed == 3
 
 
 def test_a_section_can_be_set_at_once() -> None:
-    assert config.load(settings=["search={max_trials: 4, algorithm: grid}"]).search.max_trials == 4
+    assert load(settings=["search={max_trials: 4, algorithm: grid}"]).search.max_trials == 4
 
 
 def test_other_variables_are_no_settings() -> None:
     environment = {"CIFAKE_TUNE_STUDY": "study.yaml", "CIFAKE_TUNE_BUCKET": "here", "PATH": "/bin"}
-    assert config.load(environment=environment) == Study()
+    assert load(environment=environment) == Study()
 
 
 def test_the_environment_can_name_a_users_own_space() -> None:
-    assert config.load(environment={"CIFAKE_TUNE_STUDY__SPACE__IMPORT": "my:Space"}).space.import_ == "my:Space"
+    assert load(environment={"CIFAKE_TUNE_STUDY__SPACE__IMPORT": "my:Space"}).space.import_ == "my:Space"
 
 
 # ---- errors -------------------------------------------------------------------------------------
@@ -87,7 +88,7 @@ def test_the_environment_can_name_a_users_own_space() -> None:
 )
 def test_an_unknown_key_is_an_error_that_names_the_nearest(study_yaml: Write, text: str, sentence: str) -> None:
     file = study_yaml(text)
-    assert error_of(config.load, file) == f"{file}: {sentence}"
+    assert error_of(load, file) == f"{file}: {sentence}"
 
 
 @pytest.mark.parametrize(
@@ -122,14 +123,14 @@ def test_an_unknown_key_is_an_error_that_names_the_nearest(study_yaml: Write, te
 )
 def test_a_wrong_value_is_an_error_with_its_key(study_yaml: Write, text: str, key: str, given: str) -> None:
     file = study_yaml(text)
-    message = error_of(config.load, file)
+    message = error_of(load, file)
     assert message.startswith(f"{file}: {key}: ")
     assert given in message
     assert message.endswith(".")
 
 
 def test_all_errors_are_said_at_once(study_yaml: Write) -> None:
-    message = error_of(config.load, study_yaml("seed: 0\ntraining: {epochs: 0}\nnaem: x"))
+    message = error_of(load, study_yaml("seed: 0\ntraining: {epochs: 0}\nnaem: x"))
     assert [line.split(": ")[1] for line in message.splitlines()] == [
         "seed", "training.epochs", "unknown key naem; did you mean name?",
     ]  # fmt: skip
@@ -138,37 +139,35 @@ def test_all_errors_are_said_at_once(study_yaml: Write) -> None:
 def test_an_error_names_the_variable_or_the_set_that_brought_the_value(study_yaml: Write) -> None:
     file = study_yaml("name: mine")
     environment = {"CIFAKE_TUNE_STUDY__SEARCH__MAX_TRIALS": "many"}
-    assert error_of(config.load, file, (), environment).startswith("CIFAKE_TUNE_STUDY__SEARCH__MAX_TRIALS: search.max")
-    assert error_of(config.load, file, ["seed=x"]).startswith("--set seed=x: seed: ")
-    assert error_of(config.load, file, ["search={max_trials: x}"]).startswith(
-        "--set search={max_trials: x}: search.max"
-    )
+    assert error_of(load, file, (), environment).startswith("CIFAKE_TUNE_STUDY__SEARCH__MAX_TRIALS: search.max")
+    assert error_of(load, file, ["seed=x"]).startswith("--set seed=x: seed: ")
+    assert error_of(load, file, ["search={max_trials: x}"]).startswith("--set search={max_trials: x}: search.max")
 
 
 @pytest.mark.parametrize("setting", ["seed", "=3", ""])
 def test_a_set_without_key_or_value_says_how_to_write_it(setting: str) -> None:
-    assert "write it as key=value" in error_of(config.load, settings=[setting])
+    assert "write it as key=value" in error_of(load, settings=[setting])
 
 
 def test_a_set_below_a_value_is_refused(study_yaml: Write) -> None:
-    assert "seed is no section" in error_of(config.load, study_yaml("seed: 3"), ["seed.x=1"])
+    assert "seed is no section" in error_of(load, study_yaml("seed: 3"), ["seed.x=1"])
 
 
 def test_a_name_and_an_import_exclude_each_other() -> None:
-    assert "keep one" in error_of(config.load, settings=["space.name=other", "space.import=my:Space"])
+    assert "keep one" in error_of(load, settings=["space.name=other", "space.import=my:Space"])
 
 
 @pytest.mark.parametrize("by_alias", [True, False])
 @pytest.mark.parametrize("settings", [[], ["space.name=seed"], ["space.import=my:Space"]])
 def test_a_study_that_was_written_down_is_read_as_the_same(settings: list[str], by_alias: bool) -> None:
-    study = config.load(settings=settings)
+    study = load(settings=settings)
     assert config.Study.model_validate_json(study.model_dump_json(by_alias=by_alias)) == study
 
 
 # ---- early stopping -----------------------------------------------------------------------------
 @pytest.mark.parametrize("algorithm", list(Algorithm))
 def test_trials_are_stopped_early_unless_the_algorithm_has_rungs_of_its_own(algorithm: Algorithm) -> None:
-    stopping = config.load(settings=[f"search.algorithm={algorithm}"]).search.early_stopping
+    stopping = load(settings=[f"search.algorithm={algorithm}"]).search.early_stopping
     assert stopping.policy is (Policy.NONE if algorithm is Algorithm.HYPERBAND else Policy.ASHA)
     assert Study().search.early_stopping.policy is Policy.ASHA
 
@@ -176,12 +175,12 @@ def test_trials_are_stopped_early_unless_the_algorithm_has_rungs_of_its_own(algo
 @pytest.mark.parametrize("algorithm", list(Algorithm))
 def test_early_stopping_can_be_turned_off(algorithm: Algorithm) -> None:
     settings = [f"search.algorithm={algorithm}", "search.early_stopping.policy=none"]
-    assert config.load(settings=settings).search.early_stopping.policy is Policy.NONE
+    assert load(settings=settings).search.early_stopping.policy is Policy.NONE
 
 
 def test_hyperband_refuses_a_second_early_stopping(study_yaml: Write) -> None:
     file = study_yaml("search: {algorithm: hyperband, early_stopping: {policy: asha}}")
-    message = error_of(config.load, file)
+    message = error_of(load, file)
     assert message.startswith(f"{file}: search: early_stopping.policy asha does not go with algorithm hyperband")
     assert "set it to none" in message
 
@@ -198,37 +197,37 @@ def test_hyperband_refuses_a_second_early_stopping(study_yaml: Write) -> None:
     ],
 )
 def test_what_early_stopping_does_not_know_is_an_error_that_helps(setting: str, says: str) -> None:
-    assert says in error_of(config.load, settings=[setting])
+    assert says in error_of(load, settings=[setting])
 
 
 # ---- YAML ---------------------------------------------------------------------------------------
 @pytest.mark.parametrize("text", ["seed: 1\nseed: 2", "search: {max_trials: 3, max_trials: 4}"])
 def test_a_key_given_twice_is_an_error(study_yaml: Write, text: str) -> None:
-    assert "stands twice" in error_of(config.load, study_yaml(text))
+    assert "stands twice" in error_of(load, study_yaml(text))
 
 
 @pytest.mark.parametrize("text", ["1e-3", "1.0e-3", "1E-3", ".1e-2", "0.001"])
 def test_a_number_may_be_written_as_in_python_and_json(text: str) -> None:
-    assert config.load(settings=[f"data.validation={text}"]).data.validation == 0.001
+    assert load(settings=[f"data.validation={text}"]).data.validation == 0.001
 
 
 def test_a_name_may_look_like_a_date() -> None:
-    assert config.load(settings=["name=2026-01-31"]).name == "2026-01-31"
+    assert load(settings=["name=2026-01-31"]).name == "2026-01-31"
 
 
 @pytest.mark.parametrize("text", ["a: [", "- a\n- b", "just words", "? [a]\n: b", "a: &a {b: *a}", "name: !!set {x}"])
 def test_a_file_that_is_no_mapping_of_settings_is_an_error_with_its_name(study_yaml: Write, text: str) -> None:
     file = study_yaml(text)
-    assert error_of(config.load, file).startswith(f"{file}: ")
+    assert error_of(load, file).startswith(f"{file}: ")
 
 
 def test_a_file_cannot_make_python_objects(study_yaml: Write) -> None:
-    assert "not valid YAML" in error_of(config.load, study_yaml("name: !!python/object/apply:os.getcwd []"))
+    assert "not valid YAML" in error_of(load, study_yaml("name: !!python/object/apply:os.getcwd []"))
 
 
 def test_a_missing_or_unreadable_file_is_an_error_with_its_name(tmp_path: Path) -> None:
-    assert error_of(config.load, tmp_path / "none.yaml") == f"{tmp_path / 'none.yaml'}: there is no such file."
-    assert "cannot be read" in error_of(config.load, tmp_path)
+    assert error_of(load, tmp_path / "none.yaml") == f"{tmp_path / 'none.yaml'}: there is no such file."
+    assert "cannot be read" in error_of(load, tmp_path)
 
 
 # ---- as data ------------------------------------------------------------------------------------
@@ -238,24 +237,24 @@ def test_a_study_does_not_change() -> None:
 
 
 def test_what_is_dumped_is_parsed_again(tmp_path: Path) -> None:
-    study = config.load(settings=["space.import=my:Space", "search.algorithm=hyperband", "data.validation=0.25"])
-    dumped = config.dump(study)
+    study = load(settings=["space.import=my:Space", "search.algorithm=hyperband", "data.validation=0.25"])
+    dumped = dump(study)
     assert dumped["space"]["import"] == "my:Space"
-    assert config.parse(json.loads(json.dumps(dumped)), "here") == study
+    assert parse(json.loads(json.dumps(dumped)), "here") == study
     (tmp_path / "study.yaml").write_text(yaml.safe_dump(dumped))
-    assert config.load(tmp_path / "study.yaml") == study
+    assert load(tmp_path / "study.yaml") == study
 
 
 def test_the_keys_listed_are_those_of_the_dump() -> None:
-    assert config.all_keys() == list(compatibility._flat(config.dump(Study())))
+    assert all_keys() == list(compatibility._flat(dump(Study())))
 
 
 def test_the_json_schema_describes_every_setting_and_allows_no_other() -> None:
-    schema = config.json_schema()
+    schema = json_schema()
     sections = [schema, *(part for part in schema["$defs"].values() if part["type"] == "object")]
     assert all(section["additionalProperties"] is False for section in sections)
     described = dict(descriptions(schema, schema))
-    assert list(described) == config.all_keys()
+    assert list(described) == all_keys()
     assert [key for key, description in described.items() if not description] == []
 
 
@@ -270,7 +269,7 @@ def descriptions(part: dict[str, Any], schema: dict[str, Any], prefix: str = "")
 
 # ---- going on with a study ----------------------------------------------------------------------
 def study(*settings: str) -> Study:
-    return config.load(settings=settings)
+    return load(settings=settings)
 
 
 @pytest.mark.parametrize(

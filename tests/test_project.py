@@ -11,6 +11,7 @@ import pytest
 
 import tuner
 from tuner.config import settings
+from tuner.config.loading import all_keys, parse
 from tuner.config.yaml import parse_value
 
 ROOT = Path(__file__).parents[1]
@@ -126,7 +127,7 @@ def test_every_dependency_is_in_the_locks() -> None:
     ],
 )
 def test_every_study_in_the_documents_is_valid(block: str) -> None:
-    assert settings.parse(parse_value(block, "the document"), "the document") != settings.Study()
+    assert parse(parse_value(block, "the document"), "the document") != settings.Study()
 
 
 def test_the_make_targets_in_the_readme_exist() -> None:
@@ -191,7 +192,7 @@ def test_the_page_of_settings_is_up_to_date() -> None:
     spec.loader.exec_module(generate)
     page = generate.settings()
     assert (ROOT / "docs" / "settings.md").read_text(encoding="utf-8") == page, "run `make docs`"
-    assert [key for key in settings.all_keys() if f"| `{key}` |" not in page] == []
+    assert [key for key in all_keys() if f"| `{key}` |" not in page] == []
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.support.modules import module_at
-from tuner.config import settings
+from tuner.config.loading import load
 from tuner.evaluation.result import Metrics
 
 ROOT = Path(__file__).parents[1]
@@ -41,7 +41,7 @@ def test_an_accuracy_follows_from_the_predictions_of_every_test_image(folder: Pa
 
 @pytest.mark.parametrize("folder", READY + STUDIES, ids=lambda folder: folder.name)
 def test_the_settings_of_a_result_are_a_study_that_can_be_run(folder: Path) -> None:
-    assert settings.load(folder / "study.yaml").name == folder.name
+    assert load(folder / "study.yaml").name == folder.name
 
 
 def test_what_is_published_is_small() -> None:

@@ -65,7 +65,7 @@ def restarted_chief(bucket: str, study: list[str], digest: str, port: int) -> No
     from tuner.bucket.gcs import GcsBucket  # noqa: F401  (an import too)
     from tuner.chief import run
     from tuner.chief.monitor import ChiefMonitor
-    from tuner.config.settings import load
+    from tuner.config.loading import load
     from tuner.monitoring.catalogue import Role
     from tuner.monitoring.endpoint import Monitor
 
@@ -87,7 +87,7 @@ def restarted_chief(bucket: str, study: list[str], digest: str, port: int) -> No
 
 def _seed_space():  # type: ignore[no-untyped-def]
     from tuner import spaces
-    from tuner.config.settings import load
+    from tuner.config.loading import load
     from tuner.spaces.exploration import explore
 
     return explore(spaces.load_space(load().space, (32, 32, 3), 2), (32, 32, 3))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.curves.fit import Point, each
-from tuner.config.settings import load
+from tuner.config.loading import load
 
 WORKERS = 10_000
 TRIAL_S = 60.0

@@ -20,7 +20,7 @@ from tests.support.children import ending
 from tests.support.gcs_emulator import free_port, running_emulator
 from tuner import names
 from tuner.bucket import open_bucket
-from tuner.config.settings import load
+from tuner.config.loading import load
 
 LATENCY_MS = 50  # of the role `proxy`
 TRAIN_S = 0.5

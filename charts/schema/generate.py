@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from tuner.config import settings
+from tuner.config.loading import json_schema
 
 CHART = Path(__file__).with_name("chart.json")
 VALUES = Path(__file__).parents[1] / "values.yaml"
@@ -17,7 +17,7 @@ def values_schema() -> dict[str, Any]:
     """Return the JSON Schema of the chart's values."""
     schema: dict[str, Any] = json.loads(CHART.read_text(encoding="utf-8"))
     _require(schema, yaml.safe_load(VALUES.read_text(encoding="utf-8")))
-    study = settings.json_schema()
+    study = json_schema()
     definitions = study.pop("$defs")
     schema["properties"]["study"] = {"$ref": "#/$defs/Study"}
     schema["$defs"] |= {"Study": study, **definitions}

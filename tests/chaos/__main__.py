@@ -25,7 +25,8 @@ from tests.support.fault_proxy import Faults, running_proxy
 from tests.support.gcs_emulator import running_emulator
 from tuner import names
 from tuner.bucket import open_bucket
-from tuner.config.settings import Study, dump, load
+from tuner.config.loading import dump, load
+from tuner.config.settings import Study
 from tuner.data.pack import pack
 
 LEASE_S = 3.0

@@ -3,7 +3,7 @@
 from tests.chaos.evidence import Change, Exit, Left, Mark, ObjectEvent, Role, Segment, What
 from tests.chaos.work_rules import KEY
 from tuner import names
-from tuner.config.settings import load
+from tuner.config.loading import load
 from tuner.names import TrialId
 from tuner.study.records import (
     AttemptEnded,

@@ -8,7 +8,7 @@ import pytest
 from tests.data.images import Files, data_set, write_folder
 from tuner import names
 from tuner.bucket import Bucket
-from tuner.config import settings
+from tuner.config.loading import parse
 from tuner.config.settings import Study
 from tuner.data.manifest import find_data_sets
 from tuner.data.pack import pack
@@ -17,7 +17,7 @@ from tuner.errors import SurroundingsError
 
 
 def study_of(source: Path, name: str = "night") -> Study:
-    return settings.parse({"name": name, "data": {"source": str(source)}}, "the test")
+    return parse({"name": name, "data": {"source": str(source)}}, "the test")
 
 
 def test_a_chief_that_waits_gets_the_data_set_that_is_prepared_meanwhile(

@@ -4,7 +4,8 @@ import math
 
 import numpy as np
 
-from tuner.config.settings import Study, parse
+from tuner.config.loading import parse
+from tuner.config.settings import Study
 from tuner.names import TrialId
 from tuner.search.early_stopping import Rungs
 from tuner.study.records import (

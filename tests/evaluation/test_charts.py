@@ -10,7 +10,7 @@ from tests.evaluation.reports import report_of
 from tests.evaluation.searches import search
 from tests.live.studies import finish, hostile
 from tests.support.records import state_of
-from tuner.config.settings import parse
+from tuner.config.loading import parse
 from tuner.names import TrialId
 from tuner.report.charts.parallel_coordinates import parallel_chart
 from tuner.report.charts.svg import Drawing, Scale, short, span

@@ -9,7 +9,8 @@ from tests.evaluation.fixtures import metrics_of
 from tests.evaluation.studies import STUDY, Night, brightness_model, pack_images
 from tuner import names
 from tuner.bucket.local import LocalBucket
-from tuner.config.settings import Study, parse
+from tuner.config.loading import parse
+from tuner.config.settings import Study
 from tuner.evaluation.provenance import Provenance
 from tuner.evaluator.run import evaluate
 from tuner.names import TrialId

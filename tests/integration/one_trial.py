@@ -12,7 +12,8 @@ from tests.integration.support import SPACES, Command, Place
 from tests.support.chief import RunningChief, running_chief
 from tuner import names
 from tuner.bucket import Bucket
-from tuner.config.settings import Study, load
+from tuner.config.loading import load
+from tuner.config.settings import Study
 from tuner.data.pack import pack
 from tuner.study.records import AttemptEnded, Outcome
 from tuner.study.state import Trial

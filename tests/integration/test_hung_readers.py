@@ -12,7 +12,7 @@ import pytest
 from tests.integration.support import Command, Place
 from tuner import names
 from tuner.chief.journal_writer import Journal
-from tuner.config.settings import load
+from tuner.config.loading import load
 from tuner.study.records import Opened
 
 READ_S = 60.0

@@ -18,7 +18,7 @@ import pytest
 from tests.integration.support import RUN_S, SPACES, Place
 from tests.support.chief import RunningChief, running_chief
 from tuner import names
-from tuner.config.settings import load
+from tuner.config.loading import load
 from tuner.names import TrialId
 from tuner.study.records import Outcome, TrialState
 from tuner.worker.chief_client import ChiefClient, Grant

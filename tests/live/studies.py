@@ -4,7 +4,7 @@ import math
 import random
 from collections.abc import Callable
 
-from tuner.config.settings import load
+from tuner.config.loading import load
 from tuner.live_page.live_state import Moment
 from tuner.names import TrialId
 from tuner.search.leases import Worker

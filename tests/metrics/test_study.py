@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry
 
 from tests.support.records import state_of
 from tuner.chief.metrics import study_metrics
-from tuner.config.settings import load
+from tuner.config.loading import load
 from tuner.live_page.live_state import Moment
 from tuner.live_page.overview import overview
 from tuner.monitoring.catalogue import Readings

@@ -17,8 +17,8 @@ from tuner import names
 from tuner.bucket.local import LocalBucket
 from tuner.chief.evaluation_job import Cluster, run_evaluation
 from tuner.chief.term import nothing_to_search
-from tuner.config import settings
-from tuner.config.settings import Study, load
+from tuner.config.loading import dump, load
+from tuner.config.settings import Study
 from tuner.errors import ConfigError, NoResultError, SurroundingsError
 from tuner.study import journal
 from tuner.study.journal import read_study
@@ -37,7 +37,7 @@ def searched(bucket: LocalBucket, study: Study, start: str = "", gave_up: bool =
 
 def start(bucket: LocalBucket, study: Study, command: str, **environment: str) -> subprocess.CompletedProcess[str]:
     file = Path(bucket.url) / "study.yaml"
-    file.write_text(yaml.safe_dump(settings.dump(study)))
+    file.write_text(yaml.safe_dump(dump(study)))
     return subprocess.run(
         [sys.executable, "-m", "tuner.cli", command],
         env=os.environ

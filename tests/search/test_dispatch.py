@@ -13,7 +13,7 @@ from tests.support.service import STUDY, Chief, finish, stub_of, take, with_chie
 from tuner.chief import run as chiefs
 from tuner.chief.server import TICK_S, _tick
 from tuner.chief.service import now
-from tuner.config.settings import load
+from tuner.config.loading import load
 from tuner.search.leases import Worker
 from tuner.search.oracle import Attempt
 from tuner.search.suggester import NoSuggestion, Suggestion

@@ -6,7 +6,8 @@ import random
 import pytest
 
 from tests.search.test_oracle import A, B, add, at, oracle, take
-from tuner.config.settings import EarlyStopping, Policy, load
+from tuner.config.loading import load
+from tuner.config.settings import EarlyStopping, Policy
 from tuner.names import TrialId
 from tuner.search.early_stopping import Rungs
 from tuner.search.leases import Worker

@@ -7,7 +7,7 @@ import keras_tuner
 import pytest
 
 from tests.integration.spaces.user_spaces import Huge
-from tuner.config import settings
+from tuner.config.loading import load
 from tuner.errors import SpaceError
 from tuner.names import TrialId
 from tuner.search.suggester import Suggestion, make_suggester
@@ -154,14 +154,14 @@ def test_only_values_that_a_trial_can_have_are_built_with() -> None:
 
 
 def test_all_of_them_are_searched_from_the_first_trial_on() -> None:
-    study = settings.load(settings=["space.import=a:B", "search.max_trials=2"])
+    study = load(settings=["space.import=a:B", "search.max_trials=2"])
     suggestion = make_suggester(study, explore(Looped()), "max").suggest()
     assert isinstance(suggestion, Suggestion)
     assert suggestion.values.keys() >= LOOPED
 
 
 def test_trials_from_before_a_hyperparameter_was_known_had_its_default() -> None:
-    study = settings.load(settings=["space.import=a:B", "search.max_trials=4"])
+    study = load(settings=["space.import=a:B", "search.max_trials=4"])
     state = StudyState()
     state.apply(Opened(at=0, term=1, writer="w", study=study, data="d", direction="max"))
     values = {"layers": 3, "units_0": 5, "head": "plain", "phases": 1, "momentum_0": 0.5}

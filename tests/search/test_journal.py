@@ -11,7 +11,7 @@ import pytest
 from tuner import names
 from tuner.bucket.local import LocalBucket
 from tuner.chief.journal_writer import Journal
-from tuner.config.settings import load
+from tuner.config.loading import load
 from tuner.errors import BucketError, FencedError, JournalError, PreemptedError, UsageError
 from tuner.study.journal import JournalReader, decode, encode, find_study, read_study
 from tuner.study.records import Created, Leased, Opened, Record, Reported

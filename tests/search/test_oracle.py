@@ -2,7 +2,7 @@
 
 import pytest
 
-from tuner.config.settings import load
+from tuner.config.loading import load
 from tuner.names import TrialId
 from tuner.search.leases import Worker
 from tuner.search.oracle import Attempt, BadReportError, Instant, Oracle, StaleAttemptError, UnknownTrialError

@@ -12,7 +12,8 @@ import keras_tuner
 import pytest
 from sklearn.exceptions import ConvergenceWarning
 
-from tuner.config.settings import Algorithm, load
+from tuner.config.loading import load
+from tuner.config.settings import Algorithm
 from tuner.names import TrialId, journal_segment, snapshot
 from tuner.search.leases import Worker
 from tuner.search.oracle import Attempt, Instant, Oracle

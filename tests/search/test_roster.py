@@ -14,7 +14,7 @@ from tests.support.service import messages
 from tuner import names
 from tuner.bucket.local import LocalBucket
 from tuner.chief.worker_registry import Roster
-from tuner.config.settings import load
+from tuner.config.loading import load
 from tuner.rpc import lease_service
 from tuner.search.leases import Worker
 from tuner.study.state import StudyState

@@ -8,7 +8,7 @@ import keras
 import keras_tuner
 import pytest
 
-from tuner.config import settings as config
+from tuner.config.loading import load
 from tuner.config.settings import Space
 from tuner.errors import PreemptedError, SpaceError
 from tuner.search.suggester import Suggestion, make_suggester
@@ -86,7 +86,7 @@ class Layered(keras_tuner.HyperModel):
 
 def suggested(values: dict[str, Any], trials: int = 12) -> list[dict[str, Any]]:
     settings = [f"space.values={json.dumps(values)}", f"search.max_trials={trials}"]
-    study = config.load(settings=["space.import=a:B", *settings])
+    study = load(settings=["space.import=a:B", *settings])
     suggester = make_suggester(study, narrow(explore(Layered()), study.space.values), "max")
     suggestions = [suggester.suggest() for _ in range(trials)]
     return [suggestion.values for suggestion in suggestions if isinstance(suggestion, Suggestion)]

@@ -8,7 +8,8 @@ from collections.abc import Callable
 import pytest
 
 from tests.search.test_oracle import oracle
-from tuner.config.settings import Study, load
+from tuner.config.loading import load
+from tuner.config.settings import Study
 from tuner.names import TrialId
 from tuner.search.leases import Worker
 from tuner.search.oracle import Attempt, BadReportError, Instant, Oracle, StaleAttemptError

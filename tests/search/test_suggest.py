@@ -9,7 +9,8 @@ from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from tuner import names
-from tuner.config.settings import Algorithm, Study, load
+from tuner.config.loading import load
+from tuner.config.settings import Algorithm, Study
 from tuner.search.suggester import NoSuggestion, Suggester, Suggestion, make_suggester
 from tuner.study import snapshots
 from tuner.study.records import RECORD, Created, Ended, Leased, Opened, Record, TrialState

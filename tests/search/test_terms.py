@@ -9,7 +9,8 @@ from tuner.bucket.local import LocalBucket
 from tuner.chief.journal_writer import Journal
 from tuner.chief.metrics import JournalMetrics
 from tuner.chief.term import open_term
-from tuner.config.settings import Study, load
+from tuner.config.loading import load
+from tuner.config.settings import Study
 from tuner.errors import ConfigError, FencedError
 from tuner.study.journal import JournalReader, read_study
 from tuner.study.records import Created, Finished, Record

@@ -16,7 +16,8 @@ from tuner.bucket.local import LocalBucket
 from tuner.chief.journal_writer import Journal
 from tuner.chief.metrics import JournalMetrics, ServiceMetrics
 from tuner.chief.service import Service, make_server, now
-from tuner.config.settings import Study, load
+from tuner.config.loading import load
+from tuner.config.settings import Study
 from tuner.search.oracle import Oracle
 from tuner.search.suggester import make_suggester
 from tuner.study.records import Opened

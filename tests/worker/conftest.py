@@ -10,7 +10,8 @@ import pytest
 
 from tests.support.chief import RunningChief, running_chief
 from tuner.bucket.local import LocalBucket
-from tuner.config.settings import Study, load
+from tuner.config.loading import load
+from tuner.config.settings import Study
 from tuner.rpc import lease_service
 from tuner.worker.chief_client import ChiefClient, Grant
 

@@ -15,7 +15,8 @@ from tests.support.disks import fill_with_files, small_disk
 from tests.worker.conftest import nothing
 from tuner import names
 from tuner.bucket.local import LocalBucket
-from tuner.config.settings import Study, load
+from tuner.config.loading import load
+from tuner.config.settings import Study
 from tuner.data.arrays import Arrays, Training
 from tuner.errors import SurroundingsError
 from tuner.study.records import Outcome, TrialState

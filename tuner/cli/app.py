@@ -25,6 +25,7 @@ from tuner.cli.predict import predict_app
 from tuner.cli.report import report_app
 from tuner.cli.status import readers_app
 from tuner.config import settings as config
+from tuner.config.loading import json_schema, load
 from tuner.errors import CifakeTuneError, ConfigError, ExitCode, PreemptedError
 from tuner.limits import NAME_CHARACTERS, is_name
 from tuner.monitoring.log_format import begin_logging, error_line, given_format
@@ -165,7 +166,7 @@ def evaluate(
 @app.command()
 def schema() -> None:
     """Print the JSON Schema of study.yaml."""
-    print(json.dumps(config.json_schema(), indent=2))  # noqa: T201
+    print(json.dumps(json_schema(), indent=2))  # noqa: T201
 
 
 def main() -> NoReturn:
@@ -213,7 +214,7 @@ def _fail(text: str, code: int, traceback_of: BaseException | None = None) -> in
 
 
 def _study(file: Path | None, settings: list[str]) -> config.Study:
-    return config.load(file, settings, os.environ)
+    return load(file, settings, os.environ)
 
 
 def _data_digest(study: config.Study, bucket: Bucket) -> str | None:

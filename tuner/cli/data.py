@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tuner import names
+from tuner.config.loading import load
 from tuner.errors import DataError
 from tuner.report.terminal.console import make_console, say, shown_progress
 
@@ -93,10 +94,9 @@ def prepare_command(
 ) -> None:
     """Pack what the study's `data.source` names, and leave a note for its chief; for a Job beside the chief."""
     from tuner.bucket import open_bucket
-    from tuner.config import settings
     from tuner.data.prepare import prepare
 
-    study = settings.load(study_file, [], os.environ)
+    study = load(study_file, [], os.environ)
     opened = open_bucket(bucket)
     with shown_progress() as progress:
         manifest = prepare(study, opened, progress)

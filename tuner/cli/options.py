@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from tuner import names
-from tuner.config import settings
+from tuner.config.loading import load
 
 DEFAULT_BUCKET = "cifake-tune-bucket"
 
@@ -36,5 +36,5 @@ def study_name() -> str | None:
     """Return the name that study.yaml or the environment gives, for a process of a pod or of `run`."""
     file = os.environ.get(names.ENV_STUDY_FILE)
     if file or f"{names.ENV_SETTING}NAME" in os.environ:
-        return settings.load(Path(file) if file else None, [], os.environ).name
+        return load(Path(file) if file else None, [], os.environ).name
     return None

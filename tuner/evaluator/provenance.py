@@ -16,7 +16,7 @@ import keras
 
 import tuner
 from tuner import names
-from tuner.config.settings import dump
+from tuner.config.loading import dump
 from tuner.data.manifest import Manifest
 from tuner.evaluation.provenance import Code, DataSet, Machine, Provenance, Stage
 from tuner.study.attempts import History

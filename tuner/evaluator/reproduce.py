@@ -9,6 +9,7 @@ import keras_tuner
 
 from tuner.bucket import Bucket
 from tuner.config import settings
+from tuner.config.loading import parse
 from tuner.data.arrays import open_training
 from tuner.data.manifest import read_manifest
 from tuner.evaluation.provenance import Provenance, Stage
@@ -33,7 +34,7 @@ def train_again(provenance: Provenance, bucket: Bucket, cache: Path) -> Again:
     On the same packages and the same kind of machine the metrics are the same, bit for bit on a CPU with as many
     threads; elsewhere they differ as rounding does. Raises what training raises.
     """
-    study = settings.parse(provenance.study, "provenance.json")
+    study = parse(provenance.study, "provenance.json")
     manifest = read_manifest(bucket, provenance.data.digest)
     data = open_training(bucket, manifest, study.data.validation, study.validation_seed, cache)
     space = load_space(study.space, manifest.image_shape, len(manifest.classes))

@@ -18,7 +18,8 @@ import yaml
 from tuner import names
 from tuner.address import Address, reserved
 from tuner.bucket import Bucket
-from tuner.config.settings import Study, dump
+from tuner.config.loading import dump
+from tuner.config.settings import Study
 from tuner.errors import (
     CifakeTuneError,
     DefectError,

@@ -4,7 +4,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from tuner.config.settings import Algorithm, Study, dump
+from tuner.config.loading import dump
+from tuner.config.settings import Algorithm, Study
 from tuner.errors import ConfigError
 
 HARMLESS = ("search.max_trials", "training.epochs")  # growing; the second not for every algorithm

@@ -1,0 +1,130 @@
+"""Reading study.yaml: defaults, file, environment and --set, and what is wrong with them in a sentence."""
+
+import difflib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from tuner import names
+from tuner.config.settings import Settings, Study
+from tuner.config.yaml import parse_value, read_settings
+from tuner.errors import ConfigError
+
+
+def load(file: Path | None = None, settings: Iterable[str] = (), environment: Mapping[str, str] | None = None) -> Study:
+    """Return the study that file, environment and `key=value` settings make.
+
+    Raises ConfigError with the file or variable, the key, and what to write instead.
+    """
+    values: dict[str, Any] = read_settings(file) if file else {}
+    origins: dict[str, str] = {}  # of the values that are not the file's
+    for variable, text in sorted((environment or {}).items()):
+        if variable.startswith(names.ENV_SETTING):
+            path = variable.removeprefix(names.ENV_SETTING).lower().split("__")
+            _put(values, path, parse_value(text, variable), variable)
+            origins[".".join(path)] = variable
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        if not equals or not key:
+            raise ConfigError(f"--set {setting}: write it as key=value, for example search.max_trials=20.")
+        _put(values, key.split("."), parse_value(text, f"--set {setting}"), f"--set {setting}")
+        origins[key] = f"--set {setting}"
+    return _validate(values, str(file) if file else "the settings", origins)
+
+
+def parse(values: Mapping[str, Any], where: str) -> Study:
+    """Return the study that `values` describe; `where` begins the message of the ConfigError if they do not."""
+    return _validate(values, where, {})
+
+
+def _validate(values: Mapping[str, Any], where: str, origins: Mapping[str, str]) -> Study:
+    try:
+        # JSON's rules, not Python's: enums may be strings, but "3" is no number
+        return Study.model_validate_json(json.dumps(values), by_alias=True, by_name=False)
+    except ValidationError as error:
+        raise ConfigError(
+            "\n".join(f"{_origin(e, origins) or where}: {_sentence(e)}" for e in error.errors())
+        ) from None
+    except (TypeError, ValueError) as error:  # what JSON cannot say, such as YAML's !!set or an alias of itself
+        raise ConfigError(f"{where}: {error}.") from None
+
+
+def _origin(error: Any, origins: Mapping[str, str]) -> str | None:
+    path = [str(part) for part in error["loc"]]
+    return next((origins[key] for n in range(len(path), 0, -1) if (key := ".".join(path[:n])) in origins), None)
+
+
+def dump(study: Study) -> dict[str, Any]:
+    """Return all settings as plain values, the keys as in study.yaml; `parse` reads them back."""
+    return study.model_dump(mode="json", by_alias=True)
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema of study.yaml."""
+    return Study.model_json_schema(by_alias=True)
+
+
+def _put(values: dict[str, Any], path: list[str], value: Any, where: str) -> None:
+    for depth, part in enumerate(path[:-1], start=1):
+        inner = values.setdefault(part, {})
+        if not isinstance(inner, dict):
+            raise ConfigError(f"{where}: {'.'.join(path[:depth])} is no section with keys in it.")
+        values[part] = values = dict(inner)
+    values[path[-1]] = value
+
+
+def _sentence(error: Any) -> str:
+    path = [str(part) for part in error["loc"]]
+    key = ".".join(path) or "study"
+    if error["type"] == "extra_forbidden":
+        known = _keys_beside(path)
+        nearest = difflib.get_close_matches(path[-1], known, n=1, cutoff=0.5)
+        elsewhere = [other for other in all_keys() if other.rsplit(".", 1)[-1] == path[-1]]
+        if nearest:
+            return f"unknown key {key}; did you mean {'.'.join([*path[:-1], nearest[0]])}?"
+        if elsewhere:
+            return f"unknown key {key}; did you mean {elsewhere[0]}?"
+        return f"unknown key {key}; known here: {', '.join(known) or 'none'}."
+    given = json.dumps(error["input"], default=str)
+    if error["type"] == "model_type":
+        return f"{key}: must be a section with keys of its own, not {given}; leave it out for the defaults."
+    if error["type"] == "string_pattern_mismatch":
+        return f"{key}: {given} does not fit. {_description(path)}"
+    message = error["msg"].removeprefix("Value error, ")
+    given = "" if error["type"] == "value_error" else f", not {given}"
+    return f"{key}: {message[0].lower()}{message[1:]}{given}."
+
+
+def _section(path: list[str]) -> type[BaseModel]:
+    model: type[BaseModel] = Study
+    for part in path[:-1]:
+        model = model.model_fields[part].annotation  # type: ignore[assignment]
+    return model
+
+
+def _keys_beside(path: list[str]) -> list[str]:
+    return [field.alias or name for name, field in _section(path).model_fields.items()]
+
+
+def _description(path: list[str]) -> str:
+    fields = _section(path).model_fields
+    return next(field.description or "" for name, field in fields.items() if path[-1] in (name, field.alias))
+
+
+def all_keys() -> list[str]:
+    """Return every setting's key, as `section.key`."""
+    return _keys_of(Study, "")
+
+
+def _keys_of(model: type[BaseModel], prefix: str) -> list[str]:
+    keys = []
+    for name, field in model.model_fields.items():
+        section, key = field.annotation, f"{prefix}{field.alias or name}"
+        if isinstance(section, type) and issubclass(section, Settings):
+            keys += _keys_of(section, f"{key}.")
+        else:
+            keys.append(key)
+    return keys
