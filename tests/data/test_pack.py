@@ -19,9 +19,10 @@ from tests.data.images import Files, data_set, encode, pixels, write_folder, wri
 from tuner import names
 from tuner.bucket import Bucket, open_bucket
 from tuner.data import pack as pack_module
+from tuner.data.folder_source import FolderSource
 from tuner.data.manifest import Manifest, find_data_sets, read_manifest
 from tuner.data.pack import pack, parse_size
-from tuner.data.source import FolderSource, Progress
+from tuner.data.source import Progress
 from tuner.errors import BucketError, DataError
 
 

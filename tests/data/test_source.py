@@ -9,10 +9,11 @@ import pytest
 
 from tests.data.images import Files, encode, pixels, write_folder, write_zip
 from tuner.bucket import Bucket
+from tuner.data.folder_source import FolderSource
 from tuner.data.layout import find_layout, natural_key
 from tuner.data.manifest import find_data_sets
 from tuner.data.pack import pack
-from tuner.data.source import File, FolderSource
+from tuner.data.source import File
 from tuner.data.zip_directory import read_entries
 from tuner.data.zip_source import ZipSource
 from tuner.errors import DataError, ExitCode

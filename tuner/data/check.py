@@ -8,8 +8,9 @@ from pydantic import BaseModel, ConfigDict
 
 from tuner.data.decode import Look
 from tuner.data.layout import SPLITS, Layout, find_layout
+from tuner.data.open_source import open_source
 from tuner.data.processes import Alike, Work, Workers, add_looks, chunks, inspect_whole
-from tuner.data.source import Progress, ignore_progress, open_source
+from tuner.data.source import Progress, ignore_progress
 
 
 class _Record(BaseModel):

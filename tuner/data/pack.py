@@ -21,8 +21,9 @@ from tuner.bucket import Bucket
 from tuner.data.decode import Conversion, Look, decoder, is_convertible
 from tuner.data.layout import SPLITS, Layout, find_layout
 from tuner.data.manifest import VERSION, Manifest, Shard, Split, data_digest, read_manifest, source_digest
+from tuner.data.open_source import open_source
 from tuner.data.processes import Alike, DecodeWork, Work, Workers, add_looks, chunks, decode_chunk, inspect
-from tuner.data.source import Progress, Source, ignore_progress, open_source
+from tuner.data.source import Progress, Source, ignore_progress
 from tuner.errors import DataError
 
 SHARD_BYTES = 64 << 20
