@@ -19,7 +19,7 @@ import pytest
 from tests.live import studies
 from tests.live.conftest import BUCKET, Served, serving
 from tests.search.test_oracle import at
-from tuner.live_page import moment as moments
+from tuner.live_page import live_state
 from tuner.live_page.routes import SCRIPTS, is_our_name
 from tuner.names import TrialId
 from tuner.search.leases import Worker
@@ -196,11 +196,11 @@ def test_taking_a_moment_of_3000_trials_holds_the_event_loop_for_a_few_milliseco
 def test_many_pages_that_ask_at_once_are_answered_from_one_moment(
     small: StudyState, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(moments, "FRESH_S", 60.0)
+    monkeypatch.setattr(live_state, "FRESH_S", 60.0)
     taken = 0
     take = studies.watched(small)
 
-    def counted() -> moments.Moment:
+    def counted() -> live_state.Moment:
         nonlocal taken
         taken += 1
         return take()
@@ -223,15 +223,15 @@ def test_a_chief_ends_when_the_open_page_knows_that_the_search_is_over() -> None
             asyncio.run(latest.farewell())
             return time.monotonic() - began
 
-        assert bye_s() < moments.TOLD_S  # nobody looks
+        assert bye_s() < live_state.TOLD_S  # nobody looks
         ask(served, "overview.json")
         studies.finish(state)
         with ThreadPoolExecutor() as pool:
             bye = pool.submit(bye_s)
-            time.sleep(1.2 * moments.FRESH_S)
+            time.sleep(1.2 * live_state.FRESH_S)
             assert not bye.done()
             ask(served, "overview.json")
-            assert bye.result() < moments.FAREWELL_S
+            assert bye.result() < live_state.FAREWELL_S
 
 
 def test_who_has_the_newest_answer_is_told_so_and_sent_nothing(thousands: Served) -> None:

@@ -102,7 +102,7 @@ def study_metrics(state: StudyState) -> list[Metric]:
     best = state.best()
     started = min((trial.started for trial in trials if trial.started), default=None)
     search = state.settings.search
-    rungs = at_rungs(state)
+    rungs = at_rungs(state.trials.values())
     metrics = [
         reading(catalogue.SEARCH, {(each,): each is search_state(state) for each in SearchState}),
         reading(catalogue.TRIALS, {(each.lower(),): states[each] for each in TrialState}),

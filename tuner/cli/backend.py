@@ -47,6 +47,12 @@ def importing_keras(whole: bool = False) -> Iterator[None]:
             os.close(real)
 
 
+def import_keras() -> None:
+    """Import Keras, quietly."""
+    with importing_keras():
+        import keras  # noqa: F401
+
+
 def _unused() -> tuple[str, ...]:
     with_tensorflow = os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow"
     return _ONLY_FOR_PLOTS_AND_WRAPPERS + (_NOT_FOR_TENSORFLOW if with_tensorflow else ())

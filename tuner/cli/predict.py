@@ -16,7 +16,7 @@ from tuner.cli.options import (
     ReleaseOption,
     StudyNameOption,
 )
-from tuner.cli_bucket import bucket_and_study
+from tuner.cli.release import bucket_and_study
 from tuner.errors import DataError
 from tuner.evaluation.result import Fit
 from tuner.report.calibration_text import calibration_line

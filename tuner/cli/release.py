@@ -1,8 +1,10 @@
-"""A release seen from outside its cluster: its bucket, opened as if it were here, and what its chief says.
+"""Releases of the chart, for commands that read: a release's bucket, opened as if it were here, and its chief's answer.
 
 Both go through port forwarding: it needs one right (create pods/portforward) for all readers, starts no process in a
 pod whose cores train, works when the chief is gone, and what comes through is read by this version of the program.
 Running `cifake-tune status` in a pod instead took Python's start there each time, seconds beside a training worker.
+
+The Kubernetes client and gRPC are imported by the functions that need them: commands about a bucket do without.
 """
 
 import base64
@@ -10,26 +12,51 @@ import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from k8s.cluster.objects import Secret
-from k8s.cluster.port_forward import forwarded
-from k8s.release import release as releases
-from k8s.release.release import Release
-from k8s.release.status import Work
 from tuner import names
 from tuner.bucket import Bucket, open_bucket
-from tuner.rpc import lease_service, tls
+from tuner.cli.options import study_name
 from tuner.temporary_files import temporary_folder
+
+if TYPE_CHECKING:
+    from k8s.release.release import Release
+    from k8s.release.status import Work
+    from tuner.rpc.tls import Files
 
 CHIEF_TIMEOUT_S = 5.0
 
 
 @contextlib.contextmanager
-def open_release_bucket(release: Release) -> Iterator[Bucket]:
+def bucket_and_study(
+    bucket_url: str, study: str | None, release: str | None, namespace: str | None, context: str | None
+) -> Iterator[tuple[Bucket, str | None]]:
+    """Open the bucket that a command is to read, and say the study's name as far as it is given."""
+    if release is None:
+        yield open_bucket(bucket_url), study or study_name()
+        return
+    found = load_release(release, namespace, context)
+    with open_release_bucket(found) as bucket:
+        yield bucket, study or found.study_name()
+
+
+def load_release(release: str, namespace: str | None, context: str | None) -> "Release":
+    """Return a release of the chart. Raises UsageError where there is none, SurroundingsError without a cluster."""
+    from k8s.cluster.client import connect
+    from k8s.release.release import load
+
+    return load(connect(namespace, context), release)
+
+
+@contextlib.contextmanager
+def open_release_bucket(release: "Release") -> Iterator[Bucket]:
     """Open the release's bucket: one outside the cluster with our own credentials, its own through a port.
 
     Raises SurroundingsError where that is not possible now, BucketError.
     """
+    from k8s.cluster.port_forward import forwarded
+    from k8s.release import release as releases
+
     port = release.emulator_port
     if port is None:
         yield open_bucket(release.bucket_url)
@@ -42,8 +69,13 @@ def open_release_bucket(release: Release) -> Iterator[Bucket]:
         yield open_bucket(release.bucket_url)
 
 
-def ask_chief(release: Release) -> list[Work]:
+def ask_chief(release: "Release") -> "list[Work]":
     """Return what the chief says that its workers are at. Raises SurroundingsError, grpc.RpcError."""
+    from k8s.cluster.port_forward import forwarded
+    from k8s.release import release as releases
+    from k8s.release.status import Work
+    from tuner.rpc import lease_service, tls
+
     pod = release.running(releases.CHIEF)
     with contextlib.ExitStack() as stack:
         files = stack.enter_context(_certificates(release))
@@ -54,11 +86,14 @@ def ask_chief(release: Release) -> list[Work]:
 
 
 @contextlib.contextmanager
-def _certificates(release: Release) -> Iterator[tls.Files | None]:
+def _certificates(release: "Release") -> "Iterator[Files | None]":
     """Yield the release's certificates as files that only we can read; None where it does without."""
     if not release.tls_secret:
         yield None
         return
+    from k8s.cluster.objects import Secret
+    from tuner.rpc import tls
+
     data = release.cluster.get(Secret, release.tls_secret).data
     with temporary_folder() as folder:
         for name in ("tls.crt", "tls.key", "ca.crt"):

@@ -14,7 +14,7 @@ from tuner.cli.options import (
     ReleaseOption,
     StudyNameOption,
 )
-from tuner.cli_bucket import bucket_and_study
+from tuner.cli.release import bucket_and_study
 from tuner.errors import UsageError
 from tuner.report.terminal.console import make_console, say
 

@@ -1,7 +1,7 @@
-"""The commands that only read: status, trials, logs; of a bucket, or of a release of the chart in its cluster."""
+"""The commands status and trials: of a bucket, or of a release of the chart in its cluster."""
 
 import json
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -16,8 +16,8 @@ from tuner.cli.options import (
     StudyNameOption,
     study_name,
 )
-from tuner.cli_bucket import bucket_and_study, load_release
-from tuner.errors import CifakeTuneError, UsageError
+from tuner.cli.release import bucket_and_study, load_release
+from tuner.errors import CifakeTuneError
 from tuner.report.terminal.console import make_console, say
 
 if TYPE_CHECKING:
@@ -72,52 +72,6 @@ def trials(
         print(json.dumps(rows, indent=2))  # noqa: T201
         return
     make_console().print(trials_table(state))
-
-
-@readers_app.command()
-def logs(
-    trial: Annotated[str | None, typer.Argument(help="The trial's id; leading zeros may be left out.")] = None,
-    bucket_url: BucketOption = DEFAULT_BUCKET,
-    study: StudyNameOption = None,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the trial, or the pods, end.")] = False,
-    release: ReleaseOption = None,
-    namespace: NamespaceOption = None,
-    context: ContextOption = None,
-    worker: Annotated[
-        int | None, typer.Option("--worker", min=0, help="The pods of one worker.", rich_help_panel="Cluster")
-    ] = None,
-    component: Annotated[
-        str | None,
-        typer.Option(help="The pods of chief, worker, evaluator, data or bucket.", rich_help_panel="Cluster"),
-    ] = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Print what was logged about a trial, over all its attempts; without a trial, what a release's pods write."""
-    if release is None and (worker is not None or component is not None):
-        raise UsageError("--worker and --component say whose pods of a release; add --release NAME.")
-    if trial is None and release is not None:
-        from k8s.release.pod_logs import Whose, follow_logs, show_logs
-
-        whose = Whose.given(component, worker)
-        found = load_release(release, namespace, context)
-        follow_logs(found, whose, _print) if follow else show_logs(found, whose, _print)
-        return
-    if trial is not None and (worker is not None or component is not None):
-        raise UsageError(
-            "a trial's log is joined over all its workers; leave out --worker and --component, or the trial."
-        )
-    from tuner.report.terminal import logs as cli_logs
-    from tuner.study import attempt_logs
-    from tuner.study.journal import find_study
-
-    with bucket_and_study(bucket_url, study, release, namespace, context) as (bucket, given):
-        name = find_study(bucket, given)
-        if trial is None:
-            raise UsageError(f"which trial? {attempt_logs.trials_with_logs(bucket, name)}")
-        if follow:
-            cli_logs.follow(attempt_logs.Follower(bucket, name, trial), as_json)
-        else:
-            cli_logs.show(attempt_logs.read_log(bucket, name, trial), as_json)
 
 
 def _release_status(release: "Release", study: str | None, as_json: bool) -> None:
@@ -214,7 +168,3 @@ def _say_headline(view: "StudyView") -> None:
     say(make_console(), ", ".join(parts), style="bold")
     if view.state == "finished":
         say(make_console(), f"the search is over: {view.reason}")
-
-
-def _print(line: str) -> None:
-    print(line, flush=True)  # noqa: T201

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict
 import tuner
 from tuner import names
 from tuner.config.settings import Algorithm
-from tuner.live_page import shown
+from tuner.live_page import json_values
 from tuner.live_page.live_state import Moment
 from tuner.live_page.trial_rows import TrialRow, curve, row_of
 from tuner.study.progress import epochs_of, epochs_saved, thinned
@@ -128,11 +128,11 @@ def overview(moment: Moment, bucket: str) -> Overview:
         bucket=bucket,
         at=moment.at,
         algorithm=search.algorithm,
-        objective=shown.text(search.objective),
+        objective=json_values.text(search.objective),
         direction=state.direction,
         chiefs=state.term,
         search=search_state(state),
-        reason=shown.sentence(state.finished.reason) if state.finished else "",
+        reason=json_values.sentence(state.finished.reason) if state.finished else "",
         counts={each: states[each] for each in TrialState},
         max_trials=None if search.algorithm is Algorithm.HYPERBAND else search.max_trials,
         epochs_trained=sum(len(trial.epochs) for trial in trials),
@@ -182,7 +182,7 @@ def _history(state: StudyState) -> tuple[list[Scored], list[Scored]]:
 
 def _scored(ended: int, trial: Trial) -> Scored:
     stopped = trial.state is TrialState.STOPPED
-    return Scored(ended=ended, score=shown.number(trial.score) or 0.0, trial=trial.trial_id, stopped=stopped)
+    return Scored(ended=ended, score=json_values.number(trial.score) or 0.0, trial=trial.trial_id, stopped=stopped)
 
 
 def _curves(state: StudyState, best: list[Trial]) -> list[Curve]:
@@ -209,7 +209,7 @@ def _workers(moment: Moment) -> list[WorkerRow]:
         trial = moment.state.trials.get(names.TrialId(worker.trial or ""))
         rows.append(
             WorkerRow(
-                name=shown.text(worker.worker),
+                name=json_values.text(worker.worker),
                 state=states[worker.worker],
                 trial=trial.trial_id if trial else None,
                 attempt=worker.attempt,
@@ -226,7 +226,7 @@ def _workers(moment: Moment) -> list[WorkerRow]:
 def _rungs(state: StudyState) -> list[Rung]:
     settings = state.settings.search.early_stopping
     rungs = []
-    for rung, at in at_rungs(state).items():
+    for rung, at in at_rungs(state.trials.values()).items():
         reached = sorted(at.values, reverse=state.direction == "max")
         epoch = epochs_at(settings, rung)
         # the one that comes counts, too; one that has come to its last epoch is not stopped there
@@ -237,7 +237,7 @@ def _rungs(state: StudyState) -> list[Rung]:
                 epoch=epoch,
                 reached=len(reached),
                 stopped=len(at.stopped),
-                cut=shown.number(reached[kept - 1]) if kept else None,
+                cut=json_values.number(reached[kept - 1]) if kept else None,
             )
         )
     return rungs

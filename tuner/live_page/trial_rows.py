@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from tuner import limits
-from tuner.live_page import shown
+from tuner.live_page import json_values
 from tuner.study.progress import by_interest, epochs_of, thinned
 from tuner.study.records import TrialState, Value
 from tuner.study.state import StudyState, Trial
@@ -124,13 +124,13 @@ def row_of(state: StudyState, trial: Trial, best: Trial | None) -> TrialRow:
         attempts=trial.attempts,
         epochs=max(trial.epochs, default=-1) + 1,
         epochs_planned=epochs_of(state, trial),
-        score=shown.number(_score(state, trial)),
+        score=json_values.number(_score(state, trial)),
         rung=max(trial.rungs, default=None),
         seconds=_seconds(trial),
         started=trial.started,
-        worker=shown.text(trial.worker) if trial.worker else None,
-        hyperparameters=shown.values(trial.chosen),
-        reason=shown.sentence(trial.reason),
+        worker=json_values.text(trial.worker) if trial.worker else None,
+        hyperparameters=json_values.values(trial.chosen),
+        reason=json_values.sentence(trial.reason),
     )
 
 
@@ -142,20 +142,22 @@ def one_trial(state: StudyState, trial: Trial) -> OneTrial:
     return OneTrial(
         row=row_of(state, trial, _best(state)),
         hyperparameters={
-            shown.text(key): shown.text(value, shown.LONG_CHARACTERS) if isinstance(value, str) else shown.value(value)
+            json_values.text(key): json_values.text(value, json_values.LONG_CHARACTERS)
+            if isinstance(value, str)
+            else json_values.value(value)
             for key, value in trial.hyperparameters.items()
         },
         outcomes={outcome.value: count for outcome, count in trial.outcomes.items()},
         ended=trial.ended,
         best_epoch=None if trial.best_epoch is None else trial.best_epoch + 1,
-        reason=shown.text(trial.reason, limits.REASON_CHARACTERS),
+        reason=json_values.text(trial.reason, limits.REASON_CHARACTERS),
         curves={name: thinned(curve(trial, name), POINTS) for name in metrics[:METRICS]},
     )
 
 
 def curve(trial: Trial, metric: str) -> list[tuple[int, float | None]]:
     """Return a metric by epoch, from 1."""
-    return [(epoch + 1, shown.number(trial.epochs[epoch].get(metric))) for epoch in sorted(trial.epochs)]
+    return [(epoch + 1, json_values.number(trial.epochs[epoch].get(metric))) for epoch in sorted(trial.epochs)]
 
 
 def _best(state: StudyState) -> Trial | None:
@@ -177,7 +179,7 @@ def _columns(state: StudyState) -> list[str]:
     found: dict[str, None] = {}
     for trial in islice(reversed(state.trials.values()), LOOKED_AT):
         found.update(dict.fromkeys(trial.chosen))
-    return [shown.text(name) for name in found][:COLUMNS]
+    return [json_values.text(name) for name in found][:COLUMNS]
 
 
 Sortable = float | str | None

@@ -33,7 +33,7 @@ def rungs_of(state: StudyState) -> list[Rung]:
         return []
     return [
         _rung(state, str(number), epochs_at(study.search.early_stopping, number), at.values, len(at.stopped))
-        for number, at in at_rungs(state).items()
+        for number, at in at_rungs(state.trials.values()).items()
     ]
 
 

@@ -1,10 +1,11 @@
 """The geometry of early stopping's rungs."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from tuner.config.settings import EarlyStopping, Policy
 from tuner.study.records import TrialState
-from tuner.study.state import StudyState
 
 
 def rung_at(settings: EarlyStopping, epochs: int) -> int | None:
@@ -27,6 +28,20 @@ def kept_of(settings: EarlyStopping, rung: int, reached: int) -> int:
     return max(reached // settings.reduction_factor, 0 if rung == 0 else 1)
 
 
+class RungTrial(Protocol):
+    """What is read of a trial here; `tuner.study.state.Trial` is one."""
+
+    @property
+    def state(self) -> TrialState:
+        """Where it is in its life."""
+        ...
+
+    @property
+    def rungs(self) -> Mapping[int, float]:
+        """The objective with which it reached each rung."""
+        ...
+
+
 @dataclass(frozen=True)
 class AtRung:
     """What a rung has seen."""
@@ -37,10 +52,10 @@ class AtRung:
     """Of these, those that were stopped there."""
 
 
-def at_rungs(state: StudyState) -> dict[int, AtRung]:
+def at_rungs(trials: Iterable[RungTrial]) -> dict[int, AtRung]:
     """Return what each rung that was reached has seen, by its number, in order."""
     found: dict[int, AtRung] = {}
-    for trial in state.trials.values():
+    for trial in trials:
         if trial.state is TrialState.FAILED:
             continue
         for rung, value in trial.rungs.items():
