@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tuner.worker.attempt import Workshop
+    from tuner.worker.attempt import WorkerContext
 
 WARM_TRIALS = 10
 HERE = Path(__file__).resolve().parent
@@ -146,24 +146,24 @@ def measure(folder: Path, port: int, trials: int, profiler: cProfile.Profile | N
         (loop.keras.backend, "clear_session"),
         (attempt.Attempt, "_check_output"),
         (attempt.checkpoint, "save"),
-        (epoch_reporter.Delivery, "settle"),
+        (epoch_reporter.EpochReporter, "settle"),
         (ChiefClient, "complete"),
     ):
         watch.around(owner, name)
     pairs: list[Pair] = []
-    with workshop(folder, port) as shop:
+    with workshop(folder, port) as context:
         hp = keras_tuner.HyperParameters()
 
         def ours() -> None:
-            grant = shop.chief.next_trial(shop.stop.check)
+            grant = context.chief.next_trial(context.stop.check)
             assert grant is not None
             with profiler or nullcontext():
-                attempt.Attempt(shop, grant).run()
+                attempt.Attempt(context, grant).run()
 
         def plain() -> None:
             keras.backend.clear_session()
             keras.utils.set_random_seed(1)
-            shop.space.fit(hp, shop.space.build(hp), None, None, validation_data=None, callbacks=[])
+            context.space.fit(hp, context.space.build(hp), None, None, validation_data=None, callbacks=[])
 
         for number in range(trials + WARM_TRIALS):
             if number % 2:
@@ -177,14 +177,14 @@ def measure(folder: Path, port: int, trials: int, profiler: cProfile.Profile | N
 
 
 @contextmanager
-def workshop(folder: Path, port: int) -> Iterator["Workshop"]:
+def workshop(folder: Path, port: int) -> Iterator["WorkerContext"]:
     """Set up what `tuner.worker.run.run_worker` sets up."""
     from tuner.bucket import open_bucket
     from tuner.rpc import lease_service, tls
     from tuner.worker import run
     from tuner.worker.chief_client import ChiefClient
-    from tuner.worker.epoch_reporter import Carriers
-    from tuner.worker.heartbeat import Heart
+    from tuner.worker.epoch_reporter import IoThreads
+    from tuner.worker.heartbeat import HeartbeatThread
     from tuner.worker.log_writer import LogWriter
     from tuner.worker.metrics import WorkerMetrics
     from tuner.worker.stop_signal import StopSignal
@@ -193,13 +193,13 @@ def workshop(folder: Path, port: int) -> Iterator["Workshop"]:
     with tls.open_channel(address, None, lease_service.OPTIONS) as channel:
         chief = ChiefClient(channel, address, "worker-0", "1", lambda: None)
         joined = chief.join()
-        with Heart(chief) as heart, Carriers() as carriers, LogWriter(bucket, "cifake") as logs:
-            shop = run._open_workshop(
+        with HeartbeatThread(chief) as heart, IoThreads() as carriers, LogWriter(bucket, "cifake") as logs:
+            context = run._open_context(
                 bucket, joined, chief, heart, stop, carriers, logs, folder, folder / "cache", WorkerMetrics()
             )
             gc.collect()
             gc.freeze()
-            yield shop
+            yield context
     stop.over()
 
 

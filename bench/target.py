@@ -42,7 +42,7 @@ from bench.sides.processes import (  # noqa: E402
 from tuner.bucket import Bucket, open_bucket  # noqa: E402
 from tuner.study.journal import read_records, read_study  # noqa: E402
 from tuner.study.records import Reported  # noqa: E402
-from tuner.study.state import StudyState
+from tuner.study.state import StudyState  # noqa: E402
 
 CIFAKE = Path(os.environ.get("CIFAKE_DIR", ROOT.parent / "shared" / "cifake"))
 STUDY = "target"

@@ -1,4 +1,4 @@
-"""Write docs/settings.md out of tuner.config.settings, and docs/metrics.md out of tuner.monitoring.catalogue: `make docs`.
+"""Write docs/settings.md from tuner.config.settings and docs/metrics.md from tuner.monitoring.catalogue: `make docs`.
 
 A test holds that they are up to date.
 """

@@ -9,7 +9,7 @@ from kubernetes import client
 from kubernetes import config as kubernetes_config
 from urllib3.exceptions import HTTPError
 
-from tuner.errors import NoResultError, SurroundingsError
+from tuner.errors import EnvironmentFailure, NoResultError
 
 REQUEST_TIMEOUT_S = 20
 _NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
@@ -25,7 +25,7 @@ class JobState(Enum):
 
 @dataclass(frozen=True)
 class EvaluationJob:
-    """The one Job that the chief may change. All methods raise SurroundingsError where the API server refuses."""
+    """The one Job that the chief may change. All methods raise EnvironmentFailure where the API server refuses."""
 
     name: str
     namespace: str
@@ -61,21 +61,21 @@ class EvaluationJob:
                 403: "the chief's Role must allow get and patch on it",
                 404: "there is no such Job; `helm upgrade` makes it again",
             }.get(error.status, str(error.reason))
-            raise SurroundingsError(
+            raise EnvironmentFailure(
                 f"the Job {self.name} in namespace {self.namespace} cannot be {what} ({error.status}): {hint}."
             ) from None
         except HTTPError as error:
-            raise SurroundingsError(f"the Kubernetes API cannot be reached: {error}.") from None
+            raise EnvironmentFailure(f"the Kubernetes API cannot be reached: {error}.") from None
 
 
 def in_cluster(name: str) -> EvaluationJob:
-    """Return the Job of that name in this pod's own namespace. Raises SurroundingsError outside a cluster."""
+    """Return the Job of that name in this pod's own namespace. Raises EnvironmentFailure outside a cluster."""
     configuration = client.Configuration()
     try:
         kubernetes_config.load_incluster_config(client_configuration=configuration)
         namespace = _NAMESPACE.read_text(encoding="utf-8").strip()
     except (kubernetes_config.ConfigException, OSError) as error:
-        raise SurroundingsError(
+        raise EnvironmentFailure(
             f"this process has no service-account token of a cluster, so it cannot start the Job {name}: {error}."
         ) from None
     configuration.retries = False  # the chief repeats what fails, with its own pauses

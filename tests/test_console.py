@@ -12,7 +12,7 @@ from tuner.names import TrialId
 from tuner.report.terminal.search import lines, search_view, trials_table
 from tuner.report.text import duration
 from tuner.search.oracle import Oracle
-from tuner.study.progress import Pace
+from tuner.study.progress import Eta
 from tuner.study.records import Outcome, Record, TrialState
 from tuner.study.status import WorkerStatus
 from tuner.study.views import view_study, view_trial
@@ -140,10 +140,10 @@ def test_the_views_say_the_rung_the_reason_and_how_many_epochs_were_saved() -> N
 
 
 def test_the_time_left_reckons_with_trials_that_are_stopped_early() -> None:
-    pace = Pace(time.monotonic() - 18, 0)  # a second an epoch
-    left_s = pace.left_s(stopped()[0].state, [])
-    assert left_s is not None
-    assert left_s == pytest.approx(4 * 18 / 4, abs=1)
+    pace = Eta(time.monotonic() - 18, 0)  # a second an epoch
+    remaining_s = pace.remaining_s(stopped()[0].state, [])
+    assert remaining_s is not None
+    assert remaining_s == pytest.approx(4 * 18 / 4, abs=1)
 
 
 def test_the_view_of_a_study_counts_its_trials_by_state() -> None:

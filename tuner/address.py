@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from tuner.errors import ConfigError, SurroundingsError
+from tuner.errors import ConfigError, EnvironmentFailure
 
 
 @dataclass(frozen=True)
@@ -23,10 +23,10 @@ class Address:
         """IPv4 or IPv6."""
         return socket.AF_INET6 if ":" in self.host else socket.AF_INET
 
-    def refused(self, error: OSError) -> SurroundingsError:
+    def refused(self, error: OSError) -> EnvironmentFailure:
         """Return the sentence for who may not listen here."""
         why = error.strerror or error
-        return SurroundingsError(f"cannot listen on {self} ({why}); is the port in use, or no such host here?")
+        return EnvironmentFailure(f"cannot listen on {self} ({why}); is the port in use, or no such host here?")
 
 
 def parse_address(text: str, variable: str) -> Address:
@@ -41,7 +41,7 @@ def parse_address(text: str, variable: str) -> Address:
 def reserved(address: Address) -> Iterator[Address]:
     """Yield it, with a port that nobody else gets but who shares it with our socket, which never listens.
 
-    Raises SurroundingsError where somebody has it.
+    Raises EnvironmentFailure where somebody has it.
     """
     with socket.socket(address.family, socket.SOCK_STREAM) as held:
         try:

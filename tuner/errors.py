@@ -41,19 +41,19 @@ class SpaceError(UsageError):
     """The search space cannot be loaded or built."""
 
 
-class DefectError(CifakeTuneError):
+class InternalError(CifakeTuneError):
     """Something is wrong in cifake-tune itself."""
 
     exit_code = ExitCode.DEFECT
 
 
-class SurroundingsError(CifakeTuneError):
+class EnvironmentFailure(CifakeTuneError):  # noqa: N818 (EnvironmentError is Python's old name of OSError)
     """The surroundings failed (bucket, chief, network); a later try may succeed."""
 
     exit_code = ExitCode.ENVIRONMENT
 
 
-class BucketError(SurroundingsError):
+class BucketError(EnvironmentFailure):
     """The bucket cannot be read or written."""
 
 
@@ -65,11 +65,11 @@ class ObjectExistsError(BucketError):
     """An object of that name is in the bucket already, and it was to be created."""
 
 
-class JournalError(SurroundingsError):
+class JournalError(EnvironmentFailure):
     """A record of the journal cannot be understood; the message names the object."""
 
 
-class ChiefUnreachableError(SurroundingsError):
+class ChiefUnreachableError(EnvironmentFailure):
     """The chief did not answer for as long as the configuration allows."""
 
 

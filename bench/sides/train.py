@@ -19,7 +19,7 @@ import keras_tuner
 import numpy as np
 
 from bench.sides.turns import BATCH, Outcome, Turn
-from tuner.data.arrays import Arrays, Training
+from tuner.data.arrays import Arrays, TrainingData
 from tuner.spaces import deep, seed
 from tuner.training.loop import Task, train
 
@@ -35,14 +35,14 @@ def main() -> None:
         print(json.dumps(asdict(trained(turn, cut(data, turn)))), flush=True)
 
 
-def arrays(place: Path) -> Training:
+def arrays(place: Path) -> TrainingData:
     """Return the training arrays, memory-mapped."""
     if not (place / "digest").exists():
         file = place / "noise.npy"
         if not file.exists():
             np.save(file, np.random.default_rng(0).integers(0, 256, (100_000, 32, 32, 3), dtype=np.uint8))
         images, labels = np.load(file, mmap_mode="r"), np.arange(100_000, dtype=np.uint8) % 2
-        return Training(Arrays(images[:90_000], labels[:90_000]), Arrays(images[90_000:], labels[90_000:]))
+        return TrainingData(Arrays(images[:90_000], labels[:90_000]), Arrays(images[90_000:], labels[90_000:]))
     from tuner.bucket import open_bucket
     from tuner.data.arrays import open_training
     from tuner.data.manifest import read_manifest
@@ -51,14 +51,14 @@ def arrays(place: Path) -> Training:
     return open_training(bucket, read_manifest(bucket, (place / "digest").read_text()), 0.1, 1, place / "cache")
 
 
-def cut(data: Training, turn: Turn) -> Training:
+def cut(data: TrainingData, turn: Turn) -> TrainingData:
     """Return what the turn trains on, and images of both classes to validate on: they come class by class."""
     held = np.arange(0, len(data.validation.labels), max(1, len(data.validation.labels) // HELD_OUT))
     validation = Arrays(data.validation.images[held], data.validation.labels[held])
     if turn.images is None:
-        return Training(data.train, validation)
+        return TrainingData(data.train, validation)
     chosen = np.sort(np.random.default_rng(turn.seed).permutation(len(data.train.labels))[: turn.images])
-    return Training(Arrays(data.train.images[chosen], data.train.labels[chosen]), validation)
+    return TrainingData(Arrays(data.train.images[chosen], data.train.labels[chosen]), validation)
 
 
 class Clock(keras.callbacks.Callback):
@@ -92,7 +92,7 @@ class Clock(keras.callbacks.Callback):
         return (self._images - WARM_STEPS * BATCH) / self._took_s
 
 
-def trained(turn: Turn, data: Training) -> Outcome:
+def trained(turn: Turn, data: TrainingData) -> Outcome:
     """Train a turn from the beginning."""
     hyperparameters = keras_tuner.HyperParameters()
     hyperparameters.values.update(turn.values)
@@ -115,7 +115,7 @@ def space_of(turn: Turn) -> keras_tuner.HyperModel:
     return deep.DeepSpace() if turn.space == "deep" else seed.SeedSpace()
 
 
-def as_a_user_does(turn: Turn, hyperparameters: keras_tuner.HyperParameters, data: Training, clock: Clock) -> float:
+def as_a_user_does(turn: Turn, hyperparameters: keras_tuner.HyperParameters, data: TrainingData, clock: Clock) -> float:
     """Train the space `seed` without the Rescaling layer, on pixels scaled beforehand; return the last accuracy."""
     keras.backend.clear_session()
     keras.utils.set_random_seed(turn.seed)

@@ -1,4 +1,4 @@
-"""The Kubernetes API as the readers use it: a call names a type of `k8s.cluster.objects`; what goes wrong is a sentence.
+"""The Kubernetes API as the readers use it: a call names a type of `objects`, and an error is one sentence.
 
 Of the official client come the kubeconfig, the credentials and the connections. Its methods do not: they bring a model
 of every object there is, which takes most of a second, and whoever asks `status` waits for it.
@@ -20,7 +20,7 @@ from urllib3 import Timeout
 from urllib3.exceptions import HTTPError
 
 from k8s.cluster import objects, resources
-from tuner.errors import SurroundingsError, UsageError
+from tuner.errors import EnvironmentFailure, UsageError
 
 REQUEST_TIMEOUT_S = 15.0
 SILENCE_S = 7 * 86400.0
@@ -49,7 +49,7 @@ _OF_THE_CLUSTER = (resources.Node, resources.Namespace, resources.StorageClass)
 """Types whose objects are in no namespace."""
 
 
-class RefusedError(SurroundingsError):
+class ApiRefusedError(EnvironmentFailure):
     """The API server said no; `status` is HTTP's, `said` its own words."""
 
     def __init__(self, text: str, status: int, said: str) -> None:
@@ -76,7 +76,7 @@ class Right:
 
 
 class Cluster:
-    """One API server, and a namespace of it. All methods raise SurroundingsError; RefusedError where it said no."""
+    """One API server, and a namespace of it. All methods raise EnvironmentFailure; ApiRefusedError where it said no."""
 
     def __init__(self, configuration: Any, namespace: str) -> None:
         configuration.retries = False  # whoever looks can look again
@@ -110,7 +110,7 @@ class Cluster:
         path = f"{self._path(kind)}/{quote(name)}"
         try:
             self._call(f"delete {_singular(kind)} {name}", "DELETE", path, {"gracePeriodSeconds": 0})
-        except RefusedError as error:
+        except ApiRefusedError as error:
             if error.status != 404:
                 raise
 
@@ -119,7 +119,7 @@ class Cluster:
         more = ({"tailLines": tail} if tail else {}) | ({"container": container} if container else {})
         try:
             answer = self._call(f"read the log of pod {pod}", "GET", self.path_of_pod(pod, "log"), more)
-        except RefusedError as error:
+        except ApiRefusedError as error:
             if error.status in (400, 404):  # not started yet; gone
                 return ""
             raise
@@ -201,7 +201,7 @@ class Cluster:
             )
         except HTTPError as error:
             reason = getattr(error, "reason", None) or error
-            raise SurroundingsError(
+            raise EnvironmentFailure(
                 f"the Kubernetes API at {self.host} cannot be reached ({_short(reason)}); check the context of your "
                 "kubeconfig (kubectl config get-contexts), VPN and proxy."
             ) from None
@@ -240,7 +240,7 @@ def connect(namespace: str | None, context: str | None) -> Cluster:
     return Cluster(configuration, namespace or chosen.get("context", {}).get("namespace") or "default")
 
 
-def _refused(what: str, namespace: str, answer: Any) -> RefusedError:
+def _refused(what: str, namespace: str, answer: Any) -> ApiRefusedError:
     said = _message(answer)
     match answer.status:
         case 401:
@@ -249,7 +249,7 @@ def _refused(what: str, namespace: str, answer: Any) -> RefusedError:
             text = f"you may not {what} in namespace {namespace} ({said}); ask for a Role that allows it."
         case _:
             text = f"cannot {what} in namespace {namespace} ({answer.status}): {said}"
-    return RefusedError(text, int(answer.status), said)
+    return ApiRefusedError(text, int(answer.status), said)
 
 
 def _message(answer: Any) -> str:
@@ -259,7 +259,7 @@ def _message(answer: Any) -> str:
         return _short(answer.reason or answer.data.decode(errors="replace"))
 
 
-class _Status(objects.Part):
+class _Status(objects.ApiModel):
     """What the API server answers when it says no."""
 
     message: str = ""

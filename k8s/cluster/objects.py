@@ -23,20 +23,20 @@ Labels = Annotated[dict[str, str], BeforeValidator(_none_is_empty)]
 Quantities = Annotated[dict[str, str], BeforeValidator(_as_text)]
 
 
-class Part(BaseModel):
+class ApiModel(BaseModel):
     """Base of all objects and their parts. What is not named here is left out."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", alias_generator=to_camel, populate_by_name=True)
 
 
-class Owner(Part):
+class Owner(ApiModel):
     """Who made an object."""
 
     kind: str
     name: str
 
 
-class Meta(Part):
+class Meta(ApiModel):
     """metadata."""
 
     name: str = ""
@@ -49,7 +49,7 @@ class Meta(Part):
     owner_references: list[Owner] = []
 
 
-class Object(Part):
+class Object(ApiModel):
     """Base of whole objects."""
 
     kind: str = ""
@@ -69,13 +69,13 @@ class Object(Part):
 Kind = TypeVar("Kind", bound=Object)
 
 
-class ObjectList(Part, Generic[Kind]):
+class ObjectList(ApiModel, Generic[Kind]):
     """Many objects of one type."""
 
     items: list[Kind]
 
 
-class Condition(Part):
+class Condition(ApiModel):
     """One of an object's conditions."""
 
     type: str
@@ -85,14 +85,14 @@ class Condition(Part):
 
 
 # ---- pods -----------------------------------------------------------------------------------------
-class Waiting(Part):
+class Waiting(ApiModel):
     """Why a container does not run yet."""
 
     reason: str = ""
     message: str = ""
 
 
-class Terminated(Part):
+class Terminated(ApiModel):
     """How a container ended."""
 
     exit_code: int
@@ -101,7 +101,7 @@ class Terminated(Part):
     message: str = ""
 
 
-class ContainerState(Part):
+class ContainerState(ApiModel):
     """One of the three is there."""
 
     waiting: Waiting | None = None
@@ -109,7 +109,7 @@ class ContainerState(Part):
     terminated: Terminated | None = None
 
 
-class ContainerStatus(Part):
+class ContainerStatus(ApiModel):
     """How a container does."""
 
     name: str
@@ -120,14 +120,14 @@ class ContainerStatus(Part):
     last_state: ContainerState = ContainerState()
 
 
-class Resources(Part):
+class Resources(ApiModel):
     """What a container asks for, and may take."""
 
     requests: Quantities = {}
     limits: Quantities = {}
 
 
-class Variable(Part):
+class Variable(ApiModel):
     """An environment variable."""
 
     name: str
@@ -135,7 +135,7 @@ class Variable(Part):
     value_from: dict[str, Any] | None = None
 
 
-class Container(Part):
+class Container(ApiModel):
     """A container of a pod."""
 
     name: str
@@ -150,7 +150,7 @@ class Container(Part):
         return {variable.name: variable.value for variable in self.env if variable.value is not None}
 
 
-class NamedReference(Part):
+class NamedReference(ApiModel):
     """The name of an object, or a volume's source, whose other fields are kept too."""
 
     model_config = ConfigDict(extra="allow")
@@ -160,7 +160,7 @@ class NamedReference(Part):
     claim_name: str = ""
 
 
-class Volume(Part):
+class Volume(ApiModel):
     """A volume of a pod, with all that it has: another pod may be given the same."""
 
     model_config = ConfigDict(extra="allow")
@@ -171,7 +171,7 @@ class Volume(Part):
     persistent_volume_claim: NamedReference | None = None
 
 
-class Toleration(Part):
+class Toleration(ApiModel):
     """A taint that a pod tolerates."""
 
     key: str = ""
@@ -180,7 +180,7 @@ class Toleration(Part):
     effect: str = ""
 
 
-class PodSpec(Part):
+class PodSpec(ApiModel):
     """spec of a pod."""
 
     node_name: str = ""
@@ -210,7 +210,7 @@ class PodSpec(Part):
         return [v.persistent_volume_claim.claim_name for v in self.volumes if v.persistent_volume_claim]
 
 
-class PodStatus(Part):
+class PodStatus(ApiModel):
     """status of a pod."""
 
     phase: str = ""
@@ -244,14 +244,14 @@ class Pod(Object):
 
 
 # ---- what makes pods ------------------------------------------------------------------------------
-class Template(Part):
+class Template(ApiModel):
     """A pod's template."""
 
     metadata: Meta = Meta()
     spec: PodSpec = PodSpec()
 
 
-class JobSpec(Part):
+class JobSpec(ApiModel):
     """spec of a Job."""
 
     suspend: bool = False
@@ -260,7 +260,7 @@ class JobSpec(Part):
     template: Template = Template()
 
 
-class JobStatus(Part):
+class JobStatus(ApiModel):
     """status of a Job."""
 
     active: int = 0
@@ -280,14 +280,14 @@ class Job(Object):
         return next((c for c in self.status.conditions if c.type == kind and c.status == "True"), None)
 
 
-class DeploymentSpec(Part):
+class DeploymentSpec(ApiModel):
     """spec of a Deployment."""
 
     replicas: int = 1
     template: Template = Template()
 
 
-class DeploymentStatus(Part):
+class DeploymentStatus(ApiModel):
     """status of a Deployment."""
 
     replicas: int = 0
@@ -303,7 +303,7 @@ class Deployment(Object):
 
 
 # ---- what stands beside them ----------------------------------------------------------------------
-class Involved(Part):
+class Involved(ApiModel):
     """What an event is about."""
 
     kind: str = ""

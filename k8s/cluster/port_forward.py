@@ -9,7 +9,7 @@ from typing import Any
 from kubernetes import client
 from kubernetes.stream import ws_client
 
-from k8s.cluster.client import Cluster, RefusedError
+from k8s.cluster.client import ApiRefusedError, Cluster
 
 _PIECE_BYTES = 1 << 16
 
@@ -18,7 +18,7 @@ _PIECE_BYTES = 1 << 16
 def forwarded(cluster: Cluster, pod: str, port: int) -> Iterator[int]:
     """Yield a port of 127.0.0.1; each connection to it is one to the pod.
 
-    Raises RefusedError where that is not allowed, or the pod does not run. NetworkPolicies do not stop it: the
+    Raises ApiRefusedError where that is not allowed, or the pod does not run. NetworkPolicies do not stop it: the
     connection comes from the pod's own node.
     """
     first = _open(cluster, pod, port)  # what is wrong is to be said here, not to whoever connects
@@ -41,7 +41,7 @@ def _open(cluster: Cluster, pod: str, port: int) -> Any:
         said = " ".join(str(error.reason).split())[:300]
         forbidden = "403" in said or "cannot create resource" in said
         fix = "ask for the right to create pods/portforward" if forbidden else "is the pod still running?"
-        raise RefusedError(
+        raise ApiRefusedError(
             f"no port can be forwarded to pod {pod} in namespace {cluster.namespace}: {fix} ({said}).",
             403 if forbidden else 0,
             said,
@@ -62,7 +62,7 @@ def _accept(listener: socket.socket, cluster: Cluster, pod: str, port: int, firs
 def _connect(here: socket.socket, ready: Any, cluster: Cluster, pod: str, port: int) -> None:
     try:
         there = ready or _open(cluster, pod, port)
-    except RefusedError:
+    except ApiRefusedError:
         here.close()  # the pod is gone; who connected sees a closed connection, and tries again
         return
     threading.Thread(target=_pump, args=(there, here), daemon=True, name="forward").start()

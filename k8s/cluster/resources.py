@@ -4,10 +4,10 @@ from typing import Any
 
 from pydantic import Field
 
-from k8s.cluster.objects import Condition, Object, Part, Quantities, Resources
+from k8s.cluster.objects import ApiModel, Condition, Object, Quantities, Resources
 
 
-class ClaimSpec(Part):
+class ClaimSpec(ApiModel):
     """spec of a PersistentVolumeClaim."""
 
     storage_class_name: str | None = None
@@ -15,7 +15,7 @@ class ClaimSpec(Part):
     resources: Resources = Resources()
 
 
-class ClaimStatus(Part):
+class ClaimStatus(ApiModel):
     """status of a PersistentVolumeClaim."""
 
     phase: str = ""
@@ -37,7 +37,7 @@ class StorageClass(Object):
         return self.metadata.annotations.get("storageclass.kubernetes.io/is-default-class") == "true"
 
 
-class Taint(Part):
+class Taint(ApiModel):
     """What keeps pods from a node."""
 
     key: str
@@ -48,14 +48,14 @@ class Taint(Part):
         return f"{self.key}{f'={self.value}' if self.value else ''}:{self.effect}"
 
 
-class NodeSpec(Part):
+class NodeSpec(ApiModel):
     """spec of a node."""
 
     unschedulable: bool = False
     taints: tuple[Taint, ...] = ()
 
 
-class NodeStatus(Part):
+class NodeStatus(ApiModel):
     """status of a node."""
 
     allocatable: Quantities = Field(default_factory=dict)
@@ -74,7 +74,7 @@ class Node(Object):
         return any(c.type == "Ready" and c.status == "True" for c in self.status.conditions)
 
 
-class QuotaSpec(Part):
+class QuotaSpec(ApiModel):
     """spec of a ResourceQuota."""
 
     scopes: tuple[str, ...] = ()
@@ -86,7 +86,7 @@ class QuotaSpec(Part):
         return bool(self.scopes or self.scope_selector)
 
 
-class QuotaStatus(Part):
+class QuotaStatus(ApiModel):
     """status of a ResourceQuota."""
 
     hard: Quantities = Field(default_factory=dict)
@@ -100,7 +100,7 @@ class Quota(Object):
     status: QuotaStatus = QuotaStatus()
 
 
-class Limit(Part):
+class Limit(ApiModel):
     """One rule of a LimitRange."""
 
     type: str
@@ -108,7 +108,7 @@ class Limit(Part):
     default: Quantities = Field(default_factory=dict)
 
 
-class LimitRangeSpec(Part):
+class LimitRangeSpec(ApiModel):
     """spec of a LimitRange."""
 
     limits: tuple[Limit, ...] = ()
@@ -124,7 +124,7 @@ class Namespace(Object):
     """A namespace."""
 
 
-class ReviewStatus(Part):
+class ReviewStatus(ApiModel):
     """status of a review."""
 
     allowed: bool = False

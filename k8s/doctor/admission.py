@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from k8s.cluster.client import Cluster, RefusedError
+from k8s.cluster.client import ApiRefusedError, Cluster
 from k8s.cluster.objects import Pod
 from k8s.doctor.findings import Finding, broken, fine, warning
 from k8s.doctor.requirements import Needs, Pods
@@ -17,7 +17,7 @@ def check_admission(cluster: Cluster, needs: Needs) -> Iterator[Finding]:
     for pods in asked:
         try:
             cluster.create(Pod, _manifest(pods), dry_run=True)
-        except RefusedError as error:
+        except ApiRefusedError as error:
             if error.is_about_us:  # Jobs make the pods, not whoever installs
                 yield warning(
                     "admission", f"you may not create pods in namespace {cluster.namespace}, so none was tried"

@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from k8s.cluster.client import Cluster, RefusedError, Right
+from k8s.cluster.client import ApiRefusedError, Cluster, Right
 from k8s.cluster.resources import Namespace
 from k8s.doctor.findings import Finding, broken, clock_finding, fine, warning
 from k8s.release.release import Release
@@ -39,7 +39,7 @@ _ENFORCED = "pod-security.kubernetes.io/enforce"
 
 
 def check_api(cluster: Cluster) -> Iterator[Finding]:
-    """Is the API there, and do its clock and ours agree? Raises SurroundingsError where it is not."""
+    """Is the API there, and do its clock and ours agree? Raises EnvironmentFailure where it is not."""
     began = time.monotonic()
     theirs = cluster.clock()
     took_ms = (time.monotonic() - began) * 1000
@@ -71,7 +71,7 @@ def check_namespace(cluster: Cluster) -> Iterator[Finding]:
     name = cluster.namespace
     try:
         labels = cluster.get(Namespace, name).metadata.labels
-    except RefusedError as error:
+    except ApiRefusedError as error:
         if error.status != 404:
             return  # we may not look at namespaces, and need not
         yield broken("namespace", f"there is no namespace {name}", f"kubectl create namespace {name}, or another name.")

@@ -27,7 +27,8 @@ SLOW_MS = 250.0
 GPU_TIMEOUT_S = 180
 READS = 5
 _GOOGLE = "https://storage.googleapis.com"
-_COUNT_GPUS = "import keras; print(sum(d.startswith(('gpu', 'cuda')) for d in keras.distribution.list_devices()))"  # as tuner.training.devices does
+# as tuner.training.devices counts them
+_COUNT_GPUS = "import keras; print(sum(d.startswith(('gpu', 'cuda')) for d in keras.distribution.list_devices()))"
 _BACKENDS = {"tensorflow": ("tensorflow", "tensorflow-cpu"), "jax": ("jax",)}
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from kubernetes.utils import parse_quantity
 
-from k8s.cluster.client import Cluster, RefusedError
+from k8s.cluster.client import ApiRefusedError, Cluster
 from k8s.cluster.objects import Pod, PodSpec, Toleration
 from k8s.cluster.resources import Node, Taint
 from k8s.doctor.findings import Finding, broken, fine, warning
@@ -20,7 +20,7 @@ def check_nodes(cluster: Cluster, needs: Needs, release: Release | None) -> Iter
         return
     try:
         nodes = cluster.list(Node)
-    except RefusedError:
+    except ApiRefusedError:
         yield warning("nodes", "you may not list nodes, so nothing can be said about GPUs and taints")
         return
     ready = [node for node in nodes if node.is_ready and not node.spec.unschedulable]
@@ -69,7 +69,7 @@ def _check_gpus(
         return
     try:
         pods = cluster.list(Pod, everywhere=True)
-    except RefusedError:
+    except ApiRefusedError:
         pods = []
     for pod in pods:
         ours = (

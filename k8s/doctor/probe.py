@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from k8s.cluster.client import Cluster, RefusedError
+from k8s.cluster.client import ApiRefusedError, Cluster
 from k8s.cluster.objects import Event, Pod, PodSpec
 from k8s.doctor.findings import FINDINGS, Finding, Severity, broken, fine, warning
 from k8s.doctor.requirements import Needs
@@ -39,11 +39,11 @@ _OF_THE_PROGRAM = re.compile(rf"CIFAKE_TUNE_|KERASTUNER_|WORKER_INDEX$|{names.EN
 
 
 def probe(cluster: Cluster, needs: Needs, release: Release | None) -> Iterator[Finding]:
-    """Run the image once and yield what it finds; the pod is deleted in any case. Raises SurroundingsError."""
+    """Run the image once and yield what it finds; the pod is deleted in any case. Raises EnvironmentFailure."""
     name = f"cifake-tune-doctor-{token_hex(4)}"
     try:
         cluster.create(Pod, _manifest(name, needs, release))
-    except RefusedError as error:
+    except ApiRefusedError as error:
         if error.is_about_us:
             yield warning(
                 "probe", f"you may not create pods in namespace {cluster.namespace}, so nothing was run there"
@@ -99,7 +99,7 @@ def _watch(cluster: Cluster, name: str, needs: Needs) -> Iterator[Finding]:
 def _trouble(cluster: Cluster, pod: Pod) -> str | None:
     try:
         events = cluster.list(Event)
-    except RefusedError:
+    except ApiRefusedError:
         events = []
     return pod_trouble(pod, events)
 

@@ -15,7 +15,7 @@ from k8s.cluster.resources import Claim
 from k8s.release import release as releases
 from k8s.release.release import Release
 from tuner import names
-from tuner.errors import SurroundingsError, UsageError
+from tuner.errors import EnvironmentFailure, UsageError
 
 HELM_TIMEOUT_S = 60
 
@@ -72,7 +72,7 @@ def of_release(release: Release) -> Needs:
 def _claims(release: Release) -> Iterator[Claim]:
     claimed = release.bucket_deployment.spec.template.spec.claims() if release.bucket_deployment else []
     for name in claimed:
-        with suppress(SurroundingsError):  # it is gone, or we may not look; its pod's trouble says more
+        with suppress(EnvironmentFailure):  # it is gone, or we may not look; its pod's trouble says more
             yield release.cluster.get(Claim, name)
 
 

@@ -12,14 +12,14 @@ from k8s.doctor.quotas import check_quotas
 from k8s.doctor.requirements import Needs
 from k8s.doctor.storage import check_storage
 from k8s.release.release import Release
-from tuner.errors import SurroundingsError
+from tuner.errors import EnvironmentFailure
 
 
 def examine_cluster(cluster: Cluster, needs: Needs, release: Release | None, with_probe: bool) -> Iterator[Finding]:
     """Yield what stops a release, installed or not yet, as it is found."""
     try:
         yield from cluster_checks.check_api(cluster)
-    except SurroundingsError as error:
+    except EnvironmentFailure as error:
         yield broken("API", str(error).rstrip("."))
         return
     looks: dict[str, Callable[[], Iterator[Finding]]] = {
@@ -43,7 +43,7 @@ def examine_cluster(cluster: Cluster, needs: Needs, release: Release | None, wit
             for finding in look():
                 no_namespace |= name == "namespace" and finding.severity is Severity.BROKEN
                 yield finding
-        except SurroundingsError as error:
+        except EnvironmentFailure as error:
             yield warning(name, f"this cannot be looked at: {str(error).rstrip('.')}")
 
 

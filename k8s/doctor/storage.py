@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from k8s.cluster.client import Cluster, RefusedError
+from k8s.cluster.client import ApiRefusedError, Cluster
 from k8s.cluster.resources import Claim, StorageClass
 from k8s.doctor.findings import Finding, broken, fine, warning
 from k8s.doctor.requirements import Needs
@@ -27,7 +27,7 @@ def _there(cluster: Cluster, claim: Claim | None) -> Claim | None:
     """Return the claim that an earlier release of the name has left."""
     try:
         return cluster.get(Claim, claim.name) if claim and claim.name else None
-    except RefusedError:
+    except ApiRefusedError:
         return None
 
 
@@ -46,7 +46,7 @@ def _of_claim(claim: Claim) -> Finding:
 def _to_come(cluster: Cluster, claim: Claim | None) -> Finding:
     try:
         classes = cluster.list(StorageClass)
-    except RefusedError:
+    except ApiRefusedError:
         return warning("storage", "you may not list StorageClasses", _NAME_ONE)
     wanted = claim.spec.storage_class_name if claim else None
     default = next((each.name for each in classes if each.is_default), None)

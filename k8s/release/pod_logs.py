@@ -9,7 +9,7 @@ from queue import Empty, SimpleQueue
 from k8s.cluster.objects import Pod
 from k8s.release import release as releases
 from k8s.release.release import Release
-from tuner.errors import SurroundingsError, UsageError
+from tuner.errors import EnvironmentFailure, UsageError
 
 POLL_S = 2.0
 
@@ -62,7 +62,7 @@ def follow_logs(release: Release, whose: Whose, show: Callable[[str], None]) -> 
         try:
             for line in release.cluster.follow_log(pod.name):
                 lines.put(f"{_prefix(pod)}{line}")
-        except SurroundingsError as error:
+        except EnvironmentFailure as error:
             lines.put(f"{_prefix(pod)}(its log cannot be followed: {error})")
 
     while True:

@@ -8,11 +8,11 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from k8s.cluster.client import Cluster, RefusedError
+from k8s.cluster.client import ApiRefusedError, Cluster
 from k8s.cluster.objects import ConfigMap, Container, Deployment, Event, Job, Object, Pod
 from tuner import names
 from tuner.config import settings
-from tuner.errors import ConfigError, SurroundingsError, UsageError
+from tuner.errors import ConfigError, EnvironmentFailure, UsageError
 
 Made = TypeVar("Made", bound=Object)
 
@@ -47,10 +47,10 @@ class Release:
         return [pod for pod in self.pods if pod.component == component]
 
     def running(self, component: str) -> Pod:
-        """Return the newest pod of a component that runs. Raises SurroundingsError where none does."""
+        """Return the newest pod of a component that runs. Raises EnvironmentFailure where none does."""
         pods = [p for p in self.pods_of(component) if p.status.phase == "Running" and not p.metadata.deletion_timestamp]
         if not pods:
-            raise SurroundingsError(f"no {component} of release {self.name} runs at the moment.")
+            raise EnvironmentFailure(f"no {component} of release {self.name} runs at the moment.")
         return pods[-1]
 
     # ---- what its settings say ----------------------------------------------------------------------
@@ -89,7 +89,7 @@ class Release:
         return job.spec.template.spec.volume_source(_TLS_VOLUME) if job else ""
 
     def study_name(self) -> str:
-        """Return the name of the study. Raises SurroundingsError, ConfigError."""
+        """Return the name of the study. Raises EnvironmentFailure, ConfigError."""
         given = self._environment(CHIEF).get(f"{names.ENV_SETTING}NAME")
         if given:
             return given
@@ -108,7 +108,7 @@ class Release:
 
 
 def load(cluster: Cluster, name: str) -> Release:
-    """Read a release. Raises UsageError where the namespace has none of that name, SurroundingsError."""
+    """Read a release. Raises UsageError where the namespace has none of that name, EnvironmentFailure."""
     labels = f"{names.LABEL_NAME}={names.APPLICATION},{names.LABEL_RELEASE}={name}"
     with ThreadPoolExecutor(4) as pool:
         jobs = pool.submit(cluster.list, Job, labels)
@@ -124,7 +124,7 @@ def load(cluster: Cluster, name: str) -> Release:
 def _events(cluster: Cluster) -> list[Event]:
     try:
         return cluster.list(Event)
-    except RefusedError:
+    except ApiRefusedError:
         return []  # sentences are poorer then, and still there
 
 
@@ -135,7 +135,7 @@ def _no_release(cluster: Cluster, name: str) -> str:
         return f"namespace {cluster.namespace} has no release {name!r} of cifake-tune; it has {', '.join(here)}."
     try:
         elsewhere = sorted({job.metadata.namespace for job in cluster.list(Job, chiefs, everywhere=True)})
-    except RefusedError:
+    except ApiRefusedError:
         elsewhere = []
     hint = f"; --namespace {' or '.join(elsewhere)} has one" if elsewhere else "; helm list -A shows what is installed"
     return f"namespace {cluster.namespace} has no release of cifake-tune{hint}."

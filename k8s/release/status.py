@@ -10,7 +10,7 @@ from k8s.release import release as releases
 from k8s.release.diagnosis import deployment_trouble, job_trouble, pod_trouble
 from k8s.release.release import Release
 from tuner import names
-from tuner.errors import SurroundingsError
+from tuner.errors import EnvironmentFailure
 
 NO_VOLUME = (
     "lives and dies with its pod, and the study with it: it was installed without a volume; "
@@ -20,7 +20,7 @@ MAX_LOGS = 8
 """So many pods that failed are asked for their last line, newest first."""
 
 
-class View(BaseModel):
+class ReleaseModel(BaseModel):
     """Base of the views."""
 
     model_config = ConfigDict(frozen=True)
@@ -37,7 +37,7 @@ class State(StrEnum):
     OUTSIDE = "outside"  # a bucket that is not the release's
 
 
-class Work(View):
+class Work(ReleaseModel):
     """What the chief says of a worker."""
 
     worker: str
@@ -51,7 +51,7 @@ class Work(View):
     silent_s: float
 
 
-class ComponentView(View):
+class ComponentView(ReleaseModel):
     """One component, or one worker."""
 
     component: str
@@ -75,7 +75,7 @@ class ComponentView(View):
         return self.component if self.index is None else f"{self.component} {self.index}"
 
 
-class ReleaseView(View):
+class ReleaseView(ReleaseModel):
     """A release."""
 
     release: str
@@ -123,7 +123,7 @@ def last_lines(release: Release) -> dict[str, str]:
     for pod in failed[-MAX_LOGS:]:
         try:
             written = [line for line in release.cluster.log(pod.name, tail=20).splitlines() if line.strip()]
-        except SurroundingsError:
+        except EnvironmentFailure:
             continue  # the node is gone, or we may not; the rest of the sentence says what happened
         errors = [line for line in written if line.startswith("error: ")]
         if written:

@@ -133,11 +133,12 @@ class _Teller:
         if progress.seconds - self._told < PROGRESS_S:
             return
         self._told = progress.seconds
-        left_s = progress.seconds / max(1, progress.trials) * (self._trials - progress.trials)
+        remaining_s = progress.seconds / max(1, progress.trials) * (self._trials - progress.trials)
         newest = f"  {progress.newest.sentence}" if progress.newest else ""
         console.print(
             f"{progress.seconds:5.0f} s  fault {progress.faults:3}/{self._faults}  trials {progress.trials:3}/"
-            f"{self._trials}  chief {progress.term:2}  workers {progress.workers}  about {left_s:3.0f} s left{newest}"
+            f"{self._trials}  chief {progress.term:2}  workers {progress.workers}  "
+            f"about {remaining_s:3.0f} s left{newest}"
         )
 
 

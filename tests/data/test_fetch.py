@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.data.images import Files, data_set, write_zip
-from tuner.data.cifake import CIFAKE, Part, fetch, verify
-from tuner.errors import DataError, ExitCode, SurroundingsError
+from tuner.data.cifake import CIFAKE, ClassFolder, fetch, verify
+from tuner.errors import DataError, EnvironmentFailure, ExitCode
 
 
 @dataclass
@@ -92,19 +92,19 @@ def archive(tmp_path: Path, files: Files) -> bytes:
 
 
 @pytest.fixture
-def expected(files: Files) -> dict[str, Part]:
+def expected(files: Files) -> dict[str, ClassFolder]:
     """Digests as the published ones are made, the order written out."""
     order = {"train": ["0", "0 (2)", "1", "1 (2)", "2", "2 (2)"], "test": ["0", "0 (2)", "1"]}
     found = {}
     for split, names in order.items():
         for name in ("FAKE", "REAL"):
             blob = b"".join(files[f"{split}/{name}/{stem}.png"] for stem in names)
-            found[f"{split}/{name}"] = Part(len(names), hashlib.sha256(blob).hexdigest())
+            found[f"{split}/{name}"] = ClassFolder(len(names), hashlib.sha256(blob).hexdigest())
     return found
 
 
 def test_the_archive_is_downloaded_into_a_folder_or_to_a_file(
-    tmp_path: Path, archive: bytes, expected: dict[str, Part]
+    tmp_path: Path, archive: bytes, expected: dict[str, ClassFolder]
 ) -> None:
     with serving(Server(archive)) as server:
         in_folder = fetch(tmp_path, url=server.url, expected=expected)
@@ -116,7 +116,7 @@ def test_the_archive_is_downloaded_into_a_folder_or_to_a_file(
 
 @pytest.mark.parametrize("chunked", [False, True])
 def test_a_connection_cut_three_times_is_resumed(
-    tmp_path: Path, archive: bytes, expected: dict[str, Part], chunked: bool
+    tmp_path: Path, archive: bytes, expected: dict[str, ClassFolder], chunked: bool
 ) -> None:
     third = len(archive) // 4
     with serving(Server(archive, cut_after=third, cuts=3, chunked=chunked)) as server:
@@ -126,7 +126,7 @@ def test_a_connection_cut_three_times_is_resumed(
 
 
 def test_a_server_that_cannot_resume_is_asked_for_all_again(
-    tmp_path: Path, archive: bytes, expected: dict[str, Part]
+    tmp_path: Path, archive: bytes, expected: dict[str, ClassFolder]
 ) -> None:
     with serving(Server(archive, cut_after=1000, cuts=2, resumes=False)) as server:
         path = fetch(tmp_path / "a.zip", url=server.url, expected=expected, longest_wait_s=0.01)
@@ -135,7 +135,7 @@ def test_a_server_that_cannot_resume_is_asked_for_all_again(
 
 
 def test_a_server_that_fails_for_a_while_is_asked_again(
-    tmp_path: Path, archive: bytes, expected: dict[str, Part]
+    tmp_path: Path, archive: bytes, expected: dict[str, ClassFolder]
 ) -> None:
     with serving(Server(archive, statuses=[503, 500, 429])) as server:
         fetch(tmp_path / "a.zip", url=server.url, expected=expected, longest_wait_s=0.01)
@@ -143,11 +143,11 @@ def test_a_server_that_fails_for_a_while_is_asked_again(
 
 
 def test_a_server_that_goes_on_failing_is_worth_a_retry_and_the_next_call_goes_on(
-    tmp_path: Path, archive: bytes, expected: dict[str, Part]
+    tmp_path: Path, archive: bytes, expected: dict[str, ClassFolder]
 ) -> None:
     target = tmp_path / "a.zip"
     with serving(Server(archive, cut_after=100, cuts=1000)) as server:
-        with pytest.raises(SurroundingsError, match="failed 3 times") as caught:
+        with pytest.raises(EnvironmentFailure, match="failed 3 times") as caught:
             fetch(target, url=server.url, expected=expected, tries=3, longest_wait_s=0.01)
         assert caught.value.exit_code is ExitCode.ENVIRONMENT
         assert not target.exists()
@@ -157,37 +157,37 @@ def test_a_server_that_goes_on_failing_is_worth_a_retry_and_the_next_call_goes_o
     assert target.read_bytes() == archive
 
 
-def test_an_address_without_an_archive_is_not_tried_again(tmp_path: Path, expected: dict[str, Part]) -> None:
+def test_an_address_without_an_archive_is_not_tried_again(tmp_path: Path, expected: dict[str, ClassFolder]) -> None:
     with serving(Server(b"", statuses=[404])) as server, pytest.raises(DataError, match="404"):
         fetch(tmp_path / "a.zip", url=server.url, expected=expected)
     assert len(server.ranges) == 1
 
 
-def test_nobody_listening_is_a_failure_of_the_surroundings(tmp_path: Path, expected: dict[str, Part]) -> None:
+def test_nobody_listening_is_a_failure_of_the_surroundings(tmp_path: Path, expected: dict[str, ClassFolder]) -> None:
     with serving(Server(b"")) as server:
         pass
-    with pytest.raises(SurroundingsError, match="refused"):
+    with pytest.raises(EnvironmentFailure, match="refused"):
         fetch(tmp_path / "a.zip", url=server.url, expected=expected, tries=2, longest_wait_s=0.01)
 
 
 def test_an_archive_of_other_images_is_refused_and_not_kept(
-    tmp_path: Path, archive: bytes, expected: dict[str, Part]
+    tmp_path: Path, archive: bytes, expected: dict[str, ClassFolder]
 ) -> None:
-    other = {**expected, "test/REAL": Part(3, "0" * 64)}
+    other = {**expected, "test/REAL": ClassFolder(3, "0" * 64)}
     with serving(Server(archive)) as server, pytest.raises(DataError, match="test/REAL are not those") as caught:
         fetch(tmp_path / "a.zip", url=server.url, expected=other)
     assert caught.value.exit_code is ExitCode.USAGE
     assert {path.name for path in tmp_path.iterdir()} == {"served.zip"}
 
 
-def test_a_sign_in_page_instead_of_an_archive_is_refused(tmp_path: Path, expected: dict[str, Part]) -> None:
+def test_a_sign_in_page_instead_of_an_archive_is_refused(tmp_path: Path, expected: dict[str, ClassFolder]) -> None:
     with serving(Server(b"<html>please sign in</html>")) as server, pytest.raises(DataError, match="not a zip"):
         fetch(tmp_path / "a.zip", url=server.url, expected=expected)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_file_put_together_from_two_archives_is_downloaded_afresh(
-    tmp_path: Path, archive: bytes, expected: dict[str, Part], files: Files
+    tmp_path: Path, archive: bytes, expected: dict[str, ClassFolder], files: Files
 ) -> None:
     other = write_zip(tmp_path / "other.zip", files, zipfile.ZIP_DEFLATED).read_bytes()
     (tmp_path / "a.zip.part").write_bytes(other[:500])
@@ -197,7 +197,9 @@ def test_a_file_put_together_from_two_archives_is_downloaded_afresh(
     assert server.ranges == ["bytes=500-", None]
 
 
-def test_what_is_there_already_is_verified_and_kept(tmp_path: Path, archive: bytes, expected: dict[str, Part]) -> None:
+def test_what_is_there_already_is_verified_and_kept(
+    tmp_path: Path, archive: bytes, expected: dict[str, ClassFolder]
+) -> None:
     target = tmp_path / "a.zip"
     with serving(Server(archive)) as server:
         (tmp_path / "a.zip.part").write_bytes(archive)  # all of it, but the process died before it was renamed

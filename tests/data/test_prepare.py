@@ -13,7 +13,7 @@ from tuner.config.settings import Study
 from tuner.data.manifest import find_data_sets
 from tuner.data.pack import pack
 from tuner.data.prepare import await_prepared, prepare
-from tuner.errors import SurroundingsError
+from tuner.errors import EnvironmentFailure
 
 
 def study_of(source: Path, name: str = "night") -> Study:
@@ -42,7 +42,7 @@ def test_each_study_of_a_bucket_is_told_its_own_data_set(tmp_path: Path, bucket:
 
 def test_a_note_for_another_source_is_not_believed(tmp_path: Path, bucket: Bucket, files: Files) -> None:
     prepare(study_of(write_folder(tmp_path / "before", files)), bucket)
-    with pytest.raises(SurroundingsError, match=r"no data for study 'night' after 0 s.*data prepare"):
+    with pytest.raises(EnvironmentFailure, match=r"no data for study 'night' after 0 s.*data prepare"):
         await_prepared(study_of(tmp_path / "now"), bucket, 0)
 
 

@@ -28,7 +28,7 @@ from tests.support.scrape import get
 from tuner import names
 from tuner.cli.release import open_release_bucket
 from tuner.names import Metric
-from tuner.study.progress import thinned
+from tuner.study.progress import downsample
 
 STUDY = "metrics"
 WHOLE_S = 3600
@@ -99,7 +99,10 @@ def panels_seen(searching: Release) -> Iterator[list[dict[str, Any]]]:
 def few_of(series: Series) -> dict[str, Any]:
     """Return a series with few points, which Prometheus's own labels do not tell from others."""
     labels = {name: value for name, value in series.labels.items() if not name.startswith("__")}
-    return {"labels": labels, "points": thinned([point for point in series.points if math.isfinite(point[1])], POINTS)}
+    return {
+        "labels": labels,
+        "points": downsample([point for point in series.points if math.isfinite(point[1])], POINTS),
+    }
 
 
 def ready(release: Release, component: str) -> list[str]:

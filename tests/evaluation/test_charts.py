@@ -17,7 +17,7 @@ from tuner.report.charts.svg import Drawing, Scale, short, span
 from tuner.report.html_page import report_html
 from tuner.report.rungs import rungs_of
 from tuner.study.attempts import attempts_of
-from tuner.study.progress import thinned
+from tuner.study.progress import downsample
 from tuner.study.records import TrialState
 from tuner.study.state import StudyState, Trial
 
@@ -66,7 +66,7 @@ def test_text_of_a_drawing_is_escaped_wherever_it_stands() -> None:
 def test_long_text_and_long_lines_are_shortened() -> None:
     assert short("abcdef", 4) == "abc…"
     points = [(float(x), 0.0) for x in range(1000)]
-    kept = thinned(points, 10)
+    kept = downsample(points, 10)
     assert (len(kept), kept[0], kept[-1]) == (10, points[0], points[-1])
 
 

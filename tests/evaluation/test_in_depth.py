@@ -20,7 +20,7 @@ from tuner import names
 from tuner.config.settings import Data, Evaluation, Study
 from tuner.data.arrays import open_training
 from tuner.data.manifest import read_manifest
-from tuner.errors import SurroundingsError
+from tuner.errors import EnvironmentFailure
 from tuner.evaluation.calibration import fit_temperature
 from tuner.evaluation.resampling import exact_mcnemar
 from tuner.evaluator.run import evaluate
@@ -132,5 +132,5 @@ def test_the_report_is_written_again_from_the_bucket_without_the_test_images(
 
 
 def test_there_is_no_report_before_there_is_an_evaluation(night: Night) -> None:
-    with pytest.raises(SurroundingsError, match="nothing to report yet"):
+    with pytest.raises(EnvironmentFailure, match="nothing to report yet"):
         make_report(night.bucket, STUDY)

@@ -16,15 +16,15 @@ from tuner import names
 from tuner.bucket.local import LocalBucket
 from tuner.config.settings import Space, Study
 from tuner.data.decode import look
-from tuner.errors import SurroundingsError
+from tuner.errors import EnvironmentFailure
 from tuner.evaluation.calibration import at_temperature
 from tuner.evaluation.image_files import Readable, Unusable, find, read
-from tuner.evaluation.input_checks import unlike
+from tuner.evaluation.input_checks import input_warnings
 from tuner.evaluation.predictor import Answer, Predictor, open_predictor
-from tuner.evaluation.result import Familiar, Fit
+from tuner.evaluation.result import Fit, TrainingProfile
 from tuner.evaluator.run import evaluate
 
-CIFAKE = Familiar(
+CIFAKE = TrainingProfile(
     height=32, width=32, formats=("JPEG",), resized=False,
     brightness=(20.0, 230.0), contrast=(2.0, 100.0), saturation=(2.0, 150.0),
 )  # fmt: skip
@@ -101,7 +101,7 @@ def test_without_an_evaluation_there_is_no_model_to_ask(tmp_path: Path) -> None:
     bucket = LocalBucket(tmp_path / "bucket")
     night = Night(bucket, pack_images(bucket, tmp_path / "images", ("FAKE", "REAL")), Study(name=STUDY))
     night.open()
-    with pytest.raises(SurroundingsError, match="no evaluation in") as error:
+    with pytest.raises(EnvironmentFailure, match="no evaluation in") as error:
         open_predictor(bucket, STUDY)
     assert error.value.exit_code == 3
 
@@ -207,7 +207,7 @@ def said_of(path: Path) -> str:
     data = path.read_bytes()
     found = read(path, 32, 32, CIFAKE)
     assert isinstance(found, Readable)
-    assert found.warnings == unlike(CIFAKE, look(data), Image.open(path).format or "", found.pixels)
+    assert found.warnings == input_warnings(CIFAKE, look(data), Image.open(path).format or "", found.pixels)
     return "; ".join(found.warnings)
 
 

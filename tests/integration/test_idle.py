@@ -22,7 +22,7 @@ from tuner.config.loading import load
 from tuner.names import TrialId
 from tuner.study.records import Outcome, TrialState
 from tuner.worker.chief_client import ChiefClient, Grant
-from tuner.worker.heartbeat import Heart
+from tuner.worker.heartbeat import HeartbeatThread
 
 WINDOW_S = 5.0
 TRIAL = TrialId("00000")
@@ -99,7 +99,7 @@ def test_our_worker_seldom_asks_and_has_work_at_once_when_there_is_some(busy: Bu
     with grpc.insecure_channel(busy.chief.address) as channel:
         client = ChiefClient(channel, busy.chief.address, "idle", "1", lambda: None)
         granted: list[tuple[float, Grant | None]] = []
-        with Heart(client) as heart:
+        with HeartbeatThread(client) as heart:
 
             def wait() -> None:
                 grant = client.next_trial(lambda: None)
@@ -118,7 +118,7 @@ def test_our_worker_seldom_asks_and_has_work_at_once_when_there_is_some(busy: Bu
             assert soon - at < 0.5
             # it rests for long while it is idle, and yet the chief soon hears of the trial
             heart.at_work(grant)
-            until(lambda: (beat := busy.chief.service.roster.seen["idle"].beat) and beat.trial == TRIAL)
+            until(lambda: (beat := busy.chief.service.workers.seen["idle"].beat) and beat.trial == TRIAL)
             assert time.monotonic() - soon < 3
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tests.integration.spaces.user_spaces import Tiny
-from tuner.data.arrays import Arrays, Training
+from tuner.data.arrays import Arrays, TrainingData
 from tuner.training.loop import InvalidTrialError, Task, train
 
 SHAPE, CLASSES = (8, 8, 3), 2
@@ -61,7 +61,7 @@ class Convolutional(Tiny):
 
 
 @pytest.fixture(scope="module")
-def data() -> Training:
+def data() -> TrainingData:
     rng = np.random.default_rng(0)
 
     def arrays(count: int) -> Arrays:
@@ -69,7 +69,7 @@ def data() -> Training:
         images = rng.normal(90 + 60 * labels[:, None, None, None], 40, (count, *SHAPE)).clip(0, 255)
         return Arrays(images.astype(np.uint8), labels)
 
-    return Training(arrays(100), arrays(20))
+    return TrainingData(arrays(100), arrays(20))
 
 
 def task(epochs: int = 3, **more: Any) -> Task:
@@ -77,7 +77,7 @@ def task(epochs: int = 3, **more: Any) -> Task:
     return Task(hyperparameters=hyperparameters, seed=7, batch_size=16, epochs=epochs, **more)
 
 
-def resumed(space: keras_tuner.HyperModel, data: Training, folder: Path) -> tuple[Kept, Kept]:
+def resumed(space: keras_tuner.HyperModel, data: TrainingData, folder: Path) -> tuple[Kept, Kept]:
     """Train three epochs at once, and two and then the third; return both listeners."""
     whole, parts = Kept(folder / "whole"), Kept(folder / "parts")
     for kept in (whole, parts):
@@ -153,7 +153,7 @@ class LoopThatAugments(Tiny):
 
 @pytest.mark.parametrize("space", [Tiny, Convolutional, FitOfTheGuide, LoopThatAugments])
 def test_a_resumed_trial_ends_bit_for_bit_as_one_that_was_not_interrupted(
-    space: type[Tiny], data: Training, tmp_path: Path
+    space: type[Tiny], data: TrainingData, tmp_path: Path
 ) -> None:
     whole, parts = resumed(space(SHAPE, CLASSES), data, tmp_path)
     assert whole.epochs == parts.epochs == [0, 1, 2]
@@ -165,7 +165,7 @@ def test_a_resumed_trial_ends_bit_for_bit_as_one_that_was_not_interrupted(
 
 @pytest.mark.parametrize("space", [FitWithoutInitialEpoch, LoopOfTheGuide])
 def test_a_fit_that_ignores_initial_epoch_starts_again_from_scratch_and_says_so(
-    space: type[Tiny], data: Training, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    space: type[Tiny], data: TrainingData, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING):
         whole, parts = resumed(space(SHAPE, CLASSES), data, tmp_path)
@@ -175,21 +175,21 @@ def test_a_fit_that_ignores_initial_epoch_starts_again_from_scratch_and_says_so(
         np.testing.assert_array_equal(one, other)
 
 
-def test_a_fit_without_callbacks_is_scored_by_the_history_it_returns(data: Training, tmp_path: Path) -> None:
+def test_a_fit_without_callbacks_is_scored_by_the_history_it_returns(data: TrainingData, tmp_path: Path) -> None:
     kept = Kept(tmp_path)
     train(FitWithoutCallbacks(SHAPE, CLASSES), task(3), data, kept)
     assert kept.epochs == [2]  # so that nothing is left to train should the worker be lost now
     assert 0.0 <= kept.metrics[2]["val_accuracy"] <= 1.0
 
 
-def test_a_fit_that_returns_a_number_is_scored_by_it(data: Training, tmp_path: Path) -> None:
+def test_a_fit_that_returns_a_number_is_scored_by_it(data: TrainingData, tmp_path: Path) -> None:
     kept = Kept(tmp_path)
     train(FitThatReturnsANumber(SHAPE, CLASSES), task(3), data, kept)
     assert kept.metrics == {2: {"val_accuracy": 0.75}}
 
 
 def test_hyperparameters_that_nobody_chose_keep_their_defaults_and_are_named(
-    data: Training, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    data: TrainingData, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     given = task(1)
     with caplog.at_level(logging.WARNING):
@@ -199,7 +199,7 @@ def test_hyperparameters_that_nobody_chose_keep_their_defaults_and_are_named(
 
 
 def test_nothing_is_said_where_all_were_chosen(
-    data: Training, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    data: TrainingData, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     given = task(1)
     given.hyperparameters.values.update(units=4, batch_size=32)
@@ -209,7 +209,7 @@ def test_nothing_is_said_where_all_were_chosen(
 
 
 def test_an_objective_that_the_model_does_not_report_is_answered_with_what_it_does(
-    data: Training, tmp_path: Path
+    data: TrainingData, tmp_path: Path
 ) -> None:
     with pytest.raises(InvalidTrialError, match="'val_auc', and the model reports accuracy, loss, val_accuracy"):
         train(Tiny(SHAPE, CLASSES), task(1, objective="val_auc"), data, Kept(tmp_path))

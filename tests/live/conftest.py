@@ -10,8 +10,8 @@ from playwright.sync_api import Browser
 from tests.live import studies
 from tests.support.browser import chromium
 from tuner.address import Address
-from tuner.live_page.live_state import Moment
-from tuner.live_page.routes import Site
+from tuner.live_page.live_state import LiveState
+from tuner.live_page.routes import LivePage
 from tuner.monitoring.http_server import HttpServer
 from tuner.study.state import StudyState
 
@@ -22,7 +22,7 @@ BUCKET = "gs://bucket/prefix"
 class Served:
     """A study that is served; its chief can be away."""
 
-    site: Site
+    site: LivePage
     address: Address
     server: HttpServer | None = None
 
@@ -42,8 +42,8 @@ class Served:
 
 
 @contextlib.contextmanager
-def serving(take: Callable[[], Moment | None]) -> Iterator[Served]:
-    served = Served(Site(BUCKET), Address("127.0.0.1", 0))
+def serving(take: Callable[[], LiveState | None]) -> Iterator[Served]:
+    served = Served(LivePage(BUCKET), Address("127.0.0.1", 0))
     served.site.latest.take = take
     served.begin()
     try:

@@ -5,14 +5,14 @@ import random
 from collections.abc import Callable
 
 from tuner.config.loading import load
-from tuner.live_page.live_state import Moment
+from tuner.live_page.live_state import LiveState
 from tuner.names import TrialId
 from tuner.search.leases import Worker
-from tuner.search.oracle import Attempt, Instant, Oracle
+from tuner.search.oracle import AttemptClaim, Instant, Oracle
 from tuner.search.suggester import Suggestion
 from tuner.study.records import Finished, Opened, Outcome, TrialState, Value
 from tuner.study.state import StudyState, Trial
-from tuner.study.status import EvaluationState, Result, WorkerState, WorkerStatus
+from tuner.study.status import EvaluationState, EvaluationSummary, WorkerState, WorkerStatus
 
 EPOCHS = 12
 START = 1_700_000_000.0
@@ -74,10 +74,10 @@ def searched(planned: int, begun: int, workers: int = 4) -> StudyState:
     return state
 
 
-def take(oracle: Oracle, worker: Worker, now: float) -> Attempt:
+def take(oracle: Oracle, worker: Worker, now: float) -> AttemptClaim:
     trial, _ = oracle.grant(worker, moment(now))
     assert trial is not None
-    return Attempt(worker, trial.trial_id, trial.attempts)
+    return AttemptClaim(worker, trial.trial_id, trial.attempts)
 
 
 def moment(seconds: float) -> Instant:
@@ -120,11 +120,13 @@ def finish(state: StudyState) -> StudyState:
     return state
 
 
-def watched(state: StudyState, left_s: float | None = 5400.0, result: Result | None = None) -> Callable[[], Moment]:
+def watched(
+    state: StudyState, remaining_s: float | None = 5400.0, result: EvaluationSummary | None = None
+) -> Callable[[], LiveState]:
     """Return what takes moments of a study whose workers are heard; with a result, it has been evaluated."""
     evaluation = EvaluationState.DONE if result else EvaluationState.WAITING
 
-    def taken() -> Moment:
+    def taken() -> LiveState:
         running = [trial for trial in state.trials.values() if trial.state is TrialState.RUNNING]
         workers = [_heard(trial, index) for index, trial in enumerate(running)]
         workers += [WorkerStatus(
@@ -133,10 +135,10 @@ def watched(state: StudyState, left_s: float | None = 5400.0, result: Result | N
         states = {worker.worker: WorkerState.TRAINING if worker.trial else WorkerState.IDLE for worker in workers}
         if running:
             states[workers[0].worker] = WorkerState.SILENT
-        return Moment(
+        return LiveState(
             at=max((trial.started or START for trial in state.trials.values()), default=START) + 60,
             state=state, evaluation=evaluation, result=result, workers=tuple(workers),
-            worker_states=states, left_s=left_s,
+            worker_states=states, remaining_s=remaining_s,
         )  # fmt: skip
 
     return taken

@@ -9,7 +9,7 @@ from tests.support.browser import Scheme, Shown, shown
 from tuner.live_page.trial_rows import Wanted, page_of
 from tuner.study.records import TrialState
 from tuner.study.state import StudyState
-from tuner.study.status import Result
+from tuner.study.status import EvaluationSummary
 
 pytestmark = pytest.mark.slow
 
@@ -163,7 +163,7 @@ def test_it_says_that_the_search_is_over_and_where_the_evaluation_is_also_when_t
     browser: Browser,
 ) -> None:
     state = studies.finish(studies.searched(30, 30, workers=1))
-    with serving(studies.watched(state, left_s=None)) as served, shown(browser, served.url) as found:
+    with serving(studies.watched(state, remaining_s=None)) as served, shown(browser, served.url) as found:
         page = loaded(found)
         place = f"gs://bucket/prefix/studies/{state.settings.name}/evaluation/"
         said = page.inner_text("#notice")
@@ -180,7 +180,7 @@ def test_it_says_that_the_search_is_over_and_where_the_evaluation_is_also_when_t
 
 def test_the_result_of_the_evaluation_is_shown_with_its_interval_and_its_images(browser: Browser) -> None:
     state = studies.finish(studies.searched(30, 30, workers=1))
-    result = Result(accuracy=0.945, accuracy_interval_95=(0.918, 0.9635), images=20_000)
+    result = EvaluationSummary(accuracy=0.945, accuracy_interval_95=(0.918, 0.9635), images=20_000)
     with serving(studies.watched(state, None, result)) as served, shown(browser, served.url, 375) as found:
         page = loaded(found)
         tile = page.inner_text("#tiles div:has-text('test accuracy')")

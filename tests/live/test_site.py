@@ -25,9 +25,9 @@ from tuner.names import TrialId
 from tuner.search.leases import Worker
 from tuner.search.oracle import Instant, Oracle
 from tuner.search.suggester import Suggestion
-from tuner.study.progress import Pace
+from tuner.study.progress import Eta
 from tuner.study.records import TrialState
-from tuner.study.snapshots import still
+from tuner.study.snapshots import frozen_copy
 from tuner.study.state import StudyState
 from tuner.study.views import view_study
 
@@ -186,8 +186,8 @@ def test_a_study_that_is_read_is_no_study_yet() -> None:
 def test_taking_a_moment_of_3000_trials_holds_the_event_loop_for_a_few_milliseconds(large: StudyState) -> None:
     def seconds() -> float:
         began = time.thread_time()
-        still(large)
-        Pace(0.0, 0.0).left_s(large, [])
+        frozen_copy(large)
+        Eta(0.0, 0.0).remaining_s(large, [])
         return time.thread_time() - began
 
     assert min(seconds() for _ in range(20)) < BLOCKED_S
@@ -200,7 +200,7 @@ def test_many_pages_that_ask_at_once_are_answered_from_one_moment(
     taken = 0
     take = studies.watched(small)
 
-    def counted() -> live_state.Moment:
+    def counted() -> live_state.LiveState:
         nonlocal taken
         taken += 1
         return take()

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 from tuner.monitoring import catalogue
-from tuner.monitoring.catalogue import Family, Kind
+from tuner.monitoring.catalogue import Family, MetricKind
 from tuner.names import Metric
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -19,9 +19,9 @@ def test_every_metric_that_has_a_name_is_described_once() -> None:
 def test_names_have_our_prefix_a_counters_end_and_base_units() -> None:
     for family in ALL:
         assert re.fullmatch(r"cifake_tune_[a-z_]+", family.name)
-        assert family.name.endswith("_total") == (family.kind is Kind.COUNTER)
+        assert family.name.endswith("_total") == (family.kind is MetricKind.COUNTER)
         assert not re.search("milli|minutes|percent|kib|mib", family.name)
-        if family.kind is Kind.HISTOGRAM:
+        if family.kind is MetricKind.HISTOGRAM:
             assert family.name.endswith("_seconds")
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.prometheus import DASHBOARDS, MISSING, queries, tool
 from tuner.monitoring import catalogue
-from tuner.monitoring.catalogue import Kind
+from tuner.monitoring.catalogue import MetricKind
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "charts" / "dashboards" / "generate.py"
@@ -67,7 +67,7 @@ def test_every_query_is_of_a_metric_and_labels_that_there_are(file: Path) -> Non
         for name, selector in found:
             plain = re.sub("_(bucket|count|sum)$", "", name) if name not in families else name
             family = families[plain]
-            assert (plain != name) == (family.kind is Kind.HISTOGRAM), name
+            assert (plain != name) == (family.kind is MetricKind.HISTOGRAM), name
             assert set(re.findall(r"(\w+)=", selector)) <= {"study", "namespace", *family.labels}
             assert 'study="$study", namespace=~"$namespace"' in selector
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.scrape import Answer, get, until
 from tuner.address import Address, parse_address, reserved
-from tuner.errors import ConfigError, SurroundingsError
+from tuner.errors import ConfigError, EnvironmentFailure
 from tuner.monitoring import http_server
 from tuner.monitoring.http_server import HttpServer, Request, Response, plain
 
@@ -90,13 +90,13 @@ def test_who_holds_all_connections_and_says_nothing_keeps_nobody_from_asking(ser
 
 
 def test_an_address_that_cannot_be_listened_on_is_a_sentence(server: HttpServer) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(SurroundingsError, match="is the port in use"):
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(EnvironmentFailure, match="is the port in use"):
         HttpServer(Address("127.0.0.1", taken.getsockname()[1]), {})
 
 
 def test_a_port_that_another_run_holds_is_a_sentence_and_one_whose_connections_fade_away_is_not() -> None:
     with reserved(Address("127.0.0.1", 0)) as first:
-        with pytest.raises(SurroundingsError, match="is the port in use"), reserved(first):
+        with pytest.raises(EnvironmentFailure, match="is the port in use"), reserved(first):
             pass
         with (
             HttpServer(first, {"/hello": lambda _: plain("hello")}) as server,

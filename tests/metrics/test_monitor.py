@@ -18,7 +18,7 @@ from tuner.monitoring.catalogue import Role
 from tuner.monitoring.endpoint import FINE, Monitor, in_loop, loop_check, serving
 from tuner.names import Metric
 from tuner.study.state import StudyState
-from tuner.study.status import Result
+from tuner.study.status import EvaluationSummary
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def test_an_event_loop_that_is_over_is_told_as_one() -> None:
 
 def test_the_evaluations_result_is_the_chiefs_to_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bucket, shown = LocalBucket(tmp_path), Monitor(Role.CHIEF)
-    result = Result(accuracy=0.9, accuracy_interval_95=(0.89, 0.91), images=20_000)
+    result = EvaluationSummary(accuracy=0.9, accuracy_interval_95=(0.89, 0.91), images=20_000)
     bucket.write(names.evaluation("night", names.METRICS_JSON), result.model_dump_json().encode())
     chief = ChiefMonitor(bucket, "night", shown)
 

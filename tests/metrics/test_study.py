@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry
 from tests.support.records import state_of
 from tuner.chief.metrics import study_metrics
 from tuner.config.loading import load
-from tuner.live_page.live_state import Moment
+from tuner.live_page.live_state import LiveState
 from tuner.live_page.overview import overview
 from tuner.monitoring.catalogue import Readings
 from tuner.names import Metric, TrialId
@@ -115,7 +115,7 @@ def test_a_trial_that_failed_has_reached_no_rung_wherever_rungs_are_shown() -> N
     opened = Opened(at=0, term=1, writer="w", study=load(), data="d", direction="max")
     state = state_of((opened, *records))
     assert [rung.reached for rung in rungs_of(state)] == [1]
-    moment = Moment(at=40, state=state, evaluation=EvaluationState.WAITING, result=None)
+    moment = LiveState(at=40, state=state, evaluation=EvaluationState.WAITING, result=None)
     assert [rung.reached for rung in overview(moment, "bucket").rungs] == [1]
 
 

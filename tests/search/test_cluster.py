@@ -15,11 +15,11 @@ from urllib3.exceptions import HTTPError
 from k8s.evaluation_job import EvaluationJob
 from tuner import names
 from tuner.bucket.local import LocalBucket
-from tuner.chief.evaluation_job import Cluster, run_evaluation
+from tuner.chief.evaluation_job import ChiefJob, run_evaluation
 from tuner.chief.term import nothing_to_search
 from tuner.config.loading import dump, load
 from tuner.config.settings import Study
-from tuner.errors import ConfigError, NoResultError, SurroundingsError
+from tuner.errors import ConfigError, EnvironmentFailure, NoResultError
 from tuner.study import journal
 from tuner.study.journal import read_study
 from tuner.study.records import Finished, Opened
@@ -79,16 +79,16 @@ def test_a_chief_that_is_replaced_after_the_search_only_starts_the_evaluation(bu
 
 def test_a_search_with_more_trials_goes_on(bucket: LocalBucket) -> None:
     state = searched(bucket, load())
-    assert nothing_to_search(state, load(), Cluster("evaluator", "job-2"))
-    assert not nothing_to_search(state, load(settings=["search.max_trials=20"]), Cluster("evaluator", "job-2"))
+    assert nothing_to_search(state, load(), ChiefJob("evaluator", "job-2"))
+    assert not nothing_to_search(state, load(settings=["search.max_trials=20"]), ChiefJob("evaluator", "job-2"))
 
 
 def test_a_search_that_gave_up_begins_again_when_a_person_starts_it_not_when_its_pod_is_replaced(
     bucket: LocalBucket,
 ) -> None:
     state = searched(bucket, load(), start="job-1", gave_up=True)
-    assert nothing_to_search(state, load(), Cluster("evaluator", "job-1"))
-    assert not nothing_to_search(state, load(), Cluster("evaluator", "job-2"))
+    assert nothing_to_search(state, load(), ChiefJob("evaluator", "job-1"))
+    assert not nothing_to_search(state, load(), ChiefJob("evaluator", "job-2"))
 
 
 def test_a_worker_without_the_gpu_that_it_must_have_ends(
@@ -143,5 +143,5 @@ def test_the_evaluation_is_started_and_awaited_though_the_api_fails_now_and_then
     assert next(api.ends, None) is None
     monkeypatch.setattr("tuner.chief.evaluation_job.PATIENCE_S", -1.0)
     api.failed.clear()
-    with pytest.raises(SurroundingsError, match="cannot be reached"):
+    with pytest.raises(EnvironmentFailure, match="cannot be reached"):
         asyncio.run(run_evaluation("evaluator"))

@@ -15,7 +15,7 @@ from tuner.chief.server import TICK_S, _tick
 from tuner.chief.service import now
 from tuner.config.loading import load
 from tuner.search.leases import Worker
-from tuner.search.oracle import Attempt
+from tuner.search.oracle import AttemptClaim
 from tuner.search.suggester import NoSuggestion, Suggestion
 from tuner.study.journal import read_records
 from tuner.study.records import Finished, Outcome, TrialState
@@ -40,7 +40,7 @@ def test_a_suggestion_that_comes_after_the_search_was_given_up_makes_no_trial(
         await asyncio.to_thread(asked.wait, 20)
         oracle = chief.service.oracle
         for number, trial in enumerate(failing):
-            attempt = Attempt(Worker(f"w{number}", "1"), trial.trial_id, 1)
+            attempt = AttemptClaim(Worker(f"w{number}", "1"), trial.trial_id, 1)
             await chief.service.commit(
                 oracle.give_back(attempt, Outcome.INVALID, f"boom\nTraceback of w{number}", now())
             )

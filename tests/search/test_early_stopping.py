@@ -11,7 +11,7 @@ from tuner.config.settings import EarlyStopping, Policy
 from tuner.names import TrialId
 from tuner.search.early_stopping import Rungs
 from tuner.search.leases import Worker
-from tuner.search.oracle import Attempt, Oracle, StaleAttemptError
+from tuner.search.oracle import AttemptClaim, Oracle, StaleAttemptError
 from tuner.search.suggester import Suggestion
 from tuner.study.records import RECORD, Ended, Opened, Outcome, Record, Reported, TrialState
 from tuner.study.rungs import rung_at
@@ -20,7 +20,7 @@ from tuner.study.state import StudyState
 ASHA = EarlyStopping(policy=Policy.ASHA)
 
 
-def epochs(chief: Oracle, attempt: Attempt, *values: float, first: int = 0) -> list[Record]:
+def epochs(chief: Oracle, attempt: AttemptClaim, *values: float, first: int = 0) -> list[Record]:
     """Report epochs from `first` on while the trial runs; return the records."""
     records: list[Record] = []
     objective = chief.state.settings.search.objective
@@ -47,7 +47,7 @@ def again(chief: Oracle, *settings: str) -> Oracle:
     return Oracle(state, at(0))
 
 
-def taken_up_again(chief: Oracle, attempt: Attempt) -> tuple[Oracle, Attempt]:
+def taken_up_again(chief: Oracle, attempt: AttemptClaim) -> tuple[Oracle, AttemptClaim]:
     """Take a trial's worker away, start the chief anew, and give the trial to B."""
     chief.give_back(attempt, Outcome.PREEMPTED, "", at(1))
     chief = again(chief)
@@ -109,7 +109,7 @@ def test_the_first_trials_at_the_first_rung_go_on_and_a_later_one_must_be_among_
     assert [state is TrialState.STOPPED for state in states] == [epochs < 5 for epochs in run]
 
 
-def behind(chief: Oracle) -> Attempt:
+def behind(chief: Oracle) -> AttemptClaim:
     """Two trials that get better, and a third, first at rung 0 and behind at rung 1."""
     trained(chief, 0, 0.5, 0.7, 0.9, 0.9, 0.9)
     trained(chief, 1, 0.4, 0.7, 0.9, 0.9, 0.9)
@@ -174,12 +174,12 @@ def test_a_stopped_trial_is_no_one_elses(worker: Worker) -> None:
     chief = oracle("training.epochs=5")
     attempt = behind(chief)
     epochs(chief, attempt, 0.6, 0.8, 0.1)
-    other = Attempt(worker, attempt.trial, attempt.number)
+    other = AttemptClaim(worker, attempt.trial, attempt.number)
     assert not chief.beat(other, at(3))
     with pytest.raises(StaleAttemptError):
         chief.report(other, 2, {"val_accuracy": 0.1}, None, at(3))
     with pytest.raises(StaleAttemptError):
-        chief.complete(Attempt(A, attempt.trial, attempt.number + 1), at(3))
+        chief.complete(AttemptClaim(A, attempt.trial, attempt.number + 1), at(3))
 
 
 def test_the_worker_of_a_stopped_trial_gets_another_at_once() -> None:
@@ -248,7 +248,7 @@ def test_a_trial_without_a_number_for_its_objective_is_neither_counted_nor_stopp
 def search(chief: Oracle, journal: list[Record], restarts: bool) -> StudyState:
     """Train 60 trials, three at a time, in an order that depends on nothing; start the chief anew in between."""
     numbers = random.Random(3)
-    running: dict[Attempt, int] = {}
+    running: dict[AttemptClaim, int] = {}
     made = 0
     while made < 60 or running:
         if restarts and numbers.random() < 0.1:
@@ -263,7 +263,7 @@ def search(chief: Oracle, journal: list[Record], restarts: bool) -> StudyState:
             trial, records = chief.grant(Worker(f"w{made}", "1"), at(0))
             assert trial is not None
             journal += records
-            running[Attempt(Worker(f"w{made}", "1"), trial.trial_id, 1)] = 0
+            running[AttemptClaim(Worker(f"w{made}", "1"), trial.trial_id, 1)] = 0
             made += 1
             continue
         attempt = numbers.choice(list(running))

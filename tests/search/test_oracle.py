@@ -5,7 +5,7 @@ import pytest
 from tuner.config.loading import load
 from tuner.names import TrialId
 from tuner.search.leases import Worker
-from tuner.search.oracle import Attempt, BadReportError, Instant, Oracle, StaleAttemptError, UnknownTrialError
+from tuner.search.oracle import AttemptClaim, BadReportError, Instant, Oracle, StaleAttemptError, UnknownTrialError
 from tuner.search.suggester import Suggestion
 from tuner.study.records import Opened, Outcome, Reported, TrialState
 from tuner.study.state import StudyState, Trial
@@ -29,13 +29,13 @@ def add(chief: Oracle, number: int = 0) -> TrialId:
     return trial
 
 
-def take(chief: Oracle, worker: Worker, seconds: float = 0) -> Attempt:
+def take(chief: Oracle, worker: Worker, seconds: float = 0) -> AttemptClaim:
     trial, _ = chief.grant(worker, at(seconds))
     assert trial is not None
-    return Attempt(worker, trial.trial_id, trial.attempts)
+    return AttemptClaim(worker, trial.trial_id, trial.attempts)
 
 
-def finish(chief: Oracle, attempt: Attempt, value: float = 0.5) -> None:
+def finish(chief: Oracle, attempt: AttemptClaim, value: float = 0.5) -> None:
     chief.report(attempt, 0, {"val_accuracy": value}, f"{attempt.trial}.keras", at(1))
     chief.complete(attempt, at(1))
 
@@ -144,7 +144,7 @@ def test_a_report_without_the_objective_is_refused_with_the_metrics_there_are() 
 
 def test_an_unknown_trial_is_refused() -> None:
     with pytest.raises(UnknownTrialError):
-        oracle().complete(Attempt(A, "00009", 1), at(0))
+        oracle().complete(AttemptClaim(A, "00009", 1), at(0))
 
 
 @pytest.mark.parametrize(

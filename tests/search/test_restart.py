@@ -16,7 +16,7 @@ from tuner.config.loading import load
 from tuner.config.settings import Algorithm
 from tuner.names import TrialId, journal_segment, snapshot
 from tuner.search.leases import Worker
-from tuner.search.oracle import Attempt, Instant, Oracle
+from tuner.search.oracle import AttemptClaim, Instant, Oracle
 from tuner.search.suggester import NoSuggestion, Suggestion, make_suggester
 from tuner.study import snapshots
 from tuner.study.journal import decode, encode
@@ -46,7 +46,7 @@ class Search:
     with_snapshot: bool = False
     journal: list[Record] = field(default_factory=list)
     reports: int = 0
-    turns: dict[Worker, Attempt] = field(default_factory=dict)
+    turns: dict[Worker, AttemptClaim] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         name = f"search.algorithm={self.algorithm}"
@@ -96,7 +96,7 @@ class Search:
         trial, records = self.chief.grant(worker, Instant(0, 0))
         self.journal += records
         if trial is not None:
-            self.turns[worker] = Attempt(worker, trial.trial_id, trial.attempts)
+            self.turns[worker] = AttemptClaim(worker, trial.trial_id, trial.attempts)
         return trial is not None
 
     def train(self, worker: Worker) -> None:

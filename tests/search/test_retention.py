@@ -6,11 +6,11 @@ from tests.search.test_oracle import A, B, add, at, oracle, take
 from tuner import names
 from tuner.bucket.local import LocalBucket
 from tuner.chief.checkpoint_retention import SavedModels
-from tuner.search.oracle import Attempt, Oracle
+from tuner.search.oracle import AttemptClaim, Oracle
 from tuner.study.records import Outcome
 
 
-def save(chief: Oracle, bucket: LocalBucket, attempt: Attempt, epoch: int, value: float) -> str:
+def save(chief: Oracle, bucket: LocalBucket, attempt: AttemptClaim, epoch: int, value: float) -> str:
     name = names.checkpoint(chief.state.settings.name, attempt.trial, attempt.number, epoch)
     bucket.write(name, b"model")
     chief.report(attempt, epoch, {"val_accuracy": value}, name, at(0))

@@ -154,7 +154,7 @@ def test_a_snapshot_stays_as_it_was_taken_while_the_study_goes_on() -> None:
     then = [opened(), created(0), created(1), created(2), *trained(0), *trained(1)[:-1]]
     for record in then:
         state.apply(record)
-    taken = snapshots.still(state)
+    taken = snapshots.frozen_copy(state)
     lost = AttemptEnded(at=1, trial=names.TrialId("00001"), attempt=1, outcome=Outcome.LOST, reason="silent")
     for record in [lost, *trained(1, attempt=2), *trained(2), created(3)]:
         state.apply(record)

@@ -12,7 +12,7 @@ from tuner.config.loading import load
 from tuner.config.settings import Study
 from tuner.names import TrialId
 from tuner.search.leases import Worker
-from tuner.search.oracle import Attempt, BadReportError, Instant, Oracle, StaleAttemptError
+from tuner.search.oracle import AttemptClaim, BadReportError, Instant, Oracle, StaleAttemptError
 from tuner.search.suggester import Suggestion
 from tuner.study.records import (
     RECORD,
@@ -124,7 +124,7 @@ class Night:
         self.state = StudyState()
         self.time = 0.0
         self.workers = [Worker(f"w{n}", "0") for n in range(4)] + [Worker("stock0"), Worker("stock1")]
-        self.attempts: list[Attempt] = []
+        self.attempts: list[AttemptClaim] = []
         """All that were ever granted."""
         self.settled: dict[TrialId, str] = {}
         """How trials looked when they ended."""
@@ -163,7 +163,7 @@ class Night:
         trial, records = self.chief.grant(worker, self.now())
         self.keep(records)
         if trial is not None:
-            self.attempts.append(Attempt(worker, trial.trial_id, trial.attempts))
+            self.attempts.append(AttemptClaim(worker, trial.trial_id, trial.attempts))
 
     def act(self) -> None:
         choice = self.numbers.random()
@@ -186,7 +186,7 @@ class Night:
             self.speak(self.numbers.choice(recent))
         self.keep(self.chief.finish(self.now()))
 
-    def speak(self, attempt: Attempt) -> None:
+    def speak(self, attempt: AttemptClaim) -> None:
         """Let an attempt say something, as a worker of ours or a stock one; where it is refused, nothing changes."""
         trial = self.state.trials[TrialId(attempt.trial)]
         newest = self.is_newest(attempt)
@@ -206,7 +206,7 @@ class Night:
         assert records != [] or repr(self.state) == before
         self.keep(records)
 
-    def is_newest(self, attempt: Attempt) -> bool:
+    def is_newest(self, attempt: AttemptClaim) -> bool:
         trial = self.state.trials[TrialId(attempt.trial)]
         running = trial.state is TrialState.RUNNING and not self.given_up
         return running and (trial.attempts, trial.worker) == (attempt.number, attempt.worker.name)
@@ -216,7 +216,7 @@ class Night:
         """Whether the search was ended by its failures, and with it all leases."""
         return self.state.finished is not None and self.state.finished.failed
 
-    def say(self, attempt: Attempt, trial: Trial) -> list[Record]:
+    def say(self, attempt: AttemptClaim, trial: Trial) -> list[Record]:
         what = self.numbers.random()
         if what < 0.15:
             held = self.chief.beat(attempt, self.now())

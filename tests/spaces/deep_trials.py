@@ -8,7 +8,7 @@ import keras_tuner
 import numpy as np
 from numpy.typing import NDArray
 
-from tuner.data.arrays import Arrays, Training
+from tuner.data.arrays import Arrays, TrainingData
 from tuner.spaces.deep import DeepSpace
 from tuner.training.loop import Task, train
 
@@ -31,7 +31,7 @@ def smooth_or_rough(images: int, seed: int) -> Arrays:
     return Arrays(np.where(labels[:, None, None, None] == 1, smoothed, pixels).astype(np.uint8), labels)
 
 
-DATA = Training(smooth_or_rough(240, 0), smooth_or_rough(60, 1))
+DATA = TrainingData(smooth_or_rough(240, 0), smooth_or_rough(60, 1))
 
 
 class Saving:

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import serialization
 
 from tests.support.certificates import Authority, environment
 from tuner import names
-from tuner.errors import CifakeTuneError, ConfigError, SurroundingsError
+from tuner.errors import CifakeTuneError, ConfigError, EnvironmentFailure
 from tuner.rpc import tls, tls_client_errors, tls_server_errors
 from tuner.rpc.tls import Files
 
@@ -111,13 +111,15 @@ Ours = Callable[[Authority, Authority], Files | None]
 WRONG: dict[str, tuple[Ours, type[CifakeTuneError], str]] = {
     "plain text": (lambda ours, other: None, ConfigError, "speaks TLS only; set CIFAKE_TUNE_TLS_CERT"),
     "a foreign certificate": (
-        lambda ours, other: other.issue("w", "w", trusting=ours), SurroundingsError, "refuses our certificate .*w-cert"
+        lambda ours, other: other.issue("w", "w", trusting=ours), EnvironmentFailure, "refuses our certificate .*w-cert"
     ),
     "an expired certificate": (
-        lambda ours, other: ours.issue("w", "w", expired=True), SurroundingsError, "refuses our certificate"
+        lambda ours, other: ours.issue("w", "w", expired=True), EnvironmentFailure, "refuses our certificate"
     ),
     "trust in another authority": (
-        lambda ours, other: ours.issue("w", "w", trusting=other), SurroundingsError, "is not signed by the authority in"
+        lambda ours, other: ours.issue("w", "w", trusting=other),
+        EnvironmentFailure,
+        "is not signed by the authority in",
     ),
     "another name": (
         lambda ours, other: replace(ours.issue("w", "w"), name="chief.elsewhere"), ConfigError,

@@ -17,13 +17,13 @@ from tuner import names
 from tuner.bucket.local import LocalBucket
 from tuner.config.loading import load
 from tuner.config.settings import Study
-from tuner.data.arrays import Arrays, Training
-from tuner.errors import SurroundingsError
+from tuner.data.arrays import Arrays, TrainingData
+from tuner.errors import EnvironmentFailure
 from tuner.study.records import Outcome, TrialState
-from tuner.worker.attempt import Attempt, Workshop
+from tuner.worker.attempt import Attempt, WorkerContext
 from tuner.worker.chief_client import ChiefClient, Grant
-from tuner.worker.epoch_reporter import Carriers
-from tuner.worker.heartbeat import Heart
+from tuner.worker.epoch_reporter import IoThreads
+from tuner.worker.heartbeat import HeartbeatThread
 from tuner.worker.log_writer import LogWriter
 from tuner.worker.stop_signal import StopSignal
 
@@ -55,7 +55,7 @@ def arrays(count: int) -> Arrays:
     return Arrays(np.random.default_rng(0).integers(0, 256, (count, *SHAPE)).astype(np.uint8), labels)
 
 
-Open = Callable[[keras_tuner.HyperModel], Workshop]
+Open = Callable[[keras_tuner.HyperModel], WorkerContext]
 
 
 @pytest.fixture
@@ -63,13 +63,13 @@ def open_workshop(
     bucket: LocalBucket, study: Study, client: ChiefClient, stop: StopSignal, tmp_path: Path
 ) -> Iterator[Open]:
     """Return a function that makes a worker's workshop around a space."""
-    with Heart(client) as heart, Carriers() as carriers, LogWriter(bucket, study.name) as logs:
-        yield lambda space: Workshop(
+    with HeartbeatThread(client) as heart, IoThreads() as carriers, LogWriter(bucket, study.name) as logs:
+        yield lambda space: WorkerContext(
             bucket=bucket,
             study=study,
             direction="max",
             space=space,
-            data=Training(arrays(2 * BATCHES), arrays(20)),
+            data=TrainingData(arrays(2 * BATCHES), arrays(20)),
             classes=CLASSES,
             chief=client,
             heart=heart,
@@ -127,11 +127,11 @@ def test_an_attempt_whose_trial_another_worker_has_stops_at_the_next_batch(
     def another_takes_it() -> None:
         chief.expire()
         others.append(new_client("another").next_trial(nothing))
-        fenced.append(shop.heart.fenced.wait(FENCED_S))
+        fenced.append(context.heart.fenced.wait(FENCED_S))
 
     after = After(another_takes_it)
-    shop = open_workshop(Watched(after))
-    Attempt(shop, grant).run()
+    context = open_workshop(Watched(after))
+    Attempt(context, grant).run()
     [other] = others
     assert other is not None
     assert (other.trial_id, other.attempt) == (grant.trial_id, 2)
@@ -160,8 +160,8 @@ def test_an_attempt_that_finds_no_room_on_the_disk_costs_its_trial_no_failure(
     assert second is not None
     with small_disk(tmp_path / "disk", 64, files=8) as disk:
         fill_with_files(disk)
-        shop = replace(open_workshop(Tiny(SHAPE, CLASSES)), folder=disk)
-        with pytest.raises(SurroundingsError, match=f"no temporary files can be made in {disk} .No space left"):
-            Attempt(shop, second).run()
+        context = replace(open_workshop(Tiny(SHAPE, CLASSES)), folder=disk)
+        with pytest.raises(EnvironmentFailure, match=f"no temporary files can be made in {disk} .No space left"):
+            Attempt(context, second).run()
     [trial] = chief.ask(lambda state: list(state.trials.values()))
     assert (trial.trial_id, trial.state, dict(trial.outcomes)) == (grant.trial_id, TrialState.QUEUED, {Outcome.LOST: 2})

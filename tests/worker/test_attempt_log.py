@@ -13,7 +13,7 @@ from tuner import names
 from tuner.bucket.local import LocalBucket
 from tuner.errors import UsageError
 from tuner.report.terminal import logs
-from tuner.study.attempt_logs import Follower, Line, Source, read_log, trials_with_logs
+from tuner.study.attempt_logs import Follower, Line, LineSource, read_log, trials_with_logs
 from tuner.study.records import Outcome
 from tuner.worker.chief_client import ChiefClient
 
@@ -21,7 +21,7 @@ NOON = 1_782_907_200.0
 
 
 def write(bucket: LocalBucket, attempt: int, part: int, *said: str) -> None:
-    lines = [Line(at=NOON + attempt, source=Source.LOG, text=text).encoded() for text in said]
+    lines = [Line(at=NOON + attempt, source=LineSource.LOG, text=text).encoded() for text in said]
     bucket.write(names.attempt_log("cifake", "00000", attempt, part), "".join(f"{each}\n" for each in lines).encode())
 
 

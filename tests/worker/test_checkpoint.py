@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from tests.integration.spaces.user_spaces import Tiny
-from tuner.errors import SurroundingsError
-from tuner.training.checkpoint import MEMBER, DamagedCheckpointError, Progress, read_progress, save
+from tuner.errors import EnvironmentFailure
+from tuner.training.checkpoint import MEMBER, CheckpointState, DamagedCheckpointError, read_progress, save
 
-PROGRESS = Progress(epoch=1, seed=7, history={0: {"loss": 1.5, "val_auc": math.nan}, 1: {"loss": 1.25}})
+PROGRESS = CheckpointState(epoch=1, seed=7, history={0: {"loss": 1.5, "val_auc": math.nan}, 1: {"loss": 1.25}})
 
 
 @pytest.fixture(scope="module")
@@ -72,5 +72,5 @@ def test_a_model_of_plain_keras_is_no_checkpoint(model: keras.Model, tmp_path: P
 
 
 def test_a_disk_that_refuses_is_the_surroundings_failure(model: keras.Model, tmp_path: Path) -> None:
-    with pytest.raises(SurroundingsError, match="cannot be saved"):
+    with pytest.raises(EnvironmentFailure, match="cannot be saved"):
         save(model, PROGRESS, tmp_path / "no such folder" / "model.keras")

@@ -15,7 +15,7 @@ from tuner.study.journal import read_records
 from tuner.study.records import Reported, TrialState
 from tuner.training.checkpoint import sha256
 from tuner.worker.chief_client import ChiefClient, FencedAttemptError, Grant
-from tuner.worker.epoch_reporter import Carriers, Delivery, Epoch, StoppedTrialError
+from tuner.worker.epoch_reporter import Epoch, EpochReporter, IoThreads, StoppedTrialError
 
 
 class GatedBucket(LocalBucket):
@@ -40,8 +40,8 @@ def bucket(tmp_path: Path) -> GatedBucket:
 
 
 @pytest.fixture
-def carriers() -> Iterator[Carriers]:
-    with Carriers() as made:
+def carriers() -> Iterator[IoThreads]:
+    with IoThreads() as made:
         yield made
 
 
@@ -52,15 +52,15 @@ def taken() -> list[int]:
 
 @pytest.fixture
 def delivery(
-    bucket: GatedBucket, client: ChiefClient, grant: Grant, carriers: Carriers, taken: list[int]
-) -> Iterator[Delivery]:
-    made = Delivery(bucket, client, grant, carriers, lambda epoch: taken.append(epoch.number))
+    bucket: GatedBucket, client: ChiefClient, grant: Grant, carriers: IoThreads, taken: list[int]
+) -> Iterator[EpochReporter]:
+    made = EpochReporter(bucket, client, grant, carriers, lambda epoch: taken.append(epoch.number))
     yield made
     made.abandon()
     bucket.gate.set()
 
 
-def upload(delivery: Delivery, grant: Grant, folder: Path, number: int) -> Epoch:
+def upload(delivery: EpochReporter, grant: Grant, folder: Path, number: int) -> Epoch:
     file = folder / f"{number}.keras"
     file.write_bytes(b"model %d" % number)
     epoch = Epoch(number, {"val_accuracy": number / 8}, names.checkpoint("cifake", grant.trial_id, 1, number))
@@ -73,7 +73,7 @@ def reported(bucket: LocalBucket) -> list[Reported]:
 
 
 def test_an_epoch_is_reported_when_its_checkpoint_is_durable_and_not_before(
-    delivery: Delivery, grant: Grant, bucket: GatedBucket, chief: RunningChief, tmp_path: Path
+    delivery: EpochReporter, grant: Grant, bucket: GatedBucket, chief: RunningChief, tmp_path: Path
 ) -> None:
     bucket.gate.clear()
     epoch = upload(delivery, grant, tmp_path, 0)
@@ -94,7 +94,7 @@ def timeout() -> None:
     raise TimeoutError
 
 
-def test_local_files_do_not_pile_up(delivery: Delivery, grant: Grant, tmp_path: Path) -> None:
+def test_local_files_do_not_pile_up(delivery: EpochReporter, grant: Grant, tmp_path: Path) -> None:
     for number in range(3):
         upload(delivery, grant, tmp_path, number)
     delivery.settle(nothing)
@@ -102,7 +102,7 @@ def test_local_files_do_not_pile_up(delivery: Delivery, grant: Grant, tmp_path: 
 
 
 def test_while_the_chief_is_away_checkpoints_arrive_and_reports_follow_in_order(
-    delivery: Delivery, grant: Grant, bucket: GatedBucket, chief: RunningChief, tmp_path: Path, taken: list[int]
+    delivery: EpochReporter, grant: Grant, bucket: GatedBucket, chief: RunningChief, tmp_path: Path, taken: list[int]
 ) -> None:
     upload(delivery, grant, tmp_path, 0)
     delivery.settle(nothing)
@@ -119,7 +119,7 @@ def test_while_the_chief_is_away_checkpoints_arrive_and_reports_follow_in_order(
 
 
 def test_a_chief_that_stays_away_is_given_up_after_the_configured_time(
-    delivery: Delivery, grant: Grant, chief: RunningChief, client: ChiefClient, tmp_path: Path
+    delivery: EpochReporter, grant: Grant, chief: RunningChief, client: ChiefClient, tmp_path: Path
 ) -> None:
     client.timeout_s = 0.5
     chief.stop()
@@ -160,7 +160,7 @@ def test_heartbeats_that_fail_for_the_configured_time_end_it_too_and_one_that_do
 
 
 def test_a_fenced_attempt_uploads_and_reports_nothing_more(
-    delivery: Delivery, grant: Grant, bucket: GatedBucket, chief: RunningChief, tmp_path: Path
+    delivery: EpochReporter, grant: Grant, bucket: GatedBucket, chief: RunningChief, tmp_path: Path
 ) -> None:
     chief.expire()
     upload(delivery, grant, tmp_path, 0)
@@ -175,7 +175,7 @@ def test_a_fenced_attempt_uploads_and_reports_nothing_more(
 
 
 def test_a_trial_that_the_chief_has_ended_is_dropped_at_the_next_report(
-    delivery: Delivery, grant: Grant, client: ChiefClient, chief: RunningChief, tmp_path: Path
+    delivery: EpochReporter, grant: Grant, client: ChiefClient, chief: RunningChief, tmp_path: Path
 ) -> None:
     upload(delivery, grant, tmp_path, 0)
     delivery.settle(nothing)
@@ -187,7 +187,7 @@ def test_a_trial_that_the_chief_has_ended_is_dropped_at_the_next_report(
 
 
 def test_a_bucket_that_fails_is_told_to_the_training(
-    delivery: Delivery, grant: Grant, bucket: GatedBucket, tmp_path: Path
+    delivery: EpochReporter, grant: Grant, bucket: GatedBucket, tmp_path: Path
 ) -> None:
     bucket.full = True
     upload(delivery, grant, tmp_path, 0)
@@ -199,7 +199,7 @@ def test_a_bucket_that_fails_is_told_to_the_training(
 
 
 def test_objects_are_deleted_after_what_was_to_be_uploaded(
-    delivery: Delivery, grant: Grant, bucket: GatedBucket, tmp_path: Path
+    delivery: EpochReporter, grant: Grant, bucket: GatedBucket, tmp_path: Path
 ) -> None:
     bucket.gate.clear()
     epoch = upload(delivery, grant, tmp_path, 0)

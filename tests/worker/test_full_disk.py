@@ -12,7 +12,7 @@ from tests.support.chief import RunningChief
 from tests.support.disks import fill_with_files, small_disk
 from tuner import names
 from tuner.bucket.local import LocalBucket
-from tuner.errors import ExitCode, SurroundingsError
+from tuner.errors import EnvironmentFailure, ExitCode
 from tuner.monitoring.catalogue import Role
 from tuner.monitoring.endpoint import Monitor
 from tuner.temporary_files import temporary_file, temporary_folder
@@ -52,7 +52,7 @@ def test_when_it_has_joined(
     full: Path, chief: RunningChief, bucket: LocalBucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(full))
-    with pytest.raises(SurroundingsError) as raised:
+    with pytest.raises(EnvironmentFailure) as raised:
         run_worker(bucket, chief.address, None, "w", tmp_path / "cache", Monitor(Role.WORKER))
     assert str(raised.value) == TOLD.format(full)
 
@@ -61,5 +61,5 @@ def test_where_no_folder_has_room_all_are_named(full: Path, monkeypatch: pytest.
     monkeypatch.setattr(tempfile, "tempdir", None)
     monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: [str(full)])
     for make in (temporary_file, temporary_folder):
-        with pytest.raises(SurroundingsError, match=r"can be made \(No usable temporary directory found in .*TMPDIR"):
+        with pytest.raises(EnvironmentFailure, match=r"can be made \(No usable temporary directory found in .*TMPDIR"):
             make()

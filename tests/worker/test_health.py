@@ -13,7 +13,7 @@ from tuner.monitoring.endpoint import Monitor, serving
 from tuner.names import Metric
 from tuner.worker import chief_client as client_module
 from tuner.worker.chief_client import ChiefClient, Grant
-from tuner.worker.heartbeat import Heart
+from tuner.worker.heartbeat import HeartbeatThread
 from tuner.worker.run import show
 
 
@@ -26,18 +26,18 @@ def short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_worker_whose_heart_beats_is_healthy_and_one_whose_heart_stands_still_is_not(
     client: ChiefClient, grant: Grant
 ) -> None:
-    with Heart(client) as heart:
+    with HeartbeatThread(client) as heart:
         began = time.time()
         heart.at_work(grant)
         until("a heartbeat", lambda: heart.answered_at > began)
         assert heart.trouble() == ""
-    still = Heart(client)
+    still = HeartbeatThread(client)
     assert until("the heartbeat to be late", still.trouble).startswith("the heartbeat is ")
 
 
 @pytest.mark.usefixtures("short_patience")
 def test_a_worker_that_ends_is_not_taken_for_one_that_hangs(client: ChiefClient) -> None:
-    with Heart(client) as heart:
+    with HeartbeatThread(client) as heart:
         pass
     time.sleep(0.3)
     assert heart.trouble() == ""
@@ -45,7 +45,7 @@ def test_a_worker_that_ends_is_not_taken_for_one_that_hangs(client: ChiefClient)
 
 def test_a_worker_is_ready_while_the_chief_answers_it(client: ChiefClient, chief: RunningChief, grant: Grant) -> None:
     monitor = Monitor(Role.WORKER)
-    with Heart(client) as heart, serving(monitor, {names.ENV_HTTP: "127.0.0.1:0"}) as address:
+    with HeartbeatThread(client) as heart, serving(monitor, {names.ENV_HTTP: "127.0.0.1:0"}) as address:
         assert address is not None
         at = f"{address.host}:{address.port}"
         show(monitor, heart, lease_s=1.5)

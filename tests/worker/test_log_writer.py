@@ -15,7 +15,7 @@ import pytest
 from tuner import names
 from tuner.bucket.local import LocalBucket
 from tuner.errors import BucketError
-from tuner.study.attempt_logs import Line, Source, parse_line
+from tuner.study.attempt_logs import Line, LineSource, parse_line
 from tuner.worker import log_writer
 from tuner.worker.log_writer import LogWriter
 
@@ -199,4 +199,4 @@ def test_an_exception_in_the_attempt_passes_through(bucket: MoodyBucket, writer:
 
 @pytest.mark.parametrize("text", ["", "garbage", "2026-01-01T00:00:00.000Z nowhere text"])
 def test_a_line_that_nobody_wrote_keeps_its_text(text: str) -> None:
-    assert parse_line(text) == Line(at=0.0, source=Source.LOG, text=text)
+    assert parse_line(text) == Line(at=0.0, source=LineSource.LOG, text=text)

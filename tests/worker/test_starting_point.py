@@ -14,10 +14,10 @@ from tests.support.chief import RunningChief
 from tests.worker.conftest import nothing
 from tuner import names
 from tuner.bucket.local import LocalBucket
-from tuner.training.checkpoint import Progress, save, sha256
+from tuner.training.checkpoint import CheckpointState, save, sha256
 from tuner.worker.attempt import known_metrics
 from tuner.worker.chief_client import ChiefClient, Grant
-from tuner.worker.resume import Start, find_start
+from tuner.worker.resume import ResumePoint, find_resume_point
 
 
 def metrics(epoch: int) -> dict[str, float]:
@@ -53,7 +53,7 @@ class Trial:
         name = names.checkpoint("cifake", self.grant.trial_id, attempt or self.grant.attempt, epoch)
         history = history or {each: metrics(each) for each in range(epoch + 1)}
         file = self.folder / "model.keras"
-        save(self.model, Progress(epoch=epoch, seed=1, history=history), file)
+        save(self.model, CheckpointState(epoch=epoch, seed=1, history=history), file)
         self.bucket.upload(name, file)
         self.digest = sha256(file)
         return name
@@ -65,11 +65,11 @@ class Trial:
         self.client.report(self.grant, epoch, metrics(epoch), name, self.digest, threading.Event())
         return name
 
-    def start(self) -> Start:
+    def start(self) -> ResumePoint:
         """Return where the newest attempt begins."""
         folder = self.folder / f"attempt-{self.attempts}"
         folder.mkdir()
-        return find_start(self.bucket, "cifake", self.grant, known_metrics(self.grant), folder)
+        return find_resume_point(self.bucket, "cifake", self.grant, known_metrics(self.grant), folder)
 
     def damage(self, name: str) -> None:
         """Flip a bit in the middle of an object."""
@@ -97,7 +97,7 @@ def trial(
 
 
 def test_a_first_attempt_begins_at_the_beginning(trial: Trial) -> None:
-    assert trial.start() == Start()
+    assert trial.start() == ResumePoint()
 
 
 def test_an_attempt_goes_on_after_the_last_reported_epoch(trial: Trial) -> None:
@@ -130,11 +130,11 @@ def test_the_chief_takes_what_an_older_attempt_made_and_not_what_a_newer_one_mig
     trial.report(0, unreported)
     kept = trial.chief.ask(lambda state: dict(state.trials[names.TrialId(trial.grant.trial_id)].checkpoints))
     assert kept == {0: unreported}
-    from tuner.worker.chief_client import RefusedError
+    from tuner.worker.chief_client import ReportRefusedError
 
-    with pytest.raises(RefusedError, match="no model of epoch 1"):
+    with pytest.raises(ReportRefusedError, match="no model of epoch 1"):
         trial.report(1, names.checkpoint("cifake", trial.grant.trial_id, 3, 1))
-    with pytest.raises(RefusedError, match="no model of epoch 1"):
+    with pytest.raises(ReportRefusedError, match="no model of epoch 1"):
         trial.report(1, unreported)  # it is that of epoch 0
 
 
@@ -181,7 +181,7 @@ def test_with_all_checkpoints_gone_it_begins_again(trial: Trial) -> None:
     trial.bucket.delete(trial.report(0))
     trial.bucket.delete(trial.report(1))
     trial.begin()
-    assert trial.start() == Start()
+    assert trial.start() == ResumePoint()
 
 
 def test_a_zombies_upload_of_an_epoch_that_was_reported_since_is_not_taken_for_it(trial: Trial) -> None:

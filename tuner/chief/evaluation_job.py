@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from tuner.errors import SurroundingsError
+from tuner.errors import EnvironmentFailure
 
 log = logging.getLogger(__name__)
 Answer = TypeVar("Answer")
@@ -18,7 +18,7 @@ PATIENCE_S = 300.0
 
 
 async def run_evaluation(job_name: str) -> None:
-    """Start the evaluation and stay until it is over. Raises NoResultError where it failed, SurroundingsError."""
+    """Start the evaluation and stay until it is over. Raises NoResultError where it failed, EnvironmentFailure."""
     from k8s.evaluation_job import JobState, in_cluster
 
     job = in_cluster(job_name)
@@ -32,12 +32,12 @@ async def run_evaluation(job_name: str) -> None:
 
 
 async def _patiently(call: Callable[[], Answer]) -> Answer:
-    """Repeat a call of the Kubernetes API while it fails. Raises the last SurroundingsError."""
+    """Repeat a call of the Kubernetes API while it fails. Raises the last EnvironmentFailure."""
     deadline = time.monotonic() + PATIENCE_S
     while True:
         try:
             return await asyncio.to_thread(call)
-        except SurroundingsError as error:
+        except EnvironmentFailure as error:
             if time.monotonic() > deadline:
                 raise
             log.warning("%s Trying again.", error)
@@ -45,7 +45,7 @@ async def _patiently(call: Callable[[], Answer]) -> Answer:
 
 
 @dataclass(frozen=True)
-class Cluster:
+class ChiefJob:
     """What a chief knows that runs as a Job."""
 
     evaluation_job: str

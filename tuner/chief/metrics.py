@@ -20,7 +20,7 @@ from tuner.study.progress import epochs_saved
 from tuner.study.records import Outcome, TrialState
 from tuner.study.rungs import at_rungs
 from tuner.study.state import StudyState
-from tuner.study.status import EvaluationState, Result, SearchState, search_state
+from tuner.study.status import EvaluationState, EvaluationSummary, SearchState, search_state
 
 Call = Callable[[bytes, Any], Awaitable[bytes]]
 """A gRPC method, from the bytes of the request to those of the answer."""
@@ -138,18 +138,18 @@ def _attempts(state: StudyState) -> dict[tuple[str, ...], float]:
     }
 
 
-class Evaluation:
+class EvaluationWatch:
     """The evaluation of a study, as the chief sees it."""
 
     def __init__(self) -> None:
         self.state = EvaluationState.WAITING
-        self.result: Result | None = None
+        self.result: EvaluationSummary | None = None
 
     def done(self, bucket: Bucket, study: str) -> None:
         """Take the result from the bucket. Raises BucketError, ValidationError."""
         data = bucket.read(names.evaluation(study, names.METRICS_JSON))
         self.state = EvaluationState.DONE
-        self.result = Result.model_validate_json(data)
+        self.result = EvaluationSummary.model_validate_json(data)
 
     def metrics(self) -> Iterable[Metric]:
         """Return what is known."""

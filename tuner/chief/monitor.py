@@ -13,16 +13,16 @@ from pydantic import ValidationError
 
 from tuner.bucket import Bucket
 from tuner.chief.evaluation_job import run_evaluation
-from tuner.chief.metrics import Evaluation, JournalMetrics, ServiceMetrics, study_metrics
+from tuner.chief.metrics import EvaluationWatch, JournalMetrics, ServiceMetrics, study_metrics
 from tuner.errors import NoResultError
-from tuner.live_page.live_state import Moment
-from tuner.live_page.routes import Site
+from tuner.live_page.live_state import LiveState
+from tuner.live_page.routes import LivePage
 from tuner.monitoring import catalogue
 from tuner.monitoring.catalogue import Readings, reading
 from tuner.monitoring.endpoint import FINE, Monitor, in_loop, loop_check
 from tuner.monitoring.measured_bucket import MeasuredBucket
-from tuner.study.progress import Pace, epochs_done
-from tuner.study.snapshots import still
+from tuner.study.progress import Eta, epochs_done
+from tuner.study.snapshots import frozen_copy
 from tuner.study.state import StudyState
 from tuner.study.status import EvaluationState, WorkerState
 
@@ -44,8 +44,8 @@ class ChiefMonitor:
         self.bucket = MeasuredBucket(bucket, monitor.registry)
         self._study = study
         self._monitor = monitor
-        self._evaluation = Evaluation()
-        self._site = Site(bucket.url)
+        self._evaluation = EvaluationWatch()
+        self._site = LivePage(bucket.url)
         monitor.routes.update(self._site.routes())
         self._began = time.time()
         self._readings = Readings()
@@ -55,10 +55,10 @@ class ChiefMonitor:
 
     def serving(self, service: "Service") -> None:
         """From now on show what the services are at, in whose event loop this is called."""
-        loop, lookout = asyncio.get_running_loop(), Lookout(service, self._evaluation)
+        loop, lookout = asyncio.get_running_loop(), LiveStateSource(service, self._evaluation)
         self._site.latest.take = lambda: in_loop(loop, lookout.take)
         self._readings.read = lambda: in_loop(
-            loop, lambda: [*service_metrics(service), *_left(lookout.left_s()), *self._own()]
+            loop, lambda: [*service_metrics(service), *_left(lookout.remaining_s()), *self._own()]
         )
         self._monitor.ready = loop_check(loop, service.journal.trouble)
         self._monitor.healthy = loop_check(loop, lambda: FINE)
@@ -73,8 +73,8 @@ class ChiefMonitor:
         """Return what is shown of a study that is recovered beside its state."""
         return [reading(catalogue.CHIEF_STARTED, {(): self._began}), *self._evaluation.metrics()]
 
-    def _last(self, state: StudyState) -> Moment:
-        return Moment(time.time(), state, self._evaluation.state, self._evaluation.result)
+    def _last(self, state: StudyState) -> LiveState:
+        return LiveState(time.time(), state, self._evaluation.state, self._evaluation.result)
 
     async def farewell(self) -> None:
         """Let a page that is open hear how the search ended."""
@@ -125,9 +125,9 @@ def service_metrics(service: "Service") -> list[Metric]:
     """Return the study's state and what the services are at; to be called in their event loop."""
     state, journal = service.oracle.state, service.journal
     at_work = {worker.name for worker in service.oracle.at_work()}
-    states = service.roster.states(at_work, state.settings.leases)
+    states = service.workers.states(at_work, state.settings.leases)
     workers = Counter(states.values())
-    heard = [worker for worker in service.roster.status() if states[worker.worker] is not WorkerState.SILENT]
+    heard = [worker for worker in service.workers.status() if states[worker.worker] is not WorkerState.SILENT]
     images_per_s = sum(worker.images_per_s for worker in heard)
     return [
         *study_metrics(state),
@@ -140,29 +140,29 @@ def service_metrics(service: "Service") -> list[Metric]:
     ]
 
 
-class Lookout:
+class LiveStateSource:
     """Takes moments of a chief that serves."""
 
-    def __init__(self, service: "Service", evaluation: Evaluation) -> None:
+    def __init__(self, service: "Service", evaluation: EvaluationWatch) -> None:
         self._service = service
         self._evaluation = evaluation
-        self._pace = Pace(time.monotonic(), epochs_done(service.oracle.state, service.roster.status()))
+        self._eta = Eta(time.monotonic(), epochs_done(service.oracle.state, service.workers.status()))
 
-    def take(self) -> Moment:
+    def take(self) -> LiveState:
         """Return the present one; to be called in the event loop that moves the state."""
-        state, workers = self._service.oracle.state, self._service.roster.status()
+        state, workers = self._service.oracle.state, self._service.workers.status()
         at_work = {worker.name for worker in self._service.oracle.at_work()}
-        return Moment(
+        return LiveState(
             at=time.time(),
-            state=still(state),
+            state=frozen_copy(state),
             evaluation=self._evaluation.state,
             result=self._evaluation.result,
             workers=tuple(workers),
-            worker_states=self._service.roster.states(at_work, state.settings.leases),
-            left_s=self.left_s(),
+            worker_states=self._service.workers.states(at_work, state.settings.leases),
+            remaining_s=self.remaining_s(),
         )
 
-    def left_s(self) -> float | None:
+    def remaining_s(self) -> float | None:
         """Return the seconds until the search is over, as far as they can be known; to be called in the same loop."""
-        state, workers = self._service.oracle.state, self._service.roster.status()
-        return None if state.finished else self._pace.left_s(state, workers)
+        state, workers = self._service.oracle.state, self._service.workers.status()
+        return None if state.finished else self._eta.remaining_s(state, workers)

@@ -14,7 +14,7 @@ from tuner import names, spaces
 from tuner.address import Address
 from tuner.bucket import Bucket
 from tuner.chief.checkpoint_retention import SavedModels
-from tuner.chief.evaluation_job import Cluster
+from tuner.chief.evaluation_job import ChiefJob
 from tuner.chief.monitor import ChiefMonitor, linger
 from tuner.chief.server import Chores, serve
 from tuner.chief.service import Service, now
@@ -39,7 +39,7 @@ def run_chief(
     data_digest: str | None,
     address: Address,
     encryption: tls.Files | None,
-    cluster: Cluster | None,
+    cluster: ChiefJob | None,
     shown: ChiefMonitor,
 ) -> StudyState:
     """Run the search until it is over and return its final state; in a cluster, the evaluation too.
@@ -62,7 +62,7 @@ def _run_chief(
     data_digest: str | None,
     address: Address,
     encryption: tls.Files | None,
-    cluster: Cluster | None,
+    cluster: ChiefJob | None,
     shown: ChiefMonitor,
 ) -> StudyState:
     digest = find_data_set(bucket, data_digest)
@@ -109,7 +109,7 @@ def find_data_set(bucket: Bucket, digest: str | None) -> str:
     raise UsageError(f"{bucket.url} has {len(found)} data sets; choose one with {names.ENV_DATA}.")
 
 
-def _over(bucket: Bucket, state: StudyState, cluster: Cluster | None, shown: ChiefMonitor) -> StudyState:
+def _over(bucket: Bucket, state: StudyState, cluster: ChiefJob | None, shown: ChiefMonitor) -> StudyState:
     """Do what is left to do after a search."""
     shown.over(state)
     log.info("the search of study %s is over", state.settings.name)

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 from tuner.address import Address
 from tuner.chief.checkpoint_retention import SavedModels
-from tuner.chief.evaluation_job import Cluster
+from tuner.chief.evaluation_job import ChiefJob
 from tuner.chief.monitor import ChiefMonitor
 from tuner.chief.service import Service, make_server, now
-from tuner.errors import PreemptedError, SurroundingsError
+from tuner.errors import EnvironmentFailure, PreemptedError
 from tuner.rpc import tls
 from tuner.study.tensorboard import EventFiles
 
@@ -44,9 +44,10 @@ async def serve(
     chores: Chores,
     address: Address,
     encryption: tls.Files | None,
-    cluster: Cluster | None,
+    cluster: ChiefJob | None,
     shown: ChiefMonitor,
 ) -> None:
+    """Listen on `address` and serve the workers until the search is over. Raises PreemptedError, FencedError, BucketError."""
     _allow_many_connections()
     loop = asyncio.get_running_loop()
     loop.set_default_executor(_Threads())
@@ -66,7 +67,7 @@ async def serve(
         else:
             port = server.add_secure_port(listens_on, tls.server_credentials(encryption))
     except RuntimeError:
-        raise SurroundingsError(
+        raise EnvironmentFailure(
             f"the chief cannot listen on {listens_on}; is the port in use, or no such host here?"
         ) from None
     writing = asyncio.create_task(service.journal.run())
@@ -126,7 +127,7 @@ def _identity(service: Service) -> tuple[str, int]:
     return service.oracle.state.settings.name, service.oracle.state.term
 
 
-async def _work(service: Service, chores: Chores, cluster: Cluster | None, shown: ChiefMonitor) -> None:
+async def _work(service: Service, chores: Chores, cluster: ChiefJob | None, shown: ChiefMonitor) -> None:
     cleaning = asyncio.create_task(_clean(service, chores.models))
     drawing = asyncio.create_task(_draw(service, chores.curves))
     try:
@@ -172,9 +173,9 @@ async def _tick(service: Service) -> None:
         late_s = time.monotonic() - slept_from - TICK_S
         if late_s > STOPPED_S:
             log.warning("the chief stood still for %.1f s: leases last longer by that", late_s)
-            service.oracle.pardon(late_s)
+            service.oracle.extend_leases(late_s)
         if not service.finished.is_set():
             await service.commit(service.oracle.expire(now()))
-            service.roster.forget()
-        elif service.roster.all_dismissed(service.oracle.state.settings.leases.duration_s):
+            service.workers.forget()
+        elif service.workers.all_dismissed(service.oracle.state.settings.leases.duration_s):
             return

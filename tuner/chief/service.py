@@ -23,11 +23,11 @@ from tuner.chief.dispatcher import Dispatcher
 from tuner.chief.journal_writer import Journal
 from tuner.chief.metrics import ServiceMetrics
 from tuner.chief.trial_messages import Messages, Status, bare_trial
-from tuner.chief.worker_registry import Roster
+from tuner.chief.worker_registry import WorkerRegistry
 from tuner.limits import is_name
 from tuner.rpc import lease_service
 from tuner.search.leases import Worker
-from tuner.search.oracle import Attempt, BadReportError, Instant, Oracle, StaleAttemptError, UnknownTrialError
+from tuner.search.oracle import AttemptClaim, BadReportError, Instant, Oracle, StaleAttemptError, UnknownTrialError
 from tuner.search.suggester import Suggester
 from tuner.study.records import Ended, Outcome, Record, TrialState
 from tuner.study.state import Trial, first_line
@@ -59,7 +59,7 @@ class Service:
         self.dispatcher = Dispatcher(
             self.oracle, self.suggester, now, self.journal.append, self.commit, self.metrics.suggesting
         )
-        self.roster = Roster(self.oracle.at_work(), state.term)
+        self.workers = WorkerRegistry(self.oracle.at_work(), state.term)
         self.finished = asyncio.Event()
         if self.oracle.state.finished:
             self.finished.set()
@@ -81,10 +81,10 @@ class Service:
             await _abort(context, grpc.StatusCode.INVALID_ARGUMENT, "tuner_id or incarnation is empty, or no name")
         await self._room_for(worker.name, context)
         if worker.stock:
-            self.roster.begins(worker)  # it does not join
+            self.workers.register(worker)  # it does not join
         deadline = time.monotonic() + LONG_POLL_S
         while True:
-            if self.roster.hear(worker).worker != worker:
+            if self.workers.hear(worker).worker != worker:
                 self.dispatcher.wake()  # it may have been this one's turn: let another have it
                 text = f"another process has joined as worker {worker.name}, and taken this one's place"
                 await _abort(context, grpc.StatusCode.FAILED_PRECONDITION, text)
@@ -103,7 +103,7 @@ class Service:
                 return _service.CreateTrialResponse(trial=message)
             await self.commit(records)
             if self.oracle.state.finished:
-                self.roster.hear(worker).dismissed = True
+                self.workers.hear(worker).dismissed = True
                 return _service.CreateTrialResponse(trial=bare_trial("STOPPED"))
             left = deadline - time.monotonic()
             if left <= 0:
@@ -126,7 +126,7 @@ class Service:
             await _abort(context, grpc.StatusCode.INVALID_ARGUMENT, str(error))
         except (StaleAttemptError, UnknownTrialError) as error:
             await _refuse(error, attempt, context)
-        self.roster.hear(attempt.worker)
+        self.workers.hear(attempt.worker)
         trial = self.oracle.state.trials[names.TrialId(attempt.trial)]
         status: Status = "RUNNING" if trial.state is TrialState.RUNNING else "STOPPED"
         durable = self.take(records)  # before anything that may fail: the state has moved already
@@ -147,7 +147,7 @@ class Service:
                 records = self.oracle.give_back(attempt, outcome, "the worker says that the trial failed", now())
         except (StaleAttemptError, UnknownTrialError) as error:
             await _refuse(error, attempt, context)
-        self.roster.hear(attempt.worker)
+        self.workers.hear(attempt.worker)
         await self.take(records)
         return _service.EndTrialResponse()
 
@@ -173,7 +173,7 @@ class Service:
     async def join(self, request: lease_service.Join, context: Any) -> lease_service.Joined:
         """Take note of a new process of a worker."""
         await self._room_for(request.worker, context)
-        worker = self.roster.joins(request.worker, request.incarnation)
+        worker = self.workers.joins(request.worker, request.incarnation)
         log.info("worker %s joins", worker.name)
         await self.commit(self.oracle.join(worker, now()))
         state = self.oracle.state
@@ -185,32 +185,32 @@ class Service:
         """Renew a lease."""
         worker = Worker(request.worker, request.incarnation)
         await self._room_for(worker.name, context)
-        seen = self.roster.hear(worker)
+        seen = self.workers.hear(worker)
         lease_s = self.oracle.state.settings.leases.duration_s
         if seen.worker != worker:
             return lease_service.Beat(held=False, next_s=lease_s / 3)
         seen.beat = request
         # who has no trial has no progress to tell
-        next_s = lease_s / 3 if request.trial is None else min(lease_s / 3, max(1.0, len(self.roster) / BEATS_PER_S))
-        attempt = Attempt(worker, request.trial or "", request.attempt)
+        next_s = lease_s / 3 if request.trial is None else min(lease_s / 3, max(1.0, len(self.workers) / BEATS_PER_S))
+        attempt = AttemptClaim(worker, request.trial or "", request.attempt)
         held = request.trial is None or self.oracle.beat(attempt, now())
         return lease_service.Beat(held=held, next_s=next_s)
 
     async def give_back(self, request: lease_service.GiveBack, context: Any) -> lease_service.Empty:
         """End an attempt that did not finish its trial."""
-        attempt = Attempt(Worker(request.worker, request.incarnation), request.trial, request.attempt)
+        attempt = AttemptClaim(Worker(request.worker, request.incarnation), request.trial, request.attempt)
         try:
             records = self.oracle.give_back(attempt, request.outcome, request.reason, now())
         except (StaleAttemptError, UnknownTrialError) as error:
             await _refuse(error, attempt, context)
         if request.outcome is Outcome.PREEMPTED:
-            self.roster.leaves(attempt.worker)
+            self.workers.unregister(attempt.worker)
         await self.take(records)
         return lease_service.Empty()
 
     async def status(self, request: lease_service.Empty, context: Any) -> lease_service.Status:
         """Return what the workers are at."""
-        return lease_service.Status(workers=self.roster.status())
+        return lease_service.Status(workers=self.workers.status())
 
     # ---- what both share --------------------------------------------------------------------------
 
@@ -249,11 +249,11 @@ class Service:
         self.dispatcher.wake()
 
     async def _room_for(self, worker: str, context: Any) -> None:
-        if not self.roster.has_room(worker):
+        if self.workers.is_full(worker):
             what = f"{limits.WORKERS} workers are known already; try again later"
             await _abort(context, grpc.StatusCode.RESOURCE_EXHAUSTED, what)
 
-    async def _attempt(self, trial_id: str, context: Any) -> Attempt:
+    async def _attempt(self, trial_id: str, context: Any) -> AttemptClaim:
         metadata = _metadata(context)
         number = metadata.get(names.METADATA_ATTEMPT, "")
         try:
@@ -261,11 +261,11 @@ class Service:
                 said = names.parse_attempt_id(trial_id)
                 return self.oracle.stock_attempt(said.trial_id, said.attempt)
             worker = Worker(metadata.get(names.METADATA_WORKER, ""), metadata[names.METADATA_INCARNATION])
-            return Attempt(worker, trial_id, limits.number(number))
+            return AttemptClaim(worker, trial_id, limits.number(number))
         except ValueError:
             await _abort(context, grpc.StatusCode.INVALID_ARGUMENT, f"{names.METADATA_ATTEMPT} must be a number")
 
-    def _is_model_of(self, checkpoint: str, attempt: Attempt, epoch: int) -> bool:
+    def _is_model_of(self, checkpoint: str, attempt: AttemptClaim, epoch: int) -> bool:
         """Say whether the object is the attempt's, or of one before it, whose work it takes over."""
         said = names.parse_checkpoint(checkpoint)
         if said is None or said.attempt > attempt.number:
@@ -308,7 +308,7 @@ async def _abort(context: Any, code: grpc.StatusCode, text: str) -> NoReturn:
     raise AssertionError
 
 
-async def _refuse(error: Exception, attempt: Attempt, context: Any) -> NoReturn:
+async def _refuse(error: Exception, attempt: AttemptClaim, context: Any) -> NoReturn:
     if isinstance(error, UnknownTrialError):
         await _abort(context, grpc.StatusCode.NOT_FOUND, f"there is no trial {attempt.trial!r}")
     await _abort(

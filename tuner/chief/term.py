@@ -6,7 +6,7 @@ import time
 from typing import Literal
 
 from tuner.bucket import Bucket
-from tuner.chief.evaluation_job import Cluster
+from tuner.chief.evaluation_job import ChiefJob
 from tuner.chief.journal_writer import Journal
 from tuner.chief.metrics import JournalMetrics
 from tuner.config.settings import Study
@@ -26,7 +26,7 @@ def open_term(
     study: Study,
     digest: str,
     direction: Literal["max", "min"],
-    cluster: Cluster | None,
+    cluster: ChiefJob | None,
     metrics: JournalMetrics,
 ) -> Journal | None:
     """Open the next term, and return the journal to write to; the reader's state is then the newest.
@@ -63,6 +63,7 @@ def open_term(
 
 
 def check_begun(state: StudyState, study: Study, digest: str) -> None:
+    """Raise ConfigError or UsageError if the study began with settings or a data set that do not go with these."""
     if state.study is None:
         return
     check_resume(state.study, study)
@@ -73,7 +74,7 @@ def check_begun(state: StudyState, study: Study, digest: str) -> None:
         )
 
 
-def nothing_to_search(state: StudyState, study: Study, cluster: Cluster | None) -> bool:
+def nothing_to_search(state: StudyState, study: Study, cluster: ChiefJob | None) -> bool:
     """Say whether this chief has nothing to search.
 
     A search that gave up begins again when a person starts it again, having mended something, but not when Kubernetes

@@ -20,7 +20,7 @@ STOCK_FAREWELL_S = 10.0
 
 
 @dataclass
-class Seen:
+class WorkerEntry:
     """What the chief last heard of a worker."""
 
     worker: Worker
@@ -31,19 +31,19 @@ class Seen:
     """It was told that the search is over."""
 
 
-class Roster:
+class WorkerRegistry:
     """The workers, by name, in a chief's term; at first those that are at work already."""
 
     def __init__(self, at_work: Iterable[Worker], term: int) -> None:
         self._last_joined = names.Joining(term, 0)
-        self.seen = {worker.name: Seen(worker, time.monotonic()) for worker in at_work}
+        self.seen = {worker.name: WorkerEntry(worker, time.monotonic()) for worker in at_work}
 
     def __len__(self) -> int:
         return len(self.seen)
 
-    def has_room(self, name: str) -> bool:
-        """Say whether a worker of this name can be known, too."""
-        return name in self.seen or len(self) < limits.WORKERS
+    def is_full(self, name: str) -> bool:
+        """Return whether no worker of this name can be registered."""
+        return name not in self.seen and len(self) >= limits.WORKERS
 
     def joins(self, name: str, incarnation: str) -> Worker:
         """Take note that a process has joined, and return what it is called from now on.
@@ -54,26 +54,26 @@ class Roster:
         if worker.joined == names.NEVER_JOINED:
             self._last_joined = names.Joining(self._last_joined.term, self._last_joined.number + 1)
             worker = Worker(name, names.incarnation(self._last_joined, incarnation))
-        self.begins(worker)
+        self.register(worker)
         return worker
 
-    def begins(self, worker: Worker) -> None:
+    def register(self, worker: Worker) -> None:
         """Take note that a process has joined: it is the newest of its name."""
         seen = self.seen.get(worker.name)
         if seen is None or seen.worker != worker:
-            self.seen[worker.name] = Seen(worker, time.monotonic())
+            self.seen[worker.name] = WorkerEntry(worker, time.monotonic())
 
-    def hear(self, worker: Worker) -> Seen:
+    def hear(self, worker: Worker) -> WorkerEntry:
         """Take note that a process was heard, and return what is known of the newest of its name."""
-        seen = self.seen.setdefault(worker.name, Seen(worker, 0.0))
+        seen = self.seen.setdefault(worker.name, WorkerEntry(worker, 0.0))
         if seen.worker != worker and seen.worker.joined < worker.joined and worker.joined.term < self._last_joined.term:
             # both joined before this chief began, and the older one was heard first
-            seen = self.seen[worker.name] = Seen(worker, 0.0)
+            seen = self.seen[worker.name] = WorkerEntry(worker, 0.0)
         if seen.worker == worker:
             seen.heard = time.monotonic()
         return seen
 
-    def leaves(self, worker: Worker) -> None:
+    def unregister(self, worker: Worker) -> None:
         """Take note that a process is about to exit."""
         if self.hear(worker).worker == worker:
             del self.seen[worker.name]

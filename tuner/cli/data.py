@@ -11,7 +11,7 @@ import typer
 from tuner import names
 from tuner.config.loading import load
 from tuner.errors import DataError
-from tuner.report.terminal.console import make_console, say, shown_progress
+from tuner.report.terminal.console import make_console, print_line, shown_progress
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -77,10 +77,10 @@ def pack_command(
         return
     console = make_console()
     console.print(_counts_table(counts))
-    say(
+    print_line(
         console, f"{images:,} images in {seconds:.1f} s ({images / seconds:,.0f} images/s), in {opened.url} as data set"
     )
-    say(console, manifest.digest, style="bold")
+    print_line(console, manifest.digest, style="bold")
 
 
 @data_app.command("prepare")
@@ -102,7 +102,7 @@ def prepare_command(
         manifest = prepare(study, opened, progress)
     counts = {split: dict(zip(manifest.classes, part.counts, strict=True)) for split, part in manifest.splits.items()}
     make_console().print(_counts_table(counts))
-    say(make_console(), f"study {study.name} has the data set {manifest.digest} in {opened.url}")
+    print_line(make_console(), f"study {study.name} has the data set {manifest.digest} in {opened.url}")
 
 
 @data_app.command("check")
@@ -140,29 +140,29 @@ def fetch_command(
     if as_json:
         _print_json({"path": str(path), "verified": True})
     else:
-        say(make_console(), f"{path}: CIFAKE, complete and unchanged. Next: cifake-tune data pack {path} BUCKET")
+        print_line(make_console(), f"{path}: CIFAKE, complete and unchanged. Next: cifake-tune data pack {path} BUCKET")
 
 
 def _print_report(report: "Report") -> None:
     console = make_console()
-    say(console, f"{report.source}", style="bold")
+    print_line(console, f"{report.source}", style="bold")
     console.print(_counts_table(report.counts))
     for kind in report.kinds:
-        say(console, f"{kind.images:,} images of {kind.height}x{kind.width} (height x width), {kind.mode}")
+        print_line(console, f"{kind.images:,} images of {kind.height}x{kind.width} (height x width), {kind.mode}")
     if len(report.kinds) > 1:
         common = report.kinds[0]
-        say(
+        print_line(
             console, f"pack needs --resize {common.height}x{common.width} and --convert, as far as they differ in that."
         )
-    say(console, f"{len(report.corrupt):,} corrupt files")
+    print_line(console, f"{len(report.corrupt):,} corrupt files")
     for found in report.corrupt[:20]:
-        say(console, f"  {found.path}: {found.reason}")
+        print_line(console, f"  {found.path}: {found.reason}")
     if not report.duplicates:
-        say(console, "no exact duplicates")
+        print_line(console, "no exact duplicates")
     for pairs in report.duplicates:
         first, second = pairs.folders
         where = f"within {first}" if first == second else f"across {first} and {second}"
-        say(console, f"{pairs.pairs:,} pairs of exact duplicates {where}")
+        print_line(console, f"{pairs.pairs:,} pairs of exact duplicates {where}")
 
 
 def _counts_table(counts: dict[str, dict[str, int]]) -> "Table":

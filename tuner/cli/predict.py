@@ -20,7 +20,7 @@ from tuner.cli.release import bucket_and_study
 from tuner.errors import DataError
 from tuner.evaluation.result import Fit
 from tuner.report.calibration_text import calibration_line
-from tuner.report.terminal.console import make_console, say
+from tuner.report.terminal.console import make_console, print_line
 
 if TYPE_CHECKING:
     from tuner.evaluation.predictor import Answer
@@ -63,11 +63,13 @@ def predict(
     if as_json:
         print(json.dumps([answer.model_dump(mode="json") for answer in answers], indent=2))  # noqa: T201
     elif predictor.metrics.calibration is None:
-        say(make_console(), "The probabilities are not calibrated: an earlier version made the evaluation.", "yellow")
+        print_line(
+            make_console(), "The probabilities are not calibrated: an earlier version made the evaluation.", "yellow"
+        )
     elif predictor.metrics.calibration.fit is not Fit.FITTED:
         good = predictor.metrics.calibration.fit is Fit.NOT_NEEDED
         line = f"The probabilities: {calibration_line(predictor.metrics.calibration)}."
-        say(make_console(), line, "dim" if good else "yellow")
+        print_line(make_console(), line, "dim" if good else "yellow")
     failed = [answer for answer in answers if answer.error]
     if failed:
         first = f"{_printable(failed[0].image)} {failed[0].error}"
@@ -77,13 +79,13 @@ def predict(
 def _say(answer: "Answer") -> None:
     console = make_console()
     if answer.error:
-        say(console, f"{_printable(answer.image)}: {answer.error}", "red")
+        print_line(console, f"{_printable(answer.image)}: {answer.error}", "red")
         return
-    say(console, f"{_printable(answer.image)}: {answer.prediction} {100 * (answer.probability or 0):.1f} %")
+    print_line(console, f"{_printable(answer.image)}: {answer.prediction} {100 * (answer.probability or 0):.1f} %")
     for warning in answer.warnings:
-        say(console, f"    unlike the training images: {warning}", "yellow")
+        print_line(console, f"    unlike the training images: {warning}", "yellow")
     if answer.heatmap:
-        say(console, f"    {_printable(answer.heatmap)}", "dim")
+        print_line(console, f"    {_printable(answer.heatmap)}", "dim")
 
 
 def _printable(name: str) -> str:

@@ -41,7 +41,7 @@ def bucket_and_study(
 
 
 def load_release(release: str, namespace: str | None, context: str | None) -> "Release":
-    """Return a release of the chart. Raises UsageError where there is none, SurroundingsError without a cluster."""
+    """Return a release of the chart. Raises UsageError where there is none, EnvironmentFailure without a cluster."""
     from k8s.cluster.client import connect
     from k8s.release.release import load
 
@@ -52,7 +52,7 @@ def load_release(release: str, namespace: str | None, context: str | None) -> "R
 def open_release_bucket(release: "Release") -> Iterator[Bucket]:
     """Open the release's bucket: one outside the cluster with our own credentials, its own through a port.
 
-    Raises SurroundingsError where that is not possible now, BucketError.
+    Raises EnvironmentFailure where that is not possible now, BucketError.
     """
     from k8s.cluster.port_forward import forwarded
     from k8s.release import release as releases
@@ -70,7 +70,7 @@ def open_release_bucket(release: "Release") -> Iterator[Bucket]:
 
 
 def ask_chief(release: "Release") -> "list[Work]":
-    """Return what the chief says that its workers are at. Raises SurroundingsError, grpc.RpcError."""
+    """Return what the chief says that its workers are at. Raises EnvironmentFailure, grpc.RpcError."""
     from k8s.cluster.port_forward import forwarded
     from k8s.release import release as releases
     from k8s.release.status import Work

@@ -16,7 +16,7 @@ from tuner.cli.options import (
 )
 from tuner.cli.release import bucket_and_study
 from tuner.errors import UsageError
-from tuner.report.terminal.console import make_console, say
+from tuner.report.terminal.console import make_console, print_line
 
 report_app = typer.Typer()
 
@@ -42,10 +42,10 @@ def report(
         if out is None:
             place = names.evaluation(name, names.REPORT_HTML)
             bucket.write(place, page)
-            say(make_console(), f"{bucket.url.rstrip('/')}/{place}")
+            print_line(make_console(), f"{bucket.url.rstrip('/')}/{place}")
             return
     try:
         out.write_bytes(page)
     except OSError as error:
         raise UsageError(f"{out}: the report cannot be written ({error.strerror}).") from None
-    say(make_console(), str(out))
+    print_line(make_console(), str(out))

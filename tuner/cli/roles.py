@@ -60,7 +60,7 @@ def chief(
     host, port, encryption = _environment(names.ENV_ORACLE_IP), _port(), _encryption()
     with importing_keras(whole=study.search.algorithm is config.Algorithm.BAYESIAN):
         from tuner.address import Address
-        from tuner.chief.evaluation_job import Cluster
+        from tuner.chief.evaluation_job import ChiefJob
         from tuner.chief.monitor import ChiefMonitor
         from tuner.chief.run import run_chief
         from tuner.monitoring.catalogue import Role
@@ -68,7 +68,7 @@ def chief(
 
     shown = ChiefMonitor(_bucket(bucket_url), study.name, monitor := Monitor(Role.CHIEF))
     job = os.environ.get(names.ENV_EVALUATION_JOB)
-    cluster = Cluster(job, _environment(names.ENV_START), _seconds(names.ENV_LINGER_S)) if job else None
+    cluster = ChiefJob(job, _environment(names.ENV_START), _seconds(names.ENV_LINGER_S)) if job else None
     with serving(monitor):
         run_chief(study, _data_digest(study, shown.bucket), Address(host, port), encryption, cluster, shown)
 

@@ -18,7 +18,7 @@ from tuner.cli.options import (
 )
 from tuner.cli.release import bucket_and_study, load_release
 from tuner.errors import CifakeTuneError
-from tuner.report.terminal.console import make_console, say
+from tuner.report.terminal.console import make_console, print_line
 
 if TYPE_CHECKING:
     from k8s.release.release import Release
@@ -102,7 +102,7 @@ def _release_status(release: "Release", study: str | None, as_json: bool) -> Non
     console.print()
     console.print(release_view(shown))
     for note in notes:
-        say(console, note, style="yellow")
+        print_line(console, note, style="yellow")
 
 
 def _study_of(release: "Release", study: str | None) -> "tuple[StudyView | None, str]":
@@ -151,7 +151,7 @@ def _state(bucket: Bucket, study: str | None) -> "StudyState":
 def _say_study(view: "StudyView") -> None:
     for key, value in view.model_dump(mode="json").items():
         shown = "" if value is None else f"{value:.4f}" if isinstance(value, float) else value
-        say(make_console(), f"{key.replace('_', ' '):<16}{shown}")
+        print_line(make_console(), f"{key.replace('_', ' '):<16}{shown}")
 
 
 def _say_headline(view: "StudyView") -> None:
@@ -165,6 +165,6 @@ def _say_headline(view: "StudyView") -> None:
         parts.append(f"best {view.objective} {view.best_score:.4f} (trial {view.best_trial})")
     if view.chiefs > 1:
         parts.append(f"chief number {view.chiefs}")
-    say(make_console(), ", ".join(parts), style="bold")
+    print_line(make_console(), ", ".join(parts), style="bold")
     if view.state == "finished":
-        say(make_console(), f"the search is over: {view.reason}")
+        print_line(make_console(), f"the search is over: {view.reason}")

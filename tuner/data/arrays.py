@@ -37,7 +37,7 @@ class Arrays:
 
 
 @dataclass(frozen=True)
-class Training:
+class TrainingData:
     """The training split, in two."""
 
     train: Arrays
@@ -60,7 +60,7 @@ def open_validation(bucket: Bucket, manifest: Manifest, validation: float, seed:
     return _open(bucket, manifest, "train", {name: validation_indices(manifest, validation, seed)}, cache)[name]
 
 
-def open_training(bucket: Bucket, manifest: Manifest, validation: float, seed: int, cache: Path) -> Training:
+def open_training(bucket: Bucket, manifest: Manifest, validation: float, seed: int, cache: Path) -> TrainingData:
     """Return the training images in two parts, `validation` being the held-out share; test shards are not touched.
 
     Raises DataError for a damaged shard or a share that leaves a part without images, BucketError as `open_split`.
@@ -70,7 +70,7 @@ def open_training(bucket: Bucket, manifest: Manifest, validation: float, seed: i
     names = {f"train-without-{_share(validation, seed)}": kept, f"validation-{_share(validation, seed)}": held_out}
     parts = _open(bucket, manifest, "train", names, cache)
     train, held = parts.values()
-    return Training(train, held)
+    return TrainingData(train, held)
 
 
 def _share(validation: float, seed: int) -> str:

@@ -9,22 +9,22 @@ from pydantic import BaseModel, ConfigDict
 from tuner.data.decode import Look
 from tuner.data.layout import SPLITS, Layout, find_layout
 from tuner.data.open_source import open_source
-from tuner.data.processes import Alike, Work, Workers, add_looks, chunks, inspect_whole
+from tuner.data.processes import FileBatch, FileGroup, Workers, add_looks, chunks, inspect_whole
 from tuner.data.source import Progress, ignore_progress
 
 
-class _Record(BaseModel):
+class _ReportModel(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
-class Corrupt(_Record):
+class Corrupt(_ReportModel):
     """A file that cannot be used."""
 
     path: str
     reason: str
 
 
-class Kind(_Record):
+class ImageKind(_ReportModel):
     """Images of one size and mode."""
 
     height: int
@@ -34,7 +34,7 @@ class Kind(_Record):
     first: str
 
 
-class Duplicates(_Record):
+class Duplicates(_ReportModel):
     """How many pairs of files are equal, byte for byte, one in each of two folders (or both in the same one)."""
 
     folders: tuple[str, str]
@@ -42,14 +42,14 @@ class Duplicates(_Record):
     pairs: int
 
 
-class Report(_Record):
+class Report(_ReportModel):
     """What `check` found."""
 
     source: str
     classes: tuple[str, ...]
     counts: dict[str, dict[str, int]]
     """Files by split and class, corrupt ones too."""
-    kinds: tuple[Kind, ...]
+    kinds: tuple[ImageKind, ...]
     """Most frequent first; more than one need --resize or --convert to be packed."""
     corrupt: tuple[Corrupt, ...]
     duplicates: tuple[Duplicates, ...]
@@ -77,10 +77,10 @@ def check(source: str | None, *, progress: Callable[[Progress], None] = ignore_p
         layout = find_layout(opened.entries(), opened.name)
         files = tuple(chain.from_iterable(layout.files(split) for split in SPLITS))
         corrupt: list[Corrupt] = []
-        looks: dict[Look, Alike] = {}
+        looks: dict[Look, FileGroup] = {}
         sha256: list[str] = []
         workers.start(len(files))
-        work = (Work(opened, files[part]) for part in chunks(files, bytes_each=1))
+        work = (FileBatch(opened, files[part]) for part in chunks(files, bytes_each=1))
         for result in workers.map(inspect_whole, work):
             sha256 += result.sha256
             corrupt += [Corrupt(path=path, reason=reason) for path, reason in result.damaged.items()]
@@ -99,7 +99,7 @@ def check(source: str | None, *, progress: Callable[[Progress], None] = ignore_p
             for split in SPLITS
         },
         kinds=tuple(
-            Kind(height=look.height, width=look.width, mode=look.mode, images=alike.count, first=alike.first)
+            ImageKind(height=look.height, width=look.width, mode=look.mode, images=alike.count, first=alike.first)
             for look, alike in sorted(looks.items(), key=lambda item: -item[1].count)
         ),
         corrupt=tuple(corrupt),

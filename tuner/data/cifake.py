@@ -15,7 +15,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait
 from tuner.data.layout import SPLITS, find_layout
 from tuner.data.source import Progress, ignore_progress
 from tuner.data.zip_source import ZipSource
-from tuner.errors import DataError, SurroundingsError
+from tuner.errors import DataError, EnvironmentFailure
 
 REPOSITORY = "https://github.com/jordan-bird/CIFAKE-Real-and-AI-Generated-Synthetic-Images"
 COMMIT = "e112a942abaecd02b6b1f6f646c807d56be8fb62"
@@ -28,7 +28,7 @@ _SERVER_FAILS = 500
 
 
 @dataclass(frozen=True)
-class Part:
+class ClassFolder:
     """The images of one class and split."""
 
     images: int
@@ -36,11 +36,11 @@ class Part:
     """Hex digest over all files end to end, in natural order of their names."""
 
 
-CIFAKE: Mapping[str, Part] = {
-    "train/REAL": Part(50_000, "e88678367f5af1161c9ee360dc684dbd5c4dbc001d3745c3398b4ed2b3769c87"),
-    "train/FAKE": Part(50_000, "85da8f503e2f75ec232332bd32a6477d0e6a2239875d0e81e41c2674e21d22b8"),
-    "test/REAL": Part(10_000, "ff06663bf9bea872b36759de020bc3648f3b2d270b2af789728c820daf2748aa"),
-    "test/FAKE": Part(10_000, "4493035eaeb986ccad0564fe41dfc49376e5f6bf19728e17f96d1c475101107c"),
+CIFAKE: Mapping[str, ClassFolder] = {
+    "train/REAL": ClassFolder(50_000, "e88678367f5af1161c9ee360dc684dbd5c4dbc001d3745c3398b4ed2b3769c87"),
+    "train/FAKE": ClassFolder(50_000, "85da8f503e2f75ec232332bd32a6477d0e6a2239875d0e81e41c2674e21d22b8"),
+    "test/REAL": ClassFolder(10_000, "ff06663bf9bea872b36759de020bc3648f3b2d270b2af789728c820daf2748aa"),
+    "test/FAKE": ClassFolder(10_000, "4493035eaeb986ccad0564fe41dfc49376e5f6bf19728e17f96d1c475101107c"),
 }
 
 
@@ -52,7 +52,7 @@ def fetch(
     target: Path,
     *,
     url: str = URL,
-    expected: Mapping[str, Part] = CIFAKE,
+    expected: Mapping[str, ClassFolder] = CIFAKE,
     tries: int = 8,
     longest_wait_s: float = 30,
     progress: Callable[[Progress], None] = ignore_progress,
@@ -60,7 +60,8 @@ def fetch(
     """Download the archive to `target` (a file, or a folder to put it into), verify it, and return its path.
 
     One that is there and right is kept. A transfer cut off is resumed where the server allows it, also by the next
-    call. Raises DataError where the content is not `expected`, SurroundingsError where the network fails `tries` times.
+    call. Raises DataError if the content is not `expected`, EnvironmentFailure if the network fails
+    `tries` times.
     """
     if target.is_dir():
         target /= FILE_NAME
@@ -74,12 +75,12 @@ def fetch(
             partial.unlink()  # put together from two archives, maybe: the server may make a new one for each request
             _download_with_retries(url, partial, tries, longest_wait_s, progress)
     except _TryAgainError as error:
-        raise SurroundingsError(
+        raise EnvironmentFailure(
             f"{url}: the download failed {tries} times, the last time because {error}. Run the same command again: it "
             f"goes on from what is in {partial.name}."
         ) from None
     except OSError as error:
-        raise SurroundingsError(f"{partial}: cannot be written ({error.strerror or error}).") from None
+        raise EnvironmentFailure(f"{partial}: cannot be written ({error.strerror or error}).") from None
     try:
         verify(partial, expected, progress)
     except DataError as error:
@@ -91,7 +92,7 @@ def fetch(
 
 def verify(
     archive: Path,
-    expected: Mapping[str, Part] = CIFAKE,
+    expected: Mapping[str, ClassFolder] = CIFAKE,
     progress: Callable[[Progress], None] = ignore_progress,
 ) -> None:
     """Raise DataError where the images in an archive are not those expected."""
@@ -118,7 +119,7 @@ def verify(
             progress(Progress("verifying", done, total))
 
 
-def _is_right(archive: Path, expected: Mapping[str, Part]) -> bool:
+def _is_right(archive: Path, expected: Mapping[str, ClassFolder]) -> bool:
     try:
         verify(archive, expected)
     except DataError:

@@ -13,11 +13,11 @@ from tuner.errors import DataError, ObjectNotFoundError
 VERSION = 1
 
 
-class _Record(BaseModel):
+class _ManifestModel(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Shard(_Record):
+class Shard(_ManifestModel):
     """One .npy file of images, (images, height, width, 3) uint8."""
 
     name: str
@@ -27,7 +27,7 @@ class Shard(_Record):
     sha256: str
 
 
-class Split(_Record):
+class Split(_ManifestModel):
     """The images of train or test: class by class, in natural order of their file names within a class."""
 
     counts: tuple[int, ...]
@@ -39,7 +39,7 @@ class Split(_Record):
     """Hex digest of each image's file as it was in the source, not of its pixels."""
 
 
-class Manifest(_Record):
+class Manifest(_ManifestModel):
     """One packed data set."""
 
     version: int

@@ -22,7 +22,7 @@ from tuner.data.decode import Conversion, Look, decoder, is_convertible
 from tuner.data.layout import SPLITS, Layout, find_layout
 from tuner.data.manifest import VERSION, Manifest, Shard, Split, data_digest, read_manifest, source_digest
 from tuner.data.open_source import open_source
-from tuner.data.processes import Alike, DecodeWork, Work, Workers, add_looks, chunks, decode_chunk, inspect
+from tuner.data.processes import DecodeBatch, FileBatch, FileGroup, Workers, add_looks, chunks, decode_chunk, inspect
 from tuner.data.source import Progress, Source, ignore_progress
 from tuner.errors import DataError
 
@@ -119,9 +119,9 @@ class _Packing:
     def _hash(self) -> _Hashed:
         """Hash all files and look at their headers. Raises DataError where they cannot all be packed alike."""
         everything = tuple(chain.from_iterable(self.layout.files(split) for split in SPLITS))
-        work = (Work(self.source, everything[part]) for part in chunks(everything, bytes_each=1))
+        work = (FileBatch(self.source, everything[part]) for part in chunks(everything, bytes_each=1))
         sha256: list[str] = []
-        looks: dict[Look, Alike] = {}
+        looks: dict[Look, FileGroup] = {}
         for result in self.workers.map(inspect, work):
             for path, reason in result.damaged.items():
                 raise DataError(f"{path}: {reason}; `cifake-tune data check` lists all such files.")
@@ -140,7 +140,7 @@ class _Packing:
             for start in range(0, len(files), each)
             for part in chunks(files[start : start + each], math.prod(shape))
         ]
-        work = (DecodeWork(self.source, files[part], tuple(sha256[part]), self.conversion, shape) for part in parts)
+        work = (DecodeBatch(self.source, files[part], tuple(sha256[part]), self.conversion, shape) for part in parts)
         pixels: list[bytes] = []
         writing: deque[Future[Shard]] = deque()
         with ThreadPoolExecutor(_WRITERS) as threads:
@@ -158,7 +158,7 @@ class _Packing:
                 yield shard.result()
 
 
-def _one_shape(looks: dict[Look, Alike], conversion: Conversion) -> tuple[int, int, int]:
+def _one_shape(looks: dict[Look, FileGroup], conversion: Conversion) -> tuple[int, int, int]:
     """Return the shape that all images have or shall get. Raises DataError where they have not one shape."""
     for seen, alike in looks.items():
         if seen.mode != "RGB" and not is_convertible(seen.mode):
@@ -172,7 +172,7 @@ def _one_shape(looks: dict[Look, Alike], conversion: Conversion) -> tuple[int, i
             )
     if conversion.resize is not None:
         return (*conversion.resize, 3)
-    sizes: dict[tuple[int, int], Alike] = {}
+    sizes: dict[tuple[int, int], FileGroup] = {}
     for seen, alike in looks.items():
         add_looks(sizes, {(seen.height, seen.width): alike})
     usual, *others = sorted(sizes, key=lambda size: -sizes[size].count)

@@ -15,7 +15,7 @@ from tuner.config.settings import Study
 from tuner.data.manifest import Manifest
 from tuner.data.pack import pack
 from tuner.data.source import Progress, ignore_progress
-from tuner.errors import ObjectNotFoundError, SurroundingsError
+from tuner.errors import EnvironmentFailure, ObjectNotFoundError
 
 POLL_S = 1.0
 
@@ -48,11 +48,11 @@ def await_prepared(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> str:
-    """Wait for the note, and return the data set's digest. Raises SurroundingsError when the time is over."""
+    """Wait for the note, and return the data set's digest. Raises EnvironmentFailure when the time is over."""
     deadline = clock() + timeout_s
     while (digest := _read(study, bucket)) is None:
         if clock() >= deadline:
-            raise SurroundingsError(
+            raise EnvironmentFailure(
                 f"{bucket.url} has no data for study {study.name!r} after {timeout_s:g} s; "
                 "the log of the Job that runs `cifake-tune data prepare` says why."
             )

@@ -15,7 +15,7 @@ import numpy as np
 
 from tuner.data.decode import Conversion, Look, decode, decode_into, look
 from tuner.data.source import DamagedFileError, File, Source
-from tuner.errors import DataError, SurroundingsError
+from tuner.errors import DataError, EnvironmentFailure
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -31,7 +31,7 @@ ALONE_FILES = 6000
 
 
 @dataclass(frozen=True)
-class Work:
+class FileBatch:
     """Some files of a source, to be handled by one process."""
 
     source: Source
@@ -39,7 +39,7 @@ class Work:
 
 
 @dataclass(frozen=True)
-class Alike:
+class FileGroup:
     """Images that are alike in some way."""
 
     count: int
@@ -50,11 +50,11 @@ class Alike:
 Key = TypeVar("Key")
 
 
-def add_looks(sums: dict[Key, Alike], more: Mapping[Key, Alike]) -> None:
+def add_looks(sums: dict[Key, FileGroup], more: Mapping[Key, FileGroup]) -> None:
     """Add the counts of `more` to `sums`, which keeps the path that it saw first."""
     for key, alike in more.items():
-        before = sums.get(key, Alike(0, alike.first))
-        sums[key] = Alike(before.count + alike.count, before.first)
+        before = sums.get(key, FileGroup(0, alike.first))
+        sums[key] = FileGroup(before.count + alike.count, before.first)
 
 
 @dataclass(frozen=True)
@@ -63,24 +63,24 @@ class Inspected:
 
     sha256: list[str]
     """Hex, one a file; "" where it cannot be read."""
-    looks: dict[Look, Alike]
+    looks: dict[Look, FileGroup]
     """The images by what their headers say."""
     damaged: dict[str, str]
     """Path and reason of each file that is no image."""
 
 
-def inspect(work: Work) -> Inspected:
+def inspect(work: FileBatch) -> Inspected:
     """Hash every file and look at its header."""
     return _inspect(work, look)
 
 
-def inspect_whole(work: Work) -> Inspected:
+def inspect_whole(work: FileBatch) -> Inspected:
     """Hash every file, look at its header, and decode it to the end."""
     return _inspect(work, _look_and_decode)
 
 
 @dataclass(frozen=True)
-class DecodeWork(Work):
+class DecodeBatch(FileBatch):
     """Files to decode, with the hashes that they had when they were inspected."""
 
     sha256: tuple[str, ...]
@@ -88,7 +88,7 @@ class DecodeWork(Work):
     shape: tuple[int, int, int]
 
 
-def decode_chunk(work: DecodeWork) -> bytes:
+def decode_chunk(work: DecodeBatch) -> bytes:
     """Return the pixels of the chunk, (files, height, width, 3) uint8 in C order.
 
     Raises DataError where a file is damaged or not the one that was inspected.
@@ -155,12 +155,12 @@ class Workers:
             while ahead:
                 yield ahead.popleft().result()
         except BrokenProcessPool:
-            raise SurroundingsError(
+            raise EnvironmentFailure(
                 "A process that decodes images was killed, most likely for want of memory; give it 1 GiB."
             ) from None
 
 
-def _inspect(work: Work, examine: Callable[[bytes], Look]) -> Inspected:
+def _inspect(work: FileBatch, examine: Callable[[bytes], Look]) -> Inspected:
     result = Inspected([], {}, {})
     with work.source.reader() as read:
         for file in work.files:
@@ -172,7 +172,7 @@ def _inspect(work: Work, examine: Callable[[bytes], Look]) -> Inspected:
             except DamagedFileError as error:
                 result.damaged[file.path] = str(error).removeprefix(f"{file.path}: ")
             else:
-                add_looks(result.looks, {seen: Alike(1, file.path)})
+                add_looks(result.looks, {seen: FileGroup(1, file.path)})
             result.sha256.append(digest)
     return result
 

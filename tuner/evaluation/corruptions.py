@@ -14,14 +14,14 @@ Images = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
-class Disturbance:
+class Corruption:
     """One thing that is done to images."""
 
     name: str
     apply: Callable[[Images, np.random.Generator], Images]
 
 
-def _jpeg(quality: int) -> Disturbance:
+def _jpeg(quality: int) -> Corruption:
     def recompressed(image: Images) -> Images:
         file = io.BytesIO()
         Image.fromarray(image).save(file, "JPEG", quality=quality, subsampling="4:2:0")
@@ -30,7 +30,7 @@ def _jpeg(quality: int) -> Disturbance:
     def apply(images: Images, _: np.random.Generator) -> Images:
         return np.stack([recompressed(image) for image in np.ascontiguousarray(images)])
 
-    return Disturbance(f"JPEG {quality}", apply)
+    return Corruption(f"JPEG {quality}", apply)
 
 
 def _blur(images: Images, _: np.random.Generator) -> Images:
@@ -63,14 +63,14 @@ NOISE = np.float32(8)
 RESIZE = 0.75
 
 DISTURBANCES = (
-    Disturbance("none", lambda images, _: images),
+    Corruption("none", lambda images, _: images),
     _jpeg(90),
     _jpeg(75),
     _jpeg(50),
-    Disturbance(f"blur {BLUR_PX:g} px", _blur),
-    Disturbance(f"noise {NOISE:g}/255", _noise),
-    Disturbance(f"resize {RESIZE:.0%}", _resize),
-    Disturbance("flip left-right", lambda images, _: images[:, :, ::-1]),
-    Disturbance("flip upside down", lambda images, _: images[:, ::-1]),
+    Corruption(f"blur {BLUR_PX:g} px", _blur),
+    Corruption(f"noise {NOISE:g}/255", _noise),
+    Corruption(f"resize {RESIZE:.0%}", _resize),
+    Corruption("flip left-right", lambda images, _: images[:, :, ::-1]),
+    Corruption("flip upside down", lambda images, _: images[:, ::-1]),
 )
 """`none` first: the others are compared with it. JPEG with 4:2:0 chroma subsampling; resized down and up again."""

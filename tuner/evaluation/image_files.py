@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from tuner.data.decode import Conversion, decode, format_of, look
 from tuner.data.source import MAX_FILE_BYTES, is_junk
 from tuner.errors import DataError
-from tuner.evaluation.input_checks import FORMATS, unlike
-from tuner.evaluation.result import Familiar
+from tuner.evaluation.input_checks import FORMATS, input_warnings
+from tuner.evaluation.result import TrainingProfile
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Readable:
     """(height, width, 3)"""
 
     warnings: tuple[str, ...]
-    """What of it is unlike the training images; empty, too, where that is not known."""
+    """How it differs from the training images; empty, too, if that is not known."""
 
 
 def find(paths: Sequence[Path]) -> Iterator[Path | Unusable]:
@@ -67,13 +67,13 @@ def _unread(error: OSError) -> Unusable:
     return Unusable(Path(error.filename), f"is a folder that cannot be read ({error.strerror})")
 
 
-def read(path: Path, height: int, width: int, usual: Familiar | None) -> Readable | Unusable:
+def read(path: Path, height: int, width: int, usual: TrainingProfile | None) -> Readable | Unusable:
     """Return the image in a file, made RGB and of this size."""
     try:
         data = _bytes_of(path)
         seen = look(data)
         pixels = decode(data, Conversion(resize=(height, width), convert=True, squeeze=True))
-        return Readable(path, pixels, unlike(usual, seen, format_of(data), pixels) if usual else ())
+        return Readable(path, pixels, input_warnings(usual, seen, format_of(data), pixels) if usual else ())
     except DataError as error:
         return Unusable(path, str(error))
     except (OSError, ValueError) as error:  # ValueError: a name with a zero byte in it

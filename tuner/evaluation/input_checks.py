@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from tuner.data.decode import SIXTEEN_BITS, Look
 from tuner.data.manifest import Manifest
-from tuner.evaluation.result import Familiar
+from tuner.evaluation.result import TrainingProfile
 from tuner.evaluation.scores import Interval
 
 RARE = 0.001
@@ -17,12 +17,12 @@ FORMATS = {
 }  # fmt: skip
 
 
-def familiar(manifest: Manifest, images: NDArray[np.uint8]) -> Familiar:
+def training_profile(manifest: Manifest, images: NDArray[np.uint8]) -> TrainingProfile:
     """Return what the training images are like; `images` (n, h, w, 3) are some of them."""
     suffixes = {f".{name.rpartition('.')[2].lower()}" for name in manifest.splits["train"].names}
     height, width, _ = manifest.image_shape
-    look = looks(images)
-    return Familiar(
+    look = image_statistics(images)
+    return TrainingProfile(
         height=height,
         width=width,
         formats=tuple(sorted({FORMATS[suffix] for suffix in suffixes if suffix in FORMATS})),
@@ -33,8 +33,8 @@ def familiar(manifest: Manifest, images: NDArray[np.uint8]) -> Familiar:
     )
 
 
-def looks(images: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Return each image's brightness, contrast and saturation (n, 3), as `Familiar` defines them."""
+def image_statistics(images: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Return each image's brightness, contrast and saturation (n, 3), as `TrainingProfile` defines them."""
     found = []
     for start in range(0, len(images), 1000):
         pixels = np.asarray(images[start : start + 1000])
@@ -49,12 +49,15 @@ def _usual(values: NDArray[np.float64]) -> Interval:
     return float(low), float(high)
 
 
-def unlike(usual: Familiar, seen: Look, format_: str, pixels: NDArray[np.uint8]) -> tuple[str, ...]:
-    """Return sentences on what of an image is unlike the training images; `pixels` are as the model gets them."""
+def input_warnings(usual: TrainingProfile, seen: Look, format_: str, pixels: NDArray[np.uint8]) -> tuple[str, ...]:
+    """Return a sentence for each way an image differs from the training images.
+
+    `pixels` are as the model gets them: uint8, (height, width, 3).
+    """
     said = [_size(usual, seen), _format(usual, format_), _MODES.get(seen.mode, f"has the colour mode {seen.mode}")]
     if seen.mode == "RGB":
         said[-1] = ""
-    brightness, contrast, saturation = looks(pixels[None])[0]
+    brightness, contrast, saturation = image_statistics(pixels[None])[0]
     said += [
         _beyond(brightness, usual.brightness, "darker", "brighter"),
         _beyond(contrast, usual.contrast, "has less contrast", "has more contrast"),
@@ -75,14 +78,14 @@ _MODES = {
 }
 
 
-def _size(usual: Familiar, seen: Look) -> str:
+def _size(usual: TrainingProfile, seen: Look) -> str:
     if (seen.height, seen.width) == (usual.height, usual.width) or usual.resized:
         return ""
     theirs = f"{usual.width} x {usual.height}"
     return f"is {seen.width} x {seen.height} pixels and was resized; the training images are {theirs}"
 
 
-def _format(usual: Familiar, format_: str) -> str:
+def _format(usual: TrainingProfile, format_: str) -> str:
     if not usual.formats or format_ in usual.formats:
         return ""
     said = f"is {format_}; the training images are {' and '.join(usual.formats)}"

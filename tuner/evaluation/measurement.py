@@ -18,7 +18,7 @@ from tuner.errors import BucketError, SpaceError
 from tuner.evaluation import saved_model
 from tuner.evaluation import scores as statistics
 from tuner.evaluation.calibration import calibration
-from tuner.evaluation.input_checks import familiar
+from tuner.evaluation.input_checks import training_profile
 from tuner.evaluation.predictions import Predictions, predictions
 from tuner.evaluation.resampling import bootstrap, exact_mcnemar, paired_difference
 from tuner.evaluation.result import LeakFree, Metrics, OneClass, RunnerUp, Versions, WithFlips, WrongImage
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 MOST_WRONG = 24
 
-Tell = Callable[[Progress], None]
+ReportProgress = Callable[[Progress], None]
 
 
 @dataclass(frozen=True)
@@ -70,16 +70,20 @@ class Measured:
 
 
 def measure(
-    subject: Subject, model: Any, runner_up: Callable[[], RunnerUpModel | None], tell: Tell, clock: Callable[[], float]
+    subject: Subject,
+    model: Any,
+    runner_up: Callable[[], RunnerUpModel | None],
+    report_progress: ReportProgress,
+    clock: Callable[[], float],
 ) -> Measured:
-    """Measure `model`; `runner_up` is asked for the other one when its turn comes, and `tell` how far it is."""
+    """Measure `model`, and call `report_progress` with each step; `runner_up` loads the other model when its turn comes."""
     begun = clock()
     manifest, study, test = subject.manifest, subject.state.settings, subject.test
     classes, labels = len(manifest.classes), np.asarray(test.labels)
 
     def probabilities(of: Any, images: NDArray[np.uint8], what: str) -> NDArray[np.float64]:
         def progress(done: int, total: int) -> None:
-            tell(Progress(what, done, total))
+            report_progress(Progress(what, done, total))
 
         return saved_model.probabilities(of, images, classes, study.evaluation.batch_size, progress)
 
@@ -103,7 +107,7 @@ def measure(
     card = (
         robustness(
             test, manifest.classes, most, study.seed, predicted,
-            lambda done, of: tell(Progress("disturbing", done, of, "ways")),
+            lambda done, of: report_progress(Progress("disturbing", done, of, "ways")),
         )
         if most
         else None
@@ -119,7 +123,7 @@ def measure(
             "most_wrong": tuple(_wrong_image(manifest, labels, found, int(index)) for index in wrong),
             "roc_curves": roc_curves(labels, found.by_class, manifest.classes),
             "with_flips": _with_flips(predictions((plain + mirrored) / 2), labels),
-            "familiar": familiar(manifest, subject.validation.images),
+            "training_profile": training_profile(manifest, subject.validation.images),
             "duration_s": round(clock() - begun, 3),
         }
     )

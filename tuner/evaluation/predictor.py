@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from tuner import names
 from tuner.bucket import Bucket
-from tuner.errors import SpaceError, SurroundingsError, UsageError
+from tuner.errors import EnvironmentFailure, SpaceError, UsageError
 from tuner.evaluation import saved_model
 from tuner.evaluation.calibration import at_temperature
 from tuner.evaluation.grad_cam import GradCam
@@ -110,11 +110,11 @@ class Predictor:
 def open_predictor(bucket: Bucket, study: str) -> Predictor:
     """Return the model that the study's evaluation measured.
 
-    Raises SurroundingsError where there is no evaluation yet, SpaceError and BucketError as `load_model`.
+    Raises EnvironmentFailure where there is no evaluation yet, SpaceError and BucketError as `load_model`.
     """
     metrics = read_metrics(bucket, study)
     if metrics is None:
-        raise SurroundingsError(
+        raise EnvironmentFailure(
             f"study {study!r} has no evaluation in {bucket.url}, and so no best model yet; "
             "`cifake-tune evaluate` makes one when the search is over."
         )

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 
-from tuner.evaluation.result import Result
+from tuner.evaluation.result import ResultModel
 from tuner.names import TrialId
 from tuner.study.attempts import AttemptRecord
 
@@ -13,7 +13,7 @@ Reported = Annotated[float, BeforeValidator(lambda value: nan if value is None e
 """A metric as it was reported. Earlier versions wrote `null` for what is no number."""
 
 
-class DataSet(Result):
+class DataSet(ResultModel):
     """The data set, and how it was divided."""
 
     digest: str
@@ -35,7 +35,7 @@ class DataSet(Result):
     test_images: int
 
 
-class Code(Result):
+class Code(ResultModel):
     """What ran."""
 
     version: str
@@ -52,7 +52,7 @@ class Code(Result):
     """Of the file that the class is in."""
 
 
-class Machine(Result):
+class Machine(ResultModel):
     """What the evaluator ran on; in a cluster the workers have the same image."""
 
     python: str
@@ -66,7 +66,7 @@ class Machine(Result):
     """Version of every package that is installed."""
 
 
-class Stage(Result):
+class Stage(ResultModel):
     """A trial that the best model was trained in."""
 
     trial: TrialId
@@ -87,7 +87,7 @@ class Stage(Result):
     attempts: tuple[AttemptRecord, ...]
 
 
-class Provenance(Result):
+class Provenance(ResultModel):
     """All that the best model follows from."""
 
     study: dict[str, Any]

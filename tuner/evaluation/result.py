@@ -9,7 +9,7 @@ from tuner.evaluation.scores import Interval
 from tuner.names import TrialId
 
 
-class Result(BaseModel):
+class ResultModel(BaseModel):
     """Base of the parts: instances do not change; keys of a later version are ignored, not an error.
 
     Numbers of users' may be infinite or none, and are written as the journal writes them: `Infinity`, `NaN`.
@@ -18,7 +18,7 @@ class Result(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", ser_json_inf_nan="constants")
 
 
-class LeakFree(Result):
+class LeakFree(ResultModel):
     """The accuracy on the test images that are not, byte for byte, training images as well."""
 
     accuracy: float | None
@@ -30,14 +30,14 @@ class LeakFree(Result):
     """Test images left out, because the same file is among the training images."""
 
 
-class WithFlips(Result):
+class WithFlips(ResultModel):
     """Where each test image and its mirror image are predicted, and the mean of both probabilities counts."""
 
     accuracy: float
     accuracy_interval_95: Interval
 
 
-class OneClass(Result):
+class OneClass(ResultModel):
     """One class against the rest; 0.0 where nothing was there to divide by."""
 
     precision: float
@@ -47,7 +47,7 @@ class OneClass(Result):
     """Test images of this class."""
 
 
-class Versions(Result):
+class Versions(ResultModel):
     """What the evaluation ran on."""
 
     cifake_tune: str
@@ -59,7 +59,7 @@ class Versions(Result):
     numpy: str
 
 
-class Bin(Result):
+class Bin(ResultModel):
     """The test images whose confidence, the probability of the class predicted, is in (low, high]."""
 
     low: float
@@ -81,7 +81,7 @@ class Fit(StrEnum):
     TOO_FEW_MISTAKES = "too_few_mistakes"  # the model is surer to be right than it says, by who knows how much: 1
 
 
-class Calibration(Result):
+class Calibration(ResultModel):
     """Whether the model is right as often as it says, on the test images."""
 
     temperature: float
@@ -114,7 +114,7 @@ class Calibration(Result):
         return self.temperature != 1
 
 
-class Bootstrap(Result):
+class Bootstrap(ResultModel):
     """95 % intervals from drawing the test images again with replacement (percentiles)."""
 
     resamples: int
@@ -128,7 +128,7 @@ class Bootstrap(Result):
     """Of the probabilities as the model gives them. The estimate has a bias upwards, and so has the interval."""
 
 
-class ObjectClass(Result):
+class ObjectClass(ResultModel):
     """The test images that show one kind of object, both real and generated ones."""
 
     name: str
@@ -141,7 +141,7 @@ class ObjectClass(Result):
     """Of the images of each class."""
 
 
-class RunnerUp(Result):
+class RunnerUp(ResultModel):
     """The second best trial's model on the same test images, against the best one's."""
 
     trial: TrialId
@@ -163,7 +163,7 @@ class RunnerUp(Result):
     """Bonett and Price's, paired."""
 
 
-class Disturbed(Result):
+class Disturbed(ResultModel):
     """The accuracy on test images that something was done to."""
 
     disturbance: str
@@ -178,7 +178,7 @@ class Disturbed(Result):
     """Share of the images whose prediction is another one than undisturbed."""
 
 
-class Robustness(Result):
+class Robustness(ResultModel):
     """What recompression, blur, noise and the like do to the accuracy: on test images chosen by the study's seed."""
 
     images: int
@@ -189,7 +189,7 @@ class Robustness(Result):
     disturbances: tuple[Disturbed, ...]
 
 
-class WrongImage(Result):
+class WrongImage(ResultModel):
     """A test image for whose class the model gave little probability."""
 
     name: str
@@ -199,14 +199,14 @@ class WrongImage(Result):
     """Of the prediction."""
 
 
-class Curve(Result):
+class RocCurve(ResultModel):
     """An ROC curve: one class against the others, at falling thresholds; 200 points at most."""
 
     false_positive_rate: tuple[float, ...]
     true_positive_rate: tuple[float, ...]
 
 
-class Familiar(Result):
+class TrainingProfile(ResultModel):
     """What the training images are like, to tell images that are not."""
 
     height: int
@@ -227,7 +227,7 @@ class Familiar(Result):
     """The same of the mean of how far apart the largest and smallest of the three colours of a pixel are."""
 
 
-class Metrics(Result):
+class Metrics(ResultModel):
     """The evaluation of a study's best trial on the test split. `model_dump_json()` is metrics.json.
 
     Interval: (low, high), 95 %, Wilson's. Probabilities, accuracies, scores: 0 to 1.
@@ -293,10 +293,10 @@ class Metrics(Result):
     most_wrong: tuple[WrongImage, ...] | None = None
     """Surest mistakes first, as they stand in most_wrong.png."""
 
-    roc_curves: dict[str, Curve] | None = None
+    roc_curves: dict[str, RocCurve] | None = None
     """Of two classes, the second; of up to ten, each; only those with images on both sides."""
 
-    familiar: Familiar | None = None
+    familiar: TrainingProfile | None = None
     with_flips: WithFlips | None = None
     not_made: tuple[str, ...] = ()
     """Files, only to be looked at, that could not be made; the evaluator's log says why."""

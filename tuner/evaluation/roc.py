@@ -4,21 +4,21 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tuner.evaluation.result import Curve
+from tuner.evaluation.result import RocCurve
 from tuner.evaluation.scores import Labels, Probabilities
 
 POINTS = 200
 MOST_CLASSES = 10
 
 
-def roc_curves(labels: Labels, probabilities: Probabilities, classes: Sequence[str]) -> dict[str, Curve]:
+def roc_curves(labels: Labels, probabilities: Probabilities, classes: Sequence[str]) -> dict[str, RocCurve]:
     """Return a curve for the second of two classes, or for each of more, where both sides have images.
 
     None at all of more than ten classes: nobody could tell them apart.
     """
     from sklearn.metrics import roc_curve
 
-    curves: dict[str, Curve] = {}
+    curves: dict[str, RocCurve] = {}
     if len(classes) > MOST_CLASSES:
         return curves
     for index in [1] if len(classes) == 2 else range(len(classes)):
@@ -31,7 +31,7 @@ def roc_curves(labels: Labels, probabilities: Probabilities, classes: Sequence[s
             along = np.concatenate([[0.0], np.cumsum(np.diff(false_positive) + np.diff(true_positive))])
             kept = np.unique(np.searchsorted(along, np.linspace(0, along[-1], POINTS)).clip(0, len(along) - 1))
             false_positive, true_positive = false_positive[kept], true_positive[kept]
-        curves[classes[index]] = Curve(
+        curves[classes[index]] = RocCurve(
             false_positive_rate=tuple(false_positive.round(6).tolist()),
             true_positive_rate=tuple(true_positive.round(6).tolist()),
         )

@@ -18,7 +18,7 @@ from tuner.training.loop import Task, train
 
 
 @dataclass(frozen=True)
-class Again:
+class Reproduction:
     """What came out."""
 
     model: Any
@@ -28,7 +28,7 @@ class Again:
     """Of the last stage's epochs up to the best one."""
 
 
-def train_again(provenance: Provenance, bucket: Bucket, cache: Path) -> Again:
+def reproduce(provenance: Provenance, bucket: Bucket, cache: Path) -> Reproduction:
     """Train as the study did, without a chief, up to the epoch whose model was evaluated.
 
     On the same packages and the same kind of machine the metrics are the same, bit for bit on a CPU with as many
@@ -48,7 +48,7 @@ def train_again(provenance: Provenance, bucket: Bucket, cache: Path) -> Again:
         except _EnoughError:
             continue
     assert kept is not None
-    return Again(keras.saving.load_model(file, safe_mode=True), kept.metrics)
+    return Reproduction(keras.saving.load_model(file, safe_mode=True), kept.metrics)
 
 
 def _task(stage: Stage, study: settings.Study) -> Task:

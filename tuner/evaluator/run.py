@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from tuner import names
 from tuner.bucket import Bucket
-from tuner.errors import NoResultError, SurroundingsError
+from tuner.errors import EnvironmentFailure, NoResultError
 from tuner.evaluation.predictions import to_csv_gz
 from tuner.evaluation.result import Metrics
 from tuner.evaluation.result_files import read_metrics
@@ -23,7 +23,7 @@ from tuner.study.state import StudyState, Trial
 from tuner.study.tensorboard import EventFiles
 
 if TYPE_CHECKING:
-    from tuner.evaluation.measurement import Measured, Subject, Tell
+    from tuner.evaluation.measurement import Measured, ReportProgress, Subject
     from tuner.evaluation.provenance import Provenance
     from tuner.study.attempts import History
 
@@ -32,11 +32,13 @@ __all__ = ["Metrics", "evaluate", "evaluated", "read_metrics"]
 log = logging.getLogger(__name__)
 
 
-def evaluate(bucket: Bucket, study: str, cache: Path, tell: "Tell" = lambda progress: None) -> Metrics:
+def evaluate(
+    bucket: Bucket, study: str, cache: Path, report_progress: "ReportProgress" = lambda progress: None
+) -> Metrics:
     """Measure the study's best trial on the test split, write the evaluation to the bucket, and return it.
 
     Where the bucket has the evaluation of that very model already, that is returned and the test split is not
-    read. `tell` is told how far it is after each batch. Raises SurroundingsError while the search still
+    read. `report_progress` is called after each batch. Raises EnvironmentFailure while the search still
     runs, NoResultError where no trial of it is usable, SpaceError where the best model cannot be loaded or does
     not answer with probabilities.
     """
@@ -53,7 +55,7 @@ def evaluate(bucket: Bucket, study: str, cache: Path, tell: "Tell" = lambda prog
             best.trial_id, before.best_trial, before.test_evaluations + 1, study,
         )  # fmt: skip
     evaluations = 1 + (before.test_evaluations if before else 0)
-    return _evaluate(bucket, state, best, cache, tell=tell, evaluations=evaluations)
+    return _evaluate(bucket, state, best, cache, report_progress=report_progress, evaluations=evaluations)
 
 
 def evaluated(bucket: Bucket, study: str) -> Metrics | None:
@@ -69,7 +71,7 @@ def evaluated(bucket: Bucket, study: str) -> Metrics | None:
 
 def _best_trial(state: StudyState, study: str) -> Trial:
     if state.finished is None:
-        raise SurroundingsError(
+        raise EnvironmentFailure(
             f"The search of study {study!r} is not over; the test split is read once, when it is. Try again then."
         )
     if best := state.best(1):
@@ -86,7 +88,7 @@ def _is_of(metrics: Metrics, best: Trial, state: StudyState) -> bool:
 
 
 def _evaluate(
-    bucket: Bucket, state: StudyState, best: Trial, cache: Path, *, tell: "Tell", evaluations: int
+    bucket: Bucket, state: StudyState, best: Trial, cache: Path, *, report_progress: "ReportProgress", evaluations: int
 ) -> Metrics:
     # All that needs Keras or the data is imported here: an evaluation made already is answered without.
     from tuner.data.arrays import open_split, open_validation
@@ -119,7 +121,7 @@ def _evaluate(
         test = open_split(bucket, manifest, "test", cache)
         validation = open_validation(bucket, manifest, study.data.validation, study.validation_seed, cache)
         subject = Subject(state, best, checkpoint, manifest, evaluations, test, validation)
-        measured = measure(subject, model, runner_up, tell, lambda: time.monotonic() - begun)
+        measured = measure(subject, model, runner_up, report_progress, lambda: time.monotonic() - begun)
         history = attempts_of(read_records(bucket, study.name))
         origin = provenance(
             state, best, manifest, len(validation.labels), history, Path(folder, "checkpoint.keras"), space
@@ -134,7 +136,7 @@ def _folder_in(cache: Path) -> "tempfile.TemporaryDirectory[str]":
         cache.mkdir(parents=True, exist_ok=True)
         return tempfile.TemporaryDirectory(prefix="evaluate-", dir=cache)
     except OSError as error:
-        raise SurroundingsError(f"{cache}: the cache cannot be used ({error.strerror or error}).") from None
+        raise EnvironmentFailure(f"{cache}: the cache cannot be used ({error.strerror or error}).") from None
 
 
 def _replace(

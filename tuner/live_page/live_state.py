@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from tuner.monitoring.endpoint import ANSWER_S
 from tuner.study.state import StudyState
-from tuner.study.status import EvaluationState, Result, WorkerState, WorkerStatus
+from tuner.study.status import EvaluationState, EvaluationSummary, WorkerState, WorkerStatus
 
 if TYPE_CHECKING:  # it imports Keras, which `run` does without
     pass
@@ -19,18 +19,18 @@ FRESH_S = 0.5
 
 
 @dataclass(frozen=True)
-class Moment:
+class LiveState:
     """What is known; nothing of it changes any more."""
 
     at: float
     """Seconds since 1970, by the chief's clock."""
     state: StudyState
     evaluation: EvaluationState
-    result: Result | None
+    result: EvaluationSummary | None
     """Of the evaluation."""
     workers: tuple[WorkerStatus, ...] = ()
     worker_states: Mapping[str, WorkerState] | None = None
-    left_s: float | None = None
+    remaining_s: float | None = None
     """Until the search is over, as far as that can be known."""
 
     @property
@@ -47,19 +47,19 @@ TOLD_S = 0.5
 """It asks for several things at once."""
 
 
-class Latest:
+class LiveStateCache:
     """The newest moment, for threads that ask again and again; `take` may be replaced."""
 
     def __init__(self) -> None:
-        self.take: Callable[[], Moment | None] = lambda: None
+        self.take: Callable[[], LiveState | None] = lambda: None
         """None as long as there is nothing to be shown."""
         self._lock = threading.Lock()
-        self._moment: Moment | None = None
+        self._moment: LiveState | None = None
         self._taken = float("-inf")
         self._asked = float("-inf")
         self._told_end = False
 
-    def get(self) -> Moment | None:
+    def get(self) -> LiveState | None:
         """Return it. Raises TimeoutError where it is not to be had: those who ask later do not wait for longer."""
         if not self._lock.acquire(timeout=ANSWER_S):
             raise TimeoutError

@@ -9,13 +9,13 @@ import tuner
 from tuner import names
 from tuner.config.settings import Algorithm
 from tuner.live_page import json_values
-from tuner.live_page.live_state import Moment
+from tuner.live_page.live_state import LiveState
 from tuner.live_page.trial_rows import TrialRow, curve, row_of
-from tuner.study.progress import epochs_of, epochs_saved, thinned
+from tuner.study.progress import downsample, epochs_of, epochs_saved
 from tuner.study.records import TrialState
 from tuner.study.rungs import at_rungs, epochs_at, kept_of
 from tuner.study.state import SCORED, StudyState, Trial
-from tuner.study.status import EvaluationState, Result, SearchState, WorkerState, search_state
+from tuner.study.status import EvaluationState, EvaluationSummary, SearchState, WorkerState, search_state
 
 DOTS, STOPPED_DOTS, STEPS = 400, 200, 200
 """Of scores, of those of trials that were stopped early, and of improvements, in the history."""
@@ -23,13 +23,13 @@ BEST_CURVES, RUNNING_CURVES, CURVE_POINTS = 8, 24, 150
 WORKER_ROWS = 100
 
 
-class Part(BaseModel):
+class OverviewPart(BaseModel):
     """Base of what travels."""
 
     model_config = ConfigDict(frozen=True)
 
 
-class Scored(Part):
+class Scored(OverviewPart):
     """The score of a trial, and as which it ended, from 1."""
 
     ended: int
@@ -39,7 +39,7 @@ class Scored(Part):
     """Early."""
 
 
-class Curve(Part):
+class LearningCurve(OverviewPart):
     """The objective of a trial by epoch, from 1; a value that is no number is None."""
 
     trial: str
@@ -48,7 +48,7 @@ class Curve(Part):
     points: list[tuple[int, float | None]]
 
 
-class WorkerRow(Part):
+class WorkerRow(OverviewPart):
     """What a worker is at."""
 
     name: str
@@ -64,7 +64,7 @@ class WorkerRow(Part):
     silent_s: float
 
 
-class Rung(Part):
+class RungRow(OverviewPart):
     """A rung of early stopping."""
 
     rung: int
@@ -75,7 +75,7 @@ class Rung(Part):
     """A trial that comes now goes on with this objective, or a better one; None where any goes on."""
 
 
-class Overview(Part):
+class Overview(OverviewPart):
     """All of it. Times are seconds since 1970 by the chief's clock."""
 
     version: str
@@ -94,26 +94,26 @@ class Overview(Part):
     epochs_saved: int
     started: float | None
     ended: float | None
-    left_s: float | None
+    remaining_s: float | None
     best: TrialRow | None
     dots: list[Scored]
-    """Scores, thinned out."""
+    """Scores, downsampled."""
     steps: list[Scored]
     """Those that were better than all before them."""
-    curves: list[Curve]
+    curves: list[LearningCurve]
     workers: list[WorkerRow]
     """Those that are silent, then those that train, then the idle ones; the first of them only."""
     worker_counts: dict[WorkerState, int]
     images_per_s: float
-    rungs: list[Rung]
+    rungs: list[RungRow]
     evaluation: EvaluationState
     evaluation_at: str
     """Where its files are, or will be."""
-    result: Result | None
+    result: EvaluationSummary | None
     """Of the evaluation."""
 
 
-def overview(moment: Moment, bucket: str) -> Overview:
+def overview(moment: LiveState, bucket: str) -> Overview:
     """Return what the top of the page shows of a study."""
     state = moment.state
     study, search = state.settings, state.settings.search
@@ -139,7 +139,7 @@ def overview(moment: Moment, bucket: str) -> Overview:
         epochs_saved=epochs_saved(state),
         started=min((trial.started for trial in trials if trial.started), default=None),
         ended=state.finished.at if state.finished else None,
-        left_s=moment.left_s,
+        remaining_s=moment.remaining_s,
         best=row_of(state, best[0], best[0]) if best else None,
         dots=dots,
         steps=steps,
@@ -176,7 +176,7 @@ def _history(state: StudyState) -> tuple[list[Scored], list[Scored]]:
         if sign * trial.score > best:
             best = sign * trial.score
             steps.append((ended, trial))
-    dots = [*thinned(whole, DOTS), *thinned(stopped, STOPPED_DOTS)]
+    dots = [*downsample(whole, DOTS), *downsample(stopped, STOPPED_DOTS)]
     return [_scored(*dot) for dot in dots], [_scored(*step) for step in steps[-STEPS:]]
 
 
@@ -185,22 +185,22 @@ def _scored(ended: int, trial: Trial) -> Scored:
     return Scored(ended=ended, score=json_values.number(trial.score) or 0.0, trial=trial.trial_id, stopped=stopped)
 
 
-def _curves(state: StudyState, best: list[Trial]) -> list[Curve]:
+def _curves(state: StudyState, best: list[Trial]) -> list[LearningCurve]:
     """Return those of the best trials, and of some that run."""
     running = (trial for trial in state.trials.values() if trial.state is TrialState.RUNNING and trial.epochs)
     objective = state.settings.search.objective
     return [
-        Curve(
+        LearningCurve(
             trial=trial.trial_id,
             state=trial.state,
             best=trial is best[0] if best else False,
-            points=thinned(curve(trial, objective), CURVE_POINTS),
+            points=downsample(curve(trial, objective), CURVE_POINTS),
         )
         for trial in [*best, *islice(running, RUNNING_CURVES)]
     ]
 
 
-def _workers(moment: Moment) -> list[WorkerRow]:
+def _workers(moment: LiveState) -> list[WorkerRow]:
     states = moment.worker_states or {}
     order = [WorkerState.SILENT, WorkerState.TRAINING, WorkerState.IDLE]
     ranked = sorted(moment.workers, key=lambda worker: (order.index(states[worker.worker]), worker.worker))
@@ -223,7 +223,7 @@ def _workers(moment: Moment) -> list[WorkerRow]:
     return rows
 
 
-def _rungs(state: StudyState) -> list[Rung]:
+def _rungs(state: StudyState) -> list[RungRow]:
     settings = state.settings.search.early_stopping
     rungs = []
     for rung, at in at_rungs(state.trials.values()).items():
@@ -232,7 +232,7 @@ def _rungs(state: StudyState) -> list[Rung]:
         # the one that comes counts, too; one that has come to its last epoch is not stopped there
         kept = kept_of(settings, rung, len(reached) + 1) if epoch < state.settings.training.epochs else 0
         rungs.append(
-            Rung(
+            RungRow(
                 rung=rung,
                 epoch=epoch,
                 reached=len(reached),

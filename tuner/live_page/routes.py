@@ -10,7 +10,7 @@ from importlib import resources
 from pydantic import BaseModel, ValidationError
 
 from tuner import names
-from tuner.live_page.live_state import Latest, Moment
+from tuner.live_page.live_state import LiveState, LiveStateCache
 from tuner.live_page.overview import Overview, overview
 from tuner.live_page.trial_rows import Wanted, one_trial, page_of
 from tuner.monitoring.http_server import Handler, Request, Response, plain
@@ -34,17 +34,17 @@ HEADERS = {
 }
 OUR_NAMES = (".localhost", ".svc", ".cluster.local")
 """Ends of names that only this machine, or a cluster, resolves."""
-Answer = Callable[[Moment, Request], Response]
+Answer = Callable[[LiveState, Request], Response]
 
 
-class Site:
+class LivePage:
     """The page and its JSON for one study in one bucket; `latest.take` says where from."""
 
     def __init__(self, bucket: str) -> None:
-        self.latest = Latest()
+        self.latest = LiveStateCache()
         self._bucket = bucket
         self._lock = threading.Lock()
-        self._made: tuple[Moment, Overview] | None = None
+        self._made: tuple[LiveState, Overview] | None = None
 
     def routes(self) -> dict[str, Handler]:
         """Return what is answered, by path."""
@@ -58,7 +58,7 @@ class Site:
             path: _ours(self._of_moment(answer)) for path, answer in answers.items()
         }
 
-    def _overview(self, moment: Moment) -> Overview:
+    def _overview(self, moment: LiveState) -> Overview:
         """Return a moment's overview, made once however many pages are open."""
         with self._lock:
             if self._made is None or self._made[0] is not moment:
@@ -78,7 +78,7 @@ class Site:
         return handler
 
 
-def _trials(moment: Moment, request: Request) -> Response:
+def _trials(moment: LiveState, request: Request) -> Response:
     try:
         wanted = Wanted.model_validate(request.query)
     except ValidationError as error:
@@ -87,7 +87,7 @@ def _trials(moment: Moment, request: Request) -> Response:
     return _json(request, page_of(moment.state, wanted))
 
 
-def _trial(moment: Moment, request: Request) -> Response:
+def _trial(moment: LiveState, request: Request) -> Response:
     trial = moment.state.trials.get(names.TrialId(request.query.get("trial", "")))
     if trial is None:
         return plain("there is no such trial", HTTPStatus.NOT_FOUND)

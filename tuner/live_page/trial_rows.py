@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from tuner import limits
 from tuner.live_page import json_values
-from tuner.study.progress import by_interest, epochs_of, thinned
+from tuner.study.progress import by_interest, downsample, epochs_of
 from tuner.study.records import TrialState, Value
 from tuner.study.state import StudyState, Trial
 
@@ -151,7 +151,7 @@ def one_trial(state: StudyState, trial: Trial) -> OneTrial:
         ended=trial.ended,
         best_epoch=None if trial.best_epoch is None else trial.best_epoch + 1,
         reason=json_values.text(trial.reason, limits.REASON_CHARACTERS),
-        curves={name: thinned(curve(trial, name), POINTS) for name in metrics[:METRICS]},
+        curves={name: downsample(curve(trial, name), POINTS) for name in metrics[:METRICS]},
     )
 
 

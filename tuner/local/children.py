@@ -22,12 +22,12 @@ from tuner.config.loading import dump
 from tuner.config.settings import Study
 from tuner.errors import (
     CifakeTuneError,
-    DefectError,
+    EnvironmentFailure,
     ExitCode,
     FencedError,
+    InternalError,
     NoResultError,
     PreemptedError,
-    SurroundingsError,
     UsageError,
 )
 from tuner.rpc import lease_service, tls
@@ -47,7 +47,7 @@ Watcher = Callable[[StudyState, list[Record], list[WorkerStatus]], None]
 
 
 @dataclass(frozen=True)
-class Job:
+class LocalStudy:
     """What is to be run, and where."""
 
     study: Study
@@ -97,12 +97,12 @@ class Child:
             self.process.send_signal(number)
 
     def revive(self) -> None:
-        """Start it again after a death. Raises SurroundingsError where it keeps dying before it does any work."""
+        """Start it again after a death. Raises EnvironmentFailure where it keeps dying before it does any work."""
         self.deaths += 1
         if self.deaths >= DEATHS:
             code = self.exit_code() or 0
             how = f"by signal {-code}" if code < 0 else f"with exit code {code}"
-            raise SurroundingsError(
+            raise EnvironmentFailure(
                 f"{self.name} died {self.deaths} times without having done any work, the last time {how}; "
                 f"its last words: {self.last_words()}"
             )
@@ -117,7 +117,7 @@ class Child:
         return f"{text[-1].removeprefix('error: ') if text else 'none'} (all of it: {self.log})"
 
 
-def run_search(job: Job, watch: Watcher) -> None:
+def run_search(job: LocalStudy, watch: Watcher) -> None:
     """Run chief and workers until the search is over; `watch` is called twice a second.
 
     Raises PreemptedError on Ctrl-C and SIGTERM, after the children have ended, and what ended the chief.
@@ -151,7 +151,7 @@ def run_search(job: Job, watch: Watcher) -> None:
             stop_all([chief], STOP_S / 4)
 
 
-def run_evaluator(job: Job) -> None:
+def run_evaluator(job: LocalStudy) -> None:
     """Run the evaluator. Raises what ended it."""
     environment = {
         names.ENV_BUCKET: job.bucket.url,
@@ -208,7 +208,7 @@ def stop_all(children: list[Child], timeout_s: float) -> None:
             child.process.wait()
 
 
-def _child(role: str, job: Job, environment: Mapping[str, str], name: str | None = None) -> Child:
+def _child(role: str, job: LocalStudy, environment: Mapping[str, str], name: str | None = None) -> Child:
     program = Path(sys.executable).with_name("cifake-tune")
     command = [str(program), role] if program.exists() else [sys.executable, "-m", "tuner.cli", role]
     return Child(name or role, command, environment, job.logs / f"{name or role}.log")
@@ -266,14 +266,14 @@ def _status(stub: lease_service.LeaseStub) -> list[WorkerStatus]:
 
 def _error(child: Child, code: int) -> CifakeTuneError:
     kinds: dict[int, type[CifakeTuneError]] = {
-        ExitCode.DEFECT: DefectError,
+        ExitCode.DEFECT: InternalError,
         ExitCode.USAGE: UsageError,
         ExitCode.NO_RESULT: NoResultError,
         ExitCode.FENCED: FencedError,
         ExitCode.PREEMPTED: PreemptedError,
     }
     words = child.last_words() if code > 0 else f"was killed by signal {-code} (its log: {child.log})"
-    return kinds.get(code, SurroundingsError)(f"{child.name}: {words}")
+    return kinds.get(code, EnvironmentFailure)(f"{child.name}: {words}")
 
 
 @contextmanager

@@ -18,17 +18,17 @@ from tuner.data.manifest import Manifest
 from tuner.data.pack import pack
 from tuner.errors import CifakeTuneError, PreemptedError
 from tuner.evaluator.run import Metrics, evaluated, read_metrics
-from tuner.local.children import Job, run_evaluator, run_search
+from tuner.local.children import LocalStudy, run_evaluator, run_search
 from tuner.monitoring.catalogue import Role
 from tuner.monitoring.endpoint import Monitor, serving
-from tuner.report.terminal.console import say, shown_progress
+from tuner.report.terminal.console import print_line, shown_progress
 from tuner.report.terminal.evaluation import summary
 from tuner.report.terminal.search import lines, search_view
 from tuner.report.text import duration
 from tuner.rpc.tls import Files
 from tuner.study.compatibility import check_resume
 from tuner.study.journal import JournalReader
-from tuner.study.progress import Pace, epochs_done
+from tuner.study.progress import Eta, epochs_done
 from tuner.study.records import Record
 from tuner.study.state import StudyState
 from tuner.study.status import WorkerStatus
@@ -51,9 +51,9 @@ def run_job(
         check_resume(reader.state.study, study)  # before minutes are spent on packing
     with reserved(_page_address()) as http:
         manifest = _pack(study, bucket, console)
-        job = Job(study, bucket, manifest.digest, workers, cache, cache / "logs" / study.name, encryption, http)
+        job = LocalStudy(study, bucket, manifest.digest, workers, cache, cache / "logs" / study.name, encryption, http)
         if reader.state.is_over(study) and reader.state.data_digest == manifest.digest:
-            say(
+            print_line(
                 console,
                 f"The search of study {study.name} is over: {len(reader.state.ended)} trials. "
                 "More: --set search.max_trials=N, or another name.",
@@ -64,7 +64,7 @@ def run_job(
         metrics = evaluated(bucket, study.name) or _evaluate(job, reader.state, console)
     console.print()
     console.print(summary(metrics, bucket.url))
-    say(console, f"\nDone in {duration(time.monotonic() - began)}.")
+    print_line(console, f"\nDone in {duration(time.monotonic() - began)}.")
     return metrics
 
 
@@ -76,12 +76,12 @@ def _page_address() -> Address:
 def _pack(study: Study, bucket: Bucket, console: Console) -> Manifest:
     source = study.data.source
     if source is None:
-        say(console, "No --data given: this run uses the built-in sample of generated images, not CIFAKE.")
+        print_line(console, "No --data given: this run uses the built-in sample of generated images, not CIFAKE.")
     with shown_progress() as progress:
         manifest = pack(source, bucket, progress=progress)
     counts = {name: sum(split.counts) for name, split in manifest.splits.items()}
     height, width, _ = manifest.image_shape
-    say(
+    print_line(
         console,
         f"Data: {counts['train']:,} training and {counts['test']:,} test images of {height} x {width}, "
         f"classes {', '.join(manifest.classes)} (data set {manifest.digest[:12]}).",
@@ -89,26 +89,26 @@ def _pack(study: Study, bucket: Bucket, console: Console) -> Manifest:
     return manifest
 
 
-def _search(job: Job, before: StudyState, console: Console) -> None:
+def _search(job: LocalStudy, before: StudyState, console: Console) -> None:
     goes_on = f" goes on ({len(before.ended)} trials have ended)" if before.trials else ""
     noun = "worker" if job.workers == 1 else "workers"
-    say(
+    print_line(
         console,
         f"Study {job.study.name}{goes_on}: {job.study.search.algorithm.value} search, {job.workers} {noun}. "
         f"Bucket: {job.bucket.url}. Logs: {job.logs}.",
     )
-    say(console, _live_page(job.http))
+    print_line(console, _live_page(job.http))
     watcher = _LiveWatcher(console) if console.is_terminal else _LineWatcher(console)
     with watcher:
         run_search(job, watcher.watch)
 
 
-def _evaluate(job: Job, state: StudyState, console: Console) -> Metrics:
+def _evaluate(job: LocalStudy, state: StudyState, console: Console) -> Metrics:
     """Have the best model evaluated. The page goes on meanwhile: its chief has ended with the search."""
     shown = ChiefMonitor(job.bucket, job.study.name, monitor := Monitor(Role.CHIEF))
     shown.over(state)
     shown.evaluating()
-    say(console, f"Evaluating the best model on the test images. {_live_page(job.http)}")
+    print_line(console, f"Evaluating the best model on the test images. {_live_page(job.http)}")
     waiting = console.status("Evaluating …")
     with serving(monitor, {names.ENV_HTTP: str(job.http)}), waiting if console.is_terminal else nullcontext():
         try:
@@ -137,7 +137,7 @@ class _LiveWatcher:
     def __init__(self, console: Console) -> None:
         self._live = Live(console=console, refresh_per_second=4)
         self._began = time.monotonic()
-        self._pace: Pace | None = None
+        self._eta: Eta | None = None
 
     def __enter__(self) -> None:
         self._live.__enter__()
@@ -148,10 +148,10 @@ class _LiveWatcher:
 
     def watch(self, state: StudyState, records: list[Record], workers: list[WorkerStatus]) -> None:
         """Show the state."""
-        self._pace = self._pace or Pace(time.monotonic(), epochs_done(state, workers))
-        left_s = None if state.finished else self._pace.left_s(state, workers)
+        self._eta = self._eta or Eta(time.monotonic(), epochs_done(state, workers))
+        remaining_s = None if state.finished else self._eta.remaining_s(state, workers)
         rows = max(3, self._live.console.height - ROWS_AROUND)
-        self._live.update(search_view(state, workers, time.monotonic() - self._began, left_s, rows))
+        self._live.update(search_view(state, workers, time.monotonic() - self._began, remaining_s, rows))
 
 
 class _LineWatcher:
@@ -159,7 +159,7 @@ class _LineWatcher:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._pace: Pace | None = None
+        self._eta: Eta | None = None
 
     def __enter__(self) -> None:
         pass
@@ -169,9 +169,9 @@ class _LineWatcher:
 
     def watch(self, state: StudyState, records: list[Record], workers: list[WorkerStatus]) -> None:
         """Print what is new."""
-        self._pace = self._pace or Pace(time.monotonic(), epochs_done(state, workers))
+        self._eta = self._eta or Eta(time.monotonic(), epochs_done(state, workers))
         for line in lines(state, records):
-            left_s = self._pace.left_s(state, workers) if " trials" in line else None
-            left = f"; about {duration(left_s)} left" if left_s else ""
+            remaining_s = self._eta.remaining_s(state, workers) if " trials" in line else None
+            left = f"; about {duration(remaining_s)} left" if remaining_s else ""
             stamp = time.strftime("%H:%M:%S")
-            say(self._console, f"{stamp} {line}{left}")
+            print_line(self._console, f"{stamp} {line}{left}")

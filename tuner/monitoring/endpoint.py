@@ -60,7 +60,7 @@ class Monitor:
 def serving(monitor: Monitor, environment: Mapping[str, str] = os.environ) -> Iterator[Address | None]:
     """Serve what the monitor shows where the environment says, until the end of the block; else nothing.
 
-    Yields the address. Raises ConfigError, SurroundingsError.
+    Yields the address. Raises ConfigError, EnvironmentFailure.
     """
     given = environment.get(names.ENV_HTTP)
     if not given:

@@ -59,7 +59,7 @@ def plain(text: str, status: HTTPStatus = HTTPStatus.OK) -> Response:
 class HttpServer:
     """Serves `routes`, by path, until the end of the block; more may be added to them meanwhile.
 
-    Raises SurroundingsError where it cannot listen.
+    Raises EnvironmentFailure where it cannot listen.
     """
 
     def __init__(self, address: Address, routes: Mapping[str, Handler]) -> None:

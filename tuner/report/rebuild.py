@@ -4,7 +4,7 @@ from pydantic import ValidationError
 
 from tuner import names
 from tuner.bucket import Bucket
-from tuner.errors import BucketError, ObjectNotFoundError, SurroundingsError
+from tuner.errors import BucketError, EnvironmentFailure, ObjectNotFoundError
 from tuner.evaluation.provenance import Provenance
 from tuner.evaluation.result import Metrics
 from tuner.evaluation.result_files import read_metrics
@@ -17,12 +17,12 @@ from tuner.study.journal import read_records, read_study
 def make_report(bucket: Bucket, study: str) -> str:
     """Return the page of a study that has an evaluation.
 
-    Raises SurroundingsError where it has none yet, BucketError where a file of it is damaged.
+    Raises EnvironmentFailure where it has none yet, BucketError where a file of it is damaged.
     """
     state = read_study(bucket, study)
     metrics = read_metrics(bucket, study)
     if metrics is None:
-        raise SurroundingsError(
+        raise EnvironmentFailure(
             f"study {study!r} has no evaluation in {bucket.url}, and so nothing to report yet; `cifake-tune status` "
             "and the live page show a search that goes on."
         )

@@ -9,7 +9,7 @@ import ssl
 import time
 
 from tuner import names
-from tuner.errors import CifakeTuneError, ConfigError, SurroundingsError
+from tuner.errors import CifakeTuneError, ConfigError, EnvironmentFailure
 from tuner.rpc.tls import Files
 
 TIMEOUT_S = 3.0
@@ -25,7 +25,7 @@ _ALL = f"{names.ENV_TLS_CERT}, {names.ENV_TLS_KEY} and {names.ENV_TLS_CA}"
 def trouble(address: str, files: Files | None) -> CifakeTuneError | None:
     """Return what stands between us and the chief at `host:port`; None where nobody answers, or nothing does.
 
-    A ConfigError will not go away by itself; a SurroundingsError may, when a certificate is renewed.
+    A ConfigError will not go away by itself; a EnvironmentFailure may, when a certificate is renewed.
     """
     return _encrypted_only(address) if files is None else _refused(address, files)
 
@@ -62,7 +62,7 @@ def _refused(address: str, files: Files) -> CifakeTuneError | None:
         time.sleep(CONFIRM_S)
         closed = _greeting(address, files)
     if closed == b"":
-        return SurroundingsError(
+        return EnvironmentFailure(
             f"the chief at {address} refuses our certificate {files.certificate}; it must be signed by the authority "
             f"in the chief's {names.ENV_TLS_CA}, and valid today."
         )
@@ -108,11 +108,11 @@ def _unverified(address: str, files: Files, error: ssl.SSLCertVerificationError)
             f"{names.ENV_TLS_NAME} to the name in it, or issue one for this."
         )
     if error.verify_code in _EXPIRED:
-        return SurroundingsError(
+        return EnvironmentFailure(
             f"the certificate of the chief at {address} is not valid today ({error.verify_message}); renew it: the "
             "chief takes up the new file by itself."
         )
-    return SurroundingsError(
+    return EnvironmentFailure(
         f"the certificate of the chief at {address} is not signed by the authority in {files.authority} "
         f"({error.verify_message}); give both processes certificates of one authority."
     )

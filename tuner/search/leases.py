@@ -36,7 +36,7 @@ class Lease:
     deadline: float
 
 
-class Leases:
+class LeaseTable:
     """Leases by trial and by worker's name: each call asks for one of both, and thousands may be out."""
 
     def __init__(self) -> None:

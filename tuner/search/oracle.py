@@ -12,7 +12,7 @@ from typing import Literal
 from tuner.limits import wrong_report
 from tuner.names import TrialId
 from tuner.search.early_stopping import Rungs, Stop
-from tuner.search.leases import Lease, Leases, Worker
+from tuner.search.leases import Lease, LeaseTable, Worker
 from tuner.search.suggester import Suggestion
 from tuner.study.records import AttemptEnded, Created, Ended, Finished, Leased, Outcome, Record, Reported, TrialState
 from tuner.study.rungs import epochs_at
@@ -32,7 +32,7 @@ class BadReportError(Exception):
 
 
 @dataclass(frozen=True)
-class Attempt:
+class AttemptClaim:
     """One try of one worker at a trial, as that worker names it (it may be an old one, or made up)."""
 
     worker: Worker
@@ -55,7 +55,7 @@ class Oracle:
         self.state = state
         self.exhausted = False
         """The algorithm has no further suggestion."""
-        self._leases = Leases()
+        self._leases = LeaseTable()
         self._queue: deque[TrialId] = deque()
         self._rungs = Rungs(state.settings.search.early_stopping, state.direction)
         for trial in state.trials.values():
@@ -141,7 +141,7 @@ class Oracle:
 
     # ---- taking in ------------------------------------------------------------------------------
 
-    def beat(self, attempt: Attempt, now: Instant) -> bool:
+    def beat(self, attempt: AttemptClaim, now: Instant) -> bool:
         """Renew a lease; false where the attempt is not the trial's newest."""
         if self._ended_with(attempt):
             return True  # it has not heard yet that the trial was stopped; its report's answer tells it
@@ -154,7 +154,7 @@ class Oracle:
 
     def report(
         self,
-        attempt: Attempt,
+        attempt: AttemptClaim,
         epoch: int,
         metrics: dict[str, float],
         checkpoint: str | None,
@@ -201,7 +201,7 @@ class Oracle:
             records += self._end_scored(lease, TrialState.STOPPED, stop.sentence(objective), now)
         return records
 
-    def complete(self, attempt: Attempt, now: Instant) -> list[Record]:
+    def complete(self, attempt: AttemptClaim, now: Instant) -> list[Record]:
         """The attempt trained the trial to its end, or stopped as it was told."""
         if self._ended_with(attempt):
             return []  # stopped early, or our first answer was lost
@@ -210,7 +210,7 @@ class Oracle:
             return self._end_attempt(lease, Outcome.INVALID, "no epoch has a usable objective", now)
         return self._end_scored(lease, TrialState.COMPLETED, "", now)
 
-    def give_back(self, attempt: Attempt, outcome: Outcome, reason: str, now: Instant) -> list[Record]:
+    def give_back(self, attempt: AttemptClaim, outcome: Outcome, reason: str, now: Instant) -> list[Record]:
         """The attempt ended without finishing the trial."""
         if self._ended_with(attempt):
             return []
@@ -225,13 +225,13 @@ class Oracle:
             records += self._end_attempt(lease, Outcome.LOST, reason, now)
         return records
 
-    def stock_attempt(self, trial_id: TrialId, number: int) -> Attempt:
+    def stock_attempt(self, trial_id: TrialId, number: int) -> AttemptClaim:
         """Return the attempt of one of Keras Tuner's own workers, which does not say its name."""
         trial = self.state.trials.get(trial_id)
         worker = trial.worker if trial and trial.attempts == number else None
-        return Attempt(Worker(worker or "?"), trial_id, number)
+        return AttemptClaim(Worker(worker or "?"), trial_id, number)
 
-    def pardon(self, seconds: float) -> None:
+    def extend_leases(self, seconds: float) -> None:
         """Extend every lease by the time for which nobody could be heard."""
         self._leases.extend(seconds)
 
@@ -262,7 +262,7 @@ class Oracle:
         leases = self.state.settings.leases
         return leases.stock_duration_s if worker.stock else leases.duration_s
 
-    def _held(self, attempt: Attempt) -> Lease:
+    def _held(self, attempt: AttemptClaim) -> Lease:
         if TrialId(attempt.trial) not in self.state.trials:
             raise UnknownTrialError
         lease = self._leases.of_trial(TrialId(attempt.trial))
@@ -270,7 +270,7 @@ class Oracle:
             raise StaleAttemptError
         return lease
 
-    def _ended_with(self, attempt: Attempt) -> bool:
+    def _ended_with(self, attempt: AttemptClaim) -> bool:
         """Say whether this attempt gave its trial the result that it has."""
         trial = self.state.trials.get(TrialId(attempt.trial))
         if trial is None or trial.state not in SCORED or trial.attempts != attempt.number:

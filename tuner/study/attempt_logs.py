@@ -1,6 +1,6 @@
 """What was logged about a trial, over all its attempts: lines in the bucket, and the journal's word on each attempt.
 
-`tuner.worker.log_writer` writes the lines, in numbered parts, while an attempt goes on. A part is UTF-8 text, a line being
+`tuner.worker.log_writer` writes the lines, in numbered parts, during an attempt. A part is UTF-8 text, a line being
 `2026-07-01T12:00:00.123Z out text`: when, from where, what.
 """
 
@@ -22,7 +22,7 @@ SHOWN = 20
 """Of the trials that have logs at most, in a sentence."""
 
 
-class Source(StrEnum):
+class LineSource(StrEnum):
     """Where a line comes from."""
 
     LOG = "log"  # what the worker logs
@@ -36,7 +36,7 @@ class Line(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     at: float
-    source: Source
+    source: LineSource
     text: str
 
     def encoded(self) -> str:
@@ -137,9 +137,9 @@ def parse_line(text: str) -> Line:
     when, _, rest = text.partition(" ")
     source, _, said = rest.partition(" ")
     try:
-        return Line(at=datetime.fromisoformat(when).timestamp(), source=Source(source), text=said)
+        return Line(at=datetime.fromisoformat(when).timestamp(), source=LineSource(source), text=said)
     except ValueError:
-        return Line(at=0.0, source=Source.LOG, text=text)
+        return Line(at=0.0, source=LineSource.LOG, text=text)
 
 
 def trials_with_logs(bucket: Bucket, study: str) -> str:

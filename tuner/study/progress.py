@@ -13,13 +13,13 @@ from tuner.study.status import WorkerStatus
 
 
 @dataclass(frozen=True)
-class Pace:
+class Eta:
     """How fast the search goes on, measured since `began` (seconds, monotonic) with `done` epochs before it."""
 
     began: float
     done: float
 
-    def left_s(self, state: StudyState, workers: Sequence[WorkerStatus]) -> float | None:
+    def remaining_s(self, state: StudyState, workers: Sequence[WorkerStatus]) -> float | None:
         """Return the seconds that are left, as far as they can be known."""
         search, training = state.settings.search, state.settings.training
         if search.algorithm is Algorithm.HYPERBAND:
@@ -63,7 +63,7 @@ def by_interest(state: StudyState) -> list[Trial]:
 Point = TypeVar("Point")
 
 
-def thinned(points: Sequence[Point], most: int) -> list[Point]:
+def downsample(points: Sequence[Point], most: int) -> list[Point]:
     """Return so many of the points at most, evenly chosen, the first and last among them."""
     if len(points) <= most:
         return list(points)

@@ -48,7 +48,7 @@ class Snapshot:
     state: StudyState
 
 
-def still(state: StudyState) -> StudyState:
+def frozen_copy(state: StudyState) -> StudyState:
     """Return the state as it is now, to be read by another thread while it moves on.
 
     Trials that have ended move no more, and are shared.
@@ -124,14 +124,14 @@ class Snapshotter:
     def take(self, records: int, idle: bool) -> StudyState | None:
         """Count the records of a segment that is about to be written; return the state after it where that is due.
 
-        The state must be the one after exactly these records. Not `idle` is who still writes the one before.
+        The state must be the one after exactly these records. Not `idle`: the one before is still being written.
         """
         self._records += records
         self._all += records
         if not idle or self._records < max(RECORDS, self._all // SHARE):
             return None
         self._records = 0
-        return still(self._state)
+        return frozen_copy(self._state)
 
     def write(self, segment: int, state: StudyState) -> None:
         """Write what `take` returned, and delete all but the newest; a failure is only logged: it costs time alone."""

@@ -39,7 +39,7 @@ class EvaluationState(StrEnum):
     FAILED = "failed"
 
 
-class Result(BaseModel):
+class EvaluationSummary(BaseModel):
     """What of the evaluation's metrics.json is shown."""
 
     accuracy: float

@@ -8,13 +8,13 @@ from tuner.study.records import TrialState, Value
 from tuner.study.state import StudyState, Trial, first_line
 
 
-class View(BaseModel):
+class StudyModel(BaseModel):
     """Base of the views."""
 
     model_config = ConfigDict(frozen=True, ser_json_inf_nan="constants")
 
 
-class TrialView(View):
+class TrialView(StudyModel):
     """One trial. Times are seconds since 1970."""
 
     trial_id: str
@@ -33,7 +33,7 @@ class TrialView(View):
     """Why it was stopped early, or failed, or was last interrupted; with the traceback."""
 
 
-class StudyView(View):
+class StudyView(StudyModel):
     """A study, and how many of its trials are in which state."""
 
     study: str

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from tuner.errors import SurroundingsError
+from tuner.errors import EnvironmentFailure
 
 MEMBER = "cifake_tune.json"
 
@@ -21,7 +21,7 @@ class DamagedCheckpointError(Exception):
     """The file is not what `save` wrote; the message says in what."""
 
 
-class Progress(BaseModel):
+class CheckpointState(BaseModel):
     """How far a trial is with the model that it lies beside."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
@@ -34,10 +34,10 @@ class Progress(BaseModel):
     """Metrics of this trial's epochs up to `epoch`."""
 
 
-def save(model: Any, progress: Progress, path: Path) -> None:
+def save(model: Any, progress: CheckpointState, path: Path) -> None:
     """Write a Keras model and its progress to `path`, which ends in .keras.
 
-    Raises SurroundingsError where the disk refuses.
+    Raises EnvironmentFailure where the disk refuses.
     """
     _remember_skipsets()
     try:
@@ -45,7 +45,7 @@ def save(model: Any, progress: Progress, path: Path) -> None:
         with zipfile.ZipFile(path, "a") as archive:
             archive.writestr(MEMBER, progress.model_dump_json())
     except OSError as error:
-        raise SurroundingsError(f"the model cannot be saved to {path}: {error.strerror or error}.") from error
+        raise EnvironmentFailure(f"the model cannot be saved to {path}: {error.strerror or error}.") from error
 
 
 def _remember_skipsets() -> None:
@@ -61,14 +61,14 @@ def _remember_skipsets() -> None:
         saving_lib.get_attr_skipset = functools.cache(found)
 
 
-def read_progress(path: Path) -> Progress:
+def read_progress(path: Path) -> CheckpointState:
     """Return what lies beside the model, every member's CRC verified. Raises DamagedCheckpointError."""
     try:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()
             if damaged is not None:
                 raise DamagedCheckpointError(f"its member {damaged} has another checksum")
-            return Progress.model_validate_json(archive.read(MEMBER))
+            return CheckpointState.model_validate_json(archive.read(MEMBER))
     except ValidationError:
         raise DamagedCheckpointError(f"its {MEMBER} cannot be understood") from None
     except KeyError:

@@ -14,7 +14,7 @@ import numpy as np
 from keras_tuner.src.engine.tuner_utils import convert_to_metrics_dict
 
 from tuner import names
-from tuner.data.arrays import Arrays, Training
+from tuner.data.arrays import Arrays, TrainingData
 from tuner.training.activities import Activities, Activity
 from tuner.training.batches import Batches
 from tuner.training.seeding import seed_epoch
@@ -82,7 +82,11 @@ class Listener(Protocol):
 
 
 def train(
-    space: keras_tuner.HyperModel, task: Task, data: Training, listener: Listener, activities: Activities | None = None
+    space: keras_tuner.HyperModel,
+    task: Task,
+    data: TrainingData,
+    listener: Listener,
+    activities: Activities | None = None,
 ) -> None:
     """Build the trial's model and train it to its last epoch, or until the listener says stop.
 
@@ -97,7 +101,9 @@ def train(
         _fit(space, task.going_on(0, None, {}), data, listener, activities)
 
 
-def _fit(space: keras_tuner.HyperModel, task: Task, data: Training, listener: Listener, activities: Activities) -> None:
+def _fit(
+    space: keras_tuner.HyperModel, task: Task, data: TrainingData, listener: Listener, activities: Activities
+) -> None:
     keras.backend.clear_session()  # the trial before must not use memory, nor change layer names
     keras.utils.set_random_seed(task.seed)
     batches = Batches(data.train, task.batch_size, activities, task.seed)

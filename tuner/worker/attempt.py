@@ -14,8 +14,8 @@ import keras_tuner
 from tuner import names
 from tuner.bucket import Bucket
 from tuner.config.settings import Study
-from tuner.data.arrays import Training
-from tuner.errors import ChiefUnreachableError, CifakeTuneError, PreemptedError, SpaceError, SurroundingsError
+from tuner.data.arrays import TrainingData
+from tuner.errors import ChiefUnreachableError, CifakeTuneError, EnvironmentFailure, PreemptedError, SpaceError
 from tuner.evaluation import saved_model
 from tuner.rpc import lease_service
 from tuner.study.records import Outcome
@@ -24,12 +24,12 @@ from tuner.training import checkpoint
 from tuner.training.activities import Activity
 from tuner.training.loop import InvalidTrialError, Task, metrics_line, train
 from tuner.training.seeding import trial_seed
-from tuner.worker.chief_client import ChiefClient, FencedAttemptError, Grant, RefusedError
-from tuner.worker.epoch_reporter import Carriers, Delivery, Epoch, StoppedTrialError
-from tuner.worker.heartbeat import Heart
+from tuner.worker.chief_client import ChiefClient, FencedAttemptError, Grant, ReportRefusedError
+from tuner.worker.epoch_reporter import Epoch, EpochReporter, IoThreads, StoppedTrialError
+from tuner.worker.heartbeat import HeartbeatThread
 from tuner.worker.log_writer import LogWriter
 from tuner.worker.metrics import WorkerMetrics
-from tuner.worker.resume import Start, find_start
+from tuner.worker.resume import ResumePoint, find_resume_point
 from tuner.worker.stop_signal import StopSignal
 
 log = logging.getLogger(__name__)
@@ -41,19 +41,19 @@ LAST_LINES_S = 2.0
 
 
 @dataclass(frozen=True)
-class Workshop:
+class WorkerContext:
     """What all attempts of a worker share."""
 
     bucket: Bucket
     study: Study
     direction: Literal["max", "min"]
     space: keras_tuner.HyperModel
-    data: Training
+    data: TrainingData
     classes: int
     chief: ChiefClient
-    heart: Heart
+    heart: HeartbeatThread
     stop: StopSignal
-    carriers: Carriers
+    carriers: IoThreads
     logs: LogWriter
     folder: Path
     """For files on their way to and from the bucket."""
@@ -71,12 +71,12 @@ class _Ending:
 class Attempt:
     """One attempt at a trial: the listener of its training."""
 
-    def __init__(self, shop: Workshop, grant: Grant) -> None:
-        self._shop = shop
+    def __init__(self, context: WorkerContext, grant: Grant) -> None:
+        self._context = context
         self._grant = grant
         self._label = f"trial {grant.trial_id}, attempt {grant.attempt}"
-        self._delivery = Delivery(shop.bucket, shop.chief, grant, shop.carriers, self._reported)
-        self._task = make_task(shop, grant)
+        self._reporter = EpochReporter(context.bucket, context.chief, grant, context.carriers, self._reported)
+        self._task = make_task(context, grant)
         self._history: dict[int, dict[str, float]] = {}
         """Of the epochs that were trained, here or before."""
         self._objects: dict[str, int] = {}
@@ -90,15 +90,15 @@ class Attempt:
 
     def run(self) -> None:
         """Train the trial, and tell the chief how it ended; raises only what ends the worker."""
-        logs, stop = self._shop.logs, self._shop.stop
+        logs, stop = self._context.logs, self._context.stop
         with (
             logs.recording(self._grant.trial_id, self._grant.attempt),
             stop.last_will(self._last_will),
-            self._shop.metrics.activities.during(Activity.PREPARE),
+            self._context.metrics.activities.during(Activity.PREPARE),
         ):
             values = {k: v for k, v in self._grant.trial.hyperparameters.values.items() if not k.startswith("tuner/")}
             log.info("%s: %s", self._label, "  ".join(f"{k}={v}" for k, v in values.items()))
-            self._shop.heart.at_work(self._grant)
+            self._context.heart.at_work(self._grant)
             try:
                 self._run()
             except FencedAttemptError:
@@ -110,12 +110,12 @@ class Attempt:
                 raise
             except ChiefUnreachableError:
                 raise
-            except SurroundingsError as error:  # the bucket, or the disk of this worker
+            except EnvironmentFailure as error:  # the bucket, or the disk of this worker
                 self._give_back(_Ending(Outcome.LOST, str(error)))
                 raise
             finally:
-                self._delivery.abandon()
-                self._shop.heart.idle()
+                self._reporter.abandon()
+                self._context.heart.idle()
 
     def hand_back(self) -> bool:
         """Give the trial back because the worker must end, after what was trained has arrived, if it does so soon.
@@ -133,13 +133,13 @@ class Attempt:
                     raise TimeoutError
 
             try:
-                self._delivery.settle(check)
+                self._reporter.settle(check)
             except (FencedAttemptError, StoppedTrialError):
                 return True  # it is not ours any more
             except Exception as error:
                 log.warning("%s: the last epochs are not reported (%s)", self._label, error or "there was no time")
-            self._delivery.abandon()
-            self._shop.heart.stop()  # a beat after the hand-back would look like a worker that is still there
+            self._reporter.abandon()
+            self._context.heart.stop()  # a beat after the hand-back would look like a worker that is still there
             self._give_back(_Ending(Outcome.PREEMPTED, "the worker was asked to stop"))
             return True
 
@@ -147,29 +147,29 @@ class Attempt:
         if not self.hand_back():
             return False
         log.warning("%s: the training was in the midst of a long step, which is broken off", self._label)
-        self._shop.logs.flush(LAST_LINES_S)
+        self._context.logs.flush(LAST_LINES_S)
         return True
 
     # ---- the training's listener ------------------------------------------------------------------
 
     def check(self) -> None:
         """Raise where the training is not wanted any more."""
-        self._shop.stop.check()
+        self._context.stop.check()
         self._check_wanted()
 
     def progress(self, epoch: int, share: float, images_per_s: float) -> None:
         """Pass on how far the epoch is."""
         self._images_per_s = images_per_s or self._images_per_s
-        self._shop.metrics.progress(share, len(self._shop.data.train.labels))
-        self._shop.heart.progress(epoch, share, self._images_per_s)
+        self._context.metrics.progress(share, len(self._context.data.train.labels))
+        self._context.heart.progress(epoch, share, self._images_per_s)
 
     def epoch_done(self, epoch: int, metrics: dict[str, float], model: keras.Model) -> None:
         """Save the model; it is uploaded, and the epoch reported, while the next one trains.
 
         Waits until the epoch before is durable, so that no more than one whole epoch is ever trained again.
         """
-        self._shop.metrics.epoch(len(self._shop.data.train.labels))
-        with self._shop.metrics.activities.during(Activity.CHECKPOINT):
+        self._context.metrics.epoch(len(self._context.data.train.labels))
+        with self._context.metrics.activities.during(Activity.CHECKPOINT):
             self._save(epoch, metrics, model)
 
     # ---- inside -------------------------------------------------------------------------------------
@@ -177,14 +177,16 @@ class Attempt:
     def _save(self, epoch: int, metrics: dict[str, float], model: keras.Model) -> None:
         if not self._checked:
             self._check_output(model)
-        self._delivery.await_upload(self.check)
+        self._reporter.await_upload(self.check)
         self._check_wanted()
         # an attempt that began anew makes the epochs after this one again
         self._history = {e: m for e, m in self._history.items() if e < epoch} | {epoch: metrics}
-        name = names.checkpoint(self._shop.study.name, self._grant.trial_id, self._grant.attempt, epoch)
-        file = self._shop.folder / name.replace("/", "-")
-        checkpoint.save(model, checkpoint.Progress(epoch=epoch, seed=self._task.seed, history=self._history), file)
-        self._delivery.upload(Epoch(epoch, metrics, name), file)
+        name = names.checkpoint(self._context.study.name, self._grant.trial_id, self._grant.attempt, epoch)
+        file = self._context.folder / name.replace("/", "-")
+        checkpoint.save(
+            model, checkpoint.CheckpointState(epoch=epoch, seed=self._task.seed, history=self._history), file
+        )
+        self._reporter.upload(Epoch(epoch, metrics, name), file)
         log.info(
             "%s: epoch %d/%d  %s  (%s images/s)",
             self._label,
@@ -197,27 +199,27 @@ class Attempt:
     def _run(self) -> None:
         ending = self._train_to_an_end()
         if ending is None:
-            with self._shop.metrics.activities.during(Activity.CHECKPOINT):
-                self._shop.chief.complete(self._grant)
+            with self._context.metrics.activities.during(Activity.CHECKPOINT):
+                self._context.chief.complete(self._grant)
             log.info("%s: completed", self._label)
             return
-        if not isinstance(self._delivery.failure, RefusedError):
-            self._delivery.settle(self.check)  # the next attempt goes on from there
+        if not isinstance(self._reporter.failure, ReportRefusedError):
+            self._reporter.settle(self.check)  # the next attempt goes on from there
         self._give_back(ending)
 
     def _train_to_an_end(self) -> _Ending | None:
         """Train; None where the trial is trained to its end, and the chief knows every epoch."""
         try:
             if self._grant.attempt == 1 and self._grant.checkpoint is None:
-                self._train(Start())
+                self._train(ResumePoint())
             else:
-                with temporary_folder(self._shop.folder) as folder:
+                with temporary_folder(self._context.folder) as folder:
                     self._train(self._take_over(Path(folder)))
-            with self._shop.metrics.activities.during(Activity.CHECKPOINT):
-                self._delivery.settle(self.check)
+            with self._context.metrics.activities.during(Activity.CHECKPOINT):
+                self._reporter.settle(self.check)
         except (FencedAttemptError, StoppedTrialError, CifakeTuneError):
             raise
-        except (InvalidTrialError, RefusedError) as error:
+        except (InvalidTrialError, ReportRefusedError) as error:
             return _Ending(Outcome.INVALID, str(error))
         except Exception as error:
             outcome = Outcome.OUT_OF_MEMORY if out_of_memory(error) else Outcome.FAILED
@@ -226,9 +228,11 @@ class Attempt:
             return _Ending(outcome, f"{type(error).__name__}: {first_line}\n{trace}")
         return None
 
-    def _take_over(self, folder: Path) -> Start:
+    def _take_over(self, folder: Path) -> ResumePoint:
         """Find what the attempts before have left, and report what of it the chief does not know."""
-        start = find_start(self._shop.bucket, self._shop.study.name, self._grant, known_metrics(self._grant), folder)
+        start = find_resume_point(
+            self._context.bucket, self._context.study.name, self._grant, known_metrics(self._grant), folder
+        )
         if start.first_epoch < self._grant.first_epoch:
             log.warning("%s: trains again from epoch %d on", self._label, start.first_epoch + 1)
         elif start.first_epoch:
@@ -238,20 +242,20 @@ class Attempt:
         self._taken = {e: m[self._task.objective] for e, m in start.history.items() if e < self._grant.first_epoch}
         for found in start.found:
             log.info("%s: epoch %d was trained before, and is reported now", self._label, found.number + 1)
-            self._delivery.report(found)
+            self._reporter.report(found)
         return start
 
-    def _train(self, start: Start) -> None:
+    def _train(self, start: ResumePoint) -> None:
         objective = {epoch: metrics[self._task.objective] for epoch, metrics in start.history.items()}
         task = self._task.going_on(start.first_epoch, start.file, objective)
         if task.first_epoch < task.epochs and not task.out_of_patience(objective):
-            train(self._shop.space, task, self._shop.data, self, self._shop.metrics.activities)
+            train(self._context.space, task, self._context.data, self, self._context.metrics.activities)
 
     def _check_wanted(self) -> None:
-        self._delivery.check()
-        if self._shop.heart.fenced.is_set():
+        self._reporter.check()
+        if self._context.heart.fenced.is_set():
             raise FencedAttemptError
-        self._shop.chief.check()
+        self._context.chief.check()
 
     def _reported(self, epoch: Epoch) -> None:
         """The chief has taken an epoch: delete the models before it, but the best."""
@@ -263,14 +267,14 @@ class Attempt:
         obsolete = [name for name, number in self._objects.items() if number < epoch.number and number != best]
         self._objects = {name: number for name, number in self._objects.items() if name not in obsolete}
         self._objects[epoch.checkpoint] = epoch.number
-        self._delivery.delete(obsolete)
+        self._reporter.delete(obsolete)
 
     def _check_output(self, model: keras.Model) -> None:
         """Find out after one epoch, not at the evaluation, that the model does not answer with probabilities."""
-        images = self._shop.data.validation.images[:32].astype("float32")
+        images = self._context.data.validation.images[:32].astype("float32")
         outputs = keras.ops.convert_to_numpy(model(images, training=False))
         try:
-            saved_model.class_probabilities(outputs.reshape(len(images), -1), self._shop.classes)
+            saved_model.class_probabilities(outputs.reshape(len(images), -1), self._context.classes)
         except SpaceError as error:
             raise InvalidTrialError(str(error)) from None
         self._checked = True
@@ -279,7 +283,7 @@ class Attempt:
         level = logging.INFO if ending.outcome is Outcome.PREEMPTED else logging.ERROR
         log.log(level, "%s: %s: %s", self._label, ending.outcome, ending.reason)
         try:
-            self._shop.chief.give_back(self._grant, ending.outcome, ending.reason)
+            self._context.chief.give_back(self._grant, ending.outcome, ending.reason)
         except FencedAttemptError:
             log.info("%s: the chief has given it to another worker already", self._label)
         except ChiefUnreachableError as error:
@@ -297,9 +301,9 @@ def known_metrics(grant: Grant) -> dict[int, dict[str, float]]:
     return known
 
 
-def make_task(shop: Workshop, grant: Grant) -> Task:
+def make_task(context: WorkerContext, grant: Grant) -> Task:
     """Return what an attempt is to train, from the trial's first epoch on."""
-    hyperparameters, study = grant.trial.hyperparameters, shop.study
+    hyperparameters, study = grant.trial.hyperparameters, context.study
     return Task(
         hyperparameters=hyperparameters,
         seed=trial_seed(study.seed, grant.trial_id),
@@ -307,7 +311,7 @@ def make_task(shop: Workshop, grant: Grant) -> Task:
         epochs=int(hyperparameters.values.get(names.HP_EPOCHS, study.training.epochs)),
         patience=study.training.patience,
         objective=study.search.objective,
-        direction=shop.direction,
+        direction=context.direction,
     )
 
 

@@ -11,7 +11,7 @@ from keras_tuner.engine.trial import Trial as KerasTrial
 from keras_tuner.src import protos
 
 from tuner import names
-from tuner.errors import ChiefUnreachableError, CifakeTuneError, FencedError, SurroundingsError
+from tuner.errors import ChiefUnreachableError, CifakeTuneError, EnvironmentFailure, FencedError
 from tuner.rpc import lease_service
 from tuner.study.records import Outcome
 
@@ -44,7 +44,7 @@ class SearchOverError(FencedAttemptError):
     """The chief has gone, and what it left says that the search is over."""
 
 
-class RefusedError(Exception):
+class ReportRefusedError(Exception):
     """The chief cannot use what it was told; the message says why."""
 
 
@@ -68,7 +68,7 @@ class Grant:
 class ChiefClient:
     """The chief's two services; each call is repeated while the chief cannot be reached.
 
-    All raise ChiefUnreachableError when `timeout_s` is over, and SurroundingsError for answers that make no sense.
+    All raise ChiefUnreachableError when `timeout_s` is over, and EnvironmentFailure for answers that make no sense.
     `trouble` says, of a chief that cannot be reached, what only a person can mend, if anything.
     """
 
@@ -162,7 +162,7 @@ class ChiefClient:
     ) -> bool:
         """Report an epoch and its saved model; true where the trial is to stop.
 
-        Raises FencedAttemptError, also once `unwanted` is set while the chief cannot be reached; RefusedError.
+        Raises FencedAttemptError, also once `unwanted` is set while the chief cannot be reached; ReportRefusedError.
         """
         request = _service.UpdateTrialRequest(trial_id=grant.trial_id, metrics=metrics, step=epoch)
         model = {names.METADATA_CHECKPOINT: checkpoint, names.METADATA_SHA256: sha256}
@@ -239,9 +239,9 @@ class ChiefClient:
                 if code is grpc.StatusCode.FAILED_PRECONDITION:
                     raise FencedAttemptError from None
                 if code is grpc.StatusCode.INVALID_ARGUMENT:
-                    raise RefusedError(error.details()) from None
+                    raise ReportRefusedError(error.details()) from None
                 if code not in _TRANSIENT:
-                    raise SurroundingsError(
+                    raise EnvironmentFailure(
                         f"the chief at {self._address} answers {code}: {error.details()}."
                     ) from None
                 trouble = self._trouble() if code is grpc.StatusCode.UNAVAILABLE else None

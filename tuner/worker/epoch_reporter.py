@@ -35,14 +35,14 @@ class Epoch:
     sha256: str | None = None
 
 
-class Carriers:
+class IoThreads:
     """The two threads that a worker's attempts share, one after the other."""
 
     def __init__(self) -> None:
         self.bucket = ThreadPoolExecutor(1, "bucket")
         self.reports = ThreadPoolExecutor(1, "reports")
 
-    def __enter__(self) -> "Carriers":
+    def __enter__(self) -> "IoThreads":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -50,11 +50,11 @@ class Carriers:
             each.shutdown(wait=False, cancel_futures=True)
 
 
-class Delivery:
+class EpochReporter:
     """Uploads and reports the epochs of one attempt. `done` is called with each that the chief has taken."""
 
     def __init__(
-        self, bucket: Bucket, chief: ChiefClient, grant: Grant, carriers: Carriers, done: Callable[[Epoch], None]
+        self, bucket: Bucket, chief: ChiefClient, grant: Grant, carriers: IoThreads, done: Callable[[Epoch], None]
     ) -> None:
         self._bucket = bucket
         self._chief = chief

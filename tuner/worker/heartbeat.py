@@ -13,7 +13,7 @@ FIRST_BEAT_S = 0.5
 """A trial's first heartbeat comes after so long; a shorter trial needs none."""
 
 
-class Heart:
+class HeartbeatThread:
     """Sends heartbeats from a thread, and learns from them whether the attempt is still wanted."""
 
     def __init__(self, chief: ChiefClient) -> None:
@@ -29,7 +29,7 @@ class Heart:
         """There is a trial, or it is over: a worker without one rests for long."""
         self._thread = threading.Thread(target=self._run, name="heart", daemon=True)
 
-    def __enter__(self) -> "Heart":
+    def __enter__(self) -> "HeartbeatThread":
         self._thread.start()
         return self
 

@@ -15,7 +15,7 @@ from typing import Any, TextIO
 from tuner import names
 from tuner.bucket import Bucket
 from tuner.errors import BucketError
-from tuner.study.attempt_logs import Line, Source
+from tuner.study.attempt_logs import Line, LineSource
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ class LogWriter:
         handler = _Handler(recording)
         logging.getLogger().addHandler(handler)
         streams = sys.stdout, sys.stderr
-        tees = _Tee(sys.stdout, recording, Source.OUT), _Tee(sys.stderr, recording, Source.ERR)
+        tees = _Tee(sys.stdout, recording, LineSource.OUT), _Tee(sys.stderr, recording, LineSource.ERR)
         sys.stdout, sys.stderr = tees
         try:
             yield
@@ -135,8 +135,8 @@ class _Recording:
         self._lock = threading.Lock()
         self._lines: list[str] = []
         self._part = b""
-        self._unfinished = {Source.OUT: "", Source.ERR: ""}
-        self._left_bytes = {Source.LOG: KEPT_BYTES, Source.OUT: KEPT_BYTES, Source.ERR: KEPT_BYTES}
+        self._unfinished = {LineSource.OUT: "", LineSource.ERR: ""}
+        self._left_bytes = {LineSource.LOG: KEPT_BYTES, LineSource.OUT: KEPT_BYTES, LineSource.ERR: KEPT_BYTES}
         self._closed = False
 
     @property
@@ -154,9 +154,9 @@ class _Recording:
         """Keep a message, which may have several lines."""
         with self._lock:
             for line in text.splitlines():
-                self._keep(Source.LOG, line)
+                self._keep(LineSource.LOG, line)
 
-    def printed(self, source: Source, text: str) -> None:
+    def printed(self, source: LineSource, text: str) -> None:
         """Keep what was printed; the last line may be unfinished."""
         with self._lock:
             if self._closed or self._left_bytes[source] < 0:
@@ -172,7 +172,7 @@ class _Recording:
             for source, unfinished in self._unfinished.items():
                 if unfinished:
                     self._keep(source, unfinished)
-            self._unfinished = {Source.OUT: "", Source.ERR: ""}
+            self._unfinished = {LineSource.OUT: "", LineSource.ERR: ""}
             self._closed = True
 
     def part(self) -> bytes:
@@ -189,7 +189,7 @@ class _Recording:
             self._part = b""
             self.parts += 1
 
-    def _keep(self, source: Source, text: str) -> None:
+    def _keep(self, source: LineSource, text: str) -> None:
         if self._closed or self._left_bytes[source] < 0:
             return
         text = text if len(text) <= LINE_CHARACTERS else f"{text[:LINE_CHARACTERS]}…"
@@ -223,7 +223,7 @@ class _Handler(logging.Handler):
 class _Tee:
     """A stream whose text is also kept."""
 
-    def __init__(self, stream: TextIO, recording: _Recording, source: Source) -> None:
+    def __init__(self, stream: TextIO, recording: _Recording, source: LineSource) -> None:
         self._stream = stream
         self._recording = recording
         self._source = source

@@ -1,8 +1,8 @@
 """Where an attempt begins: at the newest intact checkpoint that the bucket has of its trial, reported or not.
 
 The attempt before may have trained on while the chief was away, and died before it could report: what it made durable
-is taken over (`Start.found`), and no epoch is trained twice. Where the newest checkpoint is damaged or gone, an older
-one is taken; the best epoch's is kept, too.
+is taken over (`ResumePoint.found`), and no epoch is trained twice. If the newest checkpoint is damaged or gone, an
+older one is taken; the best epoch's is kept, too.
 """
 
 import logging
@@ -14,7 +14,7 @@ from tuner import names
 from tuner.bucket import Bucket
 from tuner.errors import ObjectNotFoundError
 from tuner.study.state import same_metrics
-from tuner.training.checkpoint import DamagedCheckpointError, Progress, read_progress, sha256
+from tuner.training.checkpoint import CheckpointState, DamagedCheckpointError, read_progress, sha256
 from tuner.worker.chief_client import Grant
 from tuner.worker.epoch_reporter import Epoch
 
@@ -24,7 +24,7 @@ History = Mapping[int, Mapping[str, float]]
 
 
 @dataclass(frozen=True)
-class Start:
+class ResumePoint:
     """What an attempt goes on from; by default, from nothing."""
 
     first_epoch: int = 0
@@ -45,14 +45,14 @@ class _Object:
     epoch: int
 
 
-def find_start(bucket: Bucket, study: str, grant: Grant, known: History, folder: Path) -> Start:
+def find_resume_point(bucket: Bucket, study: str, grant: Grant, known: History, folder: Path) -> ResumePoint:
     """Return where to begin; the checkpoint is downloaded into `folder`.
 
     `known` has the metrics that the chief knows of the epochs before `grant.first_epoch`. Raises BucketError.
     """
     if grant.attempt == 1 and grant.checkpoint is None:
-        return Start()
-    fetcher = _Fetcher(bucket, grant, known, folder)
+        return ResumePoint()
+    fetcher = CheckpointFetcher(bucket, grant, known, folder)
     objects = list(_objects(bucket, study, grant)) if grant.attempt > 1 else []
     # of the same epoch the reported one first: it is the chief's word against an upload of nobody's
     newest_first = sorted(objects, key=lambda o: (o.epoch, o.name == grant.checkpoint, o.attempt), reverse=True)
@@ -60,7 +60,7 @@ def find_start(bucket: Bucket, study: str, grant: Grant, known: History, folder:
     for candidate in newest_first:
         progress = fetcher.progress(candidate)
         if progress is not None:
-            return Start(
+            return ResumePoint(
                 first_epoch=candidate.epoch + 1,
                 file=fetcher.file(candidate.name),
                 history=dict(progress.history),
@@ -69,8 +69,8 @@ def find_start(bucket: Bucket, study: str, grant: Grant, known: History, folder:
             )
     other_trials = grant.checkpoint if grant.checkpoint not in epochs else None  # hyperband trains it further
     if other_trials is not None and fetcher.read(other_trials) is not None:
-        return Start(grant.first_epoch, fetcher.file(other_trials), objects=epochs)
-    return Start(objects=epochs)
+        return ResumePoint(grant.first_epoch, fetcher.file(other_trials), objects=epochs)
+    return ResumePoint(objects=epochs)
 
 
 def _objects(bucket: Bucket, study: str, grant: Grant) -> Iterator[_Object]:
@@ -81,7 +81,7 @@ def _objects(bucket: Bucket, study: str, grant: Grant) -> Iterator[_Object]:
 
 
 def _missing(
-    fetcher: "_Fetcher", objects: list[_Object], newest: _Object, progress: Progress, grant: Grant
+    fetcher: "CheckpointFetcher", objects: list[_Object], newest: _Object, progress: CheckpointState, grant: Grant
 ) -> Iterator[Epoch]:
     """Yield the epochs after those that the chief knows, each with its own object where that is intact."""
     for epoch in sorted(epoch for epoch in progress.history if epoch >= grant.first_epoch):
@@ -91,7 +91,7 @@ def _missing(
         yield Epoch(epoch, progress.history[epoch], intact, digest)
 
 
-class _Fetcher:
+class CheckpointFetcher:
     """Downloads checkpoints, and says of each once what is wrong with it."""
 
     def __init__(self, bucket: Bucket, grant: Grant, known: History, folder: Path) -> None:
@@ -99,13 +99,13 @@ class _Fetcher:
         self._grant = grant
         self._known = known
         self._folder = folder
-        self._seen: dict[str, Progress | None] = {}
+        self._seen: dict[str, CheckpointState | None] = {}
 
     def file(self, name: str) -> Path:
         """Where an object is, once it was fetched."""
         return self._folder / name.replace("/", "-")
 
-    def read(self, name: str) -> Progress | None:
+    def read(self, name: str) -> CheckpointState | None:
         """Download an object and return its progress; None where it is gone or damaged."""
         file = self.file(name)
         try:
@@ -119,13 +119,13 @@ class _Fetcher:
             self._warn(name, str(error))
         return None
 
-    def progress(self, candidate: _Object) -> Progress | None:
+    def progress(self, candidate: _Object) -> CheckpointState | None:
         """Download an object of our own trial, and return its progress; None where it cannot be used."""
         if candidate.name not in self._seen:
             self._seen[candidate.name] = self._progress(candidate)
         return self._seen[candidate.name]
 
-    def _progress(self, candidate: _Object) -> Progress | None:
+    def _progress(self, candidate: _Object) -> CheckpointState | None:
         progress = self.read(candidate.name)
         if progress is None:
             return None

@@ -24,10 +24,10 @@ from tuner.study.journal import JournalReader
 from tuner.temporary_files import temporary_folder
 from tuner.training import devices
 from tuner.training.activities import Activity
-from tuner.worker.attempt import Attempt, Workshop
+from tuner.worker.attempt import Attempt, WorkerContext
 from tuner.worker.chief_client import ChiefClient, Grant
-from tuner.worker.epoch_reporter import Carriers
-from tuner.worker.heartbeat import Heart
+from tuner.worker.epoch_reporter import IoThreads
+from tuner.worker.heartbeat import HeartbeatThread
 from tuner.worker.log_writer import LogWriter
 from tuner.worker.metrics import WorkerMetrics, gpu_metrics
 from tuner.worker.stop_signal import StopSignal
@@ -64,20 +64,20 @@ def run_worker(
             chief.timeout_s = joined.study.leases.chief_timeout_s
             chief.is_over = EndOfSearch(bucket, joined.study.name).is_over
             with (
-                Heart(chief) as heart,
-                Carriers() as carriers,
+                HeartbeatThread(chief) as heart,
+                IoThreads() as carriers,
                 LogWriter(bucket, joined.study.name) as logs,
                 temporary_folder() as folder,
             ):
                 with stop.interrupting(), metrics.activities.during(Activity.PREPARE):
-                    shop = _open_workshop(
+                    context = _open_context(
                         bucket, joined, chief, heart, stop, carriers, logs, Path(folder), cache, metrics
                     )
                 show(monitor, heart, joined.study.leases.duration_s)
                 gc.collect()
                 gc.freeze()  # what was imported stays: Keras collects garbage for every model (0.2 s with TensorFlow)
                 while (grant := _next_trial(chief, stop, metrics)) is not None:
-                    Attempt(shop, grant).run()
+                    Attempt(context, grant).run()
                 log.info("%s: the search is over", name)
     finally:
         stop.over()
@@ -88,7 +88,7 @@ def _next_trial(chief: ChiefClient, stop: StopSignal, metrics: WorkerMetrics) ->
         return chief.next_trial(stop.check)
 
 
-def show(monitor: Monitor, heart: Heart, lease_s: float) -> None:
+def show(monitor: Monitor, heart: HeartbeatThread, lease_s: float) -> None:
     """From now on show what a worker has that works."""
     found, asked = devices.found(), devices.asked(os.environ)
 
@@ -120,18 +120,18 @@ class EndOfSearch:
         return False
 
 
-def _open_workshop(
+def _open_context(
     bucket: Bucket,
     joined: lease_service.Joined,
     chief: ChiefClient,
-    heart: Heart,
+    heart: HeartbeatThread,
     stop: StopSignal,
-    carriers: Carriers,
+    carriers: IoThreads,
     logs: LogWriter,
     folder: Path,
     cache: Path,
     metrics: WorkerMetrics,
-) -> Workshop:
+) -> WorkerContext:
     study = joined.study
     manifest = read_manifest(bucket, joined.data)
     space = spaces.load_space(study.space, manifest.image_shape, len(manifest.classes))
@@ -140,7 +140,7 @@ def _open_workshop(
     log.info(
         "%s joins study %s: %s, %s on %s", chief.worker, study.name, images, keras.backend.backend(), devices.device()
     )
-    return Workshop(
+    return WorkerContext(
         bucket=bucket,
         study=study,
         direction=joined.direction,

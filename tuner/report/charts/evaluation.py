@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from markupsafe import Markup
 
-from tuner.evaluation.result import Calibration, Curve
+from tuner.evaluation.result import Calibration, RocCurve
 from tuner.evaluation.scores import Interval
 from tuner.report.charts.svg import Drawing, Scale, short
 
@@ -13,7 +13,7 @@ COLOURS = 6
 """Curves that can be told apart by colour; the page has as many classes."""
 
 
-def roc_chart(curves: Mapping[str, Curve]) -> Markup:
+def roc_chart(curves: Mapping[str, RocCurve]) -> Markup:
     """Return the curves of six classes at most."""
     shown = dict(list(curves.items())[:COLOURS])
     drawing = Drawing(SIDE, SIDE, f"ROC curve of {', '.join(map(str, shown))}")

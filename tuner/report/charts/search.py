@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from tuner.report.charts.svg import FAR, Drawing, Point, Scale, short, span
 from tuner.study.attempts import AttemptRecord, History
-from tuner.study.progress import thinned
+from tuner.study.progress import downsample
 from tuner.study.records import TrialState
 from tuner.study.state import StudyState, Trial
 
@@ -90,7 +90,7 @@ def curves_chart(state: StudyState) -> Markup:
         elif len(points) == 1:
             drawing.dot(points[0], css, f"trial {trial.trial_id}")
         else:
-            drawing.path(thinned(points, 100), css, f"trial {trial.trial_id}")
+            drawing.path(downsample(points, 100), css, f"trial {trial.trial_id}")
     drawing.dots(single, "queued")
     return drawing.svg()
 

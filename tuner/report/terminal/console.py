@@ -16,14 +16,14 @@ _PLAIN_EVERY_S = 5.0
 def make_console(stderr: bool = False) -> "Console":
     """Return a console that prints text as it is: what users and models say may look like rich's markup.
 
-    Text is wrapped at words on a terminal, and not at all elsewhere (`say`).
+    Text is wrapped at words on a terminal, and not at all elsewhere (`print_line`).
     """
     from rich.console import Console
 
     return Console(stderr=stderr, highlight=False, markup=False, emoji=False)
 
 
-def say(console: "Console", text: str, style: str | None = None) -> None:
+def print_line(console: "Console", text: str, style: str | None = None) -> None:
     """Print a sentence, which is one line where it goes to a file or a pipe."""
     console.print(text, style=style, soft_wrap=not console.is_terminal)
 
@@ -74,7 +74,7 @@ class _PlainLines:
             self._shown = now
             pace = progress.done / (now - self._began)
             of_total = f" of {progress.total:,}" if progress.total else ""
-            say(
+            print_line(
                 self._console,
                 f"{progress.what}: {progress.done:,}{of_total} {progress.unit}, {pace:,.0f} {progress.unit}/s",
             )

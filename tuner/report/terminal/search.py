@@ -25,10 +25,10 @@ STYLES = {
 
 
 def search_view(
-    state: StudyState, workers: Sequence[WorkerStatus], elapsed_s: float, left_s: float | None, rows: int
+    state: StudyState, workers: Sequence[WorkerStatus], elapsed_s: float, remaining_s: float | None, rows: int
 ) -> RenderableType:
     """Return the live view of a search, with `rows` trials at most, for a terminal of 80 columns or more."""
-    parts: list[RenderableType] = [_headline(state, elapsed_s, left_s), trials_table(state, workers, rows)]
+    parts: list[RenderableType] = [_headline(state, elapsed_s, remaining_s), trials_table(state, workers, rows)]
     parts += _news(state)
     return Group(*parts) if state.finished else Group(*parts, _workers_line(workers))
 
@@ -104,7 +104,7 @@ def _total(state: StudyState) -> str:
     return "?" if search.algorithm is Algorithm.HYPERBAND else str(search.max_trials)
 
 
-def _headline(state: StudyState, elapsed_s: float, left_s: float | None) -> Text:
+def _headline(state: StudyState, elapsed_s: float, remaining_s: float | None) -> Text:
     failed = sum(trial.state is TrialState.FAILED for trial in state.trials.values())
     stopped = sum(trial.state is TrialState.STOPPED for trial in state.trials.values())
     best = state.best()
@@ -119,8 +119,8 @@ def _headline(state: StudyState, elapsed_s: float, left_s: float | None) -> Text
         ("  elapsed ", "dim"),
         duration(elapsed_s),
     )
-    if left_s is not None:
-        line.append_text(Text.assemble(("  left ", "dim"), duration(left_s)))
+    if remaining_s is not None:
+        line.append_text(Text.assemble(("  left ", "dim"), duration(remaining_s)))
     return line
 
 

@@ -13,7 +13,7 @@ from tests.support.chief import RunningChief, running_chief
 from tests.support.service import messages
 from tuner import names
 from tuner.bucket.local import LocalBucket
-from tuner.chief.worker_registry import Roster
+from tuner.chief.worker_registry import WorkerRegistry
 from tuner.config.loading import load
 from tuner.rpc import lease_service
 from tuner.search.leases import Worker
@@ -96,7 +96,7 @@ def test_an_idle_worker_keeps_its_name_though_a_new_chief_hears_a_zombie_first(c
 
 
 def test_a_name_belongs_to_who_has_joined_now_whatever_others_call_themselves() -> None:
-    roster = Roster([], term=2)
-    newest = roster.joins("w", "a")
+    registry = WorkerRegistry([], term=2)
+    newest = registry.joins("w", "a")
     for other in ("9.9.b", "2.9.b", "1.1.b", "b"):
-        assert roster.hear(Worker("w", other)).worker == newest
+        assert registry.hear(Worker("w", other)).worker == newest
