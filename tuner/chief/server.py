@@ -47,7 +47,10 @@ async def serve(
     cluster: ChiefJob | None,
     shown: ChiefMonitor,
 ) -> None:
-    """Listen on `address` and serve the workers until the search is over. Raises PreemptedError, FencedError, BucketError."""
+    """Listen on `address` and serve the workers until the search is over.
+
+    Raises PreemptedError, FencedError, BucketError.
+    """
     _allow_many_connections()
     loop = asyncio.get_running_loop()
     loop.set_default_executor(_Threads())

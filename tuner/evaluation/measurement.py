@@ -76,7 +76,10 @@ def measure(
     report_progress: ReportProgress,
     clock: Callable[[], float],
 ) -> Measured:
-    """Measure `model`, and call `report_progress` with each step; `runner_up` loads the other model when its turn comes."""
+    """Measure `model`; `runner_up` loads the other model when its turn comes.
+
+    `report_progress` is called after each batch.
+    """
     begun = clock()
     manifest, study, test = subject.manifest, subject.state.settings, subject.test
     classes, labels = len(manifest.classes), np.asarray(test.labels)
