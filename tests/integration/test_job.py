@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.again import assert_trains_again
+from tests.integration.reproduce import assert_trains_again
 from tests.integration.support import Done, Place, place, settings
 from tuner import names
 from tuner.data.arrays import open_validation

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.integration.again import assert_trains_again
+from tests.integration.reproduce import assert_trains_again
 from tests.integration.support import Done, Place, coloured_images, place, settings, space
 from tuner import names
 from tuner.study.records import TrialState

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 from playwright.sync_api import Browser
 
-from tests.live import studies
+from tests.live_page import studies
 from tests.support.browser import chromium
 from tuner.address import Address
 from tuner.live_page.live_state import LiveState

@@ -16,8 +16,8 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-from tests.live import studies
-from tests.live.conftest import BUCKET, Served, serving
+from tests.live_page import studies
+from tests.live_page.conftest import BUCKET, Served, serving
 from tests.search.test_oracle import at
 from tuner.live_page import live_state
 from tuner.live_page.routes import SCRIPTS, is_our_name

@@ -3,8 +3,8 @@
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.live import studies
-from tests.live.conftest import serving
+from tests.live_page import studies
+from tests.live_page.conftest import serving
 from tests.support.browser import Scheme, Shown, shown
 from tuner.live_page.trial_rows import Wanted, page_of
 from tuner.study.records import TrialState

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.search.test_journal import STUDY, created, opened, segments
+from tests.study.test_journal import STUDY, created, opened, segments
 from tuner import names
 from tuner.bucket.local import LocalBucket
 from tuner.chief.journal_writer import Journal

@@ -8,7 +8,7 @@ import pytest
 
 from tests.evaluation.reports import report_of
 from tests.evaluation.searches import search
-from tests.live.studies import finish, hostile
+from tests.live_page.studies import finish, hostile
 from tests.support.records import state_of
 from tuner.config.loading import parse
 from tuner.names import TrialId

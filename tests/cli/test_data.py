@@ -10,7 +10,7 @@ import pytest
 
 from tests.data.conftest import ROOT
 from tests.data.images import Files, encode, pixels, write_folder, write_zip
-from tests.data.test_fetch import Server, serving
+from tests.data.test_cifake_download import Server, serving
 from tuner import names
 from tuner.bucket import open_bucket
 from tuner.data.manifest import find_data_sets
