@@ -64,9 +64,9 @@ image:  ## build the container image: IMAGE, LOCK=tensorflow|cuda|jax, BASE_IMAG
 		--build-arg REVISION=$$(git rev-parse HEAD 2>/dev/null || echo unknown) .
 
 docs: .venv/installed-tools  ## write the generated pages, dashboards and the chart's schema anew
-	@.venv/bin/python docs/generate.py
-	@.venv/bin/python docs/results/page.py
-	@.venv/bin/python docs/benchmarks/page.py
+	@.venv/bin/python tools/reference_pages.py
+	@.venv/bin/python tools/results_page.py
+	@.venv/bin/python tools/benchmarks_page.py
 	@.venv/bin/python charts/schema/generate.py
 	@.venv/bin/python charts/dashboards/generate.py
 	@if command -v helm-docs >/dev/null; then charts/check.sh --write; fi

@@ -26,7 +26,7 @@ from bench.chief.processes import STDERR, STUDY, answer, our_chief, prepare, rol
 from tests.support.children import ending  # noqa: E402
 from tests.support.gcs_emulator import free_port  # noqa: E402
 
-SIDES = ROOT / "bench" / "sides"
+SIDES = ROOT / "bench" / "competitors"
 OTHERS = ROOT / ".venv-bench" / "bin" / "python"
 CLIENTS = {"ours": (1, 2, 8, 16, 64), "Optuna": (1, 2, 8, 16, 64), "Ray Tune": (1, 2, 8)}
 SCRIPTS = {"Optuna": "optuna_proxy.py", "Ray Tune": "ray_tune.py"}

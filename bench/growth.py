@@ -20,8 +20,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from bench.curves.catalogue import CURVES, UNITS, fitted  # noqa: E402
-from bench.curves.cluster import EPOCHS, GCS_WRITES_PER_S, demands  # noqa: E402
+from bench.scaling.catalogue import CURVES, UNITS, fitted  # noqa: E402
+from bench.scaling.cluster import EPOCHS, GCS_WRITES_PER_S, demands  # noqa: E402
 
 SIZES = {
     "trials": (100, 300, 1000, 3000, 10_000),
@@ -53,7 +53,7 @@ def main() -> None:
 
 def measure(part: str, folder: Path, sizes: tuple[int, ...], rounds: int) -> dict[str, Any]:
     """Measure one part."""
-    from bench.curves import images, operations, trials, workers
+    from bench.scaling import images, operations, trials, workers
 
     match part:
         case "trials":
@@ -68,7 +68,7 @@ def measure(part: str, folder: Path, sizes: tuple[int, ...], rounds: int) -> dic
 
 def save(path: Path, result: dict[str, Any]) -> None:
     """Write what there is, so that a part is not lost with the next one, and the picture beside it."""
-    from bench.curves.picture import growth_png
+    from bench.scaling.picture import growth_png
 
     result["fits"] = fitted(result)
     if "workers" in result and "operations" in result:

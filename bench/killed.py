@@ -27,8 +27,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from bench.sides.bare import BareSearch  # noqa: E402
-from bench.sides.processes import CHIEF, WORKERS, Search, our_settings, started, wait  # noqa: E402
+from bench.competitors.bare import BareSearch  # noqa: E402
+from bench.competitors.processes import CHIEF, WORKERS, Search, our_settings, started, wait  # noqa: E402
 from tests.support.gcs_emulator import free_port  # noqa: E402
 from tuner.bucket import open_bucket  # noqa: E402
 from tuner.data.pack import pack  # noqa: E402

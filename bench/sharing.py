@@ -21,7 +21,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from bench.sides.turns import MIDDLE, Process, Turn, prepare  # noqa: E402
+from bench.competitors.turns import MIDDLE, Process, Turn, prepare  # noqa: E402
 from tuner.local.children import share_of_cores  # noqa: E402
 
 MODELS = {"small": {**MIDDLE, "filters": 20, "units_1": 100, "units_2": 100}, "middle": MIDDLE}

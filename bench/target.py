@@ -28,8 +28,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from bench.sides.bare import BareSearch  # noqa: E402
-from bench.sides.processes import (  # noqa: E402
+from bench.competitors.bare import BareSearch  # noqa: E402
+from bench.competitors.processes import (  # noqa: E402
     BATCH_SIZE,
     CHIEF,
     VALIDATION,

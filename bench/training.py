@@ -20,7 +20,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from bench.sides.turns import BATCH, Outcome, Process, Turn, prepare  # noqa: E402
+from bench.competitors.turns import BATCH, Outcome, Process, Turn, prepare  # noqa: E402
 
 SIDES = ("plain", "tf.data", "ours")
 

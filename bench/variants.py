@@ -21,7 +21,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from bench.sides.turns import MIDDLE, Outcome, Process, Turn, prepare  # noqa: E402
+from bench.competitors.turns import MIDDLE, Outcome, Process, Turn, prepare  # noqa: E402
 
 
 @dataclass(frozen=True)

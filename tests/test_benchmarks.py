@@ -14,10 +14,10 @@ import pytest
 from PIL import Image
 
 from bench import summary
-from bench.curves.catalogue import fitted
-from bench.curves.cluster import GCS_WRITES_PER_S, demands
-from bench.curves.fit import Point, each, knee, slope
-from bench.curves.images import with_comment
+from bench.scaling.catalogue import fitted
+from bench.scaling.cluster import GCS_WRITES_PER_S, demands
+from bench.scaling.fit import Point, each, knee, slope
+from bench.scaling.images import with_comment
 from tests.support.modules import module_at
 from tuner.data.decode import Conversion, decode
 
@@ -50,7 +50,7 @@ def curve(cost: Any) -> list[Point]:
 
 
 def benchmarks_page() -> Any:
-    return module_at(ROOT / "docs" / "benchmarks" / "page.py")
+    return module_at(ROOT / "tools" / "benchmarks_page.py")
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_a_comment_makes_a_file_of_its_own_of_the_same_picture() -> None:
 
 @pytest.mark.slow
 def test_a_study_is_measured_with_a_chief_that_works_and_one_that_goes_on(tmp_path: Path) -> None:
-    from bench.curves import trials  # with Keras
+    from bench.scaling import trials  # with Keras
 
     row = trials.ours(tmp_path, 20)
     assert row.size == 20

@@ -185,7 +185,7 @@ def test_the_files_of_an_evaluation_in_the_documents_are_those_it_writes() -> No
 
 
 def test_the_page_of_settings_is_up_to_date() -> None:
-    spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
+    spec = importlib.util.spec_from_file_location("generate", ROOT / "tools" / "reference_pages.py")
     assert spec is not None
     assert spec.loader is not None
     generate = importlib.util.module_from_spec(spec)

@@ -17,7 +17,7 @@ READY = sorted({path.parent for path in (ROOT / "docs" / "results").glob("*/stud
 
 
 def results_page() -> Any:
-    return module_at(ROOT / "docs" / "results" / "page.py")
+    return module_at(ROOT / "tools" / "results_page.py")
 
 
 def test_the_page_is_what_its_files_make() -> None:

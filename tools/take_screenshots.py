@@ -1,6 +1,6 @@
 """Take the pictures that the docs show of a study: its live page and its report in Chromium, and the model's heatmaps.
 
-usage: python docs/images/take.py BUCKET STUDY TEST_FOLDER
+usage: python tools/take_screenshots.py BUCKET STUDY TEST_FOLDER
 TEST_FOLDER has a folder of images for each class; of each, the first few are predicted, with heatmaps.
 """
 
@@ -12,6 +12,7 @@ from pathlib import Path
 
 from PIL import Image
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
 from tests.support.browser import Shown, chromium, shown
 from tuner import names
 from tuner.bucket import open_bucket
@@ -20,7 +21,7 @@ from tuner.monitoring.catalogue import Role
 from tuner.monitoring.endpoint import Monitor, serving
 from tuner.study.journal import read_study
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1] / "docs" / "images"
 WIDTH, HEIGHT = 1200, 1500
 OF_EACH_CLASS = 3
 COLOURS = 128

@@ -1,7 +1,7 @@
 """Copy what is published of a study out of its bucket: settings, trials, evaluation, and what it ran on.
 
-usage: python docs/results/collect.py BUCKET STUDY --machine "one NVIDIA H100, 16 cores" [--into docs/results]
-Then `make docs` writes docs/results.md anew.
+usage: python tools/collect_results.py BUCKET STUDY --machine "one NVIDIA H100, 16 cores" [--into docs/results]
+Then `make docs` writes docs/results.md again.
 """
 
 import argparse
@@ -13,11 +13,12 @@ import yaml
 
 from tuner import names
 from tuner.bucket import Bucket, open_bucket
-from tuner.config import dump
-from tuner.journal import read_records, read_study
-from tuner.trials import Leased, Opened, Trial
+from tuner.config.loading import dump
+from tuner.study.journal import read_records, read_study
+from tuner.study.records import Leased, Opened
+from tuner.study.state import Trial
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1] / "docs" / "results"
 COPIED = (names.METRICS_JSON, names.PREDICTIONS_CSV)
 
 

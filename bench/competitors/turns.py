@@ -1,4 +1,4 @@
-"""Processes that train and take turns: `bench/sides/train.py`, as a benchmark starts and asks them."""
+"""Processes that train and take turns: `bench/competitors/train.py`, as a benchmark starts and asks them."""
 
 import json
 import os
@@ -51,7 +51,7 @@ class Process:
 
     def __init__(self, place: Path, environment: Mapping[str, str] | None = None) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "bench.sides.train", str(place)],
+            [sys.executable, "-m", "bench.competitors.train", str(place)],
             env={**os.environ, "PYTHONPATH": str(ROOT), **(environment or {})},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

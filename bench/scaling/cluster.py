@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bench.curves.fit import Point, each
+from bench.scaling.fit import Point, each
 from tuner.config.loading import load
 
 WORKERS = 10_000

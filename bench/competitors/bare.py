@@ -1,4 +1,4 @@
-"""Bare Keras Tuner's distributed search as benchmarks start it: `bench/sides/bare_search.py`, in its own folder."""
+"""Bare Keras Tuner's distributed search, as benchmarks start it: `bare_search.py`, in a folder of its own."""
 
 import contextlib
 import subprocess
@@ -6,7 +6,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.sides.processes import BATCH_SIZE, ROOT, VALIDATION, VALIDATION_SEED, Search, started
+from bench.competitors.processes import BATCH_SIZE, ROOT, VALIDATION, VALIDATION_SEED, Search, started
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import grpc
 
 from bench.chief.clients import threads
 from bench.chief.processes import STUDY, our_chief, prepare, role, sample
-from bench.curves.rows import medians
+from bench.scaling.rows import medians
 from tests.support.children import ending
 from tests.support.gcs_emulator import free_port
 

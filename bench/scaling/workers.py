@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 
 from bench.chief.clients import Times, swarm
 from bench.chief.processes import Sample, await_port, our_chief, prepare, role, sample, watched
-from bench.curves.rows import medians
+from bench.scaling.rows import medians
 from tests.support.children import ending
 from tests.support.gcs_emulator import free_port, running_emulator
 from tuner import names

@@ -1,8 +1,8 @@
-"""Draw what a real Prometheus answered each panel of the dashboards with, out of panels.json beside this file.
+"""Draw what a real Prometheus answered each panel of the dashboards with, from docs/images/panels.json.
 
-`make e2e` leaves such a file in tests/artifacts; copied here, it is the one of which docs/images/panels.png was drawn.
+`make e2e` leaves such a file in tests/artifacts; docs/images has the one that panels.png was drawn from.
 
-usage: python docs/images/panels.py
+usage: python tools/draw_panels.py
 """
 
 import json
@@ -12,7 +12,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1] / "docs" / "images"
 COLUMNS = 6
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from bench.curves.fit import Point, knee, slope
+from bench.scaling.fit import Point, knee, slope
 
 
 @dataclass(frozen=True)

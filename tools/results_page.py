@@ -1,4 +1,4 @@
-"""Write docs/results.md, and a picture a study, out of the folders beside this file: part of `make docs`.
+"""Write docs/results.md, and a picture a study, from the folders in docs/results: part of `make docs`.
 
 A test holds that the page is what these files make, and that each accuracy follows from its predictions.
 """
@@ -9,11 +9,10 @@ from typing import Any
 
 import yaml
 
-from tuner.console import duration
-from tuner.report.result import Metrics
-from tuner.report.text import interval, percent
+from tuner.evaluation.result import Metrics
+from tuner.report.text import duration, interval, percent
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1] / "docs" / "results"
 PAGE = HERE.parent / "results.md"
 PUBLISHED = "92.98 %"
 """Bird and Lotfi's own network, https://arxiv.org/abs/2303.14126."""

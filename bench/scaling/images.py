@@ -15,8 +15,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from bench.chief.processes import ROOT
-from bench.curves.rows import medians
 from bench.pack import make_source, pack_in_a_child
+from bench.scaling.rows import medians
 
 TRAIN_SHARE = 5 / 6  # as CIFAKE's
 
@@ -104,7 +104,7 @@ def _spread(jpegs: Sequence[tuple[str, bytes]]) -> Iterator[tuple[str, bytes]]:
 
 
 def _open(bucket: Path, digest: str, cache: Path) -> dict[str, float]:
-    command = [sys.executable, "-m", "bench.curves.opening", str(bucket), digest, str(cache)]
+    command = [sys.executable, "-m", "bench.scaling.opening", str(bucket), digest, str(cache)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
     found: dict[str, float] = json.loads(done.stdout)

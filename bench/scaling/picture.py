@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from itertools import cycle
 from typing import Any
 
-from bench.curves.catalogue import CURVES, UNITS
-from bench.curves.fit import knee, slope
+from bench.scaling.catalogue import CURVES, UNITS
+from bench.scaling.fit import knee, slope
 
 COLOURS = ("#123f73", "#dd6b30", "#3f83bf", "#667085", "#8a2f0b", "#9cc3e6")
 

@@ -1,6 +1,6 @@
-"""Trains one turn after the other, each a JSON line on stdin, and prints what came out: see `bench/sides/turns.py`.
+"""Train one turn after another, each a JSON line on stdin, and print what came out: see `turns.py`.
 
-python -m bench.sides.train PLACE
+python -m bench.competitors.train PLACE
 """
 
 import json
@@ -18,7 +18,7 @@ import keras
 import keras_tuner
 import numpy as np
 
-from bench.sides.turns import BATCH, Outcome, Turn
+from bench.competitors.turns import BATCH, Outcome, Turn
 from tuner.data.arrays import Arrays, TrainingData
 from tuner.spaces import deep, seed
 from tuner.training.loop import Task, train

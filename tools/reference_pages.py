@@ -10,8 +10,9 @@ from tuner import names
 from tuner.config.loading import json_schema
 from tuner.monitoring import catalogue
 
-FILE = Path(__file__).with_name("settings.md")
-METRICS_FILE = Path(__file__).with_name("metrics.md")
+DOCS = Path(__file__).parents[1] / "docs"
+FILE = DOCS / "settings.md"
+METRICS_FILE = DOCS / "metrics.md"
 
 HEAD = f"""# Settings
 

@@ -1,6 +1,6 @@
 """How long a worker takes from its imports to its first batch, and its memory; prints a JSON line.
 
-python -m bench.curves.opening BUCKET DIGEST CACHE
+python -m bench.scaling.opening BUCKET DIGEST CACHE
 """
 
 import json
