@@ -9,6 +9,7 @@ import pytest
 
 from tests.support.service import Chief, finish, messages, metadata, stub_of, take, with_chief
 from tuner import names
+from tuner.chief import journal_writer
 from tuner.names import Metric
 from tuner.study import journal
 
@@ -59,7 +60,7 @@ def test_flushes_and_records_of_the_journal_are_counted(tmp_path: Path) -> None:
 
 
 def test_a_journal_that_waits_says_for_how_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(journal, "STUCK_S", 0.2)
+    monkeypatch.setattr(journal_writer, "STUCK_S", 0.2)
 
     async def talk(chief: Chief, channel: grpc.aio.Channel) -> None:
         assert chief.journal.waiting_s() == 0

@@ -55,7 +55,7 @@ def test_the_chiefs_account_can_start_the_evaluation_and_do_nothing_else(install
 CALL_THE_CHIEF = """
 import grpc, sys
 from pathlib import Path
-from tuner.keras_import import choose_backend
+from tuner.cli.backend import choose_backend
 choose_backend()
 from keras_tuner.src import protos
 CHIEF = sys.argv[1]
