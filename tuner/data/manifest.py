@@ -1,4 +1,4 @@
-"""The manifest: what a packed data set is. It is written last, so a data set that has one is whole."""
+"""The manifest: the description of a packed data set. It is written last, so a data set that has one is complete."""
 
 import hashlib
 import json
@@ -44,13 +44,13 @@ class Manifest(_ManifestModel):
 
     version: int
     digest: str
-    """Names the data set: follows from `source_digest` and the conversion, and so determines every pixel."""
+    """Name of the data set; derived from `source_digest` and the conversion, it determines every pixel."""
     source_digest: str
     """Hex SHA-256 over the classes and every image's name and digest: the same for an archive and its folder."""
     source: str
-    """What it was packed from, as the user called it."""
+    """Name of the source it was packed from."""
     decoder: str
-    """Libraries and versions that made the pixels."""
+    """Names and versions of the libraries that decoded the images."""
     classes: tuple[str, ...]
     image_shape: tuple[int, int, int]
     """(height, width, 3)"""
@@ -69,14 +69,14 @@ def source_digest(classes: Sequence[str], images: Mapping[str, tuple[Sequence[st
 
 
 def data_digest(source: str, resize: tuple[int, int] | None, convert: bool) -> str:
-    """Return the digest of what is packed out of a source with this digest."""
+    """Return the digest of the data set packed from a source with this digest."""
     return hashlib.sha256(json.dumps([VERSION, source, resize, convert]).encode()).hexdigest()
 
 
 def read_manifest(bucket: Bucket, digest: str) -> Manifest:
     """Return the manifest of a data set.
 
-    Raises DataError where the bucket has no whole data set of this digest, or its manifest is damaged.
+    Raises DataError if the bucket has no complete data set of this digest, or its manifest is damaged.
     """
     name = names.manifest(digest)
     try:
@@ -105,7 +105,7 @@ def read_manifest(bucket: Bucket, digest: str) -> Manifest:
 
 
 def find_data_sets(bucket: Bucket) -> list[str]:
-    """Return the digests of all whole data sets of a bucket, sorted."""
+    """Return the digests of all complete data sets of a bucket, sorted."""
     found = (names.parse_manifest(name) for name in bucket.list(names.DATA_PREFIX))
     return sorted(digest for digest in found if digest is not None)
 

@@ -2,8 +2,8 @@
 
 A random forest learns the ranks of the trials' scores from their hyperparameters, on trials drawn again with
 replacement; on those that were not drawn it is measured how much worse it foretells when one hyperparameter's values
-are shuffled (Breiman 2001, https://doi.org/10.1023/A:1010933404324). The interval is over the draws. Ranks, as a few
-trials that learnt nothing at all would otherwise decide everything; a trial that was stopped early is behind those that
+are shuffled (Breiman 2001, https://doi.org/10.1023/A:1010933404324). The interval is taken over the draws. Ranks, as a
+few trials that learnt nothing at all would otherwise decide everything; a trial that was stopped early is behind those that
 went on from its rung, as its score is of fewer epochs. It says what decided in this search, over the values it tried.
 
 Hyperband trains the better ones on as trials of their own: each choice counts once, as far as it came, as its copies

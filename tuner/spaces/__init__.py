@@ -20,7 +20,7 @@ def load_space(space: Space, image_shape: tuple[int, int, int], classes: int) ->
     """Return the HyperModel that the settings name.
 
     Its class is called with those of `image_shape` (height, width, channels) and `classes` (their number)
-    that its `__init__` has. Raises SpaceError where it cannot be found or made.
+    that its `__init__` has. Raises SpaceError if it cannot be found or made.
     """
     import keras_tuner
 
@@ -38,7 +38,7 @@ def load_space(space: Space, image_shape: tuple[int, int, int], classes: int) ->
     module_name, _, class_name = path.partition(":")
     try:
         module = importlib.import_module(module_name)
-    except PreemptedError:  # by a signal, whose handler runs in the midst of the user's code
+    except PreemptedError:  # by a signal, whose handler runs during the user's code
         raise
     except Exception as error:
         raise SpaceError(
@@ -61,7 +61,7 @@ def load_space(space: Space, image_shape: tuple[int, int, int], classes: int) ->
 def narrow(found: "keras_tuner.HyperParameters", values: Mapping[str, Value | Values]) -> "keras_tuner.HyperParameters":
     """Return the hyperparameters with those of `values` (the setting space.values) fixed, or chosen from a list.
 
-    Raises SpaceError where the space has no such hyperparameter.
+    Raises SpaceError if the space has no such hyperparameter.
     """
     import keras_tuner
 

@@ -23,7 +23,7 @@ SGD_FACTOR = 100
 """SGD's learning rate is so many times AdamW's, and its weight decay so many times smaller: 0.2 and 5e-4 at AdamW's
 2e-3 and 0.05. Both then shrink the weights by the same share a step, and one range does for both."""
 UNKNOWN_STEPS = 704
-"""Steps an epoch where nobody has said how many, as when the space is explored: CIFAKE's 90,000 images by 128."""
+"""Steps an epoch where no one has said how many, as when the space is explored: CIFAKE's 90,000 images by 128."""
 MEAN_PIXEL = 119.0
 """Of CIFAKE's training images: what is cut out becomes neither dark nor bright."""
 

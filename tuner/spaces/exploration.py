@@ -27,7 +27,7 @@ def explore(
     built with each value of each choice, and with the largest numbers, so that loops run to their ends: Keras Tuner
     learns what these bring from the trials that meet them, and its search depends on which trial ends first. What
     appears only with certain values of several choices together may be missed; the worker that meets it warns.
-    Raises SpaceError where the model cannot be built, or has a condition that nothing meets.
+    Raises SpaceError if the model cannot be built, or has a condition that nothing meets.
     """
     import keras
 
@@ -102,7 +102,7 @@ class _Explorer:
                 self._build(given | {name: value})
 
     def _build(self, values: dict[str, Any], together: bool = False) -> bool:
-        """Build with these values, and vary what that brings; return False where several do not go together."""
+        """Build with these values, and vary what that brings; return False if several do not go together."""
         if values in self._built:
             return True
         if len(self._built) == BUILDS:

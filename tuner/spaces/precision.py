@@ -17,7 +17,7 @@ def fastest_precision() -> str:
 
 
 def _has_bfloat16_with_jax() -> bool:
-    """Say whether there is an NVIDIA GPU that has tensor cores for it: since Ampere, compute capability 8.
+    """Return whether there is an NVIDIA GPU that has tensor cores for it: since Ampere, compute capability 8.
 
     XLA for CPUs does not use AMX for convolutions.
     """
@@ -28,7 +28,7 @@ def _has_bfloat16_with_jax() -> bool:
 
 
 def _has_bfloat16_with_tensorflow() -> bool:
-    """Say whether there is such a GPU, or none and a CPU with AMX, which TensorFlow's convolutions use."""
+    """Return whether there is such a GPU, or none and a CPU with AMX, which TensorFlow's convolutions use."""
     import tensorflow
 
     gpus = tensorflow.config.list_physical_devices("GPU")

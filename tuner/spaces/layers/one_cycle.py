@@ -11,7 +11,7 @@ from keras import ops
 class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
     """Rises from 0 to `peak` over the share `warm_up` of all `steps`, and falls back to 0 at the last.
 
-    A function of the optimizer's own count of steps, which a checkpoint has: a resumed training goes on along it.
+    A function of the optimizer's own count of steps, which a checkpoint has: a resumed training continues along it.
     Smith, Topin: Super-Convergence, https://arxiv.org/abs/1708.07120; the cosine is SGDR's, 1608.03983.
     """
 
