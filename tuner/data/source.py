@@ -64,7 +64,7 @@ class Source(Protocol):
         ...
 
     def likely_files(self) -> int:
-        """Return a cheap estimate of the number of files, to decide whether to start processes while they are listed."""
+        """Return a cheap estimate of the number of files, by which processes are started before the listing ends."""
         ...
 
     def entries(self) -> Entries:
@@ -80,7 +80,7 @@ class Source(Protocol):
 
 
 def is_junk(path: str) -> bool:
-    """Return whether `path` is a file that operating systems leave behind, such as Thumbs.db."""
+    """Return whether `path` is a file left behind by an operating system, such as Thumbs.db."""
     if "/." in path or "__MACOSX" in path or path.startswith("."):
         return any(part.startswith(".") or part == "__MACOSX" for part in path.split("/"))
     return path.endswith(_JUNK) and path.rpartition("/")[2] in _JUNK
