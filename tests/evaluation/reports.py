@@ -16,14 +16,14 @@ from tuner.evaluation.robustness import robustness
 from tuner.evaluation.roc import roc_curves
 from tuner.evaluation.scores import Probabilities, wilson_interval
 from tuner.evaluation.subgroups import OBJECTS
-from tuner.report.html_page import Contents
+from tuner.report.html_page import ReportContents
 from tuner.report.sprites import png
 from tuner.study.attempts import attempts_of
 
 
 def report_of(
     trials: int, classes: tuple[str, ...] = ("FAKE", "REAL"), hostile: bool = False, seed: int = 0
-) -> Contents:
+) -> ReportContents:
     """Return what a report of a search of so many trials is made of; hostile: markup wherever users name things, and
     numbers that are none, or too large for others.
     """
@@ -54,13 +54,13 @@ def report_of(
         metrics=best.epochs,
         attempts=tuple(attempt for attempt in history.attempts if attempt.trial == best.trial_id),
     )
-    return Contents(
+    return ReportContents(
         metrics=metrics,
         provenance=_provenance(state.settings.model_dump(mode="json"), stage, len(history.chiefs), classes),
         state=state,
         history=history,
         most_wrong=[png(image) for image in images[: len(metrics.most_wrong or ())]],
-        disturbed=[[png(images[0]), png(images[1])]] * len(CORRUPTIONS),
+        corrupted=[[png(images[0]), png(images[1])]] * len(CORRUPTIONS),
     )
 
 

@@ -108,7 +108,7 @@ def test_a_temperature_at_a_bound_is_said_to_be_no_good_fit() -> None:
     found = calibration(labels, probabilities, labels, probabilities)
     assert found.fit is Fit.AT_BOUND
     assert found.temperature == pytest.approx(8, rel=0.01)
-    assert "the last that is tried" in calibration_line(found)
+    assert "the limit of those tried" in calibration_line(found)
 
 
 def test_too_few_images_to_tell_leave_the_probabilities_as_they_are() -> None:
@@ -116,4 +116,4 @@ def test_too_few_images_to_tell_leave_the_probabilities_as_they_are() -> None:
     assert (found.temperature, found.fit) == (1.0, Fit.NOT_NEEDED)
     assert found.temperature_interval_95 is not None
     assert found.temperature_interval_95[0] < 1 < found.temperature_interval_95[1]
-    assert "do not tell the best temperature from 1" in calibration_line(found)
+    assert "do not distinguish the best temperature from 1" in calibration_line(found)

@@ -54,7 +54,7 @@ def test_a_provenance_in_which_null_stands_for_what_is_no_number_is_read(hostile
     old = json.loads(file(hostile, names.PROVENANCE_JSON))
     old["stages"][-1]["metrics"]["0"]["loss"] = None
     hostile.bucket.write(names.evaluation(STUDY, names.PROVENANCE_JSON), json.dumps(old).encode())
-    assert "Where it comes from" in make_report(hostile.bucket, STUDY)
+    assert "Provenance" in make_report(hostile.bucket, STUDY)
 
 
 PICTURES = {

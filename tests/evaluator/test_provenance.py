@@ -94,5 +94,5 @@ def test_the_card_of_an_evaluation_that_measured_less_leaves_out_what_it_lacks(e
     origin = Provenance.model_validate_json(evaluated.read(names.evaluation(STUDY, names.PROVENANCE_JSON)))
     card = model_card(metrics_of([[5, 5], [2, 8]], ("FAKE", "REAL")), origin)
     assert "65.00 %" in card
-    for title in ("believed", "disturbs", "By object", "runner-up"):
+    for title in ("Calibration of", "Robustness to", "By object", "runner-up"):
         assert title not in card

@@ -23,7 +23,7 @@ def test_every_accuracy_stands_with_its_interval_and_its_images() -> None:
     assert "93.12 % (95 % interval 92.76-93.47 %, 20,000 images)" in text
     assert "92.99 % (95 % interval 92.62-93.34 %, 19,622 images)" in text
     assert "93.41 % (95 % interval 92.90-93.88 %, 10,000 images)" in text
-    assert "without 378 test images that are training images too" in text
+    assert "without 378 test images that are also training images" in text
 
 
 def test_a_pipe_gets_plain_text_of_80_columns() -> None:
@@ -46,20 +46,20 @@ def test_the_matrix_the_classes_the_trial_and_the_files_are_there() -> None:
     assert "gs://bucket/prefix/studies/cifake/evaluation/" in text
 
 
-def test_many_classes_are_told_by_what_is_mixed_up_most() -> None:
+def test_many_classes_are_shown_by_their_most_frequent_confusions() -> None:
     matrix = [[100 if i == j else 0 for j in range(12)] for i in range(12)]
     matrix[3][7], matrix[5][1] = 40, 3
     rows = [line.split() for line in printed(metrics_of(matrix, tuple(f"c{i}" for i in range(12)))).splitlines()]
-    told = [row for row in rows if row[:2] in (["c3", "c7"], ["c5", "c1"])]
-    assert told == [["c3", "c7", "40", "28.57", "%"], ["c5", "c1", "3", "2.91", "%"]]
+    confusions = [row for row in rows if row[:2] in (["c3", "c7"], ["c5", "c1"])]
+    assert confusions == [["c3", "c7", "40", "28.57", "%"], ["c5", "c1", "3", "2.91", "%"]]
 
 
-def test_calibration_runner_up_and_what_disturbs_most_are_told_where_they_were_measured() -> None:
+def test_calibration_runner_up_and_the_worst_corruption_are_shown_if_they_were_measured() -> None:
     text = printed(report_of(3).metrics)
     assert "calibration     error 1.07 %; 1.15 % when calibrated, which is no better" in text
     assert "temperature 0.84 (95 % interval 0.7" in text
     assert "to runner-up    +1.35 points (95 % interval +0.10 to +2.60, p = 0.033)" in text
-    assert "most disturbed" in text
+    assert "corruptions     at worst" in text
     assert max(map(len, text.splitlines())) <= 80
     assert "calibration" not in printed(cifake())
 
@@ -70,18 +70,18 @@ def test_a_class_name_is_never_read_as_markup() -> None:
 
 def test_files_that_could_not_be_made_are_named() -> None:
     text = printed(cifake().model_copy(update={"not_made": ("report.html", "calibration.png")}))
-    assert "not made, and the log says why: report.html, calibration.png" in text
+    assert "not written (see the log): report.html, calibration.png" in text
     assert "report.html, metrics.json" not in text
 
 
-def test_a_second_look_at_the_test_images_is_told() -> None:
+def test_a_second_look_at_the_test_images_is_shown() -> None:
     assert "evaluation 2 of this study on the same test images" in printed(
         metrics_of([[1, 0], [0, 1]], ("a", "b"), evaluations=2)
     )
 
 
 def test_only_leaked_images_leave_no_second_accuracy() -> None:
-    assert "every test image is a training image too" in printed(metrics_of([[2, 0], [0, 1]], ("a", "b"), leaked=3))
+    assert "every test image is also a training image" in printed(metrics_of([[2, 0], [0, 1]], ("a", "b"), leaked=3))
 
 
 @pytest.mark.parametrize(

@@ -37,23 +37,23 @@ def shares(found: Importances | TooFew) -> dict[str, float]:
 
 @pytest.mark.parametrize("count", [40, 1000])
 @pytest.mark.parametrize("which", ["rate", "optimizer"])
-def test_what_decides_is_found_and_what_does_nothing_is_not_told_from_0(count: int, which: str) -> None:
+def test_what_decides_is_found_and_what_does_nothing_is_not_distinguished_from_0(count: int, which: str) -> None:
     found = importances(trials(count, which), "max", 1)
     assert isinstance(found, Importances)
     assert found.of[0].hyperparameter == which
     assert found.of[0].share > 0.5
     assert found.of[0].interval_95[0] > 0.2
-    assert found.foretold > 0.55
+    assert found.predicted_share > 0.55
     for other in found.of[1:]:
         assert other.interval_95[0] <= 0.01
         assert abs(other.share) < 0.1
     assert {each.hyperparameter for each in found.of} == {"rate", "optimizer", "units"}
 
 
-def test_where_nothing_decides_nothing_is_foretold() -> None:
+def test_if_nothing_decides_nothing_is_predicted() -> None:
     found = importances(trials(60, "nothing"), "max", 1)
     assert isinstance(found, Importances)
-    assert found.foretold < 0.2
+    assert found.predicted_share < 0.2
     assert max(abs(each.share) for each in found.of) < 0.3
 
 
@@ -80,7 +80,10 @@ def test_a_trial_stopped_early_is_behind_those_that_went_on_whatever_its_score()
     [
         ([], "No hyperparameter has been tried with more than one value."),
         (trials(1), "No hyperparameter has been tried with more than one value."),
-        (trials(9), "9 trials with a score are too few to say which of 3 hyperparameters matter; 10 would do."),
+        (
+            trials(9),
+            "9 trials with a score are too few to say which of 3 hyperparameters matter; at least 10 are needed.",
+        ),
     ],
 )
 def test_too_few_trials_are_said_to_be_too_few(made: list[Trial], said: str) -> None:
@@ -119,7 +122,7 @@ def test_values_that_are_the_same_in_all_trials_are_no_hyperparameters_of_the_se
 
 
 def test_of_trials_that_are_all_equally_good_nothing_is_said_to_matter() -> None:
-    """As of a data set that every model learns; with no difference there is nothing to foretell."""
+    """As of a data set that every model learns; with no difference there is nothing to predict."""
     equal = trials(20)
     for trial in equal:
         trial.score = 1.0
@@ -150,12 +153,12 @@ def hyperband(decides: str, seed: int) -> list[Trial]:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_hyperbands_copies_of_a_choice_are_not_foretold_from_each_other(seed: int) -> None:
+def test_hyperbands_copies_of_a_choice_are_not_predicted_from_each_other(seed: int) -> None:
     made = hyperband("nothing", seed)
     found = importances(made, "max", 1)
     assert isinstance(found, Importances)
     assert (len(made), found.trials) == (90, 60)
-    assert found.foretold < 0.1, "which the page warns of"
+    assert found.predicted_share < 0.1, "which the page warns of"
 
 
 def test_what_decides_is_found_in_hyperbands_trials_too() -> None:
@@ -163,4 +166,4 @@ def test_what_decides_is_found_in_hyperbands_trials_too() -> None:
     assert isinstance(found, Importances)
     assert found.of[0].hyperparameter == "rate"
     assert found.of[0].interval_95[0] > 0.2
-    assert found.foretold > 0.6
+    assert found.predicted_share > 0.6

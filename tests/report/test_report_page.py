@@ -91,7 +91,7 @@ def test_the_answer_comes_first_and_every_part_is_there(
         wanted = [
             "Confusion matrix", "ROC", "Calibration", "Robustness", "The most wrong images", "Score by order of ending",
             "Learning curves: val_accuracy", "Rungs", "Importance", "Parallel coordinates", "Workers and interruptions",
-            "Where it comes from",
+            "Provenance",
         ]  # fmt: skip
         assert [title for title in wanted if title not in titles] == []
         assert page.page.locator(".pictures img").count() == 24
@@ -116,7 +116,7 @@ def test_a_study_without_early_stopping_failures_or_a_second_model_has_a_page(br
     study = report_of(3)
     bare = dict.fromkeys(("bootstrap", "calibration", "objects", "runner_up", "robustness", "most_wrong", "roc_curves"))
     metrics = study.metrics.model_copy(update={**bare, "roc_auc": None, "with_flips": None, "test_evaluations": 2})
-    old = replace(study, metrics=metrics, provenance=None, most_wrong=(), disturbed=())
+    old = replace(study, metrics=metrics, provenance=None, most_wrong=(), corrupted=())
     (tmp_path / "old.html").write_text(report_html(old), encoding="utf-8")
     with shown(browser, (tmp_path / "old.html").as_uri()) as page:
         assert page.complaints == []

@@ -85,7 +85,7 @@ def test_plain_lines_tell_what_happened() -> None:
     told = list(lines(chief.state, records))
     assert told[0] == "trial 00000 epoch 1/10: val_accuracy 0.5000"
     assert told[1].startswith("trial 00000 completed: val_accuracy 0.5000; ")
-    assert told[2].startswith("trial 00001 goes back to the queue: bad shape [batch, 10]")
+    assert told[2].startswith("trial 00001 returns to the queue: bad shape [batch, 10]")
     assert told[3].startswith("trial 00001 failed: bad shape [batch, 10]")
 
 

@@ -11,7 +11,7 @@ from tuner.evaluation.provenance import Provenance
 from tuner.report.figures.calibration import calibration_png
 from tuner.report.figures.confusion_matrix import confusion_matrix_png
 from tuner.report.figures.robustness import robustness_png
-from tuner.report.html_page import Contents, report_html
+from tuner.report.html_page import ReportContents, report_html
 from tuner.report.model_card import model_card
 from tuner.report.sprites import cut, sheet
 from tuner.study.attempts import History
@@ -56,7 +56,9 @@ def make_artifacts(measured: Measured, subject: Subject, origin: Provenance, his
     def page() -> bytes:
         wrong = names.MOST_WRONG_PNG
         tiles = cut(files[wrong], len(measured.most_wrong)) if wrong in files else []
-        return _text(report_html(Contents(metrics, origin, subject.state, history, tiles, _samples(measured, files))))
+        return _text(
+            report_html(ReportContents(metrics, origin, subject.state, history, tiles, _samples(measured, files)))
+        )
 
     make(names.REPORT_HTML, page)
     return Artifacts(files, tuple(failed))

@@ -1,1 +1,1 @@
-"""What an evaluation found, and how it is shown: statistics, files, figures, the terminal."""
+"""Presentation of searches and evaluations: report.html, figures, the model card, tables in a terminal."""

@@ -1,4 +1,4 @@
-"""report.html: a study and its evaluation on one page that needs nothing else, the answer first."""
+"""report.html: a study and its evaluation on one self-contained page, the result first."""
 
 import base64
 from collections import Counter
@@ -27,29 +27,31 @@ from tuner.study.records import TrialState
 from tuner.study.state import SCORED, StudyState, Trial, first_line
 
 WIDEST_MATRIX = 12
-"""Classes; of more, what is mixed up most is listed."""
+"""Maximum number of classes shown as a matrix; with more, the most frequent confusions are listed."""
 MOST_CONFUSED = 12
+"""Number of confusions listed."""
 TRIALS = 25
-"""Listed in full; `cifake-tune trials` has all."""
+"""Number of best trials listed; `cifake-tune trials` lists all."""
 FAILURES = 5
+"""Number of failed trials listed with their reasons."""
 
 
 @dataclass(frozen=True)
-class Contents:
-    """What a report is made of. The pictures are PNGs."""
+class ReportContents:
+    """Contents of a report. Images are PNGs."""
 
     metrics: Metrics
     provenance: Provenance | None
-    """None of an evaluation by a version that did not write it."""
+    """None if the evaluation was written by a version without provenance."""
     state: StudyState
     history: History
     most_wrong: Sequence[bytes]
-    disturbed: Sequence[Sequence[bytes]]
-    """For each disturbance, one image of each class."""
+    corrupted: Sequence[Sequence[bytes]]
+    """For each corruption, one image per class."""
 
 
-def report_html(contents: Contents) -> str:
-    """Return the page. All that users and models named is escaped, and a policy in it forbids scripts."""
+def report_html(contents: ReportContents) -> str:
+    """Return the page. Every name from users and models is escaped, and a content policy forbids scripts."""
     environment = Environment(
         loader=PackageLoader("tuner.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
@@ -74,7 +76,7 @@ def report_html(contents: Contents) -> str:
     )
 
 
-def _evaluation(contents: Contents) -> dict[str, Any]:
+def _evaluation(contents: ReportContents) -> dict[str, Any]:
     metrics = contents.metrics
     confused = [
         (images, metrics.classes[truth], metrics.classes[prediction], images / sum(row))
@@ -83,44 +85,44 @@ def _evaluation(contents: Contents) -> dict[str, Any]:
         if truth != prediction and images
     ]
     rows = metrics.robustness.disturbances if metrics.robustness else ()
-    ends = evaluation.ends_of([row.accuracy_interval_95 for row in rows]) if rows else (0.0, 1.0)
+    ends = evaluation.axis_ends([row.accuracy_interval_95 for row in rows]) if rows else (0.0, 1.0)
     objects = metrics.objects or ()
-    objects_ends = evaluation.ends_of([each.accuracy_interval_95 for each in objects]) if objects else (0.0, 1.0)
+    objects_ends = evaluation.axis_ends([row.accuracy_interval_95 for row in objects]) if objects else (0.0, 1.0)
     chart = evaluation.interval_chart
     return {
         "wide_matrix": len(metrics.classes) > WIDEST_MATRIX,
-        "confused": sorted(confused, key=lambda each: -each[0])[:MOST_CONFUSED],
+        "confused": sorted(confused, key=lambda confusion: -confusion[0])[:MOST_CONFUSED],
         "roc": evaluation.roc_chart(metrics.roc_curves) if metrics.roc_curves else None,
         "roc_left_out": max(0, len(metrics.roc_curves or ()) - evaluation.COLOURS),
         "reliability": evaluation.reliability_chart(metrics.calibration, len(metrics.classes))
         if metrics.calibration
         else None,
-        "disturbances": [
+        "corruptions": [
             (row, chart(row.accuracy, row.accuracy_interval_95, ends, rows[0].accuracy), images)
-            for row, images in zip(rows, contents.disturbed or [()] * len(rows), strict=True)
+            for row, images in zip(rows, contents.corrupted or [()] * len(rows), strict=True)
         ],
         "objects": [
-            (each, chart(each.accuracy, each.accuracy_interval_95, objects_ends, metrics.accuracy)) for each in objects
+            (row, chart(row.accuracy, row.accuracy_interval_95, objects_ends, metrics.accuracy)) for row in objects
         ],
         "wrong": list(zip(metrics.most_wrong or (), contents.most_wrong, strict=False)),
         "calibration_line": calibration_line(metrics.calibration) if metrics.calibration else "",
-        "newer": _newer(contents),
+        "outdated": _outdated_notice(contents),
     }
 
 
-def _newer(contents: Contents) -> str:
-    """Return what to know of a search that went on after this evaluation."""
+def _outdated_notice(contents: ReportContents) -> str:
+    """Return a notice if the search continued after this evaluation and found a better trial, else an empty text."""
     best = contents.state.best(1)
     if best and best[0].trial_id != contents.metrics.best_trial:
-        return f"The search has since found a better trial, {best[0].trial_id}; this evaluation is not of it."
+        return f"The search has since found a better trial, {best[0].trial_id}, which this evaluation does not cover."
     return ""
 
 
-def _search(contents: Contents) -> dict[str, Any]:
+def _search(contents: ReportContents) -> dict[str, Any]:
     state = contents.state
     best_first = _scored(state)
-    found = importances(list(state.trials.values()), state.direction, state.settings.seed)
-    order = [each.hyperparameter for each in found.of] if isinstance(found, Importances) else []
+    importance = importances(list(state.trials.values()), state.direction, state.settings.seed)
+    order = [row.hyperparameter for row in importance.of] if isinstance(importance, Importances) else []
     outcomes = Counter(attempt.how for attempt in contents.history.attempts)
     trained = Counter((attempt.trial, epoch) for attempt in contents.history.attempts for epoch in attempt.epochs)
     hyperparameters = list(dict.fromkeys(name for trial in best_first[:TRIALS] for name in trial.hyperparameters))
@@ -132,12 +134,12 @@ def _search(contents: Contents) -> dict[str, Any]:
         "curves": search.curves_chart(state),
         "loss": search.loss_chart(winner) if winner else None,
         "timeline": search.timeline_chart(contents.history),
-        "workers_left_out": max(0, len({each.worker for each in contents.history.attempts}) - search.ROWS),
+        "workers_left_out": max(0, len({attempt.worker for attempt in contents.history.attempts}) - search.ROWS),
         "parallel": parallel_chart(best_first, order, state.settings.search.objective, state.settings.seed),
-        "importance": [] if isinstance(found, TooFew) else _importance_rows(found),
-        "foretold": None if isinstance(found, TooFew) else found.foretold,
-        "importance_trials": 0 if isinstance(found, TooFew) else found.trials,
-        "no_importance": found.reason if isinstance(found, TooFew) else "",
+        "importance": [] if isinstance(importance, TooFew) else _importance_rows(importance),
+        "predicted_share": None if isinstance(importance, TooFew) else importance.predicted_share,
+        "importance_trials": 0 if isinstance(importance, TooFew) else importance.trials,
+        "no_importance": importance.reason if isinstance(importance, TooFew) else "",
         "rungs": rungs_of(state),
         "best_trials": best_first[:TRIALS],
         "scored": len(best_first),
@@ -147,37 +149,38 @@ def _search(contents: Contents) -> dict[str, Any]:
         "outcomes": dict(outcomes.most_common()),
         "interrupted": sum(interrupted(attempt) for attempt in contents.history.attempts),
         "attempts": len(contents.history.attempts),
-        "again": sum(count - 1 for count in trained.values()),
+        "repeated": sum(count - 1 for count in trained.values()),
         "saved": epochs_saved(state),
         "epochs": sum(len(trial.epochs) for trial in state.trials.values()),
         "elapsed": contents.history.last - min(contents.history.chiefs, default=contents.history.last),
-        "began": min(contents.history.chiefs, default=None),
+        "started": min(contents.history.chiefs, default=None),
         "chiefs": len(contents.history.chiefs),
     }
 
 
 def _counts_of(state: StudyState) -> dict[str, int]:
-    """Return how many trials are in each state that there is one of."""
-    found = {each: sum(trial.state is each for trial in state.trials.values()) for each in TrialState}
-    return {each.value.lower(): count for each, count in found.items() if count}
+    """Return the number of trials in each state, without the states that no trial is in."""
+    counts = {kind: sum(trial.state is kind for trial in state.trials.values()) for kind in TrialState}
+    return {kind.value.lower(): count for kind, count in counts.items() if count}
 
 
 def _scored(state: StudyState) -> list[Trial]:
     """Return the trials with a score, the best first."""
-    found = [trial for trial in state.trials.values() if trial.state in SCORED and trial.score is not None]
+    scored = [trial for trial in state.trials.values() if trial.state in SCORED and trial.score is not None]
     sign = -1 if state.direction == "max" else 1
-    return sorted(found, key=lambda trial: (sign * (trial.score or 0.0), trial.trial_id))
+    return sorted(scored, key=lambda trial: (sign * (trial.score or 0.0), trial.trial_id))
 
 
-def _importance_rows(found: Importances) -> list[tuple[str, float, Any]]:
-    ends = min(0.0, *(each.interval_95[0] for each in found.of)), max(each.interval_95[1] for each in found.of)
+def _importance_rows(importance: Importances) -> list[tuple[str, float, Any]]:
+    rows = importance.of
+    ends = min(0.0, *(row.interval_95[0] for row in rows)), max(row.interval_95[1] for row in rows)
     return [
-        (each.hyperparameter, each.share, evaluation.interval_chart(each.share, each.interval_95, ends, 0.0))
-        for each in found.of
+        (row.hyperparameter, row.share, evaluation.interval_chart(row.share, row.interval_95, ends, 0.0))
+        for row in rows
     ]
 
 
-def _origin(contents: Contents) -> dict[str, Any]:
+def _origin(contents: ReportContents) -> dict[str, Any]:
     settings = contents.provenance.study if contents.provenance else {}
     return {"study_yaml": yaml.safe_dump(settings, sort_keys=False, allow_unicode=True) if settings else ""}
 

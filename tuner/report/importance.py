@@ -26,13 +26,17 @@ from tuner.study.records import TrialState, Value
 from tuner.study.state import SCORED, Trial
 
 LEAST_TRIALS = 10
+"""Minimum number of trials with a score."""
 TRIALS_EACH = 2
 """Minimum number of trials per hyperparameter."""
 MOST_TRIALS = 600
 """Maximum number of trials used, chosen at random; more would take long and change nothing."""
 DRAWS = 30
+"""Number of bootstrap samples."""
 TREES = 25
+"""Number of trees of each forest."""
 SHUFFLES = 3
+"""Number of times that the values of a hyperparameter are shuffled for one sample."""
 
 Numbers = NDArray[np.float64]
 
@@ -51,7 +55,7 @@ class Importances:
     """The importances of all hyperparameters, the greatest first."""
 
     of: tuple[Importance, ...]
-    foretold: float
+    predicted_share: float
     """Share of the ranks' variance that the forest predicts for unseen trials; 0 if it predicts nothing."""
 
     trials: int
@@ -76,7 +80,7 @@ def importances(trials: Sequence[Trial], direction: Literal["max", "min"], seed:
         noun = "hyperparameter" if len(different) == 1 else "hyperparameters"
         return TooFew(
             f"{len(scored)} trials with a score are too few to say which of {len(different)} {noun} matter; "
-            f"{needed} would do."
+            f"at least {needed} are needed."
         )
     generator = np.random.default_rng(seed)
     if len(scored) > MOST_TRIALS:
@@ -87,22 +91,22 @@ def importances(trials: Sequence[Trial], direction: Literal["max", "min"], seed:
         return TooFew(
             f"All {len(scored)} trials are equally good, so none of {len(different)} hyperparameters made a difference."
         )
-    drawn, foretold = _drawn(values, ranks, generator)
-    found = [
+    drawn, predicted = _drawn(values, ranks, generator)
+    rows = [
         Importance(name, float(column.mean()), (float(np.percentile(column, 2.5)), float(np.percentile(column, 97.5))))
         for name, column in zip(different, drawn.T, strict=True)
     ]
-    return Importances(tuple(sorted(found, key=lambda each: -each.share)), foretold, len(scored))
+    return Importances(tuple(sorted(rows, key=lambda row: -row.share)), predicted, len(scored))
 
 
 def _furthest(trials: Sequence[Trial]) -> list[Trial]:
     """Return the trials without those that another one continues."""
-    went_on = {str(trial.hyperparameters.get(names.HP_PARENT)) for trial in trials}
-    return [trial for trial in trials if trial.trial_id not in went_on]
+    continued = {str(trial.hyperparameters.get(names.HP_PARENT)) for trial in trials}
+    return [trial for trial in trials if trial.trial_id not in continued]
 
 
 def _ranks(trials: Sequence[Trial], sign: int) -> Numbers:
-    """Return each one's rank in its bracket, from 0 to 1, the best highest; equals have the same."""
+    """Return each trial's rank in its bracket, from 0 to 1, the best highest; equal trials share a rank."""
     brackets: dict[Value | None, set[tuple[float, ...]]] = {}
 
     def merit(trial: Trial) -> tuple[float, ...]:
@@ -110,10 +114,13 @@ def _ranks(trials: Sequence[Trial], sign: int) -> Numbers:
         return float(trial.hyperparameters.get(names.HP_ROUND, 0)), trained, sign * (trial.score or 0.0)
 
     merits = [(trial.hyperparameters.get(names.HP_BRACKET), merit(trial)) for trial in trials]
-    for bracket, each in merits:
-        brackets.setdefault(bracket, set()).add(each)
-    places = {bracket: {each: place for place, each in enumerate(sorted(found))} for bracket, found in brackets.items()}
-    return np.array([(places[bracket][each] + 0.5) / len(places[bracket]) for bracket, each in merits])
+    for bracket, value in merits:
+        brackets.setdefault(bracket, set()).add(value)
+    places = {
+        bracket: {value: place for place, value in enumerate(sorted(distinct))}
+        for bracket, distinct in brackets.items()
+    }
+    return np.array([(places[bracket][value] + 0.5) / len(places[bracket]) for bracket, value in merits])
 
 
 def varied(trials: Sequence[Trial]) -> list[str]:
@@ -122,37 +129,38 @@ def varied(trials: Sequence[Trial]) -> list[str]:
     for trial in trials:
         for name in trial.hyperparameters:
             values.setdefault(name, set())
-    for name, seen in values.items():
-        given = (trial.hyperparameters.get(name) for trial in trials)
-        seen.update("nan" if value != value else value for value in given)  # noqa: PLR0124  (is not even equal to itself)
-    return [name for name, seen in values.items() if len(seen) > 1 and not name.startswith("tuner/")]
+    for name, distinct in values.items():
+        of_trials = (trial.hyperparameters.get(name) for trial in trials)
+        # NaN is not equal to itself, so it would count as several values
+        distinct.update("nan" if value != value else value for value in of_trials)  # noqa: PLR0124
+    return [name for name, distinct in values.items() if len(distinct) > 1 and not name.startswith("tuner/")]
 
 
 def _numbers(values: Sequence[Value | None]) -> Numbers:
-    """Return values that a tree can divide: the place of each in their order, those of other branches apart.
+    """Return the values as numbers that a tree can split: each one's place in their order, -1 if it is absent.
 
-    A tree needs no more than the order, and a forest takes neither an infinite value nor one beyond float32.
+    A tree needs only the order, and a forest accepts neither infinite values nor values beyond float32.
     """
     place = {value: rank for rank, value in enumerate(in_order(values))}
-    # what is no number, and so not even equal to itself, has no place but the last
+    # NaN, which is not equal to itself, is not found in the order and comes last
     return np.array([-1.0 if value is None else float(place.get(value, len(place))) for value in values])
 
 
 def in_order(values: Iterable[Value | None]) -> list[Value]:
-    """Return the different values, without None and NaN: by size where all are numbers, else by their words."""
-    given = {value for value in values if value is not None and value == value}  # noqa: PLR0124
-    if all(isinstance(value, int | float) for value in given):
-        return sorted(given)
-    return sorted(given, key=str)
+    """Return the distinct values, without None and NaN: by size if all are numbers, else alphabetically."""
+    distinct = {value for value in values if value is not None and value == value}  # noqa: PLR0124
+    if all(isinstance(value, int | float) for value in distinct):
+        return sorted(distinct)
+    return sorted(distinct, key=str)
 
 
 def _drawn(values: Numbers, scores: Numbers, generator: np.random.Generator) -> tuple[Numbers, float]:
-    """Return the importances (draws, hyperparameters) and the share of the variance that is foretold."""
+    """Return the importances (draws, hyperparameters) and the share of the variance that is predicted."""
     from sklearn.ensemble import RandomForestRegressor
 
     count = len(scores)
     rows: list[list[float]] = []
-    foretold: list[float] = []
+    predicted: list[float] = []
     while len(rows) < DRAWS:
         inside = generator.integers(count, size=count)
         outside = np.setdiff1d(np.arange(count), inside)
@@ -164,7 +172,7 @@ def _drawn(values: Numbers, scores: Numbers, generator: np.random.Generator) -> 
         )
         forest.fit(values[inside], scores[inside])
         error = _error(forest, values[outside], scores[outside])
-        foretold.append(1 - error / variance)
+        predicted.append(1 - error / variance)
         rows.append(
             [
                 # half: if the values are independent, a shuffle adds twice the variance that they explain
@@ -172,18 +180,18 @@ def _drawn(values: Numbers, scores: Numbers, generator: np.random.Generator) -> 
                 for column in range(values.shape[1])
             ]
         )
-    return np.array(rows), max(0.0, float(np.mean(foretold)))
+    return np.array(rows), max(0.0, float(np.mean(predicted)))
 
 
 def _shuffled_error(
     forest: object, values: Numbers, scores: Numbers, column: int, generator: np.random.Generator
 ) -> float:
-    found = []
+    errors = []
     for _ in range(SHUFFLES):
         shuffled = values.copy()
         shuffled[:, column] = generator.permutation(shuffled[:, column])
-        found.append(_error(forest, shuffled, scores))
-    return float(np.mean(found))
+        errors.append(_error(forest, shuffled, scores))
+    return float(np.mean(errors))
 
 
 def _error(forest: object, values: Numbers, scores: Numbers) -> float:

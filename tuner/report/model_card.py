@@ -1,4 +1,4 @@
-"""The model card, model_card.md: what the model is for, what it reaches, where it fails and where it comes from.
+"""The model card, model_card.md: intended use, accuracy, limitations and provenance of the model.
 
 After Mitchell et al. 2019 (https://arxiv.org/abs/1810.03993).
 """
@@ -15,13 +15,13 @@ from tuner.report.text import interval, percent, score
 
 
 class _Markdown(str):
-    """Text that is Markdown already."""
+    """Text that is already Markdown, and not escaped again."""
 
     __slots__ = ()
 
 
 def model_card(metrics: Metrics, provenance: Provenance) -> str:
-    """Return the card as Markdown; what users named is escaped."""
+    """Return the card as Markdown, with every name from users escaped."""
     environment = Environment(
         loader=PackageLoader("tuner.report"),
         autoescape=False,  # noqa: S701  (it is Markdown: `finalize` escapes)
@@ -31,10 +31,11 @@ def model_card(metrics: Metrics, provenance: Provenance) -> str:
         trim_blocks=False,
     )
     template = environment.get_template("model_card.md.j2")
-    said = [of(metrics.calibration) if metrics.calibration else "" for of in (calibration_line, errors_line)]
+    calibration = metrics.calibration
     return template.render(
         m=metrics, p=provenance, percent=percent, interval=interval, score=score, code=_code,
-        calibration_line=said[0], calibration_error=said[1],
+        calibration_line=calibration_line(calibration) if calibration else "",
+        calibration_error=errors_line(calibration) if calibration else "",
     )  # fmt: skip
 
 
@@ -43,7 +44,7 @@ def _code(text: str) -> _Markdown:
 
 
 def _escaped(value: Any) -> Any:
-    """Return text that Markdown shows as it is, also within a table."""
+    """Return the text escaped, so that Markdown shows it literally, also within a table."""
     if isinstance(value, _Markdown) or not isinstance(value, str):
         return value
     return re.sub(r"([\\`*_\[\]<>|&])", r"\\\1", " ".join(value.splitlines()))

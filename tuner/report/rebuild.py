@@ -1,4 +1,4 @@
-"""Writes report.html again from what the bucket has; the test split is not read, and Keras not needed."""
+"""Rebuild report.html from the files in the bucket, without reading the test split or importing Keras."""
 
 from pydantic import ValidationError
 
@@ -8,33 +8,33 @@ from tuner.errors import BucketError, EnvironmentFailure, ObjectNotFoundError
 from tuner.evaluation.provenance import Provenance
 from tuner.evaluation.result import Metrics
 from tuner.evaluation.result_files import read_metrics
-from tuner.report.html_page import Contents, report_html
+from tuner.report.html_page import ReportContents, report_html
 from tuner.report.sprites import COLUMNS, cut
 from tuner.study.attempts import attempts_of
 from tuner.study.journal import read_records, read_study
 
 
 def make_report(bucket: Bucket, study: str) -> str:
-    """Return the page of a study that has an evaluation.
+    """Return the page of an evaluated study.
 
-    Raises EnvironmentFailure if it has none yet, BucketError if one of its files is damaged.
+    Raises EnvironmentFailure if the study has no evaluation yet, BucketError if one of its files is damaged.
     """
     state = read_study(bucket, study)
     metrics = read_metrics(bucket, study)
     if metrics is None:
         raise EnvironmentFailure(
-            f"study {study!r} has no evaluation in {bucket.url}, and so nothing to report yet; `cifake-tune status` "
-            "and the live page show a search that goes on."
+            f"study {study!r} has no evaluation in {bucket.url} to report yet. A running search is shown by "
+            "`cifake-tune status` and the live page."
         )
     wrong = len(metrics.most_wrong or ())
     return report_html(
-        Contents(
+        ReportContents(
             metrics=metrics,
             provenance=_provenance(bucket, study),
             state=state,
             history=attempts_of(read_records(bucket, study)),
             most_wrong=_tiles(bucket, study, names.MOST_WRONG_PNG, wrong),
-            disturbed=_disturbed(bucket, metrics),
+            corrupted=_corrupted(bucket, metrics),
         )
     )
 
@@ -49,8 +49,8 @@ def _provenance(bucket: Bucket, study: str) -> Provenance | None:
         raise BucketError(f"{bucket.url}: {name} cannot be understood ({error.errors()[0]['msg']}).") from None
 
 
-def _disturbed(bucket: Bucket, metrics: Metrics) -> list[list[bytes]]:
-    """Return the samples, one list a disturbance."""
+def _corrupted(bucket: Bucket, metrics: Metrics) -> list[list[bytes]]:
+    """Return the sample images, one list per corruption."""
     if metrics.robustness is None:
         return []
     columns = len(metrics.robustness.disturbances)

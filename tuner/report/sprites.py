@@ -1,4 +1,4 @@
-"""Sheets of images: many small pictures in one PNG, and cut out again."""
+"""Sheets of images: many small images combined into one PNG, and cut out of it again."""
 
 import io
 
@@ -7,12 +7,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 COLUMNS = 8
+"""Number of images in a row."""
 LARGEST_PX = 96
-"""Images that are larger are made smaller."""
+"""Maximum width and height of an image; larger ones are scaled down."""
 
 
 def sheet(images: NDArray[np.uint8], columns: int = COLUMNS) -> bytes:
-    """Return a PNG of images (n, h, w, 3), row by row, nothing between them; of none, one black pixel."""
+    """Return a PNG of images (n, h, w, 3), row by row without gaps; a black pixel if there are none."""
     if not len(images):
         return png(np.zeros((1, 1, 3), np.uint8))
     tiles = [np.asarray(_small(image)) for image in images]
@@ -26,7 +27,7 @@ def sheet(images: NDArray[np.uint8], columns: int = COLUMNS) -> bytes:
 
 
 def cut(sheet_png: bytes, images: int, columns: int = COLUMNS) -> list[bytes]:
-    """Return the PNGs of the first `images` of a sheet."""
+    """Return the first `images` images of a sheet, as PNGs."""
     if not images:
         return []
     with Image.open(io.BytesIO(sheet_png), formats=("PNG",)) as opened:
@@ -45,6 +46,6 @@ def png(pixels: NDArray[np.uint8]) -> bytes:
 
 
 def _small(image: NDArray[np.uint8]) -> Image.Image:
-    made = Image.fromarray(np.ascontiguousarray(image))
-    made.thumbnail((LARGEST_PX, LARGEST_PX))  # keeps smaller ones as they are
-    return made
+    small = Image.fromarray(np.ascontiguousarray(image))
+    small.thumbnail((LARGEST_PX, LARGEST_PX))  # leaves smaller images unchanged
+    return small

@@ -1,4 +1,4 @@
-"""How numbers are written, on the terminal and in figures alike."""
+"""Formatting of numbers, shared by terminal, page and figures."""
 
 import math
 
@@ -11,12 +11,12 @@ def percent(share: float, digits: int = 2) -> str:
 
 
 def score(value: float) -> str:
-    """Return `0.9312`, and numbers that would be long so as `1.7e+308`."""
+    """Return `0.9312`, or `1.7e+308` if the number would be long otherwise."""
     return f"{value:.4f}" if abs(value) < 1e6 else f"{value:.4g}"
 
 
 def interval(bounds: Interval, digits: int = 2) -> str:
-    """Return `92.76-93.46 %`, rounded outwards: what is printed never promises more than was computed."""
+    """Return `92.76-93.46 %`, rounded outwards, so that the printed interval contains the computed one."""
     scale = 10**digits
     low = math.floor(100 * bounds[0] * scale) / scale
     high = math.ceil(100 * bounds[1] * scale) / scale
@@ -24,7 +24,7 @@ def interval(bounds: Interval, digits: int = 2) -> str:
 
 
 def accuracy_line(accuracy: float, bounds: Interval, images: int) -> str:
-    """Return an accuracy with its interval and the number of images behind it."""
+    """Return an accuracy with its interval and the number of images it was measured on."""
     return f"{percent(accuracy)} (95 % interval {interval(bounds)}, {counted(images, 'image')})"
 
 
@@ -34,7 +34,7 @@ def counted(number: int, noun: str) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """Return seconds as a person says them."""
+    """Return a duration as people write it, such as `2 min 05 s`."""
     if seconds is None:
         return "unknown"
     minutes, rest = divmod(round(seconds), 60)

@@ -1,4 +1,4 @@
-"""Parallel coordinates: each trial a line through the values of its hyperparameters, to its score."""
+"""Parallel coordinates: each trial is a line through the values of its hyperparameters to its score."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,14 +13,17 @@ from tuner.study.state import Trial
 
 WIDTH, TOP, BOTTOM = 800.0, 34.0, 262.0
 AXES = 9
+"""Maximum number of hyperparameters shown."""
 LINES = 300
-"""Drawn beside the best tenth; of more, as many at random."""
+"""Maximum number of trials drawn besides the best tenth, chosen at random."""
 MANY = 40
-"""More of the best tenth are drawn less strongly."""
+"""Number of trials in the best tenth above which they are drawn more faintly."""
 WORDS = 12
+"""Maximum number of labels on an axis of words."""
 FEW_VALUES = 8
+"""Number of values up to which the lines through one value are spread."""
 LOG_FACTOR = 50
-"""Values of one sign whose largest is so many times the smallest are shown by their logarithms."""
+"""Ratio of the largest to the smallest value from which an axis of positive values is logarithmic."""
 
 
 @dataclass(frozen=True)
@@ -28,12 +31,12 @@ class _Axis:
     name: str
     scale: Scale
     words: tuple[str, ...] | None
-    """Of an axis of words, all of them; else None."""
+    """All words of an axis of words; None for an axis of numbers."""
     spread: float
-    """Lines through one value are drawn so far apart, where the values are few."""
+    """Distance by which lines through one value are spread; 0 if there are many values."""
 
     def place(self, value: Value | None, aside: float) -> float:
-        """Return the height of a value; what a trial does not have is below the axis. `aside` is from -1 to 1."""
+        """Return the height of a value, below the axis if the trial has none. `aside` is from -1 to 1."""
         if value is None:
             return BOTTOM + 16 + 4 * aside
         at = self.scale(self.words.index(str(value)) if self.words is not None else float(value))
@@ -41,9 +44,9 @@ class _Axis:
 
 
 def parallel_chart(best_first: Sequence[Trial], order: Sequence[str], objective: str, seed: int) -> Markup | None:
-    """Return the chart of trials that have a score; None if fewer than two, or all with the same values.
+    """Return the chart of trials with a score; None if there are fewer than two or all have the same values.
 
-    `order` has hyperparameters that are to come first; if there are many, the others are left out.
+    `order` lists the hyperparameters that come first. If there are too many hyperparameters, the last are omitted.
     """
     known = varied(best_first)
     names = [*(name for name in order if name in known), *(name for name in known if name not in order)][:AXES]
@@ -56,7 +59,7 @@ def parallel_chart(best_first: Sequence[Trial], order: Sequence[str], objective:
     if len(others) > LINES:
         chosen = sorted(np.random.default_rng(seed).permutation(len(others))[:LINES])
         others = [others[index] for index in chosen]
-    drawing = Drawing(WIDTH, 300, f"Hyperparameters and {objective} of trials, each a line; the best tenth is marked")
+    drawing = Drawing(WIDTH, 300, f"Hyperparameters and {objective}, a line per trial; the best tenth is marked")
     places = np.linspace(62, WIDTH - 70, len(axes) + 1)
     good = "curve good many" if tenth > MANY else "curve good"
     drawn = [(trial, "curve") for trial in others] + [(trial, good) for trial in reversed(best_first[1:tenth])]
@@ -76,21 +79,21 @@ def parallel_chart(best_first: Sequence[Trial], order: Sequence[str], objective:
 
 
 def _axis(name: str, values: Sequence[Value | None]) -> _Axis:
-    given = [value for value in values if value is not None]
-    numbers = [float(value) for value in given if _can_be_drawn(value)]
-    if len(numbers) == len(given) and len(set(numbers)) > 1:
+    present = [value for value in values if value is not None]
+    numbers = [float(value) for value in present if _can_be_drawn(value)]
+    if len(numbers) == len(present) and len(set(numbers)) > 1:
         low, high = min(numbers), max(numbers)
         spread = 5.0 if len(set(numbers)) <= FEW_VALUES and len(values) > FEW_VALUES else 0.0
         log = low > 0 and high / low >= LOG_FACTOR
-        whole = all(isinstance(value, int) for value in given)
+        whole = all(isinstance(value, int) for value in present)
         return _Axis(name, Scale(low, high, BOTTOM, TOP, log, whole), None, spread)
-    words = tuple(dict.fromkeys([*map(str, in_order(given)), *map(str, given)]))  # the latter: what is no number
+    words = tuple(dict.fromkeys([*map(str, in_order(present)), *map(str, present)]))  # the latter adds NaN
     spread = 5.0 if len(values) > FEW_VALUES else 0.0
     return _Axis(name, Scale(0, max(1, len(words) - 1), BOTTOM, TOP), words, spread)
 
 
 def _can_be_drawn(value: Value) -> bool:
-    """Return whether a value has a place on an axis of numbers; if one has not, all are words, in their order."""
+    """Return whether a value fits on an axis of numbers; if one does not, all values become words."""
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= FAR
 
 
@@ -102,5 +105,5 @@ def _draw(drawing: Drawing, axis: _Axis, place: float, room: int) -> None:
         marks = [(axis.scale(index), short(word, 14)) for index, word in enumerate(axis.words) if index % every == 0]
     else:
         marks = [(axis.scale(tick), f"{tick:.4g}") for tick in axis.scale.ticks(5)]
-    for height, said in marks:
-        drawing.text((place + 5, height + 4), said, "halo")
+    for height, label in marks:
+        drawing.text((place + 5, height + 4), label, "halo")

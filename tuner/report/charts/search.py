@@ -1,4 +1,4 @@
-"""What the search did, as charts: scores in the order in which trials ended, learning curves, workers over time."""
+"""Charts of a search: scores in the order in which trials ended, learning curves, workers over time."""
 
 from collections.abc import Sequence
 from math import isfinite, nan
@@ -14,16 +14,17 @@ from tuner.study.state import StudyState, Trial
 
 WIDE, NARROW = 800.0, 400.0
 CURVES = 300
-"""So many learning curves are drawn beside the best, chosen evenly."""
+"""Maximum number of learning curves drawn besides the best, chosen evenly."""
 BEST = 5
+"""Number of best trials whose learning curves are marked."""
 FEW = 200
-"""So many dots are drawn larger."""
+"""Maximum number of dots that are drawn larger."""
 FEW_VALUES = 20
-"""So few are shown all, however far apart."""
+"""Maximum number of values that an axis shows completely, however far apart they are."""
 ROWS = 40
-"""Workers in the timeline."""
+"""Maximum number of workers in the timeline."""
 EACH_BAR = 300
-"""With more attempts, bars have no texts of their own: the page would become heavy."""
+"""Maximum number of attempts whose bars have texts; with more, the page would become too large."""
 
 HOW = {
     "completed": "completed",
@@ -32,11 +33,11 @@ HOW = {
     "lost": "lost",
     "running": "running",
 }
-"""CSS class of an attempt by how it ended; `failed` for all others."""
+"""CSS class of an attempt by its outcome; `failed` for all others."""
 
 
 def history_chart(state: StudyState) -> Markup:
-    """Return the scores of the trials in the order in which they ended, and the best so far."""
+    """Return the scores of the trials in the order in which they ended, with the best score so far."""
     ended = [state.trials[trial_id] for trial_id in state.ended]
     drawing = Drawing(WIDE, 280, "Score of each trial in the order in which they ended, and the best so far")
     scores = [trial.score for trial in ended if trial.score is not None]
@@ -65,7 +66,7 @@ def history_chart(state: StudyState) -> Markup:
 
 
 def curves_chart(state: StudyState) -> Markup:
-    """Return the objective by epoch: the best trials', and others' faintly."""
+    """Return the objective by epoch: the best trials marked, the others drawn faintly."""
     objective = state.settings.search.objective
     trials = [trial for trial in state.trials.values() if trial.epochs]
     best = state.best_of(trials, BEST) or trials[:1]
@@ -78,7 +79,7 @@ def curves_chart(state: StudyState) -> Markup:
     drawing.left_axis(y, 52, NARROW - 16, lambda value: f"{value:.4g}")
     drawing.bottom_axis(x, 246, lambda value: f"{value:g}", "epochs")
     single: list[Point] = []
-    for trial in [*(each for each in chosen if each not in best), *reversed(best)]:
+    for trial in [*(trial for trial in chosen if trial not in best), *reversed(best)]:
         css = "curve top" if best and trial is best[0] else "curve good" if trial in best else "curve"
         points = [
             (x(epoch + 1), y(metrics[objective]))
@@ -104,12 +105,12 @@ def loss_chart(trial: Trial) -> Markup | None:
     if not all(series.values()):
         return None
     drawing = Drawing(NARROW, 280, f"Training and validation loss of trial {trial.trial_id} by epoch")
-    y = Scale(*span([value for found in series.values() for _, value in found]), 240, 12)
+    y = Scale(*span([value for values in series.values() for _, value in values]), 240, 12)
     x = Scale(1, max(2, max(trial.epochs) + 1), 52, NARROW - 16, whole=True)
     drawing.left_axis(y, 52, NARROW - 16, lambda value: f"{value:.3g}")
     drawing.bottom_axis(x, 246, lambda value: f"{value:g}", "epochs")
-    for css, found in zip(("curve good", "curve top"), series.values(), strict=True):
-        points = [(x(epoch + 1), y(value)) for epoch, value in found]
+    for css, values in zip(("curve good", "curve top"), series.values(), strict=True):
+        points = [(x(epoch + 1), y(value)) for epoch, value in values]
         if len(points) == 1:
             drawing.dot(points[0], css, "")
         drawing.path(points, css)
@@ -117,22 +118,22 @@ def loss_chart(trial: Trial) -> Markup | None:
 
 
 def timeline_chart(history: History) -> Markup:
-    """Return who tried what when: a row a worker, a bar an attempt, a line where a chief began."""
+    """Return the timeline: a row per worker, a bar per attempt, a dashed line at each start of a chief."""
     workers = sorted({attempt.worker for attempt in history.attempts}, key=_natural)
-    shown = {worker: row for row, worker in enumerate(workers[:ROWS])}
-    height = 44 + 18 * max(1, len(shown))
+    rows = {worker: row for row, worker in enumerate(workers[:ROWS])}
+    height = 44 + 18 * max(1, len(rows))
     drawing = Drawing(WIDE, height, f"Attempts of {len(workers)} workers over time")
-    begun = min((attempt.started for attempt in history.attempts), default=0.0)
-    x = Scale(0, max(1.0, history.last - begun), 110, WIDE - 14)
-    for worker, row in shown.items():
+    start = min((attempt.started for attempt in history.attempts), default=0.0)
+    x = Scale(0, max(1.0, history.last - start), 110, WIDE - 14)
+    for worker, row in rows.items():
         drawing.text((102, 17 + 18 * row), short(worker, 15), anchor="end")
         drawing.line((110, 22 + 18 * row), (WIDE - 14, 22 + 18 * row), "grid")
-    attempts = [attempt for attempt in history.attempts if attempt.worker in shown]
+    attempts = [attempt for attempt in history.attempts if attempt.worker in rows]
     bars: dict[str, list[tuple[float, float, float, float]]] = {}
     for attempt in attempts:
-        left = x(attempt.started - begun)
-        right = x((attempt.ended or history.last) - begun)
-        place = (left, 6.0 + 18 * shown[attempt.worker], max(0.8, right - left - 0.4), 13.0)
+        left = x(attempt.started - start)
+        right = x((attempt.ended or history.last) - start)
+        place = (left, 6.0 + 18 * rows[attempt.worker], max(0.8, right - left - 0.4), 13.0)
         css = f"bar {HOW.get(attempt.how, 'failed')}"
         if len(attempts) <= EACH_BAR:
             drawing.bar(*place, css, _about(attempt))
@@ -141,41 +142,43 @@ def timeline_chart(history: History) -> Markup:
     for css, places in bars.items():
         drawing.bars(places, css)
     for chief in history.chiefs[1:]:
-        drawing.line((x(chief - begun), 2), (x(chief - begun), height - 26), "chief")
+        drawing.line((x(chief - start), 2), (x(chief - start), height - 26), "chief")
     for tick in _round_times(x.high):
         drawing.text((x(tick), height - 8), _clock(tick), anchor="middle")
     return drawing.svg()
 
 
 def _clock(seconds: float) -> str:
-    """Return a round time, as short as it can be said."""
+    """Return a round time in its shortest form."""
     if seconds % 60 or not seconds:
         return f"{seconds:g} s"
     return f"{seconds / 60:g} min" if seconds % 3600 and seconds < 36_000 else f"{seconds / 3600:.3g} h"
 
 
 def _round_times(whole_s: float) -> list[float]:
-    """Return some round times from 0 to `whole_s`."""
+    """Return about seven round times from 0 to `whole_s`."""
     steps = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400, 21_600, 43_200, 86_400)
-    step = next((each for each in steps if whole_s / each <= 7), 86_400 * round(whole_s / 86_400 / 6 + 1))
+    step = next(
+        (candidate for candidate in steps if whole_s / candidate <= 7), 86_400 * round(whole_s / 86_400 / 6 + 1)
+    )
     return [float(time) for time in np.arange(0, whole_s + 1e-9, step)]
 
 
 def _about(attempt: AttemptRecord) -> str:
     words = attempt.how.replace("_", " ")
-    said = f"trial {attempt.trial}, attempt {attempt.attempt}: {words}"
-    return f"{said} ({attempt.reason})" if attempt.reason else said
+    title = f"trial {attempt.trial}, attempt {attempt.attempt}: {words}"
+    return f"{title} ({attempt.reason})" if attempt.reason else title
 
 
 def _without_outliers(values: Sequence[float], direction: str) -> tuple[float, float]:
-    """Return the ends of an axis on which the better nine tenths have room; a few that diverged lie on its edge."""
+    """Return the ends of an axis for the better nine tenths; outliers beyond it are drawn on its edge."""
     finite = np.array([value for value in values if isfinite(value)]).clip(-FAR, FAR)
     if len(finite) <= FEW_VALUES:
         return span(finite.tolist())
     tenth = np.quantile(finite, 0.1 if direction == "max" else 0.9)
     kept = finite[finite >= tenth] if direction == "max" else finite[finite <= tenth]
     low, high = float(kept.min()), float(kept.max())
-    # those that are not far off are shown, too
+    # values just beyond the nine tenths are shown too
     near = finite[(finite >= low - (high - low)) & (finite <= high + (high - low))]
     return span(near.tolist())
 

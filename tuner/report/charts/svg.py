@@ -8,7 +8,7 @@ from itertools import pairwise
 from markupsafe import Markup, escape
 
 FAR = 1e200
-"""Further out a difference may be infinite: what lies there is drawn here."""
+"""Largest absolute value drawn; differences of larger values may be infinite, so they are drawn at this one."""
 
 Point = tuple[float, float]
 Format = Callable[[float], str]
@@ -16,7 +16,7 @@ Format = Callable[[float], str]
 
 @dataclass(frozen=True)
 class Scale:
-    """Maps values to places, linearly or by their logarithms."""
+    """Map from values to coordinates, linear or logarithmic."""
 
     low: float
     high: float
@@ -24,23 +24,23 @@ class Scale:
     end: float
     log: bool = False
     whole: bool = False
-    """Values are whole numbers, and so are the ticks."""
+    """Whether values, and so the ticks, are whole numbers."""
 
     def __call__(self, value: float) -> float:
-        """Return the place of a value; of one beyond the ends, that end."""
+        """Return the coordinate of a value; a value beyond an end gets that end."""
         value = min(self.high, max(self.low, value))
-        low, high, at = (math.log(each) if self.log else each for each in (self.low, self.high, value))
+        low, high, at = (math.log(number) if self.log else number for number in (self.low, self.high, value))
         share = (at - low) / (high - low) if high > low else 0.5
         return self.start + share * (self.end - self.start)
 
     def ticks(self, count: int = 5) -> list[float]:
-        """Return about so many round values within the ends."""
+        """Return about `count` round values within the ends."""
         if self.high <= self.low:
             return [self.low]
         if self.log:
             powers = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
-            found = [10.0**power for power in powers if self.low <= 10.0**power <= self.high * 1.0000001]
-            return found[:: -(-len(found) // (2 * count))] if len(found) > 1 else [self.low, self.high]
+            decades = [10.0**power for power in powers if self.low <= 10.0**power <= self.high * 1.0000001]
+            return decades[:: -(-len(decades) // (2 * count))] if len(decades) > 1 else [self.low, self.high]
         rough = (self.high - self.low) / count
         power = 10.0 ** math.floor(math.log10(rough))
         step = next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= rough)
@@ -52,12 +52,12 @@ class Scale:
 
 @dataclass
 class Drawing:
-    """An SVG picture in progress. Lengths are in its own units, which are CSS pixels at its natural width."""
+    """An SVG drawing under construction. Lengths are in its own units: CSS pixels at its natural width."""
 
     width: float
     height: float
     label: str
-    """What it shows, for those who do not see it."""
+    """Description for screen readers."""
     parts: list[str] = field(default_factory=list)
 
     def line(self, one: Point, other: Point, css: str) -> None:
@@ -73,20 +73,20 @@ class Drawing:
             self._add("path", f'd="M{moves}"', css, title)
 
     def steps(self, points: Sequence[Point], css: str) -> None:
-        """Draw a line that stays at each point's height until the next one's place."""
+        """Draw a step line: each point's height is kept up to the next point."""
         stairs = [points[0]] if points else []
-        for before, after in pairwise(points):
-            stairs += [(after[0], before[1]), after]
+        for one, other in pairwise(points):
+            stairs += [(other[0], one[1]), other]
         self.path(stairs, css)
 
     def dots(self, points: Iterable[Point], css: str) -> None:
-        """Draw dots as one path of lines without length, whose round ends are the dots: thousands take little room."""
+        """Draw dots as one path of zero-length lines with round ends, which keeps thousands of dots small."""
         moves = "".join(f"M{_n(x)},{_n(y)}h0" for x, y in points)
         if moves:
             self._add("path", f'd="{moves}"', f"dots {css}", "")
 
     def dot(self, at: Point, css: str, title: str) -> None:
-        """Draw one dot with a text to be read when pointed at."""
+        """Draw one dot with a tooltip."""
         self._add("circle", f'cx="{_n(at[0])}" cy="{_n(at[1])}" r="4"', css, title)
 
     def bar(self, left: float, top: float, width: float, height: float, css: str, title: str = "") -> None:
@@ -106,22 +106,22 @@ class Drawing:
             f'<text x="{_n(at[0])}" y="{_n(at[1])}" text-anchor="{anchor}" class="{escape(css)}">{escape(text)}</text>'
         )
 
-    def left_axis(self, scale: Scale, left: float, right: float, shown: Format, count: int = 5) -> None:
-        """Draw grid lines from `left` to `right` with their values before them."""
+    def left_axis(self, scale: Scale, left: float, right: float, label: Format, count: int = 5) -> None:
+        """Draw horizontal grid lines from `left` to `right`, labelled on the left."""
         for tick in scale.ticks(count):
             y = scale(tick)
             self.line((left, y), (right, y), "grid")
-            self.text((left - 6, y + 4), shown(tick), anchor="end")
+            self.text((left - 6, y + 4), label(tick), anchor="end")
 
-    def bottom_axis(self, scale: Scale, bottom: float, shown: Format, title: str = "", count: int = 6) -> None:
-        """Write values under `bottom`, and what they are."""
+    def bottom_axis(self, scale: Scale, bottom: float, label: Format, title: str = "", count: int = 6) -> None:
+        """Write tick labels and a title below `bottom`."""
         for tick in scale.ticks(count):
-            self.text((scale(tick), bottom + 15), shown(tick), anchor="middle")
+            self.text((scale(tick), bottom + 15), label(tick), anchor="middle")
         if title:
             self.text(((scale.start + scale.end) / 2, bottom + 31), title, anchor="middle")
 
     def svg(self) -> Markup:
-        """Return the picture."""
+        """Return the drawing as an SVG element."""
         return Markup(  # noqa: S704  (all text in it has been escaped)
             f'<svg viewBox="0 0 {_n(self.width)} {_n(self.height)}" width="{_n(self.width)}" '
             f'height="{_n(self.height)}" role="img" aria-label="{escape(self.label)}">{"".join(self.parts)}</svg>'
@@ -133,7 +133,7 @@ class Drawing:
 
 
 def span(values: Sequence[float], margin: float = 0.05) -> tuple[float, float]:
-    """Return the ends of an axis on which these values have room."""
+    """Return the ends of an axis that contains these values, with a margin."""
     finite = [min(FAR, max(-FAR, value)) for value in values if math.isfinite(value)]
     if not finite:
         return 0.0, 1.0
@@ -143,9 +143,9 @@ def span(values: Sequence[float], margin: float = 0.05) -> tuple[float, float]:
 
 
 def short(text: object, characters: int) -> str:
-    """Return text of so many characters at most."""
-    said = str(text)
-    return said if len(said) <= characters else f"{said[: characters - 1]}…"
+    """Return the text, cut to at most `characters` characters."""
+    full = str(text)
+    return full if len(full) <= characters else f"{full[: characters - 1]}…"
 
 
 def _n(value: float) -> str:

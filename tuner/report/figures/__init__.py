@@ -1,1 +1,1 @@
-"""The figures that are written as PNG files, drawn with matplotlib."""
+"""Figures that are written as PNG files, drawn with matplotlib."""

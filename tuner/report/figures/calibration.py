@@ -1,4 +1,4 @@
-"""The reliability diagram as a picture: how often the model is right, by how sure it is."""
+"""The reliability diagram as a PNG: accuracy by confidence."""
 
 import io
 import textwrap
@@ -16,36 +16,37 @@ BLUE, ORANGE, LINE = "#1f66a8", "#c2541b", "#c9ced6"
 
 
 def calibration_png(metrics: Metrics) -> bytes:
-    """Return a PNG: accuracy over confidence, as the model says it and at the temperature; below, how many images."""
+    """Return a PNG: accuracy by confidence, uncalibrated and at the temperature, above the numbers of images."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    found = metrics.calibration
-    assert found is not None
+    calibration = metrics.calibration
+    assert calibration is not None
     figure = Figure(figsize=(5.6, 6.2), dpi=DPI, facecolor="white")
     FigureCanvasAgg(figure)
     upper, lower = figure.subplots(2, 1, height_ratios=(3.4, 1), sharex=True)
     figure.subplots_adjust(left=0.14, right=0.96, top=0.84, bottom=0.1, hspace=0.12)
     least = 1 / len(metrics.classes)
     upper.plot((least, 1), (least, 1), color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
-    _points(upper, found.bins, BLUE, f"as the model says it: error {percent(found.error)}")
-    after = f"at temperature {found.temperature:.2f}: error {percent(found.error_at_temperature)}"
-    shown = [(found.bins, BLUE, 0.27)]
-    if found.changes:
-        _points(upper, found.bins_at_temperature, ORANGE, after)
-        shown.append((found.bins_at_temperature, ORANGE, 0.73))
+    _points(upper, calibration.bins, BLUE, f"uncalibrated: error {percent(calibration.error)}")
+    error_after = percent(calibration.error_at_temperature)
+    series = [(calibration.bins, BLUE, 0.27)]
+    if calibration.changes:
+        label = f"at temperature {calibration.temperature:.2f}: error {error_after}"
+        _points(upper, calibration.bins_at_temperature, ORANGE, label)
+        series.append((calibration.bins_at_temperature, ORANGE, 0.73))
     upper.set_ylabel("accuracy", color=MUTED)
     upper.legend(loc="upper left", frameon=False, fontsize=9, labelcolor=INK)
-    for bins, colour, shift in shown:
+    for bins, colour, shift in series:
         width = bins[0].high - bins[0].low
         lower.bar(
-            [each.low + shift * width for each in bins],
-            [each.images for each in bins],
+            [bin_.low + shift * width for bin_ in bins],
+            [bin_.images for bin_ in bins],
             width=0.42 * width,
             color=colour,
         )
     lower.set_ylabel("images", color=MUTED)
-    lower.set_xlabel("confidence: the probability of the class predicted", color=MUTED)
+    lower.set_xlabel("confidence: the probability of the predicted class", color=MUTED)
     upper.set_xlim(max(0.0, least - 0.05), 1.02)
     for axes in (upper, lower):
         axes.tick_params(colors=MUTED, labelsize=9)
@@ -54,7 +55,7 @@ def calibration_png(metrics: Metrics) -> bytes:
         for spine in axes.spines.values():
             spine.set_color(LINE)
     figure.text(0.5, 0.945, "Calibration", ha="center", fontsize=17, color=INK, fontweight="bold")
-    under = f"{counted(metrics.images, 'test image')} · {calibration_line(found)}"
+    under = f"{counted(metrics.images, 'test image')} · {calibration_line(calibration)}"
     figure.text(0.5, 0.895, textwrap.fill(under, 78), ha="center", va="center", fontsize=9.5, color=MUTED)
     png = io.BytesIO()
     figure.savefig(png, format="png", dpi=DPI, metadata={"Software": None})
@@ -62,11 +63,11 @@ def calibration_png(metrics: Metrics) -> bytes:
 
 
 def _points(axes: "Axes", bins: tuple[Bin, ...], colour: str, label: str) -> None:
-    low = [each.accuracy - each.accuracy_interval_95[0] for each in bins]
-    high = [each.accuracy_interval_95[1] - each.accuracy for each in bins]
+    low = [bin_.accuracy - bin_.accuracy_interval_95[0] for bin_ in bins]
+    high = [bin_.accuracy_interval_95[1] - bin_.accuracy for bin_ in bins]
     axes.errorbar(
-        [each.confidence for each in bins],
-        [each.accuracy for each in bins],
+        [bin_.confidence for bin_ in bins],
+        [bin_.accuracy for bin_ in bins],
         yerr=(low, high),
         color=colour, marker="o", markersize=5, linewidth=1.4, elinewidth=1, capsize=2.5, label=label,
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Figures: the confusion matrix as a picture that can be shown. Drawn without a display."""
+"""The confusion matrix as a PNG, drawn without a display; with the colours of all figures."""
 
 import io
 import textwrap
@@ -12,13 +12,14 @@ if TYPE_CHECKING:
 
 DPI = 200
 INK, MUTED = "#1f2430", "#667085"
-RIGHT = ("#eef4fb", "#9cc3e6", "#3f83bf", "#123f73")  # shades of blue: images on the diagonal
+RIGHT = ("#eef4fb", "#9cc3e6", "#3f83bf", "#123f73")  # shades of blue: correct predictions, on the diagonal
 WRONG = ("#fdf3ec", "#f6b98e", "#dd6b30", "#8a2f0b")  # shades of orange: mistakes
 LONGEST_NAME = 24
+"""Maximum number of characters of a class name."""
 
 
 def confusion_matrix_png(metrics: Metrics) -> bytes:
-    """Return a PNG: in each cell the images and their share of the row, on blue if right, on orange if wrong."""
+    """Return a PNG: each cell has its images and their share of the row, on blue if correct, on orange if wrong."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -59,7 +60,7 @@ def _cells(axes: "Axes", metrics: Metrics, points: float) -> None:
     for truth, row in enumerate(metrics.confusion_matrix):
         for prediction, images in enumerate(row):
             share = images / sum(row) if sum(row) else 0.0
-            # A mistake of 5 % is one to see: below a half, shades of orange change fastest near 0.
+            # The power makes the shades of orange change fastest near 0, so that a mistake of 5 % is visible.
             colour: Any = shades[truth == prediction](share if truth == prediction else share**0.6)
             box = FancyBboxPatch(
                 (prediction - 0.47, truth - 0.47), 0.94, 0.94,
@@ -116,7 +117,7 @@ def _title(figure: Any, metrics: Metrics, height: float) -> None:
 
 
 def text_colour(background: Any) -> str:
-    """Return ink or white, whichever has more contrast on `background` (WCAG 2.2, relative luminance)."""
+    """Return the colour, ink or white, with more contrast on `background` (WCAG 2.2, relative luminance)."""
     from matplotlib.colors import to_rgb
 
     def luminance(colour: Any) -> float:

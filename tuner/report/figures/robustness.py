@@ -1,4 +1,4 @@
-"""The robustness card as a picture: the accuracy on disturbed images, and how these look."""
+"""The robustness card as a PNG: the accuracy on corrupted images, beside samples of them."""
 
 import io
 from typing import Any
@@ -15,30 +15,30 @@ ROW, TOP, BOTTOM = 0.62, 1.0, 0.62  # inches
 
 
 def robustness_png(metrics: Metrics, samples: NDArray[np.uint8]) -> bytes:
-    """Return a PNG; `samples` are (classes, disturbances, h, w, 3), the columns in the order of the metrics."""
+    """Return a PNG; `samples` are (classes, corruptions, h, w, 3), with corruptions in the order of the metrics."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    found = metrics.robustness
-    assert found is not None
-    rows, shown = found.disturbances, len(samples)
+    card = metrics.robustness
+    assert card is not None
+    rows, classes = card.disturbances, len(samples)
     width, height = 7.4, TOP + ROW * len(rows) + BOTTOM
     figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white")
     FigureCanvasAgg(figure)
-    tiles = 1.55 + ROW * shown
+    tiles = 1.55 + ROW * classes
     axes = figure.add_axes((tiles / width, BOTTOM / height, (width - tiles - 0.95) / width, ROW * len(rows) / height))
-    before = rows[0]
+    unchanged = rows[0]
     for number, row in enumerate(rows):
         low, high = row.accuracy_interval_95
-        colour = BLUE if high >= before.accuracy_interval_95[0] else ORANGE
+        colour = BLUE if high >= unchanged.accuracy_interval_95[0] else ORANGE
         axes.plot((low, high), (number, number), color=colour, linewidth=2, solid_capstyle="butt")
         axes.plot(row.accuracy, number, "o", color=colour, markersize=7)
         axes.text(1.02, number, percent(row.accuracy), transform=axes.get_yaxis_transform(), va="center", color=INK)
         middle = (BOTTOM + ROW * (len(rows) - number - 0.5)) / height
         figure.text(0.18 / width, middle, row.disturbance, va="center", fontsize=10, color=INK)
-        for index in range(shown):
+        for index in range(classes):
             _tile(figure, samples[index, number], (1.5 + ROW * index) / width, middle, width, height)
-    axes.axvline(before.accuracy, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
+    axes.axvline(unchanged.accuracy, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
     axes.set_ylim(len(rows) - 0.5, -0.5)
     lowest = min(row.accuracy_interval_95[0] for row in rows)
     axes.set_xlim(max(0.0, lowest - 0.03), min(1.005, max(row.accuracy_interval_95[1] for row in rows) + 0.02))
@@ -50,7 +50,7 @@ def robustness_png(metrics: Metrics, samples: NDArray[np.uint8]) -> bytes:
     for spine in axes.spines.values():
         spine.set_color(LINE)
     figure.text(0.5, 1 - 0.4 / height, "Robustness", ha="center", fontsize=17, color=INK, fontweight="bold")
-    under = f"{counted(found.images, 'test image')}, chosen by seed {found.seed}"
+    under = f"{counted(card.images, 'test image')}, chosen by seed {card.seed}"
     figure.text(0.5, 1 - 0.72 / height, under, ha="center", fontsize=9.5, color=MUTED)
     png = io.BytesIO()
     figure.savefig(png, format="png", dpi=DPI, metadata={"Software": None})

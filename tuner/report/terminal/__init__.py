@@ -1,1 +1,1 @@
-"""Tables, progress and logs in a terminal."""
+"""Output in a terminal: tables, progress and logs."""

@@ -1,4 +1,4 @@
-"""Consoles, and progress bars on them: a bar on a terminal, a line now and then elsewhere."""
+"""Consoles and progress: a progress bar on a terminal, occasional lines elsewhere."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -11,12 +11,13 @@ if TYPE_CHECKING:
     from tuner.data.source import Progress
 
 _PLAIN_EVERY_S = 5.0
+"""Minimum number of seconds between two plain lines."""
 
 
 def make_console(stderr: bool = False) -> "Console":
-    """Return a console that prints text as it is: what users and models say may look like rich's markup.
+    """Return a console that prints text literally, since text from users and models may look like rich's markup.
 
-    Text is wrapped at words on a terminal, and not at all elsewhere (`print_line`).
+    On a terminal, text is wrapped between words. Elsewhere it is not wrapped (`print_line`).
     """
     from rich.console import Console
 
@@ -24,13 +25,13 @@ def make_console(stderr: bool = False) -> "Console":
 
 
 def print_line(console: "Console", text: str, style: str | None = None) -> None:
-    """Print a sentence, which is one line where it goes to a file or a pipe."""
+    """Print a sentence, on a single line if the output is a file or a pipe."""
     console.print(text, style=style, soft_wrap=not console.is_terminal)
 
 
 @contextmanager
 def shown_progress() -> Iterator[Callable[["Progress"], None]]:
-    """Yield a function that shows progress on standard error: a bar on a terminal, else a line now and then."""
+    """Yield a function that shows progress on standard error: a bar on a terminal, occasional lines elsewhere."""
     from rich import progress as rich_progress
 
     console = make_console(stderr=True)
@@ -41,7 +42,7 @@ def shown_progress() -> Iterator[Callable[["Progress"], None]]:
         rich_progress.TextColumn("{task.description:>11}"),
         rich_progress.BarColumn(),
         rich_progress.TaskProgressColumn(),
-        rich_progress.TextColumn("{task.fields[pace]}"),
+        rich_progress.TextColumn("{task.fields[rate]}"),
         rich_progress.TimeRemainingColumn(),
         console=console,
         transient=True,
@@ -50,31 +51,31 @@ def shown_progress() -> Iterator[Callable[["Progress"], None]]:
 
         def show(progress: "Progress") -> None:
             if progress.what not in tasks:
-                tasks[progress.what] = bars.add_task(progress.what, pace="")
+                tasks[progress.what] = bars.add_task(progress.what, rate="")
             task = tasks[progress.what]
             bars.update(task, completed=progress.done, total=progress.total or None)
             speed = bars.tasks[list(tasks).index(progress.what)].speed
-            bars.update(task, pace=f"{speed:,.0f} {progress.unit}/s" if speed else "")
+            bars.update(task, rate=f"{speed:,.0f} {progress.unit}/s" if speed else "")
 
         yield show
 
 
 class _PlainLines:
-    """A line every few seconds, with what was done since the step began."""
+    """Prints a line every few seconds with the progress since the step began."""
 
     def __init__(self, console: "Console") -> None:
         self._console = console
-        self._what, self._began, self._shown = "", 0.0, 0.0
+        self._step, self._step_started, self._last_line = "", 0.0, 0.0
 
     def __call__(self, progress: "Progress") -> None:
         now = time.monotonic()
-        if progress.what != self._what:
-            self._what, self._began, self._shown = progress.what, now, now
-        elif now - self._shown >= _PLAIN_EVERY_S:
-            self._shown = now
-            pace = progress.done / (now - self._began)
+        if progress.what != self._step:
+            self._step, self._step_started, self._last_line = progress.what, now, now
+        elif now - self._last_line >= _PLAIN_EVERY_S:
+            self._last_line = now
+            rate = progress.done / (now - self._step_started)
             of_total = f" of {progress.total:,}" if progress.total else ""
             print_line(
                 self._console,
-                f"{progress.what}: {progress.done:,}{of_total} {progress.unit}, {pace:,.0f} {progress.unit}/s",
+                f"{progress.what}: {progress.done:,}{of_total} {progress.unit}, {rate:,.0f} {progress.unit}/s",
             )

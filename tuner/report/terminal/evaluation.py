@@ -1,4 +1,4 @@
-"""An evaluation on the terminal: what one would show a friend. 80 columns are enough; plain where no terminal is."""
+"""Summary of an evaluation for a terminal of 80 columns or more, without colours elsewhere."""
 
 from rich import box
 from rich.console import Group, RenderableType
@@ -10,12 +10,14 @@ from tuner.evaluation.result import Fit, Metrics
 from tuner.report.calibration_text import calibration_line, errors_line
 from tuner.report.text import accuracy_line, counted, percent, score
 
-WIDEST_MATRIX = 8  # classes that fit 80 columns; of more, only what is mixed up most is told
+WIDEST_MATRIX = 8
+"""Maximum number of classes that fit 80 columns; with more, the most frequent confusions are listed."""
 MOST_CONFUSED = 5
+"""Number of confusions listed."""
 
 
 def summary(metrics: Metrics, bucket_url: str | None = None) -> Group:
-    """Return what a rich Console prints of an evaluation; `bucket_url` is put before the folder of the files."""
+    """Return the summary for a rich Console; `bucket_url` is prefixed to the folder of the files."""
     parts: list[RenderableType] = [_accuracies(metrics), Text(), _per_class(metrics), Text()]
     parts += [_matrix(metrics) if len(metrics.classes) <= WIDEST_MATRIX else _most_confused(metrics)]
     parts += [Text(), _best(metrics), Text(), _files(metrics, bucket_url)]
@@ -34,25 +36,26 @@ def _accuracies(metrics: Metrics) -> Table:
     if clean.accuracy is not None and clean.accuracy_interval_95 is not None and clean.leaked_images:
         rows.add_row("not in train", accuracy_line(clean.accuracy, clean.accuracy_interval_95, clean.images))
         rows.add_row(
-            "", Text(f"without {counted(clean.leaked_images, 'test image')} that are training images too", "dim")
+            "", Text(f"without {counted(clean.leaked_images, 'test image')} that are also training images", "dim")
         )
     elif clean.leaked_images:
-        rows.add_row("", Text("every test image is a training image too", "red"))
+        rows.add_row("", Text("every test image is also a training image", "red"))
     else:
-        rows.add_row("", Text("no test image is a training image too", "dim"))
+        rows.add_row("", Text("no test image is also a training image", "dim"))
     if metrics.roc_auc is not None:
         rows.add_row("ROC AUC", f"{metrics.roc_auc:.4f}")
     rows.add_row("log loss", f"{metrics.log_loss:.4f}")
-    if found := metrics.calibration:
-        rows.add_row("calibration", f"error {errors_line(found)}")
-        rows.add_row("", Text(calibration_line(found), "dim" if found.fit is Fit.FITTED else "yellow"))
+    if calibration := metrics.calibration:
+        rows.add_row("calibration", f"error {errors_line(calibration)}")
+        style = "dim" if calibration.fit is Fit.FITTED else "yellow"
+        rows.add_row("", Text(calibration_line(calibration), style))
     if other := metrics.runner_up:
         low, high = other.difference_interval_95
         ahead = f"{100 * other.difference:+.2f} points (95 % interval {100 * low:+.2f} to {100 * high:+.2f}"
         rows.add_row("to runner-up", Text(f"{ahead}, p = {other.p_value:.2g}), trial {other.trial}"))
     if card := metrics.robustness:
-        worst = min(card.disturbances, key=lambda each: each.accuracy)
-        rows.add_row("most disturbed", f"{percent(worst.accuracy)} by {worst.disturbance}")
+        worst = min(card.disturbances, key=lambda row: row.accuracy)
+        rows.add_row("corruptions", f"at worst {percent(worst.accuracy)} ({worst.disturbance})")
     if metrics.test_evaluations > 1:
         rows.add_row("", Text(f"evaluation {metrics.test_evaluations} of this study on the same test images", "yellow"))
     return rows
@@ -105,12 +108,12 @@ def _best(metrics: Metrics) -> Table:
 def _files(metrics: Metrics, bucket_url: str | None) -> Table:
     folder = names.evaluation(metrics.study)
     rows = _rows()
-    where = f"{bucket_url.rstrip('/')}/{folder}" if bucket_url else folder
-    rows.add_row(Text("files", "bold"), Text(where, overflow="fold"))
+    location = f"{bucket_url.rstrip('/')}/{folder}" if bucket_url else folder
+    rows.add_row(Text("files", "bold"), Text(location, overflow="fold"))
     files = (names.REPORT_HTML, names.METRICS_JSON, names.MODEL_CARD, names.PREDICTIONS_CSV, names.BEST_MODEL)
     rows.add_row("", Text(", ".join([*(file for file in files if file not in metrics.not_made), "…"]), "dim"))
     if metrics.not_made:
-        rows.add_row("", Text(f"not made, and the log says why: {', '.join(metrics.not_made)}", "red"))
+        rows.add_row("", Text(f"not written (see the log): {', '.join(metrics.not_made)}", "red"))
     return rows
 
 

@@ -1,4 +1,4 @@
-"""How `cifake-tune logs` prints a trial's log."""
+"""Output of `cifake-tune logs`."""
 
 import time
 
@@ -7,14 +7,16 @@ from pydantic import TypeAdapter
 from tuner.study.attempt_logs import AttemptLog, Follower, Line, stamp
 
 POLL_S = 1.0
+"""Seconds between two reads of the logs."""
 QUIET_POLLS = 3
-"""The last lines of an attempt come a little after the journal's word that it has ended."""
+"""Number of reads without new lines after which a finished trial is no longer followed. The last lines of an attempt
+arrive slightly after the journal's record of its end."""
 
 _LOGS: TypeAdapter[list[AttemptLog]] = TypeAdapter(list[AttemptLog])
 
 
 def show(attempts: list[AttemptLog], as_json: bool) -> None:
-    """Print all there is: a header an attempt, then its lines; or one JSON list of attempts."""
+    """Print the complete log: a header and the lines of each attempt, or one JSON list of attempts."""
     if as_json:
         print(_LOGS.dump_json(attempts, indent=2).decode())  # noqa: T201
         return
@@ -25,27 +27,28 @@ def show(attempts: list[AttemptLog], as_json: bool) -> None:
 
 
 def follow(follower: Follower, as_json: bool) -> None:
-    """Print what there is and what comes, until the trial has ended; as JSON, an object a line."""
-    told: dict[int, str] = {}
+    """Print the log and its new lines until the trial has ended; as JSON, one object per line."""
+    printed: dict[int, str] = {}
     quiet = 0
     while quiet < QUIET_POLLS:
         attempts = follower.attempts()
         lines = list(follower.new_lines())
         for attempt in attempts:
-            if attempt.attempt not in told:
-                _tell(attempt, told, as_json)
+            if attempt.attempt not in printed:
+                _print_attempt(attempt, printed, as_json)
             for number, line in lines:
                 if number == attempt.attempt:
                     print(_line_json(number, line) if as_json else line.encoded(), flush=True)  # noqa: T201
-            if told[attempt.attempt] != attempt.how:
-                _tell(attempt, told, as_json)
+            if printed[attempt.attempt] != attempt.how:
+                _print_attempt(attempt, printed, as_json)
         quiet = quiet + 1 if follower.over and not lines else 0
         if quiet < QUIET_POLLS:
             time.sleep(POLL_S)
 
 
-def _tell(attempt: AttemptLog, told: dict[int, str], as_json: bool) -> None:
-    told[attempt.attempt] = attempt.how
+def _print_attempt(attempt: AttemptLog, printed: dict[int, str], as_json: bool) -> None:
+    """Print an attempt's header, and record in `printed` its outcome by the attempt's number."""
+    printed[attempt.attempt] = attempt.how
     print(attempt.model_dump_json(exclude={"lines"}) if as_json else _header(attempt), flush=True)  # noqa: T201
 
 

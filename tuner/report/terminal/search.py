@@ -1,4 +1,4 @@
-"""What `run`, `status` and `trials` show of a search: a table on a terminal, plain lines elsewhere."""
+"""Output of `run`, `status` and `trials` about a search: a table on a terminal, plain lines elsewhere."""
 
 from collections.abc import Iterable, Sequence
 
@@ -27,16 +27,16 @@ STYLES = {
 def search_view(
     state: StudyState, workers: Sequence[WorkerStatus], elapsed_s: float, remaining_s: float | None, rows: int
 ) -> RenderableType:
-    """Return the live view of a search, with `rows` trials at most, for a terminal of 80 columns or more."""
+    """Return the live view of a search with at most `rows` trials, for a terminal of 80 columns or more."""
     parts: list[RenderableType] = [_headline(state, elapsed_s, remaining_s), trials_table(state, workers, rows)]
     parts += _news(state)
     return Group(*parts) if state.finished else Group(*parts, _workers_line(workers))
 
 
 def trials_table(state: StudyState, workers: Sequence[WorkerStatus] = (), limit: int | None = None) -> Table:
-    """Return a table of trials: those that run, then the best, then the others.
+    """Return a table of trials: running trials first, then the best, then the others.
 
-    With a limit, of so many of them, each cut to one line.
+    With a `limit`, the table has at most this many trials, each cut to one line.
     """
     cut = limit is not None
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, expand=cut)
@@ -48,7 +48,7 @@ def trials_table(state: StudyState, workers: Sequence[WorkerStatus] = (), limit:
     if rungs:
         table.add_column("rung", justify="right", no_wrap=True)
     table.add_column("hyperparameters", overflow="ellipsis" if cut else "fold", no_wrap=cut, ratio=1 if cut else None)
-    at_work = {worker.trial: worker for worker in workers if worker.trial}
+    worker_of = {worker.trial: worker for worker in workers if worker.trial}
     best = {trial.trial_id for trial in state.best()}
     trials = by_interest(state)
     for trial in trials[:limit]:
@@ -56,7 +56,7 @@ def trials_table(state: StudyState, workers: Sequence[WorkerStatus] = (), limit:
         table.add_row(
             Text(trial.trial_id, style="bold" if trial.trial_id in best else ""),
             Text(trial.state.value.lower(), style=STYLES[trial.state]),
-            _epochs(state, trial, at_work.get(trial.trial_id)),
+            _epochs(state, trial, worker_of.get(trial.trial_id)),
             Text("" if score is None else f"{score:.4f}", style="bold green" if trial.trial_id in best else ""),
             *([str(max(trial.rungs, default=""))] if rungs else []),
             _about(trial, cut),
@@ -74,19 +74,19 @@ def describe(trial: Trial) -> str:
 
 
 def lines(state: StudyState, records: Iterable[Record]) -> Iterable[str]:
-    """Yield one plain line for each record that a person wants to read."""
+    """Yield a plain line for each record of interest to users."""
     objective = state.settings.search.objective
     for record in records:
         match record:
             case Leased():
                 trial = state.trials[record.trial]
-                again = f" (attempt {record.attempt})" if record.attempt > 1 else ""
-                yield f"trial {record.trial} starts on {record.worker}{again}: {describe(trial)}"
+                attempt = f" (attempt {record.attempt})" if record.attempt > 1 else ""
+                yield f"trial {record.trial} starts on {record.worker}{attempt}: {describe(trial)}"
             case Reported():
                 epoch = f"{record.epoch + 1}/{epochs_of(state, state.trials[record.trial])}"
                 yield f"trial {record.trial} epoch {epoch}: {objective} {record.metrics[objective]:.4f}"
             case AttemptEnded():
-                yield f"trial {record.trial} goes back to the queue: {first_line(record.reason)}"
+                yield f"trial {record.trial} returns to the queue: {first_line(record.reason)}"
             case Ended(state=TrialState.FAILED):
                 yield f"trial {record.trial} failed: {first_line(record.reason)}"
             case Ended():
@@ -96,7 +96,7 @@ def lines(state: StudyState, records: Iterable[Record]) -> Iterable[str]:
                 done = f"stopped at {record.reason}" if stopped else f"completed: {objective} {record.score:.4f}"
                 yield f"trial {record.trial} {done}; {len(state.ended)} of {_total(state)} trials{so_far}"
             case Finished():
-                yield f"the search is over: {first_line(record.reason)}"
+                yield f"the search has ended: {first_line(record.reason)}"
 
 
 def _total(state: StudyState) -> str:
@@ -125,7 +125,7 @@ def _headline(state: StudyState, elapsed_s: float, remaining_s: float | None) ->
 
 
 def _news(state: StudyState) -> list[Text]:
-    """Return why the trial that ended last was stopped early, if it was."""
+    """Return why the last trial to end was stopped early; nothing if it was not stopped."""
     last = state.trials[state.ended[-1]] if state.ended else None
     if last is None or last.state is not TrialState.STOPPED:
         return []
@@ -134,23 +134,23 @@ def _news(state: StudyState) -> list[Text]:
 
 def _workers_line(workers: Sequence[WorkerStatus]) -> Text:
     if not workers:
-        return Text("waiting for the workers", style="dim")
+        return Text("waiting for workers", style="dim")
     parts = []
     for worker in workers[:6]:
-        what = f"{worker.images_per_s:,.0f} images/s" if worker.trial and worker.images_per_s else "starting"
-        parts.append(f"{worker.worker}: {what if worker.trial else 'idle'}")
+        rate = f"{worker.images_per_s:,.0f} images/s" if worker.trial and worker.images_per_s else "starting"
+        parts.append(f"{worker.worker}: {rate if worker.trial else 'idle'}")
     more = f" and {len(workers) - 6} more" if len(workers) > 6 else ""
     return Text(" · ".join(parts) + more, style="dim")
 
 
 def _about(trial: Trial, cut: bool) -> Text:
-    """Return its hyperparameters, and why it ended if it did not reach its last epoch."""
+    """Return the hyperparameters of a trial, and the reason if it ended before its last epoch."""
     if trial.state is TrialState.FAILED:
         return Text(first_line(trial.reason), style="red")
-    shown = Text(describe(trial), style="dim" if trial.state in SCORED else "")
+    text = Text(describe(trial), style="dim" if trial.state in SCORED else "")
     if trial.state is TrialState.STOPPED and not cut:
-        shown.append(f"\n{trial.reason}", style="yellow")
-    return shown
+        text.append(f"\n{trial.reason}", style="yellow")
+    return text
 
 
 def _newest(state: StudyState, trial: Trial) -> float | None:
