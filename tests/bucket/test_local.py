@@ -149,7 +149,9 @@ def test_missing_rights_are_a_sentence_and_nothing_is_half_written(open_folder: 
             lambda: bucket.exists("closed/x"),
             lambda: list(bucket.list()),
         ):
-            with pytest.raises(BucketError, match=rf"in the folder {open_folder}: user \d+ has no rights at .* Change"):
+            with pytest.raises(
+                BucketError, match=rf"in the folder {open_folder}: user \d+ has no permission at .* Change"
+            ):
                 attempt()
     for folder in (open_folder, open_folder / RESERVED, open_folder / "closed"):
         folder.chmod(0o755)
@@ -218,11 +220,11 @@ def test_a_file_where_a_folder_is_needed_is_a_sentence(tmp_path: Path) -> None:
     bucket = open_bucket(str(tmp_path / "bucket"))
     bucket.write("a", b"1")
     for attempt in (lambda: bucket.write("a/b", b""), lambda: bucket.create("a/b/c", b"")):
-        with pytest.raises(BucketError, match="a file is where a folder is needed"):
+        with pytest.raises(BucketError, match="a file is in the place of a folder"):
             attempt()
     bucket.write("folder/b", b"1")
     for attempt in (lambda: bucket.write("folder", b""), lambda: bucket.create("folder", b"")):
-        with pytest.raises(BucketError, match="a folder of that name is there"):
+        with pytest.raises(BucketError, match="a folder has that name"):
             attempt()
     assert list(bucket.list()) == ["a", "folder/b"]
 
@@ -231,7 +233,7 @@ def test_a_bucket_that_is_a_file_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     bucket = open_bucket(str(tmp_path / "file"))
     for attempt in (lambda: bucket.read("a"), lambda: bucket.write("a", b""), lambda: list(bucket.list())):
-        with pytest.raises(BucketError, match=r"a file is where a folder is needed \(.*file\)"):
+        with pytest.raises(BucketError, match=r"a file is in the place of a folder \(.*file\)"):
             attempt()
 
 

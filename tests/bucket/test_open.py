@@ -22,7 +22,7 @@ def test_a_url_without_a_valid_bucket_name_is_refused(url: str) -> None:
 
 @pytest.mark.parametrize("url", ["gs://bucket/a//b", "gs://bucket/../a", "gs://bucket/a\\b"])
 def test_a_prefix_that_is_no_name_is_refused(url: str) -> None:
-    with pytest.raises(UsageError, match="has a prefix that is no valid object name"):
+    with pytest.raises(UsageError, match="has a prefix that is not a valid object name"):
         open_bucket(url)
 
 

@@ -251,7 +251,9 @@ def test_a_read_only_bucket_is_told_by_those_who_write(
 def test_a_folder_without_rights_is_told(copy: Place, command: str, chief: dict[str, str], two_colours: str) -> None:
     before = digests(copy.bucket_folder)
     with without_rights(copy.bucket_folder) as under:
-        refused(do(copy, command, chief, two_colours, tuple(under)), ENVIRONMENT, "no rights", str(copy.bucket_folder))
+        refused(
+            do(copy, command, chief, two_colours, tuple(under)), ENVIRONMENT, "no permission", str(copy.bucket_folder)
+        )
     assert digests(copy.bucket_folder) == before
 
 

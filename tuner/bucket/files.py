@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all: temporary files, durable folders, and clearing up after crashes."""
+"""Files that appear completely or not at all: temporary files, durable folders, and clean-up after crashes."""
 
 import contextlib
 import errno
@@ -15,30 +15,31 @@ from typing import BinaryIO
 from tuner.errors import BucketError
 
 COPY_BYTES = 1 << 20
-# A temporary file is stale when no one holds its lock. The age covers the instant between creating and locking it,
-# and file systems on which locks do not work.
+"""Size of the pieces in which files are copied."""
 STALE_AFTER_S = 3600.0
+"""Seconds after which an unlocked temporary file is stale. The age covers the moment between creating and locking a
+file, and file systems without working locks."""
 
 
 @dataclass(frozen=True)
 class Temporary:
-    """A file under a name that no one else looks for."""
+    """A file under a unique temporary name."""
 
     path: Path
     file: BinaryIO
 
     def sync(self) -> None:
-        """Bring all that was written to the disk."""
+        """Flush everything that was written to the disk."""
         self.file.flush()
         os.fsync(self.file.fileno())
 
 
 @contextlib.contextmanager
 def temporary(folder: Path, suffix: str) -> Iterator[Temporary]:
-    """Yield a new file in `folder`, which must exist; its temporary name is gone at the end, whatever happened.
+    """Yield a new file in `folder`, which must exist, and remove its temporary name at the end in any case.
 
-    The file is locked while it is open, which tells `remove_stale` that its writer lives. Its mode follows the umask,
-    unlike that of `tempfile`: pods that share a volume may run as different users.
+    The file is locked while it is open, so that `remove_stale` sees that its writer is alive. Its mode follows the
+    umask, unlike the mode of `tempfile`, because pods that share a volume may run as different users.
     """
     path = folder / f"{uuid.uuid4().hex}{suffix}"
     descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o666)
@@ -53,10 +54,10 @@ def temporary(folder: Path, suffix: str) -> Iterator[Temporary]:
 
 
 @contextlib.contextmanager
-def downloading(what: str, path: Path) -> Iterator[BinaryIO]:
-    """Yield a file that becomes `path`, whole and on the disk, when the block has ended well.
+def downloading(name: str, path: Path) -> Iterator[BinaryIO]:
+    """Yield a file that becomes `path`, complete and durable, if the block ends without an error.
 
-    Raises BucketError, which begins with `Cannot copy {what}`, for what this machine's disk refuses.
+    Raises BucketError, with a message that begins with `Cannot copy {name}`, if the local disk fails.
     """
     suffix = f".{path.name}.part"
     try:
@@ -67,11 +68,11 @@ def downloading(what: str, path: Path) -> Iterator[BinaryIO]:
             target.sync()
             target.path.replace(path)
     except OSError as error:
-        raise BucketError(f"Cannot copy {what} to {path}: {error.strerror or error}.") from error
+        raise BucketError(f"Cannot copy {name} to {path}: {error.strerror or error}.") from error
 
 
 def remove_stale(folder: Path, suffix: str) -> None:
-    """Remove what killed processes left in `folder` under `suffix`; failing to is no harm."""
+    """Remove the files with `suffix` that killed processes left in `folder`. Failures are ignored."""
     with contextlib.suppress(OSError):
         for path in folder.glob(f"*{suffix}"):
             with contextlib.suppress(OSError):
@@ -80,7 +81,7 @@ def remove_stale(folder: Path, suffix: str) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Bring the folder's entries to the disk; one that is gone has none."""
+    """Flush the folder's entries to the disk. A missing folder is ignored."""
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -92,14 +93,14 @@ def sync_folder(folder: Path) -> None:
 
 
 def make_folders(folder: Path) -> None:
-    """Create the folder and its parents, durably. A parent that vanishes meanwhile raises FileNotFoundError."""
+    """Create the folder and its parents durably. Raises FileNotFoundError if a parent is removed meanwhile."""
     if folder.is_dir():
         return
     make_folders(folder.parent)
     with contextlib.suppress(FileExistsError):
         folder.mkdir()
         sync_folder(folder.parent)
-    # One look, not two: between them a folder that was pruned again can be made again, and be taken for a file.
+    # One `stat` call, not two: between two calls, a folder could be pruned and created again, and look like a file.
     if not stat.S_ISDIR(folder.stat().st_mode):
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
 

@@ -1,8 +1,8 @@
-"""GcsBucket: a bucket of Google Cloud Storage, or of its emulator.
+"""GcsBucket: a bucket of Google Cloud Storage or its emulator.
 
-Everything is retried by the library's own means: 408, 429, 5xx, cut and stalled connections, with growing random
-pauses, until a deadline. A `create` carries the precondition "no such object", which makes its retries safe. A
-`write`'s retry sends the same bytes again.
+The library's own retries cover 408, 429, 5xx, and broken or stalled connections, with growing random delays up to a
+deadline. A `create` carries the precondition "no such object", which makes its retries safe. A retried `write` sends
+the same bytes.
 """
 
 import base64
@@ -25,28 +25,33 @@ from tuner.bucket.files import downloading
 from tuner.bucket.protocol import check_name
 from tuner.errors import BucketError, ObjectExistsError, ObjectNotFoundError
 
-# Large objects travel in pieces: each is retried by itself, and memory stays bounded. A multiple of 256 KiB, as the
-# library demands; its own default for uploads is 100 MiB.
 _PIECE_BYTES = 8 << 20
-# An upload in pieces is a session, which ends with an emulator that restarts (404). And where a piece's answer is lost
-# and the piece sent again, fake-gcs-server 1.x appends it twice, which the checksum shows; Google's own does not.
+"""Size of the pieces of large objects. Each piece is retried separately, and memory stays bounded. The library requires
+a multiple of 256 KiB; its own default for uploads is 100 MiB."""
 _UPLOAD_TRIES = 5
+"""Maximum number of attempts at an upload. An upload in pieces is a session, which ends if the emulator restarts (404).
+If the response to a piece is lost and the piece is sent again, fake-gcs-server 1.x appends it twice, which the checksum
+detects; Google's server does not."""
 _CONNECT_TIMEOUT_S = 10.0
 _MAX_CONNECTIONS = 64
 _CONTENT_TYPE = "application/octet-stream"
 _CREDENTIALS = (
-    "On GKE, bind the pod's service account to one of Google Cloud (Workload Identity); elsewhere run "
+    "On GKE, bind the pod's service account to a Google Cloud service account (Workload Identity); elsewhere run "
     "`gcloud auth application-default login`."
 )
 _EMULATOR_HINT = " and STORAGE_EMULATOR_HOST"
-_SHORT = 200
+_MAX_ERROR_CHARACTERS = 200
 
 
 class GcsBucket:
-    """A bucket of Google Cloud Storage, below `prefix` (no slash at its end; may be empty).
+    """A bucket of Google Cloud Storage, limited to the names below `prefix`.
 
-    `deadline_s`: how long an operation (of a large object: a piece) may continue failing before BucketError is raised.
-    `timeout_s`: how long one request may stay without a byte of answer before it is tried again.
+    Args:
+        client: The library's client, see `connect`.
+        bucket_name: Name of the bucket, without `gs://`.
+        prefix: Prefix of all object names, without a slash at its end; may be empty.
+        deadline_s: Seconds of failures after which an operation (or a piece of a large object) raises BucketError.
+        timeout_s: Seconds without a byte of response after which a request is retried.
     """
 
     def __init__(
@@ -63,17 +68,17 @@ class GcsBucket:
         self._bucket = client.bucket(bucket_name)
         self._prefix = f"{prefix}/" if prefix else ""
         self._deadline_s = deadline_s
-        # The library waits 1 s on average after the first failure; a flush of the journal should not.
+        # The library waits 1 s on average after the first failure, which is too long for a flush of the journal.
         retry = DEFAULT_RETRY.with_timeout(deadline_s).with_delay(initial=0.25, maximum=16.0, multiplier=2.0)
-        self._how: dict[str, Any] = {"retry": retry, "timeout": (min(_CONNECT_TIMEOUT_S, timeout_s), timeout_s)}
-        self._bucket_was_seen = False
+        self._options: dict[str, Any] = {"retry": retry, "timeout": (min(_CONNECT_TIMEOUT_S, timeout_s), timeout_s)}
+        self._bucket_exists = False
 
     def read(self, name: str) -> bytes:
-        """Return the object's bytes, their checksum verified. Raises ObjectNotFoundError."""
+        """Return the object's bytes after verifying their checksum. Raises ObjectNotFoundError."""
         blob = self._blob(name)
         with self._calling("read", name):
             try:
-                data: bytes = blob.download_as_bytes(raw_download=True, **self._how)
+                data: bytes = blob.download_as_bytes(raw_download=True, **self._options)
             except NotFound as error:
                 self._raise_not_found(name, error)
         return data
@@ -87,9 +92,9 @@ class GcsBucket:
     def create(self, name: str, data: bytes) -> None:
         """Create the object. Raises ObjectExistsError if the name is taken by other bytes.
 
-        "The name is taken" (412) may be the answer to our second try, when the first one worked and its answer was
-        lost on the way. So the object is read: callers put their own id into the data, hence the same bytes mean that
-        the object is ours.
+        The response "name taken" (412) may belong to a retry after the first request succeeded and its response was
+        lost. So the object is read. Callers put a unique id into the data, hence the same bytes mean that this call
+        created the object.
         """
         blob = self._blob(name)
         with self._calling("create", name):
@@ -110,9 +115,9 @@ class GcsBucket:
             self._send(blob, source, os.fstat(source.fileno()).st_size)
 
     def download(self, name: str, path: Path) -> None:
-        """Write the object to a local file, its checksum verified. Raises ObjectNotFoundError."""
+        """Write the object to a local file and verify its checksum. Raises ObjectNotFoundError."""
         pieces = self._pieces(name)
-        first = next(pieces, b"")  # before anything is written: the object may be missing
+        first = next(pieces, b"")  # before any file is created: the object may be missing
         with downloading(f"{name} from {self.url}", path) as file:
             file.write(first)
             for piece in pieces:
@@ -122,7 +127,7 @@ class GcsBucket:
         """Return whether the object exists."""
         blob = self._blob(name)
         with self._calling("look for", name):
-            if blob.exists(**self._how):
+            if blob.exists(**self._options):
                 return True
             self._check_bucket()
             return False
@@ -135,47 +140,47 @@ class GcsBucket:
         """Yield, in lexicographic order, the names of the folders in `prefix` that have objects."""
         whole = self._prefix + prefix
         with self._calling("list", prefix):
-            found = self._client.list_blobs(
-                self._bucket, prefix=whole, delimiter="/", fields="prefixes,nextPageToken", **self._how
+            listing = self._client.list_blobs(
+                self._bucket, prefix=whole, delimiter="/", fields="prefixes,nextPageToken", **self._options
             )
-            for page in found.pages:
-                for each in map(str, page.prefixes):
-                    if any(self._list(each.removeprefix(self._prefix), page_size=2)):
-                        yield each.removeprefix(whole).removesuffix("/")
+            for page in listing.pages:
+                for folder in map(str, page.prefixes):
+                    if any(self._list(folder.removeprefix(self._prefix), page_size=2)):
+                        yield folder.removeprefix(whole).removesuffix("/")
 
     def delete(self, name: str) -> None:
-        """Delete the object; one that does not exist is no error."""
+        """Delete the object. A missing object is not an error."""
         blob = self._blob(name)
         with self._calling("delete", name):
             try:
-                blob.delete(**self._how)
+                blob.delete(**self._options)
             except NotFound:
                 self._check_bucket()
 
     def _list(self, prefix: str, page_size: int | None = None) -> Iterator[str]:
         with self._calling("list", prefix or "/"):
-            found = self._client.list_blobs(
+            listing = self._client.list_blobs(
                 self._bucket,
                 prefix=self._prefix + prefix,
                 fields="items(name),nextPageToken",
                 page_size=page_size,
-                **self._how,
+                **self._options,
             )
-            names = (str(blob.name).removeprefix(self._prefix) for blob in found)
-            # The console and gsutil make "folders": empty objects whose names end with a slash.
+            names = (str(blob.name).removeprefix(self._prefix) for blob in listing)
+            # The console and gsutil create "folders": empty objects whose names end with a slash.
             yield from (name for name in names if name and not name.endswith("/"))
 
     def _blob(self, name: str) -> Any:
         return self._bucket.blob(self._prefix + check_name(name))
 
     def _send(self, blob: Any, source: BinaryIO, size: int, **conditions: int) -> None:
-        """Send one object: up to 8 MiB in one request, more in pieces."""
+        """Upload an object: up to 8 MiB in one request, larger ones in pieces."""
         blob.chunk_size = _PIECE_BYTES
         for tries_left in reversed(range(_UPLOAD_TRIES)):
             try:
                 source.seek(0)
                 blob.upload_from_file(
-                    source, size=size, content_type=_CONTENT_TYPE, checksum="crc32c", **conditions, **self._how
+                    source, size=size, content_type=_CONTENT_TYPE, checksum="crc32c", **conditions, **self._options
                 )
                 return
             except (DataCorruption, NotFound):
@@ -187,47 +192,51 @@ class GcsBucket:
         try:
             return self.read(name) == data
         except ObjectNotFoundError:
-            return False  # deleted since; it was there when we were refused
+            return False  # deleted after the name was reported as taken
 
     def _pieces(self, name: str) -> Iterator[bytes]:
-        """Yield one version of the object piece by piece; the whole's checksum is verified after the last."""
+        """Yield one version of the object in pieces, and verify the checksum of the object after the last one."""
         with self._calling("read", name):
-            found = self._bucket.get_blob(self._prefix + check_name(name), **self._how)
-            if found is None:
+            current = self._bucket.get_blob(self._prefix + check_name(name), **self._options)
+            if current is None:
                 self._raise_not_found(name, None)
-            size, generation, expected = int(found.size), int(found.generation), found.crc32c
-        # A new blob, since `found` would be read from the media link that the server made up.
-        blob = self._bucket.blob(found.name, generation=generation)
+            size, generation, expected = int(current.size), int(current.generation), current.crc32c
+        # A new blob, since `current` would be read from the media link that the emulator invents.
+        blob = self._bucket.blob(current.name, generation=generation)
         checksum = 0
         for start in range(0, size, _PIECE_BYTES):
             end = min(start + _PIECE_BYTES, size) - 1
             with self._calling("read", name):
                 try:
-                    piece = blob.download_as_bytes(start=start, end=end, raw_download=True, checksum=None, **self._how)
+                    piece = blob.download_as_bytes(
+                        start=start, end=end, raw_download=True, checksum=None, **self._options
+                    )
                 except NotFound as error:
-                    raise BucketError(f"{name} in {self.url} was replaced or deleted while it was read.") from error
+                    raise BucketError(
+                        f"{name} in {self.url} was replaced or deleted while it was being read."
+                    ) from error
             checksum = google_crc32c.extend(checksum, piece)
             yield piece
         if expected != base64.b64encode(checksum.to_bytes(4, "big")).decode():
-            raise BucketError(f"{name} in {self.url} did not arrive whole: its checksum is wrong. Try again.")
+            raise BucketError(f"{name} in {self.url} arrived damaged: its checksum is wrong. Try again.")
 
     def _raise_not_found(self, name: str, error: NotFound | None) -> NoReturn:
         self._check_bucket()
         raise ObjectNotFoundError(f"The bucket {self.url} has no object {name}.") from error
 
     def _check_bucket(self) -> None:
-        """Raise NotFound if the bucket itself is missing. Listing is what the role for objects allows."""
-        if not self._bucket_was_seen:
-            for _ in self._client.list_blobs(self._bucket, max_results=1, fields="items(name)", **self._how):
+        """Raise NotFound if the bucket itself is missing. The role for objects allows no other check than a listing."""
+        if not self._bucket_exists:
+            for _ in self._client.list_blobs(self._bucket, max_results=1, fields="items(name)", **self._options):
                 break
-            self._bucket_was_seen = True
+            self._bucket_exists = True
 
     @contextlib.contextmanager
     def _calling(self, doing: str, name: str) -> Iterator[None]:
-        """Turn the library's errors into a sentence that says what to do."""
+        """Convert the library's errors to a BucketError that says what to do."""
         try:
             yield
-            self._bucket_was_seen = True
+            self._bucket_exists = True
         except BucketError:
             raise
         except (GoogleAPICallError, RetryError, GoogleAuthError, requests.RequestException, DataCorruption) as error:
@@ -243,8 +252,8 @@ class GcsBucket:
                 )
             case Forbidden():
                 return (
-                    f"no rights ({_short(error)}). Give this account the role roles/storage.objectUser on the bucket "
-                    f"{bucket}."
+                    f"no permission ({_short(error)}). Give this account the role roles/storage.objectUser on the "
+                    f"bucket {bucket}."
                 )
             case GoogleAuthError():
                 return f"the credentials do not work ({_short(error)}). {_CREDENTIALS}"
@@ -253,7 +262,7 @@ class GcsBucket:
             case RetryError() | requests.RequestException():
                 cause = getattr(error, "cause", None) or error
                 return (
-                    f"tried for {self._deadline_s:g} s, and {_endpoint(self._client)} kept failing "
+                    f"{_endpoint(self._client)} kept failing for {self._deadline_s:g} s "
                     f"({_short(cause)}). Check the network{_EMULATOR_HINT if _emulator() else ''}, then try again."
                 )
             case _:
@@ -261,17 +270,17 @@ class GcsBucket:
 
 
 def connect() -> storage.Client:
-    """Return a client with the credentials that the library finds, or for STORAGE_EMULATOR_HOST with none.
+    """Return a client with the credentials that the library finds, or without any if STORAGE_EMULATOR_HOST is set.
 
     Raises BucketError if no credentials are found.
     """
-    # Else the library asks for the bucket's metadata in the background, once per client, for traces that no one takes.
+    # Otherwise each client requests the bucket's metadata in the background, for traces that are not collected.
     os.environ.setdefault("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "true")
     emulator = _emulator()
-    # Go's client library takes the variable without a scheme, so people set it without one.
+    # Go's client library expects the variable without a scheme, so users set it without one.
     options = {"api_endpoint": f"http://{emulator}"} if emulator and "://" not in emulator else None
     try:
-        # No project: it is only needed to make buckets.
+        # A project is only needed to create buckets.
         client = storage.Client(project=None, client_options=options)
     except DefaultCredentialsError as error:
         raise BucketError(
@@ -280,7 +289,7 @@ def connect() -> storage.Client:
     except GoogleAuthError as error:
         raise BucketError(f"The credentials for Google Cloud Storage do not work ({_short(error)}).") from error
     for scheme in ("http://", "https://"):
-        # Threads share the client; requests would keep ten connections and log a warning about each one more.
+        # Threads share the client; by default, requests keeps ten connections and logs a warning for each further one.
         client._http.mount(scheme, requests.adapters.HTTPAdapter(pool_maxsize=_MAX_CONNECTIONS))
     return client
 
@@ -294,6 +303,6 @@ def _endpoint(client: storage.Client) -> str:
 
 
 def _short(error: object) -> str:
-    """The error on one line, as far as a person reads it."""
+    """Return the error on one line, cut to a readable length."""
     text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= _SHORT else f"{text[:_SHORT]}…"
+    return text if len(text) <= _MAX_ERROR_CHARACTERS else f"{text[:_MAX_ERROR_CHARACTERS]}…"

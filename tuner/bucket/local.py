@@ -1,8 +1,8 @@
-"""LocalBucket: a folder as a bucket, safe against crashes and racing processes.
+"""LocalBucket: a folder as a bucket, safe against crashes and concurrent processes.
 
-An object is a file. It is written under a temporary name in a hidden folder of the same file system, brought to the
-disk, then renamed (`write`) or hard-linked (`create`, since a link fails where the name is taken). No file is ever
-changed under its final name, so a reader that has opened one reads that version to its end.
+An object is a file. It is written under a temporary name in a hidden folder of the same file system, flushed to the
+disk, then renamed (`write`) or hard-linked (`create`, because a link fails if the name is taken). A file never changes
+under its final name, so a reader that has opened it reads that version to its end.
 """
 
 import contextlib
@@ -18,20 +18,21 @@ from tuner.bucket.protocol import RESERVED, check_name
 from tuner.errors import BucketError, ObjectExistsError, ObjectNotFoundError
 
 _SUFFIX = ".tmp"
-# `delete` prunes empty folders, maybe the one that a writer has just made; it then makes the folder again.
 _TRIES_AGAINST_PRUNING = 100
+"""Maximum number of times a writer creates its folder. `delete` prunes empty folders, possibly one that a writer has
+just created."""
 
 
 class LocalBucket:
-    """A folder as a bucket. The folder is created at the first write.
+    """A folder as a bucket. The folder is created by the first write.
 
-    Not for file systems without hard links (`create` says so). An object cannot lie "under" another one: where `a` is
-    an object, `a/b` cannot be written, which GCS would allow.
+    File systems without hard links are not supported, and `create` raises an error on them. Unlike on GCS, an object
+    cannot be "under" another one: if `a` is an object, `a/b` cannot be written.
     """
 
     def __init__(self, root: Path) -> None:
         self.url = str(root)
-        # Absolute, so that a later chdir does not move the bucket.
+        # absolute, so that a later chdir does not move the bucket
         self._root = root.expanduser().absolute()
         self._cleared = False
 
@@ -76,7 +77,7 @@ class LocalBucket:
         """Yield, in lexicographic order, the names of all objects that start with `prefix`."""
         folder, _, _ = prefix.rpartition("/")
         if folder and any(part in ("", ".", "..") for part in folder.split("/")):
-            return  # no valid name starts like this, and `..` must not lead out of the bucket
+            return  # no valid name starts with such a part, and `..` must not lead out of the bucket
         for name in self._walk(f"{folder}/" if folder else ""):
             if name.startswith(prefix):
                 yield name
@@ -88,7 +89,7 @@ class LocalBucket:
                 yield key.removesuffix("/")
 
     def delete(self, name: str) -> None:
-        """Delete the object; one that does not exist is no error."""
+        """Delete the object. A missing object is not an error."""
         path = self._path(name)
         with self._failing("delete", name):
             try:
@@ -96,11 +97,11 @@ class LocalBucket:
             except (FileNotFoundError, NotADirectoryError):
                 return
             except (IsADirectoryError, PermissionError):
-                if path.is_dir():  # a folder is no object; macOS says EPERM
+                if path.is_dir():  # a folder is not an object; macOS reports EPERM
                     return
                 raise
             folder = path.parent
-            with contextlib.suppress(OSError):  # not empty, or someone else pruned it
+            with contextlib.suppress(OSError):  # not empty, or pruned by another process
                 while folder != self._root:
                     folder.rmdir()
                     folder = folder.parent
@@ -146,7 +147,7 @@ class LocalBucket:
                 if not tries_left:
                     raise
             except FileExistsError as error:
-                # Over NFS a link's answer can be lost, and its second try fails: two names mean that it was made.
+                # Over NFS, the response to a link can be lost and its retry fails. Two names mean that the link exists.
                 if os.fstat(new.file.fileno()).st_nlink == 2:
                     return
                 if path.is_dir():
@@ -154,9 +155,9 @@ class LocalBucket:
                 raise ObjectExistsError(f"The bucket {self.url} has an object {name} already.") from error
 
     def _walk(self, folder: str) -> Iterator[str]:
-        """Yield every object's name under `folder` ("" or ending in /), in order of full names.
+        """Yield the name of every object under `folder` ("" or ending in /), in order of full names.
 
-        A folder sorts as `name/`, as its objects do: `a-b`, then `a/b`, since `-` comes before `/`.
+        A folder sorts as `name/`, like its objects: `a-b` precedes `a/b`, since `-` precedes `/`.
         """
         for key in self._keys(folder):
             if key.endswith("/"):
@@ -165,26 +166,26 @@ class LocalBucket:
                 yield folder + key
 
     def _keys(self, folder: str) -> Sequence[str]:
-        """Return what lies directly in `folder`, in order: objects, and folders with a slash at their ends."""
+        """Return the entries of `folder` in order: objects, and folders with a slash at the end."""
         with self._failing("list", folder or "/"):
             try:
-                with os.scandir(self._root / folder) as found:
-                    keys = sorted(key for entry in found if (key := _sort_key(entry)) is not None)
+                with os.scandir(self._root / folder) as entries:
+                    keys = sorted(key for entry in entries if (key := _sort_key(entry)) is not None)
             except FileNotFoundError:
-                return []  # deleted meanwhile, or nothing was ever written
+                return []  # deleted meanwhile, or never written
             except NotADirectoryError:
                 if folder:
                     return []
                 raise
             except PermissionError:
-                if folder == "lost+found/":  # root's, on every fresh ext4 volume
+                if folder == "lost+found/":  # owned by root, on every new ext4 volume
                     return []
                 raise
         return [key for key in keys if folder or key != f"{RESERVED}/"]
 
     @contextlib.contextmanager
     def _failing(self, doing: str, name: str) -> Iterator[None]:
-        """Turn the operating system's errors into a sentence."""
+        """Convert the operating system's errors to a BucketError that says what to do."""
         try:
             yield
         except OSError as error:
@@ -203,21 +204,21 @@ def _sort_key(entry: os.DirEntry[str]) -> str | None:
     return entry.name if entry.is_file() else None
 
 
-_NO_SPACE = "no space is left there ({reason}). Nothing of it was kept; free some, or use another bucket."
-_NO_RIGHTS = "user {user} has no rights at {at} ({reason}). Change its owner or mode, or use another bucket."
+_NO_SPACE = "no space is left there ({reason}). Nothing was written. Free some space, or use another bucket."
+_NO_PERMISSION = "user {user} has no permission at {at} ({reason}). Change its owner or mode, or use another bucket."
 _NO_LINKS = "its file system has no hard links ({reason}). Use another file system, or gs://."
 _EXPLANATIONS = {
     errno.ENOSPC: _NO_SPACE,
     errno.EDQUOT: _NO_SPACE,
     errno.EFBIG: _NO_SPACE,
-    errno.EACCES: _NO_RIGHTS,
-    errno.EPERM: _NO_RIGHTS,
+    errno.EACCES: _NO_PERMISSION,
+    errno.EPERM: _NO_PERMISSION,
     errno.EOPNOTSUPP: _NO_LINKS,
     errno.ENOSYS: _NO_LINKS,
-    errno.EXDEV: "{at} is on another file system than the bucket. Put the whole bucket on one.",
-    errno.EROFS: "its file system is read-only. Mount it writable, or use another bucket.",
-    errno.ENOTDIR: "a file is where a folder is needed ({at}). Move it away.",
-    errno.EISDIR: "a folder of that name is there. Move it away.",
+    errno.EXDEV: "{at} is on another file system than the bucket. Put the whole bucket on one file system.",
+    errno.EROFS: "its file system is read-only. Mount it as writable, or use another bucket.",
+    errno.ENOTDIR: "a file is in the place of a folder ({at}). Move the file away.",
+    errno.EISDIR: "a folder has that name. Move the folder away.",
     errno.ENAMETOOLONG: "the name is too long for this file system.",
 }
 

@@ -1,8 +1,8 @@
-"""The Bucket protocol: what every durable place must do, and what each method raises.
+"""The Bucket protocol: the methods of every kind of bucket, and the errors that they raise.
 
-Object names are relative to the bucket's prefix: parts joined by `/`, no empty, `.` or `..` part
-(`check_name`). Every method raises `BucketError` when the bucket itself fails (missing, no rights, full,
-unreachable), with a sentence that names the bucket's URL and the object.
+Object names are relative to the bucket's prefix. They are parts joined by `/`, without empty, `.` or `..` parts
+(`check_name`). Every method raises `BucketError` if the bucket itself fails (missing, no permission, full,
+unreachable), with a message that names the bucket's URL and the object.
 """
 
 from collections.abc import Iterator
@@ -11,15 +11,15 @@ from typing import Protocol
 
 from tuner.errors import BucketError
 
-# A folder's own place for unfinished objects; no object may lie there, in any kind of bucket.
 RESERVED = ".cifake-tune-unfinished"
+"""Folder of `LocalBucket` for unfinished objects. No object may be in it, in any kind of bucket."""
 _MAX_NAME_BYTES = 1024  # GCS, https://cloud.google.com/storage/docs/objects#naming
 
 
 class Bucket(Protocol):
-    """A flat store of named, immutable-or-replaced objects.
+    """A flat store of named objects, which are replaced as a whole and never modified.
 
-    `url` is how a user writes the bucket: a folder's path, or `gs://bucket/prefix`.
+    `url` is the bucket as a user writes it: a folder's path, or `gs://bucket/prefix`.
     """
 
     url: str
@@ -29,25 +29,25 @@ class Bucket(Protocol):
         ...
 
     def write(self, name: str, data: bytes) -> None:
-        """Create or replace the object, atomically: a reader sees the old bytes or the new ones."""
+        """Create or replace the object atomically: a reader sees either the old or the new bytes."""
         ...
 
     def create(self, name: str, data: bytes) -> None:
-        """Create the object, atomically and durably. Raises ObjectExistsError if the name is taken.
+        """Create the object atomically and durably. Raises ObjectExistsError if the name is taken.
 
-        Put something of the writer's own into `data` (a random id). Over a network the answer to a create that worked
-        can be lost, and its second try then finds the name taken. `GcsBucket` settles that by reading the object:
-        the same bytes mean that it was ours. Two writers of equal bytes could both be told that they created it.
-        If another BucketError is raised, it is not known whether the object was created.
+        `data` should contain an id unique to the writer. Over a network, the response to a successful create can be
+        lost, and the retry then finds the name taken. `GcsBucket` resolves this by reading the object: the same bytes
+        mean that this call created it. With equal bytes, two writers could both succeed. If another BucketError is
+        raised, the object may or may not have been created.
         """
         ...
 
     def upload(self, name: str, path: Path) -> None:
-        """Create or replace the object from a local file, streamed, atomically."""
+        """Create or replace the object atomically from a local file, which is streamed."""
         ...
 
     def download(self, name: str, path: Path) -> None:
-        """Write the object to a local file, streamed; `path` appears whole or not at all.
+        """Stream the object to a local file; `path` appears completely or not at all.
 
         Raises ObjectNotFoundError.
         """
@@ -62,14 +62,14 @@ class Bucket(Protocol):
         ...
 
     def folders(self, prefix: str) -> Iterator[str]:
-        """Yield, in lexicographic order, the parts that follow `prefix` in the names of objects, up to the next slash.
+        """Yield, in lexicographic order, the names of the folders in `prefix` that contain objects.
 
-        `prefix` ends with a slash. However many objects lie in the folders, they are not listed.
+        `prefix` ends with a slash. The objects in the folders are not listed, so their number does not matter.
         """
         ...
 
     def delete(self, name: str) -> None:
-        """Delete the object; one that does not exist is no error."""
+        """Delete the object. A missing object is not an error."""
         ...
 
 
@@ -81,7 +81,7 @@ def check_name(name: str) -> str:
         or parts[0] == RESERVED
         or any(character in "\\\0\r\n" for character in name)
         or len(name.encode(errors="replace")) > _MAX_NAME_BYTES
-        or any("\ud800" <= character <= "\udfff" for character in name)  # no UTF-8 for these
+        or any("\ud800" <= character <= "\udfff" for character in name)  # surrogates have no UTF-8 encoding
     ):
         raise BucketError(f"{name!r} is not a valid object name in a bucket.")
     return name
