@@ -45,7 +45,7 @@ class BareSearch:
             y_held=data.validation.labels,
         )
         self._folder = folder
-        self._command = [sys.executable, str(ROOT / "bench" / "sides" / "bare_search.py"), str(folder)]
+        self._command = [sys.executable, str(ROOT / "bench" / "competitors" / "bare_search.py"), str(folder)]
         self._command += map(str, (search.seed, search.trials, search.epochs, BATCH_SIZE))
         self._address = {"KERASTUNER_ORACLE_IP": "127.0.0.1", "KERASTUNER_ORACLE_PORT": str(free_port())}
 
