@@ -1,9 +1,10 @@
-"""Beside Ray Tune and Optuna: what a trial costs, how it goes with more workers, and how long a restart takes.
+"""Comparison with Ray Tune and Optuna: cost of a trial, scaling with workers, and duration of a restart.
 
-Each side gets trials that train nothing: hyperparameters, one report, the end. Ours is `cifake-tune chief` with its
-journal in a folder, and client threads that speak its protocol; Optuna's is its gRPC storage proxy in front of SQLite,
-and as many client threads; Ray Tune's is a function that reports, on a local Ray of so many workers. Sides take turns,
-several rounds; medians are shown. The other two are installed in .venv-bench (`make bench` does it).
+Each side runs trials that train nothing: hyperparameters, one report, the end. cifake-tune runs its chief with the
+journal in a folder, and client threads that use its protocol. Optuna runs its gRPC storage proxy in front of SQLite,
+with the same number of client threads. Ray Tune runs a function that reports, on a local Ray with the same number of
+workers. The sides take turns for several rounds, and medians are shown. `make bench` installs the other two in
+.venv-bench.
 
 usage: bench/frameworks.py [--rounds 3] [--trials 1000] [--restart 10000] [--json FILE]
 """
@@ -73,10 +74,10 @@ def main() -> None:
 
 
 def measure(side: str, folder: Path, trials: int, counts: tuple[int, ...]) -> dict[int, Row]:
-    """Return, by the number of workers, trials a second and the milliseconds that one takes."""
+    """Return the trials per second and the milliseconds per trial, by the number of workers."""
     if side != "ours":
-        found = other(side, folder, "rates", trials, *counts)
-        return {int(count): row for count, row in found.items()}
+        result = other(side, folder, "rates", trials, *counts)
+        return {int(count): row for count, row in result.items()}
     rows = {}
     for count in counts:
         bucket, port = str(folder / str(count)), free_port()
@@ -91,10 +92,10 @@ def measure(side: str, folder: Path, trials: int, counts: tuple[int, ...]) -> di
 
 
 def restart(side: str, folder: Path, trials: int) -> Row:
-    """Return how long a new process takes to go on with a search of so many trials, and its memory."""
+    """Return the seconds that a new process needs to continue a search of `trials` trials, and its memory."""
     place = folder / f"restart-{side}"
     place.mkdir()
-    print(f"{side}: {trials:,} trials, and a restart", flush=True)
+    print(f"{side}: {trials:,} trials, then a restart", flush=True)
     if side != "ours":
         return other(side, place, "restart", trials)
     bucket, port = str(place / "bucket"), free_port()
@@ -110,18 +111,18 @@ def restart(side: str, folder: Path, trials: int) -> Row:
 
 
 def other(side: str, folder: Path, *arguments: object) -> Any:
-    """Run another framework's script and return what its last line says."""
+    """Run another framework's script and return the JSON of its last line."""
     command = [str(OTHERS), str(SIDES / SCRIPTS[side]), str(folder), *map(str, arguments)]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=STDERR, text=True, check=False)
     if done.returncode:
-        raise SystemExit(f"{side} ended with {done.returncode}; BENCH_DEBUG=1 shows why")
+        raise SystemExit(f"{side} failed with exit code {done.returncode}; run again with BENCH_DEBUG=1 for its errors")
     return json.loads(done.stdout.strip().rpartition("\n")[2])
 
 
 def show(result: dict[str, Any]) -> None:
     """Print the tables."""
     sides = list(CLIENTS)
-    print(f"\ntrials that train nothing, a second ({result['trials']:,} trials, medians of {result['rounds']} rounds)")
+    print(f"\ntrials per second, training nothing ({result['trials']:,} trials, medians of {result['rounds']} rounds)")
     print(f"{'workers':34}" + "".join(f"{side:>12}" for side in sides) + f"{'ours/Optuna':>13}{'ours/Ray':>10}")
     for count in CLIENTS["ours"]:
         rows = [result["rates"][side].get(str(count)) for side in sides]
@@ -129,9 +130,9 @@ def show(result: dict[str, Any]) -> None:
         ratios = [values[0] / value if value else None for value in values[1:]]
         print(f"{count:<34}" + "".join(_cell(v, 12) for v in values) + _cell(ratios[0], 13) + _cell(ratios[1], 10))
     ones = [result["rates"][side]["1"]["trial_ms"] for side in sides]
-    print(f"{'one worker, ms a trial':34}" + "".join(_cell(v, 12) for v in ones))
-    print(f"\na new process goes on with {result['restart_trials']:,} trials")
-    for label, key in (("serves after, s", "serving_s"), ("memory, MiB", "rss_mib")):
+    print(f"{'one worker, ms per trial':34}" + "".join(_cell(v, 12) for v in ones))
+    print(f"\na new process continues a study of {result['restart_trials']:,} trials")
+    for label, key in (("time until it serves, s", "serving_s"), ("memory, MiB", "rss_mib")):
         print(f"{label:34}" + "".join(_cell(result["restart"][side][key], 12) for side in sides))
 
 

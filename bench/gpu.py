@@ -1,12 +1,12 @@
-"""What a GPU trains of the space `deep`: small and large networks, alone and several at once, and each precision.
+"""Throughput of the space `deep` on a GPU: small and large networks, alone and concurrently, in each precision.
 
-Up to four processes train as workers do, on all training images, which are moved to the GPU once. In each case they
-compile and train one epoch, wait for each other, and are measured from then on, in whole epochs, validation included;
-none stops before the last of them has been measured. So all processes of a case train all the time it is measured.
+Up to four processes train like workers, on all training images, which are moved to the GPU once. In each case, they
+compile and train one epoch, wait for each other, and are then measured in whole epochs, including validation. None
+stops before the last one was measured, so all processes of a case train during the whole measurement.
 
-The share is that of the convolutions' multiplications, of which training has three times as many as prediction, in
-what the maker promises for dense bfloat16. Skipped where JAX finds no GPU whose promise is known. CIFAKE must have been
-packed.
+The share of the promised speed is the rate of the convolutions' operations divided by the maker's figure for dense
+bfloat16. Training has three times as many operations as prediction. The benchmark is skipped if JAX finds no GPU with a
+known figure. CIFAKE must have been packed.
 
 usage: python bench/gpu.py [--bucket cifake-tune-bucket] [--missing] [--json bench/results/gpu.json]
 """
@@ -26,13 +26,16 @@ from pathlib import Path
 from typing import Any
 
 PROMISED_TFLOPS = {"H100 80GB": 989, "H200": 989, "A100": 312, "L4": 121}
+"""The maker's figure for dense bfloat16, by a part of the GPU's name."""
 MEASURED_S = 4.0
+"""Minimum duration of a measurement, in seconds."""
 VALIDATION = 0.1
+"""Share of the images held out for validation."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """What is trained, and by how many processes."""
+    """A network and training configuration, and the number of processes that train it concurrently."""
 
     width: int
     blocks: int
@@ -54,21 +57,21 @@ CASES = (
 
 @dataclass(frozen=True)
 class Meeting:
-    """Where the processes of one case wait for each other."""
+    """Synchronization of the processes of one case."""
 
     start: Barrier
     measured: Any
-    """How many of them have been measured."""
+    """Shared counter of the processes that have been measured."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """What one process measured in one case."""
+    """Measurement of one process in one case."""
 
     case: int
     parameters: int
     flops_an_image: int
-    """Of training; validation takes a third."""
+    """Number of operations to train on one image; validation takes a third of it."""
 
     first_epoch_s: float
     epoch_s: float
@@ -76,30 +79,30 @@ class Found:
 
 
 def main() -> None:
-    """Measure every case; what is known is written after each."""
+    """Measure every case, and write the results after each of them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bucket", default="cifake-tune-bucket")
-    parser.add_argument("--missing", action="store_true", help="only the cases that the file does not have yet")
+    parser.add_argument("--missing", action="store_true", help="measure only the cases that are not in the file yet")
     parser.add_argument("--json", type=Path, default=Path("bench/results/gpu.json"))
     arguments = parser.parse_args()
     name = gpu_name()
     known = next((model for model in PROMISED_TFLOPS if name and model in name), None)
     if name is None or known is None:
-        print(f"bench/gpu.py is skipped: JAX finds no GPU that it knows ({name or 'none'})")
+        print(f"bench/gpu.py is skipped: JAX found no GPU of a known model (GPU: {name or 'none'})")
         return
     os.environ |= {"KERAS_BACKEND": "jax", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
     result: dict[str, Any] = {"gpu": name, "measured_s": MEASURED_S, "validation": VALIDATION, "rows": []}
     arguments.json.parent.mkdir(parents=True, exist_ok=True)
     if arguments.missing and arguments.json.exists():
-        before = json.loads(arguments.json.read_text())
-        if before["gpu"] != name:
-            raise SystemExit(f"the rows of {arguments.json} are of another GPU, {before['gpu']}: this one is {name}")
-        result["rows"] = before["rows"]
+        previous = json.loads(arguments.json.read_text())
+        if previous["gpu"] != name:
+            raise SystemExit(f"{arguments.json} has results of another GPU, {previous['gpu']}; this one is {name}")
+        result["rows"] = previous["rows"]
     run = 1 + max((row["run"] for row in result["rows"]), default=0)  # only rows of one run may be compared
     cases = tuple(case for case in CASES if not any(asdict(case).items() <= row.items() for row in result["rows"]))
     print(f"{name}\n{heading()}")
     if not cases:
-        print(f"{arguments.json} has them all")
+        print(f"{arguments.json} already has all cases")
         return
     for found in measured(cases, arguments.bucket):
         row = {"run": run, **row_of(cases[found[0].case], found, PROMISED_TFLOPS[known])}
@@ -115,7 +118,7 @@ def gpu_name() -> str | None:
 
 
 def measured(cases: tuple[Case, ...], bucket: str) -> Any:
-    """Yield what the processes of each case have found, case after case. They are started once: Keras takes a while."""
+    """Yield the measurements of each case. The processes are started only once, because importing Keras is slow."""
     context = multiprocessing.get_context("spawn")
     most = max(case.at_once for case in cases)
     turn, results = context.Barrier(most), context.Queue()
@@ -139,13 +142,13 @@ def result_of(results: Any, processes: list[Any]) -> Found:
             return found
         except queue.Empty:
             if any(process.exitcode for process in processes):
-                raise SystemExit("a process of the benchmark has failed") from None
+                raise SystemExit("a process of the benchmark failed") from None
 
 
 def take_part(
     number: int, cases: tuple[Case, ...], meetings: list[Meeting], turn: Barrier, results: Any, bucket: str
 ) -> None:
-    """Be one of the processes: train in each case that needs so many."""
+    """Run as process `number`: train in each case that needs more processes than this number."""
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
     from tuner.bucket import open_bucket
     from tuner.data.arrays import open_training
@@ -161,7 +164,7 @@ def take_part(
 
 
 class _EnoughError(Exception):
-    """All processes of the case have been measured."""
+    """Raised to end the training when all processes of the case have been measured."""
 
 
 def measure(index: int, case: Case, meeting: Meeting, data: Any) -> Found:
@@ -183,7 +186,7 @@ def measure(index: int, case: Case, meeting: Meeting, data: Any) -> Found:
 
 
 class Clock:
-    """Listens to a training, and ends it when all processes have been measured."""
+    """Times a training, and ends it when all processes have been measured."""
 
     def __init__(self, index: int, case: Case, meeting: Meeting, images: int) -> None:
         self.found: Found | None = None
@@ -224,7 +227,7 @@ class Clock:
 
 
 def multiplications(model: Any) -> int:
-    """Return those of all convolutions for one image."""
+    """Return the number of multiplications of all convolutions for one image."""
     import keras
 
     convolutions = [layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]
@@ -234,7 +237,7 @@ def multiplications(model: Any) -> int:
 def row_of(case: Case, found: list[Found], promised_tflops: float) -> dict[str, Any]:
     one = found[0]
     in_all = sum(each.images_per_s for each in found)
-    validated = VALIDATION / (1 - VALIDATION) / 3  # of a training image's work, for each of them
+    validated = VALIDATION / (1 - VALIDATION) / 3  # work of validation per training image, relative to training
     return asdict(case) | {
         "parameters": one.parameters,
         "flops_an_image": one.flops_an_image,
@@ -248,7 +251,7 @@ def row_of(case: Case, found: list[Found], promised_tflops: float) -> dict[str, 
 def heading() -> str:
     return (
         f"{'network':14}{'parameters':>12}  {'precision':16}{'shift':>5}{'cutout':>7}{'average':>8}{'batch':>6}"
-        f"{'at once':>8}{'1st epoch':>10}{'epoch':>8}{'images/s in all':>17}{'of promised':>12}"
+        f"{'at once':>8}{'1st epoch':>10}{'epoch':>8}{'images/s in total':>18}{'of promised':>12}"
     )
 
 
@@ -257,7 +260,7 @@ def line(row: dict[str, Any]) -> str:
     return (
         f"{network:14}{row['parameters']:12,}  {row['precision']:16}{row['shift']:5}{row['cutout']:7}{row['average']:8}"
         f"{row['batch']:6}{row['at_once']:8}{row['first_epoch_s']:9.1f}s{row['epoch_s']:7.2f}s"
-        f"{row['images_per_s_in_all']:17,}{row['share_of_promised']:12.1%}"
+        f"{row['images_per_s_in_all']:18,}{row['share_of_promised']:12.1%}"
     )
 
 

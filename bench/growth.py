@@ -1,9 +1,9 @@
-"""Cost as work grows: trials 100 to 10,000, workers 1 to 1,000, images 10,000 to 1,000,000.
+"""Growth of costs with size: 100 to 10,000 trials, 1 to 1,000 workers, 10,000 to 1,000,000 images.
 
-For each the cost at every size, the slope between logarithms (0: one more costs what the first did) and the knee: the
-size from which on the cost grows faster than the size's square root. Parts that are measured replace theirs in the
-file; the picture is drawn anew. Images need 10 GB of disk for the largest size. Last, how many objects of the bucket a
-trial writes or deletes, and what 10,000 workers would ask for.
+For each, the cost at every size, the slope between logarithms (0 if one more costs as much as the first), and the knee:
+the size beyond which the cost grows faster than the square root of the size. Measured parts replace the same parts in
+the file, and the figure is redrawn. The largest number of images needs 10 GB of disk. The last part counts the objects
+of the bucket that a trial writes or deletes, from which the demands of 10,000 workers are computed.
 
 usage: bench/growth.py [--part trials|workers|images|operations]… [--rounds 3] [--quick] [--json FILE]
 """
@@ -36,7 +36,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--part", action="append", choices=PARTS)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--quick", action="store_true", help="small sizes, to see that all works")
+    parser.add_argument("--quick", action="store_true", help="small sizes, to check that everything works")
     parser.add_argument("--json", type=Path, default=ROOT / "bench" / "results" / "growth.json")
     arguments = parser.parse_args()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -67,7 +67,7 @@ def measure(part: str, folder: Path, sizes: tuple[int, ...], rounds: int) -> dic
 
 
 def save(path: Path, result: dict[str, Any]) -> None:
-    """Write what there is, so that a part is not lost with the next one, and the picture beside it."""
+    """Write the results so far, so that a failure in the next part does not lose them, and the figure beside them."""
     from bench.scaling.picture import growth_png
 
     result["fits"] = fitted(result)
@@ -92,14 +92,16 @@ def show(result: dict[str, Any]) -> None:
             fit = fits[part, curve.rows, curve.key]
             print(f"{fit['slope']:+8.2f}" + (f"{fit['knee']:9,.0f}" if fit["knee"] else f"{'none':>9}"))
     for row in result.get("cluster", ()):
-        print(f"\n{row['workers']:,} workers, {row['trial_s']:.0f} s and {row['epochs']} epochs a trial:")
+        print(f"\n{row['workers']:,} workers, {row['trial_s']:.0f} s and {row['epochs']} epochs per trial:")
         print(f"  {row['trials_per_s']:.0f} trials/s and {row['beats_per_s']:,.0f} heartbeats/s", end="")
         fits = (
-            f"trials of {row['chief_trial_s']:.0f} s fit" if row["chief_trial_s"] else "heartbeats alone are too many"
+            f"enough for trials of {row['chief_trial_s']:.0f} s"
+            if row["chief_trial_s"]
+            else "exceeded by heartbeats alone"
         )
-        print(f": {row['chief_cores']:.2f} cores of the chief, which has one; {fits}")
-        print(f"  {row['writes_per_s']:,.0f} writes/s to a bucket that begins with {GCS_WRITES_PER_S:,}", end="")
-        print(f"; trials of {row['bucket_trial_s']:.0f} s fit")
+        print(f": {row['chief_cores']:.2f} cores for the chief, which has one; {fits}")
+        print(f"  {row['writes_per_s']:,.0f} writes/s to a bucket that starts with {GCS_WRITES_PER_S:,}", end="")
+        print(f"; enough for trials of {row['bucket_trial_s']:.0f} s")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""What a killed worker costs, beside bare Keras Tuner's distributed mode: a chief and two workers each.
+"""Cost of a killed worker, compared with bare Keras Tuner's distributed mode: a chief and two workers each.
 
-One of the workers is killed (SIGKILL) when an epoch of its first trial has ended. Either it is started again at once
-under its name, as Kubernetes would, or it is gone for good. Both sides search the published space on the built-in
-sample and stop nothing early. Counted are the trials with a result in the end, the epochs that were trained for nothing
-(those of trials without a result, and those trained again), and the seconds from the kill until all processes have
-ended; a side that has not ended after so long is waiting for somebody who does not come.
+One of the workers is killed (SIGKILL) when a certain epoch of its first trial has ended. It is either restarted at once
+under its name, as Kubernetes would do, or never replaced. Both sides search the published space on the built-in sample
+without early stopping. The benchmark counts the trials with a result, the wasted epochs (those of trials without a
+result, and those trained again), and the seconds from the kill until all processes have ended. A side that has not
+ended by the limit is waiting for the lost worker forever.
 
 usage: bench/killed.py [--rounds 3] [--trials 4] [--epochs 12] [--killed-after 8] [--limit-s 150] [--json FILE]
 """
@@ -38,13 +38,13 @@ from tuner.study.records import Reported, TrialState  # noqa: E402
 STUDY = "killed"
 VICTIM = WORKERS[1]
 START_S = 120.0
-"""No side takes so long until the epoch after which it is killed."""
+"""Maximum number of seconds until the epoch after which the worker is killed."""
 Start = Callable[[str], contextlib.AbstractContextManager[subprocess.Popen[str]]]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a side is to go through."""
+    """Parameters of one run of a side."""
 
     seed: int
     trials: int
@@ -55,16 +55,16 @@ class Plan:
 
     @property
     def search(self) -> Search:
-        """What both sides search."""
+        """The search that both sides run."""
         return Search(self.seed, self.trials, self.epochs)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of it."""
+    """Result of one run of a side."""
 
     ended_s: float | None
-    """From the kill; None: not within the limit."""
+    """Seconds from the kill to the end; None if the limit was reached."""
     completed: int
     epochs_lost: int
 
@@ -97,7 +97,7 @@ def main() -> None:
 
 
 def ours(folder: Path, plan: Plan) -> Outcome:
-    """`cifake-tune chief` and two `cifake-tune worker`."""
+    """Run `cifake-tune chief` and two `cifake-tune worker`."""
     bucket = open_bucket(str(folder / "bucket"))
     digest = pack(None, bucket).digest
     settings = our_settings(STUDY, plan.search, {"search.early_stopping.policy": "none"})
@@ -120,7 +120,7 @@ def ours(folder: Path, plan: Plan) -> Outcome:
         trials = reader.state.trials.values()
         return any(trial.worker == VICTIM and plan.killed_after - 1 in trial.epochs for trial in trials)
 
-    ended_s = evening(start, reached, plan)
+    ended_s = run_and_kill(start, reached, plan)
     reader.poll()
     completed = sum(trial.state is TrialState.COMPLETED for trial in reader.state.trials.values())
     epochs = sum(isinstance(record, Reported) for record in read_records(bucket, STUDY))
@@ -128,27 +128,27 @@ def ours(folder: Path, plan: Plan) -> Outcome:
 
 
 def bare(folder: Path, plan: Plan) -> Outcome:
-    """Keras Tuner's, of the same script."""
-    made = BareSearch(folder, None, plan.search)
+    """Run Keras Tuner's chief and workers, which all run the same script."""
+    search = BareSearch(folder, None, plan.search)
 
     def reached() -> bool:
-        return any(each.worker == VICTIM and each.epoch == plan.killed_after - 1 for each in made.ended())
+        return any(epoch.worker == VICTIM and epoch.epoch == plan.killed_after - 1 for epoch in search.ended())
 
-    ended_s = evening(made.process, reached, plan)
+    ended_s = run_and_kill(search.process, reached, plan)
     files = (folder / "project").glob("trial_*/trial.json")
     completed = sum(json.loads(file.read_text())["status"] == "COMPLETED" for file in files)
-    return Outcome(ended_s, completed, len(made.ended()) - completed * plan.epochs)
+    return Outcome(ended_s, completed, len(search.ended()) - completed * plan.epochs)
 
 
 SIDES: dict[str, Callable[[Path, Plan], Outcome]] = {"ours": ours, "bare": bare}
 
 
-def evening(start: Start, reached: Callable[[], bool], plan: Plan) -> float | None:
-    """Start chief and workers, kill one, and return how long the others, and its successor, take to end."""
+def run_and_kill(start: Start, reached: Callable[[], bool], plan: Plan) -> float | None:
+    """Start chief and workers, kill one worker, and return the seconds until all other processes have ended."""
     with contextlib.ExitStack() as stack:
         processes = {name: stack.enter_context(start(name)) for name in (CHIEF, *WORKERS)}
         if wait(list(processes.values()), START_S, reached) is None or not reached():
-            raise SystemExit("a side did not get as far as the epoch after which a worker is killed")
+            raise SystemExit("a side did not reach the epoch after which a worker is killed")
         os.killpg(processes[VICTIM].pid, signal.SIGKILL)
         began = time.monotonic()
         processes.pop(VICTIM).wait()
@@ -159,16 +159,16 @@ def evening(start: Start, reached: Callable[[], bool], plan: Plan) -> float | No
 
 
 def cases(rows: list[dict[str, Any]], limit_s: float) -> dict[str, dict[str, Any]]:
-    """Return medians, by what became of the worker and by side."""
-    found: dict[str, dict[str, Any]] = {}
+    """Return medians by whether the worker was replaced, and by side."""
+    by_case: dict[str, dict[str, Any]] = {}
     for worker, side in dict.fromkeys((row["worker"], row["side"]) for row in rows):
         of = [row for row in rows if (row["worker"], row["side"]) == (worker, side)]
-        found.setdefault(worker, {})[side] = medians(of, limit_s)
-    return found
+        by_case.setdefault(worker, {})[side] = medians(of, limit_s)
+    return by_case
 
 
 def medians(rows: list[dict[str, Any]], limit_s: float) -> dict[str, Any]:
-    """Return those of one side in one case; who did not end counts as the limit."""
+    """Return the medians of one side in one case; a run that did not end counts as the limit."""
     return {
         "ended_s": statistics.median(limit_s if row["ended_s"] is None else row["ended_s"] for row in rows),
         "ended": sum(row["ended_s"] is not None for row in rows),
@@ -179,7 +179,7 @@ def medians(rows: list[dict[str, Any]], limit_s: float) -> dict[str, Any]:
 
 def show(result: dict[str, Any]) -> None:
     """Print the table."""
-    print(f"\n{result['trials']} trials of {result['epochs']} epochs, a worker killed after {result['killed_after']}")
+    print(f"\n{result['trials']} trials of {result['epochs']} epochs, a kill after epoch {result['killed_after']}")
     print(f"{'worker':10}{'side':6}{'rounds that ended':>20}{'s after the kill':>18}{'trials':>8}{'epochs lost':>13}")
     for worker, sides in result["cases"].items():
         for side, row in sides.items():

@@ -1,12 +1,13 @@
-"""How soon a release trains: from `helm install` to the first training step, beside a bare pod that imports TensorFlow.
+"""Time from `helm install` to the first training step, compared with a bare pod that imports TensorFlow.
 
-Both run in turns on the cluster that KUBECONFIG names, with the same image, which has been pulled to every node before:
-a pod of nothing but `import tensorflow`, from its creation to the import's end; then `helm install` of the chart with
-nothing but the image, in a namespace and with a volume of its own, from the command to the end of the first batch of
-the first trial. (The seed space, in a class that says when that is.) Processes say times by their node's clock.
+Both run in turns on the cluster of KUBECONFIG with the same image, which is pulled to every node beforehand. The bare
+pod only runs `import tensorflow`; it is timed from its creation to the end of the import. The release is installed with
+no other value than the image, in a separate namespace and with a separate volume; it is timed from the command to the
+end of the first batch of the first trial. (Its space is the seed space in a class that prints this time.) Processes
+report times by the clock of their node.
 
 usage: python bench/kubernetes.py --image REPOSITORY:TAG [--rounds 5] [--json bench/results/kubernetes.json]
-       default image: CIFAKE_TUNE_E2E_IMAGE; without an image or a cluster nothing is measured
+       default image: CIFAKE_TUNE_E2E_IMAGE; without an image or a cluster, the benchmark is skipped
 """
 
 import argparse
@@ -28,7 +29,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 LIMIT = 3.0
-"""The release may take so many times what the bare pod takes."""
+"""Maximum ratio of the release's time to the bare pod's."""
 WAIT_S = 300.0
 POLL_S = 2.0
 RELEASE = "start"
@@ -41,15 +42,15 @@ from tuner.spaces.seed import SeedSpace
 
 
 class FirstStep(keras.callbacks.Callback):
-    told = False
+    printed = False
 
     def on_train_batch_end(self, batch, logs=None):
-        if not FirstStep.told:
-            FirstStep.told = True
+        if not FirstStep.printed:
+            FirstStep.printed = True
             print(f"first step at {time.time():.3f}", flush=True)
 
 
-class TellingSpace(SeedSpace):
+class TimedSpace(SeedSpace):
     def build(self, hp):
         model = super().build(hp)
         fit = model.fit
@@ -68,7 +69,7 @@ MILESTONES = {
     "worker: joins": ("worker", "joins study"),
     "worker: has a trial": ("worker", "attempt 1: "),
 }
-"""What is told of the way there: the first line of a component that has these words."""
+"""Intermediate times: the first line in the log of a component that contains these words."""
 
 
 def main() -> None:
@@ -78,7 +79,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, default=ROOT / "bench" / "results" / "kubernetes.json")
     arguments = parser.parse_args()
     if not arguments.image or not shutil.which("helm") or not _answers("kubectl", "get", "--raw", "/readyz"):
-        print("bench/kubernetes.py: skipped, since there is no --image, or no cluster that KUBECONFIG names")
+        print("bench/kubernetes.py is skipped: there is no --image, or KUBECONFIG names no reachable cluster")
         return
     with namespace("bench-start") as space:
         pull(space, arguments.image)
@@ -94,7 +95,7 @@ def main() -> None:
 
 
 def pull(space: str, image: str) -> None:
-    """Have every node pull the image."""
+    """Pull the image to every node."""
     nodes = json.loads(_run("kubectl", "get", "nodes", "-o", "json"))["items"]
     for node in nodes:
         name = node["metadata"]["name"]
@@ -107,22 +108,22 @@ def pull(space: str, image: str) -> None:
 
 
 def bare_pod(space: str, image: str, name: str) -> dict[str, float]:
-    """Return the seconds from a pod's creation to the end of its import, and those of the import alone."""
+    """Return the seconds from a pod's creation to the end of its import, and the seconds of the import alone."""
     pod = _pod(name, image, ["python", "-c", BARE])
     began = time.time()
     _run("kubectl", "-n", space, "create", "-f", "-", stdin=json.dumps(pod))
-    said = _await_log(space, name, r"began at ([\d.]+), imported at ([\d.]+)")
+    times = _await_log(space, name, r"began at ([\d.]+), imported at ([\d.]+)")
     _run("kubectl", "-n", space, "delete", "pod", name, "--wait")
-    return {"seconds": float(said[2]) - began, "import": float(said[2]) - float(said[1])}
+    return {"seconds": float(times[2]) - began, "import": float(times[2]) - float(times[1])}
 
 
 def release(space: str, image: str) -> dict[str, float]:
-    """Return the seconds from `helm install` to the first training step, and to what comes before it."""
+    """Return the seconds from `helm install` to the first training step and to the milestones before it."""
     repository, _, tag = image.rpartition(":")
     values = {
         "image": {"repository": repository, "tag": tag},
-        "study": {"space": {"import": "telling:TellingSpace"}},
-        "space": {"code": {"telling.py": SPACE}},
+        "study": {"space": {"import": "timed:TimedSpace"}},
+        "space": {"code": {"timed.py": SPACE}},
         "bucket": {"emulator": {"keep": False}},
     }
     began = time.time()
@@ -131,7 +132,7 @@ def release(space: str, image: str) -> dict[str, float]:
     deadline = time.monotonic() + WAIT_S
     while not (steps := re.findall(r"first step at ([\d.]+)", _logs(space, "worker"))):
         if time.monotonic() > deadline:
-            raise SystemExit(f"no worker has trained after {WAIT_S:g} s: cifake-tune status --release {RELEASE}")
+            raise SystemExit(f"no worker has trained after {WAIT_S:g} s; see cifake-tune status --release {RELEASE}")
         time.sleep(POLL_S)
     for what, (component, words) in MILESTONES.items():
         lines = [line.split(" ", 2) for line in _logs(space, component).splitlines() if words in line]
@@ -144,7 +145,7 @@ def release(space: str, image: str) -> dict[str, float]:
 
 
 def summary(bare: list[dict[str, float]], ours: list[dict[str, float]]) -> dict[str, Any]:
-    """Return the medians, in seconds, and the ratio of both sides."""
+    """Return the medians in seconds, and the ratio of both sides."""
     pod_s = statistics.median(each["seconds"] for each in bare)
     first_step_s = statistics.median(each["first step"] for each in ours)
     return {
@@ -166,10 +167,12 @@ def summary(bare: list[dict[str, float]], ours: list[dict[str, float]]) -> dict[
 
 def show(result: dict[str, Any]) -> None:
     """Print the table."""
-    print(f"\n{result['rounds']} rounds in turns, medians, in seconds; image present; {result['cores']} cores here")
-    print(f"{'a bare pod, from its creation: TensorFlow is imported':60}{result['bare_pod_s']:8.2f}")
-    print(f"{'  (the import alone)':60}{result['bare_import_alone_s']:8.2f}")
-    print(f"{'the release, from helm install: the first training step':60}{result['release_first_step_s']:8.2f}")
+    print(
+        f"\n{result['rounds']} rounds in turns, medians, in seconds; image already pulled; {result['cores']} cores here"
+    )
+    print(f"{'bare pod: from creation to the end of import tensorflow':60}{result['bare_pod_s']:8.2f}")
+    print(f"{'  the import alone':60}{result['bare_import_alone_s']:8.2f}")
+    print(f"{'release: from helm install to the first training step':60}{result['release_first_step_s']:8.2f}")
     for what, seconds in result["on_the_way_s"].items():
         print(f"{f'    {what}':60}{seconds:8.2f}")
     print(f"{f'ratio (limit {LIMIT:g})':60}{result['ratio']:8.2f}")
@@ -177,7 +180,7 @@ def show(result: dict[str, Any]) -> None:
 
 @contextmanager
 def namespace(name: str) -> Iterator[str]:
-    """Make a namespace, and remove it."""
+    """Create a namespace, and delete it at the end."""
     _run("kubectl", "create", "namespace", name)
     try:
         yield name
@@ -196,18 +199,18 @@ def _pod(name: str, image: str, command: list[str]) -> dict[str, Any]:
 
 
 def _await_log(space: str, pod: str, pattern: str) -> re.Match[str]:
-    """Wait until a pod has succeeded, and return what its log says."""
+    """Wait until a pod has succeeded, and return the match of `pattern` in its log."""
     _run("kubectl", "-n", space, "wait", "--for=jsonpath={.status.phase}=Succeeded", f"pod/{pod}", "--timeout=300s")
-    found = re.search(pattern, _run("kubectl", "-n", space, "logs", pod))
-    assert found, f"pod {pod} did not write {pattern}"
-    return found
+    match = re.search(pattern, _run("kubectl", "-n", space, "logs", pod))
+    assert match, f"pod {pod} did not write {pattern}"
+    return match
 
 
 def _logs(space: str, component: str) -> str:
     labels = f"app.kubernetes.io/instance={RELEASE},app.kubernetes.io/component={component}"
     command = ["kubectl", "-n", space, "logs", "-l", labels, "--tail=-1", "--prefix", "--timestamps"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=WAIT_S)
-    return done.stdout  # nothing while there are no pods, or they do not run yet
+    return done.stdout  # empty if there are no pods, or they are not running yet
 
 
 def _answers(*command: str) -> bool:

@@ -1,11 +1,11 @@
-"""A model that is built, compiled and never trained: what is left of a trial is the machinery around it."""
+"""A model that is built, compiled and never trained, so that a trial consists only of its overhead."""
 
 import keras
 import keras_tuner
 
 
 class NoOp(keras_tuner.HyperModel):
-    """The smallest image classifier there is; its `fit` calls its callbacks as in one epoch, and computes nothing."""
+    """A minimal image classifier. Its `fit` calls the callbacks of one epoch and computes nothing."""
 
     def __init__(self, image_shape, classes):
         super().__init__()

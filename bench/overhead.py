@@ -1,8 +1,9 @@
-"""What a worker adds to a trial: our attempt against building, compiling and fitting the same model directly.
+"""Overhead of a worker: an attempt compared with building, compiling and fitting the same model directly.
 
-One process takes turns: a trial of a real chief (`cifake-tune chief` on loopback, a folder as the bucket) from asking
-for it to the chief's word that it is completed, with a checkpoint saved, uploaded and reported; then `build`, `compile`
-and `fit` of the same model called directly, after `clear_session` as Keras Tuner does. The model computes nothing.
+One process alternates between two tasks. The first is a trial of a real chief (`cifake-tune chief` on loopback with a
+folder as the bucket), from the request for it to the chief's confirmation of its end, with a checkpoint saved, uploaded
+and reported. The second calls `build`, `compile` and `fit` of the same model directly, after `clear_session` as in
+Keras Tuner. The model computes nothing.
 
 usage: python bench/overhead.py [--trials 200] [--json bench/results/overhead.json]
 """
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from tuner.worker.attempt import WorkerContext
 
 WARM_TRIALS = 10
+"""Number of trials before the measurement starts."""
 HERE = Path(__file__).resolve().parent
 PARTS = ("next_trial", "clear_session", "check_output", "save", "settle", "complete")
 
@@ -54,7 +56,7 @@ def main() -> None:
 
 @contextmanager
 def running_chief(folder: Path, trials: int) -> Iterator[int]:
-    """Pack the sample, and run a chief of so many trials; yield its port."""
+    """Pack the sample, run a chief with this number of trials, and yield its port."""
     from tuner import names
     from tuner.bucket import open_bucket
     from tuner.data.pack import pack
@@ -88,7 +90,7 @@ def running_chief(folder: Path, trials: int) -> Iterator[int]:
 
 @dataclass
 class Turn:
-    """One side of a pair: wall and processor time in seconds, the latter of all threads; and parts of the wall time."""
+    """One side of a pair: wall time, processor time of all threads, and parts of the wall time, in seconds."""
 
     wall_s: float = 0.0
     cpu_s: float = 0.0
@@ -97,20 +99,20 @@ class Turn:
 
 @dataclass
 class Pair:
-    """Both sides, one after the other."""
+    """Two consecutive turns, one of each side."""
 
     ours: Turn
     plain: Turn
 
 
 class Stopwatch:
-    """Adds up how long the functions that it was put around take."""
+    """Sums up the time spent in the wrapped functions."""
 
     def __init__(self) -> None:
         self.parts_s: dict[str, float] = {}
 
     def around(self, owner: Any, name: str) -> None:
-        """Measure a function of a module or class."""
+        """Wrap a function of a module or class to measure it."""
         real: Callable[..., Any] = getattr(owner, name)
         part = name.removeprefix("_")
 
@@ -124,7 +126,7 @@ class Stopwatch:
         setattr(owner, name, call)
 
     def turn(self, side: Callable[[], None]) -> Turn:
-        """Measure one turn."""
+        """Run and measure one turn."""
         self.parts_s = {}
         cpu, began = time.process_time(), time.perf_counter()
         side()
@@ -132,7 +134,7 @@ class Stopwatch:
 
 
 def measure(folder: Path, port: int, trials: int, profiler: cProfile.Profile | None) -> list[Pair]:
-    """Let both sides take turns."""
+    """Run both sides in turns."""
     import keras
     import keras_tuner
 
@@ -151,7 +153,7 @@ def measure(folder: Path, port: int, trials: int, profiler: cProfile.Profile | N
     ):
         watch.around(owner, name)
     pairs: list[Pair] = []
-    with workshop(folder, port) as context:
+    with worker_context(folder, port) as context:
         hp = keras_tuner.HyperParameters()
 
         def ours() -> None:
@@ -177,8 +179,8 @@ def measure(folder: Path, port: int, trials: int, profiler: cProfile.Profile | N
 
 
 @contextmanager
-def workshop(folder: Path, port: int) -> Iterator["WorkerContext"]:
-    """Set up what `tuner.worker.run.run_worker` sets up."""
+def worker_context(folder: Path, port: int) -> Iterator["WorkerContext"]:
+    """Set up a worker as `tuner.worker.run.run_worker` does, and yield its context."""
     from tuner.bucket import open_bucket
     from tuner.rpc import lease_service, tls
     from tuner.worker import run
@@ -204,7 +206,7 @@ def workshop(folder: Path, port: int) -> Iterator["WorkerContext"]:
 
 
 def summary(pairs: list[Pair]) -> dict[str, Any]:
-    """Return the medians, in milliseconds."""
+    """Return the medians in milliseconds."""
 
     def median_ms(values: Iterable[float]) -> float:
         return round(1e3 * statistics.median(values), 3)
@@ -229,10 +231,10 @@ def show(result: dict[str, Any]) -> None:
     """Print the table."""
     print(f"\n{result['trials']} pairs, a model that computes nothing (medians, ms)")
     print(f"{'build, compile and fit, called directly':44}{result['plain_ms']:10.2f}")
-    print(f"{'a trial of ours':44}{result['ours_ms']:10.2f}")
+    print(f"{'a trial of cifake-tune':44}{result['ours_ms']:10.2f}")
     spread = result["overhead_ms"]
-    print(f"{'  what the worker adds':44}{spread['median']:10.2f}   (p10 {spread['p10']:.2f}, p90 {spread['p90']:.2f})")
-    print(f"{'  the same in processor time':44}{result['overhead_cpu_ms']:10.2f}")
+    print(f"{'  added by the worker':44}{spread['median']:10.2f}   (p10 {spread['p10']:.2f}, p90 {spread['p90']:.2f})")
+    print(f"{'  added processor time':44}{result['overhead_cpu_ms']:10.2f}")
     for part, ms in result["parts_ms"].items():
         print(f"{f'    {part}':44}{ms:10.2f}")
 

@@ -1,9 +1,10 @@
-"""How long packing takes, beside Pillow on one core in the same run, and how much memory.
+"""Duration and memory of packing, compared with Pillow on one core in the same run.
 
     bench/pack.py [--source ZIP] [--repeat N] [--json FILE]
 
-Without a source: CIFAKE out of ../shared/cifake (or CIFAKE_DIR) where it is there, else an archive of as many JPEGs of
-the same size, made here. Packing goes into a folder on this disk, flushed, as a user's would.
+Without a source, CIFAKE is read from ../shared/cifake (or CIFAKE_DIR) if it exists there. Otherwise, an archive with
+the same number of JPEGs of the same size is generated. The data set is packed into a local folder and flushed, as for
+users.
 """
 
 import argparse
@@ -28,6 +29,7 @@ from rich.table import Table
 ROOT = Path(__file__).resolve().parents[1]
 CIFAKE_DIR = Path(os.environ.get("CIFAKE_DIR", ROOT.parent / "shared" / "cifake"))
 LIMIT_S, LIMIT_MIB = 5.0, 1024
+"""Maximum duration and memory, shown beside the measurements."""
 CHILD = """
 import json, sys, time
 from tuner.bucket import open_bucket
@@ -78,7 +80,7 @@ def main() -> None:
 
 
 def make_source(folder: Path) -> Path:
-    """Return CIFAKE as one archive, or one like it."""
+    """Return CIFAKE as an archive, or a generated archive like it."""
     path = folder / "archive.zip"
     unpack = CIFAKE_DIR / "unpack"
     if unpack.exists():
@@ -97,9 +99,9 @@ def make_source(folder: Path) -> Path:
 
 
 def pack_in_a_child(source: Path, bucket: Path) -> dict[str, float]:
-    """Return the child's times and the peak of the memory of it and its own children together."""
+    """Return the times of a child process, and the peak memory of the child and its own children together."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    # a file: processes that are spawned read their parent's main module again
+    # a file, because spawned processes import the main module of their parent
     script = bucket.with_suffix(".py")
     script.write_text(CHILD)
     command = [sys.executable, str(script), str(source), str(bucket)]
@@ -117,12 +119,12 @@ def pack_in_a_child(source: Path, bucket: Path) -> dict[str, float]:
         watcher.join()
     if child.returncode:
         raise SystemExit(f"packing failed with exit code {child.returncode}")
-    found: dict[str, float] = json.loads(output)
-    return found | {"peak_mib": max(peaks)}
+    times: dict[str, float] = json.loads(output)
+    return times | {"peak_mib": max(peaks)}
 
 
 def tree_mib(pid: int) -> float:
-    """Return the proportional memory (shared pages counted once) of a process and all below it, in MiB; Linux only."""
+    """Return the memory of a process and its descendants in MiB, with shared pages counted once; Linux only."""
     total_kib, waiting = 0, [pid]
     while waiting:
         process = Path("/proc") / str(waiting.pop())
@@ -132,13 +134,13 @@ def tree_mib(pid: int) -> float:
                     total_kib += int(line.split()[1])
             for task in (process / "task").iterdir():
                 waiting += map(int, (task / "children").read_text().split())
-        except OSError:  # it has just ended
+        except OSError:  # the process has just ended
             continue
     return total_kib / 1024
 
 
 def pillow_on_one_core(source: Path) -> float:
-    """Return the seconds that the plain way takes: zipfile, Pillow, one array."""
+    """Return the seconds of the straightforward way: zipfile, Pillow, one array."""
     began = time.perf_counter()
     with zipfile.ZipFile(source) as archive:
         names = [name for name in archive.namelist() if name.endswith(".jpg")]
@@ -150,7 +152,7 @@ def pillow_on_one_core(source: Path) -> float:
 
 
 def show(result: dict[str, float | str]) -> None:
-    table = Table(title=f"data pack: {result['images']:,} JPEGs out of a zip, {result['cores']} cores")
+    table = Table(title=f"data pack: {result['images']:,} JPEGs from a zip, {result['cores']} cores")
     for column, justify in (("", "left"), ("measured", "right"), ("limit", "right")):
         table.add_column(column, justify=justify)  # type: ignore[arg-type]
     table.add_row("pack (best run)", f"{result['pack_seconds']:.2f} s", f"{LIMIT_S:.0f} s")
@@ -158,7 +160,7 @@ def show(result: dict[str, float | str]) -> None:
     table.add_row("images/s", f"{result['images_per_second']:,.0f}", "")
     table.add_row("pack again (nothing to do)", f"{result['again_seconds']:.2f} s", "")
     table.add_row("zipfile + Pillow, one core", f"{result['pillow_one_core_seconds']:.2f} s", "")
-    table.add_row("times faster", f"{result['ratio_to_pillow']:.1f}", "")
+    table.add_row("speed-up", f"{result['ratio_to_pillow']:.1f}", "")
     table.add_row("peak memory, all processes", f"{result['peak_mib']:.0f} MiB", f"{LIMIT_MIB} MiB")
     Console().print(table)
 

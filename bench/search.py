@@ -1,11 +1,11 @@
-"""How many trials a second the chief hands out and takes back, beside bare Keras Tuner.
+"""Trials per second that the chief processes, compared with bare Keras Tuner.
 
-Two parts, each with the chief in a process of its own and simulated workers (`bench/chief/clients.py`) in another:
+There are two parts, each with the chief in one process and simulated workers (`bench/chief/clients.py`) in another:
 
-- `bare`: 16 clients, a local disk; our chief and bare Keras Tuner's oracle behind its own gRPC server take turns, and
-  the medians of several rounds are shown.
-- `swarm`: 1,000 workers, a real fake-gcs-server behind a proxy that adds 50 ms to each request; then a new chief is
-  started on the study that they left. Beside it, what a server that only answers reaches with them.
+- `bare`: 16 clients and a local disk. cifake-tune's chief and bare Keras Tuner's oracle behind its own gRPC server take
+  turns, and medians of several rounds are shown.
+- `swarm`: 1,000 workers and a real fake-gcs-server behind a proxy that adds 50 ms to each request. Then a new chief is
+  started on the resulting study. For comparison, the same workers call a server that only answers.
 
     bench/search.py [--part bare|swarm]… [--trials N] [--rounds 3] [--json FILE]
 """
@@ -33,10 +33,12 @@ CLIENTS, WORKERS = 16, 1000
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--part", action="append", choices=("bare", "swarm"))
-    parser.add_argument("--trials", type=int, default=5000, help="of the comparison with bare Keras Tuner")
-    parser.add_argument("--rounds", type=int, default=3, help="of that comparison")
+    parser.add_argument(
+        "--trials", type=int, default=5000, help="number of trials of the comparison with bare Keras Tuner"
+    )
+    parser.add_argument("--rounds", type=int, default=3, help="number of rounds of that comparison")
     parser.add_argument("--swarm-trials", type=int, default=10_000)
-    parser.add_argument("--train-s", type=float, action="append", help="seconds a trial takes; default 2.5 and 0.5")
+    parser.add_argument("--train-s", type=float, action="append", help="seconds per trial; default 2.5 and 0.5")
     parser.add_argument("--json", type=Path, default=ROOT / "bench" / "results" / "search.json")
     arguments = parser.parse_args()
     parts = arguments.part or ["bare", "swarm"]
@@ -55,7 +57,7 @@ def main() -> None:
 
 
 def compare(folder: Path, trials: int, rounds: int) -> dict[str, object]:
-    """Our chief and bare Keras Tuner's on a local disk."""
+    """Compare cifake-tune's chief with bare Keras Tuner's on a local disk."""
     rows: dict[str, list[dict[str, float]]] = {"ours": [], "bare": []}
     for number in range(rounds):
         for side in rows if number % 2 == 0 else reversed(rows):
@@ -63,9 +65,7 @@ def compare(folder: Path, trials: int, rounds: int) -> dict[str, object]:
             place.mkdir()
             rows[side].append(_rates(_searched(side, place, trials)))
             print(f"round {number + 1}, {side}: {rows[side][-1]['trials_per_s']:.1f} trials/s", flush=True)
-    sides = {
-        side: {key: statistics.median(row[key] for row in found) for key in found[0]} for side, found in rows.items()
-    }
+    sides = {side: {key: statistics.median(row[key] for row in of) for key in of[0]} for side, of in rows.items()}
     ratio = sides["ours"]["trials_per_s"] / sides["bare"]["trials_per_s"]
     return {**sides, "ratio": ratio, "trials": trials, "rounds": rounds}
 
@@ -81,7 +81,7 @@ def _searched(side: str, place: Path, trials: int) -> dict[str, list[float]]:
 
 
 def swarm(folder: Path, trials: int, train_s: float) -> dict[str, object]:
-    """1,000 workers on a bucket that is 50 ms away, then a new chief on what they left."""
+    """Run 1,000 workers on a bucket with a latency of 50 ms, then start a new chief on their study."""
     folder.mkdir()
     with running_emulator() as emulator, contextlib.ExitStack() as stack:
         name = emulator.new_bucket()
@@ -93,26 +93,26 @@ def swarm(folder: Path, trials: int, train_s: float) -> dict[str, object]:
         bucket = f"gs://{name}"
         digest = prepare(bucket)
         chief = our_chief(bucket, digest, trials, port)
-        with ending(chief), watched(chief.pid) as seen:
+        with ending(chief), watched(chief.pid) as samples:
             await_port(port)
-            seen.clear()
+            samples.clear()
             times = answer(role("workers", address=f"127.0.0.1:{port}", count=WORKERS, train_s=train_s))
-        row = {"train_s": train_s, "workers": WORKERS, "trials": trials, **_rates(times), **_memory_of(seen)}
-        row["cpu_ms_per_trial"] = 1000 * (seen[-1].cpu_s - seen[0].cpu_s) / trials
+        row = {"train_s": train_s, "workers": WORKERS, "trials": trials, **_rates(times), **_memory_of(samples)}
+        row["cpu_ms_per_trial"] = 1000 * (samples[-1].cpu_s - samples[0].cpu_s) / trials
         floor = answers_only(trials, train_s)
         row |= {f"servicer_{key}": floor[key] for key in ("trials_per_s", "create_ms_p50", "create_ms_p99")}
         row["of_servicer"] = row["trials_per_s"] / floor["trials_per_s"]
-        print(f"swarm, {train_s} s a trial: {row['trials_per_s']:.0f} trials/s", flush=True)
+        print(f"swarm, {train_s} s per trial: {row['trials_per_s']:.0f} trials/s", flush=True)
         study = [*STUDY, f"search.max_trials={trials + 1}"]
-        again = role("restarted", bucket=bucket, study=study, digest=digest, port=free_port())
-        with ending(again):
-            row |= json.loads(again.stdout.readline())
+        restarted = role("restarted", bucket=bucket, study=study, digest=digest, port=free_port())
+        with ending(restarted):
+            row |= json.loads(restarted.stdout.readline())
         del os.environ["STORAGE_EMULATOR_HOST"]
         return row
 
 
 def answers_only(trials: int, train_s: float) -> dict[str, float]:
-    """The same workers with a server that only answers."""
+    """Run the same workers with a server that only answers."""
     port = free_port()
     with ending(role("servicer", trials=trials, port=port)):
         await_port(port)
@@ -121,7 +121,7 @@ def answers_only(trials: int, train_s: float) -> dict[str, float]:
 
 
 def _memory_of(samples: list[Sample]) -> dict[str, float]:
-    """Return the growth from a third of the time to its end, and the processor time a trial."""
+    """Return the memory at the end, and its growth after a third of the time."""
     after = samples[len(samples) // 3 :]
     return {"rss_mib": after[-1].mib, "rss_growth": after[-1].mib / after[0].mib - 1}
 
@@ -130,7 +130,7 @@ def _rates(times: dict[str, list[float]]) -> dict[str, float]:
     ended = sorted(times["ended"])
     part = len(ended) // 5
     first, last = ended[part - 1], ended[-1] - ended[-part - 1]
-    # while all are at work: neither the start, when all ask at once, nor the end
+    # while all are working: neither the start, when all ask at the same time, nor the end
     steady = ended[len(ended) // 10], ended[-len(ended) // 10]
     creates = [s for s, at in zip(times["create_s"], times["ended"], strict=True) if steady[0] < at < steady[1]]
     return {
@@ -149,35 +149,35 @@ def _rates(times: dict[str, list[float]]) -> dict[str, float]:
 def show(result: dict[str, Any]) -> None:
     """Print the tables."""
     if compared := result.get("bare"):
-        print(f"\n{compared['trials']:,} random trials, {CLIENTS} clients, a local disk")
+        print(f"\n{compared['trials']:,} random trials, {CLIENTS} clients, local disk")
         print(f"{'':34}{'bare Keras Tuner':>18}{'ours':>10}{'ours/bare':>11}")
         for label, key in (
             ("trials/s", "trials_per_s"),
-            ("last fifth's time over the first's", "last_fifth_over_first"),
+            ("time of the last fifth / the first", "last_fifth_over_first"),
             ("create, ms, median", "create_ms_p50"),
             ("create, ms, p99", "create_ms_p99"),
         ):
             bare, ours = compared["bare"][key], compared["ours"][key]
             print(f"{label:34}{bare:18,.2f}{ours:10,.2f}{ours / bare:11.2f}")
     if rows := result.get("swarm"):
-        print(f"\n{rows[0]['trials']:,} trials, {WORKERS:,} workers, a bucket that is 50 ms away")
-        print(f"{'':34}" + "".join(f"{row['train_s']:>12} s" for row in rows) + "   a trial")
+        print(f"\n{rows[0]['trials']:,} trials, {WORKERS:,} workers, a bucket with a latency of 50 ms")
+        print(f"{'':34}" + "".join(f"{row['train_s']:>12} s" for row in rows) + "   per trial")
         for label, key, scale in (
             ("trials/s", "trials_per_s", 1),
-            ("  while all are at work", "steady_trials_per_s", 1),
+            ("  while all are working", "steady_trials_per_s", 1),
             ("create, ms, median", "create_ms_p50", 1),
             ("create, ms, p99", "create_ms_p99", 1),
-            ("  while all are at work", "steady_create_ms_p99", 1),
+            ("  while all are working", "steady_create_ms_p99", 1),
             ("report, ms, p99", "report_ms_p99", 1),
             ("end, ms, p99", "end_ms_p99", 1),
-            ("chief's processor, ms a trial", "cpu_ms_per_trial", 1),
+            ("chief's processor, ms per trial", "cpu_ms_per_trial", 1),
             ("chief's memory, MiB", "rss_mib", 1),
             ("  growth after a third, %", "rss_growth", 100),
-            ("a new chief serves after, s", "serving_s", 1),
+            ("time until a new chief serves, s", "serving_s", 1),
             ("a server that only answers:", "servicer_trials_per_s", 1),
             ("  create, ms, median", "servicer_create_ms_p50", 1),
             ("  create, ms, p99", "servicer_create_ms_p99", 1),
-            ("  our trials/s, as a share of its", "of_servicer", 1),
+            ("  ours / its trials/s", "of_servicer", 1),
         ):
             print(f"{label:34}" + "".join(f"{scale * row[key]:14,.2f}" for row in rows))
 

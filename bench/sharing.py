@@ -1,7 +1,7 @@
-"""Several small trials on one device: one process a core, each with a trial, against one process with all cores.
+"""Several small trials on one device: one process per core, compared with one process on all cores.
 
-Both get the same trials, from building the model to its last validation: the one side all at once, the other one after
-the other. What is compared is the images that both trained in all, a second. On GPUs: `bench/gpu.py`.
+Both sides run the same trials, from building the model to its last validation: one side concurrently, the other one
+after the other. The comparison is of the images trained per second in total. For GPUs, see `bench/gpu.py`.
 
 usage: python bench/sharing.py [--pairs 5] [--images 12800] [--json FILE]
 """
@@ -48,18 +48,18 @@ def main() -> None:
 
 
 def measure(place: Path, model: str, cores: int, pairs: int, images: int) -> dict[str, Any]:
-    """Let both sides take turns; the first pair only warms up."""
+    """Run both sides in turns; the first pair is a warm-up."""
     rates: dict[str, list[float]] = {side: [] for side in SIDES}
     with ExitStack() as stack:
         alone = stack.enter_context(Process(place, share_of_cores(1)))
         sharing = [stack.enter_context(Process(place, share_of_cores(cores))) for _ in range(cores)]
         for number in range(pairs + 1):
-            trials = [Turn(values=MODELS[model], seed=cores * number + each, images=images) for each in range(cores)]
+            trials = [Turn(values=MODELS[model], seed=cores * number + core, images=images) for core in range(cores)]
             for side in SIDES if number % 2 else reversed(SIDES):
                 took_s = one_after_the_other(alone, trials) if side == "alone" else all_at_once(sharing, trials)
                 if number:
                     rates[side].append(images * len(trials) / took_s)
-                    print(f"{model} {number} {side:8}{rates[side][-1]:7,.0f} images/s in all", flush=True)
+                    print(f"{model} {number} {side:8}{rates[side][-1]:7,.0f} images/s in total", flush=True)
     ratios = [shared / single for single, shared in zip(*rates.values(), strict=True)]
     return {
         "images_per_s_in_all": {side: statistics.median(of) for side, of in rates.items()},
@@ -69,7 +69,7 @@ def measure(place: Path, model: str, cores: int, pairs: int, images: int) -> dic
 
 
 def one_after_the_other(process: Process, trials: Sequence[Turn]) -> float:
-    """Return the seconds that the trials take in one process."""
+    """Return the seconds that the trials take one after the other in one process."""
     began = time.perf_counter()
     for trial in trials:
         process.train(trial)
@@ -77,7 +77,7 @@ def one_after_the_other(process: Process, trials: Sequence[Turn]) -> float:
 
 
 def all_at_once(processes: Sequence[Process], trials: Sequence[Turn]) -> float:
-    """Return the seconds until the last of the trials is done, each in a process of its own."""
+    """Return the seconds until the last trial has ended, with each trial in its own process."""
     began = time.perf_counter()
     for process, trial in zip(processes, trials, strict=True):
         process.begin(trial)
@@ -89,7 +89,7 @@ def all_at_once(processes: Sequence[Process], trials: Sequence[Turn]) -> float:
 def show(result: dict[str, Any]) -> None:
     """Print the table."""
     print(
-        f"\n{result['at_once']} trials on {result['cores']} cores, images/s in all, medians of {result['pairs']} pairs"
+        f"\n{result['at_once']} trials on {result['cores']} cores, images/s in total, median of {result['pairs']} pairs"
     )
     print(f"{'network':10}{'one at a time':>16}{'at once':>12}{'ratio':>8}")
     for model, row in result["models"].items():

@@ -1,12 +1,12 @@
-"""How soon a search finds a good model, beside bare Keras Tuner's distributed mode: a chief and two workers each.
+"""Time until a search finds a good model, compared with bare Keras Tuner's distributed mode.
 
-Both sides search the published space on the same cut of CIFAKE, with the same held-out images, epochs a trial and
-seed, so with the same first suggestions, and try as many trials as they like; the clock starts with the processes, and
-a side arrives when an epoch of one of its trials reaches the target. What is a good model is found beforehand, by a
-search with a seed of its own: targets are what some of its best trials reached. Most trials of this space learn, so
-only a target that few of them reach shows what a search does; one that all reach shows how soon processes start. Bare
-Keras Tuner is used as its guide says: it stops no trial early. Sides take turns, one pair a seed, and a side is ended
-where it has reached the last target, or after the limit. Needs CIFAKE beside the repository, or CIFAKE_DIR.
+Each side has a chief and two workers. Both sides search the published space on the same subset of CIFAKE, with the same
+validation images, epochs per trial and seed, so with the same first suggestions, and with an unlimited number of
+trials. The clock starts with the processes, and stops when an epoch of one of the trials reaches the target. The
+targets are scores of the best trials of another search with a different seed. Most trials of this space learn, so only
+a target that few trials reach measures the search; one that all of them reach measures the start of processes. Bare
+Keras Tuner is used as in its guide, without early stopping. The sides take turns, with one pair per seed. A side is
+ended when it has reached the last target, or at the limit. Needs CIFAKE beside the repository, or CIFAKE_DIR.
 
 usage: bench/target.py [--seeds 5] [--per-class 2000] [--trials 96] [--epochs 27] [--limit-s 1200] [--json FILE]
 """
@@ -48,26 +48,26 @@ CIFAKE = Path(os.environ.get("CIFAKE_DIR", ROOT.parent / "shared" / "cifake"))
 STUDY = "target"
 PILOT_SEED = 1000
 BEST = (12, 4, 1)
-"""A target is what these of the pilot's trials reached, the best one being number 1."""
+"""Ranks of the pilot search's trials whose scores are the targets; rank 1 is the best."""
 MORE_THAN_ENOUGH = 1000
-"""Trials; none of the searches comes so far."""
+"""Maximum number of trials, which no search reaches."""
 
 
 Epochs = list[tuple[float, float]]
-"""Of each epoch, in the order in which they ended: seconds since the start, and the share of held-out images right."""
+"""Epochs in the order in which they ended: seconds since the start, and validation accuracy."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--per-class", type=int, default=2000)
-    parser.add_argument("--trials", type=int, default=96, help="of the search that finds the targets")
+    parser.add_argument("--trials", type=int, default=96, help="number of trials of the search that gives the targets")
     parser.add_argument("--epochs", type=int, default=27)
     parser.add_argument("--limit-s", type=float, default=1200)
     parser.add_argument("--json", type=Path, default=ROOT / "bench" / "results" / "target.json")
     arguments = parser.parse_args()
     if arguments.trials < max(BEST):
-        parser.error(f"--trials must be {max(BEST)} or more")
+        parser.error(f"--trials must be at least {max(BEST)}, got {arguments.trials}")
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(prefix="cifake-tune-bench-") as name:
         folder = Path(name)
@@ -91,22 +91,22 @@ def main() -> None:
 
 
 def pilot_targets(archive: Path, folder: Path, search: Search) -> list[float]:
-    """Return what the best trials of a search reach."""
+    """Run the pilot search, and return the scores of its trials with the ranks `BEST`."""
     folder.mkdir()
     ours(archive, folder, search, math.inf)
-    reached = sorted((trial.score for trial in our_study(folder).trials.values() if trial.score), reverse=True)
-    return [reached[number - 1] for number in BEST]
+    scores = sorted((trial.score for trial in our_study(folder).trials.values() if trial.score), reverse=True)
+    return [scores[rank - 1] for rank in BEST]
 
 
 def pair(archive: Path, folder: Path, search: Search, targets: list[float], limit_s: float) -> dict[str, Any]:
-    """Let both sides search, and return when each reached what."""
+    """Run both searches, and return the seconds at which each of them reached each target."""
     places = {side: folder / f"{side}-{search.seed}" for side in ("ours", "bare")}
     for place in places.values():
         place.mkdir()
     enough = targets[-1]
     sides = {"ours": lambda: ours(archive, places["ours"], search, limit_s, enough)}
     sides["bare"] = lambda: bare(archive, places["bare"], search, limit_s, enough)
-    found = {side: sides[side]() for side in (sides if search.seed % 2 else reversed(sides))}
+    epochs_of = {side: sides[side]() for side in (sides if search.seed % 2 else reversed(sides))}
     return {"seed": search.seed, "same_suggestions": same_suggestions(places["ours"], places["bare"])} | {
         side: {
             "reached_s": [reached_s(epochs, target) for target in targets],
@@ -114,17 +114,17 @@ def pair(archive: Path, folder: Path, search: Search, targets: list[float], limi
             "epochs": len(epochs),
             "best": max((right for _, right in epochs), default=None),
         }
-        for side, epochs in found.items()
+        for side, epochs in epochs_of.items()
     }
 
 
 def reached_s(epochs: Epochs, target: float) -> float | None:
-    """Return after how many seconds an epoch reached the target; None where none did."""
+    """Return the seconds after which an epoch reached the target; None if none did."""
     return next((round(at, 1) for at, right in epochs if right >= target), None)
 
 
 def ours(archive: Path, folder: Path, search: Search, limit_s: float, enough: float = math.inf) -> Epochs:
-    """`cifake-tune run`, packing included, until an epoch is good enough."""
+    """Run `cifake-tune run`, including packing, until an epoch is good enough."""
     command = [sys.executable, "-m", "tuner.cli", "run", "--data", str(archive), "--bucket", str(folder / "bucket")]
     command += ["--workers", str(len(WORKERS)), *our_settings(STUDY, search)]
     with started(command, folder, {"CIFAKE_TUNE_CACHE": str(folder / "cache")}) as process:
@@ -149,15 +149,15 @@ def our_study(folder: Path) -> StudyState:
 
 
 def bare(archive: Path, folder: Path, search: Search, limit_s: float, enough: float) -> Epochs:
-    """Keras Tuner's chief and workers, until an epoch is good enough. The clock starts when it has its arrays."""
-    made = BareSearch(folder, archive, search)
+    """Run Keras Tuner's chief and workers until an epoch is good enough. The clock starts once its arrays exist."""
+    bare_search = BareSearch(folder, archive, search)
 
     def epochs() -> Epochs:
-        return [(each.at - began, each.right) for each in made.ended()]
+        return [(epoch.at - began, epoch.right) for epoch in bare_search.ended()]
 
     with contextlib.ExitStack() as stack:
         began = time.time()
-        processes = [stack.enter_context(made.process(tuner_id)) for tuner_id in (CHIEF, *WORKERS)]
+        processes = [stack.enter_context(bare_search.process(tuner_id)) for tuner_id in (CHIEF, *WORKERS)]
         wait(processes[1:], limit_s, lambda: is_enough(epochs(), enough))
         if any(process.returncode for process in processes):
             raise SystemExit((folder / "errors").read_text())
@@ -169,7 +169,7 @@ def is_enough(epochs: Epochs, enough: float) -> bool:
 
 
 def same_suggestions(our_folder: Path, bare_folder: Path) -> int:
-    """Return how many trials, from the first on, have the same hyperparameters on both sides. One at least must."""
+    """Return the number of first trials with the same hyperparameters on both sides, which must be at least 1."""
     mine = [dict(trial.hyperparameters) for trial in our_study(our_folder).trials.values()]
     files = sorted((bare_folder / "project").glob("trial_*/trial.json"))
     theirs = [json.loads(file.read_text())["hyperparameters"]["values"] for file in files]
@@ -179,20 +179,20 @@ def same_suggestions(our_folder: Path, bare_folder: Path) -> int:
             break
         same += 1
     if not same:
-        raise SystemExit("the two sides did not begin with the same hyperparameters")
+        raise SystemExit("the first trials of the two sides have different hyperparameters")
     return same
 
 
 def median_ratio(rows: list[dict[str, Any]], number: int, limit_s: float) -> float:
-    """Return by how much sooner ours reached a target."""
+    """Return the median factor by which cifake-tune reached a target sooner."""
     return round(statistics.median(ratio_of(row, number, limit_s) for row in rows), 2)
 
 
 def ratio_of(row: dict[str, Any], number: int, limit_s: float) -> float:
-    """Return by how much sooner ours reached a target in one pair.
+    """Return the factor by which cifake-tune reached a target sooner in one pair.
 
-    A side that did not reach it would have taken longer than the limit: for bare Keras Tuner the limit is taken, for
-    ours the ratio is 0; where neither did, 1.
+    If bare Keras Tuner did not reach it, its time is taken to be the limit. If cifake-tune did not, the factor is 0. If
+    neither did, it is 1.
     """
     bare_s, ours_s = (row[side]["reached_s"][number] for side in ("bare", "ours"))
     if ours_s is None:
@@ -203,10 +203,10 @@ def ratio_of(row: dict[str, Any], number: int, limit_s: float) -> float:
 def show(result: dict[str, Any]) -> None:
     """Print the table."""
     print(
-        f"\nseconds until a model is as good as the best ones of another search; {result['epochs']} epochs at most,",
+        f"\nseconds until a model is as good as the best ones of another search, {result['epochs']} epochs at most,",
         f"{2 * result['per_class']:,} images, {len(WORKERS)} workers",
     )
-    print(f"{'best':8}{'right':>8}   bare and ours, a pair a seed{'':24}median of bare/ours")
+    print(f"{'rank':8}{'accuracy':>8}   bare and ours, a pair per seed{'':22}median of bare/ours")
     for number, (best, target) in enumerate(zip(result["best"], result["targets"], strict=True)):
         cells = "  ".join(
             "/".join(f"{row[side]['reached_s'][number] or math.nan:.0f}" for side in ("bare", "ours"))

@@ -1,8 +1,8 @@
-"""Input path: our training against `model.fit(x_float32, y)` and tf.data, as users of bare Keras Tuner write them.
+"""Input path: the training loop compared with `model.fit(x_float32, y)` and tf.data, as with bare Keras Tuner.
 
-Three processes, one a side, take turns: each trains the same model (the middle of the `seed` space) on the same
-images for one epoch, the clock running after the first steps. Then each trains one epoch of all training images
-while its peak memory is read. Needs CIFAKE beside the repository (or CIFAKE_DIR); without it, noise of the same shape.
+Three processes, one per side, take turns. Each trains the same model (the middle of the `seed` space) on the same
+images for one epoch, timed after the first steps. Then each trains one epoch of all training images to measure its peak
+memory. Uses CIFAKE beside the repository (or CIFAKE_DIR), or noise of the same shape if it does not exist.
 
 usage: python bench/training.py [--pairs 10] [--images 12800] [--json FILE]
 """
@@ -27,9 +27,11 @@ SIDES = ("plain", "tf.data", "ours")
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pairs", type=int, default=10, help="turns of each side")
-    parser.add_argument("--images", type=int, default=12_800, help="images an epoch of a timed turn")
-    parser.add_argument("--all-images", type=int, help="images of the epoch for the memory; default: all there are")
+    parser.add_argument("--pairs", type=int, default=10, help="number of turns of each side")
+    parser.add_argument("--images", type=int, default=12_800, help="number of images in the epoch of a timed turn")
+    parser.add_argument(
+        "--all-images", type=int, help="number of images in the epoch that measures memory; default: all"
+    )
     parser.add_argument("--json", type=Path, default=ROOT / "bench" / "results" / "training.json")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="cifake-tune-bench-") as name:
@@ -44,7 +46,7 @@ def main() -> None:
 
 
 def turns(place: Path, pairs: int, images: int) -> dict[str, list[Outcome]]:
-    """Let the sides take turns, each round in another order; the first round only warms up."""
+    """Run the sides in turns, in reversed order every second round; the first round is a warm-up."""
     rows: dict[str, list[Outcome]] = {side: [] for side in SIDES}
     with ExitStack() as stack:
         processes = {side: stack.enter_context(Process(place)) for side in SIDES}
@@ -59,13 +61,13 @@ def turns(place: Path, pairs: int, images: int) -> dict[str, list[Outcome]]:
 
 
 def peak_mib(place: Path, turn: Turn) -> float:
-    """Return the peak memory of a process that does nothing else."""
+    """Return the peak memory of a process that runs only this turn."""
     with Process(place) as process:
         return process.train(turn).peak_mib
 
 
 def summary(rows: dict[str, list[Outcome]], peaks: dict[str, float]) -> dict[str, Any]:
-    """Return what is written."""
+    """Return the medians, ratios and rows for the results file."""
     others = [side for side in SIDES if side != "ours"]
     rates = {side: [row.images_per_s for row in of] for side, of in rows.items()}
     accuracies = {side: [row.accuracy for row in of] for side, of in rows.items()}
@@ -88,7 +90,7 @@ def summary(rows: dict[str, list[Outcome]], peaks: dict[str, float]) -> dict[str
 
 def show(result: dict[str, Any]) -> None:
     """Print the table."""
-    print(f"\n{result['pairs']} turns each on {result['images']}, batches of {BATCH}")
+    print(f"\n{result['pairs']} turns per side on {result['images']}, batches of {BATCH}")
     print(f"{'':24}" + "".join(f"{side:>10}" for side in SIDES) + f"{'ours/plain':>13}{'ours/tf.data':>13}")
     pairs = result["ratio_of_pairs"]
     for label, key, ratios in (

@@ -1,8 +1,9 @@
-"""What a network computes with: bfloat16 or float32, and batch normalization in one operation or Keras's own.
+"""Variants of a network: bfloat16 or float32, and batch normalization in one operation or Keras's own.
 
-Two processes, one a variant, take turns: each trains the same model on the same images, from the same seed. A space
-uses the variant that is faster with the same accuracy. What makes no difference on this machine is skipped: precisions
-without bfloat16 that the framework would use (a CPU with AMX, or a GPU since Ampere), and batch normalization on JAX.
+Two processes, one per variant, take turns. Each trains the same model on the same images from the same seed. A space
+uses the variant that is faster at the same accuracy. Variants that do not differ on this machine are skipped:
+precisions if the framework would not use bfloat16 (it does on a CPU with AMX, or a GPU since Ampere), and batch
+normalization on JAX.
 
 usage: python bench/variants.py [--pairs 8] [--images 12800] [--epochs 3] [--json FILE]
 """
@@ -26,7 +27,7 @@ from bench.competitors.turns import MIDDLE, Outcome, Process, Turn, prepare  # n
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two variants of a space's network, of which the space itself chooses one on such hardware."""
+    """Two variants of a space's network. The space chooses one of them depending on the hardware."""
 
     space: str
     of: str
@@ -41,7 +42,7 @@ COMPARISONS = (
 )
 VALUES = {"seed": MIDDLE, "deep": {"width": 16, "blocks": 1, "average": 0.0}}
 STUDENT_95 = {2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78, 6: 2.57, 7: 2.45, 8: 2.36, 9: 2.31, 10: 2.26}
-"""By the number of pairs; Student's t for 95 %, two-sided."""
+"""Student's t for 95 %, two-sided, by the number of pairs."""
 
 
 def main() -> None:
@@ -52,22 +53,22 @@ def main() -> None:
     parser.add_argument("--json", type=Path, default=ROOT / "bench" / "results" / "variants.json")
     arguments = parser.parse_args()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    differing = [each for each in COMPARISONS if makes_a_difference(each)]
+    differing = [comparison for comparison in COMPARISONS if makes_a_difference(comparison)]
     if not differing:
-        print("bench/variants.py is skipped: no variant makes a difference on this machine")
+        print("bench/variants.py is skipped: the variants do not differ on this machine")
         return
     with tempfile.TemporaryDirectory(prefix="cifake-tune-bench-") as name:
         source = prepare(Path(name))
-        found = [
-            compared(each, turns(Path(name), each, arguments.pairs, arguments.images, arguments.epochs))
-            for each in differing
+        rows = [
+            compared(comparison, turns(Path(name), comparison, arguments.pairs, arguments.images, arguments.epochs))
+            for comparison in differing
         ]
     result = {
         "images": source,
         "pairs": arguments.pairs,
         "images_an_epoch": arguments.images,
         "epochs": arguments.epochs,
-        "comparisons": found,
+        "comparisons": rows,
     }
     arguments.json.parent.mkdir(parents=True, exist_ok=True)
     arguments.json.write_text(json.dumps(result, indent=2) + "\n")
@@ -75,7 +76,7 @@ def main() -> None:
 
 
 def makes_a_difference(comparison: Comparison) -> bool:
-    """Say whether the variants differ on this machine."""
+    """Return whether the variants differ on this machine."""
     import keras
 
     from tuner.spaces.precision import fastest_precision
@@ -86,7 +87,7 @@ def makes_a_difference(comparison: Comparison) -> bool:
 
 
 def in_use(comparison: Comparison) -> str:
-    """Return the variant that the space chooses on this machine, as the model shows that it builds."""
+    """Return the variant that the space chooses on this machine, as seen in the model that it builds."""
     import keras_tuner
 
     from tuner.config.settings import Space
@@ -101,7 +102,7 @@ def in_use(comparison: Comparison) -> str:
 
 
 def turns(place: Path, comparison: Comparison, pairs: int, images: int, epochs: int) -> dict[str, list[Outcome]]:
-    """Let both variants take turns; the first pair only warms up."""
+    """Run both variants in turns; the first pair is a warm-up."""
     rows: dict[str, list[Outcome]] = {name: [] for name in comparison.variants}
     with Process(place) as one, Process(place) as other:
         processes = dict(zip(rows, (one, other), strict=True))
@@ -120,7 +121,7 @@ def turns(place: Path, comparison: Comparison, pairs: int, images: int, epochs: 
 
 
 def compared(comparison: Comparison, rows: dict[str, list[Outcome]]) -> dict[str, Any]:
-    """Return rates, accuracies, and both compared pair by pair: what is in use with what is not."""
+    """Return rates and accuracies, and compare the variant in use with the other one pair by pair."""
     chosen = in_use(comparison)
     other = next(name for name in rows if name != chosen)
     pairs = list(zip(rows[chosen], rows[other], strict=True))
@@ -143,9 +144,7 @@ def compared(comparison: Comparison, rows: dict[str, list[Outcome]]) -> dict[str
 def show(result: dict[str, Any]) -> None:
     """Print the table."""
     print(f"\n{result['pairs']} pairs, {result['epochs']} epochs of {result['images_an_epoch']:,} images")
-    print(
-        f"{'space':7}{'':12}{'in use':10}{'images/s':>10}   {'other':10}{'images/s':>10}{'ratio':>8}   accuracy gained"
-    )
+    print(f"{'space':7}{'':12}{'in use':10}{'images/s':>10}   {'other':10}{'images/s':>10}{'ratio':>8}   accuracy gain")
     for row in result["comparisons"]:
         used, unused = (row["images_per_s"][row[side]] for side in ("in_use", "other"))
         print(

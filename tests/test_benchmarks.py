@@ -16,7 +16,7 @@ from PIL import Image
 from bench import summary
 from bench.scaling.catalogue import fitted
 from bench.scaling.cluster import GCS_WRITES_PER_S, demands
-from bench.scaling.fit import Point, each, knee, slope
+from bench.scaling.fit import Point, cost_per_unit, knee, slope
 from bench.scaling.images import with_comment
 from tests.support.modules import module_at
 from tuner.data.decode import Conversion, decode
@@ -74,7 +74,7 @@ def test_the_knee_is_where_a_cost_begins_to_grow_for_good() -> None:
 
 
 def test_what_one_more_costs_is_the_slope_of_a_line() -> None:
-    assert each(curve(lambda n: 500 + 0.0026 * n)) == pytest.approx(0.0026)
+    assert cost_per_unit(curve(lambda n: 500 + 0.0026 * n)) == pytest.approx(0.0026)
 
 
 def test_a_curve_is_fitted_for_so_many_of_its_size() -> None:
@@ -162,7 +162,7 @@ def test_the_page_says_what_grows_and_what_a_cluster_asks_for(tmp_path: Path) ->
     page = benchmarks_page().page(tmp_path)
     assert "| workers | 10 | 100 | 1,000 | slope | knee |" in page
     assert "| create, ms, median | 100 | 100 | 1,000 | +0.50 | 100 |" in page
-    assert "| chief's processor time, ms a trial | 2 | 2 | 2 | +0.00 | none |" in page
+    assert "| chief's processor time, ms per trial | 2 | 2 | 2 | +0.00 | none |" in page
     assert "| 60 s, 10 epochs | 167 | 1,000 | 1.33 |" in page
     assert "trials of the study" not in page, "what was not measured is left out"
 

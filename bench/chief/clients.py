@@ -1,7 +1,7 @@
-"""Simulated workers: they take trials, wait instead of training, report one epoch, and end; no TensorFlow.
+"""Simulated workers, which wait instead of training, without TensorFlow.
 
-`threads` is the client of comparisons with bare Keras Tuner (both sides get the same calls), `swarm` are up to
-thousands of workers of ours, with heartbeats, in one event loop.
+`threads` runs the clients of comparisons with bare Keras Tuner; both sides get the same calls. `swarm` runs up to
+thousands of cifake-tune workers with heartbeats in one event loop.
 """
 
 import asyncio
@@ -22,24 +22,25 @@ from tuner.rpc import lease_service
 RUNNING, STOPPED = protos.get_proto().TrialStatus.RUNNING, protos.get_proto().TrialStatus.STOPPED
 COMPLETED = protos.get_proto().TrialStatus.COMPLETED
 CHANNELS = 50
+"""Default number of connections that a swarm shares."""
 
 _service = protos.get_service()
 
 
 @dataclass
 class Times:
-    """What the workers saw: when trials ended (seconds, monotonic), and how long calls took (seconds)."""
+    """Measurements of the workers: when trials ended (seconds, monotonic), and durations of calls (seconds)."""
 
     ended: list[float] = field(default_factory=list)
     create_s: list[float] = field(default_factory=list)
     report_s: list[float] = field(default_factory=list)
     end_s: list[float] = field(default_factory=list)
     beats: list[float] = field(default_factory=list)
-    """When heartbeats were answered."""
+    """Times of the responses to heartbeats (seconds, monotonic)."""
 
 
 def threads(address: str, count: int, trials: int | None = None) -> Times:
-    """Work with so many threads until the search is over, or so many trials are done."""
+    """Run `count` threads until the search has ended, or until `trials` trials are done."""
     times = Times()
     left: Iterator[int] = itertools.repeat(0) if trials is None else iter(range(trials))
 
@@ -76,7 +77,7 @@ def threads(address: str, count: int, trials: int | None = None) -> Times:
 
 
 async def swarm(address: str, count: int, train_s: float, connections: int = CHANNELS, epochs: int = 1) -> Times:
-    """Work with so many workers, each of which takes `train_s` for a trial, and reports so many epochs."""
+    """Run `count` workers, which wait `train_s` for each trial and report `epochs` epochs."""
     options = [*lease_service.OPTIONS, ("grpc.use_local_subchannel_pool", 1)]
     channels = [grpc.aio.insecure_channel(address, options) for _ in range(min(connections, count))]
     times = Times()

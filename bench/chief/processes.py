@@ -1,4 +1,4 @@
-"""Processes that the benchmarks of the chief start, watch and end."""
+"""Processes of the chief's benchmarks: starting, sampling and ending them."""
 
 import contextlib
 import json
@@ -17,7 +17,7 @@ STUDY = ("training.epochs=1", "search.early_stopping.policy=none")
 
 
 def prepare(bucket: str) -> str:
-    """Pack the sample into a bucket, and return its digest."""
+    """Pack the sample into a bucket and return its digest."""
     from tuner.bucket import open_bucket
     from tuner.data.pack import pack
 
@@ -41,11 +41,11 @@ def our_chief(bucket: str, digest: str, trials: int, port: int) -> subprocess.Po
 
 STDERR = None if "BENCH_DEBUG" in os.environ else subprocess.DEVNULL
 PROFILE = os.environ.get("BENCH_PROFILE", "").split()
-"""Options of Python for the chief, such as `-m cProfile -o FILE`."""
+"""Python options for the chief, such as `-m cProfile -o FILE`."""
 
 
 def role(name: str, **arguments: object) -> subprocess.Popen[str]:
-    """Start one of `bench/chief/roles.py`."""
+    """Start a role of `bench/chief/roles.py`."""
     command = [sys.executable, "-m", "bench.chief.roles", name, json.dumps(arguments)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
     if name == "bare":
@@ -54,16 +54,16 @@ def role(name: str, **arguments: object) -> subprocess.Popen[str]:
 
 
 def answer(process: subprocess.Popen[str]) -> dict[str, list[float]]:
-    """Return what a process prints once it has ended."""
+    """Wait for the end of a process and return the JSON that it printed."""
     output, _ = process.communicate()
     if process.returncode:
-        raise SystemExit(f"a part of the benchmark ended with {process.returncode}")
+        raise SystemExit(f"a process of the benchmark failed with exit code {process.returncode}")
     return json.loads(output)
 
 
 @dataclass(frozen=True)
 class Sample:
-    """What a process had at one moment (seconds, monotonic): resident memory, and processor time until then."""
+    """Resident memory and total processor time of a process at one moment (`at`: seconds, monotonic)."""
 
     at: float
     mib: float
@@ -71,7 +71,7 @@ class Sample:
 
 
 def sample(pid: int) -> Sample:
-    """Look at a process. Raises OSError where it has ended."""
+    """Take a sample of a process. Raises OSError if it has ended."""
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
     ticks = sum(map(int, Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[11:13]))
     mib = pages * os.sysconf("SC_PAGE_SIZE") / 2**20
@@ -79,7 +79,7 @@ def sample(pid: int) -> Sample:
 
 
 def await_port(port: int) -> None:
-    """Wait until somebody listens."""
+    """Wait until a process listens on the port."""
     while True:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
             return
@@ -88,20 +88,20 @@ def await_port(port: int) -> None:
 
 @contextlib.contextmanager
 def watched(pid: int) -> Iterator[list[Sample]]:
-    """Sample a process every half second, from its first service on."""
+    """Sample a process every half second within the block, and yield the list of samples."""
     samples: list[Sample] = []
-    over = threading.Event()
+    ended = threading.Event()
 
     def look() -> None:
-        while not over.wait(0.5):
+        while not ended.wait(0.5):
             with contextlib.suppress(OSError, IndexError):
-                if (seen := sample(pid)).mib:  # one that has ended has none
-                    samples.append(seen)
+                if (current := sample(pid)).mib:  # 0 for a process that has ended
+                    samples.append(current)
 
     thread = threading.Thread(target=look)
     thread.start()
     try:
         yield samples
     finally:
-        over.set()
+        ended.set()
         thread.join()

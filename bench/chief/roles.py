@@ -1,6 +1,6 @@
-"""What runs in processes of its own beside a benchmark of the chief.
+"""Roles of the chief's benchmarks that run in separate processes.
 
-python -m bench.chief.roles NAME ARGUMENTS, which are JSON
+usage: python -m bench.chief.roles NAME ARGUMENTS, with ARGUMENTS as JSON
 """
 
 import asyncio
@@ -12,7 +12,7 @@ import time
 
 
 def bare_chief(folder: str, trials: int, port: int) -> None:
-    """Keras Tuner's oracle behind its own server, as its distributed mode starts it."""
+    """Run Keras Tuner's oracle behind its own server, as its distributed mode does."""
     import keras_tuner
     from keras_tuner.src.distribute import oracle_chief
 
@@ -27,7 +27,7 @@ def bare_chief(folder: str, trials: int, port: int) -> None:
 
 
 def clients(address: str, count: int) -> None:
-    """The comparison's clients."""
+    """Run the clients of the comparison."""
     import grpc
 
     from bench.chief.clients import threads
@@ -38,28 +38,28 @@ def clients(address: str, count: int) -> None:
 
 
 def workers(address: str, count: int, train_s: float) -> None:
-    """The swarm."""
+    """Run the swarm of workers."""
     from bench.chief.clients import swarm as run_swarm
 
     _print_times(asyncio.run(run_swarm(address, count, train_s)))
 
 
 def servicer(trials: int, port: int) -> None:
-    """A server that only answers."""
+    """Run a server that only answers."""
     from bench.chief.servicer import serve
 
     serve(_seed_space(), trials, port)
 
 
 def proxy(target: str, port: int) -> None:
-    """The network in front of the bucket."""
+    """Run the proxy that simulates the network in front of the bucket."""
     from tests.support.fault_proxy import _main
 
     asyncio.run(_main(["--target", target, "--port", str(port), "--latency-ms", "50"]))
 
 
 def restarted_chief(bucket: str, study: list[str], digest: str, port: int) -> None:
-    """A chief on a study that is there; prints how long after its imports it serves."""
+    """Run a chief on an existing study, and print the seconds from its imports until it serves."""
     from tuner import spaces
     from tuner.bucket import open_bucket
     from tuner.bucket.gcs import GcsBucket  # noqa: F401  (an import too)
@@ -69,7 +69,9 @@ def restarted_chief(bucket: str, study: list[str], digest: str, port: int) -> No
     from tuner.monitoring.catalogue import Role
     from tuner.monitoring.endpoint import Monitor
 
-    spaces.load_space(load().space, (32, 32, 3), 2).build(_hyperparameters())  # Keras's imports, and its first model
+    spaces.load_space(load().space, (32, 32, 3), 2).build(
+        _hyperparameters()
+    )  # imports Keras, and builds its first model
     began = time.perf_counter()
 
     class Announce(logging.Handler):
@@ -81,8 +83,8 @@ def restarted_chief(bucket: str, study: list[str], digest: str, port: int) -> No
     logging.getLogger("tuner.chief.server").setLevel(logging.INFO)
     address = run.Address("127.0.0.1", port)
     settings = load(settings=study)
-    shown = ChiefMonitor(open_bucket(bucket), settings.name, Monitor(Role.CHIEF))
-    run.run_chief(settings, digest, address, None, None, shown)
+    monitor = ChiefMonitor(open_bucket(bucket), settings.name, Monitor(Role.CHIEF))
+    run.run_chief(settings, digest, address, None, None, monitor)
 
 
 def _seed_space():  # type: ignore[no-untyped-def]

@@ -1,7 +1,7 @@
-"""What gRPC alone costs: a server that answers a worker's calls with a fixed trial, and decides and keeps nothing.
+"""Cost of gRPC alone: a server that answers a worker's calls with a fixed trial, and decides and stores nothing.
 
-It waits for a group commit that takes 50 ms, as our chief does for its bucket, and the same clients call it. What it
-reaches on a machine is what a chief on grpc.aio could reach there at most.
+It waits for a group commit of 50 ms, like the chief for its bucket, and is called by the same clients. Its rate on a
+machine is the upper limit for a chief on grpc.aio.
 """
 
 import asyncio
@@ -19,12 +19,13 @@ from tuner.rpc import lease_service
 from tuner.study.state import Trial
 
 COMMIT_S = 0.05
+"""Duration of a simulated group commit, in seconds."""
 
 _service = protos.get_service()
 
 
 def serve(space: HyperParameters, trials: int, port: int) -> None:
-    """Serve so many trials of a space, and then STOPPED, until the process is ended."""
+    """Serve `trials` trials of a space, and then STOPPED, until the process is ended."""
     asyncio.run(_serve(Servicer(space, trials), port))
 
 
@@ -35,11 +36,11 @@ class Servicer:
         self._messages = Messages(space, "val_accuracy", "max")
         self._values = dict(space.values)
         self._trials = trials
-        self._given = 0
+        self._created = 0
         self._waiting: list[asyncio.Future[None]] = []
 
     async def commit(self) -> None:
-        """Let those go on, again and again, who were waiting when a commit began."""
+        """Repeat commits forever; each one releases the calls that were waiting when it began."""
         while True:
             served, self._waiting = self._waiting, []
             await asyncio.sleep(COMMIT_S)
@@ -48,21 +49,21 @@ class Servicer:
 
     async def create(self, request: Any, context: Any) -> Any:
         """Answer with the next trial."""
-        if self._given == self._trials:
+        if self._created == self._trials:
             return _service.CreateTrialResponse(trial=bare_trial("STOPPED"))
-        self._given += 1
-        trial = Trial(trial_id=TrialId(f"{self._given:05d}"), hyperparameters=self._values, algorithm={})
+        self._created += 1
+        trial = Trial(trial_id=TrialId(f"{self._created:05d}"), hyperparameters=self._values, algorithm={})
         await self._committed()
         context.set_trailing_metadata(((names.METADATA_ATTEMPT, "1"),))
         return _service.CreateTrialResponse(trial=self._messages.trial(trial, "RUNNING"))
 
     async def update(self, request: Any, context: Any) -> Any:
-        """Take a report."""
+        """Answer a report."""
         await self._committed()
         return _service.UpdateTrialResponse(trial=bare_trial("RUNNING", request.trial_id))
 
     async def end(self, request: Any, context: Any) -> Any:
-        """Take an end."""
+        """Answer the end of a trial."""
         await self._committed()
         return _service.EndTrialResponse()
 

@@ -1,4 +1,4 @@
-"""Bare Keras Tuner's distributed search, as benchmarks start it: `bare_search.py`, in a folder of its own."""
+"""Bare Keras Tuner's distributed search, run by `bare_search.py` in a separate folder."""
 
 import contextlib
 import subprocess
@@ -10,23 +10,23 @@ from bench.competitors.processes import BATCH_SIZE, ROOT, VALIDATION, VALIDATION
 
 
 @dataclass(frozen=True)
-class Ended:
+class EndedEpoch:
     """An epoch that has ended."""
 
     at: float
-    """Seconds since 1970."""
+    """Time of its end, in seconds since 1970."""
     right: float
-    """The share of held-out images."""
+    """Validation accuracy."""
     worker: str
     epoch: int
-    """Of its trial, from 0."""
+    """Number of the epoch in its trial, from 0."""
 
 
 class BareSearch:
-    """A search in a folder: what it trains on, its processes, and the epochs that have ended."""
+    """A search in a folder: its data, its processes, and the epochs that have ended."""
 
     def __init__(self, folder: Path, source: Path | None, search: Search) -> None:
-        """Write what our workers train on, and are compared by, as arrays; `source` None is the built-in sample."""
+        """Write the same images as for cifake-tune as arrays; a `source` of None is the built-in sample."""
         import numpy as np
 
         from tests.support.gcs_emulator import free_port
@@ -50,11 +50,11 @@ class BareSearch:
         self._address = {"KERASTUNER_ORACLE_IP": "127.0.0.1", "KERASTUNER_ORACLE_PORT": str(free_port())}
 
     def process(self, tuner_id: str) -> contextlib.AbstractContextManager[subprocess.Popen[str]]:
-        """Start the chief, or a worker."""
+        """Start the chief or a worker."""
         return started(self._command, self._folder, {**self._address, "KERASTUNER_TUNER_ID": tuner_id})
 
-    def ended(self) -> list[Ended]:
-        """Return the epochs that have ended, in their order."""
+    def ended(self) -> list[EndedEpoch]:
+        """Return the epochs that have ended, in the order of their ends."""
         file = self._folder / "epochs"
         lines = [line.split() for line in file.read_text().splitlines()] if file.exists() else []
-        return [Ended(float(at), float(right), worker, int(epoch)) for at, right, worker, epoch in lines]
+        return [EndedEpoch(float(at), float(right), worker, int(epoch)) for at, right, worker, epoch in lines]

@@ -1,6 +1,8 @@
-"""Bare Keras Tuner, distributed as its guide says: chief and workers run this same script.
+"""Bare Keras Tuner in its distributed mode as in its guide: chief and workers run this same script.
 
-bare_search.py FOLDER SEED TRIALS EPOCHS BATCH_SIZE; FOLDER has arrays.npz, and gets `epochs`: a line an epoch.
+usage: bare_search.py FOLDER SEED TRIALS EPOCHS BATCH_SIZE
+
+FOLDER contains arrays.npz. The script writes a line per epoch to `epochs` there.
 """
 
 import os
@@ -20,8 +22,8 @@ from tuner.spaces.seed import SeedSpace
 FOLDER, (SEED, TRIALS, EPOCHS, BATCH_SIZE) = Path(sys.argv[1]), map(int, sys.argv[2:])
 
 
-class Note(keras.callbacks.Callback):
-    """Writes down each epoch as it ends: when, how good the model is, and whose and which it is."""
+class EpochLog(keras.callbacks.Callback):
+    """Appends a line at the end of each epoch: time, validation accuracy, worker and epoch."""
 
     def on_epoch_end(self, epoch, logs=None):
         with (FOLDER / "epochs").open("a") as file:
@@ -44,6 +46,6 @@ tuner.search(
     validation_data=(x_held.astype("float32"), y_held),
     batch_size=BATCH_SIZE,
     epochs=EPOCHS,
-    callbacks=[Note()],
+    callbacks=[EpochLog()],
     verbose=0,
 )

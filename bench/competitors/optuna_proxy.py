@@ -1,6 +1,6 @@
 """Optuna: a study in a database behind its gRPC proxy, and clients that ask, report and tell. Prints a JSON line.
 
-optuna_proxy.py FOLDER rates TRIALS CLIENTS… | restart TRIALS
+usage: optuna_proxy.py FOLDER rates TRIALS CLIENTS… | restart TRIALS
 """
 
 import json
@@ -22,14 +22,14 @@ SPACE = {"units": (1, 1000), "learning_rate": (1e-4, 1e-1)}
 
 
 def serve(url: str, port: int) -> None:
-    """Run the proxy as its documentation shows it: RDBStorage alone, it says, has no cache."""
+    """Run the proxy as in its documentation, which says that RDBStorage alone has no cache."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     logging.disable()
     run_grpc_proxy_server(get_storage(url), host="127.0.0.1", port=port)
 
 
 def trial_of(study: optuna.Study) -> None:
-    """One trial: two hyperparameters, one report, the end."""
+    """Run one trial: two hyperparameters, one report, the end."""
     trial = study.ask()
     trial.suggest_int("units", *SPACE["units"])
     trial.suggest_float("learning_rate", *SPACE["learning_rate"], log=True)
@@ -38,7 +38,7 @@ def trial_of(study: optuna.Study) -> None:
 
 
 def rate(port: int, name: str, trials: int, clients: int) -> dict[str, float]:
-    """Return trials a second of so many clients, each a thread with a connection of its own."""
+    """Return the trials per second of `clients` threads, each with a separate connection."""
     left = iter(range(trials))
     took: list[float] = []
     lock = threading.Lock()
@@ -65,9 +65,9 @@ def rate(port: int, name: str, trials: int, clients: int) -> dict[str, float]:
 
 
 def main() -> None:
-    """Measure what is asked for."""
+    """Run the measurement given on the command line."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    folder, what, trials, *clients = sys.argv[1:]
+    folder, measurement, trials, *clients = sys.argv[1:]
     url = f"sqlite:///{Path(folder) / 'optuna.db'}"
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -76,7 +76,7 @@ def main() -> None:
     server.start()
     with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
         grpc.channel_ready_future(channel).result(60)
-    if what == "rates":
+    if measurement == "rates":
         rows = {count: rate(port, f"study-{count}", int(trials), int(count)) for count in clients}
         print(json.dumps(rows), flush=True)
     else:
@@ -97,18 +97,18 @@ def main() -> None:
         server.terminate()
         server.join()
         began = time.monotonic()
-        again = multiprocessing.get_context("spawn").Process(target=serve, args=(url, port + 1), daemon=True)
-        again.start()
+        restarted = multiprocessing.get_context("spawn").Process(target=serve, args=(url, port + 1), daemon=True)
+        restarted.start()
         with grpc.insecure_channel(f"127.0.0.1:{port + 1}") as channel:
             grpc.channel_ready_future(channel).result(60)
         listening_s = time.monotonic() - began
         loaded = optuna.load_study(study_name="large", storage=GrpcStorageProxy(host="127.0.0.1", port=port + 1))
         trial_of(loaded)
         serving_s = time.monotonic() - began
-        memory = Path(f"/proc/{again.pid}/statm").read_text().split()[1]
+        memory = Path(f"/proc/{restarted.pid}/statm").read_text().split()[1]
         mib = int(memory) * resource.getpagesize() / 2**20
         print(json.dumps({"listening_s": listening_s, "serving_s": serving_s, "rss_mib": mib}), flush=True)
-        again.terminate()
+        restarted.terminate()
     server.terminate()
 
 

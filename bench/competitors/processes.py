@@ -1,4 +1,4 @@
-"""Processes that the benchmarks of a whole search start, wait for and end; and the settings of ours."""
+"""Processes of the benchmarks of a whole search, and the settings of cifake-tune's."""
 
 import contextlib
 import os
@@ -13,13 +13,14 @@ ROOT = Path(__file__).resolve().parents[2]
 CHIEF, WORKERS = "chief", ("tuner0", "tuner1")
 BATCH_SIZE = 64
 VALIDATION, VALIDATION_SEED = 0.6, 1
-"""So many images are held out that scores tell models apart: the same ones whatever the search's seed."""
+"""Share of images held out, large enough for scores to distinguish models, and its seed, the same for all searches."""
 POLL_S = 0.5
+"""Seconds between two checks of the processes."""
 
 
 @dataclass(frozen=True)
 class Search:
-    """What both sides are to do: search the published space."""
+    """A search of the published space, the same for both sides."""
 
     seed: int
     trials: int
@@ -27,7 +28,7 @@ class Search:
 
 
 def our_settings(study: str, search: Search, more: Mapping[str, str] | None = None) -> list[str]:
-    """Return the options of `cifake-tune` for a search that is to be compared with bare Keras Tuner's."""
+    """Return the options of `cifake-tune` for a search that is compared with bare Keras Tuner's."""
     settings = {
         "name": study,
         "seed": search.seed,
@@ -43,7 +44,7 @@ def our_settings(study: str, search: Search, more: Mapping[str, str] | None = No
 
 @contextlib.contextmanager
 def started(command: list[str], folder: Path, environment: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
-    """Start a process; at the end, end it and its children."""
+    """Start a process, and end it and its children at the end of the block."""
     with (folder / "errors").open("a") as errors:
         process = subprocess.Popen(
             command,
@@ -57,7 +58,7 @@ def started(command: list[str], folder: Path, environment: dict[str, str]) -> It
     try:
         yield process
     finally:
-        for number in (signal.SIGTERM, signal.SIGKILL):  # ours has children, which end with it
+        for number in (signal.SIGTERM, signal.SIGKILL):  # cifake-tune has child processes, which end with it
             with contextlib.suppress(ProcessLookupError, subprocess.TimeoutExpired):
                 os.killpg(process.pid, number)
                 process.wait(30)
@@ -66,7 +67,7 @@ def started(command: list[str], folder: Path, environment: dict[str, str]) -> It
 def wait(
     processes: list[subprocess.Popen[str]], limit_s: float, enough: Callable[[], bool] = lambda: False
 ) -> float | None:
-    """Return after how many seconds all processes had ended, or it was enough; None where it takes longer."""
+    """Return the seconds until all processes have ended or `enough` is true; None if the limit is reached before."""
     began = time.monotonic()
     while (passed := time.monotonic() - began) < limit_s:
         if enough() or all(process.poll() is not None for process in processes):

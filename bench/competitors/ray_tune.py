@@ -1,6 +1,6 @@
 """Ray Tune: trials of a function that reports one number, on a local Ray. Prints a JSON line.
 
-ray_tune.py FOLDER rates TRIALS WORKERS… | restart TRIALS
+usage: ray_tune.py FOLDER rates TRIALS WORKERS… | restart TRIALS
 """
 
 import json
@@ -20,12 +20,12 @@ SPACE = {"units": tune.randint(1, 1001), "learning_rate": tune.loguniform(1e-4, 
 
 
 def objective(config: dict[str, float]) -> None:
-    """Train nothing."""
+    """Report a score without training."""
     tune.report({"score": 0.5})
 
 
 def search(folder: Path, name: str, trials: int, workers: int) -> float:
-    """Return the seconds that a search takes, Ray's own start left out."""
+    """Return the duration of a search in seconds, without the start of Ray."""
     tuner = tune.Tuner(
         tune.with_resources(objective, {"cpu": 1}),
         param_space=SPACE,
@@ -43,12 +43,12 @@ def search(folder: Path, name: str, trials: int, workers: int) -> float:
 
 
 def main() -> None:
-    """Measure what is asked for."""
-    folder, what, trials, *workers = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), *sys.argv[4:]
-    most = max(map(int, workers), default=1)  # with one worker Ray Tune is fastest here
+    """Run the measurement given on the command line."""
+    folder, measurement, trials, *workers = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), *sys.argv[4:]
+    most = max(map(int, workers), default=1)  # with one worker, Ray Tune is fastest here
     ray.init(num_cpus=most, include_dashboard=False, logging_level="ERROR", log_to_driver=False)
     search(folder, "warm", 8, most)
-    if what == "rates":
+    if measurement == "rates":
         rows = {}
         for count in workers:
             took_s = search(folder, f"study-{count}", trials, int(count))
@@ -57,8 +57,8 @@ def main() -> None:
         return
     took_s = search(folder, "large", trials, most)
     began = time.monotonic()
-    again = tune.Tuner.restore(str(folder / "large"), tune.with_resources(objective, {"cpu": 1}))
-    results = again.fit()  # nothing is left to do: it reads what is there
+    restored = tune.Tuner.restore(str(folder / "large"), tune.with_resources(objective, {"cpu": 1}))
+    results = restored.fit()  # no trial is left to run, so this only reads the results
     serving_s = time.monotonic() - began
     assert len(results) == trials
     pages = int(Path("/proc/self/statm").read_text().split()[1])

@@ -1,6 +1,6 @@
-"""Train one turn after another, each a JSON line on stdin, and print what came out: see `turns.py`.
+"""Train one turn after the other, each from a JSON line on stdin, and print the outcomes; see `turns.py`.
 
-python -m bench.competitors.train PLACE
+usage: python -m bench.competitors.train PLACE
 """
 
 import json
@@ -24,11 +24,13 @@ from tuner.spaces import deep, seed
 from tuner.training.loop import Task, train
 
 WARM_STEPS = 10
+"""Number of steps before the measurement starts."""
 HELD_OUT = 5000
+"""Approximate number of validation images."""
 
 
 def main() -> None:
-    """Answer each line."""
+    """Train a turn for each line."""
     data = arrays(Path(sys.argv[1]))
     for line in sys.stdin:
         turn = Turn(**json.loads(line))
@@ -52,7 +54,7 @@ def arrays(place: Path) -> TrainingData:
 
 
 def cut(data: TrainingData, turn: Turn) -> TrainingData:
-    """Return what the turn trains on, and images of both classes to validate on: they come class by class."""
+    """Return the turn's training images, and validation images spread over both classes, which are stored in order."""
     held = np.arange(0, len(data.validation.labels), max(1, len(data.validation.labels) // HELD_OUT))
     validation = Arrays(data.validation.images[held], data.validation.labels[held])
     if turn.images is None:
@@ -62,7 +64,7 @@ def cut(data: TrainingData, turn: Turn) -> TrainingData:
 
 
 class Clock(keras.callbacks.Callback):
-    """Times the first epoch from the end of its first steps to its last one's; stands for the worker, too."""
+    """Times the first epoch from the end of its first steps to its last step; also serves as the worker's observer."""
 
     def __init__(self, images: int) -> None:
         super().__init__()
@@ -72,7 +74,7 @@ class Clock(keras.callbacks.Callback):
         self._done = 0
 
     def check(self) -> None:
-        """Count a step; those after the epoch's last are of its validation."""
+        """Count a step. Steps after the last one of the epoch belong to its validation."""
         self._done += 1
         if self._done == WARM_STEPS:
             self._began = time.perf_counter()
@@ -83,7 +85,7 @@ class Clock(keras.callbacks.Callback):
         self.check()
 
     def progress(self, epoch: int, share: float, images_per_s: float) -> None:
-        """Nothing is shown."""
+        """Do nothing."""
 
     def epoch_done(self, epoch: int, metrics: dict[str, float], model: keras.Model) -> None:
         self.accuracy = metrics["val_accuracy"]
@@ -107,9 +109,11 @@ def trained(turn: Turn, data: TrainingData) -> Outcome:
 
 
 def space_of(turn: Turn) -> keras_tuner.HyperModel:
-    """Return the space, as the turn asks for it; a process has one variant only."""
+    """Return the space in the turn's variant; a process runs only one variant."""
     if turn.precision is not None:
-        seed.fastest_precision = deep.fastest_precision = lambda: turn.precision  # their own choice is what is measured
+        seed.fastest_precision = deep.fastest_precision = lambda: (
+            turn.precision
+        )  # replaces their own choice, which is under test
     if not turn.fused_norm:
         deep.FusedBatchNormalization = keras.layers.BatchNormalization
     return deep.DeepSpace() if turn.space == "deep" else seed.SeedSpace()
@@ -141,7 +145,7 @@ def dataset(arrays: Arrays):  # type: ignore[no-untyped-def]
 
 
 def scaled(single):  # type: ignore[no-untyped-def]
-    """Return its batches as floats, made ahead."""
+    """Return the batches as floats, prepared ahead."""
     import tensorflow
 
     tune = tensorflow.data.AUTOTUNE

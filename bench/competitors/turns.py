@@ -1,4 +1,4 @@
-"""Processes that train and take turns: `bench/competitors/train.py`, as a benchmark starts and asks them."""
+"""Training processes that take turns: they run `bench/competitors/train.py`."""
 
 import json
 import os
@@ -16,30 +16,30 @@ MIDDLE = {
     "filters": 60, "kernel_size": 3, "units_1": 500, "units_2": 500, "activation_1": "relu", "activation_2": "relu",
     "learning_rate": 1e-3, "optimizer": "adam",
 }  # fmt: skip
-"""Of the space `seed`."""
+"""The middle of the space `seed`."""
 
 
 @dataclass(frozen=True)
 class Turn:
-    """What one process is to train once, from the beginning."""
+    """One training from the beginning."""
 
     loop: str = "ours"
-    """`ours`, or as a user of bare Keras Tuner writes it: `plain` (`model.fit` on float32 arrays) or `tf.data`."""
+    """`ours`, or as users of bare Keras Tuner write it: `plain` (`model.fit` on float32 arrays) or `tf.data`."""
     seed: int = 1
     images: int | None = None
-    """Drawn by the seed; None: all training images."""
+    """Number of training images, chosen by the seed; None for all of them."""
     epochs: int = 1
     space: str = "seed"
     values: Mapping[str, Any] = field(default_factory=lambda: MIDDLE)
     precision: str | None = None
-    """None: what the space chooses itself."""
+    """Precision; None for the space's own choice."""
     fused_norm: bool = True
-    """Whether the space `deep` normalizes batches in one operation, or as Keras does."""
+    """Whether the space `deep` normalizes batches in one operation instead of with Keras's layer."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came out. The rate is that of the first epoch, after its first steps; the memory is the process's peak."""
+    """Result of a turn: the rate of the first epoch after its first steps, and the peak memory of the process."""
 
     images_per_s: float
     accuracy: float
@@ -47,7 +47,7 @@ class Outcome:
 
 
 class Process:
-    """A process that trains one turn after the other; its place is a folder that `prepare` was given."""
+    """A process that trains one turn after the other; `place` is a folder set up by `prepare`."""
 
     def __init__(self, place: Path, environment: Mapping[str, str] | None = None) -> None:
         self._process = subprocess.Popen(
@@ -60,19 +60,19 @@ class Process:
         )
 
     def begin(self, turn: Turn) -> None:
-        """Let it train."""
+        """Start a turn."""
         self._process.stdin.write(json.dumps(asdict(turn)) + "\n")
         self._process.stdin.flush()
 
     def end(self) -> Outcome:
-        """Wait for what comes out."""
+        """Wait for the turn's outcome."""
         line = self._process.stdout.readline()
         if not line:
-            raise SystemExit("a process that trains has ended; BENCH_DEBUG=1 shows why")
+            raise SystemExit("a training process failed; run again with BENCH_DEBUG=1 for its errors")
         return Outcome(**json.loads(line))
 
     def train(self, turn: Turn) -> Outcome:
-        """Let it train, and wait."""
+        """Run a turn and return its outcome."""
         self.begin(turn)
         return self.end()
 
@@ -85,7 +85,7 @@ class Process:
 
 
 def prepare(place: Path) -> str:
-    """Put a packed data set into a folder, and return what it is: CIFAKE, or noise where that is not there."""
+    """Pack a data set into a folder and return its name: CIFAKE, or noise if CIFAKE does not exist."""
     if not (CIFAKE / "unpack").exists():
         return "noise"
     from tuner.bucket import open_bucket

@@ -1,4 +1,4 @@
-"""How a cost grows with size: its slope between logarithms, and where it begins to grow steeply."""
+"""Growth of a cost with size: its slope between logarithms, and the size from which it grows steeply."""
 
 import math
 from collections.abc import Sequence
@@ -6,34 +6,34 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 STEEP = 0.5
-"""A cost that grows faster than the square root of the size is past its knee."""
+"""Slope beyond the knee: a cost that grows faster than the square root of the size."""
 
 
 @dataclass(frozen=True)
 class Point:
-    """What something cost at one size; both above 0."""
+    """A cost at one size; both must be above 0."""
 
     size: float
     cost: float
 
 
 def slope(points: Sequence[Point]) -> float:
-    """Return the power of the size that the cost goes with, by least squares: 0 where it stays, 1 where both double."""
+    """Return the power of the size that the cost is proportional to, by least squares; 0 if it is constant."""
     sizes, costs = [math.log(p.size) for p in points], [math.log(p.cost) for p in points]
     return _slope(sizes, costs)
 
 
 def knee(points: Sequence[Point]) -> float | None:
-    """Return the size from which on the cost grows steeply, to the last size measured; None where it does not."""
-    found = None
-    for before, after in pairwise(points):
-        steep = slope([before, after]) > STEEP
-        found = (found or before.size) if steep else None
-    return found
+    """Return the size from which the cost grows steeply up to the largest size; None if it does not."""
+    knee_size = None
+    for smaller, larger in pairwise(points):
+        steep = slope([smaller, larger]) > STEEP
+        knee_size = (knee_size or smaller.size) if steep else None
+    return knee_size
 
 
-def each(points: Sequence[Point]) -> float:
-    """Return what one more unit of size costs: the slope of a straight line, by least squares."""
+def cost_per_unit(points: Sequence[Point]) -> float:
+    """Return the cost of one more unit of size: the slope of a straight line, by least squares."""
     return _slope([p.size for p in points], [p.cost for p in points])
 
 

@@ -1,6 +1,6 @@
-"""A data set's cost by its number of images: packing it, and what a worker does until its first batch.
+"""Cost of a data set by its number of images: packing it, and the time until a worker's first batch.
 
-The images are CIFAKE's (or noise like them), over and over; each file has a comment of its own, so that none is a copy.
+The images are repetitions of CIFAKE's, or of noise like them. Each file has a unique comment, so that no two are equal.
 """
 
 import itertools
@@ -18,26 +18,26 @@ from bench.chief.processes import ROOT
 from bench.pack import make_source, pack_in_a_child
 from bench.scaling.rows import medians
 
-TRAIN_SHARE = 5 / 6  # as CIFAKE's
+TRAIN_SHARE = 5 / 6  # as in CIFAKE
 
 
 @dataclass(frozen=True)
 class Row:
-    """One size; all but `memory_mib` and `pack_mib` in seconds or milliseconds."""
+    """Measurements of one size."""
 
     size: int
     pack_s: float
     again_s: float
-    """Packing what is there already."""
+    """Packing a data set that is already packed."""
     pack_mib: float
-    """All processes that pack, at the most."""
+    """Peak memory of all packing processes together."""
     first_batch_s: float
-    """A node's first worker, which lays the images out on its disk: from its imports to its first batch."""
+    """Time from imports to the first batch, for the first worker of a node, which writes the images to the disk."""
     next_first_batch_s: float
-    """Any later one on that node."""
+    """The same for any later worker on that node."""
     batch_ms: float
     memory_mib: float
-    """The first worker's own at the most, without what its imports took and without mapped files, which all share."""
+    """Peak memory of the first worker, without its imports and without mapped files, which are shared."""
 
 
 def measure(folder: Path, sizes: Sequence[int], rounds: int) -> dict[str, object]:
@@ -47,20 +47,23 @@ def measure(folder: Path, sizes: Sequence[int], rounds: int) -> dict[str, object
     for size in sizes:
         archive = folder / f"{size}.zip"
         replicate(source, archive, size)
-        found = []
+        of_size = []
         for number in range(rounds):
             place = folder / f"{size}-{number}"
             place.mkdir()
-            found.append(row := one(archive, place, size))
+            of_size.append(row := one(archive, place, size))
             shutil.rmtree(place)
-            print(f"{size:,} images: packed in {row.pack_s:.1f} s, batch after {row.first_batch_s:.2f} s", flush=True)
+            print(
+                f"{size:,} images: packed in {row.pack_s:.1f} s, first batch after {row.first_batch_s:.2f} s",
+                flush=True,
+            )
         archive.unlink()
-        rows.append(asdict(medians(found)))
+        rows.append(asdict(medians(of_size)))
     return {"rows": rows}
 
 
 def one(archive: Path, folder: Path, size: int) -> Row:
-    """Pack an archive, and open what came out twice."""
+    """Pack an archive, and open the data set twice."""
     bucket = folder / "bucket"
     packed = pack_in_a_child(archive, bucket)
     assert packed["images"] == size
@@ -78,8 +81,8 @@ def one(archive: Path, folder: Path, size: int) -> Row:
 
 
 def replicate(source: Path, target: Path, size: int) -> None:
-    """Write an archive of so many images out of another's."""
-    with zipfile.ZipFile(source) as archive, zipfile.ZipFile(target, "w") as made:
+    """Write an archive of `size` images by repeating those of another archive."""
+    with zipfile.ZipFile(source) as archive, zipfile.ZipFile(target, "w") as copies:
         numbers, trained = itertools.count(), round(size * TRAIN_SHARE)
         for split in ("train", "test"):
             files = [name for name in archive.namelist() if f"{split}/" in name and name.endswith(".jpg")]
@@ -87,17 +90,17 @@ def replicate(source: Path, target: Path, size: int) -> None:
             wanted = trained if split == "train" else size - trained
             for label, jpeg in itertools.islice(_spread(jpegs), wanted):
                 number = next(numbers)
-                made.writestr(f"{split}/{label}/{number:07d}.jpg", with_comment(jpeg, number))
+                copies.writestr(f"{split}/{label}/{number:07d}.jpg", with_comment(jpeg, number))
 
 
 def with_comment(jpeg: bytes, number: int) -> bytes:
-    """Return the same picture as a file of its own."""
+    """Return the same image as a different file, by adding a comment."""
     comment = number.to_bytes(8, "big")
     return jpeg[:2] + b"\xff\xfe" + (2 + len(comment)).to_bytes(2, "big") + comment + jpeg[2:]
 
 
 def _spread(jpegs: Sequence[tuple[str, bytes]]) -> Iterator[tuple[str, bytes]]:
-    """Yield them over and over, the classes in turn: they come class by class."""
+    """Repeat the images forever with alternating classes; the input is ordered by class."""
     half = len(jpegs) // 2
     for number in itertools.count():
         yield jpegs[(number // 2 + number % 2 * half) % len(jpegs)]
@@ -107,5 +110,5 @@ def _open(bucket: Path, digest: str, cache: Path) -> dict[str, float]:
     command = [sys.executable, "-m", "bench.scaling.opening", str(bucket), digest, str(cache)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
-    found: dict[str, float] = json.loads(done.stdout)
-    return found
+    measurements: dict[str, float] = json.loads(done.stdout)
+    return measurements

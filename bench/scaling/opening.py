@@ -1,6 +1,6 @@
-"""How long a worker takes from its imports to its first batch, and its memory; prints a JSON line.
+"""Time from a worker's imports to its first batch, and its memory; prints a JSON line.
 
-python -m bench.scaling.opening BUCKET DIGEST CACHE
+usage: python -m bench.scaling.opening BUCKET DIGEST CACHE
 """
 
 import json
@@ -13,7 +13,7 @@ BATCH, TIMED = 128, 200
 
 
 def main() -> None:
-    """Open the training images as a worker does, and gather batches of one epoch."""
+    """Open the training images like a worker, and gather batches of one epoch."""
     from tuner.bucket import open_bucket
     from tuner.data.arrays import open_training
     from tuner.data.manifest import read_manifest
@@ -42,26 +42,26 @@ def main() -> None:
 
 
 class Memory:
-    """The most anonymous memory of this process while it is entered: what no other process shares or can be given."""
+    """Peak anonymous memory of this process within the block, which is not shared with other processes."""
 
     def __enter__(self) -> "Memory":
         self.before_mib = self.peak_mib = anonymous_mib()
-        self._over = threading.Event()
+        self._ended = threading.Event()
         self._thread = threading.Thread(target=self._look)
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._over.set()
+        self._ended.set()
         self._thread.join()
 
     def _look(self) -> None:
-        while not self._over.wait(0.01):
+        while not self._ended.wait(0.01):
             self.peak_mib = max(self.peak_mib, anonymous_mib())
 
 
 def anonymous_mib() -> float:
-    """Return it in MiB; Linux only."""
+    """Return the anonymous memory of this process in MiB; Linux only."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon:")) / 1024
 

@@ -1,7 +1,8 @@
-"""How many objects of the bucket a trial writes or deletes, by its epochs: counted, on whole runs of one worker.
+"""Number of objects of the bucket that a trial writes or deletes, by its epochs, counted in whole runs of one worker.
 
-What is there at the end was written once, and what was deleted was written before. The journal is left out: all that
-comes at once shares a segment, so its rate is bounded by the bucket's latency, not by the number of workers.
+Objects that exist at the end were written once, and deleted objects were written before. The journal is not counted:
+records that arrive together share a segment, so its rate is limited by the bucket's latency, not by the number of
+workers.
 """
 
 import os
@@ -31,16 +32,16 @@ SETTINGS = {
 
 @dataclass(frozen=True)
 class Operations:
-    """Writes and deletions: of a trial, and of each of its epochs."""
+    """Number of writes and deletions per trial, and per epoch of a trial."""
 
     per_trial: float
     per_epoch: float
     by_folder: dict[str, float]
-    """Of a trial with two epochs, by folder of the study."""
+    """Number for a trial with two epochs, by folder of the study."""
 
 
 def measure(folder: Path) -> dict[str, object]:
-    """Return what a trial costs, from runs that differ in their trials or in their epochs."""
+    """Return the operations of a trial, from runs with different numbers of trials and of epochs."""
     base, trials, epochs = (
         _written(folder, trials, epochs)
         for trials, epochs in ((FEW_TRIALS, FEW_EPOCHS), (MORE_TRIALS, FEW_EPOCHS), (FEW_TRIALS, MORE_EPOCHS))
@@ -53,7 +54,7 @@ def measure(folder: Path) -> dict[str, object]:
 
 
 def _written(folder: Path, trials: int, epochs: int) -> Counter[str]:
-    """Run a study; return by folder of the study how often objects were written or deleted."""
+    """Run a study, and return the number of objects written or deleted, by folder of the study."""
     deleted: list[str] = []
 
     def see(request: Request, status: int) -> None:
@@ -75,10 +76,10 @@ def _written(folder: Path, trials: int, epochs: int) -> Counter[str]:
         subprocess.run(command, env=environment, cwd=folder, check=True, stdout=subprocess.DEVNULL, stderr=STDERR)
         os.environ["STORAGE_EMULATOR_HOST"] = emulator.url
         try:
-            there = list(open_bucket(bucket).list(names.study_prefix(STUDY)))
+            remaining = list(open_bucket(bucket).list(names.study_prefix(STUDY)))
         finally:
             del os.environ["STORAGE_EMULATOR_HOST"]
-    count = Counter(map(_folder, there))
+    count = Counter(map(_folder, remaining))
     count.update({name: 2 * times for name, times in Counter(map(_folder, deleted)).items()})
     del count["journal"]
     return count

@@ -1,4 +1,4 @@
-"""The curves as a picture: cost for one against size, both logarithmic, a panel a part."""
+"""The curves as a figure: cost against size on logarithmic axes, one panel per part."""
 
 import io
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ COLOURS = ("#123f73", "#dd6b30", "#3f83bf", "#667085", "#8a2f0b", "#9cc3e6")
 
 
 def growth_png(result: Mapping[str, Any]) -> bytes:
-    """Return a PNG of what `bench/growth.py` has measured; a dashed line is a knee."""
+    """Return a PNG of the results of `bench/growth.py`; dashed lines are knees."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

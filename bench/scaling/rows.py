@@ -1,4 +1,4 @@
-"""What was measured at one size, several times."""
+"""Repeated measurements of one size."""
 
 import statistics
 from collections.abc import Sequence
@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 
 def medians(rows: Sequence["R"]) -> "R":
-    """Return a row of medians, figure by figure; None where a figure was not measured."""
+    """Return a row with the median of each figure; None if a figure was not measured."""
     values = {field.name: [getattr(row, field.name) for row in rows] for field in fields(rows[0])}
     return type(rows[0])(**{
-        name: None if None in found else statistics.median(found) for name, found in values.items()
+        name: None if None in of else statistics.median(of) for name, of in values.items()
     })  # fmt: skip

@@ -1,7 +1,7 @@
-"""A chief's cost by its number of workers: trials a second, what a worker waits, processor time, memory, bucket writes.
+"""Cost of a chief by its number of workers: trials per second, waiting time, processor time, memory, bucket writes.
 
-Each worker has a connection of its own, and trains by waiting. The bucket is a real fake-gcs-server, 50 ms away.
-Then, apart, what a heartbeat costs: workers that hold one long trial each, and do nothing else.
+Each worker has a separate connection, and waits instead of training. The bucket is a real fake-gcs-server with a
+latency of 50 ms. The cost of a heartbeat is measured separately, with workers that each hold one long trial.
 """
 
 import asyncio
@@ -22,33 +22,35 @@ from tuner import names
 from tuner.bucket import open_bucket
 from tuner.config.loading import load
 
-LATENCY_MS = 50  # of the role `proxy`
+LATENCY_MS = 50
+"""Latency that the role `proxy` adds to each request of the bucket."""
 TRAIN_S = 0.5
-"""So short that a thousand workers ask for more than two cores give: the knee is to be seen."""
+"""Duration of a trial, so short that a thousand workers demand more than two cores, which makes the knee visible."""
 TRIALS_EACH = 20
+"""Number of trials per worker, within the following limits."""
 LEAST_TRIALS, MOST_TRIALS = 20, 6000
 REPORTS = 10
-"""Epochs that a trial has more, to see what a report costs."""
+"""Number of additional epochs per trial, to measure the cost of a report."""
 HOLD_S = 30.0
-"""The heartbeats' trials."""
+"""Duration of the trials for which heartbeats are measured."""
 SETTLED_S = 12.0
-"""Of those, until all have one and beat: the longest way from one heartbeat to the next is 10 s."""
+"""Seconds until all workers have a trial and send heartbeats; the longest interval between heartbeats is 10 s."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One size."""
+    """Measurements of one size."""
 
     size: int
     trials: int
     trials_per_s: float
-    """While all are at work, as the latencies: neither the start, when all ask at once, nor the end."""
+    """While all workers have trials, like the latencies: without the start, when all ask at once, and the end."""
     create_ms_p50: float
     create_ms_p99: float
     report_ms_p50: float
     report_ms_p99: float
     wait_ms_per_trial: float
-    """Of a worker: the mean of what the three calls of a trial take."""
+    """Mean duration of a trial's three calls together."""
     cpu_ms_per_trial: float
     segments_per_s: float
     rss_mib: float
@@ -56,28 +58,28 @@ class Row:
 
 @dataclass(frozen=True)
 class Beats:
-    """What heartbeats cost."""
+    """Cost of heartbeats."""
 
     workers: int
     beats_per_s: float
     cpu_ms_per_beat: float
-    """All that the chief spends while nothing but heartbeats comes, so its own chores too."""
+    """Total processor time of the chief while it receives only heartbeats, including its own chores."""
 
 
 def measure(sizes: Sequence[int], rounds: int, train_s: float = TRAIN_S) -> dict[str, object]:
-    """Return the medians by size, and the heartbeats'."""
+    """Return the medians by size, and the cost of reports and heartbeats."""
     _allow_connections(max(sizes))
     rows = []
     for size in sizes:
-        found = []
+        of_size = []
         for _ in range(rounds):
-            found.append(row := at_work(size, train_s))
+            of_size.append(row := at_work(size, train_s))
             print(f"{size:,} workers: {row.trials_per_s:.1f} trials/s, create {row.create_ms_p50:.0f} ms", flush=True)
-        rows.append(asdict(medians(found)))
+        rows.append(asdict(medians(of_size)))
     reporting = statistics.median(cpu_ms_per_report(sizes[-2]) for _ in range(rounds))
-    print(f"{reporting:.2f} ms of processor time a report", flush=True)
+    print(f"{reporting:.2f} ms of processor time per report", flush=True)
     beating = medians([beats(max(sizes)) for _ in range(rounds)])
-    print(f"{beating.workers:,} workers: {beating.cpu_ms_per_beat:.2f} ms of processor time a heartbeat", flush=True)
+    print(f"{beating.workers:,} workers: {beating.cpu_ms_per_beat:.2f} ms of processor time per heartbeat", flush=True)
     return {
         "latency_ms": LATENCY_MS,
         "train_s": train_s,
@@ -88,36 +90,36 @@ def measure(sizes: Sequence[int], rounds: int, train_s: float = TRAIN_S) -> dict
 
 
 def at_work(size: int, train_s: float, epochs: int = 1) -> Row:
-    """Let so many workers run a study."""
+    """Run a study with `size` workers."""
     trials = min(MOST_TRIALS, max(LEAST_TRIALS, TRIALS_EACH * size))
     with distant_bucket() as bucket:
         port = free_port()
         with ending(our_chief(bucket, prepare(bucket), trials, port)) as chief:
             await_port(port)
-            before = sample(chief.pid)
-            with watched(chief.pid) as seen:
+            first = sample(chief.pid)
+            with watched(chief.pid) as samples:
                 times = asyncio.run(swarm(f"127.0.0.1:{port}", size, train_s, connections=size, epochs=epochs))
-            last = seen[-1] if seen else before
+            last = samples[-1] if samples else first
         segments = sum(1 for _ in open_bucket(bucket).list(names.journal_prefix(load().name)))
-    return _row(size, trials, times, before, last, segments)
+    return _row(size, trials, times, first, last, segments)
 
 
 def cpu_ms_per_report(size: int) -> float:
-    """Return what an epoch's report costs the chief: of trials with many epochs, what they cost more than with one."""
+    """Return the chief's processor time for an epoch's report, from trials with many epochs and with one."""
     one, many = (at_work(size, TRAIN_S, epochs).cpu_ms_per_trial for epochs in (1, 1 + REPORTS))
     return (many - one) / REPORTS
 
 
 def beats(size: int) -> Beats:
-    """Let so many workers hold a trial each."""
+    """Measure heartbeats of `size` workers that hold one trial each."""
     with distant_bucket() as bucket:
         port = free_port()
         with ending(our_chief(bucket, prepare(bucket), size, port)) as chief:
             await_port(port)
-            with watched(chief.pid) as seen:
+            with watched(chief.pid) as samples:
                 times = asyncio.run(swarm(f"127.0.0.1:{port}", size, HOLD_S, connections=size))
     first_end = min(times.ended) - 1.0
-    window = [each for each in seen if first_end - (HOLD_S - SETTLED_S) < each.at < first_end]
+    window = [entry for entry in samples if first_end - (HOLD_S - SETTLED_S) < entry.at < first_end]
     took_s, cpu_s = window[-1].at - window[0].at, window[-1].cpu_s - window[0].cpu_s
     answered = sorted(times.beats)
     count = bisect(answered, window[-1].at) - bisect(answered, window[0].at)
@@ -126,7 +128,7 @@ def beats(size: int) -> Beats:
 
 @contextlib.contextmanager
 def distant_bucket() -> Iterator[str]:
-    """Yield the URL of a new bucket, each of whose requests takes 50 ms longer."""
+    """Yield the URL of a new bucket whose requests take 50 ms longer."""
     with running_emulator() as emulator:
         port = free_port()
         with ending(role("proxy", target=emulator.url, port=port)) as proxy:
@@ -138,7 +140,7 @@ def distant_bucket() -> Iterator[str]:
                 del os.environ["STORAGE_EMULATOR_HOST"]
 
 
-def _row(size: int, trials: int, times: Times, before: Sample, last: Sample, segments: int) -> Row:
+def _row(size: int, trials: int, times: Times, start: Sample, last: Sample, segments: int) -> Row:
     ended = sorted(times.ended)
     edge = len(ended) // 10
     first, end = ended[edge], ended[-1 - edge]
@@ -156,7 +158,7 @@ def _row(size: int, trials: int, times: Times, before: Sample, last: Sample, seg
         report_ms_p50=statistics.median(reports),
         report_ms_p99=_p99(reports),
         wait_ms_per_trial=statistics.mean(map(sum, zip(creates, reports, ends, strict=True))),
-        cpu_ms_per_trial=1000 * (last.cpu_s - before.cpu_s) / trials,
+        cpu_ms_per_trial=1000 * (last.cpu_s - start.cpu_s) / trials,
         segments_per_s=segments / (ended[-1] - began),
         rss_mib=last.mib,
     )
@@ -167,7 +169,7 @@ def _p99(values: Sequence[float]) -> float:
 
 
 def _allow_connections(count: int) -> None:
-    """Raise this process's limit of open files, and so the chief's, which it starts."""
+    """Raise the limit of open files for this process and the chief that it starts."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = 4 * count + 1024
     if soft < wanted:
