@@ -65,7 +65,7 @@ class Meeting:
 
 
 @dataclass(frozen=True)
-class Found:
+class Measurement:
     """Measurement of one process in one case."""
 
     case: int
@@ -104,8 +104,9 @@ def main() -> None:
     if not cases:
         print(f"{arguments.json} already has all cases")
         return
-    for found in measured(cases, arguments.bucket):
-        row = {"run": run, **row_of(cases[found[0].case], found, PROMISED_TFLOPS[known])}
+    for measurements in measured(cases, arguments.bucket):
+        case = cases[measurements[0].case]
+        row = {"run": run, **row_of(case, measurements, PROMISED_TFLOPS[known])}
         result["rows"].append(row)
         arguments.json.write_text(json.dumps(result, indent=2) + "\n")
         print(line(row), flush=True)
@@ -135,11 +136,11 @@ def measured(cases: tuple[Case, ...], bucket: str) -> Any:
         process.join()
 
 
-def result_of(results: Any, processes: list[Any]) -> Found:
+def result_of(results: Any, processes: list[Any]) -> Measurement:
     while True:
         try:
-            found: Found = results.get(timeout=1)
-            return found
+            measurement: Measurement = results.get(timeout=1)
+            return measurement
         except queue.Empty:
             if any(process.exitcode for process in processes):
                 raise SystemExit("a process of the benchmark failed") from None
@@ -167,7 +168,7 @@ class _EnoughError(Exception):
     """Raised to end the training when all processes of the case have been measured."""
 
 
-def measure(index: int, case: Case, meeting: Meeting, data: Any) -> Found:
+def measure(index: int, case: Case, meeting: Meeting, data: Any) -> Measurement:
     import keras_tuner
 
     from tuner.spaces import deep
@@ -180,8 +181,8 @@ def measure(index: int, case: Case, meeting: Meeting, data: Any) -> Found:
     try:
         train(deep.DeepSpace(), Task(hyperparameters, seed=1, batch_size=case.batch, epochs=1000), data, clock)
     except _EnoughError:
-        assert clock.found is not None
-        return clock.found
+        assert clock.measurement is not None
+        return clock.measurement
     raise AssertionError("a thousand epochs were not enough")
 
 
@@ -189,7 +190,7 @@ class Clock:
     """Times a training, and ends it when all processes have been measured."""
 
     def __init__(self, index: int, case: Case, meeting: Meeting, images: int) -> None:
-        self.found: Found | None = None
+        self.measurement: Measurement | None = None
         self._index = index
         self._case = case
         self._meeting = meeting
@@ -210,9 +211,9 @@ class Clock:
             self._meeting.start.wait()
             self._began = time.perf_counter()
             return
-        if self.found is None and now - self._began >= MEASURED_S:
+        if self.measurement is None and now - self._began >= MEASURED_S:
             epoch_s = (now - self._began) / epoch
-            self.found = Found(
+            self.measurement = Measurement(
                 case=self._index,
                 parameters=model.count_params(),
                 flops_an_image=3 * 2 * multiplications(model),
@@ -234,15 +235,15 @@ def multiplications(model: Any) -> int:
     return sum(math.prod(layer.output.shape[1:3]) * math.prod(layer.kernel.shape) for layer in convolutions)
 
 
-def row_of(case: Case, found: list[Found], promised_tflops: float) -> dict[str, Any]:
-    one = found[0]
-    in_all = sum(each.images_per_s for each in found)
+def row_of(case: Case, measurements: list[Measurement], promised_tflops: float) -> dict[str, Any]:
+    one = measurements[0]
+    in_all = sum(process.images_per_s for process in measurements)
     validated = VALIDATION / (1 - VALIDATION) / 3  # work of validation per training image, relative to training
     return asdict(case) | {
         "parameters": one.parameters,
         "flops_an_image": one.flops_an_image,
-        "first_epoch_s": max(each.first_epoch_s for each in found),
-        "epoch_s": max(each.epoch_s for each in found),
+        "first_epoch_s": max(process.first_epoch_s for process in measurements),
+        "epoch_s": max(process.epoch_s for process in measurements),
         "images_per_s_in_all": in_all,
         "share_of_promised": round(in_all * (1 + validated) * one.flops_an_image / (promised_tflops * 1e12), 3),
     }
