@@ -8,7 +8,7 @@ from k8s.doctor.findings import Finding, broken, fine, warning
 from k8s.doctor.requirements import Needs
 from k8s.release.release import Release
 
-_NAME_ONE = "Set bucket.emulator.storageClass, or bucket.url=gs://BUCKET."
+_NAME_ONE = "Set bucket.emulator.storageClass or bucket.url=gs://BUCKET."
 
 
 def check_storage(cluster: Cluster, needs: Needs, release: Release | None) -> Iterator[Finding]:
@@ -62,4 +62,4 @@ def _to_come(cluster: Cluster, claim: Claim | None) -> Finding:
     if default and claim:
         return fine("storage", f"the release's own bucket gets a volume of the default StorageClass {default}")
     why = 'bucket.emulator.storageClass is "-"' if default else f"there is no default StorageClass ({has})"
-    return warning("storage", f"{why}, so the release's own bucket lives and dies with its pod", _NAME_ONE)
+    return warning("storage", f"{why}, so the release's own bucket is lost with its pod", _NAME_ONE)

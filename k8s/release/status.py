@@ -13,8 +13,8 @@ from tuner import names
 from tuner.errors import EnvironmentFailure
 
 NO_VOLUME = (
-    "lives and dies with its pod, and the study with it: it was installed without a volume; "
-    "set bucket.emulator.storageClass, or bucket.url=gs://BUCKET"
+    "is lost with its pod, and the study with it: it was installed without a volume; set bucket.emulator.storageClass "
+    "or bucket.url=gs://BUCKET"
 )
 MAX_LOGS = 8
 """So many pods that failed are asked for their last line, newest first."""

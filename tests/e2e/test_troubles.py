@@ -124,7 +124,7 @@ def test_who_may_do_nothing_is_told_what_an_administrator_has_to_grant(
         (
             "-",
             "warning",
-            'bucket.emulator.storageClass is "-", so the release\'s own bucket lives and dies with its pod',
+            'bucket.emulator.storageClass is "-", so the release\'s own bucket is lost with its pod',
         ),
         ("gold", "broken", "is to get a volume of StorageClass gold, and there is no such class (standard)"),
     ],

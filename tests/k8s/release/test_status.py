@@ -104,5 +104,5 @@ def test_a_bucket_without_a_volume_is_a_risk_and_one_with_a_volume_is_none(relea
     volumes = without["spec"]["template"]["spec"]["volumes"]
     without["spec"]["template"]["spec"]["volumes"] = [v for v in volumes if not v["persistentVolumeClaim"]]
     view = view_release(replace(release, deployments=[Deployment.model_validate(without)]), {}, [])
-    assert "bucket: lives and dies with its pod" in " ".join(shown(view, 100).split())
+    assert "bucket: is lost with its pod" in " ".join(shown(view, 100).split())
     assert [each.risk for each in view_release(release, {}, []).components] == [None] * 4
