@@ -18,14 +18,14 @@ def check_admission(cluster: Cluster, needs: Needs) -> Iterator[Finding]:
         try:
             cluster.create(Pod, _manifest(pods), dry_run=True)
         except ApiRefusedError as error:
-            if error.is_about_us:  # Jobs make the pods, not whoever installs
+            if error.is_missing_permission:  # Jobs make the pods, not whoever installs
                 yield warning(
                     "admission", f"you may not create pods in namespace {cluster.namespace}, so none was tried"
                 )
                 return
-            if "exceeded quota" in error.said:
+            if "exceeded quota" in error.reason:
                 continue  # the quota's own check reckons with all pods
-            refused.setdefault(not_created(error.said), []).append(pods.component)
+            refused.setdefault(not_created(error.reason), []).append(pods.component)
     for why, components in refused.items():
         yield broken("admission", f"the API server refuses the pods of {', '.join(components)}: {why}")
     if asked and not refused:

@@ -44,12 +44,12 @@ def probe(cluster: Cluster, needs: Needs, release: Release | None) -> Iterator[F
     try:
         cluster.create(Pod, _manifest(name, needs, release))
     except ApiRefusedError as error:
-        if error.is_about_us:
+        if error.is_missing_permission:
             yield warning(
                 "probe", f"you may not create pods in namespace {cluster.namespace}, so nothing was run there"
             )
             return
-        yield broken("probe", f"no pod can be made in namespace {cluster.namespace}: {not_created(error.said)}")
+        yield broken("probe", f"no pod can be made in namespace {cluster.namespace}: {not_created(error.reason)}")
         return
     try:
         for finding in _watch(cluster, name, needs):
