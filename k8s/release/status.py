@@ -11,6 +11,7 @@ from k8s.release.diagnosis import deployment_trouble, job_trouble, pod_trouble
 from k8s.release.release import Release
 from tuner import names
 from tuner.errors import EnvironmentFailure
+from tuner.study.status import WorkerStatus
 
 NO_VOLUME = (
     "is lost with its pod, and the study with it: it was installed without a volume; set bucket.emulator.storageClass "
@@ -37,20 +38,6 @@ class State(StrEnum):
     OUTSIDE = "outside"  # a bucket that is not the release's
 
 
-class Work(ReleaseModel):
-    """What the chief says of a worker."""
-
-    worker: str
-    trial: str | None
-    attempt: int
-    epoch: int
-    """The one under way, from 0."""
-    progress: float
-    """Share of it that is done."""
-    images_per_s: float
-    silent_s: float
-
-
 class ComponentView(ReleaseModel):
     """One component, or one worker."""
 
@@ -67,7 +54,7 @@ class ComponentView(ReleaseModel):
     """Why the pod before this one ended."""
     risk: str | None = None
     """What may go wrong later, though nothing has, in a sentence."""
-    work: Work | None = None
+    work: WorkerStatus | None = None
 
     @property
     def title(self) -> str:
@@ -92,7 +79,7 @@ class ReleaseView(ReleaseModel):
         return any(each.trouble for each in [*self.components, *self.workers])
 
 
-def view_release(release: Release, last_lines: Mapping[str, str], work: Sequence[Work]) -> ReleaseView:
+def view_release(release: Release, last_lines: Mapping[str, str], work: Sequence[WorkerStatus]) -> ReleaseView:
     """Return what there is to show. `last_lines`: by the name of the pod; `work`: what the chief says."""
     found = _Viewer(release, last_lines)
     worker_job = release.job(releases.WORKER)
@@ -140,7 +127,7 @@ class _Viewer:
         """Return a component that is a Job of one pod."""
         return self._view(component, None, job, self._release.pods_of(component))
 
-    def workers(self, job: Job, work: Mapping[str, Work]) -> list[ComponentView]:
+    def workers(self, job: Job, work: Mapping[str, WorkerStatus]) -> list[ComponentView]:
         """Return all workers that there should be, and those that are about to end."""
         pods = [pod for pod in self._release.pods_of(releases.WORKER) if pod.index is not None]
         wanted = job.spec.completions or 0

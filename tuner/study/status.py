@@ -16,7 +16,9 @@ class WorkerStatus(BaseModel):
     trial: str | None
     attempt: int
     epoch: int
+    """The epoch that is being trained, from 0."""
     progress: float
+    """Fraction of that epoch that is done."""
     images_per_s: float
     silent_s: float
     """Seconds since it was last heard."""

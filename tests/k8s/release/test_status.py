@@ -8,10 +8,11 @@ import pytest
 from k8s.cluster.client import Cluster
 from k8s.cluster.objects import Deployment, Event, Job, Pod
 from k8s.release.release import Release
-from k8s.release.status import ReleaseView, State, Work, view_release
+from k8s.release.status import ReleaseView, State, view_release
 from k8s.release.terminal import release_view
 from tests.k8s import captured
 from tuner.report.terminal.console import make_console
+from tuner.study.status import WorkerStatus
 
 
 @pytest.fixture
@@ -31,8 +32,10 @@ def release() -> Release:
 @pytest.fixture
 def view(release: Release) -> ReleaseView:
     work = [
-        Work(worker="worker-0", trial="00003", attempt=1, epoch=2, progress=0.5, images_per_s=1234.0, silent_s=0.4),
-        Work(worker="worker-2", trial=None, attempt=0, epoch=0, progress=0.0, images_per_s=0.0, silent_s=61.0),
+        WorkerStatus(
+            worker="worker-0", trial="00003", attempt=1, epoch=2, progress=0.5, images_per_s=1234.0, silent_s=0.4
+        ),
+        WorkerStatus(worker="worker-2", trial=None, attempt=0, epoch=0, progress=0.0, images_per_s=0.0, silent_s=61.0),
     ]
     return view_release(release, {}, work)
 
