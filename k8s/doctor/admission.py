@@ -7,7 +7,7 @@ from k8s.cluster.client import ApiRefusedError, Cluster
 from k8s.cluster.objects import Pod
 from k8s.doctor.findings import Finding, broken, fine, warning
 from k8s.doctor.requirements import Needs, Pods
-from k8s.release.diagnosis import not_created
+from k8s.release.diagnosis import creation_problem
 
 
 def check_admission(cluster: Cluster, needs: Needs) -> Iterator[Finding]:
@@ -25,7 +25,7 @@ def check_admission(cluster: Cluster, needs: Needs) -> Iterator[Finding]:
                 return
             if "exceeded quota" in error.reason:
                 continue  # the quota's own check reckons with all pods
-            refused.setdefault(not_created(error.reason), []).append(pods.component)
+            refused.setdefault(creation_problem(error.reason), []).append(pods.component)
     for why, components in refused.items():
         yield broken("admission", f"the API server refuses the pods of {', '.join(components)}: {why}")
     if asked and not refused:

@@ -51,7 +51,7 @@ def check_nodes(cluster: Cluster, needs: Needs, release: Release | None) -> Iter
 def _check_gpus(
     cluster: Cluster, workers: Pods, nodes: Sequence[Node], all_nodes: Sequence[Node], release: Release | None
 ) -> Iterator[Finding]:
-    asked = int(parse_quantity(workers.spec.asks_for(names.GPU_RESOURCE)))
+    asked = int(parse_quantity(workers.spec.requested(names.GPU_RESOURCE)))
     if not asked:
         yield fine("nodes", f"{len(nodes)} nodes take workers, which ask for no GPU")
         return
@@ -82,7 +82,7 @@ def _check_gpus(
             and pod.status.phase in ("Running", "Pending")
             and not (ours and pod.metadata.namespace == cluster.namespace)
         ):
-            have[pod.spec.node_name] -= int(parse_quantity(pod.spec.asks_for(names.GPU_RESOURCE)))
+            have[pod.spec.node_name] -= int(parse_quantity(pod.spec.requested(names.GPU_RESOURCE)))
     places = sum(max(0, free) // asked for free in have.values())
     free = sum(max(0, each) for each in have.values())
     what = f"{free} {names.GPU_RESOURCE} are free on {len(have)} nodes: room for {places} workers of {asked} each"

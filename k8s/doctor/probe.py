@@ -13,7 +13,7 @@ from k8s.cluster.objects import Event, Pod, PodSpec
 from k8s.doctor.findings import FINDINGS, Finding, Severity, broken, fine, warning
 from k8s.doctor.requirements import Needs
 from k8s.release import release as releases
-from k8s.release.diagnosis import not_created, pod_trouble
+from k8s.release.diagnosis import creation_problem, pod_problem
 from k8s.release.release import Release
 from tuner import names
 
@@ -49,7 +49,7 @@ def probe(cluster: Cluster, needs: Needs, release: Release | None) -> Iterator[F
                 "probe", f"you may not create pods in namespace {cluster.namespace}, so nothing was run there"
             )
             return
-        yield broken("probe", f"no pod can be made in namespace {cluster.namespace}: {not_created(error.reason)}")
+        yield broken("probe", f"no pod can be made in namespace {cluster.namespace}: {creation_problem(error.reason)}")
         return
     try:
         for finding in _watch(cluster, name, needs):
@@ -87,7 +87,7 @@ def _watch(cluster: Cluster, name: str, needs: Needs) -> Iterator[Finding]:
     try:
         found = FINDINGS.validate_json(written[written.index("[") :])
     except (ValueError, ValidationError):
-        said = pod_trouble(pod, [], written.strip().rpartition("\n")[2]) or f"wrote {written[-200:]!r}"
+        said = pod_problem(pod, [], written.strip().rpartition("\n")[2]) or f"wrote {written[-200:]!r}"
         yield broken(
             "image", f"the image {needs.image} does not run `cifake-tune doctor`: it {said}", "Use a newer one."
         )
@@ -101,7 +101,7 @@ def _trouble(cluster: Cluster, pod: Pod) -> str | None:
         events = cluster.list(Event)
     except ApiRefusedError:
         events = []
-    return pod_trouble(pod, events)
+    return pod_problem(pod, events)
 
 
 def _manifest(name: str, needs: Needs, release: Release | None) -> dict[str, Any]:

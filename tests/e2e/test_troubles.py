@@ -64,7 +64,7 @@ def test_workers_that_ask_for_more_gpus_than_a_node_has_are_explained(
     greedy = release("greedy")
     greedy.install(study=SHORT, workers={"gpus": 99, "replicas": 1})
     said = said_by_status(greedy, "worker 0: is pending:")
-    assert "nodes have fewer than 99 free nvidia.com/gpu; ask for fewer (workers.gpus), or add GPU nodes" in said
+    assert "nodes have fewer than 99 free nvidia.com/gpu; request fewer (workers.gpus), or add GPU nodes" in said
     assert doctor(greedy, "--no-probe")[0] == 3
 
 
@@ -152,7 +152,7 @@ def test_a_quota_that_is_used_up_is_explained(
         many = release("many")
         many.install(study=SHORT, workers={"replicas": 2})
         said_by_status(
-            many, "no pod can be made: the quota team allows 1 requests.nvidia.com/gpu, 1 are used and it asks"
+            many, "no pod can be created: the quota team allows 1 requests.nvidia.com/gpu, 1 are used and it requests"
         )
         code, said = doctor(many, "--no-probe")
         assert code == 3
@@ -243,9 +243,7 @@ def test_a_bucket_without_rights_is_explained(release: Callable[[str], Release])
             extraEnv=[{"name": "STORAGE_EMULATOR_HOST", "value": refuser.url}],
         )
         role = "Give this account the role roles/storage.objectUser on the bucket not-ours"
-        said = said_by_status(
-            closed, "exit code 3 (the bucket or the chief failed; it is tried again); its last line: "
-        )
+        said = said_by_status(closed, "exit code 3 (the bucket or the chief failed; it is retried); its last line: ")
         assert role in said
         code, said = doctor(closed)
         assert code == 3
