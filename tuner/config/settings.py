@@ -132,12 +132,12 @@ class EarlyStopping(Settings):
     """
 
     policy: Policy | None = None
-    """`asha`, or `none` to train every trial to its last epoch. Default: `asha`; for `hyperband`, which has its own
-    rungs, `none`."""
+    """Early-stopping policy: `asha`, or `none` to train every trial to its last epoch. Default: `asha`; for
+    `hyperband`, which has its own rungs, `none`."""
 
     min_epochs: Positive = 1
-    """Number of epochs that every trial trains, which is the first rung. Default: 1. It saves most, because a large
-    data set makes each epoch long. Increase it if the first epochs say little about the last ones, for example during
+    """Number of epochs that every trial trains, which is the first rung. Default: 1. It saves most, because epochs of a
+    large data set are long. Increase it if the first epochs say little about the last ones, for example during
     a learning-rate warm-up."""
 
     reduction_factor: Annotated[int, Field(ge=2)] = 3
@@ -206,19 +206,19 @@ class Retries(Settings):
     """Maximum number of retries per trial, counted separately for each reason why an attempt ended."""
 
     failure: Budget = 1
-    """Number of retries after an exception raised by the model or during training. A trial whose loss becomes NaN is
-    not retried: training is seeded, so the loss would become NaN again."""
+    """Maximum number of retries after an exception raised by the model or during training. A trial whose loss becomes
+    NaN is not retried: training is seeded, so the loss would become NaN again."""
 
     preemption: Annotated[int, Field(ge=10)] = 20
-    """Number of retries after the worker was preempted or lost. Default: 20, which is large because the trial is not
-    the cause. It is bounded because a trial that crashes its worker would otherwise be retried forever."""
+    """Maximum number of retries after the worker was preempted or lost. Default: 20, which is large because the trial
+    is not the cause. It is bounded because a trial that crashes its worker would otherwise be retried forever."""
 
     out_of_memory: Budget = 1
-    """Number of retries after running out of memory: another worker may have more memory."""
+    """Maximum number of retries after running out of memory: another worker may have more memory."""
 
 
 class Leases(Settings):
-    """Leases: how long a trial stays assigned to a worker that does not report, and a worker waits for its chief."""
+    """Leases: how long a trial stays assigned to a silent worker, and how long a worker waits for its chief."""
 
     duration_s: Annotated[float, Field(gt=0)] = 30.0
     """Seconds without a heartbeat after which a trial is reassigned to another worker. Workers send three heartbeats
