@@ -1,4 +1,4 @@
-"""The newest chief wins, also over one that is in the midst of its work."""
+"""The newest chief wins, also over one that is still writing."""
 
 from pathlib import Path
 
@@ -28,7 +28,7 @@ def created(number: int) -> Created:
 
 
 class BusyBucket(LocalBucket):
-    """A bucket in which an older chief is always a moment faster, as long as it has something to write."""
+    """A bucket in which an older chief always writes first, while it has something to write."""
 
     older: JournalWriter
     to_write: tuple[list[Record], ...] = ()

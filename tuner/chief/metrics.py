@@ -101,8 +101,8 @@ def study_metrics(state: StudyState) -> list[Metric]:
     search = state.settings.search
     rungs = at_rungs(state.trials.values())
     metrics = [
-        reading(catalogue.SEARCH, {(each,): each is search_state(state) for each in SearchState}),
-        reading(catalogue.TRIALS, {(each.lower(),): states[each] for each in TrialState}),
+        reading(catalogue.SEARCH, {(name,): name is search_state(state) for name in SearchState}),
+        reading(catalogue.TRIALS, {(name.lower(),): states[name] for name in TrialState}),
         reading(catalogue.ATTEMPTS, _attempts(state)),
         reading(catalogue.EPOCHS, {(): sum(len(trial.epochs) for trial in trials)}),
         reading(catalogue.EPOCHS_SAVED, {(): epochs_saved(state)}),
@@ -131,7 +131,10 @@ def _attempts(state: StudyState) -> dict[tuple[str, ...], float]:
     return {
         ("finished", "completed"): ended[TrialState.COMPLETED],
         ("finished", "stopped"): ended[TrialState.STOPPED],
-        **{("interrupted" if each in INTERRUPTED else "failed", each.value): outcomes[each] for each in Outcome},
+        **{
+            ("interrupted" if outcome in INTERRUPTED else "failed", outcome.value): outcomes[outcome]
+            for outcome in Outcome
+        },
     }
 
 

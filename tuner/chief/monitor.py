@@ -166,11 +166,11 @@ def linger(seconds: float) -> None:
 
 def service_metrics(state: StudyState, snapshot: "ServiceSnapshot") -> list[Metric]:
     """Return the metrics of a study and of the services that its chief offers."""
-    workers = Counter(snapshot.worker_states.values())
+    counts = Counter(snapshot.worker_states.values())
     return [
         *study_metrics(state),
         reading(catalogue.LEASES, {(): snapshot.leases}),
-        reading(catalogue.WORKERS, {(each.value,): workers[each] for each in WorkerState}),
+        reading(catalogue.WORKERS, {(name.value,): counts[name] for name in WorkerState}),
         reading(catalogue.WORKERS_WAITING, {(): snapshot.waiting_workers}),
         reading(catalogue.IMAGES_RATE, {(): snapshot.images_per_s}),
         reading(catalogue.SEGMENTS, {(): snapshot.segments}),

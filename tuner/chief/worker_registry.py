@@ -82,7 +82,7 @@ class WorkerRegistry:
             del self.entries[worker.name]
 
     def remove_silent(self) -> None:
-        """Remove the workers that have been silent for so long that they will hardly return."""
+        """Remove the workers that have been silent for limits.REMEMBERED_S."""
         deadline = time.monotonic() - limits.REMEMBERED_S
         for name in [name for name, entry in self.entries.items() if entry.last_seen < deadline]:
             del self.entries[name]

@@ -125,6 +125,7 @@ def overview(live: LiveState, bucket: str) -> Overview:
     best = state.best(BEST_CURVES)
     dots, steps = _history(state)
     worker_states = live.worker_states or {}
+    worker_counts = Counter(worker_states.values())
     return Overview(
         version=tuner.__version__,
         study=study.name,
@@ -136,7 +137,7 @@ def overview(live: LiveState, bucket: str) -> Overview:
         chiefs=state.term,
         search=search_state(state),
         reason=json_values.sentence(state.finished.reason) if state.finished else "",
-        counts={each: states[each] for each in TrialState},
+        counts={name: states[name] for name in TrialState},
         max_trials=None if search.algorithm is Algorithm.HYPERBAND else search.max_trials,
         epochs_trained=sum(len(trial.epochs) for trial in trials),
         epochs_saved=epochs_saved(state),
@@ -148,7 +149,7 @@ def overview(live: LiveState, bucket: str) -> Overview:
         steps=steps,
         curves=_curves(state, best),
         workers=_workers(live),
-        worker_counts={each: Counter(worker_states.values())[each] for each in WorkerState},
+        worker_counts={name: worker_counts[name] for name in WorkerState},
         images_per_s=round(
             sum(
                 worker.images_per_s
