@@ -9,6 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 
+import grpc.aio
+
 from tuner.chief.checkpoint_retention import SavedModels
 from tuner.chief.context import ChiefContext
 from tuner.chief.grpc_server import make_server
@@ -48,23 +50,14 @@ async def serve(service: Service, chores: Chores, context: ChiefContext) -> None
     loop.set_default_executor(_Threads())
     stop, late = asyncio.Event(), asyncio.Event()
 
-    def stopped() -> None:
+    def request_stop() -> None:
         stop.set()
         loop.call_later(UNWRITTEN_S, late.set)
 
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopped)
+        loop.add_signal_handler(number, request_stop)
     server = make_server(service)
-    listens_on = str(context.address)
-    try:
-        if context.tls is None:
-            port = server.add_insecure_port(listens_on)
-        else:
-            port = server.add_secure_port(listens_on, tls.server_credentials(context.tls))
-    except RuntimeError:
-        raise EnvironmentFailure(
-            f"the chief cannot listen on {listens_on}; is the port in use, or does the host not exist here?"
-        ) from None
+    port = _add_port(server, context)
     writing = asyncio.create_task(service.journal.run())
     watching = asyncio.create_task(service.journal.watch())
     await server.start()
@@ -73,9 +66,9 @@ async def serve(service: Service, chores: Chores, context: ChiefContext) -> None
     log.info("chief of study %s, term %d, listens on port %d %s", study, term, port, security)
     context.monitor.show_serving(service)
     try:
-        ticking = asyncio.create_task(_work(service, chores, context))
-        stopping = asyncio.create_task(_stopped(stop))
-        parts: set[asyncio.Future[None]] = {writing, watching, ticking, stopping, service.dispatcher.broken}
+        working = asyncio.create_task(_work(service, chores, context))
+        stopping = asyncio.create_task(_raise_when_set(stop))
+        parts: set[asyncio.Future[None]] = {writing, watching, working, stopping, service.dispatcher.broken}
         done, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
         for part in done:
             part.result()  # raises its error
@@ -83,7 +76,20 @@ async def serve(service: Service, chores: Chores, context: ChiefContext) -> None
         await server.stop(STOP_S if service.finished.is_set() else 1.0)
         if not writing.done():
             service.journal.close()
-            await _written(writing, late)
+            await _await_written(writing, late)
+
+
+def _add_port(server: grpc.aio.Server, context: ChiefContext) -> int:
+    """Bind the server to the context's address, and return the port. Raises EnvironmentFailure."""
+    address = str(context.address)
+    try:
+        if context.tls is None:
+            return int(server.add_insecure_port(address))
+        return int(server.add_secure_port(address, tls.server_credentials(context.tls)))
+    except RuntimeError:
+        raise EnvironmentFailure(
+            f"the chief cannot listen on {address}; is the port in use, or does the host not exist here?"
+        ) from None
 
 
 class _Threads(ThreadPoolExecutor):
@@ -94,7 +100,7 @@ class _Threads(ThreadPoolExecutor):
         super().shutdown(wait=False, cancel_futures=True)
 
 
-async def _written(writing: asyncio.Task[None], late: asyncio.Event) -> None:
+async def _await_written(writing: asyncio.Task[None], late: asyncio.Event) -> None:
     """Wait until the journal is written. Raises PreemptedError if `late` comes first."""
     lateness = asyncio.create_task(late.wait())
     await asyncio.wait({writing, lateness}, return_when=asyncio.FIRST_COMPLETED)
@@ -114,14 +120,16 @@ def _allow_many_connections() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
-async def _stopped(stop: asyncio.Event) -> None:
+async def _raise_when_set(stop: asyncio.Event) -> None:
+    """Raise PreemptedError once the process is asked to stop."""
     await stop.wait()
     raise PreemptedError("the chief was asked to stop; the search continues when it is started again.")
 
 
 async def _work(service: Service, chores: Chores, context: ChiefContext) -> None:
-    cleaning = asyncio.create_task(_clean(service, chores.models))
-    drawing = asyncio.create_task(_draw(service, chores.curves))
+    """Search until the workers know that the search has finished, then have the best model evaluated."""
+    cleaning = asyncio.create_task(_delete_models(service, chores.models))
+    drawing = asyncio.create_task(_write_curves(service, chores.curves))
     try:
         await _tick(service)
         await drawing
@@ -134,7 +142,7 @@ async def _work(service: Service, chores: Chores, context: ChiefContext) -> None
     await context.monitor.drain_page()
 
 
-async def _clean(service: Service, models: SavedModels) -> None:
+async def _delete_models(service: Service, models: SavedModels) -> None:
     """Delete models that became obsolete; a slow bucket delays nothing else."""
     while True:
         await asyncio.sleep(TICK_S)
@@ -144,7 +152,7 @@ async def _clean(service: Service, models: SavedModels) -> None:
             await asyncio.to_thread(models.delete, obsolete)
 
 
-async def _draw(service: Service, curves: EventFiles) -> None:
+async def _write_curves(service: Service, curves: EventFiles) -> None:
     """Write the TensorBoard files of trials that ended, until the search has finished; this delays nothing else."""
     while True:
         last = service.finished.is_set()
