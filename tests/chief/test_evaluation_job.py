@@ -1,4 +1,4 @@
-"""Chief and worker as Jobs of a cluster: what they do when they are started again, or lack the GPUs asked for."""
+"""Chief and worker as Kubernetes Jobs: what they do if they are restarted, or lack the requested GPUs."""
 
 import asyncio
 import json
@@ -33,7 +33,7 @@ from tuner.training import devices
 
 
 def searched(bucket: LocalBucket, study: Study, start: str = "", gave_up: bool = False) -> StudyState:
-    """Leave the journal of a search that is over."""
+    """Write the journal of a search that has finished."""
     opened = Opened(at=0, term=1, writer="w", study=study, data="0" * 64, direction="max", start=start)
     finished = Finished(at=1, reason="3 trials failed", failed=gave_up)
     bucket.create(names.journal_segment(study.name, 1), journal.encode(1, "w", [opened, finished]))
@@ -65,7 +65,7 @@ def test_a_worker_that_comes_after_the_search_ends_without_its_chief(bucket: Loc
     searched(bucket, load())
     done = start(bucket, load(), "worker")
     assert done.returncode == 0, done.stderr
-    assert "the search of study cifake is over" in done.stdout
+    assert "the search of study cifake has finished" in done.stdout
 
 
 @pytest.mark.slow

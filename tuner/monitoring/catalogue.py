@@ -264,10 +264,10 @@ def histogram(family: Family, registry: CollectorRegistry | None) -> Histogram:
 
 
 class Readings(Collector):
-    """Collector of the metrics that `read` returns at each scrape. `read` may be replaced."""
+    """Collector of the metrics that `read` computes at each scrape."""
 
-    def __init__(self) -> None:
-        self.read: Callable[[], Iterable[Metric]] = list
+    def __init__(self, read: Callable[[], Iterable[Metric]]) -> None:
+        self._read = read
 
     def describe(self) -> Iterable[Metric]:
         """Return nothing: the metrics are known only at a scrape."""
@@ -275,4 +275,4 @@ class Readings(Collector):
 
     def collect(self) -> Iterable[Metric]:
         """Return the current metrics."""
-        return self.read()
+        return self._read()
