@@ -4,17 +4,12 @@ import logging
 import threading
 import time
 import traceback
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import keras
-import keras_tuner
 
 from tuner import names
-from tuner.bucket import Bucket
-from tuner.config.settings import Study
-from tuner.data.arrays import TrainingData
 from tuner.errors import ChiefUnreachableError, CifakeTuneError, EnvironmentFailure, PreemptedError, SpaceError
 from tuner.evaluation import saved_model
 from tuner.rpc import lease_service
@@ -24,13 +19,10 @@ from tuner.training import checkpoint
 from tuner.training.activities import Activity
 from tuner.training.loop import InvalidTrialError, Task, metrics_line, train
 from tuner.training.seeding import trial_seed
-from tuner.worker.chief_client import ChiefClient, FencedAttemptError, Grant, ReportRefusedError
-from tuner.worker.epoch_reporter import Epoch, EpochReporter, IoThreads, StoppedTrialError
-from tuner.worker.heartbeat import HeartbeatThread
-from tuner.worker.log_writer import LogWriter
-from tuner.worker.metrics import WorkerMetrics
+from tuner.worker.chief_client import FencedAttemptError, Grant, ReportRefusedError
+from tuner.worker.context import WorkerContext
+from tuner.worker.epoch_reporter import Epoch, EpochReporter, StoppedTrialError
 from tuner.worker.resume import ResumePoint, find_resume_point
-from tuner.worker.stop_signal import StopSignal
 
 log = logging.getLogger(__name__)
 
@@ -38,26 +30,6 @@ SETTLE_S = 7.0
 """A worker that was asked to stop gives its last checkpoint and reports so long to arrive."""
 
 LAST_LINES_S = 2.0
-
-
-@dataclass(frozen=True)
-class WorkerContext:
-    """What all attempts of a worker share."""
-
-    bucket: Bucket
-    study: Study
-    direction: Literal["max", "min"]
-    space: keras_tuner.HyperModel
-    data: TrainingData
-    classes: int
-    chief: ChiefClient
-    heart: HeartbeatThread
-    stop: StopSignal
-    carriers: IoThreads
-    logs: LogWriter
-    folder: Path
-    """For files on their way to and from the bucket."""
-    metrics: WorkerMetrics = field(default_factory=WorkerMetrics)
 
 
 @dataclass(frozen=True)
@@ -75,7 +47,7 @@ class Attempt:
         self._context = context
         self._grant = grant
         self._label = f"trial {grant.trial_id}, attempt {grant.attempt}"
-        self._reporter = EpochReporter(context.bucket, context.chief, grant, context.carriers, self._reported)
+        self._reporter = EpochReporter(context.bucket, context.chief, grant, context.io_threads, self._reported)
         self._task = make_task(context, grant)
         self._history: dict[int, dict[str, float]] = {}
         """Of the epochs that were trained, here or before."""
@@ -98,7 +70,7 @@ class Attempt:
         ):
             values = {k: v for k, v in self._grant.trial.hyperparameters.values.items() if not k.startswith("tuner/")}
             log.info("%s: %s", self._label, "  ".join(f"{k}={v}" for k, v in values.items()))
-            self._context.heart.at_work(self._grant)
+            self._context.heartbeat.at_work(self._grant)
             try:
                 self._run()
             except FencedAttemptError:
@@ -115,7 +87,7 @@ class Attempt:
                 raise
             finally:
                 self._reporter.abandon()
-                self._context.heart.idle()
+                self._context.heartbeat.idle()
 
     def hand_back(self) -> bool:
         """Give the trial back because the worker must end, after what was trained has arrived, if it does so soon.
@@ -139,7 +111,7 @@ class Attempt:
             except Exception as error:
                 log.warning("%s: the last epochs are not reported (%s)", self._label, error or "there was no time")
             self._reporter.abandon()
-            self._context.heart.stop()  # a beat after the hand-back would look like a worker that is still there
+            self._context.heartbeat.stop()  # a beat after the hand-back would look like a worker that is still there
             self._give_back(_Ending(Outcome.PREEMPTED, "the worker was asked to stop"))
             return True
 
@@ -161,7 +133,7 @@ class Attempt:
         """Pass on how far the epoch is."""
         self._images_per_s = images_per_s or self._images_per_s
         self._context.metrics.progress(share, len(self._context.data.train.labels))
-        self._context.heart.progress(epoch, share, self._images_per_s)
+        self._context.heartbeat.progress(epoch, share, self._images_per_s)
 
     def epoch_done(self, epoch: int, metrics: dict[str, float], model: keras.Model) -> None:
         """Save the model; it is uploaded, and the epoch reported, while the next one trains.
@@ -253,7 +225,7 @@ class Attempt:
 
     def _check_wanted(self) -> None:
         self._reporter.check()
-        if self._context.heart.fenced.is_set():
+        if self._context.heartbeat.fenced.is_set():
             raise FencedAttemptError
         self._context.chief.check()
 

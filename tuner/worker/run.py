@@ -9,26 +9,19 @@ import threading
 import time
 from pathlib import Path
 
-import keras
-
-from tuner import spaces
 from tuner.bucket import Bucket
-from tuner.data.arrays import open_training
-from tuner.data.manifest import read_manifest
 from tuner.errors import BucketError, JournalError
 from tuner.monitoring import catalogue
 from tuner.monitoring.catalogue import Readings, reading
 from tuner.monitoring.endpoint import FINE, Monitor
 from tuner.rpc import lease_service, tls, tls_client_errors
 from tuner.study.journal import JournalReader
-from tuner.temporary_files import temporary_folder
 from tuner.training import devices
 from tuner.training.activities import Activity
-from tuner.worker.attempt import Attempt, WorkerContext
+from tuner.worker.attempt import Attempt
 from tuner.worker.chief_client import ChiefClient, Grant
-from tuner.worker.epoch_reporter import IoThreads
+from tuner.worker.context import opened_context
 from tuner.worker.heartbeat import HeartbeatThread
-from tuner.worker.log_writer import LogWriter
 from tuner.worker.metrics import WorkerMetrics, gpu_metrics
 from tuner.worker.stop_signal import StopSignal
 
@@ -63,17 +56,8 @@ def run_worker(
             monitor.study, monitor.ready = joined.study.name, lambda: "the data is being loaded"
             chief.timeout_s = joined.study.leases.chief_timeout_s
             chief.is_over = EndOfSearch(bucket, joined.study.name).is_over
-            with (
-                HeartbeatThread(chief) as heart,
-                IoThreads() as carriers,
-                LogWriter(bucket, joined.study.name) as logs,
-                temporary_folder() as folder,
-            ):
-                with stop.interrupting(), metrics.activities.during(Activity.PREPARE):
-                    context = _open_context(
-                        bucket, joined, chief, heart, stop, carriers, logs, Path(folder), cache, metrics
-                    )
-                show(monitor, heart, joined.study.leases.duration_s)
+            with opened_context(chief, joined, bucket, cache, stop, metrics) as context:
+                show(monitor, context.heartbeat, joined.study.leases.duration_s)
                 gc.collect()
                 gc.freeze()  # what was imported stays: Keras collects garbage for every model (0.2 s with TensorFlow)
                 while (grant := _next_trial(chief, stop, metrics)) is not None:
@@ -118,40 +102,3 @@ class EndOfSearch:
             self._reader.poll()
             return self._reader.state.finished is not None
         return False
-
-
-def _open_context(
-    bucket: Bucket,
-    joined: lease_service.Joined,
-    chief: ChiefClient,
-    heart: HeartbeatThread,
-    stop: StopSignal,
-    carriers: IoThreads,
-    logs: LogWriter,
-    folder: Path,
-    cache: Path,
-    metrics: WorkerMetrics,
-) -> WorkerContext:
-    study = joined.study
-    manifest = read_manifest(bucket, joined.data)
-    space = spaces.load_space(study.space, manifest.image_shape, len(manifest.classes))
-    data = open_training(bucket, manifest, study.data.validation, study.validation_seed, cache)
-    images = f"{len(data.train.labels):,} training and {len(data.validation.labels):,} validation images"
-    log.info(
-        "%s joins study %s: %s, %s on %s", chief.worker, study.name, images, keras.backend.backend(), devices.device()
-    )
-    return WorkerContext(
-        bucket=bucket,
-        study=study,
-        direction=joined.direction,
-        space=space,
-        data=data,
-        classes=len(manifest.classes),
-        chief=chief,
-        heart=heart,
-        stop=stop,
-        carriers=carriers,
-        logs=logs,
-        folder=folder,
-        metrics=metrics,
-    )
