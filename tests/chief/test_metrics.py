@@ -67,11 +67,11 @@ def test_a_journal_that_waits_says_for_how_long(tmp_path: Path, monkeypatch: pyt
         chief.bucket.delay_s = 1.0
         stub = stub_of(channel)
         asked = stub.CreateTrial(messages.CreateTrialRequest(tuner_id="w0"), metadata=metadata(), timeout=20)
-        while not chief.journal.trouble():
+        while not chief.journal.problem():
             assert not asked.done()
             await asyncio.sleep(0.02)
-        assert "the journal cannot be written" in chief.journal.trouble()
+        assert "the journal cannot be written" in chief.journal.problem()
         await asked
-        assert chief.journal.trouble() == ""
+        assert chief.journal.problem() == ""
 
     with_chief(tmp_path, talk)

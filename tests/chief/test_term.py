@@ -6,7 +6,7 @@ import pytest
 
 from tuner import names
 from tuner.bucket.local import LocalBucket
-from tuner.chief.journal_writer import Journal
+from tuner.chief.journal_writer import JournalWriter
 from tuner.chief.metrics import JournalMetrics
 from tuner.chief.term import open_term
 from tuner.config.loading import load
@@ -25,7 +25,7 @@ def created(number: int) -> Created:
 class BusyBucket(LocalBucket):
     """A bucket in which an older chief is always a moment faster, as long as it has something to write."""
 
-    older: Journal
+    older: JournalWriter
     to_write: tuple[list[Record], ...] = ()
 
     def create(self, name: str, data: bytes) -> None:
@@ -47,7 +47,7 @@ def bucket(tmp_path: Path) -> BusyBucket:
     return bucket
 
 
-def take_over(bucket: BusyBucket, study: Study = STUDY) -> Journal | None:
+def take_over(bucket: BusyBucket, study: Study = STUDY) -> JournalWriter | None:
     return open_term(bucket, JournalReader(bucket, study.name), study, "d", "max", None, JournalMetrics())
 
 

@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 
 from tuner import names
 from tuner.bucket.local import LocalBucket
-from tuner.chief.journal_writer import Journal
+from tuner.chief.journal_writer import JournalWriter
 from tuner.chief.metrics import JournalMetrics, ServiceMetrics
 from tuner.chief.service import Service, make_server, now
 from tuner.config.loading import load
@@ -49,7 +49,7 @@ class Chief:
         self.state.apply(opened)
         self.registry = CollectorRegistry()
         self.metrics = ServiceMetrics(self.registry)
-        self.journal = Journal(self.bucket, STUDY.name, "w", 1, metrics=JournalMetrics(self.registry))
+        self.journal = JournalWriter(self.bucket, STUDY.name, "w", 1, metrics=JournalMetrics(self.registry))
         self.journal.write([opened])
         space = keras_tuner.HyperParameters()
         space.Int("units", 1, 100_000)

@@ -4,12 +4,13 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Protocol
 
 from pydantic import ValidationError
 
 from tuner import names
 from tuner.bucket import Bucket
-from tuner.chief.metrics import JournalMetrics
 from tuner.errors import BucketError, FencedError, ObjectExistsError, ObjectNotFoundError
 from tuner.study.journal import Header, encode
 from tuner.study.records import Record
@@ -26,7 +27,22 @@ STUCK_S = 10.0
 """A bucket that takes longer to answer keeps the chief from its work."""
 
 
-class Journal:
+class FlushMetrics(Protocol):
+    """Where the writer reports its flushes; JournalMetrics exports them to Prometheus."""
+
+    def flushing(self, records: int) -> AbstractContextManager[None]:
+        """Measure the block that writes a segment of that many records."""
+
+
+class NoFlushMetrics:
+    """Measures nothing."""
+
+    def flushing(self, records: int) -> AbstractContextManager[None]:
+        """Return a context that does nothing."""
+        return nullcontext()
+
+
+class JournalWriter:
     """Appends records for one chief: all that arrive while a segment is being written share the next.
 
     With a snapshotter, whose state must move with the records that are given, it makes snapshots now and then.
@@ -39,14 +55,14 @@ class Journal:
         writer: str,
         next_number: int,
         snapshotter: Snapshotter | None = None,
-        metrics: JournalMetrics | None = None,
+        metrics: FlushMetrics | None = None,
     ) -> None:
         self._bucket = bucket
         self._study = study
         self._writer = writer
         self._number = next_number
         self._snapshotter = snapshotter
-        self._metrics = metrics or JournalMetrics()
+        self._metrics = metrics or NoFlushMetrics()
         self._pending: list[Record] = []
         self._pending_since: float | None = None
         """Since when the oldest of them waits (monotonic); the same of those that are being written, below."""
@@ -170,7 +186,7 @@ class Journal:
         since = [at for at in (self._writing_since, self._pending_since, self._unseen_since) if at is not None]
         return time.monotonic() - min(since) if since else 0.0
 
-    def trouble(self) -> str:
+    def problem(self) -> str:
         """Say in a sentence why nothing can be written, as it seems; empty where nothing seems so."""
         waiting_s = self.waiting_s()
         if waiting_s < STUCK_S:

@@ -60,7 +60,7 @@ class ChiefMonitor:
         self._readings.read = lambda: in_loop(
             loop, lambda: [*service_metrics(service), *_left(lookout.remaining_s()), *self._own()]
         )
-        self._monitor.ready = loop_check(loop, service.journal.trouble)
+        self._monitor.ready = loop_check(loop, service.journal.problem)
         self._monitor.healthy = loop_check(loop, lambda: FINE)
 
     def over(self, state: StudyState) -> None:

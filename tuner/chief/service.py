@@ -20,7 +20,7 @@ from keras_tuner.src import protos
 
 from tuner import limits, names
 from tuner.chief.dispatcher import Dispatcher
-from tuner.chief.journal_writer import Journal
+from tuner.chief.journal_writer import JournalWriter
 from tuner.chief.metrics import ServiceMetrics
 from tuner.chief.trial_messages import Messages, Status, bare_trial
 from tuner.chief.worker_registry import WorkerRegistry
@@ -50,7 +50,7 @@ class Service:
     oracle: Oracle
     suggester: Suggester
     space: HyperParameters
-    journal: Journal
+    journal: JournalWriter
     metrics: ServiceMetrics = field(default_factory=ServiceMetrics)
 
     def __post_init__(self) -> None:

@@ -7,7 +7,7 @@ from typing import Literal
 
 from tuner.bucket import Bucket
 from tuner.chief.evaluation_job import ChiefJob
-from tuner.chief.journal_writer import Journal
+from tuner.chief.journal_writer import JournalWriter
 from tuner.chief.metrics import JournalMetrics
 from tuner.config.settings import Study
 from tuner.errors import FencedError, UsageError
@@ -28,7 +28,7 @@ def open_term(
     direction: Literal["max", "min"],
     cluster: ChiefJob | None,
     metrics: JournalMetrics,
-) -> Journal | None:
+) -> JournalWriter | None:
     """Open the next term, and return the journal to write to; the reader's state is then the newest.
 
     None where an older chief has ended the search meanwhile: nobody would come to work for us.
@@ -42,7 +42,7 @@ def open_term(
         check_begun(state, study, digest)
         if nothing_to_search(state, study, cluster):
             return None
-        journal = Journal(bucket, study.name, writer, reader.next_number, Snapshotter(bucket, state), metrics)
+        journal = JournalWriter(bucket, study.name, writer, reader.next_number, Snapshotter(bucket, state), metrics)
         opened = Opened(
             at=time.time(),
             term=state.term + 1,
