@@ -122,7 +122,7 @@ def test_who_has_the_focus_keeps_it_while_the_study_goes_on_and_after_a_look_at_
     with serving(studies.watched(state)) as served, shown(browser, served.url) as found:
         page = loaded(found)
         page.locator(f"tr[data-trial='{last}'] button").focus()
-        served.site.latest.take = studies.watched(studies.searched(30, 28))
+        served.take = studies.watched(studies.searched(30, 28))
         expect(page.locator("#table tbody tr")).to_have_count(28)
         focused = "document.activeElement.closest('tr')?.dataset.trial"
         assert page.evaluate(focused) == last
@@ -151,9 +151,9 @@ def test_it_says_that_the_chief_is_away_and_goes_on_when_it_is_back(browser: Bro
         assert found.hard_to_read() == []
         found.screenshot(f"live-away-{scheme}")
         served.begin()
-        served.site.latest.take = lambda: None
+        served.take = lambda: None
         page.wait_for_selector("#notice:has-text('the chief is starting')")
-        served.site.latest.take = studies.watched(studies.searched(30, 20))
+        served.take = studies.watched(studies.searched(30, 20))
         page.wait_for_selector("#notice", state="hidden")
         expect(page.locator("#table tbody tr")).to_have_count(20)
         assert not page.evaluate("document.body.classList.contains('stale')")

@@ -220,7 +220,7 @@ def test_a_chief_ends_when_the_open_page_knows_that_the_search_is_over() -> None
 
         def bye_s() -> float:
             began = time.monotonic()
-            asyncio.run(latest.farewell())
+            asyncio.run(latest.drain())
             return time.monotonic() - began
 
         assert bye_s() < live_state.TOLD_S  # nobody looks

@@ -11,8 +11,6 @@ import grpc
 from prometheus_client import CollectorRegistry
 from prometheus_client.metrics_core import Metric
 
-from tuner import names
-from tuner.bucket import Bucket
 from tuner.config.settings import Algorithm
 from tuner.monitoring import catalogue
 from tuner.monitoring.catalogue import counter, histogram, reading
@@ -20,7 +18,7 @@ from tuner.study.progress import epochs_saved
 from tuner.study.records import Outcome, TrialState
 from tuner.study.rungs import at_rungs
 from tuner.study.state import StudyState
-from tuner.study.status import EvaluationState, EvaluationSummary, SearchState, search_state
+from tuner.study.status import EvaluationState, EvaluationStatus, SearchState, search_state
 
 Call = Callable[[bytes, Any], Awaitable[bytes]]
 """A gRPC method, from the bytes of the request to those of the answer."""
@@ -138,26 +136,14 @@ def _attempts(state: StudyState) -> dict[tuple[str, ...], float]:
     }
 
 
-class EvaluationWatch:
-    """The evaluation of a study, as the chief sees it."""
-
-    def __init__(self) -> None:
-        self.state = EvaluationState.WAITING
-        self.result: EvaluationSummary | None = None
-
-    def done(self, bucket: Bucket, study: str) -> None:
-        """Take the result from the bucket. Raises BucketError, ValidationError."""
-        data = bucket.read(names.evaluation(study, names.METRICS_JSON))
-        self.state = EvaluationState.DONE
-        self.result = EvaluationSummary.model_validate_json(data)
-
-    def metrics(self) -> Iterable[Metric]:
-        """Return what is known."""
-        yield reading(catalogue.EVALUATION, {(each.value,): each is self.state for each in EvaluationState})
-        if self.result is None:
-            return
-        lower, upper = self.result.accuracy_interval_95
-        yield reading(catalogue.ACCURACY, {(): self.result.accuracy})
-        yield reading(catalogue.ACCURACY_LOWER, {(): lower})
-        yield reading(catalogue.ACCURACY_UPPER, {(): upper})
-        yield reading(catalogue.EVALUATION_IMAGES, {(): self.result.images})
+def evaluation_metrics(evaluation: EvaluationStatus) -> Iterable[Metric]:
+    """Return the metrics of a study's evaluation."""
+    yield reading(catalogue.EVALUATION, {(state.value,): state is evaluation.state for state in EvaluationState})
+    result = evaluation.result
+    if result is None:
+        return
+    lower, upper = result.accuracy_interval_95
+    yield reading(catalogue.ACCURACY, {(): result.accuracy})
+    yield reading(catalogue.ACCURACY_LOWER, {(): lower})
+    yield reading(catalogue.ACCURACY_UPPER, {(): upper})
+    yield reading(catalogue.EVALUATION_IMAGES, {(): result.images})

@@ -93,7 +93,7 @@ def _run_chief(
 
     with tls_server_errors.told(encryption) if encryption else nullcontext():
         asyncio.run(serve_workers())
-    shown.over(state)
+    shown.show_finished(state)
     if not state.best():
         raise NoResultError(why_no_result(state))
     return state
@@ -111,7 +111,7 @@ def find_data_set(bucket: Bucket, digest: str | None) -> str:
 
 def _over(bucket: Bucket, state: StudyState, cluster: ChiefJob | None, shown: ChiefMonitor) -> StudyState:
     """Do what is left to do after a search."""
-    shown.over(state)
+    shown.show_finished(state)
     log.info("the search of study %s is over", state.settings.name)
     EventFiles(bucket, state).write()
     if not state.best():

@@ -78,7 +78,7 @@ async def serve(
     await server.start()
     how = "with TLS" if encryption else "without TLS: whoever reaches it may join"
     log.info("chief of study %s, term %d, listens on port %d %s", *_identity(service), port, how)
-    shown.serving(service)
+    shown.show_serving(service)
     try:
         ticking = asyncio.create_task(_work(service, chores, cluster, shown))
         stopping = asyncio.create_task(_stopped(stop))
@@ -142,7 +142,7 @@ async def _work(service: Service, chores: Chores, cluster: ChiefJob | None, show
     if cluster and service.oracle.state.best():
         await shown.evaluate(cluster.evaluation_job)
     await asyncio.to_thread(lambda: chores.models.delete(chores.models.stale()))
-    await shown.farewell()
+    await shown.drain_page()
 
 
 async def _clean(service: Service, models: SavedModels) -> None:

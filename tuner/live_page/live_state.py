@@ -5,14 +5,10 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from tuner.monitoring.endpoint import ANSWER_S
 from tuner.study.state import StudyState
 from tuner.study.status import EvaluationState, EvaluationSummary, WorkerState, WorkerStatus
-
-if TYPE_CHECKING:  # it imports Keras, which `run` does without
-    pass
 
 FRESH_S = 0.5
 """Questions that come so soon after each other are answered from one moment: many pages cost as much as one."""
@@ -48,11 +44,13 @@ TOLD_S = 0.5
 
 
 class LiveStateCache:
-    """The newest moment, for threads that ask again and again; `take` may be replaced."""
+    """The newest moment, for threads that ask again and again.
 
-    def __init__(self) -> None:
-        self.take: Callable[[], LiveState | None] = lambda: None
-        """None as long as there is nothing to be shown."""
+    `take` returns the present one; None as long as there is nothing to show.
+    """
+
+    def __init__(self, take: Callable[[], LiveState | None]) -> None:
+        self._take = take
         self._lock = threading.Lock()
         self._moment: LiveState | None = None
         self._taken = float("-inf")
@@ -66,13 +64,13 @@ class LiveStateCache:
         try:
             self._asked = time.monotonic()
             if self._moment is None or time.monotonic() - self._taken > FRESH_S:
-                self._moment, self._taken = self.take(), time.monotonic()
+                self._moment, self._taken = self._take(), time.monotonic()
             self._told_end = self._moment is not None and self._moment.is_last
             return self._moment
         finally:
             self._lock.release()
 
-    async def farewell(self) -> None:
+    async def drain(self) -> None:
         """Wait until a page that is open, if there is one, knows the last of it."""
         deadline = time.monotonic() + FAREWELL_S
         while not self._told_end and self._asked > time.monotonic() - WATCHED_S and time.monotonic() < deadline:

@@ -38,10 +38,10 @@ Answer = Callable[[LiveState, Request], Response]
 
 
 class LivePage:
-    """The page and its JSON for one study in one bucket; `latest.take` says where from."""
+    """The page and its JSON for one study in one bucket; `take` returns what they show, as LiveStateCache's does."""
 
-    def __init__(self, bucket: str) -> None:
-        self.latest = LiveStateCache()
+    def __init__(self, bucket: str, take: Callable[[], LiveState | None]) -> None:
+        self.latest = LiveStateCache(take)
         self._bucket = bucket
         self._lock = threading.Lock()
         self._made: tuple[LiveState, Overview] | None = None

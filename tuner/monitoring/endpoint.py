@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TypeVar
 
@@ -34,22 +35,47 @@ Check = Callable[[], str]
 """Says what is wrong, in a sentence; FINE where nothing is."""
 
 
+def fine() -> str:
+    """Find nothing wrong."""
+    return FINE
+
+
+def always(text: str) -> Check:
+    """Return a check with a fixed result."""
+    return lambda: text
+
+
+@dataclass(frozen=True)
+class Phase:
+    """What a process shows in one phase of its life."""
+
+    ready: Check
+    """Whether it can do its work now."""
+    healthy: Check = fine
+    """Whether it should be left running; Kubernetes restarts a container that is not healthy."""
+    metrics: Callable[[], Iterable[Metric]] = tuple
+    """Computes the phase's metrics at each scrape, beside those of the registry."""
+
+
 class Monitor:
-    """A process's metrics and health. Others may add to `registry` and to `routes`, and replace both checks."""
+    """A process's metrics and health. Others may add to `registry` and to `routes`."""
 
     def __init__(self, role: Role, study: str = "") -> None:
         self.study = study
         """A label of all metrics, as soon as it is known: what Prometheus adds depends on how it finds our pods."""
-        self.healthy: Check = lambda: FINE
-        self.ready: Check = lambda: "it is starting"
+        self.phase = Phase(ready=always("it is starting"))
         self.registry = CollectorRegistry()
         self.registry.register(_About(self, role))
         ProcessCollector(registry=self.registry)
         self.routes: dict[str, Handler] = {
             names.HTTP_METRICS: self._metrics,
-            names.HTTP_HEALTHY: lambda _: _checked(self.healthy),
-            names.HTTP_READY: lambda _: _checked(self.ready),
+            names.HTTP_HEALTHY: lambda _: _checked(self.phase.healthy),
+            names.HTTP_READY: lambda _: _checked(self.phase.ready),
         }
+
+    def enter(self, phase: Phase) -> None:
+        """Show this phase from now on, all of it at once: the HTTP server reads it in other threads."""
+        self.phase = phase
 
     def _metrics(self, request: Request) -> Response:
         encode, content_type = choose_encoder(request.accept)
@@ -109,7 +135,7 @@ def _checked(check: Check) -> Response:
 
 
 class _About(Collector):
-    """Which program this is, and whether it is ready."""
+    """Which program this is, whether it is ready, and its phase's metrics."""
 
     def __init__(self, monitor: Monitor, role: Role) -> None:
         self._monitor = monitor
@@ -120,7 +146,9 @@ class _About(Collector):
 
     def collect(self) -> Iterable[Metric]:
         yield reading(catalogue.BUILD, {(tuner.__version__, self._role): 1})
-        yield reading(catalogue.READY, {(self._role,): 0 if self._monitor.ready() else 1})
+        phase = self._monitor.phase
+        yield reading(catalogue.READY, {(self._role,): 0 if phase.ready() else 1})
+        yield from phase.metrics()
 
 
 class _OfStudy(Collector):
