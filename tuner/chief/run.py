@@ -10,7 +10,7 @@ import gc
 import logging
 from contextlib import nullcontext
 
-from tuner import names, spaces
+from tuner import spaces
 from tuner.address import Address
 from tuner.bucket import Bucket
 from tuner.chief.checkpoint_retention import SavedModels
@@ -20,8 +20,8 @@ from tuner.chief.server import Chores, serve
 from tuner.chief.service import Service, now
 from tuner.chief.term import check_begun, nothing_to_search, open_term
 from tuner.config.settings import Study
-from tuner.data.manifest import find_data_sets, read_manifest
-from tuner.errors import NoResultError, UsageError
+from tuner.data.manifest import find_data_set, read_manifest
+from tuner.errors import NoResultError
 from tuner.rpc import tls, tls_server_errors
 from tuner.search.oracle import Oracle
 from tuner.search.suggester import direction_of, make_suggester
@@ -97,16 +97,6 @@ def _run_chief(
     if not state.best():
         raise NoResultError(why_no_result(state))
     return state
-
-
-def find_data_set(bucket: Bucket, digest: str | None) -> str:
-    """Return `digest`, or that of the bucket's only data set."""
-    found = [digest] if digest else find_data_sets(bucket)
-    if len(found) == 1:
-        return found[0]
-    if not found:
-        raise UsageError(f"{bucket.url} has no data set; put one there with `cifake-tune data pack SOURCE BUCKET`.")
-    raise UsageError(f"{bucket.url} has {len(found)} data sets; choose one with {names.ENV_DATA}.")
 
 
 def _over(bucket: Bucket, state: StudyState, cluster: ChiefJob | None, shown: ChiefMonitor) -> StudyState:
