@@ -11,8 +11,9 @@ import keras_tuner
 
 from tests.support.gcs_emulator import free_port
 from tuner.bucket import Bucket
+from tuner.chief.grpc_server import make_server
 from tuner.chief.journal_writer import JournalWriter
-from tuner.chief.service import Service, make_server, now
+from tuner.chief.service import Service, now
 from tuner.config.settings import Study
 from tuner.search.oracle import Instant, Oracle
 from tuner.search.suggester import make_suggester

@@ -6,7 +6,7 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -27,10 +27,10 @@ from tuner.monitoring.measured_bucket import MeasuredBucket
 from tuner.study.progress import Eta, epochs_done
 from tuner.study.snapshots import frozen_copy
 from tuner.study.state import StudyState
-from tuner.study.status import EvaluationState, EvaluationStatus, EvaluationSummary, WorkerState
+from tuner.study.status import EvaluationState, EvaluationStatus, EvaluationSummary, WorkerState, WorkerStatus
 
 if TYPE_CHECKING:  # it imports Keras, which `run` does without
-    from tuner.chief.service import Service
+    from tuner.chief.service import Service, ServiceSnapshot
 
 log = logging.getLogger(__name__)
 
@@ -66,20 +66,33 @@ class ChiefMonitor:
 
     def show_serving(self, service: "Service") -> None:
         """Enter the phase in which the chief serves its workers; must be called in the services' event loop."""
-        loop = asyncio.get_running_loop()
-        eta = Eta(time.monotonic(), epochs_done(service.oracle.state, service.workers.status()))
+        loop, state = asyncio.get_running_loop(), service.state
+        eta = Eta(time.monotonic(), epochs_done(state, service.workers.status()))
 
         def metrics() -> list[Metric]:
-            left_s = _remaining_s(service, eta)
-            left = [] if left_s is None else [reading(catalogue.SEARCH_LEFT, {(): left_s})]
-            return [*service_metrics(service), *left, *self._own_metrics()]
+            snapshot = service.snapshot()
+            remaining_s = _remaining_s(state, snapshot.workers, eta)
+            left = [] if remaining_s is None else [reading(catalogue.SEARCH_LEFT, {(): remaining_s})]
+            return [*service_metrics(state, snapshot), *left, *self._own_metrics()]
+
+        def live_state() -> LiveState:
+            snapshot = service.snapshot()
+            return LiveState(
+                at=time.time(),
+                state=frozen_copy(state),
+                evaluation=self._evaluation.state,
+                result=self._evaluation.result,
+                workers=snapshot.workers,
+                worker_states=snapshot.worker_states,
+                remaining_s=_remaining_s(state, snapshot.workers, eta),
+            )
 
         self._enter(
             ChiefPhase(
                 ready=loop_check(loop, service.journal.problem),
                 healthy=loop_check(loop, fine),
                 metrics=lambda: in_loop(loop, metrics),
-                live_state=lambda: in_loop(loop, lambda: live_state(service, eta, self._evaluation)),
+                live_state=lambda: in_loop(loop, live_state),
             )
         )
 
@@ -149,41 +162,20 @@ def linger(seconds: float) -> None:
     stop.wait(seconds)
 
 
-def service_metrics(service: "Service") -> list[Metric]:
-    """Return the study's state and what the services are at; to be called in their event loop."""
-    state, journal = service.oracle.state, service.journal
-    at_work = {worker.name for worker in service.oracle.at_work()}
-    states = service.workers.states(at_work, state.settings.leases)
-    workers = Counter(states.values())
-    heard = [worker for worker in service.workers.status() if states[worker.worker] is not WorkerState.SILENT]
-    images_per_s = sum(worker.images_per_s for worker in heard)
+def service_metrics(state: StudyState, snapshot: "ServiceSnapshot") -> list[Metric]:
+    """Return the metrics of a study and of the services that its chief offers."""
+    workers = Counter(snapshot.worker_states.values())
     return [
         *study_metrics(state),
-        reading(catalogue.LEASES, {(): service.oracle.leases}),
+        reading(catalogue.LEASES, {(): snapshot.leases}),
         reading(catalogue.WORKERS, {(each.value,): workers[each] for each in WorkerState}),
-        reading(catalogue.WORKERS_WAITING, {(): service.dispatcher.waiting}),
-        reading(catalogue.IMAGES_RATE, {(): images_per_s}),
-        reading(catalogue.SEGMENTS, {(): journal.segments}),
-        reading(catalogue.JOURNAL_WAITING, {(): journal.waiting_s()}),
+        reading(catalogue.WORKERS_WAITING, {(): snapshot.waiting_workers}),
+        reading(catalogue.IMAGES_RATE, {(): snapshot.images_per_s}),
+        reading(catalogue.SEGMENTS, {(): snapshot.segments}),
+        reading(catalogue.JOURNAL_WAITING, {(): snapshot.journal_waiting_s}),
     ]
 
 
-def live_state(service: "Service", eta: Eta, evaluation: EvaluationStatus) -> LiveState:
-    """Return what the live page shows at this moment; must be called in the services' event loop."""
-    state, workers = service.oracle.state, service.workers.status()
-    at_work = {worker.name for worker in service.oracle.at_work()}
-    return LiveState(
-        at=time.time(),
-        state=frozen_copy(state),
-        evaluation=evaluation.state,
-        result=evaluation.result,
-        workers=tuple(workers),
-        worker_states=service.workers.states(at_work, state.settings.leases),
-        remaining_s=_remaining_s(service, eta),
-    )
-
-
-def _remaining_s(service: "Service", eta: Eta) -> float | None:
+def _remaining_s(state: StudyState, workers: Sequence[WorkerStatus], eta: Eta) -> float | None:
     """Return the seconds until the search has finished; None if they cannot be estimated."""
-    state = service.oracle.state
-    return None if state.finished else eta.remaining_s(state, service.workers.status())
+    return None if state.finished else eta.remaining_s(state, workers)

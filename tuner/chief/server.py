@@ -9,11 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 
-from tuner.address import Address
 from tuner.chief.checkpoint_retention import SavedModels
-from tuner.chief.evaluation_job import ChiefJob
-from tuner.chief.monitor import ChiefMonitor
-from tuner.chief.service import Service, make_server, now
+from tuner.chief.context import ChiefContext
+from tuner.chief.grpc_server import make_server
+from tuner.chief.service import Service, now
 from tuner.errors import EnvironmentFailure, PreemptedError
 from tuner.rpc import tls
 from tuner.study.tensorboard import EventFiles
@@ -39,15 +38,8 @@ class Chores:
     curves: EventFiles
 
 
-async def serve(
-    service: Service,
-    chores: Chores,
-    address: Address,
-    encryption: tls.Files | None,
-    cluster: ChiefJob | None,
-    shown: ChiefMonitor,
-) -> None:
-    """Listen on `address` and serve the workers until the search is over.
+async def serve(service: Service, chores: Chores, context: ChiefContext) -> None:
+    """Listen on the context's address and serve the workers until the search is over.
 
     Raises PreemptedError, FencedError, BucketError.
     """
@@ -63,12 +55,12 @@ async def serve(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped)
     server = make_server(service)
-    listens_on = str(address)
+    listens_on = str(context.address)
     try:
-        if encryption is None:
+        if context.tls is None:
             port = server.add_insecure_port(listens_on)
         else:
-            port = server.add_secure_port(listens_on, tls.server_credentials(encryption))
+            port = server.add_secure_port(listens_on, tls.server_credentials(context.tls))
     except RuntimeError:
         raise EnvironmentFailure(
             f"the chief cannot listen on {listens_on}; is the port in use, or no such host here?"
@@ -76,11 +68,11 @@ async def serve(
     writing = asyncio.create_task(service.journal.run())
     watching = asyncio.create_task(service.journal.watch())
     await server.start()
-    how = "with TLS" if encryption else "without TLS: whoever reaches it may join"
-    log.info("chief of study %s, term %d, listens on port %d %s", *_identity(service), port, how)
-    shown.show_serving(service)
+    how = "with TLS" if context.tls else "without TLS: whoever reaches it may join"
+    log.info("chief of study %s, term %d, listens on port %d %s", service.study.name, service.state.term, port, how)
+    context.monitor.show_serving(service)
     try:
-        ticking = asyncio.create_task(_work(service, chores, cluster, shown))
+        ticking = asyncio.create_task(_work(service, chores, context))
         stopping = asyncio.create_task(_stopped(stop))
         parts: set[asyncio.Future[None]] = {writing, watching, ticking, stopping, service.dispatcher.broken}
         done, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
@@ -126,11 +118,7 @@ async def _stopped(stop: asyncio.Event) -> None:
     raise PreemptedError("the chief was asked to stop; the search goes on when it is started again.")
 
 
-def _identity(service: Service) -> tuple[str, int]:
-    return service.oracle.state.settings.name, service.oracle.state.term
-
-
-async def _work(service: Service, chores: Chores, cluster: ChiefJob | None, shown: ChiefMonitor) -> None:
+async def _work(service: Service, chores: Chores, context: ChiefContext) -> None:
     cleaning = asyncio.create_task(_clean(service, chores.models))
     drawing = asyncio.create_task(_draw(service, chores.curves))
     try:
@@ -139,10 +127,10 @@ async def _work(service: Service, chores: Chores, cluster: ChiefJob | None, show
     finally:
         cleaning.cancel()
         drawing.cancel()
-    if cluster and service.oracle.state.best():
-        await shown.evaluate(cluster.evaluation_job)
+    if context.cluster and service.state.best():
+        await context.monitor.evaluate(context.cluster.evaluation_job)
     await asyncio.to_thread(lambda: chores.models.delete(chores.models.stale()))
-    await shown.drain_page()
+    await context.monitor.drain_page()
 
 
 async def _clean(service: Service, models: SavedModels) -> None:
@@ -180,5 +168,5 @@ async def _tick(service: Service) -> None:
         if not service.finished.is_set():
             await service.commit(service.oracle.expire(now()))
             service.workers.forget()
-        elif service.workers.all_dismissed(service.oracle.state.settings.leases.duration_s):
+        elif service.workers.all_dismissed(service.study.leases.duration_s):
             return

@@ -8,13 +8,12 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 import grpc
 import grpc.aio
-from google.protobuf.message import DecodeError
 from keras_tuner.engine.hyperparameters import HyperParameters
 from keras_tuner.src import protos
 
@@ -24,13 +23,15 @@ from tuner.chief.journal_writer import JournalWriter
 from tuner.chief.metrics import ServiceMetrics
 from tuner.chief.trial_messages import Messages, Status, bare_trial
 from tuner.chief.worker_registry import WorkerRegistry
+from tuner.config.settings import Study
 from tuner.limits import is_name
 from tuner.rpc import lease_service
 from tuner.search.leases import Worker
 from tuner.search.oracle import AttemptClaim, BadReportError, Instant, Oracle, StaleAttemptError, UnknownTrialError
 from tuner.search.suggester import Suggester
 from tuner.study.records import Ended, Outcome, Record, TrialState
-from tuner.study.state import Trial, first_line
+from tuner.study.state import StudyState, Trial, first_line
+from tuner.study.status import WorkerState, WorkerStatus
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +42,32 @@ BEATS_PER_S = 50
 
 _proto = protos.get_proto()
 _service = protos.get_service()
+
+
+@dataclass(frozen=True)
+class ServiceSnapshot:
+    """What the services are doing at one moment, beside the study's state."""
+
+    workers: tuple[WorkerStatus, ...]
+    worker_states: Mapping[str, WorkerState]
+    """By the worker's name."""
+    leases: int
+    """Number of leases that are held."""
+    waiting_workers: int
+    """Number of workers whose call for a trial has not been answered yet."""
+    segments: int
+    """Number of the journal's segments."""
+    journal_waiting_s: float
+    """See JournalWriter.waiting_s."""
+
+    @property
+    def images_per_s(self) -> float:
+        """Training images per second of all workers that are not silent."""
+        return sum(
+            worker.images_per_s
+            for worker in self.workers
+            if self.worker_states[worker.worker] is not WorkerState.SILENT
+        )
 
 
 @dataclass
@@ -54,15 +81,36 @@ class Service:
     metrics: ServiceMetrics = field(default_factory=ServiceMetrics)
 
     def __post_init__(self) -> None:
-        state = self.oracle.state
-        self._messages = Messages(self.space, state.settings.search.objective, state.direction)
+        self._messages = Messages(self.space, self.study.search.objective, self.state.direction)
         self.dispatcher = Dispatcher(
             self.oracle, self.suggester, now, self.journal.append, self.commit, self.metrics.suggesting
         )
-        self.workers = WorkerRegistry(self.oracle.at_work(), state.term)
+        self.workers = WorkerRegistry(self.oracle.at_work(), self.state.term)
         self.finished = asyncio.Event()
-        if self.oracle.state.finished:
+        if self.state.finished:
             self.finished.set()
+
+    @property
+    def state(self) -> StudyState:
+        """The study's state; it changes with every call that is answered."""
+        return self.oracle.state
+
+    @property
+    def study(self) -> Study:
+        """The study's settings."""
+        return self.state.settings
+
+    def snapshot(self) -> ServiceSnapshot:
+        """Return what the services are doing now; must be called in their event loop."""
+        busy = {worker.name for worker in self.oracle.at_work()}
+        return ServiceSnapshot(
+            workers=tuple(self.workers.status()),
+            worker_states=self.workers.states(busy, self.study.leases),
+            leases=self.oracle.leases,
+            waiting_workers=self.dispatcher.waiting,
+            segments=self.journal.segments,
+            journal_waiting_s=self.journal.waiting_s(),
+        )
 
     # ---- Keras Tuner's service --------------------------------------------------------------------
 
@@ -78,7 +126,7 @@ class Service:
         """Answer with a trial to work on, IDLE after a long wait for one, or STOPPED."""
         worker = Worker(request.tuner_id, _metadata(context).get(names.METADATA_INCARNATION, ""))
         if not is_name(worker.name) or not (worker.stock or is_name(worker.incarnation)):
-            await _abort(context, grpc.StatusCode.INVALID_ARGUMENT, "tuner_id or incarnation is empty, or no name")
+            await abort(context, grpc.StatusCode.INVALID_ARGUMENT, "tuner_id or incarnation is empty, or no name")
         await self._room_for(worker.name, context)
         if worker.stock:
             self.workers.register(worker)  # it does not join
@@ -87,7 +135,7 @@ class Service:
             if self.workers.hear(worker).worker != worker:
                 self.dispatcher.wake()  # it may have been this one's turn: let another have it
                 text = f"another process has joined as worker {worker.name}, and taken this one's place"
-                await _abort(context, grpc.StatusCode.FAILED_PRECONDITION, text)
+                await abort(context, grpc.StatusCode.FAILED_PRECONDITION, text)
             trial, records = self.oracle.grant(worker, now())
             if trial is not None:
                 durable = self.take(records)  # before anything that may fail: the state has moved already
@@ -102,7 +150,7 @@ class Service:
                 context.set_trailing_metadata(start)  # which travels with the answer; initial metadata would not
                 return _service.CreateTrialResponse(trial=message)
             await self.commit(records)
-            if self.oracle.state.finished:
+            if self.state.finished:
                 self.workers.hear(worker).dismissed = True
                 return _service.CreateTrialResponse(trial=bare_trial("STOPPED"))
             left = deadline - time.monotonic()
@@ -117,17 +165,17 @@ class Service:
         checkpoint, sha256 = metadata.get(names.METADATA_CHECKPOINT), metadata.get(names.METADATA_SHA256)
         if checkpoint and not self._is_model_of(checkpoint, attempt, epoch):
             text = f"{checkpoint} is no model of epoch {epoch} of this attempt or one before it"
-            await _abort(context, grpc.StatusCode.INVALID_ARGUMENT, text)
+            await abort(context, grpc.StatusCode.INVALID_ARGUMENT, text)
         if sha256 and not re.fullmatch("[0-9a-f]{64}", sha256):
-            await _abort(context, grpc.StatusCode.INVALID_ARGUMENT, f"{names.METADATA_SHA256} must be 64 hex digits")
+            await abort(context, grpc.StatusCode.INVALID_ARGUMENT, f"{names.METADATA_SHA256} must be 64 hex digits")
         try:
             records = self.oracle.report(attempt, epoch, dict(request.metrics), checkpoint, now(), sha256)
         except BadReportError as error:
-            await _abort(context, grpc.StatusCode.INVALID_ARGUMENT, str(error))
+            await abort(context, grpc.StatusCode.INVALID_ARGUMENT, str(error))
         except (StaleAttemptError, UnknownTrialError) as error:
             await _refuse(error, attempt, context)
         self.workers.hear(attempt.worker)
-        trial = self.oracle.state.trials[names.TrialId(attempt.trial)]
+        trial = self.state.trials[names.TrialId(attempt.trial)]
         status: Status = "RUNNING" if trial.state is TrialState.RUNNING else "STOPPED"
         durable = self.take(records)  # before anything that may fail: the state has moved already
         # Keras Tuner's own workers read all of it, ours the status alone
@@ -153,9 +201,9 @@ class Service:
 
     async def GetTrial(self, request: Any, context: Any) -> Any:  # noqa: N802
         """Return a trial with its metrics, under the id by which it was asked for."""
-        trial = self.oracle.state.trials.get(names.parse_attempt_id(request.trial_id).trial_id)
+        trial = self.state.trials.get(names.parse_attempt_id(request.trial_id).trial_id)
         if trial is None:
-            await _abort(context, grpc.StatusCode.NOT_FOUND, f"there is no trial {request.trial_id!r}")
+            await abort(context, grpc.StatusCode.NOT_FOUND, f"there is no trial {request.trial_id!r}")
         message = self._message(trial)
         message.trial_id = request.trial_id
         return _service.GetTrialResponse(trial=message)
@@ -164,8 +212,8 @@ class Service:
         """Return the best trials, best first."""
         if not 0 <= request.num_trials <= limits.BEST_TRIALS:
             what = f"num_trials must be from 0 to {limits.BEST_TRIALS}"
-            await _abort(context, grpc.StatusCode.INVALID_ARGUMENT, what)
-        best = self.oracle.state.best(request.num_trials)
+            await abort(context, grpc.StatusCode.INVALID_ARGUMENT, what)
+        best = self.state.best(request.num_trials)
         return _service.GetBestTrialsResponse(trials=[self._message(trial) for trial in best])
 
     # ---- the lease service ------------------------------------------------------------------------
@@ -176,9 +224,11 @@ class Service:
         worker = self.workers.joins(request.worker, request.incarnation)
         log.info("worker %s joins", worker.name)
         await self.commit(self.oracle.join(worker, now()))
-        state = self.oracle.state
         return lease_service.Joined(
-            incarnation=worker.incarnation, study=state.settings, data=state.data_digest, direction=state.direction
+            incarnation=worker.incarnation,
+            study=self.study,
+            data=self.state.data_digest,
+            direction=self.state.direction,
         )
 
     async def heartbeat(self, request: lease_service.Heartbeat, context: Any) -> lease_service.Beat:
@@ -186,7 +236,7 @@ class Service:
         worker = Worker(request.worker, request.incarnation)
         await self._room_for(worker.name, context)
         seen = self.workers.hear(worker)
-        lease_s = self.oracle.state.settings.leases.duration_s
+        lease_s = self.study.leases.duration_s
         if seen.worker != worker:
             return lease_service.Beat(held=False, next_s=lease_s / 3)
         seen.beat = request
@@ -242,7 +292,7 @@ class Service:
         for record in ended:
             reason = f", {first_line(record.reason)}" if record.reason else ""
             log.info("trial %s: %s%s", record.trial, record.state, reason)
-        if (finished := self.oracle.state.finished) and not self.finished.is_set():
+        if (finished := self.state.finished) and not self.finished.is_set():
             # one that was given up has the first traceback, which is what a person needs
             log.log(logging.ERROR if finished.failed else logging.INFO, "the search is over: %s", finished.reason)
             self.finished.set()
@@ -251,7 +301,7 @@ class Service:
     async def _room_for(self, worker: str, context: Any) -> None:
         if self.workers.is_full(worker):
             what = f"{limits.WORKERS} workers are known already; try again later"
-            await _abort(context, grpc.StatusCode.RESOURCE_EXHAUSTED, what)
+            await abort(context, grpc.StatusCode.RESOURCE_EXHAUSTED, what)
 
     async def _attempt(self, trial_id: str, context: Any) -> AttemptClaim:
         metadata = _metadata(context)
@@ -263,21 +313,21 @@ class Service:
             worker = Worker(metadata.get(names.METADATA_WORKER, ""), metadata[names.METADATA_INCARNATION])
             return AttemptClaim(worker, trial_id, limits.number(number))
         except ValueError:
-            await _abort(context, grpc.StatusCode.INVALID_ARGUMENT, f"{names.METADATA_ATTEMPT} must be a number")
+            await abort(context, grpc.StatusCode.INVALID_ARGUMENT, f"{names.METADATA_ATTEMPT} must be a number")
 
     def _is_model_of(self, checkpoint: str, attempt: AttemptClaim, epoch: int) -> bool:
         """Say whether the object is the attempt's, or of one before it, whose work it takes over."""
         said = names.parse_checkpoint(checkpoint)
         if said is None or said.attempt > attempt.number:
             return False
-        return checkpoint == names.checkpoint(self.oracle.state.settings.name, attempt.trial, said.attempt, epoch)
+        return checkpoint == names.checkpoint(self.study.name, attempt.trial, said.attempt, epoch)
 
     def _message(self, trial: Trial, status: Status | None = None) -> Any:
         return self._messages.trial(trial, status, self._parent(trial))
 
     def _parent(self, trial: Trial) -> Trial | None:
         """Return the trial whose training this one continues, as hyperband's do."""
-        return self.oracle.state.trials.get(names.TrialId(str(trial.hyperparameters.get(names.HP_PARENT))))
+        return self.state.trials.get(names.TrialId(str(trial.hyperparameters.get(names.HP_PARENT))))
 
     def _start(self, trial: Trial) -> tuple[tuple[str, str], ...]:
         """Return, as metadata, which attempt this is, and the epoch and saved model it goes on from, if any."""
@@ -303,59 +353,17 @@ def _metadata(context: Any) -> dict[str, str]:
     return {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
 
 
-async def _abort(context: Any, code: grpc.StatusCode, text: str) -> NoReturn:
+async def abort(context: Any, code: grpc.StatusCode, text: str) -> NoReturn:
+    """End a call with an error."""
     await context.abort(code, text)  # raises
     raise AssertionError
 
 
 async def _refuse(error: Exception, attempt: AttemptClaim, context: Any) -> NoReturn:
     if isinstance(error, UnknownTrialError):
-        await _abort(context, grpc.StatusCode.NOT_FOUND, f"there is no trial {attempt.trial!r}")
-    await _abort(
+        await abort(context, grpc.StatusCode.NOT_FOUND, f"there is no trial {attempt.trial!r}")
+    await abort(
         context,
         grpc.StatusCode.FAILED_PRECONDITION,
         f"attempt {attempt.number} at trial {attempt.trial} by {attempt.worker.name} is not the newest; drop it",
     )
-
-
-def _keras_tuners(service: Service) -> grpc.GenericRpcHandler:
-    """Return the handlers of Keras Tuner's service; what is no message of it is answered with INVALID_ARGUMENT.
-
-    The generated code would answer UNKNOWN, as for a failure of our own, and log a traceback.
-    """
-
-    def wrap(method: Any) -> Any:
-        kind, handle = getattr(_service, method.input_type.name), getattr(service, method.name)
-
-        async def call(data: bytes, context: Any) -> bytes:
-            try:
-                request = kind.FromString(data)
-            except DecodeError:
-                await _abort(context, grpc.StatusCode.INVALID_ARGUMENT, f"not a valid {method.name} request")
-            answer: bytes = (await handle(request, context)).SerializeToString()
-            return answer
-
-        return grpc.unary_unary_rpc_method_handler(service.metrics.timed(method.name, call))
-
-    oracle = _service.DESCRIPTOR.services_by_name["Oracle"]
-    return grpc.method_handlers_generic_handler(oracle.full_name, {m.name: wrap(m) for m in oracle.methods})
-
-
-def make_server(service: Service) -> grpc.aio.Server:
-    """Return a server of both services, without a port yet."""
-    server = grpc.aio.server(options=lease_service.SERVER_OPTIONS, maximum_concurrent_rpcs=limits.CALLS)
-    server.add_generic_rpc_handlers(
-        (
-            _keras_tuners(service),
-            lease_service.handlers(
-                {
-                    "Join": service.join,
-                    "Heartbeat": service.heartbeat,
-                    "GiveBack": service.give_back,
-                    "Status": service.status,
-                },
-                service.metrics.timed,
-            ),
-        )
-    )
-    return server
