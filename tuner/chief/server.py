@@ -167,6 +167,6 @@ async def _tick(service: Service) -> None:
             service.oracle.extend_leases(late_s)
         if not service.finished.is_set():
             await service.commit(service.oracle.expire(now()))
-            service.workers.forget()
+            service.workers.remove_silent()
         elif service.workers.all_dismissed(service.study.leases.duration_s):
             return

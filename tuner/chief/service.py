@@ -132,7 +132,7 @@ class Service:
             self.workers.register(worker)  # it does not join
         deadline = time.monotonic() + LONG_POLL_S
         while True:
-            if self.workers.hear(worker).worker != worker:
+            if self.workers.record_call(worker).worker != worker:
                 self.dispatcher.wake()  # it may have been this one's turn: let another have it
                 text = f"another process has joined as worker {worker.name}, and taken this one's place"
                 await abort(context, grpc.StatusCode.FAILED_PRECONDITION, text)
@@ -151,7 +151,7 @@ class Service:
                 return _service.CreateTrialResponse(trial=message)
             await self.commit(records)
             if self.state.finished:
-                self.workers.hear(worker).dismissed = True
+                self.workers.record_call(worker).dismissed = True
                 return _service.CreateTrialResponse(trial=bare_trial("STOPPED"))
             left = deadline - time.monotonic()
             if left <= 0:
@@ -174,7 +174,7 @@ class Service:
             await abort(context, grpc.StatusCode.INVALID_ARGUMENT, str(error))
         except (StaleAttemptError, UnknownTrialError) as error:
             await _refuse(error, attempt, context)
-        self.workers.hear(attempt.worker)
+        self.workers.record_call(attempt.worker)
         trial = self.state.trials[names.TrialId(attempt.trial)]
         status: Status = "RUNNING" if trial.state is TrialState.RUNNING else "STOPPED"
         durable = self.take(records)  # before anything that may fail: the state has moved already
@@ -195,7 +195,7 @@ class Service:
                 records = self.oracle.give_back(attempt, outcome, "the worker says that the trial failed", now())
         except (StaleAttemptError, UnknownTrialError) as error:
             await _refuse(error, attempt, context)
-        self.workers.hear(attempt.worker)
+        self.workers.record_call(attempt.worker)
         await self.take(records)
         return _service.EndTrialResponse()
 
@@ -221,7 +221,7 @@ class Service:
     async def join(self, request: lease_service.Join, context: Any) -> lease_service.Joined:
         """Take note of a new process of a worker."""
         await self._room_for(request.worker, context)
-        worker = self.workers.joins(request.worker, request.incarnation)
+        worker = self.workers.join(request.worker, request.incarnation)
         log.info("worker %s joins", worker.name)
         await self.commit(self.oracle.join(worker, now()))
         return lease_service.Joined(
@@ -235,11 +235,11 @@ class Service:
         """Renew a lease."""
         worker = Worker(request.worker, request.incarnation)
         await self._room_for(worker.name, context)
-        seen = self.workers.hear(worker)
+        entry = self.workers.record_call(worker)
         lease_s = self.study.leases.duration_s
-        if seen.worker != worker:
+        if entry.worker != worker:
             return lease_service.Beat(held=False, next_s=lease_s / 3)
-        seen.beat = request
+        entry.heartbeat = request
         # who has no trial has no progress to tell
         next_s = lease_s / 3 if request.trial is None else min(lease_s / 3, max(1.0, len(self.workers) / BEATS_PER_S))
         attempt = AttemptClaim(worker, request.trial or "", request.attempt)
