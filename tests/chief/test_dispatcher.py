@@ -50,8 +50,8 @@ def test_a_suggestion_that_comes_after_the_search_was_given_up_makes_no_trial(
 
     chief = with_chief(tmp_path, talk, trials=10)
     assert isinstance(list(read_records(chief.bucket, STUDY.name))[-1], Finished)
-    [said] = [r for r in caplog.records if "the search is over" in r.message]
-    assert (said.levelname, said.message.splitlines()[-1]) == ("ERROR", "Traceback of w0")
+    [record] = [r for r in caplog.records if "the search has finished" in r.message]
+    assert (record.levelname, record.message.splitlines()[-1]) == ("ERROR", "Traceback of w0")
     assert {trial.state for trial in chief.state.trials.values()} == {TrialState.FAILED}
 
 

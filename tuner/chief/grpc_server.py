@@ -15,7 +15,7 @@ _service = protos.get_service()
 
 
 def make_server(service: Service) -> grpc.aio.Server:
-    """Return a server of both services, without a port yet."""
+    """Return a server of both services, which has no port yet."""
     server = grpc.aio.server(options=lease_service.SERVER_OPTIONS, maximum_concurrent_rpcs=limits.CALLS)
     server.add_generic_rpc_handlers(
         (
@@ -35,17 +35,17 @@ def make_server(service: Service) -> grpc.aio.Server:
 
 
 def _keras_tuners(service: Service) -> grpc.GenericRpcHandler:
-    """Return the handlers of Keras Tuner's service; what is no message of it is answered with INVALID_ARGUMENT.
+    """Return the handlers of Keras Tuner's service, which answer malformed requests with INVALID_ARGUMENT.
 
-    The generated code would answer UNKNOWN, as for a failure of our own, and log a traceback.
+    The generated code would answer UNKNOWN, as for an internal error, and log a traceback.
     """
 
     def wrap(method: Any) -> Any:
-        kind, handle = getattr(_service, method.input_type.name), getattr(service, method.name)
+        message_type, handle = getattr(_service, method.input_type.name), getattr(service, method.name)
 
         async def call(data: bytes, context: Any) -> bytes:
             try:
-                request = kind.FromString(data)
+                request = message_type.FromString(data)
             except DecodeError:
                 await abort(context, grpc.StatusCode.INVALID_ARGUMENT, f"not a valid {method.name} request")
             answer: bytes = (await handle(request, context)).SerializeToString()

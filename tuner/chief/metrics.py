@@ -1,4 +1,4 @@
-"""What the chief measures as it goes: its answers, its suggestions, and its journal."""
+"""The chief's metrics: of its calls, suggestions and journal, of the study, and of its evaluation."""
 
 import asyncio
 import time
@@ -23,15 +23,14 @@ from tuner.study.status import EvaluationState, EvaluationStatus, SearchState, s
 Call = Callable[[bytes, Any], Awaitable[bytes]]
 """A gRPC method, from the bytes of the request to those of the answer."""
 
-
 ANSWERS = (
     "CANCELLED", "FAILED_PRECONDITION", "INVALID_ARGUMENT", "NOT_FOUND", "RESOURCE_EXHAUSTED", "UNAVAILABLE", "UNKNOWN",
 )  # fmt: skip
-"""With which codes calls fail, as a rule: counted from 0 on, since a counter that begins at 1 has no rate."""
+"""Codes with which calls usually fail. They are counted from 0 on, since a counter that begins at 1 has no rate."""
 
 
 class ServiceMetrics:
-    """How long calls and suggestions take; registered nowhere where no registry is given."""
+    """Durations of calls and suggestions; not exported without a registry."""
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         self._calls = histogram(catalogue.RPC, registry)
@@ -39,20 +38,20 @@ class ServiceMetrics:
         self._suggestions = histogram(catalogue.SUGGESTION, registry)
 
     def timed(self, method: str, call: Call) -> Call:
-        """Return the same gRPC method, measured."""
+        """Return a gRPC method that measures `call`."""
         seconds = self._calls.labels(method)
         for code in ANSWERS:
             self._errors.labels(method, code)
 
         async def measured(data: bytes, context: Any) -> bytes:
-            began = time.perf_counter()
+            started = time.perf_counter()
             try:
                 return await call(data, context)
             except BaseException as error:
                 self._errors.labels(method, _code(error, context)).inc()
                 raise
             finally:
-                seconds.observe(time.perf_counter() - began)
+                seconds.observe(time.perf_counter() - started)
 
         return measured
 
@@ -64,7 +63,7 @@ class ServiceMetrics:
 
 
 class JournalMetrics:
-    """How long the journal's flushes take; registered nowhere where no registry is given."""
+    """Durations of the journal's flushes; not exported without a registry."""
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         self._flushes = histogram(catalogue.FLUSH, registry)
@@ -82,17 +81,17 @@ def _code(error: BaseException, context: Any) -> str:
     """Return gRPC's code for a call that ended with an exception."""
     if isinstance(error, asyncio.CancelledError):
         return "CANCELLED"
-    for code in grpc.StatusCode:  # the context has it as an enum's member, or as its number
+    for code in grpc.StatusCode:  # the context has an enum's member, or its number
         if context.code() in (code, code.value[0]) and code is not grpc.StatusCode.OK:
             return str(code.name)
-    return "UNKNOWN"  # an exception of ours
+    return "UNKNOWN"  # an internal error
 
 
 INTERRUPTED = (Outcome.PREEMPTED, Outcome.LOST)
 
 
 def study_metrics(state: StudyState) -> list[Metric]:
-    """Return what the journal says of a study."""
+    """Return the metrics that follow from a study's journal."""
     if state.study is None:
         return []
     trials = state.trials.values()
@@ -127,7 +126,7 @@ def _attempts(state: StudyState) -> dict[tuple[str, ...], float]:
     ended = Counter(trial.state for trial in state.trials.values())
     outcomes: Counter[Outcome] = Counter()
     for trial in state.trials.values():
-        if trial.outcomes:  # few have any, and there may be thousands
+        if trial.outcomes:  # few trials have any, and there may be thousands of trials
             outcomes.update(trial.outcomes)
     return {
         ("finished", "completed"): ended[TrialState.COMPLETED],

@@ -59,7 +59,7 @@ class ChiefMonitor:
         monitor.routes.update(self._page.routes())
         self._enter(
             ChiefPhase(
-                ready=always("it waits for the data, or recovers the study"),
+                ready=always("the chief is waiting for the data or recovering the study"),
                 metrics=lambda: [reading(catalogue.JOURNAL_WAITING, {(): self.bucket.waiting_s()})],
             )
         )
@@ -100,7 +100,7 @@ class ChiefMonitor:
         """Enter the phase after the search: the state does not change any more, and no worker is served."""
         self._enter(
             ChiefPhase(
-                ready=always("the search is over"),
+                ready=always("the search has finished"),
                 metrics=lambda: [*study_metrics(state), *self._own_metrics()],
                 live_state=lambda: LiveState(time.time(), state, self._evaluation.state, self._evaluation.result),
             )
@@ -146,19 +146,21 @@ class ChiefMonitor:
         result = None
         try:
             result = EvaluationSummary.model_validate_json(data)
-        except ValidationError as error:  # written by another version
-            log.warning("the evaluation's result cannot be understood (%s)", error.errors()[0]["msg"])
+        except ValidationError as error:
+            log.warning(
+                "cannot read the evaluation's result (%s); was it written by another version?", error.errors()[0]["msg"]
+            )
         self._evaluation = EvaluationStatus(EvaluationState.DONE, result)
 
 
 def linger(seconds: float) -> None:
-    """Stay for so long, so that what is shown last is scraped; whoever asks us to stop has waited for long enough."""
+    """Keep the process running so that its last metrics are scraped, but exit at once on SIGTERM or Ctrl-C."""
     if not seconds:
         return
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    log.info("all is over; the metrics are shown for %g s more", seconds)
+    log.info("finished; the metrics can be scraped for %g s more", seconds)
     stop.wait(seconds)
 
 

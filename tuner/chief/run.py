@@ -106,7 +106,7 @@ def _search(context: ChiefContext, plan: SearchPlan, state: StudyState, journal:
 def _continue_after_search(context: ChiefContext, state: StudyState) -> StudyState:
     """Do what is left to do for a study whose search has ended already."""
     context.monitor.show_finished(state)
-    log.info("the search of study %s is over", state.settings.name)
+    log.info("the search of study %s has finished", state.settings.name)
     EventFiles(context.bucket, state).write()
     _check_result(state)
     if context.cluster is not None:

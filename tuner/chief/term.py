@@ -75,7 +75,7 @@ def open_term(
         except FencedError:
             continue
         if state.trials:
-            log.info("study %s goes on: %d trials, %d ended", context.study.name, len(state.trials), len(state.ended))
+            log.info("study %s continues: %d trials, %d ended", context.study.name, len(state.trials), len(state.ended))
         state.apply(opened)
         return recovered, journal
 
@@ -97,6 +97,6 @@ def _check_unchanged(state: StudyState, study: Study, digest: str) -> None:
     check_resume(state.study, study)
     if state.data_digest != digest:
         raise UsageError(
-            f"study {study.name!r} has begun with the data set {state.data_digest[:12]}, not {digest[:12]}; "
-            "use that one, or choose another `name`."
+            f"study {study.name!r} was started with the data set {state.data_digest[:12]}, not {digest[:12]}; "
+            "use that data set, or choose another `name`."
         )
