@@ -39,7 +39,7 @@ def test_health_and_readiness_are_200_or_503_with_the_reason() -> None:
         assert address is not None
         at = f"{address.host}:{address.port}"
         assert get(at, names.HTTP_HEALTHY) == Answer(HTTPStatus.OK, "ok\n")
-        assert get(at, names.HTTP_READY) == Answer(HTTPStatus.SERVICE_UNAVAILABLE, "it is starting\n")
+        assert get(at, names.HTTP_READY) == Answer(HTTPStatus.SERVICE_UNAVAILABLE, "the process is starting\n")
         assert scrape(at).value(Metric.READY, role="worker") == 0
         shown.enter(Phase(ready=always(FINE), healthy=always("the heartbeat is late")))
         assert get(at, names.HTTP_READY).status == HTTPStatus.OK
@@ -74,7 +74,7 @@ def test_an_event_loop_that_stands_still_is_not_healthy(
 
     loop.call_soon_threadsafe(hang)
     assert stuck.wait(20)
-    assert loop_check(loop, lambda: FINE)() == "it has not answered for 0.1 s"
+    assert loop_check(loop, lambda: FINE)() == "the process has not answered for 0.1 s"
     go_on.set()
     assert in_loop(loop, lambda: 7, 20) == 7
 
@@ -82,7 +82,7 @@ def test_an_event_loop_that_stands_still_is_not_healthy(
 def test_an_event_loop_that_is_over_is_told_as_one() -> None:
     over = asyncio.new_event_loop()
     over.close()
-    with pytest.raises(TimeoutError, match="the event loop is over"):
+    with pytest.raises(TimeoutError, match="the event loop is closed"):
         in_loop(over, lambda: None)
 
 

@@ -17,7 +17,7 @@ from tuner.config import settings as config
 from tuner.config.loading import load
 from tuner.errors import ConfigError
 from tuner.limits import NAME_CHARACTERS, is_name
-from tuner.monitoring.log_format import begin_logging, given_format
+from tuner.monitoring.log_format import begin_logging, read_format
 from tuner.report.terminal.console import make_console, shown_progress
 
 if TYPE_CHECKING:
@@ -197,4 +197,4 @@ def _begin_process() -> None:
     end_with_parent()
     choose_backend()
     level = logging.DEBUG if "--debug" in sys.argv else logging.INFO
-    begin_logging(sys.stdout, given_format(os.environ), level)
+    begin_logging(sys.stdout, read_format(os.environ), level)

@@ -106,7 +106,7 @@ def _file(name: str, content_type: str) -> Handler:
 def _versioned(request: Request, body: bytes, content_type: str) -> Response:
     """Return the body, or 304 if the client has it already."""
     version = f'"{hashlib.blake2b(body, digest_size=16).hexdigest()}"'
-    if request.known == version:
+    if request.if_none_match == version:
         return Response(b"", content_type, HTTPStatus.NOT_MODIFIED, {"ETag": version})
     return Response(body, content_type, headers={"ETag": version})
 
