@@ -147,7 +147,7 @@ def _search_is_over(bucket: Bucket) -> bool:
     reader = JournalReader(bucket, study.name)
     reader.poll()
     if reader.state.is_over(study):
-        logging.getLogger("tuner").info("the search of study %s is over", study.name)
+        logging.getLogger("tuner").info("the search of study %s has finished", study.name)
         return True
     return False
 
