@@ -199,9 +199,10 @@ def test_the_page_of_settings_is_up_to_date() -> None:
 def test_the_space_in_the_readme_can_be_searched(tmp_path: Path) -> None:
     (tmp_path / "my_space.py").write_text(blocks(README, "python")[0], encoding="utf-8")
     program = (
-        "from tuner import config, spaces\n"
+        "from tuner import spaces\n"
+        "from tuner.config import settings\n"
         "from tuner.spaces.exploration import explore\n"
-        f"space = config.Space(import_='my_space:MySpace', code={str(tmp_path)!r})\n"
+        f"space = settings.Space(import_='my_space:MySpace', code={str(tmp_path)!r})\n"
         "found = explore(spaces.load_space(space, (32, 32, 3), 2))\n"
         "assert {'blocks', 'filters', 'dropout', 'learning_rate'} == set(found.values), found.values\n"
     )

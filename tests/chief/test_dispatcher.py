@@ -10,7 +10,7 @@ import pytest
 from keras_tuner.src import protos
 
 from tests.support.service import STUDY, Chief, finish, stub_of, take, with_chief
-from tuner.chief import run as chiefs
+from tuner.chief import server
 from tuner.chief.server import TICK_S, _tick
 from tuner.chief.service import now
 from tuner.config.loading import load
@@ -50,8 +50,8 @@ def test_a_suggestion_that_comes_after_the_search_was_given_up_makes_no_trial(
 
     chief = with_chief(tmp_path, talk, trials=10)
     assert isinstance(list(read_records(chief.bucket, STUDY.name))[-1], Finished)
-    [said] = [r for r in caplog.records if "the search is over" in r.message]
-    assert (said.levelname, said.message.splitlines()[-1]) == ("ERROR", "Traceback of w0")
+    [record] = [r for r in caplog.records if "the search has finished" in r.message]
+    assert (record.levelname, record.message.splitlines()[-1]) == ("ERROR", "Traceback of w0")
     assert {trial.state for trial in chief.state.trials.values()} == {TrialState.FAILED}
 
 
@@ -74,7 +74,7 @@ def test_an_algorithm_that_cannot_take_a_result_is_the_chiefs_failure(tmp_path: 
 def test_a_chief_that_stood_still_does_not_take_its_workers_for_silent(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(chiefs, "STOPPED_S", 0.3)
+    monkeypatch.setattr(server, "STOPPED_S", 0.3)
     study = load(settings=["search.max_trials=3", "leases.duration_s=1.0"])
 
     async def main() -> None:

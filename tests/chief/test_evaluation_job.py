@@ -60,7 +60,7 @@ def test_a_worker_that_comes_after_the_search_ends_without_its_chief(bucket: Loc
     searched(bucket, load())
     done = start(bucket, load(), "worker")
     assert done.returncode == 0, done.stderr
-    assert "the search of study cifake is over" in done.stdout
+    assert "the search of study cifake has finished" in done.stdout
 
 
 @pytest.mark.slow

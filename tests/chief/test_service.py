@@ -12,7 +12,7 @@ from keras_tuner.src import protos
 
 from tests.support.service import STUDY, Chief, completed, finish, messages, metadata, stub_of, take, with_chief
 from tuner import names
-from tuner.chief.journal_writer import Journal
+from tuner.chief.journal_writer import JournalWriter
 from tuner.chief.service import now
 from tuner.rpc import lease_service
 from tuner.search.oracle import Instant
@@ -237,7 +237,7 @@ async def restart(chief: Chief) -> None:
     reader = JournalReader(chief.bucket, STUDY.name)
     reader.poll()
     chief.state = reader.state
-    chief.journal = Journal(chief.bucket, STUDY.name, "w2", reader.next_number)
+    chief.journal = JournalWriter(chief.bucket, STUDY.name, "w2", reader.next_number)
     await chief.start()
 
 

@@ -34,9 +34,8 @@ def shown(*records: Record, settings: Sequence[str] = ()) -> CollectorRegistry:
     """Return what is shown after these records of a study."""
     opened = Opened(at=0, term=1, writer="w", study=load(settings=settings), data="d", direction="max")
     state = state_of((opened, *records))
-    readings, registry = Readings(), CollectorRegistry()
-    readings.read = lambda: study_metrics(state)
-    registry.register(readings)
+    registry = CollectorRegistry()
+    registry.register(Readings(lambda: study_metrics(state)))
     return registry
 
 

@@ -59,7 +59,7 @@ def test_a_queued_trial_wakes_one_of_the_workers_that_wait(tmp_path: Path) -> No
         stub = stub_of(channel)
         held = [await take(stub, f"w{number}") for number in range(3)]
         idle = [asyncio.create_task(take(stub, f"idle{number}")) for number in range(50)]
-        while len(chief.service.workers.seen) < 53:
+        while len(chief.service.workers.entries) < 53:
             await asyncio.sleep(0.01)
         grants = []
         grant = chief.service.oracle.grant

@@ -97,6 +97,6 @@ def test_an_idle_worker_keeps_its_name_though_a_new_chief_hears_a_zombie_first(c
 
 def test_a_name_belongs_to_who_has_joined_now_whatever_others_call_themselves() -> None:
     registry = WorkerRegistry([], term=2)
-    newest = registry.joins("w", "a")
+    newest = registry.join("w", "a")
     for other in ("9.9.b", "2.9.b", "1.1.b", "b"):
-        assert registry.hear(Worker("w", other)).worker == newest
+        assert registry.record_call(Worker("w", other)).worker == newest

@@ -6,7 +6,7 @@ from playwright.sync_api import Browser, Page, expect
 from tests.live_page import studies
 from tests.live_page.conftest import serving
 from tests.support.browser import Scheme, Shown, shown
-from tuner.live_page.trial_rows import Wanted, page_of
+from tuner.live_page.trial_rows import TrialQuery, trial_page
 from tuner.study.records import TrialState
 from tuner.study.state import StudyState
 from tuner.study.status import EvaluationSummary
@@ -46,7 +46,7 @@ def test_it_can_be_read(
     with serving(studies.watched(state)) as served, shown(browser, served.url, width, scheme) as found:
         page = loaded(found)
         check(found, served.url)
-        assert trials_shown(page) == [row.trial for row in page_of(state, Wanted()).rows]
+        assert trials_shown(page) == [row.trial for row in trial_page(state, TrialQuery()).rows]
         found.screenshot(f"live-{trials}-{width}-{scheme}")
 
 
@@ -85,7 +85,7 @@ def test_a_trial_that_failed_shows_its_traceback(browser: Browser, large: StudyS
 def test_trials_are_sorted_and_paged_with_the_keyboard_and_a_reload_keeps_that(
     browser: Browser, large: StudyState
 ) -> None:
-    worst_first = [row.trial for row in page_of(large, Wanted(sort="score", limit=100)).rows]
+    worst_first = [row.trial for row in trial_page(large, TrialQuery(sort="score", limit=100)).rows]
     with serving(studies.watched(large)) as served, shown(browser, served.url) as found:
         page = loaded(found)
         head = page.locator("th[data-key=score]")
@@ -112,17 +112,17 @@ def test_an_address_that_asks_for_nothing_known_shows_what_is_shown_at_first(bro
         shown(browser, f"{served.url}#state=LOST&sort=constructor") as found,
     ):
         page = loaded(found)
-        assert trials_shown(page) == [row.trial for row in page_of(state, Wanted()).rows]
+        assert trials_shown(page) == [row.trial for row in trial_page(state, TrialQuery()).rows]
         assert page.is_hidden("#notice")
 
 
 def test_who_has_the_focus_keeps_it_while_the_study_goes_on_and_after_a_look_at_a_trial(browser: Browser) -> None:
     state = studies.searched(30, 20)
-    last = page_of(state, Wanted()).rows[-1].trial
+    last = trial_page(state, TrialQuery()).rows[-1].trial
     with serving(studies.watched(state)) as served, shown(browser, served.url) as found:
         page = loaded(found)
         page.locator(f"tr[data-trial='{last}'] button").focus()
-        served.site.latest.take = studies.watched(studies.searched(30, 28))
+        served.take = studies.watched(studies.searched(30, 28))
         expect(page.locator("#table tbody tr")).to_have_count(28)
         focused = "document.activeElement.closest('tr')?.dataset.trial"
         assert page.evaluate(focused) == last
@@ -151,9 +151,9 @@ def test_it_says_that_the_chief_is_away_and_goes_on_when_it_is_back(browser: Bro
         assert found.hard_to_read() == []
         found.screenshot(f"live-away-{scheme}")
         served.begin()
-        served.site.latest.take = lambda: None
+        served.take = lambda: None
         page.wait_for_selector("#notice:has-text('the chief is starting')")
-        served.site.latest.take = studies.watched(studies.searched(30, 20))
+        served.take = studies.watched(studies.searched(30, 20))
         page.wait_for_selector("#notice", state="hidden")
         expect(page.locator("#table tbody tr")).to_have_count(20)
         assert not page.evaluate("document.body.classList.contains('stale')")
@@ -167,13 +167,13 @@ def test_it_says_that_the_search_is_over_and_where_the_evaluation_is_also_when_t
         page = loaded(found)
         place = f"gs://bucket/prefix/studies/{state.settings.name}/evaluation/"
         said = page.inner_text("#notice")
-        assert "The search is over" in said
+        assert "The search has finished" in said
         assert place in said
         assert page.inner_text("#search") == "finished"
         found.screenshot("live-over")
         served.end()
         page.evaluate("dispatchEvent(new Event('online'))")  # it looks every ten seconds only
-        page.wait_for_selector("#notice:has-text('its chief has ended')")
+        page.wait_for_selector("#notice:has-text('its chief has exited')")
         assert place in page.inner_text("#notice")
         assert not page.evaluate("document.body.classList.contains('stale')")
 

@@ -20,7 +20,7 @@ from tests.live_page import studies
 from tests.live_page.conftest import BUCKET, Served, serving
 from tests.search.test_oracle import at
 from tuner.live_page import live_state
-from tuner.live_page.routes import SCRIPTS, is_our_name
+from tuner.live_page.routes import SCRIPTS, is_local_name
 from tuner.names import TrialId
 from tuner.search.leases import Worker
 from tuner.search.oracle import Instant, Oracle
@@ -179,7 +179,7 @@ def test_what_is_no_number_is_none_or_text_and_every_answer_is_json() -> None:
 
 def test_a_study_that_is_read_is_no_study_yet() -> None:
     with serving(lambda: None) as served:
-        assert refused(served, "overview.json") == (503, "the chief is starting: it reads the study\n")
+        assert refused(served, "overview.json") == (503, "the chief is starting and reading the study\n")
 
 
 # ---- what it costs ---------------------------------------------------------------------------------
@@ -220,10 +220,10 @@ def test_a_chief_ends_when_the_open_page_knows_that_the_search_is_over() -> None
 
         def bye_s() -> float:
             began = time.monotonic()
-            asyncio.run(latest.farewell())
+            asyncio.run(latest.drain())
             return time.monotonic() - began
 
-        assert bye_s() < live_state.TOLD_S  # nobody looks
+        assert bye_s() < live_state.SETTLE_S  # no page is open
         ask(served, "overview.json")
         studies.finish(state)
         with ThreadPoolExecutor() as pool:
@@ -231,7 +231,7 @@ def test_a_chief_ends_when_the_open_page_knows_that_the_search_is_over() -> None
             time.sleep(1.2 * live_state.FRESH_S)
             assert not bye.done()
             ask(served, "overview.json")
-            assert bye.result() < live_state.FAREWELL_S
+            assert bye.result() < live_state.DRAIN_S
 
 
 def test_who_has_the_newest_answer_is_told_so_and_sent_nothing(thousands: Served) -> None:
@@ -282,7 +282,7 @@ def test_a_name_that_anyone_may_own_is_refused(three: Served, path: str) -> None
     ],
 )  # fmt: skip
 def test_names_that_only_this_machine_or_a_cluster_resolves_are_ours(host: str, ours: bool) -> None:
-    assert is_our_name(host) is ours
+    assert is_local_name(host) is ours
 
 
 # ---- what a browser is told ------------------------------------------------------------------------

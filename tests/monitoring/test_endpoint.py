@@ -15,7 +15,7 @@ from tuner.chief.monitor import ChiefMonitor
 from tuner.errors import NoResultError
 from tuner.monitoring import endpoint
 from tuner.monitoring.catalogue import Role
-from tuner.monitoring.endpoint import FINE, Monitor, in_loop, loop_check, serving
+from tuner.monitoring.endpoint import FINE, Monitor, Phase, always, in_loop, loop_check, serving
 from tuner.names import Metric
 from tuner.study.state import StudyState
 from tuner.study.status import EvaluationSummary
@@ -39,9 +39,9 @@ def test_health_and_readiness_are_200_or_503_with_the_reason() -> None:
         assert address is not None
         at = f"{address.host}:{address.port}"
         assert get(at, names.HTTP_HEALTHY) == Answer(HTTPStatus.OK, "ok\n")
-        assert get(at, names.HTTP_READY) == Answer(HTTPStatus.SERVICE_UNAVAILABLE, "it is starting\n")
+        assert get(at, names.HTTP_READY) == Answer(HTTPStatus.SERVICE_UNAVAILABLE, "the process is starting\n")
         assert scrape(at).value(Metric.READY, role="worker") == 0
-        shown.ready, shown.healthy = lambda: FINE, lambda: "the heartbeat is late"
+        shown.enter(Phase(ready=always(FINE), healthy=always("the heartbeat is late")))
         assert get(at, names.HTTP_READY).status == HTTPStatus.OK
         assert get(at, names.HTTP_HEALTHY) == Answer(HTTPStatus.SERVICE_UNAVAILABLE, "the heartbeat is late\n")
         assert scrape(at).value(Metric.READY, role="worker") == 1
@@ -74,7 +74,7 @@ def test_an_event_loop_that_stands_still_is_not_healthy(
 
     loop.call_soon_threadsafe(hang)
     assert stuck.wait(20)
-    assert loop_check(loop, lambda: FINE)() == "it has not answered for 0.1 s"
+    assert loop_check(loop, lambda: FINE)() == "the process has not answered for 0.1 s"
     go_on.set()
     assert in_loop(loop, lambda: 7, 20) == 7
 
@@ -82,7 +82,7 @@ def test_an_event_loop_that_stands_still_is_not_healthy(
 def test_an_event_loop_that_is_over_is_told_as_one() -> None:
     over = asyncio.new_event_loop()
     over.close()
-    with pytest.raises(TimeoutError, match="the event loop is over"):
+    with pytest.raises(TimeoutError, match="the event loop is closed"):
         in_loop(over, lambda: None)
 
 
@@ -97,7 +97,7 @@ def test_the_evaluations_result_is_the_chiefs_to_show(tmp_path: Path, monkeypatc
 
     monkeypatch.setattr("tuner.chief.monitor.run_evaluation", done)
     asyncio.run(chief.evaluate("job"))
-    chief.over(StudyState())
+    chief.show_finished(StudyState())
     with serving(shown, {names.ENV_HTTP: "127.0.0.1:0"}) as address:
         assert address is not None
         scraped = scrape(f"{address.host}:{address.port}")
@@ -140,7 +140,7 @@ def test_an_evaluation_that_failed_is_told(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr("tuner.chief.monitor.run_evaluation", fail)
     with pytest.raises(NoResultError):
         asyncio.run(chief.evaluate("job"))
-    chief.over(StudyState())
+    chief.show_finished(StudyState())
     with serving(shown, {names.ENV_HTTP: "127.0.0.1:0"}) as address:
         assert address is not None
         scraped = scrape(f"{address.host}:{address.port}")

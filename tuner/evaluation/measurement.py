@@ -126,7 +126,7 @@ def measure(
             "most_wrong": tuple(_wrong_image(manifest, labels, found, int(index)) for index in wrong),
             "roc_curves": roc_curves(labels, found.by_class, manifest.classes),
             "with_flips": _with_flips(predictions((plain + mirrored) / 2), labels),
-            "training_profile": training_profile(manifest, subject.validation.images),
+            "familiar": training_profile(manifest, subject.validation.images),
             "duration_s": round(clock() - begun, 3),
         }
     )

@@ -233,10 +233,10 @@ def histogram(family: Family, registry: CollectorRegistry | None) -> Histogram:
 
 
 class Readings(Collector):
-    """Metrics that `read` makes at each scrape; it may be replaced."""
+    """Metrics that `read` computes at each scrape."""
 
-    def __init__(self) -> None:
-        self.read: Callable[[], Iterable[Metric]] = list
+    def __init__(self, read: Callable[[], Iterable[Metric]]) -> None:
+        self._read = read
 
     def describe(self) -> Iterable[Metric]:
         """Return none: what is read is known at a scrape only."""
@@ -244,4 +244,4 @@ class Readings(Collector):
 
     def collect(self) -> Iterable[Metric]:
         """Return what is read now."""
-        return self.read()
+        return self._read()

@@ -1,5 +1,6 @@
 """What is known of a study that runs beyond its journal: workers, search, evaluation."""
 
+from dataclasses import dataclass
 from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict
@@ -45,6 +46,14 @@ class EvaluationSummary(BaseModel):
     accuracy: float
     accuracy_interval_95: tuple[float, float]
     images: int
+
+
+@dataclass(frozen=True)
+class EvaluationStatus:
+    """How far the evaluation is, and its result if it is known."""
+
+    state: EvaluationState = EvaluationState.WAITING
+    result: EvaluationSummary | None = None
 
 
 class SearchState(StrEnum):

@@ -7,13 +7,16 @@ import os
 import secrets
 import threading
 import time
+from collections.abc import Iterable
 from pathlib import Path
+
+from prometheus_client.metrics_core import Metric
 
 from tuner.bucket import Bucket
 from tuner.errors import BucketError, JournalError
 from tuner.monitoring import catalogue
-from tuner.monitoring.catalogue import Readings, reading
-from tuner.monitoring.endpoint import FINE, Monitor
+from tuner.monitoring.catalogue import reading
+from tuner.monitoring.endpoint import FINE, Monitor, Phase, always
 from tuner.rpc import lease_service, tls, tls_client_errors
 from tuner.study.journal import JournalReader
 from tuner.training import devices
@@ -53,7 +56,8 @@ def run_worker(
             )
             with stop.interrupting():
                 joined = chief.join()
-            monitor.study, monitor.ready = joined.study.name, lambda: "the data is being loaded"
+            monitor.study = joined.study.name
+            monitor.enter(Phase(ready=always("the data is being loaded")))
             chief.timeout_s = joined.study.leases.chief_timeout_s
             chief.is_over = EndOfSearch(bucket, joined.study.name).is_over
             with opened_context(chief, joined, bucket, cache, stop, metrics) as context:
@@ -73,20 +77,18 @@ def _next_trial(chief: ChiefClient, stop: StopSignal, metrics: WorkerMetrics) ->
 
 
 def show(monitor: Monitor, heart: HeartbeatThread, lease_s: float) -> None:
-    """From now on show what a worker has that works."""
+    """Enter the phase in which the worker takes trials."""
     found, asked = devices.found(), devices.asked(os.environ)
 
     def ready() -> str:
         silent_s = time.time() - heart.answered_at
         return FINE if silent_s < lease_s else f"the chief has answered no heartbeat for {silent_s:.0f} s"
 
-    readings = Readings()
-    readings.read = lambda: [
-        reading(catalogue.WORKER_BEAT, {(): heart.answered_at}),
-        *gpu_metrics(found, asked, devices.memory()),
-    ]
-    monitor.registry.register(readings)
-    monitor.ready, monitor.healthy = ready, heart.trouble
+    def metrics() -> Iterable[Metric]:
+        yield reading(catalogue.WORKER_BEAT, {(): heart.answered_at})
+        yield from gpu_metrics(found, asked, devices.memory())
+
+    monitor.enter(Phase(ready=ready, healthy=heart.trouble, metrics=metrics))
 
 
 class EndOfSearch:

@@ -81,7 +81,7 @@ function notice(overview) {
     done: `The best model has been evaluated; the report and its other files are in ${place}`,
     failed: "The evaluation failed; cifake-tune status says why.",
   }[overview.evaluation];
-  tell(overview.search === "running" ? "" : `The search is over: ${best}${overview.best ? then : overview.reason}`);
+  tell(overview.search === "running" ? "" : `The search has finished: ${best}${overview.best ? then : overview.reason}`);
   say(byId("connection"), `as of ${clock(shown.heard, true)}`);
 }
 
@@ -93,7 +93,7 @@ function away(error) {
   if (error instanceof NotYet) tell(`${error.message.trim()}.`);
   else if (over) {
     const place = overview.evaluation_at;
-    tell(`The search is over, and its chief has ended. The evaluation's files are, or will be, in ${place}`);
+    tell(`The search has finished, and its chief has exited. The evaluation's files are, or will be, in ${place}`);
   } else {
     const since = heard ? ` since ${clock(heard, true)}` : "";
     tell(`The chief has not answered${since}: it is being replaced, or the search has ended (cifake-tune status says `
