@@ -58,9 +58,14 @@ def chief(
     settings: SetOption = None,
 ) -> None:
     """Hand out trials to workers until the search is over (address from KERASTUNER_ORACLE_IP and _PORT)."""
+    from tuner.cli import early_checks
+
     _begin_process(context)
     study = _study(study_file, settings or [])
     host, port, encryption = _environment(names.ENV_ORACLE_IP), _port(), _encryption()
+    bucket = _bucket(bucket_url)
+    if _data_wait_s() is None:  # else the bucket and its data set come into being while Keras is imported
+        early_checks.check_chief_data(bucket, study, os.environ.get(names.ENV_DATA))
     with importing_keras(whole=study.search.algorithm is config.Algorithm.BAYESIAN):
         from tuner.address import Address
         from tuner.chief.context import ChiefContext
@@ -71,7 +76,7 @@ def chief(
         from tuner.monitoring.catalogue import Role
         from tuner.monitoring.endpoint import Monitor, serving
 
-    chief_monitor = ChiefMonitor(_bucket(bucket_url), study.name, monitor := Monitor(Role.CHIEF))
+    chief_monitor = ChiefMonitor(bucket, study.name, monitor := Monitor(Role.CHIEF))
     bucket = chief_monitor.bucket
     job = os.environ.get(names.ENV_EVALUATION_JOB)
     cluster = ChiefJob(job, _environment(names.ENV_START), _seconds(names.ENV_LINGER_S)) if job else None
@@ -114,14 +119,17 @@ def evaluate(
 ) -> None:
     """Evaluate the study's best model on the test images, once."""
     _begin_process(context)
-    import_keras()  # the evaluator imports it only when there is something to do
+    from tuner.cli import early_checks
     from tuner.evaluator.run import evaluate as run_evaluation
     from tuner.report.terminal.evaluation import summary
     from tuner.study.journal import find_study
 
     bucket = _bucket(bucket_url)
+    name = find_study(bucket, study or study_name())
+    if not early_checks.is_evaluated(bucket, name):
+        import_keras()  # quietly; the evaluator's own import would show TensorFlow's messages
     with shown_progress() as progress:
-        metrics = run_evaluation(bucket, find_study(bucket, study or study_name()), _cache(), progress)
+        metrics = run_evaluation(bucket, name, _cache(), progress)
     if as_json:
         print(metrics.model_dump_json(indent=2))  # noqa: T201
     else:
@@ -134,12 +142,19 @@ def _study(file: Path | None, settings: list[str]) -> config.Study:
 
 def _data_digest(study: config.Study, bucket: Bucket) -> str | None:
     """Return the data set that the environment names, or the one that `data prepare` makes; None: the only one."""
-    digest = os.environ.get(names.ENV_DATA) or None
-    if digest or not os.environ.get(names.ENV_DATA_WAIT_S):
-        return digest
+    wait_s = _data_wait_s()
+    if wait_s is None:
+        return os.environ.get(names.ENV_DATA) or None
     from tuner.data.prepare import await_prepared
 
-    return await_prepared(study, bucket, _seconds(names.ENV_DATA_WAIT_S))
+    return await_prepared(study, bucket, wait_s)
+
+
+def _data_wait_s() -> int | None:
+    """Return for how many seconds the chief waits until its data set is packed; None if it is not to wait."""
+    if os.environ.get(names.ENV_DATA) or not os.environ.get(names.ENV_DATA_WAIT_S):
+        return None
+    return _seconds(names.ENV_DATA_WAIT_S)
 
 
 def _search_is_over(bucket: Bucket) -> bool:
