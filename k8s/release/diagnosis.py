@@ -13,7 +13,7 @@ from tuner.errors import ExitCode
 _OUT_OF_MEMORY = "OOMKilled"
 
 _EXIT_CODES = {
-    ExitCode.DEFECT: "a defect, or something that cifake-tune does not expect",
+    ExitCode.INTERNAL: "an internal error of cifake-tune",
     ExitCode.USAGE: "wrong settings, which another try will not mend",
     ExitCode.ENVIRONMENT: "the bucket or the chief failed; it is tried again",
     ExitCode.NO_RESULT: "the search ended without a usable trial",

@@ -33,6 +33,18 @@ def test_a_process_of_a_study_logs_more_with_debug(
     assert logging.getLogger("tuner").level == level
 
 
+def test_an_unexpected_exception_is_an_internal_error(
+    run: Callable[..., int], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail() -> None:
+        raise RuntimeError("Something happened.")
+
+    monkeypatch.setattr(command_line, "json_schema", fail)
+    assert run("schema") == ExitCode.INTERNAL == 1
+    text = "error: internal error: RuntimeError: Something happened. Run again with --debug for a traceback.\n"
+    assert capsys.readouterr().err == text
+
+
 def test_debug_is_no_option_of_a_command(run: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
     assert run("schema", "--debug") == ExitCode.USAGE
     assert "--debug" in capsys.readouterr().err

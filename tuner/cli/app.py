@@ -97,9 +97,9 @@ def run_command(arguments: list[str] | None = None) -> int:
     except Exception as error:
         if hasattr(error, "format_message"):  # click's, of wrong usage
             return _fail(error.format_message(), ExitCode.USAGE)
-        what = f"{type(error).__name__}: {error}"
-        text = f"a defect in cifake-tune, or something it does not expect: {what} (--debug shows where)."
-        return _fail(text, ExitCode.DEFECT, error if options.debug else None)
+        problem = f"{type(error).__name__}: {error}".rstrip(".")
+        text = f"internal error: {problem}. Run again with --debug for a traceback."
+        return _fail(text, ExitCode.INTERNAL, error if options.debug else None)
     return ExitCode.DONE
 
 

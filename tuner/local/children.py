@@ -233,7 +233,7 @@ def _watch(
             chief.revive()
         for worker in workers:
             code = worker.exit_code()
-            if code in (ExitCode.USAGE, ExitCode.DEFECT):
+            if code in (ExitCode.USAGE, ExitCode.INTERNAL):
                 raise _error(worker, code)
             if code and not reader.state.finished:
                 worker.revive()
@@ -266,7 +266,7 @@ def _status(stub: lease_service.LeaseStub) -> list[WorkerStatus]:
 
 def _error(child: Child, code: int) -> CifakeTuneError:
     kinds: dict[int, type[CifakeTuneError]] = {
-        ExitCode.DEFECT: InternalError,
+        ExitCode.INTERNAL: InternalError,
         ExitCode.USAGE: UsageError,
         ExitCode.NO_RESULT: NoResultError,
         ExitCode.FENCED: FencedError,
