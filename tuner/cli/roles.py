@@ -194,7 +194,7 @@ def _environment(variable: str) -> str:
 def _encryption() -> "Files | None":
     from tuner.rpc.tls import Files
 
-    return Files.given(os.environ)
+    return Files.from_environment(os.environ)
 
 
 def _port() -> int:

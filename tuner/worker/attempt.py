@@ -70,7 +70,7 @@ class Attempt:
         ):
             values = {k: v for k, v in self._grant.trial.hyperparameters.values.items() if not k.startswith("tuner/")}
             log.info("%s: %s", self._label, "  ".join(f"{k}={v}" for k, v in values.items()))
-            self._context.heartbeat.at_work(self._grant)
+            self._context.heartbeat.begin(self._grant)
             try:
                 self._run()
             except FencedAttemptError:

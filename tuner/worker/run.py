@@ -52,7 +52,7 @@ def run_worker(
                 chief_address,
                 name,
                 secrets.token_hex(8),
-                lambda: tls_client_errors.trouble(chief_address, encryption),
+                lambda: tls_client_errors.connection_problem(chief_address, encryption),
             )
             with stop.interrupting():
                 joined = chief.join()
@@ -88,7 +88,7 @@ def show(monitor: Monitor, heart: HeartbeatThread, lease_s: float) -> None:
         yield reading(catalogue.WORKER_BEAT, {(): heart.answered_at})
         yield from gpu_metrics(found, asked, devices.memory())
 
-    monitor.enter(Phase(ready=ready, healthy=heart.trouble, metrics=metrics))
+    monitor.enter(Phase(ready=ready, healthy=heart.problem, metrics=metrics))
 
 
 class EndOfSearch:
