@@ -194,7 +194,7 @@ def worker_context(folder: Path, port: int) -> Iterator["WorkerContext"]:
             gc.collect()
             gc.freeze()
             yield context
-    stop.over()
+    stop.finish()
 
 
 def summary(pairs: list[Pair]) -> dict[str, Any]:

@@ -48,7 +48,7 @@ def study() -> Study:
 def stop(signals: None) -> Iterator[StopSignal]:
     made = StopSignal()
     yield made
-    made.over()
+    made.finish()
 
 
 def arrays(count: int) -> Arrays:

@@ -41,7 +41,7 @@ def reproduce(provenance: Provenance, bucket: Bucket, cache: Path) -> Reproducti
     file = cache / "again.keras"
     kept: _Keeper | None = None
     for stage in provenance.stages:
-        task = _task(stage, study).going_on(stage.first_epoch, file if kept else None, {})
+        task = _task(stage, study).resumed(stage.first_epoch, file if kept else None, {})
         kept = _Keeper(stage.best_epoch, file)
         try:
             train(space, task, data, kept)

@@ -74,7 +74,7 @@ class EpochReporter:
             raise self.failure
 
     def await_upload(self, check: Callable[[], None]) -> None:
-        """Wait until the last checkpoint is durable. `check` is called meanwhile and may raise, as `self.check` does."""
+        """Wait until the last checkpoint is durable. `check` is called meanwhile, and may raise."""
         while self._upload is not None and not wait([self._upload], POLL_S).done:
             check()
         self.check()
@@ -88,7 +88,7 @@ class EpochReporter:
         self._submit(self._io_threads.reports, lambda: self._send_report(epoch))
 
     def settle(self, check: Callable[[], None]) -> None:
-        """Wait until the chief has recorded every epoch. `check` is called meanwhile and may raise, as `self.check` does."""
+        """Wait until the chief has recorded every epoch. `check` is called meanwhile, and may raise."""
         while pending := self._pending():
             if not wait(pending, POLL_S).done:
                 check()

@@ -1,4 +1,4 @@
-"""A worker's life: join the chief, load the data once, take trials until the search is over."""
+"""A worker's life: join the chief, load the data once, train trials until the search has finished."""
 
 import contextlib
 import gc
@@ -31,16 +31,16 @@ from tuner.worker.stop_signal import StopSignal
 log = logging.getLogger(__name__)
 
 STARTING_S = 60.0
-"""A chief that starts with its workers listens within so long, unless it waits for its data."""
+"""Seconds within which a chief that starts with its workers listens, unless it waits for its data."""
 
 
 def run_worker(
     bucket: Bucket, chief_address: str, encryption: tls.Files | None, name: str, cache: Path, monitor: Monitor
 ) -> None:
-    """Work for the chief at `host:port` until the search is over.
+    """Train trials for the chief at `host:port` until the search has finished.
 
-    Raises ChiefUnreachableError, PreemptedError (SIGTERM: the trial is handed back), and the errors of data,
-    space and bucket.
+    Raises ChiefUnreachableError, PreemptedError (on SIGTERM, after the trial was returned to the chief), and the errors
+    of data, space and bucket.
     """
     stop, metrics = StopSignal(), WorkerMetrics(monitor.registry)
     try:
@@ -59,16 +59,16 @@ def run_worker(
             monitor.study = joined.study.name
             monitor.enter(Phase(ready=always("the data is being loaded")))
             chief.timeout_s = joined.study.leases.chief_timeout_s
-            chief.is_over = EndOfSearch(bucket, joined.study.name).is_over
+            chief.is_finished = EndOfSearch(bucket, joined.study.name).is_finished
             with opened_context(chief, joined, bucket, cache, stop, metrics) as context:
                 show(monitor, context.heartbeat, joined.study.leases.duration_s)
                 gc.collect()
-                gc.freeze()  # what was imported stays: Keras collects garbage for every model (0.2 s with TensorFlow)
+                gc.freeze()  # exempts the imports: Keras collects garbage for every model (0.2 s with TensorFlow)
                 while (grant := _next_trial(chief, stop, metrics)) is not None:
                     Attempt(context, grant).run()
-                log.info("%s: the search is over", name)
+                log.info("%s: the search has finished", name)
     finally:
-        stop.over()
+        stop.finish()
 
 
 def _next_trial(chief: ChiefClient, stop: StopSignal, metrics: WorkerMetrics) -> Grant | None:
@@ -76,30 +76,30 @@ def _next_trial(chief: ChiefClient, stop: StopSignal, metrics: WorkerMetrics) ->
         return chief.next_trial(stop.check)
 
 
-def show(monitor: Monitor, heart: HeartbeatThread, lease_s: float) -> None:
+def show(monitor: Monitor, heartbeat: HeartbeatThread, lease_s: float) -> None:
     """Enter the phase in which the worker takes trials."""
-    found, asked = devices.found(), devices.asked(os.environ)
+    gpus, requested = devices.gpu_count(), devices.requested_gpus(os.environ)
 
     def ready() -> str:
-        silent_s = time.time() - heart.answered_at
+        silent_s = time.time() - heartbeat.answered_at
         return FINE if silent_s < lease_s else f"the chief has answered no heartbeat for {silent_s:.0f} s"
 
     def metrics() -> Iterable[Metric]:
-        yield reading(catalogue.WORKER_BEAT, {(): heart.answered_at})
-        yield from gpu_metrics(found, asked, devices.memory())
+        yield reading(catalogue.WORKER_BEAT, {(): heartbeat.answered_at})
+        yield from gpu_metrics(gpus, requested, devices.memory())
 
-    monitor.enter(Phase(ready=ready, healthy=heart.problem, metrics=metrics))
+    monitor.enter(Phase(ready=ready, healthy=heartbeat.problem, metrics=metrics))
 
 
 class EndOfSearch:
-    """Looks up in the bucket whether a study's search is over."""
+    """Looks up in the bucket whether a study's search has finished."""
 
     def __init__(self, bucket: Bucket, study: str) -> None:
         self._reader = JournalReader(bucket, study)
-        self._lock = threading.Lock()  # the training and the reports may ask at once
+        self._lock = threading.Lock()  # training and reports may call at the same time
 
-    def is_over(self) -> bool:
-        """Say whether it is; a bucket that cannot be read does not say so."""
+    def is_finished(self) -> bool:
+        """Return whether the search has finished; False if the bucket cannot be read."""
         with self._lock, contextlib.suppress(BucketError, JournalError):
             self._reader.poll()
             return self._reader.state.finished is not None
