@@ -1,4 +1,4 @@
-"""The command line within this process: what it leaves behind is undone."""
+"""The command line within this process; its handlers are removed after the test."""
 
 import logging
 import signal

@@ -1,4 +1,4 @@
-"""Child processes of a run: when they are started again, and what they inherit."""
+"""Child processes of a run: when they are restarted, and what they inherit."""
 
 import os
 import sys

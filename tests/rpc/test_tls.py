@@ -31,9 +31,9 @@ def test_no_variable_is_no_encryption() -> None:
 
 @pytest.mark.parametrize("missing", [names.ENV_TLS_CERT, names.ENV_TLS_KEY, names.ENV_TLS_CA])
 def test_two_of_three_variables_are_an_error_that_names_the_third(tmp_path: Path, missing: str) -> None:
-    given = environment(Authority(tmp_path).issue("chief", HOST)) | {missing: ""}
+    variables = environment(Authority(tmp_path).issue("chief", HOST)) | {missing: ""}
     with pytest.raises(ConfigError, match=f" without {missing}: set all three"):
-        Files.from_environment(given)
+        Files.from_environment(variables)
 
 
 def test_a_file_that_is_not_what_it_must_be_is_named(tmp_path: Path) -> None:
@@ -60,7 +60,7 @@ def test_a_file_that_is_not_what_it_must_be_is_named(tmp_path: Path) -> None:
 # ---- connections --------------------------------------------------------------------------------
 @contextmanager
 def server(files: Files | None) -> Iterator[str]:
-    """A chief's connection without the chief: the one method `/a/b` answers with the caller's port."""
+    """A server with TLS as the chief's; its only method `/a/b` answers with the caller's port."""
     ready, loop = threading.Event(), asyncio.new_event_loop()
     ports: list[int] = []
     stop = asyncio.Event()
@@ -213,8 +213,10 @@ def test_a_renewed_certificate_that_cannot_be_used_leaves_the_one_before(
             assert call(channel)
         with tls.open_channel(address, ours.issue("another", "w"), ()) as other:
             assert call(other)
-    said = [record.getMessage() for record in caplog.records if "the previous one stays in use" in record.getMessage()]
-    assert len(said) == 2
+    warnings = [
+        record.getMessage() for record in caplog.records if "the previous one stays in use" in record.getMessage()
+    ]
+    assert len(warnings) == 2
 
 
 # ---- the chief's log ----------------------------------------------------------------------------
@@ -231,11 +233,11 @@ def test_the_chiefs_log_says_whom_it_refused_and_the_rest_of_standard_error_goes
         with grpc.secure_channel(address, nameless) as channel, pytest.raises(grpc.RpcError):
             call(channel)
         os.write(2, b"something else\n")
-    said = "\n".join(record.getMessage() for record in caplog.records)
-    assert "does not speak TLS was refused" in said
-    assert "without a certificate was refused" in said
-    assert "(unable to get local issuer certificate)" in said
-    assert "(certificate has expired)" in said
+    messages = "\n".join(record.getMessage() for record in caplog.records)
+    assert "does not speak TLS was refused" in messages
+    assert "without a certificate was refused" in messages
+    assert "(unable to get local issuer certificate)" in messages
+    assert "(certificate has expired)" in messages
     left = capfd.readouterr().err
     assert "something else\n" in left
     assert "Handshake failed" not in left

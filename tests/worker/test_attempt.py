@@ -1,4 +1,4 @@
-"""An attempt in this process, with a real chief, heart and training loop: when it stops, and what it lets pass."""
+"""An attempt in this process, with a real chief, heartbeat and training loop: its end, and its errors."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -35,7 +35,7 @@ FENCED_S = 30.0
 
 @pytest.fixture
 def study() -> Study:
-    """Epochs of many batches, and heartbeats that come often."""
+    """Epochs with many batches, and frequent heartbeats."""
     return load(
         settings=[
             *("search.max_trials=1", "training.epochs=1", "search.early_stopping.policy=none"),
@@ -82,7 +82,7 @@ def open_context(
 
 
 class After(keras.callbacks.Callback):
-    """Counts the batches that are trained, and calls a function after the third."""
+    """Counts the trained batches, and calls a function after the third."""
 
     def __init__(self, third: Callable[[], None]) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""A worker that the chief could not tell of the search's end, since it was frozen then, finds out by itself."""
+"""A worker that was suspended when the search ended finds out from the journal, without the chief."""
 
 import threading
 import time
@@ -28,7 +28,7 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def lonely(chief: RunningChief, client: ChiefClient, bucket: LocalBucket, study: Study) -> Callable[[], None]:
-    """Return what takes the client's chief away, and has another, which it cannot find, end the search."""
+    """Return a function that stops the client's chief and ends the search with a chief that the client cannot reach."""
     client.is_finished = EndOfSearch(bucket, study.name).is_finished
     client.timeout_s = 60.0
 
@@ -57,7 +57,7 @@ def test_one_that_waits_for_a_trial_is_told_by_the_journal(
     waiting = threading.Thread(target=lambda: answers.append(client.next_trial(nothing)))
     waiting.start()
     lonely()
-    client.heartbeat(lease_service.Heartbeat(worker="w0", incarnation=client.incarnation))  # as its heart does
+    client.heartbeat(lease_service.Heartbeat(worker="w0", incarnation=client.incarnation))  # as the thread does
     waiting.join(WITHIN_S)
     assert answers == [None]
 

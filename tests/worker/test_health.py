@@ -1,4 +1,4 @@
-"""When a worker says that it is healthy, and ready."""
+"""When a worker is healthy and ready."""
 
 import time
 from http import HTTPStatus
@@ -52,7 +52,7 @@ def test_a_worker_is_ready_while_the_chief_answers_it(client: ChiefClient, chief
         heart.begin(grant)
         assert until("readiness", lambda: get(at, names.HTTP_READY).status == HTTPStatus.OK)
         chief.stop()
-        unready = until("unreadiness", lambda: (said := get(at, names.HTTP_READY)).status != HTTPStatus.OK and said)
+        unready = until("unreadiness", lambda: (page := get(at, names.HTTP_READY)).status != HTTPStatus.OK and page)
         assert unready.text.startswith("the chief has answered no heartbeat for ")
         assert get(at, names.HTTP_HEALTHY).status == HTTPStatus.OK  # to start it again would not help
         chief.start()

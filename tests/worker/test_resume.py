@@ -1,4 +1,4 @@
-"""Where an attempt begins, given what older ones left in the bucket and what the chief knows of it."""
+"""Where an attempt resumes, given the checkpoints of older attempts and the epochs that the chief knows."""
 
 import threading
 from collections.abc import Callable
@@ -66,7 +66,7 @@ class Trial:
         return name
 
     def start(self) -> ResumePoint:
-        """Return where the newest attempt begins."""
+        """Return where the newest attempt resumes."""
         folder = self.folder / f"attempt-{self.attempts}"
         folder.mkdir()
         return find_resume_point(self.bucket, "cifake", self.grant, known_metrics(self.grant), folder)

@@ -107,7 +107,7 @@ def worker(context: typer.Context, bucket_url: BucketOption = DEFAULT_BUCKET) ->
 
     monitor = Monitor(Role.WORKER)
     bucket = MeasuredBucket(_bucket(bucket_url), monitor.registry)
-    if _search_is_over(bucket):
+    if _search_has_finished(bucket):
         return
     devices.check(os.environ)
     with serving(monitor):
@@ -160,7 +160,7 @@ def _data_wait_s() -> int | None:
     return _seconds(names.ENV_DATA_WAIT_S)
 
 
-def _search_is_over(bucket: Bucket) -> bool:
+def _search_has_finished(bucket: Bucket) -> bool:
     """Return whether a worker that knows its study comes too late: there may be no chief left to answer it."""
     file = os.environ.get(names.ENV_STUDY_FILE)
     if not file:

@@ -17,8 +17,8 @@ class AveragedWeights(keras.callbacks.Callback):
     SwapEMAWeights forgets the weights after the last epoch and saves the wrong ones before.
 
     Batch norm's statistics belong to the weights, and may be far from the averages' while the learning rate is high: a
-    trained model was seen to guess. They are recomputed from as many batches as they remember, as in stochastic weight
-    averaging (Izmailov et al., https://arxiv.org/abs/1803.05407).
+    trained model was observed to guess. They are recomputed from as many batches as they remember, as in stochastic
+    weight averaging (Izmailov et al., https://arxiv.org/abs/1803.05407).
     """
 
     def __init__(self, batches: Batches, in_model: bool) -> None:

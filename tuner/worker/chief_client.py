@@ -114,7 +114,7 @@ class ChiefClient:
     def next_trial(self, check: Callable[[], None]) -> Grant | None:
         """Wait for a trial; return None once the search has finished. `check` is called meanwhile, and may raise.
 
-        Raises FencedError where a newer process has this worker's name.
+        Raises FencedError if a newer process has this worker's name.
         """
         while True:
             try:
@@ -123,8 +123,8 @@ class ChiefClient:
                 return None
             except FencedAttemptError:
                 raise FencedError(
-                    f"another process has joined as worker {self.worker}, and this one ends; give each worker a "
-                    f"{names.ENV_TUNER_ID} of its own."
+                    f"another process has joined as worker {self.worker}, so this one ends; give each worker its own "
+                    f"{names.ENV_TUNER_ID}."
                 ) from None
             trial = KerasTrial.from_proto(answer.trial)
             if trial.status == "STOPPED":
