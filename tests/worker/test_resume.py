@@ -132,9 +132,9 @@ def test_the_chief_takes_what_an_older_attempt_made_and_not_what_a_newer_one_mig
     assert kept == {0: unreported}
     from tuner.worker.chief_client import ReportRefusedError
 
-    with pytest.raises(ReportRefusedError, match="no model of epoch 1"):
+    with pytest.raises(ReportRefusedError, match="is not a model of epoch 1 of this attempt or an earlier one"):
         trial.report(1, names.checkpoint("cifake", trial.grant.trial_id, 3, 1))
-    with pytest.raises(ReportRefusedError, match="no model of epoch 1"):
+    with pytest.raises(ReportRefusedError, match="is not a model of epoch 1 of this attempt or an earlier one"):
         trial.report(1, unreported)  # it is that of epoch 0
 
 
