@@ -13,7 +13,7 @@ from tuner.errors import ExitCode
 _OUT_OF_MEMORY = "OOMKilled"
 
 _EXIT_CODES = {
-    ExitCode.DEFECT: "an internal error of cifake-tune",
+    ExitCode.INTERNAL: "an internal error of cifake-tune",
     ExitCode.USAGE: "invalid settings, which a retry does not fix",
     ExitCode.ENVIRONMENT: "the bucket or the chief failed; it is retried",
     ExitCode.NO_RESULT: "the search ended without a usable trial",

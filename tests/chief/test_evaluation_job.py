@@ -99,14 +99,14 @@ def test_a_search_that_gave_up_begins_again_when_a_person_starts_it_not_when_its
 def test_a_worker_without_the_gpu_that_it_must_have_ends(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("tuner.training.devices.found", lambda: 0)  # also on a machine that has some
+    monkeypatch.setattr("tuner.training.devices.gpu_count", lambda: 0)  # also on a machine that has some
     devices.check({})
     devices.check({names.ENV_GPUS: "0", names.ENV_REQUIRE_GPU: "true"})
     assert not caplog.records
     devices.check({names.ENV_GPUS: "1", names.ENV_REQUIRE_GPU: "false"})
-    assert "1 GPU asked for" in caplog.text
+    assert "1 GPU requested" in caplog.text
     assert "training on the CPU" in caplog.text
-    with pytest.raises(ConfigError, match=r"2 GPUs asked for, and .* finds none.*workers.requireGPU=false"):
+    with pytest.raises(ConfigError, match=r"2 GPUs requested, but .* found none.*workers.requireGPU=false"):
         devices.check({names.ENV_GPUS: "2", names.ENV_REQUIRE_GPU: "true"})
 
 

@@ -97,7 +97,7 @@ def test_a_worker_that_must_have_a_gpu_and_finds_none_ends_its_job(
     strict.install(study={"search": {"max_trials": 1}, "training": {"epochs": 1}}, workers={"requireGPU": True})
     failed = until("the Job to fail", lambda: conditions_of(strict.job("worker")).get("Failed"))
     assert "exit code 2" in failed
-    assert "1 GPU asked for, and tensorflow finds none" in strict.logs("worker")
+    assert "1 GPU requested, but tensorflow found none" in strict.logs("worker")
 
 
 @needs_builder

@@ -194,7 +194,7 @@ def test_hyperparameters_that_nobody_chose_keep_their_defaults_and_are_named(
     given = task(1)
     with caplog.at_level(logging.WARNING):
         train(FitOfTheGuide(SHAPE, CLASSES), given, data, Kept(tmp_path))
-    said = "hyperparameters that nobody chose a value for keep their defaults: "
+    said = "hyperparameters that are not searched keep their defaults: "
     assert [record.message for record in caplog.records] == [f"{said}units", f"{said}batch_size"]
 
 

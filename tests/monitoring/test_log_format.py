@@ -78,4 +78,4 @@ def test_a_process_that_fails_says_why_in_the_same_format(form: LogFormat) -> No
     assert done.returncode == ExitCode.USAGE
     last = done.stderr.splitlines()[-1]
     said = json.loads(last)["message"] if form is LogFormat.JSON else last.removeprefix("error: ")
-    assert said == "the environment variable KERASTUNER_ORACLE_IP is not set; it must be for this command."
+    assert said == "the environment variable KERASTUNER_ORACLE_IP must be set for this command."

@@ -1,4 +1,4 @@
-"""What makes no sense, and what means harm: answered with a status, nothing changes, and others are served."""
+"""Senseless and hostile requests are answered with a status; nothing changes, and other clients are served."""
 
 import asyncio
 import random
@@ -50,7 +50,7 @@ REQUESTS = 1500
 
 
 def hostile(rng: random.Random, valid: bytes) -> bytes:
-    """Return bytes that are random, or a valid message with something wrong in it."""
+    """Return random bytes, or a valid message with one error."""
     data = bytearray(valid)
     match rng.randrange(7):
         case 0:
@@ -220,7 +220,7 @@ def test_calls_that_are_too_many_are_refused_and_the_others_are_served(
 
 
 async def served(call: Callable[[], Awaitable[None]]) -> None:
-    """Try until there is room, as a worker does."""
+    """Retry until the chief accepts the call, as a worker does."""
     while True:
         try:
             return await call()
@@ -299,7 +299,7 @@ def test_broken_connections_are_closed_and_others_are_served_meanwhile(tmp_path:
 
 
 async def closed(connection: socket.socket) -> bool:
-    """Say whether the other side closes within its patience and some more."""
+    """Return whether the other side closes the connection within its timeout and some more."""
     connection.settimeout(None)
     connection.setblocking(False)
     loop = asyncio.get_running_loop()

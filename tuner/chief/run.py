@@ -96,7 +96,7 @@ def _search(context: ChiefContext, plan: SearchPlan, state: StudyState, journal:
         service = Service(oracle, plan.suggester, plan.hyperparameters, journal, context.monitor.service_metrics)
         await serve(service, chores, context)
 
-    with tls_server_errors.told(context.tls) if context.tls else nullcontext():
+    with tls_server_errors.logged_refusals(context.tls) if context.tls else nullcontext():
         asyncio.run(serve_workers())
     context.monitor.show_finished(state)
     _check_result(state)

@@ -82,7 +82,7 @@ def read_manifest(bucket: Bucket, digest: str) -> Manifest:
     try:
         text = bucket.read(name)
     except ObjectNotFoundError:
-        raise DataError(f"{bucket.url}: has no data set {digest}; pack it with `cifake-tune data pack`.") from None
+        raise _missing(bucket, digest) from None
     try:
         manifest = Manifest.model_validate_json(text)
     except ValidationError as error:
@@ -121,6 +121,16 @@ def find_data_set(bucket: Bucket, digest: str | None) -> str:
     if not digests:
         raise UsageError(f"{bucket.url} has no data set; put one there with `cifake-tune data pack SOURCE BUCKET`.")
     raise UsageError(f"{bucket.url} has {len(digests)} data sets; choose one with {names.ENV_DATA}.")
+
+
+def check_data_set(bucket: Bucket, digest: str) -> None:
+    """Check that the bucket has a whole data set of this digest. Raises DataError."""
+    if not bucket.exists(names.manifest(digest)):
+        raise _missing(bucket, digest)
+
+
+def _missing(bucket: Bucket, digest: str) -> DataError:
+    return DataError(f"{bucket.url}: has no data set {digest}; pack it with `cifake-tune data pack`.")
 
 
 def _damaged(bucket: Bucket, name: str, why: str) -> DataError:

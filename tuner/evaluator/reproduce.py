@@ -41,7 +41,7 @@ def reproduce(provenance: Provenance, bucket: Bucket, cache: Path) -> Reproducti
     file = cache / "again.keras"
     recorder: _Recorder | None = None
     for stage in provenance.stages:
-        task = _task(stage, study).going_on(stage.first_epoch, file if recorder else None, {})
+        task = _task(stage, study).resumed(stage.first_epoch, file if recorder else None, {})
         recorder = _Recorder(stage.best_epoch, file)
         try:
             train(space, task, data, recorder)
