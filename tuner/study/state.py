@@ -7,13 +7,14 @@ same state by applying the same records in order. Nothing else decides what stat
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from math import inf, isfinite, isnan, nan
+from math import inf, isnan, nan
 from typing import Any, Literal
 
 from pydantic import ConfigDict
 
 from tuner.config.settings import Study
 from tuner.names import TrialId
+from tuner.study.objective import Objective
 from tuner.study.records import (
     AttemptEnded,
     Created,
@@ -149,7 +150,7 @@ class StudyState:
                 last = max(trial.checkpoints, default=-1)
                 trial.epochs = {epoch: metrics for epoch, metrics in trial.epochs.items() if epoch <= last}
                 trial.reported = {epoch: at for epoch, at in trial.reported.items() if epoch <= last}
-                trial.best_epoch = self.best_epoch(trial)
+                trial.best_epoch = self._best_epoch(trial)
             case Reported():
                 self._report(self._attempt(record), record)
             case AttemptEnded():
@@ -190,14 +191,10 @@ class StudyState:
         # more epochs are for trials that are still to come
         return self.study.search.max_trials == study.search.max_trials
 
-    def best_epoch(self, trial: Trial) -> int | None:
-        """Return the first epoch with the trial's best objective; None before any report has it."""
-        objective = self.settings.search.objective
-        values = {epoch: m[objective] for epoch, m in trial.epochs.items() if isfinite(m.get(objective, nan))}
-        if not values:
-            return None
-        best = (max if self.direction == "max" else min)(values.values())
-        return min(epoch for epoch, value in values.items() if value == best)
+    @property
+    def objective(self) -> Objective:
+        """The objective of the search, by which its trials are compared."""
+        return Objective(self.settings.search.objective, self.direction)
 
     @property
     def settings(self) -> Study:
@@ -205,6 +202,10 @@ class StudyState:
         if self.study is None:
             raise ValueError("the first record does not open the study")
         return self.study
+
+    def _best_epoch(self, trial: Trial) -> int | None:
+        objective = self.objective
+        return objective.best({epoch: metrics.get(objective.name, nan) for epoch, metrics in trial.epochs.items()})
 
     def _trial(self, trial_id: TrialId) -> Trial:
         if trial_id not in self.trials:
@@ -222,7 +223,7 @@ class StudyState:
             trial.checkpoints[record.epoch] = record.checkpoint
             if record.sha256 is not None:
                 trial.sha256[record.epoch] = record.sha256
-        trial.best_epoch = self.best_epoch(trial)
+        trial.best_epoch = self._best_epoch(trial)
         search = self.settings.search
         rung = rung_at(search.early_stopping, record.epoch + 1)
         if rung is not None and trial.best_epoch is not None and rung not in trial.rungs:

@@ -6,7 +6,6 @@ import time
 import traceback
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 import keras
 import keras_tuner
@@ -18,6 +17,7 @@ from tuner.data.arrays import TrainingData
 from tuner.errors import ChiefUnreachableError, CifakeTuneError, EnvironmentFailure, PreemptedError, SpaceError
 from tuner.evaluation import saved_model
 from tuner.rpc import lease_service
+from tuner.study.objective import Objective
 from tuner.study.records import Outcome
 from tuner.temporary_files import temporary_folder
 from tuner.training import checkpoint
@@ -46,7 +46,7 @@ class WorkerContext:
 
     bucket: Bucket
     study: Study
-    direction: Literal["max", "min"]
+    objective: Objective
     space: keras_tuner.HyperModel
     data: TrainingData
     classes: int
@@ -239,14 +239,14 @@ class Attempt:
             log.info("%s: goes on from epoch %d", self._label, start.first_epoch + 1)
         self._history = start.history
         self._objects = dict(start.objects)
-        self._taken = {e: m[self._task.objective] for e, m in start.history.items() if e < self._grant.first_epoch}
+        self._taken = {e: m[self._task.objective.name] for e, m in start.history.items() if e < self._grant.first_epoch}
         for found in start.found:
             log.info("%s: epoch %d was trained before, and is reported now", self._label, found.number + 1)
             self._reporter.report(found)
         return start
 
     def _train(self, start: ResumePoint) -> None:
-        objective = {epoch: metrics[self._task.objective] for epoch, metrics in start.history.items()}
+        objective = {epoch: metrics[self._task.objective.name] for epoch, metrics in start.history.items()}
         task = self._task.going_on(start.first_epoch, start.file, objective)
         if task.first_epoch < task.epochs and not task.out_of_patience(objective):
             train(self._context.space, task, self._context.data, self, self._context.metrics.activities)
@@ -260,10 +260,10 @@ class Attempt:
     def _reported(self, epoch: Epoch) -> None:
         """The chief has taken an epoch: delete the models before it, but the best."""
         self._taken = {e: value for e, value in self._taken.items() if e < epoch.number}
-        self._taken[epoch.number] = epoch.metrics[self._task.objective]
+        self._taken[epoch.number] = epoch.metrics[self._task.objective.name]
         if epoch.checkpoint is None:
             return
-        best = self._task.best_epoch(self._taken)
+        best = self._task.objective.best(self._taken)
         obsolete = [name for name, number in self._objects.items() if number < epoch.number and number != best]
         self._objects = {name: number for name, number in self._objects.items() if name not in obsolete}
         self._objects[epoch.checkpoint] = epoch.number
@@ -310,8 +310,7 @@ def make_task(context: WorkerContext, grant: Grant) -> Task:
         batch_size=study.data.batch_size,
         epochs=int(hyperparameters.values.get(names.HP_EPOCHS, study.training.epochs)),
         patience=study.training.patience,
-        objective=study.search.objective,
-        direction=context.direction,
+        objective=context.objective,
     )
 
 

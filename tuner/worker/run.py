@@ -21,6 +21,7 @@ from tuner.monitoring.catalogue import Readings, reading
 from tuner.monitoring.endpoint import FINE, Monitor
 from tuner.rpc import lease_service, tls, tls_client_errors
 from tuner.study.journal import JournalReader
+from tuner.study.objective import Objective
 from tuner.temporary_files import temporary_folder
 from tuner.training import devices
 from tuner.training.activities import Activity
@@ -143,7 +144,7 @@ def _open_context(
     return WorkerContext(
         bucket=bucket,
         study=study,
-        direction=joined.direction,
+        objective=Objective(study.search.objective, joined.direction),
         space=space,
         data=data,
         classes=len(manifest.classes),
