@@ -24,7 +24,7 @@ from tuner.data.manifest import find_data_sets, read_manifest
 from tuner.errors import NoResultError, UsageError
 from tuner.rpc import tls, tls_server_errors
 from tuner.search.oracle import Oracle
-from tuner.search.suggester import direction_of, make_suggester
+from tuner.search.suggester import make_suggester, objective_of
 from tuner.spaces.exploration import explore
 from tuner.study.journal import JournalReader, check_whole
 from tuner.study.progress import why_no_result
@@ -75,11 +75,9 @@ def _run_chief(
     manifest = read_manifest(bucket, digest)
     space = spaces.load_space(study.space, manifest.image_shape, len(manifest.classes))
     hyperparameters = spaces.narrow(explore(space, manifest.image_shape), study.space.values)
-    direction = direction_of(study.search.objective, study.search.direction)
-    suggester = make_suggester(study, hyperparameters, direction)
-    journal = open_term(
-        bucket, reader, study, digest, "max" if direction == "max" else "min", cluster, shown.journal_metrics
-    )
+    objective = objective_of(study.search)
+    suggester = make_suggester(study, hyperparameters, objective)
+    journal = open_term(bucket, reader, study, digest, objective.direction, cluster, shown.journal_metrics)
     state = reader.state
     if journal is None:
         return _over(bucket, state, cluster, shown)

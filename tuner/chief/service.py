@@ -55,7 +55,7 @@ class Service:
 
     def __post_init__(self) -> None:
         state = self.oracle.state
-        self._messages = Messages(self.space, state.settings.search.objective, state.direction)
+        self._messages = Messages(self.space, state.objective)
         self.dispatcher = Dispatcher(
             self.oracle, self.suggester, now, self.journal.append, self.commit, self.metrics.suggesting
         )

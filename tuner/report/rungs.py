@@ -63,6 +63,6 @@ def _went_on(groups: dict[tuple[int, int, int], list[Trial]], bracket: int, roun
 def _rung(
     state: StudyState, name: str, epochs: int, values: list[float], stopped: int, reached: int | None = None
 ) -> Rung:
-    best = (max if state.direction == "max" else min)(values) if values else None
+    best = min(values, key=state.objective.sort_key, default=None)
     count = len(values) if reached is None else reached
     return Rung(name, epochs, count, stopped, best, median(values) if values else None)

@@ -25,9 +25,9 @@ does not wait for a rung to fill (that is what "asynchronous" means), and it kno
 from bisect import bisect_left, insort
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import Literal
 
 from tuner.config.settings import EarlyStopping
+from tuner.study.objective import Objective
 from tuner.study.rungs import epochs_at, kept_of
 
 
@@ -50,24 +50,24 @@ class Stop:
 class Rungs:
     """With which values trials have reached each rung, kept in order: a decision takes O(log trials) comparisons."""
 
-    def __init__(self, settings: EarlyStopping, direction: Literal["max", "min"]) -> None:
+    def __init__(self, settings: EarlyStopping, objective: Objective) -> None:
         self._settings = settings
-        self._sign = -1.0 if direction == "max" else 1.0  # smaller is better
+        self._sort_key = objective.sort_key
         self._reached: defaultdict[int, list[float]] = defaultdict(list)
 
     def add(self, rung: int, value: float) -> None:
         """Count a trial that has reached a rung."""
-        insort(self._reached[rung], self._sign * value)
+        insort(self._reached[rung], self._sort_key(value))
 
     def remove(self, rung: int, value: float) -> None:
         """Count it no longer; the value is that with which it was added."""
         reached = self._reached[rung]
-        del reached[bisect_left(reached, self._sign * value)]
+        del reached[bisect_left(reached, self._sort_key(value))]
 
     def judge(self, rung: int, value: float) -> Stop | None:
         """Decide on a trial that is counted at this rung: None where it goes on."""
         reached = self._reached[rung]
-        better = bisect_left(reached, self._sign * value)
+        better = bisect_left(reached, self._sort_key(value))
         kept = kept_of(self._settings, rung, len(reached))
         if kept == 0 or better < kept:
             return None

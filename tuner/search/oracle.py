@@ -57,7 +57,7 @@ class Oracle:
         """The algorithm has no further suggestion."""
         self._leases = LeaseTable()
         self._queue: deque[TrialId] = deque()
-        self._rungs = Rungs(state.settings.search.early_stopping, state.direction)
+        self._rungs = Rungs(state.settings.search.early_stopping, state.objective)
         for trial in state.trials.values():
             if trial.state is not TrialState.FAILED:
                 for rung, value in trial.rungs.items():

@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from tuner.config.settings import Algorithm, Study
+from tuner.config.settings import Algorithm, Search, Study
 from tuner.errors import ConfigError
 from tuner.names import TrialId
 from tuner.spaces.exploration import activate
+from tuner.study.objective import Objective
 from tuner.study.records import TrialState, Value
 from tuner.study.state import StudyState
 
@@ -46,25 +47,25 @@ class NoSuggestion(Enum):
     EXHAUSTED = auto()  # there will be none: all trials are made, or the space has no more
 
 
-def direction_of(objective: str, given: str) -> str:
-    """Return "max" or "min". Raises ConfigError where neither the user nor Keras Tuner says which."""
+def objective_of(search: Search) -> Objective:
+    """Return the search's objective. Raises ConfigError if neither the user nor Keras Tuner knows its direction."""
     from keras_tuner.engine.metrics_tracking import infer_metric_direction
 
     try:
-        direction = infer_metric_direction(objective) if given == "auto" else given
+        direction = infer_metric_direction(search.objective) if search.direction == "auto" else search.direction
     except TypeError:  # it tries to make the metric, and some need arguments (mean_io_u)
         direction = None
     if direction is None:
-        raise ConfigError(f"search.direction: set it to max or min; Keras Tuner does not know {objective!r}.")
-    return str(direction)
+        raise ConfigError(f"search.direction: set it to max or min; Keras Tuner does not know {search.objective!r}.")
+    return Objective(search.objective, "max" if direction == "max" else "min")
 
 
-def make_suggester(study: Study, space: "keras_tuner.HyperParameters", direction: str) -> "Suggester":
+def make_suggester(study: Study, space: "keras_tuner.HyperParameters", objective: Objective) -> "Suggester":
     """Return the suggester of the study's algorithm over the hyperparameters of `space`."""
     import keras_tuner
 
-    objective = keras_tuner.Objective(study.search.objective, direction)
-    common: dict[str, Any] = {"objective": objective, "seed": study.seed, "hyperparameters": space}
+    compared = keras_tuner.Objective(objective.name, objective.direction)
+    common: dict[str, Any] = {"objective": compared, "seed": study.seed, "hyperparameters": space}
     limit = study.search.max_trials
     match study.search.algorithm:
         case Algorithm.RANDOM:

@@ -7,7 +7,7 @@ same state by applying the same records in order. Nothing else decides what stat
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from math import inf, isnan, nan
+from math import isnan, nan
 from typing import Any, Literal
 
 from pydantic import ConfigDict
@@ -167,19 +167,25 @@ class StudyState:
 
     def best_of(self, trials: Iterable[Trial], count: int) -> list[Trial]:
         """Return the best `count` of these trials that have a score and a saved model, best first."""
-        usable = [t for t in trials if t.state in SCORED and t.score is not None and t.checkpoint]
-        sign = -1 if self.direction == "max" else 1
-        return sorted(usable, key=lambda t: (sign * (t.score or 0.0), t.trial_id))[:count]
+        return self.ranked(trial for trial in trials if trial.checkpoint)[:count]
+
+    def ranked(self, trials: Iterable[Trial]) -> list[Trial]:
+        """Return those of the trials that have a score, best first, equally good ones in the order of their ids."""
+        scored = [(trial.score, trial) for trial in trials if trial.state in SCORED and trial.score is not None]
+        if not scored:
+            return []
+        key = self.objective.sort_key
+        return [trial for _, trial in sorted(scored, key=lambda pair: (key(pair[0]), pair[1].trial_id))]
 
     def is_behind(self, trial: Trial, rung: int) -> bool:
         """Say whether another trial that was better at the rung has had a better epoch than this one by now, too."""
-        sign, objective = 1 if self.direction == "max" else -1, self.settings.search.objective
+        objective = self.objective
 
         def best(of: Trial) -> float:
-            return -inf if of.best_epoch is None else sign * of.epochs[of.best_epoch][objective]
+            return nan if of.best_epoch is None else of.epochs[of.best_epoch][objective.name]
 
         return any(
-            sign * other.rungs[rung] > sign * trial.rungs[rung] and best(other) > best(trial)
+            objective.is_better(other.rungs[rung], trial.rungs[rung]) and objective.is_better(best(other), best(trial))
             for other in self.trials.values()
             if rung in other.rungs and other.state is not TrialState.FAILED
         )
