@@ -11,11 +11,10 @@ from typing import Literal
 
 from tuner.limits import wrong_report
 from tuner.names import TrialId
-from tuner.search.early_stopping import Rungs, Stop
+from tuner.search.early_stopping import SuccessiveHalving
 from tuner.search.leases import Lease, LeaseTable, Worker
 from tuner.search.suggester import Suggestion
 from tuner.study.records import AttemptEnded, Created, Ended, Finished, Leased, Outcome, Record, Reported, TrialState
-from tuner.study.rungs import epochs_at
 from tuner.study.state import SCORED, StudyState, Trial, same_metrics
 
 
@@ -57,11 +56,8 @@ class Oracle:
         """The algorithm has no further suggestion."""
         self._leases = LeaseTable()
         self._queue: deque[TrialId] = deque()
-        self._rungs = Rungs(state.settings.search.early_stopping, state.objective)
+        self._early_stopping = SuccessiveHalving(state)
         for trial in state.trials.values():
-            if trial.state is not TrialState.FAILED:
-                for rung, value in trial.rungs.items():
-                    self._rungs.add(rung, value)
             if trial.state is TrialState.QUEUED:
                 self._queue.append(trial.trial_id)
             elif trial.state is TrialState.RUNNING:
@@ -194,10 +190,8 @@ class Oracle:
                 sha256=sha256 if checkpoint else None,
             )
         )
-        new = max(trial.rungs.keys() - reached, default=None)  # one, where this epoch is a rung's
-        if new is not None:
-            self._rungs.add(new, trial.rungs[new])
-        if stop := self._judge(lease, new):
+        new_rung = max(trial.rungs.keys() - reached, default=None)  # one, if this epoch is a rung's
+        if stop := self._early_stopping.after_epoch(trial, new_rung, attempt.worker.stock):
             records += self._end_scored(lease, TrialState.STOPPED, stop.sentence(objective), now)
         return records
 
@@ -277,27 +271,6 @@ class Oracle:
             return False
         return Worker(trial.worker or "", trial.incarnation or "") == attempt.worker
 
-    def _judge(self, lease: Lease, new: int | None) -> Stop | None:
-        """Decide on a trial that has reached a new rung, or one epoch more."""
-        trial, epochs = self.state.trials[lease.trial], self.state.settings.training.epochs
-        if max(trial.epochs) + 1 >= epochs:
-            return None  # it is trained to its end
-        if new is not None:
-            if lease.worker.stock and len(trial.epochs) == 1:
-                return None  # Keras Tuner 1.4 reports once, after the training, as of its best epoch
-            return self._rungs.judge(new, trial.rungs[new])
-        return None if lease.worker.stock else self._judge_again(trial)
-
-    def _judge_again(self, trial: Trial) -> Stop | None:
-        """Decide on a trial that went on from the rung it passed last when few had reached it."""
-        settings, rung = self.state.settings.search.early_stopping, max(trial.rungs, default=-1)
-        if trial.trial_id not in self.state.first.get(rung, ()):
-            return None
-        if max(trial.epochs) < epochs_at(settings, rung):
-            return None  # it has begun anew, and has not come so far again
-        stop = self._rungs.judge(rung, trial.rungs[rung])
-        return stop if stop and self.state.is_behind(trial, rung) else None
-
     def _apply(self, record: Record) -> list[Record]:
         self.state.apply(record)
         return [record]
@@ -341,8 +314,7 @@ class Oracle:
             if budget and name:
                 sentence, newline, trace = reason.partition("\n")
                 reason = f"{sentence} (attempt {lease.attempt}; {name} is {budget}){newline}{trace}"
-            for rung, value in trial.rungs.items():
-                self._rungs.remove(rung, value)
+            self._early_stopping.forget(trial)
             return self._end(
                 Ended(
                     at=now.at,

@@ -28,7 +28,7 @@ from tuner.study.records import (
     TrialState,
     Value,
 )
-from tuner.study.rungs import rung_at
+from tuner.study.rungs import leave_rungs, reach_rung
 
 TRANSITIONS: dict[TrialState, frozenset[TrialState]] = {
     TrialState.QUEUED: frozenset({TrialState.RUNNING}),
@@ -40,10 +40,6 @@ TRANSITIONS: dict[TrialState, frozenset[TrialState]] = {
 SCORED = frozenset({TrialState.COMPLETED, TrialState.STOPPED})
 
 
-# ---- records ------------------------------------------------------------------------------------
-
-
-# ---- state --------------------------------------------------------------------------------------
 @dataclass
 class Trial:
     """One choice of hyperparameters and what became of it."""
@@ -177,19 +173,6 @@ class StudyState:
         key = self.objective.sort_key
         return [trial for _, trial in sorted(scored, key=lambda pair: (key(pair[0]), pair[1].trial_id))]
 
-    def is_behind(self, trial: Trial, rung: int) -> bool:
-        """Say whether another trial that was better at the rung has had a better epoch than this one by now, too."""
-        objective = self.objective
-
-        def best(of: Trial) -> float:
-            return nan if of.best_epoch is None else of.epochs[of.best_epoch][objective.name]
-
-        return any(
-            objective.is_better(other.rungs[rung], trial.rungs[rung]) and objective.is_better(best(other), best(trial))
-            for other in self.trials.values()
-            if rung in other.rungs and other.state is not TrialState.FAILED
-        )
-
     def is_over(self, study: Study) -> bool:
         """Say whether a search with these settings has nothing left to do."""
         if self.finished is None or self.study is None or self.finished.failed:
@@ -230,13 +213,9 @@ class StudyState:
             if record.sha256 is not None:
                 trial.sha256[record.epoch] = record.sha256
         trial.best_epoch = self._best_epoch(trial)
-        search = self.settings.search
-        rung = rung_at(search.early_stopping, record.epoch + 1)
-        if rung is not None and trial.best_epoch is not None and rung not in trial.rungs:
-            trial.rungs[rung] = trial.epochs[trial.best_epoch][search.objective]
-            first = self.first.setdefault(rung, [])
-            if len(first) < search.early_stopping.reduction_factor:
-                first.append(trial.trial_id)
+        if trial.best_epoch is not None:
+            search, best = self.settings.search, trial.epochs[trial.best_epoch]
+            reach_rung(search.early_stopping, trial, record.epoch + 1, best[search.objective], self.first)
 
     def _end(self, trial: Trial, record: Ended) -> None:
         self._move(trial, record.state)
@@ -247,8 +226,7 @@ class StudyState:
         self.ended.append(trial.trial_id)
         self.steps.append(trial.trial_id)
         if trial.state is TrialState.FAILED:
-            for rung in trial.rungs:
-                self.first[rung] = [each for each in self.first[rung] if each != trial.trial_id]
+            leave_rungs(trial, self.first)
 
     def _attempt(self, record: Reported | AttemptEnded | Ended) -> Trial:
         trial = self._trial(record.trial)
