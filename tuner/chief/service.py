@@ -29,8 +29,8 @@ from tuner.rpc import lease_service
 from tuner.search.leases import Worker
 from tuner.search.oracle import AttemptClaim, BadReportError, Instant, Oracle, StaleAttemptError, UnknownTrialError
 from tuner.search.suggester import Suggester
-from tuner.study.records import Ended, Outcome, Record, TrialState
-from tuner.study.state import Trial, first_line
+from tuner.study.records import Ended, Outcome, Record, TrialState, first_line
+from tuner.study.state import Trial
 
 log = logging.getLogger(__name__)
 
@@ -288,7 +288,7 @@ class Service:
             epoch = trial.last_epoch + 1
         elif parent and parent.best_epoch is not None:  # hyperband trains the best of a rung further
             checkpoint, sha256 = parent.checkpoint, parent.sha256.get(parent.best_epoch)
-            epoch = int(trial.hyperparameters["tuner/initial_epoch"])
+            epoch = int(trial.hyperparameters[names.HP_INITIAL_EPOCH])
         start = {names.METADATA_ATTEMPT: str(trial.attempts), names.METADATA_EPOCH: str(epoch if checkpoint else 0)}
         more = {names.METADATA_CHECKPOINT: checkpoint, names.METADATA_SHA256: sha256}
         return (*start.items(), *((key, value) for key, value in more.items() if value))

@@ -13,6 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 import tuner
+from tuner import names
 from tuner.evaluation.provenance import Provenance
 from tuner.evaluation.result import Metrics
 from tuner.report.calibration_text import calibration_line
@@ -23,8 +24,8 @@ from tuner.report.rungs import rungs_of
 from tuner.report.text import accuracy_line, counted, duration, interval, percent, score
 from tuner.study.attempts import History, interrupted
 from tuner.study.progress import epochs_saved
-from tuner.study.records import TrialState
-from tuner.study.state import StudyState, first_line
+from tuner.study.records import TrialState, first_line
+from tuner.study.state import StudyState
 
 WIDEST_MATRIX = 12
 """Classes; of more, what is mixed up most is listed."""
@@ -141,7 +142,7 @@ def _search(contents: Contents) -> dict[str, Any]:
         "rungs": rungs_of(state),
         "best_trials": best_first[:TRIALS],
         "scored": len(best_first),
-        "columns": [name for name in hyperparameters if not name.startswith("tuner/")],
+        "columns": [name for name in hyperparameters if names.is_hyperparameter(name)],
         "failures": [(trial.trial_id, first_line(trial.reason)) for trial in failed[:FAILURES]],
         "failed": len(failed),
         "outcomes": dict(outcomes.most_common()),

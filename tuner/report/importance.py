@@ -123,7 +123,7 @@ def varied(trials: Sequence[Trial]) -> list[str]:
     for name, seen in values.items():
         given = (trial.hyperparameters.get(name) for trial in trials)
         seen.update("nan" if value != value else value for value in given)  # noqa: PLR0124  (is not even equal to itself)
-    return [name for name, seen in values.items() if len(seen) > 1 and not name.startswith("tuner/")]
+    return [name for name, seen in values.items() if len(seen) > 1 and names.is_hyperparameter(name)]
 
 
 def _numbers(values: Sequence[Value | None]) -> Numbers:

@@ -7,8 +7,8 @@ from typing import TypeVar
 
 from tuner import names
 from tuner.config.settings import Algorithm
-from tuner.study.records import TrialState
-from tuner.study.state import StudyState, Trial, first_line
+from tuner.study.records import TrialState, first_line
+from tuner.study.state import StudyState, Trial
 from tuner.study.status import WorkerStatus
 
 

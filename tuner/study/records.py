@@ -126,3 +126,8 @@ Record = Annotated[Opened | Created | Leased | Reported | AttemptEnded | Ended |
 
 RECORD: TypeAdapter[Record] = TypeAdapter(Record, config=ConfigDict(ser_json_inf_nan="constants"))
 """The union has a configuration of its own: those of its members do not count when it writes a NaN."""
+
+
+def first_line(text: str) -> str:
+    """Return the sentence of a reason, without the traceback that may follow it."""
+    return text.partition("\n")[0]

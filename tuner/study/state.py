@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict
 
+from tuner import names
 from tuner.config.settings import Study
 from tuner.names import TrialId
 from tuner.study.objective import Objective
@@ -79,7 +80,7 @@ class Trial:
     @property
     def chosen(self) -> dict[str, Value]:
         """Its hyperparameters without those that Keras Tuner adds for itself."""
-        return {key: value for key, value in self.hyperparameters.items() if not key.startswith("tuner/")}
+        return {key: value for key, value in self.hyperparameters.items() if names.is_hyperparameter(key)}
 
     @property
     def checkpoint(self) -> str | None:
@@ -248,8 +249,3 @@ def same_metrics(one: Mapping[str, float], other: Mapping[str, float]) -> bool:
     return one.keys() == other.keys() and all(
         value == other[name] or (isnan(value) and isnan(other[name])) for name, value in one.items()
     )
-
-
-def first_line(text: str) -> str:
-    """Return the sentence of a reason, without the traceback that may follow it."""
-    return text.partition("\n")[0]

@@ -4,8 +4,8 @@ from pydantic import BaseModel, ConfigDict
 
 from tuner.config.settings import Algorithm
 from tuner.study.progress import epochs_saved
-from tuner.study.records import TrialState, Value
-from tuner.study.state import StudyState, Trial, first_line
+from tuner.study.records import TrialState, Value, first_line
+from tuner.study.state import StudyState, Trial
 
 
 class StudyModel(BaseModel):

@@ -96,7 +96,7 @@ class Attempt:
             stop.last_will(self._last_will),
             self._context.metrics.activities.during(Activity.PREPARE),
         ):
-            values = {k: v for k, v in self._grant.trial.hyperparameters.values.items() if not k.startswith("tuner/")}
+            values = {k: v for k, v in self._grant.trial.hyperparameters.values.items() if names.is_hyperparameter(k)}
             log.info("%s: %s", self._label, "  ".join(f"{k}={v}" for k, v in values.items()))
             self._context.heart.at_work(self._grant)
             try:
