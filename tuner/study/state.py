@@ -1,7 +1,7 @@
-"""Trials and their states: the records of the journal, and the state of a study that they add up to.
+"""The state of a study and its trials, folded from the records of the journal.
 
-The chief appends records; every reader (a restarted chief, `status`, `trials`, the evaluator) gets the
-same state by applying the same records in order. Nothing else decides what state a trial is in.
+The chief appends records; every reader (a restarted chief, `status`, `trials`, the evaluator) gets the same state by
+applying the same records in order. Nothing else determines the state of a trial.
 """
 
 from collections import Counter
@@ -43,14 +43,14 @@ SCORED = frozenset({TrialState.COMPLETED, TrialState.STOPPED})
 
 @dataclass
 class Trial:
-    """One choice of hyperparameters and what became of it."""
+    """One choice of hyperparameters, with its state and its results."""
 
     __pydantic_config__ = ConfigDict(ser_json_inf_nan="constants")  # for snapshots, as is that of StudyState
 
     trial_id: TrialId
     hyperparameters: dict[str, Value]
     algorithm: dict[str, Any] = field(default_factory=dict, repr=False)
-    """What the search algorithm needs to go on after this suggestion."""
+    """State of the search algorithm after this suggestion, from which it continues."""
     state: TrialState = TrialState.QUEUED
     attempts: int = 0
     worker: str | None = None
@@ -58,13 +58,13 @@ class Trial:
     epochs: dict[int, dict[str, float]] = field(default_factory=dict)
     """Metrics by epoch (from 0)."""
     reported: dict[int, float] = field(default_factory=dict)
-    """When, by epoch, in seconds since 1970."""
+    """Time of the report by epoch, in seconds since 1970."""
     checkpoints: dict[int, str] = field(default_factory=dict)
-    """Names of the saved models by epoch; only the best and the last are kept in the bucket."""
+    """Object names of the saved models by epoch; only the best and the last one are kept in the bucket."""
     rungs: dict[int, float] = field(default_factory=dict)
-    """With which objective it reached each rung of early stopping, the first time."""
+    """Best objective up to each rung of early stopping, as of the first time that the trial reached the rung."""
     sha256: dict[int, str] = field(default_factory=dict)
-    """Of the saved models, by epoch."""
+    """Checksums of the saved models by epoch."""
     outcomes: Counter[Outcome] = field(default_factory=Counter)
     score: float | None = None
     best_epoch: int | None = None
@@ -79,7 +79,7 @@ class Trial:
 
     @property
     def chosen(self) -> dict[str, Value]:
-        """Its hyperparameters without those that Keras Tuner adds for itself."""
+        """The hyperparameters of the space, without the values that are added to them."""
         return {key: value for key, value in self.hyperparameters.items() if names.is_hyperparameter(key)}
 
     @property
@@ -89,13 +89,13 @@ class Trial:
 
     @property
     def last_epoch(self) -> int | None:
-        """The newest epoch whose model is saved, from which the next attempt goes on."""
+        """The newest epoch whose model is saved, after which the next attempt resumes."""
         return max(self.checkpoints, default=None)
 
 
 @dataclass
 class StudyState:
-    """All that the journal says of a study."""
+    """The state of a study after some of its records."""
 
     __pydantic_config__ = ConfigDict(ser_json_inf_nan="constants")
 
@@ -104,23 +104,23 @@ class StudyState:
     data_digest: str = ""
     direction: Literal["max", "min"] = "max"
     start: str = ""
-    """Of the present chief."""
+    """Start that the newest chief belongs to (`tuner.study.records.Opened`)."""
     trials: dict[TrialId, Trial] = field(default_factory=dict)
     ended: list[TrialId] = field(default_factory=list)
     """In the order in which they ended."""
     steps: list[TrialId] = field(default_factory=list)
-    """What the search algorithm has to know, in order: a trial stands here when it is created, and when it ended."""
+    """Events for the search algorithm, in order: each trial is listed when it is created and again when it ends."""
     ended_before_term: int = 0
-    """How many had ended when the present chief began."""
+    """Number of trials that had ended when the newest chief started."""
     finished: Finished | None = None
     first: dict[int, list[TrialId]] = field(default_factory=dict)
-    """Of each rung of early stopping, the first `reduction_factor` trials that reached it and have not failed."""
+    """First `reduction_factor` trials at each rung of early stopping, without those that failed."""
 
     def apply(self, record: Record) -> None:
-        """Move on by one record.
+        """Apply the next record.
 
-        Raises ValueError where the record contradicts the state (an unknown trial, a transition that
-        TRANSITIONS does not have, a report of an attempt that is not the newest).
+        Raises ValueError if the record contradicts the state: an unknown trial, a transition that is not in
+        TRANSITIONS, or a report of an attempt that is not the newest.
         """
         match record:
             case Opened():
@@ -143,7 +143,7 @@ class StudyState:
                 self._move(trial, TrialState.RUNNING)
                 trial.attempts, trial.worker, trial.incarnation = record.attempt, record.worker, record.incarnation
                 trial.started = trial.started or record.at
-                # what was reported without a saved model is done again
+                # epochs that were reported without a saved model are trained again
                 last = max(trial.checkpoints, default=-1)
                 trial.epochs = {epoch: metrics for epoch, metrics in trial.epochs.items() if epoch <= last}
                 trial.reported = {epoch: at for epoch, at in trial.reported.items() if epoch <= last}
@@ -175,10 +175,10 @@ class StudyState:
         return [trial for _, trial in sorted(scored, key=lambda pair: (key(pair[0]), pair[1].trial_id))]
 
     def is_over(self, study: Study) -> bool:
-        """Say whether a search with these settings has nothing left to do."""
+        """Return whether a search with these settings is finished."""
         if self.finished is None or self.study is None or self.finished.failed:
             return False
-        # more epochs are for trials that are still to come
+        # training.epochs may have grown, but that only matters to new trials
         return self.study.search.max_trials == study.search.max_trials
 
     @property
@@ -188,7 +188,7 @@ class StudyState:
 
     @property
     def settings(self) -> Study:
-        """The study's settings; only a journal without its first record has none."""
+        """The study's settings. Raises ValueError before the first record, which has them."""
         if self.study is None:
             raise ValueError("the first record does not open the study")
         return self.study
@@ -203,7 +203,7 @@ class StudyState:
         return self.trials[trial_id]
 
     def _report(self, trial: Trial, record: Reported) -> None:
-        # an attempt that began anew makes the epochs after this one again
+        # a new attempt trains the epochs after this one again
         trial.epochs = {e: m for e, m in trial.epochs.items() if e < record.epoch}
         trial.checkpoints = {e: name for e, name in trial.checkpoints.items() if e < record.epoch}
         trial.sha256 = {e: digest for e, digest in trial.sha256.items() if e < record.epoch}
@@ -245,7 +245,7 @@ class StudyState:
 
 
 def same_metrics(one: Mapping[str, float], other: Mapping[str, float]) -> bool:
-    """Say whether the metrics of an epoch are the same; a NaN is itself here."""
+    """Return whether two reports of an epoch have the same metrics; NaN equals NaN here."""
     return one.keys() == other.keys() and all(
         value == other[name] or (isnan(value) and isnan(other[name])) for name, value in one.items()
     )
