@@ -1,4 +1,4 @@
-"""Where a process listens: an address, from text, or with a port that is held until it does."""
+"""Addresses to listen on: parsed from text, or with a port reserved until the process listens."""
 
 import socket
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from tuner.errors import ConfigError, EnvironmentFailure
 
 @dataclass(frozen=True)
 class Address:
-    """Where to listen; port 0 is any that is free."""
+    """A host and a port to listen on; port 0 means any free one."""
 
     host: str
     port: int
@@ -24,13 +24,13 @@ class Address:
         return socket.AF_INET6 if ":" in self.host else socket.AF_INET
 
     def refused(self, error: OSError) -> EnvironmentFailure:
-        """Return the sentence for who may not listen here."""
-        why = error.strerror or error
-        return EnvironmentFailure(f"cannot listen on {self} ({why}); is the port in use, or no such host here?")
+        """Return the error for an address that cannot be listened on."""
+        reason = error.strerror or error
+        return EnvironmentFailure(f"cannot listen on {self} ({reason}); is the port in use, or no such host here?")
 
 
 def parse_address(text: str, variable: str) -> Address:
-    """Return the address that an environment variable says as `host:port`. Raises ConfigError."""
+    """Return the address in an environment variable's `host:port`. Raises ConfigError."""
     host, _, port = text.rpartition(":")
     if not host or not port.isdecimal() or int(port) > 65535:
         raise ConfigError(f"{variable} must be HOST:PORT, as 127.0.0.1:9090, not {text!r}.")
@@ -39,18 +39,18 @@ def parse_address(text: str, variable: str) -> Address:
 
 @contextmanager
 def reserved(address: Address) -> Iterator[Address]:
-    """Yield it, with a port that nobody else gets but who shares it with our socket, which never listens.
+    """Yield the address with its port reserved: only sockets with SO_REUSEPORT, as gRPC's are, can still bind it.
 
-    Raises EnvironmentFailure where somebody has it.
+    Raises EnvironmentFailure if the port is taken.
     """
-    with socket.socket(address.family, socket.SOCK_STREAM) as held:
+    with socket.socket(address.family, socket.SOCK_STREAM) as reservation:
         try:
-            if address.port:  # another `run` would share it, too
-                with socket.socket(address.family, socket.SOCK_STREAM) as alone:
-                    alone.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections of the last run fade away
-                    alone.bind((address.host, address.port))
-            held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            held.bind((address.host, address.port))
+            if address.port:  # another `run` has SO_REUSEPORT, too, and would share the port
+                with socket.socket(address.family, socket.SOCK_STREAM) as probe:
+                    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # the last run's connections linger
+                    probe.bind((address.host, address.port))
+            reservation.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            reservation.bind((address.host, address.port))
         except OSError as error:
             raise address.refused(error) from None
-        yield Address(address.host, held.getsockname()[1])
+        yield Address(address.host, reservation.getsockname()[1])

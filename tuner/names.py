@@ -1,4 +1,4 @@
-"""Every path in the bucket, gRPC metadata key, metric, port and environment variable, made and parsed here only."""
+"""Every bucket path, gRPC metadata key, metric name and environment variable; made and parsed only here."""
 
 import re
 from dataclasses import dataclass
@@ -8,27 +8,27 @@ from typing import NewType
 TrialId = NewType("TrialId", str)
 
 # ---- environment --------------------------------------------------------------------------------
-ENV_BUCKET = "CIFAKE_TUNE_BUCKET"  # what --bucket says
-ENV_STUDY_FILE = "CIFAKE_TUNE_STUDY"  # what --study says: the path of study.yaml
+ENV_BUCKET = "CIFAKE_TUNE_BUCKET"  # the same as --bucket
+ENV_STUDY_FILE = "CIFAKE_TUNE_STUDY"  # the same as --study: the path of study.yaml
 ENV_SETTING = "CIFAKE_TUNE_STUDY__"  # CIFAKE_TUNE_STUDY__SEARCH__MAX_TRIALS=4 sets search.max_trials
 ENV_DATA = "CIFAKE_TUNE_DATA"  # digest of the packed data set in the bucket
-ENV_DATA_WAIT_S = "CIFAKE_TUNE_DATA_WAIT_S"  # instead: the chief waits so long for `data prepare` to say which
-ENV_CACHE = "CIFAKE_TUNE_CACHE"  # folder for what can be made again (arrays unpacked for memory-mapping)
-ENV_PARENT = "CIFAKE_TUNE_PARENT"  # process id of the `run` that started us, and without which we end
-ENV_TLS_CERT = "CIFAKE_TUNE_TLS_CERT"  # PEM files: our certificate, its key, and the authority of the others';
-ENV_TLS_KEY = "CIFAKE_TUNE_TLS_KEY"  # all three, and chief and workers speak mutual TLS, or none
+ENV_DATA_WAIT_S = "CIFAKE_TUNE_DATA_WAIT_S"  # instead: seconds the chief waits for `data prepare` to name it
+ENV_CACHE = "CIFAKE_TUNE_CACHE"  # folder for files that can be recreated (arrays unpacked for memory-mapping)
+ENV_PARENT = "CIFAKE_TUNE_PARENT"  # process id of the `run` that started this process, which ends with it
+ENV_TLS_CERT = "CIFAKE_TUNE_TLS_CERT"  # PEM files: this process's certificate, its key, and the peers' authority.
+ENV_TLS_KEY = "CIFAKE_TUNE_TLS_KEY"  # Set all three for mutual TLS between chief and workers, or none
 ENV_TLS_CA = "CIFAKE_TUNE_TLS_CA"
-ENV_TLS_NAME = "CIFAKE_TUNE_TLS_NAME"  # whom the chief's certificate is for, where that is not the host in _ORACLE_IP
-ENV_EVALUATION_JOB = "CIFAKE_TUNE_EVALUATION_JOB"  # the suspended Job that the chief starts when the search is over
-ENV_START = "CIFAKE_TUNE_START"  # id of the Job that a chief belongs to: its pods come and go within one start
-ENV_GPUS = "CIFAKE_TUNE_GPUS"  # how many GPUs a worker has asked for
-ENV_REQUIRE_GPU = "CIFAKE_TUNE_REQUIRE_GPU"  # "true": a worker that asked for GPUs and finds none ends
-ENV_IMAGE = "CIFAKE_TUNE_IMAGE"  # the container image that we run in, and
-ENV_REVISION = "CIFAKE_TUNE_REVISION"  # the commit that it was made of: for provenance.json
-ENV_LOG_FORMAT = "CIFAKE_TUNE_LOG_FORMAT"  # text, or json: an object a line
-ENV_HTTP = "CIFAKE_TUNE_HTTP"  # host:port where chief and workers show metrics and health; where it is not set, nowhere
-ENV_LINGER_S = "CIFAKE_TUNE_LINGER_S"  # so long a chief that is done goes on showing how the study ended
-ENV_EMULATOR = "STORAGE_EMULATOR_HOST"  # of a bucket that is not Google's: its address, as Google's libraries take it
+ENV_TLS_NAME = "CIFAKE_TUNE_TLS_NAME"  # name in the chief's certificate, if it differs from the host in _ORACLE_IP
+ENV_EVALUATION_JOB = "CIFAKE_TUNE_EVALUATION_JOB"  # the suspended Job that the chief starts after the search
+ENV_START = "CIFAKE_TUNE_START"  # id of the chief's Job: all pods of one Job belong to one start
+ENV_GPUS = "CIFAKE_TUNE_GPUS"  # number of GPUs that a worker requested
+ENV_REQUIRE_GPU = "CIFAKE_TUNE_REQUIRE_GPU"  # "true": a worker that requested GPUs and finds none exits
+ENV_IMAGE = "CIFAKE_TUNE_IMAGE"  # the container image of this process, and
+ENV_REVISION = "CIFAKE_TUNE_REVISION"  # the commit it was built from; recorded in provenance.json
+ENV_LOG_FORMAT = "CIFAKE_TUNE_LOG_FORMAT"  # text, or json: one object per line
+ENV_HTTP = "CIFAKE_TUNE_HTTP"  # host:port at which chief and workers serve metrics and health; unset: not served
+ENV_LINGER_S = "CIFAKE_TUNE_LINGER_S"  # seconds a finished chief keeps serving the study's final state
+ENV_EMULATOR = "STORAGE_EMULATOR_HOST"  # address of an emulated bucket, as Google's libraries read it
 ENV_TUNER_ID = "KERASTUNER_TUNER_ID"
 ENV_ORACLE_IP = "KERASTUNER_ORACLE_IP"
 ENV_ORACLE_PORT = "KERASTUNER_ORACLE_PORT"
@@ -59,25 +59,25 @@ METADATA_SHA256 = "cifake-tune-sha256"  # of that object
 
 @dataclass(frozen=True)
 class AttemptId:
-    """A trial and an attempt at it, as a trial's id says both to one of Keras Tuner's own workers."""
+    """A trial and an attempt at it, combined in the trial id that a stock Keras Tuner worker receives."""
 
     trial_id: TrialId
     attempt: int
 
     def __str__(self) -> str:
-        """Return what the worker gets, names its files after, and says in all its calls: `00003`, then `00003~2`."""
+        """Return the id that the worker uses in its calls and file names: `00003`, then `00003~2`."""
         return self.trial_id if self.attempt == 1 else f"{self.trial_id}~{self.attempt}"
 
 
 def parse_attempt_id(text: str) -> AttemptId:
-    """Return what the id says; one without an attempt is the first one's."""
+    """Return the trial and the attempt; an id without an attempt means the first."""
     found = re.fullmatch(r"(.+)~([2-9]|[1-9][0-9]{1,5})", text)
     return AttemptId(TrialId(found[1]), int(found[2])) if found else AttemptId(TrialId(text), 1)
 
 
 @dataclass(frozen=True, order=True)
 class Joining:
-    """When a worker's process joined: in which chief's term, as which; a later one is greater."""
+    """When a worker's process joined: the chief's term and a number within it. Later is greater."""
 
     term: int
     number: int
@@ -87,12 +87,12 @@ NEVER_JOINED = Joining(0, 0)
 
 
 def incarnation(joining: Joining, token: str) -> str:
-    """Return the incarnation of a process that has joined; `token` is what it calls itself."""
+    """Return the incarnation of a process that has joined; `token` is its own random id."""
     return f"{joining.term}.{joining.number}.{token}"
 
 
 def parse_incarnation(text: str) -> Joining:
-    """Return when that process joined; NEVER_JOINED where it does not say so."""
+    """Return when that process joined; NEVER_JOINED if the text does not contain it."""
     found = re.match(r"([0-9]{1,15})\.([0-9]{1,15})\.", text)
     return Joining(int(found[1]), int(found[2])) if found else NEVER_JOINED
 
@@ -109,7 +109,7 @@ HTTP_TRIAL = "/trial.json"
 
 # ---- metrics ------------------------------------------------------------------------------------
 class Metric(StrEnum):
-    """Names of Prometheus metrics; `tuner.monitoring.catalogue` says what each is."""
+    """Names of Prometheus metrics; `tuner.monitoring.catalogue` describes each."""
 
     BUILD = "cifake_tune_build_info"
     READY = "cifake_tune_ready"
@@ -157,7 +157,7 @@ class Metric(StrEnum):
 
 
 LABEL_STUDY = "study"
-LABEL_NAMESPACE = "namespace"  # of Kubernetes, which Prometheus adds to what it finds there
+LABEL_NAMESPACE = "namespace"  # Kubernetes namespace, added by Prometheus's service discovery
 
 
 # ---- bucket: data -------------------------------------------------------------------------------
@@ -171,7 +171,7 @@ def data_prefix(digest: str) -> str:
 
 
 def manifest(digest: str) -> str:
-    """The manifest: written last, so a data set with one is whole."""
+    """The manifest; it is written last, so a data set that has one is complete."""
     return f"{data_prefix(digest)}{MANIFEST}"
 
 
@@ -181,12 +181,12 @@ def shard(digest: str, split: str, index: int) -> str:
 
 
 def prepared(study: str) -> str:
-    """Which data set `data prepare` has found or made for a study."""
+    """The note in which `data prepare` names the data set of a study."""
     return f"{DATA_PREFIX}prepared/{study}.json"
 
 
 def parse_manifest(name: str) -> str | None:
-    """Return the digest where `name` is a manifest's name."""
+    """Return the digest if `name` is a manifest's name."""
     found = re.fullmatch(rf"data/([0-9a-f]{{64}})/{re.escape(MANIFEST)}", name)
     return found[1] if found else None
 
@@ -211,7 +211,7 @@ def journal_segment(study: str, number: int) -> str:
 
 
 def parse_journal_segment(name: str) -> int | None:
-    """Return the number where `name` is a journal segment's name."""
+    """Return the number if `name` is a journal segment's name."""
     found = re.fullmatch(r"studies/[^/]+/journal/(\d{10})\.jsonl", name)
     return int(found[1]) if found else None
 
@@ -222,34 +222,34 @@ def snapshots_prefix(study: str) -> str:
 
 
 def snapshot(study: str, number: int) -> str:
-    """The study's state as it is after the journal's segment `number`."""
+    """The study's state after the journal's segment `number`."""
     return f"{snapshots_prefix(study)}{number:010d}.json"
 
 
 def parse_snapshot(name: str) -> int | None:
-    """Return the segment's number where `name` is a snapshot's name."""
+    """Return the segment's number if `name` is a snapshot's name."""
     found = re.fullmatch(r"studies/[^/]+/snapshots/(\d{10})\.json", name)
     return int(found[1]) if found else None
 
 
 def trials_prefix(study: str) -> str:
-    """Folder of the models that trials saved."""
+    """Folder of the trials' checkpoints."""
     return f"{study_prefix(study)}trials/"
 
 
 def trial_prefix(study: str, trial_id: str) -> str:
-    """Folder of the models that one trial saved."""
+    """Folder of one trial's checkpoints."""
     return f"{trials_prefix(study)}{trial_id}/"
 
 
 def checkpoint(study: str, trial_id: str, attempt: int, epoch: int) -> str:
-    """The model as it was after `epoch` (from 0) of one attempt at a trial."""
+    """The checkpoint after `epoch` (from 0) of one attempt at a trial."""
     return f"{trial_prefix(study, trial_id)}{attempt}/{epoch:05d}.keras"
 
 
 @dataclass(frozen=True)
 class CheckpointName:
-    """What the name of a saved model says."""
+    """The parts of a checkpoint's name."""
 
     trial_id: TrialId
     attempt: int
@@ -257,24 +257,24 @@ class CheckpointName:
 
 
 def parse_checkpoint(name: str) -> CheckpointName | None:
-    """Return what the name says where it is a saved model's."""
+    """Return the parts if `name` is a checkpoint's name."""
     found = re.fullmatch(r"studies/[^/]+/trials/([^/]+)/([1-9]\d*)/(\d{5,})\.keras", name)
     return CheckpointName(TrialId(found[1]), int(found[2]), int(found[3])) if found else None
 
 
 def logs_prefix(study: str, trial_id: str = "") -> str:
-    """Folder of the logs of all attempts, or of those at one trial; nothing in it is ever deleted."""
+    """Folder of the logs of all attempts, or of one trial's; nothing in it is ever deleted."""
     return f"{study_prefix(study)}logs/{trial_id}{'/' if trial_id else ''}"
 
 
 def attempt_log(study: str, trial_id: str, attempt: int, part: int) -> str:
-    """One part, numbered from 0, of what one attempt logged: an object of GCS cannot be appended to."""
+    """One part, numbered from 0, of an attempt's log; objects of GCS cannot be appended to."""
     return f"{logs_prefix(study, trial_id)}{attempt}/{part:05d}.log"
 
 
 @dataclass(frozen=True)
 class AttemptLogName:
-    """What the name of a part of a log says."""
+    """The parts of a log part's name."""
 
     trial_id: TrialId
     attempt: int
@@ -282,13 +282,13 @@ class AttemptLogName:
 
 
 def parse_attempt_log(name: str) -> AttemptLogName | None:
-    """Return what the name says where it is that of a part of a log."""
+    """Return the parts if `name` is that of a part of a log."""
     found = re.fullmatch(r"studies/[^/]+/logs/([^/]+)/([1-9]\d*)/(\d{5,})\.log", name)
     return AttemptLogName(TrialId(found[1]), int(found[2]), int(found[3])) if found else None
 
 
 def tensorboard_prefix(study: str) -> str:
-    """Folder that TensorBoard is opened with."""
+    """Folder to open with TensorBoard."""
     return f"{study_prefix(study)}tensorboard/"
 
 
@@ -298,13 +298,13 @@ def tensorboard_events(study: str, trial_id: str) -> str:
 
 
 def parse_tensorboard_events(name: str) -> TrialId | None:
-    """Return the trial where `name` is that of its curves."""
+    """Return the trial if `name` is that of its event file."""
     found = re.fullmatch(r"studies/[^/]+/tensorboard/([^/]+)/events\.out\.tfevents\.\1", name)
     return TrialId(found[1]) if found else None
 
 
 def evaluation(study: str, file: str = "") -> str:
-    """A file of the study's evaluation, or their folder."""
+    """A file of the study's evaluation, or its folder."""
     return f"{study_prefix(study)}evaluation/{file}"
 
 
@@ -315,7 +315,7 @@ CONFUSION_PNG = "confusion_matrix.png"
 BEST_MODEL = "best_model.keras"
 CALIBRATION_PNG = "calibration.png"
 ROBUSTNESS_PNG = "robustness.png"
-ROBUSTNESS_SAMPLES_PNG = "robustness_samples.png"  # one row a class, one column a disturbance
+ROBUSTNESS_SAMPLES_PNG = "robustness_samples.png"  # one row per class, one column per corruption
 MOST_WRONG_PNG = "most_wrong.png"  # images in the order of metrics.json
 PROVENANCE_JSON = "provenance.json"
 MODEL_CARD = "model_card.md"
@@ -332,5 +332,5 @@ GPU_RESOURCE = "nvidia.com/gpu"
 
 
 def probe_object(token: str) -> str:
-    """What `doctor` writes, reads and deletes to see that the bucket works."""
+    """The object that `doctor` writes, reads and deletes to check the bucket."""
     return f"doctor/{token}"

@@ -1,4 +1,4 @@
-"""What the chief measures of its calls and its journal, with real calls."""
+"""The metrics of the chief's calls and its journal, with real calls."""
 
 import asyncio
 from pathlib import Path
@@ -9,6 +9,7 @@ import pytest
 
 from tests.support.service import Chief, finish, messages, metadata, stub_of, take, with_chief
 from tuner import names
+from tuner.chief import journal_writer
 from tuner.names import Metric
 from tuner.study import journal
 
@@ -36,7 +37,7 @@ def test_calls_that_were_refused_are_counted_by_their_code(tmp_path: Path) -> No
         trial = await take(stub)
         report = messages.UpdateTrialRequest(trial_id=trial.trial_id, metrics={"val_accuracy": 0.5}, step=0)
         with pytest.raises(grpc.aio.AioRpcError):
-            await stub.UpdateTrial(report, metadata=metadata(2), timeout=20)  # an attempt that there is not
+            await stub.UpdateTrial(report, metadata=metadata(2), timeout=20)  # there is no such attempt
         unary = channel.unary_unary(f"/{names.LEASE_SERVICE}/Join")
         with pytest.raises(grpc.aio.AioRpcError):
             await unary(b"no message", timeout=20)
@@ -59,18 +60,18 @@ def test_flushes_and_records_of_the_journal_are_counted(tmp_path: Path) -> None:
 
 
 def test_a_journal_that_waits_says_for_how_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(journal, "STUCK_S", 0.2)
+    monkeypatch.setattr(journal_writer, "STUCK_S", 0.2)
 
     async def talk(chief: Chief, channel: grpc.aio.Channel) -> None:
         assert chief.journal.waiting_s() == 0
         chief.bucket.delay_s = 1.0
         stub = stub_of(channel)
-        asked = stub.CreateTrial(messages.CreateTrialRequest(tuner_id="w0"), metadata=metadata(), timeout=20)
-        while not chief.journal.trouble():
-            assert not asked.done()
+        call = stub.CreateTrial(messages.CreateTrialRequest(tuner_id="w0"), metadata=metadata(), timeout=20)
+        while not chief.journal.problem():
+            assert not call.done()
             await asyncio.sleep(0.02)
-        assert "the journal cannot be written" in chief.journal.trouble()
-        await asked
-        assert chief.journal.trouble() == ""
+        assert "the journal cannot be written" in chief.journal.problem()
+        await call
+        assert chief.journal.problem() == ""
 
     with_chief(tmp_path, talk)

@@ -1,4 +1,4 @@
-"""A chief killed in the midst of a search that stops trials early: the next one goes on as it would have.
+"""A chief killed during a search that stops trials early: the next one continues as the first would have.
 
 What a suggestion depends on beside the seed is which results are in, so the order of reports is fixed here: four
 workers, in turns, an epoch each.

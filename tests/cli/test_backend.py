@@ -7,7 +7,7 @@ import pytest
 
 SCRIPT = """
 import sys
-from tuner.keras_import import choose_backend, importing_keras
+from tuner.cli.backend import choose_backend, importing_keras
 choose_backend()
 with importing_keras(whole={whole}):
     import tuner.worker.run

@@ -138,7 +138,7 @@ def no_storage_class() -> Iterator[None]:
 def test_without_a_storage_class_a_study_runs_and_status_and_doctor_say_what_may_be_lost(
     namespace: Namespace, release: Callable[[str], Release], no_storage_class: None
 ) -> None:
-    said = "lives and dies with its pod"
+    said = "is lost with its pod"
     volatile = release("volatile")
     volatile.install(study={"search": {"max_trials": 1}, "training": {"epochs": 1}}, workers={"replicas": 1})
     assert said in run("helm", "get", "notes", volatile.name, "-n", namespace.name)

@@ -7,7 +7,7 @@ from tests.evaluation.searches import HOSTILE, search
 from tests.support.records import state_of
 from tuner.data.arrays import Arrays
 from tuner.evaluation.calibration import calibration
-from tuner.evaluation.corruptions import DISTURBANCES
+from tuner.evaluation.corruptions import CORRUPTIONS
 from tuner.evaluation.predictions import predictions
 from tuner.evaluation.provenance import Code, DataSet, Machine, Provenance, Stage
 from tuner.evaluation.resampling import bootstrap
@@ -60,7 +60,7 @@ def report_of(
         state=state,
         history=history,
         most_wrong=[png(image) for image in images[: len(metrics.most_wrong or ())]],
-        disturbed=[[png(images[0]), png(images[1])]] * len(DISTURBANCES),
+        disturbed=[[png(images[0]), png(images[1])]] * len(CORRUPTIONS),
     )
 
 

@@ -164,7 +164,7 @@ def hostile(folder: Path) -> dict[Path, str]:
         folder / "text.jpg": "not an image of a known format",
         folder / "bomb.png": "claims 60000 x 60000 pixels",
         folder / "loop.png": "cannot be read (Too many levels of symbolic links)",
-        folder / "pipe.png": "is no file",
+        folder / "pipe.png": "is not a file",
         folder / "nothing": "is a folder without images",
         folder / "missing.png": "cannot be read (No such file or directory)",
         folder / "zero\0byte": "cannot be read",
@@ -239,7 +239,7 @@ def test_greyscale_of_16_bits_is_scaled_down_to_8(tmp_path: Path, name: str, mod
     found = read(tmp_path / name, 32, 32, CIFAKE)
     assert isinstance(found, Readable), found
     np.testing.assert_array_equal(found.pixels[:, :, 0], (values / 257).round())
-    assert "is greyscale, of 16 bits" in found.warnings
+    assert "is 16-bit greyscale" in found.warnings
 
 
 def test_grey_pixels_in_a_colour_file_are_noticed_too(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from tuner.data.arrays import Arrays
-from tuner.evaluation.corruptions import DISTURBANCES
+from tuner.evaluation.corruptions import CORRUPTIONS
 from tuner.evaluation.robustness import robustness
 from tuner.evaluation.subgroups import OBJECTS, by_object, objects_of
 from tuner.report.sprites import cut, sheet
@@ -20,7 +20,7 @@ def photographs(images: int, side: int = 32) -> np.ndarray:
     return (ramps + rng.normal(0, 12, (images, side, side, 3))).clip(0, 255).astype(np.uint8)
 
 
-@pytest.mark.parametrize("disturbance", DISTURBANCES, ids=lambda each: each.name)
+@pytest.mark.parametrize("disturbance", CORRUPTIONS, ids=lambda each: each.name)
 @pytest.mark.parametrize("side", [8, 32])
 def test_a_disturbance_keeps_the_shape_and_what_the_image_shows(disturbance: object, side: int) -> None:
     images = photographs(5, side)
@@ -36,7 +36,7 @@ def test_stronger_compression_loses_more() -> None:
     images = photographs(20)
     lost = {
         each.name: np.abs(each.apply(images, np.random.default_rng(1)).astype(int) - images).mean()
-        for each in DISTURBANCES
+        for each in CORRUPTIONS
     }
     assert lost["JPEG 90"] < lost["JPEG 75"] < lost["JPEG 50"]
 
@@ -61,8 +61,8 @@ def test_the_card_tells_what_a_disturbance_costs_a_model_that_looks_left() -> No
     assert by_name["flip left-right"].accuracy == 0
     assert by_name["flip left-right"].changed == 1
     assert by_name["flip left-right"].recall == {"left": 0, "right": 0}
-    assert card.samples.shape == (2, len(DISTURBANCES), 8, 8, 3)
-    assert told[-1] == (len(DISTURBANCES), len(DISTURBANCES))
+    assert card.samples.shape == (2, len(CORRUPTIONS), 8, 8, 3)
+    assert told[-1] == (len(CORRUPTIONS), len(CORRUPTIONS))
 
 
 def test_which_object_an_image_shows_is_in_its_name() -> None:

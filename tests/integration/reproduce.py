@@ -22,11 +22,12 @@ AND_THEN = """
 import json
 from tuner.data.arrays import open_split
 from tuner.data.manifest import read_manifest
-from tuner.saved_model import probabilities
+from tuner.evaluation.saved_model import probabilities
 
 manifest = read_manifest(bucket, provenance.data.digest)
 test = open_split(bucket, manifest, "test", Path("cache"))
-print(json.dumps([again.metrics, probabilities(again.model, test.images, len(manifest.classes), 500).tolist()]))
+found = probabilities(reproduction.model, test.images, len(manifest.classes), 500)
+print(json.dumps([reproduction.metrics, found.tolist()]))
 """
 
 

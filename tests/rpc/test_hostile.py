@@ -171,7 +171,7 @@ def test_a_worker_must_have_a_name_that_can_be_printed(tmp_path: Path, name: str
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await stub_of(channel).CreateTrial(messages.CreateTrialRequest(tuner_id=name))
         assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
-        assert not chief.service.workers.seen
+        assert not chief.service.workers.entries
         assert not chief.state.trials
 
     with_chief(tmp_path, talk)
@@ -243,9 +243,9 @@ def test_workers_that_are_too_many_are_refused_and_silent_ones_are_forgotten(
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await join(requests[5])
         assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-        chief.service.workers.seen["w0"].heard -= limits.REMEMBERED_S + 1
-        chief.service.workers.forget()
-        assert list(chief.service.workers.seen) == ["w1", "w2", "w3", "w4"]
+        chief.service.workers.entries["w0"].last_seen -= limits.REMEMBERED_S + 1
+        chief.service.workers.remove_silent()
+        assert list(chief.service.workers.entries) == ["w1", "w2", "w3", "w4"]
         await join(requests[5])
 
     with_chief(tmp_path, talk)

@@ -204,7 +204,7 @@ def test_a_space_with_no_end_is_searched_as_far_as_it_was_explored(caplog: pytes
             return keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
 
     assert len(explore(Endless()).space) > 100
-    assert "200 builds have not found all hyperparameters" in caplog.text
+    assert "200 builds were not enough to find all hyperparameters" in caplog.text
 
 
 def test_a_loop_that_asks_before_each_turn_is_followed_to_its_end() -> None:

@@ -162,7 +162,7 @@ def test_an_attempt_that_finds_no_room_on_the_disk_costs_its_trial_no_failure(
     with small_disk(tmp_path / "disk", 64, files=8) as disk:
         fill_with_files(disk)
         context = replace(open_workshop(Tiny(SHAPE, CLASSES)), folder=disk)
-        with pytest.raises(EnvironmentFailure, match=f"no temporary files can be made in {disk} .No space left"):
+        with pytest.raises(EnvironmentFailure, match=f"cannot create temporary files in {disk} .No space left"):
             Attempt(context, second).run()
     [trial] = chief.ask(lambda state: list(state.trials.values()))
     assert (trial.trial_id, trial.state, dict(trial.outcomes)) == (grant.trial_id, TrialState.QUEUED, {Outcome.LOST: 2})

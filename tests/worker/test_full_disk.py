@@ -19,8 +19,8 @@ from tuner.temporary_files import temporary_file, temporary_folder
 from tuner.worker.run import run_worker
 
 TOLD = (
-    "no temporary files can be made in {} (No space left on device); free some space there, or set TMPDIR to a folder "
-    "that has some."
+    "cannot create temporary files in {} (No space left on device); free some space there, or set TMPDIR to a folder "
+    "with space."
 )
 
 

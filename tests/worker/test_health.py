@@ -11,7 +11,7 @@ from tuner import names
 from tuner.monitoring.catalogue import Role
 from tuner.monitoring.endpoint import Monitor, serving
 from tuner.names import Metric
-from tuner.worker import chief_client as client_module
+from tuner.worker import heartbeat
 from tuner.worker.chief_client import ChiefClient, Grant
 from tuner.worker.heartbeat import HeartbeatThread
 from tuner.worker.run import show
@@ -19,7 +19,7 @@ from tuner.worker.run import show
 
 @pytest.fixture
 def short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client_module, "BEAT_LATE_S", 0.2)
+    monkeypatch.setattr(heartbeat, "BEAT_LATE_S", 0.2)
 
 
 @pytest.mark.usefixtures("short_patience")

@@ -20,7 +20,7 @@ def open_bucket(url: str) -> Bucket:
     """Return the bucket that `url` names: a folder's path or `gs://bucket/prefix`.
 
     Touches neither disk nor network (except that the credentials for `gs://` are looked for): a wrong folder or bucket
-    shows at the first use. Raises UsageError where `url` is neither, BucketError where no credentials are found.
+    shows at the first use. Raises UsageError if `url` is neither, BucketError where no credentials are found.
     """
     if not url.strip():
         raise UsageError(f"The bucket's URL is empty. {_WHAT_WORKS}")

@@ -15,14 +15,14 @@ from typing import BinaryIO
 from tuner.errors import BucketError
 
 COPY_BYTES = 1 << 20
-# A temporary file is stale when nobody holds its lock. The age covers the instant between creating and locking it,
+# A temporary file is stale when no one holds its lock. The age covers the instant between creating and locking it,
 # and file systems on which locks do not work.
 STALE_AFTER_S = 3600.0
 
 
 @dataclass(frozen=True)
 class Temporary:
-    """A file under a name that nobody else looks for."""
+    """A file under a name that no one else looks for."""
 
     path: Path
     file: BinaryIO

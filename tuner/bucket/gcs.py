@@ -45,7 +45,7 @@ _SHORT = 200
 class GcsBucket:
     """A bucket of Google Cloud Storage, below `prefix` (no slash at its end; may be empty).
 
-    `deadline_s`: how long an operation (of a large object: a piece) may go on failing before BucketError is raised.
+    `deadline_s`: how long an operation (of a large object: a piece) may continue failing before BucketError is raised.
     `timeout_s`: how long one request may stay without a byte of answer before it is tried again.
     """
 
@@ -85,7 +85,7 @@ class GcsBucket:
             self._send(blob, io.BytesIO(data), len(data))
 
     def create(self, name: str, data: bytes) -> None:
-        """Create the object. Raises ObjectExistsError where the name is taken by other bytes.
+        """Create the object. Raises ObjectExistsError if the name is taken by other bytes.
 
         "The name is taken" (412) may be the answer to our second try, when the first one worked and its answer was
         lost on the way. So the object is read: callers put their own id into the data, hence the same bytes mean that
@@ -119,7 +119,7 @@ class GcsBucket:
                 file.write(piece)
 
     def exists(self, name: str) -> bool:
-        """Say whether the object exists."""
+        """Return whether the object exists."""
         blob = self._blob(name)
         with self._calling("look for", name):
             if blob.exists(**self._how):
@@ -263,9 +263,9 @@ class GcsBucket:
 def connect() -> storage.Client:
     """Return a client with the credentials that the library finds, or for STORAGE_EMULATOR_HOST with none.
 
-    Raises BucketError where no credentials are found.
+    Raises BucketError if no credentials are found.
     """
-    # Else the library asks for the bucket's metadata in the background, once per client, for traces that nobody takes.
+    # Else the library asks for the bucket's metadata in the background, once per client, for traces that no one takes.
     os.environ.setdefault("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "true")
     emulator = _emulator()
     # Go's client library takes the variable without a scheme, so people set it without one.

@@ -45,7 +45,7 @@ class LocalBucket:
         self._put(name, lambda file: _write(file, data), replace=True)
 
     def create(self, name: str, data: bytes) -> None:
-        """Create the object. Raises ObjectExistsError where the name is taken."""
+        """Create the object. Raises ObjectExistsError if the name is taken."""
         self._put(name, lambda file: _write(file, data), replace=False)
 
     def upload(self, name: str, path: Path) -> None:
@@ -64,7 +64,7 @@ class LocalBucket:
             shutil.copyfileobj(source, file, COPY_BYTES)
 
     def exists(self, name: str) -> bool:
-        """Say whether the object exists."""
+        """Return whether the object exists."""
         path = self._path(name)
         with self._failing("look for", name):
             try:

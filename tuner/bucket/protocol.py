@@ -33,12 +33,12 @@ class Bucket(Protocol):
         ...
 
     def create(self, name: str, data: bytes) -> None:
-        """Create the object, atomically and durably. Raises ObjectExistsError where the name is taken.
+        """Create the object, atomically and durably. Raises ObjectExistsError if the name is taken.
 
         Put something of the writer's own into `data` (a random id). Over a network the answer to a create that worked
         can be lost, and its second try then finds the name taken. `GcsBucket` settles that by reading the object:
         the same bytes mean that it was ours. Two writers of equal bytes could both be told that they created it.
-        Where another BucketError is raised, it is not known whether the object was created.
+        If another BucketError is raised, it is not known whether the object was created.
         """
         ...
 
@@ -54,7 +54,7 @@ class Bucket(Protocol):
         ...
 
     def exists(self, name: str) -> bool:
-        """Say whether the object exists."""
+        """Return whether the object exists."""
         ...
 
     def list(self, prefix: str = "") -> Iterator[str]:

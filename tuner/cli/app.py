@@ -23,7 +23,7 @@ from tuner.cli.report import report_app
 from tuner.cli.status import readers_app
 from tuner.config.loading import json_schema
 from tuner.errors import CifakeTuneError, ConfigError, ExitCode, PreemptedError
-from tuner.monitoring.log_format import error_line, given_format
+from tuner.monitoring.log_format import error_line, read_format
 
 if TYPE_CHECKING:
     pass
@@ -106,7 +106,7 @@ def _fail(text: str, code: int, traceback_of: BaseException | None = None) -> in
     if traceback_of is not None:
         logging.getLogger(__name__).error("traceback", exc_info=traceback_of)
     try:
-        line = error_line(text, given_format(os.environ))
+        line = error_line(text, read_format(os.environ))
     except ConfigError:  # which is what `text` says
         line = f"error: {text}"
     print(line, file=sys.stderr)  # noqa: T201

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tuner import names
-from tuner.config.loading import load
 from tuner.errors import DataError
 from tuner.report.terminal.console import make_console, print_line, shown_progress
 
@@ -94,6 +93,7 @@ def prepare_command(
 ) -> None:
     """Pack what the study's `data.source` names, and leave a note for its chief; for a Job beside the chief."""
     from tuner.bucket import open_bucket
+    from tuner.config.loading import load
     from tuner.data.prepare import prepare
 
     study = load(study_file, [], os.environ)

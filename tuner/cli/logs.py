@@ -44,11 +44,11 @@ def logs(
     if release is None and (worker is not None or component is not None):
         raise UsageError("--worker and --component say whose pods of a release; add --release NAME.")
     if trial is None and release is not None:
-        from k8s.release.pod_logs import Whose, follow_logs, show_logs
+        from k8s.release.pod_logs import PodSelector, follow_logs, show_logs
 
-        whose = Whose.given(component, worker)
+        selector = PodSelector.from_options(component, worker)
         found = load_release(release, namespace, context)
-        follow_logs(found, whose, _print) if follow else show_logs(found, whose, _print)
+        follow_logs(found, selector, _print) if follow else show_logs(found, selector, _print)
         return
     if trial is not None and (worker is not None or component is not None):
         raise UsageError(

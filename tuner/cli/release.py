@@ -21,8 +21,8 @@ from tuner.temporary_files import temporary_folder
 
 if TYPE_CHECKING:
     from k8s.release.release import Release
-    from k8s.release.status import Work
     from tuner.rpc.tls import Files
+    from tuner.study.status import WorkerStatus
 
 CHIEF_TIMEOUT_S = 5.0
 
@@ -69,11 +69,10 @@ def open_release_bucket(release: "Release") -> Iterator[Bucket]:
         yield open_bucket(release.bucket_url)
 
 
-def ask_chief(release: "Release") -> "list[Work]":
+def ask_chief(release: "Release") -> "list[WorkerStatus]":
     """Return what the chief says that its workers are at. Raises EnvironmentFailure, grpc.RpcError."""
     from k8s.cluster.port_forward import forwarded
     from k8s.release import release as releases
-    from k8s.release.status import Work
     from tuner.rpc import lease_service, tls
 
     pod = release.running(releases.CHIEF)
@@ -81,8 +80,7 @@ def ask_chief(release: "Release") -> "list[Work]":
         files = stack.enter_context(_certificates(release))
         port = stack.enter_context(forwarded(release.cluster, pod.name, release.chief_port))
         channel = stack.enter_context(tls.open_channel(f"127.0.0.1:{port}", files, lease_service.OPTIONS))
-        status = lease_service.LeaseStub(channel).status(CHIEF_TIMEOUT_S)
-    return [Work.model_validate(each.model_dump()) for each in status.workers]
+        return list(lease_service.LeaseStub(channel).status(CHIEF_TIMEOUT_S).workers)
 
 
 @contextlib.contextmanager

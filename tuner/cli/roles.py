@@ -17,7 +17,7 @@ from tuner.config import settings as config
 from tuner.config.loading import load
 from tuner.errors import ConfigError
 from tuner.limits import NAME_CHARACTERS, is_name
-from tuner.monitoring.log_format import begin_logging, given_format
+from tuner.monitoring.log_format import begin_logging, read_format
 from tuner.report.terminal.console import make_console, shown_progress
 
 if TYPE_CHECKING:
@@ -60,17 +60,21 @@ def chief(
     host, port, encryption = _environment(names.ENV_ORACLE_IP), _port(), _encryption()
     with importing_keras(whole=study.search.algorithm is config.Algorithm.BAYESIAN):
         from tuner.address import Address
+        from tuner.chief.context import ChiefContext
         from tuner.chief.evaluation_job import ChiefJob
         from tuner.chief.monitor import ChiefMonitor
         from tuner.chief.run import run_chief
+        from tuner.data.manifest import find_data_set
         from tuner.monitoring.catalogue import Role
         from tuner.monitoring.endpoint import Monitor, serving
 
-    shown = ChiefMonitor(_bucket(bucket_url), study.name, monitor := Monitor(Role.CHIEF))
+    chief_monitor = ChiefMonitor(_bucket(bucket_url), study.name, monitor := Monitor(Role.CHIEF))
+    bucket = chief_monitor.bucket
     job = os.environ.get(names.ENV_EVALUATION_JOB)
     cluster = ChiefJob(job, _environment(names.ENV_START), _seconds(names.ENV_LINGER_S)) if job else None
     with serving(monitor):
-        run_chief(study, _data_digest(study, shown.bucket), Address(host, port), encryption, cluster, shown)
+        digest = find_data_set(bucket, _data_digest(study, bucket))
+        run_chief(ChiefContext(bucket, study, digest, Address(host, port), encryption, cluster, chief_monitor))
 
 
 def worker(bucket_url: BucketOption = DEFAULT_BUCKET) -> None:
@@ -143,7 +147,7 @@ def _search_is_over(bucket: Bucket) -> bool:
     reader = JournalReader(bucket, study.name)
     reader.poll()
     if reader.state.is_over(study):
-        logging.getLogger("tuner").info("the search of study %s is over", study.name)
+        logging.getLogger("tuner").info("the search of study %s has finished", study.name)
         return True
     return False
 
@@ -193,4 +197,4 @@ def _begin_process() -> None:
     end_with_parent()
     choose_backend()
     level = logging.DEBUG if "--debug" in sys.argv else logging.INFO
-    begin_logging(sys.stdout, given_format(os.environ), level)
+    begin_logging(sys.stdout, read_format(os.environ), level)

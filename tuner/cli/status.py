@@ -22,8 +22,8 @@ from tuner.report.terminal.console import make_console, print_line
 
 if TYPE_CHECKING:
     from k8s.release.release import Release
-    from k8s.release.status import Work
     from tuner.study.state import StudyState
+    from tuner.study.status import WorkerStatus
     from tuner.study.views import StudyView
 
 readers_app = typer.Typer()
@@ -123,7 +123,7 @@ def _study_of(release: "Release", study: str | None) -> "tuple[StudyView | None,
         return None, f"How far the study is cannot be said: {error}"
 
 
-def _work_of(release: "Release") -> "tuple[list[Work], str]":
+def _work_of(release: "Release") -> "tuple[list[WorkerStatus], str]":
     """Return what the chief says of its workers, or why it does not."""
     import grpc
 

@@ -1,7 +1,7 @@
-"""Shards → one read-only, memory-mapped array a part, shared by all processes of a machine.
+"""Memory-mapped, read-only arrays made from shards, one per part, shared by all processes of a machine.
 
-Each part becomes one .npy file in `cache/<digest>/`, written under a temporary name and renamed: whoever sees the file
-sees all of it, and every worker maps the same pages.
+Each part becomes one .npy file in `cache/<digest>/`, written under a temporary name and renamed: a file is visible only
+when it is complete, and all workers map the same pages.
 """
 
 import contextlib
@@ -28,17 +28,17 @@ _MAKING = ".making-"
 
 @dataclass(frozen=True, eq=False)
 class Arrays:
-    """Images and labels in the same order. Each is equal to itself alone, and so can be a key."""
+    """Images and labels in the same order. Compared by identity, so usable as a dictionary key."""
 
     images: NDArray[np.uint8]
     """(n, height, width, 3), memory-mapped, read-only"""
     labels: NDArray[np.uint8]
-    """(n,), indices of the manifest's classes, read-only; uint16 where there are more than 256 classes"""
+    """(n,), indices of the manifest's classes, read-only; uint16 if there are more than 256 classes"""
 
 
 @dataclass(frozen=True)
 class TrainingData:
-    """The training split, in two."""
+    """The training split in two parts."""
 
     train: Arrays
     validation: Arrays
@@ -47,7 +47,7 @@ class TrainingData:
 def open_split(bucket: Bucket, manifest: Manifest, split: str, cache: Path) -> Arrays:
     """Return all images of "train" or "test", in the manifest's order.
 
-    Raises DataError for a damaged shard, BucketError where one cannot be had or the cache not be written.
+    Raises DataError for a damaged shard, BucketError if one cannot be read or the cache cannot be written.
     """
     part = manifest.splits[split]
     everything = np.arange(sum(part.counts))
@@ -55,13 +55,13 @@ def open_split(bucket: Bucket, manifest: Manifest, split: str, cache: Path) -> A
 
 
 def open_validation(bucket: Bucket, manifest: Manifest, validation: float, seed: int, cache: Path) -> Arrays:
-    """Return the held-out part of the training images, as `open_training` does, without laying out the rest."""
+    """Return the held-out part of the training images, as `open_training` does, without unpacking the rest."""
     name = f"validation-{_share(validation, seed)}"
     return _open(bucket, manifest, "train", {name: validation_indices(manifest, validation, seed)}, cache)[name]
 
 
 def open_training(bucket: Bucket, manifest: Manifest, validation: float, seed: int, cache: Path) -> TrainingData:
-    """Return the training images in two parts, `validation` being the held-out share; test shards are not touched.
+    """Return the training images in two parts, `validation` being the held-out share; test shards are not read.
 
     Raises DataError for a damaged shard or a share that leaves a part without images, BucketError as `open_split`.
     """
@@ -85,10 +85,10 @@ def _open(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if not all(_is_whole(paths[name], parts[name], manifest) for name in parts):
-            with _lock(folder / f".{split}.lock") as alone:
-                if alone:
-                    for left_by_a_killed_one in folder.glob(f"{_MAKING}{split}-*"):
-                        shutil.rmtree(left_by_a_killed_one, ignore_errors=True)
+            with _lock(folder / f".{split}.lock") as is_locked:
+                if is_locked:
+                    for abandoned in folder.glob(f"{_MAKING}{split}-*"):
+                        shutil.rmtree(abandoned, ignore_errors=True)
                 if not all(_is_whole(paths[name], parts[name], manifest) for name in parts):
                     _lay_out(bucket, manifest, split, {paths[name]: parts[name] for name in parts})
         labels = _labels(manifest.splits[split])
@@ -98,17 +98,17 @@ def _open(
 
 
 def _lay_out(bucket: Bucket, manifest: Manifest, split: str, parts: dict[Path, NDArray[np.intp]]) -> None:
-    """Fetch the split's shards one by one, and put each image into the part that it belongs to."""
+    """Fetch the split's shards one by one and copy each image into its part."""
     folder = next(iter(parts)).parent
-    with tempfile.TemporaryDirectory(prefix=f"{_MAKING}{split}-", dir=folder) as made:
+    with tempfile.TemporaryDirectory(prefix=f"{_MAKING}{split}-", dir=folder) as scratch:
         making = {}
         for number, (path, indices) in enumerate(parts.items()):
-            new = Path(made) / f"{number}.npy"
+            new = Path(scratch) / f"{number}.npy"
             shape = (len(indices), *manifest.image_shape)
             making[path] = (new, np.lib.format.open_memmap(new, "w+", np.uint8, shape), indices)
         start = 0
         for shard in manifest.splits[split].shards:
-            images = _fetch(bucket, shard, manifest.image_shape, Path(made) / "shard.npy")
+            images = _fetch(bucket, shard, manifest.image_shape, Path(scratch) / "shard.npy")
             for _, array, indices in making.values():
                 first, last = np.searchsorted(indices, (start, start + shard.images))
                 array[first:last] = images[indices[first:last] - start]
@@ -121,19 +121,21 @@ def _lay_out(bucket: Bucket, manifest: Manifest, split: str, parts: dict[Path, N
 
 
 def _fetch(bucket: Bucket, shard: Shard, image_shape: tuple[int, int, int], path: Path) -> NDArray[np.uint8]:
-    """Return a shard's images, verified. A second try tells a transfer's damage from the object's."""
+    """Return a shard's images, verified. A second download distinguishes a damaged transfer from a damaged object."""
     for _ in range(2):
         bucket.download(shard.name, path)
         if path.stat().st_size == shard.size_bytes and _sha256(path) == shard.sha256:
             break
     else:
         raise DataError(
-            f"{bucket.url}: the shard {shard.name} is damaged: its SHA-256 is not the manifest's. Delete its folder "
-            "and pack the data again."
+            f"{bucket.url}: the shard {shard.name} is damaged: its SHA-256 differs from the manifest's. Delete its "
+            "folder and pack the data again."
         )
     images = _map(path)
     if images.shape != (shard.images, *image_shape) or images.dtype != np.uint8:
-        raise DataError(f"{bucket.url}: the shard {shard.name} has not the shape that its manifest says; pack again.")
+        raise DataError(
+            f"{bucket.url}: the shard {shard.name} does not have the shape given in its manifest; pack again."
+        )
     return images
 
 
@@ -148,14 +150,14 @@ def _map(path: Path) -> NDArray[np.uint8]:
 
 
 def _is_whole(path: Path, indices: NDArray[np.intp], manifest: Manifest) -> bool:
-    """Say whether the cached file has the header and the size that it must have."""
+    """Return whether the cached file has the expected header and size."""
     shape = (len(indices), *manifest.image_shape)
     try:
         with open(path, "rb") as stream:
             np.lib.format.read_magic(stream)
-            found, fortran, dtype = np.lib.format.read_array_header_1_0(stream)
+            header_shape, fortran, dtype = np.lib.format.read_array_header_1_0(stream)
             size_bytes = stream.tell() + math.prod(shape)
-            return (found, fortran, dtype.str) == (shape, False, "|u1") and os.fstat(
+            return (header_shape, fortran, dtype.str) == (shape, False, "|u1") and os.fstat(
                 stream.fileno()
             ).st_size == size_bytes
     except (FileNotFoundError, ValueError):
@@ -175,9 +177,9 @@ def _frozen(array: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 @contextlib.contextmanager
 def _lock(path: Path) -> Iterator[bool]:
-    """Let one process of this machine fetch, and the others wait for it; a dead one's lock is free again.
+    """Let one process of this machine fetch while the others wait; the lock of a dead process is released.
 
-    Yields False on a file system without locks: then each fetches for itself, which is safe.
+    Yields False on a file system without locks: then each process fetches for itself, which is safe.
     """
     with open(path, "w") as stream:
         try:

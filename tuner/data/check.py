@@ -1,4 +1,4 @@
-"""What is in a source, and what is wrong with it: counts, corrupt files, exact duplicates."""
+"""Checking a source: counts, corrupt files, exact duplicates."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -35,43 +35,43 @@ class ImageKind(_ReportModel):
 
 
 class Duplicates(_ReportModel):
-    """How many pairs of files are equal, byte for byte, one in each of two folders (or both in the same one)."""
+    """Number of pairs of byte-identical files, one in each of two folders or both in the same one."""
 
     folders: tuple[str, str]
-    """`split/class`, twice"""
+    """`split/class` of both."""
     pairs: int
 
 
 class Report(_ReportModel):
-    """What `check` found."""
+    """The result of `check`."""
 
     source: str
     classes: tuple[str, ...]
     counts: dict[str, dict[str, int]]
-    """Files by split and class, corrupt ones too."""
+    """Number of files by split and class, corrupt ones included."""
     kinds: tuple[ImageKind, ...]
-    """Most frequent first; more than one need --resize or --convert to be packed."""
+    """Most frequent first; with more than one, packing needs --resize or --convert."""
     corrupt: tuple[Corrupt, ...]
     duplicates: tuple[Duplicates, ...]
-    """Only folders with any."""
+    """Only for folders that have any."""
     groups: tuple[tuple[str, ...], ...]
-    """Paths of the files that are equal, a tuple for each content."""
+    """Paths of identical files, one tuple per content."""
 
     def pairs_within(self, folder: str) -> int:
-        """Return the number of pairs of equal files within one `split/class`."""
-        return sum(found.pairs for found in self.duplicates if found.folders == (folder, folder))
+        """Return the number of pairs of identical files within one `split/class`."""
+        return sum(entry.pairs for entry in self.duplicates if entry.folders == (folder, folder))
 
     def pairs_across(self) -> int:
-        """Return the number of pairs of equal files of which one is in train and one in test."""
+        """Return the number of pairs of identical files with one in train and one in test."""
         return sum(
-            found.pairs
-            for found in self.duplicates
-            if found.folders[0].partition("/")[0] != found.folders[1].partition("/")[0]
+            entry.pairs
+            for entry in self.duplicates
+            if entry.folders[0].partition("/")[0] != entry.folders[1].partition("/")[0]
         )
 
 
 def check(source: str | None, *, progress: Callable[[Progress], None] = ignore_progress) -> Report:
-    """Read and decode every image of a source. Raises DataError where the source as a whole is not usable."""
+    """Read and decode every image of a source. Raises DataError if the source as a whole is unusable."""
     with open_source(source, progress) as opened, Workers() as workers:
         workers.start(opened.likely_files())
         layout = find_layout(opened.entries(), opened.name)

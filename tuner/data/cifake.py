@@ -1,7 +1,7 @@
 """The CIFAKE authors' archive, downloaded and verified by the images in it.
 
-GitHub makes archives when they are asked for, and their bytes change between its versions: so not the archive is
-compared but the files in it, with the digests of the data set as published.
+GitHub generates archives on request, and their bytes change between its versions. The files in the archive are
+compared instead, with the digests of the published data set.
 """
 
 import hashlib
@@ -33,7 +33,7 @@ class ClassFolder:
 
     images: int
     sha256: str
-    """Hex digest over all files end to end, in natural order of their names."""
+    """Hex digest of all files concatenated in natural order of their names."""
 
 
 CIFAKE: Mapping[str, ClassFolder] = {
@@ -45,7 +45,7 @@ CIFAKE: Mapping[str, ClassFolder] = {
 
 
 class _TryAgainError(Exception):
-    """The transfer failed in a way that a later try may mend."""
+    """The transfer failed in a way that a retry may fix."""
 
 
 def fetch(
@@ -59,9 +59,8 @@ def fetch(
 ) -> Path:
     """Download the archive to `target` (a file, or a folder to put it into), verify it, and return its path.
 
-    One that is there and right is kept. A transfer cut off is resumed where the server allows it, also by the next
-    call. Raises DataError if the content is not `expected`, EnvironmentFailure if the network fails
-    `tries` times.
+    An existing, valid archive is kept. An interrupted transfer is resumed if the server allows it, also by the next
+    call. Raises DataError if the content is not `expected`, EnvironmentFailure if the network fails `tries` times.
     """
     if target.is_dir():
         target /= FILE_NAME
@@ -72,12 +71,12 @@ def fetch(
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         if _download_with_retries(url, partial, tries, longest_wait_s, progress) and not _is_right(partial, expected):
-            partial.unlink()  # put together from two archives, maybe: the server may make a new one for each request
+            partial.unlink()  # perhaps assembled from two archives: the server may generate a new one for each request
             _download_with_retries(url, partial, tries, longest_wait_s, progress)
     except _TryAgainError as error:
         raise EnvironmentFailure(
             f"{url}: the download failed {tries} times, the last time because {error}. Run the same command again: it "
-            f"goes on from what is in {partial.name}."
+            f"resumes from {partial.name}."
         ) from None
     except OSError as error:
         raise EnvironmentFailure(f"{partial}: cannot be written ({error.strerror or error}).") from None
@@ -95,7 +94,7 @@ def verify(
     expected: Mapping[str, ClassFolder] = CIFAKE,
     progress: Callable[[Progress], None] = ignore_progress,
 ) -> None:
-    """Raise DataError where the images in an archive are not those expected."""
+    """Raise DataError if the images in an archive are not those expected."""
     source = ZipSource(archive)
     layout = find_layout(source.entries(), source.name)
     found = {
@@ -114,7 +113,7 @@ def verify(
             for file in found[folder]:
                 state.update(read(file))
             if state.hexdigest() != part.sha256:
-                raise DataError(f"{source.name}: the images in {folder} are not those that were published.")
+                raise DataError(f"{source.name}: the images in {folder} differ from the published ones.")
             done += part.images
             progress(Progress("verifying", done, total))
 
@@ -130,7 +129,7 @@ def _is_right(archive: Path, expected: Mapping[str, ClassFolder]) -> bool:
 def _download_with_retries(
     url: str, partial: Path, tries: int, longest_wait_s: float, progress: Callable[[Progress], None]
 ) -> bool:
-    """Return whether the file was put together from several answers."""
+    """Download, and return whether the file was assembled from several responses."""
     retrying = Retrying(
         retry=retry_if_exception_type(_TryAgainError),
         stop=stop_after_attempt(tries),
@@ -141,7 +140,7 @@ def _download_with_retries(
 
 
 def _download(url: str, partial: Path, progress: Callable[[Progress], None]) -> bool:
-    """Add to `partial` what it lacks, and return whether it had a part; without Range it begins again."""
+    """Append what `partial` lacks, and return whether the transfer was resumed; without Range support it restarts."""
     have_bytes = partial.stat().st_size if partial.exists() else 0
     headers = {"Accept-Encoding": "identity"}
     if have_bytes:
@@ -177,7 +176,7 @@ def _download(url: str, partial: Path, progress: Callable[[Progress], None]) -> 
 
 
 def _innermost(error: BaseException) -> str:
-    """Return the cause that urllib3 and requests have wrapped."""
+    """Return the cause wrapped by urllib3 and requests."""
     while error.args and isinstance(error.args[-1], BaseException):
         error = error.args[-1]
     return str(error) or type(error).__name__

@@ -18,7 +18,7 @@ from tuner.data.source import DamagedFileError
 from tuner.errors import PreemptedError
 
 MAX_PIXELS = 1 << 25
-"""No image has more pixels (5,792 x 5,792): checked in its header, before memory is taken."""
+"""Maximum number of pixels (5,792 x 5,792), checked in the header before memory is allocated."""
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "PPM", "GIF", "TIFF")  # those that need no outside program
 SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N")  # greyscale, which Pillow would clip instead of scale
@@ -30,21 +30,21 @@ Image.MAX_IMAGE_PIXELS = None  # our own limit, which is an error and not a warn
 
 @dataclass(frozen=True)
 class Conversion:
-    """What may be changed in images, because the user asked for it."""
+    """Conversions of images that the user asked for."""
 
     resize: tuple[int, int] | None = None
-    """(height, width) of all images afterwards."""
+    """(height, width) to resize all images to."""
     convert: bool = False
     """Whether greyscale, palette, transparent and CMYK images become RGB."""
     squeeze: bool = False
-    """Whether greyscale of 16 bits becomes RGB of 8: fit to be answered about, not to be trained on."""
+    """Whether 16-bit greyscale becomes 8-bit RGB: acceptable for prediction, not for training."""
 
 
 _AS_IT_IS = Conversion()
 
 
 class Look(NamedTuple):
-    """What an image's header says."""
+    """Size and mode from an image's header."""
 
     height: int
     width: int
@@ -53,12 +53,12 @@ class Look(NamedTuple):
 
 
 def decoder() -> str:
-    """Return the libraries that make the pixels, with their versions."""
+    """Return the names and versions of the libraries that decode images."""
     return f"simplejpeg {version('simplejpeg')} (JPEG), Pillow {version('pillow')} (other formats, conversions)"
 
 
 def look(data: bytes) -> Look:
-    """Return size and mode out of the header. Raises DamagedFileError where `data` is no image, or too large."""
+    """Return size and mode from the header. Raises DamagedFileError if `data` is no image or is too large."""
     if data[:3] == b"\xff\xd8\xff":
         try:
             height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
@@ -73,7 +73,7 @@ def look(data: bytes) -> Look:
 
 
 def format_of(data: bytes) -> str:
-    """Return Pillow's name of the file's format: JPEG, PNG … Raises DamagedFileError where `data` is no image."""
+    """Return Pillow's name of the file's format: JPEG, PNG … Raises DamagedFileError if `data` is no image."""
     if data[:3] == b"\xff\xd8\xff":
         return "JPEG"
     try:
@@ -88,7 +88,7 @@ def format_of(data: bytes) -> str:
 def decode(data: bytes, conversion: Conversion = _AS_IT_IS) -> NDArray[np.uint8]:
     """Return the pixels, (height, width, 3) uint8.
 
-    Raises DamagedFileError where the image is damaged, or not RGB and not to be converted.
+    Raises DamagedFileError if the image is damaged, or is not RGB and should not be converted.
     """
     seen = look(data)
     squeezed = conversion.squeeze and seen.mode in SIXTEEN_BITS
@@ -104,13 +104,13 @@ def decode(data: bytes, conversion: Conversion = _AS_IT_IS) -> NDArray[np.uint8]
 
 
 def decode_into(data: bytes, pixels: NDArray[np.uint8], conversion: Conversion) -> None:
-    """Decode an image that `look` has found fit into `pixels`, (height, width, 3) uint8. Raises DamagedFileError."""
+    """Decode an image that `look` accepted into `pixels`, (height, width, 3) uint8. Raises DamagedFileError."""
     if data[:3] == b"\xff\xd8\xff" and conversion == _AS_IT_IS:
         try:
             simplejpeg.decode_jpeg(data, "RGB", False, False, buffer=pixels)
             return
         except ValueError:
-            pass  # the slow way finds out why, or copes
+            pass  # the slower path finds the cause, or copes
     image = decode(data, conversion)
     if image.shape != pixels.shape:
         raise DamagedFileError(f"has the shape {image.shape}, not {pixels.shape}")
@@ -118,7 +118,7 @@ def decode_into(data: bytes, pixels: NDArray[np.uint8], conversion: Conversion) 
 
 
 def is_convertible(mode: str) -> bool:
-    """Say whether `decode` can turn images of this mode into RGB."""
+    """Return whether `decode` can turn images of this mode into RGB."""
     return mode in _CONVERTIBLE
 
 
@@ -136,9 +136,9 @@ def _look_with_pillow(data: bytes) -> Look:
     try:
         with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
             return Look(image.height, image.width, image.mode)
-    except PreemptedError:  # by a signal, whose handler runs in the midst of Pillow's code
+    except PreemptedError:  # by a signal, whose handler runs during Pillow's code
         raise
-    except Exception:  # Pillow's plugins raise whatever parsing garbage raises
+    except Exception:  # Pillow's plugins raise anything when they parse garbage
         raise DamagedFileError(f"is not an image of a known format ({_begin(data)})") from None
 
 

@@ -12,7 +12,7 @@ from tuner.errors import DataError
 
 @dataclass(frozen=True)
 class FolderSource:
-    """A folder; links are followed, each folder once."""
+    """A folder. Links are followed; each folder is visited once."""
 
     path: Path
     label: str = ""
@@ -30,18 +30,18 @@ class FolderSource:
         """List the folder and the folders in it."""
         files: list[File] = []
         folders: set[str] = set()
-        seen: set[tuple[int, int]] = set()
+        visited: set[tuple[int, int]] = set()
         waiting = [""]
         try:
             while waiting:
                 folder = waiting.pop()
                 status = os.stat(self.path / folder)
-                if (status.st_dev, status.st_ino) in seen:
+                if (status.st_dev, status.st_ino) in visited:
                     continue
-                seen.add((status.st_dev, status.st_ino))
+                visited.add((status.st_dev, status.st_ino))
                 folders.add(folder)
-                with os.scandir(self.path / folder) as found:
-                    for entry in found:
+                with os.scandir(self.path / folder) as entries:
+                    for entry in entries:
                         path = f"{folder}/{entry.name}" if folder else entry.name
                         if is_junk(path):
                             continue
@@ -67,7 +67,7 @@ class FolderSource:
                     return stream.read(MAX_FILE_BYTES + 1)
             except FileNotFoundError:
                 raise DataError(
-                    f"{file.path}: has disappeared from {self.name} while it was read; nothing was packed."
+                    f"{file.path}: disappeared from {self.name} while it was being read; nothing was packed."
                 ) from None
             except OSError as error:
                 raise DataError(f"{file.path}: cannot be read from {self.name} ({error.strerror}).") from None
@@ -79,4 +79,4 @@ def _check_unicode(path: str) -> None:
     try:
         path.encode()
     except UnicodeEncodeError:
-        raise DataError(f"{path!r}: is no valid UTF-8; rename the file.") from None
+        raise DataError(f"{path!r}: is not valid UTF-8; rename the file.") from None

@@ -1,4 +1,4 @@
-"""Which training images are held out to compare trials by."""
+"""The validation images: which training images are held out to compare trials."""
 
 import hashlib
 from collections import defaultdict
@@ -11,11 +11,11 @@ from tuner.errors import DataError
 
 
 def validation_indices(manifest: Manifest, fraction: float, seed: int) -> NDArray[np.intp]:
-    """Return the indices, ascending, of the training images to hold out: `fraction` of each class, rounded.
+    """Return the ascending indices of the training images to hold out: `fraction` of each class, rounded.
 
-    Exact duplicates (the same file's SHA-256) are on one side, whatever their class, or the model would be compared by
-    images that it has seen. The choice follows from the images' hashes and the seed alone: the same on every machine,
-    and mostly the same when images are added. Raises DataError where a class would have no image on one side.
+    Exact duplicates (files with the same SHA-256) stay on one side, whatever their class; otherwise the model would be
+    judged by images it was trained on. The choice follows from the images' hashes and the seed alone: the same on every
+    machine, and mostly the same when images are added. Raises DataError if a class would have no image on one side.
     """
     split = manifest.splits["train"]
     held_out_hashes: dict[str, bool] = {}
@@ -27,7 +27,7 @@ def validation_indices(manifest: Manifest, fraction: float, seed: int) -> NDArra
             copies[split.sha256[index]].append(index)
         start += count
         wanted = min(max(1, round(count * fraction)), count - 1)
-        # copies in a class before this one have decided already
+        # copies in an earlier class have already decided
         held = [index for sha256, indices in copies.items() if held_out_hashes.get(sha256) for index in indices]
         undecided = [sha256 for sha256 in copies if sha256 not in held_out_hashes]
         for sha256 in sorted(undecided, key=lambda sha256: _rank(seed, sha256)):

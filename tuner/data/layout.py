@@ -1,4 +1,4 @@
-"""Which files are the images of which split and class: finds the folder that has train/ and test/."""
+"""The layout of a data set: which files are the images of each split and class."""
 
 import re
 from collections import defaultdict
@@ -13,12 +13,12 @@ SPLITS = ("train", "test")
 
 @dataclass(frozen=True)
 class Layout:
-    """A data set's files, in the order in which they are packed."""
+    """A data set's files, in packing order."""
 
     root: str
-    """The folder of the source that has train/ and test/; "" is the source itself."""
+    """Folder of the source that contains train/ and test/; "" is the source itself."""
     classes: tuple[str, ...]
-    """Sorted by name; a label is the index here."""
+    """Class names in order; a label is an index into them."""
     splits: dict[str, tuple[tuple[File, ...], ...]]
     """For each split, for each class, its files in natural order."""
 
@@ -34,7 +34,7 @@ class Layout:
 def find_layout(entries: Entries, source: str) -> Layout:
     """Return the layout of the one folder, at any depth, that has train/ and test/ with the same classes in them.
 
-    Raises DataError where there is none or more than one, and for a missing split or class, an empty class, a class
+    Raises DataError if there is none or more than one, and for a missing split or class, an empty class, a class
     in one split only, and files that lie beside or below the class folders.
     """
     folders: dict[str, list[File]] = defaultdict(list)
@@ -44,17 +44,17 @@ def find_layout(entries: Entries, source: str) -> Layout:
         for parent in _with_parents(folder):
             folders.setdefault(parent, [])
     root = _root(folders, source)
-    here = f"{root}/" if root else ""
-    found = {split: _classes(folders, f"{here}{split}") for split in SPLITS}
-    train, test = found["train"], found["test"]
+    base = f"{root}/" if root else ""
+    classes_of = {split: _classes(folders, f"{base}{split}") for split in SPLITS}
+    train, test = classes_of["train"], classes_of["test"]
     for split, other in (("train", "test"), ("test", "train")):
-        lacking = sorted(set(found[other]) - set(found[split]))
+        lacking = sorted(set(classes_of[other]) - set(classes_of[split]))
         if lacking:
             raise DataError(
-                f"{source}: class {lacking[0]} is in {here}{other} but not in {here}{split}; both must have it."
+                f"{source}: class {lacking[0]} is in {base}{other} but not in {base}{split}; both must have it."
             )
     if len(train) < 2:
-        raise DataError(f"{source}: {here}train has {len(train)} class folder(s); a data set needs at least two.")
+        raise DataError(f"{source}: {base}train has {len(train)} class folder(s); a data set needs at least two.")
     classes = tuple(sorted(train))
     splits = {
         split: tuple(tuple(sorted(by_class[name], key=natural_key)) for name in classes)
@@ -93,30 +93,30 @@ def _root(folders: Iterable[str], source: str) -> str:
         return roots[0]
     if roots:
         listed = ", ".join(repr(root or ".") for root in roots[:5])
-        raise DataError(f"{source}: {len(roots)} folders have train/ and test/ ({listed}); give a source with one.")
+        raise DataError(f"{source}: {len(roots)} folders have train/ and test/ ({listed}); pass a source with one.")
     if having:
         root, splits = min(having.items())
         split = next(iter(splits))
         lacking = SPLITS[1 - SPLITS.index(split)]
         raise DataError(f"{source}: there is {split}/ in {root or 'it'} but no {lacking}/; both splits are needed.")
-    raise DataError(f"{source}: no folder in it has train/ and test/, with one folder a class in each.")
+    raise DataError(f"{source}: no folder in it has train/ and test/ with one folder per class.")
 
 
 def _classes(folders: dict[str, list[File]], split: str) -> dict[str, list[File]]:
     """Return the files of each class of a split; every folder there is a class and has files only."""
     if folders[split]:
-        raise DataError(f"{folders[split][0].path}: lies beside the class folders of {split}/; move it away.")
-    found = {}
+        raise DataError(f"{folders[split][0].path}: lies beside the class folders of {split}/; move it elsewhere.")
+    classes = {}
     for folder, files in folders.items():
         if not folder.startswith(f"{split}/"):
             continue
         name = folder[len(split) + 1 :]
         if "/" in name:
-            raise DataError(f"{folder}: is a folder within a class; images must lie in {split}/CLASS/ directly.")
-        found[name] = files
-    if not found:
-        raise DataError(f"{split}: has no class folders with images in it.")
-    for name, files in sorted(found.items()):
+            raise DataError(f"{folder}: is a folder within a class; images must be directly in {split}/CLASS/.")
+        classes[name] = files
+    if not classes:
+        raise DataError(f"{split}: has no class folders with images.")
+    for name, files in sorted(classes.items()):
         if not files:
             raise DataError(f"{split}/{name}: the class is empty; add its images or remove the folder in both splits.")
-    return found
+    return classes

@@ -1,4 +1,4 @@
-"""The manifest: what a packed data set is. It is written last, so a data set that has one is whole."""
+"""The manifest: the description of a packed data set. It is written last, so a data set that has one is complete."""
 
 import hashlib
 import json
@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tuner import names
 from tuner.bucket import Bucket
-from tuner.errors import DataError, ObjectNotFoundError
+from tuner.errors import DataError, ObjectNotFoundError, UsageError
 
 VERSION = 1
 
@@ -44,13 +44,13 @@ class Manifest(_ManifestModel):
 
     version: int
     digest: str
-    """Names the data set: follows from `source_digest` and the conversion, and so determines every pixel."""
+    """Name of the data set; derived from `source_digest` and the conversion, it determines every pixel."""
     source_digest: str
     """Hex SHA-256 over the classes and every image's name and digest: the same for an archive and its folder."""
     source: str
-    """What it was packed from, as the user called it."""
+    """Name of the source it was packed from."""
     decoder: str
-    """Libraries and versions that made the pixels."""
+    """Names and versions of the libraries that decoded the images."""
     classes: tuple[str, ...]
     image_shape: tuple[int, int, int]
     """(height, width, 3)"""
@@ -69,14 +69,14 @@ def source_digest(classes: Sequence[str], images: Mapping[str, tuple[Sequence[st
 
 
 def data_digest(source: str, resize: tuple[int, int] | None, convert: bool) -> str:
-    """Return the digest of what is packed out of a source with this digest."""
+    """Return the digest of the data set packed from a source with this digest."""
     return hashlib.sha256(json.dumps([VERSION, source, resize, convert]).encode()).hexdigest()
 
 
 def read_manifest(bucket: Bucket, digest: str) -> Manifest:
     """Return the manifest of a data set.
 
-    Raises DataError where the bucket has no whole data set of this digest, or its manifest is damaged.
+    Raises DataError if the bucket has no complete data set of this digest, or its manifest is damaged.
     """
     name = names.manifest(digest)
     try:
@@ -105,9 +105,22 @@ def read_manifest(bucket: Bucket, digest: str) -> Manifest:
 
 
 def find_data_sets(bucket: Bucket) -> list[str]:
-    """Return the digests of all whole data sets of a bucket, sorted."""
+    """Return the digests of all complete data sets of a bucket, sorted."""
     found = (names.parse_manifest(name) for name in bucket.list(names.DATA_PREFIX))
     return sorted(digest for digest in found if digest is not None)
+
+
+def find_data_set(bucket: Bucket, digest: str | None) -> str:
+    """Return `digest`, or the digest of the bucket's only data set.
+
+    Raises UsageError if no digest is given and the bucket has no data set, or several.
+    """
+    digests = [digest] if digest else find_data_sets(bucket)
+    if len(digests) == 1:
+        return digests[0]
+    if not digests:
+        raise UsageError(f"{bucket.url} has no data set; put one there with `cifake-tune data pack SOURCE BUCKET`.")
+    raise UsageError(f"{bucket.url} has {len(digests)} data sets; choose one with {names.ENV_DATA}.")
 
 
 def _damaged(bucket: Bucket, name: str, why: str) -> DataError:

@@ -14,14 +14,14 @@ from tuner.errors import DataError
 from tuner.temporary_files import temporary_folder
 
 DOWNLOADS = 16
-"""Objects fetched at once from gs://; each is small, so latency rules."""
+"""Number of objects fetched at once from gs://; each is small, so latency dominates."""
 
 
 @contextmanager
 def open_source(source: str | None, progress: Callable[[Progress], None] = ignore_progress) -> Iterator[Source]:
     """Yield the source that a user named: a zip, a folder, `gs://…`, or None for the built-in sample.
 
-    What lies in a bucket is copied to a temporary folder first. Raises DataError where there is nothing usable.
+    Files in a bucket are copied to a temporary folder first. Raises DataError if there is nothing usable.
     """
     if source is None:
         yield SampleSource()

@@ -1,7 +1,7 @@
-"""Source → shards and manifest in the bucket, named by their content.
+"""Packing: from a source to shards and a manifest in the bucket, named by their content.
 
-Twice over the files: first their hashes, which name the data set, and their headers; then, if the bucket does not have
-it, their pixels. The manifest comes last.
+The files are read twice: first for their hashes, which name the data set, and their headers; then, if the bucket does
+not have the data set, for their pixels. The manifest is written last.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ from tuner.data.source import Progress, Source, ignore_progress
 from tuner.errors import DataError
 
 SHARD_BYTES = 64 << 20
-"""Pixels in a shard: few objects, and little memory for the one at work and the two being written."""
+"""Size of a shard: few objects, and little memory for one being filled and two being written."""
 
 MAX_SIDE = 4096
 _WRITERS = 2
@@ -43,8 +43,8 @@ def pack(
 ) -> Manifest:
     """Pack a zip, a folder, `gs://…` or (None) the built-in sample; return its manifest.
 
-    `resize` is (height, width). Where the bucket has the same data set already, whole, nothing is written.
-    Raises DataError with the file and the reason, BucketError.
+    `resize` is (height, width). Nothing is written if the bucket already has the same data set, complete.
+    Raises DataError, naming the file and the reason, and BucketError.
     """
     if resize is not None and not all(1 <= side <= MAX_SIDE for side in resize):
         raise DataError(f"Images can be resized to sides of 1 to {MAX_SIDE} pixels, not {resize[0]}x{resize[1]}.")
@@ -58,7 +58,7 @@ def pack(
 
 @dataclass(frozen=True)
 class _Hashed:
-    """What the first time over the files has shown."""
+    """Results of the first pass over the files."""
 
     sha256: dict[str, list[str]]
     shape: tuple[int, int, int]
@@ -66,7 +66,7 @@ class _Hashed:
 
 @dataclass(frozen=True)
 class _Packing:
-    """One run of `pack`: what its steps share."""
+    """One run of `pack`: the state that its steps share."""
 
     source: Source
     layout: Layout
@@ -76,7 +76,7 @@ class _Packing:
     progress: Callable[[Progress], None]
 
     def run(self) -> Manifest:
-        """Return the manifest, of what was packed now or is there already."""
+        """Return the manifest of the data set, packed now or before."""
         layout, conversion = self.layout, self.conversion
         hashed = self._hash()
         image_names = {split: [layout.image_name(file) for file in layout.files(split)] for split in SPLITS}
@@ -112,12 +112,12 @@ class _Packing:
             convert=conversion.convert,
             splits=splits,
         )
-        # not `create`: who packed the same meanwhile wrote the same
+        # not `create`: another process that packed the same data wrote the same bytes
         self.bucket.write(names.manifest(digest), manifest.model_dump_json().encode())
         return manifest
 
     def _hash(self) -> _Hashed:
-        """Hash all files and look at their headers. Raises DataError where they cannot all be packed alike."""
+        """Hash all files and read their headers. Raises DataError if the images do not have one shape."""
         everything = tuple(chain.from_iterable(self.layout.files(split) for split in SPLITS))
         work = (FileBatch(self.source, everything[part]) for part in chunks(everything, bytes_each=1))
         sha256: list[str] = []
@@ -132,7 +132,7 @@ class _Packing:
         return _Hashed({"train": sha256[:trained], "test": sha256[trained:]}, _one_shape(looks, self.conversion))
 
     def _write_shards(self, split: str, digest: str, hashed: _Hashed) -> Iterator[Shard]:
-        """Decode in the workers' processes, and write in threads beside them; yield the shards in order."""
+        """Decode in worker processes and write in threads; yield the shards in order."""
         files, sha256, shape = self.layout.files(split), hashed.sha256[split], hashed.shape
         each = max(1, SHARD_BYTES // math.prod(shape))
         parts = [
@@ -159,7 +159,7 @@ class _Packing:
 
 
 def _one_shape(looks: dict[Look, FileGroup], conversion: Conversion) -> tuple[int, int, int]:
-    """Return the shape that all images have or shall get. Raises DataError where they have not one shape."""
+    """Return the shape that all images have or are converted to. Raises DataError if it is not one shape."""
     for seen, alike in looks.items():
         if seen.mode != "RGB" and not is_convertible(seen.mode):
             raise DataError(
@@ -186,19 +186,19 @@ def _one_shape(looks: dict[Look, FileGroup], conversion: Conversion) -> tuple[in
 
 
 def _whole(bucket: Bucket, digest: str) -> Manifest | None:
-    """Return the manifest where the bucket has this data set and all its shards; a damaged one counts as none."""
-    there = set(bucket.list(names.data_prefix(digest)))
-    if names.manifest(digest) not in there:
+    """Return the manifest if the bucket has this data set with all its shards; a damaged one counts as none."""
+    objects = set(bucket.list(names.data_prefix(digest)))
+    if names.manifest(digest) not in objects:
         return None
     try:
         manifest = read_manifest(bucket, digest)
     except DataError:
         manifest = None
     if manifest is not None and all(
-        shard.name in there for split in manifest.splits.values() for shard in split.shards
+        shard.name in objects for split in manifest.splits.values() for shard in split.shards
     ):
         return manifest
-    bucket.delete(names.manifest(digest))  # it promises what is not there
+    bucket.delete(names.manifest(digest))  # it promises shards that are missing
     return None
 
 
@@ -207,12 +207,12 @@ def _write_shard(bucket: Bucket, name: str, shape: tuple[int, ...], pixels: list
     np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": shape})
     data = b"".join([header.getvalue(), *pixels])
     pixels.clear()
-    bucket.write(name, data)  # not `create`: what a pack cut short left under this name is replaced
+    bucket.write(name, data)  # not `create`: this replaces what an interrupted pack left
     return Shard(name=name, images=shape[0], size_bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
 
 
 def parse_size(text: str) -> tuple[int, int]:
-    """Return (height, width) out of `32x32`. Raises DataError."""
+    """Return (height, width) from text such as `32x32`. Raises DataError."""
     found = re.fullmatch(r"(\d{1,5})[xX](\d{1,5})", text.strip())
     if not found:
         raise DataError(f"--resize {text}: write it as HEIGHTxWIDTH in pixels, for example 32x32.")

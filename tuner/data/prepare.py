@@ -1,7 +1,7 @@
-"""The data set of one study: packed before its chief begins, and named where the chief looks for it.
+"""Preparing a study's data set: packed by a Job of its own, which leaves a note for the chief.
 
-On a cluster one Job packs while chief and workers start, and a bucket may hold many data sets; so the Job leaves a
-note, for one study, which data set its `data.source` is.
+In a cluster one Job packs while chief and workers start, and a bucket may hold many data sets. The note names the data
+set that the study's `data.source` was packed into.
 """
 
 import time
@@ -21,17 +21,17 @@ POLL_S = 1.0
 
 
 class Prepared(BaseModel):
-    """What the note says."""
+    """The content of the note."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     source: str | None
-    """`data.source` as the study has it; another source needs another note."""
+    """The study's `data.source`; another source needs another note."""
     digest: str
 
 
 def prepare(study: Study, bucket: Bucket, progress: Callable[[Progress], None] = ignore_progress) -> Manifest:
-    """Pack the study's data where the bucket does not have it, leave the note, and return the manifest.
+    """Pack the study's data if the bucket does not have it, write the note, and return the manifest.
 
     Raises DataError, BucketError.
     """
@@ -48,7 +48,7 @@ def await_prepared(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> str:
-    """Wait for the note, and return the data set's digest. Raises EnvironmentFailure when the time is over."""
+    """Wait for the note, and return the data set's digest. Raises EnvironmentFailure after `timeout_s`."""
     deadline = clock() + timeout_s
     while (digest := _read(study, bucket)) is None:
         if clock() >= deadline:

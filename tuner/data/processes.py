@@ -1,4 +1,4 @@
-"""What is done with many files at once, in several processes: hash, look, decode."""
+"""Work on many files in several processes: hashing, reading headers, decoding."""
 
 import hashlib
 import os
@@ -22,17 +22,17 @@ Result = TypeVar("Result")
 
 CHUNK_FILES = 2000
 CHUNK_BYTES = 8 << 20
-"""One chunk of work: few enough files to show progress by, and few enough bytes to hold several."""
+"""Size of a chunk: few enough files to show progress, and few enough bytes to hold several."""
 
 MAX_PROCESSES = 8
 
 ALONE_FILES = 6000
-"""Up to so many files one process is done before others would have started."""
+"""Number of files up to which one process finishes before others would have started."""
 
 
 @dataclass(frozen=True)
 class FileBatch:
-    """Some files of a source, to be handled by one process."""
+    """Files of a source that one process handles together."""
 
     source: Source
     files: tuple[File, ...]
@@ -40,7 +40,7 @@ class FileBatch:
 
 @dataclass(frozen=True)
 class FileGroup:
-    """Images that are alike in some way."""
+    """Images with a property in common, such as their size."""
 
     count: int
     first: str
@@ -51,31 +51,31 @@ Key = TypeVar("Key")
 
 
 def add_looks(sums: dict[Key, FileGroup], more: Mapping[Key, FileGroup]) -> None:
-    """Add the counts of `more` to `sums`, which keeps the path that it saw first."""
+    """Add the counts of `more` to `sums`; the first path of each group is kept."""
     for key, alike in more.items():
-        before = sums.get(key, FileGroup(0, alike.first))
-        sums[key] = FileGroup(before.count + alike.count, before.first)
+        group = sums.get(key, FileGroup(0, alike.first))
+        sums[key] = FileGroup(group.count + alike.count, group.first)
 
 
 @dataclass(frozen=True)
 class Inspected:
-    """What the bytes and headers of a chunk's files say."""
+    """Hashes and header data of a chunk's files."""
 
     sha256: list[str]
-    """Hex, one a file; "" where it cannot be read."""
+    """Hex digest of each file; "" if it cannot be read."""
     looks: dict[Look, FileGroup]
-    """The images by what their headers say."""
+    """The images, grouped by size and mode."""
     damaged: dict[str, str]
     """Path and reason of each file that is no image."""
 
 
 def inspect(work: FileBatch) -> Inspected:
-    """Hash every file and look at its header."""
+    """Hash every file and read its header."""
     return _inspect(work, look)
 
 
 def inspect_whole(work: FileBatch) -> Inspected:
-    """Hash every file, look at its header, and decode it to the end."""
+    """Hash every file, read its header, and decode it completely."""
     return _inspect(work, _look_and_decode)
 
 
@@ -91,14 +91,14 @@ class DecodeBatch(FileBatch):
 def decode_chunk(work: DecodeBatch) -> bytes:
     """Return the pixels of the chunk, (files, height, width, 3) uint8 in C order.
 
-    Raises DataError where a file is damaged or not the one that was inspected.
+    Raises DataError if a file is damaged or has changed since it was inspected.
     """
     pixels = np.empty((len(work.files), *work.shape), np.uint8)
     with work.source.reader() as read:
         for index, file in enumerate(work.files):
             data = read(file)
             if hashlib.sha256(data).hexdigest() != work.sha256[index]:
-                raise DataError(f"{file.path}: has changed in {work.source.name} while it was packed; pack again.")
+                raise DataError(f"{file.path}: changed in {work.source.name} while it was being packed; pack again.")
             try:
                 decode_into(data, pixels[index], work.conversion)
             except DamagedFileError as error:
@@ -107,7 +107,7 @@ def decode_chunk(work: DecodeBatch) -> bytes:
 
 
 def chunks(files: tuple[File, ...], bytes_each: int) -> Iterator[slice]:
-    """Yield consecutive slices of `files` that make good chunks where a file takes `bytes_each` of memory."""
+    """Yield consecutive slices of `files` of suitable chunk size if each file takes `bytes_each` bytes of memory."""
     step = max(1, min(CHUNK_FILES, CHUNK_BYTES // max(1, bytes_each)))
     for start in range(0, len(files), step):
         yield slice(start, min(start + step, len(files)))
@@ -116,7 +116,7 @@ def chunks(files: tuple[File, ...], bytes_each: int) -> Iterator[slice]:
 class Workers:
     """Processes that share work; results come in the order of the jobs, and only a few are ever in memory.
 
-    They are started by `start`. Without, all is done in this process: a few files are done before others have begun.
+    `start` starts them. Before that, everything runs in this process, which handles a few files faster.
     """
 
     def __init__(self) -> None:
@@ -131,7 +131,7 @@ class Workers:
             self._pool.shutdown(cancel_futures=True)
 
     def start(self, files: int) -> None:
-        """Start the processes, if not yet, where so many files are worth it and there is more than one core."""
+        """Start the processes, once, if there are enough files and more than one core."""
         count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         if self._pool is None and files > ALONE_FILES and count > 1:
             count = min(count, MAX_PROCESSES)
@@ -156,7 +156,7 @@ class Workers:
                 yield ahead.popleft().result()
         except BrokenProcessPool:
             raise EnvironmentFailure(
-                "A process that decodes images was killed, most likely for want of memory; give it 1 GiB."
+                "A process that decodes images was killed, most likely because memory ran out; give it at least 1 GiB."
             ) from None
 
 

@@ -8,8 +8,7 @@ from typing import NamedTuple, Protocol
 from tuner.errors import DataError
 
 MAX_FILE_BYTES = 64 << 20
-"""No image is larger: more is a mistake or a decompression bomb."""
-
+"""Maximum size of an image file; a larger one is a mistake or a decompression bomb."""
 
 _JUNK = ("Thumbs.db", "ehthumbs.db", "desktop.ini")
 
@@ -38,18 +37,18 @@ class Entries:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a long job is."""
+    """Progress of a long operation."""
 
     what: str
     """The step, as a word: reading, packing, checking, downloading, verifying."""
     done: int
     total: int
-    """0 where nobody knows."""
+    """0 if unknown."""
     unit: str = "images"
 
 
 def ignore_progress(_: Progress) -> None:
-    """Tell nobody."""
+    """Do nothing."""
 
 
 class DamagedFileError(DataError):
@@ -61,27 +60,27 @@ class Source(Protocol):
 
     @property
     def name(self) -> str:
-        """How messages and the manifest call it; no path of this machine."""
+        """Name in messages and in the manifest; never a path of this machine."""
         ...
 
     def likely_files(self) -> int:
-        """Guess at the number of files, at no cost: whether it is worth starting processes while they are listed."""
+        """Return a cheap estimate of the number of files, by which processes are started before the listing ends."""
         ...
 
     def entries(self) -> Entries:
-        """List the source. Raises DataError where it is not usable: missing, cut short, unsafe names, a bomb."""
+        """List the source. Raises DataError if it is not usable: missing, cut short, unsafe names, a bomb."""
         ...
 
     def reader(self) -> AbstractContextManager[Callable[[File], bytes]]:
         """Return a function that reads one file whole.
 
-        It raises DamagedFileError for a damaged file, DataError where the source is gone.
+        The function raises DamagedFileError for a damaged file, DataError if the source is gone.
         """
         ...
 
 
 def is_junk(path: str) -> bool:
-    """Say whether `path` is what operating systems leave in folders and archives: never an image of the set."""
+    """Return whether `path` is a file left behind by an operating system, such as Thumbs.db."""
     if "/." in path or "__MACOSX" in path or path.startswith("."):
         return any(part.startswith(".") or part == "__MACOSX" for part in path.split("/"))
     return path.endswith(_JUNK) and path.rpartition("/")[2] in _JUNK

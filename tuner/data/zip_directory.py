@@ -34,7 +34,7 @@ class Entry(NamedTuple):
     packed_bytes: int
     size_bytes: int
     offset: int
-    """Where the entry's local header begins in the file."""
+    """Offset of the entry's local header in the file."""
 
 
 def read_entries(path: Path) -> Iterator[Entry]:

@@ -19,9 +19,9 @@ from tuner.data.zip_directory import Entry, ZipDirectoryError, read_entries
 from tuner.errors import DataError
 
 MAX_RATIO = 100
-"""Images are compressed already. An archive that unpacks to more than this many times its size is a bomb …"""
+"""Images are already compressed: an archive that unpacks to more than this many times its size is a bomb …"""
 MAX_SMALL_TOTAL_BYTES = 1 << 30
-"""… unless it stays below this in all."""
+"""… unless its unpacked total is smaller than this."""
 
 _HEADER = struct.Struct("<4s22xHH")  # local file header: signature, …, length of the name, length of the extra field
 _SMALL_IMAGE_BYTES = 1000
@@ -44,7 +44,7 @@ class ZipSource:
         return self.label or self.path.name
 
     def likely_files(self) -> int:
-        """Guess by the archive's size, as if its images were as small as CIFAKE's."""
+        """Estimate from the archive's size, as if its images were as small as CIFAKE's."""
         with contextlib.suppress(OSError):
             return self.path.stat().st_size // _SMALL_IMAGE_BYTES
         return 0
@@ -62,19 +62,21 @@ class ZipSource:
                 folders.add(path[:-1])
                 continue
             if flags & _ENCRYPTED:
-                raise DataError(f"{self.name}: {path} is encrypted; unpack the archive and give the folder.")
+                raise DataError(f"{self.name}: {path} is encrypted; unpack the archive and pass the folder.")
             if method not in (_STORED, _DEFLATED):
                 raise DataError(
-                    f"{self.name}: {path} is compressed by method {method}, and only stored and deflated files are "
-                    "read; unpack the archive and give the folder."
+                    f"{self.name}: {path} is compressed by method {method}, but only stored and deflated files can "
+                    "be read; unpack the archive and pass the folder."
                 )
             if path in seen:
-                raise DataError(f"{self.name}: {path} is in the archive twice; it must be there once.")
+                raise DataError(f"{self.name}: {path} is in the archive twice; each name must be unique.")
             seen.add(path)
             if file_bytes > MAX_FILE_BYTES:
                 raise self._bomb(f"{path} would unpack to {file_bytes:,} bytes; no image may exceed 64 MiB")
             if offset + packed_bytes > size_bytes:
-                raise DataError(f"{self.name}: {path} lies beyond the archive's end; it was cut short, get it anew.")
+                raise DataError(
+                    f"{self.name}: {path} lies beyond the archive's end: the file is cut short; download it again."
+                )
             total_bytes += file_bytes
             files.append(File(path, file_bytes, offset, packed_bytes, method, crc))
         if total_bytes > max(MAX_SMALL_TOTAL_BYTES, MAX_RATIO * size_bytes):
@@ -83,11 +85,11 @@ class ZipSource:
 
     @contextmanager
     def reader(self) -> Iterator[Callable[[File], bytes]]:
-        """Read files by their place in the archive, checked against size and CRC-32."""
+        """Read files by their position in the archive, checked against size and CRC-32."""
         try:
             descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
-            raise DataError(f"{self.name}: has disappeared while it was read ({error.strerror}).") from None
+            raise DataError(f"{self.name}: disappeared while it was being read ({error.strerror}).") from None
         try:
             yield lambda file: self._read(descriptor, file)
         finally:
@@ -107,11 +109,11 @@ class ZipSource:
                     "file is cut short; download it again."
                 ) from None
             raise DataError(
-                f"{self.name}: is not a zip archive; give the archive as downloaded, or the folder unpacked from it."
+                f"{self.name}: is not a zip archive; pass the archive as downloaded, or the folder unpacked from it."
             ) from None
 
     def _safe(self, name: str) -> str:
-        """Return an unusual name in a plain form. Raises DataError where it points out of the archive."""
+        """Return an unusual name in a plain form. Raises DataError if it points out of the archive."""
         parts = name.replace("\\", "/").split("/")
         if ".." in parts or not parts[0] or parts[0].endswith(":") or "\0" in name:
             raise DataError(f"{self.name}: the name {name!r} points out of the archive; do not trust this file.")

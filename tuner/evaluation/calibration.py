@@ -1,4 +1,4 @@
-"""Calibration: whether a model is right as often as it says; and the temperature that mends most of it.
+"""Calibration: whether a model's confidence matches its accuracy, and the temperature that corrects most of it.
 
 After Guo et al. 2017 (https://arxiv.org/abs/1706.04599). Confidence is the probability of the class predicted.
 """
@@ -12,19 +12,19 @@ from tuner.evaluation.result import Bin, Calibration, Fit
 from tuner.evaluation.scores import SMALLEST_PROBABILITY, Interval, Labels, Probabilities, log_loss, wilson_interval
 
 BINS = 15
-"""Of equal width between 0 and 1, as in the paper: the error is comparable with those that others report."""
+"""Number of bins, of equal width between 0 and 1 as in the paper, so that the error compares with published ones."""
 LARGEST_TEMPERATURE = 8.0
-"""And its inverse is the smallest: beyond, a few images decide."""
+"""Largest temperature tried; its inverse is the smallest. Beyond these, a few images decide."""
 LEAST_MISTAKES = 10
-"""To make a model surer of itself: how often it errs is known to a third from ten mistakes, and of none the best
-temperature is 0, which makes each answer certain."""
+"""Minimum number of mistakes before a temperature below 1 is used: ten mistakes give the error rate to within a third.
+Without mistakes the best temperature is 0, which makes every answer certain."""
 HALF_CHI_SQUARE = 1.920729
 """Half of the 95 % quantile of chi-square with one degree of freedom."""
 
 
 @dataclass(frozen=True)
 class Temperature:
-    """What the validation images say of it."""
+    """The temperature estimated from the validation images."""
 
     best: float
     interval_95: Interval
@@ -32,7 +32,7 @@ class Temperature:
 
     @property
     def fit(self) -> Fit:
-        """What is to be done with it."""
+        """Whether the estimate is used, and why not."""
         low, high = self.interval_95
         if low <= 1 <= high:
             return Fit.NOT_NEEDED
@@ -45,19 +45,19 @@ class Temperature:
 def calibration(
     validation_labels: Labels, validation: Probabilities, test_labels: Labels, test: Probabilities
 ) -> Calibration:
-    """Return how well the probabilities of the test images are calibrated, as they are and at the temperature.
+    """Return the calibration of the test images' probabilities, unchanged and at the fitted temperature.
 
-    The temperature is fitted on the validation images alone, and 1 where they do not say that it is another.
+    The temperature is fitted on the validation images alone. It stays 1 unless they show that another one is better.
     """
-    found = fit_temperature(validation_labels, validation)
-    temperature = found.best if found.fit in (Fit.FITTED, Fit.AT_BOUND) else 1.0
+    fitted = fit_temperature(validation_labels, validation)
+    temperature = fitted.best if fitted.fit in (Fit.FITTED, Fit.AT_BOUND) else 1.0
     after = test if temperature == 1 else at_temperature(test, temperature)
     return Calibration(
         temperature=temperature,
-        fit=found.fit,
-        temperature_interval_95=found.interval_95,
+        fit=fitted.fit,
+        temperature_interval_95=fitted.interval_95,
         fitted_on_images=len(validation_labels),
-        fitted_on_mistakes=found.mistakes,
+        fitted_on_mistakes=fitted.mistakes,
         error=calibration_error(test_labels, test),
         error_at_temperature=calibration_error(test_labels, after),
         log_loss_at_temperature=log_loss(test_labels, after),
@@ -67,9 +67,10 @@ def calibration(
 
 
 def fit_temperature(labels: Labels, probabilities: Probabilities) -> Temperature:
-    """Return the temperature that gives these labels the smallest log loss; above 1 the model was too sure.
+    """Return the temperature with the smallest log loss for these labels; above 1, the model was overconfident.
 
-    Its interval holds those that a likelihood-ratio test does not refuse: the loss has one minimum, so it is one piece.
+    The interval contains the temperatures that a likelihood-ratio test does not reject. It is one interval because the
+    loss has one minimum.
     """
     from scipy.optimize import brentq, minimize_scalar
 
@@ -89,9 +90,9 @@ def fit_temperature(labels: Labels, probabilities: Probabilities) -> Temperature
 
 
 def at_temperature(probabilities: Probabilities, temperature: float) -> NDArray[np.float64]:
-    """Return softmax(log(probabilities) / temperature), (n, classes): what a temperature on the logits does.
+    """Return softmax(log(probabilities) / temperature), (n, classes): the effect of a temperature on the logits.
 
-    The class predicted stays the same.
+    The predicted class stays the same.
     """
     logs = np.log(np.clip(probabilities.astype(np.float64), SMALLEST_PROBABILITY, 1.0)) / temperature
     raised = np.exp(logs - logs.max(axis=1, keepdims=True))
@@ -100,27 +101,27 @@ def at_temperature(probabilities: Probabilities, temperature: float) -> NDArray[
 
 
 def bins_of(confidence: NDArray[np.float64]) -> NDArray[np.intp]:
-    """Return which bin each confidence is in: those of (low, high]."""
+    """Return the bin of each confidence; bins are (low, high]."""
     return np.clip(np.ceil(confidence * BINS).astype(np.intp) - 1, 0, BINS - 1)
 
 
 def calibration_error(labels: Labels, probabilities: Probabilities) -> float:
-    """Return the expected calibration error: how far accuracy and confidence of a bin are apart, mean over images."""
+    """Return the expected calibration error: the gap between accuracy and confidence of a bin, averaged over images."""
     confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
     gaps = np.bincount(bins_of(confidence), weights=confidence - right, minlength=BINS)
     return float(np.abs(gaps).sum() / len(labels))
 
 
 def reliability(labels: Labels, probabilities: Probabilities) -> tuple[Bin, ...]:
-    """Return the bins that hold images, the least confident first."""
+    """Return the non-empty bins, the least confident first."""
     confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
     index = bins_of(confidence)
-    found = []
+    bins = []
     for bin_ in range(BINS):
         inside = index == bin_
         images, correct = int(inside.sum()), int(right[inside].sum())
         if images:
-            found.append(
+            bins.append(
                 Bin(
                     low=bin_ / BINS,
                     high=(bin_ + 1) / BINS,
@@ -130,4 +131,4 @@ def reliability(labels: Labels, probabilities: Probabilities) -> tuple[Bin, ...]
                     accuracy_interval_95=wilson_interval(correct, images),
                 )
             )
-    return tuple(found)
+    return tuple(bins)

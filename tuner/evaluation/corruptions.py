@@ -1,4 +1,7 @@
-"""What happens to images on their way: recompression, blur, noise, resizing, flips. uint8 (n, h, w, 3) in and out."""
+"""Corruptions that images meet in practice: recompression, blur, noise, resizing, flips.
+
+All take and return uint8 arrays (n, h, w, 3).
+"""
 
 import io
 from collections.abc import Callable
@@ -15,7 +18,7 @@ Images = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Corruption:
-    """One thing that is done to images."""
+    """A named change to images."""
 
     name: str
     apply: Callable[[Images, np.random.Generator], Images]
@@ -49,20 +52,20 @@ def _resize(images: Images, _: np.random.Generator) -> Images:
     height, width = images.shape[1:3]
     small = max(1, round(width * RESIZE)), max(1, round(height * RESIZE))
 
-    def there_and_back(image: Images) -> Images:
-        made = Image.fromarray(image).resize(small, Image.Resampling.BICUBIC)
-        return np.asarray(made.resize((width, height), Image.Resampling.BICUBIC))
+    def down_and_up(image: Images) -> Images:
+        reduced = Image.fromarray(image).resize(small, Image.Resampling.BICUBIC)
+        return np.asarray(reduced.resize((width, height), Image.Resampling.BICUBIC))
 
-    return np.stack([there_and_back(image) for image in np.ascontiguousarray(images)])
+    return np.stack([down_and_up(image) for image in np.ascontiguousarray(images)])
 
 
 BLUR_PX = 0.7
-"""Standard deviation of the Gaussian: what a slight defocus does to 32 x 32 pixels."""
+"""Standard deviation of the Gaussian: a slight defocus at 32 x 32 pixels."""
 NOISE = np.float32(8)
-"""Standard deviation, of 255: a small sensor in the evening."""
+"""Standard deviation, out of 255: a small sensor in low light."""
 RESIZE = 0.75
 
-DISTURBANCES = (
+CORRUPTIONS = (
     Corruption("none", lambda images, _: images),
     _jpeg(90),
     _jpeg(75),
@@ -73,4 +76,4 @@ DISTURBANCES = (
     Corruption("flip left-right", lambda images, _: images[:, :, ::-1]),
     Corruption("flip upside down", lambda images, _: images[:, ::-1]),
 )
-"""`none` first: the others are compared with it. JPEG with 4:2:0 chroma subsampling; resized down and up again."""
+"""`none` is first: the others are compared with it. JPEG uses 4:2:0 chroma subsampling; resizing goes down and up."""

@@ -1,8 +1,8 @@
-"""Grad-CAM: which parts of an image spoke for the class that was predicted; on TensorFlow and on JAX.
+"""Grad-CAM: which parts of an image supported the predicted class; on TensorFlow and on JAX.
 
 Selvaraju et al. 2017 (https://arxiv.org/abs/1610.02391), as Bird and Lotfi show it for CIFAKE
-(https://arxiv.org/abs/2303.14126). The layer is the last whose output is still a picture; the score is the logit, so
-that a model which is sure has gradients too. It explains where, not why; and the map has that layer's resolution.
+(https://arxiv.org/abs/2303.14126). The layer is the last whose output still has height and width. The score is the
+logit, so that a confident model has gradients too. The map shows where, not why, at that layer's resolution.
 """
 
 from contextlib import contextmanager
@@ -23,7 +23,7 @@ BATCH = 64
 
 
 class GradCam:
-    """Makes heatmaps of a Keras model. Raises SpaceError where it has no layer to look at."""
+    """Makes heatmaps of a Keras model. Raises SpaceError if it has no layer to look at."""
 
     def __init__(self, model: Any) -> None:
         graph = _graph(model)
@@ -38,15 +38,15 @@ class GradCam:
         self._last = model.layers[-1]
 
     def heatmaps(self, images: NDArray[np.uint8], predicted: NDArray[np.intp]) -> NDArray[np.float32]:
-        """Return (n, h, w), 0 to 1, for uint8 images (n, h, w, 3) and the classes predicted for them.
+        """Return maps (n, h, w) from 0 to 1 for uint8 images (n, h, w, 3) and their predicted classes (n,).
 
-        All zeros where no part of an image spoke for its class.
+        The map is all zeros if no part of the image supported its class.
         """
-        made = [
+        batches = [
             self._batch(images[start : start + BATCH], predicted[start : start + BATCH])
             for start in range(0, len(images), BATCH)
         ]
-        return np.concatenate(made)
+        return np.concatenate(batches)
 
     def _batch(self, images: NDArray[np.uint8], predicted: NDArray[np.intp]) -> NDArray[np.float32]:
         features = self._features(np.asarray(images, np.float32), training=False)
@@ -67,13 +67,13 @@ class _Graph:
 
     inputs: Any
     picture: Any
-    """The last output of a layer that is still a picture."""
+    """The last layer output that still has height and width."""
     outputs: Any
 
 
 def _graph(model: Any) -> _Graph:
     if isinstance(model, keras.Sequential):
-        # one that was loaded has been built once a layer, and a layer's `output` is that of the first time
+        # a loaded model is built once per layer, and a layer's `output` is that of its first call
         inputs = tensor = keras.Input(batch_shape=model.input_shape)
         tensors = [tensor := layer(tensor) for layer in model.layers if not isinstance(layer, keras.layers.InputLayer)]
     elif isinstance(model, keras.Model) and getattr(model, "inputs", None):
@@ -91,7 +91,7 @@ def _graph(model: Any) -> _Graph:
 
 @contextmanager
 def _without_activation(layer: Any) -> "Iterator[None]":
-    """Let a last layer with a sigmoid or softmax answer with its logits."""
+    """Make a last layer with a sigmoid or softmax return its logits."""
     activation = getattr(layer, "activation", None)
     if activation not in (keras.activations.sigmoid, keras.activations.softmax):
         yield
@@ -104,7 +104,7 @@ def _without_activation(layer: Any) -> "Iterator[None]":
 
 
 def _gradients(head: Any, features: Any, predicted: NDArray[np.intp]) -> NDArray[np.float32]:
-    """Return how the score of each image's class changes with its features, (n, h, w, channels)."""
+    """Return the gradients of each image's class score with respect to its features, (n, h, w, channels)."""
     if keras.backend.backend() == "tensorflow":
         import tensorflow
 
@@ -119,18 +119,18 @@ def _gradients(head: Any, features: Any, predicted: NDArray[np.intp]) -> NDArray
             [variable.value for variable in each] for each in (head.trainable_variables, head.non_trainable_variables)
         ]
 
-        def score_of(given: Any) -> Any:
-            outputs, _ = head.stateless_call(*variables, given, training=False)
+        def score_of(inputs: Any) -> Any:
+            outputs, _ = head.stateless_call(*variables, inputs, training=False)
             return _score(outputs, predicted)
 
         gradients = jax.grad(score_of)(features)
     else:
-        raise SpaceError(f"heatmaps are made on TensorFlow and JAX, not on {keras.backend.backend()}.")
+        raise SpaceError(f"heatmaps need TensorFlow or JAX, got {keras.backend.backend()}.")
     return np.asarray(keras.ops.convert_to_numpy(keras.ops.cast(gradients, "float32")))
 
 
 def _score(outputs: Any, predicted: NDArray[np.intp]) -> Any:
-    """Return the sum of the outputs for the classes predicted: of one sigmoid, + for the second and - for the first."""
+    """Return the sum of the predicted classes' outputs; for one sigmoid, + for the second class and - for the first."""
     outputs = keras.ops.cast(outputs, "float32")
     if outputs.shape[1] == 1:
         signs = (2.0 * predicted - 1.0).astype(np.float32)[:, None]
@@ -139,5 +139,5 @@ def _score(outputs: Any, predicted: NDArray[np.intp]) -> Any:
 
 
 def _resized(heat: NDArray[np.float32], width: int, height: int) -> NDArray[np.float32]:
-    made = Image.fromarray(heat.astype(np.float32)).resize((width, height), Image.Resampling.BICUBIC)
-    return np.asarray(made).clip(0, 1)
+    resized = Image.fromarray(heat.astype(np.float32)).resize((width, height), Image.Resampling.BICUBIC)
+    return np.asarray(resized).clip(0, 1)

@@ -1,4 +1,4 @@
-"""A heatmap as a PNG: the image as the model saw it, and beside it where it looked."""
+"""A heatmap as a PNG: the image as the model saw it, beside where the model looked."""
 
 import io
 
@@ -9,11 +9,11 @@ from PIL import Image
 SIDE_PX = 256
 GAP_PX = 8
 STRONGEST = 0.65
-"""So much of the colour lies over the image where the heat is 1."""
+"""Opacity of the colour over the image where the heat is 1."""
 
 
 def heatmap_png(image: NDArray[np.uint8], heat: NDArray[np.float32]) -> bytes:
-    """Return the picture of an image (h, w, 3) and its heat (h, w), 0 to 1; small images are enlarged."""
+    """Return a PNG of an image (h, w, 3) and its heatmap (h, w), 0 to 1; small images are enlarged."""
     from matplotlib import colormaps
 
     height, width = heat.shape
@@ -24,7 +24,7 @@ def heatmap_png(image: NDArray[np.uint8], heat: NDArray[np.float32]) -> bytes:
     colour = 255 * colormaps["inferno"](smooth)[..., :3]
     share = STRONGEST * smooth[..., None]
     gap = np.full((large.shape[0], GAP_PX, 3), 255, np.float32)
-    # darkened, as what is bright would hide the heat
+    # darkened, because bright parts would hide the heat
     page = np.concatenate([large, gap, 0.6 * large * (1 - share) + colour * share], axis=1)
     png = io.BytesIO()
     Image.fromarray(page.round().clip(0, 255).astype(np.uint8)).save(png, "PNG")

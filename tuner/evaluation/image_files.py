@@ -1,4 +1,4 @@
-"""Image files that a user points at: found, read within bounds, decoded to what the model takes."""
+"""Image files given by a user: found, read within limits, and decoded to the model's input."""
 
 import os
 import stat
@@ -18,7 +18,7 @@ from tuner.evaluation.result import TrainingProfile
 
 @dataclass(frozen=True)
 class Unusable:
-    """A file or folder that cannot be answered about."""
+    """A file or folder that cannot be used, and the reason."""
 
     path: Path
     reason: str
@@ -27,7 +27,7 @@ class Unusable:
 
 @dataclass(frozen=True)
 class Readable:
-    """An image as the model takes it."""
+    """An image in the form of the model's input."""
 
     path: Path
     pixels: NDArray[np.uint8]
@@ -38,9 +38,9 @@ class Readable:
 
 
 def find(paths: Sequence[Path]) -> Iterator[Path | Unusable]:
-    """Yield the files given, and those in the folders given that are named like images, in the order of their names.
+    """Yield the given files, and the files in given folders that are named like images, in order of their names.
 
-    Links to folders inside of folders are not followed: they may lead anywhere, and in circles.
+    Links to folders within folders are not followed: they may lead anywhere, and in circles.
     """
     for path in paths:
         if not path.is_dir():
@@ -67,13 +67,13 @@ def _unread(error: OSError) -> Unusable:
     return Unusable(Path(error.filename), f"is a folder that cannot be read ({error.strerror})")
 
 
-def read(path: Path, height: int, width: int, usual: TrainingProfile | None) -> Readable | Unusable:
-    """Return the image in a file, made RGB and of this size."""
+def read(path: Path, height: int, width: int, profile: TrainingProfile | None) -> Readable | Unusable:
+    """Return the image in a file, converted to RGB and resized."""
     try:
         data = _bytes_of(path)
-        seen = look(data)
+        header = look(data)
         pixels = decode(data, Conversion(resize=(height, width), convert=True, squeeze=True))
-        return Readable(path, pixels, input_warnings(usual, seen, format_of(data), pixels) if usual else ())
+        return Readable(path, pixels, input_warnings(profile, header, format_of(data), pixels) if profile else ())
     except DataError as error:
         return Unusable(path, str(error))
     except (OSError, ValueError) as error:  # ValueError: a name with a zero byte in it
@@ -81,11 +81,11 @@ def read(path: Path, height: int, width: int, usual: TrainingProfile | None) -> 
 
 
 def _bytes_of(path: Path) -> bytes:
-    # before it is opened: opening a pipe waits for somebody who writes into it
+    # checked before opening: opening a pipe blocks until another process writes to it
     if not stat.S_ISREG(path.stat().st_mode):
-        raise DataError("is no file")
+        raise DataError("is not a file")
     with path.open("rb") as stream:
         data = stream.read(MAX_FILE_BYTES + 1)
     if len(data) > MAX_FILE_BYTES:
-        raise DataError(f"has more than {MAX_FILE_BYTES >> 20} MiB, as no image may")
+        raise DataError(f"is larger than {MAX_FILE_BYTES >> 20} MiB, the limit for an image")
     return data

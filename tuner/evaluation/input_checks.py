@@ -1,4 +1,4 @@
-"""What the training images are like, and what of a new image is not."""
+"""Checks of new images: a profile of the training images, and warnings about images that differ from it."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +9,7 @@ from tuner.evaluation.result import TrainingProfile
 from tuner.evaluation.scores import Interval
 
 RARE = 0.001
-"""So many of the training images are darker than the range that is called usual, and so many brighter."""
+"""Share of training images below the usual range, and share above it."""
 
 FORMATS = {
     ".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP", ".bmp": "BMP", ".ppm": "PPM", ".gif": "GIF",
@@ -18,7 +18,7 @@ FORMATS = {
 
 
 def training_profile(manifest: Manifest, images: NDArray[np.uint8]) -> TrainingProfile:
-    """Return what the training images are like; `images` (n, h, w, 3) are some of them."""
+    """Return the profile of the training images; `images` (n, h, w, 3) are a sample of them."""
     suffixes = {f".{name.rpartition('.')[2].lower()}" for name in manifest.splits["train"].names}
     height, width, _ = manifest.image_shape
     look = image_statistics(images)
@@ -35,13 +35,13 @@ def training_profile(manifest: Manifest, images: NDArray[np.uint8]) -> TrainingP
 
 def image_statistics(images: NDArray[np.uint8]) -> NDArray[np.float64]:
     """Return each image's brightness, contrast and saturation (n, 3), as `TrainingProfile` defines them."""
-    found = []
+    statistics = []
     for start in range(0, len(images), 1000):
         pixels = np.asarray(images[start : start + 1000])
         flat = pixels.reshape(len(pixels), -1)
         spread = pixels.max(axis=3).astype(np.int16) - pixels.min(axis=3)
-        found.append(np.stack([flat.mean(axis=1), flat.std(axis=1), spread.mean(axis=(1, 2))], axis=1))
-    return np.concatenate(found)
+        statistics.append(np.stack([flat.mean(axis=1), flat.std(axis=1), spread.mean(axis=(1, 2))], axis=1))
+    return np.concatenate(statistics)
 
 
 def _usual(values: NDArray[np.float64]) -> Interval:
@@ -49,47 +49,47 @@ def _usual(values: NDArray[np.float64]) -> Interval:
     return float(low), float(high)
 
 
-def input_warnings(usual: TrainingProfile, seen: Look, format_: str, pixels: NDArray[np.uint8]) -> tuple[str, ...]:
+def input_warnings(profile: TrainingProfile, header: Look, format_: str, pixels: NDArray[np.uint8]) -> tuple[str, ...]:
     """Return a sentence for each way an image differs from the training images.
 
     `pixels` are as the model gets them: uint8, (height, width, 3).
     """
-    said = [_size(usual, seen), _format(usual, format_), _MODES.get(seen.mode, f"has the colour mode {seen.mode}")]
-    if seen.mode == "RGB":
-        said[-1] = ""
+    mode = "" if header.mode == "RGB" else _MODES.get(header.mode, f"has the colour mode {header.mode}")
+    warnings = [_size(profile, header), _format(profile, format_), mode]
     brightness, contrast, saturation = image_statistics(pixels[None])[0]
-    said += [
-        _beyond(brightness, usual.brightness, "darker", "brighter"),
-        _beyond(contrast, usual.contrast, "has less contrast", "has more contrast"),
-        _beyond(saturation, usual.saturation, "less colourful", "more colourful") if seen.mode == "RGB" else "",
+    warnings += [
+        _beyond(brightness, profile.brightness, "darker", "brighter"),
+        _beyond(contrast, profile.contrast, "has less contrast", "has more contrast"),
+        _beyond(saturation, profile.saturation, "less colourful", "more colourful") if header.mode == "RGB" else "",
     ]
-    return tuple(sentence for sentence in said if sentence)
+    return tuple(sentence for sentence in warnings if sentence)
 
 
 _MODES = {
     "L": "is greyscale",
-    **dict.fromkeys(SIXTEEN_BITS, "is greyscale, of 16 bits"),
+    **dict.fromkeys(SIXTEEN_BITS, "is 16-bit greyscale"),
     "1": "is black and white",
     "P": "has a palette instead of full colours",
     "PA": "has a palette instead of full colours, and transparency, which was dropped",
     "LA": "is greyscale with transparency, which was dropped",
     "RGBA": "has transparency, which was dropped",
-    "CMYK": "has the colours of print (CMYK)",
+    "CMYK": "has print colours (CMYK)",
 }
 
 
-def _size(usual: TrainingProfile, seen: Look) -> str:
-    if (seen.height, seen.width) == (usual.height, usual.width) or usual.resized:
+def _size(profile: TrainingProfile, header: Look) -> str:
+    if (header.height, header.width) == (profile.height, profile.width) or profile.resized:
         return ""
-    theirs = f"{usual.width} x {usual.height}"
-    return f"is {seen.width} x {seen.height} pixels and was resized; the training images are {theirs}"
+    expected = f"{profile.width} x {profile.height}"
+    return f"is {header.width} x {header.height} pixels and was resized; the training images are {expected}"
 
 
-def _format(usual: TrainingProfile, format_: str) -> str:
-    if not usual.formats or format_ in usual.formats:
+def _format(profile: TrainingProfile, format_: str) -> str:
+    if not profile.formats or format_ in profile.formats:
         return ""
-    said = f"is {format_}; the training images are {' and '.join(usual.formats)}"
-    return f"{said}, whose compression leaves traces that this one may lack" if usual.formats == ("JPEG",) else said
+    warning = f"is {format_}; the training images are {' and '.join(profile.formats)}"
+    traces = ", whose compression leaves traces that this one may lack" if profile.formats == ("JPEG",) else ""
+    return warning + traces
 
 
 def _beyond(value: float, usual: Interval, less: str, more: str) -> str:

@@ -1,4 +1,4 @@
-"""A trained model measured: on the test split, against the runner-up, on disturbed images; and what it found."""
+"""Measuring a trained model: on the test split, against the runner-up, and on corrupted images."""
 
 import logging
 import platform
@@ -15,8 +15,7 @@ from tuner.data.arrays import Arrays
 from tuner.data.manifest import Manifest
 from tuner.data.source import Progress
 from tuner.errors import BucketError, SpaceError
-from tuner.evaluation import saved_model
-from tuner.evaluation import scores as statistics
+from tuner.evaluation import saved_model, scores
 from tuner.evaluation.calibration import calibration
 from tuner.evaluation.input_checks import training_profile
 from tuner.evaluation.predictions import Predictions, predictions
@@ -36,14 +35,14 @@ ReportProgress = Callable[[Progress], None]
 
 @dataclass(frozen=True)
 class Subject:
-    """Whose model is measured, and on what."""
+    """The model's trial and the data it is measured on."""
 
     state: StudyState
     best: Trial
     checkpoint: str
     manifest: Manifest
     evaluations: int
-    """How many models of the study have been measured on the test split, this one included."""
+    """Number of the study's models measured on the test split so far, this one included."""
 
     test: Arrays
     validation: Arrays
@@ -51,7 +50,7 @@ class Subject:
 
 @dataclass(frozen=True)
 class RunnerUpModel:
-    """The second best trial, and its model."""
+    """The second-best trial and its model."""
 
     trial: Trial
     model: Any
@@ -59,7 +58,7 @@ class RunnerUpModel:
 
 @dataclass(frozen=True)
 class Measured:
-    """What was found."""
+    """The results of `measure`."""
 
     metrics: Metrics
     predictions: Predictions
@@ -95,17 +94,17 @@ def measure(
         return predictions(silent).predicted
 
     plain = probabilities(model, test.images, "testing")
-    found = predictions(plain)
+    tested = predictions(plain)
     mirrored = probabilities(model, test.images[:, :, ::-1], "mirroring")
     held_out = predictions(probabilities(model, subject.validation.images, "calibrating"))
-    right = found.predicted == labels
+    right = tested.predicted == labels
     compared = None
     try:
         if other := runner_up():
             others = predictions(probabilities(other.model, test.images, "comparing"))
             compared = _compared(other.trial, right, others, labels)
-    except (BucketError, SpaceError) as error:  # it is only to compare with
-        log.warning("the best trial is not compared with the second best: %s", error)
+    except (BucketError, SpaceError) as error:  # the comparison is optional
+        log.warning("cannot compare the best trial with the second best: %s", error)
     most = study.evaluation.robustness_images
     card = (
         robustness(
@@ -115,43 +114,43 @@ def measure(
         if most
         else None
     )  # fmt: skip
-    wrong = _most_wrong(labels, found)
-    metrics = _plain(subject, found, labels, right).model_copy(
+    wrong = _most_wrong(labels, tested)
+    metrics = _plain(subject, tested, labels, right).model_copy(
         update={
-            "bootstrap": bootstrap(labels, found.by_class, study.seed),
-            "calibration": calibration(subject.validation.labels, held_out.by_class, labels, found.by_class),
+            "bootstrap": bootstrap(labels, tested.by_class, study.seed),
+            "calibration": calibration(subject.validation.labels, held_out.by_class, labels, tested.by_class),
             "objects": by_object(manifest.splits["test"].names, labels, right, manifest.classes),
             "runner_up": compared,
             "robustness": card.numbers if card else None,
-            "most_wrong": tuple(_wrong_image(manifest, labels, found, int(index)) for index in wrong),
-            "roc_curves": roc_curves(labels, found.by_class, manifest.classes),
+            "most_wrong": tuple(_wrong_image(manifest, labels, tested, int(index)) for index in wrong),
+            "roc_curves": roc_curves(labels, tested.by_class, manifest.classes),
             "with_flips": _with_flips(predictions((plain + mirrored) / 2), labels),
-            "training_profile": training_profile(manifest, subject.validation.images),
+            "familiar": training_profile(manifest, subject.validation.images),
             "duration_s": round(clock() - begun, 3),
         }
     )
-    return Measured(metrics, found, np.asarray(test.images[wrong]), card)
+    return Measured(metrics, tested, np.asarray(test.images[wrong]), card)
 
 
-def _plain(subject: Subject, found: Predictions, labels: statistics.Labels, right: NDArray[np.bool_]) -> Metrics:
+def _plain(subject: Subject, tested: Predictions, labels: scores.Labels, right: NDArray[np.bool_]) -> Metrics:
     manifest, best, study = subject.manifest, subject.best, subject.state.settings
     classes = len(manifest.classes)
-    scores = statistics.class_scores(labels, found.predicted, classes)
+    per_class = scores.class_scores(labels, tested.predicted, classes)
     assert best.score is not None and best.best_epoch is not None  # noqa: PT018  (StudyState.best)
     validation_accuracy = best.epochs[best.best_epoch].get("val_accuracy")
     validation_images = len(subject.validation.labels)
     return Metrics(
         study=study.name,
         accuracy=float(right.mean()),
-        accuracy_interval_95=statistics.wilson_interval(int(right.sum()), len(right)),
+        accuracy_interval_95=scores.wilson_interval(int(right.sum()), len(right)),
         images=len(right),
         accuracy_without_leaked=_without_leaked(manifest, right),
-        roc_auc=statistics.roc_auc(labels, found.by_class),
-        log_loss=statistics.log_loss(labels, found.by_class),
+        roc_auc=scores.roc_auc(labels, tested.by_class),
+        log_loss=scores.log_loss(labels, tested.by_class),
         classes=manifest.classes,
-        confusion_matrix=tuple(map(tuple, statistics.confusion_matrix(labels, found.predicted, classes))),
+        confusion_matrix=tuple(map(tuple, scores.confusion_matrix(labels, tested.predicted, classes))),
         per_class={
-            name: OneClass(**score._asdict()) for name, score in zip(manifest.classes, scores, strict=True)
+            name: OneClass(**score._asdict()) for name, score in zip(manifest.classes, per_class, strict=True)
         },
         best_trial=best.trial_id,
         best_epoch=best.best_epoch,
@@ -170,7 +169,7 @@ def _plain(subject: Subject, found: Predictions, labels: statistics.Labels, righ
     )  # fmt: skip
 
 
-def _compared(trial: Trial, right: NDArray[np.bool_], other: Predictions, labels: statistics.Labels) -> RunnerUp:
+def _compared(trial: Trial, right: NDArray[np.bool_], other: Predictions, labels: scores.Labels) -> RunnerUp:
     others_right = other.predicted == labels
     only_best, only_other = int((right & ~others_right).sum()), int((others_right & ~right).sum())
     assert trial.score is not None  # StudyState.best
@@ -178,7 +177,7 @@ def _compared(trial: Trial, right: NDArray[np.bool_], other: Predictions, labels
         trial=trial.trial_id,
         score=trial.score,
         accuracy=float(others_right.mean()),
-        accuracy_interval_95=statistics.wilson_interval(int(others_right.sum()), len(labels)),
+        accuracy_interval_95=scores.wilson_interval(int(others_right.sum()), len(labels)),
         only_best_right=only_best,
         only_runner_up_right=only_other,
         p_value=exact_mcnemar(only_best, only_other),
@@ -187,33 +186,33 @@ def _compared(trial: Trial, right: NDArray[np.bool_], other: Predictions, labels
     )
 
 
-def _with_flips(found: Predictions, labels: statistics.Labels) -> WithFlips:
-    right = found.predicted == labels
+def _with_flips(averaged: Predictions, labels: scores.Labels) -> WithFlips:
+    right = averaged.predicted == labels
     return WithFlips(
-        accuracy=float(right.mean()), accuracy_interval_95=statistics.wilson_interval(int(right.sum()), len(right))
+        accuracy=float(right.mean()), accuracy_interval_95=scores.wilson_interval(int(right.sum()), len(right))
     )
 
 
-def _most_wrong(labels: statistics.Labels, found: Predictions) -> NDArray[np.intp]:
-    """Return the indices of the surest mistakes, the surest first."""
-    mistakes = np.flatnonzero(found.predicted != labels)
-    return mistakes[np.argsort(-found.probability[mistakes], kind="stable")][:MOST_WRONG]
+def _most_wrong(labels: scores.Labels, tested: Predictions) -> NDArray[np.intp]:
+    """Return the indices of the most confident mistakes, the most confident first."""
+    mistakes = np.flatnonzero(tested.predicted != labels)
+    return mistakes[np.argsort(-tested.probability[mistakes], kind="stable")][:MOST_WRONG]
 
 
-def _wrong_image(manifest: Manifest, labels: statistics.Labels, found: Predictions, index: int) -> WrongImage:
+def _wrong_image(manifest: Manifest, labels: scores.Labels, tested: Predictions, index: int) -> WrongImage:
     return WrongImage(
         name=manifest.splits["test"].names[index],
         label=manifest.classes[labels[index]],
-        prediction=manifest.classes[found.predicted[index]],
-        probability=float(found.probability[index]),
+        prediction=manifest.classes[tested.predicted[index]],
+        probability=float(tested.probability[index]),
     )
 
 
-def _interval(accuracy: float | None, images: int) -> statistics.Interval | None:
-    """Return the interval of an accuracy that the model reported; None where it cannot be a share of images."""
+def _interval(accuracy: float | None, images: int) -> scores.Interval | None:
+    """Return the interval of an accuracy that the model reported; None if it cannot be a share of images."""
     if accuracy is None or not 0 <= accuracy <= 1:
         return None
-    return statistics.wilson_interval(round(accuracy * images), images)
+    return scores.wilson_interval(round(accuracy * images), images)
 
 
 def _without_leaked(manifest: Manifest, right: NDArray[np.bool_]) -> LeakFree:
@@ -222,7 +221,7 @@ def _without_leaked(manifest: Manifest, right: NDArray[np.bool_]) -> LeakFree:
     images, correct = int(clean.sum()), int(right[clean].sum())
     return LeakFree(
         accuracy=correct / images if images else None,
-        accuracy_interval_95=statistics.wilson_interval(correct, images) if images else None,
+        accuracy_interval_95=scores.wilson_interval(correct, images) if images else None,
         images=images,
         leaked_images=len(clean) - images,
     )

@@ -1,9 +1,9 @@
-"""predictions.csv.gz: what the best model said of every test image.
+"""predictions.csv.gz: the best model's prediction for every test image.
 
-Columns `name, label, prediction, probability`: the image's file name, its class, the class predicted, and the
-probability that the model gave to the class predicted, in the shortest digits that read back as the same
-64-bit float. Accuracy and confusion matrix follow from it exactly; with two classes so does the ROC AUC, the
-score of the second class being `probability` where it was predicted, else 1 - `probability`.
+Columns `name, label, prediction, probability`: the image's file name, its class, the predicted class, and the
+probability of the predicted class, in the shortest digits that read back as the same 64-bit float. Accuracy and
+confusion matrix can be computed from it exactly. With two classes so can the ROC AUC: the score of the second class is
+`probability` if it was predicted, else 1 - `probability`.
 """
 
 import csv
@@ -22,23 +22,23 @@ COLUMNS = ("name", "label", "prediction", "probability")
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a model predicted for n images."""
+    """A model's predictions for n images."""
 
     predicted: NDArray[np.intp]
-    """Class by image, (n,)."""
+    """Index of the predicted class, (n,)."""
 
     probability: NDArray[np.float64]
-    """Of the class predicted, (n,)."""
+    """Probability of the predicted class, (n,)."""
 
     by_class: NDArray[np.float64]
     """Probability of every class, (n, classes)."""
 
 
 def predictions(probabilities: Probabilities) -> Predictions:
-    """Return the predictions that follow from `probabilities` (n, classes); of equal ones the first class wins.
+    """Return the predictions that follow from `probabilities` (n, classes); ties go to the first class.
 
-    So one sigmoid predicts the second class above 0.5, as Keras's binary accuracy does. Of two classes, the
-    two probabilities are made to sum to exactly 1, keeping the smaller: `probability` alone then tells both.
+    So one sigmoid predicts the second class above 0.5, as Keras's binary accuracy does. With two classes, the
+    probabilities are made to sum to exactly 1, keeping the smaller: `probability` alone then determines both.
     """
     predicted = probabilities.argmax(axis=1)
     rows = np.arange(len(predicted))

@@ -1,4 +1,4 @@
-"""Answers about new images with a study's evaluated model: class, probability, what is unlike training."""
+"""Predictions for new images by a study's evaluated model: class, probability, warnings, heatmaps."""
 
 import itertools
 from collections import Counter
@@ -26,30 +26,30 @@ from tuner.study.journal import read_study
 from tuner.temporary_files import temporary_folder
 
 AT_ONCE = 256
-"""Images read, predicted and answered at a time."""
+"""Number of images read and predicted at a time."""
 STEM_CHARACTERS = 100
 
 
 class Answer(BaseModel):
-    """What is said of one image; either a class or an error."""
+    """The answer for one image: a class or an error."""
 
     model_config = ConfigDict(frozen=True)
 
     image: str
     prediction: str | None = None
     probability: float | None = None
-    """Of the prediction, at the temperature that the evaluation found."""
+    """Probability of the prediction, at the temperature fitted by the evaluation."""
 
     calibration: Fit | None = None
-    """How it was found; with `NOT_NEEDED` and `TOO_FEW_MISTAKES` the probability is the model's own. None: an earlier
-    version made the evaluation."""
+    """How the temperature was fitted; with `NOT_NEEDED` and `TOO_FEW_MISTAKES` the probability is the model's own. None
+    if an earlier version made the evaluation."""
 
     probabilities: dict[str, float] = {}
-    """Of every class."""
+    """Probability of every class."""
 
     warnings: tuple[str, ...] = ()
     heatmap: str | None = None
-    """The file that was written."""
+    """Path of the heatmap, if one was written."""
 
     error: str | None = None
 
@@ -64,19 +64,19 @@ class Predictor:
     width: int
 
     def answers(self, paths: Sequence[Path], heatmaps: Path | None = None) -> Iterator[Answer]:
-        """Yield an answer for each file, in the order given; heatmaps are written to that folder.
+        """Yield an answer for each file, in order; heatmaps are written to the folder `heatmaps`.
 
-        Raises UsageError where the folder cannot be written to, SpaceError where no heatmap can be made of the model.
+        Raises UsageError if the folder cannot be written to, SpaceError if the model allows no heatmap.
         """
-        eye = GradCam(self.model) if heatmaps else None
+        grad_cam = GradCam(self.model) if heatmaps else None
         written: Counter[str] = Counter()
         for files in _batches(find(paths), AT_ONCE):
-            seen = [
+            images = [
                 each if isinstance(each, Unusable) else read(each, self.height, self.width, self.metrics.familiar)
                 for each in files
             ]
-            answered = self._answer([each for each in seen if isinstance(each, Readable)], eye)
-            for each in seen:
+            answered = self._answer([each for each in images if isinstance(each, Readable)], grad_cam)
+            for each in images:
                 if isinstance(each, Unusable):
                     yield Answer(image=str(each.path), error=each.reason)
                     continue
@@ -86,21 +86,22 @@ class Predictor:
                     answer = answer.model_copy(update={"heatmap": str(file)})
                 yield answer
 
-    def _answer(self, images: list[Readable], eye: GradCam | None) -> Iterator[tuple[Answer, bytes | None]]:
+    def _answer(self, images: list[Readable], grad_cam: GradCam | None) -> Iterator[tuple[Answer, bytes | None]]:
         if not images:
             return
         pixels = np.stack([image.pixels for image in images])
         classes = self.metrics.classes
-        said = predictions(saved_model.probabilities(self.model, pixels, len(classes), AT_ONCE))
+        predicted = predictions(saved_model.probabilities(self.model, pixels, len(classes), AT_ONCE))
         calibration = self.metrics.calibration
-        sure = at_temperature(said.by_class, calibration.temperature) if calibration else said.by_class
-        heat = eye.heatmaps(pixels, said.predicted) if eye else None
+        by_class = predicted.by_class
+        calibrated = at_temperature(by_class, calibration.temperature) if calibration else by_class
+        heat = grad_cam.heatmaps(pixels, predicted.predicted) if grad_cam else None
         for number, image in enumerate(images):
             answer = Answer(
                 image=str(image.path),
-                prediction=classes[said.predicted[number]],
-                probability=float(sure[number, said.predicted[number]]),
-                probabilities=dict(zip(classes, sure[number].tolist(), strict=True)),
+                prediction=classes[predicted.predicted[number]],
+                probability=float(calibrated[number, predicted.predicted[number]]),
+                probabilities=dict(zip(classes, calibrated[number].tolist(), strict=True)),
                 calibration=calibration.fit if calibration else None,
                 warnings=image.warnings,
             )
@@ -108,15 +109,15 @@ class Predictor:
 
 
 def open_predictor(bucket: Bucket, study: str) -> Predictor:
-    """Return the model that the study's evaluation measured.
+    """Return a predictor with the model that the study's evaluation measured.
 
-    Raises EnvironmentFailure where there is no evaluation yet, SpaceError and BucketError as `load_model`.
+    Raises EnvironmentFailure if there is no evaluation yet, and SpaceError and BucketError as `load_model` does.
     """
     metrics = read_metrics(bucket, study)
     if metrics is None:
         raise EnvironmentFailure(
-            f"study {study!r} has no evaluation in {bucket.url}, and so no best model yet; "
-            "`cifake-tune evaluate` makes one when the search is over."
+            f"study {study!r} has no evaluation in {bucket.url}, so no best model yet; "
+            "run `cifake-tune evaluate` after the search."
         )
     name = names.evaluation(study, names.BEST_MODEL)
     with temporary_folder() as folder:
@@ -126,7 +127,7 @@ def open_predictor(bucket: Bucket, study: str) -> Predictor:
         no_space = ""
         try:  # registers a user's own layers
             load_space(read_study(bucket, study).settings.space, (height, width, 3), len(metrics.classes))
-        except SpaceError as error:  # its code may be elsewhere, and Keras's own layers need none
+        except SpaceError as error:  # its code may be missing here, and Keras's own layers need none
             no_space = str(error)
         try:
             model = saved_model.load_model(path, f"{bucket.url}: {name}")
@@ -136,20 +137,20 @@ def open_predictor(bucket: Bucket, study: str) -> Predictor:
     return Predictor(model, metrics, height, width)
 
 
-def _size(metrics: Metrics, otherwise: tuple[int, ...]) -> tuple[int, int]:
+def _size(metrics: Metrics, default: tuple[int, ...]) -> tuple[int, int]:
     if metrics.familiar:
         return metrics.familiar.height, metrics.familiar.width
-    return otherwise[0], otherwise[1]
+    return default[0], default[1]
 
 
-def _batches(found: Iterable[Path | Unusable], size: int) -> Iterator[list[Path | Unusable]]:
-    iterator = iter(found)
+def _batches(paths: Iterable[Path | Unusable], size: int) -> Iterator[list[Path | Unusable]]:
+    iterator = iter(paths)
     while batch := list(itertools.islice(iterator, size)):
         yield batch
 
 
 def _write(folder: Path, image: Path, png: bytes, written: Counter[str]) -> Path:
-    """Write a heatmap under the image's name; of several images of one name, the later ones get a number."""
+    """Write a heatmap under the image's name; further images of the same name get a number."""
     stem = image.name[:STEM_CHARACTERS]
     written[stem] += 1
     file = folder / f"{stem}{f'-{written[stem]}' if written[stem] > 1 else ''}.heatmap.png"

@@ -1,4 +1,4 @@
-"""Where an evaluation comes from: the content of provenance.json. It is enough to train the best trial again."""
+"""Where an evaluation comes from: the content of provenance.json, enough to train the best trial again."""
 
 from math import nan
 from typing import Annotated, Any
@@ -10,17 +10,17 @@ from tuner.names import TrialId
 from tuner.study.attempts import AttemptRecord
 
 Reported = Annotated[float, BeforeValidator(lambda value: nan if value is None else value)]
-"""A metric as it was reported. Earlier versions wrote `null` for what is no number."""
+"""A metric as reported. Earlier versions wrote `null` for NaN."""
 
 
 class DataSet(ResultModel):
-    """The data set, and how it was divided."""
+    """The data set and its splits."""
 
     digest: str
-    """Of the packed data set: it determines every pixel."""
+    """Digest of the packed data set; it determines every pixel."""
 
     source_digest: str
-    """Of the files that it was packed from, whatever archive they lay in."""
+    """Digest of the files that were packed, independent of the archive."""
 
     source: str
     decoder: str
@@ -29,80 +29,80 @@ class DataSet(ResultModel):
     resize: tuple[int, int] | None
     convert: bool
     training_images: int
-    """Without those held out."""
+    """Number of training images, without those held out."""
 
     validation_images: int
     test_images: int
 
 
 class Code(ResultModel):
-    """What ran."""
+    """The code that ran."""
 
     version: str
     revision: str | None
-    """Of the source code; None where the program does not know it. `+` at its end: with changes of somebody's."""
+    """Commit of the source code, with `+` if files were changed; None if unknown."""
 
     image: str | None
-    """Container image; None outside of a cluster."""
+    """Container image; None outside a cluster."""
 
     space: str
     """`module:Class`."""
 
     space_sha256: str | None
-    """Of the file that the class is in."""
+    """SHA-256 of the file that defines the class."""
 
 
 class Machine(ResultModel):
-    """What the evaluator ran on; in a cluster the workers have the same image."""
+    """The machine of the evaluator; in a cluster the workers use the same image."""
 
     python: str
     platform: str
     processor: str
     backend: str
-    """Of Keras, as `tensorflow 2.21.0`."""
+    """Keras backend and version, for example `tensorflow 2.21.0`."""
 
     devices: tuple[str, ...]
     packages: dict[str, str]
-    """Version of every package that is installed."""
+    """Version of every installed package."""
 
 
 class Stage(ResultModel):
-    """A trial that the best model was trained in."""
+    """A trial in which the best model was trained."""
 
     trial: TrialId
     seed: int
     hyperparameters: dict[str, Any]
     first_epoch: int
-    """From 0; of a trial that went on from another one, the one before it in the list, greater."""
+    """First epoch, from 0; greater in a trial that continues the one before it in the list."""
 
     best_epoch: int
-    """Whose model was taken."""
+    """Epoch whose model was taken."""
 
     epochs: int
-    """How many it was to train."""
+    """Number of epochs planned."""
 
     metrics: dict[int, dict[str, Reported]]
-    """By epoch, as they were reported."""
+    """Reported metrics by epoch."""
 
     attempts: tuple[AttemptRecord, ...]
 
 
 class Provenance(ResultModel):
-    """All that the best model follows from."""
+    """Everything that determines the best model."""
 
     study: dict[str, Any]
-    """All settings, the keys as in study.yaml."""
+    """All settings, with the keys of study.yaml."""
 
     chiefs: int
-    """How many the search had, one after the other."""
+    """Number of consecutive chiefs of the search."""
 
     stages: tuple[Stage, ...]
-    """The best trial is the last; there are others before it only with hyperband, which trains its best on."""
+    """The best trial is the last. Others precede it only with hyperband, which continues good trials as new ones."""
 
     checkpoint: str
     checkpoint_sha256: str | None
     trained_with_keras: str | None
-    """As the saved model says it."""
+    """Keras version recorded in the saved model."""
 
     saved_at: str | None
     data: DataSet

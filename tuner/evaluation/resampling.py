@@ -1,4 +1,4 @@
-"""What the test images leave open: bootstrap intervals, and a paired test of two models on the same images."""
+"""Uncertainty of the evaluation: bootstrap intervals, and a paired test of two models on the same images."""
 
 from collections.abc import Callable
 
@@ -11,13 +11,13 @@ from tuner.evaluation.scores import SMALLEST_PROBABILITY, Interval, Labels, Prob
 
 RESAMPLES = 1000
 MOST_CLASSES = 10
-"""With more, the area under the curves is not resampled: each class costs 0.2 s for 20,000 images."""
+"""Maximum number of classes for resampling the area under the curves: each costs 0.2 s for 20,000 images."""
 
 Counts = NDArray[np.int64]
 
 
 def bootstrap(labels: Labels, probabilities: Probabilities, seed: int) -> Bootstrap:
-    """Return 95 % intervals (percentiles) from drawing the images again, with replacement."""
+    """Return 95 % percentile intervals from resampling the images with replacement."""
     images, classes = probabilities.shape
     rows = np.arange(images)
     confidence, right = probabilities.max(axis=1), (probabilities.argmax(axis=1) == labels).astype(np.float64)
@@ -28,28 +28,28 @@ def bootstrap(labels: Labels, probabilities: Probabilities, seed: int) -> Bootst
     areas = [_area(labels == class_, probabilities[:, class_]) for class_ in scored] if auc else []
 
     generator = np.random.default_rng(seed)
-    found: dict[str, list[float]] = {"accuracy": [], "log_loss": [], "calibration_error": [], "roc_auc": []}
+    draws: dict[str, list[float]] = {"accuracy": [], "log_loss": [], "calibration_error": [], "roc_auc": []}
     for _ in range(RESAMPLES):
         counts = np.bincount(generator.integers(images, size=images), minlength=images)
-        # not `@`: its threads wait busily for each other, on cores that others use for minutes
-        found["accuracy"].append(float((counts * right).sum()) / images)
-        found["log_loss"].append(float((counts * loss).sum()) / images)
+        # not `@`: its threads spin while they wait, on cores that other processes use
+        draws["accuracy"].append(float((counts * right).sum()) / images)
+        draws["log_loss"].append(float((counts * loss).sum()) / images)
         gaps = np.bincount(index, weights=counts * gap, minlength=BINS)
-        found["calibration_error"].append(float(np.abs(gaps).sum()) / images)
+        draws["calibration_error"].append(float(np.abs(gaps).sum()) / images)
         if areas:
-            found["roc_auc"].append(float(np.mean([area(counts) for area in areas])))
+            draws["roc_auc"].append(float(np.mean([area(counts) for area in areas])))
     return Bootstrap(
         resamples=RESAMPLES,
         seed=seed,
-        accuracy=_percentiles(found["accuracy"]),
-        log_loss=_percentiles(found["log_loss"]),
-        calibration_error=_percentiles(found["calibration_error"]),
-        roc_auc=_percentiles(found["roc_auc"]) if areas else None,
+        accuracy=_percentiles(draws["accuracy"]),
+        log_loss=_percentiles(draws["log_loss"]),
+        calibration_error=_percentiles(draws["calibration_error"]),
+        roc_auc=_percentiles(draws["roc_auc"]) if areas else None,
     )
 
 
 def exact_mcnemar(only_first: int, only_second: int) -> float:
-    """Return the two-sided p of McNemar's exact test on the images that one of two models alone got right."""
+    """Return the two-sided p-value of McNemar's exact test on the images that only one of two models got right."""
     from scipy.stats import binomtest
 
     disagreed = only_first + only_second
@@ -57,7 +57,7 @@ def exact_mcnemar(only_first: int, only_second: int) -> float:
 
 
 def paired_difference(only_first: int, only_second: int, images: int) -> Interval:
-    """Return the 95 % interval of how much more accurate the first model is, on the same images.
+    """Return the 95 % interval of the difference in accuracy of two models on the same images.
 
     Bonett & Price 2012 (https://doi.org/10.3102/1076998611411915): Wald's with one image added to each disagreement,
     which holds its 95 % for few images too.

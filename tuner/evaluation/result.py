@@ -1,4 +1,4 @@
-"""What an evaluation found: the content of metrics.json."""
+"""The result of an evaluation: the content of metrics.json."""
 
 from enum import StrEnum
 from typing import Any
@@ -10,93 +10,93 @@ from tuner.names import TrialId
 
 
 class ResultModel(BaseModel):
-    """Base of the parts: instances do not change; keys of a later version are ignored, not an error.
+    """Base of all parts: frozen; unknown keys of a later version are ignored.
 
-    Numbers of users' may be infinite or none, and are written as the journal writes them: `Infinity`, `NaN`.
+    Users' metrics may be infinite or NaN; they are written as in the journal: `Infinity`, `NaN`.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", ser_json_inf_nan="constants")
 
 
 class LeakFree(ResultModel):
-    """The accuracy on the test images that are not, byte for byte, training images as well."""
+    """The accuracy on the test images that are not byte-identical to a training image."""
 
     accuracy: float | None
-    """None where every test image is a training image too."""
+    """None if every test image is a training image too."""
 
     accuracy_interval_95: Interval | None
     images: int
     leaked_images: int
-    """Test images left out, because the same file is among the training images."""
+    """Number of test images left out because the same file is among the training images."""
 
 
 class WithFlips(ResultModel):
-    """Where each test image and its mirror image are predicted, and the mean of both probabilities counts."""
+    """The accuracy when the probabilities of each test image and of its mirror image are averaged."""
 
     accuracy: float
     accuracy_interval_95: Interval
 
 
 class OneClass(ResultModel):
-    """One class against the rest; 0.0 where nothing was there to divide by."""
+    """Scores of one class against the rest; 0.0 for a division by zero."""
 
     precision: float
     recall: float
     f1: float
     support: int
-    """Test images of this class."""
+    """Number of test images of this class."""
 
 
 class Versions(ResultModel):
-    """What the evaluation ran on."""
+    """Versions of the software that ran the evaluation."""
 
     cifake_tune: str
     python: str
     keras: str
     backend: str
-    """Name and version, as `tensorflow 2.21.0`."""
+    """Name and version, for example `tensorflow 2.21.0`."""
 
     numpy: str
 
 
 class Bin(ResultModel):
-    """The test images whose confidence, the probability of the class predicted, is in (low, high]."""
+    """The test images whose confidence (probability of the predicted class) is in (low, high]."""
 
     low: float
     high: float
     images: int
     confidence: float
-    """Their mean."""
+    """Mean confidence."""
 
     accuracy: float
     accuracy_interval_95: Interval
 
 
 class Fit(StrEnum):
-    """What became of the fit of a temperature."""
+    """Outcome of fitting a temperature."""
 
     FITTED = "fitted"
-    AT_BOUND = "at_bound"  # the smallest or largest that is tried: beyond may be better
-    NOT_NEEDED = "not_needed"  # its interval has 1 in it, so it stays 1
-    TOO_FEW_MISTAKES = "too_few_mistakes"  # the model is surer to be right than it says, by who knows how much: 1
+    AT_BOUND = "at_bound"  # the smallest or largest one tried; the best may lie beyond
+    NOT_NEEDED = "not_needed"  # its interval contains 1, so it stays 1
+    TOO_FEW_MISTAKES = "too_few_mistakes"  # underconfident by an unknown amount, so it stays 1
 
 
 class Calibration(ResultModel):
-    """Whether the model is right as often as it says, on the test images."""
+    """How well the model's confidence matches its accuracy on the test images."""
 
     temperature: float
-    """What the logits are to be divided by: fitted on the validation images; above 1 the model was too sure; 1 where
-    `fit` says that they give no other."""
+    """Divisor of the logits, fitted on the validation images; above 1, the model was overconfident. 1 if none was
+    fitted (see `fit`)."""
 
     fit: Fit | None = None
-    """None in an evaluation of a version that did not say."""
+    """None in evaluations by versions that did not record it."""
 
     temperature_interval_95: Interval | None = None
-    """By the likelihood ratio, within the bounds; None as above."""
+    """Likelihood-ratio interval, within the bounds; None as above."""
 
     fitted_on_images: int
     fitted_on_mistakes: int | None = None
-    """How many of these images the model got wrong; None as above."""
+    """Number of these images that the model got wrong; None as above."""
 
     error: float
     """Expected calibration error (ECE), 15 bins of equal width."""
@@ -104,70 +104,69 @@ class Calibration(ResultModel):
     error_at_temperature: float
     log_loss_at_temperature: float
     bins: tuple[Bin, ...]
-    """Those that hold images."""
+    """The non-empty bins."""
 
     bins_at_temperature: tuple[Bin, ...]
 
     @property
     def changes(self) -> bool:
-        """Whether the probabilities at the temperature are others than the model's own."""
+        """Whether the temperature changes the model's probabilities."""
         return self.temperature != 1
 
 
 class Bootstrap(ResultModel):
-    """95 % intervals from drawing the test images again with replacement (percentiles)."""
+    """95 % percentile intervals from resampling the test images with replacement."""
 
     resamples: int
     seed: int
     accuracy: Interval
     roc_auc: Interval | None
-    """None where there is none, or more than 10 classes."""
+    """None if it is undefined or there are more than 10 classes."""
 
     log_loss: Interval
     calibration_error: Interval
-    """Of the probabilities as the model gives them. The estimate has a bias upwards, and so has the interval."""
+    """Error of the unchanged probabilities. The estimate is biased upwards, and so is the interval."""
 
 
 class ObjectClass(ResultModel):
     """The test images that show one kind of object, both real and generated ones."""
 
     name: str
-    """CIFAR-10's name for it."""
+    """CIFAR-10's name of the object."""
 
     images: int
     accuracy: float
     accuracy_interval_95: Interval
     accuracy_by_class: dict[str, float]
-    """Of the images of each class."""
+    """Accuracy on the images of each class."""
 
 
 class RunnerUp(ResultModel):
-    """The second best trial's model on the same test images, against the best one's."""
+    """The second-best trial's model compared with the best one's on the same test images."""
 
     trial: TrialId
     score: float
     accuracy: float
     accuracy_interval_95: Interval
     only_best_right: int
-    """Images."""
+    """Number of images that only the best model got right."""
 
     only_runner_up_right: int
     p_value: float
-    """McNemar's exact test, two-sided: how likely a difference as large as this is where the models are equally
-    good."""
+    """Two-sided p-value of McNemar's exact test: how likely so large a difference is if the models are equally good."""
 
     difference: float
-    """Accuracy of the best less that of the runner-up."""
+    """Accuracy of the best minus that of the runner-up."""
 
     difference_interval_95: Interval
-    """Bonett and Price's, paired."""
+    """Paired interval by Bonett and Price."""
 
 
 class Disturbed(ResultModel):
-    """The accuracy on test images that something was done to."""
+    """The accuracy under one corruption of the test images."""
 
     disturbance: str
-    """Its name; `none` is the first."""
+    """Name of the corruption; the first is `none`."""
 
     accuracy: float
     accuracy_interval_95: Interval
@@ -175,56 +174,56 @@ class Disturbed(ResultModel):
     """By class."""
 
     changed: float
-    """Share of the images whose prediction is another one than undisturbed."""
+    """Share of images whose prediction differs from that of the unchanged image."""
 
 
 class Robustness(ResultModel):
-    """What recompression, blur, noise and the like do to the accuracy: on test images chosen by the study's seed."""
+    """Accuracy under recompression, blur, noise and other corruptions, on test images chosen by the study's seed."""
 
     images: int
     seed: int
     samples: int = 0
-    """Rows of robustness_samples.png."""
+    """Number of rows of robustness_samples.png."""
 
     disturbances: tuple[Disturbed, ...]
 
 
 class WrongImage(ResultModel):
-    """A test image for whose class the model gave little probability."""
+    """A test image that the model got wrong with confidence."""
 
     name: str
     label: str
     prediction: str
     probability: float
-    """Of the prediction."""
+    """Probability of the prediction."""
 
 
 class RocCurve(ResultModel):
-    """An ROC curve: one class against the others, at falling thresholds; 200 points at most."""
+    """A ROC curve of one class against the others, at decreasing thresholds; at most 200 points."""
 
     false_positive_rate: tuple[float, ...]
     true_positive_rate: tuple[float, ...]
 
 
 class TrainingProfile(ResultModel):
-    """What the training images are like, to tell images that are not."""
+    """Typical properties of the training images, used to warn about images that differ."""
 
     height: int
     width: int
     formats: tuple[str, ...]
-    """As in JPEG, by the names of the files."""
+    """Formats such as JPEG, judged by the file names."""
 
     resized: bool
-    """They had other sizes before they were packed."""
+    """Whether packing resized them."""
 
     brightness: Interval
-    """Mean pixel (0-255) of all but the darkest and brightest in 1,000 of the validation images."""
+    """Range of the mean pixel (0-255) of the validation images, without the lowest and highest 0.1 %."""
 
     contrast: Interval
-    """The same of the pixels' standard deviation."""
+    """The same for the standard deviation of the pixels."""
 
     saturation: Interval
-    """The same of the mean of how far apart the largest and smallest of the three colours of a pixel are."""
+    """The same for the mean difference between the largest and the smallest channel of a pixel."""
 
 
 class Metrics(ResultModel):
@@ -240,63 +239,62 @@ class Metrics(ResultModel):
     images: int
     accuracy_without_leaked: LeakFree
     roc_auc: float | None
-    """Two classes: of the second one's probability. More: the mean of each class against the rest. None where
-    a class has no test image."""
+    """Two classes: computed from the second one's probability. More: the mean over classes, each against the rest. None
+    if a class has no test image."""
 
     log_loss: float
     classes: tuple[str, ...]
     confusion_matrix: tuple[tuple[int, ...], ...]
-    """Images; rows: truth, columns: prediction, in the order of `classes`."""
+    """Numbers of images; rows are the truth, columns the prediction, in the order of `classes`."""
 
     per_class: dict[str, OneClass]
     best_trial: TrialId
     best_epoch: int
-    """From 0: the epoch whose model was evaluated."""
+    """Epoch, from 0, whose model was evaluated."""
 
     hyperparameters: dict[str, Any]
     objective: str
     score: float
-    """The trial's objective on the validation images, by which it was chosen."""
+    """The trial's objective, by which it was chosen."""
 
     validation_accuracy: float | None
-    """Of the best epoch; None where the model does not report `val_accuracy`. It is optimistic: the best of
-    many was taken."""
+    """`val_accuracy` of the best epoch, optimistic as the best of many; None if the model does not report it."""
 
     validation_interval_95: Interval | None
     validation_images: int
-    """Training images that were held out to compare trials by."""
+    """Number of training images held out to compare trials."""
 
     checkpoint: str
-    """Object in the bucket of the model that was evaluated."""
+    """Name of the evaluated model's object in the bucket."""
 
     data_digest: str
     seed: int
     test_evaluations: int
-    """How many models of this study have been measured on the test split, this one included. From the second on,
-    a choice between them would make the accuracy optimistic."""
+    """Number of this study's models measured on the test split, this one included. Choosing between several by this
+    accuracy would make it optimistic."""
 
     versions: Versions
     duration_s: float
 
-    # None in an evaluation of a version that did not measure this yet, or for the reason said
+    # None in evaluations by earlier versions, or for the reason given
     bootstrap: Bootstrap | None = None
     calibration: Calibration | None = None
     objects: tuple[ObjectClass, ...] | None = None
-    """None where the files are not named as CIFAKE's are."""
+    """None if the files are not named as CIFAKE's are."""
 
     runner_up: RunnerUp | None = None
-    """None where no other trial has a model that can be compared."""
+    """None if no other trial has a model that can be compared."""
 
     robustness: Robustness | None = None
-    """None where evaluation.robustness_images is 0."""
+    """None if evaluation.robustness_images is 0."""
 
     most_wrong: tuple[WrongImage, ...] | None = None
-    """Surest mistakes first, as they stand in most_wrong.png."""
+    """The most confident mistakes first, in the order of most_wrong.png."""
 
     roc_curves: dict[str, RocCurve] | None = None
-    """Of two classes, the second; of up to ten, each; only those with images on both sides."""
+    """Curve of the second of two classes, or of each of up to ten; only for classes with images on both sides."""
 
     familiar: TrainingProfile | None = None
     with_flips: WithFlips | None = None
     not_made: tuple[str, ...] = ()
-    """Files, only to be looked at, that could not be made; the evaluator's log says why."""
+    """Names of report files that could not be made; the evaluator's log has the reason."""

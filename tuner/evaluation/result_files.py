@@ -1,4 +1,4 @@
-"""What of an evaluation lies in the bucket, read back."""
+"""Reading an evaluation's files from the bucket."""
 
 import logging
 
@@ -13,12 +13,12 @@ log = logging.getLogger(__name__)
 
 
 def read_metrics(bucket: Bucket, study: str) -> Metrics | None:
-    """Return the study's evaluation; None where there is none, or none that this version understands."""
+    """Return the study's evaluation; None if there is none, or none that this version understands."""
     name = names.evaluation(study, names.METRICS_JSON)
     try:
         return Metrics.model_validate_json(bucket.read(name))
     except ObjectNotFoundError:
         return None
     except ValidationError as error:
-        log.warning("%s cannot be understood (%s) and is made again", name, error.errors()[0]["msg"])
+        log.warning("cannot read %s (%s); the evaluation is repeated", name, error.errors()[0]["msg"])
         return None

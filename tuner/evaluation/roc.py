@@ -14,7 +14,7 @@ MOST_CLASSES = 10
 def roc_curves(labels: Labels, probabilities: Probabilities, classes: Sequence[str]) -> dict[str, RocCurve]:
     """Return a curve for the second of two classes, or for each of more, where both sides have images.
 
-    None at all of more than ten classes: nobody could tell them apart.
+    None for more than ten classes, whose curves could not be told apart.
     """
     from sklearn.metrics import roc_curve
 

@@ -1,7 +1,7 @@
-"""Saved models: loaded without running code that a file brings along, measured, and saved again for others.
+"""Saved models: loaded without running code from the file, applied, and saved again for plain Keras.
 
-A model answers for each image with one number (sigmoid: the probability of the second class) or with one a
-class (softmax), and takes pixels from 0 to 255.
+For each image a model outputs one number (sigmoid: the probability of the second class) or one per class (softmax).
+It takes pixels from 0 to 255.
 """
 
 import zipfile
@@ -14,15 +14,14 @@ from numpy.typing import NDArray
 
 from tuner.errors import BucketError, SpaceError
 
-ROW_SUM_TOLERANCE = 0.02  # bfloat16 has 8 bits: its softmax sums to 1 only so well
+ROW_SUM_TOLERANCE = 0.02  # bfloat16 has 8 bits, which limits how exactly its softmax sums to 1
 
 
 def load_model(path: Path, where: str) -> Any:
     """Return the Keras model in `path`, not compiled: neither loss nor optimizer is needed to predict.
 
-    `where` names it in messages. What a user's module registers must be imported before. Raises SpaceError
-    where the model needs a class that is not registered, or code that `safe_mode` refuses; BucketError where
-    the file is damaged.
+    `where` names the file in messages. Import a user's module first if it registers classes. Raises SpaceError if the
+    model needs an unregistered class or code that `safe_mode` refuses, BucketError if the file is damaged.
     """
     import keras
 
@@ -34,7 +33,7 @@ def load_model(path: Path, where: str) -> Any:
     except (zipfile.BadZipFile, KeyError, OSError) as error:
         raise BucketError(f"{where}: the saved model is damaged ({_one_line(error)}).") from error
     except (TypeError, ValueError, ImportError) as error:
-        # Keras wraps the reason once a level of layers, each time with the whole configuration.
+        # Keras wraps the reason once per level of layers, each time with the whole configuration.
         message = _one_line(error).rsplit("Exception encountered: ", 1)[-1]
         if "safe_mode" in message or "unsafe" in message:
             raise SpaceError(
@@ -51,16 +50,16 @@ def load_model(path: Path, where: str) -> Any:
 
 @runtime_checkable
 class TrainsDifferently(Protocol):
-    """A layer that does something in training that none of Keras's layers does."""
+    """A layer whose training behaviour no Keras layer has."""
 
     def for_prediction(self) -> Any:
-        """Return the layer of Keras's, without weights, that does the same when a model predicts."""
+        """Return a Keras layer without weights that behaves identically in prediction."""
 
 
 def save_for_prediction(model: Any, path: Path) -> None:
-    """Save a model from `load_model` as plain Keras loads it; the optimizer's state (2/3 with Adam) is left out.
+    """Save a model from `load_model` so that plain Keras can load it, without the optimizer's state (2/3 with Adam).
 
-    A subclassed model is saved as it is: Keras cannot exchange its layers.
+    A subclassed model is saved unchanged: Keras cannot replace its layers.
     """
     from keras import Sequential
     from keras.src.models import Functional
@@ -81,7 +80,7 @@ def _with_layers_for_prediction(model: Any) -> Any:
         return type(layer).from_config(layer.get_config())
 
     plain = keras.models.clone_model(model, clone_function=layer_for_prediction, recursive=True)
-    if type(plain) not in (Functional, keras.Sequential):  # a class for training, as MixedModel
+    if type(plain) not in (Functional, keras.Sequential):  # a class used only for training, such as MixedModel
         plain = keras.Model(plain.input, plain.output, name=model.name)
     plain.set_weights(model.get_weights())
     return plain
@@ -92,7 +91,7 @@ def predict(
 ) -> NDArray[np.float32]:
     """Return the model's output for uint8 `images` (n, h, w, 3), as float32 (n, outputs).
 
-    `progress(done, all)` is called after each batch. Raises SpaceError where the output is no row of numbers.
+    `progress(done, all)` is called after each batch. Raises SpaceError if the output is not one row per image.
     """
     from keras import ops
 
@@ -117,9 +116,9 @@ def probabilities(
     batch_size: int,
     progress: Callable[[int, int], None] = lambda _, __: None,
 ) -> NDArray[np.float64]:
-    """Return what the model says of uint8 `images` (n, h, w, 3): the probability of each class (n, classes).
+    """Return the probability of each class (n, classes), float64, for uint8 `images` (n, h, w, 3).
 
-    Raises SpaceError as `predict` and `class_probabilities`.
+    Raises SpaceError as `predict` and `class_probabilities` do.
     """
     return class_probabilities(predict(model, images, batch_size, progress), classes)
 
@@ -127,8 +126,8 @@ def probabilities(
 def class_probabilities(outputs: NDArray[np.float32], classes: int) -> NDArray[np.float64]:
     """Return the probability of each class (n, classes), float64, from a model's outputs (n, 1) or (n, classes).
 
-    float64, as 1 - p in float32 would make all p below 6e-8 equal, and the ROC AUC with them.
-    Raises SpaceError where the outputs are no probabilities.
+    In float32, 1 - p would make all p below 6e-8 equal and distort the ROC AUC. Raises SpaceError if the outputs are
+    not probabilities.
     """
     count = outputs.shape[1]
     if count not in ({1, 2} if classes == 2 else {classes}):

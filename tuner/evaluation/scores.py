@@ -1,4 +1,4 @@
-"""The statistics of an evaluation: pure functions of labels, predictions and probabilities.
+"""Scores of an evaluation: pure functions of labels, predictions and probabilities.
 
 Labels and predictions are integer arrays of shape (n,) that index the classes; probabilities are float arrays
 of shape (n, classes). scikit-learn and scipy are imported where they are used: together they take a second.
@@ -13,11 +13,11 @@ Labels = NDArray[np.integer[Any]]
 Probabilities = NDArray[np.floating[Any]]
 Interval = tuple[float, float]
 
-SMALLEST_PROBABILITY = 1e-7  # Keras's epsilon: one image that is wrong for certain must not make the loss infinite
+SMALLEST_PROBABILITY = 1e-7  # Keras's epsilon: one confidently wrong image must not make the loss infinite
 
 
 class ClassScores(NamedTuple):
-    """How well one class is told from the others; 0.0 where nothing was there to divide by."""
+    """Precision, recall and F1 of one class against the rest; 0.0 for a division by zero."""
 
     precision: float
     recall: float
@@ -26,15 +26,15 @@ class ClassScores(NamedTuple):
 
 
 def wilson_interval(correct: int, images: int, confidence: float = 0.95) -> Interval:
-    """Return the interval that holds the true accuracy with `confidence`, where `correct` of `images` were.
+    """Return the interval that contains the true accuracy with `confidence`, given `correct` of `images`.
 
-    Wilson's interval (1927): it stays within 0 and 1, and is right for few images and for accuracies near 1,
-    where the normal approximation is not.
+    Wilson's interval (1927): unlike the normal approximation, it stays within 0 and 1 and holds for few images and for
+    accuracies near 1.
     """
     from scipy.stats import binomtest
 
-    found = binomtest(int(correct), int(images)).proportion_ci(confidence_level=confidence, method="wilson")
-    return float(found.low), float(found.high)
+    interval = binomtest(int(correct), int(images)).proportion_ci(confidence_level=confidence, method="wilson")
+    return float(interval.low), float(interval.high)
 
 
 def confusion_matrix(labels: Labels, predictions: Labels, classes: int) -> list[list[int]]:
@@ -54,10 +54,10 @@ def class_scores(labels: Labels, predictions: Labels, classes: int) -> list[Clas
 
 
 def roc_auc(labels: Labels, probabilities: Probabilities) -> float | None:
-    """Return the area under the ROC curve: how often a class's image gets more of its probability than another's.
+    """Return the area under the ROC curve: how often an image of a class gets a higher probability than another image.
 
-    Equal probabilities count half. Two classes: of the second one's probability. More: the mean over the
-    classes, each against the rest. None where a class has no image, which leaves nothing to compare.
+    Ties count half. Two classes: computed from the second one's probability. More: the mean over the classes, each
+    against the rest. None if a class has no image.
     """
     from sklearn.metrics import roc_auc_score
 
@@ -69,6 +69,6 @@ def roc_auc(labels: Labels, probabilities: Probabilities) -> float | None:
 
 
 def log_loss(labels: Labels, probabilities: Probabilities) -> float:
-    """Return the mean of -log(probability of the true class), in nats, as Keras's crossentropies."""
+    """Return the mean of -log(probability of the true class), in nats, as in Keras's crossentropies."""
     true = probabilities[np.arange(len(labels)), labels]
     return float(-np.log(np.clip(true, SMALLEST_PROBABILITY, 1.0)).mean())

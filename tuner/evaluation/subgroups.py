@@ -1,4 +1,4 @@
-"""Which object an image of CIFAKE shows: the suffix of its file's name says it, as `0007 (6).jpg` shows a dog."""
+"""Subgroups of CIFAKE by the object shown, which the suffix of the file name gives: `0007 (6).jpg` shows a dog."""
 
 import re
 from collections.abc import Sequence
@@ -17,33 +17,33 @@ _NAME = re.compile(r"(?:FAKE|REAL)/\d{1,4}(?: \((\d{1,2})\))?\.jpg")
 
 
 def objects_of(names: Sequence[str], classes: Sequence[str]) -> NDArray[np.intp] | None:
-    """Return each image's object as an index of OBJECTS; None where the files are not named as CIFAKE's are."""
+    """Return each image's object as an index of OBJECTS; None if the files are not named as CIFAKE's are."""
     if tuple(classes) != CLASSES:
         return None
-    found = []
+    objects = []
     for name in names:
         match = _NAME.fullmatch(name)
         number = int(match[1] or 1) if match else 0
         if not 1 <= number <= len(OBJECTS):
             return None
-        found.append(number - 1)
-    if set(found) != set(range(len(OBJECTS))):
+        objects.append(number - 1)
+    if set(objects) != set(range(len(OBJECTS))):
         return None
-    return np.array(found, dtype=np.intp)
+    return np.array(objects, dtype=np.intp)
 
 
 def by_object(
     names: Sequence[str], labels: Labels, right: NDArray[np.bool_], classes: Sequence[str]
 ) -> tuple[ObjectClass, ...] | None:
-    """Return the accuracy on each object's images; None where the files are not named as CIFAKE's are."""
+    """Return the accuracy on each object's images; None if the files are not named as CIFAKE's are."""
     objects = objects_of(names, classes)
     if objects is None:
         return None
     scores = []
     for index, name in enumerate(OBJECTS):
-        shown = objects == index
-        by_class = {each: right[shown & (labels == number)] for number, each in enumerate(classes)}
-        images, correct = int(shown.sum()), int(right[shown].sum())
+        in_group = objects == index
+        by_class = {each: right[in_group & (labels == number)] for number, each in enumerate(classes)}
+        images, correct = int(in_group.sum()), int(right[in_group].sum())
         scores.append(
             ObjectClass(
                 name=name,

@@ -1,4 +1,4 @@
-"""What of an evaluation is only to be looked at: figures, model card, page. One that fails costs no measurement."""
+"""Artifacts of an evaluation for people: figures, model card, report. A failure to make one costs no measurement."""
 
 import logging
 from collections.abc import Callable
@@ -20,27 +20,27 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Pictures:
-    """By the names of their files."""
+class Artifacts:
+    """The content of each file, by name."""
 
-    made: dict[str, bytes]
-    not_made: tuple[str, ...]
-    """Those that failed; the log says why."""
+    files: dict[str, bytes]
+    failed: tuple[str, ...]
+    """Names of the files that could not be made; the log has the reason."""
 
 
-def pictures(measured: Measured, subject: Subject, origin: Provenance, history: History) -> Pictures:
-    """Return all that can be made."""
+def make_artifacts(measured: Measured, subject: Subject, origin: Provenance, history: History) -> Artifacts:
+    """Return all artifacts that can be made."""
     metrics, card = measured.metrics, measured.robustness
-    made: dict[str, bytes] = {}
+    files: dict[str, bytes] = {}
     failed: list[str] = []
 
     def make(name: str, content: Callable[[], bytes]) -> None:
         try:
-            made[name] = content()
+            files[name] = content()
         except PreemptedError:
             raise
-        except Exception:  # whatever users' names and numbers made it fail with: the measurement is worth more
-            log.exception("%s cannot be made; the rest of the evaluation is written without it", name)
+        except Exception:  # any cause, such as a user's odd names or numbers: the measurement matters more
+            log.exception("cannot make %s; the evaluation is written without it", name)
             failed.append(name)
 
     make(names.CONFUSION_PNG, lambda: confusion_matrix_png(metrics))
@@ -55,19 +55,19 @@ def pictures(measured: Measured, subject: Subject, origin: Provenance, history: 
 
     def page() -> bytes:
         wrong = names.MOST_WRONG_PNG
-        tiles = cut(made[wrong], len(measured.most_wrong)) if wrong in made else []
-        return _text(report_html(Contents(metrics, origin, subject.state, history, tiles, _disturbed(measured, made))))
+        tiles = cut(files[wrong], len(measured.most_wrong)) if wrong in files else []
+        return _text(report_html(Contents(metrics, origin, subject.state, history, tiles, _samples(measured, files))))
 
     make(names.REPORT_HTML, page)
-    return Pictures(made, tuple(failed))
+    return Artifacts(files, tuple(failed))
 
 
-def _disturbed(measured: Measured, made: dict[str, bytes]) -> list[list[bytes]]:
-    """Return the samples, one list a disturbance; none where they could not be made."""
-    if measured.robustness is None or names.ROBUSTNESS_SAMPLES_PNG not in made:
+def _samples(measured: Measured, files: dict[str, bytes]) -> list[list[bytes]]:
+    """Return the sample images, one list per corruption; none if they could not be made."""
+    if measured.robustness is None or names.ROBUSTNESS_SAMPLES_PNG not in files:
         return []
     rows, columns = measured.robustness.samples.shape[:2]
-    tiles = cut(made[names.ROBUSTNESS_SAMPLES_PNG], rows * columns, columns)
+    tiles = cut(files[names.ROBUSTNESS_SAMPLES_PNG], rows * columns, columns)
     return [tiles[column::columns] for column in range(columns)]
 
 

@@ -1,4 +1,4 @@
-"""Gathers where the best model comes from: settings, data, code, seeds, attempts, packages."""
+"""Collecting the provenance of the best model: settings, data, code, seeds, attempts, packages."""
 
 import hashlib
 import inspect
@@ -33,7 +33,7 @@ def provenance(
     model: Path,
     space: Any,
 ) -> Provenance:
-    """Return where the best trial's model comes from; `model` is its checkpoint, `space` the study's HyperModel."""
+    """Return the provenance of the best trial's model; `model` is its checkpoint, `space` the study's HyperModel."""
     saved = _saved(model)
     assert best.checkpoint is not None and best.best_epoch is not None  # noqa: PT018  (StudyState.best)
     return Provenance(
@@ -51,7 +51,7 @@ def provenance(
 
 
 def _lineage(state: StudyState, best: Trial) -> list[Trial]:
-    """Return the trials that the model was trained in, the first one first."""
+    """Return the trials in which the model was trained, the first one first."""
     line = [best]
     while (parent := state.trials.get(names.TrialId(str(line[0].hyperparameters.get(names.HP_PARENT))))) is not None:
         line.insert(0, parent)
@@ -76,8 +76,8 @@ def _stage(state: StudyState, trial: Trial, history: History) -> Stage:
 def _saved(model: Path) -> dict[str, str]:
     try:
         with zipfile.ZipFile(model) as archive:
-            found: dict[str, str] = json.loads(archive.read("metadata.json"))
-            return found
+            metadata: dict[str, str] = json.loads(archive.read("metadata.json"))
+            return metadata
     except (KeyError, ValueError):
         return {}
 
@@ -112,7 +112,7 @@ def _code(space: Any) -> Code:
 
 
 def _git_revision() -> str | None:
-    """Return the commit of the checkout that we run from, with `+` where files were changed; None where it is none."""
+    """Return the commit of the checkout, with `+` if files were changed; None outside a checkout."""
     root = Path(tuner.__file__).parents[1]
     if not (root / ".git").exists():
         return None
@@ -140,7 +140,7 @@ def _machine() -> Machine:
 
 
 def _packages() -> dict[str, str]:
-    """Return the version of every package; each one's metadata is read once, as it takes a millisecond."""
+    """Return the version of every package; each one's metadata takes a millisecond, so it is read once."""
     read = [each.metadata for each in distributions()]
     return dict(sorted((each["Name"], each["Version"]) for each in read if each["Name"]))
 

@@ -1,4 +1,4 @@
-"""Trains a study's best trial again, from provenance.json and the data set in the bucket alone."""
+"""Reproducing a study's best trial from provenance.json and the data set in the bucket alone."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,36 +20,36 @@ from tuner.training.loop import Task, train
 
 @dataclass(frozen=True)
 class Reproduction:
-    """What came out."""
+    """The reproduced training."""
 
     model: Any
-    """As it is after the best epoch."""
+    """The model after the best epoch."""
 
     metrics: dict[int, dict[str, float]]
-    """Of the last stage's epochs up to the best one."""
+    """Metrics of the last stage's epochs up to the best one."""
 
 
 def reproduce(provenance: Provenance, bucket: Bucket, cache: Path) -> Reproduction:
     """Train as the study did, without a chief, up to the epoch whose model was evaluated.
 
-    On the same packages and the same kind of machine the metrics are the same, bit for bit on a CPU with as many
-    threads; elsewhere they differ as rounding does. Raises what training raises.
+    With the same packages on the same kind of machine the metrics are equal, bit for bit on a CPU with as many threads;
+    elsewhere they differ by rounding. Raises what training raises.
     """
     study = parse(provenance.study, "provenance.json")
     manifest = read_manifest(bucket, provenance.data.digest)
     data = open_training(bucket, manifest, study.data.validation, study.validation_seed, cache)
     space = load_space(study.space, manifest.image_shape, len(manifest.classes))
     file = cache / "again.keras"
-    kept: _Keeper | None = None
+    recorder: _Recorder | None = None
     for stage in provenance.stages:
-        task = _task(stage, study).going_on(stage.first_epoch, file if kept else None, {})
-        kept = _Keeper(stage.best_epoch, file)
+        task = _task(stage, study).going_on(stage.first_epoch, file if recorder else None, {})
+        recorder = _Recorder(stage.best_epoch, file)
         try:
-            train(space, task, data, kept)
+            train(space, task, data, recorder)
         except _EnoughError:
             continue
-    assert kept is not None
-    return Reproduction(keras.saving.load_model(file, safe_mode=True), kept.metrics)
+    assert recorder is not None
+    return Reproduction(keras.saving.load_model(file, safe_mode=True), recorder.metrics)
 
 
 def _task(stage: Stage, study: settings.Study) -> Task:
@@ -65,25 +65,25 @@ def _task(stage: Stage, study: settings.Study) -> Task:
 
 
 class _EnoughError(Exception):
-    """The best epoch is trained."""
+    """The best epoch has been trained."""
 
 
 @dataclass
-class _Keeper:
-    """Keeps the metrics of all epochs and the model of the best one, and ends the training there."""
+class _Recorder:
+    """Records the metrics of all epochs and the model of the best one, and ends the training there."""
 
     best_epoch: int
     file: Path
     metrics: dict[int, dict[str, float]] = field(default_factory=dict)
 
     def check(self) -> None:
-        """Nobody wants it to end."""
+        """Do nothing: the training is never interrupted."""
 
     def progress(self, epoch: int, share: float, images_per_s: float) -> None:
-        """Nobody looks on."""
+        """Do nothing: progress is not shown."""
 
     def epoch_done(self, epoch: int, metrics: dict[str, float], model: keras.Model) -> None:
-        """Keep what is wanted."""
+        """Record the metrics; after the best epoch, save the model and end the training."""
         self.metrics[epoch] = metrics
         if epoch == self.best_epoch:
             model.save(self.file)

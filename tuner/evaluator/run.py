@@ -1,7 +1,7 @@
-"""The evaluator: measures the best trial's model on the test split, once, and writes what it found.
+"""The evaluator's life: measure the best trial's model on the test split, once, and write the evaluation.
 
 The files of `studies/<study>/evaluation/` are replaced in this order: metrics.json is deleted, the others are
-written, metrics.json is written. So a folder with a metrics.json is whole, and its files belong together.
+written, metrics.json is written. A folder with a metrics.json is therefore complete, and its files belong together.
 """
 
 import json
@@ -37,31 +37,30 @@ def evaluate(
 ) -> Metrics:
     """Measure the study's best trial on the test split, write the evaluation to the bucket, and return it.
 
-    Where the bucket has the evaluation of that very model already, that is returned and the test split is not
-    read. `report_progress` is called after each batch. Raises EnvironmentFailure while the search still
-    runs, NoResultError where no trial of it is usable, SpaceError where the best model cannot be loaded or does
-    not answer with probabilities.
+    If the bucket already has the evaluation of the same model, it is returned and the test split is not read.
+    `report_progress` is called after each batch. Raises EnvironmentFailure while the search still runs, NoResultError
+    if none of its trials is usable, SpaceError if the best model cannot be loaded or does not output probabilities.
     """
     state = read_study(bucket, study)
     best = _best_trial(state, study)
-    EventFiles(bucket, state).write()  # where the chief was killed before it had written all
-    before = read_metrics(bucket, study)
-    if before and _is_of(before, best, state):
+    EventFiles(bucket, state).write()  # the chief may have been killed before it had written them all
+    previous = read_metrics(bucket, study)
+    if previous and _is_of(previous, best, state):
         log.info("trial %s of study %s has been evaluated already", best.trial_id, study)
-        return before
-    if before:
+        return previous
+    if previous:
         log.warning(
             "the test split is read again, for trial %s after trial %s (evaluation %d of study %s)",
-            best.trial_id, before.best_trial, before.test_evaluations + 1, study,
+            best.trial_id, previous.best_trial, previous.test_evaluations + 1, study,
         )  # fmt: skip
-    evaluations = 1 + (before.test_evaluations if before else 0)
+    evaluations = 1 + (previous.test_evaluations if previous else 0)
     return _evaluate(bucket, state, best, cache, report_progress=report_progress, evaluations=evaluations)
 
 
 def evaluated(bucket: Bucket, study: str) -> Metrics | None:
-    """Return the evaluation of the study's best model where the bucket has it, and nothing is left to do.
+    """Return the evaluation of the study's best model if the bucket has it; None if `evaluate` has work to do.
 
-    Raises what `evaluate` raises of a study that has no best model, or not yet.
+    Raises what `evaluate` raises if the study has no best model, or not yet.
     """
     state = read_study(bucket, study)
     best = _best_trial(state, study)
@@ -72,7 +71,7 @@ def evaluated(bucket: Bucket, study: str) -> Metrics | None:
 def _best_trial(state: StudyState, study: str) -> Trial:
     if state.finished is None:
         raise EnvironmentFailure(
-            f"The search of study {study!r} is not over; the test split is read once, when it is. Try again then."
+            f"The search of study {study!r} has not ended. The test split is read once, after it: try again then."
         )
     if best := state.best(1):
         return best[0]
@@ -90,7 +89,7 @@ def _is_of(metrics: Metrics, best: Trial, state: StudyState) -> bool:
 def _evaluate(
     bucket: Bucket, state: StudyState, best: Trial, cache: Path, *, report_progress: "ReportProgress", evaluations: int
 ) -> Metrics:
-    # All that needs Keras or the data is imported here: an evaluation made already is answered without.
+    # Everything that needs Keras or the data is imported here: an existing evaluation is returned without it.
     from tuner.data.arrays import open_split, open_validation
     from tuner.data.manifest import read_manifest
     from tuner.evaluation import saved_model
@@ -142,16 +141,16 @@ def _folder_in(cache: Path) -> "tempfile.TemporaryDirectory[str]":
 def _replace(
     bucket: Bucket, measured: "Measured", subject: "Subject", origin: "Provenance", history: "History", model: Path
 ) -> Metrics:
-    """Write all files in the place of those of before, and return what is in metrics.json."""
-    from tuner.evaluator.artifacts import pictures
+    """Replace all files of the evaluation, and return the content of metrics.json."""
+    from tuner.evaluator.artifacts import make_artifacts
 
-    seen = pictures(measured, subject, origin, history)  # all files are made before the first is written
-    metrics = measured.metrics.model_copy(update={"not_made": seen.not_made})
-    files = _files(measured, subject, origin) | seen.made
+    artifacts = make_artifacts(measured, subject, origin, history)  # before the first file is written
+    metrics = measured.metrics.model_copy(update={"not_made": artifacts.failed})
+    files = _files(measured, subject, origin) | artifacts.files
     bucket.delete(names.evaluation(metrics.study, names.METRICS_JSON))
     bucket.upload(names.evaluation(metrics.study, names.BEST_MODEL), model)
-    for file in {names.ROBUSTNESS_PNG, names.ROBUSTNESS_SAMPLES_PNG, *seen.not_made} - set(files):
-        bucket.delete(names.evaluation(metrics.study, file))  # that of the evaluation before
+    for file in {names.ROBUSTNESS_PNG, names.ROBUSTNESS_SAMPLES_PNG, *artifacts.failed} - set(files):
+        bucket.delete(names.evaluation(metrics.study, file))  # of the previous evaluation
     for file, data in files.items():
         bucket.write(names.evaluation(metrics.study, file), data)
     bucket.write(names.evaluation(metrics.study, names.METRICS_JSON), metrics.model_dump_json(indent=2).encode())
@@ -159,7 +158,7 @@ def _replace(
 
 
 def _files(measured: "Measured", subject: "Subject", origin: "Provenance") -> dict[str, bytes]:
-    """Return what lies beside metrics.json for programs to read, by name."""
+    """Return the machine-readable files beside metrics.json, by name."""
     metrics, manifest = measured.metrics, subject.manifest
     confusion = {
         "classes": metrics.classes,

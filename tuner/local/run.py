@@ -105,9 +105,9 @@ def _search(job: LocalStudy, before: StudyState, console: Console) -> None:
 
 def _evaluate(job: LocalStudy, state: StudyState, console: Console) -> Metrics:
     """Have the best model evaluated. The page goes on meanwhile: its chief has ended with the search."""
-    shown = ChiefMonitor(job.bucket, job.study.name, monitor := Monitor(Role.CHIEF))
-    shown.over(state)
-    shown.evaluating()
+    chief_monitor = ChiefMonitor(job.bucket, job.study.name, monitor := Monitor(Role.CHIEF))
+    chief_monitor.show_finished(state)
+    chief_monitor.evaluation_started()
     print_line(console, f"Evaluating the best model on the test images. {_live_page(job.http)}")
     waiting = console.status("Evaluating …")
     with serving(monitor, {names.ENV_HTTP: str(job.http)}), waiting if console.is_terminal else nullcontext():
@@ -119,11 +119,11 @@ def _evaluate(job: LocalStudy, state: StudyState, console: Console) -> Metrics:
         except PreemptedError:
             raise
         except CifakeTuneError:
-            shown.not_evaluated()
-            asyncio.run(shown.farewell())
+            chief_monitor.evaluation_failed()
+            asyncio.run(chief_monitor.drain_page())
             raise
-        shown.evaluated()
-        asyncio.run(shown.farewell())
+        chief_monitor.evaluation_done()
+        asyncio.run(chief_monitor.drain_page())
     return metrics
 
 

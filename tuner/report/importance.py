@@ -1,13 +1,15 @@
-"""How much each hyperparameter decides which trial is better, and how sure that is.
+"""Importance of each hyperparameter for the score of a trial, with its uncertainty.
 
-A random forest learns the ranks of the trials' scores from their hyperparameters, on trials drawn again with
-replacement; on those that were not drawn it is measured how much worse it foretells when one hyperparameter's values
-are shuffled (Breiman 2001, https://doi.org/10.1023/A:1010933404324). The interval is over the draws. Ranks, as a few
-trials that learnt nothing at all would otherwise decide everything; a trial that was stopped early is behind those that
-went on from its rung, as its score is of fewer epochs. It says what decided in this search, over the values it tried.
+A random forest learns the ranks of the trials' scores from their hyperparameters, on bootstrap samples of the trials.
+On the trials left out it measures how much worse the prediction becomes when the values of one hyperparameter are
+shuffled (Breiman 2001, https://doi.org/10.1023/A:1010933404324). The interval is taken over the samples. Ranks are
+used because a few trials that learnt nothing would otherwise dominate. A trial that was stopped early ranks behind
+those that continued from its rung, since its score is of fewer epochs. The result describes this search and the values
+it tried.
 
-Hyperband trains the better ones on as trials of their own: each choice counts once, as far as it came, as its copies
-would be learnt from and foretold at once; and ranks are within a bracket, as brackets begin with other epochs.
+Hyperband continues good trials as trials of their own: each choice counts once, as far as it was trained, because its
+copies would be in the sample and left out at once. Ranks are within a bracket, since brackets start with different
+numbers of epochs.
 """
 
 import math
@@ -25,9 +27,9 @@ from tuner.study.state import SCORED, Trial
 
 LEAST_TRIALS = 10
 TRIALS_EACH = 2
-"""So many trials at least for each hyperparameter."""
+"""Minimum number of trials per hyperparameter."""
 MOST_TRIALS = 600
-"""Of more, as many at random: they would take long and say the same."""
+"""Maximum number of trials used, chosen at random; more would take long and change nothing."""
 DRAWS = 30
 TREES = 25
 SHUFFLES = 3
@@ -37,7 +39,7 @@ Numbers = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Importance:
-    """Of one hyperparameter: the share of the scores' variance that is foretold by it and not without it."""
+    """The share of the scores' variance that one hyperparameter explains."""
 
     hyperparameter: str
     share: float
@@ -46,25 +48,25 @@ class Importance:
 
 @dataclass(frozen=True)
 class Importances:
-    """Of all of them, the greatest first."""
+    """The importances of all hyperparameters, the greatest first."""
 
     of: tuple[Importance, ...]
     foretold: float
-    """Share of the variance of the ranks that the forest foretells of trials that it has not seen; 0: nothing."""
+    """Share of the ranks' variance that the forest predicts for unseen trials; 0 if it predicts nothing."""
 
     trials: int
-    """Of Hyperband's, one for each choice of hyperparameters."""
+    """Number of trials used; with Hyperband, one per choice of hyperparameters."""
 
 
 @dataclass(frozen=True)
 class TooFew:
-    """Nothing can be said."""
+    """There are too few trials, or too little variation, for an answer."""
 
     reason: str
 
 
 def importances(trials: Sequence[Trial], objective: Objective, seed: int) -> Importances | TooFew:
-    """Return the importance of each hyperparameter of which trials with a score have different values."""
+    """Return the importance of each hyperparameter that varies among the trials with a score."""
     scored = _furthest([trial for trial in trials if trial.state in SCORED and trial.score is not None])
     different = varied(scored)
     if not different:
@@ -94,7 +96,7 @@ def importances(trials: Sequence[Trial], objective: Objective, seed: int) -> Imp
 
 
 def _furthest(trials: Sequence[Trial]) -> list[Trial]:
-    """Return the trials without those that another one went on from."""
+    """Return the trials without those that another one continues."""
     went_on = {str(trial.hyperparameters.get(names.HP_PARENT)) for trial in trials}
     return [trial for trial in trials if trial.trial_id not in went_on]
 
@@ -115,7 +117,7 @@ def _ranks(trials: Sequence[Trial], objective: Objective) -> Numbers:
 
 
 def varied(trials: Sequence[Trial]) -> list[str]:
-    """Return the hyperparameters of which these trials have different values, without Keras Tuner's own."""
+    """Return the hyperparameters that vary among these trials, without Keras Tuner's own."""
     values: dict[str, set[Value | None]] = {}
     for trial in trials:
         for name in trial.hyperparameters:
@@ -165,7 +167,7 @@ def _drawn(values: Numbers, scores: Numbers, generator: np.random.Generator) -> 
         foretold.append(1 - error / variance)
         rows.append(
             [
-                # half: where the values are independent, a shuffle adds twice the variance that they explain
+                # half: if the values are independent, a shuffle adds twice the variance that they explain
                 (_shuffled_error(forest, values[outside], scores[outside], column, generator) - error) / variance / 2
                 for column in range(values.shape[1])
             ]

@@ -17,7 +17,7 @@ from tuner.study.journal import read_records, read_study
 def make_report(bucket: Bucket, study: str) -> str:
     """Return the page of a study that has an evaluation.
 
-    Raises EnvironmentFailure where it has none yet, BucketError where a file of it is damaged.
+    Raises EnvironmentFailure if it has none yet, BucketError if one of its files is damaged.
     """
     state = read_study(bucket, study)
     metrics = read_metrics(bucket, study)

@@ -19,14 +19,16 @@ BUILT_IN = {"seed": "tuner.spaces.seed:SeedSpace", "deep": "tuner.spaces.deep:De
 def load_space(space: Space, image_shape: tuple[int, int, int], classes: int) -> "keras_tuner.HyperModel":
     """Return the HyperModel that the settings name.
 
-    Its class is called with those of `image_shape` (height, width, channels) and `classes` (their number)
-    that its `__init__` has. Raises SpaceError where it cannot be found or made.
+    Its class is called with `image_shape` (height, width, channels) and `classes` (their number), as far as its
+    `__init__` accepts them. Raises SpaceError if the class cannot be found or instantiated.
     """
     import keras_tuner
 
     if space.import_ is None:
         if space.name not in BUILT_IN:
-            raise SpaceError(f"space.name: there is no built-in space {space.name!r}; there is {', '.join(BUILT_IN)}.")
+            raise SpaceError(
+                f"space.name: there is no built-in space {space.name!r}; must be one of {', '.join(BUILT_IN)}."
+            )
         path = BUILT_IN[space.name]
     else:
         path = space.import_
@@ -38,46 +40,46 @@ def load_space(space: Space, image_shape: tuple[int, int, int], classes: int) ->
     module_name, _, class_name = path.partition(":")
     try:
         module = importlib.import_module(module_name)
-    except PreemptedError:  # by a signal, whose handler runs in the midst of the user's code
+    except PreemptedError:  # by a signal, whose handler runs during the user's code
         raise
     except Exception as error:
         raise SpaceError(
             f"space.import: {module_name} cannot be imported ({type(error).__name__}: {error}); "
-            "is space.code the folder that it lies in?"
+            "is space.code the folder that contains it?"
         ) from error
-    found = getattr(module, class_name, None)
-    if not (isinstance(found, type) and issubclass(found, keras_tuner.HyperModel)):
+    space_class = getattr(module, class_name, None)
+    if not (isinstance(space_class, type) and issubclass(space_class, keras_tuner.HyperModel)):
         raise SpaceError(f"space.import: {module_name} has no class {class_name} that is a keras_tuner.HyperModel.")
     known = {"image_shape": image_shape, "classes": classes}
-    accepted = inspect.signature(found).parameters
+    accepted = inspect.signature(space_class).parameters
     try:
-        return found(**{name: value for name, value in known.items() if name in accepted})
+        return space_class(**{name: value for name, value in known.items() if name in accepted})
     except PreemptedError:
         raise
     except Exception as error:
-        raise SpaceError(f"space.import: {path} cannot be made ({type(error).__name__}: {error}).") from error
+        raise SpaceError(f"space.import: {path} cannot be instantiated ({type(error).__name__}: {error}).") from error
 
 
-def narrow(found: "keras_tuner.HyperParameters", values: Mapping[str, Value | Values]) -> "keras_tuner.HyperParameters":
-    """Return the hyperparameters with those of `values` (the setting space.values) fixed, or chosen from a list.
+def narrow(whole: "keras_tuner.HyperParameters", values: Mapping[str, Value | Values]) -> "keras_tuner.HyperParameters":
+    """Return the hyperparameters, with those in `values` (the setting space.values) fixed or limited to a list.
 
-    Raises SpaceError where the space has no such hyperparameter.
+    Raises SpaceError if the space has no such hyperparameter.
     """
     import keras_tuner
 
-    if unknown := set(values) - {hyperparameter.name for hyperparameter in found.space}:
-        known = ", ".join(dict.fromkeys(hyperparameter.name for hyperparameter in found.space))
+    if unknown := set(values) - {hyperparameter.name for hyperparameter in whole.space}:
+        known = ", ".join(dict.fromkeys(hyperparameter.name for hyperparameter in whole.space))
         raise SpaceError(f"space.values: the space has no hyperparameter {min(unknown)!r}; it has {known}.")
     narrowed = keras_tuner.HyperParameters()
     kinds = keras_tuner.engine.hyperparameters
-    for hyperparameter in found.space:
+    for hyperparameter in whole.space:
         name, conditions = hyperparameter.name, hyperparameter.conditions
         if name in values:
-            given = values[name]
+            chosen = values[name]
             hyperparameter = (  # noqa: PLW2901
-                kinds.Choice(name, given, ordered=False, conditions=conditions)
-                if isinstance(given, list)
-                else kinds.Fixed(name, given, conditions=conditions)
+                kinds.Choice(name, chosen, ordered=False, conditions=conditions)
+                if isinstance(chosen, list)
+                else kinds.Fixed(name, chosen, conditions=conditions)
             )
         narrowed.merge([hyperparameter])
     return narrowed

@@ -1,8 +1,8 @@
-"""Residual networks for small images, with the recipe that CIFAR-10's best from scratch share.
+"""Residual networks for small images, with the recipe shared by the best CIFAR-10 models trained from scratch.
 
 Wide residual networks (Zagoruyko, Komodakis, https://arxiv.org/abs/1605.07146): batch norm and ReLU before each
-convolution, three stages of which each has half the resolution and twice the channels of the one before. One-cycle
-learning rate, decoupled weight decay on convolutions and the last layer alone, label smoothing, averaged weights.
+convolution, in three stages, each with half the resolution and twice the channels of the previous one. One-cycle
+learning rate, decoupled weight decay on convolutions and the last layer only, label smoothing, averaged weights.
 """
 
 from functools import partial
@@ -20,19 +20,19 @@ from tuner.spaces.precision import fastest_precision
 
 STAGES = 3
 SGD_FACTOR = 100
-"""SGD's learning rate is so many times AdamW's, and its weight decay so many times smaller: 0.2 and 5e-4 at AdamW's
-2e-3 and 0.05. Both then shrink the weights by the same share a step, and one range does for both."""
+"""Factor by which SGD's learning rate is larger than AdamW's and its weight decay smaller: 0.2 and 5e-4 at AdamW's 2e-3
+and 0.05. Both then shrink the weights by the same share per step, so one range serves both."""
 UNKNOWN_STEPS = 704
-"""Steps an epoch where nobody has said how many, as when the space is explored: CIFAKE's 90,000 images by 128."""
+"""Steps per epoch if unknown, as when the space is explored: CIFAKE's 90,000 images by 128."""
 MEAN_PIXEL = 119.0
-"""Of CIFAKE's training images: what is cut out becomes neither dark nor bright."""
+"""Mean pixel of CIFAKE's training images: erased squares become neither dark nor bright."""
 
 
 class DeepSpace(keras_tuner.HyperModel):
     """Wide residual networks of 78,000 to 53 million parameters; a sigmoid for two classes, a softmax for more.
 
     The model takes pixels (n, height, width, channels) of 0-255 and returns (n, 1) or (n, classes), float32. It flips,
-    shifts, cuts out and mixes in training only. What is saved for prediction has Keras's own layers alone.
+    shifts, cuts out and mixes in training only. The model saved for prediction contains only Keras's own layers.
     """
 
     def __init__(self, image_shape: tuple[int, int, int] = (32, 32, 3), classes: int = 2) -> None:
@@ -43,7 +43,7 @@ class DeepSpace(keras_tuner.HyperModel):
     def build(self, hp: keras_tuner.HyperParameters) -> keras.Model:
         """Return the compiled model."""
         width = hp.Choice("width", [16, 32, 48, 64, 96, 128, 160, 192], default=32)  # channels of the first stage
-        blocks = hp.Int("blocks", 1, 4, default=2)  # a stage
+        blocks = hp.Int("blocks", 1, 4, default=2)  # per stage
         inputs = keras.Input(self.image_shape)
         images = self._augmented(hp, inputs)
         mixing = MIXINGS.get(hp.Choice("mixing", ["none", *MIXINGS]))
@@ -60,13 +60,13 @@ class DeepSpace(keras_tuner.HyperModel):
         return model
 
     def _augmented(self, hp: keras_tuner.HyperParameters, images: Any) -> Any:
-        """Return pixels around 0, randomly changed in training; in float32, as bfloat16 has 8 bits."""
+        """Return pixels around 0, augmented in training; in float32, since bfloat16 has only 8 bits."""
         layers, height = keras.layers, self.image_shape[0]
         flip = hp.Choice("flip", ["horizontal", "horizontal_and_vertical"])
         images = layers.RandomFlip(flip, dtype="float32")(images)
-        if shift := hp.Int("shift", 0, 4):  # pixels at most
+        if shift := hp.Int("shift", 0, 4):  # maximum, in pixels
             images = RandomShift(shift, dtype="float32")(images)
-        if cutout := hp.Choice("cutout", [0, 8, 12]):  # pixels of the square's side
+        if cutout := hp.Choice("cutout", [0, 8, 12]):  # side of the square, in pixels
             area = (cutout / height) ** 2
             images = layers.RandomErasing(
                 factor=(1.0, 1.0), scale=(area, area), fill_value=MEAN_PIXEL, dtype="float32"
@@ -81,7 +81,7 @@ class DeepSpace(keras_tuner.HyperModel):
 
 @keras.saving.register_keras_serializable("cifake_tune")
 class SmoothedSparseCrossentropy(keras.losses.Loss):
-    """Cross-entropy of class numbers with label smoothing, which Keras has for one-hot labels only."""
+    """Cross-entropy of integer labels with label smoothing, which Keras offers for one-hot labels only."""
 
     def __init__(
         self, smoothing: float, classes: int, name: str = "smoothed_sparse_crossentropy", **kwargs: Any
@@ -101,12 +101,12 @@ class SmoothedSparseCrossentropy(keras.losses.Loss):
 
 
 def _network(images: Any, width: int, blocks: int) -> Any:
-    """Return (n, 4 x width) features in float32 of images around 0."""
+    """Return features (n, 4 x width), float32, of images around 0."""
     layers, dtype = keras.layers, fastest_precision()
     convolution = partial(layers.Conv2D, padding="same", use_bias=False, kernel_initializer="he_normal", dtype=dtype)
 
     def normalized(features: Any) -> Any:
-        # Keras's momentum of 0.99 would still be full of the first weights after an epoch of few steps
+        # with Keras's momentum of 0.99, the first weights would still dominate after an epoch of few steps
         features = FusedBatchNormalization(momentum=0.9, epsilon=1e-5, dtype=dtype)(features)
         return layers.Activation("relu", dtype=dtype)(features)
 
@@ -115,12 +115,12 @@ def _network(images: Any, width: int, blocks: int) -> Any:
         channels = width * 2**stage
         for block in range(blocks):
             strides = 2 if stage and not block else 1
-            before, features = features, normalized(features)
+            shortcut, features = features, normalized(features)
             if block == 0:
-                before = convolution(channels, 1, strides=strides)(features)
+                shortcut = convolution(channels, 1, strides=strides)(features)
             features = convolution(channels, 3, strides=strides)(features)
             features = convolution(channels, 3)(normalized(features))
-            features = layers.Add(dtype=dtype)([before, features])
+            features = layers.Add(dtype=dtype)([shortcut, features])
     return layers.GlobalAveragePooling2D(dtype="float32")(normalized(features))
 
 
@@ -128,7 +128,7 @@ def _optimizer(hp: keras_tuner.HyperParameters) -> keras.optimizers.Optimizer:
     name = hp.Choice("optimizer", ["adamw", "sgd"])
     learning_rate = hp.Float("learning_rate", 5e-4, 8e-3, sampling="log", default=2e-3)
     weight_decay = hp.Float("weight_decay", 1e-2, 2e-1, sampling="log", default=5e-2)
-    momentum = hp.Choice("average", [0.0, 0.99, 0.998])  # of the weights over the steps; 0: none
+    momentum = hp.Choice("average", [0.0, 0.99, 0.998])  # momentum of the averaged weights; 0: no averaging
     averaged: dict[str, Any] = {"use_ema": True, "ema_momentum": momentum} if momentum else {}
     steps = hp.values.get(names.HP_STEPS, UNKNOWN_STEPS) * hp.values.get(names.HP_EPOCHS, 10)
     if name == "adamw":

@@ -1,4 +1,4 @@
-"""Which hyperparameters a search space has: found by building its model, before there is a trial."""
+"""Exploring a search space: finding its hyperparameters by building its model, before the first trial."""
 
 import logging
 import math
@@ -15,37 +15,40 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 BUILDS = 200
-"""So many builds take a minute or two; a space that names other hyperparameters in each build would have no end."""
+"""Maximum number of builds, which take a minute or two; a space that names new hyperparameters in each build would
+never end."""
 
 
 def explore(
     space: "keras_tuner.HyperModel", image_shape: tuple[int, int, int] = (32, 32, 3)
 ) -> "keras_tuner.HyperParameters":
-    """Return all hyperparameters that the space has: under conditions, in loops, and those of its `fit`.
+    """Return all hyperparameters of the space: under conditions, in loops, and those of its `fit`.
 
     The model is built once for each condition that no build has met yet, as Keras Tuner's own chief does. Then it is
-    built with each value of each choice, and with the largest numbers, so that loops run to their ends: Keras Tuner
-    learns what these bring from the trials that meet them, and its search depends on which trial ends first. What
-    appears only with certain values of several choices together may be missed; the worker that meets it warns.
-    Raises SpaceError where the model cannot be built, or has a condition that nothing meets.
+    built with each value of each choice, and with the largest numbers, so that loops run to their ends. Keras Tuner
+    instead learns such hyperparameters from the trials that meet them, so its search depends on which trial ends first.
+    A hyperparameter that appears only with certain values of several choices together may be missed; the worker that
+    meets it warns. Raises SpaceError if the model cannot be built or has a condition that no build meets.
     """
     import keras
 
     explorer = _Explorer(space, image_shape)
     explorer.meet_conditions()
-    explorer.vary({}, explorer.found.space)
+    explorer.vary({}, explorer.hyperparameters.space)
     if explorer.exhausted:
-        log.warning("%d builds have not found all hyperparameters of the space; others are not searched", BUILDS)
+        log.warning(
+            "%d builds were not enough to find all hyperparameters of the space; the others are not searched", BUILDS
+        )
     if explorer.failure:
         log.warning("the space's build() fails with some values, and so would a trial: %s", explorer.failure)
     keras.backend.clear_session()
-    return explorer.found
+    return explorer.hyperparameters
 
 
 def activate(hp: "keras_tuner.HyperParameters") -> None:
-    """Give active hyperparameters that have no value their default, and take the values of inactive ones away.
+    """Give active hyperparameters without a value their default, and remove the values of inactive ones.
 
-    Keras Tuner's `ensure_active_values` draws them at random, and a study's chief would not find the same twice.
+    Keras Tuner's `ensure_active_values` draws values at random, so a study's chief would not explore the same twice.
     """
     active = set()
     for hyperparameter in hp.space:
@@ -57,30 +60,30 @@ def activate(hp: "keras_tuner.HyperParameters") -> None:
 
 
 class _Explorer:
-    """A space, and what of it has been found."""
+    """A space and the hyperparameters found so far."""
 
     def __init__(self, space: "keras_tuner.HyperModel", image_shape: tuple[int, int, int]) -> None:
         import keras_tuner
 
-        self.found = keras_tuner.HyperParameters()
+        self.hyperparameters = keras_tuner.HyperParameters()
         self.failure = ""
-        """Why a build failed, the first that did."""
+        """The error of the first build that failed."""
         self.exhausted = False
-        """Whether more builds were wanted than there may be."""
+        """Whether the limit on builds was reached."""
         self._space = space
         self._image_shape = image_shape
         self._met: list[list[Condition]] = []
         self._built: list[dict[str, Any]] = []
-        """With which values."""
+        """The values of all builds."""
 
     def meet_conditions(self) -> None:
-        """Build with defaults, and once for each condition that is then not met."""
+        """Build with the defaults, and once for each condition that remains unmet."""
         never: list[list[Condition]] = []
         values: dict[str, object] = {}
         while True:
             hp = self._with(values)
             if (error := _attempt(self._space, hp, dry=False)) is not None:
-                raise SpaceError(f"the space's build() fails with {_said(hp, error)}.") from error
+                raise SpaceError(f"the space's build() fails with {_describe(hp, error)}.") from error
             self._take(hp)
             never = [scope for scope in never if scope not in self._met]
             never += [scope for scope in hp.inactive_scopes if scope not in self._met and scope not in never]
@@ -91,18 +94,18 @@ class _Explorer:
                 raise SpaceError(f"the space has a condition that no build meets: {untried}.")
             values = untried
 
-    def vary(self, given: dict[str, Any], varied: "Sequence[HyperParameter]") -> None:
-        """Build with each value of `varied`, all of them at once; where that brings further ones, then with theirs."""
+    def vary(self, base: dict[str, Any], varied: "Sequence[HyperParameter]") -> None:
+        """Build with each value of `varied`, several at once, on top of `base`; then with those of newly found ones."""
         choices = {hyperparameter.name: _values(hyperparameter) for hyperparameter in varied}
         for number in range(max(map(len, choices.values()), default=0)):
             chosen = {name: values[number % len(values)] for name, values in choices.items()}
-            if len(chosen) > 1 and self._build(given | chosen, together=True):
+            if len(chosen) > 1 and self._build(base | chosen, together=True):
                 continue
             for name, value in chosen.items():
-                self._build(given | {name: value})
+                self._build(base | {name: value})
 
     def _build(self, values: dict[str, Any], together: bool = False) -> bool:
-        """Build with these values, and vary what that brings; return False where several do not go together."""
+        """Build with these values, and vary what that adds; return False if several values do not work together."""
         if values in self._built:
             return True
         if len(self._built) == BUILDS:
@@ -116,31 +119,31 @@ class _Explorer:
         if error is not None:  # a user's code may need a model that can be called
             error = _attempt(self._space, hp, dry=False)
         if error is not None:
-            self.failure = self.failure or _said(hp, error)
-        before = len(self.found.space)
+            self.failure = self.failure or _describe(hp, error)
+        count = len(self.hyperparameters.space)
         self._take(hp)
         unmet = [scope for scope in hp.inactive_scopes if scope not in self._met]
         self._met += unmet
         for scope in unmet:
             self._build(values | {condition.name: condition.values[0] for condition in scope})
-        self.vary(values, self.found.space[before:])
+        self.vary(values, self.hyperparameters.space[count:])
         return True
 
     def _with(self, values: dict[str, Any]) -> "keras_tuner.HyperParameters":
-        hp = self.found.copy()
+        hp = self.hyperparameters.copy()
         hp.values.update(values)
         activate(hp)
         return hp
 
     def _take(self, hp: "keras_tuner.HyperParameters") -> None:
-        """Add what a build has named, and then what the `fit` does."""
+        """Add the hyperparameters named by a build, and then those named by `fit`."""
         _explore_fit(self._space, hp, self._image_shape)
-        self.found.merge(hp, overwrite=False)
+        self.hyperparameters.merge(hp, overwrite=False)
         self._met += [scope for scope in hp.active_scopes if scope not in self._met]
 
 
 def _values(hyperparameter: "HyperParameter") -> Sequence[Any]:
-    """Return what to build with: all that a choice has, the largest of numbers."""
+    """Return the values to build with: all values of a choice, the largest of a number."""
     import keras_tuner
 
     kinds = keras_tuner.engine.hyperparameters
@@ -157,7 +160,10 @@ def _values(hyperparameter: "HyperParameter") -> Sequence[Any]:
 
 
 def _attempt(space: "keras_tuner.HyperModel", hp: "keras_tuner.HyperParameters", dry: bool) -> Exception | None:
-    """Build; return what was raised. A dry build makes no weights: a space's largest model may not fit the chief."""
+    """Build, and return the exception raised, if any.
+
+    A dry build makes no weights: a space's largest model may not fit the chief's memory.
+    """
     import keras
 
     build = _DRY.get(keras.backend.backend(), _build_whole) if dry else _build_whole
@@ -172,7 +178,7 @@ def _attempt(space: "keras_tuner.HyperModel", hp: "keras_tuner.HyperParameters",
     return None
 
 
-def _said(hp: "keras_tuner.HyperParameters", error: Exception) -> str:
+def _describe(hp: "keras_tuner.HyperParameters", error: Exception) -> str:
     return f"{hp.values} ({type(error).__name__}: {error})"
 
 
@@ -183,7 +189,7 @@ def _build_whole(space: "keras_tuner.HyperModel", hp: "keras_tuner.HyperParamete
 def _build_in_graph(space: "keras_tuner.HyperModel", hp: "keras_tuner.HyperParameters") -> None:
     import tensorflow
 
-    with tensorflow.Graph().as_default():  # which is never run
+    with tensorflow.Graph().as_default():  # never run
         space.build(hp)
 
 
@@ -197,11 +203,11 @@ _DRY = {"tensorflow": _build_in_graph, "jax": _build_traced}
 
 
 class _UsedError(BaseException):
-    """A `fit` of the user's own has called its model; no `except Exception` of its may keep this."""
+    """A user's `fit` has called its model. A BaseException, so that no `except Exception` of the user's catches it."""
 
 
 class _NoModel:
-    """Stands for the model and all that it has, and ends whatever calls one of them."""
+    """Stands for a model and all its attributes; calling any of them ends the exploration of `fit`."""
 
     def __getattr__(self, name: str) -> "_NoModel":
         return self
@@ -213,7 +219,7 @@ class _NoModel:
 def _explore_fit(
     space: "keras_tuner.HyperModel", hp: "keras_tuner.HyperParameters", image_shape: tuple[int, int, int]
 ) -> None:
-    """Run a `fit` of the user's own until it calls its model: by then it has named its hyperparameters.
+    """Run a user's `fit` until it calls its model; by then it has named its hyperparameters.
 
     Keras Tuner learns them from the first trial instead, so its search depends on which trial ends first.
     """
@@ -227,6 +233,6 @@ def _explore_fit(
         space.fit(
             hp, _NoModel(), x, y, validation_data=(x, y), epochs=1, initial_epoch=0, callbacks=[], verbose=0
         )  # fmt: skip
-    except (_UsedError, Exception) as error:  # what is wrong with it, the trials will say
+    except (_UsedError, Exception) as error:  # trials will report real errors
         if isinstance(error, PreemptedError):
             raise

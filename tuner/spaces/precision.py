@@ -1,4 +1,4 @@
-"""In which numbers a convolutional network trains fastest on this machine."""
+"""The precision in which convolutional networks train fastest on this machine."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ CPU_INFO = Path("/proc/cpuinfo")
 
 
 def fastest_precision() -> str:
-    """Return Keras's dtype policy: mixed_bfloat16 where the hardware multiplies bfloat16 faster than float32."""
+    """Return Keras's dtype policy: mixed_bfloat16 if the hardware multiplies bfloat16 faster than float32."""
     if keras.backend.backend() == "jax":
         return "mixed_bfloat16" if _has_bfloat16_with_jax() else "float32"
     if keras.backend.backend() == "tensorflow":
@@ -17,7 +17,7 @@ def fastest_precision() -> str:
 
 
 def _has_bfloat16_with_jax() -> bool:
-    """Say whether there is an NVIDIA GPU that has tensor cores for it: since Ampere, compute capability 8.
+    """Return whether there is an NVIDIA GPU with bfloat16 tensor cores: Ampere or later, compute capability 8.
 
     XLA for CPUs does not use AMX for convolutions.
     """
@@ -28,7 +28,7 @@ def _has_bfloat16_with_jax() -> bool:
 
 
 def _has_bfloat16_with_tensorflow() -> bool:
-    """Say whether there is such a GPU, or none and a CPU with AMX, which TensorFlow's convolutions use."""
+    """Return whether there is such a GPU or, without a GPU, a CPU with AMX, which TensorFlow's convolutions use."""
     import tensorflow
 
     gpus = tensorflow.config.list_physical_devices("GPU")

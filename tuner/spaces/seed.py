@@ -11,8 +11,8 @@ ACTIVATIONS = ("relu", "tanh")
 class SeedSpace(keras_tuner.HyperModel):
     """One Conv2D, max pooling, two Dense layers; a sigmoid for two classes, a softmax for more.
 
-    The model takes pixels (n, height, width, channels) of 0-255 and returns (n, 1) or (n, classes), float32; between
-    them it computes in bfloat16 where the hardware multiplies that faster.
+    The model takes pixels (n, height, width, channels) of 0-255 and returns (n, 1) or (n, classes), float32; in
+    between it computes in bfloat16 if the hardware multiplies that faster.
     """
 
     def __init__(self, image_shape: tuple[int, int, int] = (32, 32, 3), classes: int = 2) -> None:

@@ -1,5 +1,6 @@
 """The status of a running study: its search, its workers and its evaluation."""
 
+from dataclasses import dataclass
 from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict
@@ -16,7 +17,9 @@ class WorkerStatus(BaseModel):
     trial: str | None
     attempt: int
     epoch: int
+    """The epoch that is being trained, from 0."""
     progress: float
+    """Fraction of that epoch that is done."""
     images_per_s: float
     silent_s: float
     """Seconds since its last call."""
@@ -45,6 +48,14 @@ class EvaluationSummary(BaseModel):
     accuracy: float
     accuracy_interval_95: tuple[float, float]
     images: int
+
+
+@dataclass(frozen=True)
+class EvaluationStatus:
+    """How far the evaluation is, and its result if it is known."""
+
+    state: EvaluationState = EvaluationState.WAITING
+    result: EvaluationSummary | None = None
 
 
 class SearchState(StrEnum):

@@ -20,11 +20,11 @@ class WorkerMetrics:
         self._images = counter(catalogue.WORKER_IMAGES, registry)
         self._share = 0.0
         if registry:
-            spent = Readings()
-            spent.read = lambda: [
-                reading(catalogue.WORKER_TIME, {(each.value,): s for each, s in self.activities.seconds().items()})
-            ]
-            registry.register(spent)
+            registry.register(Readings(self._spent))
+
+    def _spent(self) -> Iterable[Metric]:
+        seconds = self.activities.seconds()
+        yield reading(catalogue.WORKER_TIME, {(activity.value,): seconds[activity] for activity in seconds})
 
     def progress(self, share: float, images: int) -> None:
         """Count what an epoch of so many images has seen of them since the last call; `share` of it is trained."""

@@ -7,9 +7,11 @@ import os
 import secrets
 import threading
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import keras
+from prometheus_client.metrics_core import Metric
 
 from tuner import spaces
 from tuner.bucket import Bucket
@@ -17,8 +19,8 @@ from tuner.data.arrays import open_training
 from tuner.data.manifest import read_manifest
 from tuner.errors import BucketError, JournalError
 from tuner.monitoring import catalogue
-from tuner.monitoring.catalogue import Readings, reading
-from tuner.monitoring.endpoint import FINE, Monitor
+from tuner.monitoring.catalogue import reading
+from tuner.monitoring.endpoint import FINE, Monitor, Phase, always
 from tuner.rpc import lease_service, tls, tls_client_errors
 from tuner.study.journal import JournalReader
 from tuner.study.objective import Objective
@@ -61,7 +63,8 @@ def run_worker(
             )
             with stop.interrupting():
                 joined = chief.join()
-            monitor.study, monitor.ready = joined.study.name, lambda: "the data is being loaded"
+            monitor.study = joined.study.name
+            monitor.enter(Phase(ready=always("the data is being loaded")))
             chief.timeout_s = joined.study.leases.chief_timeout_s
             chief.is_over = EndOfSearch(bucket, joined.study.name).is_over
             with (
@@ -90,20 +93,18 @@ def _next_trial(chief: ChiefClient, stop: StopSignal, metrics: WorkerMetrics) ->
 
 
 def show(monitor: Monitor, heart: HeartbeatThread, lease_s: float) -> None:
-    """From now on show what a worker has that works."""
+    """Enter the phase in which the worker takes trials."""
     found, asked = devices.found(), devices.asked(os.environ)
 
     def ready() -> str:
         silent_s = time.time() - heart.answered_at
         return FINE if silent_s < lease_s else f"the chief has answered no heartbeat for {silent_s:.0f} s"
 
-    readings = Readings()
-    readings.read = lambda: [
-        reading(catalogue.WORKER_BEAT, {(): heart.answered_at}),
-        *gpu_metrics(found, asked, devices.memory()),
-    ]
-    monitor.registry.register(readings)
-    monitor.ready, monitor.healthy = ready, heart.trouble
+    def metrics() -> Iterable[Metric]:
+        yield reading(catalogue.WORKER_BEAT, {(): heart.answered_at})
+        yield from gpu_metrics(found, asked, devices.memory())
+
+    monitor.enter(Phase(ready=ready, healthy=heart.trouble, metrics=metrics))
 
 
 class EndOfSearch:

@@ -55,7 +55,7 @@ function tiles(overview) {
     [`best ${overview.objective}`, score(best?.score),
       best ? `trial ${best.trial}` : `no trial has ${endedOf(overview) ? "one" : "ended yet"}`],
     trialsTile(overview),
-    overview.search === "running" ? leftTile(overview.left_s) : endTile(overview),
+    overview.search === "running" ? leftTile(overview.remaining_s) : endTile(overview),
     elapsedTile(overview),
     ["epochs trained", count(overview.epochs_trained),
       overview.epochs_saved ? `${count(overview.epochs_saved)} saved by early stopping` : ""],

@@ -41,9 +41,9 @@ class _Axis:
 
 
 def parallel_chart(best_first: Sequence[Trial], order: Sequence[str], objective: str, seed: int) -> Markup | None:
-    """Return the chart of trials that have a score; None where fewer than two, or all with the same values.
+    """Return the chart of trials that have a score; None if fewer than two, or all with the same values.
 
-    `order` has hyperparameters that are to come first; where there are many, the others are left out.
+    `order` has hyperparameters that are to come first; if there are many, the others are left out.
     """
     known = varied(best_first)
     names = [*(name for name in order if name in known), *(name for name in known if name not in order)][:AXES]
@@ -90,7 +90,7 @@ def _axis(name: str, values: Sequence[Value | None]) -> _Axis:
 
 
 def _can_be_drawn(value: Value) -> bool:
-    """Say whether a value has a place on an axis of numbers; where one has not, all are words, in their order."""
+    """Return whether a value has a place on an axis of numbers; if one has not, all are words, in their order."""
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= FAR
 
 

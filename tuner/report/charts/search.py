@@ -94,7 +94,7 @@ def curves_chart(state: StudyState) -> Markup:
 
 
 def loss_chart(trial: Trial) -> Markup | None:
-    """Return training and validation loss of a trial; None where it did not report both."""
+    """Return training and validation loss of a trial; None if it did not report both."""
     series = {
         name: [(e, m[name]) for e, m in sorted(trial.epochs.items()) if isfinite(m.get(name, nan))]
         for name in ("loss", "val_loss")

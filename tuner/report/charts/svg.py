@@ -52,7 +52,7 @@ class Scale:
 
 @dataclass
 class Drawing:
-    """An SVG picture under way. Lengths are in its own units, which are CSS pixels at its natural width."""
+    """An SVG picture in progress. Lengths are in its own units, which are CSS pixels at its natural width."""
 
     width: float
     height: float

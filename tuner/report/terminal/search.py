@@ -144,7 +144,7 @@ def _workers_line(workers: Sequence[WorkerStatus]) -> Text:
 
 
 def _about(trial: Trial, cut: bool) -> Text:
-    """Return its hyperparameters, and why it ended where it did not go on to its last epoch."""
+    """Return its hyperparameters, and why it ended if it did not reach its last epoch."""
     if trial.state is TrialState.FAILED:
         return Text(first_line(trial.reason), style="red")
     shown = Text(describe(trial), style="dim" if trial.state in SCORED else "")

@@ -1,4 +1,4 @@
-"""What layers that change images at random, and only in training, have in common."""
+"""The base of layers that change images randomly, in training only."""
 
 from abc import abstractmethod
 from typing import Any
@@ -7,7 +7,7 @@ import keras
 
 
 class Augmentation(keras.layers.Layer):
-    """Changes images (n, height, width, channels) in training, and does nothing when a model predicts."""
+    """Changes images (n, height, width, channels) in training; the identity in prediction."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -19,8 +19,8 @@ class Augmentation(keras.layers.Layer):
 
     @abstractmethod
     def changed(self, images: Any) -> Any:
-        """Return what the model is trained on."""
+        """Return the changed images, which the model is trained on."""
 
     def for_prediction(self) -> keras.layers.Layer:
-        """Return what it does when a model predicts."""
+        """Return the layer that does the same in prediction."""
         return keras.layers.Identity(name=self.name, dtype=self.dtype_policy.name)

@@ -1,4 +1,4 @@
-"""Batch normalization in one operation where TensorFlow trains."""
+"""Batch normalization as one operation when training on TensorFlow."""
 
 from typing import Any
 
@@ -7,10 +7,10 @@ import keras
 
 @keras.saving.register_keras_serializable("cifake_tune")
 class FusedBatchNormalization(keras.layers.BatchNormalization):
-    """Keras's layer for (n, height, width, channels), trained on TensorFlow by the operation that was made for it.
+    """Keras's layer for (n, height, width, channels), trained on TensorFlow by its dedicated operation.
 
-    Keras 3 puts the statistics together out of a dozen operations on float32, each of which goes through memory;
-    `bench/variants.py` measures what that costs a processor. JAX's compiler joins them by itself.
+    Keras 3 computes the statistics with a dozen float32 operations, each of which goes through memory;
+    `bench/variants.py` measures what that costs on a CPU. JAX's compiler fuses them by itself.
     """
 
     def __init__(self, momentum: float, epsilon: float, **kwargs: Any) -> None:
@@ -31,10 +31,10 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
             epsilon=self.epsilon,
             is_training=True,
         )
-        # it divides by one less than there are, Keras by how many there are
+        # the operation divides by n - 1, Keras by n
         count = tensorflow.cast(tensorflow.size(inputs) / inputs.shape[-1], "float32")
-        for moving, now in ((self.moving_mean, mean), (self.moving_variance, variance * (count - 1) / count)):
-            moving.assign(moving * self.momentum + now * (1 - self.momentum))
+        for moving, batch in ((self.moving_mean, mean), (self.moving_variance, variance * (count - 1) / count)):
+            moving.assign(moving * self.momentum + batch * (1 - self.momentum))
         return outputs
 
     def get_config(self) -> dict[str, Any]:

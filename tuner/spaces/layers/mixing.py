@@ -1,4 +1,4 @@
-"""Images mixed with one another in training, and their labels with them: mixup and CutMix."""
+"""Mixing images, and their labels, in training: mixup and CutMix."""
 
 from abc import abstractmethod
 from typing import Any
@@ -10,34 +10,34 @@ from tuner.spaces.layers.augmentation import Augmentation
 
 
 class Mixing(Augmentation):
-    """Mixes each image (n, height, width, channels) with the one before it in its batch, in training.
+    """Mixes each image (n, height, width, channels) with the previous one of its batch, in training.
 
-    An image keeps a share of 0.5 to 1, so that it is the one that its label is right for; the shares of a batch are
-    spread evenly. Drawn once a batch, they would make batch norm's statistics those of the last few draws, and accuracy
-    on validation images would go up and down with them.
+    An image keeps a share of 0.5 to 1, so its label stays the better one. The shares are spread evenly over a batch:
+    one share per batch would tie batch norm's statistics to the last few draws, and validation accuracy would fluctuate
+    with them.
     """
 
     def changed(self, images: Any) -> Any:
-        """Return each image with its share of the other."""
+        """Return each image mixed with its share of the other."""
         own = ops.cast(self._own(ops.shape(images)), images.dtype)
         return own * images + (1 - own) * ops.roll(images, 1, axis=0)
 
     @abstractmethod
     def kept(self, shape: Any) -> Any:
-        """Return the share that each image of a batch of this shape keeps, (n,) in float32."""
+        """Return the share that each image of a batch of this shape keeps, (n,) float32."""
 
     @abstractmethod
     def _own(self, shape: Any) -> Any:
-        """Return how much of each pixel is the image's own, for all its channels."""
+        """Return the share of each pixel that is the image's own, the same for all channels."""
 
 
 @keras.saving.register_keras_serializable("cifake_tune")
 class MixUp(Mixing):
-    """Adds the other image (Zhang et al., https://arxiv.org/abs/1710.09412)."""
+    """Blends the other image in (Zhang et al., https://arxiv.org/abs/1710.09412)."""
 
     def kept(self, shape: Any) -> Any:
         """Return the shares."""
-        return 1 - _given(shape)
+        return 1 - _shares(shape)
 
     def _own(self, shape: Any) -> Any:
         return self.kept(shape)[:, None, None, None]
@@ -45,9 +45,9 @@ class MixUp(Mixing):
 
 @keras.saving.register_keras_serializable("cifake_tune")
 class CutMix(Mixing):
-    """Lays a square of the other image over this one (Yun et al., https://arxiv.org/abs/1905.04899).
+    """Pastes a square of the other image into this one (Yun et al., https://arxiv.org/abs/1905.04899).
 
-    It may be anywhere: what leaves on one side comes in on the other.
+    The square may be anywhere; it wraps around the edges.
     """
 
     def kept(self, shape: Any) -> Any:
@@ -62,7 +62,7 @@ class CutMix(Mixing):
         return 1 - (rows[:, :, None] * columns[:, None, :])[..., None]
 
     def _covered(self, shape: Any, size: int) -> Any:
-        """Return (n, size) of 0 and 1: which rows, or columns, of each image its square covers."""
+        """Return (n, size) of 0 and 1: the rows, or columns, that each image's square covers."""
         first = keras.random.randint((shape[0], 1), 0, size, seed=self.seed_generator)
         after = ops.cast((ops.arange(size) - first) % size, "float32")
         return ops.cast(after < _sides(shape)[:, None], "float32")
@@ -71,19 +71,19 @@ class CutMix(Mixing):
 MIXINGS: dict[str, type[Mixing]] = {"mixup": MixUp, "cutmix": CutMix}
 
 
-def _given(shape: Any) -> Any:
-    """Return the other image's shares, (n,): from 0 to 0.5."""
+def _shares(shape: Any) -> Any:
+    """Return the share of the other image, (n,), from 0 to 0.5."""
     return (ops.arange(shape[0], dtype="float32") + 0.5) / ops.cast(2 * shape[0], "float32")
 
 
 def _sides(shape: Any) -> Any:
-    """Return the side of each image's square, (n,), in whole pixels: no more than half an image."""
-    return ops.floor(ops.sqrt(_given(shape) * shape[1] * shape[2]))
+    """Return the side of each image's square, (n,), in whole pixels; at most half an image's area."""
+    return ops.floor(ops.sqrt(_shares(shape) * shape[1] * shape[2]))
 
 
 @keras.saving.register_keras_serializable("cifake_tune")
 class MixedModel(keras.Model):
-    """A model with one `Mixing` layer, and no losses but the compiled one: in training, it is that of both labels."""
+    """A model with one `Mixing` layer and only the compiled loss; in training, the loss is that of both labels."""
 
     def compute_loss(
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True

@@ -1,4 +1,4 @@
-"""The one-cycle learning rate: up in a straight line, then down a cosine to nothing at the last step."""
+"""The one-cycle learning rate: a linear rise, then a cosine down to 0 at the last step."""
 
 import math
 from typing import Any
@@ -11,7 +11,7 @@ from keras import ops
 class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
     """Rises from 0 to `peak` over the share `warm_up` of all `steps`, and falls back to 0 at the last.
 
-    A function of the optimizer's own count of steps, which a checkpoint has: a resumed training goes on along it.
+    It depends only on the optimizer's step count, which checkpoints contain, so a resumed training continues along it.
     Smith, Topin: Super-Convergence, https://arxiv.org/abs/1708.07120; the cosine is SGDR's, 1608.03983.
     """
 
@@ -24,8 +24,8 @@ class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
     def __call__(self, step: Any) -> Any:
         """Return the learning rate of a step, counted from 0."""
         done = ops.minimum((ops.cast(step, "float32") + 1) / self.steps, 1.0)
-        fallen = ops.maximum(done - self.warm_up, 0.0) / (1 - self.warm_up)
-        falling = 0.5 * (1 + ops.cos(math.pi * fallen))
+        decay = ops.maximum(done - self.warm_up, 0.0) / (1 - self.warm_up)
+        falling = 0.5 * (1 + ops.cos(math.pi * decay))
         return self.peak * ops.where(done < self.warm_up, done / self.warm_up, falling)
 
     def get_config(self) -> dict[str, Any]:

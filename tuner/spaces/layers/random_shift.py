@@ -12,8 +12,8 @@ from tuner.spaces.layers.augmentation import Augmentation
 class RandomShift(Augmentation):
     """Shifts each image (n, height, width, channels) by up to `pixels` each way in training; edges are mirrored.
 
-    With Keras's own RandomTranslation an epoch took 90 s instead of 7 (JAX, three trials on one H100). Here rows and
-    columns are chosen by products with matrices of 0 and 1, which a GPU has units for.
+    With Keras's RandomTranslation an epoch took 90 s instead of 7 (JAX, three trials on one H100). Here rows and
+    columns are selected by products with 0-1 matrices, for which a GPU has dedicated units.
     """
 
     def __init__(self, pixels: int, **kwargs: Any) -> None:
@@ -21,13 +21,13 @@ class RandomShift(Augmentation):
         self.pixels = pixels
 
     def changed(self, images: Any) -> Any:
-        """Return each image somewhere else."""
+        """Return each image, shifted."""
         rows = self._chosen(ops.shape(images)[0], images.shape[1])
         columns = self._chosen(ops.shape(images)[0], images.shape[2])
         return ops.einsum("nij,njkc,nlk->nilc", rows, images, columns)
 
     def _chosen(self, count: Any, size: int) -> Any:
-        """Return matrices (count, size, size): a row has its 1 at the place that it takes its pixels from."""
+        """Return matrices (count, size, size): each row has a 1 at the position it takes its pixels from."""
         shifts = keras.random.randint((count, 1), -self.pixels, self.pixels + 1, seed=self.seed_generator)
         places = ops.abs(ops.arange(size) + shifts)
         mirrored = size - 1 - ops.abs(size - 1 - places)
