@@ -86,7 +86,7 @@ def test_a_change_that_makes_trials_incomparable_is_refused_by_the_chief(small: 
     small.upgrade(study__data={"batch_size": 64})
     until("the chief's refusal", lambda: "error:" in small.logs("chief"))
     said = small.logs("chief")
-    assert "has begun with other settings: data.batch_size was 128, is now 64" in said
+    assert "was started with other settings: data.batch_size was 128, is now 64" in said
     assert small.trials() == before
 
 

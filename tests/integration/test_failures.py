@@ -65,7 +65,7 @@ def test_a_search_whose_trials_all_fail_ends_with_the_first_error(place: Place, 
     done = place.do("run", "--data", two_colours, *space("Hopeless"), *settings(retries__failure=0))
     assert done.code == 4
     assert done.err.startswith("error: ")
-    assert "3 trials failed one after the other" in done.said
+    assert "3 consecutive trials failed; the first failure:" in done.said
     assert "is not my lucky number" in done.err
     assert "Traceback" not in done.err
     assert done.err.count("\n") == 1

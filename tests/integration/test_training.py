@@ -12,6 +12,7 @@ import pytest
 
 from tests.integration.spaces.user_spaces import Tiny
 from tuner.data.arrays import Arrays, TrainingData
+from tuner.study.objective import Objective
 from tuner.training.loop import InvalidTrialError, Task, train
 
 SHAPE, CLASSES = (8, 8, 3), 2
@@ -212,4 +213,4 @@ def test_an_objective_that_the_model_does_not_report_is_answered_with_what_it_do
     data: TrainingData, tmp_path: Path
 ) -> None:
     with pytest.raises(InvalidTrialError, match="'val_auc', and the model reports accuracy, loss, val_accuracy"):
-        train(Tiny(SHAPE, CLASSES), task(1, objective="val_auc"), data, Kept(tmp_path))
+        train(Tiny(SHAPE, CLASSES), task(1, objective=Objective("val_auc")), data, Kept(tmp_path))

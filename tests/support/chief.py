@@ -18,6 +18,7 @@ from tuner.config.settings import Study
 from tuner.search.oracle import Instant, Oracle
 from tuner.search.suggester import make_suggester
 from tuner.study.journal import JournalReader
+from tuner.study.objective import Objective
 from tuner.study.records import Opened
 from tuner.study.state import StudyState
 
@@ -114,7 +115,7 @@ class RunningChief:
         journal = JournalWriter(self.bucket, self.study.name, writer, reader.next_number)
         journal.write([opened])
         state.apply(opened)
-        suggester = make_suggester(self.study, self._space, "max")
+        suggester = make_suggester(self.study, self._space, Objective("val_accuracy"))
         suggester.restore(state)
         self.service = Service(Oracle(state, now()), suggester, self._space, journal)
         self._server = make_server(self.service)

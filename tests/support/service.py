@@ -21,6 +21,7 @@ from tuner.config.loading import load
 from tuner.config.settings import Study
 from tuner.search.oracle import Oracle
 from tuner.search.suggester import make_suggester
+from tuner.study.objective import Objective
 from tuner.study.records import Opened
 from tuner.study.state import StudyState
 
@@ -54,7 +55,7 @@ class Chief:
         self.journal.write([opened])
         space = keras_tuner.HyperParameters()
         space.Int("units", 1, 100_000)
-        self.suggester = make_suggester(study, space, "max")
+        self.suggester = make_suggester(study, space, Objective("val_accuracy"))
         self.space = space
 
     async def start(self) -> None:

@@ -19,6 +19,7 @@ from tuner.config.loading import load
 from tuner.config.settings import Study
 from tuner.data.arrays import Arrays, TrainingData
 from tuner.errors import EnvironmentFailure
+from tuner.study.objective import Objective
 from tuner.study.records import Outcome, TrialState
 from tuner.worker.attempt import Attempt
 from tuner.worker.chief_client import ChiefClient, Grant
@@ -68,7 +69,7 @@ def open_context(
         yield lambda space: WorkerContext(
             bucket=bucket,
             study=study,
-            direction="max",
+            objective=Objective("val_accuracy"),
             space=space,
             data=TrainingData(arrays(2 * BATCHES), arrays(20)),
             classes=CLASSES,
@@ -166,3 +167,27 @@ def test_an_attempt_that_finds_no_room_on_the_disk_costs_its_trial_no_failure(
             Attempt(context, second).run()
     [trial] = chief.ask(lambda state: list(state.trials.values()))
     assert (trial.trial_id, trial.state, dict(trial.outcomes)) == (grant.trial_id, TrialState.QUEUED, {Outcome.LOST: 2})
+
+
+class Diverging(Tiny):
+    """Tiny with a training loop that only reports: the objective is infinite after the first epoch."""
+
+    def fit(self, hp, model, x, y, callbacks, epochs, initial_epoch, **more):  # type: ignore[no-untyped-def]
+        for callback in callbacks:
+            callback.set_model(model)
+        for epoch, value in enumerate([np.inf, 0.7, 0.6][:epochs]):
+            for callback in callbacks:
+                callback.on_epoch_begin(epoch)
+                callback.on_epoch_end(epoch, logs={"loss": 0.5, "val_accuracy": value})
+
+
+@pytest.mark.parametrize("study", [load(settings=["search.max_trials=1", "training.epochs=3", "training.patience=2"])])
+def test_a_worker_keeps_the_model_of_the_epoch_that_the_chief_calls_the_best(
+    open_workshop: Open, chief: RunningChief, grant: Grant, bucket: LocalBucket
+) -> None:
+    context = open_workshop(Diverging(SHAPE, CLASSES))
+    Attempt(context, grant).run()
+    context.carriers.bucket.shutdown(wait=True)  # it deletes models in the background
+    [trial] = chief.ask(lambda state: list(state.trials.values()))
+    assert (trial.state, trial.score, trial.best_epoch) == (TrialState.COMPLETED, pytest.approx(0.7), 1)
+    assert trial.checkpoint in list(bucket.list(names.trials_prefix("cifake")))

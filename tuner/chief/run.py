@@ -10,7 +10,6 @@ import gc
 import logging
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Literal
 
 from keras_tuner.engine.hyperparameters import HyperParameters
 
@@ -26,9 +25,10 @@ from tuner.data.manifest import read_manifest
 from tuner.errors import NoResultError
 from tuner.rpc import tls_server_errors
 from tuner.search.oracle import Oracle
-from tuner.search.suggester import Suggester, direction_of, make_suggester
+from tuner.search.suggester import Suggester, make_suggester, objective_of
 from tuner.spaces.exploration import explore
 from tuner.study.journal import JournalReader, check_whole
+from tuner.study.objective import Objective
 from tuner.study.progress import why_no_result
 from tuner.study.state import StudyState
 from tuner.study.tensorboard import EventFiles
@@ -59,7 +59,7 @@ def _run(context: ChiefContext) -> StudyState:
     if recovered.is_over:
         return _continue_after_search(context, recovered.state)
     plan = _plan_search(context)
-    recovered, journal = open_term(reader, context, plan.direction)
+    recovered, journal = open_term(reader, context, plan.objective.direction)
     if journal is None:
         return _continue_after_search(context, recovered.state)
     return _search(context, plan, recovered.state, journal)
@@ -72,7 +72,7 @@ class SearchPlan:
     hyperparameters: HyperParameters
     """The space, as far as the study's settings leave it open."""
     suggester: Suggester
-    direction: Literal["max", "min"]
+    objective: Objective
 
 
 def _plan_search(context: ChiefContext) -> SearchPlan:
@@ -80,9 +80,8 @@ def _plan_search(context: ChiefContext) -> SearchPlan:
     study, manifest = context.study, read_manifest(context.bucket, context.digest)
     space = spaces.load_space(study.space, manifest.image_shape, len(manifest.classes))
     hyperparameters = spaces.narrow(explore(space, manifest.image_shape), study.space.values)
-    direction = direction_of(study.search.objective, study.search.direction)
-    suggester = make_suggester(study, hyperparameters, direction)
-    return SearchPlan(hyperparameters, suggester, "max" if direction == "max" else "min")
+    objective = objective_of(study.search)
+    return SearchPlan(hyperparameters, make_suggester(study, hyperparameters, objective), objective)
 
 
 def _search(context: ChiefContext, plan: SearchPlan, state: StudyState, journal: JournalWriter) -> StudyState:

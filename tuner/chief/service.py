@@ -29,8 +29,8 @@ from tuner.rpc import lease_service
 from tuner.search.leases import Worker
 from tuner.search.oracle import AttemptClaim, BadReportError, Instant, Oracle, StaleAttemptError, UnknownTrialError
 from tuner.search.suggester import Suggester
-from tuner.study.records import Ended, Outcome, Record, TrialState
-from tuner.study.state import StudyState, Trial, first_line
+from tuner.study.records import Ended, Outcome, Record, TrialState, first_line
+from tuner.study.state import StudyState, Trial
 from tuner.study.status import WorkerState, WorkerStatus
 
 log = logging.getLogger(__name__)
@@ -81,7 +81,7 @@ class Service:
     metrics: ServiceMetrics = field(default_factory=ServiceMetrics)
 
     def __post_init__(self) -> None:
-        self._messages = Messages(self.space, self.study.search.objective, self.state.direction)
+        self._messages = Messages(self.space, self.state.objective)
         self.dispatcher = Dispatcher(
             self.oracle, self.suggester, now, self.journal.append, self.commit, self.metrics.suggesting
         )
@@ -338,7 +338,7 @@ class Service:
             epoch = trial.last_epoch + 1
         elif parent and parent.best_epoch is not None:  # Hyperband trains the best trials of a rung further
             checkpoint, sha256 = parent.checkpoint, parent.sha256.get(parent.best_epoch)
-            epoch = int(trial.hyperparameters["tuner/initial_epoch"])
+            epoch = int(trial.hyperparameters[names.HP_INITIAL_EPOCH])
         start = {names.METADATA_ATTEMPT: str(trial.attempts), names.METADATA_EPOCH: str(epoch if checkpoint else 0)}
         optional = {names.METADATA_CHECKPOINT: checkpoint, names.METADATA_SHA256: sha256}
         return (*start.items(), *((key, value) for key, value in optional.items() if value))

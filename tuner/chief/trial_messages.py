@@ -12,6 +12,7 @@ from keras_tuner.src.engine.metrics_tracking import MetricsTracker
 
 from tuner import names
 from tuner.names import AttemptId
+from tuner.study.objective import Objective
 from tuner.study.records import TrialState, Value
 from tuner.study.state import Trial
 
@@ -37,13 +38,12 @@ def bare_trial(status: Status, trial_id: str = "") -> Any:
 class Messages:
     """Builds messages about the trials of one space."""
 
-    def __init__(self, space: HyperParameters, objective: str, direction: Literal["max", "min"]) -> None:
+    def __init__(self, space: HyperParameters, objective: Objective) -> None:
         blank = space.copy()
         blank.values = {}
         self._space = blank.to_proto()
         self._default = space.to_proto()
         self._objective = objective
-        self._direction = direction
 
     def space(self) -> Any:
         """Return the space, with its default values."""
@@ -76,7 +76,7 @@ class Messages:
             for name, value in metrics.items():
                 if not tracker.exists(name):
                     # the direction of other metrics is not used, and Keras Tuner's guess fails for some (mean_io_u)
-                    tracker.register(name, self._direction if name == self._objective else "min")
+                    tracker.register(name, self._objective.direction if name == self._objective.name else "min")
                 tracker.update(name, value, step=epoch)
         return tracker.to_proto()
 

@@ -14,6 +14,7 @@ from tuner.data.arrays import open_training
 from tuner.data.manifest import read_manifest
 from tuner.evaluation.provenance import Provenance, Stage
 from tuner.spaces import load_space
+from tuner.study.objective import Objective
 from tuner.training.loop import Task, train
 
 
@@ -59,7 +60,7 @@ def _task(stage: Stage, study: settings.Study) -> Task:
         seed=stage.seed,
         batch_size=study.data.batch_size,
         epochs=stage.epochs,
-        objective=study.search.objective,
+        objective=Objective(study.search.objective),  # no patience is set, so the direction does not matter
     )
 
 

@@ -3,8 +3,7 @@
 from collections.abc import Mapping
 from math import isfinite
 
-from tuner.study.records import Value
-from tuner.study.state import first_line
+from tuner.study.records import Value, first_line
 
 TEXT_CHARACTERS = 200
 """Maximum length of a text in a table."""

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from itertools import islice
+from math import nan
 
 from pydantic import BaseModel, ConfigDict
 
@@ -167,18 +168,18 @@ def overview(live: LiveState, bucket: str) -> Overview:
 
 def _history(state: StudyState) -> tuple[list[ScoredTrial], list[ScoredTrial]]:
     """Return the overview's dots and steps."""
-    sign = 1.0 if state.direction == "max" else -1.0
+    objective = state.objective
     completed: list[tuple[int, Trial]] = []
     stopped: list[tuple[int, Trial]] = []
     steps: list[tuple[int, Trial]] = []
-    best = float("-inf")
+    best = nan
     for ended, trial_id in enumerate(state.ended, 1):
         trial = state.trials[trial_id]
         if trial.score is None or trial.state not in SCORED or not trial.checkpoint:
             continue
         (stopped if trial.state is TrialState.STOPPED else completed).append((ended, trial))
-        if sign * trial.score > best:
-            best = sign * trial.score
+        if objective.is_better(trial.score, best):
+            best = trial.score
             steps.append((ended, trial))
     dots = [*downsample(completed, DOTS), *downsample(stopped, STOPPED_DOTS)]
     return [_scored(*dot) for dot in dots], [_scored(*step) for step in steps[-STEPS:]]
@@ -231,7 +232,7 @@ def _rungs(state: StudyState) -> list[RungRow]:
     settings = state.settings.search.early_stopping
     rungs = []
     for rung, at in at_rungs(state.trials.values()).items():
-        reached = sorted(at.values, reverse=state.direction == "max")
+        reached = sorted(at.values, key=state.objective.sort_key)
         epoch = epochs_at(settings, rung)
         # the next trial to reach the rung counts too; a trial that has reached its last epoch is not stopped there
         kept = kept_of(settings, rung, len(reached) + 1) if epoch < state.settings.training.epochs else 0

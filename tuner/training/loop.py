@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import keras
 import keras_tuner
@@ -15,6 +15,7 @@ from keras_tuner.src.engine.tuner_utils import convert_to_metrics_dict
 
 from tuner import names
 from tuner.data.arrays import Arrays, TrainingData
+from tuner.study.objective import Objective
 from tuner.training.activities import Activities, Activity
 from tuner.training.batches import Batches
 from tuner.training.seeding import seed_epoch
@@ -24,6 +25,7 @@ log = logging.getLogger(__name__)
 
 PROGRESS_S = 0.5
 """Seconds between two calls of `Listener.progress`."""
+_DEFAULT_OBJECTIVE = Objective("val_accuracy")
 
 
 class InvalidTrialError(Exception):
@@ -46,8 +48,7 @@ class Task:
     model_file: Path | None = None
     """Checkpoint (weights and optimizer) of the epoch before `first_epoch`."""
     patience: int | None = None
-    objective: str = "val_accuracy"
-    direction: Literal["max", "min"] = "max"
+    objective: Objective = _DEFAULT_OBJECTIVE
     history: Mapping[int, float] = field(default_factory=dict)
     """Objective of the epochs before `first_epoch`."""
 
@@ -55,18 +56,12 @@ class Task:
         """Return the task that resumes from a checkpoint."""
         return replace(self, first_epoch=first_epoch, model_file=model_file, history=history)
 
-    def best_epoch(self, history: Mapping[int, float]) -> int:
-        """Return the first epoch with the best objective; NaN is never best."""
-        worst = -math.inf if self.direction == "max" else math.inf
-        values = {epoch: worst if math.isnan(value) else value for epoch, value in history.items()}
-        best = (max if self.direction == "max" else min)(values.values())
-        return min(epoch for epoch, value in values.items() if value == best)
-
     def out_of_patience(self, history: Mapping[int, float]) -> bool:
-        """Return whether `patience` epochs have passed since the best one."""
+        """Return whether `patience` epochs have passed since the best one, or since the first if none is finite."""
         if self.patience is None or not history:
             return False
-        return max(history) - self.best_epoch(history) >= self.patience
+        best = self.objective.best(history)
+        return max(history) - (min(history) if best is None else best) >= self.patience
 
 
 class Listener(Protocol):
@@ -150,7 +145,7 @@ def _fit(
     if not callback.reported:  # it did not pass the callbacks on: only its return value is known
         if result is None:
             raise InvalidTrialError("fit() must pass the callbacks on, or return a History, a dict or a number")
-        objective = keras_tuner.Objective(task.objective, task.direction)
+        objective = keras_tuner.Objective(task.objective.name, task.objective.direction)
         metrics = convert_to_metrics_dict(result, objective)
         listener.epoch_done(task.epochs - 1, _floats(metrics), model)  # no epoch is left to resume
 
@@ -212,12 +207,13 @@ class _ListenerCallback(keras.callbacks.Callback):
         loss = metrics.get("loss", 0.0)
         if not math.isfinite(loss):
             raise InvalidTrialError(f"the loss became {loss} in epoch {epoch + 1}")
-        if self._task.objective not in metrics:
+        objective = self._task.objective.name
+        if objective not in metrics:
             raise InvalidTrialError(
-                f"search.objective is {self._task.objective!r}, and the model reports {', '.join(sorted(metrics))}"
+                f"search.objective is {objective!r}, and the model reports {', '.join(sorted(metrics))}"
             )
         self.reported = True
-        self._history[epoch] = metrics[self._task.objective]
+        self._history[epoch] = metrics[objective]
         self._listener.epoch_done(epoch, metrics, self.model)
         if self._task.out_of_patience(self._history):
             self.model.stop_training = True

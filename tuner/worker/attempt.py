@@ -13,6 +13,7 @@ from tuner import names
 from tuner.errors import ChiefUnreachableError, CifakeTuneError, EnvironmentFailure, PreemptedError, SpaceError
 from tuner.evaluation import saved_model
 from tuner.rpc import lease_service
+from tuner.study.objective import Objective
 from tuner.study.records import Outcome
 from tuner.temporary_files import temporary_folder
 from tuner.training import checkpoint
@@ -69,7 +70,7 @@ class Attempt:
             stop.last_will(self._last_will),
             self._context.metrics.activities.during(Activity.PREPARE),
         ):
-            values = {k: v for k, v in self._grant.trial.hyperparameters.values.items() if not k.startswith("tuner/")}
+            values = {k: v for k, v in self._grant.trial.hyperparameters.values.items() if names.is_hyperparameter(k)}
             log.info("%s: %s", self._label, "  ".join(f"{k}={v}" for k, v in values.items()))
             self._context.heartbeat.begin(self._grant)
             try:
@@ -212,7 +213,7 @@ class Attempt:
             log.info("%s: resumes from epoch %d", self._label, start.first_epoch + 1)
         self._history = start.history
         self._objects = dict(start.objects)
-        self._recorded = {e: m[self._task.objective] for e, m in start.history.items() if e < self._grant.first_epoch}
+        self._recorded = {e: m[self._task.objective.name] for e, m in start.history.items() if e < self._grant.first_epoch}
         for epoch in start.unreported:
             log.info(
                 "%s: epoch %d was trained by an earlier attempt and is reported now", self._label, epoch.number + 1
@@ -221,7 +222,7 @@ class Attempt:
         return start
 
     def _train(self, start: ResumePoint) -> None:
-        objective = {epoch: metrics[self._task.objective] for epoch, metrics in start.history.items()}
+        objective = {epoch: metrics[self._task.objective.name] for epoch, metrics in start.history.items()}
         task = self._task.resumed(start.first_epoch, start.file, objective)
         if task.first_epoch < task.epochs and not task.out_of_patience(objective):
             train(self._context.space, task, self._context.data, self, self._context.metrics.activities)
@@ -235,10 +236,10 @@ class Attempt:
     def _after_report(self, epoch: Epoch) -> None:
         """Delete the checkpoints before an epoch that the chief has recorded, except the best one."""
         self._recorded = {e: value for e, value in self._recorded.items() if e < epoch.number}
-        self._recorded[epoch.number] = epoch.metrics[self._task.objective]
+        self._recorded[epoch.number] = epoch.metrics[self._task.objective.name]
         if epoch.checkpoint is None:
             return
-        best = self._task.best_epoch(self._recorded)
+        best = self._task.objective.best(self._recorded)
         obsolete = [name for name, number in self._objects.items() if number < epoch.number and number != best]
         self._objects = {name: number for name, number in self._objects.items() if name not in obsolete}
         self._objects[epoch.checkpoint] = epoch.number
@@ -285,8 +286,7 @@ def make_task(context: WorkerContext, grant: Grant) -> Task:
         batch_size=study.data.batch_size,
         epochs=int(hyperparameters.values.get(names.HP_EPOCHS, study.training.epochs)),
         patience=study.training.patience,
-        objective=study.search.objective,
-        direction=context.direction,
+        objective=context.objective,
     )
 
 

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 import keras
 import keras_tuner
@@ -16,6 +15,7 @@ from tuner.config.settings import Study
 from tuner.data.arrays import TrainingData, open_training
 from tuner.data.manifest import read_manifest
 from tuner.rpc.lease_service import Joined
+from tuner.study.objective import Objective
 from tuner.temporary_files import temporary_folder
 from tuner.training import devices
 from tuner.training.activities import Activity
@@ -35,7 +35,7 @@ class WorkerContext:
 
     bucket: Bucket
     study: Study
-    direction: Literal["max", "min"]
+    objective: Objective
     space: keras_tuner.HyperModel
     data: TrainingData
     classes: int
@@ -84,7 +84,7 @@ def opened_context(
         yield WorkerContext(
             bucket=bucket,
             study=study,
-            direction=joined.direction,
+            objective=Objective(study.search.objective, joined.direction),
             space=space,
             data=data,
             classes=len(manifest.classes),
