@@ -18,12 +18,11 @@ from tuner.cli.options import (
 )
 from tuner.cli.release import bucket_and_study
 from tuner.errors import DataError
-from tuner.evaluation.result import Fit
-from tuner.report.calibration_text import calibration_line
 from tuner.report.terminal.console import make_console, print_line
 
 if TYPE_CHECKING:
     from tuner.evaluation.predictor import Answer
+    from tuner.evaluation.result import Calibration
 
 predict_app = typer.Typer()
 
@@ -66,20 +65,25 @@ def predict(
             _print_answer(answer)
     if as_json:
         print(json.dumps([answer.model_dump(mode="json") for answer in answers], indent=2))  # noqa: T201
-    elif predictor.metrics.calibration is None:
-        print_line(
-            make_console(),
-            "The probabilities are not calibrated: an earlier version made the evaluation.",
-            "yellow",
-        )
-    elif predictor.metrics.calibration.fit is not Fit.FITTED:
-        good = predictor.metrics.calibration.fit is Fit.NOT_NEEDED
-        line = f"The probabilities: {calibration_line(predictor.metrics.calibration)}."
-        print_line(make_console(), line, "dim" if good else "yellow")
+    else:
+        _print_calibration(predictor.metrics.calibration)
     failed = [answer for answer in answers if answer.error]
     if failed:
         first = f"{_printable(failed[0].image)} {failed[0].error}"
         raise DataError(f"{len(failed):,} of {len(answers):,} images could not be predicted; the first: {first}.")
+
+
+def _print_calibration(calibration: "Calibration | None") -> None:
+    """Print a line if the probabilities are not calibrated, with the reason."""
+    from tuner.evaluation.result import Fit
+    from tuner.report.calibration_text import calibration_line
+
+    if calibration is None:
+        sentence = "The probabilities are not calibrated: an earlier version made the evaluation."
+        print_line(make_console(), sentence, "yellow")
+    elif calibration.fit is not Fit.FITTED:
+        style = "dim" if calibration.fit is Fit.NOT_NEEDED else "yellow"
+        print_line(make_console(), f"The probabilities: {calibration_line(calibration)}.", style)
 
 
 def _print_answer(answer: "Answer") -> None:
