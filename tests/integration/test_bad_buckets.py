@@ -66,7 +66,7 @@ def refused(done: Done, code: int, *texts: str) -> None:
     assert "Traceback" not in done.out + done.err, shown
     error = done.err.splitlines()[-1] if done.err else ""
     assert error.startswith("error: "), shown
-    assert "a defect in cifake-tune" not in error, shown
+    assert "internal error" not in error, shown
     assert all(text in error for text in texts), shown
     assert done.code == code, shown
 

@@ -10,7 +10,7 @@ import pytest
 from tests.study.test_journal import STUDY, created, opened, segments
 from tuner import names
 from tuner.bucket.local import LocalBucket
-from tuner.chief.journal_writer import Journal
+from tuner.chief.journal_writer import JournalWriter
 from tuner.study import snapshots
 from tuner.study.journal import decode, read_records, read_study
 from tuner.study.records import AttemptEnded, Ended, Leased, Outcome, Record, Reported, TrialState
@@ -41,7 +41,7 @@ def written_with_snapshots(bucket: LocalBucket, monkeypatch: pytest.MonkeyPatch,
     state = StudyState()
 
     async def main() -> None:
-        journal = Journal(bucket, STUDY, "w1", 1, Snapshotter(bucket, state))
+        journal = JournalWriter(bucket, STUDY, "w1", 1, Snapshotter(bucket, state))
         running = asyncio.create_task(journal.run())
         for record in [opened(), *map(created, range(trials))]:
             state.apply(record)
@@ -93,7 +93,7 @@ def test_a_snapshot_holds_what_its_segment_ends_with_though_more_came_meanwhile(
     state = StudyState()
 
     async def main() -> None:
-        journal = Journal(bucket, STUDY, "w1", 1, Snapshotter(bucket, state))
+        journal = JournalWriter(bucket, STUDY, "w1", 1, Snapshotter(bucket, state))
         running = asyncio.create_task(journal.run())
         waiting = []
         for record in [opened(), *map(created, range(500))]:
@@ -133,7 +133,7 @@ def test_a_snapshot_is_encoded_beside_the_loop_and_shares_what_has_ended(
     state = StudyState()
 
     async def main() -> None:
-        journal = Journal(bucket, STUDY, "w1", 1, Snapshotter(bucket, state))
+        journal = JournalWriter(bucket, STUDY, "w1", 1, Snapshotter(bucket, state))
         running = asyncio.create_task(journal.run())
         records = [opened(), created(0), created(1), *trained(0)]
         for record in records:
@@ -180,7 +180,7 @@ def test_a_journal_that_closes_with_nothing_to_write_makes_no_snapshot_of_a_segm
             super().write(segment, state)
 
     async def main() -> None:
-        journal = Journal(bucket, STUDY, "w1", 1, Slow(bucket, state))
+        journal = JournalWriter(bucket, STUDY, "w1", 1, Slow(bucket, state))
         running = asyncio.create_task(journal.run())
         for records in ([opened(), created(0)], [created(1), created(2)]):
             for record in records:

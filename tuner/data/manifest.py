@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tuner import names
 from tuner.bucket import Bucket
-from tuner.errors import DataError, ObjectNotFoundError
+from tuner.errors import DataError, ObjectNotFoundError, UsageError
 
 VERSION = 1
 
@@ -82,7 +82,7 @@ def read_manifest(bucket: Bucket, digest: str) -> Manifest:
     try:
         text = bucket.read(name)
     except ObjectNotFoundError:
-        raise DataError(f"{bucket.url}: has no data set {digest}; pack it with `cifake-tune data pack`.") from None
+        raise _missing(bucket, digest) from None
     try:
         manifest = Manifest.model_validate_json(text)
     except ValidationError as error:
@@ -108,6 +108,29 @@ def find_data_sets(bucket: Bucket) -> list[str]:
     """Return the digests of all complete data sets of a bucket, sorted."""
     found = (names.parse_manifest(name) for name in bucket.list(names.DATA_PREFIX))
     return sorted(digest for digest in found if digest is not None)
+
+
+def find_data_set(bucket: Bucket, digest: str | None) -> str:
+    """Return `digest`, or the digest of the bucket's only data set.
+
+    Raises UsageError if no digest is given and the bucket has no data set, or several.
+    """
+    digests = [digest] if digest else find_data_sets(bucket)
+    if len(digests) == 1:
+        return digests[0]
+    if not digests:
+        raise UsageError(f"{bucket.url} has no data set; put one there with `cifake-tune data pack SOURCE BUCKET`.")
+    raise UsageError(f"{bucket.url} has {len(digests)} data sets; choose one with {names.ENV_DATA}.")
+
+
+def check_data_set(bucket: Bucket, digest: str) -> None:
+    """Check that the bucket has a whole data set of this digest. Raises DataError."""
+    if not bucket.exists(names.manifest(digest)):
+        raise _missing(bucket, digest)
+
+
+def _missing(bucket: Bucket, digest: str) -> DataError:
+    return DataError(f"{bucket.url}: has no data set {digest}; pack it with `cifake-tune data pack`.")
 
 
 def _damaged(bucket: Bucket, name: str, why: str) -> DataError:

@@ -1,8 +1,8 @@
-"""Snapshots of a study's state, which keep recovery short: the journal is read from the newest one on.
+"""Snapshots of a study's state, which keep recovery short: the journal is read from the newest snapshot on.
 
-The journal stays the truth, and whole. A snapshot only saves reading it: it is named after the segment that it
-follows, the state at a segment is the same whoever computed it, and one that is damaged, or of another version, is
-passed over for an older one.
+The journal remains complete and authoritative. A snapshot only saves reading it: it is named after the segment that it
+follows, and the state after a segment does not depend on the process that computes it. A snapshot that is damaged, or
+of another version, is passed over for an older one.
 """
 
 import hashlib
@@ -23,9 +23,10 @@ log = logging.getLogger(__name__)
 
 VERSION = 3
 RECORDS, SHARE = 512, 8
-"""A snapshot is due after so many records, or an eighth of all there are: one of 300,000 records takes 1 s of a
-processor, and reading what follows the newest must stay a fraction of reading all."""
+"""A snapshot is due after 512 records, or after an eighth of all records if that is more: a snapshot of 300,000 records
+takes 1 s of a core, and reading the records after the newest snapshot must take a fraction of reading all."""
 KEPT = 2
+"""Number of snapshots that are kept."""
 
 _STATE: TypeAdapter[StudyState] = TypeAdapter(StudyState)
 _TRIAL: TypeAdapter[Trial] = TypeAdapter(Trial)
@@ -42,27 +43,29 @@ class _Header(BaseModel):
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A state, and the journal's segment that it is the state after."""
+    """The state after a segment of the journal."""
 
     segment: int
     state: StudyState
 
 
 def frozen_copy(state: StudyState) -> StudyState:
-    """Return the state as it is now, to be read by another thread while it moves on.
+    """Return a copy of the state that another thread may read while the state itself changes.
 
-    Trials that have ended move no more, and are shared.
+    Trials that have ended no longer change and are shared.
     """
-    trials = {trial.trial_id: _still(trial) if TRANSITIONS[trial.state] else trial for trial in state.trials.values()}
+    trials = {
+        trial.trial_id: _frozen_trial(trial) if TRANSITIONS[trial.state] else trial for trial in state.trials.values()
+    }
     first = {rung: trial_ids.copy() for rung, trial_ids in state.first.items()}
     return replace(state, trials=trials, ended=state.ended.copy(), steps=state.steps.copy(), first=first)
 
 
-def _still(trial: Trial) -> Trial:
-    made = copy(trial)
-    made.epochs, made.checkpoints, made.sha256 = trial.epochs.copy(), trial.checkpoints.copy(), trial.sha256.copy()
-    made.rungs, made.outcomes, made.reported = trial.rungs.copy(), trial.outcomes.copy(), trial.reported.copy()
-    return made
+def _frozen_trial(trial: Trial) -> Trial:
+    clone = copy(trial)
+    clone.epochs, clone.checkpoints, clone.sha256 = trial.epochs.copy(), trial.checkpoints.copy(), trial.sha256.copy()
+    clone.rungs, clone.outcomes, clone.reported = trial.rungs.copy(), trial.outcomes.copy(), trial.reported.copy()
+    return clone
 
 
 def encode(segment: int, state: StudyState) -> bytes:
@@ -76,7 +79,7 @@ def encode(segment: int, state: StudyState) -> bytes:
 
 
 def _pieces(state: StudyState) -> Iterator[bytes]:
-    """Yield the state's JSON trial by trial: other threads have their turns only between two calls of pydantic's."""
+    """Yield the state's JSON trial by trial, because other threads cannot run during a call of pydantic."""
     yield _STATE.dump_json(state, by_alias=True, exclude={"trials"}).removesuffix(b"}") + b',"trials":{'
     comma = b""
     for trial_id, trial in state.trials.items():
@@ -112,19 +115,19 @@ def newest(bucket: Bucket, study: str) -> Snapshot | None:
 
 
 class Snapshotter:
-    """Says when a snapshot is due, and writes it."""
+    """Decides when a snapshot is due, and writes it."""
 
     def __init__(self, bucket: Bucket, state: StudyState) -> None:
         self._bucket = bucket
         self._state = state
         self._records = 0
-        """Since the last snapshot."""
+        """Number of records since the last snapshot."""
         self._all = sum(3 + len(trial.epochs) for trial in state.trials.values())
 
     def take(self, records: int, idle: bool) -> StudyState | None:
-        """Count the records of a segment that is about to be written; return the state after it where that is due.
+        """Count the records of a segment that will be written next; return a snapshot of the state if one is due.
 
-        The state must be the one after exactly these records. Not `idle`: the one before is still being written.
+        The state must be the one after exactly these records. `idle` is whether no snapshot is being written.
         """
         self._records += records
         self._all += records
@@ -134,14 +137,14 @@ class Snapshotter:
         return frozen_copy(self._state)
 
     def write(self, segment: int, state: StudyState) -> None:
-        """Write what `take` returned, and delete all but the newest; a failure is only logged: it costs time alone."""
+        """Write what `take` returned, and delete older ones. A failure is only logged, because it only costs time."""
         study = self._state.settings.name
         try:
             self._bucket.write(names.snapshot(study, segment), encode(segment, state))
             for old in list(_snapshots(self._bucket, study))[:-KEPT]:
                 self._bucket.delete(old)
         except BucketError as error:
-            log.warning("no snapshot was made: %s", error)
+            log.warning("no snapshot could be written: %s", error)
 
 
 def _snapshots(bucket: Bucket, study: str) -> Iterator[str]:
