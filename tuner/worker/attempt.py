@@ -213,7 +213,9 @@ class Attempt:
             log.info("%s: resumes from epoch %d", self._label, start.first_epoch + 1)
         self._history = start.history
         self._objects = dict(start.objects)
-        self._recorded = {e: m[self._task.objective.name] for e, m in start.history.items() if e < self._grant.first_epoch}
+        self._recorded = {
+            e: m[self._task.objective.name] for e, m in start.history.items() if e < self._grant.first_epoch
+        }
         for epoch in start.unreported:
             log.info(
                 "%s: epoch %d was trained by an earlier attempt and is reported now", self._label, epoch.number + 1
