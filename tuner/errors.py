@@ -33,6 +33,10 @@ class ConfigError(UsageError):
     """study.yaml, an environment variable or `--set` is wrong."""
 
 
+class NewerFormatError(UsageError):
+    """Something has a format whose major version is newer than this program's; the message names both versions."""
+
+
 class DataError(UsageError):
     """The data set cannot be packed or used."""
 

@@ -170,7 +170,7 @@ def test_a_quota_that_is_used_up_is_explained(
 
 @pytest.fixture(scope="module")
 def small(namespace: Namespace, image: str) -> Iterator[Release]:
-    """A release whose worker has too little memory to import TensorFlow; all else of it works."""
+    """A release whose worker has too little memory to import Keras; all else of it works."""
     release = Release(namespace, "small", image)
     resources = {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "128Mi"}}
     release.install(study=SHORT, workers={"replicas": 1, "resources": resources})

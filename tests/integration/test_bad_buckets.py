@@ -84,14 +84,14 @@ def garbage(_: bytes) -> bytes:
 
 
 def foreign(data: bytes) -> bytes:
-    return data.replace(b'"version":1', b'"version":99', 1)
+    return data.replace(b'"format":"1.0"', b'"format":"99.0"', 1)
 
 
 DAMAGES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "garbage": (garbage, "no valid header"),
     "empty": (lambda data: b"", "no valid header"),
     "truncated": (truncated, "damaged"),
-    "of another version": (foreign, "has version 99, and this program knows 1"),
+    "of another version": (foreign, "has format 99.0, and this program reads 1.0"),
 }
 
 

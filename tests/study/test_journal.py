@@ -1,6 +1,7 @@
 """The journal: what is answered is durable, one order of records, the newest chief wins, damage is named."""
 
 import asyncio
+import hashlib
 import signal
 import subprocess
 import sys
@@ -15,8 +16,8 @@ from tuner.bucket.local import LocalBucket
 from tuner.chief.journal_writer import JournalWriter
 from tuner.config.loading import load
 from tuner.errors import BucketError, FencedError, JournalError, PreemptedError, UsageError
-from tuner.study.journal import JournalReader, decode, encode, find_study, read_study
-from tuner.study.records import Created, Leased, Opened, Record, Reported
+from tuner.study.journal import JournalReader, decode, encode, find_study, read_records, read_study
+from tuner.study.records import Created, Finished, Leased, Opened, Record, Reported
 
 STUDY = "cifake"
 
@@ -203,7 +204,7 @@ def test_a_reader_that_is_asked_to_stop_does_not_wait_for_a_bucket_that_hangs(tm
         (lambda data: b"garbage\n" + data, "no valid header"),
         (lambda data: data[:-10], "damaged"),
         (lambda data: data.replace(b'"units":0', b'"units":1'), "damaged"),
-        (lambda data: data.replace(b'"version":1', b'"version":9', 1), "version 9"),
+        (lambda data: data.replace(b'"format":"1.0"', b'"format":"9.0"', 1), "format 9.0, and this program reads 1.0"),
         (lambda data: data.replace(b'"number":2', b'"number":3', 1), "damaged"),
     ],
 )
@@ -225,16 +226,48 @@ def test_a_record_that_contradicts_the_journal_is_an_error_that_names_the_object
         read_study(bucket, STUDY)
 
 
-def test_a_record_of_an_unknown_kind_is_an_error(bucket: LocalBucket) -> None:
-    data = encode(1, "w1", [opened()])
-    header, body = data.split(b"\n", 1)
-    import hashlib
+def write_edited(bucket: LocalBucket, number: int, records: list[Record], before: bytes, after: bytes) -> None:
+    """Write a segment in whose records some text was replaced, with the checksum of what it has then."""
+    header, body = encode(number, "w1", records).split(b"\n", 1)
+    edited = body.replace(before, after)
+    assert edited != body
+    header = header.replace(hashlib.sha256(body).hexdigest().encode(), hashlib.sha256(edited).hexdigest().encode())
+    bucket.create(names.journal_segment(STUDY, number), header + b"\n" + edited)
 
-    newer = body.replace(b'"kind":"opened"', b'"kind":"unheard"')
-    header = header.replace(hashlib.sha256(body).hexdigest().encode(), hashlib.sha256(newer).hexdigest().encode())
-    bucket.create(names.journal_segment(STUDY, 1), header + b"\n" + newer)
-    with pytest.raises(JournalError, match="newer version"):
+
+def test_a_record_of_an_unknown_kind_is_skipped_and_none_of_the_others(
+    bucket: LocalBucket, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG", "tuner.study.journal")
+    JournalWriter(bucket, STUDY, "w1", 1).write([opened()])
+    finished = Finished(at=0, reason="unheard")
+    write_edited(bucket, 2, [created(0), finished, created(1)], b'"kind":"finished"', b'"kind":"paused"')
+    assert list(read_study(bucket, STUDY).trials) == ["00000", "00001"]
+    assert read_study(bucket, STUDY).finished is None
+    assert [record.kind for record in read_records(bucket, STUDY)] == ["opened", "created", "created"]
+    assert f"{names.journal_segment(STUDY, 2)}: a record of the unknown kind 'paused'" in caplog.text
+
+
+@pytest.mark.parametrize("kind", [b"created", b"paused"])
+def test_a_record_of_a_newer_major_version_is_refused_whatever_its_kind(bucket: LocalBucket, kind: bytes) -> None:
+    JournalWriter(bucket, STUDY, "w1", 1).write([opened()])
+    before, after = b'{"format":"1.0","at":0.0,"kind":"created"', b'{"format":"2.3","at":"?","kind":"%s"' % kind
+    write_edited(bucket, 2, [created(0)], before, after)
+    with pytest.raises(JournalError, match=r"0000000002\.jsonl.*format 2\.3, and this program reads 1\.0"):
         read_study(bucket, STUDY)
+
+
+def test_a_known_kind_of_the_same_major_version_with_a_missing_field_is_an_error(bucket: LocalBucket) -> None:
+    JournalWriter(bucket, STUDY, "w1", 1).write([opened()])
+    write_edited(bucket, 2, [created(0)], b'"algorithm"', b'"unheard"')
+    with pytest.raises(JournalError, match="cannot be understood"):
+        read_study(bucket, STUDY)
+
+
+def test_unknown_settings_of_a_recorded_study_are_ignored(bucket: LocalBucket) -> None:
+    before, after = b'"search":{', b'"unheard":{"of":[1]},"search":{"unheard":1,'
+    write_edited(bucket, 1, [opened()], before, after)
+    assert read_study(bucket, STUDY).study == load()
 
 
 def test_every_kind_of_record_survives_the_journal(bucket: LocalBucket) -> None:

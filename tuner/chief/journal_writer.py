@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from tuner import names
 from tuner.bucket import Bucket
-from tuner.errors import BucketError, FencedError, ObjectExistsError, ObjectNotFoundError
+from tuner.errors import BucketError, FencedError, NewerFormatError, ObjectExistsError, ObjectNotFoundError
 from tuner.study.journal import Header, encode
 from tuner.study.records import Record
 from tuner.study.snapshots import Snapshotter
@@ -168,6 +168,8 @@ class JournalWriter:
         try:
             first, _, _ = self._bucket.read(name).partition(b"\n")
             is_others = Header.model_validate_json(first).writer != self._writer
+        except NewerFormatError:
+            is_others = True
         except (ObjectNotFoundError, ValidationError):
             is_others = False  # a damaged segment makes the next write fail
         except BucketError:

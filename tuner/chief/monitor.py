@@ -17,7 +17,7 @@ from tuner import names
 from tuner.bucket import Bucket
 from tuner.chief.evaluation_job import run_evaluation
 from tuner.chief.metrics import JournalMetrics, ServiceMetrics, evaluation_metrics, study_metrics
-from tuner.errors import NoResultError
+from tuner.errors import NewerFormatError, NoResultError
 from tuner.live_page.live_state import LiveState
 from tuner.live_page.routes import LivePage
 from tuner.monitoring import catalogue
@@ -150,6 +150,8 @@ class ChiefMonitor:
             log.warning(
                 "cannot read the evaluation's result (%s); was it written by another version?", error.errors()[0]["msg"]
             )
+        except NewerFormatError as error:
+            log.warning("the evaluation's result %s", error)
         self._evaluation = EvaluationStatus(EvaluationState.DONE, result)
 
 

@@ -8,13 +8,15 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tuner import names
 from tuner.bucket import Bucket
-from tuner.errors import DataError, ObjectNotFoundError, UsageError
+from tuner.config.formats import Versioned
+from tuner.errors import DataError, NewerFormatError, ObjectNotFoundError, UsageError
 
 VERSION = 1
+"""Of what a digest is computed from, so that other rules for the pixels give other digests."""
 
 
 class _ManifestModel(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
 
 class Shard(_ManifestModel):
@@ -39,10 +41,9 @@ class Split(_ManifestModel):
     """Hex digest of each image's file as it was in the source, not of its pixels."""
 
 
-class Manifest(_ManifestModel):
+class Manifest(Versioned):
     """One packed data set."""
 
-    version: int
     digest: str
     """Name of the data set; derived from `source_digest` and the conversion, it determines every pixel."""
     source_digest: str
@@ -76,7 +77,8 @@ def data_digest(source: str, resize: tuple[int, int] | None, convert: bool) -> s
 def read_manifest(bucket: Bucket, digest: str) -> Manifest:
     """Return the manifest of a data set.
 
-    Raises DataError if the bucket has no complete data set of this digest, or its manifest is damaged.
+    Raises DataError if the bucket has no complete data set of this digest, or its manifest is damaged or has a newer
+    major version.
     """
     name = names.manifest(digest)
     try:
@@ -85,14 +87,12 @@ def read_manifest(bucket: Bucket, digest: str) -> Manifest:
         raise _missing(bucket, digest) from None
     try:
         manifest = Manifest.model_validate_json(text)
+    except NewerFormatError as error:
+        raise DataError(f"{bucket.url}: {name} {error}") from None
     except ValidationError as error:
         problem = error.errors()[0]
         where = ".".join(map(str, problem["loc"]))
         raise _damaged(bucket, name, f"{where} {problem['msg']}".strip()) from None
-    if manifest.version != VERSION:
-        raise DataError(
-            f"{bucket.url}: {name} has version {manifest.version}, and this program reads {VERSION}; pack again."
-        )
     images = {split: (part.names, part.sha256) for split, part in manifest.splits.items()}
     expected = data_digest(source_digest(manifest.classes, images), manifest.resize, manifest.convert)
     if expected != digest or manifest.digest != digest:

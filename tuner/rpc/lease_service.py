@@ -2,17 +2,20 @@
 
 Keras Tuner's `Oracle` service carries trials and metrics as its own workers send them. gRPC metadata adds which process
 of a worker makes the call, and for which attempt (`names.METADATA_*`). This second service carries heartbeats,
-returned trials and the state of the workers. Its messages are JSON.
+returned trials and the state of the workers. Its messages are JSON, and carry the version of their format
+(`tuner.config.formats`): chief and workers may differ in the minor version.
 """
 
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, Literal, TypeVar
 
 import grpc
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, Field
 
 from tuner import limits, names
-from tuner.config.settings import Study
+from tuner.config.formats import FORMAT, Versioned
+from tuner.config.recorded import RecordedStudy
+from tuner.errors import NewerFormatError
 from tuner.study.records import Outcome
 from tuner.study.status import WorkerStatus
 
@@ -57,10 +60,8 @@ Name = Annotated[str, Field(min_length=1, max_length=limits.NAME_CHARACTERS), Af
 Number = Annotated[int, Field(ge=0, lt=limits.NUMBER)]
 
 
-class Message(BaseModel):
+class Message(Versioned):
     """Base of all messages."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
 
 
 class Empty(Message):
@@ -79,7 +80,7 @@ class Joined(Message):
 
     incarnation: str
     """Incarnation that the process must use from now on: it contains the time of joining, for later chiefs too."""
-    study: Study
+    study: RecordedStudy
     data: str
     direction: Literal["max", "min"]
     """Direction of the objective."""
@@ -148,14 +149,21 @@ def handlers(
 ) -> grpc.GenericRpcHandler:
     """Return the service's handlers for a grpc.aio server; `methods` has one coroutine function per method.
 
-    A request that is not a valid message is answered with INVALID_ARGUMENT and does not reach the method. `around` gets
-    each method's name and call, and returns the function that is called instead.
+    A request that is not a valid message is answered with INVALID_ARGUMENT and does not reach the method. If the reason
+    is the request's version, METADATA_FORMAT has the chief's version (`is_format_refusal`). `around` gets each method's
+    name and call, and returns the function that is called instead.
     """
 
     def wrap(name: str, method: Handler) -> Any:
         async def call(data: bytes, context: Any) -> bytes:
             try:
                 request = METHODS[name][0].model_validate_json(data)
+            except NewerFormatError as error:
+                await context.abort(
+                    grpc.StatusCode.INVALID_ARGUMENT,
+                    f"the {name} request {error}",
+                    ((names.METADATA_FORMAT, FORMAT),),
+                )
             except ValueError:
                 await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"not a valid {name} request")
             return _encode(await method(request, context))
@@ -167,8 +175,17 @@ def handlers(
     )
 
 
+def is_format_refusal(error: grpc.RpcError) -> bool:
+    """Return whether the chief refused a call because the caller's format has a newer major version."""
+    return any(key == names.METADATA_FORMAT for key, _ in error.trailing_metadata() or ())
+
+
 class LeaseStub:
-    """Client of the service. Every method raises grpc.RpcError."""
+    """Client of the service.
+
+    Every method raises grpc.RpcError, NewerFormatError if the answer has a newer major version, and ValueError if it
+    is not a valid message.
+    """
 
     def __init__(self, channel: grpc.Channel) -> None:
         self._calls = {

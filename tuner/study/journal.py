@@ -2,7 +2,8 @@
 
 A journal is a sequence of objects (segments) numbered from 1 without gaps. Each is written once, with "must
 not exist" as its precondition, so all records have one order even if two chiefs write, and a segment is
-never torn. A segment's first line is its header, the rest are records, one JSON object a line.
+never torn. A segment's first line is its header, the rest are records, one JSON object a line. Records of a kind that
+a newer minor version of the format has added are skipped.
 
 The newest chief wins: it opens its term by creating the next segment, and the older chief then fails to create that
 segment (FencedError).
@@ -10,28 +11,29 @@ segment (FencedError).
 
 import hashlib
 import json
+import logging
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from tuner import names
 from tuner.bucket import Bucket
-from tuner.errors import JournalError, ObjectNotFoundError, UsageError
+from tuner.config.formats import Versioned
+from tuner.errors import JournalError, NewerFormatError, ObjectNotFoundError, UsageError
 from tuner.study import snapshots
-from tuner.study.records import RECORD, Record
+from tuner.study.records import RECORD, Record, UnknownRecord
 from tuner.study.state import StudyState
+
+log = logging.getLogger(__name__)
 
 READ_AHEAD = 32
 """Maximum number of segments that are read at a time: over a network each of them takes 50 ms."""
 
 
-class Header(BaseModel):
+class Header(Versioned):
     """First line of a segment."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    version: int
     number: int
     writer: str
     """Random id of the process that wrote the segment."""
@@ -40,39 +42,52 @@ class Header(BaseModel):
     """Checksum of everything after the header's line."""
 
 
-VERSION = 1
-
-
 def encode(number: int, writer: str, records: Sequence[Record]) -> bytes:
     """Return the bytes of a segment."""
     body = b"".join(RECORD.dump_json(record, by_alias=True) + b"\n" for record in records)
-    header = Header(
-        version=VERSION, number=number, writer=writer, records=len(records), sha256=hashlib.sha256(body).hexdigest()
-    )
+    header = Header(number=number, writer=writer, records=len(records), sha256=hashlib.sha256(body).hexdigest())
     return header.model_dump_json().encode() + b"\n" + body
 
 
 def decode(name: str, data: bytes) -> list[Record]:
-    """Return a segment's records. Raises JournalError, with the object's name, where it is damaged."""
+    """Return a segment's records of known kinds.
+
+    Raises JournalError, with the object's name, if it is damaged or has a newer major version.
+    """
     first, _, body = data.partition(b"\n")
+    try:
+        return _decode(name, first, body)
+    except NewerFormatError as error:
+        raise JournalError(f"{name}: the journal segment {error}") from None
+
+
+def _decode(name: str, first: bytes, body: bytes) -> list[Record]:
     try:
         header = Header.model_validate_json(first)
     except ValidationError:
         raise JournalError(f"{name}: the journal segment has no valid header; restore it from a copy.") from None
-    if header.version != VERSION:
-        raise JournalError(
-            f"{name}: the journal segment has version {header.version}, and this program knows {VERSION}; "
-            "use the version of cifake-tune that wrote it."
-        )
     if hashlib.sha256(body).hexdigest() != header.sha256 or header.number != names.parse_journal_segment(name):
         raise JournalError(f"{name}: the journal segment is damaged (its checksum differs); restore it from a copy.")
     try:
-        return [RECORD.validate_json(line) for line in body.splitlines()]
+        records = [_decode_record(name, line) for line in body.splitlines()]
     except ValidationError as error:
         what = json.dumps(error.errors()[0]["msg"])
         raise JournalError(
             f"{name}: a record cannot be understood ({what}); was it written by a newer version?"
         ) from None
+    return [record for record in records if record is not None]
+
+
+def _decode_record(name: str, line: bytes) -> Record | None:
+    """Return the record; None if its kind is unknown. Raises ValidationError, NewerFormatError."""
+    try:
+        return RECORD.validate_json(line)
+    except ValidationError as error:
+        if error.errors()[0]["type"] != "union_tag_invalid":
+            raise
+    unknown = UnknownRecord.model_validate_json(line)
+    log.debug("%s: a record of the unknown kind %r, of format %s, is skipped", name, unknown.kind, unknown.format)
+    return None
 
 
 class JournalReader:

@@ -3,9 +3,10 @@
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import ConfigDict, Field, TypeAdapter
 
-from tuner.config.settings import Study
+from tuner.config.formats import Versioned
+from tuner.config.recorded import RecordedStudy
 from tuner.names import TrialId
 
 Value = bool | int | float | str
@@ -32,10 +33,7 @@ class Outcome(StrEnum):
     INVALID = "invalid"  # would fail in the same way again (a NaN loss, a missing objective): never retried
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
-
-    v: Literal[1] = 1
+class _Record(Versioned):
     at: float
     """The chief's clock, seconds since 1970."""
 
@@ -46,7 +44,7 @@ class Opened(_Record):
     kind: Literal["opened"] = "opened"
     term: int
     writer: str
-    study: Study
+    study: RecordedStudy
     data: str
     direction: Literal["max", "min"]
     """Direction of the objective."""
@@ -119,6 +117,12 @@ class Finished(_Record):
     reason: str
     failed: bool = False
     """Whether the search was given up because of its failures."""
+
+
+class UnknownRecord(Versioned):
+    """A record of a kind that a newer minor version has added; readers skip it."""
+
+    kind: str
 
 
 Record = Annotated[Opened | Created | Leased | Reported | AttemptEnded | Ended | Finished, Field(discriminator="kind")]

@@ -2,7 +2,7 @@
 
 The journal remains complete and authoritative. A snapshot only saves reading it: it is named after the segment that it
 follows, and the state after a segment does not depend on the process that computes it. A snapshot that is damaged, or
-of another version, is passed over for an older one.
+of an older version, is passed over for an older one.
 """
 
 import hashlib
@@ -11,17 +11,18 @@ import logging
 from collections.abc import Iterator
 from copy import copy
 from dataclasses import dataclass, replace
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from tuner import names
 from tuner.bucket import Bucket
-from tuner.errors import BucketError, ObjectNotFoundError
+from tuner.config.formats import FORMAT, Versioned, parse_format
+from tuner.errors import BucketError, JournalError, NewerFormatError, ObjectNotFoundError
 from tuner.study.state import TRANSITIONS, StudyState, Trial
 
 log = logging.getLogger(__name__)
 
-VERSION = 3
 RECORDS, SHARE = 512, 8
 """A snapshot is due after 512 records, or after an eighth of all records if that is more: a snapshot of 300,000 records
 takes 1 s of a core, and reading the records after the newest snapshot must take a fraction of reading all."""
@@ -32,10 +33,10 @@ _STATE: TypeAdapter[StudyState] = TypeAdapter(StudyState)
 _TRIAL: TypeAdapter[Trial] = TypeAdapter(Trial)
 
 
-class _Header(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class _Header(Versioned):
+    version: Annotated[Literal[3], Field(exclude=True)] = 3
+    """Read only, of snapshots that have no `format`: 3 was what is 1.0 now, and 1 and 2 lack parts of the state."""
 
-    version: int
     segment: int
     sha256: str
     """Of all that follows the header's line."""
@@ -74,7 +75,7 @@ def encode(segment: int, state: StudyState) -> bytes:
     digest = hashlib.sha256()
     for piece in pieces:
         digest.update(piece)
-    header = _Header(version=VERSION, segment=segment, sha256=digest.hexdigest())
+    header = _Header(segment=segment, sha256=digest.hexdigest())
     return b"".join([header.model_dump_json().encode(), b"\n", *pieces])
 
 
@@ -89,13 +90,20 @@ def _pieces(state: StudyState) -> Iterator[bytes]:
 
 
 def decode(name: str, data: bytes) -> Snapshot | None:
-    """Return what `encode` was given; None where the bytes are not all as it made them."""
+    """Return what `encode` was given; None if the bytes are not all as it made them.
+
+    None also for an older minor version: its program may have skipped records that this one knows. Raises JournalError
+    for a newer major version.
+    """
     first, _, body = data.partition(b"\n")
     try:
         header = _Header.model_validate_json(first)
-        sound = header.version == VERSION and hashlib.sha256(body).hexdigest() == header.sha256
-        if sound and header.segment == names.parse_snapshot(name):
+        current = parse_format(header.format) >= parse_format(FORMAT)
+        sound = hashlib.sha256(body).hexdigest() == header.sha256 and header.segment == names.parse_snapshot(name)
+        if current and sound:
             return Snapshot(header.segment, _STATE.validate_json(body))
+    except NewerFormatError as error:
+        raise JournalError(f"{name}: the snapshot {error}") from None
     except ValidationError:
         pass
     log.warning("%s: the snapshot is damaged, or of another version; an older one is used", name)
@@ -103,7 +111,7 @@ def decode(name: str, data: bytes) -> Snapshot | None:
 
 
 def newest(bucket: Bucket, study: str) -> Snapshot | None:
-    """Return the newest snapshot that can be used."""
+    """Return the newest snapshot that can be used. Raises JournalError if one has a newer major version."""
     for name in reversed(list(_snapshots(bucket, study))):
         try:
             snapshot = decode(name, bucket.read(name))

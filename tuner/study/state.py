@@ -13,6 +13,7 @@ from typing import Any, Literal
 from pydantic import ConfigDict
 
 from tuner import names
+from tuner.config.recorded import RecordedStudy
 from tuner.config.settings import Study
 from tuner.names import TrialId
 from tuner.study.objective import Objective
@@ -100,7 +101,7 @@ class StudyState:
     __pydantic_config__ = ConfigDict(ser_json_inf_nan="constants")
 
     term: int = 0
-    study: Study | None = None
+    study: RecordedStudy | None = None
     data_digest: str = ""
     direction: Literal["max", "min"] = "max"
     start: str = ""

@@ -5,13 +5,14 @@ from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict
 
+from tuner.config.formats import Versioned
 from tuner.study.state import StudyState
 
 
 class WorkerStatus(BaseModel):
     """One worker, as of its last call to the chief."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
+    model_config = ConfigDict(frozen=True, extra="ignore", ser_json_inf_nan="constants")
 
     worker: str
     trial: str | None
@@ -42,7 +43,7 @@ class EvaluationState(StrEnum):
     FAILED = "failed"
 
 
-class EvaluationSummary(BaseModel):
+class EvaluationSummary(Versioned):
     """The part of the evaluation's metrics.json that is displayed."""
 
     accuracy: float

@@ -8,10 +8,11 @@ import functools
 import hashlib
 import zipfile
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
+from tuner.config.formats import Versioned
 from tuner.errors import EnvironmentFailure
 
 MEMBER = "cifake_tune.json"
@@ -21,12 +22,9 @@ class DamagedCheckpointError(Exception):
     """The file differs from what `save` wrote; the message says how."""
 
 
-class CheckpointState(BaseModel):
+class CheckpointState(Versioned):
     """State of a trial, stored beside its model."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
-
-    version: Literal[1] = 1
     epoch: int
     """Last epoch that the model was trained for, from 0."""
     seed: int
@@ -62,7 +60,10 @@ def _cache_skipsets() -> None:
 
 
 def read_progress(path: Path) -> CheckpointState:
-    """Return the trial's state after verifying every member's CRC. Raises DamagedCheckpointError."""
+    """Return the trial's state after verifying every member's CRC.
+
+    Raises DamagedCheckpointError, and NewerFormatError if the state has a newer major version.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()

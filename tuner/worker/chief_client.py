@@ -9,9 +9,17 @@ from typing import Any, TypeVar
 import grpc
 from keras_tuner.engine.trial import Trial as KerasTrial
 from keras_tuner.src import protos
+from pydantic import ValidationError
 
 from tuner import names
-from tuner.errors import ChiefUnreachableError, CifakeTuneError, EnvironmentFailure, FencedError
+from tuner.errors import (
+    ChiefUnreachableError,
+    CifakeTuneError,
+    EnvironmentFailure,
+    FencedError,
+    NewerFormatError,
+    UsageError,
+)
 from tuner.rpc import lease_service
 from tuner.study.records import Outcome
 
@@ -68,7 +76,8 @@ class Grant:
 class ChiefClient:
     """Client of the chief's two services; each call is repeated while the chief is unreachable.
 
-    All methods raise ChiefUnreachableError after `timeout_s`, and EnvironmentFailure for an unexpected answer.
+    All methods raise ChiefUnreachableError after `timeout_s`, EnvironmentFailure for an unexpected answer, and
+    UsageError if chief and worker differ in the major version of their messages' format.
     `connection_problem` returns the reason why the chief is unreachable if a person must fix it, else None.
     """
 
@@ -88,6 +97,8 @@ class ChiefClient:
         self._connection_problem = connection_problem
         self._joined = False
         self._failing_since: float | None = None
+        self._incompatible: UsageError | None = None
+        """Set by a heartbeat that a chief of another major version has answered."""
         self.worker = worker
         self.incarnation = incarnation
         self._address = address
@@ -98,15 +109,27 @@ class ChiefClient:
         """Raise ChiefUnreachableError if all calls have failed for `timeout_s`.
 
         The time is counted from a failure, not from the last answer: a process that was suspended has made no calls.
+        Raise UsageError if a chief of another major version has answered a heartbeat.
         """
+        if self._incompatible is not None:
+            raise self._incompatible
         since = self._failing_since
         if since is not None and time.monotonic() - since > self.timeout_s:
             raise self._unreachable(self.timeout_s)
 
     def join(self) -> lease_service.Joined:
-        """Register this process. Also raises a problem that no retry can solve."""
+        """Register this process. Also raises a problem that no retry can solve.
+
+        UsageError if the chief's answer has another major version, or cannot be understood.
+        """
         request = lease_service.Join(worker=self.worker, incarnation=self.incarnation)
-        joined = self._repeat(lambda: self._leases.join(request, CALL_TIMEOUT_S))
+        try:
+            joined = self._repeat(lambda: self._leases.join(request, CALL_TIMEOUT_S))
+        except ValidationError as error:
+            raise UsageError(
+                f"the answer of the chief at {self._address} cannot be understood ({error.errors()[0]['msg']}); "
+                "use the same version of cifake-tune for chief and workers."
+            ) from None
         self._joined = True
         self.incarnation = joined.incarnation
         return joined
@@ -199,8 +222,20 @@ class ChiefClient:
         """Send one heartbeat without retries; return None if it was not answered."""
         try:
             return self._tracked(lambda: self._leases.heartbeat(beat, CALL_TIMEOUT_S))
-        except (grpc.RpcError, ValueError):  # ValueError: a chief of another version answered
-            return None
+        except NewerFormatError as error:
+            self._incompatible = self._newer_chief(error)
+        except grpc.RpcError as error:
+            if lease_service.is_format_refusal(error):
+                self._incompatible = self._older_chief(error)
+        except ValueError:  # a chief of another minor version answered
+            pass
+        return None
+
+    def _newer_chief(self, error: NewerFormatError) -> UsageError:
+        return UsageError(f"the answer of the chief at {self._address} {error}")
+
+    def _older_chief(self, error: grpc.RpcError) -> UsageError:
+        return UsageError(f"the chief at {self._address} refuses this worker: {error.details()}")
 
     def _tracked(self, call: Callable[[], Answer]) -> Answer:
         """Make the call and record whether the chief was reachable."""
@@ -234,10 +269,14 @@ class ChiefClient:
         while True:
             try:
                 return self._tracked(call)
+            except NewerFormatError as error:
+                raise self._newer_chief(error) from None
             except grpc.RpcError as error:
                 code = error.code()
                 if code is grpc.StatusCode.FAILED_PRECONDITION:
                     raise FencedAttemptError from None
+                if lease_service.is_format_refusal(error):
+                    raise self._older_chief(error) from None
                 if code is grpc.StatusCode.INVALID_ARGUMENT:
                     raise ReportRefusedError(error.details()) from None
                 if code not in _TRANSIENT:

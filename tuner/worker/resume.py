@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tuner import names
 from tuner.bucket import Bucket
-from tuner.errors import ObjectNotFoundError
+from tuner.errors import NewerFormatError, ObjectNotFoundError
 from tuner.study.state import same_metrics
 from tuner.training.checkpoint import CheckpointState, DamagedCheckpointError, read_progress, sha256
 from tuner.worker.chief_client import Grant
@@ -48,7 +48,8 @@ class _Object:
 def find_resume_point(bucket: Bucket, study: str, grant: Grant, known: History, folder: Path) -> ResumePoint:
     """Return where the attempt resumes, with the checkpoint downloaded into `folder`.
 
-    `known` has the chief's metrics of the epochs before `grant.first_epoch`. Raises BucketError.
+    `known` has the chief's metrics of the epochs before `grant.first_epoch`. Raises BucketError, and NewerFormatError
+    if a newer major version has saved a checkpoint.
     """
     if grant.attempt == 1 and grant.checkpoint is None:
         return ResumePoint()
@@ -115,6 +116,8 @@ class CheckpointFetcher:
             return read_progress(file)
         except ObjectNotFoundError:
             self._warn(name, "it is missing")
+        except NewerFormatError as error:
+            raise NewerFormatError(f"the saved model {name} {error}") from None
         except DamagedCheckpointError as error:
             self._warn(name, str(error))
         return None
