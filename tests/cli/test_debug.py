@@ -2,7 +2,6 @@
 
 import logging
 import signal
-import sys
 from collections.abc import Iterator
 
 import pytest
@@ -22,11 +21,10 @@ def logs() -> Iterator[logging.Logger]:
     ours.setLevel(levels[1])
 
 
-def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
-    monkeypatch.setattr(sys, "argv", ["cifake-tune", *arguments])
+def run(*arguments: str) -> int:
     previous_handler = signal.getsignal(signal.SIGTERM)
     try:
-        return command_line._run()
+        return command_line.run_command(list(arguments))
     finally:
         signal.signal(signal.SIGTERM, previous_handler)
 
@@ -39,9 +37,9 @@ def test_a_traceback_is_logged_with_debug_only(
         raise error
 
     monkeypatch.setattr(command_line, "json_schema", fail)
-    run(monkeypatch, "schema")
+    run("schema")
     assert not caplog.records
-    run(monkeypatch, "--debug", "schema")
+    run("--debug", "schema")
     [record] = caplog.records
     assert record.exc_info is not None
     assert record.exc_info[1] is error
@@ -53,12 +51,12 @@ def test_a_process_of_a_study_logs_more_with_debug(
 ) -> None:
     for variable in ("KERASTUNER_ORACLE_IP", "KERASTUNER_ORACLE_PORT"):
         monkeypatch.delenv(variable, raising=False)
-    assert run(monkeypatch, *options, "worker") == ExitCode.USAGE  # it has no chief's address, but a log
+    assert run(*options, "worker") == ExitCode.USAGE  # it has no chief's address, but a log
     assert logs.level == level
 
 
 def test_debug_is_an_option_before_the_command(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(monkeypatch, "schema", "--debug") == ExitCode.USAGE
+    assert run("schema", "--debug") == ExitCode.USAGE
     assert "--debug" in capsys.readouterr().err

@@ -70,7 +70,7 @@ def schema() -> None:
 
 def main() -> NoReturn:
     """Run the command line, and exit."""
-    code = _run()
+    code = run_command()
     sys.stdout.flush()
     sys.stderr.flush()
     if "keras" in sys.modules or code == ExitCode.PREEMPTED:
@@ -80,11 +80,12 @@ def main() -> NoReturn:
     sys.exit(code)
 
 
-def _run() -> int:
+def run_command(arguments: list[str] | None = None) -> int:
+    """Run one command, by default that of this process, print its error if it fails, and return its exit code."""
     options = GlobalOptions()
     signal.signal(signal.SIGTERM, _preempted)  # the first process of a container would not even notice it
     try:
-        code = app(standalone_mode=False, obj=options)
+        code = app(arguments, standalone_mode=False, obj=options)
         if isinstance(code, int):  # of a command that ends with typer.Exit
             return code
     except CifakeTuneError as error:
