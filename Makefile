@@ -72,10 +72,10 @@ docs: .venv/installed-tools  ## write the generated pages, dashboards and the ch
 	@if command -v helm-docs >/dev/null; then charts/check.sh --write; fi
 
 e2e: .venv/installed-tools  ## what a release does on a real cluster: ../shared/cluster, or KUBECONFIG's
-	@tests/e2e/run.sh -m "e2e and not full"
+	@LOCK=jax tests/e2e/run.sh -m "e2e and not full"
 
 e2e-full: .venv/installed-tools  ## the same, and what takes longer
-	@tests/e2e/run.sh
+	@LOCK=tensorflow tests/e2e/run.sh
 
 clean:  ## remove the virtual environments and caches; results stay
 	rm -rf .venv .venv-jax .venv-bench .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

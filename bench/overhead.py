@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tuner.worker.attempt import WorkerContext
+    from tuner.worker.context import WorkerContext
 
 WARM_TRIALS = 10
 HERE = Path(__file__).resolve().parent
@@ -151,7 +151,7 @@ def measure(folder: Path, port: int, trials: int, profiler: cProfile.Profile | N
     ):
         watch.around(owner, name)
     pairs: list[Pair] = []
-    with workshop(folder, port) as context:
+    with worker_context(folder, port) as context:
         hp = keras_tuner.HyperParameters()
 
         def ours() -> None:
@@ -177,15 +177,12 @@ def measure(folder: Path, port: int, trials: int, profiler: cProfile.Profile | N
 
 
 @contextmanager
-def workshop(folder: Path, port: int) -> Iterator["WorkerContext"]:
+def worker_context(folder: Path, port: int) -> Iterator["WorkerContext"]:
     """Set up what `tuner.worker.run.run_worker` sets up."""
     from tuner.bucket import open_bucket
     from tuner.rpc import lease_service, tls
-    from tuner.worker import run
     from tuner.worker.chief_client import ChiefClient
-    from tuner.worker.epoch_reporter import IoThreads
-    from tuner.worker.heartbeat import HeartbeatThread
-    from tuner.worker.log_writer import LogWriter
+    from tuner.worker.context import opened_context
     from tuner.worker.metrics import WorkerMetrics
     from tuner.worker.stop_signal import StopSignal
 
@@ -193,14 +190,11 @@ def workshop(folder: Path, port: int) -> Iterator["WorkerContext"]:
     with tls.open_channel(address, None, lease_service.OPTIONS) as channel:
         chief = ChiefClient(channel, address, "worker-0", "1", lambda: None)
         joined = chief.join()
-        with HeartbeatThread(chief) as heart, IoThreads() as carriers, LogWriter(bucket, "cifake") as logs:
-            context = run._open_context(
-                bucket, joined, chief, heart, stop, carriers, logs, folder, folder / "cache", WorkerMetrics()
-            )
+        with opened_context(chief, joined, bucket, folder / "cache", stop, WorkerMetrics()) as context:
             gc.collect()
             gc.freeze()
             yield context
-    stop.over()
+    stop.finish()
 
 
 def summary(pairs: list[Pair]) -> dict[str, Any]:

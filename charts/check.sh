@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Check the chart without a cluster: lint, unit tests, the rendering of every file in ci/, and that README.md is what
-# values.yaml says. Needs helm, helm-unittest and helm-docs; `check.sh --write` writes README.md anew.
+# Check the chart without a cluster: lint it, run its unit tests, render it with every file in ci/, and compare
+# README.md with values.yaml. `check.sh --write` generates README.md instead. Requires helm, helm-unittest and helm-docs.
 set -euo pipefail
 cd "$(dirname "$0")"
 readme() { helm-docs --log-level error --template-files README.md.gotmpl --sort-values-order file "$@"; }
@@ -13,5 +13,5 @@ for values in ci/*-values.yaml; do
     helm lint --strict --quiet . -f "$values"
     helm template night . -f "$values" >/dev/null
 done
-said=$(helm-unittest .) || { echo "$said"; exit 1; }
-readme --dry-run | diff - README.md >/dev/null || { echo "charts/README.md is not what values.yaml says: make docs" >&2; exit 1; }
+report=$(helm-unittest .) || { echo "$report"; exit 1; }
+readme --dry-run | diff - README.md >/dev/null || { echo "charts/README.md is not up to date with values.yaml; run make docs" >&2; exit 1; }

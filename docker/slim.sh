@@ -1,7 +1,7 @@
 #!/bin/sh
-# Make an installed virtual environment what a container needs: `slim.sh VENV`. Nothing that builds goes on (headers,
-# libclang, pip, the project's build backend), nor do other packages' tests and type stubs. Then compile: byte code is
-# not compared with its source at each start (unchecked-hash), since layers may change files' times.
+# Reduce a virtual environment to what a container needs: `slim.sh VENV`. Remove build tools (headers, libclang, pip,
+# the project's build backend) and the tests and type stubs of packages. Then compile the packages; the byte code is not
+# compared with its source at each start (unchecked-hash), because layers may change the times of files.
 set -eu
 venv=$1
 python="$venv/bin/python"

@@ -1,1 +1,1 @@
-"""The program's side of the cluster: starting the evaluation, status, logs and doctor."""
+"""Access to a Kubernetes cluster: starting the evaluation, and the commands status, logs and doctor."""

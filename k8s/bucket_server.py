@@ -1,7 +1,7 @@
-"""Start the bucket's server on a folder, without what it left half-written when it was killed.
+"""Start the bucket's server on a folder after removing objects that were half-written when the server was killed.
 
-fake-gcs-server writes an object's file first and its metadata last, and answers no listing while a file has none.
-Nobody has been told that such an object exists.
+fake-gcs-server writes an object's file first and its metadata last, and fails to list the bucket while a file has no
+metadata. Removing such a file is safe: its writer has not received a response yet.
 
 usage: python -m k8s.bucket_server BUCKET_FOLDER SERVER [ARGUMENT]...
 """
@@ -17,17 +17,20 @@ SUFFIX = ".metadata"
 
 
 def main() -> None:
-    """Clean the folder, and become the server."""
+    """Clean the folder, then replace this process by the server."""
     folder, command = Path(sys.argv[1]), sys.argv[2:]
     folder.mkdir(parents=True, exist_ok=True)
     for path in half_written(folder, has_attributes(folder)):
         path.unlink()
-        print(f"removed {path}: it was half-written when the server was killed", flush=True)  # noqa: T201
-    os.execvp(command[0], command)  # noqa: S606  (as the chart says)
+        print(f"removed {path}, which was half-written when the server was killed", flush=True)  # noqa: T201
+    os.execvp(command[0], command)  # noqa: S606  (the command comes from the chart)
 
 
 def has_attributes(folder: Path) -> bool:
-    """Say whether the file system keeps extended attributes; where not, the server has a file beside the object's."""
+    """Return whether the file system supports extended attributes.
+
+    If it does not, the server writes the metadata of an object to a separate file.
+    """
     try:
         os.getxattr(folder, ATTRIBUTE)
     except OSError as error:
@@ -36,17 +39,17 @@ def has_attributes(folder: Path) -> bool:
 
 
 def half_written(folder: Path, attributes: bool) -> Iterator[Path]:
-    """Yield the files that are no whole objects."""
+    """Yield the files of incomplete objects."""
     for path in folder.rglob("*"):
         if path.is_symlink() or not path.is_file():
             continue
         if attributes:
-            whole = ATTRIBUTE in os.listxattr(path)
+            complete = ATTRIBUTE in os.listxattr(path)
         elif path.name.endswith(SUFFIX):
-            whole = path.with_name(path.name.removesuffix(SUFFIX)).exists()
+            complete = path.with_name(path.name.removesuffix(SUFFIX)).exists()
         else:
-            whole = path.with_name(path.name + SUFFIX).exists()
-        if not whole:
+            complete = path.with_name(path.name + SUFFIX).exists()
+        if not complete:
             yield path
 
 

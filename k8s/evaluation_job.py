@@ -1,82 +1,71 @@
-"""The evaluation's Job: created suspended, started by the chief, and watched until it is over."""
+"""The evaluator's Job: created suspended, started by the chief, and watched until it has finished."""
 
 from dataclasses import dataclass
 from enum import Enum, auto
-from pathlib import Path
-from typing import Any
 
-from kubernetes import client
-from kubernetes import config as kubernetes_config
-from urllib3.exceptions import HTTPError
-
+from k8s.cluster.client import ApiRefusedError, Cluster, connect_from_pod
+from k8s.cluster.objects import Job
 from tuner.errors import EnvironmentFailure, NoResultError
 
-REQUEST_TIMEOUT_S = 20
-_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+_HINTS = {
+    403: "the chief's Role must allow get and patch on it",
+    404: "the Job does not exist; run `helm upgrade` to create it again",
+}
+"""What to do about a refusal, by HTTP status."""
 
 
 class JobState(Enum):
-    """How far the Job is."""
+    """Progress of the Job."""
 
-    UNDER_WAY = auto()  # suspended, waiting for a node, or at work
+    UNDER_WAY = auto()  # suspended, waiting for a node, or running
     COMPLETE = auto()
-    FAILED = auto()  # for good: its own retries are used up
+    FAILED = auto()  # permanently: its own retries are used up
 
 
 @dataclass(frozen=True)
 class EvaluationJob:
-    """The one Job that the chief may change. All methods raise EnvironmentFailure where the API server refuses."""
+    """The only Job that the chief may change: its Role allows get and patch on this Job.
+
+    All methods raise EnvironmentFailure if the API server refuses or cannot be reached; the caller retries.
+    """
 
     name: str
-    namespace: str
-    api: Any
-    """A kubernetes.client.BatchV1Api."""
+    cluster: Cluster
 
     def start(self) -> None:
-        """Let it run; one that runs, or has run, goes on as it is."""
-        self._call(
-            self.api.patch_namespaced_job, self.name, self.namespace, {"spec": {"suspend": False}}, what="started"
-        )
+        """Unsuspend the Job. A Job that is running or has finished is not affected."""
+        try:
+            self.cluster.patch(Job, self.name, {"spec": {"suspend": False}})
+        except ApiRefusedError as error:
+            raise self._failure("started", error) from None
 
     def state(self) -> JobState:
-        """Return how far it is."""
-        job = self._call(self.api.read_namespaced_job, self.name, self.namespace, what="read")
-        conditions = {c.type for c in job.status.conditions or () if c.status == "True"}
-        if "Complete" in conditions:
+        """Return the progress of the Job."""
+        try:
+            job = self.cluster.get(Job, self.name)
+        except ApiRefusedError as error:
+            raise self._failure("read", error) from None
+        if job.condition("Complete"):
             return JobState.COMPLETE
-        return JobState.FAILED if "Failed" in conditions else JobState.UNDER_WAY
+        return JobState.FAILED if job.condition("Failed") else JobState.UNDER_WAY
 
     def failed(self) -> NoResultError:
-        """Return the error of an evaluation that has failed for good."""
+        """Return the error of an evaluation that has failed permanently."""
         return NoResultError(
-            f"the evaluation failed; `kubectl logs -n {self.namespace} job/{self.name}` says why. The search is over "
-            "and kept: `helm upgrade` with what mends it evaluates again."
+            f"the evaluation failed; `kubectl logs -n {self.cluster.namespace} job/{self.name}` shows the reason. The "
+            "search has finished and is kept: fix the problem and run `helm upgrade` to evaluate again."
         )
 
-    def _call(self, call: Any, *arguments: Any, what: str) -> Any:
-        try:
-            return call(*arguments, _request_timeout=REQUEST_TIMEOUT_S)
-        except client.ApiException as error:
-            hint = {
-                403: "the chief's Role must allow get and patch on it",
-                404: "there is no such Job; `helm upgrade` makes it again",
-            }.get(error.status, str(error.reason))
-            raise EnvironmentFailure(
-                f"the Job {self.name} in namespace {self.namespace} cannot be {what} ({error.status}): {hint}."
-            ) from None
-        except HTTPError as error:
-            raise EnvironmentFailure(f"the Kubernetes API cannot be reached: {error}.") from None
+    def _failure(self, action: str, error: ApiRefusedError) -> EnvironmentFailure:
+        hint = _HINTS.get(error.status, error.reason)
+        return EnvironmentFailure(
+            f"the Job {self.name} in namespace {self.cluster.namespace} cannot be {action} ({error.status}): {hint}."
+        )
 
 
 def in_cluster(name: str) -> EvaluationJob:
     """Return the Job of that name in this pod's own namespace. Raises EnvironmentFailure outside a cluster."""
-    configuration = client.Configuration()
     try:
-        kubernetes_config.load_incluster_config(client_configuration=configuration)
-        namespace = _NAMESPACE.read_text(encoding="utf-8").strip()
-    except (kubernetes_config.ConfigException, OSError) as error:
-        raise EnvironmentFailure(
-            f"this process has no service-account token of a cluster, so it cannot start the Job {name}: {error}."
-        ) from None
-    configuration.retries = False  # the chief repeats what fails, with its own pauses
-    return EvaluationJob(name, namespace, client.BatchV1Api(client.ApiClient(configuration)))
+        return EvaluationJob(name, connect_from_pod())
+    except EnvironmentFailure as error:
+        raise EnvironmentFailure(f"the Job {name} cannot be started: {error}") from None

@@ -44,8 +44,8 @@ def main() -> None:
             take(found, "report")
         monitor = Monitor(Role.CHIEF)
         watched = ChiefMonitor(bucket, arguments.study, monitor)
-        watched.over(read_study(bucket, arguments.study))
-        watched.evaluated()
+        watched.show_finished(read_study(bucket, arguments.study))
+        watched.evaluation_done()
         with (
             serving(monitor, {names.ENV_HTTP: "127.0.0.1:0"}) as address,
             shown(browser, f"http://{address}{names.HTTP_PAGE}", WIDTH) as found,

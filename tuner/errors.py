@@ -1,17 +1,17 @@
 """Every error that a user or a cluster can cause, with its exit code.
 
-The message is one sentence for the person who can fix it: what was wrong, where, and what to do.
-`tuner.cli.app` prints it without a traceback and exits with `exit_code`.
+The message is one sentence for the person who can fix the problem: what was wrong, where, and what to do.
+`tuner.cli.app` prints the message without a traceback and exits with `exit_code`.
 """
 
 from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """How a process of cifake-tune ends; schedulers decide by it whether to try again."""
+    """Exit code of a process of cifake-tune; schedulers use it to decide whether to retry."""
 
     DONE = 0
-    DEFECT = 1  # of cifake-tune itself, or something that it does not expect: trying again will not help
+    INTERNAL = 1  # internal error of cifake-tune: a retry will not help
     USAGE = 2  # wrong usage or configuration: never retried
     ENVIRONMENT = 3  # the bucket or the chief failed: worth a retry
     NO_RESULT = 4  # the search ended without a usable trial
@@ -26,15 +26,19 @@ class CifakeTuneError(Exception):
 
 
 class UsageError(CifakeTuneError):
-    """A wrong argument, file or setting, which only the user can mend."""
+    """An argument, file or setting is wrong, and only the user can fix it."""
 
 
 class ConfigError(UsageError):
     """study.yaml, an environment variable or `--set` is wrong."""
 
 
+class NewerFormatError(UsageError):
+    """Something has a format whose major version is newer than this program's; the message names both versions."""
+
+
 class DataError(UsageError):
-    """The data set given is not one that can be packed or used."""
+    """The data set cannot be packed or used."""
 
 
 class SpaceError(UsageError):
@@ -42,13 +46,13 @@ class SpaceError(UsageError):
 
 
 class InternalError(CifakeTuneError):
-    """Something is wrong in cifake-tune itself."""
+    """An internal error of cifake-tune."""
 
-    exit_code = ExitCode.DEFECT
+    exit_code = ExitCode.INTERNAL
 
 
 class EnvironmentFailure(CifakeTuneError):  # noqa: N818 (EnvironmentError is Python's old name of OSError)
-    """The surroundings failed (bucket, chief, network); a later try may succeed."""
+    """The environment failed (bucket, chief, network); a retry may succeed."""
 
     exit_code = ExitCode.ENVIRONMENT
 
@@ -58,19 +62,19 @@ class BucketError(EnvironmentFailure):
 
 
 class ObjectNotFoundError(BucketError):
-    """The bucket has no object of that name."""
+    """The bucket has no object with this name."""
 
 
 class ObjectExistsError(BucketError):
-    """An object of that name is in the bucket already, and it was to be created."""
+    """An object cannot be created because the bucket already has one with this name."""
 
 
 class JournalError(EnvironmentFailure):
-    """A record of the journal cannot be understood; the message names the object."""
+    """A record of the journal cannot be read; the message names the object."""
 
 
 class ChiefUnreachableError(EnvironmentFailure):
-    """The chief did not answer for as long as the configuration allows."""
+    """The chief did not answer within `leases.chief_timeout_s`."""
 
 
 class NoResultError(CifakeTuneError):
@@ -80,12 +84,12 @@ class NoResultError(CifakeTuneError):
 
 
 class FencedError(CifakeTuneError):
-    """A newer chief of the same study has taken over, or a newer process of the same worker."""
+    """A newer chief of the same study, or a newer process of the same worker, has taken over."""
 
     exit_code = ExitCode.FENCED
 
 
 class PreemptedError(CifakeTuneError):
-    """Asked to stop (SIGTERM, Ctrl-C); everything finished is saved."""
+    """The process was asked to stop (SIGTERM, Ctrl-C); all finished work is saved."""
 
     exit_code = ExitCode.PREEMPTED

@@ -33,11 +33,19 @@ ENV_TUNER_ID = "KERASTUNER_TUNER_ID"
 ENV_ORACLE_IP = "KERASTUNER_ORACLE_IP"
 ENV_ORACLE_PORT = "KERASTUNER_ORACLE_PORT"
 
-# ---- hyperparameters that Keras Tuner adds to those of the space ------------------------------------------------
-HP_EPOCHS = "tuner/epochs"  # epochs of the trial; set by Keras Tuner's Hyperband
-HP_BRACKET, HP_ROUND = "tuner/bracket", "tuner/round"  # a trial's place in Hyperband
-HP_PARENT = "tuner/trial_id"  # the trial from whose best epoch it continues
-HP_STEPS = "tuner/steps_per_epoch"  # optimizer steps; a learning rate schedule needs both
+# ---- values that are among a trial's hyperparameters and not in its space -----------------------------------------
+HP_PREFIX = "tuner/"
+HP_EPOCHS = "tuner/epochs"  # how many the trial trains; Keras Tuner sets it with Hyperband
+HP_BRACKET, HP_ROUND = "tuner/bracket", "tuner/round"  # its place in Hyperband
+HP_PARENT = "tuner/trial_id"  # the trial whose training it continues from its best epoch
+HP_INITIAL_EPOCH = "tuner/initial_epoch"  # its first epoch then, from 0
+HP_STEPS = "tuner/steps_per_epoch"  # optimizer steps; a learning rate schedule needs it and HP_EPOCHS
+
+
+def is_hyperparameter(name: str) -> bool:
+    """Return whether a value is a hyperparameter of the space, not one of the above."""
+    return not name.startswith(HP_PREFIX)
+
 
 # ---- gRPC ---------------------------------------------------------------------------------------
 LEASE_SERVICE = "cifake_tune.Lease"
@@ -46,6 +54,7 @@ METADATA_INCARNATION = "cifake-tune-incarnation"
 METADATA_ATTEMPT = "cifake-tune-attempt"
 METADATA_EPOCH = "cifake-tune-epoch"
 METADATA_CHECKPOINT = "cifake-tune-checkpoint"
+METADATA_FORMAT = "cifake-tune-format"  # of the chief, where it refuses the format of a request
 METADATA_SHA256 = "cifake-tune-sha256"  # of that object
 
 

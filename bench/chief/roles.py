@@ -61,10 +61,12 @@ def proxy(target: str, port: int) -> None:
 def restarted_chief(bucket: str, study: list[str], digest: str, port: int) -> None:
     """A chief on a study that is there; prints how long after its imports it serves."""
     from tuner import spaces
+    from tuner.address import Address
     from tuner.bucket import open_bucket
     from tuner.bucket.gcs import GcsBucket  # noqa: F401  (an import too)
-    from tuner.chief import run
+    from tuner.chief.context import ChiefContext
     from tuner.chief.monitor import ChiefMonitor
+    from tuner.chief.run import run_chief
     from tuner.config.loading import load
     from tuner.monitoring.catalogue import Role
     from tuner.monitoring.endpoint import Monitor
@@ -79,10 +81,10 @@ def restarted_chief(bucket: str, study: list[str], digest: str, port: int) -> No
 
     logging.getLogger("tuner.chief.server").addHandler(Announce())
     logging.getLogger("tuner.chief.server").setLevel(logging.INFO)
-    address = run.Address("127.0.0.1", port)
+    address = Address("127.0.0.1", port)
     settings = load(settings=study)
-    shown = ChiefMonitor(open_bucket(bucket), settings.name, Monitor(Role.CHIEF))
-    run.run_chief(settings, digest, address, None, None, shown)
+    monitor = ChiefMonitor(open_bucket(bucket), settings.name, Monitor(Role.CHIEF))
+    run_chief(ChiefContext(monitor.bucket, settings, digest, address, None, None, monitor))
 
 
 def _seed_space():  # type: ignore[no-untyped-def]

@@ -16,6 +16,7 @@ from tuner import names
 from tuner.chief.trial_messages import Messages, bare_trial
 from tuner.names import TrialId
 from tuner.rpc import lease_service
+from tuner.study.objective import Objective
 from tuner.study.state import Trial
 
 COMMIT_S = 0.05
@@ -32,7 +33,7 @@ class Servicer:
     """The calls that a worker makes."""
 
     def __init__(self, space: HyperParameters, trials: int) -> None:
-        self._messages = Messages(space, "val_accuracy", "max")
+        self._messages = Messages(space, Objective("val_accuracy"))
         self._values = dict(space.values)
         self._trials = trials
         self._given = 0

@@ -1,4 +1,4 @@
-"""The dashboard Chief and bucket: whether they keep up."""
+"""The dashboard "Chief and bucket": load and latency of the chief, its journal and its bucket."""
 
 from grafana_foundation_sdk.builders.dashboard import Dashboard, Row
 from panels import QUARTER, RATE, STUDY, THIRD, Query, line, new_dashboard, number, of, part, quantile
@@ -9,17 +9,19 @@ CHIEFS = f"* on (instance) group_left () {of(Metric.BUILD, role='chief')}"
 
 
 def chief() -> Dashboard:
-    """Whether the chief and its bucket keep up."""
+    """Return the dashboard of the chief and its bucket."""
     errors = f"sum by (code) (rate({of(Metric.RPC_ERRORS)}[{RATE}]))"
     return (
         new_dashboard(
-            "cifake-tune: chief and bucket", "cifake-tune-chief", "Whether a study's chief and its bucket keep up."
+            "cifake-tune: chief and bucket",
+            "cifake-tune-chief",
+            "Load and latency of a study's chief, its journal and its bucket.",
         )
         .with_panel(
             number(
                 "Chief ready",
                 "none",
-                "1: it serves workers and can write its journal.",
+                "1 if the chief serves its workers and can write its journal, else 0.",
                 Query(f"max({of(Metric.READY, role='chief')})"),
             )
         )
@@ -27,26 +29,36 @@ def chief() -> Dashboard:
             number(
                 "Chiefs so far",
                 "none",
-                "How many the study has had, one after the other.",
+                "Number of chiefs that the study has had, including the current one.",
                 Query(f"max({of(Metric.TERM)})"),
             )
         )
-        .with_panel(number("Leases", "none", "Trials that are out with workers.", Query(f"max({of(Metric.LEASES)})")))
         .with_panel(
             number(
-                "Queue", "none", "Trials that wait for a worker.", Query(f"max({of(Metric.TRIALS, state='queued')})")
+                "Leases", "none", "Number of trials that are assigned to workers.", Query(f"max({of(Metric.LEASES)})")
             )
         )
         .with_panel(
             number(
-                "Workers waiting", "none", "For a trial, at this moment.", Query(f"max({of(Metric.WORKERS_WAITING)})")
+                "Queue",
+                "none",
+                "Number of trials that are waiting for a worker.",
+                Query(f"max({of(Metric.TRIALS, state='queued')})"),
+            )
+        )
+        .with_panel(
+            number(
+                "Workers waiting",
+                "none",
+                "Number of workers that are waiting for a trial.",
+                Query(f"max({of(Metric.WORKERS_WAITING)})"),
             )
         )
         .with_panel(
             number(
                 "Journal waits",
                 "s",
-                "For the bucket; from 10 s on the chief is not ready.",
+                "Time for which the journal has been waiting for the bucket. From 10 s on, the chief is not ready.",
                 Query(f"max({of(Metric.JOURNAL_WAITING)})"),
             )
         )
@@ -54,7 +66,7 @@ def chief() -> Dashboard:
             line(
                 "Calls",
                 "reqps",
-                "By method.",
+                "Calls per second by method.",
                 Query(f"sum by (method) (rate({part(Metric.RPC, 'count')}[{RATE}]))", "{{method}}"),
                 stacked=True,
             )
@@ -63,15 +75,15 @@ def chief() -> Dashboard:
             line(
                 "Time to answer, p99",
                 "s",
-                "By method. CreateTrial waits up to 20 s for a trial.",
+                "Duration of calls by method. CreateTrial waits up to 20 s for a trial.",
                 Query(quantile(0.99, Metric.RPC, by="method"), "{{method}}"),
             )
         )
         .with_panel(
             line(
-                "Calls that failed",
+                "Failed calls",
                 "reqps",
-                "By gRPC's code.",
+                "Failed calls per second by gRPC code.",
                 Query(errors, "{{code}}"),
                 width=THIRD,
             )
@@ -80,7 +92,7 @@ def chief() -> Dashboard:
             line(
                 "Suggestions",
                 "s",
-                "Time that the search algorithm takes for one.",
+                "Time that the search algorithm takes to suggest a trial.",
                 Query(quantile(0.5, Metric.SUGGESTION), "median"),
                 Query(quantile(0.99, Metric.SUGGESTION), "p99"),
                 width=THIRD,
@@ -88,9 +100,9 @@ def chief() -> Dashboard:
         )
         .with_panel(
             line(
-                "Chief's processor",
+                "CPU of the chief",
                 "percentunit",
-                "Cores in use.",
+                "Number of cores in use.",
                 Query(f"rate(process_cpu_seconds_total{{{STUDY}}}[{RATE}]) {CHIEFS}", "cores"),
                 width=THIRD,
             )
@@ -100,7 +112,7 @@ def chief() -> Dashboard:
             line(
                 "Flushes",
                 "s",
-                "How long a segment takes to be durable.",
+                "Time until a segment of the journal is durable.",
                 Query(quantile(0.5, Metric.FLUSH), "median"),
                 Query(quantile(0.99, Metric.FLUSH), "p99"),
                 width=THIRD,
@@ -108,9 +120,9 @@ def chief() -> Dashboard:
         )
         .with_panel(
             line(
-                "Written",
+                "Writes",
                 "none",
-                "Segments and records per second; a segment carries what arrived while the last was written.",
+                "Segments and records per second. A segment holds the records that arrived during the previous write.",
                 Query(f"sum(rate({part(Metric.FLUSH, 'count')}[{RATE}]))", "segments"),
                 Query(f"sum(rate({of(Metric.RECORDS)}[{RATE}]))", "records"),
                 width=THIRD,
@@ -120,7 +132,7 @@ def chief() -> Dashboard:
             line(
                 "Waiting",
                 "s",
-                "For how long the journal has waited for the bucket.",
+                "Time for which the journal has been waiting for the bucket.",
                 Query(f"max({of(Metric.JOURNAL_WAITING)})", "waits"),
                 width=THIRD,
             )
@@ -130,7 +142,7 @@ def chief() -> Dashboard:
             line(
                 "Operations",
                 "reqps",
-                "Of chief and workers.",
+                "Operations per second of the chief and the workers.",
                 Query(f"sum by (operation) (rate({part(Metric.BUCKET, 'count')}[{RATE}]))", "{{operation}}"),
                 width=QUARTER,
                 stacked=True,
@@ -140,7 +152,7 @@ def chief() -> Dashboard:
             line(
                 "Latency, p99",
                 "s",
-                "With all retries.",
+                "Duration of operations, including all retries.",
                 Query(quantile(0.99, Metric.BUCKET, by="operation"), "{{operation}}"),
                 width=QUARTER,
             )
@@ -149,7 +161,7 @@ def chief() -> Dashboard:
             line(
                 "Errors",
                 "reqps",
-                "Operations that failed after all retries.",
+                "Operations per second that failed after all retries.",
                 Query(f"sum by (operation) (rate({of(Metric.BUCKET_ERRORS)}[{RATE}]))", "{{operation}}"),
                 width=QUARTER,
             )
@@ -158,7 +170,7 @@ def chief() -> Dashboard:
             line(
                 "Bytes",
                 "Bps",
-                "Read and written.",
+                "Bytes per second read from and written to the bucket.",
                 Query(f"sum by (direction) (rate({of(Metric.BUCKET_BYTES)}[{RATE}]))", "{{direction}}"),
                 width=QUARTER,
             )

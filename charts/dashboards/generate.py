@@ -1,4 +1,4 @@
-"""Write the dashboards of this folder, as Grafana loads them: `make docs`. A test holds that they are up to date."""
+"""Generate the JSON files of the dashboards in this folder: `make docs`. A test checks that they are up to date."""
 
 import json
 import sys
@@ -11,9 +11,9 @@ from workers import workers
 
 
 def write(folder: Path) -> None:
-    """Write the dashboards' files."""
-    for name, each in {"search": search(), "workers": workers(), "chief": chief()}.items():
-        plain = json.loads(JSONEncoder().encode(each.build()))
+    """Write the JSON files of all dashboards."""
+    for name, dashboard in {"search": search(), "workers": workers(), "chief": chief()}.items():
+        plain = json.loads(JSONEncoder().encode(dashboard.build()))
         (folder / f"{name}.json").write_text(json.dumps(plain, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 

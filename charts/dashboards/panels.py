@@ -1,4 +1,4 @@
-"""The panels of our dashboards: what they look like, and how they ask Prometheus."""
+"""Panels of the dashboards: their appearance and their Prometheus queries."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,41 +23,41 @@ RANGE = "$__range"
 NAMESPACE = f'{names.LABEL_NAMESPACE}=~"$namespace"'
 STUDY = f'{names.LABEL_STUDY}="$study", {NAMESPACE}'
 HALF, THIRD, QUARTER, SIXTH = 12, 8, 6, 4
-"""Widths, of 24."""
+"""Widths of panels; a row has 24 columns."""
 
 
 @dataclass(frozen=True)
 class Query:
-    """A PromQL expression, and what each of its series is called."""
+    """A PromQL expression and the legend of its series."""
 
     expression: str
     legend: str = ""
 
 
 def of(metric: Metric, **labels: str) -> str:
-    """Return the selector of a metric of the chosen study; `state="a|b"` means one of both."""
-    said = [f'{label}=~"{value}"' if "|" in value else f'{label}="{value}"' for label, value in labels.items()]
-    return f"{metric}{{{', '.join([STUDY, *said])}}}"
+    """Return the selector of a metric of the chosen study; `state="a|b"` matches either value."""
+    matchers = [f'{label}=~"{value}"' if "|" in value else f'{label}="{value}"' for label, value in labels.items()]
+    return f"{metric}{{{', '.join([STUDY, *matchers])}}}"
 
 
 def newest(metric: Metric, **labels: str) -> str:
-    """Return the metric as the newest chief has it: one that was cut off may go on for a while beside its successor."""
+    """Return the metric of the newest chief: a chief that was cut off may run for a while beside its successor."""
     return f"{of(metric, **labels)} and on (instance) topk(1, {of(Metric.CHIEF_STARTED)})"
 
 
 def part(metric: Metric, suffix: str, **labels: str) -> str:
-    """Return the selector of a histogram's part: bucket, sum or count."""
+    """Return the selector of one series of a histogram: bucket, sum or count."""
     return of(metric, **labels).replace("{", f"_{suffix}{{", 1)
 
 
 def quantile(share: float, metric: Metric, by: str = "", **labels: str) -> str:
-    """Return a quantile of a histogram, by one of its labels."""
+    """Return the expression of a quantile of a histogram, grouped by one of its labels if `by` is given."""
     kept, rate = f"le, {by}" if by else "le", f"rate({part(metric, 'bucket', **labels)}[{RATE}])"
     return f"histogram_quantile({share}, sum by ({kept}) ({rate}))"
 
 
 def new_dashboard(title: str, uid: str, description: str) -> dashboard.Dashboard:
-    """Return a dashboard of one study, which is chosen at its top."""
+    """Return a dashboard of one study, which the user selects at the top."""
     return (
         dashboard.Dashboard(title)
         .uid(uid)
@@ -77,14 +77,14 @@ def new_dashboard(title: str, uid: str, description: str) -> dashboard.Dashboard
         )
         .with_variable(dashboard.DatasourceVariable("datasource").label("Prometheus").type("prometheus"))
         .with_variable(
-            dashboard.QueryVariable(names.LABEL_NAMESPACE)  # two may have a study of one name
+            dashboard.QueryVariable(names.LABEL_NAMESPACE)  # studies in different namespaces may have the same name
             .label("Namespace")
             .datasource(DATA_SOURCE)
             .query(f"label_values({Metric.TRIALS}, {names.LABEL_NAMESPACE})")
             .refresh(VariableRefresh.ON_TIME_RANGE_CHANGED)
             .sort(VariableSort.ALPHABETICAL_ASC)
             .include_all(True)
-            .all_value(".*")  # also what has no namespace, outside Kubernetes
+            .all_value(".*")  # also matches series without a namespace, from outside Kubernetes
             .current(VariableOption(selected=True, text="All", value="$__all"))
         )
         .with_variable(
@@ -108,8 +108,8 @@ def line(
     stacked: bool = False,
     nothing: str = "",
 ) -> Any:
-    """Return a panel of lines over time, or of `nothing` where there are no data."""
-    panel = _asking(timeseries.Panel(), title, unit, description, queries, width, 8, nothing)
+    """Return a panel of lines over time. It shows the text `nothing` if there is no data."""
+    panel = _configured(timeseries.Panel(), title, unit, description, queries, width, 8, nothing)
     panel = panel.min(0).line_width(2).fill_opacity(25 if stacked else 8).span_nulls(False)
     legend = common.VizLegendOptions().show_legend(True).placement("bottom").display_mode("list")
     panel = panel.legend(legend).tooltip(common.VizTooltipOptions().mode("multi").sort("desc"))
@@ -122,22 +122,22 @@ def bars(title: str, unit: str, description: str, *queries: Query, width: int = 
 
 
 def number(title: str, unit: str, description: str, *queries: Query, width: int = SIXTH, nothing: str = "") -> Any:
-    """Return a panel that shows what is now, or `nothing` where there are no data."""
-    return _asking(stat.Panel(), title, unit, description, queries, width, 4, nothing)
+    """Return a panel that shows the current value. It shows the text `nothing` if there is no data."""
+    return _configured(stat.Panel(), title, unit, description, queries, width, 4, nothing)
 
 
 def share(title: str, description: str, query: Query, width: int = SIXTH) -> Any:
-    """Return a panel that shows how much of a whole there is now."""
-    return _asking(gauge.Panel(), title, "percentunit", description, [query], width, 4).min(0).max(1)
+    """Return a panel that shows the current fraction of a whole."""
+    return _configured(gauge.Panel(), title, "percentunit", description, [query], width, 4).min(0).max(1)
 
 
 def ranking(title: str, unit: str, description: str, *queries: Query, width: int = HALF) -> Any:
-    """Return a panel of bars, one a series, that shows what is now."""
-    panel = _asking(bargauge.Panel(), title, unit, description, queries, width, 8)
+    """Return a panel that shows the current values as one bar per series."""
+    panel = _configured(bargauge.Panel(), title, unit, description, queries, width, 8)
     return panel.min(0).orientation(VizOrientation.HORIZONTAL)
 
 
-def _asking(
+def _configured(
     panel: Any,
     title: str,
     unit: str,
@@ -150,6 +150,6 @@ def _asking(
     panel = panel.title(title).description(description).unit(unit).datasource(DATA_SOURCE).span(width).height(height)
     panel = panel.no_value(nothing) if nothing else panel
     for number_, query in enumerate(queries):
-        asked = prometheus.Dataquery().expr(query.expression).ref_id(chr(ord("A") + number_)).datasource(DATA_SOURCE)
-        panel = panel.with_target(asked.legend_format(query.legend or "__auto").range())
+        target = prometheus.Dataquery().expr(query.expression).ref_id(chr(ord("A") + number_)).datasource(DATA_SOURCE)
+        panel = panel.with_target(target.legend_format(query.legend or "__auto").range())
     return panel

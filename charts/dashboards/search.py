@@ -1,4 +1,4 @@
-"""The dashboard Search: how far a study is, and how good its best trial."""
+"""The dashboard "Search": progress of a study, its best score and its evaluation."""
 
 from grafana_foundation_sdk.builders.dashboard import Dashboard, Row
 from panels import HALF, RANGE, THIRD, Query, line, new_dashboard, newest, number, of, ranking, share
@@ -11,19 +11,19 @@ PLANNED = f"max({of(Metric.TRIALS_PLANNED)})"
 LEFT_S = f"max({newest(Metric.SEARCH_LEFT)})"
 GOES_ON = f"max({newest(Metric.SEARCH, state='running')}) == 1"
 OVER_AT = f"max(last_over_time({of(Metric.SEARCH_ENDED)}[{RANGE}]))"
-PACE = "If the rest goes on as it went since the chief was started; hyperband's number of epochs is not known before."
+PACE = "Estimated from the rate since the chief started. Unknown with hyperband, whose number of epochs is not fixed."
 
 
 def search() -> Dashboard:
-    """How far the search is, and how good."""
+    """Return the dashboard of the search."""
     return (
-        new_dashboard("cifake-tune: search", "cifake-tune-search", "How far a study is, and how good its best trial.")
-        .with_panel(share("Done", "Trials that have ended, of those planned.", Query(f"{ENDED} / {PLANNED}")))
+        new_dashboard("cifake-tune: search", "cifake-tune-search", "Progress of a study and its best score.")
+        .with_panel(share("Done", "Fraction of the planned trials that have ended.", Query(f"{ENDED} / {PLANNED}")))
         .with_panel(
             number(
                 "Trials ended",
                 "none",
-                "Completed, stopped early or failed.",
+                "Number of trials that were completed, stopped early or failed.",
                 Query(ENDED, "ended"),
                 Query(PLANNED, "planned"),
             )
@@ -32,15 +32,15 @@ def search() -> Dashboard:
             number(
                 "Best score",
                 "short",
-                "The objective of the best trial so far.",
+                "Objective of the best trial so far.",
                 Query(BEST),
             )
         )
         .with_panel(
             number(
-                "Best score for",
+                "Age of best score",
                 "s",
-                "Since when no trial was better.",
+                "Time since the best trial ended.",
                 Query(f"time() - max({of(Metric.BEST_SCORE_SINCE)})"),
             )
         )
@@ -49,7 +49,7 @@ def search() -> Dashboard:
             number(
                 "Finished",
                 "dateTimeFromNow",
-                f"When the search was, or will be, over. {PACE}",
+                f"Time at which the search ended or will end. {PACE}",
                 Query(f"1000 * ((time() + {LEFT_S}) or ({OVER_AT} unless {GOES_ON}))"),
                 nothing="unknown",
             )
@@ -58,7 +58,7 @@ def search() -> Dashboard:
             line(
                 "Best score so far",
                 "short",
-                "The best trial's objective over time.",
+                "Objective of the best trial over time.",
                 Query(BEST, "best"),
             )
         )
@@ -66,7 +66,7 @@ def search() -> Dashboard:
             line(
                 "Trials",
                 "none",
-                "By state: what runs, what waits for a worker, and what has ended how.",
+                "Number of trials by state.",
                 Query(f"max by (state) ({of(Metric.TRIALS)})", "{{state}}"),
                 stacked=True,
             )
@@ -75,7 +75,7 @@ def search() -> Dashboard:
             ranking(
                 "Rungs of early stopping",
                 "none",
-                "Trials that reached each rung, and those that were stopped there.",
+                "Number of trials that reached each rung, and number of trials stopped there.",
                 Query(f"max by (rung) ({of(Metric.RUNG_REACHED)})", "rung {{rung}}: reached"),
                 Query(f"max by (rung) ({of(Metric.RUNG_STOPPED)})", "rung {{rung}}: stopped"),
                 width=THIRD,
@@ -85,7 +85,7 @@ def search() -> Dashboard:
             ranking(
                 "Attempts",
                 "none",
-                "How attempts ended: finished their trial, were interrupted, or failed.",
+                "Number of attempts by outcome: finished their trial, were interrupted, or failed.",
                 Query(f"max by (outcome, reason) ({of(Metric.ATTEMPTS)})", "{{outcome}}: {{reason}}"),
                 width=THIRD,
             )
@@ -94,7 +94,7 @@ def search() -> Dashboard:
             line(
                 "Epochs",
                 "none",
-                "Epochs that the trials have, and those that early stopping saved.",
+                "Number of epochs recorded for all trials, and number of epochs saved by early stopping.",
                 Query(f"max({of(Metric.EPOCHS)})", "trained"),
                 Query(f"max({of(Metric.EPOCHS_SAVED)})", "saved"),
                 width=THIRD,
@@ -105,14 +105,14 @@ def search() -> Dashboard:
             number(
                 "Accuracy on the test images",
                 "percentunit",
-                "Of the best model, with the ends of its 95 % interval. The chief shows it for a while before it ends; "
-                "this is the last value within the time range.",
+                "Accuracy of the best model with its 95 % confidence interval. The chief exposes it only until it "
+                "exits, so this is the last value within the time range.",
                 *(
                     Query(f"max(last_over_time({of(metric)}[{RANGE}]))", legend)
                     for metric, legend in (
                         (Metric.ACCURACY, "accuracy"),
-                        (Metric.ACCURACY_LOWER, "lower end"),
-                        (Metric.ACCURACY_UPPER, "upper end"),
+                        (Metric.ACCURACY_LOWER, "lower bound"),
+                        (Metric.ACCURACY_UPPER, "upper bound"),
                     )
                 ),
                 width=HALF,
@@ -122,7 +122,7 @@ def search() -> Dashboard:
             number(
                 "Test images",
                 "none",
-                "How many images the accuracy is of.",
+                "Number of test images on which the accuracy was measured.",
                 Query(f"max(last_over_time({of(Metric.EVALUATION_IMAGES)}[{RANGE}]))"),
             )
         )
@@ -130,7 +130,7 @@ def search() -> Dashboard:
             number(
                 "State",
                 "none",
-                "waiting, running, done or failed: the one with a 1.",
+                "State of the evaluation: waiting, running, done or failed.",
                 Query(f"max by (state) (last_over_time({of(Metric.EVALUATION)}[{RANGE}])) > 0", "{{state}}"),
                 width=THIRD,
             )

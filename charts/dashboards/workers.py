@@ -1,4 +1,4 @@
-"""The dashboard Workers: what they do with their time, and what keeps them."""
+"""The dashboard "Workers": throughput, activities and interruptions of the workers."""
 
 from grafana_foundation_sdk.builders.dashboard import Dashboard
 from panels import QUARTER, RATE, STUDY, THIRD, Query, bars, line, new_dashboard, number, of, share
@@ -7,7 +7,7 @@ from tuner.names import Metric
 
 
 def workers() -> Dashboard:
-    """What the workers do with their time."""
+    """Return the dashboard of the workers."""
     busy = f"rate({of(Metric.WORKER_TIME)}[{RATE}])"
     waiting = f"rate({of(Metric.WORKER_TIME, activity='wait')}[{RATE}])"
     images = f"rate({of(Metric.WORKER_IMAGES)}[{RATE}])"
@@ -16,23 +16,33 @@ def workers() -> Dashboard:
         for outcome in ("interrupted", "failed")
     )
     return (
-        new_dashboard("cifake-tune: workers", "cifake-tune-workers", "What a study's workers do, and what keeps them.")
+        new_dashboard(
+            "cifake-tune: workers",
+            "cifake-tune-workers",
+            "Throughput, activities and interruptions of a study's workers.",
+        )
         .with_panel(
             number(
                 "Workers",
                 "none",
-                "Those that the chief has heard lately.",
+                "Number of workers whose heartbeats reach the chief.",
                 Query(f"sum({of(Metric.WORKERS, state='training|idle')})"),
                 width=QUARTER,
             )
         )
         .with_panel(
-            number("Images per second", "none", "Trained on, of all workers.", Query(f"sum({images})"), width=QUARTER)
+            number(
+                "Images per second",
+                "none",
+                "Training images per second of all workers.",
+                Query(f"sum({images})"),
+                width=QUARTER,
+            )
         )
         .with_panel(
             share(
                 "Idle",
-                "Share of the workers' time that they wait for a trial.",
+                "Fraction of the workers' time spent waiting for a trial.",
                 Query(f"avg({waiting})"),
                 width=QUARTER,
             )
@@ -41,7 +51,7 @@ def workers() -> Dashboard:
             number(
                 "GPUs",
                 "none",
-                "Found by the workers; and those they asked for and did not find.",
+                "Number of GPUs that the workers found, and number that they requested and did not find.",
                 Query(f"sum({of(Metric.GPUS)})", "found"),
                 Query(f"sum({of(Metric.GPUS_MISSING)})", "missing"),
                 width=QUARTER,
@@ -51,7 +61,7 @@ def workers() -> Dashboard:
             line(
                 "Workers by state",
                 "none",
-                "As the chief sees them; silent for as long as a lease lasts means lost.",
+                "Number of workers by state. A worker is silent after the duration of a lease without a heartbeat.",
                 Query(f"max by (state) ({of(Metric.WORKERS)})", "{{state}}"),
                 stacked=True,
             )
@@ -60,7 +70,7 @@ def workers() -> Dashboard:
             line(
                 "Images per second by worker",
                 "none",
-                "Training images.",
+                "Training images per second of each worker.",
                 Query(f"sum by (instance) ({images})", "{{instance}}"),
                 stacked=True,
             )
@@ -69,7 +79,7 @@ def workers() -> Dashboard:
             line(
                 "Where the time goes",
                 "none",
-                "Workers at each activity, on average. With TensorFlow input is made beside the training.",
+                "Average number of workers per activity. With TensorFlow, input is prepared in parallel with training.",
                 Query(f"sum by (activity) ({busy})", "{{activity}}"),
                 stacked=True,
             )
@@ -78,7 +88,7 @@ def workers() -> Dashboard:
             line(
                 "Epochs per minute",
                 "none",
-                "Of all workers.",
+                "Epochs per minute of all workers.",
                 Query(f"60 * sum(rate({of(Metric.WORKER_EPOCHS)}[{RATE}]))", "epochs"),
             )
         )
@@ -86,7 +96,7 @@ def workers() -> Dashboard:
             bars(
                 "Interruptions",
                 "none",
-                "Attempts whose worker was preempted (it handed its trial back) or lost (it fell silent).",
+                "Attempts whose worker was preempted (it handed back its trial) or lost (its heartbeats stopped).",
                 Query(interrupted, "{{reason}}"),
             )
         )
@@ -94,7 +104,7 @@ def workers() -> Dashboard:
             bars(
                 "Failures",
                 "none",
-                "Attempts that ended with an exception, without memory, or with what would fail again.",
+                "Attempts that ended with an exception, out of memory, or with an error that a retry would repeat.",
                 Query(failed, "{{reason}}"),
             )
         )
@@ -102,7 +112,7 @@ def workers() -> Dashboard:
             line(
                 "GPU memory",
                 "bytes",
-                "Used now, and at the most, of all workers.",
+                "Current and peak memory use of the GPUs of all workers.",
                 Query(f"sum by (kind) ({of(Metric.GPU_MEMORY)})", "{{kind}}"),
                 width=THIRD,
                 nothing="no GPU",
@@ -112,7 +122,7 @@ def workers() -> Dashboard:
             line(
                 "Memory",
                 "bytes",
-                "Of each process, chief included.",
+                "Memory of each process, including the chief.",
                 Query(f"process_resident_memory_bytes{{{STUDY}}}", "{{instance}}"),
                 width=THIRD,
             )
@@ -121,7 +131,7 @@ def workers() -> Dashboard:
             line(
                 "Last heartbeat",
                 "s",
-                "How long ago the chief answered one; an idle worker's next comes after a third of a lease.",
+                "Time since the chief last answered a heartbeat. An idle worker sends one per third of a lease.",
                 Query(f"time() - {of(Metric.WORKER_BEAT)}", "{{instance}}"),
                 width=THIRD,
             )

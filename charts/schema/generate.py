@@ -1,4 +1,4 @@
-"""Write charts/values.schema.json out of chart.json, and the study's part out of tuner.config.settings: `make docs`."""
+"""Generate charts/values.schema.json from chart.json, with the study's part from tuner.config.settings: `make docs`."""
 
 import json
 from pathlib import Path
@@ -26,8 +26,11 @@ def values_schema() -> dict[str, Any]:
 
 
 def _require(schema: dict[str, Any], values: dict[str, Any]) -> None:
-    """Require what has a default: it is missing only where it was set to null, or where values of an older chart are
-    used again without the defaults of this one, and a template would break at it without a sentence."""
+    """Require every key that has a default.
+
+    Such a key is missing only if it was set to null, or if the values of an older chart are reused without the defaults
+    of this one. A template would then fail without an explanation.
+    """
     schema["required"] = [key for key, default in values.items() if default is not None]
     for key, part in schema["properties"].items():
         if "properties" in part:
@@ -35,26 +38,27 @@ def _require(schema: dict[str, Any], values: dict[str, Any]) -> None:
 
 
 def _readable(schema: Any) -> Any:
-    """Return the same schema in words in which helm's errors say what to write.
+    """Return an equivalent schema for which helm's error messages are helpful.
 
-    An unknown key is told with its place, and with all keys that are known there. What may be missing is not told as
-    two schemas that both failed. A pattern, which helm would print, is left to templates/validation.yaml.
+    The error of an unknown key names its location and all valid keys there. A nullable value is not reported as two
+    schemas that both failed. Patterns, which helm would print, are checked by templates/validation.yaml instead.
     """
     if isinstance(schema, list):
-        return [_readable(each) for each in schema]
+        return [_readable(item) for item in schema]
     if not isinstance(schema, dict):
         return schema
-    said = {key: _readable(value) for key, value in schema.items() if key != "pattern"}
-    if said.get("additionalProperties") is False:
-        said["propertyNames"] = {"enum": list(said["properties"])}
-    if {"type": "null"} in said.get("anyOf", ()):
-        (other,) = (each for each in said.pop("anyOf") if each != {"type": "null"})
-        said = other | said if "type" not in other else other | said | {"type": [other["type"], "null"]}
-    return said
+    readable = {key: _readable(value) for key, value in schema.items() if key != "pattern"}
+    if readable.get("additionalProperties") is False:
+        readable["propertyNames"] = {"enum": list(readable["properties"])}
+    if {"type": "null"} in readable.get("anyOf", ()):
+        (other,) = (option for option in readable.pop("anyOf") if option != {"type": "null"})
+        nullable_type = {"type": [other["type"], "null"]} if "type" in other else {}
+        readable = other | readable | nullable_type
+    return readable
 
 
 def text() -> str:
-    """Return the file's content."""
+    """Return the content of charts/values.schema.json."""
     return json.dumps(values_schema(), indent=2) + "\n"
 
 

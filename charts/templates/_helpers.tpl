@@ -4,7 +4,7 @@
 cifake-tune
 {{- end }}
 
-{{/* At most 40 characters: Jobs' names add to it, and their pods' host names may have 63. */}}
+{{/* At most 40 characters, because Jobs append to it and the host names of their pods are limited to 63. */}}
 {{- define "cifake-tune.fullname" -}}
 {{- $name := .Release.Name | replace "." "-" }}
 {{- if not (contains "cifake-tune" $name) }}{{ $name = printf "%s-cifake-tune" $name }}{{ end }}
@@ -32,9 +32,10 @@ cifake-tune
 {{ .Values.tls.existingSecret | default (printf "%s-tls" (include "cifake-tune.fullname" .)) }}
 {{- end }}
 
-{{/* A Job's pod template cannot be changed, so the name carries a hash of it: another template is another Job. One that
-     has failed is never run again, though what it failed for may have been mended, such as a right: the next upgrade
-     makes another, with the revision in its name, which later ones keep.
+{{/* Name of a component's Job. The pod template of a Job is immutable, so the name contains a hash of the template: a
+     changed template results in a new Job. A failed Job never runs again, even after the cause, such as a missing
+     permission, has been fixed. Therefore the next upgrade creates a new Job with the revision in its name, and later
+     upgrades keep that name.
      Called with (list . COMPONENT). */}}
 {{- define "cifake-tune.job.name" -}}
 {{- $root := index . 0 }}{{ $component := index . 1 }}
@@ -64,7 +65,7 @@ app.kubernetes.io/name: {{ include "cifake-tune.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 
-{{/* Of objects. Called with (list . COMPONENT). */}}
+{{/* Labels of objects. Called with (list . COMPONENT). */}}
 {{- define "cifake-tune.labels" -}}
 {{- $root := index . 0 -}}
 {{ include "cifake-tune.selectorLabels" $root }}
@@ -77,7 +78,8 @@ helm.sh/chart: {{ $root.Chart.Name }}-{{ $root.Chart.Version | replace "+" "_" }
 {{- end }}
 {{- end }}
 
-{{/* Of pods: no versions, or each of them would replace the pods. Called with (list . COMPONENT). */}}
+{{/* Labels of pods. They contain no versions, because a new version would replace the pods. Called with
+     (list . COMPONENT). */}}
 {{- define "cifake-tune.podLabels" -}}
 {{- $root := index . 0 -}}
 {{ include "cifake-tune.selectorLabels" $root }}

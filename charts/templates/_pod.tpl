@@ -1,6 +1,6 @@
-{{/* What pods have in common. */}}
+{{/* Parts that all pods share. */}}
 
-{{/* metadata of a pod template. Called with (list . COMPONENT). */}}
+{{/* Metadata of a pod template. Called with (list . COMPONENT). */}}
 {{- define "cifake-tune.pod.metadata" -}}
 {{- $root := index . 0 -}}
 labels:
@@ -19,7 +19,7 @@ annotations:
   {{- end }}
 {{- end }}
 
-{{/* Who a pod is and where it runs. Called with (list . VALUES-OF-THE-COMPONENT). */}}
+{{/* Security context and placement of a pod. Called with (list . VALUES-OF-THE-COMPONENT). */}}
 {{- define "cifake-tune.pod.place" -}}
 {{- $root := index . 0 }}{{ $values := index . 1 -}}
 enableServiceLinks: false
@@ -55,7 +55,7 @@ tolerations:
 {{- end }}
 {{- end }}
 
-{{/* The image, and what its process may not do. */}}
+{{/* Image and security context of a container. */}}
 {{- define "cifake-tune.container" -}}
 image: {{ include "cifake-tune.image" . }}
 imagePullPolicy: {{ .Values.image.pullPolicy }}
@@ -65,7 +65,7 @@ securityContext:
   capabilities: {drop: [ALL]}
 {{- end }}
 
-{{/* resources, with GPUs. Called with the values of the component. */}}
+{{/* Resources of a container, including GPUs. Called with the values of the component. */}}
 {{- define "cifake-tune.resources" -}}
 {{- $resources := deepCopy .resources }}
 {{- if .gpus }}{{ $_ := set $resources "limits" (merge (dict "nvidia.com/gpu" .gpus) ($resources.limits | default dict)) }}{{ end -}}
@@ -73,7 +73,7 @@ resources:
   {{- toYaml $resources | nindent 2 }}
 {{- end }}
 
-{{/* Where study and bucket are. */}}
+{{/* Environment: study, logs and bucket. */}}
 {{- define "cifake-tune.env" -}}
 - {name: CIFAKE_TUNE_STUDY, value: /etc/cifake-tune/study.yaml}
 {{- if ne .Values.logs.format "text" }}
@@ -90,7 +90,7 @@ resources:
 {{- end }}
 {{- end }}
 
-{{/* Where the certificates are, for those who speak with or as the chief. */}}
+{{/* Environment: certificates of the chief and its clients. */}}
 {{- define "cifake-tune.env.tls" -}}
 {{- if .Values.tls.enabled -}}
 - {name: CIFAKE_TUNE_TLS_CERT, value: /etc/cifake-tune-tls/tls.crt}
@@ -99,14 +99,14 @@ resources:
 {{- end }}
 {{- end }}
 
-{{/* Where chief and workers show metrics and health. */}}
+{{/* Environment: address of the metrics and health endpoint of the chief and the workers. */}}
 {{- define "cifake-tune.env.http" -}}
 - {name: CIFAKE_TUNE_HTTP, value: "0.0.0.0:{{ .Values.metrics.port }}"}
 {{- end }}
 
-{{/* Probes of chief and workers. A check takes 5 s where a process stands still. */}}
+{{/* Probes of the chief and the workers. A check takes 5 s if the process is blocked. */}}
 {{- define "cifake-tune.probes" -}}
-startupProbe:  # Keras's import, on a node whose image is cold and whose cores are taken
+startupProbe:  # long enough to import Keras on a busy node with a cold image
   httpGet: {path: /healthz, port: http}
   periodSeconds: 2
   timeoutSeconds: 6

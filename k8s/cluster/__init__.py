@@ -1,1 +1,1 @@
-"""The Kubernetes API: its client, its objects, a process's place in a cluster, and port forwarding."""
+"""The Kubernetes API: client, object types and port forwarding."""

@@ -1,7 +1,7 @@
-"""The Kubernetes API as the readers use it: a call names a type of `objects`, and an error is one sentence.
+"""The Kubernetes client: methods take a type of `objects`, and each error is one sentence.
 
-Of the official client come the kubeconfig, the credentials and the connections. Its methods do not: they bring a model
-of every object there is, which takes most of a second, and whoever asks `status` waits for it.
+It uses the official client for the kubeconfig, the credentials and the connections, but not for its API methods: they
+import a model of every Kubernetes object, which takes most of a second at each start of `cifake-tune status`.
 """
 
 import json
@@ -23,8 +23,10 @@ from k8s.cluster import objects, resources
 from tuner.errors import EnvironmentFailure, UsageError
 
 REQUEST_TIMEOUT_S = 15.0
-SILENCE_S = 7 * 86400.0
-"""A pod whose log is followed may be silent for so long; the client takes no "for ever"."""
+MAX_SILENCE_S = 7 * 86400.0
+"""Maximum time without output of a pod whose log is followed; the HTTP client requires a limit."""
+_KUBECONFIG_HINT = "check the context of your kubeconfig (kubectl config get-contexts), VPN and proxy"
+_POD_HINT = "check that NetworkPolicies allow this pod to call it"
 _NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 Kind = TypeVar("Kind", bound=objects.Object)
@@ -44,104 +46,120 @@ _PATHS: dict[type[objects.Object], tuple[str, str]] = {
     objects.Deployment: (_APPS, "deployments"),
     resources.StorageClass: (_STORAGE, "storageclasses"),
 }
-"""The group and version that have a type, and its name in their paths."""
-_OF_THE_CLUSTER = (resources.Node, resources.Namespace, resources.StorageClass)
-"""Types whose objects are in no namespace."""
+"""API path of the group and version of each type, and the plural name of the type in it."""
+_CLUSTER_SCOPED = (resources.Node, resources.Namespace, resources.StorageClass)
+"""Types whose objects do not belong to a namespace."""
 
 
 class ApiRefusedError(EnvironmentFailure):
-    """The API server said no; `status` is HTTP's, `said` its own words."""
+    """The API server refused a request. `status` is the HTTP status, `reason` the server's own message."""
 
-    def __init__(self, text: str, status: int, said: str) -> None:
+    def __init__(self, text: str, status: int, reason: str) -> None:
         super().__init__(text)
         self.status = status
-        self.said = said
+        self.reason = reason
 
     @property
-    def is_about_us(self) -> bool:
-        """Say whether we lack the right, rather than what we asked for being wrong."""
-        return self.status == 403 and "cannot" in self.said and "in API group" in self.said
+    def is_missing_permission(self) -> bool:
+        """Whether the caller lacks a permission, as opposed to an invalid request."""
+        return self.status == 403 and "cannot" in self.reason and "in API group" in self.reason
 
 
 @dataclass(frozen=True)
 class Right:
-    """Something that one may do in a namespace, or not."""
+    """A permission in a namespace."""
 
     verb: str
     resource: str
-    """As RBAC writes it: pods, pods/log, jobs.batch."""
+    """The resource as in RBAC: pods, pods/log, jobs.batch."""
 
     def __str__(self) -> str:
         return f"{self.verb} {self.resource}"
 
 
 class Cluster:
-    """One API server, and a namespace of it. All methods raise EnvironmentFailure; ApiRefusedError where it said no."""
+    """One namespace of a cluster. All methods raise EnvironmentFailure, or ApiRefusedError if the server refuses.
 
-    def __init__(self, configuration: Any, namespace: str) -> None:
-        configuration.retries = False  # whoever looks can look again
+    Requests are not retried: a reader can run the command again, and the chief has its own back-off.
+    """
+
+    def __init__(self, configuration: Any, namespace: str, hint: str = _KUBECONFIG_HINT) -> None:
+        """Connect with a configuration of the official client.
+
+        Args:
+            configuration: A kubernetes.client.Configuration.
+            namespace: The namespace of all calls for namespaced objects.
+            hint: What to check if the API server cannot be reached, for the error message.
+        """
+        configuration.retries = False
         self.configuration = configuration
         self.namespace = namespace
+        self._hint = hint
         self._connections = rest.RESTClientObject(configuration).pool_manager
 
     @property
     def host(self) -> str:
-        """Its URL."""
+        """URL of the API server."""
         return str(self.configuration.host)
 
     def list(self, kind: type[Kind], labels: str = "", everywhere: bool = False) -> list[Kind]:
-        """Return the objects of a type that have these labels; in all namespaces where `everywhere`."""
-        answer = self._call(f"list {_plural(kind)}", "GET", self._path(kind, everywhere), {"labelSelector": labels})
-        return objects.ObjectList[kind].model_validate_json(answer.data).items  # type: ignore[valid-type]
+        """Return the objects of a type with these labels; of all namespaces if `everywhere`."""
+        response = self._call(f"list {_plural(kind)}", "GET", self._path(kind, everywhere), {"labelSelector": labels})
+        return objects.ObjectList[kind].model_validate_json(response.data).items  # type: ignore[valid-type]
 
     def get(self, kind: type[Kind], name: str) -> Kind:
         """Return one object."""
-        answer = self._call(f"read {_singular(kind)} {name}", "GET", f"{self._path(kind)}/{quote(name)}")
-        return kind.model_validate_json(answer.data)
+        response = self._call(f"read {_singular(kind)} {name}", "GET", self._path_of(kind, name))
+        return kind.model_validate_json(response.data)
 
     def create(self, kind: type[Kind], body: Mapping[str, Any], dry_run: bool = False) -> Kind:
-        """Make an object; on a dry run the API server only says whether it would."""
+        """Create an object. In a dry run, the API server only checks whether it would accept the object."""
         name, query = body["metadata"]["name"], {"dryRun": "All"} if dry_run else {}
-        answer = self._call(f"create {_singular(kind)} {name}", "POST", self._path(kind), query, body)
-        return kind.model_validate_json(answer.data)
+        response = self._call(f"create {_singular(kind)} {name}", "POST", self._path(kind), query, body)
+        return kind.model_validate_json(response.data)
+
+    def patch(self, kind: type[Kind], name: str, body: Mapping[str, Any]) -> Kind:
+        """Merge `body` into an object (JSON merge patch) and return the object."""
+        response = self._call(f"patch {_singular(kind)} {name}", "PATCH", self._path_of(kind, name), body=body)
+        return kind.model_validate_json(response.data)
 
     def delete(self, kind: type[Kind], name: str) -> None:
-        """Delete an object at once; one that does not exist is no error."""
-        path = f"{self._path(kind)}/{quote(name)}"
+        """Delete an object immediately; one that does not exist is not an error."""
+        query = {"gracePeriodSeconds": 0}
         try:
-            self._call(f"delete {_singular(kind)} {name}", "DELETE", path, {"gracePeriodSeconds": 0})
+            self._call(f"delete {_singular(kind)} {name}", "DELETE", self._path_of(kind, name), query)
         except ApiRefusedError as error:
             if error.status != 404:
                 raise
 
     def log(self, pod: str, tail: int | None = None, container: str | None = None) -> str:
-        """Return what a pod has written, or its last lines; "" where there is no log (any more)."""
-        more = ({"tailLines": tail} if tail else {}) | ({"container": container} if container else {})
+        """Return the log of a pod, or its last `tail` lines; "" if there is no log, or no longer."""
+        query = ({"tailLines": tail} if tail else {}) | ({"container": container} if container else {})
         try:
-            answer = self._call(f"read the log of pod {pod}", "GET", self.path_of_pod(pod, "log"), more)
+            response = self._call(f"read the log of pod {pod}", "GET", self.path_of_pod(pod, "log"), query)
         except ApiRefusedError as error:
-            if error.status in (400, 404):  # not started yet; gone
+            if error.status in (400, 404):  # not started yet; deleted
                 return ""
             raise
-        return str(answer.data.decode(errors="replace"))
+        return str(response.data.decode(errors="replace"))
 
     def follow_log(self, pod: str) -> Iterator[str]:
-        """Yield the lines of a pod as they come, until it ends."""
-        answer = self._call(
+        """Yield the lines of a pod's log as they are written, until the pod ends."""
+        response = self._call(
             f"follow the log of pod {pod}", "GET", self.path_of_pod(pod, "log"), {"follow": "true"}, stream=True
         )
-        part = b""
+        rest_of_line = b""
         try:
-            for piece in answer.stream(decode_content=False):
-                *lines, part = (part + piece).split(b"\n")
+            for chunk in response.stream(decode_content=False):
+                *lines, rest_of_line = (rest_of_line + chunk).split(b"\n")
                 yield from (line.decode(errors="replace") for line in lines)
         except HTTPError:
-            pass  # the connection ended, as it does with the pod's node
-        if part:
-            yield part.decode(errors="replace")
+            pass  # the connection ended, for example because the pod's node was lost
+        if rest_of_line:
+            yield rest_of_line.decode(errors="replace")
 
     def may(self, right: Right) -> bool:
-        """Say whether we have a right here."""
+        """Return whether the caller has a right in this namespace."""
         resource, _, subresource = right.resource.partition("/")
         resource, _, group = resource.partition(".")
         attributes = {"verb": right.verb, "resource": resource, "namespace": self.namespace, "group": group}
@@ -151,47 +169,64 @@ class Cluster:
             "spec": {"resourceAttributes": {**attributes, "subresource": subresource}},
         }
         path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
-        answer = self._call("ask for our rights", "POST", path, body=body)
-        return resources.Review.model_validate_json(answer.data).status.allowed
+        response = self._call("check your rights", "POST", path, body=body)
+        return resources.Review.model_validate_json(response.data).status.allowed
 
     def clock(self) -> float | None:
-        """Return the API server's clock, in seconds since 1970, as far as it says so; its answer shows it is there."""
-        answer = self._call("be reached", "GET", "/version")
-        date = answer.headers.get("Date")
+        """Return the time of the API server in seconds since 1970, or None if its response has no date.
+
+        This also checks that the API server can be reached.
+        """
+        response = self._call("read the API server's version", "GET", "/version")
+        date = response.headers.get("Date")
         return parsedate_to_datetime(date).timestamp() if date else None
 
-    def path_of_pod(self, pod: str, what: str) -> str:
-        """Return the path of something that a pod has, such as its log."""
-        return f"{self._path(objects.Pod)}/{quote(pod)}/{what}"
+    def path_of_pod(self, pod: str, subresource: str) -> str:
+        """Return the path of a subresource of a pod, such as its log."""
+        return f"{self._path_of(objects.Pod, pod)}/{subresource}"
 
     def credentials(self) -> dict[str, str]:
-        """Return the headers that say who we are, where the connection itself does not."""
-        return {each["key"]: each["value"] for each in self.configuration.auth_settings().values() if each["value"]}
+        """Return the headers that authenticate the caller; none if the connection's certificate does."""
+        settings = self.configuration.auth_settings().values()
+        return {setting["key"]: setting["value"] for setting in settings if setting["value"]}
+
+    def _path_of(self, kind: type[objects.Object], name: str) -> str:
+        return f"{self._path(kind)}/{quote(name)}"
 
     def _path(self, kind: type[objects.Object], everywhere: bool = False) -> str:
         group, name = _PATHS[kind]
         return (
             f"{group}/{name}"
-            if everywhere or kind in _OF_THE_CLUSTER
+            if everywhere or kind in _CLUSTER_SCOPED
             else (f"{group}/namespaces/{quote(self.namespace)}/{name}")
         )
 
     def _call(
         self,
-        what: str,
+        action: str,
         method: str,
         path: str,
         query: Mapping[str, Any] | None = None,
         body: Mapping[str, Any] | None = None,
         stream: bool = False,
     ) -> Any:
-        """Return the answer; where it is a stream, its body is to be read."""
-        headers = {"Accept": "application/json, */*", "Content-Type": "application/json", **self.credentials()}
-        given = {key: value for key, value in (query or {}).items() if value != ""}
-        url = f"{self.host}{path}{'?' if given else ''}{urlencode(given)}"
-        timeout = Timeout(connect=REQUEST_TIMEOUT_S, read=SILENCE_S if stream else REQUEST_TIMEOUT_S)
+        """Send a request and return the response.
+
+        Args:
+            action: What the request does, as a verb phrase for error messages.
+            method: The HTTP method.
+            path: Path of the resource.
+            query: Query parameters; those with the value "" are left out.
+            body: Content of the request, sent as JSON.
+            stream: Whether the caller reads the body of the response as a stream.
+        """
+        content_type = "application/merge-patch+json" if method == "PATCH" else "application/json"
+        headers = {"Accept": "application/json, */*", "Content-Type": content_type, **self.credentials()}
+        parameters = {key: value for key, value in (query or {}).items() if value != ""}
+        url = f"{self.host}{path}{'?' if parameters else ''}{urlencode(parameters)}"
+        timeout = Timeout(connect=REQUEST_TIMEOUT_S, read=MAX_SILENCE_S if stream else REQUEST_TIMEOUT_S)
         try:
-            answer = self._connections.request(
+            response = self._connections.request(
                 method,
                 url,
                 body=None if body is None else json.dumps(body),
@@ -202,65 +237,79 @@ class Cluster:
         except HTTPError as error:
             reason = getattr(error, "reason", None) or error
             raise EnvironmentFailure(
-                f"the Kubernetes API at {self.host} cannot be reached ({_short(reason)}); check the context of your "
-                "kubeconfig (kubectl config get-contexts), VPN and proxy."
+                f"the Kubernetes API at {self.host} cannot be reached ({_short(reason)}); {self._hint}."
             ) from None
-        if answer.status >= 400:
-            raise _refused(what, self.namespace, answer)
-        return answer
+        if response.status >= 400:
+            raise _refused(action, self.namespace, response)
+        return response
+
+
+def connect_from_pod(namespace: str | None = None) -> Cluster:
+    """Return the cluster in which this pod runs; the namespace is the pod's by default.
+
+    Raises EnvironmentFailure if the process has no service-account token.
+    """
+    configuration = client.Configuration()
+    try:
+        kubernetes_config.load_incluster_config(client_configuration=configuration)
+        return Cluster(configuration, namespace or _NAMESPACE.read_text(encoding="utf-8").strip(), _POD_HINT)
+    except (kubernetes_config.ConfigException, OSError) as error:
+        raise EnvironmentFailure(f"this process has no service-account token of a cluster ({error}).") from None
 
 
 def connect(namespace: str | None, context: str | None) -> Cluster:
-    """Return the cluster of the kubeconfig's context, or the one that this pod runs in.
+    """Return the cluster of a kubeconfig's context, or the cluster in which this pod runs.
 
-    `namespace`: None is the context's, or the pod's. Raises UsageError where there is neither, or no such context.
+    Args:
+        namespace: None uses the context's or the pod's namespace.
+        context: A context of the kubeconfig; None uses the pod's cluster, if any, or else the current context.
+
+    Raises:
+        UsageError: There is neither a pod's token nor a kubeconfig, or the context does not exist.
     """
-    configuration = client.Configuration()
     if context is None and "KUBERNETES_SERVICE_HOST" in os.environ and "KUBECONFIG" not in os.environ:
         try:
-            kubernetes_config.load_incluster_config(client_configuration=configuration)
-            return Cluster(configuration, namespace or _NAMESPACE.read_text(encoding="utf-8").strip())
-        except (kubernetes_config.ConfigException, OSError) as error:
-            raise UsageError(
-                f"this pod has no service-account token ({error}); ask from a machine with a kubeconfig."
-            ) from None
+            return connect_from_pod(namespace)
+        except EnvironmentFailure as error:
+            raise UsageError(f"{error} Run this command on a machine with a kubeconfig.") from None
+    configuration = client.Configuration()
     try:
-        known, current = kubernetes_config.list_kube_config_contexts()
-        chosen = next(c for c in known if c["name"] == context) if context else current
+        contexts, current = kubernetes_config.list_kube_config_contexts()
+        chosen = next(c for c in contexts if c["name"] == context) if context else current
         kubernetes_config.load_kube_config(context=context, client_configuration=configuration)
     except StopIteration:
         raise UsageError(
-            f"the kubeconfig has no context {context!r}; it has {', '.join(str(c['name']) for c in known)}."
+            f"the kubeconfig has no context {context!r}; it has {', '.join(str(c['name']) for c in contexts)}."
         ) from None
     except (kubernetes_config.ConfigException, OSError, ValueError) as error:
         raise UsageError(
-            f"no cluster is configured ({_short(error)}); set KUBECONFIG to a kubeconfig, or make one with your "
-            "cloud's command (gcloud container clusters get-credentials NAME)."
+            f"no cluster is configured ({_short(error)}); set KUBECONFIG to a kubeconfig, or create one with your "
+            "cloud provider's command (gcloud container clusters get-credentials NAME)."
         ) from None
     return Cluster(configuration, namespace or chosen.get("context", {}).get("namespace") or "default")
 
 
-def _refused(what: str, namespace: str, answer: Any) -> ApiRefusedError:
-    said = _message(answer)
-    match answer.status:
+def _refused(action: str, namespace: str, response: Any) -> ApiRefusedError:
+    reason = _message(response)
+    match response.status:
         case 401:
-            text = "the Kubernetes API does not know you (401); log in again, or renew the kubeconfig's credentials."
-        case 403 if "is forbidden: User" in said or "cannot" in said:
-            text = f"you may not {what} in namespace {namespace} ({said}); ask for a Role that allows it."
+            text = "the Kubernetes API rejects your credentials (401); log in again, or renew those of the kubeconfig."
+        case 403 if "is forbidden: User" in reason or "cannot" in reason:
+            text = f"you may not {action} in namespace {namespace} ({reason}); ask for a Role that allows it."
         case _:
-            text = f"cannot {what} in namespace {namespace} ({answer.status}): {said}"
-    return ApiRefusedError(text, int(answer.status), said)
+            text = f"cannot {action} in namespace {namespace} ({response.status}): {reason}"
+    return ApiRefusedError(text, int(response.status), reason)
 
 
-def _message(answer: Any) -> str:
+def _message(response: Any) -> str:
     try:
-        return str(_Status.model_validate_json(answer.data).message) or str(answer.reason)
+        return str(_Status.model_validate_json(response.data).message) or str(response.reason)
     except ValueError:
-        return _short(answer.reason or answer.data.decode(errors="replace"))
+        return _short(response.reason or response.data.decode(errors="replace"))
 
 
 class _Status(objects.ApiModel):
-    """What the API server answers when it says no."""
+    """Body of a response with which the API server refuses a request."""
 
     message: str = ""
 

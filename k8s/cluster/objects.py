@@ -1,4 +1,4 @@
-"""What of Kubernetes' objects is read here, as the API server's JSON has it."""
+"""Types of Kubernetes objects, with those fields of the API server's JSON that this project reads."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -15,7 +15,7 @@ def _none_is_empty(value: Any) -> Any:
 
 
 def _as_text(value: Any) -> Any:
-    """Quantities are text in the API's answers, and may be numbers in a manifest."""
+    """Convert quantities to strings: the API returns strings, but a manifest may contain numbers."""
     return {key: str(amount) for key, amount in (value or {}).items()}
 
 
@@ -24,20 +24,20 @@ Quantities = Annotated[dict[str, str], BeforeValidator(_as_text)]
 
 
 class ApiModel(BaseModel):
-    """Base of all objects and their parts. What is not named here is left out."""
+    """Base of all objects and their parts. Fields that are not declared are ignored."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", alias_generator=to_camel, populate_by_name=True)
 
 
 class Owner(ApiModel):
-    """Who made an object."""
+    """The object that owns another one, such as the Job of a pod."""
 
     kind: str
     name: str
 
 
 class Meta(ApiModel):
-    """metadata."""
+    """Metadata of an object."""
 
     name: str = ""
     namespace: str = ""
@@ -57,12 +57,12 @@ class Object(ApiModel):
 
     @property
     def name(self) -> str:
-        """Its name."""
+        """Name of the object."""
         return self.metadata.name
 
     @property
     def component(self) -> str:
-        """Which part of a release it is: chief, worker, evaluator, data, bucket …"""
+        """Component of a release that the object belongs to: chief, worker, evaluator, data, bucket …"""
         return self.metadata.labels.get(names.LABEL_COMPONENT, "")
 
 
@@ -70,13 +70,13 @@ Kind = TypeVar("Kind", bound=Object)
 
 
 class ObjectList(ApiModel, Generic[Kind]):
-    """Many objects of one type."""
+    """A list of objects of one type."""
 
     items: list[Kind]
 
 
 class Condition(ApiModel):
-    """One of an object's conditions."""
+    """A condition of an object."""
 
     type: str
     status: str
@@ -86,14 +86,14 @@ class Condition(ApiModel):
 
 # ---- pods -----------------------------------------------------------------------------------------
 class Waiting(ApiModel):
-    """Why a container does not run yet."""
+    """State of a container that does not run yet."""
 
     reason: str = ""
     message: str = ""
 
 
 class Terminated(ApiModel):
-    """How a container ended."""
+    """State of a container that has ended."""
 
     exit_code: int
     signal: int = 0
@@ -102,7 +102,7 @@ class Terminated(ApiModel):
 
 
 class ContainerState(ApiModel):
-    """One of the three is there."""
+    """State of a container; exactly one of the three is set."""
 
     waiting: Waiting | None = None
     running: dict[str, Any] | None = None
@@ -110,7 +110,7 @@ class ContainerState(ApiModel):
 
 
 class ContainerStatus(ApiModel):
-    """How a container does."""
+    """Status of a container."""
 
     name: str
     image: str = ""
@@ -121,7 +121,7 @@ class ContainerStatus(ApiModel):
 
 
 class Resources(ApiModel):
-    """What a container asks for, and may take."""
+    """Resource requests and limits of a container."""
 
     requests: Quantities = {}
     limits: Quantities = {}
@@ -146,12 +146,12 @@ class Container(ApiModel):
     resources: Resources = Resources()
 
     def environment(self) -> dict[str, str]:
-        """Return its variables whose values are written down."""
+        """Return the variables whose values are given literally."""
         return {variable.name: variable.value for variable in self.env if variable.value is not None}
 
 
 class NamedReference(ApiModel):
-    """The name of an object, or a volume's source, whose other fields are kept too."""
+    """Reference to an object by name, or the source of a volume; other fields are kept."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -161,7 +161,7 @@ class NamedReference(ApiModel):
 
 
 class Volume(ApiModel):
-    """A volume of a pod, with all that it has: another pod may be given the same."""
+    """A volume of a pod with all of its fields, so that another pod can use the same volume."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -172,7 +172,7 @@ class Volume(ApiModel):
 
 
 class Toleration(ApiModel):
-    """A taint that a pod tolerates."""
+    """A toleration of a pod."""
 
     key: str = ""
     operator: str = "Equal"
@@ -181,7 +181,7 @@ class Toleration(ApiModel):
 
 
 class PodSpec(ApiModel):
-    """spec of a pod."""
+    """Specification of a pod."""
 
     node_name: str = ""
     service_account_name: str = ""
@@ -194,24 +194,26 @@ class PodSpec(ApiModel):
     security_context: dict[str, Any] = {}
     image_pull_secrets: list[NamedReference] = []
 
-    def asks_for(self, resource: str) -> str:
-        """Return how much of an extended resource its first container asks for."""
+    def requested(self, resource: str) -> str:
+        """Return the amount of an extended resource that the first container requests."""
         return self.containers[0].resources.limits.get(resource, "0") if self.containers else "0"
 
     def volume_source(self, volume: str) -> str:
-        """Return the name of the ConfigMap or Secret of a volume; "" where there is none."""
-        for each in self.volumes:
-            if each.name == volume:
-                return each.config_map.name if each.config_map else each.secret.secret_name if each.secret else ""
+        """Return the name of the ConfigMap or Secret of a volume, or "" if it has none."""
+        for candidate in self.volumes:
+            if candidate.name == volume:
+                if candidate.config_map:
+                    return candidate.config_map.name
+                return candidate.secret.secret_name if candidate.secret else ""
         return ""
 
     def claims(self) -> list[str]:
-        """Return the names of its PersistentVolumeClaims."""
+        """Return the names of the pod's PersistentVolumeClaims."""
         return [v.persistent_volume_claim.claim_name for v in self.volumes if v.persistent_volume_claim]
 
 
 class PodStatus(ApiModel):
-    """status of a pod."""
+    """Status of a pod."""
 
     phase: str = ""
     reason: str = ""
@@ -229,30 +231,30 @@ class Pod(Object):
 
     @property
     def index(self) -> int | None:
-        """Its index in an Indexed Job."""
+        """Index of the pod in an Indexed Job."""
         text = self.metadata.labels.get(names.LABEL_JOB_INDEX, "")
         return int(text) if text.isdecimal() else None
 
     def condition(self, kind: str) -> Condition | None:
-        """Return a condition."""
+        """Return the condition of that type, if any."""
         return next((c for c in self.status.conditions if c.type == kind), None)
 
     def containers(self) -> Iterator[ContainerStatus]:
-        """Yield the states of its containers, in the order in which they begin."""
+        """Yield the statuses of all containers in the order in which they start."""
         yield from self.status.init_container_statuses
         yield from self.status.container_statuses
 
 
-# ---- what makes pods ------------------------------------------------------------------------------
+# ---- controllers of pods --------------------------------------------------------------------------
 class Template(ApiModel):
-    """A pod's template."""
+    """Template of a pod."""
 
     metadata: Meta = Meta()
     spec: PodSpec = PodSpec()
 
 
 class JobSpec(ApiModel):
-    """spec of a Job."""
+    """Specification of a Job."""
 
     suspend: bool = False
     completions: int | None = 1
@@ -261,7 +263,7 @@ class JobSpec(ApiModel):
 
 
 class JobStatus(ApiModel):
-    """status of a Job."""
+    """Status of a Job."""
 
     active: int = 0
     succeeded: int = 0
@@ -276,19 +278,19 @@ class Job(Object):
     status: JobStatus = JobStatus()
 
     def condition(self, kind: str) -> Condition | None:
-        """Return a condition that is true."""
+        """Return the condition of that type if it is true."""
         return next((c for c in self.status.conditions if c.type == kind and c.status == "True"), None)
 
 
 class DeploymentSpec(ApiModel):
-    """spec of a Deployment."""
+    """Specification of a Deployment."""
 
     replicas: int = 1
     template: Template = Template()
 
 
 class DeploymentStatus(ApiModel):
-    """status of a Deployment."""
+    """Status of a Deployment."""
 
     replicas: int = 0
     ready_replicas: int = 0
@@ -302,9 +304,9 @@ class Deployment(Object):
     status: DeploymentStatus = DeploymentStatus()
 
 
-# ---- what stands beside them ----------------------------------------------------------------------
+# ---- other objects --------------------------------------------------------------------------------
 class Involved(ApiModel):
-    """What an event is about."""
+    """The object that an event refers to."""
 
     kind: str = ""
     name: str = ""
@@ -312,7 +314,7 @@ class Involved(ApiModel):
 
 
 class Event(Object):
-    """Something that happened to an object."""
+    """An event of an object."""
 
     involved_object: Involved = Involved()
     type: str = ""
@@ -329,6 +331,6 @@ class ConfigMap(Object):
 
 
 class Secret(Object):
-    """A Secret, its values in base64."""
+    """A Secret with its values in base64."""
 
     data: Labels = {}

@@ -1,4 +1,4 @@
-"""A port of this machine that leads to a port of a pod, through the API server, as `kubectl port-forward` does it."""
+"""Port forwarding from this machine to a pod through the API server, as `kubectl port-forward` does it."""
 
 import contextlib
 import socket
@@ -11,17 +11,17 @@ from kubernetes.stream import ws_client
 
 from k8s.cluster.client import ApiRefusedError, Cluster
 
-_PIECE_BYTES = 1 << 16
+_CHUNK_BYTES = 1 << 16
 
 
 @contextlib.contextmanager
 def forwarded(cluster: Cluster, pod: str, port: int) -> Iterator[int]:
-    """Yield a port of 127.0.0.1; each connection to it is one to the pod.
+    """Yield a port of 127.0.0.1 whose connections are forwarded to a port of the pod.
 
-    Raises ApiRefusedError where that is not allowed, or the pod does not run. NetworkPolicies do not stop it: the
-    connection comes from the pod's own node.
+    Raises ApiRefusedError if forwarding is not allowed or the pod does not run. NetworkPolicies do not apply, because
+    the connection comes from the pod's own node.
     """
-    first = _open(cluster, pod, port)  # what is wrong is to be said here, not to whoever connects
+    first = _open(cluster, pod, port)  # so that an error is raised here rather than in the thread of a connection
     listener = socket.create_server(("127.0.0.1", 0))
     threading.Thread(target=_accept, args=(listener, cluster, pod, port, first), daemon=True, name="forward").start()
     try:
@@ -38,40 +38,40 @@ def _open(cluster: Cluster, pod: str, port: int) -> Any:
             cluster.configuration, "GET", url, query_params=ports, headers=cluster.credentials()
         ).socket(port)
     except client.ApiException as error:
-        said = " ".join(str(error.reason).split())[:300]
-        forbidden = "403" in said or "cannot create resource" in said
-        fix = "ask for the right to create pods/portforward" if forbidden else "is the pod still running?"
+        reason = " ".join(str(error.reason).split())[:300]
+        is_forbidden = "403" in reason or "cannot create resource" in reason
+        fix = "ask for the right to create pods/portforward" if is_forbidden else "check that the pod is still running"
         raise ApiRefusedError(
-            f"no port can be forwarded to pod {pod} in namespace {cluster.namespace}: {fix} ({said}).",
-            403 if forbidden else 0,
-            said,
+            f"no port can be forwarded to pod {pod} in namespace {cluster.namespace} ({reason}); {fix}.",
+            403 if is_forbidden else 0,
+            reason,
         ) from None
 
 
 def _accept(listener: socket.socket, cluster: Cluster, pod: str, port: int, first: Any) -> None:
-    ready = first
+    remote = first
     while True:
         try:
-            here, _ = listener.accept()
+            local, _ = listener.accept()
         except OSError:
             return  # closed
-        threading.Thread(target=_connect, args=(here, ready, cluster, pod, port), daemon=True, name="forward").start()
-        ready = None
+        threading.Thread(target=_connect, args=(local, remote, cluster, pod, port), daemon=True, name="forward").start()
+        remote = None
 
 
-def _connect(here: socket.socket, ready: Any, cluster: Cluster, pod: str, port: int) -> None:
+def _connect(local: socket.socket, opened: Any, cluster: Cluster, pod: str, port: int) -> None:
     try:
-        there = ready or _open(cluster, pod, port)
+        remote = opened or _open(cluster, pod, port)
     except ApiRefusedError:
-        here.close()  # the pod is gone; who connected sees a closed connection, and tries again
+        local.close()  # the pod is gone; the client sees a closed connection and retries
         return
-    threading.Thread(target=_pump, args=(there, here), daemon=True, name="forward").start()
-    _pump(here, there)
+    threading.Thread(target=_pump, args=(remote, local), daemon=True, name="forward").start()
+    _pump(local, remote)
 
 
 def _pump(source: Any, target: Any) -> None:
     with contextlib.suppress(OSError):
-        while data := source.recv(_PIECE_BYTES):
+        while data := source.recv(_CHUNK_BYTES):
             target.sendall(data)
     for end in (source, target):
         with contextlib.suppress(OSError):

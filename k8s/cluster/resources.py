@@ -1,4 +1,4 @@
-"""What stands around a release's pods, as the API server's JSON has it: nodes, volumes, quotas, rights."""
+"""Types of the objects around a release's pods: nodes, volumes, quotas and access reviews."""
 
 from typing import Any
 
@@ -8,15 +8,15 @@ from k8s.cluster.objects import ApiModel, Condition, Object, Quantities, Resourc
 
 
 class ClaimSpec(ApiModel):
-    """spec of a PersistentVolumeClaim."""
+    """Specification of a PersistentVolumeClaim."""
 
     storage_class_name: str | None = None
-    """None: that of the cluster's default StorageClass."""
+    """None selects the cluster's default StorageClass."""
     resources: Resources = Resources()
 
 
 class ClaimStatus(ApiModel):
-    """status of a PersistentVolumeClaim."""
+    """Status of a PersistentVolumeClaim."""
 
     phase: str = ""
 
@@ -33,12 +33,12 @@ class StorageClass(Object):
 
     @property
     def is_default(self) -> bool:
-        """Say whether claims that name no class get this one."""
+        """Whether this is the class of claims that name none."""
         return self.metadata.annotations.get("storageclass.kubernetes.io/is-default-class") == "true"
 
 
 class Taint(ApiModel):
-    """What keeps pods from a node."""
+    """A taint of a node."""
 
     key: str
     value: str = ""
@@ -49,14 +49,14 @@ class Taint(ApiModel):
 
 
 class NodeSpec(ApiModel):
-    """spec of a node."""
+    """Specification of a node."""
 
     unschedulable: bool = False
     taints: tuple[Taint, ...] = ()
 
 
 class NodeStatus(ApiModel):
-    """status of a node."""
+    """Status of a node."""
 
     allocatable: Quantities = Field(default_factory=dict)
     conditions: tuple[Condition, ...] = ()
@@ -70,24 +70,24 @@ class Node(Object):
 
     @property
     def is_ready(self) -> bool:
-        """Say whether its kubelet reports that it takes pods."""
+        """Whether the kubelet reports that the node accepts pods."""
         return any(c.type == "Ready" and c.status == "True" for c in self.status.conditions)
 
 
 class QuotaSpec(ApiModel):
-    """spec of a ResourceQuota."""
+    """Specification of a ResourceQuota."""
 
     scopes: tuple[str, ...] = ()
     scope_selector: dict[str, Any] | None = None
 
     @property
     def is_scoped(self) -> bool:
-        """Say whether it counts some pods only, such as those of a priority class."""
+        """Whether the quota counts only some pods, such as those of a priority class."""
         return bool(self.scopes or self.scope_selector)
 
 
 class QuotaStatus(ApiModel):
-    """status of a ResourceQuota."""
+    """Status of a ResourceQuota."""
 
     hard: Quantities = Field(default_factory=dict)
     used: Quantities = Field(default_factory=dict)
@@ -109,7 +109,7 @@ class Limit(ApiModel):
 
 
 class LimitRangeSpec(ApiModel):
-    """spec of a LimitRange."""
+    """Specification of a LimitRange."""
 
     limits: tuple[Limit, ...] = ()
 
@@ -125,12 +125,12 @@ class Namespace(Object):
 
 
 class ReviewStatus(ApiModel):
-    """status of a review."""
+    """Status of an access review."""
 
     allowed: bool = False
 
 
 class Review(Object):
-    """Whether we may do something."""
+    """A SelfSubjectAccessReview: whether the caller has a right."""
 
     status: ReviewStatus = ReviewStatus()

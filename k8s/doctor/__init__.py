@@ -1,1 +1,1 @@
-"""The preflight: whether a cluster has what a release of the chart needs."""
+"""The checks of `cifake-tune doctor`: a machine, a cluster before an installation, and an installed release."""

@@ -1,4 +1,4 @@
-"""What `doctor` looks at through the Kubernetes API: itself, rights, the namespace, volumes, a release's pods."""
+"""Checks of the Kubernetes API: its availability, rights, the namespace and a release's pods."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -10,7 +10,7 @@ from k8s.doctor.findings import Finding, broken, clock_finding, fine, warning
 from k8s.release.release import Release
 from k8s.release.status import last_lines, view_release
 
-INSTALL = [
+INSTALL_RIGHTS = [
     Right("create", resource)
     for resource in (
         "jobs.batch",
@@ -25,7 +25,7 @@ INSTALL = [
         "networkpolicies.networking.k8s.io",
     )
 ]
-LOOK = [
+READ_RIGHTS = [
     Right("list", "pods"),
     Right("list", "jobs.batch"),
     Right("list", "deployments.apps"),
@@ -39,57 +39,59 @@ _ENFORCED = "pod-security.kubernetes.io/enforce"
 
 
 def check_api(cluster: Cluster) -> Iterator[Finding]:
-    """Is the API there, and do its clock and ours agree? Raises EnvironmentFailure where it is not."""
+    """Check the API and its clock. Raises EnvironmentFailure if the API does not respond."""
     began = time.monotonic()
-    theirs = cluster.clock()
-    took_ms = (time.monotonic() - began) * 1000
-    yield fine("API", f"the Kubernetes API at {cluster.host} answers in {took_ms:.0f} ms")
-    if theirs is not None:
-        yield clock_finding("clock", time.time(), theirs, "this machine", "the API server")
+    server_time = cluster.clock()
+    duration_ms = (time.monotonic() - began) * 1000
+    yield fine("API", f"the Kubernetes API at {cluster.host} responds in {duration_ms:.0f} ms")
+    if server_time is not None:
+        yield clock_finding("clock", time.time(), server_time, "this machine", "the API server")
 
 
 def check_rights(cluster: Cluster, installed: bool) -> Iterator[Finding]:
-    """May we install, and may we look?"""
+    """Check the rights to install a release and to read it."""
     with ThreadPoolExecutor(8) as pool:
-        allowed = dict(zip([*INSTALL, *LOOK], pool.map(cluster.may, [*INSTALL, *LOOK]), strict=True))
-    where = f"in namespace {cluster.namespace}"
-    install = [right for right in INSTALL if not allowed[right]]
-    look = [right for right in LOOK if not allowed[right]]
+        rights = [*INSTALL_RIGHTS, *READ_RIGHTS]
+        allowed = dict(zip(rights, pool.map(cluster.may, rights), strict=True))
+    location = f"in namespace {cluster.namespace}"
+    missing_to_install = [right for right in INSTALL_RIGHTS if not allowed[right]]
+    missing_to_read = [right for right in READ_RIGHTS if not allowed[right]]
     grant = f"kubectl create rolebinding NAME -n {cluster.namespace} --user=YOU --clusterrole="
-    if install:
-        what = f"you may not {_rights(install)} {where}, so helm {'upgrade' if installed else 'install'} fails"
+    if missing_to_install:
+        command = "helm upgrade" if installed else "helm install"
+        what = f"you may not {_rights(missing_to_install)} {location}, so {command} fails"
         yield (warning if installed else broken)("rights", what, f"Have an administrator run {grant}admin.")
-    if look:
-        what = f"you may not {_rights(look)} {where}, so status and logs say less"
+    if missing_to_read:
+        what = f"you may not {_rights(missing_to_read)} {location}, so status and logs are incomplete"
         yield warning("rights", what, f"Have an administrator run {grant}edit.")
-    if not install and not look:
-        yield fine("rights", f"you may do all that helm, status and logs do {where}")
+    if not missing_to_install and not missing_to_read:
+        yield fine("rights", f"you have all rights that helm, status and logs require {location}")
 
 
 def check_namespace(cluster: Cluster) -> Iterator[Finding]:
-    """Is it there, and which pods does it take?"""
+    """Check that the namespace exists, and report which pods it accepts."""
     name = cluster.namespace
     try:
         labels = cluster.get(Namespace, name).metadata.labels
     except ApiRefusedError as error:
         if error.status != 404:
-            return  # we may not look at namespaces, and need not
-        yield broken("namespace", f"there is no namespace {name}", f"kubectl create namespace {name}, or another name.")
+            return  # reading namespaces is not allowed, and not required
+        yield broken("namespace", f"there is no namespace {name}", f"Run kubectl create namespace {name}.")
         return
     level = labels.get(_ENFORCED, "privileged")
-    keeps = ", which the chart keeps to" if level == "restricted" else ""
-    yield fine("namespace", f"namespace {name} enforces the pod security standard {level}{keeps}")
+    note = ", which the chart meets" if level == "restricted" else ""
+    yield fine("namespace", f"namespace {name} enforces the pod security standard {level}{note}")
 
 
 def check_pods(release: Release) -> Iterator[Finding]:
-    """Do the release's pods do their work?"""
+    """Check that the release's pods have no problems."""
     view = view_release(release, last_lines(release), [])
-    everyone = [*view.components, *view.workers]
-    yield from (broken("pods", f"{each.title} {each.trouble}") for each in everyone if each.trouble)
-    yield from (warning("pods", f"{each.title}: the pod before {each.earlier}") for each in everyone if each.earlier)
-    yield from (warning("storage", f"the {each.title} {each.risk}") for each in everyone if each.risk)
-    if not any(each.trouble or each.earlier for each in everyone):
-        yield fine("pods", f"no pod of release {release.name} is in trouble")
+    parts = [*view.components, *view.workers]
+    yield from (broken("pods", f"{part.title} {part.trouble}") for part in parts if part.trouble)
+    yield from (warning("pods", f"{part.title}: the previous pod {part.earlier}") for part in parts if part.earlier)
+    yield from (warning("storage", f"the {part.title} {part.risk}") for part in parts if part.risk)
+    if not any(part.trouble or part.earlier for part in parts):
+        yield fine("pods", f"no pod of release {release.name} has a problem")
 
 
 def _rights(rights: Sequence[Right]) -> str:

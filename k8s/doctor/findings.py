@@ -1,4 +1,4 @@
-"""What `doctor` says: findings, each one sentence with its fix."""
+"""Findings of `doctor`: the result of a check in one sentence, with a fix."""
 
 from enum import StrEnum
 
@@ -6,54 +6,63 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 
 class Severity(StrEnum):
-    """How bad it is."""
+    """Severity of a finding."""
 
     FINE = "fine"
-    WARNING = "warning"  # it works, and not as it might
+    WARNING = "warning"  # a release works, but not as well as it could
     BROKEN = "broken"  # a release cannot work
 
 
 class Finding(BaseModel):
-    """One finding."""
+    """The result of a check."""
 
     model_config = ConfigDict(frozen=True)
 
     check: str
-    """What was looked at, in a word or two."""
+    """Name of the check, in one or two words."""
     severity: Severity
     what: str
     fix: str = ""
-    """What mends it, where `what` does not say so."""
+    """What to do, unless `what` says so."""
 
 
 FINDINGS: TypeAdapter[list[Finding]] = TypeAdapter(list[Finding])
 
 
 def fine(check: str, what: str) -> Finding:
-    """Return that something is as it should be."""
+    """Return the finding of a check that passed."""
     return Finding(check=check, severity=Severity.FINE, what=what)
 
 
 def warning(check: str, what: str, fix: str = "") -> Finding:
-    """Return that something might be better."""
+    """Return the finding of something that could be improved."""
     return Finding(check=check, severity=Severity.WARNING, what=what, fix=fix)
 
 
 def broken(check: str, what: str, fix: str = "") -> Finding:
-    """Return that something stops a release."""
+    """Return the finding of something that prevents a release from working."""
     return Finding(check=check, severity=Severity.BROKEN, what=what, fix=fix)
 
 
 CLOCK_WARNING_S, CLOCK_BROKEN_S = 5.0, 300.0
-"""Google and Kubernetes refuse tokens of a clock that is five minutes off."""
+"""Google Cloud and Kubernetes reject tokens if clocks differ by five minutes."""
 
 
-def clock_finding(check: str, ours_s: float, theirs_s: float, whose: str, other: str) -> Finding:
-    """Compare two clocks, in seconds since 1970; `theirs` has whole seconds, as HTTP's Date."""
-    off = ours_s - theirs_s
-    words = f"the clock of {whose} is {abs(off):.0f} s {'ahead of' if off > 0 else 'behind'} that of {other}"
-    if abs(off) > CLOCK_BROKEN_S:
-        return broken(check, f"{words}, and tokens are refused", "Set it by NTP.")
-    if abs(off) > CLOCK_WARNING_S:
-        return warning(check, words, "Set it by NTP.")
-    return fine(check, f"the clocks of {whose} and {other} agree")
+def clock_finding(check: str, time_s: float, reference_s: float, owner: str, reference: str) -> Finding:
+    """Return the finding of a comparison of two clocks.
+
+    Args:
+        check: Name of the check.
+        time_s: Time of the clock, in seconds since 1970.
+        reference_s: Time of the reference, in whole seconds since 1970, as in HTTP's Date.
+        owner: Whose clock it is, for the sentence.
+        reference: What the reference is, for the sentence.
+    """
+    difference_s = time_s - reference_s
+    relation = "ahead of" if difference_s > 0 else "behind"
+    sentence = f"the clock of {owner} is {abs(difference_s):.0f} s {relation} that of {reference}"
+    if abs(difference_s) > CLOCK_BROKEN_S:
+        return broken(check, f"{sentence}, so tokens are rejected", "Synchronize it with NTP.")
+    if abs(difference_s) > CLOCK_WARNING_S:
+        return warning(check, sentence, "Synchronize it with NTP.")
+    return fine(check, f"the clocks of {owner} and {reference} agree")

@@ -1,4 +1,4 @@
-"""What `doctor` looks at where it runs itself: this machine, or from inside the cluster, in its probe's pod."""
+"""Checks that `doctor` makes where it runs: on this machine, or in the probe's pod inside the cluster."""
 
 import os
 import socket
@@ -27,28 +27,32 @@ SLOW_MS = 250.0
 GPU_TIMEOUT_S = 180
 READS = 5
 _GOOGLE = "https://storage.googleapis.com"
-# as tuner.training.devices counts them
+# counts GPUs like tuner.training.devices
 _COUNT_GPUS = "import keras; print(sum(d.startswith(('gpu', 'cuda')) for d in keras.distribution.list_devices()))"
 _BACKENDS = {"tensorflow": ("tensorflow", "tensorflow-cpu"), "jax": ("jax",)}
 
 
 def check_machine() -> Iterator[Finding]:
-    """Python, the backend that trains, and its GPUs."""
+    """Check Python, the Keras backend and its GPUs."""
     installed = {
-        name: found for name, packages in _BACKENDS.items() if (found := _version(packages)) and find_spec(name)
+        name: installed_version
+        for name, packages in _BACKENDS.items()
+        if (installed_version := _version(packages)) and find_spec(name)
     }
     python = ".".join(map(str, sys.version_info[:3]))
     chosen = os.environ.get("KERAS_BACKEND") or next(iter(installed), "")
     if not installed:
         yield broken(
             "backend",
-            f"Python {python} has neither TensorFlow nor JAX, so nothing can be trained here",
-            "pip install cifake-tune[tensorflow], [cuda] or [jax]; status, trials and logs do without.",
+            f"Python {python} has neither TensorFlow nor JAX, so models cannot be trained here",
+            "Install cifake-tune[tensorflow], [cuda] or [jax]; status, trials and logs work without them.",
         )
         return
     if chosen not in installed:
         yield broken(
-            "backend", f"KERAS_BACKEND is {chosen}, which is not installed", f"Unset it: {', '.join(installed)} is."
+            "backend",
+            f"KERAS_BACKEND is {chosen}, which is not installed",
+            f"Unset it, or use one of: {', '.join(installed)}.",
         )
         return
     yield fine("backend", f"Python {python} with {chosen} {installed[chosen]}")
@@ -57,7 +61,7 @@ def check_machine() -> Iterator[Finding]:
 
 def _check_gpus(backend: str) -> Iterator[Finding]:
     if not (Path("/dev/nvidia0").exists() or which("nvidia-smi")):
-        yield fine("GPU", "no NVIDIA GPU here: models train on the CPU")
+        yield fine("GPU", "this machine has no NVIDIA GPU: models train on the CPU")
         return
     done = subprocess.run(
         [sys.executable, "-c", _COUNT_GPUS],
@@ -73,77 +77,77 @@ def _check_gpus(backend: str) -> Iterator[Finding]:
         return
     yield warning(
         "GPU",
-        f"this machine has an NVIDIA GPU, and {backend} finds none: models train on the CPU",
-        "Install requirements/cuda.txt (TensorFlow) or jax[cuda12], and a driver that nvidia-smi can talk to.",
+        f"this machine has an NVIDIA GPU, but {backend} finds none: models train on the CPU",
+        "Install requirements/cuda.txt (TensorFlow) or jax[cuda12], and a driver with which nvidia-smi works.",
     )
 
 
-def check_bucket(url: str, whose: str) -> Iterator[Finding]:
-    """Can objects be made, read, listed and deleted, how long does that take, and does its clock agree with ours?"""
+def check_bucket(url: str, owner: str) -> Iterator[Finding]:
+    """Check that objects can be created, read, listed and deleted, the latency of reads, and the bucket's clock."""
     if url.startswith("gs://"):
         endpoint = _endpoint()
-        if trouble := _unreachable(urlsplit(endpoint).hostname or "", urlsplit(endpoint).port or 443):
-            yield broken("bucket", f"{url} cannot be reached: {endpoint} {trouble}", _WAY)
+        if problem := _unreachable(urlsplit(endpoint).hostname or "", urlsplit(endpoint).port or 443):
+            yield broken("bucket", f"{url} cannot be reached: {endpoint} {problem}", _NETWORK_FIX)
             return
-        yield from _check_clock(endpoint, whose)
+        yield from _check_clock(endpoint, owner)
     name, data = names.probe_object(token_hex(8)), token_hex(8).encode()
     try:
         bucket = open_bucket(url)
         bucket.create(name, data)
         try:
-            took: list[float] = []
+            durations_ms: list[float] = []
             for _ in range(READS):
                 began = time.monotonic()
-                same = bucket.read(name) == data
-                took.append((time.monotonic() - began) * 1000)
-            if not same or name not in list(bucket.list(names.probe_object(""))):
-                raise BucketError(f"{url} does not give back what was written to it.")
+                is_same = bucket.read(name) == data
+                durations_ms.append((time.monotonic() - began) * 1000)
+            if not is_same or name not in list(bucket.list(names.probe_object(""))):
+                raise BucketError(f"{url} does not return the data that was written to it.")
         finally:
             bucket.delete(name)
     except CifakeTuneError as error:
         yield broken("bucket", str(error).rstrip("."))
         return
-    each_ms = statistics.median(took)
-    what = f"{url} takes, reads, lists and deletes objects; a read takes {each_ms:.0f} ms"
-    if each_ms > SLOW_MS:
-        yield warning("bucket", what, "Use a bucket in the region of the cluster.")
+    read_ms = statistics.median(durations_ms)
+    what = f"{url} creates, reads, lists and deletes objects; a read takes {read_ms:.0f} ms"
+    if read_ms > SLOW_MS:
+        yield warning("bucket", what, "Use a bucket in the same region as the cluster.")
     else:
         yield fine("bucket", what)
 
 
 def check_name(host: str) -> Iterator[Finding]:
-    """Does DNS know it?"""
+    """Check that DNS resolves a name."""
     try:
         socket.getaddrinfo(host, None)
     except OSError as error:
         yield broken(
             "DNS",
             f"the name {host} is not resolved inside the cluster ({error.strerror or error})",
-            "Is CoreDNS up (kubectl get pods -n kube-system), and does a NetworkPolicy let pods call port 53?",
+            "Check that CoreDNS runs (kubectl get pods -n kube-system), and that NetworkPolicies allow port 53.",
         )
     else:
         yield fine("DNS", f"{host} is resolved inside the cluster")
 
 
 def check_chief(host: str, port: int) -> Iterator[Finding]:
-    """Does the chief's Service take connections?"""
-    trouble = _unreachable(host, port)
-    if trouble is None:
-        yield fine("chief", f"the Service {host} takes connections on port {port}")
+    """Check that the chief's Service accepts connections."""
+    problem = _unreachable(host, port)
+    if problem is None:
+        yield fine("chief", f"the Service {host} accepts connections on port {port}")
     else:
-        yield broken("chief", f"the Service {host} on port {port} {trouble}", _WAY)
+        yield broken("chief", f"the Service {host} on port {port} {problem}", _NETWORK_FIX)
 
 
-_WAY = "Check NetworkPolicies and the cluster's way out."
+_NETWORK_FIX = "Check NetworkPolicies and the cluster's outgoing connections."
 
 
-def _check_clock(endpoint: str, whose: str) -> Iterator[Finding]:
+def _check_clock(endpoint: str, owner: str) -> Iterator[Finding]:
     try:
-        answer = requests.head(endpoint, timeout=CONNECT_TIMEOUT_S, allow_redirects=False)
+        response = requests.head(endpoint, timeout=CONNECT_TIMEOUT_S, allow_redirects=False)
     except requests.RequestException:
-        return  # the bucket's own check says what is wrong
-    if date := answer.headers.get("Date"):
-        yield clock_finding("clock", time.time(), parsedate_to_datetime(date).timestamp(), whose, endpoint)
+        return  # the check of the bucket reports the problem
+    if date := response.headers.get("Date"):
+        yield clock_finding("clock", time.time(), parsedate_to_datetime(date).timestamp(), owner, endpoint)
 
 
 def _endpoint() -> str:
@@ -155,7 +159,7 @@ def _unreachable(host: str, port: int) -> str | None:
     try:
         socket.create_connection((host, port), CONNECT_TIMEOUT_S).close()
     except TimeoutError:
-        return f"does not answer within {CONNECT_TIMEOUT_S:g} s"
+        return f"does not respond within {CONNECT_TIMEOUT_S:g} s"
     except OSError as error:
         return f"refuses the connection ({error.strerror or error})"
     return None

@@ -1,4 +1,4 @@
-"""Do nodes take a release's workers, with as many GPUs as they ask for?"""
+"""Check that nodes accept a release's workers and have the GPUs that they request."""
 
 from collections.abc import Iterator, Sequence
 
@@ -8,32 +8,34 @@ from k8s.cluster.client import ApiRefusedError, Cluster
 from k8s.cluster.objects import Pod, PodSpec, Toleration
 from k8s.cluster.resources import Node, Taint
 from k8s.doctor.findings import Finding, broken, fine, warning
-from k8s.doctor.requirements import Needs, Pods
+from k8s.doctor.requirements import ComponentPods, Requirements
 from k8s.release.release import WORKER, Release
 from tuner import names
 
 
-def check_nodes(cluster: Cluster, needs: Needs, release: Release | None) -> Iterator[Finding]:
-    """Do nodes take the workers, with as many GPUs as they ask for?"""
-    workers = needs.of(WORKER)
+def check_nodes(cluster: Cluster, requirements: Requirements, release: Release | None) -> Iterator[Finding]:
+    """Check that nodes accept the workers and have the GPUs that they request."""
+    workers = requirements.pods_of(WORKER)
     if workers is None:
         return
     try:
         nodes = cluster.list(Node)
     except ApiRefusedError:
-        yield warning("nodes", "you may not list nodes, so nothing can be said about GPUs and taints")
+        yield warning("nodes", "you may not list nodes, so GPUs and taints were not checked")
         return
     ready = [node for node in nodes if node.is_ready and not node.spec.unschedulable]
     if not ready:
-        yield broken("nodes", f"none of {len(nodes)} nodes is ready and takes pods", "kubectl get nodes says why.")
+        yield broken(
+            "nodes", f"none of {len(nodes)} nodes is ready and accepts pods", "kubectl get nodes shows the reason."
+        )
         return
-    selected = [node for node in ready if _suits(node, workers.spec)]
+    selected = [node for node in ready if _matches_selector(node, workers.spec)]
     if not selected:
-        wanted = ", ".join(f"{key}={value}" for key, value in workers.spec.node_selector.items())
+        labels = ", ".join(f"{key}={value}" for key, value in workers.spec.node_selector.items())
         yield broken(
             "nodes",
-            f"no node has the labels that workers.nodeSelector asks for ({wanted})",
-            "Correct it, or add such nodes; where an autoscaler adds them, this is no trouble.",
+            f"no node has the labels required by workers.nodeSelector ({labels})",
+            "Correct it, or add such nodes. Ignore this if an autoscaler adds them.",
         )
         return
     tolerated = [node for node in selected if not untolerated(node, workers.spec.tolerations)]
@@ -41,7 +43,7 @@ def check_nodes(cluster: Cluster, needs: Needs, release: Release | None) -> Iter
         taints = sorted({str(taint) for node in selected for taint in untolerated(node, workers.spec.tolerations)})
         yield broken(
             "nodes",
-            f"all {len(selected)} nodes that suit the workers have taints: {', '.join(taints)}",
+            f"all {len(selected)} nodes that match the workers have taints: {', '.join(taints)}",
             "Add them to workers.tolerations, or remove them.",
         )
         return
@@ -49,46 +51,49 @@ def check_nodes(cluster: Cluster, needs: Needs, release: Release | None) -> Iter
 
 
 def _check_gpus(
-    cluster: Cluster, workers: Pods, nodes: Sequence[Node], all_nodes: Sequence[Node], release: Release | None
+    cluster: Cluster, workers: ComponentPods, nodes: Sequence[Node], all_nodes: Sequence[Node], release: Release | None
 ) -> Iterator[Finding]:
-    asked = int(parse_quantity(workers.spec.asks_for(names.GPU_RESOURCE)))
-    if not asked:
-        yield fine("nodes", f"{len(nodes)} nodes take workers, which ask for no GPU")
+    requested = int(parse_quantity(workers.spec.requested(names.GPU_RESOURCE)))
+    if not requested:
+        yield fine("nodes", f"{len(nodes)} nodes accept workers, which request no GPU")
         return
-    have = {node.name: _gpus(node) for node in nodes}
-    largest = max(have.values())
-    if largest < asked:
-        if shut := [node for node in all_nodes if _gpus(node) >= asked]:
-            taints = sorted({str(taint) for node in shut for taint in untolerated(node, workers.spec.tolerations)})
-            what = f"the {len(shut)} nodes with {asked} {names.GPU_RESOURCE} have taints: {', '.join(taints)}"
+    free_gpus = {node.name: _gpus(node) for node in nodes}
+    largest = max(free_gpus.values())
+    if largest < requested:
+        if tainted := [node for node in all_nodes if _gpus(node) >= requested]:
+            taints = sorted({str(taint) for node in tainted for taint in untolerated(node, workers.spec.tolerations)})
+            what = f"the {len(tainted)} nodes with {requested} {names.GPU_RESOURCE} have taints: {', '.join(taints)}"
             yield broken("GPUs", what, "Add them to workers.tolerations, or remove them.")
             return
-        what = f"workers ask for {asked} {names.GPU_RESOURCE} each, and no node that takes them has more than {largest}"
+        what = (
+            f"workers request {requested} {names.GPU_RESOURCE} each, but no node that accepts them has more than "
+            f"{largest}"
+        )
         fix = f"Set workers.gpus={largest}" if largest else "Install NVIDIA's device plugin, or set workers.gpus=0"
-        yield broken("GPUs", what, f"{fix}, or add such nodes; where an autoscaler adds them, this is no trouble.")
+        yield broken("GPUs", what, f"{fix}, or add such nodes. Ignore this if an autoscaler adds them.")
         return
     try:
         pods = cluster.list(Pod, everywhere=True)
     except ApiRefusedError:
         pods = []
     for pod in pods:
-        ours = (
+        is_own_worker = (
             release is not None
             and pod.component == WORKER
             and pod.metadata.labels.get(names.LABEL_RELEASE) == release.name
+            and pod.metadata.namespace == cluster.namespace
         )
-        if (
-            pod.spec.node_name in have
-            and pod.status.phase in ("Running", "Pending")
-            and not (ours and pod.metadata.namespace == cluster.namespace)
-        ):
-            have[pod.spec.node_name] -= int(parse_quantity(pod.spec.asks_for(names.GPU_RESOURCE)))
-    places = sum(max(0, free) // asked for free in have.values())
-    free = sum(max(0, each) for each in have.values())
-    what = f"{free} {names.GPU_RESOURCE} are free on {len(have)} nodes: room for {places} workers of {asked} each"
-    if places < workers.count:
+        if pod.spec.node_name in free_gpus and pod.status.phase in ("Running", "Pending") and not is_own_worker:
+            free_gpus[pod.spec.node_name] -= int(parse_quantity(pod.spec.requested(names.GPU_RESOURCE)))
+    capacity = sum(max(0, free) // requested for free in free_gpus.values())
+    total = sum(max(0, free) for free in free_gpus.values())
+    what = (
+        f"{total} {names.GPU_RESOURCE} are free on {len(free_gpus)} nodes: room for {capacity} workers with "
+        f"{requested} each"
+    )
+    if capacity < workers.count:
         yield warning(
-            "GPUs", f"{what}, and there are to be {workers.count}", "The others wait; set workers.replicas lower."
+            "GPUs", f"{what}, but {workers.count} are requested", "The others will wait, or lower workers.replicas."
         )
     else:
         yield fine("GPUs", what)
@@ -98,19 +103,19 @@ def _gpus(node: Node) -> int:
     return int(parse_quantity(node.status.allocatable.get(names.GPU_RESOURCE, "0")))
 
 
-def _suits(node: Node, spec: PodSpec) -> bool:
+def _matches_selector(node: Node, spec: PodSpec) -> bool:
     return all(node.metadata.labels.get(key) == value for key, value in spec.node_selector.items())
 
 
 def untolerated(node: Node, tolerations: Sequence[Toleration]) -> list[Taint]:
-    """Return the taints that keep a pod with these tolerations from a node, as the scheduler reckons."""
+    """Return the taints that keep a pod with these tolerations from a node, by the scheduler's rules."""
 
     def tolerates(taint: Taint) -> bool:
         return any(
-            (not each.key or each.key == taint.key)
-            and (not each.effect or each.effect == taint.effect)
-            and (each.operator == "Exists" or each.value == taint.value)
-            for each in tolerations
+            (not toleration.key or toleration.key == taint.key)
+            and (not toleration.effect or toleration.effect == taint.effect)
+            and (toleration.operator == "Exists" or toleration.value == taint.value)
+            for toleration in tolerations
         )
 
     return [t for t in node.spec.taints if t.effect in ("NoSchedule", "NoExecute") and not tolerates(t)]

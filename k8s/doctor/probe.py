@@ -1,4 +1,4 @@
-"""A pod that lives for a few seconds, as restricted as the workers', which looks at the cluster from inside."""
+"""The probe: a short-lived pod, restricted like the workers' pods, that checks the cluster from inside."""
 
 import re
 import time
@@ -11,17 +11,17 @@ from pydantic import ValidationError
 from k8s.cluster.client import ApiRefusedError, Cluster
 from k8s.cluster.objects import Event, Pod, PodSpec
 from k8s.doctor.findings import FINDINGS, Finding, Severity, broken, fine, warning
-from k8s.doctor.requirements import Needs
+from k8s.doctor.requirements import Requirements
 from k8s.release import release as releases
-from k8s.release.diagnosis import not_created, pod_trouble
+from k8s.release.diagnosis import creation_problem, pod_problem
 from k8s.release.release import Release
 from tuner import names
 
 POLL_S = 0.5
 UNSCHEDULED_S = 10.0
-"""A pod that no node takes for so long will not be taken soon."""
+"""Seconds after which a pod without a node is reported as unschedulable."""
 PULL_S = 600.0
-"""An image of 2 GB comes in within that, or the cluster has another trouble."""
+"""Maximum time in seconds for the probe, which is long enough to pull an image of 2 GB."""
 COMPONENT = "doctor"
 _SECURITY_CONTEXT = {
     "runAsNonRoot": True,
@@ -29,44 +29,50 @@ _SECURITY_CONTEXT = {
     "runAsGroup": 10001,
     "seccompProfile": {"type": "RuntimeDefault"},
 }
-"""The chart's default, where no chart says another."""
-_OF_THE_JOB = re.compile(r"app\.kubernetes\.io/|batch\.kubernetes\.io/|controller-uid$|job-name$")
-"""Labels by which a worker's pod is found; the others are podLabels and commonLabels."""
-_OF_THE_CHART = {"scratch", "study", "space", "tls", "cache", "shared-memory"}
-"""Volumes that make a pod a worker; the others are extraVolumes, such as a key file."""
-_OF_THE_PROGRAM = re.compile(rf"CIFAKE_TUNE_|KERASTUNER_|WORKER_INDEX$|{names.ENV_EMULATOR}$")
-"""What makes a pod a worker; the other variables are extraEnv."""
+"""The chart's default, used if the requirements have no security context."""
+_JOB_LABELS = re.compile(r"app\.kubernetes\.io/|batch\.kubernetes\.io/|controller-uid$|job-name$")
+"""Labels by which a worker's pod is selected; all others are podLabels and commonLabels."""
+_CHART_VOLUMES = {"scratch", "study", "space", "tls", "cache", "shared-memory"}
+"""Volumes of a worker that the chart defines; all others are extraVolumes, such as one with a key file."""
+_WORKER_VARIABLES = re.compile(rf"CIFAKE_TUNE_|KERASTUNER_|WORKER_INDEX$|{names.ENV_EMULATOR}$")
+"""Environment variables of a worker that the chart defines; all others are extraEnv."""
 
 
-def probe(cluster: Cluster, needs: Needs, release: Release | None) -> Iterator[Finding]:
-    """Run the image once and yield what it finds; the pod is deleted in any case. Raises EnvironmentFailure."""
+def probe(cluster: Cluster, requirements: Requirements, release: Release | None) -> Iterator[Finding]:
+    """Run the image once and yield its findings; the pod is always deleted. Raises EnvironmentFailure."""
     name = f"cifake-tune-doctor-{token_hex(4)}"
     try:
-        cluster.create(Pod, _manifest(name, needs, release))
+        cluster.create(Pod, _manifest(name, requirements, release))
     except ApiRefusedError as error:
-        if error.is_about_us:
+        if error.is_missing_permission:
             yield warning(
-                "probe", f"you may not create pods in namespace {cluster.namespace}, so nothing was run there"
+                "probe", f"you may not create pods in namespace {cluster.namespace}, so the probe was not run"
             )
             return
-        yield broken("probe", f"no pod can be made in namespace {cluster.namespace}: {not_created(error.said)}")
+        yield broken(
+            "probe", f"no pod can be created in namespace {cluster.namespace}: {creation_problem(error.reason)}"
+        )
         return
     try:
-        for finding in _watch(cluster, name, needs):
+        for finding in _watch(cluster, name, requirements):
             yield finding if release else _before_install(finding)
     finally:
         cluster.delete(Pod, name)
 
 
 def _before_install(finding: Finding) -> Finding:
-    """A bucket that the namespace's own service account may not use may be open to the release's, still to come."""
+    """Turn a broken bucket into a warning before an installation.
+
+    The probe runs with the namespace's default service account. The release's own account, which does not exist yet,
+    may have more rights.
+    """
     if finding.check != "bucket" or finding.severity is not Severity.BROKEN:
         return finding
-    what = f"{finding.what} (tried as the namespace's default service account: the release's own is still to come)"
+    what = f"{finding.what} (checked as the namespace's default service account: the release's own does not exist yet)"
     return warning(finding.check, what, finding.fix)
 
 
-def _watch(cluster: Cluster, name: str, needs: Needs) -> Iterator[Finding]:
+def _watch(cluster: Cluster, name: str, requirements: Requirements) -> Iterator[Finding]:
     began = time.monotonic()
     started_s: float | None = None
     while True:
@@ -76,81 +82,91 @@ def _watch(cluster: Cluster, name: str, needs: Needs) -> Iterator[Finding]:
             started_s = waited_s
         if pod.status.phase in ("Succeeded", "Failed"):
             break
-        trouble = _trouble(cluster, pod)
-        scheduled = bool(pod.spec.node_name)
-        if (trouble and (scheduled or waited_s > UNSCHEDULED_S)) or waited_s > PULL_S:
-            what = trouble or f"has not ended within {PULL_S:g} s"
-            yield broken("image" if scheduled else "probe", what if "image" in what else f"a pod of the image {what}")
+        problem = _problem(cluster, pod)
+        is_scheduled = bool(pod.spec.node_name)
+        if (problem and (is_scheduled or waited_s > UNSCHEDULED_S)) or waited_s > PULL_S:
+            what = problem or f"did not end within {PULL_S:g} s"
+            yield broken(
+                "image" if is_scheduled else "probe", what if "image" in what else f"a pod of the image {what}"
+            )
             return
         time.sleep(POLL_S)
-    written = cluster.log(name)
+    log = cluster.log(name)
     try:
-        found = FINDINGS.validate_json(written[written.index("[") :])
+        findings = FINDINGS.validate_json(log[log.index("[") :])
     except (ValueError, ValidationError):
-        said = pod_trouble(pod, [], written.strip().rpartition("\n")[2]) or f"wrote {written[-200:]!r}"
+        problem = pod_problem(pod, [], log.strip().rpartition("\n")[2]) or f"wrote {log[-200:]!r}"
         yield broken(
-            "image", f"the image {needs.image} does not run `cifake-tune doctor`: it {said}", "Use a newer one."
+            "image",
+            f"the image {requirements.image} cannot run `cifake-tune doctor`: it {problem}",
+            "Use a newer image.",
         )
         return
-    yield fine("image", f"{needs.image} was there and started after {started_s or 0:.0f} s, on {pod.spec.node_name}")
-    yield from found
+    yield fine(
+        "image", f"{requirements.image} was available and started after {started_s or 0:.0f} s, on {pod.spec.node_name}"
+    )
+    yield from findings
 
 
-def _trouble(cluster: Cluster, pod: Pod) -> str | None:
+def _problem(cluster: Cluster, pod: Pod) -> str | None:
     try:
         events = cluster.list(Event)
     except ApiRefusedError:
         events = []
-    return pod_trouble(pod, events)
+    return pod_problem(pod, events)
 
 
-def _manifest(name: str, needs: Needs, release: Release | None) -> dict[str, Any]:
-    like = needs.of(releases.WORKER)
-    spec = like.spec if like else PodSpec()
+def _manifest(name: str, requirements: Requirements, release: Release | None) -> dict[str, Any]:
+    workers = requirements.pods_of(releases.WORKER)
+    spec = workers.spec if workers else PodSpec()
     policy = spec.containers[0].image_pull_policy if spec.containers else ""
     mounts = spec.containers[0].volume_mounts if spec.containers else []
     arguments = ["doctor", "--inside", "--json"]
-    # without a release, its own bucket and the Service are still to come
-    if needs.bucket_url and (release or not needs.own_bucket):
-        arguments += ["--bucket", needs.bucket_url]
+    # before an installation, the release's own bucket and the Service do not exist
+    if requirements.bucket_url and (release or not requirements.own_bucket):
+        arguments += ["--bucket", requirements.bucket_url]
     if release:
         arguments += ["--service", release.chief_host]
         if release.chief_listens:
             arguments += ["--chief", f"{release.chief_host}:{release.chief_port}"]
-    labels = {key: value for key, value in (like.labels if like else {}).items() if not _OF_THE_JOB.match(key)}
+    labels = {key: value for key, value in (workers.labels if workers else {}).items() if not _JOB_LABELS.match(key)}
     labels |= {names.LABEL_NAME: names.APPLICATION, names.LABEL_COMPONENT: COMPONENT}
-    address = needs.own_bucket.address if needs.own_bucket else ""
+    address = requirements.own_bucket.address if requirements.own_bucket else ""
     environment: list[dict[str, Any]] = [{"name": names.ENV_EMULATOR, "value": address}] if address else []
     environment += [
         variable.model_dump(by_alias=True, exclude_none=True)
         for variable in (spec.containers[0].env if spec.containers else ())
-        if not _OF_THE_PROGRAM.match(variable.name)
+        if not _WORKER_VARIABLES.match(variable.name)
     ]
     return {
         "apiVersion": "v1",
         "kind": "Pod",
-        # the release's labels put it under its NetworkPolicies
+        # with the release's labels, its NetworkPolicies apply to the probe
         "metadata": {"name": name, "labels": labels | ({names.LABEL_RELEASE: release.name} if release else {})},
         "spec": {
             "restartPolicy": "Never",
-            "activeDeadlineSeconds": int(PULL_S) + 60,  # should nobody be left to delete it
+            "activeDeadlineSeconds": int(PULL_S) + 60,  # in case this process cannot delete it
             "terminationGracePeriodSeconds": 1,
             "enableServiceLinks": False,
             "automountServiceAccountToken": False,
             **({"serviceAccountName": spec.service_account_name} if release and spec.service_account_name else {}),
             "nodeSelector": dict(spec.node_selector),
             "tolerations": [t.model_dump(by_alias=True, exclude_defaults=True) for t in spec.tolerations],
-            "imagePullSecrets": [{"name": each.name} for each in spec.image_pull_secrets],
+            "imagePullSecrets": [{"name": secret.name} for secret in spec.image_pull_secrets],
             "affinity": spec.affinity,
             "securityContext": spec.security_context or _SECURITY_CONTEXT,
             "volumes": [
                 {"name": "scratch", "emptyDir": {}},
-                *(v.model_dump(by_alias=True, exclude_unset=True) for v in spec.volumes if v.name not in _OF_THE_CHART),
+                *(
+                    v.model_dump(by_alias=True, exclude_unset=True)
+                    for v in spec.volumes
+                    if v.name not in _CHART_VOLUMES
+                ),
             ],
             "containers": [
                 {
                     "name": COMPONENT,
-                    "image": needs.image,
+                    "image": requirements.image,
                     **({"imagePullPolicy": policy} if policy else {}),
                     "args": arguments,
                     "env": environment,
@@ -165,7 +181,7 @@ def _manifest(name: str, needs: Needs, release: Release | None) -> dict[str, Any
                     },
                     "volumeMounts": [
                         {"name": "scratch", "mountPath": "/scratch"},
-                        *(mount for mount in mounts if mount["name"] not in _OF_THE_CHART),
+                        *(mount for mount in mounts if mount["name"] not in _CHART_VOLUMES),
                     ],
                 }
             ],

@@ -1,4 +1,4 @@
-"""Do the namespace's quotas and limit ranges leave room for a release?"""
+"""Check that the namespace's quotas and limit ranges leave room for a release."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,17 +11,25 @@ from k8s.cluster.client import Cluster
 from k8s.cluster.objects import Resources
 from k8s.cluster.resources import Limit, LimitRange, Quota
 from k8s.doctor.findings import Finding, broken, fine, warning
-from k8s.doctor.requirements import Needs
+from k8s.doctor.requirements import Requirements
 
 
-def check_quotas(cluster: Cluster, needs: Needs, installed: bool) -> Iterator[Finding]:
-    """Do quotas leave room for the pods that are still to come, and do limit ranges allow its containers?"""
-    say = warning if installed else broken  # what can run at all shows in the pods of a release
-    limits = [limit for each in cluster.list(LimitRange) for limit in each.spec.limits if limit.type == "Container"]
+def check_quotas(cluster: Cluster, requirements: Requirements, installed: bool) -> Iterator[Finding]:
+    """Check that quotas leave room for the pods to be created, and that limit ranges allow their containers."""
+    severity = warning if installed else broken  # the pods of an installed release show what prevents them from running
+    limits = [
+        limit
+        for limit_range in cluster.list(LimitRange)
+        for limit in limit_range.spec.limits
+        if limit.type == "Container"
+    ]
     quotas = [quota for quota in cluster.list(Quota) if not quota.spec.is_scoped]
-    found = [*_beyond_quotas(quotas, limits, needs, " more" if installed else ""), *_beyond_limits(limits, needs)]
-    yield from (say("quota", each.what, each.fix) for each in found)
-    if not found:
+    excesses = [
+        *_beyond_quotas(quotas, limits, requirements, " more" if installed else ""),
+        *_beyond_limits(limits, requirements),
+    ]
+    yield from (severity("quota", excess.what, excess.fix) for excess in excesses)
+    if not excesses:
         yield fine("quota", "quotas leave enough room" if quotas else "no quota in the namespace")
 
 
@@ -30,86 +38,91 @@ class _Excess(NamedTuple):
     fix: str
 
 
-def _beyond_quotas(quotas: Sequence[Quota], limits: Sequence[Limit], needs: Needs, more: str) -> Iterator[_Excess]:
-    """Yield what a quota has no room for, and what it wants to be told."""
+def _beyond_quotas(
+    quotas: Sequence[Quota], limits: Sequence[Limit], requirements: Requirements, more: str
+) -> Iterator[_Excess]:
+    """Yield the resources that exceed a quota, and those that a quota requires containers to specify."""
     defaulted = {resource for limit in limits for resource in limit.default}
     for quota in quotas:
         for resource, hard in quota.status.hard.items():
-            used, asked = quota.status.used.get(resource, "0"), asked_of(needs, resource)
-            if asked and parse_quantity(used) + asked > parse_quantity(hard):
+            used, requested = quota.status.used.get(resource, "0"), requested_amount(requirements, resource)
+            if requested and parse_quantity(used) + requested > parse_quantity(hard):
                 yield _Excess(
                     f"the quota {quota.name} allows {hard} {resource}, {used} are used, and "
-                    f"the release asks for {_plain(float(asked), resource)}{more}",
-                    "Ask for less (workers.replicas, workers.gpus, resources), or have the quota raised.",
+                    f"the release requests {_plain(float(requested), resource)}{more}",
+                    "Request less (workers.replicas, workers.gpus, resources), or have the quota raised.",
                 )
-            if missing := unsaid_of(needs, resource, defaulted):
+            if missing := components_without(requirements, resource, defaulted):
+                components = ", ".join(missing)
                 yield _Excess(
-                    f"the quota {quota.name} demands {resource} of every container, unsaid by {', '.join(missing)}",
-                    f"Set it in resources of {', '.join(missing)}, or have a LimitRange give a default.",
+                    f"the quota {quota.name} requires {resource} of every container, but {components} does not set it",
+                    f"Set it in the resources of {components}, or define a default in a LimitRange.",
                 )
 
 
-def _beyond_limits(limits: Sequence[Limit], needs: Needs) -> Iterator[_Excess]:
-    """Yield what a container asks for that a limit range does not allow."""
-    containers = [(pods.component, container.resources) for pods in needs.pods for container in pods.spec.containers]
+def _beyond_limits(limits: Sequence[Limit], requirements: Requirements) -> Iterator[_Excess]:
+    """Yield the resources of containers that a limit range does not allow."""
+    containers = [
+        (pods.component, container.resources) for pods in requirements.pods for container in pods.spec.containers
+    ]
     for limit in limits:
-        for resource, most in limit.max.items():
+        for resource, maximum in limit.max.items():
             for component, resources in containers:
-                asked = resources.limits.get(resource) or resources.requests.get(resource)
-                if asked and parse_quantity(asked) > parse_quantity(most):
+                amount = resources.limits.get(resource) or resources.requests.get(resource)
+                if amount and parse_quantity(amount) > parse_quantity(maximum):
                     yield _Excess(
-                        f"a LimitRange allows a container {most} of {resource}, and {component} asks for {asked}",
-                        f"Lower {component}'s resources, or have the LimitRange changed.",
+                        f"a LimitRange allows {maximum} of {resource} per container, but {component} requests {amount}",
+                        f"Reduce the resources of {component}, or have the LimitRange changed.",
                     )
 
 
-def asked_of(needs: Needs, resource: str) -> Decimal:
-    """Return how much of a quota's resource the release still asks for."""
+def requested_amount(requirements: Requirements, resource: str) -> Decimal:
+    """Return the amount of a quota's resource that the release has yet to use."""
     if resource in ("pods", "count/pods"):
-        return Decimal(sum(pods.missing for pods in needs.pods))
-    claim = needs.own_bucket.claim if needs.own_bucket else None
-    to_come = [claim] if claim and not claim.status.phase else []
+        return Decimal(sum(pods.missing for pods in requirements.pods))
+    claim = requirements.own_bucket.claim if requirements.own_bucket else None
+    new_claims = [claim] if claim and not claim.status.phase else []
     if resource in ("persistentvolumeclaims", "count/persistentvolumeclaims"):
-        return Decimal(len(to_come))
+        return Decimal(len(new_claims))
     if resource == "requests.storage":
-        return sum((parse_quantity(c.spec.resources.requests.get("storage", "0")) for c in to_come), Decimal(0))
-    counted = _Counted.of(resource)
+        return sum((parse_quantity(c.spec.resources.requests.get("storage", "0")) for c in new_claims), Decimal(0))
+    quota_resource = _QuotaResource.parse(resource)
     total = Decimal(0)
-    for pods in needs.pods:
+    for pods in requirements.pods:
         for container in pods.spec.containers:
-            total += parse_quantity(counted.said_by(container.resources) or "0") * pods.missing
+            total += parse_quantity(quota_resource.amount_in(container.resources) or "0") * pods.missing
     return total
 
 
-def unsaid_of(needs: Needs, resource: str, defaulted: set[str]) -> list[str]:
-    """Return the components whose containers do not say a resource that a quota counts: the API server refuses them."""
-    counted = _Counted.of(resource)
-    if counted.name not in ("cpu", "memory") or counted.name in defaulted:
+def components_without(requirements: Requirements, resource: str, defaulted: set[str]) -> list[str]:
+    """Return the components whose containers do not specify a quota's resource, which the API server refuses."""
+    quota_resource = _QuotaResource.parse(resource)
+    if quota_resource.name not in ("cpu", "memory") or quota_resource.name in defaulted:
         return []
     return [
         pods.component
-        for pods in needs.pods
+        for pods in requirements.pods
         for container in pods.spec.containers
-        # one without any requests is known by flags alone: the chart's all have some
-        if container.resources.requests and counted.said_by(container.resources) is None
+        # a container without requests comes from flags, which do not describe it: those of the chart all have some
+        if container.resources.requests and quota_resource.amount_in(container.resources) is None
     ]
 
 
 @dataclass(frozen=True)
-class _Counted:
-    """What a quota's resource counts: `limits.memory`; `requests.cpu`, also written `cpu`."""
+class _QuotaResource:
+    """A resource of a quota: `limits.memory`; `requests.cpu`, also written `cpu`."""
 
-    limits: bool
+    is_limit: bool
     name: str
 
     @classmethod
-    def of(cls, resource: str) -> "_Counted":
+    def parse(cls, resource: str) -> "_QuotaResource":
         return cls(resource.startswith("limits."), resource.removeprefix("limits.").removeprefix("requests."))
 
-    def said_by(self, resources: Resources) -> str | None:
-        """Return what a container says; where it says a limit only, that is what it requests."""
+    def amount_in(self, resources: Resources) -> str | None:
+        """Return the amount that a container specifies; a container with only a limit requests the same amount."""
         limit = resources.limits.get(self.name)
-        return limit if self.limits else resources.requests.get(self.name, limit)
+        return limit if self.is_limit else resources.requests.get(self.name, limit)
 
 
 def _plain(amount: float, resource: str) -> str:

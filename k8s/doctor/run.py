@@ -1,4 +1,4 @@
-"""`doctor`: all that is looked at, in the order in which one would; a check that cannot be made says why."""
+"""`doctor`: all checks in order. A check that cannot be made yields a warning with the reason."""
 
 from collections.abc import Callable, Iterator
 
@@ -9,46 +9,55 @@ from k8s.doctor.findings import Finding, Severity, broken, warning
 from k8s.doctor.nodes import check_nodes
 from k8s.doctor.probe import probe
 from k8s.doctor.quotas import check_quotas
-from k8s.doctor.requirements import Needs
+from k8s.doctor.requirements import Requirements
 from k8s.doctor.storage import check_storage
 from k8s.release.release import Release
 from tuner.errors import EnvironmentFailure
 
 
-def examine_cluster(cluster: Cluster, needs: Needs, release: Release | None, with_probe: bool) -> Iterator[Finding]:
-    """Yield what stops a release, installed or not yet, as it is found."""
+def examine_cluster(
+    cluster: Cluster, requirements: Requirements, release: Release | None, with_probe: bool
+) -> Iterator[Finding]:
+    """Yield the findings about a cluster and a release, installed or not, as they are made."""
     try:
         yield from cluster_checks.check_api(cluster)
     except EnvironmentFailure as error:
         yield broken("API", str(error).rstrip("."))
         return
-    looks: dict[str, Callable[[], Iterator[Finding]]] = {
+    checks: dict[str, Callable[[], Iterator[Finding]]] = {
         "rights": lambda: cluster_checks.check_rights(cluster, release is not None),
         "namespace": lambda: cluster_checks.check_namespace(cluster),
-        "nodes": lambda: check_nodes(cluster, needs, release),
-        "quota": lambda: check_quotas(cluster, needs, installed=release is not None),
-        "storage": lambda: check_storage(cluster, needs, release),
+        "nodes": lambda: check_nodes(cluster, requirements, release),
+        "quota": lambda: check_quotas(cluster, requirements, installed=release is not None),
+        "storage": lambda: check_storage(cluster, requirements, release),
     }
     if release is None:
-        looks["admission"] = lambda: check_admission(cluster, needs)  # a release's pods show it themselves
+        # the pods of an installed release show problems of admission themselves
+        checks["admission"] = lambda: check_admission(cluster, requirements)
     else:
-        looks["pods"] = lambda: cluster_checks.check_pods(release)
-    if with_probe and needs.image:
-        looks["probe"] = lambda: probe(cluster, needs, release)
-    no_namespace = False
-    for name, look in looks.items():
-        if no_namespace:
-            return  # the rest is about what is in it
+        checks["pods"] = lambda: cluster_checks.check_pods(release)
+    if with_probe and requirements.image:
+        checks["probe"] = lambda: probe(cluster, requirements, release)
+    is_namespace_missing = False
+    for name, check in checks.items():
+        if is_namespace_missing:
+            return  # the other checks are about its contents
         try:
-            for finding in look():
-                no_namespace |= name == "namespace" and finding.severity is Severity.BROKEN
+            for finding in check():
+                is_namespace_missing |= name == "namespace" and finding.severity is Severity.BROKEN
                 yield finding
         except EnvironmentFailure as error:
-            yield warning(name, f"this cannot be looked at: {str(error).rstrip('.')}")
+            yield warning(name, f"this cannot be checked: {str(error).rstrip('.')}")
 
 
 def examine_inside(bucket_url: str | None, service: str | None, chief: str | None) -> Iterator[Finding]:
-    """Yield what a pod finds; `service` is the name of the chief's, and `chief` host:port where it must answer."""
+    """Yield the findings of a pod inside the cluster.
+
+    Args:
+        bucket_url: The bucket to check, if any.
+        service: Name of the chief's Service, which DNS must resolve.
+        chief: Host and port at which the chief must accept connections, if any.
+    """
     yield from local_checks.check_name(service or "kubernetes.default.svc")
     if chief:
         host, _, port = chief.rpartition(":")
@@ -58,7 +67,7 @@ def examine_inside(bucket_url: str | None, service: str | None, chief: str | Non
 
 
 def examine_machine(bucket_url: str | None) -> Iterator[Finding]:
-    """Yield what there is to say of this machine, for `run`."""
+    """Yield the findings about this machine, for `run`."""
     yield from local_checks.check_machine()
     if bucket_url:
         yield from local_checks.check_bucket(bucket_url, "this machine")

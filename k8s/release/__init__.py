@@ -1,1 +1,1 @@
-"""A release of the chart seen from outside: its pods, its status, what is wrong, its logs."""
+"""An installed release of the chart: its objects, status, problems and logs."""

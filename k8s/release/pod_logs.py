@@ -1,4 +1,4 @@
-"""What the pods of a release write, as they stand or as they come, each line with whose it is."""
+"""Logs of a release's pods, each line with a prefix that names its pod."""
 
 import threading
 import time
@@ -15,84 +15,89 @@ POLL_S = 2.0
 
 
 @dataclass(frozen=True)
-class Whose:
-    """Which pods are meant."""
+class PodSelector:
+    """Selection of pods by component and index."""
 
     component: str | None
-    """None: all."""
+    """None selects all components."""
     index: int | None = None
-    """Of one worker."""
+    """Index of a single worker; None selects all."""
 
     @classmethod
-    def given(cls, component: str | None, worker: int | None) -> "Whose":
-        """Return what a user means. Raises UsageError."""
+    def from_options(cls, component: str | None, worker: int | None) -> "PodSelector":
+        """Return the selection made by the options `--component` and `--worker`. Raises UsageError."""
         if component is not None and component not in releases.COMPONENTS:
-            raise UsageError(f"--component {component}: write one of {', '.join(releases.COMPONENTS)}.")
+            raise UsageError(f"--component must be one of {', '.join(releases.COMPONENTS)}, got {component}.")
         if worker is not None and component not in (None, releases.WORKER):
-            raise UsageError(f"--worker {worker} and --component {component} exclude each other.")
+            raise UsageError(f"--worker {worker} and --component {component} are mutually exclusive; keep one of them.")
         return cls(releases.WORKER if worker is not None else component, worker)
 
-    def fits(self, pod: Pod) -> bool:
-        """Say whether a pod is one of them."""
-        wanted = [self.component] if self.component else releases.COMPONENTS
-        return pod.component in wanted and (self.index is None or pod.index == self.index)
+    def matches(self, pod: Pod) -> bool:
+        """Return whether a pod is selected."""
+        components = [self.component] if self.component else releases.COMPONENTS
+        return pod.component in components and (self.index is None or pod.index == self.index)
 
     def __str__(self) -> str:
         return f"worker {self.index}" if self.index is not None else self.component or "release"
 
 
-def show_logs(release: Release, whose: Whose, show: Callable[[str], None]) -> None:
-    """Show what is there, pod by pod, the oldest first. Raises UsageError where there is no such pod."""
-    pods = [pod for pod in release.pods if whose.fits(pod)]
+def show_logs(release: Release, selector: PodSelector, show: Callable[[str], None]) -> None:
+    """Show the existing logs pod by pod, oldest pod first. Raises UsageError if no pod is selected."""
+    pods = [pod for pod in release.pods if selector.matches(pod)]
     if not pods:
         raise UsageError(
-            f"the {whose} has no pods at the moment; cifake-tune status --release {release.name} says why."
+            f"the {selector} has no pods at present; run cifake-tune status --release {release.name} to see the reason."
         )
     for pod in pods:
         for line in release.cluster.log(pod.name).splitlines():
             show(f"{_prefix(pod)}{line}")
 
 
-def follow_logs(release: Release, whose: Whose, show: Callable[[str], None]) -> None:
-    """Show lines as they come, also of pods that come later, until all pods have ended and their Jobs too."""
+def follow_logs(release: Release, selector: PodSelector, show: Callable[[str], None]) -> None:
+    """Show lines as they are written, including those of pods created later, until all pods and Jobs have ended."""
     followed: dict[str, threading.Thread] = {}
-    lines: SimpleQueue[str] = SimpleQueue()  # shown by the caller's thread, which ends when nobody reads them any more
+    # shown by the caller's thread, so that the command ends if its output is closed
+    lines: SimpleQueue[str] = SimpleQueue()
 
     def follow(pod: Pod) -> None:
         try:
             for line in release.cluster.follow_log(pod.name):
                 lines.put(f"{_prefix(pod)}{line}")
         except EnvironmentFailure as error:
-            lines.put(f"{_prefix(pod)}(its log cannot be followed: {error})")
+            lines.put(f"{_prefix(pod)}(the log cannot be followed: {error})")
 
     while True:
         for pod in release.pods:
-            if whose.fits(pod) and pod.metadata.uid not in followed and pod.status.phase not in ("Pending", "Unknown"):
+            if (
+                selector.matches(pod)
+                and pod.metadata.uid not in followed
+                and pod.status.phase not in ("Pending", "Unknown")
+            ):
                 thread = threading.Thread(target=follow, args=(pod,), daemon=True)
                 followed[pod.metadata.uid] = thread
                 thread.start()
-        over = _over(release, whose) and not any(thread.is_alive() for thread in followed.values())
-        for line in _coming(lines, 0.0 if over else POLL_S):
+        finished = _has_finished(release, selector) and not any(thread.is_alive() for thread in followed.values())
+        for line in _new_lines(lines, 0.0 if finished else POLL_S):
             show(line)
-        if over:
+        if finished:
             return
         release = releases.load(release.cluster, release.name)
 
 
-def _coming(lines: SimpleQueue[str], for_s: float) -> Iterator[str]:
-    """Yield what comes within so many seconds; without any, all that is there."""
-    deadline = time.monotonic() + for_s
-    while not for_s or time.monotonic() < deadline:
+def _new_lines(lines: SimpleQueue[str], timeout_s: float) -> Iterator[str]:
+    """Yield the lines that arrive within `timeout_s` seconds; with 0, the lines that have already arrived."""
+    deadline = time.monotonic() + timeout_s
+    while not timeout_s or time.monotonic() < deadline:
         try:
             yield lines.get(timeout=max(0.0, deadline - time.monotonic()))
         except Empty:
             return
 
 
-def _over(release: Release, whose: Whose) -> bool:
-    jobs = [job for job in release.jobs if whose.component in (None, job.component)]
-    if whose.component == releases.BUCKET or not jobs:
-        return not any(whose.fits(pod) and pod.status.phase in ("Running", "Pending") for pod in release.pods)
+def _has_finished(release: Release, selector: PodSelector) -> bool:
+    jobs = [job for job in release.jobs if selector.component in (None, job.component)]
+    if selector.component == releases.BUCKET or not jobs:
+        return not any(selector.matches(pod) and pod.status.phase in ("Running", "Pending") for pod in release.pods)
     return all(job.condition("Complete") or job.condition("Failed") for job in jobs)
 
 

@@ -1,4 +1,4 @@
-"""A release of the chart as it is in the cluster: its objects, found by their labels, and what their settings say."""
+"""A release of the chart in a cluster: its objects, found by their labels, and its settings, read from them."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +14,7 @@ from tuner import names
 from tuner.config import settings
 from tuner.errors import ConfigError, EnvironmentFailure, UsageError
 
-Made = TypeVar("Made", bound=Object)
+Kind = TypeVar("Kind", bound=Object)
 
 CHIEF, WORKER, EVALUATOR, DATA, BUCKET = "chief", "worker", "evaluator", "data", "bucket"
 COMPONENTS = (CHIEF, WORKER, EVALUATOR, DATA, BUCKET)
@@ -23,7 +23,7 @@ _STUDY_VOLUME, _TLS_VOLUME = "study", "tls"
 
 @dataclass(frozen=True)
 class Release:
-    """The objects of a release, as they were at one moment."""
+    """The objects of a release at one point in time."""
 
     name: str
     cluster: Cluster
@@ -34,71 +34,71 @@ class Release:
     events: Sequence[Event]
 
     def job(self, component: str) -> Job | None:
-        """Return the newest Job of a component: during an upgrade the one before may still be there."""
+        """Return the newest Job of a component: during an upgrade, the previous Job may still exist."""
         return _newest([job for job in self.jobs if job.component == component])
 
     @property
     def bucket_deployment(self) -> Deployment | None:
-        """The release's own bucket, where it has one."""
-        return _newest([each for each in self.deployments if each.component == BUCKET])
+        """Deployment of the release's own bucket, if it has one."""
+        return _newest([deployment for deployment in self.deployments if deployment.component == BUCKET])
 
     def pods_of(self, component: str) -> list[Pod]:
         """Return the pods of a component, oldest first."""
         return [pod for pod in self.pods if pod.component == component]
 
     def running(self, component: str) -> Pod:
-        """Return the newest pod of a component that runs. Raises EnvironmentFailure where none does."""
+        """Return the newest running pod of a component. Raises EnvironmentFailure if none is running."""
         pods = [p for p in self.pods_of(component) if p.status.phase == "Running" and not p.metadata.deletion_timestamp]
         if not pods:
-            raise EnvironmentFailure(f"no {component} of release {self.name} runs at the moment.")
+            raise EnvironmentFailure(f"no {component} of release {self.name} is running.")
         return pods[-1]
 
-    # ---- what its settings say ----------------------------------------------------------------------
+    # ---- settings -----------------------------------------------------------------------------------
 
     @property
     def bucket_url(self) -> str:
-        """Where everything durable is."""
+        """URL of the bucket."""
         return self._environment(CHIEF).get(names.ENV_BUCKET, "")
 
     @property
     def emulator_port(self) -> int | None:
-        """Port of the bucket inside the release; None where the bucket is outside."""
+        """Port of the release's own bucket; None if the bucket is outside the cluster."""
         address = self._environment(CHIEF).get(names.ENV_EMULATOR)
         return urlsplit(address).port if address and self.bucket_deployment else None
 
     @property
     def chief_port(self) -> int:
-        """Port of the chief."""
+        """Port of the chief's gRPC server."""
         return int(self._environment(CHIEF)[names.ENV_ORACLE_PORT])
 
     @property
     def chief_host(self) -> str:
-        """Name of the chief's Service, which its certificate is for."""
+        """Name of the chief's Service, for which its certificate is valid."""
         return self._environment(WORKER)[names.ENV_ORACLE_IP]
 
     @property
     def chief_listens(self) -> bool:
-        """Say whether the chief's pod is ready, so that its Service must take connections."""
+        """Whether the chief's pod is ready, so that its Service must accept connections."""
         statuses = [c for pod in self.pods_of(CHIEF) if pod.status.phase == "Running" for c in pod.containers()]
-        return any(each.ready for each in statuses)
+        return any(status.ready for status in statuses)
 
     @property
     def tls_secret(self) -> str:
-        """Name of the Secret with the certificates; "" where nothing is encrypted."""
+        """Name of the Secret with the certificates; "" if the release does not use TLS."""
         job = self.job(CHIEF)
         return job.spec.template.spec.volume_source(_TLS_VOLUME) if job else ""
 
     def study_name(self) -> str:
         """Return the name of the study. Raises EnvironmentFailure, ConfigError."""
-        given = self._environment(CHIEF).get(f"{names.ENV_SETTING}NAME")
-        if given:
-            return given
+        override = self._environment(CHIEF).get(f"{names.ENV_SETTING}NAME")
+        if override:
+            return override
         job = self.job(CHIEF)
         name = job.spec.template.spec.volume_source(_STUDY_VOLUME) if job else ""
         try:
             values = yaml.safe_load(self.cluster.get(ConfigMap, name).data.get("study.yaml", "")) or {}
         except yaml.YAMLError as error:
-            raise ConfigError(f"ConfigMap {name}: study.yaml is not YAML ({error}).") from None
+            raise ConfigError(f"ConfigMap {name}: study.yaml is not valid YAML ({error}).") from None
         return str(values.get("name") or settings.Study().name)
 
     def _environment(self, component: str) -> dict[str, str]:
@@ -108,42 +108,42 @@ class Release:
 
 
 def load(cluster: Cluster, name: str) -> Release:
-    """Read a release. Raises UsageError where the namespace has none of that name, EnvironmentFailure."""
+    """Read a release. Raises UsageError if the namespace has no release of that name, EnvironmentFailure."""
     labels = f"{names.LABEL_NAME}={names.APPLICATION},{names.LABEL_RELEASE}={name}"
     with ThreadPoolExecutor(4) as pool:
         jobs = pool.submit(cluster.list, Job, labels)
         deployments = pool.submit(cluster.list, Deployment, labels)
         pods = pool.submit(cluster.list, Pod, labels)
         events = pool.submit(_events, cluster)
-        found = Release(name, cluster, jobs.result(), deployments.result(), _by_age(pods.result()), events.result())
-    if not found.job(CHIEF):
+        release = Release(name, cluster, jobs.result(), deployments.result(), _by_age(pods.result()), events.result())
+    if not release.job(CHIEF):
         raise UsageError(_no_release(cluster, name))
-    return found
+    return release
 
 
 def _events(cluster: Cluster) -> list[Event]:
     try:
         return cluster.list(Event)
     except ApiRefusedError:
-        return []  # sentences are poorer then, and still there
+        return []  # without events, diagnoses have fewer details
 
 
 def _no_release(cluster: Cluster, name: str) -> str:
     chiefs = f"{names.LABEL_NAME}={names.APPLICATION},{names.LABEL_COMPONENT}={CHIEF}"
-    here = sorted({job.metadata.labels.get(names.LABEL_RELEASE, "") for job in cluster.list(Job, chiefs)})
-    if here:
-        return f"namespace {cluster.namespace} has no release {name!r} of cifake-tune; it has {', '.join(here)}."
+    releases = sorted({job.metadata.labels.get(names.LABEL_RELEASE, "") for job in cluster.list(Job, chiefs)})
+    if releases:
+        return f"namespace {cluster.namespace} has no release {name!r} of cifake-tune; it has {', '.join(releases)}."
     try:
-        elsewhere = sorted({job.metadata.namespace for job in cluster.list(Job, chiefs, everywhere=True)})
+        namespaces = sorted({job.metadata.namespace for job in cluster.list(Job, chiefs, everywhere=True)})
     except ApiRefusedError:
-        elsewhere = []
-    hint = f"; --namespace {' or '.join(elsewhere)} has one" if elsewhere else "; helm list -A shows what is installed"
+        namespaces = []
+    hint = f"; try --namespace {' or '.join(namespaces)}" if namespaces else "; helm list -A shows all releases"
     return f"namespace {cluster.namespace} has no release of cifake-tune{hint}."
 
 
-def _by_age(found: list[Made]) -> list[Made]:
-    return sorted(found, key=lambda each: (str(each.metadata.creation_timestamp), each.name))
+def _by_age(items: list[Kind]) -> list[Kind]:
+    return sorted(items, key=lambda item: (str(item.metadata.creation_timestamp), item.name))
 
 
-def _newest(found: list[Made]) -> Made | None:
-    return _by_age(found)[-1] if found else None
+def _newest(items: list[Kind]) -> Kind | None:
+    return _by_age(items)[-1] if items else None

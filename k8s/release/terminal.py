@@ -1,4 +1,4 @@
-"""What `status --release` looks like on a terminal of 100 columns."""
+"""The terminal output of `status --release`, for a width of 100 columns."""
 
 from collections.abc import Iterator, Sequence
 
@@ -18,11 +18,11 @@ _STYLES = {
     State.OUTSIDE: "dim",
 }
 SILENT_S = 30.0
-"""A worker that has been silent for longer is worth a colour."""
+"""Seconds without a heartbeat after which a worker is highlighted."""
 
 
 def release_view(view: ReleaseView) -> RenderableType:
-    """Return the components, the workers, and a line for each that is in trouble."""
+    """Return the components, the workers, and a sentence for each problem."""
     parts: list[RenderableType] = [_components(view)]
     if view.workers:
         parts.append(_workers(view))
@@ -35,14 +35,14 @@ def _components(view: ReleaseView) -> Table:
     table.add_column(min_width=8, no_wrap=True)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
-    for each in view.components:
-        where = view.bucket if each.state is State.OUTSIDE else each.pod or ""
-        table.add_row(each.component, _state(each), each.node or "", Text(where, style="dim"))
+    for component in view.components:
+        location = view.bucket if component.state is State.OUTSIDE else component.pod or ""
+        table.add_row(component.component, _state(component), component.node or "", Text(location, style="dim"))
     if view.workers:
         running = sum(worker.state is State.RUNNING for worker in view.workers)
         done = all(worker.state is State.DONE for worker in view.workers)
-        how = Text("done", style="green") if done else Text(f"{running} of {len(view.workers)}")
-        table.add_row("workers", how, "", Text(f"{view.worker_job}…", style="dim"))
+        state = Text("done", style="green") if done else Text(f"{running} of {len(view.workers)}")
+        table.add_row("workers", state, "", Text(f"{view.worker_job}…", style="dim"))
     return table
 
 
@@ -53,51 +53,50 @@ def _workers(view: ReleaseView) -> Table:
     for name in ("trial", "epoch", "images/s", "heard"):
         table.add_column(name, no_wrap=True, justify="left" if name == "trial" else "right")
     table.add_column("pod", overflow="fold")
-    for each in view.workers:
-        work = each.work
+    for worker in view.workers:
+        work = worker.work
         busy = work is not None and work.trial is not None
         table.add_row(
-            str(each.index),
-            _state(each),
-            each.node or "",
-            each.gpus,
+            str(worker.index),
+            _state(worker),
+            worker.node or "",
+            worker.gpus,
             (work.trial or "idle") if work else "",
             f"{work.epoch + 1} {work.progress:4.0%}" if work and busy else "",
             f"{work.images_per_s:,.0f}" if work and busy and work.images_per_s else "",
-            _heard(work.silent_s) if work else "",
-            Text((each.pod or "").replace(view.worker_job, "…", 1), style="dim"),
+            _age(work.silent_s) if work else "",
+            Text((worker.pod or "").replace(view.worker_job, "…", 1), style="dim"),
         )
     return table
 
 
-def _state(each: ComponentView) -> Text:
-    return Text(each.state.value, style="red" if each.trouble else _STYLES[each.state])
+def _state(component: ComponentView) -> Text:
+    return Text(component.state.value, style="red" if component.trouble else _STYLES[component.state])
 
 
-def _heard(silent_s: float) -> Text:
+def _age(silent_s: float) -> Text:
     text = f"{silent_s:.0f} s ago" if silent_s < 120 else f"{silent_s / 60:.0f} min ago"
     return Text(text, style="yellow" if silent_s > SILENT_S else "")
 
 
 def _sentences(view: ReleaseView) -> Iterator[Text]:
-    """Yield what is wrong; what is wrong with many workers is said once."""
-    everyone = [*view.components, *view.workers]
+    """Yield a sentence for each problem; a problem of several workers is shown once."""
     for attribute, style, prefix in (
         ("trouble", "red", ""),
-        ("earlier", "yellow", "the pod before "),
+        ("earlier", "yellow", "the previous pod "),
         ("risk", "yellow", ""),
     ):
-        said: dict[str, list[str]] = {}
-        for each in everyone:
-            if text := getattr(each, attribute):
-                said.setdefault(text, []).append(each.title)
-        for text, who in said.items():
-            yield Text.assemble((_together(who), style), f": {prefix}{text}.")
+        titles_by_text: dict[str, list[str]] = {}
+        for component in [*view.components, *view.workers]:
+            if text := getattr(component, attribute):
+                titles_by_text.setdefault(text, []).append(component.title)
+        for text, titles in titles_by_text.items():
+            yield Text.assemble((_joined(titles), style), f": {prefix}{text}.")
 
 
-def _together(who: Sequence[str]) -> str:
-    """worker 0, worker 1, worker 2 -> workers 0, 1, 2"""
-    if len(who) == 1:
-        return who[0]
-    numbers = [title.removeprefix("worker ") for title in who]
-    return f"workers {', '.join(numbers)}" if all(t.startswith("worker ") for t in who) else ", ".join(who)
+def _joined(titles: Sequence[str]) -> str:
+    """Join titles: worker 0, worker 1, worker 2 -> workers 0, 1, 2."""
+    if len(titles) == 1:
+        return titles[0]
+    numbers = [title.removeprefix("worker ") for title in titles]
+    return f"workers {', '.join(numbers)}" if all(t.startswith("worker ") for t in titles) else ", ".join(titles)

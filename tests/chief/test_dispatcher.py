@@ -1,4 +1,4 @@
-"""Suggestions and the workers that wait for them, where something goes wrong in between."""
+"""Suggestions and the workers that wait for them, if something fails in between."""
 
 import asyncio
 import threading
@@ -27,17 +27,17 @@ def test_a_suggestion_that_comes_after_the_search_was_given_up_makes_no_trial(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def talk(chief: Chief, channel: grpc.aio.Channel) -> None:
-        stub, suggest, gate, asked = stub_of(channel), chief.suggester.suggest, threading.Event(), threading.Event()
+        stub, suggest, gate, requested = stub_of(channel), chief.suggester.suggest, threading.Event(), threading.Event()
         failing = [await take(stub, f"w{number}") for number in range(3)]
 
         def slowly() -> Suggestion | NoSuggestion:
-            asked.set()
+            requested.set()
             gate.wait(20)
             return suggest()
 
         chief.suggester.suggest = slowly  # type: ignore[method-assign]
         idle = asyncio.create_task(take(stub, "idle"))
-        await asyncio.to_thread(asked.wait, 20)
+        await asyncio.to_thread(requested.wait, 20)
         oracle = chief.service.oracle
         for number, trial in enumerate(failing):
             attempt = AttemptClaim(Worker(f"w{number}", "1"), trial.trial_id, 1)
@@ -50,8 +50,8 @@ def test_a_suggestion_that_comes_after_the_search_was_given_up_makes_no_trial(
 
     chief = with_chief(tmp_path, talk, trials=10)
     assert isinstance(list(read_records(chief.bucket, STUDY.name))[-1], Finished)
-    [said] = [r for r in caplog.records if "the search is over" in r.message]
-    assert (said.levelname, said.message.splitlines()[-1]) == ("ERROR", "Traceback of w0")
+    [record] = [r for r in caplog.records if "the search has finished" in r.message]
+    assert (record.levelname, record.message.splitlines()[-1]) == ("ERROR", "Traceback of w0")
     assert {trial.state for trial in chief.state.trials.values()} == {TrialState.FAILED}
 
 
@@ -84,10 +84,10 @@ def test_a_chief_that_stood_still_does_not_take_its_workers_for_silent(
             trial = chief.state.trials[(await take(stub_of(channel))).trial_id]
             ticking = asyncio.create_task(_tick(chief.service))
             await asyncio.sleep(0)
-            time.sleep(1.5)  # as SIGSTOP, or a virtual machine that is moved: no heartbeat can be heard
+            time.sleep(1.5)  # as after SIGSTOP or a live migration: no heartbeat can arrive
             await asyncio.sleep(2 * TICK_S)
             assert trial.state is TrialState.RUNNING
-            while trial.state is TrialState.RUNNING:  # who stays silent loses its trial all the same
+            while trial.state is TrialState.RUNNING:  # a worker that stays silent still loses its trial
                 await asyncio.sleep(0.05)
             ticking.cancel()
         await chief.stop()

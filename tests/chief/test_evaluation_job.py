@@ -1,17 +1,22 @@
-"""Chief and worker as Jobs of a cluster: what they do when they are started again, or lack the GPUs asked for."""
+"""Chief and worker as Kubernetes Jobs: what they do if they are restarted, or lack the requested GPUs."""
 
 import asyncio
+import json
 import os
+import re
 import subprocess
 import sys
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 import yaml
 from kubernetes import client
-from urllib3.exceptions import HTTPError
 
+from k8s.cluster.client import Cluster
 from k8s.evaluation_job import EvaluationJob
 from tuner import names
 from tuner.bucket.local import LocalBucket
@@ -28,7 +33,7 @@ from tuner.training import devices
 
 
 def searched(bucket: LocalBucket, study: Study, start: str = "", gave_up: bool = False) -> StudyState:
-    """Leave the journal of a search that is over."""
+    """Write the journal of a search that has finished."""
     opened = Opened(at=0, term=1, writer="w", study=study, data="0" * 64, direction="max", start=start)
     finished = Finished(at=1, reason="3 trials failed", failed=gave_up)
     bucket.create(names.journal_segment(study.name, 1), journal.encode(1, "w", [opened, finished]))
@@ -60,7 +65,7 @@ def test_a_worker_that_comes_after_the_search_ends_without_its_chief(bucket: Loc
     searched(bucket, load())
     done = start(bucket, load(), "worker")
     assert done.returncode == 0, done.stderr
-    assert "the search of study cifake is over" in done.stdout
+    assert "the search of study cifake has finished" in done.stdout
 
 
 @pytest.mark.slow
@@ -94,54 +99,109 @@ def test_a_search_that_gave_up_begins_again_when_a_person_starts_it_not_when_its
 def test_a_worker_without_the_gpu_that_it_must_have_ends(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("tuner.training.devices.found", lambda: 0)  # also on a machine that has some
+    monkeypatch.setattr("tuner.training.devices.gpu_count", lambda: 0)  # also on a machine that has some
     devices.check({})
     devices.check({names.ENV_GPUS: "0", names.ENV_REQUIRE_GPU: "true"})
     assert not caplog.records
     devices.check({names.ENV_GPUS: "1", names.ENV_REQUIRE_GPU: "false"})
-    assert "1 GPU asked for" in caplog.text
+    assert "1 GPU requested" in caplog.text
     assert "training on the CPU" in caplog.text
-    with pytest.raises(ConfigError, match=r"2 GPUs asked for, and .* finds none.*workers.requireGPU=false"):
+    with pytest.raises(ConfigError, match=r"2 GPUs requested, but .* found none.*workers.requireGPU=false"):
         devices.check({names.ENV_GPUS: "2", names.ENV_REQUIRE_GPU: "true"})
 
 
 # ---- the evaluation's Job ----------------------------------------------------------------------------
-class JobsApi:
-    """The Kubernetes API's Jobs, as far as an evaluation's needs them; each call fails the first time."""
+class JobsApi(ThreadingHTTPServer):
+    """The Kubernetes API, as far as an evaluation needs it; the first request with each method fails."""
 
     def __init__(self, *ends: str) -> None:
+        super().__init__(("127.0.0.1", 0), JobsHandler)
         self.ends = iter(ends)
-        self.patched: list[object] = []
+        self.requests: set[tuple[str, str]] = set()
+        self.patches: list[tuple[str, object]] = []
         self.failed: set[str] = set()
 
-    def patch_namespaced_job(self, name: str, namespace: str, patch: object, **_: object) -> None:
-        self._fail("patch")
-        self.patched.append((name, patch))
+    def cluster(self) -> Cluster:
+        configuration = client.Configuration()
+        configuration.host = f"http://127.0.0.1:{self.server_port}"
+        return Cluster(configuration, "here")
 
-    def read_namespaced_job(self, *_: object, **__: object) -> client.V1Job:
-        self._fail("read")
-        end = next(self.ends)
-        conditions = [client.V1JobCondition(type=end, status="True")] if end else None
-        return client.V1Job(status=client.V1JobStatus(conditions=conditions))
 
-    def _fail(self, what: str) -> None:
-        if what not in self.failed:
-            self.failed.add(what)
-            raise HTTPError("connection refused")
+class JobsHandler(BaseHTTPRequestHandler):
+    server: JobsApi
+
+    def do_GET(self) -> None:
+        if self._fails():
+            return
+        end = next(self.server.ends)
+        self._answer({"status": {"conditions": [{"type": end, "status": "True"}] if end else []}})
+
+    def do_PATCH(self) -> None:
+        if self._fails():
+            return
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.patches.append((self.headers["Content-Type"], body))
+        self._answer({"spec": body["spec"]})
+
+    def _fails(self) -> bool:
+        self.server.requests.add((self.command, self.path))
+        if self.command in self.server.failed:
+            return False
+        self.server.failed.add(self.command)
+        self.close_connection = True  # without an answer
+        return True
+
+    def _answer(self, body: object) -> None:
+        content = json.dumps(body).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *args: object) -> None: ...
+
+
+@contextmanager
+def running(api: JobsApi) -> Iterator[JobsApi]:
+    Thread(target=api.serve_forever, args=[0.01], daemon=True).start()
+    yield api
+    api.shutdown()
+    api.server_close()
 
 
 @pytest.mark.parametrize("end", ["Complete", "Failed"])
 def test_the_evaluation_is_started_and_awaited_though_the_api_fails_now_and_then(
     monkeypatch: pytest.MonkeyPatch, end: str
 ) -> None:
-    api = JobsApi("", "", end)
-    monkeypatch.setattr("k8s.evaluation_job.in_cluster", lambda name: EvaluationJob(name, "here", api))
-    monkeypatch.setattr("tuner.chief.evaluation_job.POLL_S", 0.01)
-    with nullcontext() if end == "Complete" else pytest.raises(NoResultError, match="the evaluation failed"):
-        asyncio.run(run_evaluation("evaluator"))
-    assert api.patched == [("evaluator", {"spec": {"suspend": False}})]
-    assert next(api.ends, None) is None
-    monkeypatch.setattr("tuner.chief.evaluation_job.PATIENCE_S", -1.0)
-    api.failed.clear()
-    with pytest.raises(EnvironmentFailure, match="cannot be reached"):
-        asyncio.run(run_evaluation("evaluator"))
+    with running(JobsApi("", "", end)) as api:
+        monkeypatch.setattr("k8s.evaluation_job.in_cluster", lambda name: EvaluationJob(name, api.cluster()))
+        monkeypatch.setattr("tuner.chief.evaluation_job.POLL_S", 0.01)
+        with nullcontext() if end == "Complete" else pytest.raises(NoResultError, match="the evaluation failed"):
+            asyncio.run(run_evaluation("evaluator"))
+        assert api.patches == [("application/merge-patch+json", {"spec": {"suspend": False}})]
+        assert next(api.ends, None) is None
+        # the chief's Role allows no more than this
+        path = "/apis/batch/v1/namespaces/here/jobs/evaluator"
+        assert api.requests == {("GET", path), ("PATCH", path)}
+        monkeypatch.setattr("tuner.chief.evaluation_job.PATIENCE_S", -1.0)
+        api.failed.clear()
+        with pytest.raises(EnvironmentFailure, match="cannot be reached"):
+            asyncio.run(run_evaluation("evaluator"))
+
+
+@pytest.mark.parametrize(
+    ("status", "sentence"),
+    [
+        (403, "the Job evaluator in namespace here cannot be started (403): the chief's Role must allow get and patch"),
+        (
+            404,
+            "the Job evaluator in namespace here cannot be started (404): the Job does not exist; run `helm upgrade`",
+        ),
+    ],
+)
+def test_a_refusal_to_start_the_evaluation_says_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, status: int, sentence: str
+) -> None:
+    monkeypatch.setattr(JobsHandler, "do_PATCH", lambda handler: handler.send_error(status))
+    with running(JobsApi()) as api, pytest.raises(EnvironmentFailure, match=re.escape(sentence)):
+        EvaluationJob("evaluator", api.cluster()).start()

@@ -1,4 +1,4 @@
-"""What the chief measures of its calls and its journal, with real calls."""
+"""The metrics of the chief's calls and its journal, with real calls."""
 
 import asyncio
 from pathlib import Path
@@ -37,7 +37,7 @@ def test_calls_that_were_refused_are_counted_by_their_code(tmp_path: Path) -> No
         trial = await take(stub)
         report = messages.UpdateTrialRequest(trial_id=trial.trial_id, metrics={"val_accuracy": 0.5}, step=0)
         with pytest.raises(grpc.aio.AioRpcError):
-            await stub.UpdateTrial(report, metadata=metadata(2), timeout=20)  # an attempt that there is not
+            await stub.UpdateTrial(report, metadata=metadata(2), timeout=20)  # there is no such attempt
         unary = channel.unary_unary(f"/{names.LEASE_SERVICE}/Join")
         with pytest.raises(grpc.aio.AioRpcError):
             await unary(b"no message", timeout=20)
@@ -66,12 +66,12 @@ def test_a_journal_that_waits_says_for_how_long(tmp_path: Path, monkeypatch: pyt
         assert chief.journal.waiting_s() == 0
         chief.bucket.delay_s = 1.0
         stub = stub_of(channel)
-        asked = stub.CreateTrial(messages.CreateTrialRequest(tuner_id="w0"), metadata=metadata(), timeout=20)
-        while not chief.journal.trouble():
-            assert not asked.done()
+        call = stub.CreateTrial(messages.CreateTrialRequest(tuner_id="w0"), metadata=metadata(), timeout=20)
+        while not chief.journal.problem():
+            assert not call.done()
             await asyncio.sleep(0.02)
-        assert "the journal cannot be written" in chief.journal.trouble()
-        await asked
-        assert chief.journal.trouble() == ""
+        assert "the journal cannot be written" in chief.journal.problem()
+        await call
+        assert chief.journal.problem() == ""
 
     with_chief(tmp_path, talk)

@@ -1,4 +1,4 @@
-"""A chief killed in the midst of a search that stops trials early: the next one goes on as it would have.
+"""A chief killed during a search that stops trials early: the next one continues as the first would have.
 
 What a suggestion depends on beside the seed is which results are in, so the order of reports is fixed here: four
 workers, in turns, an epoch each.
@@ -20,6 +20,7 @@ from tuner.search.oracle import AttemptClaim, Instant, Oracle
 from tuner.search.suggester import NoSuggestion, Suggestion, make_suggester
 from tuner.study import snapshots
 from tuner.study.journal import decode, encode
+from tuner.study.objective import Objective
 from tuner.study.records import Opened, Record, TrialState
 from tuner.study.state import StudyState
 
@@ -55,7 +56,7 @@ class Search:
 
     def begin(self, state: StudyState) -> None:
         opened = Opened(at=0, term=state.term + 1, writer="w", study=self.study, data="d", direction="max")
-        self.suggester = make_suggester(self.study, space(), "max")
+        self.suggester = make_suggester(self.study, space(), Objective("val_accuracy"))
         self.suggester.restore(state)
         state.apply(opened)
         self.journal.append(opened)

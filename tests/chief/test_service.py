@@ -1,4 +1,4 @@
-"""The chief's services over real gRPC: what happens when clients go away in the midst, and to what makes no sense."""
+"""The chief's services over real gRPC: clients that disconnect during a call, and requests that are not valid."""
 
 import asyncio
 import threading
@@ -12,7 +12,7 @@ from keras_tuner.src import protos
 
 from tests.support.service import STUDY, Chief, completed, finish, messages, metadata, stub_of, take, with_chief
 from tuner import names
-from tuner.chief.journal_writer import Journal
+from tuner.chief.journal_writer import JournalWriter
 from tuner.chief.service import now
 from tuner.rpc import lease_service
 from tuner.search.oracle import Instant
@@ -76,7 +76,7 @@ def test_a_slow_suggestion_is_begun_when_a_trial_ends_and_knows_its_result(tmp_p
         chief.suggester.slow = True
         stub = stub_of(channel)
         await finish(stub, await take(stub))
-        while len(chief.state.trials) < 2:  # nobody has asked for it
+        while len(chief.state.trials) < 2:  # requested by no worker
             await asyncio.sleep(0.01)
         assert chief.state.trials[names.TrialId("00001")].state is TrialState.QUEUED
         assert known == [[], ["COMPLETED"]]
@@ -169,11 +169,11 @@ def test_what_makes_no_sense_is_refused_and_changes_nothing(tmp_path, method, re
     async def talk(chief: Chief, channel: grpc.aio.Channel) -> None:
         stub = stub_of(channel)
         await take(stub)
-        before = repr(chief.state)
+        state_before = repr(chief.state)
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await getattr(stub, method)(request_, metadata=metadata(numbers))
         assert refused.value.code() is code
-        assert repr(chief.state) == before
+        assert repr(chief.state) == state_before
 
     with_chief(tmp_path, talk)
 
@@ -196,7 +196,7 @@ def test_a_worker_cannot_name_another_object_as_its_model(tmp_path: Path) -> Non
 
 def test_garbage_for_the_lease_service_is_an_invalid_argument(tmp_path: Path) -> None:
     async def talk(chief: Chief, channel: grpc.aio.Channel) -> None:
-        for data in (b"", b"\xff\x00", b"[]", b'{"worker": ""}', b'{"worker": "a", "incarnation": "b", "more": 1}'):
+        for data in (b"", b"\xff\x00", b"[]", b'{"worker": ""}', b'{"worker": "a", "more": "incarnation"}'):
             with pytest.raises(grpc.aio.AioRpcError) as refused:
                 await channel.unary_unary(f"/{names.LEASE_SERVICE}/Join")(data)
             assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
@@ -224,7 +224,7 @@ def test_a_report_that_stops_a_trial_is_answered_with_stopped_when_both_are_dura
     with_chief(tmp_path, talk)
 
 
-# ---- Keras Tuner's own workers, which say a trial's id alone ------------------------------------------
+# ---- Keras Tuner's own workers, which send only a trial's id ------------------------------------------
 async def refused(stub: Any, request: Any) -> grpc.StatusCode:
     with pytest.raises(grpc.aio.AioRpcError) as error:
         await stub(request, timeout=20)
@@ -237,7 +237,7 @@ async def restart(chief: Chief) -> None:
     reader = JournalReader(chief.bucket, STUDY.name)
     reader.poll()
     chief.state = reader.state
-    chief.journal = Journal(chief.bucket, STUDY.name, "w2", reader.next_number)
+    chief.journal = JournalWriter(chief.bucket, STUDY.name, "w2", reader.next_number)
     await chief.start()
 
 
@@ -256,14 +256,14 @@ def test_a_stock_worker_that_lost_its_trial_cannot_report_into_anothers_attempt(
         assert (first.trial_id, second.trial_id) == ("00000", "00000~2")
         if restarted:
             await restart(chief)
-        # both come by a connection that the chief has not seen before
+        # both use a connection that is new to the chief
         async with grpc.aio.insecure_channel(f"127.0.0.1:{chief.port}", [("grpc.use_local_subchannel_pool", 1)]) as new:
-            stub, before = stub_of(new), repr(chief.state)
+            stub, state_before = stub_of(new), repr(chief.state)
             late = messages.UpdateTrialRequest(trial_id=first.trial_id, metrics={"val_accuracy": 0.9}, step=0)
             assert await refused(stub.UpdateTrial, late) is grpc.StatusCode.FAILED_PRECONDITION
             end = messages.EndTrialRequest(trial=completed(first))
             assert await refused(stub.EndTrial, end) is grpc.StatusCode.FAILED_PRECONDITION
-            assert repr(chief.state) == before
+            assert repr(chief.state) == state_before
             report = messages.UpdateTrialRequest(trial_id=second.trial_id, metrics={"val_accuracy": 0.5}, step=0)
             assert (await stub.UpdateTrial(report, timeout=20)).trial.trial_id == second.trial_id
             await stub.EndTrial(messages.EndTrialRequest(trial=completed(second)), timeout=20)
@@ -287,8 +287,8 @@ def test_a_trial_is_found_by_either_id_and_is_called_as_the_worker_that_saved_it
             messages.UpdateTrialRequest(trial_id=trial.trial_id, metrics={"val_accuracy": 0.5}, step=0), timeout=20
         )
         for trial_id in ("00000", "00000~2"):
-            found = (await stub.GetTrial(messages.GetTrialRequest(trial_id=trial_id), timeout=20)).trial
-            assert (found.trial_id, list(found.metrics.metrics)) == (trial_id, ["val_accuracy"])
+            trial = (await stub.GetTrial(messages.GetTrialRequest(trial_id=trial_id), timeout=20)).trial
+            assert (trial.trial_id, list(trial.metrics.metrics)) == (trial_id, ["val_accuracy"])
         await stub.EndTrial(messages.EndTrialRequest(trial=completed(trial)), timeout=20)
         kept = chief.state.trials[names.TrialId("00000")]
         kept.checkpoints[0] = "as if it had saved its model with us"

@@ -1,4 +1,4 @@
-"""What the chief shows of a study: out of the journal's records, and never a number that falls where it must not."""
+"""The metrics of a study: computed from the journal's records, and no counter ever falls."""
 
 from collections.abc import Sequence
 
@@ -30,13 +30,12 @@ from tuner.study.status import EvaluationState
 ONE, TWO, THREE = TrialId("00000"), TrialId("00001"), TrialId("00002")
 
 
-def shown(*records: Record, settings: Sequence[str] = ()) -> CollectorRegistry:
-    """Return what is shown after these records of a study."""
+def metrics_of(*records: Record, settings: Sequence[str] = ()) -> CollectorRegistry:
+    """Return a registry with the metrics of a study with these records."""
     opened = Opened(at=0, term=1, writer="w", study=load(settings=settings), data="d", direction="max")
     state = state_of((opened, *records))
-    readings, registry = Readings(), CollectorRegistry()
-    readings.read = lambda: study_metrics(state)
-    registry.register(readings)
+    registry = CollectorRegistry()
+    registry.register(Readings(lambda: study_metrics(state)))
     return registry
 
 
@@ -63,7 +62,7 @@ def value(registry: CollectorRegistry, metric: Metric, **labels: str) -> float |
 
 
 def test_trials_are_counted_by_state_and_attempts_by_outcome_and_reason() -> None:
-    registry = shown(
+    registry = metrics_of(
         *created(ONE, TWO, THREE),
         leased(ONE),
         reported(ONE, 0, 0.75),
@@ -83,14 +82,14 @@ def test_trials_are_counted_by_state_and_attempts_by_outcome_and_reason() -> Non
 
 
 def test_the_best_score_and_when_it_was_reached() -> None:
-    registry = shown(*created(ONE), leased(ONE), reported(ONE, 0, 0.75), ended(ONE, TrialState.COMPLETED, 0.75))
+    registry = metrics_of(*created(ONE), leased(ONE), reported(ONE, 0, 0.75), ended(ONE, TrialState.COMPLETED, 0.75))
     assert value(registry, Metric.BEST_SCORE) == 0.75
     assert value(registry, Metric.BEST_SCORE_SINCE) == 30
-    assert value(shown(*created(ONE)), Metric.BEST_SCORE) is None
+    assert value(metrics_of(*created(ONE)), Metric.BEST_SCORE) is None
 
 
 def test_rungs_show_who_reached_them_and_who_was_stopped_there() -> None:
-    registry = shown(
+    registry = metrics_of(
         *created(ONE, TWO),
         *(leased(trial) for trial in (ONE, TWO)),
         *(reported(ONE, epoch, 0.8) for epoch in range(3)),
@@ -111,7 +110,7 @@ def test_a_trial_that_failed_has_reached_no_rung_wherever_rungs_are_shown() -> N
         *(reported(trial, 0, 0.8) for trial in (ONE, TWO)),
         ended(TWO, TrialState.FAILED, outcome=Outcome.FAILED, reason="a bug"),
     ]
-    assert value(shown(*records), Metric.RUNG_REACHED, rung="0") == 1
+    assert value(metrics_of(*records), Metric.RUNG_REACHED, rung="0") == 1
     opened = Opened(at=0, term=1, writer="w", study=load(), data="d", direction="max")
     state = state_of((opened, *records))
     assert [rung.reached for rung in rungs_of(state)] == [1]
@@ -120,15 +119,15 @@ def test_a_trial_that_failed_has_reached_no_rung_wherever_rungs_are_shown() -> N
 
 
 def test_hyperband_has_no_number_of_trials_that_is_planned() -> None:
-    assert value(shown(settings=["search.max_trials=7"]), Metric.TRIALS_PLANNED) == 7
+    assert value(metrics_of(settings=["search.max_trials=7"]), Metric.TRIALS_PLANNED) == 7
     hyperband = ["search.algorithm=hyperband", "search.early_stopping.policy=none"]
-    assert value(shown(settings=hyperband), Metric.TRIALS_PLANNED) is None
+    assert value(metrics_of(settings=hyperband), Metric.TRIALS_PLANNED) is None
 
 
 @pytest.mark.parametrize(("failed", "state"), [(False, "finished"), (True, "given_up")])
 def test_a_search_is_over_in_one_way_or_the_other(failed: bool, state: str) -> None:
-    registry = shown(Finished(at=1, reason="because", failed=failed))
-    states = {each: value(registry, Metric.SEARCH, state=each) for each in ("running", "finished", "given_up")}
+    registry = metrics_of(Finished(at=1, reason="because", failed=failed))
+    states = {name: value(registry, Metric.SEARCH, state=name) for name in ("running", "finished", "given_up")}
     assert states == dict.fromkeys(states, 0) | {state: 1}
     assert value(registry, Metric.SEARCH_ENDED) == 1
-    assert value(shown(), Metric.SEARCH_ENDED) is None
+    assert value(metrics_of(), Metric.SEARCH_ENDED) is None

@@ -1,17 +1,22 @@
-"""The newest chief wins, also over one that is in the midst of its work."""
+"""The newest chief wins, also over one that is still writing."""
 
 from pathlib import Path
 
 import pytest
 
 from tuner import names
+from tuner.address import Address
+from tuner.bucket import Bucket
 from tuner.bucket.local import LocalBucket
-from tuner.chief.journal_writer import Journal
-from tuner.chief.metrics import JournalMetrics
+from tuner.chief.context import ChiefContext
+from tuner.chief.journal_writer import JournalWriter
+from tuner.chief.monitor import ChiefMonitor
 from tuner.chief.term import open_term
 from tuner.config.loading import load
 from tuner.config.settings import Study
 from tuner.errors import ConfigError, FencedError
+from tuner.monitoring.catalogue import Role
+from tuner.monitoring.endpoint import Monitor
 from tuner.study.journal import JournalReader, read_study
 from tuner.study.records import Created, Finished, Record
 
@@ -23,9 +28,9 @@ def created(number: int) -> Created:
 
 
 class BusyBucket(LocalBucket):
-    """A bucket in which an older chief is always a moment faster, as long as it has something to write."""
+    """A bucket in which an older chief always writes first, while it has something to write."""
 
-    older: Journal
+    older: JournalWriter
     to_write: tuple[list[Record], ...] = ()
 
     def create(self, name: str, data: bytes) -> None:
@@ -36,19 +41,25 @@ class BusyBucket(LocalBucket):
         super().create(name, data)
 
 
+def context(bucket: Bucket, study: Study = STUDY) -> ChiefContext:
+    monitor = ChiefMonitor(bucket, study.name, Monitor(Role.CHIEF))
+    return ChiefContext(bucket, study, "d", Address("127.0.0.1", 0), None, None, monitor)
+
+
 @pytest.fixture
 def bucket(tmp_path: Path) -> BusyBucket:
     """One with a chief at work."""
     theirs = LocalBucket(tmp_path / "bucket")
     bucket = BusyBucket(tmp_path / "bucket")
-    older = open_term(theirs, JournalReader(theirs, STUDY.name), STUDY, "d", "max", None, JournalMetrics())
+    _, older = open_term(JournalReader(theirs, STUDY.name), context(theirs), "max")
     assert older is not None
     bucket.older = older
     return bucket
 
 
-def take_over(bucket: BusyBucket, study: Study = STUDY) -> Journal | None:
-    return open_term(bucket, JournalReader(bucket, study.name), study, "d", "max", None, JournalMetrics())
+def take_over(bucket: BusyBucket, study: Study = STUDY) -> JournalWriter | None:
+    _, journal = open_term(JournalReader(bucket, study.name), context(bucket, study), "max")
+    return journal
 
 
 def test_a_newer_chief_takes_over_from_one_that_is_writing(bucket: BusyBucket) -> None:
@@ -68,8 +79,9 @@ def test_what_the_older_chief_wrote_meanwhile_is_known_to_the_newer_one(bucket: 
     reader.poll()
     bucket.older.write([created(0)])
     bucket.to_write = ([created(1)],)
-    assert open_term(bucket, reader, STUDY, "d", "max", None, JournalMetrics())
-    assert list(reader.state.trials) == ["00000", "00001"]
+    recovered, journal = open_term(reader, context(bucket), "max")
+    assert journal
+    assert list(recovered.state.trials) == ["00000", "00001"]
 
 
 def test_a_search_that_ends_while_a_newer_chief_starts_stays_over(bucket: BusyBucket) -> None:

@@ -1,4 +1,4 @@
-"""Workers that wait for a trial: who gets the next one, and that all are answered."""
+"""Workers that wait for a trial: which gets the next one, and that all are answered."""
 
 import asyncio
 import time
@@ -26,18 +26,18 @@ async def give_back(channel: grpc.aio.Channel, trial: Any) -> None:
 def test_an_idle_worker_waits_until_there_is_work(tmp_path: Path) -> None:
     async def talk(chief: Chief, channel: grpc.aio.Channel) -> None:
         stub = stub_of(channel)
-        held = [await take(stub, f"w{number}") for number in range(3)]
+        trials = [await take(stub, f"w{number}") for number in range(3)]
         idle = asyncio.create_task(take(stub, "idle"))
         await asyncio.sleep(0.3)
         assert not idle.done()
-        await give_back(channel, held[1])
-        assert (await idle).trial_id == held[1].trial_id
+        await give_back(channel, trials[1])
+        assert (await idle).trial_id == trials[1].trial_id
 
     with_chief(tmp_path, talk)
 
 
 def test_a_call_that_comes_while_a_suggestion_is_put_away_does_not_stop_the_chief(tmp_path: Path) -> None:
-    """Sixteen clients at once, over and over: one that finds the suggestion taken waits its turn, and others go on."""
+    """Sixteen clients call repeatedly: one whose suggestion has been taken waits, and the others continue."""
 
     async def talk(chief: Chief, channel: grpc.aio.Channel) -> None:
         stub = stub_of(channel)
@@ -57,9 +57,9 @@ def test_a_call_that_comes_while_a_suggestion_is_put_away_does_not_stop_the_chie
 def test_a_queued_trial_wakes_one_of_the_workers_that_wait(tmp_path: Path) -> None:
     async def talk(chief: Chief, channel: grpc.aio.Channel) -> None:
         stub = stub_of(channel)
-        held = [await take(stub, f"w{number}") for number in range(3)]
+        trials = [await take(stub, f"w{number}") for number in range(3)]
         idle = [asyncio.create_task(take(stub, f"idle{number}")) for number in range(50)]
-        while len(chief.service.workers.seen) < 53:
+        while len(chief.service.workers.entries) < 53:
             await asyncio.sleep(0.01)
         grants = []
         grant = chief.service.oracle.grant
@@ -69,9 +69,9 @@ def test_a_queued_trial_wakes_one_of_the_workers_that_wait(tmp_path: Path) -> No
             return grant(*arguments)
 
         chief.service.oracle.grant = counted  # type: ignore[method-assign]
-        await give_back(channel, held[1])
+        await give_back(channel, trials[1])
         done, _ = await asyncio.wait(idle, return_when=asyncio.FIRST_COMPLETED)
-        assert [task.result().trial_id for task in done] == [held[1].trial_id]
+        assert [task.result().trial_id for task in done] == [trials[1].trial_id]
         assert len(grants) <= 2
         for task in idle:
             task.cancel()
@@ -82,8 +82,8 @@ def test_a_queued_trial_wakes_one_of_the_workers_that_wait(tmp_path: Path) -> No
 def test_the_turn_of_a_worker_that_went_away_is_anothers(tmp_path: Path) -> None:
     async def talk(chief: Chief, channel: grpc.aio.Channel) -> None:
         stub = stub_of(channel)
-        held = [await take(stub, f"w{number}") for number in range(3)]
-        await give_back(channel, held[1])
+        trials = [await take(stub, f"w{number}") for number in range(3)]
+        await give_back(channel, trials[1])
         dispatcher = chief.service.dispatcher
         goes, stays = (asyncio.create_task(dispatcher.wait(20)) for _ in range(2))
         while len(dispatcher._waiting) < 2:
@@ -107,7 +107,7 @@ def test_a_thousand_workers_that_come_while_the_chief_is_busy_are_all_answered(t
             with grpc.insecure_channel(f"127.0.0.1:{chief.port}") as other:
                 call = other.unary_unary(f"/{names.LEASE_SERVICE}/Heartbeat")
                 beat = lease_service.Heartbeat(worker="w", incarnation="1").model_dump_json().encode()
-                return sum(bool(each.result()) for each in [call.future(beat) for _ in range(2500)])
+                return sum(bool(answer.result()) for answer in [call.future(beat) for _ in range(2500)])
 
         answered = asyncio.get_running_loop().run_in_executor(None, beats)
         await asyncio.sleep(0.05)

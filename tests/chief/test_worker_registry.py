@@ -1,4 +1,4 @@
-"""Two processes of one name, of which one is a zombie: also a chief that is started anew tells them apart."""
+"""Two processes of one name, one of them a zombie: a restarted chief distinguishes them too."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,7 +31,7 @@ def chief(tmp_path: Path) -> Iterator[RunningChief]:
 
 
 class Client:
-    """What a process says to the chief."""
+    """The calls of a worker process."""
 
     def __init__(self, channel: grpc.Channel, worker: Worker) -> None:
         self._lease = lease_service.LeaseStub(channel)
@@ -39,11 +39,11 @@ class Client:
         self._worker = worker
 
     @property
-    def _who(self) -> dict[str, Any]:
+    def _identity(self) -> dict[str, Any]:
         return {"worker": self._worker.name, "incarnation": self._worker.incarnation}
 
     def join(self) -> None:
-        joined = self._lease.join(lease_service.Join(**self._who), 20)
+        joined = self._lease.join(lease_service.Join(**self._identity), 20)
         self._worker = Worker(self._worker.name, joined.incarnation)
 
     def take(self) -> str:
@@ -53,7 +53,7 @@ class Client:
         return trial_id
 
     def holds(self, trial: str | None = None, attempt: int = 0) -> bool:
-        return self._lease.heartbeat(lease_service.Heartbeat(**self._who, trial=trial, attempt=attempt), 20).held
+        return self._lease.heartbeat(lease_service.Heartbeat(**self._identity, trial=trial, attempt=attempt), 20).held
 
 
 def test_a_zombie_that_a_new_chief_hears_first_does_not_take_the_place_of_who_is_at_work(chief: RunningChief) -> None:
@@ -86,7 +86,7 @@ def test_an_idle_worker_keeps_its_name_though_a_new_chief_hears_a_zombie_first(c
         chief.stop()
         chief.start()
         grpc.channel_ready_future(channel).result(20)
-        assert zombie.holds()  # nobody else is known of this name
+        assert zombie.holds()  # no other process of this name is known
         trial = real.take()
         assert not zombie.holds()
         with pytest.raises(grpc.RpcError) as refused:
@@ -97,6 +97,6 @@ def test_an_idle_worker_keeps_its_name_though_a_new_chief_hears_a_zombie_first(c
 
 def test_a_name_belongs_to_who_has_joined_now_whatever_others_call_themselves() -> None:
     registry = WorkerRegistry([], term=2)
-    newest = registry.joins("w", "a")
+    newest = registry.join("w", "a")
     for other in ("9.9.b", "2.9.b", "1.1.b", "b"):
-        assert registry.hear(Worker("w", other)).worker == newest
+        assert registry.record_call(Worker("w", other)).worker == newest

@@ -1,4 +1,4 @@
-"""What a worker's start leaves out is there for a space that wants it."""
+"""Packages that a worker's start leaves out can be imported by a space."""
 
 import subprocess
 import sys
@@ -23,6 +23,6 @@ def test_plots_and_the_gaussian_process_are_not_imported_unless_asked_for(whole:
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT.format(whole=whole)], capture_output=True, text=True, timeout=120, check=True
     )
-    said, there = done.stdout.splitlines()
-    assert set(said.split()[1:]) == imported
-    assert there == "there [0.0, 1.0]"
+    first, second = done.stdout.splitlines()
+    assert set(first.split()[1:]) == imported
+    assert second == "there [0.0, 1.0]"

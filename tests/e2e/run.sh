@@ -26,13 +26,15 @@ if [ -z "${CIFAKE_TUNE_E2E_IMAGE:-}" ]; then
     fi
     "$cluster/chart-tools"
     charts/check.sh
+    # JAX by default: a process starts in a third of the time. `make e2e-full` uses TensorFlow, like a default install.
+    lock=${LOCK:-jax}
     # named by its content: nodes keep an image of a name that they have
     files=$(git ls-files --cached --others --exclude-standard .dockerignore docker k8s requirements tuner LICENSE)
-    export CIFAKE_TUNE_E2E_IMAGE=localhost:5000/cifake-tune:$(cat $files | sha256sum | cut -c1-12)
+    export CIFAKE_TUNE_E2E_IMAGE=localhost:5000/cifake-tune:$lock-$(cat $files | sha256sum | cut -c1-12)
     if ! kubectl get --raw /readyz >/dev/null || ! curl -sf -o /dev/null \
         "http://localhost:5000/v2/cifake-tune/manifests/${CIFAKE_TUNE_E2E_IMAGE##*:}"; then
         "$cluster/image" build . docker/Dockerfile "$CIFAKE_TUNE_E2E_IMAGE" \
-            --build-arg BASE_IMAGE=localhost/python:3.11-slim \
+            --build-arg BASE_IMAGE=localhost/python:3.11-slim --build-arg LOCK="$lock" \
             --build-arg VERSION="$(sed -n 's/^__version__ = "\(.*\)"/\1/p' tuner/__init__.py)" \
             --build-arg REVISION="$(git rev-parse HEAD)"
     fi

@@ -120,7 +120,7 @@ def test_what_is_uninstalled_leaves_its_bucket_and_the_same_install_has_nothing_
     installed.await_evaluation()
     assert installed.trials() == before
     assert "has been evaluated already" in installed.logs("evaluator")
-    assert "the search of study cifake-tune is over" in installed.logs("worker")
+    assert "the search of study cifake-tune has finished" in installed.logs("worker")
 
 
 def test_a_wrong_study_is_refused_before_anything_is_installed(

@@ -86,7 +86,7 @@ def test_a_change_that_makes_trials_incomparable_is_refused_by_the_chief(small: 
     small.upgrade(study__data={"batch_size": 64})
     until("the chief's refusal", lambda: "error:" in small.logs("chief"))
     said = small.logs("chief")
-    assert "has begun with other settings: data.batch_size was 128, is now 64" in said
+    assert "was started with other settings: data.batch_size was 128, is now 64" in said
     assert small.trials() == before
 
 
@@ -97,7 +97,7 @@ def test_a_worker_that_must_have_a_gpu_and_finds_none_ends_its_job(
     strict.install(study={"search": {"max_trials": 1}, "training": {"epochs": 1}}, workers={"requireGPU": True})
     failed = until("the Job to fail", lambda: conditions_of(strict.job("worker")).get("Failed"))
     assert "exit code 2" in failed
-    assert "1 GPU asked for, and tensorflow finds none" in strict.logs("worker")
+    assert "1 GPU requested, but tensorflow found none" in strict.logs("worker")
 
 
 @needs_builder
@@ -138,7 +138,7 @@ def no_storage_class() -> Iterator[None]:
 def test_without_a_storage_class_a_study_runs_and_status_and_doctor_say_what_may_be_lost(
     namespace: Namespace, release: Callable[[str], Release], no_storage_class: None
 ) -> None:
-    said = "lives and dies with its pod"
+    said = "is lost with its pod"
     volatile = release("volatile")
     volatile.install(study={"search": {"max_trials": 1}, "training": {"epochs": 1}}, workers={"replicas": 1})
     assert said in run("helm", "get", "notes", volatile.name, "-n", namespace.name)

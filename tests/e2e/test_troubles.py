@@ -49,7 +49,7 @@ def test_a_cluster_that_takes_the_release_is_fine_before_the_install_and_no_prob
 ) -> None:
     code, said = before_install(namespace, image)
     assert code == 0, said
-    assert f"{image} was there and started after" in said
+    assert f"{image} was available and started after" in said
     assert "enforces the pod security standard restricted" in said
     assert "kubernetes.default.svc is resolved" in said
     until("the probe to go", lambda: not namespace.get("pods", "-l", "app.kubernetes.io/component=doctor"))
@@ -60,11 +60,11 @@ def test_workers_that_ask_for_more_gpus_than_a_node_has_are_explained(
 ) -> None:
     code, said = before_install(namespace, image, "workers.gpus=99")
     assert code == 3
-    assert "workers ask for 99 nvidia.com/gpu each, and no node that takes them has more than" in said
+    assert "workers request 99 nvidia.com/gpu each, but no node that accepts them has more than" in said
     greedy = release("greedy")
     greedy.install(study=SHORT, workers={"gpus": 99, "replicas": 1})
     said = said_by_status(greedy, "worker 0: is pending:")
-    assert "nodes have fewer than 99 free nvidia.com/gpu; ask for fewer (workers.gpus), or add GPU nodes" in said
+    assert "nodes have fewer than 99 free nvidia.com/gpu; request fewer (workers.gpus), or add GPU nodes" in said
     assert doctor(greedy, "--no-probe")[0] == 3
 
 
@@ -112,8 +112,8 @@ def test_who_may_do_nothing_is_told_what_an_administrator_has_to_grant(
     assert "broken rights you may not create jobs.batch, deployments.apps, services, configmaps, secrets," in said
     assert f"Have an administrator run kubectl create rolebinding NAME -n {namespace.name}" in said
     assert "you may not list nodes" in said
-    assert f"you may not create pods in namespace {namespace.name}, so none was tried" in said
-    assert f"you may not create pods in namespace {namespace.name}, so nothing was run there" in said
+    assert f"you may not create pods in namespace {namespace.name}, so admission was not checked" in said
+    assert f"you may not create pods in namespace {namespace.name}, so the probe was not run" in said
 
 
 @pytest.mark.parametrize(
@@ -124,9 +124,9 @@ def test_who_may_do_nothing_is_told_what_an_administrator_has_to_grant(
         (
             "-",
             "warning",
-            'bucket.emulator.storageClass is "-", so the release\'s own bucket lives and dies with its pod',
+            'bucket.emulator.storageClass is "-", so the release\'s own bucket is lost with its pod',
         ),
-        ("gold", "broken", "is to get a volume of StorageClass gold, and there is no such class (standard)"),
+        ("gold", "broken", "requires StorageClass gold, which does not exist (existing: standard)"),
     ],
 )
 def test_what_volume_the_bucket_gets_is_said_before_the_install(
@@ -148,16 +148,16 @@ def test_a_quota_that_is_used_up_is_explained(
         until("the quota", lambda: namespace.get("resourcequota", "team")["status"]["used"] == {GPUS: "0"})
         code, said = before_install(namespace, image, "workers.replicas=2")
         assert code == 3
-        assert "the quota team allows 1 requests.nvidia.com/gpu, 0 are used, and the release asks for 2" in said
+        assert "the quota team allows 1 requests.nvidia.com/gpu, 0 are used, and the release requests 2" in said
         many = release("many")
         many.install(study=SHORT, workers={"replicas": 2})
         said_by_status(
-            many, "no pod can be made: the quota team allows 1 requests.nvidia.com/gpu, 1 are used and it asks"
+            many, "no pod can be created: the quota team allows 1 requests.nvidia.com/gpu, 1 are used and it requests"
         )
         code, said = doctor(many, "--no-probe")
         assert code == 3
         assert (
-            "warning quota the quota team allows 1 requests.nvidia.com/gpu, 1 are used, and the release asks for 1"
+            "warning quota the quota team allows 1 requests.nvidia.com/gpu, 1 are used, and the release requests 1"
             in said
         )
         assert (
@@ -170,7 +170,7 @@ def test_a_quota_that_is_used_up_is_explained(
 
 @pytest.fixture(scope="module")
 def small(namespace: Namespace, image: str) -> Iterator[Release]:
-    """A release whose worker has too little memory to import TensorFlow; all else of it works."""
+    """A release whose worker has too little memory to import Keras; all else of it works."""
     release = Release(namespace, "small", image)
     resources = {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "128Mi"}}
     release.install(study=SHORT, workers={"replicas": 1, "resources": resources})
@@ -226,9 +226,11 @@ def test_the_study_of_a_release_is_read_through_the_cluster(small: Release) -> N
 
 def test_the_probe_finds_bucket_names_and_port_in_order(small: Release) -> None:
     until("the chief to listen", lambda: "listens on port" in small.logs("chief"))
-    said = until("the probe to reach the chief", lambda: s if "takes connections" in (s := doctor(small)[1]) else None)
-    assert f"the Service {small.chart_name}-chief takes connections on port 8000" in said
-    assert "gs://cifake-tune takes, reads, lists and deletes objects" in said
+    said = until(
+        "the probe to reach the chief", lambda: s if "accepts connections" in (s := doctor(small)[1]) else None
+    )
+    assert f"the Service {small.chart_name}-chief accepts connections on port 8000" in said
+    assert "gs://cifake-tune creates, reads, lists and deletes objects" in said
     assert f"{small.chart_name}-chief is resolved inside the cluster" in said
 
 
@@ -243,9 +245,7 @@ def test_a_bucket_without_rights_is_explained(release: Callable[[str], Release])
             extraEnv=[{"name": "STORAGE_EMULATOR_HOST", "value": refuser.url}],
         )
         role = "Give this account the role roles/storage.objectUser on the bucket not-ours"
-        said = said_by_status(
-            closed, "exit code 3 (the bucket or the chief failed; it is tried again); its last line: "
-        )
+        said = said_by_status(closed, "exit code 3 (the bucket or the chief failed; it is retried); its last line: ")
         assert role in said
         code, said = doctor(closed)
         assert code == 3

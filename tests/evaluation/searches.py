@@ -8,6 +8,7 @@ from tuner.config.loading import parse
 from tuner.config.settings import Study
 from tuner.names import TrialId
 from tuner.search.early_stopping import Rungs
+from tuner.study.objective import Objective
 from tuner.study.records import (
     AttemptEnded,
     Created,
@@ -37,7 +38,7 @@ def search(trials: int, workers: int = 4, epochs: int = 9, hostile: bool = False
     opened = {"study": study, "data": "ab" * 32, "direction": "max", "writer": "w"}
     records: list[Record] = [Opened(at=BEGAN, term=1, **opened)]
     free = [BEGAN + 2.0] * workers
-    rungs = Rungs(study.search.early_stopping, "max")
+    rungs = Rungs(study.search.early_stopping, Objective("val_accuracy"))
     for number in range(trials):
         worker = int(np.argmin(free))
         name = HOSTILE if hostile and worker == 0 else f"worker-{worker}"

@@ -195,7 +195,7 @@ def test_a_search_without_a_usable_trial_is_no_result(night: Night, cache: Path)
 
 def test_a_search_that_still_runs_keeps_its_test_split_unread(night: Night, cache: Path, tmp_path: Path) -> None:
     night.trial("0", 0.8, brightness_model(tmp_path / "m.keras"))
-    with pytest.raises(EnvironmentFailure, match="not over") as error:
+    with pytest.raises(EnvironmentFailure, match="has not ended") as error:
         evaluate(night.bucket, STUDY, cache)
     assert error.value.exit_code == 3
     assert read_metrics(night.bucket, STUDY) is None

@@ -29,7 +29,7 @@ def test_an_unknown_setting_names_the_nearest(place: Place) -> None:
 def test_a_missing_study_file(place: Place) -> None:
     done = place.do("run", "--study", "missing.yaml")
     assert done.code == 2
-    assert "missing.yaml: there is no such file" in done.err
+    assert "missing.yaml: no such file" in done.err
     refused(done, place)
     assert not place.bucket_folder.exists()
 

@@ -58,14 +58,14 @@ def test_the_log_of_a_failed_trial_has_both_tries_with_what_the_model_printed(mo
 def test_logs_without_a_trial_names_those_there_are(moody: tuple[Place, Done]) -> None:
     done = moody[0].do("logs")
     assert done.code == 2
-    assert "which trial? Study cifake has logs of the trials 00000, 00001," in done.err
+    assert "the argument TRIAL is required. Study cifake has logs of the trials 00000, 00001," in done.err
 
 
 def test_a_search_whose_trials_all_fail_ends_with_the_first_error(place: Place, two_colours: str) -> None:
     done = place.do("run", "--data", two_colours, *space("Hopeless"), *settings(retries__failure=0))
     assert done.code == 4
     assert done.err.startswith("error: ")
-    assert "3 trials failed one after the other" in done.said
+    assert "3 consecutive trials failed; the first failure:" in done.said
     assert "is not my lucky number" in done.err
     assert "Traceback" not in done.err
     assert done.err.count("\n") == 1

@@ -11,7 +11,7 @@ import pytest
 
 from tests.integration.support import Command, Place
 from tuner import names
-from tuner.chief.journal_writer import Journal
+from tuner.chief.journal_writer import JournalWriter
 from tuner.config.loading import load
 from tuner.study.records import Opened
 
@@ -43,7 +43,7 @@ def test_while_the_journal_is_read(place: Place, command: str) -> None:
     study = place.folder / "study.yaml"
     study.write_text("name: cifake\n")
     opened = Opened(at=0, term=1, writer="w", study=load(), data="d", direction="max")
-    Journal(place.bucket, place.study, "w", 1).write([opened])
+    JournalWriter(place.bucket, place.study, "w", 1).write([opened])
     segment = place.bucket_folder / names.journal_segment(place.study, 2)
     os.mkfifo(segment)
     environment = {

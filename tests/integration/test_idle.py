@@ -117,8 +117,8 @@ def test_our_worker_seldom_asks_and_has_work_at_once_when_there_is_some(busy: Bu
             assert (grant.trial_id, grant.attempt) == (TRIAL, 2)
             assert soon - at < 0.5
             # it rests for long while it is idle, and yet the chief soon hears of the trial
-            heart.at_work(grant)
-            until(lambda: (beat := busy.chief.service.workers.seen["idle"].beat) and beat.trial == TRIAL)
+            heart.begin(grant)
+            until(lambda: (beat := busy.chief.service.workers.entries["idle"].heartbeat) and beat.trial == TRIAL)
             assert time.monotonic() - soon < 3
 
 

@@ -60,7 +60,7 @@ def test_ctrl_c_ends_it_soon_with_a_sentence(stopped: Stopped) -> None:
     assert stopped.took_s < STOP_S + STOP_S / 4
     assert stopped.stopped.err.startswith("error: stopped;")
     assert stopped.stopped.err.count("\n") == 1
-    assert "the same command goes on from there" in stopped.stopped.err
+    assert "the same command resumes from there" in stopped.stopped.err
     assert "Traceback" not in stopped.stopped.err + stopped.stopped.out
 
 
@@ -82,7 +82,7 @@ def test_trials_that_had_ended_stay_as_they_were(stopped: Stopped) -> None:
 
 def test_the_same_command_goes_on_with_the_trial_at_its_last_epoch(stopped: Stopped) -> None:
     assert stopped.again.code == 0, stopped.again.err
-    assert "goes on" in stopped.again.said
+    assert "resumes" in stopped.again.said
     interrupted = next(t for t in stopped.between.trials.values() if t.state is TrialState.QUEUED)
     trial = stopped.place.state().trials[interrupted.trial_id]
     assert (trial.state, trial.attempts, len(trial.epochs)) == (TrialState.COMPLETED, 2, EPOCHS)

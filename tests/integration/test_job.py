@@ -143,7 +143,7 @@ def test_the_same_command_again_searches_nothing_and_gives_the_same_result(job: 
     assert {"chief.log", "evaluate.log", "worker-0.log", "worker-1.log"} == set(logs)
     done = job.place.do(*FIRST)
     assert done.code == 0, done.err
-    assert "is over: 3 trials" in done.said
+    assert "has finished: 3 trials" in done.said
     assert len(job.place.records()) == records
     assert job.evaluation(names.METRICS_JSON) == metrics  # it counts how often the test images were read
     assert job.logs() == logs  # neither chief nor evaluator was started

@@ -34,7 +34,7 @@ def test_an_open_page_goes_on_with_the_next_chief_and_sees_the_search_to_its_end
         page.wait_for_selector("#notice", state="hidden")
         page.wait_for_selector("#workers tr:has-text('worker-0'):has-text('training')")
         hold.unlink()
-        page.wait_for_selector("#notice:has-text('The search is over')", timeout=120_000)
+        page.wait_for_selector("#notice:has-text('The search has finished')", timeout=120_000)
         page.wait_for_selector("#notice:has-text('The best model is being evaluated')", timeout=120_000)
         page.wait_for_selector("#notice:has-text('The best model has been evaluated')", timeout=120_000)
         trials = {trial.trial_id: trial for trial in place.state().trials.values()}

@@ -17,9 +17,9 @@ STUDY = (*space("Tiny"), *settings(search__max_trials=2, training__epochs=1))
 GIVES_UP_S = 300
 """A worker that cannot reach its chief at all."""
 REFUSED: dict[str, tuple[int, str]] = {
-    "plain": (2, "speaks TLS only; set CIFAKE_TUNE_TLS_CERT"),
-    "foreign": (3, "refuses our certificate"),
-    "expired": (3, "refuses our certificate"),
+    "plain": (2, "requires TLS; set CIFAKE_TUNE_TLS_CERT"),
+    "foreign": (3, "refuses the certificate"),
+    "expired": (3, "refuses the certificate"),
     "distrusting": (3, "is not signed by the authority in"),
     "misnamed": (2, "set CIFAKE_TUNE_TLS_NAME"),
 }

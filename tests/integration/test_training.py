@@ -12,6 +12,7 @@ import pytest
 
 from tests.integration.spaces.user_spaces import Tiny
 from tuner.data.arrays import Arrays, TrainingData
+from tuner.study.objective import Objective
 from tuner.training.loop import InvalidTrialError, Task, train
 
 SHAPE, CLASSES = (8, 8, 3), 2
@@ -194,7 +195,7 @@ def test_hyperparameters_that_nobody_chose_keep_their_defaults_and_are_named(
     given = task(1)
     with caplog.at_level(logging.WARNING):
         train(FitOfTheGuide(SHAPE, CLASSES), given, data, Kept(tmp_path))
-    said = "hyperparameters that nobody chose a value for keep their defaults: "
+    said = "hyperparameters that are not searched keep their defaults: "
     assert [record.message for record in caplog.records] == [f"{said}units", f"{said}batch_size"]
 
 
@@ -212,4 +213,4 @@ def test_an_objective_that_the_model_does_not_report_is_answered_with_what_it_do
     data: TrainingData, tmp_path: Path
 ) -> None:
     with pytest.raises(InvalidTrialError, match="'val_auc', and the model reports accuracy, loss, val_accuracy"):
-        train(Tiny(SHAPE, CLASSES), task(1, objective="val_auc"), data, Kept(tmp_path))
+        train(Tiny(SHAPE, CLASSES), task(1, objective=Objective("val_auc")), data, Kept(tmp_path))

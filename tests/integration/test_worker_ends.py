@@ -77,7 +77,7 @@ def test_idle_it_ends_at_once(local: Night) -> None:
     busy = local.work()
     local.until(lambda: local.trial() is not None, "the trial")
     idle = local.work(**{names.ENV_TUNER_ID: "worker-1"})
-    local.until(lambda: "worker-1" in local.chief.service.workers.seen, "the second worker")
+    local.until(lambda: "worker-1" in local.chief.service.workers.entries, "the second worker")
     local.until(lambda: "worker-1 joins study" in local.place.logs(), "its data")
     assert end(idle) < 5
     end(busy)

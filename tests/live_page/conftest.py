@@ -20,15 +20,21 @@ BUCKET = "gs://bucket/prefix"
 
 @dataclass
 class Served:
-    """A study that is served; its chief can be away."""
+    """A study that is served; its chief can be away, and `take` may be replaced."""
 
-    site: LivePage
+    take: Callable[[], LiveState | None]
     address: Address
     server: HttpServer | None = None
+
+    def __post_init__(self) -> None:
+        self.site = LivePage(BUCKET, self._take)
 
     @property
     def url(self) -> str:
         return f"http://{self.address.host}:{self.address.port}/"
+
+    def _take(self) -> LiveState | None:
+        return self.take()
 
     def begin(self) -> None:
         self.server = HttpServer(self.address, self.site.routes())
@@ -43,8 +49,7 @@ class Served:
 
 @contextlib.contextmanager
 def serving(take: Callable[[], LiveState | None]) -> Iterator[Served]:
-    served = Served(LivePage(BUCKET), Address("127.0.0.1", 0))
-    served.site.latest.take = take
+    served = Served(take, Address("127.0.0.1", 0))
     served.begin()
     try:
         yield served

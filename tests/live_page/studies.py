@@ -1,4 +1,4 @@
-"""Studies as a chief has them in memory, made by its own oracle: small, large, and with hostile content."""
+"""Studies as a chief has them in memory, built by its own oracle: small, large, and with hostile content."""
 
 import math
 import random
@@ -44,7 +44,7 @@ def hyperparameters(chance: random.Random) -> dict[str, Value]:
 
 
 def searched(planned: int, begun: int, workers: int = 4) -> StudyState:
-    """Return a study of which so many trials have begun, of which the last few are still running."""
+    """Return a study with that many trials, the last of which are still running."""
     chance, state = random.Random(1), open_study(planned)
     oracle = Oracle(state, Instant(START, 0.0))
     now = 0.0
@@ -123,7 +123,7 @@ def finish(state: StudyState) -> StudyState:
 def watched(
     state: StudyState, remaining_s: float | None = 5400.0, result: EvaluationSummary | None = None
 ) -> Callable[[], LiveState]:
-    """Return what takes moments of a study whose workers are heard; with a result, it has been evaluated."""
+    """Return a source of LiveStates of a study with live workers; with a result, the study has been evaluated."""
     evaluation = EvaluationState.DONE if result else EvaluationState.WAITING
 
     def taken() -> LiveState:

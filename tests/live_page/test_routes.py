@@ -20,7 +20,7 @@ from tests.live_page import studies
 from tests.live_page.conftest import BUCKET, Served, serving
 from tests.search.test_oracle import at
 from tuner.live_page import live_state
-from tuner.live_page.routes import SCRIPTS, is_our_name
+from tuner.live_page.routes import SCRIPTS, is_local_name
 from tuner.names import TrialId
 from tuner.search.leases import Worker
 from tuner.search.oracle import Instant, Oracle
@@ -69,19 +69,19 @@ def refused(served: Served, path: str, method: str = "GET", host: str | None = N
         return answer.code, answer.read().decode()
 
 
-# ---- what it says ----------------------------------------------------------------------------------
+# ---- content ----------------------------------------------------------------------------------
 @pytest.mark.parametrize("trials", [3, 3000])
 def test_the_overview_says_what_status_says(trials: int, small: StudyState, large: StudyState) -> None:
     state = small if trials == 3 else large
     with serving(studies.watched(state)) as served:
-        said, status = ask(served, "overview.json"), view_study(state)
+        live, status = ask(served, "overview.json"), view_study(state)
     counts = {"QUEUED": status.queued, "RUNNING": status.running, "COMPLETED": status.completed}
-    assert said["counts"] == counts | {"STOPPED": status.stopped, "FAILED": status.failed}
-    assert (said["study"], said["max_trials"], said["search"]) == (status.study, status.max_trials, "running")
-    assert (said["best"]["trial"], said["best"]["score"]) == (status.best_trial, pytest.approx(status.best_score, 1e-5))
-    assert (said["epochs_trained"], said["epochs_saved"]) == (status.epochs_trained, status.epochs_saved)
-    assert said["evaluation_at"] == f"{BUCKET}/studies/{status.study}/evaluation/"
-    assert said["steps"][-1]["trial"] == status.best_trial
+    assert live["counts"] == counts | {"STOPPED": status.stopped, "FAILED": status.failed}
+    assert (live["study"], live["max_trials"], live["search"]) == (status.study, status.max_trials, "running")
+    assert (live["best"]["trial"], live["best"]["score"]) == (status.best_trial, pytest.approx(status.best_score, 1e-5))
+    assert (live["epochs_trained"], live["epochs_saved"]) == (status.epochs_trained, status.epochs_saved)
+    assert live["evaluation_at"] == f"{BUCKET}/studies/{status.study}/evaluation/"
+    assert live["steps"][-1]["trial"] == status.best_trial
 
 
 def test_the_best_so_far_only_rises(thousands: Served) -> None:
@@ -118,10 +118,10 @@ def test_who_comes_to_a_rung_with_its_cut_goes_on_and_who_is_worse_is_stopped(
 
 
 def test_all_pages_together_have_every_trial_once(thousands: Served, large: StudyState) -> None:
-    found: Counter[str] = Counter()
+    trials: Counter[str] = Counter()
     for offset in range(0, len(large.trials), 200):
-        found.update(row["trial"] for row in ask(thousands, "trials.json", offset=offset, limit=200)["rows"])
-    assert found == Counter(list(large.trials))
+        trials.update(row["trial"] for row in ask(thousands, "trials.json", offset=offset, limit=200)["rows"])
+    assert trials == Counter(list(large.trials))
 
 
 @pytest.mark.parametrize("down", [False, True])
@@ -157,13 +157,13 @@ def test_at_first_trials_stand_in_the_order_of_the_command_line(thousands: Serve
 
 def test_a_single_trial_is_shown_with_all_its_metrics_and_its_traceback(thousands: Served, large: StudyState) -> None:
     failed = next(trial for trial in large.trials.values() if trial.state is TrialState.FAILED)
-    said = ask(thousands, "trial.json", trial=failed.trial_id)
-    assert said["reason"] == studies.TRACEBACK
-    assert said["outcomes"] == {"failed": 1}
-    assert list(said["curves"]) == ["val_accuracy", "accuracy", "loss", "val_loss"]
+    details = ask(thousands, "trial.json", trial=failed.trial_id)
+    assert details["reason"] == studies.TRACEBACK
+    assert details["outcomes"] == {"failed": 1}
+    assert list(details["curves"]) == ["val_accuracy", "accuracy", "loss", "val_loss"]
     values = [failed.epochs[epoch]["loss"] for epoch in sorted(failed.epochs)]
-    assert [value for _, value in said["curves"]["loss"]] == pytest.approx(values, rel=1e-5)
-    assert [epoch for epoch, _ in said["curves"]["loss"]] == list(range(1, len(values) + 1))
+    assert [value for _, value in details["curves"]["loss"]] == pytest.approx(values, rel=1e-5)
+    assert [epoch for epoch, _ in details["curves"]["loss"]] == list(range(1, len(values) + 1))
 
 
 def test_what_is_no_number_is_none_or_text_and_every_answer_is_json() -> None:
@@ -179,7 +179,7 @@ def test_what_is_no_number_is_none_or_text_and_every_answer_is_json() -> None:
 
 def test_a_study_that_is_read_is_no_study_yet() -> None:
     with serving(lambda: None) as served:
-        assert refused(served, "overview.json") == (503, "the chief is starting: it reads the study\n")
+        assert refused(served, "overview.json") == (503, "the chief is starting and reading the study\n")
 
 
 # ---- what it costs ---------------------------------------------------------------------------------
@@ -220,10 +220,10 @@ def test_a_chief_ends_when_the_open_page_knows_that_the_search_is_over() -> None
 
         def bye_s() -> float:
             began = time.monotonic()
-            asyncio.run(latest.farewell())
+            asyncio.run(latest.drain())
             return time.monotonic() - began
 
-        assert bye_s() < live_state.TOLD_S  # nobody looks
+        assert bye_s() < live_state.SETTLE_S  # no page is open
         ask(served, "overview.json")
         studies.finish(state)
         with ThreadPoolExecutor() as pool:
@@ -231,7 +231,7 @@ def test_a_chief_ends_when_the_open_page_knows_that_the_search_is_over() -> None
             time.sleep(1.2 * live_state.FRESH_S)
             assert not bye.done()
             ask(served, "overview.json")
-            assert bye.result() < live_state.FAREWELL_S
+            assert bye.result() < live_state.DRAIN_S
 
 
 def test_who_has_the_newest_answer_is_told_so_and_sent_nothing(thousands: Served) -> None:
@@ -249,10 +249,10 @@ def test_who_has_the_newest_answer_is_told_so_and_sent_nothing(thousands: Served
     "query", ["state=LOST", "sort=colour", "offset=-1", "offset=x", "limit=100000", "limit=0", "down=perhaps", "what=1"]
 )
 def test_what_cannot_be_asked_is_refused_in_a_sentence(three: Served, query: str) -> None:
-    code, said = refused(three, f"trials.json?{query}")
+    code, message = refused(three, f"trials.json?{query}")
     assert code == 400
-    assert said.startswith(f"{query.partition('=')[0]}")
-    assert said.count("\n") == 1
+    assert message.startswith(f"{query.partition('=')[0]}")
+    assert message.count("\n") == 1
 
 
 def test_an_unknown_trial_is_not_found(three: Served) -> None:
@@ -267,9 +267,9 @@ def test_nothing_can_be_changed(three: Served, method: str) -> None:
 
 @pytest.mark.parametrize("path", ["", "page.js", "overview.json", "trials.json"])
 def test_a_name_that_anyone_may_own_is_refused(three: Served, path: str) -> None:
-    code, said = refused(three, path, host="cifake.example.com")
+    code, message = refused(three, path, host="cifake.example.com")
     assert code == 421
-    assert "localhost" in said
+    assert "localhost" in message
 
 
 @pytest.mark.parametrize(
@@ -282,10 +282,10 @@ def test_a_name_that_anyone_may_own_is_refused(three: Served, path: str) -> None
     ],
 )  # fmt: skip
 def test_names_that_only_this_machine_or_a_cluster_resolves_are_ours(host: str, ours: bool) -> None:
-    assert is_our_name(host) is ours
+    assert is_local_name(host) is ours
 
 
-# ---- what a browser is told ------------------------------------------------------------------------
+# ---- security ------------------------------------------------------------------------
 def test_a_browser_runs_our_scripts_alone_and_asks_nobody_else(three: Served) -> None:
     with urlopen(three.url) as answer:
         policy = answer.headers["Content-Security-Policy"]
@@ -301,7 +301,7 @@ def test_no_file_of_the_page_names_another_server_or_makes_markup_of_text() -> N
     static = resources.files("tuner.live_page").joinpath("static")
     text = {file.name: file.read_text() for file in static.iterdir()}
     assert {f"{name}.js" for name in SCRIPTS} | {"page.html", "page.css", "favicon.svg"} == set(text)
-    addresses = {found for each in text.values() for found in re.findall(r"\w+://[^\s\"'`]+", each)}
+    addresses = {address for content in text.values() for address in re.findall(r"\w+://[^\s\"'`]+", content)}
     assert addresses == {"http://www.w3.org/2000/svg"}
     for forbidden in ("innerHTML", "outerHTML", "insertAdjacent", "document.write", "eval(", "new Function"):
-        assert not [name for name, each in text.items() if forbidden in each], forbidden
+        assert not [name for name, content in text.items() if forbidden in content], forbidden

@@ -1,4 +1,4 @@
-"""Child processes of a run: when they are started again, and what they inherit."""
+"""Child processes of a run: when they are restarted, and what they inherit."""
 
 import os
 import sys
@@ -8,7 +8,7 @@ import pytest
 
 from tuner import names
 from tuner.errors import EnvironmentFailure
-from tuner.local.children import DEATHS, Child, note_work, share_of_cores, stop_all
+from tuner.local.children import DEATHS, Child, reset_deaths, share_of_cores, stop_all
 from tuner.names import TrialId
 from tuner.study.records import Leased
 
@@ -31,19 +31,19 @@ def test_a_child_that_dies_before_it_works_is_given_up_with_its_last_words_and_h
     one = child(tmp_path, "import os; print('so much memory', flush=True); os.kill(os.getpid(), 9)")
     assert run(one) == -9
     for _ in range(DEATHS - 1):
-        one.revive()
+        one.restart()
         assert one.process is not None
         one.process.wait(30)
     with pytest.raises(EnvironmentFailure, match=r"worker-0 died 5 times .* by signal 9; .*so much memory"):
-        one.revive()
+        one.restart()
 
 
 def test_a_worker_that_took_a_trial_may_die_as_often_as_the_trials_budget_allows(tmp_path: Path) -> None:
     chief, one, other = (child(tmp_path, "", name) for name in ("chief", "worker-0", "worker-1"))
     chief.deaths = one.deaths = other.deaths = DEATHS - 1
-    note_work([leased("worker-0")], chief, [one, other])
+    reset_deaths([leased("worker-0")], chief, [one, other])
     assert (chief.deaths, one.deaths, other.deaths) == (0, 0, DEATHS - 1)
-    note_work([], chief, [one, other])
+    reset_deaths([], chief, [one, other])
     assert other.deaths == DEATHS - 1
 
 

@@ -1,4 +1,4 @@
-"""Health and readiness over HTTP, and an event loop that stands still."""
+"""Health and readiness over HTTP, and a blocked event loop."""
 
 import asyncio
 import threading
@@ -15,7 +15,7 @@ from tuner.chief.monitor import ChiefMonitor
 from tuner.errors import NoResultError
 from tuner.monitoring import endpoint
 from tuner.monitoring.catalogue import Role
-from tuner.monitoring.endpoint import FINE, Monitor, in_loop, loop_check, serving
+from tuner.monitoring.endpoint import FINE, Monitor, Phase, always, in_loop, loop_check, serving
 from tuner.names import Metric
 from tuner.study.state import StudyState
 from tuner.study.status import EvaluationSummary
@@ -24,24 +24,24 @@ from tuner.study.status import EvaluationSummary
 @pytest.fixture
 def loop() -> Iterator[asyncio.AbstractEventLoop]:
     """An event loop in a thread of its own."""
-    made = asyncio.new_event_loop()
-    thread = threading.Thread(target=made.run_forever, daemon=True)
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
-    yield made
-    made.call_soon_threadsafe(made.stop)
+    yield loop
+    loop.call_soon_threadsafe(loop.stop)
     thread.join(20)
-    made.close()
+    loop.close()
 
 
 def test_health_and_readiness_are_200_or_503_with_the_reason() -> None:
-    shown = Monitor(Role.WORKER, "night")
-    with serving(shown, {names.ENV_HTTP: "127.0.0.1:0"}) as address:
+    monitor = Monitor(Role.WORKER, "night")
+    with serving(monitor, {names.ENV_HTTP: "127.0.0.1:0"}) as address:
         assert address is not None
         at = f"{address.host}:{address.port}"
         assert get(at, names.HTTP_HEALTHY) == Answer(HTTPStatus.OK, "ok\n")
-        assert get(at, names.HTTP_READY) == Answer(HTTPStatus.SERVICE_UNAVAILABLE, "it is starting\n")
+        assert get(at, names.HTTP_READY) == Answer(HTTPStatus.SERVICE_UNAVAILABLE, "the process is starting\n")
         assert scrape(at).value(Metric.READY, role="worker") == 0
-        shown.ready, shown.healthy = lambda: FINE, lambda: "the heartbeat is late"
+        monitor.enter(Phase(ready=always(FINE), healthy=always("the heartbeat is late")))
         assert get(at, names.HTTP_READY).status == HTTPStatus.OK
         assert get(at, names.HTTP_HEALTHY) == Answer(HTTPStatus.SERVICE_UNAVAILABLE, "the heartbeat is late\n")
         assert scrape(at).value(Metric.READY, role="worker") == 1
@@ -74,7 +74,7 @@ def test_an_event_loop_that_stands_still_is_not_healthy(
 
     loop.call_soon_threadsafe(hang)
     assert stuck.wait(20)
-    assert loop_check(loop, lambda: FINE)() == "it has not answered for 0.1 s"
+    assert loop_check(loop, lambda: FINE)() == "the process has not answered for 0.1 s"
     go_on.set()
     assert in_loop(loop, lambda: 7, 20) == 7
 
@@ -82,23 +82,23 @@ def test_an_event_loop_that_stands_still_is_not_healthy(
 def test_an_event_loop_that_is_over_is_told_as_one() -> None:
     over = asyncio.new_event_loop()
     over.close()
-    with pytest.raises(TimeoutError, match="the event loop is over"):
+    with pytest.raises(TimeoutError, match="the event loop is closed"):
         in_loop(over, lambda: None)
 
 
 def test_the_evaluations_result_is_the_chiefs_to_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    bucket, shown = LocalBucket(tmp_path), Monitor(Role.CHIEF)
+    bucket, monitor = LocalBucket(tmp_path), Monitor(Role.CHIEF)
     result = EvaluationSummary(accuracy=0.9, accuracy_interval_95=(0.89, 0.91), images=20_000)
     bucket.write(names.evaluation("night", names.METRICS_JSON), result.model_dump_json().encode())
-    chief = ChiefMonitor(bucket, "night", shown)
+    chief = ChiefMonitor(bucket, "night", monitor)
 
     async def done(job_name: str) -> None:
-        """The Job is over."""
+        """Return at once, as if the Job had ended."""
 
     monkeypatch.setattr("tuner.chief.monitor.run_evaluation", done)
     asyncio.run(chief.evaluate("job"))
-    chief.over(StudyState())
-    with serving(shown, {names.ENV_HTTP: "127.0.0.1:0"}) as address:
+    chief.show_finished(StudyState())
+    with serving(monitor, {names.ENV_HTTP: "127.0.0.1:0"}) as address:
         assert address is not None
         scraped = scrape(f"{address.host}:{address.port}")
     assert scraped.value(Metric.EVALUATION, state="done") == 1
@@ -108,22 +108,22 @@ def test_the_evaluations_result_is_the_chiefs_to_show(tmp_path: Path, monkeypatc
 
 
 def test_a_chief_that_recovers_says_for_how_long_its_bucket_has_not_answered(tmp_path: Path) -> None:
-    bucket, asked, go_on = LocalBucket(tmp_path), threading.Event(), threading.Event()
+    bucket, called, go_on = LocalBucket(tmp_path), threading.Event(), threading.Event()
 
     def hang(name: str) -> bytes:
-        asked.set()
+        called.set()
         go_on.wait(20)
         return b""
 
     bucket.read = hang  # type: ignore[method-assign]
-    chief = ChiefMonitor(bucket, "night", shown := Monitor(Role.CHIEF))
+    chief = ChiefMonitor(bucket, "night", monitor := Monitor(Role.CHIEF))
     recovering = threading.Thread(target=chief.bucket.read, args=["journal"], daemon=True)
-    with serving(shown, {names.ENV_HTTP: "127.0.0.1:0"}) as address:
+    with serving(monitor, {names.ENV_HTTP: "127.0.0.1:0"}) as address:
         assert address is not None
         at = f"{address.host}:{address.port}"
         assert scrape(at).value(Metric.JOURNAL_WAITING) == 0
         recovering.start()
-        assert asked.wait(20)
+        assert called.wait(20)
         until("the time to be told", lambda: scrape(at).value(Metric.JOURNAL_WAITING) > 0.3)
         go_on.set()
         recovering.join(20)
@@ -131,8 +131,8 @@ def test_a_chief_that_recovers_says_for_how_long_its_bucket_has_not_answered(tmp
 
 
 def test_an_evaluation_that_failed_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    shown = Monitor(Role.CHIEF)
-    chief = ChiefMonitor(LocalBucket(tmp_path), "night", shown)
+    monitor = Monitor(Role.CHIEF)
+    chief = ChiefMonitor(LocalBucket(tmp_path), "night", monitor)
 
     async def fail(job_name: str) -> None:
         raise NoResultError("no model can be loaded")
@@ -140,8 +140,8 @@ def test_an_evaluation_that_failed_is_told(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr("tuner.chief.monitor.run_evaluation", fail)
     with pytest.raises(NoResultError):
         asyncio.run(chief.evaluate("job"))
-    chief.over(StudyState())
-    with serving(shown, {names.ENV_HTTP: "127.0.0.1:0"}) as address:
+    chief.show_finished(StudyState())
+    with serving(monitor, {names.ENV_HTTP: "127.0.0.1:0"}) as address:
         assert address is not None
         scraped = scrape(f"{address.host}:{address.port}")
     assert scraped.value(Metric.EVALUATION, state="failed") == 1

@@ -1,4 +1,4 @@
-"""The HTTP server, with real sockets: what is answered, what is refused, and who is not waited for."""
+"""The HTTP server, with real sockets: which requests are answered or refused, and which clients are dropped."""
 
 import select
 import socket
@@ -78,7 +78,7 @@ def test_who_says_nothing_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_who_holds_all_connections_and_says_nothing_keeps_nobody_from_asking(server: HttpServer) -> None:
-    """The kubelet asks whether the process is healthy, and replaces it where it gets no answer."""
+    """The kubelet must get through: it restarts a process that does not answer its health check."""
     with ExitStack() as open_:
         address = server.address.host, server.address.port
         silent = [open_.enter_context(socket.create_connection(address)) for _ in range(http_server.REQUESTS + 8)]

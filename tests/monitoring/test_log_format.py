@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.command_line import run_in_process
 from tuner.errors import ConfigError, ExitCode
-from tuner.monitoring.log_format import LogFormat, begin_logging, given_format
+from tuner.monitoring.log_format import LogFormat, begin_logging, read_format
 
 log = logging.getLogger("tuner.test")
 
@@ -58,10 +58,10 @@ def test_json_is_an_object_a_line_whatever_is_said() -> None:
 
 
 def test_another_format_is_an_error_that_names_the_variable() -> None:
-    assert given_format({}) is LogFormat.TEXT
-    assert given_format({"CIFAKE_TUNE_LOG_FORMAT": "json"}) is LogFormat.JSON
-    with pytest.raises(ConfigError, match="CIFAKE_TUNE_LOG_FORMAT must be text or json, not 'yaml'"):
-        given_format({"CIFAKE_TUNE_LOG_FORMAT": "yaml"})
+    assert read_format({}) is LogFormat.TEXT
+    assert read_format({"CIFAKE_TUNE_LOG_FORMAT": "json"}) is LogFormat.JSON
+    with pytest.raises(ConfigError, match="CIFAKE_TUNE_LOG_FORMAT must be text or json, got 'yaml'"):
+        read_format({"CIFAKE_TUNE_LOG_FORMAT": "yaml"})
 
 
 @pytest.mark.parametrize("form", LogFormat)
@@ -70,4 +70,4 @@ def test_a_process_that_fails_says_why_in_the_same_format(form: LogFormat) -> No
     assert done.code == ExitCode.USAGE
     last = done.err.splitlines()[-1]
     said = json.loads(last)["message"] if form is LogFormat.JSON else last.removeprefix("error: ")
-    assert said == "the environment variable KERASTUNER_ORACLE_IP is not set; it must be for this command."
+    assert said == "the environment variable KERASTUNER_ORACLE_IP must be set for this command."

@@ -7,8 +7,11 @@ import pytest
 
 from tuner.names import TrialId
 from tuner.report.importance import Importances, TooFew, importances, varied
+from tuner.study.objective import Objective
 from tuner.study.records import TrialState, Value
 from tuner.study.state import Trial
+
+MAX, MIN = Objective("score", "max"), Objective("score", "min")
 
 
 def trials(count: int, score: str = "rate", seed: int = 0, **fixed: Value) -> list[Trial]:
@@ -38,7 +41,7 @@ def shares(found: Importances | TooFew) -> dict[str, float]:
 @pytest.mark.parametrize("count", [40, 1000])
 @pytest.mark.parametrize("which", ["rate", "optimizer"])
 def test_what_decides_is_found_and_what_does_nothing_is_not_told_from_0(count: int, which: str) -> None:
-    found = importances(trials(count, which), "max", 1)
+    found = importances(trials(count, which), MAX, 1)
     assert isinstance(found, Importances)
     assert found.of[0].hyperparameter == which
     assert found.of[0].share > 0.5
@@ -51,7 +54,7 @@ def test_what_decides_is_found_and_what_does_nothing_is_not_told_from_0(count: i
 
 
 def test_where_nothing_decides_nothing_is_foretold() -> None:
-    found = importances(trials(60, "nothing"), "max", 1)
+    found = importances(trials(60, "nothing"), MAX, 1)
     assert isinstance(found, Importances)
     assert found.foretold < 0.2
     assert max(abs(each.share) for each in found.of) < 0.3
@@ -59,12 +62,12 @@ def test_where_nothing_decides_nothing_is_foretold() -> None:
 
 def test_the_direction_and_a_seed_change_little_and_the_same_seed_nothing() -> None:
     made = trials(100)
-    found = importances(made, "max", 1)
-    assert importances(made, "max", 1) == found
+    found = importances(made, MAX, 1)
+    assert importances(made, MAX, 1) == found
     other = trials(100)
     for trial in other:
         trial.score = -(trial.score or 0.0)
-    assert shares(importances(other, "min", 1)) == pytest.approx(shares(found), abs=0.05)
+    assert shares(importances(other, MIN, 1)) == pytest.approx(shares(found), abs=0.05)
 
 
 def test_a_trial_stopped_early_is_behind_those_that_went_on_whatever_its_score() -> None:
@@ -72,7 +75,7 @@ def test_a_trial_stopped_early_is_behind_those_that_went_on_whatever_its_score()
     for trial in made:
         if trial.hyperparameters["optimizer"] == "sgd":  # its scores are as good, of one epoch
             trial.state, trial.epochs, trial.rungs = TrialState.STOPPED, {0: {}}, {0: trial.score or 0.0}
-    found = shares(importances(made, "max", 1))
+    found = shares(importances(made, MAX, 1))
     assert found["optimizer"] > 0.5
 
 
@@ -85,7 +88,7 @@ def test_a_trial_stopped_early_is_behind_those_that_went_on_whatever_its_score()
     ],
 )
 def test_too_few_trials_are_said_to_be_too_few(made: list[Trial], said: str) -> None:
-    assert importances(made, "max", 1) == TooFew(said)
+    assert importances(made, MAX, 1) == TooFew(said)
 
 
 def test_trials_without_a_score_and_values_of_one_branch_only_do_not_disturb() -> None:
@@ -93,7 +96,7 @@ def test_trials_without_a_score_and_values_of_one_branch_only_do_not_disturb() -
     for trial in made[::2]:
         trial.hyperparameters["momentum"] = float(len(trial.trial_id))
     failed = Trial(TrialId("failed"), {"rate": 0.5}, state=TrialState.FAILED)
-    found = importances([*made, failed], "max", 1)
+    found = importances([*made, failed], MAX, 1)
     assert isinstance(found, Importances)
     assert found.trials == 60
     assert "momentum" in {each.hyperparameter for each in found.of}
@@ -105,7 +108,7 @@ def test_numbers_that_are_infinite_too_large_or_none_are_values_like_others() ->
     for number, trial in enumerate(made):
         trial.hyperparameters |= {"cap": values[number % 5], "odd": (math.nan, 1)[number % 2]}
         trial.score = float(number % 5)
-    found = importances(made, "max", 1)
+    found = importances(made, MAX, 1)
     assert isinstance(found, Importances)
     assert found.of[0].hyperparameter == "cap"
     assert found.of[0].share > 0.5
@@ -125,7 +128,7 @@ def test_of_trials_that_are_all_equally_good_nothing_is_said_to_matter() -> None
     for trial in equal:
         trial.score = 1.0
     said = "All 20 trials are equally good, so none of 3 hyperparameters made a difference."
-    assert importances(equal, "max", 1) == TooFew(said)
+    assert importances(equal, MAX, 1) == TooFew(said)
 
 
 def hyperband(decides: str, seed: int) -> list[Trial]:
@@ -153,14 +156,14 @@ def hyperband(decides: str, seed: int) -> list[Trial]:
 @pytest.mark.parametrize("seed", range(5))
 def test_hyperbands_copies_of_a_choice_are_not_foretold_from_each_other(seed: int) -> None:
     made = hyperband("nothing", seed)
-    found = importances(made, "max", 1)
+    found = importances(made, MAX, 1)
     assert isinstance(found, Importances)
     assert (len(made), found.trials) == (90, 60)
     assert found.foretold < 0.1, "which the page warns of"
 
 
 def test_what_decides_is_found_in_hyperbands_trials_too() -> None:
-    found = importances(hyperband("rate", 0), "max", 1)
+    found = importances(hyperband("rate", 0), MAX, 1)
     assert isinstance(found, Importances)
     assert found.of[0].hyperparameter == "rate"
     assert found.of[0].interval_95[0] > 0.2

@@ -1,1 +1,1 @@
-"""The connection between chief and workers: encryption, bounds, and what hostile callers send."""
+"""The connection between chief and workers: encryption, limits, and hostile requests."""

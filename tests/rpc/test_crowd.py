@@ -1,4 +1,4 @@
-"""Thousands of idle workers, and callers that died without a word: the chief bears the ones and forgets the others."""
+"""The chief serves thousands of idle workers, and forgets callers that died without closing their connection."""
 
 import asyncio
 import os

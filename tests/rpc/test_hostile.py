@@ -1,4 +1,4 @@
-"""What makes no sense, and what means harm: answered with a status, nothing changes, and others are served."""
+"""Senseless and hostile requests are answered with a status; nothing changes, and other clients are served."""
 
 import asyncio
 import random
@@ -50,7 +50,7 @@ REQUESTS = 1500
 
 
 def hostile(rng: random.Random, valid: bytes) -> bytes:
-    """Return bytes that are random, or a valid message with something wrong in it."""
+    """Return random bytes, or a valid message with one error."""
     data = bytearray(valid)
     match rng.randrange(7):
         case 0:
@@ -171,7 +171,7 @@ def test_a_worker_must_have_a_name_that_can_be_printed(tmp_path: Path, name: str
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await stub_of(channel).CreateTrial(messages.CreateTrialRequest(tuner_id=name))
         assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
-        assert not chief.service.workers.seen
+        assert not chief.service.workers.entries
         assert not chief.state.trials
 
     with_chief(tmp_path, talk)
@@ -220,7 +220,7 @@ def test_calls_that_are_too_many_are_refused_and_the_others_are_served(
 
 
 async def served(call: Callable[[], Awaitable[None]]) -> None:
-    """Try until there is room, as a worker does."""
+    """Retry until the chief accepts the call, as a worker does."""
     while True:
         try:
             return await call()
@@ -243,9 +243,9 @@ def test_workers_that_are_too_many_are_refused_and_silent_ones_are_forgotten(
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await join(requests[5])
         assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-        chief.service.workers.seen["w0"].heard -= limits.REMEMBERED_S + 1
-        chief.service.workers.forget()
-        assert list(chief.service.workers.seen) == ["w1", "w2", "w3", "w4"]
+        chief.service.workers.entries["w0"].last_seen -= limits.REMEMBERED_S + 1
+        chief.service.workers.remove_silent()
+        assert list(chief.service.workers.entries) == ["w1", "w2", "w3", "w4"]
         await join(requests[5])
 
     with_chief(tmp_path, talk)
@@ -299,7 +299,7 @@ def test_broken_connections_are_closed_and_others_are_served_meanwhile(tmp_path:
 
 
 async def closed(connection: socket.socket) -> bool:
-    """Say whether the other side closes within its patience and some more."""
+    """Return whether the other side closes the connection within its timeout and some more."""
     connection.settimeout(None)
     connection.setblocking(False)
     loop = asyncio.get_running_loop()

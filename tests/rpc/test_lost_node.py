@@ -1,4 +1,4 @@
-"""A chief whose node is gone closes no connection: its workers find the next one all the same."""
+"""A chief whose node is gone closes no connection: its workers still find the next chief."""
 
 import signal
 import time

@@ -25,15 +25,15 @@ HOST = "127.0.0.1"
 
 # ---- files --------------------------------------------------------------------------------------
 def test_no_variable_is_no_encryption() -> None:
-    assert Files.given({}) is None
-    assert Files.given({names.ENV_TLS_CERT: "", names.ENV_TLS_KEY: "", names.ENV_TLS_CA: ""}) is None
+    assert Files.from_environment({}) is None
+    assert Files.from_environment({names.ENV_TLS_CERT: "", names.ENV_TLS_KEY: "", names.ENV_TLS_CA: ""}) is None
 
 
 @pytest.mark.parametrize("missing", [names.ENV_TLS_CERT, names.ENV_TLS_KEY, names.ENV_TLS_CA])
 def test_two_of_three_variables_are_an_error_that_names_the_third(tmp_path: Path, missing: str) -> None:
-    given = environment(Authority(tmp_path).issue("chief", HOST)) | {missing: ""}
+    variables = environment(Authority(tmp_path).issue("chief", HOST)) | {missing: ""}
     with pytest.raises(ConfigError, match=f" without {missing}: set all three"):
-        Files.given(given)
+        Files.from_environment(variables)
 
 
 def test_a_file_that_is_not_what_it_must_be_is_named(tmp_path: Path) -> None:
@@ -49,18 +49,18 @@ def test_a_file_that_is_not_what_it_must_be_is_named(tmp_path: Path) -> None:
     for field in ("certificate", "key", "authority"):
         for wrong in (garbage, empty, tmp_path / "missing.pem", tmp_path):
             with pytest.raises(ConfigError) as refused:
-                Files.given(environment(replace(good, **{field: wrong})))
+                Files.from_environment(environment(replace(good, **{field: wrong})))
             assert str(refused.value).startswith(f"{wrong}: ")
     with pytest.raises(ConfigError, match="passphrase"):
-        Files.given(environment(replace(good, key=encrypted)))
+        Files.from_environment(environment(replace(good, key=encrypted)))
     with pytest.raises(ConfigError, match="is not the key of the certificate"):
-        Files.given(environment(replace(good, key=other.key)))
+        Files.from_environment(environment(replace(good, key=other.key)))
 
 
 # ---- connections --------------------------------------------------------------------------------
 @contextmanager
 def server(files: Files | None) -> Iterator[str]:
-    """A chief's connection without the chief: the one method `/a/b` answers with the caller's port."""
+    """A server with TLS as the chief's; its only method `/a/b` answers with the caller's port."""
     ready, loop = threading.Event(), asyncio.new_event_loop()
     ports: list[int] = []
     stop = asyncio.Event()
@@ -109,12 +109,12 @@ def reached(address: str, files: Files | None) -> bool:
 
 Ours = Callable[[Authority, Authority], Files | None]
 WRONG: dict[str, tuple[Ours, type[CifakeTuneError], str]] = {
-    "plain text": (lambda ours, other: None, ConfigError, "speaks TLS only; set CIFAKE_TUNE_TLS_CERT"),
+    "plain text": (lambda ours, other: None, ConfigError, "requires TLS; set CIFAKE_TUNE_TLS_CERT"),
     "a foreign certificate": (
-        lambda ours, other: other.issue("w", "w", trusting=ours), EnvironmentFailure, "refuses our certificate .*w-cert"
+        lambda ours, other: other.issue("w", "w", trusting=ours), EnvironmentFailure, "refuses the certificate .*w-cert"
     ),
     "an expired certificate": (
-        lambda ours, other: ours.issue("w", "w", expired=True), EnvironmentFailure, "refuses our certificate"
+        lambda ours, other: ours.issue("w", "w", expired=True), EnvironmentFailure, "refuses the certificate"
     ),
     "trust in another authority": (
         lambda ours, other: ours.issue("w", "w", trusting=other),
@@ -135,9 +135,9 @@ def test_a_caller_without_the_right_certificate_is_refused_and_told_why(tmp_path
     files = make(ours, other)
     with server(ours.issue("chief", HOST, "chief.here")) as address:
         assert not reached(address, files)
-        trouble = tls_client_errors.trouble(address, files)
-        assert type(trouble) is kind
-        assert re.search(text, str(trouble))
+        problem = tls_client_errors.connection_problem(address, files)
+        assert type(problem) is kind
+        assert re.search(text, str(problem))
         assert reached(address, ours.issue("right", "right"))
 
 
@@ -146,27 +146,27 @@ def test_an_expired_certificate_of_the_chief_is_told(tmp_path: Path) -> None:
     worker = ours.issue("w", "w")
     with server(ours.issue("chief", HOST, expired=True)) as address:
         assert not reached(address, worker)
-        assert "not valid today (certificate has expired)" in str(tls_client_errors.trouble(address, worker))
+        assert "not valid today (certificate has expired)" in str(tls_client_errors.connection_problem(address, worker))
 
 
 def test_a_chief_without_tls_is_told_to_a_caller_with_it(tmp_path: Path) -> None:
     worker = Authority(tmp_path).issue("w", "w")
     with server(None) as address:
         assert not reached(address, worker)
-        trouble = tls_client_errors.trouble(address, worker)
-        assert isinstance(trouble, ConfigError)
-        assert "does not speak TLS" in str(trouble)
+        problem = tls_client_errors.connection_problem(address, worker)
+        assert isinstance(problem, ConfigError)
+        assert "does not speak TLS" in str(problem)
 
 
 def test_nothing_is_wrong_with_a_chief_that_suits_or_is_not_there(tmp_path: Path) -> None:
     ours = Authority(tmp_path)
     worker = ours.issue("w", "w")
     with server(ours.issue("chief", HOST)) as address:
-        assert tls_client_errors.trouble(address, worker) is None
-    assert tls_client_errors.trouble(address, worker) is None
+        assert tls_client_errors.connection_problem(address, worker) is None
+    assert tls_client_errors.connection_problem(address, worker) is None
     with server(None) as plain:
-        assert tls_client_errors.trouble(plain, None) is None
-    assert tls_client_errors.trouble(plain, None) is None
+        assert tls_client_errors.connection_problem(plain, None) is None
+    assert tls_client_errors.connection_problem(plain, None) is None
 
 
 def test_the_name_in_the_certificate_may_be_another_than_the_address(tmp_path: Path) -> None:
@@ -174,7 +174,7 @@ def test_the_name_in_the_certificate_may_be_another_than_the_address(tmp_path: P
     worker = replace(ours.issue("w", "w"), name="chief.here")
     with server(ours.issue("chief", "chief.here")) as address:
         assert reached(address, worker)
-        assert tls_client_errors.trouble(address, worker) is None
+        assert tls_client_errors.connection_problem(address, worker) is None
 
 
 # ---- renewal ------------------------------------------------------------------------------------
@@ -213,8 +213,10 @@ def test_a_renewed_certificate_that_cannot_be_used_leaves_the_one_before(
             assert call(channel)
         with tls.open_channel(address, ours.issue("another", "w"), ()) as other:
             assert call(other)
-    said = [record.getMessage() for record in caplog.records if "the one before stays" in record.getMessage()]
-    assert len(said) == 2
+    warnings = [
+        record.getMessage() for record in caplog.records if "the previous one stays in use" in record.getMessage()
+    ]
+    assert len(warnings) == 2
 
 
 # ---- the chief's log ----------------------------------------------------------------------------
@@ -223,7 +225,7 @@ def test_the_chiefs_log_says_whom_it_refused_and_the_rest_of_standard_error_goes
 ) -> None:
     ours, other = Authority(tmp_path / "ours"), Authority(tmp_path / "other")
     chief = ours.issue("chief", HOST)
-    with tls_server_errors.told(chief), server(chief) as address:
+    with tls_server_errors.logged_refusals(chief), server(chief) as address:
         reached(address, None)
         reached(address, other.issue("w", "w", trusting=ours))
         reached(address, ours.issue("old", "w", expired=True))
@@ -231,11 +233,11 @@ def test_the_chiefs_log_says_whom_it_refused_and_the_rest_of_standard_error_goes
         with grpc.secure_channel(address, nameless) as channel, pytest.raises(grpc.RpcError):
             call(channel)
         os.write(2, b"something else\n")
-    said = "\n".join(record.getMessage() for record in caplog.records)
-    assert "does not speak TLS was refused" in said
-    assert "without a certificate was refused" in said
-    assert "(unable to get local issuer certificate)" in said
-    assert "(certificate has expired)" in said
+    messages = "\n".join(record.getMessage() for record in caplog.records)
+    assert "does not speak TLS was refused" in messages
+    assert "without a certificate was refused" in messages
+    assert "(unable to get local issuer certificate)" in messages
+    assert "(certificate has expired)" in messages
     left = capfd.readouterr().err
     assert "something else\n" in left
     assert "Handshake failed" not in left

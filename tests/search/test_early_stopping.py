@@ -13,6 +13,7 @@ from tuner.search.early_stopping import Rungs
 from tuner.search.leases import Worker
 from tuner.search.oracle import AttemptClaim, Oracle, StaleAttemptError
 from tuner.search.suggester import Suggestion
+from tuner.study.objective import Objective
 from tuner.study.records import RECORD, Ended, Opened, Outcome, Record, Reported, TrialState
 from tuner.study.rungs import rung_at
 from tuner.study.state import StudyState
@@ -68,7 +69,7 @@ def test_no_policy_has_no_rungs() -> None:
 def test_who_goes_on_is_whoever_is_among_the_best_share_of_all_that_reached_the_rung(direction: str) -> None:
     numbers = random.Random(1)
     sign = 1 if direction == "max" else -1
-    rungs, reached = Rungs(ASHA, direction), []  # type: ignore[arg-type]
+    rungs, reached = Rungs(ASHA, Objective("val_accuracy", direction)), []  # type: ignore[arg-type]
     for _ in range(300):
         value = numbers.choice([0.1, 0.2, 0.3, numbers.random()])  # with ties
         rungs.add(0, sign * value)
@@ -78,7 +79,7 @@ def test_who_goes_on_is_whoever_is_among_the_best_share_of_all_that_reached_the_
 
 
 def test_as_long_as_few_have_reached_a_rung_all_go_on_at_the_first_and_the_best_one_at_later_ones() -> None:
-    rungs = Rungs(ASHA, "max")
+    rungs = Rungs(ASHA, Objective("val_accuracy"))
     for rung in (0, 1, 2):
         rungs.add(rung, 0.5)
         assert rungs.judge(rung, 0.5) is None
@@ -88,7 +89,7 @@ def test_as_long_as_few_have_reached_a_rung_all_go_on_at_the_first_and_the_best_
 
 
 def test_a_trial_counted_no_longer_holds_no_one_back() -> None:
-    rungs = Rungs(ASHA, "max")
+    rungs = Rungs(ASHA, Objective("val_accuracy"))
     for value in (0.9, 0.8, 0.5):
         rungs.add(0, value)
     assert rungs.judge(0, 0.5) is not None

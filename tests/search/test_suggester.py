@@ -13,6 +13,7 @@ from tuner.config.loading import load
 from tuner.config.settings import Algorithm, Study
 from tuner.search.suggester import NoSuggestion, Suggester, Suggestion, make_suggester
 from tuner.study import snapshots
+from tuner.study.objective import Objective
 from tuner.study.records import RECORD, Created, Ended, Leased, Opened, Record, TrialState
 from tuner.study.state import StudyState
 
@@ -34,7 +35,7 @@ def study(algorithm: Algorithm, trials: int = 14) -> Study:
 
 
 def suggester(algorithm: Algorithm, trials: int = 14) -> Suggester:
-    return make_suggester(study(algorithm, trials), space(), "max")
+    return make_suggester(study(algorithm, trials), space(), Objective("val_accuracy"))
 
 
 def created(suggestion: Suggestion) -> Created:
@@ -119,7 +120,7 @@ def test_a_grid_tries_every_combination_once() -> None:
     hp = keras_tuner.HyperParameters()
     hp.Int("a", 0, 2)
     hp.Choice("b", ["x", "y"])
-    chief = make_suggester(study(Algorithm.GRID, 100), hp, "max")
+    chief = make_suggester(study(Algorithm.GRID, 100), hp, Objective("val_accuracy"))
     seen = []
     while isinstance(suggestion := chief.suggest(), Suggestion):
         end(chief, suggestion.trial)
@@ -140,7 +141,7 @@ def test_hyperband_trains_the_best_of_a_rung_further() -> None:
 def test_a_small_space_is_exhausted_before_max_trials() -> None:
     hp = keras_tuner.HyperParameters()
     hp.Choice("a", [1, 2, 3])
-    chief = make_suggester(study(Algorithm.RANDOM, 100), hp, "max")
+    chief = make_suggester(study(Algorithm.RANDOM, 100), hp, Objective("val_accuracy"))
     count = 0
     while isinstance(suggestion := chief.suggest(), Suggestion):
         end(chief, suggestion.trial)

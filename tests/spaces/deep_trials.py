@@ -59,7 +59,7 @@ def trained(folder: Path, first_epoch: int = 0, epochs: int = 3, **values: Any) 
     listener = Saving(folder)
     task = Task(hyperparameters(**values), seed=5, batch_size=20, epochs=epochs)
     if first_epoch:
-        task = task.going_on(first_epoch, listener.file(first_epoch - 1), {})
+        task = task.resumed(first_epoch, listener.file(first_epoch - 1), {})
     train(DeepSpace(), task, DATA, listener)
     return listener
 

@@ -12,6 +12,7 @@ from tuner.errors import SpaceError
 from tuner.names import TrialId
 from tuner.search.suggester import Suggestion, make_suggester
 from tuner.spaces.exploration import explore
+from tuner.study.objective import Objective
 from tuner.study.records import Created, Opened
 from tuner.study.state import StudyState
 
@@ -160,7 +161,7 @@ def test_only_values_that_a_trial_can_have_are_built_with() -> None:
 
 def test_all_of_them_are_searched_from_the_first_trial_on() -> None:
     study = load(settings=["space.import=a:B", "search.max_trials=2"])
-    suggestion = make_suggester(study, explore(Looped()), "max").suggest()
+    suggestion = make_suggester(study, explore(Looped()), Objective("val_accuracy")).suggest()
     assert isinstance(suggestion, Suggestion)
     assert suggestion.values.keys() >= LOOPED
 
@@ -171,7 +172,7 @@ def test_trials_from_before_a_hyperparameter_was_known_had_its_default() -> None
     state.apply(Opened(at=0, term=1, writer="w", study=study, data="d", direction="max"))
     values = {"layers": 3, "units_0": 5, "head": "plain", "phases": 1, "momentum_0": 0.5}
     state.apply(Created(at=0, trial=TrialId("00000"), hyperparameters=values, algorithm={"seed_state": 1}))
-    suggester = make_suggester(study, explore(Looped()), "max")
+    suggester = make_suggester(study, explore(Looped()), Objective("val_accuracy"))
     suggester.restore(state)
     [trial] = suggester._oracle.trials.values()
     assert trial.hyperparameters.values.items() >= {**values, "units_1": 2, "units_2": 2, "dropout_0": False}.items()

@@ -15,6 +15,7 @@ from tuner.search.suggester import Suggestion, make_suggester
 from tuner.spaces import load_space, narrow, seed
 from tuner.spaces.exploration import explore
 from tuner.spaces.seed import SeedSpace
+from tuner.study.objective import Objective
 
 SHAPE = (32, 32, 3)
 
@@ -87,7 +88,7 @@ class Layered(keras_tuner.HyperModel):
 def suggested(values: dict[str, Any], trials: int = 12) -> list[dict[str, Any]]:
     settings = [f"space.values={json.dumps(values)}", f"search.max_trials={trials}"]
     study = load(settings=["space.import=a:B", *settings])
-    suggester = make_suggester(study, narrow(explore(Layered()), study.space.values), "max")
+    suggester = make_suggester(study, narrow(explore(Layered()), study.space.values), Objective("val_accuracy"))
     suggestions = [suggester.suggest() for _ in range(trials)]
     return [suggestion.values for suggestion in suggestions if isinstance(suggestion, Suggestion)]
 

@@ -54,7 +54,7 @@ def traced(folder: Path, epochs: int) -> int:
 
 def batches_gathered_on_a_device_are_those_gathered_in_memory() -> None:
     in_memory = batches.Batches(DATA.train, 50, Activities(), seed=3)
-    batches._belongs_on_device = lambda arrays: True  # there is no GPU: the same code, in this processor's memory
+    batches._fits_on_device = lambda arrays: True  # there is no GPU: the same code, in this processor's memory
     on_device = batches.Batches(DATA.train, 50, Activities(), seed=3)
     for epoch in (None, 0, 1):
         for each in (in_memory, on_device) if epoch is not None else ():

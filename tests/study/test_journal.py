@@ -1,7 +1,10 @@
 """The journal: what is answered is durable, one order of records, the newest chief wins, damage is named."""
 
 import asyncio
+import hashlib
 import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -10,11 +13,11 @@ import pytest
 
 from tuner import names
 from tuner.bucket.local import LocalBucket
-from tuner.chief.journal_writer import Journal
+from tuner.chief.journal_writer import JournalWriter
 from tuner.config.loading import load
 from tuner.errors import BucketError, FencedError, JournalError, PreemptedError, UsageError
-from tuner.study.journal import JournalReader, decode, encode, find_study, read_study
-from tuner.study.records import Created, Leased, Opened, Record, Reported
+from tuner.study.journal import JournalReader, decode, encode, find_study, read_records, read_study
+from tuner.study.records import Created, Finished, Leased, Opened, Record, Reported
 
 STUDY = "cifake"
 
@@ -38,7 +41,7 @@ def segments(bucket: LocalBucket) -> list[str]:
 
 def test_what_is_committed_is_in_the_bucket_when_commit_returns(bucket: LocalBucket) -> None:
     async def main() -> None:
-        journal = Journal(bucket, STUDY, "w1", 1)
+        journal = JournalWriter(bucket, STUDY, "w1", 1)
         running = asyncio.create_task(journal.run())
         await journal.commit([opened()])
         await journal.commit([created(0)])
@@ -51,7 +54,7 @@ def test_what_is_committed_is_in_the_bucket_when_commit_returns(bucket: LocalBuc
 
 def test_records_that_arrive_during_a_flush_share_the_next_segment(bucket: LocalBucket) -> None:
     async def main() -> None:
-        journal = Journal(bucket, STUDY, "w1", 1)
+        journal = JournalWriter(bucket, STUDY, "w1", 1)
         running = asyncio.create_task(journal.run())
         await journal.commit([opened()])
         await asyncio.gather(*(journal.commit([created(number)]) for number in range(200)))
@@ -67,7 +70,7 @@ def test_a_segment_waits_for_more_records_only_where_several_shared_the_last_one
     bucket: LocalBucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def main() -> None:
-        journal = Journal(bucket, STUDY, "w1", 1)
+        journal = JournalWriter(bucket, STUDY, "w1", 1)
         running = asyncio.create_task(journal.run())
         monkeypatch.setattr("tuner.chief.journal_writer.GATHER_S", 600)
         await asyncio.wait_for(journal.commit([opened()]), 60)
@@ -86,7 +89,7 @@ def test_a_segment_waits_for_more_records_only_where_several_shared_the_last_one
 
 def test_records_that_nobody_waits_for_are_written_when_the_journal_closes(bucket: LocalBucket) -> None:
     async def main() -> None:
-        journal = Journal(bucket, STUDY, "w1", 1)
+        journal = JournalWriter(bucket, STUDY, "w1", 1)
         running = asyncio.create_task(journal.run())
         journal.append([opened(), created(0)])
         journal.close()
@@ -105,9 +108,9 @@ def test_a_metric_that_is_no_number_can_be_read_again(value: float) -> None:
 
 def test_an_older_chief_is_fenced_and_everyone_who_waits_hears_of_it(bucket: LocalBucket) -> None:
     async def main() -> None:
-        old = Journal(bucket, STUDY, "old", 1)
+        old = JournalWriter(bucket, STUDY, "old", 1)
         old.write([opened(1, "old")])
-        new = Journal(bucket, STUDY, "new", 2)
+        new = JournalWriter(bucket, STUDY, "new", 2)
         new.write([opened(2, "new")])
         running = asyncio.create_task(old.run())
         waiting = [old.commit([created(number)]) for number in range(3)]
@@ -128,12 +131,12 @@ def test_an_older_chief_that_has_nothing_to_write_finds_out_too(
     monkeypatch.setattr("tuner.chief.journal_writer.WATCH_S", 0.05)
 
     async def main() -> None:
-        old = Journal(bucket, STUDY, "old", 1)
+        old = JournalWriter(bucket, STUDY, "old", 1)
         old.write([opened(1, "old")])
         watching = asyncio.create_task(old.watch())
         done, _ = await asyncio.wait({watching}, timeout=0.3)
         assert not done
-        Journal(bucket, STUDY, "new", 2).write([opened(2, "new")])
+        JournalWriter(bucket, STUDY, "new", 2).write([opened(2, "new")])
         with pytest.raises(FencedError, match="another chief has taken over"):
             await asyncio.wait_for(watching, 20)
 
@@ -144,7 +147,7 @@ def test_a_bucket_that_fails_fails_the_commit(tmp_path: Path) -> None:
     (tmp_path / "bucket").write_text("a file, no folder")
 
     async def main() -> None:
-        journal = Journal(LocalBucket(tmp_path / "bucket"), STUDY, "w1", 1)
+        journal = JournalWriter(LocalBucket(tmp_path / "bucket"), STUDY, "w1", 1)
         running = asyncio.create_task(journal.run())
         with pytest.raises(BucketError):
             await journal.commit([opened()])
@@ -155,7 +158,7 @@ def test_a_bucket_that_fails_fails_the_commit(tmp_path: Path) -> None:
 
 
 def test_a_reader_follows_the_journal_while_it_is_written(bucket: LocalBucket) -> None:
-    journal = Journal(bucket, STUDY, "w1", 1)
+    journal = JournalWriter(bucket, STUDY, "w1", 1)
     reader = JournalReader(bucket, STUDY)
     assert reader.poll() == []
     journal.write([opened()])
@@ -180,7 +183,7 @@ def test_a_reader_that_is_asked_to_stop_does_not_wait_for_a_bucket_that_hangs(tm
         raise PreemptedError
 
     bucket = Hanging(tmp_path / "bucket")
-    journal = Journal(bucket, STUDY, "w1", 1)
+    journal = JournalWriter(bucket, STUDY, "w1", 1)
     for records in ([opened()], [created(0)]):
         journal.write(records)
     before, began = signal.signal(signal.SIGALRM, stop), time.monotonic()
@@ -201,12 +204,12 @@ def test_a_reader_that_is_asked_to_stop_does_not_wait_for_a_bucket_that_hangs(tm
         (lambda data: b"garbage\n" + data, "no valid header"),
         (lambda data: data[:-10], "damaged"),
         (lambda data: data.replace(b'"units":0', b'"units":1'), "damaged"),
-        (lambda data: data.replace(b'"version":1', b'"version":9', 1), "version 9"),
+        (lambda data: data.replace(b'"format":"1.0"', b'"format":"9.0"', 1), "format 9.0, and this program reads 1.0"),
         (lambda data: data.replace(b'"number":2', b'"number":3', 1), "damaged"),
     ],
 )
 def test_a_damaged_segment_is_an_error_that_names_the_object(bucket: LocalBucket, damage, says) -> None:  # type: ignore[no-untyped-def]
-    journal = Journal(bucket, STUDY, "w1", 1)
+    journal = JournalWriter(bucket, STUDY, "w1", 1)
     journal.write([opened()])
     journal.write([created(0)])
     name = names.journal_segment(STUDY, 2)
@@ -216,23 +219,55 @@ def test_a_damaged_segment_is_an_error_that_names_the_object(bucket: LocalBucket
 
 
 def test_a_record_that_contradicts_the_journal_is_an_error_that_names_the_object(bucket: LocalBucket) -> None:
-    journal = Journal(bucket, STUDY, "w1", 1)
+    journal = JournalWriter(bucket, STUDY, "w1", 1)
     journal.write([opened()])
     journal.write([Leased(at=0, trial=names.TrialId("00007"), attempt=1, worker="w", incarnation="i")])
     with pytest.raises(JournalError, match=r"0000000002.*contradicts"):
         read_study(bucket, STUDY)
 
 
-def test_a_record_of_an_unknown_kind_is_an_error(bucket: LocalBucket) -> None:
-    data = encode(1, "w1", [opened()])
-    header, body = data.split(b"\n", 1)
-    import hashlib
+def write_edited(bucket: LocalBucket, number: int, records: list[Record], before: bytes, after: bytes) -> None:
+    """Write a segment in whose records some text was replaced, with the checksum of what it has then."""
+    header, body = encode(number, "w1", records).split(b"\n", 1)
+    edited = body.replace(before, after)
+    assert edited != body
+    header = header.replace(hashlib.sha256(body).hexdigest().encode(), hashlib.sha256(edited).hexdigest().encode())
+    bucket.create(names.journal_segment(STUDY, number), header + b"\n" + edited)
 
-    newer = body.replace(b'"kind":"opened"', b'"kind":"unheard"')
-    header = header.replace(hashlib.sha256(body).hexdigest().encode(), hashlib.sha256(newer).hexdigest().encode())
-    bucket.create(names.journal_segment(STUDY, 1), header + b"\n" + newer)
-    with pytest.raises(JournalError, match="newer version"):
+
+def test_a_record_of_an_unknown_kind_is_skipped_and_none_of_the_others(
+    bucket: LocalBucket, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG", "tuner.study.journal")
+    JournalWriter(bucket, STUDY, "w1", 1).write([opened()])
+    finished = Finished(at=0, reason="unheard")
+    write_edited(bucket, 2, [created(0), finished, created(1)], b'"kind":"finished"', b'"kind":"paused"')
+    assert list(read_study(bucket, STUDY).trials) == ["00000", "00001"]
+    assert read_study(bucket, STUDY).finished is None
+    assert [record.kind for record in read_records(bucket, STUDY)] == ["opened", "created", "created"]
+    assert f"{names.journal_segment(STUDY, 2)}: a record of the unknown kind 'paused'" in caplog.text
+
+
+@pytest.mark.parametrize("kind", [b"created", b"paused"])
+def test_a_record_of_a_newer_major_version_is_refused_whatever_its_kind(bucket: LocalBucket, kind: bytes) -> None:
+    JournalWriter(bucket, STUDY, "w1", 1).write([opened()])
+    before, after = b'{"format":"1.0","at":0.0,"kind":"created"', b'{"format":"2.3","at":"?","kind":"%s"' % kind
+    write_edited(bucket, 2, [created(0)], before, after)
+    with pytest.raises(JournalError, match=r"0000000002\.jsonl.*format 2\.3, and this program reads 1\.0"):
         read_study(bucket, STUDY)
+
+
+def test_a_known_kind_of_the_same_major_version_with_a_missing_field_is_an_error(bucket: LocalBucket) -> None:
+    JournalWriter(bucket, STUDY, "w1", 1).write([opened()])
+    write_edited(bucket, 2, [created(0)], b'"algorithm"', b'"unheard"')
+    with pytest.raises(JournalError, match="cannot be understood"):
+        read_study(bucket, STUDY)
+
+
+def test_unknown_settings_of_a_recorded_study_are_ignored(bucket: LocalBucket) -> None:
+    before, after = b'"search":{', b'"unheard":{"of":[1]},"search":{"unheard":1,'
+    write_edited(bucket, 1, [opened()], before, after)
+    assert read_study(bucket, STUDY).study == load()
 
 
 def test_every_kind_of_record_survives_the_journal(bucket: LocalBucket) -> None:
@@ -241,7 +276,7 @@ def test_every_kind_of_record_survives_the_journal(bucket: LocalBucket) -> None:
     from tuner.study.records import Outcome
 
     chief = oracle("search.max_consecutive_failures=1", "retries.failure=1")
-    journal = Journal(bucket, STUDY, "w1", 1)
+    journal = JournalWriter(bucket, STUDY, "w1", 1)
     records: list[Record] = [Opened(at=0, term=1, writer="w1", study=chief.state.settings, data="d", direction="max")]
     apply = chief.state.apply
 
@@ -267,9 +302,9 @@ def test_every_kind_of_record_survives_the_journal(bucket: LocalBucket) -> None:
 def test_the_only_study_need_not_be_named(bucket: LocalBucket) -> None:
     with pytest.raises(UsageError, match="no study yet"):
         find_study(bucket, None)
-    Journal(bucket, "one", "w", 1).write([opened()])
+    JournalWriter(bucket, "one", "w", 1).write([opened()])
     assert find_study(bucket, None) == "one"
-    Journal(bucket, "two", "w", 1).write([opened()])
+    JournalWriter(bucket, "two", "w", 1).write([opened()])
     with pytest.raises(UsageError, match="one, two"):
         find_study(bucket, None)
     with pytest.raises(UsageError, match="no study 'three'"):
@@ -279,6 +314,13 @@ def test_the_only_study_need_not_be_named(bucket: LocalBucket) -> None:
 def test_to_find_the_only_study_its_objects_are_not_listed(
     bucket: LocalBucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    Journal(bucket, "one", "w", 1).write([opened()])
+    JournalWriter(bucket, "one", "w", 1).write([opened()])
     monkeypatch.setattr(bucket, "list", None)
     assert find_study(bucket, None) == "one"
+
+
+@pytest.mark.parametrize("module", ["tuner.study.journal", "tuner.chief.journal_writer"])
+def test_neither_end_of_the_journal_loads_grpc_or_prometheus_client(module: str) -> None:
+    program = f"import sys, {module}; print({{'grpc', 'prometheus_client'}} & set(sys.modules))"
+    output = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert output == "set()\n"

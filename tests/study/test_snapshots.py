@@ -1,6 +1,7 @@
 """Snapshots: recovery begins at the newest that is whole, and each holds what its segment ends with."""
 
 import asyncio
+import hashlib
 import threading
 import time
 from pathlib import Path
@@ -10,7 +11,8 @@ import pytest
 from tests.study.test_journal import STUDY, created, opened, segments
 from tuner import names
 from tuner.bucket.local import LocalBucket
-from tuner.chief.journal_writer import Journal
+from tuner.chief.journal_writer import JournalWriter
+from tuner.errors import JournalError, UsageError
 from tuner.study import snapshots
 from tuner.study.journal import decode, read_records, read_study
 from tuner.study.records import AttemptEnded, Ended, Leased, Outcome, Record, Reported, TrialState
@@ -41,7 +43,7 @@ def written_with_snapshots(bucket: LocalBucket, monkeypatch: pytest.MonkeyPatch,
     state = StudyState()
 
     async def main() -> None:
-        journal = Journal(bucket, STUDY, "w1", 1, Snapshotter(bucket, state))
+        journal = JournalWriter(bucket, STUDY, "w1", 1, Snapshotter(bucket, state))
         running = asyncio.create_task(journal.run())
         for record in [opened(), *map(created, range(trials))]:
             state.apply(record)
@@ -79,11 +81,54 @@ def test_a_damaged_snapshot_is_passed_over(bucket: LocalBucket, monkeypatch: pyt
         damaged = {
             b"truncate": data[:-10],
             b"flip": data[:-10] + bytes([data[-10] ^ 1]) + data[-9:],
-            b"version": data.replace(b'"version":%d' % snapshots.VERSION, b'"version":1'),
+            b"version": data.replace(b'"format":"1.0"', b'"version":2', 1),
         }
         bucket.write(name, damaged.get(damage, damage))
         assert read_study(bucket, STUDY) == state
     assert len(list(read_records(bucket, STUDY))) == 41
+
+
+def test_a_snapshot_without_a_format_is_read(bucket: LocalBucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    state = written_with_snapshots(bucket, monkeypatch)
+    for name in kept_snapshots(bucket):
+        bucket.write(name, bucket.read(name).replace(b'"format":"1.0"', b'"version":3', 1))
+    bucket.delete(names.journal_segment(STUDY, 1))
+    assert read_study(bucket, STUDY) == state
+
+
+def test_a_snapshot_of_a_newer_minor_version_is_read_without_what_is_unknown(
+    bucket: LocalBucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = written_with_snapshots(bucket, monkeypatch)
+    for name in kept_snapshots(bucket):
+        header, body = bucket.read(name).split(b"\n", 1)
+        newer = body.replace(b'{"term":', b'{"unheard":{"of":1},"term":', 1)
+        newer = newer.replace(b'"search":{', b'"search":{"unheard":1,').replace(b'"trial_id":', b'"new":1,"trial_id":')
+        checksum = hashlib.sha256(newer).hexdigest().encode()
+        header = header.replace(hashlib.sha256(body).hexdigest().encode(), checksum)
+        header = header.replace(b'"format":"1.0"', b'"format":"1.9","unheard":1')
+        bucket.write(name, header + b"\n" + newer)
+    bucket.delete(names.journal_segment(STUDY, 1))
+    assert read_study(bucket, STUDY) == state
+
+
+def test_a_snapshot_of_a_newer_major_version_is_an_error(bucket: LocalBucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    written_with_snapshots(bucket, monkeypatch)
+    name = kept_snapshots(bucket)[-1]
+    bucket.write(name, bucket.read(name).replace(b'"format":"1.0"', b'"format":"2.0","version":"?"', 1))
+    with pytest.raises(JournalError, match=rf"{name}.*format 2\.0, and this program reads 1\.0"):
+        read_study(bucket, STUDY)
+
+
+def test_a_snapshot_of_an_older_minor_version_is_passed_over_since_its_program_may_have_skipped_records(
+    bucket: LocalBucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = written_with_snapshots(bucket, monkeypatch)
+    monkeypatch.setattr(snapshots, "FORMAT", "1.1")
+    assert read_study(bucket, STUDY) == state
+    bucket.delete(names.journal_segment(STUDY, 1))
+    with pytest.raises(UsageError, match="no study"):
+        read_study(bucket, STUDY)
 
 
 def test_a_snapshot_holds_what_its_segment_ends_with_though_more_came_meanwhile(
@@ -93,7 +138,7 @@ def test_a_snapshot_holds_what_its_segment_ends_with_though_more_came_meanwhile(
     state = StudyState()
 
     async def main() -> None:
-        journal = Journal(bucket, STUDY, "w1", 1, Snapshotter(bucket, state))
+        journal = JournalWriter(bucket, STUDY, "w1", 1, Snapshotter(bucket, state))
         running = asyncio.create_task(journal.run())
         waiting = []
         for record in [opened(), *map(created, range(500))]:
@@ -133,7 +178,7 @@ def test_a_snapshot_is_encoded_beside_the_loop_and_shares_what_has_ended(
     state = StudyState()
 
     async def main() -> None:
-        journal = Journal(bucket, STUDY, "w1", 1, Snapshotter(bucket, state))
+        journal = JournalWriter(bucket, STUDY, "w1", 1, Snapshotter(bucket, state))
         running = asyncio.create_task(journal.run())
         records = [opened(), created(0), created(1), *trained(0)]
         for record in records:
@@ -180,7 +225,7 @@ def test_a_journal_that_closes_with_nothing_to_write_makes_no_snapshot_of_a_segm
             super().write(segment, state)
 
     async def main() -> None:
-        journal = Journal(bucket, STUDY, "w1", 1, Slow(bucket, state))
+        journal = JournalWriter(bucket, STUDY, "w1", 1, Slow(bucket, state))
         running = asyncio.create_task(journal.run())
         for records in ([opened(), created(0)], [created(1), created(2)]):
             for record in records:

@@ -152,7 +152,7 @@ def test_what_a_bucket_did_not_take_is_written_when_it_is_well_again(
     files.ended()
     files.write()
     assert written(bucket) == []
-    assert f"trial {first} is not in TensorBoard yet: the bucket is unwell." in caplog.text
+    assert f"the file of trial {first} for TensorBoard cannot be written yet: the bucket is unwell." in caplog.text
     bucket.fails = False
     assert files.ended()
     files.write()

@@ -11,12 +11,14 @@ import keras_tuner
 
 from tests.support.gcs_emulator import free_port
 from tuner.bucket import Bucket
-from tuner.chief.journal_writer import Journal
-from tuner.chief.service import Service, make_server, now
+from tuner.chief.grpc_server import make_server
+from tuner.chief.journal_writer import JournalWriter
+from tuner.chief.service import Service, now
 from tuner.config.settings import Study
 from tuner.search.oracle import Instant, Oracle
 from tuner.search.suggester import make_suggester
 from tuner.study.journal import JournalReader
+from tuner.study.objective import Objective
 from tuner.study.records import Opened
 from tuner.study.state import StudyState
 
@@ -110,10 +112,10 @@ class RunningChief:
         reader.poll()
         state, writer = reader.state, f"chief-{reader.state.term + 1}"
         opened = Opened(at=0, term=state.term + 1, writer=writer, study=self.study, data=self._data, direction="max")
-        journal = Journal(self.bucket, self.study.name, writer, reader.next_number)
+        journal = JournalWriter(self.bucket, self.study.name, writer, reader.next_number)
         journal.write([opened])
         state.apply(opened)
-        suggester = make_suggester(self.study, self._space, "max")
+        suggester = make_suggester(self.study, self._space, Objective("val_accuracy"))
         suggester.restore(state)
         self.service = Service(Oracle(state, now()), suggester, self._space, journal)
         self._server = make_server(self.service)

@@ -13,13 +13,15 @@ from prometheus_client import CollectorRegistry
 
 from tuner import names
 from tuner.bucket.local import LocalBucket
-from tuner.chief.journal_writer import Journal
+from tuner.chief.grpc_server import make_server
+from tuner.chief.journal_writer import JournalWriter
 from tuner.chief.metrics import JournalMetrics, ServiceMetrics
-from tuner.chief.service import Service, make_server, now
+from tuner.chief.service import Service, now
 from tuner.config.loading import load
 from tuner.config.settings import Study
 from tuner.search.oracle import Oracle
 from tuner.search.suggester import make_suggester
+from tuner.study.objective import Objective
 from tuner.study.records import Opened
 from tuner.study.state import StudyState
 
@@ -49,11 +51,11 @@ class Chief:
         self.state.apply(opened)
         self.registry = CollectorRegistry()
         self.metrics = ServiceMetrics(self.registry)
-        self.journal = Journal(self.bucket, STUDY.name, "w", 1, metrics=JournalMetrics(self.registry))
+        self.journal = JournalWriter(self.bucket, STUDY.name, "w", 1, metrics=JournalMetrics(self.registry))
         self.journal.write([opened])
         space = keras_tuner.HyperParameters()
         space.Int("units", 1, 100_000)
-        self.suggester = make_suggester(study, space, "max")
+        self.suggester = make_suggester(study, space, Objective("val_accuracy"))
         self.space = space
 
     async def start(self) -> None:

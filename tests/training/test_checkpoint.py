@@ -1,4 +1,4 @@
-"""A checkpoint holds all that a trial goes on from, in a file that Keras reads, and no damage goes unseen."""
+"""A checkpoint holds all that a trial needs to resume, in a file that Keras reads, and all damage is detected."""
 
 import math
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""TensorFlow's random state is set by ways of its own that are not public: it must be what the public ones make."""
+"""TensorFlow's random state is set through private functions: it must equal what the public ones set."""
 
 from typing import Any
 
@@ -15,14 +15,14 @@ from tensorflow.python.eager import context
 
 
 def state() -> tuple[Any, ...]:
-    """All that TensorFlow's random numbers follow from, when nothing was drawn yet."""
+    """The whole state of TensorFlow's random numbers before the first draw."""
     eager = context.context()
     generator = tensorflow.random.get_global_generator()
     return generator.state.numpy().tolist(), generator.algorithm, eager._seed, eager._rng.getstate()
 
 
 def drawn() -> list[Any]:
-    """What a user's code may draw: by eager operations and by the generator, also after other draws."""
+    """Random numbers that a user's code may draw: by eager operations and by the generator, also after other draws."""
     generator = tensorflow.random.get_global_generator()
     draws = [
         tensorflow.random.uniform([4]),

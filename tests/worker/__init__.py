@@ -1,1 +1,1 @@
-"""A worker and its parts: checkpoints, deliveries, where an attempt begins, how a process ends."""
+"""A worker and its parts: checkpoints, reports, resuming, and the end of a process."""

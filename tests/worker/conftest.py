@@ -1,4 +1,4 @@
-"""A real chief on loopback, a worker's client of it, and models too small to take time."""
+"""A real chief on loopback, a worker's client of it, and small models."""
 
 import signal
 from collections.abc import Callable, Iterator
@@ -44,7 +44,7 @@ def chief(bucket: LocalBucket, study: Study) -> Iterator[RunningChief]:
 
 @pytest.fixture
 def signals() -> Iterator[None]:
-    """What signals do is as before, after a test with a `StopSignal`."""
+    """Restore the signal handlers after a test with a `StopSignal`."""
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     yield
     signal.set_wakeup_fd(-1)
@@ -54,7 +54,7 @@ def signals() -> Iterator[None]:
 
 @pytest.fixture
 def new_client(chief: RunningChief) -> Iterator[Callable[[str], ChiefClient]]:
-    """Return a function that makes a worker process's client: `new_client("name")` has joined."""
+    """Return a function that makes the client of a new worker process: `new_client("name")` has joined."""
     channels = []
 
     def make(name: str) -> ChiefClient:

@@ -1,4 +1,4 @@
-"""An attempt in this process, with a real chief, heart and training loop: when it stops, and what it lets pass."""
+"""An attempt in this process, with a real chief, heartbeat and training loop: its end, and its errors."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -19,9 +19,11 @@ from tuner.config.loading import load
 from tuner.config.settings import Study
 from tuner.data.arrays import Arrays, TrainingData
 from tuner.errors import EnvironmentFailure
+from tuner.study.objective import Objective
 from tuner.study.records import Outcome, TrialState
-from tuner.worker.attempt import Attempt, WorkerContext
+from tuner.worker.attempt import Attempt
 from tuner.worker.chief_client import ChiefClient, Grant
+from tuner.worker.context import WorkerContext
 from tuner.worker.epoch_reporter import IoThreads
 from tuner.worker.heartbeat import HeartbeatThread
 from tuner.worker.log_writer import LogWriter
@@ -34,7 +36,7 @@ FENCED_S = 30.0
 
 @pytest.fixture
 def study() -> Study:
-    """Epochs of many batches, and heartbeats that come often."""
+    """Epochs with many batches, and frequent heartbeats."""
     return load(
         settings=[
             *("search.max_trials=1", "training.epochs=1", "search.early_stopping.policy=none"),
@@ -47,7 +49,7 @@ def study() -> Study:
 def stop(signals: None) -> Iterator[StopSignal]:
     made = StopSignal()
     yield made
-    made.over()
+    made.finish()
 
 
 def arrays(count: int) -> Arrays:
@@ -59,29 +61,29 @@ Open = Callable[[keras_tuner.HyperModel], WorkerContext]
 
 
 @pytest.fixture
-def open_workshop(
+def open_context(
     bucket: LocalBucket, study: Study, client: ChiefClient, stop: StopSignal, tmp_path: Path
 ) -> Iterator[Open]:
-    """Return a function that makes a worker's workshop around a space."""
-    with HeartbeatThread(client) as heart, IoThreads() as carriers, LogWriter(bucket, study.name) as logs:
+    """Return a function that makes a worker's context around a space."""
+    with HeartbeatThread(client) as heartbeat, IoThreads() as io_threads, LogWriter(bucket, study.name) as logs:
         yield lambda space: WorkerContext(
             bucket=bucket,
             study=study,
-            direction="max",
+            objective=Objective("val_accuracy"),
             space=space,
             data=TrainingData(arrays(2 * BATCHES), arrays(20)),
             classes=CLASSES,
             chief=client,
-            heart=heart,
+            heartbeat=heartbeat,
             stop=stop,
-            carriers=carriers,
+            io_threads=io_threads,
             logs=logs,
             folder=tmp_path,
         )
 
 
 class After(keras.callbacks.Callback):
-    """Counts the batches that are trained, and calls a function after the third."""
+    """Counts the trained batches, and calls a function after the third."""
 
     def __init__(self, third: Callable[[], None]) -> None:
         super().__init__()
@@ -119,7 +121,7 @@ class Logits(Tiny):
 
 
 def test_an_attempt_whose_trial_another_worker_has_stops_at_the_next_batch(
-    open_workshop: Open, chief: RunningChief, grant: Grant, new_client: Callable[[str], ChiefClient]
+    open_context: Open, chief: RunningChief, grant: Grant, new_client: Callable[[str], ChiefClient]
 ) -> None:
     others: list[Grant | None] = []
     fenced: list[bool] = []
@@ -127,10 +129,10 @@ def test_an_attempt_whose_trial_another_worker_has_stops_at_the_next_batch(
     def another_takes_it() -> None:
         chief.expire()
         others.append(new_client("another").next_trial(nothing))
-        fenced.append(context.heart.fenced.wait(FENCED_S))
+        fenced.append(context.heartbeat.fenced.wait(FENCED_S))
 
     after = After(another_takes_it)
-    context = open_workshop(Watched(after))
+    context = open_context(Watched(after))
     Attempt(context, grant).run()
     [other] = others
     assert other is not None
@@ -142,9 +144,9 @@ def test_an_attempt_whose_trial_another_worker_has_stops_at_the_next_batch(
 
 
 def test_a_model_that_does_not_answer_with_probabilities_ends_its_trial_after_an_epoch_which_is_not_kept(
-    open_workshop: Open, chief: RunningChief, grant: Grant, bucket: LocalBucket
+    open_context: Open, chief: RunningChief, grant: Grant, bucket: LocalBucket
 ) -> None:
-    Attempt(open_workshop(Logits(SHAPE, CLASSES)), grant).run()
+    Attempt(open_context(Logits(SHAPE, CLASSES)), grant).run()
     [trial] = chief.ask(lambda state: list(state.trials.values()))
     assert (trial.state, dict(trial.outcomes)) == (TrialState.FAILED, {Outcome.INVALID: 1})
     assert trial.reason.startswith("the model's outputs are no probabilities (from ")
@@ -153,15 +155,39 @@ def test_a_model_that_does_not_answer_with_probabilities_ends_its_trial_after_an
 
 
 def test_an_attempt_that_finds_no_room_on_the_disk_costs_its_trial_no_failure(
-    open_workshop: Open, chief: RunningChief, grant: Grant, client: ChiefClient, tmp_path: Path
+    open_context: Open, chief: RunningChief, grant: Grant, client: ChiefClient, tmp_path: Path
 ) -> None:
     chief.expire()
     second = client.next_trial(nothing)
     assert second is not None
     with small_disk(tmp_path / "disk", 64, files=8) as disk:
         fill_with_files(disk)
-        context = replace(open_workshop(Tiny(SHAPE, CLASSES)), folder=disk)
+        context = replace(open_context(Tiny(SHAPE, CLASSES)), folder=disk)
         with pytest.raises(EnvironmentFailure, match=f"cannot create temporary files in {disk} .No space left"):
             Attempt(context, second).run()
     [trial] = chief.ask(lambda state: list(state.trials.values()))
     assert (trial.trial_id, trial.state, dict(trial.outcomes)) == (grant.trial_id, TrialState.QUEUED, {Outcome.LOST: 2})
+
+
+class Diverging(Tiny):
+    """Tiny with a training loop that only reports: the objective is infinite after the first epoch."""
+
+    def fit(self, hp, model, x, y, callbacks, epochs, initial_epoch, **more):  # type: ignore[no-untyped-def]
+        for callback in callbacks:
+            callback.set_model(model)
+        for epoch, value in enumerate([np.inf, 0.7, 0.6][:epochs]):
+            for callback in callbacks:
+                callback.on_epoch_begin(epoch)
+                callback.on_epoch_end(epoch, logs={"loss": 0.5, "val_accuracy": value})
+
+
+@pytest.mark.parametrize("study", [load(settings=["search.max_trials=1", "training.epochs=3", "training.patience=2"])])
+def test_a_worker_keeps_the_model_of_the_epoch_that_the_chief_calls_the_best(
+    open_workshop: Open, chief: RunningChief, grant: Grant, bucket: LocalBucket
+) -> None:
+    context = open_workshop(Diverging(SHAPE, CLASSES))
+    Attempt(context, grant).run()
+    context.carriers.bucket.shutdown(wait=True)  # it deletes models in the background
+    [trial] = chief.ask(lambda state: list(state.trials.values()))
+    assert (trial.state, trial.score, trial.best_epoch) == (TrialState.COMPLETED, pytest.approx(0.7), 1)
+    assert trial.checkpoint in list(bucket.list(names.trials_prefix("cifake")))

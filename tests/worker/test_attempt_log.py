@@ -1,4 +1,4 @@
-"""A trial's lines over all its attempts, with the journal's word on each."""
+"""A trial's log lines over all its attempts, with the attempts' records from the journal."""
 
 import json
 import threading
@@ -20,8 +20,8 @@ from tuner.worker.chief_client import ChiefClient
 NOON = 1_782_907_200.0
 
 
-def write(bucket: LocalBucket, attempt: int, part: int, *said: str) -> None:
-    lines = [Line(at=NOON + attempt, source=LineSource.LOG, text=text).encoded() for text in said]
+def write(bucket: LocalBucket, attempt: int, part: int, *texts: str) -> None:
+    lines = [Line(at=NOON + attempt, source=LineSource.LOG, text=text).encoded() for text in texts]
     bucket.write(names.attempt_log("cifake", "00000", attempt, part), "".join(f"{each}\n" for each in lines).encode())
 
 

@@ -1,4 +1,4 @@
-"""A worker that the chief could not tell of the search's end, since it was frozen then, finds out by itself."""
+"""A worker that was suspended when the search ended finds out from the journal, without the chief."""
 
 import threading
 import time
@@ -23,13 +23,13 @@ WITHIN_S = 20.0
 
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client_module, "OVER_S", 0.5)
+    monkeypatch.setattr(client_module, "LOOK_UP_S", 0.5)
 
 
 @pytest.fixture
 def lonely(chief: RunningChief, client: ChiefClient, bucket: LocalBucket, study: Study) -> Callable[[], None]:
-    """Return what takes the client's chief away, and has another, which it cannot find, end the search."""
-    client.is_over = EndOfSearch(bucket, study.name).is_over
+    """Return a function that stops the client's chief and ends the search with a chief that the client cannot reach."""
+    client.is_finished = EndOfSearch(bucket, study.name).is_finished
     client.timeout_s = 60.0
 
     def end_elsewhere() -> None:
@@ -57,7 +57,7 @@ def test_one_that_waits_for_a_trial_is_told_by_the_journal(
     waiting = threading.Thread(target=lambda: answers.append(client.next_trial(nothing)))
     waiting.start()
     lonely()
-    client.heartbeat(lease_service.Heartbeat(worker="w0", incarnation=client.incarnation))  # as its heart does
+    client.heartbeat(lease_service.Heartbeat(worker="w0", incarnation=client.incarnation))  # as the thread does
     waiting.join(WITHIN_S)
     assert answers == [None]
 
@@ -74,7 +74,7 @@ def test_one_that_reports_drops_its_attempt(client: ChiefClient, grant: Grant, l
 def test_one_whose_chief_is_only_away_goes_on_waiting(
     chief: RunningChief, client: ChiefClient, grant: Grant, bucket: LocalBucket, study: Study
 ) -> None:
-    client.is_over = EndOfSearch(bucket, study.name).is_over
+    client.is_finished = EndOfSearch(bucket, study.name).is_finished
     client.timeout_s = 2.0
     chief.stop()
     with pytest.raises(ChiefUnreachableError):

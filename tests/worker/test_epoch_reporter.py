@@ -1,4 +1,4 @@
-"""Uploads and reports behind the training's back: in order, durable first, and nothing from a fenced attempt."""
+"""Uploads and reports while training continues: in order, durable first, and none from a fenced attempt."""
 
 import threading
 from collections.abc import Iterator
@@ -131,7 +131,7 @@ def test_a_chief_that_stays_away_is_given_up_after_the_configured_time(
 def test_one_call_that_took_longer_than_the_configured_time_is_made_again(
     grant: Grant, client: ChiefClient, chief: RunningChief, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As where the worker itself was stopped in the midst of it."""
+    """A worker process that was suspended during a call sees the same."""
     monkeypatch.setattr("tuner.worker.chief_client.CALL_TIMEOUT_S", 2.0)
     client.timeout_s = 1.5
     chief.stand_still(2.5)

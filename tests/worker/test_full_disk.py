@@ -1,4 +1,4 @@
-"""A worker whose disk has no room for another file says so, and ends with the code of its surroundings."""
+"""A worker whose disk has no room for another file reports that, and ends with the environment's exit code."""
 
 import subprocess
 import sys

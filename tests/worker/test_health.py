@@ -1,4 +1,4 @@
-"""When a worker says that it is healthy, and ready."""
+"""When a worker is healthy and ready."""
 
 import time
 from http import HTTPStatus
@@ -28,11 +28,11 @@ def test_a_worker_whose_heart_beats_is_healthy_and_one_whose_heart_stands_still_
 ) -> None:
     with HeartbeatThread(client) as heart:
         began = time.time()
-        heart.at_work(grant)
+        heart.begin(grant)
         until("a heartbeat", lambda: heart.answered_at > began)
-        assert heart.trouble() == ""
+        assert heart.problem() == ""
     still = HeartbeatThread(client)
-    assert until("the heartbeat to be late", still.trouble).startswith("the heartbeat is ")
+    assert until("the heartbeat to be late", still.problem).startswith("the heartbeat is ")
 
 
 @pytest.mark.usefixtures("short_patience")
@@ -40,7 +40,7 @@ def test_a_worker_that_ends_is_not_taken_for_one_that_hangs(client: ChiefClient)
     with HeartbeatThread(client) as heart:
         pass
     time.sleep(0.3)
-    assert heart.trouble() == ""
+    assert heart.problem() == ""
 
 
 def test_a_worker_is_ready_while_the_chief_answers_it(client: ChiefClient, chief: RunningChief, grant: Grant) -> None:
@@ -49,10 +49,10 @@ def test_a_worker_is_ready_while_the_chief_answers_it(client: ChiefClient, chief
         assert address is not None
         at = f"{address.host}:{address.port}"
         show(monitor, heart, lease_s=1.5)
-        heart.at_work(grant)
+        heart.begin(grant)
         assert until("readiness", lambda: get(at, names.HTTP_READY).status == HTTPStatus.OK)
         chief.stop()
-        unready = until("unreadiness", lambda: (said := get(at, names.HTTP_READY)).status != HTTPStatus.OK and said)
+        unready = until("unreadiness", lambda: (page := get(at, names.HTTP_READY)).status != HTTPStatus.OK and page)
         assert unready.text.startswith("the chief has answered no heartbeat for ")
         assert get(at, names.HTTP_HEALTHY).status == HTTPStatus.OK  # to start it again would not help
         chief.start()

@@ -1,4 +1,4 @@
-"""What an attempt logs and prints is in the bucket soon, whole, bounded, and at no cost to the attempt."""
+"""What an attempt logs and prints reaches the bucket soon, complete and limited, without delaying the attempt."""
 
 # ruff: noqa: T201  (printing is what is tested)
 
@@ -23,7 +23,7 @@ log = logging.getLogger("tuner.tests")
 
 
 class MoodyBucket(LocalBucket):
-    """A bucket that fails, or waits, when told to."""
+    """A bucket that can be made to fail or to wait."""
 
     def __init__(self, root: Path) -> None:
         super().__init__(root)
@@ -182,9 +182,10 @@ def test_lines_wait_while_the_bucket_fails_and_none_is_lost_or_doubled(bucket: M
         assert texts(bucket) == []
         bucket.fails = False
     writer.flush(10)
-    said = texts(bucket)
-    assert [text for _, text in said if not text.startswith("lines of the log wait")] == ["first", "second"]
-    assert len(said) == 3  # it says once that it waits
+    lines = texts(bucket)
+    warning = "lines of the log are kept in memory"
+    assert [text for _, text in lines if not text.startswith(warning)] == ["first", "second"]
+    assert len(lines) == 3  # with one warning
 
 
 def test_an_exception_in_the_attempt_passes_through(bucket: MoodyBucket, writer: LogWriter) -> None:

@@ -1,4 +1,4 @@
-"""Where a worker's time goes, and that what it counts is what it did."""
+"""A worker's time by activity, and its counters of epochs and images."""
 
 import threading
 import time
@@ -78,9 +78,9 @@ def test_images_are_counted_as_an_epoch_goes_on_and_once() -> None:
 
 
 def test_gpus_that_are_missing_are_told_and_of_those_that_are_there_the_memory() -> None:
-    shown = {metric.name: metric.samples for metric in gpu_metrics(1, 2, {0: GpuMemory(used=5, peak=7)})}
-    assert [sample.value for sample in shown[Metric.GPUS_MISSING]] == [1]
-    memory = {sample.labels["kind"]: sample.value for sample in shown[Metric.GPU_MEMORY]}
+    samples = {metric.name: metric.samples for metric in gpu_metrics(1, 2, {0: GpuMemory(used=5, peak=7)})}
+    assert [sample.value for sample in samples[Metric.GPUS_MISSING]] == [1]
+    memory = {sample.labels["kind"]: sample.value for sample in samples[Metric.GPU_MEMORY]}
     assert memory == {"used": 5, "peak": 7}
     none_asked = {metric.name: metric.samples for metric in gpu_metrics(1, 0, {})}
     assert [sample.value for sample in none_asked[Metric.GPUS_MISSING]] == [0]

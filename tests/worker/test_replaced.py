@@ -1,4 +1,4 @@
-"""Two processes with one worker's name: the newer one works, the older one ends, and no trial pays for it."""
+"""Two processes with one worker's name: the newer one works, the older one ends, and no trial loses a retry."""
 
 import threading
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Where an attempt begins, given what older ones left in the bucket and what the chief knows of it."""
+"""Where an attempt resumes, given the checkpoints of older attempts and the epochs that the chief knows."""
 
 import threading
 from collections.abc import Callable
@@ -66,7 +66,7 @@ class Trial:
         return name
 
     def start(self) -> ResumePoint:
-        """Return where the newest attempt begins."""
+        """Return where the newest attempt resumes."""
         folder = self.folder / f"attempt-{self.attempts}"
         folder.mkdir()
         return find_resume_point(self.bucket, "cifake", self.grant, known_metrics(self.grant), folder)
@@ -105,7 +105,7 @@ def test_an_attempt_goes_on_after_the_last_reported_epoch(trial: Trial) -> None:
         trial.report(epoch)
     trial.begin()
     start = trial.start()
-    assert (start.first_epoch, start.found) == (3, ())
+    assert (start.first_epoch, start.unreported) == (3, ())
     assert start.history == {epoch: metrics(epoch) for epoch in range(3)}
     assert start.file is not None
     assert sha256(start.file) == trial.digest
@@ -117,11 +117,11 @@ def test_what_was_durable_and_not_reported_is_found_with_its_metrics(trial: Tria
     trial.begin()
     start = trial.start()
     assert start.first_epoch == 3
-    assert [(each.number, each.metrics, each.checkpoint) for each in start.found] == [
+    assert [(each.number, each.metrics, each.checkpoint) for each in start.unreported] == [
         (1, metrics(1), unreported[0]),
         (2, metrics(2), unreported[1]),
     ]
-    assert start.found[1].sha256 == trial.digest
+    assert start.unreported[1].sha256 == trial.digest
 
 
 def test_the_chief_takes_what_an_older_attempt_made_and_not_what_a_newer_one_might(trial: Trial) -> None:
@@ -132,9 +132,9 @@ def test_the_chief_takes_what_an_older_attempt_made_and_not_what_a_newer_one_mig
     assert kept == {0: unreported}
     from tuner.worker.chief_client import ReportRefusedError
 
-    with pytest.raises(ReportRefusedError, match="no model of epoch 1"):
+    with pytest.raises(ReportRefusedError, match="is not a model of epoch 1 of this attempt or an earlier one"):
         trial.report(1, names.checkpoint("cifake", trial.grant.trial_id, 3, 1))
-    with pytest.raises(ReportRefusedError, match="no model of epoch 1"):
+    with pytest.raises(ReportRefusedError, match="is not a model of epoch 1 of this attempt or an earlier one"):
         trial.report(1, unreported)  # it is that of epoch 0
 
 
@@ -145,9 +145,9 @@ def test_a_damaged_newest_checkpoint_is_passed_over_for_the_best_epochs(
     trial.damage(trial.report(1))
     trial.begin()
     start = trial.start()
-    assert (start.first_epoch, start.found) == (1, ())
+    assert (start.first_epoch, start.unreported) == (1, ())
     assert start.history == {0: metrics(0)}
-    assert "its SHA-256 is not the reported one" in caplog.text
+    assert "its SHA-256 differs from the reported one" in caplog.text
 
 
 def test_an_object_replaced_by_another_intact_one_is_not_what_was_reported(
@@ -157,7 +157,7 @@ def test_an_object_replaced_by_another_intact_one_is_not_what_was_reported(
     trial.save(0, history={0: {**metrics(0), "more": 1.0}})
     trial.begin()
     assert trial.start().first_epoch == 0
-    assert "its SHA-256 is not the reported one" in caplog.text
+    assert "its SHA-256 differs from the reported one" in caplog.text
 
 
 def test_a_damaged_unreported_one_is_passed_over(trial: Trial, caplog: pytest.LogCaptureFixture) -> None:
@@ -165,7 +165,7 @@ def test_a_damaged_unreported_one_is_passed_over(trial: Trial, caplog: pytest.Lo
     trial.damage(trial.save(1))
     trial.begin()
     start = trial.start()
-    assert (start.first_epoch, start.found) == (1, ())
+    assert (start.first_epoch, start.unreported) == (1, ())
     assert "/00001.keras is not used" in caplog.text
 
 
@@ -174,7 +174,7 @@ def test_of_an_unreported_epoch_whose_object_is_damaged_the_metrics_are_still_fo
     trial.damage(trial.save(1))
     trial.save(2)
     trial.begin()
-    assert [(each.number, each.checkpoint is None) for each in trial.start().found] == [(1, True), (2, False)]
+    assert [(each.number, each.checkpoint is None) for each in trial.start().unreported] == [(1, True), (2, False)]
 
 
 def test_with_all_checkpoints_gone_it_begins_again(trial: Trial) -> None:
@@ -191,7 +191,7 @@ def test_a_zombies_upload_of_an_epoch_that_was_reported_since_is_not_taken_for_i
     trial.save(1, attempt=1)
     trial.begin()
     start = trial.start()
-    assert (start.first_epoch, start.found) == (2, ())
+    assert (start.first_epoch, start.unreported) == (2, ())
     assert start.file is not None
     assert sha256(start.file) == trial.chief.ask(
         lambda state: state.trials[names.TrialId(trial.grant.trial_id)].sha256[1]
@@ -205,7 +205,7 @@ def test_a_zombies_upload_that_goes_beyond_is_as_good_as_any_where_its_curve_is_
     trial.report(1)
     ahead = trial.save(2, attempt=1)
     trial.begin()
-    assert [each.checkpoint for each in trial.start().found] == [ahead]
+    assert [each.checkpoint for each in trial.start().unreported] == [ahead]
 
 
 def test_a_zombies_upload_with_another_curve_is_not_taken(trial: Trial, caplog: pytest.LogCaptureFixture) -> None:
@@ -215,5 +215,5 @@ def test_a_zombies_upload_with_another_curve_is_not_taken(trial: Trial, caplog: 
     trial.save(2, attempt=1, history={0: metrics(0), 1: {**metrics(1), "loss": 0.1}, 2: metrics(2)})
     trial.begin()
     start = trial.start()
-    assert (start.first_epoch, start.found) == (2, ())
-    assert "its metrics are not the reported ones" in caplog.text
+    assert (start.first_epoch, start.unreported) == (2, ())
+    assert "its metrics differ from the reported ones" in caplog.text

@@ -1,4 +1,4 @@
-"""Which saved models are still needed: those of running trials and of the best two; the rest is deleted."""
+"""Deletes saved models that are no longer needed, and keeps those of running trials and of the best two."""
 
 import logging
 from concurrent.futures import ThreadPoolExecutor
@@ -12,42 +12,43 @@ from tuner.study.state import StudyState, Trial
 log = logging.getLogger(__name__)
 
 AT_ONCE = 8
-"""So many objects are deleted at a time."""
+"""Number of objects that are deleted concurrently."""
 KEPT = 2
-"""The best trial's model, and the runner-up's to compare it with."""
+"""Number of trials whose models are kept: the best, and the runner-up to compare it with."""
 
 
 class SavedModels:
-    """Keeps the bucket from filling up with models that cannot win any more."""
+    """Finds and deletes the models of trials that can no longer become the best."""
 
     def __init__(self, bucket: Bucket, state: StudyState) -> None:
         self._bucket = bucket
         self._state = state
         self._best = state.best(KEPT)
-        self._seen_ended = len(state.ended)
+        self._checked = len(state.ended)
 
     def obsolete(self) -> list[str]:
-        """Return the models that trials which ended since the last call made obsolete: their own, or others'.
+        """Return the models that became obsolete because of the trials that ended since the last call.
 
-        Of a trial with several attempts it is the folder, whose name ends with a slash: an attempt that was lost may
-        have left models there that the journal does not know.
+        For a trial with several attempts, it is the trial's folder, whose name ends with a slash: a lost attempt may
+        have left models there that the journal does not name.
         """
-        ended = self._state.ended[self._seen_ended :]
-        self._seen_ended += len(ended)
+        ended = self._state.ended[self._checked :]
+        self._checked += len(ended)
         if self._state.settings.search.algorithm is Algorithm.HYPERBAND:
-            return []  # a later rung may go on from any of them
-        names_ = []
+            return []  # a later rung may continue from any of them
+        obsolete = []
         for trial in [self._state.trials[trial_id] for trial_id in ended]:
-            before = [*self._best, trial]
-            self._best = self._state.best_of(before, KEPT)
-            names_ += [name for lost in before if lost not in self._best for name in self._models_of(lost)]
-        return names_
+            candidates = [*self._best, trial]
+            self._best = self._state.best_of(candidates, KEPT)
+            obsolete += [name for loser in candidates if loser not in self._best for name in self._models_of(loser)]
+        return obsolete
 
     def stale(self) -> list[str]:
-        """Return all models in the bucket that no trial needs, for a search that is over.
+        """Return all models in the bucket that are not needed after the search.
 
-        Those of trials that have ended, but the best two at their best epoch. One that has not ended is of a search
-        that was given up, which may be started again; and one that is not known, of a newer chief's search.
+        These are the models of trials that have ended, except the best two at their best epoch. A trial that has not
+        ended belongs to a search that gave up, which may be started again. A trial that is not in the state belongs to
+        a newer chief's search.
         """
         kept = {trial.checkpoint for trial in self._state.best(KEPT)}
         ended = set(self._state.ended)
@@ -58,11 +59,11 @@ class SavedModels:
                 if (model := names.parse_checkpoint(name)) and model.trial_id in ended and name not in kept
             ]
         except BucketError as error:
-            log.warning("models that are no longer needed stay: %s", error)
+            log.warning("obsolete models were not deleted: %s", error)
             return []
 
     def delete(self, objects: list[str]) -> None:
-        """Delete objects and folders; a failure is only logged, since it costs space and nothing else."""
+        """Delete objects and folders. A failure is logged only, since it costs nothing but space."""
         if objects:
             with ThreadPoolExecutor(AT_ONCE) as pool:
                 list(pool.map(self._delete, objects))
@@ -74,7 +75,7 @@ class SavedModels:
 
     def _delete(self, name: str) -> None:
         try:
-            for each in list(self._bucket.list(name)) if name.endswith("/") else [name]:
-                self._bucket.delete(each)
+            for object_name in list(self._bucket.list(name)) if name.endswith("/") else [name]:
+                self._bucket.delete(object_name)
         except BucketError as error:
-            log.warning("a model that is no longer needed stays: %s", error)
+            log.warning("an obsolete model was not deleted: %s", error)

@@ -1,8 +1,8 @@
-"""Brings together workers that wait for a trial and the trials that are suggested for them.
+"""Matches the workers that wait for a trial with the trials that the algorithm suggests.
 
-A trial that is queued wakes one worker, not all: a thousand may wait. Suggestions are made in a thread of their
-own, a batch at a time, for as many workers as wait; a slow one (a Gaussian process takes seconds) keeps only those
-waiting who want a trial.
+A queued trial wakes one worker, not all of them: a thousand may be waiting. Suggestions are made in a thread of their
+own, in batches for as many workers as are waiting. So a slow suggestion (a Gaussian process takes seconds) delays only
+the workers that wait for a trial.
 """
 
 import asyncio
@@ -17,14 +17,19 @@ from tuner.search.suggester import NoSuggestion, Suggester, Suggestion
 from tuner.study.records import Ended, Record
 
 BATCH_S = 0.01
-"""Suggestions are made for so long before the first of them are handed out."""
+"""Seconds after which a batch of suggestions is handed out, even if more workers are waiting."""
 
 
 class Dispatcher:
-    """Everything but the suggestions themselves happens in one event loop.
+    """Wakes workers and requests suggestions; all but the suggestions themselves runs in one event loop.
 
-    `append` takes records that nobody waits for, `commit` makes records durable and acts on them; each suggestion is
-    made within a `suggesting`.
+    Args:
+        oracle: Holds the study's state, and the queue of trials.
+        suggester: The algorithm.
+        now: The chief's clock.
+        append: Adds records to the journal that no call waits for.
+        commit: Makes records durable, then acts on them.
+        suggesting: Returns a context in which each suggestion is made, to measure it.
     """
 
     def __init__(
@@ -45,36 +50,36 @@ class Dispatcher:
         self._thread = ThreadPoolExecutor(1, "suggest")
         self._waiting: dict[asyncio.Future[None], None] = {}  # an ordered set
         self._producing: asyncio.Task[None] | None = None
-        self._untold: Exception | None = None
-        """Why the algorithm does not know of all that ended; only its thread touches it."""
+        self._missed_result: Exception | None = None
+        """Why the algorithm has not learned of a result; used by its thread only."""
         self.broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        """Fails with the error of an algorithm that cannot go on."""
+        """Fails with the error that keeps the algorithm from making suggestions."""
 
     @property
     def waiting(self) -> int:
-        """How many workers wait for a trial."""
+        """Number of workers that wait for a trial."""
         return len(self._waiting)
 
     async def wait(self, timeout_s: float) -> None:
-        """Return when there may be a trial for this worker, the search is over, or the time is."""
+        """Return when there may be a trial for this worker, when the search has finished, or after `timeout_s`."""
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting[waiter] = None
         self.produce()
         try:
             await asyncio.wait_for(waiter, timeout_s)
-            if (task := asyncio.current_task()) and task.cancelling():  # wait_for forgets it where both happen at once
+            if (task := asyncio.current_task()) and task.cancelling():  # wait_for loses it if both happen at once
                 raise asyncio.CancelledError
         except TimeoutError:
             return
         except asyncio.CancelledError:
-            if waiter.done():  # it was this one's turn: let another have it
+            if waiter.done():  # this worker had been woken for a trial: wake another
                 asyncio.get_running_loop().call_soon(self.wake)
             raise
         finally:
             self._waiting.pop(waiter, None)
 
     def wake(self) -> None:
-        """Wake as many workers as there is work for; all where the search is over."""
+        """Wake as many workers as there are trials for, or all of them if the search has finished."""
         count = self.waiting if self._oracle.state.finished else min(self._oracle.queued, self.waiting)
         for waiter in list(islice(self._waiting, count)):
             del self._waiting[waiter]
@@ -83,37 +88,38 @@ class Dispatcher:
         self.produce()
 
     def produce(self) -> None:
-        """Have suggestions made where workers wait for them."""
+        """Request suggestions if workers are waiting."""
         if self._waiting:
-            self._begin()
+            self._request()
 
-    def _begin(self) -> None:
+    def _request(self) -> None:
         wanted = self._oracle.wants_suggestion and not self.broken.done()
         if wanted and (self._producing is None or self._producing.done()):
             self._producing = asyncio.create_task(self._produce())
 
     def ended(self, records: Sequence[Ended]) -> None:
-        """Tell the algorithm of trials that ended: in its own thread, and so before its next suggestion.
+        """Pass the results of trials to the algorithm, in its own thread and so before its next suggestion.
 
-        A slow one is begun at once: the trial's worker asks for it next.
+        A slow algorithm then starts its next suggestion at once, since the trial's worker is about to request it.
         """
-        self._thread.submit(self._tell, records)
+        self._thread.submit(self._learn, records)
         if self._suggester.slow:
-            self._begin()
+            self._request()
 
-    def _tell(self, records: Sequence[Ended]) -> None:
+    def _learn(self, records: Sequence[Ended]) -> None:
         try:
             for record in records:
                 self._suggester.ended(record.trial, record.state, record.score, record.best_epoch)
         except Exception as error:
-            self._untold = error
+            self._missed_result = error
 
     async def _produce(self) -> None:
         try:
-            made = await asyncio.get_running_loop().run_in_executor(self._thread, self._suggest, max(1, self.waiting))
-            for suggestion in made:
+            loop, count = asyncio.get_running_loop(), max(1, self.waiting)
+            suggestions = await loop.run_in_executor(self._thread, self._suggest, count)
+            for suggestion in suggestions:
                 if self._oracle.state.finished:
-                    break  # its failures ended the search while this was made
+                    break  # failed trials have ended the search in the meantime
                 if isinstance(suggestion, Suggestion):
                     self._append(self._oracle.add(suggestion, self._now()))
                 elif suggestion is NoSuggestion.EXHAUSTED:
@@ -125,17 +131,17 @@ class Dispatcher:
                 if not waiter.done():
                     waiter.set_exception(error)
             return
-        if made[-1] is not NoSuggestion.WAIT:  # there may be more, when those woken have taken theirs
+        if suggestions[-1] is not NoSuggestion.WAIT:  # there may be more once the woken workers have taken theirs
             asyncio.get_running_loop().call_soon(self.wake)
 
     def _suggest(self, count: int) -> list[Suggestion | NoSuggestion]:
-        if self._untold is not None:
-            raise self._untold
+        if self._missed_result is not None:
+            raise self._missed_result
         until = time.monotonic() + BATCH_S
-        made: list[Suggestion | NoSuggestion] = []
-        while len(made) < count:
+        suggestions: list[Suggestion | NoSuggestion] = []
+        while len(suggestions) < count:
             with self._suggesting():
-                made.append(self._suggester.suggest())
-            if isinstance(made[-1], NoSuggestion) or time.monotonic() > until:
+                suggestions.append(self._suggester.suggest())
+            if isinstance(suggestions[-1], NoSuggestion) or time.monotonic() > until:
                 break
-        return made
+        return suggestions

@@ -1,4 +1,4 @@
-"""The evaluation as a Job of a cluster: the chief starts it when the search is over, and stays until it is over too."""
+"""The evaluation as a Kubernetes Job: the chief starts it after the search, and waits until it has ended."""
 
 import asyncio
 import logging
@@ -14,25 +14,25 @@ Answer = TypeVar("Answer")
 
 POLL_S = 2.0
 PATIENCE_S = 300.0
-"""So long the Kubernetes API may fail before the chief gives up, and is started again."""
+"""Seconds for which the Kubernetes API may fail before the chief exits, and Kubernetes restarts it."""
 
 
 async def run_evaluation(job_name: str) -> None:
-    """Start the evaluation and stay until it is over. Raises NoResultError where it failed, EnvironmentFailure."""
+    """Start the evaluation and wait until it has ended. Raises NoResultError if it failed, EnvironmentFailure."""
     from k8s.evaluation_job import JobState, in_cluster
 
     job = in_cluster(job_name)
     await _patiently(job.start)
-    log.info("the evaluation has been started: job %s", job_name)
+    log.info("started the evaluation: job %s", job_name)
     while (state := await _patiently(job.state)) is JobState.UNDER_WAY:
         await asyncio.sleep(POLL_S)
     if state is JobState.FAILED:
         raise job.failed()
-    log.info("the evaluation is over")
+    log.info("the evaluation has finished")
 
 
 async def _patiently(call: Callable[[], Answer]) -> Answer:
-    """Repeat a call of the Kubernetes API while it fails. Raises the last EnvironmentFailure."""
+    """Retry a call of the Kubernetes API while it fails. Raises the last EnvironmentFailure."""
     deadline = time.monotonic() + PATIENCE_S
     while True:
         try:
@@ -46,11 +46,11 @@ async def _patiently(call: Callable[[], Answer]) -> Answer:
 
 @dataclass(frozen=True)
 class ChiefJob:
-    """What a chief knows that runs as a Job."""
+    """The settings of a chief that runs as a Kubernetes Job."""
 
     evaluation_job: str
-    """Name of the suspended Job to start when the search is over."""
+    """Name of the suspended Job to start after the search."""
     start: str
-    """`Opened.start`."""
+    """See `Opened.start`."""
     linger_s: float = 0.0
-    """So long the chief stays when all is over: Prometheus would not see the result of one that ends at once."""
+    """Seconds for which the chief keeps running after the evaluation, so that Prometheus scrapes the result."""

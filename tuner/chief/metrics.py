@@ -1,4 +1,4 @@
-"""What the chief measures as it goes: its answers, its suggestions, and its journal."""
+"""The chief's metrics: of its calls, suggestions and journal, of the study, and of its evaluation."""
 
 import asyncio
 import time
@@ -11,8 +11,6 @@ import grpc
 from prometheus_client import CollectorRegistry
 from prometheus_client.metrics_core import Metric
 
-from tuner import names
-from tuner.bucket import Bucket
 from tuner.config.settings import Algorithm
 from tuner.monitoring import catalogue
 from tuner.monitoring.catalogue import counter, histogram, reading
@@ -20,20 +18,19 @@ from tuner.study.progress import epochs_saved
 from tuner.study.records import Outcome, TrialState
 from tuner.study.rungs import at_rungs
 from tuner.study.state import StudyState
-from tuner.study.status import EvaluationState, EvaluationSummary, SearchState, search_state
+from tuner.study.status import EvaluationState, EvaluationStatus, SearchState, search_state
 
 Call = Callable[[bytes, Any], Awaitable[bytes]]
 """A gRPC method, from the bytes of the request to those of the answer."""
 
-
 ANSWERS = (
     "CANCELLED", "FAILED_PRECONDITION", "INVALID_ARGUMENT", "NOT_FOUND", "RESOURCE_EXHAUSTED", "UNAVAILABLE", "UNKNOWN",
 )  # fmt: skip
-"""With which codes calls fail, as a rule: counted from 0 on, since a counter that begins at 1 has no rate."""
+"""Codes with which calls usually fail. They are counted from 0 on, since a counter that begins at 1 has no rate."""
 
 
 class ServiceMetrics:
-    """How long calls and suggestions take; registered nowhere where no registry is given."""
+    """Durations of calls and suggestions; not exported without a registry."""
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         self._calls = histogram(catalogue.RPC, registry)
@@ -41,20 +38,20 @@ class ServiceMetrics:
         self._suggestions = histogram(catalogue.SUGGESTION, registry)
 
     def timed(self, method: str, call: Call) -> Call:
-        """Return the same gRPC method, measured."""
+        """Return a gRPC method that measures `call`."""
         seconds = self._calls.labels(method)
         for code in ANSWERS:
             self._errors.labels(method, code)
 
         async def measured(data: bytes, context: Any) -> bytes:
-            began = time.perf_counter()
+            started = time.perf_counter()
             try:
                 return await call(data, context)
             except BaseException as error:
                 self._errors.labels(method, _code(error, context)).inc()
                 raise
             finally:
-                seconds.observe(time.perf_counter() - began)
+                seconds.observe(time.perf_counter() - started)
 
         return measured
 
@@ -66,7 +63,7 @@ class ServiceMetrics:
 
 
 class JournalMetrics:
-    """How long the journal's flushes take; registered nowhere where no registry is given."""
+    """Durations of the journal's flushes; not exported without a registry."""
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         self._flushes = histogram(catalogue.FLUSH, registry)
@@ -84,17 +81,17 @@ def _code(error: BaseException, context: Any) -> str:
     """Return gRPC's code for a call that ended with an exception."""
     if isinstance(error, asyncio.CancelledError):
         return "CANCELLED"
-    for code in grpc.StatusCode:  # the context has it as an enum's member, or as its number
+    for code in grpc.StatusCode:  # the context has an enum's member, or its number
         if context.code() in (code, code.value[0]) and code is not grpc.StatusCode.OK:
             return str(code.name)
-    return "UNKNOWN"  # an exception of ours
+    return "UNKNOWN"  # an internal error
 
 
 INTERRUPTED = (Outcome.PREEMPTED, Outcome.LOST)
 
 
 def study_metrics(state: StudyState) -> list[Metric]:
-    """Return what the journal says of a study."""
+    """Return the metrics that follow from a study's journal."""
     if state.study is None:
         return []
     trials = state.trials.values()
@@ -104,8 +101,8 @@ def study_metrics(state: StudyState) -> list[Metric]:
     search = state.settings.search
     rungs = at_rungs(state.trials.values())
     metrics = [
-        reading(catalogue.SEARCH, {(each,): each is search_state(state) for each in SearchState}),
-        reading(catalogue.TRIALS, {(each.lower(),): states[each] for each in TrialState}),
+        reading(catalogue.SEARCH, {(name,): name is search_state(state) for name in SearchState}),
+        reading(catalogue.TRIALS, {(name.lower(),): states[name] for name in TrialState}),
         reading(catalogue.ATTEMPTS, _attempts(state)),
         reading(catalogue.EPOCHS, {(): sum(len(trial.epochs) for trial in trials)}),
         reading(catalogue.EPOCHS_SAVED, {(): epochs_saved(state)}),
@@ -129,35 +126,26 @@ def _attempts(state: StudyState) -> dict[tuple[str, ...], float]:
     ended = Counter(trial.state for trial in state.trials.values())
     outcomes: Counter[Outcome] = Counter()
     for trial in state.trials.values():
-        if trial.outcomes:  # few have any, and there may be thousands
+        if trial.outcomes:  # few trials have any, and there may be thousands of trials
             outcomes.update(trial.outcomes)
     return {
         ("finished", "completed"): ended[TrialState.COMPLETED],
         ("finished", "stopped"): ended[TrialState.STOPPED],
-        **{("interrupted" if each in INTERRUPTED else "failed", each.value): outcomes[each] for each in Outcome},
+        **{
+            ("interrupted" if outcome in INTERRUPTED else "failed", outcome.value): outcomes[outcome]
+            for outcome in Outcome
+        },
     }
 
 
-class EvaluationWatch:
-    """The evaluation of a study, as the chief sees it."""
-
-    def __init__(self) -> None:
-        self.state = EvaluationState.WAITING
-        self.result: EvaluationSummary | None = None
-
-    def done(self, bucket: Bucket, study: str) -> None:
-        """Take the result from the bucket. Raises BucketError, ValidationError."""
-        data = bucket.read(names.evaluation(study, names.METRICS_JSON))
-        self.state = EvaluationState.DONE
-        self.result = EvaluationSummary.model_validate_json(data)
-
-    def metrics(self) -> Iterable[Metric]:
-        """Return what is known."""
-        yield reading(catalogue.EVALUATION, {(each.value,): each is self.state for each in EvaluationState})
-        if self.result is None:
-            return
-        lower, upper = self.result.accuracy_interval_95
-        yield reading(catalogue.ACCURACY, {(): self.result.accuracy})
-        yield reading(catalogue.ACCURACY_LOWER, {(): lower})
-        yield reading(catalogue.ACCURACY_UPPER, {(): upper})
-        yield reading(catalogue.EVALUATION_IMAGES, {(): self.result.images})
+def evaluation_metrics(evaluation: EvaluationStatus) -> Iterable[Metric]:
+    """Return the metrics of a study's evaluation."""
+    yield reading(catalogue.EVALUATION, {(state.value,): state is evaluation.state for state in EvaluationState})
+    result = evaluation.result
+    if result is None:
+        return
+    lower, upper = result.accuracy_interval_95
+    yield reading(catalogue.ACCURACY, {(): result.accuracy})
+    yield reading(catalogue.ACCURACY_LOWER, {(): lower})
+    yield reading(catalogue.ACCURACY_UPPER, {(): upper})
+    yield reading(catalogue.EVALUATION_IMAGES, {(): result.images})

@@ -1,4 +1,4 @@
-"""What a chief shows of its study: at a scrape, and when it is asked whether it is ready."""
+"""What a chief shows of its study: metrics at a scrape, its health and readiness, and the live page."""
 
 import asyncio
 import logging
@@ -6,163 +6,180 @@ import signal
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from prometheus_client.metrics_core import Metric
 from pydantic import ValidationError
 
+from tuner import names
 from tuner.bucket import Bucket
 from tuner.chief.evaluation_job import run_evaluation
-from tuner.chief.metrics import EvaluationWatch, JournalMetrics, ServiceMetrics, study_metrics
-from tuner.errors import NoResultError
+from tuner.chief.metrics import JournalMetrics, ServiceMetrics, evaluation_metrics, study_metrics
+from tuner.errors import NewerFormatError, NoResultError
 from tuner.live_page.live_state import LiveState
 from tuner.live_page.routes import LivePage
 from tuner.monitoring import catalogue
-from tuner.monitoring.catalogue import Readings, reading
-from tuner.monitoring.endpoint import FINE, Monitor, in_loop, loop_check
+from tuner.monitoring.catalogue import reading
+from tuner.monitoring.endpoint import Monitor, Phase, always, fine, in_loop, loop_check
 from tuner.monitoring.measured_bucket import MeasuredBucket
 from tuner.study.progress import Eta, epochs_done
 from tuner.study.snapshots import frozen_copy
 from tuner.study.state import StudyState
-from tuner.study.status import EvaluationState, WorkerState
+from tuner.study.status import EvaluationState, EvaluationStatus, EvaluationSummary, WorkerState, WorkerStatus
 
 if TYPE_CHECKING:  # it imports Keras, which `run` does without
-    from tuner.chief.service import Service
-
-if TYPE_CHECKING:  # it imports Keras, which `run` does without
-    from tuner.chief.service import Service
+    from tuner.chief.service import Service, ServiceSnapshot
 
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class ChiefPhase(Phase):
+    """What a chief shows in one phase of its life: recovering the study, serving its workers, or finished."""
+
+    live_state: Callable[[], LiveState | None] = lambda: None
+    """Returns what the live page shows; None while there is nothing to show. Raises TimeoutError."""
+
+
 class ChiefMonitor:
-    """A chief's metrics and health, from its first moment to its last."""
+    """A chief's metrics, health and live page, from its first moment to its last."""
 
     def __init__(self, bucket: Bucket, study: str, monitor: Monitor) -> None:
         self.service_metrics = ServiceMetrics(monitor.registry)
         self.journal_metrics = JournalMetrics(monitor.registry)
         self.bucket = MeasuredBucket(bucket, monitor.registry)
         self._study = study
+        self._started = time.time()
+        self._evaluation = EvaluationStatus()
+        self._page = LivePage(bucket.url, self._live_state)
         self._monitor = monitor
-        self._evaluation = EvaluationWatch()
-        self._site = LivePage(bucket.url)
-        monitor.routes.update(self._site.routes())
-        self._began = time.time()
-        self._readings = Readings()
-        self._readings.read = lambda: [reading(catalogue.JOURNAL_WAITING, {(): self.bucket.waiting_s()})]
-        monitor.registry.register(self._readings)
-        monitor.study, monitor.ready = study, lambda: "it waits for the data, or recovers the study"
-
-    def serving(self, service: "Service") -> None:
-        """From now on show what the services are at, in whose event loop this is called."""
-        loop, lookout = asyncio.get_running_loop(), LiveStateSource(service, self._evaluation)
-        self._site.latest.take = lambda: in_loop(loop, lookout.take)
-        self._readings.read = lambda: in_loop(
-            loop, lambda: [*service_metrics(service), *_left(lookout.remaining_s()), *self._own()]
+        monitor.study = study
+        monitor.routes.update(self._page.routes())
+        self._enter(
+            ChiefPhase(
+                ready=always("the chief is waiting for the data or recovering the study"),
+                metrics=lambda: [reading(catalogue.JOURNAL_WAITING, {(): self.bucket.waiting_s()})],
+            )
         )
-        self._monitor.ready = loop_check(loop, service.journal.trouble)
-        self._monitor.healthy = loop_check(loop, lambda: FINE)
 
-    def over(self, state: StudyState) -> None:
-        """From now on show a state that changes no more; nobody is served."""
-        self._readings.read = lambda: [*study_metrics(state), *self._own()]
-        self._site.latest.take = lambda: self._last(state)
-        self._monitor.ready, self._monitor.healthy = lambda: "the search is over", lambda: FINE
+    def show_serving(self, service: "Service") -> None:
+        """Enter the phase in which the chief serves its workers; must be called in the services' event loop."""
+        loop, state = asyncio.get_running_loop(), service.state
+        eta = Eta(time.monotonic(), epochs_done(state, service.workers.status()))
 
-    def _own(self) -> list[Metric]:
-        """Return what is shown of a study that is recovered beside its state."""
-        return [reading(catalogue.CHIEF_STARTED, {(): self._began}), *self._evaluation.metrics()]
+        def metrics() -> list[Metric]:
+            snapshot = service.snapshot()
+            remaining_s = _remaining_s(state, snapshot.workers, eta)
+            left = [] if remaining_s is None else [reading(catalogue.SEARCH_LEFT, {(): remaining_s})]
+            return [*service_metrics(state, snapshot), *left, *self._own_metrics()]
 
-    def _last(self, state: StudyState) -> LiveState:
-        return LiveState(time.time(), state, self._evaluation.state, self._evaluation.result)
+        def live_state() -> LiveState:
+            snapshot = service.snapshot()
+            return LiveState(
+                at=time.time(),
+                state=frozen_copy(state),
+                evaluation=self._evaluation.state,
+                result=self._evaluation.result,
+                workers=snapshot.workers,
+                worker_states=snapshot.worker_states,
+                remaining_s=_remaining_s(state, snapshot.workers, eta),
+            )
 
-    async def farewell(self) -> None:
-        """Let a page that is open hear how the search ended."""
-        await self._site.latest.farewell()
+        self._enter(
+            ChiefPhase(
+                ready=loop_check(loop, service.journal.problem),
+                healthy=loop_check(loop, fine),
+                metrics=lambda: in_loop(loop, metrics),
+                live_state=lambda: in_loop(loop, live_state),
+            )
+        )
+
+    def show_finished(self, state: StudyState) -> None:
+        """Enter the phase after the search: the state does not change any more, and no worker is served."""
+        self._enter(
+            ChiefPhase(
+                ready=always("the search has finished"),
+                metrics=lambda: [*study_metrics(state), *self._own_metrics()],
+                live_state=lambda: LiveState(time.time(), state, self._evaluation.state, self._evaluation.result),
+            )
+        )
+
+    def _enter(self, phase: ChiefPhase) -> None:
+        self._phase = phase
+        self._monitor.enter(phase)
+
+    def _live_state(self) -> LiveState | None:
+        return self._phase.live_state()
+
+    def _own_metrics(self) -> Iterable[Metric]:
+        """Return what a chief that has recovered its study shows beside the study's state."""
+        yield reading(catalogue.CHIEF_STARTED, {(): self._started})
+        yield from evaluation_metrics(self._evaluation)
+
+    async def drain_page(self) -> None:
+        """Wait until an open page has shown how the search ended."""
+        await self._page.latest.drain()
 
     async def evaluate(self, job_name: str) -> None:
-        """Have the best model evaluated, and take the result. Raises what `run_evaluation` raises, and BucketError."""
-        self.evaluating()
+        """Have the best model evaluated, and read the result. Raises what `run_evaluation` raises, and BucketError."""
+        self.evaluation_started()
         try:
             await run_evaluation(job_name)
         except NoResultError:
-            self.not_evaluated()
+            self.evaluation_failed()
             raise
-        await asyncio.to_thread(self.evaluated)
+        await asyncio.to_thread(self.evaluation_done)
 
-    def evaluating(self) -> None:
-        """From now on show that the best model is being evaluated."""
-        self._evaluation.state = EvaluationState.RUNNING
+    def evaluation_started(self) -> None:
+        """Show that the best model is being evaluated."""
+        self._evaluation = EvaluationStatus(EvaluationState.RUNNING)
 
-    def not_evaluated(self) -> None:
-        """From now on show that the evaluation failed."""
-        self._evaluation.state = EvaluationState.FAILED
+    def evaluation_failed(self) -> None:
+        """Show that the evaluation failed."""
+        self._evaluation = EvaluationStatus(EvaluationState.FAILED)
 
-    def evaluated(self) -> None:
-        """Take the evaluation's result from the bucket. Raises BucketError."""
+    def evaluation_done(self) -> None:
+        """Show the evaluation's result, read from the bucket. Raises BucketError."""
+        data = self.bucket.read(names.evaluation(self._study, names.METRICS_JSON))
+        result = None
         try:
-            self._evaluation.done(self.bucket, self._study)
-        except ValidationError as error:  # another version's
-            log.warning("the evaluation's result cannot be understood (%s)", error.errors()[0]["msg"])
-
-
-def _left(seconds: float | None) -> list[Metric]:
-    return [] if seconds is None else [reading(catalogue.SEARCH_LEFT, {(): seconds})]
+            result = EvaluationSummary.model_validate_json(data)
+        except ValidationError as error:
+            log.warning(
+                "cannot read the evaluation's result (%s); was it written by another version?", error.errors()[0]["msg"]
+            )
+        except NewerFormatError as error:
+            log.warning("the evaluation's result %s", error)
+        self._evaluation = EvaluationStatus(EvaluationState.DONE, result)
 
 
 def linger(seconds: float) -> None:
-    """Stay for so long, so that what is shown last is scraped; whoever asks us to stop has waited for long enough."""
+    """Keep the process running so that its last metrics are scraped, but exit at once on SIGTERM or Ctrl-C."""
     if not seconds:
         return
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    log.info("all is over; the metrics are shown for %g s more", seconds)
+    log.info("finished; the metrics can be scraped for %g s more", seconds)
     stop.wait(seconds)
 
 
-def service_metrics(service: "Service") -> list[Metric]:
-    """Return the study's state and what the services are at; to be called in their event loop."""
-    state, journal = service.oracle.state, service.journal
-    at_work = {worker.name for worker in service.oracle.at_work()}
-    states = service.workers.states(at_work, state.settings.leases)
-    workers = Counter(states.values())
-    heard = [worker for worker in service.workers.status() if states[worker.worker] is not WorkerState.SILENT]
-    images_per_s = sum(worker.images_per_s for worker in heard)
+def service_metrics(state: StudyState, snapshot: "ServiceSnapshot") -> list[Metric]:
+    """Return the metrics of a study and of the services that its chief offers."""
+    counts = Counter(snapshot.worker_states.values())
     return [
         *study_metrics(state),
-        reading(catalogue.LEASES, {(): service.oracle.leases}),
-        reading(catalogue.WORKERS, {(each.value,): workers[each] for each in WorkerState}),
-        reading(catalogue.WORKERS_WAITING, {(): service.dispatcher.waiting}),
-        reading(catalogue.IMAGES_RATE, {(): images_per_s}),
-        reading(catalogue.SEGMENTS, {(): journal.segments}),
-        reading(catalogue.JOURNAL_WAITING, {(): journal.waiting_s()}),
+        reading(catalogue.LEASES, {(): snapshot.leases}),
+        reading(catalogue.WORKERS, {(name.value,): counts[name] for name in WorkerState}),
+        reading(catalogue.WORKERS_WAITING, {(): snapshot.waiting_workers}),
+        reading(catalogue.IMAGES_RATE, {(): snapshot.images_per_s}),
+        reading(catalogue.SEGMENTS, {(): snapshot.segments}),
+        reading(catalogue.JOURNAL_WAITING, {(): snapshot.journal_waiting_s}),
     ]
 
 
-class LiveStateSource:
-    """Takes moments of a chief that serves."""
-
-    def __init__(self, service: "Service", evaluation: EvaluationWatch) -> None:
-        self._service = service
-        self._evaluation = evaluation
-        self._eta = Eta(time.monotonic(), epochs_done(service.oracle.state, service.workers.status()))
-
-    def take(self) -> LiveState:
-        """Return the present one; to be called in the event loop that moves the state."""
-        state, workers = self._service.oracle.state, self._service.workers.status()
-        at_work = {worker.name for worker in self._service.oracle.at_work()}
-        return LiveState(
-            at=time.time(),
-            state=frozen_copy(state),
-            evaluation=self._evaluation.state,
-            result=self._evaluation.result,
-            workers=tuple(workers),
-            worker_states=self._service.workers.states(at_work, state.settings.leases),
-            remaining_s=self.remaining_s(),
-        )
-
-    def remaining_s(self) -> float | None:
-        """Return the seconds until the search is over, as far as they can be known; to be called in the same loop."""
-        state, workers = self._service.oracle.state, self._service.workers.status()
-        return None if state.finished else self._eta.remaining_s(state, workers)
+def _remaining_s(state: StudyState, workers: Sequence[WorkerStatus], eta: Eta) -> float | None:
+    """Return the seconds until the search has finished; None if they cannot be estimated."""
+    return None if state.finished else eta.remaining_s(state, workers)

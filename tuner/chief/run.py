@@ -1,32 +1,34 @@
-"""The chief's life: recover the study, open a term, serve the workers, end.
+"""The chief's life: recover the study, learn the space, open a term, serve the workers, have the best model evaluated.
 
-It learns the space by building the model once, as Keras Tuner's chief does, and stays until every worker
-that it knows has been told that the search is over. In a cluster it then starts the evaluation, and stays until that
-is over too, so that whoever asks how far the study is has someone to ask.
+Like Keras Tuner's chief, it learns the space by building the model once. It serves until every worker that it knows has
+learned that the search has ended. In a cluster it then starts the evaluation, and keeps running until that ends too, so
+that commands such as `status` can still ask it.
 """
 
 import asyncio
 import gc
 import logging
 from contextlib import nullcontext
+from dataclasses import dataclass
 
-from tuner import names, spaces
-from tuner.address import Address
-from tuner.bucket import Bucket
+from keras_tuner.engine.hyperparameters import HyperParameters
+
+from tuner import spaces
 from tuner.chief.checkpoint_retention import SavedModels
-from tuner.chief.evaluation_job import ChiefJob
-from tuner.chief.monitor import ChiefMonitor, linger
+from tuner.chief.context import ChiefContext
+from tuner.chief.journal_writer import JournalWriter
+from tuner.chief.monitor import linger
 from tuner.chief.server import Chores, serve
 from tuner.chief.service import Service, now
-from tuner.chief.term import check_begun, nothing_to_search, open_term
-from tuner.config.settings import Study
-from tuner.data.manifest import find_data_sets, read_manifest
-from tuner.errors import NoResultError, UsageError
-from tuner.rpc import tls, tls_server_errors
+from tuner.chief.term import open_term, recover
+from tuner.data.manifest import read_manifest
+from tuner.errors import NoResultError
+from tuner.rpc import tls_server_errors
 from tuner.search.oracle import Oracle
-from tuner.search.suggester import direction_of, make_suggester
+from tuner.search.suggester import Suggester, make_suggester, objective_of
 from tuner.spaces.exploration import explore
 from tuner.study.journal import JournalReader, check_whole
+from tuner.study.objective import Objective
 from tuner.study.progress import why_no_result
 from tuner.study.state import StudyState
 from tuner.study.tensorboard import EventFiles
@@ -34,88 +36,84 @@ from tuner.study.tensorboard import EventFiles
 log = logging.getLogger(__name__)
 
 
-def run_chief(
-    study: Study,
-    data_digest: str | None,
-    address: Address,
-    encryption: tls.Files | None,
-    cluster: ChiefJob | None,
-    shown: ChiefMonitor,
-) -> StudyState:
-    """Run the search until it is over and return its final state; in a cluster, the evaluation too.
+def run_chief(context: ChiefContext) -> StudyState:
+    """Run the search, and in a cluster the evaluation; return the search's final state.
 
     Raises ConfigError (the study began with other settings), FencedError (a newer chief took over),
     PreemptedError (SIGTERM), NoResultError (no trial can be evaluated, or its evaluation failed), BucketError.
     """
+    linger_s = context.cluster.linger_s if context.cluster else 0.0
     try:
-        state = _run_chief(shown.bucket, study, data_digest, address, encryption, cluster, shown)
+        state = _run(context)
     except NoResultError:
-        linger(cluster.linger_s if cluster else 0.0)
+        linger(linger_s)
         raise
-    linger(cluster.linger_s if cluster else 0.0)
+    linger(linger_s)
     return state
 
 
-def _run_chief(
-    bucket: Bucket,
-    study: Study,
-    data_digest: str | None,
-    address: Address,
-    encryption: tls.Files | None,
-    cluster: ChiefJob | None,
-    shown: ChiefMonitor,
-) -> StudyState:
-    digest = find_data_set(bucket, data_digest)
-    reader = JournalReader(bucket, study.name)
-    reader.poll()
-    check_whole(bucket, study.name, reader.next_number)
-    check_begun(reader.state, study, digest)  # before the minutes that a user's own model may take to build
-    if nothing_to_search(reader.state, study, cluster):
-        return _over(bucket, reader.state, cluster, shown)
-    manifest = read_manifest(bucket, digest)
+def _run(context: ChiefContext) -> StudyState:
+    reader = JournalReader(context.bucket, context.study.name)
+    recovered = recover(reader, context)  # checked before the minutes that building a user's own model may take
+    check_whole(context.bucket, context.study.name, recovered.next_segment)
+    if recovered.is_over:
+        return _continue_after_search(context, recovered.state)
+    plan = _plan_search(context)
+    recovered, journal = open_term(reader, context, plan.objective.direction)
+    if journal is None:
+        return _continue_after_search(context, recovered.state)
+    return _search(context, plan, recovered.state, journal)
+
+
+@dataclass(frozen=True)
+class SearchPlan:
+    """How new trials are chosen."""
+
+    hyperparameters: HyperParameters
+    """The space, as far as the study's settings leave it open."""
+    suggester: Suggester
+    objective: Objective
+
+
+def _plan_search(context: ChiefContext) -> SearchPlan:
+    """Learn the space by building the model once, and make the algorithm that samples it."""
+    study, manifest = context.study, read_manifest(context.bucket, context.digest)
     space = spaces.load_space(study.space, manifest.image_shape, len(manifest.classes))
     hyperparameters = spaces.narrow(explore(space, manifest.image_shape), study.space.values)
-    direction = direction_of(study.search.objective, study.search.direction)
-    suggester = make_suggester(study, hyperparameters, direction)
-    journal = open_term(
-        bucket, reader, study, digest, "max" if direction == "max" else "min", cluster, shown.journal_metrics
-    )
-    state = reader.state
-    if journal is None:
-        return _over(bucket, state, cluster, shown)
-    suggester.restore(state)
-    chores = Chores(SavedModels(bucket, state), EventFiles(bucket, state))
+    objective = objective_of(study.search)
+    return SearchPlan(hyperparameters, make_suggester(study, hyperparameters, objective), objective)
+
+
+def _search(context: ChiefContext, plan: SearchPlan, state: StudyState, journal: JournalWriter) -> StudyState:
+    """Serve the workers until the search, and in a cluster the evaluation, has ended."""
+    plan.suggester.restore(state)
+    chores = Chores(SavedModels(context.bucket, state), EventFiles(context.bucket, state))
 
     async def serve_workers() -> None:
-        gc.freeze()  # the imports' million objects: a fifth of the time went into looking for garbage among them
-        service = Service(Oracle(state, now()), suggester, hyperparameters, journal, shown.service_metrics)
-        await serve(service, chores, address, encryption, cluster, shown)
+        gc.freeze()  # the imports' million objects: searching them for garbage took a fifth of the time
+        oracle = Oracle(state, now())
+        service = Service(oracle, plan.suggester, plan.hyperparameters, journal, context.monitor.service_metrics)
+        await serve(service, chores, context)
 
-    with tls_server_errors.told(encryption) if encryption else nullcontext():
+    with tls_server_errors.logged_refusals(context.tls) if context.tls else nullcontext():
         asyncio.run(serve_workers())
-    shown.over(state)
-    if not state.best():
-        raise NoResultError(why_no_result(state))
+    context.monitor.show_finished(state)
+    _check_result(state)
     return state
 
 
-def find_data_set(bucket: Bucket, digest: str | None) -> str:
-    """Return `digest`, or that of the bucket's only data set."""
-    found = [digest] if digest else find_data_sets(bucket)
-    if len(found) == 1:
-        return found[0]
-    if not found:
-        raise UsageError(f"{bucket.url} has no data set; put one there with `cifake-tune data pack SOURCE BUCKET`.")
-    raise UsageError(f"{bucket.url} has {len(found)} data sets; choose one with {names.ENV_DATA}.")
+def _continue_after_search(context: ChiefContext, state: StudyState) -> StudyState:
+    """Do what is left to do for a study whose search has ended already."""
+    context.monitor.show_finished(state)
+    log.info("the search of study %s has finished", state.settings.name)
+    EventFiles(context.bucket, state).write()
+    _check_result(state)
+    if context.cluster is not None:
+        asyncio.run(context.monitor.evaluate(context.cluster.evaluation_job))
+    return state
 
 
-def _over(bucket: Bucket, state: StudyState, cluster: ChiefJob | None, shown: ChiefMonitor) -> StudyState:
-    """Do what is left to do after a search."""
-    shown.over(state)
-    log.info("the search of study %s is over", state.settings.name)
-    EventFiles(bucket, state).write()
+def _check_result(state: StudyState) -> None:
+    """Raise NoResultError if no trial can be evaluated."""
     if not state.best():
         raise NoResultError(why_no_result(state))
-    if cluster is not None:
-        asyncio.run(shown.evaluate(cluster.evaluation_job))
-    return state

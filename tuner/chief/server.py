@@ -1,4 +1,4 @@
-"""The chief's server: it listens, serves the workers, and does its chores until the search is over."""
+"""The chief's event loop: listen, serve the workers, and do background work until the search has finished."""
 
 import asyncio
 import logging
@@ -9,11 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 
-from tuner.address import Address
+import grpc.aio
+
 from tuner.chief.checkpoint_retention import SavedModels
-from tuner.chief.evaluation_job import ChiefJob
-from tuner.chief.monitor import ChiefMonitor
-from tuner.chief.service import Service, make_server, now
+from tuner.chief.context import ChiefContext
+from tuner.chief.grpc_server import make_server
+from tuner.chief.service import Service, now
 from tuner.errors import EnvironmentFailure, PreemptedError
 from tuner.rpc import tls
 from tuner.study.tensorboard import EventFiles
@@ -22,145 +23,141 @@ log = logging.getLogger(__name__)
 
 TICK_S = 0.25
 STOPPED_S = 1.0
-"""A tick that comes so late: the process itself was stopped, and could hear nobody meanwhile."""
+"""A tick that is later than this shows that the process was suspended, and could not receive heartbeats."""
 CURVES_S = 1.0
-"""The files of all trials that ended meanwhile are written together."""
+"""Seconds between writes of TensorBoard files, each for all trials that have ended since."""
 STOP_S = 10.0
-"""At the end, answers that are under way get so long: a thousand workers are told at once that the search is over."""
+"""Seconds for pending answers at the end, when up to a thousand workers are answered STOPPED at once."""
 UNWRITTEN_S = 10.0
-"""Asked to stop, the chief waits so long for a bucket that does not answer: Kubernetes kills a pod after 30 s."""
+"""Seconds for which a chief that is asked to stop waits for the bucket; Kubernetes kills the pod after 30 s."""
 
 
 @dataclass(frozen=True)
 class Chores:
-    """What the chief does to the bucket beside serving, and nobody waits for."""
+    """Background work in the bucket, which no worker waits for."""
 
     models: SavedModels
     curves: EventFiles
 
 
-async def serve(
-    service: Service,
-    chores: Chores,
-    address: Address,
-    encryption: tls.Files | None,
-    cluster: ChiefJob | None,
-    shown: ChiefMonitor,
-) -> None:
-    """Listen on `address` and serve the workers until the search is over.
+async def serve(service: Service, chores: Chores, context: ChiefContext) -> None:
+    """Listen on the context's address and serve the workers until they know that the search has finished.
 
-    Raises PreemptedError, FencedError, BucketError.
+    Raises EnvironmentFailure, PreemptedError, FencedError, BucketError.
     """
     _allow_many_connections()
     loop = asyncio.get_running_loop()
     loop.set_default_executor(_Threads())
     stop, late = asyncio.Event(), asyncio.Event()
 
-    def stopped() -> None:
+    def request_stop() -> None:
         stop.set()
         loop.call_later(UNWRITTEN_S, late.set)
 
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopped)
+        loop.add_signal_handler(number, request_stop)
     server = make_server(service)
-    listens_on = str(address)
-    try:
-        if encryption is None:
-            port = server.add_insecure_port(listens_on)
-        else:
-            port = server.add_secure_port(listens_on, tls.server_credentials(encryption))
-    except RuntimeError:
-        raise EnvironmentFailure(
-            f"the chief cannot listen on {listens_on}; is the port in use, or no such host here?"
-        ) from None
+    port = _add_port(server, context)
     writing = asyncio.create_task(service.journal.run())
     watching = asyncio.create_task(service.journal.watch())
     await server.start()
-    how = "with TLS" if encryption else "without TLS: whoever reaches it may join"
-    log.info("chief of study %s, term %d, listens on port %d %s", *_identity(service), port, how)
-    shown.serving(service)
+    security = "with TLS" if context.tls else "without TLS: any process that reaches it may join"
+    study, term = service.study.name, service.state.term
+    log.info("chief of study %s, term %d, listens on port %d %s", study, term, port, security)
+    context.monitor.show_serving(service)
     try:
-        ticking = asyncio.create_task(_work(service, chores, cluster, shown))
-        stopping = asyncio.create_task(_stopped(stop))
-        parts: set[asyncio.Future[None]] = {writing, watching, ticking, stopping, service.dispatcher.broken}
+        working = asyncio.create_task(_work(service, chores, context))
+        stopping = asyncio.create_task(_raise_when_set(stop))
+        parts: set[asyncio.Future[None]] = {writing, watching, working, stopping, service.dispatcher.broken}
         done, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
         for part in done:
-            part.result()  # raises what went wrong
+            part.result()  # raises its error
     finally:
         await server.stop(STOP_S if service.finished.is_set() else 1.0)
         if not writing.done():
             service.journal.close()
-            await _written(writing, late)
+            await _await_written(writing, late)
+
+
+def _add_port(server: grpc.aio.Server, context: ChiefContext) -> int:
+    """Bind the server to the context's address, and return the port. Raises EnvironmentFailure."""
+    address = str(context.address)
+    try:
+        if context.tls is None:
+            return int(server.add_insecure_port(address))
+        return int(server.add_secure_port(address, tls.server_credentials(context.tls)))
+    except RuntimeError:
+        raise EnvironmentFailure(
+            f"the chief cannot listen on {address}; is the port in use, or does the host not exist here?"
+        ) from None
 
 
 class _Threads(ThreadPoolExecutor):
-    """Threads for calls that may hang: the loop's own are waited for when it closes."""
+    """Threads for calls that may hang; the event loop would wait for its own threads when it closes."""
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Leave calls that are under way to themselves."""
+        """Return without waiting for calls that have not returned."""
         super().shutdown(wait=False, cancel_futures=True)
 
 
-async def _written(writing: asyncio.Task[None], late: asyncio.Event) -> None:
-    """Wait until all is written. Raises PreemptedError where it is too late for that."""
+async def _await_written(writing: asyncio.Task[None], late: asyncio.Event) -> None:
+    """Wait until the journal is written. Raises PreemptedError if `late` comes first."""
     lateness = asyncio.create_task(late.wait())
     await asyncio.wait({writing, lateness}, return_when=asyncio.FIRST_COMPLETED)
     lateness.cancel()
     if not writing.done():
         raise PreemptedError(
-            "the chief was asked to stop, and the bucket does not answer; what it was not told is done again when the "
-            "chief is started again."
+            "the chief was asked to stop, and the bucket does not answer; records that were not written are lost, and "
+            "their work is repeated when the chief is started again."
         )
     writing.result()
 
 
 def _allow_many_connections() -> None:
-    """Every worker is a connection, and many systems let a process have 1,024 at first, and more if it asks."""
+    """Raise the limit of open files: each worker is a connection, and many systems set it to 1,024 at first."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with suppress(ValueError, OSError):  # macOS says it has no limit, and then has one
+    with suppress(ValueError, OSError):  # macOS reports no limit, but has one
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
-async def _stopped(stop: asyncio.Event) -> None:
+async def _raise_when_set(stop: asyncio.Event) -> None:
+    """Raise PreemptedError once the process is asked to stop."""
     await stop.wait()
-    raise PreemptedError("the chief was asked to stop; the search goes on when it is started again.")
+    raise PreemptedError("the chief was asked to stop; the search continues when it is started again.")
 
 
-def _identity(service: Service) -> tuple[str, int]:
-    return service.oracle.state.settings.name, service.oracle.state.term
-
-
-async def _work(service: Service, chores: Chores, cluster: ChiefJob | None, shown: ChiefMonitor) -> None:
-    cleaning = asyncio.create_task(_clean(service, chores.models))
-    drawing = asyncio.create_task(_draw(service, chores.curves))
+async def _work(service: Service, chores: Chores, context: ChiefContext) -> None:
+    """Search until the workers know that the search has finished, then have the best model evaluated."""
+    cleaning = asyncio.create_task(_delete_models(service, chores.models))
+    drawing = asyncio.create_task(_write_curves(service, chores.curves))
     try:
         await _tick(service)
         await drawing
     finally:
         cleaning.cancel()
         drawing.cancel()
-    if cluster and service.oracle.state.best():
-        await shown.evaluate(cluster.evaluation_job)
+    if context.cluster and service.state.best():
+        await context.monitor.evaluate(context.cluster.evaluation_job)
     await asyncio.to_thread(lambda: chores.models.delete(chores.models.stale()))
-    await shown.farewell()
+    await context.monitor.drain_page()
 
 
-async def _clean(service: Service, models: SavedModels) -> None:
-    """Delete models that cannot win any more, as they come; a slow bucket delays nothing but this."""
+async def _delete_models(service: Service, models: SavedModels) -> None:
+    """Delete models that became obsolete; a slow bucket delays nothing else."""
     while True:
         await asyncio.sleep(TICK_S)
         if obsolete := models.obsolete():
-            # a chief after us must not find a trial unended whose models we have deleted
+            # a later chief must not find a trial unfinished whose models have been deleted
             await service.journal.commit([])
             await asyncio.to_thread(models.delete, obsolete)
 
 
-async def _draw(service: Service, curves: EventFiles) -> None:
-    """Write what TensorBoard shows of the trials that ended, until the search is over; it delays nothing else."""
+async def _write_curves(service: Service, curves: EventFiles) -> None:
+    """Write the TensorBoard files of trials that ended, until the search has finished; this delays nothing else."""
     while True:
         last = service.finished.is_set()
         if curves.ended():
-            await service.journal.commit([])  # a chief after us must not find unended what TensorBoard shows ended
+            await service.journal.commit([])  # a later chief must not find a trial unfinished that TensorBoard shows
             await asyncio.to_thread(curves.write)
         if last:
             return
@@ -169,16 +166,16 @@ async def _draw(service: Service, curves: EventFiles) -> None:
 
 
 async def _tick(service: Service) -> None:
-    """End leases that ran out; return when the search is over and the workers know it."""
+    """End expired leases; return when the search has finished and the workers know it."""
     while True:
         slept_from = time.monotonic()
         await asyncio.sleep(TICK_S)
         late_s = time.monotonic() - slept_from - TICK_S
         if late_s > STOPPED_S:
-            log.warning("the chief stood still for %.1f s: leases last longer by that", late_s)
+            log.warning("the chief was suspended for %.1f s; all leases are extended by that time", late_s)
             service.oracle.extend_leases(late_s)
         if not service.finished.is_set():
             await service.commit(service.oracle.expire(now()))
-            service.workers.forget()
-        elif service.workers.all_dismissed(service.oracle.state.settings.leases.duration_s):
+            service.workers.remove_silent()
+        elif service.workers.all_dismissed(service.study.leases.duration_s):
             return

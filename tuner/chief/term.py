@@ -1,14 +1,14 @@
-"""Opening a term: the newest chief of a study begins, if there is something to search."""
+"""Recovering a study from its journal, and opening a term: from then on this chief is the study's newest."""
 
 import logging
 import secrets
 import time
+from dataclasses import dataclass
 from typing import Literal
 
-from tuner.bucket import Bucket
+from tuner.chief.context import ChiefContext
 from tuner.chief.evaluation_job import ChiefJob
-from tuner.chief.journal_writer import Journal
-from tuner.chief.metrics import JournalMetrics
+from tuner.chief.journal_writer import JournalWriter
 from tuner.config.settings import Study
 from tuner.errors import FencedError, UsageError
 from tuner.study.compatibility import check_resume
@@ -20,65 +20,83 @@ from tuner.study.state import StudyState
 log = logging.getLogger(__name__)
 
 
-def open_term(
-    bucket: Bucket,
-    reader: JournalReader,
-    study: Study,
-    digest: str,
-    direction: Literal["max", "min"],
-    cluster: ChiefJob | None,
-    metrics: JournalMetrics,
-) -> Journal | None:
-    """Open the next term, and return the journal to write to; the reader's state is then the newest.
+@dataclass(frozen=True)
+class Recovered:
+    """A study as far as its journal has been written, checked against this chief's settings and data set."""
 
-    None where an older chief has ended the search meanwhile: nobody would come to work for us.
-    An older chief that is still at work takes the segment that we were about to write, again and again: we read on
-    until ours is the next.
+    state: StudyState
+    next_segment: int
+    is_over: bool
+    """Whether this chief has nothing to search."""
+
+
+def recover(reader: JournalReader, context: ChiefContext) -> Recovered:
+    """Read the journal to its end. Raises ConfigError, UsageError, JournalError, BucketError."""
+    reader.poll()
+    state = reader.state
+    _check_unchanged(state, context.study, context.digest)
+    return Recovered(state, reader.next_number, nothing_to_search(state, context.study, context.cluster))
+
+
+def open_term(
+    reader: JournalReader, context: ChiefContext, direction: Literal["max", "min"]
+) -> tuple[Recovered, JournalWriter | None]:
+    """Open the next term, and return the study's newest state with the journal to write to.
+
+    There is no journal if an older chief has ended the search in the meantime, since no worker would come to this one.
+    An older chief that is still running may take, several times, the segment that this one is about to write; then the
+    journal is read on until this chief writes the next segment.
     """
     writer = secrets.token_hex(8)
     while True:
-        reader.poll()
-        state = reader.state
-        check_begun(state, study, digest)
-        if nothing_to_search(state, study, cluster):
-            return None
-        journal = Journal(bucket, study.name, writer, reader.next_number, Snapshotter(bucket, state), metrics)
+        recovered = recover(reader, context)
+        if recovered.is_over:
+            return recovered, None
+        state = recovered.state
+        journal = JournalWriter(
+            context.bucket,
+            context.study.name,
+            writer,
+            recovered.next_segment,
+            Snapshotter(context.bucket, state),
+            context.monitor.journal_metrics,
+        )
         opened = Opened(
             at=time.time(),
             term=state.term + 1,
             writer=writer,
-            study=study,
-            data=digest,
+            study=context.study,
+            data=context.digest,
             direction=direction,
-            start=cluster.start if cluster else "",
+            start=context.cluster.start if context.cluster else "",
         )
         try:
             journal.write([opened])
         except FencedError:
             continue
         if state.trials:
-            log.info("study %s goes on: %d trials, %d ended", study.name, len(state.trials), len(state.ended))
+            log.info("study %s continues: %d trials, %d ended", context.study.name, len(state.trials), len(state.ended))
         state.apply(opened)
-        return journal
+        return recovered, journal
 
 
-def check_begun(state: StudyState, study: Study, digest: str) -> None:
-    """Raise ConfigError or UsageError if the study began with settings or a data set that do not go with these."""
+def nothing_to_search(state: StudyState, study: Study, cluster: ChiefJob | None) -> bool:
+    """Return whether this chief has nothing to search.
+
+    A search that gave up begins again if a user starts it again, having fixed something. It does not if Kubernetes
+    replaces the pod of the chief that gave up, whose workers have left.
+    """
+    gave_up = state.finished is not None and state.finished.failed
+    return state.is_over(study) or (gave_up and cluster is not None and state.start == cluster.start)
+
+
+def _check_unchanged(state: StudyState, study: Study, digest: str) -> None:
+    """Raise ConfigError or UsageError if the study began with settings or a data set that do not match these."""
     if state.study is None:
         return
     check_resume(state.study, study)
     if state.data_digest != digest:
         raise UsageError(
-            f"study {study.name!r} has begun with the data set {state.data_digest[:12]}, not {digest[:12]}; "
-            "use that one, or choose another `name`."
+            f"study {study.name!r} was started with the data set {state.data_digest[:12]}, not {digest[:12]}; "
+            "use that data set, or choose another `name`."
         )
-
-
-def nothing_to_search(state: StudyState, study: Study, cluster: ChiefJob | None) -> bool:
-    """Say whether this chief has nothing to search.
-
-    A search that gave up begins again when a person starts it again, having mended something, but not when Kubernetes
-    replaces the pod of a chief that has said so: its workers are gone.
-    """
-    gave_up = state.finished is not None and state.finished.failed
-    return state.is_over(study) or (gave_up and cluster is not None and state.start == cluster.start)

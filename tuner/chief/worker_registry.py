@@ -1,8 +1,8 @@
-"""Which workers the chief knows: the newest process of each name, and when it was last heard.
+"""The workers that the chief knows: the newest process of each name, and when it was last seen.
 
-The newest is the last to have joined, not the last to be heard: else two that live at once (a zombie, or two that
-were given one name) would end each other's attempts until no trial has any left. A chief that is started anew knows
-from the journal which processes are at work, and of all others from their incarnations who joined later.
+The newest process is the last that joined, not the last that called. Otherwise two processes that live at once (a
+zombie, or two that were given the same name) would end each other's attempts until no trial has any left. A restarted
+chief knows from the journal which processes hold leases, and of all others from their incarnations which joined later.
 """
 
 import time
@@ -15,40 +15,42 @@ from tuner.rpc import lease_service
 from tuner.search.leases import Worker
 from tuner.study.status import WorkerState, WorkerStatus
 
-STOCK_FAREWELL_S = 10.0
-"""One of Keras Tuner's own workers asks again when it has ended a trial, for an hour if nobody answers."""
+STOCK_TIMEOUT_S = 10.0
+"""Seconds for which the chief waits, at the end, for one of Keras Tuner's own workers. It calls again as soon as it has
+ended its trial, and if no chief answers it retries for an hour."""
 
 
 @dataclass
 class WorkerEntry:
-    """What the chief last heard of a worker."""
+    """What the chief knows of a worker."""
 
     worker: Worker
-    heard: float
-    """Monotonic."""
-    beat: lease_service.Heartbeat | None = None
+    last_seen: float
+    """Time of its last call (monotonic)."""
+    heartbeat: lease_service.Heartbeat | None = None
+    """The newest one."""
     dismissed: bool = False
-    """It was told that the search is over."""
+    """Whether it was answered STOPPED, and so knows that the search has finished."""
 
 
 class WorkerRegistry:
-    """The workers, by name, in a chief's term; at first those that are at work already."""
+    """The workers by name during a chief's term, which begins with those that hold leases."""
 
     def __init__(self, at_work: Iterable[Worker], term: int) -> None:
         self._last_joined = names.Joining(term, 0)
-        self.seen = {worker.name: WorkerEntry(worker, time.monotonic()) for worker in at_work}
+        self.entries = {worker.name: WorkerEntry(worker, time.monotonic()) for worker in at_work}
 
     def __len__(self) -> int:
-        return len(self.seen)
+        return len(self.entries)
 
     def is_full(self, name: str) -> bool:
         """Return whether no worker of this name can be registered."""
-        return name not in self.seen and len(self) >= limits.WORKERS
+        return name not in self.entries and len(self) >= limits.WORKERS
 
-    def joins(self, name: str, incarnation: str) -> Worker:
-        """Take note that a process has joined, and return what it is called from now on.
+    def join(self, name: str, incarnation: str) -> Worker:
+        """Register a process that joins, and return the identity that it has from now on.
 
-        One that has been called something before (it joins again) keeps that.
+        A process that has been given an identity before, and joins again, keeps it.
         """
         worker = Worker(name, incarnation)
         if worker.joined == names.NEVER_JOINED:
@@ -58,66 +60,67 @@ class WorkerRegistry:
         return worker
 
     def register(self, worker: Worker) -> None:
-        """Take note that a process has joined: it is the newest of its name."""
-        seen = self.seen.get(worker.name)
-        if seen is None or seen.worker != worker:
-            self.seen[worker.name] = WorkerEntry(worker, time.monotonic())
+        """Make a process the newest of its name."""
+        entry = self.entries.get(worker.name)
+        if entry is None or entry.worker != worker:
+            self.entries[worker.name] = WorkerEntry(worker, time.monotonic())
 
-    def hear(self, worker: Worker) -> WorkerEntry:
-        """Take note that a process was heard, and return what is known of the newest of its name."""
-        seen = self.seen.setdefault(worker.name, WorkerEntry(worker, 0.0))
-        if seen.worker != worker and seen.worker.joined < worker.joined and worker.joined.term < self._last_joined.term:
-            # both joined before this chief began, and the older one was heard first
-            seen = self.seen[worker.name] = WorkerEntry(worker, 0.0)
-        if seen.worker == worker:
-            seen.heard = time.monotonic()
-        return seen
+    def record_call(self, worker: Worker) -> WorkerEntry:
+        """Record that a process has called, and return the entry of the newest process of its name."""
+        entry = self.entries.setdefault(worker.name, WorkerEntry(worker, 0.0))
+        joined_before_us = worker.joined.term < self._last_joined.term
+        if entry.worker != worker and entry.worker.joined < worker.joined and joined_before_us:
+            # both joined under an earlier chief, and the older of the two called this one first
+            entry = self.entries[worker.name] = WorkerEntry(worker, 0.0)
+        if entry.worker == worker:
+            entry.last_seen = time.monotonic()
+        return entry
 
     def unregister(self, worker: Worker) -> None:
-        """Take note that a process is about to exit."""
-        if self.hear(worker).worker == worker:
-            del self.seen[worker.name]
+        """Remove a process that is about to exit."""
+        if self.record_call(worker).worker == worker:
+            del self.entries[worker.name]
 
-    def forget(self) -> None:
-        """Forget the workers that have been silent for long."""
-        before = time.monotonic() - limits.REMEMBERED_S
-        for name in [name for name, seen in self.seen.items() if seen.heard < before]:
-            del self.seen[name]
+    def remove_silent(self) -> None:
+        """Remove the workers that have been silent for limits.REMEMBERED_S."""
+        deadline = time.monotonic() - limits.REMEMBERED_S
+        for name in [name for name, entry in self.entries.items() if entry.last_seen < deadline]:
+            del self.entries[name]
 
-    def all_dismissed(self, patience_s: float) -> bool:
-        """Say whether each was told that the search is over, but for those that have been silent for so long."""
+    def all_dismissed(self, timeout_s: float) -> bool:
+        """Return whether every worker knows that the search has finished, or has been silent for `timeout_s`."""
         now = time.monotonic()
         return all(
-            seen.dismissed or now - seen.heard >= (STOCK_FAREWELL_S if seen.worker.stock else patience_s)
-            for seen in self.seen.values()
+            entry.dismissed or now - entry.last_seen >= (STOCK_TIMEOUT_S if entry.worker.stock else timeout_s)
+            for entry in self.entries.values()
         )
 
     def status(self) -> list[WorkerStatus]:
-        """Return what the workers are at, by name."""
+        """Return what the workers are doing, sorted by name."""
         now = time.monotonic()
         return [
             WorkerStatus(
                 worker=name,
-                trial=seen.beat.trial if seen.beat else None,
-                attempt=seen.beat.attempt if seen.beat else 0,
-                epoch=seen.beat.epoch if seen.beat else 0,
-                progress=seen.beat.progress if seen.beat else 0.0,
-                images_per_s=seen.beat.images_per_s if seen.beat else 0.0,
-                silent_s=now - seen.heard,
+                trial=entry.heartbeat.trial if entry.heartbeat else None,
+                attempt=entry.heartbeat.attempt if entry.heartbeat else 0,
+                epoch=entry.heartbeat.epoch if entry.heartbeat else 0,
+                progress=entry.heartbeat.progress if entry.heartbeat else 0.0,
+                images_per_s=entry.heartbeat.images_per_s if entry.heartbeat else 0.0,
+                silent_s=now - entry.last_seen,
             )
-            for name, seen in sorted(self.seen.items())
-            if not seen.dismissed
+            for name, entry in sorted(self.entries.items())
+            if not entry.dismissed
         ]
 
     def states(self, at_work: Collection[str], leases: Leases) -> dict[str, WorkerState]:
-        """Return what each worker of `status` is at; `at_work` are the names of those that hold leases."""
+        """Return the state of each worker of `status`; `at_work` are the names of the workers that hold leases."""
         now = time.monotonic()
         return {
             name: WorkerState.SILENT
-            if now - seen.heard >= (leases.stock_duration_s if seen.worker.stock else leases.duration_s)
+            if now - entry.last_seen >= (leases.stock_duration_s if entry.worker.stock else leases.duration_s)
             else WorkerState.TRAINING
             if name in at_work
             else WorkerState.IDLE
-            for name, seen in self.seen.items()
-            if not seen.dismissed
+            for name, entry in self.entries.items()
+            if not entry.dismissed
         }

@@ -1,7 +1,7 @@
-"""The command `cifake-tune`: parses, calls, and turns errors into a sentence and an exit code.
+"""The command `cifake-tune`: parses the command line, calls the command, and prints its error with an exit code.
 
-Keras and everything that imports it is imported inside the commands that need it, so that the others answer
-in under a second.
+Keras and all modules that import it are imported inside the commands that need them, so that the others answer in
+under a second.
 """
 
 import json
@@ -24,11 +24,11 @@ from tuner.cli.report import report_app
 from tuner.cli.status import readers_app
 from tuner.config.loading import json_schema
 from tuner.errors import CifakeTuneError, ConfigError, ExitCode, PreemptedError
-from tuner.monitoring.log_format import error_line, given_format
+from tuner.monitoring.log_format import error_line, read_format
 
 app = typer.Typer(
     name="cifake-tune",
-    help="Search hyperparameters of Keras models with several workers, and evaluate the best one.",
+    help="Search hyperparameters of Keras models with several workers, and evaluate the best model.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -44,8 +44,8 @@ app.add_typer(predict_app)
 app.add_typer(report_app)
 
 
-def _say_version(asked: bool) -> None:
-    if asked:
+def _print_version(requested: bool) -> None:
+    if requested:
         print(tuner.__version__)  # noqa: T201
         raise typer.Exit
 
@@ -53,10 +53,10 @@ def _say_version(asked: bool) -> None:
 @app.callback()
 def _global(
     context: typer.Context,
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks, and log more.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Print tracebacks, and log at debug level.")] = False,
     version: Annotated[
-        # eager: before the command is missed
-        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Print the version and exit.")
+        # eager: handled before a missing command is an error
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
     context.ensure_object(GlobalOptions).debug = debug
@@ -69,13 +69,13 @@ def schema() -> None:
 
 
 def main() -> NoReturn:
-    """Run the command line, and exit."""
+    """Run the command line and exit."""
     code = run_command()
     sys.stdout.flush()
     sys.stderr.flush()
     if "keras" in sys.modules or code == ExitCode.PREEMPTED:
-        # all is written; TensorFlow takes 10 s to tear down an input pipeline that was left in the midst, and Python
-        # waits for its pools' threads, which may be reading from a bucket that hangs
+        # all output is written. TensorFlow takes 10 s to tear down an unfinished input pipeline, and Python waits for
+        # its pools' threads, which may be reading from a bucket that hangs
         os._exit(code)
     sys.exit(code)
 
@@ -83,23 +83,23 @@ def main() -> NoReturn:
 def run_command(arguments: list[str] | None = None) -> int:
     """Run one command, by default that of this process, print its error if it fails, and return its exit code."""
     options = GlobalOptions()
-    signal.signal(signal.SIGTERM, _preempted)  # the first process of a container would not even notice it
+    signal.signal(signal.SIGTERM, _preempted)  # the first process of a container ignores it by default
     try:
         code = app(arguments, standalone_mode=False, obj=options)
-        if isinstance(code, int):  # of a command that ends with typer.Exit
+        if isinstance(code, int):  # from a command that ends with typer.Exit
             return code
     except CifakeTuneError as error:
         return _fail(str(error), error.exit_code, error if options.debug else None)
     except (typer.Abort, KeyboardInterrupt):
         return _fail("stopped.", ExitCode.PREEMPTED)
-    except (BrokenPipeError, SystemExit):  # `cifake-tune trials | head`: click exits where nobody reads any more
+    except (BrokenPipeError, SystemExit):  # `cifake-tune trials | head`: click exits if its output is closed
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except Exception as error:
-        if hasattr(error, "format_message"):  # click's, of wrong usage
+        if hasattr(error, "format_message"):  # click's error of wrong usage
             return _fail(error.format_message(), ExitCode.USAGE)
-        what = f"{type(error).__name__}: {error}"
-        text = f"a defect in cifake-tune, or something it does not expect: {what} (--debug shows where)."
-        return _fail(text, ExitCode.DEFECT, error if options.debug else None)
+        problem = f"{type(error).__name__}: {error}".rstrip(".")
+        text = f"internal error: {problem}. Run again with --debug for a traceback."
+        return _fail(text, ExitCode.INTERNAL, error if options.debug else None)
     return ExitCode.DONE
 
 
@@ -107,8 +107,8 @@ def _fail(text: str, code: int, traceback_of: BaseException | None = None) -> in
     if traceback_of is not None:
         logging.getLogger(__name__).error("traceback", exc_info=traceback_of)
     try:
-        line = error_line(text, given_format(os.environ))
-    except ConfigError:  # which is what `text` says
+        line = error_line(text, read_format(os.environ))
+    except ConfigError:  # `text` reports this very error
         line = f"error: {text}"
     print(line, file=sys.stderr)  # noqa: T201
     return code

@@ -1,4 +1,4 @@
-"""How Keras is imported by the processes that train: for which backend, quietly, and without what they do not use."""
+"""Importing Keras in the processes that train: the backend, quietly, and without unused packages."""
 
 import os
 import sys
@@ -10,13 +10,13 @@ from tuner.errors import ConfigError
 from tuner.temporary_files import temporary_file
 
 _ONLY_FOR_PLOTS_AND_WRAPPERS = ("matplotlib", "sklearn")
-_NOT_FOR_TENSORFLOW = ("scipy",)  # JAX stands on it
-"""Keras and Keras Tuner import these where they are installed, and do without where they are not: for its galleries,
-its scikit-learn wrappers, and the Gaussian process. They are 30 % of the processor time in which a worker starts."""
+_NOT_FOR_TENSORFLOW = ("scipy",)  # JAX needs it
+"""Packages that Keras and Keras Tuner import only if they are installed: for plots, scikit-learn wrappers and the
+Gaussian process. They take 30 % of the processor time of a worker's start."""
 
 
 def choose_backend() -> None:
-    """Let Keras use JAX where nobody chose and TensorFlow, its default, is not installed."""
+    """Choose JAX if `KERAS_BACKEND` is not set and TensorFlow, the default, is not installed."""
     if "KERAS_BACKEND" in os.environ or find_spec("tensorflow"):
         return
     if not find_spec("jax"):
@@ -26,21 +26,21 @@ def choose_backend() -> None:
 
 @contextmanager
 def importing_keras(whole: bool = False) -> Iterator[None]:
-    """Hold back what TensorFlow's libraries write to standard error while they load, unless loading fails.
+    """Suppress what TensorFlow's libraries write to standard error while they load, unless loading fails.
 
-    Where not the `whole` of Keras Tuner is needed, it is imported as if the packages above were not installed; a space
-    that imports them later gets them.
+    Unless the `whole` of Keras Tuner is needed, it is imported as if the packages above were not installed. A space can
+    still import them later.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # the same for what they write later
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # suppresses what they write later
     sys.stderr.flush()
     real = os.dup(2)
-    with temporary_file() as held, _hidden(() if whole else _unused()):
-        os.dup2(held.fileno(), 2)
+    with temporary_file() as captured, _hidden(() if whole else _unused()):
+        os.dup2(captured.fileno(), 2)
         try:
             yield
         except BaseException:
-            held.seek(0)
-            os.write(real, held.read())
+            captured.seek(0)
+            os.write(real, captured.read())
             raise
         finally:
             os.dup2(real, 2)

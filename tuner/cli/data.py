@@ -23,7 +23,7 @@ SourceArgument = Annotated[
     str,
     typer.Argument(
         metavar="SOURCE",
-        help="A zip or folder with train/CLASS/ and test/CLASS/, here or at gs://…",
+        help="Zip file or folder with train/CLASS/ and test/CLASS/: a path, or gs://…",
         show_default=False,
     ),
 ]
@@ -43,11 +43,11 @@ def pack_command(
         str | None, typer.Option("--resize", metavar="HxW", help="Resize all images to this height and width.")
     ] = None,
     convert: Annotated[
-        bool, typer.Option("--convert", help="Make greyscale, palette, transparent and CMYK images RGB.")
+        bool, typer.Option("--convert", help="Convert greyscale, palette, transparent and CMYK images to RGB.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Write a data set to the bucket as shards of pixels with a manifest. What is there already is kept."""
+    """Write a data set to the bucket as shards of pixels with a manifest. Existing shards are kept."""
     from tuner.bucket import open_bucket
     from tuner.data.pack import pack, parse_size
 
@@ -88,10 +88,11 @@ def prepare_command(
         str, typer.Option("--bucket", envvar=names.ENV_BUCKET, help="Folder or gs://bucket/prefix.", show_default=False)
     ],
     study_file: Annotated[
-        Path | None, typer.Option("--study", envvar=names.ENV_STUDY_FILE, help="study.yaml; without it, the defaults.")
+        Path | None,
+        typer.Option("--study", envvar=names.ENV_STUDY_FILE, help="Path of study.yaml; default: the default settings."),
     ] = None,
 ) -> None:
-    """Pack what the study's `data.source` names, and leave a note for its chief; for a Job beside the chief."""
+    """Pack the study's `data.source`, and tell its chief which data set it is; for a Job beside the chief."""
     from tuner.bucket import open_bucket
     from tuner.config.loading import load
     from tuner.data.prepare import prepare
@@ -107,7 +108,7 @@ def prepare_command(
 
 @data_app.command("check")
 def check_command(source: SourceArgument, as_json: JsonOption = False) -> None:
-    """Count images, and find corrupt files and exact duplicates. Exit code 2 where a file is corrupt."""
+    """Count images, and find corrupt files and exact duplicates. Exit code 2 if a file is corrupt."""
     from tuner.data.check import check
 
     with shown_progress() as progress:
@@ -119,16 +120,19 @@ def check_command(source: SourceArgument, as_json: JsonOption = False) -> None:
     if report.corrupt:
         images = sum(sum(by_class.values()) for by_class in report.counts.values())
         raise DataError(
-            f"{report.source}: {len(report.corrupt):,} of {images:,} files are corrupt: {report.corrupt[0].path} "
-            f"({report.corrupt[0].reason}) first; replace or remove them."
+            f"{report.source}: {len(report.corrupt):,} of {images:,} files are corrupt; {report.corrupt[0].path} "
+            f"({report.corrupt[0].reason}) is the first; replace or remove them."
         )
 
 
 @data_app.command("fetch")
 def fetch_command(
-    target: Annotated[Path, typer.Argument(metavar="TARGET", help="The file to write, or a folder for it.")],
+    target: Annotated[
+        Path, typer.Argument(metavar="TARGET", help="Path of the zip file to write, or a folder for it.")
+    ],
     url: Annotated[
-        str | None, typer.Option("--url", help="Another place with the same images in a zip.", show_default=False)
+        str | None,
+        typer.Option("--url", help="Alternative URL of a zip file with the same images.", show_default=False),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -152,11 +156,12 @@ def _print_report(report: "Report") -> None:
     if len(report.kinds) > 1:
         common = report.kinds[0]
         print_line(
-            console, f"pack needs --resize {common.height}x{common.width} and --convert, as far as they differ in that."
+            console,
+            f"pack needs --resize {common.height}x{common.width} for sizes, and --convert for modes, that differ.",
         )
     print_line(console, f"{len(report.corrupt):,} corrupt files")
-    for found in report.corrupt[:20]:
-        print_line(console, f"  {found.path}: {found.reason}")
+    for file in report.corrupt[:20]:
+        print_line(console, f"  {file.path}: {file.reason}")
     if not report.duplicates:
         print_line(console, "no exact duplicates")
     for pairs in report.duplicates:

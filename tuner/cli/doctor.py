@@ -1,4 +1,4 @@
-"""The command `doctor`: what stops a release, before or after it is installed, or a run on this machine."""
+"""The command `doctor`: problems of a release, before or after its installation, or of a run on this machine."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -21,22 +21,23 @@ BEFORE = "Before an install"
 @doctor_app.command()
 def doctor(
     bucket_url: Annotated[
-        str | None, typer.Option("--bucket", envvar=names.ENV_BUCKET, help="The bucket to try, for a run here too.")
+        str | None,
+        typer.Option("--bucket", envvar=names.ENV_BUCKET, help="Bucket to check, also for a run on this machine."),
     ] = None,
     release: ReleaseOption = None,
     namespace: NamespaceOption = None,
     context: ContextOption = None,
     values: Annotated[
         list[Path] | None,
-        typer.Option("--values", "-f", help="Values that the chart is to get; needs helm.", rich_help_panel=BEFORE),
+        typer.Option("--values", "-f", help="Values file for the chart; needs helm.", rich_help_panel=BEFORE),
     ] = None,
     settings: Annotated[
-        list[str] | None, typer.Option("--set", help="A value, as for helm.", rich_help_panel=BEFORE)
+        list[str] | None, typer.Option("--set", help="A value for the chart, as for helm.", rich_help_panel=BEFORE)
     ] = None,
-    chart: Annotated[Path, typer.Option(help="The chart.", rich_help_panel=BEFORE)] = Path("charts"),
-    image: Annotated[str, typer.Option(help="The image to try.", rich_help_panel=BEFORE)] = "",
-    workers: Annotated[int | None, typer.Option(min=1, help="Workers to come.", rich_help_panel=BEFORE)] = None,
-    gpus: Annotated[int | None, typer.Option(min=0, help="GPUs of each.", rich_help_panel=BEFORE)] = None,
+    chart: Annotated[Path, typer.Option(help="Path of the chart.", rich_help_panel=BEFORE)] = Path("charts"),
+    image: Annotated[str, typer.Option(help="Image to check.", rich_help_panel=BEFORE)] = "",
+    workers: Annotated[int | None, typer.Option(min=1, help="Number of workers.", rich_help_panel=BEFORE)] = None,
+    gpus: Annotated[int | None, typer.Option(min=0, help="Number of GPUs per worker.", rich_help_panel=BEFORE)] = None,
     probe: Annotated[
         bool, typer.Option("--probe/--no-probe", help="Run the image once in the cluster.", rich_help_panel="Cluster")
     ] = True,
@@ -45,14 +46,14 @@ def doctor(
     service: Annotated[str | None, typer.Option("--service", hidden=True)] = None,
     chief: Annotated[str | None, typer.Option("--chief", hidden=True)] = None,
 ) -> None:
-    """Look for what stops a release in its cluster, or a run on this machine. Exit code 3 where something does."""
-    from k8s.doctor import requirements as asking
+    """Find problems of a release in its cluster, or of a run on this machine. Exit code 3 if something is broken."""
+    from k8s.doctor import requirements
     from k8s.doctor import run as examinations
 
     flags = bool(image) or workers is not None or gpus is not None
     if sum((release is not None, bool(values or settings), flags)) > 1:
         raise UsageError(
-            "say one of --release (installed), --values and --set (before), and --image, --workers, --gpus."
+            "use only one of --release (installed), --values and --set (before), and --image, --workers, --gpus."
         )
     if inside:
         _show(examinations.examine_inside(bucket_url, service, chief), as_json)
@@ -64,39 +65,41 @@ def doctor(
     from k8s.release.release import load
 
     cluster = connect(namespace, context)
-    found = load(cluster, release) if release else None
-    if found:
-        needs = asking.of_release(found)
+    installed = load(cluster, release) if release else None
+    if installed:
+        needs = requirements.of_release(installed)
     elif values or settings:
-        needs = asking.of_chart(chart, values or [], settings or [], names.APPLICATION, cluster.namespace, context)
+        needs = requirements.of_chart(
+            chart, values or [], settings or [], names.APPLICATION, cluster.namespace, context
+        )
     else:
-        needs = asking.of_flags(image, workers or 1, gpus or 0, bucket_url or "")
-    _show(examinations.examine_cluster(cluster, needs, found, probe), as_json)
+        needs = requirements.of_flags(image, workers or 1, gpus or 0, bucket_url or "")
+    _show(examinations.examine_cluster(cluster, needs, installed, probe), as_json)
 
 
 def _show(findings: Iterable["Finding"], as_json: bool) -> None:
-    """Show findings as they come, and end with exit code 3 where one is broken."""
+    """Print each finding as soon as it is made, and exit with code 3 if one is broken."""
     from k8s.doctor.findings import FINDINGS, Severity
 
     if as_json:
-        told = list(findings)
-        print(FINDINGS.dump_json(told, indent=2).decode())  # noqa: T201
+        complete = list(findings)
+        print(FINDINGS.dump_json(complete, indent=2).decode())  # noqa: T201
     else:
-        told = _tell(findings)
-    if any(finding.severity is Severity.BROKEN for finding in told):
+        complete = _print_findings(findings)
+    if any(finding.severity is Severity.BROKEN for finding in complete):
         raise typer.Exit(ExitCode.ENVIRONMENT)
 
 
-def _tell(findings: Iterable["Finding"]) -> list["Finding"]:
+def _print_findings(findings: Iterable["Finding"]) -> list["Finding"]:
     from rich.padding import Padding
     from rich.text import Text
 
     from k8s.doctor.findings import Severity
 
     styles = {Severity.FINE: "green", Severity.WARNING: "yellow", Severity.BROKEN: "bold red"}
-    console, told = make_console(), []
+    console, complete = make_console(), []
     for finding in findings:
-        told.append(finding)
+        complete.append(finding)
         head = Text.assemble((f"{finding.severity:<8}", styles[finding.severity]), f"{finding.check:<10}")
         text = Text(f"{finding.what}.")
         if finding.fix:
@@ -105,8 +108,9 @@ def _tell(findings: Iterable["Finding"]) -> list["Finding"]:
         lines = text.wrap(console, max(30, console.width - 18)) if console.is_terminal else [text]
         for number, line in enumerate(lines):
             console.print(Padding(line, (0, 0, 0, 18 if number else 0)) if number else line, soft_wrap=True)
-    counts = {s: sum(finding.severity is s for finding in told) for s in (Severity.BROKEN, Severity.WARNING)}
-    said = [f"{counts[Severity.BROKEN]} broken"] * bool(counts[Severity.BROKEN])
-    said += [f"{counts[Severity.WARNING]} to be improved"] * bool(counts[Severity.WARNING])
-    console.print(", ".join(said) or "everything is as it should be", style="bold")
-    return told
+    counts = {s: sum(finding.severity is s for finding in complete) for s in (Severity.BROKEN, Severity.WARNING)}
+    warnings = counts[Severity.WARNING]
+    summary = [f"{counts[Severity.BROKEN]} broken"] * bool(counts[Severity.BROKEN])
+    summary += [f"{warnings} warning{'' if warnings == 1 else 's'}"] * bool(warnings)
+    console.print(", ".join(summary) or "all checks passed", style="bold")
+    return complete

@@ -13,23 +13,35 @@ from tuner.config.loading import load
 DEFAULT_BUCKET = "cifake-tune-bucket"
 
 BucketOption = Annotated[
-    str, typer.Option("--bucket", envvar=names.ENV_BUCKET, help="Folder or gs://bucket/prefix for everything durable.")
+    str,
+    typer.Option(
+        "--bucket", envvar=names.ENV_BUCKET, help="Bucket with data and results: a folder, or gs://bucket/prefix."
+    ),
 ]
 StudyNameOption = Annotated[
-    str | None, typer.Option("--study", help="Name of the study; not needed where the bucket has one.")
+    str | None, typer.Option("--study", help="Name of the study; optional if the bucket has only one.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 ReleaseOption = Annotated[
     str | None,
-    typer.Option("--release", help="A release of the chart: look at it in its cluster.", rich_help_panel="Cluster"),
+    typer.Option(
+        "--release", help="Name of a release of the chart, to read from its cluster.", rich_help_panel="Cluster"
+    ),
 ]
 NamespaceOption = Annotated[
     str | None,
-    typer.Option("--namespace", "-n", help="Of the release; default: the context's.", rich_help_panel="Cluster"),
+    typer.Option(
+        "--namespace",
+        "-n",
+        help="Namespace of the release; default: the context's namespace.",
+        rich_help_panel="Cluster",
+    ),
 ]
 ContextOption = Annotated[
     str | None,
-    typer.Option("--context", help="Of the kubeconfig; default: its current one.", rich_help_panel="Cluster"),
+    typer.Option(
+        "--context", help="Context of the kubeconfig; default: the current context.", rich_help_panel="Cluster"
+    ),
 ]
 
 
@@ -41,7 +53,7 @@ class GlobalOptions:
 
 
 def study_name() -> str | None:
-    """Return the name that study.yaml or the environment gives, for a process of a pod or of `run`."""
+    """Return the study's name from study.yaml or the environment, in a process of a pod or of `run`; else None."""
     file = os.environ.get(names.ENV_STUDY_FILE)
     if file or f"{names.ENV_SETTING}NAME" in os.environ:
         return load(Path(file) if file else None, [], os.environ).name

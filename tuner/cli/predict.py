@@ -1,4 +1,4 @@
-"""The command `predict`: what a study's best model says of images that it has never seen."""
+"""The command `predict`: predictions of a study's best model for new images."""
 
 import json
 from pathlib import Path
@@ -18,65 +18,75 @@ from tuner.cli.options import (
 )
 from tuner.cli.release import bucket_and_study
 from tuner.errors import DataError
-from tuner.evaluation.result import Fit
-from tuner.report.calibration_text import calibration_line
 from tuner.report.terminal.console import make_console, print_line
 
 if TYPE_CHECKING:
     from tuner.evaluation.predictor import Answer
+    from tuner.evaluation.result import Calibration
 
 predict_app = typer.Typer()
 
 
 @predict_app.command()
 def predict(
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE…", help="Image files, and folders of them.")],
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE…", help="Image files, or folders of image files.")],
     bucket_url: BucketOption = DEFAULT_BUCKET,
     study: StudyNameOption = None,
     heatmap: Annotated[
         Path | None,
-        typer.Option("--heatmap", metavar="FOLDER", help="Write there where the model looked (Grad-CAM), as PNGs."),
+        typer.Option(
+            "--heatmap",
+            metavar="FOLDER",
+            help="Folder for heatmaps of the pixels that mattered (Grad-CAM), as PNG files.",
+        ),
     ] = None,
     release: ReleaseOption = None,
     namespace: NamespaceOption = None,
     context: ContextOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Say of images which class the study's evaluated model takes them for, and how sure it is.
+    """Predict the class of images with the study's evaluated model, and the probability of that class.
 
-    The probability is calibrated where the evaluation could fit a temperature; where not, that is said. Images unlike
-    those of the training are answered with a warning. Exit code 2 where an image could not be read; the others are
-    answered all the same.
+    Probabilities are calibrated if the evaluation could fit a temperature; otherwise a line says that they are not.
+    Images that differ from the training images get a warning. Exit code 2 if an image cannot be read; the others are
+    predicted nevertheless.
     """
     choose_backend()
     with importing_keras():
         from tuner.evaluation.predictor import open_predictor
         from tuner.study.journal import find_study
 
-    with bucket_and_study(bucket_url, study, release, namespace, context) as (bucket, given):
-        predictor = open_predictor(bucket, find_study(bucket, given))
+    with bucket_and_study(bucket_url, study, release, namespace, context) as (bucket, chosen):
+        predictor = open_predictor(bucket, find_study(bucket, chosen))
     answers = []
     for answer in predictor.answers(images, heatmap):
         answers.append(answer)
         if not as_json:
-            _say(answer)
+            _print_answer(answer)
     if as_json:
         print(json.dumps([answer.model_dump(mode="json") for answer in answers], indent=2))  # noqa: T201
-    elif predictor.metrics.calibration is None:
-        print_line(
-            make_console(), "The probabilities are not calibrated: an earlier version made the evaluation.", "yellow"
-        )
-    elif predictor.metrics.calibration.fit is not Fit.FITTED:
-        good = predictor.metrics.calibration.fit is Fit.NOT_NEEDED
-        line = f"The probabilities: {calibration_line(predictor.metrics.calibration)}."
-        print_line(make_console(), line, "dim" if good else "yellow")
+    else:
+        _print_calibration(predictor.metrics.calibration)
     failed = [answer for answer in answers if answer.error]
     if failed:
         first = f"{_printable(failed[0].image)} {failed[0].error}"
-        raise DataError(f"{len(failed):,} of {len(answers):,} could not be answered; the first: {first}.")
+        raise DataError(f"{len(failed):,} of {len(answers):,} images could not be predicted; the first: {first}.")
 
 
-def _say(answer: "Answer") -> None:
+def _print_calibration(calibration: "Calibration | None") -> None:
+    """Print a line if the probabilities are not calibrated, with the reason."""
+    from tuner.evaluation.result import Fit
+    from tuner.report.calibration_text import calibration_line
+
+    if calibration is None:
+        sentence = "The probabilities are not calibrated: an earlier version made the evaluation."
+        print_line(make_console(), sentence, "yellow")
+    elif calibration.fit is not Fit.FITTED:
+        style = "dim" if calibration.fit is Fit.NOT_NEEDED else "yellow"
+        print_line(make_console(), f"The probabilities: {calibration_line(calibration)}.", style)
+
+
+def _print_answer(answer: "Answer") -> None:
     console = make_console()
     if answer.error:
         print_line(console, f"{_printable(answer.image)}: {answer.error}", "red")
@@ -89,5 +99,5 @@ def _say(answer: "Answer") -> None:
 
 
 def _printable(name: str) -> str:
-    """Return a file's name without what would move a terminal's cursor, or is no text at all."""
+    """Return a file's name without control characters and undecodable bytes."""
     return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in name)

@@ -1,10 +1,10 @@
-"""Releases of the chart, for commands that read: a release's bucket, opened as if it were here, and its chief's answer.
+"""Releases of the chart, for commands that read: opens a release's bucket and calls its chief.
 
-Both go through port forwarding: it needs one right (create pods/portforward) for all readers, starts no process in a
-pod whose cores train, works when the chief is gone, and what comes through is read by this version of the program.
-Running `cifake-tune status` in a pod instead took Python's start there each time, seconds beside a training worker.
+Both use port forwarding. It needs one right (create pods/portforward) for all commands, starts no process in a pod
+whose cores train, and works without the chief, and this version of the program reads the data. Running `cifake-tune
+status` in a pod instead would start Python there each time, which takes seconds beside a training worker.
 
-The Kubernetes client and gRPC are imported by the functions that need them: commands about a bucket do without.
+The Kubernetes client and gRPC are imported by the functions that need them, since commands about a bucket need neither.
 """
 
 import base64
@@ -21,8 +21,8 @@ from tuner.temporary_files import temporary_folder
 
 if TYPE_CHECKING:
     from k8s.release.release import Release
-    from k8s.release.status import Work
     from tuner.rpc.tls import Files
+    from tuner.study.status import WorkerStatus
 
 CHIEF_TIMEOUT_S = 5.0
 
@@ -31,17 +31,17 @@ CHIEF_TIMEOUT_S = 5.0
 def bucket_and_study(
     bucket_url: str, study: str | None, release: str | None, namespace: str | None, context: str | None
 ) -> Iterator[tuple[Bucket, str | None]]:
-    """Open the bucket that a command is to read, and say the study's name as far as it is given."""
+    """Open the bucket that a command reads; yield it with the study's name, or None if no name is given."""
     if release is None:
         yield open_bucket(bucket_url), study or study_name()
         return
-    found = load_release(release, namespace, context)
-    with open_release_bucket(found) as bucket:
-        yield bucket, study or found.study_name()
+    opened = load_release(release, namespace, context)
+    with open_release_bucket(opened) as bucket:
+        yield bucket, study or opened.study_name()
 
 
 def load_release(release: str, namespace: str | None, context: str | None) -> "Release":
-    """Return a release of the chart. Raises UsageError where there is none, EnvironmentFailure without a cluster."""
+    """Return a release of the chart. Raises UsageError if there is none, EnvironmentFailure without a cluster."""
     from k8s.cluster.client import connect
     from k8s.release.release import load
 
@@ -50,9 +50,9 @@ def load_release(release: str, namespace: str | None, context: str | None) -> "R
 
 @contextlib.contextmanager
 def open_release_bucket(release: "Release") -> Iterator[Bucket]:
-    """Open the release's bucket: one outside the cluster with our own credentials, its own through a port.
+    """Open the release's bucket: with local credentials if it is outside the cluster, else through a forwarded port.
 
-    Raises EnvironmentFailure where that is not possible now, BucketError.
+    Raises EnvironmentFailure if that is not possible now, BucketError.
     """
     from k8s.cluster.port_forward import forwarded
     from k8s.release import release as releases
@@ -63,17 +63,16 @@ def open_release_bucket(release: "Release") -> Iterator[Bucket]:
         return
     pod = release.running(releases.BUCKET)
     with (
-        forwarded(release.cluster, pod.name, port) as here,
-        _environment(names.ENV_EMULATOR, f"http://127.0.0.1:{here}"),
+        forwarded(release.cluster, pod.name, port) as local_port,
+        _environment(names.ENV_EMULATOR, f"http://127.0.0.1:{local_port}"),
     ):
         yield open_bucket(release.bucket_url)
 
 
-def ask_chief(release: "Release") -> "list[Work]":
-    """Return what the chief says that its workers are at. Raises EnvironmentFailure, grpc.RpcError."""
+def ask_chief(release: "Release") -> "list[WorkerStatus]":
+    """Return the workers' status from the chief. Raises EnvironmentFailure, grpc.RpcError."""
     from k8s.cluster.port_forward import forwarded
     from k8s.release import release as releases
-    from k8s.release.status import Work
     from tuner.rpc import lease_service, tls
 
     pod = release.running(releases.CHIEF)
@@ -81,13 +80,12 @@ def ask_chief(release: "Release") -> "list[Work]":
         files = stack.enter_context(_certificates(release))
         port = stack.enter_context(forwarded(release.cluster, pod.name, release.chief_port))
         channel = stack.enter_context(tls.open_channel(f"127.0.0.1:{port}", files, lease_service.OPTIONS))
-        status = lease_service.LeaseStub(channel).status(CHIEF_TIMEOUT_S)
-    return [Work.model_validate(each.model_dump()) for each in status.workers]
+        return list(lease_service.LeaseStub(channel).status(CHIEF_TIMEOUT_S).workers)
 
 
 @contextlib.contextmanager
 def _certificates(release: "Release") -> "Iterator[Files | None]":
-    """Yield the release's certificates as files that only we can read; None where it does without."""
+    """Yield the release's certificates as files that only this user can read; None without TLS."""
     if not release.tls_secret:
         yield None
         return
@@ -104,12 +102,12 @@ def _certificates(release: "Release") -> "Iterator[Files | None]":
 
 @contextlib.contextmanager
 def _environment(variable: str, value: str) -> Iterator[None]:
-    before = os.environ.get(variable)
+    previous = os.environ.get(variable)
     os.environ[variable] = value
     try:
         yield
     finally:
-        if before is None:
+        if previous is None:
             del os.environ[variable]
         else:
-            os.environ[variable] = before
+            os.environ[variable] = previous

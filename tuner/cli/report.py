@@ -1,4 +1,4 @@
-"""The command `report`: the page of a study and its evaluation, written again."""
+"""The command `report`: writes report.html of a study and its evaluation again."""
 
 from pathlib import Path
 from typing import Annotated
@@ -26,23 +26,26 @@ def report(
     bucket_url: BucketOption = DEFAULT_BUCKET,
     study: StudyNameOption = None,
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE", help="Write it there; without, beside the evaluation.")
+        Path | None,
+        typer.Option(
+            "--out", metavar="FILE", help="File to write; default: report.html beside the evaluation in the bucket."
+        ),
     ] = None,
     release: ReleaseOption = None,
     namespace: NamespaceOption = None,
     context: ContextOption = None,
 ) -> None:
-    """Write report.html again from what the bucket has of a study and its evaluation; no test image is read."""
+    """Write report.html again from a study and its evaluation in the bucket. No test image is read."""
     from tuner.report.rebuild import make_report
     from tuner.study.journal import find_study
 
-    with bucket_and_study(bucket_url, study, release, namespace, context) as (bucket, given):
-        name = find_study(bucket, given)
+    with bucket_and_study(bucket_url, study, release, namespace, context) as (bucket, chosen):
+        name = find_study(bucket, chosen)
         page = make_report(bucket, name).encode()
         if out is None:
-            place = names.evaluation(name, names.REPORT_HTML)
-            bucket.write(place, page)
-            print_line(make_console(), f"{bucket.url.rstrip('/')}/{place}")
+            object_name = names.evaluation(name, names.REPORT_HTML)
+            bucket.write(object_name, page)
+            print_line(make_console(), f"{bucket.url.rstrip('/')}/{object_name}")
             return
     try:
         out.write_bytes(page)

@@ -1,4 +1,4 @@
-"""The commands that run something: run, chief, worker, evaluate."""
+"""The commands that run a study: run, chief, worker, evaluate."""
 
 import json
 import logging
@@ -17,38 +17,41 @@ from tuner.config import settings as config
 from tuner.config.loading import load
 from tuner.errors import ConfigError
 from tuner.limits import NAME_CHARACTERS, is_name
-from tuner.monitoring.log_format import begin_logging, given_format
+from tuner.monitoring.log_format import begin_logging, read_format
 from tuner.report.terminal.console import make_console, shown_progress
 
 if TYPE_CHECKING:
     from tuner.rpc.tls import Files
 
 StudyFileOption = Annotated[
-    Path | None, typer.Option("--study", envvar=names.ENV_STUDY_FILE, help="study.yaml; without it, the defaults.")
+    Path | None,
+    typer.Option("--study", envvar=names.ENV_STUDY_FILE, help="Path of study.yaml; default: the default settings."),
 ]
 
 
-SetOption = Annotated[list[str] | None, typer.Option("--set", help="A setting, as search.max_trials=20; repeatable.")]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", help="A setting, such as search.max_trials=20; repeatable.")
+]
 
 
 def run(
     study_file: StudyFileOption = None,
     data: Annotated[
-        str | None, typer.Option("--data", help="Folder, zip or gs:// of images; without it, the built-in sample.")
+        str | None, typer.Option("--data", help="Images: a folder, a zip file or gs://…; default: the built-in sample.")
     ] = None,
     bucket_url: BucketOption = DEFAULT_BUCKET,
-    workers: Annotated[int, typer.Option(min=1, max=256, help="Worker processes.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, max=256, help="Number of worker processes.")] = 1,
     settings: SetOption = None,
 ) -> None:
-    """Do the whole job on this machine: pack the data, search, and evaluate the best model.
+    """Run a study on this machine: pack the data, search, and evaluate the best model.
 
-    While it searches, a page in the browser shows how far it is, at the address that is printed.
+    A live page shows the progress of the search at the printed address.
     """
-    from tuner.local import run as job
+    from tuner.local.run import run_job
 
-    given = [*(settings or []), *([f"data.source={json.dumps(data)}"] if data is not None else [])]
-    study = _study(study_file, given)
-    job.run_job(study, _bucket(bucket_url), workers, _cache(), _encryption(), make_console())
+    overrides = [*(settings or []), *([f"data.source={json.dumps(data)}"] if data is not None else [])]
+    study = _study(study_file, overrides)
+    run_job(study, _bucket(bucket_url), workers, _cache(), _encryption(), make_console())
 
 
 def chief(
@@ -57,36 +60,45 @@ def chief(
     bucket_url: BucketOption = DEFAULT_BUCKET,
     settings: SetOption = None,
 ) -> None:
-    """Hand out trials to workers until the search is over (address from KERASTUNER_ORACLE_IP and _PORT)."""
+    """Assign trials to workers until the search has finished, at KERASTUNER_ORACLE_IP and KERASTUNER_ORACLE_PORT."""
+    from tuner.cli import early_checks
+
     _begin_process(context)
     study = _study(study_file, settings or [])
     host, port, encryption = _environment(names.ENV_ORACLE_IP), _port(), _encryption()
+    bucket = _bucket(bucket_url)
+    if _data_wait_s() is None:  # else the bucket and its data set are made while Keras is imported
+        early_checks.check_chief_data(bucket, study, os.environ.get(names.ENV_DATA))
     with importing_keras(whole=study.search.algorithm is config.Algorithm.BAYESIAN):
         from tuner.address import Address
+        from tuner.chief.context import ChiefContext
         from tuner.chief.evaluation_job import ChiefJob
         from tuner.chief.monitor import ChiefMonitor
         from tuner.chief.run import run_chief
+        from tuner.data.manifest import find_data_set
         from tuner.monitoring.catalogue import Role
         from tuner.monitoring.endpoint import Monitor, serving
 
-    shown = ChiefMonitor(_bucket(bucket_url), study.name, monitor := Monitor(Role.CHIEF))
+    chief_monitor = ChiefMonitor(bucket, study.name, monitor := Monitor(Role.CHIEF))
+    bucket = chief_monitor.bucket
     job = os.environ.get(names.ENV_EVALUATION_JOB)
     cluster = ChiefJob(job, _environment(names.ENV_START), _seconds(names.ENV_LINGER_S)) if job else None
     with serving(monitor):
-        run_chief(study, _data_digest(study, shown.bucket), Address(host, port), encryption, cluster, shown)
+        digest = find_data_set(bucket, _data_digest(study, bucket))
+        run_chief(ChiefContext(bucket, study, digest, Address(host, port), encryption, cluster, chief_monitor))
 
 
 def worker(context: typer.Context, bucket_url: BucketOption = DEFAULT_BUCKET) -> None:
-    """Train trials for the chief until the search is over (it has the settings; who we are: KERASTUNER_TUNER_ID)."""
+    """Train trials for the chief until the search has finished. KERASTUNER_TUNER_ID is the worker's name."""
     _begin_process(context)
     address = f"{_environment(names.ENV_ORACLE_IP)}:{_port()}"
     name = _environment(names.ENV_TUNER_ID)
     if not is_name(name):
         raise ConfigError(
-            f"{names.ENV_TUNER_ID} must be 1 to {NAME_CHARACTERS} characters that can be printed, not {name!r:.60}."
+            f"{names.ENV_TUNER_ID} must be 1 to {NAME_CHARACTERS} characters that can be printed, got {name!r:.60}."
         )
     encryption = _encryption()
-    with importing_keras():  # before the bucket is asked: in a cluster it starts meanwhile
+    with importing_keras():  # before the bucket is read: in a cluster it starts meanwhile
         from tuner.monitoring.catalogue import Role
         from tuner.monitoring.endpoint import Monitor, serving
         from tuner.monitoring.measured_bucket import MeasuredBucket
@@ -95,7 +107,7 @@ def worker(context: typer.Context, bucket_url: BucketOption = DEFAULT_BUCKET) ->
 
     monitor = Monitor(Role.WORKER)
     bucket = MeasuredBucket(_bucket(bucket_url), monitor.registry)
-    if _search_is_over(bucket):
+    if _search_has_finished(bucket):
         return
     devices.check(os.environ)
     with serving(monitor):
@@ -110,14 +122,17 @@ def evaluate(
 ) -> None:
     """Evaluate the study's best model on the test images, once."""
     _begin_process(context)
-    import_keras()  # the evaluator imports it only when there is something to do
+    from tuner.cli import early_checks
     from tuner.evaluator.run import evaluate as run_evaluation
     from tuner.report.terminal.evaluation import summary
     from tuner.study.journal import find_study
 
     bucket = _bucket(bucket_url)
+    name = find_study(bucket, study or study_name())
+    if not early_checks.is_evaluated(bucket, name):
+        import_keras()  # quietly; the evaluator's own import would show TensorFlow's messages
     with shown_progress() as progress:
-        metrics = run_evaluation(bucket, find_study(bucket, study or study_name()), _cache(), progress)
+        metrics = run_evaluation(bucket, name, _cache(), progress)
     if as_json:
         print(metrics.model_dump_json(indent=2))  # noqa: T201
     else:
@@ -129,17 +144,24 @@ def _study(file: Path | None, settings: list[str]) -> config.Study:
 
 
 def _data_digest(study: config.Study, bucket: Bucket) -> str | None:
-    """Return the data set that the environment names, or the one that `data prepare` makes; None: the only one."""
-    digest = os.environ.get(names.ENV_DATA) or None
-    if digest or not os.environ.get(names.ENV_DATA_WAIT_S):
-        return digest
+    """Return the data set that the environment names or that `data prepare` makes; None for the bucket's only one."""
+    wait_s = _data_wait_s()
+    if wait_s is None:
+        return os.environ.get(names.ENV_DATA) or None
     from tuner.data.prepare import await_prepared
 
-    return await_prepared(study, bucket, _seconds(names.ENV_DATA_WAIT_S))
+    return await_prepared(study, bucket, wait_s)
 
 
-def _search_is_over(bucket: Bucket) -> bool:
-    """Say whether a worker that knows its study comes too late: there may be no chief any more to tell it so."""
+def _data_wait_s() -> int | None:
+    """Return for how many seconds the chief waits until its data set is packed; None if it does not wait."""
+    if os.environ.get(names.ENV_DATA) or not os.environ.get(names.ENV_DATA_WAIT_S):
+        return None
+    return _seconds(names.ENV_DATA_WAIT_S)
+
+
+def _search_has_finished(bucket: Bucket) -> bool:
+    """Return whether a worker that knows its study comes too late: there may be no chief left to answer it."""
     file = os.environ.get(names.ENV_STUDY_FILE)
     if not file:
         return False
@@ -149,7 +171,7 @@ def _search_is_over(bucket: Bucket) -> bool:
     reader = JournalReader(bucket, study.name)
     reader.poll()
     if reader.state.is_over(study):
-        logging.getLogger("tuner").info("the search of study %s is over", study.name)
+        logging.getLogger("tuner").info("the search of study %s has finished", study.name)
         return True
     return False
 
@@ -159,44 +181,44 @@ def _bucket(url: str) -> Bucket:
 
 
 def _cache() -> Path:
-    given = os.environ.get(names.ENV_CACHE)
-    if given:
-        return Path(given)
+    folder = os.environ.get(names.ENV_CACHE)
+    if folder:
+        return Path(folder)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cifake-tune"
 
 
 def _environment(variable: str) -> str:
     value = os.environ.get(variable)
     if not value:
-        raise ConfigError(f"the environment variable {variable} is not set; it must be for this command.")
+        raise ConfigError(f"the environment variable {variable} must be set for this command.")
     return value
 
 
 def _encryption() -> "Files | None":
     from tuner.rpc.tls import Files
 
-    return Files.given(os.environ)
+    return Files.from_environment(os.environ)
 
 
 def _port() -> int:
     text = _environment(names.ENV_ORACLE_PORT)
     if not text.isdecimal() or not 0 < int(text) < 65536:
-        raise ConfigError(f"{names.ENV_ORACLE_PORT} must be a port, 1 to 65535, not {text!r}.")
+        raise ConfigError(f"{names.ENV_ORACLE_PORT} must be a port from 1 to 65535, got {text!r}.")
     return int(text)
 
 
 def _seconds(variable: str) -> int:
     text = os.environ.get(variable, "0")
     if not text.isdecimal():
-        raise ConfigError(f"{variable} must be a whole number of seconds, not {text!r}.")
+        raise ConfigError(f"{variable} must be a whole number of seconds, got {text!r}.")
     return int(text)
 
 
 def _begin_process(context: typer.Context) -> None:
-    """Set up a process of a pod or of `run`: its end, and its log."""
+    """Set up a process of a pod or of `run`: its end, its backend and its log."""
     from tuner.local.children import end_with_parent
 
     end_with_parent()
     choose_backend()
     level = logging.DEBUG if context.ensure_object(GlobalOptions).debug else logging.INFO
-    begin_logging(sys.stdout, given_format(os.environ), level)
+    begin_logging(sys.stdout, read_format(os.environ), level)

@@ -1,4 +1,4 @@
-"""The commands status and trials: of a bucket, or of a release of the chart in its cluster."""
+"""The commands `status` and `trials`, for a bucket or for a release of the chart in its cluster."""
 
 import json
 from typing import TYPE_CHECKING
@@ -22,8 +22,8 @@ from tuner.report.terminal.console import make_console, print_line
 
 if TYPE_CHECKING:
     from k8s.release.release import Release
-    from k8s.release.status import Work
     from tuner.study.state import StudyState
+    from tuner.study.status import WorkerStatus
     from tuner.study.views import StudyView
 
 readers_app = typer.Typer()
@@ -38,7 +38,7 @@ def status(
     context: ContextOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Say how far a study is, also while it runs; of a release, also what its pods do and what stops them."""
+    """Show the progress of a study, also while it runs; for a release, also its pods and their problems."""
     if release is not None:
         _release_status(load_release(release, namespace, context), study, as_json)
         return
@@ -49,7 +49,7 @@ def status(
     if as_json:
         print(view.model_dump_json(indent=2))  # noqa: T201
         return
-    _say_study(view)
+    _print_study(view)
 
 
 @readers_app.command()
@@ -83,13 +83,13 @@ def _release_status(release: "Release", study: str | None, as_json: bool) -> Non
         progress = pool.submit(_study_of, release, study)
         work = pool.submit(_work_of, release)
         lines = pool.submit(last_lines, release)
-        (view, no_study), (said, no_work) = progress.result(), work.result()
-        shown = view_release(release, lines.result(), said)
+        (view, no_study), (workers, no_work) = progress.result(), work.result()
+        release_status = view_release(release, lines.result(), workers)
     notes = [note for note in (no_study, no_work) if note]
     if as_json:
         parts = {
             "study": view.model_dump(mode="json") if view else None,
-            **shown.model_dump(mode="json"),
+            **release_status.model_dump(mode="json"),
             "notes": notes,
         }
         print(json.dumps(parts, indent=2))  # noqa: T201
@@ -98,15 +98,15 @@ def _release_status(release: "Release", study: str | None, as_json: bool) -> Non
 
     console = make_console()
     if view:
-        _say_headline(view)
+        _print_headline(view)
     console.print()
-    console.print(release_view(shown))
+    console.print(release_view(release_status))
     for note in notes:
         print_line(console, note, style="yellow")
 
 
 def _study_of(release: "Release", study: str | None) -> "tuple[StudyView | None, str]":
-    """Return how far the study is, or why that is not known."""
+    """Return the progress of the study, or why it is unknown."""
     from tuner.cli.release import open_release_bucket
     from tuner.study.journal import JournalReader
     from tuner.study.views import view_study
@@ -117,29 +117,32 @@ def _study_of(release: "Release", study: str | None) -> "tuple[StudyView | None,
             reader = JournalReader(bucket, name)
             reader.poll()
             if reader.state.study is None:
-                return None, f"The study {name} has not begun: its chief has not been at work yet."
+                return None, f"Study {name} has not begun: its chief has not started yet."
             return view_study(reader.state), ""
     except CifakeTuneError as error:
-        return None, f"How far the study is cannot be said: {error}"
+        return None, f"The progress of the study is unknown: {error}"
 
 
-def _work_of(release: "Release") -> "tuple[list[Work], str]":
-    """Return what the chief says of its workers, or why it does not."""
+def _work_of(release: "Release") -> "tuple[list[WorkerStatus], str]":
+    """Return the workers' status from the chief, or why it is unknown."""
     import grpc
 
     from k8s.release import release as releases
     from tuner.cli.release import ask_chief
 
     if not any(pod.status.phase == "Running" for pod in release.pods_of(releases.CHIEF)):
-        return [], ""  # the chief's line says why
+        return [], ""  # the chief's line has the reason
     try:
         return ask_chief(release), ""
     except CifakeTuneError as error:
-        return [], f"What the workers are at cannot be said: {error}"
+        return [], f"The status of the workers is unknown: {error}"
     except grpc.RpcError as error:
         if error.code() is grpc.StatusCode.UNAVAILABLE:
-            return [], "The chief's pod runs, and the chief does not answer yet: it is starting, or waits for the data."
-        return [], f"What the workers are at cannot be said: the chief answers {error.code().name} ({error.details()})."
+            return (
+                [],
+                "The chief's pod runs, but the chief does not answer yet: it is starting, or waits for data.",
+            )
+        return [], f"The status of the workers is unknown: the chief answered {error.code().name} ({error.details()})."
 
 
 def _state(bucket: Bucket, study: str | None) -> "StudyState":
@@ -148,14 +151,14 @@ def _state(bucket: Bucket, study: str | None) -> "StudyState":
     return read_study(bucket, find_study(bucket, study))
 
 
-def _say_study(view: "StudyView") -> None:
+def _print_study(view: "StudyView") -> None:
     for key, value in view.model_dump(mode="json").items():
-        shown = "" if value is None else f"{value:.4f}" if isinstance(value, float) else value
-        print_line(make_console(), f"{key.replace('_', ' '):<16}{shown}")
+        text = "" if value is None else f"{value:.4f}" if isinstance(value, float) else value
+        print_line(make_console(), f"{key.replace('_', ' '):<16}{text}")
 
 
-def _say_headline(view: "StudyView") -> None:
-    """Say in a line or two how far the study is; `status` without a release has the rest."""
+def _print_headline(view: "StudyView") -> None:
+    """Print the progress of the study in one or two lines; `status` without a release has the rest."""
     total = "?" if view.max_trials is None else view.max_trials
     ended = view.completed + view.stopped + view.failed
     parts = [f"study {view.study}: {ended} of {total} trials"]
@@ -167,4 +170,4 @@ def _say_headline(view: "StudyView") -> None:
         parts.append(f"chief number {view.chiefs}")
     print_line(make_console(), ", ".join(parts), style="bold")
     if view.state == "finished":
-        print_line(make_console(), f"the search is over: {view.reason}")
+        print_line(make_console(), f"the search has finished: {view.reason}")

@@ -1,4 +1,4 @@
-"""Reading study.yaml: defaults, file, environment and --set, and what is wrong with them in a sentence."""
+"""Loading of settings: defaults, study.yaml, environment and --set, with one sentence for each error."""
 
 import difflib
 import json
@@ -15,12 +15,18 @@ from tuner.errors import ConfigError
 
 
 def load(file: Path | None = None, settings: Iterable[str] = (), environment: Mapping[str, str] | None = None) -> Study:
-    """Return the study that file, environment and `key=value` settings make.
+    """Return the study that results from the file, the environment and the `key=value` settings.
 
-    Raises ConfigError with the file or variable, the key, and what to write instead.
+    Args:
+        file: study.yaml; None uses the defaults only.
+        settings: Arguments of `--set`, such as `search.max_trials=20`; a later one overrides an earlier one.
+        environment: Environment variables, of which those that begin with `CIFAKE_TUNE_STUDY__` are settings.
+
+    Raises:
+        ConfigError: Names the file or variable, the key, and what to write instead.
     """
     values: dict[str, Any] = read_settings(file) if file else {}
-    origins: dict[str, str] = {}  # of the values that are not the file's
+    origins: dict[str, str] = {}  # by key: the variable or --set from which a value comes, if not from the file
     for variable, text in sorted((environment or {}).items()):
         if variable.startswith(names.ENV_SETTING):
             path = variable.removeprefix(names.ENV_SETTING).lower().split("__")
@@ -29,26 +35,26 @@ def load(file: Path | None = None, settings: Iterable[str] = (), environment: Ma
     for setting in settings:
         key, equals, text = setting.partition("=")
         if not equals or not key:
-            raise ConfigError(f"--set {setting}: write it as key=value, for example search.max_trials=20.")
+            raise ConfigError(f"--set {setting}: write it as key=value, such as search.max_trials=20.")
         _put(values, key.split("."), parse_value(text, f"--set {setting}"), f"--set {setting}")
         origins[key] = f"--set {setting}"
     return _validate(values, str(file) if file else "the settings", origins)
 
 
 def parse(values: Mapping[str, Any], where: str) -> Study:
-    """Return the study that `values` describe; `where` begins the message of the ConfigError if they do not."""
+    """Return the study that `values` describe. If they are invalid, the ConfigError's message begins with `where`."""
     return _validate(values, where, {})
 
 
 def _validate(values: Mapping[str, Any], where: str, origins: Mapping[str, str]) -> Study:
     try:
-        # JSON's rules, not Python's: enums may be strings, but "3" is no number
+        # JSON mode rather than Python mode: enums may be strings, but "3" is not a number
         return Study.model_validate_json(json.dumps(values), by_alias=True, by_name=False)
     except ValidationError as error:
         raise ConfigError(
-            "\n".join(f"{_origin(e, origins) or where}: {_sentence(e)}" for e in error.errors())
+            "\n".join(f"{_origin(detail, origins) or where}: {_sentence(detail)}" for detail in error.errors())
         ) from None
-    except (TypeError, ValueError) as error:  # what JSON cannot say, such as YAML's !!set or an alias of itself
+    except (TypeError, ValueError) as error:  # not expressible in JSON, such as YAML's !!set or an alias of itself
         raise ConfigError(f"{where}: {error}.") from None
 
 
@@ -58,7 +64,7 @@ def _origin(error: Any, origins: Mapping[str, str]) -> str | None:
 
 
 def dump(study: Study) -> dict[str, Any]:
-    """Return all settings as plain values, the keys as in study.yaml; `parse` reads them back."""
+    """Return all settings as plain values with the keys of study.yaml; `parse` reads them back."""
     return study.model_dump(mode="json", by_alias=True)
 
 
@@ -71,7 +77,7 @@ def _put(values: dict[str, Any], path: list[str], value: Any, where: str) -> Non
     for depth, part in enumerate(path[:-1], start=1):
         inner = values.setdefault(part, {})
         if not isinstance(inner, dict):
-            raise ConfigError(f"{where}: {'.'.join(path[:depth])} is no section with keys in it.")
+            raise ConfigError(f"{where}: {'.'.join(path[:depth])} is not a section, so it has no keys.")
         values[part] = values = dict(inner)
     values[path[-1]] = value
 
@@ -80,22 +86,22 @@ def _sentence(error: Any) -> str:
     path = [str(part) for part in error["loc"]]
     key = ".".join(path) or "study"
     if error["type"] == "extra_forbidden":
-        known = _keys_beside(path)
+        known = _sibling_keys(path)
         nearest = difflib.get_close_matches(path[-1], known, n=1, cutoff=0.5)
-        elsewhere = [other for other in all_keys() if other.rsplit(".", 1)[-1] == path[-1]]
+        other_sections = [other for other in all_keys() if other.rsplit(".", 1)[-1] == path[-1]]
         if nearest:
             return f"unknown key {key}; did you mean {'.'.join([*path[:-1], nearest[0]])}?"
-        if elsewhere:
-            return f"unknown key {key}; did you mean {elsewhere[0]}?"
-        return f"unknown key {key}; known here: {', '.join(known) or 'none'}."
-    given = json.dumps(error["input"], default=str)
+        if other_sections:
+            return f"unknown key {key}; did you mean {other_sections[0]}?"
+        return f"unknown key {key}; valid keys: {', '.join(known) or 'none'}."
+    value = json.dumps(error["input"], default=str)
     if error["type"] == "model_type":
-        return f"{key}: must be a section with keys of its own, not {given}; leave it out for the defaults."
+        return f"{key}: must be a section with keys, got {value}; remove it to use the defaults."
     if error["type"] == "string_pattern_mismatch":
-        return f"{key}: {given} does not fit. {_description(path)}"
-    message = error["msg"].removeprefix("Value error, ")
-    given = "" if error["type"] == "value_error" else f", not {given}"
-    return f"{key}: {message[0].lower()}{message[1:]}{given}."
+        return f"{key}: got {value}, which is not valid. {_description(path)}"
+    message = error["msg"].removeprefix("Value error, ").replace("Input should be", "must be", 1)
+    got = "" if error["type"] == "value_error" else f", got {value}"
+    return f"{key}: {message[0].lower()}{message[1:]}{got}."
 
 
 def _section(path: list[str]) -> type[BaseModel]:
@@ -105,7 +111,7 @@ def _section(path: list[str]) -> type[BaseModel]:
     return model
 
 
-def _keys_beside(path: list[str]) -> list[str]:
+def _sibling_keys(path: list[str]) -> list[str]:
     return [field.alias or name for name, field in _section(path).model_fields.items()]
 
 
@@ -115,7 +121,7 @@ def _description(path: list[str]) -> str:
 
 
 def all_keys() -> list[str]:
-    """Return every setting's key, as `section.key`."""
+    """Return the keys of all settings, such as `search.max_trials`."""
     return _keys_of(Study, "")
 
 

@@ -1,7 +1,7 @@
-"""Study: one model of all settings, which is study.yaml and the chart's `study:` value.
+"""All settings of a study, as one model: the content of study.yaml and of the chart's `study:` value.
 
 Defaults < study.yaml < environment (`CIFAKE_TUNE_STUDY__SEARCH__MAX_TRIALS=4`) < `--set search.max_trials=4`.
-Unknown keys are errors that name the nearest known one.
+An unknown key is an error that names the nearest known key.
 """
 
 import json
@@ -17,9 +17,9 @@ Values = list[bool] | list[int] | list[float] | list[str]
 
 
 class Settings(BaseModel):
-    """Base of all sections: unknown keys are errors, values are not converted, instances do not change.
+    """Base of all sections: unknown keys are errors, values are not converted, instances are immutable.
 
-    The docstring under a setting is its description, in the JSON Schema and in docs/settings.md.
+    The docstring below a setting is its description in the JSON Schema and in docs/settings.md.
     """
 
     model_config = ConfigDict(
@@ -37,7 +37,7 @@ class Algorithm(StrEnum):
 
     RANDOM = "random"
     BAYESIAN = "bayesian"  # Gaussian process, upper confidence bound
-    HYPERBAND = "hyperband"  # its own number of trials and epochs a trial, out of training.epochs
+    HYPERBAND = "hyperband"  # derives the number of trials and the epochs per trial from training.epochs
     GRID = "grid"
 
 
@@ -50,7 +50,7 @@ class Direction(StrEnum):
 
 
 class Policy(StrEnum):
-    """How trials that cannot win any more are found before their last epoch."""
+    """How trials with no prospect of winning are recognized before their last epoch."""
 
     ASHA = "asha"  # asynchronous successive halving
     NONE = "none"
@@ -60,102 +60,116 @@ class Data(Settings):
     """The data set."""
 
     source: Annotated[str, Field(min_length=1)] | None = None
-    """Zip, folder or gs:// to pack where the bucket does not have it yet. Default: the built-in sample."""
+    """Path of a zip archive or folder, or a `gs://` URL. The data is packed into the bucket unless the bucket already
+    contains it. Default: the built-in sample."""
 
     validation: Annotated[float, Field(gt=0, lt=1)] = 0.1
-    """Share of the training images held out, stratified by class, to compare trials by. Default: 0.1, the
-    10,000 of CIFAKE whose standard error (0.3 %) is small beside the differences between trials."""
+    """Fraction of the training images that is held out, stratified by class, to compare trials. Default: 0.1, which
+    is 10,000 images of CIFAKE; their standard error (0.3 %) is small compared with the differences between trials."""
 
     validation_seed: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
-    """Chooses these images. Default: the study's seed; set it to compare studies of several seeds by the same ones."""
+    """Seed that selects the validation images. Default: the study's `seed`. Set it to compare studies with different
+    seeds on the same validation images."""
 
     batch_size: Positive = 128
-    """Images a training step."""
+    """Number of images per training step."""
 
 
 class Space(Settings):
-    """The hyperparameters and the model that they build."""
+    """The search space: the hyperparameters and the model built from them."""
 
     name: str | None = None
-    """A built-in space. Default: seed, the published one."""
+    """Name of a built-in space. Default: `seed`, the published space, unless `import` is set."""
 
     import_: Annotated[str | None, Field(alias="import", pattern=r"^[\w.]+:\w+$")] = None
-    """`module:Class`, a Keras Tuner HyperModel of your own, instead of `name`."""
+    """Your own Keras Tuner `HyperModel`, written as `module:Class`. It replaces `name`."""
 
     code: str | None = None
-    """Folder that is put on Python's path before `import` is looked up. Default: the working directory."""
+    """Folder that is added to Python's path before `import` is resolved. Default: the working directory."""
 
     values: dict[str, Value | Values] = {}
-    """Hyperparameters that the search does not choose freely: `{width: 64, blocks: [2, 3]}` sets the first, and lets
-    the second be one of these. So one space serves a laptop and a large GPU. Default: all as the space has them."""
+    """Hyperparameters to fix or to restrict. `{width: 64, blocks: [2, 3]}` fixes `width` and restricts `blocks` to two
+    values, so that one space serves both a laptop and a large GPU. Default: none; the space defines all of them."""
 
     @field_validator("values", mode="before")
     @classmethod
     def _values_or_lists(cls, values: Any) -> Any:
-        """Say in one sentence what pydantic says in one for each type that a value might have had."""
+        """Replace pydantic's errors, one for each type that a value could have had, by a single sentence."""
         if not isinstance(values, dict):
-            raise ValueError(f"must be hyperparameters with their values, as {{width: 64}}, not {json.dumps(values)}")
+            raise ValueError(
+                f"must be a mapping of hyperparameters to values, such as {{width: 64}}, got {json.dumps(values)}"
+            )
         for name, value in values.items():
-            several = value if isinstance(value, list) else [value]
-            kinds = {float if isinstance(each, int) and not isinstance(each, bool) else type(each) for each in several}
-            if len(kinds) != 1 or not kinds <= {bool, float, str}:
-                raise ValueError(f"{name} must be a value, or a list of values of one kind, not {json.dumps(value)}")
+            choices = value if isinstance(value, list) else [value]
+            types = {
+                float if isinstance(choice, int) and not isinstance(choice, bool) else type(choice)
+                for choice in choices
+            }
+            if len(types) != 1 or not types <= {bool, float, str}:
+                raise ValueError(f"{name} must be a value or a list of values of one type, got {json.dumps(value)}")
         return values
 
     @model_validator(mode="before")
     @classmethod
-    def _one_of_both(cls, values: Any) -> Any:
+    def _name_or_import(cls, values: Any) -> Any:
         if not isinstance(values, dict):
             return values
-        imports = values.get("import", values.get("import_")) is not None
-        if imports and values.get("name") is not None:
-            raise ValueError("space.name and space.import exclude each other; keep one of them")
-        return values if imports or values.get("name") is not None else {**values, "name": "seed"}
+        has_import = values.get("import", values.get("import_")) is not None
+        if has_import and values.get("name") is not None:
+            raise ValueError("space.name and space.import are mutually exclusive; keep one of them")
+        return values if has_import or values.get("name") is not None else {**values, "name": "seed"}
 
 
 class EarlyStopping(Settings):
-    """Which trials are stopped before their last epoch, so that workers are free for better ones.
+    """Early stopping of trials, which frees workers for better trials.
 
-    Asynchronous successive halving (https://arxiv.org/abs/1810.05934). A trial is compared at rungs: at `min_epochs`,
-    then at `reduction_factor` times as many epochs each, with all trials that reached the rung before it, by its best
-    objective so far; the first ones are compared again when others have come. With the defaults, at epochs 1, 3, 9, 27
-    and so on. It is STOPPED where it is not among the best third, keeps its score and its model, and
-    `cifake-tune trials` says why.
+    The method is asynchronous successive halving (https://arxiv.org/abs/1810.05934). Trials are compared at rungs: the
+    first rung is at `min_epochs`, and each further rung at `reduction_factor` times as many epochs. With the defaults,
+    the rungs are at epochs 1, 3, 9, 27 and so on. At a rung, the best objective of a trial so far is compared with
+    those of all trials that reached the rung before it. The first trials of a rung are compared again when others have
+    reached it. With the defaults, a trial that is not among the best third becomes STOPPED. It keeps its score and its
+    model, and `cifake-tune trials` shows the reason.
     """
 
     policy: Policy | None = None
-    """asha, or none to train every trial to its end. Default: asha; none for hyperband, which has rungs of its own."""
+    """Early-stopping policy: `asha`, or `none` to train every trial to its last epoch. Default: `asha`; for
+    `hyperband`, which has its own rungs, `none`."""
 
     min_epochs: Positive = 1
-    """Epochs that every trial trains: the first rung. Default: 1, where most of the saving is, since images are many
-    and an epoch is long. Set more where the first epochs say little about the last, as with a warm-up."""
+    """Number of epochs that every trial trains, which is the first rung. Default: 1. It saves most, because epochs of a
+    large data set are long. Increase it if the first epochs say little about the last ones, for example during
+    a learning-rate warm-up."""
 
     reduction_factor: Annotated[int, Field(ge=2)] = 3
-    """One trial in so many goes on beyond a rung; as long as fewer than this have reached one, all do at the first rung
-    and the best one beyond later ones. Default: 3, near the e that is best in theory, and milder than the 4 of the
-    paper: scores after one epoch are noisy."""
+    """Number of trials out of which one continues beyond each rung. As long as fewer trials have reached a rung, all of
+    them continue at the first rung, and only the best one at later rungs. Default: 3, which is close to the theoretical
+    optimum e. It stops fewer trials than the paper's 4, because scores after one epoch are noisy."""
 
 
 class Search(Settings):
-    """Which trials are run, and which of them is best."""
+    """The search: which trials run, and how they are compared."""
 
     algorithm: Algorithm = Algorithm.RANDOM
-    """random, bayesian, hyperband or grid."""
+    """Search algorithm of Keras Tuner that suggests the hyperparameters of the next trial."""
 
     max_trials: Positive = 10
-    """Trials at most; fewer where the space has no more. Hyperband makes its own number out of training.epochs."""
+    """Maximum number of trials. There are fewer if the space has fewer combinations. Hyperband ignores this setting and
+    derives its number of trials from `training.epochs`."""
 
     objective: str = "val_accuracy"
-    """Metric of the model's `compile`, with `val_` for the validation images, whose best epoch scores a trial."""
+    """Metric by which trials are compared: a metric passed to the model's `compile`, with the prefix `val_` for its
+    value on the validation images. The score of a trial is its value in the best epoch."""
 
     direction: Direction = Direction.AUTO
-    """max or min; auto asks Keras Tuner, which knows Keras's own metrics."""
+    """Whether a larger (`max`) or a smaller (`min`) objective is better. `auto` lets Keras Tuner decide, which knows
+    the metrics of Keras."""
 
     early_stopping: EarlyStopping = EarlyStopping()
-    """Which trials are stopped before their last epoch."""
+    """Early stopping of trials."""
 
     max_consecutive_failures: Positive = 3
-    """So many different trials failed one after the other end the search: the model, not the trial, is broken."""
+    """Number of consecutive failed trials after which the search is given up: the model is broken then, not the
+    hyperparameters."""
 
     @model_validator(mode="before")
     @classmethod
@@ -169,8 +183,8 @@ class Search(Settings):
         hyperband = values.get("algorithm") == Algorithm.HYPERBAND
         if hyperband and stopping.get("policy") == Policy.ASHA:
             raise ValueError(
-                "early_stopping.policy asha does not go with algorithm hyperband, which has rungs of its own; "
-                "leave it out, or set it to none"
+                "early_stopping.policy asha cannot be combined with algorithm hyperband, which has its own rungs; "
+                "remove it, or set it to none"
             )
         if stopping.get("policy") is not None:
             return values
@@ -178,62 +192,68 @@ class Search(Settings):
 
 
 class Training(Settings):
-    """How one trial is trained."""
+    """The training of a single trial."""
 
     epochs: Positive = 10
-    """Epochs a trial at most."""
+    """Maximum number of epochs per trial."""
 
     patience: Positive | None = None
-    """End a trial after so many epochs without a better objective. Default: never."""
+    """Number of epochs without an improvement of the objective after which a trial ends. Default: not set; trials do
+    not end for lack of improvement."""
 
 
 class Retries(Settings):
-    """How often a trial is tried again, counted apart by what ended the attempt."""
+    """Maximum number of retries per trial, counted separately for each reason why an attempt ended."""
 
     failure: Budget = 1
-    """Exceptions of the model or its training. A trial whose loss is NaN is not tried again: it is seeded."""
+    """Maximum number of retries after an exception raised by the model or during training. A trial whose loss becomes
+    NaN is not retried: training is seeded, so the loss would become NaN again."""
 
     preemption: Annotated[int, Field(ge=10)] = 20
-    """Workers preempted or lost. Not the trial's fault, so large; still bounded, or a trial that kills its
-    worker would do so for ever."""
+    """Maximum number of retries after the worker was preempted or lost. Default: 20, which is large because the trial
+    is not the cause. It is bounded because a trial that crashes its worker would otherwise be retried forever."""
 
     out_of_memory: Budget = 1
-    """Out of memory: another worker may have more."""
+    """Maximum number of retries after running out of memory: another worker may have more memory."""
 
 
 class Leases(Settings):
-    """How long a worker is believed to be at work."""
+    """Leases: how long a trial stays assigned to a silent worker, and how long a worker waits for its chief."""
 
     duration_s: Annotated[float, Field(gt=0)] = 30.0
-    """A trial whose worker was silent for so long is given to another one. Heartbeats come three times as often."""
+    """Seconds without a heartbeat after which a trial is reassigned to another worker. Workers send three heartbeats
+    per lease."""
 
     stock_duration_s: Annotated[float, Field(gt=0)] = 3600.0
-    """The same for Keras Tuner's own workers, which send no heartbeats: longer than their longest trial."""
+    """Seconds after which a trial of a stock Keras Tuner worker is reassigned. Stock workers send no heartbeats, so
+    this must exceed the duration of their longest trial."""
 
     chief_timeout_s: Annotated[float, Field(gt=0)] = 300.0
-    """A worker that cannot reach its chief for so long gives up (exit code 3)."""
+    """Seconds after which a worker that cannot reach its chief exits with code 3."""
 
 
 class Evaluation(Settings):
-    """What the evaluator does with the best model."""
+    """The evaluation of the best model on the test images."""
 
     batch_size: Positive = 500
-    """Images predicted at once; it changes speed and memory, not the result."""
+    """Number of images per prediction step. It affects speed and memory use, not the result."""
 
     robustness_images: Budget = 2000
-    """Of so many test images, chosen by the seed, the accuracy is also measured after recompression, blur, noise,
-    resizing and flips; each is predicted 9 times. 0: of none. Default: 2000, which tells a loss of 2 % from none, and
-    are predicted in the time of CIFAKE's 20,000."""
+    """Number of test images, selected by the seed, on which robustness is measured: the accuracy after recompression,
+    blur, noise, resizing and flips. 0 skips the measurement. Each image is predicted 9 times. Default: 2000, which is
+    enough to detect a loss of 2 %, and takes as long as predicting CIFAKE's 20,000 test images once."""
 
 
 class Study(Settings):
     """All settings of one study."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")] = "cifake"
-    """Folder of the study in the bucket; lower-case letters, digits and dashes, 63 at most."""
+    """Name of the study, which is also the name of its folder in the bucket: at most 63 lower-case letters, digits and
+    dashes, not beginning or ending with a dash."""
 
     seed: Annotated[int, Field(ge=1, le=2**31 - 1)] = 1
-    """Makes suggestions, the validation images, initial weights and batches repeatable."""
+    """Seed of the suggestions, the validation images, the initial weights and the batches. Runs with the same seed are
+    repeatable."""
 
     data: Data = Data()
     space: Space = Space(name="seed")
@@ -245,5 +265,5 @@ class Study(Settings):
 
     @property
     def validation_seed(self) -> int:
-        """By which the validation images are chosen."""
+        """Seed that selects the validation images."""
         return self.seed if self.data.validation_seed is None else self.data.validation_seed

@@ -8,13 +8,15 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tuner import names
 from tuner.bucket import Bucket
-from tuner.errors import DataError, ObjectNotFoundError
+from tuner.config.formats import Versioned
+from tuner.errors import DataError, NewerFormatError, ObjectNotFoundError, UsageError
 
 VERSION = 1
+"""Of what a digest is computed from, so that other rules for the pixels give other digests."""
 
 
 class _ManifestModel(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
 
 class Shard(_ManifestModel):
@@ -39,10 +41,9 @@ class Split(_ManifestModel):
     """Hex digest of each image's file as it was in the source, not of its pixels."""
 
 
-class Manifest(_ManifestModel):
+class Manifest(Versioned):
     """One packed data set."""
 
-    version: int
     digest: str
     """Name of the data set; derived from `source_digest` and the conversion, it determines every pixel."""
     source_digest: str
@@ -76,23 +77,22 @@ def data_digest(source: str, resize: tuple[int, int] | None, convert: bool) -> s
 def read_manifest(bucket: Bucket, digest: str) -> Manifest:
     """Return the manifest of a data set.
 
-    Raises DataError if the bucket has no complete data set of this digest, or its manifest is damaged.
+    Raises DataError if the bucket has no complete data set of this digest, or its manifest is damaged or has a newer
+    major version.
     """
     name = names.manifest(digest)
     try:
         text = bucket.read(name)
     except ObjectNotFoundError:
-        raise DataError(f"{bucket.url}: has no data set {digest}; pack it with `cifake-tune data pack`.") from None
+        raise _missing(bucket, digest) from None
     try:
         manifest = Manifest.model_validate_json(text)
+    except NewerFormatError as error:
+        raise DataError(f"{bucket.url}: {name} {error}") from None
     except ValidationError as error:
         problem = error.errors()[0]
         where = ".".join(map(str, problem["loc"]))
         raise _damaged(bucket, name, f"{where} {problem['msg']}".strip()) from None
-    if manifest.version != VERSION:
-        raise DataError(
-            f"{bucket.url}: {name} has version {manifest.version}, and this program reads {VERSION}; pack again."
-        )
     images = {split: (part.names, part.sha256) for split, part in manifest.splits.items()}
     expected = data_digest(source_digest(manifest.classes, images), manifest.resize, manifest.convert)
     if expected != digest or manifest.digest != digest:
@@ -108,6 +108,29 @@ def find_data_sets(bucket: Bucket) -> list[str]:
     """Return the digests of all complete data sets of a bucket, sorted."""
     found = (names.parse_manifest(name) for name in bucket.list(names.DATA_PREFIX))
     return sorted(digest for digest in found if digest is not None)
+
+
+def find_data_set(bucket: Bucket, digest: str | None) -> str:
+    """Return `digest`, or the digest of the bucket's only data set.
+
+    Raises UsageError if no digest is given and the bucket has no data set, or several.
+    """
+    digests = [digest] if digest else find_data_sets(bucket)
+    if len(digests) == 1:
+        return digests[0]
+    if not digests:
+        raise UsageError(f"{bucket.url} has no data set; put one there with `cifake-tune data pack SOURCE BUCKET`.")
+    raise UsageError(f"{bucket.url} has {len(digests)} data sets; choose one with {names.ENV_DATA}.")
+
+
+def check_data_set(bucket: Bucket, digest: str) -> None:
+    """Check that the bucket has a whole data set of this digest. Raises DataError."""
+    if not bucket.exists(names.manifest(digest)):
+        raise _missing(bucket, digest)
+
+
+def _missing(bucket: Bucket, digest: str) -> DataError:
+    return DataError(f"{bucket.url}: has no data set {digest}; pack it with `cifake-tune data pack`.")
 
 
 def _damaged(bucket: Bucket, name: str, why: str) -> DataError:

@@ -20,7 +20,7 @@ from tuner import names
 from tuner.bucket import Bucket
 from tuner.data.decode import Conversion, Look, decoder, is_convertible
 from tuner.data.layout import SPLITS, Layout, find_layout
-from tuner.data.manifest import VERSION, Manifest, Shard, Split, data_digest, read_manifest, source_digest
+from tuner.data.manifest import Manifest, Shard, Split, data_digest, read_manifest, source_digest
 from tuner.data.open_source import open_source
 from tuner.data.processes import DecodeBatch, FileBatch, FileGroup, Workers, add_looks, chunks, decode_chunk, inspect
 from tuner.data.source import Progress, Source, ignore_progress
@@ -101,7 +101,6 @@ class _Packing:
                 sha256=tuple(hashed.sha256[split]),
             )
         manifest = Manifest(
-            version=VERSION,
             digest=digest,
             source_digest=of_source,
             source=self.source.name,

@@ -7,23 +7,22 @@ set that the study's `data.source` was packed into.
 import time
 from collections.abc import Callable
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from tuner import names
 from tuner.bucket import Bucket
+from tuner.config.formats import Versioned
 from tuner.config.settings import Study
 from tuner.data.manifest import Manifest
 from tuner.data.pack import pack
 from tuner.data.source import Progress, ignore_progress
-from tuner.errors import EnvironmentFailure, ObjectNotFoundError
+from tuner.errors import DataError, EnvironmentFailure, NewerFormatError, ObjectNotFoundError
 
 POLL_S = 1.0
 
 
-class Prepared(BaseModel):
+class Prepared(Versioned):
     """The content of the note."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     source: str | None
     """The study's `data.source`; another source needs another note."""
@@ -48,7 +47,10 @@ def await_prepared(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> str:
-    """Wait for the note, and return the data set's digest. Raises EnvironmentFailure after `timeout_s`."""
+    """Wait for the note, and return the data set's digest.
+
+    Raises EnvironmentFailure after `timeout_s`, and DataError if the note has a newer major version.
+    """
     deadline = clock() + timeout_s
     while (digest := _read(study, bucket)) is None:
         if clock() >= deadline:
@@ -63,6 +65,8 @@ def await_prepared(
 def _read(study: Study, bucket: Bucket) -> str | None:
     try:
         note = Prepared.model_validate_json(bucket.read(names.prepared(study.name)))
+    except NewerFormatError as error:
+        raise DataError(f"{bucket.url}: {names.prepared(study.name)} {error}") from None
     except (ObjectNotFoundError, ValidationError):
         return None
     return note.digest if note.source == study.data.source else None

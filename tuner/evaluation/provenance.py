@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 
+from tuner.config.formats import ABSENT, Format
 from tuner.evaluation.result import ResultModel
 from tuner.names import TrialId
 from tuner.study.attempts import AttemptRecord
@@ -90,6 +91,7 @@ class Stage(ResultModel):
 class Provenance(ResultModel):
     """Everything that determines the best model."""
 
+    format: Format = ABSENT
     study: dict[str, Any]
     """All settings, with the keys of study.yaml."""
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from tuner.config.formats import ABSENT, Format
 from tuner.evaluation.scores import Interval
 from tuner.names import TrialId
 
@@ -232,6 +233,7 @@ class Metrics(ResultModel):
     Interval: (low, high), 95 %, Wilson's. Probabilities, accuracies, scores: 0 to 1.
     """
 
+    format: Format = ABSENT
     study: str
     accuracy: float
     accuracy_interval_95: Interval

@@ -65,7 +65,7 @@ def _stage(state: StudyState, trial: Trial, history: History) -> Stage:
         trial=trial.trial_id,
         seed=trial_seed(study.seed, trial.trial_id),
         hyperparameters=values,
-        first_epoch=int(values["tuner/initial_epoch"]) if names.HP_PARENT in values else 0,
+        first_epoch=int(values[names.HP_INITIAL_EPOCH]) if names.HP_PARENT in values else 0,
         best_epoch=trial.best_epoch,
         epochs=int(values.get(names.HP_EPOCHS, study.training.epochs)),
         metrics={epoch: trial.epochs[epoch] for epoch in sorted(trial.epochs)},

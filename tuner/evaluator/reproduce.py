@@ -14,6 +14,7 @@ from tuner.data.arrays import open_training
 from tuner.data.manifest import read_manifest
 from tuner.evaluation.provenance import Provenance, Stage
 from tuner.spaces import load_space
+from tuner.study.objective import Objective
 from tuner.training.loop import Task, train
 
 
@@ -41,7 +42,7 @@ def reproduce(provenance: Provenance, bucket: Bucket, cache: Path) -> Reproducti
     file = cache / "again.keras"
     recorder: _Recorder | None = None
     for stage in provenance.stages:
-        task = _task(stage, study).going_on(stage.first_epoch, file if recorder else None, {})
+        task = _task(stage, study).resumed(stage.first_epoch, file if recorder else None, {})
         recorder = _Recorder(stage.best_epoch, file)
         try:
             train(space, task, data, recorder)
@@ -59,7 +60,7 @@ def _task(stage: Stage, study: settings.Study) -> Task:
         seed=stage.seed,
         batch_size=study.data.batch_size,
         epochs=stage.epochs,
-        objective=study.search.objective,
+        objective=Objective(study.search.objective),  # no patience is set, so the direction does not matter
     )
 
 

@@ -1,21 +1,20 @@
-"""Values as they travel to the page: short, and valid JSON whatever a model or a worker made of them."""
+"""Conversion of values for the page: always short, and valid JSON whatever a model or a worker reports."""
 
 from collections.abc import Mapping
 from math import isfinite
 
-from tuner.study.records import Value
-from tuner.study.state import first_line
+from tuner.study.records import Value, first_line
 
 TEXT_CHARACTERS = 200
-"""Of a text in a table; a single trial's page has more."""
+"""Maximum length of a text in a table."""
 LONG_CHARACTERS = 4000
-"""There."""
+"""Maximum length of a text on a single trial's page."""
 EXACT = 1 << 53
-"""Larger integers are no numbers to a browser."""
+"""Up to this, JavaScript represents integers exactly."""
 
 
 def text(value: str, characters: int = TEXT_CHARACTERS) -> str:
-    """Return a text, cut where it is too long."""
+    """Return a text, cut if it is too long."""
     return value if len(value) <= characters else value[: characters - 1] + "…"
 
 
@@ -25,19 +24,19 @@ def sentence(reason: str) -> str:
 
 
 def number(value: float | None) -> float | None:
-    """Return six digits of a number; None for what is none."""
+    """Return a number rounded to six digits; None if it is not finite."""
     return None if value is None or not isfinite(value) else float(f"{value:.6g}")
 
 
-def value(given: Value) -> Value:
-    """Return a hyperparameter's value; as a text where it is no number to JSON."""
-    if isinstance(given, str):
-        return text(given)
-    if isinstance(given, float):
-        return str(given) if not isfinite(given) else float(f"{given:.6g}")
-    return given if abs(given) < EXACT else text(str(given))
+def hyperparameter(value: Value) -> Value:
+    """Return a hyperparameter's value; as a text if JSON or JavaScript cannot represent the number."""
+    if isinstance(value, str):
+        return text(value)
+    if isinstance(value, float):
+        return str(value) if not isfinite(value) else float(f"{value:.6g}")
+    return value if abs(value) < EXACT else text(str(value))
 
 
-def values(given: Mapping[str, Value]) -> dict[str, Value]:
+def hyperparameters(values: Mapping[str, Value]) -> dict[str, Value]:
     """Return hyperparameters by name."""
-    return {text(key): value(each) for key, each in given.items()}
+    return {text(name): hyperparameter(value) for name, value in values.items()}

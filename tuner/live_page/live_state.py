@@ -1,81 +1,79 @@
-"""A study at a moment, as the chief has it in memory: taken in the chief's event loop, read in other threads."""
+"""A frozen copy of what the chief knows, taken in the chief's event loop and read by the HTTP server's threads."""
 
 import asyncio
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from tuner.monitoring.endpoint import ANSWER_S
 from tuner.study.state import StudyState
 from tuner.study.status import EvaluationState, EvaluationSummary, WorkerState, WorkerStatus
 
-if TYPE_CHECKING:  # it imports Keras, which `run` does without
-    pass
-
 FRESH_S = 0.5
-"""Questions that come so soon after each other are answered from one moment: many pages cost as much as one."""
+"""Seconds for which a copy is reused, so that many open pages cost no more than one."""
 
 
 @dataclass(frozen=True)
 class LiveState:
-    """What is known; nothing of it changes any more."""
+    """What the page shows at one moment."""
 
     at: float
-    """Seconds since 1970, by the chief's clock."""
+    """When it was taken: seconds since 1970, by the chief's clock."""
     state: StudyState
     evaluation: EvaluationState
     result: EvaluationSummary | None
-    """Of the evaluation."""
+    """The evaluation's result, if it is known."""
     workers: tuple[WorkerStatus, ...] = ()
     worker_states: Mapping[str, WorkerState] | None = None
     remaining_s: float | None = None
-    """Until the search is over, as far as that can be known."""
+    """Estimated seconds until the search has finished; None if they cannot be estimated."""
 
     @property
     def is_last(self) -> bool:
-        """Whether nothing will change any more while this process is there."""
+        """Whether nothing will change any more while this process runs."""
         return self.state.finished is not None and self.evaluation is not EvaluationState.RUNNING
 
 
-WATCHED_S = 6.0
-"""A page asks every two seconds."""
-FAREWELL_S = 5.0
-"""A page that is open is told how it ended before whoever shows it ends; so long that may take."""
-TOLD_S = 0.5
-"""It asks for several things at once."""
+OPEN_S = 6.0
+"""Seconds since its last request for which a page counts as open. A page sends requests every two seconds."""
+DRAIN_S = 5.0
+"""Seconds for which a process that ends waits until an open page has read the last state."""
+SETTLE_S = 0.5
+"""Seconds for the other requests of the same page, which sends several at once."""
 
 
 class LiveStateCache:
-    """The newest moment, for threads that ask again and again; `take` may be replaced."""
+    """The newest LiveState, for threads that need it often.
 
-    def __init__(self) -> None:
-        self.take: Callable[[], LiveState | None] = lambda: None
-        """None as long as there is nothing to be shown."""
+    `take` returns the current one, or None while there is nothing to show.
+    """
+
+    def __init__(self, take: Callable[[], LiveState | None]) -> None:
+        self._take = take
         self._lock = threading.Lock()
-        self._moment: LiveState | None = None
-        self._taken = float("-inf")
-        self._asked = float("-inf")
-        self._told_end = False
+        self._newest: LiveState | None = None
+        self._taken_at = float("-inf")
+        self._read_at = float("-inf")
+        self._last_was_read = False
 
     def get(self) -> LiveState | None:
-        """Return it. Raises TimeoutError where it is not to be had: those who ask later do not wait for longer."""
+        """Return it. Raises TimeoutError if the chief does not answer; later callers do not wait longer for it."""
         if not self._lock.acquire(timeout=ANSWER_S):
             raise TimeoutError
         try:
-            self._asked = time.monotonic()
-            if self._moment is None or time.monotonic() - self._taken > FRESH_S:
-                self._moment, self._taken = self.take(), time.monotonic()
-            self._told_end = self._moment is not None and self._moment.is_last
-            return self._moment
+            self._read_at = time.monotonic()
+            if self._newest is None or time.monotonic() - self._taken_at > FRESH_S:
+                self._newest, self._taken_at = self._take(), time.monotonic()
+            self._last_was_read = self._newest is not None and self._newest.is_last
+            return self._newest
         finally:
             self._lock.release()
 
-    async def farewell(self) -> None:
-        """Wait until a page that is open, if there is one, knows the last of it."""
-        deadline = time.monotonic() + FAREWELL_S
-        while not self._told_end and self._asked > time.monotonic() - WATCHED_S and time.monotonic() < deadline:
-            await asyncio.sleep(TOLD_S / 5)
-        if self._told_end:
-            await asyncio.sleep(TOLD_S)
+    async def drain(self) -> None:
+        """Wait until an open page, if there is one, has read the last state."""
+        deadline = time.monotonic() + DRAIN_S
+        while not self._last_was_read and self._read_at > time.monotonic() - OPEN_S and time.monotonic() < deadline:
+            await asyncio.sleep(SETTLE_S / 5)
+        if self._last_was_read:
+            await asyncio.sleep(SETTLE_S)

@@ -1,7 +1,8 @@
-"""The top of the live page: how far the study is, the best so far, curves, workers, rungs. Its size is bounded."""
+"""The top of the live page: progress, best trial, curves, workers and rungs. Its size is bounded."""
 
 from collections import Counter
 from itertools import islice
+from math import nan
 
 from pydantic import BaseModel, ConfigDict
 
@@ -10,7 +11,7 @@ from tuner import names
 from tuner.config.settings import Algorithm
 from tuner.live_page import json_values
 from tuner.live_page.live_state import LiveState
-from tuner.live_page.trial_rows import TrialRow, curve, row_of
+from tuner.live_page.trial_rows import TrialRow, curve, trial_row
 from tuner.study.progress import downsample, epochs_of, epochs_saved
 from tuner.study.records import TrialState
 from tuner.study.rungs import at_rungs, epochs_at, kept_of
@@ -18,29 +19,32 @@ from tuner.study.state import SCORED, StudyState, Trial
 from tuner.study.status import EvaluationState, EvaluationSummary, SearchState, WorkerState, search_state
 
 DOTS, STOPPED_DOTS, STEPS = 400, 200, 200
-"""Of scores, of those of trials that were stopped early, and of improvements, in the history."""
+"""Maximum number, in the history, of scores of completed trials, of those stopped early, and of improvements."""
 BEST_CURVES, RUNNING_CURVES, CURVE_POINTS = 8, 24, 150
+"""Maximum number of curves of the best trials, of running trials, and of points per curve."""
 WORKER_ROWS = 100
+"""Maximum number of workers in the table."""
 
 
 class OverviewPart(BaseModel):
-    """Base of what travels."""
+    """Base class of the overview and its parts."""
 
     model_config = ConfigDict(frozen=True)
 
 
-class Scored(OverviewPart):
-    """The score of a trial, and as which it ended, from 1."""
+class ScoredTrial(OverviewPart):
+    """The score of a trial."""
 
     ended: int
+    """The trial's position in the order in which trials ended, from 1."""
     score: float
     trial: str
     stopped: bool
-    """Early."""
+    """Whether it was stopped early."""
 
 
 class LearningCurve(OverviewPart):
-    """The objective of a trial by epoch, from 1; a value that is no number is None."""
+    """The objective of a trial by epoch, from 1; None if the value is not finite."""
 
     trial: str
     state: TrialState
@@ -49,16 +53,16 @@ class LearningCurve(OverviewPart):
 
 
 class WorkerRow(OverviewPart):
-    """What a worker is at."""
+    """What a worker is doing."""
 
     name: str
     state: WorkerState
     trial: str | None
     attempt: int
     epoch: int
-    """That it trains, from 1."""
+    """Current epoch, from 1."""
     epochs: int | None
-    """That the trial is to be trained for."""
+    """Number of epochs of the trial."""
     progress: float
     images_per_s: float
     silent_s: float
@@ -72,11 +76,11 @@ class RungRow(OverviewPart):
     reached: int
     stopped: int
     cut: float | None
-    """A trial that comes now goes on with this objective, or a better one; None where any goes on."""
+    """The objective that a trial must reach now to continue; None if every trial continues."""
 
 
 class Overview(OverviewPart):
-    """All of it. Times are seconds since 1970 by the chief's clock."""
+    """The whole top of the page. Times are seconds since 1970 by the chief's clock."""
 
     version: str
     study: str
@@ -96,97 +100,98 @@ class Overview(OverviewPart):
     ended: float | None
     remaining_s: float | None
     best: TrialRow | None
-    dots: list[Scored]
-    """Scores, downsampled."""
-    steps: list[Scored]
-    """Those that were better than all before them."""
+    dots: list[ScoredTrial]
+    """Scores in the order in which trials ended, downsampled."""
+    steps: list[ScoredTrial]
+    """Scores that were better than all earlier ones."""
     curves: list[LearningCurve]
     workers: list[WorkerRow]
-    """Those that are silent, then those that train, then the idle ones; the first of them only."""
+    """The first WORKER_ROWS workers: the silent ones, then the training ones, then the idle ones."""
     worker_counts: dict[WorkerState, int]
     images_per_s: float
     rungs: list[RungRow]
     evaluation: EvaluationState
     evaluation_at: str
-    """Where its files are, or will be."""
+    """Location of the evaluation's files."""
     result: EvaluationSummary | None
-    """Of the evaluation."""
+    """The evaluation's result."""
 
 
-def overview(moment: LiveState, bucket: str) -> Overview:
-    """Return what the top of the page shows of a study."""
-    state = moment.state
+def overview(live: LiveState, bucket: str) -> Overview:
+    """Return the overview of a study."""
+    state = live.state
     study, search = state.settings, state.settings.search
     trials = list(state.trials.values())
     states = Counter(trial.state for trial in trials)
     best = state.best(BEST_CURVES)
     dots, steps = _history(state)
-    worker_states = moment.worker_states or {}
+    worker_states = live.worker_states or {}
+    worker_counts = Counter(worker_states.values())
     return Overview(
         version=tuner.__version__,
         study=study.name,
         bucket=bucket,
-        at=moment.at,
+        at=live.at,
         algorithm=search.algorithm,
         objective=json_values.text(search.objective),
         direction=state.direction,
         chiefs=state.term,
         search=search_state(state),
         reason=json_values.sentence(state.finished.reason) if state.finished else "",
-        counts={each: states[each] for each in TrialState},
+        counts={name: states[name] for name in TrialState},
         max_trials=None if search.algorithm is Algorithm.HYPERBAND else search.max_trials,
         epochs_trained=sum(len(trial.epochs) for trial in trials),
         epochs_saved=epochs_saved(state),
         started=min((trial.started for trial in trials if trial.started), default=None),
         ended=state.finished.at if state.finished else None,
-        remaining_s=moment.remaining_s,
-        best=row_of(state, best[0], best[0]) if best else None,
+        remaining_s=live.remaining_s,
+        best=trial_row(state, best[0], best[0]) if best else None,
         dots=dots,
         steps=steps,
         curves=_curves(state, best),
-        workers=_workers(moment),
-        worker_counts={each: Counter(worker_states.values())[each] for each in WorkerState},
+        workers=_workers(live),
+        worker_counts={name: worker_counts[name] for name in WorkerState},
         images_per_s=round(
             sum(
                 worker.images_per_s
-                for worker in moment.workers
+                for worker in live.workers
                 if worker_states.get(worker.worker) is not WorkerState.SILENT
             ),
             1,
         ),
         rungs=_rungs(state),
-        evaluation=moment.evaluation,
+        evaluation=live.evaluation,
         evaluation_at=f"{bucket.rstrip('/')}/{names.evaluation(study.name)}",
-        result=moment.result,
+        result=live.result,
     )
 
 
-def _history(state: StudyState) -> tuple[list[Scored], list[Scored]]:
-    """Return dots and steps."""
-    sign = 1.0 if state.direction == "max" else -1.0
-    whole: list[tuple[int, Trial]] = []
+def _history(state: StudyState) -> tuple[list[ScoredTrial], list[ScoredTrial]]:
+    """Return the overview's dots and steps."""
+    objective = state.objective
+    completed: list[tuple[int, Trial]] = []
     stopped: list[tuple[int, Trial]] = []
     steps: list[tuple[int, Trial]] = []
-    best = float("-inf")
+    best = nan
     for ended, trial_id in enumerate(state.ended, 1):
         trial = state.trials[trial_id]
         if trial.score is None or trial.state not in SCORED or not trial.checkpoint:
             continue
-        (stopped if trial.state is TrialState.STOPPED else whole).append((ended, trial))
-        if sign * trial.score > best:
-            best = sign * trial.score
+        (stopped if trial.state is TrialState.STOPPED else completed).append((ended, trial))
+        if objective.is_better(trial.score, best):
+            best = trial.score
             steps.append((ended, trial))
-    dots = [*downsample(whole, DOTS), *downsample(stopped, STOPPED_DOTS)]
+    dots = [*downsample(completed, DOTS), *downsample(stopped, STOPPED_DOTS)]
     return [_scored(*dot) for dot in dots], [_scored(*step) for step in steps[-STEPS:]]
 
 
-def _scored(ended: int, trial: Trial) -> Scored:
+def _scored(ended: int, trial: Trial) -> ScoredTrial:
     stopped = trial.state is TrialState.STOPPED
-    return Scored(ended=ended, score=json_values.number(trial.score) or 0.0, trial=trial.trial_id, stopped=stopped)
+    return ScoredTrial(ended=ended, score=json_values.number(trial.score) or 0.0, trial=trial.trial_id, stopped=stopped)
 
 
 def _curves(state: StudyState, best: list[Trial]) -> list[LearningCurve]:
-    """Return those of the best trials, and of some that run."""
+    """Return the curves of the best trials and of some running ones."""
     running = (trial for trial in state.trials.values() if trial.state is TrialState.RUNNING and trial.epochs)
     objective = state.settings.search.objective
     return [
@@ -200,13 +205,13 @@ def _curves(state: StudyState, best: list[Trial]) -> list[LearningCurve]:
     ]
 
 
-def _workers(moment: LiveState) -> list[WorkerRow]:
-    states = moment.worker_states or {}
+def _workers(live: LiveState) -> list[WorkerRow]:
+    states = live.worker_states or {}
     order = [WorkerState.SILENT, WorkerState.TRAINING, WorkerState.IDLE]
-    ranked = sorted(moment.workers, key=lambda worker: (order.index(states[worker.worker]), worker.worker))
+    ranked = sorted(live.workers, key=lambda worker: (order.index(states[worker.worker]), worker.worker))
     rows = []
     for worker in ranked[:WORKER_ROWS]:
-        trial = moment.state.trials.get(names.TrialId(worker.trial or ""))
+        trial = live.state.trials.get(names.TrialId(worker.trial or ""))
         rows.append(
             WorkerRow(
                 name=json_values.text(worker.worker),
@@ -214,7 +219,7 @@ def _workers(moment: LiveState) -> list[WorkerRow]:
                 trial=trial.trial_id if trial else None,
                 attempt=worker.attempt,
                 epoch=worker.epoch + 1,
-                epochs=epochs_of(moment.state, trial) if trial else None,
+                epochs=epochs_of(live.state, trial) if trial else None,
                 progress=round(worker.progress, 3),
                 images_per_s=round(worker.images_per_s, 1),
                 silent_s=round(worker.silent_s, 1),
@@ -227,9 +232,9 @@ def _rungs(state: StudyState) -> list[RungRow]:
     settings = state.settings.search.early_stopping
     rungs = []
     for rung, at in at_rungs(state.trials.values()).items():
-        reached = sorted(at.values, reverse=state.direction == "max")
+        reached = sorted(at.values, key=state.objective.sort_key)
         epoch = epochs_at(settings, rung)
-        # the one that comes counts, too; one that has come to its last epoch is not stopped there
+        # the next trial to reach the rung counts too; a trial that has reached its last epoch is not stopped there
         kept = kept_of(settings, rung, len(reached) + 1) if epoch < state.settings.training.epochs else 0
         rungs.append(
             RungRow(

@@ -1,4 +1,4 @@
-"""What the chief answers to the live page's browser: the page itself, and JSON. It only reads."""
+"""The HTTP routes of the live page: its files, and its data as JSON. All of them are read-only."""
 
 import hashlib
 import ipaddress
@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from tuner import names
 from tuner.live_page.live_state import LiveState, LiveStateCache
 from tuner.live_page.overview import Overview, overview
-from tuner.live_page.trial_rows import Wanted, one_trial, page_of
+from tuner.live_page.trial_rows import TrialQuery, trial_details, trial_page
 from tuner.monitoring.http_server import Handler, Request, Response, plain
 
 SCRIPTS = ("page", "top", "parts", "trials", "trial", "charts", "states", "dom")
@@ -23,7 +23,7 @@ STATIC = {
     **{f"/{name}.js": (f"{name}.js", "text/javascript; charset=utf-8") for name in SCRIPTS},
 }
 HEADERS = {
-    # Trusted Types: a browser that knows them refuses to parse a string as HTML, whatever the scripts do
+    # Trusted Types: a browser that supports them refuses to parse strings as HTML
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; "
     "trusted-types 'none'",
@@ -32,66 +32,66 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-cache",
 }
-OUR_NAMES = (".localhost", ".svc", ".cluster.local")
-"""Ends of names that only this machine, or a cluster, resolves."""
+LOCAL_SUFFIXES = (".localhost", ".svc", ".cluster.local")
+"""Suffixes of host names that only this machine or its cluster resolves."""
 Answer = Callable[[LiveState, Request], Response]
 
 
 class LivePage:
-    """The page and its JSON for one study in one bucket; `latest.take` says where from."""
+    """The page of one study in one bucket; `take` returns what it shows, as for LiveStateCache."""
 
-    def __init__(self, bucket: str) -> None:
-        self.latest = LiveStateCache()
+    def __init__(self, bucket: str, take: Callable[[], LiveState | None]) -> None:
+        self.latest = LiveStateCache(take)
         self._bucket = bucket
         self._lock = threading.Lock()
-        self._made: tuple[LiveState, Overview] | None = None
+        self._newest: tuple[LiveState, Overview] | None = None
 
     def routes(self) -> dict[str, Handler]:
-        """Return what is answered, by path."""
+        """Return the handlers by path."""
         answers: dict[str, Answer] = {
-            names.HTTP_OVERVIEW: lambda moment, request: _json(request, self._overview(moment)),
+            names.HTTP_OVERVIEW: lambda live, request: _json(request, self._overview(live)),
             names.HTTP_TRIALS: _trials,
             names.HTTP_TRIAL: _trial,
         }
         files = {path: _file(*STATIC[path]) for path in STATIC}
-        return {path: _ours(handler) for path, handler in files.items()} | {
-            path: _ours(self._of_moment(answer)) for path, answer in answers.items()
+        return {path: _local_only(handler) for path, handler in files.items()} | {
+            path: _local_only(self._with_live_state(answer)) for path, answer in answers.items()
         }
 
-    def _overview(self, moment: LiveState) -> Overview:
-        """Return a moment's overview, made once however many pages are open."""
+    def _overview(self, live: LiveState) -> Overview:
+        """Return the overview, computed once for all open pages."""
         with self._lock:
-            if self._made is None or self._made[0] is not moment:
-                self._made = moment, overview(moment, self._bucket)
-            return self._made[1]
+            if self._newest is None or self._newest[0] is not live:
+                self._newest = live, overview(live, self._bucket)
+            return self._newest[1]
 
-    def _of_moment(self, answer: Answer) -> Handler:
+    def _with_live_state(self, answer: Answer) -> Handler:
         def handler(request: Request) -> Response:
             try:
-                moment = self.latest.get()
+                live = self.latest.get()
             except TimeoutError:
                 return plain("the chief is too busy to answer", HTTPStatus.SERVICE_UNAVAILABLE)
-            if moment is None:
-                return plain("the chief is starting: it reads the study", HTTPStatus.SERVICE_UNAVAILABLE)
-            return answer(moment, request)
+            if live is None:
+                return plain("the chief is starting and reading the study", HTTPStatus.SERVICE_UNAVAILABLE)
+            return answer(live, request)
 
         return handler
 
 
-def _trials(moment: LiveState, request: Request) -> Response:
+def _trials(live: LiveState, request: Request) -> Response:
     try:
-        wanted = Wanted.model_validate(request.query)
+        query = TrialQuery.model_validate(request.query)
     except ValidationError as error:
         first = error.errors()[0]
         return plain(f"{'.'.join(map(str, first['loc'])):.100}: {first['msg']:.200}", HTTPStatus.BAD_REQUEST)
-    return _json(request, page_of(moment.state, wanted))
+    return _json(request, trial_page(live.state, query))
 
 
-def _trial(moment: LiveState, request: Request) -> Response:
-    trial = moment.state.trials.get(names.TrialId(request.query.get("trial", "")))
+def _trial(live: LiveState, request: Request) -> Response:
+    trial = live.state.trials.get(names.TrialId(request.query.get("trial", "")))
     if trial is None:
         return plain("there is no such trial", HTTPStatus.NOT_FOUND)
-    return _json(request, one_trial(moment.state, trial))
+    return _json(request, trial_details(live.state, trial))
 
 
 def _json(request: Request, answer: BaseModel) -> Response:
@@ -104,20 +104,20 @@ def _file(name: str, content_type: str) -> Handler:
 
 
 def _versioned(request: Request, body: bytes, content_type: str) -> Response:
-    """Answer with the body, or that the client has it already."""
+    """Return the body, or 304 if the client has it already."""
     version = f'"{hashlib.blake2b(body, digest_size=16).hexdigest()}"'
-    if request.known == version:
+    if request.if_none_match == version:
         return Response(b"", content_type, HTTPStatus.NOT_MODIFIED, {"ETag": version})
     return Response(body, content_type, headers={"ETag": version})
 
 
-def _ours(handler: Handler) -> Handler:
-    """Refuse who found us under a name that anyone may own: a page elsewhere can have one that means this machine."""
+def _local_only(handler: Handler) -> Handler:
+    """Refuse requests under a public host name: another site could have its name resolve to this machine."""
 
     def checked(request: Request) -> Response:
         response = (
             handler(request)
-            if is_our_name(request.host)
+            if is_local_name(request.host)
             else plain("open this page as localhost, or by an IP address", HTTPStatus.MISDIRECTED_REQUEST)
         )
         return Response(response.body, response.content_type, response.status, _with(response.headers))
@@ -125,13 +125,13 @@ def _ours(handler: Handler) -> Handler:
     return checked
 
 
-def is_our_name(host: str) -> bool:
-    """Say whether a Host header has an address, or a name that the public DNS does not resolve."""
+def is_local_name(host: str) -> bool:
+    """Return whether a Host header has an IP address, or a name that the public DNS does not resolve."""
     name = host.rpartition(":")[0] if host.rpartition(":")[2].isdecimal() else host
     try:
         ipaddress.ip_address(name.removeprefix("[").removesuffix("]"))
     except ValueError:
-        return bool(name) and ("." not in name or name.lower().endswith(OUR_NAMES))
+        return bool(name) and ("." not in name or name.lower().endswith(LOCAL_SUFFIXES))
     return True
 
 

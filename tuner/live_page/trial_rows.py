@@ -1,4 +1,4 @@
-"""The trials of the live page: as rows, sorted, filtered and paged, and one of them with all that is known of it."""
+"""The live page's table of trials, filtered, sorted and paged, and the details of a single trial."""
 
 from collections.abc import Callable, Mapping
 from enum import StrEnum
@@ -14,16 +14,18 @@ from tuner.study.progress import by_interest, downsample, epochs_of
 from tuner.study.records import TrialState, Value
 from tuner.study.state import StudyState, Trial
 
-COLUMNS, LOOKED_AT = 24, 200
-"""So many hyperparameters are columns at most, of so many trials; a trial's own page has all of its own."""
+COLUMNS = 24
+"""Maximum number of hyperparameters in the table; a trial's details show all of them."""
+COLUMN_TRIALS = 200
+"""Number of newest trials whose hyperparameters become columns."""
 HYPERPARAMETER = "hp:"
-"""Before a hyperparameter's name, where trials are sorted by its value."""
+"""Prefix of a hyperparameter's name among the sort keys."""
 METRICS, POINTS = 12, 300
-"""Of a single trial's curves."""
+"""Maximum number of curves in a trial's details, and of points per curve."""
 
 
-class Key(StrEnum):
-    """What trials are sorted by, beside hyperparameters."""
+class SortKey(StrEnum):
+    """Sort keys, in addition to hyperparameters."""
 
     INTEREST = "interest"  # running, then the best, then the others
     TRIAL = "trial"
@@ -34,22 +36,22 @@ class Key(StrEnum):
     SECONDS = "seconds"
 
 
-class Wanted(BaseModel):
-    """Which trials are asked for, as the query says it. Raises ValidationError."""
+class TrialQuery(BaseModel):
+    """Which trials to return, as the URL's query specifies them. Raises ValidationError."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     state: TrialState | None = None
-    sort: Key | Annotated[str, Field(pattern=f"^{HYPERPARAMETER}", max_length=300)] = Key.INTEREST
-    """A hyperparameter is its name after `hp:`."""
+    sort: SortKey | Annotated[str, Field(pattern=f"^{HYPERPARAMETER}", max_length=300)] = SortKey.INTEREST
+    """A hyperparameter is given as `hp:` and its name."""
     down: bool = False
-    """The largest first; what has no value comes last in any case."""
+    """Whether the largest value comes first; trials without a value come last in both orders."""
     offset: Annotated[int, Field(ge=0)] = 0
     limit: Annotated[int, Field(ge=1, le=200)] = 50
 
 
 class TrialRow(BaseModel):
-    """A trial in the table."""
+    """A row of the table."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -60,39 +62,39 @@ class TrialRow(BaseModel):
     epochs: int
     epochs_planned: int
     score: float | None
-    """Of one that runs: its best objective so far."""
+    """For a running trial, its best objective so far."""
     rung: int | None
     seconds: float | None
-    """From its first attempt to its end; None before that."""
+    """Seconds from its first attempt to its end; None until it ends."""
     started: float | None
     worker: str | None
     hyperparameters: dict[str, Value]
     reason: str
 
 
-class Page(BaseModel):
-    """Some of the trials."""
+class TrialPage(BaseModel):
+    """A page of the table."""
 
     model_config = ConfigDict(frozen=True)
 
     columns: list[str]
-    """Names of hyperparameters."""
+    """Names of the hyperparameters."""
     matching: int
-    """So many trials there are of the state that is asked for."""
+    """Number of trials on all pages."""
     offset: int
     rows: list[TrialRow]
 
 
-class OneTrial(BaseModel):
-    """All that is known of a trial."""
+class TrialDetails(BaseModel):
+    """The details of a trial."""
 
     model_config = ConfigDict(frozen=True)
 
     row: TrialRow
     hyperparameters: dict[str, Value]
-    """With those that Keras Tuner adds."""
+    """Including those that Keras Tuner adds."""
     outcomes: dict[str, int]
-    """How attempts ended that did not finish it."""
+    """Number of attempts by outcome, without the one that finished the trial."""
     ended: float | None
     best_epoch: int | None
     """From 1."""
@@ -101,22 +103,22 @@ class OneTrial(BaseModel):
     """Metrics by epoch, from 1."""
 
 
-def page_of(state: StudyState, wanted: Wanted) -> Page:
-    """Return a page of a study's trials; the last one where it asks for one after that."""
-    trials = [trial for trial in by_interest(state) if wanted.state in (None, trial.state)]
-    if wanted.sort != Key.INTEREST:
-        trials = _sorted(trials, _key(state, wanted.sort), wanted.down)
-    elif wanted.down:
+def trial_page(state: StudyState, query: TrialQuery) -> TrialPage:
+    """Return a page of a study's trials; the last page if the query's offset is beyond it."""
+    trials = [trial for trial in by_interest(state) if query.state in (None, trial.state)]
+    if query.sort != SortKey.INTEREST:
+        trials = _sorted(trials, _key(state, query.sort), query.down)
+    elif query.down:
         trials.reverse()
-    last = max(0, len(trials) - 1) // wanted.limit * wanted.limit
-    offset = min(wanted.offset, last)
+    last = max(0, len(trials) - 1) // query.limit * query.limit
+    offset = min(query.offset, last)
     best = _best(state)
-    rows = [row_of(state, trial, best) for trial in trials[offset : offset + wanted.limit]]
-    return Page(columns=_columns(state), matching=len(trials), offset=offset, rows=rows)
+    rows = [trial_row(state, trial, best) for trial in trials[offset : offset + query.limit]]
+    return TrialPage(columns=_columns(state), matching=len(trials), offset=offset, rows=rows)
 
 
-def row_of(state: StudyState, trial: Trial, best: Trial | None) -> TrialRow:
-    """Return a trial as a row; `best` is the study's best."""
+def trial_row(state: StudyState, trial: Trial, best: Trial | None) -> TrialRow:
+    """Return a trial's row; `best` is the study's best trial."""
     return TrialRow(
         trial=trial.trial_id,
         state=trial.state,
@@ -129,22 +131,22 @@ def row_of(state: StudyState, trial: Trial, best: Trial | None) -> TrialRow:
         seconds=_seconds(trial),
         started=trial.started,
         worker=json_values.text(trial.worker) if trial.worker else None,
-        hyperparameters=json_values.values(trial.chosen),
+        hyperparameters=json_values.hyperparameters(trial.chosen),
         reason=json_values.sentence(trial.reason),
     )
 
 
-def one_trial(state: StudyState, trial: Trial) -> OneTrial:
-    """Return all that is known of a trial."""
+def trial_details(state: StudyState, trial: Trial) -> TrialDetails:
+    """Return a trial's details."""
     metrics = sorted({name for epoch in trial.epochs.values() for name in epoch})
     first = state.settings.search.objective
     metrics.sort(key=lambda name: name != first)
-    return OneTrial(
-        row=row_of(state, trial, _best(state)),
+    return TrialDetails(
+        row=trial_row(state, trial, _best(state)),
         hyperparameters={
             json_values.text(key): json_values.text(value, json_values.LONG_CHARACTERS)
             if isinstance(value, str)
-            else json_values.value(value)
+            else json_values.hyperparameter(value)
             for key, value in trial.hyperparameters.items()
         },
         outcomes={outcome.value: count for outcome, count in trial.outcomes.items()},
@@ -156,7 +158,7 @@ def one_trial(state: StudyState, trial: Trial) -> OneTrial:
 
 
 def curve(trial: Trial, metric: str) -> list[tuple[int, float | None]]:
-    """Return a metric by epoch, from 1."""
+    """Return the values of a metric by epoch, from 1."""
     return [(epoch + 1, json_values.number(trial.epochs[epoch].get(metric))) for epoch in sorted(trial.epochs)]
 
 
@@ -175,11 +177,11 @@ def _seconds(trial: Trial) -> float | None:
 
 
 def _columns(state: StudyState) -> list[str]:
-    """Return the hyperparameters that the newest trials have: in a space with conditions not each has all."""
-    found: dict[str, None] = {}
-    for trial in islice(reversed(state.trials.values()), LOOKED_AT):
-        found.update(dict.fromkeys(trial.chosen))
-    return [json_values.text(name) for name in found][:COLUMNS]
+    """Return the hyperparameters of the newest trials; in a conditional space, trials have different ones."""
+    columns: dict[str, None] = {}
+    for trial in islice(reversed(state.trials.values()), COLUMN_TRIALS):
+        columns.update(dict.fromkeys(trial.chosen))
+    return [json_values.text(name) for name in columns][:COLUMNS]
 
 
 Sortable = float | str | None
@@ -190,23 +192,23 @@ def _key(state: StudyState, sort: str) -> Callable[[Trial], Sortable]:
         name = sort.removeprefix(HYPERPARAMETER)
         return lambda trial: trial.hyperparameters.get(name)
     keys: Mapping[str, Callable[[Trial], Sortable]] = {
-        Key.TRIAL: lambda trial: trial.trial_id,
-        Key.STATE: lambda trial: list(TrialState).index(trial.state),
-        Key.EPOCHS: lambda trial: len(trial.epochs),
-        Key.SCORE: lambda trial: _score(state, trial),
-        Key.RUNG: lambda trial: max(trial.rungs, default=None),
-        Key.SECONDS: _seconds,
+        SortKey.TRIAL: lambda trial: trial.trial_id,
+        SortKey.STATE: lambda trial: list(TrialState).index(trial.state),
+        SortKey.EPOCHS: lambda trial: len(trial.epochs),
+        SortKey.SCORE: lambda trial: _score(state, trial),
+        SortKey.RUNG: lambda trial: max(trial.rungs, default=None),
+        SortKey.SECONDS: _seconds,
     }
     return keys[sort]
 
 
 def _sorted(trials: list[Trial], key: Callable[[Trial], Sortable], down: bool) -> list[Trial]:
-    """Return them sorted: numbers, then texts; what has no value last."""
+    """Return the trials sorted: first those with numbers, then those with texts, then those without a value."""
     keyed = [(key(trial), trial) for trial in trials]
-    has = [(value, trial) for value, trial in keyed if value is not None and _is_ordered(value)]
-    has_none = [trial for value, trial in keyed if value is None or not _is_ordered(value)]
-    has.sort(key=lambda pair: (isinstance(pair[0], str), pair[0]), reverse=down)
-    return [trial for _, trial in has] + has_none
+    with_value = [(value, trial) for value, trial in keyed if value is not None and _is_ordered(value)]
+    without_value = [trial for value, trial in keyed if value is None or not _is_ordered(value)]
+    with_value.sort(key=lambda pair: (isinstance(pair[0], str), pair[0]), reverse=down)
+    return [trial for _, trial in with_value] + without_value
 
 
 def _is_ordered(value: float | str) -> bool:

@@ -1,4 +1,4 @@
-"""The whole job on one machine: chief, workers and evaluator as child processes, watched and replaced."""
+"""The child processes of `cifake-tune run`: chief, workers and evaluator, watched and restarted."""
 
 import ctypes
 import os
@@ -39,16 +39,16 @@ from tuner.temporary_files import temporary_folder
 
 POLL_S = 0.5
 STOP_S = 6.0
-"""Children get so long after SIGTERM to hand back what they have, before they are killed."""
+"""Seconds that children have after SIGTERM to save and to return their trials, before they are killed."""
 DEATHS = 5
-"""So many deaths without any work in between, and a child is not started again."""
+"""Number of deaths without any work in between after which a child is not restarted."""
 
 Watcher = Callable[[StudyState, list[Record], list[WorkerStatus]], None]
 
 
 @dataclass(frozen=True)
 class LocalStudy:
-    """What is to be run, and where."""
+    """A study to run on this machine, and its places."""
 
     study: Study
     bucket: Bucket
@@ -57,14 +57,14 @@ class LocalStudy:
     cache: Path
     logs: Path
     encryption: tls.Files | None
-    """The children read it from the environment themselves."""
+    """TLS files; the children read them from the environment themselves."""
     http: Address
-    """Of the live page and the chief's metrics."""
+    """Address of the live page and the chief's metrics."""
 
 
 @dataclass
 class Child:
-    """A child process that is started again when it dies of something else than its own decision."""
+    """A child process that is restarted if it dies unexpectedly."""
 
     name: str
     command: list[str]
@@ -72,10 +72,10 @@ class Child:
     log: Path
     process: subprocess.Popen[bytes] | None = None
     deaths: int = 0
-    """Since it last did some work."""
+    """Number of deaths since its last work."""
 
     def start(self) -> None:
-        """Start it, its output appended to its log. It gets no Ctrl-C of its own: we tell it."""
+        """Start the process, with its output appended to its log. Ctrl-C does not reach it: the parent stops it."""
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
@@ -88,39 +88,39 @@ class Child:
             )
 
     def exit_code(self) -> int | None:
-        """Return its exit code, negative for a signal; None while it runs."""
+        """Return the exit code, negative for a signal; None while the process runs."""
         return self.process.poll() if self.process else None
 
     def stop(self, number: int) -> None:
-        """Send it a signal."""
+        """Send the process a signal."""
         if self.process and self.process.poll() is None:
             self.process.send_signal(number)
 
-    def revive(self) -> None:
-        """Start it again after a death. Raises EnvironmentFailure where it keeps dying before it does any work."""
+    def restart(self) -> None:
+        """Restart the process after a death. Raises EnvironmentFailure after `DEATHS` deaths without any work."""
         self.deaths += 1
         if self.deaths >= DEATHS:
             code = self.exit_code() or 0
             how = f"by signal {-code}" if code < 0 else f"with exit code {code}"
             raise EnvironmentFailure(
                 f"{self.name} died {self.deaths} times without having done any work, the last time {how}; "
-                f"its last words: {self.last_words()}"
+                f"last line of its log: {self.last_line()}"
             )
         self.start()
 
-    def last_words(self) -> str:
+    def last_line(self) -> str:
         """Return the last line of its log, with the log's path."""
         try:
             text = self.log.read_bytes()[-4000:].decode(errors="replace").strip().splitlines()
         except OSError:
             text = []
-        return f"{text[-1].removeprefix('error: ') if text else 'none'} (all of it: {self.log})"
+        return f"{text[-1].removeprefix('error: ') if text else 'none'} (whole log: {self.log})"
 
 
 def run_search(job: LocalStudy, watch: Watcher) -> None:
-    """Run chief and workers until the search is over; `watch` is called twice a second.
+    """Run chief and workers until the search has finished; `watch` is called twice per second.
 
-    Raises PreemptedError on Ctrl-C and SIGTERM, after the children have ended, and what ended the chief.
+    Raises PreemptedError on Ctrl-C and SIGTERM, after the children have ended, and the error that ended the chief.
     """
     with temporary_folder() as folder, reserved(Address("127.0.0.1", 0)) as chief_at, _interruptible():
         file = Path(folder) / "study.yaml"
@@ -140,7 +140,7 @@ def run_search(job: LocalStudy, watch: Watcher) -> None:
             for index in range(job.workers)
         ]
         reader = JournalReader(job.bucket, job.study.name)
-        reader.poll()  # what happened before is no news
+        reader.poll()  # earlier records are not news
         try:
             for child in [chief, *workers]:
                 child.start()
@@ -152,7 +152,7 @@ def run_search(job: LocalStudy, watch: Watcher) -> None:
 
 
 def run_evaluator(job: LocalStudy) -> None:
-    """Run the evaluator. Raises what ended it."""
+    """Run the evaluator. Raises the error that ended it."""
     environment = {
         names.ENV_BUCKET: job.bucket.url,
         names.ENV_CACHE: str(job.cache),
@@ -171,7 +171,7 @@ def run_evaluator(job: LocalStudy) -> None:
 
 
 def end_with_parent() -> None:
-    """Ask the kernel (Linux) to send us SIGTERM when the `run` that started us dies, however it dies."""
+    """Ask the kernel (Linux) for SIGTERM when the `run` that started this process dies, for whatever reason."""
     parent = os.environ.get(names.ENV_PARENT)
     if parent is None or not sys.platform.startswith("linux"):
         return
@@ -182,19 +182,19 @@ def end_with_parent() -> None:
 
 
 def share_of_cores(workers: int) -> dict[str, str]:
-    """Return the environment that gives each of `workers` processes its share of the cores that we may use."""
+    """Return the environment that gives each of `workers` processes its share of the available cores."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     threads = str(max(1, cores // workers))
     return {
         "TF_NUM_INTRAOP_THREADS": threads,
         "TF_NUM_INTEROP_THREADS": threads,
         "OMP_NUM_THREADS": threads,
-        "NPROC": threads,  # XLA's CPU client, which JAX runs on
+        "NPROC": threads,  # XLA's CPU client, used by JAX
     }
 
 
 def stop_all(children: list[Child], timeout_s: float) -> None:
-    """Ask children to end, and kill those that have not after `timeout_s`."""
+    """Ask children to end, and kill those that still run after `timeout_s`."""
     for child in children:
         child.stop(signal.SIGTERM)
     deadline = time.monotonic() + timeout_s
@@ -221,7 +221,7 @@ def _watch(
         records = reader.poll()
         if reader.state.study is not None:
             watch(reader.state, records, _status(stub))
-        note_work(records, chief, workers)
+        reset_deaths(records, chief, workers)
         code = chief.exit_code()
         if code == 0:
             records = reader.poll()
@@ -230,31 +230,31 @@ def _watch(
         if code is not None:
             if code > 0 and code != ExitCode.ENVIRONMENT:
                 raise _error(chief, code)
-            chief.revive()
+            chief.restart()
         for worker in workers:
             code = worker.exit_code()
-            if code in (ExitCode.USAGE, ExitCode.DEFECT):
+            if code in (ExitCode.USAGE, ExitCode.INTERNAL):
                 raise _error(worker, code)
             if code and not reader.state.finished:
-                worker.revive()
+                worker.restart()
         time.sleep(POLL_S)
 
 
-def note_work(records: list[Record], chief: Child, workers: list[Child]) -> None:
-    """Forget the deaths of children that worked since: a trial that kills its worker has a budget of its own."""
-    at_work = {record.worker for record in records if isinstance(record, Leased)}
-    for child in [chief, *workers] if at_work else []:
-        if child is chief or child.name in at_work:
+def reset_deaths(records: list[Record], chief: Child, workers: list[Child]) -> None:
+    """Reset the deaths of children that worked since: a trial that kills its worker has its own budget."""
+    working = {record.worker for record in records if isinstance(record, Leased)}
+    for child in [chief, *workers] if working else []:
+        if child is chief or child.name in working:
             child.deaths = 0
 
 
 def _inherited() -> dict[str, str]:
-    """Return our environment without the settings, all of which a child gets in its study.yaml.
+    """Return the environment without the settings, all of which a child gets in its study.yaml.
 
-    Its log is text in any case: we show its last words. Where we are told to show metrics, the chief does so alone.
+    A child's log is always text, since its last line is shown to the user. Only the chief serves metrics.
     """
-    ours = names.ENV_SETTING, names.ENV_STUDY_FILE, names.ENV_LOG_FORMAT, names.ENV_HTTP
-    return {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    excluded = names.ENV_SETTING, names.ENV_STUDY_FILE, names.ENV_LOG_FORMAT, names.ENV_HTTP
+    return {name: value for name, value in os.environ.items() if not name.startswith(excluded)}
 
 
 def _status(stub: lease_service.LeaseStub) -> list[WorkerStatus]:
@@ -266,14 +266,14 @@ def _status(stub: lease_service.LeaseStub) -> list[WorkerStatus]:
 
 def _error(child: Child, code: int) -> CifakeTuneError:
     kinds: dict[int, type[CifakeTuneError]] = {
-        ExitCode.DEFECT: InternalError,
+        ExitCode.INTERNAL: InternalError,
         ExitCode.USAGE: UsageError,
         ExitCode.NO_RESULT: NoResultError,
         ExitCode.FENCED: FencedError,
         ExitCode.PREEMPTED: PreemptedError,
     }
-    words = child.last_words() if code > 0 else f"was killed by signal {-code} (its log: {child.log})"
-    return kinds.get(code, EnvironmentFailure)(f"{child.name}: {words}")
+    problem = child.last_line() if code > 0 else f"was killed by signal {-code} (its log: {child.log})"
+    return kinds.get(code, EnvironmentFailure)(f"{child.name}: {problem}")
 
 
 @contextmanager
@@ -281,13 +281,13 @@ def _interruptible() -> Iterator[None]:
     """Turn Ctrl-C and SIGTERM into a PreemptedError in the main thread."""
 
     def handle(number: int, frame: FrameType | None) -> None:
-        for each in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(each, signal.SIG_IGN)  # we are ending already
-        raise PreemptedError("stopped; all that was finished is kept, and the same command goes on from there.")
+        for ignored in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(ignored, signal.SIG_IGN)  # the process is already ending
+        raise PreemptedError("stopped; all finished work is saved, and the same command resumes from there.")
 
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    previous = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        for number, handler in before.items():
+        for number, handler in previous.items():
             signal.signal(number, handler)

@@ -1,4 +1,4 @@
-"""`cifake-tune run`: data, search and evaluation one after the other, shown as they go on."""
+"""`cifake-tune run`: data, search and evaluation in sequence, with live progress."""
 
 import asyncio
 import os
@@ -34,15 +34,15 @@ from tuner.study.state import StudyState
 from tuner.study.status import WorkerStatus
 
 ROWS_AROUND = 11
-"""Lines of the live view that are not trials."""
+"""Number of lines of the live view that are not trials."""
 
 
 def run_job(
     study: Study, bucket: Bucket, workers: int, cache: Path, encryption: Files | None, console: Console
 ) -> Metrics:
-    """Do the whole job and return the evaluation; what was done before is not done again.
+    """Pack the data, search and evaluate; return the evaluation. Finished steps are not repeated.
 
-    Raises CifakeTuneError of whatever part failed.
+    Raises CifakeTuneError if a step fails.
     """
     began = time.monotonic()
     reader = JournalReader(bucket, study.name)
@@ -55,8 +55,8 @@ def run_job(
         if reader.state.is_over(study) and reader.state.data_digest == manifest.digest:
             print_line(
                 console,
-                f"The search of study {study.name} is over: {len(reader.state.ended)} trials. "
-                "More: --set search.max_trials=N, or another name.",
+                f"The search of study {study.name} has finished: {len(reader.state.ended)} trials. "
+                "For more trials, use --set search.max_trials=N or another name.",
             )
         else:
             _search(job, reader.state, console)
@@ -69,8 +69,8 @@ def run_job(
 
 
 def _page_address() -> Address:
-    given = os.environ.get(names.ENV_HTTP)
-    return parse_address(given, names.ENV_HTTP) if given else Address("127.0.0.1", 0)
+    address = os.environ.get(names.ENV_HTTP)
+    return parse_address(address, names.ENV_HTTP) if address else Address("127.0.0.1", 0)
 
 
 def _pack(study: Study, bucket: Bucket, console: Console) -> Manifest:
@@ -89,12 +89,12 @@ def _pack(study: Study, bucket: Bucket, console: Console) -> Manifest:
     return manifest
 
 
-def _search(job: LocalStudy, before: StudyState, console: Console) -> None:
-    goes_on = f" goes on ({len(before.ended)} trials have ended)" if before.trials else ""
+def _search(job: LocalStudy, previous: StudyState, console: Console) -> None:
+    resumes = f" resumes ({len(previous.ended)} trials have ended)" if previous.trials else ""
     noun = "worker" if job.workers == 1 else "workers"
     print_line(
         console,
-        f"Study {job.study.name}{goes_on}: {job.study.search.algorithm.value} search, {job.workers} {noun}. "
+        f"Study {job.study.name}{resumes}: {job.study.search.algorithm.value} search, {job.workers} {noun}. "
         f"Bucket: {job.bucket.url}. Logs: {job.logs}.",
     )
     print_line(console, _live_page(job.http))
@@ -104,26 +104,26 @@ def _search(job: LocalStudy, before: StudyState, console: Console) -> None:
 
 
 def _evaluate(job: LocalStudy, state: StudyState, console: Console) -> Metrics:
-    """Have the best model evaluated. The page goes on meanwhile: its chief has ended with the search."""
-    shown = ChiefMonitor(job.bucket, job.study.name, monitor := Monitor(Role.CHIEF))
-    shown.over(state)
-    shown.evaluating()
+    """Run the evaluator, and serve the live page meanwhile: the chief has ended with the search."""
+    chief_monitor = ChiefMonitor(job.bucket, job.study.name, monitor := Monitor(Role.CHIEF))
+    chief_monitor.show_finished(state)
+    chief_monitor.evaluation_started()
     print_line(console, f"Evaluating the best model on the test images. {_live_page(job.http)}")
-    waiting = console.status("Evaluating …")
-    with serving(monitor, {names.ENV_HTTP: str(job.http)}), waiting if console.is_terminal else nullcontext():
+    spinner = console.status("Evaluating …")
+    with serving(monitor, {names.ENV_HTTP: str(job.http)}), spinner if console.is_terminal else nullcontext():
         try:
             run_evaluator(job)
             metrics = read_metrics(job.bucket, job.study.name)
             if metrics is None:
-                raise CifakeTuneError(f"the evaluator left no result in {job.bucket.url}; its log is in {job.logs}.")
+                raise CifakeTuneError(f"the evaluator wrote no result to {job.bucket.url}; its log is in {job.logs}.")
         except PreemptedError:
             raise
         except CifakeTuneError:
-            shown.not_evaluated()
-            asyncio.run(shown.farewell())
+            chief_monitor.evaluation_failed()
+            asyncio.run(chief_monitor.drain_page())
             raise
-        shown.evaluated()
-        asyncio.run(shown.farewell())
+        chief_monitor.evaluation_done()
+        asyncio.run(chief_monitor.drain_page())
     return metrics
 
 
@@ -132,7 +132,7 @@ def _live_page(http: Address) -> str:
 
 
 class _LiveWatcher:
-    """Shows a table that changes, on a terminal."""
+    """Shows a live table on a terminal."""
 
     def __init__(self, console: Console) -> None:
         self._live = Live(console=console, refresh_per_second=4)
@@ -155,7 +155,7 @@ class _LiveWatcher:
 
 
 class _LineWatcher:
-    """Prints a line an event, where there is no terminal."""
+    """Prints one line per event if there is no terminal."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -168,7 +168,7 @@ class _LineWatcher:
         pass
 
     def watch(self, state: StudyState, records: list[Record], workers: list[WorkerStatus]) -> None:
-        """Print what is new."""
+        """Print the new events."""
         self._eta = self._eta or Eta(time.monotonic(), epochs_done(state, workers))
         for line in lines(state, records):
             remaining_s = self._eta.remaining_s(state, workers) if " trials" in line else None

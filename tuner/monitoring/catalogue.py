@@ -1,7 +1,7 @@
-"""Every metric: its name, kind and labels, and the sentence that says what it is. docs/metrics.md is made of this.
+"""All metrics: name, kind, labels and help text. docs/metrics.md is generated from them.
 
-No label has values without bound: a trial's id is none, nor is a worker's name, nor anything that a user wrote, but
-the study's name, of which a process has one.
+The number of values of each label is bounded. Trial ids, worker names and other text written by users are therefore
+not labels. The only exception is the study's name, of which each process has one.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -16,27 +16,28 @@ from tuner import names
 
 
 class Role(StrEnum):
-    """Whose metrics they are."""
+    """Role of the process that exposes a metric."""
 
     CHIEF = "chief"
     WORKER = "worker"
 
 
 class MetricKind(StrEnum):
-    """What a number is."""
+    """Type of a metric."""
 
-    GAUGE = "gauge"  # may go up and down
-    COUNTER = "counter"  # only goes up, but for a new process of the same role
+    GAUGE = "gauge"  # may increase and decrease
+    COUNTER = "counter"  # only increases, and starts from 0 in each process
     HISTOGRAM = "histogram"
 
 
 FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
-"""Seconds: from a flush to a local disk to the deadline of an operation on a bucket that is down."""
+"""Buckets of histograms, in seconds: from a flush to a local disk up to the deadline of an operation on a bucket that
+does not answer."""
 
 
 @dataclass(frozen=True)
 class Family:
-    """One metric, with all values of its labels."""
+    """One metric with all values of its labels."""
 
     name: names.Metric
     kind: MetricKind
@@ -45,160 +46,190 @@ class Family:
 
 
 # ---- both -----------------------------------------------------------------------------------------
-BUILD = Family(names.Metric.BUILD, MetricKind.GAUGE, "1; the labels say which program this is.", ("version", "role"))
+BUILD = Family(names.Metric.BUILD, MetricKind.GAUGE, "Always 1; the labels identify the program.", ("version", "role"))
 READY = Family(
     names.Metric.READY,
     MetricKind.GAUGE,
-    "1 where /readyz says so: a chief serves its workers and can write its journal, a worker has joined and its "
-    "heartbeats are answered; else 0.",
+    "1 if the process is ready, else 0, as reported by /readyz. A chief is ready if it serves its workers and can "
+    "write its journal; a worker is ready if it has joined and its heartbeats are answered.",
     ("role",),
 )
 BUCKET = Family(
     names.Metric.BUCKET,
     MetricKind.HISTOGRAM,
-    "Seconds that an operation on the bucket took, with all its retries.",
+    "Duration of operations on the bucket in seconds, including all retries.",
     ("operation",),
 )
 BUCKET_ERRORS = Family(
     names.Metric.BUCKET_ERRORS,
     MetricKind.COUNTER,
-    "Operations on the bucket that failed, after all retries; that an object is missing, or there already, is an "
-    "answer and no failure.",
+    "Number of operations on the bucket that failed after all retries. A missing object, or one that already exists, "
+    "is not a failure.",
     ("operation",),
 )
 BUCKET_BYTES = Family(
-    names.Metric.BUCKET_BYTES, MetricKind.COUNTER, "Bytes read from the bucket and written to it.", ("direction",)
+    names.Metric.BUCKET_BYTES,
+    MetricKind.COUNTER,
+    "Number of bytes read from and written to the bucket.",
+    ("direction",),
 )
 
-# ---- the chief, out of the journal: a chief that is started again goes on where the last one was --------------------
+# ---- the chief, computed from the journal, so that a restarted chief continues the values ---------------------------
 SEARCH = Family(
     names.Metric.SEARCH,
     MetricKind.GAUGE,
-    "1 for the state that the search is in: running, finished, given_up.",
+    "1 for the current state of the search, else 0: running, finished, given_up.",
     ("state",),
 )
-SEARCH_STARTED = Family(names.Metric.SEARCH_STARTED, MetricKind.GAUGE, "When the first trial was begun.")
+SEARCH_STARTED = Family(
+    names.Metric.SEARCH_STARTED, MetricKind.GAUGE, "Time at which the first trial started, in seconds since 1970."
+)
 SEARCH_LEFT = Family(
     names.Metric.SEARCH_LEFT,
     MetricKind.GAUGE,
-    "Seconds until the search is over, if the rest goes on as it went since this chief was started; absent as long as "
-    "that cannot be known, with hyperband, and where it is over.",
+    "Estimated seconds until the search ends, based on the rate since this chief started. Absent until there is an "
+    "estimate, with hyperband, and after the search has ended.",
 )
-SEARCH_ENDED = Family(names.Metric.SEARCH_ENDED, MetricKind.GAUGE, "When the search was over; absent where it goes on.")
+SEARCH_ENDED = Family(
+    names.Metric.SEARCH_ENDED,
+    MetricKind.GAUGE,
+    "Time at which the search ended, in seconds since 1970. Absent while it runs.",
+)
 TRIALS = Family(
-    names.Metric.TRIALS, MetricKind.GAUGE, "Trials by state: queued, running, completed, stopped, failed.", ("state",)
+    names.Metric.TRIALS,
+    MetricKind.GAUGE,
+    "Number of trials by state: queued, running, completed, stopped, failed.",
+    ("state",),
 )
 TRIALS_PLANNED = Family(
     names.Metric.TRIALS_PLANNED,
     MetricKind.GAUGE,
-    "How many trials the search will have; absent for hyperband, which makes its own number.",
+    "Number of trials that the search will run. Absent with hyperband, which determines the number itself.",
 )
 ATTEMPTS = Family(
     names.Metric.ATTEMPTS,
     MetricKind.GAUGE,
-    "Attempts that ended, by outcome and reason: finished (completed, stopped), interrupted (preempted, lost), failed "
-    "(failed, out_of_memory, invalid). It falls by those that a killed chief had not written to the bucket.",
+    "Number of attempts that ended, by outcome and reason: finished (completed, stopped), interrupted (preempted, "
+    "lost), failed (failed, out_of_memory, invalid). It decreases if a chief is killed before it has written some of "
+    "them to the bucket.",
     ("outcome", "reason"),
 )
 EPOCHS = Family(
-    names.Metric.EPOCHS, MetricKind.GAUGE, "Epochs that the trials have. It falls where some must be trained again."
+    names.Metric.EPOCHS,
+    MetricKind.GAUGE,
+    "Number of epochs recorded for all trials. It decreases if some must be trained again.",
 )
-EPOCHS_SAVED = Family(
-    names.Metric.EPOCHS_SAVED, MetricKind.GAUGE, "Epochs that trials were spared which were stopped early."
-)
+EPOCHS_SAVED = Family(names.Metric.EPOCHS_SAVED, MetricKind.GAUGE, "Number of epochs saved by stopping trials early.")
 BEST_SCORE = Family(
-    names.Metric.BEST_SCORE, MetricKind.GAUGE, "The best trial's objective; absent before there is one."
+    names.Metric.BEST_SCORE, MetricKind.GAUGE, "Objective of the best trial. Absent until there is one."
 )
 BEST_SCORE_SINCE = Family(
     names.Metric.BEST_SCORE_SINCE,
     MetricKind.GAUGE,
-    "When the best trial ended; time() less this is the best score's age.",
+    "Time at which the best trial ended, in seconds since 1970. The age of the best score is time() minus this value.",
 )
 RUNG_REACHED = Family(
     names.Metric.RUNG_REACHED,
     MetricKind.GAUGE,
-    "Trials that have reached each rung of early stopping, from 0, without those that failed.",
+    "Number of trials that have reached each rung of early stopping, without failed trials. Rungs are numbered from 0.",
     ("rung",),
 )
-RUNG_STOPPED = Family(names.Metric.RUNG_STOPPED, MetricKind.GAUGE, "Trials that were stopped at each rung.", ("rung",))
-TERM = Family(names.Metric.TERM, MetricKind.GAUGE, "How many chiefs the study has had, this one included.")
+RUNG_STOPPED = Family(names.Metric.RUNG_STOPPED, MetricKind.GAUGE, "Number of trials stopped at each rung.", ("rung",))
+TERM = Family(names.Metric.TERM, MetricKind.GAUGE, "Number of chiefs that the study has had, including this one.")
 CHIEF_STARTED = Family(
     names.Metric.CHIEF_STARTED,
     MetricKind.GAUGE,
-    "When this chief was started; shown as soon as it has recovered the study. Of several chiefs' numbers those of the "
-    "one with the greatest are the study's.",
+    "Time at which this chief started, in seconds since 1970; present once it has recovered the study. If several "
+    "chiefs expose metrics, those of the chief with the greatest value are the study's.",
 )
 EVALUATION = Family(
     names.Metric.EVALUATION,
     MetricKind.GAUGE,
-    "1 for the state that the evaluation is in: waiting, running, done, failed.",
+    "1 for the current state of the evaluation, else 0: waiting, running, done, failed.",
     ("state",),
 )
-ACCURACY = Family(names.Metric.ACCURACY, MetricKind.GAUGE, "The best model's accuracy on the test images.")
-ACCURACY_LOWER = Family(names.Metric.ACCURACY_LOWER, MetricKind.GAUGE, "Lower end of the accuracy's 95 % interval.")
-ACCURACY_UPPER = Family(names.Metric.ACCURACY_UPPER, MetricKind.GAUGE, "Upper end of the accuracy's 95 % interval.")
-EVALUATION_IMAGES = Family(names.Metric.EVALUATION_IMAGES, MetricKind.GAUGE, "Test images behind the accuracy.")
+ACCURACY = Family(names.Metric.ACCURACY, MetricKind.GAUGE, "Accuracy of the best model on the test images.")
+ACCURACY_LOWER = Family(
+    names.Metric.ACCURACY_LOWER, MetricKind.GAUGE, "Lower bound of the 95 % confidence interval of the accuracy."
+)
+ACCURACY_UPPER = Family(
+    names.Metric.ACCURACY_UPPER, MetricKind.GAUGE, "Upper bound of the 95 % confidence interval of the accuracy."
+)
+EVALUATION_IMAGES = Family(
+    names.Metric.EVALUATION_IMAGES, MetricKind.GAUGE, "Number of test images on which the accuracy was measured."
+)
 
-# ---- the chief, as it runs --------------------------------------------------------------------------
-LEASES = Family(names.Metric.LEASES, MetricKind.GAUGE, "Leases that are out.")
+# ---- the running chief ------------------------------------------------------------------------------
+LEASES = Family(names.Metric.LEASES, MetricKind.GAUGE, "Number of active leases.")
 WORKERS = Family(
     names.Metric.WORKERS,
     MetricKind.GAUGE,
-    "Workers that the chief knows: training, idle, or silent for as long as a lease lasts.",
+    "Number of workers that the chief knows, by state: training, idle, or silent (no heartbeat for the duration of a "
+    "lease).",
     ("state",),
 )
 WORKERS_WAITING = Family(
-    names.Metric.WORKERS_WAITING, MetricKind.GAUGE, "Workers whose call for a trial waits for one at this moment."
+    names.Metric.WORKERS_WAITING, MetricKind.GAUGE, "Number of workers that are waiting for a trial."
 )
 IMAGES_RATE = Family(
-    names.Metric.IMAGES_RATE, MetricKind.GAUGE, "Training images a second of all workers, as their heartbeats say."
+    names.Metric.IMAGES_RATE,
+    MetricKind.GAUGE,
+    "Training images per second of all workers, as reported by their heartbeats.",
 )
 RPC = Family(
     names.Metric.RPC,
     MetricKind.HISTOGRAM,
-    "Seconds until a call of a worker was answered. CreateTrial is held back for 20 s where no trial waits.",
+    "Duration of calls by workers in seconds. CreateTrial is held for up to 20 s if no trial is available.",
     ("method",),
 )
 RPC_ERRORS = Family(
     names.Metric.RPC_ERRORS,
     MetricKind.COUNTER,
-    "Calls that were not answered with OK, by gRPC's code.",
+    "Number of calls by workers that were not answered with OK, by gRPC code.",
     ("method", "code"),
 )
 FLUSH = Family(
-    names.Metric.FLUSH, MetricKind.HISTOGRAM, "Seconds that the journal took to write a segment to the bucket."
+    names.Metric.FLUSH, MetricKind.HISTOGRAM, "Duration of writing a segment of the journal to the bucket, in seconds."
 )
-RECORDS = Family(names.Metric.RECORDS, MetricKind.COUNTER, "Records that were written to the journal.")
-SEGMENTS = Family(names.Metric.SEGMENTS, MetricKind.GAUGE, "Segments that the study's journal has.")
+RECORDS = Family(names.Metric.RECORDS, MetricKind.COUNTER, "Number of records written to the journal.")
+SEGMENTS = Family(names.Metric.SEGMENTS, MetricKind.GAUGE, "Number of segments in the study's journal.")
 JOURNAL_WAITING = Family(
     names.Metric.JOURNAL_WAITING,
     MetricKind.GAUGE,
-    "Seconds for which the bucket has not taken the journal's oldest record, or not said whether this chief is the "
-    "newest; while it recovers the study, for which the bucket has not answered what it was asked first. 0 where there "
-    "is nothing to wait for. From 10 on the chief is not ready.",
+    "Seconds for which the chief has been waiting for the bucket: to accept the oldest unwritten record of the "
+    "journal, to confirm that this chief is the newest, or, while the chief recovers the study, to answer its oldest "
+    "request. 0 if it is not waiting. From 10 s on, the chief is not ready.",
 )
 SUGGESTION = Family(
-    names.Metric.SUGGESTION, MetricKind.HISTOGRAM, "Seconds that the algorithm took to suggest a trial."
+    names.Metric.SUGGESTION, MetricKind.HISTOGRAM, "Time that the search algorithm took to suggest a trial, in seconds."
 )
 
 # ---- workers ----------------------------------------------------------------------------------------
 WORKER_TIME = Family(
     names.Metric.WORKER_TIME,
     MetricKind.COUNTER,
-    "Seconds by activity: wait (for a trial), prepare (build or load the model), train (with validation), checkpoint "
-    "(save, and wait until the chief knows), input (make batches; with TensorFlow in a thread of its own, beside the "
-    "training).",
+    "Seconds spent by activity: wait (for a trial), prepare (build or load the model), train (with validation), "
+    "checkpoint (save, and wait until the chief has recorded it), input (prepare batches; with TensorFlow in a "
+    "separate thread, in parallel with training).",
     ("activity",),
 )
-WORKER_EPOCHS = Family(names.Metric.WORKER_EPOCHS, MetricKind.COUNTER, "Epochs trained, also those that did not count.")
-WORKER_IMAGES = Family(names.Metric.WORKER_IMAGES, MetricKind.COUNTER, "Images trained on.")
-WORKER_BEAT = Family(names.Metric.WORKER_BEAT, MetricKind.GAUGE, "When the chief last answered a heartbeat.")
-GPUS = Family(names.Metric.GPUS, MetricKind.GAUGE, "GPUs that the worker found.")
-GPUS_MISSING = Family(names.Metric.GPUS_MISSING, MetricKind.GAUGE, "GPUs that the worker asked for and did not find.")
+WORKER_EPOCHS = Family(
+    names.Metric.WORKER_EPOCHS, MetricKind.COUNTER, "Number of epochs trained, including those that did not count."
+)
+WORKER_IMAGES = Family(names.Metric.WORKER_IMAGES, MetricKind.COUNTER, "Number of images trained on.")
+WORKER_BEAT = Family(
+    names.Metric.WORKER_BEAT,
+    MetricKind.GAUGE,
+    "Time at which the chief last answered a heartbeat, in seconds since 1970.",
+)
+GPUS = Family(names.Metric.GPUS, MetricKind.GAUGE, "Number of GPUs that the worker found.")
+GPUS_MISSING = Family(
+    names.Metric.GPUS_MISSING, MetricKind.GAUGE, "Number of GPUs that the worker requested and did not find."
+)
 GPU_MEMORY = Family(
     names.Metric.GPU_MEMORY,
     MetricKind.GAUGE,
-    "Bytes of GPU memory, used now and at the most; absent where there is no GPU.",
+    "GPU memory in bytes, by kind: used (current use) and peak. Absent if there is no GPU.",
     ("gpu", "kind"),
 )
 
@@ -214,7 +245,7 @@ WORKER = (WORKER_TIME, WORKER_EPOCHS, WORKER_IMAGES, WORKER_BEAT, GPUS, GPUS_MIS
 
 
 def reading(family: Family, values: Mapping[tuple[str, ...], float]) -> Metric:
-    """Return a gauge or counter whose values, by those of its labels, were read off elsewhere."""
+    """Return a gauge or counter with the given values, each under the values of the labels."""
     kind = {MetricKind.GAUGE: GaugeMetricFamily, MetricKind.COUNTER: CounterMetricFamily}[family.kind]
     metric: GaugeMetricFamily | CounterMetricFamily = kind(family.name, family.help, labels=family.labels)
     for labels, value in values.items():
@@ -223,25 +254,25 @@ def reading(family: Family, values: Mapping[tuple[str, ...], float]) -> Metric:
 
 
 def counter(family: Family, registry: CollectorRegistry | None) -> Counter:
-    """Return a counter to count with."""
+    """Return a new counter of a family."""
     return Counter(family.name, family.help, family.labels, registry=registry)
 
 
 def histogram(family: Family, registry: CollectorRegistry | None) -> Histogram:
-    """Return a histogram to observe with."""
+    """Return a new histogram of a family."""
     return Histogram(family.name, family.help, family.labels, buckets=FAST, registry=registry)
 
 
 class Readings(Collector):
-    """Metrics that `read` makes at each scrape; it may be replaced."""
+    """Collector of the metrics that `read` computes at each scrape."""
 
-    def __init__(self) -> None:
-        self.read: Callable[[], Iterable[Metric]] = list
+    def __init__(self, read: Callable[[], Iterable[Metric]]) -> None:
+        self._read = read
 
     def describe(self) -> Iterable[Metric]:
-        """Return none: what is read is known at a scrape only."""
+        """Return nothing: the metrics are known only at a scrape."""
         return []
 
     def collect(self) -> Iterable[Metric]:
-        """Return what is read now."""
-        return self.read()
+        """Return the current metrics."""
+        return self._read()

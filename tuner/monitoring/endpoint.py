@@ -1,4 +1,4 @@
-"""What a process shows of itself over HTTP: its metrics, whether it is healthy and ready, and what others add."""
+"""The HTTP endpoint of a process: its metrics, health and readiness, and routes that other modules add."""
 
 import asyncio
 import logging
@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TypeVar
 
@@ -27,29 +28,54 @@ log = logging.getLogger(__name__)
 Answer = TypeVar("Answer")
 
 ANSWER_S = 5.0
-"""An event loop that takes longer to answer stands still."""
+"""Seconds after which an event loop that does not answer counts as blocked."""
 FINE = ""
 
 Check = Callable[[], str]
-"""Says what is wrong, in a sentence; FINE where nothing is."""
+"""Returns what is wrong, in a sentence; FINE if nothing is."""
+
+
+def fine() -> str:
+    """Return FINE."""
+    return FINE
+
+
+def always(text: str) -> Check:
+    """Return a check with a fixed result."""
+    return lambda: text
+
+
+@dataclass(frozen=True)
+class Phase:
+    """What a process shows in one phase of its life."""
+
+    ready: Check
+    """Whether it can do its work now."""
+    healthy: Check = fine
+    """Whether it should be left running; Kubernetes restarts a container that is not healthy."""
+    metrics: Callable[[], Iterable[Metric]] = tuple
+    """Computes the phase's metrics at each scrape, beside those of the registry."""
 
 
 class Monitor:
-    """A process's metrics and health. Others may add to `registry` and to `routes`, and replace both checks."""
+    """A process's metrics and health. Others may add to `registry` and to `routes`."""
 
     def __init__(self, role: Role, study: str = "") -> None:
         self.study = study
-        """A label of all metrics, as soon as it is known: what Prometheus adds depends on how it finds our pods."""
-        self.healthy: Check = lambda: FINE
-        self.ready: Check = lambda: "it is starting"
+        """A label of all metrics as soon as it is known, since the labels that Prometheus adds depend on its set-up."""
+        self.phase = Phase(ready=always("the process is starting"))
         self.registry = CollectorRegistry()
         self.registry.register(_About(self, role))
         ProcessCollector(registry=self.registry)
         self.routes: dict[str, Handler] = {
             names.HTTP_METRICS: self._metrics,
-            names.HTTP_HEALTHY: lambda _: _checked(self.healthy),
-            names.HTTP_READY: lambda _: _checked(self.ready),
+            names.HTTP_HEALTHY: lambda _: _checked(self.phase.healthy),
+            names.HTTP_READY: lambda _: _checked(self.phase.ready),
         }
+
+    def enter(self, phase: Phase) -> None:
+        """Show this phase from now on, all of it at once: the HTTP server reads it in other threads."""
+        self.phase = phase
 
     def _metrics(self, request: Request) -> Response:
         encode, content_type = choose_encoder(request.accept)
@@ -58,24 +84,24 @@ class Monitor:
 
 @contextmanager
 def serving(monitor: Monitor, environment: Mapping[str, str] = os.environ) -> Iterator[Address | None]:
-    """Serve what the monitor shows where the environment says, until the end of the block; else nothing.
+    """Serve the monitor at the environment's address until the end of the block; serve nothing if it has none.
 
     Yields the address. Raises ConfigError, EnvironmentFailure.
     """
-    given = environment.get(names.ENV_HTTP)
-    if not given:
+    text = environment.get(names.ENV_HTTP)
+    if not text:
         yield None
         return
-    with HttpServer(parse_address(given, names.ENV_HTTP), monitor.routes) as server:
+    with HttpServer(parse_address(text, names.ENV_HTTP), monitor.routes) as server:
         address = server.address
         log.info("metrics and health at http://%s%s", address, names.HTTP_METRICS)
         yield address
 
 
 def in_loop(loop: asyncio.AbstractEventLoop, call: Callable[[], Answer], timeout_s: float = ANSWER_S) -> Answer:
-    """Call in the thread of an event loop, from another thread, and return the result.
+    """Call a function in the thread of an event loop, from another thread, and return the result.
 
-    Raises TimeoutError where the loop does not come to it, or is over.
+    Raises TimeoutError if the loop does not run the call in time, or is closed.
     """
 
     async def answer() -> Answer:
@@ -84,32 +110,32 @@ def in_loop(loop: asyncio.AbstractEventLoop, call: Callable[[], Answer], timeout
     coroutine = answer()
     try:
         return asyncio.run_coroutine_threadsafe(coroutine, loop).result(timeout_s)
-    except RuntimeError:  # it is closed
+    except RuntimeError:  # raised by a closed loop
         coroutine.close()
-        raise TimeoutError("the event loop is over") from None
+        raise TimeoutError("the event loop is closed") from None
     except CancelledError:
-        raise TimeoutError("the event loop is over") from None
+        raise TimeoutError("the event loop is closed") from None
 
 
 def loop_check(loop: asyncio.AbstractEventLoop, check: Check) -> Check:
-    """Return the same check, made in the thread of an event loop; one that stands still fails it."""
+    """Return a check that runs in the thread of an event loop, and fails if the loop is blocked."""
 
     def checked() -> str:
         try:
             return in_loop(loop, check)
         except TimeoutError:
-            return f"it has not answered for {ANSWER_S:g} s"
+            return f"the process has not answered for {ANSWER_S:g} s"
 
     return checked
 
 
 def _checked(check: Check) -> Response:
-    wrong = check()
-    return plain(wrong, HTTPStatus.SERVICE_UNAVAILABLE) if wrong else plain("ok")
+    problem = check()
+    return plain(problem, HTTPStatus.SERVICE_UNAVAILABLE) if problem else plain("ok")
 
 
 class _About(Collector):
-    """Which program this is, and whether it is ready."""
+    """The program's version and role, its readiness, and its phase's metrics."""
 
     def __init__(self, monitor: Monitor, role: Role) -> None:
         self._monitor = monitor
@@ -120,11 +146,13 @@ class _About(Collector):
 
     def collect(self) -> Iterable[Metric]:
         yield reading(catalogue.BUILD, {(tuner.__version__, self._role): 1})
-        yield reading(catalogue.READY, {(self._role,): 0 if self._monitor.ready() else 1})
+        phase = self._monitor.phase
+        yield reading(catalogue.READY, {(self._role,): 0 if phase.ready() else 1})
+        yield from phase.metrics()
 
 
 class _OfStudy(Collector):
-    """The same metrics, each with the study's name as a label."""
+    """The metrics of a registry, each with the study's name as a label."""
 
     def __init__(self, registry: CollectorRegistry, study: str) -> None:
         self._registry = registry
@@ -132,8 +160,8 @@ class _OfStudy(Collector):
 
     def collect(self) -> Iterable[Metric]:
         for metric in self._registry.collect():
-            metric.samples = [self._named(sample) for sample in metric.samples]
+            metric.samples = [self._with_study(sample) for sample in metric.samples]
             yield metric
 
-    def _named(self, sample: Sample) -> Sample:
+    def _with_study(self, sample: Sample) -> Sample:
         return sample._replace(labels={**sample.labels, names.LABEL_STUDY: self._study}) if self._study else sample

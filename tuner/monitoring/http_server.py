@@ -1,4 +1,4 @@
-"""A small HTTP server in threads of its own: a table of paths, each answered by a function; it only reads."""
+"""A small read-only HTTP server that runs in threads of its own, with one handler per path."""
 
 import logging
 import socket
@@ -16,31 +16,31 @@ from tuner.address import Address
 log = logging.getLogger(__name__)
 
 REQUESTS = 32
-"""Connections at once. One more closes the oldest: whoever holds them and says nothing keeps nobody from asking, the
-kubelet least of all, which replaces a process that does not answer. A scraper has one, and so has an open page."""
+"""Maximum number of concurrent connections; a scraper has one, and so has an open page. One more closes the oldest, so
+that idle connections cannot lock out the kubelet, which restarts a process that does not answer."""
 IDLE_S = 10.0
-"""Who connects and says nothing is not waited for any longer."""
+"""Seconds after which a connection that sends nothing is closed."""
 HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked for."""
+    """A GET or HEAD request."""
 
     path: str
     query: Mapping[str, str]
     """The last value of each key."""
     accept: str
-    """The content types that are wanted, as the header says it."""
+    """The Accept header."""
     host: str = ""
-    """Under which name we were found, as the header says it."""
-    known: str = ""
-    """The version that the client has, as If-None-Match says it."""
+    """The Host header."""
+    if_none_match: str = ""
+    """The If-None-Match header: the version that the client has."""
 
 
 @dataclass(frozen=True)
 class Response:
-    """What is answered."""
+    """The answer to a request."""
 
     body: bytes
     content_type: str
@@ -52,14 +52,14 @@ Handler = Callable[[Request], Response]
 
 
 def plain(text: str, status: HTTPStatus = HTTPStatus.OK) -> Response:
-    """Return an answer that is a sentence."""
+    """Return a plain-text response."""
     return Response(f"{text}\n".encode(), "text/plain; charset=utf-8", status)
 
 
 class HttpServer:
-    """Serves `routes`, by path, until the end of the block; more may be added to them meanwhile.
+    """Serves `routes`, by path, until the end of the block. Routes may be added while it runs.
 
-    Raises EnvironmentFailure where it cannot listen.
+    Raises EnvironmentFailure if it cannot listen.
     """
 
     def __init__(self, address: Address, routes: Mapping[str, Handler]) -> None:
@@ -72,7 +72,7 @@ class HttpServer:
 
     @property
     def address(self) -> Address:
-        """Where it listens."""
+        """The address that it listens on."""
         host, port = self._server.server_address[:2]
         return Address(str(host), int(port))
 
@@ -88,7 +88,7 @@ class HttpServer:
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
-    allow_reuse_port = True  # `run` holds the port for a chief that is started again
+    allow_reuse_port = True  # `run` reserves the port for a chief that is restarted
     request_queue_size = REQUESTS
 
     def __init__(self, address: Address, handler: type[BaseHTTPRequestHandler]) -> None:
@@ -98,26 +98,26 @@ class _Server(ThreadingHTTPServer):
         super().__init__((address.host, address.port), handler)
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Answer in a thread of its own, in place of the oldest where there are too many."""
+        """Answer in a new thread, and close the oldest connection if there are too many."""
         with self._lock:
             self._open.append(request)
             too_many, self._open = self._open[:-REQUESTS], self._open[-REQUESTS:]
         for oldest in too_many:
-            with suppress(OSError):  # its thread may have closed it meanwhile
+            with suppress(OSError):  # its own thread may have closed it already
                 oldest.shutdown(socket.SHUT_RDWR)
         super().process_request(request, client_address)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
-        """Answer, and make room."""
+        """Answer, and remove the connection."""
         try:
             super().process_request_thread(request, client_address)
         finally:
-            with self._lock, suppress(ValueError):  # it had to go before
+            with self._lock, suppress(ValueError):  # it was closed as the oldest
                 self._open.remove(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that went away in the midst is no news."""
-        log.debug("an HTTP client went away", exc_info=True)
+        """Log a client that disconnected during an answer at debug level only."""
+        log.debug("an HTTP client disconnected", exc_info=True)
 
 
 class _RequestHandler(BaseHTTPRequestHandler):
@@ -127,29 +127,29 @@ class _RequestHandler(BaseHTTPRequestHandler):
     sys_version = ""
 
     def do_GET(self) -> None:
-        """Answer."""
+        """Answer a GET request."""
         self._answer(self._response())
 
     def do_HEAD(self) -> None:
-        """Answer without the body."""
+        """Answer a HEAD request: without the body."""
         self._answer(self._response(), with_body=False)
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-        """Requests come every few seconds, and are no news."""
+        """Log nothing: requests arrive every few seconds."""
 
     def _response(self) -> Response:
         try:
             url = urlsplit(self.path)
         except ValueError:
-            return plain("this is no address", HTTPStatus.BAD_REQUEST)
+            return plain("the address is not valid", HTTPStatus.BAD_REQUEST)
         handler = self.routes.get(url.path)
         if handler is None:
             return plain("there is no such page", HTTPStatus.NOT_FOUND)
         try:
             return handler(self._request(url.path, url.query))
         except Exception:
-            log.exception("%s cannot be answered", url.path)
-            return plain("this cannot be answered; the log says why", HTTPStatus.INTERNAL_SERVER_ERROR)
+            log.exception("cannot answer %s", url.path)
+            return plain("internal error; see the log of the process", HTTPStatus.INTERNAL_SERVER_ERROR)
 
     def _request(self, path: str, query: str) -> Request:
         header = self.headers.get

@@ -1,4 +1,4 @@
-"""How the processes of a pod write their logs: a readable line an event, or a JSON object a line.
+"""How processes write their logs: one readable line, or one line of JSON, per event.
 
 The JSON has the keys that log collectors look for (Google Cloud Logging, fluent-bit): time, severity, message.
 """
@@ -15,23 +15,23 @@ from tuner.errors import ConfigError
 
 
 class LogFormat(StrEnum):
-    """How an event is written."""
+    """The format of a log line."""
 
     TEXT = "text"
     JSON = "json"
 
 
-def given_format(environment: Mapping[str, str]) -> LogFormat:
-    """Return what the environment says, text where it says nothing. Raises ConfigError."""
+def read_format(environment: Mapping[str, str]) -> LogFormat:
+    """Return the format that the environment chooses; text by default. Raises ConfigError."""
     text = environment.get(names.ENV_LOG_FORMAT) or LogFormat.TEXT
     try:
         return LogFormat(text)
     except ValueError:
-        raise ConfigError(f"{names.ENV_LOG_FORMAT} must be {' or '.join(LogFormat)}, not {text!r}.") from None
+        raise ConfigError(f"{names.ENV_LOG_FORMAT} must be {' or '.join(LogFormat)}, got {text!r}.") from None
 
 
 def begin_logging(stream: TextIO, form: LogFormat, level: int) -> None:
-    """Write our own events of that level and above, and warnings of libraries, to the stream."""
+    """Log this program's events of that level and above, and warnings of libraries, to the stream."""
     handler = logging.StreamHandler(stream)
     plain = logging.Formatter("%(asctime)s %(message)s", datefmt="%H:%M:%S")
     handler.setFormatter(JsonFormatter() if form is LogFormat.JSON else plain)
@@ -42,7 +42,7 @@ def begin_logging(stream: TextIO, form: LogFormat, level: int) -> None:
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object an event, on one line whatever is in it."""
+    """Formats each event as one JSON object on one line."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
@@ -57,12 +57,12 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(event, ensure_ascii=False)
 
     def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802  (logging's name)
-        """Return when, in UTC with milliseconds."""
+        """Return the event's time in UTC, with milliseconds."""
         return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(record.created))}.{int(record.msecs):03}Z"
 
 
 def error_line(text: str, form: LogFormat) -> str:
-    """Return the last line of a process that fails."""
+    """Return the last line of a process that failed."""
     if form is LogFormat.TEXT:
         return f"error: {text}"
     record = logging.LogRecord("tuner", logging.ERROR, "", 0, "%s", (text,), None)

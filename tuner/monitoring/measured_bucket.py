@@ -1,4 +1,4 @@
-"""A bucket whose operations are measured."""
+"""A bucket that measures its operations."""
 
 import itertools
 import time
@@ -30,22 +30,22 @@ class Operation(StrEnum):
 
 
 class MeasuredBucket:
-    """A bucket that does what another one does, and counts it; see Bucket for what each method does and raises."""
+    """Wraps another bucket and measures its operations. See Bucket for what the methods do and raise."""
 
     def __init__(self, bucket: Bucket, registry: CollectorRegistry) -> None:
         self.url = bucket.url
         self._bucket = bucket
         seconds, errors = histogram(catalogue.BUCKET, registry), counter(catalogue.BUCKET_ERRORS, registry)
-        self._seconds = {each: seconds.labels(each.value) for each in Operation}
-        self._errors = {each: errors.labels(each.value) for each in Operation}
+        self._seconds = {operation: seconds.labels(operation.value) for operation in Operation}
+        self._errors = {operation: errors.labels(operation.value) for operation in Operation}
         size = counter(catalogue.BUCKET_BYTES, registry)
         self._read, self._written = size.labels("read"), size.labels("written")
         self._numbers = itertools.count()
         self._under_way: dict[int, float] = {}
-        """When each operation began (monotonic); several threads come and go here."""
+        """Start of each operation that has not ended (monotonic); several threads use it."""
 
     def waiting_s(self) -> float:
-        """Return for how long the oldest operation that is under way has lasted; 0 where none is."""
+        """Return for how long the oldest operation that has not ended has lasted; 0 if there is none."""
         now = time.monotonic()
         return now - min(self._under_way.copy().values(), default=now)
 
@@ -81,12 +81,12 @@ class MeasuredBucket:
         self._read.inc(path.stat().st_size)
 
     def exists(self, name: str) -> bool:
-        """Say whether the object exists."""
+        """Return whether the object exists."""
         with self._measuring(Operation.EXISTS):
             return self._bucket.exists(name)
 
     def list(self, prefix: str = "") -> Iterator[str]:
-        """Yield the names of objects; whoever takes them slowly makes the operation long."""
+        """Yield the names of objects; the measured time includes the caller's between two of them."""
         with self._measuring(Operation.LIST):
             yield from self._bucket.list(prefix)
 

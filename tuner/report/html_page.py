@@ -13,6 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 import tuner
+from tuner import names
 from tuner.evaluation.provenance import Provenance
 from tuner.evaluation.result import Metrics
 from tuner.report.calibration_text import calibration_line
@@ -23,8 +24,8 @@ from tuner.report.rungs import rungs_of
 from tuner.report.text import accuracy_line, counted, duration, interval, percent, score
 from tuner.study.attempts import History, interrupted
 from tuner.study.progress import epochs_saved
-from tuner.study.records import TrialState
-from tuner.study.state import SCORED, StudyState, Trial, first_line
+from tuner.study.records import TrialState, first_line
+from tuner.study.state import StudyState
 
 WIDEST_MATRIX = 12
 """Classes; of more, what is mixed up most is listed."""
@@ -118,8 +119,8 @@ def _newer(contents: Contents) -> str:
 
 def _search(contents: Contents) -> dict[str, Any]:
     state = contents.state
-    best_first = _scored(state)
-    found = importances(list(state.trials.values()), state.direction, state.settings.seed)
+    best_first = state.ranked(state.trials.values())
+    found = importances(list(state.trials.values()), state.objective, state.settings.seed)
     order = [each.hyperparameter for each in found.of] if isinstance(found, Importances) else []
     outcomes = Counter(attempt.how for attempt in contents.history.attempts)
     trained = Counter((attempt.trial, epoch) for attempt in contents.history.attempts for epoch in attempt.epochs)
@@ -141,7 +142,7 @@ def _search(contents: Contents) -> dict[str, Any]:
         "rungs": rungs_of(state),
         "best_trials": best_first[:TRIALS],
         "scored": len(best_first),
-        "columns": [name for name in hyperparameters if not name.startswith("tuner/")],
+        "columns": [name for name in hyperparameters if names.is_hyperparameter(name)],
         "failures": [(trial.trial_id, first_line(trial.reason)) for trial in failed[:FAILURES]],
         "failed": len(failed),
         "outcomes": dict(outcomes.most_common()),
@@ -160,13 +161,6 @@ def _counts_of(state: StudyState) -> dict[str, int]:
     """Return how many trials are in each state that there is one of."""
     found = {each: sum(trial.state is each for trial in state.trials.values()) for each in TrialState}
     return {each.value.lower(): count for each, count in found.items() if count}
-
-
-def _scored(state: StudyState) -> list[Trial]:
-    """Return the trials with a score, the best first."""
-    found = [trial for trial in state.trials.values() if trial.state in SCORED and trial.score is not None]
-    sign = -1 if state.direction == "max" else 1
-    return sorted(found, key=lambda trial: (sign * (trial.score or 0.0), trial.trial_id))
 
 
 def _importance_rows(found: Importances) -> list[tuple[str, float, Any]]:

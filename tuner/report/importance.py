@@ -15,13 +15,13 @@ numbers of epochs.
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tuner import names
 from tuner.evaluation.scores import Interval
+from tuner.study.objective import Objective
 from tuner.study.records import TrialState, Value
 from tuner.study.state import SCORED, Trial
 
@@ -65,7 +65,7 @@ class TooFew:
     reason: str
 
 
-def importances(trials: Sequence[Trial], direction: Literal["max", "min"], seed: int) -> Importances | TooFew:
+def importances(trials: Sequence[Trial], objective: Objective, seed: int) -> Importances | TooFew:
     """Return the importance of each hyperparameter that varies among the trials with a score."""
     scored = _furthest([trial for trial in trials if trial.state in SCORED and trial.score is not None])
     different = varied(scored)
@@ -82,7 +82,7 @@ def importances(trials: Sequence[Trial], direction: Literal["max", "min"], seed:
     if len(scored) > MOST_TRIALS:
         scored = [scored[index] for index in sorted(generator.permutation(len(scored))[:MOST_TRIALS])]
     values = np.stack([_numbers([trial.hyperparameters.get(name) for trial in scored]) for name in different], axis=1)
-    ranks = _ranks(scored, 1 if direction == "max" else -1)
+    ranks = _ranks(scored, objective)
     if ranks.max() == ranks.min():
         return TooFew(
             f"All {len(scored)} trials are equally good, so none of {len(different)} hyperparameters made a difference."
@@ -101,13 +101,13 @@ def _furthest(trials: Sequence[Trial]) -> list[Trial]:
     return [trial for trial in trials if trial.trial_id not in went_on]
 
 
-def _ranks(trials: Sequence[Trial], sign: int) -> Numbers:
+def _ranks(trials: Sequence[Trial], objective: Objective) -> Numbers:
     """Return each one's rank in its bracket, from 0 to 1, the best highest; equals have the same."""
     brackets: dict[Value | None, set[tuple[float, ...]]] = {}
 
     def merit(trial: Trial) -> tuple[float, ...]:
         trained = max(trial.rungs, default=0) if trial.state is TrialState.STOPPED else math.inf
-        return float(trial.hyperparameters.get(names.HP_ROUND, 0)), trained, sign * (trial.score or 0.0)
+        return float(trial.hyperparameters.get(names.HP_ROUND, 0)), trained, -objective.sort_key(trial.score or 0.0)
 
     merits = [(trial.hyperparameters.get(names.HP_BRACKET), merit(trial)) for trial in trials]
     for bracket, each in merits:
@@ -125,7 +125,7 @@ def varied(trials: Sequence[Trial]) -> list[str]:
     for name, seen in values.items():
         given = (trial.hyperparameters.get(name) for trial in trials)
         seen.update("nan" if value != value else value for value in given)  # noqa: PLR0124  (is not even equal to itself)
-    return [name for name, seen in values.items() if len(seen) > 1 and not name.startswith("tuner/")]
+    return [name for name, seen in values.items() if len(seen) > 1 and names.is_hyperparameter(name)]
 
 
 def _numbers(values: Sequence[Value | None]) -> Numbers:

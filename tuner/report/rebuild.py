@@ -4,7 +4,7 @@ from pydantic import ValidationError
 
 from tuner import names
 from tuner.bucket import Bucket
-from tuner.errors import BucketError, EnvironmentFailure, ObjectNotFoundError
+from tuner.errors import BucketError, EnvironmentFailure, NewerFormatError, ObjectNotFoundError
 from tuner.evaluation.provenance import Provenance
 from tuner.evaluation.result import Metrics
 from tuner.evaluation.result_files import read_metrics
@@ -17,7 +17,8 @@ from tuner.study.journal import read_records, read_study
 def make_report(bucket: Bucket, study: str) -> str:
     """Return the page of a study that has an evaluation.
 
-    Raises EnvironmentFailure if it has none yet, BucketError if one of its files is damaged.
+    Raises EnvironmentFailure if it has none yet, BucketError if one of its files is damaged, and NewerFormatError if
+    one has a newer major version.
     """
     state = read_study(bucket, study)
     metrics = read_metrics(bucket, study)
@@ -45,6 +46,8 @@ def _provenance(bucket: Bucket, study: str) -> Provenance | None:
         return Provenance.model_validate_json(bucket.read(name))
     except ObjectNotFoundError:
         return None
+    except NewerFormatError as error:
+        raise NewerFormatError(f"{bucket.url}: {name} {error}") from None
     except ValidationError as error:
         raise BucketError(f"{bucket.url}: {name} cannot be understood ({error.errors()[0]['msg']}).") from None
 

@@ -1,4 +1,4 @@
-"""The rungs of early stopping, and hyperband's: how many trials reached each, how many went on, how good they were."""
+"""The table of rungs, of early stopping or hyperband: how many trials reached each rung, and how good they were."""
 
 from dataclasses import dataclass
 from statistics import median
@@ -17,15 +17,15 @@ class Rung:
     epochs: int
     reached: int
     stopped: int
-    """Of these, the trials that ended here because they were behind the others."""
+    """Number of these trials that ended at the rung because others were better."""
 
     best: float | None
     middle: float | None
-    """The median of the objective."""
+    """Median of the objective."""
 
 
 def rungs_of(state: StudyState) -> list[Rung]:
-    """Return the rungs in their order; none where nothing was stopped early."""
+    """Return the rungs in ascending order; none if the study has no early stopping."""
     study = state.settings
     if study.search.algorithm is Algorithm.HYPERBAND:
         return _hyperbands(state)
@@ -44,25 +44,25 @@ def _hyperbands(state: StudyState) -> list[Rung]:
         if names.HP_BRACKET in values and names.HP_ROUND in values:
             key = -int(values[names.HP_BRACKET]), int(values[names.HP_ROUND]), int(values[names.HP_EPOCHS])
             groups.setdefault(key, []).append(trial)
-    found = []
+    rungs = []
     for (bracket, round_, epochs), trials in sorted(groups.items()):
-        onward = _went_on(groups, bracket, round_)
+        continued = _continued(groups, bracket, round_)
         scores = [trial.score for trial in trials if trial.score is not None]
         name = f"bracket {-bracket}, round {round_}"
-        found.append(_rung(state, name, epochs, scores, len(trials) - onward, reached=len(trials)))
-    return found
+        rungs.append(_rung(state, name, epochs, scores, len(trials) - continued, reached=len(trials)))
+    return rungs
 
 
-def _went_on(groups: dict[tuple[int, int, int], list[Trial]], bracket: int, round_: int) -> int:
-    """Return how many trials of a bracket's round went on; all, where it is the last."""
+def _continued(groups: dict[tuple[int, int, int], list[Trial]], bracket: int, round_: int) -> int:
+    """Return how many trials of a bracket's round continued in the next one; all of them after the last round."""
     following = [trials for (b, r, _), trials in groups.items() if (b, r) == (bracket, round_ + 1)]
-    here = [trials for (b, r, _), trials in groups.items() if (b, r) == (bracket, round_)]
-    return len(following[0]) if following else sum(map(len, here))
+    current = [trials for (b, r, _), trials in groups.items() if (b, r) == (bracket, round_)]
+    return len(following[0]) if following else sum(map(len, current))
 
 
 def _rung(
     state: StudyState, name: str, epochs: int, values: list[float], stopped: int, reached: int | None = None
 ) -> Rung:
-    best = (max if state.direction == "max" else min)(values) if values else None
+    best = min(values, key=state.objective.sort_key, default=None)
     count = len(values) if reached is None else reached
     return Rung(name, epochs, count, stopped, best, median(values) if values else None)

@@ -1,18 +1,21 @@
 """The lease service: what Keras Tuner's own protocol lacks, on the same port.
 
-Keras Tuner's `Oracle` service carries trials and metrics as its own workers send them. Beside it, gRPC
-metadata says which process of a worker is speaking and which attempt it means (`names.METADATA_*`), and
-this second service has heartbeats, hand-backs and the state of the workers. Its messages are JSON.
+Keras Tuner's `Oracle` service carries trials and metrics as its own workers send them. gRPC metadata adds which process
+of a worker makes the call, and for which attempt (`names.METADATA_*`). This second service carries heartbeats,
+returned trials and the state of the workers. Its messages are JSON, and carry the version of their format
+(`tuner.config.formats`): chief and workers may differ in the minor version.
 """
 
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, Literal, TypeVar
 
 import grpc
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, Field
 
 from tuner import limits, names
-from tuner.config.settings import Study
+from tuner.config.formats import FORMAT, Versioned
+from tuner.config.recorded import RecordedStudy
+from tuner.errors import NewerFormatError
 from tuner.study.records import Outcome
 from tuner.study.status import WorkerStatus
 
@@ -21,30 +24,30 @@ OPTIONS = [
     ("grpc.max_send_message_length", limits.MESSAGE_BYTES),
     ("grpc.max_metadata_size", limits.METADATA_BYTES),
     ("grpc.absolute_max_metadata_size", 2 * limits.METADATA_BYTES),
-    # gRPC waits up to two minutes before it tries again, and leases run out meanwhile
+    # gRPC waits up to two minutes before it reconnects, and leases expire meanwhile
     ("grpc.initial_reconnect_backoff_ms", 500),
     ("grpc.max_reconnect_backoff_ms", 3_000),
-    # a chief whose node is gone closes no connection: without pings the kernel sends into the void for a quarter of
-    # an hour. The last one is the server's: how often it suffers them.
+    # a chief whose node is gone closes no connection: without pings the kernel keeps sending for a quarter of an hour.
+    # The last option is the server's: the shortest interval of pings that it accepts.
     ("grpc.keepalive_time_ms", 10_000),
     ("grpc.keepalive_timeout_ms", 10_000),
-    ("grpc.http2.ping_timeout_ms", 10_000),  # what counts in truth (gRPC 1.85), and a minute else
-    ("grpc.http2.max_pings_without_data", 0),  # no bound: an idle worker's call may last for longer than two
+    ("grpc.http2.ping_timeout_ms", 10_000),  # the timeout that takes effect (gRPC 1.85); its default is a minute
+    ("grpc.http2.max_pings_without_data", 0),  # no limit: an idle worker's call may last for longer than two pings
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
 ]
 
 SERVER_OPTIONS = [
     *OPTIONS,
-    # gRPC's own bound is 1,000 calls that no coroutine has taken up yet; what is above, it cancels at random
+    # by default gRPC cancels calls at random if more than 1,000 wait for a coroutine
     ("grpc.server.max_pending_requests", 50_000),
     ("grpc.server.max_pending_requests_hard_limit", 50_000),
     ("grpc.max_concurrent_streams", limits.STREAMS),
-    # who connects and says nothing, or too slowly, is not waited for
+    # a client that connects and sends nothing, or too slowly, is disconnected
     ("grpc.server_handshake_timeout_ms", 10_000),
 ]
 
 REASON_CHARACTERS = limits.REASON_CHARACTERS
-"""Of a reason at most, the end of its traceback."""
+"""Maximum length of a reason; of a longer one the end of its traceback is kept."""
 
 
 def _printable(text: str) -> str:
@@ -57,36 +60,34 @@ Name = Annotated[str, Field(min_length=1, max_length=limits.NAME_CHARACTERS), Af
 Number = Annotated[int, Field(ge=0, lt=limits.NUMBER)]
 
 
-class Message(BaseModel):
+class Message(Versioned):
     """Base of all messages."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
 
 
 class Empty(Message):
-    """Nothing to say."""
+    """A message without content."""
 
 
 class Join(Message):
-    """A worker's first call. The name outlives the process; the incarnation is this process's alone."""
+    """A worker's first call. The name outlives the process; the incarnation belongs to this process only."""
 
     worker: Name
     incarnation: Name
 
 
 class Joined(Message):
-    """What the worker works on."""
+    """The study that the worker trains for."""
 
     incarnation: str
-    """What the process is called from now on: it says when it joined, also to the chief's successors."""
-    study: Study
+    """Incarnation that the process must use from now on: it contains the time of joining, for later chiefs too."""
+    study: RecordedStudy
     data: str
     direction: Literal["max", "min"]
-    """Of the objective."""
+    """Direction of the objective."""
 
 
 class Heartbeat(Message):
-    """Renews the lease; says how far the worker is."""
+    """Renews the lease and carries the worker's progress."""
 
     worker: Name
     incarnation: Name
@@ -94,16 +95,16 @@ class Heartbeat(Message):
     attempt: Number = 0
     epoch: Number = 0
     progress: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """Share of the epoch that is done."""
+    """Share of the epoch that has been trained."""
     images_per_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
 
 
 class Beat(Message):
-    """`held` is false where the attempt is not the trial's newest: drop it."""
+    """Answer to a heartbeat. `held` is false if the attempt is not the trial's newest: the worker must drop it."""
 
     held: bool
     next_s: float
-    """When to send the next one."""
+    """Seconds after which the next heartbeat must be sent."""
 
 
 class GiveBack(Message):
@@ -115,11 +116,11 @@ class GiveBack(Message):
     attempt: Number
     outcome: Outcome
     reason: Annotated[str, Field(max_length=REASON_CHARACTERS)]
-    """One sentence, for an exception followed by its traceback."""
+    """One sentence; for an exception, its traceback follows."""
 
 
 class Status(Message):
-    """The live state, which the journal does not have."""
+    """The live state, which is not in the journal."""
 
     workers: list[WorkerStatus]
 
@@ -146,16 +147,23 @@ Call = Callable[[bytes, Any], Awaitable[bytes]]
 def handlers(
     methods: dict[str, Handler], around: Callable[[str, Call], Call] = lambda _, call: call
 ) -> grpc.GenericRpcHandler:
-    """Return the service's handlers for a grpc.aio server; `methods` has one coroutine function a method.
+    """Return the service's handlers for a grpc.aio server; `methods` has one coroutine function per method.
 
-    A request that is not a valid message is answered with INVALID_ARGUMENT before the method sees it. `around` gets
-    each method's name and call, and returns what is called instead.
+    A request that is not a valid message is answered with INVALID_ARGUMENT and does not reach the method. If the reason
+    is the request's version, METADATA_FORMAT has the chief's version (`is_format_refusal`). `around` gets each method's
+    name and call, and returns the function that is called instead.
     """
 
     def wrap(name: str, method: Handler) -> Any:
         async def call(data: bytes, context: Any) -> bytes:
             try:
                 request = METHODS[name][0].model_validate_json(data)
+            except NewerFormatError as error:
+                await context.abort(
+                    grpc.StatusCode.INVALID_ARGUMENT,
+                    f"the {name} request {error}",
+                    ((names.METADATA_FORMAT, FORMAT),),
+                )
             except ValueError:
                 await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"not a valid {name} request")
             return _encode(await method(request, context))
@@ -167,8 +175,17 @@ def handlers(
     )
 
 
+def is_format_refusal(error: grpc.RpcError) -> bool:
+    """Return whether the chief refused a call because the caller's format has a newer major version."""
+    return any(key == names.METADATA_FORMAT for key, _ in error.trailing_metadata() or ())
+
+
 class LeaseStub:
-    """The service as a worker calls it. Every method raises grpc.RpcError."""
+    """Client of the service.
+
+    Every method raises grpc.RpcError, NewerFormatError if the answer has a newer major version, and ValueError if it
+    is not a valid message.
+    """
 
     def __init__(self, channel: grpc.Channel) -> None:
         self._calls = {
@@ -176,7 +193,7 @@ class LeaseStub:
         }
 
     def join(self, request: Join, timeout_s: float) -> Joined:
-        """Introduce this process; leases of the worker's older processes end."""
+        """Register this process; leases of older processes of the same worker end."""
         return Joined.model_validate_json(self._calls["Join"](request, timeout=timeout_s))
 
     def heartbeat(self, request: Heartbeat, timeout_s: float) -> Beat:
@@ -184,7 +201,7 @@ class LeaseStub:
         return Beat.model_validate_json(self._calls["Heartbeat"](request, timeout=timeout_s))
 
     def give_back(self, request: GiveBack, timeout_s: float) -> None:
-        """End an attempt."""
+        """End an attempt without finishing its trial."""
         self._calls["GiveBack"](request, timeout=timeout_s)
 
     def status(self, timeout_s: float) -> Status:

@@ -1,8 +1,8 @@
-"""Mutual TLS between the chief and those who call it: the files, the server's credentials, the caller's channel.
+"""Mutual TLS between the chief and its clients: the files, the server's credentials, the client's channel.
 
-Files that are renewed on disk are picked up without a restart. The chief asks for them at each new connection
-(grpc's dynamic server credentials). A grpc channel keeps its credentials for good, so a caller opens a new one for its
-next call when the files have changed; calls under way end on the old one.
+Files that are renewed on disk take effect without a restart. The chief checks them at each new connection (grpc's
+dynamic server credentials). A grpc channel cannot change its credentials, so a client opens a new channel for its next
+call when the files have changed; pending calls finish on the old channel.
 """
 
 import logging
@@ -22,169 +22,171 @@ from tuner.errors import ConfigError
 log = logging.getLogger(__name__)
 
 Options = Sequence[tuple[str, Any]]
-"""Settings of a channel, as grpc takes them."""
+"""Options of a channel, in grpc's format."""
 
 
 @dataclass(frozen=True)
 class Files:
-    """Where our certificate, its key, and the certificate of the authority that signs the others' lie."""
+    """Paths of this process's certificate, its key, and the authority that signs the other side's certificate."""
 
     certificate: Path
     key: Path
     authority: Path
     name: str | None = None
-    """What a caller expects the chief's certificate to be for; None: the host that it calls."""
+    """Name that a client expects in the chief's certificate; None: the host that it connects to."""
 
     @classmethod
-    def given(cls, environment: Mapping[str, str]) -> "Files | None":
-        """Return the files that the environment names; None where it names none: then nothing is encrypted.
+    def from_environment(cls, environment: Mapping[str, str]) -> "Files | None":
+        """Return the files that the environment names; None if it names none, and TLS is off.
 
-        Raises ConfigError where it names some only, and where one is missing or no PEM.
+        Raises ConfigError if the environment names only some of them, or if one is missing or not PEM.
         """
         variables = (names.ENV_TLS_CERT, names.ENV_TLS_KEY, names.ENV_TLS_CA)
         missing = [variable for variable in variables if not environment.get(variable)]
         if len(missing) == len(variables):
             return None
         if missing:
-            given = [variable for variable in variables if variable not in missing]
-            raise ConfigError(f"{' and '.join(given)} without {' and '.join(missing)}: set all three for TLS, or none.")
+            present = [variable for variable in variables if variable not in missing]
+            raise ConfigError(
+                f"{' and '.join(present)} without {' and '.join(missing)}: set all three for TLS, or none."
+            )
         certificate, key, authority = (Path(environment[variable]) for variable in variables)
         files = cls(certificate, key, authority, environment.get(names.ENV_TLS_NAME) or None)
         files.read()
         return files
 
     def read(self) -> "Pems":
-        """Return their content. Raises ConfigError where one cannot be used, with its path and the reason."""
+        """Return the files' content. Raises ConfigError with the path and the reason if a file cannot be used."""
         pems = Pems(*(_read(path) for path in (self.certificate, self.key, self.authority)))
         for path, pem in ((self.certificate, pems.certificate), (self.authority, pems.authority)):
             try:
                 ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=pem.decode("ascii", "ignore"))
             except (ssl.SSLError, ValueError):
-                raise ConfigError(f"{path}: is no certificate in PEM form (-----BEGIN CERTIFICATE-----).") from None
+                raise ConfigError(f"{path}: must be a PEM certificate (-----BEGIN CERTIFICATE-----).") from None
         self.load_into(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
         return pems
 
     def load_into(self, context: ssl.SSLContext) -> None:
-        """Let Python's own TLS show our certificate. Raises ConfigError where the key does not suit."""
+        """Load certificate and key into Python's own TLS. Raises ConfigError if the key does not match."""
         try:
             context.load_cert_chain(self.certificate, self.key, password=_no_passphrase)
         except ssl.SSLError as error:
             if error.reason == "KEY_VALUES_MISMATCH":
                 raise ConfigError(f"{self.key}: is not the key of the certificate {self.certificate}.") from None
             raise ConfigError(
-                f"{self.key}: is no private key in PEM form without a passphrase (-----BEGIN PRIVATE KEY-----)."
+                f"{self.key}: must be a PEM private key without a passphrase (-----BEGIN PRIVATE KEY-----)."
             ) from None
         except OSError as error:
             raise ConfigError(f"{self.key}: cannot be read ({error.strerror or error}).") from None
 
     def stamp(self) -> tuple[tuple[int, int, int], ...] | None:
-        """Return what differs when a file was replaced; None while one is missing."""
+        """Return a value that changes when a file is replaced; None while one is missing."""
         try:
-            found = [os.stat(path) for path in (self.certificate, self.key, self.authority)]
+            stats = [os.stat(path) for path in (self.certificate, self.key, self.authority)]
         except OSError:
             return None
-        return tuple((stat.st_ino, stat.st_mtime_ns, stat.st_size) for stat in found)
+        return tuple((stat.st_ino, stat.st_mtime_ns, stat.st_size) for stat in stats)
 
 
 @dataclass(frozen=True)
 class Pems:
-    """What lies in the files."""
+    """Content of the files."""
 
     certificate: bytes
     key: bytes
     authority: bytes
 
 
-class _Renewed:
-    """The newest usable content of the files; those that are replaced one after the other are taken when they suit."""
+class _NewestPems:
+    """The newest usable content of the files. Files that are replaced one by one are used once they match."""
 
     def __init__(self, files: Files) -> None:
         self._files = files
         self._lock = threading.Lock()
-        self._seen = files.stamp()
+        self._stamp = files.stamp()
         self.pems = files.read()
 
     def renew(self) -> bool:
-        """Look at the files, and return whether there is something new."""
+        """Read the files if they have changed, and return whether their content is new."""
         with self._lock:
             stamp = self._files.stamp()
-            if stamp == self._seen:
+            if stamp == self._stamp:
                 return False
             try:
                 pems = self._files.read()
             except ConfigError as error:
-                log.warning("the certificate was renewed but cannot be used, the one before stays: %s", error)
-                self._seen = stamp
+                log.warning("the renewed certificate cannot be used, the previous one stays in use: %s", error)
+                self._stamp = stamp
                 return False
             if self._files.stamp() != stamp:
-                return False  # replaced while we read; the next call sees the rest
-            self._seen = stamp
+                return False  # replaced during the read; the next call reads the rest
+            self._stamp = stamp
             changed, self.pems = pems != self.pems, pems
             return changed
 
 
 def server_credentials(files: Files) -> Any:
-    """Return grpc's credentials for the chief: whoever has no certificate of the authority is refused."""
-    renewed = _Renewed(files)
+    """Return grpc's credentials for the chief, which refuses clients without a certificate of the authority."""
+    newest = _NewestPems(files)
 
     def configuration() -> Any:
-        pems = renewed.pems
+        pems = newest.pems
         return grpc.ssl_server_certificate_configuration([(pems.key, pems.certificate)], pems.authority)
 
     return grpc.dynamic_ssl_server_credentials(
-        configuration(), lambda: configuration() if renewed.renew() else None, require_client_authentication=True
+        configuration(), lambda: configuration() if newest.renew() else None, require_client_authentication=True
     )
 
 
 def open_channel(address: str, files: Files | None, options: Options) -> Any:
-    """Return a channel to `host:port`, encrypted where there are files; grpc connects at the first call."""
+    """Return a channel to `host:port`, encrypted if `files` are given; grpc connects at the first call."""
     return grpc.insecure_channel(address, options) if files is None else _Channel(address, files, options)
 
 
 class _Channel(grpc.Channel):
-    """A channel that is another one after the files have changed. For calls of one request and one answer."""
+    """A channel that reconnects after the files have changed. For calls with one request and one answer."""
 
     def __init__(self, address: str, files: Files, options: Options) -> None:
         self._address = address
-        self._renewed = _Renewed(files)
+        self._newest = _NewestPems(files)
         name = [("grpc.ssl_target_name_override", files.name)] if files.name else []
         self._options = [*options, *name]
         self._channel = self._open()
 
     def _open(self) -> Any:
-        pems = self._renewed.pems
+        pems = self._newest.pems
         credentials = grpc.ssl_channel_credentials(pems.authority, pems.key, pems.certificate)
         return grpc.secure_channel(self._address, credentials, self._options)
 
     def current(self) -> Any:
         """Return the channel for the next call."""
-        if self._renewed.renew():
-            log.info("the certificate was renewed: a new connection to the chief is opened with it")
-            self._channel = self._open()  # the old one is not closed: calls under way hold it
+        if self._newest.renew():
+            log.info("the certificate was renewed: opening a new connection to the chief")
+            self._channel = self._open()  # the old one is not closed: pending calls use it
         return self._channel
 
-    def unary_unary(self, *method: Any, **how: Any) -> Any:
-        """Return the method, of whichever channel is the current one when it is called."""
-        return _Method(self, method, how)
+    def unary_unary(self, *method: Any, **options: Any) -> Any:
+        """Return the method, which uses the channel that is current at each call."""
+        return _Method(self, method, options)
 
-    def unary_stream(self, *method: Any, **how: Any) -> Any:
-        """Of the channel as it is now."""
-        return self._channel.unary_stream(*method, **how)
+    def unary_stream(self, *method: Any, **options: Any) -> Any:
+        """Return the method of the current channel."""
+        return self._channel.unary_stream(*method, **options)
 
-    def stream_unary(self, *method: Any, **how: Any) -> Any:
-        """Of the channel as it is now."""
-        return self._channel.stream_unary(*method, **how)
+    def stream_unary(self, *method: Any, **options: Any) -> Any:
+        """Return the method of the current channel."""
+        return self._channel.stream_unary(*method, **options)
 
-    def stream_stream(self, *method: Any, **how: Any) -> Any:
-        """Of the channel as it is now."""
-        return self._channel.stream_stream(*method, **how)
+    def stream_stream(self, *method: Any, **options: Any) -> Any:
+        """Return the method of the current channel."""
+        return self._channel.stream_stream(*method, **options)
 
     def subscribe(self, callback: Any, try_to_connect: Any = False) -> None:
-        """Follow the channel as it is now."""
+        """Subscribe to the state of the current channel."""
         self._channel.subscribe(callback, try_to_connect)
 
     def unsubscribe(self, callback: Any) -> None:
-        """Follow it no more."""
+        """Cancel a subscription."""
         self._channel.unsubscribe(callback)
 
     def close(self) -> None:
@@ -199,24 +201,24 @@ class _Channel(grpc.Channel):
 
 
 class _Method(grpc.UnaryUnaryMultiCallable):
-    def __init__(self, channel: _Channel, method: tuple[Any, ...], how: Mapping[str, Any]) -> None:
+    def __init__(self, channel: _Channel, method: tuple[Any, ...], options: Mapping[str, Any]) -> None:
         self._channel = channel
         self._method = method
-        self._how = how
+        self._options = options
 
     def _current(self) -> Any:
-        return self._channel.current().unary_unary(*self._method, **self._how)
+        return self._channel.current().unary_unary(*self._method, **self._options)
 
-    def __call__(self, *request: Any, **how: Any) -> Any:
-        return self._current()(*request, **how)
+    def __call__(self, *request: Any, **options: Any) -> Any:
+        return self._current()(*request, **options)
 
-    def with_call(self, *request: Any, **how: Any) -> Any:
+    def with_call(self, *request: Any, **options: Any) -> Any:
         """Call, and return the answer with its metadata."""
-        return self._current().with_call(*request, **how)
+        return self._current().with_call(*request, **options)
 
-    def future(self, *request: Any, **how: Any) -> Any:
+    def future(self, *request: Any, **options: Any) -> Any:
         """Call without waiting."""
-        return self._current().future(*request, **how)
+        return self._current().future(*request, **options)
 
 
 def _read(path: Path) -> bytes:
@@ -227,4 +229,4 @@ def _read(path: Path) -> bytes:
 
 
 def _no_passphrase() -> str:
-    return ""  # without this, OpenSSL asks at the terminal
+    return ""  # without this, OpenSSL prompts at the terminal

@@ -1,7 +1,7 @@
-"""Why no connection to the chief comes about: tries its handshake with Python's own TLS, which tells reasons.
+"""Why a connection to the chief fails: tries the handshake with Python's own TLS, whose errors have reasons.
 
-grpc says UNAVAILABLE of a chief that is not there, of one that refuses our certificate, and of one that speaks plain
-text. The first is worth waiting for; the others are not, and only a person can mend them.
+grpc reports UNAVAILABLE for a chief that is absent, for one that refuses the certificate, and for one that speaks plain
+text. Only the first can be resolved by waiting; the others must be fixed by a person.
 """
 
 import socket
@@ -14,7 +14,7 @@ from tuner.rpc.tls import Files
 
 TIMEOUT_S = 3.0
 CONFIRM_S = 1.0
-"""A chief that is just ending also closes a connection without a word: it is tried again after so long."""
+"""Seconds before a second try: a chief that is ending closes connections without a TLS alert, too."""
 LISTENING_POLL_S = 0.2
 
 _HOSTNAME_MISMATCH = (62, 64)  # X509_V_ERR_HOSTNAME_MISMATCH, X509_V_ERR_IP_ADDRESS_MISMATCH
@@ -22,18 +22,18 @@ _EXPIRED = (9, 10)  # X509_V_ERR_CERT_NOT_YET_VALID, X509_V_ERR_CERT_HAS_EXPIRED
 _ALL = f"{names.ENV_TLS_CERT}, {names.ENV_TLS_KEY} and {names.ENV_TLS_CA}"
 
 
-def trouble(address: str, files: Files | None) -> CifakeTuneError | None:
-    """Return what stands between us and the chief at `host:port`; None where nobody answers, or nothing does.
+def connection_problem(address: str, files: Files | None) -> CifakeTuneError | None:
+    """Return what prevents TLS with the chief at `host:port`; None if no process listens, or if nothing prevents it.
 
-    A ConfigError will not go away by itself; a EnvironmentFailure may, when a certificate is renewed.
+    A ConfigError must be fixed by a person; an EnvironmentFailure may disappear when a certificate is renewed.
     """
     return _encrypted_only(address) if files is None else _refused(address, files)
 
 
 def await_listening(address: str, timeout_s: float) -> None:
-    """Wait until somebody listens at `host:port`, or the time is over.
+    """Wait until a process listens at `host:port`, or until the timeout.
 
-    grpc, asked to connect too early, tries again after up to 3 s: as long as a small trial takes.
+    If grpc connects too early, it retries after up to 3 s, which is as long as a small trial takes.
     """
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
@@ -48,29 +48,29 @@ def await_listening(address: str, timeout_s: float) -> None:
 def _encrypted_only(address: str) -> CifakeTuneError | None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE  # nothing is sent: the question is only whether it speaks TLS
+    context.verify_mode = ssl.CERT_NONE  # nothing is sent: only whether the chief speaks TLS matters
     try:
         with _connect(address) as plain, context.wrap_socket(plain):
-            return ConfigError(f"the chief at {address} speaks TLS only; set {_ALL} for this process too.")
+            return ConfigError(f"the chief at {address} requires TLS; set {_ALL} for this process too.")
     except OSError:
         return None
 
 
 def _refused(address: str, files: Files) -> CifakeTuneError | None:
-    closed = _greeting(address, files)
+    closed = _first_answer(address, files)
     if closed == b"":
         time.sleep(CONFIRM_S)
-        closed = _greeting(address, files)
+        closed = _first_answer(address, files)
     if closed == b"":
         return EnvironmentFailure(
-            f"the chief at {address} refuses our certificate {files.certificate}; it must be signed by the authority "
+            f"the chief at {address} refuses the certificate {files.certificate}; it must be signed by the authority "
             f"in the chief's {names.ENV_TLS_CA}, and valid today."
         )
     return closed if isinstance(closed, CifakeTuneError) else None
 
 
-def _greeting(address: str, files: Files) -> bytes | CifakeTuneError | None:
-    """Return the first byte that the chief says, none where it closes the connection, or what stops the handshake."""
+def _first_answer(address: str, files: Files) -> bytes | CifakeTuneError | None:
+    """Return the chief's first byte, no byte if it closes the connection, or the error of the handshake."""
     try:
         context = ssl.create_default_context(cafile=str(files.authority))
         files.load_into(context)
@@ -96,7 +96,7 @@ def _first_byte(encrypted: ssl.SSLSocket) -> bytes | None:
     try:
         return encrypted.recv(1)
     except (ssl.SSLError, ConnectionResetError):
-        return b""  # TLS 1.3 tells of a refused certificate after the handshake
+        return b""  # TLS 1.3 reports a refused certificate after the handshake
     except OSError:
         return None
 
@@ -105,16 +105,16 @@ def _unverified(address: str, files: Files, error: ssl.SSLCertVerificationError)
     if error.verify_code in _HOSTNAME_MISMATCH:
         return ConfigError(
             f"the certificate of the chief at {address} is for another name ({error.verify_message}); set "
-            f"{names.ENV_TLS_NAME} to the name in it, or issue one for this."
+            f"{names.ENV_TLS_NAME} to the name in it, or issue a certificate for this name."
         )
     if error.verify_code in _EXPIRED:
         return EnvironmentFailure(
-            f"the certificate of the chief at {address} is not valid today ({error.verify_message}); renew it: the "
-            "chief takes up the new file by itself."
+            f"the certificate of the chief at {address} is not valid today ({error.verify_message}); renew it. "
+            "The chief reads the new file without a restart."
         )
     return EnvironmentFailure(
         f"the certificate of the chief at {address} is not signed by the authority in {files.authority} "
-        f"({error.verify_message}); give both processes certificates of one authority."
+        f"({error.verify_message}); give both processes certificates of the same authority."
     )
 
 

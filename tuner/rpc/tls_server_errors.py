@@ -1,7 +1,7 @@
-"""Whom the chief's TLS refused, as sentences: grpc tells it only on standard error, in OpenSSL's words.
+"""Connections that the chief's TLS refused, logged as sentences: grpc prints only OpenSSL's codes to standard error.
 
-grpc's core refuses a connection before any Python of ours sees it, and has no hook for it; a person who looks at
-the chief's log should read what to do.
+grpc's core refuses a connection before any Python code runs, and has no hook for it. The chief's log should say what to
+do.
 """
 
 import contextlib
@@ -17,15 +17,15 @@ from tuner.rpc.tls import Files
 
 log = logging.getLogger(__name__)
 
-AGAIN_S = 60.0
-"""The same sentence is not said again for so long: a client that is refused tries again, for ever."""
+REPEAT_S = 60.0
+"""Seconds in which the same sentence is logged only once: a refused client retries for ever."""
 
 _HANDSHAKE = re.compile(rb"Handshake failed with error SSL_ERROR_\w+: error:[0-9a-f]+:[^:]*:[^:]*:(\w+)(?:: (.*))?")
 
 
 @contextlib.contextmanager
-def told(files: Files) -> Iterator[None]:
-    """Log refused connections; everything else that is written to standard error goes on to it."""
+def logged_refusals(files: Files) -> Iterator[None]:
+    """Log refused connections; everything else that is written to standard error passes through."""
     real = os.dup(2)
     pipe, end = os.pipe()
     os.dup2(end, 2)
@@ -35,17 +35,17 @@ def told(files: Files) -> Iterator[None]:
     try:
         yield
     finally:
-        os.dup2(real, 2)  # the pipe's last writer: the reader comes to its end
+        os.dup2(real, 2)  # the pipe's last writer: the reader ends
         reader.join(1.0)
         os.close(real)
 
 
 def sentence(line: bytes, files: Files) -> str | None:
-    """Return what a line of grpc's says of a refused connection; None where it is about something else."""
-    found = _HANDSHAKE.search(line)
-    if found is None:
+    """Return a sentence about the refused connection that a line of grpc's reports; None for any other line."""
+    handshake = _HANDSHAKE.search(line)
+    if handshake is None:
         return None
-    reason, detail = found[1].decode(), (found[2] or b"").decode(errors="replace").strip()
+    reason, detail = handshake[1].decode(), (handshake[2] or b"").decode(errors="replace").strip()
     match reason:
         case "PEER_DID_NOT_RETURN_A_CERTIFICATE":
             return (
@@ -64,18 +64,18 @@ def sentence(line: bytes, files: Files) -> str | None:
             )
         case _:
             return (
-                f"a connection was broken off in its TLS handshake ({reason}); does the client trust the authority of "
-                f"{files.certificate}, and is the certificate for the name that it calls?"
+                f"a TLS handshake failed ({reason}); check that the client trusts the authority of "
+                f"{files.certificate}, and that the certificate is for the name that the client connects to."
             )
 
 
 def _read(pipe: int, real: int, files: Files) -> None:
-    said: dict[str, float] = {}
+    logged_at: dict[str, float] = {}
     with open(pipe, "rb") as lines:
         for line in lines:
             text = sentence(line, files)
             if text is None:
                 os.write(real, line)
-            elif time.monotonic() - said.get(text, -AGAIN_S) >= AGAIN_S:
-                said[text] = time.monotonic()
+            elif time.monotonic() - logged_at.get(text, -REPEAT_S) >= REPEAT_S:
+                logged_at[text] = time.monotonic()
                 log.warning("%s", text)

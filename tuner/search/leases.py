@@ -1,4 +1,4 @@
-"""The leases that are out: the chief's promise that a trial is this worker's until a deadline."""
+"""Leases: the chief's promises that a trial belongs to one worker until a deadline."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from tuner.names import Joining, TrialId, parse_incarnation
 
 @dataclass(frozen=True)
 class Worker:
-    """One process of a worker: the name outlives it, the incarnation does not.
+    """One process of a worker. A process that replaces it has the same name and another incarnation.
 
     `incarnation` is empty for Keras Tuner's own workers, which have none and send no heartbeats.
     """
@@ -17,18 +17,18 @@ class Worker:
 
     @property
     def stock(self) -> bool:
-        """Whether it is one of Keras Tuner's own."""
+        """Whether this is one of Keras Tuner's own workers."""
         return not self.incarnation
 
     @property
     def joined(self) -> Joining:
-        """When it joined."""
+        """When the process joined."""
         return parse_incarnation(self.incarnation)
 
 
 @dataclass
 class Lease:
-    """The promise that a trial is this worker's until the deadline (seconds, monotonic)."""
+    """The promise that a trial belongs to this worker until the deadline (seconds, monotonic)."""
 
     trial: TrialId
     attempt: int
@@ -37,7 +37,7 @@ class Lease:
 
 
 class LeaseTable:
-    """Leases by trial and by worker's name: each call asks for one of both, and thousands may be out."""
+    """Leases by trial and by worker name: every call looks one up by either, and there may be thousands."""
 
     def __init__(self) -> None:
         self._by_trial: dict[TrialId, Lease] = {}
@@ -47,12 +47,12 @@ class LeaseTable:
         return len(self._by_trial)
 
     def add(self, lease: Lease) -> None:
-        """Take a new lease."""
+        """Add a new lease."""
         self._by_trial[lease.trial] = lease
         self._by_worker.setdefault(lease.worker.name, {})[lease.trial] = lease
 
     def end(self, trial: TrialId) -> None:
-        """Forget a trial's lease. Raises KeyError where it has none."""
+        """Remove a trial's lease. Raises KeyError if the trial has none."""
         lease = self._by_trial.pop(trial)
         of_worker = self._by_worker[lease.worker.name]
         del of_worker[trial]
@@ -60,12 +60,12 @@ class LeaseTable:
             del self._by_worker[lease.worker.name]
 
     def clear(self) -> None:
-        """Forget all."""
+        """Remove all leases."""
         self._by_trial.clear()
         self._by_worker.clear()
 
     def extend(self, seconds: float) -> None:
-        """Move every deadline."""
+        """Move every deadline by this number of seconds."""
         for lease in self._by_trial.values():
             lease.deadline += seconds
 
@@ -74,11 +74,11 @@ class LeaseTable:
         return self._by_trial.get(trial)
 
     def of_worker(self, name: str) -> list[Lease]:
-        """Return the leases of a worker, whichever process of it holds them."""
+        """Return the leases of all processes of a worker."""
         return list(self._by_worker.get(name, {}).values())
 
     def workers(self) -> list[Worker]:
-        """Return those who hold one."""
+        """Return the workers that hold leases, one entry per lease."""
         return [lease.worker for lease in self._by_trial.values()]
 
     def expired(self, monotonic: float) -> list[Lease]:

@@ -1,8 +1,8 @@
-"""Leases, attempts and retry budgets: who may work on which trial, and when the search is over.
+"""Leases, attempts and retry budgets: which worker may train which trial, and when the search is finished.
 
-A synchronous state machine over the journal's state: each method takes what happened and the time, moves the
-state, and returns the records that say so. It does no input or output and never blocks, so the chief calls it
-from one thread, without locks.
+A synchronous state machine over the journal's state: each method takes an event and its time, changes the state and
+returns the records of the change. It does no input or output and never blocks, so the chief calls it from one thread,
+without locks.
 """
 
 from collections import deque
@@ -11,29 +11,28 @@ from typing import Literal
 
 from tuner.limits import wrong_report
 from tuner.names import TrialId
-from tuner.search.early_stopping import Rungs, Stop
+from tuner.search.early_stopping import SuccessiveHalving
 from tuner.search.leases import Lease, LeaseTable, Worker
 from tuner.search.suggester import Suggestion
 from tuner.study.records import AttemptEnded, Created, Ended, Finished, Leased, Outcome, Record, Reported, TrialState
-from tuner.study.rungs import epochs_at
 from tuner.study.state import SCORED, StudyState, Trial, same_metrics
 
 
 class StaleAttemptError(Exception):
-    """The attempt is not the trial's newest, or not this worker's: it must be dropped."""
+    """The attempt is not the trial's newest one, or belongs to another worker; its worker must drop it."""
 
 
 class UnknownTrialError(Exception):
-    """There is no trial of that id."""
+    """There is no trial with that id."""
 
 
 class BadReportError(Exception):
-    """The report cannot be used; the message says why."""
+    """The report cannot be used, for the reason in the message."""
 
 
 @dataclass(frozen=True)
 class AttemptClaim:
-    """One try of one worker at a trial, as that worker names it (it may be an old one, or made up)."""
+    """The attempt that a worker claims to be making; it may have been replaced, or may never have existed."""
 
     worker: Worker
     trial: str
@@ -42,30 +41,27 @@ class AttemptClaim:
 
 @dataclass(frozen=True)
 class Instant:
-    """A moment: `at` in seconds since 1970 for the record, `monotonic` for deadlines."""
+    """A point in time: `at` in seconds since 1970, for records, and `monotonic` in seconds, for deadlines."""
 
     at: float
     monotonic: float
 
 
 class Oracle:
-    """Hands out trials and takes their results; `state` is the journal's."""
+    """Leases trials to workers and takes their results; `state` is the journal's."""
 
     def __init__(self, state: StudyState, now: Instant) -> None:
         self.state = state
         self.exhausted = False
-        """The algorithm has no further suggestion."""
+        """Whether the algorithm has no further suggestion."""
         self._leases = LeaseTable()
         self._queue: deque[TrialId] = deque()
-        self._rungs = Rungs(state.settings.search.early_stopping, state.direction)
+        self._early_stopping = SuccessiveHalving(state)
         for trial in state.trials.values():
-            if trial.state is not TrialState.FAILED:
-                for rung, value in trial.rungs.items():
-                    self._rungs.add(rung, value)
             if trial.state is TrialState.QUEUED:
                 self._queue.append(trial.trial_id)
             elif trial.state is TrialState.RUNNING:
-                # its worker may have outlived the chief before us: it gets a whole lease to be heard again
+                # its worker may still be training: it has the duration of a lease to reach this chief
                 worker = Worker(trial.worker or "", trial.incarnation or "")
                 self._lease(trial, worker, now)
 
@@ -75,24 +71,24 @@ class Oracle:
 
     @property
     def leases(self) -> int:
-        """How many leases are out."""
+        """Number of current leases."""
         return len(self._leases)
 
-    # ---- handing out ----------------------------------------------------------------------------
+    # ---- leasing --------------------------------------------------------------------------------
 
     def join(self, worker: Worker, now: Instant) -> list[Record]:
-        """A new process of a worker: what its older processes worked on is lost."""
+        """Register a new process of a worker; attempts of its older processes are lost."""
         records: list[Record] = []
         for lease in self._leases.of_worker(worker.name):
             if lease.worker != worker:
-                records += self._end_attempt(lease, Outcome.LOST, f"worker {worker.name} was started anew", now)
+                records += self._end_attempt(lease, Outcome.LOST, f"worker {worker.name} was restarted", now)
         return records
 
     def grant(self, worker: Worker, now: Instant) -> tuple[Trial | None, list[Record]]:
-        """Return the trial that this worker is to work on, if one waits.
+        """Lease the next queued trial to a worker; None if none is queued.
 
-        A worker that asks while it holds a lease did not hear our answer, and gets the same trial again;
-        one of Keras Tuner's own can only have been restarted, and its attempt is lost.
+        A worker that asks while it holds a lease has not received the answer to its last call and gets the same trial
+        again. If it is one of Keras Tuner's own, it must have been restarted, and its attempt is lost.
         """
         records: list[Record] = []
         for lease in self._leases.of_worker(worker.name):
@@ -118,12 +114,12 @@ class Oracle:
 
     @property
     def queued(self) -> int:
-        """How many trials wait for a worker."""
+        """Number of trials that wait for a worker."""
         return len(self._queue)
 
     @property
     def wants_suggestion(self) -> bool:
-        """Whether a worker that found nothing queued would take a new trial."""
+        """Whether a new trial would be leased at once, because nothing is queued."""
         return not self._queue and not self.exhausted and not self.state.finished
 
     def add(self, suggestion: Suggestion, now: Instant) -> list[Record]:
@@ -139,14 +135,14 @@ class Oracle:
         self._queue.append(suggestion.trial)
         return records
 
-    # ---- taking in ------------------------------------------------------------------------------
+    # ---- reports --------------------------------------------------------------------------------
 
     def beat(self, attempt: AttemptClaim, now: Instant) -> bool:
-        """Renew a lease; false where the attempt is not the trial's newest."""
-        if self._ended_with(attempt):
-            return True  # it has not heard yet that the trial was stopped; its report's answer tells it
+        """Renew a lease; return false if the attempt is not the trial's newest."""
+        if self._scored_by(attempt):
+            return True  # the answer to its next report says that the trial was stopped
         try:
-            lease = self._held(attempt)
+            lease = self._lease_of(attempt)
         except (StaleAttemptError, UnknownTrialError):
             return False
         lease.deadline = now.monotonic + self._duration(attempt.worker)
@@ -161,14 +157,14 @@ class Oracle:
         now: Instant,
         sha256: str | None = None,
     ) -> list[Record]:
-        """Take an epoch's metrics, and stop the trial early where that says so; its state tells.
+        """Record an epoch's metrics, and stop the trial if early stopping decides so; its state is then STOPPED.
 
-        The same report twice is one (its first answer was lost), and one that was under way while the trial was
-        stopped changes nothing.
+        A repeated report, sent because the first answer was lost, changes nothing, nor does one that was sent before
+        its worker knew that the trial was stopped. Raises StaleAttemptError, UnknownTrialError and BadReportError.
         """
-        if self._ended_with(attempt):
+        if self._scored_by(attempt):
             return []
-        lease = self._held(attempt)
+        lease = self._lease_of(attempt)
         if wrong := wrong_report(epoch, metrics):
             raise BadReportError(wrong)
         lease.deadline = now.monotonic + self._duration(attempt.worker)
@@ -194,59 +190,57 @@ class Oracle:
                 sha256=sha256 if checkpoint else None,
             )
         )
-        new = max(trial.rungs.keys() - reached, default=None)  # one, where this epoch is a rung's
-        if new is not None:
-            self._rungs.add(new, trial.rungs[new])
-        if stop := self._judge(lease, new):
+        new_rung = max(trial.rungs.keys() - reached, default=None)  # one, if this epoch is a rung's
+        if stop := self._early_stopping.after_epoch(trial, new_rung, attempt.worker.stock):
             records += self._end_scored(lease, TrialState.STOPPED, stop.sentence(objective), now)
         return records
 
     def complete(self, attempt: AttemptClaim, now: Instant) -> list[Record]:
-        """The attempt trained the trial to its end, or stopped as it was told."""
-        if self._ended_with(attempt):
-            return []  # stopped early, or our first answer was lost
-        lease = self._held(attempt)
+        """End a trial that its attempt has trained to the end."""
+        if self._scored_by(attempt):
+            return []  # the trial was stopped early, or the answer to an earlier call was lost
+        lease = self._lease_of(attempt)
         if self.state.trials[lease.trial].best_epoch is None:
             return self._end_attempt(lease, Outcome.INVALID, "no epoch has a usable objective", now)
         return self._end_scored(lease, TrialState.COMPLETED, "", now)
 
     def give_back(self, attempt: AttemptClaim, outcome: Outcome, reason: str, now: Instant) -> list[Record]:
-        """The attempt ended without finishing the trial."""
-        if self._ended_with(attempt):
+        """End an attempt that did not finish its trial."""
+        if self._scored_by(attempt):
             return []
-        return self._end_attempt(self._held(attempt), outcome, reason, now)
+        return self._end_attempt(self._lease_of(attempt), outcome, reason, now)
 
     def expire(self, now: Instant) -> list[Record]:
-        """End the attempts whose workers have fallen silent."""
+        """End the attempts whose leases have expired."""
         records: list[Record] = []
         for lease in self._leases.expired(now.monotonic):
             silent = self._duration(lease.worker)
-            reason = f"worker {lease.worker.name} was silent for {silent:g} s"
+            reason = f"worker {lease.worker.name} sent no heartbeat for {silent:g} s"
             records += self._end_attempt(lease, Outcome.LOST, reason, now)
         return records
 
     def stock_attempt(self, trial_id: TrialId, number: int) -> AttemptClaim:
-        """Return the attempt of one of Keras Tuner's own workers, which does not say its name."""
+        """Return the attempt of one of Keras Tuner's own workers, whose calls do not name the worker."""
         trial = self.state.trials.get(trial_id)
         worker = trial.worker if trial and trial.attempts == number else None
         return AttemptClaim(Worker(worker or "?"), trial_id, number)
 
     def extend_leases(self, seconds: float) -> None:
-        """Extend every lease by the time for which nobody could be heard."""
+        """Extend all leases by the time during which no heartbeat could be received."""
         self._leases.extend(seconds)
 
     # ---- the end --------------------------------------------------------------------------------
 
     def finish(self, now: Instant) -> list[Record]:
-        """End the search where nothing is left to do, or the failures of different trials say to give up."""
+        """End the search if all trials have ended, or give it up after too many consecutive failures."""
         if self.state.finished:
             return []
         limit = self.state.settings.search.max_consecutive_failures
-        # of this term only: whoever starts the search again has mended something
-        first = max(self.state.ended_before_term, len(self.state.ended) - limit)
-        last = [self.state.trials[trial_id] for trial_id in self.state.ended[first:]]
+        # only trials of this term count: the search was started again after something was fixed
+        start = max(self.state.ended_before_term, len(self.state.ended) - limit)
+        last = [self.state.trials[trial_id] for trial_id in self.state.ended[start:]]
         if len(last) == limit and all(trial.state is TrialState.FAILED for trial in last):
-            reason = f"{limit} trials failed one after the other, the first of them: {last[0].reason}"
+            reason = f"{limit} consecutive trials failed; the first failure: {last[0].reason}"
             self._leases.clear()
             return self._apply(Finished(at=now.at, reason=reason, failed=True))
         if self.exhausted and not self._queue and not self._leases:
@@ -262,7 +256,7 @@ class Oracle:
         leases = self.state.settings.leases
         return leases.stock_duration_s if worker.stock else leases.duration_s
 
-    def _held(self, attempt: AttemptClaim) -> Lease:
+    def _lease_of(self, attempt: AttemptClaim) -> Lease:
         if TrialId(attempt.trial) not in self.state.trials:
             raise UnknownTrialError
         lease = self._leases.of_trial(TrialId(attempt.trial))
@@ -270,33 +264,12 @@ class Oracle:
             raise StaleAttemptError
         return lease
 
-    def _ended_with(self, attempt: AttemptClaim) -> bool:
-        """Say whether this attempt gave its trial the result that it has."""
+    def _scored_by(self, attempt: AttemptClaim) -> bool:
+        """Return whether this attempt ended its trial with a score."""
         trial = self.state.trials.get(TrialId(attempt.trial))
         if trial is None or trial.state not in SCORED or trial.attempts != attempt.number:
             return False
         return Worker(trial.worker or "", trial.incarnation or "") == attempt.worker
-
-    def _judge(self, lease: Lease, new: int | None) -> Stop | None:
-        """Decide on a trial that has reached a new rung, or one epoch more."""
-        trial, epochs = self.state.trials[lease.trial], self.state.settings.training.epochs
-        if max(trial.epochs) + 1 >= epochs:
-            return None  # it is trained to its end
-        if new is not None:
-            if lease.worker.stock and len(trial.epochs) == 1:
-                return None  # Keras Tuner 1.4 reports once, after the training, as of its best epoch
-            return self._rungs.judge(new, trial.rungs[new])
-        return None if lease.worker.stock else self._judge_again(trial)
-
-    def _judge_again(self, trial: Trial) -> Stop | None:
-        """Decide on a trial that went on from the rung it passed last when few had reached it."""
-        settings, rung = self.state.settings.search.early_stopping, max(trial.rungs, default=-1)
-        if trial.trial_id not in self.state.first.get(rung, ()):
-            return None
-        if max(trial.epochs) < epochs_at(settings, rung):
-            return None  # it has begun anew, and has not come so far again
-        stop = self._rungs.judge(rung, trial.rungs[rung])
-        return stop if stop and self.state.is_behind(trial, rung) else None
 
     def _apply(self, record: Record) -> list[Record]:
         self.state.apply(record)
@@ -341,8 +314,7 @@ class Oracle:
             if budget and name:
                 sentence, newline, trace = reason.partition("\n")
                 reason = f"{sentence} (attempt {lease.attempt}; {name} is {budget}){newline}{trace}"
-            for rung, value in trial.rungs.items():
-                self._rungs.remove(rung, value)
+            self._early_stopping.forget(trial)
             return self._end(
                 Ended(
                     at=now.at,
@@ -357,5 +329,5 @@ class Oracle:
             AttemptEnded(at=now.at, trial=lease.trial, attempt=lease.attempt, outcome=outcome, reason=reason)
         )
         self._leases.end(lease.trial)
-        self._queue.appendleft(lease.trial)  # work begun is finished first
+        self._queue.appendleft(lease.trial)  # started work is finished first
         return records

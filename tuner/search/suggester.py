@@ -1,13 +1,13 @@
-"""Suggestions: Keras Tuner's search algorithms, with a state that can be saved and continued exactly.
+"""Suggestions: Keras Tuner's search algorithms, with a state that can be saved and restored exactly.
 
-Of Keras Tuner's oracles only `populate_space` is used: their own bookkeeping cannot be saved (the grid's
-position, the Gaussian process's random state), and knows neither leases nor early stopping. So each suggestion
-carries, as `algorithm`, what its algorithm needs to go on after it; a restarted chief gives the study's state to
-`restore`, and gets the same suggestions as one that never stopped.
+Of Keras Tuner's oracles only `populate_space` is used. Their own bookkeeping cannot be saved (the grid's position, the
+Gaussian process's random state), and has neither leases nor early stopping. So each suggestion contains, as
+`algorithm`, the state from which its algorithm continues; a restarted chief passes the study's state to `restore` and
+gets the same suggestions as a chief that was never interrupted.
 
-What a suggestion depends on, besides seed and space: for random search, on the suggestions before it; for a grid, also
-on the order in which trials ended; for Bayesian search and Hyperband, also on the results that are in when it is made.
-A trial that was stopped early is one that ended, with its score.
+Besides the seed and the space, a suggestion depends on the suggestions before it (random search), also on the order in
+which trials ended (grid search), and also on the results known at that time (Bayesian search and Hyperband). A trial
+that was stopped early counts as ended, with its score.
 """
 
 import copy
@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from tuner.config.settings import Algorithm, Study
+from tuner.config.settings import Algorithm, Search, Study
 from tuner.errors import ConfigError
 from tuner.names import TrialId
 from tuner.spaces.exploration import activate
+from tuner.study.objective import Objective
 from tuner.study.records import TrialState, Value
 from tuner.study.state import StudyState
 
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Suggestion:
-    """Values for one trial, and what the algorithm needs to go on after it."""
+    """Values for one trial, and the state from which the algorithm continues."""
 
     trial: TrialId
     values: dict[str, Value]
@@ -40,31 +41,31 @@ class Suggestion:
 
 
 class NoSuggestion(Enum):
-    """Why there is none."""
+    """Why there is no suggestion."""
 
-    WAIT = auto()  # it depends on trials that still run
-    EXHAUSTED = auto()  # there will be none: all trials are made, or the space has no more
+    WAIT = auto()  # the next one depends on trials that are still running
+    EXHAUSTED = auto()  # there will be no more: max_trials is reached, or the space has no further values
 
 
-def direction_of(objective: str, given: str) -> str:
-    """Return "max" or "min". Raises ConfigError where neither the user nor Keras Tuner says which."""
+def objective_of(search: Search) -> Objective:
+    """Return the search's objective. Raises ConfigError if neither the user nor Keras Tuner knows its direction."""
     from keras_tuner.engine.metrics_tracking import infer_metric_direction
 
     try:
-        direction = infer_metric_direction(objective) if given == "auto" else given
-    except TypeError:  # it tries to make the metric, and some need arguments (mean_io_u)
+        direction = infer_metric_direction(search.objective) if search.direction == "auto" else search.direction
+    except TypeError:  # Keras Tuner creates the metric, and some need arguments (mean_io_u)
         direction = None
     if direction is None:
-        raise ConfigError(f"search.direction: set it to max or min; Keras Tuner does not know {objective!r}.")
-    return str(direction)
+        raise ConfigError(f"search.direction must be max or min: Keras Tuner does not know {search.objective!r}.")
+    return Objective(search.objective, "max" if direction == "max" else "min")
 
 
-def make_suggester(study: Study, space: "keras_tuner.HyperParameters", direction: str) -> "Suggester":
+def make_suggester(study: Study, space: "keras_tuner.HyperParameters", objective: Objective) -> "Suggester":
     """Return the suggester of the study's algorithm over the hyperparameters of `space`."""
     import keras_tuner
 
-    objective = keras_tuner.Objective(study.search.objective, direction)
-    common: dict[str, Any] = {"objective": objective, "seed": study.seed, "hyperparameters": space}
+    compared = keras_tuner.Objective(objective.name, objective.direction)
+    common: dict[str, Any] = {"objective": compared, "seed": study.seed, "hyperparameters": space}
     limit = study.search.max_trials
     match study.search.algorithm:
         case Algorithm.RANDOM:
@@ -79,10 +80,10 @@ def make_suggester(study: Study, space: "keras_tuner.HyperParameters", direction
 
 
 class Suggester:
-    """Random search, and what all algorithms share. Not thread-safe, and a suggestion may take seconds."""
+    """Random search, and what all algorithms share. Not thread-safe; a suggestion may take seconds."""
 
     slow = False
-    """Whether a suggestion is worth beginning before it is asked for: it takes more than a few milliseconds."""
+    """Whether a suggestion takes so long that it should be started before a worker needs it."""
 
     def __init__(self, oracle: "keras_tuner.Oracle", max_trials: int | None) -> None:
         self._oracle = oracle
@@ -90,7 +91,7 @@ class Suggester:
         self._max_trials = max_trials
 
     def suggest(self) -> Suggestion | NoSuggestion:
-        """Return the next suggestion; it is taken note of, and runs until `ended`."""
+        """Return the next suggestion, and register it as a running trial until `ended` is called."""
         number = len(self._oracle.trials)
         if self._max_trials is not None and number >= self._max_trials:
             return NoSuggestion.EXHAUSTED
@@ -98,12 +99,12 @@ class Suggester:
         self._prepare(number)
         response = self._oracle.populate_space(trial)
         if response["status"] == "RUNNING":
-            # Keras Tuner adds defaults of active hyperparameters that an algorithm left out
+            # the values returned include Keras Tuner's defaults of active hyperparameters that the algorithm omitted
             return Suggestion(trial, self._register(trial, response["values"]), self._state())
         return NoSuggestion.WAIT if response["status"] == "IDLE" else NoSuggestion.EXHAUSTED
 
     def restore(self, state: StudyState) -> None:
-        """Go on where the suggester of an earlier chief stopped; for a new suggester, before its first suggestion."""
+        """Continue where the suggester of an earlier chief stopped; call it once, before the first suggestion."""
         for trial_id in state.steps:
             trial = state.trials[trial_id]
             if trial_id in self._oracle.trials:
@@ -113,9 +114,9 @@ class Suggester:
                 self._register(trial_id, self._completed(trial.hyperparameters))
 
     def ended(self, trial_id: TrialId, state: TrialState, score: float | None, best_epoch: int | None) -> None:
-        """Take note of a trial's end."""
+        """Register the end of a trial."""
         trial = self._oracle.trials[trial_id]
-        # Keras Tuner knows no STOPPED trial that has a score
+        # in Keras Tuner a STOPPED trial has no score
         trial.status = "FAILED" if state is TrialState.FAILED else "COMPLETED"
         trial.score, trial.best_step = score, best_epoch or 0
         self._oracle.ongoing_trials.pop(trial_id, None)
@@ -123,7 +124,7 @@ class Suggester:
         self._ended(trial_id)
 
     def _completed(self, values: Mapping[str, Value]) -> dict[str, Value]:
-        """Add the defaults of hyperparameters that were not known to be in the space when the trial was made."""
+        """Add defaults for hyperparameters that were not yet known when the trial was created."""
         hyperparameters = copy.copy(self._oracle.hyperparameters)
         hyperparameters.values = dict(values)
         activate(hyperparameters)
@@ -132,46 +133,46 @@ class Suggester:
     def _register(self, trial: TrialId, values: dict[str, Value]) -> dict[str, Value]:
         from keras_tuner.engine.trial import Trial
 
-        # the space's description is shared: thousands of trials would each have a copy of it
+        # all trials share one description of the space: there may be thousands
         hyperparameters = copy.copy(self._oracle.hyperparameters)
         hyperparameters.values = dict(values)
-        made = Trial(hyperparameters=hyperparameters, trial_id=trial)
-        self._oracle._record_values(made)
-        self._oracle.trials[trial] = made
-        self._oracle.ongoing_trials[trial] = made
+        keras_trial = Trial(hyperparameters=hyperparameters, trial_id=trial)
+        self._oracle._record_values(keras_trial)
+        self._oracle.trials[trial] = keras_trial
+        self._oracle.ongoing_trials[trial] = keras_trial
         self._oracle.start_order.append(trial)
         return dict(hyperparameters.values)
 
-    # what the algorithms differ in
+    # overridden by the algorithms
 
     def _prepare(self, number: int) -> None:
-        """Called before suggestion `number` (from 0)."""
+        """Prepare the oracle for suggestion `number` (from 0)."""
 
     def _state(self) -> dict[str, Any]:
         return {"seed_state": self._oracle._seed_state}
 
     def _restore(self, trial: TrialId, algorithm: dict[str, Any]) -> None:
-        """Called before the suggestion that had `algorithm` is registered."""
+        """Restore the state after a suggestion, before that is registered."""
         self._oracle._seed_state = algorithm["seed_state"]
 
     def _ended(self, trial: TrialId) -> None:
-        """Called after a trial ended."""
+        """Update the state after a trial has ended."""
 
 
 class _Bayesian(Suggester):
-    """Gaussian process: all that a suggestion depends on is made from the trials and its number.
+    """Gaussian process. A suggestion depends only on the trials and its number, so there is no state to save.
 
     A suggestion takes 0.2 s of a core on average, and some take seconds (8 hyperparameters, 25 to 120 trials). It is
-    begun when a trial ends, with that trial's result, and so is often ready when its worker asks. It is not made one
-    result ahead, which would spare workers these seconds too: trials take minutes, and each would be chosen without
+    started when a trial ends, with that trial's result, so it is often ready when the worker needs it. Suggesting one
+    result ahead would save workers these seconds too, but every trial, which takes minutes, would be chosen without
     the newest result.
     """
 
     slow = True
 
     def suggest(self) -> Suggestion | NoSuggestion:
-        # thousands of tiny products: with two threads they take 4 times the processor time of one, and a sum that
-        # depends on the machine's cores is another suggestion after a restart elsewhere
+        # thousands of tiny products take 4 times the processor time with two threads, and a sum whose rounding depends
+        # on the number of cores would lead to another suggestion after a restart on another machine
         with threadpool_limits(1, "blas"):
             return super().suggest()
 
@@ -179,8 +180,8 @@ class _Bayesian(Suggester):
         oracle = self._oracle
         oracle._random_state = np.random.RandomState((oracle.seed, number))
         oracle.gpr = oracle._make_gpr()
-        # Keras Tuner guesses the scores of running trials with the process of the call before, which a
-        # restarted chief has not made: fit one to the ended trials instead
+        # Keras Tuner estimates the scores of running trials with the process of the previous call, which a restarted
+        # chief does not have: fit one to the trials that have ended instead
         trials = oracle.trials
         oracle.trials = {trial_id: trial for trial_id, trial in trials.items() if trial.status == "COMPLETED"}
         try:
@@ -192,15 +193,14 @@ class _Bayesian(Suggester):
 
 
 class _Grid(Suggester):
-    """Its position is how much of the queue of trials, whose next combination is to be tried, is used up."""
+    """Grid search. Its state is how many entries it has taken from its queue of trials to continue from."""
 
     _queued = 0
 
     def suggest(self) -> Suggestion | NoSuggestion:
-        before = len(self._oracle._populate_next)
-        first = not self._oracle.start_order
+        first = not self._oracle.start_order and not self._oracle._populate_next
         suggestion = super().suggest()
-        self._queued += 1 if first and before == 0 else 0  # the first trial queues itself
+        self._queued += 1 if first else 0  # the first trial is queued at once
         return suggestion if isinstance(suggestion, NoSuggestion) else self._with_position(suggestion)
 
     def _with_position(self, suggestion: Suggestion) -> Suggestion:
@@ -228,13 +228,13 @@ class _Grid(Suggester):
 
 
 class _Hyperband(Suggester):
-    """Its brackets; those that are complete are dropped, so they stay small."""
+    """Hyperband. Its state is its brackets; complete ones are dropped, so the state stays small."""
 
     def _state(self) -> dict[str, Any]:
         oracle = self._oracle
         return {
             "seed_state": oracle._seed_state,
-            "brackets": copy.deepcopy(oracle._brackets),  # the oracle goes on changing its own
+            "brackets": copy.deepcopy(oracle._brackets),  # the oracle continues to change its own
             "bracket": oracle._current_bracket,
             "iteration": oracle._current_iteration,
         }

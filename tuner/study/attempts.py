@@ -1,4 +1,4 @@
-"""Every attempt of a study as the journal tells it: who tried which trial, from when to when, and how it ended."""
+"""The attempts of a study, folded out of its journal: which worker tried which trial, when, and how that ended."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pydantic import BaseModel, ConfigDict
 
 from tuner.names import TrialId
-from tuner.study.records import AttemptEnded, Ended, Leased, Opened, Outcome, Record, Reported
-from tuner.study.state import first_line
+from tuner.study.records import AttemptEnded, Ended, Leased, Opened, Outcome, Record, Reported, first_line
 
 
 class AttemptRecord(BaseModel):
@@ -20,40 +19,39 @@ class AttemptRecord(BaseModel):
     worker: str
     started: float
     ended: float | None
-    """None where it still runs, or its chief was gone before it could say."""
+    """None while the attempt runs, or if the chief was lost before it recorded the end."""
 
     how: str
-    """completed, stopped, failed, preempted, lost, out_of_memory, invalid; running where it has no end."""
+    """completed, stopped, failed, preempted, lost, out_of_memory or invalid; running if the attempt has no end."""
 
     reason: str = ""
-    """The sentence, without the traceback."""
+    """First line of the reason, without the traceback."""
 
     epochs: tuple[int, ...] = ()
-    """Those that it reported, from 0."""
+    """Epochs that the attempt reported, from 0."""
 
 
 @dataclass(frozen=True)
 class History:
-    """A study's attempts, and when each of its chiefs began."""
+    """A study's attempts, and when each of its chiefs started."""
 
     attempts: tuple[AttemptRecord, ...]
     chiefs: tuple[float, ...]
     last: float
-    """The time of the last record."""
+    """Time of the last record."""
 
 
-def attempts_of(records: Iterable[Record]) -> History:
-    """Return what the records say, in the order in which the attempts began."""
-    found: dict[tuple[TrialId, int], AttemptRecord] = {}
-    chiefs: list[float] = []
-    last = 0.0
-    for record in records:
-        last = max(last, record.at)
+class AttemptTable:
+    """Folds records into attempts. Applying the records of an attempt again, from its first one on, changes nothing."""
+
+    def __init__(self) -> None:
+        self._attempts: dict[tuple[TrialId, int], AttemptRecord] = {}
+
+    def apply(self, record: Record) -> None:
+        """Apply the next record; those that are not about an attempt are ignored."""
         match record:
-            case Opened():
-                chiefs.append(record.at)
             case Leased():
-                found[record.trial, record.attempt] = AttemptRecord(
+                self._attempts[record.trial, record.attempt] = AttemptRecord(
                     trial=record.trial,
                     attempt=record.attempt,
                     worker=record.worker,
@@ -62,19 +60,37 @@ def attempts_of(records: Iterable[Record]) -> History:
                     how="running",
                 )
             case Reported():
-                key = record.trial, record.attempt
-                found[key] = found[key].model_copy(update={"epochs": (*found[key].epochs, record.epoch)})
+                attempt = self._attempts[record.trial, record.attempt]
+                self._update(attempt, epochs=(*attempt.epochs, record.epoch))
             case AttemptEnded() | Ended():
-                key = record.trial, record.attempt
-                ending = {"ended": record.at, "how": _how(record), "reason": first_line(record.reason)}
-                found[key] = found[key].model_copy(update=ending)
+                attempt = self._attempts[record.trial, record.attempt]
+                self._update(attempt, ended=record.at, how=_how(record), reason=first_line(record.reason))
             case _:
-                continue
-    return History(tuple(found.values()), tuple(chiefs), last)
+                return
+
+    def attempts(self) -> list[AttemptRecord]:
+        """Return the attempts in the order in which they started."""
+        return list(self._attempts.values())
+
+    def _update(self, attempt: AttemptRecord, **changes: object) -> None:
+        self._attempts[attempt.trial, attempt.attempt] = attempt.model_copy(update=changes)
+
+
+def attempts_of(records: Iterable[Record]) -> History:
+    """Return the history that a study's records, from the first one on, describe."""
+    table = AttemptTable()
+    chiefs: list[float] = []
+    last = 0.0
+    for record in records:
+        last = max(last, record.at)
+        if isinstance(record, Opened):
+            chiefs.append(record.at)
+        table.apply(record)
+    return History(tuple(table.attempts()), tuple(chiefs), last)
 
 
 def interrupted(attempt: AttemptRecord) -> bool:
-    """Say whether an attempt was broken off by what is not its trial's fault."""
+    """Return whether an attempt was interrupted by something other than its trial."""
     return attempt.how in (Outcome.PREEMPTED, Outcome.LOST)
 
 

@@ -1,4 +1,4 @@
-"""Going on with a study: which settings may change between two runs of it."""
+"""Which settings of a study may change when it is resumed."""
 
 import json
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from tuner.config.loading import dump
 from tuner.config.settings import Algorithm, Study
 from tuner.errors import ConfigError
 
-HARMLESS = ("search.max_trials", "training.epochs")  # growing; the second not for every algorithm
+GROWING = ("search.max_trials", "training.epochs")  # may grow; training.epochs not with every algorithm
 OPERATIONAL = (
     "search.max_consecutive_failures",
     "retries.",
@@ -16,31 +16,32 @@ OPERATIONAL = (
     "evaluation.",
     "data.source",
     "space.code",
-)  # no result depends on these
+)  # do not affect any result
 
-VALUES = "space.values"  # no section: its keys are the user's
+VALUES = "space.values"  # compared as a whole: its keys are the user's
 
 
-def check_resume(recorded: Study, given: Study) -> None:
-    """Raise ConfigError where a study that ran as `recorded` cannot go on as `given`, with the difference.
+def check_resume(recorded: Study, requested: Study) -> None:
+    """Raise ConfigError, naming the differences, if a study that ran as `recorded` cannot be resumed as `requested`.
 
-    Allowed are more trials, more epochs where every trial trains for itself (random, grid; hyperband's rungs
-    follow from the epochs, and a Gaussian process would compare scores of different lengths), and settings
-    that no result depends on.
+    Allowed are more trials; more epochs if trials do not depend on each other (with random and grid search, but
+    hyperband's rungs follow from the epochs, and a Gaussian process would compare scores of different lengths); and
+    settings that do not affect any result.
     """
-    before, after = _flat(dump(recorded)), _flat(dump(given))
+    recorded_values, requested_values = _flat(dump(recorded)), _flat(dump(requested))
     refused = []
-    for key in before:
-        if before[key] == after[key] or key.startswith(OPERATIONAL):
+    for key, old in recorded_values.items():
+        new = requested_values[key]
+        if old == new or key.startswith(OPERATIONAL):
             continue
-        grown = key in HARMLESS and after[key] > before[key]
-        epochs_free = key != "training.epochs" or given.search.algorithm in (Algorithm.RANDOM, Algorithm.GRID)
+        grown = key in GROWING and new > old
+        epochs_free = key != "training.epochs" or requested.search.algorithm in (Algorithm.RANDOM, Algorithm.GRID)
         if not (grown and epochs_free):
-            refused.append(f"{key} was {json.dumps(before[key])}, is now {json.dumps(after[key])}")
+            refused.append(f"{key} was {json.dumps(old)}, is now {json.dumps(new)}")
     if refused:
         raise ConfigError(
-            f"study {given.name!r} has begun with other settings: {'; '.join(refused)}. "
-            "Restore them, or choose another `name` to start a new study."
+            f"study {requested.name!r} was started with other settings: {'; '.join(refused)}. "
+            "Restore these settings, or choose another `name` to start a new study."
         )
 
 

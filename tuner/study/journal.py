@@ -1,97 +1,112 @@
-"""The journal of a study: append with group commit, read, follow, recover.
+"""The journal of a study: its format, reading it once, and following it while it grows.
 
 A journal is a sequence of objects (segments) numbered from 1 without gaps. Each is written once, with "must
-not exist" as its precondition, so there is one order of all records whoever writes them, and a segment is
-never torn. A segment's first line is its header, the rest are records, one JSON object a line.
+not exist" as its precondition, so all records have one order even if two chiefs write, and a segment is
+never torn. A segment's first line is its header, the rest are records, one JSON object a line. Records of a kind that
+a newer minor version of the format has added are skipped.
 
-The newest chief wins: it opens its term by creating the next segment, and the older chief finds the segment
-it was about to create taken (FencedError).
+The newest chief wins: it opens its term by creating the next segment, and the older chief then fails to create that
+segment (FencedError).
 """
 
 import hashlib
 import json
+import logging
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from tuner import names
 from tuner.bucket import Bucket
-from tuner.errors import JournalError, ObjectNotFoundError, UsageError
+from tuner.config.formats import Versioned
+from tuner.errors import JournalError, NewerFormatError, ObjectNotFoundError, UsageError
 from tuner.study import snapshots
-from tuner.study.records import RECORD, Record
+from tuner.study.records import RECORD, Record, UnknownRecord
 from tuner.study.state import StudyState
 
+log = logging.getLogger(__name__)
+
 READ_AHEAD = 32
-"""So many segments are read at once where many follow: over a network each takes 50 ms."""
+"""Maximum number of segments that are read at a time: over a network each of them takes 50 ms."""
 
 
-class Header(BaseModel):
+class Header(Versioned):
     """First line of a segment."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    version: int
     number: int
     writer: str
-    """Random id of the process that wrote it."""
+    """Random id of the process that wrote the segment."""
     records: int
     sha256: str
-    """Of all that follows the header's line."""
-
-
-VERSION = 1
+    """Checksum of everything after the header's line."""
 
 
 def encode(number: int, writer: str, records: Sequence[Record]) -> bytes:
     """Return the bytes of a segment."""
     body = b"".join(RECORD.dump_json(record, by_alias=True) + b"\n" for record in records)
-    header = Header(
-        version=VERSION, number=number, writer=writer, records=len(records), sha256=hashlib.sha256(body).hexdigest()
-    )
+    header = Header(number=number, writer=writer, records=len(records), sha256=hashlib.sha256(body).hexdigest())
     return header.model_dump_json().encode() + b"\n" + body
 
 
 def decode(name: str, data: bytes) -> list[Record]:
-    """Return a segment's records. Raises JournalError, with the object's name, where it is damaged."""
+    """Return a segment's records of known kinds.
+
+    Raises JournalError, with the object's name, if it is damaged or has a newer major version.
+    """
     first, _, body = data.partition(b"\n")
+    try:
+        return _decode(name, first, body)
+    except NewerFormatError as error:
+        raise JournalError(f"{name}: the journal segment {error}") from None
+
+
+def _decode(name: str, first: bytes, body: bytes) -> list[Record]:
     try:
         header = Header.model_validate_json(first)
     except ValidationError:
         raise JournalError(f"{name}: the journal segment has no valid header; restore it from a copy.") from None
-    if header.version != VERSION:
-        raise JournalError(
-            f"{name}: the journal segment has version {header.version}, and this program knows {VERSION}; "
-            "use the version of cifake-tune that wrote it."
-        )
     if hashlib.sha256(body).hexdigest() != header.sha256 or header.number != names.parse_journal_segment(name):
         raise JournalError(f"{name}: the journal segment is damaged (its checksum differs); restore it from a copy.")
     try:
-        return [RECORD.validate_json(line) for line in body.splitlines()]
+        records = [_decode_record(name, line) for line in body.splitlines()]
     except ValidationError as error:
         what = json.dumps(error.errors()[0]["msg"])
         raise JournalError(
             f"{name}: a record cannot be understood ({what}); was it written by a newer version?"
         ) from None
+    return [record for record in records if record is not None]
+
+
+def _decode_record(name: str, line: bytes) -> Record | None:
+    """Return the record; None if its kind is unknown. Raises ValidationError, NewerFormatError."""
+    try:
+        return RECORD.validate_json(line)
+    except ValidationError as error:
+        if error.errors()[0]["type"] != "union_tag_invalid":
+            raise
+    unknown = UnknownRecord.model_validate_json(line)
+    log.debug("%s: a record of the unknown kind %r, of format %s, is skipped", name, unknown.kind, unknown.format)
+    return None
 
 
 class JournalReader:
-    """Follows a study's journal, also while it is written; the first `poll` begins at the newest snapshot."""
+    """Follows a study's journal while it grows; the first `poll` starts from the newest snapshot."""
 
     def __init__(self, bucket: Bucket, study: str) -> None:
         self.state = StudyState()
         self.next_number = 1
         self._bucket = bucket
         self._study = study
-        self._begun = False
+        self._started = False
 
     def poll(self) -> list[Record]:
         """Apply the segments written since the last call to `state`, and return their records.
 
-        Raises JournalError where one is damaged or contradicts those before it.
+        Raises JournalError if a segment is damaged or contradicts those before it.
         """
-        if not self._begun:
-            self._begin()
+        if not self._started:
+            self._start()
         records: list[Record] = []
         for name, data in _segments(self._bucket, self._study, self.next_number):
             for record in decode(name, data):
@@ -103,21 +118,21 @@ class JournalReader:
             self.next_number += 1
         return records
 
-    def _begin(self) -> None:
+    def _start(self) -> None:
         snapshot = snapshots.newest(self._bucket, self._study)
         if snapshot is not None:
             self.state, self.next_number = snapshot.state, snapshot.segment + 1
-        self._begun = True
+        self._started = True
 
 
 def read_records(bucket: Bucket, study: str) -> Iterator[Record]:
-    """Yield every record of a study's journal, from its first segment on. Raises JournalError."""
+    """Yield all records of a study's journal, from the first segment on. Raises JournalError."""
     for name, data in _segments(bucket, study, 1):
         yield from decode(name, data)
 
 
 def _segments(bucket: Bucket, study: str, first: int) -> Iterator[tuple[str, bytes]]:
-    """Yield names and bytes of the segments from number `first` on, as far as they are written."""
+    """Yield the names and bytes of the existing segments from number `first` on."""
 
     def read(number: int) -> tuple[str, bytes] | None:
         name = names.journal_segment(study, number)
@@ -126,38 +141,38 @@ def _segments(bucket: Bucket, study: str, first: int) -> Iterator[tuple[str, byt
         except ObjectNotFoundError:
             return None
 
-    found = read(first)  # most calls find nothing new: no threads for those
-    if found is None:
+    segment = read(first)  # without threads, because most calls find nothing new
+    if segment is None:
         return
-    yield found
+    yield segment
     number, ahead = first + 1, 1
     pool = ThreadPoolExecutor(READ_AHEAD)
     try:
         while True:
-            for found in pool.map(read, range(number, number + ahead)):
-                if found is None:
+            for segment in pool.map(read, range(number, number + ahead)):
+                if segment is None:
                     return
-                yield found
+                yield segment
             number, ahead = number + ahead, min(2 * ahead, READ_AHEAD)
     finally:
-        pool.shutdown(wait=False, cancel_futures=True)  # who is asked to stop does not wait for a bucket that hangs
+        pool.shutdown(wait=False, cancel_futures=True)  # a process that stops must not wait for a hung bucket
 
 
 def check_whole(bucket: Bucket, study: str, next_number: int) -> None:
-    """Raise JournalError where segment `next_number` is missing and later ones are there.
+    """Raise JournalError if segment `next_number` is missing although later ones exist.
 
-    Readers stop at a gap; a chief must not write into it.
+    Readers stop at a gap, and a chief must not write into it.
     """
     numbers = {names.parse_journal_segment(name) for name in bucket.list(names.journal_prefix(study))} - {None}
     if next_number not in numbers and max((n for n in numbers if n), default=0) > next_number:
         raise JournalError(
-            f"{names.journal_segment(study, next_number)}: the journal segment is missing, and later ones are there; "
+            f"{names.journal_segment(study, next_number)}: the journal segment is missing, but later ones exist; "
             "restore it from a copy."
         )
 
 
 def read_study(bucket: Bucket, study: str) -> StudyState:
-    """Return the state of a study as the bucket has it now. Raises UsageError where there is no such study."""
+    """Return the current state of a study. Raises UsageError if the bucket has no such study."""
     reader = JournalReader(bucket, study)
     reader.poll()
     if reader.state.study is None:
@@ -166,12 +181,12 @@ def read_study(bucket: Bucket, study: str) -> StudyState:
 
 
 def find_study(bucket: Bucket, study: str | None) -> str:
-    """Return `study`, or the bucket's only one. Raises UsageError where that leaves a choice, or none."""
+    """Return `study`, or the only one of the bucket. Raises UsageError if the bucket has none or several."""
     if study is not None:
         return study
-    found = list(bucket.folders(names.STUDIES_PREFIX))
-    if len(found) == 1:
-        return found[0]
-    if not found:
+    studies = list(bucket.folders(names.STUDIES_PREFIX))
+    if len(studies) == 1:
+        return studies[0]
+    if not studies:
         raise UsageError(f"{bucket.url} has no study yet.")
-    raise UsageError(f"{bucket.url} has several studies; choose one with --study: {', '.join(found)}.")
+    raise UsageError(f"{bucket.url} has several studies; choose one with --study: {', '.join(studies)}.")

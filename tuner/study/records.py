@@ -1,11 +1,12 @@
-"""The records of a study's journal: what happened to its trials, in the chief's words."""
+"""The records of a study's journal, which the chief writes: the events in the life of each trial."""
 
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import ConfigDict, Field, TypeAdapter
 
-from tuner.config.settings import Study
+from tuner.config.formats import Versioned
+from tuner.config.recorded import RecordedStudy
 from tuner.names import TrialId
 
 Value = bool | int | float | str
@@ -13,60 +14,57 @@ Value = bool | int | float | str
 
 
 class TrialState(StrEnum):
-    """Where a trial is in its life."""
+    """The states of a trial."""
 
     QUEUED = "QUEUED"  # waits for a worker, for its first attempt or its next
     RUNNING = "RUNNING"  # leased to a worker
-    COMPLETED = "COMPLETED"  # trained to its end; has a score
-    STOPPED = "STOPPED"  # stopped early, as it could not win any more; has a score
-    FAILED = "FAILED"  # over one of its retry budgets; `reason` says why
+    COMPLETED = "COMPLETED"  # trained to the end; has a score
+    STOPPED = "STOPPED"  # stopped early, because others are better; has a score
+    FAILED = "FAILED"  # has used up one of its retry budgets; see `reason`
 
 
 class Outcome(StrEnum):
-    """How an attempt ended that did not finish its trial; each has a retry budget of its own."""
+    """How an attempt ended that did not finish its trial. Most outcomes have a retry budget of their own."""
 
-    PREEMPTED = "preempted"  # the worker was asked to stop, and gave its trial back
-    LOST = "lost"  # the worker fell silent, or came back as a new process; shares preempted's budget
+    PREEMPTED = "preempted"  # the worker was asked to stop and gave its trial back
+    LOST = "lost"  # the worker's lease expired or its process was replaced; shares the budget of PREEMPTED
     FAILED = "failed"  # the model or its training raised an exception
     OUT_OF_MEMORY = "out_of_memory"
-    INVALID = "invalid"  # would fail the same way again (a NaN loss, a missing objective): no budget
+    INVALID = "invalid"  # would fail in the same way again (a NaN loss, a missing objective): never retried
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
-
-    v: Literal[1] = 1
+class _Record(Versioned):
     at: float
     """The chief's clock, seconds since 1970."""
 
 
 class Opened(_Record):
-    """A chief begins its term; the settings are those it serves."""
+    """A chief has started its term, with these settings."""
 
     kind: Literal["opened"] = "opened"
     term: int
     writer: str
-    study: Study
+    study: RecordedStudy
     data: str
     direction: Literal["max", "min"]
-    """Of the objective."""
+    """Direction of the objective."""
     start: str = ""
-    """The start that the chief belongs to, as its scheduler counts them: one that crashed and is started again belongs
-    to the same. Empty where every start is a person's."""
+    """Id of the Job that the chief belongs to: a chief that crashed and its replacement have the same one. Empty if
+    chiefs are only started by users."""
 
 
 class Created(_Record):
-    """The search algorithm suggested a trial."""
+    """The search algorithm has suggested a trial."""
 
     kind: Literal["created"] = "created"
     trial: TrialId
     hyperparameters: dict[str, Value]
     algorithm: dict[str, Any]
-    """What the algorithm needs to go on after this suggestion (`tuner.search.suggester`)."""
+    """State of the algorithm after this suggestion, from which it continues (`tuner.search.suggester`)."""
 
 
 class Leased(_Record):
-    """A worker got the trial, for attempt number `attempt` (from 1)."""
+    """A worker has been given the trial, for attempt number `attempt` (from 1)."""
 
     kind: Literal["leased"] = "leased"
     trial: TrialId
@@ -76,7 +74,7 @@ class Leased(_Record):
 
 
 class Reported(_Record):
-    """An epoch (from 0) is done; `checkpoint` is the object that holds the model after it."""
+    """An epoch (from 0) has been trained; `checkpoint` is the name of the object with the model after it."""
 
     kind: Literal["reported"] = "reported"
     trial: TrialId
@@ -85,11 +83,11 @@ class Reported(_Record):
     metrics: dict[str, float]
     checkpoint: str | None = None
     sha256: str | None = None
-    """Of that object."""
+    """Checksum of that object."""
 
 
 class AttemptEnded(_Record):
-    """An attempt ended without finishing its trial, which is queued again."""
+    """An attempt has ended without finishing its trial, which is queued again."""
 
     kind: Literal["attempt_ended"] = "attempt_ended"
     trial: TrialId
@@ -99,30 +97,41 @@ class AttemptEnded(_Record):
 
 
 class Ended(_Record):
-    """The trial has come to its end."""
+    """The trial has ended."""
 
     kind: Literal["ended"] = "ended"
     trial: TrialId
     attempt: int
     state: Literal[TrialState.COMPLETED, TrialState.STOPPED, TrialState.FAILED]
     outcome: Outcome | None = None
-    """Of the last attempt, where the trial FAILED."""
+    """Outcome of the last attempt, if the trial is FAILED."""
     score: float | None = None
     best_epoch: int | None = None
     reason: str = ""
 
 
 class Finished(_Record):
-    """The search is over (until a chief opens it again, for more trials)."""
+    """The search is finished, until a chief opens it again for more trials."""
 
     kind: Literal["finished"] = "finished"
     reason: str
     failed: bool = False
-    """It was given up because of its failures."""
+    """Whether the search was given up because of its failures."""
+
+
+class UnknownRecord(Versioned):
+    """A record of a kind that a newer minor version has added; readers skip it."""
+
+    kind: str
 
 
 Record = Annotated[Opened | Created | Leased | Reported | AttemptEnded | Ended | Finished, Field(discriminator="kind")]
 
 
 RECORD: TypeAdapter[Record] = TypeAdapter(Record, config=ConfigDict(ser_json_inf_nan="constants"))
-"""The union has a configuration of its own: those of its members do not count when it writes a NaN."""
+"""The configuration of the members does not apply when the union serializes a NaN, so the union needs its own."""
+
+
+def first_line(text: str) -> str:
+    """Return the first line of a reason, without the traceback that may follow it."""
+    return text.partition("\n")[0]

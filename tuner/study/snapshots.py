@@ -1,8 +1,8 @@
-"""Snapshots of a study's state, which keep recovery short: the journal is read from the newest one on.
+"""Snapshots of a study's state, which keep recovery short: the journal is read from the newest snapshot on.
 
-The journal stays the truth, and whole. A snapshot only saves reading it: it is named after the segment that it
-follows, the state at a segment is the same whoever computed it, and one that is damaged, or of another version, is
-passed over for an older one.
+The journal remains complete and authoritative. A snapshot only saves reading it: it is named after the segment that it
+follows, and the state after a segment does not depend on the process that computes it. A snapshot that is damaged, or
+of an older version, is passed over for an older one.
 """
 
 import hashlib
@@ -11,30 +11,32 @@ import logging
 from collections.abc import Iterator
 from copy import copy
 from dataclasses import dataclass, replace
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from tuner import names
 from tuner.bucket import Bucket
-from tuner.errors import BucketError, ObjectNotFoundError
+from tuner.config.formats import FORMAT, Versioned, parse_format
+from tuner.errors import BucketError, JournalError, NewerFormatError, ObjectNotFoundError
 from tuner.study.state import TRANSITIONS, StudyState, Trial
 
 log = logging.getLogger(__name__)
 
-VERSION = 3
 RECORDS, SHARE = 512, 8
-"""A snapshot is due after so many records, or an eighth of all there are: one of 300,000 records takes 1 s of a
-processor, and reading what follows the newest must stay a fraction of reading all."""
+"""A snapshot is due after 512 records, or after an eighth of all records if that is more: a snapshot of 300,000 records
+takes 1 s of a core, and reading the records after the newest snapshot must take a fraction of reading all."""
 KEPT = 2
+"""Number of snapshots that are kept."""
 
 _STATE: TypeAdapter[StudyState] = TypeAdapter(StudyState)
 _TRIAL: TypeAdapter[Trial] = TypeAdapter(Trial)
 
 
-class _Header(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class _Header(Versioned):
+    version: Annotated[Literal[3], Field(exclude=True)] = 3
+    """Read only, of snapshots that have no `format`: 3 was what is 1.0 now, and 1 and 2 lack parts of the state."""
 
-    version: int
     segment: int
     sha256: str
     """Of all that follows the header's line."""
@@ -42,27 +44,29 @@ class _Header(BaseModel):
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A state, and the journal's segment that it is the state after."""
+    """The state after a segment of the journal."""
 
     segment: int
     state: StudyState
 
 
 def frozen_copy(state: StudyState) -> StudyState:
-    """Return the state as it is now, to be read by another thread while it moves on.
+    """Return a copy of the state that another thread may read while the state itself changes.
 
-    Trials that have ended move no more, and are shared.
+    Trials that have ended no longer change and are shared.
     """
-    trials = {trial.trial_id: _still(trial) if TRANSITIONS[trial.state] else trial for trial in state.trials.values()}
+    trials = {
+        trial.trial_id: _frozen_trial(trial) if TRANSITIONS[trial.state] else trial for trial in state.trials.values()
+    }
     first = {rung: trial_ids.copy() for rung, trial_ids in state.first.items()}
     return replace(state, trials=trials, ended=state.ended.copy(), steps=state.steps.copy(), first=first)
 
 
-def _still(trial: Trial) -> Trial:
-    made = copy(trial)
-    made.epochs, made.checkpoints, made.sha256 = trial.epochs.copy(), trial.checkpoints.copy(), trial.sha256.copy()
-    made.rungs, made.outcomes, made.reported = trial.rungs.copy(), trial.outcomes.copy(), trial.reported.copy()
-    return made
+def _frozen_trial(trial: Trial) -> Trial:
+    clone = copy(trial)
+    clone.epochs, clone.checkpoints, clone.sha256 = trial.epochs.copy(), trial.checkpoints.copy(), trial.sha256.copy()
+    clone.rungs, clone.outcomes, clone.reported = trial.rungs.copy(), trial.outcomes.copy(), trial.reported.copy()
+    return clone
 
 
 def encode(segment: int, state: StudyState) -> bytes:
@@ -71,12 +75,12 @@ def encode(segment: int, state: StudyState) -> bytes:
     digest = hashlib.sha256()
     for piece in pieces:
         digest.update(piece)
-    header = _Header(version=VERSION, segment=segment, sha256=digest.hexdigest())
+    header = _Header(segment=segment, sha256=digest.hexdigest())
     return b"".join([header.model_dump_json().encode(), b"\n", *pieces])
 
 
 def _pieces(state: StudyState) -> Iterator[bytes]:
-    """Yield the state's JSON trial by trial: other threads have their turns only between two calls of pydantic's."""
+    """Yield the state's JSON trial by trial, because other threads cannot run during a call of pydantic."""
     yield _STATE.dump_json(state, by_alias=True, exclude={"trials"}).removesuffix(b"}") + b',"trials":{'
     comma = b""
     for trial_id, trial in state.trials.items():
@@ -86,13 +90,20 @@ def _pieces(state: StudyState) -> Iterator[bytes]:
 
 
 def decode(name: str, data: bytes) -> Snapshot | None:
-    """Return what `encode` was given; None where the bytes are not all as it made them."""
+    """Return what `encode` was given; None if the bytes are not all as it made them.
+
+    None also for an older minor version: its program may have skipped records that this one knows. Raises JournalError
+    for a newer major version.
+    """
     first, _, body = data.partition(b"\n")
     try:
         header = _Header.model_validate_json(first)
-        sound = header.version == VERSION and hashlib.sha256(body).hexdigest() == header.sha256
-        if sound and header.segment == names.parse_snapshot(name):
+        current = parse_format(header.format) >= parse_format(FORMAT)
+        sound = hashlib.sha256(body).hexdigest() == header.sha256 and header.segment == names.parse_snapshot(name)
+        if current and sound:
             return Snapshot(header.segment, _STATE.validate_json(body))
+    except NewerFormatError as error:
+        raise JournalError(f"{name}: the snapshot {error}") from None
     except ValidationError:
         pass
     log.warning("%s: the snapshot is damaged, or of another version; an older one is used", name)
@@ -100,7 +111,7 @@ def decode(name: str, data: bytes) -> Snapshot | None:
 
 
 def newest(bucket: Bucket, study: str) -> Snapshot | None:
-    """Return the newest snapshot that can be used."""
+    """Return the newest snapshot that can be used. Raises JournalError if one has a newer major version."""
     for name in reversed(list(_snapshots(bucket, study))):
         try:
             snapshot = decode(name, bucket.read(name))
@@ -112,19 +123,19 @@ def newest(bucket: Bucket, study: str) -> Snapshot | None:
 
 
 class Snapshotter:
-    """Says when a snapshot is due, and writes it."""
+    """Decides when a snapshot is due, and writes it."""
 
     def __init__(self, bucket: Bucket, state: StudyState) -> None:
         self._bucket = bucket
         self._state = state
         self._records = 0
-        """Since the last snapshot."""
+        """Number of records since the last snapshot."""
         self._all = sum(3 + len(trial.epochs) for trial in state.trials.values())
 
     def take(self, records: int, idle: bool) -> StudyState | None:
-        """Count the records of a segment that is about to be written; return the state after it where that is due.
+        """Count the records of a segment that will be written next; return a snapshot of the state if one is due.
 
-        The state must be the one after exactly these records. Not `idle`: the one before is still being written.
+        The state must be the one after exactly these records. `idle` is whether no snapshot is being written.
         """
         self._records += records
         self._all += records
@@ -134,14 +145,14 @@ class Snapshotter:
         return frozen_copy(self._state)
 
     def write(self, segment: int, state: StudyState) -> None:
-        """Write what `take` returned, and delete all but the newest; a failure is only logged: it costs time alone."""
+        """Write what `take` returned, and delete older ones. A failure is only logged, because it only costs time."""
         study = self._state.settings.name
         try:
             self._bucket.write(names.snapshot(study, segment), encode(segment, state))
             for old in list(_snapshots(self._bucket, study))[:-KEPT]:
                 self._bucket.delete(old)
         except BucketError as error:
-            log.warning("no snapshot was made: %s", error)
+            log.warning("no snapshot could be written: %s", error)
 
 
 def _snapshots(bucket: Bucket, study: str) -> Iterator[str]:

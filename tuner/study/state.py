@@ -1,19 +1,22 @@
-"""Trials and their states: the records of the journal, and the state of a study that they add up to.
+"""The state of a study and its trials, folded from the records of the journal.
 
-The chief appends records; every reader (a restarted chief, `status`, `trials`, the evaluator) gets the
-same state by applying the same records in order. Nothing else decides what state a trial is in.
+The chief appends records; every reader (a restarted chief, `status`, `trials`, the evaluator) gets the same state by
+applying the same records in order. Nothing else determines the state of a trial.
 """
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from math import inf, isfinite, isnan, nan
+from math import isnan, nan
 from typing import Any, Literal
 
 from pydantic import ConfigDict
 
+from tuner import names
+from tuner.config.recorded import RecordedStudy
 from tuner.config.settings import Study
 from tuner.names import TrialId
+from tuner.study.objective import Objective
 from tuner.study.records import (
     AttemptEnded,
     Created,
@@ -27,7 +30,7 @@ from tuner.study.records import (
     TrialState,
     Value,
 )
-from tuner.study.rungs import rung_at
+from tuner.study.rungs import leave_rungs, reach_rung
 
 TRANSITIONS: dict[TrialState, frozenset[TrialState]] = {
     TrialState.QUEUED: frozenset({TrialState.RUNNING}),
@@ -39,20 +42,16 @@ TRANSITIONS: dict[TrialState, frozenset[TrialState]] = {
 SCORED = frozenset({TrialState.COMPLETED, TrialState.STOPPED})
 
 
-# ---- records ------------------------------------------------------------------------------------
-
-
-# ---- state --------------------------------------------------------------------------------------
 @dataclass
 class Trial:
-    """One choice of hyperparameters and what became of it."""
+    """One choice of hyperparameters, with its state and its results."""
 
     __pydantic_config__ = ConfigDict(ser_json_inf_nan="constants")  # for snapshots, as is that of StudyState
 
     trial_id: TrialId
     hyperparameters: dict[str, Value]
     algorithm: dict[str, Any] = field(default_factory=dict, repr=False)
-    """What the search algorithm needs to go on after this suggestion."""
+    """State of the search algorithm after this suggestion, from which it continues."""
     state: TrialState = TrialState.QUEUED
     attempts: int = 0
     worker: str | None = None
@@ -60,13 +59,13 @@ class Trial:
     epochs: dict[int, dict[str, float]] = field(default_factory=dict)
     """Metrics by epoch (from 0)."""
     reported: dict[int, float] = field(default_factory=dict)
-    """When, by epoch, in seconds since 1970."""
+    """Time of the report by epoch, in seconds since 1970."""
     checkpoints: dict[int, str] = field(default_factory=dict)
-    """Names of the saved models by epoch; only the best and the last are kept in the bucket."""
+    """Object names of the saved models by epoch; only the best and the last one are kept in the bucket."""
     rungs: dict[int, float] = field(default_factory=dict)
-    """With which objective it reached each rung of early stopping, the first time."""
+    """Best objective up to each rung of early stopping, as of the first time that the trial reached the rung."""
     sha256: dict[int, str] = field(default_factory=dict)
-    """Of the saved models, by epoch."""
+    """Checksums of the saved models by epoch."""
     outcomes: Counter[Outcome] = field(default_factory=Counter)
     score: float | None = None
     best_epoch: int | None = None
@@ -81,8 +80,8 @@ class Trial:
 
     @property
     def chosen(self) -> dict[str, Value]:
-        """Its hyperparameters without those that Keras Tuner adds for itself."""
-        return {key: value for key, value in self.hyperparameters.items() if not key.startswith("tuner/")}
+        """The hyperparameters of the space, without the values that are added to them."""
+        return {key: value for key, value in self.hyperparameters.items() if names.is_hyperparameter(key)}
 
     @property
     def checkpoint(self) -> str | None:
@@ -91,38 +90,38 @@ class Trial:
 
     @property
     def last_epoch(self) -> int | None:
-        """The newest epoch whose model is saved, from which the next attempt goes on."""
+        """The newest epoch whose model is saved, after which the next attempt resumes."""
         return max(self.checkpoints, default=None)
 
 
 @dataclass
 class StudyState:
-    """All that the journal says of a study."""
+    """The state of a study after some of its records."""
 
     __pydantic_config__ = ConfigDict(ser_json_inf_nan="constants")
 
     term: int = 0
-    study: Study | None = None
+    study: RecordedStudy | None = None
     data_digest: str = ""
     direction: Literal["max", "min"] = "max"
     start: str = ""
-    """Of the present chief."""
+    """Start that the newest chief belongs to (`tuner.study.records.Opened`)."""
     trials: dict[TrialId, Trial] = field(default_factory=dict)
     ended: list[TrialId] = field(default_factory=list)
     """In the order in which they ended."""
     steps: list[TrialId] = field(default_factory=list)
-    """What the search algorithm has to know, in order: a trial stands here when it is created, and when it ended."""
+    """Events for the search algorithm, in order: each trial is listed when it is created and again when it ends."""
     ended_before_term: int = 0
-    """How many had ended when the present chief began."""
+    """Number of trials that had ended when the newest chief started."""
     finished: Finished | None = None
     first: dict[int, list[TrialId]] = field(default_factory=dict)
-    """Of each rung of early stopping, the first `reduction_factor` trials that reached it and have not failed."""
+    """First `reduction_factor` trials at each rung of early stopping, without those that failed."""
 
     def apply(self, record: Record) -> None:
-        """Move on by one record.
+        """Apply the next record.
 
-        Raises ValueError where the record contradicts the state (an unknown trial, a transition that
-        TRANSITIONS does not have, a report of an attempt that is not the newest).
+        Raises ValueError if the record contradicts the state: an unknown trial, a transition that is not in
+        TRANSITIONS, or a report of an attempt that is not the newest.
         """
         match record:
             case Opened():
@@ -145,11 +144,11 @@ class StudyState:
                 self._move(trial, TrialState.RUNNING)
                 trial.attempts, trial.worker, trial.incarnation = record.attempt, record.worker, record.incarnation
                 trial.started = trial.started or record.at
-                # what was reported without a saved model is done again
+                # epochs that were reported without a saved model are trained again
                 last = max(trial.checkpoints, default=-1)
                 trial.epochs = {epoch: metrics for epoch, metrics in trial.epochs.items() if epoch <= last}
                 trial.reported = {epoch: at for epoch, at in trial.reported.items() if epoch <= last}
-                trial.best_epoch = self.best_epoch(trial)
+                trial.best_epoch = self._best_epoch(trial)
             case Reported():
                 self._report(self._attempt(record), record)
             case AttemptEnded():
@@ -166,45 +165,38 @@ class StudyState:
 
     def best_of(self, trials: Iterable[Trial], count: int) -> list[Trial]:
         """Return the best `count` of these trials that have a score and a saved model, best first."""
-        usable = [t for t in trials if t.state in SCORED and t.score is not None and t.checkpoint]
-        sign = -1 if self.direction == "max" else 1
-        return sorted(usable, key=lambda t: (sign * (t.score or 0.0), t.trial_id))[:count]
+        return self.ranked(trial for trial in trials if trial.checkpoint)[:count]
 
-    def is_behind(self, trial: Trial, rung: int) -> bool:
-        """Say whether another trial that was better at the rung has had a better epoch than this one by now, too."""
-        sign, objective = 1 if self.direction == "max" else -1, self.settings.search.objective
-
-        def best(of: Trial) -> float:
-            return -inf if of.best_epoch is None else sign * of.epochs[of.best_epoch][objective]
-
-        return any(
-            sign * other.rungs[rung] > sign * trial.rungs[rung] and best(other) > best(trial)
-            for other in self.trials.values()
-            if rung in other.rungs and other.state is not TrialState.FAILED
-        )
+    def ranked(self, trials: Iterable[Trial]) -> list[Trial]:
+        """Return those of the trials that have a score, best first, equally good ones in the order of their ids."""
+        scored = [(trial.score, trial) for trial in trials if trial.state in SCORED and trial.score is not None]
+        if not scored:
+            return []
+        key = self.objective.sort_key
+        return [trial for _, trial in sorted(scored, key=lambda pair: (key(pair[0]), pair[1].trial_id))]
 
     def is_over(self, study: Study) -> bool:
-        """Say whether a search with these settings has nothing left to do."""
+        """Return whether a search with these settings is finished."""
         if self.finished is None or self.study is None or self.finished.failed:
             return False
-        # more epochs are for trials that are still to come
+        # training.epochs may have grown, but that only matters to new trials
         return self.study.search.max_trials == study.search.max_trials
 
-    def best_epoch(self, trial: Trial) -> int | None:
-        """Return the first epoch with the trial's best objective; None before any report has it."""
-        objective = self.settings.search.objective
-        values = {epoch: m[objective] for epoch, m in trial.epochs.items() if isfinite(m.get(objective, nan))}
-        if not values:
-            return None
-        best = (max if self.direction == "max" else min)(values.values())
-        return min(epoch for epoch, value in values.items() if value == best)
+    @property
+    def objective(self) -> Objective:
+        """The objective of the search, by which its trials are compared."""
+        return Objective(self.settings.search.objective, self.direction)
 
     @property
     def settings(self) -> Study:
-        """The study's settings; only a journal without its first record has none."""
+        """The study's settings. Raises ValueError before the first record, which has them."""
         if self.study is None:
             raise ValueError("the first record does not open the study")
         return self.study
+
+    def _best_epoch(self, trial: Trial) -> int | None:
+        objective = self.objective
+        return objective.best({epoch: metrics.get(objective.name, nan) for epoch, metrics in trial.epochs.items()})
 
     def _trial(self, trial_id: TrialId) -> Trial:
         if trial_id not in self.trials:
@@ -212,7 +204,7 @@ class StudyState:
         return self.trials[trial_id]
 
     def _report(self, trial: Trial, record: Reported) -> None:
-        # an attempt that began anew makes the epochs after this one again
+        # a new attempt trains the epochs after this one again
         trial.epochs = {e: m for e, m in trial.epochs.items() if e < record.epoch}
         trial.checkpoints = {e: name for e, name in trial.checkpoints.items() if e < record.epoch}
         trial.sha256 = {e: digest for e, digest in trial.sha256.items() if e < record.epoch}
@@ -222,14 +214,10 @@ class StudyState:
             trial.checkpoints[record.epoch] = record.checkpoint
             if record.sha256 is not None:
                 trial.sha256[record.epoch] = record.sha256
-        trial.best_epoch = self.best_epoch(trial)
-        search = self.settings.search
-        rung = rung_at(search.early_stopping, record.epoch + 1)
-        if rung is not None and trial.best_epoch is not None and rung not in trial.rungs:
-            trial.rungs[rung] = trial.epochs[trial.best_epoch][search.objective]
-            first = self.first.setdefault(rung, [])
-            if len(first) < search.early_stopping.reduction_factor:
-                first.append(trial.trial_id)
+        trial.best_epoch = self._best_epoch(trial)
+        if trial.best_epoch is not None:
+            search, best = self.settings.search, trial.epochs[trial.best_epoch]
+            reach_rung(search.early_stopping, trial, record.epoch + 1, best[search.objective], self.first)
 
     def _end(self, trial: Trial, record: Ended) -> None:
         self._move(trial, record.state)
@@ -240,8 +228,7 @@ class StudyState:
         self.ended.append(trial.trial_id)
         self.steps.append(trial.trial_id)
         if trial.state is TrialState.FAILED:
-            for rung in trial.rungs:
-                self.first[rung] = [each for each in self.first[rung] if each != trial.trial_id]
+            leave_rungs(trial, self.first)
 
     def _attempt(self, record: Reported | AttemptEnded | Ended) -> Trial:
         trial = self._trial(record.trial)
@@ -259,12 +246,7 @@ class StudyState:
 
 
 def same_metrics(one: Mapping[str, float], other: Mapping[str, float]) -> bool:
-    """Say whether the metrics of an epoch are the same; a NaN is itself here."""
+    """Return whether two reports of an epoch have the same metrics; NaN equals NaN here."""
     return one.keys() == other.keys() and all(
         value == other[name] or (isnan(value) and isnan(other[name])) for name, value in one.items()
     )
-
-
-def first_line(text: str) -> str:
-    """Return the sentence of a reason, without the traceback that may follow it."""
-    return text.partition("\n")[0]

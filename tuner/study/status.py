@@ -1,62 +1,74 @@
-"""What is known of a study that runs beyond its journal: workers, search, evaluation."""
+"""The status of a running study: its search, its workers and its evaluation."""
 
+from dataclasses import dataclass
 from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict
 
+from tuner.config.formats import Versioned
 from tuner.study.state import StudyState
 
 
 class WorkerStatus(BaseModel):
-    """One worker as the chief last heard of it."""
+    """One worker, as of its last call to the chief."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
+    model_config = ConfigDict(frozen=True, extra="ignore", ser_json_inf_nan="constants")
 
     worker: str
     trial: str | None
     attempt: int
     epoch: int
+    """The epoch that is being trained, from 0."""
     progress: float
+    """Fraction of that epoch that is done."""
     images_per_s: float
     silent_s: float
-    """Seconds since it was last heard."""
+    """Seconds since its last call."""
 
 
 class WorkerState(StrEnum):
-    """What a worker is at, as the chief sees it."""
+    """What a worker is doing, as the chief knows it."""
 
     TRAINING = "training"
     IDLE = "idle"
-    SILENT = "silent"  # for as long as a lease lasts
+    SILENT = "silent"  # no call for the duration of a lease
 
 
 class EvaluationState(StrEnum):
-    """How far the evaluation is."""
+    """The progress of the evaluation."""
 
-    WAITING = "waiting"  # the search goes on
+    WAITING = "waiting"  # for the search to finish
     RUNNING = "running"
     DONE = "done"
     FAILED = "failed"
 
 
-class EvaluationSummary(BaseModel):
-    """What of the evaluation's metrics.json is shown."""
+class EvaluationSummary(Versioned):
+    """The part of the evaluation's metrics.json that is displayed."""
 
     accuracy: float
     accuracy_interval_95: tuple[float, float]
     images: int
 
 
+@dataclass(frozen=True)
+class EvaluationStatus:
+    """How far the evaluation is, and its result if it is known."""
+
+    state: EvaluationState = EvaluationState.WAITING
+    result: EvaluationSummary | None = None
+
+
 class SearchState(StrEnum):
-    """Whether the search goes on."""
+    """The progress of the search."""
 
     RUNNING = "running"
     FINISHED = "finished"
-    GIVEN_UP = "given_up"  # because of its failures
+    GIVEN_UP = "given_up"  # after too many consecutive failures
 
 
 def search_state(state: StudyState) -> SearchState:
-    """Return whether the search goes on."""
+    """Return the state of a study's search."""
     if state.finished is None:
         return SearchState.RUNNING
     return SearchState.GIVEN_UP if state.finished.failed else SearchState.FINISHED

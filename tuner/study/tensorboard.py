@@ -1,7 +1,7 @@
-"""Trials as TensorBoard shows them: the curves and hyperparameters of each that ended, in a file of its own.
+"""Event files for TensorBoard: the learning curves and hyperparameters of each trial that has ended.
 
-An object of a bucket cannot be appended to, so a trial's file is written once, when it has ended. The chief does
-it beside its other work; whoever comes after it writes what it left unwritten.
+An object in a bucket cannot be appended to, so each trial has one file, which the chief writes when the trial has
+ended. A later chief writes the files that an earlier one did not.
 """
 
 import io
@@ -27,36 +27,36 @@ from tuner.study.state import StudyState, Trial
 log = logging.getLogger(__name__)
 
 AT_ONCE = 8
-"""So many files are written at a time."""
+"""Maximum number of files that are written at a time."""
 SCORE = "score"
 """Tag of a trial's score: the HParams table shows the last value of each tag, and a trial's last epoch is seldom its
 best."""
 
 
 class EventFiles:
-    """Writes the files of a study's trials. Everything but `write` is for the thread that moves the state."""
+    """Writes the files of a study's trials. Only `write` may be called outside the thread that changes the state."""
 
     def __init__(self, bucket: Bucket, state: StudyState) -> None:
         self._bucket = bucket
         self._state = state
         self._ended_before = [state.trials[trial_id] for trial_id in state.ended]
-        """Whose files are written only where there are none."""
-        self._seen_ended = len(state.ended)
+        """Trials that ended before this process started; their files are written only if missing."""
+        self._ended_count = len(state.ended)
         self._unwritten: list[Trial] = []
 
     def ended(self) -> bool:
-        """Take note of the trials that ended since the last call; say whether there is anything to write."""
-        new = self._state.ended[self._seen_ended :]
-        self._seen_ended += len(new)
+        """Collect the trials that ended since the last call; return whether there is anything to write."""
+        new = self._state.ended[self._ended_count :]
+        self._ended_count += len(new)
         self._unwritten += [self._state.trials[trial_id] for trial_id in new]
         return bool(self._unwritten or self._ended_before)
 
     def write(self) -> None:
-        """Write what is to be written; what cannot be is left for the next call, or the next process."""
+        """Write all missing files; what cannot be written is left for the next call or the next process."""
         try:
             self._unwritten += self._missing()
         except BucketError as error:
-            log.warning("TensorBoard's files cannot be looked through: %s", error)
+            log.warning("the files for TensorBoard cannot be listed: %s", error)
             return
         with ThreadPoolExecutor(AT_ONCE) as pool:
             failed = pool.map(self._write, self._unwritten)
@@ -65,27 +65,27 @@ class EventFiles:
     def _missing(self) -> list[Trial]:
         if not self._ended_before:
             return []
-        there = {
+        written = {
             names.parse_tensorboard_events(name)
             for name in self._bucket.list(names.tensorboard_prefix(self._state.settings.name))
         }
-        missing = [trial for trial in self._ended_before if trial.trial_id not in there]
+        missing = [trial for trial in self._ended_before if trial.trial_id not in written]
         self._ended_before = []
         return missing
 
     def _write(self, trial: Trial) -> Trial | None:
-        """Write a trial's file; return the trial where that failed."""
+        """Write a trial's file; return the trial if that failed."""
         try:
             name = names.tensorboard_events(self._state.settings.name, trial.trial_id)
             self._bucket.write(name, event_file(trial))
         except BucketError as error:
-            log.warning("trial %s is not in TensorBoard yet: %s", trial.trial_id, error)
+            log.warning("the file of trial %s for TensorBoard cannot be written yet: %s", trial.trial_id, error)
             return trial
         return None
 
 
 def event_file(trial: Trial) -> bytes:
-    """Return a trial that has ended as a file of events; steps are epochs, from 1."""
+    """Return the event file of a trial that has ended; steps are epochs, from 1."""
     file = io.BytesIO()
     writer = RecordWriter(file)
     for event in _events(trial):
@@ -96,8 +96,8 @@ def event_file(trial: Trial) -> bytes:
 def _events(trial: Trial) -> Iterator[Event]:
     started, ended = trial.started or 0.0, trial.ended or 0.0
     yield Event(wall_time=started, file_version="brain.Event:2")
-    hyperparameters = {
-        key: value if isinstance(value, bool | str) or abs(value) <= float_info.max else str(value)  # which it drops
+    hyperparameters = {  # TensorBoard drops numbers that are not finite
+        key: value if isinstance(value, bool | str) or abs(value) <= float_info.max else str(value)
         for key, value in trial.chosen.items()
     }
     yield Event(wall_time=started, summary=hparams_pb(hyperparameters, trial.trial_id, started))

@@ -4,8 +4,8 @@ from pydantic import BaseModel, ConfigDict
 
 from tuner.config.settings import Algorithm
 from tuner.study.progress import epochs_saved
-from tuner.study.records import TrialState, Value
-from tuner.study.state import StudyState, Trial, first_line
+from tuner.study.records import TrialState, Value, first_line
+from tuner.study.state import StudyState, Trial
 
 
 class StudyModel(BaseModel):
@@ -23,28 +23,28 @@ class TrialView(StudyModel):
     hyperparameters: dict[str, Value]
     score: float | None
     epochs: int
-    """How many are reported."""
+    """Number of reported epochs."""
     started: float | None
     ended: float | None
     worker: str | None
     rung: int | None
-    """The highest rung of early stopping that it has reached, from 0."""
+    """The highest rung of early stopping that the trial has reached, from 0."""
     reason: str
-    """Why it was stopped early, or failed, or was last interrupted; with the traceback."""
+    """Why the trial was stopped early, failed or was last interrupted, with the traceback."""
 
 
 class StudyView(StudyModel):
-    """A study, and how many of its trials are in which state."""
+    """One study, and the number of its trials in each state."""
 
     study: str
     state: str
-    """finished or unfinished; whether somebody is at work on it, the bucket cannot say."""
+    """finished or unfinished; the bucket does not tell whether the study is running."""
     reason: str
     data: str
     """Digest of the packed data set."""
     algorithm: Algorithm
     max_trials: int | None
-    """None for hyperband, which makes its own number."""
+    """None for hyperband, which determines the number itself."""
     queued: int
     running: int
     completed: int
@@ -55,13 +55,13 @@ class StudyView(StudyModel):
     objective: str
     epochs_trained: int
     epochs_saved: int
-    """By early stopping: those of training.epochs that the stopped trials were spared."""
+    """Epochs of training.epochs that early stopping saved."""
     chiefs: int
-    """How many chiefs the study has had, one after the other."""
+    """Number of chiefs that the study has had so far."""
 
 
 def view_trial(trial: Trial) -> TrialView:
-    """Return a trial as it is printed."""
+    """Return the public view of a trial."""
     return TrialView(
         trial_id=trial.trial_id,
         state=trial.state,
@@ -78,9 +78,9 @@ def view_trial(trial: Trial) -> TrialView:
 
 
 def view_study(state: StudyState) -> StudyView:
-    """Return a study as it is printed."""
+    """Return the public view of a study."""
     study, best = state.settings, state.best()
-    counts = {each.value.lower(): sum(trial.state is each for trial in state.trials.values()) for each in TrialState}
+    counts = {kind.value.lower(): sum(t.state is kind for t in state.trials.values()) for kind in TrialState}
     return StudyView(
         study=study.name,
         state="finished" if state.finished else "unfinished",

@@ -1,4 +1,4 @@
-"""How long a worker spends on each activity."""
+"""Seconds that a worker spends on each activity."""
 
 import threading
 import time
@@ -8,32 +8,32 @@ from enum import StrEnum
 
 
 class Activity(StrEnum):
-    """What a worker is at."""
+    """What a worker is doing."""
 
     WAIT = "wait"  # for a trial
     PREPARE = "prepare"  # load the data, build or load a model
     TRAIN = "train"  # and validate
-    CHECKPOINT = "checkpoint"  # save a model, and wait until it and its report have arrived
+    CHECKPOINT = "checkpoint"  # save a model, and wait for its upload and report
     INPUT = "input"  # make batches
 
 
 class Activities:
-    """Seconds by activity, those of what is under way included.
+    """Seconds by activity, including the current one.
 
-    An activity within another interrupts it. In any thread but the one that made this it runs beside: TensorFlow has
-    batches made in a thread of their own.
+    An activity within another interrupts the outer one. In a thread other than the one that created this object it is
+    counted in addition: TensorFlow makes batches in a thread of its own.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._thread = threading.get_ident()
         self._seconds = dict.fromkeys(Activity, 0.0)
-        self._present: Activity | None = None
+        self._current: Activity | None = None
         self._since = time.perf_counter()
 
     @contextmanager
     def during(self, activity: Activity) -> Iterator[None]:
-        """Measure what is done in this block."""
+        """Count the time of this block for an activity."""
         if threading.get_ident() != self._thread:
             began = time.perf_counter()
             try:
@@ -42,24 +42,24 @@ class Activities:
                 with self._lock:
                     self._seconds[activity] += time.perf_counter() - began
             return
-        before = self._turn_to(activity)
+        previous = self._switch_to(activity)
         try:
             yield
         finally:
-            self._turn_to(before)
+            self._switch_to(previous)
 
     def seconds(self) -> Mapping[Activity, float]:
-        """Return the seconds until now."""
+        """Return the seconds so far."""
         with self._lock:
             seconds = dict(self._seconds)
-            if self._present is not None:
-                seconds[self._present] += time.perf_counter() - self._since
+            if self._current is not None:
+                seconds[self._current] += time.perf_counter() - self._since
         return seconds
 
-    def _turn_to(self, activity: Activity | None) -> Activity | None:
+    def _switch_to(self, activity: Activity | None) -> Activity | None:
         with self._lock:
-            now, before = time.perf_counter(), self._present
-            if before is not None:
-                self._seconds[before] += now - self._since
-            self._present, self._since = activity, now
-        return before
+            now, previous = time.perf_counter(), self._current
+            if previous is not None:
+                self._seconds[previous] += now - self._since
+            self._current, self._since = activity, now
+        return previous

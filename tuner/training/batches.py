@@ -1,4 +1,4 @@
-"""Batches of a data set for `model.fit`: gathered as uint8, and where JAX trains on a GPU, gathered there."""
+"""Batches of a data set for `model.fit`, as uint8. If JAX trains on a GPU, they are gathered on the GPU."""
 
 import functools
 import math
@@ -12,21 +12,21 @@ from tuner.data.arrays import Arrays
 from tuner.training.activities import Activities, Activity
 
 ON_DEVICE_BYTES = 4 << 30
-"""A larger data set stays in the host's memory: a GPU's is for models. CIFAKE has 0.3 GB."""
+"""Maximum size of a data set in a GPU's memory, which models need too. CIFAKE has 0.3 GB."""
 
 
 class Batches(keras.utils.PyDataset):
     """Batches of memory-mapped arrays, as uint8; the model itself turns them into floats.
 
-    With a seed they are shuffled anew in each epoch, by (seed, epoch) alone: an epoch has the same batches
-    whether or not the epochs before it were trained in this process.
+    With a seed they are shuffled in each epoch, by (seed, epoch) alone: an epoch has the same batches whether or not
+    the previous epochs were trained in this process.
     """
 
     def __init__(self, arrays: Arrays, batch_size: int, activities: Activities, seed: int | None = None) -> None:
         super().__init__()
         self._activities = activities
         self._arrays = arrays
-        self._on_device = _moved(arrays) if _belongs_on_device(arrays) else None
+        self._on_device = _on_device(arrays) if _fits_on_device(arrays) else None
         self._batch_size = batch_size
         self._seed = seed
         self._order: NDArray[np.int64] | None = None
@@ -38,7 +38,7 @@ class Batches(keras.utils.PyDataset):
 
     @property
     def images(self) -> int:
-        """How many images an epoch has."""
+        """Number of images of an epoch."""
         return len(self._arrays.labels)
 
     def __len__(self) -> int:
@@ -46,14 +46,14 @@ class Batches(keras.utils.PyDataset):
 
     def __getitem__(self, index: int) -> tuple[Any, Any]:
         part = slice(index * self._batch_size, (index + 1) * self._batch_size)
-        chosen = part if self._order is None else self._order[part]
+        indices = part if self._order is None else self._order[part]
         with self._activities.during(Activity.INPUT):
-            return self._gathered(chosen)
+            return self._gather(indices)
 
-    def _gathered(self, chosen: slice | NDArray[np.int64]) -> tuple[Any, Any]:
+    def _gather(self, indices: slice | NDArray[np.int64]) -> tuple[Any, Any]:
         if self._on_device is not None:
-            return self._on_device.gathered(chosen)
-        return self._arrays.images[chosen], self._arrays.labels[chosen]
+            return self._on_device.gather(indices)
+        return self._arrays.images[indices], self._arrays.labels[indices]
 
 
 class _OnDevice:
@@ -64,21 +64,22 @@ class _OnDevice:
 
         self._images = jax.device_put(np.asarray(arrays.images))
         self._labels = jax.device_put(np.asarray(arrays.labels))
-        self._gather = jax.jit(lambda images, labels, chosen: (images[chosen], labels[chosen]))
+        self._compiled = jax.jit(lambda images, labels, indices: (images[indices], labels[indices]))
 
-    def gathered(self, chosen: slice | NDArray[np.int64]) -> tuple[Any, Any]:
-        """Return the images and labels chosen, which are on their way: nothing here waits for the GPU."""
-        numbers = np.arange(chosen.start, min(chosen.stop, len(self._labels))) if isinstance(chosen, slice) else chosen
-        found: tuple[Any, Any] = self._gather(self._images, self._labels, numbers.astype(np.int32))
-        return found
+    def gather(self, indices: slice | NDArray[np.int64]) -> tuple[Any, Any]:
+        """Return images and labels by index, without waiting for the GPU to compute them."""
+        if isinstance(indices, slice):
+            indices = np.arange(indices.start, min(indices.stop, len(self._labels)))
+        batch: tuple[Any, Any] = self._compiled(self._images, self._labels, indices.astype(np.int32))
+        return batch
 
 
-@functools.lru_cache(maxsize=2)  # training and validation images are moved once a process, not once a trial
-def _moved(arrays: Arrays) -> _OnDevice:
+@functools.lru_cache(maxsize=2)  # training and validation images are moved once per process, not once per trial
+def _on_device(arrays: Arrays) -> _OnDevice:
     return _OnDevice(arrays)
 
 
-def _belongs_on_device(arrays: Arrays) -> bool:
+def _fits_on_device(arrays: Arrays) -> bool:
     if keras.backend.backend() != "jax" or arrays.images.nbytes > ON_DEVICE_BYTES:
         return False
     import jax

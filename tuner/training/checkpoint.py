@@ -1,80 +1,81 @@
-"""A checkpoint: the .keras file of a model, and what its trial needs to go on from there.
+"""A checkpoint: the .keras file of a model, and what its trial needs to resume from it.
 
-Weights and optimizer are Keras's members of the zip; `cifake_tune.json` has the epoch, the metrics of all epochs so
-far, and the seed, from which and the epoch alone its random state follows (`tuner.training.loop`). Nothing is pickled.
+Keras's members of the zip have the weights and the optimizer. `cifake_tune.json` has the epoch, the metrics of all
+epochs so far, and the seed; seed and epoch determine all random state (`tuner.training.seeding`). Nothing is pickled.
 """
 
 import functools
 import hashlib
 import zipfile
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
+from tuner.config.formats import Versioned
 from tuner.errors import EnvironmentFailure
 
 MEMBER = "cifake_tune.json"
 
 
 class DamagedCheckpointError(Exception):
-    """The file is not what `save` wrote; the message says in what."""
+    """The file differs from what `save` wrote; the message says how."""
 
 
-class CheckpointState(BaseModel):
-    """How far a trial is with the model that it lies beside."""
+class CheckpointState(Versioned):
+    """State of a trial, stored beside its model."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
-
-    version: Literal[1] = 1
     epoch: int
-    """The last one that the model was trained for, from 0."""
+    """Last epoch that the model was trained for, from 0."""
     seed: int
     history: dict[int, dict[str, float]]
     """Metrics of this trial's epochs up to `epoch`."""
 
 
-def save(model: Any, progress: CheckpointState, path: Path) -> None:
-    """Write a Keras model and its progress to `path`, which ends in .keras.
+def save(model: Any, state: CheckpointState, path: Path) -> None:
+    """Write a Keras model and its trial's state to `path`, which ends in .keras.
 
-    Raises EnvironmentFailure where the disk refuses.
+    Raises EnvironmentFailure if the file cannot be written.
     """
-    _remember_skipsets()
+    _cache_skipsets()
     try:
         model.save(path)
         with zipfile.ZipFile(path, "a") as archive:
-            archive.writestr(MEMBER, progress.model_dump_json())
+            archive.writestr(MEMBER, state.model_dump_json())
     except OSError as error:
         raise EnvironmentFailure(f"the model cannot be saved to {path}: {error.strerror or error}.") from error
 
 
-def _remember_skipsets() -> None:
+def _cache_skipsets() -> None:
     """Halve the time of a small model's save.
 
-    Keras 3.13 keeps which attributes to skip under one name and looks for it under another, so each save makes a layer
-    and an optimizer anew, only to list their attributes. These depend on the class alone.
+    Keras 3.13 stores which attributes to skip under one name and looks them up under another, so each save creates a
+    layer and an optimizer only to list their attributes. These depend on the class alone.
     """
     from keras.src.saving import saving_lib
 
-    found = getattr(saving_lib, "get_attr_skipset", None)
-    if found is not None and not hasattr(found, "cache_info"):
-        saving_lib.get_attr_skipset = functools.cache(found)
+    get_skipset = getattr(saving_lib, "get_attr_skipset", None)
+    if get_skipset is not None and not hasattr(get_skipset, "cache_info"):
+        saving_lib.get_attr_skipset = functools.cache(get_skipset)
 
 
 def read_progress(path: Path) -> CheckpointState:
-    """Return what lies beside the model, every member's CRC verified. Raises DamagedCheckpointError."""
+    """Return the trial's state after verifying every member's CRC.
+
+    Raises DamagedCheckpointError, and NewerFormatError if the state has a newer major version.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()
             if damaged is not None:
-                raise DamagedCheckpointError(f"its member {damaged} has another checksum")
+                raise DamagedCheckpointError(f"the checksum of its member {damaged} does not match")
             return CheckpointState.model_validate_json(archive.read(MEMBER))
     except ValidationError:
-        raise DamagedCheckpointError(f"its {MEMBER} cannot be understood") from None
+        raise DamagedCheckpointError(f"its {MEMBER} cannot be parsed") from None
     except KeyError:
         raise DamagedCheckpointError(f"it has no {MEMBER}") from None
     except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, ValueError) as error:
-        raise DamagedCheckpointError(f"it is no intact zip archive ({error})") from None
+        raise DamagedCheckpointError(f"it is not an intact zip archive ({error})") from None
 
 
 def sha256(path: Path) -> str:

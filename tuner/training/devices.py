@@ -1,4 +1,4 @@
-"""The GPUs of this process: how many there are, were asked for, and what of their memory is used."""
+"""The GPUs of this process: their number, the number requested, and their memory in use."""
 
 import logging
 from collections.abc import Mapping
@@ -15,19 +15,19 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class GpuMemory:
-    """Bytes of one GPU's memory that this process uses, and used at the most."""
+    """Bytes of one GPU's memory that this process uses now, and at its peak."""
 
     used: int
     peak: int
 
 
 def device() -> str:
-    """Return what the models are trained on, as `2 x GPU` or `CPU`."""
-    return f"{count} x GPU" if (count := found()) else "CPU"
+    """Return the devices that models are trained on, as `2 x GPU` or `CPU`."""
+    return f"{count} x GPU" if (count := gpu_count()) else "CPU"
 
 
-def found() -> int:
-    """Return how many GPUs Keras finds."""
+def gpu_count() -> int:
+    """Return the number of GPUs that Keras finds."""
     try:
         return sum(d.startswith(("gpu", "cuda")) for d in keras.distribution.list_devices())
     except (RuntimeError, ValueError):
@@ -35,11 +35,11 @@ def found() -> int:
 
 
 def check(environment: Mapping[str, str]) -> None:
-    """Say so where this worker asked for GPUs and finds none. Raises ConfigError where it is not to go on without."""
-    number = asked(environment)
-    if not number or found():
+    """Warn if this worker requested GPUs and found none. Raises ConfigError if it must not train without."""
+    number = requested_gpus(environment)
+    if not number or gpu_count():
         return
-    sentence = f"{number} GPU{'' if number == 1 else 's'} asked for, and {keras.backend.backend()} finds none"
+    sentence = f"{number} GPU{'' if number == 1 else 's'} requested, but {keras.backend.backend()} found none"
     if environment.get(names.ENV_REQUIRE_GPU) == "true":
         raise ConfigError(
             f"{sentence}. Use an image with CUDA's libraries and a node with its driver, or set "
@@ -48,41 +48,41 @@ def check(environment: Mapping[str, str]) -> None:
     log.warning("%s: training on the CPU", sentence)
 
 
-def asked(environment: Mapping[str, str]) -> int:
-    """Return how many GPUs this worker asked for. Raises ConfigError."""
+def requested_gpus(environment: Mapping[str, str]) -> int:
+    """Return the number of GPUs that this worker requested. Raises ConfigError."""
     text = environment.get(names.ENV_GPUS, "0")
     if not text.isdecimal():
-        raise ConfigError(f"{names.ENV_GPUS} must be a whole number, not {text!r}.")
+        raise ConfigError(f"{names.ENV_GPUS} must be a whole number, got {text!r}.")
     return int(text)
 
 
 def memory() -> dict[int, GpuMemory]:
-    """Return what is used of each GPU's memory, by its number; of one that does not say so, nothing."""
+    """Return the memory in use of each GPU, by its number, without GPUs that do not report it."""
     match keras.backend.backend():
         case "tensorflow":
-            return _tensorflows()
+            return _memory_in_tensorflow()
         case "jax":
-            return _jaxs()
+            return _memory_in_jax()
         case _:
             return {}
 
 
-def _tensorflows() -> dict[int, GpuMemory]:
+def _memory_in_tensorflow() -> dict[int, GpuMemory]:
     import tensorflow
 
     used = {}
     for number, _ in enumerate(tensorflow.config.list_logical_devices("GPU")):
-        with suppress(ValueError, tensorflow.errors.OpError):  # not every allocator counts
+        with suppress(ValueError, tensorflow.errors.OpError):  # not every allocator reports it
             info = tensorflow.config.experimental.get_memory_info(f"GPU:{number}")
             used[number] = GpuMemory(info["current"], info["peak"])
     return used
 
 
-def _jaxs() -> dict[int, GpuMemory]:
+def _memory_in_jax() -> dict[int, GpuMemory]:
     import jax
 
     counts = {device.id: device.memory_stats() for device in jax.local_devices() if device.platform == "gpu"}
-    return {  # nor does every one of JAX's
+    return {  # not every device of JAX reports it
         number: GpuMemory(count["bytes_in_use"], count["peak_bytes_in_use"])
         for number, count in counts.items()
         if count and {"bytes_in_use", "peak_bytes_in_use"} <= count.keys()

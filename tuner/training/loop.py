@@ -1,4 +1,4 @@
-"""Training one trial: its batches, its seeds, and what is asked and told after each batch and epoch."""
+"""Training one trial: its batches, its seeds, and the calls to its listener after each batch and epoch."""
 
 import logging
 import math
@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import keras
 import keras_tuner
@@ -15,6 +15,7 @@ from keras_tuner.src.engine.tuner_utils import convert_to_metrics_dict
 
 from tuner import names
 from tuner.data.arrays import Arrays, TrainingData
+from tuner.study.objective import Objective
 from tuner.training.activities import Activities, Activity
 from tuner.training.batches import Batches
 from tuner.training.seeding import seed_epoch
@@ -23,19 +24,21 @@ from tuner.training.weight_averaging import AveragedWeights
 log = logging.getLogger(__name__)
 
 PROGRESS_S = 0.5
+"""Seconds between two calls of `Listener.progress`."""
+_DEFAULT_OBJECTIVE = Objective("val_accuracy")
 
 
 class InvalidTrialError(Exception):
-    """The trial would fail in the same way again; the message says why."""
+    """The trial would fail again in the same way; the message says why."""
 
 
 class _IgnoresInitialEpochError(Exception):
-    """A `fit` of the user's began at epoch 0 though it was asked to go on from a later one."""
+    """A user's `fit` started at epoch 0 although `initial_epoch` was a later one."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """What is to be trained. Epochs count from 0."""
+    """A training task. Epochs count from 0."""
 
     hyperparameters: keras_tuner.HyperParameters
     seed: int
@@ -43,42 +46,35 @@ class Task:
     epochs: int
     first_epoch: int = 0
     model_file: Path | None = None
-    """Saved model (weights and optimizer) after the epoch before `first_epoch`."""
+    """Checkpoint (weights and optimizer) of the epoch before `first_epoch`."""
     patience: int | None = None
-    objective: str = "val_accuracy"
-    direction: Literal["max", "min"] = "max"
+    objective: Objective = _DEFAULT_OBJECTIVE
     history: Mapping[int, float] = field(default_factory=dict)
-    """The objective of the epochs before `first_epoch`."""
+    """Objective of the epochs before `first_epoch`."""
 
-    def going_on(self, first_epoch: int, model_file: Path | None, history: Mapping[int, float]) -> "Task":
-        """Return the task of training on from what was trained before."""
+    def resumed(self, first_epoch: int, model_file: Path | None, history: Mapping[int, float]) -> "Task":
+        """Return the task that resumes from a checkpoint."""
         return replace(self, first_epoch=first_epoch, model_file=model_file, history=history)
 
-    def best_epoch(self, history: Mapping[int, float]) -> int:
-        """Return the first epoch with the best objective; NaN is never best."""
-        worst = -math.inf if self.direction == "max" else math.inf
-        values = {epoch: worst if math.isnan(value) else value for epoch, value in history.items()}
-        best = (max if self.direction == "max" else min)(values.values())
-        return min(epoch for epoch, value in values.items() if value == best)
-
     def out_of_patience(self, history: Mapping[int, float]) -> bool:
-        """Say whether `patience` epochs have passed since the best one."""
+        """Return whether `patience` epochs have passed since the best one, or since the first if none is finite."""
         if self.patience is None or not history:
             return False
-        return max(history) - self.best_epoch(history) >= self.patience
+        best = self.objective.best(history)
+        return max(history) - (min(history) if best is None else best) >= self.patience
 
 
 class Listener(Protocol):
-    """Whoever wants to know how training goes on."""
+    """Receives the progress of training, and may end it."""
 
     def check(self) -> None:
-        """Called after every batch. May raise, which ends the training at once."""
+        """Called after every batch. An exception ends training at once."""
 
     def progress(self, epoch: int, share: float, images_per_s: float) -> None:
-        """Called a few times a second within an epoch."""
+        """Called a few times per second during an epoch."""
 
     def epoch_done(self, epoch: int, metrics: dict[str, float], model: keras.Model) -> None:
-        """Called after each epoch. May raise, as `check`."""
+        """Called after each epoch. An exception ends training at once."""
 
 
 def train(
@@ -88,23 +84,31 @@ def train(
     listener: Listener,
     activities: Activities | None = None,
 ) -> None:
-    """Build the trial's model and train it to its last epoch, or until the listener says stop.
+    """Build the trial's model and train it to its last epoch, or until the listener raises.
 
-    `activities` are told what of it is training, and what input. Raises what the listener or the user's model raises,
-    and InvalidTrialError.
+    Args:
+        space: Search space that builds the model, and may override `fit`.
+        task: Hyperparameters, seed and epochs.
+        data: Training and validation images.
+        listener: Called after each batch and epoch.
+        activities: Counts the time of training and input.
+
+    Raises:
+        InvalidTrialError: The trial would fail again in the same way.
+        Exception: Any exception of the listener or of the user's model.
     """
     activities = activities or Activities()
     try:
         _fit(space, task, data, listener, activities)
     except _IgnoresInitialEpochError:
         log.warning("the space's fit() ignores initial_epoch: the trial starts again from epoch 0")
-        _fit(space, task.going_on(0, None, {}), data, listener, activities)
+        _fit(space, task.resumed(0, None, {}), data, listener, activities)
 
 
 def _fit(
     space: keras_tuner.HyperModel, task: Task, data: TrainingData, listener: Listener, activities: Activities
 ) -> None:
-    keras.backend.clear_session()  # the trial before must not use memory, nor change layer names
+    keras.backend.clear_session()  # the previous trial must neither use memory nor change layer names
     keras.utils.set_random_seed(task.seed)
     batches = Batches(data.train, task.batch_size, activities, task.seed)
     hyperparameters = task.hyperparameters.copy()
@@ -113,21 +117,21 @@ def _fit(
     model = space.build(hyperparameters)
     if not isinstance(model, keras.Model):
         raise InvalidTrialError(f"build() returned {type(model).__name__}, not a compiled keras.Model")
-    _warn_of_unknown(hyperparameters, known)
+    _warn_about_unknown(hyperparameters, known)
     if task.model_file is not None:
         _restore(model, task.model_file, data.train)
-    follow = _Follow(task, listener, batches)
-    common = {"epochs": task.epochs, "initial_epoch": task.first_epoch, "callbacks": [follow], "verbose": 0}
+    callback = _ListenerCallback(task, listener, batches)
+    common = {"epochs": task.epochs, "initial_epoch": task.first_epoch, "callbacks": [callback], "verbose": 0}
     if type(space).fit is keras_tuner.HyperModel.fit:
         validation = Batches(data.validation, task.batch_size, activities)
         if getattr(model.optimizer, "use_ema", False):
             averaged = AveragedWeights(batches, in_model=task.model_file is not None)
-            common["callbacks"] = [averaged, follow]
-        # Keras would shuffle the batches as well, by a random state that a resumed training does not have
+            common["callbacks"] = [averaged, callback]
+        # Keras would also shuffle the batches, by a random state that a resumed training does not have
         with activities.during(Activity.TRAIN):
             model.fit(batches, validation_data=validation, shuffle=False, **common)
         return
-    # a fit of the user's own gets arrays, as Keras Tuner would give it, and chooses its own batch size
+    # a user's own fit gets arrays, as from Keras Tuner, and chooses its own batch size
     with activities.during(Activity.TRAIN):
         result = space.fit(
             hyperparameters,
@@ -137,20 +141,19 @@ def _fit(
             validation_data=(data.validation.images, data.validation.labels),
             **common,
         )
-    _warn_of_unknown(hyperparameters, known)
-    if not follow.reported:  # it did not pass the callbacks on: what it returns is all there is
+    _warn_about_unknown(hyperparameters, known)
+    if not callback.reported:  # it did not pass the callbacks on: only its return value is known
         if result is None:
             raise InvalidTrialError("fit() must pass the callbacks on, or return a History, a dict or a number")
-        objective = keras_tuner.Objective(task.objective, task.direction)
+        objective = keras_tuner.Objective(task.objective.name, task.objective.direction)
         metrics = convert_to_metrics_dict(result, objective)
-        listener.epoch_done(task.epochs - 1, _floats(metrics), model)  # nothing is left to go on with
+        listener.epoch_done(task.epochs - 1, _floats(metrics), model)  # no epoch is left to resume
 
 
-def _warn_of_unknown(hyperparameters: keras_tuner.HyperParameters, known: set[str]) -> None:
-    """Say which hyperparameters are not searched, and count them as known."""
+def _warn_about_unknown(hyperparameters: keras_tuner.HyperParameters, known: set[str]) -> None:
+    """Warn about hyperparameters that are not searched, and add them to `known`."""
     if unknown := hyperparameters.values.keys() - known:
-        found = ", ".join(sorted(unknown))
-        log.warning("hyperparameters that nobody chose a value for keep their defaults: %s", found)
+        log.warning("hyperparameters that are not searched keep their defaults: %s", ", ".join(sorted(unknown)))
         known.update(unknown)
 
 
@@ -162,8 +165,8 @@ def _restore(model: keras.Model, file: Path, arrays: Arrays) -> None:
     model.load_weights(file)
 
 
-class _Follow(keras.callbacks.Callback):
-    """Tells the listener, and ends training on a NaN loss or when patience is over."""
+class _ListenerCallback(keras.callbacks.Callback):
+    """Calls the listener, and ends training on a loss that is not finite or when patience runs out."""
 
     def __init__(self, task: Task, listener: Listener, batches: Batches) -> None:
         super().__init__()
@@ -174,22 +177,22 @@ class _Follow(keras.callbacks.Callback):
         self._history = dict(task.history)
         self._epoch: int | None = None
         self._began = 0.0
-        self._told = 0.0
+        self._progress_at = 0.0
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self._check_first(epoch)
         self._epoch = epoch
         self._batches.begin(epoch)
         seed_epoch(self.model, self._task.seed, epoch)
-        self._began = self._told = time.perf_counter()
+        self._began = self._progress_at = time.perf_counter()
         self._listener.progress(epoch, 0.0, 0.0)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         self._listener.check()
         now = time.perf_counter()
-        if now - self._told < PROGRESS_S:
+        if now - self._progress_at < PROGRESS_S:
             return
-        self._told = now
+        self._progress_at = now
         steps = (self.params or {}).get("steps") or len(self._batches)
         done = (batch + 1) / steps
         images = done * self._batches.images
@@ -199,17 +202,18 @@ class _Follow(keras.callbacks.Callback):
         self._listener.check()
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
-        self._check_first(epoch)  # a loop of the user's own may call nothing else
+        self._check_first(epoch)  # a user's own training loop may call nothing else
         metrics = _floats(logs or {})
         loss = metrics.get("loss", 0.0)
         if not math.isfinite(loss):
             raise InvalidTrialError(f"the loss became {loss} in epoch {epoch + 1}")
-        if self._task.objective not in metrics:
+        objective = self._task.objective.name
+        if objective not in metrics:
             raise InvalidTrialError(
-                f"search.objective is {self._task.objective!r}, and the model reports {', '.join(sorted(metrics))}"
+                f"search.objective is {objective!r}, and the model reports {', '.join(sorted(metrics))}"
             )
         self.reported = True
-        self._history[epoch] = metrics[self._task.objective]
+        self._history[epoch] = metrics[objective]
         self._listener.epoch_done(epoch, metrics, self.model)
         if self._task.out_of_patience(self._history):
             self.model.stop_training = True
@@ -220,11 +224,11 @@ class _Follow(keras.callbacks.Callback):
 
 
 def _floats(logs: Mapping[str, Any]) -> dict[str, float]:
-    # as Keras Tuner's protocol carries them: else worker and chief might not agree on which epoch is best
+    # the precision of Keras Tuner's protocol: else worker and chief could disagree about the best epoch
     return {name: float(np.float32(value)) for name, value in logs.items()}
 
 
 def metrics_line(metrics: Mapping[str, float], order: Sequence[str] = ()) -> str:
-    """Return metrics as a person reads them, those of `order` first."""
+    """Return metrics as readable text, those of `order` first."""
     keys = [key for key in order if key in metrics] + sorted(key for key in metrics if key not in order)
     return "  ".join(f"{key} {metrics[key]:.4f}" for key in keys)

@@ -1,4 +1,4 @@
-"""Seeds: of a trial, and of each of its epochs."""
+"""Seeds of a trial and of each of its epochs."""
 
 import random
 import zlib
@@ -9,15 +9,15 @@ from keras.src.random.seed_generator import global_seed_generator
 
 
 def trial_seed(study_seed: int, trial_id: str) -> int:
-    """Return a trial's seed: the same for every attempt at it, another for every trial."""
+    """Return a trial's seed: the same for all its attempts, and different for each trial."""
     return zlib.crc32(f"{study_seed}/{trial_id}".encode()) & 0x7FFFFFFF
 
 
 def seed_epoch(model: keras.Model, seed: int, epoch: int) -> None:
-    """Set all random state by (seed, epoch) alone: an epoch is the same whether or not those before it ran here.
+    """Set all random state by (seed, epoch) alone: an epoch does not depend on the epochs that ran in this process.
 
-    Keras does not save the state of dropout and its like with a model. Python's and NumPy's generators, Keras's own and
-    TensorFlow's for eager operations are for the `fit`, the callbacks and the augmentation of users.
+    Keras does not save the random state of dropout and similar layers with a model. The generators of Python, NumPy,
+    Keras and TensorFlow (eager) are seeded for the `fit`, the callbacks and the augmentation of users.
     """
     numbers = np.random.default_rng((seed, epoch))
     states = [variable for variable in model.variables if variable.name == "seed_generator_state"]
@@ -34,9 +34,9 @@ def _seed_tensorflow(seed: int) -> None:
     from tensorflow.python.eager import context
 
     generator = tensorflow.random.get_global_generator()
-    # what reset_from_seed comes to, without its operations: clear_session has dropped their kernels, which costs 3 ms
+    # the effect of reset_from_seed without its operations, whose kernels clear_session has dropped (3 ms)
     generator.reset(np.append(seed, np.zeros(generator.state.shape[0] - 1, np.int64)))
-    # not tensorflow.random.set_seed: that also rewinds the random operations of functions that were traced before, and
-    # a layer's noise would be the same in each epoch
+    # not tensorflow.random.set_seed: it also resets the random operations of functions that were traced earlier, and a
+    # layer's noise would be the same in each epoch
     eager = context.context()
     eager._seed, eager._rng = seed, random.Random(seed)

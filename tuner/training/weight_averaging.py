@@ -1,4 +1,4 @@
-"""Averaged weights (`use_ema`): what is validated and saved is the model with them."""
+"""Averaged weights (`use_ema`): the model is validated and saved with the averages."""
 
 import math
 from collections.abc import Callable, Iterable
@@ -10,74 +10,74 @@ from tuner.training.batches import Batches
 
 
 class AveragedWeights(keras.callbacks.Callback):
-    """Exchanges the weights for their average when an epoch has been trained, and back before the next.
+    """Swaps the weights with their averages after each epoch's training, and back before the next.
 
-    Where the model holds the average, the optimizer's place for the average holds the weights. So a saved model is
-    the one that was validated, it needs no more to predict, and a training that goes on from it loses nothing. Unlike
-    Keras's SwapEMAWeights, which forgets the weights after the last epoch and saves the wrong ones in between.
+    While the model holds the averages, the optimizer's variables for the averages hold the weights. So a saved model is
+    the one that was validated, predicts without further steps, and training resumes from it without loss. Keras's
+    SwapEMAWeights forgets the weights after the last epoch and saves the wrong ones before.
 
-    Batch norm's statistics are those of the weights, which may be far from the average's while the learning rate is
-    high: a model that had learnt was seen to guess. They are made anew, from as many batches as they remember, as for
-    stochastic weight averaging (Izmailov et al., https://arxiv.org/abs/1803.05407).
+    Batch norm's statistics belong to the weights, and may be far from the averages' while the learning rate is high: a
+    trained model was observed to guess. They are recomputed from as many batches as they remember, as in stochastic
+    weight averaging (Izmailov et al., https://arxiv.org/abs/1803.05407).
     """
 
     def __init__(self, batches: Batches, in_model: bool) -> None:
         super().__init__()
         self._batches = batches
         self._in_model = in_model
-        self._look: Callable[[Iterable[Any]], None] | None = None
+        self._update: Callable[[Iterable[Any]], None] | None = None
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        """Train the weights."""
+        """Swap the weights into the model for training."""
         if self._in_model:
-            self._exchange()
+            self._swap()
 
     def on_test_begin(self, logs: Any = None) -> None:
-        """Validate their average."""
+        """Swap the averages into the model for validation."""
         if not self._in_model:
-            self._exchange()
-            self._make_statistics()
+            self._swap()
+            self._recompute_statistics()
 
-    def _exchange(self) -> None:
+    def _swap(self) -> None:
         optimizer = self.model.optimizer
         averages = optimizer._model_variables_moving_average
         for variable, other in zip(optimizer._trainable_variables, averages, strict=True):
-            held = keras.ops.convert_to_numpy(variable)
+            value = keras.ops.convert_to_numpy(variable)
             variable.assign(other)
-            other.assign(held)
+            other.assign(value)
         self._in_model = not self._in_model
 
-    def _make_statistics(self) -> None:
+    def _recompute_statistics(self) -> None:
         norms = [layer for layer in self.model._flatten_layers() if isinstance(layer, keras.layers.BatchNormalization)]
         if not norms:
             return
-        remembered = 3 / (1 - max(layer.momentum for layer in norms))  # of what is older, 5 % are left
+        remembered = 3 / (1 - max(layer.momentum for layer in norms))  # older batches keep a weight of 5 %
         steps = min(math.ceil(remembered), len(self._batches))
-        self._look = self._look or _looking(self.model)  # once a training: JAX would compile another one anew
-        self._look(self._batches[step][0] for step in range(steps))
+        self._update = self._update or _statistics_update(self.model)  # once: JAX compiles it
+        self._update(self._batches[step][0] for step in range(steps))
 
 
-def _looking(model: keras.Model) -> Callable[[Iterable[Any]], None]:
-    """Return what lets the model look at images as in training, without changing its weights."""
+def _statistics_update(model: keras.Model) -> Callable[[Iterable[Any]], None]:
+    """Return a function that runs a model on images as in training, without changing its weights."""
     if keras.backend.backend() == "jax":
-        return _looking_with_jax(model)
+        return _statistics_update_in_jax(model)
 
-    def look(images: Iterable[Any]) -> None:
+    def update(images: Iterable[Any]) -> None:
         for batch in images:
             model(batch, training=True)
 
-    return look
+    return update
 
 
-def _looking_with_jax(model: keras.Model) -> Callable[[Iterable[Any]], None]:
+def _statistics_update_in_jax(model: keras.Model) -> Callable[[Iterable[Any]], None]:
     import jax
 
-    def looked(weights: Any, others: Any, batch: Any) -> Any:
+    def forward(weights: Any, others: Any, batch: Any) -> Any:
         return model.stateless_call(weights, others, batch, training=True)[1]
 
-    compiled = jax.jit(looked)
+    compiled = jax.jit(forward)
 
-    def look(images: Iterable[Any]) -> None:
+    def update(images: Iterable[Any]) -> None:
         weights = [variable.value for variable in model.trainable_variables]
         others = [variable.value for variable in model.non_trainable_variables]
         for batch in images:
@@ -85,4 +85,4 @@ def _looking_with_jax(model: keras.Model) -> Callable[[Iterable[Any]], None]:
         for variable, value in zip(model.non_trainable_variables, others, strict=True):
             variable.assign(value)
 
-    return look
+    return update

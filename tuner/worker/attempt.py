@@ -1,20 +1,15 @@
-"""One attempt at a trial: where it begins, what is done after each of its epochs, and how it ends."""
+"""One attempt at a trial: the epoch that it starts from, its work after each epoch, and its end."""
 
 import logging
 import threading
 import time
 import traceback
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import keras
-import keras_tuner
 
 from tuner import names
-from tuner.bucket import Bucket
-from tuner.config.settings import Study
-from tuner.data.arrays import TrainingData
 from tuner.errors import ChiefUnreachableError, CifakeTuneError, EnvironmentFailure, PreemptedError, SpaceError
 from tuner.evaluation import saved_model
 from tuner.rpc import lease_service
@@ -24,85 +19,63 @@ from tuner.training import checkpoint
 from tuner.training.activities import Activity
 from tuner.training.loop import InvalidTrialError, Task, metrics_line, train
 from tuner.training.seeding import trial_seed
-from tuner.worker.chief_client import ChiefClient, FencedAttemptError, Grant, ReportRefusedError
-from tuner.worker.epoch_reporter import Epoch, EpochReporter, IoThreads, StoppedTrialError
-from tuner.worker.heartbeat import HeartbeatThread
-from tuner.worker.log_writer import LogWriter
-from tuner.worker.metrics import WorkerMetrics
+from tuner.worker.chief_client import FencedAttemptError, Grant, ReportRefusedError
+from tuner.worker.context import WorkerContext
+from tuner.worker.epoch_reporter import Epoch, EpochReporter, StoppedTrialError
 from tuner.worker.resume import ResumePoint, find_resume_point
-from tuner.worker.stop_signal import StopSignal
 
 log = logging.getLogger(__name__)
 
 SETTLE_S = 7.0
-"""A worker that was asked to stop gives its last checkpoint and reports so long to arrive."""
+"""Seconds that a stopping worker gives its last checkpoint and reports to arrive."""
 
 LAST_LINES_S = 2.0
-
-
-@dataclass(frozen=True)
-class WorkerContext:
-    """What all attempts of a worker share."""
-
-    bucket: Bucket
-    study: Study
-    direction: Literal["max", "min"]
-    space: keras_tuner.HyperModel
-    data: TrainingData
-    classes: int
-    chief: ChiefClient
-    heart: HeartbeatThread
-    stop: StopSignal
-    carriers: IoThreads
-    logs: LogWriter
-    folder: Path
-    """For files on their way to and from the bucket."""
-    metrics: WorkerMetrics = field(default_factory=WorkerMetrics)
+"""Seconds that a worker which ends itself gives the last lines of the log."""
 
 
 @dataclass(frozen=True)
 class _Ending:
-    """How an attempt ended that did not finish its trial."""
+    """How an attempt ended without finishing its trial."""
 
     outcome: Outcome
     reason: str
 
 
 class Attempt:
-    """One attempt at a trial: the listener of its training."""
+    """One attempt at a trial; the listener of its training."""
 
     def __init__(self, context: WorkerContext, grant: Grant) -> None:
         self._context = context
         self._grant = grant
         self._label = f"trial {grant.trial_id}, attempt {grant.attempt}"
-        self._reporter = EpochReporter(context.bucket, context.chief, grant, context.carriers, self._reported)
+        self._reporter = EpochReporter(context.bucket, context.chief, grant, context.io_threads, self._after_report)
         self._task = make_task(context, grant)
         self._history: dict[int, dict[str, float]] = {}
-        """Of the epochs that were trained, here or before."""
+        """Metrics of the trained epochs, including those of earlier attempts."""
         self._objects: dict[str, int] = {}
-        """Checkpoints of this trial in the bucket, with their epochs."""
-        self._taken: dict[int, float] = {}
-        """The objective of the epochs that the chief has taken; only the reports' thread touches it."""
+        """This trial's checkpoints in the bucket, with their epochs."""
+        self._recorded: dict[int, float] = {}
+        """Objective of the epochs that the chief has recorded; only the reports' thread accesses it."""
         self._images_per_s = 0.0
         self._checked = False
         self._handing_back = threading.Lock()
         self._handed_back = False
 
     def run(self) -> None:
-        """Train the trial, and tell the chief how it ended; raises only what ends the worker."""
+        """Train the trial and report its end to the chief. Raises only errors that end the worker."""
         logs, stop = self._context.logs, self._context.stop
         with (
             logs.recording(self._grant.trial_id, self._grant.attempt),
             stop.last_will(self._last_will),
             self._context.metrics.activities.during(Activity.PREPARE),
         ):
-            values = {k: v for k, v in self._grant.trial.hyperparameters.values.items() if not k.startswith("tuner/")}
+            values = {k: v for k, v in self._grant.trial.hyperparameters.values.items() if names.is_hyperparameter(k)}
             log.info("%s: %s", self._label, "  ".join(f"{k}={v}" for k, v in values.items()))
-            self._context.heart.at_work(self._grant)
+            self._context.heartbeat.begin(self._grant)
             try:
                 self._run()
             except FencedAttemptError:
-                log.warning("%s: it is another worker's now; dropped", self._label)
+                log.warning("%s: dropped, another worker has this trial now", self._label)
             except StoppedTrialError:
                 log.info("%s: stopped early by the chief", self._label)
             except PreemptedError:
@@ -110,17 +83,17 @@ class Attempt:
                 raise
             except ChiefUnreachableError:
                 raise
-            except EnvironmentFailure as error:  # the bucket, or the disk of this worker
+            except EnvironmentFailure as error:  # of the bucket, or of this worker's disk
                 self._give_back(_Ending(Outcome.LOST, str(error)))
                 raise
             finally:
                 self._reporter.abandon()
-                self._context.heart.idle()
+                self._context.heartbeat.idle()
 
     def hand_back(self) -> bool:
-        """Give the trial back because the worker must end, after what was trained has arrived, if it does so soon.
+        """Return the trial to the chief because the worker must end; first wait a while for uploads and reports.
 
-        May be called from two threads: the second call waits for the first, and returns false.
+        May be called from two threads. The second call waits for the first and returns False.
         """
         with self._handing_back:
             if self._handed_back:
@@ -135,38 +108,38 @@ class Attempt:
             try:
                 self._reporter.settle(check)
             except (FencedAttemptError, StoppedTrialError):
-                return True  # it is not ours any more
+                return True  # the trial is no longer this worker's
             except Exception as error:
-                log.warning("%s: the last epochs are not reported (%s)", self._label, error or "there was no time")
+                log.warning("%s: the last epochs were not reported (%s)", self._label, error or "no time was left")
             self._reporter.abandon()
-            self._context.heart.stop()  # a beat after the hand-back would look like a worker that is still there
+            self._context.heartbeat.stop()  # a later heartbeat would look like a worker that continues
             self._give_back(_Ending(Outcome.PREEMPTED, "the worker was asked to stop"))
             return True
 
     def _last_will(self) -> bool:
         if not self.hand_back():
             return False
-        log.warning("%s: the training was in the midst of a long step, which is broken off", self._label)
+        log.warning("%s: ended during a long training step", self._label)
         self._context.logs.flush(LAST_LINES_S)
         return True
 
     # ---- the training's listener ------------------------------------------------------------------
 
     def check(self) -> None:
-        """Raise where the training is not wanted any more."""
+        """Raise if training should not continue."""
         self._context.stop.check()
-        self._check_wanted()
+        self._check_current()
 
     def progress(self, epoch: int, share: float, images_per_s: float) -> None:
-        """Pass on how far the epoch is."""
+        """Report the progress of the epoch."""
         self._images_per_s = images_per_s or self._images_per_s
         self._context.metrics.progress(share, len(self._context.data.train.labels))
-        self._context.heart.progress(epoch, share, self._images_per_s)
+        self._context.heartbeat.progress(epoch, share, self._images_per_s)
 
     def epoch_done(self, epoch: int, metrics: dict[str, float], model: keras.Model) -> None:
-        """Save the model; it is uploaded, and the epoch reported, while the next one trains.
+        """Save the model. It is uploaded, and the epoch reported, while the next epoch trains.
 
-        Waits until the epoch before is durable, so that no more than one whole epoch is ever trained again.
+        Waits until the previous epoch is durable, so that at most one whole epoch is ever repeated.
         """
         self._context.metrics.epoch(len(self._context.data.train.labels))
         with self._context.metrics.activities.during(Activity.CHECKPOINT):
@@ -178,8 +151,8 @@ class Attempt:
         if not self._checked:
             self._check_output(model)
         self._reporter.await_upload(self.check)
-        self._check_wanted()
-        # an attempt that began anew makes the epochs after this one again
+        self._check_current()
+        # an attempt that started again from epoch 0 repeats the epochs after this one
         self._history = {e: m for e, m in self._history.items() if e < epoch} | {epoch: metrics}
         name = names.checkpoint(self._context.study.name, self._grant.trial_id, self._grant.attempt, epoch)
         file = self._context.folder / name.replace("/", "-")
@@ -197,18 +170,18 @@ class Attempt:
         )
 
     def _run(self) -> None:
-        ending = self._train_to_an_end()
+        ending = self._train_to_the_end()
         if ending is None:
             with self._context.metrics.activities.during(Activity.CHECKPOINT):
                 self._context.chief.complete(self._grant)
             log.info("%s: completed", self._label)
             return
         if not isinstance(self._reporter.failure, ReportRefusedError):
-            self._reporter.settle(self.check)  # the next attempt goes on from there
+            self._reporter.settle(self.check)  # the next attempt resumes from there
         self._give_back(ending)
 
-    def _train_to_an_end(self) -> _Ending | None:
-        """Train; None where the trial is trained to its end, and the chief knows every epoch."""
+    def _train_to_the_end(self) -> _Ending | None:
+        """Train the trial; return None if it is trained to its end and the chief has recorded every epoch."""
         try:
             if self._grant.attempt == 1 and self._grant.checkpoint is None:
                 self._train(ResumePoint())
@@ -229,48 +202,52 @@ class Attempt:
         return None
 
     def _take_over(self, folder: Path) -> ResumePoint:
-        """Find what the attempts before have left, and report what of it the chief does not know."""
+        """Find the newest checkpoint of earlier attempts, and report the epochs that the chief does not know."""
         start = find_resume_point(
             self._context.bucket, self._context.study.name, self._grant, known_metrics(self._grant), folder
         )
         if start.first_epoch < self._grant.first_epoch:
-            log.warning("%s: trains again from epoch %d on", self._label, start.first_epoch + 1)
+            log.warning("%s: repeats training from epoch %d", self._label, start.first_epoch + 1)
         elif start.first_epoch:
-            log.info("%s: goes on from epoch %d", self._label, start.first_epoch + 1)
+            log.info("%s: resumes from epoch %d", self._label, start.first_epoch + 1)
         self._history = start.history
         self._objects = dict(start.objects)
-        self._taken = {e: m[self._task.objective] for e, m in start.history.items() if e < self._grant.first_epoch}
-        for found in start.found:
-            log.info("%s: epoch %d was trained before, and is reported now", self._label, found.number + 1)
-            self._reporter.report(found)
+        self._recorded = {
+            e: m[self._task.objective.name] for e, m in start.history.items() if e < self._grant.first_epoch
+        }
+        for epoch in start.unreported:
+            log.info(
+                "%s: epoch %d was trained by an earlier attempt and is reported now", self._label, epoch.number + 1
+            )
+            self._reporter.report(epoch)
         return start
 
     def _train(self, start: ResumePoint) -> None:
-        objective = {epoch: metrics[self._task.objective] for epoch, metrics in start.history.items()}
-        task = self._task.going_on(start.first_epoch, start.file, objective)
+        objective = {epoch: metrics[self._task.objective.name] for epoch, metrics in start.history.items()}
+        task = self._task.resumed(start.first_epoch, start.file, objective)
         if task.first_epoch < task.epochs and not task.out_of_patience(objective):
             train(self._context.space, task, self._context.data, self, self._context.metrics.activities)
 
-    def _check_wanted(self) -> None:
+    def _check_current(self) -> None:
         self._reporter.check()
-        if self._context.heart.fenced.is_set():
+        if self._context.heartbeat.fenced.is_set():
             raise FencedAttemptError
         self._context.chief.check()
 
-    def _reported(self, epoch: Epoch) -> None:
-        """The chief has taken an epoch: delete the models before it, but the best."""
-        self._taken = {e: value for e, value in self._taken.items() if e < epoch.number}
-        self._taken[epoch.number] = epoch.metrics[self._task.objective]
+    def _after_report(self, epoch: Epoch) -> None:
+        """Delete the checkpoints before an epoch that the chief has recorded, except the best one."""
+        self._recorded = {e: value for e, value in self._recorded.items() if e < epoch.number}
+        self._recorded[epoch.number] = epoch.metrics[self._task.objective.name]
         if epoch.checkpoint is None:
             return
-        best = self._task.best_epoch(self._taken)
+        best = self._task.objective.best(self._recorded)
         obsolete = [name for name, number in self._objects.items() if number < epoch.number and number != best]
         self._objects = {name: number for name, number in self._objects.items() if name not in obsolete}
         self._objects[epoch.checkpoint] = epoch.number
         self._reporter.delete(obsolete)
 
     def _check_output(self, model: keras.Model) -> None:
-        """Find out after one epoch, not at the evaluation, that the model does not answer with probabilities."""
+        """Check after one epoch, rather than in the evaluation, that the model's outputs are probabilities."""
         images = self._context.data.validation.images[:32].astype("float32")
         outputs = keras.ops.convert_to_numpy(model(images, training=False))
         try:
@@ -285,15 +262,15 @@ class Attempt:
         try:
             self._context.chief.give_back(self._grant, ending.outcome, ending.reason)
         except FencedAttemptError:
-            log.info("%s: the chief has given it to another worker already", self._label)
+            log.info("%s: the chief has already reassigned this trial", self._label)
         except ChiefUnreachableError as error:
             if ending.outcome is not Outcome.PREEMPTED:
                 raise
-            log.warning("%s: not handed back, its lease will run out: %s", self._label, error)
+            log.warning("%s: not returned to the chief, its lease will expire: %s", self._label, error)
 
 
 def known_metrics(grant: Grant) -> dict[int, dict[str, float]]:
-    """Return the metrics of the trial's epochs that the chief knows."""
+    """Return the metrics of the trial's epochs that the chief has recorded."""
     known: dict[int, dict[str, float]] = {}
     for name, metric in grant.trial.metrics.metrics.items():
         for observation in metric.get_history():
@@ -302,7 +279,7 @@ def known_metrics(grant: Grant) -> dict[int, dict[str, float]]:
 
 
 def make_task(context: WorkerContext, grant: Grant) -> Task:
-    """Return what an attempt is to train, from the trial's first epoch on."""
+    """Return the training task of an attempt, from the trial's first epoch."""
     hyperparameters, study = grant.trial.hyperparameters, context.study
     return Task(
         hyperparameters=hyperparameters,
@@ -310,13 +287,12 @@ def make_task(context: WorkerContext, grant: Grant) -> Task:
         batch_size=study.data.batch_size,
         epochs=int(hyperparameters.values.get(names.HP_EPOCHS, study.training.epochs)),
         patience=study.training.patience,
-        objective=study.search.objective,
-        direction=context.direction,
+        objective=context.objective,
     )
 
 
 def out_of_memory(error: Exception) -> bool:
-    """Say whether a framework's exception means that memory did not suffice."""
+    """Return whether a framework's exception means that memory was exhausted."""
     return (
         isinstance(error, MemoryError)
         or type(error).__name__ == "ResourceExhaustedError"  # TensorFlow

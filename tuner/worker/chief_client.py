@@ -1,4 +1,4 @@
-"""The chief, as a worker sees it: its calls with their retries, and the heartbeats."""
+"""A worker's client of the chief: its calls with their retries."""
 
 import threading
 import time
@@ -9,18 +9,26 @@ from typing import Any, TypeVar
 import grpc
 from keras_tuner.engine.trial import Trial as KerasTrial
 from keras_tuner.src import protos
+from pydantic import ValidationError
 
 from tuner import names
-from tuner.errors import ChiefUnreachableError, CifakeTuneError, EnvironmentFailure, FencedError
+from tuner.errors import (
+    ChiefUnreachableError,
+    CifakeTuneError,
+    EnvironmentFailure,
+    FencedError,
+    NewerFormatError,
+    UsageError,
+)
 from tuner.rpc import lease_service
 from tuner.study.records import Outcome
 
 CALL_TIMEOUT_S = 30.0
 CREATE_TIMEOUT_S = 60.0
-"""Longer than the chief holds back an answer."""
+"""Longer than the chief delays an answer (long poll)."""
 
-OVER_S = 5.0
-"""How often it is looked up whether the search is over, while the chief cannot be reached."""
+LOOK_UP_S = 5.0
+"""Seconds between two looks at the journal for the end of the search, while the chief is unreachable."""
 GIVE_BACK_S = 4.0
 POLL_S = 0.2
 
@@ -29,35 +37,35 @@ _TRANSIENT = (
     grpc.StatusCode.UNAVAILABLE,
     grpc.StatusCode.DEADLINE_EXCEEDED,
     grpc.StatusCode.CANCELLED,
-    grpc.StatusCode.RESOURCE_EXHAUSTED,  # the chief has as many calls as it bears
-    grpc.StatusCode.UNKNOWN,  # the chief's journal failed during the call: it ends, and is started again
+    grpc.StatusCode.RESOURCE_EXHAUSTED,  # the chief is at its limit of calls
+    grpc.StatusCode.UNKNOWN,  # the chief's journal failed during the call: it ends and is restarted
 )
 _NEVER = threading.Event()
 Answer = TypeVar("Answer")
 
 
 class FencedAttemptError(Exception):
-    """The attempt is not the trial's newest any more: drop it."""
+    """The attempt is no longer the trial's newest and must be dropped."""
 
 
 class SearchOverError(FencedAttemptError):
-    """The chief has gone, and what it left says that the search is over."""
+    """The chief is gone, and its journal says that the search has finished."""
 
 
 class ReportRefusedError(Exception):
-    """The chief cannot use what it was told; the message says why."""
+    """The chief refuses a report; the message says why."""
 
 
 @dataclass(frozen=True)
 class Grant:
-    """A trial to work on, and the epoch and saved model to go on from."""
+    """A leased trial, and the epoch and checkpoint to resume from."""
 
     trial: KerasTrial
     attempt: int
     first_epoch: int
     checkpoint: str | None
     sha256: str | None = None
-    """Of the checkpoint, as it was reported."""
+    """SHA-256 of the checkpoint, as it was reported."""
 
     @property
     def trial_id(self) -> str:
@@ -66,10 +74,11 @@ class Grant:
 
 
 class ChiefClient:
-    """The chief's two services; each call is repeated while the chief cannot be reached.
+    """Client of the chief's two services; each call is repeated while the chief is unreachable.
 
-    All raise ChiefUnreachableError when `timeout_s` is over, and EnvironmentFailure for answers that make no sense.
-    `trouble` says, of a chief that cannot be reached, what only a person can mend, if anything.
+    All methods raise ChiefUnreachableError after `timeout_s`, EnvironmentFailure for an unexpected answer, and
+    UsageError if chief and worker differ in the major version of their messages' format.
+    `connection_problem` returns the reason why the chief is unreachable if a person must fix it, else None.
     """
 
     def __init__(
@@ -78,16 +87,18 @@ class ChiefClient:
         address: str,
         worker: str,
         incarnation: str,
-        trouble: Callable[[], CifakeTuneError | None],
+        connection_problem: Callable[[], CifakeTuneError | None],
     ) -> None:
         self.timeout_s = 300.0
-        self.is_over: Callable[[], bool] = lambda: False
-        """Asked now and then while the chief cannot be reached: whether the journal says that the search is over. The
-        chief waits for workers that it has heard lately, and one that was frozen then would look for it in vain."""
-        self._asked_at = 0.0
-        self._trouble = trouble
+        self.is_finished: Callable[[], bool] = lambda: False
+        """Return whether the journal says that the search has finished; called while the chief is unreachable. A chief
+        that ends waits only for workers that it heard from lately, so a suspended worker finds no chief afterwards."""
+        self._looked_up_at = 0.0
+        self._connection_problem = connection_problem
         self._joined = False
         self._failing_since: float | None = None
+        self._incompatible: UsageError | None = None
+        """Set by a heartbeat that a chief of another major version has answered."""
         self.worker = worker
         self.incarnation = incarnation
         self._address = address
@@ -95,26 +106,38 @@ class ChiefClient:
         self._oracle = protos.get_service_grpc().OracleStub(channel)
 
     def check(self) -> None:
-        """Raise ChiefUnreachableError where calls have failed for `timeout_s`, with none between that did not.
+        """Raise ChiefUnreachableError if all calls have failed for `timeout_s`.
 
-        Counted from a failure, not from the last answer: a process that was stopped for an hour has not missed anyone.
+        The time is counted from a failure, not from the last answer: a process that was suspended has made no calls.
+        Raise UsageError if a chief of another major version has answered a heartbeat.
         """
+        if self._incompatible is not None:
+            raise self._incompatible
         since = self._failing_since
         if since is not None and time.monotonic() - since > self.timeout_s:
             raise self._unreachable(self.timeout_s)
 
     def join(self) -> lease_service.Joined:
-        """Introduce this process. Raises also what makes every further try useless."""
+        """Register this process. Also raises a problem that no retry can solve.
+
+        UsageError if the chief's answer has another major version, or cannot be understood.
+        """
         request = lease_service.Join(worker=self.worker, incarnation=self.incarnation)
-        joined = self._repeat(lambda: self._leases.join(request, CALL_TIMEOUT_S))
+        try:
+            joined = self._repeat(lambda: self._leases.join(request, CALL_TIMEOUT_S))
+        except ValidationError as error:
+            raise UsageError(
+                f"the answer of the chief at {self._address} cannot be understood ({error.errors()[0]['msg']}); "
+                "use the same version of cifake-tune for chief and workers."
+            ) from None
         self._joined = True
         self.incarnation = joined.incarnation
         return joined
 
     def next_trial(self, check: Callable[[], None]) -> Grant | None:
-        """Wait for a trial; None when the search is over. `check` is called meanwhile, and may raise.
+        """Wait for a trial; return None once the search has finished. `check` is called meanwhile, and may raise.
 
-        Raises FencedError where a newer process has this worker's name.
+        Raises FencedError if a newer process has this worker's name.
         """
         while True:
             try:
@@ -123,8 +146,8 @@ class ChiefClient:
                 return None
             except FencedAttemptError:
                 raise FencedError(
-                    f"another process has joined as worker {self.worker}, and this one ends; give each worker a "
-                    f"{names.ENV_TUNER_ID} of its own."
+                    f"another process has joined as worker {self.worker}, so this one ends; give each worker its own "
+                    f"{names.ENV_TUNER_ID}."
                 ) from None
             trial = KerasTrial.from_proto(answer.trial)
             if trial.status == "STOPPED":
@@ -146,7 +169,7 @@ class ChiefClient:
             except grpc.FutureTimeoutError:
                 try:
                     check()
-                    self._check_over()
+                    self._check_finished()
                 except BaseException:
                     call.cancel()
                     raise
@@ -160,9 +183,9 @@ class ChiefClient:
         sha256: str | None,
         unwanted: threading.Event,
     ) -> bool:
-        """Report an epoch and its saved model; true where the trial is to stop.
+        """Report an epoch and its checkpoint; return whether the trial must stop.
 
-        Raises FencedAttemptError, also once `unwanted` is set while the chief cannot be reached; ReportRefusedError.
+        Raises ReportRefusedError and FencedAttemptError, also if `unwanted` is set while the chief is unreachable.
         """
         request = _service.UpdateTrialRequest(trial_id=grant.trial_id, metrics=metrics, step=epoch)
         model = {names.METADATA_CHECKPOINT: checkpoint, names.METADATA_SHA256: sha256}
@@ -173,7 +196,7 @@ class ChiefClient:
         return bool(KerasTrial.from_proto(answer.trial).status == "STOPPED")
 
     def complete(self, grant: Grant) -> None:
-        """Report that the trial is trained to its end. Raises FencedAttemptError."""
+        """Report that the trial is completed. Raises FencedAttemptError."""
         grant.trial.status = "COMPLETED"
         request = _service.EndTrialRequest(trial=grant.trial.to_proto())
         metadata = self._metadata(grant)
@@ -182,7 +205,7 @@ class ChiefClient:
     def give_back(self, grant: Grant, outcome: Outcome, reason: str) -> None:
         """End the attempt without finishing the trial. Raises FencedAttemptError.
 
-        One that was preempted has little time, and its lease runs out anyway: it is soon given up.
+        A preempted worker has little time, and its lease expires anyway: the call is given up after `GIVE_BACK_S`.
         """
         limit_s = GIVE_BACK_S if outcome is Outcome.PREEMPTED else None
         request = lease_service.GiveBack(
@@ -196,14 +219,26 @@ class ChiefClient:
         self._repeat(lambda: self._leases.give_back(request, limit_s or CALL_TIMEOUT_S), limit_s)
 
     def heartbeat(self, beat: lease_service.Heartbeat) -> lease_service.Beat | None:
-        """Send one heartbeat, once; None where it did not get through."""
+        """Send one heartbeat without retries; return None if it was not answered."""
         try:
-            return self._noted(lambda: self._leases.heartbeat(beat, CALL_TIMEOUT_S))
-        except (grpc.RpcError, ValueError):  # the second: a chief of another version answers
-            return None
+            return self._tracked(lambda: self._leases.heartbeat(beat, CALL_TIMEOUT_S))
+        except NewerFormatError as error:
+            self._incompatible = self._newer_chief(error)
+        except grpc.RpcError as error:
+            if lease_service.is_format_refusal(error):
+                self._incompatible = self._older_chief(error)
+        except ValueError:  # a chief of another minor version answered
+            pass
+        return None
 
-    def _noted(self, call: Callable[[], Answer]) -> Answer:
-        """Call, and take note of whether the chief is there."""
+    def _newer_chief(self, error: NewerFormatError) -> UsageError:
+        return UsageError(f"the answer of the chief at {self._address} {error}")
+
+    def _older_chief(self, error: grpc.RpcError) -> UsageError:
+        return UsageError(f"the chief at {self._address} refuses this worker: {error.details()}")
+
+    def _tracked(self, call: Callable[[], Answer]) -> Answer:
+        """Make the call and record whether the chief was reachable."""
         try:
             answer = call()
         except grpc.RpcError as error:
@@ -215,9 +250,9 @@ class ChiefClient:
         self._failing_since = None
         return answer
 
-    def _unreachable(self, silent_s: float, trouble: CifakeTuneError | None = None) -> ChiefUnreachableError:
+    def _unreachable(self, silent_s: float, problem: CifakeTuneError | None = None) -> ChiefUnreachableError:
         return ChiefUnreachableError(
-            f"the chief at {self._address} did not answer for {silent_s:g} s; {trouble or 'is it running?'}"
+            f"the chief at {self._address} did not answer for {silent_s:g} s; {problem or 'is it running?'}"
         )
 
     def _metadata(self, grant: Grant | None = None, *more: tuple[str, str]) -> tuple[tuple[str, str], ...]:
@@ -228,37 +263,41 @@ class ChiefClient:
         self, call: Callable[[], Answer], limit_s: float | None = None, unwanted: threading.Event | None = None
     ) -> Answer:
         timeout_s = self.timeout_s if limit_s is None else limit_s
-        # counted from a failure, as in `check`: where we were stopped in the midst of a call, one more will do
+        # counted from a failure, as in `check`: a process that was suspended during a call makes one more
         deadline = None if limit_s is None else time.monotonic() + limit_s
         wait_s = 0.1
         while True:
             try:
-                return self._noted(call)
+                return self._tracked(call)
+            except NewerFormatError as error:
+                raise self._newer_chief(error) from None
             except grpc.RpcError as error:
                 code = error.code()
                 if code is grpc.StatusCode.FAILED_PRECONDITION:
                     raise FencedAttemptError from None
+                if lease_service.is_format_refusal(error):
+                    raise self._older_chief(error) from None
                 if code is grpc.StatusCode.INVALID_ARGUMENT:
                     raise ReportRefusedError(error.details()) from None
                 if code not in _TRANSIENT:
                     raise EnvironmentFailure(
-                        f"the chief at {self._address} answers {code}: {error.details()}."
+                        f"the chief at {self._address} answered {code}: {error.details()}."
                     ) from None
-                trouble = self._trouble() if code is grpc.StatusCode.UNAVAILABLE else None
-            if trouble and not self._joined:
-                raise trouble
-            self._check_over()
+                problem = self._connection_problem() if code is grpc.StatusCode.UNAVAILABLE else None
+            if problem and not self._joined:
+                raise problem
+            self._check_finished()
             deadline = time.monotonic() + timeout_s if deadline is None else deadline
             if time.monotonic() > deadline:
-                raise self._unreachable(timeout_s, trouble)
+                raise self._unreachable(timeout_s, problem)
             if (unwanted or _NEVER).wait(wait_s):
                 raise FencedAttemptError
             wait_s = min(2 * wait_s, 5.0)
 
-    def _check_over(self) -> None:
+    def _check_finished(self) -> None:
         now, since = time.monotonic(), self._failing_since
-        if since is None or now - max(since, self._asked_at) < OVER_S:
+        if since is None or now - max(since, self._looked_up_at) < LOOK_UP_S:
             return
-        self._asked_at = now
-        if self.is_over():
+        self._looked_up_at = now
+        if self.is_finished():
             raise SearchOverError

@@ -1,7 +1,7 @@
-"""What an attempt delivers while it trains on: its checkpoints to the bucket, then its epochs to the chief, in order.
+"""Delivers an attempt's checkpoints to the bucket, then its epochs to the chief, in order, while training continues.
 
-An epoch is reported when its checkpoint is durable, never before, so the chief's word on where a trial goes on can be
-taken. While the chief is away checkpoints are uploaded all the same, and the reports wait for it.
+An epoch is reported only once its checkpoint is durable, so the epoch from which the chief resumes a trial always has a
+checkpoint. While the chief is unreachable, checkpoints are still uploaded, and the reports wait.
 """
 
 import logging
@@ -22,12 +22,12 @@ POLL_S = 0.1
 
 
 class StoppedTrialError(Exception):
-    """The chief has ended the trial, which could not win any more."""
+    """The chief has stopped the trial early."""
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """An epoch that was trained, and the object that its model is to be, or is already."""
+    """A trained epoch, and the name of its checkpoint's object, which may not be uploaded yet."""
 
     number: int
     metrics: dict[str, float]
@@ -36,7 +36,7 @@ class Epoch:
 
 
 class IoThreads:
-    """The two threads that a worker's attempts share, one after the other."""
+    """The two threads that upload and report for all attempts of a worker."""
 
     def __init__(self) -> None:
         self.bucket = ThreadPoolExecutor(1, "bucket")
@@ -46,78 +46,80 @@ class IoThreads:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for each in (self.bucket, self.reports):
-            each.shutdown(wait=False, cancel_futures=True)
+        for thread in (self.bucket, self.reports):
+            thread.shutdown(wait=False, cancel_futures=True)
 
 
 class EpochReporter:
-    """Uploads and reports the epochs of one attempt. `done` is called with each that the chief has taken."""
+    """Uploads and reports the epochs of one attempt. `done` is called with each epoch that the chief has recorded."""
 
     def __init__(
-        self, bucket: Bucket, chief: ChiefClient, grant: Grant, carriers: IoThreads, done: Callable[[Epoch], None]
+        self, bucket: Bucket, chief: ChiefClient, grant: Grant, io_threads: IoThreads, done: Callable[[Epoch], None]
     ) -> None:
         self._bucket = bucket
         self._chief = chief
         self._grant = grant
-        self._carriers = carriers
+        self._io_threads = io_threads
         self._done = done
-        self._over = threading.Event()
+        self._abandoned = threading.Event()
         self.failure: Exception | None = None
-        """What went wrong first; nothing is uploaded or reported any more."""
+        """The first failure; after it nothing is uploaded or reported."""
         self._lock = threading.Lock()
         self._open: list[Future[None]] = []
         self._upload: Future[None] | None = None
 
     def check(self) -> None:
-        """Raise what went wrong: StoppedTrialError, FencedAttemptError, RefusedError, BucketError, a chief's end."""
+        """Raise the first failure: StoppedTrialError, FencedAttemptError, ReportRefusedError, an EnvironmentFailure."""
         if self.failure is not None:
             raise self.failure
 
     def await_upload(self, check: Callable[[], None]) -> None:
-        """Wait until the last checkpoint is durable; `check` is called meanwhile, and may raise, as our own."""
+        """Wait until the last checkpoint is durable. `check` is called meanwhile, and may raise."""
         while self._upload is not None and not wait([self._upload], POLL_S).done:
             check()
         self.check()
 
     def upload(self, epoch: Epoch, file: Path) -> None:
-        """Upload a checkpoint, then report its epoch; the file is removed."""
-        self._upload = self._submit(self._carriers.bucket, lambda: self._carry(epoch, file))
+        """Upload a checkpoint, remove its file, then report its epoch."""
+        self._upload = self._submit(self._io_threads.bucket, lambda: self._upload_and_report(epoch, file))
 
     def report(self, epoch: Epoch) -> None:
         """Report an epoch whose checkpoint is durable."""
-        self._submit(self._carriers.reports, lambda: self._tell(epoch))
+        self._submit(self._io_threads.reports, lambda: self._send_report(epoch))
 
     def settle(self, check: Callable[[], None]) -> None:
-        """Wait until the chief has taken every epoch; `check` is called meanwhile, and may raise, as our own."""
-        while still := self._pending():
-            if not wait(still, POLL_S).done:
+        """Wait until the chief has recorded every epoch. `check` is called meanwhile, and may raise."""
+        while pending := self._pending():
+            if not wait(pending, POLL_S).done:
                 check()
         self.check()
 
     def abandon(self) -> None:
         """Upload and report nothing more."""
-        self._over.set()
+        self._abandoned.set()
 
     def delete(self, names: list[str]) -> None:
-        """Delete objects, some time; a failure is only logged, since it costs space and nothing else."""
+        """Delete objects in the background; a failure is only logged, since it costs nothing but space."""
         if names:
-            self._carriers.bucket.submit(self._delete, names)
+            self._io_threads.bucket.submit(self._delete, names)
 
-    # ---- in the carriers' threads ------------------------------------------------------------------
+    # ---- in the I/O threads ------------------------------------------------------------------------
 
-    def _carry(self, epoch: Epoch, file: Path) -> None:
+    def _upload_and_report(self, epoch: Epoch, file: Path) -> None:
         try:
-            if epoch.checkpoint is not None and not self._over.is_set():
+            if epoch.checkpoint is not None and not self._abandoned.is_set():
                 digest = sha256(file)
-                self._bucket.upload(epoch.checkpoint, file)  # which verifies that what arrived is what was sent
+                self._bucket.upload(epoch.checkpoint, file)  # which verifies the object that arrived
                 self.report(Epoch(epoch.number, epoch.metrics, epoch.checkpoint, digest))
         finally:
             file.unlink(missing_ok=True)
 
-    def _tell(self, epoch: Epoch) -> None:
-        if self._over.is_set():
+    def _send_report(self, epoch: Epoch) -> None:
+        if self._abandoned.is_set():
             return
-        stop = self._chief.report(self._grant, epoch.number, epoch.metrics, epoch.checkpoint, epoch.sha256, self._over)
+        stop = self._chief.report(
+            self._grant, epoch.number, epoch.metrics, epoch.checkpoint, epoch.sha256, self._abandoned
+        )
         self._done(epoch)
         if stop:
             raise StoppedTrialError
@@ -127,14 +129,14 @@ class EpochReporter:
             try:
                 self._bucket.delete(name)
             except BucketError as error:
-                log.warning("a model that is no longer needed stays: %s", error)
+                log.warning("a checkpoint that is no longer needed was not deleted: %s", error)
 
     # ---- inside --------------------------------------------------------------------------------------
 
-    def _submit(self, carrier: ThreadPoolExecutor, work: Callable[[], None]) -> "Future[None]":
-        future = carrier.submit(self._guarded, work)
+    def _submit(self, thread: ThreadPoolExecutor, work: Callable[[], None]) -> "Future[None]":
+        future = thread.submit(self._guarded, work)
         with self._lock:
-            self._open = [*(each for each in self._open if not each.done()), future]
+            self._open = [*(other for other in self._open if not other.done()), future]
         return future
 
     def _guarded(self, work: Callable[[], None]) -> None:
@@ -142,8 +144,8 @@ class EpochReporter:
             work()
         except Exception as error:
             self.failure = self.failure or error
-            self._over.set()
+            self._abandoned.set()
 
     def _pending(self) -> list[Future[None]]:
         with self._lock:
-            return [each for each in self._open if not each.done()]
+            return [future for future in self._open if not future.done()]

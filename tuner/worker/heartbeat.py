@@ -1,4 +1,4 @@
-"""The heartbeat: a thread that renews the lease and learns whether the attempt is still wanted."""
+"""The heartbeat: a thread that renews the lease and learns whether the attempt is still the trial's newest."""
 
 import threading
 import time
@@ -8,26 +8,26 @@ from tuner.rpc import lease_service
 from tuner.worker.chief_client import CALL_TIMEOUT_S, ChiefClient, Grant
 
 BEAT_LATE_S = 2 * CALL_TIMEOUT_S
-"""A heartbeat that is so late does not come any more."""
+"""Seconds after which a late heartbeat is taken for one that will never be sent."""
 FIRST_BEAT_S = 0.5
-"""A trial's first heartbeat comes after so long; a shorter trial needs none."""
+"""Seconds before a trial's first heartbeat; a shorter trial needs none."""
 
 
 class HeartbeatThread:
-    """Sends heartbeats from a thread, and learns from them whether the attempt is still wanted."""
+    """Sends heartbeats from a thread; `fenced` is set once an answer says that the attempt is not the newest."""
 
     def __init__(self, chief: ChiefClient) -> None:
         self.fenced = threading.Event()
         self._chief = chief
         self._lock = threading.Lock()
         self._beat = lease_service.Heartbeat(worker=chief.worker, incarnation=chief.incarnation)
-        self._over = threading.Event()
+        self._stopped = threading.Event()
         self._due = time.monotonic()
         self.answered_at = time.time()
-        """When a heartbeat was last answered (seconds since 1970); joining was as good as one."""
+        """Time of the last answered heartbeat (seconds since 1970); joining counts as one."""
         self._awake = threading.Event()
-        """There is a trial, or it is over: a worker without one rests for long."""
-        self._thread = threading.Thread(target=self._run, name="heart", daemon=True)
+        """Set while there is a trial, or at the end: a worker without a trial sends few heartbeats."""
+        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
     def __enter__(self) -> "HeartbeatThread":
         self._thread.start()
@@ -37,33 +37,33 @@ class HeartbeatThread:
         self.stop()
 
     def stop(self) -> None:
-        """Beat no more."""
-        self._over.set()
+        """Send no more heartbeats."""
+        self._stopped.set()
         self._awake.set()
         self._thread.join(1.0)
 
-    def trouble(self) -> str:
-        """Say in a sentence that heartbeats are not even sent any more; empty where they are."""
+    def problem(self) -> str:
+        """Return a sentence if heartbeats are not even sent any more, else an empty text."""
         late_s = time.monotonic() - self._due
-        stopped = late_s > BEAT_LATE_S and not self._over.is_set()
+        stopped = late_s > BEAT_LATE_S and not self._stopped.is_set()
         return f"the heartbeat is {late_s:.0f} s late" if stopped else ""
 
-    def at_work(self, grant: Grant) -> None:
-        """From now on beat for this attempt."""
-        self._say(trial=grant.trial_id, attempt=grant.attempt, epoch=grant.first_epoch, progress=0.0)
+    def begin(self, grant: Grant) -> None:
+        """Send heartbeats for this attempt from now on."""
+        self._update(trial=grant.trial_id, attempt=grant.attempt, epoch=grant.first_epoch, progress=0.0)
         self.fenced.clear()
         self._awake.set()
 
     def progress(self, epoch: int, share: float, images_per_s: float) -> None:
-        """Take note of how far the attempt is."""
-        self._say(epoch=epoch, progress=share, images_per_s=images_per_s)
+        """Set the progress that the next heartbeat carries."""
+        self._update(epoch=epoch, progress=share, images_per_s=images_per_s)
 
     def idle(self) -> None:
-        """From now on beat without a trial."""
+        """Send heartbeats without a trial from now on."""
         self._awake.clear()
-        self._say(trial=None, attempt=0, epoch=0, progress=0.0, images_per_s=0.0)
+        self._update(trial=None, attempt=0, epoch=0, progress=0.0, images_per_s=0.0)
 
-    def _say(self, **changes: Any) -> None:
+    def _update(self, **changes: Any) -> None:
         with self._lock:
             self._beat = self._beat.model_copy(update=changes)
 
@@ -76,16 +76,16 @@ class HeartbeatThread:
             idle = beat.trial is None
             answer = self._chief.heartbeat(beat)
             if answer is None:
-                continue  # the chief may be starting anew; training goes on
+                continue  # the chief may be restarting; training continues
             next_s, self.answered_at = answer.next_s, time.time()
             self._due = time.monotonic() + next_s
             with self._lock:
-                same = (beat.trial, beat.attempt) == (self._beat.trial, self._beat.attempt)
-                if not answer.held and same:
+                is_same = (beat.trial, beat.attempt) == (self._beat.trial, self._beat.attempt)
+                if not answer.held and is_same:
                     self.fenced.set()
 
     def _rest(self, seconds: float, idle: bool) -> bool:
-        """Wait until the next beat is due, which a new trial makes soon; true where there is to be none."""
+        """Wait until the next heartbeat is due, soon if a trial begins; return whether the thread must end."""
         if not idle:
-            return self._over.wait(seconds)
-        return self._over.wait(FIRST_BEAT_S) if self._awake.wait(seconds) else self._over.is_set()
+            return self._stopped.wait(seconds)
+        return self._stopped.wait(FIRST_BEAT_S) if self._awake.wait(seconds) else self._stopped.is_set()

@@ -1,7 +1,7 @@
-"""Keeps what an attempt logs and prints, in the bucket, as it comes.
+"""Writes what an attempt logs and prints to the bucket, every few seconds.
 
-A thread writes a part every few seconds. Nothing here holds training up: lines wait in memory while the bucket is slow,
-up to a bound, and one that fails costs lines and nothing else.
+A thread writes the parts, so training never waits: lines are kept in memory, up to a limit, while the bucket is slow,
+and a failure costs lines and nothing else.
 """
 
 import logging
@@ -22,25 +22,25 @@ log = logging.getLogger(__name__)
 FLUSH_S = 2.0
 FLUSH_AT_MOST_S = 60.0
 FLUSH_SHARE = 1 / 30
-"""A part is written after so large a share of the attempt's time: a day makes some 1,500 parts, not 40,000."""
+"""Interval between two parts as a share of the attempt's age: a day makes some 1,500 parts, not 40,000."""
 KEPT_BYTES = 4 << 20
-"""Of what is printed in one attempt, and as much of what is logged; the rest is dropped, and a line says so."""
+"""Maximum size of each stream (log, output, errors) of an attempt; the rest is dropped, and a line says so."""
 LINE_CHARACTERS = 8192
 END_S = 5.0
-"""The end of the worker waits so long for the last part."""
+"""Seconds that the end of the worker waits for the last part."""
 
 
 class LogWriter:
-    """Writes the logs of a worker's attempts, one after the other. Use as a context manager."""
+    """Writes the logs of a worker's attempts. Use as a context manager."""
 
     def __init__(self, bucket: Bucket, study: str) -> None:
         self._bucket = bucket
         self._study = study
         self._recordings: list[_Recording] = []
         self._changed = threading.Condition()
-        self._asked = self._served = 0
-        """How often it was asked to write at once, and up to which of these it has."""
-        self._over = False
+        self._requests = self._served = 0
+        """Numbers of requests to write at once, received and served."""
+        self._ended = False
         self._warned = False
         self._thread = threading.Thread(target=self._run, name="log", daemon=True)
 
@@ -50,13 +50,13 @@ class LogWriter:
 
     def __exit__(self, *_: object) -> None:
         with self._changed:
-            self._over = True
+            self._ended = True
             self._changed.notify_all()
         self._thread.join(END_S)
 
     @contextmanager
     def recording(self, trial_id: str, attempt: int) -> Iterator[None]:
-        """Keep all that is logged and printed in this block."""
+        """Record everything that is logged and printed in this block."""
         recording = _Recording(trial_id, attempt)
         with self._changed:
             self._recordings.append(recording)
@@ -75,32 +75,32 @@ class LogWriter:
             self._wake()
 
     def flush(self, timeout_s: float) -> None:
-        """Write what there is, and wait for it for a time."""
+        """Write all lines so far, and wait at most `timeout_s` for that."""
         deadline = time.monotonic() + timeout_s
-        asked = self._wake()
+        request = self._wake()
         with self._changed:
-            self._changed.wait_for(lambda: self._served >= asked, max(0.0, deadline - time.monotonic()))
+            self._changed.wait_for(lambda: self._served >= request, max(0.0, deadline - time.monotonic()))
 
     def _wake(self) -> int:
         with self._changed:
-            self._asked += 1
+            self._requests += 1
             self._changed.notify_all()
-            return self._asked
+            return self._requests
 
     def _run(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._asked > self._served or self._over, self._pause_s())
-                asked, over = self._asked, self._over
+                self._changed.wait_for(lambda: self._requests > self._served or self._ended, self._pause_s())
+                requests, ended = self._requests, self._ended
                 recordings = list(self._recordings)
             for recording in recordings:
                 if not self._write(recording):
                     break
             with self._changed:
-                self._recordings = [each for each in self._recordings if not each.done]
-                self._served = asked
+                self._recordings = [recording for recording in self._recordings if not recording.done]
+                self._served = requests
                 self._changed.notify_all()
-            if over:
+            if ended:
                 return
 
     def _pause_s(self) -> float:
@@ -109,7 +109,7 @@ class LogWriter:
         return min(FLUSH_AT_MOST_S, max(FLUSH_S, age_s * FLUSH_SHARE))
 
     def _write(self, recording: "_Recording") -> bool:
-        """Write all that there is of an attempt; false where the bucket fails."""
+        """Write all parts of an attempt; return False if the bucket fails."""
         while data := recording.part():
             name = names.attempt_log(self._study, recording.trial_id, recording.attempt, recording.parts)
             try:
@@ -117,7 +117,7 @@ class LogWriter:
             except BucketError as error:
                 if not self._warned:
                     self._warned = True
-                    log.warning("lines of the log wait in memory, the bucket does not take them: %s", error)
+                    log.warning("lines of the log are kept in memory, since the bucket cannot be written: %s", error)
                 return False
             self._warned = False
             recording.written()
@@ -125,7 +125,7 @@ class LogWriter:
 
 
 class _Recording:
-    """The lines of one attempt on their way to the bucket."""
+    """The lines of one attempt that are not written yet."""
 
     def __init__(self, trial_id: str, attempt: int) -> None:
         self.trial_id = trial_id
@@ -136,30 +136,30 @@ class _Recording:
         self._lines: list[str] = []
         self._part = b""
         self._unfinished = {LineSource.OUT: "", LineSource.ERR: ""}
-        self._left_bytes = {LineSource.LOG: KEPT_BYTES, LineSource.OUT: KEPT_BYTES, LineSource.ERR: KEPT_BYTES}
+        self._remaining_bytes = {LineSource.LOG: KEPT_BYTES, LineSource.OUT: KEPT_BYTES, LineSource.ERR: KEPT_BYTES}
         self._closed = False
 
     @property
     def age_s(self) -> float:
-        """Seconds since it began."""
+        """Seconds since the attempt began."""
         return time.monotonic() - self._began
 
     @property
     def done(self) -> bool:
-        """Whether all of it is written."""
+        """Whether the attempt has ended and all its lines are written."""
         with self._lock:
             return self._closed and not self._lines and not self._part
 
     def logged(self, text: str) -> None:
-        """Keep a message, which may have several lines."""
+        """Record a log message, which may have several lines."""
         with self._lock:
             for line in text.splitlines():
                 self._keep(LineSource.LOG, line)
 
     def printed(self, source: LineSource, text: str) -> None:
-        """Keep what was printed; the last line may be unfinished."""
+        """Record printed text, whose last line may be unfinished."""
         with self._lock:
-            if self._closed or self._left_bytes[source] < 0:
+            if self._closed or self._remaining_bytes[source] < 0:
                 return
             *lines, unfinished = (self._unfinished[source] + text).split("\n")
             for line in lines:
@@ -167,7 +167,7 @@ class _Recording:
             self._unfinished[source] = _overwritten(unfinished)[-LINE_CHARACTERS:]
 
     def close(self) -> None:
-        """Keep nothing more."""
+        """Record nothing more."""
         with self._lock:
             for source, unfinished in self._unfinished.items():
                 if unfinished:
@@ -176,7 +176,7 @@ class _Recording:
             self._closed = True
 
     def part(self) -> bytes:
-        """Return the next part; the same again until `written` is called."""
+        """Return the next part: the same one until `written` is called."""
         with self._lock:
             if not self._part and self._lines:
                 self._part = "".join(f"{line}\n" for line in self._lines).encode(errors="replace")
@@ -184,30 +184,30 @@ class _Recording:
             return self._part
 
     def written(self) -> None:
-        """The part is in the bucket."""
+        """Declare that the part is in the bucket."""
         with self._lock:
             self._part = b""
             self.parts += 1
 
     def _keep(self, source: LineSource, text: str) -> None:
-        if self._closed or self._left_bytes[source] < 0:
+        if self._closed or self._remaining_bytes[source] < 0:
             return
         text = text if len(text) <= LINE_CHARACTERS else f"{text[:LINE_CHARACTERS]}…"
         line = Line(at=time.time(), source=source, text=text).encoded()
-        self._left_bytes[source] -= len(line) + 1
-        if self._left_bytes[source] < 0:
+        self._remaining_bytes[source] -= len(line) + 1
+        if self._remaining_bytes[source] < 0:
             more = f"[more than {KEPT_BYTES >> 20} MiB: what follows is not kept]"
             line = Line(at=time.time(), source=source, text=more).encoded()
         self._lines.append(line)
 
 
 def _overwritten(line: str) -> str:
-    """Return what is seen of a line that was written over, as progress bars do."""
+    """Return the visible text of a line that was overwritten, as progress bars do."""
     return line.rstrip("\r").rpartition("\r")[2]
 
 
 class _Handler(logging.Handler):
-    """Passes on what is logged."""
+    """Passes log messages to a recording."""
 
     def __init__(self, recording: _Recording) -> None:
         super().__init__()
@@ -221,7 +221,7 @@ class _Handler(logging.Handler):
 
 
 class _Tee:
-    """A stream whose text is also kept."""
+    """A stream whose text is also recorded."""
 
     def __init__(self, stream: TextIO, recording: _Recording, source: LineSource) -> None:
         self._stream = stream

@@ -1,4 +1,4 @@
-"""What a worker measures as it goes: where its time goes, epochs, images, and its GPUs."""
+"""Metrics of a worker: its time by activity, epochs, images and GPUs."""
 
 from collections.abc import Iterable, Mapping
 
@@ -12,7 +12,7 @@ from tuner.training.devices import GpuMemory
 
 
 class WorkerMetrics:
-    """A worker's own metrics; registered nowhere where no registry is given. To be made in the thread that trains."""
+    """A worker's own metrics, in `registry` if one is given. Must be created in the thread that trains."""
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         self.activities = Activities()
@@ -20,29 +20,29 @@ class WorkerMetrics:
         self._images = counter(catalogue.WORKER_IMAGES, registry)
         self._share = 0.0
         if registry:
-            spent = Readings()
-            spent.read = lambda: [
-                reading(catalogue.WORKER_TIME, {(each.value,): s for each, s in self.activities.seconds().items()})
-            ]
-            registry.register(spent)
+            registry.register(Readings(self._spent))
+
+    def _spent(self) -> Iterable[Metric]:
+        seconds = self.activities.seconds()
+        yield reading(catalogue.WORKER_TIME, {(activity.value,): seconds[activity] for activity in seconds})
 
     def progress(self, share: float, images: int) -> None:
-        """Count what an epoch of so many images has seen of them since the last call; `share` of it is trained."""
+        """Count the images trained since the last call, in an epoch of `images` of which `share` is trained."""
         self._images.inc(max(0.0, share - self._share) * images)
         self._share = share
 
     def epoch(self, images: int) -> None:
-        """Count an epoch that is trained."""
+        """Count a trained epoch."""
         self.progress(1.0, images)
         self._epochs.inc()
         self._share = 0.0
 
 
-def gpu_metrics(found: int, asked: int, memory: Mapping[int, GpuMemory]) -> Iterable[Metric]:
-    """Return what there is to say of a worker's GPUs, by their numbers."""
-    yield reading(catalogue.GPUS, {(): found})
-    yield reading(catalogue.GPUS_MISSING, {(): max(0, asked - found)})
+def gpu_metrics(gpus: int, requested: int, memory: Mapping[int, GpuMemory]) -> Iterable[Metric]:
+    """Return the metrics of a worker's GPUs; `memory` has them by number."""
+    yield reading(catalogue.GPUS, {(): gpus})
+    yield reading(catalogue.GPUS_MISSING, {(): max(0, requested - gpus)})
     values: dict[tuple[str, ...], float] = {}
-    for gpu, each in memory.items():
-        values |= {(str(gpu), "used"): each.used, (str(gpu), "peak"): each.peak}
+    for gpu, usage in memory.items():
+        values |= {(str(gpu), "used"): usage.used, (str(gpu), "peak"): usage.peak}
     yield reading(catalogue.GPU_MEMORY, values)

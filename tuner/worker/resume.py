@@ -1,8 +1,8 @@
-"""Where an attempt begins: at the newest intact checkpoint that the bucket has of its trial, reported or not.
+"""Where an attempt resumes: at the newest intact checkpoint of its trial in the bucket, reported or not.
 
-The attempt before may have trained on while the chief was away, and died before it could report: what it made durable
-is taken over (`ResumePoint.found`), and no epoch is trained twice. If the newest checkpoint is damaged or gone, an
-older one is taken; the best epoch's is kept, too.
+An earlier attempt may have continued while the chief was unreachable and died before it could report. Its durable
+epochs are reported now (`ResumePoint.unreported`), and no epoch is trained twice. If the newest checkpoint is damaged
+or missing, an older one is used; the best epoch's checkpoint is always kept.
 """
 
 import logging
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tuner import names
 from tuner.bucket import Bucket
-from tuner.errors import ObjectNotFoundError
+from tuner.errors import NewerFormatError, ObjectNotFoundError
 from tuner.study.state import same_metrics
 from tuner.training.checkpoint import CheckpointState, DamagedCheckpointError, read_progress, sha256
 from tuner.worker.chief_client import Grant
@@ -25,17 +25,17 @@ History = Mapping[int, Mapping[str, float]]
 
 @dataclass(frozen=True)
 class ResumePoint:
-    """What an attempt goes on from; by default, from nothing."""
+    """The state that an attempt resumes from; by default it starts from scratch."""
 
     first_epoch: int = 0
     file: Path | None = None
-    """The checkpoint after the epoch before."""
+    """Checkpoint of the epoch before `first_epoch`."""
     history: dict[int, dict[str, float]] = field(default_factory=dict)
     """Metrics of the trial's epochs before `first_epoch`."""
-    found: tuple[Epoch, ...] = ()
-    """Epochs of these that the chief does not know."""
+    unreported: tuple[Epoch, ...] = ()
+    """Those of these epochs that the chief does not know."""
     objects: Mapping[str, int] = field(default_factory=dict)
-    """All checkpoints that older attempts left in the bucket, with their epochs."""
+    """All checkpoints of older attempts in the bucket, with their epochs."""
 
 
 @dataclass(frozen=True)
@@ -46,17 +46,18 @@ class _Object:
 
 
 def find_resume_point(bucket: Bucket, study: str, grant: Grant, known: History, folder: Path) -> ResumePoint:
-    """Return where to begin; the checkpoint is downloaded into `folder`.
+    """Return where the attempt resumes, with the checkpoint downloaded into `folder`.
 
-    `known` has the metrics that the chief knows of the epochs before `grant.first_epoch`. Raises BucketError.
+    `known` has the chief's metrics of the epochs before `grant.first_epoch`. Raises BucketError, and NewerFormatError
+    if a newer major version has saved a checkpoint.
     """
     if grant.attempt == 1 and grant.checkpoint is None:
         return ResumePoint()
     fetcher = CheckpointFetcher(bucket, grant, known, folder)
     objects = list(_objects(bucket, study, grant)) if grant.attempt > 1 else []
-    # of the same epoch the reported one first: it is the chief's word against an upload of nobody's
+    # within an epoch the reported checkpoint comes first: no record vouches for the others
     newest_first = sorted(objects, key=lambda o: (o.epoch, o.name == grant.checkpoint, o.attempt), reverse=True)
-    epochs = {each.name: each.epoch for each in objects}
+    epochs = {object_.name: object_.epoch for object_ in objects}
     for candidate in newest_first:
         progress = fetcher.progress(candidate)
         if progress is not None:
@@ -64,10 +65,10 @@ def find_resume_point(bucket: Bucket, study: str, grant: Grant, known: History, 
                 first_epoch=candidate.epoch + 1,
                 file=fetcher.file(candidate.name),
                 history=dict(progress.history),
-                found=tuple(_missing(fetcher, newest_first, candidate, progress, grant)),
+                unreported=tuple(_missing(fetcher, newest_first, candidate, progress, grant)),
                 objects=epochs,
             )
-    other_trials = grant.checkpoint if grant.checkpoint not in epochs else None  # hyperband trains it further
+    other_trials = grant.checkpoint if grant.checkpoint not in epochs else None  # Hyperband continues another trial
     if other_trials is not None and fetcher.read(other_trials) is not None:
         return ResumePoint(grant.first_epoch, fetcher.file(other_trials), objects=epochs)
     return ResumePoint(objects=epochs)
@@ -83,65 +84,67 @@ def _objects(bucket: Bucket, study: str, grant: Grant) -> Iterator[_Object]:
 def _missing(
     fetcher: "CheckpointFetcher", objects: list[_Object], newest: _Object, progress: CheckpointState, grant: Grant
 ) -> Iterator[Epoch]:
-    """Yield the epochs after those that the chief knows, each with its own object where that is intact."""
+    """Yield the epochs that the chief does not know, each with its checkpoint if that is intact."""
     for epoch in sorted(epoch for epoch in progress.history if epoch >= grant.first_epoch):
-        of_epoch = [newest] if epoch == newest.epoch else [each for each in objects if each.epoch == epoch]
-        intact = next((each.name for each in of_epoch if fetcher.progress(each) is not None), None)
+        of_epoch = [newest] if epoch == newest.epoch else [object_ for object_ in objects if object_.epoch == epoch]
+        intact = next((object_.name for object_ in of_epoch if fetcher.progress(object_) is not None), None)
         digest = None if intact is None else sha256(fetcher.file(intact))
         yield Epoch(epoch, progress.history[epoch], intact, digest)
 
 
 class CheckpointFetcher:
-    """Downloads checkpoints, and says of each once what is wrong with it."""
+    """Downloads checkpoints, and logs once for each why it cannot be used."""
 
     def __init__(self, bucket: Bucket, grant: Grant, known: History, folder: Path) -> None:
         self._bucket = bucket
         self._grant = grant
         self._known = known
         self._folder = folder
-        self._seen: dict[str, CheckpointState | None] = {}
+        self._states: dict[str, CheckpointState | None] = {}
 
     def file(self, name: str) -> Path:
-        """Where an object is, once it was fetched."""
+        """Return the path of an object's file, once it is downloaded."""
         return self._folder / name.replace("/", "-")
 
     def read(self, name: str) -> CheckpointState | None:
-        """Download an object and return its progress; None where it is gone or damaged."""
+        """Download an object and return its state; None if it is missing or damaged."""
         file = self.file(name)
         try:
             self._bucket.download(name, file)
             if name == self._grant.checkpoint and self._grant.sha256 not in (None, sha256(file)):
-                raise DamagedCheckpointError("its SHA-256 is not the reported one")
+                raise DamagedCheckpointError("its SHA-256 differs from the reported one")
             return read_progress(file)
         except ObjectNotFoundError:
-            self._warn(name, "it is gone")
+            self._warn(name, "it is missing")
+        except NewerFormatError as error:
+            raise NewerFormatError(f"the saved model {name} {error}") from None
         except DamagedCheckpointError as error:
             self._warn(name, str(error))
         return None
 
     def progress(self, candidate: _Object) -> CheckpointState | None:
-        """Download an object of our own trial, and return its progress; None where it cannot be used."""
-        if candidate.name not in self._seen:
-            self._seen[candidate.name] = self._progress(candidate)
-        return self._seen[candidate.name]
+        """Download a checkpoint of this trial and return its state; None if it cannot be used."""
+        if candidate.name not in self._states:
+            self._states[candidate.name] = self._progress(candidate)
+        return self._states[candidate.name]
 
     def _progress(self, candidate: _Object) -> CheckpointState | None:
         progress = self.read(candidate.name)
         if progress is None:
             return None
         if progress.epoch != candidate.epoch or progress.epoch not in progress.history:
-            self._warn(candidate.name, "it is the model of another epoch")
+            self._warn(candidate.name, "it belongs to another epoch")
             return None
         if not _agree(self._known, progress.history):
-            # on a GPU two attempts may differ in the last bits: one trial has one curve, the reported one
-            self._warn(candidate.name, "its metrics are not the reported ones")
+            # on a GPU two attempts may differ in the last bits, and a trial has one curve: the reported one
+            self._warn(candidate.name, "its metrics differ from the reported ones")
             return None
         return progress
 
     def _warn(self, name: str, why: str) -> None:
-        log.warning("trial %s: the saved model %s is not used, %s", self._grant.trial_id, name, why)
+        log.warning("trial %s: the checkpoint %s is not used: %s", self._grant.trial_id, name, why)
 
 
 def _agree(known: History, history: History) -> bool:
-    """Say whether two histories have the same metrics for the epochs that both have."""
+    """Return whether two histories have the same metrics for the epochs that both have."""
     return all(same_metrics(known[epoch], history[epoch]) for epoch in known.keys() & history.keys())

@@ -1,4 +1,4 @@
-"""A worker's life: join the chief, load the data once, take trials until the search is over."""
+"""A worker's life: join the chief, load the data once, train trials until the search has finished."""
 
 import contextlib
 import gc
@@ -7,44 +7,40 @@ import os
 import secrets
 import threading
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
-import keras
+from prometheus_client.metrics_core import Metric
 
-from tuner import spaces
 from tuner.bucket import Bucket
-from tuner.data.arrays import open_training
-from tuner.data.manifest import read_manifest
 from tuner.errors import BucketError, JournalError
 from tuner.monitoring import catalogue
-from tuner.monitoring.catalogue import Readings, reading
-from tuner.monitoring.endpoint import FINE, Monitor
+from tuner.monitoring.catalogue import reading
+from tuner.monitoring.endpoint import FINE, Monitor, Phase, always
 from tuner.rpc import lease_service, tls, tls_client_errors
 from tuner.study.journal import JournalReader
-from tuner.temporary_files import temporary_folder
 from tuner.training import devices
 from tuner.training.activities import Activity
-from tuner.worker.attempt import Attempt, WorkerContext
+from tuner.worker.attempt import Attempt
 from tuner.worker.chief_client import ChiefClient, Grant
-from tuner.worker.epoch_reporter import IoThreads
+from tuner.worker.context import opened_context
 from tuner.worker.heartbeat import HeartbeatThread
-from tuner.worker.log_writer import LogWriter
 from tuner.worker.metrics import WorkerMetrics, gpu_metrics
 from tuner.worker.stop_signal import StopSignal
 
 log = logging.getLogger(__name__)
 
 STARTING_S = 60.0
-"""A chief that starts with its workers listens within so long, unless it waits for its data."""
+"""Seconds within which a chief that starts with its workers listens, unless it waits for its data."""
 
 
 def run_worker(
     bucket: Bucket, chief_address: str, encryption: tls.Files | None, name: str, cache: Path, monitor: Monitor
 ) -> None:
-    """Work for the chief at `host:port` until the search is over.
+    """Train trials for the chief at `host:port` until the search has finished.
 
-    Raises ChiefUnreachableError, PreemptedError (SIGTERM: the trial is handed back), and the errors of data,
-    space and bucket.
+    Raises ChiefUnreachableError, PreemptedError (on SIGTERM, after the trial was returned to the chief), and the errors
+    of data, space and bucket.
     """
     stop, metrics = StopSignal(), WorkerMetrics(monitor.registry)
     try:
@@ -56,31 +52,23 @@ def run_worker(
                 chief_address,
                 name,
                 secrets.token_hex(8),
-                lambda: tls_client_errors.trouble(chief_address, encryption),
+                lambda: tls_client_errors.connection_problem(chief_address, encryption),
             )
             with stop.interrupting():
                 joined = chief.join()
-            monitor.study, monitor.ready = joined.study.name, lambda: "the data is being loaded"
+            monitor.study = joined.study.name
+            monitor.enter(Phase(ready=always("the data is being loaded")))
             chief.timeout_s = joined.study.leases.chief_timeout_s
-            chief.is_over = EndOfSearch(bucket, joined.study.name).is_over
-            with (
-                HeartbeatThread(chief) as heart,
-                IoThreads() as carriers,
-                LogWriter(bucket, joined.study.name) as logs,
-                temporary_folder() as folder,
-            ):
-                with stop.interrupting(), metrics.activities.during(Activity.PREPARE):
-                    context = _open_context(
-                        bucket, joined, chief, heart, stop, carriers, logs, Path(folder), cache, metrics
-                    )
-                show(monitor, heart, joined.study.leases.duration_s)
+            chief.is_finished = EndOfSearch(bucket, joined.study.name).is_finished
+            with opened_context(chief, joined, bucket, cache, stop, metrics) as context:
+                show(monitor, context.heartbeat, joined.study.leases.duration_s)
                 gc.collect()
-                gc.freeze()  # what was imported stays: Keras collects garbage for every model (0.2 s with TensorFlow)
+                gc.freeze()  # exempts the imports: Keras collects garbage for every model (0.2 s with TensorFlow)
                 while (grant := _next_trial(chief, stop, metrics)) is not None:
                     Attempt(context, grant).run()
-                log.info("%s: the search is over", name)
+                log.info("%s: the search has finished", name)
     finally:
-        stop.over()
+        stop.finish()
 
 
 def _next_trial(chief: ChiefClient, stop: StopSignal, metrics: WorkerMetrics) -> Grant | None:
@@ -88,70 +76,31 @@ def _next_trial(chief: ChiefClient, stop: StopSignal, metrics: WorkerMetrics) ->
         return chief.next_trial(stop.check)
 
 
-def show(monitor: Monitor, heart: HeartbeatThread, lease_s: float) -> None:
-    """From now on show what a worker has that works."""
-    found, asked = devices.found(), devices.asked(os.environ)
+def show(monitor: Monitor, heartbeat: HeartbeatThread, lease_s: float) -> None:
+    """Enter the phase in which the worker takes trials."""
+    gpus, requested = devices.gpu_count(), devices.requested_gpus(os.environ)
 
     def ready() -> str:
-        silent_s = time.time() - heart.answered_at
+        silent_s = time.time() - heartbeat.answered_at
         return FINE if silent_s < lease_s else f"the chief has answered no heartbeat for {silent_s:.0f} s"
 
-    readings = Readings()
-    readings.read = lambda: [
-        reading(catalogue.WORKER_BEAT, {(): heart.answered_at}),
-        *gpu_metrics(found, asked, devices.memory()),
-    ]
-    monitor.registry.register(readings)
-    monitor.ready, monitor.healthy = ready, heart.trouble
+    def metrics() -> Iterable[Metric]:
+        yield reading(catalogue.WORKER_BEAT, {(): heartbeat.answered_at})
+        yield from gpu_metrics(gpus, requested, devices.memory())
+
+    monitor.enter(Phase(ready=ready, healthy=heartbeat.problem, metrics=metrics))
 
 
 class EndOfSearch:
-    """Looks up in the bucket whether a study's search is over."""
+    """Looks up in the bucket whether a study's search has finished."""
 
     def __init__(self, bucket: Bucket, study: str) -> None:
         self._reader = JournalReader(bucket, study)
-        self._lock = threading.Lock()  # the training and the reports may ask at once
+        self._lock = threading.Lock()  # training and reports may call at the same time
 
-    def is_over(self) -> bool:
-        """Say whether it is; a bucket that cannot be read does not say so."""
+    def is_finished(self) -> bool:
+        """Return whether the search has finished; False if the bucket cannot be read."""
         with self._lock, contextlib.suppress(BucketError, JournalError):
             self._reader.poll()
             return self._reader.state.finished is not None
         return False
-
-
-def _open_context(
-    bucket: Bucket,
-    joined: lease_service.Joined,
-    chief: ChiefClient,
-    heart: HeartbeatThread,
-    stop: StopSignal,
-    carriers: IoThreads,
-    logs: LogWriter,
-    folder: Path,
-    cache: Path,
-    metrics: WorkerMetrics,
-) -> WorkerContext:
-    study = joined.study
-    manifest = read_manifest(bucket, joined.data)
-    space = spaces.load_space(study.space, manifest.image_shape, len(manifest.classes))
-    data = open_training(bucket, manifest, study.data.validation, study.validation_seed, cache)
-    images = f"{len(data.train.labels):,} training and {len(data.validation.labels):,} validation images"
-    log.info(
-        "%s joins study %s: %s, %s on %s", chief.worker, study.name, images, keras.backend.backend(), devices.device()
-    )
-    return WorkerContext(
-        bucket=bucket,
-        study=study,
-        direction=joined.direction,
-        space=space,
-        data=data,
-        classes=len(manifest.classes),
-        chief=chief,
-        heart=heart,
-        stop=stop,
-        carriers=carriers,
-        logs=logs,
-        folder=folder,
-        metrics=metrics,
-    )

@@ -1,4 +1,4 @@
-{{/* "true" where the release's own bucket has a volume that outlives its pod. */}}
+{{/* "true" if the release's own bucket has a volume that outlives its pod, otherwise empty. */}}
 {{- define "cifake-tune.bucket.persistent" -}}
 {{- $class := .Values.bucket.emulator.storageClass }}
 {{- if eq $class "-" }}

@@ -1,10 +1,10 @@
-{{/* The Job that packs the study's data where the bucket does not have it. */}}
+{{/* The Job that packs the study's data unless the bucket already contains it. */}}
 {{- define "cifake-tune.data.spec" -}}
 backoffLimit: 6
 podReplacementPolicy: Failed
 podFailurePolicy:
   rules:
-    - action: FailJob  # wrong data, or wrong settings
+    - action: FailJob  # invalid data or settings
       onExitCodes: {containerName: data, operator: In, values: [2]}
     - action: Ignore
       onPodConditions: [{type: DisruptionTarget}]

@@ -1,11 +1,11 @@
-{{/* The Job that evaluates the best model. It reads the test images, so a lost node's evaluator must have ended before
-     another begins (podReplacementPolicy). */}}
+{{/* The Job that evaluates the best model. It reads the test images, so the evaluator of a lost node must have ended
+     before another one starts (podReplacementPolicy). */}}
 {{- define "cifake-tune.evaluator.spec" -}}
 backoffLimit: 6
 podReplacementPolicy: Failed
 podFailurePolicy:
   rules:
-    - action: FailJob  # wrong settings; no trial that can be evaluated
+    - action: FailJob  # invalid settings, or no trial that can be evaluated
       onExitCodes: {containerName: evaluator, operator: In, values: [2, 4]}
     - action: Ignore
       onPodConditions: [{type: DisruptionTarget}]

@@ -1,4 +1,4 @@
-{{/* study.yaml, and what of it and of the space changes pods. */}}
+{{/* study.yaml, and a checksum of it and of the space's files, which replaces pods when they change. */}}
 
 {{- define "cifake-tune.study" -}}
 {{- $study := deepCopy .Values.study }}

@@ -1,15 +1,15 @@
-{{/* What of the workers' Job cannot be changed while it runs: all but their number. */}}
+{{/* The part of the workers' Job that is immutable while it runs: everything except the number of workers. */}}
 {{- define "cifake-tune.worker.spec" -}}
 completionMode: Indexed
 backoffLimitPerIndex: {{ .Values.workers.backoffLimitPerIndex }}
 podReplacementPolicy: Failed
 podFailurePolicy:
   rules:
-    - action: FailJob  # wrong settings: another try would not help
+    - action: FailJob  # invalid settings: a retry would not help
       onExitCodes: {containerName: worker, operator: In, values: [2]}
     - action: Ignore  # preempted, evicted, drained, lost
       onPodConditions: [{type: DisruptionTarget}]
-    - action: Ignore  # stopped in another way, and its trial handed back
+    - action: Ignore  # stopped for another reason, after handing back its trial
       onExitCodes: {containerName: worker, operator: In, values: [143]}
 template:
   metadata:

@@ -15,8 +15,8 @@ from k8s.cluster.resources import Claim, ClaimStatus, Node
 from k8s.doctor import local_checks
 from k8s.doctor.findings import FINDINGS, Severity, clock_finding
 from k8s.doctor.nodes import untolerated
-from k8s.doctor.quotas import asked_of, unsaid_of
-from k8s.doctor.requirements import Needs, of_flags, of_objects
+from k8s.doctor.quotas import components_without, requested_amount
+from k8s.doctor.requirements import Requirements, of_flags, of_objects
 from tests.k8s import captured
 from tests.support.command_line import run_in_process
 from tests.support.gcs_emulator import Emulator
@@ -49,7 +49,7 @@ def doctor(*arguments: str, **environment: str) -> tuple[int, str]:
 def test_a_machine_with_a_backend_and_a_bucket_is_fine_and_nothing_stays_in_the_bucket(tmp_path: Path) -> None:
     code, said = doctor("--bucket", str(tmp_path / "bucket"))
     assert code == ExitCode.DONE
-    assert "takes, reads, lists and deletes objects" in said
+    assert "creates, reads, lists and deletes objects" in said
     assert [path for path in (tmp_path / "bucket").rglob("*") if path.is_file()] == []
 
 
@@ -64,7 +64,7 @@ def test_a_bucket_that_cannot_be_written_is_broken_and_the_exit_code_says_so(tmp
 def test_a_backend_that_is_chosen_and_not_installed_is_broken() -> None:
     code, said = doctor(KERAS_BACKEND="torch")
     assert code == ExitCode.ENVIRONMENT
-    assert "KERAS_BACKEND is torch, which is not installed. Unset it: " in said
+    assert "KERAS_BACKEND is torch, which is not installed. Unset it, or use one of: " in said
 
 
 def test_a_bucket_of_google_is_tried_with_its_latency_and_clock(
@@ -112,7 +112,7 @@ def test_what_a_pod_is_asked_to_look_at_comes_back_as_json() -> None:
     [
         (1000.9, Severity.FINE, "the clocks of a and b agree"),
         (1060.0, Severity.WARNING, "the clock of a is 60 s ahead of that of b"),
-        (600.0, Severity.BROKEN, "the clock of a is 400 s behind that of b, and tokens are refused"),
+        (600.0, Severity.BROKEN, "the clock of a is 400 s behind that of b, so tokens are rejected"),
     ],
 )
 def test_clocks_that_differ_are_worth_a_word_and_too_far_apart_break_tokens(
@@ -124,18 +124,18 @@ def test_clocks_that_differ_are_worth_a_word_and_too_far_apart_break_tokens(
 
 # ---- what a release asks for ----------------------------------------------------------------------
 @pytest.fixture
-def needs() -> Needs:
+def requirements() -> Requirements:
     """What a release asks for of which nothing is there yet."""
     found = of_objects(captured.release_parts(Job), captured.release_parts(Deployment), [])
     return replace(found, pods=tuple(replace(pods, missing=pods.count) for pods in found.pods))
 
 
-def test_what_a_release_asks_for_is_read_from_its_objects(needs: Needs) -> None:
-    assert needs.bucket_url == "gs://cifake-tune"
-    assert needs.own_bucket is not None
-    assert needs.own_bucket.address == "http://night-cifake-tune-bucket:4443"
-    assert needs.image.startswith("localhost:5000/cifake-tune:")
-    assert {pods.component: pods.count for pods in needs.pods} == {
+def test_what_a_release_asks_for_is_read_from_its_objects(requirements: Requirements) -> None:
+    assert requirements.bucket_url == "gs://cifake-tune"
+    assert requirements.own_bucket is not None
+    assert requirements.own_bucket.address == "http://night-cifake-tune-bucket:4443"
+    assert requirements.image.startswith("localhost:5000/cifake-tune:")
+    assert {pods.component: pods.count for pods in requirements.pods} == {
         "chief": 1,
         "data": 1,
         "evaluator": 1,
@@ -144,12 +144,12 @@ def test_what_a_release_asks_for_is_read_from_its_objects(needs: Needs) -> None:
     }
 
 
-def test_what_counts_for_a_quota_is_summed_over_all_pods(needs: Needs) -> None:
-    assert asked_of(needs, "requests.nvidia.com/gpu") == 9
-    assert asked_of(needs, "pods") == 7
-    assert float(asked_of(needs, "requests.cpu")) == pytest.approx(0.25 * 3 + 0.25 + 0.1 + 0.1 + 0.05)
-    assert float(asked_of(needs, "cpu")) == float(asked_of(needs, "requests.cpu"))
-    assert asked_of(needs, "services") == 0
+def test_what_counts_for_a_quota_is_summed_over_all_pods(requirements: Requirements) -> None:
+    assert requested_amount(requirements, "requests.nvidia.com/gpu") == 9
+    assert requested_amount(requirements, "pods") == 7
+    assert float(requested_amount(requirements, "requests.cpu")) == pytest.approx(0.25 * 3 + 0.25 + 0.1 + 0.1 + 0.05)
+    assert float(requested_amount(requirements, "cpu")) == float(requested_amount(requirements, "requests.cpu"))
+    assert requested_amount(requirements, "services") == 0
 
 
 def test_of_a_release_only_what_is_still_to_come_counts_for_a_quota() -> None:
@@ -158,29 +158,41 @@ def test_of_a_release_only_what_is_still_to_come_counts_for_a_quota() -> None:
     lost = jobs | {"worker": jobs["worker"].model_copy(update={"status": status.model_copy(update={"active": 1})})}
     done = jobs | {"worker": jobs["worker"].model_copy(update={"status": JobStatus(conditions=[COMPLETE])})}
     asked = {
-        name: asked_of(of_objects(list(found.values()), [], []), "requests.nvidia.com/gpu")
+        name: requested_amount(of_objects(list(found.values()), [], []), "requests.nvidia.com/gpu")
         for name, found in {"whole": jobs, "lost": lost, "done": done}.items()
     }
     assert asked == {"whole": 0, "lost": 6, "done": 0}
 
 
 def test_the_volume_of_the_bucket_counts_for_a_quota_until_it_is_there() -> None:
-    needs = of_flags("registry/cifake-tune:1", 1, 0, "")
-    assert needs.own_bucket is not None
+    requirements = of_flags("registry/cifake-tune:1", 1, 0, "")
+    assert requirements.own_bucket is not None
     claim = Claim.model_validate({"spec": {"resources": {"requests": {"storage": "10Gi"}}}})
-    to_come = replace(needs, own_bucket=replace(needs.own_bucket, claim=claim))
+    to_come = replace(requirements, own_bucket=replace(requirements.own_bucket, claim=claim))
     bound = claim.model_copy(update={"status": ClaimStatus(phase="Bound")})
-    there = replace(needs, own_bucket=replace(needs.own_bucket, claim=bound))
-    assert (asked_of(to_come, "requests.storage"), asked_of(there, "requests.storage")) == (10 * 2**30, 0)
-    assert (asked_of(to_come, "persistentvolumeclaims"), asked_of(there, "persistentvolumeclaims")) == (1, 0)
+    there = replace(requirements, own_bucket=replace(requirements.own_bucket, claim=bound))
+    assert (requested_amount(to_come, "requests.storage"), requested_amount(there, "requests.storage")) == (
+        10 * 2**30,
+        0,
+    )
+    assert (requested_amount(to_come, "persistentvolumeclaims"), requested_amount(there, "persistentvolumeclaims")) == (
+        1,
+        0,
+    )
 
 
-def test_containers_that_do_not_say_what_a_quota_counts_are_named(needs: Needs) -> None:
-    assert unsaid_of(needs, "limits.memory", set()) == ["bucket"]
-    assert set(unsaid_of(needs, "limits.cpu", set())) == {"chief", "data", "evaluator", "worker", "bucket"}
-    assert unsaid_of(needs, "limits.cpu", {"cpu"}) == []
-    assert unsaid_of(needs, "requests.memory", set()) == []
-    assert unsaid_of(needs, "services", set()) == []
+def test_containers_that_do_not_say_what_a_quota_counts_are_named(requirements: Requirements) -> None:
+    assert components_without(requirements, "limits.memory", set()) == ["bucket"]
+    assert set(components_without(requirements, "limits.cpu", set())) == {
+        "chief",
+        "data",
+        "evaluator",
+        "worker",
+        "bucket",
+    }
+    assert components_without(requirements, "limits.cpu", {"cpu"}) == []
+    assert components_without(requirements, "requests.memory", set()) == []
+    assert components_without(requirements, "services", set()) == []
 
 
 def test_taints_are_tolerated_as_the_scheduler_does() -> None:
@@ -198,16 +210,16 @@ def test_taints_are_tolerated_as_the_scheduler_does() -> None:
 
 
 def test_flags_are_enough_to_look_before_an_install() -> None:
-    needs = of_flags("registry/cifake-tune:1", 3, 2, "gs://bucket")
-    assert (needs.image, needs.bucket_url) == ("registry/cifake-tune:1", "gs://bucket")
-    assert asked_of(needs, "requests.nvidia.com/gpu") == 6
-    assert unsaid_of(needs, "limits.memory", set()) == []  # it is not known
+    requirements = of_flags("registry/cifake-tune:1", 3, 2, "gs://bucket")
+    assert (requirements.image, requirements.bucket_url) == ("registry/cifake-tune:1", "gs://bucket")
+    assert requested_amount(requirements, "requests.nvidia.com/gpu") == 6
+    assert components_without(requirements, "limits.memory", set()) == []  # it is not known
 
 
 def test_two_ways_to_say_what_is_meant_exclude_each_other() -> None:
     code, said = doctor("--release", "night", "--gpus", "2")
     assert code == ExitCode.USAGE
-    assert "say one of --release" in said
+    assert "use only one of --release" in said
 
 
 def test_no_cluster_is_an_error_that_says_how_to_have_one(tmp_path: Path) -> None:

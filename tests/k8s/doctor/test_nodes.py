@@ -49,15 +49,15 @@ def test_gpu_nodes_that_are_tainted_are_told_though_other_nodes_would_take_the_w
 
 def test_nodes_that_all_are_tainted_are_told_with_their_taints() -> None:
     found = finding(node("a", 8, SPOT), node("b", 8, SPOT))
-    assert found.what == "all 2 nodes that suit the workers have taints: cloud.google.com/gke-spot=true:NoSchedule"
+    assert found.what == "all 2 nodes that match the workers have taints: cloud.google.com/gke-spot=true:NoSchedule"
 
 
 @pytest.mark.parametrize(
     ("gpus", "workers", "severity", "what"),
     [
-        (1, 8, Severity.FINE, "room for 8 workers of 1 each"),
-        (4, 3, Severity.WARNING, "room for 2 workers of 4 each, and there are to be 3"),
-        (5, 1, Severity.BROKEN, "no node that takes them has more than 4"),
+        (1, 8, Severity.FINE, "room for 8 workers with 1 each"),
+        (4, 3, Severity.WARNING, "room for 2 workers with 4 each, but 3 are requested"),
+        (5, 1, Severity.BROKEN, "no node that accepts them has more than 4"),
     ],
 )
 def test_the_gpus_that_are_free_are_counted_a_node(gpus: int, workers: int, severity: Severity, what: str) -> None:
@@ -67,4 +67,4 @@ def test_the_gpus_that_are_free_are_counted_a_node(gpus: int, workers: int, seve
 
 
 def test_a_cluster_without_ready_nodes_is_broken() -> None:
-    assert finding(node("a", 4, ready=False)).what == "none of 1 nodes is ready and takes pods"
+    assert finding(node("a", 4, ready=False)).what == "none of 1 nodes is ready and accepts pods"

@@ -4,12 +4,12 @@ from typing import Any
 
 from k8s.cluster.objects import Job
 from k8s.doctor.probe import _manifest as manifest
-from k8s.doctor.requirements import Needs, of_flags, of_objects
+from k8s.doctor.requirements import Requirements, of_flags, of_objects
 
 LIKE_A_JOB = {"app.kubernetes.io/component": "worker", "batch.kubernetes.io/job-name": "w", "job-name": "w"}
 
 
-def workers(labels: dict[str, str], **spec: Any) -> Needs:
+def workers(labels: dict[str, str], **spec: Any) -> Requirements:
     job = {
         "metadata": {"labels": {"app.kubernetes.io/component": "worker"}},
         "spec": {"template": {"metadata": {"labels": LIKE_A_JOB | labels}, "spec": spec}},
@@ -19,8 +19,8 @@ def workers(labels: dict[str, str], **spec: Any) -> Needs:
 
 def test_the_pod_is_who_and_where_the_workers_are() -> None:
     affinity = {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": []}}}
-    needs = workers({"team": "vision"}, securityContext={"runAsUser": 2000}, affinity=affinity)
-    pod = manifest("probe", needs, None)
+    requirements = workers({"team": "vision"}, securityContext={"runAsUser": 2000}, affinity=affinity)
+    pod = manifest("probe", requirements, None)
     assert pod["spec"]["securityContext"] == {"runAsUser": 2000}
     assert pod["spec"]["affinity"] == affinity
     assert pod["metadata"]["labels"] == {
@@ -35,8 +35,8 @@ def test_the_pod_has_the_workers_extra_variables_and_none_that_makes_it_a_worker
     index = {"name": "WORKER_INDEX", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}
     ours = [{"name": "CIFAKE_TUNE_TLS_CERT", "value": "/tls.crt"}, {"name": "KERASTUNER_TUNER_ID", "value": "w"}, index]
     proxy = {"name": "HTTPS_PROXY", "value": "http://proxy:3128"}
-    needs = workers({}, containers=[{"name": "worker", "image": "i", "env": [*ours, proxy, secret]}])
-    assert manifest("probe", needs, None)["spec"]["containers"][0]["env"] == [proxy, secret]
+    requirements = workers({}, containers=[{"name": "worker", "image": "i", "env": [*ours, proxy, secret]}])
+    assert manifest("probe", requirements, None)["spec"]["containers"][0]["env"] == [proxy, secret]
 
 
 def test_with_an_image_alone_the_pod_is_as_the_chart_makes_them() -> None:

@@ -3,37 +3,37 @@
 import pytest
 
 from k8s.cluster.objects import Condition, Job, Pod
-from k8s.release.diagnosis import deployment_trouble, exit_code_meaning, job_trouble, pod_trouble
+from k8s.release.diagnosis import deployment_problem, exit_code_meaning, job_problem, pod_problem
 from tests.k8s import captured
 from tuner.errors import ExitCode
 
 PODS = {
     "no-gpu": "is pending: 1 of 3 nodes has a taint that it does not tolerate; add it to tolerations, or remove "
-    "it; 2 of 3 nodes have fewer than 9 free nvidia.com/gpu; ask for fewer (workers.gpus), or add GPU nodes",
-    "no-memory": "2 of 3 nodes have too little free memory for what it requests; lower resources.requests, or add",
+    "it; 2 of 3 nodes have fewer than 9 free nvidia.com/gpu; request fewer (workers.gpus), or add GPU nodes",
+    "no-memory": "2 of 3 nodes have less free memory than it requests; lower resources.requests, or add",
     "no-node": "2 of 3 nodes do not match its nodeSelector cloud.google.com/gke-accelerator=nvidia-l4; correct it, "
     "or label them",
-    "no-claim": "is pending: there is no PersistentVolumeClaim missing; helm upgrade makes it again",
-    "unbound-claim": "is pending: its volume unbound is not bound; kubectl describe pvc says why",
+    "no-claim": "is pending: the PersistentVolumeClaim missing does not exist; run helm upgrade to create it again",
+    "unbound-claim": "is pending: its volume unbound is not bound; kubectl describe pvc shows the reason",
     "no-image": "the image localhost:5000/cifake-tune:none cannot be pulled: the registry has no such image; correct "
-    "image.repository and image.tag, or push it",
-    "no-registry": "the image registry.invalid/cifake-tune:1 cannot be pulled: the registry does not answer (",
+    "image.repository and image.tag, or push the image",
+    "no-registry": "the image registry.invalid/cifake-tune:1 cannot be pulled: the registry does not respond (",
     "bad-image-name": "the image name 'localhost:5000/cifake tune' is not valid; correct image.repository",
-    "no-secret-env": 'its container cannot be made: secret "missing" not found; make it, or correct',
-    "no-secret-volume": "cannot start: there is no Secret cifake-tune-tls to mount; make it, or correct the value",
-    "crash-usage": "ended with exit code 2 (wrong settings, which another try will not mend); its last line: error: "
-    "the environment variable KERASTUNER_ORACLE_IP is not set; it must be for this command.; started 3 times again",
-    "exit-usage": "ended with exit code 2 (wrong settings, which another try will not mend); its last line: error: ",
+    "no-secret-env": 'its container cannot be created: secret "missing" not found; create it, or correct',
+    "no-secret-volume": "cannot start: there is no Secret cifake-tune-tls to mount; create it, or correct the value",
+    "crash-usage": "ended with exit code 2 (invalid settings, which a retry does not fix); its last line: error: "
+    "the environment variable KERASTUNER_ORACLE_IP is not set; it must be for this command.; restarted 3 times",
+    "exit-usage": "ended with exit code 2 (invalid settings, which a retry does not fix); its last line: error: ",
     "no-command": 'its container cannot be started: exec: "/does/not/exist": stat /does/not/exist: no such file',
     "oom": "was killed at its memory limit of 64Mi (OOMKilled); raise resources.limits.memory, or train smaller models",
-    "preempted": "was evicted: its node is drained, or somebody asked for it",
+    "preempted": "was evicted: its node is being drained, or a user requested it",
 }
 LAST_LINE = "error: the environment variable KERASTUNER_ORACLE_IP is not set; it must be for this command."
 
 
 @pytest.mark.parametrize("name", PODS)
 def test_why_a_pod_does_not_run_is_a_sentence_with_what_mends_it(name: str) -> None:
-    said = pod_trouble(captured.pods()[name], captured.events(), LAST_LINE)
+    said = pod_problem(captured.pods()[name], captured.events(), LAST_LINE)
     assert said is not None
     assert PODS[name] in said
     assert "\n" not in said
@@ -42,9 +42,9 @@ def test_why_a_pod_does_not_run_is_a_sentence_with_what_mends_it(name: str) -> N
 
 def test_a_pod_that_runs_or_has_done_its_work_is_in_no_trouble() -> None:
     running = captured.pods()["running"]
-    assert pod_trouble(running, captured.events()) is None
+    assert pod_problem(running, captured.events()) is None
     done = running.model_copy(update={"status": running.status.model_copy(update={"phase": "Succeeded"})})
-    assert pod_trouble(done, captured.events()) is None
+    assert pod_problem(done, captured.events()) is None
 
 
 def unschedulable(message: str) -> Pod:
@@ -59,19 +59,19 @@ def unschedulable(message: str) -> Pod:
         (
             "0/5 nodes are available: 3 Insufficient nvidia.com/gpu, 2 node(s) had untolerated taint {team: other}. "
             "preemption: 0/5 nodes are available: 5 Preemption is not helpful for scheduling.",
-            "is pending: 3 of 5 nodes have fewer than 9 free nvidia.com/gpu; ask for fewer (workers.gpus), or add GPU "
+            "is pending: 3 of 5 nodes have fewer than 9 free nvidia.com/gpu; request fewer (workers.gpus), or add GPU "
             "nodes; 2 of 5 nodes have the taint team: other, which it does not tolerate; add it to tolerations, or "
             "remove it",
         ),
         (
             "0/2 nodes are available: 1 node(s) were unschedulable, 1 node(s) had volume node affinity conflict.",
-            "is pending: 1 of 2 nodes has been cordoned; kubectl uncordon NODE lets pods in again; 1 of 2 nodes ",
+            "is pending: 1 of 2 nodes has been cordoned; run kubectl uncordon NODE; 1 of 2 nodes ",
         ),
         ("no nodes available to schedule pods", "is pending: no nodes available to schedule pods"),
     ],
 )
 def test_what_the_scheduler_says_is_put_in_words(message: str, said: str) -> None:
-    assert (pod_trouble(unschedulable(message)) or "").startswith(said)
+    assert (pod_problem(unschedulable(message)) or "").startswith(said)
 
 
 def pull(message: str) -> str:
@@ -80,7 +80,7 @@ def pull(message: str) -> str:
     waiting = {"reason": "ImagePullBackOff", "message": message}
     statuses = [status.model_copy(update={"state": type(status.state).model_validate({"waiting": waiting})})]
     return (
-        pod_trouble(pod.model_copy(update={"status": pod.status.model_copy(update={"container_statuses": statuses})}))
+        pod_problem(pod.model_copy(update={"status": pod.status.model_copy(update={"container_statuses": statuses})}))
         or ""
     )
 
@@ -98,7 +98,7 @@ def pull(message: str) -> str:
             "imagePullSecrets",
         ),
         ("httpReadSeeker: failed open: unexpected status code: 429 Too Many Requests - toomanyrequests: limit", "wait"),
-        ('failed to do request: Head "https://r.example/v2/": dial tcp 10.0.0.1:443: i/o timeout', "does not answer"),
+        ('failed to do request: Head "https://r.example/v2/": dial tcp 10.0.0.1:443: i/o timeout', "does not respond"),
     ],
 )
 def test_the_registrys_own_word_says_what_to_do_about_an_image(message: str, said: str) -> None:
@@ -106,35 +106,37 @@ def test_the_registrys_own_word_says_what_to_do_about_an_image(message: str, sai
 
 
 JOBS = {
-    "over-quota": "no pod can be made: the quota team allows 1 requests.nvidia.com/gpu, 9 are used and it asks for 2 "
-    "more; ask for less (workers.replicas, workers.gpus, resources), or have the quota raised",
-    "not-restricted": "no pod can be made: the namespace enforces the pod security standard restricted: runAsNonRoot",
-    "fails": "the Job fails has failed: exit code 2 (wrong settings, which another try will not mend); helm upgrade",
+    "over-quota": "no pod can be created: the quota team allows 1 requests.nvidia.com/gpu, 9 are used and it requests "
+    "2 more; request less (workers.replicas, workers.gpus, resources), or have the quota raised",
+    "not-restricted": "no pod can be created: the namespace enforces the pod security standard restricted: "
+    "runAsNonRoot",
+    "fails": "the Job fails has failed: exit code 2 (invalid settings, which a retry does not fix); fix the cause and "
+    "run helm upgrade",
 }
 
 
 @pytest.mark.parametrize("name", JOBS)
 def test_why_a_job_makes_no_pods_is_a_sentence(name: str) -> None:
-    said = job_trouble(captured.jobs()[name], captured.events())
+    said = job_problem(captured.jobs()[name], captured.events())
     assert said is not None
     assert said.startswith(JOBS[name])
 
 
 def test_a_job_that_waits_for_its_turn_is_in_no_trouble_unless_a_queue_holds_it() -> None:
     job = captured.jobs()["suspended"]
-    assert job_trouble(job, captured.events()) is None
+    assert job_problem(job, captured.events()) is None
     queued = job.model_dump(by_alias=True) | {
         "metadata": {"name": "workers", "labels": {"kueue.x-k8s.io/queue-name": "team-a"}}
     }
-    assert (job_trouble(Job.model_validate(queued)) or "").startswith("waits in Kueue's queue team-a")
+    assert (job_problem(Job.model_validate(queued)) or "").startswith("waits in Kueue's queue team-a")
 
 
 def test_a_bucket_that_may_not_be_made_is_explained() -> None:
-    said = deployment_trouble(captured.deployments()["bucket"])
+    said = deployment_problem(captured.deployments()["bucket"])
     assert said is not None
-    assert said.startswith("no pod can be made: the namespace enforces the pod security standard restricted")
+    assert said.startswith("no pod can be created: the namespace enforces the pod security standard restricted")
 
 
 @pytest.mark.parametrize("code", [code for code in ExitCode if code is not ExitCode.DONE])
 def test_every_exit_code_of_the_program_has_a_meaning(code: ExitCode) -> None:
-    assert "not one of cifake-tune's" not in exit_code_meaning(code)
+    assert "not an exit code of cifake-tune" not in exit_code_meaning(code)

@@ -8,10 +8,11 @@ import pytest
 from k8s.cluster.client import Cluster
 from k8s.cluster.objects import Deployment, Event, Job, Pod
 from k8s.release.release import Release
-from k8s.release.status import ReleaseView, State, Work, view_release
+from k8s.release.status import ReleaseView, State, view_release
 from k8s.release.terminal import release_view
 from tests.k8s import captured
 from tuner.report.terminal.console import make_console
+from tuner.study.status import WorkerStatus
 
 
 @pytest.fixture
@@ -31,8 +32,10 @@ def release() -> Release:
 @pytest.fixture
 def view(release: Release) -> ReleaseView:
     work = [
-        Work(worker="worker-0", trial="00003", attempt=1, epoch=2, progress=0.5, images_per_s=1234.0, silent_s=0.4),
-        Work(worker="worker-2", trial=None, attempt=0, epoch=0, progress=0.0, images_per_s=0.0, silent_s=61.0),
+        WorkerStatus(
+            worker="worker-0", trial="00003", attempt=1, epoch=2, progress=0.5, images_per_s=1234.0, silent_s=0.4
+        ),
+        WorkerStatus(worker="worker-2", trial=None, attempt=0, epoch=0, progress=0.0, images_per_s=0.0, silent_s=61.0),
     ]
     return view_release(release, {}, work)
 
@@ -61,7 +64,7 @@ def test_every_worker_that_there_should_be_has_a_line_with_its_pod_and_what_it_i
 
 
 def test_the_worker_that_waits_for_gpus_says_why(view: ReleaseView) -> None:
-    assert view.is_troubled
+    assert view.has_problems
     assert [bool(worker.trouble) for worker in view.workers] == [False, True, False]
     assert "2 of 2 nodes have fewer than 3 free nvidia.com/gpu" in (view.workers[1].trouble or "")
 
@@ -104,5 +107,5 @@ def test_a_bucket_without_a_volume_is_a_risk_and_one_with_a_volume_is_none(relea
     volumes = without["spec"]["template"]["spec"]["volumes"]
     without["spec"]["template"]["spec"]["volumes"] = [v for v in volumes if not v["persistentVolumeClaim"]]
     view = view_release(replace(release, deployments=[Deployment.model_validate(without)]), {}, [])
-    assert "bucket: lives and dies with its pod" in " ".join(shown(view, 100).split())
+    assert "bucket: is lost with its pod" in " ".join(shown(view, 100).split())
     assert [each.risk for each in view_release(release, {}, []).components] == [None] * 4

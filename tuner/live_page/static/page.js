@@ -1,4 +1,4 @@
-// Asks the chief again and again, and says so when it does not answer.
+// Polls the chief, and shows a notice if it does not answer.
 
 import { byId, clock, say } from "./dom.js";
 import { drawCharts, drawRungs, drawWorkers } from "./parts.js";
@@ -13,10 +13,10 @@ let timer = null, asking = false, again = false;
 
 const query = new Query(() => { draw(); ask(); });
 
-/** An answer that is no answer: the chief is there, and says why it cannot show anything yet. */
+/** The chief answers, but has nothing to show yet; the message says why. */
 class NotYet extends Error {}
 
-/** What is asked for is nothing that the chief knows. */
+/** The chief refuses the query. */
 class BadQuestion extends Error {}
 
 async function get(path) {
@@ -39,7 +39,7 @@ async function ask() {
       if (shown.overview && shown.overview.version !== overview.data.version) location.reload();
       Object.assign(shown, { overview: overview.data, page: page.data, heard: Date.now() });
     } while (again);
-    query.offset = shown.page.offset;  // there may be fewer trials than it asked for
+    query.offset = shown.page.offset;  // there may be fewer trials than the offset
     document.body.classList.remove("stale");
     notice(shown.overview);
     draw();
@@ -81,7 +81,7 @@ function notice(overview) {
     done: `The best model has been evaluated; the report and its other files are in ${place}`,
     failed: "The evaluation failed; cifake-tune status says why.",
   }[overview.evaluation];
-  tell(overview.search === "running" ? "" : `The search is over: ${best}${overview.best ? then : overview.reason}`);
+  tell(overview.search === "running" ? "" : `The search has finished: ${best}${overview.best ? then : overview.reason}`);
   say(byId("connection"), `as of ${clock(shown.heard, true)}`);
 }
 
@@ -93,11 +93,11 @@ function away(error) {
   if (error instanceof NotYet) tell(`${error.message.trim()}.`);
   else if (over) {
     const place = overview.evaluation_at;
-    tell(`The search is over, and its chief has ended. The evaluation's files are, or will be, in ${place}`);
+    tell(`The search has finished, and its chief has exited. The evaluation's files are, or will be, in ${place}`);
   } else {
     const since = heard ? ` since ${clock(heard, true)}` : "";
     tell(`The chief has not answered${since}: it is being replaced, or the search has ended (cifake-tune status says `
-      + "which). Trying again; what is shown is what it said last.");
+      + "which). Trying again; the page shows the chief's last answer.");
   }
 }
 

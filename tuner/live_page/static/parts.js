@@ -12,7 +12,7 @@ export function drawCharts(overview, open) {
 
 function drawScores(overview) {
   const brown = overview.dots.some((dot) => dot.stopped) ? ", brown where it was stopped early" : "";
-  const legend = overview.steps.length ? `a dot a trial${brown}; the line is the best so far` : "";
+  const legend = overview.steps.length ? `one dot per trial${brown}; the line is the best so far` : "";
   const tell = (found) => say(byId("history-readout"), found ? `trial ${found.trial}: ${score(found.score)}` : legend);
   drawHistory(byId("history"), { ...overview, ended: endedOf(overview) }, tell);
   tell(null);
@@ -45,7 +45,7 @@ function drawCurves(overview, open) {
 
 export function drawWorkers(overview, open) {
   const total = Object.values(overview.worker_counts).reduce((sum, each) => sum + each, 0);
-  const none = overview.search === "running" ? "No worker has joined yet." : "The workers have gone.";
+  const none = overview.search === "running" ? "No worker has joined yet." : "All workers have left.";
   const more = total > overview.workers.length ? ` The first ${overview.workers.length} are shown.` : "";
   const some = `${count(overview.worker_counts.training)} of ${count(total)} train.${more}`;
   say(byId("workers-note"), total ? some : none);

@@ -8,6 +8,7 @@ from markupsafe import Markup
 
 from tuner.report.charts.svg import FAR, Drawing, Point, Scale, short, span
 from tuner.study.attempts import AttemptRecord, History
+from tuner.study.objective import Objective
 from tuner.study.progress import downsample
 from tuner.study.records import TrialState
 from tuner.study.state import StudyState, Trial
@@ -40,17 +41,14 @@ def history_chart(state: StudyState) -> Markup:
     ended = [state.trials[trial_id] for trial_id in state.ended]
     drawing = Drawing(WIDE, 280, "Score of each trial in the order in which they ended, and the best so far")
     scores = [trial.score for trial in ended if trial.score is not None]
-    y = Scale(*_without_outliers(scores, state.direction), 240, 12)
+    y = Scale(*_without_outliers(scores, state.objective), 240, 12)
     x = Scale(1, max(2, len(ended)), 62, WIDE - 26, whole=True)
     drawing.left_axis(y, 62, WIDE - 26, lambda value: f"{value:.4g}")
     drawing.bottom_axis(x, 246, lambda value: f"{value:,.0f}", "trials ended")
     best: list[Point] = []
-    so_far = nan
+    so_far, objective = nan, state.objective
     for number, trial in enumerate(ended, start=1):
-        if trial.score is None or not isfinite(trial.score):
-            continue
-        better = trial.score > so_far if state.direction == "max" else trial.score < so_far
-        if better or not best:
+        if trial.score is not None and objective.is_better(trial.score, so_far):
             so_far = trial.score
             best.append((x(number), y(so_far)))
     if best:
@@ -73,7 +71,7 @@ def curves_chart(state: StudyState) -> Markup:
     values = [metrics.get(objective, nan) for trial in trials for metrics in trial.epochs.values()]
     drawing = Drawing(NARROW, 280, f"{objective} by epoch, of {len(chosen)} trials; the best are marked")
     epochs = max((max(trial.epochs) + 1 for trial in trials), default=1)
-    y = Scale(*_without_outliers(values, state.direction), 240, 12)
+    y = Scale(*_without_outliers(values, state.objective), 240, 12)
     x = Scale(1, max(2, epochs), 52, NARROW - 16, whole=True)
     drawing.left_axis(y, 52, NARROW - 16, lambda value: f"{value:.4g}")
     drawing.bottom_axis(x, 246, lambda value: f"{value:g}", "epochs")
@@ -167,13 +165,13 @@ def _about(attempt: AttemptRecord) -> str:
     return f"{said} ({attempt.reason})" if attempt.reason else said
 
 
-def _without_outliers(values: Sequence[float], direction: str) -> tuple[float, float]:
+def _without_outliers(values: Sequence[float], objective: Objective) -> tuple[float, float]:
     """Return the ends of an axis on which the better nine tenths have room; a few that diverged lie on its edge."""
     finite = np.array([value for value in values if isfinite(value)]).clip(-FAR, FAR)
     if len(finite) <= FEW_VALUES:
         return span(finite.tolist())
-    tenth = np.quantile(finite, 0.1 if direction == "max" else 0.9)
-    kept = finite[finite >= tenth] if direction == "max" else finite[finite <= tenth]
+    keys = np.array([objective.sort_key(value) for value in finite])
+    kept = finite[keys <= np.quantile(keys, 0.9)]
     low, high = float(kept.min()), float(kept.max())
     # those that are not far off are shown, too
     near = finite[(finite >= low - (high - low)) & (finite <= high + (high - low))]

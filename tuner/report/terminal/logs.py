@@ -39,7 +39,7 @@ def follow(follower: Follower, as_json: bool) -> None:
                     print(_line_json(number, line) if as_json else line.encoded(), flush=True)  # noqa: T201
             if told[attempt.attempt] != attempt.how:
                 _tell(attempt, told, as_json)
-        quiet = quiet + 1 if follower.over and not lines else 0
+        quiet = quiet + 1 if follower.finished and not lines else 0
         if quiet < QUIET_POLLS:
             time.sleep(POLL_S)
 

@@ -11,8 +11,8 @@ from rich.text import Text
 from tuner.config.settings import Algorithm, Policy
 from tuner.report.text import duration
 from tuner.study.progress import by_interest, epochs_of
-from tuner.study.records import AttemptEnded, Ended, Finished, Leased, Record, Reported, TrialState
-from tuner.study.state import SCORED, StudyState, Trial, first_line
+from tuner.study.records import AttemptEnded, Ended, Finished, Leased, Record, Reported, TrialState, first_line
+from tuner.study.state import SCORED, StudyState, Trial
 from tuner.study.status import WorkerStatus
 
 STYLES = {

@@ -1,0 +1,188 @@
+"""Studies that the program wrote before its files were moved (make_studies.py) are read, reported and resumed."""
+
+import hashlib
+import io
+import json
+import re
+import zipfile
+from pathlib import Path
+
+import h5py
+import keras_tuner  # noqa: F401  (whole: `predict` would import it without what other tests of this process need)
+import pytest
+from typer.testing import CliRunner
+
+from tests.compatibility.conftest import HERE, STUDY
+from tests.compatibility.make_studies import KILLED_AT, SETTINGS
+from tests.integration.support import Place
+from tuner import names
+from tuner.bucket import Bucket
+from tuner.bucket.local import LocalBucket
+from tuner.cli.app import app
+from tuner.evaluation.result_files import read_metrics
+from tuner.names import TrialId
+from tuner.study.journal import read_records, read_study
+from tuner.study.records import AttemptEnded, Leased, Opened, Outcome, Reported, TrialState
+from tuner.study.snapshots import newest
+from tuner.study.state import StudyState
+
+RESUMED = TrialId("00001")
+KEPT_BYTES = 200_000
+MACHINE = re.compile(rb"(?<![\w.])/(?:tmp|root|home|Users)/")
+"""Folders of the machine that made them."""
+
+
+def answer(*arguments: str) -> str:
+    """Return what a command prints."""
+    done = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+@pytest.fixture
+def where(finished_folder: Path) -> list[str]:
+    """Options that name the finished study."""
+    return ["--bucket", str(finished_folder / "bucket"), "--study", STUDY]
+
+
+def test_both_studies_are_small_and_name_no_machine(finished_folder: Path, unfinished: LocalBucket) -> None:
+    assert sum((HERE / f"{name}.tar.xz").stat().st_size for name in ("finished", "unfinished")) < KEPT_BYTES
+    for folder in (finished_folder, Path(unfinished.url).parent):
+        for file in folder.rglob("*"):
+            assert file.is_dir() or not MACHINE.search(file.read_bytes())
+
+
+def test_they_are_of_a_time_when_nothing_had_a_format(finished: LocalBucket, unfinished: LocalBucket) -> None:
+    for bucket in (finished, unfinished):
+        texts = [name for name in bucket.list("") if name.endswith((".json", ".jsonl"))]
+        assert len(texts) > 15
+        assert not [name for name in texts if b'"format":' in bucket.read(name)]
+
+
+# ---- the finished study ---------------------------------------------------------------------------
+def test_a_finished_study_is_read(where: list[str]) -> None:
+    view = json.loads(answer("status", "--json", *where))
+    assert (view["study"], view["state"], view["chiefs"]) == (STUDY, "finished", 2)
+    assert (view["best_trial"], view["best_score"]) == (RESUMED, 0.360076904296875)
+    trials = json.loads(answer("trials", "--json", *where))
+    assert [(trial["trial_id"], trial["state"], trial["attempts"]) for trial in trials] == [
+        ("00000", "COMPLETED", 1),
+        ("00001", "COMPLETED", 2),
+        ("00002", "STOPPED", 1),
+        ("00003", "STOPPED", 1),
+    ]
+    assert [trial["epochs"] for trial in trials] == [8, 8, 2, 2]
+
+
+def test_every_kind_of_record_of_it_is_read(finished: LocalBucket) -> None:
+    kinds = {record.kind for record in read_records(finished, STUDY)}
+    assert kinds == {"opened", "created", "leased", "reported", "attempt_ended", "ended", "finished"}
+
+
+def test_it_is_reported_again(where: list[str], finished: LocalBucket, tmp_path: Path) -> None:
+    answer("report", *where, "--out", str(tmp_path / "report.html"))
+    page = (tmp_path / "report.html").read_text()
+    metrics = read_metrics(finished, STUDY)
+    assert metrics is not None
+    assert metrics.format == "1.0"
+    assert f"{100 * metrics.accuracy:.2f}" in page
+    for text in (STUDY, RESUMED, "learning_rate", metrics.data_digest[:12], "exact_space:Exact"):
+        assert text in page
+
+
+def test_its_model_predicts(where: list[str], finished_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(finished_folder)  # where its `space.code` is
+    image = finished_folder / "images" / "test" / "REAL" / "00.png"
+    [predicted] = json.loads(answer("predict", str(image), "--json", *where))
+    rows = answer("predict", str(image), *where)
+    assert predicted["error"] is None
+    assert predicted["prediction"] in rows
+    assert predicted["warnings"] == []
+
+
+# ---- the unfinished study ---------------------------------------------------------------------------
+def test_an_unfinished_study_is_read_from_its_snapshot_as_from_its_journal(unfinished: LocalBucket) -> None:
+    replayed = StudyState()
+    for record in read_records(unfinished, STUDY):
+        replayed.apply(record)
+    assert read_study(unfinished, STUDY) == replayed
+    snapshot = newest(unfinished, STUDY)
+    assert snapshot is not None
+    unfinished.delete(names.journal_segment(STUDY, 1))
+    assert read_study(unfinished, STUDY) == replayed
+    trial = replayed.trials[RESUMED]
+    assert (trial.state, trial.attempts, trial.last_epoch) == (TrialState.RUNNING, 1, KILLED_AT)
+
+
+def weights(bucket: Bucket, name: str) -> dict[str, str]:
+    """Return the SHA-256 of every array of a saved model, of its weights and its optimizer."""
+    found: dict[str, str] = {}
+
+    def add(path: str, item: object) -> None:
+        if isinstance(item, h5py.Dataset):
+            value = item[()]
+            found[path] = f"{value.dtype} {value.shape} {hashlib.sha256(value.tobytes()).hexdigest()}"
+
+    with (
+        zipfile.ZipFile(io.BytesIO(bucket.read(name))) as archive,
+        h5py.File(io.BytesIO(archive.read("model.weights.h5"))) as arrays,
+    ):
+        arrays.visititems(add)
+    return found
+
+
+def segments(bucket: Bucket) -> dict[str, bytes]:
+    """Return the journal's segments by name, in their order."""
+    return {name: bucket.read(name) for name in bucket.list(names.journal_prefix(STUDY))}
+
+
+@pytest.mark.slow
+def test_an_unfinished_study_is_resumed_after_the_last_saved_epoch_bit_for_bit(
+    unfinished_place: Place, finished: LocalBucket, jax_python: Path
+) -> None:
+    before, old_segments = unfinished_place.records(), segments(unfinished_place.bucket)
+    settings = [argument for setting in SETTINGS for argument in ("--set", setting)]
+    line = ("run", "--data", "images", "--workers", "1", *settings)
+    done = unfinished_place.do(*line, python=jax_python, KERAS_BACKEND="jax")
+    assert done.code == 0, done.err
+    assert "Study compatible goes on (1 trials have ended)" in done.said
+
+    after = unfinished_place.records()
+    assert after[: len(before)] == before
+    assert [type(record) for record in after[len(before) :][:3]] == [Opened, AttemptEnded, Leased]
+    lost = after[len(before) + 1]
+    assert isinstance(lost, AttemptEnded)
+    assert (lost.trial, lost.attempt, lost.outcome) == (RESUMED, 1, Outcome.LOST)
+    resumed = [record for record in after[len(before) :] if isinstance(record, Reported) and record.trial == RESUMED]
+    assert [(record.attempt, record.epoch) for record in resumed] == [(2, epoch) for epoch in range(KILLED_AT + 1, 8)]
+
+    new_segments = segments(unfinished_place.bucket)
+    assert dict(list(new_segments.items())[: len(old_segments)]) == old_segments
+    for data in list(new_segments.values())[len(old_segments) :]:
+        assert all(json.loads(line)["format"] == "1.0" for line in data.splitlines())
+
+    bucket, state, expected = unfinished_place.bucket, unfinished_place.state(), read_study(finished, STUDY)
+    assert state.ended == expected.ended
+    for trial_id, trial in expected.trials.items():
+        found = state.trials[trial_id]
+        assert (found.hyperparameters, found.algorithm) == (trial.hyperparameters, trial.algorithm)
+        assert (found.state, found.reason, found.outcomes) == (trial.state, trial.reason, trial.outcomes)
+        assert (found.score, found.best_epoch, found.rungs) == (trial.score, trial.best_epoch, trial.rungs)
+        assert found.epochs == trial.epochs  # every metric of every epoch, with ==
+    assert [trial.trial_id for trial in expected.best(2)] == [RESUMED, "00000"]
+    for trial in expected.best(2):
+        name = trial.checkpoint
+        assert name is not None
+        assert (name, weights(bucket, name)) == (state.trials[trial.trial_id].checkpoint, weights(finished, name))
+    assert f"/{RESUMED}/2/" in str(expected.trials[RESUMED].checkpoint)
+
+    metrics, was = read_metrics(bucket, STUDY), read_metrics(finished, STUDY)
+    assert metrics is not None
+    assert was is not None
+    assert (metrics.best_trial, metrics.accuracy, metrics.confusion_matrix) == (
+        was.best_trial,
+        was.accuracy,
+        was.confusion_matrix,
+    )
+    predictions = names.evaluation(STUDY, names.PREDICTIONS_CSV)
+    assert bucket.read(predictions) == finished.read(predictions)

@@ -1,0 +1,128 @@
+"""A worker and a chief of another version: the worker ends with a sentence that names both, and exit code 2."""
+
+import json
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import grpc
+import pytest
+
+from tests.rpc.test_formats import ANSWERS, edited
+from tests.support.chief import RunningChief
+from tuner import names
+from tuner.config import formats
+from tuner.errors import ExitCode, UsageError
+from tuner.rpc import lease_service
+from tuner.rpc.lease_service import METHODS
+from tuner.worker.chief_client import ChiefClient
+
+
+class OtherChief:
+    """Answers each method with the bytes that a test has set."""
+
+    def __init__(self) -> None:
+        self.answers = {name: edited(ANSWERS[name]) for name in METHODS}
+        self._server = grpc.server(ThreadPoolExecutor(2))
+        methods = {name: grpc.unary_unary_rpc_method_handler(self._answer(name)) for name in METHODS}
+        self._server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(names.LEASE_SERVICE, methods)])
+        self.address = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
+        self._server.start()
+
+    def _answer(self, name: str) -> Callable[[bytes, Any], bytes]:
+        return lambda request, context: self.answers[name]
+
+    def close(self) -> None:
+        """Stop serving."""
+        self._server.stop(0)
+
+
+@pytest.fixture
+def other() -> Iterator[OtherChief]:
+    chief = OtherChief()
+    yield chief
+    chief.close()
+
+
+@pytest.fixture
+def worker(other: OtherChief) -> Iterator[ChiefClient]:
+    with grpc.insecure_channel(other.address) as channel:
+        yield ChiefClient(channel, other.address, "w0", "1", lambda: None)
+
+
+def test_a_worker_understands_a_chief_of_a_newer_minor_version(other: OtherChief, worker: ChiefClient) -> None:
+    answer = json.loads(edited(ANSWERS["Join"], format="1.9", unheard=1))
+    answer["study"]["search"]["unheard"] = {"of": 1}
+    other.answers["Join"] = json.dumps(answer).encode()
+    joined = worker.join()
+    assert joined.model_copy(update={"format": "1.0"}) == ANSWERS["Join"]
+    other.answers["Heartbeat"] = edited(ANSWERS["Heartbeat"], format="1.9", unheard=1)
+    assert worker.heartbeat(lease_service.Heartbeat(worker="w0", incarnation="1")) is not None
+    worker.check()
+
+
+def test_a_worker_that_joins_a_chief_of_a_newer_major_version_names_both(
+    other: OtherChief, worker: ChiefClient
+) -> None:
+    other.answers["Join"] = edited(ANSWERS["Join"], format="2.0")
+    with pytest.raises(UsageError, match=f"chief at {other.address} has format 2.0, and this program reads 1.0") as end:
+        worker.join()
+    assert end.value.exit_code is ExitCode.USAGE
+
+
+def test_a_worker_whose_chief_is_replaced_by_one_of_a_newer_major_version_ends(
+    other: OtherChief, worker: ChiefClient
+) -> None:
+    worker.join()
+    other.answers["Heartbeat"] = edited(ANSWERS["Heartbeat"], format="2.0")
+    assert worker.heartbeat(lease_service.Heartbeat(worker="w0", incarnation="1")) is None
+    with pytest.raises(UsageError, match=r"format 2\.0, and this program reads 1\.0"):
+        worker.check()
+
+
+def test_settings_that_a_worker_does_not_know_the_value_of_are_a_sentence(
+    other: OtherChief, worker: ChiefClient
+) -> None:
+    answer = json.loads(edited(ANSWERS["Join"], format="1.9"))
+    answer["study"]["search"]["algorithm"] = "unheard"
+    other.answers["Join"] = json.dumps(answer).encode()
+    with pytest.raises(UsageError, match=r"cannot be understood.*use the same version of cifake-tune"):
+        worker.join()
+
+
+@pytest.fixture
+def newer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Requests of a worker whose major version is newer."""
+    encode = lease_service._encode
+
+    def written(message: lease_service.Message) -> bytes:
+        return encode(message).replace(b'"format":"1.0"', b'"format":"2.0"', 1)
+
+    monkeypatch.setattr(lease_service.LeaseStub, "__init__", stub_with(written))
+
+
+def stub_with(serializer: Callable[[Any], bytes]) -> Callable[[Any, grpc.Channel], None]:
+    def init(stub: Any, channel: grpc.Channel) -> None:
+        stub._calls = {
+            name: channel.unary_unary(f"/{names.LEASE_SERVICE}/{name}", request_serializer=serializer)
+            for name in METHODS
+        }
+
+    return init
+
+
+@pytest.mark.usefixtures("newer")
+def test_a_worker_that_a_chief_of_an_older_major_version_refuses_names_both(chief: RunningChief) -> None:
+    with grpc.insecure_channel(chief.address) as channel:
+        worker = ChiefClient(channel, chief.address, "w0", "1", lambda: None)
+        sentence = f"chief at {chief.address} refuses this worker: .* format 2.0, and this program reads 1.0"
+        with pytest.raises(UsageError, match=sentence) as end:
+            worker.join()
+        assert end.value.exit_code is ExitCode.USAGE
+        assert worker.heartbeat(lease_service.Heartbeat(worker="w0", incarnation="1")) is None
+        with pytest.raises(UsageError, match=sentence):
+            worker.check()
+
+
+def test_the_version_is_written_as_two_numbers() -> None:
+    assert formats.parse_format(formats.FORMAT) == formats.FormatVersion(1, 0)

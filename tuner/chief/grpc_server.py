@@ -1,0 +1,57 @@
+"""The gRPC server of the chief's two services, Keras Tuner's and the lease service."""
+
+from typing import Any
+
+import grpc
+import grpc.aio
+from google.protobuf.message import DecodeError
+from keras_tuner.src import protos
+
+from tuner import limits
+from tuner.chief.service import Service, abort
+from tuner.rpc import lease_service
+
+_service = protos.get_service()
+
+
+def make_server(service: Service) -> grpc.aio.Server:
+    """Return a server of both services, which has no port yet."""
+    server = grpc.aio.server(options=lease_service.SERVER_OPTIONS, maximum_concurrent_rpcs=limits.CALLS)
+    server.add_generic_rpc_handlers(
+        (
+            _keras_tuners(service),
+            lease_service.handlers(
+                {
+                    "Join": service.join,
+                    "Heartbeat": service.heartbeat,
+                    "GiveBack": service.give_back,
+                    "Status": service.status,
+                },
+                service.metrics.timed,
+            ),
+        )
+    )
+    return server
+
+
+def _keras_tuners(service: Service) -> grpc.GenericRpcHandler:
+    """Return the handlers of Keras Tuner's service, which answer malformed requests with INVALID_ARGUMENT.
+
+    The generated code would answer UNKNOWN, as for an internal error, and log a traceback.
+    """
+
+    def wrap(method: Any) -> Any:
+        message_type, handle = getattr(_service, method.input_type.name), getattr(service, method.name)
+
+        async def call(data: bytes, context: Any) -> bytes:
+            try:
+                request = message_type.FromString(data)
+            except DecodeError:
+                await abort(context, grpc.StatusCode.INVALID_ARGUMENT, f"not a valid {method.name} request")
+            answer: bytes = (await handle(request, context)).SerializeToString()
+            return answer
+
+        return grpc.unary_unary_rpc_method_handler(service.metrics.timed(method.name, call))
+
+    oracle = _service.DESCRIPTOR.services_by_name["Oracle"]
+    return grpc.method_handlers_generic_handler(oracle.full_name, {m.name: wrap(m) for m in oracle.methods})

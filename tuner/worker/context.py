@@ -1,0 +1,103 @@
+"""What all attempts of a worker share, and how it is opened: the study's data, the space, the worker's threads."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import keras
+import keras_tuner
+
+from tuner import spaces
+from tuner.bucket import Bucket
+from tuner.config.settings import Study
+from tuner.data.arrays import TrainingData, open_training
+from tuner.data.manifest import read_manifest
+from tuner.rpc.lease_service import Joined
+from tuner.study.objective import Objective
+from tuner.temporary_files import temporary_folder
+from tuner.training import devices
+from tuner.training.activities import Activity
+from tuner.worker.chief_client import ChiefClient
+from tuner.worker.epoch_reporter import IoThreads
+from tuner.worker.heartbeat import HeartbeatThread
+from tuner.worker.log_writer import LogWriter
+from tuner.worker.metrics import WorkerMetrics
+from tuner.worker.stop_signal import StopSignal
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class WorkerContext:
+    """What all attempts of a worker share."""
+
+    bucket: Bucket
+    study: Study
+    objective: Objective
+    space: keras_tuner.HyperModel
+    data: TrainingData
+    classes: int
+    chief: ChiefClient
+    heartbeat: HeartbeatThread
+    stop: StopSignal
+    io_threads: IoThreads
+    logs: LogWriter
+    folder: Path
+    """Folder for files on their way to and from the bucket."""
+    metrics: WorkerMetrics = field(default_factory=WorkerMetrics)
+
+
+@contextmanager
+def opened_context(
+    chief: ChiefClient, joined: Joined, bucket: Bucket, cache: Path, stop: StopSignal, metrics: WorkerMetrics
+) -> Iterator[WorkerContext]:
+    """Load the study's data and space, and run the worker's threads for the duration of the block.
+
+    Args:
+        chief: Client of the chief, which has joined.
+        joined: The chief's answer: the study and its data set.
+        bucket: Bucket that has the data set, and gets checkpoints and logs.
+        cache: Folder in which the data's shards are kept for later processes.
+        stop: Signal that interrupts loading.
+        metrics: Metrics of this worker.
+
+    Raises:
+        BucketError: The bucket failed.
+        DataError: The data set is missing or damaged.
+        SpaceError: The search space cannot be loaded.
+        PreemptedError: The signal came while the data was loaded.
+    """
+    study = joined.study
+    with (
+        HeartbeatThread(chief) as heartbeat,
+        IoThreads() as io_threads,
+        LogWriter(bucket, study.name) as logs,
+        temporary_folder() as folder,
+    ):
+        with stop.interrupting(), metrics.activities.during(Activity.PREPARE):
+            manifest = read_manifest(bucket, joined.data)
+            space = spaces.load_space(study.space, manifest.image_shape, len(manifest.classes))
+            data = open_training(bucket, manifest, study.data.validation, study.validation_seed, cache)
+            _log_joined(chief.worker, study, data)
+        yield WorkerContext(
+            bucket=bucket,
+            study=study,
+            objective=Objective(study.search.objective, joined.direction),
+            space=space,
+            data=data,
+            classes=len(manifest.classes),
+            chief=chief,
+            heartbeat=heartbeat,
+            stop=stop,
+            io_threads=io_threads,
+            logs=logs,
+            folder=Path(folder),
+            metrics=metrics,
+        )
+
+
+def _log_joined(worker: str, study: Study, data: TrainingData) -> None:
+    images = f"{len(data.train.labels):,} training and {len(data.validation.labels):,} validation images"
+    log.info("%s joins study %s: %s, %s on %s", worker, study.name, images, keras.backend.backend(), devices.device())
