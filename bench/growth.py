@@ -94,10 +94,10 @@ def show(result: dict[str, Any]) -> None:
     for row in result.get("cluster", ()):
         print(f"\n{row['workers']:,} workers, {row['trial_s']:.0f} s and {row['epochs']} epochs a trial:")
         print(f"  {row['trials_per_s']:.0f} trials/s and {row['beats_per_s']:,.0f} heartbeats/s", end="")
-        fits = (
+        verdict = (
             f"trials of {row['chief_trial_s']:.0f} s fit" if row["chief_trial_s"] else "heartbeats alone are too many"
         )
-        print(f": {row['chief_cores']:.2f} cores of the chief, which has one; {fits}")
+        print(f": {row['chief_cores']:.2f} cores of the chief, which has one; {verdict}")
         print(f"  {row['writes_per_s']:,.0f} writes/s to a bucket that begins with {GCS_WRITES_PER_S:,}", end="")
         print(f"; trials of {row['bucket_trial_s']:.0f} s fit")
 

@@ -41,7 +41,7 @@ def main() -> None:
 
 def rows(results: Path) -> list[Row]:
     """Return the comparisons of all benchmarks that were run."""
-    found = []
+    found: list[Row] = []
     for name, of in SOURCES.items():
         path = results / f"{name}.json"
         if path.exists():

@@ -61,11 +61,13 @@ class Process:
 
     def begin(self, turn: Turn) -> None:
         """Let it train."""
+        assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(asdict(turn)) + "\n")
         self._process.stdin.flush()
 
     def end(self) -> Outcome:
         """Wait for what comes out."""
+        assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
             raise SystemExit("a process that trains has ended; BENCH_DEBUG=1 shows why")
@@ -80,6 +82,7 @@ class Process:
         return self
 
     def __exit__(self, *_: object) -> None:
+        assert self._process.stdin is not None
         self._process.stdin.close()
         self._process.wait()
 
