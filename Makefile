@@ -1,7 +1,7 @@
-# What one does with this repository, a word each. `make help` lists them.
+# The tasks of this repository, one target each. `make help` lists them.
 #
-# Two virtual environments are made when missing, and brought up to date when a lock file changed:
-# .venv (TensorFlow; with the tools once `make test` or `make lint` ran) and .venv-jax (JAX, no TensorFlow).
+# Virtual environments are created if they are missing, and updated if their lock file has changed: .venv (TensorFlow;
+# with the development tools after `make check` or `make lint`) and .venv-jax (JAX without TensorFlow, for `make test`).
 
 SHELL := bash
 IMAGE := cifake-tune:dev
@@ -10,47 +10,69 @@ BASE_IMAGE := docker.io/library/python:3.11-slim
 BUILDER := docker
 BENCHMARKS := $(filter-out bench/summary.py,$(wildcard bench/*.py))
 .DEFAULT_GOAL := help
-.PHONY: help run test chaos lint bench lock image docs e2e e2e-full clean venvs
+.PHONY: help run check test test-full lint chaos bench lock image docs e2e e2e-full clean
+.PHONY: fast-tests style types imports venvs
 
-# The newest Python is not the first choice: 3.11 is what the locks are tested on most.
+# Python 3.11 comes first, although newer versions are supported: the locks are tested on it most.
 CANDIDATES := python3.11 python3.12 python3.13 python3
 SUITS := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 PIP := -m pip --disable-pip-version-check install --quiet --no-compile
-# pip compiles on one core; compiled it must be, since PYTHONDONTWRITEBYTECODE would have every process do it again
+# pip compiles on one core. Byte code is needed because with PYTHONDONTWRITEBYTECODE every process would compile again.
 COMPILE := -m compileall -q -j 0 -x '/tests?/|/testing/|/_vendor/'
-# two test processes with as many BLAS threads as cores each take twice the time on two cores: OMP_NUM_THREADS=1
-# a file's tests stay in one process: they share what its fixtures made, which may be a whole job
-PYTEST := .venv/bin/python -m pytest -n 2 --dist loadfile
-# in the order of their names: else the files with one long test would come last, one after the other
-SLOWLY := --no-loadscope-reorder --durations 20
+# All tests of a file run in one process and share its fixtures, which may be a whole job. Files run in the order of
+# their names, because xdist would start those with few tests last, and they take longest.
+PYTEST := .venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+# Two processes with one BLAS thread per core each would take twice the time on two cores.
+FAST := OMP_NUM_THREADS=1 $(PYTEST) -q -m "not slow and not e2e and not exhaustive"
+SLOW := CIFAKE_TUNE_JAX_PYTHON=$(CURDIR)/.venv-jax/bin/python $(PYTEST) --durations 20
+SUBMAKE := $(MAKE) --no-print-directory
 
 help:  ## list the targets
-	@sed -n 's/^\([a-z0-9-]*\):.*##  *\(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
+	@sed -n 's/^\([a-z0-9-]*\):.*##  *\(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
-run: .venv/installed  ## search, train and evaluate on the built-in sample (study: sample); more arguments in ARGS
+run: .venv/installed  ## search, train and evaluate on the built-in sample; more arguments in ARGS
 	.venv/bin/cifake-tune run --workers 2 --set name=sample --set search.max_trials=6 --set training.epochs=4 $(ARGS)
 
-test: lint .venv-jax/installed  ## lint, then all tests: the fast ones first
-	@echo "make test: fast tests"
-	@$(call stage,fast tests,OMP_NUM_THREADS=1 $(PYTEST) -m "not slow and not e2e")
-	@echo "make test: slow tests"
-	@$(call stage,slow tests,CIFAKE_TUNE_JAX_PYTHON=$(CURDIR)/.venv-jax/bin/python $(PYTEST) $(SLOWLY) -m slow)
+check: .venv/installed-tools  ## style, types, imports and the fast tests; run this while you work
+	@$(SUBMAKE) style imports
+	@$(call stage,the types or the fast tests,$(SUBMAKE) -j2 types fast-tests)
 
-lint: venvs  ## ruff, mypy (strict) and the rules on imports
+test:  ## check, then the slow tests; run this before a change is merged
+	@$(SUBMAKE) venvs
+	@$(SUBMAKE) check
+	@echo "make test: slow tests"
+	@$(call stage,slow tests,$(SLOW) -m "slow and not exhaustive")
+
+test-full: test  ## test, then the exhaustive tests: crowds, long waits, the comparison with bare Keras Tuner
+	@echo "make test-full: exhaustive tests"
+	@$(call stage,exhaustive tests,$(SLOW) -m "exhaustive and not e2e")
+
+lint: .venv/installed-tools  ## style, types and imports, without tests
+	@$(SUBMAKE) style imports types
+
+fast-tests: .venv/installed-tools
+	@echo "make $@: fast tests"
+	@$(call stage,fast tests,$(FAST))
+
+style: .venv/installed-tools
 	@$(call stage,ruff check,.venv/bin/ruff check .)
 	@$(call stage,ruff format --check,.venv/bin/ruff format --check .)
-	@$(call stage,mypy,.venv/bin/mypy)
-	@$(call stage,lint-imports,.venv/bin/lint-imports)
 	@if [ -n "$$(command -v helm)" ] && [ -n "$$(command -v helm-unittest)" ] && [ -n "$$(command -v helm-docs)" ]; \
 		then $(call stage,the chart's checks,charts/check.sh); fi
 
-chaos: .venv/installed-tools  ## a search under 200 faults, of which a checker finds what was lost; more arguments in ARGS
+types: .venv/installed-tools
+	@$(call stage,mypy,.venv/bin/mypy)
+
+imports: .venv/installed-tools
+	@$(call stage,lint-imports,.venv/bin/lint-imports)
+
+chaos: .venv/installed-tools  ## run a search under 200 faults and check that nothing was lost; more arguments in ARGS
 	.venv/bin/python -m tests.chaos --faults 200 $(ARGS)
 
-bench: .venv/installed-tools .venv-bench/installed  ## run every benchmark; each prints a table and writes JSON
+bench: .venv/installed-tools .venv-bench/installed  ## run all benchmarks; each prints a table and writes JSON
 	@for file in $(BENCHMARKS) bench/summary.py; do .venv/bin/python "$$file" || exit 1; done
 
-lock: .venv/installed-tools  ## write requirements/*.txt anew; versions stay, unless the file was removed before
+lock: .venv/installed-tools  ## write requirements/*.txt again; versions stay unless you removed the file
 	@$(call compile,dev.txt,--extra tensorflow --extra dev)
 	@$(call compile,tensorflow.txt,--extra tensorflow -c requirements/dev.txt)
 	@$(call compile,cuda.txt,--extra cuda -c requirements/dev.txt)
@@ -63,7 +85,7 @@ image:  ## build the container image: IMAGE, LOCK=tensorflow|cuda|jax, BASE_IMAG
 		--build-arg VERSION=$$(sed -n 's/^__version__ = "\(.*\)"/\1/p' tuner/__init__.py) \
 		--build-arg REVISION=$$(git rev-parse HEAD 2>/dev/null || echo unknown) .
 
-docs: .venv/installed-tools  ## write the generated pages, dashboards and the chart's schema anew
+docs: .venv/installed-tools  ## write the generated pages, the dashboards and the chart's schema again
 	@.venv/bin/python tools/reference_pages.py
 	@.venv/bin/python tools/results_page.py
 	@.venv/bin/python tools/benchmarks_page.py
@@ -71,19 +93,19 @@ docs: .venv/installed-tools  ## write the generated pages, dashboards and the ch
 	@.venv/bin/python charts/dashboards/generate.py
 	@if command -v helm-docs >/dev/null; then charts/check.sh --write; fi
 
-e2e: .venv/installed-tools  ## what a release does on a real cluster: ../shared/cluster, or KUBECONFIG's
+e2e: .venv/installed-tools  ## test a release on a real cluster: that of KUBECONFIG, or ../shared/cluster
 	@LOCK=jax tests/e2e/run.sh -m "e2e and not full"
 
-e2e-full: .venv/installed-tools  ## the same, and what takes longer
+e2e-full: .venv/installed-tools  ## the same with all tests, which takes longer
 	@LOCK=tensorflow tests/e2e/run.sh
 
-clean:  ## remove the virtual environments and caches; results stay
+clean:  ## remove the virtual environments and the caches, not the results
 	rm -rf .venv .venv-jax .venv-bench .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-# $(call stage,name,command): one clear last line where a stage fails
+# $(call stage,name,command): run a stage; if it fails, name it in the last line
 stage = $(2) || { echo "make $@: $(1) failed" >&2; exit 1; }
-# $(call compile,lock file,arguments): versions and hashes for all platforms and Pythons, and no index's address
+# $(call compile,lock file,arguments): pin versions and hashes for all platforms and Pythons, without an index's URL
 compile = $(lock) $(2) -o requirements/$(1) pyproject.toml requirements/build.in
 lock = .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 	--no-annotate --no-emit-index-url --no-emit-find-links
@@ -92,11 +114,11 @@ install = echo "Installing requirements/$(2) into $(1) (about a minute)" && $(1)
 	requirements/$(2) && $(1)/bin/python $(PIP) --no-deps --no-build-isolation -e . && \
 	{ $(1)/bin/python $(COMPILE) $(1)/lib >/dev/null || true; }
 
-venvs:  # both at once
-	@$(MAKE) --no-print-directory -j2 .venv/installed-tools .venv-jax/installed
+venvs:  # both at the same time
+	@$(SUBMAKE) -j2 .venv/installed-tools .venv-jax/installed
 
 .venv-bench/installed: requirements/bench.txt | .venv-bench/bin/python
-	@echo "Installing what is compared with into .venv-bench (a minute)" && \
+	@echo "Installing the compared frameworks into .venv-bench (about a minute)" && \
 		.venv-bench/bin/python $(PIP) --require-hashes -r requirements/bench.txt && touch $@
 
 .venv/bin/python .venv-jax/bin/python .venv-bench/bin/python:

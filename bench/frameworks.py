@@ -23,7 +23,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from bench.chief.processes import STDERR, STUDY, answer, our_chief, prepare, role, sample  # noqa: E402
+from bench.chief.processes import STDERR, STUDY, answer, first_line, our_chief, prepare, role, sample  # noqa: E402
 from tests.support.children import ending  # noqa: E402
 from tests.support.gcs_emulator import free_port  # noqa: E402
 
@@ -104,7 +104,7 @@ def restart(side: str, folder: Path, trials: int) -> Row:
         answer(role("clients", address=f"127.0.0.1:{port}", count=16))
     study = [*STUDY, f"search.max_trials={trials + 1}"]
     with ending(role("restarted", bucket=bucket, study=study, digest=digest, port=free_port())) as again:
-        row = json.loads(again.stdout.readline())
+        row = json.loads(first_line(again))
         time.sleep(1)
         mib = sample(again.pid).mib
     return {"serving_s": row["serving_s"], "rss_mib": mib}

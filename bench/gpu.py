@@ -174,7 +174,7 @@ def measure(index: int, case: Case, meeting: Meeting, data: Any) -> Measurement:
     from tuner.spaces import deep
     from tuner.training.loop import Task, train
 
-    deep.fastest_precision = lambda: case.precision
+    vars(deep)["fastest_precision"] = lambda: case.precision
     hyperparameters = keras_tuner.HyperParameters()
     hyperparameters.values.update({k: v for k, v in asdict(case).items() if k not in ("at_once", "batch", "precision")})
     clock = Clock(index, case, meeting, len(data.train.labels))

@@ -138,16 +138,16 @@ def measure(folder: Path, port: int, trials: int, profiler: cProfile.Profile | N
     import keras
     import keras_tuner
 
-    from tuner.training import loop
+    from tuner.training import checkpoint
     from tuner.worker import attempt, epoch_reporter
     from tuner.worker.chief_client import ChiefClient
 
     watch = Stopwatch()
     for owner, name in (
         (ChiefClient, "next_trial"),
-        (loop.keras.backend, "clear_session"),
+        (keras.backend, "clear_session"),
         (attempt.Attempt, "_check_output"),
-        (attempt.checkpoint, "save"),
+        (checkpoint, "save"),
         (epoch_reporter.EpochReporter, "settle"),
         (ChiefClient, "complete"),
     ):

@@ -20,6 +20,7 @@ import threading
 import time
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -61,7 +62,7 @@ def main() -> None:
         runs = [pack_in_a_child(source, Path(folder) / f"bucket{number}") for number in range(arguments.repeat)]
         pillow_s = pillow_on_one_core(source)
     pack_s = min(run["seconds"] for run in runs)
-    result = {
+    result: dict[str, Any] = {
         "images": runs[0]["images"],
         "pack_seconds": pack_s,
         "pack_seconds_median": statistics.median(run["seconds"] for run in runs),
@@ -151,7 +152,7 @@ def pillow_on_one_core(source: Path) -> float:
     return time.perf_counter() - began
 
 
-def show(result: dict[str, float | str]) -> None:
+def show(result: dict[str, Any]) -> None:
     table = Table(title=f"data pack: {result['images']:,} JPEGs from a zip, {result['cores']} cores")
     for column, justify in (("", "left"), ("measured", "right"), ("limit", "right")):
         table.add_column(column, justify=justify)  # type: ignore[arg-type]

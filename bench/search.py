@@ -23,7 +23,17 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from bench.chief.processes import STUDY, Sample, answer, await_port, our_chief, prepare, role, watched  # noqa: E402
+from bench.chief.processes import (  # noqa: E402
+    STUDY,
+    Sample,
+    answer,
+    await_port,
+    first_line,
+    our_chief,
+    prepare,
+    role,
+    watched,
+)
 from tests.support.children import ending  # noqa: E402
 from tests.support.gcs_emulator import free_port, running_emulator  # noqa: E402
 
@@ -88,7 +98,7 @@ def swarm(folder: Path, trials: int, train_s: float) -> dict[str, object]:
         proxy_port, port = free_port(), free_port()
         behind = role("proxy", target=emulator.url, port=proxy_port)
         stack.enter_context(ending(behind))
-        behind.stdout.readline()
+        first_line(behind)
         os.environ["STORAGE_EMULATOR_HOST"] = f"http://127.0.0.1:{proxy_port}"
         bucket = f"gs://{name}"
         digest = prepare(bucket)
@@ -97,7 +107,13 @@ def swarm(folder: Path, trials: int, train_s: float) -> dict[str, object]:
             await_port(port)
             samples.clear()
             times = answer(role("workers", address=f"127.0.0.1:{port}", count=WORKERS, train_s=train_s))
-        row = {"train_s": train_s, "workers": WORKERS, "trials": trials, **_rates(times), **_memory_of(samples)}
+        row: dict[str, Any] = {
+            "train_s": train_s,
+            "workers": WORKERS,
+            "trials": trials,
+            **_rates(times),
+            **_memory_of(samples),
+        }
         row["cpu_ms_per_trial"] = 1000 * (samples[-1].cpu_s - samples[0].cpu_s) / trials
         floor = answers_only(trials, train_s)
         row |= {f"servicer_{key}": floor[key] for key in ("trials_per_s", "create_ms_p50", "create_ms_p99")}
@@ -106,7 +122,7 @@ def swarm(folder: Path, trials: int, train_s: float) -> dict[str, object]:
         study = [*STUDY, f"search.max_trials={trials + 1}"]
         restarted = role("restarted", bucket=bucket, study=study, digest=digest, port=free_port())
         with ending(restarted):
-            row |= json.loads(restarted.stdout.readline())
+            row |= json.loads(first_line(restarted))
         del os.environ["STORAGE_EMULATOR_HOST"]
         return row
 

@@ -40,7 +40,7 @@ COMPARISONS = (
     Comparison("deep", "precision", PRECISIONS),
     Comparison("deep", "batch norm", {"Keras's": Turn(fused_norm=False), "fused": Turn()}),
 )
-VALUES = {"seed": MIDDLE, "deep": {"width": 16, "blocks": 1, "average": 0.0}}
+VALUES: dict[str, Mapping[str, Any]] = {"seed": MIDDLE, "deep": {"width": 16, "blocks": 1, "average": 0.0}}
 STUDENT_95 = {2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78, 6: 2.57, 7: 2.45, 8: 2.36, 9: 2.31, 10: 2.26}
 """Student's t for 95 %, two-sided, by the number of pairs."""
 

@@ -1,5 +1,6 @@
 """What tests of more than one part share."""
 
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,6 +8,16 @@ from pathlib import Path
 import pytest
 
 from tests.support.gcs_emulator import Emulator, running_emulator
+
+
+def pytest_collection_finish() -> None:
+    """Keep the garbage collector from looking through TensorFlow's modules again and again.
+
+    Keras collects garbage whenever a model is built anew: 0.2 s of a core each time with all modules imported, 5 ms
+    without them.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -24,7 +24,7 @@ from tuner.data.decode import Conversion, decode
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "bench" / "results"
 SIZES = (100, 300, 1000, 3000, 10_000)
-GROWTH = {
+GROWTH: dict[str, Any] = {
     "workers": {
         "rows": [
             {

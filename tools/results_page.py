@@ -171,7 +171,9 @@ def curves_png(folder: Path) -> bytes:
     for trial in _read(folder, "trials.json"):
         values = [100 * epoch["val_accuracy"] for epoch in trial["epochs"]]
         best = trial["trial_id"] == metrics.best_trial
-        style = {"color": "#123f73", "linewidth": 2.2, "zorder": 3} if best else {"color": "#9aa4b5", "linewidth": 1.0}
+        style: dict[str, Any] = {"color": "#9aa4b5", "linewidth": 1.0}
+        if best:
+            style = {"color": "#123f73", "linewidth": 2.2, "zorder": 3}
         axes.plot(range(1, len(values) + 1), values, marker="." if len(values) == 1 else None, **style)
     axes.set_xlabel("epoch")
     axes.set_ylabel("validation accuracy, %")

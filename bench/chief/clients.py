@@ -142,13 +142,13 @@ def _identity(name: str, incarnation: str = "1") -> tuple[tuple[str, str], ...]:
     return (names.METADATA_WORKER, name), (names.METADATA_INCARNATION, incarnation)
 
 
-def _report(trial, epoch=0):  # type: ignore[no-untyped-def]
+def _report(trial, epoch=0):
     score = sum(trial.trial_id.encode()) % 97 / 97
     return _service.UpdateTrialRequest(
         trial_id=trial.trial_id, metrics={"val_accuracy": score, "loss": 1.0}, step=epoch
     )
 
 
-def _end(trial):  # type: ignore[no-untyped-def]
+def _end(trial):
     trial.status = COMPLETED
     return _service.EndTrialRequest(trial=trial)

@@ -53,6 +53,12 @@ def role(name: str, **arguments: object) -> subprocess.Popen[str]:
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=STDERR, text=True)
 
 
+def first_line(process: subprocess.Popen[str]) -> str:
+    """Return the line that a process prints when it is ready."""
+    assert process.stdout is not None
+    return process.stdout.readline()
+
+
 def answer(process: subprocess.Popen[str]) -> dict[str, list[float]]:
     """Wait for the end of a process and return the JSON that it printed."""
     output, _ = process.communicate()

@@ -9,6 +9,7 @@ import logging
 import os
 import sys
 import time
+from collections.abc import Callable
 
 
 def bare_chief(folder: str, trials: int, port: int) -> None:
@@ -89,7 +90,7 @@ def restarted_chief(bucket: str, study: list[str], digest: str, port: int) -> No
     run_chief(ChiefContext(monitor.bucket, settings, digest, address, None, None, monitor))
 
 
-def _seed_space():  # type: ignore[no-untyped-def]
+def _seed_space():
     from tuner import spaces
     from tuner.config.loading import load
     from tuner.spaces.exploration import explore
@@ -97,18 +98,18 @@ def _seed_space():  # type: ignore[no-untyped-def]
     return explore(spaces.load_space(load().space, (32, 32, 3), 2), (32, 32, 3))
 
 
-def _hyperparameters():  # type: ignore[no-untyped-def]
+def _hyperparameters():
     import keras_tuner
 
     return keras_tuner.HyperParameters()
 
 
-def _print_times(times) -> None:  # type: ignore[no-untyped-def]
+def _print_times(times) -> None:
     began = min(ended - s for ended, s in zip(times.ended, times.create_s, strict=True))
     print(json.dumps({**vars(times), "ended": [ended - began for ended in times.ended]}), flush=True)
 
 
-ROLES = {
+ROLES: dict[str, Callable[..., None]] = {
     "bare": bare_chief,
     "clients": clients,
     "workers": workers,

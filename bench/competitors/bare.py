@@ -35,7 +35,7 @@ class BareSearch:
         from tuner.data.pack import pack
 
         bucket = open_bucket(str(folder / "data"))
-        packed = pack(source and str(source), bucket)
+        packed = pack(str(source) if source else None, bucket)
         data = open_training(bucket, packed, VALIDATION, VALIDATION_SEED, folder / "cache")
         np.savez(
             folder / "arrays.npz",

@@ -61,11 +61,13 @@ class Process:
 
     def begin(self, turn: Turn) -> None:
         """Start a turn."""
+        assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(asdict(turn)) + "\n")
         self._process.stdin.flush()
 
     def end(self) -> Outcome:
         """Wait for the turn's outcome."""
+        assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
             raise SystemExit("a training process failed; run again with BENCH_DEBUG=1 for its errors")
@@ -80,6 +82,7 @@ class Process:
         return self
 
     def __exit__(self, *_: object) -> None:
+        assert self._process.stdin is not None
         self._process.stdin.close()
         self._process.wait()
 

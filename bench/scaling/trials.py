@@ -8,7 +8,7 @@ from pathlib import Path
 import grpc
 
 from bench.chief.clients import threads
-from bench.chief.processes import STUDY, our_chief, prepare, role, sample
+from bench.chief.processes import STUDY, first_line, our_chief, prepare, role, sample
 from bench.scaling.rows import medians
 from tests.support.children import ending
 from tests.support.gcs_emulator import free_port
@@ -57,7 +57,7 @@ def ours(folder: Path, size: int) -> Row:
         row = _run(chief.pid, port, size)
     study = [*STUDY, f"search.max_trials={trials}"]
     with ending(role("restarted", bucket=bucket, study=study, digest=digest, port=free_port())) as restarted:
-        serving_s = json.loads(restarted.stdout.readline())["serving_s"]
+        serving_s = json.loads(first_line(restarted))["serving_s"]
         return replace(row, restart_s=serving_s, restart_rss_mib=sample(restarted.pid).mib)
 
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 
 from bench.chief.clients import Times, swarm
-from bench.chief.processes import Sample, await_port, our_chief, prepare, role, sample, watched
+from bench.chief.processes import Sample, await_port, first_line, our_chief, prepare, role, sample, watched
 from bench.scaling.rows import medians
 from tests.support.children import ending
 from tests.support.gcs_emulator import free_port, running_emulator
@@ -132,7 +132,7 @@ def distant_bucket() -> Iterator[str]:
     with running_emulator() as emulator:
         port = free_port()
         with ending(role("proxy", target=emulator.url, port=port)) as proxy:
-            proxy.stdout.readline()
+            first_line(proxy)
             os.environ["STORAGE_EMULATOR_HOST"] = f"http://127.0.0.1:{port}"
             try:
                 yield f"gs://{emulator.new_bucket()}"

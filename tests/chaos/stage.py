@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Set
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 
 from tests.chaos.cast import Cast, Process
@@ -85,7 +86,7 @@ class Stage:
                 if not self.over and not self.cast.of(Role.CHIEF):
                     self._in(RESTART_S / 2, self._replace_chief)
             elif not self.over and process.name in self._workers:
-                self._in(RESTART_S / 2, lambda name=process.name: self._restart_worker(name))
+                self._in(RESTART_S / 2, partial(self._restart_worker, process.name))
 
     def play(self, fault: Fault, at_work: Set[str]) -> bool:
         """Do what a fault says; false where it can befall nobody now. `at_work` have a trial to lose."""
@@ -135,7 +136,7 @@ class Stage:
         return True
 
     def _start_worker(self, name: str) -> None:
-        self.cast.start(name, Role.WORKER, **self._address(self.front.port), **{names.ENV_TUNER_ID: name})
+        self.cast.start(name, Role.WORKER, 0, **self._address(self.front.port), **{names.ENV_TUNER_ID: name})
 
     def _restart_worker(self, name: str) -> None:
         if not self.over:
@@ -221,7 +222,7 @@ class Stage:
 
     # ---- inside -------------------------------------------------------------------------------------
 
-    def _in(self, seconds: float, action: Callable[[], object]) -> None:
+    def _in(self, seconds: float, action: Callable[[], None]) -> None:
         self._later.append((time.monotonic() + seconds, action))
 
     @staticmethod

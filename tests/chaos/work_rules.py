@@ -2,10 +2,11 @@
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from math import inf
+from typing import Any
 
 from tests.chaos.evidence import Mark, Reign, What
 from tests.chaos.findings import Findings, Rule
@@ -63,7 +64,7 @@ def check_work(
 
 
 def _attributed(
-    marks: Iterable[Mark], trials: dict[object, TrialId], leases: dict[tuple[TrialId, str], list[Leased]]
+    marks: Iterable[Mark], trials: Mapping[Any, TrialId], leases: dict[tuple[TrialId, str], list[Leased]]
 ) -> Iterable[tuple[Mark, Leased | None]]:
     """Yield each mark with the lease that it was made under: the worker's newest when that attempt started."""
     current: dict[tuple[str, int], Leased | None] = {}

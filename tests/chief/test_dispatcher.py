@@ -60,7 +60,7 @@ def test_an_algorithm_that_cannot_take_a_result_is_the_chiefs_failure(tmp_path: 
         def fail(*_: object) -> None:
             raise ValueError("no such trial")
 
-        chief.suggester.ended = fail  # type: ignore[method-assign]
+        chief.suggester.ended = fail  # type: ignore[method-assign,assignment]
         stub = stub_of(channel)
         await finish(stub, await take(stub))
         with pytest.raises(grpc.aio.AioRpcError):

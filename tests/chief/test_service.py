@@ -165,7 +165,7 @@ def test_a_suggestion_that_fails_is_the_chiefs_failure(tmp_path: Path) -> None:
         ("CreateTrial", messages.CreateTrialRequest(), 1, grpc.StatusCode.INVALID_ARGUMENT),
     ],
 )
-def test_what_makes_no_sense_is_refused_and_changes_nothing(tmp_path, method, request_, numbers, code) -> None:  # type: ignore[no-untyped-def]
+def test_what_makes_no_sense_is_refused_and_changes_nothing(tmp_path, method, request_, numbers, code) -> None:
     async def talk(chief: Chief, channel: grpc.aio.Channel) -> None:
         stub = stub_of(channel)
         await take(stub)

@@ -54,7 +54,7 @@ def reported(trial: TrialId, epoch: int, value: float, attempt: int = 1) -> Repo
 
 def ended(trial: TrialId, state: TrialState, score: float | None = None, **more: object) -> Ended:
     best = None if score is None else 0
-    return Ended(at=30, trial=trial, attempt=1, state=state, score=score, best_epoch=best, **more)  # type: ignore[arg-type]
+    return Ended(at=30, trial=trial, attempt=1, state=state, score=score, best_epoch=best, **more)
 
 
 def value(registry: CollectorRegistry, metric: Metric, **labels: str) -> float | None:

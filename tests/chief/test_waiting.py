@@ -68,7 +68,7 @@ def test_a_queued_trial_wakes_one_of_the_workers_that_wait(tmp_path: Path) -> No
             grants.append(arguments)
             return grant(*arguments)
 
-        chief.service.oracle.grant = counted  # type: ignore[method-assign]
+        chief.service.oracle.grant = counted  # type: ignore[method-assign,assignment]
         await give_back(channel, trials[1])
         done, _ = await asyncio.wait(idle, return_when=asyncio.FIRST_COMPLETED)
         assert [task.result().trial_id for task in done] == [trials[1].trial_id]

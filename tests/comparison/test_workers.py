@@ -16,6 +16,7 @@ from tests.integration.support import Command, Place, place, settings
 from tests.support.gcs_emulator import free_port
 from tuner import names
 from tuner.data.pack import pack
+from tuner.names import TrialId
 from tuner.study.records import TrialState
 from tuner.study.state import StudyState, Trial
 
@@ -131,7 +132,9 @@ def ours(tmp_path_factory: pytest.TempPathFactory, two_colours: str) -> Iterator
         (folder / "hold-1").touch()
         hold.unlink()
         made.wait_for(lambda state: (t := first(state)) and t.state is TrialState.COMPLETED, "the first trial", chief)
-        made.wait_for(lambda state: len(state.trials) == 2 and state.trials["00001"].attempts == 1, "the second", chief)
+        made.wait_for(
+            lambda state: len(state.trials) == 2 and state.trials[TrialId("00001")].attempts == 1, "the second", chief
+        )
         stop(worker)
         journal = objects(made)
         unknown = code_of_a_report_of_an_unknown_trial(port)
@@ -162,7 +165,7 @@ def code_of_a_report_of_an_unknown_trial(port: str, *, wait: bool = True) -> grp
         request = service.UpdateTrialRequest(trial_id="no such trial", metrics={"val_accuracy": 0.5}, step=0)
         with pytest.raises(grpc.RpcError) as caught:
             protos.get_service_grpc().OracleStub(channel).UpdateTrial(request, timeout=30, wait_for_ready=wait)
-        return caught.value.code()  # type: ignore[no-any-return,attr-defined]
+        return caught.value.code()
 
 
 # ---- the claims ------------------------------------------------------------------------------------

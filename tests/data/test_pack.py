@@ -196,11 +196,15 @@ def test_an_archive_that_shrinks_half_way_is_refused(tmp_path: Path, bucket: Buc
 def test_an_image_that_changes_half_way_is_refused(tmp_path: Path, bucket: Bucket, files: Files) -> None:
     folder = write_folder(tmp_path / "source", files)
     changing = folder / "test" / "REAL" / "1.png"
+
+    def change(_: Progress) -> None:
+        write_folder(changing.parent, {"1.png": encode(pixels(777))})
+
     with pytest.raises(DataError, match="changed in source while it was being packed"):
         pack(
             str(folder),
             bucket,
-            progress=lambda _: write_folder(changing.parent, {"1.png": encode(pixels(777))}) and None,
+            progress=change,
         )
     assert find_data_sets(bucket) == []
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 import yaml
 
@@ -40,7 +40,11 @@ def cifake_tune(*arguments: str) -> tuple[int, str]:
     return done.returncode, " ".join((done.stdout + done.stderr).split())
 
 
-def until(what: str, look: Callable[[], Found | None], timeout_s: float = WAIT_S) -> Found:
+@overload
+def until(what: str, look: Callable[[], bool], timeout_s: float = WAIT_S) -> bool: ...
+@overload
+def until(what: str, look: Callable[[], Found | float | None], timeout_s: float = WAIT_S) -> Found: ...
+def until(what: str, look: Callable[[], object], timeout_s: float = WAIT_S) -> object:
     """Look until there is something to see; what cannot be looked at yet is not there yet."""
     deadline = time.monotonic() + timeout_s
     trouble: object = "nothing was found"
@@ -75,7 +79,7 @@ class Namespace:
         self.kubectl("apply", "-f", "-", stdin=json.dumps(manifest))
 
     def run_once(
-        self, name: str, image: str, command: Sequence[str], account: str | None = None, **volumes: Mapping[str, Any]
+        self, name: str, image: str, command: Sequence[str], account: str | None = None, **volumes: Any
     ) -> str:
         """Run a command in a pod of its own, and return what it prints; each volume is mounted at /ITS_NAME."""
         container = {

@@ -94,7 +94,7 @@ def test_a_pod_without_the_releases_certificate_cannot_call_the_chief(installed:
         "ours": {"secret": {"secretName": "cifake-tune-tls"}},
         "strangers": {"secret": {"secretName": "strangers"}},
     }
-    said = namespace.run_once("caller", installed.image, command, **volumes)
+    said = namespace.run_once("caller", installed.image, command, None, **volumes)
     assert said.splitlines()[-4:] == [
         "plain text: UNAVAILABLE",
         "no certificate: UNAVAILABLE",

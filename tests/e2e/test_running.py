@@ -1,6 +1,7 @@
 """What happens to a study while it runs: scaled, upgraded, its chief and its bucket lost."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,10 @@ def running(namespace: Namespace, image: str) -> Iterator[Release]:
 
 def uids(pods: list[Any]) -> set[str]:
     return {pod["metadata"]["uid"] for pod in pods}
+
+
+def runs_only(release: Release, component: str, image: str) -> bool:
+    return images(release.pods(component)) == {image}
 
 
 def images(pods: list[Any]) -> set[str]:
@@ -94,7 +99,7 @@ def test_an_upgrade_to_a_new_image_replaces_the_pods_and_loses_no_finished_trial
     running.image = newer
     running.upgrade(workers__replicas=2)
     for component in ("chief", "worker"):
-        until(f"the old {component} to go", lambda component=component: images(running.pods(component)) == {newer})
+        until(f"the old {component} to go", partial(runs_only, running, component, newer))
     await_workers(running, 2)
     await_progress(running)
     after = {t["trial_id"]: t for t in running.trials()}

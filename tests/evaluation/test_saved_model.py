@@ -119,7 +119,7 @@ def test_a_class_that_nobody_registered_is_a_sentence(tmp_path: Path) -> None:
 
 
 @keras.saving.register_keras_serializable(package="tests")
-class Doubled(keras.layers.Layer):  # type: ignore[misc]
+class Doubled(keras.layers.Layer):
     def call(self, x: Any) -> Any:
         return x * 2
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.evaluation.conftest import Evaluated
 from tests.evaluation.studies import (
     CLASSES,
     STUDY,
@@ -64,12 +65,8 @@ def test_the_best_trial_is_measured_on_the_test_images(night: Night, cache: Path
     assert metrics["roc_auc"] == pytest.approx(won.mean(), abs=1e-3)
 
 
-def test_the_accuracy_without_leaked_images_leaves_out_those_of_train(
-    night: Night, cache: Path, tmp_path: Path
-) -> None:
-    night.trial("0", 0.8, brightness_model(tmp_path / "m.keras"))
-    night.finish()
-    found = evaluate(night.bucket, STUDY, cache).accuracy_without_leaked
+def test_the_accuracy_without_leaked_images_leaves_out_those_of_train(evaluated: Evaluated) -> None:
+    night, found = evaluated.night, evaluated.metrics.accuracy_without_leaked
     right = np.concatenate([(brightness(night.data.test[name]) > 0.5) == index for index, name in enumerate(CLASSES)])[
         ~np.concatenate([night.data.leaked[name] for name in CLASSES])
     ]
@@ -78,11 +75,9 @@ def test_the_accuracy_without_leaked_images_leaves_out_those_of_train(
     assert found.accuracy_interval_95 == scores.wilson_interval(int(right.sum()), 56)
 
 
-def test_every_test_image_has_its_prediction_under_its_name(night: Night, cache: Path, tmp_path: Path) -> None:
-    night.trial("0", 0.8, brightness_model(tmp_path / "m.keras"))
-    night.finish()
-    evaluate(night.bucket, STUDY, cache)
-    rows = list(csv.DictReader(io.StringIO(gzip.decompress(file(night, names.PREDICTIONS_CSV)).decode())))
+def test_every_test_image_has_its_prediction_under_its_name(evaluated: Evaluated, tmp_path: Path) -> None:
+    written = gzip.decompress(file(evaluated.night, names.PREDICTIONS_CSV)).decode()
+    rows = list(csv.DictReader(io.StringIO(written)))
     assert list(rows[0]) == ["name", "label", "prediction", "probability"]
     assert len(rows) == 60
     for row in rows:
@@ -93,10 +88,8 @@ def test_every_test_image_has_its_prediction_under_its_name(night: Night, cache:
         assert float(row["probability"]) == pytest.approx(max(real, 1 - real), abs=1e-5)
 
 
-def test_the_matrix_is_there_as_json_and_as_picture(night: Night, cache: Path, tmp_path: Path) -> None:
-    night.trial("0", 0.8, brightness_model(tmp_path / "m.keras"))
-    night.finish()
-    metrics = evaluate(night.bucket, STUDY, cache)
+def test_the_matrix_is_there_as_json_and_as_picture(evaluated: Evaluated) -> None:
+    night, metrics = evaluated.night, evaluated.metrics
     assert json.loads(file(night, names.CONFUSION_JSON)) == {
         "classes": list(CLASSES),
         "rows": "truth",
@@ -107,10 +100,8 @@ def test_the_matrix_is_there_as_json_and_as_picture(night: Night, cache: Path, t
     assert Image.open(io.BytesIO(file(night, names.CONFUSION_PNG))).format == "PNG"
 
 
-def test_the_best_model_predicts_in_plain_keras_what_the_file_says(night: Night, cache: Path, tmp_path: Path) -> None:
-    night.trial("0", 0.8, brightness_model(tmp_path / "m.keras"))
-    night.finish()
-    evaluate(night.bucket, STUDY, cache)
+def test_the_best_model_predicts_in_plain_keras_what_the_file_says(evaluated: Evaluated, tmp_path: Path) -> None:
+    night = evaluated.night
     night.bucket.download(names.evaluation(STUDY, names.BEST_MODEL), tmp_path / "best_model.keras")
     model = keras.saving.load_model(tmp_path / "best_model.keras", safe_mode=True)
     images = np.concatenate([night.data.test[name] for name in CLASSES])
@@ -120,10 +111,8 @@ def test_the_best_model_predicts_in_plain_keras_what_the_file_says(night: Night,
     np.testing.assert_allclose(written, second, atol=1e-6)
 
 
-def test_a_metrics_json_of_before_these_were_measured_is_read(night: Night, cache: Path, tmp_path: Path) -> None:
-    night.trial("0", 0.8, brightness_model(tmp_path / "m.keras"))
-    night.finish()
-    evaluate(night.bucket, STUDY, cache)
+def test_a_metrics_json_of_before_these_were_measured_is_read(evaluated: Evaluated, cache: Path) -> None:
+    night = evaluated.night
     later = (
         "bootstrap", "calibration", "objects", "runner_up", "robustness", "most_wrong", "roc_curves", "familiar",
     )  # fmt: skip
@@ -138,12 +127,8 @@ def test_a_metrics_json_of_before_these_were_measured_is_read(night: Night, cach
     assert f"{100 * found.accuracy:.2f} %" in make_report(night.bucket, STUDY)
 
 
-def test_an_evaluation_made_already_is_answered_without_the_test_images(
-    night: Night, cache: Path, tmp_path: Path
-) -> None:
-    night.trial("0", 0.8, brightness_model(tmp_path / "m.keras"))
-    night.finish()
-    first = evaluate(night.bucket, STUDY, cache)
+def test_an_evaluation_made_already_is_answered_without_the_test_images(evaluated: Evaluated, cache: Path) -> None:
+    night, first = evaluated.night, evaluated.metrics
     before = file(night, names.METRICS_JSON)
     lose_the_test_split(night, cache)
     assert evaluate(night.bucket, STUDY, cache) == first == read_metrics(night.bucket, STUDY)
@@ -179,10 +164,8 @@ class FailingBucket(LocalBucket):
 
 
 @pytest.mark.parametrize("failing", [names.PREDICTIONS_CSV, names.CONFUSION_JSON, names.CONFUSION_PNG])
-def test_a_folder_with_metrics_json_is_whole(night: Night, cache: Path, tmp_path: Path, failing: str) -> None:
-    night.trial("0", 0.8, brightness_model(tmp_path / "m.keras"))
-    night.finish()
-    evaluate(night.bucket, STUDY, cache)
+def test_a_folder_with_metrics_json_is_whole(evaluated: Evaluated, cache: Path, tmp_path: Path, failing: str) -> None:
+    night = evaluated.night
     night.open()
     night.trial("1", 0.9, brightness_model(tmp_path / "better.keras", threshold=0.6))
     night.finish()
@@ -212,7 +195,7 @@ def test_a_search_without_a_usable_trial_is_no_result(night: Night, cache: Path)
 
 def test_a_search_that_still_runs_keeps_its_test_split_unread(night: Night, cache: Path, tmp_path: Path) -> None:
     night.trial("0", 0.8, brightness_model(tmp_path / "m.keras"))
-    with pytest.raises(EnvironmentFailure, match="not over") as error:
+    with pytest.raises(EnvironmentFailure, match="has not ended") as error:
         evaluate(night.bucket, STUDY, cache)
     assert error.value.exit_code == 3
     assert read_metrics(night.bucket, STUDY) is None

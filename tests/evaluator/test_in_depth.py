@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.evaluation.conftest import Evaluated
 from tests.evaluation.studies import (
     CLASSES,
     STUDY,
@@ -80,10 +81,8 @@ def test_the_temperature_is_that_of_the_validation_images(
     assert found.temperature > 1.2, "so sharp a model is too sure"
 
 
-def test_the_surest_mistakes_are_named_and_shown(night: Night, cache: Path, tmp_path: Path) -> None:
-    night.trial("0", 0.8, brightness_model(tmp_path / "m.keras"))
-    night.finish()
-    metrics = evaluate(night.bucket, STUDY, cache)
+def test_the_surest_mistakes_are_named_and_shown(evaluated: Evaluated, tmp_path: Path) -> None:
+    night, metrics = evaluated.night, evaluated.metrics
     assert metrics.most_wrong
     probabilities = [image.probability for image in metrics.most_wrong]
     assert probabilities == sorted(probabilities, reverse=True)

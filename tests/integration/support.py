@@ -138,13 +138,13 @@ class Place:
     # ---- commands ---------------------------------------------------------------------------------
 
     def start(
-        self, *arguments: str, python: Path = Path(sys.executable), under: Sequence[str] = (), **environment: str
+        self, *arguments: str, python: Path | str = sys.executable, under: Sequence[str] = (), **environment: str
     ) -> Command:
         """Start `cifake-tune` with these arguments, `under` another command where one is given."""
-        return Command(self, arguments, python, environment, under)
+        return Command(self, arguments, Path(python), environment, under)
 
     def do(
-        self, *arguments: str, python: Path = Path(sys.executable), under: Sequence[str] = (), **environment: str
+        self, *arguments: str, python: Path | str = sys.executable, under: Sequence[str] = (), **environment: str
     ) -> Done:
         """Run `cifake-tune` to its end."""
         return self.start(*arguments, python=python, under=under, **environment).wait()

@@ -4,7 +4,9 @@ import json
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -63,8 +65,18 @@ def searching(tmp_path_factory: pytest.TempPathFactory, emulator: Emulator, two_
             identity = {names.ENV_TUNER_ID: f"worker-{index}", names.ENV_HTTP: address, names.ENV_GPUS: "1"}
             search.commands.append(made.start("worker", **identity))
         for address in listen:
-            until("readiness", lambda at=address: get(at, names.HTTP_READY).status == 200)
+            until("readiness", partial(is_ready, address))
         yield search
+
+
+def is_ready(address: str) -> bool:
+    return get(address, names.HTTP_READY).status == 200
+
+
+def after_an_epoch(address: str) -> Scraped | None:
+    """Return the metrics of a worker that has trained an epoch."""
+    found = scrape(address)
+    return found if found.total(Metric.WORKER_EPOCHS) else None
 
 
 def shown(scraped: Scraped) -> set[str]:
@@ -77,7 +89,7 @@ def test_every_metric_of_the_reference_is_shown_by_whom_it_is_said_to_be(searchi
     missing = {family.name for family in (*catalogue.BOTH, *catalogue.CHIEF)} - NOT_HERE - shown(ended)
     assert missing == set()
     for address in searching.workers:
-        worker = until("an epoch", lambda at=address: (found := scrape(at)).total(Metric.WORKER_EPOCHS) and found)
+        worker = until("an epoch", partial(after_an_epoch, address))
         missing = {family.name for family in (*catalogue.BOTH, *catalogue.WORKER)} - NOT_HERE - shown(worker)
         assert missing == set()
 
@@ -166,6 +178,6 @@ def test_a_chief_started_without_its_bucket_says_so_and_goes_on_where_the_last_o
     assert after.value(Metric.BEST_SCORE) >= before.value(Metric.BEST_SCORE)
 
 
-def _trials(searching: Searching) -> list[dict[str, object]]:
-    found: list[dict[str, object]] = json.loads(searching.place.do("trials", "--json").out)
+def _trials(searching: Searching) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(searching.place.do("trials", "--json").out)
     return found

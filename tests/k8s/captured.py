@@ -15,7 +15,7 @@ Kind = TypeVar("Kind", bound=Object)
 
 def read(name: str, kind: type[Kind]) -> dict[str, Kind]:
     """Return the objects of a file by their names."""
-    found = ObjectList[kind].model_validate_json((FOLDER / name).read_bytes())  # type: ignore[valid-type]
+    found: ObjectList[Kind] = ObjectList[kind].model_validate_json((FOLDER / name).read_bytes())  # type: ignore[valid-type]
     return {each.name: each for each in found.items}
 
 

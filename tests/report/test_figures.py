@@ -48,7 +48,7 @@ def overlapping(labels: list[Text], apart: float) -> list[str]:
     found = []
     for label, neighbour in itertools.pairwise(labels):
         if label.get_rotation() == 45:  # parallel lines: their distance counts
-            crossing = apart / 2**0.5 < label.get_fontsize() / 72 * DPI
+            crossing = apart / 2**0.5 < float(label.get_fontsize()) / 72 * DPI
         else:
             crossing = bool(label.get_window_extent().overlaps(neighbour.get_window_extent()))
         if crossing:
@@ -75,7 +75,7 @@ def test_no_text_leaves_the_picture_or_its_cell_for_2_to_20_classes(classes: int
     assert all(text.get_window_extent().width < cell * 0.94 for text in axes.texts)
     assert not overlapping(axes.get_xticklabels(), cell)
     assert not overlapping(axes.get_yticklabels(), cell)
-    assert min(text.get_fontsize() for text in texts(figure)) >= 5
+    assert min(float(text.get_fontsize()) for text in texts(figure)) >= 5
 
 
 def test_an_image_alone_and_a_class_without_images_can_be_drawn(drawn: list[Figure]) -> None:

@@ -168,6 +168,7 @@ def test_durations_are_told_as_a_person_says_them(seconds: float | None, text: s
 
 
 def test_the_live_view_is_drawn_on_a_real_terminals_width() -> None:
-    console = Console(file=io.StringIO(), width=80, height=24, force_terminal=True)
+    written = io.StringIO()
+    console = Console(file=written, width=80, height=24, force_terminal=True)
     console.print(search_view(searched().state, [worker()], 1.0, None, rows=15))
-    assert len(console.file.getvalue().splitlines()) <= 24
+    assert len(written.getvalue().splitlines()) <= 24

@@ -7,7 +7,9 @@ import struct
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import grpc
 import grpc.aio
@@ -111,7 +113,7 @@ def test_random_and_mutated_requests_are_answered_with_a_status_and_change_nothi
     with_chief(tmp_path, talk, timeout_s=120)
 
 
-REPORTS = {
+REPORTS: dict[str, dict[str, Any]] = {
     "an epoch before the first": {"step": -1},
     "a huge epoch": {"step": 10**9},
     "too many metrics": {"metrics": {"val_accuracy": 0.1} | {f"m{number}": 0.1 for number in range(200)}},
@@ -128,7 +130,9 @@ def test_a_report_out_of_bounds_is_refused_to_the_attempts_own_worker_too(tmp_pa
         stub = stub_of(channel)
         trial = await take(stub)
         before = repr(chief.state)
-        report = {"trial_id": trial.trial_id, "metrics": {"val_accuracy": 0.5}, "step": 0} | REPORTS[case]
+        report: dict[str, Any] = {"trial_id": trial.trial_id, "metrics": {"val_accuracy": 0.5}, "step": 0} | REPORTS[
+            case
+        ]
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await stub.UpdateTrial(messages.UpdateTrialRequest(**report), metadata=metadata(1))
         assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
@@ -213,7 +217,7 @@ def test_calls_that_are_too_many_are_refused_and_the_others_are_served(
             task.cancel()
         await asyncio.wait(waiting)
         for number, trial in enumerate(held):
-            await served(lambda number=number, trial=trial: finish(stub, trial, f"w{number}"))
+            await served(partial(finish, stub, trial, f"w{number}"))
         assert len(chief.state.ended) == 3
 
     with_chief(tmp_path, talk)

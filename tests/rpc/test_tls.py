@@ -49,7 +49,7 @@ def test_a_file_that_is_not_what_it_must_be_is_named(tmp_path: Path) -> None:
     for field in ("certificate", "key", "authority"):
         for wrong in (garbage, empty, tmp_path / "missing.pem", tmp_path):
             with pytest.raises(ConfigError) as refused:
-                Files.from_environment(environment(replace(good, **{field: wrong})))
+                Files.from_environment(environment(replace(good, **{field: wrong})))  # type: ignore[arg-type]
             assert str(refused.value).startswith(f"{wrong}: ")
     with pytest.raises(ConfigError, match="passphrase"):
         Files.from_environment(environment(replace(good, key=encrypted)))

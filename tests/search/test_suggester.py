@@ -2,6 +2,7 @@
 
 import random
 from functools import cache
+from typing import Any
 
 import keras_tuner
 import pytest
@@ -69,13 +70,13 @@ def recovered(journal: list[Record], snapshot_after: int) -> StudyState:
 
 def search(
     algorithm: Algorithm, restart_after: int | None, workers: int = 3, snapshot_after: int = 10
-) -> list[dict[str, object]]:
+) -> list[dict[str, Any]]:
     """Run a whole search with `workers` trials at a time; the chief is made anew after so many suggestions."""
     journal: list[Record] = [
         Opened(at=0, term=1, writer="w", study=study(algorithm), data="d", direction="max"),
     ]
     running: list[names.TrialId] = []
-    values: list[dict[str, object]] = []
+    values: list[dict[str, Any]] = []
     chief = suggester(algorithm)
     order = random.Random(7)
     while len(values) < 60:

@@ -13,7 +13,13 @@ from tuner.spaces.deep import DeepSpace
 from tuner.training.loop import Task, train
 
 SMALL = {"width": 16, "blocks": 1, "learning_rate": 0.004}
-SHAKEN = {"flip": "horizontal_and_vertical", "shift": 2, "cutout": 8, "label_smoothing": 0.1, "mixing": "cutmix"}
+SHAKEN: dict[str, Any] = {
+    "flip": "horizontal_and_vertical",
+    "shift": 2,
+    "cutout": 8,
+    "label_smoothing": 0.1,
+    "mixing": "cutmix",
+}
 
 
 def hyperparameters(**values: Any) -> keras_tuner.HyperParameters:

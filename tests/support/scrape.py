@@ -5,7 +5,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TypeVar, overload
 
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -66,7 +66,11 @@ def scrape(address: str) -> Scraped:
     return Scraped(answer.text, values)
 
 
-def until(what: str, look: Callable[[], Found | None], timeout_s: float = 120.0) -> Found:
+@overload
+def until(what: str, look: Callable[[], bool], timeout_s: float = 120.0) -> bool: ...
+@overload
+def until(what: str, look: Callable[[], Found | float | None], timeout_s: float = 120.0) -> Found: ...
+def until(what: str, look: Callable[[], object], timeout_s: float = 120.0) -> object:
     """Look until there is something to see; who does not listen yet shows nothing yet."""
     deadline = time.monotonic() + timeout_s
     trouble: object = None

@@ -98,21 +98,21 @@ def metadata(attempt: int | None = None, worker: str = "w0") -> list[tuple[str, 
     return identity if attempt is None else [*identity, (names.METADATA_ATTEMPT, str(attempt))]
 
 
-async def take(stub, worker: str = "w0", timeout: float = 20):  # type: ignore[no-untyped-def]
+async def take(stub, worker: str = "w0", timeout: float = 20):
     request = messages.CreateTrialRequest(tuner_id=worker)
     return (await stub.CreateTrial(request, metadata=metadata(worker=worker), timeout=timeout)).trial
 
 
-def stub_of(channel: grpc.aio.Channel):  # type: ignore[no-untyped-def]
+def stub_of(channel: grpc.aio.Channel):
     return protos.get_service_grpc().OracleStub(channel)
 
 
-async def finish(stub, trial, worker: str = "w0", timeout: float = 20) -> None:  # type: ignore[no-untyped-def]
+async def finish(stub, trial, worker: str = "w0", timeout: float = 20) -> None:
     report = messages.UpdateTrialRequest(trial_id=trial.trial_id, metrics={"val_accuracy": 0.5}, step=0)
     await stub.UpdateTrial(report, metadata=metadata(1, worker), timeout=20)
     await stub.EndTrial(messages.EndTrialRequest(trial=completed(trial)), metadata=metadata(1, worker), timeout=timeout)
 
 
-def completed(trial):  # type: ignore[no-untyped-def]
+def completed(trial):
     trial.status = protos.get_proto().TrialStatus.COMPLETED
     return trial

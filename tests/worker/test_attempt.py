@@ -172,7 +172,7 @@ def test_an_attempt_that_finds_no_room_on_the_disk_costs_its_trial_no_failure(
 class Diverging(Tiny):
     """Tiny with a training loop that only reports: the objective is infinite after the first epoch."""
 
-    def fit(self, hp, model, x, y, callbacks, epochs, initial_epoch, **more):  # type: ignore[no-untyped-def]
+    def fit(self, hp, model, x, y, callbacks, epochs, initial_epoch, **more):
         for callback in callbacks:
             callback.set_model(model)
         for epoch, value in enumerate([np.inf, 0.7, 0.6][:epochs]):
@@ -183,11 +183,11 @@ class Diverging(Tiny):
 
 @pytest.mark.parametrize("study", [load(settings=["search.max_trials=1", "training.epochs=3", "training.patience=2"])])
 def test_a_worker_keeps_the_model_of_the_epoch_that_the_chief_calls_the_best(
-    open_workshop: Open, chief: RunningChief, grant: Grant, bucket: LocalBucket
+    open_context: Open, chief: RunningChief, grant: Grant, bucket: LocalBucket
 ) -> None:
-    context = open_workshop(Diverging(SHAPE, CLASSES))
+    context = open_context(Diverging(SHAPE, CLASSES))
     Attempt(context, grant).run()
-    context.carriers.bucket.shutdown(wait=True)  # it deletes models in the background
+    context.io_threads.bucket.shutdown(wait=True)  # it deletes models in the background
     [trial] = chief.ask(lambda state: list(state.trials.values()))
     assert (trial.state, trial.score, trial.best_epoch) == (TrialState.COMPLETED, pytest.approx(0.7), 1)
     assert trial.checkpoint in list(bucket.list(names.trials_prefix("cifake")))

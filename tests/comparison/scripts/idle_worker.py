@@ -16,8 +16,16 @@ class Idle(keras_tuner.Tuner):
 
 
 tuner = Idle(oracle=keras_tuner.oracles.RandomSearchOracle("val_accuracy", max_trials=1), directory=sys.argv[1])
-ask, asked = tuner.search.oracle.create_trial, []
-tuner.search.oracle.create_trial = lambda tuner_id: (asked.append(time.monotonic()), ask(tuner_id))[1]
+ask = tuner.search.oracle.create_trial
+asked: list[float] = []
+
+
+def noted(tuner_id):
+    asked.append(time.monotonic())
+    return ask(tuner_id)
+
+
+tuner.search.oracle.create_trial = noted
 
 
 def count():

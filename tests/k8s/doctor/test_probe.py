@@ -18,7 +18,9 @@ def workers(labels: dict[str, str], **spec: Any) -> Requirements:
 
 
 def test_the_pod_is_who_and_where_the_workers_are() -> None:
-    affinity = {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": []}}}
+    affinity: dict[str, Any] = {
+        "nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": []}}
+    }
     requirements = workers({"team": "vision"}, securityContext={"runAsUser": 2000}, affinity=affinity)
     pod = manifest("probe", requirements, None)
     assert pod["spec"]["securityContext"] == {"runAsUser": 2000}
