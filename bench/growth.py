@@ -94,12 +94,12 @@ def show(result: dict[str, Any]) -> None:
     for row in result.get("cluster", ()):
         print(f"\n{row['workers']:,} workers, {row['trial_s']:.0f} s and {row['epochs']} epochs per trial:")
         print(f"  {row['trials_per_s']:.0f} trials/s and {row['beats_per_s']:,.0f} heartbeats/s", end="")
-        fits = (
+        verdict = (
             f"enough for trials of {row['chief_trial_s']:.0f} s"
             if row["chief_trial_s"]
             else "exceeded by heartbeats alone"
         )
-        print(f": {row['chief_cores']:.2f} cores for the chief, which has one; {fits}")
+        print(f": {row['chief_cores']:.2f} cores for the chief, which has one; {verdict}")
         print(f"  {row['writes_per_s']:,.0f} writes/s to a bucket that starts with {GCS_WRITES_PER_S:,}", end="")
         print(f"; enough for trials of {row['bucket_trial_s']:.0f} s")
 

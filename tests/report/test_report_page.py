@@ -12,7 +12,7 @@ from tests.evaluation.searches import HOSTILE, search
 from tests.support.browser import Scheme, chromium, shown
 from tests.support.records import state_of
 from tuner.names import TrialId
-from tuner.report.html_page import Contents, report_html
+from tuner.report.html_page import ReportContents, report_html
 from tuner.study.attempts import attempts_of
 
 pytestmark = pytest.mark.slow
@@ -26,7 +26,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[int | str, str]:
     """URL of a page by how many trials it is of, or by what is special about it."""
     folder = tmp_path_factory.mktemp("reports")
     many = tuple(f"class {number}" for number in range(20))
-    made: dict[int | str, Contents] = {
+    made: dict[int | str, ReportContents] = {
         **{size: report_of(size) for size in SIZES},
         "hostile": report_of(30, hostile=True),
         "many classes": report_of(30, classes=many),
