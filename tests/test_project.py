@@ -1,6 +1,7 @@
 """The repository: what is committed, that the locks are portable, that the documents say what is so."""
 
 import importlib.util
+import json
 import re
 import subprocess
 import sys
@@ -15,10 +16,10 @@ from tuner.config.loading import all_keys, parse
 from tuner.config.yaml import parse_value
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 LOCKS = sorted((ROOT / "requirements").glob("*.txt"))
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+DOCS = ROOT / "docs"
+DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted(DOCS.rglob("*.md"))]
 
 
 def tracked() -> list[Path]:
@@ -130,37 +131,53 @@ def test_every_study_in_the_documents_is_valid(block: str) -> None:
     assert parse(parse_value(block, "the document"), "the document") != settings.Study()
 
 
-def test_the_make_targets_in_the_readme_exist() -> None:
-    targets = set(re.findall(r"^([a-z]+):", MAKEFILE, re.MULTILINE))
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.name)
+def test_the_make_targets_in_a_document_exist(document: Path) -> None:
+    targets = set(re.findall(r"^([a-z0-9-]+):", MAKEFILE, re.MULTILINE))
     assert {"run", "test", "lint", "bench", "lock"} <= targets
-    assert set(re.findall(r"\bmake ([a-z]+)(?=`| {2,}#)", README)) <= targets
+    text = document.read_text(encoding="utf-8")
+    named = re.findall(r"`make ([a-z0-9-]+)\b", text)
+    typed = [
+        target
+        for block in blocks(text, "console")
+        for target in re.findall(r"^\$ (?:\w+=\S+ )*make ([a-z0-9-]+)", block, re.MULTILINE)
+    ]
+    assert {*named, *typed} <= targets
+    if document.name == "README.md":
+        assert {"run", "image"} <= set(typed)
 
 
-def test_the_commands_in_the_readme_exist() -> None:
-    program = "import typer.main, tuner.cli.app; print(*typer.main.get_command(tuner.cli.app.app).commands)"
+def test_the_commands_in_the_documents_exist_with_their_options() -> None:
+    program = (
+        "import json, typer.main, tuner.cli.app\n"
+        "def options(command):\n"
+        "    return [name for each in command.params for name in [*each.opts, *each.secondary_opts]]\n"
+        "found, app = {}, typer.main.get_command(tuner.cli.app.app)\n"
+        "for name, command in app.commands.items():\n"
+        "    found[name] = options(command)\n"
+        "    for second, below in getattr(command, 'commands', {}).items():\n"
+        "        found[f'{name} {second}'] = options(below)\n"
+        "print(json.dumps(found))\n"
+    )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
-    said = set(re.findall(r"^\$ \.venv/bin/cifake-tune (\w+)", README, re.MULTILINE))
-    assert said
-    assert said <= set(done.stdout.split())
+    known: dict[str, list[str]] = json.loads(done.stdout)
+    seen: dict[str, set[str]] = {}
+    for document in DOCUMENTS:
+        for block in blocks(document.read_text(encoding="utf-8"), "console"):
+            typed = r"^\$ (?:\w+=\S+ )*(?:\.venv/bin/)?cifake-tune (data \w+|\w+)(.*?)(?: {2,}#.*)?$"
+            for command, arguments in re.findall(typed, block.replace("\\\n", " "), re.MULTILINE):
+                assert command in known, f"{document.name}: {command}"
+                unknown = set(re.findall(r"(?<= )--?[a-z][a-z-]*", arguments)) - set(known[command])
+                assert not unknown, f"{document.name}: {command} has no {unknown}"
+                seen.setdefault(document.name, set()).add(command)
+    assert {"run", "status", "trials", "logs", "predict", "doctor", "data fetch"} <= seen["README.md"]
 
 
-def test_the_files_in_the_readme_exist() -> None:
-    links = re.findall(r"\]\((?!https://)([^)#]+)\)", README)
-    assert links
-    assert [link for link in links if not (ROOT / link).exists()] == []
-    tree = next(block for block in blocks(README, "") if block.startswith("tuner/"))
-    folders = re.findall(r"^(\w+/)", tree, re.MULTILINE)
-    modules = re.findall(r"\b(\w+\.py|\w+/)", re.sub(r"^\w+/.*$", "", tree, flags=re.MULTILINE))
-    assert [name for name in folders if not (ROOT / name).is_dir()] == []
-    assert [name for name in modules if not (ROOT / "tuner" / name).exists()] == []
-
-
-def test_the_exit_codes_in_the_readme_are_those_of_the_program() -> None:
+def test_the_exit_codes_in_the_documents_are_those_of_the_program() -> None:
     from tuner.errors import ExitCode
 
-    assert {int(code) for code in re.findall(r"^\| (\d+) \|", README, re.MULTILINE)} == {
-        code.value for code in ExitCode
-    }
+    page = (DOCS / "exit-codes.md").read_text(encoding="utf-8")
+    assert {int(code) for code in re.findall(r"^\| (\d+) \|", page, re.MULTILINE)} == {code.value for code in ExitCode}
 
 
 def test_the_files_of_an_evaluation_in_the_documents_are_those_it_writes() -> None:
@@ -171,17 +188,35 @@ def test_the_files_of_an_evaluation_in_the_documents_are_those_it_writes() -> No
         names.CALIBRATION_PNG, names.ROBUSTNESS_PNG, names.MOST_WRONG_PNG, names.PROVENANCE_JSON, names.MODEL_CARD,
         names.REPORT_HTML,
     }  # fmt: skip
-    in_readme = {
+    in_list = {
         file
-        for row in re.findall(r"^\| `studies/cifake/evaluation/(.*?) \|", README, re.MULTILINE)
+        for row in re.findall(
+            r"^\| `studies/cifake/evaluation/(.*?) \|", (DOCS / "files.md").read_text(encoding="utf-8"), re.MULTILINE
+        )
         for file in re.findall(r"\w+\.[\w.]+", row)
     }
-    page = (ROOT / "docs" / "evaluation.md").read_text(encoding="utf-8")
+    page = (DOCS / "evaluation.md").read_text(encoding="utf-8")
     table = page[page.index("| file | |") : page.index("## What is measured")]
     rows = re.findall(r"^\| (`.*?) \|", table, re.MULTILINE)
     in_docs = {file for row in rows for file in re.findall(r"\w+\.[\w.]+", row)}
-    assert in_readme == written - {names.CONFUSION_JSON}
+    assert in_list == written - {names.CONFUSION_JSON}
     assert in_docs == written - {names.CONFUSION_JSON}, "its name is written as .json after that of the picture"
+
+
+def test_the_folders_of_the_bucket_in_the_documents_are_those_of_a_study() -> None:
+    from tuner import names
+
+    page = (DOCS / "files.md").read_text(encoding="utf-8")
+    paths = set(re.findall(r"^\| `((?:studies|data)/\S*)`", page, re.MULTILINE))
+    assert {path for path in paths if "/evaluation/" not in path} == {
+        names.tensorboard_prefix("cifake"),
+        names.logs_prefix("cifake") + "<trial>/<attempt>/",
+        names.trials_prefix("cifake") + "<trial>/<attempt>/",
+        names.journal_prefix("cifake"),
+        names.snapshots_prefix("cifake"),
+        names.data_prefix("<digest>"),
+        names.prepared("cifake"),
+    }
 
 
 def test_the_page_of_settings_is_up_to_date() -> None:
@@ -196,8 +231,10 @@ def test_the_page_of_settings_is_up_to_date() -> None:
 
 
 @pytest.mark.slow
-def test_the_space_in_the_readme_can_be_searched(tmp_path: Path) -> None:
-    (tmp_path / "my_space.py").write_text(blocks(README, "python")[0], encoding="utf-8")
+def test_the_space_in_the_documents_can_be_searched(tmp_path: Path) -> None:
+    (tmp_path / "my_space.py").write_text(
+        blocks((DOCS / "study.md").read_text(encoding="utf-8"), "python")[0], encoding="utf-8"
+    )
     program = (
         "from tuner import spaces\n"
         "from tuner.config import settings\n"

@@ -1,7 +1,6 @@
 """The commands, as a user runs them."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,27 +10,24 @@ import pytest
 from tests.data.conftest import ROOT
 from tests.data.images import Files, encode, pixels, write_folder, write_zip
 from tests.data.test_cifake_download import Server, serving
+from tests.support.command_line import Finished, run_in_process
 from tuner import names
 from tuner.bucket import open_bucket
 from tuner.data.manifest import find_data_sets
 
 
-def run(*arguments: object, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", "from tuner.cli.app import main; main()", "data", *map(str, arguments)]
-    return subprocess.run(
-        command, cwd=ROOT, env={**os.environ, **(environment or {})},
-        capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
+def run(*arguments: object, environment: dict[str, str] | None = None) -> Finished:
+    return run_in_process("data", *arguments, environment=environment)
 
 
 def test_pack_prints_digest_counts_and_pace(tmp_path: Path, files: Files) -> None:
     ended = run("pack", write_zip(tmp_path / "archive.zip", files), tmp_path / "bucket")
-    assert ended.returncode == 0, ended.stderr
+    assert ended.code == 0, ended.err
     (digest,) = find_data_sets(open_bucket(str(tmp_path / "bucket")))
-    assert digest in ended.stdout
-    assert "18 images" in ended.stdout
-    assert "images/s" in ended.stdout
-    assert "train" in ended.stdout
+    assert digest in ended.out
+    assert "18 images" in ended.out
+    assert "images/s" in ended.out
+    assert "train" in ended.out
 
 
 def test_pack_takes_the_bucket_out_of_the_environment_and_prints_json(tmp_path: Path, files: Files) -> None:
@@ -39,8 +35,8 @@ def test_pack_takes_the_bucket_out_of_the_environment_and_prints_json(tmp_path: 
     bucket = tmp_path / "bucket"
     arguments = ["pack", source, "--resize", "4x6", "--convert", "--json"]
     ended = run(*arguments, environment={names.ENV_BUCKET: str(bucket)})
-    assert ended.returncode == 0, ended.stderr
-    printed = json.loads(ended.stdout)
+    assert ended.code == 0, ended.err
+    printed = json.loads(ended.out)
     assert [printed["digest"]] == find_data_sets(open_bucket(str(bucket)))
     assert printed["image_shape"] == [4, 6, 3]
     assert printed["counts"] == {"train": {"FAKE": 6, "REAL": 6}, "test": {"FAKE": 3, "REAL": 4}}
@@ -53,23 +49,23 @@ def test_bad_input_is_one_sentence_and_exit_code_2(tmp_path: Path) -> None:
     source.write_bytes(b"no zip")
     for command in (["pack", source, tmp_path / "bucket"], ["check", source], ["fetch", source]):
         ended = run(*command)
-        assert ended.returncode == 2
-        assert ended.stderr.startswith("error: archive.zip: is not a zip archive")
-        assert ended.stderr.count("\n") == 1
-        assert ended.stdout == ""
+        assert ended.code == 2
+        assert ended.err.startswith("error: archive.zip: is not a zip archive")
+        assert ended.err.count("\n") == 1
+        assert ended.out == ""
 
 
 def test_check_reports_and_fails_for_a_corrupt_file_only(tmp_path: Path, files: Files) -> None:
     files["test/REAL/1.png"] = files["train/FAKE/0.png"]
     folder = write_folder(tmp_path / "source", files)
     ended = run("check", folder)
-    assert ended.returncode == 0, ended.stderr
-    assert "1 pairs of exact duplicates across train/FAKE and test/REAL" in ended.stdout
+    assert ended.code == 0, ended.err
+    assert "1 pairs of exact duplicates across train/FAKE and test/REAL" in ended.out
     write_folder(folder, {"train/REAL/9.jpg": b"text"})
     ended = run("check", folder, "--json")
-    assert ended.returncode == 2
-    assert "1 of 19 files are corrupt" in ended.stderr
-    report = json.loads(ended.stdout)
+    assert ended.code == 2
+    assert "1 of 19 files are corrupt" in ended.err
+    report = json.loads(ended.out)
     assert report["corrupt"][0]["path"] == "train/REAL/9.jpg"
     assert report["duplicates"] == [{"folders": ["train/FAKE", "test/REAL"], "pairs": 1}]
 
@@ -78,8 +74,8 @@ def test_fetch_refuses_images_that_are_not_cifake(tmp_path: Path, files: Files) 
     archive = write_zip(tmp_path / "served.zip", files).read_bytes()
     with serving(Server(archive)) as server:
         ended = run("fetch", tmp_path / "target.zip", "--url", server.url)
-    assert ended.returncode == 2
-    assert "not 50,000" in ended.stderr
+    assert ended.code == 2
+    assert "not 50,000" in ended.err
     assert not (tmp_path / "target.zip").exists()
 
 
@@ -88,10 +84,10 @@ def test_fetch_keeps_cifake_whole_through_cut_connections(tmp_path: Path, cifake
     archive = cifake_zip.read_bytes()
     with serving(Server(archive, cut_after=len(archive) // 3, cuts=2)) as server:
         ended = run("fetch", tmp_path / "target.zip", "--url", server.url, "--json")
-    assert ended.returncode == 0, ended.stderr
+    assert ended.code == 0, ended.err
     assert len(server.ranges) == 3
     assert (tmp_path / "target.zip").read_bytes() == archive
-    assert json.loads(ended.stdout)["verified"] is True
+    assert json.loads(ended.out)["verified"] is True
 
 
 def test_help_imports_nothing_heavy() -> None:

@@ -25,7 +25,8 @@ from tuner.evaluation.saved_model import probabilities
 
 manifest = read_manifest(bucket, provenance.data.digest)
 test = open_split(bucket, manifest, "test", Path("cache"))
-print(json.dumps([again.metrics, probabilities(again.model, test.images, len(manifest.classes), 500).tolist()]))
+found = probabilities(reproduction.model, test.images, len(manifest.classes), 500)
+print(json.dumps([reproduction.metrics, found.tolist()]))
 """
 
 

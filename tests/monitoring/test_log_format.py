@@ -3,14 +3,12 @@
 import io
 import json
 import logging
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 
 import pytest
 
+from tests.support.command_line import run_in_process
 from tuner.errors import ConfigError, ExitCode
 from tuner.monitoring.log_format import LogFormat, begin_logging, given_format
 
@@ -68,14 +66,8 @@ def test_another_format_is_an_error_that_names_the_variable() -> None:
 
 @pytest.mark.parametrize("form", LogFormat)
 def test_a_process_that_fails_says_why_in_the_same_format(form: LogFormat) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "tuner.cli", "worker"],
-        env={**os.environ, "CIFAKE_TUNE_LOG_FORMAT": form, "KERASTUNER_ORACLE_IP": ""},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == ExitCode.USAGE
-    last = done.stderr.splitlines()[-1]
+    done = run_in_process("worker", environment={"CIFAKE_TUNE_LOG_FORMAT": form, "KERASTUNER_ORACLE_IP": ""})
+    assert done.code == ExitCode.USAGE
+    last = done.err.splitlines()[-1]
     said = json.loads(last)["message"] if form is LogFormat.JSON else last.removeprefix("error: ")
     assert said == "the environment variable KERASTUNER_ORACLE_IP is not set; it must be for this command."

@@ -9,7 +9,7 @@ import logging
 import os
 import signal
 import sys
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -18,15 +18,13 @@ from tuner.cli import roles
 from tuner.cli.data import data_app
 from tuner.cli.doctor import doctor_app
 from tuner.cli.logs import logs_app
+from tuner.cli.options import GlobalOptions
 from tuner.cli.predict import predict_app
 from tuner.cli.report import report_app
 from tuner.cli.status import readers_app
 from tuner.config.loading import json_schema
 from tuner.errors import CifakeTuneError, ConfigError, ExitCode, PreemptedError
 from tuner.monitoring.log_format import error_line, given_format
-
-if TYPE_CHECKING:
-    pass
 
 app = typer.Typer(
     name="cifake-tune",
@@ -54,13 +52,14 @@ def _say_version(asked: bool) -> None:
 
 @app.callback()
 def _global(
+    context: typer.Context,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks, and log more.")] = False,
     version: Annotated[
         # eager: before the command is missed
         bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    pass
+    context.ensure_object(GlobalOptions).debug = debug
 
 
 @app.command()
@@ -71,7 +70,7 @@ def schema() -> None:
 
 def main() -> NoReturn:
     """Run the command line, and exit."""
-    code = _run(debug="--debug" in sys.argv)
+    code = run_command()
     sys.stdout.flush()
     sys.stderr.flush()
     if "keras" in sys.modules or code == ExitCode.PREEMPTED:
@@ -81,14 +80,16 @@ def main() -> NoReturn:
     sys.exit(code)
 
 
-def _run(debug: bool) -> int:
+def run_command(arguments: list[str] | None = None) -> int:
+    """Run one command, by default that of this process, print its error if it fails, and return its exit code."""
+    options = GlobalOptions()
     signal.signal(signal.SIGTERM, _preempted)  # the first process of a container would not even notice it
     try:
-        code = app(standalone_mode=False)
+        code = app(arguments, standalone_mode=False, obj=options)
         if isinstance(code, int):  # of a command that ends with typer.Exit
             return code
     except CifakeTuneError as error:
-        return _fail(str(error), error.exit_code, error if debug else None)
+        return _fail(str(error), error.exit_code, error if options.debug else None)
     except (typer.Abort, KeyboardInterrupt):
         return _fail("stopped.", ExitCode.PREEMPTED)
     except (BrokenPipeError, SystemExit):  # `cifake-tune trials | head`: click exits where nobody reads any more
@@ -98,7 +99,7 @@ def _run(debug: bool) -> int:
             return _fail(error.format_message(), ExitCode.USAGE)
         what = f"{type(error).__name__}: {error}"
         text = f"a defect in cifake-tune, or something it does not expect: {what} (--debug shows where)."
-        return _fail(text, ExitCode.DEFECT, error if debug else None)
+        return _fail(text, ExitCode.DEFECT, error if options.debug else None)
     return ExitCode.DONE
 
 

@@ -1,6 +1,7 @@
 """Options and defaults that several commands share."""
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -30,6 +31,13 @@ ContextOption = Annotated[
     str | None,
     typer.Option("--context", help="Of the kubeconfig; default: its current one.", rich_help_panel="Cluster"),
 ]
+
+
+@dataclass
+class GlobalOptions:
+    """The options before the command's name: typer's context carries them, and `main` reads them after a failure."""
+
+    debug: bool = False
 
 
 def study_name() -> str | None:

@@ -12,7 +12,7 @@ import typer
 from tuner import names
 from tuner.bucket import Bucket, open_bucket
 from tuner.cli.backend import choose_backend, import_keras, importing_keras
-from tuner.cli.options import DEFAULT_BUCKET, BucketOption, JsonOption, StudyNameOption, study_name
+from tuner.cli.options import DEFAULT_BUCKET, BucketOption, GlobalOptions, JsonOption, StudyNameOption, study_name
 from tuner.config import settings as config
 from tuner.config.loading import load
 from tuner.errors import ConfigError
@@ -52,10 +52,13 @@ def run(
 
 
 def chief(
-    study_file: StudyFileOption = None, bucket_url: BucketOption = DEFAULT_BUCKET, settings: SetOption = None
+    context: typer.Context,
+    study_file: StudyFileOption = None,
+    bucket_url: BucketOption = DEFAULT_BUCKET,
+    settings: SetOption = None,
 ) -> None:
     """Hand out trials to workers until the search is over (address from KERASTUNER_ORACLE_IP and _PORT)."""
-    _begin_process()
+    _begin_process(context)
     study = _study(study_file, settings or [])
     host, port, encryption = _environment(names.ENV_ORACLE_IP), _port(), _encryption()
     with importing_keras(whole=study.search.algorithm is config.Algorithm.BAYESIAN):
@@ -73,9 +76,9 @@ def chief(
         run_chief(study, _data_digest(study, shown.bucket), Address(host, port), encryption, cluster, shown)
 
 
-def worker(bucket_url: BucketOption = DEFAULT_BUCKET) -> None:
+def worker(context: typer.Context, bucket_url: BucketOption = DEFAULT_BUCKET) -> None:
     """Train trials for the chief until the search is over (it has the settings; who we are: KERASTUNER_TUNER_ID)."""
-    _begin_process()
+    _begin_process(context)
     address = f"{_environment(names.ENV_ORACLE_IP)}:{_port()}"
     name = _environment(names.ENV_TUNER_ID)
     if not is_name(name):
@@ -100,10 +103,13 @@ def worker(bucket_url: BucketOption = DEFAULT_BUCKET) -> None:
 
 
 def evaluate(
-    bucket_url: BucketOption = DEFAULT_BUCKET, study: StudyNameOption = None, as_json: JsonOption = False
+    context: typer.Context,
+    bucket_url: BucketOption = DEFAULT_BUCKET,
+    study: StudyNameOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Evaluate the study's best model on the test images, once."""
-    _begin_process()
+    _begin_process(context)
     import_keras()  # the evaluator imports it only when there is something to do
     from tuner.evaluator.run import evaluate as run_evaluation
     from tuner.report.terminal.evaluation import summary
@@ -186,11 +192,11 @@ def _seconds(variable: str) -> int:
     return int(text)
 
 
-def _begin_process() -> None:
+def _begin_process(context: typer.Context) -> None:
     """Set up a process of a pod or of `run`: its end, and its log."""
     from tuner.local.children import end_with_parent
 
     end_with_parent()
     choose_backend()
-    level = logging.DEBUG if "--debug" in sys.argv else logging.INFO
+    level = logging.DEBUG if context.ensure_object(GlobalOptions).debug else logging.INFO
     begin_logging(sys.stdout, given_format(os.environ), level)

@@ -18,6 +18,7 @@ from k8s.doctor.nodes import untolerated
 from k8s.doctor.quotas import asked_of, unsaid_of
 from k8s.doctor.requirements import Needs, of_flags, of_objects
 from tests.k8s import captured
+from tests.support.command_line import run_in_process
 from tests.support.gcs_emulator import Emulator
 from tests.support.refuser import running_refuser
 from tuner.errors import ExitCode
@@ -25,16 +26,23 @@ from tuner.errors import ExitCode
 COMPLETE = Condition(type="Complete", status="True")
 
 
-def doctor(*arguments: str, **environment: str) -> tuple[int, str]:
+def doctor_process(*arguments: str, kubeconfig: Path) -> tuple[int, str]:
+    """Run `doctor` in a process of its own: the Kubernetes client reads KUBECONFIG while it is imported."""
     done = subprocess.run(
         [sys.executable, "-m", "tuner.cli", "doctor", *arguments],
-        env={**{k: v for k, v in os.environ.items() if k != "CIFAKE_TUNE_BUCKET"}, **environment},
+        env={**os.environ, "KUBECONFIG": str(kubeconfig)},
         capture_output=True,
         text=True,
         check=False,
     )
     assert "Traceback" not in done.stderr
     return done.returncode, done.stdout + done.stderr
+
+
+def doctor(*arguments: str, **environment: str) -> tuple[int, str]:
+    done = run_in_process("doctor", *arguments, environment=environment)
+    assert "Traceback" not in done.err
+    return done.code, done.out + done.err
 
 
 # ---- this machine and its bucket ------------------------------------------------------------------
@@ -203,7 +211,7 @@ def test_two_ways_to_say_what_is_meant_exclude_each_other() -> None:
 
 
 def test_no_cluster_is_an_error_that_says_how_to_have_one(tmp_path: Path) -> None:
-    code, said = doctor("--release", "night", KUBECONFIG=str(tmp_path / "none"))
+    code, said = doctor_process("--release", "night", kubeconfig=tmp_path / "none")
     assert code == ExitCode.USAGE
     assert "no cluster is configured" in said
 
@@ -213,6 +221,6 @@ def test_an_api_that_does_not_answer_is_broken(tmp_path: Path) -> None:
     context = {"name": "c", "context": {"cluster": "c", "user": "u"}}
     kubeconfig = {"kind": "Config", "clusters": [cluster], "contexts": [context], "users": [{"name": "u", "user": {}}]}
     (tmp_path / "config").write_text(json.dumps(kubeconfig | {"current-context": "c"}))
-    code, said = doctor("--namespace", "x", KUBECONFIG=str(tmp_path / "config"))
+    code, said = doctor_process("--namespace", "x", kubeconfig=tmp_path / "config")
     assert code == ExitCode.ENVIRONMENT
     assert "the Kubernetes API at http://127.0.0.1:9 cannot be reached" in said
