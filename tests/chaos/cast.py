@@ -3,12 +3,12 @@
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.chaos.evidence import Exit, Role
+from tests.integration.support import FASTEST_BACKEND, JAX_ENVIRONMENT, python_with
 
 READY = {Role.CHIEF: b"listens on port", Role.WORKER: b"joins study"}
 """What a process says when it has come so far that it can be missed."""
@@ -84,7 +84,7 @@ class Cast:
         log = self.logs / f"{self._started:04d}-{name}.log"
         with log.open("wb") as out:
             popen = subprocess.Popen(
-                [sys.executable, "-m", "tuner.cli", role.value],
+                [python_with(FASTEST_BACKEND), "-m", "tuner.cli", role.value],
                 env={**self.environment, **environment},
                 stdin=subprocess.DEVNULL,
                 stdout=out,
@@ -119,7 +119,8 @@ class Cast:
 
 def inherited() -> dict[str, str]:
     """Return our environment without what belongs to another study, and this repository on Python's path."""
-    ours = ("CIFAKE_TUNE_", "KERASTUNER_", "CHAOS_")
+    ours = ("CIFAKE_TUNE_", "KERASTUNER_", "CHAOS_", "PYTHONDONTWRITEBYTECODE")
     kept = {key: value for key, value in os.environ.items() if not key.startswith(ours)}
     root = str(Path(__file__).parents[2])
-    return kept | {"PYTHONPATH": os.pathsep.join(filter(None, [root, kept.get("PYTHONPATH", "")]))}
+    backend = JAX_ENVIRONMENT | {"KERAS_BACKEND": FASTEST_BACKEND}
+    return kept | backend | {"PYTHONPATH": os.pathsep.join(filter(None, [root, kept.get("PYTHONPATH", "")]))}

@@ -5,13 +5,12 @@ import gzip
 import io
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.integration.support import RUN_S, Place
+from tests.integration.support import RUN_S, Place, python_with
 from tuner import names
 from tuner.local.children import share_of_cores
 
@@ -38,7 +37,8 @@ def assert_trains_again(place: Place, workers: int) -> None:
     folder = place.folder / "again"
     folder.mkdir()
     done = subprocess.run(
-        [sys.executable, "-c", script + AND_THEN], cwd=folder, capture_output=True, check=False, timeout=RUN_S,
+        [python_with(place.backend), "-c", script + AND_THEN],
+        cwd=folder, capture_output=True, check=False, timeout=RUN_S,
         env={**place.environment, **share_of_cores(workers), "TF_CPP_MIN_LOG_LEVEL": "3"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr.decode()

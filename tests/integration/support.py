@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from tuner import names
@@ -20,7 +21,20 @@ from tuner.study.records import Record, Reported
 from tuner.study.state import StudyState
 
 HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
 SPACES = HERE / "spaces"
+JAX_PYTHON = os.environ.get("CIFAKE_TUNE_JAX_PYTHON")
+"""An interpreter with JAX and no TensorFlow; a process of it starts in a third of the processor time."""
+BACKENDS = ("tensorflow", "jax")
+FASTEST_BACKEND = "jax" if JAX_PYTHON else "tensorflow"
+"""For whatever holds on both: processes, leases, journals, errors, pages."""
+JAX_ENVIRONMENT = {
+    "JAX_PLATFORMS": "cpu",
+    # what one process of the tests has compiled, the others read
+    "JAX_COMPILATION_CACHE_DIR": str(ROOT / ".pytest_cache" / "jax"),
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+}
 RUN_S = 300.0
 """No command takes so long, also on a busy machine; it is there to end a test whose claim does not hold."""
 LOG_CHARACTERS = 4000
@@ -100,15 +114,18 @@ class Place:
     study: str = "cifake"
     commands: int = 0
     environment: dict[str, str] = field(default_factory=dict)
+    backend: str = FASTEST_BACKEND
 
     def __post_init__(self) -> None:
-        ours = ("CIFAKE_TUNE_", "KERASTUNER_")
+        # each process would compile all of our modules again if it could not keep the byte code
+        ours = ("CIFAKE_TUNE_", "KERASTUNER_", "JAX_", "PYTHONDONTWRITEBYTECODE")
         self.folder.mkdir(parents=True, exist_ok=True)
         self.environment = {key: value for key, value in os.environ.items() if not key.startswith(ours)} | {
             names.ENV_BUCKET: str(self.bucket_folder),
             names.ENV_CACHE: str(self.cache),
-            "KERAS_BACKEND": "tensorflow",
+            "KERAS_BACKEND": self.backend,
             "CUDA_VISIBLE_DEVICES": "-1",
+            **JAX_ENVIRONMENT,
             "COLUMNS": "200",
             "INTEGRATION_GATE": str(self.gate),
             **self.environment,
@@ -137,17 +154,14 @@ class Place:
 
     # ---- commands ---------------------------------------------------------------------------------
 
-    def start(
-        self, *arguments: str, python: Path | str = sys.executable, under: Sequence[str] = (), **environment: str
-    ) -> Command:
+    def start(self, *arguments: str, backend: str = "", under: Sequence[str] = (), **environment: str) -> Command:
         """Start `cifake-tune` with these arguments, `under` another command where one is given."""
-        return Command(self, arguments, Path(python), environment, under)
+        backend = backend or self.backend
+        return Command(self, arguments, python_with(backend), {"KERAS_BACKEND": backend, **environment}, under)
 
-    def do(
-        self, *arguments: str, python: Path | str = sys.executable, under: Sequence[str] = (), **environment: str
-    ) -> Done:
+    def do(self, *arguments: str, backend: str = "", under: Sequence[str] = (), **environment: str) -> Done:
         """Run `cifake-tune` to its end."""
-        return self.start(*arguments, python=python, under=under, **environment).wait()
+        return self.start(*arguments, backend=backend, under=under, **environment).wait()
 
     # ---- what is seen of the study ------------------------------------------------------------------
 
@@ -221,6 +235,15 @@ class Place:
         return "\n".join(f"---- {file.name}\n{file.read_text(errors='replace')[-LOG_CHARACTERS:]}" for file in files)
 
 
+def python_with(backend: str) -> Path:
+    """Return an interpreter that has this backend; skip the test if there is none."""
+    if backend == "tensorflow":
+        return Path(sys.executable)
+    if not JAX_PYTHON:
+        pytest.skip("CIFAKE_TUNE_JAX_PYTHON names no interpreter with JAX (`make test` sets it)")
+    return Path(JAX_PYTHON)
+
+
 def program(python: Path) -> list[str]:
     """Return the command that belongs to an interpreter."""
     script = python.with_name("cifake-tune")
@@ -257,9 +280,9 @@ OPEN: list[Place] = []
 
 
 @contextmanager
-def place(folder: Path, study: str = "cifake", **environment: str) -> Iterator[Place]:
+def place(folder: Path, study: str = "cifake", backend: str = FASTEST_BACKEND, **environment: str) -> Iterator[Place]:
     """Yield a place; at the end all its processes are killed."""
-    made = Place(folder, study, environment=environment)
+    made = Place(folder, study, environment=environment, backend=backend)
     OPEN.append(made)
     try:
         yield made

@@ -2,9 +2,11 @@
 
 import shutil
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
 
+from tests.integration.in_process import do_here
 from tests.integration.one_trial import night
 from tests.integration.support import Done, Place, place, settings, space
 from tests.support.disks import fill, read_only, small_disk, without_rights
@@ -50,14 +52,19 @@ def chief(studied: Place, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 
 def do(
-    made: Place, command: str, chief: dict[str, str], two_colours: str, under: tuple[str, ...] = (), **more: str
+    made: Place,
+    command: str,
+    chief: dict[str, str],
+    two_colours: str,
+    start: Callable[..., Done] = do_here,
+    **more: str,
 ) -> Done:
     unfinished = (*STUDY, *settings(search__max_trials=4))  # a chief whose search is over reads no data
     arguments = {"run": (*STUDY, "--data", two_colours), "chief": unfinished}.get(command, ())
     address = chief | {names.ENV_TUNER_ID: "w"}
     if command == "chief":
         address |= {names.ENV_ORACLE_PORT: str(free_port())}
-    return made.do(command, *arguments, under=under, **(address | more))
+    return start(made, command, *arguments, **(address | more))
 
 
 def refused(done: Done, code: int, *texts: str) -> None:
@@ -162,7 +169,7 @@ def test_data_that_is_damaged_is_packed_again_by_a_run_that_has_the_source(
     manifest = only(copy, "data/*/manifest.json")
     good = (copy.bucket_folder / manifest).read_bytes()
     damage(copy, manifest, truncated)
-    done = do(copy, "run", chief, two_colours)
+    done = do(copy, "run", chief, two_colours, Place.do)
     assert done.code == 0, done.err
     assert (copy.bucket_folder / manifest).read_bytes() == good
 
@@ -211,7 +218,7 @@ def test_a_full_disk_is_told_and_nothing_half_written_is_left(
         more = settings(search__max_trials=4) if command in ("chief", "run") else []
         arguments = {"run": ("--data", two_colours, *STUDY), "chief": STUDY}.get(command, ())
         address = chief | {names.ENV_TUNER_ID: "w"} | ({names.ENV_ORACLE_PORT: str(free_port())} if more else {})
-        done = place.do(command, *arguments, *more, **address)
+        done = do_here(place, command, *arguments, *more, **address)
         refused(done, ENVIRONMENT, "no space is left")
         assert digests(bucket) == before
 
@@ -251,9 +258,8 @@ def test_a_read_only_bucket_is_told_by_those_who_write(
 def test_a_folder_without_rights_is_told(copy: Place, command: str, chief: dict[str, str], two_colours: str) -> None:
     before = digests(copy.bucket_folder)
     with without_rights(copy.bucket_folder) as under:
-        refused(
-            do(copy, command, chief, two_colours, tuple(under)), ENVIRONMENT, "no permission", str(copy.bucket_folder)
-        )
+        start = partial(Place.do, under=under)
+        refused(do(copy, command, chief, two_colours, start), ENVIRONMENT, "no permission", str(copy.bucket_folder))
     assert digests(copy.bucket_folder) == before
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from tests.integration import support
 from tests.integration.one_trial import EPOCHS, Night, night
-from tests.integration.support import Place
+from tests.integration.support import FASTEST_BACKEND, Place
 from tuner import names
 from tuner.study.records import Leased, Reported, TrialState
 
@@ -51,10 +51,22 @@ def to_the_end(made: Night) -> None:
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory, two_colours: str) -> Iterator[Curve]:
+def backend(request: pytest.FixtureRequest) -> str:
+    """Keras's backend in the workers; all curves of a test are of the same."""
+    return str(getattr(request, "param", FASTEST_BACKEND))
+
+
+@pytest.fixture
+def place(tmp_path: Path, backend: str) -> Iterator[Place]:
+    with support.place(tmp_path / "place", backend=backend) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, two_colours: str, backend: str) -> Iterator[Curve]:
     """The trial of one worker that nobody disturbed."""
     with (
-        support.place(tmp_path_factory.mktemp("whole")) as place,
+        support.place(tmp_path_factory.mktemp("whole"), backend=backend) as place,
         night(place, place.bucket, two_colours, "GatedNoise") as made,
     ):
         to_the_end(made)
@@ -83,7 +95,11 @@ def ended(made: Night, epochs: int) -> None:
 Interrupt = Callable[[Night, int], None]
 
 
-@pytest.mark.parametrize("interruptions", [[killed], [ended], [ended, killed, killed]])
+@pytest.mark.parametrize(
+    ("backend", "interruptions"),
+    [("tensorflow", [ended, killed]), ("jax", [killed]), ("jax", [ended]), ("jax", [ended, killed, killed])],
+    indirect=["backend"],
+)
 def test_an_interrupted_trial_has_the_curve_of_one_that_was_not(
     place: Place, two_colours: str, whole: Curve, interruptions: list[Interrupt]
 ) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration.in_process import do_here
 from tests.integration.support import Done, Place, settings
 from tuner import names
 
@@ -19,7 +20,7 @@ def refused(done: Done, place: Place) -> None:
 
 
 def test_an_unknown_setting_names_the_nearest(place: Place) -> None:
-    done = place.do("run", *settings(search__max_trial=3))
+    done = do_here(place, "run", *settings(search__max_trial=3))
     assert done.code == 2
     assert "did you mean search.max_trials?" in done.err
     refused(done, place)
@@ -27,7 +28,7 @@ def test_an_unknown_setting_names_the_nearest(place: Place) -> None:
 
 
 def test_a_missing_study_file(place: Place) -> None:
-    done = place.do("run", "--study", "missing.yaml")
+    done = do_here(place, "run", "--study", "missing.yaml")
     assert done.code == 2
     assert "missing.yaml: no such file" in done.err
     refused(done, place)
@@ -36,7 +37,7 @@ def test_a_missing_study_file(place: Place) -> None:
 
 @pytest.mark.parametrize("source", ["missing", "missing.zip"])
 def test_a_missing_data_source(place: Place, source: str) -> None:
-    done = place.do("run", "--data", source)
+    done = do_here(place, "run", "--data", source)
     assert done.code == 2
     assert source in done.err
     refused(done, place)
@@ -46,7 +47,7 @@ def test_a_missing_data_source(place: Place, source: str) -> None:
 def test_a_port_of_the_live_page_that_somebody_has(place: Place) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        done = place.do("run", **{names.ENV_HTTP: f"127.0.0.1:{port}"})
+        done = do_here(place, "run", **{names.ENV_HTTP: f"127.0.0.1:{port}"})
     assert done.code == 3
     assert f"cannot listen on 127.0.0.1:{port}" in done.err
     refused(done, place)
@@ -55,7 +56,7 @@ def test_a_port_of_the_live_page_that_somebody_has(place: Place) -> None:
 
 def test_a_bucket_that_is_a_file(place: Place) -> None:
     place.bucket_folder.write_text("a file")
-    done = place.do("run")
+    done = do_here(place, "run")
     assert done.code in (2, 3)
     assert str(place.bucket_folder) in done.err
     assert done.err.startswith("error: ")
@@ -66,7 +67,7 @@ def test_a_bucket_that_is_a_file(place: Place) -> None:
 
 @pytest.mark.parametrize("command", ["status", "trials", "logs", "evaluate"])
 def test_a_bucket_without_a_study(place: Place, command: str) -> None:
-    done = place.do(command)
+    done = do_here(place, command)
     assert done.code == 2
     assert "has no study yet" in done.err
     refused(done, place)
@@ -97,7 +98,7 @@ def test_help_answers_in_less_than_a_second(place: Place) -> None:
 @pytest.mark.parametrize("name", ["two\nlines", "w" * 300])
 def test_a_workers_name_that_cannot_be_one(place: Place, name: str) -> None:
     address = {names.ENV_ORACLE_IP: "127.0.0.1", names.ENV_ORACLE_PORT: "1"}
-    done = place.start("worker", **address, **{names.ENV_TUNER_ID: name}).wait()
+    done = do_here(place, "worker", **address, **{names.ENV_TUNER_ID: name})
     assert done.code == 2
     assert "KERASTUNER_TUNER_ID must be 1 to 200 characters that can be printed" in done.err
     refused(done, place)

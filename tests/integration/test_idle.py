@@ -2,7 +2,6 @@
 
 import functools
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,7 +14,7 @@ import grpc.aio
 import keras_tuner
 import pytest
 
-from tests.integration.support import RUN_S, SPACES, Place
+from tests.integration.support import RUN_S, SPACES, Place, python_with
 from tests.support.chief import RunningChief, running_chief
 from tuner import names
 from tuner.config.loading import load
@@ -126,7 +125,7 @@ def test_a_stock_worker_seldom_asks_and_has_work_at_once_when_there_is_some(busy
     host, port = busy.chief.address.split(":")
     address = {names.ENV_ORACLE_IP: host, names.ENV_ORACLE_PORT: port, names.ENV_TUNER_ID: "tuner0"}
     stock = subprocess.Popen(
-        [sys.executable, "-c", STOCK_WORKER, str(place.folder)],
+        [python_with(place.backend), "-c", STOCK_WORKER, str(place.folder)],
         env=place.environment | address | {"PYTHONPATH": str(SPACES)},
         stderr=(Path(place.folder) / "command-stock.err").open("wb"),
     )

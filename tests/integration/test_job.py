@@ -4,6 +4,8 @@ import csv
 import gzip
 import io
 import json
+import shutil
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.reproduce import assert_trains_again
-from tests.integration.support import Done, Place, place, settings
+from tests.integration.support import BACKENDS, FASTEST_BACKEND, Done, Place, place, python_with, settings
 from tuner import names
 from tuner.data.arrays import open_validation
 from tuner.data.manifest import read_manifest
@@ -39,9 +41,9 @@ class Job:
         return {file.name: file.read_bytes() for file in (self.place.cache / "logs" / self.place.study).iterdir()}
 
 
-@pytest.fixture(scope="module")
-def job(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Job]:
-    with place(tmp_path_factory.mktemp("job")) as made:
+@pytest.fixture(scope="module", params=BACKENDS)
+def job(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Job]:
+    with place(tmp_path_factory.mktemp("job"), backend=request.param) as made:
         command = made.start(*FIRST)
         made.wait_for(lambda state: state.trials, "the first trial", command)
         workers = made.processes("worker")
@@ -182,16 +184,27 @@ def test_the_model_card_says_what_the_evaluation_found(job: Job) -> None:
     assert "{" not in card
 
 
-def test_more_trials_go_on_where_the_study_ended(job: Job) -> None:
-    before = job.place.state().trials
-    done = job.place.do("run", *BEGUN, *settings(search__max_trials=4))
+@pytest.mark.parametrize("job", ["jax"], indirect=True)
+def test_jax_needs_no_tensorflow(job: Job) -> None:
+    imported = subprocess.run(
+        [python_with("jax"), "-c", "import tensorflow"], capture_output=True, text=True, check=False
+    )
+    assert "ModuleNotFoundError" in imported.stderr
+    assert b"jax" in job.logs()["worker-0.log"]
+
+
+@pytest.mark.parametrize("job", [FASTEST_BACKEND], indirect=True)
+def test_more_trials_go_on_where_the_study_ended(job: Job, place: Place) -> None:
+    shutil.copytree(job.place.bucket_folder, place.bucket_folder)
+    before = place.state().trials
+    done = place.do("run", *BEGUN, *settings(search__max_trials=4))
     assert done.code == 0, done.err
-    state = job.place.state()
+    state = place.state()
     assert len(state.trials) == 4
     assert {trial_id: state.trials[trial_id] for trial_id in before} == before
     assert all(trial.state is TrialState.COMPLETED for trial in state.trials.values())
     assert len({tuple(trial.hyperparameters.items()) for trial in state.trials.values()}) == 4
-    kept = set(job.place.bucket.list(names.trials_prefix(job.place.study)))
+    kept = set(place.bucket.list(names.trials_prefix(place.study)))
     assert kept == {trial.checkpoint for trial in state.best(2)}
-    metrics = json.loads(job.evaluation(names.METRICS_JSON))
+    metrics = json.loads(place.bucket.read(names.evaluation(place.study, names.METRICS_JSON)))
     assert metrics["best_trial"] == state.best()[0].trial_id

@@ -1,38 +1,14 @@
-"""Other interpreters and other workers: JAX without TensorFlow, and Keras Tuner's own, unmodified."""
+"""Other workers than ours: Keras Tuner's own, unmodified."""
 
-import json
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
-from tests.integration.support import RUN_S, SPACES, Command, Place, settings, space
+from tests.integration.support import RUN_S, SPACES, Command, Place, python_with, settings, space
 from tests.support.gcs_emulator import free_port
 from tuner import names
 from tuner.study.records import TrialState
 from tuner.study.state import StudyState
-
-ROOT = Path(__file__).parents[2]
-
-
-# ---- JAX --------------------------------------------------------------------------------------------
-def test_the_whole_job_runs_on_jax_without_tensorflow(place: Place, two_colours: str, jax_python: Path) -> None:
-    imported = subprocess.run([jax_python, "-c", "import tensorflow"], capture_output=True, text=True, check=False)
-    assert "ModuleNotFoundError" in imported.stderr
-    done = place.do(
-        *("run", "--data", two_colours, *space("Tiny")),
-        *settings(search__max_trials=2, training__epochs=3),
-        python=jax_python,
-        KERAS_BACKEND="jax",
-        PYTHONPATH=str(ROOT),
-    )
-    assert done.code == 0, done.err
-    metrics = json.loads(place.bucket.read(names.evaluation(place.study, names.METRICS_JSON)))
-    assert metrics["images"] == 20
-    assert "jax" in (place.cache / "logs" / place.study / "worker-0.log").read_text()
-    assert [(len(t.epochs), t.attempts) for t in place.state().trials.values()] == [(3, 1), (3, 1)]
-
 
 # ---- Keras Tuner's own worker -------------------------------------------------------------------------
 STOCK_WORKER = """
@@ -111,7 +87,7 @@ def stock_worker(
 ) -> Iterator[subprocess.Popen[str]]:
     """Run Keras Tuner as it is; what it prints is read from the process's stdout."""
     process = subprocess.Popen(
-        [sys.executable, "-c", code, str(place.folder), *arguments],
+        [python_with(place.backend), "-c", code, str(place.folder), *arguments],
         env=place.environment | address | {names.ENV_TUNER_ID: name, "PYTHONPATH": str(SPACES)},
         stdout=subprocess.PIPE,
         stderr=(place.folder / f"command-{name}.err").open("w"),

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from tests.evaluation.studies import SIDE, Night, pack_images
-from tests.integration.support import Place, place
+from tests.integration.support import BACKENDS, Place, place
 from tuner import names
 from tuner.config.settings import Study
 from tuner.evaluator.run import evaluate
@@ -80,17 +80,14 @@ def test_a_name_that_would_move_the_cursor_is_printed_without_doing_so(evaluated
     assert [answer["error"] for answer in json.loads(evaluated.do("predict", "--json", "strange").out)] == [None, None]
 
 
-@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
-def test_heatmaps_show_where_the_light_is_on_either_backend(
-    evaluated: Place, backend: str, request: pytest.FixtureRequest
-) -> None:
-    python = {"python": request.getfixturevalue("jax_python")} if backend == "jax" else {}
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_heatmaps_show_where_the_light_is_on_either_backend(evaluated: Place, backend: str) -> None:
     pixels = np.zeros((SIDE, SIDE, 3), np.uint8)
     pixels[:5] = 255
     Image.fromarray(pixels).save(evaluated.folder / "above.png")
     done = evaluated.do(
         "predict", "--json", "--heatmap", f"maps-{backend}", "above.png", "light.png", "light.png",
-        KERAS_BACKEND=backend, **python,
+        backend=backend,
     )  # fmt: skip
     assert done.code == 0, done.err
     above, light, again = json.loads(done.out)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration.in_process import do_here
 from tests.integration.support import Command, Done, Place, place, settings, space
 from tests.support.certificates import Authority, environment
 from tests.support.gcs_emulator import free_port
@@ -133,7 +134,7 @@ def test_certificates_that_cannot_be_used_are_a_wrong_configuration(
         ({names.ENV_TLS_KEY: ""}, "without CIFAKE_TUNE_TLS_KEY: set all three"),
         ({names.ENV_TLS_CA: str(tmp_path / "gone.pem")}, "gone.pem: the TLS file cannot be read"),
     ):
-        done = packed.do(command, **(given | change))
+        done = do_here(packed, command, **(given | change))
         assert done.code == 2
         assert done.err.startswith("error: ")
         assert text in done.err

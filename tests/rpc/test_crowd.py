@@ -18,7 +18,7 @@ from tuner.chief.service import LONG_POLL_S
 from tuner.config.settings import Leases
 from tuner.rpc import lease_service
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.exhaustive]
 
 IDLE = 10_000
 CONNECTIONS = 100

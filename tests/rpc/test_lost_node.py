@@ -34,6 +34,7 @@ asyncio.run(main())
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_worker_leaves_a_chief_that_falls_silent_for_the_next_one() -> None:
     beat = lease_service.Heartbeat(worker="a", incarnation="1")
     ports = free_port(), free_port()

@@ -1,10 +1,15 @@
 """A real Chromium that looks at a page: what it complains of, what overflows, what cannot be read, how it looks."""
 
+import atexit
 import os
 import shutil
+import subprocess
+import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +19,8 @@ from playwright.sync_api import Browser, Page, sync_playwright
 ARTIFACTS = Path(os.environ.get("CIFAKE_TUNE_ARTIFACTS", Path(__file__).parents[1] / "artifacts"))
 """Screenshots lie here for whoever wants to look; git ignores them."""
 NAMES = ("chromium", "chromium-browser", "google-chrome")
+ARGUMENTS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run")
+START_S = 60.0
 
 CONTRAST = Path(__file__).with_name("contrast.js").read_text(encoding="utf-8")
 
@@ -22,18 +29,34 @@ Scheme = Literal["light", "dark"]
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """Start a headless Chromium; skip the test where there is none."""
-    program = next((found for name in NAMES if (found := shutil.which(name))), None)
-    if program is None:
-        pytest.skip(f"no Chromium is installed ({', '.join(NAMES)}); on Debian: apt-get install chromium")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=program, args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
-        )
+    """Connect to the session's headless Chromium; skip the test where there is none."""
+    address = _running_chromium()
+    with sync_playwright() as playwright:  # no longer than it is needed: with it, no other event loop can run
+        browser = playwright.chromium.connect_over_cdp(address)
         try:
             yield browser
         finally:
-            browser.close()
+            browser.close()  # the connection and its windows
+
+
+@cache
+def _running_chromium() -> str:
+    """Start a Chromium that ends with this process, and return the address of its debugger."""
+    program = next((found for name in NAMES if (found := shutil.which(name))), None)
+    if program is None:
+        pytest.skip(f"no Chromium is installed ({', '.join(NAMES)}); on Debian: apt-get install chromium")
+    profile = tempfile.TemporaryDirectory(prefix="chromium-", ignore_cleanup_errors=True)
+    command = [program, *ARGUMENTS, "--remote-debugging-port=0", f"--user-data-dir={profile.name}"]
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    atexit.register(profile.cleanup)
+    atexit.register(process.wait)
+    atexit.register(process.kill)  # the last registered is the first called
+    file, deadline = Path(profile.name) / "DevToolsActivePort", time.monotonic() + START_S
+    while not (file.exists() and (written := file.read_text()).count("\n") == 1):
+        assert process.poll() is None, f"{program} ended with exit code {process.returncode}"
+        assert time.monotonic() < deadline, f"{program} opens no debugger within {START_S:g} s"
+        time.sleep(0.02)
+    return f"http://127.0.0.1:{written.splitlines()[0]}"
 
 
 @dataclass
