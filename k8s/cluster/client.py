@@ -1,4 +1,6 @@
-"""The Kubernetes client: methods take a type of `objects`, and each error is one sentence.
+"""The Kubernetes client: methods take the class of a Kubernetes object, and each error is one sentence.
+
+The classes are those of `objects` and `resources`.
 
 It uses the official client for the kubeconfig, the credentials and the connections, but not for its API methods: they
 import a model of every Kubernetes object, which takes most of a second at each start of `cifake-tune status`.

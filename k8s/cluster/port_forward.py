@@ -18,7 +18,7 @@ _CHUNK_BYTES = 1 << 16
 def forwarded(cluster: Cluster, pod: str, port: int) -> Iterator[int]:
     """Yield a port of 127.0.0.1 whose connections are forwarded to a port of the pod.
 
-    Raises ApiRefusedError if forwarding is not allowed or the pod does not run. NetworkPolicies do not apply, because
+    Raises ApiRefusedError if forwarding is not allowed or the pod is not running. NetworkPolicies do not apply, because
     the connection comes from the pod's own node.
     """
     first = _open(cluster, pod, port)  # so that an error is raised here rather than in the thread of a connection

@@ -129,7 +129,8 @@ def of_chart(
     """
     if not which("helm"):
         raise UsageError(
-            "--values requires helm, which is not on PATH; install it, or use --image, --workers, --gpus and --bucket."
+            "--values and --set require helm, which is not on PATH; install it, or use --image, --workers, --gpus and "
+            "--bucket."
         )
     command = ["helm", "template", release, str(chart), "--namespace", namespace]
     command += [part for file in values for part in ("--values", str(file))]

@@ -22,7 +22,7 @@ MAX_LOGS = 8
 
 
 class ReleaseModel(BaseModel):
-    """Base of the models in this file; the names of their fields are the keys of `status --json`."""
+    """Base of the models in this file; the names of their fields are the keys of `status --release --json`."""
 
     model_config = ConfigDict(frozen=True)
 

@@ -78,7 +78,7 @@ def test_a_chief_that_is_replaced_after_the_search_only_starts_the_evaluation(bu
         **{names.ENV_EVALUATION_JOB: "evaluator", names.ENV_START: "job-2", names.ENV_DATA: "0" * 64},
     )
     assert done.returncode == 4, done.stderr  # there is no trial to evaluate
-    assert "has no trial with a score" in done.stderr
+    assert "no trial of study 'cifake' has both a score and a saved model" in done.stderr
     assert read_study(bucket, "cifake").term == 1
 
 

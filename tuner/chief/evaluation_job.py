@@ -18,7 +18,10 @@ PATIENCE_S = 300.0
 
 
 async def run_evaluation(job_name: str) -> None:
-    """Start the evaluation and wait until it has ended. Raises NoResultError if it failed, EnvironmentFailure."""
+    """Start the evaluation and wait until it has ended.
+
+    Raises NoResultError if the evaluation failed, and EnvironmentFailure if the Kubernetes API keeps failing.
+    """
     from k8s.evaluation_job import JobState, in_cluster
 
     job = in_cluster(job_name)

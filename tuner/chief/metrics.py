@@ -1,4 +1,4 @@
-"""The chief's metrics: of its calls, suggestions and journal, of the study, and of its evaluation."""
+"""The chief's metrics: calls, suggestions, the journal, the study and its evaluation."""
 
 import asyncio
 import time

@@ -46,7 +46,7 @@ _service = protos.get_service()
 
 @dataclass(frozen=True)
 class ServiceSnapshot:
-    """What the services are doing at one moment, beside the study's state."""
+    """What the services are doing at one moment, apart from the study's state."""
 
     workers: tuple[WorkerStatus, ...]
     worker_states: Mapping[str, WorkerState]

@@ -1,7 +1,7 @@
 """Trials as messages of Keras Tuner's protocol.
 
-Keras Tuner builds each message from its objects, and describes the whole space each time (0.4 ms). Here the space is
-described once, and then copied.
+Keras Tuner builds each message from its objects, and describes the whole space again in every message (0.4 ms). Here
+the description is made once and copied.
 """
 
 from typing import Any, Literal
@@ -31,7 +31,7 @@ _STATUS = {
 
 
 def bare_trial(status: Status, trial_id: str = "") -> Any:
-    """Return a message for a reader that needs only its status."""
+    """Return a trial message with only an id and a status."""
     return _proto.Trial(trial_id=trial_id, status=_proto.TrialStatus.Value(status))
 
 

@@ -53,7 +53,8 @@ def doctor(
     flags = bool(image) or workers is not None or gpus is not None
     if sum((release is not None, bool(values or settings), flags)) > 1:
         raise UsageError(
-            "use only one of --release (installed), --values and --set (before), and --image, --workers, --gpus."
+            "these groups of options exclude each other: --release (an installed release); --values or --set (before "
+            "installing); --image, --workers or --gpus (without the chart)."
         )
     if inside:
         _show(examinations.examine_inside(bucket_url, service, chief), as_json)

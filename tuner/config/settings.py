@@ -221,8 +221,8 @@ class Leases(Settings):
     """Leases: how long a trial stays assigned to a silent worker, and how long a worker waits for its chief."""
 
     duration_s: Annotated[float, Field(gt=0)] = 30.0
-    """Seconds without a heartbeat after which a trial is reassigned to another worker. Workers send three heartbeats
-    per lease."""
+    """Seconds without a heartbeat after which a trial is reassigned to another worker. Workers send at least three
+    heartbeats per lease."""
 
     stock_duration_s: Annotated[float, Field(gt=0)] = 3600.0
     """Seconds after which a trial of a stock Keras Tuner worker is reassigned. Stock workers send no heartbeats, so

@@ -76,8 +76,8 @@ def why_no_result(state: StudyState) -> str:
     failed = [state.trials[trial_id] for trial_id in state.ended if state.trials[trial_id].state is TrialState.FAILED]
     cause = f"; trial {failed[0].trial_id} failed first: {first_line(failed[0].reason)}" if failed else ""
     return (
-        f"study {state.settings.name!r} has no trial with a score and a saved model, out of {len(state.trials)}"
-        f"{cause}. Fix the model or the data, then run the study again or start a new one."
+        f"no trial of study {state.settings.name!r} has both a score and a saved model (number of trials: "
+        f"{len(state.trials)}){cause}. Fix the model or the data, then run the study again or start a new one."
     )
 
 

@@ -39,8 +39,8 @@ def run_worker(
 ) -> None:
     """Train trials for the chief at `host:port` until the search has finished.
 
-    Raises ChiefUnreachableError, PreemptedError (on SIGTERM, after the trial was returned to the chief), and the errors
-    of data, space and bucket.
+    Raises ChiefUnreachableError, PreemptedError (on SIGTERM, after the trial was returned to the chief), DataError,
+    SpaceError and BucketError.
     """
     stop, metrics = StopSignal(), WorkerMetrics(monitor.registry)
     try:
