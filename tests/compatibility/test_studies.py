@@ -138,12 +138,12 @@ def segments(bucket: Bucket) -> dict[str, bytes]:
 
 @pytest.mark.slow
 def test_an_unfinished_study_is_resumed_after_the_last_saved_epoch_bit_for_bit(
-    unfinished_place: Place, finished: LocalBucket, jax_python: Path
+    unfinished_place: Place, finished: LocalBucket
 ) -> None:
     before, old_segments = unfinished_place.records(), segments(unfinished_place.bucket)
     settings = [argument for setting in SETTINGS for argument in ("--set", setting)]
     line = ("run", "--data", "images", "--workers", "1", *settings)
-    done = unfinished_place.do(*line, python=jax_python, KERAS_BACKEND="jax")
+    done = unfinished_place.do(*line, backend="jax")
     assert done.code == 0, done.err
     assert "Study compatible goes on (1 trials have ended)" in done.said
 
