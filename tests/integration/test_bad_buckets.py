@@ -269,7 +269,7 @@ def test_a_wrong_bucket_name_is_told(
     place: Place, command: str, chief: dict[str, str], two_colours: str, emulator: Emulator
 ) -> None:
     gcs = {"STORAGE_EMULATOR_HOST": emulator.url, names.ENV_BUCKET: "gs://no-such-bucket/prefix"}
-    refused(do(place, command, chief, two_colours, **gcs), ENVIRONMENT, "there is no bucket no-such-bucket")
+    refused(do(place, command, chief, two_colours, do_here, **gcs), ENVIRONMENT, "there is no bucket no-such-bucket")
 
 
 @pytest.mark.parametrize(
@@ -281,4 +281,4 @@ def test_missing_rights_at_a_bucket_are_told(
 ) -> None:
     with running_refuser(status) as refuser:
         gcs = {"STORAGE_EMULATOR_HOST": refuser.url, names.ENV_BUCKET: "gs://forbidden/prefix"}
-        refused(do(place, command, chief, two_colours, **gcs), ENVIRONMENT, "gs://forbidden/prefix", text)
+        refused(do(place, command, chief, two_colours, do_here, **gcs), ENVIRONMENT, "gs://forbidden/prefix", text)
