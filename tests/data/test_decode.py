@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from tests.data.images import encode, pixels
-from tuner.data.decode import Conversion, decode, decode_into, decoder, look
+from tuner.data.decode import Conversion, decode, decode_into, decoder, read_header
 from tuner.data.source import DamagedFileError
 from tuner.errors import PreemptedError
 
@@ -20,7 +20,7 @@ from tuner.errors import PreemptedError
 @pytest.mark.parametrize("quality", [30, 75, 95])
 def test_jpeg_pixels_are_pillows(subsampling: int, height: int, width: int, quality: int) -> None:
     jpeg = encode(pixels(1, height, width), "JPEG", subsampling=subsampling, quality=quality)
-    assert look(jpeg) == (height, width, "RGB")
+    assert read_header(jpeg) == (height, width, "RGB")
     expected = np.asarray(Image.open(io.BytesIO(jpeg)))
     np.testing.assert_array_equal(decode(jpeg), expected)
     into = np.zeros((height, width, 3), np.uint8)
@@ -54,7 +54,7 @@ def test_more_than_8_bits_a_channel_are_not_squeezed_into_8(mode: str) -> None:
         decode(stream.getvalue(), Conversion(convert=True))
 
 
-@pytest.mark.parametrize("read", [look, decode])
+@pytest.mark.parametrize("read", [read_header, decode])
 def test_a_signal_in_the_midst_of_an_image_ends_the_command_and_is_not_taken_for_damage(
     read: Callable[[bytes], Any],
 ) -> None:

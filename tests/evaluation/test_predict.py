@@ -15,7 +15,7 @@ from tests.evaluation.studies import STUDY, Night, brightness_model, pack_images
 from tuner import names
 from tuner.bucket.local import LocalBucket
 from tuner.config.settings import Space, Study
-from tuner.data.decode import look
+from tuner.data.decode import read_header
 from tuner.errors import EnvironmentFailure
 from tuner.evaluation.calibration import at_temperature
 from tuner.evaluation.image_files import Readable, Unusable, find, read
@@ -207,7 +207,7 @@ def said_of(path: Path) -> str:
     data = path.read_bytes()
     found = read(path, 32, 32, CIFAKE)
     assert isinstance(found, Readable)
-    assert found.warnings == input_warnings(CIFAKE, look(data), Image.open(path).format or "", found.pixels)
+    assert found.warnings == input_warnings(CIFAKE, read_header(data), Image.open(path).format or "", found.pixels)
     return "; ".join(found.warnings)
 
 

@@ -6,10 +6,10 @@ from itertools import chain, combinations
 
 from pydantic import BaseModel, ConfigDict
 
-from tuner.data.decode import Look
+from tuner.data.decode import ImageHeader
 from tuner.data.layout import SPLITS, Layout, find_layout
 from tuner.data.open_source import open_source
-from tuner.data.processes import FileBatch, FileGroup, Workers, add_looks, chunks, inspect_whole
+from tuner.data.processes import FileBatch, FileGroup, Workers, add_groups, chunks, inspect_whole
 from tuner.data.source import Progress, ignore_progress
 
 
@@ -77,14 +77,14 @@ def check(source: str | None, *, progress: Callable[[Progress], None] = ignore_p
         layout = find_layout(opened.entries(), opened.name)
         files = tuple(chain.from_iterable(layout.files(split) for split in SPLITS))
         corrupt: list[Corrupt] = []
-        looks: dict[Look, FileGroup] = {}
+        by_header: dict[ImageHeader, FileGroup] = {}
         sha256: list[str] = []
         workers.start(len(files))
         work = (FileBatch(opened, files[part]) for part in chunks(files, bytes_each=1))
         for result in workers.map(inspect_whole, work):
             sha256 += result.sha256
             corrupt += [Corrupt(path=path, reason=reason) for path, reason in result.damaged.items()]
-            add_looks(looks, result.looks)
+            add_groups(by_header, result.groups_by_header)
             progress(Progress("checking", len(sha256), len(files)))
     equal: dict[str, list[str]] = defaultdict(list)
     for path, digest in zip(_paths(layout), sha256, strict=True):
@@ -99,8 +99,8 @@ def check(source: str | None, *, progress: Callable[[Progress], None] = ignore_p
             for split in SPLITS
         },
         kinds=tuple(
-            ImageKind(height=look.height, width=look.width, mode=look.mode, images=alike.count, first=alike.first)
-            for look, alike in sorted(looks.items(), key=lambda item: -item[1].count)
+            ImageKind(height=header.height, width=header.width, mode=header.mode, images=group.count, first=group.first)
+            for header, group in sorted(by_header.items(), key=lambda item: -item[1].count)
         ),
         corrupt=tuple(corrupt),
         duplicates=_count_pairs(groups),

@@ -43,7 +43,7 @@ class Conversion:
 _AS_IT_IS = Conversion()
 
 
-class Look(NamedTuple):
+class ImageHeader(NamedTuple):
     """Size and mode from an image's header."""
 
     height: int
@@ -57,19 +57,19 @@ def decoder() -> str:
     return f"simplejpeg {version('simplejpeg')} (JPEG), Pillow {version('pillow')} (other formats, conversions)"
 
 
-def look(data: bytes) -> Look:
+def read_header(data: bytes) -> ImageHeader:
     """Return size and mode from the header. Raises DamagedFileError if `data` is no image or is too large."""
     if data[:3] == b"\xff\xd8\xff":
         try:
             height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
-            seen = Look(height, width, _JPEG_MODES.get(colours, colours))
+            header = ImageHeader(height, width, _JPEG_MODES.get(colours, colours))
         except ValueError:
-            seen = _look_with_pillow(data)  # it knows unusual chroma subsamplings
+            header = _read_header_with_pillow(data)  # it knows unusual chroma subsamplings
     else:
-        seen = _look_with_pillow(data)
-    if seen.height * seen.width > MAX_PIXELS:
-        raise DamagedFileError(f"claims {seen.width} x {seen.height} pixels, more than {MAX_PIXELS:,}")
-    return seen
+        header = _read_header_with_pillow(data)
+    if header.height * header.width > MAX_PIXELS:
+        raise DamagedFileError(f"claims {header.width} x {header.height} pixels, more than {MAX_PIXELS:,}")
+    return header
 
 
 def format_of(data: bytes) -> str:
@@ -90,12 +90,12 @@ def decode(data: bytes, conversion: Conversion = _AS_IT_IS) -> NDArray[np.uint8]
 
     Raises DamagedFileError if the image is damaged, or is not RGB and should not be converted.
     """
-    seen = look(data)
-    squeezed = conversion.squeeze and seen.mode in SIXTEEN_BITS
-    if seen.mode != "RGB" and not squeezed and not (conversion.convert and seen.mode in _CONVERTIBLE):
-        raise DamagedFileError(f"has the mode {seen.mode}, not RGB")
+    header = read_header(data)
+    squeezed = conversion.squeeze and header.mode in SIXTEEN_BITS
+    if header.mode != "RGB" and not squeezed and not (conversion.convert and header.mode in _CONVERTIBLE):
+        raise DamagedFileError(f"has the mode {header.mode}, not RGB")
     is_jpeg = data[:3] == b"\xff\xd8\xff"
-    pixels = _decode_jpeg(data) if is_jpeg and seen.mode == "RGB" else _decode_with_pillow(data)
+    pixels = _decode_jpeg(data) if is_jpeg and header.mode == "RGB" else _decode_with_pillow(data)
     if conversion.resize is not None and pixels.shape[:2] != conversion.resize:
         height, width = conversion.resize
         resized = Image.fromarray(pixels).resize((width, height), Image.Resampling.LANCZOS)
@@ -104,7 +104,7 @@ def decode(data: bytes, conversion: Conversion = _AS_IT_IS) -> NDArray[np.uint8]
 
 
 def decode_into(data: bytes, pixels: NDArray[np.uint8], conversion: Conversion) -> None:
-    """Decode an image that `look` accepted into `pixels`, (height, width, 3) uint8. Raises DamagedFileError."""
+    """Decode an image that `read_header` accepted into `pixels`, (height, width, 3) uint8. Raises DamagedFileError."""
     if data[:3] == b"\xff\xd8\xff" and conversion == _AS_IT_IS:
         try:
             simplejpeg.decode_jpeg(data, "RGB", False, False, buffer=pixels)
@@ -132,10 +132,10 @@ def _decode_jpeg(data: bytes) -> NDArray[np.uint8]:
     return pixels
 
 
-def _look_with_pillow(data: bytes) -> Look:
+def _read_header_with_pillow(data: bytes) -> ImageHeader:
     try:
         with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
-            return Look(image.height, image.width, image.mode)
+            return ImageHeader(image.height, image.width, image.mode)
     except PreemptedError:  # by a signal, whose handler runs during Pillow's code
         raise
     except Exception:  # Pillow's plugins raise anything when they parse garbage

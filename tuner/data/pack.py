@@ -18,11 +18,11 @@ import numpy as np
 
 from tuner import names
 from tuner.bucket import Bucket
-from tuner.data.decode import Conversion, Look, decoder, is_convertible
+from tuner.data.decode import Conversion, ImageHeader, decoder, is_convertible
 from tuner.data.layout import SPLITS, Layout, find_layout
 from tuner.data.manifest import Manifest, Shard, Split, data_digest, read_manifest, source_digest
 from tuner.data.open_source import open_source
-from tuner.data.processes import DecodeBatch, FileBatch, FileGroup, Workers, add_looks, chunks, decode_chunk, inspect
+from tuner.data.processes import DecodeBatch, FileBatch, FileGroup, Workers, add_groups, chunks, decode_chunk, inspect
 from tuner.data.source import Progress, Source, ignore_progress
 from tuner.errors import DataError
 
@@ -120,15 +120,15 @@ class _Packing:
         everything = tuple(chain.from_iterable(self.layout.files(split) for split in SPLITS))
         work = (FileBatch(self.source, everything[part]) for part in chunks(everything, bytes_each=1))
         sha256: list[str] = []
-        looks: dict[Look, FileGroup] = {}
+        by_header: dict[ImageHeader, FileGroup] = {}
         for result in self.workers.map(inspect, work):
             for path, reason in result.damaged.items():
                 raise DataError(f"{path}: {reason}; `cifake-tune data check` lists all such files.")
-            add_looks(looks, result.looks)
+            add_groups(by_header, result.groups_by_header)
             sha256 += result.sha256
             self.progress(Progress("reading", len(sha256), len(everything)))
         trained = len(self.layout.files("train"))
-        return _Hashed({"train": sha256[:trained], "test": sha256[trained:]}, _one_shape(looks, self.conversion))
+        return _Hashed({"train": sha256[:trained], "test": sha256[trained:]}, _one_shape(by_header, self.conversion))
 
     def _write_shards(self, split: str, digest: str, hashed: _Hashed) -> Iterator[Shard]:
         """Decode in worker processes and write in threads; yield the shards in order."""
@@ -157,23 +157,24 @@ class _Packing:
                 yield shard.result()
 
 
-def _one_shape(looks: dict[Look, FileGroup], conversion: Conversion) -> tuple[int, int, int]:
+def _one_shape(by_header: dict[ImageHeader, FileGroup], conversion: Conversion) -> tuple[int, int, int]:
     """Return the shape that all images have or are converted to. Raises DataError if it is not one shape."""
-    for seen, alike in looks.items():
-        if seen.mode != "RGB" and not is_convertible(seen.mode):
+    for header, group in by_header.items():
+        if header.mode != "RGB" and not is_convertible(header.mode):
             raise DataError(
-                f"{alike.first}: has the mode {seen.mode} ({alike.count} images have); only 8 bits a channel are read."
+                f"{group.first}: has the mode {header.mode} ({group.count} images have); only 8 bits "
+                "per channel are supported."
             )
-        if seen.mode != "RGB" and not conversion.convert:
+        if header.mode != "RGB" and not conversion.convert:
             raise DataError(
-                f"{alike.first}: has the mode {seen.mode}, not RGB ({alike.count} images have); "
+                f"{group.first}: has the mode {header.mode}, not RGB ({group.count} images have); "
                 "--convert makes them RGB."
             )
     if conversion.resize is not None:
         return (*conversion.resize, 3)
     sizes: dict[tuple[int, int], FileGroup] = {}
-    for seen, alike in looks.items():
-        add_looks(sizes, {(seen.height, seen.width): alike})
+    for header, group in by_header.items():
+        add_groups(sizes, {(header.height, header.width): group})
     usual, *others = sorted(sizes, key=lambda size: -sizes[size].count)
     if others:
         height, width = others[0]

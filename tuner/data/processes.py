@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from tuner.data.decode import Conversion, Look, decode, decode_into, look
+from tuner.data.decode import Conversion, ImageHeader, decode, decode_into, read_header
 from tuner.data.source import DamagedFileError, File, Source
 from tuner.errors import DataError, EnvironmentFailure
 
@@ -50,11 +50,11 @@ class FileGroup:
 Key = TypeVar("Key")
 
 
-def add_looks(sums: dict[Key, FileGroup], more: Mapping[Key, FileGroup]) -> None:
+def add_groups(sums: dict[Key, FileGroup], more: Mapping[Key, FileGroup]) -> None:
     """Add the counts of `more` to `sums`; the first path of each group is kept."""
-    for key, alike in more.items():
-        group = sums.get(key, FileGroup(0, alike.first))
-        sums[key] = FileGroup(group.count + alike.count, group.first)
+    for key, group in more.items():
+        previous = sums.get(key, FileGroup(0, group.first))
+        sums[key] = FileGroup(previous.count + group.count, previous.first)
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Inspected:
 
     sha256: list[str]
     """Hex digest of each file; "" if it cannot be read."""
-    looks: dict[Look, FileGroup]
+    groups_by_header: dict[ImageHeader, FileGroup]
     """The images, grouped by size and mode."""
     damaged: dict[str, str]
     """Path and reason of each file that is no image."""
@@ -71,12 +71,12 @@ class Inspected:
 
 def inspect(work: FileBatch) -> Inspected:
     """Hash every file and read its header."""
-    return _inspect(work, look)
+    return _inspect(work, read_header)
 
 
 def inspect_whole(work: FileBatch) -> Inspected:
     """Hash every file, read its header, and decode it completely."""
-    return _inspect(work, _look_and_decode)
+    return _inspect(work, _decode_whole)
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,7 @@ class Workers:
             ) from None
 
 
-def _inspect(work: FileBatch, examine: Callable[[bytes], Look]) -> Inspected:
+def _inspect(work: FileBatch, examine: Callable[[bytes], ImageHeader]) -> Inspected:
     result = Inspected([], {}, {})
     with work.source.reader() as read:
         for file in work.files:
@@ -168,19 +168,19 @@ def _inspect(work: FileBatch, examine: Callable[[bytes], Look]) -> Inspected:
             try:
                 data = read(file)
                 digest = hashlib.sha256(data).hexdigest()
-                seen = examine(data)
+                header = examine(data)
             except DamagedFileError as error:
                 result.damaged[file.path] = str(error).removeprefix(f"{file.path}: ")
             else:
-                add_looks(result.looks, {seen: FileGroup(1, file.path)})
+                add_groups(result.groups_by_header, {header: FileGroup(1, file.path)})
             result.sha256.append(digest)
     return result
 
 
-def _look_and_decode(data: bytes) -> Look:
-    seen = look(data)
+def _decode_whole(data: bytes) -> ImageHeader:
+    header = read_header(data)
     decode(data, Conversion(convert=True))
-    return seen
+    return header
 
 
 def _do_nothing() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tuner.data.decode import Conversion, decode, format_of, look
+from tuner.data.decode import Conversion, decode, format_of, read_header
 from tuner.data.source import MAX_FILE_BYTES, is_junk
 from tuner.errors import DataError
 from tuner.evaluation.input_checks import FORMATS, input_warnings
@@ -71,7 +71,7 @@ def read(path: Path, height: int, width: int, profile: TrainingProfile | None) -
     """Return the image in a file, converted to RGB and resized."""
     try:
         data = _bytes_of(path)
-        header = look(data)
+        header = read_header(data)
         pixels = decode(data, Conversion(resize=(height, width), convert=True, squeeze=True))
         return Readable(path, pixels, input_warnings(profile, header, format_of(data), pixels) if profile else ())
     except DataError as error:

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from tuner.data.decode import SIXTEEN_BITS, Look
+from tuner.data.decode import SIXTEEN_BITS, ImageHeader
 from tuner.data.manifest import Manifest
 from tuner.evaluation.result import TrainingProfile
 from tuner.evaluation.scores import Interval
@@ -49,7 +49,9 @@ def _usual(values: NDArray[np.float64]) -> Interval:
     return float(low), float(high)
 
 
-def input_warnings(profile: TrainingProfile, header: Look, format_: str, pixels: NDArray[np.uint8]) -> tuple[str, ...]:
+def input_warnings(
+    profile: TrainingProfile, header: ImageHeader, format_: str, pixels: NDArray[np.uint8]
+) -> tuple[str, ...]:
     """Return a sentence for each way an image differs from the training images.
 
     `pixels` are as the model gets them: uint8, (height, width, 3).
@@ -77,7 +79,7 @@ _MODES = {
 }
 
 
-def _size(profile: TrainingProfile, header: Look) -> str:
+def _size(profile: TrainingProfile, header: ImageHeader) -> str:
     if (header.height, header.width) == (profile.height, profile.width) or profile.resized:
         return ""
     expected = f"{profile.width} x {profile.height}"
