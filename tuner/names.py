@@ -54,7 +54,7 @@ METADATA_INCARNATION = "cifake-tune-incarnation"
 METADATA_ATTEMPT = "cifake-tune-attempt"
 METADATA_EPOCH = "cifake-tune-epoch"
 METADATA_CHECKPOINT = "cifake-tune-checkpoint"
-METADATA_FORMAT = "cifake-tune-format"  # of the chief, where it refuses the format of a request
+METADATA_FORMAT = "cifake-tune-format"  # version of the chief that refused a request's format
 METADATA_SHA256 = "cifake-tune-sha256"  # of that object
 
 

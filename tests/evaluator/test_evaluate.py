@@ -227,7 +227,7 @@ def test_three_classes_are_measured_too_in_batches_of_any_size(cache: Path, tmp_
     assert metrics.roc_auc is not None
     assert 0.7 < metrics.roc_auc < 1
     assert seen[0] == Progress("testing", 7, 90)
-    assert seen[-1] == Progress("disturbing", 9, 9, "ways")
+    assert seen[-1] == Progress("corrupting", 9, 9, "corruptions")
 
 
 def test_a_model_for_other_classes_is_a_sentence_and_leaves_no_evaluation(

@@ -53,7 +53,7 @@ def test_in_the_midst_of_a_call_that_does_not_return_it_hands_back_all_the_same(
     assert local.endings() == [Outcome.PREEMPTED]
     assert local.epochs() == 2
     parts = local.place.bucket.list(names.logs_prefix("cifake"))
-    assert "a long step, which is broken off" in "".join(local.place.bucket.read(part).decode() for part in parts)
+    assert "ended during a long training step" in "".join(local.place.bucket.read(part).decode() for part in parts)
 
 
 def test_with_a_chief_that_hangs_it_ends_in_time(local: Night) -> None:

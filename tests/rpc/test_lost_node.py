@@ -16,14 +16,14 @@ from tuner.worker.chief_client import CALL_TIMEOUT_S, ChiefClient
 CHIEF = """
 import asyncio, sys
 import grpc.aio
-from tuner import wire
+from tuner.rpc import lease_service
 
 async def heartbeat(request, context):
-    return wire.Beat(held=True, next_s=1.0)
+    return lease_service.Beat(held=True, next_s=1.0)
 
 async def main():
-    server = grpc.aio.server(options=wire.SERVER_OPTIONS)
-    server.add_generic_rpc_handlers((wire.handlers({"Heartbeat": heartbeat}),))
+    server = grpc.aio.server(options=lease_service.SERVER_OPTIONS)
+    server.add_generic_rpc_handlers((lease_service.handlers({"Heartbeat": heartbeat}),))
     server.add_insecure_port(f"127.0.0.1:{sys.argv[1]}")
     await server.start()
     print("listens", flush=True)

@@ -56,13 +56,13 @@ class ChiefMonitor:
         self._page = LivePage(bucket.url, self._live_state)
         self._monitor = monitor
         monitor.study = study
-        monitor.routes.update(self._page.routes())
         self._enter(
             ChiefPhase(
                 ready=always("the chief is waiting for the data or recovering the study"),
                 metrics=lambda: [reading(catalogue.JOURNAL_WAITING, {(): self.bucket.waiting_s()})],
             )
         )
+        monitor.routes.update(self._page.routes())
 
     def show_serving(self, service: "Service") -> None:
         """Enter the phase in which the chief serves its workers; must be called in the services' event loop."""

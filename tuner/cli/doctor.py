@@ -68,14 +68,14 @@ def doctor(
     cluster = connect(namespace, context)
     installed = load(cluster, release) if release else None
     if installed:
-        needs = requirements.of_release(installed)
+        required = requirements.of_release(installed)
     elif values or settings:
-        needs = requirements.of_chart(
+        required = requirements.of_chart(
             chart, values or [], settings or [], names.APPLICATION, cluster.namespace, context
         )
     else:
-        needs = requirements.of_flags(image, workers or 1, gpus or 0, bucket_url or "")
-    _show(examinations.examine_cluster(cluster, needs, installed, probe), as_json)
+        required = requirements.of_flags(image, workers or 1, gpus or 0, bucket_url or "")
+    _show(examinations.examine_cluster(cluster, required, installed, probe), as_json)
 
 
 def _show(findings: Iterable["Finding"], as_json: bool) -> None:

@@ -1,6 +1,7 @@
 """What `chief` and `evaluate` look up in the bucket before they import Keras: a mistake is answered within a second.
 
-Importing TensorFlow takes 6 s of a core. Nothing is decided here: the commands check everything again themselves.
+Importing TensorFlow takes 6 s of a core. Nothing is decided here: the commands check everything again themselves. The
+check runs before health and metrics are served, so a bucket that does not answer delays them by its own deadline.
 """
 
 from tuner import names

@@ -47,11 +47,11 @@ def run(
 
     A live page shows the progress of the search at the printed address.
     """
-    from tuner.local.run import run_job
+    from tuner.local.run import run_study
 
     overrides = [*(settings or []), *([f"data.source={json.dumps(data)}"] if data is not None else [])]
     study = _study(study_file, overrides)
-    run_job(study, _bucket(bucket_url), workers, _cache(), _encryption(), make_console())
+    run_study(study, _bucket(bucket_url), workers, _cache(), _encryption(), make_console())
 
 
 def chief(

@@ -109,7 +109,7 @@ def measure(
     card = (
         robustness(
             test, manifest.classes, most, study.seed, predicted,
-            lambda done, of: report_progress(Progress("disturbing", done, of, "ways")),
+            lambda done, of: report_progress(Progress("corrupting", done, of, "corruptions")),
         )
         if most
         else None

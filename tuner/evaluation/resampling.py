@@ -73,9 +73,9 @@ def _percentiles(values: list[float]) -> Interval:
 
 
 def _area(positive: NDArray[np.bool_], scores: NDArray[np.floating]) -> Callable[[Counts], float]:
-    """Return a function that gives the area under the ROC curve where each image counts so many times.
+    """Return a function that gives the area under the ROC curve if each image counts as often as given.
 
-    The images are sorted once; of equal scores half counts. NaN where one side has no image.
+    The images are sorted once; of equal scores half counts. NaN if one side has no image.
     """
     order = np.argsort(scores, kind="stable")
     ordered, is_positive = scores[order], positive[order]

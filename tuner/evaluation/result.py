@@ -163,7 +163,7 @@ class RunnerUp(ResultModel):
     """Paired interval by Bonett and Price."""
 
 
-class Disturbed(ResultModel):
+class CorruptionScore(ResultModel):
     """The accuracy under one corruption of the test images."""
 
     disturbance: str
@@ -186,7 +186,7 @@ class Robustness(ResultModel):
     samples: int = 0
     """Number of rows of robustness_samples.png."""
 
-    disturbances: tuple[Disturbed, ...]
+    disturbances: tuple[CorruptionScore, ...]
 
 
 class WrongImage(ResultModel):

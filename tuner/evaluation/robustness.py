@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from tuner.data.arrays import Arrays
 from tuner.evaluation.corruptions import CORRUPTIONS, Images
-from tuner.evaluation.result import Disturbed, Robustness
+from tuner.evaluation.result import CorruptionScore, Robustness
 from tuner.evaluation.scores import wilson_interval
 
 SHOWN_CLASSES = 4
@@ -48,7 +48,7 @@ def robustness(
         unchanged = predicted if unchanged is None else unchanged
         right = predicted == labels
         rows.append(
-            Disturbed(
+            CorruptionScore(
                 disturbance=corruption.name,
                 accuracy=float(right.mean()),
                 accuracy_interval_95=wilson_interval(int(right.sum()), len(right)),

@@ -1,4 +1,4 @@
-"""ROC curves, thinned to what a picture can show."""
+"""ROC curves, reduced to as many points as a picture can show."""
 
 from collections.abc import Sequence
 

@@ -1,1 +1,1 @@
-"""The live page: what a browser shows of a study while its chief is at work."""
+"""The live page: what a browser shows of a study while its chief runs."""

@@ -117,48 +117,48 @@ class Child:
         return f"{text[-1].removeprefix('error: ') if text else 'none'} (whole log: {self.log})"
 
 
-def run_search(job: LocalStudy, watch: Watcher) -> None:
+def run_search(local: LocalStudy, watch: Watcher) -> None:
     """Run chief and workers until the search has finished; `watch` is called twice per second.
 
     Raises PreemptedError on Ctrl-C and SIGTERM, after the children have ended, and the error that ended the chief.
     """
     with temporary_folder() as folder, reserved(Address("127.0.0.1", 0)) as chief_at, _interruptible():
         file = Path(folder) / "study.yaml"
-        file.write_text(yaml.safe_dump(dump(job.study)), encoding="utf-8")
+        file.write_text(yaml.safe_dump(dump(local.study)), encoding="utf-8")
         environment = {
-            names.ENV_BUCKET: job.bucket.url,
-            names.ENV_CACHE: str(job.cache),
-            names.ENV_DATA: job.data_digest,
+            names.ENV_BUCKET: local.bucket.url,
+            names.ENV_CACHE: str(local.cache),
+            names.ENV_DATA: local.data_digest,
             names.ENV_STUDY_FILE: str(file),
             names.ENV_ORACLE_IP: "127.0.0.1",
             names.ENV_ORACLE_PORT: str(chief_at.port),
         }
-        chief = _child("chief", job, environment | {names.ENV_TUNER_ID: "chief", names.ENV_HTTP: str(job.http)})
-        cores = share_of_cores(job.workers)
+        chief = _child("chief", local, environment | {names.ENV_TUNER_ID: "chief", names.ENV_HTTP: str(local.http)})
+        cores = share_of_cores(local.workers)
         workers = [
-            _child("worker", job, environment | cores | {names.ENV_TUNER_ID: f"worker-{index}"}, f"worker-{index}")
-            for index in range(job.workers)
+            _child("worker", local, environment | cores | {names.ENV_TUNER_ID: f"worker-{index}"}, f"worker-{index}")
+            for index in range(local.workers)
         ]
-        reader = JournalReader(job.bucket, job.study.name)
+        reader = JournalReader(local.bucket, local.study.name)
         reader.poll()  # earlier records are not news
         try:
             for child in [chief, *workers]:
                 child.start()
-            with tls.open_channel(str(chief_at), job.encryption, lease_service.OPTIONS) as channel:
+            with tls.open_channel(str(chief_at), local.encryption, lease_service.OPTIONS) as channel:
                 _watch(reader, chief, workers, lease_service.LeaseStub(channel), watch)
         finally:
             stop_all(workers, STOP_S)
             stop_all([chief], STOP_S / 4)
 
 
-def run_evaluator(job: LocalStudy) -> None:
+def run_evaluator(local: LocalStudy) -> None:
     """Run the evaluator. Raises the error that ended it."""
     environment = {
-        names.ENV_BUCKET: job.bucket.url,
-        names.ENV_CACHE: str(job.cache),
-        names.ENV_SETTING + "NAME": job.study.name,
+        names.ENV_BUCKET: local.bucket.url,
+        names.ENV_CACHE: str(local.cache),
+        names.ENV_SETTING + "NAME": local.study.name,
     }
-    evaluator = _child("evaluate", job, environment)
+    evaluator = _child("evaluate", local, environment)
     with _interruptible():
         try:
             evaluator.start()
@@ -208,10 +208,10 @@ def stop_all(children: list[Child], timeout_s: float) -> None:
             child.process.wait()
 
 
-def _child(role: str, job: LocalStudy, environment: Mapping[str, str], name: str | None = None) -> Child:
+def _child(role: str, local: LocalStudy, environment: Mapping[str, str], name: str | None = None) -> Child:
     program = Path(sys.executable).with_name("cifake-tune")
     command = [str(program), role] if program.exists() else [sys.executable, "-m", "tuner.cli", role]
-    return Child(name or role, command, environment, job.logs / f"{name or role}.log")
+    return Child(name or role, command, environment, local.logs / f"{name or role}.log")
 
 
 def _watch(

@@ -37,7 +37,7 @@ ROWS_AROUND = 11
 """Number of lines of the live view that are not trials."""
 
 
-def run_job(
+def run_study(
     study: Study, bucket: Bucket, workers: int, cache: Path, encryption: Files | None, console: Console
 ) -> Metrics:
     """Pack the data, search and evaluate; return the evaluation. Finished steps are not repeated.
@@ -51,7 +51,9 @@ def run_job(
         check_resume(reader.state.study, study)  # before minutes are spent on packing
     with reserved(_page_address()) as http:
         manifest = _pack(study, bucket, console)
-        job = LocalStudy(study, bucket, manifest.digest, workers, cache, cache / "logs" / study.name, encryption, http)
+        local = LocalStudy(
+            study, bucket, manifest.digest, workers, cache, cache / "logs" / study.name, encryption, http
+        )
         if reader.state.is_over(study) and reader.state.data_digest == manifest.digest:
             print_line(
                 console,
@@ -59,9 +61,9 @@ def run_job(
                 "For more trials, use --set search.max_trials=N or another name.",
             )
         else:
-            _search(job, reader.state, console)
+            _search(local, reader.state, console)
             reader.poll()
-        metrics = evaluated(bucket, study.name) or _evaluate(job, reader.state, console)
+        metrics = evaluated(bucket, study.name) or _evaluate(local, reader.state, console)
     console.print()
     console.print(summary(metrics, bucket.url))
     print_line(console, f"\nDone in {duration(time.monotonic() - began)}.")
@@ -89,33 +91,35 @@ def _pack(study: Study, bucket: Bucket, console: Console) -> Manifest:
     return manifest
 
 
-def _search(job: LocalStudy, previous: StudyState, console: Console) -> None:
+def _search(local: LocalStudy, previous: StudyState, console: Console) -> None:
     resumes = f" resumes ({len(previous.ended)} trials have ended)" if previous.trials else ""
-    noun = "worker" if job.workers == 1 else "workers"
+    noun = "worker" if local.workers == 1 else "workers"
     print_line(
         console,
-        f"Study {job.study.name}{resumes}: {job.study.search.algorithm.value} search, {job.workers} {noun}. "
-        f"Bucket: {job.bucket.url}. Logs: {job.logs}.",
+        f"Study {local.study.name}{resumes}: {local.study.search.algorithm.value} search, {local.workers} {noun}. "
+        f"Bucket: {local.bucket.url}. Logs: {local.logs}.",
     )
-    print_line(console, _live_page(job.http))
+    print_line(console, _live_page(local.http))
     watcher = _LiveWatcher(console) if console.is_terminal else _LineWatcher(console)
     with watcher:
-        run_search(job, watcher.watch)
+        run_search(local, watcher.watch)
 
 
-def _evaluate(job: LocalStudy, state: StudyState, console: Console) -> Metrics:
+def _evaluate(local: LocalStudy, state: StudyState, console: Console) -> Metrics:
     """Run the evaluator, and serve the live page meanwhile: the chief has ended with the search."""
-    chief_monitor = ChiefMonitor(job.bucket, job.study.name, monitor := Monitor(Role.CHIEF))
+    chief_monitor = ChiefMonitor(local.bucket, local.study.name, monitor := Monitor(Role.CHIEF))
     chief_monitor.show_finished(state)
     chief_monitor.evaluation_started()
-    print_line(console, f"Evaluating the best model on the test images. {_live_page(job.http)}")
+    print_line(console, f"Evaluating the best model on the test images. {_live_page(local.http)}")
     spinner = console.status("Evaluating …")
-    with serving(monitor, {names.ENV_HTTP: str(job.http)}), spinner if console.is_terminal else nullcontext():
+    with serving(monitor, {names.ENV_HTTP: str(local.http)}), spinner if console.is_terminal else nullcontext():
         try:
-            run_evaluator(job)
-            metrics = read_metrics(job.bucket, job.study.name)
+            run_evaluator(local)
+            metrics = read_metrics(local.bucket, local.study.name)
             if metrics is None:
-                raise CifakeTuneError(f"the evaluator wrote no result to {job.bucket.url}; its log is in {job.logs}.")
+                raise CifakeTuneError(
+                    f"the evaluator wrote no result to {local.bucket.url}; its log is in {local.logs}."
+                )
         except PreemptedError:
             raise
         except CifakeTuneError:

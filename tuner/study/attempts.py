@@ -42,7 +42,10 @@ class History:
 
 
 class AttemptTable:
-    """Folds records into attempts. Applying the records of an attempt again, from its first one on, changes nothing."""
+    """Folds records into attempts. Applying the records of an attempt again, from its first one on, changes nothing.
+
+    Records of an attempt whose start was not read are ignored: a reader that begins at a snapshot may miss it.
+    """
 
     def __init__(self) -> None:
         self._attempts: dict[tuple[TrialId, int], AttemptRecord] = {}
@@ -60,11 +63,11 @@ class AttemptTable:
                     how="running",
                 )
             case Reported():
-                attempt = self._attempts[record.trial, record.attempt]
-                self._update(attempt, epochs=(*attempt.epochs, record.epoch))
+                if attempt := self._attempts.get((record.trial, record.attempt)):
+                    self._update(attempt, epochs=(*attempt.epochs, record.epoch))
             case AttemptEnded() | Ended():
-                attempt = self._attempts[record.trial, record.attempt]
-                self._update(attempt, ended=record.at, how=_how(record), reason=first_line(record.reason))
+                if attempt := self._attempts.get((record.trial, record.attempt)):
+                    self._update(attempt, ended=record.at, how=_how(record), reason=first_line(record.reason))
             case _:
                 return
 

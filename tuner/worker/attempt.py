@@ -241,6 +241,8 @@ class Attempt:
         if epoch.checkpoint is None:
             return
         best = self._task.objective.best(self._recorded)
+        if best is None:  # no objective is finite: keep the first, as a second checkpoint in case the newest is damaged
+            best = min(self._recorded)
         obsolete = [name for name, number in self._objects.items() if number < epoch.number and number != best]
         self._objects = {name: number for name, number in self._objects.items() if name not in obsolete}
         self._objects[epoch.checkpoint] = epoch.number

@@ -18,12 +18,12 @@ export function byId(id) {
   return document.getElementById(id);
 }
 
-/** Set a node's text where it differs, so that a selection in it survives. */
+/** Set a node's text if it differs, so that a selection in it survives. */
 export function say(target, text) {
   if (target.textContent !== text) target.textContent = text;
 }
 
-/** Make `parent`'s children these, where they differ; who has the focus keeps it. */
+/** Replace `parent`'s children if they differ; the focused element keeps the focus. */
 export function arrange(parent, children) {
   const same = (child, index) => parent.children[index] === child;
   if (parent.children.length === children.length && children.every(same)) return;
@@ -72,7 +72,7 @@ export function duration(seconds) {
   return `${Math.floor(hours / 24)} days ${hours % 24} h`;
 }
 
-/** A time of day, with the day where it is not today. `at` is in milliseconds. */
+/** A time of day, with the date unless it is today. `at` is in milliseconds. */
 export function clock(at, seconds = false) {
   const date = new Date(at);
   const parts = { hour: "2-digit", minute: "2-digit", second: seconds ? "2-digit" : undefined };

@@ -79,7 +79,7 @@ function notice(overview) {
     waiting: `The evaluation follows; its files will be in ${place}`,
     running: `The best model is being evaluated; its files will be in ${place}`,
     done: `The best model has been evaluated; the report and its other files are in ${place}`,
-    failed: "The evaluation failed; cifake-tune status says why.",
+    failed: "The evaluation failed; run cifake-tune status for the reason.",
   }[overview.evaluation];
   tell(overview.search === "running" ? "" : `The search has finished: ${best}${overview.best ? then : overview.reason}`);
   say(byId("connection"), `as of ${clock(shown.heard, true)}`);

@@ -11,7 +11,7 @@ export function drawCharts(overview, open) {
 }
 
 function drawScores(overview) {
-  const brown = overview.dots.some((dot) => dot.stopped) ? ", brown where it was stopped early" : "";
+  const brown = overview.dots.some((dot) => dot.stopped) ? ", brown if it was stopped early" : "";
   const legend = overview.steps.length ? `one dot per trial${brown}; the line is the best so far` : "";
   const tell = (found) => say(byId("history-readout"), found ? `trial ${found.trial}: ${score(found.score)}` : legend);
   drawHistory(byId("history"), { ...overview, ended: endedOf(overview) }, tell);

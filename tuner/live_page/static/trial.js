@@ -19,7 +19,7 @@ export function showTrial(trial) {
   drawMetrics(charts, trial.curves);
 }
 
-/** Close it where one clicks beside it, too. */
+/** Close the dialog also on a click beside it. */
 export function closeBeside() {
   const dialog = byId("trial");
   dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
