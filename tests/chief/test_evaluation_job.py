@@ -18,6 +18,7 @@ from kubernetes import client
 
 from k8s.cluster.client import Cluster
 from k8s.evaluation_job import EvaluationJob
+from tests.support.command_line import run_in_process
 from tuner import names
 from tuner.bucket.local import LocalBucket
 from tuner.chief.evaluation_job import ChiefJob, run_evaluation
@@ -63,9 +64,11 @@ def bucket(tmp_path: Path) -> LocalBucket:
 
 def test_a_worker_that_comes_after_the_search_ends_without_its_chief(bucket: LocalBucket) -> None:
     searched(bucket, load())
-    done = start(bucket, load(), "worker")
-    assert done.returncode == 0, done.stderr
-    assert "the search of study cifake has finished" in done.stdout
+    address = {names.ENV_ORACLE_IP: "127.0.0.1", names.ENV_ORACLE_PORT: "1"}
+    environment = {names.ENV_BUCKET: bucket.url, names.ENV_TUNER_ID: "worker-0"}
+    done = run_in_process("worker", environment=address | environment)
+    assert done.code == 0, done.err
+    assert "the search of study cifake has finished" in done.out
 
 
 @pytest.mark.slow
