@@ -161,7 +161,7 @@ def test_an_evaluation_of_a_search_that_runs_is_to_be_tried_again(
     write_journal(bucket, [OPENED])
     code, error = refused(run, capsys, "evaluate")
     assert code == ExitCode.ENVIRONMENT
-    assert "The search of study 'cifake' is not over" in error
+    assert "The search of study 'cifake' has not ended" in error
 
 
 def test_an_evaluation_whose_data_set_is_missing_names_it(

@@ -174,7 +174,10 @@ def test_an_archive_of_other_images_is_refused_and_not_kept(
     tmp_path: Path, archive: bytes, expected: dict[str, ClassFolder]
 ) -> None:
     other = {**expected, "test/REAL": ClassFolder(3, "0" * 64)}
-    with serving(Server(archive)) as server, pytest.raises(DataError, match="test/REAL are not those") as caught:
+    with (
+        serving(Server(archive)) as server,
+        pytest.raises(DataError, match="test/REAL differ from the published ones") as caught,
+    ):
         fetch(tmp_path / "a.zip", url=server.url, expected=other)
     assert caught.value.exit_code is ExitCode.USAGE
     assert {path.name for path in tmp_path.iterdir()} == {"served.zip"}

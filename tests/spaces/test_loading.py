@@ -144,7 +144,7 @@ def test_a_users_class_is_called_with_what_its_init_has(tmp_path: Path) -> None:
         (
             "space_raising",
             "import keras_tuner\nclass Mine(keras_tuner.HyperModel):\n    def __init__(self):\n        1 / 0\n",
-            "cannot be made.*ZeroDivisionError",
+            "cannot be instantiated.*ZeroDivisionError",
         ),
     ],
 )
@@ -154,7 +154,7 @@ def test_a_space_that_cannot_be_loaded_is_explained(tmp_path: Path, name: str, t
 
 
 def test_unknown_built_ins_and_folders_are_explained(tmp_path: Path) -> None:
-    with pytest.raises(SpaceError, match="'sead'; there is seed, deep"):
+    with pytest.raises(SpaceError, match="'sead'; must be one of seed, deep"):
         load_space(Space(name="sead"), SHAPE, 2)
     with pytest.raises(SpaceError, match="is not a folder"):
         load_space(Space.model_validate({"import": "a:B", "code": str(tmp_path / "none")}), SHAPE, 2)

@@ -61,5 +61,7 @@ def test_where_no_folder_has_room_all_are_named(full: Path, monkeypatch: pytest.
     monkeypatch.setattr(tempfile, "tempdir", None)
     monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: [str(full)])
     for make in (temporary_file, temporary_folder):
-        with pytest.raises(EnvironmentFailure, match=r"can be made \(No usable temporary directory found in .*TMPDIR"):
+        with pytest.raises(
+            EnvironmentFailure, match=r"cannot create temporary files \(No usable temporary directory found in .*TMPDIR"
+        ):
             make()
