@@ -131,5 +131,5 @@ def test_the_report_is_written_again_from_the_bucket_without_the_test_images(
 
 
 def test_there_is_no_report_before_there_is_an_evaluation(night: Night) -> None:
-    with pytest.raises(EnvironmentFailure, match="no evaluation in .* to report yet"):
+    with pytest.raises(EnvironmentFailure, match=r"no evaluation in .* to report yet"):
         make_report(night.bucket, STUDY)
