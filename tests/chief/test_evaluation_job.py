@@ -18,6 +18,7 @@ from kubernetes import client
 
 from k8s.cluster.client import Cluster
 from k8s.evaluation_job import EvaluationJob
+from tests.support.command_line import run_in_process
 from tuner import names
 from tuner.bucket.local import LocalBucket
 from tuner.chief.evaluation_job import ChiefJob, run_evaluation
@@ -40,15 +41,20 @@ def searched(bucket: LocalBucket, study: Study, start: str = "", gave_up: bool =
     return read_study(bucket, study.name)
 
 
-def start(bucket: LocalBucket, study: Study, command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def environment_of(bucket: LocalBucket, study: Study) -> dict[str, str]:
+    """Return the environment of a pod of this study."""
     file = Path(bucket.url) / "study.yaml"
     file.write_text(yaml.safe_dump(dump(study)))
+    return {
+        names.ENV_BUCKET: bucket.url, names.ENV_STUDY_FILE: str(file), "CUDA_VISIBLE_DEVICES": "-1",
+        names.ENV_ORACLE_IP: "127.0.0.1", names.ENV_ORACLE_PORT: "1", names.ENV_TUNER_ID: "worker-0",
+    }  # fmt: skip
+
+
+def start(bucket: LocalBucket, study: Study, command: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "tuner.cli", command],
-        env=os.environ
-        | {names.ENV_BUCKET: bucket.url, names.ENV_STUDY_FILE: str(file), "CUDA_VISIBLE_DEVICES": "-1"}
-        | {names.ENV_ORACLE_IP: "127.0.0.1", names.ENV_ORACLE_PORT: "1", names.ENV_TUNER_ID: "worker-0"}
-        | environment,
+        env=os.environ | environment_of(bucket, study) | environment,
         capture_output=True,
         text=True,
         timeout=120,
@@ -63,9 +69,9 @@ def bucket(tmp_path: Path) -> LocalBucket:
 
 def test_a_worker_that_comes_after_the_search_ends_without_its_chief(bucket: LocalBucket) -> None:
     searched(bucket, load())
-    done = start(bucket, load(), "worker")
-    assert done.returncode == 0, done.stderr
-    assert "the search of study cifake has finished" in done.stdout
+    done = run_in_process("worker", environment=environment_of(bucket, load()))
+    assert done.code == 0, done.err
+    assert "the search of study cifake has finished" in done.out
 
 
 @pytest.mark.slow

@@ -28,8 +28,8 @@ class Finished:
 def run_in_process(*arguments: object, environment: Mapping[str, str] | None = None) -> Finished:
     """Run `cifake-tune` with these arguments, and with these variables added to the environment.
 
-    Only the command's own variables are inherited from `environment`: those of the shell that runs the tests would
-    choose another bucket or study.
+    The variables of cifake-tune and Keras Tuner come from `environment` only: those of the shell that runs the tests
+    would choose another bucket or study.
     """
     ours = ("CIFAKE_TUNE_", "KERASTUNER_")
     inherited = {key: value for key, value in os.environ.items() if not key.startswith(ours)}

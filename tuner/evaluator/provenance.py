@@ -8,6 +8,7 @@ import platform
 import subprocess
 import sys
 import zipfile
+from functools import cache
 from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
@@ -139,6 +140,7 @@ def _machine() -> Machine:
     )
 
 
+@cache
 def _packages() -> dict[str, str]:
     """Return the version of every package; each one's metadata takes a millisecond, so it is read once."""
     read = [each.metadata for each in distributions()]

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from importlib.resources import files
 from typing import Any
 
@@ -53,6 +54,28 @@ class ReportContents:
 
 def report_html(contents: ReportContents) -> str:
     """Return the page. Every name from users and models is escaped, and a content policy forbids scripts."""
+    css = files("tuner.report").joinpath("templates/report.css").read_text(encoding="utf-8")
+    return (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            css=Markup(css),  # noqa: S704  (our own file)
+            m=contents.metrics,
+            p=contents.provenance,
+            state=contents.state,
+            settings=contents.state.settings,
+            version=tuner.__version__,
+            counted=counted,
+            accuracy_line=accuracy_line,
+            **_evaluation(contents),
+            **_search(contents),
+            **_origin(contents),
+        )
+    )
+
+
+@cache  # it keeps the compiled template, which takes longer to compile than to render
+def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("tuner.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
@@ -61,20 +84,7 @@ def report_html(contents: ReportContents) -> str:
         "percent": percent, "interval": interval, "time": _time, "png": _png, "value": _value, "duration": duration,
         "score": score, "capitalize_first": lambda text: text[:1].upper() + text[1:],
     }  # fmt: skip
-    css = files("tuner.report").joinpath("templates/report.css").read_text(encoding="utf-8")
-    return environment.get_template("report.html.j2").render(
-        css=Markup(css),  # noqa: S704  (our own file)
-        m=contents.metrics,
-        p=contents.provenance,
-        state=contents.state,
-        settings=contents.state.settings,
-        version=tuner.__version__,
-        counted=counted,
-        accuracy_line=accuracy_line,
-        **_evaluation(contents),
-        **_search(contents),
-        **_origin(contents),
-    )
+    return environment
 
 
 def _evaluation(contents: ReportContents) -> dict[str, Any]:

@@ -4,9 +4,10 @@ After Mitchell et al. 2019 (https://arxiv.org/abs/1810.03993).
 """
 
 import re
+from functools import cache
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from tuner.evaluation.provenance import Provenance
 from tuner.evaluation.result import Metrics
@@ -22,6 +23,16 @@ class _Markdown(str):
 
 def model_card(metrics: Metrics, provenance: Provenance) -> str:
     """Return the card as Markdown, with every name from users escaped."""
+    calibration = metrics.calibration
+    return _template().render(
+        m=metrics, p=provenance, percent=percent, interval=interval, score=score, code=_code,
+        calibration_line=calibration_line(calibration) if calibration else "",
+        calibration_error=errors_line(calibration) if calibration else "",
+    )  # fmt: skip
+
+
+@cache  # compiling it takes longer than rendering
+def _template() -> Template:
     environment = Environment(
         loader=PackageLoader("tuner.report"),
         autoescape=False,  # noqa: S701  (it is Markdown: `finalize` escapes)
@@ -30,13 +41,7 @@ def model_card(metrics: Metrics, provenance: Provenance) -> str:
         keep_trailing_newline=True,
         trim_blocks=False,
     )
-    template = environment.get_template("model_card.md.j2")
-    calibration = metrics.calibration
-    return template.render(
-        m=metrics, p=provenance, percent=percent, interval=interval, score=score, code=_code,
-        calibration_line=calibration_line(calibration) if calibration else "",
-        calibration_error=errors_line(calibration) if calibration else "",
-    )  # fmt: skip
+    return environment.get_template("model_card.md.j2")
 
 
 def _code(text: str) -> _Markdown:
