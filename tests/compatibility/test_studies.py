@@ -145,7 +145,7 @@ def test_an_unfinished_study_is_resumed_after_the_last_saved_epoch_bit_for_bit(
     line = ("run", "--data", "images", "--workers", "1", *settings)
     done = unfinished_place.do(*line, backend="jax")
     assert done.code == 0, done.err
-    assert "Study compatible goes on (1 trials have ended)" in done.said
+    assert "Study compatible resumes (1 trials have ended)" in done.said
 
     after = unfinished_place.records()
     assert after[: len(before)] == before

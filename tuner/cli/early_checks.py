@@ -1,7 +1,6 @@
 """What `chief` and `evaluate` look up in the bucket before they import Keras: a mistake is answered within a second.
 
-Importing TensorFlow takes 6 s of a core. Nothing is decided here: the commands check everything again themselves. The
-check runs before health and metrics are served, so a bucket that does not answer delays them by its own deadline.
+Importing TensorFlow takes 6 s of a core. Nothing is decided here: the commands check everything again themselves.
 """
 
 from tuner import names

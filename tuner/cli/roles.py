@@ -61,29 +61,27 @@ def chief(
     settings: SetOption = None,
 ) -> None:
     """Assign trials to workers until the search has finished, at KERASTUNER_ORACLE_IP and KERASTUNER_ORACLE_PORT."""
-    from tuner.cli import early_checks
-
     _begin_process(context)
     study = _study(study_file, settings or [])
     host, port, encryption = _environment(names.ENV_ORACLE_IP), _port(), _encryption()
-    bucket = _bucket(bucket_url)
-    if _data_wait_s() is None:  # else the bucket and its data set are made while Keras is imported
-        early_checks.check_chief_data(bucket, study, os.environ.get(names.ENV_DATA))
-    with importing_keras(whole=study.search.algorithm is config.Algorithm.BAYESIAN):
-        from tuner.address import Address
-        from tuner.chief.context import ChiefContext
-        from tuner.chief.evaluation_job import ChiefJob
-        from tuner.chief.monitor import ChiefMonitor
-        from tuner.chief.run import run_chief
-        from tuner.data.manifest import find_data_set
-        from tuner.monitoring.catalogue import Role
-        from tuner.monitoring.endpoint import Monitor, serving
+    from tuner.address import Address
+    from tuner.chief.evaluation_job import ChiefJob
+    from tuner.chief.monitor import ChiefMonitor
+    from tuner.cli import early_checks
+    from tuner.data.manifest import find_data_set
+    from tuner.monitoring.catalogue import Role
+    from tuner.monitoring.endpoint import Monitor, serving
 
-    chief_monitor = ChiefMonitor(bucket, study.name, monitor := Monitor(Role.CHIEF))
+    chief_monitor = ChiefMonitor(_bucket(bucket_url), study.name, monitor := Monitor(Role.CHIEF))
     bucket = chief_monitor.bucket
     job = os.environ.get(names.ENV_EVALUATION_JOB)
     cluster = ChiefJob(job, _environment(names.ENV_START), _seconds(names.ENV_LINGER_S)) if job else None
-    with serving(monitor):
+    with serving(monitor):  # from the start: a chief whose bucket does not answer shows that it waits
+        if _data_wait_s() is None:  # else the bucket and its data set are made while Keras is imported
+            early_checks.check_chief_data(bucket, study, os.environ.get(names.ENV_DATA))
+        with importing_keras(whole=study.search.algorithm is config.Algorithm.BAYESIAN):
+            from tuner.chief.context import ChiefContext
+            from tuner.chief.run import run_chief
         digest = find_data_set(bucket, _data_digest(study, bucket))
         run_chief(ChiefContext(bucket, study, digest, Address(host, port), encryption, cluster, chief_monitor))
 
