@@ -72,8 +72,8 @@ class AttemptId:
 
 def parse_attempt_id(text: str) -> AttemptId:
     """Return the trial and the attempt; an id without an attempt means the first."""
-    found = re.fullmatch(r"(.+)~([2-9]|[1-9][0-9]{1,5})", text)
-    return AttemptId(TrialId(found[1]), int(found[2])) if found else AttemptId(TrialId(text), 1)
+    match = re.fullmatch(r"(.+)~([2-9]|[1-9][0-9]{1,5})", text)
+    return AttemptId(TrialId(match[1]), int(match[2])) if match else AttemptId(TrialId(text), 1)
 
 
 @dataclass(frozen=True, order=True)
@@ -94,8 +94,8 @@ def incarnation(joining: Joining, token: str) -> str:
 
 def parse_incarnation(text: str) -> Joining:
     """Return when that process joined; NEVER_JOINED if the text does not contain it."""
-    found = re.match(r"([0-9]{1,15})\.([0-9]{1,15})\.", text)
-    return Joining(int(found[1]), int(found[2])) if found else NEVER_JOINED
+    match = re.match(r"([0-9]{1,15})\.([0-9]{1,15})\.", text)
+    return Joining(int(match[1]), int(match[2])) if match else NEVER_JOINED
 
 
 # ---- HTTP ---------------------------------------------------------------------------------------
@@ -188,8 +188,8 @@ def prepared(study: str) -> str:
 
 def parse_manifest(name: str) -> str | None:
     """Return the digest if `name` is a manifest's name."""
-    found = re.fullmatch(rf"data/([0-9a-f]{{64}})/{re.escape(MANIFEST)}", name)
-    return found[1] if found else None
+    match = re.fullmatch(rf"data/([0-9a-f]{{64}})/{re.escape(MANIFEST)}", name)
+    return match[1] if match else None
 
 
 # ---- bucket: studies ----------------------------------------------------------------------------
@@ -213,8 +213,8 @@ def journal_segment(study: str, number: int) -> str:
 
 def parse_journal_segment(name: str) -> int | None:
     """Return the number if `name` is a journal segment's name."""
-    found = re.fullmatch(r"studies/[^/]+/journal/(\d{10})\.jsonl", name)
-    return int(found[1]) if found else None
+    match = re.fullmatch(r"studies/[^/]+/journal/(\d{10})\.jsonl", name)
+    return int(match[1]) if match else None
 
 
 def snapshots_prefix(study: str) -> str:
@@ -229,8 +229,8 @@ def snapshot(study: str, number: int) -> str:
 
 def parse_snapshot(name: str) -> int | None:
     """Return the segment's number if `name` is a snapshot's name."""
-    found = re.fullmatch(r"studies/[^/]+/snapshots/(\d{10})\.json", name)
-    return int(found[1]) if found else None
+    match = re.fullmatch(r"studies/[^/]+/snapshots/(\d{10})\.json", name)
+    return int(match[1]) if match else None
 
 
 def trials_prefix(study: str) -> str:
@@ -259,8 +259,8 @@ class CheckpointName:
 
 def parse_checkpoint(name: str) -> CheckpointName | None:
     """Return the parts if `name` is a checkpoint's name."""
-    found = re.fullmatch(r"studies/[^/]+/trials/([^/]+)/([1-9]\d*)/(\d{5,})\.keras", name)
-    return CheckpointName(TrialId(found[1]), int(found[2]), int(found[3])) if found else None
+    match = re.fullmatch(r"studies/[^/]+/trials/([^/]+)/([1-9]\d*)/(\d{5,})\.keras", name)
+    return CheckpointName(TrialId(match[1]), int(match[2]), int(match[3])) if match else None
 
 
 def logs_prefix(study: str, trial_id: str = "") -> str:
@@ -284,8 +284,8 @@ class AttemptLogName:
 
 def parse_attempt_log(name: str) -> AttemptLogName | None:
     """Return the parts if `name` is that of a part of a log."""
-    found = re.fullmatch(r"studies/[^/]+/logs/([^/]+)/([1-9]\d*)/(\d{5,})\.log", name)
-    return AttemptLogName(TrialId(found[1]), int(found[2]), int(found[3])) if found else None
+    match = re.fullmatch(r"studies/[^/]+/logs/([^/]+)/([1-9]\d*)/(\d{5,})\.log", name)
+    return AttemptLogName(TrialId(match[1]), int(match[2]), int(match[3])) if match else None
 
 
 def tensorboard_prefix(study: str) -> str:
@@ -300,8 +300,8 @@ def tensorboard_events(study: str, trial_id: str) -> str:
 
 def parse_tensorboard_events(name: str) -> TrialId | None:
     """Return the trial if `name` is that of its event file."""
-    found = re.fullmatch(r"studies/[^/]+/tensorboard/([^/]+)/events\.out\.tfevents\.\1", name)
-    return TrialId(found[1]) if found else None
+    match = re.fullmatch(r"studies/[^/]+/tensorboard/([^/]+)/events\.out\.tfevents\.\1", name)
+    return TrialId(match[1]) if match else None
 
 
 def evaluation(study: str, file: str = "") -> str:

@@ -33,10 +33,10 @@ ABSENT: Any = object()
 
 def parse_format(text: str) -> FormatVersion:
     """Return the version. Raises ValueError if the text is not one."""
-    found = re.fullmatch(r"([0-9]{1,6})\.([0-9]{1,6})", text)
-    if not found:
+    match = re.fullmatch(r"([0-9]{1,6})\.([0-9]{1,6})", text)
+    if not match:
         raise ValueError("must be the version of a format, as 1.0")
-    return FormatVersion(int(found[1]), int(found[2]))
+    return FormatVersion(int(match[1]), int(match[2]))
 
 
 def _given(version: Any, info: ValidationInfo) -> Any:

@@ -69,8 +69,8 @@ def open_training(bucket: Bucket, manifest: Manifest, validation: float, seed: i
     kept = np.setdiff1d(np.arange(sum(manifest.splits["train"].counts)), held_out, assume_unique=True)
     names = {f"train-without-{_share(validation, seed)}": kept, f"validation-{_share(validation, seed)}": held_out}
     parts = _open(bucket, manifest, "train", names, cache)
-    train, held = parts.values()
-    return TrainingData(train, held)
+    train, validation_part = parts.values()
+    return TrainingData(train, validation_part)
 
 
 def _share(validation: float, seed: int) -> str:

@@ -95,7 +95,7 @@ def check(source: str | None, *, progress: Callable[[Progress], None] = ignore_p
         source=opened.name,
         classes=layout.classes,
         counts={
-            split: {name: len(found) for name, found in zip(layout.classes, layout.splits[split], strict=True)}
+            split: {name: len(files) for name, files in zip(layout.classes, layout.splits[split], strict=True)}
             for split in SPLITS
         },
         kinds=tuple(

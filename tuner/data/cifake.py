@@ -97,20 +97,20 @@ def verify(
     """Raise DataError if the images in an archive are not those expected."""
     source = ZipSource(archive)
     layout = find_layout(source.entries(), source.name)
-    found = {
+    files_of = {
         f"{split}/{name}": files
         for split in SPLITS
         for name, files in zip(layout.classes, layout.splits[split], strict=True)
     }
-    if set(found) != set(expected):
-        raise DataError(f"{source.name}: has {', '.join(sorted(found))}, not {', '.join(sorted(expected))}.")
+    if set(files_of) != set(expected):
+        raise DataError(f"{source.name}: has {', '.join(sorted(files_of))}, not {', '.join(sorted(expected))}.")
     total, done = sum(part.images for part in expected.values()), 0
     with source.reader() as read:
         for folder, part in expected.items():
-            if len(found[folder]) != part.images:
-                raise DataError(f"{source.name}: {folder} has {len(found[folder]):,} images, not {part.images:,}.")
+            if len(files_of[folder]) != part.images:
+                raise DataError(f"{source.name}: {folder} has {len(files_of[folder]):,} images, not {part.images:,}.")
             state = hashlib.sha256()
-            for file in found[folder]:
+            for file in files_of[folder]:
                 state.update(read(file))
             if state.hexdigest() != part.sha256:
                 raise DataError(f"{source.name}: the images in {folder} differ from the published ones.")

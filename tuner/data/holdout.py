@@ -28,19 +28,19 @@ def validation_indices(manifest: Manifest, fraction: float, seed: int) -> NDArra
         start += count
         wanted = min(max(1, round(count * fraction)), count - 1)
         # copies in an earlier class have already decided
-        held = [index for sha256, indices in copies.items() if held_out_hashes.get(sha256) for index in indices]
+        held_out = [index for sha256, indices in copies.items() if held_out_hashes.get(sha256) for index in indices]
         undecided = [sha256 for sha256 in copies if sha256 not in held_out_hashes]
         for sha256 in sorted(undecided, key=lambda sha256: _rank(seed, sha256)):
-            fits = len(held) + len(copies[sha256]) <= wanted
+            fits = len(held_out) + len(copies[sha256]) <= wanted
             held_out_hashes[sha256] = fits
             if fits:
-                held += copies[sha256]
-        if not 0 < len(held) < count:
+                held_out += copies[sha256]
+        if not 0 < len(held_out) < count:
             raise DataError(
                 f"class {name} has too few different training images ({len(copies)} of {count}) to hold some out for "
                 "validation and train on others; add images."
             )
-        chosen += held
+        chosen += held_out
     return np.array(sorted(chosen), dtype=np.intp)
 
 

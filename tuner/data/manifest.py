@@ -106,8 +106,8 @@ def read_manifest(bucket: Bucket, digest: str) -> Manifest:
 
 def find_data_sets(bucket: Bucket) -> list[str]:
     """Return the digests of all complete data sets of a bucket, sorted."""
-    found = (names.parse_manifest(name) for name in bucket.list(names.DATA_PREFIX))
-    return sorted(digest for digest in found if digest is not None)
+    digests = (names.parse_manifest(name) for name in bucket.list(names.DATA_PREFIX))
+    return sorted(digest for digest in digests if digest is not None)
 
 
 def find_data_set(bucket: Bucket, digest: str | None) -> str:

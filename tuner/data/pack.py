@@ -86,7 +86,7 @@ class _Packing:
         whole = _whole(self.bucket, digest)
         if whole is not None:
             return whole
-        total = sum(len(found) for found in image_names.values())
+        total = sum(len(split_names) for split_names in image_names.values())
         splits, done = {}, 0
         for split in SPLITS:
             shards = []
@@ -213,7 +213,7 @@ def _write_shard(bucket: Bucket, name: str, shape: tuple[int, ...], pixels: list
 
 def parse_size(text: str) -> tuple[int, int]:
     """Return (height, width) from text such as `32x32`. Raises DataError."""
-    found = re.fullmatch(r"(\d{1,5})[xX](\d{1,5})", text.strip())
-    if not found:
+    match = re.fullmatch(r"(\d{1,5})[xX](\d{1,5})", text.strip())
+    if not match:
         raise DataError(f"--resize {text}: write it as HEIGHTxWIDTH in pixels, for example 32x32.")
-    return int(found[1]), int(found[2])
+    return int(match[1]), int(match[2])

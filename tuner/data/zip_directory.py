@@ -112,16 +112,16 @@ def _zip64_field(extra: bytes, size: int, packed: int, offset: int) -> tuple[int
         kind, field_bytes = struct.unpack_from("<2H", extra, at)
         at += 4
         if kind == _ZIP64_FIELD:
-            found = []
+            values = []
             try:
                 for value in (size, packed, offset):
                     if value != _MAX32:
-                        found.append(value)
+                        values.append(value)
                         continue
-                    found.append(struct.unpack_from("<Q", extra, at)[0])
+                    values.append(struct.unpack_from("<Q", extra, at)[0])
                     at += 8
             except struct.error:
                 break
-            return found[0], found[1], found[2]
+            return values[0], values[1], values[2]
         at += field_bytes
     raise ZipDirectoryError("an entry's ZIP64 field is missing")

@@ -53,7 +53,7 @@ class ZipSource:
         """Read the archive's directory; nothing is unpacked."""
         files, folders, total_bytes = [], set(), 0
         size_bytes = self.path.stat().st_size if self.path.exists() else 0
-        seen: set[str] = set()
+        paths: set[str] = set()
         for name, flags, method, crc, packed_bytes, file_bytes, offset in self._directory():
             path = name if not _UNUSUAL.search(name) else self._safe(name)
             if not path or is_junk(path):
@@ -68,9 +68,9 @@ class ZipSource:
                     f"{self.name}: {path} is compressed by method {method}, but only stored and deflated files can "
                     "be read; unpack the archive and pass the folder."
                 )
-            if path in seen:
+            if path in paths:
                 raise DataError(f"{self.name}: {path} is in the archive twice; each name must be unique.")
-            seen.add(path)
+            paths.add(path)
             if file_bytes > MAX_FILE_BYTES:
                 raise self._bomb(f"{path} would unpack to {file_bytes:,} bytes; no image may exceed 64 MiB")
             if offset + packed_bytes > size_bytes:

@@ -49,13 +49,13 @@ def predictions(probabilities: Probabilities) -> Predictions:
     return Predictions(predicted, by_class[rows, predicted], by_class)
 
 
-def to_csv_gz(names: Sequence[str], labels: Labels, found: Predictions, classes: Sequence[str]) -> bytes:
+def to_csv_gz(names: Sequence[str], labels: Labels, predictions: Predictions, classes: Sequence[str]) -> bytes:
     """Return the file's bytes; the same predictions give the same bytes."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
     for name, label, prediction, probability in zip(
-        names, labels.tolist(), found.predicted.tolist(), found.probability.tolist(), strict=True
+        names, labels.tolist(), predictions.predicted.tolist(), predictions.probability.tolist(), strict=True
     ):
         writer.writerow((name, classes[label], classes[prediction], repr(probability)))
     return gzip.compress(text.getvalue().encode(), mtime=0)
