@@ -16,7 +16,7 @@ class Idle(keras_tuner.Tuner):
 
 
 tuner = Idle(oracle=keras_tuner.oracles.RandomSearchOracle("val_accuracy", max_trials=1), directory=sys.argv[1])
-ask = tuner.search.oracle.create_trial
+ask = tuner.oracle.create_trial
 asked: list[float] = []
 
 
@@ -25,7 +25,7 @@ def noted(tuner_id):
     return ask(tuner_id)
 
 
-tuner.search.oracle.create_trial = noted
+tuner.oracle.create_trial = noted
 
 
 def count():
