@@ -13,7 +13,7 @@ from tests.support.gcs_emulator import Emulator, running_emulator
 def pytest_collection_finish() -> None:
     """Keep the garbage collector from looking through TensorFlow's modules again and again.
 
-    Keras collects garbage whenever a model is built anew: 0.2 s of a core each time with all modules imported, 5 ms
+    Keras collects garbage whenever a model is built: 0.2 s of a core each time with all modules imported, 5 ms
     without them.
     """
     gc.collect()

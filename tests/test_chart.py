@@ -1,6 +1,5 @@
 """The chart agrees with the program; what it renders is checked by charts/check.sh, and what that does by tests/e2e."""
 
-import importlib.util
 import json
 import re
 import shutil
@@ -11,6 +10,7 @@ import pytest
 import yaml
 
 import tuner
+from tests.support.modules import module_at
 from tuner import names
 from tuner.config.loading import json_schema, parse
 
@@ -20,11 +20,7 @@ TEMPLATES = "\n".join(file.read_text(encoding="utf-8") for file in sorted((CHART
 
 
 def test_the_values_schema_has_the_settings_of_the_program() -> None:
-    spec = importlib.util.spec_from_file_location("generate", CHARTS / "schema" / "generate.py")
-    assert spec is not None
-    assert spec.loader is not None
-    generate = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(generate)
+    generate = module_at(CHARTS / "schema" / "generate.py")
     assert (CHARTS / "values.schema.json").read_text(encoding="utf-8") == generate.text(), "run `make docs`"
     schema = generate.values_schema()
     settings = schema["$defs"]["Study"]["properties"]

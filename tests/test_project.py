@@ -1,6 +1,5 @@
 """The repository: what is committed, that the locks are portable, that the documents say what is so."""
 
-import importlib.util
 import json
 import re
 import subprocess
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import tuner
+from tests.support.modules import module_at
 from tuner.config import settings
 from tuner.config.loading import all_keys, parse
 from tuner.config.yaml import parse_value
@@ -220,11 +220,7 @@ def test_the_folders_of_the_bucket_in_the_documents_are_those_of_a_study() -> No
 
 
 def test_the_page_of_settings_is_up_to_date() -> None:
-    spec = importlib.util.spec_from_file_location("generate", ROOT / "tools" / "reference_pages.py")
-    assert spec is not None
-    assert spec.loader is not None
-    generate = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(generate)
+    generate = module_at(ROOT / "tools" / "reference_pages.py")
     page = generate.settings()
     assert (ROOT / "docs" / "settings.md").read_text(encoding="utf-8") == page, "run `make docs`"
     assert [key for key in all_keys() if f"| `{key}` |" not in page] == []

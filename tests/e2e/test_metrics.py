@@ -89,7 +89,7 @@ def searching(namespace: Namespace, image: str, prometheus: RunningPrometheus) -
 
 @pytest.fixture(scope="module")
 def panels_seen(searching: Release) -> Iterator[list[dict[str, Any]]]:
-    """What each panel drew: it is written to the artifacts, for tools/draw_panels.py and whoever wants to look."""
+    """What each panel drew: it is written to the artifacts, for tools/draw_panels.py and for a look at them."""
     seen: list[dict[str, Any]] = []
     yield seen
     ARTIFACTS.mkdir(parents=True, exist_ok=True)

@@ -1,9 +1,9 @@
 """What is said of the metrics, and that their names keep Prometheus's conventions and ours."""
 
-import importlib.util
 import re
 from pathlib import Path
 
+from tests.support.modules import module_at
 from tuner.monitoring import catalogue
 from tuner.monitoring.catalogue import Family, MetricKind
 from tuner.names import Metric
@@ -32,11 +32,7 @@ def test_labels_are_few_and_none_of_them_grows_with_a_study() -> None:
 
 
 def test_the_page_of_metrics_is_up_to_date() -> None:
-    spec = importlib.util.spec_from_file_location("generate", DOCS.parent / "tools" / "reference_pages.py")
-    assert spec is not None
-    assert spec.loader is not None
-    generate = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(generate)
+    generate = module_at(DOCS.parent / "tools" / "reference_pages.py")
     page = generate.metrics()
     assert (DOCS / "metrics.md").read_text(encoding="utf-8") == page, "run `make docs`"
     assert all(f"`{name}`" in page for name in Metric)
