@@ -4,6 +4,8 @@
 # with the development tools after `make check` or `make lint`) and .venv-jax (JAX without TensorFlow, for `make test`).
 
 SHELL := bash
+# Without byte code every process that a test starts would compile this code again.
+unexport PYTHONDONTWRITEBYTECODE
 IMAGE := cifake-tune:dev
 LOCK := tensorflow
 BASE_IMAGE := docker.io/library/python:3.11-slim
@@ -17,14 +19,15 @@ BENCHMARKS := $(filter-out bench/summary.py,$(wildcard bench/*.py))
 CANDIDATES := python3.11 python3.12 python3.13 python3
 SUITS := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 PIP := -m pip --disable-pip-version-check install --quiet --no-compile
-# pip compiles on one core. Byte code is needed because with PYTHONDONTWRITEBYTECODE every process would compile again.
+# pip compiles on one core.
 COMPILE := -m compileall -q -j 0 -x '/tests?/|/testing/|/_vendor/'
 # All tests of a file run in one process and share its fixtures, which may be a whole job. Files run in the order of
 # their names, because xdist would start those with few tests last, and they take longest.
-PYTEST := .venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
-# Two processes with one BLAS thread per core each would take twice the time on two cores.
-FAST := OMP_NUM_THREADS=1 $(PYTEST) -q -m "not slow and not e2e and not exhaustive"
-SLOW := CIFAKE_TUNE_JAX_PYTHON=$(CURDIR)/.venv-jax/bin/python $(PYTEST) --durations 20
+PYTEST := .venv/bin/python -m pytest --dist loadfile --no-loadscope-reorder
+# Two processes with one BLAS thread per core each would take twice the time on two cores. A third one works while others
+# wait: for a server, a deadline, a disk.
+FAST := OMP_NUM_THREADS=1 $(PYTEST) -n 3 -q -m "not slow and not e2e and not exhaustive"
+SLOW := CIFAKE_TUNE_JAX_PYTHON=$(CURDIR)/.venv-jax/bin/python $(PYTEST) -n 2 --durations 20
 SUBMAKE := $(MAKE) --no-print-directory
 
 help:  ## list the targets

@@ -1,6 +1,7 @@
 """States and their transitions: the table, exhaustively; and the oracle under random calls, against what must hold."""
 
 import copy
+import pickle
 import random
 from collections import Counter
 from collections.abc import Callable
@@ -126,8 +127,8 @@ class Night:
         self.workers = [Worker(f"w{n}", "0") for n in range(4)] + [Worker("stock0"), Worker("stock1")]
         self.attempts: list[AttemptClaim] = []
         """All that were ever granted."""
-        self.settled: dict[TrialId, str] = {}
-        """How trials looked when they ended."""
+        self.settled: dict[TrialId, bytes] = {}
+        """How trials were when they ended, or when the state was made again of the journal."""
         self.restart()
 
     def now(self) -> Instant:
@@ -147,6 +148,7 @@ class Night:
         state.apply(opened)
         self.journal.append(opened)
         self.state = state
+        self.settled.clear()  # equal objects may be pickled in two ways; that they are equal is asserted above
         self.chief = Oracle(state, self.now())
         self.chief.exhausted = len(state.trials) >= self.study.search.max_trials
 
@@ -190,20 +192,20 @@ class Night:
         """Let an attempt say something, as a worker of ours or a stock one; where it is refused, nothing changes."""
         trial = self.state.trials[TrialId(attempt.trial)]
         newest = self.is_newest(attempt)
-        before = repr(self.state)
+        before = pickle.dumps(self.state)
         try:
             if attempt.worker.stock:
                 attempt = self.chief.stock_attempt(TrialId(attempt.trial), attempt.number)
             records = self.say(attempt, trial)
         except StaleAttemptError:
-            assert repr(self.state) == before
+            assert pickle.dumps(self.state) == before
             assert not newest
             return
         except BadReportError:
-            assert repr(self.state) == before
+            assert pickle.dumps(self.state) == before
             return
         assert records == [] or newest
-        assert records != [] or repr(self.state) == before
+        assert records != [] or pickle.dumps(self.state) == before
         self.keep(records)
 
     def is_newest(self, attempt: AttemptClaim) -> bool:
@@ -251,7 +253,8 @@ class Night:
         ended = [trial for s in (*SCORED, TrialState.FAILED) for trial in by_state[s]]
         assert sorted(ended) == sorted(self.state.ended)
         for trial_id in ended:
-            assert self.settled.setdefault(trial_id, repr(trials[trial_id])) == repr(trials[trial_id])
+            now = pickle.dumps(trials[trial_id])
+            assert self.settled.setdefault(trial_id, now) == now
         for trial in trials.values():
             self.check_budgets(trial)
 

@@ -68,7 +68,8 @@ class HttpServer:
             self._server = _Server(address, handler)
         except OSError as error:
             raise address.refused(error) from None
-        self._thread = threading.Thread(target=self._server.serve_forever, name="http", daemon=True)
+        # it looks whether it shall end this often (seconds): every process waits for that when it ends
+        self._thread = threading.Thread(target=self._server.serve_forever, args=[0.05], name="http", daemon=True)
 
     @property
     def address(self) -> Address:
