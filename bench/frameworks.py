@@ -86,7 +86,7 @@ def measure(side: str, folder: Path, trials: int, counts: tuple[int, ...]) -> di
         parts = zip(times["create_s"], times["report_s"], times["end_s"], strict=True)
         rows[count] = {
             "trials_per_s": trials / max(times["ended"]),
-            "trial_ms": 1000 * statistics.median(sum(each) for each in parts),
+            "trial_ms": 1000 * statistics.median(sum(part) for part in parts),
         }
     return rows
 
@@ -103,10 +103,10 @@ def restart(side: str, folder: Path, trials: int) -> Row:
     with ending(our_chief(bucket, digest, trials, port)):
         answer(role("clients", address=f"127.0.0.1:{port}", count=16))
     study = [*STUDY, f"search.max_trials={trials + 1}"]
-    with ending(role("restarted", bucket=bucket, study=study, digest=digest, port=free_port())) as again:
-        row = json.loads(first_line(again))
+    with ending(role("restarted", bucket=bucket, study=study, digest=digest, port=free_port())) as restarted:
+        row = json.loads(first_line(restarted))
         time.sleep(1)
-        mib = sample(again.pid).mib
+        mib = sample(restarted.pid).mib
     return {"serving_s": row["serving_s"], "rss_mib": mib}
 
 

@@ -146,21 +146,21 @@ def release(space: str, image: str) -> dict[str, float]:
 
 def summary(bare: list[dict[str, float]], ours: list[dict[str, float]]) -> dict[str, Any]:
     """Return the medians in seconds, and the ratio of both sides."""
-    pod_s = statistics.median(each["seconds"] for each in bare)
-    first_step_s = statistics.median(each["first step"] for each in ours)
+    pod_s = statistics.median(times["seconds"] for times in bare)
+    first_step_s = statistics.median(times["first step"] for times in ours)
     return {
         "rounds": len(bare),
         "ratio": round(first_step_s / pod_s, 2),
         "bare_pod_s": round(pod_s, 2),
-        "bare_import_alone_s": round(statistics.median(each["import"] for each in bare), 2),
+        "bare_import_alone_s": round(statistics.median(times["import"] for times in bare), 2),
         "release_first_step_s": round(first_step_s, 2),
         "on_the_way_s": {
-            what: round(statistics.median(each[what] for each in ours), 2)
+            what: round(statistics.median(times[what] for times in ours), 2)
             for what in ours[0]
-            if all(what in each for each in ours)
+            if all(what in times for times in ours)
         },
-        "bare_pod_all_s": [round(each["seconds"], 2) for each in bare],
-        "release_all_s": [round(each["first step"], 2) for each in ours],
+        "bare_pod_all_s": [round(times["seconds"], 2) for times in bare],
+        "release_all_s": [round(times["first step"], 2) for times in ours],
         "cores": os.cpu_count(),
     }
 

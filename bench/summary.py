@@ -170,8 +170,8 @@ def growth(result: Result) -> Iterator[Row]:
 
 
 SOURCES: dict[str, Callable[[Result], Iterator[Row]]] = {
-    each.__name__: each
-    for each in (
+    source.__name__: source
+    for source in (
         search,
         target,
         killed,

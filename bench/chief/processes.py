@@ -98,13 +98,13 @@ def watched(pid: int) -> Iterator[list[Sample]]:
     samples: list[Sample] = []
     ended = threading.Event()
 
-    def look() -> None:
+    def take_samples() -> None:
         while not ended.wait(0.5):
             with contextlib.suppress(OSError, IndexError):
                 if (current := sample(pid)).mib:  # 0 for a process that has ended
                     samples.append(current)
 
-    thread = threading.Thread(target=look)
+    thread = threading.Thread(target=take_samples)
     thread.start()
     try:
         yield samples

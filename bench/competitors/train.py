@@ -55,8 +55,8 @@ def arrays(place: Path) -> TrainingData:
 
 def cut(data: TrainingData, turn: Turn) -> TrainingData:
     """Return the turn's training images, and validation images spread over both classes, which are stored in order."""
-    held = np.arange(0, len(data.validation.labels), max(1, len(data.validation.labels) // HELD_OUT))
-    validation = Arrays(data.validation.images[held], data.validation.labels[held])
+    indices = np.arange(0, len(data.validation.labels), max(1, len(data.validation.labels) // HELD_OUT))
+    validation = Arrays(data.validation.images[indices], data.validation.labels[indices])
     if turn.images is None:
         return TrainingData(data.train, validation)
     chosen = np.sort(np.random.default_rng(turn.seed).permutation(len(data.train.labels))[: turn.images])
@@ -127,8 +127,8 @@ def as_a_user_does(turn: Turn, hyperparameters: keras_tuner.HyperParameters, dat
     model.compile(keras.optimizers.Adam(turn.values["learning_rate"]), "binary_crossentropy", metrics=["accuracy"])
     common = {"epochs": turn.epochs, "verbose": 0, "callbacks": [clock]}
     if turn.loop == "plain":
-        x, held = (part.images.astype("float32") / 255 for part in (data.train, data.validation))
-        validation = (held, data.validation.labels)
+        x, validation_images = (part.images.astype("float32") / 255 for part in (data.train, data.validation))
+        validation = (validation_images, data.validation.labels)
         history = model.fit(x, data.train.labels, batch_size=BATCH, validation_data=validation, **common)
     else:
         train_set = dataset(data.train).shuffle(len(data.train.labels), seed=turn.seed)
