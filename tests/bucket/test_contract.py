@@ -163,12 +163,12 @@ def test_objects_deleted_while_they_are_listed_do_no_harm(bucket: Bucket) -> Non
     for name in names:
         bucket.write(name, b"")
     listing = bucket.list()
-    seen = [next(listing)]
+    listed = [next(listing)]
     for name in names:
         bucket.delete(name)
-    seen += listing
-    assert seen == sorted(set(seen))
-    assert set(seen) <= set(names)
+    listed += listing
+    assert listed == sorted(set(listed))
+    assert set(listed) <= set(names)
 
 
 def test_the_download_of_an_upload_is_the_same_file(
@@ -255,33 +255,33 @@ def test_a_reader_never_sees_half_an_object(url: str, tmp_path: Path) -> None:
             bucket.write("a/object", b"w" * 3_000_000)
     """
     bucket = open_bucket(url)
-    seen: list[bytes] = []
+    reads: list[bytes] = []
     stop = threading.Event()
 
     def read() -> None:
         while not stop.is_set():
             if bucket.exists("a/object"):
                 data = bucket.read("a/object")
-                seen.append(data[:1] if data == data[:1] * 3_000_000 else data)
+                reads.append(data[:1] if data == data[:1] * 3_000_000 else data)
 
     reader = threading.Thread(target=read)
     reader.start()
     try:
         for kill in range(3):
-            before = len(seen)
+            start = len(reads)
             with child(code, url, str(tmp_path / "file")) as process:
                 assert process.stdout is not None
                 assert process.stdout.readline() == "ready\n", process.stderr
                 deadline = time.monotonic() + 30
-                while not {b"f", b"w"} <= set(seen[before + kill :]):
-                    assert time.monotonic() < deadline, seen[before:]
+                while not {b"f", b"w"} <= set(reads[start + kill :]):
+                    assert time.monotonic() < deadline, reads[start:]
                     time.sleep(0.005)
                 process.kill()
             assert list(bucket.list()) == ["a/object"]
     finally:
         stop.set()
         reader.join()
-    assert set(seen) == {b"f", b"w"}
+    assert set(reads) == {b"f", b"w"}
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the process's peak memory from /proc")

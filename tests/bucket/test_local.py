@@ -184,15 +184,15 @@ def test_a_read_only_file_system_is_a_sentence(tmp_path: Path) -> None:
         except BucketError as error:
             print(error)
     """
-    said = output_of(code, str(tmp_path), prefix=prefix)
-    assert f"Cannot write a in the folder {tmp_path}: its file system is read-only." in said
+    output = output_of(code, str(tmp_path), prefix=prefix)
+    assert f"Cannot write a in the folder {tmp_path}: its file system is read-only." in output
 
 
 def test_a_folder_that_others_make_and_prune_meanwhile_is_not_taken_for_a_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bucket, folder = open_bucket(str(tmp_path)), str(tmp_path / "folder")
-    make, look = os.mkdir, os.stat
+    make, stat = os.mkdir, os.stat
 
     def pruned(path: Any, *more: Any) -> None:
         try:
@@ -202,16 +202,16 @@ def test_a_folder_that_others_make_and_prune_meanwhile_is_not_taken_for_a_file(
                 os.rmdir(folder)
             raise
 
-    def made(path: Any, **how: Any) -> os.stat_result:
+    def stat_after_pruning(path: Any, **how: Any) -> os.stat_result:
         try:
-            return look(path, **how)
+            return stat(path, **how)
         except FileNotFoundError:
             if str(path) == folder:
                 make(folder)
             raise
 
     monkeypatch.setattr(os, "mkdir", pruned)
-    monkeypatch.setattr(os, "stat", made)
+    monkeypatch.setattr(os, "stat", stat_after_pruning)
     bucket.write("folder/a", b"1")
     assert bucket.read("folder/a") == b"1"
 

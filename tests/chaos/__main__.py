@@ -99,7 +99,9 @@ def _run(stack: ExitStack, folder: Path, seed: int, faults: int) -> Run:
     log = BucketLog()
     proxy.observer = log
     stage = Stage(Cast(environment, logs), front, proxy, LEASE_S)
-    return Run(study, bucket, make_schedule(seed, faults), stage, log, marks, _Teller(study, faults).tell)
+    return Run(
+        study, bucket, make_schedule(seed, faults), stage, log, marks, _ProgressPrinter(study, faults).report_progress
+    )
 
 
 def _study(seed: int, faults: int) -> Study:
@@ -120,19 +122,19 @@ def _study(seed: int, faults: int) -> Study:
     )
 
 
-class _Teller:
+class _ProgressPrinter:
     """Prints a line every few seconds, with the end in sight."""
 
     def __init__(self, study: Study, faults: int) -> None:
         self._trials = study.search.max_trials
         self._faults = faults
-        self._told = -PROGRESS_S
+        self._printed_at = -PROGRESS_S
 
-    def tell(self, progress: Progress) -> None:
+    def report_progress(self, progress: Progress) -> None:
         """Print where it is worth a line."""
-        if progress.seconds - self._told < PROGRESS_S:
+        if progress.seconds - self._printed_at < PROGRESS_S:
             return
-        self._told = progress.seconds
+        self._printed_at = progress.seconds
         remaining_s = progress.seconds / max(1, progress.trials) * (self._trials - progress.trials)
         newest = f"  {progress.newest.sentence}" if progress.newest else ""
         console.print(

@@ -28,5 +28,5 @@ class BucketLog:
             name = _NAME.search(request.body[:_METADATA_BYTES])
             assert name is not None, "an upload without its name"
             self.events.append(ObjectEvent(Change.STORED, name[1].decode()))
-        elif request.method == "DELETE" and (found := _OBJECT.fullmatch(path)):
-            self.events.append(ObjectEvent(Change.DELETED, unquote(found[1])))
+        elif request.method == "DELETE" and (match := _OBJECT.fullmatch(path)):
+            self.events.append(ObjectEvent(Change.DELETED, unquote(match[1])))

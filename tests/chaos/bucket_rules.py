@@ -16,7 +16,7 @@ def check_history(segments: Sequence[Segment], history: Iterable[ObjectEvent], f
     """Replay what the bucket did, the journal's segments among it, and look at every saved model on the way."""
     by_number = {segment.number: segment for segment in segments}
     books = Books(Findings())  # the journal itself is judged elsewhere
-    there: set[str] = set()
+    existing: set[str] = set()
     for event in history:
         number = names.parse_journal_segment(event.name)
         if number is not None and event.change is Change.STORED and number in by_number:
@@ -25,12 +25,12 @@ def check_history(segments: Sequence[Segment], history: Iterable[ObjectEvent], f
             for record in segment.records:
                 if isinstance(record, Reported) and record.checkpoint is not None:
                     what = f"{record.checkpoint} is named, and not there"
-                    findings.expect(Rule.NAMED, record.checkpoint in there, where, what)
+                    findings.expect(Rule.NAMED, record.checkpoint in existing, where, what)
             books.take(segment)
         elif event.change is Change.STORED:
-            there.add(event.name)
+            existing.add(event.name)
         else:
-            there.discard(event.name)
+            existing.discard(event.name)
             needed = _needed(books)
             findings.expect(
                 Rule.KEPT, event.name not in needed, event.name, "is deleted, and is one that is still needed"

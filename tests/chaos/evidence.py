@@ -111,7 +111,7 @@ class Left:
 
 def read_segments(bucket: Bucket, study: str) -> tuple[Segment, ...]:
     """Return the whole journal, in the order of its numbers. Raises JournalError, UsageError."""
-    found = []
+    segments = []
     for name in bucket.list(names.journal_prefix(study)):
         number = names.parse_journal_segment(name)
         if number is None:
@@ -121,8 +121,8 @@ def read_segments(bucket: Bucket, study: str) -> tuple[Segment, ...]:
         except ObjectNotFoundError:
             continue
         writer = Header.model_validate_json(data.partition(b"\n")[0]).writer
-        found.append(Segment(number, writer, tuple(decode(name, data))))
-    return tuple(found)
+        segments.append(Segment(number, writer, tuple(decode(name, data))))
+    return tuple(segments)
 
 
 def hold_file(marks: Path) -> Path:

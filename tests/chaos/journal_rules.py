@@ -232,7 +232,7 @@ class Books:
         retries = self.study.retries
         match outcome:
             case Outcome.PREEMPTED | Outcome.LOST:
-                return sum(account.spent[each] for each in _PREEMPTION), retries.preemption
+                return sum(account.spent[outcome] for outcome in _PREEMPTION), retries.preemption
             case Outcome.FAILED:
                 return account.spent[outcome], retries.failure
             case Outcome.OUT_OF_MEMORY:

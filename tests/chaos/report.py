@@ -9,7 +9,7 @@ from rich.table import Table
 from tests.chaos.checker import Verdict
 from tests.chaos.findings import Rule
 
-SHOWN = 20
+MAX_LISTED = 20
 """Violations that are printed; all are in the JSON."""
 
 console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 120)
@@ -29,10 +29,10 @@ def print_verdict(verdict: Verdict) -> None:
     repeated = "" if counts.repeated_epochs is None else f"; {counts.repeated_epochs} whole epochs trained again"
     console.print(f"trials: {trials}; attempts: {counts.attempts} ({attempts or 'none interrupted'})")
     console.print(f"reports: {counts.reports:,}{repeated}; chiefs: {counts.terms}")
-    for violation in verdict.violations[:SHOWN]:
+    for violation in verdict.violations[:MAX_LISTED]:
         console.print(f"VIOLATED {violation.where}: {violation.what}  [{violation.rule.name}]", markup=False)
-    if len(verdict.violations) > SHOWN:
-        console.print(f"… and {len(verdict.violations) - SHOWN} more")
+    if len(verdict.violations) > MAX_LISTED:
+        console.print(f"… and {len(verdict.violations) - MAX_LISTED} more")
     console.print("Nothing was lost." if verdict.holds else f"{len(verdict.violations)} violations.")
 
 

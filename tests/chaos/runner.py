@@ -54,7 +54,7 @@ class Run:
     stage: Stage
     log: BucketLog
     marks: Path
-    tell: Callable[[Progress], None]
+    report_progress: Callable[[Progress], None]
     """Called after every fault and every trial."""
     done: Counter[Kind] = field(default_factory=Counter)
 
@@ -102,19 +102,19 @@ class Run:
         )
 
     def _read(self) -> None:
-        before = len(self._reader.state.ended)
+        ended_count = len(self._reader.state.ended)
         if self._reader.poll():
             self._last_record = time.monotonic()
-        if len(self._reader.state.ended) != before:
-            self._tell()
+        if len(self._reader.state.ended) != ended_count:
+            self._report_progress()
 
     def _play(self) -> None:
         number = self.done.total()
         if number == len(self.schedule) or self._reader.state.finished:
             return
-        pace = self.study.search.max_trials * (1 - CALM) / len(self.schedule)
+        trials_per_fault = self.study.search.max_trials * (1 - CALM) / len(self.schedule)
         late = time.monotonic() - self._last_fault > PATIENCE_S
-        if not self._reader.state.ended or (len(self._reader.state.ended) < pace * number and not late):
+        if not self._reader.state.ended or (len(self._reader.state.ended) < trials_per_fault * number and not late):
             return
         fault = self.schedule[number]
         trials = self._reader.state.trials.values()
@@ -123,7 +123,7 @@ class Run:
             self.done[fault.kind] += 1
             self._last_fault = time.monotonic()
             self._newest = fault.kind
-            self._tell()
+            self._report_progress()
 
     def _hold(self) -> None:
         """Slow the last trials down while faults are left: on a busy machine the search would end before them."""
@@ -134,7 +134,9 @@ class Run:
         else:
             hold.unlink(missing_ok=True)
 
-    def _tell(self) -> None:
+    def _report_progress(self) -> None:
         state = self._reader.state
         workers = len(self.stage.cast.of(Role.WORKER))
-        self.tell(Progress(self.seconds, self.done.total(), self._newest, len(state.ended), state.term, workers))
+        self.report_progress(
+            Progress(self.seconds, self.done.total(), self._newest, len(state.ended), state.term, workers)
+        )

@@ -35,12 +35,12 @@ def records(left: Left) -> list[Record]:
 
 def find(left: Left, kind: type[Record], nth: int = 0, **values: Any) -> int:
     """Return the place of a record, counted from 0, or from the end."""
-    found = [
+    indices = [
         index
         for index, record in enumerate(records(left))
         if isinstance(record, kind) and all(getattr(record, key) == value for key, value in values.items())
     ]
-    return found[nth]
+    return indices[nth]
 
 
 def without(kind: type[Record], nth: int = 0, **values: Any) -> Spoil:
@@ -234,11 +234,11 @@ def test_a_journal_alone_is_judged_by_the_rules_for_journals() -> None:
 def test_a_zombie_that_nobody_could_tell_is_not_blamed() -> None:
     night = a_zombie_goes_on(a_night())
     assert night.marks is not None
-    told = [mark.at for mark in night.marks]
+    times = [mark.at for mark in night.marks]
     for reigns, blamed in (
-        ((Reign(told[0], told[-1]),), True),
+        ((Reign(times[0], times[-1]),), True),
         ((), False),
-        ((Reign(told[0], told[0] + 1),), False),
+        ((Reign(times[0], times[0] + 1),), False),
     ):
         broken = {violation.rule for violation in check(replace(night, reigns=reigns)).violations}
         assert (Rule.ZOMBIES in broken) == blamed

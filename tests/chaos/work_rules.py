@@ -71,15 +71,15 @@ def _attributed(
     for mark in marks:
         process = mark.worker, mark.pid
         if mark.what is What.START:
-            found = leases[trials[mark.key], mark.worker] if mark.key in trials else []
-            index = bisect_right([each.at for each in found], mark.at) - 1
-            current[process] = found[index] if index >= 0 else None
+            candidates = leases[trials[mark.key], mark.worker] if mark.key in trials else []
+            index = bisect_right([lease.at for lease in candidates], mark.at) - 1
+            current[process] = candidates[index] if index >= 0 else None
         yield mark, current.get(process)
 
 
 def _check_trial(trial: TrialId, attempts: dict[int, _Work], reigns: Sequence[Reign], findings: Findings) -> int:
     repeated = 0
-    before: tuple[int, _Work] | None = None
+    previous: tuple[int, _Work] | None = None
     for number, work in sorted(attempts.items()):
         began = work.began
         if began is None:
@@ -89,18 +89,18 @@ def _check_trial(trial: TrialId, attempts: dict[int, _Work], reigns: Sequence[Re
             _check_zombie(trial, number, work, attempts[min(later)].leased, reigns, findings)
             if began.at > attempts[min(later)].leased:
                 continue  # it began what was another's already, and nobody waited for that
-        if before is not None:
-            interruptions = number - before[0]
-            lost = {mark.epoch for mark in before[1].ends if mark.epoch >= began.epoch and mark.at <= began.at}
+        if previous is not None:
+            interruptions = number - previous[0]
+            lost = {mark.epoch for mark in previous[1].ends if mark.epoch >= began.epoch and mark.at <= began.at}
             repeated += len(lost)
             findings.expect(
                 Rule.REPEATS,
                 len(lost) <= interruptions,
                 f"trial {trial}",
-                f"attempt {number} begins with epoch {began.epoch} again, and attempt {before[0]} had done "
+                f"attempt {number} begins with epoch {began.epoch} again, and attempt {previous[0]} had done "
                 f"{', '.join(map(str, sorted(lost)))}",
             )
-        before = number, work
+        previous = number, work
     return repeated
 
 

@@ -47,10 +47,10 @@ def test_what_lost_attempts_left_of_a_trial_that_cannot_win_is_deleted_with_it(t
     unreported = names.checkpoint(chief.state.settings.name, lost.trial, lost.number, 0)
     bucket.write(unreported, b"of an attempt that died before its report")
     chief.expire(at(30))
-    again = take(chief, A, 30)
-    assert again.trial == lost.trial
-    save(chief, bucket, again, 0, 0.1)
-    chief.complete(again, at(31))
+    retry = take(chief, A, 30)
+    assert retry.trial == lost.trial
+    save(chief, bucket, retry, 0, 0.1)
+    chief.complete(retry, at(31))
     kept = []
     for value in (0.6, 0.7):
         attempt = take(chief, A, 31)

@@ -114,8 +114,8 @@ def test_a_trial_that_failed_has_reached_no_rung_wherever_rungs_are_shown() -> N
     opened = Opened(at=0, term=1, writer="w", study=load(), data="d", direction="max")
     state = state_of((opened, *records))
     assert [rung.reached for rung in rungs_of(state)] == [1]
-    moment = LiveState(at=40, state=state, evaluation=EvaluationState.WAITING, result=None)
-    assert [rung.reached for rung in overview(moment, "bucket").rungs] == [1]
+    live_state = LiveState(at=40, state=state, evaluation=EvaluationState.WAITING, result=None)
+    assert [rung.reached for rung in overview(live_state, "bucket").rungs] == [1]
 
 
 def test_hyperband_has_no_number_of_trials_that_is_planned() -> None:

@@ -175,7 +175,7 @@ def test_an_evaluation_whose_data_set_is_missing_names_it(
 
 @pytest.mark.parametrize(("command", "text"), [("chief", "has no data set"), ("evaluate", "has no study yet")])
 def test_the_process_ends_before_a_backend_would_have_started(bucket: LocalBucket, command: str, text: str) -> None:
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    previous_usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     ended = subprocess.run(
         [sys.executable, "-c", PROGRAM, command],
         env=os.environ,
@@ -184,7 +184,7 @@ def test_the_process_ends_before_a_backend_would_have_started(bucket: LocalBucke
         timeout=120,
         check=False,
     )
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert (ended.returncode, ended.stdout) == (ExitCode.USAGE, "[]\n"), ended.stderr
     assert text in ended.stderr
-    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < BACKEND_CPU_S
+    assert usage.ru_utime + usage.ru_stime - previous_usage.ru_utime - previous_usage.ru_stime < BACKEND_CPU_S

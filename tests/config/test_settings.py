@@ -92,7 +92,7 @@ def test_an_unknown_key_is_an_error_that_names_the_nearest(study_yaml: Write, te
 
 
 @pytest.mark.parametrize(
-    ("text", "key", "given"),
+    ("text", "key", "value"),
     [
         ("search: {max_trials: '3'}", "search.max_trials", '"3"'),
         ("search: {max_trials: 3.5}", "search.max_trials", "3.5"),
@@ -121,11 +121,11 @@ def test_an_unknown_key_is_an_error_that_names_the_nearest(study_yaml: Write, te
         ("leases: {duration_s: .inf}", "leases.duration_s", "Infinity"),
     ],
 )
-def test_a_wrong_value_is_an_error_with_its_key(study_yaml: Write, text: str, key: str, given: str) -> None:
+def test_a_wrong_value_is_an_error_with_its_key(study_yaml: Write, text: str, key: str, value: str) -> None:
     file = study_yaml(text)
     message = error_of(load, file)
     assert message.startswith(f"{file}: {key}: ")
-    assert given in message
+    assert value in message
     assert message.endswith(".")
 
 

@@ -171,8 +171,8 @@ def test_validation_is_stratified(manifest: Manifest) -> None:
 def test_exact_duplicates_are_on_one_side_whatever_their_class(manifest: Manifest) -> None:
     copies = [index for index, name in enumerate(manifest.splits["train"].names) if f"train/{name}" in COPIES]
     assert len(copies) == 3
-    held = [len(set(copies) & set(validation_indices(manifest, 0.3, seed).tolist())) for seed in range(1, 60)]
-    assert set(held) == {0, 3}  # both happen, nothing between
+    counts = [len(set(copies) & set(validation_indices(manifest, 0.3, seed).tolist())) for seed in range(1, 60)]
+    assert set(counts) == {0, 3}  # both happen, nothing between
 
 
 def test_validation_is_the_same_on_every_machine(bucket: Bucket) -> None:

@@ -30,7 +30,7 @@ def test_every_corrupt_file_is_listed_with_its_reason(tmp_path: Path, files: Fil
     files["test/REAL/81.jpg"] = b"some text"
     files["test/REAL/82.png"] = b""
     report = check(str(write_folder(tmp_path / "source", files)))
-    reasons = {found.path: found.reason for found in report.corrupt}
+    reasons = {file.path: file.reason for file in report.corrupt}
     assert set(reasons) == {"train/FAKE/80.jpg", "test/REAL/81.jpg", "test/REAL/82.png"}
     assert "Premature end" in reasons["train/FAKE/80.jpg"]
     assert "some text" in reasons["test/REAL/81.jpg"]
@@ -43,8 +43,8 @@ def test_a_file_damaged_within_a_zip_is_corrupt(tmp_path: Path, files: Files) ->
     data = bytearray(path.read_bytes())
     data[data.index(files["test/REAL/1.png"]) + 20] ^= 1
     path.write_bytes(data)
-    (found,) = check(str(path)).corrupt
-    assert found.path == "test/REAL/1.png"
+    (file,) = check(str(path)).corrupt
+    assert file.path == "test/REAL/1.png"
 
 
 def test_pairs_of_duplicates_are_counted_within_and_across(tmp_path: Path, files: Files) -> None:
@@ -55,7 +55,7 @@ def test_pairs_of_duplicates_are_counted_within_and_across(tmp_path: Path, files
     assert report.pairs_within("train/FAKE") == 3
     assert report.pairs_within("test/FAKE") == 0
     assert report.pairs_across() == 6
-    assert {found.folders: found.pairs for found in report.duplicates}["test/FAKE", "test/REAL"] == 1
+    assert {duplicate.folders: duplicate.pairs for duplicate in report.duplicates}["test/FAKE", "test/REAL"] == 1
     assert len(report.groups) == 1
     assert len(report.groups[0]) == 5
 

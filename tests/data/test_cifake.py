@@ -45,7 +45,7 @@ def test_check_finds_the_duplicates_that_are_known(cifake_zip: Path) -> None:
     assert report.pairs_within("train/FAKE") == 920
     assert report.pairs_within("test/FAKE") == 38
     assert report.pairs_across() == 378
-    assert sum(found.pairs for found in report.duplicates) == 920 + 38 + 378
+    assert sum(duplicate.pairs for duplicate in report.duplicates) == 920 + 38 + 378
     assert report.corrupt == ()
     assert [(kind.height, kind.width, kind.mode, kind.images) for kind in report.kinds] == [(32, 32, "RGB", 120_000)]
 

@@ -38,13 +38,13 @@ def serving(server: Server) -> Iterator[Server]:
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
-            asked = self.headers.get("Range")
-            server.ranges.append(asked)
+            range_header = self.headers.get("Range")
+            server.ranges.append(range_header)
             self.close_connection = True
             if server.statuses:
                 self.send_error(server.statuses.pop(0))
                 return
-            start = int(asked.removeprefix("bytes=").removesuffix("-")) if asked and server.resumes else 0
+            start = int(range_header.removeprefix("bytes=").removesuffix("-")) if range_header and server.resumes else 0
             if start and start >= len(server.content):
                 self.send_response(416)
                 self.send_header("Content-Range", f"bytes */{len(server.content)}")
@@ -95,12 +95,12 @@ def archive(tmp_path: Path, files: Files) -> bytes:
 def expected(files: Files) -> dict[str, ClassFolder]:
     """Digests as the published ones are made, the order written out."""
     order = {"train": ["0", "0 (2)", "1", "1 (2)", "2", "2 (2)"], "test": ["0", "0 (2)", "1"]}
-    found = {}
+    folders = {}
     for split, names in order.items():
         for name in ("FAKE", "REAL"):
             blob = b"".join(files[f"{split}/{name}/{stem}.png"] for stem in names)
-            found[f"{split}/{name}"] = ClassFolder(len(names), hashlib.sha256(blob).hexdigest())
-    return found
+            folders[f"{split}/{name}"] = ClassFolder(len(names), hashlib.sha256(blob).hexdigest())
+    return folders
 
 
 def test_the_archive_is_downloaded_into_a_folder_or_to_a_file(

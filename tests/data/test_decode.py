@@ -66,11 +66,11 @@ def test_a_signal_in_the_midst_of_an_image_ends_the_command_and_is_not_taken_for
             read(image)
 
     image = encode(pixels(1, 400, 400), "PNG")
-    before = signal.signal(signal.SIGALRM, end)
+    previous_handler = signal.signal(signal.SIGALRM, end)
     try:
         signal.setitimer(signal.ITIMER_REAL, 0.2)
         with pytest.raises(PreemptedError):
             read_on_and_on()
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        signal.signal(signal.SIGALRM, previous_handler)

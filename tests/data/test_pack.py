@@ -56,8 +56,8 @@ def test_shards_hold_the_images_class_by_class_as_the_manifest_names_them(
         part = manifest.splits[split]
         assert part.counts == (count, count)
         assert [name.split("/")[0] for name in part.names] == ["FAKE"] * count + ["REAL"] * count
-        found = images(bucket, manifest, split)
-        for name, sha256, image in zip(part.names, part.sha256, found, strict=True):
+        packed_images = images(bucket, manifest, split)
+        for name, sha256, image in zip(part.names, part.sha256, packed_images, strict=True):
             data = files[f"{split}/{name}"]
             assert hashlib.sha256(data).hexdigest() == sha256
             np.testing.assert_array_equal(image, by_pillow(data))
@@ -77,7 +77,7 @@ def test_a_zip_and_the_folder_unpacked_from_it_are_the_same_data_set(
 def test_whatever_changes_the_arrays_changes_the_digest(
     tmp_path: Path, bucket: Bucket, files: Files, change: str
 ) -> None:
-    before = pack(str(write_folder(tmp_path / "before", files)), bucket)
+    original = pack(str(write_folder(tmp_path / "before", files)), bucket)
     changed = dict(files)
     if change == "pixels":
         changed["train/REAL/0.png"] = encode(pixels(12345))
@@ -88,18 +88,18 @@ def test_whatever_changes_the_arrays_changes_the_digest(
     elif change == "split":
         changed["test/REAL/99.png"] = changed.pop("train/REAL/0.png")
     after = pack(str(write_folder(tmp_path / "after", changed)), bucket, resize=(4, 4) if change == "resize" else None)
-    assert after.digest != before.digest
-    assert (after.source_digest == before.source_digest) == (change == "resize")
+    assert after.digest != original.digest
+    assert (after.source_digest == original.source_digest) == (change == "resize")
 
 
 def test_packing_twice_writes_nothing(tmp_path: Path, bucket: Bucket, files: Files) -> None:
     source = str(write_folder(tmp_path / "source", files))
     first = pack(source, bucket)
-    before = _written(tmp_path / "bucket")
-    assert len(before) == 3
+    written = _written(tmp_path / "bucket")
+    assert len(written) == 3
     steps: list[Progress] = []
     assert pack(source, bucket, progress=steps.append) == first
-    assert _written(tmp_path / "bucket") == before
+    assert _written(tmp_path / "bucket") == written
     assert {step.what for step in steps} == {"reading"}
 
 
@@ -118,9 +118,9 @@ def test_a_data_set_that_lost_something_is_packed_again(
     else:
         whole = bucket.read(names.manifest(first.digest))
         bucket.write(names.manifest(first.digest), whole[: len(whole) // 2])
-    again = pack(source, bucket)
-    assert again == first == read_manifest(bucket, first.digest)
-    assert len(images(bucket, again, "test")) == 6
+    repacked = pack(source, bucket)
+    assert repacked == first == read_manifest(bucket, first.digest)
+    assert len(images(bucket, repacked, "test")) == 6
 
 
 class FailingBucket:
@@ -258,7 +258,7 @@ def test_a_size_that_is_none_is_refused(text: str, bucket: Bucket) -> None:
 def test_objects_under_gs_are_packed_as_the_same_data_set(
     tmp_path: Path, bucket: Bucket, files: Files, gcs_url: str
 ) -> None:
-    here = pack(str(write_folder(tmp_path / "source", files)), bucket)
+    local_manifest = pack(str(write_folder(tmp_path / "source", files)), bucket)
     away = open_bucket(gcs_url)
     for name, data in files.items():
         away.write(f"some/prefix/{name}", data)
@@ -266,9 +266,9 @@ def test_objects_under_gs_are_packed_as_the_same_data_set(
     target = open_bucket(f"{gcs_url}/packed")
     for source in ("some/prefix", "some/prefix/", "some/archive.zip"):
         manifest = pack(f"{gcs_url}/{source}", target)
-        assert manifest.digest == here.digest
-    assert find_data_sets(target) == [here.digest]
-    np.testing.assert_array_equal(images(target, here, "test"), images(bucket, here, "test"))
+        assert manifest.digest == local_manifest.digest
+    assert find_data_sets(target) == [local_manifest.digest]
+    np.testing.assert_array_equal(images(target, local_manifest, "test"), images(bucket, local_manifest, "test"))
 
 
 def test_an_empty_prefix_under_gs_is_refused(bucket: Bucket, gcs_url: str) -> None:

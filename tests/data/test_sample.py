@@ -24,10 +24,10 @@ def files() -> Files:
 
 def test_every_byte_of_the_sample_is_what_it_always_was(bucket: Bucket) -> None:
     state = hashlib.sha256()
-    made = files()
-    for name, data in made.items():
+    sample = files()
+    for name, data in sample.items():
         state.update(name.encode() + b"\0" + data)
-    assert len(made) == 2400
+    assert len(sample) == 2400
     assert state.hexdigest() == FILES_SHA256
     assert pack(None, bucket).digest == DIGEST
 

@@ -245,7 +245,7 @@ def test_a_layout_is_in_natural_order_class_by_class(tmp_path: Path, files: File
 
 def _archives(tmp_path: Path, files: Files) -> dict[str, Path]:
     """Archives as different tools make them."""
-    found = {
+    archives = {
         "stored": write_zip(tmp_path / "stored.zip", files),
         "deflated": write_zip(tmp_path / "deflated.zip", files, zipfile.ZIP_DEFLATED),
         "prefixed": tmp_path / "prefixed.zip",
@@ -254,19 +254,19 @@ def _archives(tmp_path: Path, files: Files) -> dict[str, Path]:
         "zip64": tmp_path / "zip64.zip",
         "unicode": write_zip(tmp_path / "unicode.zip", {f"é{name}": data for name, data in files.items()}),
     }
-    found["prefixed"].write_bytes(b"#!/bin/sh\nexit\n" + found["stored"].read_bytes())
-    with zipfile.ZipFile(found["commented"], "w") as archive:
+    archives["prefixed"].write_bytes(b"#!/bin/sh\nexit\n" + archives["stored"].read_bytes())
+    with zipfile.ZipFile(archives["commented"], "w") as archive:
         archive.comment = b"e112a942abaecd02b6b1f6f646c807d56be8fb62"
         for name, data in files.items():
             archive.writestr(name, data)
-    with open(found["streamed"], "wb") as raw, zipfile.ZipFile(_Unseekable(raw), "w") as archive:  # type: ignore[call-overload]
+    with open(archives["streamed"], "wb") as raw, zipfile.ZipFile(_Unseekable(raw), "w") as archive:  # type: ignore[call-overload]
         for name, data in files.items():
             archive.writestr(name, data)
-    with zipfile.ZipFile(found["zip64"], "w") as archive:
+    with zipfile.ZipFile(archives["zip64"], "w") as archive:
         for name, data in files.items():
             with archive.open(name, "w", force_zip64=True) as member:
                 member.write(data)
-    return found
+    return archives
 
 
 class _Unseekable:

@@ -41,7 +41,7 @@ def trained(chief: Oracle, number: int, *values: float) -> TrialState:
     return chief.state.trials[trial].state
 
 
-def again(chief: Oracle, *settings: str) -> Oracle:
+def restart(chief: Oracle, *settings: str) -> Oracle:
     """Return the chief after this one, with nothing but the state."""
     state, study = chief.state, load(settings=settings) if settings else chief.state.settings
     state.apply(Opened(at=0, term=state.term + 1, writer="x", study=study, data="d", direction=state.direction))
@@ -51,7 +51,7 @@ def again(chief: Oracle, *settings: str) -> Oracle:
 def taken_up_again(chief: Oracle, attempt: AttemptClaim) -> tuple[Oracle, AttemptClaim]:
     """Take a trial's worker away, start the chief anew, and give the trial to B."""
     chief.give_back(attempt, Outcome.PREEMPTED, "", at(1))
-    chief = again(chief)
+    chief = restart(chief)
     return chief, take(chief, B)
 
 
@@ -160,14 +160,14 @@ def test_what_a_worker_still_says_of_a_stopped_trial_is_answered_and_changes_not
     chief = oracle("training.epochs=5")
     attempt = behind(chief)
     epochs(chief, attempt, 0.6, 0.8, 0.1)
-    before = repr(chief.state)
+    snapshot = repr(chief.state)
     assert chief.report(attempt, 2, {"val_accuracy": 0.1}, "00002/1/2", at(3)) == []  # the answer was lost
     assert chief.report(attempt, 3, {"val_accuracy": 1.0}, "00002/1/3", at(3)) == []  # it was under way
     assert chief.beat(attempt, at(3))
     assert chief.complete(attempt, at(3)) == []
     assert chief.give_back(attempt, Outcome.PREEMPTED, "", at(3)) == []
     assert chief.expire(at(1000)) == []
-    assert repr(chief.state) == before
+    assert repr(chief.state) == snapshot
 
 
 @pytest.mark.parametrize("worker", [B, Worker("a", "2"), Worker("a")])
@@ -221,10 +221,10 @@ def test_a_failed_trial_holds_no_one_back() -> None:
         attempt = take(chief, A)
         epochs(chief, attempt, 0.9)
         chief.give_back(attempt, Outcome.FAILED, "", at(1))
-    for each in (chief, again(chief)):
-        add(each, 10 + len(each.state.trials))
-        epochs(each, take(each, A), 0.1)
-        assert [t.state for t in each.state.trials.values()][-1] is TrialState.RUNNING
+    for oracle_ in (chief, restart(chief)):
+        add(oracle_, 10 + len(oracle_.state.trials))
+        epochs(oracle_, take(oracle_, A), 0.1)
+        assert [t.state for t in oracle_.state.trials.values()][-1] is TrialState.RUNNING
 
 
 def test_a_trial_that_ended_before_a_rung_is_not_counted_there() -> None:
@@ -250,8 +250,8 @@ def search(chief: Oracle, journal: list[Record], restarts: bool) -> StudyState:
     """Train 60 trials, three at a time, in an order that depends on nothing; start the chief anew in between."""
     numbers = random.Random(3)
     running: dict[AttemptClaim, int] = {}
-    made = 0
-    while made < 60 or running:
+    created = 0
+    while created < 60 or running:
         if restarts and numbers.random() < 0.1:
             state = StudyState()
             for record in journal:
@@ -259,13 +259,13 @@ def search(chief: Oracle, journal: list[Record], restarts: bool) -> StudyState:
             chief = Oracle(state, at(0))
         elif not restarts:
             numbers.random()
-        if made < 60 and len(running) < 3:
-            journal += chief.add(_suggestion(made), at(0))
-            trial, records = chief.grant(Worker(f"w{made}", "1"), at(0))
+        if created < 60 and len(running) < 3:
+            journal += chief.add(_suggestion(created), at(0))
+            trial, records = chief.grant(Worker(f"w{created}", "1"), at(0))
             assert trial is not None
             journal += records
-            running[AttemptClaim(Worker(f"w{made}", "1"), trial.trial_id, 1)] = 0
-            made += 1
+            running[AttemptClaim(Worker(f"w{created}", "1"), trial.trial_id, 1)] = 0
+            created += 1
             continue
         attempt = numbers.choice(list(running))
         epoch = running[attempt]
@@ -298,7 +298,7 @@ def test_a_restarted_chief_decides_as_the_first_would_have() -> None:
 def test_more_epochs_make_more_rungs_at_which_trials_of_before_count() -> None:
     chief = oracle("training.epochs=3")
     assert [trained(chief, number, 0.5, 0.9, 0.9) for number in range(3)] == [TrialState.COMPLETED] * 3
-    longer = again(chief, "training.epochs=10")
+    longer = restart(chief, "training.epochs=10")
     add(longer, 3)
     ended = epochs(longer, take(longer, A), 0.6, 0.6, 0.6)[-1]
     assert isinstance(ended, Ended)
@@ -309,7 +309,7 @@ def test_more_trials_are_compared_with_those_of_before() -> None:
     chief = oracle("search.max_trials=3", "training.epochs=2")
     for number in range(3):
         trained(chief, number, 0.5, 0.5)
-    more = again(chief, "search.max_trials=4", "training.epochs=2")
+    more = restart(chief, "search.max_trials=4", "training.epochs=2")
     assert trained(more, 3, 0.4) is TrialState.STOPPED
 
 
@@ -332,9 +332,9 @@ def test_a_stock_worker_that_reports_every_epoch_is_stopped_and_may_end_its_tria
     stock = take(chief, Worker("tuner0"))
     epochs(chief, chief.stock_attempt(TrialId("00002"), stock.number), 0.6, 0.8, 0.1)
     assert chief.state.trials[TrialId("00002")].state is TrialState.STOPPED
-    before = repr(chief.state)
+    snapshot = repr(chief.state)
     assert chief.complete(chief.stock_attempt(TrialId("00002"), stock.number), at(9)) == []
-    assert repr(chief.state) == before
+    assert repr(chief.state) == snapshot
 
 
 def _suggestion(number: int) -> Suggestion:

@@ -65,7 +65,7 @@ def test_an_old_attempt_can_neither_report_nor_complete_nor_beat_nor_give_back()
     old = take(chief, A)
     chief.expire(at(30))
     new = take(chief, B, 30)
-    before = repr(chief.state)
+    snapshot = repr(chief.state)
     with pytest.raises(StaleAttemptError):
         chief.report(old, 0, {"val_accuracy": 0.9}, None, at(31))
     with pytest.raises(StaleAttemptError):
@@ -73,7 +73,7 @@ def test_an_old_attempt_can_neither_report_nor_complete_nor_beat_nor_give_back()
     with pytest.raises(StaleAttemptError):
         chief.give_back(old, Outcome.FAILED, "", at(31))
     assert not chief.beat(old, at(31))
-    assert repr(chief.state) == before
+    assert repr(chief.state) == snapshot
     finish(chief, new)
     assert chief.state.trials[TrialId("00000")].state is TrialState.COMPLETED
 
@@ -216,11 +216,11 @@ def test_the_search_ends_only_when_no_trial_is_queued_or_running() -> None:
 
 
 def test_a_chief_that_takes_over_gives_running_trials_a_whole_lease_and_hears_their_workers() -> None:
-    before = oracle()
-    add(before, 0)
-    add(before, 1)
-    attempt = take(before, A)
-    state = before.state
+    predecessor = oracle()
+    add(predecessor, 0)
+    add(predecessor, 1)
+    attempt = take(predecessor, A)
+    state = predecessor.state
     state.apply(Opened(at=0, term=2, writer="x", study=state.settings, data="d", direction="max"))
     after = Oracle(state, at(1000))
     assert after.expire(at(1029)) == []

@@ -52,10 +52,10 @@ def one_trial(source: TrialState) -> StudyState:
 
 
 def refused(state: StudyState, record: Record) -> None:
-    before = copy.deepcopy(state)
+    original = copy.deepcopy(state)
     with pytest.raises(ValueError, match="t"):
         state.apply(record)
-    assert state == before
+    assert state == original
 
 
 @pytest.mark.parametrize("source", list(TrialState))
@@ -192,20 +192,20 @@ class Night:
         """Let an attempt say something, as a worker of ours or a stock one; where it is refused, nothing changes."""
         trial = self.state.trials[TrialId(attempt.trial)]
         newest = self.is_newest(attempt)
-        before = pickle.dumps(self.state)
+        snapshot = pickle.dumps(self.state)
         try:
             if attempt.worker.stock:
                 attempt = self.chief.stock_attempt(TrialId(attempt.trial), attempt.number)
-            records = self.say(attempt, trial)
+            records = self.send(attempt, trial)
         except StaleAttemptError:
-            assert pickle.dumps(self.state) == before
+            assert pickle.dumps(self.state) == snapshot
             assert not newest
             return
         except BadReportError:
-            assert pickle.dumps(self.state) == before
+            assert pickle.dumps(self.state) == snapshot
             return
         assert records == [] or newest
-        assert records != [] or pickle.dumps(self.state) == before
+        assert records != [] or pickle.dumps(self.state) == snapshot
         self.keep(records)
 
     def is_newest(self, attempt: AttemptClaim) -> bool:
@@ -218,12 +218,12 @@ class Night:
         """Whether the search was ended by its failures, and with it all leases."""
         return self.state.finished is not None and self.state.finished.failed
 
-    def say(self, attempt: AttemptClaim, trial: Trial) -> list[Record]:
+    def send(self, attempt: AttemptClaim, trial: Trial) -> list[Record]:
         what = self.numbers.random()
         if what < 0.15:
-            held = self.chief.beat(attempt, self.now())
+            accepted = self.chief.beat(attempt, self.now())
             result_of = trial.state in SCORED and trial.attempts == attempt.number
-            assert held == (result_of or self.is_newest(attempt))
+            assert accepted == (result_of or self.is_newest(attempt))
             return []
         if what < 0.70:
             epoch = max(trial.epochs, default=-1) + 1 if self.numbers.random() < 0.9 else self.numbers.randrange(6)
@@ -281,9 +281,9 @@ class Night:
             self.keep(self.chief.expire(self.now()))
             worker = self.numbers.choice(self.workers)
             self.grant(worker)
-            held = [a for a in self.attempts if (lease := self.chief._leases.of_trial(TrialId(a.trial))) and
+            leased = [a for a in self.attempts if (lease := self.chief._leases.of_trial(TrialId(a.trial))) and
                     (lease.worker, lease.attempt) == (worker, a.number) == (a.worker, a.number)]  # fmt: skip
-            for attempt in held:
+            for attempt in leased:
                 self.keep(self.chief.report(attempt, 5, {"val_accuracy": 0.5}, "m", self.now()))
                 self.keep(self.chief.complete(attempt, self.now()))
             self.keep(self.chief.finish(self.now()))

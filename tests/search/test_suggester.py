@@ -122,12 +122,12 @@ def test_a_grid_tries_every_combination_once() -> None:
     hp.Int("a", 0, 2)
     hp.Choice("b", ["x", "y"])
     chief = make_suggester(study(Algorithm.GRID, 100), hp, Objective("val_accuracy"))
-    seen = []
+    combinations = []
     while isinstance(suggestion := chief.suggest(), Suggestion):
         end(chief, suggestion.trial)
-        seen.append((suggestion.values["a"], suggestion.values["b"]))
+        combinations.append((suggestion.values["a"], suggestion.values["b"]))
     assert suggestion is NoSuggestion.EXHAUSTED
-    assert sorted(seen) == [(a, b) for a in (0, 1, 2) for b in ("x", "y")]
+    assert sorted(combinations) == [(a, b) for a in (0, 1, 2) for b in ("x", "y")]
 
 
 def test_hyperband_trains_the_best_of_a_rung_further() -> None:

@@ -102,8 +102,8 @@ def test_records_that_nobody_waits_for_are_written_when_the_journal_closes(bucke
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
 def test_a_metric_that_is_no_number_can_be_read_again(value: float) -> None:
     report = Reported(at=0, trial=names.TrialId("t"), attempt=1, epoch=0, metrics={"val_loss": value})
-    (again,) = decode(names.journal_segment(STUDY, 1), encode(1, "w1", [report]))
-    assert repr(again) == repr(report)
+    (decoded,) = decode(names.journal_segment(STUDY, 1), encode(1, "w1", [report]))
+    assert repr(decoded) == repr(report)
 
 
 def test_an_older_chief_is_fenced_and_everyone_who_waits_hears_of_it(bucket: LocalBucket) -> None:
@@ -186,14 +186,14 @@ def test_a_reader_that_is_asked_to_stop_does_not_wait_for_a_bucket_that_hangs(tm
     journal = JournalWriter(bucket, STUDY, "w1", 1)
     for records in ([opened()], [created(0)]):
         journal.write(records)
-    before, began = signal.signal(signal.SIGALRM, stop), time.monotonic()
+    previous_handler, began = signal.signal(signal.SIGALRM, stop), time.monotonic()
     signal.setitimer(signal.ITIMER_REAL, 0.2)
     try:
         with pytest.raises(PreemptedError):
             JournalReader(bucket, STUDY).poll()
         assert time.monotonic() - began < 10
     finally:
-        signal.signal(signal.SIGALRM, before)
+        signal.signal(signal.SIGALRM, previous_handler)
         hangs.set()
 
 
@@ -226,10 +226,10 @@ def test_a_record_that_contradicts_the_journal_is_an_error_that_names_the_object
         read_study(bucket, STUDY)
 
 
-def write_edited(bucket: LocalBucket, number: int, records: list[Record], before: bytes, after: bytes) -> None:
+def write_edited(bucket: LocalBucket, number: int, records: list[Record], old: bytes, new: bytes) -> None:
     """Write a segment in whose records some text was replaced, with the checksum of what it has then."""
     header, body = encode(number, "w1", records).split(b"\n", 1)
-    edited = body.replace(before, after)
+    edited = body.replace(old, new)
     assert edited != body
     header = header.replace(hashlib.sha256(body).hexdigest().encode(), hashlib.sha256(edited).hexdigest().encode())
     bucket.create(names.journal_segment(STUDY, number), header + b"\n" + edited)
@@ -251,8 +251,8 @@ def test_a_record_of_an_unknown_kind_is_skipped_and_none_of_the_others(
 @pytest.mark.parametrize("kind", [b"created", b"paused"])
 def test_a_record_of_a_newer_major_version_is_refused_whatever_its_kind(bucket: LocalBucket, kind: bytes) -> None:
     JournalWriter(bucket, STUDY, "w1", 1).write([opened()])
-    before, after = b'{"format":"1.0","at":0.0,"kind":"created"', b'{"format":"2.3","at":"?","kind":"%s"' % kind
-    write_edited(bucket, 2, [created(0)], before, after)
+    old, new = b'{"format":"1.0","at":0.0,"kind":"created"', b'{"format":"2.3","at":"?","kind":"%s"' % kind
+    write_edited(bucket, 2, [created(0)], old, new)
     with pytest.raises(JournalError, match=r"0000000002\.jsonl.*format 2\.3, and this program reads 1\.0"):
         read_study(bucket, STUDY)
 
@@ -265,8 +265,8 @@ def test_a_known_kind_of_the_same_major_version_with_a_missing_field_is_an_error
 
 
 def test_unknown_settings_of_a_recorded_study_are_ignored(bucket: LocalBucket) -> None:
-    before, after = b'"search":{', b'"unheard":{"of":[1]},"search":{"unheard":1,'
-    write_edited(bucket, 1, [opened()], before, after)
+    old, new = b'"search":{', b'"unheard":{"of":[1]},"search":{"unheard":1,'
+    write_edited(bucket, 1, [opened()], old, new)
     assert read_study(bucket, STUDY).study == load()
 
 
@@ -280,9 +280,9 @@ def test_every_kind_of_record_survives_the_journal(bucket: LocalBucket) -> None:
     records: list[Record] = [Opened(at=0, term=1, writer="w1", study=chief.state.settings, data="d", direction="max")]
     apply = chief.state.apply
 
-    def record(each: Record) -> None:
-        apply(each)
-        records.append(each)
+    def record(new_record: Record) -> None:
+        apply(new_record)
+        records.append(new_record)
 
     chief.state.apply = record  # type: ignore[method-assign,assignment]
     add(chief, 0)
@@ -292,7 +292,7 @@ def test_every_kind_of_record_survives_the_journal(bucket: LocalBucket) -> None:
         chief.give_back(take(chief, Worker("b", "1")), Outcome.FAILED, "boom\n trace", at(1))
     chief.finish(at(2))
     journal.write(records)
-    kinds = {each.kind for each in records}
+    kinds = {entry.kind for entry in records}
     assert kinds == {"opened", "created", "leased", "reported", "attempt_ended", "ended", "finished"}
     reader = JournalReader(bucket, STUDY)
     assert reader.poll() == records

@@ -76,8 +76,8 @@ def test_a_real_tensorboard_shows_curves_hyperparameters_and_scores(tmp_path: Pa
         assert board.curve(done, SCORE) == [(2, 0.75)]
         rows = {row["name"]: row for row in board.trials()}
         assert set(rows) == {done, failed, broken}
-        shown = {key: value for key, value in VALUES.items() if key != "tuner/epochs"} | {"odd": "inf"}
-        assert rows[done]["hparams"] == shown
+        expected = {key: value for key, value in VALUES.items() if key != "tuner/epochs"} | {"odd": "inf"}
+        assert rows[done]["hparams"] == expected
         assert {row["name"]: row["sessions"][0]["status"] for row in rows.values()} == {
             done: "STATUS_SUCCESS", failed: "STATUS_FAILURE", broken: "STATUS_FAILURE",
         }  # fmt: skip
