@@ -95,10 +95,10 @@ def test_a_cluster_asks_for_as_much_as_its_trials_and_heartbeats_cost() -> None:
 
 
 def test_trials_that_are_long_enough_are_just_what_chief_and_bucket_can_do() -> None:
-    asked = demands(GROWTH, 10, workers=10_000, trial_s=60.0)
-    assert asked.chief_trial_s is not None
-    assert demands(GROWTH, 10, workers=10_000, trial_s=asked.chief_trial_s).chief_cores == pytest.approx(1.0)
-    writes = demands(GROWTH, 10, workers=10_000, trial_s=asked.bucket_trial_s).writes_per_s
+    demand = demands(GROWTH, 10, workers=10_000, trial_s=60.0)
+    assert demand.chief_trial_s is not None
+    assert demands(GROWTH, 10, workers=10_000, trial_s=demand.chief_trial_s).chief_cores == pytest.approx(1.0)
+    writes = demands(GROWTH, 10, workers=10_000, trial_s=demand.bucket_trial_s).writes_per_s
     assert writes == pytest.approx(GCS_WRITES_PER_S)
 
 
@@ -108,9 +108,9 @@ def test_no_trial_is_long_enough_where_heartbeats_alone_take_more_than_a_core() 
 
 
 def test_a_comment_makes_a_file_of_its_own_of_the_same_picture() -> None:
-    made = io.BytesIO()
-    Image.linear_gradient("L").convert("RGB").resize((32, 32)).save(made, "JPEG")
-    jpeg = made.getvalue()
+    buffer = io.BytesIO()
+    Image.linear_gradient("L").convert("RGB").resize((32, 32)).save(buffer, "JPEG")
+    jpeg = buffer.getvalue()
     one, other = with_comment(jpeg, 1), with_comment(jpeg, 2)
     assert one != other
     pixels = [decode(data, Conversion()) for data in (jpeg, one, other)]
@@ -196,9 +196,9 @@ def test_a_killed_worker_s_side_that_does_not_end_counts_as_the_limit() -> None:
         {"seed": seed, "worker": "gone", "side": side, "ended_s": at, "completed": 4, "epochs_lost": 0}
         for seed, side, at in outcomes
     ]
-    found = killed.cases(rows, 150)
-    assert found["gone"]["ours"] == {"ended_s": 60, "ended": 2, "completed": 4, "epochs_lost": 0}
-    assert (found["gone"]["bare"]["ended_s"], found["gone"]["bare"]["ended"]) == (150, 0)
+    cases = killed.cases(rows, 150)
+    assert cases["gone"]["ours"] == {"ended_s": 60, "ended": 2, "completed": 4, "epochs_lost": 0}
+    assert (cases["gone"]["bare"]["ended_s"], cases["gone"]["bare"]["ended"]) == (150, 0)
 
 
 def test_a_gpu_s_precisions_are_compared_within_one_run_and_alike_where_they_were_measured_alike() -> None:
@@ -210,8 +210,8 @@ def test_a_gpu_s_precisions_are_compared_within_one_run_and_alike_where_they_wer
     assert list(summary.gpu({"rows": [row(1, short, 50), row(2, long, 20)]})) == []
     (other,) = summary.gpu({"rows": [row(1, short, 50), row(2, short, 40, shift=2), row(2, long, 20)]})
     assert (other.ratio, other.what) == (2, "images/s, width 64, mixed_bfloat16, with augmentation")
-    (alike,) = summary.gpu({"rows": [row(1, short, 40, shift=2), row(1, short, 50), row(1, long, 20)]})
-    assert (alike.ratio, alike.what) == (2.5, "images/s, width 64, mixed_bfloat16")
+    (comparable,) = summary.gpu({"rows": [row(1, short, 40, shift=2), row(1, short, 50), row(1, long, 20)]})
+    assert (comparable.ratio, comparable.what) == (2.5, "images/s, width 64, mixed_bfloat16")
 
 
 def test_every_benchmark_that_compares_has_its_rows_in_the_table() -> None:
@@ -221,15 +221,15 @@ def test_every_benchmark_that_compares_has_its_rows_in_the_table() -> None:
 
 def test_what_the_page_on_kubernetes_says_of_its_benchmark_was_measured() -> None:
     result = json.loads((RESULTS / "kubernetes.json").read_text())
-    said = " ".join((ROOT / "docs" / "kubernetes.md").read_text(encoding="utf-8").split())
-    found = re.search(
-        r"comes (\d+) s after .{1,80}: ([\d.]+) times what .{1,60} \(([\d.]+) s; .{1,40} (\d+) rounds", said
+    page = " ".join((ROOT / "docs" / "kubernetes.md").read_text(encoding="utf-8").split())
+    match = re.search(
+        r"comes (\d+) s after .{1,80}: ([\d.]+) times what .{1,60} \(([\d.]+) s; .{1,40} (\d+) rounds", page
     )
-    assert found is not None
+    assert match is not None
     measured = (
         f"{result['release_first_step_s']:.0f}",
         f"{result['ratio']:.1f}",
         f"{result['bare_pod_s']:.1f}",
         str(result["rounds"]),
     )
-    assert found.groups() == measured
+    assert match.groups() == measured

@@ -43,7 +43,7 @@ def test_the_schema_and_the_values_have_the_same_keys() -> None:
 
 @pytest.mark.skipif(not shutil.which("helm"), reason="needs helm")
 @pytest.mark.parametrize(
-    ("setting", "said"),
+    ("setting", "sentences"),
     [
         ("worker.replicas=3", ["additional properties 'worker' not allowed", "must be one of", "'workers'"]),
         ("bucket.uri=gs://runs", ["at '/bucket': additional properties 'uri' not allowed", "one of 'url', 'emulator'"]),
@@ -56,12 +56,12 @@ def test_the_schema_and_the_values_have_the_same_keys() -> None:
         ("study.space.import=3", ["at '/study/space/import': got number, want"]),
     ],
 )
-def test_helm_says_where_a_value_is_wrong_and_what_may_be_there(setting: str, said: list[str]) -> None:
+def test_helm_says_where_a_value_is_wrong_and_what_may_be_there(setting: str, sentences: list[str]) -> None:
     """In helm's own words, which helm-unittest does not have; the chart's own are in charts/tests."""
     command = ["helm", "template", "night", str(CHARTS), "--set", setting]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode
-    assert [words for words in said if words not in done.stderr] == []
+    assert [words for words in sentences if words not in done.stderr] == []
     assert "anyOf" not in done.stderr
     assert "pattern" not in done.stderr
 
@@ -80,9 +80,9 @@ def test_the_versions_of_chart_and_program_are_the_same() -> None:
 
 def test_the_chart_sets_no_variable_that_the_program_does_not_know() -> None:
     known = {value for name, value in vars(names).items() if name.startswith("ENV_")}
-    said = set(re.findall(r"\b(?:CIFAKE_TUNE|KERASTUNER)_\w+", TEMPLATES))
-    assert said
-    assert said <= known
+    variables = set(re.findall(r"\b(?:CIFAKE_TUNE|KERASTUNER)_\w+", TEMPLATES))
+    assert variables
+    assert variables <= known
 
 
 @pytest.mark.parametrize("file", sorted((CHARTS / "ci").glob("*-values.yaml")), ids=lambda file: file.name)

@@ -26,13 +26,13 @@ def links(document: Path) -> list[str]:
 
 def anchors(document: Path) -> set[str]:
     """Return what may come after `#` in a link to it, as GitHub makes it of headings."""
-    found: set[str] = set()
+    slugs: set[str] = set()
     for heading in re.findall(r"^#+ +(.+?) *$", prose(document), re.MULTILINE):
         words = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", heading).lower()
         anchor = re.sub(r"[^\w\- ]", "", words).replace(" ", "-")
-        copies = sum(re.fullmatch(rf"{re.escape(anchor)}(-\d+)?", other) is not None for other in found)
-        found.add(f"{anchor}-{copies}" if copies else anchor)
-    return found
+        copies = sum(re.fullmatch(rf"{re.escape(anchor)}(-\d+)?", other) is not None for other in slugs)
+        slugs.add(f"{anchor}-{copies}" if copies else anchor)
+    return slugs
 
 
 def wrong(document: Path, link: str) -> str | None:
@@ -120,8 +120,8 @@ MADE = {"tests/artifacts/"}
 def test_every_top_level_folder_is_on_the_map() -> None:
     rows = re.findall(r"^\| `(\w+)/` \|", ARCHITECTURE.read_text(encoding="utf-8"), re.MULTILINE)
     folders = {path.name for path in ROOT.iterdir() if path.is_dir() and not path.name.startswith((".", "__"))}
-    made = {"dist", "build", "bucket", "cifake-tune-bucket"}
-    assert set(rows) == folders - made
+    generated = {"dist", "build", "bucket", "cifake-tune-bucket"}
+    assert set(rows) == folders - generated
 
 
 def test_each_row_of_the_comparison_names_a_test_and_each_test_has_a_row() -> None:
@@ -136,5 +136,5 @@ def test_each_row_of_the_comparison_names_a_test_and_each_test_has_a_row() -> No
         [name for other, name in tests if other == file and name.startswith(words.replace(" ", "_"))]
         for file, words in rows
     ]
-    assert [len(found) for found in named] == [1] * len(tests)
-    assert sorted(found[0] for found in named) == sorted(name for _, name in tests)
+    assert [len(matches) for matches in named] == [1] * len(tests)
+    assert sorted(matches[0] for matches in named) == sorted(name for _, name in tests)

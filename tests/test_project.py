@@ -161,7 +161,7 @@ def test_the_commands_in_the_documents_exist_with_their_options() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     known: dict[str, list[str]] = json.loads(done.stdout)
-    seen: dict[str, set[str]] = {}
+    commands: dict[str, set[str]] = {}
     for document in DOCUMENTS:
         for block in blocks(document.read_text(encoding="utf-8"), "console"):
             typed = r"^\$ (?:\w+=\S+ )*(?:\.venv/bin/)?cifake-tune (data \w+|\w+)(.*?)(?: {2,}#.*)?$"
@@ -169,8 +169,8 @@ def test_the_commands_in_the_documents_exist_with_their_options() -> None:
                 assert command in known, f"{document.name}: {command}"
                 unknown = set(re.findall(r"(?<= )--?[a-z][a-z-]*", arguments)) - set(known[command])
                 assert not unknown, f"{document.name}: {command} has no {unknown}"
-                seen.setdefault(document.name, set()).add(command)
-    assert {"run", "status", "trials", "logs", "predict", "doctor", "data fetch"} <= seen["README.md"]
+                commands.setdefault(document.name, set()).add(command)
+    assert {"run", "status", "trials", "logs", "predict", "doctor", "data fetch"} <= commands["README.md"]
 
 
 def test_the_exit_codes_in_the_documents_are_those_of_the_program() -> None:

@@ -32,7 +32,7 @@ def test_an_accuracy_follows_from_the_predictions_of_every_test_image(folder: Pa
     assert len({row["name"] for row in rows}) == len(rows) == metrics.images == 20_000
     assert sum(row["label"] == row["prediction"] for row in rows) / len(rows) == metrics.accuracy
     counts = [
-        [sum(row["label"] == truth and row["prediction"] == said for row in rows) for said in metrics.classes]
+        [sum(row["label"] == truth and row["prediction"] == predicted for row in rows) for predicted in metrics.classes]
         for truth in metrics.classes
     ]
     assert counts == [list(row) for row in metrics.confusion_matrix]

@@ -15,8 +15,8 @@ Kind = TypeVar("Kind", bound=Object)
 
 def read(name: str, kind: type[Kind]) -> dict[str, Kind]:
     """Return the objects of a file by their names."""
-    found: ObjectList[Kind] = ObjectList[kind].model_validate_json((FOLDER / name).read_bytes())  # type: ignore[valid-type]
-    return {each.name: each for each in found.items}
+    listing: ObjectList[Kind] = ObjectList[kind].model_validate_json((FOLDER / name).read_bytes())  # type: ignore[valid-type]
+    return {item.name: item for item in listing.items}
 
 
 def pods() -> dict[str, Pod]:
@@ -39,4 +39,4 @@ def release_parts(kind: type[Kind]) -> list[Kind]:
     """Return the objects of one type of a release that runs: two workers train, the third finds no GPUs."""
     parts = json.loads((FOLDER / "release.json").read_text(encoding="utf-8"))
     plural = f"{kind.__name__.lower()}s"
-    return [kind.model_validate(each) for each in parts[plural]]
+    return [kind.model_validate(part) for part in parts[plural]]

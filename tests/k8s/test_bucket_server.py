@@ -34,9 +34,9 @@ def test_what_was_half_written_is_removed_when_it_starts_again(tmp_path: Path) -
         (tmp_path / BUCKET / "studies" / "half").write_bytes(b"hal")
         with pytest.raises(urllib.error.HTTPError, match="404"):
             listed(server)
-    with running_emulator(tmp_path) as again:
-        assert '"name":"studies/whole"' in listed(again)
-        assert "half" not in listed(again)
+    with running_emulator(tmp_path) as restarted:
+        assert '"name":"studies/whole"' in listed(restarted)
+        assert "half" not in listed(restarted)
         assert (tmp_path / BUCKET / "studies" / "whole").read_bytes() == b"promised"
 
 
@@ -49,8 +49,8 @@ def test_a_server_that_is_killed_while_it_writes_leaves_a_bucket_that_can_be_lis
             time.sleep(0.02 * attempt)  # whatever it is at then
             os.kill(server.pid, signal.SIGKILL)
             writing.join()
-        with running_emulator(tmp_path) as again:
-            assert all(f'"name":"studies/{each}"' in listed(again) for each in range(attempt + 1))
+        with running_emulator(tmp_path) as restarted:
+            assert all(f'"name":"studies/{number}"' in listed(restarted) for number in range(attempt + 1))
 
 
 def swallow(server: Emulator, name: str) -> None:

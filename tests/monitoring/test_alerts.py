@@ -28,8 +28,8 @@ def test_promtool_finds_nothing_wrong(arguments: tuple[str, ...]) -> None:
 def test_each_alert_is_tested_to_fire_and_to_keep_still() -> None:
     cases = [case for test in yaml.safe_load(TESTS.read_text())["tests"] for case in test["alert_rule_test"]]
     for alert in ALERTS:
-        seen = {bool(case["exp_alerts"]) for case in cases if case["alertname"] == alert["alert"]}
-        assert seen == {True, False}, alert["alert"]
+        outcomes = {bool(case["exp_alerts"]) for case in cases if case["alertname"] == alert["alert"]}
+        assert outcomes == {True, False}, alert["alert"]
 
 
 def test_each_alert_has_a_runbook() -> None:

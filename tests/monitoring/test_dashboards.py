@@ -20,15 +20,15 @@ PROMTOOL = tool("promtool")
 
 
 def panels(file: Path) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = json.loads(file.read_text(encoding="utf-8"))["panels"]
-    return [panel for panel in found if panel["type"] != "row"]
+    panels: list[dict[str, Any]] = json.loads(file.read_text(encoding="utf-8"))["panels"]
+    return [panel for panel in panels if panel["type"] != "row"]
 
 
 def test_the_files_are_what_their_source_says(tmp_path: Path) -> None:
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     subprocess.run([sys.executable, SOURCE, tmp_path], env=environment, check=True)
-    made = {file.name: file.read_text(encoding="utf-8") for file in tmp_path.iterdir()}
-    assert made == {file.name: file.read_text(encoding="utf-8") for file in DASHBOARDS}, "run `make docs`"
+    generated = {file.name: file.read_text(encoding="utf-8") for file in tmp_path.iterdir()}
+    assert generated == {file.name: file.read_text(encoding="utf-8") for file in DASHBOARDS}, "run `make docs`"
 
 
 def test_there_are_three_each_of_one_chosen_study() -> None:
@@ -62,9 +62,9 @@ def test_no_two_panels_overlap(file: Path) -> None:
 def test_every_query_is_of_a_metric_and_labels_that_there_are(file: Path) -> None:
     families = {str(family.name): family for family in (*catalogue.BOTH, *catalogue.CHIEF, *catalogue.WORKER)}
     for query in queries(file):
-        found = re.findall(r"(cifake_tune_\w+)\{([^}]*)\}", query.expression)
-        assert found or "process_" in query.expression
-        for name, selector in found:
+        selectors = re.findall(r"(cifake_tune_\w+)\{([^}]*)\}", query.expression)
+        assert selectors or "process_" in query.expression
+        for name, selector in selectors:
             plain = re.sub("_(bucket|count|sum)$", "", name) if name not in families else name
             family = families[plain]
             assert (plain != name) == (family.kind is MetricKind.HISTOGRAM), name
@@ -86,13 +86,13 @@ def test_a_search_that_goes_on_again_is_not_shown_as_over(tmp_path: Path) -> Non
         'cifake_tune_search{study="night", state="running", instance="b"}': "_x30 1x10",
         'cifake_tune_search_left_seconds{study="night", instance="b"}': "_x35 600x10",
     }
-    asked = [
+    expected = [
         {"expr": finished.of("night"), "eval_time": minutes, "exp_samples": [{"value": at_ms}] if at_ms else []}
         for minutes, at_ms in (("20m", 360_000), ("32m", None), ("36m", 1000 * (36 * 60 + 600)))
     ]
-    given = [{"series": name, "values": values} for name, values in series.items()]
+    input_series = [{"series": name, "values": values} for name, values in series.items()]
     cases = tmp_path / "finished.yaml"
-    test = {"interval": "1m", "input_series": given, "promql_expr_test": asked}
+    test = {"interval": "1m", "input_series": input_series, "promql_expr_test": expected}
     cases.write_text(json.dumps({"tests": [test]}), encoding="utf-8")  # which is YAML, too
     done = subprocess.run([PROMTOOL, "test", "rules", cases], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -30,7 +30,7 @@ def at(server: HttpServer) -> str:
     return f"{server.address.host}:{server.address.port}"
 
 
-def say(server: HttpServer, text: bytes) -> bytes:
+def exchange(server: HttpServer, text: bytes) -> bytes:
     """Send bytes and return all that is answered."""
     with socket.create_connection((server.address.host, server.address.port), timeout=20) as connection:
         connection.sendall(text)
@@ -46,7 +46,7 @@ def test_a_path_is_answered_by_its_function(server: HttpServer) -> None:
 
 
 def test_what_is_no_address_is_answered_so(server: HttpServer) -> None:
-    assert say(server, b"GET http://[ HTTP/1.0\r\n\r\n").startswith(b"HTTP/1.0 400 ")
+    assert exchange(server, b"GET http://[ HTTP/1.0\r\n\r\n").startswith(b"HTTP/1.0 400 ")
 
 
 def test_an_error_of_ours_is_told_to_the_log_alone(server: HttpServer, caplog: pytest.LogCaptureFixture) -> None:
@@ -58,14 +58,14 @@ def test_an_error_of_ours_is_told_to_the_log_alone(server: HttpServer, caplog: p
 
 def test_only_reading_is_possible(server: HttpServer) -> None:
     for method in (b"POST", b"PUT", b"DELETE", b"OPTIONS"):
-        assert say(server, method + b" /hello HTTP/1.0\r\n\r\n").startswith(b"HTTP/1.0 501 ")
-    head = say(server, b"HEAD /hello HTTP/1.0\r\n\r\n")
+        assert exchange(server, method + b" /hello HTTP/1.0\r\n\r\n").startswith(b"HTTP/1.0 501 ")
+    head = exchange(server, b"HEAD /hello HTTP/1.0\r\n\r\n")
     assert b"Content-Length: 10\r\n" in head
     assert head.endswith(b"\r\n\r\n")
 
 
 def test_nothing_is_kept_or_guessed_by_browsers(server: HttpServer) -> None:
-    head = say(server, b"GET /hello HTTP/1.0\r\n\r\n")
+    head = exchange(server, b"GET /hello HTTP/1.0\r\n\r\n")
     assert b"Cache-Control: no-store\r\n" in head
     assert b"X-Content-Type-Options: nosniff\r\n" in head
     assert b"Python" not in head
@@ -74,7 +74,7 @@ def test_nothing_is_kept_or_guessed_by_browsers(server: HttpServer) -> None:
 def test_who_says_nothing_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http_server._RequestHandler, "timeout", 0.2)
     with HttpServer(Address("127.0.0.1", 0), {}) as server:
-        assert say(server, b"GET /hel") == b""
+        assert exchange(server, b"GET /hel") == b""
 
 
 def test_who_holds_all_connections_and_says_nothing_keeps_nobody_from_asking(server: HttpServer) -> None:
@@ -105,8 +105,8 @@ def test_a_port_that_another_run_holds_is_a_sentence_and_one_whose_connections_f
             connection.sendall(b"GET /hello HTTP/1.0\r\n\r\n")
             assert b"hello" in b"".join(iter(lambda: connection.recv(4096), b""))
             assert server.address == first
-    with reserved(first) as again:
-        assert again == first
+    with reserved(first) as second:
+        assert second == first
 
 
 @pytest.mark.parametrize("text", ["9090", ":9090", "127.0.0.1", "127.0.0.1:x", "127.0.0.1:70000"])

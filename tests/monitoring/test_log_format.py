@@ -69,5 +69,5 @@ def test_a_process_that_fails_says_why_in_the_same_format(form: LogFormat) -> No
     done = run_in_process("worker", environment={"CIFAKE_TUNE_LOG_FORMAT": form, "KERASTUNER_ORACLE_IP": ""})
     assert done.code == ExitCode.USAGE
     last = done.err.splitlines()[-1]
-    said = json.loads(last)["message"] if form is LogFormat.JSON else last.removeprefix("error: ")
-    assert said == "the environment variable KERASTUNER_ORACLE_IP must be set for this command."
+    message = json.loads(last)["message"] if form is LogFormat.JSON else last.removeprefix("error: ")
+    assert message == "the environment variable KERASTUNER_ORACLE_IP must be set for this command."

@@ -76,13 +76,13 @@ def test_a_message_without_a_format_has_1_0(name: str, monkeypatch: pytest.Monke
 def test_a_chief_refuses_a_newer_major_version_and_names_both(tmp_path: Path, name: str) -> None:
     async def talk(chief: Chief, channel: grpc.aio.Channel) -> None:
         call = channel.unary_unary(f"/{names.LEASE_SERVICE}/{name}")
-        before = repr(chief.state), repr(chief.service.workers.entries)
+        snapshot = repr(chief.state), repr(chief.service.workers.entries)
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await call(edited(REQUESTS[name], format="2.1"))
         assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
         assert f"the {name} request has format 2.1, and this program reads 1.0" in str(refused.value.details())
         assert lease_service.is_format_refusal(refused.value)
-        assert (repr(chief.state), repr(chief.service.workers.entries)) == before
+        assert (repr(chief.state), repr(chief.service.workers.entries)) == snapshot
 
     with_chief(tmp_path, talk)
 

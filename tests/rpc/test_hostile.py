@@ -81,8 +81,8 @@ def hostile_metadata(rng: random.Random) -> list[tuple[str, str | bytes]]:
     """Return metadata that may be of any kind, but never a worker's identity."""
     values: list[str | bytes] = ["", "-1", "1e9", "9" * 4500, "~" * 3000, "1", " 1", "x", "..\\/../x"]
     keys = (names.METADATA_WORKER, names.METADATA_INCARNATION, names.METADATA_ATTEMPT, names.METADATA_CHECKPOINT)
-    found = [(key, rng.choice(values)) for key in keys if rng.random() < 0.4]
-    return [*found, ("cifake-tune-attempt-bin", rng.randbytes(20))] if rng.random() < 0.3 else found
+    metadata = [(key, rng.choice(values)) for key in keys if rng.random() < 0.4]
+    return [*metadata, ("cifake-tune-attempt-bin", rng.randbytes(20))] if rng.random() < 0.3 else metadata
 
 
 def test_random_and_mutated_requests_are_answered_with_a_status_and_change_nothing(tmp_path: Path) -> None:
@@ -90,7 +90,7 @@ def test_random_and_mutated_requests_are_answered_with_a_status_and_change_nothi
         stub = stub_of(channel)
         trials = [await take(stub, f"w{number}") for number in range(3)]
         chief.service.oracle.exhausted = True
-        before = repr(chief.state)
+        snapshot = repr(chief.state)
         rng = random.Random(SEED)
         codes = set()
         for _ in range(REQUESTS // 50):
@@ -103,7 +103,7 @@ def test_random_and_mutated_requests_are_answered_with_a_status_and_change_nothi
             for call in calls:
                 codes.add(await call.code())
         assert grpc.StatusCode.UNKNOWN not in codes  # no method failed
-        assert repr(chief.state) == before
+        assert repr(chief.state) == snapshot
         assert grpc.StatusCode.INVALID_ARGUMENT in codes
         assert grpc.StatusCode.UNIMPLEMENTED in codes
         for number, trial in enumerate(trials):
@@ -129,14 +129,14 @@ def test_a_report_out_of_bounds_is_refused_to_the_attempts_own_worker_too(tmp_pa
     async def talk(chief: Chief, channel: grpc.aio.Channel) -> None:
         stub = stub_of(channel)
         trial = await take(stub)
-        before = repr(chief.state)
+        snapshot = repr(chief.state)
         report: dict[str, Any] = {"trial_id": trial.trial_id, "metrics": {"val_accuracy": 0.5}, "step": 0} | REPORTS[
             case
         ]
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await stub.UpdateTrial(messages.UpdateTrialRequest(**report), metadata=metadata(1))
         assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
-        assert repr(chief.state) == before
+        assert repr(chief.state) == snapshot
 
     with_chief(tmp_path, talk)
 
@@ -208,7 +208,7 @@ def test_calls_that_are_too_many_are_refused_and_the_others_are_served(
 
     async def talk(chief: Chief, channel: grpc.aio.Channel) -> None:
         stub = stub_of(channel)
-        held = [await take(stub, f"w{number}") for number in range(3)]
+        trials = [await take(stub, f"w{number}") for number in range(3)]
         flood = [asyncio.create_task(take(stub, f"idle{number}")) for number in range(40)]
         refused, waiting = await asyncio.wait(flood, timeout=1)
         assert len(refused) == 20
@@ -216,7 +216,7 @@ def test_calls_that_are_too_many_are_refused_and_the_others_are_served(
         for task in waiting:
             task.cancel()
         await asyncio.wait(waiting)
-        for number, trial in enumerate(held):
+        for number, trial in enumerate(trials):
             await served(partial(finish, stub, trial, f"w{number}"))
         assert len(chief.state.ended) == 3
 

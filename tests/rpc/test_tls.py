@@ -188,16 +188,16 @@ def test_a_chiefs_renewed_certificate_is_shown_to_the_next_connection(tmp_path: 
 
 
 def test_a_new_authority_is_taken_up_by_the_chief_and_by_a_channel_that_is_open(tmp_path: Path) -> None:
-    before, after = Authority(tmp_path / "before"), Authority(tmp_path / "after")
-    chief, worker = before.issue("chief", HOST), before.issue("w", "w")
+    old_authority, new_authority = Authority(tmp_path / "before"), Authority(tmp_path / "after")
+    chief, worker = old_authority.issue("chief", HOST), old_authority.issue("w", "w")
     with server(chief) as address, tls.open_channel(address, worker, ()) as channel:
         first = call(channel)
         assert call(channel) == first
         for name, host, files in (("chief", HOST, chief), ("w", "w", worker)):
-            new = after.issue(name, host)
+            new = new_authority.issue(name, host)
             files.certificate.write_bytes(new.certificate.read_bytes())
             files.key.write_bytes(new.key.read_bytes())
-        before.certificate.write_bytes(after.certificate.read_bytes())
+        old_authority.certificate.write_bytes(new_authority.certificate.read_bytes())
         assert call(channel) != first
 
 

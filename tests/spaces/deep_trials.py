@@ -23,9 +23,9 @@ SHAKEN: dict[str, Any] = {
 
 
 def hyperparameters(**values: Any) -> keras_tuner.HyperParameters:
-    found = keras_tuner.HyperParameters()
-    found.values.update(SMALL | values)
-    return found
+    hp = keras_tuner.HyperParameters()
+    hp.values.update(SMALL | values)
+    return hp
 
 
 def smooth_or_rough(images: int, seed: int) -> Arrays:

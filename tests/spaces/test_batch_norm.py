@@ -18,16 +18,16 @@ def answers(layer: keras.layers.Layer) -> list[np.ndarray]:
     layer.build(INPUTS.shape)
     layer.gamma.assign(np.linspace(0.5, 1.5, 6))
     layer.beta.assign(np.linspace(-1, 1, 6))
-    found = []
+    tensors = []
     for inputs in (INPUTS, INPUTS[:1] * 2 + 1):
         watched = tensorflow.constant(inputs)
         with tensorflow.GradientTape() as tape:
             tape.watch(watched)
             outputs = layer(watched, training=True)
             loss = tensorflow.reduce_sum(tensorflow.cast(outputs, "float32") * WEIGHTS[: len(inputs)])
-        found += [outputs, *tape.gradient(loss, [watched, layer.gamma.value, layer.beta.value])]
-    found += [layer(INPUTS, training=False), layer.moving_mean, layer.moving_variance]
-    return [keras.ops.convert_to_numpy(keras.ops.cast(each, "float32")) for each in found]
+        tensors += [outputs, *tape.gradient(loss, [watched, layer.gamma.value, layer.beta.value])]
+    tensors += [layer(INPUTS, training=False), layer.moving_mean, layer.moving_variance]
+    return [keras.ops.convert_to_numpy(keras.ops.cast(tensor, "float32")) for tensor in tensors]
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-4), ("mixed_bfloat16", 3e-2)])
@@ -49,9 +49,9 @@ def test_it_is_one_operation_unless_it_is_frozen() -> None:
     assert "FusedBatchNormV3" in operations(fused)
     fused.trainable = False
     assert "FusedBatchNormV3" not in operations(fused)
-    before = fused.get_weights()
+    weights = fused.get_weights()
     fused(INPUTS, training=True)
-    for one, other in zip(before, fused.get_weights(), strict=True):
+    for one, other in zip(weights, fused.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
 
 

@@ -83,8 +83,8 @@ def test_plain_keras_loads_what_is_saved_for_prediction_and_predicts_the_same(wh
     command = [sys.executable, "-c", program]
     done_there = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done_there.returncode == 0, done_there.stderr[-2000:]
-    here = saved_model.predict(model, DATA.validation.images, 60)
-    np.testing.assert_array_equal(np.load(tmp_path / "there.npy"), here)
+    predictions = saved_model.predict(model, DATA.validation.images, 60)
+    np.testing.assert_array_equal(np.load(tmp_path / "there.npy"), predictions)
 
 
 def test_the_learning_rate_rises_and_falls_once_and_knows_its_end_from_epochs_and_batches(whole: Saving) -> None:
@@ -95,8 +95,8 @@ def test_the_learning_rate_rises_and_falls_once_and_knows_its_end_from_epochs_an
     assert (np.diff(rates[:10]) > 0).all()
     assert (np.diff(rates[9:50]) < 0).all()
     assert rates[49:] == pytest.approx(0, abs=1e-9)
-    again = keras.saving.load_model(whole.file(0)).optimizer._learning_rate
-    assert again.get_config() == {"peak": 0.004, "steps": 3 * 240 // 20, "warm_up": 0.2}
+    loaded_schedule = keras.saving.load_model(whole.file(0)).optimizer._learning_rate
+    assert loaded_schedule.get_config() == {"peak": 0.004, "steps": 3 * 240 // 20, "warm_up": 0.2}
 
 
 def test_a_shift_moves_every_image_by_whole_pixels_and_mirrors_the_edge() -> None:
@@ -104,12 +104,12 @@ def test_a_shift_moves_every_image_by_whole_pixels_and_mirrors_the_edge() -> Non
     moved = keras.ops.convert_to_numpy(RandomShift(2)(images, training=True))
     padded = np.pad(images, ((0, 0), (2, 2), (2, 2), (0, 0)), mode="reflect")
     places = [(row, column) for row in range(5) for column in range(5)]
-    found = [
+    shifts = [
         [place for place in places if np.array_equal(one, window[place[0] :, place[1] :][:32, :32])]
         for one, window in zip(moved, padded, strict=True)
     ]
-    assert all(len(each) == 1 for each in found)
-    assert len({each[0] for each in found}) > 10
+    assert all(len(matches) == 1 for matches in shifts)
+    assert len({matches[0] for matches in shifts}) > 10
     np.testing.assert_array_equal(RandomShift(2)(images, training=False), images)
 
 

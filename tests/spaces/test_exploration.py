@@ -91,8 +91,8 @@ class LoopedAndPickyAboutValues(Looped):
         noisy = [hp.Boolean(f"noise_{number}") for number in range(layers)]
         if layers == 3 and stride > 5:
             raise ValueError("nothing is left of the image")
-        for number, each in enumerate(noisy):
-            if each:
+        for number, is_noisy in enumerate(noisy):
+            if is_noisy:
                 hp.Float(f"deviation_{number}", 0.1, 0.5)
         return super().build(hp)
 
@@ -112,9 +112,9 @@ PICKY = {"stride", *(f"{name}_{number}" for name in ("noise", "deviation") for n
 def test_hyperparameters_that_only_some_builds_have_are_all_found(
     space: type[Looped], more: set[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    found = [hp.name for hp in explore(space()).space]
-    assert set(found) == LOOPED | more
-    assert len(found) == len(set(found))
+    hp_names = [hp.name for hp in explore(space()).space]
+    assert set(hp_names) == LOOPED | more
+    assert len(hp_names) == len(set(hp_names))
     assert not caplog.records
 
 

@@ -103,9 +103,9 @@ def test_a_study_sets_hyperparameters_itself_or_lets_them_be_one_of_few() -> Non
 
 def test_a_worker_builds_with_what_the_study_set() -> None:
     narrowed = narrow(explore(Layered()), {"width": 48, "kind": "deep", "depth": 7})
-    given = keras_tuner.HyperParameters.from_proto(narrowed.to_proto())
-    Layered().build(given)
-    assert (given["width"], given["kind"], given["depth"]) == (48, "deep", 7)
+    hp = keras_tuner.HyperParameters.from_proto(narrowed.to_proto())
+    Layered().build(hp)
+    assert (hp["width"], hp["kind"], hp["depth"]) == (48, "deep", 7)
 
 
 def test_a_value_for_what_the_space_does_not_have_is_an_error_that_names_what_it_has() -> None:

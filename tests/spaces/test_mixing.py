@@ -14,13 +14,13 @@ BEFORE = np.roll(IMAGES, 1, axis=0)
 
 
 def mixed(layer: Mixing) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    found = layer(IMAGES, training=True)
-    return keras.ops.convert_to_numpy(found), shares(layer, IMAGES.shape)
+    outputs = layer(IMAGES, training=True)
+    return keras.ops.convert_to_numpy(outputs), shares(layer, IMAGES.shape)
 
 
 def shares(layer: Mixing, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    found: NDArray[np.float32] = keras.ops.convert_to_numpy(layer.kept(shape))
-    return found
+    own_shares: NDArray[np.float32] = keras.ops.convert_to_numpy(layer.kept(shape))
+    return own_shares
 
 
 @pytest.mark.parametrize("mixing", MIXINGS.values())
@@ -34,18 +34,18 @@ def test_the_images_of_a_batch_keep_shares_spread_from_a_half_to_one(mixing: typ
 
 
 def test_mixup_adds_the_image_before() -> None:
-    found, kept = mixed(MixUp())
+    outputs, kept = mixed(MixUp())
     own = kept[:, None, None, None]
-    np.testing.assert_allclose(found, own * IMAGES + (1 - own) * BEFORE, atol=1e-3)
+    np.testing.assert_allclose(outputs, own * IMAGES + (1 - own) * BEFORE, atol=1e-3)
 
 
 def test_cutmix_lays_a_square_of_the_image_before_over_each_anywhere() -> None:
     keras.utils.set_random_seed(2)
     places = set()
     for _ in range(20):
-        found, kept = mixed(CutMix())
-        own = (found == IMAGES).all(axis=-1)
-        np.testing.assert_array_equal(np.where(own[..., None], IMAGES, BEFORE), found)
+        outputs, kept = mixed(CutMix())
+        own = (outputs == IMAGES).all(axis=-1)
+        np.testing.assert_array_equal(np.where(own[..., None], IMAGES, BEFORE), outputs)
         covered = ~own
         sides = np.sqrt(64 * (1 - kept))
         np.testing.assert_allclose(covered.any(axis=2).sum(axis=1), sides, atol=1e-3)
@@ -58,8 +58,8 @@ def test_cutmix_lays_a_square_of_the_image_before_over_each_anywhere() -> None:
 def test_cutmix_knows_what_it_covers_of_images_that_are_not_square_too() -> None:
     images = np.arange(1, 41)[:, None, None, None] * np.ones((1, 8, 32, 1), np.float32)
     layer = CutMix()
-    found = keras.ops.convert_to_numpy(layer(images, training=True))
-    np.testing.assert_allclose((found == images).mean(axis=(1, 2, 3)), shares(layer, images.shape), atol=1e-6)
+    outputs = keras.ops.convert_to_numpy(layer(images, training=True))
+    np.testing.assert_allclose((outputs == images).mean(axis=(1, 2, 3)), shares(layer, images.shape), atol=1e-6)
 
 
 def test_an_image_alone_in_its_batch_stays_as_it_is() -> None:

@@ -21,10 +21,10 @@ from tuner.training.activities import Activities
 
 def an_interrupted_trial_goes_on_as_if_it_had_not_been(folder: Path) -> None:
     whole = trained(folder, average=0.9, **SHAKEN)
-    before = weights(whole.file(2))
+    whole_weights = weights(whole.file(2))
     resumed = trained(folder, first_epoch=1, average=0.9, **SHAKEN)
     assert resumed.epochs == {epoch: whole.epochs[epoch] for epoch in (1, 2)}
-    for one, other in zip(before, weights(resumed.file(2)), strict=True):
+    for one, other in zip(whole_weights, weights(resumed.file(2)), strict=True):
         np.testing.assert_array_equal(one, other)
     model = saved_model.load_model(whole.file(2), "here")
     right = (saved_model.predict(model, DATA.validation.images, 60)[:, 0] > 0.5) == DATA.validation.labels
@@ -37,11 +37,11 @@ def averaged_weights_cost_no_compilation_after_the_first_epoch(folder: Path) -> 
 
 def traced(folder: Path, epochs: int) -> int:
     """How often JAX asked the model what it computes."""
-    asked, real = 0, keras.Model.stateless_call
+    calls, real = 0, keras.Model.stateless_call
 
     def counting(self: keras.Model, *args: Any, **kwargs: Any) -> Any:
-        nonlocal asked
-        asked += 1
+        nonlocal calls
+        calls += 1
         return real(self, *args, **kwargs)
 
     keras.Model.stateless_call = counting
@@ -49,7 +49,7 @@ def traced(folder: Path, epochs: int) -> int:
         trained(folder, epochs=epochs, average=0.9)
     finally:
         keras.Model.stateless_call = real
-    return asked
+    return calls
 
 
 def batches_gathered_on_a_device_are_those_gathered_in_memory() -> None:
@@ -58,8 +58,8 @@ def batches_gathered_on_a_device_are_those_gathered_in_memory() -> None:
     on_device = batches.Batches(DATA.train, 50, Activities(), seed=3)
     for epoch in (None, 0, 1):
         if epoch is not None:
-            for each in (in_memory, on_device):
-                each.begin(epoch)
+            for loader in (in_memory, on_device):
+                loader.begin(epoch)
         for index in range(len(in_memory)):
             for one, other in zip(in_memory[index], on_device[index], strict=True):
                 np.testing.assert_array_equal(one, np.asarray(other))

@@ -18,9 +18,9 @@ PROGRESS = CheckpointState(epoch=1, seed=7, history={0: {"loss": 1.5, "val_auc":
 
 @pytest.fixture(scope="module")
 def model() -> keras.Model:
-    made = Tiny((8, 8, 3), 2).build(keras_tuner.HyperParameters())
-    made.optimizer.build(made.trainable_variables)
-    return made
+    built = Tiny((8, 8, 3), 2).build(keras_tuner.HyperParameters())
+    built.optimizer.build(built.trainable_variables)
+    return built
 
 
 @pytest.fixture
@@ -39,8 +39,8 @@ def test_keras_reads_model_and_weights_of_a_checkpoint(file: Path, model: keras.
     loaded = keras.saving.load_model(file)
     other = Tiny((8, 8, 3), 2).build(keras_tuner.HyperParameters())
     other.load_weights(file)
-    for each in (loaded, other):
-        for one, two in zip(each.get_weights(), model.get_weights(), strict=True):
+    for restored in (loaded, other):
+        for one, two in zip(restored.get_weights(), model.get_weights(), strict=True):
             np.testing.assert_array_equal(one, two)
 
 

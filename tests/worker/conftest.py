@@ -45,10 +45,10 @@ def chief(bucket: LocalBucket, study: Study) -> Iterator[RunningChief]:
 @pytest.fixture
 def signals() -> Iterator[None]:
     """Restore the signal handlers after a test with a `StopSignal`."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    previous_handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     yield
     signal.set_wakeup_fd(-1)
-    for number, handler in before.items():
+    for number, handler in previous_handlers.items():
         signal.signal(number, handler)
 
 
@@ -79,6 +79,6 @@ def client(new_client: Callable[[str], ChiefClient]) -> ChiefClient:
 
 @pytest.fixture
 def grant(client: ChiefClient) -> Grant:
-    found = client.next_trial(nothing)
-    assert found is not None
-    return found
+    grant = client.next_trial(nothing)
+    assert grant is not None
+    return grant

@@ -47,9 +47,9 @@ def study() -> Study:
 
 @pytest.fixture
 def stop(signals: None) -> Iterator[StopSignal]:
-    made = StopSignal()
-    yield made
-    made.finish()
+    stop_signal = StopSignal()
+    yield stop_signal
+    stop_signal.finish()
 
 
 def arrays(count: int) -> Arrays:

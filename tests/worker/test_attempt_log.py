@@ -22,7 +22,7 @@ NOON = 1_782_907_200.0
 
 def write(bucket: LocalBucket, attempt: int, part: int, *texts: str) -> None:
     lines = [Line(at=NOON + attempt, source=LineSource.LOG, text=text).encoded() for text in texts]
-    bucket.write(names.attempt_log("cifake", "00000", attempt, part), "".join(f"{each}\n" for each in lines).encode())
+    bucket.write(names.attempt_log("cifake", "00000", attempt, part), "".join(f"{line}\n" for line in lines).encode())
 
 
 @pytest.fixture

@@ -40,9 +40,9 @@ def bucket(tmp_path: Path) -> GatedBucket:
 
 
 @pytest.fixture
-def carriers() -> Iterator[IoThreads]:
-    with IoThreads() as made:
-        yield made
+def io_threads() -> Iterator[IoThreads]:
+    with IoThreads() as threads:
+        yield threads
 
 
 @pytest.fixture
@@ -51,20 +51,20 @@ def taken() -> list[int]:
 
 
 @pytest.fixture
-def delivery(
-    bucket: GatedBucket, client: ChiefClient, grant: Grant, carriers: IoThreads, taken: list[int]
+def reporter(
+    bucket: GatedBucket, client: ChiefClient, grant: Grant, io_threads: IoThreads, taken: list[int]
 ) -> Iterator[EpochReporter]:
-    made = EpochReporter(bucket, client, grant, carriers, lambda epoch: taken.append(epoch.number))
-    yield made
-    made.abandon()
+    new_reporter = EpochReporter(bucket, client, grant, io_threads, lambda epoch: taken.append(epoch.number))
+    yield new_reporter
+    new_reporter.abandon()
     bucket.gate.set()
 
 
-def upload(delivery: EpochReporter, grant: Grant, folder: Path, number: int) -> Epoch:
+def upload(reporter: EpochReporter, grant: Grant, folder: Path, number: int) -> Epoch:
     file = folder / f"{number}.keras"
     file.write_bytes(b"model %d" % number)
     epoch = Epoch(number, {"val_accuracy": number / 8}, names.checkpoint("cifake", grant.trial_id, 1, number))
-    delivery.upload(epoch, file)
+    reporter.upload(epoch, file)
     return epoch
 
 
@@ -73,18 +73,18 @@ def reported(bucket: LocalBucket) -> list[Reported]:
 
 
 def test_an_epoch_is_reported_when_its_checkpoint_is_durable_and_not_before(
-    delivery: EpochReporter, grant: Grant, bucket: GatedBucket, chief: RunningChief, tmp_path: Path
+    reporter: EpochReporter, grant: Grant, bucket: GatedBucket, chief: RunningChief, tmp_path: Path
 ) -> None:
     bucket.gate.clear()
-    epoch = upload(delivery, grant, tmp_path, 0)
+    epoch = upload(reporter, grant, tmp_path, 0)
     with pytest.raises(TimeoutError):
-        delivery.await_upload(timeout)
+        reporter.await_upload(timeout)
     assert reported(bucket) == []
     bucket.gate.set()
-    delivery.await_upload(nothing)
+    reporter.await_upload(nothing)
     assert epoch.checkpoint is not None
     assert bucket.read(epoch.checkpoint) == b"model 0"
-    delivery.settle(nothing)
+    reporter.settle(nothing)
     [record] = reported(bucket)
     (tmp_path / "again").write_bytes(b"model 0")
     assert (record.checkpoint, record.sha256) == (epoch.checkpoint, sha256(tmp_path / "again"))
@@ -94,38 +94,38 @@ def timeout() -> None:
     raise TimeoutError
 
 
-def test_local_files_do_not_pile_up(delivery: EpochReporter, grant: Grant, tmp_path: Path) -> None:
+def test_local_files_do_not_pile_up(reporter: EpochReporter, grant: Grant, tmp_path: Path) -> None:
     for number in range(3):
-        upload(delivery, grant, tmp_path, number)
-    delivery.settle(nothing)
+        upload(reporter, grant, tmp_path, number)
+    reporter.settle(nothing)
     assert list(tmp_path.glob("*.keras")) == []
 
 
 def test_while_the_chief_is_away_checkpoints_arrive_and_reports_follow_in_order(
-    delivery: EpochReporter, grant: Grant, bucket: GatedBucket, chief: RunningChief, tmp_path: Path, taken: list[int]
+    reporter: EpochReporter, grant: Grant, bucket: GatedBucket, chief: RunningChief, tmp_path: Path, taken: list[int]
 ) -> None:
-    upload(delivery, grant, tmp_path, 0)
-    delivery.settle(nothing)
+    upload(reporter, grant, tmp_path, 0)
+    reporter.settle(nothing)
     chief.stop()
     for number in range(1, 4):
-        epoch = upload(delivery, grant, tmp_path, number)
-        delivery.await_upload(nothing)
+        epoch = upload(reporter, grant, tmp_path, number)
+        reporter.await_upload(nothing)
         assert epoch.checkpoint is not None
         assert bucket.exists(epoch.checkpoint)
     assert taken == [0]
     chief.start()
-    delivery.settle(nothing)
+    reporter.settle(nothing)
     assert [record.epoch for record in reported(bucket)] == taken == [0, 1, 2, 3]
 
 
 def test_a_chief_that_stays_away_is_given_up_after_the_configured_time(
-    delivery: EpochReporter, grant: Grant, chief: RunningChief, client: ChiefClient, tmp_path: Path
+    reporter: EpochReporter, grant: Grant, chief: RunningChief, client: ChiefClient, tmp_path: Path
 ) -> None:
     client.timeout_s = 0.5
     chief.stop()
-    upload(delivery, grant, tmp_path, 0)
+    upload(reporter, grant, tmp_path, 0)
     with pytest.raises(ChiefUnreachableError, match=r"did not answer for 0\.5 s"):
-        delivery.settle(nothing)
+        reporter.settle(nothing)
 
 
 def test_one_call_that_took_longer_than_the_configured_time_is_made_again(
@@ -160,51 +160,51 @@ def test_heartbeats_that_fail_for_the_configured_time_end_it_too_and_one_that_do
 
 
 def test_a_fenced_attempt_uploads_and_reports_nothing_more(
-    delivery: EpochReporter, grant: Grant, bucket: GatedBucket, chief: RunningChief, tmp_path: Path
+    reporter: EpochReporter, grant: Grant, bucket: GatedBucket, chief: RunningChief, tmp_path: Path
 ) -> None:
     chief.expire()
-    upload(delivery, grant, tmp_path, 0)
+    upload(reporter, grant, tmp_path, 0)
     with pytest.raises(FencedAttemptError):
-        delivery.settle(nothing)
-    second = upload(delivery, grant, tmp_path, 1)
+        reporter.settle(nothing)
+    second = upload(reporter, grant, tmp_path, 1)
     with pytest.raises(FencedAttemptError):
-        delivery.settle(nothing)
+        reporter.settle(nothing)
     assert second.checkpoint is not None
     assert not bucket.exists(second.checkpoint)
     assert reported(bucket) == []
 
 
 def test_a_trial_that_the_chief_has_ended_is_dropped_at_the_next_report(
-    delivery: EpochReporter, grant: Grant, client: ChiefClient, chief: RunningChief, tmp_path: Path
+    reporter: EpochReporter, grant: Grant, client: ChiefClient, chief: RunningChief, tmp_path: Path
 ) -> None:
-    upload(delivery, grant, tmp_path, 0)
-    delivery.settle(nothing)
+    upload(reporter, grant, tmp_path, 0)
+    reporter.settle(nothing)
     client.complete(grant)
-    upload(delivery, grant, tmp_path, 1)
+    upload(reporter, grant, tmp_path, 1)
     with pytest.raises(StoppedTrialError):
-        delivery.settle(nothing)
+        reporter.settle(nothing)
     assert chief.ask(lambda state: [trial.state for trial in state.trials.values()]) == [TrialState.COMPLETED]
 
 
 def test_a_bucket_that_fails_is_told_to_the_training(
-    delivery: EpochReporter, grant: Grant, bucket: GatedBucket, tmp_path: Path
+    reporter: EpochReporter, grant: Grant, bucket: GatedBucket, tmp_path: Path
 ) -> None:
     bucket.full = True
-    upload(delivery, grant, tmp_path, 0)
+    upload(reporter, grant, tmp_path, 0)
     with pytest.raises(BucketError, match="no space"):
-        delivery.settle(nothing)
+        reporter.settle(nothing)
     with pytest.raises(BucketError, match="no space"):
-        delivery.check()
+        reporter.check()
     assert reported(bucket) == []
 
 
 def test_objects_are_deleted_after_what_was_to_be_uploaded(
-    delivery: EpochReporter, grant: Grant, bucket: GatedBucket, tmp_path: Path
+    reporter: EpochReporter, grant: Grant, bucket: GatedBucket, tmp_path: Path
 ) -> None:
     bucket.gate.clear()
-    epoch = upload(delivery, grant, tmp_path, 0)
-    delivery.delete([epoch.checkpoint or ""])
+    epoch = upload(reporter, grant, tmp_path, 0)
+    reporter.delete([epoch.checkpoint or ""])
     bucket.gate.set()
-    upload(delivery, grant, tmp_path, 1)
-    delivery.settle(nothing)
+    upload(reporter, grant, tmp_path, 1)
+    reporter.settle(nothing)
     assert list(bucket.list(names.trials_prefix("cifake"))) == [names.checkpoint("cifake", grant.trial_id, 1, 1)]

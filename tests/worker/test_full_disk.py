@@ -18,7 +18,7 @@ from tuner.monitoring.endpoint import Monitor
 from tuner.temporary_files import temporary_file, temporary_folder
 from tuner.worker.run import run_worker
 
-TOLD = (
+MESSAGE = (
     "cannot create temporary files in {} (No space left on device); free some space there, or set TMPDIR to a folder "
     "with space."
 )
@@ -43,7 +43,7 @@ def test_when_it_starts(full: Path, tmp_path: Path) -> None:
         text=True,
         check=False,
     )
-    assert done.stderr == f"error: {TOLD.format(full)}\n"
+    assert done.stderr == f"error: {MESSAGE.format(full)}\n"
     assert done.returncode == ExitCode.ENVIRONMENT
 
 
@@ -54,7 +54,7 @@ def test_when_it_has_joined(
     monkeypatch.setattr(tempfile, "tempdir", str(full))
     with pytest.raises(EnvironmentFailure) as raised:
         run_worker(bucket, chief.address, None, "w", tmp_path / "cache", Monitor(Role.WORKER))
-    assert str(raised.value) == TOLD.format(full)
+    assert str(raised.value) == MESSAGE.format(full)
 
 
 def test_where_no_folder_has_room_all_are_named(full: Path, monkeypatch: pytest.MonkeyPatch) -> None:

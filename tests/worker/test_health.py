@@ -26,30 +26,30 @@ def short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_worker_whose_heart_beats_is_healthy_and_one_whose_heart_stands_still_is_not(
     client: ChiefClient, grant: Grant
 ) -> None:
-    with HeartbeatThread(client) as heart:
+    with HeartbeatThread(client) as heartbeat_thread:
         began = time.time()
-        heart.begin(grant)
-        until("a heartbeat", lambda: heart.answered_at > began)
-        assert heart.problem() == ""
-    still = HeartbeatThread(client)
-    assert until("the heartbeat to be late", still.problem).startswith("the heartbeat is ")
+        heartbeat_thread.begin(grant)
+        until("a heartbeat", lambda: heartbeat_thread.answered_at > began)
+        assert heartbeat_thread.problem() == ""
+    idle_thread = HeartbeatThread(client)
+    assert until("the heartbeat to be late", idle_thread.problem).startswith("the heartbeat is ")
 
 
 @pytest.mark.usefixtures("short_patience")
 def test_a_worker_that_ends_is_not_taken_for_one_that_hangs(client: ChiefClient) -> None:
-    with HeartbeatThread(client) as heart:
+    with HeartbeatThread(client) as heartbeat_thread:
         pass
     time.sleep(0.3)
-    assert heart.problem() == ""
+    assert heartbeat_thread.problem() == ""
 
 
 def test_a_worker_is_ready_while_the_chief_answers_it(client: ChiefClient, chief: RunningChief, grant: Grant) -> None:
     monitor = Monitor(Role.WORKER)
-    with HeartbeatThread(client) as heart, serving(monitor, {names.ENV_HTTP: "127.0.0.1:0"}) as address:
+    with HeartbeatThread(client) as heartbeat_thread, serving(monitor, {names.ENV_HTTP: "127.0.0.1:0"}) as address:
         assert address is not None
         at = f"{address.host}:{address.port}"
-        show(monitor, heart, lease_s=1.5)
-        heart.begin(grant)
+        show(monitor, heartbeat_thread, lease_s=1.5)
+        heartbeat_thread.begin(grant)
         assert until("readiness", lambda: get(at, names.HTTP_READY).status == HTTPStatus.OK)
         chief.stop()
         unready = until("unreadiness", lambda: (page := get(at, names.HTTP_READY)).status != HTTPStatus.OK and page)

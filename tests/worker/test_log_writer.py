@@ -52,8 +52,8 @@ def level() -> Iterator[None]:
 
 @pytest.fixture
 def writer(bucket: MoodyBucket) -> Iterator[LogWriter]:
-    with LogWriter(bucket, "cifake") as made:
-        yield made
+    with LogWriter(bucket, "cifake") as log_writer:
+        yield log_writer
     bucket.gate.set()
 
 
@@ -74,7 +74,7 @@ def eventually(condition: Callable[[], object], timeout_s: float = 20.0) -> None
 
 
 def test_log_lines_and_prints_are_kept_in_order_with_their_time(bucket: MoodyBucket, writer: LogWriter) -> None:
-    before = time.time()
+    began = time.time()
     with writer.recording("00000", 1):
         log.info("epoch 1")
         print("mine")
@@ -88,7 +88,7 @@ def test_log_lines_and_prints_are_kept_in_order_with_their_time(bucket: MoodyBuc
         ("log", "two"),
         ("log", "lines"),
     ]
-    assert all(before - 0.001 <= line.at <= time.time() for line in lines(bucket))
+    assert all(began - 0.001 <= line.at <= time.time() for line in lines(bucket))
 
 
 def test_what_is_printed_is_printed_all_the_same(writer: LogWriter, capsys: pytest.CaptureFixture[str]) -> None:
@@ -151,9 +151,9 @@ def test_what_is_kept_is_bounded_and_says_so(
             print("y" * 10_000)
         log.info("the worker's own lines are kept")
     writer.flush(10)
-    found = texts(bucket)
-    assert sum(len(text) for _, text in found) < 1.1 * (1 << 20)
-    assert found[-2:] == [
+    entries = texts(bucket)
+    assert sum(len(text) for _, text in entries) < 1.1 * (1 << 20)
+    assert entries[-2:] == [
         ("out", "[more than 1 MiB: what follows is not kept]"),
         ("log", "the worker's own lines are kept"),
     ]

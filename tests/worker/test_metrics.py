@@ -43,9 +43,9 @@ def test_an_activity_that_ends_with_an_error_is_over() -> None:
     activities = Activities()
     with pytest.raises(RuntimeError), activities.during(Activity.PREPARE), activities.during(Activity.TRAIN):
         raise RuntimeError
-    before = activities.seconds()
+    seconds = activities.seconds()
     time.sleep(0.01)
-    assert activities.seconds() == before
+    assert activities.seconds() == seconds
 
 
 def test_input_that_is_made_in_another_thread_runs_beside_the_training() -> None:
@@ -82,8 +82,8 @@ def test_gpus_that_are_missing_are_told_and_of_those_that_are_there_the_memory()
     assert [sample.value for sample in samples[Metric.GPUS_MISSING]] == [1]
     memory = {sample.labels["kind"]: sample.value for sample in samples[Metric.GPU_MEMORY]}
     assert memory == {"used": 5, "peak": 7}
-    none_asked = {metric.name: metric.samples for metric in gpu_metrics(1, 0, {})}
-    assert [sample.value for sample in none_asked[Metric.GPUS_MISSING]] == [0]
+    none_requested = {metric.name: metric.samples for metric in gpu_metrics(1, 0, {})}
+    assert [sample.value for sample in none_requested[Metric.GPUS_MISSING]] == [0]
 
 
 def test_a_gpu_that_does_not_tell_its_memory_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:

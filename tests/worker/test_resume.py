@@ -51,7 +51,7 @@ class Trial:
     def save(self, epoch: int, attempt: int | None = None, history: dict[int, dict[str, float]] | None = None) -> str:
         """Put a checkpoint into the bucket, and return its name."""
         name = names.checkpoint("cifake", self.grant.trial_id, attempt or self.grant.attempt, epoch)
-        history = history or {each: metrics(each) for each in range(epoch + 1)}
+        history = history or {number: metrics(number) for number in range(epoch + 1)}
         file = self.folder / "model.keras"
         save(self.model, CheckpointState(epoch=epoch, seed=1, history=history), file)
         self.bucket.upload(name, file)
@@ -91,9 +91,9 @@ def trial(
     model: keras.Model,
     new_client: Callable[[str], ChiefClient],
 ) -> Trial:
-    made = Trial(chief, bucket, tmp_path, model, new_client)
-    made.begin()
-    return made
+    new_trial = Trial(chief, bucket, tmp_path, model, new_client)
+    new_trial.begin()
+    return new_trial
 
 
 def test_a_first_attempt_begins_at_the_beginning(trial: Trial) -> None:
@@ -117,7 +117,7 @@ def test_what_was_durable_and_not_reported_is_found_with_its_metrics(trial: Tria
     trial.begin()
     start = trial.start()
     assert start.first_epoch == 3
-    assert [(each.number, each.metrics, each.checkpoint) for each in start.unreported] == [
+    assert [(epoch.number, epoch.metrics, epoch.checkpoint) for epoch in start.unreported] == [
         (1, metrics(1), unreported[0]),
         (2, metrics(2), unreported[1]),
     ]
@@ -174,7 +174,7 @@ def test_of_an_unreported_epoch_whose_object_is_damaged_the_metrics_are_still_fo
     trial.damage(trial.save(1))
     trial.save(2)
     trial.begin()
-    assert [(each.number, each.checkpoint is None) for each in trial.start().unreported] == [(1, True), (2, False)]
+    assert [(epoch.number, epoch.checkpoint is None) for epoch in trial.start().unreported] == [(1, True), (2, False)]
 
 
 def test_with_all_checkpoints_gone_it_begins_again(trial: Trial) -> None:
@@ -205,7 +205,7 @@ def test_a_zombies_upload_that_goes_beyond_is_as_good_as_any_where_its_curve_is_
     trial.report(1)
     ahead = trial.save(2, attempt=1)
     trial.begin()
-    assert [each.checkpoint for each in trial.start().unreported] == [ahead]
+    assert [epoch.checkpoint for epoch in trial.start().unreported] == [ahead]
 
 
 def test_a_zombies_upload_with_another_curve_is_not_taken(trial: Trial, caplog: pytest.LogCaptureFixture) -> None:

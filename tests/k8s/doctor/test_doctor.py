@@ -47,64 +47,64 @@ def doctor(*arguments: str, **environment: str) -> tuple[int, str]:
 
 # ---- this machine and its bucket ------------------------------------------------------------------
 def test_a_machine_with_a_backend_and_a_bucket_is_fine_and_nothing_stays_in_the_bucket(tmp_path: Path) -> None:
-    code, said = doctor("--bucket", str(tmp_path / "bucket"))
+    code, output = doctor("--bucket", str(tmp_path / "bucket"))
     assert code == ExitCode.DONE
-    assert "creates, reads, lists and deletes objects" in said
+    assert "creates, reads, lists and deletes objects" in output
     assert [path for path in (tmp_path / "bucket").rglob("*") if path.is_file()] == []
 
 
 def test_a_bucket_that_cannot_be_written_is_broken_and_the_exit_code_says_so(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
-    code, said = doctor("--bucket", str(tmp_path / "file"), "--json")
+    code, output = doctor("--bucket", str(tmp_path / "file"), "--json")
     assert code == ExitCode.ENVIRONMENT
-    findings = FINDINGS.validate_json(said)
+    findings = FINDINGS.validate_json(output)
     assert [f.check for f in findings if f.severity is Severity.BROKEN] == ["bucket"]
 
 
 def test_a_backend_that_is_chosen_and_not_installed_is_broken() -> None:
-    code, said = doctor(KERAS_BACKEND="torch")
+    code, output = doctor(KERAS_BACKEND="torch")
     assert code == ExitCode.ENVIRONMENT
-    assert "KERAS_BACKEND is torch, which is not installed. Unset it, or use one of: " in said
+    assert "KERAS_BACKEND is torch, which is not installed. Unset it, or use one of: " in output
 
 
 def test_a_bucket_of_google_is_tried_with_its_latency_and_clock(
     emulator: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", emulator.url)
-    found = list(local_checks.check_bucket(f"gs://{emulator.new_bucket()}/prefix", "this machine"))
-    assert {finding.check: finding.severity for finding in found} == {"clock": "fine", "bucket": "fine"}
+    findings = list(local_checks.check_bucket(f"gs://{emulator.new_bucket()}/prefix", "this machine"))
+    assert {finding.check: finding.severity for finding in findings} == {"clock": "fine", "bucket": "fine"}
 
 
 def test_a_bucket_without_rights_is_broken_and_names_the_role(monkeypatch: pytest.MonkeyPatch) -> None:
     with running_refuser(403) as refuser:
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", refuser.url)
-        (found,) = [f for f in local_checks.check_bucket("gs://not-ours", "this machine") if f.check == "bucket"]
-    assert found.severity is Severity.BROKEN
-    assert "Give this account the role roles/storage.objectUser on the bucket not-ours" in found.what
+        (finding,) = [f for f in local_checks.check_bucket("gs://not-ours", "this machine") if f.check == "bucket"]
+    assert finding.severity is Severity.BROKEN
+    assert "Give this account the role roles/storage.objectUser on the bucket not-ours" in finding.what
 
 
 def test_an_address_that_nobody_answers_at_is_found_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as unused:
         port = unused.getsockname()[1]
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{port}")
-    (found,) = local_checks.check_bucket("gs://somewhere", "this machine")
-    assert found.severity is Severity.BROKEN
-    assert f"gs://somewhere cannot be reached: http://127.0.0.1:{port} refuses the connection" in found.what
-    (found,) = local_checks.check_chief("127.0.0.1", port)
-    assert found.severity is Severity.BROKEN
+    (finding,) = local_checks.check_bucket("gs://somewhere", "this machine")
+    assert finding.severity is Severity.BROKEN
+    assert f"gs://somewhere cannot be reached: http://127.0.0.1:{port} refuses the connection" in finding.what
+    (finding,) = local_checks.check_chief("127.0.0.1", port)
+    assert finding.severity is Severity.BROKEN
 
 
 def test_a_name_that_dns_does_not_know_is_broken() -> None:
-    (found,) = local_checks.check_name("night-cifake-tune-chief.invalid")
-    assert found.severity is Severity.BROKEN
-    assert "is not resolved" in found.what
+    (finding,) = local_checks.check_name("night-cifake-tune-chief.invalid")
+    assert finding.severity is Severity.BROKEN
+    assert "is not resolved" in finding.what
     assert next(iter(local_checks.check_name("localhost"))).severity is Severity.FINE
 
 
 def test_what_a_pod_is_asked_to_look_at_comes_back_as_json() -> None:
-    code, said = doctor("--inside", "--json", "--service", "localhost", "--chief", "127.0.0.1:1")
+    code, output = doctor("--inside", "--json", "--service", "localhost", "--chief", "127.0.0.1:1")
     assert code == ExitCode.ENVIRONMENT
-    assert [(f["check"], f["severity"]) for f in json.loads(said)] == [("DNS", "fine"), ("chief", "broken")]
+    assert [(f["check"], f["severity"]) for f in json.loads(output)] == [("DNS", "fine"), ("chief", "broken")]
 
 
 @pytest.mark.parametrize(
@@ -118,16 +118,16 @@ def test_what_a_pod_is_asked_to_look_at_comes_back_as_json() -> None:
 def test_clocks_that_differ_are_worth_a_word_and_too_far_apart_break_tokens(
     ours_s: float, severity: Severity, what: str
 ) -> None:
-    found = clock_finding("clock", ours_s, 1000.0, "a", "b")
-    assert (found.severity, found.what) == (severity, what)
+    finding = clock_finding("clock", ours_s, 1000.0, "a", "b")
+    assert (finding.severity, finding.what) == (severity, what)
 
 
 # ---- what a release asks for ----------------------------------------------------------------------
 @pytest.fixture
 def requirements() -> Requirements:
     """What a release asks for of which nothing is there yet."""
-    found = of_objects(captured.release_parts(Job), captured.release_parts(Deployment), [])
-    return replace(found, pods=tuple(replace(pods, missing=pods.count) for pods in found.pods))
+    needed = of_objects(captured.release_parts(Job), captured.release_parts(Deployment), [])
+    return replace(needed, pods=tuple(replace(pods, missing=pods.count) for pods in needed.pods))
 
 
 def test_what_a_release_asks_for_is_read_from_its_objects(requirements: Requirements) -> None:
@@ -157,11 +157,11 @@ def test_of_a_release_only_what_is_still_to_come_counts_for_a_quota() -> None:
     status = jobs["worker"].status
     lost = jobs | {"worker": jobs["worker"].model_copy(update={"status": status.model_copy(update={"active": 1})})}
     done = jobs | {"worker": jobs["worker"].model_copy(update={"status": JobStatus(conditions=[COMPLETE])})}
-    asked = {
-        name: requested_amount(of_objects(list(found.values()), [], []), "requests.nvidia.com/gpu")
-        for name, found in {"whole": jobs, "lost": lost, "done": done}.items()
+    requested = {
+        name: requested_amount(of_objects(list(release_jobs.values()), [], []), "requests.nvidia.com/gpu")
+        for name, release_jobs in {"whole": jobs, "lost": lost, "done": done}.items()
     }
-    assert asked == {"whole": 0, "lost": 6, "done": 0}
+    assert requested == {"whole": 0, "lost": 6, "done": 0}
 
 
 def test_the_volume_of_the_bucket_counts_for_a_quota_until_it_is_there() -> None:
@@ -170,12 +170,12 @@ def test_the_volume_of_the_bucket_counts_for_a_quota_until_it_is_there() -> None
     claim = Claim.model_validate({"spec": {"resources": {"requests": {"storage": "10Gi"}}}})
     to_come = replace(requirements, own_bucket=replace(requirements.own_bucket, claim=claim))
     bound = claim.model_copy(update={"status": ClaimStatus(phase="Bound")})
-    there = replace(requirements, own_bucket=replace(requirements.own_bucket, claim=bound))
-    assert (requested_amount(to_come, "requests.storage"), requested_amount(there, "requests.storage")) == (
+    ready = replace(requirements, own_bucket=replace(requirements.own_bucket, claim=bound))
+    assert (requested_amount(to_come, "requests.storage"), requested_amount(ready, "requests.storage")) == (
         10 * 2**30,
         0,
     )
-    assert (requested_amount(to_come, "persistentvolumeclaims"), requested_amount(there, "persistentvolumeclaims")) == (
+    assert (requested_amount(to_come, "persistentvolumeclaims"), requested_amount(ready, "persistentvolumeclaims")) == (
         1,
         0,
     )
@@ -217,15 +217,15 @@ def test_flags_are_enough_to_look_before_an_install() -> None:
 
 
 def test_two_ways_to_say_what_is_meant_exclude_each_other() -> None:
-    code, said = doctor("--release", "night", "--gpus", "2")
+    code, output = doctor("--release", "night", "--gpus", "2")
     assert code == ExitCode.USAGE
-    assert "these groups of options exclude each other: --release" in said
+    assert "these groups of options exclude each other: --release" in output
 
 
 def test_no_cluster_is_an_error_that_says_how_to_have_one(tmp_path: Path) -> None:
-    code, said = doctor_process("--release", "night", kubeconfig=tmp_path / "none")
+    code, output = doctor_process("--release", "night", kubeconfig=tmp_path / "none")
     assert code == ExitCode.USAGE
-    assert "no cluster is configured" in said
+    assert "no cluster is configured" in output
 
 
 def test_an_api_that_does_not_answer_is_broken(tmp_path: Path) -> None:
@@ -233,6 +233,6 @@ def test_an_api_that_does_not_answer_is_broken(tmp_path: Path) -> None:
     context = {"name": "c", "context": {"cluster": "c", "user": "u"}}
     kubeconfig = {"kind": "Config", "clusters": [cluster], "contexts": [context], "users": [{"name": "u", "user": {}}]}
     (tmp_path / "config").write_text(json.dumps(kubeconfig | {"current-context": "c"}))
-    code, said = doctor_process("--namespace", "x", kubeconfig=tmp_path / "config")
+    code, output = doctor_process("--namespace", "x", kubeconfig=tmp_path / "config")
     assert code == ExitCode.ENVIRONMENT
-    assert "the Kubernetes API at http://127.0.0.1:9 cannot be reached" in said
+    assert "the Kubernetes API at http://127.0.0.1:9 cannot be reached" in output

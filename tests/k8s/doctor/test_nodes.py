@@ -36,20 +36,20 @@ def node(name: str, gpus: int, *taints: dict[str, str], ready: bool = True) -> N
 
 
 def finding(*nodes: Node, workers: int = 2, gpus: int = 1) -> Finding:
-    (found,) = check_nodes(Nodes(*nodes), of_flags("image", workers, gpus, "gs://b"), None)  # type: ignore[arg-type]
-    return found
+    (finding,) = check_nodes(Nodes(*nodes), of_flags("image", workers, gpus, "gs://b"), None)  # type: ignore[arg-type]
+    return finding
 
 
 def test_gpu_nodes_that_are_tainted_are_told_though_other_nodes_would_take_the_workers() -> None:
-    found = finding(node("cpu", 0), node("gpu-1", 8, SPOT), node("gpu-2", 8, SPOT))
-    assert found.severity is Severity.BROKEN
-    assert found.what == "the 2 nodes with 1 nvidia.com/gpu have taints: cloud.google.com/gke-spot=true:NoSchedule"
-    assert "workers.tolerations" in found.fix
+    result = finding(node("cpu", 0), node("gpu-1", 8, SPOT), node("gpu-2", 8, SPOT))
+    assert result.severity is Severity.BROKEN
+    assert result.what == "the 2 nodes with 1 nvidia.com/gpu have taints: cloud.google.com/gke-spot=true:NoSchedule"
+    assert "workers.tolerations" in result.fix
 
 
 def test_nodes_that_all_are_tainted_are_told_with_their_taints() -> None:
-    found = finding(node("a", 8, SPOT), node("b", 8, SPOT))
-    assert found.what == "all 2 nodes that match the workers have taints: cloud.google.com/gke-spot=true:NoSchedule"
+    result = finding(node("a", 8, SPOT), node("b", 8, SPOT))
+    assert result.what == "all 2 nodes that match the workers have taints: cloud.google.com/gke-spot=true:NoSchedule"
 
 
 @pytest.mark.parametrize(
@@ -61,9 +61,9 @@ def test_nodes_that_all_are_tainted_are_told_with_their_taints() -> None:
     ],
 )
 def test_the_gpus_that_are_free_are_counted_a_node(gpus: int, workers: int, severity: Severity, what: str) -> None:
-    found = finding(node("a", 4), node("b", 4), node("gone", 8, ready=False), workers=workers, gpus=gpus)
-    assert found.severity is severity
-    assert what in found.what
+    result = finding(node("a", 4), node("b", 4), node("gone", 8, ready=False), workers=workers, gpus=gpus)
+    assert result.severity is severity
+    assert what in result.what
 
 
 def test_a_cluster_without_ready_nodes_is_broken() -> None:

@@ -33,11 +33,11 @@ LAST_LINE = "error: the environment variable KERASTUNER_ORACLE_IP is not set; it
 
 @pytest.mark.parametrize("name", PODS)
 def test_why_a_pod_does_not_run_is_a_sentence_with_what_mends_it(name: str) -> None:
-    said = pod_problem(captured.pods()[name], captured.events(), LAST_LINE)
-    assert said is not None
-    assert PODS[name] in said
-    assert "\n" not in said
-    assert len(said) < 400
+    problem = pod_problem(captured.pods()[name], captured.events(), LAST_LINE)
+    assert problem is not None
+    assert PODS[name] in problem
+    assert "\n" not in problem
+    assert len(problem) < 400
 
 
 def test_a_pod_that_runs_or_has_done_its_work_is_in_no_trouble() -> None:
@@ -54,7 +54,7 @@ def unschedulable(message: str) -> Pod:
 
 
 @pytest.mark.parametrize(
-    ("message", "said"),
+    ("message", "sentence"),
     [  # as schedulers of other versions, and autoscaled clusters, word it
         (
             "0/5 nodes are available: 3 Insufficient nvidia.com/gpu, 2 node(s) had untolerated taint {team: other}. "
@@ -70,8 +70,8 @@ def unschedulable(message: str) -> Pod:
         ("no nodes available to schedule pods", "is pending: no nodes available to schedule pods"),
     ],
 )
-def test_what_the_scheduler_says_is_put_in_words(message: str, said: str) -> None:
-    assert (pod_problem(unschedulable(message)) or "").startswith(said)
+def test_what_the_scheduler_says_is_put_in_words(message: str, sentence: str) -> None:
+    assert (pod_problem(unschedulable(message)) or "").startswith(sentence)
 
 
 def pull(message: str) -> str:
@@ -86,7 +86,7 @@ def pull(message: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("message", "said"),
+    ("message", "sentence"),
     [  # as containerd words the answers of Artifact Registry, Docker Hub and a proxy
         (
             'failed to resolve reference "europe-docker.pkg.dev/p/r/i:1": failed to authorize: failed to fetch oauth '
@@ -101,8 +101,8 @@ def pull(message: str) -> str:
         ('failed to do request: Head "https://r.example/v2/": dial tcp 10.0.0.1:443: i/o timeout', "does not respond"),
     ],
 )
-def test_the_registrys_own_word_says_what_to_do_about_an_image(message: str, said: str) -> None:
-    assert said in pull(message)
+def test_the_registrys_own_word_says_what_to_do_about_an_image(message: str, sentence: str) -> None:
+    assert sentence in pull(message)
 
 
 JOBS = {
@@ -117,9 +117,9 @@ JOBS = {
 
 @pytest.mark.parametrize("name", JOBS)
 def test_why_a_job_makes_no_pods_is_a_sentence(name: str) -> None:
-    said = job_problem(captured.jobs()[name], captured.events())
-    assert said is not None
-    assert said.startswith(JOBS[name])
+    problem = job_problem(captured.jobs()[name], captured.events())
+    assert problem is not None
+    assert problem.startswith(JOBS[name])
 
 
 def test_a_job_that_waits_for_its_turn_is_in_no_trouble_unless_a_queue_holds_it() -> None:
@@ -132,9 +132,9 @@ def test_a_job_that_waits_for_its_turn_is_in_no_trouble_unless_a_queue_holds_it(
 
 
 def test_a_bucket_that_may_not_be_made_is_explained() -> None:
-    said = deployment_problem(captured.deployments()["bucket"])
-    assert said is not None
-    assert said.startswith("no pod can be created: the namespace enforces the pod security standard restricted")
+    problem = deployment_problem(captured.deployments()["bucket"])
+    assert problem is not None
+    assert problem.startswith("no pod can be created: the namespace enforces the pod security standard restricted")
 
 
 @pytest.mark.parametrize("code", [code for code in ExitCode if code is not ExitCode.DONE])

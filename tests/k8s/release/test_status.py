@@ -40,7 +40,7 @@ def view(release: Release) -> ReleaseView:
     return view_release(release, {}, work)
 
 
-def shown(view: ReleaseView, width: int) -> str:
+def rendered(view: ReleaseView, width: int) -> str:
     console = make_console()
     console.file, console.width = io.StringIO(), width
     console.print(release_view(view))
@@ -70,7 +70,7 @@ def test_the_worker_that_waits_for_gpus_says_why(view: ReleaseView) -> None:
 
 
 def test_the_other_components_have_their_states(view: ReleaseView) -> None:
-    states = {each.component: each.state for each in view.components}
+    states = {component.component: component.state for component in view.components}
     assert states == {
         "chief": State.RUNNING,
         "evaluator": State.WAITING,
@@ -81,7 +81,7 @@ def test_the_other_components_have_their_states(view: ReleaseView) -> None:
 
 @pytest.mark.parametrize("width", [80, 100, 200])
 def test_the_view_fits_a_terminal(view: ReleaseView, width: int) -> None:
-    text = shown(view, width)
+    text = rendered(view, width)
     assert max(map(len, text.splitlines())) <= width
     for part in ("00003", "3  50%", "1,234", "idle", "61 s ago", "node-1"):
         assert part in text
@@ -91,13 +91,13 @@ def test_the_view_fits_a_terminal(view: ReleaseView, width: int) -> None:
 def test_what_is_wrong_with_many_workers_is_said_once(view: ReleaseView) -> None:
     trouble = view.workers[1].trouble
     workers = [worker.model_copy(update={"trouble": trouble}) for worker in view.workers]
-    text = " ".join(shown(view.model_copy(update={"workers": workers}), 100).split())
+    text = " ".join(rendered(view.model_copy(update={"workers": workers}), 100).split())
     assert text.count("is pending") == 1
     assert "workers 0, 1, 2: is pending" in text
 
 
 def test_the_names_of_the_workers_pods_can_be_told_apart(view: ReleaseView) -> None:
-    text = shown(view, 100)
+    text = rendered(view, 100)
     assert all((worker.pod or "").rpartition("-")[2] in text for worker in view.workers)
 
 
@@ -107,5 +107,5 @@ def test_a_bucket_without_a_volume_is_a_risk_and_one_with_a_volume_is_none(relea
     volumes = without["spec"]["template"]["spec"]["volumes"]
     without["spec"]["template"]["spec"]["volumes"] = [v for v in volumes if not v["persistentVolumeClaim"]]
     view = view_release(replace(release, deployments=[Deployment.model_validate(without)]), {}, [])
-    assert "bucket: is lost with its pod" in " ".join(shown(view, 100).split())
-    assert [each.risk for each in view_release(release, {}, []).components] == [None] * 4
+    assert "bucket: is lost with its pod" in " ".join(rendered(view, 100).split())
+    assert [component.risk for component in view_release(release, {}, []).components] == [None] * 4
