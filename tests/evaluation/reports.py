@@ -66,12 +66,12 @@ def report_of(
 
 def _evaluation(classes: tuple[str, ...], hostile: bool) -> tuple[Metrics, np.ndarray]:
     rng = np.random.default_rng(1)
-    count, each = len(classes), 2000 // len(classes)
-    labels = np.repeat(np.arange(count, dtype=np.uint8), each)
-    found = predictions(_probabilities(labels, count, rng))
+    count, images_per_class = len(classes), 2000 // len(classes)
+    labels = np.repeat(np.arange(count, dtype=np.uint8), images_per_class)
+    test_predictions = predictions(_probabilities(labels, count, rng))
     held_out = _probabilities(labels, count, rng)
     matrix = np.zeros((count, count), int)
-    np.add.at(matrix, (labels, found.predicted), 1)
+    np.add.at(matrix, (labels, test_predictions.predicted), 1)
     images = _images(len(labels), rng)
     card = robustness(
         Arrays(images, labels), classes, 500, 1,
@@ -84,9 +84,9 @@ def _evaluation(classes: tuple[str, ...], hostile: bool) -> tuple[Metrics, np.nd
     }
     return base.model_copy(
         update={
-            "bootstrap": bootstrap(labels, found.by_class, 1),
-            "calibration": calibration(labels, held_out, labels, found.by_class),
-            "roc_curves": roc_curves(labels, found.by_class, classes),
+            "bootstrap": bootstrap(labels, test_predictions.by_class, 1),
+            "calibration": calibration(labels, held_out, labels, test_predictions.by_class),
+            "roc_curves": roc_curves(labels, test_predictions.by_class, classes),
             "with_flips": WithFlips(accuracy=0.941, accuracy_interval_95=wilson_interval(1882, 2000)),
             "robustness": card.numbers,
             "objects": tuple(

@@ -42,8 +42,8 @@ def search(trials: int, workers: int = 4, epochs: int = 9, hostile: bool = False
     for number in range(trials):
         worker = int(np.argmin(free))
         name = HOSTILE if hostile and worker == 0 else f"worker-{worker}"
-        records += (made := _trial(TrialId(f"{number:05d}"), name, free[worker], study, rungs, hostile, rng))
-        free[worker] = made[-1].at + 0.5
+        records += (trial_records := _trial(TrialId(f"{number:05d}"), name, free[worker], study, rungs, hostile, rng))
+        free[worker] = trial_records[-1].at + 0.5
     records = records[:1] + sorted(records[1:], key=lambda record: record.at)
     middle = len(records) // 2
     if trials > 20:
@@ -69,18 +69,20 @@ def _trial(
     }
     if hostile:
         values |= dict(zip(("cap", "huge", "odd"), (_one_of(choices, rng) for choices in HOSTILE_NUMBERS), strict=True))
-    pace = float(rng.uniform(3, 9))
+    epoch_s = float(rng.uniform(3, 9))
     best = 0.93 - 0.02 * abs(math.log10(rate) + 3) - 0.05 * (optimizer == "sgd") + float(rng.normal(0, 0.006))
     records: list[Record] = [Created(at=at, trial=trial, hyperparameters=values, algorithm={})]
     attempt, score, best_epoch = 1, -1.0, 0
     records.append(Leased(at=at, trial=trial, attempt=1, worker=worker, incarnation="i"))
     if rng.random() < 0.04:
         why = f"ValueError: shapes differ {HOSTILE if hostile else ''}\nTraceback"
-        ended = Ended(at=at + pace, trial=trial, attempt=1, state=TrialState.FAILED, outcome=Outcome.FAILED, reason=why)
+        ended = Ended(
+            at=at + epoch_s, trial=trial, attempt=1, state=TrialState.FAILED, outcome=Outcome.FAILED, reason=why
+        )
         return [*records, ended]
     epochs, state = study.training.epochs, TrialState.COMPLETED
     for epoch in range(epochs):
-        at += pace
+        at += epoch_s
         if epoch and rng.random() < 0.06:
             outcome = Outcome.PREEMPTED if rng.random() < 0.7 else Outcome.LOST
             records.append(
@@ -88,7 +90,7 @@ def _trial(
             )
             attempt, at = attempt + 1, at + 2.0
             records.append(Leased(at=at, trial=trial, attempt=attempt, worker=worker, incarnation="j"))
-            at += pace
+            at += epoch_s
         value = best - 0.18 * math.exp(-epoch / 2.2) + float(rng.normal(0, 0.003))
         if hostile and rng.random() < 0.1:
             value = float(_one_of((1.7e308, -1.7e308, 1e20, 0.0), rng))

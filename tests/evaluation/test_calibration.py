@@ -32,16 +32,16 @@ def drawn(images: int, classes: int, overconfident: float, seed: int = 0) -> Dra
 @pytest.mark.parametrize("factor", [0.5, 1.0, 2.5])
 def test_the_temperature_undoes_what_was_done_to_the_logits(classes: int, factor: float) -> None:
     labels, probabilities = drawn(20_000, classes, factor)
-    found = fit_temperature(labels, probabilities)
-    assert found.best == pytest.approx(factor, rel=0.05)
-    assert found.interval_95[0] < factor < found.interval_95[1]
-    assert found.fit is (Fit.NOT_NEEDED if factor == 1 else Fit.FITTED)
+    temperature = fit_temperature(labels, probabilities)
+    assert temperature.best == pytest.approx(factor, rel=0.05)
+    assert temperature.interval_95[0] < factor < temperature.interval_95[1]
+    assert temperature.fit is (Fit.NOT_NEEDED if factor == 1 else Fit.FITTED)
 
 
 def test_the_interval_of_the_temperature_holds_it_19_times_in_20() -> None:
-    found = [fit_temperature(*drawn(300, 2, 1.0, seed)) for seed in range(200)]
-    held = sum(each.interval_95[0] <= 1 <= each.interval_95[1] for each in found)
-    assert 180 <= held <= 198
+    temperatures = [fit_temperature(*drawn(300, 2, 1.0, seed)) for seed in range(200)]
+    covered = sum(temperature.interval_95[0] <= 1 <= temperature.interval_95[1] for temperature in temperatures)
+    assert 180 <= covered <= 198
 
 
 def test_a_temperature_changes_how_sure_a_model_is_and_not_what_it_predicts() -> None:
@@ -70,13 +70,13 @@ def test_every_confidence_has_one_bin() -> None:
 
 def test_only_the_validation_images_decide_the_temperature_and_the_test_images_are_better_for_it() -> None:
     validation, test = drawn(10_000, 2, 3.0, seed=1), drawn(10_000, 2, 3.0, seed=2)
-    found = calibration(*validation, *test)
-    assert found.temperature == fit_temperature(*validation).best
-    assert found.fit is Fit.FITTED
-    assert found.fitted_on_images == 10_000
-    assert found.error > 0.1
-    assert found.error_at_temperature < 0.02
-    assert sum(each.images for each in found.bins) == 10_000
+    result = calibration(*validation, *test)
+    assert result.temperature == fit_temperature(*validation).best
+    assert result.fit is Fit.FITTED
+    assert result.fitted_on_images == 10_000
+    assert result.error > 0.1
+    assert result.error_at_temperature < 0.02
+    assert sum(bin_.images for bin_ in result.bins) == 10_000
 
 
 @pytest.mark.parametrize("mistakes", [0, 1, 9])
@@ -86,34 +86,34 @@ def test_a_model_of_few_mistakes_is_not_made_surer_than_it_is(mistakes: int) -> 
     confidence = np.random.default_rng(0).uniform(0.55, 0.99, 200)
     confidence[:mistakes] = 1 - confidence[:mistakes]
     probabilities = np.where(labels[:, None] == np.arange(2), confidence[:, None], 1 - confidence[:, None])
-    found = calibration(labels, probabilities, labels, probabilities)
-    assert (found.temperature, found.fit) == (1.0, Fit.TOO_FEW_MISTAKES)
-    assert (found.fitted_on_mistakes, found.fitted_on_images) == (mistakes, 200)
-    assert found.error_at_temperature == found.error
-    assert "mistake" in calibration_line(found)
+    result = calibration(labels, probabilities, labels, probabilities)
+    assert (result.temperature, result.fit) == (1.0, Fit.TOO_FEW_MISTAKES)
+    assert (result.fitted_on_mistakes, result.fitted_on_images) == (mistakes, 200)
+    assert result.error_at_temperature == result.error
+    assert "mistake" in calibration_line(result)
 
 
 def test_a_model_that_is_too_sure_is_softened_though_its_mistakes_are_few() -> None:
     labels = np.zeros(200, int)
     probabilities = np.tile([0.999, 0.001], (200, 1))
     labels[:8] = 1
-    found = calibration(labels, probabilities, labels, probabilities)
-    assert found.fit is Fit.FITTED
-    assert at_temperature(probabilities, found.temperature)[0, 0] == pytest.approx(0.96, abs=0.001)
+    result = calibration(labels, probabilities, labels, probabilities)
+    assert result.fit is Fit.FITTED
+    assert at_temperature(probabilities, result.temperature)[0, 0] == pytest.approx(0.96, abs=0.001)
 
 
 def test_a_temperature_at_a_bound_is_said_to_be_no_good_fit() -> None:
     labels = np.arange(400) % 2
     probabilities = np.tile([0.9999, 0.0001], (400, 1))  # and right half the time
-    found = calibration(labels, probabilities, labels, probabilities)
-    assert found.fit is Fit.AT_BOUND
-    assert found.temperature == pytest.approx(8, rel=0.01)
-    assert "the limit of those tried" in calibration_line(found)
+    result = calibration(labels, probabilities, labels, probabilities)
+    assert result.fit is Fit.AT_BOUND
+    assert result.temperature == pytest.approx(8, rel=0.01)
+    assert "the limit of those tried" in calibration_line(result)
 
 
 def test_too_few_images_to_tell_leave_the_probabilities_as_they_are() -> None:
-    found = calibration(*drawn(30, 2, 1.3), *drawn(1000, 2, 1.3, seed=2))
-    assert (found.temperature, found.fit) == (1.0, Fit.NOT_NEEDED)
-    assert found.temperature_interval_95 is not None
-    assert found.temperature_interval_95[0] < 1 < found.temperature_interval_95[1]
-    assert "do not distinguish the best temperature from 1" in calibration_line(found)
+    result = calibration(*drawn(30, 2, 1.3), *drawn(1000, 2, 1.3, seed=2))
+    assert (result.temperature, result.fit) == (1.0, Fit.NOT_NEEDED)
+    assert result.temperature_interval_95 is not None
+    assert result.temperature_interval_95[0] < 1 < result.temperature_interval_95[1]
+    assert "do not distinguish the best temperature from 1" in calibration_line(result)

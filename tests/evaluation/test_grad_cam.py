@@ -56,17 +56,17 @@ def test_it_looks_where_the_reason_is_also_where_the_model_is_sure(
         model.save(tmp_path / "m.keras")
         model = load_model(tmp_path / "m.keras", "a test")
     images = np.stack([with_light(1, 11), with_light(11, 1)])
-    before = keras.ops.convert_to_numpy(model(images.astype("float32")))
-    assert before[:, -1].min() == 1, "so sure that the probability has no gradient"
+    probabilities = keras.ops.convert_to_numpy(model(images.astype("float32")))
+    assert probabilities[:, -1].min() == 1, "so sure that the probability has no gradient"
     heat = GradCam(model).heatmaps(images, np.array([max(1, outputs - 1)] * 2))
     assert heat.shape == (2, SIDE, SIDE)
-    for each, (row, column) in zip(heat, [(1, 11), (11, 1)], strict=True):
-        y, x = np.unravel_index(each.argmax(), each.shape)
+    for heatmap, (row, column) in zip(heat, [(1, 11), (11, 1)], strict=True):
+        y, x = np.unravel_index(heatmap.argmax(), heatmap.shape)
         assert row - 1 <= y <= row + 5
         assert column - 1 <= x <= column + 5
-        assert each.max() > 0.9
-        assert each[15 - row, 15 - column] < 0.1
-    np.testing.assert_array_equal(keras.ops.convert_to_numpy(model(images.astype("float32"))), before)
+        assert heatmap.max() > 0.9
+        assert heatmap[15 - row, 15 - column] < 0.1
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(model(images.astype("float32"))), probabilities)
 
 
 def test_what_speaks_for_nothing_has_no_heat() -> None:
@@ -100,7 +100,7 @@ def test_a_way_around_the_last_picture_is_a_sentence() -> None:
 def test_the_picture_shows_the_image_and_the_heat_beside_it() -> None:
     heat = np.zeros((SIDE, SIDE), np.float32)
     heat[4, 4] = 1
-    shown = np.asarray(Image.open(io.BytesIO(heatmap_png(with_light(1, 11), heat))))
-    assert shown.shape == (256, 2 * 256 + 8, 3)
-    assert shown[40, 220].tolist() == [255, 255, 255], "the light, on the left"
-    assert shown[72, 264 + 72].sum() > shown[200, 264 + 200].sum() + 100, "the heat, on the right"
+    picture = np.asarray(Image.open(io.BytesIO(heatmap_png(with_light(1, 11), heat))))
+    assert picture.shape == (256, 2 * 256 + 8, 3)
+    assert picture[40, 220].tolist() == [255, 255, 255], "the light, on the left"
+    assert picture[72, 264 + 72].sum() > picture[200, 264 + 200].sum() + 100, "the heat, on the right"

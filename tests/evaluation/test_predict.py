@@ -76,8 +76,8 @@ def test_files_and_folders_are_answered_in_order_whatever_is_beside_them(predict
     (tmp_path / "folder" / "notes.txt").write_text("not an image")
     (tmp_path / "folder" / ".hidden.png").write_bytes(b"junk")
     single = saved(tmp_path / "single.webp", 200)
-    found = list(predictor.answers([single, tmp_path / "folder"]))
-    assert [(Path(answer.image).name, answer.prediction, answer.error) for answer in found] == [
+    answers = list(predictor.answers([single, tmp_path / "folder"]))
+    assert [(Path(answer.image).name, answer.prediction, answer.error) for answer in answers] == [
         ("single.webp", "REAL", None),
         ("dark.png", "FAKE", None),
         ("light.JPG", "REAL", None),
@@ -87,14 +87,16 @@ def test_files_and_folders_are_answered_in_order_whatever_is_beside_them(predict
 def test_an_image_of_another_size_is_answered_at_the_models(predictor: Predictor, tmp_path: Path) -> None:
     (answer,) = predictor.answers([saved(tmp_path / "large.png", 220, side=64)])
     assert answer.prediction == "REAL"
-    assert any("64 x 64 pixels and was resized; the training images are 8 x 8" in said for said in answer.warnings)
+    assert any(
+        "64 x 64 pixels and was resized; the training images are 8 x 8" in warning for warning in answer.warnings
+    )
 
 
 def test_more_images_than_are_read_at_once_are_all_answered(predictor: Predictor, tmp_path: Path) -> None:
     for number in range(300):
         saved(tmp_path / "many" / f"{number:03d}.png", 30 if number % 2 else 220)
-    found = [answer.prediction for answer in predictor.answers([tmp_path / "many"])]
-    assert found == ["REAL", "FAKE"] * 150
+    answers = [answer.prediction for answer in predictor.answers([tmp_path / "many"])]
+    assert answers == ["REAL", "FAKE"] * 150
 
 
 def test_without_an_evaluation_there_is_no_model_to_ask(tmp_path: Path) -> None:
@@ -174,11 +176,11 @@ def hostile(folder: Path) -> dict[Path, str]:
 def test_each_hostile_file_is_a_sentence_and_the_others_are_answered(predictor: Predictor, tmp_path: Path) -> None:
     bad = hostile(tmp_path / "bad")
     good = saved(tmp_path / "good.png", 220)
-    found = list(predictor.answers([good, *bad, good]))
-    assert [answer.prediction for answer in (found[0], found[-1])] == ["REAL", "REAL"]
-    for (path, said), answer in zip(bad.items(), found[1:-1], strict=True):
+    answers = list(predictor.answers([good, *bad, good]))
+    assert [answer.prediction for answer in (answers[0], answers[-1])] == ["REAL", "REAL"]
+    for (path, sentence), answer in zip(bad.items(), answers[1:-1], strict=True):
         assert answer.error, path
-        assert said in answer.error, path
+        assert sentence in answer.error, path
         assert "\n" not in answer.error
         assert answer.prediction is None
 
@@ -186,8 +188,8 @@ def test_each_hostile_file_is_a_sentence_and_the_others_are_answered(predictor: 
 def test_a_folder_with_hostile_files_in_it_is_read_to_its_end(tmp_path: Path) -> None:
     hostile(tmp_path / "bad")
     saved(tmp_path / "bad" / "good.png")
-    found = [each for each in find([tmp_path / "bad"]) if isinstance(each, Path)]
-    kinds = {path.name: type(read(path, 8, 8, None)) for path in found}
+    paths = [path for path in find([tmp_path / "bad"]) if isinstance(path, Path)]
+    kinds = {path.name: type(read(path, 8, 8, None)) for path in paths}
     assert kinds.pop("good.png") is Readable
     assert set(kinds.values()) == {Unusable}
 
@@ -195,28 +197,28 @@ def test_a_folder_with_hostile_files_in_it_is_read_to_its_end(tmp_path: Path) ->
 def test_a_folder_below_that_cannot_be_read_is_told_and_the_others_are_read(tmp_path: Path) -> None:
     for place in ("a.png", "gone/b.png", "there/c.png"):
         saved(tmp_path / place)
-    found = find([tmp_path])
-    assert next(found) == tmp_path / "a.png"
+    paths = find([tmp_path])
+    assert next(paths) == tmp_path / "a.png"
     shutil.rmtree(tmp_path / "gone")
     reason = "is a folder that cannot be read (No such file or directory)"
-    assert list(found) == [Unusable(tmp_path / "gone", reason), tmp_path / "there" / "c.png"]
+    assert list(paths) == [Unusable(tmp_path / "gone", reason), tmp_path / "there" / "c.png"]
 
 
 # ---- unlike the training images -----------------------------------------------------------------------
-def said_of(path: Path) -> str:
+def warnings_of(path: Path) -> str:
     data = path.read_bytes()
-    found = read(path, 32, 32, CIFAKE)
-    assert isinstance(found, Readable)
-    assert found.warnings == input_warnings(CIFAKE, read_header(data), Image.open(path).format or "", found.pixels)
-    return "; ".join(found.warnings)
+    image = read(path, 32, 32, CIFAKE)
+    assert isinstance(image, Readable)
+    assert image.warnings == input_warnings(CIFAKE, read_header(data), Image.open(path).format or "", image.pixels)
+    return "; ".join(image.warnings)
 
 
 def test_an_image_like_those_of_the_training_has_no_warning(tmp_path: Path) -> None:
-    assert said_of(saved(tmp_path / "a.jpg", side=32, quality=75)) == ""
+    assert warnings_of(saved(tmp_path / "a.jpg", side=32, quality=75)) == ""
 
 
 @pytest.mark.parametrize(
-    ("name", "mode", "side", "level", "said"),
+    ("name", "mode", "side", "level", "sentence"),
     [
         ("a.png", "RGB", 32, 128, "is PNG; the training images are JPEG, whose compression leaves traces"),
         ("a.jpg", "RGB", 100, 128, "is 100 x 100 pixels and was resized; the training images are 32 x 32"),
@@ -228,24 +230,24 @@ def test_an_image_like_those_of_the_training_has_no_warning(tmp_path: Path) -> N
         ("a.jpg", "RGB", 32, 255, "is brighter than 999 in 1,000 training images"),
     ],
 )
-def test_what_is_unlike_is_said(tmp_path: Path, name: str, mode: str, side: int, level: int, said: str) -> None:
-    assert said in said_of(saved(tmp_path / name, level, mode, side))
+def test_what_is_unlike_is_said(tmp_path: Path, name: str, mode: str, side: int, level: int, sentence: str) -> None:
+    assert sentence in warnings_of(saved(tmp_path / name, level, mode, side))
 
 
 @pytest.mark.parametrize(("name", "mode"), [("a.png", "I;16"), ("a.tif", "I;16B")])
 def test_greyscale_of_16_bits_is_scaled_down_to_8(tmp_path: Path, name: str, mode: str) -> None:
     values = np.linspace(0, 65535, 32 * 32).round().astype(">u2" if mode.endswith("B") else "<u2").reshape(32, 32)
     Image.frombytes(mode, (32, 32), values.tobytes()).save(tmp_path / name)
-    found = read(tmp_path / name, 32, 32, CIFAKE)
-    assert isinstance(found, Readable), found
-    np.testing.assert_array_equal(found.pixels[:, :, 0], (values / 257).round())
-    assert "is 16-bit greyscale" in found.warnings
+    image = read(tmp_path / name, 32, 32, CIFAKE)
+    assert isinstance(image, Readable), image
+    np.testing.assert_array_equal(image.pixels[:, :, 0], (values / 257).round())
+    assert "is 16-bit greyscale" in image.warnings
 
 
 def test_grey_pixels_in_a_colour_file_are_noticed_too(tmp_path: Path) -> None:
     grey = Image.open(saved(tmp_path / "a.png", side=32)).convert("L").convert("RGB")
     grey.save(tmp_path / "grey.jpg")
-    assert "is less colourful than 999 in 1,000 training images" in said_of(tmp_path / "grey.jpg")
+    assert "is less colourful than 999 in 1,000 training images" in warnings_of(tmp_path / "grey.jpg")
 
 
 def test_an_answer_is_printed_as_json_with_all_its_keys() -> None:

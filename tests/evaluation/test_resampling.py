@@ -9,7 +9,7 @@ from tuner.evaluation.calibration import calibration_error
 from tuner.evaluation.resampling import bootstrap, exact_mcnemar, paired_difference
 
 
-def made_up(images: int = 3000, classes: int = 2) -> tuple[np.ndarray, np.ndarray]:
+def random_predictions(images: int = 3000, classes: int = 2) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(3)
     labels = rng.integers(classes, size=images)
     logits = rng.normal(size=(images, classes)) + 1.5 * np.eye(classes)[labels]
@@ -18,32 +18,32 @@ def made_up(images: int = 3000, classes: int = 2) -> tuple[np.ndarray, np.ndarra
 
 @pytest.mark.parametrize("classes", [2, 4])
 def test_each_interval_is_around_its_estimate_and_that_of_the_accuracy_is_near_wilsons(classes: int) -> None:
-    labels, probabilities = made_up(classes=classes)
-    found = bootstrap(labels, probabilities, seed=1)
+    labels, probabilities = random_predictions(classes=classes)
+    intervals = bootstrap(labels, probabilities, seed=1)
     right = int((probabilities.argmax(axis=1) == labels).sum())
     wilson = scores.wilson_interval(right, len(labels))
-    assert found.accuracy == pytest.approx(wilson, abs=0.003)
+    assert intervals.accuracy == pytest.approx(wilson, abs=0.003)
     auc = scores.roc_auc(labels, probabilities)
-    assert found.roc_auc is not None
+    assert intervals.roc_auc is not None
     assert auc is not None
-    assert found.roc_auc[0] < auc < found.roc_auc[1]
-    assert found.log_loss[0] < scores.log_loss(labels, probabilities) < found.log_loss[1]
-    assert found.calibration_error[1] > calibration_error(labels, probabilities)
-    assert bootstrap(labels, probabilities, seed=1) == found, "the seed decides"
-    assert bootstrap(labels, probabilities, seed=2) != found
+    assert intervals.roc_auc[0] < auc < intervals.roc_auc[1]
+    assert intervals.log_loss[0] < scores.log_loss(labels, probabilities) < intervals.log_loss[1]
+    assert intervals.calibration_error[1] > calibration_error(labels, probabilities)
+    assert bootstrap(labels, probabilities, seed=1) == intervals, "the seed decides"
+    assert bootstrap(labels, probabilities, seed=2) != intervals
 
 
 def test_the_interval_of_the_area_is_as_wide_as_hanley_and_mcneil_say() -> None:
-    labels, probabilities = made_up(4000)
-    found = bootstrap(labels, probabilities, seed=1).roc_auc
+    labels, probabilities = random_predictions(4000)
+    interval = bootstrap(labels, probabilities, seed=1).roc_auc
     auc = scores.roc_auc(labels, probabilities)
-    assert found is not None
+    assert interval is not None
     assert auc is not None
     positive, negative = int(labels.sum()), int((1 - labels).sum())
     q1, q2 = auc / (2 - auc), 2 * auc**2 / (1 + auc)
     variance = auc * (1 - auc) + (positive - 1) * (q1 - auc**2) + (negative - 1) * (q2 - auc**2)
     error = np.sqrt(variance / (positive * negative))
-    assert found[1] - found[0] == pytest.approx(2 * 1.96 * error, rel=0.15)
+    assert interval[1] - interval[0] == pytest.approx(2 * 1.96 * error, rel=0.15)
 
 
 def test_equal_scores_count_half() -> None:
@@ -52,7 +52,7 @@ def test_equal_scores_count_half() -> None:
 
 
 def test_a_class_without_images_leaves_no_area() -> None:
-    labels, probabilities = made_up()
+    labels, probabilities = random_predictions()
     assert bootstrap(np.zeros_like(labels), probabilities, seed=1).roc_auc is None
 
 
@@ -66,9 +66,9 @@ def test_mcnemars_p_is_the_binomials() -> None:
 def test_the_paired_interval_holds_the_true_difference_nearly_always() -> None:
     rng = np.random.default_rng(0)
     first_only, second_only, images = 0.05, 0.03, 800
-    held = 0
+    covered = 0
     for _ in range(2000):
         b, c, _rest = rng.multinomial(images, [first_only, second_only, 1 - first_only - second_only])
         low, high = paired_difference(b, c, images)
-        held += low <= first_only - second_only <= high
-    assert 0.935 < held / 2000 < 0.97
+        covered += low <= first_only - second_only <= high
+    assert 0.935 < covered / 2000 < 0.97

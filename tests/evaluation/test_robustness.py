@@ -20,14 +20,14 @@ def photographs(images: int, side: int = 32) -> np.ndarray:
     return (ramps + rng.normal(0, 12, (images, side, side, 3))).clip(0, 255).astype(np.uint8)
 
 
-@pytest.mark.parametrize("disturbance", CORRUPTIONS, ids=lambda each: each.name)
+@pytest.mark.parametrize("corruption", CORRUPTIONS, ids=lambda corruption: corruption.name)
 @pytest.mark.parametrize("side", [8, 32])
-def test_a_disturbance_keeps_the_shape_and_what_the_image_shows(disturbance: object, side: int) -> None:
+def test_a_disturbance_keeps_the_shape_and_what_the_image_shows(corruption: object, side: int) -> None:
     images = photographs(5, side)
-    found = disturbance.apply(images, np.random.default_rng(1))  # type: ignore[attr-defined]
-    assert (found.shape, found.dtype) == (images.shape, np.uint8)
-    name = disturbance.name  # type: ignore[attr-defined]
-    undone = {"flip left-right": found[:, :, ::-1], "flip upside down": found[:, ::-1]}.get(name, found)
+    corrupted = corruption.apply(images, np.random.default_rng(1))  # type: ignore[attr-defined]
+    assert (corrupted.shape, corrupted.dtype) == (images.shape, np.uint8)
+    name = corruption.name  # type: ignore[attr-defined]
+    undone = {"flip left-right": corrupted[:, :, ::-1], "flip upside down": corrupted[:, ::-1]}.get(name, corrupted)
     difference = np.abs(undone.astype(int) - images).mean()
     assert difference == 0 if name == "none" or name.startswith("flip") else 0.5 < difference < 40
 
@@ -35,8 +35,8 @@ def test_a_disturbance_keeps_the_shape_and_what_the_image_shows(disturbance: obj
 def test_stronger_compression_loses_more() -> None:
     images = photographs(20)
     lost = {
-        each.name: np.abs(each.apply(images, np.random.default_rng(1)).astype(int) - images).mean()
-        for each in CORRUPTIONS
+        corruption.name: np.abs(corruption.apply(images, np.random.default_rng(1)).astype(int) - images).mean()
+        for corruption in CORRUPTIONS
     }
     assert lost["JPEG 90"] < lost["JPEG 75"] < lost["JPEG 50"]
 
@@ -50,10 +50,10 @@ def test_the_card_tells_what_a_disturbance_costs_a_model_that_looks_left() -> No
     def looks_left(pixels: np.ndarray) -> np.ndarray:
         return (pixels[:, :, :4].mean(axis=(1, 2, 3)) < 100).astype(np.intp)
 
-    told: list[tuple[int, int]] = []
+    progress: list[tuple[int, int]] = []
     card = robustness(
         Arrays(images, labels), ("left", "right"), 100, int(rng.integers(99)), looks_left,
-        lambda done, of: told.append((done, of)),
+        lambda done, of: progress.append((done, of)),
     )  # fmt: skip
     by_name = {row.disturbance: row for row in card.numbers.disturbances}
     assert card.numbers.images == 100
@@ -62,16 +62,16 @@ def test_the_card_tells_what_a_disturbance_costs_a_model_that_looks_left() -> No
     assert by_name["flip left-right"].changed == 1
     assert by_name["flip left-right"].recall == {"left": 0, "right": 0}
     assert card.samples.shape == (2, len(CORRUPTIONS), 8, 8, 3)
-    assert told[-1] == (len(CORRUPTIONS), len(CORRUPTIONS))
+    assert progress[-1] == (len(CORRUPTIONS), len(CORRUPTIONS))
 
 
 def test_which_object_an_image_shows_is_in_its_name() -> None:
     names = [f"{label}/{n:04d}{suffix}.jpg" for label in ("FAKE", "REAL") for n in range(2) for suffix in SUFFIXES]
-    found = objects_of(names, ("FAKE", "REAL"))
-    assert found is not None
-    assert [OBJECTS[index] for index in found[:10]] == list(OBJECTS)
+    indices = objects_of(names, ("FAKE", "REAL"))
+    assert indices is not None
+    assert [OBJECTS[index] for index in indices[:10]] == list(OBJECTS)
     labels = np.repeat([0, 1], 20)
-    right = np.array([object_ != 5 or label == 1 for object_, label in zip(found, labels, strict=True)])
+    right = np.array([object_ != 5 or label == 1 for object_, label in zip(indices, labels, strict=True)])
     scores = by_object(names, labels, right, ("FAKE", "REAL"))
     assert scores is not None
     dog = next(score for score in scores if score.name == "dog")
@@ -98,8 +98,8 @@ def test_other_names_say_nothing_of_objects(names: list[str], classes: tuple[str
 
 @pytest.mark.parametrize("images", [0, 1, 8, 11])
 def test_a_sheet_is_cut_into_the_images_it_was_made_of(images: int) -> None:
-    made = photographs(images, 16)
-    tiles = cut(sheet(made), images)
+    originals = photographs(images, 16)
+    tiles = cut(sheet(originals), images)
     assert len(tiles) == images
-    for image, tile in zip(made, tiles, strict=True):
+    for image, tile in zip(originals, tiles, strict=True):
         np.testing.assert_array_equal(image, np.asarray(Image.open(io.BytesIO(tile))))

@@ -34,21 +34,21 @@ def saved(model: Any, path: Path) -> Path:
 def test_a_model_is_loaded_and_answers_as_before(tmp_path: Path) -> None:
     model = classifier(keras.layers.Dense(1, activation="sigmoid"))
     loaded = saved_model.load_model(saved(model, tmp_path / "m.keras"), "m")
-    seen: list[tuple[int, int]] = []
-    outputs = saved_model.predict(loaded, PIXELS, 4, lambda done, images: seen.append((done, images)))
+    progress: list[tuple[int, int]] = []
+    outputs = saved_model.predict(loaded, PIXELS, 4, lambda done, images: progress.append((done, images)))
     np.testing.assert_allclose(outputs, model.predict(PIXELS.astype("float32"), verbose=0), rtol=1e-5)
     assert outputs.dtype == np.float32
-    assert seen == [(4, 10), (8, 10), (10, 10)]
+    assert progress == [(4, 10), (8, 10), (10, 10)]
 
 
 @pytest.mark.slow
 def test_the_stripped_model_is_smaller_and_plain_keras_predicts_the_same(tmp_path: Path) -> None:
     model = classifier(keras.layers.Dense(2, activation="softmax"), keras.layers.Dense(200))
     model.fit(PIXELS.astype("float32"), np.arange(10) % 2, verbose=0)
-    before = saved(model, tmp_path / "m.keras")
+    original = saved(model, tmp_path / "m.keras")
     after = tmp_path / "best_model.keras"
-    saved_model.save_for_prediction(saved_model.load_model(before, "m"), after)
-    assert after.stat().st_size < before.stat().st_size / 2
+    saved_model.save_for_prediction(saved_model.load_model(original, "m"), after)
+    assert after.stat().st_size < original.stat().st_size / 2
 
     np.save(tmp_path / "x.npy", PIXELS)
     script = (
@@ -86,15 +86,15 @@ class Subclassed(keras.Model):
         return self.last(self.shift(images, training=training))
 
 
-@pytest.mark.parametrize("made", [in_a_row, nested, Subclassed])
-def test_layers_for_training_are_exchanged_wherever_keras_can(made: Any, tmp_path: Path) -> None:
-    model = made()
-    here = saved_model.predict(model, PIXELS, 5)
+@pytest.mark.parametrize("build", [in_a_row, nested, Subclassed])
+def test_layers_for_training_are_exchanged_wherever_keras_can(build: Any, tmp_path: Path) -> None:
+    model = build()
+    expected = saved_model.predict(model, PIXELS, 5)
     saved_model.save_for_prediction(model, tmp_path / "best.keras")
-    there = saved_model.load_model(tmp_path / "best.keras", "m")
-    np.testing.assert_array_equal(saved_model.predict(there, PIXELS, 5), here)
-    left = [layer for layer in there._flatten_layers() if isinstance(layer, RandomShift)]
-    assert bool(left) == (made is Subclassed)
+    loaded = saved_model.load_model(tmp_path / "best.keras", "m")
+    np.testing.assert_array_equal(saved_model.predict(loaded, PIXELS, 5), expected)
+    left = [layer for layer in loaded._flatten_layers() if isinstance(layer, RandomShift)]
+    assert bool(left) == (build is Subclassed)
 
 
 def test_python_code_in_a_model_is_not_run(tmp_path: Path) -> None:
@@ -144,10 +144,10 @@ def test_a_pickle_is_never_read(tmp_path: Path) -> None:
 
 
 def test_one_sigmoid_is_the_second_classs_probability() -> None:
-    found = saved_model.class_probabilities(np.array([[0.25], [1e-12]], np.float32), 2)
-    np.testing.assert_array_equal(found[0], [0.75, 0.25])
-    assert found[1, 1] == np.float32(1e-12)
-    assert found[1, 0] < 1, "float64: small probabilities stay apart"
+    probabilities = saved_model.class_probabilities(np.array([[0.25], [1e-12]], np.float32), 2)
+    np.testing.assert_array_equal(probabilities[0], [0.75, 0.25])
+    assert probabilities[1, 1] == np.float32(1e-12)
+    assert probabilities[1, 0] < 1, "float64: small probabilities stay apart"
 
 
 @pytest.mark.parametrize(

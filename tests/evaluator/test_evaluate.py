@@ -66,13 +66,13 @@ def test_the_best_trial_is_measured_on_the_test_images(night: Night, cache: Path
 
 
 def test_the_accuracy_without_leaked_images_leaves_out_those_of_train(evaluated: Evaluated) -> None:
-    night, found = evaluated.night, evaluated.metrics.accuracy_without_leaked
+    night, without_leaked = evaluated.night, evaluated.metrics.accuracy_without_leaked
     right = np.concatenate([(brightness(night.data.test[name]) > 0.5) == index for index, name in enumerate(CLASSES)])[
         ~np.concatenate([night.data.leaked[name] for name in CLASSES])
     ]
-    assert (found.leaked_images, found.images) == (4, 56)
-    assert found.accuracy == right.mean()
-    assert found.accuracy_interval_95 == scores.wilson_interval(int(right.sum()), 56)
+    assert (without_leaked.leaked_images, without_leaked.images) == (4, 56)
+    assert without_leaked.accuracy == right.mean()
+    assert without_leaked.accuracy_interval_95 == scores.wilson_interval(int(right.sum()), 56)
 
 
 def test_every_test_image_has_its_prediction_under_its_name(evaluated: Evaluated, tmp_path: Path) -> None:
@@ -121,18 +121,18 @@ def test_a_metrics_json_of_before_these_were_measured_is_read(evaluated: Evaluat
     lose_the_test_split(night, cache)
     for name in (names.PROVENANCE_JSON, names.MOST_WRONG_PNG, names.ROBUSTNESS_SAMPLES_PNG):
         night.bucket.delete(names.evaluation(STUDY, name))
-    found = evaluate(night.bucket, STUDY, cache)
-    assert found.accuracy == old["accuracy"]
-    assert found.calibration is None
-    assert f"{100 * found.accuracy:.2f} %" in make_report(night.bucket, STUDY)
+    metrics = evaluate(night.bucket, STUDY, cache)
+    assert metrics.accuracy == old["accuracy"]
+    assert metrics.calibration is None
+    assert f"{100 * metrics.accuracy:.2f} %" in make_report(night.bucket, STUDY)
 
 
 def test_an_evaluation_made_already_is_answered_without_the_test_images(evaluated: Evaluated, cache: Path) -> None:
     night, first = evaluated.night, evaluated.metrics
-    before = file(night, names.METRICS_JSON)
+    written = file(night, names.METRICS_JSON)
     lose_the_test_split(night, cache)
     assert evaluate(night.bucket, STUDY, cache) == first == read_metrics(night.bucket, STUDY)
-    assert file(night, names.METRICS_JSON) == before
+    assert file(night, names.METRICS_JSON) == written
 
 
 def test_a_better_trial_replaces_the_evaluation_and_the_second_look_is_counted(
@@ -216,8 +216,8 @@ def test_three_classes_are_measured_too_in_batches_of_any_size(cache: Path, tmp_
     night.open()
     night.trial("0", 0.6, levels_model(tmp_path / "m.keras", 3))
     night.finish()
-    seen: list[Progress] = []
-    metrics = evaluate(bucket, STUDY, cache, seen.append)
+    progress: list[Progress] = []
+    metrics = evaluate(bucket, STUDY, cache, progress.append)
     nearest = {
         name: np.abs(brightness(night.data.test[name])[:, None] - np.array([0.25, 0.5, 0.75])).argmin(axis=1)
         for name in classes
@@ -225,8 +225,8 @@ def test_three_classes_are_measured_too_in_batches_of_any_size(cache: Path, tmp_
     assert metrics.confusion_matrix == tuple(tuple(np.bincount(nearest[n], minlength=3).tolist()) for n in classes)
     assert metrics.roc_auc is not None
     assert 0.7 < metrics.roc_auc < 1
-    assert seen[0] == Progress("testing", 7, 90)
-    assert seen[-1] == Progress("corrupting", 9, 9, "corruptions")
+    assert progress[0] == Progress("testing", 7, 90)
+    assert progress[-1] == Progress("corrupting", 9, 9, "corruptions")
 
 
 def test_a_model_for_other_classes_is_a_sentence_and_leaves_no_evaluation(

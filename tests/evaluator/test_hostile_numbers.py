@@ -90,7 +90,7 @@ PICTURES = {
 def test_a_picture_that_cannot_be_made_is_named_and_costs_nothing_else(
     hostile: Evaluated, cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    bucket, before = hostile.night.bucket, hostile.metrics
+    bucket, original = hostile.night.bucket, hostile.metrics
     bucket.delete(names.evaluation(STUDY, names.METRICS_JSON))
 
     def failing(*_: object) -> bytes:
@@ -104,9 +104,9 @@ def test_a_picture_that_cannot_be_made_is_named_and_costs_nothing_else(
     assert set(metrics.not_made) == missing
     written = read_metrics(bucket, STUDY)
     assert written is not None
-    assert (written.not_made, written.accuracy) == (metrics.not_made, before.accuracy)
-    there = {name.rsplit("/", 1)[1] for name in bucket.list(names.evaluation(STUDY))}
-    assert there == {
+    assert (written.not_made, written.accuracy) == (metrics.not_made, original.accuracy)
+    file_names = {name.rsplit("/", 1)[1] for name in bucket.list(names.evaluation(STUDY))}
+    assert file_names == {
         names.METRICS_JSON, names.PREDICTIONS_CSV, names.CONFUSION_JSON, names.PROVENANCE_JSON, names.BEST_MODEL,
     }, "none is left of the evaluation before"  # fmt: skip
     assert caplog.text.count("OverflowError: cannot convert") == len(missing)

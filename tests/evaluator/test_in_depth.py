@@ -36,17 +36,17 @@ def test_the_best_model_is_compared_with_the_runner_up_on_the_same_images(
     night.trial("1", 0.8, brightness_model(tmp_path / "best.keras"))
     night.trial("2", 0.6, brightness_model(tmp_path / "third.keras", threshold=0.1))
     night.finish()
-    found = evaluate(night.bucket, STUDY, cache).runner_up
+    result = evaluate(night.bucket, STUDY, cache).runner_up
     truth = np.repeat([False, True], 30)
     bright = np.concatenate([brightness(night.data.test[name]) for name in CLASSES])
     best, other = (bright > 0.5) == truth, (bright > 0.6) == truth
-    assert found is not None
-    assert (found.trial, found.score) == ("0", 0.7)
-    assert found.accuracy == other.mean()
-    assert (found.only_best_right, found.only_runner_up_right) == ((best & ~other).sum(), (other & ~best).sum())
-    assert found.p_value == exact_mcnemar(found.only_best_right, found.only_runner_up_right)
-    assert found.difference == pytest.approx(best.mean() - other.mean())
-    assert found.difference_interval_95[0] < found.difference < found.difference_interval_95[1]
+    assert result is not None
+    assert (result.trial, result.score) == ("0", 0.7)
+    assert result.accuracy == other.mean()
+    assert (result.only_best_right, result.only_runner_up_right) == ((best & ~other).sum(), (other & ~best).sum())
+    assert result.p_value == exact_mcnemar(result.only_best_right, result.only_runner_up_right)
+    assert result.difference == pytest.approx(best.mean() - other.mean())
+    assert result.difference_interval_95[0] < result.difference < result.difference_interval_95[1]
 
 
 def test_a_runner_up_whose_model_is_lost_costs_the_comparison_only(
@@ -70,15 +70,15 @@ def test_the_temperature_is_that_of_the_validation_images(
     night.open()
     night.trial("0", 0.8, brightness_model(tmp_path / "m.keras", sharpness=60))
     night.finish()
-    found = evaluate(night.bucket, STUDY, cache).calibration
+    result = evaluate(night.bucket, STUDY, cache).calibration
     manifest = read_manifest(night.bucket, night.data.digest)
     held_out = open_training(night.bucket, manifest, 0.5, seed, cache).validation
     real = 1 / (1 + np.exp(-60 * (brightness(held_out.images) - 0.5)))
-    assert found is not None
-    assert found.fitted_on_images == 30
+    assert result is not None
+    assert result.fitted_on_images == 30
     expected = fit_temperature(held_out.labels, np.stack([1 - real, real], axis=1))
-    assert found.temperature == pytest.approx(expected.best, rel=0.01)
-    assert found.temperature > 1.2, "so sharp a model is too sure"
+    assert result.temperature == pytest.approx(expected.best, rel=0.01)
+    assert result.temperature > 1.2, "so sharp a model is too sure"
 
 
 def test_the_surest_mistakes_are_named_and_shown(evaluated: Evaluated, tmp_path: Path) -> None:
@@ -90,8 +90,8 @@ def test_the_surest_mistakes_are_named_and_shown(evaluated: Evaluated, tmp_path:
         metrics.most_wrong, cut(file(night, names.MOST_WRONG_PNG), len(metrics.most_wrong)), strict=True
     ):
         assert image.label != image.prediction
-        with Image.open(tmp_path / "images" / "test" / image.name) as original, Image.open(io.BytesIO(tile)) as shown:
-            np.testing.assert_array_equal(np.asarray(original), np.asarray(shown))
+        with Image.open(tmp_path / "images" / "test" / image.name) as original, Image.open(io.BytesIO(tile)) as picture:
+            np.testing.assert_array_equal(np.asarray(original), np.asarray(picture))
 
 
 def test_robustness_is_of_as_many_images_as_the_setting_says_and_of_none_for_zero(

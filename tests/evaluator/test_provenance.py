@@ -66,14 +66,14 @@ def evaluated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LocalBucket:
 
 
 def test_provenance_has_settings_data_code_and_packages(evaluated: LocalBucket) -> None:
-    found = Provenance.model_validate_json(evaluated.read(names.evaluation(STUDY, names.PROVENANCE_JSON)))
-    assert parse(found.study, "provenance.json") == Study(name=STUDY, seed=7)
-    assert (found.code.image, found.code.revision) == ("registry/cifake-tune:v7", "abc123")
-    assert found.code.space == "tuner.spaces.seed:SeedSpace"
-    assert re.fullmatch("[0-9a-f]{64}", found.code.space_sha256 or "")
-    assert found.evaluator.packages["keras"] == found.trained_with_keras
-    assert (found.data.training_images, found.data.validation_images, found.data.test_images) == (54, 6, 60)
-    (stage,) = found.stages
+    origin = Provenance.model_validate_json(evaluated.read(names.evaluation(STUDY, names.PROVENANCE_JSON)))
+    assert parse(origin.study, "provenance.json") == Study(name=STUDY, seed=7)
+    assert (origin.code.image, origin.code.revision) == ("registry/cifake-tune:v7", "abc123")
+    assert origin.code.space == "tuner.spaces.seed:SeedSpace"
+    assert re.fullmatch("[0-9a-f]{64}", origin.code.space_sha256 or "")
+    assert origin.evaluator.packages["keras"] == origin.trained_with_keras
+    assert (origin.data.training_images, origin.data.validation_images, origin.data.test_images) == (54, 6, 60)
+    (stage,) = origin.stages
     assert (stage.trial, stage.best_epoch, stage.first_epoch) == ("0", 1, 0)
     assert stage.metrics == {0: {"val_accuracy": pytest.approx(0.7)}, 1: {"val_accuracy": 0.8}}
 
