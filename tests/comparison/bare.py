@@ -25,16 +25,16 @@ SOON_S = 4.0
 """A chief of Keras Tuner that finds all done ends within a second; one that still runs then is waiting."""
 
 service = protos.get_service()
-Found = TypeVar("Found")
+Result = TypeVar("Result")
 
 
-def wait_for(condition: Callable[[], Found], what: str) -> Found:
+def wait_for(condition: Callable[[], Result], what: str) -> Result:
     """Return what `condition` returns once that is true."""
     deadline = time.monotonic() + WAIT_S
-    while not (found := condition()):
+    while not (result := condition()):
         assert time.monotonic() < deadline, f"not within {WAIT_S:g} s: {what}"
         time.sleep(0.02)
-    return found
+    return result
 
 
 @dataclass
@@ -87,11 +87,11 @@ class Bare:
 @contextmanager
 def bare(folder: Path) -> Iterator[Bare]:
     """Yield a folder; at the end its processes are killed."""
-    made = Bare(folder)
+    bare_study = Bare(folder)
     try:
-        yield made
+        yield bare_study
     finally:
-        for process in made.processes:
+        for process in bare_study.processes:
             process.send_signal(signal.SIGKILL)
             process.communicate()
 

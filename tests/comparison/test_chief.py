@@ -20,8 +20,7 @@ from tests.support.certificates import Authority, environment
 from tests.support.gcs_emulator import free_port
 from tuner import names
 from tuner.data.pack import pack
-from tuner.rpc import lease_service as wire
-from tuner.rpc import tls
+from tuner.rpc import lease_service, tls
 from tuner.study.records import TrialState
 from tuner.study.state import StudyState, Trial
 from tuner.worker.chief_client import ChiefClient, Grant
@@ -30,7 +29,7 @@ TRIALS = 40
 RESTARTS = 12
 """More often than a trial may be given to workers that die of it: retries.preemption is 10 here."""
 NEVER = threading.Event()
-ASKED_IN_2_S = 100
+POLLS_IN_2_S = 100
 """So often a worker that spins asks at least, also on a busy machine."""
 
 
@@ -44,29 +43,29 @@ class BareNight:
     inodes: set[int]
     same_trial: set[str]
     """What a worker was given that was killed and restarted, again and again."""
-    held: str
+    running_trial: str
     """The trial of a worker that was at work when the chief was killed."""
-    given_again: str
+    next_trial: str
     """What another worker was given after the restart."""
     merged: list[float]
     """The objectives that both then reported, as the chief has them."""
     nonsense: grpc.StatusCode
-    still_there: bool
+    running: bool
     where: str
     """Where the chief's threads are, long after all trials have ended."""
-    wire: bytes
+    traffic: bytes
 
 
 @pytest.fixture(scope="module")
 def theirs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BareNight]:
     heard = bytearray()
-    with bare(tmp_path_factory.mktemp("bare")) as made, running_front(heard.extend) as front:
-        front.add(made.port)
-        chief = made.start("bare_chief.py", "random", tuner_id="chief")
-        made.client()
-        client = made.client(front.port)
+    with bare(tmp_path_factory.mktemp("bare")) as bare_study, running_front(heard.extend) as front:
+        front.add(bare_study.port)
+        chief = bare_study.start("bare_chief.py", "random", tuner_id="chief")
+        bare_study.client()
+        client = bare_study.client(front.port)
         sizes, inodes = [], set()
-        oracle = made.folder / "project" / "oracle.json"
+        oracle = bare_study.folder / "project" / "oracle.json"
         for number in range(TRIALS):
             trial = create(client, "tuner0")
             report(client, trial, number / TRIALS)
@@ -74,31 +73,33 @@ def theirs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BareNight]:
             sizes.append(oracle.stat().st_size)
             inodes.add(oracle.stat().st_ino)
         same = {create(client, "tuner0").trial_id for _ in range(RESTARTS)}
-        held = create(client, "tuner1")
-        wire_ = bytes(heard)
+        running_trial = create(client, "tuner1")
+        traffic = bytes(heard)
         chief.kill()
         chief.wait()
-        chief = made.start("bare_chief.py", "random", tuner_id="chief")
-        client = made.client()
-        again = create(client, "tuner2")
-        report(client, held, 0.25)
-        report(client, again, 0.75)
-        merged = observations(get(client, again.trial_id))
-        code = code_of_a_report_of_an_unknown_trial(str(made.port))
-        end(client, again)
+        chief = bare_study.start("bare_chief.py", "random", tuner_id="chief")
+        client = bare_study.client()
+        next_trial = create(client, "tuner2")
+        report(client, running_trial, 0.25)
+        report(client, next_trial, 0.75)
+        merged = observations(get(client, next_trial.trial_id))
+        code = code_of_a_report_of_an_unknown_trial(str(bare_study.port))
+        end(client, next_trial)
         while (trial := create(client, "tuner2")).trial_id and trial.status != STOPPED:
             report(client, trial, 0.5)
             end(client, trial)
-        still_there = runs_still(chief)
-        where = stacks(made, chief)
-        yield BareNight(sizes, inodes, same, held.trial_id, again.trial_id, merged, code, still_there, where, wire_)
+        running = is_running(chief)
+        where = stacks(bare_study, chief)
+        yield BareNight(
+            sizes, inodes, same, running_trial.trial_id, next_trial.trial_id, merged, code, running, where, traffic
+        )
 
 
 STOPPED = 4
 """TrialStatus.STOPPED of Keras Tuner's protocol."""
 
 
-def runs_still(process: subprocess.Popen[str]) -> bool:
+def is_running(process: subprocess.Popen[str]) -> bool:
     try:
         process.wait(timeout=SOON_S)
     except subprocess.TimeoutExpired:
@@ -106,11 +107,11 @@ def runs_still(process: subprocess.Popen[str]) -> bool:
     return False
 
 
-def stacks(made: Bare, process: subprocess.Popen[str]) -> str:
+def stacks(bare_study: Bare, process: subprocess.Popen[str]) -> str:
     if process.poll() is None:
         process.send_signal(signal.SIGUSR1)
-        wait_for(lambda: "most recent call first" in made.error(process), "the stacks")
-    return made.error(process)
+        wait_for(lambda: "most recent call first" in bare_study.error(process), "the stacks")
+    return bare_study.error(process)
 
 
 # ---- ours ------------------------------------------------------------------------------------------
@@ -124,15 +125,15 @@ class OurNight:
     """Objects of the journal that changed after they had been written."""
     deadly: Trial
     """The trial of a worker that was killed and restarted, again and again."""
-    asked: int
+    polls: int
     """How often a worker of Keras Tuner asked within 2 seconds, when there was nothing to do."""
-    held: str
+    running_trial: str
     """The trial of a worker that was at work when the chief was killed."""
-    given: str
+    next_trial: str
     """What another worker was given after the restart."""
     state: StudyState
     nonsense: grpc.StatusCode
-    wire: bytes
+    traffic: bytes
     plain: grpc.StatusCode
     """The answer to a caller without a certificate."""
 
@@ -143,59 +144,59 @@ def ours(tmp_path_factory: pytest.TempPathFactory, two_colours: str) -> Iterator
     files = Authority(folder / "certificates").issue("all", "127.0.0.1")
     port, heard = free_port(), bytearray()
     address = {names.ENV_ORACLE_IP: "127.0.0.1", names.ENV_ORACLE_PORT: str(port)}
-    with place(folder / "place", **address) as made, running_front(heard.extend) as front:
+    with place(folder / "place", **address) as new_place, running_front(heard.extend) as front:
         front.add(port)
-        pack(two_colours, made.bucket)
-        chief = start_chief(made, TRIALS + 3)
-        sizes, rewritten, before = [], set(), objects(made)
+        pack(two_colours, new_place.bucket)
+        chief = start_chief(new_place, TRIALS + 3)
+        sizes, rewritten, previous_objects = [], set(), objects(new_place)
         with caller(port, "worker") as worker:
             for number in range(TRIALS):
                 grant = take(worker)
                 worker.report(grant, 0, {"val_accuracy": number / TRIALS}, None, None, NEVER)
                 worker.complete(grant)
-                after = objects(made)
-                rewritten |= {name for name in before if after[name] != before[name]}
-                sizes.append(sum(len(after[name]) for name in after.keys() - before.keys()))
-                before = after
-        deadly = given = take_and_die(port)
-        while given == deadly:
-            given = take_and_die(port)
+                after = objects(new_place)
+                rewritten |= {name for name in previous_objects if after[name] != previous_objects[name]}
+                sizes.append(sum(len(after[name]) for name in after.keys() - previous_objects.keys()))
+                previous_objects = after
+        deadly = trial_id = take_and_die(port)
+        while trial_id == deadly:
+            trial_id = take_and_die(port)
         with caller(port, "holder") as holder:
-            held = take(holder)
-            asked = ask_in_vain(port, made.folder)
+            running_trial = take(holder)
+            polls = ask_in_vain(port, new_place.folder)
         nonsense = code_of_a_report_of_an_unknown_trial(str(port))
         stop(chief)
-        start_chief(made, TRIALS + 4, **environment(files))
+        start_chief(new_place, TRIALS + 4, **environment(files))
         with caller(front.port, "other", files=files) as other:
-            given_now = take(other)
-            other.report(given_now, 0, {"val_accuracy": 0.75}, None, None, NEVER)
+            next_trial = take(other)
+            other.report(next_trial, 0, {"val_accuracy": 0.75}, None, None, NEVER)
         with caller(front.port, "holder", holder.incarnation, files) as holder:
-            holder.report(held, 0, {"val_accuracy": 0.25}, None, None, NEVER)
-        state = made.state()
+            holder.report(running_trial, 0, {"val_accuracy": 0.25}, None, None, NEVER)
+        state = new_place.state()
         yield OurNight(
             sizes=sizes,
             rewritten=rewritten,
             deadly=state.trials[names.TrialId(deadly)],
-            asked=asked,
-            held=held.trial_id,
-            given=given_now.trial_id,
+            polls=polls,
+            running_trial=running_trial.trial_id,
+            next_trial=next_trial.trial_id,
             state=state,
             nonsense=nonsense,
-            wire=bytes(heard),
+            traffic=bytes(heard),
             plain=code_of_a_report_of_an_unknown_trial(str(front.port), wait=False),
         )
 
 
-def start_chief(made: Place, trials: int, **more: str) -> Command:
-    chief = made.start(
+def start_chief(place: Place, trials: int, **more: str) -> Command:
+    chief = place.start(
         "chief",
         *settings(space__import_="compared_space:Wide", space__code=SPACES, search__max_trials=trials),
         *settings(training__epochs=1, leases__duration_s=120.0, retries__preemption=10),
         *settings(search__early_stopping__policy="none"),
         **more,
     )
-    term = made.commands
-    made.wait_for(lambda state: state.term == term and "listens on port" in made.logs(), "a chief", chief)
+    term = place.commands
+    place.wait_for(lambda state: state.term == term and "listens on port" in place.logs(), "a chief", chief)
     return chief
 
 
@@ -205,7 +206,7 @@ def caller(
 ) -> Iterator[ChiefClient]:
     """Yield the client that our worker processes use; with no incarnation given, of a new process."""
     address = f"127.0.0.1:{port}"
-    with tls.open_channel(address, files, wire.OPTIONS) as channel:
+    with tls.open_channel(address, files, lease_service.OPTIONS) as channel:
         client = ChiefClient(channel, address, worker, incarnation or secrets.token_hex(8), lambda: None)
         client.join()
         yield client
@@ -224,8 +225,8 @@ def take_and_die(port: int) -> str:
 
 def ask_in_vain(port: int, folder: Path) -> int:
     """Return how often Keras Tuner's own worker asks a chief that has nothing for it."""
-    made = Bare(folder, port)
-    out, _ = made.start("idle_worker.py", tuner_id="idle").communicate(timeout=WAIT_S)
+    bare_study = Bare(folder, port)
+    out, _ = bare_study.start("idle_worker.py", tuner_id="idle").communicate(timeout=WAIT_S)
     return int(out)
 
 
@@ -241,16 +242,16 @@ def test_a_worker_that_is_restarted_gets_its_fatal_trial_for_ever_there_and_as_o
 def test_a_restarted_chief_hands_running_trials_out_again_there_and_waits_for_their_workers_here(
     theirs: BareNight, ours: OurNight
 ) -> None:
-    assert theirs.given_again == theirs.held
+    assert theirs.next_trial == theirs.running_trial
     assert theirs.merged == [0.25, 0.75]
-    assert ours.given != ours.held
-    held = ours.state.trials[names.TrialId(ours.held)]
-    assert (held.attempts, held.epochs) == (1, {0: {"val_accuracy": 0.25}})
+    assert ours.next_trial != ours.running_trial
+    trial = ours.state.trials[names.TrialId(ours.running_trial)]
+    assert (trial.attempts, trial.epochs) == (1, {0: {"val_accuracy": 0.25}})
 
 
 def test_a_bad_request_leaves_the_bare_chiefs_lock_held_and_is_answered_here(theirs: BareNight, ours: OurNight) -> None:
     assert theirs.nonsense is grpc.StatusCode.UNKNOWN  # Python's KeyError
-    assert theirs.still_there  # though all trials have ended
+    assert theirs.running  # though all trials have ended
     main_thread = theirs.where.split("most recent call first")[-1]
     assert "in wrapped_func" in main_thread  # where it waits for the lock
     assert "in start_server" in main_thread
@@ -268,15 +269,15 @@ def test_all_state_is_rewritten_in_place_at_every_call_there_and_only_ever_added
 
 
 def test_what_is_said_can_be_read_on_the_way_there_and_not_with_tls_here(theirs: BareNight, ours: OurNight) -> None:
-    assert b"val_accuracy" in theirs.wire
-    assert ours.wire
-    assert b"val_accuracy" not in ours.wire
+    assert b"val_accuracy" in theirs.traffic
+    assert ours.traffic
+    assert b"val_accuracy" not in ours.traffic
     assert ours.plain is grpc.StatusCode.UNAVAILABLE
 
 
 def test_idle_workers_spin_there_and_wait_for_an_answer_here(tmp_path: Path, ours: OurNight) -> None:
-    with bare(tmp_path) as made:
-        made.start("bare_chief.py", "grid", tuner_id="chief")
-        create(made.client(), "busy")  # a grid can go on only when this one has ended
-        assert ask_in_vain(made.port, tmp_path) > ASKED_IN_2_S
-    assert ours.asked == 1
+    with bare(tmp_path) as bare_study:
+        bare_study.start("bare_chief.py", "grid", tuner_id="chief")
+        create(bare_study.client(), "busy")  # a grid can go on only when this one has ended
+        assert ask_in_vain(bare_study.port, tmp_path) > POLLS_IN_2_S
+    assert ours.polls == 1

@@ -31,9 +31,9 @@ HELD = 2
 class BareEvening:
     """One worker was killed in its first trial, came back, and was killed for good in its second; another came late."""
 
-    again: list[int]
+    retrained: list[int]
     """The epochs of the first trial, after the worker had come back."""
-    told: list[float]
+    objectives: list[float]
     """The objectives of the finished first trial that the chief knows."""
     late_worker: int
     """Exit code of a worker that came when the second trial was all that was left, without a worker."""
@@ -47,31 +47,31 @@ class BareEvening:
 
 @pytest.fixture(scope="module")
 def theirs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BareEvening]:
-    with bare(tmp_path_factory.mktemp("bare")) as made:
-        hold = made.folder / f"hold-{HELD}"
+    with bare(tmp_path_factory.mktemp("bare")) as bare_study:
+        hold = bare_study.folder / f"hold-{HELD}"
         hold.touch()
-        chief = made.start("bare_tuner.py", tuner_id="chief")
-        client = made.client()
-        worker = made.start("bare_tuner.py", tuner_id="tuner0")
-        wait_for(lambda: ("tuner0", HELD) in made.epochs(), "the first trial's epoch")
+        chief = bare_study.start("bare_tuner.py", tuner_id="chief")
+        client = bare_study.client()
+        worker = bare_study.start("bare_tuner.py", tuner_id="tuner0")
+        wait_for(lambda: ("tuner0", HELD) in bare_study.epochs(), "the first trial's epoch")
         kill(worker)
-        before = len(made.epochs())
-        worker = made.start("bare_tuner.py", tuner_id="tuner0")
-        wait_for(lambda: ("tuner0", HELD) in made.epochs()[before:], "the same epoch again")
-        again = [epoch for _, epoch in made.epochs()[before:]]
-        (made.folder / "hold-1").touch()
-        before = len(made.epochs())
+        done_epochs = len(bare_study.epochs())
+        worker = bare_study.start("bare_tuner.py", tuner_id="tuner0")
+        wait_for(lambda: ("tuner0", HELD) in bare_study.epochs()[done_epochs:], "the same epoch again")
+        retrained = [epoch for _, epoch in bare_study.epochs()[done_epochs:]]
+        (bare_study.folder / "hold-1").touch()
+        done_epochs = len(bare_study.epochs())
         hold.unlink()
-        wait_for(lambda: ("tuner0", 1) in made.epochs()[before:], "the second trial")
+        wait_for(lambda: ("tuner0", 1) in bare_study.epochs()[done_epochs:], "the second trial")
         kill(worker)
-        told = observations(get(client, "0"))
-        files = project(made)
-        late = made.start("bare_tuner.py", "--overwrite", tuner_id="tuner1")
+        objectives = observations(get(client, "0"))
+        files = project(bare_study)
+        late = bare_study.start("bare_tuner.py", "--overwrite", tuner_id="tuner1")
         late_worker = late.wait(timeout=120)
         with contextlib.suppress(Exception):
             chief.wait(timeout=SOON_S)
         status = protos.get_proto().TrialStatus.Name(get(client, "1").status) if chief.poll() is None else "none"
-        yield BareEvening(again, told, late_worker, status, chief.poll() is None, files, project(made))
+        yield BareEvening(retrained, objectives, late_worker, status, chief.poll() is None, files, project(bare_study))
 
 
 def kill(process: object) -> None:
@@ -79,8 +79,8 @@ def kill(process: object) -> None:
     process.wait()  # type: ignore[attr-defined]
 
 
-def project(made: Bare) -> set[str]:
-    folder = made.folder / "project"
+def project(bare_study: Bare) -> set[str]:
+    folder = bare_study.folder / "project"
     return {str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file()}
 
 
@@ -108,41 +108,43 @@ def ours(tmp_path_factory: pytest.TempPathFactory, two_colours: str) -> Iterator
     port = str(free_port())
     address = {names.ENV_ORACLE_IP: "127.0.0.1", names.ENV_ORACLE_PORT: port}
     folder = tmp_path_factory.mktemp("ours")
-    with place(folder, COMPARED=str(folder), **address) as made:
+    with place(folder, COMPARED=str(folder), **address) as new_place:
         hold = folder / f"hold-{HELD}"
         hold.touch()
-        pack(two_colours, made.bucket)
-        chief = made.start(
+        pack(two_colours, new_place.bucket)
+        chief = new_place.start(
             "chief",
             *settings(space__import_="compared_space:Compared", space__code=SPACES, search__algorithm="grid"),
             *settings(training__epochs=EPOCHS, leases__duration_s=3.0, data__batch_size=16),
         )
-        worker = made.start("worker", **{names.ENV_TUNER_ID: "mischief-1"})
+        worker = new_place.start("worker", **{names.ENV_TUNER_ID: "mischief-1"})
 
         def first(state: StudyState) -> Trial | None:
             return state.trials.get(names.TrialId("00000"))
 
-        made.wait_for(lambda state: (t := first(state)) and HELD - 1 in t.epochs, "two epochs", chief)
+        new_place.wait_for(lambda state: (t := first(state)) and HELD - 1 in t.epochs, "two epochs", chief)
         wait_for(lambda: ("mischief-1", HELD) in epochs(folder), "the first trial's epoch")
         stop(worker)
-        before = len(epochs(folder))
-        worker = made.start("worker", **{names.ENV_TUNER_ID: "mischief-1"})
-        wait_for(lambda: len(epochs(folder)) > before, "the first trial's next epoch")
-        resumed_at = epochs(folder)[before][1]
+        done_epochs = len(epochs(folder))
+        worker = new_place.start("worker", **{names.ENV_TUNER_ID: "mischief-1"})
+        wait_for(lambda: len(epochs(folder)) > done_epochs, "the first trial's next epoch")
+        resumed_at = epochs(folder)[done_epochs][1]
         (folder / "hold-1").touch()
         hold.unlink()
-        made.wait_for(lambda state: (t := first(state)) and t.state is TrialState.COMPLETED, "the first trial", chief)
-        made.wait_for(
+        new_place.wait_for(
+            lambda state: (t := first(state)) and t.state is TrialState.COMPLETED, "the first trial", chief
+        )
+        new_place.wait_for(
             lambda state: len(state.trials) == 2 and state.trials[TrialId("00001")].attempts == 1, "the second", chief
         )
         stop(worker)
-        journal = objects(made)
+        journal = objects(new_place)
         unknown = code_of_a_report_of_an_unknown_trial(port)
         (folder / "hold-1").unlink()
-        late = made.start("worker", **{names.ENV_TUNER_ID: "worker-1"})
+        late = new_place.start("worker", **{names.ENV_TUNER_ID: "worker-1"})
         codes = chief.wait().code, late.wait().code
         workers = {worker for worker, _ in epochs(folder)}
-        yield OurEvening(resumed_at, journal, objects(made), workers, unknown, *codes, made.state())
+        yield OurEvening(resumed_at, journal, objects(new_place), workers, unknown, *codes, new_place.state())
 
 
 def stop(command: Command) -> None:
@@ -156,8 +158,8 @@ def epochs(folder: Path) -> list[tuple[str, int]]:
     return [(line.split()[0], int(line.split()[1])) for line in lines]
 
 
-def objects(made: Place) -> dict[str, bytes]:
-    return {name: made.bucket.read(name) for name in made.bucket.list(names.journal_prefix(made.study))}
+def objects(place: Place) -> dict[str, bytes]:
+    return {name: place.bucket.read(name) for name in place.bucket.list(names.journal_prefix(place.study))}
 
 
 def code_of_a_report_of_an_unknown_trial(port: str, *, wait: bool = True) -> grpc.StatusCode:
@@ -184,14 +186,14 @@ def test_a_dead_worker_keeps_the_bare_chief_waiting_and_ours_gives_its_trial_to_
 def test_an_interrupted_trial_starts_again_from_epoch_0_there_and_goes_on_here(
     theirs: BareEvening, ours: OurEvening
 ) -> None:
-    assert theirs.again == [0, 1, 2]
+    assert theirs.retrained == [0, 1, 2]
     assert ours.resumed_at == HELD
 
 
 def test_per_epoch_results_never_reach_the_bare_oracle_and_stop_trials_early_here(
     theirs: BareEvening, ours: OurEvening
 ) -> None:
-    assert len(theirs.told) == 1  # of three epochs
+    assert len(theirs.objectives) == 1  # of three epochs
     assert len(ours.state.trials[names.TrialId("00000")].epochs) == EPOCHS
     stopped = [trial for trial in ours.state.trials.values() if trial.state is TrialState.STOPPED]
     assert stopped
@@ -208,18 +210,18 @@ def test_overwrite_deletes_the_bare_project_in_every_process_and_nothing_deletes
 
 
 def test_a_worker_called_mischief_is_a_chief_there_and_a_worker_here(tmp_path: Path, ours: OurEvening) -> None:
-    with bare(tmp_path) as made:
-        made.start("bare_tuner.py", tuner_id="mischief-1")
-        trial = create(made.client(), "a worker")  # it serves trials, and trains none
+    with bare(tmp_path) as bare_study:
+        bare_study.start("bare_tuner.py", tuner_id="mischief-1")
+        trial = create(bare_study.client(), "a worker")  # it serves trials, and trains none
         assert trial.trial_id == "0"
-        assert made.epochs() == []
+        assert bare_study.epochs() == []
     assert "mischief-1" in ours.names
 
 
 def test_a_callback_with_a_lock_ends_the_bare_search_and_trains_here(tmp_path: Path, ours: OurEvening) -> None:
-    with bare(tmp_path) as made:
-        process = made.start("bare_tuner.py", "--lock")
+    with bare(tmp_path) as bare_study:
+        process = bare_study.start("bare_tuner.py", "--lock")
         assert process.wait(timeout=120) != 0
-        assert "should be deep-copyable" in made.error(process)
-        assert made.epochs() == []
+        assert "should be deep-copyable" in bare_study.error(process)
+        assert bare_study.epochs() == []
     assert ours.state.trials[names.TrialId("00000")].state is TrialState.COMPLETED  # its fit has such a callback

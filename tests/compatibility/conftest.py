@@ -47,5 +47,5 @@ def unfinished(tmp_path: Path) -> LocalBucket:
 @pytest.fixture
 def unfinished_place(tmp_path: Path) -> Iterator[Place]:
     """The unfinished study where commands are run beside it."""
-    with place(unpack("unfinished", tmp_path / "place"), STUDY) as made:
-        yield made
+    with place(unpack("unfinished", tmp_path / "place"), STUDY) as new_place:
+        yield new_place

@@ -87,14 +87,14 @@ def segments(folder: Path) -> list[Path]:
 def processes_of(folder: Path) -> list[int]:
     """Return the ids of a search's processes, which share its cache."""
     mark = f"CIFAKE_TUNE_CACHE={cache_of(folder)}\0".encode()
-    found = []
+    pids = []
     for entry in Path("/proc").iterdir():
         try:
             if entry.name.isdecimal() and mark in (entry / "environ").read_bytes():
-                found.append(int(entry.name))
+                pids.append(int(entry.name))
         except OSError:
             continue  # it has just ended, or is not ours
-    return found
+    return pids
 
 
 def has(folder: Path, record: str) -> bool:
@@ -115,8 +115,8 @@ def kill_in_the_second_trial(python: str, folder: Path) -> None:
     wait_for(folder, '"kind":"leased","trial":"00001"', process)
     (folder / "hold").touch()
     wait_for(folder, f'"kind":"reported","trial":"00001","attempt":1,"epoch":{KILLED_AT},', process)
-    while found := processes_of(folder):
-        for number in found:
+    while pids := processes_of(folder):
+        for number in pids:
             with suppress(ProcessLookupError):
                 os.kill(number, signal.SIGKILL)
     process.wait()

@@ -118,18 +118,18 @@ def bucket(copy_of_finished: LocalBucket) -> LocalBucket:
 
 
 def edit(bucket: LocalBucket, reader: Reader, **changes: object) -> None:
-    before = bucket.read(reader.file)
-    after = reader.edit(before, lambda document: document.update(changes))
-    assert after != before
+    original = bucket.read(reader.file)
+    after = reader.edit(original, lambda document: document.update(changes))
+    assert after != original
     bucket.write(reader.file, after)
 
 
 @pytest.mark.parametrize("what", READERS)
 def test_fields_of_a_newer_minor_version_are_ignored(bucket: LocalBucket, what: str) -> None:
     reader = READERS[what]
-    before = repr(reader.read(bucket))
+    original = repr(reader.read(bucket))
     edit(bucket, reader, format="1.907", unheard={"of": [1]})
-    assert repr(reader.read(bucket)).replace("1.907", "1.0") == before
+    assert repr(reader.read(bucket)).replace("1.907", "1.0") == original
 
 
 @pytest.mark.parametrize("what", READERS)

@@ -116,19 +116,19 @@ def test_an_unfinished_study_is_read_from_its_snapshot_as_from_its_journal(unfin
 
 def weights(bucket: Bucket, name: str) -> dict[str, str]:
     """Return the SHA-256 of every array of a saved model, of its weights and its optimizer."""
-    found: dict[str, str] = {}
+    descriptions: dict[str, str] = {}
 
     def add(path: str, item: object) -> None:
         if isinstance(item, h5py.Dataset):
             value = item[()]
-            found[path] = f"{value.dtype} {value.shape} {hashlib.sha256(value.tobytes()).hexdigest()}"
+            descriptions[path] = f"{value.dtype} {value.shape} {hashlib.sha256(value.tobytes()).hexdigest()}"
 
     with (
         zipfile.ZipFile(io.BytesIO(bucket.read(name))) as archive,
         h5py.File(io.BytesIO(archive.read("model.weights.h5"))) as arrays,
     ):
         arrays.visititems(add)
-    return found
+    return descriptions
 
 
 def segments(bucket: Bucket) -> dict[str, bytes]:
@@ -140,20 +140,22 @@ def segments(bucket: Bucket) -> dict[str, bytes]:
 def test_an_unfinished_study_is_resumed_after_the_last_saved_epoch_bit_for_bit(
     unfinished_place: Place, finished: LocalBucket
 ) -> None:
-    before, old_segments = unfinished_place.records(), segments(unfinished_place.bucket)
+    previous_records, old_segments = unfinished_place.records(), segments(unfinished_place.bucket)
     settings = [argument for setting in SETTINGS for argument in ("--set", setting)]
     line = ("run", "--data", "images", "--workers", "1", *settings)
     done = unfinished_place.do(*line, backend="jax")
     assert done.code == 0, done.err
-    assert "Study compatible resumes (1 trials have ended)" in done.said
+    assert "Study compatible resumes (1 trials have ended)" in done.output
 
     after = unfinished_place.records()
-    assert after[: len(before)] == before
-    assert [type(record) for record in after[len(before) :][:3]] == [Opened, AttemptEnded, Leased]
-    lost = after[len(before) + 1]
+    assert after[: len(previous_records)] == previous_records
+    assert [type(record) for record in after[len(previous_records) :][:3]] == [Opened, AttemptEnded, Leased]
+    lost = after[len(previous_records) + 1]
     assert isinstance(lost, AttemptEnded)
     assert (lost.trial, lost.attempt, lost.outcome) == (RESUMED, 1, Outcome.LOST)
-    resumed = [record for record in after[len(before) :] if isinstance(record, Reported) and record.trial == RESUMED]
+    resumed = [
+        record for record in after[len(previous_records) :] if isinstance(record, Reported) and record.trial == RESUMED
+    ]
     assert [(record.attempt, record.epoch) for record in resumed] == [(2, epoch) for epoch in range(KILLED_AT + 1, 8)]
 
     new_segments = segments(unfinished_place.bucket)
@@ -164,11 +166,11 @@ def test_an_unfinished_study_is_resumed_after_the_last_saved_epoch_bit_for_bit(
     bucket, state, expected = unfinished_place.bucket, unfinished_place.state(), read_study(finished, STUDY)
     assert state.ended == expected.ended
     for trial_id, trial in expected.trials.items():
-        found = state.trials[trial_id]
-        assert (found.hyperparameters, found.algorithm) == (trial.hyperparameters, trial.algorithm)
-        assert (found.state, found.reason, found.outcomes) == (trial.state, trial.reason, trial.outcomes)
-        assert (found.score, found.best_epoch, found.rungs) == (trial.score, trial.best_epoch, trial.rungs)
-        assert found.epochs == trial.epochs  # every metric of every epoch, with ==
+        actual = state.trials[trial_id]
+        assert (actual.hyperparameters, actual.algorithm) == (trial.hyperparameters, trial.algorithm)
+        assert (actual.state, actual.reason, actual.outcomes) == (trial.state, trial.reason, trial.outcomes)
+        assert (actual.score, actual.best_epoch, actual.rungs) == (trial.score, trial.best_epoch, trial.rungs)
+        assert actual.epochs == trial.epochs  # every metric of every epoch, with ==
     assert [trial.trial_id for trial in expected.best(2)] == [RESUMED, "00000"]
     for trial in expected.best(2):
         name = trial.checkpoint

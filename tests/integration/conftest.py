@@ -27,8 +27,8 @@ def pytest_runtest_makereport(item: pytest.Item, call: Any) -> Any:
 
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[support.Place]:
-    with support.place(tmp_path / "place") as made:
-        yield made
+    with support.place(tmp_path / "place") as new_place:
+        yield new_place
 
 
 @pytest.fixture(scope="session")

@@ -44,9 +44,9 @@ def assert_trains_again(place: Place, workers: int) -> None:
     assert done.returncode == 0, done.stderr.decode()
     metrics, probabilities = json.loads(done.stdout.splitlines()[-1])
     last = json.loads(origin)["stages"][-1]
-    reported = {epoch: found for epoch, found in last["metrics"].items() if int(epoch) <= last["best_epoch"]}
+    reported = {epoch: metrics for epoch, metrics in last["metrics"].items() if int(epoch) <= last["best_epoch"]}
     assert metrics == reported
     csv_gz = place.bucket.read(names.evaluation(place.study, names.PREDICTIONS_CSV))
     rows = list(csv.DictReader(io.StringIO(gzip.decompress(csv_gz).decode())))
-    found = np.array(probabilities)
-    assert [float(row["probability"]) for row in rows] == pytest.approx(found.max(axis=1).tolist(), abs=1e-6)
+    predicted = np.array(probabilities)
+    assert [float(row["probability"]) for row in rows] == pytest.approx(predicted.max(axis=1).tolist(), abs=1e-6)

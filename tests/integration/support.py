@@ -39,7 +39,7 @@ RUN_S = 300.0
 """No command takes so long, also on a busy machine; it is there to end a test whose claim does not hold."""
 LOG_CHARACTERS = 4000
 
-Found = TypeVar("Found")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Done:
     """Processor time of it and of the children that it waited for."""
 
     @property
-    def said(self) -> str:
+    def output(self) -> str:
         """What it printed, without the line breaks that are the terminal's."""
         return " ".join(self.out.split())
 
@@ -91,7 +91,7 @@ class Command:
 
     def wait(self, timeout_s: float = RUN_S) -> Done:
         """Wait for its end; an AssertionError with all logs where it takes too long."""
-        before = os.times()
+        start_times = os.times()
         try:
             code = self.process.wait(timeout_s)
         except subprocess.TimeoutExpired:
@@ -102,7 +102,7 @@ class Command:
             out=self._out.read_text(),
             err=self._err.read_text(),
             seconds=time.monotonic() - self._began,
-            cpu_s=sum(after[2:4]) - sum(before[2:4]),
+            cpu_s=sum(after[2:4]) - sum(start_times[2:4]),
         )
 
 
@@ -183,14 +183,14 @@ class Place:
         """Return trial and epoch of all reports, in their order."""
         return [(record.trial, record.epoch) for record in self.records() if isinstance(record, Reported)]
 
-    def wait_for(self, condition: Callable[[StudyState], Found], what: str, command: Command) -> Found:
+    def wait_for(self, condition: Callable[[StudyState], Result], what: str, command: Command) -> Result:
         """Follow the journal until the condition is true of its state, and return what it returned.
 
         AssertionError where that takes too long, or the command ends before.
         """
         reader = self.reader()
         deadline = time.monotonic() + RUN_S
-        while not (found := condition(reader.state)):
+        while not (result := condition(reader.state)):
             ended = command.process.poll()
             reader.poll()
             if ended is not None and not condition(reader.state):
@@ -198,14 +198,14 @@ class Place:
             if time.monotonic() > deadline:
                 raise AssertionError(f"{what}: not within {RUN_S:g} s\n{self.logs()}")
             time.sleep(0.05)
-        return found
+        return result
 
     # ---- processes --------------------------------------------------------------------------------
 
     def processes(self, role: str = "") -> dict[int, str]:
         """Return process ids and command lines of our commands, or of those in one role."""
         mark = f"{names.ENV_CACHE}={self.cache}\0".encode()
-        found = {}
+        command_lines = {}
         for entry in Path("/proc").iterdir():
             if not entry.name.isdecimal():
                 continue
@@ -216,18 +216,18 @@ class Place:
             except OSError:
                 continue  # it has just ended, or is not ours
             if line and (not role or f"cifake-tune {role}" in line):  # a zombie has no command line
-                found[int(entry.name)] = line
-        return found
+                command_lines[int(entry.name)] = line
+        return command_lines
 
     def kill(self, number: int, role: str = "") -> list[int]:
         """Send a signal to all our processes, or those in one role; return their ids."""
-        found = list(self.processes(role))
-        for process in found:
+        pids = list(self.processes(role))
+        for process in pids:
             try:
                 os.kill(process, number)
             except ProcessLookupError:
                 continue
-        return found
+        return pids
 
     def logs(self) -> str:
         """Return the ends of what all processes wrote."""
@@ -282,11 +282,11 @@ OPEN: list[Place] = []
 @contextmanager
 def place(folder: Path, study: str = "cifake", backend: str = FASTEST_BACKEND, **environment: str) -> Iterator[Place]:
     """Yield a place; at the end all its processes are killed."""
-    made = Place(folder, study, environment=environment, backend=backend)
-    OPEN.append(made)
+    new_place = Place(folder, study, environment=environment, backend=backend)
+    OPEN.append(new_place)
     try:
-        yield made
+        yield new_place
     finally:
-        while made.processes():
-            made.kill(9)
-        OPEN.remove(made)
+        while new_place.processes():
+            new_place.kill(9)
+        OPEN.remove(new_place)

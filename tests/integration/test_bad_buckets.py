@@ -25,10 +25,10 @@ USAGE, ENVIRONMENT = 2, 3
 @pytest.fixture(scope="module")
 def studied(tmp_path_factory: pytest.TempPathFactory, two_colours: str) -> Iterator[Place]:
     """A place whose bucket has a study that is over and evaluated."""
-    with place(tmp_path_factory.mktemp("studied")) as made:
-        done = made.do("run", "--data", two_colours, *STUDY)
+    with place(tmp_path_factory.mktemp("studied")) as new_place:
+        done = new_place.do("run", "--data", two_colours, *STUDY)
         assert done.code == 0, done.err
-        yield made
+        yield new_place
 
 
 @pytest.fixture
@@ -41,18 +41,18 @@ def copy(studied: Place, place: Place) -> Place:
 @pytest.fixture(scope="module")
 def chief(studied: Place, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """The environment that leads workers to a chief which is well, whatever their bucket is."""
-    with place(tmp_path_factory.mktemp("well")) as made:
-        shutil.copytree(studied.bucket_folder, made.bucket_folder)
+    with place(tmp_path_factory.mktemp("well")) as new_place:
+        shutil.copytree(studied.bucket_folder, new_place.bucket_folder)
         address = {names.ENV_ORACLE_IP: "127.0.0.1", names.ENV_ORACLE_PORT: str(free_port())}
         name = {names.ENV_SETTING + "NAME": "another"}
         more = settings(leases__duration_s=1, retries__preemption=1000, search__max_trials=1000)
-        running = made.start("chief", *STUDY, *more, **address, **name)
-        made.wait_for(lambda _: "listens on port" in made.logs(), "a chief that listens", running)
+        running = new_place.start("chief", *STUDY, *more, **address, **name)
+        new_place.wait_for(lambda _: "listens on port" in new_place.logs(), "a chief that listens", running)
         yield address
 
 
 def do(
-    made: Place,
+    place: Place,
     command: str,
     chief: dict[str, str],
     two_colours: str,
@@ -64,18 +64,18 @@ def do(
     address = chief | {names.ENV_TUNER_ID: "w"}
     if command == "chief":
         address |= {names.ENV_ORACLE_PORT: str(free_port())}
-    return start(made, command, *arguments, **(address | more))
+    return start(place, command, *arguments, **(address | more))
 
 
 def refused(done: Done, code: int, *texts: str) -> None:
     """It ended with the code and one sentence, in which all the texts stand."""
-    shown = f"{done.code}\n{done.out}\n{done.err}"
-    assert "Traceback" not in done.out + done.err, shown
+    transcript = f"{done.code}\n{done.out}\n{done.err}"
+    assert "Traceback" not in done.out + done.err, transcript
     error = done.err.splitlines()[-1] if done.err else ""
-    assert error.startswith("error: "), shown
-    assert "internal error" not in error, shown
-    assert all(text in error for text in texts), shown
-    assert done.code == code, shown
+    assert error.startswith("error: "), transcript
+    assert "internal error" not in error, transcript
+    assert all(text in error for text in texts), transcript
+    assert done.code == code, transcript
 
 
 # ---- the journal --------------------------------------------------------------------------------
@@ -102,11 +102,11 @@ DAMAGES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
 }
 
 
-def damage(made: Place, name: str, how: Callable[[bytes], bytes]) -> dict[str, str]:
+def damage(place: Place, name: str, how: Callable[[bytes], bytes]) -> dict[str, str]:
     """Damage an object; return the bucket's tree as it is then."""
-    path = made.bucket_folder / name
+    path = place.bucket_folder / name
     path.write_bytes(how(path.read_bytes()))
-    return digests(made.bucket_folder)
+    return digests(place.bucket_folder)
 
 
 @pytest.mark.parametrize("damage_", DAMAGES)
@@ -114,28 +114,28 @@ def test_a_damaged_segment_of_the_journal_is_named(
     copy: Place, damage_: str, chief: dict[str, str], two_colours: str
 ) -> None:
     how, text = DAMAGES[damage_]
-    before = damage(copy, SEGMENT, how)
+    contents = damage(copy, SEGMENT, how)
     for command in ALL if damage_ == "garbage" else READERS:
         if command != "worker":  # workers do not read it
             refused(do(copy, command, chief, two_colours), ENVIRONMENT, SEGMENT, text)
-            assert digests(copy.bucket_folder) == before, command
+            assert digests(copy.bucket_folder) == contents, command
 
 
 def test_a_missing_segment_ends_the_chief_before_it_writes_in_its_place(
     copy: Place, chief: dict[str, str], two_colours: str
 ) -> None:
     (copy.bucket_folder / SEGMENT).unlink()
-    before = digests(copy.bucket_folder)
+    contents = digests(copy.bucket_folder)
     refused(do(copy, "chief", chief, two_colours), ENVIRONMENT, SEGMENT, "is missing")
-    assert digests(copy.bucket_folder) == before
+    assert digests(copy.bucket_folder) == contents
 
 
 # ---- the data -----------------------------------------------------------------------------------
-def only(made: Place, pattern: str) -> str:
+def only(place: Place, pattern: str) -> str:
     """Return the name of the bucket's only object like this."""
-    found = [str(path.relative_to(made.bucket_folder)) for path in made.bucket_folder.glob(pattern)]
-    assert len(found) == 1, found
-    return found[0]
+    paths = [str(path.relative_to(place.bucket_folder)) for path in place.bucket_folder.glob(pattern)]
+    assert len(paths) == 1, paths
+    return paths[0]
 
 
 @pytest.mark.parametrize(
@@ -146,9 +146,9 @@ def test_a_damaged_manifest_is_named(
 ) -> None:
     copy.bucket.delete(names.evaluation("cifake", names.METRICS_JSON))
     manifest = only(copy, "data/*/manifest.json")
-    before = damage(copy, manifest, how)
+    contents = damage(copy, manifest, how)
     refused(do(copy, command, chief, two_colours), USAGE, manifest, "damaged")
-    assert digests(copy.bucket_folder) == before
+    assert digests(copy.bucket_folder) == contents
 
 
 @pytest.mark.parametrize(("command", "split"), [("evaluate", "test"), ("worker", "train")])
@@ -157,9 +157,9 @@ def test_a_truncated_shard_is_named(
 ) -> None:
     copy.bucket.delete(names.evaluation("cifake", names.METRICS_JSON))
     shard = only(copy, f"data/*/{split}-*.npy")
-    before = damage(copy, shard, truncated)
+    contents = damage(copy, shard, truncated)
     refused(do(copy, command, chief, two_colours), USAGE, shard, "damaged")
-    assert digests(copy.bucket_folder) == before
+    assert digests(copy.bucket_folder) == contents
 
 
 def test_data_that_is_damaged_is_packed_again_by_a_run_that_has_the_source(
@@ -182,9 +182,9 @@ def test_a_damaged_model_is_named_by_the_evaluator(
     copy.bucket.delete(names.evaluation("cifake", names.METRICS_JSON))
     best = copy.state().best()[0].checkpoint
     assert best is not None
-    before = damage(copy, best, how)
+    contents = damage(copy, best, how)
     refused(do(copy, "evaluate", chief, two_colours), ENVIRONMENT, best, "damaged")
-    assert digests(copy.bucket_folder) == before
+    assert digests(copy.bucket_folder) == contents
 
 
 def test_a_missing_model_is_named_by_the_evaluator(copy: Place, chief: dict[str, str], two_colours: str) -> None:
@@ -192,9 +192,9 @@ def test_a_missing_model_is_named_by_the_evaluator(copy: Place, chief: dict[str,
     best = copy.state().best()[0].checkpoint
     assert best is not None
     copy.bucket.delete(best)
-    before = digests(copy.bucket_folder)
+    contents = digests(copy.bucket_folder)
     refused(do(copy, "evaluate", chief, two_colours), ENVIRONMENT, best)
-    assert digests(copy.bucket_folder) == before
+    assert digests(copy.bucket_folder) == contents
 
 
 def test_a_damaged_evaluation_is_made_again(copy: Place, chief: dict[str, str], two_colours: str) -> None:
@@ -214,27 +214,27 @@ def test_a_full_disk_is_told_and_nothing_half_written_is_left(
         if command == "evaluate":
             place.bucket.delete(names.evaluation("cifake", names.METRICS_JSON))
         fill(bucket)
-        before = digests(bucket)
+        contents = digests(bucket)
         more = settings(search__max_trials=4) if command in ("chief", "run") else []
         arguments = {"run": ("--data", two_colours, *STUDY), "chief": STUDY}.get(command, ())
         address = chief | {names.ENV_TUNER_ID: "w"} | ({names.ENV_ORACLE_PORT: str(free_port())} if more else {})
         done = do_here(place, command, *arguments, *more, **address)
         refused(done, ENVIRONMENT, "no space is left")
-        assert digests(bucket) == before
+        assert digests(bucket) == contents
 
 
 def test_a_worker_whose_own_disk_is_full_hands_its_trial_back_at_once(place: Place, two_colours: str) -> None:
-    with small_disk(place.folder / "tmp", 4096) as disk, night(place, place.bucket, two_colours) as made:
-        made.gate("hold-1").touch()
-        worker = made.work(TMPDIR=str(disk))
-        made.until(lambda: made.epochs() == 1, "an epoch")
+    with small_disk(place.folder / "tmp", 4096) as disk, night(place, place.bucket, two_colours) as new_night:
+        new_night.gate("hold-1").touch()
+        worker = new_night.work(TMPDIR=str(disk))
+        new_night.until(lambda: new_night.epochs() == 1, "an epoch")
         fill(disk)
-        made.gate("hold-1").unlink()
+        new_night.gate("hold-1").unlink()
         refused(worker.wait(), ENVIRONMENT, "the model cannot be saved", "No space left")
         # no lease runs out here: this chief looks for none
-        assert made.endings() == [Outcome.LOST]
-        assert made.work().wait().code == 0
-        trial = made.trial()
+        assert new_night.endings() == [Outcome.LOST]
+        assert new_night.work().wait().code == 0
+        trial = new_night.trial()
     assert trial is not None
     assert (trial.state, trial.attempts, dict(trial.outcomes)) == (TrialState.COMPLETED, 2, {Outcome.LOST: 1})
 
@@ -244,23 +244,23 @@ def test_a_read_only_bucket_is_told_by_those_who_write(
     copy: Place, command: str, chief: dict[str, str], two_colours: str
 ) -> None:
     copy.bucket.delete(names.evaluation("cifake", names.METRICS_JSON))
-    before = digests(copy.bucket_folder)
+    contents = digests(copy.bucket_folder)
     with read_only(copy.bucket_folder):
         done = do(copy, command, chief, two_colours)
     if command in READERS:
         assert done.code == 0, done.err
     else:
         refused(done, ENVIRONMENT, "read-only")
-    assert digests(copy.bucket_folder) == before
+    assert digests(copy.bucket_folder) == contents
 
 
 @pytest.mark.parametrize("command", ALL)
 def test_a_folder_without_rights_is_told(copy: Place, command: str, chief: dict[str, str], two_colours: str) -> None:
-    before = digests(copy.bucket_folder)
+    contents = digests(copy.bucket_folder)
     with without_rights(copy.bucket_folder) as under:
         start = partial(Place.do, under=under)
         refused(do(copy, command, chief, two_colours, start), ENVIRONMENT, "no permission", str(copy.bucket_folder))
-    assert digests(copy.bucket_folder) == before
+    assert digests(copy.bucket_folder) == contents
 
 
 # ---- Google Cloud Storage -----------------------------------------------------------------------

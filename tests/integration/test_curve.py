@@ -30,23 +30,23 @@ class Curve:
     attempts: int
 
 
-def curve(made: Night) -> Curve:
-    trial = made.trial()
+def curve(night: Night) -> Curve:
+    trial = night.trial()
     assert trial is not None
     assert trial.state is TrialState.COMPLETED
-    file = made.place.folder / "last.keras"
-    made.place.bucket.download(trial.checkpoints[EPOCHS - 1], file)
+    file = night.place.folder / "last.keras"
+    night.place.bucket.download(trial.checkpoints[EPOCHS - 1], file)
     model = keras.saving.load_model(file)
     weights = [np.array(value) for value in model.get_weights()]
     optimizer = [keras.ops.convert_to_numpy(variable) for variable in model.optimizer.variables]
     return Curve(trial.epochs, weights, optimizer, trial.attempts)
 
 
-def to_the_end(made: Night) -> None:
+def to_the_end(night: Night) -> None:
     """Let a worker train what is left."""
-    for gate in made.place.gate.iterdir():
+    for gate in night.place.gate.iterdir():
         gate.unlink()
-    done = made.work().wait()
+    done = night.work().wait()
     assert done.code == 0, done.err
 
 
@@ -58,8 +58,8 @@ def backend(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def place(tmp_path: Path, backend: str) -> Iterator[Place]:
-    with support.place(tmp_path / "place", backend=backend) as made:
-        yield made
+    with support.place(tmp_path / "place", backend=backend) as new_place:
+        yield new_place
 
 
 @pytest.fixture(scope="module")
@@ -67,27 +67,27 @@ def whole(tmp_path_factory: pytest.TempPathFactory, two_colours: str, backend: s
     """The trial of one worker that nobody disturbed."""
     with (
         support.place(tmp_path_factory.mktemp("whole"), backend=backend) as place,
-        night(place, place.bucket, two_colours, "GatedNoise") as made,
+        night(place, place.bucket, two_colours, "GatedNoise") as new_night,
     ):
-        to_the_end(made)
-        yield curve(made)
+        to_the_end(new_night)
+        yield curve(new_night)
 
 
-def killed(made: Night, epochs: int) -> None:
+def killed(night: Night, epochs: int) -> None:
     """Let a worker train until so many epochs are reported, and kill it in the midst of the next."""
-    made.gate("slow").touch()
-    worker = made.work()
-    made.until(lambda: made.epochs() >= epochs, f"{epochs} epochs")
+    night.gate("slow").touch()
+    worker = night.work()
+    night.until(lambda: night.epochs() >= epochs, f"{epochs} epochs")
     os.kill(worker.process.pid, signal.SIGKILL)
     worker.wait()
-    made.chief.expire()
+    night.chief.expire()
 
 
-def ended(made: Night, epochs: int) -> None:
+def ended(night: Night, epochs: int) -> None:
     """The same, but it is asked to stop."""
-    made.gate("slow").touch()
-    worker = made.work()
-    made.until(lambda: made.epochs() >= epochs, f"{epochs} epochs")
+    night.gate("slow").touch()
+    worker = night.work()
+    night.until(lambda: night.epochs() >= epochs, f"{epochs} epochs")
     worker.process.terminate()
     assert worker.wait().code == 143
 
@@ -103,42 +103,42 @@ Interrupt = Callable[[Night, int], None]
 def test_an_interrupted_trial_has_the_curve_of_one_that_was_not(
     place: Place, two_colours: str, whole: Curve, interruptions: list[Interrupt]
 ) -> None:
-    with night(place, place.bucket, two_colours, "GatedNoise") as made:
+    with night(place, place.bucket, two_colours, "GatedNoise") as new_night:
         for number, interrupt in enumerate(interruptions, start=1):
-            interrupt(made, number)
-        to_the_end(made)
-        found = curve(made)
-    assert found.attempts == len(interruptions) + 1
-    assert set(found.epochs[0]) == {"loss", "accuracy", "val_loss", "val_accuracy"}
-    assert found.epochs == whole.epochs
-    for one, other in zip(found.weights + found.optimizer, whole.weights + whole.optimizer, strict=True):
+            interrupt(new_night, number)
+        to_the_end(new_night)
+        resumed = curve(new_night)
+    assert resumed.attempts == len(interruptions) + 1
+    assert set(resumed.epochs[0]) == {"loss", "accuracy", "val_loss", "val_accuracy"}
+    assert resumed.epochs == whole.epochs
+    for one, other in zip(resumed.weights + resumed.optimizer, whole.weights + whole.optimizer, strict=True):
         np.testing.assert_array_equal(one, other)
 
 
 def test_what_was_trained_while_the_chief_was_away_is_not_trained_again(
     place: Place, two_colours: str, whole: Curve
 ) -> None:
-    with night(place, place.bucket, two_colours, "GatedNoise") as made:
-        made.gate("hold-1").touch()
-        made.gate("hold-4").touch()
-        worker = made.work()
-        made.until(lambda: made.epochs() == 1, "an epoch")
-        made.chief.stop()
-        made.gate("hold-1").unlink()
-        made.until(
-            lambda: made.place.bucket.exists(names.checkpoint("cifake", "00000", 1, 3)),
+    with night(place, place.bucket, two_colours, "GatedNoise") as new_night:
+        new_night.gate("hold-1").touch()
+        new_night.gate("hold-4").touch()
+        worker = new_night.work()
+        new_night.until(lambda: new_night.epochs() == 1, "an epoch")
+        new_night.chief.stop()
+        new_night.gate("hold-1").unlink()
+        new_night.until(
+            lambda: new_night.place.bucket.exists(names.checkpoint("cifake", "00000", 1, 3)),
             "the checkpoint of the fourth epoch",
         )
         os.kill(worker.process.pid, signal.SIGKILL)
         worker.wait()
-        made.chief.start()
-        assert made.epochs() == 1
-        made.chief.expire()
-        to_the_end(made)
-        found = curve(made)
-        reports = [record for record in made.place.records() if isinstance(record, Reported)]
-        leases = [record for record in made.place.records() if isinstance(record, Leased)]
-    assert found.epochs == whole.epochs
+        new_night.chief.start()
+        assert new_night.epochs() == 1
+        new_night.chief.expire()
+        to_the_end(new_night)
+        resumed = curve(new_night)
+        reports = [record for record in new_night.place.records() if isinstance(record, Reported)]
+        leases = [record for record in new_night.place.records() if isinstance(record, Leased)]
+    assert resumed.epochs == whole.epochs
     assert [(record.epoch, record.attempt) for record in reports] == [(0, 1), *((epoch, 2) for epoch in range(1, 6))]
     assert [str(Path(record.checkpoint or "").parent.name) for record in reports] == ["1"] * 4 + ["2"] * 2
     assert len(leases) == 2

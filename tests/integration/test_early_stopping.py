@@ -34,13 +34,13 @@ class Sample:
 
 @pytest.fixture(scope="module")
 def sample(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sample]:
-    with place(tmp_path_factory.mktemp("sample")) as made:
-        done = made.do(
+    with place(tmp_path_factory.mktemp("sample")) as new_place:
+        done = new_place.do(
             *("run", "--workers", "2", *space("Rates")),
             *settings(search__algorithm="grid", search__max_trials=TRIALS, training__epochs=EPOCHS),
             *settings(data__batch_size=64),
         )
-        yield Sample(made, done)
+        yield Sample(new_place, done)
 
 
 def test_hopeless_trials_are_stopped_after_their_first_epoch(sample: Sample) -> None:
@@ -71,9 +71,9 @@ def test_far_fewer_epochs_are_trained_than_without_and_status_says_how_many(samp
 def test_trials_and_the_lines_of_run_say_why(sample: Sample) -> None:
     trials = json.loads(sample.place.do("trials", "--json").out)
     stopped = [trial for trial in trials if trial["state"] == "STOPPED"]
-    table = sample.place.do("trials").said
+    table = sample.place.do("trials").output
     for trial in stopped:
-        assert f"trial {trial['trial_id']} stopped at {trial['reason']}; " in sample.done.said
+        assert f"trial {trial['trial_id']} stopped at {trial['reason']}; " in sample.done.output
         assert trial["reason"] in table
     assert {trial["rung"] for trial in trials if trial["state"] == "COMPLETED"} == {2}
 
@@ -97,21 +97,21 @@ def test_a_chief_killed_in_the_midst_makes_the_same_search(
 ) -> None:
     stories = []
     for kill in (False, True):
-        with place(tmp_path_factory.mktemp("chief")) as made:
+        with place(tmp_path_factory.mktemp("chief")) as new_place:
             if kill:
-                (made.gate / "slow").touch()  # it is killed while a trial is trained
-            command = made.start(
+                (new_place.gate / "slow").touch()  # it is killed while a trial is trained
+            command = new_place.start(
                 *("run", "--data", two_colours, *space("GatedLine")),  # one worker: the order of results is fixed
                 *settings(search__algorithm="bayesian", search__max_trials=6, training__epochs=4),
                 *settings(data__batch_size=32),
             )
             if kill:
-                made.wait_for(lambda state: len(state.ended) >= 4, "four trials' end", command)
-                made.kill(signal.SIGKILL, "chief")
-                (made.gate / "slow").unlink()
+                new_place.wait_for(lambda state: len(state.ended) >= 4, "four trials' end", command)
+                new_place.kill(signal.SIGKILL, "chief")
+                (new_place.gate / "slow").unlink()
             done = command.wait()
             assert done.code == 0, done.err
-            state = made.state()
+            state = new_place.state()
             assert state.term == 1 + kill
             stories.append(story(state))
     assert stories[0] == stories[1]

@@ -10,18 +10,18 @@ from tuner import names
 
 @pytest.fixture(scope="module")
 def moody(tmp_path_factory: pytest.TempPathFactory, two_colours: str) -> Iterator[tuple[Place, Done]]:
-    with place(tmp_path_factory.mktemp("moody")) as made:
-        done = made.do(
+    with place(tmp_path_factory.mktemp("moody")) as new_place:
+        done = new_place.do(
             *("run", "--data", two_colours, *space("Moody")),
             *settings(search__algorithm="grid", training__epochs=1),
         )
-        yield made, done
+        yield new_place, done
 
 
 def test_trials_that_fail_do_not_end_the_search(moody: tuple[Place, Done]) -> None:
-    made, done = moody
+    place, done = moody
     assert done.code == 0, done.err
-    states = {trial.hyperparameters["mood"]: trial.state.value for trial in made.state().trials.values()}
+    states = {trial.hyperparameters["mood"]: trial.state.value for trial in place.state().trials.values()}
     failed = dict.fromkeys(("raises", "nan", "memory"), "FAILED")
     assert states == {"good": "COMPLETED", "fine": "COMPLETED", **failed}
 
@@ -40,9 +40,9 @@ def test_each_kind_of_failure_has_its_own_number_of_tries(moody: tuple[Place, Do
 
 
 def test_the_log_of_a_failed_trial_has_both_tries_with_what_the_model_printed(moody: tuple[Place, Done]) -> None:
-    made, _ = moody
-    trial = next(t for t in made.state().trials.values() if t.hyperparameters["mood"] == "raises")
-    done = made.do("logs", trial.trial_id)
+    place, _ = moody
+    trial = next(t for t in place.state().trials.values() if t.hyperparameters["mood"] == "raises")
+    done = place.do("logs", trial.trial_id)
     assert done.code == 0, done.err
     assert done.cpu_s < 1.0
     lines = done.out.splitlines()
@@ -65,7 +65,7 @@ def test_a_search_whose_trials_all_fail_ends_with_the_first_error(place: Place, 
     done = place.do("run", "--data", two_colours, *space("Hopeless"), *settings(retries__failure=0))
     assert done.code == 4
     assert done.err.startswith("error: ")
-    assert "3 consecutive trials failed; the first failure:" in done.said
+    assert "3 consecutive trials failed; the first failure:" in done.output
     assert "is not my lucky number" in done.err
     assert "Traceback" not in done.err
     assert done.err.count("\n") == 1

@@ -89,16 +89,16 @@ def until(condition: Callable[[], Any]) -> None:
 
 
 def calls_a_second(calls: Calls) -> float:
-    before, began = len(calls.methods), time.monotonic()
+    calls_before, began = len(calls.methods), time.monotonic()
     time.sleep(WINDOW_S)  # a rate is measured over time
-    return (len(calls.methods) - before) / (time.monotonic() - began)
+    return (len(calls.methods) - calls_before) / (time.monotonic() - began)
 
 
 def test_our_worker_seldom_asks_and_has_work_at_once_when_there_is_some(busy: Busy) -> None:
     with grpc.insecure_channel(busy.chief.address) as channel:
         client = ChiefClient(channel, busy.chief.address, "idle", "1", lambda: None)
         granted: list[tuple[float, Grant | None]] = []
-        with HeartbeatThread(client) as heart:
+        with HeartbeatThread(client) as heartbeat_thread:
 
             def wait() -> None:
                 grant = client.next_trial(lambda: None)
@@ -116,7 +116,7 @@ def test_our_worker_seldom_asks_and_has_work_at_once_when_there_is_some(busy: Bu
             assert (grant.trial_id, grant.attempt) == (TRIAL, 2)
             assert soon - at < 0.5
             # it rests for long while it is idle, and yet the chief soon hears of the trial
-            heart.begin(grant)
+            heartbeat_thread.begin(grant)
             until(lambda: (beat := busy.chief.service.workers.entries["idle"].heartbeat) and beat.trial == TRIAL)
             assert time.monotonic() - soon < 3
 

@@ -26,33 +26,33 @@ class Stopped:
     left: dict[int, str]
     """Processes that were still there when the command had ended."""
     between: StudyState
-    again: Done
+    resumed: Done
     """The same command."""
 
 
 @pytest.fixture(scope="module")
 def stopped(tmp_path_factory: pytest.TempPathFactory, two_colours: str) -> Iterator[Stopped]:
-    with place(tmp_path_factory.mktemp("stopped")) as made:
+    with place(tmp_path_factory.mktemp("stopped")) as new_place:
         line = (
             *("run", "--data", two_colours, *space("GatedGrid")),
             *settings(search__algorithm="grid", training__epochs=EPOCHS, data__batch_size=16),
             *settings(search__early_stopping__policy="none"),
         )
-        command = made.start(*line)
-        made.wait_for(lambda state: state.ended, "the first trial's end", command)
-        (made.gate / "slow").touch()
+        command = new_place.start(*line)
+        new_place.wait_for(lambda state: state.ended, "the first trial's end", command)
+        (new_place.gate / "slow").touch()
 
         def running_at_second(state: StudyState) -> bool:
             running = [t for t in state.trials.values() if t.state is TrialState.RUNNING]
             return any(len(trial.epochs) in range(2, EPOCHS) for trial in running)
 
-        made.wait_for(running_at_second, "a trial with two epochs", command)
+        new_place.wait_for(running_at_second, "a trial with two epochs", command)
         began = time.monotonic()
         command.process.send_signal(signal.SIGINT)
         done = command.wait()
-        took_s, left, between = time.monotonic() - began, made.processes(), made.state()
-        (made.gate / "slow").unlink()
-        yield Stopped(made, done, took_s, left, between, made.do(*line))
+        took_s, left, between = time.monotonic() - began, new_place.processes(), new_place.state()
+        (new_place.gate / "slow").unlink()
+        yield Stopped(new_place, done, took_s, left, between, new_place.do(*line))
 
 
 def test_ctrl_c_ends_it_soon_with_a_sentence(stopped: Stopped) -> None:
@@ -69,8 +69,8 @@ def test_ctrl_c_leaves_no_process_behind(stopped: Stopped) -> None:
 
 
 def test_a_stopped_worker_hands_its_trial_back(stopped: Stopped) -> None:
-    given_back = [record for record in stopped.place.records() if isinstance(record, AttemptEnded)]
-    assert [record.outcome for record in given_back] == [Outcome.PREEMPTED]
+    attempt_ends = [record for record in stopped.place.records() if isinstance(record, AttemptEnded)]
+    assert [record.outcome for record in attempt_ends] == [Outcome.PREEMPTED]
 
 
 def test_trials_that_had_ended_stay_as_they_were(stopped: Stopped) -> None:
@@ -81,8 +81,8 @@ def test_trials_that_had_ended_stay_as_they_were(stopped: Stopped) -> None:
 
 
 def test_the_same_command_goes_on_with_the_trial_at_its_last_epoch(stopped: Stopped) -> None:
-    assert stopped.again.code == 0, stopped.again.err
-    assert "resumes" in stopped.again.said
+    assert stopped.resumed.code == 0, stopped.resumed.err
+    assert "resumes" in stopped.resumed.output
     interrupted = next(t for t in stopped.between.trials.values() if t.state is TrialState.QUEUED)
     trial = stopped.place.state().trials[interrupted.trial_id]
     assert (trial.state, trial.attempts, len(trial.epochs)) == (TrialState.COMPLETED, 2, EPOCHS)

@@ -43,18 +43,18 @@ class Job:
 
 @pytest.fixture(scope="module", params=BACKENDS)
 def job(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Job]:
-    with place(tmp_path_factory.mktemp("job"), backend=request.param) as made:
-        command = made.start(*FIRST)
-        made.wait_for(lambda state: state.trials, "the first trial", command)
-        workers = made.processes("worker")
-        meanwhile = json.loads(made.do("status", "--json").out)
-        yield Job(made, command.wait(), workers, meanwhile)
+    with place(tmp_path_factory.mktemp("job"), backend=request.param) as new_place:
+        command = new_place.start(*FIRST)
+        new_place.wait_for(lambda state: state.trials, "the first trial", command)
+        workers = new_place.processes("worker")
+        meanwhile = json.loads(new_place.do("status", "--json").out)
+        yield Job(new_place, command.wait(), workers, meanwhile)
 
 
 def test_it_says_that_it_uses_the_sample_and_ends_with_an_evaluation(job: Job) -> None:
     assert job.done.code == 0, job.done.err
-    assert "built-in sample" in job.done.said
-    assert "not CIFAKE" in job.done.said
+    assert "built-in sample" in job.done.output
+    assert "not CIFAKE" in job.done.output
     assert job.done.err == ""
     metrics = json.loads(job.evaluation(names.METRICS_JSON))
     assert {
@@ -67,7 +67,7 @@ def test_it_says_that_it_uses_the_sample_and_ends_with_an_evaluation(job: Job) -
         "hyperparameters",
         "validation_accuracy",
     } <= set(metrics)
-    assert f"{metrics['accuracy']:.2%}".replace("%", " %") in job.done.said
+    assert f"{metrics['accuracy']:.2%}".replace("%", " %") in job.done.output
 
 
 def test_the_accuracy_can_be_recomputed_from_the_predictions(job: Job) -> None:
@@ -128,14 +128,14 @@ def test_only_the_best_two_trials_models_are_kept(job: Job) -> None:
 
 
 def test_another_batch_size_is_refused_in_a_sentence(job: Job) -> None:
-    before = len(job.place.records())
+    record_count = len(job.place.records())
     done = job.place.do(*FIRST, *settings(data__batch_size=64))
     assert done.code == 2
     assert done.err.startswith("error: ")
     assert done.err.count("\n") == 1
     assert "data.batch_size was 128, is now 64" in done.err
     assert "Traceback" not in done.err + done.out
-    assert len(job.place.records()) == before
+    assert len(job.place.records()) == record_count
 
 
 def test_the_same_command_again_searches_nothing_and_gives_the_same_result(job: Job) -> None:
@@ -145,7 +145,7 @@ def test_the_same_command_again_searches_nothing_and_gives_the_same_result(job: 
     assert {"chief.log", "evaluate.log", "worker-0.log", "worker-1.log"} == set(logs)
     done = job.place.do(*FIRST)
     assert done.code == 0, done.err
-    assert "has finished: 3 trials" in done.said
+    assert "has finished: 3 trials" in done.output
     assert len(job.place.records()) == records
     assert job.evaluation(names.METRICS_JSON) == metrics  # it counts how often the test images were read
     assert job.logs() == logs  # neither chief nor evaluator was started
@@ -196,12 +196,12 @@ def test_jax_needs_no_tensorflow(job: Job) -> None:
 @pytest.mark.parametrize("job", [FASTEST_BACKEND], indirect=True)
 def test_more_trials_go_on_where_the_study_ended(job: Job, place: Place) -> None:
     shutil.copytree(job.place.bucket_folder, place.bucket_folder)
-    before = place.state().trials
+    trials = place.state().trials
     done = place.do("run", *BEGUN, *settings(search__max_trials=4))
     assert done.code == 0, done.err
     state = place.state()
     assert len(state.trials) == 4
-    assert {trial_id: state.trials[trial_id] for trial_id in before} == before
+    assert {trial_id: state.trials[trial_id] for trial_id in trials} == trials
     assert all(trial.state is TrialState.COMPLETED for trial in state.trials.values())
     assert len({tuple(trial.hyperparameters.items()) for trial in state.trials.values()}) == 4
     kept = set(place.bucket.list(names.trials_prefix(place.study)))

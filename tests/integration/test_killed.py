@@ -34,31 +34,31 @@ class Night:
 
 @pytest.fixture(scope="module")
 def night(tmp_path_factory: pytest.TempPathFactory, two_colours: str) -> Iterator[Night]:
-    with place(tmp_path_factory.mktemp("night")) as made:
-        hold = made.gate / "hold-2"
+    with place(tmp_path_factory.mktemp("night")) as new_place:
+        hold = new_place.gate / "hold-2"
         hold.touch()
-        command = made.start(
+        command = new_place.start(
             *("run", "--data", two_colours, "--workers", "2", *space("GatedLine")),
             *settings(search__algorithm="bayesian", search__max_trials=TRIALS, training__epochs=EPOCHS),
             *settings(data__batch_size=16, search__early_stopping__policy="none"),
         )
 
         def both_held(state: StudyState) -> list[Trial]:
-            held = [trial for trial in state.trials.values() if max(trial.epochs, default=0) == 1]
-            return held if len(held) == 2 else []
+            held_trials = [trial for trial in state.trials.values() if max(trial.epochs, default=0) == 1]
+            return held_trials if len(held_trials) == 2 else []
 
-        trials = {t.worker: t for t in made.wait_for(both_held, "two trials in their third epoch", command)}
-        victim = next(pid for pid in made.processes("worker") if worker_name(pid) == "worker-0")
+        trials = {t.worker: t for t in new_place.wait_for(both_held, "two trials in their third epoch", command)}
+        victim = next(pid for pid in new_place.processes("worker") if worker_name(pid) == "worker-0")
         os.kill(victim, signal.SIGKILL)
-        made.wait_for(
+        new_place.wait_for(
             lambda state: state.trials[trials["worker-0"].trial_id].attempts == 2, "the second attempt", command
         )
-        survivors = set(made.processes("worker"))
-        made.kill(signal.SIGKILL, "chief")
-        made.wait_for(lambda state: state.term == 2, "the second chief", command)
-        afterwards = set(made.processes("worker"))
+        survivors = set(new_place.processes("worker"))
+        new_place.kill(signal.SIGKILL, "chief")
+        new_place.wait_for(lambda state: state.term == 2, "the second chief", command)
+        afterwards = set(new_place.processes("worker"))
         hold.unlink()
-        yield Night(made, command.wait(), trials["worker-0"], trials["worker-1"], survivors, afterwards)
+        yield Night(new_place, command.wait(), trials["worker-0"], trials["worker-1"], survivors, afterwards)
 
 
 def worker_name(process: int) -> str:

@@ -50,20 +50,23 @@ class Searching:
 
 @pytest.fixture(scope="module")
 def searching(tmp_path_factory: pytest.TempPathFactory, emulator: Emulator, two_colours: str) -> Iterator[Searching]:
-    there = {
+    environment = {
         names.ENV_BUCKET: f"gs://{emulator.new_bucket()}",
         names.ENV_ORACLE_IP: "127.0.0.1",
         names.ENV_ORACLE_PORT: str(free_port()),
     }
     folder = tmp_path_factory.mktemp("metrics")
-    with running_proxy(emulator.url) as proxy, place(folder, **there, **{names.ENV_EMULATOR: proxy.url}) as made:
-        assert made.do("data", "pack", two_colours, there[names.ENV_BUCKET]).code == 0
+    with (
+        running_proxy(emulator.url) as proxy,
+        place(folder, **environment, **{names.ENV_EMULATOR: proxy.url}) as new_place,
+    ):
+        assert new_place.do("data", "pack", two_colours, environment[names.ENV_BUCKET]).code == 0
         listen = [f"127.0.0.1:{free_port()}" for _ in range(3)]
-        search = Searching(made, proxy, listen[0], listen[1:], [])
+        search = Searching(new_place, proxy, listen[0], listen[1:], [])
         search.start_chief()
         for index, address in enumerate(search.workers):
             identity = {names.ENV_TUNER_ID: f"worker-{index}", names.ENV_HTTP: address, names.ENV_GPUS: "1"}
-            search.commands.append(made.start("worker", **identity))
+            search.commands.append(new_place.start("worker", **identity))
         for address in listen:
             until("readiness", partial(is_ready, address))
         yield search
@@ -75,22 +78,22 @@ def is_ready(address: str) -> bool:
 
 def after_an_epoch(address: str) -> Scraped | None:
     """Return the metrics of a worker that has trained an epoch."""
-    found = scrape(address)
-    return found if found.total(Metric.WORKER_EPOCHS) else None
+    scraped = scrape(address)
+    return scraped if scraped.total(Metric.WORKER_EPOCHS) else None
 
 
-def shown(scraped: Scraped) -> set[str]:
+def family_names(scraped: Scraped) -> set[str]:
     """Return the names of the metrics that have a value."""
     return {name.removesuffix("_sum").removesuffix("_count").removesuffix("_bucket") for name in scraped.names}
 
 
 def test_every_metric_of_the_reference_is_shown_by_whom_it_is_said_to_be(searching: Searching) -> None:
-    ended = until("a trial", lambda: (found := scrape(searching.chief)).total(Metric.ATTEMPTS) > 4 and found)
-    missing = {family.name for family in (*catalogue.BOTH, *catalogue.CHIEF)} - NOT_HERE - shown(ended)
+    ended = until("a trial", lambda: (scraped := scrape(searching.chief)).total(Metric.ATTEMPTS) > 4 and scraped)
+    missing = {family.name for family in (*catalogue.BOTH, *catalogue.CHIEF)} - NOT_HERE - family_names(ended)
     assert missing == set()
     for address in searching.workers:
         worker = until("an epoch", partial(after_an_epoch, address))
-        missing = {family.name for family in (*catalogue.BOTH, *catalogue.WORKER)} - NOT_HERE - shown(worker)
+        missing = {family.name for family in (*catalogue.BOTH, *catalogue.WORKER)} - NOT_HERE - family_names(worker)
         assert missing == set()
 
 
@@ -103,21 +106,21 @@ def test_no_label_has_a_trials_id_or_a_workers_name(searching: Searching) -> Non
 
 
 def test_what_is_shown_is_what_the_journal_says(searching: Searching) -> None:
-    before, listed, after = scrape(searching.chief), _trials(searching), scrape(searching.chief)
+    previous, listed, after = scrape(searching.chief), _trials(searching), scrape(searching.chief)
     completed = sum(trial["state"] == "COMPLETED" for trial in listed)
-    assert before.value(Metric.TRIALS, state="completed") <= completed
+    assert previous.value(Metric.TRIALS, state="completed") <= completed
     assert completed <= after.value(Metric.TRIALS, state="completed")
     scores = [trial["score"] for trial in listed if trial["score"] is not None]
-    assert before.value(Metric.BEST_SCORE) <= max(scores) <= after.value(Metric.BEST_SCORE)
+    assert previous.value(Metric.BEST_SCORE) <= max(scores) <= after.value(Metric.BEST_SCORE)
     assert after.value(Metric.TRIALS_PLANNED) == TRIALS
     assert after.value(Metric.WORKERS, state="training") + after.value(Metric.WORKERS, state="idle") == 2
 
 
 def test_a_workers_time_is_accounted_for_and_its_missing_gpu_told(searching: Searching) -> None:
     address = searching.workers[0]
-    first = until("an epoch", lambda: (found := scrape(address)).total(Metric.WORKER_EPOCHS) and found)
+    first = until("an epoch", lambda: (scraped := scrape(address)).total(Metric.WORKER_EPOCHS) and scraped)
     epochs = first.total(Metric.WORKER_EPOCHS)
-    then = until("another", lambda: (found := scrape(address)).total(Metric.WORKER_EPOCHS) > epochs and found)
+    then = until("another", lambda: (scraped := scrape(address)).total(Metric.WORKER_EPOCHS) > epochs and scraped)
     images = then.total(Metric.WORKER_IMAGES) / then.total(Metric.WORKER_EPOCHS)
     assert images == pytest.approx(TRAINING_IMAGES, rel=0.5)  # of an epoch under way a part is counted
     for activity in ("wait", "prepare", "train", "checkpoint", "input"):
@@ -130,15 +133,17 @@ def test_a_workers_time_is_accounted_for_and_its_missing_gpu_told(searching: Sea
 @pytest.mark.skipif(tool("prometheus") is None, reason=MISSING.format("prometheus"))
 def test_every_query_of_the_dashboards_has_data_in_a_real_prometheus(searching: Searching, tmp_path: Path) -> None:
     empty = NOT_HERE - {Metric.SEARCH_ENDED}  # the panel shows when it will be over, too
-    asked = [query for dashboard in DASHBOARDS for query in queries(dashboard) if empty.isdisjoint(query.metrics)]
+    non_empty = [query for dashboard in DASHBOARDS for query in queries(dashboard) if empty.isdisjoint(query.metrics)]
     with running_prometheus(tmp_path) as prometheus:
         prometheus.scrape({address: {} for address in (searching.chief, *searching.workers)})
 
         def without_data() -> list[tuple[str, str]]:
-            return [(q.dashboard, q.panel) for q in asked if not prometheus.over_time(q.of("cifake", rate="20s"), 20)]
+            return [
+                (q.dashboard, q.panel) for q in non_empty if not prometheus.over_time(q.of("cifake", rate="20s"), 20)
+            ]
 
         until("data in every panel", lambda: not without_data() or None)
-        assert len(asked) > 40
+        assert len(non_empty) > 40
         assert prometheus.alerts() == {
             rule["alert"] for rule in yaml.safe_load(RULES.read_text())["groups"][0]["rules"] if "alert" in rule
         }
@@ -148,7 +153,7 @@ def test_a_chief_whose_bucket_is_away_is_alive_and_not_ready(searching: Searchin
     chief = searching.chief
     assert get(chief, names.HTTP_READY).text == "ok\n"
     searching.proxy.faults = Faults(unavailable=1.0)
-    unready = until("unreadiness", lambda: (found := get(chief, names.HTTP_READY)).status == 503 and found, 60)
+    unready = until("unreadiness", lambda: (response := get(chief, names.HTTP_READY)).status == 503 and response, 60)
     assert "the journal cannot be written: gs://" in unready.text
     assert get(chief, names.HTTP_HEALTHY).status == 200
     stuck = scrape(chief)
@@ -159,25 +164,25 @@ def test_a_chief_whose_bucket_is_away_is_alive_and_not_ready(searching: Searchin
 
 
 def test_a_chief_started_without_its_bucket_says_so_and_goes_on_where_the_last_one_was(searching: Searching) -> None:
-    before = until("trials", lambda: (found := scrape(searching.chief)).total(Metric.ATTEMPTS) > 4 and found)
+    previous = until("trials", lambda: (scraped := scrape(searching.chief)).total(Metric.ATTEMPTS) > 4 and scraped)
     searching.commands[0].process.send_signal(signal.SIGKILL)
     searching.commands[0].wait()
     searching.proxy.faults = Faults(unavailable=1.0)
     searching.start_chief()
     chief = searching.chief
-    stuck = until("its wait", lambda: (found := scrape(chief)).value(Metric.JOURNAL_WAITING) > 5 and found)
+    stuck = until("its wait", lambda: (scraped := scrape(chief)).value(Metric.JOURNAL_WAITING) > 5 and scraped)
     assert stuck.value(Metric.READY, role="chief") == 0
     assert Metric.SEARCH not in stuck.names  # it has not recovered the study
     searching.proxy.faults = Faults()
     until("the next chief", lambda: get(searching.chief, names.HTTP_READY).status == 200)
     after = scrape(searching.chief)
-    assert after.value(Metric.TERM) == before.value(Metric.TERM) + 1
-    attempts = {key: value for key, value in before.values.items() if key[0] == Metric.ATTEMPTS}
+    assert after.value(Metric.TERM) == previous.value(Metric.TERM) + 1
+    attempts = {key: value for key, value in previous.values.items() if key[0] == Metric.ATTEMPTS}
     unwritten = len(searching.workers)
     assert [key for key, value in attempts.items() if after.values[key] < value - unwritten] == []
-    assert after.value(Metric.BEST_SCORE) >= before.value(Metric.BEST_SCORE)
+    assert after.value(Metric.BEST_SCORE) >= previous.value(Metric.BEST_SCORE)
 
 
 def _trials(searching: Searching) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = json.loads(searching.place.do("trials", "--json").out)
-    return found
+    trials: list[dict[str, Any]] = json.loads(searching.place.do("trials", "--json").out)
+    return trials

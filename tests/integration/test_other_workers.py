@@ -158,8 +158,8 @@ def test_a_stock_worker_waits_for_work_without_spinning_and_ends_with_the_search
             (first, second) if next(iter(place.state().trials.values())).worker == "first" else (second, first)
         )
         assert waits.stdout is not None
-        asked = [waits.stdout.readline(), waits.stdout.readline()]  # the second time after IDLE
-        assert asked == ["asks\n", "asks\n"]
+        lines = [waits.stdout.readline(), waits.stdout.readline()]  # the second time after IDLE
+        assert lines == ["asks\n", "asks\n"]
         gate.unlink()
         rest, _ = waits.communicate(timeout=RUN_S)
         assert rest.count("asks") <= 2

@@ -36,16 +36,18 @@ def convolutional_model(path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def evaluated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    with place(tmp_path_factory.mktemp("predict")) as made:
-        night = Night(made.bucket, pack_images(made.bucket, made.folder / "images", ("FAKE", "REAL")), Study())
+    with place(tmp_path_factory.mktemp("predict")) as new_place:
+        night = Night(
+            new_place.bucket, pack_images(new_place.bucket, new_place.folder / "images", ("FAKE", "REAL")), Study()
+        )
         night.open()
-        night.trial("0", 0.8, convolutional_model(made.folder / "m.keras"))
+        night.trial("0", 0.8, convolutional_model(new_place.folder / "m.keras"))
         night.finish()
-        evaluate(made.bucket, made.study, made.cache)
+        evaluate(new_place.bucket, new_place.study, new_place.cache)
         for name, level in (("dark", 40), ("light", 230)):
-            Image.new("RGB", (SIDE, SIDE), (level,) * 3).save(made.folder / f"{name}.png")
-        (made.folder / "broken.png").write_bytes(b"no image")
-        yield made
+            Image.new("RGB", (SIDE, SIDE), (level,) * 3).save(new_place.folder / f"{name}.png")
+        (new_place.folder / "broken.png").write_bytes(b"no image")
+        yield new_place
 
 
 def test_it_says_the_class_how_sure_it_is_and_what_is_unlike_the_training(evaluated: Place) -> None:
@@ -90,12 +92,12 @@ def test_heatmaps_show_where_the_light_is_on_either_backend(evaluated: Place, ba
         backend=backend,
     )  # fmt: skip
     assert done.code == 0, done.err
-    above, light, again = json.loads(done.out)
+    above, light, second_light = json.loads(done.out)
     assert above["prediction"] == light["prediction"] == "REAL"
     assert above["probability"] == pytest.approx(sum(above["probabilities"].values()) - above["probabilities"]["FAKE"])
-    assert light["heatmap"] != again["heatmap"]
-    shown = np.asarray(Image.open(evaluated.folder / above["heatmap"]).convert("L"), float)
-    right = shown[:, shown.shape[1] // 2 + 4 :]
+    assert light["heatmap"] != second_light["heatmap"]
+    picture = np.asarray(Image.open(evaluated.folder / above["heatmap"]).convert("L"), float)
+    right = picture[:, picture.shape[1] // 2 + 4 :]
     assert right[:100].mean() > right[-100:].mean() + 50
     metrics = json.loads(evaluated.bucket.read(names.evaluation(evaluated.study, names.METRICS_JSON)))
     assert metrics["calibration"]["temperature"] > 0
@@ -115,9 +117,11 @@ def test_the_report_is_written_again_where_one_wants_it(evaluated: Place) -> Non
 
 
 def test_a_bucket_without_an_evaluation_is_worth_a_retry(tmp_path: Path) -> None:
-    with place(tmp_path / "empty") as made:
-        night = Night(made.bucket, pack_images(made.bucket, made.folder / "images", ("FAKE", "REAL")), Study())
+    with place(tmp_path / "empty") as new_place:
+        night = Night(
+            new_place.bucket, pack_images(new_place.bucket, new_place.folder / "images", ("FAKE", "REAL")), Study()
+        )
         night.open()
-        done = made.do("predict", "image.png")
+        done = new_place.do("predict", "image.png")
         assert done.code == 3
         assert "has no evaluation" in done.err

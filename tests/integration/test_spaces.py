@@ -14,18 +14,18 @@ from tuner.study.records import TrialState
 # ---- hyperband, over a HyperModel that overrides fit ----------------------------------------------
 @pytest.fixture(scope="module")
 def hyperband(tmp_path_factory: pytest.TempPathFactory, two_colours: str) -> Iterator[tuple[Place, Done]]:
-    with place(tmp_path_factory.mktemp("hyperband")) as made:
-        done = made.do(
+    with place(tmp_path_factory.mktemp("hyperband")) as new_place:
+        done = new_place.do(
             *("run", "--data", two_colours, "--workers", "2", *space("TunedFit")),
             *settings(search__algorithm="hyperband", training__epochs=4),
         )
-        yield made, done
+        yield new_place, done
 
 
 def test_hyperband_ends_with_an_evaluation(hyperband: tuple[Place, Done]) -> None:
-    made, done = hyperband
+    place, done = hyperband
     assert done.code == 0, done.err
-    assert {trial.state for trial in made.state().trials.values()} == {TrialState.COMPLETED}
+    assert {trial.state for trial in place.state().trials.values()} == {TrialState.COMPLETED}
 
 
 def test_hyperband_trains_the_best_of_a_rung_further_from_where_they_were(hyperband: tuple[Place, Done]) -> None:

@@ -57,10 +57,10 @@ class Served:
 def served(place: Place, bucket: Bucket, proxy: FaultProxy, data: str) -> Iterator[Served]:
     port = free_port()
     address = {names.ENV_ORACLE_IP: "127.0.0.1", names.ENV_ORACLE_PORT: str(port)}
-    there = {names.ENV_BUCKET: bucket.url, names.ENV_EMULATOR: proxy.url}
-    assert place.do("data", "pack", data, bucket.url, **there).code == 0
+    storage = {names.ENV_BUCKET: bucket.url, names.ENV_EMULATOR: proxy.url}
+    assert place.do("data", "pack", data, bucket.url, **storage).code == 0
     study = settings(search__max_trials=1, training__epochs=1)
-    chief = place.start("chief", *space("Tiny"), *study, **there, **address)
+    chief = place.start("chief", *space("Tiny"), *study, **storage, **address)
     deadline = time.monotonic() + RUN_S
     while "listens on port" not in place.logs():
         assert time.monotonic() < deadline, place.logs()
@@ -81,10 +81,10 @@ def test_while_the_journal_cannot_be_written(
 ) -> None:
     with running_proxy(emulator.url) as proxy, served(place, bucket, proxy, two_colours) as chief:
         proxy.faults = Faults(stall=1.0, stall_s=120.0)
-        asked = chief.ask()
+        request = chief.ask()
         chief.await_stall()
         chief.ends_in_time()
-        assert asked.exception() is not None
+        assert request.exception() is not None
 
 
 def test_while_models_that_are_not_needed_any_more_are_deleted(

@@ -30,8 +30,8 @@ REFUSED: dict[str, tuple[int, str]] = {
 class Encrypted:
     """A study whose chief asks for certificates: first workers with wrong ones came, then one with the right one."""
 
-    before: dict[str, str]
-    after: dict[str, str]
+    original_contents: dict[str, str]
+    contents: dict[str, str]
     """The bucket before and after the wrong workers."""
     wrong: dict[str, Done]
     right: Done
@@ -43,17 +43,17 @@ def address() -> dict[str, str]:
     return {names.ENV_ORACLE_IP: "127.0.0.1", names.ENV_ORACLE_PORT: str(free_port())}
 
 
-def start_chief(made: Place, more: dict[str, str]) -> Command:
-    chief = made.start("chief", *STUDY, **more)
-    made.wait_for(lambda _: "listens on port" in made.logs(), "a chief that listens", chief)
+def start_chief(place: Place, more: dict[str, str]) -> Command:
+    chief = place.start("chief", *STUDY, **more)
+    place.wait_for(lambda _: "listens on port" in place.logs(), "a chief that listens", chief)
     return chief
 
 
 @pytest.fixture(scope="module")
 def packed(tmp_path_factory: pytest.TempPathFactory, two_colours: str) -> Iterator[Place]:
-    with place(tmp_path_factory.mktemp("tls")) as made:
-        assert made.do("data", "pack", two_colours, str(made.bucket_folder)).code == 0
-        yield made
+    with place(tmp_path_factory.mktemp("tls")) as new_place:
+        assert new_place.do("data", "pack", two_colours, str(new_place.bucket_folder)).code == 0
+        yield new_place
 
 
 @pytest.fixture(scope="module")
@@ -70,14 +70,14 @@ def encrypted(packed: Place, tmp_path_factory: pytest.TempPathFactory) -> Encryp
     }
     where = address()
     chief = start_chief(packed, environment(ours.issue("chief", "127.0.0.1")) | where)
-    before = digests(packed.bucket_folder)
+    original_contents = digests(packed.bucket_folder)
     workers = {
         name: packed.start("worker", **(identity | where | {names.ENV_TUNER_ID: name}))
         for name, identity in identities.items()
     }
     wrong = {name: command.wait() for name, command in workers.items()}
-    after = digests(packed.bucket_folder)
-    return Encrypted(before, after, wrong, packed.do("worker", **worker, **where), chief.wait(), packed)
+    contents = digests(packed.bucket_folder)
+    return Encrypted(original_contents, contents, wrong, packed.do("worker", **worker, **where), chief.wait(), packed)
 
 
 @pytest.mark.parametrize("who", REFUSED)
@@ -93,7 +93,7 @@ def test_a_worker_that_is_not_let_in_ends_at_once_with_a_sentence(encrypted: Enc
 
 
 def test_those_who_are_not_let_in_change_nothing(encrypted: Encrypted) -> None:
-    assert encrypted.after == encrypted.before
+    assert encrypted.contents == encrypted.original_contents
 
 
 def test_the_chief_says_whom_it_refused(encrypted: Encrypted) -> None:
@@ -114,12 +114,12 @@ def test_a_chief_without_certificates_is_told_to_a_worker_that_has_one(packed: P
     plain = Place(packed.folder, "plain", commands=packed.commands)
     chief = plain.start("chief", *STUDY, **where)
     plain.wait_for(lambda state: state.study, "the chief", chief)
-    before = digests(plain.bucket_folder)
+    contents = digests(plain.bucket_folder)
     worker = environment(Authority(tmp_path).issue("w", "w")) | {names.ENV_TUNER_ID: "w"}
     done = plain.do("worker", **where, **worker)
     assert done.code == 2
     assert "does not speak TLS; set CIFAKE_TUNE_TLS_CERT" in done.err.splitlines()[-1]
-    assert digests(plain.bucket_folder) == before
+    assert digests(plain.bucket_folder) == contents
     chief.process.terminate()
     assert chief.wait().code == 143
 
@@ -128,18 +128,18 @@ def test_a_chief_without_certificates_is_told_to_a_worker_that_has_one(packed: P
 def test_certificates_that_cannot_be_used_are_a_wrong_configuration(
     packed: Place, tmp_path: Path, command: str
 ) -> None:
-    before = digests(packed.bucket_folder)
-    given = environment(Authority(tmp_path).issue("w", "w")) | address() | {names.ENV_TUNER_ID: "w"}
+    contents = digests(packed.bucket_folder)
+    valid_environment = environment(Authority(tmp_path).issue("w", "w")) | address() | {names.ENV_TUNER_ID: "w"}
     for change, text in (
         ({names.ENV_TLS_KEY: ""}, "without CIFAKE_TUNE_TLS_KEY: set all three"),
         ({names.ENV_TLS_CA: str(tmp_path / "gone.pem")}, "gone.pem: the TLS file cannot be read"),
     ):
-        done = do_here(packed, command, **(given | change))
+        done = do_here(packed, command, **(valid_environment | change))
         assert done.code == 2
         assert done.err.startswith("error: ")
         assert text in done.err
         assert done.err.count("\n") == 1
-    assert digests(packed.bucket_folder) == before
+    assert digests(packed.bucket_folder) == contents
 
 
 def test_a_run_on_one_machine_uses_the_certificates_too(packed: Place, tmp_path: Path, two_colours: str) -> None:

@@ -18,7 +18,7 @@ from tuner.training.loop import InvalidTrialError, Task, train
 SHAPE, CLASSES = (8, 8, 3), 2
 
 
-class Kept:
+class RecordingListener:
     """A listener that keeps what it is told, and saves as a worker does."""
 
     def __init__(self, folder: Path) -> None:
@@ -78,9 +78,11 @@ def task(epochs: int = 3, **more: Any) -> Task:
     return Task(hyperparameters=hyperparameters, seed=7, batch_size=16, epochs=epochs, **more)
 
 
-def resumed(space: keras_tuner.HyperModel, data: TrainingData, folder: Path) -> tuple[Kept, Kept]:
+def resumed(
+    space: keras_tuner.HyperModel, data: TrainingData, folder: Path
+) -> tuple[RecordingListener, RecordingListener]:
     """Train three epochs at once, and two and then the third; return both listeners."""
-    whole, parts = Kept(folder / "whole"), Kept(folder / "parts")
+    whole, parts = RecordingListener(folder / "whole"), RecordingListener(folder / "parts")
     for kept in (whole, parts):
         kept.folder.mkdir()
     train(space, task(3), data, whole)
@@ -177,14 +179,14 @@ def test_a_fit_that_ignores_initial_epoch_starts_again_from_scratch_and_says_so(
 
 
 def test_a_fit_without_callbacks_is_scored_by_the_history_it_returns(data: TrainingData, tmp_path: Path) -> None:
-    kept = Kept(tmp_path)
+    kept = RecordingListener(tmp_path)
     train(FitWithoutCallbacks(SHAPE, CLASSES), task(3), data, kept)
     assert kept.epochs == [2]  # so that nothing is left to train should the worker be lost now
     assert 0.0 <= kept.metrics[2]["val_accuracy"] <= 1.0
 
 
 def test_a_fit_that_returns_a_number_is_scored_by_it(data: TrainingData, tmp_path: Path) -> None:
-    kept = Kept(tmp_path)
+    kept = RecordingListener(tmp_path)
     train(FitThatReturnsANumber(SHAPE, CLASSES), task(3), data, kept)
     assert kept.metrics == {2: {"val_accuracy": 0.75}}
 
@@ -192,20 +194,20 @@ def test_a_fit_that_returns_a_number_is_scored_by_it(data: TrainingData, tmp_pat
 def test_hyperparameters_that_nobody_chose_keep_their_defaults_and_are_named(
     data: TrainingData, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    given = task(1)
+    chosen_task = task(1)
     with caplog.at_level(logging.WARNING):
-        train(FitOfTheGuide(SHAPE, CLASSES), given, data, Kept(tmp_path))
-    said = "hyperparameters that are not searched keep their defaults: "
-    assert [record.message for record in caplog.records] == [f"{said}units", f"{said}batch_size"]
+        train(FitOfTheGuide(SHAPE, CLASSES), chosen_task, data, RecordingListener(tmp_path))
+    prefix = "hyperparameters that are not searched keep their defaults: "
+    assert [record.message for record in caplog.records] == [f"{prefix}units", f"{prefix}batch_size"]
 
 
 def test_nothing_is_said_where_all_were_chosen(
     data: TrainingData, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    given = task(1)
-    given.hyperparameters.values.update(units=4, batch_size=32)
+    chosen_task = task(1)
+    chosen_task.hyperparameters.values.update(units=4, batch_size=32)
     with caplog.at_level(logging.WARNING):
-        train(FitOfTheGuide(SHAPE, CLASSES), given, data, Kept(tmp_path))
+        train(FitOfTheGuide(SHAPE, CLASSES), chosen_task, data, RecordingListener(tmp_path))
     assert not caplog.records
 
 
@@ -213,4 +215,4 @@ def test_an_objective_that_the_model_does_not_report_is_answered_with_what_it_do
     data: TrainingData, tmp_path: Path
 ) -> None:
     with pytest.raises(InvalidTrialError, match="'val_auc', and the model reports accuracy, loss, val_accuracy"):
-        train(Tiny(SHAPE, CLASSES), task(1, objective=Objective("val_auc")), data, Kept(tmp_path))
+        train(Tiny(SHAPE, CLASSES), task(1, objective=Objective("val_auc")), data, RecordingListener(tmp_path))

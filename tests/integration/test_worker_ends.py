@@ -20,8 +20,8 @@ END_S = 20.0
 
 @pytest.fixture
 def local(place: Place, two_colours: str) -> Iterator[Night]:
-    with night(place, place.bucket, two_colours) as made:
-        yield made
+    with night(place, place.bucket, two_colours) as new_night:
+        yield new_night
 
 
 def end(worker: Command, number: int = signal.SIGTERM) -> float:
@@ -104,8 +104,8 @@ def cloud(place: Place, two_colours: str, emulator: Emulator, monkeypatch: pytes
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", emulator.url)
     url = f"gs://{emulator.new_bucket()}"
     bucket = open_bucket(url)
-    with running_proxy(emulator.url, Faults(stall_s=60)) as proxy, night(place, bucket, two_colours) as made:
-        yield Cloud(made, proxy, url, bucket)
+    with running_proxy(emulator.url, Faults(stall_s=60)) as proxy, night(place, bucket, two_colours) as new_night:
+        yield Cloud(new_night, proxy, url, bucket)
 
 
 def test_with_a_bucket_that_hangs_it_hands_back_in_time(cloud: Cloud) -> None:

@@ -17,11 +17,11 @@ class Idle(keras_tuner.Tuner):
 
 tuner = Idle(oracle=keras_tuner.oracles.RandomSearchOracle("val_accuracy", max_trials=1), directory=sys.argv[1])
 ask = tuner.oracle.create_trial
-asked: list[float] = []
+request_times: list[float] = []
 
 
 def noted(tuner_id):
-    asked.append(time.monotonic())
+    request_times.append(time.monotonic())
     return ask(tuner_id)
 
 
@@ -29,10 +29,10 @@ tuner.oracle.create_trial = noted
 
 
 def count():
-    while not asked:
+    while not request_times:
         time.sleep(0.01)
     time.sleep(2.0)
-    sys.stdout.write(f"{len(asked)}\n")
+    sys.stdout.write(f"{len(request_times)}\n")
     sys.stdout.flush()
     os._exit(0)
 
