@@ -68,8 +68,8 @@ def number(value: float) -> str:
 
 def changed(row: dict[str, Any]) -> str:
     """Return in what a GPU's row differs from the usual trial."""
-    found = [f"{name} {row[name]}" for name in ("shift", "cutout", "average") if row[name]]
-    return ", ".join(found + ["float32"] * (row["precision"] == "float32"))
+    changes = [f"{name} {row[name]}" for name in ("shift", "cutout", "average") if row[name]]
+    return ", ".join(changes + ["float32"] * (row["precision"] == "float32"))
 
 
 def growth_tables(result: dict[str, Any]) -> list[str]:

@@ -22,15 +22,15 @@ def main() -> None:
     drawn: dict[tuple[str, str], list[dict[str, Any]]] = {}  # a panel may have several queries
     for panel in panels:
         drawn.setdefault((panel["dashboard"], panel["panel"]), []).extend(panel["series"])
-    began = min(at for series in drawn.values() for each in series for at, _ in each["points"])
+    began = min(at for series in drawn.values() for curve in series for at, _ in curve["points"])
     rows = math.ceil(len(drawn) / COLUMNS)
     figure = Figure(figsize=(COLUMNS * 2.4, rows * 1.5))
     places = figure.subplots(rows, COLUMNS, sharex=True)
     for place in places.flat[len(drawn) :]:
         place.set_axis_off()
     for place, ((dashboard, title), series) in zip(places.flat, drawn.items(), strict=False):
-        for each in series:
-            times, values = [at - began for at, _ in each["points"]], [value for _, value in each["points"]]
+        for curve in series:
+            times, values = [at - began for at, _ in curve["points"]], [value for _, value in curve["points"]]
             place.plot(times, values, linewidth=1, marker="." if len(times) == 1 else "")
         place.set_title(f"{dashboard}: {title}", fontsize=6)
         place.tick_params(labelsize=5)

@@ -63,8 +63,8 @@ def page() -> str:
 def _reached() -> str:
     lines = []
     for start, (where, aim) in AIMS.items():
-        found = [_metrics(folder) for folder in studies() if folder.name.startswith(start)]
-        best = max(found, key=lambda metrics: metrics.accuracy)
+        all_metrics = [_metrics(folder) for folder in studies() if folder.name.startswith(start)]
+        best = max(all_metrics, key=lambda metrics: metrics.accuracy)
         outcome = "reached" if best.accuracy >= aim else "missed"
         flips = f" ({percent(best.with_flips.accuracy)} with flips)" if best.with_flips else ""
         lines.append(f"- {percent(aim)} {where}: {outcome} with {percent(best.accuracy)}{flips}.\n")

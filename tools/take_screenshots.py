@@ -13,7 +13,7 @@ from pathlib import Path
 from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from tests.support.browser import Shown, chromium, shown
+from tests.support.browser import OpenPage, chromium, open_page
 from tuner import names
 from tuner.bucket import open_bucket
 from tuner.chief.monitor import ChiefMonitor
@@ -40,38 +40,38 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name, chromium() as browser:
         report = Path(name) / "report.html"
         report.write_bytes(bucket.read(names.evaluation(arguments.study, names.REPORT_HTML)))
-        with shown(browser, report.as_uri(), WIDTH) as found:
-            take(found, "report")
+        with open_page(browser, report.as_uri(), WIDTH) as view:
+            take(view, "report")
         monitor = Monitor(Role.CHIEF)
         watched = ChiefMonitor(bucket, arguments.study, monitor)
         watched.show_finished(read_study(bucket, arguments.study))
         watched.evaluation_done()
         with (
             serving(monitor, {names.ENV_HTTP: "127.0.0.1:0"}) as address,
-            shown(browser, f"http://{address}{names.HTTP_PAGE}", WIDTH) as found,
+            open_page(browser, f"http://{address}{names.HTTP_PAGE}", WIDTH) as view,
         ):
-            found.page.wait_for_selector("#table tbody tr")
-            take(found, "live-page")
+            view.page.wait_for_selector("#table tbody tr")
+            take(view, "live-page")
         predict(arguments.bucket, arguments.study, arguments.test_folder, Path(name))
     for picture in (names.ROBUSTNESS_PNG, names.CALIBRATION_PNG):
         (HERE / picture).write_bytes(bucket.read(names.evaluation(arguments.study, picture)))
 
 
-def take(found: Shown, name: str) -> None:
+def take(view: OpenPage, name: str) -> None:
     """Write the upper part of a page."""
-    found.page.set_viewport_size({"width": WIDTH, "height": HEIGHT})
+    view.page.set_viewport_size({"width": WIDTH, "height": HEIGHT})
     path = HERE / f"{name}.png"
-    found.page.screenshot(path=path)
+    view.page.screenshot(path=path)
     Image.open(path).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(path, optimize=True)
 
 
 def predict(bucket: str, study: str, test_folder: Path, folder: Path) -> None:
     """Put the heatmaps of a few images of each class together, a row a class."""
     rows = []
-    for each in sorted(test_folder.iterdir()):
-        heatmaps = folder / each.name
+    for class_folder in sorted(test_folder.iterdir()):
+        heatmaps = folder / class_folder.name
         command = [sys.executable, "-m", "tuner.cli", "predict", "--bucket", bucket, "--study", study]
-        images = sorted(each.iterdir())[:OF_EACH_CLASS]
+        images = sorted(class_folder.iterdir())[:OF_EACH_CLASS]
         subprocess.run([*command, "--heatmap", str(heatmaps), *map(str, images)], check=True)
         rows.append([Image.open(path) for path in sorted(heatmaps.iterdir())])
     wide, high = rows[0][0].size

@@ -16,7 +16,7 @@ CHART = Path(__file__).parents[2] / "charts"
 WAIT_S = 300.0
 """Nothing that a test waits for takes so long, also on a busy machine."""
 
-Found = TypeVar("Found")
+Result = TypeVar("Result")
 
 
 class FailedError(AssertionError):
@@ -41,21 +41,21 @@ def cifake_tune(*arguments: str) -> tuple[int, str]:
 
 
 @overload
-def until(what: str, look: Callable[[], bool], timeout_s: float = WAIT_S) -> bool: ...
+def until(what: str, probe: Callable[[], bool], timeout_s: float = WAIT_S) -> bool: ...
 @overload
-def until(what: str, look: Callable[[], Found | float | None], timeout_s: float = WAIT_S) -> Found: ...
-def until(what: str, look: Callable[[], object], timeout_s: float = WAIT_S) -> object:
+def until(what: str, probe: Callable[[], Result | float | None], timeout_s: float = WAIT_S) -> Result: ...
+def until(what: str, probe: Callable[[], object], timeout_s: float = WAIT_S) -> object:
     """Look until there is something to see; what cannot be looked at yet is not there yet."""
     deadline = time.monotonic() + timeout_s
-    trouble: object = "nothing was found"
+    problem: object = "nothing was found"
     while time.monotonic() < deadline:
         try:
-            if found := look():
-                return found
+            if result := probe():
+                return result
         except (FailedError, LookupError, ValueError) as error:
-            trouble = error
+            problem = error
         time.sleep(0.5)
-    raise AssertionError(f"waited {timeout_s:g} s for {what}: {trouble}")
+    raise AssertionError(f"waited {timeout_s:g} s for {what}: {problem}")
 
 
 @dataclass(frozen=True)
@@ -70,8 +70,8 @@ class Namespace:
 
     def get(self, *what: str) -> Any:
         """Return an object, or the list of objects."""
-        found = json.loads(self.kubectl("get", *what, "-o", "json"))
-        return found["items"] if found["kind"] == "List" else found
+        answer = json.loads(self.kubectl("get", *what, "-o", "json"))
+        return answer["items"] if answer["kind"] == "List" else answer
 
     def apply(self, kind: str, name: str, **content: Any) -> None:
         """Make an object of the core API, or change it."""
@@ -99,10 +99,10 @@ class Namespace:
         }
         self.apply("Pod", name, spec=spec)
         until(f"pod {name}", lambda: self.get("pod", name)["status"]["phase"] in ("Succeeded", "Failed"))
-        said = self.kubectl("logs", name)
-        assert self.get("pod", name)["status"]["phase"] == "Succeeded", said
+        logs = self.kubectl("logs", name)
+        assert self.get("pod", name)["status"]["phase"] == "Succeeded", logs
         self.kubectl("delete", "pod", name, "--wait=false")
-        return said
+        return logs
 
 
 @contextmanager
@@ -160,8 +160,8 @@ class Release:
 
     def pods(self, component: str = "") -> list[Any]:
         """Return its pods, oldest first."""
-        found = self.namespace.get("pods", "-l", self.labels(component))
-        return sorted(found, key=lambda pod: str(pod["metadata"]["creationTimestamp"]))
+        pods = self.namespace.get("pods", "-l", self.labels(component))
+        return sorted(pods, key=lambda pod: str(pod["metadata"]["creationTimestamp"]))
 
     def running(self, component: str) -> list[Any]:
         """Return its pods that run, those that are about to end left out."""
@@ -199,15 +199,15 @@ class Release:
     def trials(self) -> list[Any]:
         """Return the trials, as `cifake-tune trials --json` prints them; none before the study has begun."""
         try:
-            found: list[Any] = json.loads(self.ask("trials", "--json"))
+            trials: list[Any] = json.loads(self.ask("trials", "--json"))
         except FailedError:
             return []
-        return found
+        return trials
 
     def status(self) -> Mapping[str, Any]:
         """Return what `cifake-tune status --json` prints."""
-        found: Mapping[str, Any] = json.loads(self.ask("status", "--json"))
-        return found
+        status: Mapping[str, Any] = json.loads(self.ask("status", "--json"))
+        return status
 
     def epochs(self) -> int:
         """Return how many epochs have been reported."""
@@ -233,11 +233,11 @@ class Release:
             section[last] = value
         repository, _, tag = self.image.rpartition(":")
         at_once = {"metrics": {"lingerSeconds": 0}}  # at the end of a study nobody waits for a scrape
-        given = at_once | {"image": {"repository": repository, "tag": tag}} | self.values
-        run("helm", verb, self.name, str(CHART), "-n", self.namespace.name, "-f", "-", stdin=yaml.safe_dump(given))
+        values = at_once | {"image": {"repository": repository, "tag": tag}} | self.values
+        run("helm", verb, self.name, str(CHART), "-n", self.namespace.name, "-f", "-", stdin=yaml.safe_dump(values))
 
 
-def conditions_of(found: Any) -> dict[str, str]:
+def conditions_of(resource: Any) -> dict[str, str]:
     """Return the conditions of an object that are true, with their messages."""
-    conditions = found["status"].get("conditions", ())
+    conditions = resource["status"].get("conditions", ())
     return {c["type"]: c.get("message", "") for c in conditions if c["status"] == "True"}

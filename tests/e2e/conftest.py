@@ -27,8 +27,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="module")
 def namespace(request: pytest.FixtureRequest) -> Iterator[Namespace]:
     name = "e2e-" + request.module.__name__.rpartition("test_")[2].replace("_", "-")
-    with new_namespace(name) as made:
-        yield made
+    with new_namespace(name) as namespace:
+        yield namespace
 
 
 @pytest.fixture(scope="module")
@@ -39,14 +39,14 @@ def image() -> str:
 @pytest.fixture
 def release(namespace: Namespace, image: str) -> Iterator[Callable[[str], Release]]:
     """Make releases, which are gone after the test; what is kept of them goes with the namespace."""
-    made: list[str] = []
+    release_names: list[str] = []
 
     def make(name: str) -> Release:
-        made.append(name)
+        release_names.append(name)
         return Release(namespace, name, image)
 
     yield make
-    for name in made:
+    for name in release_names:
         run("helm", "uninstall", name, "-n", namespace.name, "--ignore-not-found")
 
 

@@ -53,16 +53,16 @@ def night(namespace: Namespace, image: str) -> Iterator[Release]:
 
 def await_progress(release: Release, epochs: int = 3) -> None:
     """Wait for epochs that are reported from now on; no trial has failed meanwhile."""
-    before = release.epochs()
-    until("more epochs", lambda: release.epochs() >= before + epochs)
+    previous_epochs = release.epochs()
+    until("more epochs", lambda: release.epochs() >= previous_epochs + epochs)
     assert [trial for trial in release.trials() if trial["state"] == "FAILED"] == []
 
 
 def test_more_workers_join_and_those_at_work_stay(night: Release) -> None:
-    before = {pod["metadata"]["uid"] for pod in night.running("worker")}
+    previous_uids = {pod["metadata"]["uid"] for pod in night.running("worker")}
     night.upgrade(workers__replicas=4)
     await_workers(night, 4)
-    assert before <= {pod["metadata"]["uid"] for pod in night.running("worker")}
+    assert previous_uids <= {pod["metadata"]["uid"] for pod in night.running("worker")}
 
 
 def test_workers_that_are_taken_away_hand_back_their_trials(night: Release) -> None:
@@ -86,8 +86,8 @@ def test_a_worker_that_the_kernel_kills_for_its_memory_is_replaced(night: Releas
     night.namespace.kubectl("exec", worker["metadata"]["name"], "--", "touch", f"/marks/oom-worker-{index}")
 
     def killed() -> bool:
-        found = night.namespace.get("pod", worker["metadata"]["name"])
-        ended = found["status"]["containerStatuses"][0]["state"]["terminated"]
+        pod = night.namespace.get("pod", worker["metadata"]["name"])
+        ended = pod["status"]["containerStatuses"][0]["state"]["terminated"]
         return bool(ended["reason"] == "OOMKilled" and ended["exitCode"] == 137)
 
     until("the kernel to kill it", killed)

@@ -20,7 +20,7 @@ def installed(namespace: Namespace, image: str) -> Iterator[Release]:
 
 
 def test_two_workers_get_a_gpu_each_on_two_nodes(installed: Release) -> None:
-    workers = until("two workers", lambda: len(found := installed.running("worker")) == 2 and found)
+    workers = until("two workers", lambda: len(pods := installed.running("worker")) == 2 and pods)
     assert workers
     assert len({pod["spec"]["nodeName"] for pod in workers}) == 2
     for pod in workers:
@@ -94,8 +94,8 @@ def test_a_pod_without_the_releases_certificate_cannot_call_the_chief(installed:
         "ours": {"secret": {"secretName": "cifake-tune-tls"}},
         "strangers": {"secret": {"secretName": "strangers"}},
     }
-    said = namespace.run_once("caller", installed.image, command, None, **volumes)
-    assert said.splitlines()[-4:] == [
+    output = namespace.run_once("caller", installed.image, command, None, **volumes)
+    assert output.splitlines()[-4:] == [
         "plain text: UNAVAILABLE",
         "no certificate: UNAVAILABLE",
         "a stranger's: UNAVAILABLE",
@@ -114,11 +114,11 @@ def test_the_search_ends_in_an_evaluation_and_every_job_completes(installed: Rel
 def test_what_is_uninstalled_leaves_its_bucket_and_the_same_install_has_nothing_left_to_do(
     installed: Release,
 ) -> None:
-    before = installed.trials()
+    trials = installed.trials()
     installed.uninstall()
     installed.install()
     installed.await_evaluation()
-    assert installed.trials() == before
+    assert installed.trials() == trials
     assert "has been evaluated already" in installed.logs("evaluator")
     assert "the search of study cifake-tune has finished" in installed.logs("worker")
 
@@ -138,5 +138,5 @@ def test_the_api_server_takes_what_is_rendered(namespace: Namespace, values: Pat
     chart = ("dry", str(CHART), "-n", namespace.name, "-f", str(values), "--dry-run=server")
     assert "STATUS: pending-install" in run("helm", "install", *chart)
     objects = run("helm", "template", *chart, "--skip-tests")  # whose pod wants a service account that is there
-    said = namespace.kubectl("create", "--dry-run=server", "--validate=strict", "-f", "-", stdin=objects)
-    assert said.count("created (server dry run)") == objects.count("\nkind: ")
+    output = namespace.kubectl("create", "--dry-run=server", "--validate=strict", "-f", "-", stdin=objects)
+    assert output.count("created (server dry run)") == objects.count("\nkind: ")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tests.e2e.cluster import Namespace, Release, until
-from tests.support.browser import chromium, shown
+from tests.support.browser import chromium, open_page
 
 TRIALS, EPOCHS = 4, 3
 
@@ -19,9 +19,9 @@ def forwarded(release: Release) -> Iterator[str]:
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
-            found = re.search(r"127\.0\.0\.1:(\d+)", process.stdout.readline())
-            assert found is not None
-            yield f"http://localhost:{found[1]}/"
+            match = re.search(r"127\.0\.0\.1:(\d+)", process.stdout.readline())
+            assert match is not None
+            yield f"http://localhost:{match[1]}/"
         finally:
             process.terminate()
 
@@ -35,18 +35,18 @@ def test_a_release_is_followed_from_its_trials_to_its_accuracy(namespace: Namesp
         study={"search": {"max_trials": TRIALS}, "training": {"epochs": EPOCHS}},
     )
     until("the first epoch", lambda: release.epochs() >= 1)
-    with forwarded(release) as address, chromium() as browser, shown(browser, address, width=1280) as found:
-        page = found.page
+    with forwarded(release) as address, chromium() as browser, open_page(browser, address, width=1280) as view:
+        page = view.page
         page.wait_for_selector("#workers td.training", timeout=60_000)
         assert page.inner_text("#search") == "running"
-        found.screenshot("live-cluster-running")
+        view.screenshot("live-cluster-running")
         page.wait_for_selector("#notice:has-text('The best model is being evaluated')", timeout=300_000)
         page.wait_for_selector("#notice:has-text('The best model has been evaluated')", timeout=300_000)
         trials = release.trials()
         assert page.locator("#table tbody tr").count() == len(trials) == TRIALS
-        said = page.inner_text("#tiles div:has-text('test accuracy') dd")
+        accuracy_text = page.inner_text("#tiles div:has-text('test accuracy') dd")
         accuracy = re.search(r"accuracy +(\d+\.\d\d) %", release.logs("evaluator"))
         assert accuracy is not None
-        assert said.startswith(f"{accuracy[1]} %")
-        assert (found.complaints, found.overflow_px()) == ([], 0)
-        found.screenshot("live-cluster-over")
+        assert accuracy_text.startswith(f"{accuracy[1]} %")
+        assert (view.complaints, view.overflow_px()) == ([], 0)
+        view.screenshot("live-cluster-over")

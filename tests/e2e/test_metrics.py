@@ -59,13 +59,13 @@ class Discovery(threading.Thread):
 
 def annotated(release: Release) -> dict[str, dict[str, str]]:
     """Return the addresses that the annotations of running pods say, with the pods' names."""
-    found = {}
+    targets = {}
     for pod in release.pods():
         notes, status = pod["metadata"].get("annotations", {}), pod["status"]
         if notes.get("prometheus.io/scrape") == "true" and status["phase"] == "Running" and "podIP" in status:
             assert notes["prometheus.io/path"] == names.HTTP_METRICS
-            found[f"{status['podIP']}:{notes['prometheus.io/port']}"] = {"pod": pod["metadata"]["name"]}
-    return found
+            targets[f"{status['podIP']}:{notes['prometheus.io/port']}"] = {"pod": pod["metadata"]["name"]}
+    return targets
 
 
 @pytest.fixture(scope="module")
@@ -88,12 +88,12 @@ def searching(namespace: Namespace, image: str, prometheus: RunningPrometheus) -
 
 
 @pytest.fixture(scope="module")
-def panels_seen(searching: Release) -> Iterator[list[dict[str, Any]]]:
+def panel_results(searching: Release) -> Iterator[list[dict[str, Any]]]:
     """What each panel drew: it is written to the artifacts, for tools/draw_panels.py and for a look at them."""
-    seen: list[dict[str, Any]] = []
-    yield seen
+    panels: list[dict[str, Any]] = []
+    yield panels
     ARTIFACTS.mkdir(parents=True, exist_ok=True)
-    (ARTIFACTS / "panels.json").write_text(json.dumps(seen) + "\n", encoding="utf-8")
+    (ARTIFACTS / "panels.json").write_text(json.dumps(panels) + "\n", encoding="utf-8")
 
 
 def few_of(series: Series) -> dict[str, Any]:
@@ -111,7 +111,7 @@ def ready(release: Release, component: str) -> list[str]:
 
 
 def test_chief_and_workers_are_found_and_scraped(searching: Release, prometheus: RunningPrometheus) -> None:
-    targets = until("three pods", lambda: len(found := annotated(searching)) == 3 and found)
+    targets = until("three pods", lambda: len(pods := annotated(searching)) == 3 and pods)
     address = next(iter(targets))
     try:
         get(address, names.HTTP_HEALTHY)
@@ -152,10 +152,12 @@ def test_the_evaluations_result_is_there_when_all_pods_have_ended(
 
 
 @pytest.mark.parametrize(
-    "query", [each for file in DASHBOARDS for each in queries(file)], ids=lambda each: f"{each.dashboard}: {each.panel}"
+    "query",
+    [query for file in DASHBOARDS for query in queries(file)],
+    ids=lambda query: f"{query.dashboard}: {query.panel}",
 )
 def test_every_panel_had_data(
-    searching: Release, prometheus: RunningPrometheus, query: PanelQuery, panels_seen: list[dict[str, Any]]
+    searching: Release, prometheus: RunningPrometheus, query: PanelQuery, panel_results: list[dict[str, Any]]
 ) -> None:
     drawn = prometheus.over_time(query.of(STUDY, rate="20s"), WHOLE_S)
     if Metric.GPU_MEMORY in query.metrics:
@@ -163,7 +165,7 @@ def test_every_panel_had_data(
         return
     assert drawn, query.expression
     assert any(not math.isnan(value) for series in drawn for _, value in series.points)
-    panels_seen.append({**asdict(query), "series": [few_of(series) for series in drawn]})
+    panel_results.append({**asdict(query), "series": [few_of(series) for series in drawn]})
 
 
 def test_the_numbers_are_those_of_the_study(searching: Release, prometheus: RunningPrometheus) -> None:

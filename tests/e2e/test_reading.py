@@ -47,12 +47,12 @@ def test_the_log_of_a_trial_joins_its_attempts_though_their_pods_are_gone(read: 
     trial = until("a trial at work", at_work)
     read.namespace.kubectl("delete", "pod", read.running("worker")[0]["metadata"]["name"], "--wait=false")
     until("its second attempt", lambda: any(t["trial_id"] == trial and t["attempts"] == 2 for t in read.trials()))
-    said = until(
+    logs = until(
         "the log of both",
         lambda: s if (s := cifake_tune("logs", trial, *where(read))[1]).count("attempt 2") else None,
     )
-    assert said.index("attempt 1") < said.index("attempt 2")
-    assert "preempted" in said
+    assert logs.index("attempt 1") < logs.index("attempt 2")
+    assert "preempted" in logs
 
 
 def test_a_log_that_is_followed_ends_with_whoever_reads_it(read: Release) -> None:
@@ -78,10 +78,10 @@ def test_status_in_a_pod_needs_no_more_than_the_documented_role(read: Release) -
         f"--serviceaccount={namespace.name}:reader",
     )
     command = ["cifake-tune", "status", "--release", read.name, "--json"]
-    found = json.loads(namespace.run_once("reader", read.image, command, account="reader"))
-    assert found["notes"] == []
-    assert found["study"]["study"] == "cifake-tune"
-    assert found["workers"][0]["work"]["trial"]
+    status = json.loads(namespace.run_once("reader", read.image, command, account="reader"))
+    assert status["notes"] == []
+    assert status["study"]["study"] == "cifake-tune"
+    assert status["workers"][0]["work"]["trial"]
 
 
 def test_helm_test_is_green_while_the_search_runs(read: Release) -> None:

@@ -52,15 +52,15 @@ def images(pods: list[Any]) -> set[str]:
 
 def await_progress(release: Release, epochs: int = 2) -> None:
     """Wait for epochs that are reported from now on, by any worker."""
-    before = release.epochs()
-    until("more epochs", lambda: release.epochs() >= before + epochs)
+    previous_epochs = release.epochs()
+    until("more epochs", lambda: release.epochs() >= previous_epochs + epochs)
 
 
 def test_more_workers_join_a_search_and_those_at_work_stay(running: Release) -> None:
-    before = uids(running.running("worker"))
+    previous_uids = uids(running.running("worker"))
     running.upgrade(workers__replicas=4)
     await_workers(running, 4)
-    assert before <= uids(running.running("worker"))
+    assert previous_uids <= uids(running.running("worker"))
 
 
 def test_workers_that_are_taken_away_hand_back_their_trials(running: Release) -> None:
@@ -71,22 +71,22 @@ def test_workers_that_are_taken_away_hand_back_their_trials(running: Release) ->
 
 
 def test_a_chief_that_is_deleted_with_no_grace_is_replaced_and_no_epoch_is_lost(running: Release) -> None:
-    before = {t["trial_id"]: t["epochs"] for t in running.trials()}
+    previous_epochs = {t["trial_id"]: t["epochs"] for t in running.trials()}
     chief = running.running("chief")[0]["metadata"]["name"]
     running.namespace.kubectl("delete", "pod", chief, "--grace-period=0", "--force")
     await_progress(running)
     assert running.status()["chiefs"] >= 2
     after = {t["trial_id"]: t["epochs"] for t in running.trials()}
-    assert all(after[trial] >= epochs for trial, epochs in before.items())
+    assert all(after[trial] >= epochs for trial, epochs in previous_epochs.items())
 
 
 def test_a_bucket_that_is_restarted_keeps_the_study(running: Release) -> None:
-    before = {t["trial_id"] for t in running.trials() if t["state"] == "COMPLETED"}
+    completed = {t["trial_id"] for t in running.trials() if t["state"] == "COMPLETED"}
     old = uids(running.running("bucket"))
     running.namespace.kubectl("delete", "pod", "-l", running.labels("bucket"), "--wait=false")
     until("a new bucket", lambda: (new := uids(running.running("bucket"))) and not new & old)
     await_progress(running)
-    assert before <= {t["trial_id"] for t in running.trials() if t["state"] == "COMPLETED"}
+    assert completed <= {t["trial_id"] for t in running.trials() if t["state"] == "COMPLETED"}
 
 
 @needs_builder

@@ -51,9 +51,9 @@ def small(namespace: Namespace, image: str) -> Iterator[Release]:
 
 def test_an_upgrade_while_the_evaluation_runs_leaves_it_alone(small: Release) -> None:
     until("the evaluation to begin", lambda: small.job("evaluator")["status"].get("active"))
-    before = small.job("evaluator")["metadata"]["uid"]
+    uid = small.job("evaluator")["metadata"]["uid"]
     small.upgrade(workers__replicas=2)
-    assert small.job("evaluator")["metadata"]["uid"] == before
+    assert small.job("evaluator")["metadata"]["uid"] == uid
     assert not small.job("evaluator")["spec"]["suspend"]
     small.await_evaluation()
 
@@ -65,13 +65,13 @@ def test_a_space_of_ones_own_came_in_a_configmap(small: Release) -> None:
 
 def test_its_report_and_its_models_answers_are_had_from_outside(small: Release, tmp_path: Path) -> None:
     where = ("--release", small.name, "--namespace", small.namespace.name)
-    code, said = cifake_tune("report", *where, "--out", str(tmp_path / "report.html"))
-    assert code == 0, said
+    code, output = cifake_tune("report", *where, "--out", str(tmp_path / "report.html"))
+    assert code == 0, output
     assert small.image in (tmp_path / "report.html").read_text(), "the evaluator knows its image"
     Image.new("RGB", (32, 32), "grey").save(tmp_path / "grey.png")
-    code, said = cifake_tune("predict", str(tmp_path / "grey.png"), *where)
-    assert code == 0, said
-    assert " %" in said
+    code, output = cifake_tune("predict", str(tmp_path / "grey.png"), *where)
+    assert code == 0, output
+    assert " %" in output
 
 
 def test_more_trials_go_on_with_a_study_that_is_over_and_evaluate_it_again(small: Release) -> None:
@@ -82,12 +82,12 @@ def test_more_trials_go_on_with_a_study_that_is_over_and_evaluate_it_again(small
 
 
 def test_a_change_that_makes_trials_incomparable_is_refused_by_the_chief(small: Release) -> None:
-    before = small.trials()
+    trials = small.trials()
     small.upgrade(study__data={"batch_size": 64})
     until("the chief's refusal", lambda: "error:" in small.logs("chief"))
-    said = small.logs("chief")
-    assert "was started with other settings: data.batch_size was 128, is now 64" in said
-    assert small.trials() == before
+    logs = small.logs("chief")
+    assert "was started with other settings: data.batch_size was 128, is now 64" in logs
+    assert small.trials() == trials
 
 
 def test_a_worker_that_must_have_a_gpu_and_finds_none_ends_its_job(
@@ -127,28 +127,32 @@ def test_a_space_of_ones_own_comes_in_a_derived_image(
 def no_storage_class() -> Iterator[None]:
     """A cluster without a default StorageClass, as `STORAGE=0` makes ours."""
     marked = "storageclass.kubernetes.io/is-default-class"
-    classes = [each for each in Namespace("default").get("storageclass") if marked in each["metadata"]["annotations"]]
-    for each in classes:
-        run("kubectl", "annotate", "storageclass", each["metadata"]["name"], f"{marked}-")
+    classes = [
+        storage_class
+        for storage_class in Namespace("default").get("storageclass")
+        if marked in storage_class["metadata"]["annotations"]
+    ]
+    for storage_class in classes:
+        run("kubectl", "annotate", "storageclass", storage_class["metadata"]["name"], f"{marked}-")
     yield
-    for each in classes:
-        run("kubectl", "annotate", "storageclass", each["metadata"]["name"], f"{marked}=true")
+    for storage_class in classes:
+        run("kubectl", "annotate", "storageclass", storage_class["metadata"]["name"], f"{marked}=true")
 
 
 def test_without_a_storage_class_a_study_runs_and_status_and_doctor_say_what_may_be_lost(
     namespace: Namespace, release: Callable[[str], Release], no_storage_class: None
 ) -> None:
-    said = "is lost with its pod"
+    sentence = "is lost with its pod"
     volatile = release("volatile")
     volatile.install(study={"search": {"max_trials": 1}, "training": {"epochs": 1}}, workers={"replicas": 1})
-    assert said in run("helm", "get", "notes", volatile.name, "-n", namespace.name)
+    assert sentence in run("helm", "get", "notes", volatile.name, "-n", namespace.name)
     until("the bucket", lambda: volatile.running("bucket"))
     where = ("--release", volatile.name, "--namespace", namespace.name)
-    assert f"bucket: {said}, and the study with it" in cifake_tune("status", *where)[1]
-    code, found = cifake_tune("doctor", *where, "--no-probe")
+    assert f"bucket: {sentence}, and the study with it" in cifake_tune("status", *where)[1]
+    code, output = cifake_tune("doctor", *where, "--no-probe")
     assert code == 0
-    assert f"the bucket {said}" in found
+    assert f"the bucket {sentence}" in output
     repository, _, tag = volatile.image.rpartition(":")
     flags = ("--set", f"image.repository={repository}", "--set", f"image.tag={tag}", "--no-probe")
-    assert said in cifake_tune("doctor", "--namespace", namespace.name, *flags)[1]
+    assert sentence in cifake_tune("doctor", "--namespace", namespace.name, *flags)[1]
     volatile.await_evaluation()

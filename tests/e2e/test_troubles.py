@@ -16,55 +16,55 @@ SHORT = {"search": {"max_trials": 2}, "training": {"epochs": 1}}
 
 
 def status(release: Release) -> str:
-    code, said = cifake_tune("status", "--release", release.name, "--namespace", release.namespace.name)
-    assert code == 0, said
-    return said
+    code, output = cifake_tune("status", "--release", release.name, "--namespace", release.namespace.name)
+    assert code == 0, output
+    return output
 
 
 def doctor(release: Release, *more: str) -> tuple[int, str]:
     return cifake_tune("doctor", "--release", release.name, "--namespace", release.namespace.name, *more)
 
 
-def said_by_status(release: Release, sentence: str) -> str:
+def await_status(release: Release, sentence: str) -> str:
     """Wait until `status` says it."""
 
-    def look() -> str:
-        said = status(release)
-        if sentence not in said:
-            raise LookupError(said)
-        return said
+    def probe() -> str:
+        output = status(release)
+        if sentence not in output:
+            raise LookupError(output)
+        return output
 
-    return until(f"status to say {sentence!r}", look, 180.0)
+    return until(f"status to say {sentence!r}", probe, 180.0)
 
 
-def before_install(namespace: Namespace, image: str, *settings: str, more: tuple[str, ...] = ()) -> tuple[int, str]:
+def check_install(namespace: Namespace, image: str, *settings: str, more: tuple[str, ...] = ()) -> tuple[int, str]:
     repository, _, tag = image.rpartition(":")
-    given = [f"image.repository={repository}", f"image.tag={tag}", *settings]
-    flags = [part for setting in given for part in ("--set", setting)]
+    all_settings = [f"image.repository={repository}", f"image.tag={tag}", *settings]
+    flags = [part for setting in all_settings for part in ("--set", setting)]
     return cifake_tune("doctor", "--namespace", namespace.name, *flags, *more)
 
 
 def test_a_cluster_that_takes_the_release_is_fine_before_the_install_and_no_probe_stays(
     namespace: Namespace, image: str
 ) -> None:
-    code, said = before_install(namespace, image)
-    assert code == 0, said
-    assert f"{image} was available and started after" in said
-    assert "enforces the pod security standard restricted" in said
-    assert "kubernetes.default.svc is resolved" in said
+    code, output = check_install(namespace, image)
+    assert code == 0, output
+    assert f"{image} was available and started after" in output
+    assert "enforces the pod security standard restricted" in output
+    assert "kubernetes.default.svc is resolved" in output
     until("the probe to go", lambda: not namespace.get("pods", "-l", "app.kubernetes.io/component=doctor"))
 
 
 def test_workers_that_ask_for_more_gpus_than_a_node_has_are_explained(
     namespace: Namespace, image: str, release: Callable[[str], Release]
 ) -> None:
-    code, said = before_install(namespace, image, "workers.gpus=99")
+    code, output = check_install(namespace, image, "workers.gpus=99")
     assert code == 3
-    assert "workers request 99 nvidia.com/gpu each, but no node that accepts them has more than" in said
+    assert "workers request 99 nvidia.com/gpu each, but no node that accepts them has more than" in output
     greedy = release("greedy")
     greedy.install(study=SHORT, workers={"gpus": 99, "replicas": 1})
-    said = said_by_status(greedy, "worker 0: is pending:")
-    assert "nodes have fewer than 99 free nvidia.com/gpu; request fewer (workers.gpus), or add GPU nodes" in said
+    output = await_status(greedy, "worker 0: is pending:")
+    assert "nodes have fewer than 99 free nvidia.com/gpu; request fewer (workers.gpus), or add GPU nodes" in output
     assert doctor(greedy, "--no-probe")[0] == 3
 
 
@@ -73,27 +73,29 @@ def test_an_image_that_does_not_exist_is_explained(
 ) -> None:
     missing = f"{image.rpartition(':')[0]}:missing"
     sentence = f"the image {missing} cannot be pulled: the registry has no such image; correct image.repository"
-    code, said = before_install(namespace, missing)
+    code, output = check_install(namespace, missing)
     assert code == 3
-    assert sentence in said
+    assert sentence in output
     nowhere = release("nowhere")
     nowhere.image = missing
     nowhere.install(study=SHORT)
-    said_by_status(nowhere, f"chief, data, bucket, worker 0, worker 1: {sentence}")
-    code, said = doctor(nowhere)
+    await_status(nowhere, f"chief, data, bucket, worker 0, worker 1: {sentence}")
+    code, output = doctor(nowhere)
     assert code == 3
-    assert f"chief {sentence}" in said
+    assert f"chief {sentence}" in output
 
 
 def test_a_volume_that_the_namespace_forbids_is_found_before_the_install(namespace: Namespace, image: str) -> None:
     host_path = ["extraVolumes[0].name=disk", "extraVolumes[0].hostPath.path=/mnt/disk"]
-    code, said = before_install(namespace, image, *host_path, "workers.gpus=0")
+    code, output = check_install(namespace, image, *host_path, "workers.gpus=0")
     assert code == 3
     refused = "the API server refuses the pods of chief, data, evaluator, worker"
-    assert f"{refused}: the namespace enforces the pod security standard restricted: restricted volume types" in said
-    code, said = before_install(namespace, image, "workers.priorityClassName=nights", "workers.gpus=0")
+    assert f"{refused}: the namespace enforces the pod security standard restricted: restricted volume types" in output
+    code, output = check_install(namespace, image, "workers.priorityClassName=nights", "workers.gpus=0")
     assert code == 3
-    assert "the API server refuses the pods of worker: there is no PriorityClass nights; correct priorityClass" in said
+    assert (
+        "the API server refuses the pods of worker: there is no PriorityClass nights; correct priorityClass" in output
+    )
 
 
 def test_who_may_do_nothing_is_told_what_an_administrator_has_to_grant(
@@ -107,13 +109,13 @@ def test_who_may_do_nothing_is_told_what_an_administrator_has_to_grant(
     config = {"kind": "Config", "clusters": cluster, "users": users, "contexts": [context], "current-context": "guest"}
     (tmp_path / "config").write_text(json.dumps(config))
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "config"))
-    code, said = before_install(namespace, image)
+    code, output = check_install(namespace, image)
     assert code == 3
-    assert "broken rights you may not create jobs.batch, deployments.apps, services, configmaps, secrets," in said
-    assert f"Have an administrator run kubectl create rolebinding NAME -n {namespace.name}" in said
-    assert "you may not list nodes" in said
-    assert f"you may not create pods in namespace {namespace.name}, so admission was not checked" in said
-    assert f"you may not create pods in namespace {namespace.name}, so the probe was not run" in said
+    assert "broken rights you may not create jobs.batch, deployments.apps, services, configmaps, secrets," in output
+    assert f"Have an administrator run kubectl create rolebinding NAME -n {namespace.name}" in output
+    assert "you may not list nodes" in output
+    assert f"you may not create pods in namespace {namespace.name}, so admission was not checked" in output
+    assert f"you may not create pods in namespace {namespace.name}, so the probe was not run" in output
 
 
 @pytest.mark.parametrize(
@@ -132,11 +134,11 @@ def test_who_may_do_nothing_is_told_what_an_administrator_has_to_grant(
 def test_what_volume_the_bucket_gets_is_said_before_the_install(
     namespace: Namespace, image: str, setting: str, severity: str, sentence: str
 ) -> None:
-    code, said = before_install(
+    code, output = check_install(
         namespace, image, "workers.gpus=0", f"bucket.emulator.storageClass={setting}", more=("--no-probe",)
     )
     assert code == (3 if severity == "broken" else 0)
-    assert re.search(rf"{severity} +storage +.*{re.escape(sentence)}", said), said
+    assert re.search(rf"{severity} +storage +.*{re.escape(sentence)}", output), output
 
 
 def test_a_quota_that_is_used_up_is_explained(
@@ -146,23 +148,23 @@ def test_a_quota_that_is_used_up_is_explained(
     try:
         # the pods of the test before may still be going
         until("the quota", lambda: namespace.get("resourcequota", "team")["status"]["used"] == {GPUS: "0"})
-        code, said = before_install(namespace, image, "workers.replicas=2")
+        code, output = check_install(namespace, image, "workers.replicas=2")
         assert code == 3
-        assert "the quota team allows 1 requests.nvidia.com/gpu, 0 are used, and the release requests 2" in said
+        assert "the quota team allows 1 requests.nvidia.com/gpu, 0 are used, and the release requests 2" in output
         many = release("many")
         many.install(study=SHORT, workers={"replicas": 2})
-        said_by_status(
+        await_status(
             many, "no pod can be created: the quota team allows 1 requests.nvidia.com/gpu, 1 are used and it requests"
         )
-        code, said = doctor(many, "--no-probe")
+        code, output = doctor(many, "--no-probe")
         assert code == 3
         assert (
             "warning quota the quota team allows 1 requests.nvidia.com/gpu, 1 are used, and the release requests 1"
-            in said
+            in output
         )
         assert (
             "fine storage the release's own bucket has a volume of StorageClass standard, claim many-cifake-tune-"
-            in said
+            in output
         )
     finally:
         namespace.kubectl("delete", "resourcequota", "team")
@@ -199,39 +201,39 @@ def test_a_job_that_has_failed_is_made_again_by_an_upgrade_with_the_same_values(
 
 
 def test_a_worker_that_is_out_of_memory_is_explained(small: Release) -> None:
-    said = said_by_status(small, "was killed at its memory limit of 128Mi (OOMKilled)")
-    assert "raise resources.limits.memory, or train smaller models or batches" in said
-    assert "worker 0: " in said
-    code, said = doctor(small, "--no-probe")
-    assert "was killed at its memory limit of 128Mi (OOMKilled)" in said
+    output = await_status(small, "was killed at its memory limit of 128Mi (OOMKilled)")
+    assert "raise resources.limits.memory, or train smaller models or batches" in output
+    assert "worker 0: " in output
+    code, output = doctor(small, "--no-probe")
+    assert "was killed at its memory limit of 128Mi (OOMKilled)" in output
     assert code in (0, 3)  # between two tries the new pod is fine
 
 
 def test_the_study_of_a_release_is_read_through_the_cluster(small: Release) -> None:
     where = ("--release", small.name, "--namespace", small.namespace.name)
-    said = said_by_status(small, "study small: 0 of 2 trials")
-    assert "chief running" in said
-    code, said = cifake_tune("status", *where, "--json")
+    output = await_status(small, "study small: 0 of 2 trials")
+    assert "chief running" in output
+    code, output = cifake_tune("status", *where, "--json")
     assert code == 0
-    found = json.loads(said)
-    assert found["study"]["study"] == "small"
-    assert found["notes"] == []  # the chief answers over TLS
+    parsed = json.loads(output)
+    assert parsed["study"]["study"] == "small"
+    assert parsed["notes"] == []  # the chief answers over TLS
     assert cifake_tune("trials", *where, "--json") == (0, "[]")
-    code, said = cifake_tune("logs", *where, "--component", "chief")
+    code, output = cifake_tune("logs", *where, "--component", "chief")
     assert code == 0
-    assert "chief | " in said
-    assert "chief of study small, term 1, listens on port" in said
+    assert "chief | " in output
+    assert "chief of study small, term 1, listens on port" in output
     assert cifake_tune("logs", "7", *where) == (2, "error: there is no trial '7'. Study small has no logs yet.")
 
 
 def test_the_probe_finds_bucket_names_and_port_in_order(small: Release) -> None:
     until("the chief to listen", lambda: "listens on port" in small.logs("chief"))
-    said = until(
+    output = until(
         "the probe to reach the chief", lambda: s if "accepts connections" in (s := doctor(small)[1]) else None
     )
-    assert f"the Service {small.chart_name}-chief accepts connections on port 8000" in said
-    assert "gs://cifake-tune creates, reads, lists and deletes objects" in said
-    assert f"{small.chart_name}-chief is resolved inside the cluster" in said
+    assert f"the Service {small.chart_name}-chief accepts connections on port 8000" in output
+    assert "gs://cifake-tune creates, reads, lists and deletes objects" in output
+    assert f"{small.chart_name}-chief is resolved inside the cluster" in output
 
 
 @pytest.mark.skipif("CLUSTER_ADDRESS" not in os.environ, reason="needs an address of this machine that pods can call")
@@ -245,16 +247,16 @@ def test_a_bucket_without_rights_is_explained(release: Callable[[str], Release])
             extraEnv=[{"name": "STORAGE_EMULATOR_HOST", "value": refuser.url}],
         )
         role = "Give this account the role roles/storage.objectUser on the bucket not-ours"
-        said = said_by_status(closed, "exit code 3 (the bucket or the chief failed; it is retried); its last line: ")
-        assert role in said
-        code, said = doctor(closed)
+        output = await_status(closed, "exit code 3 (the bucket or the chief failed; it is retried); its last line: ")
+        assert role in output
+        code, output = doctor(closed)
         assert code == 3
-        assert role in said
+        assert role in output
 
 
 def test_a_release_that_is_not_there_is_an_error_that_names_those_that_are(
     namespace: Namespace, small: Release
 ) -> None:
-    code, said = cifake_tune("status", "--release", "smal", "--namespace", namespace.name)
+    code, output = cifake_tune("status", "--release", "smal", "--namespace", namespace.name)
     assert code == 2
-    assert "has no release 'smal' of cifake-tune; it has small" in said
+    assert "has no release 'smal' of cifake-tune; it has small" in output

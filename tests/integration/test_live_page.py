@@ -4,7 +4,7 @@ import re
 import signal
 
 from tests.integration.support import Place, settings, space
-from tests.support.browser import chromium, shown
+from tests.support.browser import chromium, open_page
 from tests.support.scrape import until
 from tuner.study.records import TrialState
 
@@ -24,8 +24,8 @@ def test_an_open_page_goes_on_with_the_next_chief_and_sees_the_search_to_its_end
     place.wait_for(lambda state: any(len(t.epochs) == 2 for t in state.trials.values()), "two epochs", command)
     address = re.search(r"Live page: (http://\S+/)", command.printed())
     assert address is not None
-    with chromium() as browser, shown(browser, address[1]) as found:
-        page = found.page
+    with chromium() as browser, open_page(browser, address[1]) as view:
+        page = view.page
         page.wait_for_selector("#workers tr:has-text('worker-0'):has-text('training'):has-text('3 / 3')")
         assert page.inner_text("#search") == "running"
         place.kill(signal.SIGKILL, "chief")
@@ -42,10 +42,10 @@ def test_an_open_page_goes_on_with_the_next_chief_and_sees_the_search_to_its_end
         assert {row.split("\t")[0] for row in rows.all_inner_texts()} == set(trials)
         for trial_id, trial in trials.items():
             assert trial.state is TrialState.COMPLETED
-            shown_row = page.inner_text(f"tr[data-trial='{trial_id}']")
-            assert f"{EPOCHS} / {EPOCHS}" in shown_row
-            assert f"{trial.score:.4f}" in shown_row
-        found.screenshot("live-real")
+            row_text = page.inner_text(f"tr[data-trial='{trial_id}']")
+            assert f"{EPOCHS} / {EPOCHS}" in row_text
+            assert f"{trial.score:.4f}" in row_text
+        view.screenshot("live-real")
     assert command.wait().code == 0
 
 
@@ -56,10 +56,10 @@ def test_an_open_page_hears_that_the_evaluation_failed(place: Place, two_colours
     )
     evaluating = re.compile(r"Evaluating .* Live page: (http://\S+/)")
     address = until("the evaluation", lambda: evaluating.search(command.printed()))
-    with chromium() as browser, shown(browser, address[1]) as found:
-        found.page.wait_for_selector("#notice:has-text('The best model is being evaluated')")
+    with chromium() as browser, open_page(browser, address[1]) as view:
+        view.page.wait_for_selector("#notice:has-text('The best model is being evaluated')")
         place.kill(signal.SIGKILL, "evaluate")
-        found.page.wait_for_selector("#notice:has-text('The evaluation failed')")
+        view.page.wait_for_selector("#notice:has-text('The evaluation failed')")
     done = command.wait()
     assert done.code == 3
     assert "evaluate: was killed by signal 9" in done.err

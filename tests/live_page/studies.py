@@ -51,7 +51,7 @@ def searched(planned: int, begun: int, workers: int = 4) -> StudyState:
     for number in range(begun):
         now += 40 / workers
         trial = TrialId(f"{number:05d}")
-        oracle.add(Suggestion(trial, hyperparameters(chance), {}), moment(now))
+        oracle.add(Suggestion(trial, hyperparameters(chance), {}), instant(now))
         worker = Worker(f"cifake-tune-worker-{number % workers}", "1")
         attempt = take(oracle, worker, now)
         skill = 0.5 + 0.46 * chance.random() ** 0.4
@@ -63,24 +63,24 @@ def searched(planned: int, begun: int, workers: int = 4) -> StudyState:
                 "accuracy": min(1.0, value + 0.01 * epoch / 3), "loss": 1.4 * (1 - value),
                 "val_accuracy": value, "val_loss": 1.5 * (1 - value),
             }  # fmt: skip
-            oracle.report(attempt, epoch, metrics, f"{trial}-{epoch}.keras", moment(now + 3 * epoch))
+            oracle.report(attempt, epoch, metrics, f"{trial}-{epoch}.keras", instant(now + 3 * epoch))
             if oracle.state.trials[trial].state is TrialState.STOPPED:
                 break
         else:
             if ends and fate < 0.03:
-                oracle.give_back(attempt, Outcome.FAILED, TRACEBACK, moment(now + 36))
+                oracle.give_back(attempt, Outcome.FAILED, TRACEBACK, instant(now + 36))
             elif ends:
-                oracle.complete(attempt, moment(now + 36))
+                oracle.complete(attempt, instant(now + 36))
     return state
 
 
 def take(oracle: Oracle, worker: Worker, now: float) -> AttemptClaim:
-    trial, _ = oracle.grant(worker, moment(now))
+    trial, _ = oracle.grant(worker, instant(now))
     assert trial is not None
     return AttemptClaim(worker, trial.trial_id, trial.attempts)
 
 
-def moment(seconds: float) -> Instant:
+def instant(seconds: float) -> Instant:
     return Instant(START + seconds, seconds)
 
 
@@ -92,15 +92,15 @@ def hostile() -> StudyState:
         HOSTILE: HOSTILE, "nan": math.nan, "inf": -math.inf, "big": 10**30, "__proto__": "<b>x</b>", "constructor": "y",
     }  # fmt: skip
     for number in range(4):
-        oracle.add(Suggestion(TrialId(f"{number:05d}"), values | {f"only-{number}": number}, {}), moment(0))
+        oracle.add(Suggestion(TrialId(f"{number:05d}"), values | {f"only-{number}": number}, {}), instant(0))
     worker = Worker(NAME, "1")
     first = take(oracle, worker, 1)
     for epoch, value in enumerate([0.5, math.nan, 1.7e308, -math.inf, -1.7e308, 1e20, 1e20 + 2**14]):
         metrics = {"val_accuracy": value, NAME: value}
-        oracle.report(first, epoch, metrics, f"{epoch}.keras", moment(2 + epoch))
-    oracle.complete(first, moment(9))
-    oracle.give_back(take(oracle, worker, 10), Outcome.FAILED, f"{HOSTILE}\n{HOSTILE}", moment(11))
-    oracle.give_back(take(oracle, worker, 12), Outcome.LOST, HOSTILE, moment(13))
+        oracle.report(first, epoch, metrics, f"{epoch}.keras", instant(2 + epoch))
+    oracle.complete(first, instant(9))
+    oracle.give_back(take(oracle, worker, 10), Outcome.FAILED, f"{HOSTILE}\n{HOSTILE}", instant(11))
+    oracle.give_back(take(oracle, worker, 12), Outcome.LOST, HOSTILE, instant(13))
     take(oracle, worker, 14)
     return state
 
@@ -110,8 +110,8 @@ def failed() -> StudyState:
     state = open_study(2)
     oracle, worker = Oracle(state, Instant(START, 0.0)), Worker("cifake-tune-worker-0", "1")
     for number in range(2):
-        oracle.add(Suggestion(TrialId(f"{number:05d}"), {}, {}), moment(number))
-        oracle.give_back(take(oracle, worker, number), Outcome.FAILED, TRACEBACK, moment(number + 0.5))
+        oracle.add(Suggestion(TrialId(f"{number:05d}"), {}, {}), instant(number))
+        oracle.give_back(take(oracle, worker, number), Outcome.FAILED, TRACEBACK, instant(number + 0.5))
     return state
 
 

@@ -5,7 +5,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.live_page import studies
 from tests.live_page.conftest import serving
-from tests.support.browser import Scheme, Shown, shown
+from tests.support.browser import OpenPage, Scheme, open_page
 from tuner.live_page.trial_rows import TrialQuery, trial_page
 from tuner.study.records import TrialState
 from tuner.study.state import StudyState
@@ -19,16 +19,16 @@ NODES = 2500
 SECOND_PAGE = "#range:has-text('51\N{EN DASH}100 of 3,000')"
 
 
-def loaded(view: Shown) -> Page:
+def loaded(view: OpenPage) -> Page:
     view.page.wait_for_selector("main:not([aria-busy])")
     return view.page
 
 
-def trials_shown(page: Page) -> list[str]:
+def listed_trials(page: Page) -> list[str]:
     return page.locator("#table tbody tr td:first-child").all_inner_texts()
 
 
-def check(view: Shown, url: str) -> None:
+def check(view: OpenPage, url: str) -> None:
     assert view.complaints == []
     assert view.overflow_px() == 0
     assert view.hard_to_read() == []
@@ -43,17 +43,17 @@ def test_it_can_be_read(
     trials: int, width: int, scheme: Scheme, browser: Browser, small: StudyState, large: StudyState
 ) -> None:
     state = {0: studies.open_study(3), 3: small, 3000: large}[trials]
-    with serving(studies.watched(state)) as served, shown(browser, served.url, width, scheme) as view:
+    with serving(studies.watched(state)) as served, open_page(browser, served.url, width, scheme) as view:
         page = loaded(view)
         check(view, served.url)
-        assert trials_shown(page) == [row.trial for row in trial_page(state, TrialQuery()).rows]
+        assert listed_trials(page) == [row.trial for row in trial_page(state, TrialQuery()).rows]
         view.screenshot(f"live-{trials}-{width}-{scheme}")
 
 
 @pytest.mark.parametrize("width", [375, 1280])
 def test_hostile_content_is_text_and_nothing_else(width: int, browser: Browser) -> None:
     state = studies.hostile()
-    with serving(studies.watched(state)) as served, shown(browser, served.url, width, "dark") as view:
+    with serving(studies.watched(state)) as served, open_page(browser, served.url, width, "dark") as view:
         page = loaded(view)
         page.on("dialog", lambda dialog: view.complaints.append(f"it said {dialog.message}"))
         for trial in list(state.trials):
@@ -68,12 +68,12 @@ def test_hostile_content_is_text_and_nothing_else(width: int, browser: Browser) 
 
 
 def test_a_trial_that_failed_shows_its_traceback(browser: Browser, large: StudyState) -> None:
-    with serving(studies.watched(large)) as served, shown(browser, served.url) as view:
+    with serving(studies.watched(large)) as served, open_page(browser, served.url) as view:
         page = loaded(view)
         page.click("#filters button:has-text('failed')")
         expect(page.locator("#table tbody tr:has-text('completed')")).to_have_count(0)
         failed = [trial.trial_id for trial in large.trials.values() if trial.state is TrialState.FAILED]
-        assert sorted(trials_shown(page)) == failed
+        assert sorted(listed_trials(page)) == failed
         page.click("#table tbody tr button >> nth=0")
         page.wait_for_selector("dialog[open] pre")
         assert page.text_content("dialog pre") == studies.TRACEBACK
@@ -86,7 +86,7 @@ def test_trials_are_sorted_and_paged_with_the_keyboard_and_a_reload_keeps_that(
     browser: Browser, large: StudyState
 ) -> None:
     worst_first = [row.trial for row in trial_page(large, TrialQuery(sort="score", limit=100)).rows]
-    with serving(studies.watched(large)) as served, shown(browser, served.url) as view:
+    with serving(studies.watched(large)) as served, open_page(browser, served.url) as view:
         page = loaded(view)
         head = page.locator("th[data-key=score]")
         head.locator("button").focus()
@@ -97,10 +97,10 @@ def test_trials_are_sorted_and_paged_with_the_keyboard_and_a_reload_keeps_that(
         page.locator("#next").focus()
         page.keyboard.press("Space")
         page.wait_for_selector(SECOND_PAGE)
-        assert trials_shown(page) == worst_first[50:]
+        assert listed_trials(page) == worst_first[50:]
         page.reload()
         page.wait_for_selector(SECOND_PAGE)
-        assert trials_shown(page) == worst_first[50:]
+        assert listed_trials(page) == worst_first[50:]
         assert head.get_attribute("aria-sort") == "ascending"
         assert view.complaints == []
 
@@ -109,17 +109,17 @@ def test_an_address_that_asks_for_nothing_known_shows_what_is_shown_at_first(bro
     state = studies.searched(30, 10)
     with (
         serving(studies.watched(state)) as served,
-        shown(browser, f"{served.url}#state=LOST&sort=constructor") as view,
+        open_page(browser, f"{served.url}#state=LOST&sort=constructor") as view,
     ):
         page = loaded(view)
-        assert trials_shown(page) == [row.trial for row in trial_page(state, TrialQuery()).rows]
+        assert listed_trials(page) == [row.trial for row in trial_page(state, TrialQuery()).rows]
         assert page.is_hidden("#notice")
 
 
 def test_who_has_the_focus_keeps_it_while_the_study_goes_on_and_after_a_look_at_a_trial(browser: Browser) -> None:
     state = studies.searched(30, 20)
     last = trial_page(state, TrialQuery()).rows[-1].trial
-    with serving(studies.watched(state)) as served, shown(browser, served.url) as view:
+    with serving(studies.watched(state)) as served, open_page(browser, served.url) as view:
         page = loaded(view)
         page.locator(f"tr[data-trial='{last}'] button").focus()
         served.take = studies.watched(studies.searched(30, 28))
@@ -134,7 +134,7 @@ def test_who_has_the_focus_keeps_it_while_the_study_goes_on_and_after_a_look_at_
 
 
 def test_where_every_trial_failed_it_says_that_none_has_a_score(browser: Browser) -> None:
-    with serving(studies.watched(studies.finish(studies.failed()))) as served, shown(browser, served.url) as view:
+    with serving(studies.watched(studies.finish(studies.failed()))) as served, open_page(browser, served.url) as view:
         tile = loaded(view).locator("#tiles div").first
         assert "no trial has one" in tile.inner_text()
 
@@ -142,12 +142,12 @@ def test_where_every_trial_failed_it_says_that_none_has_a_score(browser: Browser
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_it_says_that_the_chief_is_away_and_goes_on_when_it_is_back(browser: Browser, scheme: Scheme) -> None:
     state = studies.searched(30, 10)
-    with serving(studies.watched(state)) as served, shown(browser, served.url, scheme=scheme) as view:
+    with serving(studies.watched(state)) as served, open_page(browser, served.url, scheme=scheme) as view:
         page = loaded(view)
         served.end()
         page.wait_for_selector("#notice:has-text('The chief has not answered since')")
         assert page.evaluate("document.body.classList.contains('stale')")
-        assert len(trials_shown(page)) == 10
+        assert len(listed_trials(page)) == 10
         assert view.hard_to_read() == []
         view.screenshot(f"live-away-{scheme}")
         served.begin()
@@ -163,7 +163,7 @@ def test_it_says_that_the_search_is_over_and_where_the_evaluation_is_also_when_t
     browser: Browser,
 ) -> None:
     state = studies.finish(studies.searched(30, 30, workers=1))
-    with serving(studies.watched(state, remaining_s=None)) as served, shown(browser, served.url) as view:
+    with serving(studies.watched(state, remaining_s=None)) as served, open_page(browser, served.url) as view:
         page = loaded(view)
         place = f"gs://bucket/prefix/studies/{state.settings.name}/evaluation/"
         notice = page.inner_text("#notice")
@@ -181,7 +181,7 @@ def test_it_says_that_the_search_is_over_and_where_the_evaluation_is_also_when_t
 def test_the_result_of_the_evaluation_is_shown_with_its_interval_and_its_images(browser: Browser) -> None:
     state = studies.finish(studies.searched(30, 30, workers=1))
     result = EvaluationSummary(accuracy=0.945, accuracy_interval_95=(0.918, 0.9635), images=20_000)
-    with serving(studies.watched(state, None, result)) as served, shown(browser, served.url, 375) as view:
+    with serving(studies.watched(state, None, result)) as served, open_page(browser, served.url, 375) as view:
         page = loaded(view)
         tile = page.inner_text("#tiles div:has-text('test accuracy')")
         assert tile.split("\n")[1:] == ["94.50 %", "95 % interval 91.80-96.35 %, 20,000 images"]
@@ -190,7 +190,7 @@ def test_the_result_of_the_evaluation_is_shown_with_its_interval_and_its_images(
 
 
 def test_charts_are_pictures_with_words_and_tell_what_the_pointer_is_at(browser: Browser, large: StudyState) -> None:
-    with serving(studies.watched(large)) as served, shown(browser, served.url) as view:
+    with serving(studies.watched(large)) as served, open_page(browser, served.url) as view:
         page = loaded(view)
         best = large.best()[0]
         label = page.get_attribute("#history svg", "aria-label") or ""
@@ -204,7 +204,7 @@ def test_charts_are_pictures_with_words_and_tell_what_the_pointer_is_at(browser:
 
 def test_hundreds_of_workers_are_counted_and_the_silent_ones_come_first(browser: Browser) -> None:
     state = studies.searched(1000, 300, workers=250)
-    with serving(studies.watched(state)) as served, shown(browser, served.url) as view:
+    with serving(studies.watched(state)) as served, open_page(browser, served.url) as view:
         page = loaded(view)
         running = sum(trial.state is TrialState.RUNNING for trial in state.trials.values())
         assert f"{running - 1} of {running + 1} train." in page.inner_text("#workers-note")

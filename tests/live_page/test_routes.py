@@ -237,8 +237,8 @@ def test_a_chief_ends_when_the_open_page_knows_that_the_search_is_over() -> None
 def test_who_has_the_newest_answer_is_told_so_and_sent_nothing(thousands: Served) -> None:
     with urlopen(f"{thousands.url}trials.json") as first:
         version = first.headers["ETag"]
-    again = Request(f"{thousands.url}trials.json", headers={"If-None-Match": version})
-    with pytest.raises(HTTPError) as caught, urlopen(again):
+    request = Request(f"{thousands.url}trials.json", headers={"If-None-Match": version})
+    with pytest.raises(HTTPError) as caught, urlopen(request):
         pass
     with caught.value as answer:
         assert (answer.code, answer.read(), answer.headers["ETag"]) == (304, b"", version)

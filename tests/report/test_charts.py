@@ -106,12 +106,12 @@ def test_numbers_that_cannot_be_drawn_are_words_in_their_order() -> None:
     ]
     chart = str(parallel_chart(trials, [], "val_accuracy", 1))
     written = re.findall(r'y="([\d.]+)"[^>]*class="halo">([^<]+)<', chart)
-    from_below = [word for _, word in sorted(written, key=lambda each: -float(each[0]))]
+    from_below = [word for _, word in sorted(written, key=lambda pair: -float(pair[0]))]
     assert [word[:4] for word in from_below] == ["2.0", "10.0", "1000", "inf", "nan"]
 
 
 def test_the_whole_page_can_be_made_of_numbers_that_are_none() -> None:
-    made = report_of(30, hostile=True)
-    assert "Parallel coordinates" in report_html(made)
+    contents = report_of(30, hostile=True)
+    assert "Parallel coordinates" in report_html(contents)
     state = finish(hostile())
-    assert "Score by order of ending" in report_html(replace(made, state=state, history=attempts_of(search(3))))
+    assert "Score by order of ending" in report_html(replace(contents, state=state, history=attempts_of(search(3))))

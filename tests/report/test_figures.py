@@ -36,24 +36,24 @@ def texts(figure: Figure) -> list[Text]:
 def test_the_picture_says_counts_percentages_accuracy_interval_and_images(drawn: list[Figure]) -> None:
     png = confusion_matrix_png(cifake())
     assert Image.open(io.BytesIO(png)).format == "PNG"
-    said = {text.get_text() for text in texts(drawn[0])}
-    assert {"9,384", "93.8 %", "616", "6.2 %", "760", "7.6 %", "9,240", "92.4 %"} <= said
-    assert {"FAKE", "REAL", "FAKE\n10,000", "REAL\n10,000", "truth", "predicted"} <= said
-    assert "Accuracy 93.12 %" in said
-    assert "95 % interval 92.76-93.47 % · 20,000 test images" in said
+    labels = {text.get_text() for text in texts(drawn[0])}
+    assert {"9,384", "93.8 %", "616", "6.2 %", "760", "7.6 %", "9,240", "92.4 %"} <= labels
+    assert {"FAKE", "REAL", "FAKE\n10,000", "REAL\n10,000", "truth", "predicted"} <= labels
+    assert "Accuracy 93.12 %" in labels
+    assert "95 % interval 92.76-93.47 % · 20,000 test images" in labels
 
 
 def overlapping(labels: list[Text], apart: float) -> list[str]:
     """Labels whose letters cross their neighbour's, `apart` pixels away."""
-    found = []
+    overlaps = []
     for label, neighbour in itertools.pairwise(labels):
         if label.get_rotation() == 45:  # parallel lines: their distance counts
             crossing = apart / 2**0.5 < float(label.get_fontsize()) / 72 * DPI
         else:
             crossing = bool(label.get_window_extent().overlaps(neighbour.get_window_extent()))
         if crossing:
-            found.append(label.get_text())
-    return found
+            overlaps.append(label.get_text())
+    return overlaps
 
 
 @pytest.mark.parametrize("classes", [2, 3, 5, 10, 20])

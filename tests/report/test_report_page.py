@@ -9,7 +9,7 @@ from playwright.sync_api import Browser
 
 from tests.evaluation.reports import report_of
 from tests.evaluation.searches import HOSTILE, search
-from tests.support.browser import Scheme, chromium, shown
+from tests.support.browser import Scheme, chromium, open_page
 from tests.support.records import state_of
 from tuner.names import TrialId
 from tuner.report.html_page import ReportContents, report_html
@@ -26,13 +26,13 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[int | str, str]:
     """URL of a page by how many trials it is of, or by what is special about it."""
     folder = tmp_path_factory.mktemp("reports")
     many = tuple(f"class {number}" for number in range(20))
-    made: dict[int | str, ReportContents] = {
+    reports: dict[int | str, ReportContents] = {
         **{size: report_of(size) for size in SIZES},
         "hostile": report_of(30, hostile=True),
         "many classes": report_of(30, classes=many),
     }
     urls: dict[int | str, str] = {}
-    for name, study in made.items():
+    for name, study in reports.items():
         file = folder / f"{name}.html"
         file.write_text(report_html(study), encoding="utf-8")
         urls[name] = file.as_uri()
@@ -50,7 +50,7 @@ def browser() -> Iterator[Browser]:
 def test_it_can_be_read_in_any_window(
     browser: Browser, pages: dict[int | str, str], size: int | str, width: int, scheme: Scheme
 ) -> None:
-    with shown(browser, pages[size], width, scheme) as page:
+    with open_page(browser, pages[size], width, scheme) as page:
         page.screenshot(f"report-{size}-{width}-{scheme}".replace(" ", "-"))
         assert page.complaints == []
         assert page.overflow_px() <= 0
@@ -60,7 +60,7 @@ def test_it_can_be_read_in_any_window(
 
 @pytest.mark.parametrize("size", SIZES)
 def test_it_can_be_printed(browser: Browser, pages: dict[int | str, str], size: int) -> None:
-    with shown(browser, pages[size], 718, "dark") as page:  # A4 less its margins, of somebody who works in the dark
+    with open_page(browser, pages[size], 718, "dark") as page:  # A4 less its margins, of somebody who works in the dark
         page.page.emulate_media(media="print", color_scheme="dark")
         assert page.overflow_px() <= 0
         assert page.hard_to_read() == []
@@ -70,7 +70,7 @@ def test_it_can_be_printed(browser: Browser, pages: dict[int | str, str], size: 
 
 
 def test_markup_that_users_name_things_with_is_text(browser: Browser, pages: dict[int | str, str]) -> None:
-    with shown(browser, pages["hostile"], 375) as page:
+    with open_page(browser, pages["hostile"], 375) as page:
         assert page.complaints == []
         assert page.overflow_px() <= 0
         assert "owned" not in page.page.title().replace(HOSTILE, "")
@@ -83,10 +83,10 @@ def test_markup_that_users_name_things_with_is_text(browser: Browser, pages: dic
 def test_the_answer_comes_first_and_every_part_is_there(
     browser: Browser, pages: dict[int | str, str], size: int
 ) -> None:
-    with shown(browser, pages[size]) as page:
-        seen = page.page.locator(".answer")
-        assert seen.inner_text() == "94.15 %"
-        assert (seen.bounding_box() or {"y": 900})["y"] < 200
+    with open_page(browser, pages[size]) as page:
+        answer = page.page.locator(".answer")
+        assert answer.inner_text() == "94.15 %"
+        assert (answer.bounding_box() or {"y": 900})["y"] < 200
         titles = page.page.locator("h2, h3").all_inner_texts()
         wanted = [
             "Confusion matrix", "ROC", "Calibration", "Robustness", "The most wrong images", "Score by order of ending",
@@ -101,9 +101,9 @@ def test_the_answer_comes_first_and_every_part_is_there(
 
 
 def test_it_says_when_trials_are_too_few_for_importances(browser: Browser, pages: dict[int | str, str]) -> None:
-    with shown(browser, pages[3]) as page:
+    with open_page(browser, pages[3]) as page:
         assert page.page.get_by_text("too few to say which of").count() == 1
-    with shown(browser, pages[3000]) as page:
+    with open_page(browser, pages[3000]) as page:
         rows = page.page.locator("h3:text('Importance') ~ div tbody th").all_inner_texts()
         assert rows[:2] == ["optimizer", "learning_rate"]
 
@@ -118,7 +118,7 @@ def test_a_study_without_early_stopping_failures_or_a_second_model_has_a_page(br
     metrics = study.metrics.model_copy(update={**bare, "roc_auc": None, "with_flips": None, "test_evaluations": 2})
     old = replace(study, metrics=metrics, provenance=None, most_wrong=(), corrupted=())
     (tmp_path / "old.html").write_text(report_html(old), encoding="utf-8")
-    with shown(browser, (tmp_path / "old.html").as_uri()) as page:
+    with open_page(browser, (tmp_path / "old.html").as_uri()) as page:
         assert page.complaints == []
         text = page.page.locator("body").inner_text()
         assert "2 models of this study have been measured" in text

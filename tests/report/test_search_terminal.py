@@ -20,7 +20,7 @@ from tuner.study.views import view_study, view_trial
 HOSTILE = "bad shape [batch, 10] at [/job:localhost/device:GPU:0] :bug:\nTraceback of many lines"
 
 
-def shown(what: Any, width: int = 80) -> str:
+def rendered(what: Any, width: int = 80) -> str:
     from tuner.report.terminal.console import make_console
 
     console = make_console()
@@ -49,7 +49,7 @@ def worker() -> WorkerStatus:
 
 @pytest.mark.parametrize("width", [80, 132])
 def test_the_live_view_fits_its_rows_and_shows_running_best_and_workers(width: int) -> None:
-    text = shown(search_view(searched().state, [worker()], 61.0, 119.7, rows=6), width)
+    text = rendered(search_view(searched().state, [worker()], 61.0, 119.7, rows=6), width)
     assert len(text.splitlines()) <= 6 + 9
     assert max(map(len, text.splitlines())) <= width
     assert "20/30" in text
@@ -62,14 +62,14 @@ def test_the_live_view_fits_its_rows_and_shows_running_best_and_workers(width: i
 
 
 def test_the_list_of_trials_has_all_of_them_and_the_first_line_of_why_one_failed() -> None:
-    text = shown(trials_table(searched().state), 160)
+    text = rendered(trials_table(searched().state), 160)
     assert all(f"{number:05d}" in text for number in range(21))
     assert "bad shape [batch, 10] at [/job:localhost/device:GPU:0] :bug:" in text
     assert "Traceback" not in text
 
 
 def test_text_that_looks_like_markup_is_printed_as_it_is() -> None:
-    assert shown(HOSTILE, 200).startswith("bad shape [batch, 10] at [/job:localhost/device:GPU:0] :bug:")
+    assert rendered(HOSTILE, 200).startswith("bad shape [batch, 10] at [/job:localhost/device:GPU:0] :bug:")
 
 
 def test_plain_lines_tell_what_happened() -> None:
@@ -82,11 +82,11 @@ def test_plain_lines_tell_what_happened() -> None:
     records += chief.complete(attempt, at(2))
     for _ in range(2):
         records += chief.give_back(take(chief, A), Outcome.FAILED, HOSTILE, at(3))
-    told = list(lines(chief.state, records))
-    assert told[0] == "trial 00000 epoch 1/10: val_accuracy 0.5000"
-    assert told[1].startswith("trial 00000 completed: val_accuracy 0.5000; ")
-    assert told[2].startswith("trial 00001 returns to the queue: bad shape [batch, 10]")
-    assert told[3].startswith("trial 00001 failed: bad shape [batch, 10]")
+    plain_lines = list(lines(chief.state, records))
+    assert plain_lines[0] == "trial 00000 epoch 1/10: val_accuracy 0.5000"
+    assert plain_lines[1].startswith("trial 00000 completed: val_accuracy 0.5000; ")
+    assert plain_lines[2].startswith("trial 00001 returns to the queue: bad shape [batch, 10]")
+    assert plain_lines[3].startswith("trial 00001 failed: bad shape [batch, 10]")
 
 
 def stopped() -> tuple[Oracle, list[Record]]:
@@ -106,7 +106,7 @@ WHY = "rung 1 (epoch 3): val_accuracy 0.8000 is not the best of 4"
 
 
 def test_the_list_of_trials_shows_the_rung_reached_and_why_a_trial_was_stopped() -> None:
-    rows = shown(trials_table(stopped()[0].state), 120).splitlines()
+    rows = rendered(trials_table(stopped()[0].state), 120).splitlines()
     assert rows[1].split()[:5] == ["trial", "state", "epochs", "accuracy", "rung"]
     (row,) = [number for number, text in enumerate(rows) if "00003" in text]
     assert rows[row].split() == ["00003", "stopped", "3/5", "0.8000", "1", "units=3"]
@@ -114,12 +114,12 @@ def test_the_list_of_trials_shows_the_rung_reached_and_why_a_trial_was_stopped()
 
 
 def test_the_list_of_trials_has_no_rungs_where_nothing_is_stopped_early() -> None:
-    assert "rung" not in shown(trials_table(oracle("search.early_stopping.policy=none").state), 100)
+    assert "rung" not in rendered(trials_table(oracle("search.early_stopping.policy=none").state), 100)
 
 
 @pytest.mark.parametrize("width", [80, 132])
 def test_the_live_view_says_when_and_why_the_last_trial_was_stopped(width: int) -> None:
-    text = shown(search_view(stopped()[0].state, [worker()], 61.0, None, rows=6), width)
+    text = rendered(search_view(stopped()[0].state, [worker()], 61.0, None, rows=6), width)
     assert f"00003 stopped at {WHY}" in " ".join(text.split())
     assert "1 stopped" in text
     assert max(map(len, text.splitlines())) <= width
@@ -127,8 +127,8 @@ def test_the_live_view_says_when_and_why_the_last_trial_was_stopped(width: int) 
 
 def test_a_plain_line_says_when_and_why_a_trial_was_stopped() -> None:
     chief, records = stopped()
-    told = list(lines(chief.state, records))
-    assert told[-1] == f"trial 00003 stopped at {WHY}; 4 of 8 trials; best so far 0.9000 (trial 00000)"
+    plain_lines = list(lines(chief.state, records))
+    assert plain_lines[-1] == f"trial 00003 stopped at {WHY}; 4 of 8 trials; best so far 0.9000 (trial 00000)"
 
 
 def test_the_views_say_the_rung_the_reason_and_how_many_epochs_were_saved() -> None:
@@ -140,8 +140,8 @@ def test_the_views_say_the_rung_the_reason_and_how_many_epochs_were_saved() -> N
 
 
 def test_the_time_left_reckons_with_trials_that_are_stopped_early() -> None:
-    pace = Eta(time.monotonic() - 18, 0)  # a second an epoch
-    remaining_s = pace.remaining_s(stopped()[0].state, [])
+    eta = Eta(time.monotonic() - 18, 0)  # a second an epoch
+    remaining_s = eta.remaining_s(stopped()[0].state, [])
     assert remaining_s is not None
     assert remaining_s == pytest.approx(4 * 18 / 4, abs=1)
 

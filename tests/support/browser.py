@@ -42,7 +42,7 @@ def chromium() -> Iterator[Browser]:
 @cache
 def _running_chromium() -> str:
     """Start a Chromium that ends with this process, and return the address of its debugger."""
-    program = next((found for name in NAMES if (found := shutil.which(name))), None)
+    program = next((path for name in NAMES if (path := shutil.which(name))), None)
     if program is None:
         pytest.skip(f"no Chromium is installed ({', '.join(NAMES)}); on Debian: apt-get install chromium")
     profile = tempfile.TemporaryDirectory(prefix="chromium-", ignore_cleanup_errors=True)
@@ -60,7 +60,7 @@ def _running_chromium() -> str:
 
 
 @dataclass
-class Shown:
+class OpenPage:
     """A page as a browser shows it, and what the browser said of it."""
 
     page: Page
@@ -76,8 +76,8 @@ class Shown:
 
     def hard_to_read(self) -> list[dict[str, Any]]:
         """Return texts whose contrast is below WCAG 2.2's AA: 4.5, or 3 where they are large."""
-        found: list[dict[str, Any]] = self.page.evaluate(CONTRAST)
-        return found
+        texts: list[dict[str, Any]] = self.page.evaluate(CONTRAST)
+        return texts
 
     def screenshot(self, name: str) -> Path:
         """Write the whole page to the artifacts as `name`.png."""
@@ -95,19 +95,19 @@ class Shown:
 
 
 @contextmanager
-def shown(browser: Browser, url: str, width: int = 1200, scheme: Scheme = "light") -> Iterator[Shown]:
+def open_page(browser: Browser, url: str, width: int = 1200, scheme: Scheme = "light") -> Iterator[OpenPage]:
     """Open `url` in a window of this width, in CSS pixels, and wait until all of it is loaded."""
     context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
     try:
         page = context.new_page()
-        found = Shown(page)
+        view = OpenPage(page)
         page.on(
             "console",
-            lambda message: found.complaints.append(message.text) if message.type in ("error", "warning") else None,
+            lambda message: view.complaints.append(message.text) if message.type in ("error", "warning") else None,
         )
-        page.on("pageerror", lambda error: found.complaints.append(str(error)))
-        page.on("request", lambda request: found.requests.append(request.url))
+        page.on("pageerror", lambda error: view.complaints.append(str(error)))
+        page.on("request", lambda request: view.requests.append(request.url))
         page.goto(url, wait_until="load")
-        yield found
+        yield view
     finally:
         context.close()

@@ -24,10 +24,10 @@ class Authority:
     def issue(self, name: str, *hosts: str, expired: bool = False, trusting: "Authority | None" = None) -> Files:
         """Write (or replace) a certificate for `hosts` with its key; its owner trusts this authority, or another."""
         dates = {"not_before": LONG_AGO, "not_after": LONG_AGO + datetime.timedelta(days=1)} if expired else {}
-        made = self._authority.issue_cert(*hosts, **dates)  # type: ignore[arg-type]
+        issued = self._authority.issue_cert(*hosts, **dates)  # type: ignore[arg-type]
         certificate, key = self.folder / f"{name}-certificate.pem", self.folder / f"{name}-key.pem"
-        certificate.write_bytes(b"".join(pem.bytes() for pem in made.cert_chain_pems))
-        key.write_bytes(made.private_key_pem.bytes())
+        certificate.write_bytes(b"".join(pem.bytes() for pem in issued.cert_chain_pems))
+        key.write_bytes(issued.private_key_pem.bytes())
         return Files(certificate, key, (trusting or self).certificate)
 
 

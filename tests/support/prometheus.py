@@ -93,9 +93,10 @@ class RunningPrometheus:
     def over_time(self, expression: str, seconds: float) -> list[Series]:
         """Return what a panel would draw of the last seconds."""
         now = time.time()
-        found = self._ask("query_range", query=expression, start=str(now - seconds), end=str(now), step="1")
+        results = self._ask("query_range", query=expression, start=str(now - seconds), end=str(now), step="1")
         return [
-            Series(series["metric"], [(float(at), float(value)) for at, value in series["values"]]) for series in found
+            Series(series["metric"], [(float(at), float(value)) for at, value in series["values"]])
+            for series in results
         ]
 
     def alerts(self) -> set[str]:
@@ -108,10 +109,10 @@ class RunningPrometheus:
         url = f"http://{self.address}/api/v1/{what}?{urllib.parse.urlencode(parameters)}"
         try:
             with urllib.request.urlopen(url, timeout=20) as answer:
-                found: list[dict[str, Any]] = json.load(answer)["data"]["result"]
+                result: list[dict[str, Any]] = json.load(answer)["data"]["result"]
         except urllib.error.HTTPError as error:
             raise AssertionError(f"{parameters['query']}: {error.read().decode()}") from None
-        return found
+        return result
 
 
 @contextmanager

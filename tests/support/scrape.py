@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tuner import names
 
-Found = TypeVar("Found")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -67,18 +67,18 @@ def scrape(address: str) -> Scraped:
 
 
 @overload
-def until(what: str, look: Callable[[], bool], timeout_s: float = 120.0) -> bool: ...
+def until(what: str, probe: Callable[[], bool], timeout_s: float = 120.0) -> bool: ...
 @overload
-def until(what: str, look: Callable[[], Found | float | None], timeout_s: float = 120.0) -> Found: ...
-def until(what: str, look: Callable[[], object], timeout_s: float = 120.0) -> object:
+def until(what: str, probe: Callable[[], Result | float | None], timeout_s: float = 120.0) -> Result: ...
+def until(what: str, probe: Callable[[], object], timeout_s: float = 120.0) -> object:
     """Look until there is something to see; who does not listen yet shows nothing yet."""
     deadline = time.monotonic() + timeout_s
-    trouble: object = None
+    problem: object = None
     while time.monotonic() < deadline:
         try:
-            if found := look():
-                return found
+            if result := probe():
+                return result
         except (OSError, KeyError) as error:
-            trouble = error
+            problem = error
         time.sleep(0.1)
-    raise AssertionError(f"waited {timeout_s:g} s for {what}: {trouble}")
+    raise AssertionError(f"waited {timeout_s:g} s for {what}: {problem}")

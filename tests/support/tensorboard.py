@@ -40,14 +40,14 @@ class TensorBoard:
     def trials(self) -> list[dict[str, Any]]:
         """Return the rows of the HParams page."""
         metrics = [{"metric": info["name"]} for info in self.experiment()["metricInfos"]]
-        asked = {
+        request = {
             "experimentName": "x",
             "allowedStatuses": ["STATUS_SUCCESS", "STATUS_FAILURE", "STATUS_RUNNING", "STATUS_UNKNOWN"],
             "colParams": metrics,
             "startIndex": 0,
             "sliceSize": 1000,
         }
-        rows: list[dict[str, Any]] = self._ask("data/plugin/hparams/session_groups", asked)["sessionGroups"]
+        rows: list[dict[str, Any]] = self._ask("data/plugin/hparams/session_groups", request)["sessionGroups"]
         return rows
 
     def wait_for(self, condition: Callable[["TensorBoard"], bool]) -> None:
@@ -71,8 +71,8 @@ def running_tensorboard(folder: Path) -> Iterator[TensorBoard]:
     log = folder.parent / "tensorboard.log"
     with log.open("wb") as out, ending(subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT)) as process:
         deadline = time.monotonic() + PATIENCE_S
-        while not (found := re.search(r"at (http://\S+/) ", log.read_text())):
+        while not (match := re.search(r"at (http://\S+/) ", log.read_text())):
             assert process.poll() is None, log.read_text()
             assert time.monotonic() < deadline, log.read_text()
             time.sleep(0.1)
-        yield TensorBoard(found[1])
+        yield TensorBoard(match[1])

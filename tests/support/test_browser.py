@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.support.browser import chromium, shown
+from tests.support.browser import chromium, open_page
 
 BAD = """<!doctype html><meta charset="utf-8"><body style="background: white">
 <p style="color: #aaa">faint</p><div style="opacity: .5"><p style="color: #333">veiled</p></div>
@@ -16,9 +16,9 @@ def test_faint_text_overflow_and_errors_are_found_and_nothing_else(tmp_path: Pat
     (tmp_path / "bad.html").write_text(BAD)
     (tmp_path / "good.html").write_text(GOOD)
     with chromium() as browser:
-        with shown(browser, (tmp_path / "bad.html").as_uri(), width=375) as bad:
-            assert {found["text"] for found in bad.hard_to_read()} == {"faint", "pale", "veiled"}
+        with open_page(browser, (tmp_path / "bad.html").as_uri(), width=375) as bad:
+            assert {text["text"] for text in bad.hard_to_read()} == {"faint", "pale", "veiled"}
             assert bad.overflow_px() > 500
             assert [complaint.partition(" ")[0] for complaint in bad.complaints] == ["oh", "nothing"]
-        with shown(browser, (tmp_path / "good.html").as_uri(), width=375) as good:
+        with open_page(browser, (tmp_path / "good.html").as_uri(), width=375) as good:
             assert (good.hard_to_read(), good.overflow_px(), good.complaints) == ([], 0, [])

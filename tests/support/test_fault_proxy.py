@@ -16,10 +16,10 @@ class Counting(BaseHTTPRequestHandler):
     """Answers with what it was sent, and counts its requests."""
 
     protocol_version = "HTTP/1.1"
-    seen: list[str]
+    paths: list[str]
 
     def _answer(self) -> None:
-        self.seen.append(self.path)
+        self.paths.append(self.path)
         body = self.rfile.read(int(self.headers.get("Content-Length", 0))) or b"nothing"
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
@@ -35,7 +35,7 @@ class Counting(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def target() -> Iterator[str]:
-    Counting.seen = []
+    Counting.paths = []
     server = ThreadingHTTPServer(("127.0.0.1", 0), Counting)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
@@ -52,7 +52,7 @@ def test_without_faults_it_is_not_noticed_but_for_the_address(target: str) -> No
         assert answer.content == body
         assert answer.headers["Location"] == f"{proxy.url}/next"
         assert session.get(f"{proxy.url}/again", timeout=10).content == b"nothing"
-        assert Counting.seen == ["/a?b=c", "/again"]
+        assert Counting.paths == ["/a?b=c", "/again"]
 
 
 def test_latency_is_added_to_every_request(target: str) -> None:
@@ -68,7 +68,7 @@ def test_a_refused_request_does_not_reach_the_target(target: str, fault: Fault, 
     with running_proxy(target) as proxy:
         proxy.script.append(fault)
         assert requests.get(proxy.url, timeout=10).status_code == status
-        assert Counting.seen == []
+        assert Counting.paths == []
         assert requests.get(proxy.url, timeout=10).status_code == 200
 
 
@@ -78,7 +78,7 @@ def test_a_cut_connection_loses_the_request_or_only_its_answer(target: str, faul
         proxy.script.append(fault)
         with pytest.raises(requests.ConnectionError):
             requests.post(proxy.url, data=b"x", timeout=10)
-        assert len(Counting.seen) == reached
+        assert len(Counting.paths) == reached
 
 
 def test_a_damaged_answer_arrives_with_another_last_byte(target: str) -> None:
@@ -90,13 +90,13 @@ def test_a_damaged_answer_arrives_with_another_last_byte(target: str) -> None:
 def test_the_same_seed_meets_the_same_faults_in_about_the_asked_share(target: str) -> None:
     def statuses(seed: int) -> list[int]:
         with running_proxy(target, Faults(seed=seed, unavailable=0.2, too_many=0.1)) as proxy:
-            found = [requests.get(proxy.url, timeout=10).status_code for _ in range(100)]
+            codes = [requests.get(proxy.url, timeout=10).status_code for _ in range(100)]
             assert proxy.met == {
-                Fault.NONE: found.count(200),
-                Fault.UNAVAILABLE: found.count(503),
-                Fault.TOO_MANY: found.count(429),
+                Fault.NONE: codes.count(200),
+                Fault.UNAVAILABLE: codes.count(503),
+                Fault.TOO_MANY: codes.count(429),
             }
-            return found
+            return codes
 
     first = statuses(1)
     assert first == statuses(1) != statuses(2)
