@@ -22,7 +22,7 @@ SILENT_S = 30.0
 
 
 def release_view(view: ReleaseView) -> RenderableType:
-    """Return the components, the workers, and a sentence for each problem."""
+    """Return tables of the components and the workers, and a sentence for each problem."""
     parts: list[RenderableType] = [_components(view)]
     if view.workers:
         parts.append(_workers(view))
@@ -80,7 +80,7 @@ def _age(silent_s: float) -> Text:
 
 
 def _sentences(view: ReleaseView) -> Iterator[Text]:
-    """Yield a sentence for each problem; a problem of several workers is shown once."""
+    """Yield a sentence for each problem. A problem that several workers have is shown once."""
     for attribute, style, prefix in (
         ("trouble", "red", ""),
         ("earlier", "yellow", "the previous pod "),
