@@ -63,7 +63,7 @@ class ApiRefusedError(EnvironmentFailure):
 
     @property
     def is_missing_permission(self) -> bool:
-        """Whether the caller lacks a permission, as opposed to an invalid request."""
+        """Whether the server refused the request because the caller lacks a permission."""
         return self.status == 403 and "cannot" in self.reason and "in API group" in self.reason
 
 
@@ -80,8 +80,9 @@ class Right:
 
 
 class Cluster:
-    """One namespace of a cluster. All methods raise EnvironmentFailure; if the server refuses, ApiRefusedError.
+    """One namespace of a cluster.
 
+    Methods raise ApiRefusedError if the API server refuses a request, and EnvironmentFailure if it cannot be reached.
     Requests are not retried, because a user can run the command again, and the chief has its own back-off.
     """
 
@@ -110,7 +111,7 @@ class Cluster:
         return objects.ObjectList[kind].model_validate_json(response.data).items  # type: ignore[valid-type]
 
     def get(self, kind: type[Kind], name: str) -> Kind:
-        """Return one object."""
+        """Return the object of that name."""
         response = self._call(f"read {_singular(kind)} {name}", "GET", self._path_of(kind, name))
         return kind.model_validate_json(response.data)
 

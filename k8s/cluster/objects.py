@@ -30,7 +30,7 @@ class ApiModel(BaseModel):
 
 
 class Owner(ApiModel):
-    """The object that owns another one, such as the Job of a pod."""
+    """Reference to the object that owns this one, such as the Job of a pod."""
 
     kind: str
     name: str
@@ -50,7 +50,7 @@ class Meta(ApiModel):
 
 
 class Object(ApiModel):
-    """Base of whole objects."""
+    """Base of complete Kubernetes objects, as opposed to their parts."""
 
     kind: str = ""
     metadata: Meta = Meta()
@@ -236,7 +236,7 @@ class Pod(Object):
         return int(text) if text.isdecimal() else None
 
     def condition(self, kind: str) -> Condition | None:
-        """Return the condition of that type, if any."""
+        """Return the condition of that type; None if the pod has none."""
         return next((c for c in self.status.conditions if c.type == kind), None)
 
     def containers(self) -> Iterator[ContainerStatus]:

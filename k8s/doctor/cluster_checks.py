@@ -39,7 +39,7 @@ _ENFORCED = "pod-security.kubernetes.io/enforce"
 
 
 def check_api(cluster: Cluster) -> Iterator[Finding]:
-    """Check that the API responds, and its clock. Raises EnvironmentFailure if the API does not respond."""
+    """Check that the API responds, and compare its clock. Raises EnvironmentFailure if the API does not respond."""
     began = time.monotonic()
     server_time = cluster.clock()
     duration_ms = (time.monotonic() - began) * 1000

@@ -119,7 +119,7 @@ def _matches_selector(node: Node, spec: PodSpec) -> bool:
 
 
 def untolerated(node: Node, tolerations: Sequence[Toleration]) -> list[Taint]:
-    """Return the taints of a node because of which the scheduler rejects a pod with these tolerations."""
+    """Return the taints that prevent the scheduler from placing a pod with these tolerations on the node."""
 
     def tolerates(taint: Taint) -> bool:
         return any(

@@ -78,7 +78,7 @@ def _beyond_limits(limits: Sequence[Limit], requirements: Requirements) -> Itera
 
 
 def requested_amount(requirements: Requirements, resource: str) -> Decimal:
-    """Return the amount of a quota's resource that the release has yet to use."""
+    """Return the amount of a quota's resource that the missing pods and claims of the release will use."""
     if resource in ("pods", "count/pods"):
         return Decimal(sum(pods.missing for pods in requirements.pods))
     claim = requirements.own_bucket.claim if requirements.own_bucket else None

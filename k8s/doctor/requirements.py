@@ -78,7 +78,7 @@ def _claims(release: Release) -> Iterator[Claim]:
 
 
 def of_objects(jobs: Sequence[Job], deployments: Sequence[Deployment], claims: Sequence[Claim]) -> Requirements:
-    """Return the requirements of a release with these objects."""
+    """Return the requirements of a release that consists of these objects."""
     pods = [
         ComponentPods(
             job.component,

@@ -92,7 +92,7 @@ class Release:
         return job.spec.template.spec.volume_source(_TLS_VOLUME) if job else ""
 
     def study_name(self) -> str:
-        """Return the name of the study. Raises EnvironmentFailure, ConfigError."""
+        """Return the name of the study. Raises EnvironmentFailure, or ConfigError if study.yaml is not valid."""
         override = self._environment(CHIEF).get(f"{names.ENV_SETTING}NAME")
         if override:
             return override

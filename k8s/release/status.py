@@ -58,7 +58,7 @@ class ComponentView(ReleaseModel):
 
     @property
     def title(self) -> str:
-        """Name for use in a sentence."""
+        """Name of the component or worker for use in a sentence."""
         return self.component if self.index is None else f"{self.component} {self.index}"
 
 

@@ -95,7 +95,7 @@ def _sentences(view: ReleaseView) -> Iterator[Text]:
 
 
 def _joined(titles: Sequence[str]) -> str:
-    """Join titles: worker 0, worker 1, worker 2 -> workers 0, 1, 2."""
+    """Join titles. For example, worker 0, worker 1 and worker 2 become "workers 0, 1, 2"."""
     if len(titles) == 1:
         return titles[0]
     numbers = [title.removeprefix("worker ") for title in titles]
