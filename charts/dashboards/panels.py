@@ -41,7 +41,7 @@ def of(metric: Metric, **labels: str) -> str:
 
 
 def newest(metric: Metric, **labels: str) -> str:
-    """Return the metric of the newest chief, because a chief that is fenced may run for a while beside its successor."""
+    """Return the metric of the newest chief, because a fenced chief may run for a while beside its successor."""
     return f"{of(metric, **labels)} and on (instance) topk(1, {of(Metric.CHIEF_STARTED)})"
 
 
