@@ -1,7 +1,7 @@
 #!/bin/sh
 # Reduce a virtual environment to what a container needs: `slim.sh VENV`. Remove build tools (headers, libclang, pip,
-# the project's build backend) and the tests and type stubs of packages. Then compile the packages; the byte code is not
-# compared with its source at each start (unchecked-hash), because layers may change the times of files.
+# the project's build backend) and the tests and type stubs of packages. Then compile the packages to byte code. Python
+# does not compare this byte code with its source (unchecked-hash), because layers may change the times of files.
 set -eu
 venv=$1
 python="$venv/bin/python"

@@ -1,7 +1,7 @@
-"""Start the bucket's server on a folder after removing objects that were half-written when the server was killed.
+"""Remove objects that were half-written when the bucket's server was killed, then start the server.
 
 fake-gcs-server writes an object's file first and its metadata last, and fails to list the bucket while a file has no
-metadata. Removing such a file is safe: its writer has not received a response yet.
+metadata. Removing such a file is safe, because its writer has not received a response yet.
 
 usage: python -m k8s.bucket_server BUCKET_FOLDER SERVER [ARGUMENT]...
 """
@@ -17,7 +17,7 @@ SUFFIX = ".metadata"
 
 
 def main() -> None:
-    """Clean the folder, then replace this process by the server."""
+    """Remove half-written objects from the folder, then replace this process with the server."""
     folder, command = Path(sys.argv[1]), sys.argv[2:]
     folder.mkdir(parents=True, exist_ok=True)
     for path in half_written(folder, has_attributes(folder)):

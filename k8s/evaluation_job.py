@@ -1,4 +1,4 @@
-"""The evaluator's Job: created suspended, started by the chief, and watched until it has finished."""
+"""The evaluator's Job. Helm creates it suspended; the chief starts it and watches it until it has finished."""
 
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -8,7 +8,7 @@ from k8s.cluster.objects import Job
 from tuner.errors import EnvironmentFailure, NoResultError
 
 _HINTS = {
-    403: "the chief's Role must allow get and patch on it",
+    403: "the chief's Role must allow get and patch on this Job",
     404: "the Job does not exist; run `helm upgrade` to create it again",
 }
 """What to do about a refusal, by HTTP status."""
@@ -19,12 +19,12 @@ class JobState(Enum):
 
     UNDER_WAY = auto()  # suspended, waiting for a node, or running
     COMPLETE = auto()
-    FAILED = auto()  # permanently: its own retries are used up
+    FAILED = auto()  # permanently, because the Job's own retries are used up
 
 
 @dataclass(frozen=True)
 class EvaluationJob:
-    """The only Job that the chief may change: its Role allows get and patch on this Job.
+    """The evaluator's Job. The chief's Role allows the chief to get and patch only this Job.
 
     All methods raise EnvironmentFailure if the API server refuses or cannot be reached; the caller retries.
     """
@@ -52,8 +52,8 @@ class EvaluationJob:
     def failed(self) -> NoResultError:
         """Return the error of an evaluation that has failed permanently."""
         return NoResultError(
-            f"the evaluation failed; `kubectl logs -n {self.cluster.namespace} job/{self.name}` shows the reason. The "
-            "search has finished and is kept: fix the problem and run `helm upgrade` to evaluate again."
+            f"the evaluation failed. Run `kubectl logs -n {self.cluster.namespace} job/{self.name}` to see the reason, "
+            "fix it, and run `helm upgrade` to evaluate again. The finished search is kept."
         )
 
     def _failure(self, action: str, error: ApiRefusedError) -> EnvironmentFailure:

@@ -196,7 +196,7 @@ def test_the_files_of_an_evaluation_in_the_documents_are_those_it_writes() -> No
         for file in re.findall(r"\w+\.[\w.]+", row)
     }
     page = (DOCS / "evaluation.md").read_text(encoding="utf-8")
-    table = page[page.index("| file | |") : page.index("## What is measured")]
+    table = page[page.index("| file | contents |") : page.index("## What is measured")]
     rows = re.findall(r"^\| (`.*?) \|", table, re.MULTILINE)
     in_docs = {file for row in rows for file in re.findall(r"\w+\.[\w.]+", row)}
     assert in_list == written - {names.CONFUSION_JSON}

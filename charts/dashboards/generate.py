@@ -1,4 +1,4 @@
-"""Generate the JSON files of the dashboards in this folder: `make docs`. A test checks that they are up to date."""
+"""Generate the JSON files of the dashboards in this folder. `make docs` runs this; a test compares the files."""
 
 import json
 import sys

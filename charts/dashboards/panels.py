@@ -23,7 +23,7 @@ RANGE = "$__range"
 NAMESPACE = f'{names.LABEL_NAMESPACE}=~"$namespace"'
 STUDY = f'{names.LABEL_STUDY}="$study", {NAMESPACE}'
 HALF, THIRD, QUARTER, SIXTH = 12, 8, 6, 4
-"""Widths of panels; a row has 24 columns."""
+"""Widths of panels in columns. A row has 24 columns."""
 
 
 @dataclass(frozen=True)
@@ -35,18 +35,18 @@ class Query:
 
 
 def of(metric: Metric, **labels: str) -> str:
-    """Return the selector of a metric of the chosen study; `state="a|b"` matches either value."""
+    """Return the selector of a metric of the chosen study. With `state="a|b"`, either value matches."""
     matchers = [f'{label}=~"{value}"' if "|" in value else f'{label}="{value}"' for label, value in labels.items()]
     return f"{metric}{{{', '.join([STUDY, *matchers])}}}"
 
 
 def newest(metric: Metric, **labels: str) -> str:
-    """Return the metric of the newest chief: a chief that was cut off may run for a while beside its successor."""
+    """Return the metric of the newest chief, because a fenced chief may run for a while beside its successor."""
     return f"{of(metric, **labels)} and on (instance) topk(1, {of(Metric.CHIEF_STARTED)})"
 
 
 def part(metric: Metric, suffix: str, **labels: str) -> str:
-    """Return the selector of one series of a histogram: bucket, sum or count."""
+    """Return the selector of one series of a histogram, which is `bucket`, `sum` or `count`."""
     return of(metric, **labels).replace("{", f"_{suffix}{{", 1)
 
 

@@ -1,4 +1,4 @@
-"""Generate charts/values.schema.json from chart.json, with the study's part from tuner.config.settings: `make docs`."""
+"""Generate charts/values.schema.json from chart.json and tuner.config.settings. `make docs` runs this."""
 
 import json
 from pathlib import Path

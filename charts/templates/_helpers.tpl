@@ -4,7 +4,8 @@
 cifake-tune
 {{- end }}
 
-{{/* At most 40 characters, because Jobs append to it and the host names of their pods are limited to 63. */}}
+{{/* Prefix of the names of objects. It has at most 40 characters, because the names of Jobs extend it, and the host
+     names of their pods are limited to 63. */}}
 {{- define "cifake-tune.fullname" -}}
 {{- $name := .Release.Name | replace "." "-" }}
 {{- if not (contains "cifake-tune" $name) }}{{ $name = printf "%s-cifake-tune" $name }}{{ end }}
@@ -32,7 +33,7 @@ cifake-tune
 {{ .Values.tls.existingSecret | default (printf "%s-tls" (include "cifake-tune.fullname" .)) }}
 {{- end }}
 
-{{/* Name of a component's Job. The pod template of a Job is immutable, so the name contains a hash of the template: a
+{{/* Name of a component's Job. The pod template of a Job is immutable, so the name contains a hash of the template, and a
      changed template results in a new Job. A failed Job never runs again, even after the cause, such as a missing
      permission, has been fixed. Therefore the next upgrade creates a new Job with the revision in its name, and later
      upgrades keep that name.

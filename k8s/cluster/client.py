@@ -1,9 +1,9 @@
-"""The Kubernetes client: methods take the class of a Kubernetes object, and each error is one sentence.
+"""The Kubernetes client. Its methods take the class of a Kubernetes object, and each of its errors is one sentence.
 
 The classes are those of `objects` and `resources`.
 
-It uses the official client for the kubeconfig, the credentials and the connections, but not for its API methods: they
-import a model of every Kubernetes object, which takes most of a second at each start of `cifake-tune status`.
+The official client provides the kubeconfig, the credentials and the connections. Its API methods are not used, because
+they import a model of every Kubernetes object, which takes most of a second at each start of `cifake-tune status`.
 """
 
 import json
@@ -26,9 +26,9 @@ from tuner.errors import EnvironmentFailure, UsageError
 
 REQUEST_TIMEOUT_S = 15.0
 MAX_SILENCE_S = 7 * 86400.0
-"""Maximum time without output of a pod whose log is followed; the HTTP client requires a limit."""
-_KUBECONFIG_HINT = "check the context of your kubeconfig (kubectl config get-contexts), VPN and proxy"
-_POD_HINT = "check that NetworkPolicies allow this pod to call it"
+"""Seconds without output after which following a pod's log ends. The HTTP client requires a limit."""
+_KUBECONFIG_HINT = "check the context of your kubeconfig (kubectl config get-contexts), your VPN and your proxy"
+_POD_HINT = "check that NetworkPolicies allow this pod to call the API server"
 _NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 Kind = TypeVar("Kind", bound=objects.Object)
@@ -48,7 +48,7 @@ _PATHS: dict[type[objects.Object], tuple[str, str]] = {
     objects.Deployment: (_APPS, "deployments"),
     resources.StorageClass: (_STORAGE, "storageclasses"),
 }
-"""API path of the group and version of each type, and the plural name of the type in it."""
+"""For each type, the API path of its group and version, and its plural name in that path."""
 _CLUSTER_SCOPED = (resources.Node, resources.Namespace, resources.StorageClass)
 """Types whose objects do not belong to a namespace."""
 
@@ -63,7 +63,7 @@ class ApiRefusedError(EnvironmentFailure):
 
     @property
     def is_missing_permission(self) -> bool:
-        """Whether the caller lacks a permission, as opposed to an invalid request."""
+        """Whether the server refused the request because the caller lacks a permission."""
         return self.status == 403 and "cannot" in self.reason and "in API group" in self.reason
 
 
@@ -80,9 +80,10 @@ class Right:
 
 
 class Cluster:
-    """One namespace of a cluster. All methods raise EnvironmentFailure, or ApiRefusedError if the server refuses.
+    """One namespace of a cluster.
 
-    Requests are not retried: a reader can run the command again, and the chief has its own back-off.
+    Methods raise ApiRefusedError if the API server refuses a request, and EnvironmentFailure if it cannot be reached.
+    Requests are not retried, because a user can run the command again, and the chief has its own back-off.
     """
 
     def __init__(self, configuration: Any, namespace: str, hint: str = _KUBECONFIG_HINT) -> None:
@@ -90,7 +91,7 @@ class Cluster:
 
         Args:
             configuration: A kubernetes.client.Configuration.
-            namespace: The namespace of all calls for namespaced objects.
+            namespace: Namespace of all calls that concern namespaced objects.
             hint: What to check if the API server cannot be reached, for the error message.
         """
         configuration.retries = False
@@ -105,12 +106,12 @@ class Cluster:
         return str(self.configuration.host)
 
     def list(self, kind: type[Kind], labels: str = "", everywhere: bool = False) -> list[Kind]:
-        """Return the objects of a type with these labels; of all namespaces if `everywhere`."""
+        """Return the objects of a type that have these labels, from all namespaces if `everywhere` is true."""
         response = self._call(f"list {_plural(kind)}", "GET", self._path(kind, everywhere), {"labelSelector": labels})
         return objects.ObjectList[kind].model_validate_json(response.data).items  # type: ignore[valid-type]
 
     def get(self, kind: type[Kind], name: str) -> Kind:
-        """Return one object."""
+        """Return the object of that name."""
         response = self._call(f"read {_singular(kind)} {name}", "GET", self._path_of(kind, name))
         return kind.model_validate_json(response.data)
 
@@ -126,7 +127,7 @@ class Cluster:
         return kind.model_validate_json(response.data)
 
     def delete(self, kind: type[Kind], name: str) -> None:
-        """Delete an object immediately; one that does not exist is not an error."""
+        """Delete an object immediately. If it does not exist, do nothing."""
         query = {"gracePeriodSeconds": 0}
         try:
             self._call(f"delete {_singular(kind)} {name}", "DELETE", self._path_of(kind, name), query)
@@ -135,12 +136,12 @@ class Cluster:
                 raise
 
     def log(self, pod: str, tail: int | None = None, container: str | None = None) -> str:
-        """Return the log of a pod, or its last `tail` lines; "" if there is no log, or no longer."""
+        """Return the log of a pod, or its last `tail` lines; "" if the pod has no log."""
         query = ({"tailLines": tail} if tail else {}) | ({"container": container} if container else {})
         try:
             response = self._call(f"read the log of pod {pod}", "GET", self.path_of_pod(pod, "log"), query)
         except ApiRefusedError as error:
-            if error.status in (400, 404):  # not started yet; deleted
+            if error.status in (400, 404):  # the container has not started; the pod was deleted
                 return ""
             raise
         return str(response.data.decode(errors="replace"))
@@ -188,7 +189,7 @@ class Cluster:
         return f"{self._path_of(objects.Pod, pod)}/{subresource}"
 
     def credentials(self) -> dict[str, str]:
-        """Return the headers that authenticate the caller; none if the connection's certificate does."""
+        """Return the headers that authenticate the caller; none if a client certificate does."""
         settings = self.configuration.auth_settings().values()
         return {setting["key"]: setting["value"] for setting in settings if setting["value"]}
 
@@ -218,7 +219,7 @@ class Cluster:
             action: What the request does, as a verb phrase for error messages.
             method: The HTTP method.
             path: Path of the resource.
-            query: Query parameters; those with the value "" are left out.
+            query: Query parameters. Those with the value "" are omitted.
             body: Content of the request, sent as JSON.
             stream: Whether the caller reads the body of the response as a stream.
         """
@@ -247,7 +248,7 @@ class Cluster:
 
 
 def connect_from_pod(namespace: str | None = None) -> Cluster:
-    """Return the cluster in which this pod runs; the namespace is the pod's by default.
+    """Return the cluster in which this pod runs. The default namespace is the pod's own.
 
     Raises EnvironmentFailure if the process has no service-account token.
     """
@@ -256,24 +257,27 @@ def connect_from_pod(namespace: str | None = None) -> Cluster:
         kubernetes_config.load_incluster_config(client_configuration=configuration)
         return Cluster(configuration, namespace or _NAMESPACE.read_text(encoding="utf-8").strip(), _POD_HINT)
     except (kubernetes_config.ConfigException, OSError) as error:
-        raise EnvironmentFailure(f"this process has no service-account token of a cluster ({error}).") from None
+        raise EnvironmentFailure(
+            f"this process has no service-account token for the Kubernetes API ({error})."
+        ) from None
 
 
 def connect(namespace: str | None, context: str | None) -> Cluster:
-    """Return the cluster of a kubeconfig's context, or the cluster in which this pod runs.
+    """Return the cluster that a kubeconfig context names, or the one in which this pod runs.
 
     Args:
-        namespace: None uses the context's or the pod's namespace.
-        context: A context of the kubeconfig; None uses the pod's cluster, if any, or else the current context.
+        namespace: Default: that of the context (`default` if the context has none) or of the pod.
+        context: Name of a kubeconfig context. Default: the pod's own cluster, in a pod without KUBECONFIG; elsewhere
+            the kubeconfig's current context.
 
     Raises:
-        UsageError: There is neither a pod's token nor a kubeconfig, or the context does not exist.
+        UsageError: The kubeconfig or its context is missing or unusable, or the pod has no service-account token.
     """
     if context is None and "KUBERNETES_SERVICE_HOST" in os.environ and "KUBECONFIG" not in os.environ:
         try:
             return connect_from_pod(namespace)
         except EnvironmentFailure as error:
-            raise UsageError(f"{error} Run this command on a machine with a kubeconfig.") from None
+            raise UsageError(f"{error} Set KUBECONFIG to the path of a kubeconfig.") from None
     configuration = client.Configuration()
     try:
         contexts, current = kubernetes_config.list_kube_config_contexts()
@@ -281,12 +285,12 @@ def connect(namespace: str | None, context: str | None) -> Cluster:
         kubernetes_config.load_kube_config(context=context, client_configuration=configuration)
     except StopIteration:
         raise UsageError(
-            f"the kubeconfig has no context {context!r}; it has {', '.join(str(c['name']) for c in contexts)}."
+            f"the kubeconfig has no context {context!r}; use one of {', '.join(str(c['name']) for c in contexts)}."
         ) from None
     except (kubernetes_config.ConfigException, OSError, ValueError) as error:
         raise UsageError(
-            f"no cluster is configured ({_short(error)}); set KUBECONFIG to a kubeconfig, or create one with your "
-            "cloud provider's command (gcloud container clusters get-credentials NAME)."
+            f"no cluster is configured ({_short(error)}); set KUBECONFIG to the path of a kubeconfig, or create one "
+            "with your cloud provider's command, such as gcloud container clusters get-credentials NAME."
         ) from None
     return Cluster(configuration, namespace or chosen.get("context", {}).get("namespace") or "default")
 
@@ -295,7 +299,7 @@ def _refused(action: str, namespace: str, response: Any) -> ApiRefusedError:
     reason = _message(response)
     match response.status:
         case 401:
-            text = "the Kubernetes API rejects your credentials (401); log in again, or renew those of the kubeconfig."
+            text = "the Kubernetes API rejects your credentials (401); log in again, or renew the kubeconfig."
         case 403 if "is forbidden: User" in reason or "cannot" in reason:
             text = f"you may not {action} in namespace {namespace} ({reason}); ask for a Role that allows it."
         case _:
@@ -311,7 +315,7 @@ def _message(response: Any) -> str:
 
 
 class _Status(objects.ApiModel):
-    """Body of a response with which the API server refuses a request."""
+    """Body of the API server's response if it refuses a request."""
 
     message: str = ""
 

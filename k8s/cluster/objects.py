@@ -1,4 +1,4 @@
-"""Types of Kubernetes objects, with those fields of the API server's JSON that this project reads."""
+"""Types of Kubernetes objects. They have only those fields of the API server's JSON that this project reads."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -15,7 +15,7 @@ def _none_is_empty(value: Any) -> Any:
 
 
 def _as_text(value: Any) -> Any:
-    """Convert quantities to strings: the API returns strings, but a manifest may contain numbers."""
+    """Convert quantities to strings. The API returns strings, but a manifest may contain numbers."""
     return {key: str(amount) for key, amount in (value or {}).items()}
 
 
@@ -30,7 +30,7 @@ class ApiModel(BaseModel):
 
 
 class Owner(ApiModel):
-    """The object that owns another one, such as the Job of a pod."""
+    """Reference to the object that owns this one, such as the Job of a pod."""
 
     kind: str
     name: str
@@ -50,7 +50,7 @@ class Meta(ApiModel):
 
 
 class Object(ApiModel):
-    """Base of whole objects."""
+    """Base of complete Kubernetes objects, as opposed to their parts."""
 
     kind: str = ""
     metadata: Meta = Meta()
@@ -62,7 +62,7 @@ class Object(ApiModel):
 
     @property
     def component(self) -> str:
-        """Component of a release that the object belongs to: chief, worker, evaluator, data, bucket …"""
+        """Component of the release to which the object belongs, such as chief or worker; "" if none."""
         return self.metadata.labels.get(names.LABEL_COMPONENT, "")
 
 
@@ -102,7 +102,7 @@ class Terminated(ApiModel):
 
 
 class ContainerState(ApiModel):
-    """State of a container; exactly one of the three is set."""
+    """State of a container. At most one of the three fields is set."""
 
     waiting: Waiting | None = None
     running: dict[str, Any] | None = None
@@ -151,7 +151,7 @@ class Container(ApiModel):
 
 
 class NamedReference(ApiModel):
-    """Reference to an object by name, or the source of a volume; other fields are kept."""
+    """Reference to an object by name, or the source of a volume. Fields that are not declared are kept."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -161,7 +161,7 @@ class NamedReference(ApiModel):
 
 
 class Volume(ApiModel):
-    """A volume of a pod with all of its fields, so that another pod can use the same volume."""
+    """A volume of a pod. All of its fields are kept, so that another pod can use the same volume."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -236,7 +236,7 @@ class Pod(Object):
         return int(text) if text.isdecimal() else None
 
     def condition(self, kind: str) -> Condition | None:
-        """Return the condition of that type, if any."""
+        """Return the condition of that type; None if the pod has none."""
         return next((c for c in self.status.conditions if c.type == kind), None)
 
     def containers(self) -> Iterator[ContainerStatus]:

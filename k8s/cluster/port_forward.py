@@ -1,4 +1,4 @@
-"""Port forwarding from this machine to a pod through the API server, as `kubectl port-forward` does it."""
+"""Port forwarding from this machine to a pod through the API server, in the same way as `kubectl port-forward`."""
 
 import contextlib
 import socket
@@ -42,7 +42,7 @@ def _open(cluster: Cluster, pod: str, port: int) -> Any:
         is_forbidden = "403" in reason or "cannot create resource" in reason
         fix = "ask for the right to create pods/portforward" if is_forbidden else "check that the pod is still running"
         raise ApiRefusedError(
-            f"no port can be forwarded to pod {pod} in namespace {cluster.namespace} ({reason}); {fix}.",
+            f"cannot forward port {port} of pod {pod} in namespace {cluster.namespace} ({reason}); {fix}.",
             403 if is_forbidden else 0,
             reason,
         ) from None
@@ -54,7 +54,7 @@ def _accept(listener: socket.socket, cluster: Cluster, pod: str, port: int, firs
         try:
             local, _ = listener.accept()
         except OSError:
-            return  # closed
+            return  # the listener was closed
         threading.Thread(target=_connect, args=(local, remote, cluster, pod, port), daemon=True, name="forward").start()
         remote = None
 

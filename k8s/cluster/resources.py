@@ -33,7 +33,7 @@ class StorageClass(Object):
 
     @property
     def is_default(self) -> bool:
-        """Whether this is the class of claims that name none."""
+        """Whether claims that name no StorageClass use this one."""
         return self.metadata.annotations.get("storageclass.kubernetes.io/is-default-class") == "true"
 
 
@@ -131,6 +131,6 @@ class ReviewStatus(ApiModel):
 
 
 class Review(Object):
-    """A SelfSubjectAccessReview: whether the caller has a right."""
+    """A SelfSubjectAccessReview, which states whether the caller has a right."""
 
     status: ReviewStatus = ReviewStatus()

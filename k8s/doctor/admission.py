@@ -18,14 +18,14 @@ def check_admission(cluster: Cluster, requirements: Requirements) -> Iterator[Fi
         try:
             cluster.create(Pod, _manifest(pods), dry_run=True)
         except ApiRefusedError as error:
-            if error.is_missing_permission:  # Jobs create the pods, not the user
+            if error.is_missing_permission:  # a user needs no such right, as Jobs create the pods
                 yield warning(
                     "admission",
                     f"you may not create pods in namespace {cluster.namespace}, so admission was not checked",
                 )
                 return
             if "exceeded quota" in error.reason:
-                continue  # the check of quotas counts all pods
+                continue  # check_quotas reports this, and counts all pods
             refused.setdefault(creation_problem(error.reason), []).append(pods.component)
     for reason, components in refused.items():
         yield broken("admission", f"the API server refuses the pods of {', '.join(components)}: {reason}")
@@ -35,7 +35,10 @@ def check_admission(cluster: Cluster, requirements: Requirements) -> Iterator[Fi
 
 
 def _manifest(pods: ComponentPods) -> dict[str, Any]:
-    """Return a pod of the template with the namespace's default service account: the release's does not exist yet."""
+    """Return a pod made from the chart's template, with the namespace's default service account.
+
+    The release's own service account does not exist yet.
+    """
     spec = {key: value for key, value in pods.manifest["spec"].items() if key != "serviceAccountName"}
     metadata = {**pods.manifest.get("metadata", {}), "name": f"cifake-tune-doctor-{pods.component}"}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}

@@ -1,4 +1,4 @@
-"""Checks of the Kubernetes API: its availability, rights, the namespace and a release's pods."""
+"""Checks of the Kubernetes API, of the user's rights, of the namespace and of a release's pods."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -39,7 +39,7 @@ _ENFORCED = "pod-security.kubernetes.io/enforce"
 
 
 def check_api(cluster: Cluster) -> Iterator[Finding]:
-    """Check the API and its clock. Raises EnvironmentFailure if the API does not respond."""
+    """Check that the API responds, and compare its clock. Raises EnvironmentFailure if the API does not respond."""
     began = time.monotonic()
     server_time = cluster.clock()
     duration_ms = (time.monotonic() - began) * 1000
@@ -60,10 +60,10 @@ def check_rights(cluster: Cluster, installed: bool) -> Iterator[Finding]:
     if missing_to_install:
         command = "helm upgrade" if installed else "helm install"
         what = f"you may not {_rights(missing_to_install)} {location}, so {command} fails"
-        yield (warning if installed else broken)("rights", what, f"Have an administrator run {grant}admin.")
+        yield (warning if installed else broken)("rights", what, f"Ask an administrator to run {grant}admin.")
     if missing_to_read:
         what = f"you may not {_rights(missing_to_read)} {location}, so status and logs are incomplete"
-        yield warning("rights", what, f"Have an administrator run {grant}edit.")
+        yield warning("rights", what, f"Ask an administrator to run {grant}edit.")
     if not missing_to_install and not missing_to_read:
         yield fine("rights", f"you have all rights that helm, status and logs require {location}")
 
@@ -87,7 +87,7 @@ def check_pods(release: Release) -> Iterator[Finding]:
     """Check that the release's pods have no problems."""
     view = view_release(release, last_lines(release), [])
     parts = [*view.components, *view.workers]
-    yield from (broken("pods", f"{part.title} {part.trouble}") for part in parts if part.trouble)
+    yield from (broken("pods", f"{part.title}: {part.trouble}") for part in parts if part.trouble)
     yield from (warning("pods", f"{part.title}: the previous pod {part.earlier}") for part in parts if part.earlier)
     yield from (warning("storage", f"the {part.title} {part.risk}") for part in parts if part.risk)
     if not any(part.trouble or part.earlier for part in parts):

@@ -1,4 +1,4 @@
-"""Findings of `doctor`: the result of a check in one sentence, with a fix."""
+"""Findings of `doctor`. A finding is the result of a check in one sentence, with a fix if one is needed."""
 
 from enum import StrEnum
 
@@ -23,7 +23,7 @@ class Finding(BaseModel):
     severity: Severity
     what: str
     fix: str = ""
-    """What to do, unless `what` says so."""
+    """What to do, as sentences; "" if nothing needs to be done or `what` already contains it."""
 
 
 FINDINGS: TypeAdapter[list[Finding]] = TypeAdapter(list[Finding])
@@ -45,7 +45,7 @@ def broken(check: str, what: str, fix: str = "") -> Finding:
 
 
 CLOCK_WARNING_S, CLOCK_BROKEN_S = 5.0, 300.0
-"""Google Cloud and Kubernetes reject tokens if clocks differ by five minutes."""
+"""Differences above which a clock is reported. Tokens are rejected if clocks differ by five minutes."""
 
 
 def clock_finding(check: str, time_s: float, reference_s: float, owner: str, reference: str) -> Finding:
@@ -55,14 +55,14 @@ def clock_finding(check: str, time_s: float, reference_s: float, owner: str, ref
         check: Name of the check.
         time_s: Time of the clock, in seconds since 1970.
         reference_s: Time of the reference, in whole seconds since 1970, as in HTTP's Date.
-        owner: Whose clock it is, for the sentence.
-        reference: What the reference is, for the sentence.
+        owner: Name of the machine that has the clock, for the sentence.
+        reference: Name of the machine that has the reference clock, for the sentence.
     """
     difference_s = time_s - reference_s
     relation = "ahead of" if difference_s > 0 else "behind"
     sentence = f"the clock of {owner} is {abs(difference_s):.0f} s {relation} that of {reference}"
     if abs(difference_s) > CLOCK_BROKEN_S:
-        return broken(check, f"{sentence}, so tokens are rejected", "Synchronize it with NTP.")
+        return broken(check, f"{sentence}, so tokens are rejected", "Synchronize the clock with NTP.")
     if abs(difference_s) > CLOCK_WARNING_S:
-        return warning(check, sentence, "Synchronize it with NTP.")
+        return warning(check, sentence, "Synchronize the clock with NTP.")
     return fine(check, f"the clocks of {owner} and {reference} agree")

@@ -1,4 +1,4 @@
-"""Checks that `doctor` makes where it runs: on this machine, or in the probe's pod inside the cluster."""
+"""Checks that `doctor` makes on the machine where it runs, or in the probe's pod inside the cluster."""
 
 import os
 import socket
@@ -27,13 +27,13 @@ SLOW_MS = 250.0
 GPU_TIMEOUT_S = 180
 READS = 5
 _GOOGLE = "https://storage.googleapis.com"
-# counts GPUs like tuner.training.devices
+# counts GPUs in the same way as tuner.training.devices
 _COUNT_GPUS = "import keras; print(sum(d.startswith(('gpu', 'cuda')) for d in keras.distribution.list_devices()))"
 _BACKENDS = {"tensorflow": ("tensorflow", "tensorflow-cpu"), "jax": ("jax",)}
 
 
 def check_machine() -> Iterator[Finding]:
-    """Check Python, the Keras backend and its GPUs."""
+    """Check the Keras backend and the GPUs that it finds."""
     installed = {
         name: installed_version
         for name, packages in _BACKENDS.items()
@@ -45,14 +45,15 @@ def check_machine() -> Iterator[Finding]:
         yield broken(
             "backend",
             f"Python {python} has neither TensorFlow nor JAX, so models cannot be trained here",
-            "Install cifake-tune[tensorflow], [cuda] or [jax]; status, trials and logs work without them.",
+            "Install cifake-tune[tensorflow], cifake-tune[cuda] or cifake-tune[jax]. The commands status, trials and "
+            "logs need no backend.",
         )
         return
     if chosen not in installed:
         yield broken(
             "backend",
             f"KERAS_BACKEND is {chosen}, which is not installed",
-            f"Unset it, or use one of: {', '.join(installed)}.",
+            f"Unset KERAS_BACKEND, or set it to one of: {', '.join(installed)}.",
         )
         return
     yield fine("backend", f"Python {python} with {chosen} {installed[chosen]}")
@@ -61,7 +62,7 @@ def check_machine() -> Iterator[Finding]:
 
 def _check_gpus(backend: str) -> Iterator[Finding]:
     if not (Path("/dev/nvidia0").exists() or which("nvidia-smi")):
-        yield fine("GPU", "this machine has no NVIDIA GPU: models train on the CPU")
+        yield fine("GPU", "this machine has no NVIDIA GPU, so models train on the CPU")
         return
     done = subprocess.run(
         [sys.executable, "-c", _COUNT_GPUS],
@@ -77,13 +78,17 @@ def _check_gpus(backend: str) -> Iterator[Finding]:
         return
     yield warning(
         "GPU",
-        f"this machine has an NVIDIA GPU, but {backend} finds none: models train on the CPU",
-        "Install requirements/cuda.txt (TensorFlow) or jax[cuda12], and a driver with which nvidia-smi works.",
+        f"this machine has an NVIDIA GPU, but {backend} does not find it, so models train on the CPU",
+        "Install requirements/cuda.txt (TensorFlow) or jax[cuda12] (JAX). Check that nvidia-smi works, which requires "
+        "NVIDIA's driver.",
     )
 
 
 def check_bucket(url: str, owner: str) -> Iterator[Finding]:
-    """Check that objects can be created, read, listed and deleted, the latency of reads, and the bucket's clock."""
+    """Check that the bucket creates, reads, lists and deletes objects, and how long a read takes.
+
+    The clock of this machine, which `owner` names, is compared with that of a gs:// bucket.
+    """
     if url.startswith("gs://"):
         endpoint = _endpoint()
         if problem := _unreachable(urlsplit(endpoint).hostname or "", urlsplit(endpoint).port or 443):
@@ -101,7 +106,7 @@ def check_bucket(url: str, owner: str) -> Iterator[Finding]:
                 is_same = bucket.read(name) == data
                 durations_ms.append((time.monotonic() - began) * 1000)
             if not is_same or name not in list(bucket.list(names.probe_object(""))):
-                raise BucketError(f"{url} does not return the data that was written to it.")
+                raise BucketError(f"{url} does not return what was written to it; use a strongly consistent bucket.")
         finally:
             bucket.delete(name)
     except CifakeTuneError as error:
@@ -110,13 +115,13 @@ def check_bucket(url: str, owner: str) -> Iterator[Finding]:
     read_ms = statistics.median(durations_ms)
     what = f"{url} creates, reads, lists and deletes objects; a read takes {read_ms:.0f} ms"
     if read_ms > SLOW_MS:
-        yield warning("bucket", what, "Use a bucket in the same region as the cluster.")
+        yield warning("bucket", what, "Use a bucket in the region of the workers.")
     else:
         yield fine("bucket", what)
 
 
 def check_name(host: str) -> Iterator[Finding]:
-    """Check that DNS resolves a name."""
+    """Check that DNS resolves the name of a host."""
     try:
         socket.getaddrinfo(host, None)
     except OSError as error:
@@ -138,7 +143,7 @@ def check_chief(host: str, port: int) -> Iterator[Finding]:
         yield broken("chief", f"the Service {host} on port {port} {problem}", _NETWORK_FIX)
 
 
-_NETWORK_FIX = "Check NetworkPolicies and the cluster's outgoing connections."
+_NETWORK_FIX = "Check the NetworkPolicies, and whether the cluster allows outgoing connections."
 
 
 def _check_clock(endpoint: str, owner: str) -> Iterator[Finding]:

@@ -12,6 +12,8 @@ from k8s.doctor.requirements import ComponentPods, Requirements
 from k8s.release.release import WORKER, Release
 from tuner import names
 
+_TAINT_FIX = "Add these taints to workers.tolerations, or remove them from the nodes."
+
 
 def check_nodes(cluster: Cluster, requirements: Requirements, release: Release | None) -> Iterator[Finding]:
     """Check that nodes accept the workers and have the GPUs that they request."""
@@ -26,7 +28,9 @@ def check_nodes(cluster: Cluster, requirements: Requirements, release: Release |
     ready = [node for node in nodes if node.is_ready and not node.spec.unschedulable]
     if not ready:
         yield broken(
-            "nodes", f"none of {len(nodes)} nodes is ready and accepts pods", "kubectl get nodes shows the reason."
+            "nodes",
+            f"none of the cluster's {len(nodes)} nodes is ready and accepts pods",
+            "Run kubectl get nodes to see the reason.",
         )
         return
     selected = [node for node in ready if _matches_selector(node, workers.spec)]
@@ -34,8 +38,9 @@ def check_nodes(cluster: Cluster, requirements: Requirements, release: Release |
         labels = ", ".join(f"{key}={value}" for key, value in workers.spec.node_selector.items())
         yield broken(
             "nodes",
-            f"no node has the labels required by workers.nodeSelector ({labels})",
-            "Correct it, or add such nodes. Ignore this if an autoscaler adds them.",
+            f"no node has the labels that workers.nodeSelector requires ({labels})",
+            "Correct workers.nodeSelector, or add nodes with these labels. Ignore this finding if an autoscaler adds "
+            "them.",
         )
         return
     tolerated = [node for node in selected if not untolerated(node, workers.spec.tolerations)]
@@ -43,8 +48,9 @@ def check_nodes(cluster: Cluster, requirements: Requirements, release: Release |
         taints = sorted({str(taint) for node in selected for taint in untolerated(node, workers.spec.tolerations)})
         yield broken(
             "nodes",
-            f"all {len(selected)} nodes that match the workers have taints: {', '.join(taints)}",
-            "Add them to workers.tolerations, or remove them.",
+            f"all {len(selected)} nodes that match workers.nodeSelector have taints that workers do not tolerate: "
+            f"{', '.join(taints)}",
+            _TAINT_FIX,
         )
         return
     yield from _check_gpus(cluster, workers, tolerated, selected, release)
@@ -62,15 +68,18 @@ def _check_gpus(
     if largest < requested:
         if tainted := [node for node in all_nodes if _gpus(node) >= requested]:
             taints = sorted({str(taint) for node in tainted for taint in untolerated(node, workers.spec.tolerations)})
-            what = f"the {len(tainted)} nodes with {requested} {names.GPU_RESOURCE} have taints: {', '.join(taints)}"
-            yield broken("GPUs", what, "Add them to workers.tolerations, or remove them.")
+            what = (
+                f"the {len(tainted)} nodes with {requested} {names.GPU_RESOURCE} have taints that workers do not "
+                f"tolerate: {', '.join(taints)}"
+            )
+            yield broken("GPUs", what, _TAINT_FIX)
             return
         what = (
-            f"workers request {requested} {names.GPU_RESOURCE} each, but no node that accepts them has more than "
+            f"workers request {requested} {names.GPU_RESOURCE} each, but no node that accepts workers has more than "
             f"{largest}"
         )
         fix = f"Set workers.gpus={largest}" if largest else "Install NVIDIA's device plugin, or set workers.gpus=0"
-        yield broken("GPUs", what, f"{fix}, or add such nodes. Ignore this if an autoscaler adds them.")
+        yield broken("GPUs", what, f"{fix}, or add larger nodes. Ignore this finding if an autoscaler adds them.")
         return
     try:
         pods = cluster.list(Pod, everywhere=True)
@@ -88,12 +97,14 @@ def _check_gpus(
     capacity = sum(max(0, free) // requested for free in free_gpus.values())
     total = sum(max(0, free) for free in free_gpus.values())
     what = (
-        f"{total} {names.GPU_RESOURCE} are free on {len(free_gpus)} nodes: room for {capacity} workers with "
+        f"{total} {names.GPU_RESOURCE} are free on {len(free_gpus)} nodes, which is enough for {capacity} workers with "
         f"{requested} each"
     )
     if capacity < workers.count:
         yield warning(
-            "GPUs", f"{what}, but {workers.count} are requested", "The others will wait, or lower workers.replicas."
+            "GPUs",
+            f"{what}, but the release has {workers.count} workers",
+            "Lower workers.replicas, or let the remaining workers wait for free GPUs.",
         )
     else:
         yield fine("GPUs", what)
@@ -108,7 +119,7 @@ def _matches_selector(node: Node, spec: PodSpec) -> bool:
 
 
 def untolerated(node: Node, tolerations: Sequence[Toleration]) -> list[Taint]:
-    """Return the taints that keep a pod with these tolerations from a node, by the scheduler's rules."""
+    """Return the taints that prevent the scheduler from placing a pod with these tolerations on the node."""
 
     def tolerates(taint: Taint) -> bool:
         return any(

@@ -1,4 +1,4 @@
-"""The probe: a short-lived pod, restricted like the workers' pods, that checks the cluster from inside."""
+"""The probe, a short-lived pod that checks the cluster from inside, with the restrictions of the workers' pods."""
 
 import re
 import time
@@ -21,7 +21,7 @@ POLL_S = 0.5
 UNSCHEDULED_S = 10.0
 """Seconds after which a pod without a node is reported as unschedulable."""
 PULL_S = 600.0
-"""Maximum time in seconds for the probe, which is long enough to pull an image of 2 GB."""
+"""Maximum duration of the probe in seconds. It is long enough to pull an image of 2 GB."""
 COMPONENT = "doctor"
 _SECURITY_CONTEXT = {
     "runAsNonRoot": True,
@@ -29,17 +29,20 @@ _SECURITY_CONTEXT = {
     "runAsGroup": 10001,
     "seccompProfile": {"type": "RuntimeDefault"},
 }
-"""The chart's default, used if the requirements have no security context."""
+"""The chart's default security context. It is used if the requirements contain none."""
 _JOB_LABELS = re.compile(r"app\.kubernetes\.io/|batch\.kubernetes\.io/|controller-uid$|job-name$")
-"""Labels by which a worker's pod is selected; all others are podLabels and commonLabels."""
+"""Labels of a worker's pod by which objects select it. Its other labels are podLabels and commonLabels."""
 _CHART_VOLUMES = {"scratch", "study", "space", "tls", "cache", "shared-memory"}
-"""Volumes of a worker that the chart defines; all others are extraVolumes, such as one with a key file."""
+"""Volumes of a worker that the chart defines. Its other volumes are extraVolumes, such as one with a key file."""
 _WORKER_VARIABLES = re.compile(rf"CIFAKE_TUNE_|KERASTUNER_|WORKER_INDEX$|{names.ENV_EMULATOR}$")
-"""Environment variables of a worker that the chart defines; all others are extraEnv."""
+"""Environment variables of a worker that the chart defines. Its other variables are extraEnv."""
 
 
 def probe(cluster: Cluster, requirements: Requirements, release: Release | None) -> Iterator[Finding]:
-    """Run the image once and yield its findings; the pod is always deleted. Raises EnvironmentFailure."""
+    """Run the image once in a pod, and yield the pod's findings.
+
+    The pod is always deleted. Raises EnvironmentFailure if the API server fails.
+    """
     name = f"cifake-tune-doctor-{token_hex(4)}"
     try:
         cluster.create(Pod, _manifest(name, requirements, release))
@@ -68,7 +71,10 @@ def _before_install(finding: Finding) -> Finding:
     """
     if finding.check != "bucket" or finding.severity is not Severity.BROKEN:
         return finding
-    what = f"{finding.what} (checked as the namespace's default service account: the release's own does not exist yet)"
+    what = (
+        f"{finding.what}; the probe used the namespace's default service account, because the release's own account "
+        "does not exist yet"
+    )
     return warning(finding.check, what, finding.fix)
 
 
@@ -86,9 +92,7 @@ def _watch(cluster: Cluster, name: str, requirements: Requirements) -> Iterator[
         is_scheduled = bool(pod.spec.node_name)
         if (problem and (is_scheduled or waited_s > UNSCHEDULED_S)) or waited_s > PULL_S:
             what = problem or f"did not end within {PULL_S:g} s"
-            yield broken(
-                "image" if is_scheduled else "probe", what if "image" in what else f"a pod of the image {what}"
-            )
+            yield broken("image" if is_scheduled else "probe", what if "image" in what else f"the probe's pod {what}")
             return
         time.sleep(POLL_S)
     log = cluster.log(name)
@@ -99,12 +103,10 @@ def _watch(cluster: Cluster, name: str, requirements: Requirements) -> Iterator[
         yield broken(
             "image",
             f"the image {requirements.image} cannot run `cifake-tune doctor`: it {problem}",
-            "Use a newer image.",
+            "Use the image of a newer version of cifake-tune.",
         )
         return
-    yield fine(
-        "image", f"{requirements.image} was available and started after {started_s or 0:.0f} s, on {pod.spec.node_name}"
-    )
+    yield fine("image", f"the image {requirements.image} started after {started_s or 0:.0f} s on {pod.spec.node_name}")
     yield from findings
 
 
@@ -122,7 +124,7 @@ def _manifest(name: str, requirements: Requirements, release: Release | None) ->
     policy = spec.containers[0].image_pull_policy if spec.containers else ""
     mounts = spec.containers[0].volume_mounts if spec.containers else []
     arguments = ["doctor", "--inside", "--json"]
-    # before an installation, the release's own bucket and the Service do not exist
+    # the release's own bucket and the Service do not exist before an installation
     if requirements.bucket_url and (release or not requirements.own_bucket):
         arguments += ["--bucket", requirements.bucket_url]
     if release:
@@ -141,7 +143,7 @@ def _manifest(name: str, requirements: Requirements, release: Release | None) ->
     return {
         "apiVersion": "v1",
         "kind": "Pod",
-        # with the release's labels, its NetworkPolicies apply to the probe
+        # the labels of the release make its NetworkPolicies apply to the probe
         "metadata": {"name": name, "labels": labels | ({names.LABEL_RELEASE: release.name} if release else {})},
         "spec": {
             "restartPolicy": "Never",

@@ -15,8 +15,9 @@ from k8s.doctor.requirements import Requirements
 
 
 def check_quotas(cluster: Cluster, requirements: Requirements, installed: bool) -> Iterator[Finding]:
-    """Check that quotas leave room for the pods to be created, and that limit ranges allow their containers."""
-    severity = warning if installed else broken  # the pods of an installed release show what prevents them from running
+    """Check that quotas leave room for the release's missing pods, and that limit ranges allow their containers."""
+    # if a release is installed, its pods show whether the quota prevents them from running
+    severity = warning if installed else broken
     limits = [
         limit
         for limit_range in cluster.list(LimitRange)
@@ -30,7 +31,7 @@ def check_quotas(cluster: Cluster, requirements: Requirements, installed: bool) 
     ]
     yield from (severity("quota", excess.what, excess.fix) for excess in excesses)
     if not excesses:
-        yield fine("quota", "quotas leave enough room" if quotas else "no quota in the namespace")
+        yield fine("quota", "quotas leave enough room" if quotas else "the namespace has no quota")
 
 
 class _Excess(NamedTuple):
@@ -48,15 +49,15 @@ def _beyond_quotas(
             used, requested = quota.status.used.get(resource, "0"), requested_amount(requirements, resource)
             if requested and parse_quantity(used) + requested > parse_quantity(hard):
                 yield _Excess(
-                    f"the quota {quota.name} allows {hard} {resource}, {used} are used, and "
+                    f"the quota {quota.name} allows {hard} {resource}, of which {used} are used, and "
                     f"the release requests {_plain(float(requested), resource)}{more}",
-                    "Request less (workers.replicas, workers.gpus, resources), or have the quota raised.",
+                    "Lower workers.replicas, workers.gpus or resources, or ask an administrator to raise the quota.",
                 )
             if missing := components_without(requirements, resource, defaulted):
                 components = ", ".join(missing)
                 yield _Excess(
-                    f"the quota {quota.name} requires {resource} of every container, but {components} does not set it",
-                    f"Set it in the resources of {components}, or define a default in a LimitRange.",
+                    f"the quota {quota.name} requires {resource} in every container, but {components} does not set it",
+                    f"Set {resource} in the resources of {components}, or define a default in a LimitRange.",
                 )
 
 
@@ -72,12 +73,12 @@ def _beyond_limits(limits: Sequence[Limit], requirements: Requirements) -> Itera
                 if amount and parse_quantity(amount) > parse_quantity(maximum):
                     yield _Excess(
                         f"a LimitRange allows {maximum} of {resource} per container, but {component} requests {amount}",
-                        f"Reduce the resources of {component}, or have the LimitRange changed.",
+                        f"Reduce the resources of {component}, or ask an administrator to change the LimitRange.",
                     )
 
 
 def requested_amount(requirements: Requirements, resource: str) -> Decimal:
-    """Return the amount of a quota's resource that the release has yet to use."""
+    """Return the amount of a quota's resource that the missing pods and claims of the release will use."""
     if resource in ("pods", "count/pods"):
         return Decimal(sum(pods.missing for pods in requirements.pods))
     claim = requirements.own_bucket.claim if requirements.own_bucket else None
@@ -95,7 +96,7 @@ def requested_amount(requirements: Requirements, resource: str) -> Decimal:
 
 
 def components_without(requirements: Requirements, resource: str, defaulted: set[str]) -> list[str]:
-    """Return the components whose containers do not specify a quota's resource, which the API server refuses."""
+    """Return the components that the API server refuses because their containers do not set a quota's resource."""
     quota_resource = _QuotaResource.parse(resource)
     if quota_resource.name not in ("cpu", "memory") or quota_resource.name in defaulted:
         return []
@@ -103,14 +104,14 @@ def components_without(requirements: Requirements, resource: str, defaulted: set
         pods.component
         for pods in requirements.pods
         for container in pods.spec.containers
-        # a container without requests comes from flags, which do not describe it: those of the chart all have some
+        # all containers of the chart have requests; one without requests was made from flags, which contain none
         if container.resources.requests and quota_resource.amount_in(container.resources) is None
     ]
 
 
 @dataclass(frozen=True)
 class _QuotaResource:
-    """A resource of a quota: `limits.memory`; `requests.cpu`, also written `cpu`."""
+    """A resource of a quota, such as `limits.memory` or `requests.cpu`. The latter is also written `cpu`."""
 
     is_limit: bool
     name: str
@@ -120,7 +121,7 @@ class _QuotaResource:
         return cls(resource.startswith("limits."), resource.removeprefix("limits.").removeprefix("requests."))
 
     def amount_in(self, resources: Resources) -> str | None:
-        """Return the amount that a container specifies; a container with only a limit requests the same amount."""
+        """Return the amount that a container sets; None if it sets none. A limit alone is also a request."""
         limit = resources.limits.get(self.name)
         return limit if self.is_limit else resources.requests.get(self.name, limit)
 

@@ -1,4 +1,4 @@
-"""Requirements of a release: read from its objects, from the chart with its values, or from flags."""
+"""Requirements of a release, read from its objects, from the chart with its values, or from flags."""
 
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
@@ -41,12 +41,12 @@ class OwnBucket:
     address: str
     """URL inside the cluster; "" if it is not known yet."""
     claim: Claim | None
-    """The claim of its volume; None if its objects are lost with its pod."""
+    """The claim of the bucket's volume; None if it has no volume, so that its objects are lost with its pod."""
 
 
 @dataclass(frozen=True)
 class Requirements:
-    """The requirements of a release."""
+    """The pods and the bucket that a release requires."""
 
     bucket_url: str
     """URL of the bucket; "" if the release has its own bucket."""
@@ -72,12 +72,13 @@ def of_release(release: Release) -> Requirements:
 def _claims(release: Release) -> Iterator[Claim]:
     claim_names = release.bucket_deployment.spec.template.spec.claims() if release.bucket_deployment else []
     for name in claim_names:
-        with suppress(EnvironmentFailure):  # deleted, or not readable; the pod's problem has more details
+        # if the claim was deleted or is not readable, the pod's problem shows the reason
+        with suppress(EnvironmentFailure):
             yield release.cluster.get(Claim, name)
 
 
 def of_objects(jobs: Sequence[Job], deployments: Sequence[Deployment], claims: Sequence[Claim]) -> Requirements:
-    """Return the requirements of a release with these objects."""
+    """Return the requirements of a release that consists of these objects."""
     pods = [
         ComponentPods(
             job.component,
@@ -118,11 +119,11 @@ def of_chart(
 
     Args:
         chart: Path of the chart.
-        values: Files of values.
+        values: Values files, as in helm's `--values`.
         settings: Single values, as in helm's `--set`.
         release: Name of the release.
         namespace: Namespace of the release.
-        context: Context of the kubeconfig; None is the current one.
+        context: Context of the kubeconfig. Default: the current context.
 
     Raises:
         UsageError: helm is missing or rejects the values.
@@ -170,7 +171,7 @@ def _of_manifests(manifests: Sequence[Any]) -> Requirements:
 
 
 def of_flags(image: str, workers: int, gpus: int, bucket: str) -> Requirements:
-    """Return the requirements of a release of which only these flags are known."""
+    """Return the requirements of a release that only these flags describe."""
     limits = {names.GPU_RESOURCE: str(gpus)} if gpus else {}
     container = {"name": releases.WORKER, "image": image, "resources": {"limits": limits}}
     tolerations = [{"key": names.GPU_RESOURCE, "operator": "Exists", "effect": "NoSchedule"}] if gpus else []

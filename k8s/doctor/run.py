@@ -1,4 +1,4 @@
-"""`doctor`: all checks in order. A check that cannot be made yields a warning with the reason."""
+"""All checks of `doctor` in order. A check that cannot be made yields a warning with the reason."""
 
 from collections.abc import Callable, Iterator
 
@@ -18,7 +18,7 @@ from tuner.errors import EnvironmentFailure
 def examine_cluster(
     cluster: Cluster, requirements: Requirements, release: Release | None, with_probe: bool
 ) -> Iterator[Finding]:
-    """Yield the findings about a cluster and a release, installed or not, as they are made."""
+    """Yield each finding as soon as it is made. Before an installation, `release` is None."""
     try:
         yield from cluster_checks.check_api(cluster)
     except EnvironmentFailure as error:
@@ -41,17 +41,17 @@ def examine_cluster(
     is_namespace_missing = False
     for name, check in checks.items():
         if is_namespace_missing:
-            return  # the other checks are about its contents
+            return  # the other checks examine objects in the namespace
         try:
             for finding in check():
                 is_namespace_missing |= name == "namespace" and finding.severity is Severity.BROKEN
                 yield finding
         except EnvironmentFailure as error:
-            yield warning(name, f"this cannot be checked: {str(error).rstrip('.')}")
+            yield warning(name, f"this check failed: {str(error).rstrip('.')}")
 
 
 def examine_inside(bucket_url: str | None, service: str | None, chief: str | None) -> Iterator[Finding]:
-    """Yield the findings of a pod inside the cluster.
+    """Yield the findings about the cluster, as seen by a pod in it.
 
     Args:
         bucket_url: The bucket to check, if any.
@@ -67,7 +67,7 @@ def examine_inside(bucket_url: str | None, service: str | None, chief: str | Non
 
 
 def examine_machine(bucket_url: str | None) -> Iterator[Finding]:
-    """Yield the findings about this machine, for `run`."""
+    """Yield the findings about this machine, on which `cifake-tune run` would run."""
     yield from local_checks.check_machine()
     if bucket_url:
         yield from local_checks.check_bucket(bucket_url, "this machine")

@@ -12,7 +12,10 @@ _FIX = "Set bucket.emulator.storageClass or bucket.url=gs://BUCKET."
 
 
 def check_storage(cluster: Cluster, requirements: Requirements, release: Release | None) -> Iterator[Finding]:
-    """Check that the bucket has, or will get, a volume; the check of pods reports an installed release without one."""
+    """Check that the release's own bucket has or will get a volume.
+
+    If the bucket of an installed release has no volume, check_pods reports it.
+    """
     if requirements.own_bucket is None:
         return
     claim = requirements.own_bucket.claim
@@ -34,12 +37,13 @@ def _existing_claim(cluster: Cluster, claim: Claim | None) -> Claim | None:
 def _claim_finding(claim: Claim) -> Finding:
     of_class = f" of StorageClass {claim.spec.storage_class_name}" if claim.spec.storage_class_name else ""
     if claim.status.phase == "Bound":
-        return fine("storage", f"the release's own bucket has a volume{of_class}, claim {claim.name}")
+        return fine("storage", f"the release's own bucket has a volume{of_class} (claim {claim.name})")
     return warning(
         "storage",
-        f"the claim {claim.name}{of_class}, for the release's own bucket, is {claim.status.phase or 'new'}: "
-        "it has no volume yet",
-        f"kubectl describe pvc {claim.name} shows the reason; a class that binds late waits for the bucket's pod.",
+        f"the claim {claim.name}{of_class} for the release's own bucket has no volume yet (its phase is "
+        f"{claim.status.phase or 'new'})",
+        f"Run kubectl describe pvc {claim.name} to see the reason. A StorageClass with volumeBindingMode "
+        "WaitForFirstConsumer creates the volume when the bucket's pod is scheduled.",
     )
 
 

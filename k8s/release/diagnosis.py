@@ -1,4 +1,4 @@
-"""Diagnosis of pods, Jobs and Deployments: why a pod does not run or is not created, in one sentence with the fix.
+"""Diagnosis of pods, Jobs and Deployments: one sentence on why a pod does not run or is not created, with the fix.
 
 The functions depend only on the API server's objects. Their sentences follow a subject: "chief: …", "worker 3: …".
 """
@@ -15,12 +15,12 @@ _OUT_OF_MEMORY = "OOMKilled"
 _EXIT_CODES = {
     ExitCode.INTERNAL: "an internal error of cifake-tune",
     ExitCode.USAGE: "invalid settings, which a retry does not fix",
-    ExitCode.ENVIRONMENT: "the bucket or the chief failed; it is retried",
+    ExitCode.ENVIRONMENT: "the bucket or the chief failed, so the pod is retried",
     ExitCode.NO_RESULT: "the search ended without a usable trial",
     ExitCode.FENCED: "a newer chief has taken over",
-    ExitCode.PREEMPTED: "it was terminated and handed back its trial",
-    137: "killed by the node (SIGKILL): out of memory, or its grace period had ended",
-    139: "it crashed in a library (SIGSEGV)",
+    ExitCode.PREEMPTED: "the process was terminated and returned its trial",
+    137: "killed with SIGKILL, because memory ran out or the grace period had ended",
+    139: "a library crashed with SIGSEGV",
 }
 
 
@@ -52,7 +52,7 @@ def job_problem(job: Job, events: Sequence[Event] = ()) -> str | None:
         return f"the Job {job.name} has failed: {_failed(failed.reason, failed.message)}"
     queue = job.metadata.labels.get(names.LABEL_QUEUE)
     if job.spec.suspend and queue:
-        return f"waits in Kueue's queue {queue}: kubectl get workloads shows its position"
+        return f"waits in Kueue's queue {queue}; run kubectl get workloads to see its position"
     refusals = [e for e in events if e.involved_object.uid == job.metadata.uid and e.reason == "FailedCreate"]
     expected = min(job.spec.parallelism, job.spec.completions or job.spec.parallelism) - job.status.succeeded
     if refusals and not job.condition("Complete") and job.status.active < expected:
@@ -77,12 +77,12 @@ def exit_code_meaning(code: int) -> str:
 
 # ---- scheduling -----------------------------------------------------------------------------------
 def _unscheduled(pod: Pod, message: str) -> str:
-    """Explain a message of the scheduler: `0/2 nodes are available: 2 Insufficient nvidia.com/gpu. preemption: …`."""
+    """Explain a message of the scheduler, such as `0/2 nodes are available: 2 Insufficient nvidia.com/gpu. …`."""
     match = re.match(
         r"0/(\d+) nodes are available: (.*?)(?:\. (?:no new claims|preemption:)|\.? not found$|\.?$)", message
     )
     if not match:
-        return message or "no node accepts it"
+        return message or "no node accepts the pod"
     total, text = int(match[1]), match[2]
     reasons = [part.strip() for part in re.split(r", (?=\d+ )", text)]
     sentences = [_no_node(pod, reason, total) for reason in reasons]
@@ -90,7 +90,7 @@ def _unscheduled(pod: Pod, message: str) -> str:
 
 
 def _no_node(pod: Pod, reason: str, total: int) -> str:
-    """Explain one of the scheduler's reasons: `2 Insufficient nvidia.com/gpu`."""
+    """Explain one of the scheduler's reasons, such as `2 Insufficient nvidia.com/gpu`."""
     match = re.match(r"(\d+) (.*)", reason)
     count, cause = (int(match[1]), match[2]) if match else (total, reason)
     one = count == 1
@@ -117,14 +117,19 @@ _NO_NODE = [
     ),
     (
         r"Insufficient (\S+)",
-        "{nodes} {have} less free {0} than it requests; lower resources.requests, or add nodes",
+        "{nodes} {have} less free {0} than the pod requests; lower resources.requests, or add nodes",
     ),
     (
         r"taint \{(.+?)\}",
-        "{nodes} {have} the taint {0}, which it does not tolerate; add it to tolerations, or remove it",
+        "{nodes} {have} the taint {0}, which the pod does not tolerate; add the taint to tolerations, or remove it "
+        "from the nodes",
     ),
-    (r"taint", "{nodes} {have} a taint that it does not tolerate; add it to tolerations, or remove it"),
-    (r"affinity|selector", "{nodes} {do} not match its {place}; correct it, or label them"),
+    (
+        r"taint",
+        "{nodes} {have} a taint that the pod does not tolerate; add the taint to tolerations, or remove it from the "
+        "nodes",
+    ),
+    (r"affinity|selector", "{nodes} {do} not match the pod's {place}; correct this value, or label the nodes"),
     (r"unschedulable", "{nodes} {have} been cordoned; run kubectl uncordon NODE"),
     (
         r'persistentvolumeclaim "(.+?)" not found',
@@ -132,17 +137,17 @@ _NO_NODE = [
     ),
     (
         r"unbound",
-        "its volume {claims} is not bound; kubectl describe pvc shows the reason (does the StorageClass exist?)",
+        "the pod's volume {claims} is not bound; run kubectl describe pvc to see whether its StorageClass exists",
     ),
-    (r"(volume.*)", "{nodes} cannot reach its volume ({0}); kubectl describe pvc shows its location"),
+    (r"(volume.*)", "{nodes} cannot reach the pod's volume ({0}); run kubectl describe pvc to see its location"),
 ]
-"""Patterns of the scheduler's reasons and their explanations; the first match applies."""
+"""Patterns of the scheduler's reasons, with their explanations. The first pattern that matches applies."""
 
 
 def _pending(pod: Pod, events: Sequence[Event]) -> str | None:
     scheduled = pod.condition("PodScheduled")
     if scheduled is None:
-        return "is pending: the scheduler has not processed it yet"
+        return "is pending, because the scheduler has not processed the pod yet"
     return (
         f"is pending: {_unscheduled(pod, scheduled.message)}" if scheduled.status == "False" else _setup_problem(events)
     )
@@ -168,17 +173,24 @@ def _waiting_problem(
         case "CrashLoopBackOff":
             last = container.last_state.terminated
             cause = _terminated_problem(pod, container.name, last, last_line) if last else None
-            sentence = f"{cause or 'its container keeps ending'}; restarted {container.restart_count} times"
+            sentence = (
+                f"{cause or 'has a container that ends repeatedly'}; it was restarted {container.restart_count} times"
+            )
         case "ErrImagePull" | "ImagePullBackOff":
             sentence = f"the image {container.image} cannot be pulled: {_registry_problem(waiting.message, events)}"
         case "InvalidImageName":
             sentence = f"the image name {container.image!r} is not valid; correct image.repository and image.tag"
         case "ErrImageNeverPull":
-            sentence = f"the node does not have the image {container.image}, and image.pullPolicy is Never; change it"
+            sentence = (
+                f"the node does not have the image {container.image}, and image.pullPolicy is Never; change "
+                "image.pullPolicy"
+            )
         case "CreateContainerConfigError":
-            sentence = f"its container cannot be created: {message}; create it, or correct the value that names it"
+            sentence = (
+                f"cannot create its container: {message}; create the missing object, or correct the value that names it"
+            )
         case _:
-            sentence = f"its container cannot be started: {waiting.reason} {message}".rstrip()
+            sentence = f"cannot start its container: {waiting.reason} {message}".rstrip()
     return sentence
 
 
@@ -188,8 +200,8 @@ def _terminated_problem(pod: Pod, name: str, state: Terminated, last_line: str) 
         cause = f"at its memory limit of {limit}" if limit else "because its node ran out of memory"
         return f"was killed {cause} (OOMKilled); raise resources.limits.memory, or train smaller models or batches"
     if state.reason in ("StartError", "ContainerCannotRun"):
-        return f"its container cannot be started: {_one_line(state.message).rpartition('container process: ')[2]}"
-    log = f"; its last line: {_one_line(last_line)}" if last_line else ""
+        return f"cannot start its container: {_one_line(state.message).rpartition('container process: ')[2]}"
+    log = f"; the last line of its log: {_one_line(last_line)}" if last_line else ""
     return f"ended with exit code {state.exit_code} ({exit_code_meaning(state.exit_code)}){log}"
 
 
@@ -220,7 +232,9 @@ def _setup_problem(events: Sequence[Event]) -> str | None:
     message = _one_line(_newest(problems).message)
     if match := re.search(r'(secret|configmap) "(.+?)" not found', message):
         kind = {"secret": "Secret", "configmap": "ConfigMap"}[match[1]]
-        return f"cannot start: there is no {kind} {match[2]} to mount; create it, or correct the value that names it"
+        return (
+            f"cannot start, because the {kind} {match[2]} does not exist; create it, or correct the value that names it"
+        )
     return f"cannot start: {message[:300]}"
 
 
@@ -228,7 +242,7 @@ def _setup_problem(events: Sequence[Event]) -> str | None:
 _DISRUPTIONS = {
     "PreemptionByScheduler": "was preempted by a pod of higher priority",
     "DeletionByTaintManager": "was deleted because its node is not ready or was tainted",
-    "EvictionByEvictionAPI": "was evicted: its node is being drained, or a user requested it",
+    "EvictionByEvictionAPI": "was evicted, because its node is being drained or a user requested the eviction",
     "TerminationByKubelet": "was terminated by its node",
     "DeletionByPodGC": "was lost with its node",
 }
@@ -259,17 +273,21 @@ def creation_problem(message: str) -> str:
         resource, requested = match[2].split("=")[0], match[2].split("=")[-1]
         used, limited = match[3].split("=")[-1], match[4].split("=")[-1]
         return (
-            f"the quota {match[1]} allows {limited} {resource}, {used} are used and it requests {requested} more; "
-            "request less (workers.replicas, workers.gpus, resources), or have the quota raised"
+            f"the quota {match[1]} allows {limited} {resource}, of which {used} are used, and the pod requests "
+            f"{requested} more; lower workers.replicas, workers.gpus or resources, or ask an administrator to raise "
+            "the quota"
         )
     if match := re.search(r"failed quota: (\S+): must specify (.*)", reason):
-        return f"the quota {match[1]} requires every container to specify {match[2]}; set it in resources"
+        return f"the quota {match[1]} requires every container to set {match[2]}; add it to resources"
     if match := re.search(r'violates PodSecurity "([^"]+)": (.*)', reason):
-        return f"the namespace enforces the pod security standard {match[1].split(':')[0]}: {match[2][:200]}"
+        return (
+            f"the namespace enforces the pod security standard {match[1].split(':')[0]}, which the pod violates "
+            f"({match[2][:200]}); correct podSecurityContext or extraVolumes"
+        )
     if match := re.search(r'serviceaccount "?([\w.-]+)"? not found', reason):
         return f"the ServiceAccount {match[1]} does not exist; run helm upgrade to create it again"
     if match := re.search(r"no PriorityClass with name (\S+) was found", reason):
-        return f"there is no PriorityClass {match[1]}; correct priorityClassName, or have the class created"
+        return f"there is no PriorityClass {match[1]}; correct priorityClassName, or create the class"
     return reason.removeprefix("Error creating: ")
 
 

@@ -1,4 +1,4 @@
-"""Logs of a release's pods, each line with a prefix that names its pod."""
+"""Logs of a release's pods. Each line has a prefix that names its pod."""
 
 import threading
 import time
@@ -54,9 +54,9 @@ def show_logs(release: Release, selector: PodSelector, show: Callable[[str], Non
 
 
 def follow_logs(release: Release, selector: PodSelector, show: Callable[[str], None]) -> None:
-    """Show lines as they are written, including those of pods created later, until all pods and Jobs have ended."""
+    """Show lines as they are written, until all selected pods and Jobs have ended. Later pods are included."""
     followed: dict[str, threading.Thread] = {}
-    # shown by the caller's thread, so that the command ends if its output is closed
+    # the caller's thread shows the lines, so that the command ends if its output is closed
     lines: SimpleQueue[str] = SimpleQueue()
 
     def follow(pod: Pod) -> None:

@@ -1,4 +1,4 @@
-"""A release of the chart in a cluster: its objects, found by their labels, and its settings, read from them."""
+"""A release of the chart in a cluster. Its objects are found by their labels, and contain its settings."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -34,7 +34,7 @@ class Release:
     events: Sequence[Event]
 
     def job(self, component: str) -> Job | None:
-        """Return the newest Job of a component: during an upgrade, the previous Job may still exist."""
+        """Return the newest Job of a component. During an upgrade, the previous Job may still exist."""
         return _newest([job for job in self.jobs if job.component == component])
 
     @property
@@ -50,7 +50,10 @@ class Release:
         """Return the newest running pod of a component. Raises EnvironmentFailure if none is running."""
         pods = [p for p in self.pods_of(component) if p.status.phase == "Running" and not p.metadata.deletion_timestamp]
         if not pods:
-            raise EnvironmentFailure(f"no {component} of release {self.name} is running.")
+            raise EnvironmentFailure(
+                f"no {component} of release {self.name} is running; run cifake-tune doctor --release {self.name} to "
+                "find the reason."
+            )
         return pods[-1]
 
     # ---- settings -----------------------------------------------------------------------------------
@@ -73,7 +76,7 @@ class Release:
 
     @property
     def chief_host(self) -> str:
-        """Name of the chief's Service, for which its certificate is valid."""
+        """Name of the chief's Service, which the chief's certificate contains."""
         return self._environment(WORKER)[names.ENV_ORACLE_IP]
 
     @property
@@ -89,7 +92,7 @@ class Release:
         return job.spec.template.spec.volume_source(_TLS_VOLUME) if job else ""
 
     def study_name(self) -> str:
-        """Return the name of the study. Raises EnvironmentFailure, ConfigError."""
+        """Return the name of the study. Raises EnvironmentFailure, or ConfigError if study.yaml is not valid."""
         override = self._environment(CHIEF).get(f"{names.ENV_SETTING}NAME")
         if override:
             return override
@@ -98,7 +101,9 @@ class Release:
         try:
             values = yaml.safe_load(self.cluster.get(ConfigMap, name).data.get("study.yaml", "")) or {}
         except yaml.YAMLError as error:
-            raise ConfigError(f"ConfigMap {name}: study.yaml is not valid YAML ({error}).") from None
+            raise ConfigError(
+                f"study.yaml in ConfigMap {name} is not valid YAML ({error}); run helm upgrade to replace it."
+            ) from None
         return str(values.get("name") or settings.Study().name)
 
     def _environment(self, component: str) -> dict[str, str]:
@@ -108,7 +113,7 @@ class Release:
 
 
 def load(cluster: Cluster, name: str) -> Release:
-    """Read a release. Raises UsageError if the namespace has no release of that name, EnvironmentFailure."""
+    """Read a release. Raises EnvironmentFailure, or UsageError if the namespace has no release of that name."""
     labels = f"{names.LABEL_NAME}={names.APPLICATION},{names.LABEL_RELEASE}={name}"
     with ThreadPoolExecutor(4) as pool:
         jobs = pool.submit(cluster.list, Job, labels)
@@ -137,7 +142,7 @@ def _no_release(cluster: Cluster, name: str) -> str:
         namespaces = sorted({job.metadata.namespace for job in cluster.list(Job, chiefs, everywhere=True)})
     except ApiRefusedError:
         namespaces = []
-    hint = f"; try --namespace {' or '.join(namespaces)}" if namespaces else "; helm list -A shows all releases"
+    hint = f"; use --namespace {' or '.join(namespaces)}" if namespaces else "; run helm list -A to see all releases"
     return f"namespace {cluster.namespace} has no release of cifake-tune{hint}."
 
 

@@ -1,4 +1,4 @@
-"""The view of `status --release`: the components and workers of a release with their states and problems."""
+"""The view of `status --release`, with the state and the problems of each component and worker of a release."""
 
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
@@ -14,15 +14,15 @@ from tuner.errors import EnvironmentFailure
 from tuner.study.status import WorkerStatus
 
 NO_VOLUME = (
-    "is lost with its pod, and the study with it: it was installed without a volume; set bucket.emulator.storageClass "
-    "or bucket.url=gs://BUCKET"
+    "is lost with its pod, and so is the study, because the bucket has no volume; set bucket.emulator.storageClass or "
+    "bucket.url=gs://BUCKET"
 )
 MAX_LOGS = 8
-"""Maximum number of failed pods, newest first, whose logs are read."""
+"""Maximum number of failed pods whose logs are read. The newest ones are read."""
 
 
 class ReleaseModel(BaseModel):
-    """Base of the models in this file; the names of their fields are the keys of `status --release --json`."""
+    """Base of the models in this file. The names of their fields are the keys of `status --release --json`."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -49,16 +49,16 @@ class ComponentView(ReleaseModel):
     node: str | None = None
     gpus: str = "0"
     trouble: str | None = None
-    """The problem that keeps it from working, in one sentence."""
+    """The problem that prevents the component from working, in one sentence."""
     earlier: str | None = None
-    """Why the previous pod ended."""
+    """Why the previous pod failed, in one sentence."""
     risk: str | None = None
     """A potential problem, in one sentence."""
     work: WorkerStatus | None = None
 
     @property
     def title(self) -> str:
-        """Name for use in a sentence."""
+        """Name of the component or worker for use in a sentence."""
         return self.component if self.index is None else f"{self.component} {self.index}"
 
 
@@ -108,7 +108,7 @@ def view_release(release: Release, last_lines: Mapping[str, str], work: Sequence
 
 
 def last_lines(release: Release) -> dict[str, str]:
-    """Return the last line, preferably an error, that failed pods have logged, by the name of the pod."""
+    """Return the last error that each failed pod has logged, or else its last line, by the name of the pod."""
     failed = [
         p for p in release.pods if p.status.phase == "Failed" or any(c.last_state.terminated for c in p.containers())
     ]
@@ -117,7 +117,7 @@ def last_lines(release: Release) -> dict[str, str]:
         try:
             logged = [line for line in release.cluster.log(pod.name, tail=20).splitlines() if line.strip()]
         except EnvironmentFailure:
-            continue  # the node is gone, or reading is not allowed; the exit code still shows what happened
+            continue  # the node was lost, or reading is not allowed; the exit code still shows what happened
         errors = [line for line in logged if line.startswith("error: ")]
         if logged:
             lines[pod.name] = (errors or logged)[-1]

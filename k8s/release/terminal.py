@@ -22,7 +22,7 @@ SILENT_S = 30.0
 
 
 def release_view(view: ReleaseView) -> RenderableType:
-    """Return the components, the workers, and a sentence for each problem."""
+    """Return tables of the components and the workers, and a sentence for each problem."""
     parts: list[RenderableType] = [_components(view)]
     if view.workers:
         parts.append(_workers(view))
@@ -80,7 +80,7 @@ def _age(silent_s: float) -> Text:
 
 
 def _sentences(view: ReleaseView) -> Iterator[Text]:
-    """Yield a sentence for each problem; a problem of several workers is shown once."""
+    """Yield a sentence for each problem. A problem that several workers have is shown once."""
     for attribute, style, prefix in (
         ("trouble", "red", ""),
         ("earlier", "yellow", "the previous pod "),
@@ -95,7 +95,7 @@ def _sentences(view: ReleaseView) -> Iterator[Text]:
 
 
 def _joined(titles: Sequence[str]) -> str:
-    """Join titles: worker 0, worker 1, worker 2 -> workers 0, 1, 2."""
+    """Join titles. For example, worker 0, worker 1 and worker 2 become "workers 0, 1, 2"."""
     if len(titles) == 1:
         return titles[0]
     numbers = [title.removeprefix("worker ") for title in titles]

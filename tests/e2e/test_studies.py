@@ -148,7 +148,7 @@ def test_without_a_storage_class_a_study_runs_and_status_and_doctor_say_what_may
     assert sentence in run("helm", "get", "notes", volatile.name, "-n", namespace.name)
     until("the bucket", lambda: volatile.running("bucket"))
     where = ("--release", volatile.name, "--namespace", namespace.name)
-    assert f"bucket: {sentence}, and the study with it" in cifake_tune("status", *where)[1]
+    assert f"bucket: {sentence}, and so is the study" in cifake_tune("status", *where)[1]
     code, output = cifake_tune("doctor", *where, "--no-probe")
     assert code == 0
     assert f"the bucket {sentence}" in output

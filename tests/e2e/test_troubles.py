@@ -49,7 +49,7 @@ def test_a_cluster_that_takes_the_release_is_fine_before_the_install_and_no_prob
 ) -> None:
     code, output = check_install(namespace, image)
     assert code == 0, output
-    assert f"{image} was available and started after" in output
+    assert f"the image {image} started after" in output
     assert "enforces the pod security standard restricted" in output
     assert "kubernetes.default.svc is resolved" in output
     until("the probe to go", lambda: not namespace.get("pods", "-l", "app.kubernetes.io/component=doctor"))
@@ -60,7 +60,7 @@ def test_workers_that_ask_for_more_gpus_than_a_node_has_are_explained(
 ) -> None:
     code, output = check_install(namespace, image, "workers.gpus=99")
     assert code == 3
-    assert "workers request 99 nvidia.com/gpu each, but no node that accepts them has more than" in output
+    assert "workers request 99 nvidia.com/gpu each, but no node that accepts workers has more than" in output
     greedy = release("greedy")
     greedy.install(study=SHORT, workers={"gpus": 99, "replicas": 1})
     output = await_status(greedy, "worker 0: is pending:")
@@ -82,7 +82,7 @@ def test_an_image_that_does_not_exist_is_explained(
     await_status(nowhere, f"chief, data, bucket, worker 0, worker 1: {sentence}")
     code, output = doctor(nowhere)
     assert code == 3
-    assert f"chief {sentence}" in output
+    assert f"chief: {sentence}" in output
 
 
 def test_a_volume_that_the_namespace_forbids_is_found_before_the_install(namespace: Namespace, image: str) -> None:
@@ -90,7 +90,8 @@ def test_a_volume_that_the_namespace_forbids_is_found_before_the_install(namespa
     code, output = check_install(namespace, image, *host_path, "workers.gpus=0")
     assert code == 3
     refused = "the API server refuses the pods of chief, data, evaluator, worker"
-    assert f"{refused}: the namespace enforces the pod security standard restricted: restricted volume types" in output
+    violated = "the namespace enforces the pod security standard restricted, which the pod violates (restricted volume"
+    assert f"{refused}: {violated} types" in output
     code, output = check_install(namespace, image, "workers.priorityClassName=nights", "workers.gpus=0")
     assert code == 3
     assert (
@@ -112,7 +113,7 @@ def test_who_may_do_nothing_is_told_what_an_administrator_has_to_grant(
     code, output = check_install(namespace, image)
     assert code == 3
     assert "broken rights you may not create jobs.batch, deployments.apps, services, configmaps, secrets," in output
-    assert f"Have an administrator run kubectl create rolebinding NAME -n {namespace.name}" in output
+    assert f"Ask an administrator to run kubectl create rolebinding NAME -n {namespace.name}" in output
     assert "you may not list nodes" in output
     assert f"you may not create pods in namespace {namespace.name}, so admission was not checked" in output
     assert f"you may not create pods in namespace {namespace.name}, so the probe was not run" in output
@@ -150,20 +151,24 @@ def test_a_quota_that_is_used_up_is_explained(
         until("the quota", lambda: namespace.get("resourcequota", "team")["status"]["used"] == {GPUS: "0"})
         code, output = check_install(namespace, image, "workers.replicas=2")
         assert code == 3
-        assert "the quota team allows 1 requests.nvidia.com/gpu, 0 are used, and the release requests 2" in output
+        assert (
+            "the quota team allows 1 requests.nvidia.com/gpu, of which 0 are used, and the release requests 2" in output
+        )
         many = release("many")
         many.install(study=SHORT, workers={"replicas": 2})
         await_status(
-            many, "no pod can be created: the quota team allows 1 requests.nvidia.com/gpu, 1 are used and it requests"
+            many,
+            "no pod can be created: the quota team allows 1 requests.nvidia.com/gpu, of which 1 are used, and the pod "
+            "requests",
         )
         code, output = doctor(many, "--no-probe")
         assert code == 3
         assert (
-            "warning quota the quota team allows 1 requests.nvidia.com/gpu, 1 are used, and the release requests 1"
-            in output
+            "warning quota the quota team allows 1 requests.nvidia.com/gpu, of which 1 are used, and the release "
+            "requests 1" in output
         )
         assert (
-            "fine storage the release's own bucket has a volume of StorageClass standard, claim many-cifake-tune-"
+            "fine storage the release's own bucket has a volume of StorageClass standard (claim many-cifake-tune-"
             in output
         )
     finally:
@@ -247,7 +252,9 @@ def test_a_bucket_without_rights_is_explained(release: Callable[[str], Release])
             extraEnv=[{"name": "STORAGE_EMULATOR_HOST", "value": refuser.url}],
         )
         role = "Give this account the role roles/storage.objectUser on the bucket not-ours"
-        output = await_status(closed, "exit code 3 (the bucket or the chief failed; it is retried); its last line: ")
+        output = await_status(
+            closed, "exit code 3 (the bucket or the chief failed, so the pod is retried); the last line of its log: "
+        )
         assert role in output
         code, output = doctor(closed)
         assert code == 3

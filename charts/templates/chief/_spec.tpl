@@ -1,5 +1,5 @@
-{{/* The chief's Job. It has no podFailurePolicy, with which the chief of a lost node would be replaced only when the
-     node is deleted. Two chiefs at the same time are harmless, because the newer one fences the older one. */}}
+{{/* The chief's Job. It has no podFailurePolicy. With one, a chief on a lost node would not be replaced until the Node
+     object is deleted. Two chiefs at the same time are harmless, because the newer one fences the older one. */}}
 {{- define "cifake-tune.chief.spec" -}}
 backoffLimit: {{ .Values.chief.backoffLimit }}
 template:

@@ -1,4 +1,4 @@
-{{/* The part of the workers' Job that is immutable while it runs: everything except the number of workers. */}}
+{{/* The immutable part of the workers' Job, which is everything except the number of workers. */}}
 {{- define "cifake-tune.worker.spec" -}}
 completionMode: Indexed
 backoffLimitPerIndex: {{ .Values.workers.backoffLimitPerIndex }}

@@ -64,7 +64,7 @@ def test_a_bucket_that_cannot_be_written_is_broken_and_the_exit_code_says_so(tmp
 def test_a_backend_that_is_chosen_and_not_installed_is_broken() -> None:
     code, output = doctor(KERAS_BACKEND="torch")
     assert code == ExitCode.ENVIRONMENT
-    assert "KERAS_BACKEND is torch, which is not installed. Unset it, or use one of: " in output
+    assert "KERAS_BACKEND is torch, which is not installed. Unset KERAS_BACKEND, or set it to one of: " in output
 
 
 def test_a_bucket_of_google_is_tried_with_its_latency_and_clock(

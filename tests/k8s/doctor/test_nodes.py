@@ -43,21 +43,27 @@ def finding(*nodes: Node, workers: int = 2, gpus: int = 1) -> Finding:
 def test_gpu_nodes_that_are_tainted_are_told_though_other_nodes_would_take_the_workers() -> None:
     result = finding(node("cpu", 0), node("gpu-1", 8, SPOT), node("gpu-2", 8, SPOT))
     assert result.severity is Severity.BROKEN
-    assert result.what == "the 2 nodes with 1 nvidia.com/gpu have taints: cloud.google.com/gke-spot=true:NoSchedule"
+    assert result.what == (
+        "the 2 nodes with 1 nvidia.com/gpu have taints that workers do not tolerate: "
+        "cloud.google.com/gke-spot=true:NoSchedule"
+    )
     assert "workers.tolerations" in result.fix
 
 
 def test_nodes_that_all_are_tainted_are_told_with_their_taints() -> None:
     result = finding(node("a", 8, SPOT), node("b", 8, SPOT))
-    assert result.what == "all 2 nodes that match the workers have taints: cloud.google.com/gke-spot=true:NoSchedule"
+    assert result.what == (
+        "all 2 nodes that match workers.nodeSelector have taints that workers do not tolerate: "
+        "cloud.google.com/gke-spot=true:NoSchedule"
+    )
 
 
 @pytest.mark.parametrize(
     ("gpus", "workers", "severity", "what"),
     [
-        (1, 8, Severity.FINE, "room for 8 workers with 1 each"),
-        (4, 3, Severity.WARNING, "room for 2 workers with 4 each, but 3 are requested"),
-        (5, 1, Severity.BROKEN, "no node that accepts them has more than 4"),
+        (1, 8, Severity.FINE, "enough for 8 workers with 1 each"),
+        (4, 3, Severity.WARNING, "enough for 2 workers with 4 each, but the release has 3 workers"),
+        (5, 1, Severity.BROKEN, "no node that accepts workers has more than 4"),
     ],
 )
 def test_the_gpus_that_are_free_are_counted_a_node(gpus: int, workers: int, severity: Severity, what: str) -> None:
@@ -67,4 +73,4 @@ def test_the_gpus_that_are_free_are_counted_a_node(gpus: int, workers: int, seve
 
 
 def test_a_cluster_without_ready_nodes_is_broken() -> None:
-    assert finding(node("a", 4, ready=False)).what == "none of 1 nodes is ready and accepts pods"
+    assert finding(node("a", 4, ready=False)).what == "none of the cluster's 1 nodes is ready and accepts pods"

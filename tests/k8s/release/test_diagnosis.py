@@ -8,25 +8,29 @@ from tests.k8s import captured
 from tuner.errors import ExitCode
 
 PODS = {
-    "no-gpu": "is pending: 1 of 3 nodes has a taint that it does not tolerate; add it to tolerations, or remove "
-    "it; 2 of 3 nodes have fewer than 9 free nvidia.com/gpu; request fewer (workers.gpus), or add GPU nodes",
-    "no-memory": "2 of 3 nodes have less free memory than it requests; lower resources.requests, or add",
-    "no-node": "2 of 3 nodes do not match its nodeSelector cloud.google.com/gke-accelerator=nvidia-l4; correct it, "
-    "or label them",
+    "no-gpu": "is pending: 1 of 3 nodes has a taint that the pod does not tolerate; add the taint to tolerations, or "
+    "remove it from the nodes; 2 of 3 nodes have fewer than 9 free nvidia.com/gpu; request fewer "
+    "(workers.gpus), or add GPU nodes",
+    "no-memory": "2 of 3 nodes have less free memory than the pod requests; lower resources.requests, or add",
+    "no-node": "2 of 3 nodes do not match the pod's nodeSelector cloud.google.com/gke-accelerator=nvidia-l4; "
+    "correct this value, or label the nodes",
     "no-claim": "is pending: the PersistentVolumeClaim missing does not exist; run helm upgrade to create it again",
-    "unbound-claim": "is pending: its volume unbound is not bound; kubectl describe pvc shows the reason",
+    "unbound-claim": "is pending: the pod's volume unbound is not bound; run kubectl describe pvc to see whether",
     "no-image": "the image localhost:5000/cifake-tune:none cannot be pulled: the registry has no such image; correct "
     "image.repository and image.tag, or push the image",
     "no-registry": "the image registry.invalid/cifake-tune:1 cannot be pulled: the registry does not respond (",
     "bad-image-name": "the image name 'localhost:5000/cifake tune' is not valid; correct image.repository",
-    "no-secret-env": 'its container cannot be created: secret "missing" not found; create it, or correct',
-    "no-secret-volume": "cannot start: there is no Secret cifake-tune-tls to mount; create it, or correct the value",
-    "crash-usage": "ended with exit code 2 (invalid settings, which a retry does not fix); its last line: error: "
-    "the environment variable KERASTUNER_ORACLE_IP is not set; it must be for this command.; restarted 3 times",
-    "exit-usage": "ended with exit code 2 (invalid settings, which a retry does not fix); its last line: error: ",
-    "no-command": 'its container cannot be started: exec: "/does/not/exist": stat /does/not/exist: no such file',
+    "no-secret-env": 'cannot create its container: secret "missing" not found; create the missing object, or correct',
+    "no-secret-volume": "cannot start, because the Secret cifake-tune-tls does not exist; create it, or correct the "
+    "value",
+    "crash-usage": "ended with exit code 2 (invalid settings, which a retry does not fix); the last line of its log: "
+    "error: the environment variable KERASTUNER_ORACLE_IP is not set; it must be for this command.; it was "
+    "restarted 3 times",
+    "exit-usage": "ended with exit code 2 (invalid settings, which a retry does not fix); the last line of its log: "
+    "error: ",
+    "no-command": 'cannot start its container: exec: "/does/not/exist": stat /does/not/exist: no such file',
     "oom": "was killed at its memory limit of 64Mi (OOMKilled); raise resources.limits.memory, or train smaller models",
-    "preempted": "was evicted: its node is being drained, or a user requested it",
+    "preempted": "was evicted, because its node is being drained or a user requested the eviction",
 }
 LAST_LINE = "error: the environment variable KERASTUNER_ORACLE_IP is not set; it must be for this command."
 
@@ -60,8 +64,8 @@ def unschedulable(message: str) -> Pod:
             "0/5 nodes are available: 3 Insufficient nvidia.com/gpu, 2 node(s) had untolerated taint {team: other}. "
             "preemption: 0/5 nodes are available: 5 Preemption is not helpful for scheduling.",
             "is pending: 3 of 5 nodes have fewer than 9 free nvidia.com/gpu; request fewer (workers.gpus), or add GPU "
-            "nodes; 2 of 5 nodes have the taint team: other, which it does not tolerate; add it to tolerations, or "
-            "remove it",
+            "nodes; 2 of 5 nodes have the taint team: other, which the pod does not tolerate; add the taint to "
+            "tolerations, or remove it from the nodes",
         ),
         (
             "0/2 nodes are available: 1 node(s) were unschedulable, 1 node(s) had volume node affinity conflict.",
@@ -106,10 +110,11 @@ def test_the_registrys_own_word_says_what_to_do_about_an_image(message: str, sen
 
 
 JOBS = {
-    "over-quota": "no pod can be created: the quota team allows 1 requests.nvidia.com/gpu, 9 are used and it requests "
-    "2 more; request less (workers.replicas, workers.gpus, resources), or have the quota raised",
-    "not-restricted": "no pod can be created: the namespace enforces the pod security standard restricted: "
-    "runAsNonRoot",
+    "over-quota": "no pod can be created: the quota team allows 1 requests.nvidia.com/gpu, of which 9 are used, and "
+    "the pod requests 2 more; lower workers.replicas, workers.gpus or resources, or ask an administrator to raise the "
+    "quota",
+    "not-restricted": "no pod can be created: the namespace enforces the pod security standard restricted, which the "
+    "pod violates (runAsNonRoot",
     "fails": "the Job fails has failed: exit code 2 (invalid settings, which a retry does not fix); fix the cause and "
     "run helm upgrade",
 }
