@@ -93,8 +93,8 @@ class GcsBucket:
         """Create the object. Raises ObjectExistsError if the name is taken by other bytes.
 
         The response "name taken" (412) may belong to a retry after the first request succeeded and its response was
-        lost. So the object is read. Callers put a unique id into the data, hence the same bytes mean that this call
-        created the object.
+        lost. Therefore the object is read. Callers put a unique id into the data, so the same bytes mean that this
+        call created the object.
         """
         blob = self._blob(name)
         with self._calling("create", name):
@@ -102,7 +102,7 @@ class GcsBucket:
                 self._send(blob, io.BytesIO(data), len(data), if_generation_match=0)
             except PreconditionFailed as error:
                 if not self._holds(name, data):
-                    raise ObjectExistsError(f"The bucket {self.url} has an object {name} already.") from error
+                    raise ObjectExistsError(f"The bucket {self.url} already has an object {name}.") from error
 
     def upload(self, name: str, path: Path) -> None:
         """Create or replace the object from a local file."""
@@ -137,7 +137,7 @@ class GcsBucket:
         return self._list(prefix)
 
     def folders(self, prefix: str) -> Iterator[str]:
-        """Yield, in lexicographic order, the names of the folders in `prefix` that have objects."""
+        """Yield, in lexicographic order, the names of the folders in `prefix` that contain objects."""
         whole = self._prefix + prefix
         with self._calling("list", prefix):
             listing = self._client.list_blobs(
@@ -213,7 +213,7 @@ class GcsBucket:
                     )
                 except NotFound as error:
                     raise BucketError(
-                        f"{name} in {self.url} was replaced or deleted while it was being read."
+                        f"{name} in {self.url} was replaced or deleted while it was being read. Try again."
                     ) from error
             checksum = google_crc32c.extend(checksum, piece)
             yield piece
@@ -287,7 +287,9 @@ def connect() -> storage.Client:
             f"No credentials for Google Cloud Storage were found ({_short(error)}). {_CREDENTIALS}"
         ) from error
     except GoogleAuthError as error:
-        raise BucketError(f"The credentials for Google Cloud Storage do not work ({_short(error)}).") from error
+        raise BucketError(
+            f"The credentials for Google Cloud Storage do not work ({_short(error)}). {_CREDENTIALS}"
+        ) from error
     for scheme in ("http://", "https://"):
         # Threads share the client; by default, requests keeps ten connections and logs a warning for each further one.
         client._http.mount(scheme, requests.adapters.HTTPAdapter(pool_maxsize=_MAX_CONNECTIONS))
@@ -303,6 +305,6 @@ def _endpoint(client: storage.Client) -> str:
 
 
 def _short(error: object) -> str:
-    """Return the error on one line, cut to a readable length."""
+    """Return the error on one line, shortened to a readable length."""
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= _MAX_ERROR_CHARACTERS else f"{text[:_MAX_ERROR_CHARACTERS]}…"
