@@ -28,7 +28,7 @@ REASON_CHARACTERS = 20_000
 
 
 def is_name(text: str) -> bool:
-    """Return whether `text` is a valid name: neither empty nor too long, and without control characters, for logs."""
+    """Return whether `text` is a valid name: not empty, not too long, and safe in a log (no control characters)."""
     return 0 < len(text) <= NAME_CHARACTERS and text.isprintable()
 
 

@@ -100,7 +100,7 @@ def make_folders(folder: Path) -> None:
     with contextlib.suppress(FileExistsError):
         folder.mkdir()
         sync_folder(folder.parent)
-    # One `stat` call, not two: between two calls, a folder could be pruned and created again, and look like a file.
+    # A single `stat` call, because between two calls a folder could be pruned and created again, and look like a file.
     if not stat.S_ISDIR(folder.stat().st_mode):
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
 

@@ -27,16 +27,16 @@ from tuner.errors import BucketError, ObjectExistsError, ObjectNotFoundError
 
 _PIECE_BYTES = 8 << 20
 """Size of the pieces of large objects. Each piece is retried separately, and memory stays bounded. The library requires
-a multiple of 256 KiB; its own default for uploads is 100 MiB."""
+a multiple of 256 KiB. Its own default for uploads is 100 MiB."""
 _UPLOAD_TRIES = 5
 """Maximum number of attempts at an upload. An upload in pieces is a session, which ends if the emulator restarts (404).
 If the response to a piece is lost and the piece is sent again, fake-gcs-server 1.x appends it twice, which the checksum
-detects; Google's server does not."""
+detects. Google's server does not append it twice."""
 _CONNECT_TIMEOUT_S = 10.0
 _MAX_CONNECTIONS = 64
 _CONTENT_TYPE = "application/octet-stream"
 _CREDENTIALS = (
-    "On GKE, bind the pod's service account to a Google Cloud service account (Workload Identity); elsewhere run "
+    "On GKE, bind the pod's service account to a Google Cloud service account (Workload Identity). Elsewhere, run "
     "`gcloud auth application-default login`."
 )
 _EMULATOR_HINT = " and STORAGE_EMULATOR_HOST"
@@ -49,7 +49,7 @@ class GcsBucket:
     Args:
         client: The library's client, see `connect`.
         bucket_name: Name of the bucket, without `gs://`.
-        prefix: Prefix of all object names, without a slash at its end; may be empty.
+        prefix: Prefix of all object names, without a slash at its end. It may be empty.
         deadline_s: Seconds of failures after which an operation (or a piece of a large object) raises BucketError.
         timeout_s: Seconds without a byte of response after which a request is retried.
     """
@@ -117,7 +117,7 @@ class GcsBucket:
     def download(self, name: str, path: Path) -> None:
         """Write the object to a local file and verify its checksum. Raises ObjectNotFoundError."""
         pieces = self._pieces(name)
-        first = next(pieces, b"")  # before any file is created: the object may be missing
+        first = next(pieces, b"")  # before any file is created, because the object may be missing
         with downloading(f"{name} from {self.url}", path) as file:
             file.write(first)
             for piece in pieces:
@@ -218,7 +218,7 @@ class GcsBucket:
             checksum = google_crc32c.extend(checksum, piece)
             yield piece
         if expected != base64.b64encode(checksum.to_bytes(4, "big")).decode():
-            raise BucketError(f"{name} in {self.url} arrived damaged: its checksum is wrong. Try again.")
+            raise BucketError(f"{name} in {self.url} arrived damaged (its checksum is wrong). Try again.")
 
     def _raise_not_found(self, name: str, error: NotFound | None) -> NoReturn:
         self._check_bucket()

@@ -83,7 +83,7 @@ def doctor(
 
 
 def _show(findings: Iterable["Finding"], as_json: bool) -> None:
-    """Print the findings, as text each as soon as it is made, and exit with code 3 if one of them is BROKEN."""
+    """Print the findings (without `as_json`, each as soon as it is made). Exit with code 3 if one is BROKEN."""
     from k8s.doctor.findings import FINDINGS, Severity
 
     if as_json:

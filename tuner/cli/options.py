@@ -19,7 +19,7 @@ BucketOption = Annotated[
     ),
 ]
 StudyNameOption = Annotated[
-    str | None, typer.Option("--study", help="Name of the study; optional if the bucket has only one.")
+    str | None, typer.Option("--study", help="Name of the study. Optional if the bucket has only one study.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 ReleaseOption = Annotated[
@@ -55,9 +55,9 @@ class GlobalOptions:
 
 
 def study_name() -> str | None:
-    """Return the name of the study if environment variables specify it, directly or through study.yaml; else None.
+    """Return the name of the study that environment variables specify, directly or through study.yaml, else None.
 
-    They do so in pods and in the processes that `run` starts.
+    Pods and the processes that `run` starts have these variables.
     """
     file = os.environ.get(names.ENV_STUDY_FILE)
     if file or f"{names.ENV_SETTING}NAME" in os.environ:

@@ -30,7 +30,7 @@ StudyFileOption = Annotated[
 
 
 SetOption = Annotated[
-    list[str] | None, typer.Option("--set", help="A setting, such as search.max_trials=20; repeatable.")
+    list[str] | None, typer.Option("--set", help="A setting, such as search.max_trials=20. Can be repeated.")
 ]
 
 

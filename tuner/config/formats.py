@@ -40,7 +40,7 @@ def parse_format(text: str) -> FormatVersion:
 
 
 def _given(version: Any, info: ValidationInfo) -> Any:
-    """Return the version. An absent version is that of old documents in JSON, and this program's in other data."""
+    """Return the version. If it is absent, return _UNVERSIONED for a JSON document, and FORMAT for a new object."""
     if version is not ABSENT:
         return version
     return _UNVERSIONED if info.mode == "json" else FORMAT

@@ -18,7 +18,7 @@ Values = list[bool] | list[int] | list[float] | list[str]
 
 
 class Settings(BaseModel):
-    """Base of all sections: unknown keys are errors, values are not converted, instances are immutable.
+    """Base of all sections. Unknown keys are errors, values are not converted, and instances are immutable.
 
     The docstring below a setting is its description in the JSON Schema and in docs/settings.md.
     """
@@ -91,7 +91,7 @@ class Space(Settings):
 
     values: dict[str, Value | Values] = {}
     """Hyperparameters to fix or to restrict. `{width: 64, blocks: [2, 3]}` fixes `width` and restricts `blocks` to two
-    values, so that one space serves both a laptop and a large GPU. Default: none; the space defines all of them."""
+    values, so that one space serves both a laptop and a large GPU. Default: none, which restricts nothing."""
 
     @field_validator("values", mode="before")
     @classmethod
@@ -210,7 +210,7 @@ class Retries(Settings):
 
     failure: Budget = 1
     """Maximum number of retries after an exception raised by the model or during training. A trial whose loss becomes
-    NaN is not retried: training is seeded, so the loss would become NaN again."""
+    NaN is not retried, because training is seeded and the loss would become NaN again."""
 
     preemption: Annotated[int, Field(ge=10)] = 20
     """Maximum number of retries after the worker was preempted or lost. Default: 20, which is large because the trial

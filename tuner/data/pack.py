@@ -1,4 +1,4 @@
-"""Pack a source: write its images as shards with a manifest to the bucket, into a folder named by their content.
+"""Pack a source: write its images as shards with a manifest to a folder of the bucket that is named by their content.
 
 The files are read twice. The first pass computes their hashes, which name the data set, and reads their headers. The
 second pass decodes their pixels, unless the bucket already has the data set. The manifest is written last.
@@ -27,7 +27,7 @@ from tuner.data.source import Progress, Source, ignore_progress
 from tuner.errors import DataError
 
 SHARD_BYTES = 64 << 20
-"""Maximum size of a shard. It keeps objects few, and three shards fit into memory: one filled, and two written."""
+"""Maximum size of a shard. Shards are few, and three of them (one being filled, two being written) fit in memory."""
 
 MAX_SIDE = 4096
 _WRITERS = 2
@@ -186,7 +186,7 @@ def _one_shape(by_header: dict[ImageHeader, FileGroup], conversion: Conversion) 
 
 
 def _whole(bucket: Bucket, digest: str) -> Manifest | None:
-    """Return the manifest if the bucket has it and all its shards. Otherwise, delete any manifest."""
+    """Return the manifest if the bucket has it and all its shards. Otherwise, delete the manifest."""
     objects = set(bucket.list(names.data_prefix(digest)))
     if names.manifest(digest) not in objects:
         return None
