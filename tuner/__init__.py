@@ -1,3 +1,3 @@
-"""Everything that runs in the pods, or on a laptop: chief, workers, evaluator and the command line."""
+"""The code of the chief, the workers, the evaluator and the command line, in pods or on one machine."""
 
 __version__ = "0.1.0"

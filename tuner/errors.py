@@ -1,6 +1,6 @@
 """Every error that a user or a cluster can cause, with its exit code.
 
-The message is one sentence for the person who can fix the problem: what was wrong, where, and what to do.
+A message is for the person who can fix the problem. It says what is wrong and where, and then what to do.
 `tuner.cli.app` prints the message without a traceback and exits with `exit_code`.
 """
 
@@ -11,12 +11,12 @@ class ExitCode(IntEnum):
     """Exit code of a process of cifake-tune; schedulers use it to decide whether to retry."""
 
     DONE = 0
-    INTERNAL = 1  # internal error of cifake-tune: a retry will not help
-    USAGE = 2  # wrong usage or configuration: never retried
-    ENVIRONMENT = 3  # the bucket or the chief failed: worth a retry
+    INTERNAL = 1  # an internal error of cifake-tune; a retry does not help
+    USAGE = 2  # wrong usage or configuration; never retried
+    ENVIRONMENT = 3  # the bucket or the chief failed; a retry may succeed
     NO_RESULT = 4  # the search ended without a usable trial
-    FENCED = 5  # a newer chief, or a newer process of this worker, took over: never retried
-    PREEMPTED = 143  # stopped by a signal, after saving: 128 + SIGTERM
+    FENCED = 5  # a newer chief, or a newer process of this worker, took over; never retried
+    PREEMPTED = 143  # stopped by a signal (128 + SIGTERM) after finished work was saved
 
 
 class CifakeTuneError(Exception):
@@ -34,7 +34,7 @@ class ConfigError(UsageError):
 
 
 class NewerFormatError(UsageError):
-    """Something has a format whose major version is newer than this program's; the message names both versions."""
+    """The major version of a format is newer than the one that this program reads. The message names both versions."""
 
 
 class DataError(UsageError):
@@ -70,7 +70,7 @@ class ObjectExistsError(BucketError):
 
 
 class JournalError(EnvironmentFailure):
-    """A record of the journal cannot be read; the message names the object."""
+    """A record of the journal cannot be read. The message names the object."""
 
 
 class ChiefUnreachableError(EnvironmentFailure):
@@ -90,6 +90,6 @@ class FencedError(CifakeTuneError):
 
 
 class PreemptedError(CifakeTuneError):
-    """The process was asked to stop (SIGTERM, Ctrl-C); all finished work is saved."""
+    """The process was asked to stop (SIGTERM, Ctrl-C). All finished work is saved."""
 
     exit_code = ExitCode.PREEMPTED

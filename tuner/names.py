@@ -1,4 +1,4 @@
-"""Every bucket path, gRPC metadata key, metric name and environment variable; made and parsed only here."""
+"""Every bucket path, gRPC metadata key, metric name and environment variable. No other module builds or parses them."""
 
 import re
 from dataclasses import dataclass
@@ -12,38 +12,38 @@ ENV_BUCKET = "CIFAKE_TUNE_BUCKET"  # the same as --bucket
 ENV_STUDY_FILE = "CIFAKE_TUNE_STUDY"  # the same as --study: the path of study.yaml
 ENV_SETTING = "CIFAKE_TUNE_STUDY__"  # CIFAKE_TUNE_STUDY__SEARCH__MAX_TRIALS=4 sets search.max_trials
 ENV_DATA = "CIFAKE_TUNE_DATA"  # digest of the packed data set in the bucket
-ENV_DATA_WAIT_S = "CIFAKE_TUNE_DATA_WAIT_S"  # instead: seconds the chief waits for `data prepare` to name it
+ENV_DATA_WAIT_S = "CIFAKE_TUNE_DATA_WAIT_S"  # seconds for which the chief waits until `data prepare` names the data set
 ENV_CACHE = "CIFAKE_TUNE_CACHE"  # folder for files that can be recreated (arrays unpacked for memory-mapping)
-ENV_PARENT = "CIFAKE_TUNE_PARENT"  # process id of the `run` that started this process, which ends with it
-ENV_TLS_CERT = "CIFAKE_TUNE_TLS_CERT"  # PEM files: this process's certificate, its key, and the peers' authority.
-ENV_TLS_KEY = "CIFAKE_TUNE_TLS_KEY"  # Set all three for mutual TLS between chief and workers, or none
-ENV_TLS_CA = "CIFAKE_TUNE_TLS_CA"
-ENV_TLS_NAME = "CIFAKE_TUNE_TLS_NAME"  # name in the chief's certificate, if it differs from the host in _ORACLE_IP
-ENV_EVALUATION_JOB = "CIFAKE_TUNE_EVALUATION_JOB"  # the suspended Job that the chief starts after the search
-ENV_START = "CIFAKE_TUNE_START"  # id of the chief's Job: all pods of one Job belong to one start
+ENV_PARENT = "CIFAKE_TUNE_PARENT"  # process id of the parent `run`; this process ends when that `run` ends
+ENV_TLS_CERT = "CIFAKE_TUNE_TLS_CERT"  # path of this process's certificate (PEM); for mutual TLS, set all three
+ENV_TLS_KEY = "CIFAKE_TUNE_TLS_KEY"  # path of the certificate's private key (PEM)
+ENV_TLS_CA = "CIFAKE_TUNE_TLS_CA"  # path of the certificate (PEM) of the authority that signs peers' certificates
+ENV_TLS_NAME = "CIFAKE_TUNE_TLS_NAME"  # name in the chief's certificate, if it differs from the host in ENV_ORACLE_IP
+ENV_EVALUATION_JOB = "CIFAKE_TUNE_EVALUATION_JOB"  # name of the suspended Job that the chief starts after the search
+ENV_START = "CIFAKE_TUNE_START"  # id of the chief's Job; all pods of the Job belong to the same start
 ENV_GPUS = "CIFAKE_TUNE_GPUS"  # number of GPUs that a worker requested
-ENV_REQUIRE_GPU = "CIFAKE_TUNE_REQUIRE_GPU"  # "true": a worker that requested GPUs and finds none exits
-ENV_IMAGE = "CIFAKE_TUNE_IMAGE"  # the container image of this process, and
-ENV_REVISION = "CIFAKE_TUNE_REVISION"  # the commit it was built from; recorded in provenance.json
-ENV_LOG_FORMAT = "CIFAKE_TUNE_LOG_FORMAT"  # text, or json: one object per line
-ENV_HTTP = "CIFAKE_TUNE_HTTP"  # host:port at which chief and workers serve metrics and health; unset: not served
+ENV_REQUIRE_GPU = "CIFAKE_TUNE_REQUIRE_GPU"  # "true" makes a worker exit if it requested GPUs and finds none
+ENV_IMAGE = "CIFAKE_TUNE_IMAGE"  # container image of this process; recorded in provenance.json
+ENV_REVISION = "CIFAKE_TUNE_REVISION"  # commit from which the image was built; recorded in provenance.json
+ENV_LOG_FORMAT = "CIFAKE_TUNE_LOG_FORMAT"  # "text", or "json" for one JSON object per line
+ENV_HTTP = "CIFAKE_TUNE_HTTP"  # host:port at which this process serves metrics and health, if set
 ENV_LINGER_S = "CIFAKE_TUNE_LINGER_S"  # seconds a finished chief keeps serving the study's final state
-ENV_EMULATOR = "STORAGE_EMULATOR_HOST"  # address of an emulated bucket, as Google's libraries read it
+ENV_EMULATOR = "STORAGE_EMULATOR_HOST"  # address of a Cloud Storage emulator; Google's libraries read it, too
 ENV_TUNER_ID = "KERASTUNER_TUNER_ID"
 ENV_ORACLE_IP = "KERASTUNER_ORACLE_IP"
 ENV_ORACLE_PORT = "KERASTUNER_ORACLE_PORT"
 
-# ---- values that are among a trial's hyperparameters and not in its space -----------------------------------------
+# ---- values among a trial's hyperparameters that are not in its space ---------------------------------------------
 HP_PREFIX = "tuner/"
-HP_EPOCHS = "tuner/epochs"  # how many the trial trains; Keras Tuner sets it with Hyperband
-HP_BRACKET, HP_ROUND = "tuner/bracket", "tuner/round"  # its place in Hyperband
-HP_PARENT = "tuner/trial_id"  # the trial whose training it continues from its best epoch
-HP_INITIAL_EPOCH = "tuner/initial_epoch"  # its first epoch then, from 0
-HP_STEPS = "tuner/steps_per_epoch"  # optimizer steps; a learning rate schedule needs it and HP_EPOCHS
+HP_EPOCHS = "tuner/epochs"  # number of epochs that the trial trains; Keras Tuner sets it for Hyperband
+HP_BRACKET, HP_ROUND = "tuner/bracket", "tuner/round"  # the trial's bracket and round in Hyperband
+HP_PARENT = "tuner/trial_id"  # id of the trial from whose best epoch this trial continues
+HP_INITIAL_EPOCH = "tuner/initial_epoch"  # first epoch of such a trial, from 0
+HP_STEPS = "tuner/steps_per_epoch"  # optimizer steps per epoch; a learning-rate schedule needs it and HP_EPOCHS
 
 
 def is_hyperparameter(name: str) -> bool:
-    """Return whether a value is a hyperparameter of the space, not one of the above."""
+    """Return whether `name` is a hyperparameter of the space rather than one of the values above."""
     return not name.startswith(HP_PREFIX)
 
 
@@ -54,8 +54,8 @@ METADATA_INCARNATION = "cifake-tune-incarnation"
 METADATA_ATTEMPT = "cifake-tune-attempt"
 METADATA_EPOCH = "cifake-tune-epoch"
 METADATA_CHECKPOINT = "cifake-tune-checkpoint"
-METADATA_FORMAT = "cifake-tune-format"  # version of the chief that refused a request's format
-METADATA_SHA256 = "cifake-tune-sha256"  # of that object
+METADATA_FORMAT = "cifake-tune-format"  # format version of a chief that refuses the format of a request
+METADATA_SHA256 = "cifake-tune-sha256"  # hex SHA-256 of the object in METADATA_CHECKPOINT
 
 
 @dataclass(frozen=True)
@@ -66,19 +66,19 @@ class AttemptId:
     attempt: int
 
     def __str__(self) -> str:
-        """Return the id that the worker uses in its calls and file names: `00003`, then `00003~2`."""
+        """Return the id in the worker's calls and file names: `00003` at the first attempt, `00003~2` at the second."""
         return self.trial_id if self.attempt == 1 else f"{self.trial_id}~{self.attempt}"
 
 
 def parse_attempt_id(text: str) -> AttemptId:
-    """Return the trial and the attempt; an id without an attempt means the first."""
+    """Return the trial and the attempt. An id without an attempt stands for the first attempt."""
     match = re.fullmatch(r"(.+)~([2-9]|[1-9][0-9]{1,5})", text)
     return AttemptId(TrialId(match[1]), int(match[2])) if match else AttemptId(TrialId(text), 1)
 
 
 @dataclass(frozen=True, order=True)
 class Joining:
-    """When a worker's process joined: the chief's term and a number within it. Later is greater."""
+    """When a worker's process joined: the chief's term, and a number within that term. A later one is greater."""
 
     term: int
     number: int
@@ -88,12 +88,12 @@ NEVER_JOINED = Joining(0, 0)
 
 
 def incarnation(joining: Joining, token: str) -> str:
-    """Return the incarnation of a process that has joined; `token` is its own random id."""
+    """Return the incarnation, a unique id, of a process that has joined. `token` is the process's own random id."""
     return f"{joining.term}.{joining.number}.{token}"
 
 
 def parse_incarnation(text: str) -> Joining:
-    """Return when that process joined; NEVER_JOINED if the text does not contain it."""
+    """Return when the process with this incarnation joined, or NEVER_JOINED if the text does not contain that."""
     match = re.match(r"([0-9]{1,15})\.([0-9]{1,15})\.", text)
     return Joining(int(match[1]), int(match[2])) if match else NEVER_JOINED
 
@@ -110,7 +110,7 @@ HTTP_TRIAL = "/trial.json"
 
 # ---- metrics ------------------------------------------------------------------------------------
 class Metric(StrEnum):
-    """Names of Prometheus metrics; `tuner.monitoring.catalogue` describes each."""
+    """Names of the Prometheus metrics. `tuner.monitoring.catalogue` describes them."""
 
     BUILD = "cifake_tune_build_info"
     READY = "cifake_tune_ready"
@@ -167,27 +167,27 @@ DATA_PREFIX = "data/"
 
 
 def data_prefix(digest: str) -> str:
-    """Folder of one packed data set; `digest` is the hex SHA-256 of its content."""
+    """Return the folder of a packed data set. `digest` is the hex SHA-256 that names the data set."""
     return f"{DATA_PREFIX}{digest}/"
 
 
 def manifest(digest: str) -> str:
-    """The manifest; it is written last, so a data set that has one is complete."""
+    """Return the name of a manifest. It is written last, so a data set that has a manifest is complete."""
     return f"{data_prefix(digest)}{MANIFEST}"
 
 
 def shard(digest: str, split: str, index: int) -> str:
-    """One shard of images of `split` ("train" or "test")."""
+    """Return the name of a shard of images of `split` ("train" or "test")."""
     return f"{data_prefix(digest)}{split}-{index:05d}.npy"
 
 
 def prepared(study: str) -> str:
-    """The note in which `data prepare` names the data set of a study."""
+    """Return the name of the note in which `data prepare` records the data set of a study."""
     return f"{DATA_PREFIX}prepared/{study}.json"
 
 
 def parse_manifest(name: str) -> str | None:
-    """Return the digest if `name` is a manifest's name."""
+    """Return the data set's digest if `name` is the name of a manifest."""
     match = re.fullmatch(rf"data/([0-9a-f]{{64}})/{re.escape(MANIFEST)}", name)
     return match[1] if match else None
 
@@ -197,60 +197,60 @@ STUDIES_PREFIX = "studies/"
 
 
 def study_prefix(study: str) -> str:
-    """Folder of one study."""
+    """Return the folder of a study."""
     return f"{STUDIES_PREFIX}{study}/"
 
 
 def journal_prefix(study: str) -> str:
-    """Folder of the study's journal."""
+    """Return the folder of the study's journal."""
     return f"{study_prefix(study)}journal/"
 
 
 def journal_segment(study: str, number: int) -> str:
-    """One segment of the journal, numbered from 1 without gaps."""
+    """Return the name of a segment of the journal. Segments are numbered from 1 without gaps."""
     return f"{journal_prefix(study)}{number:010d}.jsonl"
 
 
 def parse_journal_segment(name: str) -> int | None:
-    """Return the number if `name` is a journal segment's name."""
+    """Return the segment's number if `name` is the name of a journal segment."""
     match = re.fullmatch(r"studies/[^/]+/journal/(\d{10})\.jsonl", name)
     return int(match[1]) if match else None
 
 
 def snapshots_prefix(study: str) -> str:
-    """Folder of the study's snapshots."""
+    """Return the folder of the study's snapshots."""
     return f"{study_prefix(study)}snapshots/"
 
 
 def snapshot(study: str, number: int) -> str:
-    """The study's state after the journal's segment `number`."""
+    """Return the name of the snapshot of the study's state after the journal's segment `number`."""
     return f"{snapshots_prefix(study)}{number:010d}.json"
 
 
 def parse_snapshot(name: str) -> int | None:
-    """Return the segment's number if `name` is a snapshot's name."""
+    """Return the segment's number if `name` is the name of a snapshot."""
     match = re.fullmatch(r"studies/[^/]+/snapshots/(\d{10})\.json", name)
     return int(match[1]) if match else None
 
 
 def trials_prefix(study: str) -> str:
-    """Folder of the trials' checkpoints."""
+    """Return the folder of the checkpoints of all trials."""
     return f"{study_prefix(study)}trials/"
 
 
 def trial_prefix(study: str, trial_id: str) -> str:
-    """Folder of one trial's checkpoints."""
+    """Return the folder of one trial's checkpoints."""
     return f"{trials_prefix(study)}{trial_id}/"
 
 
 def checkpoint(study: str, trial_id: str, attempt: int, epoch: int) -> str:
-    """The checkpoint after `epoch` (from 0) of one attempt at a trial."""
+    """Return the name of the checkpoint after `epoch` (from 0) of an attempt at a trial."""
     return f"{trial_prefix(study, trial_id)}{attempt}/{epoch:05d}.keras"
 
 
 @dataclass(frozen=True)
 class CheckpointName:
-    """The parts of a checkpoint's name."""
+    """The trial, the attempt and the epoch in the name of a checkpoint."""
 
     trial_id: TrialId
     attempt: int
@@ -258,24 +258,24 @@ class CheckpointName:
 
 
 def parse_checkpoint(name: str) -> CheckpointName | None:
-    """Return the parts if `name` is a checkpoint's name."""
+    """Return the parts of `name` if it is the name of a checkpoint."""
     match = re.fullmatch(r"studies/[^/]+/trials/([^/]+)/([1-9]\d*)/(\d{5,})\.keras", name)
     return CheckpointName(TrialId(match[1]), int(match[2]), int(match[3])) if match else None
 
 
 def logs_prefix(study: str, trial_id: str = "") -> str:
-    """Folder of the logs of all attempts, or of one trial's; nothing in it is ever deleted."""
+    """Return the folder of all logs, or of one trial's logs. Logs are never deleted."""
     return f"{study_prefix(study)}logs/{trial_id}{'/' if trial_id else ''}"
 
 
 def attempt_log(study: str, trial_id: str, attempt: int, part: int) -> str:
-    """One part, numbered from 0, of an attempt's log; objects of GCS cannot be appended to."""
+    """Return the name of a part (from 0) of an attempt's log. There are parts because GCS objects cannot grow."""
     return f"{logs_prefix(study, trial_id)}{attempt}/{part:05d}.log"
 
 
 @dataclass(frozen=True)
 class AttemptLogName:
-    """The parts of a log part's name."""
+    """The trial, the attempt and the part in the name of a part of a log."""
 
     trial_id: TrialId
     attempt: int
@@ -283,29 +283,29 @@ class AttemptLogName:
 
 
 def parse_attempt_log(name: str) -> AttemptLogName | None:
-    """Return the parts if `name` is that of a part of a log."""
+    """Return the parsed `name` if it is the name of a part of a log."""
     match = re.fullmatch(r"studies/[^/]+/logs/([^/]+)/([1-9]\d*)/(\d{5,})\.log", name)
     return AttemptLogName(TrialId(match[1]), int(match[2]), int(match[3])) if match else None
 
 
 def tensorboard_prefix(study: str) -> str:
-    """Folder to open with TensorBoard."""
+    """Return the folder to open with TensorBoard."""
     return f"{study_prefix(study)}tensorboard/"
 
 
 def tensorboard_events(study: str, trial_id: str) -> str:
-    """A trial's curves and hyperparameters; TensorBoard reads any file with `tfevents` in its name."""
+    """Return the name of a trial's event file. TensorBoard reads all files that have `tfevents` in their names."""
     return f"{tensorboard_prefix(study)}{trial_id}/events.out.tfevents.{trial_id}"
 
 
 def parse_tensorboard_events(name: str) -> TrialId | None:
-    """Return the trial if `name` is that of its event file."""
+    """Return the trial's id if `name` is the name of an event file."""
     match = re.fullmatch(r"studies/[^/]+/tensorboard/([^/]+)/events\.out\.tfevents\.\1", name)
     return TrialId(match[1]) if match else None
 
 
 def evaluation(study: str, file: str = "") -> str:
-    """A file of the study's evaluation, or its folder."""
+    """Return the name of a file of the study's evaluation, or the evaluation's folder."""
     return f"{study_prefix(study)}evaluation/{file}"
 
 
@@ -317,12 +317,12 @@ BEST_MODEL = "best_model.keras"
 CALIBRATION_PNG = "calibration.png"
 ROBUSTNESS_PNG = "robustness.png"
 ROBUSTNESS_SAMPLES_PNG = "robustness_samples.png"  # one row per class, one column per corruption
-MOST_WRONG_PNG = "most_wrong.png"  # images in the order of metrics.json
+MOST_WRONG_PNG = "most_wrong.png"  # the images are in the order of metrics.json
 PROVENANCE_JSON = "provenance.json"
 MODEL_CARD = "model_card.md"
 REPORT_HTML = "report.html"
 
-# ---- Kubernetes: labels of a release's objects, as the chart sets them, and of pods of an Indexed Job --------------
+# ---- Kubernetes: labels that the chart sets on a release's objects, and Kubernetes on pods of an Indexed Job --------
 APPLICATION = "cifake-tune"
 LABEL_NAME = "app.kubernetes.io/name"
 LABEL_RELEASE = "app.kubernetes.io/instance"
@@ -333,5 +333,5 @@ GPU_RESOURCE = "nvidia.com/gpu"
 
 
 def probe_object(token: str) -> str:
-    """The object that `doctor` writes, reads and deletes to check the bucket."""
+    """Return the name of the object that `doctor` writes, reads and deletes to check the bucket."""
     return f"doctor/{token}"

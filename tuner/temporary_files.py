@@ -10,13 +10,13 @@ from tuner.errors import EnvironmentFailure
 
 
 def temporary_file() -> IO[bytes]:
-    """Return an unnamed file, which is gone once it is closed. Raises EnvironmentFailure."""
+    """Return an unnamed file, which is deleted when it is closed. Raises EnvironmentFailure."""
     with _explaining(None):
         return tempfile.TemporaryFile()
 
 
 def temporary_folder(inside: Path | None = None) -> "tempfile.TemporaryDirectory[str]":
-    """Return a new folder, which is gone after its `with` block. Raises EnvironmentFailure."""
+    """Return a new folder, which is deleted at the end of its `with` block. Raises EnvironmentFailure."""
     with _explaining(inside):
         return tempfile.TemporaryDirectory(prefix="cifake-tune-", dir=inside)
 
@@ -26,9 +26,9 @@ def _explaining(inside: Path | None) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        folder = inside or tempfile.tempdir  # None: Python searched for a folder, and its message lists them
+        folder = inside or tempfile.tempdir  # None if Python found no folder; its message lists those tried
         where = f" in {folder}" if folder else ""
         raise EnvironmentFailure(
-            f"cannot create temporary files{where} ({error.strerror or error}); free some space there, or set TMPDIR "
-            "to a folder with space."
+            f"cannot create temporary files{where} ({error.strerror or error}). Free some disk space, or set TMPDIR to "
+            "a folder with free space."
         ) from error

@@ -88,7 +88,7 @@ def test_a_chief_without_a_data_set_says_how_to_pack_one(
 ) -> None:
     code, error = refused(run, capsys, "chief")
     assert code == ExitCode.USAGE
-    assert f"{bucket.url} has no data set; put one there with `cifake-tune data pack SOURCE BUCKET`." in error
+    assert f"{bucket.url} has no data set. Add one with `cifake-tune data pack SOURCE BUCKET`." in error
 
 
 def test_a_chief_whose_data_set_is_missing_names_it(

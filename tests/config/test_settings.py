@@ -146,7 +146,9 @@ def test_an_error_names_the_variable_or_the_set_that_brought_the_value(study_yam
 
 @pytest.mark.parametrize("setting", ["seed", "=3", ""])
 def test_a_set_without_key_or_value_says_how_to_write_it(setting: str) -> None:
-    assert "write it as key=value" in error_of(load, settings=[setting])
+    assert f"--set must be KEY=VALUE, such as search.max_trials=20, got {setting!r}" in error_of(
+        load, settings=[setting]
+    )
 
 
 def test_a_set_below_a_value_is_refused(study_yaml: Write) -> None:
@@ -154,7 +156,7 @@ def test_a_set_below_a_value_is_refused(study_yaml: Write) -> None:
 
 
 def test_a_name_and_an_import_exclude_each_other() -> None:
-    assert "keep one" in error_of(load, settings=["space.name=other", "space.import=my:Space"])
+    assert "Remove one of them" in error_of(load, settings=["space.name=other", "space.import=my:Space"])
 
 
 @pytest.mark.parametrize("by_alias", [True, False])
@@ -226,7 +228,7 @@ def test_a_file_cannot_make_python_objects(study_yaml: Write) -> None:
 
 
 def test_a_missing_or_unreadable_file_is_an_error_with_its_name(tmp_path: Path) -> None:
-    assert error_of(load, tmp_path / "none.yaml") == f"{tmp_path / 'none.yaml'}: no such file."
+    assert error_of(load, tmp_path / "none.yaml") == f"{tmp_path / 'none.yaml'}: no such file. Check the path."
     assert "cannot be read" in error_of(load, tmp_path)
 
 

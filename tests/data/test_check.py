@@ -34,7 +34,7 @@ def test_every_corrupt_file_is_listed_with_its_reason(tmp_path: Path, files: Fil
     assert set(reasons) == {"train/FAKE/80.jpg", "test/REAL/81.jpg", "test/REAL/82.png"}
     assert "Premature end" in reasons["train/FAKE/80.jpg"]
     assert "some text" in reasons["test/REAL/81.jpg"]
-    assert "it is empty" in reasons["test/REAL/82.png"]
+    assert "the file is empty" in reasons["test/REAL/82.png"]
     assert report.counts["train"]["FAKE"] == 7
 
 

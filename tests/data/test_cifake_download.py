@@ -218,5 +218,5 @@ def test_what_is_there_already_is_verified_and_kept(
 
 def test_another_number_of_images_is_refused(tmp_path: Path) -> None:
     path = write_zip(tmp_path / "a.zip", data_set())
-    with pytest.raises(DataError, match=r"train/REAL has 6 images, not 50,000"):
+    with pytest.raises(DataError, match=r"train/REAL has 6 images instead of 50,000"):
         verify(path, CIFAKE)

@@ -75,7 +75,7 @@ def test_fetch_refuses_images_that_are_not_cifake(tmp_path: Path, files: Files) 
     with serving(Server(archive)) as server:
         ended = run("fetch", tmp_path / "target.zip", "--url", server.url)
     assert ended.code == 2
-    assert "not 50,000" in ended.err
+    assert "instead of 50,000" in ended.err
     assert not (tmp_path / "target.zip").exists()
 
 

@@ -72,7 +72,7 @@ def test_a_name_that_points_out_of_the_archive_is_refused(
     tmp_path: Path, bucket: Bucket, files: Files, name: str
 ) -> None:
     message = refused(write_zip(tmp_path / "archive.zip", {**files, name: b"x"}), bucket)
-    assert "points out of the archive" in message
+    assert "is not a safe relative path" in message
     assert repr(name) in message
 
 
@@ -97,7 +97,7 @@ def test_a_file_that_unpacks_to_more_than_it_declares_is_refused_unread(
     lie = data.replace(struct.pack("<I", 50_000_000), struct.pack("<I", 1000))
     assert lie != data
     path.write_bytes(lie)
-    assert "promises" in refused(path, bucket)
+    assert "its size or CRC-32 differs" in refused(path, bucket)
 
 
 def test_an_image_of_more_pixels_than_memory_is_refused_by_its_header(
@@ -174,14 +174,14 @@ def test_a_file_damaged_within_a_zip_is_refused_by_name(tmp_path: Path, bucket: 
     path.write_bytes(data)
     message = refused(path, bucket)
     assert message.startswith(ONE)
-    assert "promises" in message
+    assert "its size or CRC-32 differs" in message
 
 
 def test_mixed_sizes_are_refused_with_the_odd_ones_name(
     form: str, tmp_path: Path, bucket: Bucket, files: Files
 ) -> None:
     message = refused(write(form, tmp_path, {**files, "test/FAKE/7.png": encode(pixels(7, 9, 10))}), bucket)
-    assert message.startswith("test/FAKE/7.png: is 9x10, and most images are 8x8")
+    assert message.startswith("test/FAKE/7.png: is 9x10, but most images are 8x8")
     assert "--resize 8x8" in message
 
 
@@ -189,7 +189,7 @@ def test_mixed_sizes_are_refused_with_the_odd_ones_name(
 def test_other_modes_are_refused_unless_converted(tmp_path: Path, bucket: Bucket, files: Files, mode: str) -> None:
     folder = write_folder(tmp_path / "source", {**files, "test/FAKE/7.png": encode(pixels(7), mode=mode)})
     message = refused(folder, bucket)
-    assert f"test/FAKE/7.png: has the mode {mode}" in message
+    assert f"test/FAKE/7.png: has mode {mode} instead of RGB" in message
     assert "--convert" in message
     assert pack(str(folder), bucket, convert=True).splits["test"].counts == (4, 3)
 

@@ -162,8 +162,8 @@ def hostile(folder: Path) -> dict[Path, str]:
     (folder / "nothing" / "round").symlink_to(folder / "nothing")
     return {
         folder / "truncated.jpg": "damaged",
-        folder / "empty.png": "it is empty",
-        folder / "text.jpg": "not an image of a known format",
+        folder / "empty.png": "the file is empty",
+        folder / "text.jpg": "not an image in a supported format",
         folder / "bomb.png": "claims 60000 x 60000 pixels",
         folder / "loop.png": "cannot be read (Too many levels of symbolic links)",
         folder / "pipe.png": "is not a file",

@@ -100,5 +100,5 @@ def test_a_workers_name_that_cannot_be_one(place: Place, name: str) -> None:
     address = {names.ENV_ORACLE_IP: "127.0.0.1", names.ENV_ORACLE_PORT: "1"}
     done = do_here(place, "worker", **address, **{names.ENV_TUNER_ID: name})
     assert done.code == 2
-    assert "KERASTUNER_TUNER_ID must be 1 to 200 characters that can be printed" in done.err
+    assert "KERASTUNER_TUNER_ID must have 1 to 200 printable characters" in done.err
     refused(done, place)

@@ -66,7 +66,8 @@ def test_a_broken_file_is_a_sentence_and_exit_code_2_and_the_others_are_answered
     assert "light.png: REAL" in done.out
     assert "dark.png: FAKE" in done.out
     assert "broken.png: is not an image" in done.out
-    assert done.err.startswith("error: 1 of 3 images could not be predicted; the first: broken.png is not an image")
+    first = "error: 1 of 3 images could not be predicted. The first of them, broken.png, is not an image"
+    assert done.err.startswith(first)
     assert done.err.count("\n") == 1
 
 

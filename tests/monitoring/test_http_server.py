@@ -90,13 +90,13 @@ def test_who_holds_all_connections_and_says_nothing_keeps_nobody_from_asking(ser
 
 
 def test_an_address_that_cannot_be_listened_on_is_a_sentence(server: HttpServer) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(EnvironmentFailure, match="is the port in use"):
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(EnvironmentFailure, match="Choose a free port"):
         HttpServer(Address("127.0.0.1", taken.getsockname()[1]), {})
 
 
 def test_a_port_that_another_run_holds_is_a_sentence_and_one_whose_connections_fade_away_is_not() -> None:
     with reserved(Address("127.0.0.1", 0)) as first:
-        with pytest.raises(EnvironmentFailure, match="is the port in use"), reserved(first):
+        with pytest.raises(EnvironmentFailure, match="Choose a free port"), reserved(first):
             pass
         with (
             HttpServer(first, {"/hello": lambda _: plain("hello")}) as server,
@@ -111,7 +111,7 @@ def test_a_port_that_another_run_holds_is_a_sentence_and_one_whose_connections_f
 
 @pytest.mark.parametrize("text", ["9090", ":9090", "127.0.0.1", "127.0.0.1:x", "127.0.0.1:70000"])
 def test_an_address_that_is_none_is_a_sentence(text: str) -> None:
-    with pytest.raises(ConfigError, match=r"CIFAKE_TUNE_HTTP must be HOST:PORT, as 127\.0\.0\.1:9090, not"):
+    with pytest.raises(ConfigError, match=r"CIFAKE_TUNE_HTTP must be HOST:PORT, such as 127\.0\.0\.1:9090, got"):
         parse_address(text, "CIFAKE_TUNE_HTTP")
 
 

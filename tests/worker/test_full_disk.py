@@ -19,8 +19,8 @@ from tuner.temporary_files import temporary_file, temporary_folder
 from tuner.worker.run import run_worker
 
 MESSAGE = (
-    "cannot create temporary files in {} (No space left on device); free some space there, or set TMPDIR to a folder "
-    "with space."
+    "cannot create temporary files in {} (No space left on device). Free some disk space, or set TMPDIR to a folder "
+    "with free space."
 )
 
 

@@ -1,4 +1,4 @@
-"""The bucket: storage of everything durable. `open_bucket` opens one from its URL."""
+"""The bucket, which stores everything durable. `open_bucket` opens a bucket by its URL."""
 
 import re
 from pathlib import Path
@@ -19,8 +19,8 @@ _GS = re.compile(r"gs://([a-z0-9][a-z0-9._-]{1,220}[a-z0-9])(?:/(.*))?", re.DOTA
 def open_bucket(url: str) -> Bucket:
     """Return the bucket at `url`, a folder's path or `gs://bucket/prefix`.
 
-    Accesses neither disk nor network, apart from the search for the credentials of `gs://`, so a wrong folder or bucket
-    fails at its first use. Raises UsageError if `url` is invalid, BucketError if no credentials are found.
+    Apart from searching for the credentials of `gs://`, it accesses neither disk nor network. A wrong folder or bucket
+    fails only at its first use. Raises UsageError if `url` is invalid, BucketError if no credentials are found.
     """
     if not url.strip():
         raise UsageError(f"The bucket's URL is empty. {_WHAT_WORKS}")
@@ -40,7 +40,7 @@ def open_bucket(url: str) -> Bucket:
             raise UsageError(
                 f"The bucket {url!r} has a prefix that is not a valid object name. {_WHAT_WORKS}"
             ) from error
-    # Importing google.cloud.storage takes almost a second, which `--help` and folders must not cost.
+    # The import of google.cloud.storage takes almost a second, and neither `--help` nor a folder needs it.
     from tuner.bucket.gcs import GcsBucket, connect
 
     return GcsBucket(connect(), parts[1], prefix)

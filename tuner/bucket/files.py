@@ -1,4 +1,4 @@
-"""Files that appear completely or not at all: temporary files, durable folders, and clean-up after crashes."""
+"""Write files that appear completely or not at all, create folders durably, and clean up after crashes."""
 
 import contextlib
 import errno
@@ -17,8 +17,8 @@ from tuner.errors import BucketError
 COPY_BYTES = 1 << 20
 """Size of the pieces in which files are copied."""
 STALE_AFTER_S = 3600.0
-"""Seconds after which an unlocked temporary file is stale. The age covers the moment between creating and locking a
-file, and file systems without working locks."""
+"""Seconds after which an unlocked temporary file is stale. The age protects a file
+between its creation and its locking, and on file systems without working locks."""
 
 
 @dataclass(frozen=True)
@@ -29,14 +29,14 @@ class Temporary:
     file: BinaryIO
 
     def sync(self) -> None:
-        """Flush everything that was written to the disk."""
+        """Flush all written bytes to the disk."""
         self.file.flush()
         os.fsync(self.file.fileno())
 
 
 @contextlib.contextmanager
 def temporary(folder: Path, suffix: str) -> Iterator[Temporary]:
-    """Yield a new file in `folder`, which must exist, and remove its temporary name at the end in any case.
+    """Yield a new file in `folder`, which must exist. The file's temporary name is removed at the end in any case.
 
     The file is locked while it is open, so that `remove_stale` sees that its writer is alive. Its mode follows the
     umask, unlike the mode of `tempfile`, because pods that share a volume may run as different users.
@@ -100,7 +100,7 @@ def make_folders(folder: Path) -> None:
     with contextlib.suppress(FileExistsError):
         folder.mkdir()
         sync_folder(folder.parent)
-    # One `stat` call, not two: between two calls, a folder could be pruned and created again, and look like a file.
+    # A single `stat` call, because between two calls a folder could be pruned and created again, and look like a file.
     if not stat.S_ISDIR(folder.stat().st_mode):
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
 

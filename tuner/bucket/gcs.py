@@ -27,16 +27,16 @@ from tuner.errors import BucketError, ObjectExistsError, ObjectNotFoundError
 
 _PIECE_BYTES = 8 << 20
 """Size of the pieces of large objects. Each piece is retried separately, and memory stays bounded. The library requires
-a multiple of 256 KiB; its own default for uploads is 100 MiB."""
+a multiple of 256 KiB. Its own default for uploads is 100 MiB."""
 _UPLOAD_TRIES = 5
 """Maximum number of attempts at an upload. An upload in pieces is a session, which ends if the emulator restarts (404).
 If the response to a piece is lost and the piece is sent again, fake-gcs-server 1.x appends it twice, which the checksum
-detects; Google's server does not."""
+detects. Google's server does not append it twice."""
 _CONNECT_TIMEOUT_S = 10.0
 _MAX_CONNECTIONS = 64
 _CONTENT_TYPE = "application/octet-stream"
 _CREDENTIALS = (
-    "On GKE, bind the pod's service account to a Google Cloud service account (Workload Identity); elsewhere run "
+    "On GKE, bind the pod's service account to a Google Cloud service account (Workload Identity). Elsewhere, run "
     "`gcloud auth application-default login`."
 )
 _EMULATOR_HINT = " and STORAGE_EMULATOR_HOST"
@@ -49,7 +49,7 @@ class GcsBucket:
     Args:
         client: The library's client, see `connect`.
         bucket_name: Name of the bucket, without `gs://`.
-        prefix: Prefix of all object names, without a slash at its end; may be empty.
+        prefix: Prefix of all object names, without a slash at its end. It may be empty.
         deadline_s: Seconds of failures after which an operation (or a piece of a large object) raises BucketError.
         timeout_s: Seconds without a byte of response after which a request is retried.
     """
@@ -93,8 +93,8 @@ class GcsBucket:
         """Create the object. Raises ObjectExistsError if the name is taken by other bytes.
 
         The response "name taken" (412) may belong to a retry after the first request succeeded and its response was
-        lost. So the object is read. Callers put a unique id into the data, hence the same bytes mean that this call
-        created the object.
+        lost. Therefore the object is read. Callers put a unique id into the data, so the same bytes mean that this
+        call created the object.
         """
         blob = self._blob(name)
         with self._calling("create", name):
@@ -102,7 +102,7 @@ class GcsBucket:
                 self._send(blob, io.BytesIO(data), len(data), if_generation_match=0)
             except PreconditionFailed as error:
                 if not self._holds(name, data):
-                    raise ObjectExistsError(f"The bucket {self.url} has an object {name} already.") from error
+                    raise ObjectExistsError(f"The bucket {self.url} already has an object {name}.") from error
 
     def upload(self, name: str, path: Path) -> None:
         """Create or replace the object from a local file."""
@@ -117,7 +117,7 @@ class GcsBucket:
     def download(self, name: str, path: Path) -> None:
         """Write the object to a local file and verify its checksum. Raises ObjectNotFoundError."""
         pieces = self._pieces(name)
-        first = next(pieces, b"")  # before any file is created: the object may be missing
+        first = next(pieces, b"")  # before any file is created, because the object may be missing
         with downloading(f"{name} from {self.url}", path) as file:
             file.write(first)
             for piece in pieces:
@@ -137,7 +137,7 @@ class GcsBucket:
         return self._list(prefix)
 
     def folders(self, prefix: str) -> Iterator[str]:
-        """Yield, in lexicographic order, the names of the folders in `prefix` that have objects."""
+        """Yield, in lexicographic order, the names of the folders in `prefix` that contain objects."""
         whole = self._prefix + prefix
         with self._calling("list", prefix):
             listing = self._client.list_blobs(
@@ -213,12 +213,12 @@ class GcsBucket:
                     )
                 except NotFound as error:
                     raise BucketError(
-                        f"{name} in {self.url} was replaced or deleted while it was being read."
+                        f"{name} in {self.url} was replaced or deleted while it was being read. Try again."
                     ) from error
             checksum = google_crc32c.extend(checksum, piece)
             yield piece
         if expected != base64.b64encode(checksum.to_bytes(4, "big")).decode():
-            raise BucketError(f"{name} in {self.url} arrived damaged: its checksum is wrong. Try again.")
+            raise BucketError(f"{name} in {self.url} arrived damaged (its checksum is wrong). Try again.")
 
     def _raise_not_found(self, name: str, error: NotFound | None) -> NoReturn:
         self._check_bucket()
@@ -287,7 +287,9 @@ def connect() -> storage.Client:
             f"No credentials for Google Cloud Storage were found ({_short(error)}). {_CREDENTIALS}"
         ) from error
     except GoogleAuthError as error:
-        raise BucketError(f"The credentials for Google Cloud Storage do not work ({_short(error)}).") from error
+        raise BucketError(
+            f"The credentials for Google Cloud Storage do not work ({_short(error)}). {_CREDENTIALS}"
+        ) from error
     for scheme in ("http://", "https://"):
         # Threads share the client; by default, requests keeps ten connections and logs a warning for each further one.
         client._http.mount(scheme, requests.adapters.HTTPAdapter(pool_maxsize=_MAX_CONNECTIONS))
@@ -303,6 +305,6 @@ def _endpoint(client: storage.Client) -> str:
 
 
 def _short(error: object) -> str:
-    """Return the error on one line, cut to a readable length."""
+    """Return the error on one line, shortened to a readable length."""
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= _MAX_ERROR_CHARACTERS else f"{text[:_MAX_ERROR_CHARACTERS]}…"

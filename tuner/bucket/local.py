@@ -83,7 +83,7 @@ class LocalBucket:
                 yield name
 
     def folders(self, prefix: str) -> Iterator[str]:
-        """Yield, in lexicographic order, the names of the folders in `prefix` that have objects."""
+        """Yield, in lexicographic order, the names of the folders in `prefix` that contain objects."""
         for key in self._keys(prefix):
             if key.endswith("/") and next(self._walk(prefix + key), None) is not None:
                 yield key.removesuffix("/")
@@ -152,7 +152,7 @@ class LocalBucket:
                     return
                 if path.is_dir():
                     raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path)) from error
-                raise ObjectExistsError(f"The bucket {self.url} has an object {name} already.") from error
+                raise ObjectExistsError(f"The bucket {self.url} already has an object {name}.") from error
 
     def _walk(self, folder: str) -> Iterator[str]:
         """Yield the name of every object under `folder` ("" or ending in /), in order of full names.
@@ -219,7 +219,7 @@ _EXPLANATIONS = {
     errno.EROFS: "its file system is read-only. Mount it as writable, or use another bucket.",
     errno.ENOTDIR: "a file is in the place of a folder ({at}). Move the file away.",
     errno.EISDIR: "a folder has that name. Move the folder away.",
-    errno.ENAMETOOLONG: "the name is too long for this file system.",
+    errno.ENAMETOOLONG: "the name is too long for this file system. Use a bucket on another file system, or gs://.",
 }
 
 

@@ -47,7 +47,7 @@ class Bucket(Protocol):
         ...
 
     def download(self, name: str, path: Path) -> None:
-        """Stream the object to a local file; `path` appears completely or not at all.
+        """Stream the object to a local file, which appears completely or not at all.
 
         Raises ObjectNotFoundError.
         """

@@ -1,1 +1,1 @@
-"""The command line: one file per group of commands, with parsing and exit codes."""
+"""The command line, with one file per group of commands."""

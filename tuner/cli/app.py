@@ -1,7 +1,7 @@
-"""The command `cifake-tune`: parses the command line, calls the command, and prints its error with an exit code.
+"""The command `cifake-tune`. It parses the command line, runs a command, and reports an error with an exit code.
 
-Keras and all modules that import it are imported inside the commands that need them, so that the others answer in
-under a second.
+Commands that need Keras import it and the modules that depend on it inside their functions, so that all other commands
+answer within a second.
 """
 
 import json
@@ -28,7 +28,7 @@ from tuner.monitoring.log_format import error_line, read_format
 
 app = typer.Typer(
     name="cifake-tune",
-    help="Search hyperparameters of Keras models with several workers, and evaluate the best model.",
+    help="Search for the best hyperparameters of Keras models with several workers, and evaluate the best model.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -55,7 +55,7 @@ def _global(
     context: typer.Context,
     debug: Annotated[bool, typer.Option("--debug", help="Print tracebacks, and log at debug level.")] = False,
     version: Annotated[
-        # eager: handled before a missing command is an error
+        # eager, so that `--version` is valid without a command
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
@@ -74,28 +74,31 @@ def main() -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     if "keras" in sys.modules or code == ExitCode.PREEMPTED:
-        # all output is written. TensorFlow takes 10 s to tear down an unfinished input pipeline, and Python waits for
-        # its pools' threads, which may be reading from a bucket that hangs
+        # All output has been written. A regular exit can take long: TensorFlow takes 10 s to tear down an unfinished
+        # input pipeline, and Python waits for threads of its pools, which may hang while they read from the bucket.
         os._exit(code)
     sys.exit(code)
 
 
 def run_command(arguments: list[str] | None = None) -> int:
-    """Run one command, by default that of this process, print its error if it fails, and return its exit code."""
+    """Run one command, print its error if it fails, and return its exit code.
+
+    `arguments` are the command and its options. Default: the arguments of this process.
+    """
     options = GlobalOptions()
-    signal.signal(signal.SIGTERM, _preempted)  # the first process of a container ignores it by default
+    signal.signal(signal.SIGTERM, _preempted)  # by default, the first process of a container ignores SIGTERM
     try:
         code = app(arguments, standalone_mode=False, obj=options)
-        if isinstance(code, int):  # from a command that ends with typer.Exit
+        if isinstance(code, int):  # the command ended with typer.Exit
             return code
     except CifakeTuneError as error:
         return _fail(str(error), error.exit_code, error if options.debug else None)
     except (typer.Abort, KeyboardInterrupt):
-        return _fail("stopped.", ExitCode.PREEMPTED)
-    except (BrokenPipeError, SystemExit):  # `cifake-tune trials | head`: click exits if its output is closed
+        return _fail("the command was stopped.", ExitCode.PREEMPTED)
+    except (BrokenPipeError, SystemExit):  # the output was closed, as in `cifake-tune trials | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except Exception as error:
-        if hasattr(error, "format_message"):  # click's error of wrong usage
+        if hasattr(error, "format_message"):  # an error of click, which means wrong usage
             return _fail(error.format_message(), ExitCode.USAGE)
         problem = f"{type(error).__name__}: {error}".rstrip(".")
         text = f"internal error: {problem}. Run again with --debug for a traceback."
@@ -108,11 +111,11 @@ def _fail(text: str, code: int, traceback_of: BaseException | None = None) -> in
         logging.getLogger(__name__).error("traceback", exc_info=traceback_of)
     try:
         line = error_line(text, read_format(os.environ))
-    except ConfigError:  # `text` reports this very error
+    except ConfigError:  # `text` reports the same error
         line = f"error: {text}"
     print(line, file=sys.stderr)  # noqa: T201
     return code
 
 
 def _preempted(*_: object) -> NoReturn:
-    raise PreemptedError("asked to stop.")
+    raise PreemptedError("the command was asked to stop.")

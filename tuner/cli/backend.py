@@ -1,4 +1,4 @@
-"""Importing Keras in the processes that train: the backend, quietly, and without unused packages."""
+"""Import Keras with the chosen backend, without start-up messages and without unused packages."""
 
 import os
 import sys
@@ -10,17 +10,22 @@ from tuner.errors import ConfigError
 from tuner.temporary_files import temporary_file
 
 _ONLY_FOR_PLOTS_AND_WRAPPERS = ("matplotlib", "sklearn")
-_NOT_FOR_TENSORFLOW = ("scipy",)  # JAX needs it
-"""Packages that Keras and Keras Tuner import only if they are installed: for plots, scikit-learn wrappers and the
-Gaussian process. They take 30 % of the processor time of a worker's start."""
+_NOT_FOR_TENSORFLOW = ("scipy",)  # JAX needs scipy
+"""Optional packages that Keras and Keras Tuner import if they are installed, for plots, scikit-learn wrappers and
+the Gaussian process of Bayesian optimization. Importing them takes 30 % of the processor time of a worker's start."""
 
 
 def choose_backend() -> None:
-    """Choose JAX if `KERAS_BACKEND` is not set and TensorFlow, the default, is not installed."""
+    """Choose JAX if `KERAS_BACKEND` is not set and TensorFlow, the default, is not installed.
+
+    Raises ConfigError if JAX is not installed either.
+    """
     if "KERAS_BACKEND" in os.environ or find_spec("tensorflow"):
         return
     if not find_spec("jax"):
-        raise ConfigError("neither TensorFlow nor JAX is installed; install cifake-tune[tensorflow] or [jax].")
+        raise ConfigError(
+            "neither TensorFlow nor JAX is installed. Install cifake-tune[tensorflow] or cifake-tune[jax]."
+        )
     os.environ["KERAS_BACKEND"] = "jax"
 
 
@@ -28,10 +33,10 @@ def choose_backend() -> None:
 def importing_keras(whole: bool = False) -> Iterator[None]:
     """Suppress what TensorFlow's libraries write to standard error while they load, unless loading fails.
 
-    Unless the `whole` of Keras Tuner is needed, it is imported as if the packages above were not installed. A space can
-    still import them later.
+    Unless `whole` is true, Keras and Keras Tuner are imported as if the optional packages above were not installed.
+    A search space can still import these packages later.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # suppresses what they write later
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # suppresses TensorFlow's later messages
     sys.stderr.flush()
     real = os.dup(2)
     with temporary_file() as captured, _hidden(() if whole else _unused()):
@@ -48,7 +53,7 @@ def importing_keras(whole: bool = False) -> Iterator[None]:
 
 
 def import_keras() -> None:
-    """Import Keras, quietly."""
+    """Import Keras without start-up messages."""
     with importing_keras():
         import keras  # noqa: F401
 
@@ -61,7 +66,7 @@ def _unused() -> tuple[str, ...]:
 @contextmanager
 def _hidden(packages: tuple[str, ...]) -> Iterator[None]:
     hidden = [name for name in packages if name not in sys.modules]
-    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None: "there is no such module"
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None makes an import fail
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""The commands `cifake-tune data …`: pack, check, fetch."""
+"""The commands `cifake-tune data pack`, `prepare`, `check` and `fetch`."""
 
 import json
 import os
@@ -23,7 +23,7 @@ SourceArgument = Annotated[
     str,
     typer.Argument(
         metavar="SOURCE",
-        help="Zip file or folder with train/CLASS/ and test/CLASS/: a path, or gs://…",
+        help="Path or gs:// URL of a zip file or folder that contains train/CLASS/ and test/CLASS/.",
         show_default=False,
     ),
 ]
@@ -47,7 +47,7 @@ def pack_command(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Write a data set to the bucket as shards of pixels with a manifest. Existing shards are kept."""
+    """Write a data set to the bucket as shards of pixels and a manifest, unless the bucket already has the data set."""
     from tuner.bucket import open_bucket
     from tuner.data.pack import pack, parse_size
 
@@ -77,7 +77,8 @@ def pack_command(
     console = make_console()
     console.print(_counts_table(counts))
     print_line(
-        console, f"{images:,} images in {seconds:.1f} s ({images / seconds:,.0f} images/s), in {opened.url} as data set"
+        console,
+        f"{images:,} images packed into {opened.url} in {seconds:.1f} s ({images / seconds:,.0f} images/s). Data set:",
     )
     print_line(console, manifest.digest, style="bold")
 
@@ -89,10 +90,10 @@ def prepare_command(
     ],
     study_file: Annotated[
         Path | None,
-        typer.Option("--study", envvar=names.ENV_STUDY_FILE, help="Path of study.yaml; default: the default settings."),
+        typer.Option("--study", envvar=names.ENV_STUDY_FILE, help="Path of study.yaml. Default: the default settings."),
     ] = None,
 ) -> None:
-    """Pack the study's `data.source`, and tell its chief which data set it is; for a Job beside the chief."""
+    """Pack the study's `data.source`, and record for the chief which data set that is. The chart runs this as a Job."""
     from tuner.bucket import open_bucket
     from tuner.config.loading import load
     from tuner.data.prepare import prepare
@@ -103,12 +104,12 @@ def prepare_command(
         manifest = prepare(study, opened, progress)
     counts = {split: dict(zip(manifest.classes, part.counts, strict=True)) for split, part in manifest.splits.items()}
     make_console().print(_counts_table(counts))
-    print_line(make_console(), f"study {study.name} has the data set {manifest.digest} in {opened.url}")
+    print_line(make_console(), f"study {study.name} uses the data set {manifest.digest} in {opened.url}")
 
 
 @data_app.command("check")
 def check_command(source: SourceArgument, as_json: JsonOption = False) -> None:
-    """Count images, and find corrupt files and exact duplicates. Exit code 2 if a file is corrupt."""
+    """Count images, and find corrupt files and exact duplicates. The exit code is 2 if a file is corrupt."""
     from tuner.data.check import check
 
     with shown_progress() as progress:
@@ -120,15 +121,15 @@ def check_command(source: SourceArgument, as_json: JsonOption = False) -> None:
     if report.corrupt:
         images = sum(sum(by_class.values()) for by_class in report.counts.values())
         raise DataError(
-            f"{report.source}: {len(report.corrupt):,} of {images:,} files are corrupt; {report.corrupt[0].path} "
-            f"({report.corrupt[0].reason}) is the first; replace or remove them."
+            f"{report.source}: {len(report.corrupt):,} of {images:,} files are corrupt, the first of them "
+            f"{report.corrupt[0].path} ({report.corrupt[0].reason}). Replace or remove these files."
         )
 
 
 @data_app.command("fetch")
 def fetch_command(
     target: Annotated[
-        Path, typer.Argument(metavar="TARGET", help="Path of the zip file to write, or a folder for it.")
+        Path, typer.Argument(metavar="TARGET", help="Path of the zip file to write, or of a folder for it.")
     ],
     url: Annotated[
         str | None,
@@ -144,7 +145,9 @@ def fetch_command(
     if as_json:
         _print_json({"path": str(path), "verified": True})
     else:
-        print_line(make_console(), f"{path}: CIFAKE, complete and unchanged. Next: cifake-tune data pack {path} BUCKET")
+        print_line(
+            make_console(), f"{path} is CIFAKE, complete and unchanged. Next, run: cifake-tune data pack {path} BUCKET"
+        )
 
 
 def _print_report(report: "Report") -> None:
@@ -152,12 +155,14 @@ def _print_report(report: "Report") -> None:
     print_line(console, f"{report.source}", style="bold")
     console.print(_counts_table(report.counts))
     for kind in report.kinds:
-        print_line(console, f"{kind.images:,} images of {kind.height}x{kind.width} (height x width), {kind.mode}")
+        print_line(
+            console, f"{kind.images:,} images of {kind.height}x{kind.width} (height x width) in mode {kind.mode}"
+        )
     if len(report.kinds) > 1:
         common = report.kinds[0]
         print_line(
             console,
-            f"pack needs --resize {common.height}x{common.width} for sizes, and --convert for modes, that differ.",
+            f"Pack with --resize {common.height}x{common.width} if sizes differ, and with --convert if modes differ.",
         )
     print_line(console, f"{len(report.corrupt):,} corrupt files")
     for file in report.corrupt[:20]:

@@ -1,4 +1,4 @@
-"""The command `doctor`: problems of a release, before or after its installation, or of a run on this machine."""
+"""The command `doctor`, which finds problems of a release or of a run on this machine."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -22,17 +22,18 @@ BEFORE = "Before an install"
 def doctor(
     bucket_url: Annotated[
         str | None,
-        typer.Option("--bucket", envvar=names.ENV_BUCKET, help="Bucket to check, also for a run on this machine."),
+        typer.Option("--bucket", envvar=names.ENV_BUCKET, help="Bucket to check, in the cluster or on this machine."),
     ] = None,
     release: ReleaseOption = None,
     namespace: NamespaceOption = None,
     context: ContextOption = None,
     values: Annotated[
         list[Path] | None,
-        typer.Option("--values", "-f", help="Values file for the chart; needs helm.", rich_help_panel=BEFORE),
+        typer.Option("--values", "-f", help="Values file for the chart. Requires helm.", rich_help_panel=BEFORE),
     ] = None,
     settings: Annotated[
-        list[str] | None, typer.Option("--set", help="A value for the chart, as for helm.", rich_help_panel=BEFORE)
+        list[str] | None,
+        typer.Option("--set", help="A value for the chart, written as for helm.", rich_help_panel=BEFORE),
     ] = None,
     chart: Annotated[Path, typer.Option(help="Path of the chart.", rich_help_panel=BEFORE)] = Path("charts"),
     image: Annotated[str, typer.Option(help="Image to check.", rich_help_panel=BEFORE)] = "",
@@ -46,15 +47,18 @@ def doctor(
     service: Annotated[str | None, typer.Option("--service", hidden=True)] = None,
     chief: Annotated[str | None, typer.Option("--chief", hidden=True)] = None,
 ) -> None:
-    """Find problems of a release in its cluster, or of a run on this machine. Exit code 3 if something is broken."""
+    """Find problems of a release in its cluster, or of a run on this machine.
+
+    The exit code is 3 if something is broken.
+    """
     from k8s.doctor import requirements
     from k8s.doctor import run as examinations
 
     flags = bool(image) or workers is not None or gpus is not None
     if sum((release is not None, bool(values or settings), flags)) > 1:
         raise UsageError(
-            "these groups of options exclude each other: --release (an installed release); --values or --set (before "
-            "installing); --image, --workers or --gpus (without the chart)."
+            "only one of these groups of options is allowed: --release (for an installed release); --values or --set "
+            "(before an installation); --image, --workers or --gpus (without the chart). Remove the other options."
         )
     if inside:
         _show(examinations.examine_inside(bucket_url, service, chief), as_json)
@@ -79,7 +83,7 @@ def doctor(
 
 
 def _show(findings: Iterable["Finding"], as_json: bool) -> None:
-    """Print each finding as soon as it is made, and exit with code 3 if one is broken."""
+    """Print the findings (without `as_json`, each as soon as it is made). Exit with code 3 if one is BROKEN."""
     from k8s.doctor.findings import FINDINGS, Severity
 
     if as_json:

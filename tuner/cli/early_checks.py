@@ -1,6 +1,7 @@
-"""What `chief` and `evaluate` look up in the bucket before they import Keras: a mistake is answered within a second.
+"""Checks of the bucket by `chief` and `evaluate` before they import Keras.
 
-Importing TensorFlow takes 6 s of a core. Nothing is decided here: the commands check everything again themselves.
+With these checks, a mistake is reported within a second. Importing TensorFlow costs 6 s of CPU time. The commands
+repeat all checks later.
 """
 
 from tuner import names
@@ -12,9 +13,10 @@ from tuner.study.journal import JournalReader, read_study
 
 
 def check_chief_data(bucket: Bucket, study: Study, digest: str | None) -> None:
-    """Check that the bucket has the data set that a chief needs: `digest`, or the only one.
+    """Check that the bucket has the data set that a chief needs: `digest`, or the bucket's only data set.
 
-    A chief whose search is finished reads no data. Raises UsageError, DataError, BucketError.
+    The data set may be missing if the search has finished, because the chief then reads no data. Raises
+    UsageError, DataError, BucketError.
     """
     chosen = find_data_set(bucket, digest)
     if bucket.exists(names.manifest(chosen)):
@@ -26,7 +28,7 @@ def check_chief_data(bucket: Bucket, study: Study, digest: str | None) -> None:
 
 
 def is_evaluated(bucket: Bucket, study: str) -> bool:
-    """Return whether the study's best model has been evaluated; if not, check that its data set is there.
+    """Return whether the study's best model has been evaluated. If not, check that the bucket has its data set.
 
     Raises UsageError, EnvironmentFailure (the search is not finished), NoResultError, DataError.
     """

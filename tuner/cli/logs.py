@@ -1,4 +1,4 @@
-"""The command `logs`: the log of a trial, or of a release's pods."""
+"""The command `logs`, which prints the log of a trial or of a release's pods."""
 
 from typing import Annotated
 
@@ -32,7 +32,9 @@ def logs(
     context: ContextOption = None,
     worker: Annotated[
         int | None,
-        typer.Option("--worker", min=0, help="Index of a worker: print its pods' logs.", rich_help_panel="Cluster"),
+        typer.Option(
+            "--worker", min=0, help="Index of the worker whose pods' logs are printed.", rich_help_panel="Cluster"
+        ),
     ] = None,
     component: Annotated[
         str | None,
@@ -43,9 +45,9 @@ def logs(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Print a trial's log, of all its attempts; without a trial, the logs of a release's pods."""
+    """Print a trial's log over all its attempts or, with --release and no trial, the logs of the release's pods."""
     if release is None and (worker is not None or component is not None):
-        raise UsageError("--worker and --component choose pods of a release; add --release NAME.")
+        raise UsageError("--worker and --component select pods of a release. Add --release NAME.")
     if trial is None and release is not None:
         from k8s.release.pod_logs import PodSelector, follow_logs, show_logs
 
@@ -55,7 +57,8 @@ def logs(
         return
     if trial is not None and (worker is not None or component is not None):
         raise UsageError(
-            "a trial's log joins the logs of all its workers; omit --worker and --component, or the trial."
+            "--worker and --component cannot be combined with a trial, whose log covers all its workers. Omit these "
+            "options, or the trial."
         )
     from tuner.report.terminal import logs as cli_logs
     from tuner.study import attempt_logs

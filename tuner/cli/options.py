@@ -19,13 +19,15 @@ BucketOption = Annotated[
     ),
 ]
 StudyNameOption = Annotated[
-    str | None, typer.Option("--study", help="Name of the study; optional if the bucket has only one.")
+    str | None, typer.Option("--study", help="Name of the study. Optional if the bucket has only one study.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 ReleaseOption = Annotated[
     str | None,
     typer.Option(
-        "--release", help="Name of a release of the chart, to read from its cluster.", rich_help_panel="Cluster"
+        "--release",
+        help="Name of a release of the chart. The command reads from the cluster of this release.",
+        rich_help_panel="Cluster",
     ),
 ]
 NamespaceOption = Annotated[
@@ -33,27 +35,30 @@ NamespaceOption = Annotated[
     typer.Option(
         "--namespace",
         "-n",
-        help="Namespace of the release; default: the context's namespace.",
+        help="Namespace of the release. Default: the context's namespace.",
         rich_help_panel="Cluster",
     ),
 ]
 ContextOption = Annotated[
     str | None,
     typer.Option(
-        "--context", help="Context of the kubeconfig; default: the current context.", rich_help_panel="Cluster"
+        "--context", help="Context of the kubeconfig. Default: the current context.", rich_help_panel="Cluster"
     ),
 ]
 
 
 @dataclass
 class GlobalOptions:
-    """The options before the command's name: typer's context carries them, and `main` reads them after a failure."""
+    """Options before the command's name. Typer's context carries them, and `run_command` reads them after a failure."""
 
     debug: bool = False
 
 
 def study_name() -> str | None:
-    """Return the study's name from study.yaml or the environment, in a process of a pod or of `run`; else None."""
+    """Return the name of the study that environment variables specify, directly or through study.yaml, else None.
+
+    Pods and the processes that `run` starts have these variables.
+    """
     file = os.environ.get(names.ENV_STUDY_FILE)
     if file or f"{names.ENV_SETTING}NAME" in os.environ:
         return load(Path(file) if file else None, [], os.environ).name

@@ -1,4 +1,4 @@
-"""The command `predict`: predictions of a study's best model for new images."""
+"""The command `predict`, which classifies new images with a study's best model."""
 
 import json
 from pathlib import Path
@@ -37,7 +37,7 @@ def predict(
         typer.Option(
             "--heatmap",
             metavar="FOLDER",
-            help="Folder for heatmaps of the pixels that mattered (Grad-CAM), as PNG files.",
+            help="Folder for heatmaps (PNG files) of the pixels that supported the predicted class (Grad-CAM).",
         ),
     ] = None,
     release: ReleaseOption = None,
@@ -47,9 +47,9 @@ def predict(
 ) -> None:
     """Predict the class of images with the study's evaluated model, and the probability of that class.
 
-    Probabilities are calibrated if the evaluation could fit a temperature; otherwise a line says that they are not.
-    Images that differ from the training images get a warning. Exit code 2 if an image cannot be read; the others are
-    predicted nevertheless.
+    Probabilities are calibrated if the evaluation could fit a temperature. Otherwise, a line says that they are not
+    calibrated. Images that differ from the training images get a warning. The exit code is 2 if an image cannot be
+    read, but all other images are still classified.
     """
     choose_backend()
     with importing_keras():
@@ -69,8 +69,10 @@ def predict(
         _print_calibration(predictor.metrics.calibration)
     failed = [answer for answer in answers if answer.error]
     if failed:
-        first = f"{_printable(failed[0].image)} {failed[0].error}"
-        raise DataError(f"{len(failed):,} of {len(answers):,} images could not be predicted; the first: {first}.")
+        raise DataError(
+            f"{len(failed):,} of {len(answers):,} images could not be predicted. The first of them, "
+            f"{_printable(failed[0].image)}, {failed[0].error}. Replace or remove these files."
+        )
 
 
 def _print_calibration(calibration: "Calibration | None") -> None:
@@ -79,7 +81,7 @@ def _print_calibration(calibration: "Calibration | None") -> None:
     from tuner.report.calibration_text import calibration_line
 
     if calibration is None:
-        sentence = "The probabilities are not calibrated: an earlier version made the evaluation."
+        sentence = "The probabilities are not calibrated, because an earlier version made the evaluation."
         print_line(make_console(), sentence, "yellow")
     elif calibration.fit is not Fit.FITTED:
         style = "dim" if calibration.fit is Fit.NOT_NEEDED else "yellow"
@@ -99,5 +101,5 @@ def _print_answer(answer: "Answer") -> None:
 
 
 def _printable(name: str) -> str:
-    """Return a file's name without control characters and undecodable bytes."""
+    """Return a file's name with its control characters and undecodable bytes replaced."""
     return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in name)

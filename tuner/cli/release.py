@@ -1,10 +1,10 @@
-"""Releases of the chart, for commands that read: opens a release's bucket and calls its chief.
+"""Access to a release's bucket and chief, for the commands that read a release of the chart.
 
-Both use port forwarding. It needs one right (create pods/portforward) for all commands, starts no process in a pod
-whose cores train, and works without the chief, and this version of the program reads the data. Running `cifake-tune
-status` in a pod instead would start Python there each time, which takes seconds beside a training worker.
+Both are accessed through forwarded ports. Port forwarding requires a single permission (create pods/portforward), works
+without the chief, and lets this version of the program read the data. It also starts no process in the pods. Running
+`cifake-tune status` in a pod instead would start Python there each time, which takes seconds beside a training worker.
 
-The Kubernetes client and gRPC are imported by the functions that need them, since commands about a bucket need neither.
+The functions that need the Kubernetes client and gRPC import them, because commands that read a bucket need neither.
 """
 
 import base64
@@ -31,7 +31,7 @@ CHIEF_TIMEOUT_S = 5.0
 def bucket_and_study(
     bucket_url: str, study: str | None, release: str | None, namespace: str | None, context: str | None
 ) -> Iterator[tuple[Bucket, str | None]]:
-    """Open the bucket that a command reads; yield it with the study's name, or None if no name is given."""
+    """Yield the bucket that a command reads, and the name of the study (None if no name is given)."""
     if release is None:
         yield open_bucket(bucket_url), study or study_name()
         return
@@ -41,7 +41,11 @@ def bucket_and_study(
 
 
 def load_release(release: str, namespace: str | None, context: str | None) -> "Release":
-    """Return a release of the chart. Raises UsageError if there is none, EnvironmentFailure without a cluster."""
+    """Return a release of the chart.
+
+    Raises UsageError if there is no such release or no cluster is configured, and EnvironmentFailure if the cluster
+    cannot be reached.
+    """
     from k8s.cluster.client import connect
     from k8s.release.release import load
 
@@ -50,9 +54,9 @@ def load_release(release: str, namespace: str | None, context: str | None) -> "R
 
 @contextlib.contextmanager
 def open_release_bucket(release: "Release") -> Iterator[Bucket]:
-    """Open the release's bucket: with local credentials if it is outside the cluster, else through a forwarded port.
+    """Open the release's bucket, through a forwarded port if the bucket is in the cluster, else with local credentials.
 
-    Raises EnvironmentFailure if that is not possible now, BucketError.
+    Raises EnvironmentFailure if the bucket's pod cannot be reached now, and BucketError.
     """
     from k8s.cluster.port_forward import forwarded
     from k8s.release import release as releases
@@ -85,7 +89,7 @@ def ask_chief(release: "Release") -> "list[WorkerStatus]":
 
 @contextlib.contextmanager
 def _certificates(release: "Release") -> "Iterator[Files | None]":
-    """Yield the release's certificates as files that only this user can read; None without TLS."""
+    """Yield the release's certificates as files that only this user can read, or None without TLS."""
     if not release.tls_secret:
         yield None
         return

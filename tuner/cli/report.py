@@ -1,4 +1,4 @@
-"""The command `report`: writes report.html of a study and its evaluation again."""
+"""The command `report`, which rebuilds report.html from a study and its evaluation."""
 
 from pathlib import Path
 from typing import Annotated
@@ -28,14 +28,14 @@ def report(
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", metavar="FILE", help="File to write; default: report.html beside the evaluation in the bucket."
+            "--out", metavar="FILE", help="File to write. Default: report.html beside the evaluation in the bucket."
         ),
     ] = None,
     release: ReleaseOption = None,
     namespace: NamespaceOption = None,
     context: ContextOption = None,
 ) -> None:
-    """Write report.html again from a study and its evaluation in the bucket. No test image is read."""
+    """Rebuild report.html from a study and its evaluation in the bucket. Test images are not read."""
     from tuner.report.rebuild import make_report
     from tuner.study.journal import find_study
 
@@ -50,5 +50,5 @@ def report(
     try:
         out.write_bytes(page)
     except OSError as error:
-        raise UsageError(f"{out}: the report cannot be written ({error.strerror}).") from None
+        raise UsageError(f"{out}: the report cannot be written ({error.strerror}). Choose another file.") from None
     print_line(make_console(), str(out))

@@ -25,19 +25,22 @@ if TYPE_CHECKING:
 
 StudyFileOption = Annotated[
     Path | None,
-    typer.Option("--study", envvar=names.ENV_STUDY_FILE, help="Path of study.yaml; default: the default settings."),
+    typer.Option("--study", envvar=names.ENV_STUDY_FILE, help="Path of study.yaml. Default: the default settings."),
 ]
 
 
 SetOption = Annotated[
-    list[str] | None, typer.Option("--set", help="A setting, such as search.max_trials=20; repeatable.")
+    list[str] | None, typer.Option("--set", help="A setting, such as search.max_trials=20. Can be repeated.")
 ]
 
 
 def run(
     study_file: StudyFileOption = None,
     data: Annotated[
-        str | None, typer.Option("--data", help="Images: a folder, a zip file or gs://…; default: the built-in sample.")
+        str | None,
+        typer.Option(
+            "--data", help="Folder, zip file or gs:// URL of images. Default: data.source, or the built-in sample."
+        ),
     ] = None,
     bucket_url: BucketOption = DEFAULT_BUCKET,
     workers: Annotated[int, typer.Option(min=1, max=256, help="Number of worker processes.")] = 1,
@@ -60,7 +63,10 @@ def chief(
     bucket_url: BucketOption = DEFAULT_BUCKET,
     settings: SetOption = None,
 ) -> None:
-    """Assign trials to workers until the search has finished, at KERASTUNER_ORACLE_IP and KERASTUNER_ORACLE_PORT."""
+    """Assign trials to workers until the search has finished.
+
+    The chief listens at the host KERASTUNER_ORACLE_IP and the port KERASTUNER_ORACLE_PORT.
+    """
     _begin_process(context)
     study = _study(study_file, settings or [])
     host, port, encryption = _environment(names.ENV_ORACLE_IP), _port(), _encryption()
@@ -76,8 +82,8 @@ def chief(
     bucket = chief_monitor.bucket
     job = os.environ.get(names.ENV_EVALUATION_JOB)
     cluster = ChiefJob(job, _environment(names.ENV_START), _seconds(names.ENV_LINGER_S)) if job else None
-    with serving(monitor):  # from the start: a chief whose bucket does not answer shows that it waits
-        if _data_wait_s() is None:  # else the bucket and its data set are made while Keras is imported
+    with serving(monitor):  # before the bucket is read, so that a chief that waits for its bucket is visible
+        if _data_wait_s() is None:  # otherwise, the data set may be packed while Keras is imported
             early_checks.check_chief_data(bucket, study, os.environ.get(names.ENV_DATA))
         with importing_keras(whole=study.search.algorithm is config.Algorithm.BAYESIAN):
             from tuner.chief.context import ChiefContext
@@ -93,10 +99,10 @@ def worker(context: typer.Context, bucket_url: BucketOption = DEFAULT_BUCKET) ->
     name = _environment(names.ENV_TUNER_ID)
     if not is_name(name):
         raise ConfigError(
-            f"{names.ENV_TUNER_ID} must be 1 to {NAME_CHARACTERS} characters that can be printed, got {name!r:.60}."
+            f"{names.ENV_TUNER_ID} must have 1 to {NAME_CHARACTERS} printable characters, got {name!r:.60}."
         )
     encryption = _encryption()
-    with importing_keras():  # before the bucket is read: in a cluster it starts meanwhile
+    with importing_keras():  # before the bucket is read, which in a cluster may still be starting
         from tuner.monitoring.catalogue import Role
         from tuner.monitoring.endpoint import Monitor, serving
         from tuner.monitoring.measured_bucket import MeasuredBucket
@@ -118,7 +124,7 @@ def evaluate(
     study: StudyNameOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Evaluate the study's best model on the test images, once."""
+    """Evaluate the study's best model on the test images. A study is evaluated only once."""
     _begin_process(context)
     from tuner.cli import early_checks
     from tuner.evaluator.run import evaluate as run_evaluation
@@ -128,7 +134,7 @@ def evaluate(
     bucket = _bucket(bucket_url)
     name = find_study(bucket, study or study_name())
     if not early_checks.is_evaluated(bucket, name):
-        import_keras()  # quietly; the evaluator's own import would show TensorFlow's messages
+        import_keras()  # here, because the evaluator's own import would show TensorFlow's messages
     with shown_progress() as progress:
         metrics = run_evaluation(bucket, name, _cache(), progress)
     if as_json:
@@ -142,7 +148,7 @@ def _study(file: Path | None, settings: list[str]) -> config.Study:
 
 
 def _data_digest(study: config.Study, bucket: Bucket) -> str | None:
-    """Return the data set that the environment names or that `data prepare` makes; None for the bucket's only one."""
+    """Return the digest from the environment or from `data prepare`, or None for the bucket's only data set."""
     wait_s = _data_wait_s()
     if wait_s is None:
         return os.environ.get(names.ENV_DATA) or None
@@ -152,14 +158,14 @@ def _data_digest(study: config.Study, bucket: Bucket) -> str | None:
 
 
 def _data_wait_s() -> int | None:
-    """Return for how many seconds the chief waits until its data set is packed; None if it does not wait."""
+    """Return the number of seconds that the chief waits for its data set, or None if it does not wait."""
     if os.environ.get(names.ENV_DATA) or not os.environ.get(names.ENV_DATA_WAIT_S):
         return None
     return _seconds(names.ENV_DATA_WAIT_S)
 
 
 def _search_has_finished(bucket: Bucket) -> bool:
-    """Return whether a worker that knows its study comes too late: there may be no chief left to answer it."""
+    """Return whether the search has finished, so that there may be no chief. False if the study is unknown here."""
     file = os.environ.get(names.ENV_STUDY_FILE)
     if not file:
         return False
@@ -213,7 +219,7 @@ def _seconds(variable: str) -> int:
 
 
 def _begin_process(context: typer.Context) -> None:
-    """Set up a process of a pod or of `run`: its end, its backend and its log."""
+    """Set up a process of a pod or of `run`: its end with its parent, its backend and its log."""
     from tuner.local.children import end_with_parent
 
     end_with_parent()

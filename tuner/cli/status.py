@@ -38,7 +38,7 @@ def status(
     context: ContextOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show the progress of a study, also while it runs; for a release, also its pods and their problems."""
+    """Show the progress of a study, also while it runs. With --release, also show the release's pods and problems."""
     if release is not None:
         _release_status(load_release(release, namespace, context), study, as_json)
         return
@@ -117,7 +117,7 @@ def _study_of(release: "Release", study: str | None) -> "tuple[StudyView | None,
             reader = JournalReader(bucket, name)
             reader.poll()
             if reader.state.study is None:
-                return None, f"Study {name} has not begun: its chief has not started yet."
+                return None, f"Study {name} has not begun, because its chief has not started yet."
             return view_study(reader.state), ""
     except CifakeTuneError as error:
         return None, f"The progress of the study is unknown: {error}"
@@ -131,7 +131,7 @@ def _work_of(release: "Release") -> "tuple[list[WorkerStatus], str]":
     from tuner.cli.release import ask_chief
 
     if not any(pod.status.phase == "Running" for pod in release.pods_of(releases.CHIEF)):
-        return [], ""  # the chief's line has the reason
+        return [], ""  # the chief's line in the output gives the reason
     try:
         return ask_chief(release), ""
     except CifakeTuneError as error:
@@ -140,7 +140,7 @@ def _work_of(release: "Release") -> "tuple[list[WorkerStatus], str]":
         if error.code() is grpc.StatusCode.UNAVAILABLE:
             return (
                 [],
-                "The chief's pod runs, but the chief does not answer yet: it is starting, or waits for data.",
+                "The chief's pod runs, but the chief does not answer yet. It is starting, or waiting for data.",
             )
         return [], f"The status of the workers is unknown: the chief answered {error.code().name} ({error.details()})."
 
@@ -158,7 +158,7 @@ def _print_study(view: "StudyView") -> None:
 
 
 def _print_headline(view: "StudyView") -> None:
-    """Print the progress of the study in one or two lines; `status` without a release has the rest."""
+    """Print the progress of the study in one or two lines. `status` without a release prints more."""
     total = "?" if view.max_trials is None else view.max_trials
     ended = view.completed + view.stopped + view.failed
     parts = [f"study {view.study}: {ended} of {total} trials"]

@@ -1,1 +1,1 @@
-"""study.yaml: the settings, reading and checking them."""
+"""The settings of a study: their definition, loading and validation."""

@@ -1,7 +1,7 @@
-"""The version of what one process writes and another reads: records, snapshots, messages, files of the bucket.
+"""The format version of everything that one process writes and another reads.
 
-There is one version for all of them. Readers ignore fields that they do not know, so a minor version may add some; they
-refuse a newer major version. docs/formats.md has the rules for a change.
+Records, snapshots, messages and the other files of the bucket share one version. Readers ignore unknown fields, so
+a minor version may add fields. Readers refuse a newer major version. docs/formats.md has the rules for changes.
 """
 
 import re
@@ -15,7 +15,7 @@ from tuner.errors import NewerFormatError
 
 @dataclass(frozen=True, order=True)
 class FormatVersion:
-    """A version, written as `1.0`: the major one, and the minor one."""
+    """A format version, written as `MAJOR.MINOR`, such as `1.0`."""
 
     major: int
     minor: int
@@ -25,33 +25,33 @@ FORMAT = "1.0"
 """The version that this program writes."""
 
 _UNVERSIONED = "1.0"
-"""The version of what was written before versions were."""
+"""The version of everything that was written before versions were recorded."""
 
 ABSENT: Any = object()
-"""Default of a field `format`, which validation replaces."""
+"""Default of a field `format`. Validation replaces it."""
 
 
 def parse_format(text: str) -> FormatVersion:
     """Return the version. Raises ValueError if the text is not one."""
     match = re.fullmatch(r"([0-9]{1,6})\.([0-9]{1,6})", text)
     if not match:
-        raise ValueError("must be the version of a format, as 1.0")
+        raise ValueError("must be the version of a format, such as 1.0")
     return FormatVersion(int(match[1]), int(match[2]))
 
 
 def _given(version: Any, info: ValidationInfo) -> Any:
-    """Return the version, and for an absent one that of an old JSON document, or that of what this program makes."""
+    """Return the version. If it is absent, return _UNVERSIONED for a JSON document, and FORMAT for a new object."""
     if version is not ABSENT:
         return version
     return _UNVERSIONED if info.mode == "json" else FORMAT
 
 
 def _readable(text: str) -> str:
-    """Return the version. Raises ValueError, and NewerFormatError, which pydantic passes on as it is."""
+    """Return the version. Raises ValueError, or NewerFormatError, which pydantic does not convert."""
     if text != FORMAT and parse_format(text).major > parse_format(FORMAT).major:
         raise NewerFormatError(
-            f"has format {text}, and this program reads {FORMAT}; use the version of cifake-tune that wrote it, "
-            "or a newer one."
+            f"has format {text}, and this program reads {FORMAT}. Use the version of cifake-tune that wrote "
+            "it, or a newer version."
         )
     return text
 
@@ -61,9 +61,9 @@ Format = Annotated[str, Field(validate_default=True), BeforeValidator(_given), A
 
 
 class Versioned(BaseModel):
-    """Base of what carries its version. A JSON document without one has 1.0.
+    """Base of all models that contain their format version. A JSON document without a version has version 1.0.
 
-    The sentence of a NewerFormatError has no subject: a reader puts the name of what it has read before it.
+    The message of a NewerFormatError begins with a verb. Callers put the name of the document before it.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", ser_json_inf_nan="constants")

@@ -1,4 +1,4 @@
-"""Loading of settings: defaults, study.yaml, environment and --set, with one sentence for each error."""
+"""Load settings from study.yaml, the environment and --set, and report each error in a sentence."""
 
 import difflib
 import json
@@ -18,15 +18,15 @@ def load(file: Path | None = None, settings: Iterable[str] = (), environment: Ma
     """Return the study that results from the file, the environment and the `key=value` settings.
 
     Args:
-        file: study.yaml; None uses the defaults only.
+        file: Path of study.yaml. None means that there is no such file.
         settings: Arguments of `--set`, such as `search.max_trials=20`; a later one overrides an earlier one.
-        environment: Environment variables, of which those that begin with `CIFAKE_TUNE_STUDY__` are settings.
+        environment: Environment variables. Those that begin with `CIFAKE_TUNE_STUDY__` are settings.
 
     Raises:
-        ConfigError: Names the file or variable, the key, and what to write instead.
+        ConfigError: A setting is invalid. The message names the file or variable, the key and the valid values.
     """
     values: dict[str, Any] = read_settings(file) if file else {}
-    origins: dict[str, str] = {}  # by key: the variable or --set from which a value comes, if not from the file
+    origins: dict[str, str] = {}  # the variable or --set of each key that does not come from the file
     for variable, text in sorted((environment or {}).items()):
         if variable.startswith(names.ENV_SETTING):
             path = variable.removeprefix(names.ENV_SETTING).lower().split("__")
@@ -35,7 +35,7 @@ def load(file: Path | None = None, settings: Iterable[str] = (), environment: Ma
     for setting in settings:
         key, equals, text = setting.partition("=")
         if not equals or not key:
-            raise ConfigError(f"--set {setting}: write it as key=value, such as search.max_trials=20.")
+            raise ConfigError(f"--set must be KEY=VALUE, such as search.max_trials=20, got {setting!r}.")
         _put(values, key.split("."), parse_value(text, f"--set {setting}"), f"--set {setting}")
         origins[key] = f"--set {setting}"
     return _validate(values, str(file) if file else "the settings", origins)
@@ -48,13 +48,13 @@ def parse(values: Mapping[str, Any], where: str) -> Study:
 
 def _validate(values: Mapping[str, Any], where: str, origins: Mapping[str, str]) -> Study:
     try:
-        # JSON mode rather than Python mode: enums may be strings, but "3" is not a number
+        # JSON mode accepts strings as enums, unlike Python mode, and does not accept "3" as a number
         return Study.model_validate_json(json.dumps(values), by_alias=True, by_name=False)
     except ValidationError as error:
         raise ConfigError(
             "\n".join(f"{_origin(detail, origins) or where}: {_sentence(detail)}" for detail in error.errors())
         ) from None
-    except (TypeError, ValueError) as error:  # not expressible in JSON, such as YAML's !!set or an alias of itself
+    except (TypeError, ValueError) as error:  # JSON cannot express YAML's !!set, nor an alias that contains itself
         raise ConfigError(f"{where}: {error}.") from None
 
 
@@ -77,7 +77,9 @@ def _put(values: dict[str, Any], path: list[str], value: Any, where: str) -> Non
     for depth, part in enumerate(path[:-1], start=1):
         inner = values.setdefault(part, {})
         if not isinstance(inner, dict):
-            raise ConfigError(f"{where}: {'.'.join(path[:depth])} is not a section, so it has no keys.")
+            raise ConfigError(
+                f"{where}: {'.'.join(path[:depth])} is not a section, so it has no keys. Set it to a value."
+            )
         values[part] = values = dict(inner)
     values[path[-1]] = value
 
@@ -96,7 +98,7 @@ def _sentence(error: Any) -> str:
         return f"unknown key {key}; valid keys: {', '.join(known) or 'none'}."
     value = json.dumps(error["input"], default=str)
     if error["type"] == "model_type":
-        return f"{key}: must be a section with keys, got {value}; remove it to use the defaults."
+        return f"{key}: must be a section with keys, got {value}. Remove it to use the defaults."
     if error["type"] == "string_pattern_mismatch":
         return f"{key}: got {value}, which is not valid. {_description(path)}"
     message = error["msg"].removeprefix("Value error, ").replace("Input should be", "must be", 1)

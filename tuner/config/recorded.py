@@ -1,6 +1,6 @@
-"""Settings as they were recorded, maybe by a newer minor version of the program, whose new settings are ignored.
+"""Settings that a study has recorded. Unknown keys are ignored, because a newer minor version may have added them.
 
-What users write (study.yaml, the environment, `--set`) keeps refusing unknown keys, which are mistakes there.
+In study.yaml, the environment and `--set`, unknown keys remain errors, because there they are mistakes of the user.
 """
 
 from typing import Annotated, Any
@@ -11,7 +11,7 @@ from tuner.config.settings import Settings, Study
 
 
 def _known_keys(values: Any, section: type[Settings] = Study) -> Any:
-    """Return the values without the keys that the section does not have; what is not a mapping stays as it is."""
+    """Return the values without unknown keys. Values that are not a mapping are returned unchanged."""
     if not isinstance(values, dict):
         return values
     known = {}

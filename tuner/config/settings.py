@@ -1,6 +1,7 @@
 """All settings of a study, as one model: the content of study.yaml and of the chart's `study:` value.
 
-Defaults < study.yaml < environment (`CIFAKE_TUNE_STUDY__SEARCH__MAX_TRIALS=4`) < `--set search.max_trials=4`.
+Each of these sources overrides those before it: the defaults, study.yaml, the environment
+(`CIFAKE_TUNE_STUDY__SEARCH__MAX_TRIALS=4`) and `--set search.max_trials=4`.
 An unknown key is an error that names the nearest known key.
 """
 
@@ -17,7 +18,7 @@ Values = list[bool] | list[int] | list[float] | list[str]
 
 
 class Settings(BaseModel):
-    """Base of all sections: unknown keys are errors, values are not converted, instances are immutable.
+    """Base of all sections. Unknown keys are errors, values are not converted, and instances are immutable.
 
     The docstring below a setting is its description in the JSON Schema and in docs/settings.md.
     """
@@ -50,7 +51,7 @@ class Direction(StrEnum):
 
 
 class Policy(StrEnum):
-    """How trials with no prospect of winning are recognized before their last epoch."""
+    """Policy that decides which trials stop before their last epoch."""
 
     ASHA = "asha"  # asynchronous successive halving
     NONE = "none"
@@ -65,7 +66,8 @@ class Data(Settings):
 
     validation: Annotated[float, Field(gt=0, lt=1)] = 0.1
     """Fraction of the training images that is held out, stratified by class, to compare trials. Default: 0.1, which
-    is 10,000 images of CIFAKE; their standard error (0.3 %) is small compared with the differences between trials."""
+    is 10,000 images of CIFAKE. The standard error of their accuracy, 0.3 %, is small compared with the differences
+    between trials."""
 
     validation_seed: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
     """Seed that selects the validation images. Default: the study's `seed`. Set it to compare studies with different
@@ -89,7 +91,7 @@ class Space(Settings):
 
     values: dict[str, Value | Values] = {}
     """Hyperparameters to fix or to restrict. `{width: 64, blocks: [2, 3]}` fixes `width` and restricts `blocks` to two
-    values, so that one space serves both a laptop and a large GPU. Default: none; the space defines all of them."""
+    values, so that one space serves both a laptop and a large GPU. Default: none, which restricts nothing."""
 
     @field_validator("values", mode="before")
     @classmethod
@@ -116,7 +118,7 @@ class Space(Settings):
             return values
         has_import = values.get("import", values.get("import_")) is not None
         if has_import and values.get("name") is not None:
-            raise ValueError("space.name and space.import are mutually exclusive; keep one of them")
+            raise ValueError("space.name and space.import are mutually exclusive. Remove one of them")
         return values if has_import or values.get("name") is not None else {**values, "name": "seed"}
 
 
@@ -126,24 +128,25 @@ class EarlyStopping(Settings):
     The method is asynchronous successive halving (https://arxiv.org/abs/1810.05934). Trials are compared at rungs: the
     first rung is at `min_epochs`, and each further rung at `reduction_factor` times as many epochs. With the defaults,
     the rungs are at epochs 1, 3, 9, 27 and so on. At a rung, the best objective of a trial so far is compared with
-    those of all trials that reached the rung before it. The first trials of a rung are compared again when others have
-    reached it. With the defaults, a trial that is not among the best third becomes STOPPED. It keeps its score and its
+    those of all trials that reached it earlier. The first trials at a rung are compared again when others have reached
+    it. With the defaults, a trial that is not among the best third becomes STOPPED. It keeps its score and its
     model, and `cifake-tune trials` shows the reason.
     """
 
     policy: Policy | None = None
-    """Early-stopping policy: `asha`, or `none` to train every trial to its last epoch. Default: `asha`; for
-    `hyperband`, which has its own rungs, `none`."""
+    """Early-stopping policy: `asha`, or `none` to train every trial to its last epoch. Default: `asha`, but
+    `none` with `search.algorithm: hyperband`, which has its own rungs."""
 
     min_epochs: Positive = 1
-    """Number of epochs that every trial trains, which is the first rung. Default: 1. It saves most, because epochs of a
+    """Number of epochs that every trial trains before the first rung. Default: 1, which saves most, because epochs of a
     large data set are long. Increase it if the first epochs say little about the last ones, for example during
     a learning-rate warm-up."""
 
     reduction_factor: Annotated[int, Field(ge=2)] = 3
-    """Number of trials out of which one continues beyond each rung. As long as fewer trials have reached a rung, all of
-    them continue at the first rung, and only the best one at later rungs. Default: 3, which is close to the theoretical
-    optimum e. It stops fewer trials than the paper's 4, because scores after one epoch are noisy."""
+    """Ratio of the trials that reach a rung to those that continue beyond it. While fewer trials than this have reached
+    a rung, all of them continue if it is the first rung, and only the best one continues at later rungs. Default: 3,
+    which is close to the theoretical optimum e. The paper's 4 would stop more trials, although scores after one epoch
+    are noisy."""
 
 
 class Search(Settings):
@@ -161,15 +164,15 @@ class Search(Settings):
     value on the validation images. The score of a trial is its value in the best epoch."""
 
     direction: Direction = Direction.AUTO
-    """Whether a larger (`max`) or a smaller (`min`) objective is better. `auto` lets Keras Tuner decide, which knows
-    the metrics of Keras."""
+    """Whether a larger (`max`) or a smaller (`min`) objective is better. With `auto`,
+    Keras Tuner decides, because it knows the metrics of Keras."""
 
     early_stopping: EarlyStopping = EarlyStopping()
     """Early stopping of trials."""
 
     max_consecutive_failures: Positive = 3
-    """Number of consecutive failed trials after which the search is given up: the model is broken then, not the
-    hyperparameters."""
+    """Number of consecutive failed trials after which the search gives up, because the model is broken then, not
+    the hyperparameters."""
 
     @model_validator(mode="before")
     @classmethod
@@ -183,8 +186,8 @@ class Search(Settings):
         hyperband = values.get("algorithm") == Algorithm.HYPERBAND
         if hyperband and stopping.get("policy") == Policy.ASHA:
             raise ValueError(
-                "early_stopping.policy asha cannot be combined with algorithm hyperband, which has its own rungs; "
-                "remove it, or set it to none"
+                "early_stopping.policy asha cannot be combined with algorithm hyperband, which has its own rungs. "
+                "Remove the policy, or set it to none"
             )
         if stopping.get("policy") is not None:
             return values
@@ -198,8 +201,8 @@ class Training(Settings):
     """Maximum number of epochs per trial."""
 
     patience: Positive | None = None
-    """Number of epochs without an improvement of the objective after which a trial ends. Default: not set; trials do
-    not end for lack of improvement."""
+    """Number of epochs without an improvement of the objective after which a trial ends. Default: not set, so that
+    trials do not end for lack of improvement."""
 
 
 class Retries(Settings):
@@ -207,14 +210,14 @@ class Retries(Settings):
 
     failure: Budget = 1
     """Maximum number of retries after an exception raised by the model or during training. A trial whose loss becomes
-    NaN is not retried: training is seeded, so the loss would become NaN again."""
+    NaN is not retried, because training is seeded and the loss would become NaN again."""
 
     preemption: Annotated[int, Field(ge=10)] = 20
     """Maximum number of retries after the worker was preempted or lost. Default: 20, which is large because the trial
     is not the cause. It is bounded because a trial that crashes its worker would otherwise be retried forever."""
 
     out_of_memory: Budget = 1
-    """Maximum number of retries after running out of memory: another worker may have more memory."""
+    """Maximum number of retries after the worker ran out of memory. Another worker may have more memory."""
 
 
 class Leases(Settings):

@@ -10,15 +10,15 @@ from tuner.errors import ConfigError
 
 
 def read_settings(file: Path) -> dict[str, Any]:
-    """Return the content of a file of settings. Raises ConfigError."""
+    """Return the content of a settings file. Raises ConfigError."""
     try:
         values = yaml.load(file.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506  (a SafeLoader)
     except FileNotFoundError:
-        raise ConfigError(f"{file}: no such file.") from None
+        raise ConfigError(f"{file}: no such file. Check the path.") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file}: cannot be read ({error}).") from None
+        raise ConfigError(f"{file}: cannot be read ({error}). Provide a readable file in UTF-8.") from None
     except yaml.YAMLError as error:
-        raise ConfigError(f"{file}: not valid YAML: {' '.join(str(error).split())}.") from None
+        raise ConfigError(f"{file}: not valid YAML ({' '.join(str(error).split())}). Correct the file.") from None
     if values is None:
         return {}
     if not isinstance(values, dict):
@@ -31,7 +31,7 @@ def parse_value(text: str, where: str) -> Any:
     try:
         return yaml.load(text, Loader=_Loader)  # noqa: S506  (a SafeLoader)
     except yaml.YAMLError:
-        raise ConfigError(f"{where}: the value is not valid YAML; enclose it in quotes.") from None
+        raise ConfigError(f"{where}: the value is not valid YAML. Enclose it in quotes.") from None
 
 
 class _Loader(yaml.SafeLoader):
@@ -50,7 +50,7 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-_Loader.yaml_implicit_resolvers = {  # no timestamps: in `name: 2026-01-31` the value is a string
+_Loader.yaml_implicit_resolvers = {  # without timestamps, so that `name: 2026-01-31` has a string as its value
     first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }

@@ -1,1 +1,1 @@
-"""Archive → images → shards → arrays; and the built-in sample."""
+"""Data sets: sources of images, shards in the bucket, arrays for training, and the built-in sample."""

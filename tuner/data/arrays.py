@@ -1,7 +1,7 @@
-"""Memory-mapped, read-only arrays made from shards, one per part, shared by all processes of a machine.
+"""Memory-mapped, read-only arrays of a data set, made from its shards and shared by all processes of a machine.
 
-Each part becomes one .npy file in `cache/<digest>/`, written under a temporary name and renamed: a file is visible only
-when it is complete, and all workers map the same pages.
+The test, training and validation images become one .npy file each in `cache/<digest>/`. A file is written under
+a temporary name and then renamed, so that only complete files are visible. All workers map the same pages.
 """
 
 import contextlib
@@ -22,18 +22,19 @@ from tuner.bucket import Bucket
 from tuner.data.holdout import validation_indices
 from tuner.data.manifest import Manifest, Shard, Split
 from tuner.errors import BucketError, DataError
+from tuner.names import ENV_CACHE
 
 _MAKING = ".making-"
 
 
 @dataclass(frozen=True, eq=False)
 class Arrays:
-    """Images and labels in the same order. Compared by identity, so usable as a dictionary key."""
+    """Images and labels in the same order. Instances are compared by identity, so they can be dictionary keys."""
 
     images: NDArray[np.uint8]
-    """(n, height, width, 3), memory-mapped, read-only"""
+    """Pixels of shape (n, height, width, 3), memory-mapped and read-only."""
     labels: NDArray[np.uint8]
-    """(n,), indices of the manifest's classes, read-only; uint16 if there are more than 256 classes"""
+    """Indices of the manifest's classes, of shape (n,), read-only; uint16 if there are more than 256 classes."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class TrainingData:
 def open_split(bucket: Bucket, manifest: Manifest, split: str, cache: Path) -> Arrays:
     """Return all images of "train" or "test", in the manifest's order.
 
-    Raises DataError for a damaged shard, BucketError if one cannot be read or the cache cannot be written.
+    Raises DataError if a shard is damaged, and BucketError if a shard cannot be read or the cache cannot be written.
     """
     part = manifest.splits[split]
     everything = np.arange(sum(part.counts))
@@ -55,15 +56,16 @@ def open_split(bucket: Bucket, manifest: Manifest, split: str, cache: Path) -> A
 
 
 def open_validation(bucket: Bucket, manifest: Manifest, validation: float, seed: int, cache: Path) -> Arrays:
-    """Return the held-out part of the training images, as `open_training` does, without unpacking the rest."""
+    """Return only the validation images of `open_training`, without unpacking the other training images."""
     name = f"validation-{_share(validation, seed)}"
     return _open(bucket, manifest, "train", {name: validation_indices(manifest, validation, seed)}, cache)[name]
 
 
 def open_training(bucket: Bucket, manifest: Manifest, validation: float, seed: int, cache: Path) -> TrainingData:
-    """Return the training images in two parts, `validation` being the held-out share; test shards are not read.
+    """Return the training images in two parts. `validation` is the fraction to hold out. Test shards are not read.
 
-    Raises DataError for a damaged shard or a share that leaves a part without images, BucketError as `open_split`.
+    Raises DataError if a shard is damaged or a part would have no images, and BucketError if a shard cannot be read or
+    the cache cannot be written.
     """
     held_out = validation_indices(manifest, validation, seed)
     kept = np.setdiff1d(np.arange(sum(manifest.splits["train"].counts)), held_out, assume_unique=True)
@@ -94,11 +96,14 @@ def _open(
         labels = _labels(manifest.splits[split])
         return {name: Arrays(_map(paths[name]), _frozen(labels[parts[name]])) for name in parts}
     except OSError as error:
-        raise BucketError(f"{folder}: the cache cannot be used ({error.strerror or error}).") from None
+        raise BucketError(
+            f"{folder}: the cache cannot be used ({error.strerror or error}). Set {ENV_CACHE} to a "
+            "writable folder with free space."
+        ) from None
 
 
 def _lay_out(bucket: Bucket, manifest: Manifest, split: str, parts: dict[Path, NDArray[np.intp]]) -> None:
-    """Fetch the split's shards one by one and copy each image into its part."""
+    """Fetch the split's shards one by one, and copy each image into the file of its part."""
     folder = next(iter(parts)).parent
     with tempfile.TemporaryDirectory(prefix=f"{_MAKING}{split}-", dir=folder) as scratch:
         making = {}
@@ -121,20 +126,21 @@ def _lay_out(bucket: Bucket, manifest: Manifest, split: str, parts: dict[Path, N
 
 
 def _fetch(bucket: Bucket, shard: Shard, image_shape: tuple[int, int, int], path: Path) -> NDArray[np.uint8]:
-    """Return a shard's images, verified. A second download distinguishes a damaged transfer from a damaged object."""
+    """Return a shard's verified images. A second download distinguishes a damaged transfer from a damaged object."""
     for _ in range(2):
         bucket.download(shard.name, path)
         if path.stat().st_size == shard.size_bytes and _sha256(path) == shard.sha256:
             break
     else:
         raise DataError(
-            f"{bucket.url}: the shard {shard.name} is damaged: its SHA-256 differs from the manifest's. Delete its "
-            "folder and pack the data again."
+            f"{bucket.url}: the shard {shard.name} is damaged (its SHA-256 differs from the manifest's). Delete "
+            "the shard's folder, and pack the data again."
         )
     images = _map(path)
     if images.shape != (shard.images, *image_shape) or images.dtype != np.uint8:
         raise DataError(
-            f"{bucket.url}: the shard {shard.name} does not have the shape given in its manifest; pack again."
+            f"{bucket.url}: the shard {shard.name} does not have the shape that the manifest gives. Delete the "
+            "shard's folder, and pack the data again."
         )
     return images
 
@@ -177,9 +183,9 @@ def _frozen(array: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 @contextlib.contextmanager
 def _lock(path: Path) -> Iterator[bool]:
-    """Let one process of this machine fetch while the others wait; the lock of a dead process is released.
+    """Let one process of this machine fetch while the others wait. The lock of a dead process is released.
 
-    Yields False on a file system without locks: then each process fetches for itself, which is safe.
+    Yields False on a file system without locks. Each process then fetches for itself, which is safe.
     """
     with open(path, "w") as stream:
         try:

@@ -1,4 +1,4 @@
-"""Checking a source: counts, corrupt files, exact duplicates."""
+"""Check a source: count its images, and find corrupt files and exact duplicates."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -35,10 +35,10 @@ class ImageKind(_ReportModel):
 
 
 class Duplicates(_ReportModel):
-    """Number of pairs of byte-identical files, one in each of two folders or both in the same one."""
+    """Number of pairs of byte-identical files between two folders, or within one folder, which is then named twice."""
 
     folders: tuple[str, str]
-    """`split/class` of both."""
+    """Both folders, written as `split/class`."""
     pairs: int
 
 
@@ -48,12 +48,12 @@ class Report(_ReportModel):
     source: str
     classes: tuple[str, ...]
     counts: dict[str, dict[str, int]]
-    """Number of files by split and class, corrupt ones included."""
+    """Number of files by split and class, including corrupt files."""
     kinds: tuple[ImageKind, ...]
-    """Most frequent first; with more than one, packing needs --resize or --convert."""
+    """Sizes and modes, the most frequent one first. If there are several, packing needs --resize or --convert."""
     corrupt: tuple[Corrupt, ...]
     duplicates: tuple[Duplicates, ...]
-    """Only for folders that have any."""
+    """Numbers of duplicates, only of folders that contain duplicates."""
     groups: tuple[tuple[str, ...], ...]
     """Paths of identical files, one tuple per content."""
 

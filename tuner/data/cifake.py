@@ -1,7 +1,7 @@
-"""The CIFAKE authors' archive, downloaded and verified by the images in it.
+"""Download the archive of CIFAKE's authors, and verify the images in it.
 
-GitHub generates archives on request, and their bytes change between its versions. The files in the archive are
-compared instead, with the digests of the published data set.
+GitHub generates archives on request, and their bytes can change whenever GitHub changes its software. Therefore the
+images rather than the archive are compared with the digests of the published data set.
 """
 
 import hashlib
@@ -25,15 +25,16 @@ FILE_NAME = "cifake.zip"
 _CONNECT_S, _SILENCE_S = 20, 60
 _READ_BYTES = 1 << 20
 _SERVER_FAILS = 500
+_FETCH_AGAIN = "Delete this archive, and run `cifake-tune data fetch` without --url."
 
 
 @dataclass(frozen=True)
 class ClassFolder:
-    """The images of one class and split."""
+    """Number and digest of the images of one class in one split."""
 
     images: int
     sha256: str
-    """Hex digest of all files concatenated in natural order of their names."""
+    """Hex digest of all files, concatenated in the natural order of their names."""
 
 
 CIFAKE: Mapping[str, ClassFolder] = {
@@ -59,7 +60,7 @@ def fetch(
 ) -> Path:
     """Download the archive to `target` (a file, or a folder to put it into), verify it, and return its path.
 
-    An existing, valid archive is kept. An interrupted transfer is resumed if the server allows it, also by the next
+    An existing, valid archive is kept. An interrupted transfer is resumed if the server allows it, also by a later
     call. Raises DataError if the content is not `expected`, EnvironmentFailure if the network fails `tries` times.
     """
     if target.is_dir():
@@ -71,19 +72,22 @@ def fetch(
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         if _download_with_retries(url, partial, tries, longest_wait_s, progress) and not _is_right(partial, expected):
-            partial.unlink()  # perhaps assembled from two archives: the server may generate a new one for each request
+            # the parts may be of two archives, because the server may generate a new archive for each request
+            partial.unlink()
             _download_with_retries(url, partial, tries, longest_wait_s, progress)
     except _TryAgainError as error:
         raise EnvironmentFailure(
-            f"{url}: the download failed {tries} times, the last time because {error}. Run the same command again: it "
-            f"resumes from {partial.name}."
+            f"{url}: the download failed {tries} times, the last time because {error}. Run the same command again "
+            f"to resume from {partial.name}."
         ) from None
     except OSError as error:
-        raise EnvironmentFailure(f"{partial}: cannot be written ({error.strerror or error}).") from None
+        raise EnvironmentFailure(
+            f"{partial}: cannot be written ({error.strerror or error}). Choose a writable folder with free space."
+        ) from None
     try:
         verify(partial, expected, progress)
     except DataError as error:
-        partial.unlink()  # complete and wrong: resuming it would never help
+        partial.unlink()  # the file is complete but wrong, so resuming the download would not help
         raise DataError(f"{url}: {error}") from None
     partial.replace(target)
     return target
@@ -103,17 +107,22 @@ def verify(
         for name, files in zip(layout.classes, layout.splits[split], strict=True)
     }
     if set(files_of) != set(expected):
-        raise DataError(f"{source.name}: has {', '.join(sorted(files_of))}, not {', '.join(sorted(expected))}.")
+        raise DataError(
+            f"{source.name}: has {', '.join(sorted(files_of))} instead of {', '.join(sorted(expected))}. {_FETCH_AGAIN}"
+        )
     total, done = sum(part.images for part in expected.values()), 0
     with source.reader() as read:
         for folder, part in expected.items():
             if len(files_of[folder]) != part.images:
-                raise DataError(f"{source.name}: {folder} has {len(files_of[folder]):,} images, not {part.images:,}.")
+                raise DataError(
+                    f"{source.name}: {folder} has {len(files_of[folder]):,} images instead of {part.images:,}. "
+                    f"{_FETCH_AGAIN}"
+                )
             state = hashlib.sha256()
             for file in files_of[folder]:
                 state.update(read(file))
             if state.hexdigest() != part.sha256:
-                raise DataError(f"{source.name}: the images in {folder} differ from the published ones.")
+                raise DataError(f"{source.name}: the images in {folder} differ from the published ones. {_FETCH_AGAIN}")
             done += part.images
             progress(Progress("verifying", done, total))
 
@@ -140,7 +149,7 @@ def _download_with_retries(
 
 
 def _download(url: str, partial: Path, progress: Callable[[Progress], None]) -> bool:
-    """Append what `partial` lacks, and return whether the transfer was resumed; without Range support it restarts."""
+    """Append the missing bytes to `partial`, and return whether the transfer was resumed rather than restarted."""
     have_bytes = partial.stat().st_size if partial.exists() else 0
     headers = {"Accept-Encoding": "identity"}
     if have_bytes:
@@ -149,20 +158,20 @@ def _download(url: str, partial: Path, progress: Callable[[Progress], None]) -> 
         with requests.get(url, headers=headers, stream=True, timeout=(_CONNECT_S, _SILENCE_S)) as response:
             if response.status_code == requests.codes.requested_range_not_satisfiable:
                 if response.headers.get("Content-Range") == f"bytes */{have_bytes}":
-                    return True  # all of it is here
+                    return True  # the file is complete
                 partial.unlink()
-                raise _TryAgainError("the server has less than was downloaded before")
+                raise _TryAgainError("the file on the server is shorter than the part that was downloaded before")
             if response.status_code >= _SERVER_FAILS or response.status_code == requests.codes.too_many_requests:
                 raise _TryAgainError(f"the server answered {response.status_code} {response.reason}")
             if not response.ok:
-                raise DataError(f"{url}: the server answered {response.status_code} {response.reason}.")
+                raise DataError(f"{url}: the server answered {response.status_code} {response.reason}. Check the URL.")
             resumed = response.status_code == requests.codes.partial_content and response.headers.get(
                 "Content-Range", ""
             ).startswith(f"bytes {have_bytes}-")
             have_bytes = have_bytes if resumed else 0
             length = response.headers.get("Content-Length")
             total_bytes = have_bytes + int(length) if length else 0
-            response.raw.enforce_content_length = False  # it would throw away what came before a cut
+            response.raw.enforce_content_length = False  # otherwise, bytes received before a disconnection are lost
             with open(partial, "ab" if resumed else "wb") as stream:
                 for data in response.iter_content(_READ_BYTES):
                     stream.write(data)
@@ -176,7 +185,7 @@ def _download(url: str, partial: Path, progress: Callable[[Progress], None]) -> 
 
 
 def _innermost(error: BaseException) -> str:
-    """Return the cause wrapped by urllib3 and requests."""
+    """Return the message of the error that urllib3 and requests have wrapped."""
     while error.args and isinstance(error.args[-1], BaseException):
         error = error.args[-1]
     return str(error) or type(error).__name__

@@ -1,7 +1,7 @@
-"""Image bytes → uint8 pixels: JPEG through libjpeg-turbo (simplejpeg), everything else through Pillow.
+"""Decode image files to uint8 pixels: JPEG with libjpeg-turbo (simplejpeg), all other formats with Pillow.
 
-libjpeg-turbo's defaults (accurate DCT, smooth chroma upsampling) give the pixels that Pillow gives, bit for bit, in
-a tenth of Pillow's time; a test holds this for CIFAKE.
+With its defaults (accurate DCT, smooth chroma upsampling), libjpeg-turbo decodes to exactly the same pixels as Pillow
+in a tenth of the time. A test verifies this for CIFAKE.
 """
 
 import io
@@ -18,26 +18,26 @@ from tuner.data.source import DamagedFileError
 from tuner.errors import PreemptedError
 
 MAX_PIXELS = 1 << 25
-"""Maximum number of pixels (5,792 x 5,792), checked in the header before memory is allocated."""
+"""Maximum number of pixels of an image (about 5,792 x 5,792), checked in its header before memory is allocated."""
 
-_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "PPM", "GIF", "TIFF")  # those that need no outside program
-SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N")  # greyscale, which Pillow would clip instead of scale
+_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "PPM", "GIF", "TIFF")  # those that Pillow decodes on its own
+SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N")  # Pillow would clip their values instead of scaling them
 _CONVERTIBLE = ("1", "L", "LA", "P", "PA", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV", "La", "RGBa")
 _JPEG_MODES = {"YCbCr": "RGB", "RGB": "RGB", "Gray": "L", "CMYK": "CMYK", "YCCK": "CMYK"}
 
-Image.MAX_IMAGE_PIXELS = None  # our own limit, which is an error and not a warning, replaces Pillow's
+Image.MAX_IMAGE_PIXELS = None  # MAX_PIXELS replaces Pillow's limit, which only warns at first
 
 
 @dataclass(frozen=True)
 class Conversion:
-    """Conversions of images that the user asked for."""
+    """Conversions of images that the user requested."""
 
     resize: tuple[int, int] | None = None
-    """(height, width) to resize all images to."""
+    """Height and width to which all images are resized."""
     convert: bool = False
-    """Whether greyscale, palette, transparent and CMYK images become RGB."""
+    """Whether greyscale, palette, transparent and CMYK images are converted to RGB."""
     squeeze: bool = False
-    """Whether 16-bit greyscale becomes 8-bit RGB: acceptable for prediction, not for training."""
+    """Whether 16-bit greyscale images are converted to 8-bit RGB, which suits prediction but not training."""
 
 
 _AS_IT_IS = Conversion()
@@ -49,7 +49,7 @@ class ImageHeader(NamedTuple):
     height: int
     width: int
     mode: str
-    """Pillow's name: RGB, L, RGBA, P, CMYK …"""
+    """Pillow's name of the mode, such as RGB, L, RGBA, P or CMYK."""
 
 
 def decoder() -> str:
@@ -58,22 +58,24 @@ def decoder() -> str:
 
 
 def read_header(data: bytes) -> ImageHeader:
-    """Return size and mode from the header. Raises DamagedFileError if `data` is no image or is too large."""
+    """Return size and mode from the header. Raises DamagedFileError if `data` is not an image or is too large."""
     if data[:3] == b"\xff\xd8\xff":
         try:
             height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
             header = ImageHeader(height, width, _JPEG_MODES.get(colours, colours))
         except ValueError:
-            header = _read_header_with_pillow(data)  # it knows unusual chroma subsamplings
+            header = _read_header_with_pillow(data)  # Pillow supports unusual chroma subsamplings
     else:
         header = _read_header_with_pillow(data)
     if header.height * header.width > MAX_PIXELS:
-        raise DamagedFileError(f"claims {header.width} x {header.height} pixels, more than {MAX_PIXELS:,}")
+        raise DamagedFileError(
+            f"claims {header.width} x {header.height} pixels, but the maximum is {MAX_PIXELS:,} pixels"
+        )
     return header
 
 
 def format_of(data: bytes) -> str:
-    """Return Pillow's name of the file's format: JPEG, PNG … Raises DamagedFileError if `data` is no image."""
+    """Return Pillow's name of the file's format, such as JPEG. Raises DamagedFileError if `data` is not an image."""
     if data[:3] == b"\xff\xd8\xff":
         return "JPEG"
     try:
@@ -82,18 +84,18 @@ def format_of(data: bytes) -> str:
     except PreemptedError:
         raise
     except Exception:
-        raise DamagedFileError(f"is not an image of a known format ({_begin(data)})") from None
+        raise DamagedFileError(f"is not an image in a supported format ({_begin(data)})") from None
 
 
 def decode(data: bytes, conversion: Conversion = _AS_IT_IS) -> NDArray[np.uint8]:
     """Return the pixels, (height, width, 3) uint8.
 
-    Raises DamagedFileError if the image is damaged, or is not RGB and should not be converted.
+    Raises DamagedFileError if the image is damaged, or if it is not RGB and `conversion` does not allow to convert it.
     """
     header = read_header(data)
     squeezed = conversion.squeeze and header.mode in SIXTEEN_BITS
     if header.mode != "RGB" and not squeezed and not (conversion.convert and header.mode in _CONVERTIBLE):
-        raise DamagedFileError(f"has the mode {header.mode}, not RGB")
+        raise DamagedFileError(f"has mode {header.mode} instead of RGB")
     is_jpeg = data[:3] == b"\xff\xd8\xff"
     pixels = _decode_jpeg(data) if is_jpeg and header.mode == "RGB" else _decode_with_pillow(data)
     if conversion.resize is not None and pixels.shape[:2] != conversion.resize:
@@ -104,16 +106,16 @@ def decode(data: bytes, conversion: Conversion = _AS_IT_IS) -> NDArray[np.uint8]
 
 
 def decode_into(data: bytes, pixels: NDArray[np.uint8], conversion: Conversion) -> None:
-    """Decode an image that `read_header` accepted into `pixels`, (height, width, 3) uint8. Raises DamagedFileError."""
+    """Decode an image, which `read_header` has accepted, into `pixels` (height, width, 3). Raises DamagedFileError."""
     if data[:3] == b"\xff\xd8\xff" and conversion == _AS_IT_IS:
         try:
             simplejpeg.decode_jpeg(data, "RGB", False, False, buffer=pixels)
             return
         except ValueError:
-            pass  # the slower path finds the cause, or copes
+            pass  # the slower path below decodes the image or finds the cause
     image = decode(data, conversion)
     if image.shape != pixels.shape:
-        raise DamagedFileError(f"has the shape {image.shape}, not {pixels.shape}")
+        raise DamagedFileError(f"has the shape {image.shape} instead of {pixels.shape}")
     pixels[...] = image
 
 
@@ -136,10 +138,10 @@ def _read_header_with_pillow(data: bytes) -> ImageHeader:
     try:
         with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
             return ImageHeader(image.height, image.width, image.mode)
-    except PreemptedError:  # by a signal, whose handler runs during Pillow's code
+    except PreemptedError:  # raised by the signal handler, which may run during Pillow's code
         raise
-    except Exception:  # Pillow's plugins raise anything when they parse garbage
-        raise DamagedFileError(f"is not an image of a known format ({_begin(data)})") from None
+    except Exception:  # Pillow's plugins raise errors of any type if the data are invalid
+        raise DamagedFileError(f"is not an image in a supported format ({_begin(data)})") from None
 
 
 def _decode_with_pillow(data: bytes) -> NDArray[np.uint8]:
@@ -153,9 +155,9 @@ def _decode_with_pillow(data: bytes) -> NDArray[np.uint8]:
 
 
 def _in_8_bits(image: Image.Image) -> Image.Image:
-    """Return a greyscale image of 16 bits in 8: 65,535 becomes 255."""
+    """Return a 16-bit greyscale image scaled to 8 bits, so that 65,535 becomes 255."""
     return Image.fromarray(((np.asarray(image).astype(np.uint32) + 128) // 257).astype(np.uint8))
 
 
 def _begin(data: bytes) -> str:
-    return f"it begins {data[:12]!r}" if data else "it is empty"
+    return f"its first bytes are {data[:12]!r}" if data else "the file is empty"

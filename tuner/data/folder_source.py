@@ -1,4 +1,4 @@
-"""A folder as a source."""
+"""A folder as a source of images."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -12,22 +12,22 @@ from tuner.errors import DataError
 
 @dataclass(frozen=True)
 class FolderSource:
-    """A folder. Links are followed; each folder is visited once."""
+    """A folder. Symbolic links are followed, and each folder is visited only once."""
 
     path: Path
     label: str = ""
 
     @property
     def name(self) -> str:
-        """The folder's own name."""
+        """`label`, or by default the folder's own name."""
         return self.label or self.path.resolve().name
 
     def likely_files(self) -> int:
-        """Return 0: only the listing itself shows how many."""
+        """Return 0, because the number is unknown before the folder is listed."""
         return 0
 
     def entries(self) -> Entries:
-        """List the folder and the folders in it."""
+        """List the folder recursively."""
         files: list[File] = []
         folders: set[str] = set()
         visited: set[tuple[int, int]] = set()
@@ -52,25 +52,29 @@ class FolderSource:
                         else:
                             files.append(File(path, entry.stat().st_size))
         except OSError as error:
-            raise DataError(f"{error.filename}: cannot be read ({error.strerror}).") from None
+            raise DataError(
+                f"{error.filename}: cannot be read ({error.strerror}). Make it readable, or remove it."
+            ) from None
         return Entries(tuple(files), frozenset(folders))
 
     @contextmanager
     def reader(self) -> Iterator[Callable[[File], bytes]]:
-        """Read files by path."""
+        """Yield a function that reads a file by its path."""
 
         def read(file: File) -> bytes:
             if file.size_bytes > MAX_FILE_BYTES:
-                raise DamagedFileError(f"{file.path}: has {file.size_bytes:,} bytes; no image may exceed 64 MiB.")
+                raise DamagedFileError(f"{file.path}: has {file.size_bytes:,} bytes, but the maximum is 64 MiB.")
             try:
                 with open(f"{self.path}/{file.path}", "rb") as stream:
                     return stream.read(MAX_FILE_BYTES + 1)
             except FileNotFoundError:
                 raise DataError(
-                    f"{file.path}: disappeared from {self.name} while it was being read; nothing was packed."
+                    f"{file.path}: disappeared from {self.name} while it was being read. Run the command again."
                 ) from None
             except OSError as error:
-                raise DataError(f"{file.path}: cannot be read from {self.name} ({error.strerror}).") from None
+                raise DataError(
+                    f"{file.path}: cannot be read from {self.name} ({error.strerror}). Make it readable, or remove it."
+                ) from None
 
         yield read
 
@@ -79,4 +83,4 @@ def _check_unicode(path: str) -> None:
     try:
         path.encode()
     except UnicodeEncodeError:
-        raise DataError(f"{path!r}: is not valid UTF-8; rename the file.") from None
+        raise DataError(f"{path!r}: the name is not valid UTF-8. Rename the file.") from None

@@ -1,4 +1,4 @@
-"""The validation images: which training images are held out to compare trials."""
+"""Select the validation images: the training images that are held out to compare trials."""
 
 import hashlib
 from collections import defaultdict
@@ -13,9 +13,10 @@ from tuner.errors import DataError
 def validation_indices(manifest: Manifest, fraction: float, seed: int) -> NDArray[np.intp]:
     """Return the ascending indices of the training images to hold out: `fraction` of each class, rounded.
 
-    Exact duplicates (files with the same SHA-256) stay on one side, whatever their class; otherwise the model would be
-    judged by images it was trained on. The choice follows from the images' hashes and the seed alone: the same on every
-    machine, and mostly the same when images are added. Raises DataError if a class would have no image on one side.
+    Exact duplicates (files with the same SHA-256) stay on the same side, even if their classes differ. Otherwise, the
+    model would be validated on images that it was trained on. The selection depends only on the images' hashes and the
+    seed, so it is the same on every machine, and changes little if images are added. Raises DataError if a class would
+    have no image on one of the sides.
     """
     split = manifest.splits["train"]
     held_out_hashes: dict[str, bool] = {}
@@ -27,7 +28,7 @@ def validation_indices(manifest: Manifest, fraction: float, seed: int) -> NDArra
             copies[split.sha256[index]].append(index)
         start += count
         wanted = min(max(1, round(count * fraction)), count - 1)
-        # copies in an earlier class have already decided
+        # duplicates in an earlier class have already determined the side
         held_out = [index for sha256, indices in copies.items() if held_out_hashes.get(sha256) for index in indices]
         undecided = [sha256 for sha256 in copies if sha256 not in held_out_hashes]
         for sha256 in sorted(undecided, key=lambda sha256: _rank(seed, sha256)):
@@ -38,7 +39,7 @@ def validation_indices(manifest: Manifest, fraction: float, seed: int) -> NDArra
         if not 0 < len(held_out) < count:
             raise DataError(
                 f"class {name} has too few different training images ({len(copies)} of {count}) to hold some out for "
-                "validation and train on others; add images."
+                "validation and train on the others. Add images to this class."
             )
         chosen += held_out
     return np.array(sorted(chosen), dtype=np.intp)

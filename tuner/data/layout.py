@@ -20,7 +20,7 @@ class Layout:
     classes: tuple[str, ...]
     """Class names in order; a label is an index into them."""
     splits: dict[str, tuple[tuple[File, ...], ...]]
-    """For each split, for each class, its files in natural order."""
+    """The files of each class of each split, in the natural order of their names."""
 
     def files(self, split: str) -> tuple[File, ...]:
         """Return all files of a split, class by class."""
@@ -32,10 +32,10 @@ class Layout:
 
 
 def find_layout(entries: Entries, source: str) -> Layout:
-    """Return the layout of the one folder, at any depth, that has train/ and test/ with the same classes in them.
+    """Return the layout of the only folder, at any depth, that contains train/ and test/ with the same classes.
 
-    Raises DataError if there is none or more than one, and for a missing split or class, an empty class, a class
-    in one split only, and files that lie beside or below the class folders.
+    Raises DataError if no folder or several folders contain them, if a class is empty or is missing in one split, and
+    if files are beside or below the class folders.
     """
     folders: dict[str, list[File]] = defaultdict(list)
     for file in entries.files:
@@ -51,10 +51,13 @@ def find_layout(entries: Entries, source: str) -> Layout:
         lacking = sorted(set(classes_of[other]) - set(classes_of[split]))
         if lacking:
             raise DataError(
-                f"{source}: class {lacking[0]} is in {base}{other} but not in {base}{split}; both must have it."
+                f"{source}: class {lacking[0]} is in {base}{other} but not in {base}{split}. Add the class "
+                "to both splits, or remove it."
             )
     if len(train) < 2:
-        raise DataError(f"{source}: {base}train has {len(train)} class folder(s); a data set needs at least two.")
+        raise DataError(
+            f"{source}: {base}train has only one class, but a data set needs at least two. Add a class folder."
+        )
     classes = tuple(sorted(train))
     splits = {
         split: tuple(tuple(sorted(by_class[name], key=natural_key)) for name in classes)
@@ -64,7 +67,7 @@ def find_layout(entries: Entries, source: str) -> Layout:
 
 
 def natural_key(file: File) -> tuple[list[str | int], str]:
-    """Sort key: numbers in names by value, `7.jpg` before `7 (2).jpg` before `10.jpg`."""
+    """Return a sort key that orders by the values of numbers: `7.jpg` before `7 (2).jpg` before `10.jpg`."""
     stem = file.path.rpartition("/")[2].rpartition(".")[0] or file.path
     parts: list[str | int] = list(_DIGITS.split(stem))
     parts[1::2] = map(int, parts[1::2])
@@ -93,30 +96,38 @@ def _root(folders: Iterable[str], source: str) -> str:
         return roots[0]
     if roots:
         listed = ", ".join(repr(root or ".") for root in roots[:5])
-        raise DataError(f"{source}: {len(roots)} folders have train/ and test/ ({listed}); pass a source with one.")
+        raise DataError(
+            f"{source}: {len(roots)} folders contain train/ and test/ ({listed}). Pass a source with only one of them."
+        )
     if having:
         root, splits = min(having.items())
         split = next(iter(splits))
         lacking = SPLITS[1 - SPLITS.index(split)]
-        raise DataError(f"{source}: there is {split}/ in {root or 'it'} but no {lacking}/; both splits are needed.")
-    raise DataError(f"{source}: no folder in it has train/ and test/ with one folder per class.")
+        raise DataError(
+            f"{source}: {root or 'the source'} has {split}/ but no {lacking}/. Add {lacking}/ with a "
+            "folder for each class."
+        )
+    raise DataError(
+        f"{source}: no folder of the source contains train/ and test/. Create both, with a folder of "
+        "images for each class."
+    )
 
 
 def _classes(folders: dict[str, list[File]], split: str) -> dict[str, list[File]]:
-    """Return the files of each class of a split; every folder there is a class and has files only."""
+    """Return the files of each class of a split. Raises DataError unless its folders contain only files."""
     if folders[split]:
-        raise DataError(f"{folders[split][0].path}: lies beside the class folders of {split}/; move it elsewhere.")
+        raise DataError(f"{folders[split][0].path}: is beside the class folders of {split}/. Move the file elsewhere.")
     classes = {}
     for folder, files in folders.items():
         if not folder.startswith(f"{split}/"):
             continue
         name = folder[len(split) + 1 :]
         if "/" in name:
-            raise DataError(f"{folder}: is a folder within a class; images must be directly in {split}/CLASS/.")
+            raise DataError(f"{folder}: is a folder within a class. Move its images directly into {split}/CLASS/.")
         classes[name] = files
     if not classes:
-        raise DataError(f"{split}: has no class folders with images.")
+        raise DataError(f"{split}: has no class folders. Add a folder of images for each class.")
     for name, files in sorted(classes.items()):
         if not files:
-            raise DataError(f"{split}/{name}: the class is empty; add its images or remove the folder in both splits.")
+            raise DataError(f"{split}/{name}: the class is empty. Add images, or remove its folder from both splits.")
     return classes

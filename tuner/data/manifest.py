@@ -12,7 +12,7 @@ from tuner.config.formats import Versioned
 from tuner.errors import DataError, NewerFormatError, ObjectNotFoundError, UsageError
 
 VERSION = 1
-"""Of what a digest is computed from, so that other rules for the pixels give other digests."""
+"""Version of the rules that convert files to pixels. It is part of digests, so that other rules give other digests."""
 
 
 class _ManifestModel(BaseModel):
@@ -30,10 +30,10 @@ class Shard(_ManifestModel):
 
 
 class Split(_ManifestModel):
-    """The images of train or test: class by class, in natural order of their file names within a class."""
+    """The images of train or test, ordered by class and then by the natural order of their file names."""
 
     counts: tuple[int, ...]
-    """Images of each class; labels follow from these."""
+    """Number of images of each class. These numbers determine the labels."""
     shards: tuple[Shard, ...]
     names: tuple[str, ...]
     """`class/file` of each image."""
@@ -45,11 +45,12 @@ class Manifest(Versioned):
     """One packed data set."""
 
     digest: str
-    """Name of the data set; derived from `source_digest` and the conversion, it determines every pixel."""
+    """Name of the data set. It is derived from `source_digest` and the conversion, and so determines every pixel."""
     source_digest: str
-    """Hex SHA-256 over the classes and every image's name and digest: the same for an archive and its folder."""
+    """Hex SHA-256 of the classes and of every image's name and digest. It is the same for an archive and the folder
+    unpacked from it."""
     source: str
-    """Name of the source it was packed from."""
+    """Name of the source from which the data set was packed."""
     decoder: str
     """Names and versions of the libraries that decoded the images."""
     classes: tuple[str, ...]
@@ -70,15 +71,15 @@ def source_digest(classes: Sequence[str], images: Mapping[str, tuple[Sequence[st
 
 
 def data_digest(source: str, resize: tuple[int, int] | None, convert: bool) -> str:
-    """Return the digest of the data set packed from a source with this digest."""
+    """Return the digest of a data set. `source` is the digest of the source from which it is packed."""
     return hashlib.sha256(json.dumps([VERSION, source, resize, convert]).encode()).hexdigest()
 
 
 def read_manifest(bucket: Bucket, digest: str) -> Manifest:
     """Return the manifest of a data set.
 
-    Raises DataError if the bucket has no complete data set of this digest, or its manifest is damaged or has a newer
-    major version.
+    Raises DataError if the bucket has no complete data set with this digest, if the manifest is damaged, or if its
+    major version is newer than this program's.
     """
     name = names.manifest(digest)
     try:
@@ -96,7 +97,7 @@ def read_manifest(bucket: Bucket, digest: str) -> Manifest:
     images = {split: (part.names, part.sha256) for split, part in manifest.splits.items()}
     expected = data_digest(source_digest(manifest.classes, images), manifest.resize, manifest.convert)
     if expected != digest or manifest.digest != digest:
-        raise _damaged(bucket, name, "its content is not that of its digest")
+        raise _damaged(bucket, name, "its content does not match its digest")
     for split, part in manifest.splits.items():
         counts = {sum(part.counts), sum(shard.images for shard in part.shards), len(part.names), len(part.sha256)}
         if len(counts) > 1 or len(part.counts) != len(manifest.classes):
@@ -111,27 +112,27 @@ def find_data_sets(bucket: Bucket) -> list[str]:
 
 
 def find_data_set(bucket: Bucket, digest: str | None) -> str:
-    """Return `digest`, or the digest of the bucket's only data set.
+    """Return `digest` if it is given, else the digest of the bucket's only data set.
 
-    Raises UsageError if no digest is given and the bucket has no data set, or several.
+    Raises UsageError if no digest is given and the bucket has no data set or several data sets.
     """
     digests = [digest] if digest else find_data_sets(bucket)
     if len(digests) == 1:
         return digests[0]
     if not digests:
-        raise UsageError(f"{bucket.url} has no data set; put one there with `cifake-tune data pack SOURCE BUCKET`.")
-    raise UsageError(f"{bucket.url} has {len(digests)} data sets; choose one with {names.ENV_DATA}.")
+        raise UsageError(f"{bucket.url} has no data set. Add one with `cifake-tune data pack SOURCE BUCKET`.")
+    raise UsageError(f"{bucket.url} has {len(digests)} data sets. Set {names.ENV_DATA} to the digest of one of them.")
 
 
 def check_data_set(bucket: Bucket, digest: str) -> None:
-    """Check that the bucket has a whole data set of this digest. Raises DataError."""
+    """Check that the bucket has a complete data set with this digest. Raises DataError."""
     if not bucket.exists(names.manifest(digest)):
         raise _missing(bucket, digest)
 
 
 def _missing(bucket: Bucket, digest: str) -> DataError:
-    return DataError(f"{bucket.url}: has no data set {digest}; pack it with `cifake-tune data pack`.")
+    return DataError(f"{bucket.url}: has no data set {digest}. Pack it with `cifake-tune data pack`.")
 
 
 def _damaged(bucket: Bucket, name: str, why: str) -> DataError:
-    return DataError(f"{bucket.url}: {name} is damaged ({why}); delete it and pack the data again.")
+    return DataError(f"{bucket.url}: {name} is damaged ({why}). Delete it, and pack the data again.")

@@ -1,4 +1,4 @@
-"""Opening the source that a user named: a zip, a folder, gs:// or the built-in sample."""
+"""Open the source that a user named: a zip archive, a folder, gs:// or the built-in sample."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,14 +14,14 @@ from tuner.errors import DataError
 from tuner.temporary_files import temporary_folder
 
 DOWNLOADS = 16
-"""Number of objects fetched at once from gs://; each is small, so latency dominates."""
+"""Number of objects that are downloaded at the same time from gs://. Each object is small, so latency dominates."""
 
 
 @contextmanager
 def open_source(source: str | None, progress: Callable[[Progress], None] = ignore_progress) -> Iterator[Source]:
-    """Yield the source that a user named: a zip, a folder, `gs://…`, or None for the built-in sample.
+    """Yield the source that a user named: a zip archive, a folder, `gs://…`, or None for the built-in sample.
 
-    Files in a bucket are copied to a temporary folder first. Raises DataError if there is nothing usable.
+    Files in a bucket are first copied to a temporary folder. Raises DataError if the source is missing or empty.
     """
     if source is None:
         yield SampleSource()
@@ -35,11 +35,11 @@ def open_source(source: str | None, progress: Callable[[Progress], None] = ignor
         elif path.is_file():
             yield ZipSource(path)
         else:
-            raise DataError(f"{source}: there is no such file or folder.")
+            raise DataError(f"{source}: there is no such file or folder. Check the path.")
 
 
 def _copy(url: str, folder: Path, progress: Callable[[Progress], None]) -> Source:
-    """Copy `gs://bucket/archive.zip` or all under `gs://bucket/prefix` to `folder`."""
+    """Copy `gs://bucket/archive.zip`, or all objects below `gs://bucket/prefix`, to `folder`. Return the copy."""
     parent, _, last = url.rstrip("/").rpartition("/")
     if last.lower().endswith(".zip") and parent != "gs:/":
         archive = folder / "archive.zip"
@@ -50,7 +50,9 @@ def _copy(url: str, folder: Path, progress: Callable[[Progress], None]) -> Sourc
     bucket = open_bucket(url.rstrip("/"))
     names = [name for name in bucket.list() if not name.endswith("/") and not is_junk(name)]
     if not names:
-        raise DataError(f"{url}: holds no objects; give the archive's name or the folder that has train/ and test/.")
+        raise DataError(
+            f"{url}: holds no objects. Pass the URL of an archive, or of a folder that contains train/ and test/."
+        )
     for parent_of in {name.rpartition("/")[0] for name in names}:
         (folder / parent_of).mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(DOWNLOADS) as threads:

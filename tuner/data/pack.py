@@ -1,7 +1,7 @@
-"""Packing: from a source to shards and a manifest in the bucket, named by their content.
+"""Pack a source: write its images as shards with a manifest to a folder of the bucket that is named by their content.
 
-The files are read twice: first for their hashes, which name the data set, and their headers; then, if the bucket does
-not have the data set, for their pixels. The manifest is written last.
+The files are read twice. The first pass computes their hashes, which name the data set, and reads their headers. The
+second pass decodes their pixels, unless the bucket already has the data set. The manifest is written last.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ from tuner.data.source import Progress, Source, ignore_progress
 from tuner.errors import DataError
 
 SHARD_BYTES = 64 << 20
-"""Size of a shard: few objects, and little memory for one being filled and two being written."""
+"""Maximum size of a shard. Shards are few, and three of them (one being filled, two being written) fit in memory."""
 
 MAX_SIDE = 4096
 _WRITERS = 2
@@ -41,13 +41,13 @@ def pack(
     convert: bool = False,
     progress: Callable[[Progress], None] = ignore_progress,
 ) -> Manifest:
-    """Pack a zip, a folder, `gs://…` or (None) the built-in sample; return its manifest.
+    """Pack a zip archive, a folder, `gs://…`, or (if `source` is None) the built-in sample. Return the manifest.
 
-    `resize` is (height, width). Nothing is written if the bucket already has the same data set, complete.
-    Raises DataError, naming the file and the reason, and BucketError.
+    `resize` is (height, width). Nothing is written if the bucket already has the complete data set. Raises DataError,
+    whose message names the file and the reason, and BucketError.
     """
     if resize is not None and not all(1 <= side <= MAX_SIDE for side in resize):
-        raise DataError(f"Images can be resized to sides of 1 to {MAX_SIDE} pixels, not {resize[0]}x{resize[1]}.")
+        raise DataError(f"--resize must have sides of 1 to {MAX_SIDE} pixels, got {resize[0]}x{resize[1]}.")
     conversion = Conversion(resize, convert)
     with open_source(source, progress) as opened, Workers() as workers:
         workers.start(opened.likely_files())
@@ -66,7 +66,7 @@ class _Hashed:
 
 @dataclass(frozen=True)
 class _Packing:
-    """One run of `pack`: the state that its steps share."""
+    """State that the steps of one `pack` share."""
 
     source: Source
     layout: Layout
@@ -76,7 +76,7 @@ class _Packing:
     progress: Callable[[Progress], None]
 
     def run(self) -> Manifest:
-        """Return the manifest of the data set, packed now or before."""
+        """Pack the data set unless the bucket already has it, and return its manifest."""
         layout, conversion = self.layout, self.conversion
         hashed = self._hash()
         image_names = {split: [layout.image_name(file) for file in layout.files(split)] for split in SPLITS}
@@ -111,19 +111,19 @@ class _Packing:
             convert=conversion.convert,
             splits=splits,
         )
-        # not `create`: another process that packed the same data wrote the same bytes
+        # `write` rather than `create`, because another process that packed the same data wrote the same bytes
         self.bucket.write(names.manifest(digest), manifest.model_dump_json().encode())
         return manifest
 
     def _hash(self) -> _Hashed:
-        """Hash all files and read their headers. Raises DataError if the images do not have one shape."""
+        """Hash all files and read their headers. Raises DataError if the images do not have the same shape."""
         everything = tuple(chain.from_iterable(self.layout.files(split) for split in SPLITS))
         work = (FileBatch(self.source, everything[part]) for part in chunks(everything, bytes_each=1))
         sha256: list[str] = []
         by_header: dict[ImageHeader, FileGroup] = {}
         for result in self.workers.map(inspect, work):
             for path, reason in result.damaged.items():
-                raise DataError(f"{path}: {reason}; `cifake-tune data check` lists all such files.")
+                raise DataError(f"{path}: {reason}. Run `cifake-tune data check` to list all such files.")
             add_groups(by_header, result.groups_by_header)
             sha256 += result.sha256
             self.progress(Progress("reading", len(sha256), len(everything)))
@@ -131,7 +131,7 @@ class _Packing:
         return _Hashed({"train": sha256[:trained], "test": sha256[trained:]}, _one_shape(by_header, self.conversion))
 
     def _write_shards(self, split: str, digest: str, hashed: _Hashed) -> Iterator[Shard]:
-        """Decode in worker processes and write in threads; yield the shards in order."""
+        """Decode in worker processes, write in threads, and yield the shards in order."""
         files, sha256, shape = self.layout.files(split), hashed.sha256[split], hashed.shape
         each = max(1, SHARD_BYTES // math.prod(shape))
         parts = [
@@ -158,17 +158,17 @@ class _Packing:
 
 
 def _one_shape(by_header: dict[ImageHeader, FileGroup], conversion: Conversion) -> tuple[int, int, int]:
-    """Return the shape that all images have or are converted to. Raises DataError if it is not one shape."""
+    """Return the shape that all images have or are resized to. Raises DataError if sizes or modes are not allowed."""
     for header, group in by_header.items():
         if header.mode != "RGB" and not is_convertible(header.mode):
             raise DataError(
-                f"{group.first}: has the mode {header.mode} ({group.count} images have); only 8 bits "
-                "per channel are supported."
+                f"{group.first}: has mode {header.mode} (images of this size and mode: {group.count}), but only 8 bits "
+                "per channel are supported. Convert or remove these images."
             )
         if header.mode != "RGB" and not conversion.convert:
             raise DataError(
-                f"{group.first}: has the mode {header.mode}, not RGB ({group.count} images have); "
-                "--convert makes them RGB."
+                f"{group.first}: has mode {header.mode} instead of RGB (images of this size and mode: {group.count}). "
+                "Use --convert to convert all images to RGB."
             )
     if conversion.resize is not None:
         return (*conversion.resize, 3)
@@ -179,14 +179,14 @@ def _one_shape(by_header: dict[ImageHeader, FileGroup], conversion: Conversion) 
     if others:
         height, width = others[0]
         raise DataError(
-            f"{sizes[others[0]].first}: is {height}x{width}, and most images are {usual[0]}x{usual[1]} (height x "
-            f"width; {len(sizes)} sizes in all); --resize {usual[0]}x{usual[1]} makes them alike."
+            f"{sizes[others[0]].first}: is {height}x{width}, but most images are {usual[0]}x{usual[1]} (height x "
+            f"width; {len(sizes)} sizes in all). Use --resize {usual[0]}x{usual[1]} to resize all images."
         )
     return (*usual, 3)
 
 
 def _whole(bucket: Bucket, digest: str) -> Manifest | None:
-    """Return the manifest if the bucket has this data set with all its shards; a damaged one counts as none."""
+    """Return the manifest if the bucket has it and all its shards. Otherwise, delete the manifest."""
     objects = set(bucket.list(names.data_prefix(digest)))
     if names.manifest(digest) not in objects:
         return None
@@ -198,7 +198,7 @@ def _whole(bucket: Bucket, digest: str) -> Manifest | None:
         shard.name in objects for split in manifest.splits.values() for shard in split.shards
     ):
         return manifest
-    bucket.delete(names.manifest(digest))  # it promises shards that are missing
+    bucket.delete(names.manifest(digest))  # it is damaged, or lists shards that are missing
     return None
 
 
@@ -207,7 +207,7 @@ def _write_shard(bucket: Bucket, name: str, shape: tuple[int, ...], pixels: list
     np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": shape})
     data = b"".join([header.getvalue(), *pixels])
     pixels.clear()
-    bucket.write(name, data)  # not `create`: this replaces what an interrupted pack left
+    bucket.write(name, data)  # not `create`, because an interrupted `pack` may have left the shard
     return Shard(name=name, images=shape[0], size_bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
 
 
@@ -215,5 +215,5 @@ def parse_size(text: str) -> tuple[int, int]:
     """Return (height, width) from text such as `32x32`. Raises DataError."""
     match = re.fullmatch(r"(\d{1,5})[xX](\d{1,5})", text.strip())
     if not match:
-        raise DataError(f"--resize {text}: write it as HEIGHTxWIDTH in pixels, for example 32x32.")
+        raise DataError(f"--resize must be HEIGHTxWIDTH in pixels, such as 32x32, got {text!r}.")
     return int(match[1]), int(match[2])

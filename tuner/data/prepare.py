@@ -1,7 +1,7 @@
-"""Preparing a study's data set: packed by a Job of its own, which leaves a note for the chief.
+"""Prepare a study's data set: a Job packs it, and leaves a note for the chief.
 
-In a cluster one Job packs while chief and workers start, and a bucket may hold many data sets. The note names the data
-set that the study's `data.source` was packed into.
+In a cluster, the Job packs while the chief and the workers start. Because a bucket may contain many data sets, the note
+names the one into which the study's `data.source` was packed.
 """
 
 import time
@@ -25,7 +25,7 @@ class Prepared(Versioned):
     """The content of the note."""
 
     source: str | None
-    """The study's `data.source`; another source needs another note."""
+    """The study's `data.source`. The note does not apply to another source."""
     digest: str
 
 
@@ -55,8 +55,8 @@ def await_prepared(
     while (digest := _read(study, bucket)) is None:
         if clock() >= deadline:
             raise EnvironmentFailure(
-                f"{bucket.url} has no data for study {study.name!r} after {timeout_s:g} s; "
-                "the log of the Job that runs `cifake-tune data prepare` says why."
+                f"{bucket.url} has no data for study {study.name!r} after {timeout_s:g} s. "
+                "Read the log of the Job that runs `cifake-tune data prepare`."
             )
         sleep(POLL_S)
     return digest

@@ -1,4 +1,4 @@
-"""Work on many files in several processes: hashing, reading headers, decoding."""
+"""Hash, inspect and decode many files in several processes."""
 
 import hashlib
 import os
@@ -22,12 +22,12 @@ Result = TypeVar("Result")
 
 CHUNK_FILES = 2000
 CHUNK_BYTES = 8 << 20
-"""Size of a chunk: few enough files to show progress, and few enough bytes to hold several."""
+"""Limits of a chunk, so that progress is visible after each chunk, and several chunks fit into memory."""
 
 MAX_PROCESSES = 8
 
 ALONE_FILES = 6000
-"""Number of files up to which one process finishes before others would have started."""
+"""Number of files up to which this process finishes before other processes would have started."""
 
 
 @dataclass(frozen=True)
@@ -44,14 +44,14 @@ class FileGroup:
 
     count: int
     first: str
-    """Path of the first one."""
+    """Path of the group's first image."""
 
 
 Key = TypeVar("Key")
 
 
 def add_groups(sums: dict[Key, FileGroup], more: Mapping[Key, FileGroup]) -> None:
-    """Add the counts of `more` to `sums`; the first path of each group is kept."""
+    """Add the counts of `more` to `sums`. The first path of each group is kept."""
     for key, group in more.items():
         previous = sums.get(key, FileGroup(0, group.first))
         sums[key] = FileGroup(previous.count + group.count, previous.first)
@@ -62,11 +62,11 @@ class Inspected:
     """Hashes and header data of a chunk's files."""
 
     sha256: list[str]
-    """Hex digest of each file; "" if it cannot be read."""
+    """Hex digest of each file, or "" if the file cannot be read."""
     groups_by_header: dict[ImageHeader, FileGroup]
     """The images, grouped by size and mode."""
     damaged: dict[str, str]
-    """Path and reason of each file that is no image."""
+    """The reason for each file that cannot be used, by the file's path."""
 
 
 def inspect(work: FileBatch) -> Inspected:
@@ -98,7 +98,9 @@ def decode_chunk(work: DecodeBatch) -> bytes:
         for index, file in enumerate(work.files):
             data = read(file)
             if hashlib.sha256(data).hexdigest() != work.sha256[index]:
-                raise DataError(f"{file.path}: changed in {work.source.name} while it was being packed; pack again.")
+                raise DataError(
+                    f"{file.path}: changed in {work.source.name} while it was being packed. Pack the data again."
+                )
             try:
                 decode_into(data, pixels[index], work.conversion)
             except DamagedFileError as error:
@@ -107,16 +109,16 @@ def decode_chunk(work: DecodeBatch) -> bytes:
 
 
 def chunks(files: tuple[File, ...], bytes_each: int) -> Iterator[slice]:
-    """Yield consecutive slices of `files` of suitable chunk size if each file takes `bytes_each` bytes of memory."""
+    """Yield consecutive slices of `files`, one per chunk. `bytes_each` is the memory that one file takes."""
     step = max(1, min(CHUNK_FILES, CHUNK_BYTES // max(1, bytes_each)))
     for start in range(0, len(files), step):
         yield slice(start, min(start + step, len(files)))
 
 
 class Workers:
-    """Processes that share work; results come in the order of the jobs, and only a few are ever in memory.
+    """Processes that share work. Results come in the order of the jobs, and only a few are in memory at any time.
 
-    `start` starts them. Before that, everything runs in this process, which handles a few files faster.
+    `start` starts the processes. Before that, all work is done in this process, which is faster for a few files.
     """
 
     def __init__(self) -> None:
@@ -131,15 +133,15 @@ class Workers:
             self._pool.shutdown(cancel_futures=True)
 
     def start(self, files: int) -> None:
-        """Start the processes, once, if there are enough files and more than one core."""
+        """Start the processes if they do not run yet, there are enough files, and there is more than one core."""
         count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         if self._pool is None and files > ALONE_FILES and count > 1:
             count = min(count, MAX_PROCESSES)
-            # spawn: a fork would copy the locks of the bucket's threads as they happen to be
+            # spawn, because a fork would copy locks that the bucket's threads may hold
             self._pool = ProcessPoolExecutor(count, get_context("spawn"), initializer=_ignore_interrupts)
             self._ahead = 3 * count
             for _ in range(count):
-                self._pool.submit(_do_nothing)  # else they would start with the first jobs only
+                self._pool.submit(_do_nothing)  # otherwise, they would start only with the first jobs
 
     def map(self, function: Callable[[Job], Result], jobs: Iterable[Job]) -> Iterator[Result]:
         """Yield `function(job)` for each job, in order."""
@@ -156,7 +158,8 @@ class Workers:
                 yield ahead.popleft().result()
         except BrokenProcessPool:
             raise EnvironmentFailure(
-                "A process that decodes images was killed, most likely because memory ran out; give it at least 1 GiB."
+                "A process that decodes images was killed, probably because memory ran out. Provide at least 1 GiB "
+                "of memory."
             ) from None
 
 
@@ -170,7 +173,7 @@ def _inspect(work: FileBatch, examine: Callable[[bytes], ImageHeader]) -> Inspec
                 digest = hashlib.sha256(data).hexdigest()
                 header = examine(data)
             except DamagedFileError as error:
-                result.damaged[file.path] = str(error).removeprefix(f"{file.path}: ")
+                result.damaged[file.path] = str(error).removeprefix(f"{file.path}: ").removesuffix(".")
             else:
                 add_groups(result.groups_by_header, {header: FileGroup(1, file.path)})
             result.sha256.append(digest)

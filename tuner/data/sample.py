@@ -1,9 +1,10 @@
-"""The built-in sample: images generated with integers only, so that every machine makes the same bytes.
+"""The built-in sample: images generated with integer arithmetic only, so that every machine makes the same bytes.
 
-Each image is a soft random background with noise. FAKE has, in a window of random place, size and strength, a fine
-regular weave, like the traces that upsampling leaves in generated images; REAL has as strong a noise in such a window,
-so that contrast does not tell them apart. A slight difference in colour, far smaller than that between images, lets
-small networks find their way. Weak weaves are lost in the noise: no model gets all of it right.
+Each image is a smooth random background with noise, and has a window of random position, size and strength. In FAKE
+images, the window contains a fine regular weave, like the traces that upsampling leaves in generated images. In REAL
+images, it contains noise of the same strength, so that contrast does not distinguish the classes. A slight difference
+in colour, far smaller than the difference between images, helps small networks to begin learning. Weak weaves disappear
+in the noise, so no model classifies all images correctly.
 """
 
 from collections.abc import Callable, Iterator
@@ -19,15 +20,15 @@ from tuner.data.source import Entries, File
 SIZE = 32
 CLASSES = ("FAKE", "REAL")
 COUNTS = {"train": 1000, "test": 200}
-"""Images of each class."""
+"""Number of images of each class."""
 
 Integers = NDArray[np.int32]
 
-_HEADER = b"P6 %d %d 255\n" % (SIZE, SIZE)  # a binary PPM: the simplest file that image libraries read
+_HEADER = b"P6 %d %d 255\n" % (SIZE, SIZE)  # a binary PPM, the simplest format that image libraries read
 _FILE_BYTES = len(_HEADER) + SIZE * SIZE * 3
-_BRIGHTNESS = (16, 136)  # dark enough that a network without normalisation of its input does not die at first
+_BRIGHTNESS = (16, 136)  # low, so that a network that does not normalise its input learns
 _TINT = (5, -5, 5)
-_GRID = 5  # points of the random background a side
+_GRID = 5  # points of the random background per side
 _NOISE = 14
 _STRENGTH = (5, 28)
 _WINDOW = (16, 33)
@@ -40,7 +41,7 @@ class SampleSource:
 
     @property
     def name(self) -> str:
-        """How messages call it."""
+        """Name in messages and in the manifest."""
         return "the built-in sample"
 
     def likely_files(self) -> int:
@@ -48,7 +49,7 @@ class SampleSource:
         return sum(COUNTS.values()) * len(CLASSES)
 
     def entries(self) -> Entries:
-        """List the files that `reader` makes."""
+        """List the files that `reader` generates."""
         files = (
             File(f"{split}/{name}/{index:04d}.ppm", _FILE_BYTES)
             for split, count in COUNTS.items()
@@ -59,7 +60,7 @@ class SampleSource:
 
     @contextmanager
     def reader(self) -> Iterator[Callable[[File], bytes]]:
-        """Make files."""
+        """Yield a function that generates a file."""
 
         def read(file: File) -> bytes:
             split, name, number = file.path.removesuffix(".ppm").split("/")
@@ -87,7 +88,7 @@ def generate(count: int, fake: bool, seed: int) -> NDArray[np.uint8]:
 
 
 def _background(count: int, seed: int) -> Integers:
-    """Random colours on a coarse grid, interpolated between its points."""
+    """Return random colours on a coarse grid, interpolated between the grid's points."""
     grid = _between(count * _GRID * _GRID * 3, *_BRIGHTNESS, seed, stream=3).reshape(count, _GRID, _GRID, 3)
     step = SIZE // (_GRID - 1)
     position = np.arange(SIZE, dtype=np.int32)
@@ -98,7 +99,7 @@ def _background(count: int, seed: int) -> Integers:
 
 
 def _weave(count: int, seed: int) -> Integers:
-    """Alternate signs along rows, columns or both, (count, 32, 32) of -1 and 1."""
+    """Return (count, 32, 32) signs, -1 and 1, that alternate along rows, columns or both."""
     kind = _between(count, 0, 3, seed, stream=4)[:, None, None]
     y, x = np.arange(SIZE, dtype=np.int32)[:, None], np.arange(SIZE, dtype=np.int32)
     cell: Integers = np.where(kind == 0, y, np.where(kind == 1, x, y + x))
@@ -110,7 +111,7 @@ def _random_signs(count: int, seed: int) -> Integers:
 
 
 def _window(count: int, seed: int) -> Integers:
-    """1 within a random square of each image, 0 outside, (count, 32, 32)."""
+    """Return (count, 32, 32) masks, which are 1 within a random square of each image and 0 outside."""
     side = _between(count, *_WINDOW, seed, stream=7)
     top = _between(count, 0, SIZE, seed, stream=8) * (SIZE - side) // SIZE
     left = _between(count, 0, SIZE, seed, stream=9) * (SIZE - side) // SIZE
@@ -121,7 +122,7 @@ def _window(count: int, seed: int) -> Integers:
 
 
 def _noise(count: int, seed: int) -> Integers:
-    """Noise with a triangular distribution, (count, 32, 32, 3): the sum of two uniform ones of 10 bits each."""
+    """Return (count, 32, 32, 3) noise of triangular distribution, the scaled sum of two uniform 10-bit numbers."""
     bits = _random(count * SIZE * SIZE, seed, stream=1)
     noise = np.empty((len(bits), 3), np.int32)
     for channel in range(3):
@@ -138,9 +139,9 @@ def _between(count: int, low: int, high: int, seed: int, stream: int) -> Integer
 
 
 def _random(count: int, seed: int, stream: int) -> NDArray[np.uint64]:
-    """Return 64 random bits each: SplitMix64 (Steele, Lea, Flood 2014), whose state is a mere counter.
+    """Return random 64-bit numbers of SplitMix64 (Steele, Lea, Flood 2014), whose state is a counter.
 
-    NumPy's own generators may change their streams between versions.
+    NumPy's own generators are not used, because they may change their streams between versions.
     """
     z = np.arange(1, count + 1, dtype=np.uint64) + np.uint64((seed * _STREAMS + stream) << 40)
     z *= np.uint64(0x9E3779B97F4A7C15)

@@ -1,4 +1,4 @@
-"""Where images come from: a folder, a zip, gs:// or the built-in sample, behind one Protocol."""
+"""The protocol of sources of images: a folder, a zip archive, gs:// or the built-in sample."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -8,31 +8,32 @@ from typing import NamedTuple, Protocol
 from tuner.errors import DataError
 
 MAX_FILE_BYTES = 64 << 20
-"""Maximum size of an image file; a larger one is a mistake or a decompression bomb."""
+"""Maximum size of an image file. A larger file is a mistake or a decompression bomb."""
 
 _JUNK = ("Thumbs.db", "ehthumbs.db", "desktop.ini")
 
 
 class File(NamedTuple):
-    """One file of a source. A tuple because there are 120,000, and they travel to other processes."""
+    """One file of a source. It is a tuple because CIFAKE's 120,000 files are sent to other processes."""
 
     path: str
-    """Relative, parts joined by `/`, none of them empty, `.` or `..`."""
+    """Relative path. Its parts are joined by `/`, and none of them is empty, `.` or `..`."""
     size_bytes: int
     offset: int = 0
-    """In a zip: where its local header begins; then packed size, method and CRC-32 of the unpacked bytes."""
+    """In a zip archive, the position of the file's local header. The fields below are for archives, too."""
     packed_bytes: int = 0
     method: int = 0
     crc: int = 0
+    """CRC-32 of the unpacked bytes."""
 
 
 @dataclass(frozen=True)
 class Entries:
-    """Everything in a source, junk of operating systems left out."""
+    """All files and folders of a source, except for the files that `is_junk` excludes."""
 
     files: tuple[File, ...]
     folders: frozenset[str]
-    """Folders named by the source itself, empty ones too; "" is the source."""
+    """Folders that the source lists, including empty ones. "" is the source itself."""
 
 
 @dataclass(frozen=True)
@@ -40,10 +41,10 @@ class Progress:
     """Progress of a long operation."""
 
     what: str
-    """The step, as a word: reading, packing, checking, downloading, verifying."""
+    """Name of the step: reading, packing, checking, downloading or verifying."""
     done: int
     total: int
-    """0 if unknown."""
+    """Number of units in total, or 0 if it is unknown."""
     unit: str = "images"
 
 
@@ -52,35 +53,35 @@ def ignore_progress(_: Progress) -> None:
 
 
 class DamagedFileError(DataError):
-    """One file of a source cannot be read as what it claims to be; the others may be fine."""
+    """One file of a source is damaged or not supported. The other files may be usable."""
 
 
 class Source(Protocol):
-    """Files with images. Small and picklable, so that several processes read one source."""
+    """A source of image files. It is small and picklable, so that several processes can read it."""
 
     @property
     def name(self) -> str:
-        """Name in messages and in the manifest; never a path of this machine."""
+        """Name in messages and in the manifest. It is never a path on this machine."""
         ...
 
     def likely_files(self) -> int:
-        """Return a cheap estimate of the number of files, by which processes are started before the listing ends."""
+        """Return a quick estimate of the number of files, so that processes can start before the listing ends."""
         ...
 
     def entries(self) -> Entries:
-        """List the source. Raises DataError if it is not usable: missing, cut short, unsafe names, a bomb."""
+        """List the source. Raises DataError if the source is missing, cut short, unsafe or a decompression bomb."""
         ...
 
     def reader(self) -> AbstractContextManager[Callable[[File], bytes]]:
-        """Return a function that reads one file whole.
+        """Yield a function that reads a whole file.
 
-        The function raises DamagedFileError for a damaged file, DataError if the source is gone.
+        The function raises DamagedFileError if the file is damaged, and DataError if the source has become unreadable.
         """
         ...
 
 
 def is_junk(path: str) -> bool:
-    """Return whether `path` is a file left behind by an operating system, such as Thumbs.db."""
+    """Return whether `path` is hidden, or is a file that an operating system leaves behind, such as Thumbs.db."""
     if "/." in path or "__MACOSX" in path or path.startswith("."):
         return any(part.startswith(".") or part == "__MACOSX" for part in path.split("/"))
     return path.endswith(_JUNK) and path.rpartition("/")[2] in _JUNK

@@ -1,7 +1,7 @@
-"""A zip archive as a source; each file is read by one positioned read.
+"""A zip archive as a source. Each file is read by a single `pread`.
 
-zipfile's reading takes 2.3 s for CIFAKE's 120,000 small files, one `pread` each 0.3 s. No mmap: a file that
-shrinks under a mapping kills the process.
+For CIFAKE's 120,000 small files, this takes 0.3 s, compared with 2.3 s for Python's zipfile. The archive is not mapped
+into memory, because a file that shrinks while it is mapped kills the process.
 """
 
 import contextlib
@@ -19,38 +19,39 @@ from tuner.data.zip_directory import Entry, ZipDirectoryError, read_entries
 from tuner.errors import DataError
 
 MAX_RATIO = 100
-"""Images are already compressed: an archive that unpacks to more than this many times its size is a bomb …"""
+"""Maximum ratio of an archive's unpacked size to its own size. Images are already compressed, so an archive with
+a higher ratio is a decompression bomb."""
 MAX_SMALL_TOTAL_BYTES = 1 << 30
-"""… unless its unpacked total is smaller than this."""
+"""Unpacked size up to which `MAX_RATIO` does not apply."""
 
 _HEADER = struct.Struct("<4s22xHH")  # local file header: signature, …, length of the name, length of the extra field
 _SMALL_IMAGE_BYTES = 1000
 _ENCRYPTED = 0x1
 _STORED, _DEFLATED = 0, 8
 _UNUSUAL = re.compile(r"[\\:\0]|//|^[/.]|/\.")
-_EXTRA_BYTES = 64  # the local extra field may be longer than the directory's; read a little more
+_EXTRA_BYTES = 64  # read a little more, because the local extra field may be longer than the directory's
 
 
 @dataclass(frozen=True)
 class ZipSource:
-    """A zip archive on this machine, files stored or deflated."""
+    """A local zip archive. Its files must be stored or deflated."""
 
     path: Path
     label: str = ""
 
     @property
     def name(self) -> str:
-        """The archive's own name."""
+        """`label`, or by default the archive's own name."""
         return self.label or self.path.name
 
     def likely_files(self) -> int:
-        """Estimate from the archive's size, as if its images were as small as CIFAKE's."""
+        """Return an estimate from the archive's size that assumes images as small as CIFAKE's."""
         with contextlib.suppress(OSError):
             return self.path.stat().st_size // _SMALL_IMAGE_BYTES
         return 0
 
     def entries(self) -> Entries:
-        """Read the archive's directory; nothing is unpacked."""
+        """Read the archive's directory. No file is unpacked."""
         files, folders, total_bytes = [], set(), 0
         size_bytes = self.path.stat().st_size if self.path.exists() else 0
         paths: set[str] = set()
@@ -62,20 +63,21 @@ class ZipSource:
                 folders.add(path[:-1])
                 continue
             if flags & _ENCRYPTED:
-                raise DataError(f"{self.name}: {path} is encrypted; unpack the archive and pass the folder.")
+                raise DataError(f"{self.name}: {path} is encrypted. Unpack the archive, and pass the folder.")
             if method not in (_STORED, _DEFLATED):
                 raise DataError(
                     f"{self.name}: {path} is compressed by method {method}, but only stored and deflated files can "
-                    "be read; unpack the archive and pass the folder."
+                    "be read. Unpack the archive, and pass the folder."
                 )
             if path in paths:
-                raise DataError(f"{self.name}: {path} is in the archive twice; each name must be unique.")
+                raise DataError(f"{self.name}: {path} is in the archive twice. Remove one of the two files.")
             paths.add(path)
             if file_bytes > MAX_FILE_BYTES:
-                raise self._bomb(f"{path} would unpack to {file_bytes:,} bytes; no image may exceed 64 MiB")
+                raise self._bomb(f"{path} would unpack to {file_bytes:,} bytes, but the maximum is 64 MiB")
             if offset + packed_bytes > size_bytes:
                 raise DataError(
-                    f"{self.name}: {path} lies beyond the archive's end: the file is cut short; download it again."
+                    f"{self.name}: {path} lies beyond the archive's end, because the archive is cut short. "
+                    "Download it again."
                 )
             total_bytes += file_bytes
             files.append(File(path, file_bytes, offset, packed_bytes, method, crc))
@@ -85,11 +87,13 @@ class ZipSource:
 
     @contextmanager
     def reader(self) -> Iterator[Callable[[File], bytes]]:
-        """Read files by their position in the archive, checked against size and CRC-32."""
+        """Yield a function that reads a file and verifies its size and CRC-32."""
         try:
             descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
-            raise DataError(f"{self.name}: disappeared while it was being read ({error.strerror}).") from None
+            raise DataError(
+                f"{self.name}: cannot be opened any more ({error.strerror}). Run the command again."
+            ) from None
         try:
             yield lambda file: self._read(descriptor, file)
         finally:
@@ -99,29 +103,29 @@ class ZipSource:
         try:
             yield from read_entries(self.path)
         except OSError as error:
-            raise DataError(f"{self.name}: cannot be read ({error.strerror}).") from None
+            raise DataError(f"{self.name}: cannot be read ({error.strerror}). Make the file readable.") from None
         except ZipDirectoryError as error:
             with open(self.path, "rb") as stream:
                 begins_as_zip = stream.read(4) == b"PK\x03\x04"
             if begins_as_zip:
                 raise DataError(
-                    f"{self.name}: begins as a zip but its directory, at the end, is missing or damaged ({error}): the "
-                    "file is cut short; download it again."
+                    f"{self.name}: the directory at the end of the archive is missing or damaged ({error}), because "
+                    "the archive is cut short. Download it again."
                 ) from None
             raise DataError(
-                f"{self.name}: is not a zip archive; pass the archive as downloaded, or the folder unpacked from it."
+                f"{self.name}: is not a zip archive. Pass the downloaded archive, or the folder unpacked from it."
             ) from None
 
     def _safe(self, name: str) -> str:
-        """Return an unusual name in a plain form. Raises DataError if it points out of the archive."""
+        """Return an unusual name as a plain relative path. Raises DataError if the name leads out of the archive."""
         parts = name.replace("\\", "/").split("/")
         if ".." in parts or not parts[0] or parts[0].endswith(":") or "\0" in name:
-            raise DataError(f"{self.name}: the name {name!r} points out of the archive; do not trust this file.")
+            raise DataError(f"{self.name}: the name {name!r} is not a safe relative path. Do not use this archive.")
         plain = "/".join(part for part in parts if part not in ("", "."))
         return f"{plain}/" if plain and not parts[-1] else plain
 
     def _bomb(self, why: str) -> DataError:
-        return DataError(f"{self.name}: {why}, a decompression bomb; do not trust this file.")
+        return DataError(f"{self.name}: {why}. This is probably a decompression bomb. Do not use this archive.")
 
     def _read(self, descriptor: int, file: File) -> bytes:
         guess_bytes = _HEADER.size + len(file.path) * 4 + _EXTRA_BYTES + file.packed_bytes
@@ -131,26 +135,32 @@ class ZipSource:
                 raise self._cut_short(file)
             signature, name_bytes, extra_bytes = _HEADER.unpack_from(raw)
             if signature != b"PK\x03\x04":
-                raise DamagedFileError(f"{file.path}: the archive has no file where its directory says.")
+                raise DamagedFileError(
+                    f"{file.path}: the archive has no file at the position that its directory gives."
+                )
             start = _HEADER.size + name_bytes + extra_bytes
             if start + file.packed_bytes > len(raw):
                 raw = os.pread(descriptor, start + file.packed_bytes, file.offset)
         except OSError as error:
-            raise DataError(f"{self.name}: cannot be read any more ({error.strerror}).") from None
+            raise DataError(
+                f"{self.name}: cannot be read any more ({error.strerror}). Run the command again."
+            ) from None
         packed = raw[start : start + file.packed_bytes]
         if len(packed) < file.packed_bytes:
             raise self._cut_short(file)
         data = packed if file.method == _STORED else self._inflate(file, packed)
         if len(data) != file.size_bytes or zlib.crc32(data) != file.crc:
-            raise DamagedFileError(f"{file.path}: its bytes are not those that the archive's directory promises.")
+            raise DamagedFileError(f"{file.path}: its size or CRC-32 differs from the archive's directory.")
         return data
 
     def _inflate(self, file: File, packed: bytes) -> bytes:
-        """Unpack at most one byte more than was declared: a bomb cannot grow."""
+        """Unpack at most one byte more than the declared size, so that a decompression bomb stays small."""
         try:
             return zlib.decompressobj(-zlib.MAX_WBITS).decompress(packed, file.size_bytes + 1)
         except zlib.error as error:
             raise DamagedFileError(f"{file.path}: cannot be unpacked ({error}).") from None
 
     def _cut_short(self, file: File) -> DataError:
-        return DataError(f"{self.name}: ends before {file.path} does; the archive is cut short; download it again.")
+        return DataError(
+            f"{self.name}: ends before {file.path} does, because the archive is cut short. Download it again."
+        )

@@ -219,7 +219,7 @@ def test_flags_are_enough_to_look_before_an_install() -> None:
 def test_two_ways_to_say_what_is_meant_exclude_each_other() -> None:
     code, output = doctor("--release", "night", "--gpus", "2")
     assert code == ExitCode.USAGE
-    assert "these groups of options exclude each other: --release" in output
+    assert "only one of these groups of options is allowed: --release" in output
 
 
 def test_no_cluster_is_an_error_that_says_how_to_have_one(tmp_path: Path) -> None:
