@@ -60,7 +60,7 @@ def test_ctrl_c_ends_it_soon_with_a_sentence(stopped: Stopped) -> None:
     assert stopped.took_s < STOP_S + STOP_S / 4
     assert stopped.stopped.err.startswith("error: stopped;")
     assert stopped.stopped.err.count("\n") == 1
-    assert "the same command resumes from there" in stopped.stopped.err
+    assert "run the same command again to resume" in stopped.stopped.err
     assert "Traceback" not in stopped.stopped.err + stopped.stopped.out
 
 

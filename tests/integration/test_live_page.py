@@ -62,4 +62,4 @@ def test_an_open_page_hears_that_the_evaluation_failed(place: Place, two_colours
         view.page.wait_for_selector("#notice:has-text('The evaluation failed')")
     done = command.wait()
     assert done.code == 3
-    assert "evaluate: was killed by signal 9" in done.err
+    assert "evaluate: the process was killed by signal 9" in done.err

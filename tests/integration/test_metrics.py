@@ -154,7 +154,7 @@ def test_a_chief_whose_bucket_is_away_is_alive_and_not_ready(searching: Searchin
     assert get(chief, names.HTTP_READY).text == "ok\n"
     searching.proxy.faults = Faults(unavailable=1.0)
     unready = until("unreadiness", lambda: (response := get(chief, names.HTTP_READY)).status == 503 and response, 60)
-    assert "the journal cannot be written: gs://" in unready.text
+    assert "the journal cannot be written because gs://" in unready.text
     assert get(chief, names.HTTP_HEALTHY).status == 200
     stuck = scrape(chief)
     assert stuck.value(Metric.JOURNAL_WAITING) > 5

@@ -18,11 +18,11 @@ STUDY = (*space("Tiny"), *settings(search__max_trials=2, training__epochs=1))
 GIVES_UP_S = 300
 """A worker that cannot reach its chief at all."""
 REFUSED: dict[str, tuple[int, str]] = {
-    "plain": (2, "requires TLS; set CIFAKE_TUNE_TLS_CERT"),
+    "plain": (2, "requires TLS. Set CIFAKE_TUNE_TLS_CERT"),
     "foreign": (3, "refuses the certificate"),
     "expired": (3, "refuses the certificate"),
     "distrusting": (3, "is not signed by the authority in"),
-    "misnamed": (2, "set CIFAKE_TUNE_TLS_NAME"),
+    "misnamed": (2, "Set CIFAKE_TUNE_TLS_NAME"),
 }
 
 
@@ -97,7 +97,7 @@ def test_those_who_are_not_let_in_change_nothing(encrypted: Encrypted) -> None:
 
 
 def test_the_chief_says_whom_it_refused(encrypted: Encrypted) -> None:
-    assert "a client that does not speak TLS was refused; set CIFAKE_TUNE_TLS_CERT" in encrypted.chief.out
+    assert "a client that does not speak TLS was refused. Set CIFAKE_TUNE_TLS_CERT" in encrypted.chief.out
     assert "a client's certificate was refused (unable to get local issuer certificate)" in encrypted.chief.out
     assert "a client's certificate was refused (certificate has expired)" in encrypted.chief.out
     assert "Handshake failed" not in encrypted.chief.err
@@ -118,7 +118,7 @@ def test_a_chief_without_certificates_is_told_to_a_worker_that_has_one(packed: P
     worker = environment(Authority(tmp_path).issue("w", "w")) | {names.ENV_TUNER_ID: "w"}
     done = plain.do("worker", **where, **worker)
     assert done.code == 2
-    assert "does not speak TLS; set CIFAKE_TUNE_TLS_CERT" in done.err.splitlines()[-1]
+    assert "does not speak TLS. Set CIFAKE_TUNE_TLS_CERT" in done.err.splitlines()[-1]
     assert digests(plain.bucket_folder) == contents
     chief.process.terminate()
     assert chief.wait().code == 143
@@ -131,7 +131,7 @@ def test_certificates_that_cannot_be_used_are_a_wrong_configuration(
     contents = digests(packed.bucket_folder)
     valid_environment = environment(Authority(tmp_path).issue("w", "w")) | address() | {names.ENV_TUNER_ID: "w"}
     for change, text in (
-        ({names.ENV_TLS_KEY: ""}, "without CIFAKE_TUNE_TLS_KEY: set all three"),
+        ({names.ENV_TLS_KEY: ""}, "without CIFAKE_TUNE_TLS_KEY. Set all three"),
         ({names.ENV_TLS_CA: str(tmp_path / "gone.pem")}, "gone.pem: the TLS file cannot be read"),
     ):
         done = do_here(packed, command, **(valid_environment | change))

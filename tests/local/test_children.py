@@ -34,7 +34,7 @@ def test_a_child_that_dies_before_it_works_is_given_up_with_its_last_words_and_h
         one.restart()
         assert one.process is not None
         one.process.wait(30)
-    with pytest.raises(EnvironmentFailure, match=r"worker-0 died 5 times .* by signal 9; .*so much memory"):
+    with pytest.raises(EnvironmentFailure, match=r"worker-0 died 5 times .* by signal 9\. .*so much memory"):
         one.restart()
 
 

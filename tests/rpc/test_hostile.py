@@ -152,7 +152,7 @@ def test_an_infinite_objective_wins_nothing(tmp_path: Path) -> None:
             end.trial.status = protos.get_proto().TrialStatus.COMPLETED
             await stub.EndTrial(end, metadata=metadata(1, worker))
             ended = chief.state.trials[trial.trial_id]
-            assert (ended.state, ended.reason) == (TrialState.FAILED, "no epoch has a usable objective")
+            assert (ended.state, ended.reason) == (TrialState.FAILED, "no epoch has a finite objective")
 
     with_chief(tmp_path, talk)
 

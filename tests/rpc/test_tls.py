@@ -32,7 +32,7 @@ def test_no_variable_is_no_encryption() -> None:
 @pytest.mark.parametrize("missing", [names.ENV_TLS_CERT, names.ENV_TLS_KEY, names.ENV_TLS_CA])
 def test_two_of_three_variables_are_an_error_that_names_the_third(tmp_path: Path, missing: str) -> None:
     variables = environment(Authority(tmp_path).issue("chief", HOST)) | {missing: ""}
-    with pytest.raises(ConfigError, match=f" without {missing}: set all three"):
+    with pytest.raises(ConfigError, match=rf" without {missing}\. Set all three"):
         Files.from_environment(variables)
 
 
@@ -109,7 +109,7 @@ def reached(address: str, files: Files | None) -> bool:
 
 Ours = Callable[[Authority, Authority], Files | None]
 WRONG: dict[str, tuple[Ours, type[CifakeTuneError], str]] = {
-    "plain text": (lambda ours, other: None, ConfigError, "requires TLS; set CIFAKE_TUNE_TLS_CERT"),
+    "plain text": (lambda ours, other: None, ConfigError, r"requires TLS\. Set CIFAKE_TUNE_TLS_CERT"),
     "a foreign certificate": (
         lambda ours, other: other.issue("w", "w", trusting=ours), EnvironmentFailure, "refuses the certificate .*w-cert"
     ),

@@ -1,1 +1,1 @@
-"""The chief: its life, its server, dispatching, the journal's writer, its metrics."""
+"""The chief: its start and end, its server, the dispatcher, the journal's writer and its metrics."""

@@ -1,4 +1,4 @@
-"""Deletes saved models that are no longer needed, and keeps those of running trials and of the best two."""
+"""Deletes saved models that are no longer needed. Models of running trials and of the best two trials are kept."""
 
 import logging
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 AT_ONCE = 8
 """Number of objects that are deleted concurrently."""
 KEPT = 2
-"""Number of trials whose models are kept: the best, and the runner-up to compare it with."""
+"""Number of trials whose models are kept: the best trial, and the second best for comparison."""
 
 
 class SavedModels:
@@ -27,15 +27,15 @@ class SavedModels:
         self._checked = len(state.ended)
 
     def obsolete(self) -> list[str]:
-        """Return the models that became obsolete because of the trials that ended since the last call.
+        """Return the models that have become obsolete because trials ended since the last call.
 
-        For a trial with several attempts, it is the trial's folder, whose name ends with a slash: a lost attempt may
-        have left models there that the journal does not name.
+        For a trial with several attempts, this is the trial's folder (its name ends with a slash), because a lost
+        attempt may have left models there that the journal does not name.
         """
         ended = self._state.ended[self._checked :]
         self._checked += len(ended)
         if self._state.settings.search.algorithm is Algorithm.HYPERBAND:
-            return []  # a later rung may continue from any of them
+            return []  # a later rung may continue from any model
         obsolete = []
         for trial in [self._state.trials[trial_id] for trial_id in ended]:
             candidates = [*self._best, trial]
@@ -46,9 +46,9 @@ class SavedModels:
     def stale(self) -> list[str]:
         """Return all models in the bucket that are not needed after the search.
 
-        These are the models of trials that have ended, except the best two at their best epoch. A trial that has not
-        ended belongs to a search that gave up, which may be started again. A trial that is not in the state belongs to
-        a newer chief's search.
+        These are the models of trials that have ended, except the models of the best two trials at their best epochs.
+        Models of all other trials are kept. A trial that has not ended belongs to a search that gave up and may be
+        started again, and a trial that is not in the state belongs to a newer chief's search.
         """
         kept = {trial.checkpoint for trial in self._state.best(KEPT)}
         ended = set(self._state.ended)
@@ -59,11 +59,11 @@ class SavedModels:
                 if (model := names.parse_checkpoint(name)) and model.trial_id in ended and name not in kept
             ]
         except BucketError as error:
-            log.warning("obsolete models were not deleted: %s", error)
+            log.warning("obsolete models cannot be listed, so they are not deleted: %s", error)
             return []
 
     def delete(self, objects: list[str]) -> None:
-        """Delete objects and folders. A failure is logged only, since it costs nothing but space."""
+        """Delete objects and folders. A failure is only logged, because obsolete models only take up space."""
         if objects:
             with ThreadPoolExecutor(AT_ONCE) as pool:
                 list(pool.map(self._delete, objects))
@@ -78,4 +78,4 @@ class SavedModels:
             for object_name in list(self._bucket.list(name)) if name.endswith("/") else [name]:
                 self._bucket.delete(object_name)
         except BucketError as error:
-            log.warning("an obsolete model was not deleted: %s", error)
+            log.warning("an obsolete model cannot be deleted: %s", error)

@@ -1,4 +1,4 @@
-"""What a chief works with from its start to its end."""
+"""The context of a chief, which stays the same from its start to its end."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from tuner.rpc.tls import Files
 
 @dataclass(frozen=True)
 class ChiefContext:
-    """The study, where it is stored, and where the chief serves it."""
+    """The study, the bucket that stores it, and the address at which the chief serves it."""
 
     bucket: Bucket
     study: Study
@@ -21,7 +21,7 @@ class ChiefContext:
     address: Address
     """Address to listen on."""
     tls: Files | None
-    """None serves without TLS."""
+    """TLS files of the chief; None if it serves without TLS."""
     cluster: ChiefJob | None
-    """None outside Kubernetes."""
+    """Settings of the chief's Kubernetes Job; None outside Kubernetes."""
     monitor: ChiefMonitor

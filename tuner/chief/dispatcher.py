@@ -1,8 +1,8 @@
 """Matches the workers that wait for a trial with the trials that the algorithm suggests.
 
-A queued trial wakes one worker, not all of them: a thousand may be waiting. Suggestions are made in a thread of their
-own, in batches for as many workers as are waiting. So a slow suggestion (a Gaussian process takes seconds) delays only
-the workers that wait for a trial.
+A queued trial wakes only one worker, because a thousand may be waiting. Suggestions are made in a separate thread, in
+batches of one suggestion per waiting worker. Therefore a slow suggestion (a Gaussian process may take seconds) delays
+only the workers that wait for a trial.
 """
 
 import asyncio
@@ -21,15 +21,15 @@ BATCH_S = 0.01
 
 
 class Dispatcher:
-    """Wakes workers and requests suggestions; all but the suggestions themselves runs in one event loop.
+    """Wakes workers and requests suggestions. Everything except the suggestions themselves runs in one event loop.
 
     Args:
         oracle: Holds the study's state, and the queue of trials.
         suggester: The algorithm.
         now: The chief's clock.
-        append: Adds records to the journal that no call waits for.
+        append: Adds records to the journal, if no call waits for them.
         commit: Makes records durable, then acts on them.
-        suggesting: Returns a context in which each suggestion is made, to measure it.
+        suggesting: Returns a context manager that measures one suggestion.
     """
 
     def __init__(
@@ -51,9 +51,9 @@ class Dispatcher:
         self._waiting: dict[asyncio.Future[None], None] = {}  # an ordered set
         self._producing: asyncio.Task[None] | None = None
         self._missed_result: Exception | None = None
-        """Why the algorithm has not learned of a result; used by its thread only."""
+        """Error because of which the algorithm did not receive a result. Used only in the algorithm's thread."""
         self.broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        """Fails with the error that keeps the algorithm from making suggestions."""
+        """Fails with the algorithm's error if the algorithm can make no more suggestions."""
 
     @property
     def waiting(self) -> int:
@@ -67,19 +67,19 @@ class Dispatcher:
         self.produce()
         try:
             await asyncio.wait_for(waiter, timeout_s)
-            if (task := asyncio.current_task()) and task.cancelling():  # wait_for loses it if both happen at once
+            if (task := asyncio.current_task()) and task.cancelling():  # wait_for loses it if the result comes too
                 raise asyncio.CancelledError
         except TimeoutError:
             return
         except asyncio.CancelledError:
-            if waiter.done():  # this worker had been woken for a trial: wake another
+            if waiter.done():  # this worker was woken for a trial, which another worker can take
                 asyncio.get_running_loop().call_soon(self.wake)
             raise
         finally:
             self._waiting.pop(waiter, None)
 
     def wake(self) -> None:
-        """Wake as many workers as there are trials for, or all of them if the search has finished."""
+        """Wake one worker per queued trial, or all workers if the search has finished."""
         count = self.waiting if self._oracle.state.finished else min(self._oracle.queued, self.waiting)
         for waiter in list(islice(self._waiting, count)):
             del self._waiting[waiter]
@@ -98,9 +98,9 @@ class Dispatcher:
             self._producing = asyncio.create_task(self._produce())
 
     def ended(self, records: Sequence[Ended]) -> None:
-        """Pass the results of trials to the algorithm, in its own thread and so before its next suggestion.
+        """Pass the results of trials to the algorithm, in its own thread and therefore before its next suggestion.
 
-        A slow algorithm then starts its next suggestion at once, since the trial's worker is about to request it.
+        If the algorithm is slow, the next suggestion is started now, because the trial's worker is about to request it.
         """
         self._thread.submit(self._learn, records)
         if self._suggester.slow:
@@ -131,7 +131,7 @@ class Dispatcher:
                 if not waiter.done():
                     waiter.set_exception(error)
             return
-        if suggestions[-1] is not NoSuggestion.WAIT:  # there may be more once the woken workers have taken theirs
+        if suggestions[-1] is not NoSuggestion.WAIT:  # there may be more trials once the woken workers have taken these
             asyncio.get_running_loop().call_soon(self.wake)
 
     def _suggest(self, count: int) -> list[Suggestion | NoSuggestion]:

@@ -1,4 +1,4 @@
-"""The evaluation as a Kubernetes Job: the chief starts it after the search, and waits until it has ended."""
+"""The evaluation as a Kubernetes Job. The chief starts this Job after the search, and waits until it has ended."""
 
 import asyncio
 import logging
@@ -14,7 +14,7 @@ Answer = TypeVar("Answer")
 
 POLL_S = 2.0
 PATIENCE_S = 300.0
-"""Seconds for which the Kubernetes API may fail before the chief exits, and Kubernetes restarts it."""
+"""Seconds for which the Kubernetes API may fail before the chief exits. Kubernetes then restarts the chief."""
 
 
 async def run_evaluation(job_name: str) -> None:
@@ -26,7 +26,7 @@ async def run_evaluation(job_name: str) -> None:
 
     job = in_cluster(job_name)
     await _patiently(job.start)
-    log.info("started the evaluation: job %s", job_name)
+    log.info("the evaluation has started as Job %s", job_name)
     while (state := await _patiently(job.state)) is JobState.UNDER_WAY:
         await asyncio.sleep(POLL_S)
     if state is JobState.FAILED:
@@ -35,7 +35,7 @@ async def run_evaluation(job_name: str) -> None:
 
 
 async def _patiently(call: Callable[[], Answer]) -> Answer:
-    """Retry a call of the Kubernetes API while it fails. Raises the last EnvironmentFailure."""
+    """Retry a call of the Kubernetes API while it fails. Raises the last EnvironmentFailure after PATIENCE_S."""
     deadline = time.monotonic() + PATIENCE_S
     while True:
         try:
@@ -54,6 +54,6 @@ class ChiefJob:
     evaluation_job: str
     """Name of the suspended Job to start after the search."""
     start: str
-    """See `Opened.start`."""
+    """Id of the chief's Job; see `Opened.start`."""
     linger_s: float = 0.0
-    """Seconds for which the chief keeps running after the evaluation, so that Prometheus scrapes the result."""
+    """Seconds for which the chief keeps running after the evaluation, so that Prometheus can scrape the result."""

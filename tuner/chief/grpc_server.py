@@ -15,7 +15,7 @@ _service = protos.get_service()
 
 
 def make_server(service: Service) -> grpc.aio.Server:
-    """Return a server of both services, which has no port yet."""
+    """Return a server of both services. The caller must add a port to the server."""
     server = grpc.aio.server(options=lease_service.SERVER_OPTIONS, maximum_concurrent_rpcs=limits.CALLS)
     server.add_generic_rpc_handlers(
         (
@@ -47,7 +47,7 @@ def _keras_tuners(service: Service) -> grpc.GenericRpcHandler:
             try:
                 request = message_type.FromString(data)
             except DecodeError:
-                await abort(context, grpc.StatusCode.INVALID_ARGUMENT, f"not a valid {method.name} request")
+                await abort(context, grpc.StatusCode.INVALID_ARGUMENT, f"the {method.name} request is not valid")
             answer: bytes = (await handle(request, context)).SerializeToString()
             return answer
 

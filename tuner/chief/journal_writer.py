@@ -1,4 +1,4 @@
-"""The journal's writer: appends records with group commit, and detects a newer chief."""
+"""The journal's writer, which appends records with group commit and detects a newer chief."""
 
 import asyncio
 import contextlib
@@ -21,32 +21,32 @@ LINGER_S = 0.2
 WATCH_S = 5.0
 """Seconds without a write after which a chief checks whether it is still the newest."""
 GATHER_S = 0.002
-"""Seconds for which a segment waits for more records if several commits shared the last one. Without this, every commit
-to a local disk would be a segment of its own, and 16 workers got a third fewer trials per second."""
+"""Seconds for which a segment waits for more records if several commits shared the last segment. Without this wait,
+every commit to a local disk would be a separate segment, and 16 workers got a third fewer trials per second."""
 STUCK_S = 10.0
-"""Seconds without an answer of the bucket after which the chief is not ready."""
+"""Seconds without an answer from the bucket after which the chief is not ready."""
 
 
 class FlushMetrics(Protocol):
-    """Where the writer reports its flushes; JournalMetrics exports them to Prometheus."""
+    """Measures the writer's flushes. JournalMetrics implements it and exports the measurements to Prometheus."""
 
     def flushing(self, records: int) -> AbstractContextManager[None]:
-        """Measure the block that writes a segment of that many records."""
+        """Return a context manager that measures the writing of a segment with this number of records."""
 
 
 class NoFlushMetrics:
     """Measures nothing."""
 
     def flushing(self, records: int) -> AbstractContextManager[None]:
-        """Return a context that does nothing."""
+        """Return a context manager that does nothing."""
         return nullcontext()
 
 
 class JournalWriter:
-    """Appends the records of one chief. Records that arrive while a segment is being written share the next one.
+    """Appends the records of one chief. Records that arrive while a segment is being written share the next segment.
 
-    With a snapshotter, it also writes snapshots from time to time. The snapshotter's state must include every record as
-    soon as it is appended.
+    With a snapshotter, the writer also writes snapshots. The snapshotter's state must include every record as soon as
+    the record is appended.
     """
 
     def __init__(
@@ -70,17 +70,20 @@ class JournalWriter:
         self._writing_since: float | None = None
         """When the oldest record of the segment that is being written was appended (monotonic)."""
         self._unchecked_since: float | None = None
-        """Since when the bucket has not answered whether this chief is still the newest (monotonic)."""
+        """When the oldest unanswered check for a newer chief began (monotonic)."""
         self._waiters: list[asyncio.Future[None]] = []
         self._wake = asyncio.Event()
         self._urgent = asyncio.Event()
         self._closing = False
         self._failure: BaseException | None = None
         self._saving: asyncio.Future[None] | None = None
-        """Writes the newest snapshot to the bucket."""
+        """Completes when the newest snapshot has been written to the bucket."""
 
     def write(self, records: Sequence[Record]) -> None:
-        """Write one segment now (blocking). Raises FencedError if a newer chief has taken its number, BucketError."""
+        """Write one segment, and block until it is written.
+
+        Raises FencedError if a newer chief has already written a segment with this number, and BucketError.
+        """
         name = names.journal_segment(self._study, self._number)
         try:
             with self._metrics.flushing(len(records)):
@@ -90,16 +93,16 @@ class JournalWriter:
         self._number += 1
 
     def append(self, records: Sequence[Record]) -> None:
-        """Add records that no call waits for; they are written with the next segment."""
+        """Add records that no call waits for. The next segment will include them."""
         if records and self._pending_since is None:
             self._pending_since = time.monotonic()
         self._pending.extend(records)
         self._wake.set()
 
     def commit(self, records: Sequence[Record]) -> asyncio.Future[None]:
-        """Add records at once, and return a future that is done when they and all earlier ones are durable.
+        """Add records, and return a future that completes when these and all earlier records are durable.
 
-        The future fails with what `write` raised, even after `run` has ended with that error.
+        If `write` raises an error, the future fails with it, even if `run` has already ended with that error.
         """
         done = asyncio.get_running_loop().create_future()
         if self._failure is not None:
@@ -111,7 +114,10 @@ class JournalWriter:
         return done
 
     async def run(self) -> None:
-        """Write segments until `close`. Raises what `write` raises, and fails all futures of `commit` with it."""
+        """Write segments until `close` is called.
+
+        Raises the errors of `write`, after failing all futures of `commit` with the same error.
+        """
         shared = False
         while True:
             await self._wake.wait()
@@ -125,8 +131,8 @@ class JournalWriter:
             self._writing_since, self._pending_since = self._pending_since, None
             waiters, self._waiters = self._waiters, []
             shared = len(waiters) > 1
-            # At this moment the snapshotter's state is the one after these records. Without records no segment gets
-            # this number, and a snapshot named after it would hide the segment that does.
+            # At this moment, the snapshotter's state includes these records and no later ones. Without records, no
+            # segment is written now, and a snapshot with this number would hide the segment that gets it later.
             number, snapshot = self._number, None
             if self._snapshotter and records:
                 snapshot = self._snapshotter.take(len(records), self._saving is None or self._saving.done())
@@ -138,7 +144,7 @@ class JournalWriter:
                 for waiter in [*waiters, *self._waiters]:
                     if not waiter.done():
                         waiter.set_exception(error)
-                        waiter.exception()  # keeps asyncio from logging a waiter that was abandoned
+                        waiter.exception()  # prevents asyncio from logging the error if the waiter was abandoned
                 raise
             self._writing_since = None
             for waiter in waiters:
@@ -152,7 +158,7 @@ class JournalWriter:
                 return
 
     async def watch(self) -> None:
-        """Raise FencedError if a newer chief has written, which a chief with nothing to write would never detect."""
+        """Raise FencedError if a newer chief has written, which a chief without records to write would not notice."""
         while True:
             number = self._number
             await asyncio.sleep(WATCH_S)
@@ -183,7 +189,7 @@ class JournalWriter:
         return self._number - 1
 
     def waiting_s(self) -> float:
-        """Return for how long the oldest record, or the check for a newer chief, has waited for the bucket.
+        """Return for how many seconds the oldest record, or the check for a newer chief, has waited for the bucket.
 
         0 if nothing is waiting.
         """
@@ -191,19 +197,19 @@ class JournalWriter:
         return time.monotonic() - min(since) if since else 0.0
 
     def problem(self) -> str:
-        """Return a sentence if the journal seems to be stuck, else an empty string."""
+        """Return a sentence if the bucket has not answered for STUCK_S, else an empty string."""
         waiting_s = self.waiting_s()
         if waiting_s < STUCK_S:
             return ""
-        return f"the journal cannot be written: {self._bucket.url} has not answered for {waiting_s:.0f} s"
+        return f"the journal cannot be written because {self._bucket.url} has not answered for {waiting_s:.0f} s"
 
     def _fenced(self) -> FencedError:
         return FencedError(
-            f"another chief has taken over the study {self._study!r} in {self._bucket.url}; this one exits."
+            f"another chief has taken over the study {self._study!r} in {self._bucket.url}, so this chief exits."
         )
 
     def close(self) -> None:
-        """Let `run` return once all records are written."""
+        """Make `run` return once all records are written."""
         self._closing = True
         self._wake.set()
         self._urgent.set()

@@ -21,16 +21,17 @@ from tuner.study.state import StudyState
 from tuner.study.status import EvaluationState, EvaluationStatus, SearchState, search_state
 
 Call = Callable[[bytes, Any], Awaitable[bytes]]
-"""A gRPC method, from the bytes of the request to those of the answer."""
+"""A gRPC method, which gets the bytes and the context of a request and returns the bytes of the answer."""
 
 ANSWERS = (
     "CANCELLED", "FAILED_PRECONDITION", "INVALID_ARGUMENT", "NOT_FOUND", "RESOURCE_EXHAUSTED", "UNAVAILABLE", "UNKNOWN",
 )  # fmt: skip
-"""Codes with which calls usually fail. They are counted from 0 on, since a counter that begins at 1 has no rate."""
+"""Codes with which calls usually fail. Their counters start at 0, because Prometheus cannot compute a rate if the first
+value of a counter is 1."""
 
 
 class ServiceMetrics:
-    """Durations of calls and suggestions; not exported without a registry."""
+    """Durations of calls and suggestions. Without a registry, they are not exported."""
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         self._calls = histogram(catalogue.RPC, registry)
@@ -63,7 +64,7 @@ class ServiceMetrics:
 
 
 class JournalMetrics:
-    """Durations of the journal's flushes; not exported without a registry."""
+    """Durations of the journal's flushes. Without a registry, they are not exported."""
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         self._flushes = histogram(catalogue.FLUSH, registry)
@@ -81,7 +82,7 @@ def _code(error: BaseException, context: Any) -> str:
     """Return gRPC's code for a call that ended with an exception."""
     if isinstance(error, asyncio.CancelledError):
         return "CANCELLED"
-    for code in grpc.StatusCode:  # the context has an enum's member, or its number
+    for code in grpc.StatusCode:  # the context contains a member of the enum, or its number
         if context.code() in (code, code.value[0]) and code is not grpc.StatusCode.OK:
             return str(code.name)
     return "UNKNOWN"  # an internal error
@@ -91,7 +92,7 @@ INTERRUPTED = (Outcome.PREEMPTED, Outcome.LOST)
 
 
 def study_metrics(state: StudyState) -> list[Metric]:
-    """Return the metrics that follow from a study's journal."""
+    """Return the metrics that are computed from a study's journal."""
     if state.study is None:
         return []
     trials = state.trials.values()
@@ -126,7 +127,7 @@ def _attempts(state: StudyState) -> dict[tuple[str, ...], float]:
     ended = Counter(trial.state for trial in state.trials.values())
     outcomes: Counter[Outcome] = Counter()
     for trial in state.trials.values():
-        if trial.outcomes:  # few trials have any, and there may be thousands of trials
+        if trial.outcomes:  # saves time, because few of possibly thousands of trials have any
             outcomes.update(trial.outcomes)
     return {
         ("finished", "completed"): ended[TrialState.COMPLETED],

@@ -1,4 +1,4 @@
-"""What a chief shows of its study: metrics at a scrape, its health and readiness, and the live page."""
+"""What a chief shows to others: the metrics of its study, its health and readiness, and the live page."""
 
 import asyncio
 import logging
@@ -29,7 +29,7 @@ from tuner.study.snapshots import frozen_copy
 from tuner.study.state import StudyState
 from tuner.study.status import EvaluationState, EvaluationStatus, EvaluationSummary, WorkerState, WorkerStatus
 
-if TYPE_CHECKING:  # it imports Keras, which `run` does without
+if TYPE_CHECKING:  # it imports Keras, which `run` does not need
     from tuner.chief.service import Service, ServiceSnapshot
 
 log = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ class ChiefPhase(Phase):
 
 
 class ChiefMonitor:
-    """A chief's metrics, health and live page, from its first moment to its last."""
+    """A chief's metrics, health and live page, from the start of its process to the end."""
 
     def __init__(self, bucket: Bucket, study: str, monitor: Monitor) -> None:
         self.service_metrics = ServiceMetrics(monitor.registry)
@@ -65,7 +65,7 @@ class ChiefMonitor:
         monitor.routes.update(self._page.routes())
 
     def show_serving(self, service: "Service") -> None:
-        """Enter the phase in which the chief serves its workers; must be called in the services' event loop."""
+        """Enter the phase in which the chief serves its workers. Must be called in the services' event loop."""
         loop, state = asyncio.get_running_loop(), service.state
         eta = Eta(time.monotonic(), epochs_done(state, service.workers.status()))
 
@@ -97,7 +97,7 @@ class ChiefMonitor:
         )
 
     def show_finished(self, state: StudyState) -> None:
-        """Enter the phase after the search: the state does not change any more, and no worker is served."""
+        """Enter the phase after the search, in which the state no longer changes and no worker is served."""
         self._enter(
             ChiefPhase(
                 ready=always("the search has finished"),
@@ -114,16 +114,16 @@ class ChiefMonitor:
         return self._phase.live_state()
 
     def _own_metrics(self) -> Iterable[Metric]:
-        """Return what a chief that has recovered its study shows beside the study's state."""
+        """Return the metrics of a chief that has recovered its study, apart from those of the study's state."""
         yield reading(catalogue.CHIEF_STARTED, {(): self._started})
         yield from evaluation_metrics(self._evaluation)
 
     async def drain_page(self) -> None:
-        """Wait until an open page has shown how the search ended."""
+        """Wait until all open pages have shown how the search ended."""
         await self._page.latest.drain()
 
     async def evaluate(self, job_name: str) -> None:
-        """Have the best model evaluated, and read the result. Raises what `run_evaluation` raises, and BucketError."""
+        """Run the evaluation's Job, and read the result. Raises the errors of `run_evaluation`, and BucketError."""
         self.evaluation_started()
         try:
             await run_evaluation(job_name)
@@ -148,7 +148,8 @@ class ChiefMonitor:
             result = EvaluationSummary.model_validate_json(data)
         except ValidationError as error:
             log.warning(
-                "cannot read the evaluation's result (%s); was it written by another version?", error.errors()[0]["msg"]
+                "the evaluation's result cannot be read (%s); another version of cifake-tune may have written it",
+                error.errors()[0]["msg"],
             )
         except NewerFormatError as error:
             log.warning("the evaluation's result %s", error)
@@ -156,13 +157,13 @@ class ChiefMonitor:
 
 
 def linger(seconds: float) -> None:
-    """Keep the process running so that its last metrics are scraped, but exit at once on SIGTERM or Ctrl-C."""
+    """Keep the process running so that its last metrics can be scraped, but return at once on SIGTERM or Ctrl-C."""
     if not seconds:
         return
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    log.info("finished; the metrics can be scraped for %g s more", seconds)
+    log.info("the chief has finished; its metrics can be scraped for another %g s", seconds)
     stop.wait(seconds)
 
 

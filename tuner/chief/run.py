@@ -1,8 +1,8 @@
-"""The chief's life: recover the study, learn the space, open a term, serve the workers, have the best model evaluated.
+"""Runs a chief: recover the study, explore the space, open a term, serve the workers, start the evaluation.
 
-Like Keras Tuner's chief, it learns the space by building the model once. It serves until every worker that it knows has
-learned that the search has ended. In a cluster it then starts the evaluation, and keeps running until that ends too, so
-that commands such as `status` can still ask it.
+Like Keras Tuner's chief, this chief explores the space by building the model once. It serves until all workers know
+that the search has finished. In a cluster, the chief then starts the evaluation. It keeps running until the evaluation
+has ended too, so that commands such as `status` can still call it.
 """
 
 import asyncio
@@ -37,10 +37,10 @@ log = logging.getLogger(__name__)
 
 
 def run_chief(context: ChiefContext) -> StudyState:
-    """Run the search, and in a cluster the evaluation; return the search's final state.
+    """Run the search and, in a cluster, the evaluation. Return the final state of the search.
 
     Raises ConfigError (the study began with other settings), FencedError (a newer chief took over),
-    PreemptedError (SIGTERM), NoResultError (no trial can be evaluated, or its evaluation failed), BucketError.
+    PreemptedError (SIGTERM), NoResultError (no trial can be evaluated, or the evaluation failed), BucketError.
     """
     linger_s = context.cluster.linger_s if context.cluster else 0.0
     try:
@@ -54,7 +54,7 @@ def run_chief(context: ChiefContext) -> StudyState:
 
 def _run(context: ChiefContext) -> StudyState:
     reader = JournalReader(context.bucket, context.study.name)
-    recovered = recover(reader, context)  # checked before the minutes that building a user's own model may take
+    recovered = recover(reader, context)  # checked early, because building a user's own model may take minutes
     check_whole(context.bucket, context.study.name, recovered.next_segment)
     if recovered.is_over:
         return _continue_after_search(context, recovered.state)
@@ -70,13 +70,13 @@ class SearchPlan:
     """How new trials are chosen."""
 
     hyperparameters: HyperParameters
-    """The space, as far as the study's settings leave it open."""
+    """The space, narrowed by the study's setting space.values."""
     suggester: Suggester
     objective: Objective
 
 
 def _plan_search(context: ChiefContext) -> SearchPlan:
-    """Learn the space by building the model once, and make the algorithm that samples it."""
+    """Explore the space by building the model once, and create the algorithm that samples it."""
     study, manifest = context.study, read_manifest(context.bucket, context.digest)
     space = spaces.load_space(study.space, manifest.image_shape, len(manifest.classes))
     hyperparameters = spaces.narrow(explore(space, manifest.image_shape), study.space.values)
@@ -85,12 +85,12 @@ def _plan_search(context: ChiefContext) -> SearchPlan:
 
 
 def _search(context: ChiefContext, plan: SearchPlan, state: StudyState, journal: JournalWriter) -> StudyState:
-    """Serve the workers until the search, and in a cluster the evaluation, has ended."""
+    """Serve the workers until the search and, in a cluster, the evaluation have ended."""
     plan.suggester.restore(state)
     chores = Chores(SavedModels(context.bucket, state), EventFiles(context.bucket, state))
 
     async def serve_workers() -> None:
-        gc.freeze()  # the imports' million objects: searching them for garbage took a fifth of the time
+        gc.freeze()  # exempts a million imported objects: collecting garbage among them took a fifth of the time
         oracle = Oracle(state, now())
         service = Service(oracle, plan.suggester, plan.hyperparameters, journal, context.monitor.service_metrics)
         await serve(service, chores, context)
@@ -103,7 +103,7 @@ def _search(context: ChiefContext, plan: SearchPlan, state: StudyState, journal:
 
 
 def _continue_after_search(context: ChiefContext, state: StudyState) -> StudyState:
-    """Do what is left to do for a study whose search has ended already."""
+    """Complete a study whose search has already ended: write missing files and, in a cluster, run the evaluation."""
     context.monitor.show_finished(state)
     log.info("the search of study %s has finished", state.settings.name)
     EventFiles(context.bucket, state).write()

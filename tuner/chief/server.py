@@ -1,4 +1,4 @@
-"""The chief's event loop: listen, serve the workers, and do background work until the search has finished."""
+"""The chief's event loop, which serves the workers and does background work until the search has finished."""
 
 import asyncio
 import logging
@@ -23,18 +23,18 @@ log = logging.getLogger(__name__)
 
 TICK_S = 0.25
 STOPPED_S = 1.0
-"""A tick that is later than this shows that the process was suspended, and could not receive heartbeats."""
+"""Delay of a tick, in seconds, which shows that the process was suspended and could not receive heartbeats."""
 CURVES_S = 1.0
-"""Seconds between writes of TensorBoard files, each for all trials that have ended since."""
+"""Seconds between writes of TensorBoard files. Each write covers all trials that have ended since the last one."""
 STOP_S = 10.0
-"""Seconds for pending answers at the end, when up to a thousand workers are answered STOPPED at once."""
+"""Seconds for pending answers at the end, when up to a thousand workers are answered STOPPED at the same time."""
 UNWRITTEN_S = 10.0
-"""Seconds for which a chief that is asked to stop waits for the bucket; Kubernetes kills the pod after 30 s."""
+"""Seconds for which a chief that was asked to stop waits for the bucket. Kubernetes kills the pod after 30 s."""
 
 
 @dataclass(frozen=True)
 class Chores:
-    """Background work in the bucket, which no worker waits for."""
+    """Background work in the bucket. No worker waits for it."""
 
     models: SavedModels
     curves: EventFiles
@@ -61,7 +61,7 @@ async def serve(service: Service, chores: Chores, context: ChiefContext) -> None
     writing = asyncio.create_task(service.journal.run())
     watching = asyncio.create_task(service.journal.watch())
     await server.start()
-    security = "with TLS" if context.tls else "without TLS: any process that reaches it may join"
+    security = "with TLS" if context.tls else "without TLS, so any process that can reach this port may join"
     study, term = service.study.name, service.state.term
     log.info("chief of study %s, term %d, listens on port %d %s", study, term, port, security)
     context.monitor.show_serving(service)
@@ -88,33 +88,33 @@ def _add_port(server: grpc.aio.Server, context: ChiefContext) -> int:
         return int(server.add_secure_port(address, tls.server_credentials(context.tls)))
     except RuntimeError:
         raise EnvironmentFailure(
-            f"the chief cannot listen on {address}; is the port in use, or does the host not exist here?"
+            f"the chief cannot listen on {address}. Choose a free port, and a host name or address of this machine."
         ) from None
 
 
 class _Threads(ThreadPoolExecutor):
-    """Threads for calls that may hang; the event loop would wait for its own threads when it closes."""
+    """Threads for calls that may hang. The event loop would wait for its default threads when it closes."""
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Return without waiting for calls that have not returned."""
+        """Shut down without waiting for calls that have not returned."""
         super().shutdown(wait=False, cancel_futures=True)
 
 
 async def _await_written(writing: asyncio.Task[None], late: asyncio.Event) -> None:
-    """Wait until the journal is written. Raises PreemptedError if `late` comes first."""
+    """Wait until the journal is written. Raises PreemptedError if `late` is set first."""
     lateness = asyncio.create_task(late.wait())
     await asyncio.wait({writing, lateness}, return_when=asyncio.FIRST_COMPLETED)
     lateness.cancel()
     if not writing.done():
         raise PreemptedError(
-            "the chief was asked to stop, and the bucket does not answer; records that were not written are lost, and "
-            "their work is repeated when the chief is started again."
+            "the chief was asked to stop, but the bucket does not answer, so records that were not written are lost. "
+            "Start the chief again to repeat the lost work and continue the search."
         )
     writing.result()
 
 
 def _allow_many_connections() -> None:
-    """Raise the limit of open files: each worker is a connection, and many systems set it to 1,024 at first."""
+    """Raise the limit of open files, because each worker has a connection and the default is often 1,024."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(ValueError, OSError):  # macOS reports no limit, but has one
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
@@ -123,11 +123,11 @@ def _allow_many_connections() -> None:
 async def _raise_when_set(stop: asyncio.Event) -> None:
     """Raise PreemptedError once the process is asked to stop."""
     await stop.wait()
-    raise PreemptedError("the chief was asked to stop; the search continues when it is started again.")
+    raise PreemptedError("the chief was asked to stop. Start the chief again to continue the search.")
 
 
 async def _work(service: Service, chores: Chores, context: ChiefContext) -> None:
-    """Search until the workers know that the search has finished, then have the best model evaluated."""
+    """Run the search until the workers know that it has finished. Then start the evaluation, if in a cluster."""
     cleaning = asyncio.create_task(_delete_models(service, chores.models))
     drawing = asyncio.create_task(_write_curves(service, chores.curves))
     try:
@@ -143,21 +143,21 @@ async def _work(service: Service, chores: Chores, context: ChiefContext) -> None
 
 
 async def _delete_models(service: Service, models: SavedModels) -> None:
-    """Delete models that became obsolete; a slow bucket delays nothing else."""
+    """Delete models that have become obsolete. A slow bucket does not delay other work."""
     while True:
         await asyncio.sleep(TICK_S)
         if obsolete := models.obsolete():
-            # a later chief must not find a trial unfinished whose models have been deleted
+            # wait until the ends of the trials are durable, so that no later chief resumes a trial without its models
             await service.journal.commit([])
             await asyncio.to_thread(models.delete, obsolete)
 
 
 async def _write_curves(service: Service, curves: EventFiles) -> None:
-    """Write the TensorBoard files of trials that ended, until the search has finished; this delays nothing else."""
+    """Write the TensorBoard files of ended trials until the search has finished, without delaying other work."""
     while True:
         last = service.finished.is_set()
         if curves.ended():
-            await service.journal.commit([])  # a later chief must not find a trial unfinished that TensorBoard shows
+            await service.journal.commit([])  # no later chief may resume a trial that TensorBoard shows as ended
             await asyncio.to_thread(curves.write)
         if last:
             return
@@ -166,7 +166,7 @@ async def _write_curves(service: Service, curves: EventFiles) -> None:
 
 
 async def _tick(service: Service) -> None:
-    """End expired leases; return when the search has finished and the workers know it."""
+    """End expired leases. Return when the search has finished and the workers know that it has."""
     while True:
         slept_from = time.monotonic()
         await asyncio.sleep(TICK_S)

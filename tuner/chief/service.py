@@ -1,7 +1,7 @@
-"""Keras Tuner's gRPC service and the lease service, as the chief serves them.
+"""The chief's side of Keras Tuner's gRPC service and of the lease service.
 
-Everything here runs in one asyncio event loop, the only thread that uses the oracle. Work that may block (the bucket,
-a slow suggestion) runs in other threads, and a call that waits for such work occupies no thread.
+Everything here runs in one asyncio event loop, whose thread is the only one that uses the oracle. Work that may block
+(the bucket, a slow suggestion) runs in other threads, and a call that waits for such work occupies no thread.
 """
 
 import asyncio
@@ -36,9 +36,9 @@ from tuner.study.status import WorkerState, WorkerStatus
 log = logging.getLogger(__name__)
 
 LONG_POLL_S = 20.0
-"""Seconds for which an IDLE answer is delayed, since Keras Tuner's own workers repeat the call at once."""
+"""Seconds for which an IDLE answer is delayed, because Keras Tuner's own workers repeat the call immediately."""
 BEATS_PER_S = 50
-"""Number of heartbeats per second that all workers together send; a few workers send one per second each."""
+"""Intended number of heartbeats per second from all workers together. Each worker sends at most one per second."""
 
 _proto = protos.get_proto()
 _service = protos.get_service()
@@ -58,7 +58,7 @@ class ServiceSnapshot:
     segments: int
     """Number of the journal's segments."""
     journal_waiting_s: float
-    """See JournalWriter.waiting_s."""
+    """Seconds for which the journal has been waiting for the bucket; see JournalWriter.waiting_s."""
 
     @property
     def images_per_s(self) -> float:
@@ -92,7 +92,7 @@ class Service:
 
     @property
     def state(self) -> StudyState:
-        """The study's state; it changes with every call that is answered."""
+        """The study's state, which calls may change."""
         return self.oracle.state
 
     @property
@@ -101,7 +101,7 @@ class Service:
         return self.state.settings
 
     def snapshot(self) -> ServiceSnapshot:
-        """Return what the services are doing now; must be called in their event loop."""
+        """Return what the services are doing now. Must be called in the services' event loop."""
         busy = {worker.name for worker in self.oracle.at_work()}
         return ServiceSnapshot(
             workers=tuple(self.workers.status()),
@@ -119,26 +119,30 @@ class Service:
         return self._messages.space()
 
     async def UpdateSpace(self, request: Any, context: Any) -> Any:  # noqa: N802
-        """Do nothing: the chief has explored the space before the first trial."""
+        """Do nothing, because the chief explored the space before the first trial."""
         return _service.UpdateSpaceResponse()
 
     async def CreateTrial(self, request: Any, context: Any) -> Any:  # noqa: N802
-        """Answer with a trial to work on, with IDLE if there is none for LONG_POLL_S, or with STOPPED."""
+        """Return a trial to train, IDLE if there is none for LONG_POLL_S, or STOPPED if the search has finished."""
         worker = Worker(request.tuner_id, _metadata(context).get(names.METADATA_INCARNATION, ""))
         if not is_name(worker.name) or not (worker.stock or is_name(worker.incarnation)):
-            await abort(context, grpc.StatusCode.INVALID_ARGUMENT, "tuner_id and incarnation must be names")
+            await abort(
+                context,
+                grpc.StatusCode.INVALID_ARGUMENT,
+                f"tuner_id and incarnation must be 1 to {limits.NAME_CHARACTERS} printable characters",
+            )
         await self._check_room(worker.name, context)
         if worker.stock:
-            self.workers.register(worker)  # it does not call Join
+            self.workers.register(worker)  # such a worker does not call Join
         deadline = time.monotonic() + LONG_POLL_S
         while True:
             if self.workers.record_call(worker).worker != worker:
-                self.dispatcher.wake()  # this process may have been woken for a trial: wake another
+                self.dispatcher.wake()  # this process may have been woken for a trial, so wake another
                 text = f"another process has joined as worker {worker.name} and replaced this one"
                 await abort(context, grpc.StatusCode.FAILED_PRECONDITION, text)
             trial, records = self.oracle.grant(worker, now())
             if trial is not None:
-                durable = self.take(records)  # before anything that may fail: the state has changed already
+                durable = self.take(records)  # before anything that may fail, because the state has already changed
                 message, start = self._message(trial, "RUNNING"), self._start(trial)
                 await durable
                 log.info(
@@ -159,7 +163,7 @@ class Service:
             await self.dispatcher.wait(remaining_s)
 
     async def UpdateTrial(self, request: Any, context: Any) -> Any:  # noqa: N802
-        """Record the metrics of an epoch; the answer's status is STOPPED if the trial must not be trained further."""
+        """Record the metrics of an epoch. The answer's status is STOPPED if the trial must not be trained further."""
         attempt = await self._attempt(request.trial_id, context)
         metadata, epoch = _metadata(context), int(request.step)
         checkpoint, sha256 = metadata.get(names.METADATA_CHECKPOINT), metadata.get(names.METADATA_SHA256)
@@ -167,7 +171,11 @@ class Service:
             text = f"{checkpoint} is not a model of epoch {epoch} of this attempt or an earlier one"
             await abort(context, grpc.StatusCode.INVALID_ARGUMENT, text)
         if sha256 and not re.fullmatch("[0-9a-f]{64}", sha256):
-            await abort(context, grpc.StatusCode.INVALID_ARGUMENT, f"{names.METADATA_SHA256} must be 64 hex digits")
+            await abort(
+                context,
+                grpc.StatusCode.INVALID_ARGUMENT,
+                f"{names.METADATA_SHA256} must be 64 lowercase hexadecimal digits",
+            )
         try:
             records = self.oracle.report(attempt, epoch, dict(request.metrics), checkpoint, now(), sha256)
         except BadReportError as error:
@@ -177,14 +185,14 @@ class Service:
         self.workers.record_call(attempt.worker)
         trial = self.state.trials[names.TrialId(attempt.trial)]
         status: Status = "RUNNING" if trial.state is TrialState.RUNNING else "STOPPED"
-        durable = self.take(records)  # before anything that may fail: the state has changed already
-        # Keras Tuner's own workers read the whole message, ours read the status only
+        durable = self.take(records)  # before anything that may fail, because the state has already changed
+        # Keras Tuner's own workers read the whole message; cifake-tune's workers read only the status
         message = self._message(trial, status) if attempt.worker.stock else bare_trial(status, trial.trial_id)
         await durable
         return _service.UpdateTrialResponse(trial=message)
 
     async def EndTrial(self, request: Any, context: Any) -> Any:  # noqa: N802
-        """Record the end of a trial; Keras Tuner's own workers also report failures this way."""
+        """Record the end of a trial. Keras Tuner's own workers also report failures this way."""
         attempt = await self._attempt(request.trial.trial_id, context)
         status = request.trial.status
         try:
@@ -200,7 +208,7 @@ class Service:
         return _service.EndTrialResponse()
 
     async def GetTrial(self, request: Any, context: Any) -> Any:  # noqa: N802
-        """Return a trial with its metrics, under the id that the request names."""
+        """Return a trial with its metrics. The answer contains the same id as the request."""
         trial = self.state.trials.get(names.parse_attempt_id(request.trial_id).trial_id)
         if trial is None:
             await abort(context, grpc.StatusCode.NOT_FOUND, f"there is no trial {request.trial_id!r}")
@@ -211,7 +219,7 @@ class Service:
     async def GetBestTrials(self, request: Any, context: Any) -> Any:  # noqa: N802
         """Return the best trials, the best first."""
         if not 0 <= request.num_trials <= limits.BEST_TRIALS:
-            text = f"num_trials must be from 0 to {limits.BEST_TRIALS}"
+            text = f"num_trials must be from 0 to {limits.BEST_TRIALS}, got {request.num_trials}"
             await abort(context, grpc.StatusCode.INVALID_ARGUMENT, text)
         best = self.state.best(request.num_trials)
         return _service.GetBestTrialsResponse(trials=[self._message(trial) for trial in best])
@@ -232,7 +240,7 @@ class Service:
         )
 
     async def heartbeat(self, request: lease_service.Heartbeat, context: Any) -> lease_service.Beat:
-        """Renew a lease."""
+        """Renew the lease of a worker, and record the worker's progress."""
         worker = Worker(request.worker, request.incarnation)
         await self._check_room(worker.name, context)
         entry = self.workers.record_call(worker)
@@ -262,20 +270,20 @@ class Service:
         """Return what the workers are doing."""
         return lease_service.Status(workers=self.workers.status())
 
-    # ---- what both share --------------------------------------------------------------------------
+    # ---- both services --------------------------------------------------------------------------
 
     async def commit(self, records: Sequence[Record]) -> None:
-        """Make records durable, then act on them; end the search if they were its last.
+        """Make records durable, then act on them. End the search if these records end its last trial.
 
-        A call is cancelled if its client disconnects; its records are committed nevertheless.
+        If the client disconnects, the call is cancelled, but its records are committed.
         """
         if records:
             await self.take(records)
 
     def take(self, records: Sequence[Record]) -> Awaitable[None]:
-        """Start what `commit` does, at once, and return a future for its end.
+        """Start to commit records, and return a future that completes when they are durable.
 
-        Without records, the call repeats an earlier one, whose records may not be durable yet.
+        A call without records repeats an earlier call. The future then waits for the records of that call.
         """
         if not records:
             return asyncio.shield(self.journal.commit([]))
@@ -293,14 +301,14 @@ class Service:
             reason = f", {first_line(record.reason)}" if record.reason else ""
             log.info("trial %s: %s%s", record.trial, record.state, reason)
         if (finished := self.state.finished) and not self.finished.is_set():
-            # if the search gave up, the reason has the first traceback, which the user needs
+            # if the search gave up, the reason contains the first traceback, which the user needs
             log.log(logging.ERROR if finished.failed else logging.INFO, "the search has finished: %s", finished.reason)
             self.finished.set()
         self.dispatcher.wake()
 
     async def _check_room(self, worker: str, context: Any) -> None:
         if self.workers.is_full(worker):
-            text = f"{limits.WORKERS} workers are registered already; try again later"
+            text = f"{limits.WORKERS} workers are already registered, which is the maximum. Try again later."
             await abort(context, grpc.StatusCode.RESOURCE_EXHAUSTED, text)
 
     async def _attempt(self, trial_id: str, context: Any) -> AttemptClaim:
@@ -313,10 +321,14 @@ class Service:
             worker = Worker(metadata.get(names.METADATA_WORKER, ""), metadata[names.METADATA_INCARNATION])
             return AttemptClaim(worker, trial_id, limits.number(number))
         except ValueError:
-            await abort(context, grpc.StatusCode.INVALID_ARGUMENT, f"{names.METADATA_ATTEMPT} must be a number")
+            await abort(
+                context,
+                grpc.StatusCode.INVALID_ARGUMENT,
+                f"{names.METADATA_ATTEMPT} must be a number below {limits.NUMBER}",
+            )
 
     def _is_model_of(self, checkpoint: str, attempt: AttemptClaim, epoch: int) -> bool:
-        """Return whether the object belongs to the attempt, or to an earlier one whose work it continues."""
+        """Return whether the object is this epoch's model, from this attempt or an earlier attempt at the trial."""
         model = names.parse_checkpoint(checkpoint)
         if model is None or model.attempt > attempt.number:
             return False
@@ -330,13 +342,13 @@ class Service:
         return self.state.trials.get(names.TrialId(str(trial.hyperparameters.get(names.HP_PARENT))))
 
     def _start(self, trial: Trial) -> tuple[tuple[str, str], ...]:
-        """Return the attempt's number, first epoch and, if it resumes, its checkpoint, as metadata."""
+        """Return metadata with the attempt's number, its first epoch and, if it resumes, its checkpoint."""
         checkpoint, sha256, epoch = None, None, 0
         parent = self._parent(trial)
         if trial.last_epoch is not None:
             checkpoint, sha256 = trial.checkpoints[trial.last_epoch], trial.sha256.get(trial.last_epoch)
             epoch = trial.last_epoch + 1
-        elif parent and parent.best_epoch is not None:  # Hyperband trains the best trials of a rung further
+        elif parent and parent.best_epoch is not None:  # Hyperband continues the best trials of a rung
             checkpoint, sha256 = parent.checkpoint, parent.sha256.get(parent.best_epoch)
             epoch = int(trial.hyperparameters[names.HP_INITIAL_EPOCH])
         start = {names.METADATA_ATTEMPT: str(trial.attempts), names.METADATA_EPOCH: str(epoch if checkpoint else 0)}
@@ -365,5 +377,5 @@ async def _refuse(error: Exception, attempt: AttemptClaim, context: Any) -> NoRe
     await abort(
         context,
         grpc.StatusCode.FAILED_PRECONDITION,
-        f"attempt {attempt.number} at trial {attempt.trial} by {attempt.worker.name} is not the newest; drop it",
+        f"attempt {attempt.number} at trial {attempt.trial} by {attempt.worker.name} is not the newest. Abandon it.",
     )

@@ -1,4 +1,4 @@
-"""Recovering a study from its journal, and opening a term: from then on this chief is the study's newest."""
+"""Recovers a study from its journal, and opens a term, which makes this chief the newest chief of the study."""
 
 import logging
 import secrets
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Recovered:
-    """A study as far as its journal has been written, checked against this chief's settings and data set."""
+    """The state of a study at the end of its journal, checked against this chief's settings and data set."""
 
     state: StudyState
     next_segment: int
@@ -43,9 +43,9 @@ def open_term(
 ) -> tuple[Recovered, JournalWriter | None]:
     """Open the next term, and return the study's newest state with the journal to write to.
 
-    There is no journal if an older chief has ended the search in the meantime, since no worker would come to this one.
-    An older chief that is still running may take, several times, the segment that this one is about to write; then the
-    journal is read on until this chief writes the next segment.
+    The journal is None if an older chief has ended the search in the meantime, because no worker would then call this
+    chief. An older chief that is still running may write the segment that this chief is about to write. This chief then
+    reads the new segment and tries the next one, until it succeeds.
     """
     writer = secrets.token_hex(8)
     while True:
@@ -75,7 +75,12 @@ def open_term(
         except FencedError:
             continue
         if state.trials:
-            log.info("study %s continues: %d trials, %d ended", context.study.name, len(state.trials), len(state.ended))
+            log.info(
+                "study %s continues with %d trials, %d of them ended",
+                context.study.name,
+                len(state.trials),
+                len(state.ended),
+            )
         state.apply(opened)
         return recovered, journal
 
@@ -83,8 +88,8 @@ def open_term(
 def nothing_to_search(state: StudyState, study: Study, cluster: ChiefJob | None) -> bool:
     """Return whether this chief has nothing to search.
 
-    A search that gave up begins again if a user starts it again, having fixed something. It does not if Kubernetes
-    replaces the pod of the chief that gave up, whose workers have left.
+    A search that gave up begins again if a user starts it again, because the user may have fixed the cause. It does not
+    begin again if Kubernetes replaces the pod of the chief that gave up, because that chief's workers have exited.
     """
     gave_up = state.finished is not None and state.finished.failed
     return state.is_over(study) or (gave_up and cluster is not None and state.start == cluster.start)
@@ -97,6 +102,6 @@ def _check_unchanged(state: StudyState, study: Study, digest: str) -> None:
     check_resume(state.study, study)
     if state.data_digest != digest:
         raise UsageError(
-            f"study {study.name!r} was started with the data set {state.data_digest[:12]}, not {digest[:12]}; "
-            "use that data set, or choose another `name`."
+            f"study {study.name!r} was started with the data set {state.data_digest[:12]}, but this chief has the data "
+            f"set {digest[:12]}. Use the first data set, or choose another `name` to start a new study."
         )

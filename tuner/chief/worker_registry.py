@@ -1,8 +1,9 @@
-"""The workers that the chief knows: the newest process of each name, and when it was last seen.
+"""The workers that the chief knows: the newest process of each name, and when it last called.
 
-The newest process is the last that joined, not the last that called. Otherwise two processes that live at once (a
-zombie, or two that were given the same name) would end each other's attempts until no trial has any left. A restarted
-chief knows from the journal which processes hold leases, and of all others from their incarnations which joined later.
+The newest process is the last that joined, not the last that called. Otherwise two running processes with the same name
+(one is a zombie, or the name was given twice) would end each other's attempts until the trials' retries are used up. A
+restarted chief learns from the journal which processes hold leases. For all other processes, their incarnations show
+which one joined later.
 """
 
 import time
@@ -16,25 +17,25 @@ from tuner.search.leases import Worker
 from tuner.study.status import WorkerState, WorkerStatus
 
 STOCK_TIMEOUT_S = 10.0
-"""Seconds for which the chief waits, at the end, for one of Keras Tuner's own workers. It calls again as soon as it has
-ended its trial, and if no chief answers it retries for an hour."""
+"""Seconds for which the chief waits, at the end, for one of Keras Tuner's own workers. Such a worker calls again when
+its trial ends, and retries for an hour if no chief answers."""
 
 
 @dataclass
 class WorkerEntry:
-    """What the chief knows of a worker."""
+    """What the chief knows about a worker."""
 
     worker: Worker
     last_seen: float
-    """Time of its last call (monotonic)."""
+    """Time of the worker's last call (monotonic)."""
     heartbeat: lease_service.Heartbeat | None = None
-    """The newest one."""
+    """The worker's newest heartbeat; None if it has not sent any."""
     dismissed: bool = False
-    """Whether it was answered STOPPED, and so knows that the search has finished."""
+    """Whether the worker was answered STOPPED and therefore knows that the search has finished."""
 
 
 class WorkerRegistry:
-    """The workers by name during a chief's term, which begins with those that hold leases."""
+    """The workers by name during a chief's term. At its start, these are the workers that hold leases."""
 
     def __init__(self, at_work: Iterable[Worker], term: int) -> None:
         self._last_joined = names.Joining(term, 0)
@@ -44,13 +45,13 @@ class WorkerRegistry:
         return len(self.entries)
 
     def is_full(self, name: str) -> bool:
-        """Return whether no worker of this name can be registered."""
+        """Return whether a worker of this name cannot be registered because there are too many workers."""
         return name not in self.entries and len(self) >= limits.WORKERS
 
     def join(self, name: str, incarnation: str) -> Worker:
-        """Register a process that joins, and return the identity that it has from now on.
+        """Register a process that joins, and return the identity that the process has from now on.
 
-        A process that has been given an identity before, and joins again, keeps it.
+        A process that joins again keeps the identity that it was given first.
         """
         worker = Worker(name, incarnation)
         if worker.joined == names.NEVER_JOINED:
@@ -70,7 +71,7 @@ class WorkerRegistry:
         entry = self.entries.setdefault(worker.name, WorkerEntry(worker, 0.0))
         joined_before_us = worker.joined.term < self._last_joined.term
         if entry.worker != worker and entry.worker.joined < worker.joined and joined_before_us:
-            # both joined under an earlier chief, and the older of the two called this one first
+            # both processes joined under an earlier chief, and the older one was the first to call this chief
             entry = self.entries[worker.name] = WorkerEntry(worker, 0.0)
         if entry.worker == worker:
             entry.last_seen = time.monotonic()
@@ -113,7 +114,7 @@ class WorkerRegistry:
         ]
 
     def states(self, at_work: Collection[str], leases: Leases) -> dict[str, WorkerState]:
-        """Return the state of each worker of `status`; `at_work` are the names of the workers that hold leases."""
+        """Return the state of each worker of `status`. `at_work` contains the names of workers that hold leases."""
         now = time.monotonic()
         return {
             name: WorkerState.SILENT

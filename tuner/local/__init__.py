@@ -1,1 +1,1 @@
-"""Chief, workers and evaluator on one machine."""
+"""Runs chief, workers and evaluator on one machine."""

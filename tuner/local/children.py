@@ -1,4 +1,4 @@
-"""The child processes of `cifake-tune run`: chief, workers and evaluator, watched and restarted."""
+"""The child processes of `cifake-tune run` (chief, workers and evaluator), which are watched and restarted."""
 
 import ctypes
 import os
@@ -41,14 +41,14 @@ POLL_S = 0.5
 STOP_S = 6.0
 """Seconds that children have after SIGTERM to save and to return their trials, before they are killed."""
 DEATHS = 5
-"""Number of deaths without any work in between after which a child is not restarted."""
+"""Number of deaths after which a child is not restarted, if it did no work between them."""
 
 Watcher = Callable[[StudyState, list[Record], list[WorkerStatus]], None]
 
 
 @dataclass(frozen=True)
 class LocalStudy:
-    """A study to run on this machine, and its places."""
+    """A study to run on this machine, with its bucket, folders and addresses."""
 
     study: Study
     bucket: Bucket
@@ -57,7 +57,7 @@ class LocalStudy:
     cache: Path
     logs: Path
     encryption: tls.Files | None
-    """TLS files; the children read them from the environment themselves."""
+    """TLS files of this process. The children read the names of the files from the environment."""
     http: Address
     """Address of the live page and the chief's metrics."""
 
@@ -72,10 +72,10 @@ class Child:
     log: Path
     process: subprocess.Popen[bytes] | None = None
     deaths: int = 0
-    """Number of deaths since its last work."""
+    """Number of deaths since the child last did any work."""
 
     def start(self) -> None:
-        """Start the process, with its output appended to its log. Ctrl-C does not reach it: the parent stops it."""
+        """Start the process, and append its output to its log. Only the parent stops it; Ctrl-C does not reach it."""
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
@@ -103,13 +103,13 @@ class Child:
             code = self.exit_code() or 0
             how = f"by signal {-code}" if code < 0 else f"with exit code {code}"
             raise EnvironmentFailure(
-                f"{self.name} died {self.deaths} times without having done any work, the last time {how}; "
-                f"last line of its log: {self.last_line()}"
+                f"{self.name} died {self.deaths} times without having done any work, the last time {how}. "
+                f"Fix the cause; the last line of its log is: {self.last_line()}"
             )
         self.start()
 
     def last_line(self) -> str:
-        """Return the last line of its log, with the log's path."""
+        """Return the last line of the child's log, with the path of the log."""
         try:
             text = self.log.read_bytes()[-4000:].decode(errors="replace").strip().splitlines()
         except OSError:
@@ -120,7 +120,7 @@ class Child:
 def run_search(local: LocalStudy, watch: Watcher) -> None:
     """Run chief and workers until the search has finished; `watch` is called twice per second.
 
-    Raises PreemptedError on Ctrl-C and SIGTERM, after the children have ended, and the error that ended the chief.
+    Raises PreemptedError on Ctrl-C and SIGTERM, after the children have ended, and the error that ended a child.
     """
     with temporary_folder() as folder, reserved(Address("127.0.0.1", 0)) as chief_at, _interruptible():
         file = Path(folder) / "study.yaml"
@@ -140,7 +140,7 @@ def run_search(local: LocalStudy, watch: Watcher) -> None:
             for index in range(local.workers)
         ]
         reader = JournalReader(local.bucket, local.study.name)
-        reader.poll()  # earlier records are not news
+        reader.poll()  # `watch` gets only the records that are written from now on
         try:
             for child in [chief, *workers]:
                 child.start()
@@ -171,18 +171,18 @@ def run_evaluator(local: LocalStudy) -> None:
 
 
 def end_with_parent() -> None:
-    """Ask the kernel (Linux) for SIGTERM when the `run` that started this process dies, for whatever reason."""
+    """Ask the kernel (Linux) to send SIGTERM to this process when the `run` that started it ends for any reason."""
     parent = os.environ.get(names.ENV_PARENT)
     if parent is None or not sys.platform.startswith("linux"):
         return
     set_parent_death_signal = 1  # PR_SET_PDEATHSIG of <linux/prctl.h>
     ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGTERM)
     if os.getppid() != int(parent):
-        raise PreemptedError("the `cifake-tune run` that started this process has ended.")
+        raise PreemptedError("the `cifake-tune run` that started this process has ended. Run it again to continue.")
 
 
 def share_of_cores(workers: int) -> dict[str, str]:
-    """Return the environment that gives each of `workers` processes its share of the available cores."""
+    """Return the environment variables that limit each of `workers` processes to its share of the available cores."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     threads = str(max(1, cores // workers))
     return {
@@ -241,7 +241,7 @@ def _watch(
 
 
 def reset_deaths(records: list[Record], chief: Child, workers: list[Child]) -> None:
-    """Reset the deaths of children that worked since: a trial that kills its worker has its own budget."""
+    """Reset the deaths of children that have done work, because a trial that kills workers has its own retry budget."""
     working = {record.worker for record in records if isinstance(record, Leased)}
     for child in [chief, *workers] if working else []:
         if child is chief or child.name in working:
@@ -249,9 +249,10 @@ def reset_deaths(records: list[Record], chief: Child, workers: list[Child]) -> N
 
 
 def _inherited() -> dict[str, str]:
-    """Return the environment without the settings, all of which a child gets in its study.yaml.
+    """Return this process's environment without the settings, because a child gets all settings in its study.yaml.
 
-    A child's log is always text, since its last line is shown to the user. Only the chief serves metrics.
+    The log's format is also removed, so that the last line of a child's log is text that can be shown to the user. The
+    address of the metrics is also removed, because only the chief serves them.
     """
     excluded = names.ENV_SETTING, names.ENV_STUDY_FILE, names.ENV_LOG_FORMAT, names.ENV_HTTP
     return {name: value for name, value in os.environ.items() if not name.startswith(excluded)}
@@ -272,7 +273,7 @@ def _error(child: Child, code: int) -> CifakeTuneError:
         ExitCode.FENCED: FencedError,
         ExitCode.PREEMPTED: PreemptedError,
     }
-    problem = child.last_line() if code > 0 else f"was killed by signal {-code} (its log: {child.log})"
+    problem = child.last_line() if code > 0 else f"the process was killed by signal {-code} (its log: {child.log})"
     return kinds.get(code, EnvironmentFailure)(f"{child.name}: {problem}")
 
 
@@ -283,7 +284,9 @@ def _interruptible() -> Iterator[None]:
     def handle(number: int, frame: FrameType | None) -> None:
         for ignored in (signal.SIGINT, signal.SIGTERM):
             signal.signal(ignored, signal.SIG_IGN)  # the process is already ending
-        raise PreemptedError("stopped; all finished work is saved, and the same command resumes from there.")
+        raise PreemptedError(
+            "the command was stopped. All finished work is saved; run the same command again to resume."
+        )
 
     previous = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

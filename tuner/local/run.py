@@ -1,4 +1,4 @@
-"""`cifake-tune run`: data, search and evaluation in sequence, with live progress."""
+"""`cifake-tune run`, which packs the data, searches and evaluates, and shows live progress."""
 
 import asyncio
 import os
@@ -40,7 +40,7 @@ ROWS_AROUND = 11
 def run_study(
     study: Study, bucket: Bucket, workers: int, cache: Path, encryption: Files | None, console: Console
 ) -> Metrics:
-    """Pack the data, search and evaluate; return the evaluation. Finished steps are not repeated.
+    """Pack the data, search and evaluate. Return the evaluation's metrics. Finished steps are not repeated.
 
     Raises CifakeTuneError if a step fails.
     """
@@ -106,7 +106,7 @@ def _search(local: LocalStudy, previous: StudyState, console: Console) -> None:
 
 
 def _evaluate(local: LocalStudy, state: StudyState, console: Console) -> Metrics:
-    """Run the evaluator, and serve the live page meanwhile: the chief has ended with the search."""
+    """Run the evaluator, and serve the live page meanwhile, because the chief has ended with the search."""
     chief_monitor = ChiefMonitor(local.bucket, local.study.name, monitor := Monitor(Role.CHIEF))
     chief_monitor.show_finished(state)
     chief_monitor.evaluation_started()
@@ -118,7 +118,7 @@ def _evaluate(local: LocalStudy, state: StudyState, console: Console) -> Metrics
             metrics = read_metrics(local.bucket, local.study.name)
             if metrics is None:
                 raise CifakeTuneError(
-                    f"the evaluator wrote no result to {local.bucket.url}; its log is in {local.logs}."
+                    f"the evaluator wrote no result to {local.bucket.url}. Read its log in {local.logs}."
                 )
         except PreemptedError:
             raise
@@ -151,7 +151,7 @@ class _LiveWatcher:
         self._live.__exit__(None, None, None)
 
     def watch(self, state: StudyState, records: list[Record], workers: list[WorkerStatus]) -> None:
-        """Show the state."""
+        """Show the current state of the search."""
         self._eta = self._eta or Eta(time.monotonic(), epochs_done(state, workers))
         remaining_s = None if state.finished else self._eta.remaining_s(state, workers)
         rows = max(3, self._live.console.height - ROWS_AROUND)

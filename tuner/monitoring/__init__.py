@@ -1,1 +1,1 @@
-"""Prometheus metrics: what is measured (catalogue), and the parts that measure it."""
+"""Metrics for Prometheus, health checks and logs of a process."""

@@ -1,7 +1,7 @@
-"""All metrics: name, kind, labels and help text. docs/metrics.md is generated from them.
+"""The name, kind, labels and help text of every metric. docs/metrics.md is generated from this module.
 
 The number of values of each label is bounded. Trial ids, worker names and other text written by users are therefore
-not labels. The only exception is the study's name, of which each process has one.
+not labels. The only exception is the study's name, because each process has only one study.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -31,13 +31,13 @@ class MetricKind(StrEnum):
 
 
 FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
-"""Buckets of histograms, in seconds: from a flush to a local disk up to the deadline of an operation on a bucket that
-does not answer."""
+"""Upper bounds of the histograms' buckets, in seconds. They range from a flush to a local disk to the deadline of an
+operation on a bucket that does not answer."""
 
 
 @dataclass(frozen=True)
 class Family:
-    """One metric with all values of its labels."""
+    """The definition of one metric, which has a value for each combination of its labels."""
 
     name: names.Metric
     kind: MetricKind
@@ -78,7 +78,7 @@ BUCKET_BYTES = Family(
 SEARCH = Family(
     names.Metric.SEARCH,
     MetricKind.GAUGE,
-    "1 for the current state of the search, else 0: running, finished, given_up.",
+    "1 for the current state of the search, 0 for the other states. States: running, finished, given_up.",
     ("state",),
 )
 SEARCH_STARTED = Family(
@@ -110,18 +110,18 @@ ATTEMPTS = Family(
     names.Metric.ATTEMPTS,
     MetricKind.GAUGE,
     "Number of attempts that ended, by outcome and reason: finished (completed, stopped), interrupted (preempted, "
-    "lost), failed (failed, out_of_memory, invalid). It decreases if a chief is killed before it has written some of "
-    "them to the bucket.",
+    "lost), failed (failed, out_of_memory, invalid). The number decreases if a chief is killed before it has written "
+    "the end of an attempt to the bucket.",
     ("outcome", "reason"),
 )
 EPOCHS = Family(
     names.Metric.EPOCHS,
     MetricKind.GAUGE,
-    "Number of epochs recorded for all trials. It decreases if some must be trained again.",
+    "Number of epochs recorded for all trials. The number decreases if epochs must be trained again.",
 )
 EPOCHS_SAVED = Family(names.Metric.EPOCHS_SAVED, MetricKind.GAUGE, "Number of epochs saved by stopping trials early.")
 BEST_SCORE = Family(
-    names.Metric.BEST_SCORE, MetricKind.GAUGE, "Objective of the best trial. Absent until there is one."
+    names.Metric.BEST_SCORE, MetricKind.GAUGE, "Objective of the best trial. Absent until a trial has a score."
 )
 BEST_SCORE_SINCE = Family(
     names.Metric.BEST_SCORE_SINCE,
@@ -131,7 +131,7 @@ BEST_SCORE_SINCE = Family(
 RUNG_REACHED = Family(
     names.Metric.RUNG_REACHED,
     MetricKind.GAUGE,
-    "Number of trials that have reached each rung of early stopping, without failed trials. Rungs are numbered from 0.",
+    "Number of trials, except failed trials, that have reached each rung of early stopping. Rungs are numbered from 0.",
     ("rung",),
 )
 RUNG_STOPPED = Family(names.Metric.RUNG_STOPPED, MetricKind.GAUGE, "Number of trials stopped at each rung.", ("rung",))
@@ -139,13 +139,13 @@ TERM = Family(names.Metric.TERM, MetricKind.GAUGE, "Number of chiefs that the st
 CHIEF_STARTED = Family(
     names.Metric.CHIEF_STARTED,
     MetricKind.GAUGE,
-    "Time at which this chief started, in seconds since 1970; present once it has recovered the study. If several "
-    "chiefs expose metrics, those of the chief with the greatest value are the study's.",
+    "Time at which this chief started, in seconds since 1970. Absent until the chief has recovered the study. If "
+    "several chiefs expose metrics, only those of the chief with the greatest value are valid.",
 )
 EVALUATION = Family(
     names.Metric.EVALUATION,
     MetricKind.GAUGE,
-    "1 for the current state of the evaluation, else 0: waiting, running, done, failed.",
+    "1 for the current state of the evaluation, 0 for the other states. States: waiting, running, done, failed.",
     ("state",),
 )
 ACCURACY = Family(names.Metric.ACCURACY, MetricKind.GAUGE, "Accuracy of the best model on the test images.")
@@ -179,7 +179,7 @@ IMAGES_RATE = Family(
 RPC = Family(
     names.Metric.RPC,
     MetricKind.HISTOGRAM,
-    "Duration of calls by workers in seconds. CreateTrial is held for up to 20 s if no trial is available.",
+    "Duration of calls by workers in seconds. CreateTrial is answered after up to 20 s if no trial is available.",
     ("method",),
 )
 RPC_ERRORS = Family(
@@ -198,7 +198,7 @@ JOURNAL_WAITING = Family(
     MetricKind.GAUGE,
     "Seconds for which the chief has been waiting for the bucket: to accept the oldest unwritten record of the "
     "journal, to confirm that this chief is the newest, or, while the chief recovers the study, to answer its oldest "
-    "request. 0 if it is not waiting. From 10 s on, the chief is not ready.",
+    "request. 0 if the chief is not waiting. The chief is not ready if the value is 10 s or more.",
 )
 SUGGESTION = Family(
     names.Metric.SUGGESTION, MetricKind.HISTOGRAM, "Time that the search algorithm took to suggest a trial, in seconds."
@@ -214,7 +214,7 @@ WORKER_TIME = Family(
     ("activity",),
 )
 WORKER_EPOCHS = Family(
-    names.Metric.WORKER_EPOCHS, MetricKind.COUNTER, "Number of epochs trained, including those that did not count."
+    names.Metric.WORKER_EPOCHS, MetricKind.COUNTER, "Number of epochs trained, including those whose results were lost."
 )
 WORKER_IMAGES = Family(names.Metric.WORKER_IMAGES, MetricKind.COUNTER, "Number of images trained on.")
 WORKER_BEAT = Family(
@@ -224,7 +224,7 @@ WORKER_BEAT = Family(
 )
 GPUS = Family(names.Metric.GPUS, MetricKind.GAUGE, "Number of GPUs that the worker found.")
 GPUS_MISSING = Family(
-    names.Metric.GPUS_MISSING, MetricKind.GAUGE, "Number of GPUs that the worker requested and did not find."
+    names.Metric.GPUS_MISSING, MetricKind.GAUGE, "Number of GPUs that the worker requested but did not find."
 )
 GPU_MEMORY = Family(
     names.Metric.GPU_MEMORY,
@@ -270,7 +270,7 @@ class Readings(Collector):
         self._read = read
 
     def describe(self) -> Iterable[Metric]:
-        """Return nothing: the metrics are known only at a scrape."""
+        """Return nothing, because the metrics are known only at a scrape."""
         return []
 
     def collect(self) -> Iterable[Metric]:

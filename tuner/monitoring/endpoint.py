@@ -1,4 +1,4 @@
-"""The HTTP endpoint of a process: its metrics, health and readiness, and routes that other modules add."""
+"""The HTTP endpoint of a process, with its metrics, health and readiness, and with routes that other modules add."""
 
 import asyncio
 import logging
@@ -23,7 +23,7 @@ from tuner.monitoring import catalogue
 from tuner.monitoring.catalogue import Role, reading
 from tuner.monitoring.http_server import Handler, HttpServer, Request, Response, plain
 
-disable_created_metrics()  # type: ignore[no-untyped-call]  # each counter would be two series
+disable_created_metrics()  # type: ignore[no-untyped-call]  # otherwise each counter is exposed as two series
 log = logging.getLogger(__name__)
 Answer = TypeVar("Answer")
 
@@ -32,7 +32,7 @@ ANSWER_S = 5.0
 FINE = ""
 
 Check = Callable[[], str]
-"""Returns what is wrong, in a sentence; FINE if nothing is."""
+"""Returns a sentence that describes a problem; FINE if there is none."""
 
 
 def fine() -> str:
@@ -50,19 +50,19 @@ class Phase:
     """What a process shows in one phase of its life."""
 
     ready: Check
-    """Whether it can do its work now."""
+    """Check of whether the process can do its work now."""
     healthy: Check = fine
-    """Whether it should be left running; Kubernetes restarts a container that is not healthy."""
+    """Check of whether the process should continue. Kubernetes restarts a container that is not healthy."""
     metrics: Callable[[], Iterable[Metric]] = tuple
-    """Computes the phase's metrics at each scrape, beside those of the registry."""
+    """Computes the phase's metrics at each scrape, in addition to those of the registry."""
 
 
 class Monitor:
-    """A process's metrics and health. Others may add to `registry` and to `routes`."""
+    """A process's metrics and health. Other modules may add metrics to `registry` and pages to `routes`."""
 
     def __init__(self, role: Role, study: str = "") -> None:
         self.study = study
-        """A label of all metrics as soon as it is known, since the labels that Prometheus adds depend on its set-up."""
+        """Label of all metrics, as soon as the study is known. Prometheus may be configured to add no such label."""
         self.phase = Phase(ready=always("the process is starting"))
         self.registry = CollectorRegistry()
         self.registry.register(_About(self, role))
@@ -74,7 +74,7 @@ class Monitor:
         }
 
     def enter(self, phase: Phase) -> None:
-        """Show this phase from now on, all of it at once: the HTTP server reads it in other threads."""
+        """Show this phase from now on. The change is atomic, because other threads read the phase."""
         self.phase = phase
 
     def _metrics(self, request: Request) -> Response:
@@ -84,9 +84,10 @@ class Monitor:
 
 @contextmanager
 def serving(monitor: Monitor, environment: Mapping[str, str] = os.environ) -> Iterator[Address | None]:
-    """Serve the monitor at the environment's address until the end of the block; serve nothing if it has none.
+    """Serve the monitor until the end of the block, at the address in the environment.
 
-    Yields the address. Raises ConfigError, EnvironmentFailure.
+    Yields the address. Serves nothing and yields None if the environment has no address. Raises ConfigError,
+    EnvironmentFailure.
     """
     text = environment.get(names.ENV_HTTP)
     if not text:
@@ -94,14 +95,14 @@ def serving(monitor: Monitor, environment: Mapping[str, str] = os.environ) -> It
         return
     with HttpServer(parse_address(text, names.ENV_HTTP), monitor.routes) as server:
         address = server.address
-        log.info("metrics and health at http://%s%s", address, names.HTTP_METRICS)
+        log.info("metrics and health are served at http://%s%s", address, names.HTTP_METRICS)
         yield address
 
 
 def in_loop(loop: asyncio.AbstractEventLoop, call: Callable[[], Answer], timeout_s: float = ANSWER_S) -> Answer:
     """Call a function in the thread of an event loop, from another thread, and return the result.
 
-    Raises TimeoutError if the loop does not run the call in time, or is closed.
+    Raises TimeoutError if the loop does not run the call in time, or if the loop is closed.
     """
 
     async def answer() -> Answer:
@@ -118,7 +119,7 @@ def in_loop(loop: asyncio.AbstractEventLoop, call: Callable[[], Answer], timeout
 
 
 def loop_check(loop: asyncio.AbstractEventLoop, check: Check) -> Check:
-    """Return a check that runs in the thread of an event loop, and fails if the loop is blocked."""
+    """Return a check that runs in the thread of an event loop. The check fails if the loop is blocked."""
 
     def checked() -> str:
         try:

@@ -1,4 +1,4 @@
-"""A small read-only HTTP server that runs in threads of its own, with one handler per path."""
+"""A small read-only HTTP server that runs in its own threads, with one handler per path."""
 
 import logging
 import socket
@@ -16,8 +16,9 @@ from tuner.address import Address
 log = logging.getLogger(__name__)
 
 REQUESTS = 32
-"""Maximum number of concurrent connections; a scraper has one, and so has an open page. One more closes the oldest, so
-that idle connections cannot lock out the kubelet, which restarts a process that does not answer."""
+"""Maximum number of concurrent connections. A scraper has one, and so has each open page. A new connection beyond the
+maximum closes the oldest one, so that idle connections cannot block the kubelet, which restarts a process that does not
+answer."""
 IDLE_S = 10.0
 """Seconds after which a connection that sends nothing is closed."""
 HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
@@ -29,13 +30,13 @@ class Request:
 
     path: str
     query: Mapping[str, str]
-    """The last value of each key."""
+    """Parameters of the query; the last value if a key is repeated."""
     accept: str
     """The Accept header."""
     host: str = ""
     """The Host header."""
     if_none_match: str = ""
-    """The If-None-Match header: the version that the client has."""
+    """The If-None-Match header, which names the version that the client has."""
 
 
 @dataclass(frozen=True)
@@ -57,9 +58,9 @@ def plain(text: str, status: HTTPStatus = HTTPStatus.OK) -> Response:
 
 
 class HttpServer:
-    """Serves `routes`, by path, until the end of the block. Routes may be added while it runs.
+    """Serves `routes`, by path, until the end of the block. Routes may be added while the server runs.
 
-    Raises EnvironmentFailure if it cannot listen.
+    Raises EnvironmentFailure if the server cannot listen on the address.
     """
 
     def __init__(self, address: Address, routes: Mapping[str, Handler]) -> None:
@@ -68,12 +69,12 @@ class HttpServer:
             self._server = _Server(address, handler)
         except OSError as error:
             raise address.refused(error) from None
-        # it looks whether it shall end this often (seconds): every process waits for that when it ends
+        # the server checks every 0.05 s whether it must end, because every process that ends waits for this check
         self._thread = threading.Thread(target=self._server.serve_forever, args=[0.05], name="http", daemon=True)
 
     @property
     def address(self) -> Address:
-        """The address that it listens on."""
+        """The address on which the server listens."""
         host, port = self._server.server_address[:2]
         return Address(str(host), int(port))
 
@@ -117,7 +118,7 @@ class _Server(ThreadingHTTPServer):
                 self._open.remove(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Log a client that disconnected during an answer at debug level only."""
+        """Log at debug level only, because the client has disconnected during an answer."""
         log.debug("an HTTP client disconnected", exc_info=True)
 
 
@@ -132,11 +133,11 @@ class _RequestHandler(BaseHTTPRequestHandler):
         self._answer(self._response())
 
     def do_HEAD(self) -> None:
-        """Answer a HEAD request: without the body."""
+        """Answer a HEAD request, without the body."""
         self._answer(self._response(), with_body=False)
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-        """Log nothing: requests arrive every few seconds."""
+        """Log nothing, because requests arrive every few seconds."""
 
     def _response(self) -> Response:
         try:
@@ -149,8 +150,8 @@ class _RequestHandler(BaseHTTPRequestHandler):
         try:
             return handler(self._request(url.path, url.query))
         except Exception:
-            log.exception("cannot answer %s", url.path)
-            return plain("internal error; see the log of the process", HTTPStatus.INTERNAL_SERVER_ERROR)
+            log.exception("the request for %s cannot be answered", url.path)
+            return plain("internal error. Read the log of the process.", HTTPStatus.INTERNAL_SERVER_ERROR)
 
     def _request(self, path: str, query: str) -> Request:
         header = self.headers.get

@@ -1,6 +1,6 @@
-"""How processes write their logs: one readable line, or one line of JSON, per event.
+"""The format of the processes' logs. Each event is one line, as text or as JSON.
 
-The JSON has the keys that log collectors look for (Google Cloud Logging, fluent-bit): time, severity, message.
+The JSON has the keys that log collectors such as Google Cloud Logging and fluent-bit expect: time, severity, message.
 """
 
 import json
@@ -22,7 +22,7 @@ class LogFormat(StrEnum):
 
 
 def read_format(environment: Mapping[str, str]) -> LogFormat:
-    """Return the format that the environment chooses; text by default. Raises ConfigError."""
+    """Return the format that the environment sets. The default is text. Raises ConfigError."""
     text = environment.get(names.ENV_LOG_FORMAT) or LogFormat.TEXT
     try:
         return LogFormat(text)
@@ -31,7 +31,7 @@ def read_format(environment: Mapping[str, str]) -> LogFormat:
 
 
 def begin_logging(stream: TextIO, form: LogFormat, level: int) -> None:
-    """Log this program's events of that level and above, and warnings of libraries, to the stream."""
+    """Log events of this program from `level` on, and warnings of libraries, to the stream."""
     handler = logging.StreamHandler(stream)
     plain = logging.Formatter("%(asctime)s %(message)s", datefmt="%H:%M:%S")
     handler.setFormatter(JsonFormatter() if form is LogFormat.JSON else plain)
@@ -62,7 +62,7 @@ class JsonFormatter(logging.Formatter):
 
 
 def error_line(text: str, form: LogFormat) -> str:
-    """Return the last line of a process that failed."""
+    """Return the line with which a failed process reports its error."""
     if form is LogFormat.TEXT:
         return f"error: {text}"
     record = logging.LogRecord("tuner", logging.ERROR, "", 0, "%s", (text,), None)

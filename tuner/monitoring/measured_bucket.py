@@ -42,10 +42,10 @@ class MeasuredBucket:
         self._read, self._written = size.labels("read"), size.labels("written")
         self._numbers = itertools.count()
         self._under_way: dict[int, float] = {}
-        """Start of each operation that has not ended (monotonic); several threads use it."""
+        """Time at which each unfinished operation started (monotonic). Several threads use this mapping."""
 
     def waiting_s(self) -> float:
-        """Return for how long the oldest operation that has not ended has lasted; 0 if there is none."""
+        """Return the seconds since the oldest unfinished operation started; 0 if there is none."""
         now = time.monotonic()
         return now - min(self._under_way.copy().values(), default=now)
 
@@ -86,7 +86,7 @@ class MeasuredBucket:
             return self._bucket.exists(name)
 
     def list(self, prefix: str = "") -> Iterator[str]:
-        """Yield the names of objects; the measured time includes the caller's between two of them."""
+        """Yield the names of objects. The measured time includes the caller's work between two names."""
         with self._measuring(Operation.LIST):
             yield from self._bucket.list(prefix)
 

@@ -1,1 +1,1 @@
-"""The lease service and TLS, both ends."""
+"""The lease service and TLS, for the chief and its clients."""

@@ -1,9 +1,9 @@
-"""The lease service: what Keras Tuner's own protocol lacks, on the same port.
+"""The lease service, which adds what Keras Tuner's own protocol lacks. Both use the same port.
 
-Keras Tuner's `Oracle` service carries trials and metrics as its own workers send them. gRPC metadata adds which process
-of a worker makes the call, and for which attempt (`names.METADATA_*`). This second service carries heartbeats,
-returned trials and the state of the workers. Its messages are JSON, and carry the version of their format
-(`tuner.config.formats`): chief and workers may differ in the minor version.
+Keras Tuner's `Oracle` service carries trials and metrics, in the same messages as with Keras Tuner's own workers. gRPC
+metadata adds which process of a worker makes the call, and for which attempt (`names.METADATA_*`). This second service
+carries heartbeats, returned trials and the state of the workers. Its messages are JSON, and contain the version of
+their format (`tuner.config.formats`), because chief and workers may differ in the minor version.
 """
 
 from collections.abc import Awaitable, Callable
@@ -24,15 +24,15 @@ OPTIONS = [
     ("grpc.max_send_message_length", limits.MESSAGE_BYTES),
     ("grpc.max_metadata_size", limits.METADATA_BYTES),
     ("grpc.absolute_max_metadata_size", 2 * limits.METADATA_BYTES),
-    # gRPC waits up to two minutes before it reconnects, and leases expire meanwhile
+    # by default gRPC waits up to two minutes before it reconnects, and leases expire meanwhile
     ("grpc.initial_reconnect_backoff_ms", 500),
     ("grpc.max_reconnect_backoff_ms", 3_000),
-    # a chief whose node is gone closes no connection: without pings the kernel keeps sending for a quarter of an hour.
-    # The last option is the server's: the shortest interval of pings that it accepts.
+    # If the chief's node fails, its connections are not closed. Without pings, the kernel would continue to send for a
+    # quarter of an hour. The last option is for the server; it is the shortest interval of pings that it accepts.
     ("grpc.keepalive_time_ms", 10_000),
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.http2.ping_timeout_ms", 10_000),  # the timeout that takes effect (gRPC 1.85); its default is a minute
-    ("grpc.http2.max_pings_without_data", 0),  # no limit: an idle worker's call may last for longer than two pings
+    ("grpc.http2.max_pings_without_data", 0),  # no limit, because an idle worker's call may outlast two pings
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
 ]
 
@@ -47,12 +47,12 @@ SERVER_OPTIONS = [
 ]
 
 REASON_CHARACTERS = limits.REASON_CHARACTERS
-"""Maximum length of a reason; of a longer one the end of its traceback is kept."""
+"""Maximum length of a reason. A worker keeps only the end of a traceback, at most half of this length."""
 
 
 def _printable(text: str) -> str:
     if not text.isprintable():
-        raise ValueError("control characters in a name")
+        raise ValueError("a name must not contain control characters")
     return text
 
 
@@ -69,7 +69,7 @@ class Empty(Message):
 
 
 class Join(Message):
-    """A worker's first call. The name outlives the process; the incarnation belongs to this process only."""
+    """A worker's first call. All processes of a worker have the same name, and each has its own incarnation."""
 
     worker: Name
     incarnation: Name
@@ -79,7 +79,7 @@ class Joined(Message):
     """The study that the worker trains for."""
 
     incarnation: str
-    """Incarnation that the process must use from now on: it contains the time of joining, for later chiefs too."""
+    """Incarnation that the process must use from now on. It shows later chiefs when the process joined."""
     study: RecordedStudy
     data: str
     direction: Literal["max", "min"]
@@ -95,12 +95,12 @@ class Heartbeat(Message):
     attempt: Number = 0
     epoch: Number = 0
     progress: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """Share of the epoch that has been trained."""
+    """Fraction of the epoch that has been trained."""
     images_per_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
 
 
 class Beat(Message):
-    """Answer to a heartbeat. `held` is false if the attempt is not the trial's newest: the worker must drop it."""
+    """Answer to a heartbeat. If `held` is false, the attempt is not the trial's newest; the worker must abandon it."""
 
     held: bool
     next_s: float
@@ -108,7 +108,7 @@ class Beat(Message):
 
 
 class GiveBack(Message):
-    """An attempt ended without finishing its trial."""
+    """Reports that an attempt has ended without finishing its trial."""
 
     worker: Name
     incarnation: Name
@@ -116,11 +116,11 @@ class GiveBack(Message):
     attempt: Number
     outcome: Outcome
     reason: Annotated[str, Field(max_length=REASON_CHARACTERS)]
-    """One sentence; for an exception, its traceback follows."""
+    """One sentence. If an exception was the reason, its traceback follows."""
 
 
 class Status(Message):
-    """The live state, which is not in the journal."""
+    """The live state of the workers, which is not in the journal."""
 
     workers: list[WorkerStatus]
 
@@ -147,11 +147,14 @@ Call = Callable[[bytes, Any], Awaitable[bytes]]
 def handlers(
     methods: dict[str, Handler], around: Callable[[str, Call], Call] = lambda _, call: call
 ) -> grpc.GenericRpcHandler:
-    """Return the service's handlers for a grpc.aio server; `methods` has one coroutine function per method.
+    """Return the service's handlers for a grpc.aio server.
 
     A request that is not a valid message is answered with INVALID_ARGUMENT and does not reach the method. If the reason
-    is the request's version, METADATA_FORMAT has the chief's version (`is_format_refusal`). `around` gets each method's
-    name and call, and returns the function that is called instead.
+    is the request's version, the answer's METADATA_FORMAT contains the chief's version (`is_format_refusal`).
+
+    Args:
+        methods: Coroutine function of each method, by the method's name.
+        around: Gets each method's name and handler, and returns the handler that is called instead.
     """
 
     def wrap(name: str, method: Handler) -> Any:
@@ -165,7 +168,7 @@ def handlers(
                     ((names.METADATA_FORMAT, FORMAT),),
                 )
             except ValueError:
-                await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"not a valid {name} request")
+                await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"the {name} request is not valid")
             return _encode(await method(request, context))
 
         return grpc.unary_unary_rpc_method_handler(around(name, call))
@@ -183,8 +186,8 @@ def is_format_refusal(error: grpc.RpcError) -> bool:
 class LeaseStub:
     """Client of the service.
 
-    Every method raises grpc.RpcError, NewerFormatError if the answer has a newer major version, and ValueError if it
-    is not a valid message.
+    Every method raises grpc.RpcError if the call fails, NewerFormatError if the answer has a newer major version, and
+    ValueError if the answer is not a valid message.
     """
 
     def __init__(self, channel: grpc.Channel) -> None:
@@ -193,7 +196,7 @@ class LeaseStub:
         }
 
     def join(self, request: Join, timeout_s: float) -> Joined:
-        """Register this process; leases of older processes of the same worker end."""
+        """Register this process, and end the leases of older processes of the same worker."""
         return Joined.model_validate_json(self._calls["Join"](request, timeout=timeout_s))
 
     def heartbeat(self, request: Heartbeat, timeout_s: float) -> Beat:
@@ -205,5 +208,5 @@ class LeaseStub:
         self._calls["GiveBack"](request, timeout=timeout_s)
 
     def status(self, timeout_s: float) -> Status:
-        """Return the live state."""
+        """Return the live state of the workers."""
         return Status.model_validate_json(self._calls["Status"](Empty(), timeout=timeout_s))

@@ -2,7 +2,7 @@
 
 Files that are renewed on disk take effect without a restart. The chief checks them at each new connection (grpc's
 dynamic server credentials). A grpc channel cannot change its credentials, so a client opens a new channel for its next
-call when the files have changed; pending calls finish on the old channel.
+call when the files have changed. Pending calls finish on the old channel.
 """
 
 import logging
@@ -33,13 +33,13 @@ class Files:
     key: Path
     authority: Path
     name: str | None = None
-    """Name that a client expects in the chief's certificate; None: the host that it connects to."""
+    """Name that a client expects in the chief's certificate. Default: the host to which the client connects."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "Files | None":
-        """Return the files that the environment names; None if it names none, and TLS is off.
+        """Return the files that the environment names; None if it names none, which means that TLS is off.
 
-        Raises ConfigError if the environment names only some of them, or if one is missing or not PEM.
+        Raises ConfigError if the environment names only some of the files, or if a file is missing or not PEM.
         """
         variables = (names.ENV_TLS_CERT, names.ENV_TLS_KEY, names.ENV_TLS_CA)
         missing = [variable for variable in variables if not environment.get(variable)]
@@ -48,7 +48,8 @@ class Files:
         if missing:
             present = [variable for variable in variables if variable not in missing]
             raise ConfigError(
-                f"{' and '.join(present)} without {' and '.join(missing)}: set all three for TLS, or none."
+                f"{' and '.join(present)} cannot be used without {' and '.join(missing)}. "
+                "Set all three for TLS, or none of them."
             )
         certificate, key, authority = (Path(environment[variable]) for variable in variables)
         files = cls(certificate, key, authority, environment.get(names.ENV_TLS_NAME) or None)
@@ -62,25 +63,32 @@ class Files:
             try:
                 ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=pem.decode("ascii", "ignore"))
             except (ssl.SSLError, ValueError):
-                raise ConfigError(f"{path}: must be a PEM certificate (-----BEGIN CERTIFICATE-----).") from None
+                raise ConfigError(
+                    f"{path}: the file must be a PEM certificate (-----BEGIN CERTIFICATE-----)."
+                ) from None
         self.load_into(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
         return pems
 
     def load_into(self, context: ssl.SSLContext) -> None:
-        """Load certificate and key into Python's own TLS. Raises ConfigError if the key does not match."""
+        """Load the certificate and the key into Python's own TLS. Raises ConfigError if they do not match."""
         try:
             context.load_cert_chain(self.certificate, self.key, password=_no_passphrase)
         except ssl.SSLError as error:
             if error.reason == "KEY_VALUES_MISMATCH":
-                raise ConfigError(f"{self.key}: is not the key of the certificate {self.certificate}.") from None
+                raise ConfigError(
+                    f"{self.key}: the file is not the key of the certificate {self.certificate}. "
+                    f"Set {names.ENV_TLS_CERT} and {names.ENV_TLS_KEY} to a matching pair."
+                ) from None
             raise ConfigError(
-                f"{self.key}: must be a PEM private key without a passphrase (-----BEGIN PRIVATE KEY-----)."
+                f"{self.key}: the file must be a PEM private key without a passphrase (-----BEGIN PRIVATE KEY-----)."
             ) from None
         except OSError as error:
-            raise ConfigError(f"{self.key}: cannot be read ({error.strerror or error}).") from None
+            raise ConfigError(
+                f"{self.key}: the TLS file cannot be read ({error.strerror or error}). Check its path and permissions."
+            ) from None
 
     def stamp(self) -> tuple[tuple[int, int, int], ...] | None:
-        """Return a value that changes when a file is replaced; None while one is missing."""
+        """Return a value that changes when a file is replaced; None while a file is missing."""
         try:
             stats = [os.stat(path) for path in (self.certificate, self.key, self.authority)]
         except OSError:
@@ -115,18 +123,18 @@ class _NewestPems:
             try:
                 pems = self._files.read()
             except ConfigError as error:
-                log.warning("the renewed certificate cannot be used, the previous one stays in use: %s", error)
+                log.warning("the renewed certificate cannot be used, so the previous one stays in use: %s", error)
                 self._stamp = stamp
                 return False
             if self._files.stamp() != stamp:
-                return False  # replaced during the read; the next call reads the rest
+                return False  # a file was replaced during the read; the next call reads it
             self._stamp = stamp
             changed, self.pems = pems != self.pems, pems
             return changed
 
 
 def server_credentials(files: Files) -> Any:
-    """Return grpc's credentials for the chief, which refuses clients without a certificate of the authority."""
+    """Return grpc's credentials for the chief, which refuse clients without a certificate of the authority."""
     newest = _NewestPems(files)
 
     def configuration() -> Any:
@@ -144,7 +152,7 @@ def open_channel(address: str, files: Files | None, options: Options) -> Any:
 
 
 class _Channel(grpc.Channel):
-    """A channel that reconnects after the files have changed. For calls with one request and one answer."""
+    """A channel that reconnects after the files have changed, but only for calls with one request and one answer."""
 
     def __init__(self, address: str, files: Files, options: Options) -> None:
         self._address = address
@@ -161,12 +169,12 @@ class _Channel(grpc.Channel):
     def current(self) -> Any:
         """Return the channel for the next call."""
         if self._newest.renew():
-            log.info("the certificate was renewed: opening a new connection to the chief")
-            self._channel = self._open()  # the old one is not closed: pending calls use it
+            log.info("the certificate was renewed, so a new connection to the chief is opened")
+            self._channel = self._open()  # the old channel is not closed, because pending calls use it
         return self._channel
 
     def unary_unary(self, *method: Any, **options: Any) -> Any:
-        """Return the method, which uses the channel that is current at each call."""
+        """Return the method. Each call of it uses the channel that is current at that time."""
         return _Method(self, method, options)
 
     def unary_stream(self, *method: Any, **options: Any) -> Any:
@@ -225,7 +233,9 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise ConfigError(f"{path}: the TLS file cannot be read ({error.strerror or error}).") from None
+        raise ConfigError(
+            f"{path}: the TLS file cannot be read ({error.strerror or error}). Check its path and permissions."
+        ) from None
 
 
 def _no_passphrase() -> str:

@@ -1,7 +1,7 @@
-"""Why a connection to the chief fails: tries the handshake with Python's own TLS, whose errors have reasons.
+"""Finds out why a connection to the chief fails, by a handshake with Python's own TLS, whose errors have reasons.
 
-grpc reports UNAVAILABLE for a chief that is absent, for one that refuses the certificate, and for one that speaks plain
-text. Only the first can be resolved by waiting; the others must be fixed by a person.
+grpc reports UNAVAILABLE if the chief is absent, if it refuses the certificate, and if it uses plain text. Waiting helps
+only if the chief is absent. A user must fix the other two problems.
 """
 
 import socket
@@ -14,7 +14,7 @@ from tuner.rpc.tls import Files
 
 TIMEOUT_S = 3.0
 CONFIRM_S = 1.0
-"""Seconds before a second try: a chief that is ending closes connections without a TLS alert, too."""
+"""Seconds before a second try, because a chief that is ending also closes connections without a TLS alert."""
 LISTENING_POLL_S = 0.2
 
 _HOSTNAME_MISMATCH = (62, 64)  # X509_V_ERR_HOSTNAME_MISMATCH, X509_V_ERR_IP_ADDRESS_MISMATCH
@@ -25,7 +25,7 @@ _ALL = f"{names.ENV_TLS_CERT}, {names.ENV_TLS_KEY} and {names.ENV_TLS_CA}"
 def connection_problem(address: str, files: Files | None) -> CifakeTuneError | None:
     """Return what prevents TLS with the chief at `host:port`; None if no process listens, or if nothing prevents it.
 
-    A ConfigError must be fixed by a person; an EnvironmentFailure may disappear when a certificate is renewed.
+    Only a user can fix a ConfigError. An EnvironmentFailure may disappear when a certificate is renewed.
     """
     return _encrypted_only(address) if files is None else _refused(address, files)
 
@@ -33,7 +33,7 @@ def connection_problem(address: str, files: Files | None) -> CifakeTuneError | N
 def await_listening(address: str, timeout_s: float) -> None:
     """Wait until a process listens at `host:port`, or until the timeout.
 
-    If grpc connects too early, it retries after up to 3 s, which is as long as a small trial takes.
+    If grpc connects too early, it waits up to 3 s before it retries, which is as long as a small trial takes.
     """
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
@@ -48,10 +48,10 @@ def await_listening(address: str, timeout_s: float) -> None:
 def _encrypted_only(address: str) -> CifakeTuneError | None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE  # nothing is sent: only whether the chief speaks TLS matters
+    context.verify_mode = ssl.CERT_NONE  # no data is sent; only whether the chief speaks TLS matters
     try:
         with _connect(address) as plain, context.wrap_socket(plain):
-            return ConfigError(f"the chief at {address} requires TLS; set {_ALL} for this process too.")
+            return ConfigError(f"the chief at {address} requires TLS. Set {_ALL} for this process too.")
     except OSError:
         return None
 
@@ -63,14 +63,14 @@ def _refused(address: str, files: Files) -> CifakeTuneError | None:
         closed = _first_answer(address, files)
     if closed == b"":
         return EnvironmentFailure(
-            f"the chief at {address} refuses the certificate {files.certificate}; it must be signed by the authority "
-            f"in the chief's {names.ENV_TLS_CA}, and valid today."
+            f"the chief at {address} refuses the certificate {files.certificate}. Use a certificate that is valid "
+            f"today and signed by the authority in the chief's {names.ENV_TLS_CA}."
         )
     return closed if isinstance(closed, CifakeTuneError) else None
 
 
 def _first_answer(address: str, files: Files) -> bytes | CifakeTuneError | None:
-    """Return the chief's first byte, no byte if it closes the connection, or the error of the handshake."""
+    """Return the chief's first byte, b"" if it closes the connection, the handshake's error, or None otherwise."""
     try:
         context = ssl.create_default_context(cafile=str(files.authority))
         files.load_into(context)
@@ -85,7 +85,7 @@ def _first_answer(address: str, files: Files) -> bytes | CifakeTuneError | None:
     except ssl.SSLError as error:
         if error.reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "UNKNOWN_PROTOCOL"):
             return ConfigError(
-                f"the chief at {address} does not speak TLS; set {_ALL} for the chief too, or unset them here."
+                f"the chief at {address} does not speak TLS. Set {_ALL} for the chief too, or unset them here."
             )
         return None
     except OSError:
@@ -104,17 +104,17 @@ def _first_byte(encrypted: ssl.SSLSocket) -> bytes | None:
 def _unverified(address: str, files: Files, error: ssl.SSLCertVerificationError) -> CifakeTuneError:
     if error.verify_code in _HOSTNAME_MISMATCH:
         return ConfigError(
-            f"the certificate of the chief at {address} is for another name ({error.verify_message}); set "
-            f"{names.ENV_TLS_NAME} to the name in it, or issue a certificate for this name."
+            f"the certificate of the chief at {address} is for another name ({error.verify_message}). Set "
+            f"{names.ENV_TLS_NAME} to the name in the certificate, or issue a certificate for this address."
         )
     if error.verify_code in _EXPIRED:
         return EnvironmentFailure(
-            f"the certificate of the chief at {address} is not valid today ({error.verify_message}); renew it. "
-            "The chief reads the new file without a restart."
+            f"the certificate of the chief at {address} is not valid today ({error.verify_message}). Renew the "
+            "certificate; the chief reads the new file without a restart."
         )
     return EnvironmentFailure(
         f"the certificate of the chief at {address} is not signed by the authority in {files.authority} "
-        f"({error.verify_message}); give both processes certificates of the same authority."
+        f"({error.verify_message}). Give both processes certificates of the same authority."
     )
 
 

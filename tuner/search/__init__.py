@@ -1,1 +1,1 @@
-"""Which trial runs next, and which ends: oracle, leases, suggestions, early stopping."""
+"""Decisions about trials: suggestions, leases, retries and early stopping."""

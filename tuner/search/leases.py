@@ -7,9 +7,9 @@ from tuner.names import Joining, TrialId, parse_incarnation
 
 @dataclass(frozen=True)
 class Worker:
-    """One process of a worker. A process that replaces it has the same name and another incarnation.
+    """One process of a worker. A process that replaces this one has the same name but another incarnation.
 
-    `incarnation` is empty for Keras Tuner's own workers, which have none and send no heartbeats.
+    `incarnation` is empty for Keras Tuner's own workers, which do not send one. They also send no heartbeats.
     """
 
     name: str
@@ -37,7 +37,7 @@ class Lease:
 
 
 class LeaseTable:
-    """Leases by trial and by worker name: every call looks one up by either, and there may be thousands."""
+    """Leases by trial and by worker name, because every call looks up a lease by one of them among thousands."""
 
     def __init__(self) -> None:
         self._by_trial: dict[TrialId, Lease] = {}
@@ -65,7 +65,7 @@ class LeaseTable:
         self._by_worker.clear()
 
     def extend(self, seconds: float) -> None:
-        """Move every deadline by this number of seconds."""
+        """Postpone every deadline by this number of seconds."""
         for lease in self._by_trial.values():
             lease.deadline += seconds
 

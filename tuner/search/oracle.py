@@ -1,8 +1,8 @@
-"""Leases, attempts and retry budgets: which worker may train which trial, and when the search is finished.
+"""Leases, attempts and retry budgets: which worker may train which trial, and when the search has finished.
 
-A synchronous state machine over the journal's state: each method takes an event and its time, changes the state and
-returns the records of the change. It does no input or output and never blocks, so the chief calls it from one thread,
-without locks.
+The oracle is a synchronous state machine over the journal's state. Each method takes an event and its time, changes the
+state and returns the records of the change. The oracle does no input or output and never blocks, so the chief calls it
+from one thread, without locks.
 """
 
 from collections import deque
@@ -19,7 +19,7 @@ from tuner.study.state import SCORED, StudyState, Trial, same_metrics
 
 
 class StaleAttemptError(Exception):
-    """The attempt is not the trial's newest one, or belongs to another worker; its worker must drop it."""
+    """The attempt is not the trial's newest, or belongs to another worker. The caller must abandon the attempt."""
 
 
 class UnknownTrialError(Exception):
@@ -32,7 +32,7 @@ class BadReportError(Exception):
 
 @dataclass(frozen=True)
 class AttemptClaim:
-    """The attempt that a worker claims to be making; it may have been replaced, or may never have existed."""
+    """The attempt that a worker claims to make. A newer attempt may have replaced it, or it may never have existed."""
 
     worker: Worker
     trial: str
@@ -48,7 +48,7 @@ class Instant:
 
 
 class Oracle:
-    """Leases trials to workers and takes their results; `state` is the journal's."""
+    """Leases trials to workers and records their results in `state`, which is the state of the journal."""
 
     def __init__(self, state: StudyState, now: Instant) -> None:
         self.state = state
@@ -61,7 +61,7 @@ class Oracle:
             if trial.state is TrialState.QUEUED:
                 self._queue.append(trial.trial_id)
             elif trial.state is TrialState.RUNNING:
-                # its worker may still be training: it has the duration of a lease to reach this chief
+                # the trial's worker may still be training, so it gets a new lease in which to reach this chief
                 worker = Worker(trial.worker or "", trial.incarnation or "")
                 self._lease(trial, worker, now)
 
@@ -77,7 +77,7 @@ class Oracle:
     # ---- leasing --------------------------------------------------------------------------------
 
     def join(self, worker: Worker, now: Instant) -> list[Record]:
-        """Register a new process of a worker; attempts of its older processes are lost."""
+        """Register a new process of a worker, and end the attempts of the worker's older processes as lost."""
         records: list[Record] = []
         for lease in self._leases.of_worker(worker.name):
             if lease.worker != worker:
@@ -85,10 +85,10 @@ class Oracle:
         return records
 
     def grant(self, worker: Worker, now: Instant) -> tuple[Trial | None, list[Record]]:
-        """Lease the next queued trial to a worker; None if none is queued.
+        """Lease the next queued trial to a worker; return None instead of a trial if none is queued.
 
-        A worker that asks while it holds a lease has not received the answer to its last call and gets the same trial
-        again. If it is one of Keras Tuner's own, it must have been restarted, and its attempt is lost.
+        If a worker asks although it holds a lease, it has not received the answer to its last call, and gets the same
+        trial again. If it is one of Keras Tuner's own workers, it must have been restarted, and its attempt is lost.
         """
         records: list[Record] = []
         for lease in self._leases.of_worker(worker.name):
@@ -119,11 +119,11 @@ class Oracle:
 
     @property
     def wants_suggestion(self) -> bool:
-        """Whether a new trial would be leased at once, because nothing is queued."""
+        """Whether a new trial could be leased immediately, because no trial is queued and the search continues."""
         return not self._queue and not self.exhausted and not self.state.finished
 
     def add(self, suggestion: Suggestion, now: Instant) -> list[Record]:
-        """Queue a new trial."""
+        """Queue the trial of a suggestion."""
         records = self._apply(
             Created(
                 at=now.at,
@@ -138,9 +138,9 @@ class Oracle:
     # ---- reports --------------------------------------------------------------------------------
 
     def beat(self, attempt: AttemptClaim, now: Instant) -> bool:
-        """Renew a lease; return false if the attempt is not the trial's newest."""
+        """Renew the lease of an attempt. Return False if the attempt is not the trial's newest."""
         if self._scored_by(attempt):
-            return True  # the answer to its next report says that the trial was stopped
+            return True  # the worker learns from the answer to its next report that the trial was stopped
         try:
             lease = self._lease_of(attempt)
         except (StaleAttemptError, UnknownTrialError):
@@ -157,10 +157,10 @@ class Oracle:
         now: Instant,
         sha256: str | None = None,
     ) -> list[Record]:
-        """Record an epoch's metrics, and stop the trial if early stopping decides so; its state is then STOPPED.
+        """Record an epoch's metrics, and change the trial's state to STOPPED if early stopping decides so.
 
-        A repeated report, sent because the first answer was lost, changes nothing, nor does one that was sent before
-        its worker knew that the trial was stopped. Raises StaleAttemptError, UnknownTrialError and BadReportError.
+        A report changes nothing if it repeats an earlier one whose answer was lost, or if it was sent before the worker
+        knew that the trial was stopped. Raises StaleAttemptError, UnknownTrialError and BadReportError.
         """
         if self._scored_by(attempt):
             return []
@@ -175,8 +175,8 @@ class Oracle:
         objective = self.state.settings.search.objective
         if objective not in metrics:
             raise BadReportError(
-                f"search.objective is {objective!r}, and the model reports {', '.join(sorted(metrics))}; "
-                "choose one of these."
+                f"search.objective is {objective!r}, and the model reports {', '.join(sorted(metrics))}. "
+                "Set search.objective to one of these metrics."
             )
         reached = set(trial.rungs)
         records = self._apply(
@@ -190,18 +190,18 @@ class Oracle:
                 sha256=sha256 if checkpoint else None,
             )
         )
-        new_rung = max(trial.rungs.keys() - reached, default=None)  # one, if this epoch is a rung's
+        new_rung = max(trial.rungs.keys() - reached, default=None)  # at most one rung is new
         if stop := self._early_stopping.after_epoch(trial, new_rung, attempt.worker.stock):
             records += self._end_scored(lease, TrialState.STOPPED, stop.sentence(objective), now)
         return records
 
     def complete(self, attempt: AttemptClaim, now: Instant) -> list[Record]:
-        """End a trial that its attempt has trained to the end."""
+        """End a trial that the attempt has trained to the end."""
         if self._scored_by(attempt):
             return []  # the trial was stopped early, or the answer to an earlier call was lost
         lease = self._lease_of(attempt)
         if self.state.trials[lease.trial].best_epoch is None:
-            return self._end_attempt(lease, Outcome.INVALID, "no epoch has a usable objective", now)
+            return self._end_attempt(lease, Outcome.INVALID, "no epoch has a finite objective", now)
         return self._end_scored(lease, TrialState.COMPLETED, "", now)
 
     def give_back(self, attempt: AttemptClaim, outcome: Outcome, reason: str, now: Instant) -> list[Record]:
@@ -236,7 +236,7 @@ class Oracle:
         if self.state.finished:
             return []
         limit = self.state.settings.search.max_consecutive_failures
-        # only trials of this term count: the search was started again after something was fixed
+        # only trials of this term count, because a user may have fixed the cause before starting the search again
         start = max(self.state.ended_before_term, len(self.state.ended) - limit)
         last = [self.state.trials[trial_id] for trial_id in self.state.ended[start:]]
         if len(last) == limit and all(trial.state is TrialState.FAILED for trial in last):
@@ -329,5 +329,5 @@ class Oracle:
             AttemptEnded(at=now.at, trial=lease.trial, attempt=lease.attempt, outcome=outcome, reason=reason)
         )
         self._leases.end(lease.trial)
-        self._queue.appendleft(lease.trial)  # started work is finished first
+        self._queue.appendleft(lease.trial)  # a trial that was started continues before new trials
         return records

@@ -1,13 +1,13 @@
 """Suggestions: Keras Tuner's search algorithms, with a state that can be saved and restored exactly.
 
-Of Keras Tuner's oracles only `populate_space` is used. Their own bookkeeping cannot be saved (the grid's position, the
-Gaussian process's random state), and has neither leases nor early stopping. So each suggestion contains, as
-`algorithm`, the state from which its algorithm continues; a restarted chief passes the study's state to `restore` and
+Only `populate_space` of Keras Tuner's oracles is used. The oracles' other state cannot be saved (the grid's position,
+the Gaussian process's random state), and includes neither leases nor early stopping. Therefore each suggestion contains
+the state from which its algorithm continues (`algorithm`). A restarted chief passes the study's state to `restore`, and
 gets the same suggestions as a chief that was never interrupted.
 
-Besides the seed and the space, a suggestion depends on the suggestions before it (random search), also on the order in
-which trials ended (grid search), and also on the results known at that time (Bayesian search and Hyperband). A trial
-that was stopped early counts as ended, with its score.
+A suggestion depends on the seed, the space and the suggestions before it. With grid search, it also depends on the
+order in which trials ended. With Bayesian search and Hyperband, it depends on that order and on the results known at
+that time. A trial that was stopped early counts as ended, with its score.
 """
 
 import copy
@@ -43,25 +43,28 @@ class Suggestion:
 class NoSuggestion(Enum):
     """Why there is no suggestion."""
 
-    WAIT = auto()  # the next one depends on trials that are still running
-    EXHAUSTED = auto()  # there will be no more: max_trials is reached, or the space has no further values
+    WAIT = auto()  # the next suggestion depends on trials that are still running
+    EXHAUSTED = auto()  # there will be no more, because max_trials is reached or the space has no further values
 
 
 def objective_of(search: Search) -> Objective:
-    """Return the search's objective. Raises ConfigError if neither the user nor Keras Tuner knows its direction."""
+    """Return the search's objective. Raises ConfigError if its direction is neither set nor known to Keras Tuner."""
     from keras_tuner.engine.metrics_tracking import infer_metric_direction
 
     try:
         direction = infer_metric_direction(search.objective) if search.direction == "auto" else search.direction
-    except TypeError:  # Keras Tuner creates the metric, and some need arguments (mean_io_u)
+    except TypeError:  # Keras Tuner creates the metric without arguments, but some metrics need them (mean_io_u)
         direction = None
     if direction is None:
-        raise ConfigError(f"search.direction must be max or min: Keras Tuner does not know {search.objective!r}.")
+        raise ConfigError(
+            f"Keras Tuner does not know whether a larger or a smaller {search.objective!r} is better. "
+            "Set search.direction to max or min."
+        )
     return Objective(search.objective, "max" if direction == "max" else "min")
 
 
 def make_suggester(study: Study, space: "keras_tuner.HyperParameters", objective: Objective) -> "Suggester":
-    """Return the suggester of the study's algorithm over the hyperparameters of `space`."""
+    """Return a suggester that chooses the hyperparameters of `space` with the study's algorithm."""
     import keras_tuner
 
     compared = keras_tuner.Objective(objective.name, objective.direction)
@@ -80,7 +83,7 @@ def make_suggester(study: Study, space: "keras_tuner.HyperParameters", objective
 
 
 class Suggester:
-    """Random search, and what all algorithms share. Not thread-safe; a suggestion may take seconds."""
+    """Random search, and the base class of the other algorithms. Not thread-safe. A suggestion may take seconds."""
 
     slow = False
     """Whether a suggestion takes so long that it should be started before a worker needs it."""
@@ -104,7 +107,7 @@ class Suggester:
         return NoSuggestion.WAIT if response["status"] == "IDLE" else NoSuggestion.EXHAUSTED
 
     def restore(self, state: StudyState) -> None:
-        """Continue where the suggester of an earlier chief stopped; call it once, before the first suggestion."""
+        """Continue where the suggester of an earlier chief stopped. Must be called before the first suggestion."""
         for trial_id in state.steps:
             trial = state.trials[trial_id]
             if trial_id in self._oracle.trials:
@@ -133,7 +136,7 @@ class Suggester:
     def _register(self, trial: TrialId, values: dict[str, Value]) -> dict[str, Value]:
         from keras_tuner.engine.trial import Trial
 
-        # all trials share one description of the space: there may be thousands
+        # all trials share one description of the space, because there may be thousands of trials
         hyperparameters = copy.copy(self._oracle.hyperparameters)
         hyperparameters.values = dict(values)
         keras_trial = Trial(hyperparameters=hyperparameters, trial_id=trial)
@@ -152,7 +155,7 @@ class Suggester:
         return {"seed_state": self._oracle._seed_state}
 
     def _restore(self, trial: TrialId, algorithm: dict[str, Any]) -> None:
-        """Restore the state after a suggestion, before that is registered."""
+        """Restore the state after a suggestion. Called before the suggestion is registered."""
         self._oracle._seed_state = algorithm["seed_state"]
 
     def _ended(self, trial: TrialId) -> None:
@@ -160,19 +163,19 @@ class Suggester:
 
 
 class _Bayesian(Suggester):
-    """Gaussian process. A suggestion depends only on the trials and its number, so there is no state to save.
+    """Gaussian process. A suggestion depends only on the trials and on its number, so there is no state to save.
 
-    A suggestion takes 0.2 s of a core on average, and some take seconds (8 hyperparameters, 25 to 120 trials). It is
-    started when a trial ends, with that trial's result, so it is often ready when the worker needs it. Suggesting one
-    result ahead would save workers these seconds too, but every trial, which takes minutes, would be chosen without
-    the newest result.
+    A suggestion takes 0.2 s of CPU time on average, and some take seconds (8 hyperparameters, 25 to 120 trials). The
+    next suggestion is started when a trial ends, and considers that trial's result. Therefore it is often ready when
+    the worker needs it. Starting it before the trial ends would save workers the remaining seconds, but every trial,
+    which takes minutes, would be chosen without the newest result.
     """
 
     slow = True
 
     def suggest(self) -> Suggestion | NoSuggestion:
-        # thousands of tiny products take 4 times the processor time with two threads, and a sum whose rounding depends
-        # on the number of cores would lead to another suggestion after a restart on another machine
+        # With two threads, thousands of tiny products would take 4 times the CPU time. Rounding would also depend on
+        # the number of cores, so the suggestion would differ after a restart on another machine.
         with threadpool_limits(1, "blas"):
             return super().suggest()
 
@@ -180,8 +183,8 @@ class _Bayesian(Suggester):
         oracle = self._oracle
         oracle._random_state = np.random.RandomState((oracle.seed, number))
         oracle.gpr = oracle._make_gpr()
-        # Keras Tuner estimates the scores of running trials with the process of the previous call, which a restarted
-        # chief does not have: fit one to the trials that have ended instead
+        # Keras Tuner estimates the scores of running trials with the Gaussian process of the previous call. A restarted
+        # chief does not have that, so a new Gaussian process is fitted to the trials that have ended.
         trials = oracle.trials
         oracle.trials = {trial_id: trial for trial_id, trial in trials.items() if trial.status == "COMPLETED"}
         try:
@@ -193,14 +196,14 @@ class _Bayesian(Suggester):
 
 
 class _Grid(Suggester):
-    """Grid search. Its state is how many entries it has taken from its queue of trials to continue from."""
+    """Grid search. Its state is the number of trials that it has taken from its queue of trials to continue from."""
 
     _queued = 0
 
     def suggest(self) -> Suggestion | NoSuggestion:
         first = not self._oracle.start_order and not self._oracle._populate_next
         suggestion = super().suggest()
-        self._queued += 1 if first else 0  # the first trial is queued at once
+        self._queued += 1 if first else 0  # the first trial is queued immediately
         return suggestion if isinstance(suggestion, NoSuggestion) else self._with_position(suggestion)
 
     def _with_position(self, suggestion: Suggestion) -> Suggestion:
@@ -228,13 +231,13 @@ class _Grid(Suggester):
 
 
 class _Hyperband(Suggester):
-    """Hyperband. Its state is its brackets; complete ones are dropped, so the state stays small."""
+    """Hyperband. Its state is its brackets. Complete brackets are removed, so the state stays small."""
 
     def _state(self) -> dict[str, Any]:
         oracle = self._oracle
         return {
             "seed_state": oracle._seed_state,
-            "brackets": copy.deepcopy(oracle._brackets),  # the oracle continues to change its own
+            "brackets": copy.deepcopy(oracle._brackets),  # the oracle changes its own brackets later
             "bracket": oracle._current_bracket,
             "iteration": oracle._current_iteration,
         }

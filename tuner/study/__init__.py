@@ -1,1 +1,1 @@
-"""What is known of a study: records, state, the journal's reader, snapshots, status, progress."""
+"""A study's data: its journal, the state that is computed from the journal, snapshots, status and progress."""

@@ -1,7 +1,7 @@
-"""The log of a trial, over all its attempts: its lines from the bucket, and each attempt as the journal has it.
+"""The log of a trial: its attempts, which are in the journal, and the lines of each attempt, which are in the bucket.
 
-`tuner.worker.log_writer` writes the lines during an attempt, in numbered parts. A part is UTF-8 text with lines like
-`2026-07-01T12:00:00.123Z out text`: time, source, text.
+`tuner.worker.log_writer` writes the lines during an attempt, in numbered parts. A part is UTF-8 text. Each line has a
+time, a source and a text, for example `2026-07-01T12:00:00.123Z out text`.
 """
 
 from collections.abc import Iterator
@@ -23,15 +23,15 @@ MOST_LISTED = 20
 
 
 class LineSource(StrEnum):
-    """Where a line comes from."""
+    """Source of a line."""
 
     LOG = "log"  # the worker's own logging
     OUT = "out"  # standard output of the user's code
-    ERR = "err"
+    ERR = "err"  # standard error of the user's code
 
 
 class Line(BaseModel):
-    """One line; `at` in seconds since 1970, by the worker's clock."""
+    """One line of a log. `at` is in seconds since 1970, by the worker's clock."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -40,7 +40,7 @@ class Line(BaseModel):
     text: str
 
     def encoded(self) -> str:
-        """Return the line as a part contains it."""
+        """Return the line in the format of a part."""
         return f"{stamp(self.at)} {self.source} {self.text}"
 
 
@@ -54,7 +54,7 @@ class AttemptLog(BaseModel):
     began: float
     ended: float | None = None
     how: str = "running"
-    """running, completed, stopped, or the outcome with its reason."""
+    """How the attempt ended: completed, stopped, or its outcome with the reason; running if it has not ended."""
     lines: list[Line] = []
 
     @property
@@ -69,7 +69,7 @@ def stamp(at: float) -> str:
 
 
 def read_log(bucket: Bucket, study: str, trial: str) -> list[AttemptLog]:
-    """Return a trial's attempts with their lines, in order; the trial may still be running.
+    """Return a trial's attempts in order, with their lines so far.
 
     `trial` is an id, with or without its leading zeros. Raises UsageError if the study has no such trial.
     """
@@ -86,7 +86,7 @@ class Follower:
 
     def __init__(self, bucket: Bucket, study: str, trial: str) -> None:
         self.finished = False
-        """Whether the trial has ended, as far as `attempts` has read."""
+        """Whether the trial or the search has ended, according to the records that have been read so far."""
         self._bucket = bucket
         self._study = study
         self._attempts = AttemptTable()
@@ -98,8 +98,8 @@ class Follower:
         self._apply(records)
 
     def attempts(self) -> list[AttemptLog]:
-        """Read on in the journal and return all attempts at the trial so far, without lines."""
-        self._apply(self._reader.poll())  # the first poll repeats records, which changes no start and no end
+        """Read the journal's new records, and return all attempts at the trial so far, without their lines."""
+        self._apply(self._reader.poll())  # the first poll repeats records; starts and ends stay the same
         return [_log_of(attempt) for attempt in self._attempts.attempts()]
 
     def _apply(self, records: list[Record]) -> None:
@@ -114,7 +114,7 @@ class Follower:
                     continue
 
     def new_lines(self) -> Iterator[tuple[int, Line]]:
-        """Yield the attempt and the line for all lines that were written since the last call."""
+        """Yield the number of the attempt and the line, for every line that was written since the last call."""
         listed = self._bucket.list(names.logs_prefix(self._study, self.trial))
         parts = [part for name in listed if (part := names.parse_attempt_log(name)) is not None]
         for part in sorted(parts, key=lambda p: (p.attempt, p.part)):
@@ -123,14 +123,14 @@ class Follower:
             try:
                 data = self._bucket.read(names.attempt_log(self._study, self.trial, part.attempt, part.part))
             except ObjectNotFoundError:
-                continue  # deleted by hand in the meantime
+                continue  # a user has deleted this part in the meantime
             self._next_parts[part.attempt] = part.part + 1
             for text in data.decode(errors="replace").splitlines():
                 yield part.attempt, parse_line(text)
 
 
 def parse_line(text: str) -> Line:
-    """Return the line that `encoded` wrote; any other text is returned whole, as a line of the log at time 0."""
+    """Return the line that `Line.encoded` wrote. Any other text becomes a line with source `log` and time 0."""
     time, _, rest = text.partition(" ")
     source, _, content = rest.partition(" ")
     try:
@@ -140,7 +140,7 @@ def parse_line(text: str) -> Line:
 
 
 def trials_with_logs(bucket: Bucket, study: str) -> str:
-    """Return a sentence that lists the trials of a study that have logs."""
+    """Return a sentence that lists which trials of a study have logs."""
     listed = bucket.list(names.logs_prefix(study))
     trials = sorted({part.trial_id for name in listed if (part := names.parse_attempt_log(name)) is not None})
     if not trials:

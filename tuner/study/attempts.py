@@ -1,4 +1,4 @@
-"""The attempts of a study, folded out of its journal: which worker tried which trial, when, and how that ended."""
+"""The attempts of a study, computed from its journal: which worker trained which trial, when, and how that ended."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -22,13 +22,13 @@ class AttemptRecord(BaseModel):
     """None while the attempt runs, or if the chief was lost before it recorded the end."""
 
     how: str
-    """completed, stopped, failed, preempted, lost, out_of_memory or invalid; running if the attempt has no end."""
+    """completed, stopped, failed, preempted, lost, out_of_memory or invalid; running if no end is recorded."""
 
     reason: str = ""
     """First line of the reason, without the traceback."""
 
     epochs: tuple[int, ...] = ()
-    """Epochs that the attempt reported, from 0."""
+    """Epochs that the attempt reported, numbered from 0."""
 
 
 @dataclass(frozen=True)
@@ -42,16 +42,17 @@ class History:
 
 
 class AttemptTable:
-    """Folds records into attempts. Applying the records of an attempt again, from its first one on, changes nothing.
+    """Computes attempts from records. If all records of an attempt are applied again, nothing changes.
 
-    Records of an attempt whose start was not read are ignored: a reader that begins at a snapshot may miss it.
+    Records of an attempt whose start has not been applied are ignored, because a reader that begins at a snapshot may
+    miss the start.
     """
 
     def __init__(self) -> None:
         self._attempts: dict[tuple[TrialId, int], AttemptRecord] = {}
 
     def apply(self, record: Record) -> None:
-        """Apply the next record; those that are not about an attempt are ignored."""
+        """Apply the next record. Records that are not about an attempt are ignored."""
         match record:
             case Leased():
                 self._attempts[record.trial, record.attempt] = AttemptRecord(
@@ -80,7 +81,7 @@ class AttemptTable:
 
 
 def attempts_of(records: Iterable[Record]) -> History:
-    """Return the history that a study's records, from the first one on, describe."""
+    """Return the history of a study from all its records."""
     table = AttemptTable()
     chiefs: list[float] = []
     last = 0.0
@@ -93,7 +94,7 @@ def attempts_of(records: Iterable[Record]) -> History:
 
 
 def interrupted(attempt: AttemptRecord) -> bool:
-    """Return whether an attempt was interrupted by something other than its trial."""
+    """Return whether an attempt was interrupted for a reason other than its trial, such as the loss of its worker."""
     return attempt.how in (Outcome.PREEMPTED, Outcome.LOST)
 
 

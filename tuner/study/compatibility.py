@@ -8,7 +8,7 @@ from tuner.config.loading import dump
 from tuner.config.settings import Algorithm, Study
 from tuner.errors import ConfigError
 
-GROWING = ("search.max_trials", "training.epochs")  # may grow; training.epochs not with every algorithm
+GROWING = ("search.max_trials", "training.epochs")  # may grow, training.epochs only with some algorithms
 OPERATIONAL = (
     "search.max_consecutive_failures",
     "retries.",
@@ -18,15 +18,15 @@ OPERATIONAL = (
     "space.code",
 )  # do not affect any result
 
-VALUES = "space.values"  # compared as a whole: its keys are the user's
+VALUES = "space.values"  # compared as a whole, because users choose its keys
 
 
 def check_resume(recorded: Study, requested: Study) -> None:
-    """Raise ConfigError, naming the differences, if a study that ran as `recorded` cannot be resumed as `requested`.
+    """Raise ConfigError if a study with the settings `recorded` cannot be resumed with the settings `requested`.
 
-    Allowed are more trials; more epochs if trials do not depend on each other (with random and grid search, but
-    hyperband's rungs follow from the epochs, and a Gaussian process would compare scores of different lengths); and
-    settings that do not affect any result.
+    The error names the differences. The number of trials may grow, and settings that do not affect any result may
+    change. The number of epochs may grow with random and grid search. It may not grow with hyperband, because its rungs
+    depend on the number of epochs, nor with a Gaussian process, because it would compare trials of different lengths.
     """
     recorded_values, requested_values = _flat(dump(recorded)), _flat(dump(requested))
     refused = []

@@ -1,11 +1,11 @@
 """The journal of a study: its format, reading it once, and following it while it grows.
 
-A journal is a sequence of objects (segments) numbered from 1 without gaps. Each is written once, with "must
-not exist" as its precondition, so all records have one order even if two chiefs write, and a segment is
-never torn. A segment's first line is its header, the rest are records, one JSON object a line. Records of a kind that
-a newer minor version of the format has added are skipped.
+A journal is a sequence of objects, called segments, that are numbered from 1 without gaps. A segment is created only if
+it does not exist, and never changes. Therefore all records have one order even if two chiefs write, and no segment is
+incomplete. The first line of a segment is its header. Each of the other lines is a record in JSON. Readers skip records
+of a kind that a newer minor version of the format has added.
 
-The newest chief wins: it opens its term by creating the next segment, and the older chief then fails to create that
+The newest chief wins. It opens its term by creating the next segment, and the older chief then cannot create that
 segment (FencedError).
 """
 
@@ -28,7 +28,7 @@ from tuner.study.state import StudyState
 log = logging.getLogger(__name__)
 
 READ_AHEAD = 32
-"""Maximum number of segments that are read at a time: over a network each of them takes 50 ms."""
+"""Maximum number of segments that are read concurrently, because each takes 50 ms over a network."""
 
 
 class Header(Versioned):
@@ -52,7 +52,7 @@ def encode(number: int, writer: str, records: Sequence[Record]) -> bytes:
 def decode(name: str, data: bytes) -> list[Record]:
     """Return a segment's records of known kinds.
 
-    Raises JournalError, with the object's name, if it is damaged or has a newer major version.
+    Raises JournalError if the segment is damaged or has a newer major version. The message names the object.
     """
     first, _, body = data.partition(b"\n")
     try:
@@ -65,15 +65,18 @@ def _decode(name: str, first: bytes, body: bytes) -> list[Record]:
     try:
         header = Header.model_validate_json(first)
     except ValidationError:
-        raise JournalError(f"{name}: the journal segment has no valid header; restore it from a copy.") from None
+        raise JournalError(f"{name}: the journal segment has no valid header. Restore it from a backup.") from None
     if hashlib.sha256(body).hexdigest() != header.sha256 or header.number != names.parse_journal_segment(name):
-        raise JournalError(f"{name}: the journal segment is damaged (its checksum differs); restore it from a copy.")
+        raise JournalError(
+            f"{name}: the journal segment is damaged (its checksum or its number is wrong). Restore it from a backup."
+        )
     try:
         records = [_decode_record(name, line) for line in body.splitlines()]
     except ValidationError as error:
         what = json.dumps(error.errors()[0]["msg"])
         raise JournalError(
-            f"{name}: a record cannot be understood ({what}); was it written by a newer version?"
+            f"{name}: a record cannot be understood ({what}). If a newer version of cifake-tune wrote it, use that "
+            "version."
         ) from None
     return [record for record in records if record is not None]
 
@@ -86,12 +89,12 @@ def _decode_record(name: str, line: bytes) -> Record | None:
         if error.errors()[0]["type"] != "union_tag_invalid":
             raise
     unknown = UnknownRecord.model_validate_json(line)
-    log.debug("%s: a record of the unknown kind %r, of format %s, is skipped", name, unknown.kind, unknown.format)
+    log.debug("%s: a record of the unknown kind %r (format %s) is skipped", name, unknown.kind, unknown.format)
     return None
 
 
 class JournalReader:
-    """Follows a study's journal while it grows; the first `poll` starts from the newest snapshot."""
+    """Follows a study's journal while it grows. The first `poll` starts from the newest snapshot."""
 
     def __init__(self, bucket: Bucket, study: str) -> None:
         self.state = StudyState()
@@ -101,9 +104,9 @@ class JournalReader:
         self._started = False
 
     def poll(self) -> list[Record]:
-        """Apply the segments written since the last call to `state`, and return their records.
+        """Read the segments written since the last call, apply them to `state`, and return their records.
 
-        Raises JournalError if a segment is damaged or contradicts those before it.
+        Raises JournalError if a segment is damaged or contradicts the segments before it.
         """
         if not self._started:
             self._start()
@@ -113,7 +116,10 @@ class JournalReader:
                 try:
                     self.state.apply(record)
                 except (KeyError, ValueError) as error:
-                    raise JournalError(f"{name}: a record contradicts the journal before it ({error}).") from None
+                    raise JournalError(
+                        f"{name}: a record contradicts the records before it ({error}). Restore the study's journal "
+                        "from a backup."
+                    ) from None
                 records.append(record)
             self.next_number += 1
         return records
@@ -126,7 +132,7 @@ class JournalReader:
 
 
 def read_records(bucket: Bucket, study: str) -> Iterator[Record]:
-    """Yield all records of a study's journal, from the first segment on. Raises JournalError."""
+    """Yield all records of a study's journal in order. Raises JournalError."""
     for name, data in _segments(bucket, study, 1):
         yield from decode(name, data)
 
@@ -155,19 +161,19 @@ def _segments(bucket: Bucket, study: str, first: int) -> Iterator[tuple[str, byt
                 yield segment
             number, ahead = number + ahead, min(2 * ahead, READ_AHEAD)
     finally:
-        pool.shutdown(wait=False, cancel_futures=True)  # a process that stops must not wait for a hung bucket
+        pool.shutdown(wait=False, cancel_futures=True)  # an ending process must not wait for a hung bucket
 
 
 def check_whole(bucket: Bucket, study: str, next_number: int) -> None:
-    """Raise JournalError if segment `next_number` is missing although later ones exist.
+    """Raise JournalError if segment `next_number` is missing although later segments exist.
 
-    Readers stop at a gap, and a chief must not write into it.
+    Readers stop at such a gap, and a chief must not write a segment into it.
     """
     numbers = {names.parse_journal_segment(name) for name in bucket.list(names.journal_prefix(study))} - {None}
     if next_number not in numbers and max((n for n in numbers if n), default=0) > next_number:
         raise JournalError(
-            f"{names.journal_segment(study, next_number)}: the journal segment is missing, but later ones exist; "
-            "restore it from a copy."
+            f"{names.journal_segment(study, next_number)}: the journal segment is missing, but later segments exist. "
+            "Restore it from a backup."
         )
 
 
@@ -176,17 +182,17 @@ def read_study(bucket: Bucket, study: str) -> StudyState:
     reader = JournalReader(bucket, study)
     reader.poll()
     if reader.state.study is None:
-        raise UsageError(f"{bucket.url} has no study {study!r}.")
+        raise UsageError(f"{bucket.url} has no study {study!r}. Check the name of the study and the bucket.")
     return reader.state
 
 
 def find_study(bucket: Bucket, study: str | None) -> str:
-    """Return `study`, or the only one of the bucket. Raises UsageError if the bucket has none or several."""
+    """Return `study` or, if it is None, the bucket's only study. Raises UsageError if there are none or several."""
     if study is not None:
         return study
     studies = list(bucket.folders(names.STUDIES_PREFIX))
     if len(studies) == 1:
         return studies[0]
     if not studies:
-        raise UsageError(f"{bucket.url} has no study yet.")
-    raise UsageError(f"{bucket.url} has several studies; choose one with --study: {', '.join(studies)}.")
+        raise UsageError(f"{bucket.url} has no study yet. Check the bucket, or start a study first.")
+    raise UsageError(f"{bucket.url} has several studies. Choose one of them with --study: {', '.join(studies)}.")

@@ -1,4 +1,4 @@
-"""The objective of a search: the metric by which epochs and trials are compared, and whether more of it is better."""
+"""The objective of a search: the metric by which epochs and trials are compared, and its direction."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,9 +8,9 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Objective:
-    """A metric and its direction. A value that is not finite is worse than all others: it cannot be compared.
+    """A metric and its direction. Values that are not finite cannot be compared, and are worse than all finite ones.
 
-    Chief, workers and reports compare through this class, so that all of them name the same best epoch.
+    The chief, the workers and the reports all compare values with this class, so that they agree on the best epoch.
     """
 
     name: str
@@ -23,7 +23,7 @@ class Objective:
         return -value if self.direction == "max" else value
 
     def is_better(self, value: float, other: float) -> bool:
-        """Return whether a value is better than another one, not merely as good."""
+        """Return whether `value` is better than `other`. False if they are equally good."""
         return self.sort_key(value) < self.sort_key(other)
 
     def best(self, values: Mapping[int, float]) -> int | None:

@@ -1,4 +1,4 @@
-"""The progress of a search and its estimated remaining time, and the order and number of trials that are displayed."""
+"""The progress of a search, its estimated remaining time, and the order in which its trials are displayed."""
 
 import time
 from collections.abc import Sequence
@@ -14,13 +14,16 @@ from tuner.study.status import WorkerStatus
 
 @dataclass(frozen=True)
 class Eta:
-    """Estimates the remaining time by the speed since `began` (seconds, monotonic), when `done` epochs were trained."""
+    """Estimates the remaining time from the speed since `began` (seconds, monotonic).
+
+    `done` epochs had been trained by then.
+    """
 
     began: float
     done: float
 
     def remaining_s(self, state: StudyState, workers: Sequence[WorkerStatus]) -> float | None:
-        """Return the estimated remaining seconds; None if there is nothing to base an estimate on."""
+        """Return the estimated remaining seconds; None if they cannot be estimated."""
         search, training = state.settings.search, state.settings.training
         if search.algorithm is Algorithm.HYPERBAND:
             return None  # the number of epochs depends on the results
@@ -31,7 +34,7 @@ class Eta:
         if open_trials <= 0 or progress < 0.2:
             return None
         in_ended = sum(len(trial.epochs) for trial in ended)
-        # if trials are stopped early, the average length of those that ended is the best estimate
+        # if trials are stopped early, the average length of the trials that have ended is the best estimate
         stopping = any(trial.state is TrialState.STOPPED for trial in ended)
         epochs_per_trial = in_ended / len(ended) if stopping else training.epochs
         remaining = open_trials * epochs_per_trial - (done - in_ended)
@@ -39,7 +42,7 @@ class Eta:
 
 
 def epochs_done(state: StudyState, workers: Sequence[WorkerStatus]) -> float:
-    """Return how many epochs all trials have trained; the current ones count by their progress."""
+    """Return the number of epochs that all trials have trained, with the trained fractions of current epochs."""
     running = {t.trial_id for t in state.trials.values() if t.state is TrialState.RUNNING}
     parts = sum(worker.progress for worker in workers if worker.trial in running)
     return sum(len(trial.epochs) for trial in state.trials.values()) + parts
@@ -51,7 +54,7 @@ def epochs_of(state: StudyState, trial: Trial) -> int:
 
 
 def by_interest(state: StudyState) -> list[Trial]:
-    """Return the running trials, then those with a score, best first, then the queued and the failed ones."""
+    """Return the running trials, then the trials with a score (the best first), then the queued and failed trials."""
     sort_key = state.objective.sort_key
     ranks = {TrialState.RUNNING: 0, TrialState.COMPLETED: 1, TrialState.STOPPED: 1, TrialState.QUEUED: 2}
 
@@ -72,9 +75,9 @@ def downsample(points: Sequence[Point], most: int) -> list[Point]:
 
 
 def why_no_result(state: StudyState) -> str:
-    """Return the error message for a finished search without a trial that could be evaluated."""
+    """Return the error message for a finished search without a trial that can be evaluated."""
     failed = [state.trials[trial_id] for trial_id in state.ended if state.trials[trial_id].state is TrialState.FAILED]
-    cause = f"; trial {failed[0].trial_id} failed first: {first_line(failed[0].reason)}" if failed else ""
+    cause = f". Trial {failed[0].trial_id} failed first: {first_line(failed[0].reason)}" if failed else ""
     return (
         f"no trial of study {state.settings.name!r} has both a score and a saved model (number of trials: "
         f"{len(state.trials)}){cause}. Fix the model or the data, then run the study again or start a new one."
@@ -82,6 +85,9 @@ def why_no_result(state: StudyState) -> str:
 
 
 def epochs_saved(state: StudyState) -> int:
-    """Return how many epochs early stopping has saved: those of training.epochs that stopped trials did not train."""
+    """Return how many epochs early stopping has saved.
+
+    Each stopped trial saves training.epochs minus the number of epochs that it has trained.
+    """
     stopped = [trial for trial in state.trials.values() if trial.state is TrialState.STOPPED]
     return sum(state.settings.training.epochs - len(trial.epochs) for trial in stopped)

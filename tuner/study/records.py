@@ -1,4 +1,4 @@
-"""The records of a study's journal, which the chief writes: the events in the life of each trial."""
+"""The records of a study's journal: the events of the search and of its trials. Only the chief writes records."""
 
 from enum import StrEnum
 from typing import Annotated, Any, Literal
@@ -16,26 +16,26 @@ Value = bool | int | float | str
 class TrialState(StrEnum):
     """The states of a trial."""
 
-    QUEUED = "QUEUED"  # waits for a worker, for its first attempt or its next
+    QUEUED = "QUEUED"  # waits for a worker that makes its first or next attempt
     RUNNING = "RUNNING"  # leased to a worker
     COMPLETED = "COMPLETED"  # trained to the end; has a score
-    STOPPED = "STOPPED"  # stopped early, because others are better; has a score
+    STOPPED = "STOPPED"  # stopped early because other trials are better; has a score
     FAILED = "FAILED"  # has used up one of its retry budgets; see `reason`
 
 
 class Outcome(StrEnum):
-    """How an attempt ended that did not finish its trial. Most outcomes have a retry budget of their own."""
+    """How an attempt ended if it did not finish its trial. Each outcome has its own retry budget unless noted here."""
 
-    PREEMPTED = "preempted"  # the worker was asked to stop and gave its trial back
+    PREEMPTED = "preempted"  # the worker was asked to stop and returned its trial
     LOST = "lost"  # the worker's lease expired or its process was replaced; shares the budget of PREEMPTED
     FAILED = "failed"  # the model or its training raised an exception
     OUT_OF_MEMORY = "out_of_memory"
-    INVALID = "invalid"  # would fail in the same way again (a NaN loss, a missing objective): never retried
+    INVALID = "invalid"  # never retried, because it would fail again (NaN loss, missing objective)
 
 
 class _Record(Versioned):
     at: float
-    """The chief's clock, seconds since 1970."""
+    """Time by the chief's clock, in seconds since 1970."""
 
 
 class Opened(_Record):
@@ -49,8 +49,8 @@ class Opened(_Record):
     direction: Literal["max", "min"]
     """Direction of the objective."""
     start: str = ""
-    """Id of the Job that the chief belongs to: a chief that crashed and its replacement have the same one. Empty if
-    chiefs are only started by users."""
+    """Id of the Kubernetes Job that started the chief. A chief that replaces a crashed one has the same id. Empty if a
+    user started the chief directly."""
 
 
 class Created(_Record):
@@ -60,11 +60,11 @@ class Created(_Record):
     trial: TrialId
     hyperparameters: dict[str, Value]
     algorithm: dict[str, Any]
-    """State of the algorithm after this suggestion, from which it continues (`tuner.search.suggester`)."""
+    """State from which the algorithm continues after this suggestion (`tuner.search.suggester`)."""
 
 
 class Leased(_Record):
-    """A worker has been given the trial, for attempt number `attempt` (from 1)."""
+    """The trial has been leased to a worker for attempt number `attempt` (from 1)."""
 
     kind: Literal["leased"] = "leased"
     trial: TrialId
@@ -74,7 +74,7 @@ class Leased(_Record):
 
 
 class Reported(_Record):
-    """An epoch (from 0) has been trained; `checkpoint` is the name of the object with the model after it."""
+    """An epoch (numbered from 0) has been trained. `checkpoint` names the object with the model after this epoch."""
 
     kind: Literal["reported"] = "reported"
     trial: TrialId
@@ -83,7 +83,7 @@ class Reported(_Record):
     metrics: dict[str, float]
     checkpoint: str | None = None
     sha256: str | None = None
-    """Checksum of that object."""
+    """Checksum of the object that `checkpoint` names."""
 
 
 class AttemptEnded(_Record):
@@ -111,12 +111,12 @@ class Ended(_Record):
 
 
 class Finished(_Record):
-    """The search is finished, until a chief opens it again for more trials."""
+    """The search has finished. A later chief may open it again for more trials."""
 
     kind: Literal["finished"] = "finished"
     reason: str
     failed: bool = False
-    """Whether the search was given up because of its failures."""
+    """Whether the search gave up after too many consecutive failed trials."""
 
 
 class UnknownRecord(Versioned):
@@ -129,7 +129,7 @@ Record = Annotated[Opened | Created | Leased | Reported | AttemptEnded | Ended |
 
 
 RECORD: TypeAdapter[Record] = TypeAdapter(Record, config=ConfigDict(ser_json_inf_nan="constants"))
-"""The configuration of the members does not apply when the union serializes a NaN, so the union needs its own."""
+"""A union ignores the configuration of its members when it serializes NaN, so it needs its own configuration."""
 
 
 def first_line(text: str) -> str:

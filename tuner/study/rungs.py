@@ -1,4 +1,4 @@
-"""The geometry of early stopping's rungs, and which trials have reached each of them.
+"""The rungs of early stopping: the number of epochs of each rung, and which trials have reached it.
 
 Rung k, from 0, is at `min_epochs * reduction_factor**k` epochs. `tuner.search.early_stopping` decides which trials
 continue beyond a rung.
@@ -14,7 +14,7 @@ from tuner.study.records import TrialState
 
 
 def rung_at(settings: EarlyStopping, epochs: int) -> int | None:
-    """Return the rung that a trial reaches with this number of epochs; None if there is none."""
+    """Return the rung that a trial reaches with this number of epochs; None if it reaches no rung."""
     if settings.policy is not Policy.ASHA:
         return None
     rung, rung_epochs = 0, settings.min_epochs
@@ -29,30 +29,33 @@ def epochs_at(settings: EarlyStopping, rung: int) -> int:
 
 
 def kept_of(settings: EarlyStopping, rung: int, reached: int) -> int:
-    """Return how many of the trials that reached a rung continue; 0 if all do, because too few have reached it."""
+    """Return how many of the trials that reached a rung continue.
+
+    0 means that all of them continue, because too few trials have reached the lowest rung.
+    """
     return max(reached // settings.reduction_factor, 0 if rung == 0 else 1)
 
 
 class RungTrial(Protocol):
-    """What is read of a trial here; `tuner.study.state.Trial` is one."""
+    """The attributes of a trial that this module uses; `tuner.study.state.Trial` has all of them."""
 
     trial_id: TrialId
     state: TrialState
     rungs: dict[int, float]
-    """Best objective up to each rung that the trial has reached, as of the first time that it did."""
+    """Best objective up to each reached rung, as it was when the trial reached the rung for the first time."""
 
 
 def reach_rung(
     settings: EarlyStopping, trial: RungTrial, epochs: int, value: float, first: dict[int, list[TrialId]]
 ) -> None:
-    """Record that a trial has trained a number of epochs, if these are a rung's and it reaches the rung the first time.
+    """Record that a trial has reached the rung at `epochs` epochs, if there is one that it had not reached before.
 
     Args:
-        settings: The study's early stopping, which has the rungs.
-        trial: The trial; its `rungs` are updated.
+        settings: The study's settings of early stopping, which define the rungs.
+        trial: The trial, whose `rungs` are updated.
         epochs: Number of epochs that the trial has trained.
-        value: Its best objective so far.
-        first: The first `reduction_factor` trials at each rung; updated.
+        value: The trial's best objective so far.
+        first: The first `reduction_factor` trials at each rung. This mapping is updated.
     """
     rung = rung_at(settings, epochs)
     if rung is None or rung in trial.rungs:
@@ -64,23 +67,23 @@ def reach_rung(
 
 
 def leave_rungs(trial: RungTrial, first: dict[int, list[TrialId]]) -> None:
-    """Remove a failed trial from the first ones at the rungs that it has reached: others are compared there instead."""
+    """Remove a failed trial from `first` at each rung that it has reached, so that a later trial takes its place."""
     for rung in trial.rungs:
         first[rung] = [trial_id for trial_id in first[rung] if trial_id != trial.trial_id]
 
 
 @dataclass(frozen=True)
 class AtRung:
-    """The trials at a rung, without those that failed, with which others are no longer compared."""
+    """The trials at a rung. Failed trials are excluded, because other trials are no longer compared with them."""
 
     values: list[float] = field(default_factory=list)
     """Objective with which each trial reached the rung."""
     stopped: list[float] = field(default_factory=list)
-    """Those of them whose trials were stopped there."""
+    """Objectives of the trials that were stopped at this rung."""
 
 
 def at_rungs(trials: Iterable[RungTrial]) -> dict[int, AtRung]:
-    """Return what is at each rung that a trial has reached, by the rung's number, in ascending order."""
+    """Return the trials at each rung that any trial has reached, by the rung's number in ascending order."""
     rungs: dict[int, AtRung] = {}
     for trial in trials:
         if trial.state is TrialState.FAILED:

@@ -1,8 +1,8 @@
-"""Snapshots of a study's state, which keep recovery short: the journal is read from the newest snapshot on.
+"""Snapshots of a study's state. They keep recovery short, because a reader starts from the newest snapshot.
 
-The journal remains complete and authoritative. A snapshot only saves reading it: it is named after the segment that it
-follows, and the state after a segment does not depend on the process that computes it. A snapshot that is damaged, or
-of an older version, is passed over for an older one.
+The journal remains complete and authoritative; a snapshot only saves the time to read its beginning. A snapshot has the
+number of the last segment that it includes. Its state does not depend on the process that computed it. If a snapshot is
+damaged or has an older version, readers use the snapshot before it.
 """
 
 import hashlib
@@ -24,8 +24,8 @@ from tuner.study.state import TRANSITIONS, StudyState, Trial
 log = logging.getLogger(__name__)
 
 RECORDS, SHARE = 512, 8
-"""A snapshot is due after 512 records, or after an eighth of all records if that is more: a snapshot of 300,000 records
-takes 1 s of a core, and reading the records after the newest snapshot must take a fraction of reading all."""
+"""A snapshot is due after 512 new records, or after an eighth of all records if that is more. A snapshot of 300,000
+records takes 1 s of CPU time, and the records after the newest snapshot must be only a fraction of all records."""
 KEPT = 2
 """Number of snapshots that are kept."""
 
@@ -35,11 +35,11 @@ _TRIAL: TypeAdapter[Trial] = TypeAdapter(Trial)
 
 class _Header(Versioned):
     version: Annotated[Literal[3], Field(exclude=True)] = 3
-    """Read only, of snapshots that have no `format`: 3 was what is 1.0 now, and 1 and 2 lack parts of the state."""
+    """Version of an old snapshot, which has no `format`. 3 means format 1.0; 1 and 2 lack parts of the state."""
 
     segment: int
     sha256: str
-    """Of all that follows the header's line."""
+    """Checksum of everything after the header's line."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Snapshot:
 def frozen_copy(state: StudyState) -> StudyState:
     """Return a copy of the state that another thread may read while the state itself changes.
 
-    Trials that have ended no longer change and are shared.
+    The copy shares the trials that have ended, because they no longer change.
     """
     trials = {
         trial.trial_id: _frozen_trial(trial) if TRANSITIONS[trial.state] else trial for trial in state.trials.values()
@@ -80,7 +80,7 @@ def encode(segment: int, state: StudyState) -> bytes:
 
 
 def _pieces(state: StudyState) -> Iterator[bytes]:
-    """Yield the state's JSON trial by trial, because other threads cannot run during a call of pydantic."""
+    """Yield the state's JSON one trial at a time, because other threads cannot run during a call of pydantic."""
     yield _STATE.dump_json(state, by_alias=True, exclude={"trials"}).removesuffix(b"}") + b',"trials":{'
     comma = b""
     for trial_id, trial in state.trials.items():
@@ -90,10 +90,10 @@ def _pieces(state: StudyState) -> Iterator[bytes]:
 
 
 def decode(name: str, data: bytes) -> Snapshot | None:
-    """Return what `encode` was given; None if the bytes are not all as it made them.
+    """Return the snapshot that `encode` was given; None if the bytes have changed.
 
-    None also for an older minor version: its program may have skipped records that this one knows. Raises JournalError
-    for a newer major version.
+    Also None if an older minor version wrote the snapshot, because that version may have skipped records that this
+    version knows. Raises JournalError if the snapshot has a newer major version.
     """
     first, _, body = data.partition(b"\n")
     try:
@@ -106,7 +106,7 @@ def decode(name: str, data: bytes) -> Snapshot | None:
         raise JournalError(f"{name}: the snapshot {error}") from None
     except ValidationError:
         pass
-    log.warning("%s: the snapshot is damaged, or of another version; an older one is used", name)
+    log.warning("%s: the snapshot is damaged or has another version, so it is ignored", name)
     return None
 
 
@@ -115,7 +115,7 @@ def newest(bucket: Bucket, study: str) -> Snapshot | None:
     for name in reversed(list(_snapshots(bucket, study))):
         try:
             snapshot = decode(name, bucket.read(name))
-        except ObjectNotFoundError:  # a chief has just replaced it
+        except ObjectNotFoundError:  # a chief has just replaced this snapshot
             continue
         if snapshot is not None:
             return snapshot
@@ -133,9 +133,9 @@ class Snapshotter:
         self._all = sum(3 + len(trial.epochs) for trial in state.trials.values())
 
     def take(self, records: int, idle: bool) -> StudyState | None:
-        """Count the records of a segment that will be written next; return a snapshot of the state if one is due.
+        """Count the records of the next segment, and return a copy of the state if a snapshot is due.
 
-        The state must be the one after exactly these records. `idle` is whether no snapshot is being written.
+        The state must include these records and no later ones. `idle` is true if no snapshot is being written.
         """
         self._records += records
         self._all += records
@@ -145,14 +145,17 @@ class Snapshotter:
         return frozen_copy(self._state)
 
     def write(self, segment: int, state: StudyState) -> None:
-        """Write what `take` returned, and delete older ones. A failure is only logged, because it only costs time."""
+        """Write the state that `take` returned as a snapshot, and delete older snapshots.
+
+        A failure is only logged, because without the snapshot a recovery only takes longer.
+        """
         study = self._state.settings.name
         try:
             self._bucket.write(names.snapshot(study, segment), encode(segment, state))
             for old in list(_snapshots(self._bucket, study))[:-KEPT]:
                 self._bucket.delete(old)
         except BucketError as error:
-            log.warning("no snapshot could be written: %s", error)
+            log.warning("a snapshot cannot be written, or an older one cannot be deleted: %s", error)
 
 
 def _snapshots(bucket: Bucket, study: str) -> Iterator[str]:

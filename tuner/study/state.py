@@ -1,4 +1,4 @@
-"""The state of a study and its trials, folded from the records of the journal.
+"""The state of a study and its trials, computed from the records of the journal.
 
 The chief appends records; every reader (a restarted chief, `status`, `trials`, the evaluator) gets the same state by
 applying the same records in order. Nothing else determines the state of a trial.
@@ -46,12 +46,12 @@ SCORED = frozenset({TrialState.COMPLETED, TrialState.STOPPED})
 class Trial:
     """One choice of hyperparameters, with its state and its results."""
 
-    __pydantic_config__ = ConfigDict(ser_json_inf_nan="constants")  # for snapshots, as is that of StudyState
+    __pydantic_config__ = ConfigDict(ser_json_inf_nan="constants")  # used by snapshots, like that of StudyState
 
     trial_id: TrialId
     hyperparameters: dict[str, Value]
     algorithm: dict[str, Any] = field(default_factory=dict, repr=False)
-    """State of the search algorithm after this suggestion, from which it continues."""
+    """State from which the search algorithm continues after this suggestion."""
     state: TrialState = TrialState.QUEUED
     attempts: int = 0
     worker: str | None = None
@@ -59,11 +59,11 @@ class Trial:
     epochs: dict[int, dict[str, float]] = field(default_factory=dict)
     """Metrics by epoch (from 0)."""
     reported: dict[int, float] = field(default_factory=dict)
-    """Time of the report by epoch, in seconds since 1970."""
+    """Time at which each epoch was reported, in seconds since 1970."""
     checkpoints: dict[int, str] = field(default_factory=dict)
-    """Object names of the saved models by epoch; only the best and the last one are kept in the bucket."""
+    """Object names of the saved models by epoch. The bucket keeps only the best and the last model."""
     rungs: dict[int, float] = field(default_factory=dict)
-    """Best objective up to each rung of early stopping, as of the first time that the trial reached the rung."""
+    """Best objective up to each reached rung, as it was when the trial reached the rung for the first time."""
     sha256: dict[int, str] = field(default_factory=dict)
     """Checksums of the saved models by epoch."""
     outcomes: Counter[Outcome] = field(default_factory=Counter)
@@ -80,23 +80,23 @@ class Trial:
 
     @property
     def chosen(self) -> dict[str, Value]:
-        """The hyperparameters of the space, without the values that are added to them."""
+        """The hyperparameters of the space, without values such as `tuner/epochs` that are added to them."""
         return {key: value for key, value in self.hyperparameters.items() if names.is_hyperparameter(key)}
 
     @property
     def checkpoint(self) -> str | None:
-        """The saved model of the best epoch."""
+        """Object name of the model that was saved after the best epoch; None if there is none."""
         return None if self.best_epoch is None else self.checkpoints.get(self.best_epoch)
 
     @property
     def last_epoch(self) -> int | None:
-        """The newest epoch whose model is saved, after which the next attempt resumes."""
+        """The newest epoch whose model is saved. The next attempt resumes after this epoch."""
         return max(self.checkpoints, default=None)
 
 
 @dataclass
 class StudyState:
-    """The state of a study after some of its records."""
+    """The state of a study after the records that have been applied so far."""
 
     __pydantic_config__ = ConfigDict(ser_json_inf_nan="constants")
 
@@ -105,23 +105,23 @@ class StudyState:
     data_digest: str = ""
     direction: Literal["max", "min"] = "max"
     start: str = ""
-    """Start that the newest chief belongs to (`tuner.study.records.Opened`)."""
+    """Id of the Job that started the newest chief; see `tuner.study.records.Opened`."""
     trials: dict[TrialId, Trial] = field(default_factory=dict)
     ended: list[TrialId] = field(default_factory=list)
-    """In the order in which they ended."""
+    """Trials that have ended, in the order in which they ended."""
     steps: list[TrialId] = field(default_factory=list)
     """Events for the search algorithm, in order: each trial is listed when it is created and again when it ends."""
     ended_before_term: int = 0
     """Number of trials that had ended when the newest chief started."""
     finished: Finished | None = None
     first: dict[int, list[TrialId]] = field(default_factory=dict)
-    """First `reduction_factor` trials at each rung of early stopping, without those that failed."""
+    """First `reduction_factor` trials at each rung of early stopping, without failed trials."""
 
     def apply(self, record: Record) -> None:
         """Apply the next record.
 
-        Raises ValueError if the record contradicts the state: an unknown trial, a transition that is not in
-        TRANSITIONS, or a report of an attempt that is not the newest.
+        Raises ValueError if the record contradicts the state because its trial is unknown, its transition is not in
+        TRANSITIONS, or its attempt is not the newest.
         """
         match record:
             case Opened():
@@ -140,7 +140,7 @@ class StudyState:
             case Leased():
                 trial = self._trial(record.trial)
                 if record.attempt != trial.attempts + 1:
-                    raise ValueError(f"attempt {record.attempt} at trial {trial.trial_id} follows {trial.attempts}")
+                    raise ValueError(f"trial {trial.trial_id}: attempt {record.attempt} follows {trial.attempts}")
                 self._move(trial, TrialState.RUNNING)
                 trial.attempts, trial.worker, trial.incarnation = record.attempt, record.worker, record.incarnation
                 trial.started = trial.started or record.at
@@ -168,7 +168,7 @@ class StudyState:
         return self.ranked(trial for trial in trials if trial.checkpoint)[:count]
 
     def ranked(self, trials: Iterable[Trial]) -> list[Trial]:
-        """Return those of the trials that have a score, best first, equally good ones in the order of their ids."""
+        """Return the trials that have a score, best first. Trials with equal scores are sorted by id."""
         scored = [(trial.score, trial) for trial in trials if trial.state in SCORED and trial.score is not None]
         if not scored:
             return []
@@ -176,10 +176,10 @@ class StudyState:
         return [trial for _, trial in sorted(scored, key=lambda pair: (key(pair[0]), pair[1].trial_id))]
 
     def is_over(self, study: Study) -> bool:
-        """Return whether a search with these settings is finished."""
+        """Return whether the search has finished and `study` plans no more trials. False if the search gave up."""
         if self.finished is None or self.study is None or self.finished.failed:
             return False
-        # training.epochs may have grown, but that only matters to new trials
+        # training.epochs may have grown, but that affects only new trials
         return self.study.search.max_trials == study.search.max_trials
 
     @property
@@ -189,7 +189,7 @@ class StudyState:
 
     @property
     def settings(self) -> Study:
-        """The study's settings. Raises ValueError before the first record, which has them."""
+        """The study's settings. Raises ValueError until the first record, which contains them, has been applied."""
         if self.study is None:
             raise ValueError("the first record does not open the study")
         return self.study
@@ -234,19 +234,19 @@ class StudyState:
         trial = self._trial(record.trial)
         if record.attempt != trial.attempts or trial.state is not TrialState.RUNNING:
             raise ValueError(
-                f"attempt {record.attempt} at trial {trial.trial_id} is not the running one "
-                f"({trial.state}, attempt {trial.attempts})"
+                f"attempt {record.attempt} at trial {trial.trial_id} is not running "
+                f"(the trial is {trial.state}, its newest attempt is {trial.attempts})"
             )
         return trial
 
     def _move(self, trial: Trial, state: TrialState) -> None:
         if state not in TRANSITIONS[trial.state]:
-            raise ValueError(f"trial {trial.trial_id} cannot go from {trial.state} to {state}")
+            raise ValueError(f"trial {trial.trial_id} cannot change from {trial.state} to {state}")
         trial.state = state
 
 
 def same_metrics(one: Mapping[str, float], other: Mapping[str, float]) -> bool:
-    """Return whether two reports of an epoch have the same metrics; NaN equals NaN here."""
+    """Return whether two reports of an epoch have the same metrics. NaN equals NaN here."""
     return one.keys() == other.keys() and all(
         value == other[name] or (isnan(value) and isnan(other[name])) for name, value in one.items()
     )

@@ -18,16 +18,16 @@ class WorkerStatus(BaseModel):
     trial: str | None
     attempt: int
     epoch: int
-    """The epoch that is being trained, from 0."""
+    """Epoch that is being trained, numbered from 0."""
     progress: float
-    """Fraction of that epoch that is done."""
+    """Fraction of the current epoch that has been trained."""
     images_per_s: float
     silent_s: float
-    """Seconds since its last call."""
+    """Seconds since the worker's last call."""
 
 
 class WorkerState(StrEnum):
-    """What a worker is doing, as the chief knows it."""
+    """What a worker is doing, according to its calls to the chief."""
 
     TRAINING = "training"
     IDLE = "idle"
@@ -53,7 +53,7 @@ class EvaluationSummary(Versioned):
 
 @dataclass(frozen=True)
 class EvaluationStatus:
-    """How far the evaluation is, and its result if it is known."""
+    """Progress of the evaluation, and its result if it is known."""
 
     state: EvaluationState = EvaluationState.WAITING
     result: EvaluationSummary | None = None

@@ -1,7 +1,7 @@
 """Event files for TensorBoard: the learning curves and hyperparameters of each trial that has ended.
 
-An object in a bucket cannot be appended to, so each trial has one file, which the chief writes when the trial has
-ended. A later chief writes the files that an earlier one did not.
+Objects in a bucket cannot be appended to, so the chief writes one file per trial, after the trial has ended. A later
+chief writes the files that an earlier chief has not written.
 """
 
 import io
@@ -27,14 +27,17 @@ from tuner.study.state import StudyState, Trial
 log = logging.getLogger(__name__)
 
 AT_ONCE = 8
-"""Maximum number of files that are written at a time."""
+"""Maximum number of files that are written concurrently."""
 SCORE = "score"
-"""Tag of a trial's score: the HParams table shows the last value of each tag, and a trial's last epoch is seldom its
-best."""
+"""Tag of a trial's score. The score needs its own tag, because the HParams table shows the last value of each tag and a
+trial's last epoch is seldom its best."""
 
 
 class EventFiles:
-    """Writes the files of a study's trials. Only `write` may be called outside the thread that changes the state."""
+    """Writes the files of a study's trials.
+
+    Threads other than the one that changes the state may call only `write`.
+    """
 
     def __init__(self, bucket: Bucket, state: StudyState) -> None:
         self._bucket = bucket
@@ -52,7 +55,7 @@ class EventFiles:
         return bool(self._unwritten or self._ended_before)
 
     def write(self) -> None:
-        """Write all missing files; what cannot be written is left for the next call or the next process."""
+        """Write all missing files. Files that cannot be written are left for the next call or the next chief."""
         try:
             self._unwritten += self._missing()
         except BucketError as error:
@@ -85,7 +88,7 @@ class EventFiles:
 
 
 def event_file(trial: Trial) -> bytes:
-    """Return the event file of a trial that has ended; steps are epochs, from 1."""
+    """Return the event file of a trial that has ended. Its steps are epochs, numbered from 1."""
     file = io.BytesIO()
     writer = RecordWriter(file)
     for event in _events(trial):

@@ -38,7 +38,7 @@ class StudyView(StudyModel):
 
     study: str
     state: str
-    """finished or unfinished; the bucket does not tell whether the study is running."""
+    """finished or unfinished. The bucket does not show whether the study is running."""
     reason: str
     data: str
     """Digest of the packed data set."""
@@ -55,7 +55,7 @@ class StudyView(StudyModel):
     objective: str
     epochs_trained: int
     epochs_saved: int
-    """Epochs of training.epochs that early stopping saved."""
+    """Number of epochs that early stopping has saved."""
     chiefs: int
     """Number of chiefs that the study has had so far."""
 
