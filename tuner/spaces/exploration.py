@@ -95,7 +95,7 @@ class _Explorer:
             untried = {condition.name: condition.values[0] for condition in never[0]}
             if untried == values:
                 raise SpaceError(
-                    f"the space has a condition that no build meets: {untried}. Fix the hp.conditional_scope() of it."
+                    f"the space has a condition that no build meets: {untried}. Fix its hp.conditional_scope()."
                 )
             values = untried
 
