@@ -109,7 +109,7 @@ def test_a_worker_builds_with_what_the_study_set() -> None:
 
 
 def test_a_value_for_what_the_space_does_not_have_is_an_error_that_names_what_it_has() -> None:
-    with pytest.raises(SpaceError, match=r"no hyperparameter 'widht'\. It has width, rate, kind, depth\."):
+    with pytest.raises(SpaceError, match=r"no hyperparameter 'widht'\. Use width, rate, kind, depth\."):
         narrow(explore(Layered()), {"widht": 48})
 
 

@@ -90,7 +90,7 @@ class Calibration(ResultModel):
     was fitted (see `fit`)."""
 
     fit: Fit | None = None
-    """None in evaluations by versions that did not record it."""
+    """None in evaluations by versions that did not record the outcome."""
 
     temperature_interval_95: Interval | None = None
     """Likelihood-ratio interval, within the temperatures tried. None under the same condition as `fit`."""
@@ -299,4 +299,4 @@ class Metrics(ResultModel):
     familiar: TrainingProfile | None = None
     with_flips: WithFlips | None = None
     not_made: tuple[str, ...] = ()
-    """Names of report files that could not be made; the evaluator's log has the reason."""
+    """Names of report files that could not be made. The evaluator's log has the reasons."""

@@ -25,5 +25,5 @@ def read_metrics(bucket: Bucket, study: str) -> Metrics | None:
     except NewerFormatError as error:
         raise NewerFormatError(f"{bucket.url}: {name} {error}") from None
     except ValidationError as error:
-        log.warning("cannot read %s (%s); run the evaluation again", name, error.errors()[0]["msg"])
+        log.warning("cannot read %s (%s), so the evaluation counts as missing", name, error.errors()[0]["msg"])
         return None

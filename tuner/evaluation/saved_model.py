@@ -31,7 +31,7 @@ def load_model(path: Path, where: str) -> Any:
             raise zipfile.BadZipFile("it is not a zip archive")
         return keras.saving.load_model(path, compile=False, safe_mode=True)
     except (zipfile.BadZipFile, KeyError, OSError) as error:
-        raise BucketError(f"{where}: the saved model is damaged ({_one_line(error)}). Restore it.") from error
+        raise BucketError(f"{where}: the saved model is damaged ({_one_line(error)}). Restore this object.") from error
     except (TypeError, ValueError, ImportError) as error:
         # Keras wraps the reason once per level of layers, each time with the whole configuration.
         message = _one_line(error).rsplit("Exception encountered: ", 1)[-1]
@@ -132,7 +132,9 @@ def class_probabilities(outputs: NDArray[np.float32], classes: int) -> NDArray[n
     count = outputs.shape[1]
     if count not in ({1, 2} if classes == 2 else {classes}):
         wanted = "1 (sigmoid) or 2 (softmax)" if classes == 2 else f"{classes} (softmax)"
-        raise SpaceError(f"the model has {count} outputs, but the data has {classes} classes. Give it {wanted}.")
+        raise SpaceError(
+            f"the model has {count} outputs, but the data has {classes} classes. Change the outputs to {wanted}."
+        )
     if not np.isfinite(outputs).all():
         raise SpaceError("the model outputs NaN or infinity for some images. Lower the learning rates of the space.")
     if outputs.min() < 0 or outputs.max() > 1:

@@ -39,7 +39,7 @@ def make_artifacts(measured: Measured, subject: Subject, origin: Provenance, his
             files[name] = content()
         except PreemptedError:
             raise
-        except Exception:  # such as for unusual names or numbers; the measurements must not be lost
+        except Exception:  # caused by unusual names or numbers, for example; keep the measurements
             log.exception("cannot make %s; the evaluation is written without it", name)
             failed.append(name)
 

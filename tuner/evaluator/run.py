@@ -59,7 +59,7 @@ def evaluate(
 
 
 def evaluated(bucket: Bucket, study: str) -> Metrics | None:
-    """Return the evaluation of the study's best model if the bucket has it; None if `evaluate` has work to do.
+    """Return the evaluation of the study's best model if the bucket has it, else None.
 
     Raises EnvironmentFailure or NoResultError as `evaluate` does.
     """

@@ -58,7 +58,7 @@ class LiveStateCache:
         self._last_was_read = False
 
     def get(self) -> LiveState | None:
-        """Return the newest state. Raises TimeoutError if the chief does not answer; later callers wait no longer."""
+        """Return the newest state. Raises TimeoutError if the chief does not answer in time."""
         if not self._lock.acquire(timeout=ANSWER_S):
             raise TimeoutError
         try:

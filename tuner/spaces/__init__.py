@@ -73,7 +73,7 @@ def narrow(whole: "keras_tuner.HyperParameters", values: Mapping[str, Value | Va
 
     if unknown := set(values) - {hyperparameter.name for hyperparameter in whole.space}:
         known = ", ".join(dict.fromkeys(hyperparameter.name for hyperparameter in whole.space))
-        raise SpaceError(f"space.values: the space has no hyperparameter {min(unknown)!r}. It has {known}.")
+        raise SpaceError(f"space.values: the space has no hyperparameter {min(unknown)!r}. Use {known}.")
     narrowed = keras_tuner.HyperParameters()
     kinds = keras_tuner.engine.hyperparameters
     for hyperparameter in whole.space:

@@ -100,7 +100,7 @@ class _Explorer:
             values = untried
 
     def vary(self, base: dict[str, Any], varied: "Sequence[HyperParameter]") -> None:
-        """Build with each value of `varied`, several at a time, in addition to `base`; vary newly found ones, too."""
+        """Build with each value of the `varied` hyperparameters, several at a time, in addition to `base`."""
         choices = {hyperparameter.name: _values(hyperparameter) for hyperparameter in varied}
         for number in range(max(map(len, choices.values()), default=0)):
             chosen = {name: values[number % len(values)] for name, values in choices.items()}

@@ -147,7 +147,7 @@ def _fit(
             raise InvalidTrialError("fit() must pass the callbacks on, or return a History, a dict or a number")
         objective = keras_tuner.Objective(task.objective.name, task.objective.direction)
         metrics = convert_to_metrics_dict(result, objective)
-        listener.epoch_done(task.epochs - 1, _floats(metrics), model)  # as the last epoch: none is left
+        listener.epoch_done(task.epochs - 1, _floats(metrics), model)  # reported as the last epoch
 
 
 def _warn_about_unknown(hyperparameters: keras_tuner.HyperParameters, known: set[str]) -> None:

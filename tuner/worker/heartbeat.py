@@ -76,7 +76,7 @@ class HeartbeatThread:
             idle = beat.trial is None
             answer = self._chief.heartbeat(beat)
             if answer is None:
-                continue  # the chief may be restarting; training continues
+                continue  # the chief may be restarting, and training continues meanwhile
             next_s, self.answered_at = answer.next_s, time.time()
             self._due = time.monotonic() + next_s
             with self._lock:
