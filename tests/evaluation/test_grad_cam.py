@@ -93,7 +93,7 @@ def test_a_way_around_the_last_picture_is_a_sentence() -> None:
     inputs = keras.Input((SIDE, SIDE, 3))
     picture = keras.layers.Conv2D(4, 3)(inputs)
     both = keras.layers.Concatenate()([keras.layers.Flatten()(inputs), keras.layers.GlobalMaxPooling2D()(picture)])
-    with pytest.raises(SpaceError, match="more than its last picture"):
+    with pytest.raises(SpaceError, match="depends on more than its last picture"):
         GradCam(keras.Model(inputs, keras.layers.Dense(1, activation="sigmoid")(both)))
 
 

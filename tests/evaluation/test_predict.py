@@ -87,9 +87,8 @@ def test_files_and_folders_are_answered_in_order_whatever_is_beside_them(predict
 def test_an_image_of_another_size_is_answered_at_the_models(predictor: Predictor, tmp_path: Path) -> None:
     (answer,) = predictor.answers([saved(tmp_path / "large.png", 220, side=64)])
     assert answer.prediction == "REAL"
-    assert any(
-        "64 x 64 pixels and was resized; the training images are 8 x 8" in warning for warning in answer.warnings
-    )
+    resized = "64 x 64 pixels and was resized, because the training images are 8 x 8"
+    assert any(resized in warning for warning in answer.warnings)
 
 
 def test_more_images_than_are_read_at_once_are_all_answered(predictor: Predictor, tmp_path: Path) -> None:
@@ -220,8 +219,8 @@ def test_an_image_like_those_of_the_training_has_no_warning(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("name", "mode", "side", "level", "sentence"),
     [
-        ("a.png", "RGB", 32, 128, "is PNG; the training images are JPEG, whose compression leaves traces"),
-        ("a.jpg", "RGB", 100, 128, "is 100 x 100 pixels and was resized; the training images are 32 x 32"),
+        ("a.png", "RGB", 32, 128, "is PNG, but the training images are JPEG, whose compression leaves traces"),
+        ("a.jpg", "RGB", 100, 128, "is 100 x 100 pixels and was resized, because the training images are 32 x 32"),
         ("a.jpg", "L", 32, 128, "is greyscale"),
         ("a.png", "P", 32, 128, "has a palette"),
         ("a.png", "RGBA", 32, 128, "has transparency"),

@@ -156,7 +156,7 @@ def test_one_sigmoid_is_the_second_classs_probability() -> None:
         ([[0.5]], 3, "1 outputs.*3 classes"),
         ([[0.2, 0.3, 0.5]], 2, "3 outputs.*2 classes.*1 \\(sigmoid\\) or 2 \\(softmax\\)"),
         ([[0.5], [np.nan]], 2, "NaN"),
-        ([[-3.0], [4.5]], 2, "no probabilities \\(from -3 to 4.5\\).*from_logits"),
+        ([[-3.0], [4.5]], 2, "not probabilities \\(from -3 to 4.5\\).*from_logits"),
         ([[0.9, 0.8]], 2, "sum to 1"),
     ],
 )

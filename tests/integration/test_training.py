@@ -173,7 +173,7 @@ def test_a_fit_that_ignores_initial_epoch_starts_again_from_scratch_and_says_so(
     with caplog.at_level(logging.WARNING):
         whole, parts = resumed(space(SHAPE, CLASSES), data, tmp_path)
     assert parts.epochs == [0, 1, 0, 1, 2] if space is FitWithoutInitialEpoch else [0, 1, 2, 0, 1, 2]
-    assert "ignores initial_epoch: the trial starts again from epoch 0" in caplog.text
+    assert "ignores initial_epoch, so the trial starts again from epoch 0" in caplog.text
     for one, other in zip(whole.weights[0], parts.weights[0], strict=True):
         np.testing.assert_array_equal(one, other)
 

@@ -136,7 +136,7 @@ def test_who_has_the_focus_keeps_it_while_the_study_goes_on_and_after_a_look_at_
 def test_where_every_trial_failed_it_says_that_none_has_a_score(browser: Browser) -> None:
     with serving(studies.watched(studies.finish(studies.failed()))) as served, open_page(browser, served.url) as view:
         tile = loaded(view).locator("#tiles div").first
-        assert "no trial has one" in tile.inner_text()
+        assert "no trial has a score" in tile.inner_text()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -207,7 +207,7 @@ def test_hundreds_of_workers_are_counted_and_the_silent_ones_come_first(browser:
     with serving(studies.watched(state)) as served, open_page(browser, served.url) as view:
         page = loaded(view)
         running = sum(trial.state is TrialState.RUNNING for trial in state.trials.values())
-        assert f"{running - 1} of {running + 1} train." in page.inner_text("#workers-note")
+        assert f"{running - 1} of {running + 1} are training." in page.inner_text("#workers-note")
         rows = page.locator("#workers tbody tr")
         assert rows.count() <= 100
         assert "silent" in rows.first.inner_text()

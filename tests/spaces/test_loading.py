@@ -109,7 +109,7 @@ def test_a_worker_builds_with_what_the_study_set() -> None:
 
 
 def test_a_value_for_what_the_space_does_not_have_is_an_error_that_names_what_it_has() -> None:
-    with pytest.raises(SpaceError, match=r"no hyperparameter 'widht'; it has width, rate, kind, depth\."):
+    with pytest.raises(SpaceError, match=r"no hyperparameter 'widht'\. Use width, rate, kind, depth\."):
         narrow(explore(Layered()), {"widht": 48})
 
 
@@ -154,7 +154,7 @@ def test_a_space_that_cannot_be_loaded_is_explained(tmp_path: Path, name: str, t
 
 
 def test_unknown_built_ins_and_folders_are_explained(tmp_path: Path) -> None:
-    with pytest.raises(SpaceError, match="'sead'; must be one of seed, deep"):
+    with pytest.raises(SpaceError, match=r"space\.name must be one of seed, deep, got 'sead'"):
         load_space(Space(name="sead"), SHAPE, 2)
     with pytest.raises(SpaceError, match="is not a folder"):
         load_space(Space.model_validate({"import": "a:B", "code": str(tmp_path / "none")}), SHAPE, 2)

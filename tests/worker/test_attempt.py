@@ -149,7 +149,7 @@ def test_a_model_that_does_not_answer_with_probabilities_ends_its_trial_after_an
     Attempt(open_context(Logits(SHAPE, CLASSES)), grant).run()
     [trial] = chief.ask(lambda state: list(state.trials.values()))
     assert (trial.state, dict(trial.outcomes)) == (TrialState.FAILED, {Outcome.INVALID: 1})
-    assert trial.reason.startswith("the model's outputs are no probabilities (from ")
+    assert trial.reason.startswith("the model's outputs are not probabilities (from ")
     assert trial.epochs == {}
     assert [name for name in bucket.list(names.trials_prefix("cifake")) if names.parse_checkpoint(name)] == []
 

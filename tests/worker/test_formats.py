@@ -86,7 +86,7 @@ def test_settings_that_a_worker_does_not_know_the_value_of_are_a_sentence(
     answer = json.loads(edited(ANSWERS["Join"], format="1.9"))
     answer["study"]["search"]["algorithm"] = "unheard"
     other.answers["Join"] = json.dumps(answer).encode()
-    with pytest.raises(UsageError, match=r"cannot be understood.*use the same version of cifake-tune"):
+    with pytest.raises(UsageError, match=r"cannot be understood.*Use the same version of cifake-tune"):
         worker.join()
 
 

@@ -154,7 +154,7 @@ def test_what_is_kept_is_bounded_and_says_so(
     entries = texts(bucket)
     assert sum(len(text) for _, text in entries) < 1.1 * (1 << 20)
     assert entries[-2:] == [
-        ("out", "[more than 1 MiB: what follows is not kept]"),
+        ("out", "[more than 1 MiB: the rest is not kept]"),
         ("log", "the worker's own lines are kept"),
     ]
 

@@ -1,1 +1,1 @@
-"""What is measured of a trained model, and what it answers about images: test split, disturbances, provenance."""
+"""Evaluation of a trained model: the test split, corruptions, provenance, and predictions for new images."""

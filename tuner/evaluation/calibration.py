@@ -1,6 +1,7 @@
 """Calibration: whether a model's confidence matches its accuracy, and the temperature that corrects most of it.
 
-After Guo et al. 2017 (https://arxiv.org/abs/1706.04599). Confidence is the probability of the class predicted.
+The method is that of Guo et al. 2017 (https://arxiv.org/abs/1706.04599). Confidence is the probability of the
+predicted class.
 """
 
 from dataclasses import dataclass
@@ -12,12 +13,12 @@ from tuner.evaluation.result import Bin, Calibration, Fit
 from tuner.evaluation.scores import SMALLEST_PROBABILITY, Interval, Labels, Probabilities, log_loss, wilson_interval
 
 BINS = 15
-"""Number of bins, of equal width between 0 and 1 as in the paper, so that the error compares with published ones."""
+"""Number of bins of equal width between 0 and 1, as in the paper, so that the error is comparable to published ones."""
 LARGEST_TEMPERATURE = 8.0
-"""Largest temperature tried; its inverse is the smallest. Beyond these, a few images decide."""
+"""Largest temperature that is tried. The smallest is its inverse. Beyond these limits, a few images would decide."""
 LEAST_MISTAKES = 10
-"""Minimum number of mistakes before a temperature below 1 is used: ten mistakes give the error rate to within a third.
-Without mistakes the best temperature is 0, which makes every answer certain."""
+"""Minimum number of mistakes for a temperature below 1. Ten mistakes determine the error rate to within a third.
+Without any mistakes, the best temperature would be 0, which makes every prediction certain."""
 HALF_CHI_SQUARE = 1.920729
 """Half of the 95 % quantile of chi-square with one degree of freedom."""
 
@@ -32,7 +33,7 @@ class Temperature:
 
     @property
     def fit(self) -> Fit:
-        """Whether the estimate is used, and why not."""
+        """Whether the estimate is used or, if not, why."""
         low, high = self.interval_95
         if low <= 1 <= high:
             return Fit.NOT_NEEDED
@@ -67,10 +68,10 @@ def calibration(
 
 
 def fit_temperature(labels: Labels, probabilities: Probabilities) -> Temperature:
-    """Return the temperature with the smallest log loss for these labels; above 1, the model was overconfident.
+    """Return the temperature with the smallest log loss for these labels. Above 1, the model was overconfident.
 
-    The interval contains the temperatures that a likelihood-ratio test does not reject. It is one interval because the
-    loss has one minimum.
+    The interval contains the temperatures that a likelihood-ratio test does not reject. They form one interval because
+    the loss has one minimum.
     """
     from scipy.optimize import brentq, minimize_scalar
 
@@ -90,9 +91,9 @@ def fit_temperature(labels: Labels, probabilities: Probabilities) -> Temperature
 
 
 def at_temperature(probabilities: Probabilities, temperature: float) -> NDArray[np.float64]:
-    """Return softmax(log(probabilities) / temperature), (n, classes): the effect of a temperature on the logits.
+    """Return the probabilities (n, classes) after the logits were divided by a temperature.
 
-    The predicted class stays the same.
+    They are softmax(log(probabilities) / temperature). The predicted class stays the same.
     """
     logs = np.log(np.clip(probabilities.astype(np.float64), SMALLEST_PROBABILITY, 1.0)) / temperature
     raised = np.exp(logs - logs.max(axis=1, keepdims=True))
@@ -101,7 +102,7 @@ def at_temperature(probabilities: Probabilities, temperature: float) -> NDArray[
 
 
 def bins_of(confidence: NDArray[np.float64]) -> NDArray[np.intp]:
-    """Return the bin of each confidence; bins are (low, high]."""
+    """Return the index of each confidence's bin. Bins are (low, high]."""
     return np.clip(np.ceil(confidence * BINS).astype(np.intp) - 1, 0, BINS - 1)
 
 

@@ -1,6 +1,6 @@
-"""Corruptions that images meet in practice: recompression, blur, noise, resizing, flips.
+"""Corruptions that images undergo in practice: recompression, blur, noise, resizing, flips.
 
-All take and return uint8 arrays (n, h, w, 3).
+All corruptions take and return uint8 arrays (n, h, w, 3).
 """
 
 import io
@@ -60,9 +60,9 @@ def _resize(images: Images, _: np.random.Generator) -> Images:
 
 
 BLUR_PX = 0.7
-"""Standard deviation of the Gaussian: a slight defocus at 32 x 32 pixels."""
+"""Standard deviation of the Gaussian, which is a slight defocus at 32 x 32 pixels."""
 NOISE = np.float32(8)
-"""Standard deviation, out of 255: a small sensor in low light."""
+"""Standard deviation of the noise, out of 255, as of a small sensor in low light."""
 RESIZE = 0.75
 
 CORRUPTIONS = (
@@ -76,4 +76,5 @@ CORRUPTIONS = (
     Corruption("flip left-right", lambda images, _: images[:, :, ::-1]),
     Corruption("flip upside down", lambda images, _: images[:, ::-1]),
 )
-"""`none` is first: the others are compared with it. JPEG uses 4:2:0 chroma subsampling; resizing goes down and up."""
+"""`none` is first because the others are compared with it. JPEG uses 4:2:0 chroma subsampling. Resizing reduces an
+image and enlarges it again."""

@@ -1,8 +1,9 @@
-"""Grad-CAM: which parts of an image supported the predicted class; on TensorFlow and on JAX.
+"""Grad-CAM: heatmaps of the parts of an image that supported the predicted class, on TensorFlow and JAX.
 
-Selvaraju et al. 2017 (https://arxiv.org/abs/1610.02391), as Bird and Lotfi show it for CIFAKE
-(https://arxiv.org/abs/2303.14126). The layer is the last whose output still has height and width. The score is the
-logit, so that a confident model has gradients too. The map shows where, not why, at that layer's resolution.
+The method is that of Selvaraju et al. 2017 (https://arxiv.org/abs/1610.02391), which Bird and Lotfi apply to CIFAKE
+(https://arxiv.org/abs/2303.14126). It uses the last layer whose output still has height and width. The score is the
+logit, so that a confident model has gradients, too. A heatmap has the resolution of that layer. It shows where the
+model looked, but not why.
 """
 
 from contextlib import contextmanager
@@ -23,7 +24,7 @@ BATCH = 64
 
 
 class GradCam:
-    """Makes heatmaps of a Keras model. Raises SpaceError if it has no layer to look at."""
+    """Makes heatmaps of a Keras model. Raises SpaceError if no layer of the model is suitable."""
 
     def __init__(self, model: Any) -> None:
         graph = _graph(model)
@@ -32,15 +33,15 @@ class GradCam:
             self._head = keras.Model(graph.picture, graph.outputs)
         except ValueError as error:
             raise SpaceError(
-                "no heatmap can be made: the model's answer follows from more than its last picture (the last output "
-                "of height, width and channels)."
+                "no heatmap can be made because the model's output depends on more than its last picture (the last "
+                "output of height, width and channels). Predict without heatmaps."
             ) from error
         self._last = model.layers[-1]
 
     def heatmaps(self, images: NDArray[np.uint8], predicted: NDArray[np.intp]) -> NDArray[np.float32]:
         """Return maps (n, h, w) from 0 to 1 for uint8 images (n, h, w, 3) and their predicted classes (n,).
 
-        The map is all zeros if no part of the image supported its class.
+        A map is all zeros if no part of the image supported the predicted class.
         """
         batches = [
             self._batch(images[start : start + BATCH], predicted[start : start + BATCH])
@@ -82,16 +83,20 @@ def _graph(model: Any) -> _Graph:
             getattr(layer, "output", None) for layer in model.layers if not isinstance(layer, keras.layers.InputLayer)
         ]
     else:
-        raise SpaceError("no heatmap can be made: the model is neither Sequential nor functional.")
+        raise SpaceError(
+            "no heatmap can be made because the model is neither Sequential nor functional. Predict without heatmaps."
+        )
     pictures = [each for each in tensors if len(shape := tuple(getattr(each, "shape", ()))) == 4 and shape[1] != 1]
     if not pictures:
-        raise SpaceError("no heatmap can be made: no layer's output is still a picture (height, width, channels).")
+        raise SpaceError(
+            "no heatmap can be made because no layer's output has height, width and channels. Predict without heatmaps."
+        )
     return _Graph(inputs, pictures[-1], tensor)
 
 
 @contextmanager
 def _without_activation(layer: Any) -> "Iterator[None]":
-    """Make a last layer with a sigmoid or softmax return its logits."""
+    """Make a layer that ends in a sigmoid or softmax return its logits during the block."""
     activation = getattr(layer, "activation", None)
     if activation not in (keras.activations.sigmoid, keras.activations.softmax):
         yield
@@ -125,12 +130,17 @@ def _gradients(head: Any, features: Any, predicted: NDArray[np.intp]) -> NDArray
 
         gradients = jax.grad(score_of)(features)
     else:
-        raise SpaceError(f"heatmaps need TensorFlow or JAX, got {keras.backend.backend()}.")
+        raise SpaceError(
+            f"heatmaps need TensorFlow or JAX, got {keras.backend.backend()}. Set KERAS_BACKEND to one of them."
+        )
     return np.asarray(keras.ops.convert_to_numpy(keras.ops.cast(gradients, "float32")))
 
 
 def _score(outputs: Any, predicted: NDArray[np.intp]) -> Any:
-    """Return the sum of the predicted classes' outputs; for one sigmoid, + for the second class and - for the first."""
+    """Return the sum of the predicted classes' outputs.
+
+    The output of a single sigmoid counts positively for the second class and negatively for the first.
+    """
     outputs = keras.ops.cast(outputs, "float32")
     if outputs.shape[1] == 1:
         signs = (2.0 * predicted - 1.0).astype(np.float32)[:, None]

@@ -1,4 +1,4 @@
-"""A heatmap as a PNG: the image as the model saw it, beside where the model looked."""
+"""A heatmap as a PNG: the image as the model saw it and, beside it, the parts at which the model looked."""
 
 import io
 
@@ -24,7 +24,7 @@ def heatmap_png(image: NDArray[np.uint8], heat: NDArray[np.float32]) -> bytes:
     colour = 255 * colormaps["inferno"](smooth)[..., :3]
     share = STRONGEST * smooth[..., None]
     gap = np.full((large.shape[0], GAP_PX, 3), 255, np.float32)
-    # darkened, because bright parts would hide the heat
+    # the image is darkened because bright parts would hide the heat
     page = np.concatenate([large, gap, 0.6 * large * (1 - share) + colour * share], axis=1)
     png = io.BytesIO()
     Image.fromarray(page.round().clip(0, 255).astype(np.uint8)).save(png, "PNG")

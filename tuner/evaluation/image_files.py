@@ -1,4 +1,4 @@
-"""Image files given by a user: found, read within limits, and decoded to the model's input."""
+"""Finds the image files that a user names, reads them within limits, and decodes them to the model's input."""
 
 import os
 import stat
@@ -34,13 +34,13 @@ class Readable:
     """(height, width, 3)"""
 
     warnings: tuple[str, ...]
-    """How it differs from the training images; empty, too, if that is not known."""
+    """How the image differs from the training images. Also empty if the training images are unknown."""
 
 
 def find(paths: Sequence[Path]) -> Iterator[Path | Unusable]:
-    """Yield the given files, and the files in given folders that are named like images, in order of their names.
+    """Yield the given files, and the files in the given folders that have the suffix of an image, sorted by name.
 
-    Links to folders within folders are not followed: they may lead anywhere, and in circles.
+    Links to folders within folders are not followed because they may lead anywhere, even in circles.
     """
     for path in paths:
         if not path.is_dir():

@@ -9,7 +9,7 @@ from tuner.evaluation.result import TrainingProfile
 from tuner.evaluation.scores import Interval
 
 RARE = 0.001
-"""Share of training images below the usual range, and share above it."""
+"""Share of training images below the usual range. The same share is above it."""
 
 FORMATS = {
     ".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP", ".bmp": "BMP", ".ppm": "PPM", ".gif": "GIF",
@@ -83,14 +83,14 @@ def _size(profile: TrainingProfile, header: ImageHeader) -> str:
     if (header.height, header.width) == (profile.height, profile.width) or profile.resized:
         return ""
     expected = f"{profile.width} x {profile.height}"
-    return f"is {header.width} x {header.height} pixels and was resized; the training images are {expected}"
+    return f"is {header.width} x {header.height} pixels and was resized, because the training images are {expected}"
 
 
 def _format(profile: TrainingProfile, format_: str) -> str:
     if not profile.formats or format_ in profile.formats:
         return ""
-    warning = f"is {format_}; the training images are {' and '.join(profile.formats)}"
-    traces = ", whose compression leaves traces that this one may lack" if profile.formats == ("JPEG",) else ""
+    warning = f"is {format_}, but the training images are {' and '.join(profile.formats)}"
+    traces = ", whose compression leaves traces that this image may lack" if profile.formats == ("JPEG",) else ""
     return warning + traces
 
 

@@ -1,4 +1,4 @@
-"""Measuring a trained model: on the test split, against the runner-up, and on corrupted images."""
+"""Measures a trained model on the test split, against the runner-up, and on corrupted images."""
 
 import logging
 import platform
@@ -35,14 +35,14 @@ ReportProgress = Callable[[Progress], None]
 
 @dataclass(frozen=True)
 class Subject:
-    """The model's trial and the data it is measured on."""
+    """The model's trial and the data on which the model is measured."""
 
     state: StudyState
     best: Trial
     checkpoint: str
     manifest: Manifest
     evaluations: int
-    """Number of the study's models measured on the test split so far, this one included."""
+    """Number of the study's models measured on the test split so far, including this one."""
 
     test: Arrays
     validation: Arrays
@@ -75,7 +75,7 @@ def measure(
     report_progress: ReportProgress,
     clock: Callable[[], float],
 ) -> Measured:
-    """Measure `model`; `runner_up` loads the other model when its turn comes.
+    """Measure `model`, and compare it with the model that `runner_up` loads.
 
     `report_progress` is called after each batch.
     """

@@ -1,9 +1,9 @@
 """predictions.csv.gz: the best model's prediction for every test image.
 
-Columns `name, label, prediction, probability`: the image's file name, its class, the predicted class, and the
-probability of the predicted class, in the shortest digits that read back as the same 64-bit float. Accuracy and
-confusion matrix can be computed from it exactly. With two classes so can the ROC AUC: the score of the second class is
-`probability` if it was predicted, else 1 - `probability`.
+The columns are `name, label, prediction, probability`: the image's file name, its class, the predicted class, and the
+probability of the predicted class. A probability has as few digits as are needed to read back the same 64-bit float.
+Accuracy and confusion matrix can be computed from the file exactly. With two classes, the ROC AUC can be computed, too:
+the score of the second class is `probability` if that class was predicted, else 1 - `probability`.
 """
 
 import csv
@@ -35,10 +35,10 @@ class Predictions:
 
 
 def predictions(probabilities: Probabilities) -> Predictions:
-    """Return the predictions that follow from `probabilities` (n, classes); ties go to the first class.
+    """Return the predictions that follow from `probabilities` (n, classes). Ties go to the first class.
 
-    So one sigmoid predicts the second class above 0.5, as Keras's binary accuracy does. With two classes, the
-    probabilities are made to sum to exactly 1, keeping the smaller: `probability` alone then determines both.
+    So a single sigmoid predicts the second class above 0.5, as Keras's binary accuracy does. With two classes, the
+    larger probability is adjusted so that both sum to exactly 1. Then `probability` alone determines both.
     """
     predicted = probabilities.argmax(axis=1)
     rows = np.arange(len(predicted))

@@ -41,8 +41,8 @@ class Answer(BaseModel):
     """Probability of the prediction, at the temperature fitted by the evaluation."""
 
     calibration: Fit | None = None
-    """How the temperature was fitted; with `NOT_NEEDED` and `TOO_FEW_MISTAKES` the probability is the model's own. None
-    if an earlier version made the evaluation."""
+    """Outcome of fitting the temperature. With `NOT_NEEDED` and `TOO_FEW_MISTAKES`, the probability is the model's own.
+    None if an earlier version made the evaluation."""
 
     probabilities: dict[str, float] = {}
     """Probability of every class."""
@@ -64,9 +64,9 @@ class Predictor:
     width: int
 
     def answers(self, paths: Sequence[Path], heatmaps: Path | None = None) -> Iterator[Answer]:
-        """Yield an answer for each file, in order; heatmaps are written to the folder `heatmaps`.
+        """Yield an answer for each file, in order, and write heatmaps to the folder `heatmaps`.
 
-        Raises UsageError if the folder cannot be written to, SpaceError if the model allows no heatmap.
+        Raises UsageError if the folder cannot be written to, SpaceError if no heatmap can be made of the model.
         """
         grad_cam = GradCam(self.model) if heatmaps else None
         written: Counter[str] = Counter()
@@ -116,8 +116,8 @@ def open_predictor(bucket: Bucket, study: str) -> Predictor:
     metrics = read_metrics(bucket, study)
     if metrics is None:
         raise EnvironmentFailure(
-            f"study {study!r} has no evaluation in {bucket.url}, so no best model yet; "
-            "run `cifake-tune evaluate` after the search."
+            f"study {study!r} has no evaluation in {bucket.url}, so it has no best model yet. "
+            "Run `cifake-tune evaluate` after the search."
         )
     name = names.evaluation(study, names.BEST_MODEL)
     with temporary_folder() as folder:
@@ -127,7 +127,7 @@ def open_predictor(bucket: Bucket, study: str) -> Predictor:
         no_space = ""
         try:  # registers a user's own layers
             load_space(read_study(bucket, study).settings.space, (height, width, 3), len(metrics.classes))
-        except SpaceError as error:  # its code may be missing here, and Keras's own layers need none
+        except SpaceError as error:  # the code may be missing here, and is not needed for Keras's own layers
             no_space = str(error)
         try:
             model = saved_model.load_model(path, f"{bucket.url}: {name}")
@@ -150,7 +150,7 @@ def _batches(paths: Iterable[Path | Unusable], size: int) -> Iterator[list[Path 
 
 
 def _write(folder: Path, image: Path, png: bytes, written: Counter[str]) -> Path:
-    """Write a heatmap under the image's name; further images of the same name get a number."""
+    """Write a heatmap under the image's name. Further images of the same name get a number."""
     stem = image.name[:STEM_CHARACTERS]
     written[stem] += 1
     file = folder / f"{stem}{f'-{written[stem]}' if written[stem] > 1 else ''}.heatmap.png"
@@ -158,5 +158,7 @@ def _write(folder: Path, image: Path, png: bytes, written: Counter[str]) -> Path
         folder.mkdir(parents=True, exist_ok=True)
         file.write_bytes(png)
     except OSError as error:
-        raise UsageError(f"{file}: the heatmap cannot be written ({error.strerror}).") from None
+        raise UsageError(
+            f"{file}: the heatmap cannot be written ({error.strerror}). Choose another folder with --heatmap."
+        ) from None
     return file

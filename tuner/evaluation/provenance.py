@@ -1,4 +1,4 @@
-"""Where an evaluation comes from: the content of provenance.json, enough to train the best trial again."""
+"""The content of provenance.json, which is sufficient to train the best trial again."""
 
 from math import nan
 from typing import Annotated, Any
@@ -21,7 +21,7 @@ class DataSet(ResultModel):
     """Digest of the packed data set; it determines every pixel."""
 
     source_digest: str
-    """Digest of the files that were packed, independent of the archive."""
+    """Digest of the files that were packed. It does not depend on the archive that contains them."""
 
     source: str
     decoder: str
@@ -30,7 +30,7 @@ class DataSet(ResultModel):
     resize: tuple[int, int] | None
     convert: bool
     training_images: int
-    """Number of training images, without those held out."""
+    """Number of training images, without those held out for validation."""
 
     validation_images: int
     test_images: int
@@ -54,7 +54,7 @@ class Code(ResultModel):
 
 
 class Machine(ResultModel):
-    """The machine of the evaluator; in a cluster the workers use the same image."""
+    """The machine of the evaluator. In a cluster, the workers use the same container image."""
 
     python: str
     platform: str
@@ -74,10 +74,10 @@ class Stage(ResultModel):
     seed: int
     hyperparameters: dict[str, Any]
     first_epoch: int
-    """First epoch, from 0; greater in a trial that continues the one before it in the list."""
+    """First epoch, from 0. It is greater than 0 if the trial continues the previous one of the list."""
 
     best_epoch: int
-    """Epoch whose model was taken."""
+    """Epoch whose model was used."""
 
     epochs: int
     """Number of epochs planned."""

@@ -11,7 +11,7 @@ from tuner.evaluation.scores import SMALLEST_PROBABILITY, Interval, Labels, Prob
 
 RESAMPLES = 1000
 MOST_CLASSES = 10
-"""Maximum number of classes for resampling the area under the curves: each costs 0.2 s for 20,000 images."""
+"""Maximum number of classes for resampling the area under the ROC curves. Each class takes 0.2 s for 20,000 images."""
 
 Counts = NDArray[np.int64]
 
@@ -31,7 +31,7 @@ def bootstrap(labels: Labels, probabilities: Probabilities, seed: int) -> Bootst
     draws: dict[str, list[float]] = {"accuracy": [], "log_loss": [], "calibration_error": [], "roc_auc": []}
     for _ in range(RESAMPLES):
         counts = np.bincount(generator.integers(images, size=images), minlength=images)
-        # not `@`: its threads spin while they wait, on cores that other processes use
+        # `@` is not used because its waiting threads would occupy cores that other processes need
         draws["accuracy"].append(float((counts * right).sum()) / images)
         draws["log_loss"].append(float((counts * loss).sum()) / images)
         gaps = np.bincount(index, weights=counts * gap, minlength=BINS)
@@ -59,8 +59,8 @@ def exact_mcnemar(only_first: int, only_second: int) -> float:
 def paired_difference(only_first: int, only_second: int, images: int) -> Interval:
     """Return the 95 % interval of the difference in accuracy of two models on the same images.
 
-    Bonett & Price 2012 (https://doi.org/10.3102/1076998611411915): Wald's with one image added to each disagreement,
-    which holds its 95 % for few images too.
+    The method is that of Bonett & Price 2012 (https://doi.org/10.3102/1076998611411915): Wald's interval with one image
+    added to each kind of disagreement. Its coverage is 95 % even for few images.
     """
     first, second = (only_first + 1) / (images + 2), (only_second + 1) / (images + 2)
     half = 1.959964 * np.sqrt((first + second - (first - second) ** 2) / (images + 2))
@@ -73,9 +73,9 @@ def _percentiles(values: list[float]) -> Interval:
 
 
 def _area(positive: NDArray[np.bool_], scores: NDArray[np.floating]) -> Callable[[Counts], float]:
-    """Return a function that gives the area under the ROC curve if each image counts as often as given.
+    """Return a function that returns the area under the ROC curve, given how often each image counts.
 
-    The images are sorted once; of equal scores half counts. NaN if one side has no image.
+    The images are sorted only once. Pairs of equal scores count half. The area is NaN if one side has no image.
     """
     order = np.argsort(scores, kind="stable")
     ordered, is_positive = scores[order], positive[order]

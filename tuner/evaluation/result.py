@@ -11,9 +11,9 @@ from tuner.names import TrialId
 
 
 class ResultModel(BaseModel):
-    """Base of all parts: frozen; unknown keys of a later version are ignored.
+    """Base class of all parts. Instances are frozen. Unknown keys of a later version are ignored.
 
-    Users' metrics may be infinite or NaN; they are written as in the journal: `Infinity`, `NaN`.
+    Users' metrics may be infinite or NaN. They are written as `Infinity` and `NaN`, as in the journal.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", ser_json_inf_nan="constants")
@@ -39,7 +39,7 @@ class WithFlips(ResultModel):
 
 
 class OneClass(ResultModel):
-    """Scores of one class against the rest; 0.0 for a division by zero."""
+    """Scores of one class against the rest. A score is 0.0 if it would be a division by zero."""
 
     precision: float
     recall: float
@@ -77,30 +77,30 @@ class Fit(StrEnum):
     """Outcome of fitting a temperature."""
 
     FITTED = "fitted"
-    AT_BOUND = "at_bound"  # the smallest or largest one tried; the best may lie beyond
-    NOT_NEEDED = "not_needed"  # its interval contains 1, so it stays 1
-    TOO_FEW_MISTAKES = "too_few_mistakes"  # underconfident by an unknown amount, so it stays 1
+    AT_BOUND = "at_bound"  # the smallest or largest temperature tried; the best one may lie beyond
+    NOT_NEEDED = "not_needed"  # the interval contains 1, so the temperature stays 1
+    TOO_FEW_MISTAKES = "too_few_mistakes"  # underconfident by an unknown amount, so the temperature stays 1
 
 
 class Calibration(ResultModel):
     """How well the model's confidence matches its accuracy on the test images."""
 
     temperature: float
-    """Divisor of the logits, fitted on the validation images; above 1, the model was overconfident. 1 if none was
-    fitted (see `fit`)."""
+    """Divisor of the logits, fitted on the validation images. Above 1, the model was overconfident. 1 if no temperature
+    was fitted (see `fit`)."""
 
     fit: Fit | None = None
-    """None in evaluations by versions that did not record it."""
+    """None in evaluations by versions that did not record the outcome."""
 
     temperature_interval_95: Interval | None = None
-    """Likelihood-ratio interval, within the bounds; None as above."""
+    """Likelihood-ratio interval, within the temperatures tried. None under the same condition as `fit`."""
 
     fitted_on_images: int
     fitted_on_mistakes: int | None = None
-    """Number of these images that the model got wrong; None as above."""
+    """Number of the validation images that the model got wrong. None under the same condition as `fit`."""
 
     error: float
-    """Expected calibration error (ECE), 15 bins of equal width."""
+    """Expected calibration error (ECE) with 15 bins of equal width."""
 
     error_at_temperature: float
     log_loss_at_temperature: float
@@ -154,10 +154,10 @@ class RunnerUp(ResultModel):
 
     only_runner_up_right: int
     p_value: float
-    """Two-sided p-value of McNemar's exact test: how likely so large a difference is if the models are equally good."""
+    """Two-sided p-value of McNemar's exact test: the probability of such a difference between equally good models."""
 
     difference: float
-    """Accuracy of the best minus that of the runner-up."""
+    """Accuracy of the best model minus accuracy of the runner-up."""
 
     difference_interval_95: Interval
     """Paired interval by Bonett and Price."""
@@ -172,7 +172,7 @@ class CorruptionScore(ResultModel):
     accuracy: float
     accuracy_interval_95: Interval
     recall: dict[str, float]
-    """By class."""
+    """Recall by class."""
 
     changed: float
     """Share of images whose prediction differs from that of the unchanged image."""
@@ -212,25 +212,25 @@ class TrainingProfile(ResultModel):
     height: int
     width: int
     formats: tuple[str, ...]
-    """Formats such as JPEG, judged by the file names."""
+    """Formats such as JPEG, according to the file names."""
 
     resized: bool
-    """Whether packing resized them."""
+    """Whether the training images were resized when they were packed."""
 
     brightness: Interval
     """Range of the mean pixel (0-255) of the validation images, without the lowest and highest 0.1 %."""
 
     contrast: Interval
-    """The same for the standard deviation of the pixels."""
+    """The same range for the standard deviation of the pixels."""
 
     saturation: Interval
-    """The same for the mean difference between the largest and the smallest channel of a pixel."""
+    """The same range for the mean difference between the largest and the smallest channel of a pixel."""
 
 
 class Metrics(ResultModel):
     """The evaluation of a study's best trial on the test split. `model_dump_json()` is metrics.json.
 
-    Interval: (low, high), 95 %, Wilson's. Probabilities, accuracies, scores: 0 to 1.
+    Intervals are (low, high): Wilson's 95 % intervals. Probabilities, accuracies and scores of classes are 0 to 1.
     """
 
     format: Format = ABSENT
@@ -241,8 +241,8 @@ class Metrics(ResultModel):
     images: int
     accuracy_without_leaked: LeakFree
     roc_auc: float | None
-    """Two classes: computed from the second one's probability. More: the mean over classes, each against the rest. None
-    if a class has no test image."""
+    """With two classes, computed from the second class's probability. With more, the mean over the classes, each
+    against the rest. None if a class has no test image."""
 
     log_loss: float
     classes: tuple[str, ...]
@@ -252,15 +252,15 @@ class Metrics(ResultModel):
     per_class: dict[str, OneClass]
     best_trial: TrialId
     best_epoch: int
-    """Epoch, from 0, whose model was evaluated."""
+    """Epoch whose model was evaluated, from 0."""
 
     hyperparameters: dict[str, Any]
     objective: str
     score: float
-    """The trial's objective, by which it was chosen."""
+    """Objective of the best trial, by which the trial was chosen."""
 
     validation_accuracy: float | None
-    """`val_accuracy` of the best epoch, optimistic as the best of many; None if the model does not report it."""
+    """`val_accuracy` of the best epoch, optimistic as the best of many. None if the model does not report it."""
 
     validation_interval_95: Interval | None
     validation_images: int
@@ -272,13 +272,13 @@ class Metrics(ResultModel):
     data_digest: str
     seed: int
     test_evaluations: int
-    """Number of this study's models measured on the test split, this one included. Choosing between several by this
-    accuracy would make it optimistic."""
+    """Number of this study's models measured on the test split, including this one. Choosing among several models by
+    this accuracy would make the accuracy optimistic."""
 
     versions: Versions
     duration_s: float
 
-    # None in evaluations by earlier versions, or for the reason given
+    # The fields below are None in evaluations by earlier versions, or for the reason given.
     bootstrap: Bootstrap | None = None
     calibration: Calibration | None = None
     objects: tuple[ObjectClass, ...] | None = None
@@ -291,12 +291,12 @@ class Metrics(ResultModel):
     """None if evaluation.robustness_images is 0."""
 
     most_wrong: tuple[WrongImage, ...] | None = None
-    """The most confident mistakes first, in the order of most_wrong.png."""
+    """The most confident mistakes, in the order of most_wrong.png."""
 
     roc_curves: dict[str, RocCurve] | None = None
-    """Curve of the second of two classes, or of each of up to ten; only for classes with images on both sides."""
+    """Curve of the second of two classes, or of each of up to ten. A class with no image, or with all, has none."""
 
     familiar: TrainingProfile | None = None
     with_flips: WithFlips | None = None
     not_made: tuple[str, ...] = ()
-    """Names of report files that could not be made; the evaluator's log has the reason."""
+    """Names of report files that could not be made. The evaluator's log has the reasons."""

@@ -1,4 +1,4 @@
-"""Reading an evaluation's files from the bucket."""
+"""Reads an evaluation's files from the bucket."""
 
 import logging
 
@@ -13,9 +13,9 @@ log = logging.getLogger(__name__)
 
 
 def read_metrics(bucket: Bucket, study: str) -> Metrics | None:
-    """Return the study's evaluation; None if there is none, or none that this version understands.
+    """Return the study's evaluation; None if the bucket has none that this version understands.
 
-    Raises NewerFormatError if it has a newer major version: an older program must not repeat it.
+    Raises NewerFormatError if its major version is newer, because an older program must not repeat the evaluation.
     """
     name = names.evaluation(study, names.METRICS_JSON)
     try:
@@ -25,5 +25,5 @@ def read_metrics(bucket: Bucket, study: str) -> Metrics | None:
     except NewerFormatError as error:
         raise NewerFormatError(f"{bucket.url}: {name} {error}") from None
     except ValidationError as error:
-        log.warning("cannot read %s (%s); the evaluation is repeated", name, error.errors()[0]["msg"])
+        log.warning("cannot read %s (%s), so the evaluation counts as missing", name, error.errors()[0]["msg"])
         return None

@@ -13,7 +13,7 @@ from tuner.evaluation.scores import wilson_interval
 
 SHOWN_CLASSES = 4
 AT_ONCE = 500
-"""Number of images corrupted at a time: as floats, large ones would take gigabytes."""
+"""Number of images corrupted at a time, because many large images would take gigabytes as floats."""
 
 Predict = Callable[[Images], NDArray[np.intp]]
 """Returns the predicted class of each image."""

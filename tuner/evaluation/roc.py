@@ -12,9 +12,10 @@ MOST_CLASSES = 10
 
 
 def roc_curves(labels: Labels, probabilities: Probabilities, classes: Sequence[str]) -> dict[str, RocCurve]:
-    """Return a curve for the second of two classes, or for each of more, where both sides have images.
+    """Return a curve by class: for the second of two classes, or for each of up to ten.
 
-    None for more than ten classes, whose curves could not be told apart.
+    A class that no image or every image belongs to has no curve. With more than ten classes there are no curves,
+    because they could not be distinguished.
     """
     from sklearn.metrics import roc_curve
 
@@ -27,7 +28,7 @@ def roc_curves(labels: Labels, probabilities: Probabilities, classes: Sequence[s
             continue
         false_positive, true_positive, _ = roc_curve(truth, probabilities[:, index])
         if len(false_positive) > POINTS:
-            # evenly along the curve, not along one axis: steep and flat parts keep their shape
+            # evenly along the curve, not along one axis, so that steep and flat parts keep their shape
             along = np.concatenate([[0.0], np.cumsum(np.diff(false_positive) + np.diff(true_positive))])
             kept = np.unique(np.searchsorted(along, np.linspace(0, along[-1], POINTS)).clip(0, len(along) - 1))
             false_positive, true_positive = false_positive[kept], true_positive[kept]

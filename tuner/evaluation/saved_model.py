@@ -1,7 +1,7 @@
-"""Saved models: loaded without running code from the file, applied, and saved again for plain Keras.
+"""Loads saved models without running code from the file, applies them, and saves them for plain Keras.
 
-For each image a model outputs one number (sigmoid: the probability of the second class) or one per class (softmax).
-It takes pixels from 0 to 255.
+A model takes pixels from 0 to 255. For each image it outputs one number (a sigmoid, which is the probability of the
+second class) or one number per class (a softmax).
 """
 
 import zipfile
@@ -18,33 +18,33 @@ ROW_SUM_TOLERANCE = 0.02  # bfloat16 has 8 bits, which limits how exactly its so
 
 
 def load_model(path: Path, where: str) -> Any:
-    """Return the Keras model in `path`, not compiled: neither loss nor optimizer is needed to predict.
+    """Return the Keras model in `path`, not compiled because predictions need neither loss nor optimizer.
 
     `where` names the file in messages. Import a user's module first if it registers classes. Raises SpaceError if the
-    model needs an unregistered class or code that `safe_mode` refuses, BucketError if the file is damaged.
+    model needs an unregistered class or code that `safe_mode` refuses, and BucketError if the file is damaged.
     """
     import keras
 
     try:
-        # saving_lib's other formats (HDF5, pickled lambdas) are never read: only a zip gets as far as Keras.
+        # Only zip archives are passed to Keras, so that its other formats (HDF5, pickled lambdas) are never read.
         if not zipfile.is_zipfile(path):
-            raise zipfile.BadZipFile("it is no zip archive")
+            raise zipfile.BadZipFile("it is not a zip archive")
         return keras.saving.load_model(path, compile=False, safe_mode=True)
     except (zipfile.BadZipFile, KeyError, OSError) as error:
-        raise BucketError(f"{where}: the saved model is damaged ({_one_line(error)}).") from error
+        raise BucketError(f"{where}: the saved model is damaged ({_one_line(error)}). Restore this object.") from error
     except (TypeError, ValueError, ImportError) as error:
         # Keras wraps the reason once per level of layers, each time with the whole configuration.
         message = _one_line(error).rsplit("Exception encountered: ", 1)[-1]
         if "safe_mode" in message or "unsafe" in message:
             raise SpaceError(
-                f"{where}: the model holds Python code (a Lambda layer with a lambda), which is not loaded for safety; "
-                "write a Layer class with @keras.saving.register_keras_serializable() or use Keras's own layers, "
-                "and search again."
+                f"{where}: the model contains Python code (a Lambda layer with a lambda), which is not loaded, for "
+                "safety. Write a Layer class with @keras.saving.register_keras_serializable() or use Keras's own "
+                "layers, and search again."
             ) from error
         raise SpaceError(
-            f"{where}: the model cannot be loaded; are all its own classes and functions decorated with "
-            "@keras.saving.register_keras_serializable() and defined in (or imported by) the module that "
-            f"space.import names, with every argument in get_config()? Keras says: {message[:300]}"
+            f"{where}: the model cannot be loaded. Decorate all classes and functions of your own with "
+            "@keras.saving.register_keras_serializable(), define them in (or import them into) the module that "
+            f"space.import names, and return every argument from get_config(). Keras reports: {message[:300]}"
         ) from error
 
 
@@ -59,7 +59,7 @@ class TrainsDifferently(Protocol):
 def save_for_prediction(model: Any, path: Path) -> None:
     """Save a model from `load_model` so that plain Keras can load it, without the optimizer's state (2/3 with Adam).
 
-    A subclassed model is saved unchanged: Keras cannot replace its layers.
+    A subclassed model is saved unchanged because Keras cannot replace its layers.
     """
     from keras import Sequential
     from keras.src.models import Functional
@@ -101,8 +101,8 @@ def predict(
         output = ops.convert_to_numpy(ops.cast(model.predict_on_batch(batch), "float32"))
         if output.ndim != 2:
             raise SpaceError(
-                f"the model's output has shape {output.shape} for {len(batch)} images; end it in a Dense layer "
-                "with one sigmoid, or with one softmax a class."
+                f"the model's output has shape {output.shape} for {len(batch)} images. End the model in a "
+                "Dense layer of one unit (sigmoid), or of one unit per class (softmax)."
             )
         outputs.append(output)
         progress(start + len(batch), len(images))
@@ -132,19 +132,21 @@ def class_probabilities(outputs: NDArray[np.float32], classes: int) -> NDArray[n
     count = outputs.shape[1]
     if count not in ({1, 2} if classes == 2 else {classes}):
         wanted = "1 (sigmoid) or 2 (softmax)" if classes == 2 else f"{classes} (softmax)"
-        raise SpaceError(f"the model has {count} outputs, but the data has {classes} classes: it needs {wanted}.")
+        raise SpaceError(
+            f"the model has {count} outputs, but the data has {classes} classes. Change the outputs to {wanted}."
+        )
     if not np.isfinite(outputs).all():
-        raise SpaceError("the model answers NaN or infinity for some images; lower the learning rates of the space.")
+        raise SpaceError("the model outputs NaN or infinity for some images. Lower the learning rates of the space.")
     if outputs.min() < 0 or outputs.max() > 1:
         raise SpaceError(
-            f"the model's outputs are no probabilities (from {outputs.min():.4g} to {outputs.max():.4g}); end it in "
-            "activation='sigmoid' or 'softmax' instead of from_logits=True."
+            f"the model's outputs are not probabilities (from {outputs.min():.4g} to {outputs.max():.4g}). End the "
+            "model in activation='sigmoid' or 'softmax' instead of using from_logits=True."
         )
     wide = outputs.astype(np.float64)
     if count == 1:
         return np.concatenate([1 - wide, wide], axis=1)
     if np.abs(wide.sum(axis=1) - 1).max() > ROW_SUM_TOLERANCE:
-        raise SpaceError("the model's outputs do not sum to 1 for each image; end it in activation='softmax'.")
+        raise SpaceError("the model's outputs do not sum to 1 for each image. End it in activation='softmax'.")
     return wide
 
 

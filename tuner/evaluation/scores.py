@@ -1,7 +1,8 @@
 """Scores of an evaluation: pure functions of labels, predictions and probabilities.
 
 Labels and predictions are integer arrays of shape (n,) that index the classes; probabilities are float arrays
-of shape (n, classes). scikit-learn and scipy are imported where they are used: together they take a second.
+of shape (n, classes). Functions import scikit-learn and scipy themselves because importing both takes a
+second.
 """
 
 from typing import Any, NamedTuple
@@ -13,11 +14,11 @@ Labels = NDArray[np.integer[Any]]
 Probabilities = NDArray[np.floating[Any]]
 Interval = tuple[float, float]
 
-SMALLEST_PROBABILITY = 1e-7  # Keras's epsilon: one confidently wrong image must not make the loss infinite
+SMALLEST_PROBABILITY = 1e-7  # Keras's epsilon, so that one confidently wrong image does not make the loss infinite
 
 
 class ClassScores(NamedTuple):
-    """Precision, recall and F1 of one class against the rest; 0.0 for a division by zero."""
+    """Precision, recall and F1 of one class against the rest. A score is 0.0 if it would be a division by zero."""
 
     precision: float
     recall: float
@@ -38,7 +39,7 @@ def wilson_interval(correct: int, images: int, confidence: float = 0.95) -> Inte
 
 
 def confusion_matrix(labels: Labels, predictions: Labels, classes: int) -> list[list[int]]:
-    """Return counts of images; rows are the truth, columns the prediction."""
+    """Return numbers of images. Rows are the truth, columns the prediction."""
     from sklearn.metrics import confusion_matrix as count
 
     matrix: list[list[int]] = count(labels, predictions, labels=range(classes)).tolist()
@@ -56,8 +57,8 @@ def class_scores(labels: Labels, predictions: Labels, classes: int) -> list[Clas
 def roc_auc(labels: Labels, probabilities: Probabilities) -> float | None:
     """Return the area under the ROC curve: how often an image of a class gets a higher probability than another image.
 
-    Ties count half. Two classes: computed from the second one's probability. More: the mean over the classes, each
-    against the rest. None if a class has no image.
+    Ties count half. With two classes, it is computed from the second class's probability. With more, it is the mean
+    over the classes, each against the rest. None if a class has no image.
     """
     from sklearn.metrics import roc_auc_score
 

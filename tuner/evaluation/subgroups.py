@@ -1,4 +1,4 @@
-"""Subgroups of CIFAKE by the object shown, which the suffix of the file name gives: `0007 (6).jpg` shows a dog."""
+"""Subgroups of CIFAKE by the object shown, according to the file name's suffix: `0007 (6).jpg` shows a dog."""
 
 import re
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from tuner.evaluation.result import ObjectClass
 from tuner.evaluation.scores import Labels, wilson_interval
 
 OBJECTS = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-"""CIFAR-10's classes, in the order of the suffixes: none, (2) … (10)."""
+"""CIFAR-10's classes, in the order of the suffixes: no suffix, (2), …, (10)."""
 CLASSES = ("FAKE", "REAL")
 
 _NAME = re.compile(r"(?:FAKE|REAL)/\d{1,4}(?: \((\d{1,2})\))?\.jpg")

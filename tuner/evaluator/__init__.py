@@ -1,1 +1,1 @@
-"""The evaluator: its life, the artifacts it writes, reproducing a trial."""
+"""The evaluator: its run, the artifacts that it writes, and the reproduction of a trial."""

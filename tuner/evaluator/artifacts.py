@@ -1,4 +1,4 @@
-"""Artifacts of an evaluation for people: figures, model card, report. A failure to make one costs no measurement."""
+"""Figures, model card and report of an evaluation. If one cannot be made, the measurements are still written."""
 
 import logging
 from collections.abc import Callable
@@ -39,7 +39,7 @@ def make_artifacts(measured: Measured, subject: Subject, origin: Provenance, his
             files[name] = content()
         except PreemptedError:
             raise
-        except Exception:  # any cause, such as a user's odd names or numbers: the measurement matters more
+        except Exception:  # caused by unusual names or numbers, for example; keep the measurements
             log.exception("cannot make %s; the evaluation is written without it", name)
             failed.append(name)
 
@@ -65,7 +65,7 @@ def make_artifacts(measured: Measured, subject: Subject, origin: Provenance, his
 
 
 def _samples(measured: Measured, files: dict[str, bytes]) -> list[list[bytes]]:
-    """Return the sample images, one list per corruption; none if they could not be made."""
+    """Return the sample images, one list per corruption; an empty list if they could not be made."""
     if measured.robustness is None or names.ROBUSTNESS_SAMPLES_PNG not in files:
         return []
     rows, columns = measured.robustness.samples.shape[:2]

@@ -1,4 +1,4 @@
-"""Collecting the provenance of the best model: settings, data, code, seeds, attempts, packages."""
+"""Collects the provenance of the best model: settings, data, code, seeds, attempts and packages."""
 
 import hashlib
 import inspect
@@ -34,7 +34,10 @@ def provenance(
     model: Path,
     space: Any,
 ) -> Provenance:
-    """Return the provenance of the best trial's model; `model` is its checkpoint, `space` the study's HyperModel."""
+    """Return the provenance of the best trial's model.
+
+    `model` is the file of its checkpoint, and `space` is the study's HyperModel.
+    """
     saved = _saved(model)
     assert best.checkpoint is not None and best.best_epoch is not None  # noqa: PT018  (StudyState.best)
     return Provenance(
@@ -52,7 +55,7 @@ def provenance(
 
 
 def _lineage(state: StudyState, best: Trial) -> list[Trial]:
-    """Return the trials in which the model was trained, the first one first."""
+    """Return the trials in which the model was trained, in order."""
     line = [best]
     while (parent := state.trials.get(names.TrialId(str(line[0].hyperparameters.get(names.HP_PARENT))))) is not None:
         line.insert(0, parent)
@@ -142,7 +145,7 @@ def _machine() -> Machine:
 
 @cache
 def _packages() -> dict[str, str]:
-    """Return the version of every package; each one's metadata takes a millisecond, so it is read once."""
+    """Return the version of every installed package. Cached because reading takes a millisecond per package."""
     read = [each.metadata for each in distributions()]
     return dict(sorted((each["Name"], each["Version"]) for each in read if each["Name"]))
 

@@ -1,4 +1,4 @@
-"""Reproducing a study's best trial from provenance.json and the data set in the bucket alone."""
+"""Reproduces a study's best trial from provenance.json and the data set in the bucket alone."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,8 +32,8 @@ class Reproduction:
 def reproduce(provenance: Provenance, bucket: Bucket, cache: Path) -> Reproduction:
     """Train as the study did, without a chief, up to the epoch whose model was evaluated.
 
-    With the same packages on the same kind of machine the metrics are equal, bit for bit on a CPU with as many threads;
-    elsewhere they differ by rounding. Raises what training raises.
+    With the same packages on the same kind of CPU with the same number of threads, the metrics are equal bit for bit.
+    Otherwise they may differ by rounding. Raises the errors of loading the data and of training.
     """
     study = parse(provenance.study, "provenance.json")
     manifest = read_manifest(bucket, provenance.data.digest)
@@ -70,20 +70,20 @@ class _EnoughError(Exception):
 
 @dataclass
 class _Recorder:
-    """Records the metrics of all epochs and the model of the best one, and ends the training there."""
+    """Records the metrics of all epochs up to the best one, saves its model, and then ends the training."""
 
     best_epoch: int
     file: Path
     metrics: dict[int, dict[str, float]] = field(default_factory=dict)
 
     def check(self) -> None:
-        """Do nothing: the training is never interrupted."""
+        """Do nothing, because the training is never interrupted."""
 
     def progress(self, epoch: int, share: float, images_per_s: float) -> None:
-        """Do nothing: progress is not shown."""
+        """Do nothing, because progress is not shown."""
 
     def epoch_done(self, epoch: int, metrics: dict[str, float], model: keras.Model) -> None:
-        """Record the metrics; after the best epoch, save the model and end the training."""
+        """Record the metrics. After the best epoch, save the model and end the training."""
         self.metrics[epoch] = metrics
         if epoch == self.best_epoch:
             model.save(self.file)

@@ -1,7 +1,8 @@
-"""The evaluator's life: measure the best trial's model on the test split, once, and write the evaluation.
+"""Runs the evaluator: it measures the best trial's model on the test split, once, and writes the evaluation.
 
-The files of `studies/<study>/evaluation/` are replaced in this order: metrics.json is deleted, the others are
-written, metrics.json is written. A folder with a metrics.json is therefore complete, and its files belong together.
+The files of `studies/<study>/evaluation/` are replaced in this order: metrics.json is deleted, the other files are
+written, and metrics.json is written last. So a folder with a metrics.json is complete, and its
+files belong together.
 """
 
 import json
@@ -37,7 +38,7 @@ def evaluate(
 ) -> Metrics:
     """Measure the study's best trial on the test split, write the evaluation to the bucket, and return it.
 
-    If the bucket already has the evaluation of the same model, it is returned and the test split is not read.
+    If the bucket already has an evaluation of this model, that is returned and the test split is not read.
     `report_progress` is called after each batch. Raises EnvironmentFailure while the search still runs, NoResultError
     if none of its trials is usable, SpaceError if the best model cannot be loaded or does not output probabilities.
     """
@@ -50,7 +51,7 @@ def evaluate(
         return previous
     if previous:
         log.warning(
-            "the test split is read again, for trial %s after trial %s (evaluation %d of study %s)",
+            "the test split is read again: trial %s is evaluated after trial %s (evaluation %d of study %s)",
             best.trial_id, previous.best_trial, previous.test_evaluations + 1, study,
         )  # fmt: skip
     evaluations = 1 + (previous.test_evaluations if previous else 0)
@@ -58,9 +59,9 @@ def evaluate(
 
 
 def evaluated(bucket: Bucket, study: str) -> Metrics | None:
-    """Return the evaluation of the study's best model if the bucket has it; None if `evaluate` has work to do.
+    """Return the evaluation of the study's best model if the bucket has it, else None.
 
-    Raises what `evaluate` raises if the study has no best model, or not yet.
+    Raises EnvironmentFailure or NoResultError as `evaluate` does.
     """
     state = read_study(bucket, study)
     best = _best_trial(state, study)
@@ -71,7 +72,8 @@ def evaluated(bucket: Bucket, study: str) -> Metrics | None:
 def _best_trial(state: StudyState, study: str) -> Trial:
     if state.finished is None:
         raise EnvironmentFailure(
-            f"The search of study {study!r} has not ended. The test split is read once, after it: try again then."
+            f"The search of study {study!r} has not ended. Try again after its end, so that the test split is "
+            "read only once."
         )
     if best := state.best(1):
         return best[0]
@@ -89,7 +91,7 @@ def _is_of(metrics: Metrics, best: Trial, state: StudyState) -> bool:
 def _evaluate(
     bucket: Bucket, state: StudyState, best: Trial, cache: Path, *, report_progress: "ReportProgress", evaluations: int
 ) -> Metrics:
-    # Everything that needs Keras or the data is imported here: an existing evaluation is returned without it.
+    # Modules that need Keras or the data are imported here, so that an existing evaluation is returned without them.
     from tuner.data.arrays import open_split, open_validation
     from tuner.data.manifest import read_manifest
     from tuner.evaluation import saved_model
@@ -100,7 +102,7 @@ def _evaluate(
 
     begun = time.monotonic()
     checkpoint = best.checkpoint
-    assert checkpoint is not None  # StudyState.best returns no trial without
+    assert checkpoint is not None  # StudyState.best returns no trial without a checkpoint
     manifest = read_manifest(bucket, state.data_digest)
     study = state.settings
     space = load_space(study.space, manifest.image_shape, len(manifest.classes))  # registers a user's own layers
@@ -135,7 +137,10 @@ def _folder_in(cache: Path) -> "tempfile.TemporaryDirectory[str]":
         cache.mkdir(parents=True, exist_ok=True)
         return tempfile.TemporaryDirectory(prefix="evaluate-", dir=cache)
     except OSError as error:
-        raise EnvironmentFailure(f"{cache}: the cache cannot be used ({error.strerror or error}).") from None
+        raise EnvironmentFailure(
+            f"{cache}: the cache cannot be used ({error.strerror or error}). "
+            f"Choose another folder with {names.ENV_CACHE}."
+        ) from None
 
 
 def _replace(
@@ -150,7 +155,7 @@ def _replace(
     bucket.delete(names.evaluation(metrics.study, names.METRICS_JSON))
     bucket.upload(names.evaluation(metrics.study, names.BEST_MODEL), model)
     for file in {names.ROBUSTNESS_PNG, names.ROBUSTNESS_SAMPLES_PNG, *artifacts.failed} - set(files):
-        bucket.delete(names.evaluation(metrics.study, file))  # of the previous evaluation
+        bucket.delete(names.evaluation(metrics.study, file))  # left by the previous evaluation
     for file, data in files.items():
         bucket.write(names.evaluation(metrics.study, file), data)
     bucket.write(names.evaluation(metrics.study, names.METRICS_JSON), metrics.model_dump_json(indent=2).encode())
@@ -165,7 +170,9 @@ def _files(measured: "Measured", subject: "Subject", origin: "Provenance") -> di
         "rows": "truth",
         "columns": "prediction",
         "counts": metrics.confusion_matrix,
-        "percentages": [[100 * n / max(1, sum(row)) for n in row] for row in metrics.confusion_matrix],  # of the row
+        "percentages": [
+            [100 * n / max(1, sum(row)) for n in row] for row in metrics.confusion_matrix
+        ],  # shares of the row
     }
     return {
         names.PREDICTIONS_CSV: to_csv_gz(

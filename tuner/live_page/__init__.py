@@ -1,1 +1,1 @@
-"""The live page: what a browser shows of a study while its chief runs."""
+"""The live page, which shows a study in a browser while its chief runs."""

@@ -1,4 +1,4 @@
-"""Conversion of values for the page: always short, and valid JSON whatever a model or a worker reports."""
+"""Converts values for the page into short and valid JSON, whatever a model or a worker reports."""
 
 from collections.abc import Mapping
 from math import isfinite
@@ -10,7 +10,7 @@ TEXT_CHARACTERS = 200
 LONG_CHARACTERS = 4000
 """Maximum length of a text on a single trial's page."""
 EXACT = 1 << 53
-"""Up to this, JavaScript represents integers exactly."""
+"""Limit below which JavaScript represents integers exactly."""
 
 
 def text(value: str, characters: int = TEXT_CHARACTERS) -> str:
@@ -29,7 +29,7 @@ def number(value: float | None) -> float | None:
 
 
 def hyperparameter(value: Value) -> Value:
-    """Return a hyperparameter's value; as a text if JSON or JavaScript cannot represent the number."""
+    """Return a hyperparameter's value, as a string if JSON or JavaScript cannot represent the number."""
     if isinstance(value, str):
         return text(value)
     if isinstance(value, float):

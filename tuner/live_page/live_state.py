@@ -1,4 +1,4 @@
-"""A frozen copy of what the chief knows, taken in the chief's event loop and read by the HTTP server's threads."""
+"""A frozen copy of the chief's state. The chief's event loop makes it, and the HTTP server's threads read it."""
 
 import asyncio
 import threading
@@ -16,10 +16,10 @@ FRESH_S = 0.5
 
 @dataclass(frozen=True)
 class LiveState:
-    """What the page shows at one moment."""
+    """The state that the page shows at one moment."""
 
     at: float
-    """When it was taken: seconds since 1970, by the chief's clock."""
+    """Time at which the copy was made, by the chief's clock (seconds since 1970)."""
     state: StudyState
     evaluation: EvaluationState
     result: EvaluationSummary | None
@@ -31,22 +31,22 @@ class LiveState:
 
     @property
     def is_last(self) -> bool:
-        """Whether nothing will change any more while this process runs."""
+        """Whether the state will no longer change while this process runs."""
         return self.state.finished is not None and self.evaluation is not EvaluationState.RUNNING
 
 
 OPEN_S = 6.0
 """Seconds since its last request for which a page counts as open. A page sends requests every two seconds."""
 DRAIN_S = 5.0
-"""Seconds for which a process that ends waits until an open page has read the last state."""
+"""Maximum seconds for which an ending process waits until an open page has read the last state."""
 SETTLE_S = 0.5
-"""Seconds for the other requests of the same page, which sends several at once."""
+"""Seconds to wait for the other requests of a page that has read the last state. A page sends several at once."""
 
 
 class LiveStateCache:
-    """The newest LiveState, for threads that need it often.
+    """Keeps the newest LiveState for threads that need it often.
 
-    `take` returns the current one, or None while there is nothing to show.
+    `take` returns the current LiveState, or None while there is nothing to show.
     """
 
     def __init__(self, take: Callable[[], LiveState | None]) -> None:
@@ -58,7 +58,7 @@ class LiveStateCache:
         self._last_was_read = False
 
     def get(self) -> LiveState | None:
-        """Return it. Raises TimeoutError if the chief does not answer; later callers do not wait longer for it."""
+        """Return the newest state. Raises TimeoutError if the chief does not answer in time."""
         if not self._lock.acquire(timeout=ANSWER_S):
             raise TimeoutError
         try:

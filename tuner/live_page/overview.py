@@ -1,4 +1,4 @@
-"""The top of the live page: progress, best trial, curves, workers and rungs. Its size is bounded."""
+"""The overview at the top of the live page: progress, best trial, curves, workers and rungs. Its size is bounded."""
 
 from collections import Counter
 from itertools import islice
@@ -19,7 +19,7 @@ from tuner.study.state import SCORED, StudyState, Trial
 from tuner.study.status import EvaluationState, EvaluationSummary, SearchState, WorkerState, search_state
 
 DOTS, STOPPED_DOTS, STEPS = 400, 200, 200
-"""Maximum number, in the history, of scores of completed trials, of those stopped early, and of improvements."""
+"""Maximum number of scores of completed trials, of scores of stopped trials, and of improvements, in the history."""
 BEST_CURVES, RUNNING_CURVES, CURVE_POINTS = 8, 24, 150
 """Maximum number of curves of the best trials, of running trials, and of points per curve."""
 WORKER_ROWS = 100
@@ -40,7 +40,7 @@ class ScoredTrial(OverviewPart):
     score: float
     trial: str
     stopped: bool
-    """Whether it was stopped early."""
+    """Whether the trial was stopped early."""
 
 
 class LearningCurve(OverviewPart):
@@ -80,7 +80,7 @@ class RungRow(OverviewPart):
 
 
 class Overview(OverviewPart):
-    """The whole top of the page. Times are seconds since 1970 by the chief's clock."""
+    """All data at the top of the page. Times are seconds since 1970 by the chief's clock."""
 
     version: str
     study: str
@@ -234,7 +234,7 @@ def _rungs(state: StudyState) -> list[RungRow]:
     for rung, at in at_rungs(state.trials.values()).items():
         reached = sorted(at.values, key=state.objective.sort_key)
         epoch = epochs_at(settings, rung)
-        # the next trial to reach the rung counts too; a trial that has reached its last epoch is not stopped there
+        # includes the next trial to reach the rung; a trial that has reached its last epoch is not stopped there
         kept = kept_of(settings, rung, len(reached) + 1) if epoch < state.settings.training.epochs else 0
         rungs.append(
             RungRow(

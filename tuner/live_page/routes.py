@@ -38,7 +38,7 @@ Answer = Callable[[LiveState, Request], Response]
 
 
 class LivePage:
-    """The page of one study in one bucket; `take` returns what it shows, as for LiveStateCache."""
+    """The page of one study in one bucket. `take` returns the state to show, as for LiveStateCache."""
 
     def __init__(self, bucket: str, take: Callable[[], LiveState | None]) -> None:
         self.latest = LiveStateCache(take)
@@ -90,7 +90,7 @@ def _trials(live: LiveState, request: Request) -> Response:
 def _trial(live: LiveState, request: Request) -> Response:
     trial = live.state.trials.get(names.TrialId(request.query.get("trial", "")))
     if trial is None:
-        return plain("there is no such trial", HTTPStatus.NOT_FOUND)
+        return plain("the study has no trial with this id", HTTPStatus.NOT_FOUND)
     return _json(request, trial_details(live.state, trial))
 
 
@@ -112,13 +112,15 @@ def _versioned(request: Request, body: bytes, content_type: str) -> Response:
 
 
 def _local_only(handler: Handler) -> Handler:
-    """Refuse requests under a public host name: another site could have its name resolve to this machine."""
+    """Refuse requests under a public host name, because another site could let its name resolve to this machine."""
 
     def checked(request: Request) -> Response:
         response = (
             handler(request)
             if is_local_name(request.host)
-            else plain("open this page as localhost, or by an IP address", HTTPStatus.MISDIRECTED_REQUEST)
+            else plain(
+                "open this page as localhost or by an IP address, not by a public name", HTTPStatus.MISDIRECTED_REQUEST
+            )
         )
         return Response(response.body, response.content_type, response.status, _with(response.headers))
 

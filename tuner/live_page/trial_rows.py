@@ -1,4 +1,4 @@
-"""The live page's table of trials, filtered, sorted and paged, and the details of a single trial."""
+"""The live page's table of trials (filtered, sorted and paged), and the details of a single trial."""
 
 from collections.abc import Callable, Mapping
 from enum import StrEnum
@@ -15,7 +15,7 @@ from tuner.study.records import TrialState, Value
 from tuner.study.state import StudyState, Trial
 
 COLUMNS = 24
-"""Maximum number of hyperparameters in the table; a trial's details show all of them."""
+"""Maximum number of hyperparameters in the table. A trial's details show all of them."""
 COLUMN_TRIALS = 200
 """Number of newest trials whose hyperparameters become columns."""
 HYPERPARAMETER = "hp:"
@@ -37,7 +37,7 @@ class SortKey(StrEnum):
 
 
 class TrialQuery(BaseModel):
-    """Which trials to return, as the URL's query specifies them. Raises ValidationError."""
+    """The trials to return, as the URL's query specifies them. Raises ValidationError if the query is invalid."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -45,7 +45,7 @@ class TrialQuery(BaseModel):
     sort: SortKey | Annotated[str, Field(pattern=f"^{HYPERPARAMETER}", max_length=300)] = SortKey.INTEREST
     """A hyperparameter is given as `hp:` and its name."""
     down: bool = False
-    """Whether the largest value comes first; trials without a value come last in both orders."""
+    """Whether the largest value comes first. Trials without a value come last in both orders."""
     offset: Annotated[int, Field(ge=0)] = 0
     limit: Annotated[int, Field(ge=1, le=200)] = 50
 
@@ -65,7 +65,7 @@ class TrialRow(BaseModel):
     """For a running trial, its best objective so far."""
     rung: int | None
     seconds: float | None
-    """Seconds from its first attempt to its end; None until it ends."""
+    """Seconds from the start of the trial's first attempt to its end; None until the trial ends."""
     started: float | None
     worker: str | None
     hyperparameters: dict[str, Value]
@@ -92,12 +92,12 @@ class TrialDetails(BaseModel):
 
     row: TrialRow
     hyperparameters: dict[str, Value]
-    """Including those that Keras Tuner adds."""
+    """All hyperparameters, including those that Keras Tuner adds."""
     outcomes: dict[str, int]
     """Number of attempts by outcome, without the one that finished the trial."""
     ended: float | None
     best_epoch: int | None
-    """From 1."""
+    """Best epoch, from 1."""
     reason: str
     curves: dict[str, list[tuple[int, float | None]]]
     """Metrics by epoch, from 1."""
@@ -118,7 +118,7 @@ def trial_page(state: StudyState, query: TrialQuery) -> TrialPage:
 
 
 def trial_row(state: StudyState, trial: Trial, best: Trial | None) -> TrialRow:
-    """Return a trial's row; `best` is the study's best trial."""
+    """Return a trial's row. `best` is the study's best trial."""
     return TrialRow(
         trial=trial.trial_id,
         state=trial.state,
@@ -177,7 +177,7 @@ def _seconds(trial: Trial) -> float | None:
 
 
 def _columns(state: StudyState) -> list[str]:
-    """Return the hyperparameters of the newest trials; in a conditional space, trials have different ones."""
+    """Return the hyperparameters of the newest trials, which may differ in a conditional space."""
     columns: dict[str, None] = {}
     for trial in islice(reversed(state.trials.values()), COLUMN_TRIALS):
         columns.update(dict.fromkeys(trial.chosen))

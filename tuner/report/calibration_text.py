@@ -1,4 +1,4 @@
-"""Wording of a calibration, shared by page, card, figure and terminal: whether it was applied, and why not."""
+"""Describes whether a calibration was applied and, if not, why, for the page, the card, figures and the terminal."""
 
 from tuner.evaluation.result import Calibration, Fit
 from tuner.report.text import counted, percent
@@ -16,7 +16,7 @@ def calibration_line(calibration: Calibration) -> str:
         case Fit.FITTED:
             return f"{at} ({between}, fitted on {images})"
         case Fit.AT_BOUND:
-            return f"{at}, the limit of those tried: the best one for {images} is further from 1, so the fit is poor"
+            return f"{at}, the limit of those tried; the best one for {images} is further from 1, so the fit is poor"
         case Fit.NOT_NEEDED:
             return f"unchanged: {images} do not distinguish the best temperature from 1 ({between})"
         case Fit.TOO_FEW_MISTAKES:
@@ -25,7 +25,7 @@ def calibration_line(calibration: Calibration) -> str:
 
 
 def errors_line(calibration: Calibration) -> str:
-    """Return the calibration error, before and after the temperature was applied."""
+    """Return the calibration error before and after the temperature was applied."""
     if not calibration.changes:
         return percent(calibration.error)
     worse = ", which is no better" if calibration.error_at_temperature >= calibration.error else ""

@@ -1,4 +1,4 @@
-"""report.html: a study and its evaluation on one self-contained page, the result first."""
+"""report.html, a self-contained page about a study and its evaluation, which shows the result first."""
 
 import base64
 from collections import Counter
@@ -29,11 +29,11 @@ from tuner.study.records import TrialState, first_line
 from tuner.study.state import StudyState
 
 WIDEST_MATRIX = 12
-"""Maximum number of classes shown as a matrix; with more, the most frequent confusions are listed."""
+"""Maximum number of classes shown as a matrix. With more, the most frequent confusions are listed."""
 MOST_CONFUSED = 12
 """Number of confusions listed."""
 TRIALS = 25
-"""Number of best trials listed; `cifake-tune trials` lists all."""
+"""Number of best trials listed. `cifake-tune trials` lists all."""
 FAILURES = 5
 """Number of failed trials listed with their reasons."""
 
@@ -74,7 +74,7 @@ def report_html(contents: ReportContents) -> str:
     )
 
 
-@cache  # it keeps the compiled template, which takes longer to compile than to render
+@cache  # keeps the compiled template, because compiling takes longer than rendering
 def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("tuner.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,

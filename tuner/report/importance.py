@@ -1,15 +1,15 @@
 """Importance of each hyperparameter for the score of a trial, with its uncertainty.
 
 A random forest learns the ranks of the trials' scores from their hyperparameters, on bootstrap samples of the trials.
-On the trials left out it measures how much worse the prediction becomes when the values of one hyperparameter are
-shuffled (Breiman 2001, https://doi.org/10.1023/A:1010933404324). The interval is taken over the samples. Ranks are
-used because a few trials that learnt nothing would otherwise dominate. A trial that was stopped early ranks behind
-those that continued from its rung, since its score is of fewer epochs. The result describes this search and the values
-it tried.
+The importance is the increase of its error on the other trials if the values of one hyperparameter are shuffled
+(Breiman 2001, https://doi.org/10.1023/A:1010933404324). The interval is taken over the samples. Ranks are used because
+a few trials that learnt nothing would otherwise dominate. A trial that was stopped early ranks behind those that
+continued from its rung, because its score is of fewer epochs. The result describes this search and the values that it
+tried.
 
-Hyperband continues good trials as trials of their own: each choice counts once, as far as it was trained, because its
-copies would be in the sample and left out at once. Ranks are within a bracket, since brackets start with different
-numbers of epochs.
+Hyperband continues a good trial as a new trial. Of such trials with the same hyperparameters, only the one with the
+most epochs counts, because otherwise they would be inside and outside a sample at the same time. Ranks are computed
+within a bracket, because brackets start with different numbers of epochs.
 """
 
 import math
@@ -30,7 +30,7 @@ LEAST_TRIALS = 10
 TRIALS_EACH = 2
 """Minimum number of trials per hyperparameter."""
 MOST_TRIALS = 600
-"""Maximum number of trials used, chosen at random; more would take long and change nothing."""
+"""Maximum number of trials used. If there are more, they are chosen at random, since all would take long."""
 DRAWS = 30
 """Number of bootstrap samples."""
 TREES = 25
@@ -64,7 +64,7 @@ class Importances:
 
 @dataclass(frozen=True)
 class TooFew:
-    """There are too few trials, or too little variation, for an answer."""
+    """There are too few trials, or their hyperparameters vary too little, to compute importances."""
 
     reason: str
 
@@ -100,13 +100,13 @@ def importances(trials: Sequence[Trial], objective: Objective, seed: int) -> Imp
 
 
 def _furthest(trials: Sequence[Trial]) -> list[Trial]:
-    """Return the trials without those that another one continues."""
+    """Return the trials that no other trial continues."""
     continued = {str(trial.hyperparameters.get(names.HP_PARENT)) for trial in trials}
     return [trial for trial in trials if trial.trial_id not in continued]
 
 
 def _ranks(trials: Sequence[Trial], objective: Objective) -> Numbers:
-    """Return each trial's rank in its bracket, from 0 to 1, the best highest; equal trials share a rank."""
+    """Return each trial's rank in its bracket, from 0 (worst) to 1 (best). Equal trials share a rank."""
     brackets: dict[Value | None, set[tuple[float, ...]]] = {}
 
     def merit(trial: Trial) -> tuple[float, ...]:
@@ -137,7 +137,7 @@ def varied(trials: Sequence[Trial]) -> list[str]:
 
 
 def _numbers(values: Sequence[Value | None]) -> Numbers:
-    """Return the values as numbers that a tree can split: each one's place in their order, -1 if it is absent.
+    """Return numbers that a tree can split: the place of each value in the order of the values, -1 if it is absent.
 
     A tree needs only the order, and a forest accepts neither infinite values nor values beyond float32.
     """
@@ -171,20 +171,20 @@ def _drawn(values: Numbers, scores: Numbers, generator: np.random.Generator) -> 
         forest = RandomForestRegressor(
             TREES, min_samples_leaf=2, max_features=0.7, random_state=int(generator.integers(2**31))
         )
-        # checking that the values are finite, as these are, takes longer than fitting so few
+        # these values are finite, and checking that would take longer than fitting so few
         with config_context(assume_finite=True, skip_parameter_validation=True):
             forest.fit(values[inside], scores[inside])
             error, *shuffled_errors = _errors(forest, values[outside], scores[outside], generator)
         predicted.append(1 - error / variance)
-        # half: if the values are independent, a shuffle adds twice the variance that they explain
+        # halved because, if values are independent, a shuffle adds twice the variance that they explain
         rows.append([(shuffled_error - error) / variance / 2 for shuffled_error in shuffled_errors])
     return np.array(rows), max(0.0, float(np.mean(predicted)))
 
 
 def _errors(forest: object, values: Numbers, scores: Numbers, generator: np.random.Generator) -> list[float]:
-    """Return the mean squared error of the forest, then the one with each column shuffled.
+    """Return the mean squared error of the forest, followed by its errors with each of the columns shuffled.
 
-    All values are predicted in one call: the overhead of a call is several times the prediction of so few rows.
+    All values are predicted in one call, because its overhead is several times the time to predict so few rows.
     """
     count, columns = values.shape
     variants = np.stack([values] * (1 + columns * SHUFFLES))

@@ -1,6 +1,6 @@
 """The model card, model_card.md: intended use, accuracy, limitations and provenance of the model.
 
-After Mitchell et al. 2019 (https://arxiv.org/abs/1810.03993).
+The format is that of Mitchell et al. 2019 (https://arxiv.org/abs/1810.03993).
 """
 
 import re
@@ -16,7 +16,7 @@ from tuner.report.text import interval, percent, score
 
 
 class _Markdown(str):
-    """Text that is already Markdown, and not escaped again."""
+    """Text that is already Markdown, and must not be escaped again."""
 
     __slots__ = ()
 
@@ -31,7 +31,7 @@ def model_card(metrics: Metrics, provenance: Provenance) -> str:
     )  # fmt: skip
 
 
-@cache  # compiling it takes longer than rendering
+@cache  # compiling takes longer than rendering
 def _template() -> Template:
     environment = Environment(
         loader=PackageLoader("tuner.report"),

@@ -1,4 +1,4 @@
-"""Rebuild report.html from the files in the bucket, without reading the test split or importing Keras."""
+"""Rebuilds report.html from the files in the bucket, without reading the test split or importing Keras."""
 
 from pydantic import ValidationError
 
@@ -24,8 +24,8 @@ def make_report(bucket: Bucket, study: str) -> str:
     metrics = read_metrics(bucket, study)
     if metrics is None:
         raise EnvironmentFailure(
-            f"study {study!r} has no evaluation in {bucket.url} to report yet. A running search is shown by "
-            "`cifake-tune status` and the live page."
+            f"study {study!r} has no evaluation in {bucket.url} to report yet. Run `cifake-tune evaluate` after "
+            "the search, or `cifake-tune status` during the search."
         )
     wrong = len(metrics.most_wrong or ())
     return report_html(
@@ -49,7 +49,9 @@ def _provenance(bucket: Bucket, study: str) -> Provenance | None:
     except NewerFormatError as error:
         raise NewerFormatError(f"{bucket.url}: {name} {error}") from None
     except ValidationError as error:
-        raise BucketError(f"{bucket.url}: {name} cannot be understood ({error.errors()[0]['msg']}).") from None
+        raise BucketError(
+            f"{bucket.url}: {name} cannot be understood ({error.errors()[0]['msg']}). Restore or delete this object."
+        ) from None
 
 
 def _corrupted(bucket: Bucket, metrics: Metrics) -> list[list[bytes]]:
@@ -69,4 +71,4 @@ def _tiles(bucket: Bucket, study: str, file: str, images: int, columns: int = CO
     except ObjectNotFoundError:
         return []
     except (OSError, ValueError) as error:
-        raise BucketError(f"{bucket.url}: {name} is damaged ({error}).") from None
+        raise BucketError(f"{bucket.url}: {name} is damaged ({error}). Restore or delete this object.") from None

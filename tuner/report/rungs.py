@@ -1,4 +1,4 @@
-"""The table of rungs, of early stopping or hyperband: how many trials reached each rung, and how good they were."""
+"""The rungs of early stopping or hyperband: how many trials reached each rung, and how good they were."""
 
 from dataclasses import dataclass
 from statistics import median
@@ -17,7 +17,7 @@ class Rung:
     epochs: int
     reached: int
     stopped: int
-    """Number of these trials that ended at the rung because others were better."""
+    """Number of trials that ended at the rung because others were better."""
 
     best: float | None
     middle: float | None
@@ -54,7 +54,7 @@ def _hyperbands(state: StudyState) -> list[Rung]:
 
 
 def _continued(groups: dict[tuple[int, int, int], list[Trial]], bracket: int, round_: int) -> int:
-    """Return how many trials of a bracket's round continued in the next one; all of them after the last round."""
+    """Return how many trials of a bracket's round continued in the next one. All of the last round's count."""
     following = [trials for (b, r, _), trials in groups.items() if (b, r) == (bracket, round_ + 1)]
     current = [trials for (b, r, _), trials in groups.items() if (b, r) == (bracket, round_)]
     return len(following[0]) if following else sum(map(len, current))

@@ -1,4 +1,4 @@
-"""Sheets of images: many small images combined into one PNG, and cut out of it again."""
+"""Combines many small images into one PNG, a sheet, and cuts them out of the sheet again."""
 
 import io
 
@@ -9,7 +9,7 @@ from PIL import Image
 COLUMNS = 8
 """Number of images in a row."""
 LARGEST_PX = 96
-"""Maximum width and height of an image; larger ones are scaled down."""
+"""Maximum width and height of an image. Larger images are scaled down."""
 
 
 def sheet(images: NDArray[np.uint8], columns: int = COLUMNS) -> bytes:

@@ -6,17 +6,17 @@ from tuner.evaluation.scores import Interval
 
 
 def percent(share: float, digits: int = 2) -> str:
-    """Return `93.12 %`."""
+    """Return a share as a percentage, such as `93.12 %`."""
     return f"{100 * share:.{digits}f} %"
 
 
 def score(value: float) -> str:
-    """Return `0.9312`, or `1.7e+308` if the number would be long otherwise."""
+    """Return a score such as `0.9312`, or `1.7e+308` if it would be long otherwise."""
     return f"{value:.4f}" if abs(value) < 1e6 else f"{value:.4g}"
 
 
 def interval(bounds: Interval, digits: int = 2) -> str:
-    """Return `92.76-93.46 %`, rounded outwards, so that the printed interval contains the computed one."""
+    """Return an interval such as `92.76-93.46 %`, rounded outwards so that it contains the computed one."""
     scale = 10**digits
     low = math.floor(100 * bounds[0] * scale) / scale
     high = math.ceil(100 * bounds[1] * scale) / scale
@@ -24,17 +24,17 @@ def interval(bounds: Interval, digits: int = 2) -> str:
 
 
 def accuracy_line(accuracy: float, bounds: Interval, images: int) -> str:
-    """Return an accuracy with its interval and the number of images it was measured on."""
+    """Return an accuracy with its interval and the number of images on which it was measured."""
     return f"{percent(accuracy)} (95 % interval {interval(bounds)}, {counted(images, 'image')})"
 
 
 def counted(number: int, noun: str) -> str:
-    """Return `1 image`, `20,000 images`."""
+    """Return a number with its noun, such as `1 image` or `20,000 images`."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def duration(seconds: float | None) -> str:
-    """Return a duration as people write it, such as `2 min 05 s`."""
+    """Return a readable duration, such as `2 min 05 s`."""
     if seconds is None:
         return "unknown"
     minutes, rest = divmod(round(seconds), 60)

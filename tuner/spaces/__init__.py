@@ -19,37 +19,38 @@ BUILT_IN = {"seed": "tuner.spaces.seed:SeedSpace", "deep": "tuner.spaces.deep:De
 def load_space(space: Space, image_shape: tuple[int, int, int], classes: int) -> "keras_tuner.HyperModel":
     """Return the HyperModel that the settings name.
 
-    Its class is called with `image_shape` (height, width, channels) and `classes` (their number), as far as its
+    Its class is called with `image_shape` (height, width, channels) and `classes` (number of classes), if its
     `__init__` accepts them. Raises SpaceError if the class cannot be found or instantiated.
     """
     import keras_tuner
 
     if space.import_ is None:
         if space.name not in BUILT_IN:
-            raise SpaceError(
-                f"space.name: there is no built-in space {space.name!r}; must be one of {', '.join(BUILT_IN)}."
-            )
+            raise SpaceError(f"space.name must be one of {', '.join(BUILT_IN)}, got {space.name!r}.")
         path = BUILT_IN[space.name]
     else:
         path = space.import_
         folder = Path(space.code or ".").resolve()
         if not folder.is_dir():
-            raise SpaceError(f"space.code: {folder} is not a folder.")
+            raise SpaceError(f"space.code: {folder} is not a folder. Set it to the folder that contains your code.")
         if str(folder) not in sys.path:
             sys.path.insert(0, str(folder))
     module_name, _, class_name = path.partition(":")
     try:
         module = importlib.import_module(module_name)
-    except PreemptedError:  # by a signal, whose handler runs during the user's code
+    except PreemptedError:  # raised by a signal's handler, which runs during the user's code
         raise
     except Exception as error:
         raise SpaceError(
-            f"space.import: {module_name} cannot be imported ({type(error).__name__}: {error}); "
-            "is space.code the folder that contains it?"
+            f"space.import: {module_name} cannot be imported ({type(error).__name__}: {error}). "
+            "Fix the module, or set space.code to the folder that contains it."
         ) from error
     space_class = getattr(module, class_name, None)
     if not (isinstance(space_class, type) and issubclass(space_class, keras_tuner.HyperModel)):
-        raise SpaceError(f"space.import: {module_name} has no class {class_name} that is a keras_tuner.HyperModel.")
+        raise SpaceError(
+            f"space.import: {module_name} has no class {class_name} that inherits from keras_tuner.HyperModel. "
+            "Name such a class as module:Class."
+        )
     known = {"image_shape": image_shape, "classes": classes}
     accepted = inspect.signature(space_class).parameters
     try:
@@ -57,7 +58,10 @@ def load_space(space: Space, image_shape: tuple[int, int, int], classes: int) ->
     except PreemptedError:
         raise
     except Exception as error:
-        raise SpaceError(f"space.import: {path} cannot be instantiated ({type(error).__name__}: {error}).") from error
+        raise SpaceError(
+            f"space.import: {path} cannot be instantiated ({type(error).__name__}: {error}). "
+            "Fix its __init__, which may only require the arguments image_shape and classes."
+        ) from error
 
 
 def narrow(whole: "keras_tuner.HyperParameters", values: Mapping[str, Value | Values]) -> "keras_tuner.HyperParameters":
@@ -69,7 +73,7 @@ def narrow(whole: "keras_tuner.HyperParameters", values: Mapping[str, Value | Va
 
     if unknown := set(values) - {hyperparameter.name for hyperparameter in whole.space}:
         known = ", ".join(dict.fromkeys(hyperparameter.name for hyperparameter in whole.space))
-        raise SpaceError(f"space.values: the space has no hyperparameter {min(unknown)!r}; it has {known}.")
+        raise SpaceError(f"space.values: the space has no hyperparameter {min(unknown)!r}. Use {known}.")
     narrowed = keras_tuner.HyperParameters()
     kinds = keras_tuner.engine.hyperparameters
     for hyperparameter in whole.space:

@@ -1,8 +1,9 @@
 """Residual networks for small images, with the recipe shared by the best CIFAR-10 models trained from scratch.
 
-Wide residual networks (Zagoruyko, Komodakis, https://arxiv.org/abs/1605.07146): batch norm and ReLU before each
-convolution, in three stages, each with half the resolution and twice the channels of the previous one. One-cycle
-learning rate, decoupled weight decay on convolutions and the last layer only, label smoothing, averaged weights.
+Wide residual networks (Zagoruyko, Komodakis, https://arxiv.org/abs/1605.07146) have batch norm and ReLU before each
+convolution, and three stages, each with half the resolution and twice the channels of the previous one. The recipe is a
+one-cycle learning rate, decoupled weight decay on convolutions and the last layer only, label smoothing and averaged
+weights.
 """
 
 from functools import partial
@@ -20,19 +21,20 @@ from tuner.spaces.precision import fastest_precision
 
 STAGES = 3
 SGD_FACTOR = 100
-"""Factor by which SGD's learning rate is larger than AdamW's and its weight decay smaller: 0.2 and 5e-4 at AdamW's 2e-3
-and 0.05. Both then shrink the weights by the same share per step, so one range serves both."""
+"""Factor by which SGD's learning rate is larger, and its weight decay smaller, than AdamW's: 0.2 and 5e-4 correspond to
+AdamW's 2e-3 and 0.05. Then both optimizers shrink the weights by the same share per step, so one range serves both."""
 UNKNOWN_STEPS = 704
-"""Steps per epoch if unknown, as when the space is explored: CIFAKE's 90,000 images by 128."""
+"""Steps per epoch if they are unknown, as when the space is explored: CIFAKE has 704 batches of 128 images."""
 MEAN_PIXEL = 119.0
-"""Mean pixel of CIFAKE's training images: erased squares become neither dark nor bright."""
+"""Mean pixel of CIFAKE's training images. Erased squares get this value, so that they are neither dark nor bright."""
 
 
 class DeepSpace(keras_tuner.HyperModel):
-    """Wide residual networks of 78,000 to 53 million parameters; a sigmoid for two classes, a softmax for more.
+    """Wide residual networks of 78,000 to 53 million parameters.
 
-    The model takes pixels (n, height, width, channels) of 0-255 and returns (n, 1) or (n, classes), float32. It flips,
-    shifts, cuts out and mixes in training only. The model saved for prediction contains only Keras's own layers.
+    The model takes pixels (n, height, width, channels) of 0-255. It returns float32: with two classes a sigmoid (n, 1),
+    with more classes a softmax (n, classes). It flips, shifts, erases and mixes images in training only. The model
+    saved for prediction contains only Keras's own layers.
     """
 
     def __init__(self, image_shape: tuple[int, int, int] = (32, 32, 3), classes: int = 2) -> None:
@@ -60,7 +62,7 @@ class DeepSpace(keras_tuner.HyperModel):
         return model
 
     def _augmented(self, hp: keras_tuner.HyperParameters, images: Any) -> Any:
-        """Return pixels around 0, augmented in training; in float32, since bfloat16 has only 8 bits."""
+        """Return pixels around 0, augmented in training. They are float32 because bfloat16 has only 8 bits."""
         layers, height = keras.layers, self.image_shape[0]
         flip = hp.Choice("flip", ["horizontal", "horizontal_and_vertical"])
         images = layers.RandomFlip(flip, dtype="float32")(images)
@@ -101,7 +103,7 @@ class SmoothedSparseCrossentropy(keras.losses.Loss):
 
 
 def _network(images: Any, width: int, blocks: int) -> Any:
-    """Return features (n, 4 x width), float32, of images around 0."""
+    """Return features (n, 4 x width), float32, of images with pixels around 0."""
     layers, dtype = keras.layers, fastest_precision()
     convolution = partial(layers.Conv2D, padding="same", use_bias=False, kernel_initializer="he_normal", dtype=dtype)
 
@@ -128,7 +130,7 @@ def _optimizer(hp: keras_tuner.HyperParameters) -> keras.optimizers.Optimizer:
     name = hp.Choice("optimizer", ["adamw", "sgd"])
     learning_rate = hp.Float("learning_rate", 5e-4, 8e-3, sampling="log", default=2e-3)
     weight_decay = hp.Float("weight_decay", 1e-2, 2e-1, sampling="log", default=5e-2)
-    momentum = hp.Choice("average", [0.0, 0.99, 0.998])  # momentum of the averaged weights; 0: no averaging
+    momentum = hp.Choice("average", [0.0, 0.99, 0.998])  # momentum of the averaged weights; 0 disables averaging
     averaged: dict[str, Any] = {"use_ema": True, "ema_momentum": momentum} if momentum else {}
     steps = hp.values.get(names.HP_STEPS, UNKNOWN_STEPS) * hp.values.get(names.HP_EPOCHS, 10)
     if name == "adamw":

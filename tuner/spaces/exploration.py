@@ -1,4 +1,4 @@
-"""Exploring a search space: finding its hyperparameters by building its model, before the first trial."""
+"""Exploration of a search space: finds its hyperparameters by building its model, before the first trial."""
 
 import logging
 import math
@@ -15,20 +15,20 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 BUILDS = 200
-"""Maximum number of builds, which take a minute or two; a space that names new hyperparameters in each build would
-never end."""
+"""Maximum number of builds, which take a minute or two. Without it, exploring a space that names new hyperparameters in
+each build would never end."""
 
 
 def explore(
     space: "keras_tuner.HyperModel", image_shape: tuple[int, int, int] = (32, 32, 3)
 ) -> "keras_tuner.HyperParameters":
-    """Return all hyperparameters of the space: under conditions, in loops, and those of its `fit`.
+    """Return all hyperparameters of the space, including those under conditions, in loops and in its `fit`.
 
     The model is built once for each condition that no build has met yet, as Keras Tuner's own chief does. Then it is
     built with each value of each choice, and with the largest numbers, so that loops run to their ends. Keras Tuner
     instead learns such hyperparameters from the trials that meet them, so its search depends on which trial ends first.
     A hyperparameter that appears only with certain values of several choices together may be missed; the worker that
-    meets it warns. Raises SpaceError if the model cannot be built or has a condition that no build meets.
+    meets it logs a warning. Raises SpaceError if the model cannot be built or has a condition that no build meets.
     """
     import keras
 
@@ -37,10 +37,13 @@ def explore(
     explorer.vary({}, explorer.hyperparameters.space)
     if explorer.exhausted:
         log.warning(
-            "%d builds were not enough to find all hyperparameters of the space; the others are not searched", BUILDS
+            "%d builds were not enough to find all hyperparameters of the space; any others are not searched", BUILDS
         )
     if explorer.failure:
-        log.warning("the space's build() fails with some values, and so would a trial: %s", explorer.failure)
+        log.warning(
+            "the space's build() fails with some values, and a trial with these values would fail, too: %s",
+            explorer.failure,
+        )
     keras.backend.clear_session()
     return explorer.hyperparameters
 
@@ -48,7 +51,7 @@ def explore(
 def activate(hp: "keras_tuner.HyperParameters") -> None:
     """Give active hyperparameters without a value their default, and remove the values of inactive ones.
 
-    Keras Tuner's `ensure_active_values` draws values at random, so a study's chief would not explore the same twice.
+    Keras Tuner's `ensure_active_values` draws values at random, so a restarted chief would explore differently.
     """
     active = set()
     for hyperparameter in hp.space:
@@ -83,7 +86,7 @@ class _Explorer:
         while True:
             hp = self._with(values)
             if (error := _attempt(self._space, hp, dry=False)) is not None:
-                raise SpaceError(f"the space's build() fails with {_describe(hp, error)}.") from error
+                raise SpaceError(f"the space's build() fails with {_describe(hp, error)}. Fix build().") from error
             self._take(hp)
             never = [scope for scope in never if scope not in self._met]
             never += [scope for scope in hp.inactive_scopes if scope not in self._met and scope not in never]
@@ -91,11 +94,13 @@ class _Explorer:
                 return
             untried = {condition.name: condition.values[0] for condition in never[0]}
             if untried == values:
-                raise SpaceError(f"the space has a condition that no build meets: {untried}.")
+                raise SpaceError(
+                    f"the space has a condition that no build meets: {untried}. Fix its hp.conditional_scope()."
+                )
             values = untried
 
     def vary(self, base: dict[str, Any], varied: "Sequence[HyperParameter]") -> None:
-        """Build with each value of `varied`, several at once, on top of `base`; then with those of newly found ones."""
+        """Build with each value of the `varied` hyperparameters, several at a time, in addition to `base`."""
         choices = {hyperparameter.name: _values(hyperparameter) for hyperparameter in varied}
         for number in range(max(map(len, choices.values()), default=0)):
             chosen = {name: values[number % len(values)] for name, values in choices.items()}
@@ -105,7 +110,7 @@ class _Explorer:
                 self._build(base | {name: value})
 
     def _build(self, values: dict[str, Any], together: bool = False) -> bool:
-        """Build with these values, and vary what that adds; return False if several values do not work together."""
+        """Build with these values, and vary newly found hyperparameters. Return False if they fail `together`."""
         if values in self._built:
             return True
         if len(self._built) == BUILDS:
@@ -143,7 +148,7 @@ class _Explorer:
 
 
 def _values(hyperparameter: "HyperParameter") -> Sequence[Any]:
-    """Return the values to build with: all values of a choice, the largest of a number."""
+    """Return the values to build with, which are all values of a choice, or the largest value of a number."""
     import keras_tuner
 
     kinds = keras_tuner.engine.hyperparameters
@@ -160,9 +165,9 @@ def _values(hyperparameter: "HyperParameter") -> Sequence[Any]:
 
 
 def _attempt(space: "keras_tuner.HyperModel", hp: "keras_tuner.HyperParameters", dry: bool) -> Exception | None:
-    """Build, and return the exception raised, if any.
+    """Build the model, and return the exception that this raised, if any.
 
-    A dry build makes no weights: a space's largest model may not fit the chief's memory.
+    A dry build creates no weights, because a space's largest model may not fit into the chief's memory.
     """
     import keras
 
@@ -189,7 +194,7 @@ def _build_whole(space: "keras_tuner.HyperModel", hp: "keras_tuner.HyperParamete
 def _build_in_graph(space: "keras_tuner.HyperModel", hp: "keras_tuner.HyperParameters") -> None:
     import tensorflow
 
-    with tensorflow.Graph().as_default():  # never run
+    with tensorflow.Graph().as_default():  # the graph is never run
         space.build(hp)
 
 
@@ -203,11 +208,11 @@ _DRY = {"tensorflow": _build_in_graph, "jax": _build_traced}
 
 
 class _UsedError(BaseException):
-    """A user's `fit` has called its model. A BaseException, so that no `except Exception` of the user's catches it."""
+    """A user's `fit` has called its model. A BaseException, so that the user's `except Exception` does not catch it."""
 
 
 class _NoModel:
-    """Stands for a model and all its attributes; calling any of them ends the exploration of `fit`."""
+    """Placeholder for a model and all its attributes. Calling any of them ends the exploration of `fit`."""
 
     def __getattr__(self, name: str) -> "_NoModel":
         return self
@@ -219,7 +224,7 @@ class _NoModel:
 def _explore_fit(
     space: "keras_tuner.HyperModel", hp: "keras_tuner.HyperParameters", image_shape: tuple[int, int, int]
 ) -> None:
-    """Run a user's `fit` until it calls its model; by then it has named its hyperparameters.
+    """Run a user's `fit` until it calls its model, because it has named its hyperparameters by then.
 
     Keras Tuner learns them from the first trial instead, so its search depends on which trial ends first.
     """

@@ -28,7 +28,10 @@ def _has_bfloat16_with_jax() -> bool:
 
 
 def _has_bfloat16_with_tensorflow() -> bool:
-    """Return whether there is such a GPU or, without a GPU, a CPU with AMX, which TensorFlow's convolutions use."""
+    """Return whether there is a GPU of compute capability 8 or, without a GPU, a CPU with AMX.
+
+    TensorFlow's convolutions use AMX.
+    """
     import tensorflow
 
     gpus = tensorflow.config.list_physical_devices("GPU")

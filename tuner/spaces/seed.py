@@ -9,10 +9,11 @@ ACTIVATIONS = ("relu", "tanh")
 
 
 class SeedSpace(keras_tuner.HyperModel):
-    """One Conv2D, max pooling, two Dense layers; a sigmoid for two classes, a softmax for more.
+    """Networks of one Conv2D, max pooling and two Dense layers.
 
-    The model takes pixels (n, height, width, channels) of 0-255 and returns (n, 1) or (n, classes), float32; in
-    between it computes in bfloat16 if the hardware multiplies that faster.
+    The model takes pixels (n, height, width, channels) of 0-255. It returns float32: with two classes a sigmoid (n, 1),
+    with more classes a softmax (n, classes). In between, it computes in bfloat16 if the hardware multiplies bfloat16
+    faster than float32.
     """
 
     def __init__(self, image_shape: tuple[int, int, int] = (32, 32, 3), classes: int = 2) -> None:

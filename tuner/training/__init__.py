@@ -1,1 +1,1 @@
-"""How a trial trains: the loop, batches, seeds, devices, the format of checkpoints."""
+"""Training of a trial: the loop, batches, seeds, devices and the format of checkpoints."""

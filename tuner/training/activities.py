@@ -20,8 +20,8 @@ class Activity(StrEnum):
 class Activities:
     """Seconds by activity, including the current one.
 
-    An activity within another interrupts the outer one. In a thread other than the one that created this object it is
-    counted in addition: TensorFlow makes batches in a thread of its own.
+    While an activity runs within another one, only the inner activity is counted. Activities of other threads than the
+    one that created this object are counted in addition, because TensorFlow makes batches in its own thread.
     """
 
     def __init__(self) -> None:

@@ -12,14 +12,14 @@ from tuner.data.arrays import Arrays
 from tuner.training.activities import Activities, Activity
 
 ON_DEVICE_BYTES = 4 << 30
-"""Maximum size of a data set in a GPU's memory, which models need too. CIFAKE has 0.3 GB."""
+"""Maximum size of a data set that is kept in a GPU's memory, because models need memory, too. CIFAKE has 0.3 GB."""
 
 
 class Batches(keras.utils.PyDataset):
-    """Batches of memory-mapped arrays, as uint8; the model itself turns them into floats.
+    """Batches of memory-mapped arrays as uint8. The model itself converts them to floats.
 
-    With a seed they are shuffled in each epoch, by (seed, epoch) alone: an epoch has the same batches whether or not
-    the previous epochs were trained in this process.
+    With a seed, the images are shuffled in each epoch. The order depends only on (seed, epoch), so that an epoch has
+    the same batches even if the previous epochs were trained in another process.
     """
 
     def __init__(self, arrays: Arrays, batch_size: int, activities: Activities, seed: int | None = None) -> None:
@@ -32,13 +32,13 @@ class Batches(keras.utils.PyDataset):
         self._order: NDArray[np.int64] | None = None
 
     def begin(self, epoch: int) -> None:
-        """Shuffle for an epoch."""
+        """Shuffle the images for an epoch, if there is a seed."""
         if self._seed is not None:
             self._order = np.random.default_rng((self._seed, epoch)).permutation(self.images)
 
     @property
     def images(self) -> int:
-        """Number of images of an epoch."""
+        """Number of images per epoch."""
         return len(self._arrays.labels)
 
     def __len__(self) -> int:

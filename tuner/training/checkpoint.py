@@ -1,7 +1,8 @@
-"""A checkpoint: the .keras file of a model, and what its trial needs to resume from it.
+"""Checkpoints: the .keras file of a model, which also contains the state of its trial.
 
-Keras's members of the zip have the weights and the optimizer. `cifake_tune.json` has the epoch, the metrics of all
-epochs so far, and the seed; seed and epoch determine all random state (`tuner.training.seeding`). Nothing is pickled.
+The file is a zip archive. Keras's members contain the weights and the optimizer's state. `cifake_tune.json` contains
+the epoch, the metrics of all epochs so far, and the seed. Seed and epoch determine all random state
+(`tuner.training.seeding`). Nothing is pickled.
 """
 
 import functools
@@ -19,11 +20,11 @@ MEMBER = "cifake_tune.json"
 
 
 class DamagedCheckpointError(Exception):
-    """The file differs from what `save` wrote; the message says how."""
+    """The file differs from what `save` wrote. The message says how."""
 
 
 class CheckpointState(Versioned):
-    """State of a trial, stored beside its model."""
+    """State of a trial, stored in the same file as its model."""
 
     epoch: int
     """Last epoch that the model was trained for, from 0."""
@@ -43,14 +44,16 @@ def save(model: Any, state: CheckpointState, path: Path) -> None:
         with zipfile.ZipFile(path, "a") as archive:
             archive.writestr(MEMBER, state.model_dump_json())
     except OSError as error:
-        raise EnvironmentFailure(f"the model cannot be saved to {path}: {error.strerror or error}.") from error
+        raise EnvironmentFailure(
+            f"the model cannot be saved to {path} ({error.strerror or error}). Check the free space there."
+        ) from error
 
 
 def _cache_skipsets() -> None:
-    """Halve the time of a small model's save.
+    """Halve the time that it takes to save a small model.
 
     Keras 3.13 stores which attributes to skip under one name and looks them up under another, so each save creates a
-    layer and an optimizer only to list their attributes. These depend on the class alone.
+    layer and an optimizer only to list their attributes. The lists depend only on the class, so they are cached.
     """
     from keras.src.saving import saving_lib
 

@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class GpuMemory:
-    """Bytes of one GPU's memory that this process uses now, and at its peak."""
+    """Number of bytes of a GPU's memory that this process uses now, and the largest number so far."""
 
     used: int
     peak: int
@@ -35,7 +35,7 @@ def gpu_count() -> int:
 
 
 def check(environment: Mapping[str, str]) -> None:
-    """Warn if this worker requested GPUs and found none. Raises ConfigError if it must not train without."""
+    """Warn if this worker requested GPUs and found none. Raises ConfigError if it must not train without GPUs."""
     number = requested_gpus(environment)
     if not number or gpu_count():
         return
@@ -45,11 +45,11 @@ def check(environment: Mapping[str, str]) -> None:
             f"{sentence}. Use an image with CUDA's libraries and a node with its driver, or set "
             "workers.requireGPU=false to train on the CPU."
         )
-    log.warning("%s: training on the CPU", sentence)
+    log.warning("%s, so training uses the CPU", sentence)
 
 
 def requested_gpus(environment: Mapping[str, str]) -> int:
-    """Return the number of GPUs that this worker requested. Raises ConfigError."""
+    """Return the number of GPUs that this worker requested. Raises ConfigError if it is not a whole number."""
     text = environment.get(names.ENV_GPUS, "0")
     if not text.isdecimal():
         raise ConfigError(f"{names.ENV_GPUS} must be a whole number, got {text!r}.")
@@ -57,7 +57,7 @@ def requested_gpus(environment: Mapping[str, str]) -> int:
 
 
 def memory() -> dict[int, GpuMemory]:
-    """Return the memory in use of each GPU, by its number, without GPUs that do not report it."""
+    """Return the memory in use by the number of the GPU. GPUs that do not report it are omitted."""
     match keras.backend.backend():
         case "tensorflow":
             return _memory_in_tensorflow()

@@ -1,4 +1,4 @@
-"""Training one trial: its batches, its seeds, and the calls to its listener after each batch and epoch."""
+"""Training of one trial: its batches, its seeds, and the calls to its listener after each batch and epoch."""
 
 import logging
 import math
@@ -29,11 +29,11 @@ _DEFAULT_OBJECTIVE = Objective("val_accuracy")
 
 
 class InvalidTrialError(Exception):
-    """The trial would fail again in the same way; the message says why."""
+    """The trial would fail again in the same way. The message says why."""
 
 
 class _IgnoresInitialEpochError(Exception):
-    """A user's `fit` started at epoch 0 although `initial_epoch` was a later one."""
+    """A user's `fit` started at epoch 0 although `initial_epoch` is later."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def train(
     try:
         _fit(space, task, data, listener, activities)
     except _IgnoresInitialEpochError:
-        log.warning("the space's fit() ignores initial_epoch: the trial starts again from epoch 0")
+        log.warning("the space's fit() ignores initial_epoch, so the trial starts again from epoch 0")
         _fit(space, task.resumed(0, None, {}), data, listener, activities)
 
 
@@ -116,7 +116,7 @@ def _fit(
     known = set(hyperparameters.values)
     model = space.build(hyperparameters)
     if not isinstance(model, keras.Model):
-        raise InvalidTrialError(f"build() returned {type(model).__name__}, not a compiled keras.Model")
+        raise InvalidTrialError(f"build() must return a compiled keras.Model, got {type(model).__name__}")
     _warn_about_unknown(hyperparameters, known)
     if task.model_file is not None:
         _restore(model, task.model_file, data.train)
@@ -127,7 +127,7 @@ def _fit(
         if getattr(model.optimizer, "use_ema", False):
             averaged = AveragedWeights(batches, in_model=task.model_file is not None)
             common["callbacks"] = [averaged, callback]
-        # Keras would also shuffle the batches, by a random state that a resumed training does not have
+        # Keras would also shuffle the batches, with a random state that a resumed training does not have
         with activities.during(Activity.TRAIN):
             model.fit(batches, validation_data=validation, shuffle=False, **common)
         return
@@ -142,12 +142,12 @@ def _fit(
             **common,
         )
     _warn_about_unknown(hyperparameters, known)
-    if not callback.reported:  # it did not pass the callbacks on: only its return value is known
+    if not callback.reported:  # `fit` did not pass the callbacks on, so only its result is known
         if result is None:
             raise InvalidTrialError("fit() must pass the callbacks on, or return a History, a dict or a number")
         objective = keras_tuner.Objective(task.objective.name, task.objective.direction)
         metrics = convert_to_metrics_dict(result, objective)
-        listener.epoch_done(task.epochs - 1, _floats(metrics), model)  # no epoch is left to resume
+        listener.epoch_done(task.epochs - 1, _floats(metrics), model)  # reported as the last epoch
 
 
 def _warn_about_unknown(hyperparameters: keras_tuner.HyperParameters, known: set[str]) -> None:
@@ -166,7 +166,7 @@ def _restore(model: keras.Model, file: Path, arrays: Arrays) -> None:
 
 
 class _ListenerCallback(keras.callbacks.Callback):
-    """Calls the listener, and ends training on a loss that is not finite or when patience runs out."""
+    """Calls the listener. Ends training if the loss is not finite or patience runs out."""
 
     def __init__(self, task: Task, listener: Listener, batches: Batches) -> None:
         super().__init__()
@@ -210,7 +210,8 @@ class _ListenerCallback(keras.callbacks.Callback):
         objective = self._task.objective.name
         if objective not in metrics:
             raise InvalidTrialError(
-                f"search.objective is {objective!r}, and the model reports {', '.join(sorted(metrics))}"
+                f"search.objective is {objective!r}, and the model reports {', '.join(sorted(metrics))}. "
+                "Choose one of these."
             )
         self.reported = True
         self._history[epoch] = metrics[objective]
@@ -224,11 +225,11 @@ class _ListenerCallback(keras.callbacks.Callback):
 
 
 def _floats(logs: Mapping[str, Any]) -> dict[str, float]:
-    # the precision of Keras Tuner's protocol: else worker and chief could disagree about the best epoch
+    # the precision of Keras Tuner's protocol; otherwise worker and chief could choose different best epochs
     return {name: float(np.float32(value)) for name, value in logs.items()}
 
 
 def metrics_line(metrics: Mapping[str, float], order: Sequence[str] = ()) -> str:
-    """Return metrics as readable text, those of `order` first."""
+    """Return metrics as readable text, with those of `order` first."""
     keys = [key for key in order if key in metrics] + sorted(key for key in metrics if key not in order)
     return "  ".join(f"{key} {metrics[key]:.4f}" for key in keys)

@@ -10,15 +10,15 @@ from tuner.training.batches import Batches
 
 
 class AveragedWeights(keras.callbacks.Callback):
-    """Swaps the weights with their averages after each epoch's training, and back before the next.
+    """Swaps the weights with their averages after each epoch's training, and back before the next epoch.
 
     While the model holds the averages, the optimizer's variables for the averages hold the weights. So a saved model is
-    the one that was validated, predicts without further steps, and training resumes from it without loss. Keras's
-    SwapEMAWeights forgets the weights after the last epoch and saves the wrong ones before.
+    the one that was validated, it predicts without further steps, and training resumes from it without loss. Keras's
+    SwapEMAWeights loses the weights after the last epoch, and saves the wrong ones after earlier epochs.
 
-    Batch norm's statistics belong to the weights, and may be far from the averages' while the learning rate is high: a
-    trained model was observed to guess. They are recomputed from as many batches as they remember, as in stochastic
-    weight averaging (Izmailov et al., https://arxiv.org/abs/1803.05407).
+    Batch norm's statistics belong to the weights. While the learning rate is high, the statistics of the averages may
+    differ so much that a trained model was observed to guess. Therefore they are recomputed from as many batches as
+    their moving averages cover, as in stochastic weight averaging (Izmailov et al., https://arxiv.org/abs/1803.05407).
     """
 
     def __init__(self, batches: Batches, in_model: bool) -> None:
@@ -53,7 +53,7 @@ class AveragedWeights(keras.callbacks.Callback):
             return
         remembered = 3 / (1 - max(layer.momentum for layer in norms))  # older batches keep a weight of 5 %
         steps = min(math.ceil(remembered), len(self._batches))
-        self._update = self._update or _statistics_update(self.model)  # once: JAX compiles it
+        self._update = self._update or _statistics_update(self.model)  # created once because JAX compiles it
         self._update(self._batches[step][0] for step in range(steps))
 
 

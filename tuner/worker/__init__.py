@@ -1,1 +1,1 @@
-"""A worker: attempts, heartbeats, checkpoints to and fro, logs."""
+"""A worker: its attempts at trials, its heartbeats, its checkpoints in the bucket, and its logs."""

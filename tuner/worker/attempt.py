@@ -27,10 +27,10 @@ from tuner.worker.resume import ResumePoint, find_resume_point
 log = logging.getLogger(__name__)
 
 SETTLE_S = 7.0
-"""Seconds that a stopping worker gives its last checkpoint and reports to arrive."""
+"""Seconds for which a stopping worker waits until its last checkpoint and reports have arrived."""
 
 LAST_LINES_S = 2.0
-"""Seconds that a worker which ends itself gives the last lines of the log."""
+"""Seconds for which the last lines of the log are awaited if the process ends during a long training step."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class _Ending:
 
 
 class Attempt:
-    """One attempt at a trial; the listener of its training."""
+    """An attempt at a trial. It listens to the training (`Listener`)."""
 
     def __init__(self, context: WorkerContext, grant: Grant) -> None:
         self._context = context
@@ -55,7 +55,7 @@ class Attempt:
         self._objects: dict[str, int] = {}
         """This trial's checkpoints in the bucket, with their epochs."""
         self._recorded: dict[int, float] = {}
-        """Objective of the epochs that the chief has recorded; only the reports' thread accesses it."""
+        """Objective of the epochs that the chief has recorded. Only the reports' thread uses it during training."""
         self._images_per_s = 0.0
         self._checked = False
         self._handing_back = threading.Lock()
@@ -75,7 +75,9 @@ class Attempt:
             try:
                 self._run()
             except FencedAttemptError:
-                log.warning("%s: dropped, another worker has this trial now", self._label)
+                log.warning(
+                    "%s: dropped because another attempt has replaced it or the search has finished", self._label
+                )
             except StoppedTrialError:
                 log.info("%s: stopped early by the chief", self._label)
             except PreemptedError:
@@ -83,7 +85,7 @@ class Attempt:
                 raise
             except ChiefUnreachableError:
                 raise
-            except EnvironmentFailure as error:  # of the bucket, or of this worker's disk
+            except EnvironmentFailure as error:  # the bucket or this worker's disk failed
                 self._give_back(_Ending(Outcome.LOST, str(error)))
                 raise
             finally:
@@ -91,9 +93,10 @@ class Attempt:
                 self._context.heartbeat.idle()
 
     def hand_back(self) -> bool:
-        """Return the trial to the chief because the worker must end; first wait a while for uploads and reports.
+        """Wait up to SETTLE_S for uploads and reports, then return the trial to the chief because the worker must end.
 
-        May be called from two threads. The second call waits for the first and returns False.
+        May be called from two threads. The first call returns True. The second call waits for the first and returns
+        False.
         """
         with self._handing_back:
             if self._handed_back:
@@ -110,9 +113,9 @@ class Attempt:
             except (FencedAttemptError, StoppedTrialError):
                 return True  # the trial is no longer this worker's
             except Exception as error:
-                log.warning("%s: the last epochs were not reported (%s)", self._label, error or "no time was left")
+                log.warning("%s: the last epochs were not reported (%s)", self._label, str(error) or "no time was left")
             self._reporter.abandon()
-            self._context.heartbeat.stop()  # a later heartbeat would look like a worker that continues
+            self._context.heartbeat.stop()  # a later heartbeat would suggest that the worker continues
             self._give_back(_Ending(Outcome.PREEMPTED, "the worker was asked to stop"))
             return True
 
@@ -131,15 +134,15 @@ class Attempt:
         self._check_current()
 
     def progress(self, epoch: int, share: float, images_per_s: float) -> None:
-        """Report the progress of the epoch."""
+        """Record the progress of an epoch in the metrics and the next heartbeat."""
         self._images_per_s = images_per_s or self._images_per_s
         self._context.metrics.progress(share, len(self._context.data.train.labels))
         self._context.heartbeat.progress(epoch, share, self._images_per_s)
 
     def epoch_done(self, epoch: int, metrics: dict[str, float], model: keras.Model) -> None:
-        """Save the model. It is uploaded, and the epoch reported, while the next epoch trains.
+        """Save the model. Its upload and the report of the epoch run while the next epoch trains.
 
-        Waits until the previous epoch is durable, so that at most one whole epoch is ever repeated.
+        First wait until the previous epoch's checkpoint is durable, so that at most one whole epoch is ever repeated.
         """
         self._context.metrics.epoch(len(self._context.data.train.labels))
         with self._context.metrics.activities.during(Activity.CHECKPOINT):
@@ -177,11 +180,11 @@ class Attempt:
             log.info("%s: completed", self._label)
             return
         if not isinstance(self._reporter.failure, ReportRefusedError):
-            self._reporter.settle(self.check)  # the next attempt resumes from there
+            self._reporter.settle(self.check)  # the next attempt resumes from the last reported epoch
         self._give_back(ending)
 
     def _train_to_the_end(self) -> _Ending | None:
-        """Train the trial; return None if it is trained to its end and the chief has recorded every epoch."""
+        """Train the trial. Return None if it was trained to its end and the chief has recorded every epoch."""
         try:
             if self._grant.attempt == 1 and self._grant.checkpoint is None:
                 self._train(ResumePoint())
@@ -235,13 +238,13 @@ class Attempt:
         self._context.chief.check()
 
     def _after_report(self, epoch: Epoch) -> None:
-        """Delete the checkpoints before an epoch that the chief has recorded, except the best one."""
+        """After the chief has recorded an epoch, delete the checkpoints of earlier epochs, except the best epoch's."""
         self._recorded = {e: value for e, value in self._recorded.items() if e < epoch.number}
         self._recorded[epoch.number] = epoch.metrics[self._task.objective.name]
         if epoch.checkpoint is None:
             return
         best = self._task.objective.best(self._recorded)
-        if best is None:  # no objective is finite: keep the first, as a second checkpoint in case the newest is damaged
+        if best is None:  # no objective is finite, so keep the first checkpoint in case the newest is damaged
             best = min(self._recorded)
         obsolete = [name for name, number in self._objects.items() if number < epoch.number and number != best]
         self._objects = {name: number for name, number in self._objects.items() if name not in obsolete}
@@ -249,7 +252,7 @@ class Attempt:
         self._reporter.delete(obsolete)
 
     def _check_output(self, model: keras.Model) -> None:
-        """Check after one epoch, rather than in the evaluation, that the model's outputs are probabilities."""
+        """Raise InvalidTrialError after one epoch, not only in the evaluation, if the outputs are not probabilities."""
         images = self._context.data.validation.images[:32].astype("float32")
         outputs = keras.ops.convert_to_numpy(model(images, training=False))
         try:
@@ -268,7 +271,7 @@ class Attempt:
         except ChiefUnreachableError as error:
             if ending.outcome is not Outcome.PREEMPTED:
                 raise
-            log.warning("%s: not returned to the chief, its lease will expire: %s", self._label, error)
+            log.warning("%s: not returned to the chief (%s); its lease will expire", self._label, error)
 
 
 def known_metrics(grant: Grant) -> dict[int, dict[str, float]]:

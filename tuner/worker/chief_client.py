@@ -1,4 +1,4 @@
-"""A worker's client of the chief: its calls with their retries."""
+"""A worker's client of the chief, which retries failed calls."""
 
 import threading
 import time
@@ -25,10 +25,11 @@ from tuner.study.records import Outcome
 
 CALL_TIMEOUT_S = 30.0
 CREATE_TIMEOUT_S = 60.0
-"""Longer than the chief delays an answer (long poll)."""
+"""Longer than the chief delays its answer while no trial is available (long poll)."""
 
 LOOK_UP_S = 5.0
-"""Seconds between two looks at the journal for the end of the search, while the chief is unreachable."""
+"""Seconds between two reads of the journal, which shows whether the search has finished while the chief is unreachable.
+"""
 GIVE_BACK_S = 4.0
 POLL_S = 0.2
 
@@ -38,7 +39,7 @@ _TRANSIENT = (
     grpc.StatusCode.DEADLINE_EXCEEDED,
     grpc.StatusCode.CANCELLED,
     grpc.StatusCode.RESOURCE_EXHAUSTED,  # the chief is at its limit of calls
-    grpc.StatusCode.UNKNOWN,  # the chief's journal failed during the call: it ends and is restarted
+    grpc.StatusCode.UNKNOWN,  # the journal failed during the call, so the chief ends and is restarted
 )
 _NEVER = threading.Event()
 Answer = TypeVar("Answer")
@@ -49,11 +50,11 @@ class FencedAttemptError(Exception):
 
 
 class SearchOverError(FencedAttemptError):
-    """The chief is gone, and its journal says that the search has finished."""
+    """The chief has ended, and its journal says that the search has finished."""
 
 
 class ReportRefusedError(Exception):
-    """The chief refuses a report; the message says why."""
+    """The chief refuses a report. The message says why."""
 
 
 @dataclass(frozen=True)
@@ -74,11 +75,11 @@ class Grant:
 
 
 class ChiefClient:
-    """Client of the chief's two services; each call is repeated while the chief is unreachable.
+    """Client of the chief's two services. Each call is repeated while the chief is unreachable.
 
     All methods raise ChiefUnreachableError after `timeout_s`, EnvironmentFailure for an unexpected answer, and
     UsageError if chief and worker differ in the major version of their messages' format.
-    `connection_problem` returns the reason why the chief is unreachable if a person must fix it, else None.
+    `connection_problem` returns the reason why the chief is unreachable if a user must fix it, else None.
     """
 
     def __init__(
@@ -91,14 +92,14 @@ class ChiefClient:
     ) -> None:
         self.timeout_s = 300.0
         self.is_finished: Callable[[], bool] = lambda: False
-        """Return whether the journal says that the search has finished; called while the chief is unreachable. A chief
-        that ends waits only for workers that it heard from lately, so a suspended worker finds no chief afterwards."""
+        """Return whether the journal says that the search has finished. Called while the chief is unreachable: a chief
+        waits only for workers that called recently before it ends, so a suspended worker may find no chief later."""
         self._looked_up_at = 0.0
         self._connection_problem = connection_problem
         self._joined = False
         self._failing_since: float | None = None
         self._incompatible: UsageError | None = None
-        """Set by a heartbeat that a chief of another major version has answered."""
+        """Error to raise because a chief of another major version has answered a heartbeat."""
         self.worker = worker
         self.incarnation = incarnation
         self._address = address
@@ -108,7 +109,7 @@ class ChiefClient:
     def check(self) -> None:
         """Raise ChiefUnreachableError if all calls have failed for `timeout_s`.
 
-        The time is counted from a failure, not from the last answer: a process that was suspended has made no calls.
+        The time is counted from the first failure, not from the last answer, as a suspended process makes no calls.
         Raise UsageError if a chief of another major version has answered a heartbeat.
         """
         if self._incompatible is not None:
@@ -118,26 +119,28 @@ class ChiefClient:
             raise self._unreachable(self.timeout_s)
 
     def join(self) -> lease_service.Joined:
-        """Register this process. Also raises a problem that no retry can solve.
+        """Register this process with the chief.
 
-        UsageError if the chief's answer has another major version, or cannot be understood.
+        Raises UsageError if the chief's answer has another major version or cannot be understood, and the
+        `connection_problem` if there is one.
         """
         request = lease_service.Join(worker=self.worker, incarnation=self.incarnation)
         try:
             joined = self._repeat(lambda: self._leases.join(request, CALL_TIMEOUT_S))
         except ValidationError as error:
             raise UsageError(
-                f"the answer of the chief at {self._address} cannot be understood ({error.errors()[0]['msg']}); "
-                "use the same version of cifake-tune for chief and workers."
+                f"the answer of the chief at {self._address} cannot be understood ({error.errors()[0]['msg']}). "
+                "Use the same version of cifake-tune for chief and workers."
             ) from None
         self._joined = True
         self.incarnation = joined.incarnation
         return joined
 
     def next_trial(self, check: Callable[[], None]) -> Grant | None:
-        """Wait for a trial; return None once the search has finished. `check` is called meanwhile, and may raise.
+        """Wait for a trial and return it; None once the search has finished.
 
-        Raises FencedError if a newer process has this worker's name.
+        `check` is called repeatedly while waiting, and may raise. Raises FencedError if a newer process has this
+        worker's name.
         """
         while True:
             try:
@@ -146,8 +149,8 @@ class ChiefClient:
                 return None
             except FencedAttemptError:
                 raise FencedError(
-                    f"another process has joined as worker {self.worker}, so this one ends; give each worker its own "
-                    f"{names.ENV_TUNER_ID}."
+                    f"another process has joined as worker {self.worker}, so this process ends. Give each worker its "
+                    f"own {names.ENV_TUNER_ID}."
                 ) from None
             trial = KerasTrial.from_proto(answer.trial)
             if trial.status == "STOPPED":
@@ -185,7 +188,8 @@ class ChiefClient:
     ) -> bool:
         """Report an epoch and its checkpoint; return whether the trial must stop.
 
-        Raises ReportRefusedError and FencedAttemptError, also if `unwanted` is set while the chief is unreachable.
+        Raises ReportRefusedError and FencedAttemptError. The latter is also raised if `unwanted` is set while the chief
+        is unreachable.
         """
         request = _service.UpdateTrialRequest(trial_id=grant.trial_id, metrics=metrics, step=epoch)
         model = {names.METADATA_CHECKPOINT: checkpoint, names.METADATA_SHA256: sha256}
@@ -205,7 +209,7 @@ class ChiefClient:
     def give_back(self, grant: Grant, outcome: Outcome, reason: str) -> None:
         """End the attempt without finishing the trial. Raises FencedAttemptError.
 
-        A preempted worker has little time, and its lease expires anyway: the call is given up after `GIVE_BACK_S`.
+        A preempted worker stops trying after `GIVE_BACK_S` because it has little time and its lease expires anyway.
         """
         limit_s = GIVE_BACK_S if outcome is Outcome.PREEMPTED else None
         request = lease_service.GiveBack(
@@ -252,7 +256,7 @@ class ChiefClient:
 
     def _unreachable(self, silent_s: float, problem: CifakeTuneError | None = None) -> ChiefUnreachableError:
         return ChiefUnreachableError(
-            f"the chief at {self._address} did not answer for {silent_s:g} s; {problem or 'is it running?'}"
+            f"the chief at {self._address} did not answer for {silent_s:g} s; {problem or 'check that it is running.'}"
         )
 
     def _metadata(self, grant: Grant | None = None, *more: tuple[str, str]) -> tuple[tuple[str, str], ...]:
@@ -263,7 +267,7 @@ class ChiefClient:
         self, call: Callable[[], Answer], limit_s: float | None = None, unwanted: threading.Event | None = None
     ) -> Answer:
         timeout_s = self.timeout_s if limit_s is None else limit_s
-        # counted from a failure, as in `check`: a process that was suspended during a call makes one more
+        # counted from the first failure, as in `check`, so that a process suspended during a call makes another one
         deadline = None if limit_s is None else time.monotonic() + limit_s
         wait_s = 0.1
         while True:
@@ -281,7 +285,7 @@ class ChiefClient:
                     raise ReportRefusedError(error.details()) from None
                 if code not in _TRANSIENT:
                     raise EnvironmentFailure(
-                        f"the chief at {self._address} answered {code}: {error.details()}."
+                        f"the chief at {self._address} answered {code}: {error.details()}. See the chief's log."
                     ) from None
                 problem = self._connection_problem() if code is grpc.StatusCode.UNAVAILABLE else None
             if problem and not self._joined:

@@ -1,4 +1,4 @@
-"""What all attempts of a worker share, and how it is opened: the study's data, the space, the worker's threads."""
+"""Everything that the attempts of a worker share: the study's data, the space and the worker's threads."""
 
 import logging
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class WorkerContext:
-    """What all attempts of a worker share."""
+    """Everything that the attempts of a worker share."""
 
     bucket: Bucket
     study: Study
@@ -45,7 +45,7 @@ class WorkerContext:
     io_threads: IoThreads
     logs: LogWriter
     folder: Path
-    """Folder for files on their way to and from the bucket."""
+    """Folder for files that are uploaded or downloaded."""
     metrics: WorkerMetrics = field(default_factory=WorkerMetrics)
 
 
@@ -56,9 +56,9 @@ def opened_context(
     """Load the study's data and space, and run the worker's threads for the duration of the block.
 
     Args:
-        chief: Client of the chief, which has joined.
+        chief: Client that has already joined the chief.
         joined: The chief's answer: the study and its data set.
-        bucket: Bucket that has the data set, and gets checkpoints and logs.
+        bucket: Bucket that contains the data set and receives checkpoints and logs.
         cache: Folder in which the data's shards are kept for later processes.
         stop: Signal that interrupts loading.
         metrics: Metrics of this worker.
@@ -67,7 +67,7 @@ def opened_context(
         BucketError: The bucket failed.
         DataError: The data set is missing or damaged.
         SpaceError: The search space cannot be loaded.
-        PreemptedError: The signal came while the data was loaded.
+        PreemptedError: The stop signal was received while the data was being loaded.
     """
     study = joined.study
     with (

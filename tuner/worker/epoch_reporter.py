@@ -1,4 +1,4 @@
-"""Delivers an attempt's checkpoints to the bucket, then its epochs to the chief, in order, while training continues.
+"""Uploads an attempt's checkpoints and then reports its epochs, in order, while training continues.
 
 An epoch is reported only once its checkpoint is durable, so the epoch from which the chief resumes a trial always has a
 checkpoint. While the chief is unreachable, checkpoints are still uploaded, and the reports wait.
@@ -27,7 +27,7 @@ class StoppedTrialError(Exception):
 
 @dataclass(frozen=True)
 class Epoch:
-    """A trained epoch, and the name of its checkpoint's object, which may not be uploaded yet."""
+    """A trained epoch and the name of its checkpoint, which may not have been uploaded yet."""
 
     number: int
     metrics: dict[str, float]
@@ -36,7 +36,7 @@ class Epoch:
 
 
 class IoThreads:
-    """The two threads that upload and report for all attempts of a worker."""
+    """Two threads for all attempts of a worker: one uploads and deletes checkpoints, the other reports epochs."""
 
     def __init__(self) -> None:
         self.bucket = ThreadPoolExecutor(1, "bucket")
@@ -63,18 +63,18 @@ class EpochReporter:
         self._done = done
         self._abandoned = threading.Event()
         self.failure: Exception | None = None
-        """The first failure; after it nothing is uploaded or reported."""
+        """The first failure. After a failure, nothing is uploaded or reported."""
         self._lock = threading.Lock()
         self._open: list[Future[None]] = []
         self._upload: Future[None] | None = None
 
     def check(self) -> None:
-        """Raise the first failure: StoppedTrialError, FencedAttemptError, ReportRefusedError, an EnvironmentFailure."""
+        """Raise the first failure, if any: StoppedTrialError, FencedAttemptError, ReportRefusedError or another."""
         if self.failure is not None:
             raise self.failure
 
     def await_upload(self, check: Callable[[], None]) -> None:
-        """Wait until the last checkpoint is durable. `check` is called meanwhile, and may raise."""
+        """Wait until the last checkpoint is durable. `check` is called repeatedly while waiting, and may raise."""
         while self._upload is not None and not wait([self._upload], POLL_S).done:
             check()
         self.check()
@@ -88,7 +88,7 @@ class EpochReporter:
         self._submit(self._io_threads.reports, lambda: self._send_report(epoch))
 
     def settle(self, check: Callable[[], None]) -> None:
-        """Wait until the chief has recorded every epoch. `check` is called meanwhile, and may raise."""
+        """Wait until the chief has recorded every epoch. `check` is called repeatedly while waiting, and may raise."""
         while pending := self._pending():
             if not wait(pending, POLL_S).done:
                 check()
@@ -99,7 +99,7 @@ class EpochReporter:
         self._abandoned.set()
 
     def delete(self, names: list[str]) -> None:
-        """Delete objects in the background; a failure is only logged, since it costs nothing but space."""
+        """Delete objects in the background. A failure is only logged because it wastes nothing but space."""
         if names:
             self._io_threads.bucket.submit(self._delete, names)
 
@@ -109,7 +109,7 @@ class EpochReporter:
         try:
             if epoch.checkpoint is not None and not self._abandoned.is_set():
                 digest = sha256(file)
-                self._bucket.upload(epoch.checkpoint, file)  # which verifies the object that arrived
+                self._bucket.upload(epoch.checkpoint, file)  # verifies the stored object
                 self.report(Epoch(epoch.number, epoch.metrics, epoch.checkpoint, digest))
         finally:
             file.unlink(missing_ok=True)

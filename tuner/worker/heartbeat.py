@@ -8,13 +8,13 @@ from tuner.rpc import lease_service
 from tuner.worker.chief_client import CALL_TIMEOUT_S, ChiefClient, Grant
 
 BEAT_LATE_S = 2 * CALL_TIMEOUT_S
-"""Seconds after which a late heartbeat is taken for one that will never be sent."""
+"""Seconds by which a heartbeat may be late before the worker reports itself unhealthy."""
 FIRST_BEAT_S = 0.5
-"""Seconds before a trial's first heartbeat; a shorter trial needs none."""
+"""Seconds between the start of a trial and its first heartbeat. A shorter trial needs no heartbeat."""
 
 
 class HeartbeatThread:
-    """Sends heartbeats from a thread; `fenced` is set once an answer says that the attempt is not the newest."""
+    """Sends heartbeats from a thread. `fenced` is set once an answer says that the attempt is not the newest."""
 
     def __init__(self, chief: ChiefClient) -> None:
         self.fenced = threading.Event()
@@ -24,9 +24,9 @@ class HeartbeatThread:
         self._stopped = threading.Event()
         self._due = time.monotonic()
         self.answered_at = time.time()
-        """Time of the last answered heartbeat (seconds since 1970); joining counts as one."""
+        """Time of the last answered heartbeat (seconds since 1970). At first, the time of joining."""
         self._awake = threading.Event()
-        """Set while there is a trial, or at the end: a worker without a trial sends few heartbeats."""
+        """Set while there is a trial, and when the thread must end. Without a trial, a worker sends few heartbeats."""
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
     def __enter__(self) -> "HeartbeatThread":
@@ -43,7 +43,7 @@ class HeartbeatThread:
         self._thread.join(1.0)
 
     def problem(self) -> str:
-        """Return a sentence if heartbeats are not even sent any more, else an empty text."""
+        """Return a description of the problem if heartbeats are no longer sent, else an empty text."""
         late_s = time.monotonic() - self._due
         stopped = late_s > BEAT_LATE_S and not self._stopped.is_set()
         return f"the heartbeat is {late_s:.0f} s late" if stopped else ""
@@ -76,7 +76,7 @@ class HeartbeatThread:
             idle = beat.trial is None
             answer = self._chief.heartbeat(beat)
             if answer is None:
-                continue  # the chief may be restarting; training continues
+                continue  # the chief may be restarting, and training continues meanwhile
             next_s, self.answered_at = answer.next_s, time.time()
             self._due = time.monotonic() + next_s
             with self._lock:
@@ -85,7 +85,7 @@ class HeartbeatThread:
                     self.fenced.set()
 
     def _rest(self, seconds: float, idle: bool) -> bool:
-        """Wait until the next heartbeat is due, soon if a trial begins; return whether the thread must end."""
+        """Wait until the next heartbeat is due, which is soon if a trial begins. Return whether the thread must end."""
         if not idle:
             return self._stopped.wait(seconds)
         return self._stopped.wait(FIRST_BEAT_S) if self._awake.wait(seconds) else self._stopped.is_set()

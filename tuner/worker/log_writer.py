@@ -1,7 +1,7 @@
-"""Writes what an attempt logs and prints to the bucket, every few seconds.
+"""Writes the log and the printed output of an attempt to the bucket every few seconds.
 
-A thread writes the parts, so training never waits: lines are kept in memory, up to a limit, while the bucket is slow,
-and a failure costs lines and nothing else.
+A thread writes the parts, so that training never waits for the bucket. While the bucket is slow, lines are kept in
+memory, up to a limit. A failure loses lines but has no other effect.
 """
 
 import logging
@@ -22,12 +22,12 @@ log = logging.getLogger(__name__)
 FLUSH_S = 2.0
 FLUSH_AT_MOST_S = 60.0
 FLUSH_SHARE = 1 / 30
-"""Interval between two parts as a share of the attempt's age: a day makes some 1,500 parts, not 40,000."""
+"""Interval between two parts as a share of the attempt's age, so that a day has about 1,500 parts instead of 40,000."""
 KEPT_BYTES = 4 << 20
-"""Maximum size of each stream (log, output, errors) of an attempt; the rest is dropped, and a line says so."""
+"""Maximum size of each stream (log, output, errors) of an attempt. A last line says that the rest is dropped."""
 LINE_CHARACTERS = 8192
 END_S = 5.0
-"""Seconds that the end of the worker waits for the last part."""
+"""Seconds for which an ending worker waits until the last part is written."""
 
 
 class LogWriter:
@@ -39,7 +39,7 @@ class LogWriter:
         self._recordings: list[_Recording] = []
         self._changed = threading.Condition()
         self._requests = self._served = 0
-        """Numbers of requests to write at once, received and served."""
+        """Numbers of received and of served requests to write immediately."""
         self._ended = False
         self._warned = False
         self._thread = threading.Thread(target=self._run, name="log", daemon=True)
@@ -75,7 +75,7 @@ class LogWriter:
             self._wake()
 
     def flush(self, timeout_s: float) -> None:
-        """Write all lines so far, and wait at most `timeout_s` for that."""
+        """Write all lines so far. Wait until they are written, but at most `timeout_s`."""
         deadline = time.monotonic() + timeout_s
         request = self._wake()
         with self._changed:
@@ -109,7 +109,7 @@ class LogWriter:
         return min(FLUSH_AT_MOST_S, max(FLUSH_S, age_s * FLUSH_SHARE))
 
     def _write(self, recording: "_Recording") -> bool:
-        """Write all parts of an attempt; return False if the bucket fails."""
+        """Write all parts of an attempt. Return False if the bucket fails."""
         while data := recording.part():
             name = names.attempt_log(self._study, recording.trial_id, recording.attempt, recording.parts)
             try:
@@ -117,7 +117,9 @@ class LogWriter:
             except BucketError as error:
                 if not self._warned:
                     self._warned = True
-                    log.warning("lines of the log are kept in memory, since the bucket cannot be written: %s", error)
+                    log.warning(
+                        "lines of the log are kept in memory because the bucket cannot be written to: %s", error
+                    )
                 return False
             self._warned = False
             recording.written()
@@ -176,7 +178,7 @@ class _Recording:
             self._closed = True
 
     def part(self) -> bytes:
-        """Return the next part: the same one until `written` is called."""
+        """Return the next part, which remains the same until `written` is called."""
         with self._lock:
             if not self._part and self._lines:
                 self._part = "".join(f"{line}\n" for line in self._lines).encode(errors="replace")
@@ -196,13 +198,13 @@ class _Recording:
         line = Line(at=time.time(), source=source, text=text).encoded()
         self._remaining_bytes[source] -= len(line) + 1
         if self._remaining_bytes[source] < 0:
-            more = f"[more than {KEPT_BYTES >> 20} MiB: what follows is not kept]"
+            more = f"[more than {KEPT_BYTES >> 20} MiB: the rest is not kept]"
             line = Line(at=time.time(), source=source, text=more).encoded()
         self._lines.append(line)
 
 
 def _overwritten(line: str) -> str:
-    """Return the visible text of a line that was overwritten, as progress bars do."""
+    """Return the visible text of a line that a progress bar, for example, has overwritten."""
     return line.rstrip("\r").rpartition("\r")[2]
 
 

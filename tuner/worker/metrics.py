@@ -27,7 +27,7 @@ class WorkerMetrics:
         yield reading(catalogue.WORKER_TIME, {(activity.value,): seconds[activity] for activity in seconds})
 
     def progress(self, share: float, images: int) -> None:
-        """Count the images trained since the last call, in an epoch of `images` of which `share` is trained."""
+        """Count the images trained since the last call. The epoch has `images` images; `share` of them is trained."""
         self._images.inc(max(0.0, share - self._share) * images)
         self._share = share
 
@@ -39,7 +39,7 @@ class WorkerMetrics:
 
 
 def gpu_metrics(gpus: int, requested: int, memory: Mapping[int, GpuMemory]) -> Iterable[Metric]:
-    """Return the metrics of a worker's GPUs; `memory` has them by number."""
+    """Return the metrics of a worker's GPUs. `memory` contains the memory in use by the number of the GPU."""
     yield reading(catalogue.GPUS, {(): gpus})
     yield reading(catalogue.GPUS_MISSING, {(): max(0, requested - gpus)})
     values: dict[tuple[str, ...], float] = {}

@@ -1,8 +1,8 @@
-"""Where an attempt resumes: at the newest intact checkpoint of its trial in the bucket, reported or not.
+"""Where an attempt resumes: at the newest intact checkpoint of its trial, even if that was never reported.
 
-An earlier attempt may have continued while the chief was unreachable and died before it could report. Its durable
-epochs are reported now (`ResumePoint.unreported`), and no epoch is trained twice. If the newest checkpoint is damaged
-or missing, an older one is used; the best epoch's checkpoint is always kept.
+An earlier attempt may have continued while the chief was unreachable and died before it could report. Then the new
+attempt reports the epochs whose checkpoints are durable (`ResumePoint.unreported`) instead of training them again. If
+the newest checkpoint is damaged or missing, an older one is used. The best epoch's checkpoint is always kept.
 """
 
 import logging
@@ -25,7 +25,7 @@ History = Mapping[int, Mapping[str, float]]
 
 @dataclass(frozen=True)
 class ResumePoint:
-    """The state that an attempt resumes from; by default it starts from scratch."""
+    """The state from which an attempt resumes. By default, the attempt starts from scratch."""
 
     first_epoch: int = 0
     file: Path | None = None
@@ -33,7 +33,7 @@ class ResumePoint:
     history: dict[int, dict[str, float]] = field(default_factory=dict)
     """Metrics of the trial's epochs before `first_epoch`."""
     unreported: tuple[Epoch, ...] = ()
-    """Those of these epochs that the chief does not know."""
+    """Epochs before `first_epoch` that the chief does not know."""
     objects: Mapping[str, int] = field(default_factory=dict)
     """All checkpoints of older attempts in the bucket, with their epochs."""
 
@@ -48,14 +48,14 @@ class _Object:
 def find_resume_point(bucket: Bucket, study: str, grant: Grant, known: History, folder: Path) -> ResumePoint:
     """Return where the attempt resumes, with the checkpoint downloaded into `folder`.
 
-    `known` has the chief's metrics of the epochs before `grant.first_epoch`. Raises BucketError, and NewerFormatError
-    if a newer major version has saved a checkpoint.
+    `known` contains the chief's metrics of the epochs before `grant.first_epoch`. Raises BucketError, and also
+    NewerFormatError if a newer major version has saved a checkpoint.
     """
     if grant.attempt == 1 and grant.checkpoint is None:
         return ResumePoint()
     fetcher = CheckpointFetcher(bucket, grant, known, folder)
     objects = list(_objects(bucket, study, grant)) if grant.attempt > 1 else []
-    # within an epoch the reported checkpoint comes first: no record vouches for the others
+    # within an epoch, the reported checkpoint comes first because the chief has not recorded the others
     newest_first = sorted(objects, key=lambda o: (o.epoch, o.name == grant.checkpoint, o.attempt), reverse=True)
     epochs = {object_.name: object_.epoch for object_ in objects}
     for candidate in newest_first:
@@ -93,7 +93,7 @@ def _missing(
 
 
 class CheckpointFetcher:
-    """Downloads checkpoints, and logs once for each why it cannot be used."""
+    """Downloads checkpoints. If a checkpoint cannot be used, the reason is logged once."""
 
     def __init__(self, bucket: Bucket, grant: Grant, known: History, folder: Path) -> None:
         self._bucket = bucket
@@ -103,7 +103,7 @@ class CheckpointFetcher:
         self._states: dict[str, CheckpointState | None] = {}
 
     def file(self, name: str) -> Path:
-        """Return the path of an object's file, once it is downloaded."""
+        """Return the path to which an object is downloaded."""
         return self._folder / name.replace("/", "-")
 
     def read(self, name: str) -> CheckpointState | None:
@@ -136,13 +136,13 @@ class CheckpointFetcher:
             self._warn(candidate.name, "it belongs to another epoch")
             return None
         if not _agree(self._known, progress.history):
-            # on a GPU two attempts may differ in the last bits, and a trial has one curve: the reported one
+            # two attempts on a GPU may differ in the last bits, but a trial has only one curve: the reported one
             self._warn(candidate.name, "its metrics differ from the reported ones")
             return None
         return progress
 
     def _warn(self, name: str, why: str) -> None:
-        log.warning("trial %s: the checkpoint %s is not used: %s", self._grant.trial_id, name, why)
+        log.warning("trial %s: the checkpoint %s is not used because %s", self._grant.trial_id, name, why)
 
 
 def _agree(known: History, history: History) -> bool:

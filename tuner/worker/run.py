@@ -1,4 +1,4 @@
-"""A worker's life: join the chief, load the data once, train trials until the search has finished."""
+"""Runs a worker: it joins the chief, loads the data once, and trains trials until the search has finished."""
 
 import contextlib
 import gc
@@ -31,7 +31,8 @@ from tuner.worker.stop_signal import StopSignal
 log = logging.getLogger(__name__)
 
 STARTING_S = 60.0
-"""Seconds within which a chief that starts with its workers listens, unless it waits for its data."""
+"""Seconds for which a worker waits until the chief listens. This is enough for a chief that starts at the same time,
+unless it waits for its data."""
 
 
 def run_worker(
@@ -63,7 +64,7 @@ def run_worker(
             with opened_context(chief, joined, bucket, cache, stop, metrics) as context:
                 show(monitor, context.heartbeat, joined.study.leases.duration_s)
                 gc.collect()
-                gc.freeze()  # exempts the imports: Keras collects garbage for every model (0.2 s with TensorFlow)
+                gc.freeze()  # exempts the imports: collecting garbage, as Keras does for every model, takes 0.2 s
                 while (grant := _next_trial(chief, stop, metrics)) is not None:
                     Attempt(context, grant).run()
                 log.info("%s: the search has finished", name)

@@ -1,8 +1,8 @@
-"""SIGTERM and Ctrl-C: a worker ends in time, whatever its main thread is doing.
+"""Handling of SIGTERM and Ctrl-C: a worker ends in time, whatever its main thread is doing.
 
-Python runs a signal's handler in the main thread, between two bytecodes, and so not during a step on the device, a
-compilation or a hanging call. Therefore a second thread receives the signal, too. If the main thread does not end soon,
-the second thread returns the trial to the chief in its place, and ends the process.
+Python runs a signal's handler in the main thread between two bytecodes, so it does not run during a step on the device,
+a compilation or a blocked call. Therefore a second thread receives the signal, too. If the main thread does not end
+soon, the second thread returns the trial to the chief instead and ends the process.
 """
 
 import os
@@ -17,14 +17,14 @@ from types import FrameType
 from tuner.errors import ExitCode, PreemptedError
 
 UNWIND_S = 3.0
-"""Seconds that the main thread has to end by itself."""
+"""Seconds within which the main thread should end by itself."""
 END_S = 17.0
-"""Seconds after which the process ends in any case: of the 20 s allowed, a busy machine takes some."""
+"""Seconds after which the process ends in any case. It must end within 20 s, also on a busy machine."""
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class StopSignal:
-    """Whether the process was asked to stop. Make one in the main thread, and call `finish` at the end."""
+    """Records whether the process was asked to stop. Create it in the main thread, and call `finish` at the end."""
 
     def __init__(self) -> None:
         self._received = threading.Event()
@@ -43,12 +43,12 @@ class StopSignal:
         """Raise PreemptedError if the signal was received."""
         if self._received.is_set():
             raise PreemptedError(
-                "the worker was asked to stop; its trial resumes on another worker, from its last epoch."
+                "the worker was asked to stop. Any trial that it was training resumes after the last completed epoch."
             )
 
     @contextmanager
     def interrupting(self) -> Iterator[None]:
-        """Let the signal raise PreemptedError anywhere in this block, which has no other way to be interrupted."""
+        """Let the signal raise PreemptedError anywhere in this block, because the block does not call `check`."""
         self._interrupting = True
         try:
             self.check()
@@ -60,7 +60,8 @@ class StopSignal:
     def last_will(self, will: Callable[[], bool]) -> Iterator[None]:
         """Call `will` from the second thread if this block does not end in time after the signal.
 
-        `will` returns whether it did its work, and the process ends; else the main thread did it and ends the process.
+        If `will` returns True, it did the work and the process ends. If it returns False, the main thread did the work
+        and ends the process itself.
         """
         self._last_will = will
         try:
@@ -90,7 +91,7 @@ class StopSignal:
 
     @staticmethod
     def _end() -> None:
-        print("error: the worker was asked to stop and did not end in time; it was terminated.", file=sys.stderr)  # noqa: T201
+        print("error: the worker was asked to stop, did not end in time, and was terminated.", file=sys.stderr)  # noqa: T201
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(ExitCode.PREEMPTED)

@@ -1,11 +1,11 @@
-// Charts as SVG: scores in the order in which trials ended, and lines by epoch. Each is one path a series.
+// Charts as SVG: scores in the order in which trials ended, and lines by epoch. Each series is one path.
 
 import { node, score } from "./dom.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 const RIGHT = 14, TOP = 10, BOTTOM = 34;
 const CHARACTER = 7.2;
-const FAR = 1e200;  // further out, a difference may be infinite
+const FAR = 1e200;  // differences of larger values may be infinite
 
 function svg(tag, attributes, ...children) {
   const made = document.createElementNS(SVG, tag);
@@ -14,7 +14,7 @@ function svg(tag, attributes, ...children) {
   return made;
 }
 
-/** Round values, 1, 2 or 5 of a power of ten apart, that divide a range into about `wanted` parts; two at least. */
+/** At least two round values that divide a range into about `wanted` parts; their step is 1, 2 or 5 times 10^n. */
 export function ticks(low, high, wanted, whole = false) {
   const raw = ((high - low) || Math.abs(high) || 1) / wanted;
   const power = 10 ** Math.floor(Math.log10(raw));
@@ -32,7 +32,7 @@ function label(value, step) {
   return value.toFixed(Math.min(6, Math.max(0, -Math.floor(Math.log10(step || 1) + 1e-9))));
 }
 
-/** Draw axes into `frame`, and return where a point of the data is. */
+/** Draw axes, and return their SVG and the functions that map data to coordinates. */
 function axes(target, [left, right], [low, high], titles) {
   const width = Math.max(160, target.clientWidth), height = Math.max(100, target.clientHeight);
   if (right <= left) right = left + 1;
@@ -62,7 +62,7 @@ function axes(target, [left, right], [low, high], titles) {
   return { frame, x, y, low, high };
 }
 
-/** A point alone; as a line without length it is a dot. */
+/** A single point: a line without length, which is drawn as a dot. */
 function point({ x, y }, across, up) {
   return `M${x(across).toFixed(1)} ${y(up).toFixed(1)}h0`;
 }
@@ -84,7 +84,7 @@ function empty(target, text) {
   target.replaceChildren(node("p", { class: "empty" }, text));
 }
 
-/** The range to show: without the worst few of many, which would flatten the rest. */
+/** The range to show, without the worst few of many values, which would flatten the rest. */
 function focus(values, direction) {
   const sorted = [...values].sort((a, b) => a - b);
   const cut = sorted.length > 20 ? Math.floor(sorted.length * 0.08) : 0;
@@ -93,11 +93,11 @@ function focus(values, direction) {
   return [low - room, high + room];
 }
 
-/** Scores as dots, the best so far as steps. Points at what is nearest: `tell(scored or null)`. */
+/** Draw scores as dots, and the best so far as steps. `tell` gets the score nearest to the pointer, or null. */
 export function drawHistory(target, { dots, steps, direction, ended, objective }, tell) {
   if (!dots.length) return empty(target, "No trial has a score yet.");
   const whole = dots.filter((dot) => !dot.stopped);
-  // those that were stopped early would flatten the rest
+  // scores of trials that were stopped early would flatten the rest
   const range = focus([...(whole.length > 4 ? whole : dots), ...steps].map((dot) => dot.score), direction);
   const best = steps.at(-1);
   const plot = axes(target, [1, Math.max(2, ended)], range, {
@@ -121,7 +121,7 @@ export function drawHistory(target, { dots, steps, direction, ended, objective }
   follow(target, plot, seen.map((dot) => [dot.ended, dot.score, dot]), tell);
 }
 
-/** Lines by epoch: `{name, points, class}` each. Points at what is nearest: `tell({line, epoch, value} or null)`. */
+/** Draw lines `{name, points, class}`. `tell` gets the `{line, epoch, value}` nearest to the pointer, or null. */
 export function drawLines(target, lines, titles, tell) {
   const values = lines.flatMap((line) => line.points.map((point) => point[1])).filter((value) => value !== null);
   if (!values.length) return empty(target, titles.empty);
@@ -149,7 +149,7 @@ export function drawLines(target, lines, titles, tell) {
   });
 }
 
-/** Call `tell` with what lies nearest to the pointer, and with null when it leaves. */
+/** Call `tell` with the item nearest to the pointer, and with null when the pointer leaves. */
 function follow(target, plot, places, tell) {
   target.classList.add("live");
   const spots = places.map(([across, up, what]) => [plot.x(across), plot.y(up), what]);

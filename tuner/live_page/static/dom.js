@@ -1,6 +1,6 @@
-// Nodes and words. What comes from the chief is always text, never markup.
+// Creates nodes and formats values. Data from the chief is always inserted as text, never as markup.
 
-/** Make a node; `on…` properties are listeners, `class` and what has a dash are attributes, strings become text. */
+/** Create a node. `on…` properties are listeners, `class` and names with a dash are attributes. Strings become text. */
 export function node(tag, properties = {}, ...children) {
   const made = document.createElement(tag);
   for (const [name, value] of Object.entries(properties)) {
@@ -23,7 +23,7 @@ export function say(target, text) {
   if (target.textContent !== text) target.textContent = text;
 }
 
-/** Replace `parent`'s children if they differ; the focused element keeps the focus. */
+/** Replace `parent`'s children if they differ. The focused element keeps the focus. */
 export function arrange(parent, children) {
   const same = (child, index) => parent.children[index] === child;
   if (parent.children.length === children.length && children.every(same)) return;
@@ -36,7 +36,7 @@ export function count(value) {
   return value.toLocaleString("en");
 }
 
-/** A score or a metric: four decimals, as the command line shows it. */
+/** Format a score or a metric with four decimals, as the command line does. */
 export function score(value) {
   if (value === null || value === undefined) return "–";
   const size = Math.abs(value);
@@ -44,7 +44,7 @@ export function score(value) {
   return size >= 1000 ? value.toLocaleString("en", { maximumFractionDigits: 1 }) : value.toFixed(4);
 }
 
-/** Rounded outwards: what is shown never promises more than was computed. */
+/** Format an interval, rounded outwards so that it contains the computed one. */
 export function interval([low, high]) {
   return `${(Math.floor(low * 1e4) / 100).toFixed(2)}-${(Math.ceil(high * 1e4) / 100).toFixed(2)} %`;
 }
@@ -53,7 +53,7 @@ export function percent(share) {
   return `${(100 * share).toFixed(2)} %`;
 }
 
-/** A hyperparameter's value. */
+/** Format a hyperparameter's value. */
 export function shown(value) {
   if (typeof value !== "number" || Number.isInteger(value)) return String(value);
   const size = Math.abs(value);
@@ -72,7 +72,7 @@ export function duration(seconds) {
   return `${Math.floor(hours / 24)} days ${hours % 24} h`;
 }
 
-/** A time of day, with the date unless it is today. `at` is in milliseconds. */
+/** Format a time of day, with the date unless it is today. `at` is in milliseconds. */
 export function clock(at, seconds = false) {
   const date = new Date(at);
   const parts = { hour: "2-digit", minute: "2-digit", second: seconds ? "2-digit" : undefined };

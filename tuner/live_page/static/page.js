@@ -13,7 +13,7 @@ let timer = null, asking = false, again = false;
 
 const query = new Query(() => { draw(); ask(); });
 
-/** The chief answers, but has nothing to show yet; the message says why. */
+/** The chief answers, but has nothing to show yet. The message says why. */
 class NotYet extends Error {}
 
 /** The chief refuses the query. */
@@ -23,7 +23,7 @@ async function get(path) {
   const response = await fetch(path, { signal: AbortSignal.timeout(PATIENCE_MS) });
   if (response.status === 503) throw new NotYet(await response.text());
   if (response.status === 400) throw new BadQuestion(await response.text());
-  if (!response.ok) throw new Error(`${path} is answered ${response.status}`);
+  if (!response.ok) throw new Error(`${path} was answered with status ${response.status}`);
   return { data: await response.json(), version: response.headers.get("ETag") };
 }
 
@@ -76,10 +76,10 @@ function notice(overview) {
   const place = overview.evaluation_at;
   const best = overview.best ? `the best is trial ${overview.best.trial}. ` : "no trial can be evaluated. ";
   const then = {
-    waiting: `The evaluation follows; its files will be in ${place}`,
-    running: `The best model is being evaluated; its files will be in ${place}`,
-    done: `The best model has been evaluated; the report and its other files are in ${place}`,
-    failed: "The evaluation failed; run cifake-tune status for the reason.",
+    waiting: `The evaluation will follow. Its files will be in ${place}`,
+    running: `The best model is being evaluated. Its files will be in ${place}`,
+    done: `The best model has been evaluated. The report and other files are in ${place}`,
+    failed: "The evaluation failed. Run cifake-tune status for the reason.",
   }[overview.evaluation];
   tell(overview.search === "running" ? "" : `The search has finished: ${best}${overview.best ? then : overview.reason}`);
   say(byId("connection"), `as of ${clock(shown.heard, true)}`);
@@ -96,8 +96,8 @@ function away(error) {
     tell(`The search has finished, and its chief has exited. The evaluation's files are, or will be, in ${place}`);
   } else {
     const since = heard ? ` since ${clock(heard, true)}` : "";
-    tell(`The chief has not answered${since}: it is being replaced, or the search has ended (cifake-tune status says `
-      + "which). Trying again; the page shows the chief's last answer.");
+    tell(`The chief has not answered${since}. Either it is being replaced, or the search has ended (run cifake-tune `
+      + "status to find out). The page shows the chief's last answer and keeps trying.");
   }
 }
 

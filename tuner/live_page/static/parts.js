@@ -26,8 +26,10 @@ function drawCurves(overview, open) {
     class: curve.best ? "completed first" : lookOf(curve.state),
   }));
   const running = lines.filter((line) => line.mark).length, best = lines.length - running;
-  const whose = [best && `the best ${count(best)}, the very best bold`, running && `${count(running)} that run`];
-  const legend = lines.length ? `${overview.objective} of ${whose.filter(Boolean).join("; ")}` : "";
+  const whose = [
+    best && `the best trials (${count(best)}, the best one bold)`, running && `running trials (${count(running)})`,
+  ];
+  const legend = lines.length ? `${overview.objective} of ${whose.filter(Boolean).join(" and ")}` : "";
   let near = null;
   const tell = (found) => {
     near = found;
@@ -47,7 +49,7 @@ export function drawWorkers(overview, open) {
   const total = Object.values(overview.worker_counts).reduce((sum, each) => sum + each, 0);
   const none = overview.search === "running" ? "No worker has joined yet." : "All workers have left.";
   const more = total > overview.workers.length ? ` The first ${overview.workers.length} are shown.` : "";
-  const some = `${count(overview.worker_counts.training)} of ${count(total)} train.${more}`;
+  const some = `${count(overview.worker_counts.training)} of ${count(total)} are training.${more}`;
   say(byId("workers-note"), total ? some : none);
   byId("workers").hidden = !total;
   byId("workers").tBodies[0].replaceChildren(...overview.workers.map((worker) => drawWorker(worker, open)));
@@ -71,9 +73,9 @@ export function drawRungs(overview) {
   const none = !overview.rungs.length;
   byId("rungs-section").hidden = none;
   byId("rungs-section").parentElement.classList.toggle("alone", none);
-  say(byId("rungs-note"), `A trial that reaches a rung with a worse ${overview.objective} is stopped.`);
+  say(byId("rungs-note"), `A trial is stopped at a rung if its ${overview.objective} is worse than in the last column.`);
   byId("rungs").tBodies[0].replaceChildren(...overview.rungs.map((rung) => node("tr", {},
     node("td", {}, String(rung.rung)),
-    ...[count(rung.epoch), count(rung.reached), count(rung.stopped), rung.cut === null ? "anything" : score(rung.cut)]
+    ...[count(rung.epoch), count(rung.reached), count(rung.stopped), rung.cut === null ? "any" : score(rung.cut)]
       .map((text) => node("td", { class: "number" }, text)))));
 }

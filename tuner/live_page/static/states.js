@@ -8,17 +8,17 @@ export const STATES = [
   { state: "QUEUED", word: "queued", look: "queued" },
 ];
 
-/** The class of what shows a trial in this state. */
+/** The CSS class of an element that shows a trial in this state. */
 export function lookOf(state) {
   return STATES.find((each) => each.state === state)?.look ?? "";
 }
 
-/** How many trials there are. */
+/** The number of trials. */
 export function trialsOf(overview) {
   return Object.values(overview.counts).reduce((sum, each) => sum + each, 0);
 }
 
-/** How many of them have ended. */
+/** The number of trials that have ended. */
 export function endedOf(overview) {
   return overview.counts.COMPLETED + overview.counts.STOPPED + overview.counts.FAILED;
 }

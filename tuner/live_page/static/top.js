@@ -1,4 +1,4 @@
-// The top of the page: how far the study is, and the best so far.
+// The top of the page: the progress of the study, and the best trial so far.
 
 import { byId, clock, count, duration, interval, node, percent, say, score, shown } from "./dom.js";
 import { STATES, endedOf, trialsOf } from "./states.js";
@@ -8,7 +8,7 @@ const SEARCH = {
   finished: { word: "finished", look: "completed" },
   given_up: { word: "given up", look: "failed" },
 };
-/** In the bar, what is done stands first. */
+/** Order of the states in the bar: trials that have ended come first. */
 const IN_BAR = ["COMPLETED", "STOPPED", "FAILED", "RUNNING"];
 
 export function drawTop(overview, open) {
@@ -48,12 +48,12 @@ function drawTile([name, value, more]) {
   return node("div", {}, node("dt", {}, name), node("dd", {}, value, more ? node("small", {}, more) : null));
 }
 
-/** Name, value and a few words more, each. */
+/** The name, value and note of each tile. */
 function tiles(overview) {
   const { best, result } = overview;
   return [
     [`best ${overview.objective}`, score(best?.score),
-      best ? `trial ${best.trial}` : `no trial has ${endedOf(overview) ? "one" : "ended yet"}`],
+      best ? `trial ${best.trial}` : `no trial has ${endedOf(overview) ? "a score" : "ended yet"}`],
     trialsTile(overview),
     overview.search === "running" ? leftTile(overview.remaining_s) : endTile(overview),
     elapsedTile(overview),

@@ -1,9 +1,9 @@
-// One trial in a dialog: all that is known of it.
+// A dialog with all details of one trial.
 
 import { drawLines } from "./charts.js";
 import { byId, clock, duration, node, say, score } from "./dom.js";
 
-/** Show a trial; a chart takes its size from what is open. */
+/** Show a trial. The charts are drawn last because they take their size from the open dialog. */
 export function showTrial(trial) {
   const dialog = byId("trial"), charts = node("div", { class: "metrics" });
   say(byId("trial-title"), `Trial ${trial.row.trial}${trial.row.best ? ", the best so far" : ""}`);
@@ -19,7 +19,7 @@ export function showTrial(trial) {
   drawMetrics(charts, trial.curves);
 }
 
-/** Close the dialog also on a click beside it. */
+/** Also close the dialog on a click beside it. */
 export function closeBeside() {
   const dialog = byId("trial");
   dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
@@ -27,7 +27,7 @@ export function closeBeside() {
 
 function facts({ row, outcomes, ended, best_epoch }) {
   const lost = Object.entries(outcomes).map(([outcome, times]) => `${times} ${outcome.replaceAll("_", " ")}`);
-  const best = best_epoch ? `, the best is number ${best_epoch}` : "";
+  const best = best_epoch ? `, best epoch ${best_epoch}` : "";
   return [
     ["state", row.state.toLowerCase()],
     ["epochs", `${row.epochs} of ${row.epochs_planned}${best}`],
@@ -36,7 +36,7 @@ function facts({ row, outcomes, ended, best_epoch }) {
     ["worker", row.worker],
     ["began", row.started === null ? null : clock(1000 * row.started, true)],
     ["ended", ended === null ? null : `${clock(1000 * ended, true)}, after ${duration(row.seconds)}`],
-    ["what it logged", `cifake-tune logs ${row.trial}`],
+    ["log", `cifake-tune logs ${row.trial}`],
   ].filter(([, value]) => value !== null);
 }
 
@@ -49,7 +49,7 @@ function list(entries) {
   return node("dl", { class: "facts" }, ...pairs);
 }
 
-/** A chart for each metric, with that of the validation images in the same. */
+/** Draw a chart for each metric. It includes the same metric of the validation images. */
 function drawMetrics(target, curves) {
   const pairs = Map.groupBy(Object.keys(curves), (name) => name.replace(/^val_/, ""));
   const charts = [...pairs].map(([name, both]) => {
@@ -58,7 +58,7 @@ function drawMetrics(target, curves) {
     target.append(node("div", {}, node("h4", {}, words), chart, readout));
     return { chart, readout, words, both };
   });
-  for (const { chart, readout, words, both } of charts) {  // now that all have their place
+  for (const { chart, readout, words, both } of charts) {  // drawn when all charts have their place
     const first = (each) => each.startsWith("val_") || both.length === 1;
     const lines = both.map((each) => ({
       name: each, points: curves[each], class: first(each) ? "completed first" : "running second",

@@ -1,16 +1,16 @@
-// The table of trials: a page of it, as the chief sorts and filters it.
+// One page of the table of trials, sorted and filtered by the chief.
 
 import { arrange, byId, count, duration, node, say, score, shown } from "./dom.js";
 import { STATES, lookOf, trialsOf } from "./states.js";
 import { trialButton } from "./top.js";
 
 const PAGE = 50;
-/** Of these the largest is what one looks for. */
+/** Sort keys whose largest values come first at the first click. */
 const FIRST_DOWN = new Set(["epochs", "rung", "seconds"]);
 
 const RUNG = { key: "rung", name: "rung", number: true, text: (trial) => String(trial.rung ?? "") };
 
-/** What is asked for; it lives in the address, so that a page that is loaded again shows the same. */
+/** The query for trials. It is kept in the page's address, so that a reloaded page shows the same trials. */
 export class Query {
   constructor(changed) {
     this.changed = changed;
@@ -21,7 +21,7 @@ export class Query {
     this.offset = Math.max(0, Number.parseInt(given.get("offset") || "0", 10) || 0);
   }
 
-  /** Ask for what is asked for at first: an address may have been written by hand. */
+  /** Return to the default query, because an address written by hand may be invalid. */
   reset() {
     this.set({ state: "", sort: "interest", down: false, offset: 0 });
   }
@@ -76,7 +76,7 @@ export function drawTrials(query, page, objective, open) {
   byId("next").disabled = last >= page.matching;
 }
 
-/** What the table shows of a trial, beside its number: `key` is what the chief sorts by, if it does. */
+/** The columns beside a trial's number. `key` is the chief's sort key, or null if it cannot sort by the column. */
 function columnsOf(page, objective) {
   return [
     { key: "state", name: "state", text: (trial) => trial.state.toLowerCase(), look: (trial) => lookOf(trial.state) },
@@ -125,7 +125,7 @@ function sortButton(query, key, name) {
   return node("button", { type: "button", title: name, onclick: () => sortBy(query, key) }, name);
 }
 
-/** Up, down, and back to the order of interest. */
+/** Sort in one order, at the next click in the other, and then by interest again. */
 function sortBy(query, key) {
   const first = FIRST_DOWN.has(key) || (key === "score" && query.direction !== "min");
   if (query.sort !== key) query.set({ sort: key, down: first, offset: 0 });

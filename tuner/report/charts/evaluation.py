@@ -10,7 +10,7 @@ from tuner.report.charts.svg import Drawing, Scale, short
 
 SIDE = 400.0
 COLOURS = 6
-"""Maximum number of ROC curves: the number of colours defined by the page."""
+"""Maximum number of ROC curves, because the page defines this many colours."""
 
 
 def roc_chart(curves: Mapping[str, RocCurve]) -> Markup:
@@ -31,7 +31,7 @@ def roc_chart(curves: Mapping[str, RocCurve]) -> Markup:
 
 
 def reliability_chart(calibration: Calibration, classes: int) -> Markup:
-    """Return accuracy by confidence, uncalibrated and at the temperature, above the numbers of images."""
+    """Return the accuracy by confidence, uncalibrated and at the temperature, above the numbers of images."""
     drawing = Drawing(SIDE, SIDE, "Accuracy by confidence, uncalibrated and calibrated")
     all_bins = (*calibration.bins, *calibration.bins_at_temperature)
     low = max(0.0, min(1 / classes, *(bin_.low for bin_ in calibration.bins)) - 0.02)

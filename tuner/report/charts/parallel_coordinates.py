@@ -21,7 +21,7 @@ MANY = 40
 WORDS = 12
 """Maximum number of labels on an axis of words."""
 FEW_VALUES = 8
-"""Number of values up to which the lines through one value are spread."""
+"""Number of values up to which the lines through the same value are spread."""
 LOG_FACTOR = 50
 """Ratio of the largest to the smallest value from which an axis of positive values is logarithmic."""
 
@@ -33,7 +33,7 @@ class _Axis:
     words: tuple[str, ...] | None
     """All words of an axis of words; None for an axis of numbers."""
     spread: float
-    """Distance by which lines through one value are spread; 0 if there are many values."""
+    """Distance by which lines through the same value are spread; 0 if there are many values."""
 
     def place(self, value: Value | None, aside: float) -> float:
         """Return the height of a value, below the axis if the trial has none. `aside` is from -1 to 1."""

@@ -25,7 +25,7 @@ FEW_VALUES = 20
 ROWS = 40
 """Maximum number of workers in the timeline."""
 EACH_BAR = 300
-"""Maximum number of attempts whose bars have texts; with more, the page would become too large."""
+"""Maximum number of attempts whose bars have texts. With more texts, the page would become too large."""
 
 HOW = {
     "completed": "completed",
@@ -34,13 +34,13 @@ HOW = {
     "lost": "lost",
     "running": "running",
 }
-"""CSS class of an attempt by its outcome; `failed` for all others."""
+"""CSS class of an attempt by its outcome. All other outcomes have the class `failed`."""
 
 
 def history_chart(state: StudyState) -> Markup:
     """Return the scores of the trials in the order in which they ended, with the best score so far."""
     ended = [state.trials[trial_id] for trial_id in state.ended]
-    drawing = Drawing(WIDE, 280, "Score of each trial in the order in which they ended, and the best so far")
+    drawing = Drawing(WIDE, 280, "Score of each trial in the order in which trials ended, and the best so far")
     scores = [trial.score for trial in ended if trial.score is not None]
     y = Scale(*_without_outliers(scores, state.objective), 240, 12)
     x = Scale(1, max(2, len(ended)), 62, WIDE - 26, whole=True)
@@ -64,7 +64,7 @@ def history_chart(state: StudyState) -> Markup:
 
 
 def curves_chart(state: StudyState) -> Markup:
-    """Return the objective by epoch: the best trials marked, the others drawn faintly."""
+    """Return the objective by epoch. The best trials are marked, and the others are drawn faintly."""
     objective = state.settings.search.objective
     trials = [trial for trial in state.trials.values() if trial.epochs]
     best = state.best_of(trials, BEST) or trials[:1]
@@ -116,7 +116,7 @@ def loss_chart(trial: Trial) -> Markup | None:
 
 
 def timeline_chart(history: History) -> Markup:
-    """Return the timeline: a row per worker, a bar per attempt, a dashed line at each start of a chief."""
+    """Return the timeline with a row per worker, a bar per attempt, and a dashed line at each later chief's start."""
     workers = sorted({attempt.worker for attempt in history.attempts}, key=_natural)
     rows = {worker: row for row, worker in enumerate(workers[:ROWS])}
     height = 44 + 18 * max(1, len(rows))
@@ -169,7 +169,7 @@ def _about(attempt: AttemptRecord) -> str:
 
 
 def _without_outliers(values: Sequence[float], objective: Objective) -> tuple[float, float]:
-    """Return the ends of an axis for the better nine tenths; outliers beyond it are drawn on its edge."""
+    """Return the ends of an axis for the better nine tenths. Outliers are drawn on the edge of the axis."""
     finite = np.array([value for value in values if isfinite(value)]).clip(-FAR, FAR)
     if len(finite) <= FEW_VALUES:
         return span(finite.tolist())

@@ -1,4 +1,4 @@
-"""Charts as inline SVG: scales with round ticks, lines, dots, bars, text. Colours are the page's (CSS classes)."""
+"""Charts as inline SVG: scales with round ticks, lines, dots, bars and text. The page's CSS classes set the colours."""
 
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -8,7 +8,7 @@ from itertools import pairwise
 from markupsafe import Markup, escape
 
 FAR = 1e200
-"""Largest absolute value drawn; differences of larger values may be infinite, so they are drawn at this one."""
+"""Largest absolute value. Larger values are drawn at this one, because their differences may be infinite."""
 
 Point = tuple[float, float]
 Format = Callable[[float], str]
@@ -27,7 +27,7 @@ class Scale:
     """Whether values, and so the ticks, are whole numbers."""
 
     def __call__(self, value: float) -> float:
-        """Return the coordinate of a value; a value beyond an end gets that end."""
+        """Return the coordinate of a value. A value beyond an end has the coordinate of that end."""
         value = min(self.high, max(self.low, value))
         low, high, at = (math.log(number) if self.log else number for number in (self.low, self.high, value))
         share = (at - low) / (high - low) if high > low else 0.5
@@ -73,7 +73,7 @@ class Drawing:
             self._add("path", f'd="M{moves}"', css, title)
 
     def steps(self, points: Sequence[Point], css: str) -> None:
-        """Draw a step line: each point's height is kept up to the next point."""
+        """Draw a step line, which keeps each point's height up to the next point."""
         stairs = [points[0]] if points else []
         for one, other in pairwise(points):
             stairs += [(other[0], one[1]), other]
@@ -101,7 +101,7 @@ class Drawing:
             self._add("path", f'd="{moves}"', css, "")
 
     def text(self, at: Point, text: object, css: str = "", anchor: str = "start") -> None:
-        """Write text; `anchor` is start, middle or end."""
+        """Write text. `anchor` is start, middle or end."""
         self.parts.append(
             f'<text x="{_n(at[0])}" y="{_n(at[1])}" text-anchor="{anchor}" class="{escape(css)}">{escape(text)}</text>'
         )

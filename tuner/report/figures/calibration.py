@@ -16,7 +16,7 @@ BLUE, ORANGE, LINE = "#1f66a8", "#c2541b", "#c9ced6"
 
 
 def calibration_png(metrics: Metrics) -> bytes:
-    """Return a PNG: accuracy by confidence, uncalibrated and at the temperature, above the numbers of images."""
+    """Return a PNG of the accuracy by confidence, uncalibrated and at the temperature, above the numbers of images."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

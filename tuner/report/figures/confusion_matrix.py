@@ -1,4 +1,4 @@
-"""The confusion matrix as a PNG, drawn without a display; with the colours of all figures."""
+"""The confusion matrix as a PNG, drawn without a display. The other figures use its colours."""
 
 import io
 import textwrap
@@ -19,7 +19,7 @@ LONGEST_NAME = 24
 
 
 def confusion_matrix_png(metrics: Metrics) -> bytes:
-    """Return a PNG: each cell has its images and their share of the row, on blue if correct, on orange if wrong."""
+    """Return a PNG. Each cell shows its images and their share of the row, on blue if correct, on orange if wrong."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

@@ -1,4 +1,4 @@
-"""The robustness card as a PNG: the accuracy on corrupted images, beside samples of them."""
+"""The robustness card as a PNG: the accuracy on corrupted images, beside samples of these images."""
 
 import io
 
@@ -14,7 +14,7 @@ ROW, TOP, BOTTOM = 0.62, 1.0, 0.62  # inches
 
 
 def robustness_png(metrics: Metrics, samples: NDArray[np.uint8]) -> bytes:
-    """Return a PNG; `samples` are (classes, corruptions, h, w, 3), with corruptions in the order of the metrics."""
+    """Return a PNG. `samples` are (classes, corruptions, h, w, 3), with corruptions in the order of the metrics."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -26,7 +26,7 @@ def robustness_png(metrics: Metrics, samples: NDArray[np.uint8]) -> bytes:
     FigureCanvasAgg(figure)
     tiles = 1.55 + ROW * classes
     axes = figure.add_axes((tiles / width, BOTTOM / height, (width - tiles - 0.95) / width, ROW * len(rows) / height))
-    # one set of axes, in inches, for all samples: drawing a set for each takes most of the time
+    # one set of axes, in inches, for all samples, because a set for each would take most of the time
     pictures = figure.add_axes((0, 0, 1, 1))
     unchanged = rows[0]
     for number, row in enumerate(rows):

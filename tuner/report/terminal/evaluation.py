@@ -1,4 +1,4 @@
-"""Summary of an evaluation for a terminal of 80 columns or more, without colours elsewhere."""
+"""Summary of an evaluation for a terminal of 80 columns or more. Elsewhere, it has no colours."""
 
 from rich import box
 from rich.console import Group, RenderableType
@@ -11,13 +11,13 @@ from tuner.report.calibration_text import calibration_line, errors_line
 from tuner.report.text import accuracy_line, counted, percent, score
 
 WIDEST_MATRIX = 8
-"""Maximum number of classes that fit 80 columns; with more, the most frequent confusions are listed."""
+"""Maximum number of classes that fit into 80 columns. With more, the most frequent confusions are listed."""
 MOST_CONFUSED = 5
 """Number of confusions listed."""
 
 
 def summary(metrics: Metrics, bucket_url: str | None = None) -> Group:
-    """Return the summary for a rich Console; `bucket_url` is prefixed to the folder of the files."""
+    """Return the summary for a rich Console. `bucket_url` is prefixed to the folder of the files."""
     parts: list[RenderableType] = [_accuracies(metrics), Text(), _per_class(metrics), Text()]
     parts += [_matrix(metrics) if len(metrics.classes) <= WIDEST_MATRIX else _most_confused(metrics)]
     parts += [Text(), _best(metrics), Text(), _files(metrics, bucket_url)]

@@ -27,7 +27,7 @@ def show(attempts: list[AttemptLog], as_json: bool) -> None:
 
 
 def follow(follower: Follower, as_json: bool) -> None:
-    """Print the log and its new lines until the trial has ended; as JSON, one object per line."""
+    """Print the log and its new lines until the trial has ended. As JSON, print one object per line."""
     printed: dict[int, str] = {}
     quiet = 0
     while quiet < QUIET_POLLS:
@@ -47,7 +47,7 @@ def follow(follower: Follower, as_json: bool) -> None:
 
 
 def _print_attempt(attempt: AttemptLog, printed: dict[int, str], as_json: bool) -> None:
-    """Print an attempt's header, and record in `printed` its outcome by the attempt's number."""
+    """Print an attempt's header, and record the attempt's outcome in `printed`."""
     printed[attempt.attempt] = attempt.how
     print(attempt.model_dump_json(exclude={"lines"}) if as_json else _header(attempt), flush=True)  # noqa: T201
 

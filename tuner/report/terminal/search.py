@@ -125,7 +125,7 @@ def _headline(state: StudyState, elapsed_s: float, remaining_s: float | None) ->
 
 
 def _news(state: StudyState) -> list[Text]:
-    """Return why the last trial to end was stopped early; nothing if it was not stopped."""
+    """Return why the trial that ended last was stopped early; nothing if it was not stopped."""
     last = state.trials[state.ended[-1]] if state.ended else None
     if last is None or last.state is not TrialState.STOPPED:
         return []

@@ -7,7 +7,7 @@ import keras
 
 
 class Augmentation(keras.layers.Layer):
-    """Changes images (n, height, width, channels) in training; the identity in prediction."""
+    """Changes images (n, height, width, channels) in training, and returns them unchanged in prediction."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -7,10 +7,10 @@ import keras
 
 @keras.saving.register_keras_serializable("cifake_tune")
 class FusedBatchNormalization(keras.layers.BatchNormalization):
-    """Keras's layer for (n, height, width, channels), trained on TensorFlow by its dedicated operation.
+    """Keras's layer for (n, height, width, channels) that uses TensorFlow's dedicated operation in training.
 
-    Keras 3 computes the statistics with a dozen float32 operations, each of which goes through memory;
-    `bench/variants.py` measures what that costs on a CPU. JAX's compiler fuses them by itself.
+    Keras 3 computes the statistics with a dozen float32 operations, each of which reads and writes memory.
+    `bench/variants.py` measures the cost on a CPU. JAX's compiler fuses these operations by itself.
     """
 
     def __init__(self, momentum: float, epsilon: float, **kwargs: Any) -> None:

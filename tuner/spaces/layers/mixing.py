@@ -12,13 +12,13 @@ from tuner.spaces.layers.augmentation import Augmentation
 class Mixing(Augmentation):
     """Mixes each image (n, height, width, channels) with the previous one of its batch, in training.
 
-    An image keeps a share of 0.5 to 1, so its label stays the better one. The shares are spread evenly over a batch:
-    one share per batch would tie batch norm's statistics to the last few draws, and validation accuracy would fluctuate
-    with them.
+    An image keeps a share of 0.5 to 1, so its own label has the larger weight. The shares are spread evenly over a
+    batch. With one share per batch, batch norm's statistics would depend on the last few draws, and validation accuracy
+    would fluctuate with them.
     """
 
     def changed(self, images: Any) -> Any:
-        """Return each image mixed with its share of the other."""
+        """Return each image mixed with the previous one."""
         own = ops.cast(self._own(ops.shape(images)), images.dtype)
         return own * images + (1 - own) * ops.roll(images, 1, axis=0)
 
@@ -33,7 +33,7 @@ class Mixing(Augmentation):
 
 @keras.saving.register_keras_serializable("cifake_tune")
 class MixUp(Mixing):
-    """Blends the other image in (Zhang et al., https://arxiv.org/abs/1710.09412)."""
+    """Blends each image with the previous one (Zhang et al., https://arxiv.org/abs/1710.09412)."""
 
     def kept(self, shape: Any) -> Any:
         """Return the shares."""
@@ -45,9 +45,9 @@ class MixUp(Mixing):
 
 @keras.saving.register_keras_serializable("cifake_tune")
 class CutMix(Mixing):
-    """Pastes a square of the other image into this one (Yun et al., https://arxiv.org/abs/1905.04899).
+    """Pastes a square of the previous image into each image (Yun et al., https://arxiv.org/abs/1905.04899).
 
-    The square may be anywhere; it wraps around the edges.
+    The square may be anywhere, and wraps around the edges.
     """
 
     def kept(self, shape: Any) -> Any:
@@ -62,7 +62,7 @@ class CutMix(Mixing):
         return 1 - (rows[:, :, None] * columns[:, None, :])[..., None]
 
     def _covered(self, shape: Any, size: int) -> Any:
-        """Return (n, size) of 0 and 1: the rows, or columns, that each image's square covers."""
+        """Return (n, size): 1 for the rows, or columns, that each image's square covers, else 0."""
         first = keras.random.randint((shape[0], 1), 0, size, seed=self.seed_generator)
         after = ops.cast((ops.arange(size) - first) % size, "float32")
         return ops.cast(after < _sides(shape)[:, None], "float32")
@@ -72,18 +72,18 @@ MIXINGS: dict[str, type[Mixing]] = {"mixup": MixUp, "cutmix": CutMix}
 
 
 def _shares(shape: Any) -> Any:
-    """Return the share of the other image, (n,), from 0 to 0.5."""
+    """Return the share of the previous image, (n,), from 0 to 0.5."""
     return (ops.arange(shape[0], dtype="float32") + 0.5) / ops.cast(2 * shape[0], "float32")
 
 
 def _sides(shape: Any) -> Any:
-    """Return the side of each image's square, (n,), in whole pixels; at most half an image's area."""
+    """Return the side of each image's square, (n,), in whole pixels. A square covers at most half of the image."""
     return ops.floor(ops.sqrt(_shares(shape) * shape[1] * shape[2]))
 
 
 @keras.saving.register_keras_serializable("cifake_tune")
 class MixedModel(keras.Model):
-    """A model with one `Mixing` layer and only the compiled loss; in training, the loss is that of both labels."""
+    """A model with one `Mixing` layer. In training, its loss is the weighted sum of both labels' compiled losses."""
 
     def compute_loss(
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True

@@ -1,4 +1,4 @@
-"""The one-cycle learning rate: a linear rise, then a cosine down to 0 at the last step."""
+"""The one-cycle learning rate, which rises linearly and then falls along a cosine to 0 at the last step."""
 
 import math
 from typing import Any
@@ -9,10 +9,11 @@ from keras import ops
 
 @keras.saving.register_keras_serializable("cifake_tune")
 class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
-    """Rises from 0 to `peak` over the share `warm_up` of all `steps`, and falls back to 0 at the last.
+    """Rises from 0 to `peak` over the share `warm_up` of all `steps`, and falls back to 0 at the last step.
 
-    It depends only on the optimizer's step count, which checkpoints contain, so a resumed training continues along it.
-    Smith, Topin: Super-Convergence, https://arxiv.org/abs/1708.07120; the cosine is SGDR's, 1608.03983.
+    It depends only on the optimizer's step count, which checkpoints contain, so that a resumed training continues it.
+    Sources: Smith, Topin: Super-Convergence, https://arxiv.org/abs/1708.07120, and for the cosine SGDR,
+    https://arxiv.org/abs/1608.03983.
     """
 
     def __init__(self, peak: float, steps: int, warm_up: float = 0.2) -> None:
