@@ -223,7 +223,7 @@ def test_what_the_page_on_kubernetes_says_of_its_benchmark_was_measured() -> Non
     result = json.loads((RESULTS / "kubernetes.json").read_text())
     page = " ".join((ROOT / "docs" / "kubernetes.md").read_text(encoding="utf-8").split())
     match = re.search(
-        r"comes (\d+) s after .{1,80}: ([\d.]+) times what .{1,60} \(([\d.]+) s; .{1,40} (\d+) rounds", page
+        r"begins (\d+) s after .{1,80} ([\d.]+) times as long as .{1,60} \(([\d.]+) s\)\. .{1,40} (\d+) rounds", page
     )
     assert match is not None
     measured = (

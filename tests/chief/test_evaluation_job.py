@@ -111,7 +111,7 @@ def test_a_worker_without_the_gpu_that_it_must_have_ends(
     assert not caplog.records
     devices.check({names.ENV_GPUS: "1", names.ENV_REQUIRE_GPU: "false"})
     assert "1 GPU requested" in caplog.text
-    assert "training on the CPU" in caplog.text
+    assert "so training uses the CPU" in caplog.text
     with pytest.raises(ConfigError, match=r"2 GPUs requested, but .* found none.*workers.requireGPU=false"):
         devices.check({names.ENV_GPUS: "2", names.ENV_REQUIRE_GPU: "true"})
 

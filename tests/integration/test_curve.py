@@ -97,7 +97,7 @@ Interrupt = Callable[[Night, int], None]
 
 @pytest.mark.parametrize(
     ("backend", "interruptions"),
-    [("tensorflow", [ended, killed]), ("jax", [killed]), ("jax", [ended]), ("jax", [ended, killed, killed])],
+    [("tensorflow", [ended, killed]), ("jax", [killed, ended, killed])],
     indirect=["backend"],
 )
 def test_an_interrupted_trial_has_the_curve_of_one_that_was_not(

@@ -13,15 +13,20 @@ from pathlib import Path
 import pytest
 
 from tests.integration.reproduce import assert_trains_again
-from tests.integration.support import BACKENDS, FASTEST_BACKEND, Done, Place, place, python_with, settings
+from tests.integration.support import BACKENDS, FASTEST_BACKEND, Done, Place, place, python_with, settings, space
 from tuner import names
 from tuner.data.arrays import open_validation
 from tuner.data.manifest import read_manifest
 from tuner.evaluation.saved_model import load_model, probabilities
 from tuner.study.records import TrialState
 
-BEGUN = settings(training__epochs=1, data__validation_seed=7)
-FIRST = ["run", "--workers", "2", *BEGUN, *settings(search__max_trials=3)]
+TRIALS = settings(search__max_trials=3)
+SPACES = {
+    "tensorflow": ("tuner.spaces.seed:SeedSpace", []),
+    # JAX compiles each model of the built-in space anew, which takes longer than all the rest; test_spaces has it
+    "jax": ("user_spaces:GatedLine", space("GatedLine")),
+}
+"""By backend, the space and the arguments that choose it."""
 
 
 @dataclass
@@ -29,6 +34,8 @@ class Job:
     """A job done, and what was seen of it meanwhile."""
 
     place: Place
+    run: list[str]
+    """The command, without the number of trials."""
     done: Done
     workers: dict[int, str]
     meanwhile: dict[str, object]
@@ -44,11 +51,12 @@ class Job:
 @pytest.fixture(scope="module", params=BACKENDS)
 def job(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Job]:
     with place(tmp_path_factory.mktemp("job"), backend=request.param) as new_place:
-        command = new_place.start(*FIRST)
+        run = ["run", *settings(training__epochs=1, data__validation_seed=7), *SPACES[request.param][1]]
+        command = new_place.start(*run, *TRIALS, "--workers", "2")
         new_place.wait_for(lambda state: state.trials, "the first trial", command)
         workers = new_place.processes("worker")
         meanwhile = json.loads(new_place.do("status", "--json").out)
-        yield Job(new_place, command.wait(), workers, meanwhile)
+        yield Job(new_place, run, command.wait(), workers, meanwhile)
 
 
 def test_it_says_that_it_uses_the_sample_and_ends_with_an_evaluation(job: Job) -> None:
@@ -129,7 +137,7 @@ def test_only_the_best_two_trials_models_are_kept(job: Job) -> None:
 
 def test_another_batch_size_is_refused_in_a_sentence(job: Job) -> None:
     record_count = len(job.place.records())
-    done = job.place.do(*FIRST, *settings(data__batch_size=64))
+    done = job.place.do(*job.run, *TRIALS, *settings(data__batch_size=64))
     assert done.code == 2
     assert done.err.startswith("error: ")
     assert done.err.count("\n") == 1
@@ -143,7 +151,7 @@ def test_the_same_command_again_searches_nothing_and_gives_the_same_result(job: 
     metrics = job.evaluation(names.METRICS_JSON)
     logs = job.logs()
     assert {"chief.log", "evaluate.log", "worker-0.log", "worker-1.log"} == set(logs)
-    done = job.place.do(*FIRST)
+    done = job.place.do(*job.run, *TRIALS, "--workers", "2")
     assert done.code == 0, done.err
     assert "has finished: 3 trials" in done.output
     assert len(job.place.records()) == records
@@ -156,7 +164,7 @@ def test_the_best_trial_can_be_trained_again_from_its_provenance(job: Job) -> No
     origin = json.loads(job.evaluation(names.PROVENANCE_JSON))
     (stage,) = origin["stages"]
     assert [attempt["how"] for attempt in stage["attempts"]] == ["completed"]
-    assert origin["code"]["space"] == "tuner.spaces.seed:SeedSpace"
+    assert origin["code"]["space"] == SPACES[job.place.backend][0]
     assert origin["trained_with_keras"] == origin["evaluator"]["packages"]["keras"]
 
 
@@ -197,7 +205,7 @@ def test_jax_needs_no_tensorflow(job: Job) -> None:
 def test_more_trials_go_on_where_the_study_ended(job: Job, place: Place) -> None:
     shutil.copytree(job.place.bucket_folder, place.bucket_folder)
     trials = place.state().trials
-    done = place.do("run", *BEGUN, *settings(search__max_trials=4))
+    done = place.do(*job.run, *settings(search__max_trials=4))
     assert done.code == 0, done.err
     state = place.state()
     assert len(state.trials) == 4

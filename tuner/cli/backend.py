@@ -53,9 +53,9 @@ def importing_keras(whole: bool = False) -> Iterator[None]:
 
 
 def import_keras() -> None:
-    """Import Keras without start-up messages."""
+    """Import Keras and Keras Tuner without start-up messages and without unused packages."""
     with importing_keras():
-        import keras  # noqa: F401
+        import keras_tuner  # noqa: F401
 
 
 def _unused() -> tuple[str, ...]:

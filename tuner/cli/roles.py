@@ -134,7 +134,7 @@ def evaluate(
     bucket = _bucket(bucket_url)
     name = find_study(bucket, study or study_name())
     if not early_checks.is_evaluated(bucket, name):
-        import_keras()  # here, because the evaluator's own import would show TensorFlow's messages
+        import_keras()  # here, because the evaluator's own import would show messages and load all packages
     with shown_progress() as progress:
         metrics = run_evaluation(bucket, name, _cache(), progress)
     if as_json:
