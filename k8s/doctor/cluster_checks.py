@@ -84,7 +84,7 @@ def check_namespace(cluster: Cluster) -> Iterator[Finding]:
 
 
 def check_pods(release: Release) -> Iterator[Finding]:
-    """Check that the release's pods have no problems."""
+    """Check the release's pods for problems, failures of earlier pods and storage risks."""
     view = view_release(release, last_lines(release), [])
     parts = [*view.components, *view.workers]
     yield from (broken("pods", f"{part.title}: {part.trouble}") for part in parts if part.trouble)
