@@ -98,7 +98,7 @@ def first_release() -> str:
     [
         pytest.param(str, [], id="no values"),
         # 0.1.0 had no limit. Maps whose keys are the user's own are not merged.
-        pytest.param(first_release, ["--set", "bucket.emulator.resources.limits.memory=2Gi"], id="0.1.0"),
+        pytest.param(first_release, ["--set", "bucket.emulator.resources.limits.memory=8Gi"], id="0.1.0"),
     ],
 )
 def test_the_values_of_an_older_release_are_completed_with_the_defaults(
