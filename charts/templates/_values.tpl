@@ -1,11 +1,11 @@
-{{/* Defaults of absent values, and the name of the value that is nearest to an unknown one. Both read known-values.yaml,
+{{/* Defaults of absent values, and the name of the value that is nearest to an unknown one. Both read known-values.json,
      which schema/generate.py writes from values.yaml. */}}
 
 {{/* Set every absent or null value to its default. Helm does this from values.yaml, but not after `--reuse-values`, which
      replaces all of values.yaml by the values of the previous release, and not for null. Every template includes this
      first. Maps whose keys are the user's own, such as `resources`, are taken as they are. */}}
 {{- define "cifake-tune.defaults" -}}
-{{- range $path, $default := (.Files.Get "known-values.yaml" | fromYaml).defaults }}
+{{- range $path, $default := (.Files.Get "known-values.json" | fromJson).defaults }}
 {{- $section := $.Values }}{{ $keys := splitList "." $path }}
 {{- range initial $keys }}
 {{- if or (not (hasKey $section .)) (kindIs "invalid" (get $section .)) }}{{ $_ := set $section . dict }}{{ end }}
@@ -19,7 +19,7 @@
 
 {{/* Paths of all values and of all settings of a study, as `paths`, and those of their sections too, as `candidates`. */}}
 {{- define "cifake-tune.values.known" -}}
-{{- $known := .Files.Get "known-values.yaml" | fromYaml }}
+{{- $known := .Files.Get "known-values.json" | fromJson }}
 {{- $paths := concat (without (keys $known.defaults) "study") $known.study | sortAlpha }}
 {{- $candidates := list }}
 {{- range $paths }}

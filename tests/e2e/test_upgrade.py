@@ -60,9 +60,3 @@ def test_the_bucket_is_stopped_after_a_search_and_keeps_the_study(older: Release
     assert older.namespace.get("pvc", f"{older.chart_name}-bucket")
     run(*change, "--set", "bucket.emulator.replicas=1")
     until("the trials", lambda: len(older.trials()) == 2)
-
-
-def test_the_api_server_accepts_every_value_of_an_operator(namespace: Namespace) -> None:
-    values = CHART / "ci" / "operator-values.yaml"
-    objects = run("helm", "template", "operator", str(CHART), "-n", namespace.name, "-f", str(values))
-    namespace.kubectl("create", "--dry-run=server", "-f", "-", stdin=objects)
