@@ -8,8 +8,10 @@ from io import BytesIO
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.e2e.cluster import CHART, Namespace, Release, run, until
+from tests.e2e.test_studies import SPACE
 
 pytestmark = pytest.mark.full
 
@@ -34,11 +36,19 @@ def older(namespace: Namespace, image: str, first_chart: Path) -> Iterator[Relea
     """Return a release of the chart of 0.1.0, with a small study."""
     release = Release(namespace, "older", image)
     repository, _, tag = image.rpartition(":")
-    run(
-        *("helm", "install", release.name, str(first_chart), "-n", namespace.name),
-        *("--set", f"image.repository={repository},image.tag={tag},metrics.lingerSeconds=0"),
-        *("--set", "workers.gpus=0,workers.replicas=1,study.search.max_trials=2,study.training.epochs=1"),
-    )
+    values = {
+        "image": {"repository": repository, "tag": tag},
+        "metrics": {"lingerSeconds": 0},
+        "space": {"code": {"tiny.py": SPACE}},
+        "study": {
+            "search": {"max_trials": 3},
+            "space": {"import": "tiny:Tiny"},
+            "training": {"epochs": 2},
+        },
+        "workers": {"gpus": 0, "replicas": 1},
+    }
+    command = ("helm", "install", release.name, str(first_chart), "-n", namespace.name, "-f", "-")
+    run(*command, stdin=yaml.safe_dump(values))
     yield release
     run("helm", "uninstall", release.name, "-n", namespace.name)
 
@@ -49,7 +59,7 @@ def test_a_release_of_the_first_chart_is_upgraded_with_the_values_it_has(older: 
     run(*values)
     assert len(older.namespace.get("jobs", "-l", older.labels("worker"))) == 1
     older.await_evaluation()
-    assert len(older.trials()) == 2
+    assert len(older.trials()) == 3
 
 
 def test_the_bucket_is_stopped_after_a_search_and_keeps_the_study(older: Release) -> None:
@@ -59,4 +69,4 @@ def test_the_bucket_is_stopped_after_a_search_and_keeps_the_study(older: Release
     until("the bucket to stop", lambda: not older.pods("bucket"))
     assert older.namespace.get("pvc", f"{older.chart_name}-bucket")
     run(*change, "--set", "bucket.emulator.replicas=1")
-    until("the trials", lambda: len(older.trials()) == 2)
+    until("the trials", lambda: len(older.trials()) == 3)
