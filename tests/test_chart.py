@@ -4,8 +4,11 @@ import json
 import re
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import kubernetes_validate
 import pytest
 import yaml
 
@@ -15,6 +18,7 @@ from tuner import names
 from tuner.config.loading import json_schema, parse
 
 CHARTS = Path(__file__).parents[1] / "charts"
+EXAMPLES = sorted((CHARTS / "ci").glob("*-values.yaml"))
 PAGE = (CHARTS.parent / "docs" / "kubernetes.md").read_text(encoding="utf-8")
 TEMPLATES = "\n".join(file.read_text(encoding="utf-8") for file in sorted((CHARTS / "templates").rglob("*.*")))
 
@@ -22,6 +26,7 @@ TEMPLATES = "\n".join(file.read_text(encoding="utf-8") for file in sorted((CHART
 def test_the_values_schema_has_the_settings_of_the_program() -> None:
     generate = module_at(CHARTS / "schema" / "generate.py")
     assert (CHARTS / "values.schema.json").read_text(encoding="utf-8") == generate.text(), "run `make docs`"
+    assert (CHARTS / "known-values.json").read_text(encoding="utf-8") == generate.known_text(), "run `make docs`"
     schema = generate.values_schema()
     settings = schema["$defs"]["Study"]["properties"]
     assert set(settings) == set(json_schema()["properties"])
@@ -45,25 +50,95 @@ def test_the_schema_and_the_values_have_the_same_keys() -> None:
 @pytest.mark.parametrize(
     ("setting", "sentences"),
     [
-        ("worker.replicas=3", ["additional properties 'worker' not allowed", "must be one of", "'workers'"]),
-        ("bucket.uri=gs://runs", ["at '/bucket': additional properties 'uri' not allowed", "one of 'url', 'emulator'"]),
-        ("study.search.max_trial=3", ["at '/study/search': additional properties 'max_trial' not", "'max_trials'"]),
+        ("worker.replicas=3", ["worker is not a value of this chart; did you mean workers?"]),
+        ("bucket.uri=gs://runs", ["bucket.uri is not a value of this chart; did you mean bucket.url?"]),
+        (
+            "study.search.max_trial=3",
+            ["study.search.max_trial is not a value", "did you mean study.search.max_trials?"],
+        ),
+        (
+            "workers.resources.limit.cpu=1",
+            ["did you mean workers.resources.limits?"],
+        ),
         ("study.search.early_stopping.policy=x", ["/early_stopping/policy': value must be one of 'asha', 'none'"]),
-        ("chief=null", ["missing property 'chief'"]),
-        ("networkPolicy.scrapeFrom=null", ["at '/networkPolicy': missing property 'scrapeFrom'"]),
         ("workers.replicas=two", ["at '/workers/replicas': got string, want integer"]),
         ("workers.replicas=-1", ["at '/workers/replicas': minimum: got -1, want 1"]),
         ("study.space.import=3", ["at '/study/space/import': got number, want"]),
     ],
 )
 def test_helm_says_where_a_value_is_wrong_and_what_may_be_there(setting: str, sentences: list[str]) -> None:
-    """In helm's own words, which helm-unittest does not have; the chart's own are in charts/tests."""
+    """Most are helm's own words, which helm-unittest does not have. Those of the chart are in charts/tests."""
     command = ["helm", "template", "night", str(CHARTS), "--set", setting]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode
     assert [words for words in sentences if words not in done.stderr] == []
     assert "anyOf" not in done.stderr
     assert "pattern" not in done.stderr
+
+
+def rendered(chart: Path, *arguments: str) -> list[dict[str, Any]]:
+    command = ["helm", "template", "night", str(chart), "--set", "tls.existingSecret=mine", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    return [found for found in yaml.safe_load_all(done.stdout) if found]
+
+
+def first_release() -> str:
+    """Return values.yaml of 0.1.0, whose commit the changelog names."""
+    changelog = (CHARTS.parent / "CHANGELOG.md").read_text(encoding="utf-8")
+    found = re.search(r"^## 0\.1\.0\n.*?Commit: (\w+)", changelog, re.MULTILINE | re.DOTALL)
+    assert found
+    command = ["git", "-C", str(CHARTS.parent), "show", f"{found[1]}:charts/values.yaml"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    if done.returncode:
+        pytest.skip("needs the history of the repository")
+    return done.stdout
+
+
+@pytest.mark.skipif(not shutil.which("helm"), reason="needs helm")
+@pytest.mark.parametrize(
+    ("values", "arguments"),
+    [
+        pytest.param(str, [], id="no values"),
+        # 0.1.0 had no limit. Maps whose keys are the user's own are not merged.
+        pytest.param(first_release, ["--set", "bucket.emulator.resources.limits.memory=8Gi"], id="0.1.0"),
+    ],
+)
+def test_the_values_of_an_older_release_are_completed_with_the_defaults(
+    tmp_path: Path, values: Callable[[], str], arguments: list[str]
+) -> None:
+    """`helm upgrade --reuse-values` replaces the chart's values.yaml by the values of the previous release."""
+    older = tmp_path / "charts"
+    shutil.copytree(CHARTS, older)
+    (older / "values.yaml").write_text(values(), encoding="utf-8")
+    assert rendered(older, *arguments) == rendered(CHARTS)
+
+
+@pytest.mark.skipif(not shutil.which("helm"), reason="needs helm")
+def test_a_parent_chart_may_have_globals_of_its_own_and_a_condition(tmp_path: Path) -> None:
+    shutil.copytree(CHARTS, tmp_path / "charts" / "cifake-tune")
+    (tmp_path / "Chart.yaml").write_text("apiVersion: v2\nname: lab\nversion: 1.0.0\n", encoding="utf-8")
+    values = ["global.imageRegistry=mine", "cifake-tune.enabled=true", "cifake-tune.chief.port=9000"]
+    objects = rendered(tmp_path, "--set", ",".join(values))
+    ports = [item["spec"]["ports"][0]["port"] for item in objects if item["kind"] == "Service"]
+    assert sorted(ports) == [4443, 9000]
+
+
+@pytest.mark.parametrize(
+    "file", [file for file in sorted((CHARTS / "templates").rglob("*")) if file.suffix in (".yaml", ".txt")]
+)
+def test_every_template_completes_the_values_first(file: Path) -> None:
+    assert file.read_text(encoding="utf-8").startswith('{{- include "cifake-tune.defaults" . }}\n')
+
+
+@pytest.mark.skipif(not shutil.which("helm"), reason="needs helm")
+@pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.name)
+def test_the_objects_are_valid_in_the_schemas_of_kubernetes(file: Path) -> None:
+    oldest = "1.31" if "resourceClaims" in file.read_text(encoding="utf-8") else "1.29"
+    for item in rendered(CHARTS, "--values", str(file), "--set", "tls.enabled=true"):
+        if not item["apiVersion"].startswith("monitoring.coreos.com/"):
+            kubernetes_validate.validate(item, oldest, strict=True)
+            kubernetes_validate.validate(item, "1.37", strict=True)
 
 
 def test_every_value_has_a_sentence() -> None:
@@ -85,7 +160,7 @@ def test_the_chart_sets_no_variable_that_the_program_does_not_know() -> None:
     assert variables <= known
 
 
-@pytest.mark.parametrize("file", sorted((CHARTS / "ci").glob("*-values.yaml")), ids=lambda file: file.name)
+@pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.name)
 def test_the_studies_of_the_example_values_are_valid(file: Path) -> None:
     values = yaml.safe_load(file.read_text(encoding="utf-8"))
     parse(values.get("study", {}), file.name)

@@ -1,22 +1,26 @@
-"""Generate charts/values.schema.json from chart.json and tuner.config.settings. `make docs` runs this."""
+"""Generate charts/values.schema.json and charts/known-values.json. `make docs` runs this.
+
+The sources are chart.json, values.yaml and tuner.config.settings.
+"""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from tuner.config.loading import json_schema
+from tuner.config.loading import all_keys, json_schema
 
 CHART = Path(__file__).with_name("chart.json")
 VALUES = Path(__file__).parents[1] / "values.yaml"
 FILE = Path(__file__).parents[1] / "values.schema.json"
+KNOWN_FILE = Path(__file__).parents[1] / "known-values.json"
 
 
 def values_schema() -> dict[str, Any]:
     """Return the JSON Schema of the chart's values."""
     schema: dict[str, Any] = json.loads(CHART.read_text(encoding="utf-8"))
-    _require(schema, yaml.safe_load(VALUES.read_text(encoding="utf-8")))
     study = json_schema()
     definitions = study.pop("$defs")
     schema["properties"]["study"] = {"$ref": "#/$defs/Study"}
@@ -25,23 +29,27 @@ def values_schema() -> dict[str, Any]:
     return readable
 
 
-def _require(schema: dict[str, Any], values: dict[str, Any]) -> None:
-    """Require every key that has a default.
+def known_values() -> dict[str, Any]:
+    """Return the defaults of all values by their paths, and the paths of all settings of a study."""
+    schema = json.loads(CHART.read_text(encoding="utf-8"))
+    values = yaml.safe_load(VALUES.read_text(encoding="utf-8"))
+    defaults = dict(_defaults(schema["properties"], values, ""))
+    return {"defaults": defaults, "study": [f"study.{key}" for key in all_keys()]}
 
-    Such a key is missing only if it was set to null, or if the values of an older chart are reused without the defaults
-    of this one. A template would then fail without an explanation.
-    """
-    schema["required"] = [key for key, default in values.items() if default is not None]
-    for key, part in schema["properties"].items():
-        if "properties" in part:
-            _require(part, values[key])
+
+def _defaults(properties: dict[str, Any], values: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for key, default in values.items():
+        if "properties" in properties[key]:
+            yield from _defaults(properties[key]["properties"], default, f"{prefix}{key}.")
+        else:
+            yield prefix + key, default
 
 
 def _readable(schema: Any) -> Any:
     """Return an equivalent schema for which helm's error messages are helpful.
 
-    The error of an unknown key names its location and all valid keys there. A nullable value is not reported as two
-    schemas that both failed. Patterns, which helm would print, are checked by templates/validation.yaml instead.
+    A nullable value is not reported as two schemas that both failed. templates/validation.yaml checks patterns, which
+    helm would print, and unknown keys, for which helm would not name the nearest one.
     """
     if isinstance(schema, list):
         return [_readable(item) for item in schema]
@@ -49,7 +57,7 @@ def _readable(schema: Any) -> Any:
         return schema
     readable = {key: _readable(value) for key, value in schema.items() if key != "pattern"}
     if readable.get("additionalProperties") is False:
-        readable["propertyNames"] = {"enum": list(readable["properties"])}
+        del readable["additionalProperties"]
     if {"type": "null"} in readable.get("anyOf", ()):
         (other,) = (option for option in readable.pop("anyOf") if option != {"type": "null"})
         nullable_type = {"type": [other["type"], "null"]} if "type" in other else {}
@@ -62,5 +70,11 @@ def text() -> str:
     return json.dumps(values_schema(), indent=2) + "\n"
 
 
+def known_text() -> str:
+    """Return the content of charts/known-values.json, which templates/_values.tpl reads."""
+    return json.dumps(known_values(), indent=2) + "\n"
+
+
 if __name__ == "__main__":
     FILE.write_text(text(), encoding="utf-8")
+    KNOWN_FILE.write_text(known_text(), encoding="utf-8")

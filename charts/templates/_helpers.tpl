@@ -4,11 +4,13 @@
 cifake-tune
 {{- end }}
 
-{{/* Prefix of the names of objects. It has at most 40 characters, because the names of Jobs extend it, and the host
+{{/* Prefix of the names of objects: the release's name, followed by `-cifake-tune` unless it contains it. It has at most 40 characters, because the names of Jobs extend it, and the host
      names of their pods are limited to 63. */}}
 {{- define "cifake-tune.fullname" -}}
 {{- $name := .Release.Name | replace "." "-" }}
-{{- if not (contains "cifake-tune" $name) }}{{ $name = printf "%s-cifake-tune" $name }}{{ end }}
+{{- $application := .Values.nameOverride | default "cifake-tune" }}
+{{- if .Values.fullnameOverride }}{{ $name = .Values.fullnameOverride }}
+{{- else if not (contains $application $name) }}{{ $name = printf "%s-%s" $name $application }}{{ end }}
 {{- if gt (len $name) 40 }}{{ $name = printf "%s-%s" ($name | trunc 33 | trimSuffix "-") (sha256sum $name | trunc 6) }}{{ end }}
 {{- $name }}
 {{- end }}
@@ -31,6 +33,15 @@ cifake-tune
 
 {{- define "cifake-tune.tls.name" -}}
 {{ .Values.tls.existingSecret | default (printf "%s-tls" (include "cifake-tune.fullname" .)) }}
+{{- end }}
+
+{{/* Service account of all pods except the chief. */}}
+{{- define "cifake-tune.serviceAccount" -}}
+{{ .Values.serviceAccounts.name | default (include "cifake-tune.fullname" .) }}
+{{- end }}
+
+{{- define "cifake-tune.chief.serviceAccount" -}}
+{{ .Values.serviceAccounts.chiefName | default (include "cifake-tune.chief.name" .) }}
 {{- end }}
 
 {{/* Name of a component's Job. The pod template of a Job is immutable, so the name contains a hash of the template, and a
@@ -58,7 +69,15 @@ cifake-tune
 {{- end }}
 
 {{- define "cifake-tune.image" -}}
-{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
+{{ .Values.image.repository }}{{ if .Values.image.digest }}@{{ .Values.image.digest }}{{ else }}:{{ .Values.image.tag | default .Chart.AppVersion }}{{ end }}
+{{- end }}
+
+{{/* Fields of a Job that may change while it exists. They are not part of the template that its name hashes. Called with
+     the values of the component. */}}
+{{- define "cifake-tune.job.limits" -}}
+{{- range list "ttlSecondsAfterFinished" "activeDeadlineSeconds" }}
+{{- if not (kindIs "invalid" (get $ .)) }}{{ printf "%s: %d" . (int (get $ .)) | nindent 2 }}{{ end }}
+{{- end }}
 {{- end }}
 
 {{- define "cifake-tune.selectorLabels" -}}
@@ -76,6 +95,16 @@ app.kubernetes.io/version: {{ $root.Chart.AppVersion | quote }}
 helm.sh/chart: {{ $root.Chart.Name }}-{{ $root.Chart.Version | replace "+" "_" }}
 {{- with $root.Values.commonLabels }}
 {{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{/* Annotations of an object, if there are any: commonAnnotations and those given, of which the later ones take precedence.
+     Called with (list . ANNOTATIONS...), at an indentation of 2. */}}
+{{- define "cifake-tune.annotations" -}}
+{{- $annotations := deepCopy (first .).Values.commonAnnotations }}
+{{- range rest . }}{{ $annotations = merge (dict) (. | default dict) $annotations }}{{ end }}
+{{- with $annotations }}
+{{- dict "annotations" . | toYaml | nindent 2 }}
 {{- end }}
 {{- end }}
 

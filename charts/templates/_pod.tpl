@@ -2,19 +2,21 @@
 
 {{/* Metadata of a pod template. Called with (list . COMPONENT). */}}
 {{- define "cifake-tune.pod.metadata" -}}
-{{- $root := index . 0 -}}
+{{- $root := index . 0 }}{{ $component := index . 1 -}}
+{{- $values := get (dict "data" $root.Values.data "chief" $root.Values.chief "worker" $root.Values.workers "evaluator" $root.Values.evaluator "bucket" $root.Values.bucket.emulator) $component }}
+{{- $annotations := merge (dict) (($values | default dict).podAnnotations | default dict) $root.Values.podAnnotations -}}
 labels:
   {{- include "cifake-tune.podLabels" . | nindent 2 }}
 annotations:
-  {{- if ne (index . 1) "bucket" }}
+  {{- if ne $component "bucket" }}
   checksum/study: {{ include "cifake-tune.study.checksum" $root }}
   {{- end }}
-  {{- if and (has (index . 1) (list "chief" "worker")) (not $root.Values.metrics.podMonitor.enabled) (not (hasKey $root.Values.podAnnotations "prometheus.io/scrape")) }}
+  {{- if and (has $component (list "chief" "worker")) (not $root.Values.metrics.podMonitor.enabled) (not (hasKey $annotations "prometheus.io/scrape")) }}
   prometheus.io/scrape: "true"
   prometheus.io/port: {{ $root.Values.metrics.port | quote }}
   prometheus.io/path: /metrics
   {{- end }}
-  {{- with $root.Values.podAnnotations }}
+  {{- with $annotations }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
 {{- end }}
@@ -40,8 +42,26 @@ affinity:
 {{- with $values.priorityClassName }}
 priorityClassName: {{ . }}
 {{- end }}
+{{- with $values.runtimeClassName }}
+runtimeClassName: {{ . }}
+{{- end }}
+{{- with $values.schedulerName }}
+schedulerName: {{ . }}
+{{- end }}
+{{- with $values.resourceClaims }}
+resourceClaims:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $root.Values.hostAliases }}
+hostAliases:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $root.Values.dnsConfig }}
+dnsConfig:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
 {{- $tolerations := $values.tolerations }}
-{{- if $values.gpus }}
+{{- if or $values.gpus $values.resourceClaims }}
 {{- $tolerations = append $tolerations (dict "key" "nvidia.com/gpu" "operator" "Exists" "effect" "NoSchedule") }}
 {{- end }}
 {{- if $values.moveAfterSeconds }}
@@ -56,19 +76,56 @@ tolerations:
 {{- end }}
 
 {{/* Image and security context of a container. */}}
-{{- define "cifake-tune.container" -}}
+{{- define "cifake-tune.container.image" -}}
 image: {{ include "cifake-tune.image" . }}
 imagePullPolicy: {{ .Values.image.pullPolicy }}
+{{- with .Values.containerSecurityContext }}
 securityContext:
-  allowPrivilegeEscalation: false
-  readOnlyRootFilesystem: true
-  capabilities: {drop: [ALL]}
+  {{- with omit . "capabilities" }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+  {{- with .capabilities }}
+  {{- /* on one line, as before it was a value, because another text would give the Jobs other names */}}
+  capabilities: {{ toJson . | replace "\"" "" | replace ":" ": " | replace "," ", " }}
+  {{- end }}
+{{- end }}
+{{- end }}
+
+{{/* Image, security context and the user's environment of a container that runs cifake-tune. */}}
+{{- define "cifake-tune.container" -}}
+{{ include "cifake-tune.container.image" . }}
+{{- with .Values.extraEnvFrom }}
+envFrom:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{/* Init containers and sidecars of a pod, if there are any. Sidecars are native ones, because a Job with an ordinary
+     second container would not complete before that container ends. They come first, so that init containers can use
+     them. Called with (list . VALUES-OF-THE-COMPONENT INDENTATION). */}}
+{{- define "cifake-tune.initContainers" -}}
+{{- $root := index . 0 }}{{ $values := index . 1 }}{{ $containers := list }}
+{{- range $values.sidecars }}
+{{- $containers = append $containers (set (deepCopy .) "restartPolicy" "Always") }}
+{{- end }}
+{{- range $values.initContainers }}
+{{- $containers = append $containers (deepCopy .) }}
+{{- end }}
+{{- range $containers }}
+{{- if not (hasKey . "securityContext") }}{{ $_ := set . "securityContext" $root.Values.containerSecurityContext }}{{ end }}
+{{- end }}
+{{- with $containers }}
+{{- dict "initContainers" . | toYaml | nindent (index $ 2) }}
+{{- end }}
 {{- end }}
 
 {{/* Resources of a container, including GPUs. Called with the values of the component. */}}
 {{- define "cifake-tune.resources" -}}
 {{- $resources := deepCopy .resources }}
-{{- if .gpus }}{{ $_ := set $resources "limits" (merge (dict "nvidia.com/gpu" .gpus) ($resources.limits | default dict)) }}{{ end -}}
+{{- if .gpus }}{{ $_ := set $resources "limits" (merge (dict "nvidia.com/gpu" .gpus) ($resources.limits | default dict)) }}{{ end }}
+{{- range .resourceClaims }}
+{{- $_ := set $resources "claims" (append ($resources.claims | default list) (dict "name" .name)) }}
+{{- end -}}
 resources:
   {{- toYaml $resources | nindent 2 }}
 {{- end }}
@@ -135,8 +192,13 @@ livenessProbe:
 {{- end }}
 {{- end }}
 
+{{/* Volume for temporary files. */}}
+{{- define "cifake-tune.volumes.scratch" -}}
+- {name: scratch, emptyDir: { {{- with .Values.scratch.sizeLimit }}sizeLimit: {{ . }}{{ end -}} }}
+{{- end }}
+
 {{- define "cifake-tune.volumes" -}}
-- {name: scratch, emptyDir: {}}
+{{ include "cifake-tune.volumes.scratch" . }}
 - {name: study, configMap: {name: {{ include "cifake-tune.study.name" . }}}}
 {{- if .Values.space.code }}
 - {name: space, configMap: {name: {{ include "cifake-tune.space.name" . }}}}

@@ -8,8 +8,12 @@ template:
   spec:
     restartPolicy: Never
     {{- include "cifake-tune.pod.place" (list . (merge (dict "moveAfterSeconds" 10) .Values.chief)) | nindent 4 }}
-    serviceAccountName: {{ include "cifake-tune.chief.name" . }}
+    serviceAccountName: {{ include "cifake-tune.chief.serviceAccount" . }}
     automountServiceAccountToken: true
+    {{- with .Values.chief.terminationGracePeriodSeconds }}
+    terminationGracePeriodSeconds: {{ . }}
+    {{- end }}
+    {{- include "cifake-tune.initContainers" (list . .Values.chief 4) }}
     containers:
       - name: chief
         {{- include "cifake-tune.container" . | nindent 8 }}
@@ -30,6 +34,9 @@ template:
           {{- include "cifake-tune.env.http" . | nindent 10 }}
           {{- include "cifake-tune.env" . | nindent 10 }}
           {{- include "cifake-tune.env.tls" . | nindent 10 }}
+          {{- with .Values.chief.env }}
+          {{- toYaml . | nindent 10 }}
+          {{- end }}
         ports:
           - {name: grpc, containerPort: {{ .Values.chief.port }}}
           - {name: http, containerPort: {{ .Values.metrics.port }}}

@@ -8,7 +8,7 @@ podFailurePolicy:
     - action: FailJob  # invalid settings: a retry would not help
       onExitCodes: {containerName: worker, operator: In, values: [2]}
     - action: Ignore  # preempted, evicted, drained, lost
-      onPodConditions: [{type: DisruptionTarget}]
+      onPodConditions: [{type: DisruptionTarget, status: "True"}]
     - action: Ignore  # stopped for another reason, after handing back its trial
       onExitCodes: {containerName: worker, operator: In, values: [143]}
 template:
@@ -17,7 +17,7 @@ template:
   spec:
     restartPolicy: Never
     {{- include "cifake-tune.pod.place" (list . .Values.workers) | nindent 4 }}
-    serviceAccountName: {{ include "cifake-tune.fullname" . }}
+    serviceAccountName: {{ include "cifake-tune.serviceAccount" . }}
     automountServiceAccountToken: false
     terminationGracePeriodSeconds: {{ .Values.workers.terminationGracePeriodSeconds }}
     {{- with .Values.workers.topologySpreadConstraints }}
@@ -27,6 +27,7 @@ template:
       - {{- merge (dict) . (dict "labelSelector" $selector) | toYaml | nindent 8 }}
       {{- end }}
     {{- end }}
+    {{- include "cifake-tune.initContainers" (list . .Values.workers 4) }}
     containers:
       - name: worker
         {{- include "cifake-tune.container" . | nindent 8 }}
@@ -38,11 +39,14 @@ template:
           - {name: KERASTUNER_ORACLE_IP, value: {{ include "cifake-tune.chief.name" . }}}
           - {name: KERASTUNER_ORACLE_PORT, value: {{ .Values.chief.port | quote }}}
           - {name: CIFAKE_TUNE_CACHE, value: /cache}
-          - {name: CIFAKE_TUNE_GPUS, value: {{ .Values.workers.gpus | quote }}}
+          - {name: CIFAKE_TUNE_GPUS, value: {{ .Values.workers.gpus | default (len .Values.workers.resourceClaims) | quote }}}
           - {name: CIFAKE_TUNE_REQUIRE_GPU, value: {{ .Values.workers.requireGPU | quote }}}
           {{- include "cifake-tune.env.http" . | nindent 10 }}
           {{- include "cifake-tune.env" . | nindent 10 }}
           {{- include "cifake-tune.env.tls" . | nindent 10 }}
+          {{- with .Values.workers.env }}
+          {{- toYaml . | nindent 10 }}
+          {{- end }}
         ports:
           - {name: http, containerPort: {{ .Values.metrics.port }}}
         {{- include "cifake-tune.probes" . | nindent 8 }}
