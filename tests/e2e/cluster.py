@@ -117,7 +117,7 @@ def new_namespace(name: str) -> Iterator[Namespace]:
     try:
         yield Namespace(name)
     finally:
-        run("kubectl", "delete", "namespace", name, "--wait=true", "--timeout=120s")
+        run("kubectl", "delete", "namespace", name, "--wait=true", "--timeout=120s", "--ignore-not-found")
 
 
 @dataclass
