@@ -117,7 +117,9 @@ def new_namespace(name: str) -> Iterator[Namespace]:
     try:
         yield Namespace(name)
     finally:
-        run("kubectl", "delete", "namespace", name, "--wait=true", "--timeout=120s")
+        # where a test failed before it uninstalled its release, the namespace would wait for the workers' Job for ever
+        run("kubectl", "delete", "jobs", "--all", "-n", name, "--ignore-not-found")
+        run("kubectl", "delete", "namespace", name, "--wait=true", "--timeout=120s", "--ignore-not-found")
 
 
 @dataclass

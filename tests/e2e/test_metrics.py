@@ -2,9 +2,7 @@
 
 import json
 import math
-import threading
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
@@ -12,7 +10,8 @@ import pytest
 
 from k8s.cluster.client import connect
 from k8s.release.release import load
-from tests.e2e.cluster import FailedError, Namespace, Release, conditions_of, run, until
+from tests.e2e.cluster import Namespace, Release, conditions_of, run, until
+from tests.e2e.discovery import Discovery, annotated
 from tests.support.browser import ARTIFACTS
 from tests.support.prometheus import (
     DASHBOARDS,
@@ -37,35 +36,6 @@ POINTS = 60
 """Of each line that is kept to be looked at."""
 
 pytestmark = pytest.mark.skipif(tool("prometheus") is None, reason=MISSING.format("prometheus"))
-
-
-class Discovery(threading.Thread):
-    """Tells a Prometheus which pods of a release are to be scraped, by their annotations, as its own discovery would.
-
-    (Debian's Prometheus is built without the one for Kubernetes.)
-    """
-
-    def __init__(self, release: Release, prometheus: RunningPrometheus) -> None:
-        super().__init__(daemon=True)
-        self.over = threading.Event()
-        self._release = release
-        self._prometheus = prometheus
-
-    def run(self) -> None:
-        while not self.over.wait(0.5):
-            with suppress(FailedError):
-                self._prometheus.scrape(annotated(self._release))
-
-
-def annotated(release: Release) -> dict[str, dict[str, str]]:
-    """Return the addresses that the annotations of running pods say, with the pods' names."""
-    targets = {}
-    for pod in release.pods():
-        notes, status = pod["metadata"].get("annotations", {}), pod["status"]
-        if notes.get("prometheus.io/scrape") == "true" and status["phase"] == "Running" and "podIP" in status:
-            assert notes["prometheus.io/path"] == names.HTTP_METRICS
-            targets[f"{status['podIP']}:{notes['prometheus.io/port']}"] = {"pod": pod["metadata"]["name"]}
-    return targets
 
 
 @pytest.fixture(scope="module")

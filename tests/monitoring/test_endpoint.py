@@ -1,6 +1,9 @@
 """Health and readiness over HTTP, and a blocked event loop."""
 
 import asyncio
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from http import HTTPStatus
@@ -8,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.gcs_emulator import free_port
 from tests.support.scrape import Answer, get, scrape, until
 from tuner import names
 from tuner.bucket.local import LocalBucket
@@ -146,3 +150,22 @@ def test_an_evaluation_that_failed_is_told(tmp_path: Path, monkeypatch: pytest.M
         scraped = scrape(f"{address.host}:{address.port}")
     assert scraped.value(Metric.EVALUATION, state="failed") == 1
     assert Metric.ACCURACY not in scraped.names
+
+
+@pytest.mark.slow
+def test_a_worker_that_reaches_neither_bucket_nor_chief_shows_its_study(tmp_path: Path) -> None:
+    """The alerts tell a study that waits for its chief from one that was uninstalled by its workers."""
+    (tmp_path / "study.yaml").write_text("name: night\n")
+    address = f"127.0.0.1:{free_port()}"
+    environment = {
+        names.ENV_BUCKET: "gs://none", "STORAGE_EMULATOR_HOST": "http://127.0.0.1:1", names.ENV_HTTP: address,
+        names.ENV_STUDY_FILE: str(tmp_path / "study.yaml"), "CUDA_VISIBLE_DEVICES": "-1",
+        names.ENV_ORACLE_IP: "127.0.0.1", names.ENV_ORACLE_PORT: "1", names.ENV_TUNER_ID: "worker-0",
+    }  # fmt: skip
+    process = subprocess.Popen([sys.executable, "-m", "tuner.cli", "worker"], env=os.environ | environment)
+    try:
+        text = until("the worker to listen", lambda: scrape(address).text)
+    finally:
+        process.kill()
+        process.wait(20)
+    assert 'cifake_tune_ready{role="worker",study="night"} 0.0' in text

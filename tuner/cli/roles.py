@@ -109,12 +109,14 @@ def worker(context: typer.Context, bucket_url: BucketOption = DEFAULT_BUCKET) ->
         from tuner.training import devices
         from tuner.worker.run import run_worker
 
-    monitor = Monitor(Role.WORKER)
+    file = os.environ.get(names.ENV_STUDY_FILE)
+    study = _study(Path(file), []) if file else None
+    monitor = Monitor(Role.WORKER, study.name if study else "")
     bucket = MeasuredBucket(_bucket(bucket_url), monitor.registry)
-    if _search_has_finished(bucket):
-        return
-    devices.check(os.environ)
-    with serving(monitor):
+    with serving(monitor):  # before the bucket and the chief are reached: the alerts need to see a worker that waits
+        if study and _search_has_finished(bucket, study):
+            return
+        devices.check(os.environ)
         run_worker(bucket, address, encryption, name, _cache(), monitor)
 
 
@@ -164,14 +166,10 @@ def _data_wait_s() -> int | None:
     return _seconds(names.ENV_DATA_WAIT_S)
 
 
-def _search_has_finished(bucket: Bucket) -> bool:
-    """Return whether the search has finished, so that there may be no chief. False if the study is unknown here."""
-    file = os.environ.get(names.ENV_STUDY_FILE)
-    if not file:
-        return False
+def _search_has_finished(bucket: Bucket, study: config.Study) -> bool:
+    """Return whether the search has finished, so that there may be no chief."""
     from tuner.study.journal import JournalReader
 
-    study = _study(Path(file), [])
     reader = JournalReader(bucket, study.name)
     reader.poll()
     if reader.state.is_over(study):

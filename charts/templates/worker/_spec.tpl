@@ -1,6 +1,8 @@
 {{/* The immutable part of the workers' Job, which is everything except the number of workers. */}}
 {{- define "cifake-tune.worker.spec" -}}
 completionMode: Indexed
+{{- /* A backoffLimit would delay and limit all workers together. With one per index, a namespace is deleted only after
+       the Job (docs/kubernetes.md). */}}
 backoffLimitPerIndex: {{ .Values.workers.backoffLimitPerIndex }}
 podReplacementPolicy: Failed
 podFailurePolicy:
