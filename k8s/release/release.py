@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import yaml
@@ -96,15 +96,26 @@ class Release:
         override = self._environment(CHIEF).get(f"{names.ENV_SETTING}NAME")
         if override:
             return override
+        return str(self._study_values().get("name") or settings.Study().name)
+
+    def lease_s(self) -> float:
+        """Return the duration of a lease. Raises EnvironmentFailure, or ConfigError if study.yaml is not valid."""
+        values = (self._study_values().get("leases") or {}).get("duration_s", settings.Leases().duration_s)
+        text = self._environment(CHIEF).get(f"{names.ENV_SETTING}LEASES__DURATION_S", values)
+        try:
+            return float(text)
+        except (TypeError, ValueError):
+            raise ConfigError(f"leases.duration_s must be a number of seconds, got {text!r}.") from None
+
+    def _study_values(self) -> dict[str, Any]:
         job = self.job(CHIEF)
         name = job.spec.template.spec.volume_source(_STUDY_VOLUME) if job else ""
         try:
-            values = yaml.safe_load(self.cluster.get(ConfigMap, name).data.get("study.yaml", "")) or {}
+            return yaml.safe_load(self.cluster.get(ConfigMap, name).data.get("study.yaml", "")) or {}
         except yaml.YAMLError as error:
             raise ConfigError(
                 f"study.yaml in ConfigMap {name} is not valid YAML ({error}); run helm upgrade to replace it."
             ) from None
-        return str(values.get("name") or settings.Study().name)
 
     def _environment(self, component: str) -> dict[str, str]:
         job = self.job(component)

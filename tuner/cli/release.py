@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from tuner import names
 from tuner.bucket import Bucket, open_bucket
 from tuner.cli.options import study_name
+from tuner.errors import CifakeTuneError
 from tuner.temporary_files import temporary_folder
 
 if TYPE_CHECKING:
@@ -85,6 +86,27 @@ def ask_chief(release: "Release") -> "list[WorkerStatus]":
         port = stack.enter_context(forwarded(release.cluster, pod.name, release.chief_port))
         channel = stack.enter_context(tls.open_channel(f"127.0.0.1:{port}", files, lease_service.OPTIONS))
         return list(lease_service.LeaseStub(channel).status(CHIEF_TIMEOUT_S).workers)
+
+
+def workers_of(release: "Release") -> "tuple[list[WorkerStatus], str]":
+    """Return the workers' status from the chief, or why it is unknown."""
+    import grpc
+
+    from k8s.release import release as releases
+
+    if not any(pod.status.phase == "Running" for pod in release.pods_of(releases.CHIEF)):
+        return [], ""  # the chief's line in the output gives the reason
+    try:
+        return ask_chief(release), ""
+    except CifakeTuneError as error:
+        return [], f"The status of the workers is unknown: {error}"
+    except grpc.RpcError as error:
+        if error.code() is grpc.StatusCode.UNAVAILABLE:
+            return (
+                [],
+                "The chief's pod runs, but the chief does not answer yet. It is starting, or waiting for data.",
+            )
+        return [], f"The status of the workers is unknown: the chief answered {error.code().name} ({error.details()})."
 
 
 @contextlib.contextmanager

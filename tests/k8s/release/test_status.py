@@ -64,7 +64,7 @@ def test_every_worker_that_there_should_be_has_a_line_with_its_pod_and_what_it_i
 
 
 def test_the_worker_that_waits_for_gpus_says_why(view: ReleaseView) -> None:
-    assert view.has_problems
+    assert view.broken
     assert [bool(worker.trouble) for worker in view.workers] == [False, True, False]
     assert "2 of 2 nodes have fewer than 3 free nvidia.com/gpu" in (view.workers[1].trouble or "")
 
