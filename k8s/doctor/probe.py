@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from secrets import token_hex
 from typing import Any
 
+from kubernetes.utils import parse_quantity
 from pydantic import ValidationError
 
 from k8s.cluster.client import ApiRefusedError, Cluster
@@ -86,7 +87,7 @@ def _watch(cluster: Cluster, name: str, requirements: Requirements) -> Iterator[
         waited_s = time.monotonic() - began
         if started_s is None and pod.status.phase in ("Running", "Succeeded", "Failed"):
             started_s = waited_s
-        if pod.status.phase in ("Succeeded", "Failed"):
+        if pod.status.phase in ("Succeeded", "Failed") or _has_ended(pod):
             break
         problem = _problem(cluster, pod)
         is_scheduled = bool(pod.spec.node_name)
@@ -95,7 +96,7 @@ def _watch(cluster: Cluster, name: str, requirements: Requirements) -> Iterator[
             yield broken("image" if is_scheduled else "probe", what if "image" in what else f"the probe's pod {what}")
             return
         time.sleep(POLL_S)
-    log = cluster.log(name)
+    log = cluster.log(name, container=COMPONENT)
     try:
         findings = FINDINGS.validate_json(log[log.index("[") :])
     except (ValueError, ValidationError):
@@ -108,6 +109,11 @@ def _watch(cluster: Cluster, name: str, requirements: Requirements) -> Iterator[
         return
     yield fine("image", f"the image {requirements.image} started after {started_s or 0:.0f} s on {pod.spec.node_name}")
     yield from findings
+
+
+def _has_ended(pod: Pod) -> bool:
+    """Return whether the probe itself has ended, although an injected sidecar may still run."""
+    return any(s.name == COMPONENT and s.state.terminated for s in pod.status.container_statuses)
 
 
 def _problem(cluster: Cluster, pod: Pod) -> str | None:
@@ -127,6 +133,8 @@ def _manifest(name: str, requirements: Requirements, release: Release | None) ->
     # the release's own bucket and the Service do not exist before an installation
     if requirements.bucket_url and (release or not requirements.own_bucket):
         arguments += ["--bucket", requirements.bucket_url]
+    if gpus := int(parse_quantity(spec.requested(names.GPU_RESOURCE))):
+        arguments += ["--gpus", str(gpus)]
     if release:
         arguments += ["--service", release.chief_host]
         if release.chief_listens:

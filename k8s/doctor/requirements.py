@@ -136,7 +136,7 @@ def of_chart(
     command = ["helm", "template", release, str(chart), "--namespace", namespace]
     command += [part for file in values for part in ("--values", str(file))]
     command += [part for setting in settings for part in ("--set", setting)]
-    # the volume of the release's own bucket depends on the cluster, which helm may be unable to reach
+    # some objects depend on the cluster, which helm may be unable to reach
     server_side = [*command, "--dry-run=server", *(["--kube-context", context] if context else [])]
     looked_up = subprocess.run(server_side, capture_output=True, text=True, timeout=HELM_TIMEOUT_S, check=False)
     done = looked_up
@@ -145,10 +145,7 @@ def of_chart(
     if done.returncode:
         raise UsageError(f"helm rejects these values: {done.stderr.strip().removeprefix('Error: ')}")
     manifests: list[Any] = [manifest for manifest in yaml.safe_load_all(done.stdout) if manifest]
-    requirements = _of_manifests(manifests)
-    if looked_up.returncode and requirements.own_bucket and requirements.own_bucket.claim is None:
-        return replace(requirements, own_bucket=replace(requirements.own_bucket, claim=Claim()))
-    return requirements
+    return _of_manifests(manifests)
 
 
 def _of_manifests(manifests: Sequence[Any]) -> Requirements:

@@ -63,14 +63,16 @@ def examine_cluster(
             yield warning(name, f"this check failed: {str(error).rstrip('.')}")
 
 
-def examine_inside(bucket_url: str | None, service: str | None, chief: str | None) -> Iterator[Finding]:
+def examine_inside(bucket_url: str | None, service: str | None, chief: str | None, gpus: int = 0) -> Iterator[Finding]:
     """Yield the findings about the cluster, as seen by a pod in it.
 
     Args:
         bucket_url: The bucket to check, if any.
         service: Name of the chief's Service, which DNS must resolve.
         chief: Host and port at which the chief must accept connections, if any.
+        gpus: Number of GPUs that each worker requests. Their image must have CUDA's libraries.
     """
+    yield from local_checks.check_cuda(gpus)
     yield from local_checks.check_name(service or "kubernetes.default.svc")
     if chief:
         host, _, port = chief.rpartition(":")

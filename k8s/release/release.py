@@ -75,6 +75,12 @@ class Release:
         return int(self._environment(CHIEF)[names.ENV_ORACLE_PORT])
 
     @property
+    def http_port(self) -> int | None:
+        """Port at which the chief serves its live page; None if it serves none."""
+        port = self._environment(CHIEF).get(names.ENV_HTTP, "").rpartition(":")[2]
+        return int(port) if port.isdecimal() else None
+
+    @property
     def chief_host(self) -> str:
         """Name of the chief's Service, which the chief's certificate contains."""
         return self._environment(WORKER)[names.ENV_ORACLE_IP]

@@ -62,7 +62,7 @@ def doctor(
             "(before an installation); --image, --workers or --gpus (without the chart). Remove the other options."
         )
     if inside:
-        _show(examinations.examine_inside(bucket_url, service, chief), as_json)
+        _show(examinations.examine_inside(bucket_url, service, chief, gpus or 0), as_json)
         return
     if release is None and not values and not settings and not flags and namespace is None and context is None:
         _show(examinations.examine_machine(bucket_url), as_json)

@@ -16,7 +16,7 @@ from tuner.cli.options import (
     StudyNameOption,
     study_name,
 )
-from tuner.cli.release import bucket_and_study, load_release, workers_of
+from tuner.cli.release import ask_for_progress, bucket_and_study, load_release, workers_of
 from tuner.errors import CifakeTuneError, ExitCode
 from tuner.report.terminal.console import make_console, print_line
 
@@ -132,7 +132,13 @@ def _study_of(release: "Release", study: str | None) -> "tuple[StudyView | None,
                 return None, f"Study {name} has not begun, because its chief has not started yet."
             return view_study(reader.state), ""
     except CifakeTuneError as error:
-        return None, f"The progress of the study is unknown: {error}"
+        problem = f"The progress of the study is unknown: {error}"
+    if release.emulator_port is not None:
+        return None, problem
+    try:  # the bucket is outside the cluster, and may be readable only for the pods
+        return ask_for_progress(release), ""
+    except CifakeTuneError as error:
+        return None, f"{problem} The chief was asked instead, but {error}"
 
 
 def _state(bucket: Bucket, study: str | None) -> "StudyState":
