@@ -45,6 +45,7 @@ class State(StrEnum):
     PULLING = "pulling"  # the node pulls the image of its pod
     STARTING = "starting"  # it has a pod that does not run yet
     RUNNING = "running"
+    LOST = "lost"  # its node does not respond
     DONE = "done"
     FAILED = "failed"  # permanently
     OUTSIDE = "outside"  # a bucket outside the cluster
@@ -166,7 +167,7 @@ class _Viewer:
         for index in sorted(set(range(replicas)) | {i for i in alive if i is not None}):
             of_index = [pod for pod in pods if pod.index == index]
             row = self._view(releases.WORKER, index, job, of_index)
-            if of_index and row.state is State.RUNNING:
+            if of_index and row.state in (State.RUNNING, State.LOST):
                 row = self._with_work(row, of_index[-1], work)
             rows.append(row)
         return rows
@@ -181,7 +182,7 @@ class _Viewer:
             )
         elif row.trouble is None and status is not None:
             changes["trouble"] = silent_worker_problem(pod, status, self._nodes)
-        if status is not None and status.gpus == 0 and row.gpus != "0":
+        if status is not None and status.gpus == 0 and row.gpus != "0" and row.state is State.RUNNING:
             changes["risk"] = trains_on_cpu(row.gpus)
         return row.model_copy(update=changes)
 
@@ -243,21 +244,20 @@ class _Viewer:
         state = states.get(pod.status.phase, State.WAITING)
         if state is State.STARTING and is_pulling(pod, self._release.events):
             state = State.PULLING
+        lost = lost_pod_problem(pod, self._nodes)
         return ComponentView(
             component=component,
             index=index,
-            state=state,
+            state=State.LOST if lost else state,
             pod=pod.name,
             node=pod.spec.node_name or None,
             gpus=pod.spec.requested(names.GPU_RESOURCE),
-            trouble=self._problem(pod),
+            trouble=lost or self._problem(pod),
         )
 
     def _problem(self, pod: Pod) -> str | None:
-        return (
-            lost_pod_problem(pod, self._nodes)
-            or sidecar_problem(pod, self._nodes.now)
-            or pod_problem(pod, self._release.events, self._lines.get(pod.name, ""))
+        return sidecar_problem(pod, self._nodes.now) or pod_problem(
+            pod, self._release.events, self._lines.get(pod.name, "")
         )
 
 

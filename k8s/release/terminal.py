@@ -16,6 +16,7 @@ _STYLES = {
     State.PULLING: "yellow",
     State.STARTING: "yellow",
     State.RUNNING: "cyan",
+    State.LOST: "red",
     State.DONE: "green",
     State.FAILED: "red",
     State.OUTSIDE: "dim",

@@ -41,7 +41,7 @@ def sidecar() -> Iterator[Sidecar]:
     server.server_close()
 
 
-@pytest.mark.parametrize("command", [("worker",), ("chief",), ("data", "prepare", "--bucket", "/nonexistent/no")])
+@pytest.mark.parametrize("command", [("worker",), ("chief",), ("data", "prepare", "--bucket", __file__)])
 def test_a_pods_process_asks_the_sidecar_to_end_also_after_an_error(sidecar: Sidecar, command: tuple[str, ...]) -> None:
     done = run_in_process(*command, environment={names.ENV_QUIT_URL: sidecar.url, "http_proxy": "http://127.0.0.1:9"})
     assert done.code in (ExitCode.USAGE, ExitCode.ENVIRONMENT)

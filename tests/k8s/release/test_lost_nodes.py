@@ -132,6 +132,7 @@ def test_a_release_whose_worker_is_on_a_lost_node_is_broken() -> None:
     with cluster_of(objects()) as cluster:
         result = view(cluster, [lost(worker(0)), worker(2)], [status("worker-0", 80), status("worker-2", 1)])
     assert result.broken
+    assert result.workers[0].state is State.LOST
     assert "run kubectl delete node node-2" in (result.workers[0].trouble or "")
     assert (result.workers[2].state, result.workers[2].trouble) == (State.RUNNING, None)
 
