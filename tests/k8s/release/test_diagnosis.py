@@ -161,7 +161,7 @@ def test_every_exit_code_of_the_program_has_a_meaning(code: ExitCode) -> None:
 NOW = datetime(2026, 11, 29, 17, 9, 0, tzinfo=UTC)
 
 
-def with_sidecar(finished_at: str, exit_code: int = 0, **sidecar: Any) -> Pod:
+def with_sidecar(finished_at: str, exit_code: int = 0, sidecar: dict[str, Any] | None = None) -> Pod:
     """Return a pod of the data Job into which a mesh has injected a proxy, as the API server has it."""
     ended = {"exitCode": exit_code, "reason": "Completed" if not exit_code else "Error", "finishedAt": finished_at}
     runs = {"running": {"startedAt": "2026-11-29T17:00:00Z"}}
@@ -190,7 +190,7 @@ def test_a_pod_that_only_an_injected_sidecar_keeps_running_is_told_with_the_ways
 def test_a_sidecar_has_time_to_end() -> None:
     assert sidecar_problem(with_sidecar("2026-11-29T17:08:50Z"), NOW) is None
     ended = {"terminated": {"exitCode": 0, "finishedAt": "2026-11-29T17:05:01Z"}}
-    assert sidecar_problem(with_sidecar("2026-11-29T17:05:00Z", **ended), NOW) is None
+    assert sidecar_problem(with_sidecar("2026-11-29T17:05:00Z", sidecar=ended), NOW) is None
     assert sidecar_problem(captured.pods()["running"], NOW) is None
 
 

@@ -12,6 +12,7 @@ from kubernetes import client
 from k8s.cluster.client import Cluster
 from k8s.cluster.objects import Deployment, Event, Job, Pod
 from k8s.cluster.resources import Node
+from k8s.release.diagnosis import is_pulling
 from k8s.release.lost_nodes import NodeStates, lost_pod_problem, read_nodes
 from k8s.release.release import Release
 from k8s.release.status import ReleaseView, State, view_release
@@ -89,6 +90,21 @@ def test_a_pod_that_should_have_ended_long_ago_is_on_a_lost_node() -> None:
     assert problem.startswith(f"should have ended at {SINCE}, but node node-2 does not confirm it; {DELETE} (you may")
     in_time = Pod.model_validate(worker(deletionTimestamp="2026-11-29T17:08:50Z"))
     assert lost_pod_problem(in_time, NodeStates(NOW)) is None
+
+
+def test_a_killed_node_of_a_real_cluster_is_seen_with_and_without_the_right_to_read_nodes() -> None:
+    parts = json.loads((captured.FOLDER / "lost.json").read_text(encoding="utf-8"))
+    pod, its_node = Pod.model_validate(parts["pod"]), Node.model_validate(parts["node"])
+    for states in (NodeStates(NOW, {"node-2": its_node}), NodeStates(NOW, is_forbidden=True)):
+        problem = lost_pod_problem(pod, states) or ""
+        assert problem.startswith(
+            "is on node node-2, which has not responded since 2026-11-29 17:05:57 UTC (3 min ago)"
+        )
+    events = [Event.model_validate(event) for event in parts["events"]]
+    assert [event.reason for event in events] == ["Pulling", "Pulled"]
+    status = {"name": "worker", "state": {"waiting": {"reason": "ContainerCreating"}}}
+    creating = Pod.model_validate(parts["pod"] | {"status": {"phase": "Pending", "containerStatuses": [status]}})
+    assert (is_pulling(creating, events[:1]), is_pulling(creating, events)) == (True, False)
 
 
 # ---- a release ------------------------------------------------------------------------------------
