@@ -14,6 +14,7 @@ from kubernetes import client
 
 from k8s.cluster.client import Cluster
 from k8s.cluster.objects import Job, Pod
+from k8s.doctor.findings import FINDINGS, Severity
 from k8s.release.release import Release
 from tests.k8s import captured
 from tests.live_page.studies import searched
@@ -67,6 +68,14 @@ def test_status_ends_with_3_if_something_is_broken(
     parsed = json.loads(output)
     assert parsed["broken"] is (code is not ExitCode.DONE)
     assert any("The progress of the study is unknown" in note for note in parsed["notes"])  # no port is forwarded
+
+
+def test_doctor_reads_the_same_problems(tmp_path: Path) -> None:
+    with running_api_server(parts() | {"namespaces/kube-demo": {"metadata": {"name": "kube-demo"}}}) as api:
+        code, output, _ = command(api, tmp_path, "doctor", "--no-probe", "--json")
+    assert code == ExitCode.ENVIRONMENT
+    pods = [finding for finding in FINDINGS.validate_json(output) if finding.check == "pods"]
+    assert [(finding.severity, finding.what[:22]) for finding in pods] == [(Severity.BROKEN, "worker 1: is pending: ")]
 
 
 # ---- a bucket that only the pods can read ---------------------------------------------------------

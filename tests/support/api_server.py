@@ -33,6 +33,8 @@ class ApiServer:
     def answer(self, path: str) -> tuple[int, Any]:
         """Return the status and the body of the answer to a GET."""
         self.requests.append(path)
+        if path == "/version":
+            return 200, {}
         parts = path.strip("/").split("/")
         if "namespaces" in parts[:4] and parts[-2] != "namespaces":
             parts = parts[parts.index("namespaces") + 2 :]
