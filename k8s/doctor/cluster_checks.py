@@ -86,7 +86,12 @@ def check_namespace(cluster: Cluster) -> Iterator[Finding]:
 
 
 def check_pods(release: Release, workers: Sequence[WorkerStatus] = ()) -> Iterator[Finding]:
-    """Check that the release's pods have no problems. `workers` is what the chief knows about its workers."""
+    """Check the release's pods for problems, failures of earlier pods and storage risks.
+
+    Args:
+        release: The release.
+        workers: What the chief knows about its workers; empty if it has not answered.
+    """
     view = view_release(release, last_lines(release), workers, read_nodes(release, workers))
     parts = [*view.components, *view.workers]
     yield from (broken("pods", f"{part.title}: {part.trouble}") for part in parts if part.trouble)

@@ -58,7 +58,7 @@ def stopped(tmp_path_factory: pytest.TempPathFactory, two_colours: str) -> Itera
 def test_ctrl_c_ends_it_soon_with_a_sentence(stopped: Stopped) -> None:
     assert stopped.stopped.code == 143
     assert stopped.took_s < STOP_S + STOP_S / 4
-    assert stopped.stopped.err.startswith("error: stopped;")
+    assert stopped.stopped.err.startswith("error: the command was stopped. All finished work is saved;")
     assert stopped.stopped.err.count("\n") == 1
     assert "run the same command again to resume" in stopped.stopped.err
     assert "Traceback" not in stopped.stopped.err + stopped.stopped.out

@@ -39,7 +39,7 @@ class ServiceMetrics:
         self._suggestions = histogram(catalogue.SUGGESTION, registry)
 
     def timed(self, method: str, call: Call) -> Call:
-        """Return a gRPC method that measures `call`."""
+        """Wrap `call` so that its duration, and its errors by gRPC code, are recorded under the name `method`."""
         seconds = self._calls.labels(method)
         for code in ANSWERS:
             self._errors.labels(method, code)

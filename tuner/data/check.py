@@ -58,7 +58,7 @@ class Report(_ReportModel):
     """Paths of identical files, one tuple per content."""
 
     def pairs_within(self, folder: str) -> int:
-        """Return the number of pairs of identical files within one `split/class`."""
+        """Return the number of pairs of identical files within `folder`, written as `split/class`."""
         return sum(entry.pairs for entry in self.duplicates if entry.folders == (folder, folder))
 
     def pairs_across(self) -> int:

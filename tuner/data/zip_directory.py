@@ -124,4 +124,4 @@ def _zip64_field(extra: bytes, size: int, packed: int, offset: int) -> tuple[int
                 break
             return values[0], values[1], values[2]
         at += field_bytes
-    raise ZipDirectoryError("an entry's ZIP64 field is missing")
+    raise ZipDirectoryError("an entry's ZIP64 field is missing or too short")

@@ -32,7 +32,7 @@ class LeakFree(ResultModel):
 
 
 class WithFlips(ResultModel):
-    """The accuracy when the probabilities of each test image and of its mirror image are averaged."""
+    """The accuracy when the predictions for each test image and for its mirror image are averaged."""
 
     accuracy: float
     accuracy_interval_95: Interval

@@ -57,9 +57,11 @@ class TrainsDifferently(Protocol):
 
 
 def save_for_prediction(model: Any, path: Path) -> None:
-    """Save a model from `load_model` so that plain Keras can load it, without the optimizer's state (2/3 with Adam).
+    """Save a model from `load_model` so that Keras can load it without this package.
 
-    A subclassed model is saved unchanged because Keras cannot replace its layers.
+    Layers that behave differently only in training are replaced with Keras's own. A subclassed model keeps its layers
+    because Keras cannot replace them. The optimizer's state, which is two thirds of a checkpoint with Adam, is not
+    saved because `load_model` does not load it.
     """
     from keras import Sequential
     from keras.src.models import Functional

@@ -10,15 +10,17 @@ from tuner.training.batches import Batches
 
 
 class AveragedWeights(keras.callbacks.Callback):
-    """Swaps the weights with their averages after each epoch's training, and back before the next epoch.
+    """Validates and saves the model with the averages of its weights, and trains it with the weights themselves.
 
-    While the model holds the averages, the optimizer's variables for the averages hold the weights. So a saved model is
-    the one that was validated, it predicts without further steps, and training resumes from it without loss. Keras's
-    SwapEMAWeights loses the weights after the last epoch, and saves the wrong ones after earlier epochs.
+    Before each validation, the weights and their averages are swapped: the model holds the averages, and the optimizer
+    keeps the weights in its variables for the averages. They are swapped back when the next epoch begins. So a saved
+    model is the one that was validated, it predicts without further steps, and training resumes from it without loss.
+    Keras's SwapEMAWeights loses the weights after the last epoch, and saves the wrong ones after earlier epochs.
 
-    Batch norm's statistics belong to the weights. While the learning rate is high, the statistics of the averages may
-    differ so much that a trained model was observed to guess. Therefore they are recomputed from as many batches as
-    their moving averages cover, as in stochastic weight averaging (Izmailov et al., https://arxiv.org/abs/1803.05407).
+    Batch norm's moving mean and variance were computed with the weights, not with the averages. While the learning rate
+    is high, the difference can be so large that a trained model predicts no better than chance. Therefore the moving
+    mean and variance are updated with the averages before each validation, on 3 / (1 - momentum) training batches (at
+    most one epoch), as in stochastic weight averaging (Izmailov et al., https://arxiv.org/abs/1803.05407).
     """
 
     def __init__(self, batches: Batches, in_model: bool) -> None:

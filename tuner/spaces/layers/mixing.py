@@ -33,7 +33,7 @@ class Mixing(Augmentation):
 
 @keras.saving.register_keras_serializable("cifake_tune")
 class MixUp(Mixing):
-    """Blends each image with the previous one (Zhang et al., https://arxiv.org/abs/1710.09412)."""
+    """Blends each image with the previous one of its batch (Zhang et al., https://arxiv.org/abs/1710.09412)."""
 
     def kept(self, shape: Any) -> Any:
         """Return the shares."""
