@@ -107,7 +107,7 @@ def _worker_risks(view: ReleaseView) -> Iterator[Finding]:
     for worker in view.workers:
         if worker.risk:
             titles_by_risk.setdefault(worker.risk, []).append(worker.title)
-    yield from (warning("GPUs", f"{joined_titles(titles)}: {risk}") for risk, titles in titles_by_risk.items())
+    yield from (warning("workers", f"{joined_titles(titles)}: {risk}") for risk, titles in titles_by_risk.items())
 
 
 def _rights(rights: Sequence[Right]) -> str:

@@ -203,7 +203,8 @@ _NO_NODE = [
     ),
     (
         r"unbound",
-        "the pod's volume {claims} is not bound; run kubectl describe pvc to see whether its StorageClass exists",
+        "the pod's volume {claims} is not bound; run kubectl describe pvc to see whether its StorageClass exists, or "
+        'without a default class set bucket.emulator.storageClass to a class, or to "-" for no volume',
     ),
     (r"(volume.*)", "{nodes} cannot reach the pod's volume ({0}); run kubectl describe pvc to see its location"),
 ]

@@ -22,6 +22,8 @@ from tuner import names
 from tuner.errors import EnvironmentFailure
 from tuner.study.status import WorkerStatus
 
+HEARD_S = 15.0
+"""Seconds since its last call to the chief for which a worker certainly works."""
 UNHEARD_S = 600.0
 """Seconds that chief and worker have run, after which a worker that the chief does not know has a problem."""
 NO_VOLUME = (
@@ -176,6 +178,9 @@ class _Viewer:
         """Add what the chief knows about a running worker: what it does, its silence and its GPUs."""
         status = work.get(f"worker-{row.index}")
         changes: dict[str, object] = {"work": status}
+        if row.state is State.LOST and status is not None and status.silent_s < HEARD_S:
+            # the node is cut off from the API server, but the worker still trains
+            return row.model_copy(update=changes | {"state": State.RUNNING, "trouble": None, "risk": row.trouble})
         if row.trouble is None and status is None and work and self._has_run_for(pod, UNHEARD_S):
             changes["trouble"] = (
                 f"runs, but the chief does not know it; see its log with cifake-tune logs --worker {row.index}"

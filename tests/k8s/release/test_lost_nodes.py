@@ -153,6 +153,13 @@ def test_a_release_whose_worker_is_on_a_lost_node_is_broken() -> None:
     assert (result.workers[2].state, result.workers[2].trouble) == (State.RUNNING, None)
 
 
+def test_a_worker_that_still_calls_the_chief_is_not_lost_with_its_node() -> None:
+    with cluster_of(objects()) as cluster:
+        result = view(cluster, [lost(worker(0))], [status("worker-0", 2)])
+    assert (result.workers[0].state, result.workers[0].trouble) == (State.RUNNING, None)
+    assert "is on node node-2, which has not responded since" in (result.workers[0].risk or "")
+
+
 @pytest.mark.parametrize(("silent_s", "lease_s", "is_broken"), [(80, 30, True), (60, 30, False), (80, 120, False)])
 def test_a_silent_worker_is_broken_before_the_control_plane_notices(
     silent_s: float, lease_s: float, is_broken: bool
