@@ -202,6 +202,11 @@ class PodSpec(ApiModel):
     security_context: dict[str, Any] = {}
     image_pull_secrets: list[NamedReference] = []
 
+    def main(self, component: str) -> Container | None:
+        """Return the container of a component, which has its name, or else the first one; None if there is none."""
+        named = (container for container in self.containers if container.name == component)
+        return next(named, next(iter(self.containers), None))
+
     def requested(self, resource: str) -> str:
         """Return the amount of an extended resource that the pod requests. An injected container requests none."""
         amounts = (container.resources.limits.get(resource) for container in self.containers)

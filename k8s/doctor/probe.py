@@ -10,7 +10,7 @@ from kubernetes.utils import parse_quantity
 from pydantic import ValidationError
 
 from k8s.cluster.client import ApiRefusedError, Cluster
-from k8s.cluster.objects import Event, Pod, PodSpec
+from k8s.cluster.objects import Container, Event, Pod, PodSpec
 from k8s.doctor.findings import FINDINGS, Finding, Severity, broken, fine, warning
 from k8s.doctor.requirements import Requirements
 from k8s.release import release as releases
@@ -127,8 +127,8 @@ def _problem(cluster: Cluster, pod: Pod) -> str | None:
 def _manifest(name: str, requirements: Requirements, release: Release | None) -> dict[str, Any]:
     workers = requirements.pods_of(releases.WORKER)
     spec = workers.spec if workers else PodSpec()
-    policy = spec.containers[0].image_pull_policy if spec.containers else ""
-    mounts = spec.containers[0].volume_mounts if spec.containers else []
+    container = spec.main(releases.WORKER) or Container(name=releases.WORKER)
+    policy, mounts = container.image_pull_policy, container.volume_mounts
     arguments = ["doctor", "--inside", "--json"]
     # the release's own bucket and the Service do not exist before an installation
     if requirements.bucket_url and (release or not requirements.own_bucket):
@@ -145,7 +145,7 @@ def _manifest(name: str, requirements: Requirements, release: Release | None) ->
     environment: list[dict[str, Any]] = [{"name": names.ENV_EMULATOR, "value": address}] if address else []
     environment += [
         variable.model_dump(by_alias=True, exclude_none=True)
-        for variable in (spec.containers[0].env if spec.containers else ())
+        for variable in container.env
         if not _WORKER_VARIABLES.match(variable.name)
     ]
     return {

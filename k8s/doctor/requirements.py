@@ -61,7 +61,8 @@ class Requirements:
     @property
     def image(self) -> str:
         """The image of all pods; "" if there are none."""
-        return next((container.image for pods in self.pods for container in pods.spec.containers), "")
+        containers = (pods.spec.main(pods.component) for pods in self.pods)
+        return next((container.image for container in containers if container), "")
 
 
 def of_release(release: Release) -> Requirements:
@@ -100,7 +101,8 @@ def of_objects(jobs: Sequence[Job], deployments: Sequence[Deployment], claims: S
         for deployment in deployments
     ]
     chief = next((group.spec for group in pods if group.component == releases.CHIEF), None)
-    environment = chief.containers[0].environment() if chief and chief.containers else {}
+    container = chief.main(releases.CHIEF) if chief else None
+    environment = container.environment() if container else {}
     address = environment.get(names.ENV_EMULATOR, "")
     own = OwnBucket(address, next(iter(claims), None)) if address else None
     return Requirements(environment.get(names.ENV_BUCKET, ""), own, tuple(pods))

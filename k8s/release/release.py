@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import yaml
 
 from k8s.cluster.client import ApiRefusedError, Cluster
-from k8s.cluster.objects import ConfigMap, Container, Deployment, Event, Job, Object, Pod
+from k8s.cluster.objects import ConfigMap, Deployment, Event, Job, Object, Pod
 from tuner import names
 from tuner.config import settings
 from tuner.errors import ConfigError, EnvironmentFailure, UsageError
@@ -88,8 +88,7 @@ class Release:
     @property
     def chief_listens(self) -> bool:
         """Whether the chief's pod is ready, so that its Service must accept connections."""
-        statuses = [c for pod in self.pods_of(CHIEF) if pod.status.phase == "Running" for c in pod.containers()]
-        return any(status.ready for status in statuses)
+        return any(pod.is_ready for pod in self.pods_of(CHIEF) if pod.status.phase == "Running")
 
     @property
     def tls_secret(self) -> str:
@@ -125,8 +124,8 @@ class Release:
 
     def _environment(self, component: str) -> dict[str, str]:
         job = self.job(component)
-        containers: Sequence[Container] = job.spec.template.spec.containers if job else ()
-        return containers[0].environment() if containers else {}
+        container = job.spec.template.spec.main(component) if job else None
+        return container.environment() if container else {}
 
 
 def load(cluster: Cluster, name: str) -> Release:

@@ -188,6 +188,16 @@ def test_a_pod_that_only_an_injected_sidecar_keeps_running_is_told_with_the_ways
     assert "exit code 3 (the bucket" in (sidecar_problem(with_sidecar("2026-11-29T17:05:00Z", 3), NOW) or "")
 
 
+def test_a_real_pod_that_its_sidecar_keeps_running_has_the_phase_running_and_a_problem() -> None:
+    pod = Pod.model_validate_json((captured.FOLDER / "sidecar.json").read_bytes())
+    assert pod.status.phase == "Running"
+    assert pod_problem(pod) is None
+    late = datetime(2026, 11, 29, 18, 0, 0, tzinfo=UTC)
+    assert "but the container proxy, which another program has injected, still runs" in (
+        sidecar_problem(pod, late) or ""
+    )
+
+
 def test_a_sidecar_has_time_to_end() -> None:
     assert sidecar_problem(with_sidecar("2026-11-29T17:08:50Z"), NOW) is None
     ended = {"terminated": {"exitCode": 0, "finishedAt": "2026-11-29T17:05:01Z"}}

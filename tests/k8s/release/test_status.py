@@ -7,6 +7,7 @@ import pytest
 
 from k8s.cluster.client import Cluster
 from k8s.cluster.objects import Container, Deployment, Event, Job, Pod
+from k8s.doctor.requirements import of_objects
 from k8s.release.release import Release
 from k8s.release.status import ReleaseView, State, view_release
 from k8s.release.terminal import release_view
@@ -114,6 +115,17 @@ def test_the_gpus_of_a_pod_are_those_of_any_container(release: Release) -> None:
     proxy = Container(name="istio-proxy")  # some meshes inject it as the first container
     spec = pod.spec.model_copy(update={"containers": [proxy, *pod.spec.containers]})
     assert spec.requested("nvidia.com/gpu") == "3"
+
+
+def test_the_settings_are_those_of_the_main_container_wherever_a_sidecar_stands(release: Release) -> None:
+    jobs = []
+    for job in release.jobs:
+        content = job.model_dump(by_alias=True)
+        content["spec"]["template"]["spec"]["containers"].insert(0, {"name": "proxy", "image": "mesh/proxy"})
+        jobs.append(Job.model_validate(content))
+    meshed = replace(release, jobs=jobs)
+    assert (meshed.bucket_url, meshed.chief_port) == (release.bucket_url, release.chief_port)
+    assert of_objects(jobs, release.deployments, []).image == of_objects(release.jobs, release.deployments, []).image
 
 
 def test_a_worker_whose_image_is_pulled_is_not_starting(release: Release) -> None:
