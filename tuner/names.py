@@ -27,6 +27,7 @@ ENV_IMAGE = "CIFAKE_TUNE_IMAGE"  # container image of this process; recorded in 
 ENV_REVISION = "CIFAKE_TUNE_REVISION"  # commit from which the image was built; recorded in provenance.json
 ENV_LOG_FORMAT = "CIFAKE_TUNE_LOG_FORMAT"  # "text", or "json" for one JSON object per line
 ENV_HTTP = "CIFAKE_TUNE_HTTP"  # host:port at which this process serves metrics and health, if set
+ENV_QUIT_URL = "CIFAKE_TUNE_QUIT_URL"  # URL to which a process POSTs when it ends, so that a sidecar ends too
 ENV_LINGER_S = "CIFAKE_TUNE_LINGER_S"  # seconds a finished chief keeps serving the study's final state
 ENV_EMULATOR = "STORAGE_EMULATOR_HOST"  # address of a Cloud Storage emulator; Google's libraries read it, too
 ENV_TUNER_ID = "KERASTUNER_TUNER_ID"

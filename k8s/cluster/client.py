@@ -146,11 +146,10 @@ class Cluster:
             raise
         return str(response.data.decode(errors="replace"))
 
-    def follow_log(self, pod: str) -> Iterator[str]:
-        """Yield the lines of a pod's log as they are written, until the pod ends."""
-        response = self._call(
-            f"follow the log of pod {pod}", "GET", self.path_of_pod(pod, "log"), {"follow": "true"}, stream=True
-        )
+    def follow_log(self, pod: str, container: str = "") -> Iterator[str]:
+        """Yield the lines of a pod's log as they are written, until the pod's container ends."""
+        query = {"follow": "true", "container": container}
+        response = self._call(f"follow the log of pod {pod}", "GET", self.path_of_pod(pod, "log"), query, stream=True)
         rest_of_line = b""
         try:
             for chunk in response.stream(decode_content=False):

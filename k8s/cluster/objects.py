@@ -82,6 +82,7 @@ class Condition(ApiModel):
     status: str
     reason: str = ""
     message: str = ""
+    last_transition_time: datetime | None = None
 
 
 # ---- pods -----------------------------------------------------------------------------------------
@@ -92,6 +93,12 @@ class Waiting(ApiModel):
     message: str = ""
 
 
+class Running(ApiModel):
+    """State of a container that runs."""
+
+    started_at: datetime | None = None
+
+
 class Terminated(ApiModel):
     """State of a container that has ended."""
 
@@ -99,13 +106,14 @@ class Terminated(ApiModel):
     signal: int = 0
     reason: str = ""
     message: str = ""
+    finished_at: datetime | None = None
 
 
 class ContainerState(ApiModel):
     """State of a container. At most one of the three fields is set."""
 
     waiting: Waiting | None = None
-    running: dict[str, Any] | None = None
+    running: Running | None = None
     terminated: Terminated | None = None
 
 
@@ -194,9 +202,15 @@ class PodSpec(ApiModel):
     security_context: dict[str, Any] = {}
     image_pull_secrets: list[NamedReference] = []
 
+    def main(self, component: str) -> Container | None:
+        """Return the container of a component, which has its name, or else the first one; None if there is none."""
+        named = (container for container in self.containers if container.name == component)
+        return next(named, next(iter(self.containers), None))
+
     def requested(self, resource: str) -> str:
-        """Return the amount of an extended resource that the first container requests."""
-        return self.containers[0].resources.limits.get(resource, "0") if self.containers else "0"
+        """Return the amount of an extended resource that the pod requests. An injected container requests none."""
+        amounts = (container.resources.limits.get(resource) for container in self.containers)
+        return next((amount for amount in amounts if amount), "0")
 
     def volume_source(self, volume: str) -> str:
         """Return the name of the ConfigMap or Secret of a volume, or "" if it has none."""
@@ -238,6 +252,12 @@ class Pod(Object):
     def condition(self, kind: str) -> Condition | None:
         """Return the condition of that type; None if the pod has none."""
         return next((c for c in self.status.conditions if c.type == kind), None)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the pod is ready according to its conditions."""
+        ready = self.condition("Ready")
+        return ready is not None and ready.status == "True"
 
     def containers(self) -> Iterator[ContainerStatus]:
         """Yield the statuses of all containers in the order in which they start."""

@@ -69,9 +69,14 @@ class Node(Object):
     status: NodeStatus = NodeStatus()
 
     @property
+    def ready(self) -> Condition | None:
+        """The condition by which the kubelet reports that the node accepts pods."""
+        return next((condition for condition in self.status.conditions if condition.type == "Ready"), None)
+
+    @property
     def is_ready(self) -> bool:
         """Whether the kubelet reports that the node accepts pods."""
-        return any(c.type == "Ready" and c.status == "True" for c in self.status.conditions)
+        return self.ready is not None and self.ready.status == "True"
 
 
 class QuotaSpec(ApiModel):

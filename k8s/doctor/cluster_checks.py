@@ -7,8 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 from k8s.cluster.client import ApiRefusedError, Cluster, Right
 from k8s.cluster.resources import Namespace
 from k8s.doctor.findings import Finding, broken, clock_finding, fine, warning
+from k8s.release.lost_nodes import read_nodes
 from k8s.release.release import Release
-from k8s.release.status import last_lines, view_release
+from k8s.release.status import ReleaseView, joined_titles, last_lines, view_release
+from tuner.study.status import WorkerStatus
 
 INSTALL_RIGHTS = [
     Right("create", resource)
@@ -83,15 +85,29 @@ def check_namespace(cluster: Cluster) -> Iterator[Finding]:
     yield fine("namespace", f"namespace {name} enforces the pod security standard {level}{note}")
 
 
-def check_pods(release: Release) -> Iterator[Finding]:
-    """Check the release's pods for problems, failures of earlier pods and storage risks."""
-    view = view_release(release, last_lines(release), [])
+def check_pods(release: Release, workers: Sequence[WorkerStatus] = ()) -> Iterator[Finding]:
+    """Check the release's pods for problems, failures of earlier pods and storage risks.
+
+    Args:
+        release: The release.
+        workers: What the chief knows about its workers; empty if it has not answered.
+    """
+    view = view_release(release, last_lines(release), workers, read_nodes(release, workers))
     parts = [*view.components, *view.workers]
     yield from (broken("pods", f"{part.title}: {part.trouble}") for part in parts if part.trouble)
     yield from (warning("pods", f"{part.title}: the previous pod {part.earlier}") for part in parts if part.earlier)
-    yield from (warning("storage", f"the {part.title} {part.risk}") for part in parts if part.risk)
+    yield from (warning("storage", f"the {part.title} {part.risk}") for part in view.components if part.risk)
+    yield from _worker_risks(view)
     if not any(part.trouble or part.earlier for part in parts):
         yield fine("pods", f"no pod of release {release.name} has a problem")
+
+
+def _worker_risks(view: ReleaseView) -> Iterator[Finding]:
+    titles_by_risk: dict[str, list[str]] = {}
+    for worker in view.workers:
+        if worker.risk:
+            titles_by_risk.setdefault(worker.risk, []).append(worker.title)
+    yield from (warning("workers", f"{joined_titles(titles)}: {risk}") for risk, titles in titles_by_risk.items())
 
 
 def _rights(rights: Sequence[Right]) -> str:

@@ -7,8 +7,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from ctypes.util import find_library
 from email.utils import parsedate_to_datetime
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, distributions, version
 from importlib.util import find_spec
 from pathlib import Path
 from secrets import token_hex
@@ -81,6 +82,23 @@ def _check_gpus(backend: str) -> Iterator[Finding]:
         f"this machine has an NVIDIA GPU, but {backend} does not find it, so models train on the CPU",
         "Install requirements/cuda.txt (TensorFlow) or jax[cuda12] (JAX). Check that nvidia-smi works, which requires "
         "NVIDIA's driver.",
+    )
+
+
+def check_cuda(gpus: int) -> Iterator[Finding]:
+    """Check that the image of workers that request GPUs has CUDA's libraries. The probe itself has no GPU."""
+    if not gpus:
+        return
+    packages = {str(part.metadata["Name"]).lower() for part in distributions()}
+    has_packages = any(name.startswith(("nvidia-cuda-runtime", "jax-cuda")) for name in packages)
+    if has_packages or find_library("cudart") or any(Path("/usr/local").glob("cuda*/lib64/libcudart.so*")):
+        yield fine("CUDA", "the image has CUDA's libraries")
+        return
+    yield warning(
+        "CUDA",
+        f"workers request {gpus} {names.GPU_RESOURCE} each, but the image has no CUDA libraries, so they train on the "
+        "CPU",
+        "Build an image with CUDA's libraries (make image LOCK=cuda), or set workers.gpus=0.",
     )
 
 

@@ -38,7 +38,7 @@ def check_nodes(cluster: Cluster, requirements: Requirements, release: Release |
         labels = ", ".join(f"{key}={value}" for key, value in workers.spec.node_selector.items())
         yield broken(
             "nodes",
-            f"no node has the labels that workers.nodeSelector requires ({labels})",
+            f"no ready node has the labels that workers.nodeSelector requires ({labels})",
             "Correct workers.nodeSelector, or add nodes with these labels. Ignore this finding if an autoscaler adds "
             "them.",
         )

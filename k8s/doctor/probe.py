@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from secrets import token_hex
 from typing import Any
 
+from kubernetes.utils import parse_quantity
 from pydantic import ValidationError
 
 from k8s.cluster.client import ApiRefusedError, Cluster
-from k8s.cluster.objects import Event, Pod, PodSpec
+from k8s.cluster.objects import Container, Event, Pod, PodSpec
 from k8s.doctor.findings import FINDINGS, Finding, Severity, broken, fine, warning
 from k8s.doctor.requirements import Requirements
 from k8s.release import release as releases
@@ -86,7 +87,7 @@ def _watch(cluster: Cluster, name: str, requirements: Requirements) -> Iterator[
         waited_s = time.monotonic() - began
         if started_s is None and pod.status.phase in ("Running", "Succeeded", "Failed"):
             started_s = waited_s
-        if pod.status.phase in ("Succeeded", "Failed"):
+        if pod.status.phase in ("Succeeded", "Failed") or _has_ended(pod):
             break
         problem = _problem(cluster, pod)
         is_scheduled = bool(pod.spec.node_name)
@@ -95,7 +96,7 @@ def _watch(cluster: Cluster, name: str, requirements: Requirements) -> Iterator[
             yield broken("image" if is_scheduled else "probe", what if "image" in what else f"the probe's pod {what}")
             return
         time.sleep(POLL_S)
-    log = cluster.log(name)
+    log = cluster.log(name, container=COMPONENT)
     try:
         findings = FINDINGS.validate_json(log[log.index("[") :])
     except (ValueError, ValidationError):
@@ -110,6 +111,11 @@ def _watch(cluster: Cluster, name: str, requirements: Requirements) -> Iterator[
     yield from findings
 
 
+def _has_ended(pod: Pod) -> bool:
+    """Return whether the probe itself has ended, although an injected sidecar may still run."""
+    return any(s.name == COMPONENT and s.state.terminated for s in pod.status.container_statuses)
+
+
 def _problem(cluster: Cluster, pod: Pod) -> str | None:
     try:
         events = cluster.list(Event)
@@ -121,12 +127,14 @@ def _problem(cluster: Cluster, pod: Pod) -> str | None:
 def _manifest(name: str, requirements: Requirements, release: Release | None) -> dict[str, Any]:
     workers = requirements.pods_of(releases.WORKER)
     spec = workers.spec if workers else PodSpec()
-    policy = spec.containers[0].image_pull_policy if spec.containers else ""
-    mounts = spec.containers[0].volume_mounts if spec.containers else []
+    container = spec.main(releases.WORKER) or Container(name=releases.WORKER)
+    policy, mounts = container.image_pull_policy, container.volume_mounts
     arguments = ["doctor", "--inside", "--json"]
     # the release's own bucket and the Service do not exist before an installation
     if requirements.bucket_url and (release or not requirements.own_bucket):
         arguments += ["--bucket", requirements.bucket_url]
+    if gpus := int(parse_quantity(spec.requested(names.GPU_RESOURCE))):
+        arguments += ["--gpus", str(gpus)]
     if release:
         arguments += ["--service", release.chief_host]
         if release.chief_listens:
@@ -137,7 +145,7 @@ def _manifest(name: str, requirements: Requirements, release: Release | None) ->
     environment: list[dict[str, Any]] = [{"name": names.ENV_EMULATOR, "value": address}] if address else []
     environment += [
         variable.model_dump(by_alias=True, exclude_none=True)
-        for variable in (spec.containers[0].env if spec.containers else ())
+        for variable in container.env
         if not _WORKER_VARIABLES.match(variable.name)
     ]
     return {

@@ -61,7 +61,8 @@ class Requirements:
     @property
     def image(self) -> str:
         """The image of all pods; "" if there are none."""
-        return next((container.image for pods in self.pods for container in pods.spec.containers), "")
+        containers = (pods.spec.main(pods.component) for pods in self.pods)
+        return next((container.image for container in containers if container), "")
 
 
 def of_release(release: Release) -> Requirements:
@@ -100,7 +101,8 @@ def of_objects(jobs: Sequence[Job], deployments: Sequence[Deployment], claims: S
         for deployment in deployments
     ]
     chief = next((group.spec for group in pods if group.component == releases.CHIEF), None)
-    environment = chief.containers[0].environment() if chief and chief.containers else {}
+    container = chief.main(releases.CHIEF) if chief else None
+    environment = container.environment() if container else {}
     address = environment.get(names.ENV_EMULATOR, "")
     own = OwnBucket(address, next(iter(claims), None)) if address else None
     return Requirements(environment.get(names.ENV_BUCKET, ""), own, tuple(pods))
@@ -136,7 +138,7 @@ def of_chart(
     command = ["helm", "template", release, str(chart), "--namespace", namespace]
     command += [part for file in values for part in ("--values", str(file))]
     command += [part for setting in settings for part in ("--set", setting)]
-    # the volume of the release's own bucket depends on the cluster, which helm may be unable to reach
+    # some objects depend on the cluster, which helm may be unable to reach
     server_side = [*command, "--dry-run=server", *(["--kube-context", context] if context else [])]
     looked_up = subprocess.run(server_side, capture_output=True, text=True, timeout=HELM_TIMEOUT_S, check=False)
     done = looked_up
@@ -145,10 +147,7 @@ def of_chart(
     if done.returncode:
         raise UsageError(f"helm rejects these values: {done.stderr.strip().removeprefix('Error: ')}")
     manifests: list[Any] = [manifest for manifest in yaml.safe_load_all(done.stdout) if manifest]
-    requirements = _of_manifests(manifests)
-    if looked_up.returncode and requirements.own_bucket and requirements.own_bucket.claim is None:
-        return replace(requirements, own_bucket=replace(requirements.own_bucket, claim=Claim()))
-    return requirements
+    return _of_manifests(manifests)
 
 
 def _of_manifests(manifests: Sequence[Any]) -> Requirements:

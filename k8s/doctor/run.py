@@ -1,6 +1,6 @@
 """All checks of `doctor` in order. A check that cannot be made yields a warning with the reason."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from k8s.cluster.client import Cluster
 from k8s.doctor import cluster_checks, local_checks
@@ -13,12 +13,25 @@ from k8s.doctor.requirements import Requirements
 from k8s.doctor.storage import check_storage
 from k8s.release.release import Release
 from tuner.errors import EnvironmentFailure
+from tuner.study.status import WorkerStatus
 
 
 def examine_cluster(
-    cluster: Cluster, requirements: Requirements, release: Release | None, with_probe: bool
+    cluster: Cluster,
+    requirements: Requirements,
+    release: Release | None,
+    with_probe: bool,
+    workers: Sequence[WorkerStatus] = (),
 ) -> Iterator[Finding]:
-    """Yield each finding as soon as it is made. Before an installation, `release` is None."""
+    """Yield each finding as soon as it is made.
+
+    Args:
+        cluster: The cluster.
+        requirements: What the release requires.
+        release: The installed release; None before an installation.
+        with_probe: Whether to run the image once in a pod.
+        workers: What the chief of the installed release knows about its workers; empty if it has not answered.
+    """
     try:
         yield from cluster_checks.check_api(cluster)
     except EnvironmentFailure as error:
@@ -35,7 +48,7 @@ def examine_cluster(
         # the pods of an installed release show problems of admission themselves
         checks["admission"] = lambda: check_admission(cluster, requirements)
     else:
-        checks["pods"] = lambda: cluster_checks.check_pods(release)
+        checks["pods"] = lambda: cluster_checks.check_pods(release, workers)
     if with_probe and requirements.image:
         checks["probe"] = lambda: probe(cluster, requirements, release)
     is_namespace_missing = False
@@ -50,14 +63,16 @@ def examine_cluster(
             yield warning(name, f"this check failed: {str(error).rstrip('.')}")
 
 
-def examine_inside(bucket_url: str | None, service: str | None, chief: str | None) -> Iterator[Finding]:
+def examine_inside(bucket_url: str | None, service: str | None, chief: str | None, gpus: int = 0) -> Iterator[Finding]:
     """Yield the findings about the cluster, as seen by a pod in it.
 
     Args:
         bucket_url: The bucket to check, if any.
         service: Name of the chief's Service, which DNS must resolve.
         chief: Host and port at which the chief must accept connections, if any.
+        gpus: Number of GPUs that each worker requests. Their image must have CUDA's libraries.
     """
+    yield from local_checks.check_cuda(gpus)
     yield from local_checks.check_name(service or "kubernetes.default.svc")
     if chief:
         host, _, port = chief.rpartition(":")

@@ -9,6 +9,10 @@ from k8s.doctor.requirements import Requirements
 from k8s.release.release import Release
 
 _FIX = "Set bucket.emulator.storageClass or bucket.url=gs://BUCKET."
+_NO_CLASS_FIX = (
+    'Set bucket.emulator.storageClass to an existing class, or to "-" for a bucket that is lost with its pod, or set '
+    "bucket.url=gs://BUCKET."
+)
 
 
 def check_storage(cluster: Cluster, requirements: Requirements, release: Release | None) -> Iterator[Finding]:
@@ -21,7 +25,7 @@ def check_storage(cluster: Cluster, requirements: Requirements, release: Release
     claim = requirements.own_bucket.claim
     existing = claim if release else _existing_claim(cluster, claim)
     if existing:
-        yield _claim_finding(existing)
+        yield _claim_finding(cluster, existing)
     elif release is None:
         yield _new_claim_finding(cluster, claim)
 
@@ -34,10 +38,25 @@ def _existing_claim(cluster: Cluster, claim: Claim | None) -> Claim | None:
         return None
 
 
-def _claim_finding(claim: Claim) -> Finding:
+def _claim_finding(cluster: Cluster, claim: Claim) -> Finding:
     of_class = f" of StorageClass {claim.spec.storage_class_name}" if claim.spec.storage_class_name else ""
     if claim.status.phase == "Bound":
         return fine("storage", f"the release's own bucket has a volume{of_class} (claim {claim.name})")
+    classes = _classes(cluster)
+    if claim.spec.storage_class_name and classes and claim.spec.storage_class_name not in classes:
+        return broken(
+            "storage",
+            f"the claim {claim.name} for the release's own bucket stays Pending, because there is no StorageClass "
+            f"{claim.spec.storage_class_name} (existing: {', '.join(classes)})",
+            "Correct bucket.emulator.storageClass, or set bucket.url=gs://BUCKET.",
+        )
+    if not claim.spec.storage_class_name and classes is not None and not any(classes.values()):
+        return broken(
+            "storage",
+            f"the claim {claim.name} for the release's own bucket stays Pending, because the cluster has no default "
+            "StorageClass",
+            _NO_CLASS_FIX,
+        )
     return warning(
         "storage",
         f"the claim {claim.name}{of_class} for the release's own bucket has no volume yet (its phase is "
@@ -66,7 +85,21 @@ def _new_claim_finding(cluster: Cluster, claim: Claim | None) -> Finding:
         return fine("storage", f"the release's own bucket gets a volume of StorageClass {storage_class}")
     if default and claim:
         return fine("storage", f"the release's own bucket gets a volume of the default StorageClass {default}")
-    reason = (
-        'bucket.emulator.storageClass is "-"' if default else f"there is no default StorageClass (existing: {existing})"
+    if claim:
+        return broken(
+            "storage",
+            f"there is no default StorageClass (existing: {existing}), so the claim of the release's own bucket stays "
+            "Pending and the bucket does not start",
+            _NO_CLASS_FIX,
+        )
+    return warning(
+        "storage", 'bucket.emulator.storageClass is "-", so the release\'s own bucket is lost with its pod', _FIX
     )
-    return warning("storage", f"{reason}, so the release's own bucket is lost with its pod", _FIX)
+
+
+def _classes(cluster: Cluster) -> dict[str, bool] | None:
+    """Return the names of all StorageClasses, and whether each is the default; None if they may not be listed."""
+    try:
+        return {item.name: item.is_default for item in cluster.list(StorageClass)}
+    except ApiRefusedError:
+        return None

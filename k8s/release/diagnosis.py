@@ -5,14 +5,18 @@ The functions depend only on the API server's objects. Their sentences follow a 
 
 import re
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 
 from k8s.cluster.objects import ContainerStatus, Deployment, Event, Job, Pod, Terminated, Waiting
 from tuner import names
 from tuner.errors import ExitCode
 
 _OUT_OF_MEMORY = "OOMKilled"
+SIDECAR_S = 30.0
+"""Seconds for which a sidecar may run after the pod's own container has ended."""
 
 _EXIT_CODES = {
+    ExitCode.DONE: "its work is done",
     ExitCode.INTERNAL: "an internal error of cifake-tune",
     ExitCode.USAGE: "invalid settings, which a retry does not fix",
     ExitCode.ENVIRONMENT: "the bucket or the chief failed, so the pod is retried",
@@ -43,7 +47,43 @@ def pod_problem(pod: Pod, events: Sequence[Event] = (), last_line: str = "") -> 
     for container in pod.containers():
         if problem := _container_problem(pod, container, pod_events, last_line):
             return problem
-    return _pending(pod, pod_events) if pod.status.phase == "Pending" else None
+    return _pending(pod, events) if pod.status.phase == "Pending" else None
+
+
+def is_pulling(pod: Pod, events: Sequence[Event]) -> bool:
+    """Return whether the node pulls an image of a pod that has not started yet."""
+    if not any(c.state.waiting and c.state.waiting.reason in _CREATING for c in pod.containers()):
+        return False
+    own = [e for e in events if e.involved_object.uid == pod.metadata.uid and e.reason in ("Pulling", "Pulled")]
+    # pods of one uid have distinct events of each container, and Pulled follows Pulling
+    return sum(1 if event.reason == "Pulling" else -1 for event in own if not _was_present(event)) > 0
+
+
+def has_usage_error(pod: Pod) -> bool:
+    """Return whether a pod has failed because its settings are invalid, so that the next pod fails as well."""
+    states = [status.state.terminated for status in pod.containers()]
+    return pod.status.phase == "Failed" and any(s is not None and s.exit_code == ExitCode.USAGE for s in states)
+
+
+def sidecar_problem(pod: Pod, now: datetime) -> str | None:
+    """Return the problem of a pod whose own container has ended while an injected one runs; None otherwise.
+
+    Such a pod never completes. The pod's own container has the name of its component.
+    """
+    ended = {s.name: s.state.terminated for s in pod.status.container_statuses if s.state.terminated}
+    running = [s.name for s in pod.status.container_statuses if s.state.running]
+    main = ended.get(pod.component)
+    if pod.status.phase != "Running" or main is None or not running:
+        return None
+    if main.finished_at and now - main.finished_at < timedelta(seconds=SIDECAR_S):
+        return None
+    cause = "killed at its memory limit" if main.reason == _OUT_OF_MEMORY else exit_code_meaning(main.exit_code)
+    return (
+        f"has ended with exit code {main.exit_code} ({cause}), but the container {', '.join(running)}, which another "
+        "program has injected, still runs, so the pod never completes; run kubectl delete pod "
+        f"{pod.name}, and use native sidecars, disable the injection with podAnnotations, or set {names.ENV_QUIT_URL} "
+        "(see docs/kubernetes.md, Service meshes)"
+    )
 
 
 def job_problem(job: Job, events: Sequence[Event] = ()) -> str | None:
@@ -68,11 +108,37 @@ def deployment_problem(deployment: Deployment) -> str | None:
     return None
 
 
+def claim_problem(claim: str) -> str:
+    """Return the problem of a claim that names no StorageClass in a cluster without a default class."""
+    return (
+        f"the PersistentVolumeClaim {claim} stays Pending, because the cluster has no default StorageClass; set "
+        'bucket.emulator.storageClass to a class of kubectl get storageclass, or to "-" for a bucket that is lost with '
+        "its pod, or use bucket.url=gs://BUCKET"
+    )
+
+
+def _claim_without_class(pod: Pod, events: Sequence[Event]) -> str | None:
+    """Return the pod's claim for which the control plane has found no StorageClass."""
+    claims = set(pod.spec.claims())
+    for event in events:
+        if event.involved_object.name in claims and "no storage class is set" in event.message:
+            return event.involved_object.name
+    return None
+
+
 def exit_code_meaning(code: int) -> str:
     """Return the meaning of an exit code of cifake-tune or of the kernel."""
     if code in _EXIT_CODES:
         return _EXIT_CODES[code]
     return f"killed by signal {code - 128}" if 128 < code < 165 else "not an exit code of cifake-tune"
+
+
+_CREATING = ("ContainerCreating", "PodInitializing")
+"""Reasons why a container of a scheduled pod waits that are no errors."""
+
+
+def _was_present(event: Event) -> bool:
+    return "already present" in event.message
 
 
 # ---- scheduling -----------------------------------------------------------------------------------
@@ -137,7 +203,8 @@ _NO_NODE = [
     ),
     (
         r"unbound",
-        "the pod's volume {claims} is not bound; run kubectl describe pvc to see whether its StorageClass exists",
+        "the pod's volume {claims} is not bound; run kubectl describe pvc to see whether its StorageClass exists, or "
+        'without a default class set bucket.emulator.storageClass to a class, or to "-" for no volume',
     ),
     (r"(volume.*)", "{nodes} cannot reach the pod's volume ({0}); run kubectl describe pvc to see its location"),
 ]
@@ -148,8 +215,12 @@ def _pending(pod: Pod, events: Sequence[Event]) -> str | None:
     scheduled = pod.condition("PodScheduled")
     if scheduled is None:
         return "is pending, because the scheduler has not processed the pod yet"
+    if scheduled.status == "False" and "unbound" in scheduled.message and (claim := _claim_without_class(pod, events)):
+        return f"is pending: {claim_problem(claim)}"
     return (
-        f"is pending: {_unscheduled(pod, scheduled.message)}" if scheduled.status == "False" else _setup_problem(events)
+        f"is pending: {_unscheduled(pod, scheduled.message)}"
+        if scheduled.status == "False"
+        else _setup_problem([event for event in events if event.involved_object.uid == pod.metadata.uid])
     )
 
 
@@ -168,7 +239,7 @@ def _waiting_problem(
 ) -> str | None:
     message = _one_line(waiting.message)
     match waiting.reason:
-        case "ContainerCreating" | "PodInitializing":
+        case reason if reason in _CREATING:
             sentence = _setup_problem(events)
         case "CrashLoopBackOff":
             last = container.last_state.terminated

@@ -49,7 +49,7 @@ def show_logs(release: Release, selector: PodSelector, show: Callable[[str], Non
             f"the {selector} has no pods at present; run cifake-tune status --release {release.name} to see the reason."
         )
     for pod in pods:
-        for line in release.cluster.log(pod.name).splitlines():
+        for line in release.cluster.log(pod.name, container=pod.component).splitlines():
             show(f"{_prefix(pod)}{line}")
 
 
@@ -61,7 +61,7 @@ def follow_logs(release: Release, selector: PodSelector, show: Callable[[str], N
 
     def follow(pod: Pod) -> None:
         try:
-            for line in release.cluster.follow_log(pod.name):
+            for line in release.cluster.follow_log(pod.name, pod.component):
                 lines.put(f"{_prefix(pod)}{line}")
         except EnvironmentFailure as error:
             lines.put(f"{_prefix(pod)}(the log cannot be followed: {error})")

@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import yaml
 
 from k8s.cluster.client import ApiRefusedError, Cluster
-from k8s.cluster.objects import ConfigMap, Container, Deployment, Event, Job, Object, Pod
+from k8s.cluster.objects import ConfigMap, Deployment, Event, Job, Object, Pod
 from tuner import names
 from tuner.config import settings
 from tuner.errors import ConfigError, EnvironmentFailure, UsageError
@@ -75,6 +75,12 @@ class Release:
         return int(self._environment(CHIEF)[names.ENV_ORACLE_PORT])
 
     @property
+    def http_port(self) -> int | None:
+        """Port at which the chief serves its live page; None if it serves none."""
+        port = self._environment(CHIEF).get(names.ENV_HTTP, "").rpartition(":")[2]
+        return int(port) if port.isdecimal() else None
+
+    @property
     def chief_host(self) -> str:
         """Name of the chief's Service, which the chief's certificate contains."""
         return self._environment(WORKER)[names.ENV_ORACLE_IP]
@@ -82,8 +88,7 @@ class Release:
     @property
     def chief_listens(self) -> bool:
         """Whether the chief's pod is ready, so that its Service must accept connections."""
-        statuses = [c for pod in self.pods_of(CHIEF) if pod.status.phase == "Running" for c in pod.containers()]
-        return any(status.ready for status in statuses)
+        return any(pod.is_ready for pod in self.pods_of(CHIEF) if pod.status.phase == "Running")
 
     @property
     def tls_secret(self) -> str:
@@ -96,20 +101,31 @@ class Release:
         override = self._environment(CHIEF).get(f"{names.ENV_SETTING}NAME")
         if override:
             return override
+        return str(self._study_values().get("name") or settings.Study().name)
+
+    def lease_s(self) -> float:
+        """Return the duration of a lease. Raises EnvironmentFailure, or ConfigError if study.yaml is not valid."""
+        values = (self._study_values().get("leases") or {}).get("duration_s", settings.Leases().duration_s)
+        text = self._environment(CHIEF).get(f"{names.ENV_SETTING}LEASES__DURATION_S", values)
+        try:
+            return float(text)
+        except (TypeError, ValueError):
+            raise ConfigError(f"leases.duration_s must be a number of seconds, got {text!r}.") from None
+
+    def _study_values(self) -> dict[str, Any]:
         job = self.job(CHIEF)
         name = job.spec.template.spec.volume_source(_STUDY_VOLUME) if job else ""
         try:
-            values = yaml.safe_load(self.cluster.get(ConfigMap, name).data.get("study.yaml", "")) or {}
+            return yaml.safe_load(self.cluster.get(ConfigMap, name).data.get("study.yaml", "")) or {}
         except yaml.YAMLError as error:
             raise ConfigError(
                 f"study.yaml in ConfigMap {name} is not valid YAML ({error}); run helm upgrade to replace it."
             ) from None
-        return str(values.get("name") or settings.Study().name)
 
     def _environment(self, component: str) -> dict[str, str]:
         job = self.job(component)
-        containers: Sequence[Container] = job.spec.template.spec.containers if job else ()
-        return containers[0].environment() if containers else {}
+        container = job.spec.template.spec.main(component) if job else None
+        return container.environment() if container else {}
 
 
 def load(cluster: Cluster, name: str) -> Release:

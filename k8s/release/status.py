@@ -1,18 +1,31 @@
 """The view of `status --release`, with the state and the problems of each component and worker of a release."""
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, computed_field
 
-from k8s.cluster.objects import Job, Pod
+from k8s.cluster.objects import Job, Pod, PodSpec
 from k8s.release import release as releases
-from k8s.release.diagnosis import deployment_problem, job_problem, pod_problem
+from k8s.release.diagnosis import (
+    deployment_problem,
+    has_usage_error,
+    is_pulling,
+    job_problem,
+    pod_problem,
+    sidecar_problem,
+)
+from k8s.release.lost_nodes import NodeStates, lost_pod_problem, silent_worker_problem
 from k8s.release.release import Release
 from tuner import names
 from tuner.errors import EnvironmentFailure
 from tuner.study.status import WorkerStatus
 
+HEARD_S = 15.0
+"""Seconds since its last call to the chief for which a worker certainly works."""
+UNHEARD_S = 600.0
+"""Seconds that chief and worker have run, after which a worker that the chief does not know has a problem."""
 NO_VOLUME = (
     "is lost with its pod, and so is the study, because the bucket has no volume; set bucket.emulator.storageClass or "
     "bucket.url=gs://BUCKET"
@@ -31,8 +44,10 @@ class State(StrEnum):
     """State of a component."""
 
     WAITING = "waiting"  # for another component, or for a pod
+    PULLING = "pulling"  # the node pulls the image of its pod
     STARTING = "starting"  # it has a pod that does not run yet
     RUNNING = "running"
+    LOST = "lost"  # its node does not respond
     DONE = "done"
     FAILED = "failed"  # permanently
     OUTSIDE = "outside"  # a bucket outside the cluster
@@ -73,21 +88,28 @@ class ReleaseView(ReleaseModel):
     components: list[ComponentView]
     workers: list[ComponentView]
 
+    @computed_field  # type: ignore[prop-decorator]
     @property
-    def has_problems(self) -> bool:
+    def broken(self) -> bool:
         """Whether any component or worker has a problem now."""
         return any(component.trouble for component in [*self.components, *self.workers])
 
 
-def view_release(release: Release, last_lines: Mapping[str, str], work: Sequence[WorkerStatus]) -> ReleaseView:
+def view_release(
+    release: Release,
+    last_lines: Mapping[str, str],
+    work: Sequence[WorkerStatus],
+    nodes: NodeStates | None = None,
+) -> ReleaseView:
     """Return the view of a release.
 
     Args:
         release: The objects of the release.
         last_lines: The last log line of failed pods, by the name of the pod.
-        work: The status of the workers as reported by the chief.
+        work: The status of the workers as reported by the chief; empty if the chief has not answered.
+        nodes: The nodes of pods that may have lost their node. Default: none was read.
     """
-    viewer = _Viewer(release, last_lines)
+    viewer = _Viewer(release, last_lines, nodes or NodeStates(datetime.now(UTC)))
     worker_job = release.job(releases.WORKER)
     status_by_name = {status.worker: status for status in work}
     return ReleaseView(
@@ -115,7 +137,11 @@ def last_lines(release: Release) -> dict[str, str]:
     lines: dict[str, str] = {}
     for pod in failed[-MAX_LOGS:]:
         try:
-            logged = [line for line in release.cluster.log(pod.name, tail=20).splitlines() if line.strip()]
+            logged = [
+                line
+                for line in release.cluster.log(pod.name, tail=20, container=pod.component).splitlines()
+                if line.strip()
+            ]
         except EnvironmentFailure:
             continue  # the node was lost, or reading is not allowed; the exit code still shows what happened
         errors = [line for line in logged if line.startswith("error: ")]
@@ -125,9 +151,10 @@ def last_lines(release: Release) -> dict[str, str]:
 
 
 class _Viewer:
-    def __init__(self, release: Release, lines: Mapping[str, str]) -> None:
+    def __init__(self, release: Release, lines: Mapping[str, str], nodes: NodeStates) -> None:
         self._release = release
         self._lines = lines
+        self._nodes = nodes
 
     def job_component(self, component: str, job: Job) -> ComponentView:
         """Return the view of a component that is a Job with one pod."""
@@ -140,9 +167,39 @@ class _Viewer:
         alive = {pod.index for pod in pods if pod.status.phase in ("Running", "Pending")}
         rows = []
         for index in sorted(set(range(replicas)) | {i for i in alive if i is not None}):
-            row = self._view(releases.WORKER, index, job, [pod for pod in pods if pod.index == index])
-            rows.append(row.model_copy(update={"work": work.get(f"worker-{index}")}))
+            of_index = [pod for pod in pods if pod.index == index]
+            row = self._view(releases.WORKER, index, job, of_index)
+            if of_index and row.state in (State.RUNNING, State.LOST):
+                row = self._with_work(row, of_index[-1], work)
+            rows.append(row)
         return rows
+
+    def _with_work(self, row: ComponentView, pod: Pod, work: Mapping[str, WorkerStatus]) -> ComponentView:
+        """Add what the chief knows about a running worker: what it does, its silence and its GPUs."""
+        status = work.get(f"worker-{row.index}")
+        changes: dict[str, object] = {"work": status}
+        if row.state is State.LOST and status is not None and status.silent_s < HEARD_S:
+            # the node is cut off from the API server, but the worker still trains
+            return row.model_copy(update=changes | {"state": State.RUNNING, "trouble": None, "risk": row.trouble})
+        if row.trouble is None and status is None and work and self._has_run_for(pod, UNHEARD_S):
+            changes["trouble"] = (
+                f"runs, but the chief does not know it; see its log with cifake-tune logs --worker {row.index}"
+            )
+        elif row.trouble is None and status is not None:
+            changes["trouble"] = silent_worker_problem(pod, status, self._nodes)
+        if status is not None and status.gpus == 0 and row.gpus != "0" and row.state is State.RUNNING:
+            changes["risk"] = trains_on_cpu(row.gpus)
+        return row.model_copy(update=changes)
+
+    def _has_run_for(self, worker: Pod, seconds: float) -> bool:
+        """Return whether a worker's pod and a chief's pod have both run for so many seconds."""
+        since = self._nodes.now - timedelta(seconds=seconds)
+
+        def has(pod: Pod) -> bool:
+            starts = [s.state.running.started_at for s in pod.status.container_statuses if s.state.running]
+            return bool(starts) and all(start is not None and start < since for start in starts)
+
+        return has(worker) and any(has(pod) for pod in self._release.pods_of(releases.CHIEF))
 
     def bucket(self) -> ComponentView:
         """Return the view of the bucket."""
@@ -151,7 +208,7 @@ class _Viewer:
             return ComponentView(component=releases.BUCKET, state=State.OUTSIDE)
         pods = self._release.pods_of(releases.BUCKET)
         problem = deployment_problem(deployment)
-        view = self._pod_view(releases.BUCKET, None, pods[-1] if pods else None)
+        view = self._pod_view(releases.BUCKET, None, pods[-1] if pods else None, deployment.spec.template.spec)
         if not deployment.spec.template.spec.claims():
             view = view.model_copy(update={"risk": NO_VOLUME})
         if deployment.status.ready_replicas:
@@ -162,7 +219,7 @@ class _Viewer:
     def _view(self, component: str, index: int | None, job: Job, pods: Sequence[Pod]) -> ComponentView:
         current = pods[-1] if pods else None
         failed_pods = [pod for pod in pods[:-1] if pod.status.phase == "Failed"]
-        view = self._pod_view(component, index, current)
+        view = self._pod_view(component, index, current, job.spec.template.spec)
         problem = job_problem(job, self._release.events)
         earlier = self._problem(failed_pods[-1]) if failed_pods else None
         if job.condition("Complete"):
@@ -173,21 +230,53 @@ class _Viewer:
         if current is None or current.status.phase == "Failed":  # the Job creates another pod after a back-off
             state = State.WAITING
             return view.model_copy(update={"state": state, "trouble": problem or view.trouble, "earlier": earlier})
+        own_pods = [pod for pod in failed_pods if job.name in (owner.name for owner in pod.metadata.owner_references)]
+        if view.trouble is None and own_pods and has_usage_error(own_pods[-1]) and not current.is_ready:
+            # the next pod has the same settings, so it fails as well
+            times = sum(has_usage_error(pod) for pod in own_pods)
+            count = f"{times} earlier pods" if times > 1 else "an earlier pod"
+            trouble = (
+                f"fails repeatedly: {count} {self._problem(own_pods[-1])}; correct the settings and run helm upgrade"
+            )
+            return view.model_copy(update={"trouble": trouble})
         return view.model_copy(update={"earlier": earlier})
 
-    def _pod_view(self, component: str, index: int | None, pod: Pod | None) -> ComponentView:
+    def _pod_view(self, component: str, index: int | None, pod: Pod | None, template: PodSpec) -> ComponentView:
+        gpus = template.requested(names.GPU_RESOURCE)
         if pod is None:
-            return ComponentView(component=component, index=index, state=State.WAITING)
+            return ComponentView(component=component, index=index, state=State.WAITING, gpus=gpus)
         states = {"Running": State.RUNNING, "Succeeded": State.DONE, "Pending": State.STARTING}
+        state = states.get(pod.status.phase, State.WAITING)
+        if state is State.STARTING and is_pulling(pod, self._release.events):
+            state = State.PULLING
+        lost = lost_pod_problem(pod, self._nodes)
         return ComponentView(
             component=component,
             index=index,
-            state=states.get(pod.status.phase, State.WAITING),
+            state=State.LOST if lost else state,
             pod=pod.name,
             node=pod.spec.node_name or None,
             gpus=pod.spec.requested(names.GPU_RESOURCE),
-            trouble=self._problem(pod),
+            trouble=lost or self._problem(pod),
         )
 
     def _problem(self, pod: Pod) -> str | None:
-        return pod_problem(pod, self._release.events, self._lines.get(pod.name, ""))
+        return sidecar_problem(pod, self._nodes.now) or pod_problem(
+            pod, self._release.events, self._lines.get(pod.name, "")
+        )
+
+
+def trains_on_cpu(gpus: str) -> str:
+    """Return that a worker requested GPUs and trains on the CPU, with the remedies."""
+    return (
+        f"requested {gpus} nvidia.com/gpu and finds none, so it trains on the CPU and its GPUs are idle; build an "
+        "image with CUDA's libraries (make image LOCK=cuda), or set workers.gpus=0"
+    )
+
+
+def joined_titles(titles: Sequence[str]) -> str:
+    """Join titles. For example, worker 0, worker 1 and worker 2 become "workers 0, 1, 2"."""
+    if len(titles) == 1:
+        return titles[0]
+    numbers = [title.removeprefix("worker ") for title in titles]
+    return f"workers {', '.join(numbers)}" if all(t.startswith("worker ") for t in titles) else ", ".join(titles)

@@ -1,58 +1,83 @@
-"""The terminal output of `status --release`, for a width of 100 columns."""
+"""The terminal output of `status --release`. It fits a width of 80 columns."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 from rich import box
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from k8s.release.status import ComponentView, ReleaseView, State
+from k8s.release.status import ComponentView, ReleaseView, State, joined_titles
 
 _STYLES = {
     State.WAITING: "dim",
+    State.PULLING: "yellow",
     State.STARTING: "yellow",
     State.RUNNING: "cyan",
+    State.LOST: "red",
     State.DONE: "green",
     State.FAILED: "red",
     State.OUTSIDE: "dim",
 }
+_UNLIMITED = 1000
 SILENT_S = 30.0
 """Seconds without a heartbeat after which a worker is highlighted."""
 
 
 def release_view(view: ReleaseView) -> RenderableType:
     """Return tables of the components and the workers, and a sentence for each problem."""
-    parts: list[RenderableType] = [_components(view)]
-    if view.workers:
-        parts.append(_workers(view))
-    return Group(*parts, *_sentences(view))
+    return Group(_Tables(view), *_sentences(view))
 
 
-def _components(view: ReleaseView) -> Table:
+@dataclass(frozen=True)
+class _Tables:
+    """The tables of a release. The names of pods are never wrapped or shortened, so that they can be copied.
+
+    They are in the last columns, or in a table of their own if the terminal is too narrow.
+    """
+
+    view: ReleaseView
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        tables = _all_tables(self.view, with_pods=True)
+        if any(
+            Measurement.get(console, options.update(width=_UNLIMITED), t).maximum > options.max_width for t in tables
+        ):
+            tables = [*_all_tables(self.view, with_pods=False), _pods(self.view)]
+        yield from tables
+
+
+def _all_tables(view: ReleaseView, with_pods: bool) -> list[Table]:
+    return [_components(view, with_pods), *([_workers(view, with_pods)] if view.workers else [])]
+
+
+def _components(view: ReleaseView, with_pods: bool) -> Table:
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(min_width=9, no_wrap=True)
     table.add_column(min_width=8, no_wrap=True)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     for component in view.components:
-        location = view.bucket if component.state is State.OUTSIDE else component.pod or ""
+        location = view.bucket if component.state is State.OUTSIDE else component.pod or "" if with_pods else ""
         table.add_row(component.component, _state(component), component.node or "", Text(location, style="dim"))
     if view.workers:
         running = sum(worker.state is State.RUNNING for worker in view.workers)
         done = all(worker.state is State.DONE for worker in view.workers)
         state = Text("done", style="green") if done else Text(f"{running} of {len(view.workers)}")
-        table.add_row("workers", state, "", Text(f"{view.worker_job}…", style="dim"))
+        table.add_row("workers", state, "", "")
     return table
 
 
-def _workers(view: ReleaseView) -> Table:
+def _workers(view: ReleaseView, with_pods: bool) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name, right in (("worker", False), ("state", False), ("node", False), ("GPUs", True)):
         table.add_column(name, no_wrap=True, justify="right" if right else "left")
     for name in ("trial", "epoch", "images/s", "heard"):
         table.add_column(name, no_wrap=True, justify="left" if name == "trial" else "right")
-    table.add_column("pod", overflow="fold")
+    if with_pods:
+        table.add_column("pod", no_wrap=True)
     for worker in view.workers:
         work = worker.work
         busy = work is not None and work.trial is not None
@@ -65,8 +90,18 @@ def _workers(view: ReleaseView) -> Table:
             f"{work.epoch + 1} {work.progress:4.0%}" if work and busy else "",
             f"{work.images_per_s:,.0f}" if work and busy and work.images_per_s else "",
             _age(work.silent_s) if work else "",
-            Text((worker.pod or "").replace(view.worker_job, "…", 1), style="dim"),
+            *([Text(worker.pod or "", style="dim")] if with_pods else []),
         )
+    return table
+
+
+def _pods(view: ReleaseView) -> Table:
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(min_width=9, no_wrap=True)
+    table.add_column(no_wrap=True, overflow="ignore")
+    for component in [*view.components, *view.workers]:
+        if component.pod:
+            table.add_row(component.title, Text(component.pod, style="dim"))
     return table
 
 
@@ -91,12 +126,4 @@ def _sentences(view: ReleaseView) -> Iterator[Text]:
             if text := getattr(component, attribute):
                 titles_by_text.setdefault(text, []).append(component.title)
         for text, titles in titles_by_text.items():
-            yield Text.assemble((_joined(titles), style), f": {prefix}{text}.")
-
-
-def _joined(titles: Sequence[str]) -> str:
-    """Join titles. For example, worker 0, worker 1 and worker 2 become "workers 0, 1, 2"."""
-    if len(titles) == 1:
-        return titles[0]
-    numbers = [title.removeprefix("worker ") for title in titles]
-    return f"workers {', '.join(numbers)}" if all(t.startswith("worker ") for t in titles) else ", ".join(titles)
+            yield Text.assemble((joined_titles(titles), style), f": {prefix}{text}.")

@@ -140,6 +140,11 @@ class Release:
         """helm upgrade; values that were given before stay."""
         self._helm("upgrade", values)
 
+    def render(self) -> str:
+        """helm template, with what the chart looks up in the cluster, but without hooks."""
+        command = ["helm", "template", self.name, str(CHART), "-n", self.namespace.name, "--dry-run=server"]
+        return run(*command, "--no-hooks", "-f", "-", stdin=self._all_values())
+
     def uninstall(self) -> None:
         """helm uninstall, until its pods are gone."""
         run("helm", "uninstall", self.name, "-n", self.namespace.name)
@@ -233,10 +238,12 @@ class Release:
             for part in path:
                 section = section.setdefault(part, {})
             section[last] = value
+        run("helm", verb, self.name, str(CHART), "-n", self.namespace.name, "-f", "-", stdin=self._all_values())
+
+    def _all_values(self) -> str:
         repository, _, tag = self.image.rpartition(":")
         at_once = {"metrics": {"lingerSeconds": 0}}  # at the end of a study nobody waits for a scrape
-        values = at_once | {"image": {"repository": repository, "tag": tag}} | self.values
-        run("helm", verb, self.name, str(CHART), "-n", self.namespace.name, "-f", "-", stdin=yaml.safe_dump(values))
+        return yaml.safe_dump(at_once | {"image": {"repository": repository, "tag": tag}} | self.values)
 
 
 def conditions_of(resource: Any) -> dict[str, str]:

@@ -5,10 +5,13 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from tests.e2e.cluster import Namespace, Release, cifake_tune, conditions_of, run, until
+from tests.e2e.nodes import needs_nodes
 from tests.support.refuser import running_refuser
 
 GPUS = "requests.nvidia.com/gpu"
@@ -16,9 +19,18 @@ SHORT = {"search": {"max_trials": 2}, "training": {"epochs": 1}}
 
 
 def status(release: Release) -> str:
+    """Return what `status` prints; its exit code says whether something is broken."""
     code, output = cifake_tune("status", "--release", release.name, "--namespace", release.namespace.name)
-    assert code == 0, output
+    assert code in (0, 3), output
     return output
+
+
+def is_broken(release: Release) -> bool:
+    """Say what the exit code of `status` and its JSON agree on."""
+    where = ("--release", release.name, "--namespace", release.namespace.name)
+    code, output = cifake_tune("status", *where, "--json")
+    assert code == (3 if json.loads(output)["broken"] else 0)
+    return code == 3
 
 
 def doctor(release: Release, *more: str) -> tuple[int, str]:
@@ -66,6 +78,7 @@ def test_workers_that_ask_for_more_gpus_than_a_node_has_are_explained(
     output = await_status(greedy, "worker 0: is pending:")
     assert "nodes have fewer than 99 free nvidia.com/gpu; request fewer (workers.gpus), or add GPU nodes" in output
     assert doctor(greedy, "--no-probe")[0] == 3
+    assert is_broken(greedy)
 
 
 def test_an_image_that_does_not_exist_is_explained(
@@ -80,6 +93,7 @@ def test_an_image_that_does_not_exist_is_explained(
     nowhere.image = missing
     nowhere.install(study=SHORT)
     await_status(nowhere, f"chief, data, bucket, worker 0, worker 1: {sentence}")
+    assert is_broken(nowhere)
     code, output = doctor(nowhere)
     assert code == 3
     assert f"chief: {sentence}" in output
@@ -219,7 +233,7 @@ def test_the_study_of_a_release_is_read_through_the_cluster(small: Release) -> N
     output = await_status(small, "study small: 0 of 2 trials")
     assert "chief running" in output
     code, output = cifake_tune("status", *where, "--json")
-    assert code == 0
+    assert code in (0, 3)  # between two tries the worker is fine
     parsed = json.loads(output)
     assert parsed["study"]["study"] == "small"
     assert parsed["notes"] == []  # the chief answers over TLS
@@ -259,6 +273,96 @@ def test_a_bucket_without_rights_is_explained(release: Callable[[str], Release])
         code, output = doctor(closed)
         assert code == 3
         assert role in output
+
+
+def test_a_chief_that_keeps_exiting_2_is_broken(release: Callable[[str], Release]) -> None:
+    wrong = release("wrong")
+    wrong.install(study=SHORT | {"space": {"import": "nowhere:Space"}}, workers={"replicas": 1, "gpus": 0})
+    await_status(wrong, "exit code 2 (invalid settings, which a retry does not fix)")
+    assert is_broken(wrong)
+    code, output = doctor(wrong, "--no-probe")
+    assert code == 3
+    assert "broken pods chief: " in output
+
+
+@needs_nodes
+@pytest.mark.full
+def test_workers_on_a_killed_node_are_lost_and_the_way_out_is_named(
+    release: Callable[[str], Release], lose_node: Callable[[str, str], None]
+) -> None:
+    """They asked for GPUs and train on the CPU, which is said as well while they are there."""
+    place = [{"nodeSelector": {"kubernetes.io/hostname": name}} for name in ("node-1", "node-2")]
+    dead = release("dead")
+    dead.install(
+        study={"search": {"max_trials": 50}, "training": {"epochs": 50}},
+        workers={"replicas": 2, "gpus": 1, **place[1]},
+        chief=place[0],
+        bucket={"emulator": place[0]},
+    )
+    output = await_status(dead, "workers 0, 1: requested 1 nvidia.com/gpu and finds none, so it trains on the CPU")
+    assert "make image LOCK=cuda" in output
+    assert "workers.gpus=0" in output
+    assert not is_broken(dead)
+    lose_node("node-2", "kill")
+    output = await_status(dead, "if its machine is gone, run kubectl delete node node-2, so that the pod is replaced")
+    assert "workers 0 of 2" in output
+    assert "is on node node-2, which has not responded since 20" in output
+    assert is_broken(dead)
+    code, output = doctor(dead, "--no-probe")
+    assert code == 3
+    assert "broken pods worker 0: is on node node-2, which has not responded since 20" in output
+    run("kubectl", "delete", "node", "node-2")
+    until("the workers to be replaced", lambda: "is pending" in status(dead))
+
+
+SIDECAR = """
+import http.server, os
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        self.send_response(200); self.end_headers(); self.wfile.flush(); os._exit(0)
+http.server.HTTPServer(("127.0.0.1", 15020), Handler).serve_forever()
+"""
+
+
+def install_with_sidecars(release: Release, **values: Any) -> None:
+    """Install with a proxy in every pod of a Job, as a service mesh injects it: it ends when it is asked to."""
+    release.values |= values
+    documents = [document for document in yaml.safe_load_all(release.render()) if document]
+    for document in documents:
+        if document["kind"] == "Job":
+            spec = document["spec"]["template"]["spec"]
+            (main,) = spec["containers"]
+            proxy = {"name": "proxy", "image": main["image"], "securityContext": main["securityContext"]}
+            spec["containers"] = [proxy | {"command": ["python", "-c", SIDECAR]}, main]
+    release.namespace.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(documents))
+
+
+def remove(release: Release) -> None:
+    release.namespace.kubectl("delete", "all,configmaps,secrets,networkpolicies,pvc", "-l", release.labels(""))
+
+
+def test_pods_that_an_injected_sidecar_keeps_running_are_told(namespace: Namespace, image: str) -> None:
+    meshed = Release(namespace, "meshed", image)
+    install_with_sidecars(meshed, study=SHORT, workers={"replicas": 1, "gpus": 0})
+    try:
+        output = await_status(meshed, "data: has ended with exit code 0 (its work is done), but the container proxy")
+        assert "CIFAKE_TUNE_QUIT_URL" in output
+        assert is_broken(meshed)
+        code, output = doctor(meshed, "--no-probe")
+        assert code == 3
+        assert "broken pods data: has ended with exit code 0" in output
+    finally:
+        remove(meshed)
+
+
+def test_sidecars_that_are_asked_to_end_let_a_study_finish(namespace: Namespace, image: str) -> None:
+    asked = Release(namespace, "asked", image)
+    quit_url = {"name": "CIFAKE_TUNE_QUIT_URL", "value": "http://localhost:15020/quitquitquit"}
+    install_with_sidecars(asked, study=SHORT, workers={"replicas": 1, "gpus": 0}, extraEnv=[quit_url])
+    try:
+        asked.await_evaluation()
+    finally:
+        remove(asked)
 
 
 def test_a_release_that_is_not_there_is_an_error_that_names_those_that_are(

@@ -3,6 +3,7 @@
 import time
 from http import HTTPStatus
 
+import grpc
 import pytest
 
 from tests.support.chief import RunningChief
@@ -11,6 +12,8 @@ from tuner import names
 from tuner.monitoring.catalogue import Role
 from tuner.monitoring.endpoint import Monitor, serving
 from tuner.names import Metric
+from tuner.rpc import lease_service
+from tuner.training import devices
 from tuner.worker import heartbeat
 from tuner.worker.chief_client import ChiefClient, Grant
 from tuner.worker.heartbeat import HeartbeatThread
@@ -58,3 +61,15 @@ def test_a_worker_is_ready_while_the_chief_answers_it(client: ChiefClient, chief
         chief.start()
         assert until("readiness", lambda: get(at, names.HTTP_READY).status == HTTPStatus.OK)
         assert scrape(at).value(Metric.WORKER_BEAT) > time.time() - 60
+
+
+def test_the_chief_knows_how_many_gpus_a_worker_finds(
+    client: ChiefClient, chief: RunningChief, grant: Grant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(devices, "gpu_count", lambda: 2)
+    with HeartbeatThread(client) as heartbeat_thread, grpc.insecure_channel(chief.address) as channel:
+        lease = lease_service.LeaseStub(channel)
+        assert [worker.gpus for worker in lease.status(20).workers] == [None]  # it has not counted them yet
+        show(Monitor(Role.WORKER), heartbeat_thread, lease_s=1.5)
+        heartbeat_thread.begin(grant)
+        assert until("the number", lambda: [worker.gpus for worker in lease.status(20).workers] == [2])

@@ -108,6 +108,7 @@ class WorkerRegistry:
                 progress=entry.heartbeat.progress if entry.heartbeat else 0.0,
                 images_per_s=entry.heartbeat.images_per_s if entry.heartbeat else 0.0,
                 silent_s=now - entry.last_seen,
+                gpus=entry.heartbeat.gpus if entry.heartbeat else None,
             )
             for name, entry in sorted(self.entries.items())
             if not entry.dismissed

@@ -21,6 +21,7 @@ from tuner.cli.logs import logs_app
 from tuner.cli.options import GlobalOptions
 from tuner.cli.predict import predict_app
 from tuner.cli.report import report_app
+from tuner.cli.sidecar import quit_sidecar
 from tuner.cli.status import readers_app
 from tuner.config.loading import json_schema
 from tuner.errors import CifakeTuneError, ConfigError, ExitCode, PreemptedError
@@ -86,6 +87,14 @@ def run_command(arguments: list[str] | None = None) -> int:
     `arguments` are the command and its options. Default: the arguments of this process.
     """
     options = GlobalOptions()
+    try:
+        return _run(arguments, options)
+    finally:
+        if options.quit_url:
+            quit_sidecar(options.quit_url)
+
+
+def _run(arguments: list[str] | None, options: GlobalOptions) -> int:
     signal.signal(signal.SIGTERM, _preempted)  # by default, the first process of a container ignores SIGTERM
     try:
         code = app(arguments, standalone_mode=False, obj=options)

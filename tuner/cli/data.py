@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tuner import names
+from tuner.cli.options import GlobalOptions
 from tuner.errors import DataError
 from tuner.report.terminal.console import make_console, print_line, shown_progress
 
@@ -85,6 +86,7 @@ def pack_command(
 
 @data_app.command("prepare")
 def prepare_command(
+    context: typer.Context,
     bucket: Annotated[
         str, typer.Option("--bucket", envvar=names.ENV_BUCKET, help="Folder or gs://bucket/prefix.", show_default=False)
     ],
@@ -98,6 +100,7 @@ def prepare_command(
     from tuner.config.loading import load
     from tuner.data.prepare import prepare
 
+    context.ensure_object(GlobalOptions).quit_url = os.environ.get(names.ENV_QUIT_URL, "")
     study = load(study_file, [], os.environ)
     opened = open_bucket(bucket)
     with shown_progress() as progress:

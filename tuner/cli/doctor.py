@@ -8,6 +8,7 @@ import typer
 
 from tuner import names
 from tuner.cli.options import ContextOption, JsonOption, NamespaceOption, ReleaseOption
+from tuner.cli.release import workers_of
 from tuner.errors import ExitCode, UsageError
 from tuner.report.terminal.console import make_console
 
@@ -61,7 +62,7 @@ def doctor(
             "(before an installation); --image, --workers or --gpus (without the chart). Remove the other options."
         )
     if inside:
-        _show(examinations.examine_inside(bucket_url, service, chief), as_json)
+        _show(examinations.examine_inside(bucket_url, service, chief, gpus or 0), as_json)
         return
     if release is None and not values and not settings and not flags and namespace is None and context is None:
         _show(examinations.examine_machine(bucket_url), as_json)
@@ -79,7 +80,8 @@ def doctor(
         )
     else:
         required = requirements.of_flags(image, workers or 1, gpus or 0, bucket_url or "")
-    _show(examinations.examine_cluster(cluster, required, installed, probe), as_json)
+    status = workers_of(installed)[0] if installed else []
+    _show(examinations.examine_cluster(cluster, required, installed, probe, status), as_json)
 
 
 def _show(findings: Iterable["Finding"], as_json: bool) -> None:

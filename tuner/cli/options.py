@@ -49,9 +49,11 @@ ContextOption = Annotated[
 
 @dataclass
 class GlobalOptions:
-    """Options before the command's name. Typer's context carries them, and `run_command` reads them after a failure."""
+    """Options of all commands. Typer's context carries them, and `run_command` reads them when the command ends."""
 
     debug: bool = False
+    quit_url: str = ""
+    """URL to POST to when the command ends (`names.ENV_QUIT_URL`), set by the commands that pods run."""
 
 
 def study_name() -> str | None:

@@ -11,18 +11,21 @@ import base64
 import contextlib
 import os
 from collections.abc import Iterator
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tuner import names
 from tuner.bucket import Bucket, open_bucket
 from tuner.cli.options import study_name
+from tuner.errors import CifakeTuneError, EnvironmentFailure
 from tuner.temporary_files import temporary_folder
 
 if TYPE_CHECKING:
     from k8s.release.release import Release
     from tuner.rpc.tls import Files
     from tuner.study.status import WorkerStatus
+    from tuner.study.views import StudyView
 
 CHIEF_TIMEOUT_S = 5.0
 
@@ -85,6 +88,52 @@ def ask_chief(release: "Release") -> "list[WorkerStatus]":
         port = stack.enter_context(forwarded(release.cluster, pod.name, release.chief_port))
         channel = stack.enter_context(tls.open_channel(f"127.0.0.1:{port}", files, lease_service.OPTIONS))
         return list(lease_service.LeaseStub(channel).status(CHIEF_TIMEOUT_S).workers)
+
+
+def workers_of(release: "Release") -> "tuple[list[WorkerStatus], str]":
+    """Return the workers' status from the chief, or why it is unknown."""
+    import grpc
+
+    from k8s.release import release as releases
+
+    if not any(pod.status.phase == "Running" for pod in release.pods_of(releases.CHIEF)):
+        return [], ""  # the chief's line in the output gives the reason
+    try:
+        return ask_chief(release), ""
+    except CifakeTuneError as error:
+        return [], f"The status of the workers is unknown: {error}"
+    except grpc.RpcError as error:
+        if error.code() is grpc.StatusCode.UNAVAILABLE:
+            return (
+                [],
+                "The chief's pod runs, but the chief does not answer yet. It is starting, or waiting for data.",
+            )
+        return [], f"The status of the workers is unknown: the chief answered {error.code().name} ({error.details()})."
+
+
+def ask_for_progress(release: "Release") -> "StudyView":
+    """Return the progress of the study from the chief's live page. Raises EnvironmentFailure if it does not answer."""
+    import requests
+    from pydantic import ValidationError
+
+    from k8s.cluster.port_forward import forwarded
+    from k8s.release import release as releases
+    from tuner.live_page.overview import Overview, study_view
+
+    pod = release.running(releases.CHIEF)
+    if release.http_port is None:
+        raise EnvironmentFailure("the chief serves no live page.")
+    with forwarded(release.cluster, pod.name, release.http_port) as port:
+        try:
+            answer = requests.get(f"http://127.0.0.1:{port}{names.HTTP_OVERVIEW}", timeout=CHIEF_TIMEOUT_S)
+        except requests.RequestException as error:
+            raise EnvironmentFailure(f"the chief's live page does not answer ({type(error).__name__}).") from None
+    if answer.status_code != HTTPStatus.OK:
+        raise EnvironmentFailure(f"the chief's live page answered: {answer.text[:200].strip()}.")
+    try:
+        return study_view(Overview.model_validate_json(answer.content))
+    except ValidationError:
+        raise EnvironmentFailure("the chief has another version of cifake-tune, so its page cannot be read.") from None
 
 
 @contextlib.contextmanager

@@ -222,5 +222,6 @@ def _begin_process(context: typer.Context) -> None:
 
     end_with_parent()
     choose_backend()
+    context.ensure_object(GlobalOptions).quit_url = os.environ.get(names.ENV_QUIT_URL, "")
     level = logging.DEBUG if context.ensure_object(GlobalOptions).debug else logging.INFO
     begin_logging(sys.stdout, read_format(os.environ), level)

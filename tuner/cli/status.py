@@ -16,14 +16,14 @@ from tuner.cli.options import (
     StudyNameOption,
     study_name,
 )
-from tuner.cli.release import bucket_and_study, load_release
-from tuner.errors import CifakeTuneError
+from tuner.cli.release import ask_for_progress, bucket_and_study, load_release, workers_of
+from tuner.errors import CifakeTuneError, ExitCode
 from tuner.report.terminal.console import make_console, print_line
 
 if TYPE_CHECKING:
     from k8s.release.release import Release
+    from k8s.release.status import ReleaseView
     from tuner.study.state import StudyState
-    from tuner.study.status import WorkerStatus
     from tuner.study.views import StudyView
 
 readers_app = typer.Typer()
@@ -38,7 +38,10 @@ def status(
     context: ContextOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show the progress of a study, also while it runs. With --release, also show the release's pods and problems."""
+    """Show the progress of a study, also while it runs. With --release, also show the release's pods and problems.
+
+    With --release, the exit code is 3 if something is broken.
+    """
     if release is not None:
         _release_status(load_release(release, namespace, context), study, as_json)
         return
@@ -77,14 +80,17 @@ def trials(
 def _release_status(release: "Release", study: str | None, as_json: bool) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
+    from k8s.release.lost_nodes import read_nodes
     from k8s.release.status import last_lines, view_release
 
     with ThreadPoolExecutor(3) as pool:
         progress = pool.submit(_study_of, release, study)
-        work = pool.submit(_work_of, release)
+        work = pool.submit(workers_of, release)
         lines = pool.submit(last_lines, release)
-        (view, no_study), (workers, no_work) = progress.result(), work.result()
-        release_status = view_release(release, lines.result(), workers)
+        workers, no_work = work.result()
+        nodes = pool.submit(read_nodes, release, workers)
+        view, no_study = progress.result()
+        release_status = view_release(release, lines.result(), workers, nodes.result())
     notes = [note for note in (no_study, no_work) if note]
     if as_json:
         parts = {
@@ -93,7 +99,13 @@ def _release_status(release: "Release", study: str | None, as_json: bool) -> Non
             "notes": notes,
         }
         print(json.dumps(parts, indent=2))  # noqa: T201
-        return
+    else:
+        _print_release(view, release_status, notes)
+    if release_status.broken:
+        raise typer.Exit(ExitCode.ENVIRONMENT)
+
+
+def _print_release(view: "StudyView | None", release_status: "ReleaseView", notes: list[str]) -> None:
     from k8s.release.terminal import release_view
 
     console = make_console()
@@ -120,29 +132,13 @@ def _study_of(release: "Release", study: str | None) -> "tuple[StudyView | None,
                 return None, f"Study {name} has not begun, because its chief has not started yet."
             return view_study(reader.state), ""
     except CifakeTuneError as error:
-        return None, f"The progress of the study is unknown: {error}"
-
-
-def _work_of(release: "Release") -> "tuple[list[WorkerStatus], str]":
-    """Return the workers' status from the chief, or why it is unknown."""
-    import grpc
-
-    from k8s.release import release as releases
-    from tuner.cli.release import ask_chief
-
-    if not any(pod.status.phase == "Running" for pod in release.pods_of(releases.CHIEF)):
-        return [], ""  # the chief's line in the output gives the reason
-    try:
-        return ask_chief(release), ""
+        problem = f"The progress of the study is unknown: {error}"
+    if release.emulator_port is not None:
+        return None, problem
+    try:  # the bucket is outside the cluster, and may be readable only for the pods
+        return ask_for_progress(release), ""
     except CifakeTuneError as error:
-        return [], f"The status of the workers is unknown: {error}"
-    except grpc.RpcError as error:
-        if error.code() is grpc.StatusCode.UNAVAILABLE:
-            return (
-                [],
-                "The chief's pod runs, but the chief does not answer yet. It is starting, or waiting for data.",
-            )
-        return [], f"The status of the workers is unknown: the chief answered {error.code().name} ({error.details()})."
+        return None, f"{problem} The chief was asked instead, but {error}"
 
 
 def _state(bucket: Bucket, study: str | None) -> "StudyState":

@@ -17,6 +17,7 @@ from tuner.study.records import TrialState
 from tuner.study.rungs import at_rungs, epochs_at, kept_of
 from tuner.study.state import SCORED, StudyState, Trial
 from tuner.study.status import EvaluationState, EvaluationSummary, SearchState, WorkerState, search_state
+from tuner.study.views import StudyView
 
 DOTS, STOPPED_DOTS, STEPS = 400, 200, 200
 """Maximum number of scores of completed trials, of scores of stopped trials, and of improvements, in the history."""
@@ -163,6 +164,29 @@ def overview(live: LiveState, bucket: str) -> Overview:
         evaluation=live.evaluation,
         evaluation_at=f"{bucket.rstrip('/')}/{names.evaluation(study.name)}",
         result=live.result,
+    )
+
+
+def study_view(overview: Overview) -> StudyView:
+    """Return the public view of the study. The overview does not contain the digest of the data set."""
+    return StudyView(
+        study=overview.study,
+        state="unfinished" if overview.search is SearchState.RUNNING else "finished",
+        reason=overview.reason,
+        data="",
+        algorithm=overview.algorithm,
+        max_trials=overview.max_trials,
+        queued=overview.counts.get(TrialState.QUEUED, 0),
+        running=overview.counts.get(TrialState.RUNNING, 0),
+        completed=overview.counts.get(TrialState.COMPLETED, 0),
+        stopped=overview.counts.get(TrialState.STOPPED, 0),
+        failed=overview.counts.get(TrialState.FAILED, 0),
+        best_trial=overview.best.trial if overview.best else None,
+        best_score=overview.best.score if overview.best else None,
+        objective=overview.objective,
+        epochs_trained=overview.epochs_trained,
+        epochs_saved=overview.epochs_saved,
+        chiefs=overview.chiefs,
     )
 
 

@@ -97,6 +97,8 @@ class Heartbeat(Message):
     progress: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Fraction of the epoch that has been trained."""
     images_per_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    gpus: Number | None = None
+    """Number of GPUs that Keras finds; None if the worker has not counted them yet."""
 
 
 class Beat(Message):

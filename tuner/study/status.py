@@ -24,6 +24,8 @@ class WorkerStatus(BaseModel):
     images_per_s: float
     silent_s: float
     """Seconds since the worker's last call."""
+    gpus: int | None = None
+    """Number of GPUs that Keras finds; None if the worker has not reported it."""
 
 
 class WorkerState(StrEnum):

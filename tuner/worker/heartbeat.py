@@ -58,6 +58,10 @@ class HeartbeatThread:
         """Set the progress that the next heartbeat carries."""
         self._update(epoch=epoch, progress=share, images_per_s=images_per_s)
 
+    def report_gpus(self, gpus: int) -> None:
+        """Report this number of GPUs with every later heartbeat."""
+        self._update(gpus=gpus)
+
     def idle(self) -> None:
         """Send heartbeats without a trial from now on."""
         self._awake.clear()

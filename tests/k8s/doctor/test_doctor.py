@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -120,6 +121,24 @@ def test_clocks_that_differ_are_worth_a_word_and_too_far_apart_break_tokens(
 ) -> None:
     finding = clock_finding("clock", ours_s, 1000.0, "a", "b")
     assert (finding.severity, finding.what) == (severity, what)
+
+
+@pytest.mark.parametrize(
+    ("packages", "severity"),
+    [(["nvidia-cuda-runtime-cu12"], Severity.FINE), (["tensorflow-cpu", "nvidia-ml-py"], Severity.WARNING)],
+)
+def test_an_image_without_cuda_is_told_to_workers_that_request_gpus(
+    monkeypatch: pytest.MonkeyPatch, packages: list[str], severity: Severity
+) -> None:
+    parts = [SimpleNamespace(metadata={"Name": name}) for name in packages]
+    monkeypatch.setattr(local_checks, "distributions", lambda: parts)
+    monkeypatch.setattr(local_checks, "find_library", lambda _: None)
+    (finding,) = local_checks.check_cuda(1)
+    assert finding.severity is severity
+    if severity is Severity.WARNING:
+        assert "make image LOCK=cuda" in finding.fix
+        assert "workers.gpus=0" in finding.fix
+    assert list(local_checks.check_cuda(0)) == []
 
 
 # ---- what a release asks for ----------------------------------------------------------------------

@@ -1,9 +1,20 @@
 """Why a pod does not run is one sentence, with what mends it, out of what a real API server says."""
 
+import json
+from datetime import UTC, datetime
+from typing import Any
+
 import pytest
 
-from k8s.cluster.objects import Condition, Job, Pod
-from k8s.release.diagnosis import deployment_problem, exit_code_meaning, job_problem, pod_problem
+from k8s.cluster.objects import Condition, Event, Job, Pod
+from k8s.release.diagnosis import (
+    deployment_problem,
+    exit_code_meaning,
+    is_pulling,
+    job_problem,
+    pod_problem,
+    sidecar_problem,
+)
 from tests.k8s import captured
 from tuner.errors import ExitCode
 
@@ -145,3 +156,86 @@ def test_a_bucket_that_may_not_be_made_is_explained() -> None:
 @pytest.mark.parametrize("code", [code for code in ExitCode if code is not ExitCode.DONE])
 def test_every_exit_code_of_the_program_has_a_meaning(code: ExitCode) -> None:
     assert "not an exit code of cifake-tune" not in exit_code_meaning(code)
+
+
+# ---- sidecars, image pulls and claims ---------------------------------------------------------------
+NOW = datetime(2026, 11, 29, 17, 9, 0, tzinfo=UTC)
+
+
+def with_sidecar(finished_at: str, exit_code: int = 0, sidecar: dict[str, Any] | None = None) -> Pod:
+    """Return a pod of the data Job into which a mesh has injected a proxy, as the API server has it."""
+    ended = {"exitCode": exit_code, "reason": "Completed" if not exit_code else "Error", "finishedAt": finished_at}
+    runs = {"running": {"startedAt": "2026-11-29T17:00:00Z"}}
+    statuses = [
+        {"name": "istio-proxy", "ready": True, "state": sidecar or runs},
+        {"name": "data", "ready": False, "state": {"terminated": ended}},
+    ]
+    return Pod.model_validate(
+        {
+            "metadata": {"name": "night-data-x", "uid": "u", "labels": {"app.kubernetes.io/component": "data"}},
+            "status": {"phase": "Running", "containerStatuses": statuses},
+        }
+    )
+
+
+def test_a_pod_that_only_an_injected_sidecar_keeps_running_is_told_with_the_ways_out() -> None:
+    problem = sidecar_problem(with_sidecar("2026-11-29T17:05:00Z"), NOW) or ""
+    assert problem.startswith("has ended with exit code 0 (its work is done), but the container istio-proxy, which")
+    assert "so the pod never completes; run kubectl delete pod night-data-x" in problem
+    assert "native sidecars" in problem
+    assert "podAnnotations" in problem
+    assert "CIFAKE_TUNE_QUIT_URL" in problem
+    assert "exit code 3 (the bucket" in (sidecar_problem(with_sidecar("2026-11-29T17:05:00Z", 3), NOW) or "")
+
+
+def test_a_real_pod_that_its_sidecar_keeps_running_has_the_phase_running_and_a_problem() -> None:
+    pod = Pod.model_validate_json((captured.FOLDER / "sidecar.json").read_bytes())
+    assert pod.status.phase == "Running"
+    assert pod_problem(pod) is None
+    late = datetime(2026, 11, 29, 18, 0, 0, tzinfo=UTC)
+    assert "but the container proxy, which another program has injected, still runs" in (
+        sidecar_problem(pod, late) or ""
+    )
+
+
+def test_a_sidecar_has_time_to_end() -> None:
+    assert sidecar_problem(with_sidecar("2026-11-29T17:08:50Z"), NOW) is None
+    ended = {"terminated": {"exitCode": 0, "finishedAt": "2026-11-29T17:05:01Z"}}
+    assert sidecar_problem(with_sidecar("2026-11-29T17:05:00Z", sidecar=ended), NOW) is None
+    assert sidecar_problem(captured.pods()["running"], NOW) is None
+
+
+def event(reason: str, message: str, uid: str = "u", name: str = "") -> Event:
+    return Event.model_validate(
+        {"involvedObject": {"uid": uid, "name": name}, "reason": reason, "message": message, "type": "Normal"}
+    )
+
+
+PULLING = event("Pulling", 'Pulling image "registry/cifake-tune:1"')
+PULLED = event("Pulled", 'Successfully pulled image "registry/cifake-tune:1" in 41.2s (41.2s including waiting)')
+PRESENT = event("Pulled", 'Container image "registry/cifake-tune:1" already present on machine')
+
+
+@pytest.mark.parametrize(
+    ("events", "expected"),
+    [([PULLING], True), ([PULLING, PULLED], False), ([PRESENT], False), ([PRESENT, PULLING], True), ([], False)],
+)
+def test_an_image_pull_is_told_from_a_start(events: list[Event], expected: bool) -> None:
+    status = {"name": "worker", "state": {"waiting": {"reason": "ContainerCreating"}}}
+    creating = Pod.model_validate(
+        {"metadata": {"uid": "u"}, "status": {"phase": "Pending", "containerStatuses": [status]}}
+    )
+    assert is_pulling(creating, events) is expected
+    assert is_pulling(captured.pods()["running"], [PULLING]) is False
+
+
+def test_a_claim_that_no_storage_class_provides_is_named_with_the_value_that_needs_none() -> None:
+    parts = json.loads((captured.FOLDER / "no_class.json").read_text(encoding="utf-8"))
+    pod, events = Pod.model_validate(parts["pod"]), [Event.model_validate(event) for event in parts["events"]]
+    problem = pod_problem(pod, events) or ""
+    assert problem.startswith(
+        "is pending: the PersistentVolumeClaim night-cifake-tune-bucket stays Pending, because the cluster has no "
+        "default StorageClass; set bucket.emulator.storageClass to a class"
+    )
+    assert 'or to "-" for a bucket that is lost with its pod' in problem
+    assert 'bucket.emulator.storageClass to a class, or to "-"' in (pod_problem(pod) or "")  # events may not be listed

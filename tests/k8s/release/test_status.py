@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 
 from k8s.cluster.client import Cluster
-from k8s.cluster.objects import Deployment, Event, Job, Pod
+from k8s.cluster.objects import Container, Deployment, Event, Job, Pod
+from k8s.doctor.requirements import of_objects
 from k8s.release.release import Release
 from k8s.release.status import ReleaseView, State, view_release
 from k8s.release.terminal import release_view
@@ -64,7 +65,7 @@ def test_every_worker_that_there_should_be_has_a_line_with_its_pod_and_what_it_i
 
 
 def test_the_worker_that_waits_for_gpus_says_why(view: ReleaseView) -> None:
-    assert view.has_problems
+    assert view.broken
     assert [bool(worker.trouble) for worker in view.workers] == [False, True, False]
     assert "2 of 2 nodes have fewer than 3 free nvidia.com/gpu" in (view.workers[1].trouble or "")
 
@@ -96,9 +97,82 @@ def test_what_is_wrong_with_many_workers_is_said_once(view: ReleaseView) -> None
     assert "workers 0, 1, 2: is pending" in text
 
 
-def test_the_names_of_the_workers_pods_can_be_told_apart(view: ReleaseView) -> None:
-    text = rendered(view, 100)
-    assert all((worker.pod or "").rpartition("-")[2] in text for worker in view.workers)
+@pytest.mark.parametrize("width", [80, 100, 200])
+def test_the_names_of_pods_are_whole_at_every_width(view: ReleaseView, width: int) -> None:
+    lines = rendered(view, width).splitlines()
+    for component in [*view.components, *view.workers]:
+        assert component.pod is None or any(component.pod in line for line in lines)
+
+
+def test_a_worker_without_a_pod_shows_the_gpus_that_it_requests(release: Release) -> None:
+    without = [pod for pod in release.pods if pod.index != 1]
+    view = view_release(replace(release, pods=without), {}, [])
+    assert [(worker.state, worker.gpus) for worker in view.workers][1] == (State.WAITING, "3")
+
+
+def test_the_gpus_of_a_pod_are_those_of_any_container(release: Release) -> None:
+    (pod,) = [pod for pod in release.pods if pod.index == 0]
+    proxy = Container(name="istio-proxy")  # some meshes inject it as the first container
+    spec = pod.spec.model_copy(update={"containers": [proxy, *pod.spec.containers]})
+    assert spec.requested("nvidia.com/gpu") == "3"
+
+
+def test_the_settings_are_those_of_the_main_container_wherever_a_sidecar_stands(release: Release) -> None:
+    jobs = []
+    for job in release.jobs:
+        content = job.model_dump(by_alias=True)
+        content["spec"]["template"]["spec"]["containers"].insert(0, {"name": "proxy", "image": "mesh/proxy"})
+        jobs.append(Job.model_validate(content))
+    meshed = replace(release, jobs=jobs)
+    assert (meshed.bucket_url, meshed.chief_port) == (release.bucket_url, release.chief_port)
+    assert of_objects(jobs, release.deployments, []).image == of_objects(release.jobs, release.deployments, []).image
+
+
+def test_a_worker_whose_image_is_pulled_is_not_starting(release: Release) -> None:
+    (pod,) = [pod for pod in release.pods if pod.index == 0]
+    status = {"name": "worker", "state": {"waiting": {"reason": "ContainerCreating"}}}
+    content = pod.model_dump(by_alias=True) | {"status": {"phase": "Pending", "containerStatuses": [status]}}
+    content["status"]["conditions"] = [{"type": "PodScheduled", "status": "True"}]
+    pulling = Event.model_validate(
+        {"involvedObject": {"uid": pod.metadata.uid}, "reason": "Pulling", "message": 'Pulling image "i"'}
+    )
+    others = [other for other in release.pods if other.index != 0]
+    view = view_release(replace(release, pods=[*others, Pod.model_validate(content)], events=[pulling]), {}, [])
+    assert view.workers[0].state is State.PULLING
+    assert "pulling" in rendered(view, 80)
+
+
+def failed_chief(release: Release, number: int, exit_code: int) -> Pod:
+    (chief,) = [pod for pod in release.pods if pod.component == "chief"]
+    ended = {"name": "chief", "state": {"terminated": {"exitCode": exit_code, "reason": "Error"}}}
+    content = chief.model_dump(by_alias=True)
+    content["metadata"] |= {"name": f"chief-{number}", "uid": str(number)}
+    return Pod.model_validate(content | {"status": {"phase": "Failed", "containerStatuses": [ended]}})
+
+
+@pytest.mark.parametrize(
+    ("codes", "is_ready", "is_broken"),
+    [((2, 2), False, True), ((2,), False, True), ((2, 3), False, False), ((2, 2), True, False), ((3, 3), False, False)],
+)
+def test_a_chief_that_keeps_exiting_2_is_broken_also_while_the_next_one_starts(
+    release: Release, codes: tuple[int, ...], is_ready: bool, is_broken: bool
+) -> None:
+    (chief,) = [pod for pod in release.pods if pod.component == "chief"]
+    content = chief.model_dump(by_alias=True)
+    if not is_ready:
+        content["status"]["conditions"] = [c for c in content["status"]["conditions"] if c["type"] != "Ready"]
+    failed = [failed_chief(release, number, code) for number, code in enumerate(codes)]
+    others = [pod for pod in release.pods if pod.component != "chief"]
+    lines = {pod.name: "error: search.max_trials must be at least 1, got 0." for pod in failed}
+    view = view_release(replace(release, pods=[*others, *failed, Pod.model_validate(content)]), lines, [])
+    trouble = view.components[0].trouble or ""
+    assert bool(trouble) is is_broken
+    if is_broken:
+        assert trouble.startswith("fails repeatedly: ")
+        assert "exit code 2 (invalid settings" in trouble
+        assert "search.max_trials must be at least 1" in trouble
+    else:
+        assert view.components[0].earlier
 
 
 def test_a_bucket_without_a_volume_is_a_risk_and_one_with_a_volume_is_none(release: Release) -> None:

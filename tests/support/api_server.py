@@ -1,0 +1,77 @@
+"""A Kubernetes API server that answers with given objects: enough for what `status` and `doctor` read."""
+
+import json
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+
+@dataclass
+class ApiServer:
+    """The objects by the last parts of their paths: `pods` for a list, `nodes/node-1` for one object."""
+
+    objects: Mapping[str, Any]
+    forbidden: tuple[str, ...] = ()
+    """Resources that the caller may not read."""
+    url: str = ""
+    requests: list[str] = field(default_factory=list)
+
+    def kubeconfig(self, folder: Path, namespace: str) -> Path:
+        """Write a kubeconfig for this server, and return its path."""
+        cluster = {"name": "c", "cluster": {"server": self.url}}
+        context = {"name": "c", "context": {"cluster": "c", "user": "u", "namespace": namespace}}
+        parts = {"clusters": [cluster], "contexts": [context], "users": [{"name": "u", "user": {}}]}
+        path = folder / "kubeconfig"
+        path.write_text(json.dumps({"kind": "Config", "current-context": "c", **parts}), encoding="utf-8")
+        return path
+
+    def answer(self, path: str) -> tuple[int, Any]:
+        """Return the status and the body of the answer to a GET."""
+        self.requests.append(path)
+        if path == "/version":
+            return 200, {}
+        parts = path.strip("/").split("/")
+        if "namespaces" in parts[:4] and parts[-2] != "namespaces":
+            parts = parts[parts.index("namespaces") + 2 :]
+        else:
+            parts = parts[2:] if parts[0] == "api" else parts[3:]
+        resource = parts[0] if parts else ""
+        if resource in self.forbidden:
+            reason = (
+                f'{resource} is forbidden: User "u" cannot get resource "{resource}" in API group "" at the cluster'
+            )
+            return 403, {"kind": "Status", "message": reason, "code": 403}
+        found = self.objects.get("/".join(parts))
+        if found is None:
+            return 404, {"kind": "Status", "message": f"{'/'.join(parts)} not found", "code": 404}
+        return 200, {"items": found} if isinstance(found, list) else found
+
+
+@contextmanager
+def running_api_server(objects: Mapping[str, Any], forbidden: tuple[str, ...] = ()) -> Iterator[ApiServer]:
+    """Serve these objects on a free port."""
+    api = ApiServer(objects, forbidden)
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            status, answer = api.answer(urlsplit(self.path).path)
+            body = json.dumps(answer).encode()
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    api.url = f"http://127.0.0.1:{server.server_port}"
+    yield api
+    server.shutdown()
+    server.server_close()
