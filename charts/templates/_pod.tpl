@@ -6,7 +6,7 @@
 labels:
   {{- include "cifake-tune.podLabels" . | nindent 2 }}
 annotations:
-  {{- if ne (index . 1) "bucket" }}
+  {{- if not (has (index . 1) (list "bucket" "tls")) }}
   checksum/study: {{ include "cifake-tune.study.checksum" $root }}
   {{- end }}
   {{- if and (has (index . 1) (list "chief" "worker")) (not $root.Values.metrics.podMonitor.enabled) (not (hasKey $root.Values.podAnnotations "prometheus.io/scrape")) }}
