@@ -138,10 +138,6 @@ class Release:
         """helm upgrade; values that were given before stay."""
         self._helm("upgrade", values)
 
-    def render(self, **values: Any) -> str:
-        """helm template, for a tool that applies the manifests itself; values that were given before stay."""
-        return self._helm("template", values, "--no-hooks")
-
     def uninstall(self) -> None:
         """helm uninstall, until its pods are gone."""
         run("helm", "uninstall", self.name, "-n", self.namespace.name)
@@ -228,7 +224,7 @@ class Release:
         """What the names of its objects begin with."""
         return self.name if "cifake-tune" in self.name else f"{self.name}-cifake-tune"
 
-    def _helm(self, verb: str, values: Mapping[str, Any], *flags: str) -> str:
+    def _helm(self, verb: str, values: Mapping[str, Any]) -> None:
         for key, value in values.items():
             section = self.values
             *path, last = key.split("__")
@@ -238,8 +234,7 @@ class Release:
         repository, _, tag = self.image.rpartition(":")
         at_once = {"metrics": {"lingerSeconds": 0}}  # at the end of a study nobody waits for a scrape
         values = at_once | {"image": {"repository": repository, "tag": tag}} | self.values
-        chart = (self.name, str(CHART), "-n", self.namespace.name, "-f", "-")
-        return run("helm", verb, *chart, *flags, stdin=yaml.safe_dump(values))
+        run("helm", verb, self.name, str(CHART), "-n", self.namespace.name, "-f", "-", stdin=yaml.safe_dump(values))
 
 
 def conditions_of(resource: Any) -> dict[str, str]:
