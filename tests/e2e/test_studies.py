@@ -161,7 +161,7 @@ def test_without_a_storage_class_a_study_runs_and_status_and_doctor_say_what_may
     assert code == 0
     assert f"the bucket {sentence}" in output
     repository, _, tag = volatile.image.rpartition(":")
-    flags = ("--set", f"image.repository={repository}", "--set", f"image.tag={tag}", "--no-probe")
-    flags += ("--set", "bucket.emulator.storageClass=-")
-    assert sentence in cifake_tune("doctor", "--namespace", namespace.name, *flags)[1]
+    settings = (f"image.repository={repository}", f"image.tag={tag}", "bucket.emulator.storageClass=-")
+    flags = [word for setting in settings for word in ("--set", setting)]
+    assert sentence in cifake_tune("doctor", "--namespace", namespace.name, "--no-probe", *flags)[1]
     volatile.await_evaluation()
