@@ -16,7 +16,7 @@ def render(release: Release, **more: Any) -> str:
     values = {
         "image": {"repository": repository, "tag": tag},
         "metrics": {"lingerSeconds": 0},
-        "study": {"search": {"max_trials": 4}, "training": {"epochs": 3}},
+        "study": {"search": {"max_trials": 2}, "training": {"epochs": 2}},
         "workers": {"replicas": 1, "gpus": 0, "resources": SMALL},
     }
     chart = (release.name, str(CHART), "-n", release.namespace.name, "--no-hooks", "-f", "-")
@@ -70,7 +70,7 @@ def test_a_study_that_is_applied_survives_a_change_of_its_pods_and_ends_in_an_ev
     assert namespace.get("pvc", claim["metadata"]["name"])["metadata"]["uid"] == claim["metadata"]["uid"]
     rendered.await_evaluation()
     trials = rendered.trials()
-    assert len(trials) == 4
+    assert len(trials) == 2
     assert [t["hyperparameters"] for t in trials][: len(before)] == [t["hyperparameters"] for t in before]
 
     apply(rendered, changed)  # nothing has changed, and nothing starts again
