@@ -17,7 +17,8 @@ _HINTS = {
 class JobState(Enum):
     """Progress of the Job."""
 
-    UNDER_WAY = auto()  # suspended, waiting for a node, or running
+    SUSPENDED = auto()
+    UNDER_WAY = auto()  # waiting for a node, or running
     COMPLETE = auto()
     FAILED = auto()  # permanently, because the Job's own retries are used up
 
@@ -47,7 +48,9 @@ class EvaluationJob:
             raise self._failure("read", error) from None
         if job.condition("Complete"):
             return JobState.COMPLETE
-        return JobState.FAILED if job.condition("Failed") else JobState.UNDER_WAY
+        if job.condition("Failed"):
+            return JobState.FAILED
+        return JobState.SUSPENDED if job.spec.suspend else JobState.UNDER_WAY
 
     def failed(self) -> NoResultError:
         """Return the error of an evaluation that has failed permanently."""

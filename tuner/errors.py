@@ -37,6 +37,10 @@ class NewerFormatError(UsageError):
     """The major version of a format is newer than the one that this program reads. The message names both versions."""
 
 
+class EmptiedBucketError(UsageError):
+    """The bucket has lost the journal of a study that is running in it."""
+
+
 class DataError(UsageError):
     """The data set cannot be packed or used."""
 

@@ -8,7 +8,7 @@
 labels:
   {{- include "cifake-tune.podLabels" . | nindent 2 }}
 annotations:
-  {{- if ne $component "bucket" }}
+  {{- if not (has $component (list "bucket" "tls")) }}
   checksum/study: {{ include "cifake-tune.study.checksum" $root }}
   {{- end }}
   {{- if and (has $component (list "chief" "worker")) (not $root.Values.metrics.podMonitor.enabled) (not (hasKey $annotations "prometheus.io/scrape")) }}

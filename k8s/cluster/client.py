@@ -126,6 +126,18 @@ class Cluster:
         response = self._call(f"patch {_singular(kind)} {name}", "PATCH", self._path_of(kind, name), body=body)
         return kind.model_validate_json(response.data)
 
+    def apply(self, kind: type[Kind], body: Mapping[str, Any], manager: str) -> Kind:
+        """Create an object by a server-side apply, or change it.
+
+        Unlike `create`, this needs no right to create objects of other names. The API server refuses a change of fields
+        that belong to another manager (409).
+        """
+        name, query = body["metadata"]["name"], {"fieldManager": manager}
+        content_type = "application/apply-patch+yaml"
+        path = self._path_of(kind, name)
+        response = self._call(f"create {_singular(kind)} {name}", "PATCH", path, query, body, content_type=content_type)
+        return kind.model_validate_json(response.data)
+
     def delete(self, kind: type[Kind], name: str) -> None:
         """Delete an object immediately. If it does not exist, do nothing."""
         query = {"gracePeriodSeconds": 0}
@@ -211,6 +223,7 @@ class Cluster:
         query: Mapping[str, Any] | None = None,
         body: Mapping[str, Any] | None = None,
         stream: bool = False,
+        content_type: str = "",
     ) -> Any:
         """Send a request and return the response.
 
@@ -221,8 +234,9 @@ class Cluster:
             query: Query parameters. Those with the value "" are omitted.
             body: Content of the request, sent as JSON.
             stream: Whether the caller reads the body of the response as a stream.
+            content_type: Type of the body. Default: that of a JSON merge patch for PATCH, else JSON.
         """
-        content_type = "application/merge-patch+json" if method == "PATCH" else "application/json"
+        content_type = content_type or ("application/merge-patch+json" if method == "PATCH" else "application/json")
         headers = {"Accept": "application/json, */*", "Content-Type": content_type, **self.credentials()}
         parameters = {key: value for key, value in (query or {}).items() if value != ""}
         url = f"{self.host}{path}{'?' if parameters else ''}{urlencode(parameters)}"

@@ -34,6 +34,7 @@ class Owner(ApiModel):
 
     kind: str
     name: str
+    uid: str = ""
 
 
 class Meta(ApiModel):

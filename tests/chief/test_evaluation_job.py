@@ -140,7 +140,8 @@ class JobsHandler(BaseHTTPRequestHandler):
         if self._fails():
             return
         end = next(self.server.ends)
-        self._answer({"status": {"conditions": [{"type": end, "status": "True"}] if end else []}})
+        conditions = [{"type": end, "status": "True"}] if end in ("Complete", "Failed") else []
+        self._answer({"spec": {"suspend": end == "suspended"}, "status": {"conditions": conditions}})
 
     def do_PATCH(self) -> None:
         if self._fails():
@@ -193,6 +194,21 @@ def test_the_evaluation_is_started_and_awaited_though_the_api_fails_now_and_then
         api.failed.clear()
         with pytest.raises(EnvironmentFailure, match="cannot be reached"):
             asyncio.run(run_evaluation("evaluator"))
+
+
+@pytest.mark.parametrize(
+    ("patience_s", "starts"), [(0.0, 3), (60.0, 1)], ids=["applied again", "in a queue for a short time"]
+)
+def test_an_evaluation_that_stays_suspended_is_started_again(
+    monkeypatch: pytest.MonkeyPatch, patience_s: float, starts: int
+) -> None:
+    """`kubectl apply` of the same manifests suspends the Job again, because they were rendered before it started."""
+    with running(JobsApi("", "suspended", "", "suspended", "Complete")) as api:
+        monkeypatch.setattr("k8s.evaluation_job.in_cluster", lambda name: EvaluationJob(name, api.cluster()))
+        monkeypatch.setattr("tuner.chief.evaluation_job.POLL_S", 0.01)
+        monkeypatch.setattr("tuner.chief.evaluation_job.SUSPENDED_S", patience_s)
+        asyncio.run(run_evaluation("evaluator"))
+        assert [body for _, body in api.patches] == [{"spec": {"suspend": False}}] * starts
 
 
 @pytest.mark.parametrize(

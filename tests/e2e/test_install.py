@@ -27,14 +27,14 @@ def test_two_workers_get_a_gpu_each_on_two_nodes(installed: Release) -> None:
         assert pod["spec"]["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == "1"
 
 
-def test_only_the_chief_has_a_token(installed: Release) -> None:
+def test_only_the_chief_and_the_job_that_makes_the_certificates_have_a_token(installed: Release) -> None:
     until("the pods", lambda: len(installed.pods()) >= 4)
     with_token = {
         pod["metadata"]["labels"]["app.kubernetes.io/component"]
         for pod in installed.pods()
         if any("serviceAccountToken" in json.dumps(volume) for volume in pod["spec"]["volumes"])
     }
-    assert with_token == {"chief"}
+    assert with_token == {"chief", "tls"}
 
 
 def test_the_chiefs_account_can_start_the_evaluation_and_do_nothing_else(installed: Release) -> None:
@@ -50,6 +50,7 @@ def test_the_chiefs_account_can_start_the_evaluation_and_do_nothing_else(install
     assert everyones
     assert rights("cifake-tune-chief") - everyones == {f"jobs.batch [] [{evaluation}] [get patch]"}
     assert rights("cifake-tune") - everyones == set()
+    assert rights("cifake-tune-tls") - everyones == {"secrets [] [cifake-tune-tls] [get create patch]"}
 
 
 CALL_THE_CHIEF = """

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.e2e.cluster import Namespace, Release, cifake_tune, conditions_of, run, until
+from tests.e2e.cluster import FailedError, Namespace, Release, cifake_tune, conditions_of, run, until
 from tests.e2e.nodes import build, needs_builder
 
 pytestmark = pytest.mark.full
@@ -145,14 +145,23 @@ def test_without_a_storage_class_a_study_runs_and_status_and_doctor_say_what_may
     sentence = "is lost with its pod"
     volatile = release("volatile")
     volatile.install(study={"search": {"max_trials": 1}, "training": {"epochs": 1}}, workers={"replicas": 1})
+    hint = 'the cluster has no default StorageClass: set bucket.emulator.storageClass to an existing class, or to "-"'
+    assert hint in run("helm", "get", "notes", volatile.name, "-n", namespace.name)
+    claim = f"{volatile.chart_name}-bucket"
+    assert namespace.get("pvc", claim)["status"]["phase"] == "Pending"
+    volatile.upgrade(bucket__emulator__storageClass="-")
     assert sentence in run("helm", "get", "notes", volatile.name, "-n", namespace.name)
     until("the bucket", lambda: volatile.running("bucket"))
+    with pytest.raises(FailedError, match="would lose its study"):
+        volatile.upgrade(bucket__emulator__storageClass="")
+    volatile.values["bucket"]["emulator"]["storageClass"] = "-"
     where = ("--release", volatile.name, "--namespace", namespace.name)
     assert f"bucket: {sentence}, and so is the study" in cifake_tune("status", *where)[1]
     code, output = cifake_tune("doctor", *where, "--no-probe")
     assert code == 0
     assert f"the bucket {sentence}" in output
     repository, _, tag = volatile.image.rpartition(":")
-    flags = ("--set", f"image.repository={repository}", "--set", f"image.tag={tag}", "--no-probe")
-    assert sentence in cifake_tune("doctor", "--namespace", namespace.name, *flags)[1]
+    settings = (f"image.repository={repository}", f"image.tag={tag}", "bucket.emulator.storageClass=-")
+    flags = [word for setting in settings for word in ("--set", setting)]
+    assert sentence in cifake_tune("doctor", "--namespace", namespace.name, "--no-probe", *flags)[1]
     volatile.await_evaluation()

@@ -13,6 +13,9 @@ log = logging.getLogger(__name__)
 Answer = TypeVar("Answer")
 
 POLL_S = 2.0
+SUSPENDED_S = 30.0
+"""Seconds after which a suspended evaluation is started again. Applying the chart's manifests again (`kubectl apply`)
+suspends it. The delay leaves time to a queue that suspends the Job and starts it itself, such as Kueue."""
 PATIENCE_S = 300.0
 """Seconds for which the Kubernetes API may fail before the chief exits. Kubernetes then restarts the chief."""
 
@@ -27,7 +30,14 @@ async def run_evaluation(job_name: str) -> None:
     job = in_cluster(job_name)
     await _patiently(job.start)
     log.info("the evaluation has started as Job %s", job_name)
-    while (state := await _patiently(job.state)) is JobState.UNDER_WAY:
+    started = time.monotonic()
+    while (state := await _patiently(job.state)) in (JobState.UNDER_WAY, JobState.SUSPENDED):
+        if state is JobState.UNDER_WAY:
+            started = time.monotonic()
+        elif time.monotonic() - started >= SUSPENDED_S:
+            await _patiently(job.start)
+            started = time.monotonic()
+            log.info("the Job %s had been suspended, so the evaluation was started again", job_name)
         await asyncio.sleep(POLL_S)
     if state is JobState.FAILED:
         raise job.failed()

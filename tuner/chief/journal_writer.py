@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from tuner import names
 from tuner.bucket import Bucket
 from tuner.errors import BucketError, FencedError, NewerFormatError, ObjectExistsError, ObjectNotFoundError
-from tuner.study.journal import Header, encode
+from tuner.study.journal import Header, emptied_bucket, encode
 from tuner.study.records import Record
 from tuner.study.snapshots import Snapshotter
 
@@ -62,6 +62,8 @@ class JournalWriter:
         self._study = study
         self._writer = writer
         self._number = next_number
+        self._first = next_number
+        """Number of this chief's first segment."""
         self._snapshotter = snapshotter
         self._metrics = metrics or NoFlushMetrics()
         self._pending: list[Record] = []
@@ -158,16 +160,30 @@ class JournalWriter:
                 return
 
     async def watch(self) -> None:
-        """Raise FencedError if a newer chief has written, which a chief without records to write would not notice."""
+        """Raise an error that a write would not notice.
+
+        Raises FencedError if a newer chief has written while this chief had no records to write, and EmptiedBucketError
+        if the bucket has lost the segments that this chief wrote. Without this check, the chief would continue the
+        journal in the middle of an empty bucket.
+        """
         while True:
             number = self._number
             await asyncio.sleep(WATCH_S)
+            if self._first < number and await asyncio.to_thread(self._is_emptied):
+                raise emptied_bucket(self._bucket, self._study)
             if number != self._number:
                 self._unchecked_since = None  # a write succeeded
                 continue
             self._unchecked_since = self._unchecked_since or time.monotonic()
             if await asyncio.to_thread(self._is_others, number):
                 raise self._fenced()
+
+    def _is_emptied(self) -> bool:
+        self._unchecked_since = self._unchecked_since or time.monotonic()
+        try:
+            return not self._bucket.exists(names.journal_segment(self._study, self._first))
+        except BucketError:
+            return False  # the next check decides
 
     def _is_others(self, number: int) -> bool:
         name = names.journal_segment(self._study, number)

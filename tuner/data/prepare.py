@@ -56,7 +56,8 @@ def await_prepared(
         if clock() >= deadline:
             raise EnvironmentFailure(
                 f"{bucket.url} has no data for study {study.name!r} after {timeout_s:g} s. "
-                "Read the log of the Job that runs `cifake-tune data prepare`."
+                "Read the log of the Job that runs `cifake-tune data prepare`. If it packed the data, the bucket was "
+                "emptied afterwards: check its volume."
             )
         sleep(POLL_S)
     return digest

@@ -20,7 +20,7 @@ from pydantic import ValidationError
 from tuner import names
 from tuner.bucket import Bucket
 from tuner.config.formats import Versioned
-from tuner.errors import JournalError, NewerFormatError, ObjectNotFoundError, UsageError
+from tuner.errors import EmptiedBucketError, JournalError, NewerFormatError, ObjectNotFoundError, UsageError
 from tuner.study import snapshots
 from tuner.study.records import RECORD, Record, UnknownRecord
 from tuner.study.state import StudyState
@@ -167,14 +167,27 @@ def _segments(bucket: Bucket, study: str, first: int) -> Iterator[tuple[str, byt
 def check_whole(bucket: Bucket, study: str, next_number: int) -> None:
     """Raise JournalError if segment `next_number` is missing although later segments exist.
 
-    Readers stop at such a gap, and a chief must not write a segment into it.
+    Readers stop at such a gap, and a chief must not write a segment into it. Raises EmptiedBucketError if all segments
+    before the later ones are missing.
     """
     numbers = {names.parse_journal_segment(name) for name in bucket.list(names.journal_prefix(study))} - {None}
     if next_number not in numbers and max((n for n in numbers if n), default=0) > next_number:
+        if next_number == 1:
+            raise emptied_bucket(bucket, study)
         raise JournalError(
             f"{names.journal_segment(study, next_number)}: the journal segment is missing, but later segments exist. "
             "Restore it from a backup."
         )
+
+
+def emptied_bucket(bucket: Bucket, study: str) -> EmptiedBucketError:
+    """Return the error of a study whose bucket was emptied or replaced while a chief was running."""
+    return EmptiedBucketError(
+        f"{bucket.url} has lost the beginning of the journal of study {study!r}, so it was emptied or replaced by an "
+        "empty bucket while the study was running. Check whether the bucket's volume was deleted or, if the bucket has "
+        f"no volume, whether its pod was replaced. Restore {names.study_prefix(study)} from a backup, or start the "
+        "search again with another `name`."
+    )
 
 
 def read_study(bucket: Bucket, study: str) -> StudyState:
