@@ -78,7 +78,8 @@ class ChiefClient:
     """Client of the chief's two services. Each call is repeated while the chief is unreachable.
 
     All methods raise ChiefUnreachableError after `timeout_s`, EnvironmentFailure for an unexpected answer, and
-    UsageError if chief and worker differ in the major version of their messages' format.
+    UsageError if the chief has ended for good, or if chief and worker differ in the major version of their messages'
+    format.
     `connection_problem` returns the reason why the chief is unreachable if a user must fix it, else None.
     """
 
@@ -94,6 +95,8 @@ class ChiefClient:
         self.is_finished: Callable[[], bool] = lambda: False
         """Return whether the journal says that the search has finished. Called while the chief is unreachable: a chief
         waits only for workers that called recently before it ends, so a suspended worker may find no chief later."""
+        self.chief_error: Callable[[bool], UsageError | None] = lambda has_waited: None
+        """Return an error if the chief has ended for good (`ChiefAbsence`). Called while the chief is unreachable."""
         self._looked_up_at = 0.0
         self._connection_problem = connection_problem
         self._joined = False
@@ -254,8 +257,8 @@ class ChiefClient:
         self._failing_since = None
         return answer
 
-    def _unreachable(self, silent_s: float, problem: CifakeTuneError | None = None) -> ChiefUnreachableError:
-        return ChiefUnreachableError(
+    def _unreachable(self, silent_s: float, problem: CifakeTuneError | None = None) -> CifakeTuneError:
+        return self.chief_error(True) or ChiefUnreachableError(
             f"the chief at {self._address} did not answer for {silent_s:g} s; {problem or 'check that it is running.'}"
         )
 
@@ -305,3 +308,5 @@ class ChiefClient:
         self._looked_up_at = now
         if self.is_finished():
             raise SearchOverError
+        if error := self.chief_error(False):
+            raise error
