@@ -14,7 +14,7 @@ import grpc.aio
 from tuner.chief.checkpoint_retention import SavedModels
 from tuner.chief.context import ChiefContext
 from tuner.chief.grpc_server import make_server
-from tuner.chief.service import Service, now
+from tuner.chief.service import Service
 from tuner.errors import EnvironmentFailure, PreemptedError
 from tuner.rpc import tls
 from tuner.study.tensorboard import EventFiles
@@ -175,7 +175,7 @@ async def _tick(service: Service) -> None:
             log.warning("the chief was suspended for %.1f s; all leases are extended by that time", late_s)
             service.oracle.extend_leases(late_s)
         if not service.finished.is_set():
-            await service.commit(service.oracle.expire(now()))
+            await service.expire()
             service.workers.remove_silent()
         elif service.workers.all_dismissed(service.study.leases.duration_s):
             return

@@ -57,6 +57,7 @@ def _printable(text: str) -> str:
 
 
 Name = Annotated[str, Field(min_length=1, max_length=limits.NAME_CHARACTERS), AfterValidator(_printable)]
+PodName = Annotated[str, Field(max_length=limits.POD_NAME_CHARACTERS), AfterValidator(_printable)]
 Number = Annotated[int, Field(ge=0, lt=limits.NUMBER)]
 
 
@@ -73,6 +74,8 @@ class Join(Message):
 
     worker: Name
     incarnation: Name
+    pod: PodName = ""
+    """Name of the worker's pod. Empty outside Kubernetes."""
 
 
 class Joined(Message):
@@ -97,6 +100,8 @@ class Heartbeat(Message):
     progress: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Fraction of the epoch that has been trained."""
     images_per_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    pod: PodName = ""
+    """Name of the worker's pod, which a chief needs if the worker joined an earlier chief."""
 
 
 class Beat(Message):

@@ -97,6 +97,8 @@ class ChiefClient:
         waits only for workers that called recently before it ends, so a suspended worker may find no chief later."""
         self.chief_error: Callable[[bool], UsageError | None] = lambda has_waited: None
         """Return an error if the chief has ended for good (`ChiefAbsence`). Called while the chief is unreachable."""
+        self.pod = ""
+        """Name of this worker's pod. Empty outside Kubernetes."""
         self._looked_up_at = 0.0
         self._connection_problem = connection_problem
         self._joined = False
@@ -127,7 +129,7 @@ class ChiefClient:
         Raises UsageError if the chief's answer has another major version or cannot be understood, and the
         `connection_problem` if there is one.
         """
-        request = lease_service.Join(worker=self.worker, incarnation=self.incarnation)
+        request = lease_service.Join(worker=self.worker, incarnation=self.incarnation, pod=self.pod)
         try:
             joined = self._repeat(lambda: self._leases.join(request, CALL_TIMEOUT_S))
         except ValidationError as error:

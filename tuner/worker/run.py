@@ -12,6 +12,7 @@ from pathlib import Path
 
 from prometheus_client.metrics_core import Metric
 
+from tuner import names
 from tuner.bucket import Bucket
 from tuner.errors import BucketError, JournalError
 from tuner.monitoring import catalogue
@@ -76,6 +77,7 @@ def run_worker(
                 secrets.token_hex(8),
                 lambda: tls_client_errors.connection_problem(chief_address, encryption),
             )
+            chief.pod = os.environ.get(names.ENV_POD, "")
             if absence:
                 chief.chief_error = absence.error
             with stop.interrupting():
