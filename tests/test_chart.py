@@ -13,6 +13,7 @@ import tuner
 from tests.support.modules import module_at
 from tuner import names
 from tuner.config.loading import json_schema, parse
+from tuner.study import compatibility
 
 CHARTS = Path(__file__).parents[1] / "charts"
 PAGE = (CHARTS.parent / "docs" / "kubernetes.md").read_text(encoding="utf-8")
@@ -64,6 +65,15 @@ def test_helm_says_where_a_value_is_wrong_and_what_may_be_there(setting: str, se
     assert [words for words in sentences if words not in done.stderr] == []
     assert "anyOf" not in done.stderr
     assert "pattern" not in done.stderr
+
+
+def test_the_chart_refuses_the_same_changes_as_the_program() -> None:
+    guard = (CHARTS / "templates" / "upgrade" / "guard.yaml").read_text(encoding="utf-8")
+    for name, keys in ("growing", compatibility.GROWING), ("operational", compatibility.OPERATIONAL):
+        match = re.search(rf"\${name} := list (.*) }}}}", guard)
+        assert match
+        assert tuple(re.findall('"(.*?)"', match[1])) == keys
+    assert f'"{compatibility.VALUES}"' in TEMPLATES
 
 
 def test_every_value_has_a_sentence() -> None:

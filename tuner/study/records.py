@@ -58,7 +58,7 @@ class Opened(_Record):
 
     @property
     def release_id(self) -> ReleaseId | None:
-        """The chief's release; None if it has none, or if a version before 1.1 of the format wrote the record."""
+        """The chief's release; None outside Kubernetes, and in records with a format before 1.1."""
         return ReleaseId(self.release, self.namespace) if self.release else None
 
 
