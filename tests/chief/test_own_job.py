@@ -1,12 +1,14 @@
 """A chief whose replacement would fail too ends its own Job, and its workers leave."""
 
 import asyncio
+import gc
 import json
 import logging
 from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import grpc
 import grpc.aio
@@ -20,13 +22,21 @@ from k8s.cluster.client import Cluster
 from tests.support.command_line import run_in_process
 from tests.support.service import STUDY, Chief, messages
 from tuner import names
+from tuner.address import Address
 from tuner.bucket.local import LocalBucket
+from tuner.chief.context import ChiefContext
 from tuner.chief.journal_writer import JournalWriter
+from tuner.chief.monitor import ChiefMonitor
 from tuner.chief.own_job import ended_by_lasting_errors
+from tuner.chief.server import Chores, serve
+from tuner.chief.service import Service, now
 from tuner.config.loading import dump, load
 from tuner.config.settings import Study
 from tuner.errors import BucketError, CifakeTuneError, ConfigError, FencedError, ReleaseFencedError
+from tuner.monitoring.catalogue import Role
+from tuner.monitoring.endpoint import Monitor
 from tuner.names import ReleaseId
+from tuner.search.oracle import Oracle
 from tuner.study.chief_end import read_chief_end
 from tuner.study.journal import JournalReader, read_study
 from tuner.study.records import Opened
@@ -226,3 +236,30 @@ def test_a_fenced_chief_answers_its_callers_and_logs_no_traceback(
         asyncio.run(talk())
     assert "Traceback" not in caplog.text
     assert [record for record in caplog.records if record.exc_info] == []
+
+
+class BusyChores:
+    """Has models to delete and curves to write at all times, so that all background work waits for the journal."""
+
+    def obsolete(self) -> list[str]:
+        return ["model"]
+
+    def ended(self) -> bool:
+        return True
+
+
+def test_all_parts_of_a_fenced_chief_end_with_one_error(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async def serve_fenced() -> None:
+        chief = Chief(tmp_path)
+        service = Service(Oracle(chief.state, now()), chief.suggester, chief.space, chief.journal)
+        JournalWriter(chief.bucket, STUDY.name, "new", 2).write([opened(2, DAY)])
+        service.journal.append([opened(3, NIGHT)])
+        monitor = ChiefMonitor(chief.bucket, STUDY.name, Monitor(Role.CHIEF))
+        context = ChiefContext(chief.bucket, STUDY, "d", Address("127.0.0.1", 0), None, None, monitor)
+        busy: Any = BusyChores()
+        await serve(service, Chores(busy, busy), context)
+
+    with caplog.at_level(logging.DEBUG), pytest.raises(FencedError):
+        asyncio.run(serve_fenced())
+    gc.collect()  # asyncio logs the errors of tasks that nobody awaited when it deletes them
+    assert [record.getMessage() for record in caplog.records if record.exc_info] == []
