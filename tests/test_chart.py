@@ -16,6 +16,7 @@ import tuner
 from tests.support.modules import module_at
 from tuner import names
 from tuner.config.loading import json_schema, parse
+from tuner.study import compatibility
 
 CHARTS = Path(__file__).parents[1] / "charts"
 EXAMPLES = sorted((CHARTS / "ci").glob("*-values.yaml"))
@@ -139,6 +140,15 @@ def test_the_objects_are_valid_in_the_schemas_of_kubernetes(file: Path) -> None:
         if not item["apiVersion"].startswith("monitoring.coreos.com/"):
             kubernetes_validate.validate(item, oldest, strict=True)
             kubernetes_validate.validate(item, "1.37", strict=True)
+
+
+def test_the_chart_refuses_the_same_changes_as_the_program() -> None:
+    guard = (CHARTS / "templates" / "upgrade" / "guard.yaml").read_text(encoding="utf-8")
+    for name, keys in ("growing", compatibility.GROWING), ("operational", compatibility.OPERATIONAL):
+        match = re.search(rf"\${name} := list (.*) }}}}", guard)
+        assert match
+        assert tuple(re.findall('"(.*?)"', match[1])) == keys
+    assert f'"{compatibility.VALUES}"' in TEMPLATES
 
 
 def test_every_value_has_a_sentence() -> None:

@@ -93,6 +93,10 @@ class FencedError(CifakeTuneError):
     exit_code = ExitCode.FENCED
 
 
+class ReleaseFencedError(FencedError):
+    """A chief of another release has taken over the study."""
+
+
 class PreemptedError(CifakeTuneError):
     """The process was asked to stop (SIGTERM, Ctrl-C). All finished work is saved."""
 

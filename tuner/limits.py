@@ -17,6 +17,8 @@ REMEMBERED_S = 3600.0
 """Seconds of silence after which a worker is no longer shown."""
 NAME_CHARACTERS = 200
 """Maximum length of the name of a worker, an incarnation, a trial or a metric."""
+POD_NAME_CHARACTERS = 253
+"""Maximum length of a pod's name in Kubernetes."""
 METRICS = 100
 """Maximum number of metrics of one epoch."""
 NUMBER = 1_000_000

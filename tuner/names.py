@@ -1,6 +1,7 @@
 """Every bucket path, gRPC metadata key, metric name and environment variable. No other module builds or parses them."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NewType
@@ -20,7 +21,11 @@ ENV_TLS_KEY = "CIFAKE_TUNE_TLS_KEY"  # path of the certificate's private key (PE
 ENV_TLS_CA = "CIFAKE_TUNE_TLS_CA"  # path of the certificate (PEM) of the authority that signs peers' certificates
 ENV_TLS_NAME = "CIFAKE_TUNE_TLS_NAME"  # name in the chief's certificate, if it differs from the host in ENV_ORACLE_IP
 ENV_EVALUATION_JOB = "CIFAKE_TUNE_EVALUATION_JOB"  # name of the suspended Job that the chief starts after the search
+ENV_JOB = "CIFAKE_TUNE_JOB"  # name of the chief's own Job, which the chief ends if a retry would not help
 ENV_START = "CIFAKE_TUNE_START"  # id of the chief's Job; all pods of the Job belong to the same start
+ENV_RELEASE = "CIFAKE_TUNE_RELEASE"  # name of the release to which this process belongs
+ENV_NAMESPACE = "CIFAKE_TUNE_NAMESPACE"  # Kubernetes namespace of that release
+ENV_POD = "CIFAKE_TUNE_POD"  # name of a worker's pod, by which the chief finds out how the pod ended
 ENV_GPUS = "CIFAKE_TUNE_GPUS"  # number of GPUs that a worker requested
 ENV_REQUIRE_GPU = "CIFAKE_TUNE_REQUIRE_GPU"  # "true" makes a worker exit if it requested GPUs and finds none
 ENV_IMAGE = "CIFAKE_TUNE_IMAGE"  # container image of this process; recorded in provenance.json
@@ -33,6 +38,25 @@ ENV_EMULATOR = "STORAGE_EMULATOR_HOST"  # address of a Cloud Storage emulator; G
 ENV_TUNER_ID = "KERASTUNER_TUNER_ID"
 ENV_ORACLE_IP = "KERASTUNER_ORACLE_IP"
 ENV_ORACLE_PORT = "KERASTUNER_ORACLE_PORT"
+
+
+@dataclass(frozen=True)
+class ReleaseId:
+    """The release to which a process belongs. Names of releases are unique in their namespace."""
+
+    name: str
+    namespace: str
+
+    def __str__(self) -> str:
+        """Return the release as error messages name it."""
+        return f"the release {self.name!r} in the namespace {self.namespace!r}"
+
+
+def parse_release(environment: Mapping[str, str]) -> ReleaseId | None:
+    """Return the release in the environment of a pod; None outside a release."""
+    name, namespace = environment.get(ENV_RELEASE), environment.get(ENV_NAMESPACE)
+    return ReleaseId(name, namespace) if name and namespace else None
+
 
 # ---- values among a trial's hyperparameters that are not in its space ---------------------------------------------
 HP_PREFIX = "tuner/"
@@ -216,6 +240,11 @@ def parse_journal_segment(name: str) -> int | None:
     """Return the segment's number if `name` is the name of a journal segment."""
     match = re.fullmatch(r"studies/[^/]+/journal/(\d{10})\.jsonl", name)
     return int(match[1]) if match else None
+
+
+def chief_end(study: str, release: ReleaseId) -> str:
+    """Return the name of the note in which the chief of a release records why it has ended for good."""
+    return f"{study_prefix(study)}chiefs/{release.namespace}/{release.name}.json"
 
 
 def snapshots_prefix(study: str) -> str:

@@ -156,6 +156,13 @@ resources:
 {{- end }}
 {{- end }}
 
+{{/* Environment: the release, which a chief names when it takes over a study, and in its messages to workers. */}}
+{{- define "cifake-tune.env.release" -}}
+- {name: CIFAKE_TUNE_RELEASE, value: {{ .Release.Name | quote }}}
+- name: CIFAKE_TUNE_NAMESPACE
+  valueFrom: {fieldRef: {fieldPath: metadata.namespace}}
+{{- end }}
+
 {{/* Environment: address of the metrics and health endpoint of the chief and the workers. */}}
 {{- define "cifake-tune.env.http" -}}
 - {name: CIFAKE_TUNE_HTTP, value: "0.0.0.0:{{ .Values.metrics.port }}"}

@@ -83,7 +83,9 @@ def test_more_trials_go_on_with_a_study_that_is_over_and_evaluate_it_again(small
 
 def test_a_change_that_makes_trials_incomparable_is_refused_by_the_chief(small: Release) -> None:
     trials = small.trials()
-    small.upgrade(study__data={"batch_size": 64})
+    with pytest.raises(FailedError, match="pre-upgrade hooks failed"):
+        small.upgrade(study__data={"batch_size": 64})
+    small.upgrade(upgradeCheck={"enabled": False})
     until("the chief's refusal", lambda: "error:" in small.logs("chief"))
     logs = small.logs("chief")
     assert "was started with other settings: data.batch_size was 128, is now 64" in logs

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from tuner.errors import EnvironmentFailure
+from tuner.names import ReleaseId
 
 log = logging.getLogger(__name__)
 Answer = TypeVar("Answer")
@@ -65,5 +66,7 @@ class ChiefJob:
     """Name of the suspended Job to start after the search."""
     start: str
     """Id of the chief's Job; see `Opened.start`."""
+    release: ReleaseId | None = None
+    """Release of the chief; None if its Job does not belong to one."""
     linger_s: float = 0.0
     """Seconds for which the chief keeps running after the evaluation, so that Prometheus can scrape the result."""

@@ -11,9 +11,18 @@ from pydantic import ValidationError
 
 from tuner import names
 from tuner.bucket import Bucket
-from tuner.errors import BucketError, FencedError, NewerFormatError, ObjectExistsError, ObjectNotFoundError
-from tuner.study.journal import Header, emptied_bucket, encode
-from tuner.study.records import Record
+from tuner.errors import (
+    BucketError,
+    FencedError,
+    JournalError,
+    NewerFormatError,
+    ObjectExistsError,
+    ObjectNotFoundError,
+    ReleaseFencedError,
+)
+from tuner.names import ReleaseId
+from tuner.study.journal import Header, decode, emptied_bucket, encode
+from tuner.study.records import Opened, Record
 from tuner.study.snapshots import Snapshotter
 
 LINGER_S = 0.2
@@ -57,7 +66,19 @@ class JournalWriter:
         next_number: int,
         snapshotter: Snapshotter | None = None,
         metrics: FlushMetrics | None = None,
+        release: ReleaseId | None = None,
     ) -> None:
+        """Prepare to write segment `next_number`.
+
+        Args:
+            bucket: Bucket of the study.
+            study: Name of the study.
+            writer: Random id of this chief.
+            next_number: Number of the first segment that does not exist yet.
+            snapshotter: Takes and writes snapshots; None for none.
+            metrics: Measures the flushes.
+            release: This chief's release; None outside Kubernetes.
+        """
         self._bucket = bucket
         self._study = study
         self._writer = writer
@@ -66,6 +87,7 @@ class JournalWriter:
         """Number of this chief's first segment."""
         self._snapshotter = snapshotter
         self._metrics = metrics or NoFlushMetrics()
+        self._release = release
         self._pending: list[Record] = []
         self._pending_since: float | None = None
         """When the oldest pending record was appended (monotonic)."""
@@ -176,7 +198,7 @@ class JournalWriter:
                 continue
             self._unchecked_since = self._unchecked_since or time.monotonic()
             if await asyncio.to_thread(self._is_others, number):
-                raise self._fenced()
+                raise await asyncio.to_thread(self._fenced)
 
     def _is_emptied(self) -> bool:
         self._unchecked_since = self._unchecked_since or time.monotonic()
@@ -220,9 +242,24 @@ class JournalWriter:
         return f"the journal cannot be written because {self._bucket.url} has not answered for {waiting_s:.0f} s"
 
     def _fenced(self) -> FencedError:
-        return FencedError(
-            f"another chief has taken over the study {self._study!r} in {self._bucket.url}, so this chief exits."
+        """Return the error of a chief that a newer one has replaced. Reads from the bucket who the newer one is."""
+        study = f"the study {self._study!r} in {self._bucket.url}"
+        newer = self._newer_release()
+        if newer is None or newer == self._release:
+            return FencedError(f"another chief has taken over {study}, so this chief exits.")
+        return ReleaseFencedError(
+            f"the chief of {newer} has taken over {study}, so this chief exits. A study belongs to one release: "
+            "uninstall one of the two releases, or choose another `name` to start a new study."
         )
+
+    def _newer_release(self) -> ReleaseId | None:
+        """Return the release of the chief that wrote this chief's next segment; None if it cannot be determined."""
+        name = names.journal_segment(self._study, self._number)
+        with contextlib.suppress(BucketError, JournalError):
+            for record in decode(name, self._bucket.read(name)):  # a chief's first segment opens its term
+                if isinstance(record, Opened):
+                    return record.release_id
+        return None
 
     def close(self) -> None:
         """Make `run` return once all records are written."""

@@ -21,6 +21,7 @@ from tuner.chief.monitor import linger
 from tuner.chief.server import Chores, serve
 from tuner.chief.service import Service, now
 from tuner.chief.term import open_term, recover
+from tuner.chief.worker_deaths import WorkerDeaths, deaths_in_cluster
 from tuner.data.manifest import read_manifest
 from tuner.errors import NoResultError
 from tuner.rpc import tls_server_errors
@@ -92,7 +93,9 @@ def _search(context: ChiefContext, plan: SearchPlan, state: StudyState, journal:
     async def serve_workers() -> None:
         gc.freeze()  # exempts a million imported objects: collecting garbage among them took a fifth of the time
         oracle = Oracle(state, now())
-        service = Service(oracle, plan.suggester, plan.hyperparameters, journal, context.monitor.service_metrics)
+        deaths = deaths_in_cluster() if context.cluster else WorkerDeaths()
+        metrics = context.monitor.service_metrics
+        service = Service(oracle, plan.suggester, plan.hyperparameters, journal, metrics, deaths)
         await serve(service, chores, context)
 
     with tls_server_errors.logged_refusals(context.tls) if context.tls else nullcontext():

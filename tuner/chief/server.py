@@ -14,7 +14,7 @@ import grpc.aio
 from tuner.chief.checkpoint_retention import SavedModels
 from tuner.chief.context import ChiefContext
 from tuner.chief.grpc_server import make_server
-from tuner.chief.service import Service, now
+from tuner.chief.service import Service
 from tuner.errors import EnvironmentFailure, PreemptedError
 from tuner.rpc import tls
 from tuner.study.tensorboard import EventFiles
@@ -65,10 +65,12 @@ async def serve(service: Service, chores: Chores, context: ChiefContext) -> None
     study, term = service.study.name, service.state.term
     log.info("chief of study %s, term %d, listens on port %d %s", study, term, port, security)
     context.monitor.show_serving(service)
+    working = asyncio.create_task(_work(service, chores, context))
+    stopping = asyncio.create_task(_raise_when_set(stop))
+    parts: set[asyncio.Future[None]] = {writing, watching, working, stopping, service.dispatcher.broken}
+    for part in parts:
+        part.add_done_callback(_without_traceback)
     try:
-        working = asyncio.create_task(_work(service, chores, context))
-        stopping = asyncio.create_task(_raise_when_set(stop))
-        parts: set[asyncio.Future[None]] = {writing, watching, working, stopping, service.dispatcher.broken}
         done, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
         for part in done:
             part.result()  # raises its error
@@ -77,6 +79,15 @@ async def serve(service: Service, chores: Chores, context: ChiefContext) -> None
         if not writing.done():
             service.journal.close()
             await _await_written(writing, late)
+
+
+def _without_traceback(part: asyncio.Future[None]) -> None:
+    """Keep asyncio from logging the error of a part.
+
+    If a newer chief has taken over, several parts fail, and `serve` raises the error of only one of them.
+    """
+    if not part.cancelled():
+        part.exception()
 
 
 def _add_port(server: grpc.aio.Server, context: ChiefContext) -> int:
@@ -130,6 +141,8 @@ async def _work(service: Service, chores: Chores, context: ChiefContext) -> None
     """Run the search until the workers know that it has finished. Then start the evaluation, if in a cluster."""
     cleaning = asyncio.create_task(_delete_models(service, chores.models))
     drawing = asyncio.create_task(_write_curves(service, chores.curves))
+    for chore in cleaning, drawing:
+        chore.add_done_callback(_without_traceback)
     try:
         await _tick(service)
         await drawing
@@ -175,7 +188,7 @@ async def _tick(service: Service) -> None:
             log.warning("the chief was suspended for %.1f s; all leases are extended by that time", late_s)
             service.oracle.extend_leases(late_s)
         if not service.finished.is_set():
-            await service.commit(service.oracle.expire(now()))
+            await service.expire()
             service.workers.remove_silent()
         elif service.workers.all_dismissed(service.study.leases.duration_s):
             return

@@ -22,6 +22,7 @@ from tuner.chief.dispatcher import Dispatcher
 from tuner.chief.journal_writer import JournalWriter
 from tuner.chief.metrics import ServiceMetrics
 from tuner.chief.trial_messages import Messages, Status, bare_trial
+from tuner.chief.worker_deaths import WorkerDeaths
 from tuner.chief.worker_registry import WorkerRegistry
 from tuner.config.settings import Study
 from tuner.limits import is_name
@@ -79,6 +80,7 @@ class Service:
     space: HyperParameters
     journal: JournalWriter
     metrics: ServiceMetrics = field(default_factory=ServiceMetrics)
+    deaths: WorkerDeaths = field(default_factory=WorkerDeaths)
 
     def __post_init__(self) -> None:
         self._messages = Messages(self.space, self.state.objective)
@@ -229,9 +231,11 @@ class Service:
     async def join(self, request: lease_service.Join, context: Any) -> lease_service.Joined:
         """Register a new process of a worker."""
         await self._check_room(request.worker, context)
-        worker = self.workers.join(request.worker, request.incarnation)
+        earlier = [worker for worker in self.oracle.at_work() if worker.name == request.worker]
+        killed = await self.deaths.out_of_memory(earlier, self.workers)
+        worker = self.workers.join(request.worker, request.incarnation, request.pod)
         log.info("worker %s has joined", worker.name)
-        await self.commit(self.oracle.join(worker, now()))
+        await self.commit(self.oracle.join(worker, now(), killed))
         return lease_service.Joined(
             incarnation=worker.incarnation,
             study=self.study,
@@ -247,7 +251,7 @@ class Service:
         lease_s = self.study.leases.duration_s
         if entry.worker != worker:
             return lease_service.Beat(held=False, next_s=lease_s / 3)
-        entry.heartbeat = request
+        entry.heartbeat, entry.pod = request, request.pod
         # a worker without a trial has no progress to report
         next_s = lease_s / 3 if request.trial is None else min(lease_s / 3, max(1.0, len(self.workers) / BEATS_PER_S))
         attempt = AttemptClaim(worker, request.trial or "", request.attempt)
@@ -279,6 +283,12 @@ class Service:
         """
         if records:
             await self.take(records)
+
+    async def expire(self) -> None:
+        """End the attempts whose leases have expired."""
+        instant = now()
+        killed = await self.deaths.out_of_memory(self.oracle.expired(instant), self.workers)
+        await self.commit(self.oracle.expire(instant, killed))
 
     def take(self, records: Sequence[Record]) -> Awaitable[None]:
         """Start to commit records, and return a future that completes when they are durable.

@@ -10,8 +10,8 @@ from tuner.chief.context import ChiefContext
 from tuner.chief.evaluation_job import ChiefJob
 from tuner.chief.journal_writer import JournalWriter
 from tuner.config.settings import Study
-from tuner.errors import FencedError, UsageError
-from tuner.study.compatibility import check_resume
+from tuner.errors import FencedError
+from tuner.study.compatibility import check_unchanged
 from tuner.study.journal import JournalReader
 from tuner.study.records import Opened
 from tuner.study.snapshots import Snapshotter
@@ -34,7 +34,7 @@ def recover(reader: JournalReader, context: ChiefContext) -> Recovered:
     """Read the journal to its end. Raises ConfigError, UsageError, JournalError, BucketError."""
     reader.poll()
     state = reader.state
-    _check_unchanged(state, context.study, context.digest)
+    check_unchanged(state, context.study, context.digest)
     return Recovered(state, reader.next_number, nothing_to_search(state, context.study, context.cluster))
 
 
@@ -48,6 +48,7 @@ def open_term(
     reads the new segment and tries the next one, until it succeeds.
     """
     writer = secrets.token_hex(8)
+    release = context.cluster.release if context.cluster else None
     while True:
         recovered = recover(reader, context)
         if recovered.is_over:
@@ -60,6 +61,7 @@ def open_term(
             recovered.next_segment,
             Snapshotter(context.bucket, state),
             context.monitor.journal_metrics,
+            release,
         )
         opened = Opened(
             at=time.time(),
@@ -69,11 +71,15 @@ def open_term(
             data=context.digest,
             direction=direction,
             start=context.cluster.start if context.cluster else "",
+            release=release.name if release else "",
+            namespace=release.namespace if release else "",
         )
         try:
             journal.write([opened])
         except FencedError:
             continue
+        if state.release not in (None, release):
+            log.warning("study %s was searched by %s; this chief takes it over", context.study.name, state.release)
         if state.trials:
             log.info(
                 "study %s continues with %d trials, %d of them ended",
@@ -93,15 +99,3 @@ def nothing_to_search(state: StudyState, study: Study, cluster: ChiefJob | None)
     """
     gave_up = state.finished is not None and state.finished.failed
     return state.is_over(study) or (gave_up and cluster is not None and state.start == cluster.start)
-
-
-def _check_unchanged(state: StudyState, study: Study, digest: str) -> None:
-    """Raise ConfigError or UsageError if the study began with settings or a data set that do not match these."""
-    if state.study is None:
-        return
-    check_resume(state.study, study)
-    if state.data_digest != digest:
-        raise UsageError(
-            f"study {study.name!r} was started with the data set {state.data_digest[:12]}, but this chief has the data "
-            f"set {digest[:12]}. Use the first data set, or choose another `name` to start a new study."
-        )

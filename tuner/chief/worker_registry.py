@@ -30,6 +30,8 @@ class WorkerEntry:
     """Time of the worker's last call (monotonic)."""
     heartbeat: lease_service.Heartbeat | None = None
     """The worker's newest heartbeat; None if it has not sent any."""
+    pod: str = ""
+    """Name of the worker's pod; "" outside Kubernetes, or until a worker of an earlier chief sends a heartbeat."""
     dismissed: bool = False
     """Whether the worker was answered STOPPED and therefore knows that the search has finished."""
 
@@ -48,7 +50,7 @@ class WorkerRegistry:
         """Return whether a worker of this name cannot be registered because there are too many workers."""
         return name not in self.entries and len(self) >= limits.WORKERS
 
-    def join(self, name: str, incarnation: str) -> Worker:
+    def join(self, name: str, incarnation: str, pod: str = "") -> Worker:
         """Register a process that joins, and return the identity that the process has from now on.
 
         A process that joins again keeps the identity that it was given first.
@@ -58,6 +60,7 @@ class WorkerRegistry:
             self._last_joined = names.Joining(self._last_joined.term, self._last_joined.number + 1)
             worker = Worker(name, names.incarnation(self._last_joined, incarnation))
         self.register(worker)
+        self.entries[worker.name].pod = pod
         return worker
 
     def register(self, worker: Worker) -> None:
@@ -65,6 +68,11 @@ class WorkerRegistry:
         entry = self.entries.get(worker.name)
         if entry is None or entry.worker != worker:
             self.entries[worker.name] = WorkerEntry(worker, time.monotonic())
+
+    def pod_of(self, worker: Worker) -> str:
+        """Return the name of a process's pod; "" if it is not known."""
+        entry = self.entries.get(worker.name)
+        return entry.pod if entry and entry.worker == worker else ""
 
     def record_call(self, worker: Worker) -> WorkerEntry:
         """Record that a process has called, and return the entry of the newest process of its name."""

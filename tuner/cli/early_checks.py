@@ -1,15 +1,21 @@
-"""Checks of the bucket by `chief` and `evaluate` before they import Keras.
+"""Checks of the bucket by `chief`, `worker` and `evaluate` before they import Keras or begin their work.
 
 With these checks, a mistake is reported within a second. Importing TensorFlow costs 6 s of CPU time. The commands
 repeat all checks later.
 """
 
+import logging
+
 from tuner import names
 from tuner.bucket import Bucket
 from tuner.config.settings import Study
 from tuner.data.manifest import check_data_set, find_data_set
+from tuner.errors import EnvironmentFailure
 from tuner.evaluator.run import evaluated
+from tuner.study.compatibility import check_unchanged
 from tuner.study.journal import JournalReader, read_study
+
+log = logging.getLogger(__name__)
 
 
 def check_chief_data(bucket: Bucket, study: Study, digest: str | None) -> None:
@@ -25,6 +31,39 @@ def check_chief_data(bucket: Bucket, study: Study, digest: str | None) -> None:
     reader.poll()
     if reader.state.finished is None:
         check_data_set(bucket, chosen)
+
+
+def check_continues(bucket: Bucket, study: Study, digest: str | None) -> None:
+    """Log whether a chief can continue the study with these settings and this data set (None: not known yet).
+
+    A bucket that cannot be read is only a warning, because an upgrade may be what repairs it. Raises UsageError if the
+    study began with other settings or with another data set.
+    """
+    reader = JournalReader(bucket, study.name)
+    try:
+        reader.poll()
+    except EnvironmentFailure as error:
+        log.warning("the settings of study %s were not checked: %s", study.name, error)
+        return
+    check_unchanged(reader.state, study, digest)
+    if reader.state.study is None:
+        log.info("study %s begins with these settings", study.name)
+    else:
+        log.info("study %s continues with these settings", study.name)
+
+
+def has_finished(bucket: Bucket, study: Study) -> bool:
+    """Return whether the search has finished, so that a worker may find no chief.
+
+    Raises ConfigError if the study began with other settings: no chief serves it with these.
+    """
+    reader = JournalReader(bucket, study.name)
+    reader.poll()
+    check_unchanged(reader.state, study, None)
+    if reader.state.is_over(study):
+        log.info("the search of study %s has finished", study.name)
+        return True
+    return False
 
 
 def is_evaluated(bucket: Bucket, study: str) -> bool:

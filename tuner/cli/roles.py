@@ -21,6 +21,7 @@ from tuner.monitoring.log_format import begin_logging, read_format
 from tuner.report.terminal.console import make_console, shown_progress
 
 if TYPE_CHECKING:
+    from tuner.chief.own_job import OwnJobEnd
     from tuner.rpc.tls import Files
 
 StudyFileOption = Annotated[
@@ -62,13 +63,28 @@ def chief(
     study_file: StudyFileOption = None,
     bucket_url: BucketOption = DEFAULT_BUCKET,
     settings: SetOption = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Only check whether a chief can continue the study with these settings.")
+    ] = False,
 ) -> None:
     """Assign trials to workers until the search has finished.
 
     The chief listens at the host KERASTUNER_ORACLE_IP and the port KERASTUNER_ORACLE_PORT.
     """
     _begin_process(context)
-    study = _study(study_file, settings or [])
+    if check:
+        from tuner.cli import early_checks
+
+        study = _study(study_file, settings or [])
+        early_checks.check_continues(_bucket(bucket_url), study, os.environ.get(names.ENV_DATA) or None)
+        return
+    from tuner.chief.own_job import ended_by_lasting_errors
+
+    with ended_by_lasting_errors(os.environ) as own:
+        _run_chief(_study(study_file, settings or []), _bucket(bucket_url), own)
+
+
+def _run_chief(study: config.Study, its_bucket: Bucket, own: "OwnJobEnd") -> None:
     host, port, encryption = _environment(names.ENV_ORACLE_IP), _port(), _encryption()
     from tuner.address import Address
     from tuner.chief.evaluation_job import ChiefJob
@@ -78,11 +94,12 @@ def chief(
     from tuner.monitoring.catalogue import Role
     from tuner.monitoring.endpoint import Monitor, serving
 
-    chief_monitor = ChiefMonitor(_bucket(bucket_url), study.name, monitor := Monitor(Role.CHIEF))
+    chief_monitor = ChiefMonitor(its_bucket, study.name, monitor := Monitor(Role.CHIEF))
     bucket = chief_monitor.bucket
     job = os.environ.get(names.ENV_EVALUATION_JOB)
-    cluster = ChiefJob(job, _environment(names.ENV_START), _seconds(names.ENV_LINGER_S)) if job else None
+    cluster = ChiefJob(job, _environment(names.ENV_START), own.release, _seconds(names.ENV_LINGER_S)) if job else None
     with serving(monitor):  # before the bucket is read, so that a chief that waits for its bucket is visible
+        own.begin(bucket, study.name)
         if _data_wait_s() is None:  # otherwise, the data set may be packed while Keras is imported
             early_checks.check_chief_data(bucket, study, os.environ.get(names.ENV_DATA))
         with importing_keras(whole=study.search.algorithm is config.Algorithm.BAYESIAN):
@@ -103,21 +120,25 @@ def worker(context: typer.Context, bucket_url: BucketOption = DEFAULT_BUCKET) ->
         )
     encryption = _encryption()
     with importing_keras():  # before the bucket is read, which in a cluster may still be starting
+        from tuner.cli import early_checks
         from tuner.monitoring.catalogue import Role
         from tuner.monitoring.endpoint import Monitor, serving
         from tuner.monitoring.measured_bucket import MeasuredBucket
         from tuner.training import devices
+        from tuner.worker.chief_absence import ChiefAbsence
         from tuner.worker.run import run_worker
 
     file = os.environ.get(names.ENV_STUDY_FILE)
     study = _study(Path(file), []) if file else None
     monitor = Monitor(Role.WORKER, study.name if study else "")
     bucket = MeasuredBucket(_bucket(bucket_url), monitor.registry)
+    release = names.parse_release(os.environ)
+    absence = ChiefAbsence(bucket, study.name, release) if study and release else None
     with serving(monitor):  # before the bucket and the chief are reached: the alerts need to see a worker that waits
-        if study and _search_has_finished(bucket, study):
+        if study and early_checks.has_finished(bucket, study):
             return
         devices.check(os.environ)
-        run_worker(bucket, address, encryption, name, _cache(), monitor)
+        run_worker(bucket, address, encryption, name, _cache(), monitor, absence)
 
 
 def evaluate(
@@ -164,18 +185,6 @@ def _data_wait_s() -> int | None:
     if os.environ.get(names.ENV_DATA) or not os.environ.get(names.ENV_DATA_WAIT_S):
         return None
     return _seconds(names.ENV_DATA_WAIT_S)
-
-
-def _search_has_finished(bucket: Bucket, study: config.Study) -> bool:
-    """Return whether the search has finished, so that there may be no chief."""
-    from tuner.study.journal import JournalReader
-
-    reader = JournalReader(bucket, study.name)
-    reader.poll()
-    if reader.state.is_over(study):
-        logging.getLogger("tuner").info("the search of study %s has finished", study.name)
-        return True
-    return False
 
 
 def _bucket(url: str) -> Bucket:

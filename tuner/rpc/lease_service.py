@@ -57,6 +57,7 @@ def _printable(text: str) -> str:
 
 
 Name = Annotated[str, Field(min_length=1, max_length=limits.NAME_CHARACTERS), AfterValidator(_printable)]
+PodName = Annotated[str, Field(max_length=limits.POD_NAME_CHARACTERS), AfterValidator(_printable)]
 Number = Annotated[int, Field(ge=0, lt=limits.NUMBER)]
 
 
@@ -73,6 +74,8 @@ class Join(Message):
 
     worker: Name
     incarnation: Name
+    pod: PodName = ""
+    """Name of the worker's pod. Empty outside Kubernetes."""
 
 
 class Joined(Message):
@@ -99,6 +102,8 @@ class Heartbeat(Message):
     images_per_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     gpus: Number | None = None
     """Number of GPUs that Keras finds; None if the worker has not counted them yet."""
+    pod: PodName = ""
+    """Name of the worker's pod, which a chief needs if the worker joined an earlier chief."""
 
 
 class Beat(Message):

@@ -6,6 +6,7 @@ from one thread, without locks.
 """
 
 from collections import deque
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
@@ -76,12 +77,15 @@ class Oracle:
 
     # ---- leasing --------------------------------------------------------------------------------
 
-    def join(self, worker: Worker, now: Instant) -> list[Record]:
-        """Register a new process of a worker, and end the attempts of the worker's older processes as lost."""
+    def join(self, worker: Worker, now: Instant, killed: Collection[Worker] = ()) -> list[Record]:
+        """Register a new process of a worker, and end the attempts of the worker's older processes.
+
+        Their outcome is OUT_OF_MEMORY for the processes in `killed`, which exceeded their memory, and otherwise LOST.
+        """
         records: list[Record] = []
         for lease in self._leases.of_worker(worker.name):
             if lease.worker != worker:
-                records += self._end_attempt(lease, Outcome.LOST, f"worker {worker.name} was restarted", now)
+                records += self._end_lost(lease, f"worker {worker.name} was restarted", now, killed)
         return records
 
     def grant(self, worker: Worker, now: Instant) -> tuple[Trial | None, list[Record]]:
@@ -210,13 +214,17 @@ class Oracle:
             return []
         return self._end_attempt(self._lease_of(attempt), outcome, reason, now)
 
-    def expire(self, now: Instant) -> list[Record]:
-        """End the attempts whose leases have expired."""
+    def expired(self, now: Instant) -> list[Worker]:
+        """Return the workers whose leases have expired."""
+        return [lease.worker for lease in self._leases.expired(now.monotonic)]
+
+    def expire(self, now: Instant, killed: Collection[Worker] = ()) -> list[Record]:
+        """End the attempts whose leases have expired. `killed` are the processes that exceeded their memory."""
         records: list[Record] = []
         for lease in self._leases.expired(now.monotonic):
             silent = self._duration(lease.worker)
             reason = f"worker {lease.worker.name} sent no heartbeat for {silent:g} s"
-            records += self._end_attempt(lease, Outcome.LOST, reason, now)
+            records += self._end_lost(lease, reason, now, killed)
         return records
 
     def stock_attempt(self, trial_id: TrialId, number: int) -> AttemptClaim:
@@ -296,6 +304,15 @@ class Oracle:
                 reason=reason,
             )
         )
+
+    def _end_lost(self, lease: Lease, reason: str, now: Instant, killed: Collection[Worker]) -> list[Record]:
+        if lease.worker not in killed:
+            return self._end_attempt(lease, Outcome.LOST, reason, now)
+        reason = (
+            f"worker {lease.worker.name} was killed because its pod exceeded its memory limit (OOMKilled); raise "
+            "workers.resources.limits.memory, or train smaller models or batches"
+        )
+        return self._end_attempt(lease, Outcome.OUT_OF_MEMORY, reason, now)
 
     def _end_attempt(self, lease: Lease, outcome: Outcome, reason: str, now: Instant) -> list[Record]:
         trial = self.state.trials[lease.trial]

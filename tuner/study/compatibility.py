@@ -6,7 +6,8 @@ from typing import Any
 
 from tuner.config.loading import dump
 from tuner.config.settings import Algorithm, Study
-from tuner.errors import ConfigError
+from tuner.errors import ConfigError, UsageError
+from tuner.study.state import StudyState
 
 GROWING = ("search.max_trials", "training.epochs")  # may grow, training.epochs only with some algorithms
 OPERATIONAL = (
@@ -42,6 +43,24 @@ def check_resume(recorded: Study, requested: Study) -> None:
         raise ConfigError(
             f"study {requested.name!r} was started with other settings: {'; '.join(refused)}. "
             "Restore these settings, or choose another `name` to start a new study."
+        )
+
+
+def check_unchanged(state: StudyState, study: Study, digest: str | None) -> None:
+    """Raise UsageError if the study began with settings or a data set that do not match these.
+
+    Args:
+        state: State of the study, which may not have begun.
+        study: The requested settings. A difference raises ConfigError; see `check_resume`.
+        digest: Digest of the data set; None if it is not known yet.
+    """
+    if state.study is None:
+        return
+    check_resume(state.study, study)
+    if digest is not None and state.data_digest != digest:
+        raise UsageError(
+            f"study {study.name!r} was started with the data set {state.data_digest[:12]}, but this chief has the data "
+            f"set {digest[:12]}. Use the first data set, or choose another `name` to start a new study."
         )
 
 

@@ -7,7 +7,7 @@ from pydantic import ConfigDict, Field, TypeAdapter
 
 from tuner.config.formats import Versioned
 from tuner.config.recorded import RecordedStudy
-from tuner.names import TrialId
+from tuner.names import ReleaseId, TrialId
 
 Value = bool | int | float | str
 """A hyperparameter's value."""
@@ -51,6 +51,15 @@ class Opened(_Record):
     start: str = ""
     """Id of the Kubernetes Job that started the chief. A chief that replaces a crashed one has the same id. Empty if a
     user started the chief directly."""
+    release: str = ""
+    """Name of the chief's release. Empty outside Kubernetes."""
+    namespace: str = ""
+    """Kubernetes namespace of the release."""
+
+    @property
+    def release_id(self) -> ReleaseId | None:
+        """The chief's release; None outside Kubernetes, and in records with a format before 1.1."""
+        return ReleaseId(self.release, self.namespace) if self.release else None
 
 
 class Created(_Record):

@@ -15,7 +15,7 @@ from pydantic import ConfigDict
 from tuner import names
 from tuner.config.recorded import RecordedStudy
 from tuner.config.settings import Study
-from tuner.names import TrialId
+from tuner.names import ReleaseId, TrialId
 from tuner.study.objective import Objective
 from tuner.study.records import (
     AttemptEnded,
@@ -106,6 +106,8 @@ class StudyState:
     direction: Literal["max", "min"] = "max"
     start: str = ""
     """Id of the Job that started the newest chief; see `tuner.study.records.Opened`."""
+    release: ReleaseId | None = None
+    """Release of the newest chief; None if it has none."""
     trials: dict[TrialId, Trial] = field(default_factory=dict)
     ended: list[TrialId] = field(default_factory=list)
     """Trials that have ended, in the order in which they ended."""
@@ -129,6 +131,7 @@ class StudyState:
                     raise ValueError(f"term {record.term} follows term {self.term}")
                 self.term, self.study, self.data_digest = record.term, record.study, record.data
                 self.direction, self.start, self.finished = record.direction, record.start, None
+                self.release = record.release_id
                 self.ended_before_term = len(self.ended)
             case Created():
                 if record.trial in self.trials:

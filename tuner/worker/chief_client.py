@@ -78,7 +78,8 @@ class ChiefClient:
     """Client of the chief's two services. Each call is repeated while the chief is unreachable.
 
     All methods raise ChiefUnreachableError after `timeout_s`, EnvironmentFailure for an unexpected answer, and
-    UsageError if chief and worker differ in the major version of their messages' format.
+    UsageError if the chief has ended for good, or if chief and worker differ in the major version of their messages'
+    format.
     `connection_problem` returns the reason why the chief is unreachable if a user must fix it, else None.
     """
 
@@ -94,6 +95,10 @@ class ChiefClient:
         self.is_finished: Callable[[], bool] = lambda: False
         """Return whether the journal says that the search has finished. Called while the chief is unreachable: a chief
         waits only for workers that called recently before it ends, so a suspended worker may find no chief later."""
+        self.chief_error: Callable[[bool], UsageError | None] = lambda has_waited: None
+        """Return an error if the chief has ended for good (`ChiefAbsence`). Called while the chief is unreachable."""
+        self.pod = ""
+        """Name of this worker's pod. Empty outside Kubernetes."""
         self._looked_up_at = 0.0
         self._connection_problem = connection_problem
         self._joined = False
@@ -124,7 +129,7 @@ class ChiefClient:
         Raises UsageError if the chief's answer has another major version or cannot be understood, and the
         `connection_problem` if there is one.
         """
-        request = lease_service.Join(worker=self.worker, incarnation=self.incarnation)
+        request = lease_service.Join(worker=self.worker, incarnation=self.incarnation, pod=self.pod)
         try:
             joined = self._repeat(lambda: self._leases.join(request, CALL_TIMEOUT_S))
         except ValidationError as error:
@@ -254,8 +259,8 @@ class ChiefClient:
         self._failing_since = None
         return answer
 
-    def _unreachable(self, silent_s: float, problem: CifakeTuneError | None = None) -> ChiefUnreachableError:
-        return ChiefUnreachableError(
+    def _unreachable(self, silent_s: float, problem: CifakeTuneError | None = None) -> CifakeTuneError:
+        return self.chief_error(True) or ChiefUnreachableError(
             f"the chief at {self._address} did not answer for {silent_s:g} s; {problem or 'check that it is running.'}"
         )
 
@@ -305,3 +310,5 @@ class ChiefClient:
         self._looked_up_at = now
         if self.is_finished():
             raise SearchOverError
+        if error := self.chief_error(False):
+            raise error

@@ -20,7 +20,7 @@ class HeartbeatThread:
         self.fenced = threading.Event()
         self._chief = chief
         self._lock = threading.Lock()
-        self._beat = lease_service.Heartbeat(worker=chief.worker, incarnation=chief.incarnation)
+        self._beat = lease_service.Heartbeat(worker=chief.worker, incarnation=chief.incarnation, pod=chief.pod)
         self._stopped = threading.Event()
         self._due = time.monotonic()
         self.answered_at = time.time()

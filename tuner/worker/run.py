@@ -12,6 +12,7 @@ from pathlib import Path
 
 from prometheus_client.metrics_core import Metric
 
+from tuner import names
 from tuner.bucket import Bucket
 from tuner.errors import BucketError, JournalError
 from tuner.monitoring import catalogue
@@ -22,6 +23,7 @@ from tuner.study.journal import JournalReader
 from tuner.training import devices
 from tuner.training.activities import Activity
 from tuner.worker.attempt import Attempt
+from tuner.worker.chief_absence import ChiefAbsence
 from tuner.worker.chief_client import ChiefClient, Grant
 from tuner.worker.context import opened_context
 from tuner.worker.heartbeat import HeartbeatThread
@@ -36,12 +38,32 @@ unless it waits for its data."""
 
 
 def run_worker(
-    bucket: Bucket, chief_address: str, encryption: tls.Files | None, name: str, cache: Path, monitor: Monitor
+    bucket: Bucket,
+    chief_address: str,
+    encryption: tls.Files | None,
+    name: str,
+    cache: Path,
+    monitor: Monitor,
+    absence: ChiefAbsence | None = None,
 ) -> None:
-    """Train trials for the chief at `host:port` until the search has finished.
+    """Train trials for the chief until the search has finished.
 
-    Raises ChiefUnreachableError, PreemptedError (on SIGTERM, after the trial was returned to the chief), DataError,
-    SpaceError and BucketError.
+    Args:
+        bucket: Bucket of the study.
+        chief_address: Address of the chief, as `host:port`.
+        encryption: TLS files of this worker; None without TLS.
+        name: Name of this worker.
+        cache: Folder for unpacked data.
+        monitor: Shows what the worker does.
+        absence: Finds out whether the chief has ended for good; None outside a release.
+
+    Raises:
+        ChiefUnreachableError: The chief did not answer for too long.
+        PreemptedError: SIGTERM was received, and the trial was returned to the chief.
+        UsageError: The chief has ended for good.
+        DataError: The data set is missing or damaged.
+        SpaceError: The space cannot be loaded.
+        BucketError: The bucket failed.
     """
     stop, metrics = StopSignal(), WorkerMetrics(monitor.registry)
     try:
@@ -55,6 +77,9 @@ def run_worker(
                 secrets.token_hex(8),
                 lambda: tls_client_errors.connection_problem(chief_address, encryption),
             )
+            chief.pod = os.environ.get(names.ENV_POD, "")
+            if absence:
+                chief.chief_error = absence.error
             with stop.interrupting():
                 joined = chief.join()
             monitor.study = joined.study.name

@@ -1,5 +1,6 @@
 {{/* The chief's Job. It has no podFailurePolicy. With one, a chief on a lost node would not be replaced until the Node
-     object is deleted. Two chiefs at the same time are harmless, because the newer one fences the older one. */}}
+     object is deleted. Two chiefs at the same time are harmless, because the newer one fences the older one. A chief
+     with wrong settings ends its own Job. */}}
 {{- define "cifake-tune.chief.spec" -}}
 backoffLimit: {{ .Values.chief.backoffLimit }}
 template:
@@ -30,6 +31,9 @@ template:
           - {name: CIFAKE_TUNE_EVALUATION_JOB, value: {{ include "cifake-tune.job.name" (list . "evaluator") }}}
           - name: CIFAKE_TUNE_START
             valueFrom: {fieldRef: {fieldPath: "metadata.labels['batch.kubernetes.io/controller-uid']"}}
+          - name: CIFAKE_TUNE_JOB
+            valueFrom: {fieldRef: {fieldPath: "metadata.labels['batch.kubernetes.io/job-name']"}}
+          {{- include "cifake-tune.env.release" . | nindent 10 }}
           - {name: CIFAKE_TUNE_LINGER_S, value: {{ .Values.metrics.lingerSeconds | quote }}}
           {{- include "cifake-tune.env.http" . | nindent 10 }}
           {{- include "cifake-tune.env" . | nindent 10 }}

@@ -43,6 +43,9 @@ template:
           - {name: CIFAKE_TUNE_CACHE, value: /cache}
           - {name: CIFAKE_TUNE_GPUS, value: {{ .Values.workers.gpus | default (len .Values.workers.resourceClaims) | quote }}}
           - {name: CIFAKE_TUNE_REQUIRE_GPU, value: {{ .Values.workers.requireGPU | quote }}}
+          {{- include "cifake-tune.env.release" . | nindent 10 }}
+          - name: CIFAKE_TUNE_POD
+            valueFrom: {fieldRef: {fieldPath: metadata.name}}
           {{- include "cifake-tune.env.http" . | nindent 10 }}
           {{- include "cifake-tune.env" . | nindent 10 }}
           {{- include "cifake-tune.env.tls" . | nindent 10 }}
