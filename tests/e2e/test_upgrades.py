@@ -8,7 +8,7 @@ import pytest
 from tests.e2e.cluster import FailedError, Namespace, Release, conditions_of, run, until
 
 SMALL = {"resources": {"requests": {"cpu": "50m", "memory": "256Mi"}, "limits": {"memory": "2Gi"}}}
-STUDY = {
+STUDY: dict[str, Any] = {
     "search": {"max_trials": 400, "early_stopping": {"policy": "none"}},
     "training": {"epochs": 4},
     "data": {"batch_size": 64},
