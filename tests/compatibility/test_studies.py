@@ -21,6 +21,7 @@ from tuner.bucket.local import LocalBucket
 from tuner.cli.app import app
 from tuner.evaluation.result_files import read_metrics
 from tuner.names import TrialId
+from tuner.study import snapshots
 from tuner.study.journal import read_records, read_study
 from tuner.study.records import AttemptEnded, Leased, Opened, Outcome, Reported, TrialState
 from tuner.study.snapshots import newest
@@ -101,11 +102,15 @@ def test_its_model_predicts(where: list[str], finished_folder: Path, monkeypatch
 
 
 # ---- the unfinished study ---------------------------------------------------------------------------
-def test_an_unfinished_study_is_read_from_its_snapshot_as_from_its_journal(unfinished: LocalBucket) -> None:
+def test_an_unfinished_study_is_read_from_its_snapshot_as_from_its_journal(
+    unfinished: LocalBucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
     replayed = StudyState()
     for record in read_records(unfinished, STUDY):
         replayed.apply(record)
+    assert newest(unfinished, STUDY) is None, "a snapshot of an older minor version is not used"
     assert read_study(unfinished, STUDY) == replayed
+    monkeypatch.setattr(snapshots, "FORMAT", "1.0")  # the version that wrote it
     snapshot = newest(unfinished, STUDY)
     assert snapshot is not None
     unfinished.delete(names.journal_segment(STUDY, 1))

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tuner import names
-from tuner.cli.options import GlobalOptions
 from tuner.errors import DataError
 from tuner.report.terminal.console import make_console, print_line, shown_progress
 
@@ -97,6 +96,7 @@ def prepare_command(
 ) -> None:
     """Pack the study's `data.source`, and record for the chief which data set that is. The chart runs this as a Job."""
     from tuner.bucket import open_bucket
+    from tuner.cli.options import GlobalOptions
     from tuner.config.loading import load
     from tuner.data.prepare import prepare
 
