@@ -37,7 +37,9 @@ def test_only_the_chief_and_the_job_that_makes_the_certificates_have_a_token(ins
     assert with_token == {"chief", "tls"}
 
 
-def test_the_chiefs_account_can_start_the_evaluation_and_do_nothing_else(installed: Release) -> None:
+def test_the_chiefs_account_can_start_the_evaluation_end_its_job_read_pods_and_do_nothing_else(
+    installed: Release,
+) -> None:
     """What every account may do, such as ask what it may do, left out."""
 
     def rights(account: str) -> set[str]:
@@ -46,9 +48,13 @@ def test_the_chiefs_account_can_start_the_evaluation_and_do_nothing_else(install
         return {" ".join(line.split()) for line in listed.splitlines()}
 
     everyones = rights("default")
-    evaluation = installed.job("evaluator")["metadata"]["name"]
+    chief, evaluation = (installed.job(component)["metadata"]["name"] for component in ("chief", "evaluator"))
     assert everyones
-    assert rights("cifake-tune-chief") - everyones == {f"jobs.batch [] [{evaluation}] [get patch]"}
+    assert rights("cifake-tune-chief") - everyones == {
+        f"jobs.batch [] [{chief}] [get patch]",
+        f"jobs.batch [] [{evaluation}] [get patch]",
+        "pods [] [] [get]",
+    }
     assert rights("cifake-tune") - everyones == set()
     assert rights("cifake-tune-tls") - everyones == {"secrets [] [cifake-tune-tls] [get create patch]"}
 
