@@ -7,6 +7,8 @@ import pytest
 
 from tests.e2e.cluster import FailedError, Namespace, Release, conditions_of, run, until
 
+pytestmark = pytest.mark.full
+
 SMALL = {"resources": {"requests": {"cpu": "50m", "memory": "256Mi"}, "limits": {"memory": "2Gi"}}}
 STUDY: dict[str, Any] = {
     "search": {"max_trials": 400, "early_stopping": {"policy": "none"}},
