@@ -8,7 +8,7 @@
 labels:
   {{- include "cifake-tune.podLabels" . | nindent 2 }}
 annotations:
-  {{- if not (has $component (list "bucket" "tls")) }}
+  {{- if not (has $component (list "bucket" "tls" "upgrade-check")) }}
   checksum/study: {{ include "cifake-tune.study.checksum" $root }}
   {{- end }}
   {{- if and (has $component (list "chief" "worker")) (not $root.Values.metrics.podMonitor.enabled) (not (hasKey $annotations "prometheus.io/scrape")) }}
@@ -19,6 +19,15 @@ annotations:
   {{- with $annotations }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
+{{- end }}
+
+{{/* Metadata of the template of a pod that runs for seconds, without the sidecar of a service mesh, which would keep the
+     pod running. Called with (list . COMPONENT). */}}
+{{- define "cifake-tune.pod.metadata.alone" -}}
+{{- $metadata := include "cifake-tune.pod.metadata" . | fromYaml }}
+{{- $labels := merge (dict) $metadata.labels (dict "sidecar.istio.io/inject" "false") }}
+{{- $annotations := merge (dict) ($metadata.annotations | default dict) (dict "linkerd.io/inject" "disabled") }}
+{{- dict "labels" $labels "annotations" $annotations | toYaml }}
 {{- end }}
 
 {{/* Security context and placement of a pod. Called with (list . VALUES-OF-THE-COMPONENT). */}}

@@ -16,8 +16,8 @@ from tuner.errors import ConfigError, EnvironmentFailure, UsageError
 
 Kind = TypeVar("Kind", bound=Object)
 
-CHIEF, WORKER, EVALUATOR, DATA, BUCKET = "chief", "worker", "evaluator", "data", "bucket"
-COMPONENTS = (CHIEF, WORKER, EVALUATOR, DATA, BUCKET)
+CHIEF, WORKER, EVALUATOR, DATA, BUCKET, TLS = "chief", "worker", "evaluator", "data", "bucket", "tls"
+COMPONENTS = (CHIEF, WORKER, EVALUATOR, DATA, BUCKET, TLS)
 _STUDY_VOLUME, _TLS_VOLUME = "study", "tls"
 
 

@@ -124,6 +124,7 @@ def view_release(
                 if (job := release.job(c))
             ],
             viewer.bucket(),
+            *viewer.certificates(),
         ],
         workers=viewer.workers(worker_job, status_by_name) if worker_job else [],
     )
@@ -159,6 +160,12 @@ class _Viewer:
     def job_component(self, component: str, job: Job) -> ComponentView:
         """Return the view of a component that is a Job with one pod."""
         return self._view(component, None, job, self._release.pods_of(component))
+
+    def certificates(self) -> list[ComponentView]:
+        """Return the view of the Job that creates the certificates, unless it has done so or does not exist."""
+        job = self._release.job(releases.TLS)
+        row = self.job_component(releases.TLS, job) if job else None
+        return [row] if row and row.state is not State.DONE else []
 
     def workers(self, job: Job, work: Mapping[str, WorkerStatus]) -> list[ComponentView]:
         """Return the views of all requested workers, and of surplus workers that are still running."""

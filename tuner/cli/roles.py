@@ -133,10 +133,10 @@ def worker(context: typer.Context, bucket_url: BucketOption = DEFAULT_BUCKET) ->
     monitor = Monitor(Role.WORKER, study.name if study else "")
     bucket = MeasuredBucket(_bucket(bucket_url), monitor.registry)
     release = names.parse_release(os.environ)
-    absence = ChiefAbsence(bucket, study.name, release) if study and release else None
     with serving(monitor):  # before the bucket and the chief are reached: the alerts need to see a worker that waits
         if study and early_checks.has_finished(bucket, study):
             return
+        absence = ChiefAbsence(bucket, study.name, release) if study and release else None
         devices.check(os.environ)
         run_worker(bucket, address, encryption, name, _cache(), monitor, absence)
 

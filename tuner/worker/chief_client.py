@@ -95,7 +95,7 @@ class ChiefClient:
         self.is_finished: Callable[[], bool] = lambda: False
         """Return whether the journal says that the search has finished. Called while the chief is unreachable: a chief
         waits only for workers that called recently before it ends, so a suspended worker may find no chief later."""
-        self.chief_error: Callable[[bool], UsageError | None] = lambda has_waited: None
+        self.chief_error: Callable[[], UsageError | None] = lambda: None
         """Return an error if the chief has ended for good (`ChiefAbsence`). Called while the chief is unreachable."""
         self.pod = ""
         """Name of this worker's pod. Empty outside Kubernetes."""
@@ -260,7 +260,7 @@ class ChiefClient:
         return answer
 
     def _unreachable(self, silent_s: float, problem: CifakeTuneError | None = None) -> CifakeTuneError:
-        return self.chief_error(True) or ChiefUnreachableError(
+        return self.chief_error() or ChiefUnreachableError(
             f"the chief at {self._address} did not answer for {silent_s:g} s; {problem or 'check that it is running.'}"
         )
 
@@ -310,5 +310,5 @@ class ChiefClient:
         self._looked_up_at = now
         if self.is_finished():
             raise SearchOverError
-        if error := self.chief_error(False):
+        if error := self.chief_error():
             raise error

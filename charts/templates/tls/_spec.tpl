@@ -4,7 +4,7 @@
 backoffLimit: 6
 template:
   metadata:
-    {{- include "cifake-tune.pod.metadata" (list . "tls") | nindent 4 }}
+    {{- include "cifake-tune.pod.metadata.alone" (list . "tls") | nindent 4 }}
   spec:
     restartPolicy: Never
     {{- include "cifake-tune.pod.place" (list . .Values.chief) | nindent 4 }}
@@ -20,7 +20,7 @@ template:
         volumeMounts:
           - {name: scratch, mountPath: /scratch}
     volumes:
-      - {name: scratch, emptyDir: {}}
+      {{- include "cifake-tune.volumes.scratch" . | nindent 6 }}
 {{- end }}
 
 {{/* Name of the Job's service account, Role and RoleBinding. */}}

@@ -1,6 +1,7 @@
 """What `status --release` shows, of a release as a real cluster had it."""
 
 import io
+import json
 from dataclasses import replace
 
 import pytest
@@ -183,3 +184,18 @@ def test_a_bucket_without_a_volume_is_a_risk_and_one_with_a_volume_is_none(relea
     view = view_release(replace(release, deployments=[Deployment.model_validate(without)]), {}, [])
     assert "bucket: is lost with its pod" in " ".join(rendered(view, 100).split())
     assert [component.risk for component in view_release(release, {}, []).components] == [None] * 4
+
+
+def test_the_job_that_makes_the_certificates_is_shown_until_it_has_made_them(release: Release) -> None:
+    data = release.job("data")
+    assert data is not None
+    document = json.loads(data.model_dump_json(by_alias=True).replace('"data"', '"tls"'))
+    made = Job.model_validate(document)
+    document["status"] = {
+        "failed": 7,
+        "conditions": [{"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded"}],
+    }
+    failed = Job.model_validate(document)
+    for job, states in ((made, []), (failed, [State.FAILED])):
+        shown = view_release(replace(release, jobs=[*release.jobs, job]), {}, []).components
+        assert [component.state for component in shown if component.component == "tls"] == states
