@@ -268,9 +268,16 @@ class _Viewer:
         )
 
     def _problem(self, pod: Pod) -> str | None:
-        return sidecar_problem(pod, self._nodes.now) or pod_problem(
-            pod, self._release.events, self._lines.get(pod.name, "")
-        )
+        problem = pod_problem(pod, self._release.events, self._lines.get(pod.name, ""))
+        if problem and self._waits_for_certificates(problem):
+            problem = None
+        return sidecar_problem(pod, self._nodes.now) or problem
+
+    def _waits_for_certificates(self, problem: str) -> bool:
+        """Return whether a pod waits for a Secret that the Job of the certificates is still to create."""
+        job = self._release.job(releases.TLS)
+        is_pending = job is not None and not job.condition("Failed") and not job.condition("Complete")
+        return is_pending and f"the Secret {self._release.tls_secret} does not exist" in problem
 
 
 def trains_on_cpu(gpus: str) -> str:

@@ -92,11 +92,11 @@ def test_an_image_that_does_not_exist_is_explained(
     nowhere = release("nowhere")
     nowhere.image = missing
     nowhere.install(study=SHORT)
-    await_status(nowhere, f"chief, data, bucket, worker 0, worker 1: {sentence}")
+    await_status(nowhere, f"data, bucket, tls: {sentence}")
     assert is_broken(nowhere)
     code, output = doctor(nowhere)
     assert code == 3
-    assert f"chief: {sentence}" in output
+    assert f"tls: {sentence}" in output
 
 
 def test_a_volume_that_the_namespace_forbids_is_found_before_the_install(namespace: Namespace, image: str) -> None:

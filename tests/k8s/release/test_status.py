@@ -199,3 +199,32 @@ def test_the_job_that_makes_the_certificates_is_shown_until_it_has_made_them(rel
     for job, states in ((made, []), (failed, [State.FAILED])):
         shown = view_release(replace(release, jobs=[*release.jobs, job]), {}, []).components
         assert [component.state for component in shown if component.component == "tls"] == states
+
+
+@pytest.mark.parametrize(("conditions", "is_problem"), [([], False), ([{"type": "Failed", "status": "True"}], True)])
+def test_a_pod_may_wait_for_the_certificates_as_long_as_their_job_can_make_them(
+    release: Release, conditions: list[dict[str, str]], is_problem: bool
+) -> None:
+    data, waiting = release.job("data"), next(pod for pod in release.pods_of("worker") if pod.status.phase == "Running")
+    assert data is not None
+    job = json.loads(data.model_dump_json(by_alias=True).replace('"data"', '"tls"')) | {
+        "status": {"conditions": conditions}
+    }
+    pod = json.loads(waiting.model_dump_json(by_alias=True))
+    pod["status"] = {"phase": "Pending", "conditions": [{"type": "PodScheduled", "status": "True"}]}
+    event = {
+        "reason": "FailedMount",
+        "type": "Warning",
+        "message": 'MountVolume.SetUp failed for volume "tls" : secret "night-cifake-tune-tls" not found',
+        "involvedObject": {"kind": "Pod", "name": waiting.name, "uid": waiting.metadata.uid},
+        "metadata": {"name": "mount", "creationTimestamp": "2026-01-01T00:00:00Z"},
+        "lastTimestamp": "2026-01-01T00:00:00Z",
+    }
+    changed = replace(
+        release,
+        jobs=[*release.jobs, Job.model_validate(job)],
+        pods=[Pod.model_validate(pod) if one.name == waiting.name else one for one in release.pods],
+        events=[Event.model_validate(event)],
+    )
+    row = next(worker for worker in view_release(changed, {}, []).workers if worker.pod == waiting.name)
+    assert bool(row.trouble) is is_problem, row.trouble
