@@ -8,7 +8,7 @@ from k8s.cluster.objects import Job
 
 @dataclass(frozen=True)
 class OwnJob:
-    """The Job of this pod. The chief's Role allows the chief to get and patch only this Job and the evaluator's."""
+    """The Job of this pod. The chief's Role allows the chief to get and patch it."""
 
     name: str
     cluster: Cluster

@@ -25,7 +25,7 @@ class JobState(Enum):
 
 @dataclass(frozen=True)
 class EvaluationJob:
-    """The evaluator's Job. The chief's Role allows the chief to get and patch only this Job.
+    """The evaluator's Job. The chief's Role allows the chief to get and patch it.
 
     All methods raise EnvironmentFailure if the API server refuses or cannot be reached; the caller retries.
     """

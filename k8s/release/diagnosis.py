@@ -50,6 +50,11 @@ def pod_problem(pod: Pod, events: Sequence[Event] = (), last_line: str = "") -> 
     return _pending(pod, events) if pod.status.phase == "Pending" else None
 
 
+def is_missing_secret(event: Event, secret: str) -> bool:
+    """Return whether the event says that a pod cannot start because this Secret does not exist."""
+    return event.reason == "FailedMount" and f'secret "{secret}" not found' in event.message
+
+
 def is_pulling(pod: Pod, events: Sequence[Event]) -> bool:
     """Return whether the node pulls an image of a pod that has not started yet."""
     if not any(c.state.waiting and c.state.waiting.reason in _CREATING for c in pod.containers()):

@@ -3,14 +3,16 @@
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from functools import cached_property
 
 from pydantic import BaseModel, ConfigDict, computed_field
 
-from k8s.cluster.objects import Job, Pod, PodSpec
+from k8s.cluster.objects import Event, Job, Pod, PodSpec
 from k8s.release import release as releases
 from k8s.release.diagnosis import (
     deployment_problem,
     has_usage_error,
+    is_missing_secret,
     is_pulling,
     job_problem,
     pod_problem,
@@ -268,16 +270,17 @@ class _Viewer:
         )
 
     def _problem(self, pod: Pod) -> str | None:
-        problem = pod_problem(pod, self._release.events, self._lines.get(pod.name, ""))
-        if problem and self._waits_for_certificates(problem):
-            problem = None
-        return sidecar_problem(pod, self._nodes.now) or problem
+        return sidecar_problem(pod, self._nodes.now) or pod_problem(
+            pod, self._unexpected_events, self._lines.get(pod.name, "")
+        )
 
-    def _waits_for_certificates(self, problem: str) -> bool:
-        """Return whether a pod waits for a Secret that the Job of the certificates is still to create."""
+    @cached_property
+    def _unexpected_events(self) -> Sequence[Event]:
+        """The events without those of pods that wait for certificates which their Job is still to create."""
         job = self._release.job(releases.TLS)
-        is_pending = job is not None and not job.condition("Failed") and not job.condition("Complete")
-        return is_pending and f"the Secret {self._release.tls_secret} does not exist" in problem
+        if job is None or job.condition("Failed") or job.condition("Complete"):
+            return self._release.events
+        return [event for event in self._release.events if not is_missing_secret(event, self._release.tls_secret)]
 
 
 def trains_on_cpu(gpus: str) -> str:

@@ -6,19 +6,17 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import nullcontext
+from http.server import ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 
 import pytest
 import yaml
-from kubernetes import client
 
-from k8s.cluster.client import Cluster
 from k8s.evaluation_job import EvaluationJob
+from tests.support.api_server import cluster_at
 from tests.support.command_line import run_in_process
+from tests.support.http_server import QuietHandler, serving
 from tuner import names
 from tuner.bucket.local import LocalBucket
 from tuner.chief.evaluation_job import ChiefJob, run_evaluation
@@ -127,28 +125,23 @@ class JobsApi(ThreadingHTTPServer):
         self.patches: list[tuple[str, object]] = []
         self.failed: set[str] = set()
 
-    def cluster(self) -> Cluster:
-        configuration = client.Configuration()
-        configuration.host = f"http://127.0.0.1:{self.server_port}"
-        return Cluster(configuration, "here")
 
-
-class JobsHandler(BaseHTTPRequestHandler):
+class JobsHandler(QuietHandler):
     server: JobsApi
 
-    def do_GET(self) -> None:
+    def do_GET(self) -> None:  # noqa: N802
         if self._fails():
             return
         end = next(self.server.ends)
         conditions = [{"type": end, "status": "True"}] if end in ("Complete", "Failed") else []
-        self._answer({"spec": {"suspend": end == "suspended"}, "status": {"conditions": conditions}})
+        self.answer_json({"spec": {"suspend": end == "suspended"}, "status": {"conditions": conditions}})
 
-    def do_PATCH(self) -> None:
+    def do_PATCH(self) -> None:  # noqa: N802
         if self._fails():
             return
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.server.patches.append((self.headers["Content-Type"], body))
-        self._answer({"spec": body["spec"]})
+        self.answer_json({"spec": body["spec"]})
 
     def _fails(self) -> bool:
         self.server.requests.add((self.command, self.path))
@@ -158,30 +151,13 @@ class JobsHandler(BaseHTTPRequestHandler):
         self.close_connection = True  # without an answer
         return True
 
-    def _answer(self, body: object) -> None:
-        content = json.dumps(body).encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, *args: object) -> None: ...
-
-
-@contextmanager
-def running(api: JobsApi) -> Iterator[JobsApi]:
-    Thread(target=api.serve_forever, args=[0.01], daemon=True).start()
-    yield api
-    api.shutdown()
-    api.server_close()
-
 
 @pytest.mark.parametrize("end", ["Complete", "Failed"])
 def test_the_evaluation_is_started_and_awaited_though_the_api_fails_now_and_then(
     monkeypatch: pytest.MonkeyPatch, end: str
 ) -> None:
-    with running(JobsApi("", "", end)) as api:
-        monkeypatch.setattr("k8s.evaluation_job.in_cluster", lambda name: EvaluationJob(name, api.cluster()))
+    with serving(api := JobsApi("", "", end)) as url:
+        monkeypatch.setattr("k8s.evaluation_job.in_cluster", lambda name: EvaluationJob(name, cluster_at(url, "here")))
         monkeypatch.setattr("tuner.chief.evaluation_job.POLL_S", 0.01)
         with nullcontext() if end == "Complete" else pytest.raises(NoResultError, match="the evaluation failed"):
             asyncio.run(run_evaluation("evaluator"))
@@ -203,8 +179,8 @@ def test_an_evaluation_that_stays_suspended_is_started_again(
     monkeypatch: pytest.MonkeyPatch, patience_s: float, starts: int
 ) -> None:
     """`kubectl apply` of the same manifests suspends the Job again, because they were rendered before it started."""
-    with running(JobsApi("", "suspended", "", "suspended", "Complete")) as api:
-        monkeypatch.setattr("k8s.evaluation_job.in_cluster", lambda name: EvaluationJob(name, api.cluster()))
+    with serving(api := JobsApi("", "suspended", "", "suspended", "Complete")) as url:
+        monkeypatch.setattr("k8s.evaluation_job.in_cluster", lambda name: EvaluationJob(name, cluster_at(url, "here")))
         monkeypatch.setattr("tuner.chief.evaluation_job.POLL_S", 0.01)
         monkeypatch.setattr("tuner.chief.evaluation_job.SUSPENDED_S", patience_s)
         asyncio.run(run_evaluation("evaluator"))
@@ -225,5 +201,5 @@ def test_a_refusal_to_start_the_evaluation_says_what_to_do(
     monkeypatch: pytest.MonkeyPatch, status: int, sentence: str
 ) -> None:
     monkeypatch.setattr(JobsHandler, "do_PATCH", lambda handler: handler.send_error(status))
-    with running(JobsApi()) as api, pytest.raises(EnvironmentFailure, match=re.escape(sentence)):
-        EvaluationJob("evaluator", api.cluster()).start()
+    with serving(JobsApi()) as url, pytest.raises(EnvironmentFailure, match=re.escape(sentence)):
+        EvaluationJob("evaluator", cluster_at(url, "here")).start()

@@ -5,9 +5,8 @@ import gc
 import json
 import logging
 from collections.abc import Iterator, Mapping
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import grpc
@@ -15,11 +14,11 @@ import grpc.aio
 import pytest
 import yaml
 from keras_tuner.src import protos
-from kubernetes import client
 
 from k8s.chief_job import OwnJob
-from k8s.cluster.client import Cluster
+from tests.support.api_server import cluster_at
 from tests.support.command_line import run_in_process
+from tests.support.http_server import QuietHandler, serving
 from tests.support.service import STUDY, Chief, messages
 from tuner import names
 from tuner.address import Address
@@ -66,40 +65,24 @@ class JobApi(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), JobHandler)
         self.patches: list[tuple[str, object]] = []
 
-    def cluster(self) -> Cluster:
-        configuration = client.Configuration()
-        configuration.host = f"http://127.0.0.1:{self.server_port}"
-        return Cluster(configuration, "lab")
 
-
-class JobHandler(BaseHTTPRequestHandler):
+class JobHandler(QuietHandler):
     server: JobApi
 
-    def do_GET(self) -> None:
-        self._answer({"spec": {"backoffLimit": 20}, "status": {"active": 1, "failed": 3}})
+    def do_GET(self) -> None:  # noqa: N802
+        self.answer_json({"spec": {"backoffLimit": 20}, "status": {"active": 1, "failed": 3}})
 
-    def do_PATCH(self) -> None:
+    def do_PATCH(self) -> None:  # noqa: N802
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.server.patches.append((self.path, body))
-        self._answer({})
-
-    def _answer(self, body: object) -> None:
-        content = json.dumps(body).encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, *args: object) -> None: ...
+        self.answer_json({})
 
 
 @pytest.fixture
 def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[JobApi]:
-    with JobApi() as api:
-        Thread(target=api.serve_forever, args=[0.01], daemon=True).start()
-        monkeypatch.setattr("k8s.chief_job.own_job", lambda name: OwnJob(name, api.cluster()))
+    with serving(api := JobApi()) as url:
+        monkeypatch.setattr("k8s.chief_job.own_job", lambda name: OwnJob(name, cluster_at(url, "lab")))
         yield api
-        api.shutdown()
 
 
 def fail(bucket: LocalBucket, error: CifakeTuneError, environment: Mapping[str, str] = POD) -> None:
@@ -261,5 +244,5 @@ def test_all_parts_of_a_fenced_chief_end_with_one_error(tmp_path: Path, caplog: 
 
     with caplog.at_level(logging.DEBUG), pytest.raises(FencedError):
         asyncio.run(serve_fenced())
-    gc.collect()  # asyncio logs the errors of tasks that nobody awaited when it deletes them
+    gc.collect()  # asyncio logs the errors of tasks that were never awaited when it deletes them
     assert [record.getMessage() for record in caplog.records if record.exc_info] == []

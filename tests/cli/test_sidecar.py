@@ -1,13 +1,12 @@
 """A pod's process asks an injected sidecar to end with it, at a real HTTP server."""
 
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from tests.support.command_line import run_in_process
+from tests.support.http_server import QuietHandler, server_of, serving
 from tuner import names
 from tuner.errors import ExitCode
 
@@ -24,21 +23,15 @@ class Sidecar:
 def sidecar() -> Iterator[Sidecar]:
     proxy = Sidecar()
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
+    class Handler(QuietHandler):
+        def do_POST(self) -> None:  # noqa: N802
             proxy.requests.append(f"POST {self.path}")
             self.send_response(200)
             self.end_headers()
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    proxy.url = f"http://127.0.0.1:{server.server_port}/quitquitquit"
-    yield proxy
-    server.shutdown()
-    server.server_close()
+    with serving(server_of(Handler)) as url:
+        proxy.url = f"{url}/quitquitquit"
+        yield proxy
 
 
 @pytest.mark.parametrize("command", [("worker",), ("chief",), ("data", "prepare", "--bucket", __file__)])

@@ -1,17 +1,16 @@
 """Downloads from a real HTTP server that cuts connections, and verification by content."""
 
 import hashlib
-import threading
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from tests.data.images import Files, data_set, write_zip
+from tests.support import http_server
 from tuner.data.cifake import CIFAKE, ClassFolder, fetch, verify
 from tuner.errors import DataError, EnvironmentFailure, ExitCode
 
@@ -34,10 +33,10 @@ class Server:
 
 @contextmanager
 def serving(server: Server) -> Iterator[Server]:
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(http_server.QuietHandler):
         protocol_version = "HTTP/1.1"
 
-        def do_GET(self) -> None:
+        def do_GET(self) -> None:  # noqa: N802
             range_header = self.headers.get("Range")
             server.ranges.append(range_header)
             self.close_connection = True
@@ -69,19 +68,9 @@ def serving(server: Server) -> Iterator[Server]:
             else:
                 self.wfile.write(body)
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    server.url = f"http://127.0.0.1:{http.server_port}/archive.zip"
-    try:
+    with http_server.serving(http_server.server_of(Handler)) as url:
+        server.url = f"{url}/archive.zip"
         yield server
-    finally:
-        http.shutdown()
-        http.server_close()
-        thread.join()
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ SHORT = {"search": {"max_trials": 2}, "training": {"epochs": 1}}
 
 
 def status(release: Release) -> str:
-    """Return what `status` prints; its exit code says whether something is broken."""
+    """Return what `status` prints; its exit code shows whether something is broken."""
     code, output = cifake_tune("status", "--release", release.name, "--namespace", release.namespace.name)
     assert code in (0, 3), output
     return output

@@ -23,7 +23,7 @@ from tuner.study.records import TrialState
 TRIALS = settings(search__max_trials=3)
 SPACES = {
     "tensorflow": ("tuner.spaces.seed:SeedSpace", []),
-    # JAX compiles each model of the built-in space anew, which takes longer than all the rest; test_spaces has it
+    # JAX compiles every model of the built-in space, which takes most of the time. test_spaces trains this space
     "jax": ("user_spaces:GatedLine", space("GatedLine")),
 }
 """By backend, the space and the arguments that choose it."""

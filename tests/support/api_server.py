@@ -1,14 +1,17 @@
 """A Kubernetes API server that answers with given objects: enough for what `status` and `doctor` read."""
 
 import json
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+
+from kubernetes import client
+
+from k8s.cluster.client import Cluster
+from tests.support.http_server import QuietHandler, server_of, serving
 
 
 @dataclass
@@ -57,21 +60,17 @@ def running_api_server(objects: Mapping[str, Any], forbidden: tuple[str, ...] = 
     """Serve these objects on a free port."""
     api = ApiServer(objects, forbidden)
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
+    class Handler(QuietHandler):
+        def do_GET(self) -> None:  # noqa: N802
             status, answer = api.answer(urlsplit(self.path).path)
-            body = json.dumps(answer).encode()
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+            self.answer_json(answer, status)
 
-        def log_message(self, *_: object) -> None:
-            pass
+    with serving(server_of(Handler)) as api.url:
+        yield api
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    api.url = f"http://127.0.0.1:{server.server_port}"
-    yield api
-    server.shutdown()
-    server.server_close()
+
+def cluster_at(url: str, namespace: str) -> Cluster:
+    """Return a namespace of the cluster whose API server has this URL."""
+    configuration = client.Configuration()
+    configuration.host = url
+    return Cluster(configuration, namespace)

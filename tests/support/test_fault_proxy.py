@@ -1,18 +1,17 @@
 """The fault proxy does what it is asked for: other tests believe it."""
 
-import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import requests
 
 from tests.support.children import child
 from tests.support.fault_proxy import Fault, Faults, running_proxy
+from tests.support.http_server import QuietHandler, server_of, serving
 
 
-class Counting(BaseHTTPRequestHandler):
+class Counting(QuietHandler):
     """Answers with what it was sent, and counts its requests."""
 
     protocol_version = "HTTP/1.1"
@@ -29,20 +28,12 @@ class Counting(BaseHTTPRequestHandler):
 
     do_GET = do_POST = _answer  # noqa: N815
 
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
-
 
 @pytest.fixture
 def target() -> Iterator[str]:
     Counting.paths = []
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Counting)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(server_of(Counting)) as url:
+        yield url
 
 
 def test_without_faults_it_is_not_noticed_but_for_the_address(target: str) -> None:

@@ -3,15 +3,13 @@
 from typing import Any
 
 import pytest
-from kubernetes import client
 
-from k8s.cluster.client import Cluster
 from k8s.cluster.resources import Claim
 from k8s.doctor.findings import Finding, Severity
 from k8s.doctor.requirements import OwnBucket, Requirements
 from k8s.doctor.storage import check_storage
 from k8s.release.release import Release
-from tests.support.api_server import running_api_server
+from tests.support.api_server import cluster_at, running_api_server
 
 DEFAULT = {
     "metadata": {"name": "standard", "annotations": {"storageclass.kubernetes.io/is-default-class": "true"}},
@@ -30,9 +28,7 @@ def claim(storage_class: str | None = None, phase: str = "", name: str = "") -> 
 def finding(classes: list[Any], bucket_claim: Claim | None, installed: bool) -> Finding:
     requirements = Requirements("", OwnBucket("http://bucket:4443", bucket_claim))
     with running_api_server({"storageclasses": classes}) as api:
-        configuration = client.Configuration()
-        configuration.host = api.url
-        cluster = Cluster(configuration, "team")
+        cluster = cluster_at(api.url, "team")
         release = Release("night", cluster, [], [], [], []) if installed else None
         (result,) = check_storage(cluster, requirements, release)
     return result

@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from kubernetes import client
 
 from k8s.cluster.client import Cluster
 from k8s.cluster.objects import Deployment, Event, Job, Pod
@@ -17,7 +16,7 @@ from k8s.release.lost_nodes import NodeStates, lost_pod_problem, read_nodes
 from k8s.release.release import Release
 from k8s.release.status import ReleaseView, State, view_release
 from tests.k8s import captured
-from tests.support.api_server import running_api_server
+from tests.support.api_server import cluster_at, running_api_server
 from tuner.study.status import WorkerStatus
 
 MARKED = "2026-11-29T17:06:00Z"
@@ -117,9 +116,7 @@ def status(name: str, silent_s: float, gpus: int | None = None) -> WorkerStatus:
 @contextmanager
 def cluster_of(objects: dict[str, Any], forbidden: tuple[str, ...] = ()) -> Iterator[Cluster]:
     with running_api_server(objects, forbidden) as api:
-        configuration = client.Configuration()
-        configuration.host = api.url
-        yield Cluster(configuration, "kube-demo")
+        yield cluster_at(api.url, "kube-demo")
 
 
 def view(cluster: Cluster, pods: Sequence[dict[str, Any]], workers: Sequence[WorkerStatus]) -> ReleaseView:
