@@ -1,6 +1,6 @@
-"""A command in the test's own process: for one that ends with a sentence before it starts or trains anything.
+"""A command in the test's own process: one that only reads, ends with a sentence, or is a worker that nobody disturbs.
 
-A process of its own would take seconds of processor time to import Keras, and nothing else.
+A process of its own would take seconds of processor time to import Keras.
 """
 
 import contextlib

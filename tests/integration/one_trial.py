@@ -40,17 +40,18 @@ class Night:
     chief: RunningChief
     digest: str
 
+    @property
+    def identity(self) -> dict[str, str]:
+        """Return the environment variables of a worker."""
+        return {
+            names.ENV_TUNER_ID: "worker-0",
+            names.ENV_ORACLE_IP: "127.0.0.1",
+            names.ENV_ORACLE_PORT: str(self.chief.port),
+        }
+
     def work(self, **environment: str) -> Command:
         """Start a worker."""
-        return self.place.start(
-            "worker",
-            **{
-                names.ENV_TUNER_ID: "worker-0",
-                names.ENV_ORACLE_IP: "127.0.0.1",
-                names.ENV_ORACLE_PORT: str(self.chief.port),
-                **environment,
-            },
-        )
+        return self.place.start("worker", **{**self.identity, **environment})
 
     def until(self, condition: Callable[[], object], what: str) -> None:
         """Wait for a condition."""

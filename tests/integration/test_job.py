@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration.in_process import do_here
 from tests.integration.reproduce import assert_trains_again
 from tests.integration.support import BACKENDS, FASTEST_BACKEND, Done, Place, place, python_with, settings, space
 from tuner import names
@@ -20,13 +21,15 @@ from tuner.data.manifest import read_manifest
 from tuner.evaluation.saved_model import load_model, probabilities
 from tuner.study.records import TrialState
 
-TRIALS = settings(search__max_trials=3)
+SMALL_SEED = {"filters": 20, "kernel_size": 2, "units_1": 100, "units_2": 100}
 SPACES = {
-    "tensorflow": ("tuner.spaces.seed:SeedSpace", []),
+    "tensorflow": ("tuner.spaces.seed:SeedSpace", settings(space__values=json.dumps(SMALL_SEED))),
     # JAX compiles every model of the built-in space, which takes most of the time. test_spaces trains this space
     "jax": ("user_spaces:GatedLine", space("GatedLine")),
 }
 """By backend, the space and the arguments that choose it."""
+ON_FASTEST = pytest.mark.parametrize("job", [FASTEST_BACKEND], indirect=True)
+"""For what a backend has no part in. This job has three trials and two workers, the other one of each."""
 
 
 @dataclass
@@ -35,9 +38,12 @@ class Job:
 
     place: Place
     run: list[str]
-    """The command, without the number of trials."""
+    """The command, without the numbers of trials and workers."""
+    trials: list[str]
+    workers: int
     done: Done
-    workers: dict[int, str]
+    processes: dict[int, str]
+    """Those of the workers, and their command lines."""
     meanwhile: dict[str, object]
     """What `status --json` said in the middle of it."""
 
@@ -51,12 +57,15 @@ class Job:
 @pytest.fixture(scope="module", params=BACKENDS)
 def job(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Job]:
     with place(tmp_path_factory.mktemp("job"), backend=request.param) as new_place:
-        run = ["run", *settings(training__epochs=1, data__validation_seed=7), *SPACES[request.param][1]]
-        command = new_place.start(*run, *TRIALS, "--workers", "2")
+        count, workers = (3, 2) if request.param == FASTEST_BACKEND else (1, 1)
+        run = ["run", *settings(training__epochs=1, data__validation_seed=7, evaluation__robustness_images=40)]
+        run += SPACES[request.param][1]
+        trials = settings(search__max_trials=count)
+        command = new_place.start(*run, *trials, "--workers", str(workers))
         new_place.wait_for(lambda state: state.trials, "the first trial", command)
-        workers = new_place.processes("worker")
+        processes = new_place.processes("worker")
         meanwhile = json.loads(new_place.do("status", "--json").out)
-        yield Job(new_place, run, command.wait(), workers, meanwhile)
+        yield Job(new_place, run, trials, workers, command.wait(), processes, meanwhile)
 
 
 def test_it_says_that_it_uses_the_sample_and_ends_with_an_evaluation(job: Job) -> None:
@@ -93,19 +102,22 @@ def test_the_best_model_is_in_the_evaluation(job: Job) -> None:
     assert job.evaluation(names.BEST_MODEL).startswith(b"PK")
 
 
+@ON_FASTEST
 def test_local_workers_are_processes_that_say_what_they_are(job: Job) -> None:
-    assert len(job.workers) == 2
-    assert all("cifake-tune worker" in line for line in job.workers.values())
+    assert len(job.processes) == job.workers == 2
+    assert all("cifake-tune worker" in line for line in job.processes.values())
 
 
+@ON_FASTEST
 def test_status_answers_while_the_search_runs_and_afterwards(job: Job) -> None:
     assert (job.meanwhile["study"], job.meanwhile["state"]) == ("cifake", "unfinished")
-    after = json.loads(job.place.do("status", "--json").out)
+    after = json.loads(do_here(job.place, "status", "--json").out)
     assert (after["state"], after["completed"]) == ("finished", 3)
 
 
+@ON_FASTEST
 def test_trials_lists_every_trial_with_the_keys_that_others_build_on(job: Job) -> None:
-    trials = json.loads(job.place.do("trials", "--json").out)
+    trials = json.loads(do_here(job.place, "trials", "--json").out)
     keys = {
         "trial_id", "state", "attempts", "hyperparameters", "score",
         "epochs", "started", "ended", "worker", "rung", "reason",
@@ -114,12 +126,13 @@ def test_trials_lists_every_trial_with_the_keys_that_others_build_on(job: Job) -
     assert [(trial["state"], trial["attempts"], trial["epochs"]) for trial in trials] == [("COMPLETED", 1, 1)] * 3
 
 
+@ON_FASTEST
 def test_tensorboards_files_hold_what_trials_says(job: Job) -> None:
     from tensorboard.backend.event_processing.event_multiplexer import EventMultiplexer
 
     folder = job.place.bucket_folder / names.tensorboard_prefix(job.place.study)
     board = EventMultiplexer().AddRunsFromDirectory(str(folder)).Reload()
-    trials = {trial["trial_id"]: trial for trial in json.loads(job.place.do("trials", "--json").out)}
+    trials = {trial["trial_id"]: trial for trial in json.loads(do_here(job.place, "trials", "--json").out)}
     assert set(board.Runs()) == set(trials)
     for trial_id, trial in trials.items():
         assert {"accuracy", "loss", "val_accuracy", "val_loss"} <= set(board.Runs()[trial_id]["scalars"])
@@ -130,14 +143,16 @@ def test_tensorboards_files_hold_what_trials_says(job: Job) -> None:
         assert [event.value for event in board.Scalars(trial_id, "score")] == pytest.approx([trial["score"]])
 
 
+@ON_FASTEST
 def test_only_the_best_two_trials_models_are_kept(job: Job) -> None:
     kept = set(job.place.bucket.list(names.trials_prefix(job.place.study)))
     assert kept == {trial.checkpoint for trial in job.place.state().best(2)}
 
 
+@ON_FASTEST
 def test_another_batch_size_is_refused_in_a_sentence(job: Job) -> None:
     record_count = len(job.place.records())
-    done = job.place.do(*job.run, *TRIALS, *settings(data__batch_size=64))
+    done = do_here(job.place, *job.run, *job.trials, *settings(data__batch_size=64))
     assert done.code == 2
     assert done.err.startswith("error: ")
     assert done.err.count("\n") == 1
@@ -146,12 +161,13 @@ def test_another_batch_size_is_refused_in_a_sentence(job: Job) -> None:
     assert len(job.place.records()) == record_count
 
 
+@ON_FASTEST
 def test_the_same_command_again_searches_nothing_and_gives_the_same_result(job: Job) -> None:
     records = len(job.place.records())
     metrics = job.evaluation(names.METRICS_JSON)
     logs = job.logs()
     assert {"chief.log", "evaluate.log", "worker-0.log", "worker-1.log"} == set(logs)
-    done = job.place.do(*job.run, *TRIALS, "--workers", "2")
+    done = job.place.do(*job.run, *job.trials, "--workers", "2")
     assert done.code == 0, done.err
     assert "has finished: 3 trials" in done.output
     assert len(job.place.records()) == records
@@ -160,7 +176,7 @@ def test_the_same_command_again_searches_nothing_and_gives_the_same_result(job: 
 
 
 def test_the_best_trial_can_be_trained_again_from_its_provenance(job: Job) -> None:
-    assert_trains_again(job.place, workers=2)
+    assert_trains_again(job.place, job.workers)
     origin = json.loads(job.evaluation(names.PROVENANCE_JSON))
     (stage,) = origin["stages"]
     assert [attempt["how"] for attempt in stage["attempts"]] == ["completed"]
@@ -201,7 +217,7 @@ def test_jax_needs_no_tensorflow(job: Job) -> None:
     assert b"jax" in job.logs()["worker-0.log"]
 
 
-@pytest.mark.parametrize("job", [FASTEST_BACKEND], indirect=True)
+@ON_FASTEST
 def test_more_trials_go_on_where_the_study_ended(job: Job, place: Place) -> None:
     shutil.copytree(job.place.bucket_folder, place.bucket_folder)
     trials = place.state().trials

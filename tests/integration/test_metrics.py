@@ -11,12 +11,15 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.integration.in_process import do_here
 from tests.integration.support import Command, Place, place, settings, space
 from tests.support.fault_proxy import FaultProxy, Faults, running_proxy
 from tests.support.gcs_emulator import Emulator, free_port
 from tests.support.prometheus import DASHBOARDS, MISSING, RULES, queries, running_prometheus, tool
 from tests.support.scrape import Scraped, get, scrape, until
 from tuner import names
+from tuner.bucket import open_bucket
+from tuner.data.pack import pack
 from tuner.monitoring import catalogue
 from tuner.names import Metric
 
@@ -42,7 +45,8 @@ class Searching:
     commands: list[Command]
 
     def start_chief(self) -> Command:
-        study = settings(search__max_trials=TRIALS, training__epochs=2, leases__duration_s=60)
+        study = settings(search__max_trials=TRIALS, leases__duration_s=60, data__batch_size=16)
+        study += settings(training__epochs=6, search__early_stopping__min_epochs=4)
         command = self.place.start("chief", *space("GatedLine"), *study, **{names.ENV_HTTP: self.chief})
         self.commands.append(command)
         return command
@@ -60,7 +64,9 @@ def searching(tmp_path_factory: pytest.TempPathFactory, emulator: Emulator, two_
         running_proxy(emulator.url) as proxy,
         place(folder, **environment, **{names.ENV_EMULATOR: proxy.url}) as new_place,
     ):
-        assert new_place.do("data", "pack", two_colours, environment[names.ENV_BUCKET]).code == 0
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv(names.ENV_EMULATOR, emulator.url)
+            pack(two_colours, open_bucket(environment[names.ENV_BUCKET]))
         listen = [f"127.0.0.1:{free_port()}" for _ in range(3)]
         search = Searching(new_place, proxy, listen[0], listen[1:], [])
         search.start_chief()
@@ -69,6 +75,8 @@ def searching(tmp_path_factory: pytest.TempPathFactory, emulator: Emulator, two_
             search.commands.append(new_place.start("worker", **identity))
         for address in listen:
             until("readiness", partial(is_ready, address))
+        until("trials", lambda: scrape(search.chief).total(Metric.ATTEMPTS) > 4)
+        (new_place.gate / "slow").touch()  # most of a trial's processor time is the start of its training
         yield search
 
 
@@ -184,5 +192,5 @@ def test_a_chief_started_without_its_bucket_says_so_and_goes_on_where_the_last_o
 
 
 def _trials(searching: Searching) -> list[dict[str, Any]]:
-    trials: list[dict[str, Any]] = json.loads(searching.place.do("trials", "--json").out)
+    trials: list[dict[str, Any]] = json.loads(do_here(searching.place, "trials", "--json").out)
     return trials

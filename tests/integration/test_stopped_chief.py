@@ -16,6 +16,7 @@ from tests.support.fault_proxy import Fault, FaultProxy, Faults, running_proxy
 from tests.support.gcs_emulator import Emulator, free_port
 from tuner import names
 from tuner.bucket import Bucket, open_bucket
+from tuner.data.pack import pack
 from tuner.study.journal import read_study
 
 END_S = 20.0
@@ -58,7 +59,7 @@ def served(place: Place, bucket: Bucket, proxy: FaultProxy, data: str) -> Iterat
     port = free_port()
     address = {names.ENV_ORACLE_IP: "127.0.0.1", names.ENV_ORACLE_PORT: str(port)}
     storage = {names.ENV_BUCKET: bucket.url, names.ENV_EMULATOR: proxy.url}
-    assert place.do("data", "pack", data, bucket.url, **storage).code == 0
+    pack(data, bucket)
     study = settings(search__max_trials=1, training__epochs=1)
     chief = place.start("chief", *space("Tiny"), *study, **storage, **address)
     deadline = time.monotonic() + RUN_S
