@@ -1,6 +1,6 @@
-"""A command in the test's own process: for one that ends with a sentence before it starts or trains anything.
+"""A command in the test's own process: for one that trains nothing, or a tiny model for which no signal is sent.
 
-A process of its own would take seconds of processor time to import Keras, and nothing else.
+A process of its own would take seconds of processor time to import Keras, and little else.
 """
 
 import contextlib
