@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -18,6 +19,7 @@ from bench.scaling.catalogue import fitted
 from bench.scaling.cluster import GCS_WRITES_PER_S, demands
 from bench.scaling.fit import Point, cost_per_unit, knee, slope
 from bench.scaling.images import with_comment
+from tests.integration.support import FASTEST_BACKEND, JAX_ENVIRONMENT, python_with
 from tests.support.modules import module_at
 from tuner.data.decode import Conversion, decode
 
@@ -119,9 +121,14 @@ def test_a_comment_makes_a_file_of_its_own_of_the_same_picture() -> None:
 
 
 @pytest.mark.slow
-def test_a_study_is_measured_with_a_chief_that_works_and_one_that_goes_on(tmp_path: Path) -> None:
+def test_a_study_is_measured_with_a_chief_that_works_and_one_that_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from bench.scaling import trials  # with Keras
 
+    monkeypatch.setattr(sys, "executable", str(python_with(FASTEST_BACKEND)))  # of its processes
+    for name, value in ({"KERAS_BACKEND": FASTEST_BACKEND} | JAX_ENVIRONMENT).items():
+        monkeypatch.setenv(name, value)
     row = trials.ours(tmp_path, 20)
     assert row.size == 20
     assert row.trials_per_s > 0
@@ -131,8 +138,10 @@ def test_a_study_is_measured_with_a_chief_that_works_and_one_that_goes_on(tmp_pa
 
 @pytest.mark.slow
 def test_what_a_worker_adds_to_a_trial_is_measured(tmp_path: Path) -> None:
-    command = [sys.executable, "bench/overhead.py", "--trials", "3", "--json", str(tmp_path / "overhead.json")]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    python = str(python_with(FASTEST_BACKEND))
+    command = [python, "bench/overhead.py", "--trials", "3", "--json", str(tmp_path / "overhead.json")]
+    environment = os.environ | {"KERAS_BACKEND": FASTEST_BACKEND} | JAX_ENVIRONMENT
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     result = json.loads((tmp_path / "overhead.json").read_text())
     assert result["trials"] == 3

@@ -1,6 +1,7 @@
 """The repository: what is committed, that the locks are portable, that the documents say what is so."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import tuner
+from tests.integration.support import FASTEST_BACKEND, JAX_ENVIRONMENT, python_with
 from tests.support.modules import module_at
 from tuner.config import settings
 from tuner.config.loading import all_keys, parse
@@ -239,5 +241,12 @@ def test_the_space_in_the_documents_can_be_searched(tmp_path: Path) -> None:
         "found = explore(spaces.load_space(space, (32, 32, 3), 2))\n"
         "assert {'blocks', 'filters', 'dropout', 'learning_rate'} == set(found.values), found.values\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [python_with(FASTEST_BACKEND), "-c", program],
+        cwd=ROOT,
+        env=os.environ | {"KERAS_BACKEND": FASTEST_BACKEND, **JAX_ENVIRONMENT},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr[-2000:]

@@ -5,7 +5,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 from contextlib import nullcontext
 from http.server import ThreadingHTTPServer
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 import yaml
 
 from k8s.evaluation_job import EvaluationJob
+from tests.integration.support import FASTEST_BACKEND, JAX_ENVIRONMENT, python_with
 from tests.support.api_server import cluster_at
 from tests.support.command_line import run_in_process
 from tests.support.http_server import QuietHandler, serving
@@ -51,8 +51,11 @@ def environment_of(bucket: LocalBucket, study: Study) -> dict[str, str]:
 
 def start(bucket: LocalBucket, study: Study, command: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "tuner.cli", command],
-        env=os.environ | environment_of(bucket, study) | environment,
+        [python_with(FASTEST_BACKEND), "-m", "tuner.cli", command],
+        env=os.environ
+        | environment_of(bucket, study)
+        | {"KERAS_BACKEND": FASTEST_BACKEND, **JAX_ENVIRONMENT}
+        | environment,
         capture_output=True,
         text=True,
         timeout=120,

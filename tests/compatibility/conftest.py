@@ -1,12 +1,10 @@
 """The studies of this folder, unpacked."""
 
 import tarfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.integration.support import Place, place
 from tuner.bucket.local import LocalBucket
 
 HERE = Path(__file__).parent
@@ -42,10 +40,3 @@ def copy_of_finished(tmp_path: Path) -> LocalBucket:
 def unfinished(tmp_path: Path) -> LocalBucket:
     """The bucket of the unfinished study."""
     return LocalBucket(unpack("unfinished", tmp_path / "unfinished") / "bucket")
-
-
-@pytest.fixture
-def unfinished_place(tmp_path: Path) -> Iterator[Place]:
-    """The unfinished study where commands are run beside it."""
-    with place(unpack("unfinished", tmp_path / "place"), STUDY) as new_place:
-        yield new_place

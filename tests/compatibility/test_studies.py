@@ -5,6 +5,8 @@ import io
 import json
 import re
 import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
@@ -12,9 +14,10 @@ import keras_tuner  # noqa: F401  (whole: `predict` would import it without what
 import pytest
 from typer.testing import CliRunner
 
-from tests.compatibility.conftest import HERE, STUDY
+from tests.compatibility.conftest import HERE, STUDY, unpack
 from tests.compatibility.make_studies import KILLED_AT, SETTINGS
-from tests.integration.support import Place
+from tests.integration.support import Done, Place, place
+from tests.support.certificates import Authority, environment
 from tuner import names
 from tuner.bucket import Bucket
 from tuner.bucket.local import LocalBucket
@@ -23,7 +26,7 @@ from tuner.evaluation.result_files import read_metrics
 from tuner.names import TrialId
 from tuner.study import snapshots
 from tuner.study.journal import read_records, read_study
-from tuner.study.records import AttemptEnded, Leased, Opened, Outcome, Reported, TrialState
+from tuner.study.records import AttemptEnded, Leased, Opened, Outcome, Record, Reported, TrialState
 from tuner.study.snapshots import newest
 from tuner.study.state import StudyState
 
@@ -141,16 +144,43 @@ def segments(bucket: Bucket) -> dict[str, bytes]:
     return {name: bucket.read(name) for name in bucket.list(names.journal_prefix(STUDY))}
 
 
+@dataclass(frozen=True)
+class Resumed:
+    """The unfinished study after a `run` that had certificates for its processes."""
+
+    place: Place
+    previous_records: list[Record]
+    old_segments: dict[str, bytes]
+    done: Done
+
+
+@pytest.fixture(scope="module")
+def resumed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Resumed]:
+    folder = tmp_path_factory.mktemp("resumed")
+    with place(unpack("unfinished", folder / "place"), STUDY) as resumed_place:
+        previous_records, old_segments = resumed_place.records(), segments(resumed_place.bucket)
+        settings = [argument for setting in SETTINGS for argument in ("--set", setting)]
+        line = ("run", "--data", "images", "--workers", "1", *settings)
+        files = Authority(folder / "certificates").issue("all", "127.0.0.1")
+        done = resumed_place.do(*line, backend="jax", **environment(files))
+        yield Resumed(resumed_place, previous_records, old_segments, done)
+
+
+@pytest.mark.slow
+def test_a_run_on_one_machine_uses_certificates_if_it_has_some(resumed: Resumed) -> None:
+    """The rest of TLS is in tests/integration/test_tls.py."""
+    assert resumed.done.code == 0, resumed.done.err
+    log = (resumed.place.cache / "logs" / STUDY / "chief.log").read_text()
+    assert "with TLS" in log
+
+
 @pytest.mark.slow
 def test_an_unfinished_study_is_resumed_after_the_last_saved_epoch_bit_for_bit(
-    unfinished_place: Place, finished: LocalBucket
+    resumed: Resumed, finished: LocalBucket
 ) -> None:
-    previous_records, old_segments = unfinished_place.records(), segments(unfinished_place.bucket)
-    settings = [argument for setting in SETTINGS for argument in ("--set", setting)]
-    line = ("run", "--data", "images", "--workers", "1", *settings)
-    done = unfinished_place.do(*line, backend="jax")
-    assert done.code == 0, done.err
-    assert "Study compatible resumes (1 trials have ended)" in done.output
+    unfinished_place, previous_records, old_segments = resumed.place, resumed.previous_records, resumed.old_segments
+    assert resumed.done.code == 0, resumed.done.err
+    assert "Study compatible resumes (1 trials have ended)" in resumed.done.output
 
     after = unfinished_place.records()
     assert after[: len(previous_records)] == previous_records
@@ -158,10 +188,10 @@ def test_an_unfinished_study_is_resumed_after_the_last_saved_epoch_bit_for_bit(
     lost = after[len(previous_records) + 1]
     assert isinstance(lost, AttemptEnded)
     assert (lost.trial, lost.attempt, lost.outcome) == (RESUMED, 1, Outcome.LOST)
-    resumed = [
+    continued = [
         record for record in after[len(previous_records) :] if isinstance(record, Reported) and record.trial == RESUMED
     ]
-    assert [(record.attempt, record.epoch) for record in resumed] == [(2, epoch) for epoch in range(KILLED_AT + 1, 8)]
+    assert [(record.attempt, record.epoch) for record in continued] == [(2, epoch) for epoch in range(KILLED_AT + 1, 8)]
 
     new_segments = segments(unfinished_place.bucket)
     assert dict(list(new_segments.items())[: len(old_segments)]) == old_segments

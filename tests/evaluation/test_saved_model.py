@@ -1,7 +1,7 @@
 """Real .keras files: loaded safely, stripped, and read as probabilities."""
 
+import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import pytest
 
+from tests.integration.support import FASTEST_BACKEND, JAX_ENVIRONMENT, python_with
 from tuner.errors import BucketError, SpaceError
 from tuner.evaluation import saved_model
 from tuner.spaces.layers.random_shift import RandomShift
@@ -57,7 +58,13 @@ def test_the_stripped_model_is_smaller_and_plain_keras_predicts_the_same(tmp_pat
         "np.save('y.npy', model.predict(np.load('x.npy').astype('float32'), verbose=0))\n"
         "assert not [m for m in sys.modules if m.split('.')[0] == 'tuner']\n"
     )
-    subprocess.run([sys.executable, "-I", "-c", script], cwd=tmp_path, check=True, capture_output=True)
+    subprocess.run(
+        [python_with(FASTEST_BACKEND), "-I", "-c", script],
+        cwd=tmp_path,
+        env=os.environ | {"KERAS_BACKEND": FASTEST_BACKEND, **JAX_ENVIRONMENT},
+        check=True,
+        capture_output=True,
+    )
     np.testing.assert_allclose(
         np.load(tmp_path / "y.npy"), model.predict(PIXELS.astype("float32"), verbose=0), rtol=1e-5
     )
@@ -104,16 +111,9 @@ def test_python_code_in_a_model_is_not_run(tmp_path: Path) -> None:
         saved_model.load_model(path, "trial 3")
 
 
-@pytest.mark.slow
 def test_a_class_that_nobody_registered_is_a_sentence(tmp_path: Path) -> None:
-    path = tmp_path / "m.keras"
-    script = (
-        "import keras\n"
-        "class Unregistered(keras.layers.Layer):\n"
-        "    def call(self, x): return x\n"
-        "keras.Sequential([keras.Input((4, 4, 3)), Unregistered()]).save('m.keras')\n"
-    )
-    subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True, capture_output=True)
+    unregistered = type("Unregistered", (keras.layers.Layer,), {"__module__": "__main__", "call": lambda self, x: x})
+    path = saved(keras.Sequential([keras.Input((4, 4, 3)), unregistered()]), tmp_path / "m.keras")
     with pytest.raises(SpaceError, match=r"trial 3: .*@keras.saving.register_keras_serializable.*Unregistered"):
         saved_model.load_model(path, "trial 3")
 

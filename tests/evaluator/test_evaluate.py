@@ -4,6 +4,7 @@ import csv
 import gzip
 import io
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -25,6 +26,7 @@ from tests.evaluation.studies import (
     lose_the_test_split,
     pack_images,
 )
+from tests.integration.support import FASTEST_BACKEND, JAX_ENVIRONMENT, python_with
 from tuner import names
 from tuner.bucket.local import LocalBucket
 from tuner.config.settings import Evaluation, Space, Study
@@ -264,7 +266,13 @@ def test_a_users_own_layer_is_found_because_the_users_space_is_imported(
     code.mkdir()
     (code / "users_space_of_evaluation.py").write_text(USERS_SPACE)
     script = "from users_space_of_evaluation import Space; Space().build(None).save('m.keras')"
-    subprocess.run([sys.executable, "-c", script], cwd=code, check=True, capture_output=True)
+    subprocess.run(
+        [python_with(FASTEST_BACKEND), "-c", script],
+        cwd=code,
+        env=os.environ | {"KERAS_BACKEND": FASTEST_BACKEND, **JAX_ENVIRONMENT},
+        check=True,
+        capture_output=True,
+    )
     night.trial("0", 0.8, code / "m.keras")
     night.finish()
     with pytest.raises(SpaceError, match="Halved"):

@@ -1,6 +1,6 @@
-"""A command in the test's own process: one that only reads, ends with a sentence, or is a worker that nobody disturbs.
+"""A command in the test's own process: for one that trains nothing, or a tiny model for which no signal is sent.
 
-A process of its own would take seconds of processor time to import Keras.
+A process of its own would take seconds of processor time to import Keras, and little else.
 """
 
 import contextlib

@@ -1,22 +1,30 @@
 """Damaged objects, full and forbidden disks, wrong buckets: each command says a sentence and leaves nothing behind."""
 
 import shutil
+import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 
+import keras_tuner
 import pytest
 
 from tests.integration.in_process import do_here
 from tests.integration.one_trial import night
-from tests.integration.support import Done, Place, place, settings, space
+from tests.integration.support import FASTEST_BACKEND, Done, Place, place, python_with, settings, space
+from tests.support.chief import RunningChief, running_chief
 from tests.support.disks import fill, read_only, small_disk, without_rights
 from tests.support.gcs_emulator import Emulator, free_port
 from tests.support.refuser import running_refuser
 from tests.support.tree import digests
 from tuner import names
+from tuner.config.loading import load
+from tuner.config.settings import Study
+from tuner.data.pack import pack
 from tuner.study.records import Outcome, TrialState
 
 STUDY = (*space("Tiny"), *settings(search__max_trials=2, training__epochs=1))
+SETTINGS = [argument for argument in STUDY if argument != "--set"]
 READERS = ("status", "trials")
 ALL = (*READERS, "evaluate", "chief", "worker", "run")
 USAGE, ENVIRONMENT = 2, 3
@@ -26,8 +34,12 @@ USAGE, ENVIRONMENT = 2, 3
 def studied(tmp_path_factory: pytest.TempPathFactory, two_colours: str) -> Iterator[Place]:
     """A place whose bucket has a study that is over and evaluated."""
     with place(tmp_path_factory.mktemp("studied")) as new_place:
-        done = new_place.do("run", "--data", two_colours, *STUDY)
-        assert done.code == 0, done.err
+        with serving(new_place, load(settings=SETTINGS), pack(two_colours, new_place.bucket).digest) as chief:
+            worked = do_here(new_place, "worker", **leading_to(chief))
+            assert worked.code == 0, worked.err
+            assert chief.ask(lambda state: state.finished)
+        evaluated = do_here(new_place, "evaluate")
+        assert evaluated.code == 0, evaluated.err
         yield new_place
 
 
@@ -43,12 +55,24 @@ def chief(studied: Place, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     """The environment that leads workers to a chief which is well, whatever their bucket is."""
     with place(tmp_path_factory.mktemp("well")) as new_place:
         shutil.copytree(studied.bucket_folder, new_place.bucket_folder)
-        address = {names.ENV_ORACLE_IP: "127.0.0.1", names.ENV_ORACLE_PORT: str(free_port())}
-        name = {names.ENV_SETTING + "NAME": "another"}
-        more = settings(leases__duration_s=1, retries__preemption=1000, search__max_trials=1000)
-        running = new_place.start("chief", *STUDY, *more, **address, **name)
-        new_place.wait_for(lambda _: "listens on port" in new_place.logs(), "a chief that listens", running)
-        yield address
+        more = ["name=another", "retries.preemption=1000", "search.max_trials=1000"]
+        digest = only(new_place, "data/*/manifest.json").split("/")[1]
+        with serving(new_place, load(settings=[*SETTINGS, *more]), digest) as running:
+            yield leading_to(running)
+
+
+@contextmanager
+def serving(place: Place, study: Study, digest: str) -> Iterator[RunningChief]:
+    """Run a chief in this process, with the hyperparameter of `Tiny`."""
+    hyperparameters = keras_tuner.HyperParameters()
+    hyperparameters.Choice("units", [2, 4, 8, 16])
+    with running_chief(place.bucket, study, hyperparameters, digest) as chief:
+        yield chief
+
+
+def leading_to(chief: RunningChief) -> dict[str, str]:
+    """Return the environment of a worker of this chief."""
+    return {names.ENV_ORACLE_IP: "127.0.0.1", names.ENV_ORACLE_PORT: str(chief.port), names.ENV_TUNER_ID: "w"}
 
 
 def do(
@@ -60,11 +84,19 @@ def do(
     **more: str,
 ) -> Done:
     unfinished = (*STUDY, *settings(search__max_trials=4))  # a chief whose search is over reads no data
-    arguments = {"run": (*STUDY, "--data", two_colours), "chief": unfinished}.get(command, ())
-    address = chief | {names.ENV_TUNER_ID: "w"}
+    arguments = {"run": (*STUDY, "--data", two_colours, "--workers", "1"), "chief": unfinished}.get(command, ())
+    address = dict(chief)
     if command == "chief":
         address |= {names.ENV_ORACLE_PORT: str(free_port())}
     return start(place, command, *arguments, **(address | more))
+
+
+@contextmanager
+def children_on_the_fastest_backend() -> Iterator[None]:
+    """Let a `run` in this process start its chief, again and again, and its worker with less of a start."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "executable", str(python_with(FASTEST_BACKEND)))
+        yield
 
 
 def refused(done: Done, code: int, *texts: str) -> None:
@@ -165,13 +197,15 @@ def test_a_truncated_shard_is_named(
 def test_data_that_is_damaged_is_packed_again_by_a_run_that_has_the_source(
     copy: Place, chief: dict[str, str], two_colours: str
 ) -> None:
-    copy.bucket.delete(names.evaluation("cifake", names.METRICS_JSON))
     manifest = only(copy, "data/*/manifest.json")
     good = (copy.bucket_folder / manifest).read_bytes()
     damage(copy, manifest, truncated)
-    done = do(copy, "run", chief, two_colours, Place.do)
+    done = do(copy, "run", chief, two_colours)
     assert done.code == 0, done.err
     assert (copy.bucket_folder / manifest).read_bytes() == good
+    copy.bucket.delete(names.evaluation("cifake", names.METRICS_JSON))
+    evaluated = do(copy, "evaluate", chief, two_colours)  # which reads these data
+    assert evaluated.code == 0, evaluated.err
 
 
 # ---- the best model -----------------------------------------------------------------------------
@@ -216,9 +250,10 @@ def test_a_full_disk_is_told_and_nothing_half_written_is_left(
         fill(bucket)
         contents = digests(bucket)
         more = settings(search__max_trials=4) if command in ("chief", "run") else []
-        arguments = {"run": ("--data", two_colours, *STUDY), "chief": STUDY}.get(command, ())
-        address = chief | {names.ENV_TUNER_ID: "w"} | ({names.ENV_ORACLE_PORT: str(free_port())} if more else {})
-        done = do_here(place, command, *arguments, *more, **address)
+        arguments = {"run": ("--data", two_colours, "--workers", "1", *STUDY), "chief": STUDY}.get(command, ())
+        address = chief | ({names.ENV_ORACLE_PORT: str(free_port())} if more else {})
+        with children_on_the_fastest_backend():
+            done = do_here(place, command, *arguments, *more, **address, KERAS_BACKEND=FASTEST_BACKEND)
         refused(done, ENVIRONMENT, "no space is left")
         assert digests(bucket) == contents
 
@@ -233,7 +268,7 @@ def test_a_worker_whose_own_disk_is_full_hands_its_trial_back_at_once(place: Pla
         refused(worker.wait(), ENVIRONMENT, "the model cannot be saved", "No space left")
         # no lease runs out here: this chief looks for none
         assert new_night.endings() == [Outcome.LOST]
-        assert new_night.work().wait().code == 0
+        assert do_here(place, "worker", **leading_to(new_night.chief)).code == 0
         trial = new_night.trial()
     assert trial is not None
     assert (trial.state, trial.attempts, dict(trial.outcomes)) == (TrialState.COMPLETED, 2, {Outcome.LOST: 1})
@@ -245,8 +280,8 @@ def test_a_read_only_bucket_is_told_by_those_who_write(
 ) -> None:
     copy.bucket.delete(names.evaluation("cifake", names.METRICS_JSON))
     contents = digests(copy.bucket_folder)
-    with read_only(copy.bucket_folder):
-        done = do(copy, command, chief, two_colours)
+    with read_only(copy.bucket_folder), children_on_the_fastest_backend():
+        done = do(copy, command, chief, two_colours, KERAS_BACKEND=FASTEST_BACKEND)
     if command in READERS:
         assert done.code == 0, done.err
     else:

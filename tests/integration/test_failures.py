@@ -4,23 +4,29 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.integration.in_process import do_here
 from tests.integration.support import Done, Place, place, settings, space
+from tests.support.gcs_emulator import free_port
 from tuner import names
+from tuner.data.pack import pack
 
 
 @pytest.fixture(scope="module")
 def moody(tmp_path_factory: pytest.TempPathFactory, two_colours: str) -> Iterator[tuple[Place, Done]]:
     with place(tmp_path_factory.mktemp("moody")) as new_place:
-        done = new_place.do(
-            *("run", "--data", two_colours, *space("Moody")),
-            *settings(search__algorithm="grid", training__epochs=1),
-        )
-        yield new_place, done
+        pack(two_colours, new_place.bucket)
+        address = {names.ENV_ORACLE_IP: "127.0.0.1", names.ENV_ORACLE_PORT: str(free_port())}
+        grid = settings(search__algorithm="grid", training__epochs=1)
+        chief = new_place.start("chief", *space("Moody"), *grid, **address)
+        worker = new_place.do("worker", **address, **{names.ENV_TUNER_ID: "worker-0"})
+        assert worker.code == 0, worker.err
+        yield new_place, chief.wait()
 
 
 def test_trials_that_fail_do_not_end_the_search(moody: tuple[Place, Done]) -> None:
     place, done = moody
     assert done.code == 0, done.err
+    assert place.state().finished
     states = {trial.hyperparameters["mood"]: trial.state.value for trial in place.state().trials.values()}
     failed = dict.fromkeys(("raises", "nan", "memory"), "FAILED")
     assert states == {"good": "COMPLETED", "fine": "COMPLETED", **failed}
@@ -56,7 +62,7 @@ def test_the_log_of_a_failed_trial_has_both_tries_with_what_the_model_printed(mo
 
 
 def test_logs_without_a_trial_names_those_there_are(moody: tuple[Place, Done]) -> None:
-    done = moody[0].do("logs")
+    done = do_here(moody[0], "logs")
     assert done.code == 2
     assert "the argument TRIAL is required. Study cifake has logs of the trials 00000, 00001," in done.err
 
@@ -73,7 +79,12 @@ def test_a_search_whose_trials_all_fail_ends_with_the_first_error(place: Place, 
 
 
 def test_an_objective_that_the_model_lacks_is_answered_with_those_that_it_has(place: Place, two_colours: str) -> None:
-    done = place.do("run", "--data", two_colours, *space("Tiny"), *settings(search__objective="val_auc"))
+    pack(two_colours, place.bucket)
+    address = {names.ENV_ORACLE_IP: "127.0.0.1", names.ENV_ORACLE_PORT: str(free_port())}
+    chief = place.start("chief", *space("Tiny"), *settings(search__objective="val_auc"), **address)
+    worker = do_here(place, "worker", **address, **{names.ENV_TUNER_ID: "worker-0"})
+    assert worker.code == 0, worker.err
+    done = chief.wait()
     assert done.code == 4
     assert "search.objective is 'val_auc', and the model reports accuracy, loss, val_accuracy, val_loss" in done.err
     assert done.err.count("\n") == 1

@@ -1,17 +1,21 @@
-"""Chief and workers as processes, with certificates: who is let in, and what the others and the operator read."""
+"""A chief and workers with certificates: who is let in, and what the others and the operator read."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import keras_tuner
 import pytest
 
 from tests.integration.in_process import do_here
 from tests.integration.support import Command, Done, Place, place, settings, space
 from tests.support.certificates import Authority, environment
+from tests.support.chief import running_chief
 from tests.support.gcs_emulator import free_port
 from tests.support.tree import digests
 from tuner import names
+from tuner.config.loading import load
+from tuner.data.pack import pack
 from tuner.study.records import TrialState
 
 STUDY = (*space("Tiny"), *settings(search__max_trials=2, training__epochs=1))
@@ -52,7 +56,7 @@ def start_chief(place: Place, more: dict[str, str]) -> Command:
 @pytest.fixture(scope="module")
 def packed(tmp_path_factory: pytest.TempPathFactory, two_colours: str) -> Iterator[Place]:
     with place(tmp_path_factory.mktemp("tls")) as new_place:
-        assert new_place.do("data", "pack", two_colours, str(new_place.bucket_folder)).code == 0
+        pack(two_colours, new_place.bucket)
         yield new_place
 
 
@@ -71,13 +75,13 @@ def encrypted(packed: Place, tmp_path_factory: pytest.TempPathFactory) -> Encryp
     where = address()
     chief = start_chief(packed, environment(ours.issue("chief", "127.0.0.1")) | where)
     original_contents = digests(packed.bucket_folder)
-    workers = {
-        name: packed.start("worker", **(identity | where | {names.ENV_TUNER_ID: name}))
+    wrong = {
+        name: do_here(packed, "worker", **(identity | where | {names.ENV_TUNER_ID: name}))
         for name, identity in identities.items()
     }
-    wrong = {name: command.wait() for name, command in workers.items()}
     contents = digests(packed.bucket_folder)
-    return Encrypted(original_contents, contents, wrong, packed.do("worker", **worker, **where), chief.wait(), packed)
+    right = do_here(packed, "worker", **worker, **where)
+    return Encrypted(original_contents, contents, wrong, right, chief.wait(), packed)
 
 
 @pytest.mark.parametrize("who", REFUSED)
@@ -109,19 +113,18 @@ def test_a_worker_with_the_right_certificate_finishes_the_study(encrypted: Encry
     assert [(trial.state, trial.worker) for trial in trials] == [(TrialState.COMPLETED, "worker")] * 2
 
 
-def test_a_chief_without_certificates_is_told_to_a_worker_that_has_one(packed: Place, tmp_path: Path) -> None:
-    where = address() | {names.ENV_SETTING + "NAME": "plain"}
-    plain = Place(packed.folder, "plain", commands=packed.commands)
-    chief = plain.start("chief", *STUDY, **where)
-    plain.wait_for(lambda state: state.study, "the chief", chief)
-    contents = digests(plain.bucket_folder)
-    worker = environment(Authority(tmp_path).issue("w", "w")) | {names.ENV_TUNER_ID: "w"}
-    done = plain.do("worker", **where, **worker)
-    assert done.code == 2
-    assert "does not speak TLS. Set CIFAKE_TUNE_TLS_CERT" in done.err.splitlines()[-1]
-    assert digests(plain.bucket_folder) == contents
-    chief.process.terminate()
-    assert chief.wait().code == 143
+def test_a_chief_without_certificates_is_told_to_a_worker_that_has_one(
+    place: Place, tmp_path: Path, two_colours: str
+) -> None:
+    digest = pack(two_colours, place.bucket).digest
+    with running_chief(place.bucket, load(), keras_tuner.HyperParameters(), digest) as chief:
+        contents = digests(place.bucket_folder)
+        where = {names.ENV_ORACLE_IP: "127.0.0.1", names.ENV_ORACLE_PORT: str(chief.port), names.ENV_TUNER_ID: "w"}
+        done = do_here(place, "worker", **where, **environment(Authority(tmp_path).issue("w", "w")))
+        assert done.code == 2
+        assert "does not speak TLS. Set CIFAKE_TUNE_TLS_CERT" in done.err.splitlines()[-1]
+        assert not chief.ask(lambda state: state.trials)
+    assert digests(place.bucket_folder) == contents
 
 
 @pytest.mark.parametrize("command", ["chief", "worker", "run"])
@@ -140,11 +143,3 @@ def test_certificates_that_cannot_be_used_are_a_wrong_configuration(
         assert text in done.err
         assert done.err.count("\n") == 1
     assert digests(packed.bucket_folder) == contents
-
-
-def test_a_run_on_one_machine_uses_the_certificates_too(packed: Place, tmp_path: Path, two_colours: str) -> None:
-    files = Authority(tmp_path).issue("all", "127.0.0.1")
-    done = packed.do("run", "--data", two_colours, *STUDY, *settings(name="local"), **environment(files))
-    assert done.code == 0, done.err
-    log = (packed.cache / "logs" / "local" / "chief.log").read_text()
-    assert "with TLS" in log

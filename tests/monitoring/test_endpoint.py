@@ -3,7 +3,6 @@
 import asyncio
 import os
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from http import HTTPStatus
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration.support import FASTEST_BACKEND, JAX_ENVIRONMENT, python_with
 from tests.support.gcs_emulator import free_port
 from tests.support.scrape import Answer, get, scrape, until
 from tuner import names
@@ -161,8 +161,10 @@ def test_a_worker_that_reaches_neither_bucket_nor_chief_shows_its_study(tmp_path
         names.ENV_BUCKET: "gs://none", "STORAGE_EMULATOR_HOST": "http://127.0.0.1:1", names.ENV_HTTP: address,
         names.ENV_STUDY_FILE: str(tmp_path / "study.yaml"), "CUDA_VISIBLE_DEVICES": "-1",
         names.ENV_ORACLE_IP: "127.0.0.1", names.ENV_ORACLE_PORT: "1", names.ENV_TUNER_ID: "worker-0",
+        "KERAS_BACKEND": FASTEST_BACKEND, **JAX_ENVIRONMENT,
     }  # fmt: skip
-    process = subprocess.Popen([sys.executable, "-m", "tuner.cli", "worker"], env=os.environ | environment)
+    command = [str(python_with(FASTEST_BACKEND)), "-m", "tuner.cli", "worker"]
+    process = subprocess.Popen(command, env=os.environ | environment)
     try:
         text = until("the worker to listen", lambda: scrape(address).text)
     finally:

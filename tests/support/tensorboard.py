@@ -16,6 +16,12 @@ from urllib.request import Request, urlopen
 from tests.support.children import ending
 
 PATIENCE_S = 120.0
+PROGRAM = """
+import sys, types
+sys.modules["tensorboard.compat.notf"] = types.ModuleType("notf")  # as where TensorFlow, 6 s of a core, is missing
+from tensorboard.main import run_main
+run_main()
+"""
 
 
 @dataclass(frozen=True)
@@ -67,7 +73,7 @@ class TensorBoard:
 @contextlib.contextmanager
 def running_tensorboard(folder: Path) -> Iterator[TensorBoard]:
     """Start `tensorboard --logdir`, and stop it at the end."""
-    command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(folder), "--host", "127.0.0.1", "--port", "0"]
+    command = [sys.executable, "-c", PROGRAM, "--logdir", str(folder), "--host", "127.0.0.1", "--port", "0"]
     log = folder.parent / "tensorboard.log"
     with log.open("wb") as out, ending(subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT)) as process:
         deadline = time.monotonic() + PATIENCE_S
