@@ -40,6 +40,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--faults", type=int, default=200)
     parser.add_argument("--seed", type=int, help="of the schedule; default: a random one, which is printed")
+    parser.add_argument("--workers", type=int, default=4, help="at first; faults add and remove some")
     parser.add_argument("--json", type=Path, help="write the result there, too")
     parser.add_argument("--keep", type=Path, help="folder for logs and marks; default: a temporary one")
     options = parser.parse_args()
@@ -48,7 +49,7 @@ def main() -> int:
     with ExitStack() as stack:
         folder = options.keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="chaos-")))
         folder.mkdir(parents=True, exist_ok=True)
-        run = _run(stack, folder, seed, options.faults)
+        run = _run(stack, folder, seed, options.faults, options.workers)
         left = run.go()
     verdict = check(left)
     _print_faults(run)
@@ -69,7 +70,7 @@ def main() -> int:
     return 0 if verdict.holds and played else 1
 
 
-def _run(stack: ExitStack, folder: Path, seed: int, faults: int) -> Run:
+def _run(stack: ExitStack, folder: Path, seed: int, faults: int, workers: int) -> Run:
     emulator = stack.enter_context(running_emulator())
     proxy = stack.enter_context(running_proxy(emulator.url, Faults(seed=seed)))
     front = stack.enter_context(running_front())
@@ -82,7 +83,7 @@ def _run(stack: ExitStack, folder: Path, seed: int, faults: int) -> Run:
     marks = folder / "marks.jsonl"
     logs = folder / "logs"
     logs.mkdir(exist_ok=True)
-    threads = dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"), "1")
+    threads = dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS", "NPROC"), "1")
     environment = (
         inherited()
         | threads
@@ -99,9 +100,8 @@ def _run(stack: ExitStack, folder: Path, seed: int, faults: int) -> Run:
     log = BucketLog()
     proxy.observer = log
     stage = Stage(Cast(environment, logs), front, proxy, LEASE_S)
-    return Run(
-        study, bucket, make_schedule(seed, faults), stage, log, marks, _ProgressPrinter(study, faults).report_progress
-    )
+    printer = _ProgressPrinter(study, faults)
+    return Run(study, bucket, make_schedule(seed, faults), stage, workers, log, marks, printer.report_progress)
 
 
 def _study(seed: int, faults: int) -> Study:
@@ -115,7 +115,7 @@ def _study(seed: int, faults: int) -> Study:
             "data.batch_size=16",
             "retries.preemption=100",  # no trial of this run is to be given up for what happens to workers
             f"leases.duration_s={LEASE_S}",
-            "leases.chief_timeout_s=120.0",  # chiefs may be killed one after the other, each before it was of any use
+            "leases.chief_timeout_s=300.0",  # chiefs may be killed one after the other, each before it was of any use
             "space.import=chaos_space:ChaosSpace",
             f"space.code={SPACE}",
         ]

@@ -16,8 +16,9 @@ from tuner.config.settings import Study
 from tuner.study.journal import JournalReader
 from tuner.study.records import TrialState
 
-WORKERS = 4
 POLL_S = 0.05
+READ_S = 0.25
+"""Seconds between two listings of the journal, each of which costs milliseconds of the processor."""
 PATIENCE_S = 15.0
 """A fault does not wait longer than that for the search to go on."""
 STILL_S = 180.0
@@ -52,6 +53,8 @@ class Run:
     """Without the faulty network in between."""
     schedule: tuple[Fault, ...]
     stage: Stage
+    workers: int
+    """That are started first."""
     log: BucketLog
     marks: Path
     report_progress: Callable[[Progress], None]
@@ -61,7 +64,7 @@ class Run:
     def __post_init__(self) -> None:
         self._began = time.monotonic()
         self._reader = JournalReader(self.bucket, self.study.name)
-        self._last_record = self._last_fault = self._began
+        self._last_record = self._last_fault = self._last_read = self._began
         self._newest: Kind | None = None
 
     @property
@@ -78,7 +81,7 @@ class Run:
         """Run to the search's end, or until it stands still, and return what is left."""
         try:
             self.stage.start_chief()
-            for _ in range(WORKERS):
+            for _ in range(self.workers):
                 self.stage.add_worker()
             while not self.stage.over and not self.stands_still:
                 self.stage.tick()
@@ -102,6 +105,9 @@ class Run:
         )
 
     def _read(self) -> None:
+        if time.monotonic() - self._last_read < READ_S:
+            return
+        self._last_read = time.monotonic()
         ended_count = len(self._reader.state.ended)
         if self._reader.poll():
             self._last_record = time.monotonic()

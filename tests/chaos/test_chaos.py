@@ -18,7 +18,7 @@ RUN_S = 900.0
 @pytest.mark.slow
 def test_a_search_under_every_kind_of_fault_loses_nothing(tmp_path: Path) -> None:
     result = tmp_path / "result.json"
-    command = [sys.executable, "-m", "tests.chaos", "--faults", str(len(Kind)), "--seed", "2"]
+    command = [sys.executable, "-m", "tests.chaos", "--faults", str(len(Kind)), "--seed", "2", "--workers", "3"]
     done = subprocess.run(
         [*command, "--json", result, "--keep", tmp_path / "run"],
         cwd=ROOT,

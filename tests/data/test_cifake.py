@@ -35,9 +35,17 @@ def test_every_pixel_is_pillows(cifake_zip: Path, packed: tuple[Bucket, Manifest
             assert manifest.splits[split].counts == (count, count)
             arrays = open_split(bucket, manifest, split, tmp_path)
             for index, name in enumerate(manifest.splits[split].names):
-                expected = np.asarray(Image.open(io.BytesIO(archive.read(f"{split}/{name}"))))
-                if not np.array_equal(arrays.images[index], expected):
+                data = archive.read(f"{split}/{name}")
+                if arrays.images[index].tobytes() != pillows(data, opened=index % 100 == 0).tobytes():
                     pytest.fail(f"{split}/{name} has other pixels than Pillow's")
+
+
+def pillows(data: bytes, opened: bool) -> Image.Image:
+    """Decode CIFAKE's JPEG with Pillow, whose decoder takes a third of the time without its parser of headers."""
+    image = Image.frombytes("RGB", (32, 32), data, "jpeg", ("RGB", ""))
+    if opened:  # the way that users know gives the same
+        assert image.tobytes() == Image.open(io.BytesIO(data)).tobytes()
+    return image
 
 
 def test_check_finds_the_duplicates_that_are_known(cifake_zip: Path) -> None:

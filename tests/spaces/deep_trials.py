@@ -1,5 +1,6 @@
 """Small trials of the space `deep`."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from tuner.data.arrays import Arrays, TrainingData
 from tuner.spaces.deep import DeepSpace
 from tuner.training.loop import Task, train
 
+SIDE = 16
 SMALL = {"width": 16, "blocks": 1, "learning_rate": 0.004}
 SHAKEN: dict[str, Any] = {
     "flip": "horizontal_and_vertical",
@@ -32,7 +34,7 @@ def smooth_or_rough(images: int, seed: int) -> Arrays:
     """Noise, half of it smoothed: as easy to tell apart as its mirror images."""
     random = np.random.default_rng(seed)
     labels = (np.arange(images) % 2).astype(np.uint8)
-    pixels = random.integers(0, 256, (images, 32, 32, 3)).astype(np.float32)
+    pixels = random.integers(0, 256, (images, SIDE, SIDE, 3)).astype(np.float32)
     smoothed = (pixels + np.roll(pixels, 1, axis=1) + np.roll(pixels, 1, axis=2)) / 3
     return Arrays(np.where(labels[:, None, None, None] == 1, smoothed, pixels).astype(np.uint8), labels)
 
@@ -61,12 +63,14 @@ class Saving:
         return self.folder / f"{epoch}.keras"
 
 
-def trained(folder: Path, first_epoch: int = 0, epochs: int = 3, **values: Any) -> Saving:
-    listener = Saving(folder)
+def trained(
+    folder: Path, first_epoch: int = 0, epochs: int = 3, kind: Callable[[Path], Saving] = Saving, **values: Any
+) -> Saving:
+    listener = kind(folder)
     task = Task(hyperparameters(**values), seed=5, batch_size=20, epochs=epochs)
     if first_epoch:
         task = task.resumed(first_epoch, listener.file(first_epoch - 1), {})
-    train(DeepSpace(), task, DATA, listener)
+    train(DeepSpace((SIDE, SIDE, 3)), task, DATA, listener)
     return listener
 
 

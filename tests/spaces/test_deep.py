@@ -10,7 +10,8 @@ import keras
 import numpy as np
 import pytest
 
-from tests.spaces.deep_trials import DATA, SHAKEN, Saving, hyperparameters, trained, weights
+from tests.integration.support import JAX_ENVIRONMENT
+from tests.spaces.deep_trials import DATA, SHAKEN, SIDE, Saving, hyperparameters, trained, weights
 from tuner.evaluation import saved_model
 from tuner.spaces import precision
 from tuner.spaces.deep import DeepSpace
@@ -24,7 +25,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.mark.parametrize(("width", "blocks", "classes"), [(16, 1, 2), (16, 4, 5), (192, 4, 2)])
 def test_the_smallest_and_the_largest_network_answer_with_probabilities(width: int, blocks: int, classes: int) -> None:
-    model = DeepSpace((32, 32, 3), classes).build(hyperparameters(width=width, blocks=blocks, **SHAKEN))
+    model = DeepSpace((SIDE, SIDE, 3), classes).build(hyperparameters(width=width, blocks=blocks, **SHAKEN))
     images = DATA.train.images[:2]
     outputs = saved_model.predict(model, images, 2)
     assert outputs.shape == (2, 1 if classes == 2 else classes)
@@ -105,7 +106,7 @@ def test_a_shift_moves_every_image_by_whole_pixels_and_mirrors_the_edge() -> Non
     padded = np.pad(images, ((0, 0), (2, 2), (2, 2), (0, 0)), mode="reflect")
     places = [(row, column) for row in range(5) for column in range(5)]
     shifts = [
-        [place for place in places if np.array_equal(one, window[place[0] :, place[1] :][:32, :32])]
+        [place for place in places if np.array_equal(one, window[place[0] :, place[1] :][:SIDE, :SIDE])]
         for one, window in zip(moved, padded, strict=True)
     ]
     assert all(len(matches) == 1 for matches in shifts)
@@ -122,6 +123,6 @@ def test_bfloat16_is_used_where_the_processor_has_it(tmp_path: Path, monkeypatch
 
 def test_all_this_holds_with_jax_too(tmp_path: Path, jax_python: Path) -> None:
     program = [str(jax_python), "-m", "tests.spaces.with_jax", str(tmp_path)]
-    environment = {**os.environ, "KERAS_BACKEND": "jax"}
+    environment = {**os.environ, **JAX_ENVIRONMENT, "KERAS_BACKEND": "jax"}
     done = subprocess.run(program, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-4000:]

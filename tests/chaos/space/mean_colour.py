@@ -8,7 +8,9 @@ import keras_tuner
 
 
 class MeanColour(keras_tuner.HyperModel):
-    """The mean colour through a dense layer; eager, since compiling a graph takes longer than all its training.
+    """The mean colour through a dense layer; eager on TensorFlow, where tracing takes longer than all its training.
+
+    JAX dispatches single operations so slowly that its compiled graph, even traced for every trial, takes less.
 
     A subclass has `marks(key)`, a callback. The key is a hyperparameter that no two trials share.
     """
@@ -31,7 +33,8 @@ class MeanColour(keras_tuner.HyperModel):
             keras.layers.Dense(self.classes, activation="softmax"),
         ]
         model = keras.Sequential(layers)
-        model.compile(keras.optimizers.Adam(0.02), self.loss(key), metrics=["accuracy"], run_eagerly=True)
+        eager = keras.backend.backend() == "tensorflow"
+        model.compile(keras.optimizers.Adam(0.02), self.loss(key), metrics=["accuracy"], run_eagerly=eager)
         fit = model.fit
         # before the program's own callbacks: an epoch is marked as trained before it is saved or reported
         model.fit = lambda *args, callbacks, **more: fit(*args, callbacks=[self.marks(key), *callbacks], **more)
