@@ -270,6 +270,7 @@ class ChiefClient:
         self._outage.end()
 
     def _unreachable(self, silent_s: float, problem: CifakeTuneError | None = None) -> CifakeTuneError:
+        self._outage.close()
         return self.chief_error() or ChiefUnreachableError(
             f"the chief at {self._address} did not answer for {silent_s:g} s; {problem or 'check that it is running.'}"
         )
@@ -328,5 +329,7 @@ class ChiefClient:
 
 def _cause(error: grpc.RpcError) -> str:
     """Return the part of gRPC's error that says why the chief cannot be reached."""
+    if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return "a call was not answered in time"
     details = " ".join((error.details() or "").split()).rpartition("Failed to connect to remote host: ")[2]
-    return f"{details or 'no details'}, {error.code().name}"
+    return details or str(error.code().name)

@@ -6,7 +6,6 @@ import logging
 import os
 import secrets
 import threading
-import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -112,7 +111,7 @@ def show(monitor: Monitor, heartbeat: HeartbeatThread, lease_s: float) -> None:
     heartbeat.report_gpus(gpus)
 
     def ready() -> str:
-        silent_s = time.time() - heartbeat.answered_at
+        silent_s = heartbeat.silent_s()
         return FINE if silent_s < lease_s else f"the chief has answered no heartbeat for {silent_s:.0f} s"
 
     def metrics() -> Iterable[Metric]:
