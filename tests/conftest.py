@@ -9,6 +9,10 @@ import pytest
 
 from tests.support.gcs_emulator import Emulator, running_emulator
 
+# The tests' own clients, such as Keras Tuner's, would call servers on loopback through the developer's proxy.
+for _name in ("no_proxy", "NO_PROXY"):
+    os.environ[_name] = ",".join(filter(None, [os.environ.get(_name), "127.0.0.1", "localhost"]))
+
 
 def pytest_collection_finish() -> None:
     """Keep the garbage collector from looking through TensorFlow's modules again and again.

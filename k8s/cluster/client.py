@@ -6,6 +6,7 @@ The official client provides the kubeconfig, the credentials and the connections
 they import a model of every Kubernetes object, which takes most of a second at each start of `cifake-tune status`.
 """
 
+import ipaddress
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -13,7 +14,8 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, urlencode, urlsplit
+from urllib.request import getproxies
 
 from kubernetes import client
 from kubernetes import config as kubernetes_config
@@ -268,6 +270,7 @@ def connect_from_pod(namespace: str | None = None) -> Cluster:
     configuration = client.Configuration()
     try:
         kubernetes_config.load_incluster_config(client_configuration=configuration)
+        _bypass_proxies(configuration)  # the API server is in the pod's own cluster
         return Cluster(configuration, namespace or _NAMESPACE.read_text(encoding="utf-8").strip(), _POD_HINT)
     except (kubernetes_config.ConfigException, OSError) as error:
         raise EnvironmentFailure(
@@ -305,7 +308,22 @@ def connect(namespace: str | None, context: str | None) -> Cluster:
             f"no cluster is configured ({_short(error)}); set KUBECONFIG to the path of a kubeconfig, or create one "
             "with your cloud provider's command, such as gcloud container clusters get-credentials NAME."
         ) from None
+    if _is_local(configuration.host) and configuration.proxy in getproxies().values():  # not the kubeconfig's proxy-url
+        _bypass_proxies(configuration)
     return Cluster(configuration, namespace or chosen.get("context", {}).get("namespace") or "default")
+
+
+def _bypass_proxies(configuration: Any) -> None:
+    """Ignore the environment's proxies, for requests and for forwarded ports."""
+    configuration.no_proxy = "*"
+
+
+def _is_local(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _refused(action: str, namespace: str, response: Any) -> ApiRefusedError:

@@ -109,8 +109,11 @@ def check_bucket(url: str, owner: str) -> Iterator[Finding]:
     """
     if url.startswith("gs://"):
         endpoint = _endpoint()
-        if problem := _unreachable(urlsplit(endpoint).hostname or "", urlsplit(endpoint).port or 443):
-            yield broken("bucket", f"{url} cannot be reached: {endpoint} {problem}", _NETWORK_FIX)
+        proxy = _proxy(endpoint)
+        first = urlsplit(proxy or endpoint)
+        if problem := _unreachable(first.hostname or "", first.port or (80 if first.scheme == "http" else 443)):
+            what = f"the proxy {first.hostname}:{first.port or 80} for {endpoint}" if proxy else endpoint
+            yield broken("bucket", f"{url} cannot be reached: {what} {problem}", _NETWORK_FIX)
             return
         yield from _check_clock(endpoint, owner)
     name, data = names.probe_object(token_hex(8)), token_hex(8).encode()
@@ -165,12 +168,21 @@ _NETWORK_FIX = "Check the NetworkPolicies, and whether the cluster allows outgoi
 
 
 def _check_clock(endpoint: str, owner: str) -> Iterator[Finding]:
-    try:
-        response = requests.head(endpoint, timeout=CONNECT_TIMEOUT_S, allow_redirects=False)
-    except requests.RequestException:
-        return  # the check of the bucket reports the problem
+    with requests.Session() as session:
+        session.trust_env = _proxy(endpoint) is not None
+        try:
+            response = session.head(endpoint, timeout=CONNECT_TIMEOUT_S, allow_redirects=False)
+        except requests.RequestException:
+            return  # the check of the bucket reports the problem
     if date := response.headers.get("Date"):
         yield clock_finding("clock", time.time(), parsedate_to_datetime(date).timestamp(), owner, endpoint)
+
+
+def _proxy(endpoint: str) -> str | None:
+    """Return the URL of the proxy that the bucket's client uses for an endpoint. An emulator is reached directly."""
+    if endpoint != _GOOGLE:
+        return None
+    return requests.utils.select_proxy(endpoint, requests.utils.get_environ_proxies(endpoint))
 
 
 def _endpoint() -> str:

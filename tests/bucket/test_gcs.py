@@ -1,5 +1,6 @@
 """What is special about a bucket over a network: lost answers, refusals, silence. Real sockets throughout."""
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 
 from tests.support.fault_proxy import Fault, FaultProxy, Faults, running_proxy
 from tests.support.gcs_emulator import Emulator, free_port
+from tests.support.proxies import DEAD, running_noting_proxy, through
 from tests.support.refuser import running_refuser
 from tuner.bucket import open_bucket
 from tuner.bucket.gcs import GcsBucket, connect
@@ -207,6 +209,36 @@ def test_no_credentials_are_a_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "key.json"))
     with pytest.raises(BucketError, match=r"key\.json was not found"):
         open_bucket("gs://some-bucket")
+
+
+# ---- proxies ------------------------------------------------------------------------------------
+@pytest.mark.parametrize("scheme", ["http://", ""])
+def test_an_emulator_is_reached_without_the_proxy(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch, any_file: Path, scheme: str
+) -> None:
+    name = emulator.new_bucket()
+    for variable, value in through(DEAD).items():
+        monkeypatch.setenv(variable, value)
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", scheme + emulator.url.removeprefix("http://"))
+    bucket = GcsBucket(connect(), name, deadline_s=5.0)
+    bucket.create("a", b"1")
+    bucket.upload("b", any_file)
+    assert bucket.read("a") == b"1"
+    assert list(bucket.list()) == ["a", "b"]
+
+
+def test_googles_own_service_is_reached_through_the_proxy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    key = tmp_path / "key.json"
+    user = {"type": "authorized_user", "client_id": "i", "client_secret": "s", "refresh_token": "t"}
+    key.write_text(json.dumps(user))
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(key))
+    monkeypatch.delenv("STORAGE_EMULATOR_HOST", raising=False)
+    with running_noting_proxy() as proxy:
+        for variable, value in through(proxy.url).items():
+            monkeypatch.setenv(variable, value)
+        with pytest.raises(BucketError):
+            GcsBucket(connect(), "some-bucket", deadline_s=0.2).read("a")
+    assert set(proxy.hosts) == {"oauth2.googleapis.com:443"}  # the request for a token comes first
 
 
 # ---- what else may be in a bucket ---------------------------------------------------------------

@@ -19,6 +19,7 @@ from k8s.release.release import Release
 from tests.k8s import captured
 from tests.live_page.studies import searched
 from tests.support.api_server import ApiServer, running_api_server
+from tests.support.proxies import DEAD, through
 from tuner import names
 from tuner.cli.status import _study_of
 from tuner.errors import ExitCode
@@ -116,6 +117,8 @@ def outside(monkeypatch: pytest.MonkeyPatch) -> Release:
 def test_the_chief_is_asked_if_the_caller_may_not_read_the_bucket(
     outside: Release, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    for variable, value in through(DEAD).items():
+        monkeypatch.setenv(variable, value)
     state = searched(planned=12, begun=8)
     with chief_page(state) as page_port:
 

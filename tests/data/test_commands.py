@@ -1,8 +1,11 @@
 """The commands, as a user runs them."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,7 @@ import pytest
 from tests.data.conftest import ROOT
 from tests.data.images import Files, encode, pixels, write_folder, write_zip
 from tests.data.test_cifake_download import Server, serving
+from tests.support.children import child
 from tests.support.command_line import Finished, run_in_process
 from tuner import names
 from tuner.bucket import open_bucket
@@ -97,3 +101,72 @@ def test_help_imports_nothing_heavy() -> None:
     )
     ended = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert ended.stdout.strip() == "[]"
+
+
+WAITING_POOL = """
+import os, sys
+from tuner.data.processes import ALONE_FILES, Workers
+
+with Workers() as workers:
+    workers.start(ALONE_FILES + 1)
+    assert list(workers.map(abs, range(100))) == list(range(100))
+    print("ready", flush=True)
+    sys.stdin.read()
+"""
+PACKING = """
+import sys
+from tuner.cli.app import main
+from tuner.data import processes
+
+processes.ALONE_FILES = 1
+sys.argv = ["cifake-tune", "data", "pack", *sys.argv[1:]]
+main()
+"""
+
+
+def children_of(pid: int) -> set[int]:
+    return {
+        int(child) for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()
+    }
+
+
+def await_end(processes: set[int]) -> None:
+    deadline = time.monotonic() + 120
+    while alive := {pid for pid in processes if Path(f"/proc/{pid}/cmdline").exists() and is_running(pid)}:
+        assert time.monotonic() < deadline, f"{alive} still run"
+        time.sleep(0.05)
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one core packs without other processes")
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_processes_that_wait_for_work_end_with_the_command(number: signal.Signals) -> None:
+    with child(WAITING_POOL) as command:
+        assert command.stdout is not None
+        assert command.stdout.readline() == "ready\n"
+        pool = children_of(command.pid)
+        assert len(pool) >= 2
+        command.send_signal(number)
+        command.wait(60)
+        await_end(pool)
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one core packs without other processes")
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_killed_pack_leaves_no_processes_behind(tmp_path: Path, files: Files, number: signal.Signals) -> None:
+    source = write_zip(tmp_path / "archive.zip", files)
+    with child(PACKING, str(source), str(tmp_path / "bucket")) as command:
+        deadline = time.monotonic() + 120
+        while len(pool := children_of(command.pid)) < 2:
+            assert time.monotonic() < deadline
+            assert command.poll() is None
+            time.sleep(0.01)
+        command.send_signal(number)
+        assert command.wait(120) == (-number if number == signal.SIGKILL else 143)
+        await_end(pool)

@@ -371,3 +371,15 @@ def test_a_release_that_is_not_there_is_an_error_that_names_those_that_are(
     code, output = cifake_tune("status", "--release", "smal", "--namespace", namespace.name)
     assert code == 2
     assert "has no release 'smal' of cifake-tune; it has small" in output
+
+
+@pytest.mark.full
+def test_a_release_works_with_a_dead_proxy_in_the_environment_of_its_pods(release: Callable[[str], Release]) -> None:
+    behind = release("behind")
+    variables = ("http_proxy", "https_proxy", "all_proxy", "grpc_proxy", "HTTP_PROXY", "HTTPS_PROXY")
+    behind.install(
+        study={"search": {"max_trials": 1}, "training": {"epochs": 1}},
+        workers={"replicas": 1, "gpus": 0},
+        extraEnv=[{"name": variable, "value": "http://127.0.0.1:9"} for variable in variables],
+    )
+    behind.await_evaluation()

@@ -77,3 +77,18 @@ def test_workers_share_the_cores() -> None:
     assert share_of_cores(1)["TF_NUM_INTRAOP_THREADS"] == str(cores)
     assert set(share_of_cores(cores).values()) == {"1"}
     assert set(share_of_cores(10 * cores).values()) == {"1"}
+
+
+def test_outages_in_a_childs_log_are_taken_out_once(tmp_path: Path) -> None:
+    line = "the chief at 127.0.0.1:1 has been unreachable for 8 s (Connection refused), so this worker keeps trying"
+    (tmp_path / "worker-0.log").write_text(f"10:00:00 {line} of an earlier run\n")
+    one = child(tmp_path, f"print('10:00:00 {line}')")
+    run(one)
+    assert one.new_outages() == [line]
+    assert one.new_outages() == []
+    with one.log.open("a") as log:
+        log.write(f"10:00:30 {line}")
+    assert one.new_outages() == []  # the line is not complete
+    with one.log.open("a") as log:
+        log.write("\n")
+    assert one.new_outages() == [line]

@@ -10,7 +10,7 @@ from tuner.rpc.tls_client_errors import await_listening
 
 def test_who_waits_goes_on_as_soon_as_somebody_listens() -> None:
     port = free_port()
-    waiting = threading.Thread(target=await_listening, args=(f"127.0.0.1:{port}", 30.0))
+    waiting = threading.Thread(target=await_listening, args=(f"127.0.0.1:{port}", 30.0, print))
     waiting.start()
     time.sleep(0.3)
     assert waiting.is_alive()
@@ -21,5 +21,7 @@ def test_who_waits_goes_on_as_soon_as_somebody_listens() -> None:
 
 def test_nobody_is_waited_for_longer_than_was_said() -> None:
     began = time.monotonic()
-    await_listening(f"127.0.0.1:{free_port()}", 0.5)
+    causes: list[str] = []
+    await_listening(f"127.0.0.1:{free_port()}", 0.5, causes.append)
     assert 0.5 <= time.monotonic() - began < 5.0
+    assert set(causes) == {"Connection refused"}

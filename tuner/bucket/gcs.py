@@ -9,7 +9,7 @@ import base64
 import contextlib
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
@@ -290,10 +290,27 @@ def connect() -> storage.Client:
         raise BucketError(
             f"The credentials for Google Cloud Storage do not work ({_short(error)}). {_CREDENTIALS}"
         ) from error
+    adapter = _DirectAdapter if emulator else requests.adapters.HTTPAdapter
     for scheme in ("http://", "https://"):
         # Threads share the client; by default, requests keeps ten connections and logs a warning for each further one.
-        client._http.mount(scheme, requests.adapters.HTTPAdapter(pool_maxsize=_MAX_CONNECTIONS))
+        client._http.mount(scheme, adapter(pool_maxsize=_MAX_CONNECTIONS))
     return client
+
+
+class _DirectAdapter(requests.adapters.HTTPAdapter):
+    """Connects without a proxy, which would not reach an emulator on this machine or in this cluster."""
+
+    def send(
+        self,
+        request: requests.PreparedRequest,
+        stream: bool = False,
+        timeout: Any = None,
+        verify: bool | str = True,
+        cert: Any = None,
+        proxies: Mapping[str, str] | None = None,
+    ) -> requests.Response:
+        """Send a request, and ignore the proxies that the session has found in the environment."""
+        return super().send(request, stream, timeout, verify, cert, proxies={})
 
 
 def _emulator() -> str:

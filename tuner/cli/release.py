@@ -123,9 +123,10 @@ def ask_for_progress(release: "Release") -> "StudyView":
     pod = release.running(releases.CHIEF)
     if release.http_port is None:
         raise EnvironmentFailure("the chief serves no live page.")
-    with forwarded(release.cluster, pod.name, release.http_port) as port:
+    with forwarded(release.cluster, pod.name, release.http_port) as port, requests.Session() as session:
+        session.trust_env = False  # no proxy reaches a port of this machine
         try:
-            answer = requests.get(f"http://127.0.0.1:{port}{names.HTTP_OVERVIEW}", timeout=CHIEF_TIMEOUT_S)
+            answer = session.get(f"http://127.0.0.1:{port}{names.HTTP_OVERVIEW}", timeout=CHIEF_TIMEOUT_S)
         except requests.RequestException as error:
             raise EnvironmentFailure(f"the chief's live page does not answer ({type(error).__name__}).") from None
     if answer.status_code != HTTPStatus.OK:

@@ -3,12 +3,13 @@
 import hashlib
 import os
 import signal
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from typing import TypeVar
 
 import numpy as np
@@ -138,7 +139,7 @@ class Workers:
         if self._pool is None and files > ALONE_FILES and count > 1:
             count = min(count, MAX_PROCESSES)
             # spawn, because a fork would copy locks that the bucket's threads may hold
-            self._pool = ProcessPoolExecutor(count, get_context("spawn"), initializer=_ignore_interrupts)
+            self._pool = ProcessPoolExecutor(count, get_context("spawn"), initializer=_follow_parent)
             self._ahead = 3 * count
             for _ in range(count):
                 self._pool.submit(_do_nothing)  # otherwise, they would start only with the first jobs
@@ -190,5 +191,16 @@ def _do_nothing() -> None:
     pass
 
 
-def _ignore_interrupts() -> None:
+def _follow_parent() -> None:
+    """Leave Ctrl-C to the parent, and end when the parent ends in any way, such as by SIGKILL.
+
+    Otherwise this process would wait for its next job for ever, because it holds both ends of the queue's pipe.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_after_parent, name="parent", daemon=True).start()
+
+
+def _end_after_parent() -> None:
+    if parent := parent_process():
+        parent.join()  # the end of the parent closes a pipe
+        os._exit(1)

@@ -36,6 +36,7 @@ from tuner.study.records import Leased, Record
 from tuner.study.state import StudyState
 from tuner.study.status import WorkerStatus
 from tuner.temporary_files import temporary_folder
+from tuner.worker.chief_outage import outages_in
 
 POLL_S = 0.5
 STOP_S = 6.0
@@ -73,10 +74,14 @@ class Child:
     process: subprocess.Popen[bytes] | None = None
     deaths: int = 0
     """Number of deaths since the child last did any work."""
+    _shown_bytes: int = 0
+    """Number of bytes of the log of which the outages have been shown."""
 
     def start(self) -> None:
         """Start the process, and append its output to its log. Only the parent stops it; Ctrl-C does not reach it."""
         self.log.parent.mkdir(parents=True, exist_ok=True)
+        if self.process is None and self.log.exists():
+            self._shown_bytes = self.log.stat().st_size  # an earlier run wrote these
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 self.command,
@@ -108,6 +113,18 @@ class Child:
             )
         self.start()
 
+    def new_outages(self) -> list[str]:
+        """Return what the child has logged about an unreachable chief since the last call."""
+        try:
+            with self.log.open("rb") as log:
+                log.seek(self._shown_bytes)
+                text = log.read()
+        except OSError:
+            return []
+        whole_lines = text[: text.rfind(b"\n") + 1]
+        self._shown_bytes += len(whole_lines)
+        return outages_in(whole_lines.decode(errors="replace"))
+
     def last_line(self) -> str:
         """Return the last line of the child's log, with the path of the log."""
         try:
@@ -117,10 +134,17 @@ class Child:
         return f"{text[-1].removeprefix('error: ') if text else 'none'} (whole log: {self.log})"
 
 
-def run_search(local: LocalStudy, watch: Watcher) -> None:
-    """Run chief and workers until the search has finished; `watch` is called twice per second.
+def run_search(local: LocalStudy, watch: Watcher, warn: Callable[[str], None]) -> None:
+    """Run chief and workers until the search has finished.
 
-    Raises PreemptedError on Ctrl-C and SIGTERM, after the children have ended, and the error that ended a child.
+    Args:
+        local: The study, its bucket and addresses.
+        watch: Called twice per second with the study's state and its new records.
+        warn: Called with the reason if a worker cannot reach the chief.
+
+    Raises:
+        PreemptedError: Ctrl-C or SIGTERM was received, and the children have ended.
+        CifakeTuneError: The error that ended a child.
     """
     with temporary_folder() as folder, reserved(Address("127.0.0.1", 0)) as chief_at, _interruptible():
         file = Path(folder) / "study.yaml"
@@ -145,7 +169,7 @@ def run_search(local: LocalStudy, watch: Watcher) -> None:
             for child in [chief, *workers]:
                 child.start()
             with tls.open_channel(str(chief_at), local.encryption, lease_service.OPTIONS) as channel:
-                _watch(reader, chief, workers, lease_service.LeaseStub(channel), watch)
+                _watch(reader, chief, workers, lease_service.LeaseStub(channel), watch, warn)
         finally:
             stop_all(workers, STOP_S)
             stop_all([chief], STOP_S / 4)
@@ -215,9 +239,17 @@ def _child(role: str, local: LocalStudy, environment: Mapping[str, str], name: s
 
 
 def _watch(
-    reader: JournalReader, chief: Child, workers: list[Child], stub: lease_service.LeaseStub, watch: Watcher
+    reader: JournalReader,
+    chief: Child,
+    workers: list[Child],
+    stub: lease_service.LeaseStub,
+    watch: Watcher,
+    warn: Callable[[str], None],
 ) -> None:
     while True:
+        for worker in workers:
+            for outage in worker.new_outages():
+                warn(f"{worker.name}: {outage}.")
         records = reader.poll()
         if reader.state.study is not None:
             watch(reader.state, records, _status(stub))

@@ -102,7 +102,7 @@ def _search(local: LocalStudy, previous: StudyState, console: Console) -> None:
     print_line(console, _live_page(local.http))
     watcher = _LiveWatcher(console) if console.is_terminal else _LineWatcher(console)
     with watcher:
-        run_search(local, watcher.watch)
+        run_search(local, watcher.watch, lambda text: print_line(console, f"{time.strftime('%H:%M:%S')} {text}"))
 
 
 def _evaluate(local: LocalStudy, state: StudyState, console: Console) -> Metrics:

@@ -23,6 +23,9 @@ log = logging.getLogger(__name__)
 
 Options = Sequence[tuple[str, Any]]
 """Options of a channel, in grpc's format."""
+_NO_PROXY = ("grpc.enable_http_proxy", 0)
+"""The chief is on this machine or in this cluster. By default grpc connects through the proxy in http_proxy or
+https_proxy, also to 127.0.0.1."""
 
 
 @dataclass(frozen=True)
@@ -147,7 +150,8 @@ def server_credentials(files: Files) -> Any:
 
 
 def open_channel(address: str, files: Files | None, options: Options) -> Any:
-    """Return a channel to `host:port`, encrypted if `files` are given; grpc connects at the first call."""
+    """Return a channel to `host:port`, encrypted if `files` are given. It connects directly, at the first call."""
+    options = [*options, _NO_PROXY]
     return grpc.insecure_channel(address, options) if files is None else _Channel(address, files, options)
 
 

@@ -7,6 +7,7 @@ only if the chief is absent. A user must fix the other two problems.
 import socket
 import ssl
 import time
+from collections.abc import Callable
 
 from tuner import names
 from tuner.errors import CifakeTuneError, ConfigError, EnvironmentFailure
@@ -30,16 +31,22 @@ def connection_problem(address: str, files: Files | None) -> CifakeTuneError | N
     return _encrypted_only(address) if files is None else _refused(address, files)
 
 
-def await_listening(address: str, timeout_s: float) -> None:
+def await_listening(address: str, timeout_s: float, report: Callable[[str], None]) -> None:
     """Wait until a process listens at `host:port`, or until the timeout.
 
     If grpc connects too early, it waits up to 3 s before it retries, which is as long as a small trial takes.
+
+    Args:
+        address: Address of the process, as `host:port`.
+        timeout_s: Seconds after which the function returns even if no process listens.
+        report: Called with the reason after each attempt to connect that fails.
     """
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
         try:
             _connect(address).close()
-        except OSError:
+        except OSError as error:
+            report(error.strerror or str(error))
             time.sleep(LISTENING_POLL_S)
         else:
             return

@@ -17,7 +17,7 @@ from tuner import names
 from tuner.data.arrays import Arrays, TrainingData
 from tuner.study.objective import Objective
 from tuner.training.activities import Activities, Activity
-from tuner.training.batches import Batches
+from tuner.training.batches import Batches, untuned_input
 from tuner.training.seeding import seed_epoch
 from tuner.training.weight_averaging import AveragedWeights
 
@@ -128,11 +128,11 @@ def _fit(
             averaged = AveragedWeights(batches, in_model=task.model_file is not None)
             common["callbacks"] = [averaged, callback]
         # Keras would also shuffle the batches, with a random state that a resumed training does not have
-        with activities.during(Activity.TRAIN):
+        with activities.during(Activity.TRAIN), untuned_input():
             model.fit(batches, validation_data=validation, shuffle=False, **common)
         return
     # a user's own fit gets arrays, as from Keras Tuner, and chooses its own batch size
-    with activities.during(Activity.TRAIN):
+    with activities.during(Activity.TRAIN), untuned_input():
         result = space.fit(
             hyperparameters,
             model,

@@ -22,6 +22,7 @@ from tuner.errors import (
 )
 from tuner.rpc import lease_service
 from tuner.study.records import Outcome
+from tuner.worker.chief_outage import ChiefOutage
 
 CALL_TIMEOUT_S = 30.0
 CREATE_TIMEOUT_S = 60.0
@@ -80,7 +81,8 @@ class ChiefClient:
     All methods raise ChiefUnreachableError after `timeout_s`, EnvironmentFailure for an unexpected answer, and
     UsageError if the chief has ended for good, or if chief and worker differ in the major version of their messages'
     format.
-    `connection_problem` returns the reason why the chief is unreachable if a user must fix it, else None.
+    `connection_problem` returns the reason why the chief is unreachable if a user must fix it, else None. `outage` logs
+    that the chief is unreachable.
     """
 
     def __init__(
@@ -90,6 +92,7 @@ class ChiefClient:
         worker: str,
         incarnation: str,
         connection_problem: Callable[[], CifakeTuneError | None],
+        outage: ChiefOutage | None = None,
     ) -> None:
         self.timeout_s = 300.0
         self.is_finished: Callable[[], bool] = lambda: False
@@ -101,6 +104,7 @@ class ChiefClient:
         """Name of this worker's pod. Empty outside Kubernetes."""
         self._looked_up_at = 0.0
         self._connection_problem = connection_problem
+        self._outage = outage or ChiefOutage(address)
         self._joined = False
         self._failing_since: float | None = None
         self._incompatible: UsageError | None = None
@@ -171,16 +175,17 @@ class ChiefClient:
         call = self._oracle.CreateTrial.future(
             request, metadata=self._metadata(), timeout=CREATE_TIMEOUT_S, wait_for_ready=True
         )
-        while True:
+        # `call.result(timeout)` would measure the timeout with the wall clock, and wait an hour if that is set back
+        done = threading.Event()
+        call.add_done_callback(lambda _: done.set())
+        while not done.wait(POLL_S):
             try:
-                return call.result(timeout=POLL_S), call
-            except grpc.FutureTimeoutError:
-                try:
-                    check()
-                    self._check_finished()
-                except BaseException:
-                    call.cancel()
-                    raise
+                check()
+                self._check_finished()
+            except BaseException:
+                call.cancel()
+                raise
+        return call.result(), call
 
     def report(
         self,
@@ -251,15 +256,21 @@ class ChiefClient:
         try:
             answer = call()
         except grpc.RpcError as error:
-            if error.code() not in _TRANSIENT:
-                self._failing_since = None
-            elif self._failing_since is None:
-                self._failing_since = time.monotonic()
+            if error.code() in _TRANSIENT:
+                self._failing_since = self._failing_since or time.monotonic()
+                self._outage.begin(_cause(error))
+            else:
+                self._answered()
             raise
-        self._failing_since = None
+        self._answered()
         return answer
 
+    def _answered(self) -> None:
+        self._failing_since = None
+        self._outage.end()
+
     def _unreachable(self, silent_s: float, problem: CifakeTuneError | None = None) -> CifakeTuneError:
+        self._outage.close()
         return self.chief_error() or ChiefUnreachableError(
             f"the chief at {self._address} did not answer for {silent_s:g} s; {problem or 'check that it is running.'}"
         )
@@ -293,8 +304,10 @@ class ChiefClient:
                         f"the chief at {self._address} answered {code}: {error.details()}. See the chief's log."
                     ) from None
                 problem = self._connection_problem() if code is grpc.StatusCode.UNAVAILABLE else None
-            if problem and not self._joined:
-                raise problem
+            if problem:
+                if not self._joined:
+                    raise problem
+                self._outage.begin(str(problem).rstrip("."))
             self._check_finished()
             deadline = time.monotonic() + timeout_s if deadline is None else deadline
             if time.monotonic() > deadline:
@@ -312,3 +325,11 @@ class ChiefClient:
             raise SearchOverError
         if error := self.chief_error():
             raise error
+
+
+def _cause(error: grpc.RpcError) -> str:
+    """Return the part of gRPC's error that says why the chief cannot be reached."""
+    if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return "a call was not answered in time"
+    details = " ".join((error.details() or "").split()).rpartition("Failed to connect to remote host: ")[2]
+    return details or str(error.code().name)

@@ -25,6 +25,7 @@ class HeartbeatThread:
         self._due = time.monotonic()
         self.answered_at = time.time()
         """Time of the last answered heartbeat (seconds since 1970). At first, the time of joining."""
+        self._answered = time.monotonic()
         self._awake = threading.Event()
         """Set while there is a trial, and when the thread must end. Without a trial, a worker sends few heartbeats."""
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
@@ -47,6 +48,10 @@ class HeartbeatThread:
         late_s = time.monotonic() - self._due
         stopped = late_s > BEAT_LATE_S and not self._stopped.is_set()
         return f"the heartbeat is {late_s:.0f} s late" if stopped else ""
+
+    def silent_s(self) -> float:
+        """Return the seconds since the last answered heartbeat. A change of the wall clock does not affect them."""
+        return time.monotonic() - self._answered
 
     def begin(self, grant: Grant) -> None:
         """Send heartbeats for this attempt from now on."""
@@ -81,8 +86,8 @@ class HeartbeatThread:
             answer = self._chief.heartbeat(beat)
             if answer is None:
                 continue  # the chief may be restarting, and training continues meanwhile
-            next_s, self.answered_at = answer.next_s, time.time()
-            self._due = time.monotonic() + next_s
+            next_s, self.answered_at, self._answered = answer.next_s, time.time(), time.monotonic()
+            self._due = self._answered + next_s
             with self._lock:
                 is_same = (beat.trial, beat.attempt) == (self._beat.trial, self._beat.attempt)
                 if not answer.held and is_same:

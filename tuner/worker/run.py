@@ -6,7 +6,6 @@ import logging
 import os
 import secrets
 import threading
-import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from tuner.training.activities import Activity
 from tuner.worker.attempt import Attempt
 from tuner.worker.chief_absence import ChiefAbsence
 from tuner.worker.chief_client import ChiefClient, Grant
+from tuner.worker.chief_outage import ChiefOutage
 from tuner.worker.context import opened_context
 from tuner.worker.heartbeat import HeartbeatThread
 from tuner.worker.metrics import WorkerMetrics, gpu_metrics
@@ -65,10 +65,11 @@ def run_worker(
         SpaceError: The space cannot be loaded.
         BucketError: The bucket failed.
     """
-    stop, metrics = StopSignal(), WorkerMetrics(monitor.registry)
+    stop, metrics, outage = StopSignal(), WorkerMetrics(monitor.registry), ChiefOutage(chief_address)
+    outage.begin()
     try:
         with stop.interrupting():
-            tls_client_errors.await_listening(chief_address, STARTING_S)
+            tls_client_errors.await_listening(chief_address, STARTING_S, outage.begin)
         with tls.open_channel(chief_address, encryption, lease_service.OPTIONS) as channel:
             chief = ChiefClient(
                 channel,
@@ -76,6 +77,7 @@ def run_worker(
                 name,
                 secrets.token_hex(8),
                 lambda: tls_client_errors.connection_problem(chief_address, encryption),
+                outage,
             )
             chief.pod = os.environ.get(names.ENV_POD, "")
             if absence:
@@ -94,6 +96,7 @@ def run_worker(
                     Attempt(context, grant).run()
                 log.info("%s: the search has finished", name)
     finally:
+        outage.close()
         stop.finish()
 
 
@@ -108,7 +111,7 @@ def show(monitor: Monitor, heartbeat: HeartbeatThread, lease_s: float) -> None:
     heartbeat.report_gpus(gpus)
 
     def ready() -> str:
-        silent_s = time.time() - heartbeat.answered_at
+        silent_s = heartbeat.silent_s()
         return FINE if silent_s < lease_s else f"the chief has answered no heartbeat for {silent_s:.0f} s"
 
     def metrics() -> Iterable[Metric]:
