@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from tuner.config.settings import Space, Value, Values
 from tuner.errors import PreemptedError, SpaceError
+from tuner.spaces.values import check_values
 
 if TYPE_CHECKING:
     import keras_tuner
@@ -67,7 +68,7 @@ def load_space(space: Space, image_shape: tuple[int, int, int], classes: int) ->
 def narrow(whole: "keras_tuner.HyperParameters", values: Mapping[str, Value | Values]) -> "keras_tuner.HyperParameters":
     """Return the hyperparameters, with those in `values` (the setting space.values) fixed or limited to a list.
 
-    Raises SpaceError if the space has no such hyperparameter.
+    Raises SpaceError if the space has no such hyperparameter, or if a value has another type or is out of range.
     """
     import keras_tuner
 
@@ -80,6 +81,7 @@ def narrow(whole: "keras_tuner.HyperParameters", values: Mapping[str, Value | Va
         name, conditions = hyperparameter.name, hyperparameter.conditions
         if name in values:
             chosen = values[name]
+            check_values(hyperparameter, chosen)
             hyperparameter = (  # noqa: PLW2901
                 kinds.Choice(name, chosen, ordered=False, conditions=conditions)
                 if isinstance(chosen, list)
