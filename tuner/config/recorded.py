@@ -30,13 +30,14 @@ def _in_range(value: Any, field: FieldInfo) -> Any:
     """Return a number within the bounds of the setting. Other values are returned unchanged."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return value
+    number: Any = value  # bounds of annotated_types accept any type that can be compared
     optional = [argument for option in get_args(field.annotation) for argument in get_args(option)]
     for bound in [*field.metadata, *(bound for part in optional for bound in getattr(part, "metadata", ()))]:
-        if isinstance(bound, Ge) and value < bound.ge:  # type: ignore[operator]  (the protocol of annotated_types)
-            value = bound.ge
-        elif isinstance(bound, Le) and value > bound.le:  # type: ignore[operator]
-            value = bound.le
-    return value
+        if isinstance(bound, Ge):
+            number = max(number, bound.ge)
+        elif isinstance(bound, Le):
+            number = min(number, bound.le)
+    return number
 
 
 RecordedStudy = Annotated[Study, BeforeValidator(_known_keys)]

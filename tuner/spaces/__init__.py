@@ -75,13 +75,13 @@ def narrow(whole: "keras_tuner.HyperParameters", values: Mapping[str, Value | Va
     if unknown := set(values) - {hyperparameter.name for hyperparameter in whole.space}:
         known = ", ".join(dict.fromkeys(hyperparameter.name for hyperparameter in whole.space))
         raise SpaceError(f"space.values: the space has no hyperparameter {min(unknown)!r}. Use {known}.")
+    check_values(whole.space, values)
     narrowed = keras_tuner.HyperParameters()
     kinds = keras_tuner.engine.hyperparameters
     for hyperparameter in whole.space:
         name, conditions = hyperparameter.name, hyperparameter.conditions
         if name in values:
             chosen = values[name]
-            check_values(hyperparameter, chosen)
             hyperparameter = (  # noqa: PLW2901
                 kinds.Choice(name, chosen, ordered=False, conditions=conditions)
                 if isinstance(chosen, list)

@@ -1,6 +1,7 @@
 """Check of `space.values` against the hyperparameters of a space, before the first trial."""
 
 import json
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from tuner.config.settings import Value, Values
@@ -10,11 +11,17 @@ if TYPE_CHECKING:
     from keras_tuner.engine.hyperparameters import HyperParameter
 
 
-def check_values(hyperparameter: "HyperParameter", chosen: Value | Values) -> None:
-    """Raise SpaceError if a value has another type than the hyperparameter, or is outside its range."""
-    for value in chosen if isinstance(chosen, list) else [chosen]:
-        if problem := _problem(hyperparameter, value):
-            raise SpaceError(f"space.values.{hyperparameter.name}: must be {problem}, got {json.dumps(value):.100}.")
+def check_values(space: "Sequence[HyperParameter]", values: Mapping[str, Value | Values]) -> None:
+    """Raise SpaceError if a value has another type than its hyperparameter, or is outside its range.
+
+    A hyperparameter may occur several times, under different conditions. A value must be valid for one of them.
+    """
+    for name, chosen in values.items():
+        for value in chosen if isinstance(chosen, list) else [chosen]:
+            problems = [_problem(hyperparameter, value) for hyperparameter in space if hyperparameter.name == name]
+            if problems and all(problems):
+                expected = " or ".join(dict.fromkeys(problems))
+                raise SpaceError(f"space.values.{name}: must be {expected}, got {json.dumps(value):.100}.")
 
 
 def _problem(hyperparameter: "HyperParameter", value: Value) -> str:
@@ -22,22 +29,31 @@ def _problem(hyperparameter: "HyperParameter", value: Value) -> str:
     import keras_tuner
 
     kinds = keras_tuner.engine.hyperparameters
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if isinstance(hyperparameter, kinds.Boolean):
         return "" if isinstance(value, bool) else "true or false"
     if isinstance(hyperparameter, kinds.Choice):
-        # in Python, True is equal to 1
-        matches = (
-            isinstance(known, bool) == isinstance(value, bool) for known in hyperparameter.values if known == value
-        )
-        return "" if any(matches) else f"one of {json.dumps(list(hyperparameter.values)):.200}"
+        known = list(hyperparameter.values)
+        return "" if _is_one_of(value, known) else f"one of {json.dumps(known):.200}"
     if isinstance(hyperparameter, kinds.Int | kinds.Float):
         whole = isinstance(hyperparameter, kinds.Int)
-        within = is_number and hyperparameter.min_value <= value <= hyperparameter.max_value
-        if within and not (whole and isinstance(value, float)):
+        if _is_number(value, whole) and hyperparameter.min_value <= value <= hyperparameter.max_value:
             return ""
         noun = "a whole number" if whole else "a number"
         return f"{noun} from {hyperparameter.min_value} to {hyperparameter.max_value}"
     if isinstance(hyperparameter, kinds.Fixed):
-        return "" if value == hyperparameter.value else json.dumps(hyperparameter.value)
+        known = [hyperparameter.value]
+        return "" if _is_one_of(value, known) else json.dumps(hyperparameter.value)
     return ""
+
+
+def _is_number(value: Value, whole: bool) -> bool:
+    return not isinstance(value, bool) and isinstance(value, int if whole else (int, float))
+
+
+def _is_one_of(value: Value, known: Sequence[Value]) -> bool:
+    """Return whether a choice has the value. Keras Tuner stores true and false as 1 and 0."""
+    if isinstance(value, bool):
+        return value in known and set(known) <= {0, 1}
+    if isinstance(value, float) and all(isinstance(choice, int) for choice in known):
+        return False  # layers do not accept 64.0 as a size
+    return value in known
