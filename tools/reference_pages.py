@@ -111,7 +111,7 @@ def _reference(field: dict[str, Any]) -> str:
 
 
 def _plain(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{value:.12g}" if isinstance(value, float) else str(value)
 
 
 def _flow(text: str) -> str:

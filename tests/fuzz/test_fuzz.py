@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from tests.fuzz.calls import call, check
 from tests.fuzz.inputs import HOSTILE, Input, inputs
 
-EXAMPLES = 1500
+EXAMPLES = 700
 """Number of inputs, which take about 30 s."""
 
 

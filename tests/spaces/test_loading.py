@@ -150,9 +150,7 @@ def test_a_value_must_be_valid_under_one_of_the_conditions() -> None:
     with space.conditional_scope("kind", ["large"]):
         space.Int("width", 100, 900)
     narrow(space, {"width": 500})
-    with pytest.raises(
-        SpaceError, match="from 1 to 9 or a whole number from 100 to 900, got 50"
-    ):
+    with pytest.raises(SpaceError, match="from 1 to 9 or a whole number from 100 to 900, got 50"):
         narrow(space, {"width": 50})
 
 
