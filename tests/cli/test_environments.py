@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.command_line import run_in_process
 from tuner import names
-from tuner.cli import environment_errors
+from tuner.cli import environment_errors, system_limits
 from tuner.errors import ExitCode
 
 ROOT = Path(__file__).parents[2]
@@ -148,11 +149,45 @@ def test_a_process_without_memory_says_so() -> None:
     assert "ulimit -v" in text
 
 
+@pytest.mark.parametrize("command", ["run", "chief"])
+@pytest.mark.parametrize(
+    ("limit", "says"),
+    [
+        ("RLIMIT_NOFILE, (16, 16)", "the limit on open files is 16, and at least 20 are needed. Raise it"),
+        ("RLIMIT_AS, (10**9, 10**9)", "the limit on address space is 954 MiB, and Keras needs at least 1,536 MiB"),
+    ],
+)
+def test_a_limit_that_is_too_low_for_keras_is_named_before_any_work(
+    limit: str, says: str, command: str, tmp_path: Path
+) -> None:
+    bucket = tmp_path / "bucket"
+    code = f"import resource, tuner.cli.app as app; resource.setrlimit(resource.{limit}); app.main()"
+    done = start(command, "--bucket", str(bucket), code=code, environment={names.ENV_CACHE: str(tmp_path)})
+    assert says in sentence(done, ExitCode.ENVIRONMENT)
+    assert not bucket.exists()
+
+
+@pytest.mark.parametrize("command", ["run", "chief", "worker", "evaluate", "predict x.png"])
+def test_every_command_that_needs_keras_checks_limits(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(system_limits.resource, "getrlimit", lambda _: (16, 16))
+    monkeypatch.setattr(system_limits.resource, "setrlimit", lambda *_: None)
+    done = run_in_process(*command.split())
+    assert done.code == ExitCode.ENVIRONMENT
+    assert "the limit on open files is 16" in done.err
+
+
+def test_a_low_soft_limit_on_open_files_is_raised(tmp_path: Path) -> None:
+    lower = "import resource; hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]"
+    code = f"{lower}; resource.setrlimit(resource.RLIMIT_NOFILE, (32, hard)); {MAIN}"
+    done = start("chief", "--check", "--bucket", str(tmp_path), code=code)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_too_few_open_files_are_named(tmp_path: Path) -> None:
     file = tmp_path / "study.yaml"
     file.write_text("seed: 3")
     code = "import resource, tuner.cli.app as app; resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3)); app.main()"
-    done = start("chief", "--check", "--study", str(file), "--bucket", str(tmp_path), code=code)
+    done = start("status", "--bucket", str(tmp_path), code=code)
     assert done.returncode in (ExitCode.USAGE, ExitCode.ENVIRONMENT)
     assert "Too many open files" in done.stderr
     assert "internal error" not in done.stderr

@@ -5,6 +5,7 @@ Each round has a seed of its own. `--seed` repeats the rounds from a seed on.
 
 import argparse
 import time
+from collections.abc import Callable
 
 from hypothesis import HealthCheck, given, seed, settings
 
@@ -37,7 +38,7 @@ def main() -> None:
     print(f"{tried:,} inputs in {seconds:,.0f} s, seeds {arguments.seed} to {number - 1}: no error")  # noqa: T201
 
 
-def rounds(number: int):  # type: ignore[no-untyped-def]
+def rounds(number: int) -> Callable[[Callable[[Input], None]], Callable[[], None]]:
     """Return a decorator that calls a function with the inputs of one round."""
     limits = settings(max_examples=ROUND, deadline=None, database=None, suppress_health_check=list(HealthCheck))
     return lambda function: seed(number)(limits(given(inputs())(function)))

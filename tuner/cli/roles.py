@@ -14,6 +14,7 @@ from tuner.bucket import Bucket, open_bucket
 from tuner.cli.backend import choose_backend, import_keras, importing_keras
 from tuner.cli.cache import cache_folder
 from tuner.cli.options import DEFAULT_BUCKET, BucketOption, GlobalOptions, JsonOption, StudyNameOption, study_name
+from tuner.cli.system_limits import check_limits
 from tuner.config import settings as config
 from tuner.config.loading import load
 from tuner.errors import ConfigError
@@ -59,6 +60,7 @@ def run(
 
     overrides = [*(settings or []), *([f"data.source={json.dumps(data)}"] if data is not None else [])]
     study = _study(study_file, overrides)
+    check_limits()
     choose_backend()  # the processes of the study would repeat its error, but only after the data is packed
     run_study(study, _bucket(bucket_url), workers, cache_folder(os.environ), _encryption(), make_console())
 
@@ -228,6 +230,7 @@ def _begin_process(context: typer.Context) -> None:
     from tuner.local.children import end_with_parent
 
     end_with_parent()
+    check_limits()
     choose_backend()
     context.ensure_object(GlobalOptions).quit_url = os.environ.get(names.ENV_QUIT_URL, "")
     level = logging.DEBUG if context.ensure_object(GlobalOptions).debug else logging.INFO

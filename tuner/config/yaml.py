@@ -168,7 +168,7 @@ class _Loader(yaml.SafeLoader):
             ) from error
 
 
-def _refuse(problem: str, mark: yaml.Mark) -> NoReturn:
+def _refuse(problem: str, mark: Any) -> NoReturn:
     raise yaml.constructor.ConstructorError(None, None, problem, mark)
 
 
