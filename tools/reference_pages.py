@@ -26,8 +26,8 @@ Every setting is optional. Its value is taken from these sources; a later source
 4. the command line: `--set search.max_trials=20`.
 
 Values are written as YAML in all of them. An unknown key or variable, an empty value, a value of the wrong type and a
-value out of range are errors (exit code 2). The message names the source, the key and the valid values. `null` means the
-default, if a setting has no other.
+value out of range are errors (exit code 2). The message names the source, the key and the valid values. A setting
+without a default in these tables can be `null`, which means that it is not set.
 """
 
 METRICS_HEAD = f"""# Metrics

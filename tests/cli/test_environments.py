@@ -1,6 +1,7 @@
 """Surroundings of a process that are not its fault: closed and full outputs, missing folders, limits of the system."""
 
 import os
+import resource
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -10,7 +11,7 @@ import pytest
 
 from tests.support.command_line import run_in_process
 from tuner import names
-from tuner.cli import environment_errors, system_limits
+from tuner.cli import environment_errors
 from tuner.errors import ExitCode
 
 ROOT = Path(__file__).parents[2]
@@ -169,8 +170,8 @@ def test_a_limit_that_is_too_low_for_keras_is_named_before_any_work(
 
 @pytest.mark.parametrize("command", ["run", "chief", "worker", "evaluate", "predict x.png"])
 def test_every_command_that_needs_keras_checks_limits(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(system_limits.resource, "getrlimit", lambda _: (16, 16))
-    monkeypatch.setattr(system_limits.resource, "setrlimit", lambda *_: None)
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (16, 16))
+    monkeypatch.setattr(resource, "setrlimit", lambda *_: None)
     done = run_in_process(*command.split())
     assert done.code == ExitCode.ENVIRONMENT
     assert "the limit on open files is 16" in done.err
