@@ -25,8 +25,9 @@ Every setting is optional. Its value is taken from these sources; a later source
 3. the environment: `{names.ENV_SETTING}SEARCH__MAX_TRIALS=20`,
 4. the command line: `--set search.max_trials=20`.
 
-Values are written as YAML in all of them. An unknown key, a value of the wrong type and a value out of range are
-errors (exit code 2). The message names the source, the key and the valid values.
+Values are written as YAML in all of them. An unknown key or variable, an empty value, a value of the wrong type and a
+value out of range are errors (exit code 2). The message names the source, the key and the valid values. A setting
+without a default in these tables can be `null`, which means that it is not set.
 """
 
 METRICS_HEAD = f"""# Metrics
@@ -111,7 +112,7 @@ def _reference(field: dict[str, Any]) -> str:
 
 
 def _plain(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{value:.12g}" if isinstance(value, float) else str(value)
 
 
 def _flow(text: str) -> str:

@@ -35,6 +35,7 @@ ENV_HTTP = "CIFAKE_TUNE_HTTP"  # host:port at which this process serves metrics 
 ENV_QUIT_URL = "CIFAKE_TUNE_QUIT_URL"  # URL to which a process POSTs when it ends, so that a sidecar ends too
 ENV_LINGER_S = "CIFAKE_TUNE_LINGER_S"  # seconds a finished chief keeps serving the study's final state
 ENV_EMULATOR = "STORAGE_EMULATOR_HOST"  # address of a Cloud Storage emulator; Google's libraries read it, too
+ENV_OF_TESTS = ("CIFAKE_TUNE_ARTIFACTS", "CIFAKE_TUNE_E2E_IMAGE", "CIFAKE_TUNE_JAX_PYTHON")  # read by our own tests
 ENV_TUNER_ID = "KERASTUNER_TUNER_ID"
 ENV_ORACLE_IP = "KERASTUNER_ORACLE_IP"
 ENV_ORACLE_PORT = "KERASTUNER_ORACLE_PORT"

@@ -1,9 +1,15 @@
 """Packages that a worker's start leaves out can be imported by a space."""
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+from tests.support.command_line import run_in_process
+from tuner.cli import backend
+from tuner.errors import ConfigError, ExitCode
 
 SCRIPT = """
 import sys
@@ -26,3 +32,57 @@ def test_plots_and_the_gaussian_process_are_not_imported_unless_asked_for(whole:
     first, second = done.stdout.splitlines()
     assert set(first.split()[1:]) == imported
     assert second == "there [0.0, 1.0]"
+
+
+# ---- choosing the backend -----------------------------------------------------------------------
+@pytest.fixture
+def installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> set[str]:
+    """Packages that are found, and no configuration of Keras."""
+    packages = {"tensorflow", "jax"}
+    monkeypatch.setattr(backend, "find_spec", lambda name: name if name in packages else None)
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.delenv("KERAS_BACKEND", raising=False)
+    return packages
+
+
+@pytest.mark.parametrize("name", ["torch", "openvino", "nonsense", "TensorFlow", "\x1b[31m"])
+def test_an_unsupported_backend_is_an_error(name: str, installed: set[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KERAS_BACKEND", name)
+    with pytest.raises(ConfigError) as caught:
+        backend.choose_backend()
+    assert str(caught.value) == f"KERAS_BACKEND must be tensorflow or jax, got {name!r}. Correct or remove it."
+
+
+def test_a_backend_that_is_not_installed_is_an_error(installed: set[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    installed.remove("tensorflow")
+    monkeypatch.setenv("KERAS_BACKEND", "tensorflow")
+    with pytest.raises(ConfigError, match=r"TensorFlow is not installed\. Install cifake-tune\[tensorflow\]"):
+        backend.choose_backend()
+
+
+@pytest.mark.parametrize(("packages", "chosen"), [({"tensorflow", "jax"}, None), ({"jax"}, "jax")])
+def test_an_empty_backend_is_the_default(
+    packages: set[str], chosen: str | None, installed: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed.intersection_update(packages)
+    monkeypatch.setenv("KERAS_BACKEND", "")
+    backend.choose_backend()
+    assert os.environ.get("KERAS_BACKEND") == chosen
+
+
+@pytest.mark.parametrize("command", ["run", "chief", "worker", "evaluate", "predict x.png"])
+def test_every_command_that_needs_keras_names_the_backends(command: str, tmp_path: Path) -> None:
+    environment = {"KERAS_BACKEND": "torch", "CIFAKE_TUNE_BUCKET": str(tmp_path), "CIFAKE_TUNE_CACHE": str(tmp_path)}
+    done = run_in_process(*command.split(), environment=environment)
+    assert done.code == ExitCode.USAGE
+    assert done.err == "error: KERAS_BACKEND must be tensorflow or jax, got 'torch'. Correct or remove it.\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_configuration_of_keras_may_choose_the_backend(installed: set[str], tmp_path: Path) -> None:
+    (tmp_path / "keras.json").write_text('{"backend": "torch"}')
+    with pytest.raises(ConfigError, match=r"the backend in \S+keras.json must be tensorflow or jax, got 'torch'"):
+        backend.choose_backend()
+    for text in ('{"backend": "jax"}', "{broken", "[]", '{"backend": 3}'):
+        (tmp_path / "keras.json").write_text(text)
+        backend.choose_backend()

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 import yaml
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from tuner.config import settings as config
 from tuner.config.loading import all_keys, dump, json_schema, load, parse
+from tuner.config.recorded import RecordedStudy
 from tuner.config.settings import Algorithm, Policy, Study
 from tuner.errors import ConfigError, ExitCode
 from tuner.study import compatibility
@@ -267,6 +268,19 @@ def descriptions(part: dict[str, Any], schema: dict[str, Any], prefix: str = "")
             yield from descriptions(section, schema, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", field.get("description", "")
+
+
+def test_a_number_that_an_earlier_version_recorded_is_moved_into_its_range() -> None:
+    recorded = {
+        "search": {"max_trials": 10**12, "early_stopping": {"min_epochs": 10**7}},
+        "training": {"patience": 10**9, "epochs": 5},
+        "leases": {"duration_s": 1e-320},
+        "unknown": 1,
+    }
+    study = TypeAdapter(RecordedStudy).validate_json(json.dumps(recorded))
+    assert (study.search.max_trials, study.search.early_stopping.min_epochs) == (1_000_000, 1_000_000)
+    assert (study.training.patience, study.training.epochs) == (1_000_000, 5)
+    assert study.leases.duration_s == 0.1
 
 
 # ---- going on with a study ----------------------------------------------------------------------

@@ -10,7 +10,7 @@ import pytest
 
 from tuner.config.loading import load
 from tuner.config.settings import Space
-from tuner.errors import PreemptedError, SpaceError
+from tuner.errors import ExitCode, PreemptedError, SpaceError
 from tuner.search.suggester import Suggestion, make_suggester
 from tuner.spaces import load_space, narrow, seed
 from tuner.spaces.exploration import explore
@@ -78,7 +78,7 @@ class Layered(keras_tuner.HyperModel):
 
     def build(self, hp: keras_tuner.HyperParameters) -> keras.Model:
         hp.Int("width", 8, 64)
-        hp.Float("rate", 1e-4, 1e-1, sampling="log")
+        hp.Float("rate", 1e-4, 1.0, sampling="log")
         hp.Choice("kind", ["plain", "deep"])
         with hp.conditional_scope("kind", ["deep"]):
             hp.Int("depth", 2, 9)
@@ -111,6 +111,53 @@ def test_a_worker_builds_with_what_the_study_set() -> None:
 def test_a_value_for_what_the_space_does_not_have_is_an_error_that_names_what_it_has() -> None:
     with pytest.raises(SpaceError, match=r"no hyperparameter 'widht'\. Use width, rate, kind, depth\."):
         narrow(explore(Layered()), {"widht": 48})
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"width": "48"}, 'space.values.width: must be a whole number from 8 to 64, got "48".'),
+        ({"width": 48.0}, "space.values.width: must be a whole number from 8 to 64, got 48.0."),
+        ({"width": True}, "space.values.width: must be a whole number from 8 to 64, got true."),
+        ({"width": 65}, "space.values.width: must be a whole number from 8 to 64, got 65."),
+        ({"width": [8, 7]}, "space.values.width: must be a whole number from 8 to 64, got 7."),
+        ({"rate": "fast"}, 'space.values.rate: must be a number from 0.0001 to 1.0, got "fast".'),
+        ({"rate": 10.0**30}, "space.values.rate: must be a number from 0.0001 to 1.0, got 1e+30."),
+        ({"kind": ["plain", "deeper"]}, 'space.values.kind: must be one of ["plain", "deep"], got "deeper".'),
+        ({"kind": 1}, 'space.values.kind: must be one of ["plain", "deep"], got 1.'),
+        ({"norm": "yes"}, 'space.values.norm: must be true or false, got "yes".'),
+        ({"size": 4.0}, "space.values.size: must be one of [2, 4], got 4.0."),
+        ({"size": True}, "space.values.size: must be one of [2, 4], got true."),
+    ],
+)
+def test_a_value_of_the_wrong_type_or_range_is_refused(values: dict[str, Any], sentence: str) -> None:
+    space = keras_tuner.HyperParameters()
+    space.Boolean("norm")
+    space.Choice("size", [2, 4])
+    space.merge(explore(Layered()))
+    with pytest.raises(SpaceError) as caught:
+        narrow(space, values)
+    assert str(caught.value) == sentence
+    assert caught.value.exit_code is ExitCode.USAGE
+
+
+def test_a_value_must_be_valid_under_one_of_the_conditions() -> None:
+    space = keras_tuner.HyperParameters()
+    kind = space.Choice("kind", ["small", "large"])
+    assert kind == "small"
+    with space.conditional_scope("kind", ["small"]):
+        space.Int("width", 1, 9)
+    with space.conditional_scope("kind", ["large"]):
+        space.Int("width", 100, 900)
+    narrow(space, {"width": 500})
+    with pytest.raises(SpaceError, match="from 1 to 9 or a whole number from 100 to 900, got 50"):
+        narrow(space, {"width": 50})
+
+
+def test_true_is_a_value_of_a_choice_of_true_and_false() -> None:
+    space = keras_tuner.HyperParameters()
+    space.Choice("flag", [True, False])
+    narrow(space, {"flag": True})
 
 
 def write_module(folder: Path, name: str, text: str) -> Space:

@@ -4,6 +4,7 @@ Commands that need Keras import it and the modules that depend on it inside thei
 answer within a second.
 """
 
+import contextlib
 import json
 import logging
 import os
@@ -14,17 +15,22 @@ from typing import Annotated, NoReturn
 import typer
 
 import tuner
+from tuner import names
 from tuner.cli import roles
 from tuner.cli.data import data_app
 from tuner.cli.doctor import doctor_app
+from tuner.cli.environment_errors import explain
 from tuner.cli.logs import logs_app
 from tuner.cli.options import GlobalOptions
 from tuner.cli.predict import predict_app
 from tuner.cli.report import report_app
 from tuner.cli.sidecar import quit_sidecar
 from tuner.cli.status import readers_app
+from tuner.cli.streams import close_output, discard_output, open_streams
 from tuner.config.loading import json_schema
+from tuner.config.variables import check_variables
 from tuner.errors import CifakeTuneError, ConfigError, ExitCode, PreemptedError
+from tuner.limits import masked
 from tuner.monitoring.log_format import error_line, read_format
 
 app = typer.Typer(
@@ -71,9 +77,11 @@ def schema() -> None:
 
 def main() -> NoReturn:
     """Run the command line and exit."""
+    open_streams()
+    logging.raiseExceptions = False  # a log that cannot be written, on a full disk, is no reason to print a traceback
     code = run_command()
-    sys.stdout.flush()
-    sys.stderr.flush()
+    if (problem := close_output()) and code == ExitCode.DONE:
+        code = _fail(str(problem), problem.exit_code)
     if "keras" in sys.modules or code == ExitCode.PREEMPTED:
         # All output has been written. A regular exit can take long: TensorFlow takes 10 s to tear down an unfinished
         # input pipeline, and Python waits for threads of its pools, which may hang while they read from the bucket.
@@ -97,6 +105,7 @@ def run_command(arguments: list[str] | None = None) -> int:
 def _run(arguments: list[str] | None, options: GlobalOptions) -> int:
     signal.signal(signal.SIGTERM, _preempted)  # by default, the first process of a container ignores SIGTERM
     try:
+        _check_environment(sys.argv[1:] if arguments is None else arguments, options)
         code = app(arguments, standalone_mode=False, obj=options)
         if isinstance(code, int):  # the command ended with typer.Exit
             return code
@@ -105,24 +114,40 @@ def _run(arguments: list[str] | None, options: GlobalOptions) -> int:
     except (typer.Abort, KeyboardInterrupt):
         return _fail("the command was stopped.", ExitCode.PREEMPTED)
     except (BrokenPipeError, SystemExit):  # the output was closed, as in `cifake-tune trials | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard_output()
     except Exception as error:
-        if hasattr(error, "format_message"):  # an error of click, which means wrong usage
-            return _fail(error.format_message(), ExitCode.USAGE)
-        problem = f"{type(error).__name__}: {error}".rstrip(".")
-        text = f"internal error: {problem}. Run again with --debug for a traceback."
-        return _fail(text, ExitCode.INTERNAL, error if options.debug else None)
+        return _fail_unexpectedly(error, options.debug)
     return ExitCode.DONE
 
 
+def _fail_unexpectedly(error: Exception, debug: bool) -> int:
+    if hasattr(error, "format_message"):  # an error of click, which means wrong usage
+        return _fail(error.format_message(), ExitCode.USAGE)
+    if known := explain(error):
+        return _fail(str(known), known.exit_code, error if debug else None)
+    problem = f"{type(error).__name__}: {error}".rstrip(".")
+    text = f"internal error: {problem}. Run again with --debug for a traceback."
+    return _fail(text, ExitCode.INTERNAL, error if debug else None)
+
+
+def _check_environment(arguments: list[str], options: GlobalOptions) -> None:
+    """Raise ConfigError if an environment variable is unknown, but do not refuse to print a help text."""
+    if not {"-h", "--help", "--version"} & set(arguments):
+        options.quit_url, before = os.environ.get(names.ENV_QUIT_URL, ""), options.quit_url  # if the check fails
+        check_variables(os.environ)
+        options.quit_url = before
+
+
 def _fail(text: str, code: int, traceback_of: BaseException | None = None) -> int:
+    text = masked(text, keep="\n")
     if traceback_of is not None:
         logging.getLogger(__name__).error("traceback", exc_info=traceback_of)
     try:
         line = error_line(text, read_format(os.environ))
     except ConfigError:  # `text` reports the same error
         line = f"error: {text}"
-    print(line, file=sys.stderr)  # noqa: T201
+    with contextlib.suppress(OSError):  # the exit code remains if standard error cannot be written
+        print(line, file=sys.stderr, flush=True)  # noqa: T201
     return code
 
 

@@ -17,6 +17,7 @@ from tuner.cli.options import (
     StudyNameOption,
 )
 from tuner.cli.release import bucket_and_study
+from tuner.cli.system_limits import check_limits
 from tuner.errors import DataError
 from tuner.report.terminal.console import make_console, print_line
 
@@ -51,6 +52,7 @@ def predict(
     calibrated. Images that differ from the training images get a warning. The exit code is 2 if an image cannot be
     read, but all other images are still classified.
     """
+    check_limits()
     choose_backend()
     with importing_keras():
         from tuner.evaluation.predictor import open_predictor

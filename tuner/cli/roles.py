@@ -12,7 +12,9 @@ import typer
 from tuner import names
 from tuner.bucket import Bucket, open_bucket
 from tuner.cli.backend import choose_backend, import_keras, importing_keras
+from tuner.cli.cache import cache_folder
 from tuner.cli.options import DEFAULT_BUCKET, BucketOption, GlobalOptions, JsonOption, StudyNameOption, study_name
+from tuner.cli.system_limits import check_limits
 from tuner.config import settings as config
 from tuner.config.loading import load
 from tuner.errors import ConfigError
@@ -35,6 +37,9 @@ SetOption = Annotated[
 ]
 
 
+_SECONDS_DIGITS = 7
+
+
 def run(
     study_file: StudyFileOption = None,
     data: Annotated[
@@ -55,7 +60,9 @@ def run(
 
     overrides = [*(settings or []), *([f"data.source={json.dumps(data)}"] if data is not None else [])]
     study = _study(study_file, overrides)
-    run_study(study, _bucket(bucket_url), workers, _cache(), _encryption(), make_console())
+    check_limits()
+    choose_backend()  # the processes of the study would repeat its error, but only after the data is packed
+    run_study(study, _bucket(bucket_url), workers, cache_folder(os.environ), _encryption(), make_console())
 
 
 def chief(
@@ -138,7 +145,7 @@ def worker(context: typer.Context, bucket_url: BucketOption = DEFAULT_BUCKET) ->
             return
         absence = ChiefAbsence(bucket, study.name, release) if study and release else None
         devices.check(os.environ)
-        run_worker(bucket, address, encryption, name, _cache(), monitor, absence)
+        run_worker(bucket, address, encryption, name, cache_folder(os.environ), monitor, absence)
 
 
 def evaluate(
@@ -159,7 +166,7 @@ def evaluate(
     if not early_checks.is_evaluated(bucket, name):
         import_keras()  # here, because the evaluator's own import would show messages and load all packages
     with shown_progress() as progress:
-        metrics = run_evaluation(bucket, name, _cache(), progress)
+        metrics = run_evaluation(bucket, name, cache_folder(os.environ), progress)
     if as_json:
         print(metrics.model_dump_json(indent=2))  # noqa: T201
     else:
@@ -191,13 +198,6 @@ def _bucket(url: str) -> Bucket:
     return open_bucket(url)
 
 
-def _cache() -> Path:
-    folder = os.environ.get(names.ENV_CACHE)
-    if folder:
-        return Path(folder)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cifake-tune"
-
-
 def _environment(variable: str) -> str:
     value = os.environ.get(variable)
     if not value:
@@ -213,15 +213,15 @@ def _encryption() -> "Files | None":
 
 def _port() -> int:
     text = _environment(names.ENV_ORACLE_PORT)
-    if not text.isdecimal() or not 0 < int(text) < 65536:
-        raise ConfigError(f"{names.ENV_ORACLE_PORT} must be a port from 1 to 65535, got {text!r}.")
+    if not text.isdecimal() or len(text) > 5 or not 0 < int(text) < 65536:
+        raise ConfigError(f"{names.ENV_ORACLE_PORT} must be a port from 1 to 65535, got {text!r:.60}.")
     return int(text)
 
 
 def _seconds(variable: str) -> int:
     text = os.environ.get(variable, "0")
-    if not text.isdecimal():
-        raise ConfigError(f"{variable} must be a whole number of seconds, got {text!r}.")
+    if not text.isdecimal() or len(text) > _SECONDS_DIGITS:
+        raise ConfigError(f"{variable} must be a whole number of seconds below a year, got {text!r:.60}.")
     return int(text)
 
 
@@ -230,6 +230,7 @@ def _begin_process(context: typer.Context) -> None:
     from tuner.local.children import end_with_parent
 
     end_with_parent()
+    check_limits()
     choose_backend()
     context.ensure_object(GlobalOptions).quit_url = os.environ.get(names.ENV_QUIT_URL, "")
     level = logging.DEBUG if context.ensure_object(GlobalOptions).debug else logging.INFO

@@ -10,8 +10,12 @@ from pydantic import BaseModel, ValidationError
 
 from tuner import names
 from tuner.config.settings import Settings, Study
-from tuner.config.yaml import parse_value, read_settings
+from tuner.config.yaml import ABSENT, DEPTH, parse_value, read_settings
 from tuner.errors import ConfigError
+from tuner.limits import masked
+
+SHOWN_CHARACTERS = 100
+"""Maximum length of a key or of a value in an error message."""
 
 
 def load(file: Path | None = None, settings: Iterable[str] = (), environment: Mapping[str, str] | None = None) -> Study:
@@ -25,20 +29,50 @@ def load(file: Path | None = None, settings: Iterable[str] = (), environment: Ma
     Raises:
         ConfigError: A setting is invalid. The message names the file or variable, the key and the valid values.
     """
-    values: dict[str, Any] = read_settings(file) if file else {}
+    values: dict[str, Any] = _with_values(read_settings(file), str(file)) if file else {}
     origins: dict[str, str] = {}  # the variable or --set of each key that does not come from the file
     for variable, text in sorted((environment or {}).items()):
         if variable.startswith(names.ENV_SETTING):
             path = variable.removeprefix(names.ENV_SETTING).lower().split("__")
-            _put(values, path, parse_value(text, variable), variable)
-            origins[".".join(path)] = variable
+            where = _shown(variable)
+            _put(values, path, _value(text, where), where)
+            origins[".".join(path)] = where
     for setting in settings:
         key, equals, text = setting.partition("=")
         if not equals or not key:
-            raise ConfigError(f"--set must be KEY=VALUE, such as search.max_trials=20, got {setting!r}.")
-        _put(values, key.split("."), parse_value(text, f"--set {setting}"), f"--set {setting}")
-        origins[key] = f"--set {setting}"
+            raise ConfigError(f"--set must be KEY=VALUE, such as search.max_trials=20, got {setting!r:.100}.")
+        where = f"--set {_shown(setting)}"
+        _put(values, key.split("."), _value(text, where), where)
+        origins[key] = where
     return _validate(values, str(file) if file else "the settings", origins)
+
+
+def _value(text: str, where: str) -> Any:
+    """Return the value of a variable or of `--set`. Raises ConfigError if it is empty, like an unset shell variable."""
+    if not text.strip():
+        raise ConfigError(f"{where}: the value is empty. Write a value, or null for the default.")
+    return _without_absent(parse_value(text, where))
+
+
+def _with_values(values: dict[str, Any], file: str) -> dict[str, Any]:
+    """Return the values of a file. Raises ConfigError if a setting has a key and no value."""
+    for key in all_keys():
+        value: Any = values
+        for part in key.split("."):
+            value = value.get(part) if isinstance(value, dict) else None
+        if value is ABSENT:
+            raise ConfigError(f"{file}: {key}: has no value. Write a value, or null for the default.")
+    complete: dict[str, Any] = _without_absent(values)
+    return complete
+
+
+def _without_absent(value: Any) -> Any:
+    """Return the value with None instead of ABSENT. Its depth is limited by the loader."""
+    if isinstance(value, dict):
+        return {key: _without_absent(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_without_absent(inner) for inner in value]
+    return None if value is ABSENT else value
 
 
 def parse(values: Mapping[str, Any], where: str) -> Study:
@@ -54,8 +88,6 @@ def _validate(values: Mapping[str, Any], where: str, origins: Mapping[str, str])
         raise ConfigError(
             "\n".join(f"{_origin(detail, origins) or where}: {_sentence(detail)}" for detail in error.errors())
         ) from None
-    except (TypeError, ValueError) as error:  # JSON cannot express YAML's !!set, nor an alias that contains itself
-        raise ConfigError(f"{where}: {error}.") from None
 
 
 def _origin(error: Any, origins: Mapping[str, str]) -> str | None:
@@ -74,11 +106,13 @@ def json_schema() -> dict[str, Any]:
 
 
 def _put(values: dict[str, Any], path: list[str], value: Any, where: str) -> None:
+    if not all(path) or len(path) > DEPTH:
+        raise ConfigError(f"{where}: the key must be written as SECTION.KEY, such as search.max_trials.")
     for depth, part in enumerate(path[:-1], start=1):
         inner = values.setdefault(part, {})
         if not isinstance(inner, dict):
             raise ConfigError(
-                f"{where}: {'.'.join(path[:depth])} is not a section, so it has no keys. Set it to a value."
+                f"{where}: {_shown('.'.join(path[:depth]))} is not a section, so it has no keys. Set it to a value."
             )
         values[part] = values = dict(inner)
     values[path[-1]] = value
@@ -86,7 +120,7 @@ def _put(values: dict[str, Any], path: list[str], value: Any, where: str) -> Non
 
 def _sentence(error: Any) -> str:
     path = [str(part) for part in error["loc"]]
-    key = ".".join(path) or "study"
+    key = _shown(".".join(path) or "study")
     if error["type"] == "extra_forbidden":
         known = _sibling_keys(path)
         nearest = difflib.get_close_matches(path[-1], known, n=1, cutoff=0.5)
@@ -96,14 +130,20 @@ def _sentence(error: Any) -> str:
         if other_sections:
             return f"unknown key {key}; did you mean {other_sections[0]}?"
         return f"unknown key {key}; valid keys: {', '.join(known) or 'none'}."
-    value = json.dumps(error["input"], default=str)
+    value = _shown(json.dumps(error["input"], default=str))
     if error["type"] == "model_type":
         return f"{key}: must be a section with keys, got {value}. Remove it to use the defaults."
     if error["type"] == "string_pattern_mismatch":
-        return f"{key}: got {value}, which is not valid. {_description(path)}"
+        return f"{key}: got {value}, which is not valid. {' '.join(_description(path).split())}"
     message = error["msg"].removeprefix("Value error, ").replace("Input should be", "must be", 1)
     got = "" if error["type"] == "value_error" else f", got {value}"
     return f"{key}: {message[0].lower()}{message[1:]}{got}."
+
+
+def _shown(text: str) -> str:
+    """Return a text of the user as a message shows it: without control characters, and not too long."""
+    shown = masked(text)
+    return shown if len(shown) <= SHOWN_CHARACTERS else f"{shown[:SHOWN_CHARACTERS]} … ({len(text):,} characters)"
 
 
 def _section(path: list[str]) -> type[BaseModel]:

@@ -11,8 +11,15 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-Positive = Annotated[int, Field(ge=1)]
-Budget = Annotated[int, Field(ge=0)]
+MANY = 1_000_000
+"""Upper bound of counts that no study reaches. Larger values are mistakes, such as a number with two units."""
+YEAR_S = 366 * 24 * 3600.0
+
+Positive = Annotated[int, Field(ge=1, le=MANY)]
+Budget = Annotated[int, Field(ge=0, le=MANY)]
+Seconds = Annotated[float, Field(ge=0.1, le=YEAR_S)]
+Text = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f][^\x00-\x1f\x7f]*$")]
+"""Text that is not blank and has no control characters."""
 Value = bool | int | float | str
 Values = list[bool] | list[int] | list[float] | list[str]
 
@@ -60,11 +67,11 @@ class Policy(StrEnum):
 class Data(Settings):
     """The data set."""
 
-    source: Annotated[str, Field(min_length=1)] | None = None
+    source: Text | None = None
     """Path of a zip archive or folder, or a `gs://` URL. The data is packed into the bucket unless the bucket already
     contains it. Default: the built-in sample."""
 
-    validation: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    validation: Annotated[float, Field(ge=1e-6, lt=1)] = 0.1
     """Fraction of the training images that is held out, stratified by class, to compare trials. Default: 0.1, which
     is 10,000 images of CIFAKE. The standard error of their accuracy, 0.3 %, is small compared with the differences
     between trials."""
@@ -80,13 +87,13 @@ class Data(Settings):
 class Space(Settings):
     """The search space: the hyperparameters and the model built from them."""
 
-    name: str | None = None
+    name: Text | None = None
     """Name of a built-in space. Default: `seed`, the published space, unless `import` is set."""
 
     import_: Annotated[str | None, Field(alias="import", pattern=r"^[\w.]+:\w+$")] = None
     """Your own Keras Tuner `HyperModel`, written as `module:Class`. It replaces `name`."""
 
-    code: str | None = None
+    code: Text | None = None
     """Folder that is added to Python's path before `import` is resolved. Default: the working directory."""
 
     values: dict[str, Value | Values] = {}
@@ -142,7 +149,7 @@ class EarlyStopping(Settings):
     large data set are long. Increase it if the first epochs say little about the last ones, for example during
     a learning-rate warm-up."""
 
-    reduction_factor: Annotated[int, Field(ge=2)] = 3
+    reduction_factor: Annotated[int, Field(ge=2, le=MANY)] = 3
     """Ratio of the trials that reach a rung to those that continue beyond it. While fewer trials than this have reached
     a rung, all of them continue if it is the first rung, and only the best one continues at later rungs. Default: 3,
     which is close to the theoretical optimum e. The paper's 4 would stop more trials, although scores after one epoch
@@ -159,7 +166,7 @@ class Search(Settings):
     """Maximum number of trials. There are fewer if the space has fewer combinations. Hyperband ignores this setting and
     derives its number of trials from `training.epochs`."""
 
-    objective: str = "val_accuracy"
+    objective: Text = "val_accuracy"
     """Metric by which trials are compared: a metric passed to the model's `compile`, with the prefix `val_` for its
     value on the validation images. The score of a trial is its value in the best epoch."""
 
@@ -212,7 +219,7 @@ class Retries(Settings):
     """Maximum number of retries after an exception raised by the model or during training. A trial whose loss becomes
     NaN is not retried, because training is seeded and the loss would become NaN again."""
 
-    preemption: Annotated[int, Field(ge=10)] = 20
+    preemption: Annotated[int, Field(ge=10, le=MANY)] = 20
     """Maximum number of retries after the worker was preempted or lost. Default: 20, which is large because the trial
     is not the cause. It is bounded because a trial that crashes its worker would otherwise be retried forever."""
 
@@ -223,15 +230,15 @@ class Retries(Settings):
 class Leases(Settings):
     """Leases: how long a trial stays assigned to a silent worker, and how long a worker waits for its chief."""
 
-    duration_s: Annotated[float, Field(gt=0)] = 30.0
+    duration_s: Seconds = 30.0
     """Seconds without a heartbeat after which a trial is reassigned to another worker. Workers send at least three
     heartbeats per lease."""
 
-    stock_duration_s: Annotated[float, Field(gt=0)] = 3600.0
+    stock_duration_s: Seconds = 3600.0
     """Seconds after which a trial of a stock Keras Tuner worker is reassigned. Stock workers send no heartbeats, so
     this must exceed the duration of their longest trial."""
 
-    chief_timeout_s: Annotated[float, Field(gt=0)] = 300.0
+    chief_timeout_s: Seconds = 300.0
     """Seconds after which a worker that cannot reach its chief exits with code 3."""
 
 

@@ -22,6 +22,7 @@ from tuner.config.loading import dump
 from tuner.config.settings import Study
 from tuner.errors import (
     CifakeTuneError,
+    ConfigError,
     EnvironmentFailure,
     ExitCode,
     FencedError,
@@ -199,6 +200,8 @@ def end_with_parent() -> None:
     parent = os.environ.get(names.ENV_PARENT)
     if parent is None or not sys.platform.startswith("linux"):
         return
+    if not parent.isdecimal() or len(parent) > 20:
+        raise ConfigError(f"{names.ENV_PARENT} must be the id of a process, got {parent!r:.60}. Unset it.")
     set_parent_death_signal = 1  # PR_SET_PDEATHSIG of <linux/prctl.h>
     ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGTERM)
     if os.getppid() != int(parent):

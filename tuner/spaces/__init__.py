@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from tuner.config.settings import Space, Value, Values
 from tuner.errors import PreemptedError, SpaceError
+from tuner.spaces.values import check_values
 
 if TYPE_CHECKING:
     import keras_tuner
@@ -67,13 +68,14 @@ def load_space(space: Space, image_shape: tuple[int, int, int], classes: int) ->
 def narrow(whole: "keras_tuner.HyperParameters", values: Mapping[str, Value | Values]) -> "keras_tuner.HyperParameters":
     """Return the hyperparameters, with those in `values` (the setting space.values) fixed or limited to a list.
 
-    Raises SpaceError if the space has no such hyperparameter.
+    Raises SpaceError if the space has no such hyperparameter, or if a value has another type or is out of range.
     """
     import keras_tuner
 
     if unknown := set(values) - {hyperparameter.name for hyperparameter in whole.space}:
         known = ", ".join(dict.fromkeys(hyperparameter.name for hyperparameter in whole.space))
         raise SpaceError(f"space.values: the space has no hyperparameter {min(unknown)!r}. Use {known}.")
+    check_values(whole.space, values)
     narrowed = keras_tuner.HyperParameters()
     kinds = keras_tuner.engine.hyperparameters
     for hyperparameter in whole.space:
