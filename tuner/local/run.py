@@ -14,6 +14,7 @@ from tuner.address import Address, parse_address, reserved
 from tuner.bucket import Bucket
 from tuner.chief.monitor import ChiefMonitor
 from tuner.config.settings import Study
+from tuner.data.layout import similar_classes
 from tuner.data.manifest import Manifest
 from tuner.data.pack import pack
 from tuner.errors import CifakeTuneError, PreemptedError
@@ -21,6 +22,7 @@ from tuner.evaluator.run import Metrics, evaluated, read_metrics
 from tuner.local.children import LocalStudy, run_evaluator, run_search
 from tuner.monitoring.catalogue import Role
 from tuner.monitoring.endpoint import Monitor, serving
+from tuner.printable import printable
 from tuner.report.terminal.console import print_line, shown_progress
 from tuner.report.terminal.evaluation import summary
 from tuner.report.terminal.search import lines, search_view
@@ -66,7 +68,8 @@ def run_study(
         metrics = evaluated(bucket, study.name) or _evaluate(local, reader.state, console)
     console.print()
     console.print(summary(metrics, bucket.url))
-    print_line(console, f"\nDone in {duration(time.monotonic() - began)}.")
+    console.print()
+    print_line(console, f"Done in {duration(time.monotonic() - began)}.")
     return metrics
 
 
@@ -81,12 +84,14 @@ def _pack(study: Study, bucket: Bucket, console: Console) -> Manifest:
         print_line(console, "No --data given: this run uses the built-in sample of generated images, not CIFAKE.")
     with shown_progress() as progress:
         manifest = pack(source, bucket, progress=progress)
+    for warning in similar_classes(manifest.classes):
+        print_line(console, f"Warning: {warning}", style="yellow")
     counts = {name: sum(split.counts) for name, split in manifest.splits.items()}
     height, width, _ = manifest.image_shape
     print_line(
         console,
         f"Data: {counts['train']:,} training and {counts['test']:,} test images of {height} x {width}, "
-        f"classes {', '.join(manifest.classes)} (data set {manifest.digest[:12]}).",
+        f"classes {', '.join(map(printable, manifest.classes))} (data set {manifest.digest[:12]}).",
     )
     return manifest
 
@@ -166,7 +171,7 @@ class _LineWatcher:
         self._eta: Eta | None = None
 
     def __enter__(self) -> None:
-        pass
+        print_line(self._console, f"{time.strftime('%H:%M:%S')} starting chief and workers")
 
     def __exit__(self, *_: object) -> None:
         pass
