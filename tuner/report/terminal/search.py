@@ -31,7 +31,7 @@ def search_view(
     """Return the live view of a search with at most `rows` trials, for a terminal of 80 columns or more."""
     parts: list[RenderableType] = [_headline(state, elapsed_s, remaining_s), trials_table(state, workers, rows)]
     parts += _news(state)
-    return Group(*parts) if state.finished else Group(*parts, _workers_line(workers))
+    return Group(*parts) if state.finished else Group(*parts, workers_line(workers))
 
 
 def trials_table(state: StudyState, workers: Sequence[WorkerStatus] = (), limit: int | None = None) -> Table:
@@ -137,7 +137,8 @@ def _news(state: StudyState) -> list[Text]:
     return [Text(f"{last.trial_id} stopped at {last.reason}", style="yellow")]
 
 
-def _workers_line(workers: Sequence[WorkerStatus]) -> Text:
+def workers_line(workers: Sequence[WorkerStatus]) -> Text:
+    """Return what the first workers do, in one line."""
     if not workers:
         return Text("waiting for workers", style="dim")
     parts = []
