@@ -21,7 +21,7 @@ from tuner.data.manifest import find_data_sets, read_manifest
 from tuner.errors import UsageError
 from tuner.evaluation.predictions import predictions, to_csv_gz
 from tuner.live_page import json_values
-from tuner.monitoring.log_format import JsonFormatter, LogFormat, TextFormatter, error_line
+from tuner.monitoring.log_format import JsonFormatter, LogFormat, TextFormatter, error_line, mask_unconfigured_logging
 from tuner.names import TrialId
 from tuner.printable import LINES, REPLACEMENT, printable, printable_json
 from tuner.report.figures.confusion_matrix import confusion_matrix_png
@@ -164,6 +164,9 @@ def test_errors_and_logs_mask_them() -> None:
     assert is_clean(text, keep="")
     record = logging.LogRecord("tuner", logging.INFO, "", 0, "class %s", (CONTROLS,), None)
     assert is_clean(TextFormatter().format(record), keep=LINES)
+    mask_unconfigured_logging()
+    assert logging.lastResort is not None
+    assert is_clean(logging.lastResort.format(record), keep=LINES)
     line = JsonFormatter().format(record)
     assert is_clean(line, keep="")
     assert json.loads(line)["message"] == f"class {CONTROLS}", "JSON keeps the value"

@@ -25,7 +25,7 @@ from tuner.cli.sidecar import quit_sidecar
 from tuner.cli.status import readers_app
 from tuner.config.loading import json_schema
 from tuner.errors import CifakeTuneError, ConfigError, ExitCode, PreemptedError
-from tuner.monitoring.log_format import error_line, read_format
+from tuner.monitoring.log_format import error_line, mask_unconfigured_logging, read_format
 
 app = typer.Typer(
     name="cifake-tune",
@@ -95,6 +95,7 @@ def run_command(arguments: list[str] | None = None) -> int:
 
 
 def _run(arguments: list[str] | None, options: GlobalOptions) -> int:
+    mask_unconfigured_logging()
     signal.signal(signal.SIGTERM, _preempted)  # by default, the first process of a container ignores SIGTERM
     try:
         code = app(arguments, standalone_mode=False, obj=options)

@@ -41,11 +41,17 @@ def begin_logging(stream: TextIO, form: LogFormat, level: int) -> None:
     logging.getLogger("tuner").setLevel(level)
 
 
+def mask_unconfigured_logging() -> None:
+    """Mask control characters also in the warnings and tracebacks of commands that do not call `begin_logging`."""
+    if logging.lastResort is not None:
+        logging.lastResort.setFormatter(TextFormatter("%(message)s"))
+
+
 class TextFormatter(logging.Formatter):
     """Formats each event as a time and a message. Control characters are masked, because names may contain them."""
 
-    def __init__(self) -> None:
-        super().__init__("%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    def __init__(self, form: str = "%(asctime)s %(message)s") -> None:
+        super().__init__(form, datefmt="%H:%M:%S")
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line, or the lines of a traceback."""
