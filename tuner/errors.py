@@ -77,6 +77,10 @@ class JournalError(EnvironmentFailure):
     """A record of the journal cannot be read. The message names the object."""
 
 
+class DamagedResultError(BucketError):
+    """A file of an evaluation is damaged. The message names the object."""
+
+
 class ChiefUnreachableError(EnvironmentFailure):
     """The chief did not answer within `leases.chief_timeout_s`."""
 

@@ -1,6 +1,5 @@
 """Limits on what a caller may send. Each is far above what a worker needs, and well below what overloads a chief."""
 
-import unicodedata
 from collections.abc import Mapping
 
 MESSAGE_BYTES = 4 * 1024 * 1024
@@ -33,19 +32,6 @@ REASON_CHARACTERS = 20_000
 def is_name(text: str) -> bool:
     """Return whether `text` is a valid name: not empty, not too long, and safe in a log (no control characters)."""
     return 0 < len(text) <= NAME_CHARACTERS and text.isprintable()
-
-
-def masked(text: str, keep: str = "") -> str:
-    """Return the text with control characters, undecodable bytes and text-direction marks replaced.
-
-    A terminal would obey them. `keep` are characters that remain, such as the line breaks of a text of several lines.
-    """
-    return "".join(
-        character
-        if character in keep or character.isprintable() or unicodedata.category(character) == "Zs"
-        else "\N{REPLACEMENT CHARACTER}"
-        for character in text
-    )
 
 
 def wrong_report(epoch: int, metrics: Mapping[str, float]) -> str | None:

@@ -143,8 +143,8 @@ def test_a_thread_that_cannot_be_started_is_named() -> None:
 
 def test_a_process_without_memory_says_so() -> None:
     """The limit is lowered once the program is imported, as a machine runs short of memory while it works."""
-    lower = "import resource; resource.setrlimit(resource.RLIMIT_AS, (1 << 20, 1 << 20))"
-    allocate = "import tuner.cli.app as app; app.json_schema = lambda: bytes(1 << 30)"
+    lower = "import resource; resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))"
+    allocate = "import tuner.cli.app as app; app.json_schema = lambda: bytes(1 << 32)"
     text = sentence(start("schema", code=f"{allocate}; {lower}; app.main()"), ExitCode.ENVIRONMENT)
     assert "ran out of memory" in text
     assert "ulimit -v" in text

@@ -148,8 +148,6 @@ def test_what_is_no_version_is_not_taken_for_one(bucket: LocalBucket, what: str)
     edit(bucket, reader, format="newest")
     if what == "a snapshot":  # only saves reading the journal
         assert reader.read(bucket) == READERS["a snapshot"].read(bucket)
-    elif what == "metrics.json":  # is made again
-        assert reader.read(bucket) is None
     else:
         with pytest.raises((CifakeTuneError, DamagedCheckpointError, ValueError)):
             reader.read(bucket)

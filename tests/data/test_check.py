@@ -1,11 +1,12 @@
 """What `check` finds."""
 
+import time
 from pathlib import Path
 
 import pytest
 
 from tests.data.images import Files, data_set, encode, pixels, write_folder, write_zip
-from tuner.data.check import check
+from tuner.data.check import _count_pairs, check
 from tuner.errors import DataError
 
 
@@ -70,3 +71,43 @@ def test_the_sample_has_no_defects() -> None:
     assert report.counts == {"train": {"FAKE": 1000, "REAL": 1000}, "test": {"FAKE": 200, "REAL": 200}}
     assert report.corrupt == report.groups == ()
     assert [(kind.height, kind.width, kind.mode) for kind in report.kinds] == [(32, 32, "RGB")]
+
+
+def test_pairs_of_many_equal_images_are_counted_exactly_and_in_linear_time() -> None:
+    """Listing the pairs of 100,000 equal images would take hours, and their number fits into no 32 bits."""
+    copies = 100_000
+    group = (*(f"train/A/{number}" for number in range(copies)), "train/B/0", "test/A/0", "test/A/1")
+    began = time.process_time()
+    pairs = {entry.folders: entry.pairs for entry in _count_pairs((group,))}
+    assert time.process_time() - began < 5
+    assert pairs == {
+        ("test/A", "test/A"): 1,
+        ("train/A", "test/A"): 2 * copies,
+        ("train/A", "train/A"): copies * (copies - 1) // 2,
+        ("train/A", "train/B"): copies,
+        ("train/B", "test/A"): 2,
+    }
+
+
+def test_an_archive_of_equal_images_is_checked_with_each_of_them_in_one_group(tmp_path: Path) -> None:
+    same, copies = encode(pixels(0, 4, 4), "JPEG"), 2000
+    names = [f"{split}/{name}/0.jpg" for split in ("train", "test") for name in ("A", "B")]
+    names += [f"train/A/e{number}.jpg" for number in range(copies)]
+    report = check(str(write_zip(tmp_path / "equal.zip", dict.fromkeys(names, same))))
+    assert report.pairs_within("train/A") == (copies + 1) * copies // 2
+    assert report.pairs_across() == (copies + 2) * 2
+    (group,) = report.groups
+    assert len(group) == copies + 4
+
+
+def test_classes_that_differ_only_by_case_are_a_warning(tmp_path: Path) -> None:
+    report = check(str(write_zip(tmp_path / "pets.zip", data_set(("Cat", "cat", "dog"), 1, 1))))
+    assert report.classes == ("Cat", "cat", "dog")
+    (warning,) = report.warnings
+    assert "'Cat' and 'cat' differ only by case" in warning
+
+
+def test_bytes_after_the_end_of_an_archive_are_a_warning(tmp_path: Path, files: Files) -> None:
+    path = write_zip(tmp_path / "archive.zip", files)
+    path.write_bytes(path.read_bytes() + b"x" * 1000)
+    assert check(str(path)).warnings == ("1,000 bytes follow the end of archive.zip and are ignored.",)

@@ -1,13 +1,15 @@
 """Bad input is refused with a sentence; good input is found wherever it lies."""
 
 import struct
+import unicodedata
 import zipfile
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.data.images import Files, encode, pixels, write_folder, write_zip
+from tests.data.images import Files, data_set, encode, pixels, write_folder, write_zip
 from tuner.bucket import Bucket
 from tuner.data.folder_source import FolderSource
 from tuner.data.layout import find_layout, natural_key
@@ -59,6 +61,79 @@ def test_a_truncated_zip_is_refused(tmp_path: Path, bucket: Bucket, files: Files
     whole = write_zip(tmp_path / "archive.zip", files).read_bytes()
     (tmp_path / "archive.zip").write_bytes(whole[: int(len(whole) * kept)])
     assert "cut short" in refused(tmp_path / "archive.zip", bucket)
+
+
+def test_bytes_that_follow_an_archive_are_counted_and_can_be_removed_by_the_command_given(
+    tmp_path: Path, bucket: Bucket, files: Files
+) -> None:
+    path = write_zip(tmp_path / "archive.zip", files)
+    whole = path.read_bytes()
+    path.write_bytes(whole + bytes(3_000_000))
+    message = refused(path, bucket)
+    assert "3,000,000 bytes follow the end of the archive" in message
+    assert f"head -c {len(whole)} " in message
+    assert "cut short" not in message
+    path.write_bytes(path.read_bytes()[: len(whole)])
+    assert pack(str(path), bucket).splits["test"].counts == (3, 3)
+
+
+def test_a_name_that_claims_to_be_utf_8_is_refused_with_its_bytes(tmp_path: Path, bucket: Bucket, files: Files) -> None:
+    path = write_zip(tmp_path / "archive.zip", {**files, "train/REAL/é.png": files[ONE]})
+    path.write_bytes(path.read_bytes().replace("é".encode(), b"\xff\xfe"))
+    message = refused(path, bucket)
+    assert r"b'train/REAL/\xff\xfe.png' is marked as UTF-8, but is not valid UTF-8" in message
+    assert "cut short" not in message
+
+
+def as_last_part(data: bytes) -> bytes:
+    """The last part of an archive: its end record has the number of the part."""
+    at = data.rindex(b"PK\x05\x06")
+    return data[:at] + b"PK\x05\x06" + struct.pack("<2H", 2, 2) + data[at + 8 :]
+
+
+@pytest.mark.parametrize(
+    ("name", "part", "remedy"),
+    [
+        ("a.z01", lambda data: b"PK\x07\x08" + data[: len(data) // 2], "zip -s 0"),
+        ("a.z02", lambda data: data[len(data) // 3 : len(data) // 2], "zip -s 0"),
+        ("a.zip", lambda data: as_last_part(data[len(data) // 2 :]), "zip -s 0"),
+        ("a.zip.001", lambda data: data[: len(data) // 2], "cat NAME.zip.* > NAME.zip"),
+        ("a.zip.002", lambda data: data[len(data) - 300 :], "cat NAME.zip.* > NAME.zip"),
+    ],
+)
+def test_a_part_of_an_archive_is_refused_with_the_command_that_joins_the_parts(
+    tmp_path: Path, bucket: Bucket, files: Files, name: str, part: Callable[[bytes], bytes], remedy: str
+) -> None:
+    whole = write_zip(tmp_path / "whole.zip", files).read_bytes()
+    (tmp_path / name).write_bytes(part(whole))
+    message = refused(tmp_path / name, bucket)
+    assert "it is one part of a" in message
+    assert remedy in message
+    assert "cut short" not in message
+
+
+def test_classes_that_look_the_same_are_refused_and_told_apart_by_their_code_points(
+    form: str, tmp_path: Path, bucket: Bucket
+) -> None:
+    composed, decomposed = unicodedata.normalize("NFC", "café"), unicodedata.normalize("NFD", "café")
+    message = refused(write(form, tmp_path, data_set((composed, decomposed), 1, 1)), bucket)
+    assert r"'caf\xe9'" in message
+    assert r"'cafe\u0301'" in message
+    assert "differ only in Unicode normalisation" in message
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "says"),
+    [("Cat", "cat", "differ only by case"), ("cafe\u0301", "caf\u00e9", "differ only in Unicode normalisation")],
+)
+def test_a_class_of_one_split_that_almost_matches_the_other_is_named_as_the_likely_cause(
+    form: str, tmp_path: Path, bucket: Bucket, train: str, test: str, says: str
+) -> None:
+    both = data_set(("dog", train), 1, 1)
+    mixed = {name if name.startswith("train") else name.replace(train, test): data for name, data in both.items()}
+    message = refused(write(form, tmp_path, mixed), bucket)
+    assert says in message
+    assert "Rename one of the two folders" in message
 
 
 def test_a_zip_that_lacks_its_beginning_is_refused(tmp_path: Path, bucket: Bucket, files: Files) -> None:

@@ -16,7 +16,7 @@ from tuner import names
 from tuner.bucket.local import LocalBucket
 from tuner.config.settings import Space, Study
 from tuner.data.decode import read_header
-from tuner.errors import EnvironmentFailure
+from tuner.errors import BucketError, EnvironmentFailure
 from tuner.evaluation.calibration import at_temperature
 from tuner.evaluation.image_files import Readable, Unusable, find, read
 from tuner.evaluation.input_checks import input_warnings
@@ -104,6 +104,28 @@ def test_without_an_evaluation_there_is_no_model_to_ask(tmp_path: Path) -> None:
     night.open()
     with pytest.raises(EnvironmentFailure, match="no evaluation in") as error:
         open_predictor(bucket, STUDY)
+    assert error.value.exit_code == 3
+
+
+@pytest.mark.parametrize(
+    ("file", "data", "says"),
+    [
+        (names.METRICS_JSON, b"{", "is damaged"),
+        (names.METRICS_JSON, b'{"accuracy": NaN}', "is damaged"),
+        (names.BEST_MODEL, b"PK\x03\x04", "the saved model is damaged"),
+    ],
+)
+def test_a_damaged_evaluation_is_told_from_one_that_is_absent(
+    bucket: LocalBucket, file: str, data: bytes, says: str
+) -> None:
+    name = names.evaluation(STUDY, file)
+    whole = bucket.read(name)
+    try:
+        bucket.write(name, data)
+        with pytest.raises(BucketError, match=rf"{name}.*{says}") as error:
+            open_predictor(bucket, STUDY)
+    finally:
+        bucket.write(name, whole)
     assert error.value.exit_code == 3
 
 

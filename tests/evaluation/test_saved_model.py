@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +135,30 @@ def test_a_damaged_file_is_the_buckets_fault(tmp_path: Path, keep: int) -> None:
     path = saved(classifier(keras.layers.Dense(1, activation="sigmoid")), tmp_path / "m.keras")
     path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(BucketError, match="damaged"):
+        saved_model.load_model(path, "trial 3")
+
+
+def test_a_flipped_byte_is_damage_and_no_fault_of_the_users_layers(tmp_path: Path) -> None:
+    path = saved(classifier(keras.layers.Dense(1, activation="sigmoid")), tmp_path / "m.keras")
+    with zipfile.ZipFile(path) as archive:
+        places = {
+            name: archive.getinfo(name).header_offset + 30 + len(name) + archive.getinfo(name).compress_size // 2
+            for name in ("config.json", "model.weights.h5")
+        }
+    intact = path.read_bytes()
+    for place in places.values():
+        data = bytearray(intact)
+        data[place] ^= 0xFF
+        path.write_bytes(data)
+        with pytest.raises(BucketError, match="the saved model is damaged"):
+            saved_model.load_model(path, "trial 3")
+
+
+def test_a_configuration_that_is_no_json_is_damage(tmp_path: Path) -> None:
+    path = tmp_path / "m.keras"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("config.json", "{")
+    with pytest.raises(BucketError, match=r"the saved model is damaged \(config.json is not JSON\)"):
         saved_model.load_model(path, "trial 3")
 
 

@@ -30,9 +30,11 @@ from tests.integration.support import FASTEST_BACKEND, JAX_ENVIRONMENT, python_w
 from tuner import names
 from tuner.bucket.local import LocalBucket
 from tuner.config.settings import Evaluation, Space, Study
+from tuner.data.manifest import read_manifest
 from tuner.data.source import Progress
 from tuner.errors import BucketError, EnvironmentFailure, NoResultError, SpaceError
 from tuner.evaluation import scores
+from tuner.evaluation.result_files import check_predictions
 from tuner.evaluator.run import evaluate, read_metrics
 from tuner.report.rebuild import make_report
 
@@ -80,7 +82,7 @@ def test_the_accuracy_without_leaked_images_leaves_out_those_of_train(evaluated:
 def test_every_test_image_has_its_prediction_under_its_name(evaluated: Evaluated, tmp_path: Path) -> None:
     written = gzip.decompress(file(evaluated.night, names.PREDICTIONS_CSV)).decode()
     rows = list(csv.DictReader(io.StringIO(written)))
-    assert list(rows[0]) == ["name", "label", "prediction", "probability"]
+    assert list(rows[0]) == ["name", "label", "prediction", "probability", "sha256"]
     assert len(rows) == 60
     for row in rows:
         with Image.open(tmp_path / "images" / "test" / row["name"]) as image:
@@ -184,6 +186,14 @@ def test_a_metrics_json_that_cannot_be_understood_is_made_again(night: Night, ca
     night.finish()
     night.bucket.write(names.evaluation(STUDY, names.METRICS_JSON), b"{}")
     assert evaluate(night.bucket, STUDY, cache) == read_metrics(night.bucket, STUDY)
+
+
+def test_every_row_of_the_predictions_has_the_digest_of_its_image(evaluated: Evaluated) -> None:
+    night = evaluated.night
+    rows = list(csv.DictReader(io.StringIO(gzip.decompress(file(night, names.PREDICTIONS_CSV)).decode())))
+    split = read_manifest(night.bucket, night.data.digest).splits["test"]
+    assert [(row["name"], row["sha256"]) for row in rows] == list(zip(split.names, split.sha256, strict=True))
+    check_predictions(night.bucket, evaluated.metrics)
 
 
 def test_a_search_without_a_usable_trial_is_no_result(night: Night, cache: Path) -> None:

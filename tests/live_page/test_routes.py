@@ -305,3 +305,17 @@ def test_no_file_of_the_page_names_another_server_or_makes_markup_of_text() -> N
     assert addresses == {"http://www.w3.org/2000/svg"}
     for forbidden in ("innerHTML", "outerHTML", "insertAdjacent", "document.write", "eval(", "new Function"):
         assert not [name for name, content in text.items() if forbidden in content], forbidden
+
+
+def test_a_chief_that_ends_for_a_lost_journal_says_so_on_its_page_before_it_ends(three: Served) -> None:
+    sentence = "gs://bucket: the journal segment studies/a/journal/0000000004.jsonl is missing. Restore it."
+    three.site.latest.get()
+    three.site.problem = sentence
+    for path in ("overview.json", "trials.json", "trial.json?trial=00000"):
+        with pytest.raises(HTTPError) as error:
+            urlopen(f"{three.url}{path}", timeout=20)
+        assert error.value.code == 503
+        assert error.value.read().decode().strip() == sentence.removesuffix("."), "the page adds the full stop"
+    began = time.monotonic()
+    asyncio.run(three.site.latest.drain())
+    assert time.monotonic() - began < live_state.DRAIN_S, "an open page has read it"

@@ -12,7 +12,7 @@ from tests.study.test_journal import STUDY, created, opened, segments
 from tuner import names
 from tuner.bucket.local import LocalBucket
 from tuner.chief.journal_writer import JournalWriter
-from tuner.errors import JournalError, UsageError
+from tuner.errors import JournalError
 from tuner.study import snapshots
 from tuner.study.journal import decode, read_records, read_study
 from tuner.study.records import AttemptEnded, Ended, Leased, Outcome, Record, Reported, TrialState
@@ -129,7 +129,7 @@ def test_a_snapshot_of_an_older_minor_version_is_passed_over_since_its_program_m
     monkeypatch.setattr(snapshots, "FORMAT", "1.2")
     assert read_study(bucket, STUDY) == state
     bucket.delete(names.journal_segment(STUDY, 1))
-    with pytest.raises(UsageError, match="no study"):
+    with pytest.raises(JournalError, match=r"0000000001\.jsonl is missing"):
         read_study(bucket, STUDY)
 
 

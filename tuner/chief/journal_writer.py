@@ -21,7 +21,7 @@ from tuner.errors import (
     ReleaseFencedError,
 )
 from tuner.names import ReleaseId
-from tuner.study.journal import Header, decode, emptied_bucket, encode
+from tuner.study.journal import Header, decode, emptied_bucket, encode, lost_segment
 from tuner.study.records import Opened, Record
 from tuner.study.snapshots import Snapshotter
 
@@ -185,14 +185,17 @@ class JournalWriter:
         """Raise an error that a write would not notice.
 
         Raises FencedError if a newer chief has written while this chief had no records to write, and EmptiedBucketError
-        if the bucket has lost the segments that this chief wrote. Without this check, the chief would continue the
-        journal in the middle of an empty bucket.
+        if the bucket has lost the first or the last segment that this chief wrote. Without this check, the chief would
+        continue the journal in the middle of an empty bucket.
         """
         while True:
             number = self._number
             await asyncio.sleep(WATCH_S)
-            if self._first < number and await asyncio.to_thread(self._is_emptied):
-                raise emptied_bucket(self._bucket, self._study)
+            lost = await asyncio.to_thread(self._lost_segment, number - 1) if self._first < number else None
+            if lost is not None:
+                if lost == self._first:
+                    raise emptied_bucket(self._bucket, self._study)
+                raise lost_segment(self._bucket, self._study, lost)
             if number != self._number:
                 self._unchecked_since = None  # a write succeeded
                 continue
@@ -200,12 +203,16 @@ class JournalWriter:
             if await asyncio.to_thread(self._is_others, number):
                 raise await asyncio.to_thread(self._fenced)
 
-    def _is_emptied(self) -> bool:
+    def _lost_segment(self, last: int) -> int | None:
+        """Return the number of this chief's first or last segment if the bucket no longer has it, else None."""
         self._unchecked_since = self._unchecked_since or time.monotonic()
         try:
-            return not self._bucket.exists(names.journal_segment(self._study, self._first))
+            for number in dict.fromkeys((self._first, last)):
+                if not self._bucket.exists(names.journal_segment(self._study, number)):
+                    return number
         except BucketError:
-            return False  # the next check decides
+            pass  # the next check decides
+        return None
 
     def _is_others(self, number: int) -> bool:
         name = names.journal_segment(self._study, number)

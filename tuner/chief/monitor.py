@@ -18,6 +18,7 @@ from tuner.bucket import Bucket
 from tuner.chief.evaluation_job import run_evaluation
 from tuner.chief.metrics import JournalMetrics, ServiceMetrics, evaluation_metrics, study_metrics
 from tuner.errors import NewerFormatError, NoResultError
+from tuner.evaluation.result_files import problem_of
 from tuner.live_page.live_state import LiveState
 from tuner.live_page.routes import LivePage
 from tuner.monitoring import catalogue
@@ -118,8 +119,12 @@ class ChiefMonitor:
         yield reading(catalogue.CHIEF_STARTED, {(): self._started})
         yield from evaluation_metrics(self._evaluation)
 
+    def show_problem(self, problem: str) -> None:
+        """Show on the live page why the chief ends, because the last state does not tell."""
+        self._page.problem = problem
+
     async def drain_page(self) -> None:
-        """Wait until all open pages have shown how the search ended."""
+        """Wait until all open pages have shown how the search or the chief ended."""
         await self._page.latest.drain()
 
     async def evaluate(self, job_name: str) -> None:
@@ -148,8 +153,9 @@ class ChiefMonitor:
             result = EvaluationSummary.model_validate_json(data)
         except ValidationError as error:
             log.warning(
-                "the evaluation's result cannot be read (%s); another version of cifake-tune may have written it",
-                error.errors()[0]["msg"],
+                "%s is damaged (%s), so the live page and the metrics do not show the evaluation's result",
+                names.evaluation(self._study, names.METRICS_JSON),
+                problem_of(error),
             )
         except NewerFormatError as error:
             log.warning("the evaluation's result %s", error)

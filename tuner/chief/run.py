@@ -23,12 +23,12 @@ from tuner.chief.service import Service, now
 from tuner.chief.term import open_term, recover
 from tuner.chief.worker_deaths import WorkerDeaths, deaths_in_cluster
 from tuner.data.manifest import read_manifest
-from tuner.errors import NoResultError
+from tuner.errors import EmptiedBucketError, JournalError, NoResultError
 from tuner.rpc import tls_server_errors
 from tuner.search.oracle import Oracle
 from tuner.search.suggester import Suggester, make_suggester, objective_of
 from tuner.spaces.exploration import explore
-from tuner.study.journal import JournalReader, check_whole
+from tuner.study.journal import JournalReader, check_not_emptied
 from tuner.study.objective import Objective
 from tuner.study.progress import why_no_result
 from tuner.study.state import StudyState
@@ -41,7 +41,8 @@ def run_chief(context: ChiefContext) -> StudyState:
     """Run the search and, in a cluster, the evaluation. Return the final state of the search.
 
     Raises ConfigError (the study began with other settings), FencedError (a newer chief took over),
-    PreemptedError (SIGTERM), NoResultError (no trial can be evaluated, or the evaluation failed), BucketError.
+    PreemptedError (SIGTERM), NoResultError (no trial can be evaluated, or the evaluation failed), BucketError,
+    JournalError (the journal is damaged), EmptiedBucketError (the bucket lost the journal meanwhile).
     """
     linger_s = context.cluster.linger_s if context.cluster else 0.0
     try:
@@ -49,14 +50,18 @@ def run_chief(context: ChiefContext) -> StudyState:
     except NoResultError:
         linger(linger_s)
         raise
+    except (JournalError, EmptiedBucketError) as error:
+        context.monitor.show_problem(str(error))
+        asyncio.run(context.monitor.drain_page())
+        raise
     linger(linger_s)
     return state
 
 
 def _run(context: ChiefContext) -> StudyState:
+    check_not_emptied(context.bucket, context.study.name)  # before the reader finds the gap of an emptied bucket
     reader = JournalReader(context.bucket, context.study.name)
     recovered = recover(reader, context)  # checked early, because building a user's own model may take minutes
-    check_whole(context.bucket, context.study.name, recovered.next_segment)
     if recovered.is_over:
         return _continue_after_search(context, recovered.state)
     plan = _plan_search(context)

@@ -30,8 +30,8 @@ from tuner.cli.streams import close_output, discard_output, open_streams
 from tuner.config.loading import json_schema
 from tuner.config.variables import check_variables
 from tuner.errors import CifakeTuneError, ConfigError, ExitCode, PreemptedError
-from tuner.limits import masked
-from tuner.monitoring.log_format import error_line, read_format
+from tuner.monitoring.log_format import error_line, mask_unconfigured_logging, read_format
+from tuner.printable import printable
 
 app = typer.Typer(
     name="cifake-tune",
@@ -103,6 +103,7 @@ def run_command(arguments: list[str] | None = None) -> int:
 
 
 def _run(arguments: list[str] | None, options: GlobalOptions) -> int:
+    mask_unconfigured_logging()
     signal.signal(signal.SIGTERM, _preempted)  # by default, the first process of a container ignores SIGTERM
     try:
         _check_environment(sys.argv[1:] if arguments is None else arguments, options)
@@ -139,13 +140,12 @@ def _check_environment(arguments: list[str], options: GlobalOptions) -> None:
 
 
 def _fail(text: str, code: int, traceback_of: BaseException | None = None) -> int:
-    text = masked(text, keep="\n")
     if traceback_of is not None:
         logging.getLogger(__name__).error("traceback", exc_info=traceback_of)
     try:
         line = error_line(text, read_format(os.environ))
     except ConfigError:  # `text` reports the same error
-        line = f"error: {text}"
+        line = f"error: {printable(text)}"
     with contextlib.suppress(OSError):  # the exit code remains if standard error cannot be written
         print(line, file=sys.stderr, flush=True)  # noqa: T201
     return code

@@ -3,6 +3,7 @@
 import json
 import os
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,7 +11,8 @@ import typer
 
 from tuner import names
 from tuner.errors import DataError
-from tuner.report.terminal.console import make_console, print_line, shown_progress
+from tuner.printable import printable
+from tuner.report.terminal.console import make_console, print_json, print_line, shown_progress
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -49,12 +51,13 @@ def pack_command(
 ) -> None:
     """Write a data set to the bucket as shards of pixels and a manifest, unless the bucket already has the data set."""
     from tuner.bucket import open_bucket
+    from tuner.data.layout import similar_classes
     from tuner.data.pack import pack, parse_size
 
     began = time.monotonic()
     size = parse_size(resize) if resize else None
     opened = open_bucket(bucket)
-    with shown_progress() as progress:
+    with shown_progress("reading the source") as progress:
         manifest = pack(source, opened, resize=size, convert=convert, progress=progress)
     seconds = time.monotonic() - began
     counts = {split: dict(zip(manifest.classes, part.counts, strict=True)) for split, part in manifest.splits.items()}
@@ -71,11 +74,13 @@ def pack_command(
                 "images": images,
                 "seconds": round(seconds, 3),
                 "images_per_second": round(images / seconds, 1),
+                "warnings": similar_classes(manifest.classes),
             }
         )
         return
     console = make_console()
     console.print(_counts_table(counts))
+    _print_warnings(similar_classes(manifest.classes))
     print_line(
         console,
         f"{images:,} images packed into {opened.url} in {seconds:.1f} s ({images / seconds:,.0f} images/s). Data set:",
@@ -98,15 +103,17 @@ def prepare_command(
     from tuner.bucket import open_bucket
     from tuner.cli.options import GlobalOptions
     from tuner.config.loading import load
+    from tuner.data.layout import similar_classes
     from tuner.data.prepare import prepare
 
     context.ensure_object(GlobalOptions).quit_url = os.environ.get(names.ENV_QUIT_URL, "")
     study = load(study_file, [], os.environ)
     opened = open_bucket(bucket)
-    with shown_progress() as progress:
+    with shown_progress("reading the source") as progress:
         manifest = prepare(study, opened, progress)
     counts = {split: dict(zip(manifest.classes, part.counts, strict=True)) for split, part in manifest.splits.items()}
     make_console().print(_counts_table(counts))
+    _print_warnings(similar_classes(manifest.classes))
     print_line(make_console(), f"study {study.name} uses the data set {manifest.digest} in {opened.url}")
 
 
@@ -115,7 +122,7 @@ def check_command(source: SourceArgument, as_json: JsonOption = False) -> None:
     """Count images, and find corrupt files and exact duplicates. The exit code is 2 if a file is corrupt."""
     from tuner.data.check import check
 
-    with shown_progress() as progress:
+    with shown_progress("reading the source") as progress:
         report = check(source, progress=progress)
     if as_json:
         _print_json(report.model_dump(mode="json"))
@@ -143,7 +150,7 @@ def fetch_command(
     """Download CIFAKE from its authors' repository (120,000 images, MIT licence) and verify it."""
     from tuner.data import cifake
 
-    with shown_progress() as progress:
+    with shown_progress("connecting") as progress:
         path = cifake.fetch(target, url=url or cifake.URL, progress=progress)
     if as_json:
         _print_json({"path": str(path), "verified": True})
@@ -172,24 +179,31 @@ def _print_report(report: "Report") -> None:
         print_line(console, f"  {file.path}: {file.reason}")
     if not report.duplicates:
         print_line(console, "no exact duplicates")
+    _print_warnings(report.warnings)
     for pairs in report.duplicates:
         first, second = pairs.folders
         where = f"within {first}" if first == second else f"across {first} and {second}"
         print_line(console, f"{pairs.pairs:,} pairs of exact duplicates {where}")
 
 
+def _print_warnings(warnings: Iterable[str]) -> None:
+    for warning in warnings:
+        print_line(make_console(), f"warning: {warning}", style="yellow")
+
+
 def _counts_table(counts: dict[str, dict[str, int]]) -> "Table":
     from rich import box
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=box.SIMPLE)
     table.add_column("split")
     for name in next(iter(counts.values())):
-        table.add_column(name, justify="right")
+        table.add_column(Text(printable(name)), justify="right")
     for split, by_class in counts.items():
         table.add_row(split, *(f"{count:,}" for count in by_class.values()))
     return table
 
 
 def _print_json(value: object) -> None:
-    print(json.dumps(value, indent=2))  # noqa: T201
+    print_json(json.dumps(value, indent=2))

@@ -1,6 +1,6 @@
 """The command `doctor`, which finds problems of a release or of a run on this machine."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,7 +10,7 @@ from tuner import names
 from tuner.cli.options import ContextOption, JsonOption, NamespaceOption, ReleaseOption
 from tuner.cli.release import workers_of
 from tuner.errors import ExitCode, UsageError
-from tuner.report.terminal.console import make_console
+from tuner.report.terminal.console import make_console, print_json, shown_wait
 
 if TYPE_CHECKING:
     from k8s.doctor.findings import Finding
@@ -80,7 +80,8 @@ def doctor(
         )
     else:
         required = requirements.of_flags(image, workers or 1, gpus or 0, bucket_url or "")
-    status = workers_of(installed)[0] if installed else []
+    with shown_wait("asking the chief"):
+        status = workers_of(installed)[0] if installed else []
     _show(examinations.examine_cluster(cluster, required, installed, probe, status), as_json)
 
 
@@ -89,8 +90,9 @@ def _show(findings: Iterable["Finding"], as_json: bool) -> None:
     from k8s.doctor.findings import FINDINGS, Severity
 
     if as_json:
-        complete = list(findings)
-        print(FINDINGS.dump_json(complete, indent=2).decode())  # noqa: T201
+        with shown_wait("checking"):
+            complete = list(findings)
+        print_json(FINDINGS.dump_json(complete, indent=2).decode())
     else:
         complete = _print_findings(findings)
     if any(finding.severity is Severity.BROKEN for finding in complete):
@@ -105,7 +107,7 @@ def _print_findings(findings: Iterable["Finding"]) -> list["Finding"]:
 
     styles = {Severity.FINE: "green", Severity.WARNING: "yellow", Severity.BROKEN: "bold red"}
     console, complete = make_console(), []
-    for finding in findings:
+    for finding in _waited_for(findings):
         complete.append(finding)
         head = Text.assemble((f"{finding.severity:<8}", styles[finding.severity]), f"{finding.check:<10}")
         text = Text(f"{finding.what}.")
@@ -121,3 +123,14 @@ def _print_findings(findings: Iterable["Finding"]) -> list["Finding"]:
     summary += [f"{warnings} warning{'' if warnings == 1 else 's'}"] * bool(warnings)
     console.print(", ".join(summary) or "all checks passed", style="bold")
     return complete
+
+
+def _waited_for(findings: Iterable["Finding"]) -> Iterator["Finding"]:
+    """Yield the findings, and show that the next one takes long: a pod may have to start, or a bucket to time out."""
+    iterator = iter(findings)
+    while True:
+        with shown_wait("checking"):
+            finding = next(iterator, None)
+        if finding is None:
+            return
+        yield finding

@@ -15,6 +15,7 @@ from tuner.cli.options import (
 )
 from tuner.cli.release import bucket_and_study, load_release
 from tuner.errors import UsageError
+from tuner.report.terminal.console import print_text, shown_wait
 
 logs_app = typer.Typer()
 
@@ -53,7 +54,7 @@ def logs(
 
         selector = PodSelector.from_options(component, worker)
         opened = load_release(release, namespace, context)
-        follow_logs(opened, selector, _print) if follow else show_logs(opened, selector, _print)
+        follow_logs(opened, selector, print_text) if follow else show_logs(opened, selector, print_text)
         return
     if trial is not None and (worker is not None or component is not None):
         raise UsageError(
@@ -69,10 +70,10 @@ def logs(
         if trial is None:
             raise UsageError(f"the argument TRIAL is required. {attempt_logs.trials_with_logs(bucket, name)}")
         if follow:
-            cli_logs.follow(attempt_logs.Follower(bucket, name, trial), as_json)
-        else:
-            cli_logs.show(attempt_logs.read_log(bucket, name, trial), as_json)
-
-
-def _print(line: str) -> None:
-    print(line, flush=True)  # noqa: T201
+            with shown_wait("reading the study"):
+                follower = attempt_logs.Follower(bucket, name, trial)
+            cli_logs.follow(follower, as_json)
+            return
+        with shown_wait("reading the log"):
+            attempts = attempt_logs.read_log(bucket, name, trial)
+        cli_logs.show(attempts, as_json)

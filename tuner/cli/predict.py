@@ -1,6 +1,7 @@
 """The command `predict`, which classifies new images with a study's best model."""
 
 import json
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,7 +20,8 @@ from tuner.cli.options import (
 from tuner.cli.release import bucket_and_study
 from tuner.cli.system_limits import check_limits
 from tuner.errors import DataError
-from tuner.report.terminal.console import make_console, print_line
+from tuner.printable import printable
+from tuner.report.terminal.console import make_console, print_json, print_line, shown_progress, shown_wait
 
 if TYPE_CHECKING:
     from tuner.evaluation.predictor import Answer
@@ -54,27 +56,57 @@ def predict(
     """
     check_limits()
     choose_backend()
-    with importing_keras():
-        from tuner.evaluation.predictor import open_predictor
+    with shown_wait("importing Keras", stderr_is_hidden=True), importing_keras():
+        from tuner.evaluation.predictor import AT_ONCE, open_predictor
         from tuner.study.journal import find_study
 
     with bucket_and_study(bucket_url, study, release, namespace, context) as (bucket, chosen):
-        predictor = open_predictor(bucket, find_study(bucket, chosen))
-    answers = []
-    for answer in predictor.answers(images, heatmap):
-        answers.append(answer)
-        if not as_json:
-            _print_answer(answer)
+        name = find_study(bucket, chosen)
+        with shown_wait("loading the model"):
+            predictor = open_predictor(bucket, name)
     if as_json:
-        print(json.dumps([answer.model_dump(mode="json") for answer in answers], indent=2))  # noqa: T201
+        answers = _collected(predictor.answers(images, heatmap))
+        print_json(json.dumps([answer.model_dump(mode="json") for answer in answers], indent=2))
     else:
+        answers = []
+        for answer in _waited_for(predictor.answers(images, heatmap), AT_ONCE):
+            answers.append(answer)
+            _print_answer(answer)
         _print_calibration(predictor.metrics.calibration)
     failed = [answer for answer in answers if answer.error]
     if failed:
         raise DataError(
             f"{len(failed):,} of {len(answers):,} images could not be predicted. The first of them, "
-            f"{_printable(failed[0].image)}, {failed[0].error}. Replace or remove these files."
+            f"{printable(failed[0].image)}, {failed[0].error}. Replace or remove these files."
         )
+
+
+def _collected(answers: "Iterable[Answer]") -> "list[Answer]":
+    """Return all answers, and show the progress, since nothing is printed meanwhile."""
+    from tuner.data.source import Progress
+
+    collected = []
+    with shown_progress("predicting") as progress:
+        for answer in answers:
+            collected.append(answer)
+            progress(Progress("predicting", len(collected), 0))
+    return collected
+
+
+def _waited_for(answers: "Iterable[Answer]", batch: int) -> "Iterator[Answer]":
+    """Yield the answers, and show that the next one takes long, because images are predicted in batches of `batch`."""
+    iterator = iter(answers)
+    number = 0
+    while True:
+        if number % batch == 0:
+            with shown_wait("predicting"):
+                answer = next(iterator, None)
+        else:
+            answer = next(iterator, None)
+        if answer is None:
+            return
+        number += 1
+        yield answer
 
 
 def _print_calibration(calibration: "Calibration | None") -> None:
@@ -93,15 +125,13 @@ def _print_calibration(calibration: "Calibration | None") -> None:
 def _print_answer(answer: "Answer") -> None:
     console = make_console()
     if answer.error:
-        print_line(console, f"{_printable(answer.image)}: {answer.error}", "red")
+        print_line(console, f"{printable(answer.image)}: {answer.error}", "red")
         return
-    print_line(console, f"{_printable(answer.image)}: {answer.prediction} {100 * (answer.probability or 0):.1f} %")
+    print_line(
+        console,
+        f"{printable(answer.image)}: {printable(answer.prediction or '')} {100 * (answer.probability or 0):.1f} %",
+    )
     for warning in answer.warnings:
         print_line(console, f"    unlike the training images: {warning}", "yellow")
     if answer.heatmap:
-        print_line(console, f"    {_printable(answer.heatmap)}", "dim")
-
-
-def _printable(name: str) -> str:
-    """Return a file's name with its control characters and undecodable bytes replaced."""
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in name)
+        print_line(console, f"    {printable(answer.heatmap)}", "dim")

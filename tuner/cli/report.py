@@ -16,7 +16,7 @@ from tuner.cli.options import (
 )
 from tuner.cli.release import bucket_and_study
 from tuner.errors import UsageError
-from tuner.report.terminal.console import make_console, print_line
+from tuner.report.terminal.console import make_console, print_line, shown_wait
 
 report_app = typer.Typer()
 
@@ -41,7 +41,8 @@ def report(
 
     with bucket_and_study(bucket_url, study, release, namespace, context) as (bucket, chosen):
         name = find_study(bucket, chosen)
-        page = make_report(bucket, name).encode()
+        with shown_wait("writing the report"):
+            page = make_report(bucket, name).encode("utf-8", "backslashreplace")
         if out is None:
             object_name = names.evaluation(name, names.REPORT_HTML)
             bucket.write(object_name, page)

@@ -20,7 +20,7 @@ from tuner.config.loading import load
 from tuner.errors import ConfigError
 from tuner.limits import NAME_CHARACTERS, is_name
 from tuner.monitoring.log_format import begin_logging, read_format
-from tuner.report.terminal.console import make_console, shown_progress
+from tuner.report.terminal.console import make_console, print_json, shown_progress, shown_wait
 
 if TYPE_CHECKING:
     from tuner.chief.own_job import OwnJobEnd
@@ -163,12 +163,15 @@ def evaluate(
 
     bucket = _bucket(bucket_url)
     name = find_study(bucket, study or study_name())
-    if not early_checks.is_evaluated(bucket, name):
-        import_keras()  # here, because the evaluator's own import would show messages and load all packages
-    with shown_progress() as progress:
+    with shown_wait("reading the study"):
+        is_evaluated = early_checks.is_evaluated(bucket, name)
+    if not is_evaluated:
+        with shown_wait("importing Keras", stderr_is_hidden=True):
+            import_keras()  # here, because the evaluator's own import would show messages and load all packages
+    with shown_progress("preparing the evaluation") as progress:
         metrics = run_evaluation(bucket, name, cache_folder(os.environ), progress)
     if as_json:
-        print(metrics.model_dump_json(indent=2))  # noqa: T201
+        print_json(metrics.model_dump_json(indent=2))
     else:
         make_console().print(summary(metrics, bucket.url))
 

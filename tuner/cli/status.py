@@ -18,7 +18,7 @@ from tuner.cli.options import (
 )
 from tuner.cli.release import ask_for_progress, bucket_and_study, load_release, workers_of
 from tuner.errors import CifakeTuneError, ExitCode
-from tuner.report.terminal.console import make_console, print_line
+from tuner.report.terminal.console import make_console, print_json, print_line, shown_wait
 
 if TYPE_CHECKING:
     from k8s.release.release import Release
@@ -50,7 +50,7 @@ def status(
     bucket = open_bucket(bucket_url)
     view = view_study(_state(bucket, study or study_name()))
     if as_json:
-        print(view.model_dump_json(indent=2))  # noqa: T201
+        print_json(view.model_dump_json(indent=2))
         return
     _print_study(view)
 
@@ -72,7 +72,7 @@ def trials(
         state = _state(bucket, name)
     if as_json:
         rows = [view_trial(trial).model_dump(mode="json") for trial in state.trials.values()]
-        print(json.dumps(rows, indent=2))  # noqa: T201
+        print_json(json.dumps(rows, indent=2))
         return
     make_console().print(trials_table(state))
 
@@ -83,7 +83,7 @@ def _release_status(release: "Release", study: str | None, as_json: bool) -> Non
     from k8s.release.lost_nodes import read_nodes
     from k8s.release.status import last_lines, view_release
 
-    with ThreadPoolExecutor(3) as pool:
+    with shown_wait("reading the release"), ThreadPoolExecutor(3) as pool:
         progress = pool.submit(_study_of, release, study)
         work = pool.submit(workers_of, release)
         lines = pool.submit(last_lines, release)
@@ -98,7 +98,7 @@ def _release_status(release: "Release", study: str | None, as_json: bool) -> Non
             **release_status.model_dump(mode="json"),
             "notes": notes,
         }
-        print(json.dumps(parts, indent=2))  # noqa: T201
+        print_json(json.dumps(parts, indent=2))
     else:
         _print_release(view, release_status, notes)
     if release_status.broken:
@@ -144,7 +144,8 @@ def _study_of(release: "Release", study: str | None) -> "tuple[StudyView | None,
 def _state(bucket: Bucket, study: str | None) -> "StudyState":
     from tuner.study.journal import find_study, read_study
 
-    return read_study(bucket, find_study(bucket, study))
+    with shown_wait("reading the study"):
+        return read_study(bucket, find_study(bucket, study))
 
 
 def _print_study(view: "StudyView") -> None:

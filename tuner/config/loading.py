@@ -12,7 +12,7 @@ from tuner import names
 from tuner.config.settings import Settings, Study
 from tuner.config.yaml import ABSENT, DEPTH, parse_value, read_settings
 from tuner.errors import ConfigError
-from tuner.limits import masked
+from tuner.printable import printable
 
 SHOWN_CHARACTERS = 100
 """Maximum length of a key or of a value in an error message."""
@@ -142,7 +142,7 @@ def _sentence(error: Any) -> str:
 
 def _shown(text: str) -> str:
     """Return a text of the user as a message shows it: without control characters, and not too long."""
-    shown = masked(text)
+    shown = printable(text)
     return shown if len(shown) <= SHOWN_CHARACTERS else f"{shown[:SHOWN_CHARACTERS]} … ({len(text):,} characters)"
 
 

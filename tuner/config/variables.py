@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from tuner import names
 from tuner.config.loading import all_keys
 from tuner.errors import ConfigError
-from tuner.limits import masked
+from tuner.printable import printable
 
 _PREFIX = "CIFAKE_TUNE_"
 _OF_A_SERVICE = re.compile(
@@ -29,7 +29,8 @@ def check_variables(environment: Mapping[str, str]) -> None:
         settings = [f"{names.ENV_SETTING}{key.upper().replace('.', '__')}" for key in all_keys()]
         nearest = difflib.get_close_matches(variable.upper(), [*known, *settings], n=1, cutoff=0.0)[0]
         raise ConfigError(
-            f"the environment variable {masked(variable):.100} is unknown; did you mean {nearest}? Rename or unset it."
+            f"the environment variable {printable(variable):.100} is unknown; did you mean {nearest}? "
+            "Rename or unset it."
         )
 
 

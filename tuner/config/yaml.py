@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 import yaml
 
 from tuner.errors import ConfigError
-from tuner.limits import masked
+from tuner.printable import printable
 
 FILE_BYTES = 64 * 1024
 """Maximum size of a settings file. Files with all settings have 2 KiB."""
@@ -119,7 +119,7 @@ class _Loader(yaml.SafeLoader):
             if is_alias:
                 _refuse("an alias stands for a value that contains the alias", mark)
             if node.tag not in _TAGS:
-                shown = masked(node.tag.replace(_TAG, "!!"))
+                shown = printable(node.tag.replace(_TAG, "!!"))
                 _refuse(f"the tag {shown:.60} is not supported; remove it, and enclose text in quotes", node.start_mark)
             self._extents[id(node)] = self._extent(node)
         values, levels = self._extents[id(node)]
@@ -164,7 +164,7 @@ class _Loader(yaml.SafeLoader):
         except (ValueError, KeyError, IndexError) as error:
             kind = node.tag.removeprefix(_TAG)
             raise yaml.constructor.ConstructorError(
-                None, None, f"{masked(str(node.value))!r:.60} is not a valid {kind}", node.start_mark
+                None, None, f"{printable(str(node.value))!r:.60} is not a valid {kind}", node.start_mark
             ) from error
 
 

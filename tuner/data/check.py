@@ -1,13 +1,13 @@
 """Check a source: count its images, and find corrupt files and exact duplicates."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from itertools import chain, combinations
 
 from pydantic import BaseModel, ConfigDict
 
 from tuner.data.decode import ImageHeader
-from tuner.data.layout import SPLITS, Layout, find_layout
+from tuner.data.layout import SPLITS, Layout, find_layout, similar_classes
 from tuner.data.open_source import open_source
 from tuner.data.processes import FileBatch, FileGroup, Workers, add_groups, chunks, inspect_whole
 from tuner.data.source import Progress, ignore_progress
@@ -56,6 +56,8 @@ class Report(_ReportModel):
     """Numbers of duplicates, only of folders that contain duplicates."""
     groups: tuple[tuple[str, ...], ...]
     """Paths of identical files, one tuple per content."""
+    warnings: tuple[str, ...] = ()
+    """Sentences about what is accepted, but is probably a mistake."""
 
     def pairs_within(self, folder: str) -> int:
         """Return the number of pairs of identical files within `folder`, written as `split/class`."""
@@ -74,7 +76,8 @@ def check(source: str | None, *, progress: Callable[[Progress], None] = ignore_p
     """Read and decode every image of a source. Raises DataError if the source as a whole is unusable."""
     with open_source(source, progress) as opened, Workers() as workers:
         workers.start(opened.likely_files())
-        layout = find_layout(opened.entries(), opened.name)
+        entries = opened.entries()
+        layout = find_layout(entries, opened.name)
         files = tuple(chain.from_iterable(layout.files(split) for split in SPLITS))
         corrupt: list[Corrupt] = []
         by_header: dict[ImageHeader, FileGroup] = {}
@@ -105,6 +108,7 @@ def check(source: str | None, *, progress: Callable[[Progress], None] = ignore_p
         corrupt=tuple(corrupt),
         duplicates=_count_pairs(groups),
         groups=groups,
+        warnings=(*entries.warnings, *similar_classes(layout.classes)),
     )
 
 
@@ -116,8 +120,12 @@ def _paths(layout: Layout) -> Iterator[str]:
 
 
 def _count_pairs(groups: tuple[tuple[str, ...], ...]) -> tuple[Duplicates, ...]:
-    pairs: dict[tuple[str, str], int] = defaultdict(int)
+    """Count the pairs from the number of copies per folder, because n copies have n (n - 1) / 2 pairs."""
+    pairs: Counter[tuple[str, str]] = Counter()
     for paths in groups:
-        for first, second in combinations(paths, 2):
-            pairs[first.rpartition("/")[0], second.rpartition("/")[0]] += 1
-    return tuple(Duplicates(folders=folders, pairs=count) for folders, count in sorted(pairs.items()))
+        copies = Counter(path.rpartition("/")[0] for path in paths)  # in the order of the paths
+        for folder, count in copies.items():
+            pairs[folder, folder] += count * (count - 1) // 2
+        for (first, count), (second, other) in combinations(copies.items(), 2):
+            pairs[first, second] += count * other
+    return tuple(Duplicates(folders=folders, pairs=count) for folders, count in sorted(pairs.items()) if count)

@@ -1,6 +1,7 @@
 """The layout of a data set: which files are the images of each split and class."""
 
 import re
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -34,8 +35,8 @@ class Layout:
 def find_layout(entries: Entries, source: str) -> Layout:
     """Return the layout of the only folder, at any depth, that contains train/ and test/ with the same classes.
 
-    Raises DataError if no folder or several folders contain them, if a class is empty or is missing in one split, and
-    if files are beside or below the class folders.
+    Raises DataError if no folder or several folders contain them, if a class is empty or is missing in one split, if
+    two classes look the same, and if files are beside or below the class folders.
     """
     folders: dict[str, list[File]] = defaultdict(list)
     for file in entries.files:
@@ -51,19 +52,65 @@ def find_layout(entries: Entries, source: str) -> Layout:
         lacking = sorted(set(classes_of[other]) - set(classes_of[split]))
         if lacking:
             raise DataError(
-                f"{source}: class {lacking[0]} is in {base}{other} but not in {base}{split}. Add the class "
-                "to both splits, or remove it."
+                f"{source}: class {lacking[0]} is in {base}{other} but not in {base}{split}"
+                f"{_almost(lacking[0], classes_of[split])}"
             )
     if len(train) < 2:
         raise DataError(
             f"{source}: {base}train has only one class, but a data set needs at least two. Add a class folder."
         )
     classes = tuple(sorted(train))
+    _check_distinct(classes, source)
     splits = {
         split: tuple(tuple(sorted(by_class[name], key=natural_key)) for name in classes)
         for split, by_class in (("train", train), ("test", test))
     }
     return Layout(root, classes, splits)
+
+
+def similar_classes(classes: Iterable[str]) -> tuple[str, ...]:
+    """Return a warning for each group of classes whose names differ only by case.
+
+    It is not an error, because some data sets have such classes, such as letters ("A" and "a").
+    """
+    groups: dict[str, list[str]] = defaultdict(list)
+    for name in classes:
+        groups[name.casefold()].append(name)
+    return tuple(
+        f"The classes {' and '.join(map(repr, names))} differ only by case. They stay separate classes here, but the "
+        "file systems of macOS and Windows merge their folders. Rename one of them if they are the same class."
+        for names in groups.values()
+        if len(names) > 1
+    )
+
+
+def _check_distinct(classes: Iterable[str], source: str) -> None:
+    """Raise DataError if two classes differ only in the Unicode normalisation of their names.
+
+    No table, chart or prediction could tell them apart, and macOS merges their folders.
+    """
+    seen: dict[str, str] = {}
+    for name in classes:
+        normal = unicodedata.normalize("NFC", name)
+        if normal in seen:
+            raise DataError(
+                f"{source}: the classes {seen[normal]!a} and {name!a} look the same, because their names "
+                "differ only in Unicode normalisation. Merge the two folders, or rename one of them."
+            )
+        seen[normal] = name
+
+
+def _almost(name: str, others: Iterable[str]) -> str:
+    """Return how an error continues about a class that a split does not have: with the most likely cause."""
+    for other in others:
+        if unicodedata.normalize("NFC", other) == unicodedata.normalize("NFC", name):
+            return (
+                f", which has {other!a} instead of {name!a}: the names look the same, and differ only in Unicode "
+                "normalisation. Rename one of the two folders."
+            )
+        if other.casefold() == name.casefold():
+            return f", which has {other!r}: the names differ only by case. Rename one of the two folders."
+    return ". Add the class to both splits, or remove it."
 
 
 def natural_key(file: File) -> tuple[list[str | int], str]:

@@ -34,6 +34,8 @@ class Entries:
     files: tuple[File, ...]
     folders: frozenset[str]
     """Folders that the source lists, including empty ones. "" is the source itself."""
+    warnings: tuple[str, ...] = ()
+    """Sentences about a source that can be read, but is probably not as it should be."""
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ with 25 attributes for each entry. The layout is that of PKWARE's APPNOTE.TXT 6.
 """
 
 import os
+import re
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,15 @@ _ENTRY = struct.Struct("<4s6H3I5H2I")
 _END = struct.Struct("<4s4H2IH")
 _LOCATOR = struct.Struct("<4sIQI")
 _END64 = struct.Struct("<4sQ2H2I4Q")
+_END_SIGNATURE = b"PK\x05\x06"
+_SPLIT_SIGNATURE = b"PK\x07\x08"
+"""First bytes of the first part of a multi-part archive (section 8.5.3)."""
+_RAW_PART = re.compile(r"\.[0-9]{3}$")
+"""Name of a part of a file that 7-Zip or `split` has cut."""
+_ZIP_PART = re.compile(r"\.z[0-9]{2}$", re.IGNORECASE)
+"""Name of a part that zip has written."""
+_SEARCH_BYTES, _WINDOW_BYTES = 256 << 20, 1 << 20
+"""Number of bytes before the last 64 KiB in which the end of an archive is searched, and at a time."""
 _UTF8 = 0x800
 _MAX16, _MAX32 = 0xFFFF, 0xFFFFFFFF
 _ZIP64_FIELD = 1
@@ -22,6 +32,10 @@ _ZIP64_FIELD = 1
 
 class ZipDirectoryError(Exception):
     """The file does not have the directory of a zip archive, or the directory is damaged."""
+
+
+class UnreadableZipError(Exception):
+    """The archive is intact, but is of a kind that is not read. The message says what it is, and what to do."""
 
 
 class Entry(NamedTuple):
@@ -38,29 +52,106 @@ class Entry(NamedTuple):
 
 
 def read_entries(path: Path) -> Iterator[Entry]:
-    """Yield all entries. Raises ZipDirectoryError, OSError."""
+    """Yield all entries. Raises ZipDirectoryError, UnreadableZipError, OSError."""
     with open(path, "rb") as stream:
         size_bytes = stream.seek(0, os.SEEK_END)
+        _check_one_part(stream)
         tail_at = max(0, size_bytes - _END.size - _MAX16 - _END64.size - _LOCATOR.size)
         stream.seek(tail_at)
         tail = stream.read()
-        end_at = tail.rfind(b"PK\x05\x06")
+        end_at = tail.rfind(_END_SIGNATURE)
         if end_at < 0 or end_at + _END.size > len(tail):
+            _check_not_cut_up(path)
+            _check_no_trailing_bytes(stream, tail_at)
             raise ZipDirectoryError("there is no end-of-directory record")
         _, disk, _, _, count, directory_bytes, directory_at, _ = _END.unpack_from(tail, end_at)
         is_zip64 = tail[:end_at][-_LOCATOR.size :].startswith(b"PK\x06\x07")
         end_at += tail_at
         if is_zip64:
             end_at, count, directory_bytes, directory_at = _end64(stream, end_at)
+        elif disk not in (0, _MAX16):
+            raise _multi_part()
         elif disk or _MAX32 in (directory_bytes, directory_at):
-            raise ZipDirectoryError("the archive consists of several parts, or its ZIP64 record is missing")
+            raise ZipDirectoryError("its ZIP64 record is missing")
         # bytes before the archive, such as a self-extractor, shift every offset
         shift = end_at - directory_bytes - directory_at
         if shift < 0:
+            _check_not_cut_up(path)
             raise ZipDirectoryError("the directory begins before the start of the file")
         stream.seek(directory_at + shift)
         directory = stream.read(directory_bytes)
     yield from _parse(directory, count, shift)
+
+
+def trailing_bytes(path: Path) -> int:
+    """Return the number of bytes after the end of an archive that `read_entries` reads. Raises OSError."""
+    with open(path, "rb") as stream:
+        size_bytes = stream.seek(0, os.SEEK_END)
+        tail_at = max(0, size_bytes - _END.size - _MAX16)
+        stream.seek(tail_at)
+        tail = stream.read()
+    end_at = tail.rfind(_END_SIGNATURE)
+    if end_at < 0 or end_at + _END.size > len(tail):
+        return 0
+    comment_bytes = int(_END.unpack_from(tail, end_at)[-1])
+    return max(0, len(tail) - end_at - _END.size - comment_bytes)
+
+
+def _check_one_part(stream: BinaryIO) -> None:
+    """Raise UnreadableZipError if the file is the first part of a multi-part archive."""
+    stream.seek(0)
+    if stream.read(4) == _SPLIT_SIGNATURE:
+        raise _multi_part()
+
+
+def _check_not_cut_up(path: Path) -> None:
+    """Raise UnreadableZipError if a file without the beginning or end of an archive is named as a part of one."""
+    if _RAW_PART.search(path.name):
+        raise UnreadableZipError(
+            "it is one part of an archive that was cut into several files. Join all parts first: "
+            "cat NAME.zip.* > NAME.zip"
+        )
+    if _ZIP_PART.search(path.name):
+        raise _multi_part()
+
+
+def _multi_part() -> UnreadableZipError:
+    return UnreadableZipError(
+        "it is one part of a multi-part archive. Join the parts first, with all of them in one folder: "
+        "zip -s 0 NAME.zip --out WHOLE.zip"
+    )
+
+
+def _check_no_trailing_bytes(stream: BinaryIO, searched_from: int) -> None:
+    """Raise UnreadableZipError if the archive ends before `searched_from`, and other bytes follow it."""
+    at, later = searched_from, b""
+    while at > max(0, searched_from - _SEARCH_BYTES):
+        start = max(0, at - _WINDOW_BYTES)
+        stream.seek(start)
+        window = stream.read(at - start) + later
+        found = window.rfind(_END_SIGNATURE)
+        while found >= 0:
+            if found + _END.size <= len(window) and (end := _end_of_archive(stream, start + found)):
+                extra = stream.seek(0, os.SEEK_END) - end
+                raise UnreadableZipError(
+                    f"{extra:,} bytes follow the end of the archive and do not belong to it. Remove them: "
+                    f"head -c {end} NAME.zip > WHOLE.zip"
+                )
+            found = window.rfind(_END_SIGNATURE, 0, found)
+        at, later = start, window[: _END.size]
+
+
+def _end_of_archive(stream: BinaryIO, end_at: int) -> int:
+    """Return where an archive ends whose end-of-directory record may be at `end_at`; 0 if there is no such record."""
+    stream.seek(end_at)
+    _, _, _, _, count, directory_bytes, directory_at, comment_bytes = _END.unpack(stream.read(_END.size))
+    if _MAX32 in (directory_bytes, directory_at):
+        stream.seek(max(0, end_at - _LOCATOR.size))
+        is_archive = stream.read(4) == b"PK\x06\x07"
+    else:
+        stream.seek(max(0, end_at - directory_bytes))
+        is_archive = directory_at + directory_bytes <= end_at and (not count or stream.read(4) == b"PK\x01\x02")
+    return end_at + _END.size + int(comment_bytes) if is_archive else 0
 
 
 def _parse(directory: bytes, count: int, shift: int) -> Iterator[Entry]:
@@ -86,7 +177,10 @@ def _parse(directory: bytes, count: int, shift: int) -> Iterator[Entry]:
         try:
             name = raw_name.decode("utf-8" if flags & _UTF8 else "cp437")
         except UnicodeDecodeError:
-            raise ZipDirectoryError(f"the name {raw_name!r} is not valid UTF-8") from None
+            raise UnreadableZipError(
+                f"the name {raw_name!r} is marked as UTF-8, but is not valid UTF-8. Rename this file, or make the "
+                "archive again with a program that writes names in UTF-8"
+            ) from None
         yield Entry(name, flags, method, crc, packed, size, offset + shift)
 
 
@@ -98,9 +192,11 @@ def _end64(stream: BinaryIO, end_at: int) -> tuple[int, int, int, int]:
         raise ZipDirectoryError("there is no ZIP64 end-of-directory record")
     stream.seek(locator_at)
     locator, _, _, disks = _LOCATOR.unpack(stream.read(_LOCATOR.size))
+    if disks > 1 and locator == b"PK\x06\x07":
+        raise _multi_part()
     stream.seek(end64_at)
     end, _, _, _, _, _, _, count, directory_bytes, directory_at = _END64.unpack(stream.read(_END64.size))
-    if locator != b"PK\x06\x07" or end != b"PK\x06\x06" or disks > 1:
+    if locator != b"PK\x06\x07" or end != b"PK\x06\x06":
         raise ZipDirectoryError("the ZIP64 end-of-directory record is damaged")
     return end64_at, count, directory_bytes, directory_at
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tuner.data.source import MAX_FILE_BYTES, DamagedFileError, Entries, File, is_junk
-from tuner.data.zip_directory import Entry, ZipDirectoryError, read_entries
+from tuner.data.zip_directory import Entry, UnreadableZipError, ZipDirectoryError, read_entries, trailing_bytes
 from tuner.errors import DataError
 
 MAX_RATIO = 100
@@ -83,7 +83,9 @@ class ZipSource:
             files.append(File(path, file_bytes, offset, packed_bytes, method, crc))
         if total_bytes > max(MAX_SMALL_TOTAL_BYTES, MAX_RATIO * size_bytes):
             raise self._bomb(f"its {size_bytes:,} bytes would unpack to {total_bytes:,}")
-        return Entries(tuple(files), frozenset(folders))
+        extra = trailing_bytes(self.path) if files else 0
+        warnings = (f"{extra:,} bytes follow the end of {self.name} and are ignored.",) if extra else ()
+        return Entries(tuple(files), frozenset(folders), warnings)
 
     @contextmanager
     def reader(self) -> Iterator[Callable[[File], bytes]]:
@@ -104,13 +106,15 @@ class ZipSource:
             yield from read_entries(self.path)
         except OSError as error:
             raise DataError(f"{self.name}: cannot be read ({error.strerror}). Make the file readable.") from None
+        except UnreadableZipError as error:
+            raise DataError(f"{self.name}: {error}.") from None
         except ZipDirectoryError as error:
             with open(self.path, "rb") as stream:
                 begins_as_zip = stream.read(4) == b"PK\x03\x04"
             if begins_as_zip:
                 raise DataError(
-                    f"{self.name}: the directory at the end of the archive is missing or damaged ({error}), because "
-                    "the archive is cut short. Download it again."
+                    f"{self.name}: the directory at the end of the archive is missing or damaged ({error}), probably "
+                    "because the archive is cut short. Download it again."
                 ) from None
             raise DataError(
                 f"{self.name}: is not a zip archive. Pass the downloaded archive, or the folder unpacked from it."

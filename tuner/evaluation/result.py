@@ -1,19 +1,20 @@
 """The result of an evaluation: the content of metrics.json."""
 
 from enum import StrEnum
-from typing import Any
+from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from tuner.config.formats import ABSENT, Format
-from tuner.evaluation.scores import Interval
+from tuner.evaluation.numbers import ROUNDING, Amount, Change, Count, Range, Share, ShareInterval, is_same
 from tuner.names import TrialId
 
 
 class ResultModel(BaseModel):
     """Base class of all parts. Instances are frozen. Unknown keys of a later version are ignored.
 
-    Users' metrics may be infinite or NaN. They are written as `Infinity` and `NaN`, as in the journal.
+    Users' metrics may be infinite or NaN. They are written as `Infinity` and `NaN`, as in the journal. All other
+    numbers are finite and possible (`tuner.evaluation.numbers`), so a damaged or forged file is not shown as a result.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", ser_json_inf_nan="constants")
@@ -22,29 +23,29 @@ class ResultModel(BaseModel):
 class LeakFree(ResultModel):
     """The accuracy on the test images that are not byte-identical to a training image."""
 
-    accuracy: float | None
+    accuracy: Share | None
     """None if every test image is a training image too."""
 
-    accuracy_interval_95: Interval | None
-    images: int
-    leaked_images: int
+    accuracy_interval_95: ShareInterval | None
+    images: Count
+    leaked_images: Count
     """Number of test images left out because the same file is among the training images."""
 
 
 class WithFlips(ResultModel):
     """The accuracy when the predictions for each test image and for its mirror image are averaged."""
 
-    accuracy: float
-    accuracy_interval_95: Interval
+    accuracy: Share
+    accuracy_interval_95: ShareInterval
 
 
 class OneClass(ResultModel):
     """Scores of one class against the rest. A score is 0.0 if it would be a division by zero."""
 
-    precision: float
-    recall: float
-    f1: float
-    support: int
+    precision: Share
+    recall: Share
+    f1: Share
+    support: Count
     """Number of test images of this class."""
 
 
@@ -63,14 +64,14 @@ class Versions(ResultModel):
 class Bin(ResultModel):
     """The test images whose confidence (probability of the predicted class) is in (low, high]."""
 
-    low: float
-    high: float
-    images: int
-    confidence: float
+    low: Share
+    high: Share
+    images: Count
+    confidence: Share
     """Mean confidence."""
 
-    accuracy: float
-    accuracy_interval_95: Interval
+    accuracy: Share
+    accuracy_interval_95: ShareInterval
 
 
 class Fit(StrEnum):
@@ -85,25 +86,25 @@ class Fit(StrEnum):
 class Calibration(ResultModel):
     """How well the model's confidence matches its accuracy on the test images."""
 
-    temperature: float
+    temperature: Amount
     """Divisor of the logits, fitted on the validation images. Above 1, the model was overconfident. 1 if no temperature
     was fitted (see `fit`)."""
 
     fit: Fit | None = None
     """None in evaluations by versions that did not record the outcome."""
 
-    temperature_interval_95: Interval | None = None
+    temperature_interval_95: Range | None = None
     """Likelihood-ratio interval, within the temperatures tried. None under the same condition as `fit`."""
 
-    fitted_on_images: int
-    fitted_on_mistakes: int | None = None
+    fitted_on_images: Count
+    fitted_on_mistakes: Count | None = None
     """Number of the validation images that the model got wrong. None under the same condition as `fit`."""
 
-    error: float
+    error: Share
     """Expected calibration error (ECE) with 15 bins of equal width."""
 
-    error_at_temperature: float
-    log_loss_at_temperature: float
+    error_at_temperature: Share
+    log_loss_at_temperature: Amount
     bins: tuple[Bin, ...]
     """The non-empty bins."""
 
@@ -118,14 +119,14 @@ class Calibration(ResultModel):
 class Bootstrap(ResultModel):
     """95 % percentile intervals from resampling the test images with replacement."""
 
-    resamples: int
+    resamples: Count
     seed: int
-    accuracy: Interval
-    roc_auc: Interval | None
+    accuracy: ShareInterval
+    roc_auc: ShareInterval | None
     """None if it is undefined or there are more than 10 classes."""
 
-    log_loss: Interval
-    calibration_error: Interval
+    log_loss: Range
+    calibration_error: ShareInterval
     """Error of the unchanged probabilities. The estimate is biased upwards, and so is the interval."""
 
 
@@ -135,10 +136,10 @@ class ObjectClass(ResultModel):
     name: str
     """CIFAR-10's name of the object."""
 
-    images: int
-    accuracy: float
-    accuracy_interval_95: Interval
-    accuracy_by_class: dict[str, float]
+    images: Count
+    accuracy: Share
+    accuracy_interval_95: ShareInterval
+    accuracy_by_class: dict[str, Share]
     """Accuracy on the images of each class."""
 
 
@@ -147,19 +148,19 @@ class RunnerUp(ResultModel):
 
     trial: TrialId
     score: float
-    accuracy: float
-    accuracy_interval_95: Interval
-    only_best_right: int
+    accuracy: Share
+    accuracy_interval_95: ShareInterval
+    only_best_right: Count
     """Number of images that only the best model got right."""
 
-    only_runner_up_right: int
-    p_value: float
+    only_runner_up_right: Count
+    p_value: Share
     """Two-sided p-value of McNemar's exact test: the probability of such a difference between equally good models."""
 
-    difference: float
+    difference: Change
     """Accuracy of the best model minus accuracy of the runner-up."""
 
-    difference_interval_95: Interval
+    difference_interval_95: Range
     """Paired interval by Bonett and Price."""
 
 
@@ -169,21 +170,21 @@ class CorruptionScore(ResultModel):
     disturbance: str
     """Name of the corruption; the first is `none`."""
 
-    accuracy: float
-    accuracy_interval_95: Interval
-    recall: dict[str, float]
+    accuracy: Share
+    accuracy_interval_95: ShareInterval
+    recall: dict[str, Share]
     """Recall by class."""
 
-    changed: float
+    changed: Share
     """Share of images whose prediction differs from that of the unchanged image."""
 
 
 class Robustness(ResultModel):
     """Accuracy under recompression, blur, noise and other corruptions, on test images chosen by the study's seed."""
 
-    images: int
+    images: Count
     seed: int
-    samples: int = 0
+    samples: Count = 0
     """Number of rows of robustness_samples.png."""
 
     disturbances: tuple[CorruptionScore, ...]
@@ -195,35 +196,35 @@ class WrongImage(ResultModel):
     name: str
     label: str
     prediction: str
-    probability: float
+    probability: Share
     """Probability of the prediction."""
 
 
 class RocCurve(ResultModel):
     """A ROC curve of one class against the others, at decreasing thresholds; at most 200 points."""
 
-    false_positive_rate: tuple[float, ...]
-    true_positive_rate: tuple[float, ...]
+    false_positive_rate: tuple[Share, ...]
+    true_positive_rate: tuple[Share, ...]
 
 
 class TrainingProfile(ResultModel):
     """Typical properties of the training images, used to warn about images that differ."""
 
-    height: int
-    width: int
+    height: Count
+    width: Count
     formats: tuple[str, ...]
     """Formats such as JPEG, according to the file names."""
 
     resized: bool
     """Whether the training images were resized when they were packed."""
 
-    brightness: Interval
+    brightness: Range
     """Range of the mean pixel (0-255) of the validation images, without the lowest and highest 0.1 %."""
 
-    contrast: Interval
+    contrast: Range
     """The same range for the standard deviation of the pixels."""
 
-    saturation: Interval
+    saturation: Range
     """The same range for the mean difference between the largest and the smallest channel of a pixel."""
 
 
@@ -235,23 +236,23 @@ class Metrics(ResultModel):
 
     format: Format = ABSENT
     study: str
-    accuracy: float
-    accuracy_interval_95: Interval
+    accuracy: Share
+    accuracy_interval_95: ShareInterval
     interval_method: str = "wilson"
-    images: int
+    images: Count
     accuracy_without_leaked: LeakFree
-    roc_auc: float | None
+    roc_auc: Share | None
     """With two classes, computed from the second class's probability. With more, the mean over the classes, each
     against the rest. None if a class has no test image."""
 
-    log_loss: float
+    log_loss: Amount
     classes: tuple[str, ...]
-    confusion_matrix: tuple[tuple[int, ...], ...]
+    confusion_matrix: tuple[tuple[Count, ...], ...]
     """Numbers of images; rows are the truth, columns the prediction, in the order of `classes`."""
 
     per_class: dict[str, OneClass]
     best_trial: TrialId
-    best_epoch: int
+    best_epoch: Count
     """Epoch whose model was evaluated, from 0."""
 
     hyperparameters: dict[str, Any]
@@ -262,8 +263,8 @@ class Metrics(ResultModel):
     validation_accuracy: float | None
     """`val_accuracy` of the best epoch, optimistic as the best of many. None if the model does not report it."""
 
-    validation_interval_95: Interval | None
-    validation_images: int
+    validation_interval_95: ShareInterval | None
+    validation_images: Count
     """Number of training images held out to compare trials."""
 
     checkpoint: str
@@ -271,12 +272,12 @@ class Metrics(ResultModel):
 
     data_digest: str
     seed: int
-    test_evaluations: int
+    test_evaluations: Count
     """Number of this study's models measured on the test split, including this one. Choosing among several models by
     this accuracy would make the accuracy optimistic."""
 
     versions: Versions
-    duration_s: float
+    duration_s: Amount
 
     # The fields below are None in evaluations by earlier versions, or for the reason given.
     bootstrap: Bootstrap | None = None
@@ -300,3 +301,26 @@ class Metrics(ResultModel):
     with_flips: WithFlips | None = None
     not_made: tuple[str, ...] = ()
     """Names of report files that could not be made. The evaluator's log has the reasons."""
+
+    @model_validator(mode="after")
+    def _check_numbers(self) -> Self:
+        """Refuse numbers that contradict each other. Python's ValueError becomes pydantic's ValidationError."""
+        classes, matrix = len(self.classes), self.confusion_matrix
+        if len(matrix) != classes or any(len(row) != classes for row in matrix):
+            raise ValueError(f"confusion_matrix must have {classes} rows and columns, one per class")
+        total, right = sum(map(sum, matrix)), sum(row[index] for index, row in enumerate(matrix))
+        if total != self.images:
+            raise ValueError(f"the numbers in confusion_matrix sum to {total}, but images is {self.images}")
+        if not self.images or not is_same(self.accuracy, right / total):
+            raise ValueError(f"accuracy is {self.accuracy}, but confusion_matrix has {right} right of {total} images")
+        low, high = self.accuracy_interval_95
+        if not low - ROUNDING <= self.accuracy <= high + ROUNDING:
+            raise ValueError(f"accuracy_interval_95 ({low} to {high}) does not contain accuracy ({self.accuracy})")
+        if {name: one.support for name, one in self.per_class.items()} != dict(
+            zip(self.classes, map(sum, matrix), strict=True)
+        ):
+            raise ValueError("per_class does not have the classes and numbers of images of confusion_matrix")
+        clean = self.accuracy_without_leaked
+        if clean.images + clean.leaked_images != self.images:
+            raise ValueError("accuracy_without_leaked does not account for all images")
+        return self

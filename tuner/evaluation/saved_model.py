@@ -4,7 +4,9 @@ A model takes pixels from 0 to 255. For each image it outputs one number (a sigm
 second class) or one number per class (a softmax).
 """
 
+import json
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -29,8 +31,9 @@ def load_model(path: Path, where: str) -> Any:
         # Only zip archives are passed to Keras, so that its other formats (HDF5, pickled lambdas) are never read.
         if not zipfile.is_zipfile(path):
             raise zipfile.BadZipFile("it is not a zip archive")
+        _check_intact(path)  # otherwise, Keras's message about damaged JSON would look like one about the user's code
         return keras.saving.load_model(path, compile=False, safe_mode=True)
-    except (zipfile.BadZipFile, KeyError, OSError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, OSError) as error:
         raise BucketError(f"{where}: the saved model is damaged ({_one_line(error)}). Restore this object.") from error
     except (TypeError, ValueError, ImportError) as error:
         # Keras wraps the reason once per level of layers, each time with the whole configuration.
@@ -46,6 +49,18 @@ def load_model(path: Path, where: str) -> Any:
             "@keras.saving.register_keras_serializable(), define them in (or import them into) the module that "
             f"space.import names, and return every argument from get_config(). Keras reports: {message[:300]}"
         ) from error
+
+
+def _check_intact(path: Path) -> None:
+    """Raise BadZipFile if a file of the archive has not the checksum that the archive gives, or is not JSON."""
+    with zipfile.ZipFile(path) as archive:
+        damaged = archive.testzip()
+        if damaged is not None:
+            raise zipfile.BadZipFile(f"the checksum of {damaged} is wrong")
+        try:
+            json.loads(archive.read("config.json"))
+        except ValueError:
+            raise zipfile.BadZipFile("config.json is not JSON") from None
 
 
 @runtime_checkable

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from tuner import names
 from tuner.bucket import Bucket
-from tuner.errors import EnvironmentFailure, NoResultError
+from tuner.errors import DamagedResultError, EnvironmentFailure, NoResultError
 from tuner.evaluation.predictions import to_csv_gz
 from tuner.evaluation.result import Metrics
 from tuner.evaluation.result_files import read_metrics
@@ -45,7 +45,7 @@ def evaluate(
     state = read_study(bucket, study)
     best = _best_trial(state, study)
     EventFiles(bucket, state).write()  # the chief may have been killed before it had written them all
-    previous = read_metrics(bucket, study)
+    previous = _intact_metrics(bucket, study)
     if previous and _is_of(previous, best, state):
         log.info("trial %s of study %s has been evaluated already", best.trial_id, study)
         return previous
@@ -65,8 +65,17 @@ def evaluated(bucket: Bucket, study: str) -> Metrics | None:
     """
     state = read_study(bucket, study)
     best = _best_trial(state, study)
-    metrics = read_metrics(bucket, study)
+    metrics = _intact_metrics(bucket, study)
     return metrics if metrics and _is_of(metrics, best, state) else None
+
+
+def _intact_metrics(bucket: Bucket, study: str) -> Metrics | None:
+    """Return the study's evaluation; None if there is none, or if it is damaged and must be made again."""
+    try:
+        return read_metrics(bucket, study)
+    except DamagedResultError as error:
+        log.warning("%s", error)
+        return None
 
 
 def _best_trial(state: StudyState, study: str) -> Trial:
@@ -174,9 +183,10 @@ def _files(measured: "Measured", subject: "Subject", origin: "Provenance") -> di
             [100 * n / max(1, sum(row)) for n in row] for row in metrics.confusion_matrix
         ],  # shares of the row
     }
+    test = manifest.splits["test"]
     return {
         names.PREDICTIONS_CSV: to_csv_gz(
-            manifest.splits["test"].names, subject.test.labels, measured.predictions, manifest.classes
+            test.names, test.sha256, subject.test.labels, measured.predictions, manifest.classes
         ),
         names.CONFUSION_JSON: json.dumps(confusion, indent=2).encode(),
         names.PROVENANCE_JSON: origin.model_dump_json(indent=2).encode(),

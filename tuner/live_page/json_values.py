@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from math import isfinite
 
+from tuner.printable import LINES, printable
 from tuner.study.records import Value, first_line
 
 TEXT_CHARACTERS = 200
@@ -14,8 +15,8 @@ EXACT = 1 << 53
 
 
 def text(value: str, characters: int = TEXT_CHARACTERS) -> str:
-    """Return a text, cut if it is too long."""
-    return value if len(value) <= characters else value[: characters - 1] + "…"
+    """Return a text without control characters, cut if it is too long."""
+    return printable(value if len(value) <= characters else value[: characters - 1] + "…", keep=LINES)
 
 
 def sentence(reason: str) -> str:

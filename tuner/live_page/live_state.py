@@ -70,6 +70,11 @@ class LiveStateCache:
         finally:
             self._lock.release()
 
+    def mark_last_read(self) -> None:
+        """Record that an open page has read why the chief ends, which it shows instead of a last state."""
+        self._read_at = time.monotonic()
+        self._last_was_read = True
+
     async def drain(self) -> None:
         """Wait until an open page, if there is one, has read the last state."""
         deadline = time.monotonic() + DRAIN_S

@@ -14,6 +14,7 @@ from tuner.live_page.live_state import LiveState, LiveStateCache
 from tuner.live_page.overview import Overview, overview
 from tuner.live_page.trial_rows import TrialQuery, trial_details, trial_page
 from tuner.monitoring.http_server import Handler, Request, Response, plain
+from tuner.printable import printable, printable_json
 
 SCRIPTS = ("page", "top", "parts", "trials", "trial", "charts", "states", "dom")
 STATIC = {
@@ -42,6 +43,8 @@ class LivePage:
 
     def __init__(self, bucket: str, take: Callable[[], LiveState | None]) -> None:
         self.latest = LiveStateCache(take)
+        self.problem = ""
+        """Why the chief ends, as a sentence. If it is set, every request for data is answered with it."""
         self._bucket = bucket
         self._lock = threading.Lock()
         self._newest: tuple[LiveState, Overview] | None = None
@@ -67,6 +70,9 @@ class LivePage:
 
     def _with_live_state(self, answer: Answer) -> Handler:
         def handler(request: Request) -> Response:
+            if self.problem:
+                self.latest.mark_last_read()
+                return plain(printable(self.problem).removesuffix("."), HTTPStatus.SERVICE_UNAVAILABLE)
             try:
                 live = self.latest.get()
             except TimeoutError:
@@ -95,7 +101,8 @@ def _trial(live: LiveState, request: Request) -> Response:
 
 
 def _json(request: Request, answer: BaseModel) -> Response:
-    return _versioned(request, answer.model_dump_json().encode("utf-8", "backslashreplace"), "application/json")
+    text = printable_json(answer.model_dump_json())
+    return _versioned(request, text.encode("utf-8", "backslashreplace"), "application/json")
 
 
 def _file(name: str, content_type: str) -> Handler:

@@ -153,7 +153,7 @@ def trial_details(state: StudyState, trial: Trial) -> TrialDetails:
         ended=trial.ended,
         best_epoch=None if trial.best_epoch is None else trial.best_epoch + 1,
         reason=json_values.text(trial.reason, limits.REASON_CHARACTERS),
-        curves={name: downsample(curve(trial, name), POINTS) for name in metrics[:METRICS]},
+        curves={json_values.text(name): downsample(curve(trial, name), POINTS) for name in metrics[:METRICS]},
     )
 
 
@@ -190,6 +190,9 @@ Sortable = float | str | None
 def _key(state: StudyState, sort: str) -> Callable[[Trial], Sortable]:
     if sort.startswith(HYPERPARAMETER):
         name = sort.removeprefix(HYPERPARAMETER)
+        if not any(name in trial.hyperparameters for trial in state.trials.values()):  # it was shown masked or cut
+            keys_of = (trial.hyperparameters for trial in state.trials.values())
+            name = next((key for keys in keys_of for key in keys if json_values.text(key) == name), name)
         return lambda trial: trial.hyperparameters.get(name)
     keys: Mapping[str, Callable[[Trial], Sortable]] = {
         SortKey.TRIAL: lambda trial: trial.trial_id,

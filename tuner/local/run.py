@@ -3,7 +3,7 @@
 import asyncio
 import os
 import time
-from contextlib import nullcontext
+from contextlib import ExitStack
 from pathlib import Path
 
 from rich.console import Console
@@ -14,6 +14,7 @@ from tuner.address import Address, parse_address, reserved
 from tuner.bucket import Bucket
 from tuner.chief.monitor import ChiefMonitor
 from tuner.config.settings import Study
+from tuner.data.layout import similar_classes
 from tuner.data.manifest import Manifest
 from tuner.data.pack import pack
 from tuner.errors import CifakeTuneError, PreemptedError
@@ -21,9 +22,10 @@ from tuner.evaluator.run import Metrics, evaluated, read_metrics
 from tuner.local.children import LocalStudy, run_evaluator, run_search
 from tuner.monitoring.catalogue import Role
 from tuner.monitoring.endpoint import Monitor, serving
-from tuner.report.terminal.console import print_line, shown_progress
+from tuner.printable import printable
+from tuner.report.terminal.console import print_line, shown_progress, shown_wait
 from tuner.report.terminal.evaluation import summary
-from tuner.report.terminal.search import lines, search_view
+from tuner.report.terminal.search import lines, search_view, workers_line
 from tuner.report.text import duration
 from tuner.rpc.tls import Files
 from tuner.study.compatibility import check_resume
@@ -33,6 +35,8 @@ from tuner.study.records import Record
 from tuner.study.state import StudyState
 from tuner.study.status import WorkerStatus
 
+QUIET_S = 30.0
+"""Seconds without an event after which a line says what the workers do, if there is no terminal."""
 ROWS_AROUND = 11
 """Number of lines of the live view that are not trials."""
 
@@ -66,7 +70,8 @@ def run_study(
         metrics = evaluated(bucket, study.name) or _evaluate(local, reader.state, console)
     console.print()
     console.print(summary(metrics, bucket.url))
-    print_line(console, f"\nDone in {duration(time.monotonic() - began)}.")
+    console.print()
+    print_line(console, f"Done in {duration(time.monotonic() - began)}.")
     return metrics
 
 
@@ -79,14 +84,16 @@ def _pack(study: Study, bucket: Bucket, console: Console) -> Manifest:
     source = study.data.source
     if source is None:
         print_line(console, "No --data given: this run uses the built-in sample of generated images, not CIFAKE.")
-    with shown_progress() as progress:
+    with shown_progress("reading the data") as progress:
         manifest = pack(source, bucket, progress=progress)
+    for warning in similar_classes(manifest.classes):
+        print_line(console, f"Warning: {warning}", style="yellow")
     counts = {name: sum(split.counts) for name, split in manifest.splits.items()}
     height, width, _ = manifest.image_shape
     print_line(
         console,
         f"Data: {counts['train']:,} training and {counts['test']:,} test images of {height} x {width}, "
-        f"classes {', '.join(manifest.classes)} (data set {manifest.digest[:12]}).",
+        f"classes {', '.join(map(printable, manifest.classes))} (data set {manifest.digest[:12]}).",
     )
     return manifest
 
@@ -111,8 +118,7 @@ def _evaluate(local: LocalStudy, state: StudyState, console: Console) -> Metrics
     chief_monitor.show_finished(state)
     chief_monitor.evaluation_started()
     print_line(console, f"Evaluating the best model on the test images. {_live_page(local.http)}")
-    spinner = console.status("Evaluating …")
-    with serving(monitor, {names.ENV_HTTP: str(local.http)}), spinner if console.is_terminal else nullcontext():
+    with serving(monitor, {names.ENV_HTTP: str(local.http)}), shown_wait("evaluating"):
         try:
             run_evaluator(local)
             metrics = read_metrics(local.bucket, local.study.name)
@@ -159,23 +165,32 @@ class _LiveWatcher:
 
 
 class _LineWatcher:
-    """Prints one line per event if there is no terminal."""
+    """Prints one line per event if there is no terminal, and a line about the workers if nothing happens for long."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self._eta: Eta | None = None
+        self._starting = ExitStack()
+        self._printed_at = time.monotonic()
 
     def __enter__(self) -> None:
-        pass
+        print_line(self._console, f"{time.strftime('%H:%M:%S')} starting chief and workers")
+        self._starting.enter_context(shown_wait("starting chief and workers"))
 
     def __exit__(self, *_: object) -> None:
-        pass
+        self._starting.close()
 
     def watch(self, state: StudyState, records: list[Record], workers: list[WorkerStatus]) -> None:
         """Print the new events."""
+        self._starting.close()  # the chief has opened the study
         self._eta = self._eta or Eta(time.monotonic(), epochs_done(state, workers))
         for line in lines(state, records):
             remaining_s = self._eta.remaining_s(state, workers) if " trials" in line else None
             left = f"; about {duration(remaining_s)} left" if remaining_s else ""
-            stamp = time.strftime("%H:%M:%S")
-            print_line(self._console, f"{stamp} {line}{left}")
+            self._print(f"{line}{left}")
+        if time.monotonic() - self._printed_at >= QUIET_S:
+            self._print(workers_line(workers).plain)
+
+    def _print(self, line: str) -> None:
+        self._printed_at = time.monotonic()
+        print_line(self._console, f"{time.strftime('%H:%M:%S')} {line}")

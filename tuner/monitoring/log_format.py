@@ -12,6 +12,7 @@ from typing import TextIO
 
 from tuner import names
 from tuner.errors import ConfigError
+from tuner.printable import LINES, printable, printable_json
 
 
 class LogFormat(StrEnum):
@@ -33,12 +34,28 @@ def read_format(environment: Mapping[str, str]) -> LogFormat:
 def begin_logging(stream: TextIO, form: LogFormat, level: int) -> None:
     """Log events of this program from `level` on, and warnings of libraries, to the stream."""
     handler = logging.StreamHandler(stream)
-    plain = logging.Formatter("%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    handler.setFormatter(JsonFormatter() if form is LogFormat.JSON else plain)
+    handler.setFormatter(JsonFormatter() if form is LogFormat.JSON else TextFormatter())
     logging.getLogger().addHandler(handler)
     logging.getLogger().setLevel(logging.WARNING)
     logging.captureWarnings(form is LogFormat.JSON)
     logging.getLogger("tuner").setLevel(level)
+
+
+def mask_unconfigured_logging() -> None:
+    """Mask control characters also in the warnings and tracebacks of commands that do not call `begin_logging`."""
+    if logging.lastResort is not None:
+        logging.lastResort.setFormatter(TextFormatter("%(message)s"))
+
+
+class TextFormatter(logging.Formatter):
+    """Formats each event as a time and a message. Control characters are masked, because names may contain them."""
+
+    def __init__(self, form: str = "%(asctime)s %(message)s") -> None:
+        super().__init__(form, datefmt="%H:%M:%S")
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line, or the lines of a traceback."""
+        return printable(super().format(record), keep=LINES)
 
 
 class JsonFormatter(logging.Formatter):
@@ -54,7 +71,7 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             event["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(event, ensure_ascii=False)
+        return printable_json(json.dumps(event, ensure_ascii=False))
 
     def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802  (logging's name)
         """Return the event's time in UTC, with milliseconds."""
@@ -64,6 +81,6 @@ class JsonFormatter(logging.Formatter):
 def error_line(text: str, form: LogFormat) -> str:
     """Return the line with which a failed process reports its error."""
     if form is LogFormat.TEXT:
-        return f"error: {text}"
+        return f"error: {printable(' '.join(text.splitlines()))}"  # no name can forge another line
     record = logging.LogRecord("tuner", logging.ERROR, "", 0, "%s", (text,), None)
     return JsonFormatter().format(record)

@@ -17,6 +17,7 @@ import tuner
 from tuner import names
 from tuner.evaluation.provenance import Provenance
 from tuner.evaluation.result import Metrics
+from tuner.printable import LINES, printable
 from tuner.report.calibration_text import calibration_line
 from tuner.report.charts import evaluation, search
 from tuner.report.charts.parallel_coordinates import parallel_chart
@@ -78,13 +79,18 @@ def report_html(contents: ReportContents) -> str:
 def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("tuner.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True,
+        lstrip_blocks=True, finalize=_masked,
     )  # fmt: skip
     environment.filters |= {
         "percent": percent, "interval": interval, "time": _time, "png": _png, "value": _value, "duration": duration,
         "score": score, "capitalize_first": lambda text: text[:1].upper() + text[1:],
     }  # fmt: skip
     return environment
+
+
+def _masked(value: Any) -> Any:
+    """Return a text without control characters. Markup has been made from masked and escaped text."""
+    return printable(value, keep=LINES) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _evaluation(contents: ReportContents) -> dict[str, Any]:

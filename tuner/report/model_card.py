@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from tuner.evaluation.provenance import Provenance
 from tuner.evaluation.result import Metrics
+from tuner.printable import printable
 from tuner.report.calibration_text import calibration_line, errors_line
 from tuner.report.text import interval, percent, score
 
@@ -52,4 +53,4 @@ def _escaped(value: Any) -> Any:
     """Return the text escaped, so that Markdown shows it literally, also within a table."""
     if isinstance(value, _Markdown) or not isinstance(value, str):
         return value
-    return re.sub(r"([\\`*_\[\]<>|&])", r"\\\1", " ".join(value.splitlines()))
+    return re.sub(r"([\\`*_\[\]<>|&])", r"\\\1", printable(" ".join(value.splitlines())))

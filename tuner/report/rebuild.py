@@ -7,7 +7,7 @@ from tuner.bucket import Bucket
 from tuner.errors import BucketError, EnvironmentFailure, NewerFormatError, ObjectNotFoundError
 from tuner.evaluation.provenance import Provenance
 from tuner.evaluation.result import Metrics
-from tuner.evaluation.result_files import read_metrics
+from tuner.evaluation.result_files import check_model_card, check_predictions, problem_of, read_metrics
 from tuner.report.html_page import ReportContents, report_html
 from tuner.report.sprites import COLUMNS, cut
 from tuner.study.attempts import attempts_of
@@ -27,6 +27,8 @@ def make_report(bucket: Bucket, study: str) -> str:
             f"study {study!r} has no evaluation in {bucket.url} to report yet. Run `cifake-tune evaluate` after "
             "the search, or `cifake-tune status` during the search."
         )
+    check_predictions(bucket, metrics)
+    check_model_card(bucket, study)
     wrong = len(metrics.most_wrong or ())
     return report_html(
         ReportContents(
@@ -50,7 +52,7 @@ def _provenance(bucket: Bucket, study: str) -> Provenance | None:
         raise NewerFormatError(f"{bucket.url}: {name} {error}") from None
     except ValidationError as error:
         raise BucketError(
-            f"{bucket.url}: {name} cannot be understood ({error.errors()[0]['msg']}). Restore or delete this object."
+            f"{bucket.url}: {name} is damaged ({problem_of(error)}). Restore or delete this object."
         ) from None
 
 

@@ -10,10 +10,12 @@ segment (FencedError).
 """
 
 import hashlib
+import itertools
 import json
 import logging
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 from pydantic import ValidationError
 
@@ -102,11 +104,14 @@ class JournalReader:
         self._bucket = bucket
         self._study = study
         self._started = False
+        self._unchecked_from: int | None = None
+        """Number of the segment from which the journal must be complete; None once that has been checked."""
 
     def poll(self) -> list[Record]:
         """Read the segments written since the last call, apply them to `state`, and return their records.
 
-        Raises JournalError if a segment is damaged or contradicts the segments before it.
+        Raises JournalError if a segment is damaged or contradicts the segments before it and, at the first call, if a
+        segment is missing.
         """
         if not self._started:
             self._start()
@@ -122,19 +127,23 @@ class JournalReader:
                     ) from None
                 records.append(record)
             self.next_number += 1
+        if self._unchecked_from is not None:
+            check_whole(self._bucket, self._study, self._unchecked_from)
+            self._unchecked_from = None
         return records
 
     def _start(self) -> None:
         snapshot = snapshots.newest(self._bucket, self._study)
         if snapshot is not None:
             self.state, self.next_number = snapshot.state, snapshot.segment + 1
-        self._started = True
+        self._started, self._unchecked_from = True, self.next_number
 
 
 def read_records(bucket: Bucket, study: str) -> Iterator[Record]:
-    """Yield all records of a study's journal in order. Raises JournalError."""
+    """Yield all records of a study's journal in order. Raises JournalError, also if a segment is missing."""
     for name, data in _segments(bucket, study, 1):
         yield from decode(name, data)
+    check_whole(bucket, study)
 
 
 def _segments(bucket: Bucket, study: str, first: int) -> Iterator[tuple[str, bytes]]:
@@ -164,20 +173,58 @@ def _segments(bucket: Bucket, study: str, first: int) -> Iterator[tuple[str, byt
         pool.shutdown(wait=False, cancel_futures=True)  # an ending process must not wait for a hung bucket
 
 
-def check_whole(bucket: Bucket, study: str, next_number: int) -> None:
-    """Raise JournalError if segment `next_number` is missing although later segments exist.
+@dataclass(frozen=True)
+class Gap:
+    """Segments that are missing although later ones exist, or although a snapshot includes them."""
 
-    Readers stop at such a gap, and a chief must not write a segment into it. Raises EmptiedBucketError if all segments
-    before the later ones are missing.
+    first: int
+    """Number of the first missing segment."""
+    missing: int
+    """Number of missing segments."""
+
+
+def find_gap(bucket: Bucket, study: str, first: int = 1) -> Gap | None:
+    """Return the gap in a study's journal from segment `first` on; None if it is complete or has not begun."""
+    parsed = (names.parse_journal_segment(name) for name in bucket.list(names.journal_prefix(study)))
+    numbers = {number for number in parsed if number is not None and number >= first}
+    last = max([*numbers, *snapshots.numbers(bucket, study)], default=0)
+    if not last:
+        return Gap(1, 1) if _has_results(bucket, study) else None
+    number = first
+    while len(numbers) <= last - first:
+        number = next(other for other in itertools.count(number) if other not in numbers)
+        # a folder that grows while it is listed may show a segment, but not the one before it
+        if not bucket.exists(names.journal_segment(study, number)):
+            return Gap(number, last - first + 1 - len(numbers))
+        numbers.add(number)
+    return None
+
+
+def check_whole(bucket: Bucket, study: str, first: int = 1) -> None:
+    """Raise JournalError if a segment from number `first` on is missing. The message names the first missing object.
+
+    Readers stop at a gap, and a chief must not write a segment into it.
     """
-    numbers = {names.parse_journal_segment(name) for name in bucket.list(names.journal_prefix(study))} - {None}
-    if next_number not in numbers and max((n for n in numbers if n), default=0) > next_number:
-        if next_number == 1:
-            raise emptied_bucket(bucket, study)
+    gap = find_gap(bucket, study, first)
+    if gap is None:
+        return
+    name = names.journal_segment(study, gap.first)
+    if gap.missing == 1:
         raise JournalError(
-            f"{names.journal_segment(study, next_number)}: the journal segment is missing, but later segments exist. "
-            "Restore it from a backup."
+            f"{bucket.url}: the journal segment {name} is missing, but later objects of study {study!r} exist. Restore "
+            "it from a backup."
         )
+    raise JournalError(
+        f"{bucket.url}: {gap.missing:,} journal segments of study {study!r} are missing, the first of them {name}, but "
+        "later objects exist. Restore them from a backup."
+    )
+
+
+def check_not_emptied(bucket: Bucket, study: str) -> None:
+    """Raise EmptiedBucketError if the bucket has later segments of a study, but neither its first nor a snapshot."""
+    gap = find_gap(bucket, study)
+    if gap is not None and gap.first == 1 and not snapshots.numbers(bucket, study):
+        raise emptied_bucket(bucket, study)
 
 
 def emptied_bucket(bucket: Bucket, study: str) -> EmptiedBucketError:
@@ -188,6 +235,22 @@ def emptied_bucket(bucket: Bucket, study: str) -> EmptiedBucketError:
         f"no volume, whether its pod was replaced. Restore {names.study_prefix(study)} from a backup, or start the "
         "search again with another `name`."
     )
+
+
+def lost_segment(bucket: Bucket, study: str, number: int) -> EmptiedBucketError:
+    """Return the error of a chief whose own segment `number` has disappeared from the bucket."""
+    return EmptiedBucketError(
+        f"{bucket.url} has lost the journal segment {names.journal_segment(study, number)}, which this chief had "
+        "written, so the bucket was changed while the study was running. Restore the segment from a backup. Otherwise, "
+        "the study continues without what the segment recorded when it is started again."
+    )
+
+
+def _has_results(bucket: Bucket, study: str) -> bool:
+    """Return whether the bucket has objects of a study that only a study with a journal can have."""
+    prefix = names.study_prefix(study)
+    results = {names.trials_prefix(study), names.evaluation(study)}
+    return any(f"{prefix}{folder.rpartition('/')[2]}/" in results for folder in bucket.folders(prefix))
 
 
 def read_study(bucket: Bucket, study: str) -> StudyState:

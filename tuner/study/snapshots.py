@@ -122,6 +122,12 @@ def newest(bucket: Bucket, study: str) -> Snapshot | None:
     return None
 
 
+def numbers(bucket: Bucket, study: str) -> list[int]:
+    """Return the numbers of the last segments that the study's snapshots include."""
+    parsed = (names.parse_snapshot(name) for name in bucket.list(names.snapshots_prefix(study)))
+    return [number for number in parsed if number is not None]
+
+
 class Snapshotter:
     """Decides when a snapshot is due, and writes it."""
 

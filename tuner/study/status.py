@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from tuner.config.formats import Versioned
 from tuner.study.state import StudyState
@@ -45,12 +46,15 @@ class EvaluationState(StrEnum):
     FAILED = "failed"
 
 
+_Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+
+
 class EvaluationSummary(Versioned):
     """The part of the evaluation's metrics.json that is displayed."""
 
-    accuracy: float
-    accuracy_interval_95: tuple[float, float]
-    images: int
+    accuracy: _Share
+    accuracy_interval_95: tuple[_Share, _Share]
+    images: Annotated[int, Field(ge=1)]
 
 
 @dataclass(frozen=True)

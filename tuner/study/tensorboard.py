@@ -21,7 +21,8 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 from tuner import names
 from tuner.bucket import Bucket
 from tuner.errors import BucketError
-from tuner.study.records import TrialState
+from tuner.printable import printable
+from tuner.study.records import TrialState, Value
 from tuner.study.state import StudyState, Trial
 
 log = logging.getLogger(__name__)
@@ -99,13 +100,12 @@ def event_file(trial: Trial) -> bytes:
 def _events(trial: Trial) -> Iterator[Event]:
     started, ended = trial.started or 0.0, trial.ended or 0.0
     yield Event(wall_time=started, file_version="brain.Event:2")
-    hyperparameters = {  # TensorBoard drops numbers that are not finite
-        key: value if isinstance(value, bool | str) or abs(value) <= float_info.max else str(value)
-        for key, value in trial.chosen.items()
-    }
+    hyperparameters = {printable(key): _shown(value) for key, value in trial.chosen.items()}
     yield Event(wall_time=started, summary=hparams_pb(hyperparameters, trial.trial_id, started))
     for epoch in sorted(trial.epochs):
-        values = [Summary.Value(tag=tag, simple_value=value) for tag, value in sorted(trial.epochs[epoch].items())]
+        values = [
+            Summary.Value(tag=printable(tag), simple_value=value) for tag, value in sorted(trial.epochs[epoch].items())
+        ]
         yield Event(wall_time=trial.reported[epoch], step=epoch + 1, summary=Summary(value=values))
     if trial.score is not None and trial.best_epoch is not None:
         score = Summary.Value(tag=SCORE, simple_value=trial.score)
@@ -115,3 +115,10 @@ def _events(trial: Trial) -> Iterator[Event]:
     about = metadata.create_summary_metadata(HParamsPluginData(session_end_info=end))
     value = Summary.Value(tag=metadata.SESSION_END_INFO_TAG, metadata=about, tensor=metadata.NULL_TENSOR)
     yield Event(wall_time=ended, summary=Summary(value=[value]))
+
+
+def _shown(value: Value) -> Value:
+    """Return a hyperparameter as TensorBoard can show it: it drops numbers that are not finite."""
+    if isinstance(value, str):
+        return printable(value)
+    return value if isinstance(value, bool) or abs(value) <= float_info.max else str(value)

@@ -7,6 +7,8 @@ from itertools import pairwise
 
 from markupsafe import Markup, escape
 
+from tuner.printable import LINES, printable
+
 FAR = 1e200
 """Largest absolute value. Larger values are drawn at this one, because their differences may be infinite."""
 
@@ -102,9 +104,8 @@ class Drawing:
 
     def text(self, at: Point, text: object, css: str = "", anchor: str = "start") -> None:
         """Write text. `anchor` is start, middle or end."""
-        self.parts.append(
-            f'<text x="{_n(at[0])}" y="{_n(at[1])}" text-anchor="{anchor}" class="{escape(css)}">{escape(text)}</text>'
-        )
+        place = f'x="{_n(at[0])}" y="{_n(at[1])}" text-anchor="{anchor}"'
+        self.parts.append(f'<text {place} class="{escape(css)}">{_escaped(text)}</text>')
 
     def left_axis(self, scale: Scale, left: float, right: float, label: Format, count: int = 5) -> None:
         """Draw horizontal grid lines from `left` to `right`, labelled on the left."""
@@ -124,11 +125,11 @@ class Drawing:
         """Return the drawing as an SVG element."""
         return Markup(  # noqa: S704  (all text in it has been escaped)
             f'<svg viewBox="0 0 {_n(self.width)} {_n(self.height)}" width="{_n(self.width)}" '
-            f'height="{_n(self.height)}" role="img" aria-label="{escape(self.label)}">{"".join(self.parts)}</svg>'
+            f'height="{_n(self.height)}" role="img" aria-label="{_escaped(self.label)}">{"".join(self.parts)}</svg>'
         )
 
     def _add(self, element: str, attributes: str, css: str, title: str) -> None:
-        inside = f"<title>{escape(title)}</title>" if title else ""
+        inside = f"<title>{_escaped(title)}</title>" if title else ""
         self.parts.append(f'<{element} {attributes} class="{escape(css)}">{inside}</{element}>')
 
 
@@ -150,3 +151,7 @@ def short(text: object, characters: int) -> str:
 
 def _n(value: float) -> str:
     return f"{value:.1f}".removesuffix(".0")
+
+
+def _escaped(text: object) -> Markup:
+    return escape(printable(str(text), keep=LINES))

@@ -5,6 +5,7 @@ import textwrap
 from typing import TYPE_CHECKING, Any
 
 from tuner.evaluation.result import Metrics
+from tuner.printable import printable
 from tuner.report.text import counted, interval, percent
 
 if TYPE_CHECKING:
@@ -26,7 +27,8 @@ def confusion_matrix_png(metrics: Metrics) -> bytes:
     count = len(metrics.classes)
     cell = 1.7 if count <= 2 else max(0.62, 1.45 - 0.11 * count)  # inches
     side = cell * count
-    names = [textwrap.shorten(name, LONGEST_NAME, placeholder="…") or name[:LONGEST_NAME] for name in metrics.classes]
+    classes = [printable(name) for name in metrics.classes]
+    names = [textwrap.shorten(name, LONGEST_NAME, placeholder="…") or name[:LONGEST_NAME] for name in classes]
     slanted = max(len(name) for name in names) * 0.095 > cell
     longest = 0.085 * max(len(name) for name in names)
     left, bottom = max(1.35, longest + 0.75), (longest * 0.75 + 0.95 if slanted else 0.95)

@@ -7,6 +7,7 @@ from rich.text import Text
 
 from tuner import names
 from tuner.evaluation.result import Fit, Metrics
+from tuner.printable import printable
 from tuner.report.calibration_text import calibration_line, errors_line
 from tuner.report.text import accuracy_line, counted, percent, score
 
@@ -64,7 +65,7 @@ def _accuracies(metrics: Metrics) -> Table:
 def _per_class(metrics: Metrics) -> Table:
     table = _table("per class", *((column, "right") for column in ("precision", "recall", "F1", "images")))
     for name, one in metrics.per_class.items():
-        table.add_row(Text(name), *(percent(s) for s in (one.precision, one.recall, one.f1)), f"{one.support:,}")
+        table.add_row(_name(name), *(percent(s) for s in (one.precision, one.recall, one.f1)), f"{one.support:,}")
     return table
 
 
@@ -75,7 +76,7 @@ def _matrix(metrics: Metrics) -> Table:
             Text(f"{images:,}", "bold green" if truth == prediction else ("red" if images else "dim"))
             for prediction, images in enumerate(row)
         ]
-        table.add_row(Text(metrics.classes[truth]), *cells)
+        table.add_row(_name(metrics.classes[truth]), *cells)
     return table
 
 
@@ -89,7 +90,7 @@ def _most_confused(metrics: Metrics) -> Table:
     ]
     for images, truth, prediction in sorted(mistakes, key=lambda m: (-m[0], m[1], m[2]))[:MOST_CONFUSED]:
         share = percent(images / sum(metrics.confusion_matrix[truth]))
-        table.add_row(Text(metrics.classes[truth]), Text(metrics.classes[prediction]), f"{images:,}", share)
+        table.add_row(_name(metrics.classes[truth]), _name(metrics.classes[prediction]), f"{images:,}", share)
     return table
 
 
@@ -99,9 +100,9 @@ def _best(metrics: Metrics) -> Table:
     if metrics.validation_accuracy is not None and metrics.validation_interval_95 is not None:
         accuracy = accuracy_line(metrics.validation_accuracy, metrics.validation_interval_95, metrics.validation_images)
         rows.add_row("validation", accuracy)
-    rows.add_row("chosen by", Text(f"{metrics.objective} {score(metrics.score)}"))
+    rows.add_row("chosen by", _name(f"{metrics.objective} {score(metrics.score)}"))
     for name, value in metrics.hyperparameters.items():
-        rows.add_row(Text(name), Text(f"{value:g}" if isinstance(value, float) else str(value)))
+        rows.add_row(_name(name), _name(f"{value:g}" if isinstance(value, float) else str(value)))
     return rows
 
 
@@ -117,6 +118,11 @@ def _files(metrics: Metrics, bucket_url: str | None) -> Table:
     return rows
 
 
+def _name(text: str) -> Text:
+    """Return a name from users on one line, without control characters and markup."""
+    return Text(printable(text))
+
+
 def _rows() -> Table:
     rows = Table.grid(padding=(0, 2))
     rows.add_column(min_width=14, overflow="fold")
@@ -128,5 +134,5 @@ def _table(first: str, *columns: tuple[str, str]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="dim", show_edge=False)
     table.add_column(first, overflow="ellipsis", min_width=14)
     for name, justify in columns:
-        table.add_column(Text(name), justify="right" if justify == "right" else "left", overflow="ellipsis")
+        table.add_column(_name(name), justify="right" if justify == "right" else "left", overflow="ellipsis")
     return table

@@ -4,6 +4,7 @@ import time
 
 from pydantic import TypeAdapter
 
+from tuner.report.terminal.console import print_json, print_text
 from tuner.study.attempt_logs import AttemptLog, Follower, Line, stamp
 
 POLL_S = 1.0
@@ -18,12 +19,12 @@ _LOGS: TypeAdapter[list[AttemptLog]] = TypeAdapter(list[AttemptLog])
 def show(attempts: list[AttemptLog], as_json: bool) -> None:
     """Print the complete log: a header and the lines of each attempt, or one JSON list of attempts."""
     if as_json:
-        print(_LOGS.dump_json(attempts, indent=2).decode())  # noqa: T201
+        print_json(_LOGS.dump_json(attempts, indent=2).decode())
         return
     for attempt in attempts:
-        print(_header(attempt))  # noqa: T201
+        print_text(_header(attempt))
         for line in attempt.lines:
-            print(line.encoded())  # noqa: T201
+            print_text(line.encoded())
 
 
 def follow(follower: Follower, as_json: bool) -> None:
@@ -38,7 +39,10 @@ def follow(follower: Follower, as_json: bool) -> None:
                 _print_attempt(attempt, printed, as_json)
             for number, line in lines:
                 if number == attempt.attempt:
-                    print(_line_json(number, line) if as_json else line.encoded(), flush=True)  # noqa: T201
+                    if as_json:
+                        print_json(_line_json(number, line))
+                    else:
+                        print_text(line.encoded())
             if printed[attempt.attempt] != attempt.how:
                 _print_attempt(attempt, printed, as_json)
         quiet = quiet + 1 if follower.finished and not lines else 0
@@ -49,7 +53,10 @@ def follow(follower: Follower, as_json: bool) -> None:
 def _print_attempt(attempt: AttemptLog, printed: dict[int, str], as_json: bool) -> None:
     """Print an attempt's header, and record the attempt's outcome in `printed`."""
     printed[attempt.attempt] = attempt.how
-    print(attempt.model_dump_json(exclude={"lines"}) if as_json else _header(attempt), flush=True)  # noqa: T201
+    if as_json:
+        print_json(attempt.model_dump_json(exclude={"lines"}))
+    else:
+        print_text(_header(attempt))
 
 
 def _header(attempt: AttemptLog) -> str:

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tuner.config.settings import Algorithm, Policy
+from tuner.printable import printable
 from tuner.report.text import duration
 from tuner.study.progress import by_interest, epochs_of
 from tuner.study.records import AttemptEnded, Ended, Finished, Leased, Record, Reported, TrialState, first_line
@@ -30,7 +31,7 @@ def search_view(
     """Return the live view of a search with at most `rows` trials, for a terminal of 80 columns or more."""
     parts: list[RenderableType] = [_headline(state, elapsed_s, remaining_s), trials_table(state, workers, rows)]
     parts += _news(state)
-    return Group(*parts) if state.finished else Group(*parts, _workers_line(workers))
+    return Group(*parts) if state.finished else Group(*parts, workers_line(workers))
 
 
 def trials_table(state: StudyState, workers: Sequence[WorkerStatus] = (), limit: int | None = None) -> Table:
@@ -43,7 +44,9 @@ def trials_table(state: StudyState, workers: Sequence[WorkerStatus] = (), limit:
     table.add_column("trial", no_wrap=True)
     table.add_column("state", no_wrap=True)
     table.add_column("epochs", no_wrap=True)
-    table.add_column(state.settings.search.objective.removeprefix("val_")[:12], justify="right", no_wrap=True)
+    table.add_column(
+        printable(state.settings.search.objective.removeprefix("val_")[:12]), justify="right", no_wrap=True
+    )
     rungs = state.settings.search.early_stopping.policy is Policy.ASHA and not cut
     if rungs:
         table.add_column("rung", justify="right", no_wrap=True)
@@ -68,8 +71,10 @@ def trials_table(state: StudyState, workers: Sequence[WorkerStatus] = (), limit:
 
 def describe(trial: Trial) -> str:
     """Return a trial's hyperparameters in one line."""
-    return " ".join(
-        f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}" for key, value in trial.chosen.items()
+    return printable(
+        " ".join(
+            f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}" for key, value in trial.chosen.items()
+        )
     )
 
 
@@ -132,7 +137,8 @@ def _news(state: StudyState) -> list[Text]:
     return [Text(f"{last.trial_id} stopped at {last.reason}", style="yellow")]
 
 
-def _workers_line(workers: Sequence[WorkerStatus]) -> Text:
+def workers_line(workers: Sequence[WorkerStatus]) -> Text:
+    """Return what the first workers do, in one line."""
     if not workers:
         return Text("waiting for workers", style="dim")
     parts = []
@@ -146,10 +152,10 @@ def _workers_line(workers: Sequence[WorkerStatus]) -> Text:
 def _about(trial: Trial, cut: bool) -> Text:
     """Return the hyperparameters of a trial, and the reason if it ended before its last epoch."""
     if trial.state is TrialState.FAILED:
-        return Text(first_line(trial.reason), style="red")
+        return Text(printable(first_line(trial.reason)), style="red")
     text = Text(describe(trial), style="dim" if trial.state in SCORED else "")
     if trial.state is TrialState.STOPPED and not cut:
-        text.append(f"\n{trial.reason}", style="yellow")
+        text.append(f"\n{printable(trial.reason)}", style="yellow")
     return text
 
 
