@@ -1,6 +1,7 @@
 """A worker whose chief has ended for good ends too, and one whose chief is only starting waits."""
 
 import time
+from contextlib import closing
 from pathlib import Path
 
 import grpc
@@ -13,6 +14,7 @@ from tuner.study.chief_end import ChiefEnd, delete_chief_end, write_chief_end
 from tuner.worker import chief_client as client_module
 from tuner.worker.chief_absence import ChiefAbsence
 from tuner.worker.chief_client import ChiefClient
+from tuner.worker.chief_outage import ChiefOutage
 
 NIGHT = ReleaseId("night", "lab")
 SENTENCE = "the chief of the release 'night' in the namespace 'lab' has ended and is not started again"
@@ -61,8 +63,8 @@ def test_a_worker_that_waits_for_its_chief_looks_for_the_note(
     monkeypatch.setattr(client_module, "LOOK_UP_S", 0.2)
     if is_earlier:
         end_chief(bucket)
-    with grpc.insecure_channel("127.0.0.1:1") as channel:
-        client = ChiefClient(channel, "127.0.0.1:1", "w0", "i", lambda: None)
+    with grpc.insecure_channel("127.0.0.1:1") as channel, closing(ChiefOutage("127.0.0.1:1")) as outage:
+        client = ChiefClient(channel, "127.0.0.1:1", "w0", "i", lambda: None, outage)
         client.timeout_s = 2.0 if is_earlier else 60.0
         client.chief_error = ChiefAbsence(bucket, "cifake", NIGHT).error
         if not is_earlier:
