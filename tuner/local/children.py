@@ -30,6 +30,7 @@ from tuner.errors import (
     PreemptedError,
     UsageError,
 )
+from tuner.local.outage_watch import OutageWatch
 from tuner.rpc import lease_service, tls
 from tuner.study.journal import JournalReader
 from tuner.study.records import Leased, Record
@@ -145,7 +146,8 @@ def run_search(local: LocalStudy, watch: Watcher) -> None:
             for child in [chief, *workers]:
                 child.start()
             with tls.open_channel(str(chief_at), local.encryption, lease_service.OPTIONS) as channel:
-                _watch(reader, chief, workers, lease_service.LeaseStub(channel), watch)
+                outage = OutageWatch(local.study.retries.environment_s)
+                _watch(reader, chief, workers, lease_service.LeaseStub(channel), watch, outage)
         finally:
             stop_all(workers, STOP_S)
             stop_all([chief], STOP_S / 4)
@@ -215,13 +217,19 @@ def _child(role: str, local: LocalStudy, environment: Mapping[str, str], name: s
 
 
 def _watch(
-    reader: JournalReader, chief: Child, workers: list[Child], stub: lease_service.LeaseStub, watch: Watcher
+    reader: JournalReader,
+    chief: Child,
+    workers: list[Child],
+    stub: lease_service.LeaseStub,
+    watch: Watcher,
+    outage: OutageWatch,
 ) -> None:
     while True:
         records = reader.poll()
         if reader.state.study is not None:
             watch(reader.state, records, _status(stub))
         reset_deaths(records, chief, workers)
+        outage.follow(records)
         code = chief.exit_code()
         if code == 0:
             records = reader.poll()

@@ -23,7 +23,7 @@ from tuner.monitoring.catalogue import Role
 from tuner.monitoring.endpoint import Monitor, serving
 from tuner.report.terminal.console import print_line, shown_progress
 from tuner.report.terminal.evaluation import summary
-from tuner.report.terminal.search import lines, search_view
+from tuner.report.terminal.search import lines, problem_lines, search_view
 from tuner.report.text import duration
 from tuner.rpc.tls import Files
 from tuner.study.compatibility import check_resume
@@ -163,6 +163,7 @@ class _LineWatcher:
 
     def __init__(self, console: Console) -> None:
         self._console = console
+        self._waiting: set[str] = set()
         self._eta: Eta | None = None
 
     def __enter__(self) -> None:
@@ -177,5 +178,11 @@ class _LineWatcher:
         for line in lines(state, records):
             remaining_s = self._eta.remaining_s(state, workers) if " trials" in line else None
             left = f"; about {duration(remaining_s)} left" if remaining_s else ""
-            stamp = time.strftime("%H:%M:%S")
-            print_line(self._console, f"{stamp} {line}{left}")
+            self._print(f"{line}{left}")
+        problems = problem_lines(workers)
+        for worker in problems.keys() - self._waiting:  # the text of a problem may change while a worker waits
+            self._print(problems[worker])
+        self._waiting = set(problems)
+
+    def _print(self, line: str) -> None:
+        print_line(self._console, f"{time.strftime('%H:%M:%S')} {line}")
