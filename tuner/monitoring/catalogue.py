@@ -110,8 +110,8 @@ ATTEMPTS = Family(
     names.Metric.ATTEMPTS,
     MetricKind.GAUGE,
     "Number of attempts that ended, by outcome and reason: finished (completed, stopped), interrupted (preempted, "
-    "lost, environment), failed (failed, out_of_memory, invalid). The number decreases if a chief is killed before it has written "
-    "the end of an attempt to the bucket.",
+    "lost, environment), failed (failed, out_of_memory, invalid). The number decreases if a chief is killed before it "
+    "has written the end of an attempt to the bucket.",
     ("outcome", "reason"),
 )
 EPOCHS = Family(
@@ -249,8 +249,8 @@ CHIEF = (
     SEARCH, SEARCH_STARTED, SEARCH_LEFT, SEARCH_ENDED, TRIALS, TRIALS_PLANNED, ATTEMPTS, EPOCHS, EPOCHS_SAVED,
     BEST_SCORE, BEST_SCORE_SINCE,
     RUNG_REACHED, RUNG_STOPPED, TERM, CHIEF_STARTED, EVALUATION, ACCURACY, ACCURACY_LOWER, ACCURACY_UPPER,
-    EVALUATION_IMAGES, LEASES, WORKERS, WORKERS_BLOCKED, OUTAGE_ATTEMPTS, WORKERS_WAITING, IMAGES_RATE, RPC, RPC_ERRORS, FLUSH, RECORDS, SEGMENTS,
-    JOURNAL_WAITING, SUGGESTION,
+    EVALUATION_IMAGES, LEASES, WORKERS, WORKERS_BLOCKED, OUTAGE_ATTEMPTS, WORKERS_WAITING, IMAGES_RATE, RPC,
+    RPC_ERRORS, FLUSH, RECORDS, SEGMENTS, JOURNAL_WAITING, SUGGESTION,
 )  # fmt: skip
 WORKER = (WORKER_TIME, WORKER_EPOCHS, WORKER_IMAGES, WORKER_BEAT, GPUS, GPUS_MISSING, GPU_MEMORY)
 
