@@ -1,5 +1,6 @@
 """Whether a checkpoint fits on the disks that it is written to, found out before the epoch is trained."""
 
+import math
 import os
 import re
 import shutil
@@ -85,10 +86,7 @@ def _places(needed: int, folder: Path, bucket_url: str) -> Iterator[_Place]:
 
 def _bytes(variable: keras.Variable) -> int:
     bits = re.search(r"\d+$", str(variable.dtype))
-    count = 1
-    for length in variable.shape:
-        count *= length or 0
-    return count * (int(bits[0]) + 7 if bits else 8) // 8
+    return int(math.prod(variable.shape)) * (max(8, int(bits[0])) // 8 if bits else 1)
 
 
 def _mib(count: int) -> str:
