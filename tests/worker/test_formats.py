@@ -76,7 +76,7 @@ def test_a_worker_whose_chief_is_replaced_by_one_of_a_newer_major_version_ends(
     worker.join()
     other.answers["Heartbeat"] = edited(ANSWERS["Heartbeat"], format="2.0")
     assert worker.heartbeat(lease_service.Heartbeat(worker="w0", incarnation="1")) is None
-    with pytest.raises(UsageError, match=r"format 2\.0, and this program reads 1\.1"):
+    with pytest.raises(UsageError, match=r"format 2\.0, and this program reads 1\.2"):
         worker.check()
 
 
