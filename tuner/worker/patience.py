@@ -11,7 +11,7 @@ from tuner.errors import EnvironmentFailure
 log = logging.getLogger(__name__)
 
 FIRST_PAUSE_S = 0.5
-LONGEST_PAUSE_S = 15.0
+LONGEST_PAUSE_S = 5.0
 
 Result = TypeVar("Result")
 
