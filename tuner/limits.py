@@ -27,6 +27,8 @@ BEST_TRIALS = 1000
 """Maximum number of best trials in one request."""
 REASON_CHARACTERS = 20_000
 """Maximum length of the reason why an attempt ended."""
+PROBLEM_CHARACTERS = 1000
+"""Maximum length of the problem in a heartbeat."""
 
 
 def is_name(text: str) -> bool:

@@ -157,6 +157,8 @@ class Metric(StrEnum):
     CHIEF_STARTED = "cifake_tune_chief_started_timestamp_seconds"
     LEASES = "cifake_tune_leases"
     WORKERS = "cifake_tune_workers"
+    WORKERS_BLOCKED = "cifake_tune_workers_blocked"
+    OUTAGE_ATTEMPTS = "cifake_tune_outage_attempts"
     WORKERS_WAITING = "cifake_tune_workers_waiting"
     IMAGES_RATE = "cifake_tune_training_images_per_second"
     RPC = "cifake_tune_rpc_seconds"

@@ -198,6 +198,8 @@ class _Viewer:
             changes["trouble"] = silent_worker_problem(pod, status, self._nodes)
         if status is not None and status.gpus == 0 and row.gpus != "0" and row.state is State.RUNNING:
             changes["risk"] = trains_on_cpu(row.gpus)
+        if status is not None and status.problem:
+            changes["trouble"] = f"waits: {status.problem.removesuffix('.')}"
         return row.model_copy(update=changes)
 
     def _has_run_for(self, worker: Pod, seconds: float) -> bool:

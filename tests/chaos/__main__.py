@@ -9,6 +9,7 @@ import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
+import pytest
 import yaml
 from rich.table import Table
 
@@ -21,6 +22,7 @@ from tests.chaos.runner import Progress, Run
 from tests.chaos.schedule import Kind, make_schedule
 from tests.chaos.stage import Stage
 from tests.integration.support import coloured_images
+from tests.support.disks import small_disk
 from tests.support.fault_proxy import Faults, running_proxy
 from tests.support.gcs_emulator import running_emulator
 from tuner import names
@@ -31,6 +33,7 @@ from tuner.data.pack import pack
 
 LEASE_S = 3.0
 TRIALS_PER_FAULT = 1.5
+DISK_KIB = 64 << 10
 SPACE = Path(__file__).parent / "space"
 PROGRESS_S = 5.0
 
@@ -97,11 +100,18 @@ def _run(stack: ExitStack, folder: Path, seed: int, faults: int, workers: int) -
             names.ENV_STUDY_FILE: str(study_file),
         }
     )
+    disk, left_out = folder / "disk", frozenset[Kind]()
+    try:
+        stack.enter_context(small_disk(disk, DISK_KIB))
+    except pytest.skip.Exception as error:
+        console.print(f"Left out: {Kind.DISK_FULL.sentence}, because {error}.")
+        left_out = frozenset({Kind.DISK_FULL})
     log = BucketLog()
     proxy.observer = log
-    stage = Stage(Cast(environment, logs), front, proxy, LEASE_S)
+    stage = Stage(Cast(environment | {"TMPDIR": str(disk)}, logs), front, proxy, LEASE_S, disk)
+    schedule = make_schedule(seed, faults, left_out)
     printer = _ProgressPrinter(study, faults)
-    return Run(study, bucket, make_schedule(seed, faults), stage, workers, log, marks, printer.report_progress)
+    return Run(study, bucket, schedule, stage, workers, log, marks, printer.report_progress)
 
 
 def _study(seed: int, faults: int) -> Study:

@@ -157,8 +157,8 @@ class Books:
                 self._report(account, record)
             case AttemptEnded():
                 account.running = False
-                account.spent[record.outcome] += 1
-                spent, budget = self._budget(account, record.outcome)
+                account.spent[record.cause] += 1
+                spent, budget = self._budget(account, record.cause)
                 self._expect(
                     Rule.BUDGETS,
                     spent <= budget,
@@ -239,3 +239,5 @@ class Books:
                 return account.spent[outcome], retries.out_of_memory
             case Outcome.INVALID:
                 return account.spent[outcome], 0
+            case Outcome.ENVIRONMENT:  # of bucket, disk or network: no trial is given up for it
+                return 0, 1

@@ -7,7 +7,7 @@ from enum import Enum
 
 
 class Kind(Enum):
-    """A fault; the number says how many there are of it among 40."""
+    """A fault; the number says how many there are of it among SHARES."""
 
     KILL_WORKER = "a worker killed, and started again", 7
     STOP_WORKER = "a worker stopped by SIGTERM, and started again", 4
@@ -25,6 +25,8 @@ class Kind(Enum):
     BUCKET_BUSY = "bucket: 10 % of requests answered 429", 2
     BUCKET_CUT = "bucket: 10 % of connections cut, before or after the work is done", 2
     BUCKET_STALLED = "bucket: 5 % of requests stall", 1
+    BUCKET_FULL = "bucket: full, so that no model fits any more", 1
+    DISK_FULL = "the workers' disk full", 1
 
     @property
     def sentence(self) -> str:
@@ -33,8 +35,11 @@ class Kind(Enum):
 
     @property
     def share(self) -> int:
-        """How many there are among 40."""
+        """How many there are among SHARES."""
         return int(self.value[1])
+
+
+SHARES = sum(kind.share for kind in Kind)
 
 
 @dataclass(frozen=True)
@@ -46,10 +51,10 @@ class Fault:
     weight: float
 
 
-def make_schedule(seed: int, faults: int) -> tuple[Fault, ...]:
-    """Return as many faults; every 40 of them have each kind by its share, and fewer have different ones first."""
+def make_schedule(seed: int, faults: int, left_out: frozenset[Kind] = frozenset()) -> tuple[Fault, ...]:
+    """Return as many faults; every SHARES of them have each kind by its share, and fewer have different ones first."""
     rng = random.Random(seed)
-    kinds = _deck(rng)
+    kinds = (kind for kind in _deck(rng) if kind not in left_out)
     return tuple(Fault(next(kinds), rng.random(), rng.random()) for _ in range(faults))
 
 

@@ -5,11 +5,13 @@ from collections.abc import Callable, Set
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import pairwise
+from pathlib import Path
 
 from tests.chaos.cast import Cast, Process
 from tests.chaos.evidence import Reign, Role
 from tests.chaos.front import Front
 from tests.chaos.schedule import Fault, Kind
+from tests.support.disks import fill
 from tests.support.fault_proxy import FaultProxy, Faults
 from tests.support.gcs_emulator import free_port
 from tuner import names
@@ -29,6 +31,7 @@ BUCKET_FAULTS = {
     Kind.BUCKET_BUSY: Faults(too_many=0.1),
     Kind.BUCKET_CUT: Faults(cut_before=0.05, cut_after=0.05),
     Kind.BUCKET_STALLED: Faults(stall=0.05),
+    Kind.BUCKET_FULL: Faults(full=1.0),
 }
 
 
@@ -40,6 +43,8 @@ class Stage:
     front: Front
     proxy: FaultProxy
     lease_s: float
+    disk: Path
+    """A small file system, which has the temporary files of all workers."""
     over: bool = False
     """The search is over: what ends is not started again."""
     reigns: list[Reign] = field(default_factory=list)
@@ -93,6 +98,10 @@ class Stage:
         kind = fault.kind
         if kind in BUCKET_FAULTS:
             self._spoil_network(kind, BUCKET_S[0] + fault.weight * (BUCKET_S[1] - BUCKET_S[0]))
+        elif kind is Kind.DISK_FULL:
+            fill(self.disk)
+            seconds = BUCKET_S[0] + fault.weight * (BUCKET_S[1] - BUCKET_S[0])
+            self._in(seconds, lambda: (self.disk / "ballast").unlink(missing_ok=True))
         elif kind is Kind.WORKER_JOINS:
             if len(self._workers) >= MOST_WORKERS:
                 return False
@@ -215,6 +224,7 @@ class Stage:
             latency_s=sum(faults.latency_s for faults in bad),
             unavailable=sum(faults.unavailable for faults in bad),
             too_many=sum(faults.too_many for faults in bad),
+            full=sum(faults.full for faults in bad),
             cut_before=sum(faults.cut_before for faults in bad),
             cut_after=sum(faults.cut_after for faults in bad),
             stall=sum(faults.stall for faults in bad),

@@ -22,12 +22,13 @@ WAIT_S = 180.0
 EPOCHS = 6
 
 
-def study(space: str) -> Study:
+def study(space: str, *more: str) -> Study:
     """Return the settings of one trial of a HyperModel of `spaces/user_spaces.py`."""
     return load(
         settings=[
             *("search.max_trials=1", f"training.epochs={EPOCHS}", "search.early_stopping.policy=none"),
             *(f"space.import=user_spaces:{space}", f"space.code={SPACES}", "data.batch_size=16"),
+            *more,
         ]
     )
 
@@ -72,16 +73,20 @@ class Night:
         """A file that the space looks for."""
         return self.place.gate / name
 
+    def problem(self) -> str:
+        """What a worker says that it waits for."""
+        return next((worker.problem for worker in self.chief.workers() if worker.problem), "")
+
     def endings(self) -> list[Outcome]:
         """How the attempts ended that were handed back."""
-        return [record.outcome for record in self.place.records() if isinstance(record, AttemptEnded)]
+        return [record.cause for record in self.place.records() if isinstance(record, AttemptEnded)]
 
 
 @contextmanager
-def night(place: Place, bucket: Bucket, source: str, space: str = "GatedLine") -> Iterator[Night]:
+def night(place: Place, bucket: Bucket, source: str, space: str = "GatedLine", *more: str) -> Iterator[Night]:
     """Pack the data and serve the study; the journal is in the place's own bucket, all else in `bucket`."""
     digest = pack(source, bucket).digest
     hyperparameters = keras_tuner.HyperParameters()
     hyperparameters.Float("learning_rate", 1e-3, 1e-1, sampling="log")
-    with running_chief(place.bucket, study(space), hyperparameters, digest) as chief:
+    with running_chief(place.bucket, study(space, *more), hyperparameters, digest) as chief:
         yield Night(place, chief, digest)

@@ -21,6 +21,7 @@ from tuner.study.journal import JournalReader
 from tuner.study.objective import Objective
 from tuner.study.records import Opened
 from tuner.study.state import StudyState
+from tuner.study.status import WorkerStatus
 
 Answer = TypeVar("Answer")
 
@@ -97,6 +98,10 @@ class RunningChief:
     def waiting(self) -> int:
         """How many workers wait for a trial."""
         return self.ask(lambda _: len(self.service.dispatcher._waiting))
+
+    def workers(self) -> list[WorkerStatus]:
+        """What the workers do."""
+        return self.ask(lambda _: self.service.workers.status())
 
     def close(self) -> None:
         """End the thread."""

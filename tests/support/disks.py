@@ -47,6 +47,11 @@ def without_rights(folder: Path) -> Iterator[list[str]]:
         folder.chmod(mode)
 
 
+def resize(folder: Path, size_kib: int) -> None:
+    """Give the `small_disk` at `folder` another size."""
+    _mount("-o", f"remount,size={size_kib}k", str(folder))
+
+
 def fill(folder: Path) -> None:
     """Leave no byte free on the disk at `folder`."""
     ballast = os.open(folder / "ballast", os.O_CREAT | os.O_WRONLY)

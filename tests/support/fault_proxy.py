@@ -29,6 +29,7 @@ class Fault(Enum):
     NONE = "none"
     UNAVAILABLE = "unavailable"  # 503, and the target never sees the request
     TOO_MANY = "too_many"  # 429, and the target never sees the request
+    FULL = "full"  # 507 for the upload of a model, and the target never sees the request: small objects still fit
     CUT_BEFORE = "cut_before"  # the connection is cut, and the target never sees the request
     CUT_AFTER = "cut_after"  # the target has done what was asked, and its answer is lost
     DAMAGED = "damaged"  # the last byte of the answer is another one
@@ -44,6 +45,7 @@ class Faults:
     stall_s: float = 30.0
     unavailable: float = 0.0
     too_many: float = 0.0
+    full: float = 0.0
     cut_before: float = 0.0
     cut_after: float = 0.0
     damaged: float = 0.0
@@ -107,6 +109,8 @@ class FaultProxy:
                 return await _refuse(writer, "503 Service Unavailable")
             case Fault.TOO_MANY:
                 return await _refuse(writer, "429 Too Many Requests")
+            case Fault.FULL:
+                return await _refuse(writer, "507 Insufficient Storage")
             case Fault.CUT_AFTER:
                 await self._pass_on(request, None)
             case Fault.STALL:
@@ -121,7 +125,8 @@ class FaultProxy:
             return self.script.popleft()
         draw = self._random.random()
         for fault in Fault:
-            share: float = 0.0 if fault is Fault.NONE else getattr(self.faults, fault.value)
+            does_not_apply = fault is Fault.NONE or (fault is Fault.FULL and not _is_upload_of_model(request))
+            share: float = 0.0 if does_not_apply else getattr(self.faults, fault.value)
             if draw < share:
                 return fault
             draw -= share
@@ -188,6 +193,10 @@ async def _read_request(reader: asyncio.StreamReader) -> Request:
     else:
         body = await reader.readexactly(int(headers.get("content-length", "0")))
     return Request(method, target, head, body)
+
+
+def _is_upload_of_model(request: Request) -> bool:
+    return request.method in ("POST", "PUT") and b".keras" in request.target.encode() + request.body[:1000]
 
 
 async def _read_chunked(reader: asyncio.StreamReader) -> bytes:

@@ -16,6 +16,7 @@ from tuner.study.records import Reported, TrialState
 from tuner.training.checkpoint import sha256
 from tuner.worker.chief_client import ChiefClient, FencedAttemptError, Grant
 from tuner.worker.epoch_reporter import Epoch, EpochReporter, IoThreads, StoppedTrialError
+from tuner.worker.patience import Patience
 
 
 class GatedBucket(LocalBucket):
@@ -208,3 +209,42 @@ def test_objects_are_deleted_after_what_was_to_be_uploaded(
     upload(reporter, grant, tmp_path, 1)
     reporter.settle(nothing)
     assert list(bucket.list(names.trials_prefix("cifake"))) == [names.checkpoint("cifake", grant.trial_id, 1, 1)]
+
+
+def test_an_upload_into_a_full_bucket_is_repeated_and_its_epoch_is_kept(
+    bucket: GatedBucket, client: ChiefClient, grant: Grant, io_threads: IoThreads, tmp_path: Path
+) -> None:
+    problems: list[str] = []
+    failed = threading.Event()
+
+    def show(problem: str) -> None:
+        problems.append(problem)
+        failed.set()
+
+    patience = Patience(60, show)
+    reporter = EpochReporter(bucket, client, grant, io_threads, lambda epoch: None, patience)
+    bucket.full = True
+    epoch = upload(reporter, grant, tmp_path, 0)
+    assert failed.wait(30)
+    assert (tmp_path / "0.keras").exists()
+    assert reported(bucket) == []
+    bucket.full = False
+    reporter.settle(nothing)
+    assert [record.checkpoint for record in reported(bucket)] == [epoch.checkpoint]
+    assert (problems[0], problems[-1]) == ("no space is left there", "")
+    assert not (tmp_path / "0.keras").exists()
+
+
+def test_an_attempt_that_is_abandoned_does_not_wait_for_the_bucket(
+    bucket: GatedBucket, client: ChiefClient, grant: Grant, io_threads: IoThreads, tmp_path: Path
+) -> None:
+    failed = threading.Event()
+    reporter = EpochReporter(
+        bucket, client, grant, io_threads, lambda epoch: None, Patience(3600, lambda problem: failed.set())
+    )
+    bucket.full = True
+    upload(reporter, grant, tmp_path, 0)
+    assert failed.wait(30)
+    reporter.abandon()
+    with pytest.raises(BucketError, match="no space is left there"):
+        reporter.settle(nothing)

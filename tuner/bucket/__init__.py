@@ -7,7 +7,7 @@ from tuner.bucket.local import LocalBucket
 from tuner.bucket.protocol import Bucket, check_name
 from tuner.errors import BucketError, UsageError
 
-__all__ = ["Bucket", "check_name", "open_bucket"]
+__all__ = ["Bucket", "check_name", "local_folder", "open_bucket"]
 
 _WHAT_WORKS = "Write a folder's path (./bucket, /mnt/bucket) or gs://BUCKET/PREFIX."
 # At least two letters, so that a Windows drive is not a scheme. One slash is enough, so that the mistake `gs:/bucket`
@@ -44,3 +44,8 @@ def open_bucket(url: str) -> Bucket:
     from tuner.bucket.gcs import GcsBucket, connect
 
     return GcsBucket(connect(), parts[1], prefix)
+
+
+def local_folder(url: str) -> Path | None:
+    """Return the folder that is the bucket at `url`; None if the bucket is not a folder."""
+    return None if _SCHEME.match(url) else Path(url).expanduser().absolute()

@@ -88,7 +88,7 @@ def _code(error: BaseException, context: Any) -> str:
     return "UNKNOWN"  # an internal error
 
 
-INTERRUPTED = (Outcome.PREEMPTED, Outcome.LOST)
+INTERRUPTED = (Outcome.PREEMPTED, Outcome.LOST, Outcome.ENVIRONMENT)
 
 
 def study_metrics(state: StudyState) -> list[Metric]:
@@ -110,6 +110,7 @@ def study_metrics(state: StudyState) -> list[Metric]:
         reading(catalogue.RUNG_REACHED, {(str(rung),): len(at.values) for rung, at in rungs.items()}),
         reading(catalogue.RUNG_STOPPED, {(str(rung),): len(at.stopped) for rung, at in rungs.items()}),
         reading(catalogue.TERM, {(): state.term}),
+        reading(catalogue.OUTAGE_ATTEMPTS, {(): state.outage.attempts if state.outage else 0}),
     ]
     if search.algorithm is not Algorithm.HYPERBAND:
         metrics.append(reading(catalogue.TRIALS_PLANNED, {(): search.max_trials}))

@@ -180,6 +180,7 @@ def service_metrics(state: StudyState, snapshot: "ServiceSnapshot") -> list[Metr
         *study_metrics(state),
         reading(catalogue.LEASES, {(): snapshot.leases}),
         reading(catalogue.WORKERS, {(name.value,): counts[name] for name in WorkerState}),
+        reading(catalogue.WORKERS_BLOCKED, {(): sum(bool(worker.problem) for worker in snapshot.workers)}),
         reading(catalogue.WORKERS_WAITING, {(): snapshot.waiting_workers}),
         reading(catalogue.IMAGES_RATE, {(): snapshot.images_per_s}),
         reading(catalogue.SEGMENTS, {(): snapshot.segments}),

@@ -262,11 +262,13 @@ class Service:
         """End an attempt that did not finish its trial."""
         attempt = AttemptClaim(Worker(request.worker, request.incarnation), request.trial, request.attempt)
         try:
-            records = self.oracle.give_back(attempt, request.outcome, request.reason, now())
+            records = self.oracle.give_back(attempt, request.cause, request.reason, now(), request.failing_s or 0.0)
         except (StaleAttemptError, UnknownTrialError) as error:
             await _refuse(error, attempt, context)
-        if request.outcome is Outcome.PREEMPTED:
-            self.workers.unregister(attempt.worker)
+        if request.cause in (Outcome.PREEMPTED, Outcome.ENVIRONMENT):
+            self.workers.unregister(attempt.worker)  # its process ends
+        if request.cause is Outcome.ENVIRONMENT:
+            log.warning("worker %s returned trial %s: %s", request.worker, request.trial, first_line(request.reason))
         await self.take(records)
         return lease_service.Empty()
 
@@ -289,6 +291,8 @@ class Service:
         instant = now()
         killed = await self.deaths.out_of_memory(self.oracle.expired(instant), self.workers)
         await self.commit(self.oracle.expire(instant, killed))
+        if self.state.outage and not self.oracle.is_paused(instant):
+            self.dispatcher.wake()  # for a probe
 
     def take(self, records: Sequence[Record]) -> Awaitable[None]:
         """Start to commit records, and return a future that completes when they are durable.

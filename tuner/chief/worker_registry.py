@@ -117,6 +117,7 @@ class WorkerRegistry:
                 images_per_s=entry.heartbeat.images_per_s if entry.heartbeat else 0.0,
                 silent_s=now - entry.last_seen,
                 gpus=entry.heartbeat.gpus if entry.heartbeat else None,
+                problem=entry.heartbeat.problem if entry.heartbeat else "",
             )
             for name, entry in sorted(self.entries.items())
             if not entry.dismissed

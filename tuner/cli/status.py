@@ -166,5 +166,7 @@ def _print_headline(view: "StudyView") -> None:
     if view.chiefs > 1:
         parts.append(f"chief number {view.chiefs}")
     print_line(make_console(), ", ".join(parts), style="bold")
+    if view.problem:
+        print_line(make_console(), view.problem, style="yellow")
     if view.state == "finished":
         print_line(make_console(), f"the search has finished: {view.reason}")

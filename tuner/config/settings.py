@@ -213,7 +213,8 @@ class Training(Settings):
 
 
 class Retries(Settings):
-    """Maximum number of retries per trial, counted separately for each reason why an attempt ended."""
+    """Retries of a trial, counted separately for each reason why an attempt ended. A failure of bucket, disk or network
+    is not counted."""
 
     failure: Budget = 1
     """Maximum number of retries after an exception raised by the model or during training. A trial whose loss becomes
@@ -225,6 +226,12 @@ class Retries(Settings):
 
     out_of_memory: Budget = 1
     """Maximum number of retries after the worker ran out of memory. Another worker may have more memory."""
+
+    environment_s: Annotated[float, Field(ge=1, le=86_400)] = 300.0
+    """Seconds for which a worker tries again, with growing pauses, if its disk, the bucket or the network keeps it from
+    reading or saving a checkpoint. Then it returns its trial, which costs none of the retries, and exits with code 3.
+    `cifake-tune run` exits with code 3 as well if no checkpoint was saved meanwhile. Default: 5 minutes, in which space
+    can be freed."""
 
 
 class Leases(Settings):

@@ -17,7 +17,7 @@ from tuner.study.records import TrialState
 from tuner.study.rungs import at_rungs, epochs_at, kept_of
 from tuner.study.state import SCORED, StudyState, Trial
 from tuner.study.status import EvaluationState, EvaluationSummary, SearchState, WorkerState, search_state
-from tuner.study.views import StudyView
+from tuner.study.views import StudyView, outage_line
 
 DOTS, STOPPED_DOTS, STEPS = 400, 200, 200
 """Maximum number of scores of completed trials, of scores of stopped trials, and of improvements, in the history."""
@@ -116,6 +116,8 @@ class Overview(OverviewPart):
     """Location of the evaluation's files."""
     result: EvaluationSummary | None
     """The evaluation's result."""
+    problem: str = ""
+    """Failure of bucket, disk or network that keeps workers from saving checkpoints; empty if there is none."""
 
 
 def overview(live: LiveState, bucket: str) -> Overview:
@@ -164,6 +166,7 @@ def overview(live: LiveState, bucket: str) -> Overview:
         evaluation=live.evaluation,
         evaluation_at=f"{bucket.rstrip('/')}/{names.evaluation(study.name)}",
         result=live.result,
+        problem=json_values.sentence(outage_line(state) or next((w.problem for w in live.workers if w.problem), "")),
     )
 
 
@@ -187,6 +190,7 @@ def study_view(overview: Overview) -> StudyView:
         epochs_trained=overview.epochs_trained,
         epochs_saved=overview.epochs_saved,
         chiefs=overview.chiefs,
+        problem=overview.problem,
     )
 
 

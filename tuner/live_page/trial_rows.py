@@ -123,7 +123,7 @@ def trial_row(state: StudyState, trial: Trial, best: Trial | None) -> TrialRow:
         trial=trial.trial_id,
         state=trial.state,
         best=trial is best,
-        attempts=trial.attempts,
+        attempts=trial.counted_attempts,
         epochs=max(trial.epochs, default=-1) + 1,
         epochs_planned=epochs_of(state, trial),
         score=json_values.number(_score(state, trial)),

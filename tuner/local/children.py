@@ -31,6 +31,7 @@ from tuner.errors import (
     PreemptedError,
     UsageError,
 )
+from tuner.local.outage_watch import OutageWatch
 from tuner.rpc import lease_service, tls
 from tuner.study.journal import JournalReader
 from tuner.study.records import Leased, Record
@@ -170,7 +171,8 @@ def run_search(local: LocalStudy, watch: Watcher, warn: Callable[[str], None]) -
             for child in [chief, *workers]:
                 child.start()
             with tls.open_channel(str(chief_at), local.encryption, lease_service.OPTIONS) as channel:
-                _watch(reader, chief, workers, lease_service.LeaseStub(channel), watch, warn)
+                outage = OutageWatch(local.study.retries.environment_s)
+                _watch(reader, chief, workers, lease_service.LeaseStub(channel), watch, warn, outage)
         finally:
             stop_all(workers, STOP_S)
             stop_all([chief], STOP_S / 4)
@@ -248,15 +250,17 @@ def _watch(
     stub: lease_service.LeaseStub,
     watch: Watcher,
     warn: Callable[[str], None],
+    outage: OutageWatch,
 ) -> None:
     while True:
         for worker in workers:
-            for outage in worker.new_outages():
-                warn(f"{worker.name}: {outage}.")
+            for line in worker.new_outages():
+                warn(f"{worker.name}: {line}.")
         records = reader.poll()
         if reader.state.study is not None:
             watch(reader.state, records, _status(stub))
         reset_deaths(records, chief, workers)
+        outage.follow(records)
         code = chief.exit_code()
         if code == 0:
             records = reader.poll()

@@ -25,7 +25,7 @@ from tuner.monitoring.endpoint import Monitor, serving
 from tuner.printable import printable
 from tuner.report.terminal.console import print_line, shown_progress, shown_wait
 from tuner.report.terminal.evaluation import summary
-from tuner.report.terminal.search import lines, search_view, workers_line
+from tuner.report.terminal.search import lines, problem_lines, search_view, workers_line
 from tuner.report.text import duration
 from tuner.rpc.tls import Files
 from tuner.study.compatibility import check_resume
@@ -169,6 +169,7 @@ class _LineWatcher:
 
     def __init__(self, console: Console) -> None:
         self._console = console
+        self._waiting: set[str] = set()
         self._eta: Eta | None = None
         self._starting = ExitStack()
         self._printed_at = time.monotonic()
@@ -188,6 +189,10 @@ class _LineWatcher:
             remaining_s = self._eta.remaining_s(state, workers) if " trials" in line else None
             left = f"; about {duration(remaining_s)} left" if remaining_s else ""
             self._print(f"{line}{left}")
+        problems = problem_lines(workers)
+        for worker in problems.keys() - self._waiting:  # the text of a problem may change while a worker waits
+            self._print(problems[worker])
+        self._waiting = set(problems)
         if time.monotonic() - self._printed_at >= QUIET_S:
             self._print(workers_line(workers).plain)
 

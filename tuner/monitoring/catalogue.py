@@ -110,8 +110,8 @@ ATTEMPTS = Family(
     names.Metric.ATTEMPTS,
     MetricKind.GAUGE,
     "Number of attempts that ended, by outcome and reason: finished (completed, stopped), interrupted (preempted, "
-    "lost), failed (failed, out_of_memory, invalid). The number decreases if a chief is killed before it has written "
-    "the end of an attempt to the bucket.",
+    "lost, environment), failed (failed, out_of_memory, invalid). The number decreases if a chief is killed before it "
+    "has written the end of an attempt to the bucket.",
     ("outcome", "reason"),
 )
 EPOCHS = Family(
@@ -167,6 +167,17 @@ WORKERS = Family(
     "Number of workers that the chief knows, by state: training, idle, or silent (no heartbeat for the duration of a "
     "lease).",
     ("state",),
+)
+WORKERS_BLOCKED = Family(
+    names.Metric.WORKERS_BLOCKED,
+    MetricKind.GAUGE,
+    "Number of workers that wait because bucket, disk or network keeps them from reading or saving a checkpoint.",
+)
+OUTAGE_ATTEMPTS = Family(
+    names.Metric.OUTAGE_ATTEMPTS,
+    MetricKind.GAUGE,
+    "Number of attempts that a failure of bucket, disk or network has ended since the last checkpoint was saved. If it "
+    "is above 0, the chief leases single trials, with pauses of up to 5 minutes, until a checkpoint is saved.",
 )
 WORKERS_WAITING = Family(
     names.Metric.WORKERS_WAITING, MetricKind.GAUGE, "Number of workers that are waiting for a trial."
@@ -238,8 +249,8 @@ CHIEF = (
     SEARCH, SEARCH_STARTED, SEARCH_LEFT, SEARCH_ENDED, TRIALS, TRIALS_PLANNED, ATTEMPTS, EPOCHS, EPOCHS_SAVED,
     BEST_SCORE, BEST_SCORE_SINCE,
     RUNG_REACHED, RUNG_STOPPED, TERM, CHIEF_STARTED, EVALUATION, ACCURACY, ACCURACY_LOWER, ACCURACY_UPPER,
-    EVALUATION_IMAGES, LEASES, WORKERS, WORKERS_WAITING, IMAGES_RATE, RPC, RPC_ERRORS, FLUSH, RECORDS, SEGMENTS,
-    JOURNAL_WAITING, SUGGESTION,
+    EVALUATION_IMAGES, LEASES, WORKERS, WORKERS_BLOCKED, OUTAGE_ATTEMPTS, WORKERS_WAITING, IMAGES_RATE, RPC,
+    RPC_ERRORS, FLUSH, RECORDS, SEGMENTS, JOURNAL_WAITING, SUGGESTION,
 )  # fmt: skip
 WORKER = (WORKER_TIME, WORKER_EPOCHS, WORKER_IMAGES, WORKER_BEAT, GPUS, GPUS_MISSING, GPU_MEMORY)
 

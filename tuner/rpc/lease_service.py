@@ -16,7 +16,7 @@ from tuner import limits, names
 from tuner.config.formats import FORMAT, Versioned
 from tuner.config.recorded import RecordedStudy
 from tuner.errors import NewerFormatError
-from tuner.study.records import Outcome
+from tuner.study.records import AttemptEnd
 from tuner.study.status import WorkerStatus
 
 OPTIONS = [
@@ -104,6 +104,8 @@ class Heartbeat(Message):
     """Number of GPUs that Keras finds; None if the worker has not counted them yet."""
     pod: PodName = ""
     """Name of the worker's pod, which a chief needs if the worker joined an earlier chief."""
+    problem: Annotated[str, Field(max_length=limits.PROBLEM_CHARACTERS)] = ""
+    """Failure of bucket, disk or network because of which the worker waits; empty if it works."""
 
 
 class Beat(Message):
@@ -114,14 +116,14 @@ class Beat(Message):
     """Seconds after which the next heartbeat must be sent."""
 
 
-class GiveBack(Message):
+class GiveBack(AttemptEnd, Message):
     """Reports that an attempt has ended without finishing its trial."""
 
     worker: Name
     incarnation: Name
     trial: Name
     attempt: Number
-    outcome: Outcome
+    failing_s: Annotated[float | None, Field(ge=0, allow_inf_nan=False)] = None
     reason: Annotated[str, Field(max_length=REASON_CHARACTERS)]
     """One sentence. If an exception was the reason, its traceback follows."""
 

@@ -124,8 +124,8 @@ class SuccessiveHalving:
         settings, rung = self._state.settings.search.early_stopping, max(trial.rungs, default=-1)
         if trial.trial_id not in self._state.first.get(rung, ()):
             return None
-        if max(trial.epochs) < epochs_at(settings, rung):
-            return None  # a new attempt trains the trial again, and has not reached that rung yet
+        if max(trial.epochs) < epochs_at(settings, rung) or trial.best_epoch is None:
+            return None  # a new attempt trains the trial again, and has not reached that rung or a finite objective yet
         stop = self._rungs.judge(rung, trial.rungs[rung])
         return stop if stop and self._is_behind(trial, rung) else None
 

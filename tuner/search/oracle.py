@@ -14,6 +14,7 @@ from tuner.limits import wrong_report
 from tuner.names import TrialId
 from tuner.search.early_stopping import SuccessiveHalving
 from tuner.search.leases import Lease, LeaseTable, Worker
+from tuner.search.outage import LeasePause
 from tuner.search.suggester import Suggestion
 from tuner.study.records import AttemptEnded, Created, Ended, Finished, Leased, Outcome, Record, Reported, TrialState
 from tuner.study.state import SCORED, StudyState, Trial, same_metrics
@@ -56,6 +57,7 @@ class Oracle:
         self.exhausted = False
         """Whether the algorithm has no further suggestion."""
         self._leases = LeaseTable()
+        self._pause = LeasePause()
         self._queue: deque[TrialId] = deque()
         self._early_stopping = SuccessiveHalving(state)
         for trial in state.trials.values():
@@ -89,7 +91,7 @@ class Oracle:
         return records
 
     def grant(self, worker: Worker, now: Instant) -> tuple[Trial | None, list[Record]]:
-        """Lease the next queued trial to a worker; return None instead of a trial if none is queued.
+        """Lease the next queued trial to a worker; return None instead of a trial if none is queued or `is_paused`.
 
         If a worker asks although it holds a lease, it has not received the answer to its last call, and gets the same
         trial again. If it is one of Keras Tuner's own workers, it must have been restarted, and its attempt is lost.
@@ -100,7 +102,7 @@ class Oracle:
                 lease.deadline = now.monotonic + self._duration(worker)
                 return self.state.trials[lease.trial], records
             records += self._end_attempt(lease, Outcome.LOST, f"worker {worker.name} asked for another trial", now)
-        if not self._queue or self.state.finished:
+        if not self._queue or self.state.finished or self.is_paused(now):
             return None, records
         trial = self.state.trials[self._queue[0]]
         records += self._apply(
@@ -114,7 +116,12 @@ class Oracle:
         )
         self._queue.popleft()
         self._lease(trial, worker, now)
+        self._pause.begin(self.state.outage, now.monotonic)
         return trial, records
+
+    def is_paused(self, now: Instant) -> bool:
+        """Return whether no trial is leased now because workers cannot save checkpoints (`tuner.search.outage`)."""
+        return not self._pause.is_over(self.state.outage, now.monotonic)
 
     @property
     def queued(self) -> int:
@@ -208,11 +215,21 @@ class Oracle:
             return self._end_attempt(lease, Outcome.INVALID, "no epoch has a finite objective", now)
         return self._end_scored(lease, TrialState.COMPLETED, "", now)
 
-    def give_back(self, attempt: AttemptClaim, outcome: Outcome, reason: str, now: Instant) -> list[Record]:
-        """End an attempt that did not finish its trial."""
+    def give_back(
+        self, attempt: AttemptClaim, outcome: Outcome, reason: str, now: Instant, failing_s: float = 0.0
+    ) -> list[Record]:
+        """End an attempt that did not finish its trial.
+
+        If its outcome is ENVIRONMENT, `failing_s` is the number of seconds for which the environment had been failing.
+        """
         if self._scored_by(attempt):
             return []
-        return self._end_attempt(self._lease_of(attempt), outcome, reason, now)
+        lease = self._lease_of(attempt)
+        if outcome is not Outcome.ENVIRONMENT:
+            return self._end_attempt(lease, outcome, reason, now)
+        records = self._queue_again(lease, Outcome.LOST, reason, now, failing_s)
+        self._pause.begin(self.state.outage, now.monotonic)
+        return records
 
     def expired(self, now: Instant) -> list[Worker]:
         """Return the workers whose leases have expired."""
@@ -342,8 +359,20 @@ class Oracle:
                     reason=reason,
                 )
             )
+        return self._queue_again(lease, outcome, reason, now)
+
+    def _queue_again(
+        self, lease: Lease, outcome: Outcome, reason: str, now: Instant, failing_s: float | None = None
+    ) -> list[Record]:
         records = self._apply(
-            AttemptEnded(at=now.at, trial=lease.trial, attempt=lease.attempt, outcome=outcome, reason=reason)
+            AttemptEnded(
+                at=now.at,
+                trial=lease.trial,
+                attempt=lease.attempt,
+                outcome=outcome,
+                failing_s=failing_s,
+                reason=reason,
+            )
         )
         self._leases.end(lease.trial)
         self._queue.appendleft(lease.trial)  # a trial that was started continues before new trials

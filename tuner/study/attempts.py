@@ -22,7 +22,8 @@ class AttemptRecord(BaseModel):
     """None while the attempt runs, or if the chief was lost before it recorded the end."""
 
     how: str
-    """completed, stopped, failed, preempted, lost, out_of_memory or invalid; running if no end is recorded."""
+    """completed, stopped, failed, preempted, lost, out_of_memory, invalid or environment (bucket, disk or network
+    failed); running if no end is recorded."""
 
     reason: str = ""
     """First line of the reason, without the traceback."""
@@ -95,10 +96,10 @@ def attempts_of(records: Iterable[Record]) -> History:
 
 def interrupted(attempt: AttemptRecord) -> bool:
     """Return whether an attempt was interrupted for a reason other than its trial, such as the loss of its worker."""
-    return attempt.how in (Outcome.PREEMPTED, Outcome.LOST)
+    return attempt.how in (Outcome.PREEMPTED, Outcome.LOST, Outcome.ENVIRONMENT)
 
 
 def _how(record: AttemptEnded | Ended) -> str:
     if isinstance(record, Ended) and record.outcome is None:
         return record.state.lower()
-    return str(record.outcome)
+    return str(record.cause if isinstance(record, AttemptEnded) else record.outcome)

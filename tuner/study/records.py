@@ -31,6 +31,20 @@ class Outcome(StrEnum):
     FAILED = "failed"  # the model or its training raised an exception
     OUT_OF_MEMORY = "out_of_memory"
     INVALID = "invalid"  # never retried, because it would fail again (NaN loss, missing objective)
+    ENVIRONMENT = "environment"  # bucket, disk or network failed; always retried, see `AttemptEnd`
+
+
+class AttemptEnd(Versioned):
+    """How an attempt ended, in a form that versions without Outcome.ENVIRONMENT understand as LOST."""
+
+    outcome: Outcome
+    failing_s: float | None = None
+    """Seconds for which bucket, disk or network had been failing, if that ended the attempt. `outcome` is LOST then."""
+
+    @property
+    def cause(self) -> Outcome:
+        """The outcome, which is ENVIRONMENT if bucket, disk or network failed."""
+        return self.outcome if self.failing_s is None else Outcome.ENVIRONMENT
 
 
 class _Record(Versioned):
@@ -95,13 +109,12 @@ class Reported(_Record):
     """Checksum of the object that `checkpoint` names."""
 
 
-class AttemptEnded(_Record):
+class AttemptEnded(AttemptEnd, _Record):
     """An attempt has ended without finishing its trial, which is queued again."""
 
     kind: Literal["attempt_ended"] = "attempt_ended"
     trial: TrialId
     attempt: int
-    outcome: Outcome
     reason: str
 
 

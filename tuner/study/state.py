@@ -29,6 +29,7 @@ from tuner.study.records import (
     Reported,
     TrialState,
     Value,
+    first_line,
 )
 from tuner.study.rungs import leave_rungs, reach_rung
 
@@ -54,6 +55,7 @@ class Trial:
     """State from which the search algorithm continues after this suggestion."""
     state: TrialState = TrialState.QUEUED
     attempts: int = 0
+    """Number of the newest attempt."""
     worker: str | None = None
     incarnation: str | None = None
     epochs: dict[int, dict[str, float]] = field(default_factory=dict)
@@ -79,6 +81,11 @@ class Trial:
         return [self.epochs[epoch] for epoch in sorted(self.epochs)]
 
     @property
+    def counted_attempts(self) -> int:
+        """Number of attempts without those that bucket, disk or network ended, which no budget counts."""
+        return self.attempts - self.outcomes[Outcome.ENVIRONMENT]
+
+    @property
     def chosen(self) -> dict[str, Value]:
         """The hyperparameters of the space, without values such as `tuner/epochs` that are added to them."""
         return {key: value for key, value in self.hyperparameters.items() if names.is_hyperparameter(key)}
@@ -92,6 +99,18 @@ class Trial:
     def last_epoch(self) -> int | None:
         """The newest epoch whose model is saved. The next attempt resumes after this epoch."""
         return max(self.checkpoints, default=None)
+
+
+@dataclass(frozen=True)
+class Outage:
+    """A failure of bucket, disk or network, because of which no checkpoint has been saved for some time."""
+
+    since: float
+    """When it began, in seconds since 1970."""
+    attempts: int
+    """Number of attempts that it has ended."""
+    reason: str
+    """Why the last of them ended."""
 
 
 @dataclass
@@ -118,6 +137,8 @@ class StudyState:
     finished: Finished | None = None
     first: dict[int, list[TrialId]] = field(default_factory=dict)
     """First `reduction_factor` trials at each rung of early stopping, without failed trials."""
+    outage: Outage | None = None
+    """Failure of the environment that has ended attempts since the last checkpoint was saved; None if there is none."""
 
     def apply(self, record: Record) -> None:
         """Apply the next record.
@@ -139,7 +160,7 @@ class StudyState:
                 self.trials[record.trial] = Trial(record.trial, dict(record.hyperparameters), record.algorithm)
                 self.steps.append(record.trial)
             case Finished():
-                self.finished = record
+                self.finished, self.outage = record, None
             case Leased():
                 trial = self._trial(record.trial)
                 if record.attempt != trial.attempts + 1:
@@ -157,7 +178,9 @@ class StudyState:
             case AttemptEnded():
                 trial = self._attempt(record)
                 self._move(trial, TrialState.QUEUED)
-                trial.outcomes[record.outcome] += 1
+                trial.outcomes[record.cause] += 1
+                if record.failing_s is not None:
+                    self._extend_outage(record.at - record.failing_s, record.reason)
                 trial.reason, trial.worker, trial.incarnation = record.reason, None, None
             case Ended():
                 self._end(self._attempt(record), record)
@@ -214,13 +237,17 @@ class StudyState:
         trial.reported = {e: at for e, at in trial.reported.items() if e < record.epoch}
         trial.epochs[record.epoch], trial.reported[record.epoch] = dict(record.metrics), record.at
         if record.checkpoint is not None:
-            trial.checkpoints[record.epoch] = record.checkpoint
+            trial.checkpoints[record.epoch], self.outage = record.checkpoint, None
             if record.sha256 is not None:
                 trial.sha256[record.epoch] = record.sha256
         trial.best_epoch = self._best_epoch(trial)
         if trial.best_epoch is not None:
             search, best = self.settings.search, trial.epochs[trial.best_epoch]
             reach_rung(search.early_stopping, trial, record.epoch + 1, best[search.objective], self.first)
+
+    def _extend_outage(self, began: float, reason: str) -> None:
+        since, attempts = (self.outage.since, self.outage.attempts) if self.outage else (began, 0)
+        self.outage = Outage(min(since, began), attempts + 1, first_line(reason))
 
     def _end(self, trial: Trial, record: Ended) -> None:
         self._move(trial, record.state)

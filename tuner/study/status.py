@@ -27,6 +27,8 @@ class WorkerStatus(BaseModel):
     """Seconds since the worker's last call."""
     gpus: int | None = None
     """Number of GPUs that Keras finds; None if the worker has not reported it."""
+    problem: str = ""
+    """Failure of bucket, disk or network because of which the worker waits; empty if it works."""
 
 
 class WorkerState(StrEnum):

@@ -1,5 +1,7 @@
 """What `status --json` and `trials --json` print: the public form of a study's state."""
 
+import time
+
 from pydantic import BaseModel, ConfigDict
 
 from tuner.config.settings import Algorithm
@@ -20,6 +22,7 @@ class TrialView(StudyModel):
     trial_id: str
     state: TrialState
     attempts: int
+    """Number of attempts, without those that a failure of bucket, disk or network ended."""
     hyperparameters: dict[str, Value]
     score: float | None
     epochs: int
@@ -58,6 +61,9 @@ class StudyView(StudyModel):
     """Number of epochs that early stopping has saved."""
     chiefs: int
     """Number of chiefs that the study has had so far."""
+    problem: str
+    """Failure of bucket, disk or network because of which no checkpoint has been saved lately; empty if there is none.
+    """
 
 
 def view_trial(trial: Trial) -> TrialView:
@@ -65,7 +71,7 @@ def view_trial(trial: Trial) -> TrialView:
     return TrialView(
         trial_id=trial.trial_id,
         state=trial.state,
-        attempts=trial.attempts,
+        attempts=trial.counted_attempts,
         hyperparameters=trial.hyperparameters,
         score=trial.score,
         epochs=len(trial.epochs),
@@ -95,4 +101,15 @@ def view_study(state: StudyState) -> StudyView:
         epochs_trained=sum(len(trial.epochs) for trial in state.trials.values()),
         epochs_saved=epochs_saved(state),
         chiefs=state.term,
+        problem=outage_line(state),
     )
+
+
+def outage_line(state: StudyState) -> str:
+    """Return a sentence about the failure that keeps workers from saving checkpoints, or an empty string."""
+    outage = state.outage
+    if outage is None:
+        return ""
+    since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(outage.since))
+    attempts = "1 attempt" if outage.attempts == 1 else f"{outage.attempts} attempts"
+    return f"no checkpoint has been saved since {since} ({attempts} handed back): {outage.reason}"

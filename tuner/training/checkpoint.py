@@ -44,6 +44,7 @@ def save(model: Any, state: CheckpointState, path: Path) -> None:
         with zipfile.ZipFile(path, "a") as archive:
             archive.writestr(MEMBER, state.model_dump_json())
     except OSError as error:
+        path.unlink(missing_ok=True)  # a part of the file would use up space
         raise EnvironmentFailure(
             f"the model cannot be saved to {path} ({error.strerror or error}). Check the free space there."
         ) from error

@@ -3,7 +3,7 @@
 import logging
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -83,6 +83,7 @@ def train(
     data: TrainingData,
     listener: Listener,
     activities: Activities | None = None,
+    prepared: Callable[[keras.Model], None] = lambda model: None,
 ) -> None:
     """Build the trial's model and train it to its last epoch, or until the listener raises.
 
@@ -92,6 +93,7 @@ def train(
         data: Training and validation images.
         listener: Called after each batch and epoch.
         activities: Counts the time of training and input.
+        prepared: Called with the model before its first epoch. An exception ends training.
 
     Raises:
         InvalidTrialError: The trial would fail again in the same way.
@@ -99,14 +101,19 @@ def train(
     """
     activities = activities or Activities()
     try:
-        _fit(space, task, data, listener, activities)
+        _fit(space, task, data, listener, activities, prepared)
     except _IgnoresInitialEpochError:
         log.warning("the space's fit() ignores initial_epoch, so the trial starts again from epoch 0")
-        _fit(space, task.resumed(0, None, {}), data, listener, activities)
+        _fit(space, task.resumed(0, None, {}), data, listener, activities, prepared)
 
 
 def _fit(
-    space: keras_tuner.HyperModel, task: Task, data: TrainingData, listener: Listener, activities: Activities
+    space: keras_tuner.HyperModel,
+    task: Task,
+    data: TrainingData,
+    listener: Listener,
+    activities: Activities,
+    prepared: Callable[[keras.Model], None],
 ) -> None:
     keras.backend.clear_session()  # the previous trial must neither use memory nor change layer names
     keras.utils.set_random_seed(task.seed)
@@ -120,6 +127,7 @@ def _fit(
     _warn_about_unknown(hyperparameters, known)
     if task.model_file is not None:
         _restore(model, task.model_file, data.train)
+    prepared(model)
     callback = _ListenerCallback(task, listener, batches)
     common = {"epochs": task.epochs, "initial_epoch": task.first_epoch, "callbacks": [callback], "verbose": 0}
     if type(space).fit is keras_tuner.HyperModel.fit:

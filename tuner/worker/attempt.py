@@ -1,5 +1,6 @@
 """One attempt at a trial: the epoch that it starts from, its work after each epoch, and its end."""
 
+import errno
 import logging
 import threading
 import time
@@ -19,15 +20,21 @@ from tuner.training import checkpoint
 from tuner.training.activities import Activity
 from tuner.training.loop import InvalidTrialError, Task, metrics_line, train
 from tuner.training.seeding import trial_seed
-from tuner.worker.chief_client import FencedAttemptError, Grant, ReportRefusedError
+from tuner.worker import room
+from tuner.worker.chief_client import FencedAttemptError, Grant, ReportRefusedError, UnexpectedAnswerError
 from tuner.worker.context import WorkerContext
 from tuner.worker.epoch_reporter import Epoch, EpochReporter, StoppedTrialError
+from tuner.worker.patience import Patience
 from tuner.worker.resume import ResumePoint, find_resume_point
 
 log = logging.getLogger(__name__)
 
 SETTLE_S = 7.0
 """Seconds for which a stopping worker waits until its last checkpoint and reports have arrived."""
+
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+PAUSE_S = 0.1
+"""Seconds after which a worker that waits for its environment checks again whether it should continue."""
 
 LAST_LINES_S = 2.0
 """Seconds for which the last lines of the log are awaited if the process ends during a long training step."""
@@ -48,7 +55,10 @@ class Attempt:
         self._context = context
         self._grant = grant
         self._label = f"trial {grant.trial_id}, attempt {grant.attempt}"
-        self._reporter = EpochReporter(context.bucket, context.chief, grant, context.io_threads, self._after_report)
+        self._patience = Patience(context.study.retries.environment_s, context.heartbeat.waits_because)
+        self._reporter = EpochReporter(
+            context.bucket, context.chief, grant, context.io_threads, self._after_report, self._patience
+        )
         self._task = make_task(context, grant)
         self._history: dict[int, dict[str, float]] = {}
         """Metrics of the trained epochs, including those of earlier attempts."""
@@ -85,8 +95,11 @@ class Attempt:
                 raise
             except ChiefUnreachableError:
                 raise
-            except EnvironmentFailure as error:  # the bucket or this worker's disk failed
+            except UnexpectedAnswerError as error:
                 self._give_back(_Ending(Outcome.LOST, str(error)))
+                raise
+            except EnvironmentFailure as error:  # the bucket, this worker's disk or the network kept failing
+                self._give_back(_Ending(Outcome.ENVIRONMENT, str(error)))
                 raise
             finally:
                 self._reporter.abandon()
@@ -105,7 +118,7 @@ class Attempt:
             deadline = time.monotonic() + SETTLE_S
 
             def check() -> None:
-                if time.monotonic() > deadline:
+                if time.monotonic() > deadline or self._patience.is_waiting:
                     raise TimeoutError
 
             try:
@@ -116,7 +129,9 @@ class Attempt:
                 log.warning("%s: the last epochs were not reported (%s)", self._label, str(error) or "no time was left")
             self._reporter.abandon()
             self._context.heartbeat.stop()  # a later heartbeat would suggest that the worker continues
-            self._give_back(_Ending(Outcome.PREEMPTED, "the worker was asked to stop"))
+            # a worker that stops while the environment fails costs its trial no retry
+            outcome = Outcome.ENVIRONMENT if self._patience.is_waiting else Outcome.PREEMPTED
+            self._give_back(_Ending(outcome, "the worker was asked to stop"), stopping=True)
             return True
 
     def _last_will(self) -> bool:
@@ -129,9 +144,13 @@ class Attempt:
     # ---- the training's listener ------------------------------------------------------------------
 
     def check(self) -> None:
-        """Raise if training should not continue."""
-        self._context.stop.check()
-        self._check_current()
+        """Raise if training should not continue. While a checkpoint cannot be uploaded, wait.
+
+        Training would continue in vain, and a second epoch would be lost if the trial must be returned.
+        """
+        self._may_continue()
+        while self._patience.is_waiting:
+            self._pause(PAUSE_S)
 
     def progress(self, epoch: int, share: float, images_per_s: float) -> None:
         """Record the progress of an epoch in the metrics and the next heartbeat."""
@@ -150,6 +169,24 @@ class Attempt:
 
     # ---- inside -------------------------------------------------------------------------------------
 
+    def _may_continue(self) -> None:
+        self._context.stop.check()
+        self._check_current()
+
+    def _pause(self, seconds: float) -> bool:
+        deadline = time.monotonic() + seconds
+        while (left_s := deadline - time.monotonic()) > 0:
+            self._may_continue()
+            time.sleep(min(left_s, PAUSE_S))
+        return True
+
+    def _require_room(self, model: keras.Model) -> None:
+        """Wait until a checkpoint of the model fits on the disks, before any epoch is trained."""
+        needed = room.checkpoint_bytes(model)
+        if needed is not None:
+            folder, bucket = self._context.folder, self._context.bucket.url
+            self._patience.repeat(lambda: room.require_room(needed, folder, bucket), self._pause)
+
     def _save(self, epoch: int, metrics: dict[str, float], model: keras.Model) -> None:
         if not self._checked:
             self._check_output(model)
@@ -159,9 +196,8 @@ class Attempt:
         self._history = {e: m for e, m in self._history.items() if e < epoch} | {epoch: metrics}
         name = names.checkpoint(self._context.study.name, self._grant.trial_id, self._grant.attempt, epoch)
         file = self._context.folder / name.replace("/", "-")
-        checkpoint.save(
-            model, checkpoint.CheckpointState(epoch=epoch, seed=self._task.seed, history=self._history), file
-        )
+        state = checkpoint.CheckpointState(epoch=epoch, seed=self._task.seed, history=self._history)
+        self._patience.repeat(lambda: checkpoint.save(model, state, file), self._pause)
         self._reporter.upload(Epoch(epoch, metrics, name), file)
         log.info(
             "%s: epoch %d/%d  %s  (%s images/s)",
@@ -189,7 +225,8 @@ class Attempt:
             if self._grant.attempt == 1 and self._grant.checkpoint is None:
                 self._train(ResumePoint())
             else:
-                with temporary_folder(self._context.folder) as folder:
+                made = self._patience.repeat(lambda: temporary_folder(self._context.folder), self._pause)
+                with made as folder:
                     self._train(self._take_over(Path(folder)))
             with self._context.metrics.activities.during(Activity.CHECKPOINT):
                 self._reporter.settle(self.check)
@@ -198,6 +235,8 @@ class Attempt:
         except (InvalidTrialError, ReportRefusedError) as error:
             return _Ending(Outcome.INVALID, str(error))
         except Exception as error:
+            if isinstance(error, OSError) and error.errno in DISK_FULL:
+                raise EnvironmentFailure(f"the disk is full ({error}). Free some space there.") from error
             outcome = Outcome.OUT_OF_MEMORY if out_of_memory(error) else Outcome.FAILED
             first_line = (str(error).splitlines() or ["no message"])[0]
             trace = traceback.format_exc()[-lease_service.REASON_CHARACTERS // 2 :]
@@ -206,9 +245,8 @@ class Attempt:
 
     def _take_over(self, folder: Path) -> ResumePoint:
         """Find the newest checkpoint of earlier attempts, and report the epochs that the chief does not know."""
-        start = find_resume_point(
-            self._context.bucket, self._context.study.name, self._grant, known_metrics(self._grant), folder
-        )
+        bucket, study, known = self._context.bucket, self._context.study.name, known_metrics(self._grant)
+        start = self._patience.repeat(lambda: find_resume_point(bucket, study, self._grant, known, folder), self._pause)
         if start.first_epoch < self._grant.first_epoch:
             log.warning("%s: repeats training from epoch %d", self._label, start.first_epoch + 1)
         elif start.first_epoch:
@@ -229,7 +267,8 @@ class Attempt:
         objective = {epoch: metrics[self._task.objective.name] for epoch, metrics in start.history.items()}
         task = self._task.resumed(start.first_epoch, start.file, objective)
         if task.first_epoch < task.epochs and not task.out_of_patience(objective):
-            train(self._context.space, task, self._context.data, self, self._context.metrics.activities)
+            activities = self._context.metrics.activities
+            train(self._context.space, task, self._context.data, self, activities, self._require_room)
 
     def _check_current(self) -> None:
         self._reporter.check()
@@ -261,15 +300,16 @@ class Attempt:
             raise InvalidTrialError(str(error)) from None
         self._checked = True
 
-    def _give_back(self, ending: _Ending) -> None:
-        level = logging.INFO if ending.outcome is Outcome.PREEMPTED else logging.ERROR
+    def _give_back(self, ending: _Ending, *, stopping: bool = False) -> None:
+        level = logging.INFO if stopping else logging.ERROR
         log.log(level, "%s: %s: %s", self._label, ending.outcome, ending.reason)
         try:
-            self._context.chief.give_back(self._grant, ending.outcome, ending.reason)
+            failing_s = self._patience.failing_s()
+            self._context.chief.give_back(self._grant, ending.outcome, ending.reason, failing_s, stopping=stopping)
         except FencedAttemptError:
             log.info("%s: the chief has already reassigned this trial", self._label)
         except ChiefUnreachableError as error:
-            if ending.outcome is not Outcome.PREEMPTED:
+            if not stopping:
                 raise
             log.warning("%s: not returned to the chief (%s); its lease will expire", self._label, error)
 

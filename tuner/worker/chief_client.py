@@ -54,6 +54,10 @@ class SearchOverError(FencedAttemptError):
     """The chief has ended, and its journal says that the search has finished."""
 
 
+class UnexpectedAnswerError(EnvironmentFailure):
+    """The chief answered a call with an unexpected error."""
+
+
 class ReportRefusedError(Exception):
     """The chief refuses a report. The message says why."""
 
@@ -216,18 +220,28 @@ class ChiefClient:
         metadata = self._metadata(grant)
         self._repeat(lambda: self._oracle.EndTrial(request, metadata=metadata, timeout=CALL_TIMEOUT_S))
 
-    def give_back(self, grant: Grant, outcome: Outcome, reason: str) -> None:
+    def give_back(
+        self, grant: Grant, outcome: Outcome, reason: str, failing_s: float = 0.0, *, stopping: bool = False
+    ) -> None:
         """End the attempt without finishing the trial. Raises FencedAttemptError.
 
-        A preempted worker stops trying after `GIVE_BACK_S` because it has little time and its lease expires anyway.
+        Args:
+            grant: The attempt.
+            outcome: How it ended.
+            reason: Why, in one sentence.
+            failing_s: Seconds for which the environment had been failing, if the outcome is ENVIRONMENT.
+            stopping: Whether the process was asked to stop. Then it stops trying after `GIVE_BACK_S`, because it has
+                little time and its lease expires anyway.
         """
-        limit_s = GIVE_BACK_S if outcome is Outcome.PREEMPTED else None
+        limit_s = GIVE_BACK_S if stopping else None
+        is_environment = outcome is Outcome.ENVIRONMENT
         request = lease_service.GiveBack(
             worker=self.worker,
             incarnation=self.incarnation,
             trial=grant.trial_id,
             attempt=grant.attempt,
-            outcome=outcome,
+            outcome=Outcome.LOST if is_environment else outcome,
+            failing_s=failing_s if is_environment else None,
             reason=reason[: lease_service.REASON_CHARACTERS],
         )
         self._repeat(lambda: self._leases.give_back(request, limit_s or CALL_TIMEOUT_S), limit_s)
@@ -300,7 +314,7 @@ class ChiefClient:
                 if code is grpc.StatusCode.INVALID_ARGUMENT:
                     raise ReportRefusedError(error.details()) from None
                 if code not in _TRANSIENT:
-                    raise EnvironmentFailure(
+                    raise UnexpectedAnswerError(
                         f"the chief at {self._address} answered {code}: {error.details()}. See the chief's log."
                     ) from None
                 problem = self._connection_problem() if code is grpc.StatusCode.UNAVAILABLE else None

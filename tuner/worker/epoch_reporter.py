@@ -9,12 +9,15 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from tuner.bucket import Bucket
 from tuner.errors import BucketError
 from tuner.training.checkpoint import sha256
 from tuner.worker.chief_client import ChiefClient, Grant
+from tuner.worker.patience import Patience
+from tuner.worker.room import require_room_in_bucket
 
 log = logging.getLogger(__name__)
 
@@ -51,16 +54,33 @@ class IoThreads:
 
 
 class EpochReporter:
-    """Uploads and reports the epochs of one attempt. `done` is called with each epoch that the chief has recorded."""
+    """Uploads and reports the epochs of one attempt."""
 
     def __init__(
-        self, bucket: Bucket, chief: ChiefClient, grant: Grant, io_threads: IoThreads, done: Callable[[Epoch], None]
+        self,
+        bucket: Bucket,
+        chief: ChiefClient,
+        grant: Grant,
+        io_threads: IoThreads,
+        done: Callable[[Epoch], None],
+        patience: Patience | None = None,
     ) -> None:
+        """Prepare to report the epochs of an attempt.
+
+        Args:
+            bucket: Bucket to which the checkpoints are uploaded.
+            chief: Client of the chief that gets the reports.
+            grant: The attempt.
+            io_threads: Threads for uploads and reports.
+            done: Called in the reports' thread with each epoch that the chief has recorded.
+            patience: Repeats an upload that fails. Default: a failed upload is not repeated.
+        """
         self._bucket = bucket
         self._chief = chief
         self._grant = grant
         self._io_threads = io_threads
         self._done = done
+        self._patience = patience or Patience()
         self._abandoned = threading.Event()
         self.failure: Exception | None = None
         """The first failure. After a failure, nothing is uploaded or reported."""
@@ -109,10 +129,17 @@ class EpochReporter:
         try:
             if epoch.checkpoint is not None and not self._abandoned.is_set():
                 digest = sha256(file)
-                self._bucket.upload(epoch.checkpoint, file)  # verifies the stored object
+                self._patience.repeat(partial(self._store, epoch.checkpoint, file), self._pause)
                 self.report(Epoch(epoch.number, epoch.metrics, epoch.checkpoint, digest))
         finally:
             file.unlink(missing_ok=True)
+
+    def _store(self, name: str, file: Path) -> None:
+        require_room_in_bucket(file.stat().st_size, self._bucket.url)  # so that the chief can still write its journal
+        self._bucket.upload(name, file)  # verifies the stored object
+
+    def _pause(self, seconds: float) -> bool:
+        return not self._abandoned.wait(seconds)
 
     def _send_report(self, epoch: Epoch) -> None:
         if self._abandoned.is_set():

@@ -4,6 +4,7 @@ import threading
 import time
 from typing import Any
 
+from tuner import limits
 from tuner.rpc import lease_service
 from tuner.worker.chief_client import CALL_TIMEOUT_S, ChiefClient, Grant
 
@@ -63,6 +64,10 @@ class HeartbeatThread:
         """Set the progress that the next heartbeat carries."""
         self._update(epoch=epoch, progress=share, images_per_s=images_per_s)
 
+    def waits_because(self, problem: str) -> None:
+        """Set the failure of the environment that every later heartbeat carries; "" if the worker waits no more."""
+        self._update(problem=problem[: limits.PROBLEM_CHARACTERS])
+
     def report_gpus(self, gpus: int) -> None:
         """Report this number of GPUs with every later heartbeat."""
         self._update(gpus=gpus)
@@ -70,7 +75,7 @@ class HeartbeatThread:
     def idle(self) -> None:
         """Send heartbeats without a trial from now on."""
         self._awake.clear()
-        self._update(trial=None, attempt=0, epoch=0, progress=0.0, images_per_s=0.0)
+        self._update(trial=None, attempt=0, epoch=0, progress=0.0, images_per_s=0.0, problem="")
 
     def _update(self, **changes: Any) -> None:
         with self._lock:

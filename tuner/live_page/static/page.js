@@ -81,7 +81,7 @@ function notice(overview) {
     done: `The best model has been evaluated. The report and other files are in ${place}`,
     failed: "The evaluation failed. Run cifake-tune status for the reason.",
   }[overview.evaluation];
-  tell(overview.search === "running" ? "" : `The search has finished: ${best}${overview.best ? then : overview.reason}`);
+  tell(overview.search === "running" ? overview.problem : `The search has finished: ${best}${overview.best ? then : overview.reason}`);
   say(byId("connection"), `as of ${clock(shown.heard, true)}`);
 }
 

@@ -30,7 +30,7 @@ def search_view(
 ) -> RenderableType:
     """Return the live view of a search with at most `rows` trials, for a terminal of 80 columns or more."""
     parts: list[RenderableType] = [_headline(state, elapsed_s, remaining_s), trials_table(state, workers, rows)]
-    parts += _news(state)
+    parts += [*_news(state), *(Text(line, style="yellow") for line in problem_lines(workers).values())]
     return Group(*parts) if state.finished else Group(*parts, workers_line(workers))
 
 
@@ -67,6 +67,13 @@ def trials_table(state: StudyState, workers: Sequence[WorkerStatus] = (), limit:
     if limit is not None and len(trials) > limit:
         table.add_row("…", Text(f"{len(trials) - limit} more", style="dim"), "", "", "")
     return table
+
+
+def problem_lines(workers: Iterable[WorkerStatus]) -> dict[str, str]:
+    """Return a line for each worker that waits because bucket, disk or network fails, by the worker's name."""
+    return {
+        worker.worker: printable(f"{worker.worker} waits: {worker.problem}") for worker in workers if worker.problem
+    }
 
 
 def describe(trial: Trial) -> str:
