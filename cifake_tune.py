@@ -1,9 +1,8 @@
 """The entry point: the command `cifake-tune`, and `python -m cifake_tune`.
 
-`tuner` and `k8s` are names that a user's own modules may have too. Such modules can come first on Python's path, through
-PYTHONPATH or, with `python -m` and `python -c`, because they are in the working directory. So all processes start here,
-where this program's packages are imported from the folder of this file. Later imports of their modules search only the
-folders of the packages.
+A user's own modules may also be called `tuner` or `k8s`, and be first on Python's path: through PYTHONPATH, or because
+they are in the working directory (`python -m`, `python -c`). So all processes start here, where this program's packages
+are imported from the folder of this file. Later imports of their modules search only the folders of the packages.
 """
 
 import importlib

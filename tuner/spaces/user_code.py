@@ -20,6 +20,7 @@ PROGRAM = ("cifake_tune", "k8s", "tuner")
 """The top-level modules of this program."""
 PROGRAM_FOLDER = Path(__file__).resolve().parents[2]
 
+_PRIVATE = "cifake_tune_space_"
 _codes: dict[Path, "_Code"] = {}
 
 
@@ -31,8 +32,13 @@ def import_from(folder: Path, name: str) -> ModuleType:
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
     if folder not in _codes:
-        _codes[folder] = _Code(folder, f"cifake_tune_space_{len(_codes)}")
+        _codes[folder] = _Code(folder, f"{_PRIVATE}{len(_codes)}")
     return _codes[folder].import_module(name)
+
+
+def name_in_space(module: str) -> str:
+    """Return the name of a module as `space.import` has it."""
+    return module.partition(".")[2] if module.startswith(_PRIVATE) else module
 
 
 class _Code:
