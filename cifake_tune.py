@@ -9,6 +9,7 @@ import importlib
 import os
 import sys
 from types import ModuleType
+from typing import NoReturn
 
 PACKAGES = ("tuner", "k8s")
 
@@ -38,9 +39,14 @@ def _is_in(folder: str, module: ModuleType) -> bool:
     return file is not None and os.path.dirname(os.path.dirname(os.path.abspath(file))) == folder
 
 
-_import_packages()  # not in `main`, so that also a process of a pool, which only imports this module, has the packages
+def main() -> NoReturn:
+    """Run the command line and exit."""
+    from tuner.cli import app
 
-from tuner.cli.app import main  # noqa: E402
+    app.main()
+
+
+_import_packages()  # not in `main`, so that also a process of a pool, which only imports this module, has the packages
 
 if __name__ == "__main__":
     main()

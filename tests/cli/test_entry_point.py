@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -100,3 +101,24 @@ def test_the_image_has_it() -> None:
     assert "\nCOPY cifake_tune.py /app/\n" in dockerfile
     assert "from cifake_tune import main" in dockerfile
     assert "!cifake_tune.py" in (ROOT / ".dockerignore").read_text().splitlines()
+
+
+def test_it_starts_from_a_wheel_beside_a_tuner_of_the_user(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    pytest.importorskip("hatchling")
+    built = tmp_path_factory.mktemp("built")
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", built],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+    )
+    installed = tmp_path_factory.mktemp("installed")
+    [wheel] = built.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(installed)
+        [entry_points] = [name for name in archive.namelist() if name.endswith("entry_points.txt")]
+        assert "cifake-tune = cifake_tune:main" in archive.read(entry_points).decode()
+    done = start(folder, sys.executable, "-c", ORIGIN, PYTHONPATH=f".:{installed}")
+    assert done.stdout.split() == [str(installed / name / "__init__.py") for name in ("tuner", "k8s")], done.stderr
