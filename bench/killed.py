@@ -110,7 +110,7 @@ def ours(folder: Path, plan: Plan) -> Outcome:
 
     def start(name: str) -> contextlib.AbstractContextManager[subprocess.Popen[str]]:
         role = ["chief", *settings] if name == CHIEF else ["worker"]
-        command = [sys.executable, "-m", "tuner.cli", *role, "--bucket", str(folder / "bucket")]
+        command = [sys.executable, "-m", "cifake_tune", *role, "--bucket", str(folder / "bucket")]
         return started(command, folder, {**environment, "KERASTUNER_TUNER_ID": name})
 
     reader = JournalReader(bucket, STUDY)

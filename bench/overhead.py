@@ -71,7 +71,7 @@ def running_chief(folder: Path, trials: int) -> Iterator[int]:
         "space.import=noop_space:NoOp",
         f"space.code={HERE}",
     ]
-    command = [sys.executable, "-m", "tuner.cli", "chief", *(word for item in settings for word in ("--set", item))]
+    command = [sys.executable, "-m", "cifake_tune", "chief", *(word for item in settings for word in ("--set", item))]
     environment = {
         **os.environ,
         "PYTHONPATH": str(HERE.parent),

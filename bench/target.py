@@ -125,7 +125,7 @@ def reached_s(epochs: Epochs, target: float) -> float | None:
 
 def ours(archive: Path, folder: Path, search: Search, limit_s: float, enough: float = math.inf) -> Epochs:
     """Run `cifake-tune run`, including packing, until an epoch is good enough."""
-    command = [sys.executable, "-m", "tuner.cli", "run", "--data", str(archive), "--bucket", str(folder / "bucket")]
+    command = [sys.executable, "-m", "cifake_tune", "run", "--data", str(archive), "--bucket", str(folder / "bucket")]
     command += ["--workers", str(len(WORKERS)), *our_settings(STUDY, search)]
     with started(command, folder, {"CIFAKE_TUNE_CACHE": str(folder / "cache")}) as process:
         began = time.time()

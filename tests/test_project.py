@@ -52,7 +52,7 @@ def test_no_file_is_byte_code_or_of_a_virtual_environment() -> None:
 
 # ---- versions and locks -------------------------------------------------------------------------
 def test_output_that_nobody_reads_any_more_is_no_error() -> None:
-    command = [sys.executable, "-m", "tuner.cli", "schema"]
+    command = [sys.executable, "-m", "cifake_tune", "schema"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as program:
         assert program.stdout is not None
         assert program.stderr is not None
@@ -62,7 +62,9 @@ def test_output_that_nobody_reads_any_more_is_no_error() -> None:
 
 
 def test_the_program_says_its_version_and_needs_no_command_for_that() -> None:
-    done = subprocess.run([sys.executable, "-m", "tuner.cli", "--version"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "cifake_tune", "--version"], capture_output=True, text=True, check=False
+    )
     assert (done.returncode, done.stdout, done.stderr) == (0, f"{tuner.__version__}\n", "")
 
 

@@ -70,7 +70,7 @@ def predict(bucket: str, study: str, test_folder: Path, folder: Path) -> None:
     rows = []
     for class_folder in sorted(test_folder.iterdir()):
         heatmaps = folder / class_folder.name
-        command = [sys.executable, "-m", "tuner.cli", "predict", "--bucket", bucket, "--study", study]
+        command = [sys.executable, "-m", "cifake_tune", "predict", "--bucket", bucket, "--study", study]
         images = sorted(class_folder.iterdir())[:OF_EACH_CLASS]
         subprocess.run([*command, "--heatmap", str(heatmaps), *map(str, images)], check=True)
         rows.append([Image.open(path) for path in sorted(heatmaps.iterdir())])

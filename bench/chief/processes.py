@@ -35,7 +35,7 @@ def our_chief(bucket: str, digest: str, trials: int, port: int) -> subprocess.Po
         "KERASTUNER_ORACLE_PORT": str(port),
         "PYTHONPATH": str(ROOT),
     }
-    command = [sys.executable, *PROFILE, "-m", "tuner.cli", "chief", "--bucket", bucket, *settings]
+    command = [sys.executable, *PROFILE, "-m", "cifake_tune", "chief", "--bucket", bucket, *settings]
     return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=STDERR, text=True)
 
 

@@ -65,7 +65,7 @@ def _written(folder: Path, trials: int, epochs: int) -> Counter[str]:
         proxy.observer = see
         bucket = f"gs://{emulator.new_bucket()}"
         settings = {**SETTINGS, "search.max_trials": trials, "training.epochs": epochs}
-        command = [sys.executable, "-m", "tuner.cli", "run", "--bucket", bucket, "--workers", "1"]
+        command = [sys.executable, "-m", "cifake_tune", "run", "--bucket", bucket, "--workers", "1"]
         command += [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
         environment = {
             **os.environ,

@@ -84,7 +84,7 @@ class Cast:
         log = self.logs / f"{self._started:04d}-{name}.log"
         with log.open("wb") as out:
             popen = subprocess.Popen(
-                [python_with(FASTEST_BACKEND), "-m", "tuner.cli", role.value],
+                [python_with(FASTEST_BACKEND), "-m", "cifake_tune", role.value],
                 env={**self.environment, **environment},
                 stdin=subprocess.DEVNULL,
                 stdout=out,

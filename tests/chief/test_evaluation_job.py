@@ -51,7 +51,7 @@ def environment_of(bucket: LocalBucket, study: Study) -> dict[str, str]:
 
 def start(bucket: LocalBucket, study: Study, command: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [python_with(FASTEST_BACKEND), "-m", "tuner.cli", command],
+        [python_with(FASTEST_BACKEND), "-m", "cifake_tune", command],
         env=os.environ
         | environment_of(bucket, study)
         | {"KERAS_BACKEND": FASTEST_BACKEND, **JAX_ENVIRONMENT}

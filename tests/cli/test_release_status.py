@@ -49,7 +49,7 @@ def healthy() -> dict[str, Any]:
 def command(api: ApiServer, folder: Path, *arguments: str) -> tuple[int, str, str]:
     """Run the program in a process of its own: the Kubernetes client reads KUBECONFIG while it is imported."""
     done = subprocess.run(
-        [sys.executable, "-m", "tuner.cli", *arguments, "--release", "night"],
+        [sys.executable, "-m", "cifake_tune", *arguments, "--release", "night"],
         env={**os.environ, "KUBECONFIG": str(api.kubeconfig(folder, "kube-demo"))},
         capture_output=True,
         text=True,

@@ -71,7 +71,7 @@ def cache_of(folder: Path) -> Path:
 
 def started(python: str, folder: Path) -> "subprocess.Popen[bytes]":
     """Start the search in the folder, in a session of its own."""
-    command = [python, "-m", "tuner.cli", "run", "--data", "images", "--bucket", "bucket", "--workers", "1"]
+    command = [python, "-m", "cifake_tune", "run", "--data", "images", "--bucket", "bucket", "--workers", "1"]
     for setting in SETTINGS:
         command += ["--set", setting]
     environment = {key: os.environ[key] for key in ("PATH", "HOME")}

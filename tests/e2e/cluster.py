@@ -34,7 +34,7 @@ def run(*command: str, stdin: str | None = None) -> str:
 def cifake_tune(*arguments: str) -> tuple[int, str]:
     """Run the program as a user does, and return its exit code and what it prints, as one line."""
     done = subprocess.run(
-        [sys.executable, "-m", "tuner.cli", *arguments], capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-m", "cifake_tune", *arguments], capture_output=True, text=True, timeout=120, check=False
     )
     assert "Traceback" not in done.stderr
     return done.returncode, " ".join((done.stdout + done.stderr).split())

@@ -56,7 +56,7 @@ def test_the_log_of_a_trial_joins_its_attempts_though_their_pods_are_gone(read: 
 
 
 def test_a_log_that_is_followed_ends_with_whoever_reads_it(read: Release) -> None:
-    command = [sys.executable, "-m", "tuner.cli", "logs", "--follow", *where(read)]
+    command = [sys.executable, "-m", "cifake_tune", "logs", "--follow", *where(read)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as follower:
         assert follower.stdout is not None
         assert follower.stderr is not None

@@ -35,7 +35,7 @@ def assert_trains_again(place: Place, workers: int) -> None:
     origin = place.bucket.read(names.evaluation(place.study, names.PROVENANCE_JSON))
     script = SNIPPET.replace("cifake-tune-bucket", str(place.bucket_folder)).replace("cifake/", f"{place.study}/")
     folder = place.folder / "again"
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     done = subprocess.run(
         [python_with(place.backend), "-c", script + AND_THEN],
         cwd=folder, capture_output=True, check=False, timeout=RUN_S,

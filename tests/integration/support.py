@@ -247,7 +247,7 @@ def python_with(backend: str) -> Path:
 def program(python: Path) -> list[str]:
     """Return the command that belongs to an interpreter."""
     script = python.with_name("cifake-tune")
-    return [str(script)] if script.exists() else [str(python), "-m", "tuner.cli"]
+    return [str(script)] if script.exists() else [str(python), "-m", "cifake_tune"]
 
 
 def settings(**values: object) -> list[str]:

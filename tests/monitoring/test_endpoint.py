@@ -163,7 +163,7 @@ def test_a_worker_that_reaches_neither_bucket_nor_chief_shows_its_study(tmp_path
         names.ENV_ORACLE_IP: "127.0.0.1", names.ENV_ORACLE_PORT: "1", names.ENV_TUNER_ID: "worker-0",
         "KERAS_BACKEND": FASTEST_BACKEND, **JAX_ENVIRONMENT,
     }  # fmt: skip
-    command = [str(python_with(FASTEST_BACKEND)), "-m", "tuner.cli", "worker"]
+    command = [str(python_with(FASTEST_BACKEND)), "-m", "cifake_tune", "worker"]
     process = subprocess.Popen(command, env=os.environ | environment)
     try:
         text = until("the worker to listen", lambda: scrape(address).text)

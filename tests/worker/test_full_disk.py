@@ -34,7 +34,7 @@ def full(tmp_path: Path) -> Iterator[Path]:
 
 def test_when_it_starts(full: Path, tmp_path: Path) -> None:
     # of several folders for temporary files Python takes one that is not full; here it has chosen before
-    program = f"import tempfile; tempfile.tempdir = {str(full)!r}; from tuner.cli.app import main; main()"
+    program = f"import tempfile; tempfile.tempdir = {str(full)!r}; from cifake_tune import main; main()"
     address = {names.ENV_ORACLE_IP: "127.0.0.1", names.ENV_ORACLE_PORT: "1", names.ENV_TUNER_ID: "w"}
     done = subprocess.run(
         [sys.executable, "-c", program, "worker"],

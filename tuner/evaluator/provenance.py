@@ -20,6 +20,7 @@ from tuner import names
 from tuner.config.loading import dump
 from tuner.data.manifest import Manifest
 from tuner.evaluation.provenance import Code, DataSet, Machine, Provenance, Stage
+from tuner.spaces.user_code import name_in_space
 from tuner.study.attempts import History
 from tuner.study.state import StudyState, Trial
 from tuner.training.seeding import trial_seed
@@ -110,7 +111,7 @@ def _code(space: Any) -> Code:
         version=tuner.__version__,
         revision=revision if revision not in (None, "", "unknown") else _git_revision(),
         image=os.environ.get(names.ENV_IMAGE) or None,
-        space=f"{class_.__module__}:{class_.__qualname__}",
+        space=f"{name_in_space(class_.__module__)}:{class_.__qualname__}",
         space_sha256=hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else None,
     )
 

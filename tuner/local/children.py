@@ -239,7 +239,7 @@ def stop_all(children: list[Child], timeout_s: float) -> None:
 
 def _child(role: str, local: LocalStudy, environment: Mapping[str, str], name: str | None = None) -> Child:
     program = Path(sys.executable).with_name("cifake-tune")
-    command = [str(program), role] if program.exists() else [sys.executable, "-m", "tuner.cli", role]
+    command = [str(program), role] if program.exists() else [sys.executable, "-m", "cifake_tune", role]
     return Child(name or role, command, environment, local.logs / f"{name or role}.log")
 
 

@@ -2,13 +2,13 @@
 
 import importlib
 import inspect
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tuner.config.settings import Space, Value, Values
 from tuner.errors import PreemptedError, SpaceError
+from tuner.spaces.user_code import import_from
 from tuner.spaces.values import check_values
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ def load_space(space: Space, image_shape: tuple[int, int, int], classes: int) ->
     """
     import keras_tuner
 
+    folder = None
     if space.import_ is None:
         if space.name not in BUILT_IN:
             raise SpaceError(f"space.name must be one of {', '.join(BUILT_IN)}, got {space.name!r}.")
@@ -34,11 +35,9 @@ def load_space(space: Space, image_shape: tuple[int, int, int], classes: int) ->
         folder = Path(space.code or ".").resolve()
         if not folder.is_dir():
             raise SpaceError(f"space.code: {folder} is not a folder. Set it to the folder that contains your code.")
-        if str(folder) not in sys.path:
-            sys.path.insert(0, str(folder))
     module_name, _, class_name = path.partition(":")
     try:
-        module = importlib.import_module(module_name)
+        module = import_from(folder, module_name) if folder else importlib.import_module(module_name)
     except PreemptedError:  # raised by a signal's handler, which runs during the user's code
         raise
     except Exception as error:

@@ -30,7 +30,7 @@ COMPLETE = Condition(type="Complete", status="True")
 def doctor_process(*arguments: str, kubeconfig: Path) -> tuple[int, str]:
     """Run `doctor` in a process of its own: the Kubernetes client reads KUBECONFIG while it is imported."""
     done = subprocess.run(
-        [sys.executable, "-m", "tuner.cli", "doctor", *arguments],
+        [sys.executable, "-m", "cifake_tune", "doctor", *arguments],
         env={**os.environ, "KUBECONFIG": str(kubeconfig)},
         capture_output=True,
         text=True,
