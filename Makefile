@@ -27,7 +27,7 @@ PYTEST := .venv/bin/python -m pytest --dist loadfile --no-loadscope-reorder
 # Two processes with one BLAS thread per core each would take twice the time on two cores. A third one works while others
 # wait: for a server, a deadline, a disk.
 FAST := OMP_NUM_THREADS=1 $(PYTEST) -n 3 -q -m "not slow and not e2e and not exhaustive"
-SLOW := CIFAKE_TUNE_JAX_PYTHON=$(CURDIR)/.venv-jax/bin/python $(PYTEST) -n 2 --durations 20
+SLOW := CIFAKE_TUNE_JAX_PYTHON=$(CURDIR)/.venv-jax/bin/python $(PYTEST) -n 3 --durations 20
 SUBMAKE := $(MAKE) --no-print-directory
 
 help:  ## list the targets

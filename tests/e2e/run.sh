@@ -29,7 +29,7 @@ if [ -z "${CIFAKE_TUNE_E2E_IMAGE:-}" ]; then
     # JAX by default: a process starts in a third of the time. `make e2e-full` uses TensorFlow, like a default install.
     lock=${LOCK:-jax}
     # named by its content: nodes keep an image of a name that they have
-    files=$(git ls-files --cached --others --exclude-standard .dockerignore docker k8s requirements tuner LICENSE)
+    files=$(git ls-files --cached --others --exclude-standard .dockerignore cifake_tune.py docker k8s requirements tuner LICENSE)
     export CIFAKE_TUNE_E2E_IMAGE=localhost:5000/cifake-tune:$lock-$(cat $files | sha256sum | cut -c1-12)
     if ! kubectl get --raw /readyz >/dev/null || ! curl -sf -o /dev/null \
         "http://localhost:5000/v2/cifake-tune/manifests/${CIFAKE_TUNE_E2E_IMAGE##*:}"; then
