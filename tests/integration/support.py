@@ -35,6 +35,9 @@ JAX_ENVIRONMENT = {
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
 }
+STEPS = ("reading the data", "reading", "packing", "starting chief and workers", "evaluating")
+PROGRESS = tuple(f"{step}: " for step in STEPS)
+"""How lines on standard error begin that show progress."""
 RUN_S = 300.0
 """No command takes so long, also on a busy machine; it is there to end a test whose claim does not hold."""
 LOG_CHARACTERS = 4000
@@ -52,6 +55,11 @@ class Done:
     seconds: float
     cpu_s: float
     """Processor time of it and of the children that it waited for."""
+
+    @property
+    def error(self) -> str:
+        """What it printed to standard error, without lines that show progress."""
+        return "".join(line for line in self.err.splitlines(keepends=True) if not line.startswith(PROGRESS))
 
     @property
     def output(self) -> str:

@@ -253,7 +253,7 @@ def test_a_full_disk_is_told_and_nothing_half_written_is_left(
         arguments = {"run": ("--data", two_colours, "--workers", "1", *STUDY), "chief": STUDY}.get(command, ())
         address = chief | ({names.ENV_ORACLE_PORT: str(free_port())} if more else {})
         with children_on_the_fastest_backend():
-            done = do_here(place, command, *arguments, *more, **address, KERAS_BACKEND=FASTEST_BACKEND)
+            done = do_here(place, command, *arguments, *more, **address)
         # a worker finds out before it trains an epoch that it could not save
         refused(done, ENVIRONMENT, "0.0 MiB are free" if command == "worker" else "no space is left")
         assert digests(bucket) == contents
@@ -287,7 +287,7 @@ def test_a_read_only_bucket_is_told_by_those_who_write(
     copy.bucket.delete(names.evaluation("cifake", names.METRICS_JSON))
     contents = digests(copy.bucket_folder)
     with read_only(copy.bucket_folder), children_on_the_fastest_backend():
-        done = do(copy, command, chief, two_colours, KERAS_BACKEND=FASTEST_BACKEND)
+        done = do(copy, command, chief, two_colours)
     if command in READERS:
         assert done.code == 0, done.err
     else:

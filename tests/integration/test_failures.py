@@ -70,11 +70,11 @@ def test_logs_without_a_trial_names_those_there_are(moody: tuple[Place, Done]) -
 def test_a_search_whose_trials_all_fail_ends_with_the_first_error(place: Place, two_colours: str) -> None:
     done = place.do("run", "--data", two_colours, *space("Hopeless"), *settings(retries__failure=0))
     assert done.code == 4
-    assert done.err.startswith("error: ")
+    assert done.error.startswith("error: ")
     assert "3 consecutive trials failed; the first failure:" in done.output
     assert "is not my lucky number" in done.err
     assert "Traceback" not in done.err
-    assert done.err.count("\n") == 1
+    assert done.error.count("\n") == 1
     assert list(place.bucket.list(names.evaluation(place.study))) == []
 
 
@@ -87,13 +87,13 @@ def test_an_objective_that_the_model_lacks_is_answered_with_those_that_it_has(pl
     done = chief.wait()
     assert done.code == 4
     assert "search.objective is 'val_auc', and the model reports accuracy, loss, val_accuracy, val_loss" in done.err
-    assert done.err.count("\n") == 1
+    assert done.error.count("\n") == 1
 
 
 def test_a_model_that_cannot_be_built_ends_the_run_at_once(place: Place, two_colours: str) -> None:
     done = place.do("run", "--data", two_colours, *space("Unbuildable"))
     assert done.code == 2
-    assert done.err.startswith("error: ")
+    assert done.error.startswith("error: ")
     assert "KeyError: 'my_setting'" in done.err
     assert "Traceback" not in done.err
-    assert done.err.count("\n") == 1
+    assert done.error.count("\n") == 1
