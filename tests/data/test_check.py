@@ -107,6 +107,12 @@ def test_classes_that_differ_only_by_case_are_a_warning(tmp_path: Path) -> None:
     assert "'Cat' and 'cat' differ only by case" in warning
 
 
+def test_classes_that_differ_by_case_and_normalisation_are_a_warning(tmp_path: Path) -> None:
+    report = check(str(write_zip(tmp_path / "letters.zip", data_set(("e\u0301", "\u00c9"), 1, 1))))
+    (warning,) = report.warnings
+    assert "differ only by case" in warning
+
+
 def test_bytes_after_the_end_of_an_archive_are_a_warning(tmp_path: Path, files: Files) -> None:
     path = write_zip(tmp_path / "archive.zip", files)
     path.write_bytes(path.read_bytes() + b"x" * 1000)

@@ -16,7 +16,7 @@ from tuner.data.layout import find_layout, natural_key
 from tuner.data.manifest import find_data_sets
 from tuner.data.pack import pack
 from tuner.data.source import File
-from tuner.data.zip_directory import read_entries
+from tuner.data.zip_directory import read_entries, trailing_bytes
 from tuner.data.zip_source import ZipSource
 from tuner.errors import DataError, ExitCode
 
@@ -83,6 +83,29 @@ def test_a_name_that_claims_to_be_utf_8_is_refused_with_its_bytes(tmp_path: Path
     message = refused(path, bucket)
     assert r"b'train/REAL/\xff\xfe.png' is marked as UTF-8, but is not valid UTF-8" in message
     assert "cut short" not in message
+
+
+def test_names_in_utf_8_are_read_without_their_flag(tmp_path: Path, bucket: Bucket) -> None:
+    """Some programs, such as older versions of `zip`, do not set it."""
+    path = write_zip(tmp_path / "archive.zip", data_set(("café", "tea"), 1, 1))
+    data = bytearray(path.read_bytes())
+    for signature, flags_at in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        at = data.find(signature)
+        while at >= 0:
+            data[at + flags_at + 1] &= ~0x08
+            at = data.find(signature, at + 1)
+    path.write_bytes(data)
+    with zipfile.ZipFile(path) as archive:
+        assert any("caf├⌐" in name for name in archive.namelist())
+    assert pack(str(path), bucket).classes == ("café", "tea")
+
+
+def test_the_signature_of_an_end_may_occur_after_the_end(tmp_path: Path, bucket: Bucket, files: Files) -> None:
+    path = write_zip(tmp_path / "archive.zip", files)
+    extra = b"\nPK\x05\x06 is how an archive's last record begins"
+    path.write_bytes(path.read_bytes() + extra)
+    assert pack(str(path), bucket).splits["test"].counts == (3, 3)
+    assert trailing_bytes(path) == len(extra)
 
 
 def as_last_part(data: bytes) -> bytes:

@@ -12,6 +12,7 @@ from tuner.chief.journal_writer import JournalWriter
 from tuner.errors import EmptiedBucketError, JournalError
 from tuner.study import snapshots
 from tuner.study.journal import JournalReader, check_not_emptied, decode, find_gap, read_records, read_study
+from tuner.study.records import Finished
 from tuner.study.state import StudyState
 
 
@@ -114,3 +115,25 @@ def test_a_number_far_beyond_the_others_is_a_gap_that_is_found_at_once(bucket: L
     gap = find_gap(bucket, STUDY)
     assert gap is not None
     assert (gap.first, gap.missing) == (3, 9_999_999_996)
+
+
+def test_a_lost_last_segment_is_named_if_the_study_was_evaluated(bucket: LocalBucket) -> None:
+    journal_of(bucket, 3)
+    JournalWriter(bucket, STUDY, "w1", 4).write([Finished(at=9, reason="all trials have ended")])
+    bucket.write(names.evaluation(STUDY, names.METRICS_JSON), b"{}")
+    assert read_study(bucket, STUDY).finished
+    bucket.delete(names.journal_segment(STUDY, 4))
+    reader = JournalReader(bucket, STUDY)
+    for _ in range(2):
+        with pytest.raises(
+            JournalError, match=r"0000000004\.jsonl is missing, but the study 'cifake' has an evaluation"
+        ):
+            reader.poll()
+
+
+def test_a_study_that_is_searched_again_after_its_evaluation_has_lost_nothing(bucket: LocalBucket) -> None:
+    journal = JournalWriter(bucket, STUDY, "w1", 1)
+    journal.write([opened()])
+    journal.write([Finished(at=9, reason="all trials have ended"), opened(term=2)])
+    bucket.write(names.evaluation(STUDY, names.METRICS_JSON), b"{}")
+    assert read_study(bucket, STUDY).term == 2

@@ -69,13 +69,13 @@ def find_layout(entries: Entries, source: str) -> Layout:
 
 
 def similar_classes(classes: Iterable[str]) -> tuple[str, ...]:
-    """Return a warning for each group of classes whose names differ only by case.
+    """Return a warning for each group of classes whose names differ only by case, also if they are normalised.
 
     It is not an error, because some data sets have such classes, such as letters ("A" and "a").
     """
     groups: dict[str, list[str]] = defaultdict(list)
     for name in classes:
-        groups[name.casefold()].append(name)
+        groups[unicodedata.normalize("NFC", name).casefold()].append(name)
     return tuple(
         f"The classes {' and '.join(map(repr, names))} differ only by case. They stay separate classes here, but the "
         "file systems of macOS and Windows merge their folders. Rename one of them if they are the same class."

@@ -59,7 +59,7 @@ def read_entries(path: Path) -> Iterator[Entry]:
         tail_at = max(0, size_bytes - _END.size - _MAX16 - _END64.size - _LOCATOR.size)
         stream.seek(tail_at)
         tail = stream.read()
-        end_at = tail.rfind(_END_SIGNATURE)
+        end_at = _find_end(stream, tail, tail_at)
         if end_at < 0 or end_at + _END.size > len(tail):
             _check_not_cut_up(path)
             _check_no_trailing_bytes(stream, tail_at)
@@ -90,11 +90,24 @@ def trailing_bytes(path: Path) -> int:
         tail_at = max(0, size_bytes - _END.size - _MAX16)
         stream.seek(tail_at)
         tail = stream.read()
-    end_at = tail.rfind(_END_SIGNATURE)
+        end_at = _find_end(stream, tail, tail_at)
     if end_at < 0 or end_at + _END.size > len(tail):
         return 0
     comment_bytes = int(_END.unpack_from(tail, end_at)[-1])
     return max(0, len(tail) - end_at - _END.size - comment_bytes)
+
+
+def _find_end(stream: BinaryIO, tail: bytes, tail_at: int) -> int:
+    """Return where in `tail` the end-of-directory record begins; negative if it has none.
+
+    Its signature may also occur in bytes that follow the archive.
+    """
+    last = found = tail.rfind(_END_SIGNATURE)
+    while found >= 0:
+        if found + _END.size <= len(tail) and _end_of_archive(stream, tail_at + found):
+            return found
+        found = tail.rfind(_END_SIGNATURE, 0, found)
+    return last
 
 
 def _check_one_part(stream: BinaryIO) -> None:
@@ -155,6 +168,7 @@ def _end_of_archive(stream: BinaryIO, end_at: int) -> int:
 
 
 def _parse(directory: bytes, count: int, shift: int) -> Iterator[Entry]:
+    """Yield the entries. Names in UTF-8 are also understood without its flag, which some programs do not set."""
     at = 0
     unpack, entry_bytes, end = _ENTRY.unpack_from, _ENTRY.size, len(directory)
     for _ in range(count):
@@ -175,12 +189,14 @@ def _parse(directory: bytes, count: int, shift: int) -> Iterator[Entry]:
         if at > end:
             raise ZipDirectoryError("the directory ends early")
         try:
-            name = raw_name.decode("utf-8" if flags & _UTF8 else "cp437")
+            name = raw_name.decode("utf-8")
         except UnicodeDecodeError:
-            raise UnreadableZipError(
-                f"the name {raw_name!r} is marked as UTF-8, but is not valid UTF-8. Rename this file, or make the "
-                "archive again with a program that writes names in UTF-8"
-            ) from None
+            if flags & _UTF8:
+                raise UnreadableZipError(
+                    f"the name {raw_name!r} is marked as UTF-8, but is not valid UTF-8. Rename this file, or make the "
+                    "archive again with a program that writes names in UTF-8"
+                ) from None
+            name = raw_name.decode("cp437")
         yield Entry(name, flags, method, crc, packed, size, offset + shift)
 
 

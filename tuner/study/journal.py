@@ -115,6 +115,21 @@ class JournalReader:
         """
         if not self._started:
             self._start()
+        records = self._read_new()
+        if self._unchecked_from is not None:
+            check_whole(self._bucket, self._study, self._unchecked_from)
+            if self._lacks_its_end():
+                records += self._read_new()  # the search may have finished since
+                if self._lacks_its_end():
+                    raise JournalError(
+                        f"{self._bucket.url}: the journal segment "
+                        f"{names.journal_segment(self._study, self.next_number)} is missing, but the study "
+                        f"{self._study!r} has an evaluation. Restore it from a backup."
+                    )
+            self._unchecked_from = None
+        return records
+
+    def _read_new(self) -> list[Record]:
         records: list[Record] = []
         for name, data in _segments(self._bucket, self._study, self.next_number):
             for record in decode(name, data):
@@ -127,10 +142,20 @@ class JournalReader:
                     ) from None
                 records.append(record)
             self.next_number += 1
-        if self._unchecked_from is not None:
-            check_whole(self._bucket, self._study, self._unchecked_from)
-            self._unchecked_from = None
         return records
+
+    def _lacks_its_end(self) -> bool:
+        """Return whether the study was evaluated, but no record says that its search has finished.
+
+        A later term may search for more trials after an evaluation, so only the first term tells.
+        """
+        state = self.state
+        return (
+            state.study is not None
+            and not state.finished
+            and state.term == 1
+            and self._bucket.exists(names.evaluation(self._study, names.METRICS_JSON))
+        )
 
     def _start(self) -> None:
         snapshot = snapshots.newest(self._bucket, self._study)
