@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.data.images import data_set, encode, pixels, write_folder
+from tests.support.disks import small_disk
 from tuner import names
 from tuner.bucket import Bucket, open_bucket
 from tuner.data import pack as pack_module
@@ -17,7 +18,7 @@ from tuner.data.arrays import open_split, open_training
 from tuner.data.holdout import validation_indices
 from tuner.data.manifest import Manifest, read_manifest
 from tuner.data.pack import pack
-from tuner.errors import DataError
+from tuner.errors import BucketError, DataError
 
 COPIES = {"train/REAL/100.png": pixels(4), "train/REAL/101.png": pixels(4), "train/FAKE/100.png": pixels(4)}
 
@@ -142,6 +143,18 @@ def _open_in_another_process(url: str, digest: str, cache: Path) -> tuple[str, i
     counting: Any = CountingBucket(bucket)
     training = open_training(counting, read_manifest(bucket, digest), 0.2, 1, cache)
     return hashlib.sha256(training.train.images.tobytes()).hexdigest(), len(counting.downloads)
+
+
+def test_a_cache_without_room_for_the_data_is_named_before_anything_is_fetched(
+    tmp_path: Path, bucket: Bucket, manifest: Manifest
+) -> None:
+    with small_disk(tmp_path / "cache", 64) as cache:
+        (cache / "large").write_bytes(bytes(60 << 10))
+        with pytest.raises(
+            BucketError, match=r"are needed for the data in the cache, and 0\.0 MiB are free\. Free some"
+        ):
+            open_training(bucket, manifest, 0.2, 1, cache)
+        assert not list(cache.glob("*/*.npy"))
 
 
 def test_racing_workers_share_what_one_of_them_fetched(tmp_path: Path, bucket: Bucket, manifest: Manifest) -> None:

@@ -105,6 +105,7 @@ def _open(
 def _lay_out(bucket: Bucket, manifest: Manifest, split: str, parts: dict[Path, NDArray[np.intp]]) -> None:
     """Fetch the split's shards one by one, and copy each image into the file of its part."""
     folder = next(iter(parts)).parent
+    _require_room(manifest, split, sum(len(indices) for indices in parts.values()), folder)
     with tempfile.TemporaryDirectory(prefix=f"{_MAKING}{split}-", dir=folder) as scratch:
         making = {}
         for number, (path, indices) in enumerate(parts.items()):
@@ -123,6 +124,24 @@ def _lay_out(bucket: Bucket, manifest: Manifest, split: str, parts: dict[Path, N
             array.flush()
             del array
             new.replace(path)
+
+
+def _require_room(manifest: Manifest, split: str, images: int, folder: Path) -> None:
+    """Raise BucketError if the folder has no room for so many images and the largest shard.
+
+    Writing to a mapped file on a full disk would end the process with SIGBUS.
+    """
+    shard_bytes = max(shard.size_bytes for shard in manifest.splits[split].shards)
+    needed, free = images * math.prod(manifest.image_shape) + shard_bytes, shutil.disk_usage(folder).free
+    if free < needed:
+        raise BucketError(
+            f"{folder}: {_mib(needed)} are needed for the data in the cache, and {_mib(free)} are free. Free some space "
+            f"there, or set {ENV_CACHE} to a folder with more space."
+        )
+
+
+def _mib(size_bytes: int) -> str:
+    return f"{size_bytes / (1 << 20):,.1f} MiB"
 
 
 def _fetch(bucket: Bucket, shard: Shard, image_shape: tuple[int, int, int], path: Path) -> NDArray[np.uint8]:
