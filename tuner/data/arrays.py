@@ -135,8 +135,8 @@ def _require_room(manifest: Manifest, split: str, images: int, folder: Path) -> 
     needed, free = images * math.prod(manifest.image_shape) + shard_bytes, shutil.disk_usage(folder).free
     if free < needed:
         raise BucketError(
-            f"{folder}: {_mib(needed)} are needed for the data in the cache, and {_mib(free)} are free. Free some space "
-            f"there, or set {ENV_CACHE} to a folder with more space."
+            f"{folder}: {_mib(needed)} are needed for the data in the cache, and {_mib(free)} are free. Free some "
+            f"space there, or set {ENV_CACHE} to a folder with more space."
         )
 
 
