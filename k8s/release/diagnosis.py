@@ -302,7 +302,9 @@ def _registry_problem(message: str, events: Sequence[Event]) -> str:
 
 def _setup_problem(events: Sequence[Event]) -> str | None:
     """Return why a scheduled pod is not set up on its node; None if no event reports a problem."""
-    problems = [e for e in events if e.reason in ("FailedMount", "FailedAttachVolume", "FailedCreatePodSandBox")]
+    reasons = ("FailedMount", "FailedAttachVolume", "FailedCreatePodSandBox")
+    # a kubelet that has not read a new Secret or ConfigMap yet tries again within a second
+    problems = [e for e in events if e.reason in reasons and not re.search("failed to sync .* cache", e.message)]
     if not problems:
         return None
     message = _one_line(_newest(problems).message)

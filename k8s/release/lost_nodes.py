@@ -104,6 +104,9 @@ def silent_worker_problem(pod: Pod, status: WorkerStatus, states: NodeStates) ->
     """Return the problem of a worker that no longer calls the chief although its pod runs; None if it calls."""
     if status.silent_s < states.silent_s or pod.status.phase != "Running":
         return None
+    created = pod.metadata.creation_timestamp
+    if created and states.now - created < timedelta(seconds=status.silent_s):
+        return None  # the previous pod made the last call
     name = pod.spec.node_name
     no_right = f" ({_NO_RIGHT})" if states.is_forbidden and name not in states.nodes else ""
     return (

@@ -1,6 +1,7 @@
 """The program starts where a user's own modules have the names of its packages, and hides none of theirs."""
 
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -31,6 +32,18 @@ def start(folder: Path, *command: str | Path, **environment: str) -> subprocess.
     return subprocess.run(
         command, cwd=folder, env=inherited | environment, capture_output=True, text=True, check=False, timeout=60
     )
+
+
+def test_the_launcher_of_the_image_does_nothing_in_a_process_of_a_pool(folder: Path) -> None:
+    """`multiprocessing` runs the program's file in each process that it spawns, under another name than __main__."""
+    text = re.search(r"printf '(.+)' >/opt/venv/bin/cifake-tune", (ROOT / "docker" / "Dockerfile").read_text())
+    assert text is not None
+    launcher = folder / "launcher.py"
+    launcher.write_text(text[1].replace("\\n", "\n"))
+    for name, printed in (("__mp_main__", ""), ("__main__", f"{tuner.__version__}\n")):
+        code = f"import runpy; runpy.run_path('launcher.py', run_name={name!r})"
+        done = start(folder, sys.executable, "-c", code, "--version")
+        assert (done.returncode, done.stdout, done.stderr) == (0, printed, "")
 
 
 @pytest.mark.parametrize("path", [".", "", ":.", "FOLDER"])

@@ -55,6 +55,14 @@ def test_why_a_pod_does_not_run_is_a_sentence_with_what_mends_it(name: str) -> N
     assert len(problem) < 400
 
 
+def test_a_kubelet_that_has_not_read_a_new_secret_yet_is_no_trouble() -> None:
+    pod = captured.pods()["no-secret-volume"]
+    message = 'MountVolume.SetUp failed for volume "tls" : failed to sync secret cache: timed out waiting'
+    mounts = [event for event in captured.events() if event.involved_object.uid == pod.metadata.uid]
+    assert pod_problem(pod, mounts)
+    assert pod_problem(pod, [event.model_copy(update={"message": message}) for event in mounts]) is None
+
+
 def test_a_pod_that_runs_or_has_done_its_work_is_in_no_trouble() -> None:
     running = captured.pods()["running"]
     assert pod_problem(running, captured.events()) is None

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -167,6 +167,15 @@ def test_a_silent_worker_is_broken_before_the_control_plane_notices(
     assert result.broken == is_broken or result.workers[1].trouble is not None
     trouble = result.workers[0].trouble or ""
     assert ("has not called the chief for 80 s, although its pod runs on node node-2" in trouble) == is_broken
+
+
+def test_a_pod_is_not_silent_for_the_time_before_it_existed() -> None:
+    """The chief still counts from the last call of the pod that this one replaces."""
+    young = worker(0, creationTimestamp=(datetime.now(UTC) - timedelta(seconds=24)).isoformat())
+    ready = {"nodes/node-2": READY.model_dump(mode="json", by_alias=True)}
+    with cluster_of(objects() | ready) as cluster:
+        result = view(cluster, [young], [status("worker-0", 80)])
+    assert result.workers[0].trouble is None
 
 
 def test_a_caller_who_may_not_read_nodes_learns_which_right_is_missing() -> None:
