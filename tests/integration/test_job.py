@@ -91,7 +91,7 @@ def test_the_accuracy_can_be_recomputed_from_the_predictions(job: Job) -> None:
     metrics = json.loads(job.evaluation(names.METRICS_JSON))
     text = gzip.decompress(job.evaluation(names.PREDICTIONS_CSV)).decode()
     rows = list(csv.DictReader(io.StringIO(text)))
-    assert list(rows[0]) == ["name", "label", "prediction", "probability"]
+    assert list(rows[0]) == ["name", "label", "prediction", "probability", "sha256"]
     assert len({row["name"] for row in rows}) == len(rows) == metrics["images"] == 400
     right = sum(row["label"] == row["prediction"] for row in rows)
     assert right / len(rows) == pytest.approx(metrics["accuracy"])

@@ -44,7 +44,12 @@ def test_training_and_saved_models_on_jax(place: Place, jax_python: Path) -> Non
             *FILES,
         ],
         cwd=ROOT,
-        env={**place.environment, "KERAS_BACKEND": "jax", "PYTHONPATH": f"{lent}:{ROOT}"},
+        env={
+            **place.environment,
+            "KERAS_BACKEND": "jax",
+            "CIFAKE_TUNE_JAX_PYTHON": str(jax_python),
+            "PYTHONPATH": f"{lent}:{ROOT}",
+        },
         capture_output=True,
         text=True,
         check=False,

@@ -91,8 +91,8 @@ def test_while_the_journal_cannot_be_written(
 def test_while_models_that_are_not_needed_any_more_are_deleted(
     place: Place, emulator: Emulator, bucket: Bucket, two_colours: str
 ) -> None:
-    bucket.write(names.checkpoint(place.study, "00000", 9, 0), b"of an attempt that the journal does not know")
     with running_proxy(emulator.url) as proxy, served(place, bucket, proxy, two_colours) as chief:
+        bucket.write(names.checkpoint(place.study, "00000", 9, 0), b"of an attempt that the journal does not know")
         proxy.faults, proxy.scripted_methods = Faults(stall_s=120.0), frozenset({"DELETE"})
         proxy.script.extend([Fault.STALL] * 100)
         trial = chief.ask().result().trial
