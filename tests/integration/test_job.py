@@ -61,10 +61,13 @@ def job(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
         run = ["run", *settings(training__epochs=1, data__validation_seed=7, evaluation__robustness_images=40)]
         run += SPACES[request.param][1]
         trials = settings(search__max_trials=count)
+        hold = new_place.gate / "hold-0"  # a trial takes less time than `status`
+        hold.touch()
         command = new_place.start(*run, *trials, "--workers", str(workers))
         new_place.wait_for(lambda state: state.trials, "the first trial", command)
         processes = new_place.processes("worker")
         meanwhile = json.loads(new_place.do("status", "--json").out)
+        hold.unlink()
         yield Job(new_place, run, trials, workers, command.wait(), processes, meanwhile)
 
 
