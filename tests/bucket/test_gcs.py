@@ -50,7 +50,11 @@ def test_a_create_whose_answer_was_lost_does_not_take_anothers_object_for_its_ow
     assert far_bucket.read("journal/1") == b"from writer 77aa"
 
 
-@pytest.mark.parametrize("fault", [fault for fault in Fault if fault not in (Fault.NONE, Fault.DAMAGED)])
+PASSING = [fault for fault in Fault if fault not in (Fault.NONE, Fault.DAMAGED, Fault.FULL)]
+"""Faults after which the same request succeeds."""
+
+
+@pytest.mark.parametrize("fault", PASSING)
 def test_every_fault_is_survived_by_everything_that_writes(
     proxy: FaultProxy, far_bucket: GcsBucket, make_file: Callable[[str, int], Path], tmp_path: Path, fault: Fault
 ) -> None:
@@ -70,7 +74,7 @@ def test_every_fault_is_survived_by_everything_that_writes(
     assert (tmp_path / "copy").read_bytes() == source.read_bytes()
 
 
-@pytest.mark.parametrize("fault", [fault for fault in Fault if fault not in (Fault.NONE, Fault.DAMAGED)])
+@pytest.mark.parametrize("fault", PASSING)
 def test_every_fault_is_survived_by_everything_that_reads(
     proxy: FaultProxy, far_bucket: GcsBucket, tmp_path: Path, fault: Fault
 ) -> None:
@@ -85,6 +89,14 @@ def test_every_fault_is_survived_by_everything_that_reads(
         proxy.script.append(fault)
         assert step() != []
         assert not proxy.script
+
+
+def test_a_full_bucket_is_an_error_and_keeps_nothing(proxy: FaultProxy, far_bucket: GcsBucket) -> None:
+    proxy.script.append(Fault.FULL)
+    with pytest.raises(BucketError, match=r"Cannot write a in gs://.* 507 "):
+        far_bucket.write("a", b"1")
+    assert not proxy.script
+    assert list(far_bucket.list()) == []
 
 
 @pytest.mark.parametrize("number", [0, 1, 3])
