@@ -75,7 +75,7 @@ def similar_classes(classes: Iterable[str]) -> tuple[str, ...]:
     """
     groups: dict[str, list[str]] = defaultdict(list)
     for name in classes:
-        groups[unicodedata.normalize("NFC", name).casefold()].append(name)
+        groups[_normal(name).casefold()].append(name)
     return tuple(
         f"The classes {' and '.join(map(repr, names))} differ only by case. They stay separate classes here, but the "
         "file systems of macOS and Windows merge their folders. Rename one of them if they are the same class."
@@ -91,7 +91,7 @@ def _check_distinct(classes: Iterable[str], source: str) -> None:
     """
     seen: dict[str, str] = {}
     for name in classes:
-        normal = unicodedata.normalize("NFC", name)
+        normal = _normal(name)
         if normal in seen:
             raise DataError(
                 f"{source}: the classes {seen[normal]!a} and {name!a} look the same, because their names "
@@ -103,7 +103,7 @@ def _check_distinct(classes: Iterable[str], source: str) -> None:
 def _almost(name: str, others: Iterable[str]) -> str:
     """Return how an error continues about a class that a split does not have: with the most likely cause."""
     for other in others:
-        if unicodedata.normalize("NFC", other) == unicodedata.normalize("NFC", name):
+        if _normal(other) == _normal(name):
             return (
                 f", which has {other!a} instead of {name!a}: the names look the same, and differ only in Unicode "
                 "normalisation. Rename one of the two folders."
@@ -111,6 +111,11 @@ def _almost(name: str, others: Iterable[str]) -> str:
         if other.casefold() == name.casefold():
             return f", which has {other!r}: the names differ only by case. Rename one of the two folders."
     return ". Add the class to both splits, or remove it."
+
+
+def _normal(name: str) -> str:
+    """Return the name in one of the forms that Unicode considers the same."""
+    return unicodedata.normalize("NFC", name)
 
 
 def natural_key(file: File) -> tuple[list[str | int], str]:

@@ -102,12 +102,20 @@ def _find_end(stream: BinaryIO, tail: bytes, tail_at: int) -> int:
 
     Its signature may also occur in bytes that follow the archive.
     """
-    last = found = tail.rfind(_END_SIGNATURE)
+    ends = _ends(stream, tail, tail_at)
+    return next((at for at, _ in ends), tail.rfind(_END_SIGNATURE))
+
+
+def _ends(stream: BinaryIO, window: bytes, window_at: int) -> Iterator[tuple[int, int]]:
+    """Yield where in a part of the file an archive may end, from the last place on.
+
+    That is the position of the end-of-directory record in the part, and the end of the archive in the file.
+    """
+    found = window.rfind(_END_SIGNATURE)
     while found >= 0:
-        if found + _END.size <= len(tail) and _end_of_archive(stream, tail_at + found):
-            return found
-        found = tail.rfind(_END_SIGNATURE, 0, found)
-    return last
+        if found + _END.size <= len(window) and (end := _end_of_archive(stream, window_at + found)):
+            yield found, end
+        found = window.rfind(_END_SIGNATURE, 0, found)
 
 
 def _check_one_part(stream: BinaryIO) -> None:
@@ -142,15 +150,12 @@ def _check_no_trailing_bytes(stream: BinaryIO, searched_from: int) -> None:
         start = max(0, at - _WINDOW_BYTES)
         stream.seek(start)
         window = stream.read(at - start) + later
-        found = window.rfind(_END_SIGNATURE)
-        while found >= 0:
-            if found + _END.size <= len(window) and (end := _end_of_archive(stream, start + found)):
-                extra = stream.seek(0, os.SEEK_END) - end
-                raise UnreadableZipError(
-                    f"{extra:,} bytes follow the end of the archive and do not belong to it. Remove them: "
-                    f"head -c {end} NAME.zip > WHOLE.zip"
-                )
-            found = window.rfind(_END_SIGNATURE, 0, found)
+        for _, end in _ends(stream, window, start):
+            extra = stream.seek(0, os.SEEK_END) - end
+            raise UnreadableZipError(
+                f"{extra:,} bytes follow the end of the archive and do not belong to it. Remove them: "
+                f"head -c {end} NAME.zip > WHOLE.zip"
+            )
         at, later = start, window[: _END.size]
 
 
