@@ -1,5 +1,6 @@
 """Hash, inspect and decode many files in several processes."""
 
+import contextlib
 import hashlib
 import os
 import signal
@@ -21,6 +22,7 @@ from tuner.errors import DataError, EnvironmentFailure
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
+_SIGNALS = {signal.SIGINT, signal.SIGTERM}
 CHUNK_FILES = 2000
 CHUNK_BYTES = 8 << 20
 """Limits of a chunk, so that progress is visible after each chunk, and several chunks fit into memory."""
@@ -141,8 +143,9 @@ class Workers:
             # spawn, because a fork would copy locks that the bucket's threads may hold
             self._pool = ProcessPoolExecutor(count, get_context("spawn"), initializer=_follow_parent)
             self._ahead = 3 * count
-            for _ in range(count):
-                self._pool.submit(_do_nothing)  # otherwise, they would start only with the first jobs
+            with _signals_deferred():
+                for _ in range(count):
+                    self._pool.submit(_do_nothing)  # otherwise, they would start only with the first jobs
 
     def map(self, function: Callable[[Job], Result], jobs: Iterable[Job]) -> Iterator[Result]:
         """Yield `function(job)` for each job, in order."""
@@ -187,6 +190,19 @@ def _decode_whole(data: bytes) -> ImageHeader:
     return header
 
 
+@contextlib.contextmanager
+def _signals_deferred() -> Iterator[None]:
+    """Receive SIGINT and SIGTERM at the end of the block.
+
+    Their handlers raise. In a pool that is half started, this would leave a thread that cannot be joined.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _do_nothing() -> None:
     pass
 
@@ -197,6 +213,7 @@ def _follow_parent() -> None:
     Otherwise this process would wait for its next job for ever, because it holds both ends of the queue's pipe.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)  # inherited from the start of the pool
     threading.Thread(target=_end_after_parent, name="parent", daemon=True).start()
 
 
