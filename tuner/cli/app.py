@@ -134,9 +134,11 @@ def _fail_unexpectedly(error: Exception, debug: bool) -> int:
 def _check_environment(arguments: list[str], options: GlobalOptions) -> None:
     """Raise ConfigError if an environment variable is unknown, but do not refuse to print a help text."""
     if not {"-h", "--help", "--version"} & set(arguments):
-        options.quit_url, before = os.environ.get(names.ENV_QUIT_URL, ""), options.quit_url  # if the check fails
-        check_variables(os.environ)
-        options.quit_url = before
+        try:
+            check_variables(os.environ)
+        except ConfigError:  # the command, which would set the URL, is not run
+            options.quit_url = os.environ.get(names.ENV_QUIT_URL, "")
+            raise
 
 
 def _fail(text: str, code: int, traceback_of: BaseException | None = None) -> int:

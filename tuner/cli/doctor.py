@@ -1,6 +1,6 @@
 """The command `doctor`, which finds problems of a release or of a run on this machine."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,7 +10,7 @@ from tuner import names
 from tuner.cli.options import ContextOption, JsonOption, NamespaceOption, ReleaseOption
 from tuner.cli.release import workers_of
 from tuner.errors import ExitCode, UsageError
-from tuner.report.terminal.console import make_console, print_json, shown_wait
+from tuner.report.terminal.console import make_console, print_json, shown_wait, waited_for
 
 if TYPE_CHECKING:
     from k8s.doctor.findings import Finding
@@ -107,7 +107,7 @@ def _print_findings(findings: Iterable["Finding"]) -> list["Finding"]:
 
     styles = {Severity.FINE: "green", Severity.WARNING: "yellow", Severity.BROKEN: "bold red"}
     console, complete = make_console(), []
-    for finding in _waited_for(findings):
+    for finding in waited_for(findings, "checking"):  # a pod may have to start, or a bucket to time out
         complete.append(finding)
         head = Text.assemble((f"{finding.severity:<8}", styles[finding.severity]), f"{finding.check:<10}")
         text = Text(f"{finding.what}.")
@@ -123,14 +123,3 @@ def _print_findings(findings: Iterable["Finding"]) -> list["Finding"]:
     summary += [f"{warnings} warning{'' if warnings == 1 else 's'}"] * bool(warnings)
     console.print(", ".join(summary) or "all checks passed", style="bold")
     return complete
-
-
-def _waited_for(findings: Iterable["Finding"]) -> Iterator["Finding"]:
-    """Yield the findings, and show that the next one takes long: a pod may have to start, or a bucket to time out."""
-    iterator = iter(findings)
-    while True:
-        with shown_wait("checking"):
-            finding = next(iterator, None)
-        if finding is None:
-            return
-        yield finding

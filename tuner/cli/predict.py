@@ -1,7 +1,7 @@
 """The command `predict`, which classifies new images with a study's best model."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,7 +21,7 @@ from tuner.cli.release import bucket_and_study
 from tuner.cli.system_limits import check_limits
 from tuner.errors import DataError
 from tuner.printable import printable
-from tuner.report.terminal.console import make_console, print_json, print_line, shown_progress, shown_wait
+from tuner.report.terminal.console import make_console, print_json, print_line, shown_progress, shown_wait, waited_for
 
 if TYPE_CHECKING:
     from tuner.evaluation.predictor import Answer
@@ -69,7 +69,7 @@ def predict(
         print_json(json.dumps([answer.model_dump(mode="json") for answer in answers], indent=2))
     else:
         answers = []
-        for answer in _waited_for(predictor.answers(images, heatmap), AT_ONCE):
+        for answer in waited_for(predictor.answers(images, heatmap), "predicting", AT_ONCE):
             answers.append(answer)
             _print_answer(answer)
         _print_calibration(predictor.metrics.calibration)
@@ -91,22 +91,6 @@ def _collected(answers: "Iterable[Answer]") -> "list[Answer]":
             collected.append(answer)
             progress(Progress("predicting", len(collected), 0))
     return collected
-
-
-def _waited_for(answers: "Iterable[Answer]", batch: int) -> "Iterator[Answer]":
-    """Yield the answers, and show that the next one takes long, because images are predicted in batches of `batch`."""
-    iterator = iter(answers)
-    number = 0
-    while True:
-        if number % batch == 0:
-            with shown_wait("predicting"):
-                answer = next(iterator, None)
-        else:
-            answer = next(iterator, None)
-        if answer is None:
-            return
-        number += 1
-        yield answer
 
 
 def _print_calibration(calibration: "Calibration | None") -> None:

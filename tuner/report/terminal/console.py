@@ -3,13 +3,14 @@
 Everything that takes longer than `FIRST_S` shows progress, on standard error.
 """
 
+import itertools
 import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, TextIO, TypeVar
 
 from tuner.printable import printable, printable_json
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from tuner.data.source import Progress
+
+Item = TypeVar("Item")
 
 FIRST_S = 2.0
 """Seconds after which something that has shown nothing shows progress."""
@@ -107,6 +110,18 @@ def shown_wait(what: str, stderr_is_hidden: bool = False) -> Iterator[None]:
                 yield
         finally:
             waiting.end()
+
+
+def waited_for(items: "Iterable[Item]", what: str, batch: int = 1) -> "Iterator[Item]":
+    """Yield the items, and show that the program is doing `what` while the next batch of them takes long."""
+    iterator = iter(items)
+    for number in itertools.count():
+        with shown_wait(what) if number % batch == 0 else nullcontext():
+            try:
+                item = next(iterator)
+            except StopIteration:
+                return
+        yield item
 
 
 @contextmanager
