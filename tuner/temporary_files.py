@@ -1,5 +1,6 @@
-"""Temporary files and folders, with a clear error if this machine has no room for them."""
+"""Temporary files and folders, and whether this machine has room for files, with clear errors."""
 
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,16 @@ def temporary_folder(inside: Path | None = None) -> "tempfile.TemporaryDirectory
     """Return a new folder, which is deleted at the end of its `with` block. Raises EnvironmentFailure."""
     with _explaining(inside):
         return tempfile.TemporaryDirectory(prefix="cifake-tune-", dir=inside)
+
+
+def shortage(folder: Path, needed: int, purpose: str) -> str:
+    """Return that a folder has less than `needed` bytes of free space, as a clause; "" if it has enough."""
+    free = shutil.disk_usage(folder).free
+    return "" if free >= needed else f"{_mib(needed)} are needed {purpose}, and {_mib(free)} are free"
+
+
+def _mib(size_bytes: int) -> str:
+    return f"{size_bytes / (1 << 20):,.1f} MiB"
 
 
 @contextmanager

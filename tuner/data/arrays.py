@@ -23,6 +23,7 @@ from tuner.data.holdout import validation_indices
 from tuner.data.manifest import Manifest, Shard, Split
 from tuner.errors import BucketError, DataError
 from tuner.names import ENV_CACHE
+from tuner.temporary_files import shortage
 
 _MAKING = ".making-"
 
@@ -132,16 +133,11 @@ def _require_room(manifest: Manifest, split: str, images: int, folder: Path) -> 
     Writing to a mapped file on a full disk would end the process with SIGBUS.
     """
     shard_bytes = max(shard.size_bytes for shard in manifest.splits[split].shards)
-    needed, free = images * math.prod(manifest.image_shape) + shard_bytes, shutil.disk_usage(folder).free
-    if free < needed:
+    needed = images * math.prod(manifest.image_shape) + shard_bytes
+    if problem := shortage(folder, needed, "for the data in the cache"):
         raise BucketError(
-            f"{folder}: {_mib(needed)} are needed for the data in the cache, and {_mib(free)} are free. Free some "
-            f"space there, or set {ENV_CACHE} to a folder with more space."
+            f"{folder}: {problem}. Free some space there, or set {ENV_CACHE} to a folder with more space."
         )
-
-
-def _mib(size_bytes: int) -> str:
-    return f"{size_bytes / (1 << 20):,.1f} MiB"
 
 
 def _fetch(bucket: Bucket, shard: Shard, image_shape: tuple[int, int, int], path: Path) -> NDArray[np.uint8]:

@@ -3,7 +3,6 @@
 import math
 import os
 import re
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import keras
 
 from tuner.bucket import local_folder
 from tuner.errors import EnvironmentFailure
+from tuner.temporary_files import shortage
 
 FILE_BYTES = 128 << 10
 """Upper estimate of the size of a .keras file's parts that do not depend on the number of variables."""
@@ -53,12 +53,8 @@ def require_room(needed: int, folder: Path, bucket_url: str) -> None:
         bucket_url: Bucket to which it is uploaded then. Its free space is known only if it is a folder.
     """
     for place in _places(needed, folder, bucket_url):
-        free = shutil.disk_usage(_existing(place.folder)).free
-        if free < place.needed:
-            raise EnvironmentFailure(
-                f"no checkpoint can be saved: {_mib(place.needed)} are needed in {place.description}, and {_mib(free)} "
-                f"are free. {place.remedy}"
-            )
+        if problem := shortage(_existing(place.folder), place.needed, f"in {place.description}"):
+            raise EnvironmentFailure(f"no checkpoint can be saved: {problem}. {place.remedy}")
 
 
 def require_room_in_bucket(needed: int, bucket_url: str) -> None:
@@ -87,10 +83,6 @@ def _places(needed: int, folder: Path, bucket_url: str) -> Iterator[_Place]:
 def _bytes(variable: keras.Variable) -> int:
     bits = re.search(r"\d+$", str(variable.dtype))
     return int(math.prod(variable.shape)) * (max(8, int(bits[0])) // 8 if bits else 1)
-
-
-def _mib(count: int) -> str:
-    return f"{count / (1 << 20):,.1f} MiB"
 
 
 def _device(folder: Path) -> int:
