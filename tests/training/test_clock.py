@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tests.support.shifted_clock import HOUR_S, ShiftedClock
-from tuner.training.batches import untuned_input
+from tuner.training.untuned_input import untuned_input
 
 STEPS_S = [-HOUR_S] * 8 + [2 * HOUR_S] * 2
 """By how much the clock is set in each epoch. Without the remedy, about every third step back stops the training."""

@@ -17,8 +17,9 @@ from tuner import names
 from tuner.data.arrays import Arrays, TrainingData
 from tuner.study.objective import Objective
 from tuner.training.activities import Activities, Activity
-from tuner.training.batches import Batches, untuned_input
+from tuner.training.batches import Batches
 from tuner.training.seeding import seed_epoch
+from tuner.training.untuned_input import untuned_input
 from tuner.training.weight_averaging import AveragedWeights
 
 log = logging.getLogger(__name__)
