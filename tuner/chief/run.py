@@ -59,9 +59,12 @@ def run_chief(context: ChiefContext) -> StudyState:
 
 
 def _run(context: ChiefContext) -> StudyState:
-    check_not_emptied(context.bucket, context.study.name)  # before the reader finds the gap of an emptied bucket
     reader = JournalReader(context.bucket, context.study.name)
-    recovered = recover(reader, context)  # checked early, because building a user's own model may take minutes
+    try:
+        recovered = recover(reader, context)  # checked early, because building a user's own model may take minutes
+    except JournalError:
+        check_not_emptied(context.bucket, context.study.name)  # whose error explains the gap
+        raise
     if recovered.is_over:
         return _continue_after_search(context, recovered.state)
     plan = _plan_search(context)
