@@ -14,6 +14,7 @@ from prometheus_client.metrics_core import Metric
 from tuner.config.settings import Algorithm
 from tuner.monitoring import catalogue
 from tuner.monitoring.catalogue import counter, histogram, reading
+from tuner.study.attempts import INTERRUPTIONS
 from tuner.study.progress import epochs_saved
 from tuner.study.records import Outcome, TrialState
 from tuner.study.rungs import at_rungs
@@ -88,9 +89,6 @@ def _code(error: BaseException, context: Any) -> str:
     return "UNKNOWN"  # an internal error
 
 
-INTERRUPTED = (Outcome.PREEMPTED, Outcome.LOST, Outcome.ENVIRONMENT)
-
-
 def study_metrics(state: StudyState) -> list[Metric]:
     """Return the metrics that are computed from a study's journal."""
     if state.study is None:
@@ -134,7 +132,7 @@ def _attempts(state: StudyState) -> dict[tuple[str, ...], float]:
         ("finished", "completed"): ended[TrialState.COMPLETED],
         ("finished", "stopped"): ended[TrialState.STOPPED],
         **{
-            ("interrupted" if outcome in INTERRUPTED else "failed", outcome.value): outcomes[outcome]
+            ("interrupted" if outcome in INTERRUPTIONS else "failed", outcome.value): outcomes[outcome]
             for outcome in Outcome
         },
     }

@@ -8,6 +8,9 @@ from pydantic import BaseModel, ConfigDict
 from tuner.names import TrialId
 from tuner.study.records import AttemptEnded, Ended, Leased, Opened, Outcome, Record, Reported, first_line
 
+INTERRUPTIONS = (Outcome.PREEMPTED, Outcome.LOST, Outcome.ENVIRONMENT)
+"""Outcomes of attempts that were interrupted for a reason other than their trial."""
+
 
 class AttemptRecord(BaseModel):
     """One attempt. Times are seconds since 1970."""
@@ -96,7 +99,7 @@ def attempts_of(records: Iterable[Record]) -> History:
 
 def interrupted(attempt: AttemptRecord) -> bool:
     """Return whether an attempt was interrupted for a reason other than its trial, such as the loss of its worker."""
-    return attempt.how in (Outcome.PREEMPTED, Outcome.LOST, Outcome.ENVIRONMENT)
+    return attempt.how in INTERRUPTIONS
 
 
 def _how(record: AttemptEnded | Ended) -> str:
