@@ -82,7 +82,7 @@ def uploaded(night: Night) -> set[str]:
 
 
 def killed(night: Night, epochs: int) -> set[str]:
-    """Let a worker train until so many epochs are reported, and kill it in the midst of the next.
+    """Let a worker train until so many epochs are reported, and kill it in the middle of the next.
 
     Return the checkpoints that it left.
     """
@@ -107,7 +107,7 @@ def ended(night: Night, epochs: int) -> set[str]:
 
 
 def killed_without_chief(night: Night, epochs: int) -> set[str]:
-    """Let a worker train so many epochs, and two more while the chief is away, and kill it in the midst of the next."""
+    """Let a worker train so many epochs, then two while the chief is away, and kill it in the middle of the next."""
     hold = night.gate(f"hold-{epochs}")
     hold.touch()
     night.gate("slow").touch()
