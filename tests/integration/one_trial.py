@@ -10,6 +10,7 @@ import keras_tuner
 
 from tests.integration.support import SPACES, Command, Place
 from tests.support.chief import RunningChief, running_chief
+from tests.support.disks import fill
 from tuner import names
 from tuner.bucket import Bucket
 from tuner.config.loading import load
@@ -53,6 +54,15 @@ class Night:
     def work(self, **environment: str) -> Command:
         """Start a worker."""
         return self.place.start("worker", **{**self.identity, **environment})
+
+    def work_until_full(self, disk: Path) -> Command:
+        """Start a worker whose temporary files are on a disk that is full once it has reported an epoch."""
+        self.gate("hold-1").touch()
+        worker = self.work(TMPDIR=str(disk))
+        self.until(lambda: self.epochs() == 1, "an epoch")
+        fill(disk)
+        self.gate("hold-1").unlink()
+        return worker
 
     def until(self, condition: Callable[[], object], what: str) -> None:
         """Wait for a condition."""

@@ -265,11 +265,7 @@ def test_a_worker_whose_own_disk_stays_full_hands_its_trial_back_at_no_cost(plac
         small_disk(place.folder / "tmp", 4096) as disk,
         night(place, place.bucket, two_colours, *impatient) as new_night,
     ):
-        new_night.gate("hold-1").touch()
-        worker = new_night.work(TMPDIR=str(disk))
-        new_night.until(lambda: new_night.epochs() == 1, "an epoch")
-        fill(disk)
-        new_night.gate("hold-1").unlink()
+        worker = new_night.work_until_full(disk)
         refused(worker.wait(), ENVIRONMENT, "the model cannot be saved", "No space left")
         # no lease runs out here: this chief looks for none
         assert new_night.endings() == [Outcome.ENVIRONMENT]

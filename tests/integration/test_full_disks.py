@@ -7,7 +7,7 @@ import pytest
 
 from tests.integration.one_trial import night
 from tests.integration.support import Place, settings, space
-from tests.support.disks import fill, resize, small_disk
+from tests.support.disks import resize, small_disk
 from tuner.study.records import Outcome, TrialState
 
 ROOM_KIB = 16_384
@@ -38,11 +38,7 @@ def test_run_ends_with_3_and_the_same_command_continues_when_there_is_room(
 
 def test_an_epoch_whose_checkpoint_does_not_fit_is_kept_until_there_is_room(place: Place, two_colours: str) -> None:
     with small_disk(place.folder / "tmp", 4096) as disk, night(place, place.bucket, two_colours) as new_night:
-        new_night.gate("hold-1").touch()
-        worker = new_night.work(TMPDIR=str(disk))
-        new_night.until(lambda: new_night.epochs() == 1, "an epoch")
-        fill(disk)
-        new_night.gate("hold-1").unlink()
+        worker = new_night.work_until_full(disk)
         new_night.until(lambda: "No space left" in new_night.problem(), "the worker waits")
         (disk / "ballast").unlink()
         assert worker.wait().code == 0
@@ -55,11 +51,7 @@ def test_an_epoch_whose_checkpoint_does_not_fit_is_kept_until_there_is_room(plac
 
 def test_a_worker_that_is_stopped_while_its_disk_is_full_costs_no_retry(place: Place, two_colours: str) -> None:
     with small_disk(place.folder / "tmp", 4096) as disk, night(place, place.bucket, two_colours) as new_night:
-        new_night.gate("hold-1").touch()
-        worker = new_night.work(TMPDIR=str(disk))
-        new_night.until(lambda: new_night.epochs() == 1, "an epoch")
-        fill(disk)
-        new_night.gate("hold-1").unlink()
+        worker = new_night.work_until_full(disk)
         new_night.until(new_night.problem, "the worker waits")
         worker.process.terminate()
         assert worker.wait().code == 143
