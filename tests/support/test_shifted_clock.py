@@ -20,8 +20,9 @@ class Time(ctypes.Structure):
     _fields_ = [("s", ctypes.c_long), ("ns", ctypes.c_long)]
 library, semaphore = ctypes.CDLL(None), ctypes.create_string_buffer(64)
 library.sem_init(semaphore, 0, 0)
+deadline = Time(int(time.time()) + int(sys.argv[1]), 0)
 print("ready", flush=True)
-library.sem_timedwait(semaphore, ctypes.byref(Time(int(time.time()) + int(sys.argv[1]), 0)))
+library.sem_timedwait(semaphore, ctypes.byref(deadline))
 """
 
 
