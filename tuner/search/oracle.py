@@ -212,7 +212,9 @@ class Oracle:
             return []  # the trial was stopped early, or the answer to an earlier call was lost
         lease = self._lease_of(attempt)
         if self.state.trials[lease.trial].best_epoch is None:
-            return self._end_attempt(lease, Outcome.INVALID, "no epoch has a finite objective", now)
+            # the training of a stock worker is not seeded, so another attempt may succeed, as in Keras Tuner
+            outcome = Outcome.FAILED if attempt.worker.stock else Outcome.INVALID
+            return self._end_attempt(lease, outcome, "no epoch has a finite objective", now)
         return self._end_scored(lease, TrialState.COMPLETED, "", now)
 
     def give_back(
