@@ -13,7 +13,8 @@ import pytest
 from tests.integration.spaces.user_spaces import Tiny
 from tuner.data.arrays import Arrays, TrainingData
 from tuner.study.objective import Objective
-from tuner.training.loop import InvalidTrialError, Task, train
+from tuner.training.faults import InvalidTrialError
+from tuner.training.loop import Task, train
 
 SHAPE, CLASSES = (8, 8, 3), 2
 

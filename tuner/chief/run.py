@@ -23,7 +23,7 @@ from tuner.chief.service import Service, now
 from tuner.chief.term import open_term, recover
 from tuner.chief.worker_deaths import WorkerDeaths, deaths_in_cluster
 from tuner.data.manifest import read_manifest
-from tuner.errors import EmptiedBucketError, JournalError, NoResultError
+from tuner.errors import EmptiedBucketError, JournalError, NoResultError, UsageError
 from tuner.rpc import tls_server_errors
 from tuner.search.oracle import Oracle
 from tuner.search.suggester import Suggester, make_suggester, objective_of
@@ -41,6 +41,7 @@ def run_chief(context: ChiefContext) -> StudyState:
     """Run the search and, in a cluster, the evaluation. Return the final state of the search.
 
     Raises ConfigError (the study began with other settings), FencedError (a newer chief took over),
+    UsageError (a fault that every trial shares ended the search),
     PreemptedError (SIGTERM), NoResultError (no trial can be evaluated, or the evaluation failed), BucketError,
     JournalError (the journal is damaged), EmptiedBucketError (the bucket lost the journal meanwhile).
     """
@@ -125,6 +126,8 @@ def _continue_after_search(context: ChiefContext, state: StudyState) -> StudySta
 
 
 def _check_result(state: StudyState) -> None:
-    """Raise NoResultError if no trial can be evaluated."""
+    """Raise UsageError if every trial has a fault, and NoResultError if no trial can be evaluated."""
+    if state.shared_fault:
+        raise UsageError(state.shared_fault)
     if not state.best():
         raise NoResultError(why_no_result(state))

@@ -272,7 +272,9 @@ class Service:
         """End an attempt that did not finish its trial."""
         attempt = AttemptClaim(Worker(request.worker, request.incarnation), request.trial, request.attempt)
         try:
-            records = self.oracle.give_back(attempt, request.cause, request.reason, now(), request.failing_s or 0.0)
+            records = self.oracle.give_back(
+                attempt, request.cause, request.reason, now(), request.failing_s or 0.0, request.scope
+            )
         except (StaleAttemptError, UnknownTrialError) as error:
             await _refuse(error, attempt, context)
         if request.cause in (Outcome.PREEMPTED, Outcome.ENVIRONMENT):

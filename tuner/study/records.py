@@ -34,6 +34,14 @@ class Outcome(StrEnum):
     ENVIRONMENT = "environment"  # bucket, disk or network failed; always retried, see `AttemptEnd`
 
 
+class FaultScope(StrEnum):
+    """Which trials have the fault that ended an attempt with the outcome INVALID."""
+
+    TRIAL = "trial"  # this trial
+    SHARED = "shared"  # every trial, as long as no other trial has been trained for an epoch; otherwise only this one
+    STUDY = "study"  # every trial
+
+
 class AttemptEnd(Versioned):
     """How an attempt ended, in a form that versions without Outcome.ENVIRONMENT understand as LOST."""
 
@@ -138,7 +146,9 @@ class Finished(_Record):
     kind: Literal["finished"] = "finished"
     reason: str
     failed: bool = False
-    """Whether the search gave up after too many consecutive failed trials."""
+    """Whether the search gave up, after too many consecutive failed trials or because of a shared fault."""
+    shared_fault: bool = False
+    """Whether a fault that every trial shares ended the search (FaultScope). `failed` is true then."""
 
 
 class UnknownRecord(Versioned):

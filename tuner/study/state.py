@@ -208,6 +208,15 @@ class StudyState:
         # training.epochs may have grown, but that affects only new trials
         return self.study.search.max_trials == study.search.max_trials
 
+    def trained_beside(self, trial_id: TrialId) -> bool:
+        """Return whether a trial other than this one has reported an epoch."""
+        return any(trial.epochs for trial in self.trials.values() if trial.trial_id != trial_id)
+
+    @property
+    def shared_fault(self) -> str:
+        """The fault of every trial because of which the search ended, as one sentence; empty if there is none."""
+        return first_line(self.finished.reason) if self.finished and self.finished.shared_fault else ""
+
     @property
     def objective(self) -> Objective:
         """The objective of the search, by which its trials are compared."""

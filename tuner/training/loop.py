@@ -18,6 +18,7 @@ from tuner.data.arrays import Arrays, TrainingData
 from tuner.study.objective import Objective
 from tuner.training.activities import Activities, Activity
 from tuner.training.batches import Batches
+from tuner.training.faults import InvalidTrialError
 from tuner.training.seeding import seed_epoch
 from tuner.training.untuned_input import untuned_input
 from tuner.training.weight_averaging import AveragedWeights
@@ -27,10 +28,6 @@ log = logging.getLogger(__name__)
 PROGRESS_S = 0.5
 """Seconds between two calls of `Listener.progress`."""
 _DEFAULT_OBJECTIVE = Objective("val_accuracy")
-
-
-class InvalidTrialError(Exception):
-    """The trial would fail again in the same way. The message says why."""
 
 
 class _IgnoresInitialEpochError(Exception):

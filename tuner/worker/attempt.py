@@ -14,11 +14,12 @@ from tuner import names
 from tuner.errors import ChiefUnreachableError, CifakeTuneError, EnvironmentFailure, PreemptedError, SpaceError
 from tuner.evaluation import saved_model
 from tuner.rpc import lease_service
-from tuner.study.records import Outcome
+from tuner.study.records import FaultScope, Outcome
 from tuner.temporary_files import temporary_folder
 from tuner.training import checkpoint
 from tuner.training.activities import Activity
-from tuner.training.loop import InvalidTrialError, Task, metrics_line, train
+from tuner.training.faults import InvalidTrialError
+from tuner.training.loop import Task, metrics_line, train
 from tuner.training.seeding import trial_seed
 from tuner.worker import room
 from tuner.worker.chief_client import FencedAttemptError, Grant, ReportRefusedError, UnexpectedAnswerError
@@ -46,6 +47,7 @@ class _Ending:
 
     outcome: Outcome
     reason: str
+    scope: FaultScope = FaultScope.TRIAL
 
 
 class Attempt:
@@ -232,7 +234,9 @@ class Attempt:
                 self._reporter.settle(self.check)
         except (FencedAttemptError, StoppedTrialError, CifakeTuneError):
             raise
-        except (InvalidTrialError, ReportRefusedError) as error:
+        except InvalidTrialError as error:
+            return _Ending(Outcome.INVALID, str(error), error.scope)
+        except ReportRefusedError as error:
             return _Ending(Outcome.INVALID, str(error))
         except Exception as error:
             if isinstance(error, OSError) and error.errno in DISK_FULL:
@@ -305,7 +309,9 @@ class Attempt:
         log.log(level, "%s: %s: %s", self._label, ending.outcome, ending.reason)
         try:
             failing_s = self._patience.failing_s()
-            self._context.chief.give_back(self._grant, ending.outcome, ending.reason, failing_s, stopping=stopping)
+            self._context.chief.give_back(
+                self._grant, ending.outcome, ending.reason, failing_s, stopping=stopping, scope=ending.scope
+            )
         except FencedAttemptError:
             log.info("%s: the chief has already reassigned this trial", self._label)
         except ChiefUnreachableError as error:

@@ -21,7 +21,7 @@ from tuner.errors import (
     UsageError,
 )
 from tuner.rpc import lease_service
-from tuner.study.records import Outcome
+from tuner.study.records import FaultScope, Outcome
 from tuner.worker.chief_outage import ChiefOutage
 
 CALL_TIMEOUT_S = 30.0
@@ -221,7 +221,14 @@ class ChiefClient:
         self._repeat(lambda: self._oracle.EndTrial(request, metadata=metadata, timeout=CALL_TIMEOUT_S))
 
     def give_back(
-        self, grant: Grant, outcome: Outcome, reason: str, failing_s: float = 0.0, *, stopping: bool = False
+        self,
+        grant: Grant,
+        outcome: Outcome,
+        reason: str,
+        failing_s: float = 0.0,
+        *,
+        stopping: bool = False,
+        scope: FaultScope = FaultScope.TRIAL,
     ) -> None:
         """End the attempt without finishing the trial. Raises FencedAttemptError.
 
@@ -232,6 +239,7 @@ class ChiefClient:
             failing_s: Seconds for which the environment had been failing, if the outcome is ENVIRONMENT.
             stopping: Whether the process was asked to stop. Then it stops trying after `GIVE_BACK_S`, because it has
                 little time and its lease expires anyway.
+            scope: Which trials have the fault, if the outcome is INVALID.
         """
         limit_s = GIVE_BACK_S if stopping else None
         is_environment = outcome is Outcome.ENVIRONMENT
@@ -243,6 +251,7 @@ class ChiefClient:
             outcome=Outcome.LOST if is_environment else outcome,
             failing_s=failing_s if is_environment else None,
             reason=reason[: lease_service.REASON_CHARACTERS],
+            scope=scope,
         )
         self._repeat(lambda: self._leases.give_back(request, limit_s or CALL_TIMEOUT_S), limit_s)
 
