@@ -28,6 +28,7 @@ from tuner.rpc import tls_server_errors
 from tuner.search.oracle import Oracle
 from tuner.search.suggester import Suggester, make_suggester, objective_of
 from tuner.spaces.exploration import explore
+from tuner.study.compatibility import effect_of_epochs
 from tuner.study.journal import JournalReader, check_not_emptied
 from tuner.study.objective import Objective
 from tuner.study.progress import why_no_result
@@ -118,6 +119,8 @@ def _continue_after_search(context: ChiefContext, state: StudyState) -> StudySta
     """Complete a study whose search has already ended: write missing files and, in a cluster, run the evaluation."""
     context.monitor.show_finished(state)
     log.info("the search of study %s has finished", state.settings.name)
+    if change := effect_of_epochs(state, context.study):
+        log.warning("%s", change)
     EventFiles(context.bucket, state).write()
     _check_result(state)
     if context.cluster is not None:

@@ -30,8 +30,8 @@ class StockSpaces:
             return ""
         return (
             f"the worker's space has hyperparameters that the chief's space does not have: {_listed(unknown)}. The "
-            f"chief searches {_listed(self._known)}. Start the chief with the worker's space (space.import), or declare "
-            "these hyperparameters in the space's declare_hyperparameters(hp) if only some builds name them."
+            f"chief searches {_listed(self._known)}. Start the chief with the worker's space (space.import), or "
+            "declare these hyperparameters in the space's declare_hyperparameters(hp) if only some builds name them."
         )
 
 

@@ -91,7 +91,8 @@ class Space(Settings):
     """Name of a built-in space. Default: `seed`, the published space, unless `import` is set."""
 
     import_: Annotated[str | None, Field(alias="import", pattern=r"^[\w.]+:\w+$")] = None
-    """Your own Keras Tuner `HyperModel`, written as `module:Class`. It replaces `name`."""
+    """Your own space, written as `module:name`: a function `build_model(hp)` that returns a compiled model, a Keras
+    Tuner `HyperModel` class, or an object of such a class. It replaces `name`."""
 
     code: Text | None = None
     """Folder that is added to Python's path before `import` is resolved. Default: the working directory."""

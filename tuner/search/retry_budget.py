@@ -28,4 +28,4 @@ def retry_budget(trial: Trial, outcome: Outcome, retries: Retries) -> RetryBudge
     }
     limit, setting = budgets[outcome]
     shared = {other for other, (_, name) in budgets.items() if name == setting}
-    return RetryBudget(limit, setting, sum(trial.outcomes[other] for other in shared))
+    return RetryBudget(limit, setting, sum(trial.outcomes[other] - trial.forgiven[other] for other in shared))

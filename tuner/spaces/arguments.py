@@ -45,7 +45,9 @@ def filled(parameters: Sequence[Parameter], facts: DataFacts) -> dict[str, Any]:
     Raises ValueError, which names the arguments, if a required argument cannot be filled.
     """
     known = facts.by_name()
-    named = [parameter for parameter in parameters if parameter.kind not in (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)]
+    named = [
+        parameter for parameter in parameters if parameter.kind not in (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
+    ]
     unknown = [
         parameter.name
         for parameter in named

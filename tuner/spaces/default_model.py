@@ -14,7 +14,7 @@ import keras
 import keras_tuner
 import numpy as np
 
-from tuner.errors import SpaceError
+from tuner.errors import PreemptedError, SpaceError
 from tuner.spaces.error_cause import LABELS, NOT_COMPILED, cause_of
 from tuner.spaces.exploration import activate
 from tuner.spaces.trial_builds import build_error
@@ -69,6 +69,7 @@ def check_default_model(
         error = build_error(space, hp, dry, check)
         if error is None:
             return
+    assert error is not None
     if isinstance(error, SpaceError):
         raise error
     raise SpaceError(
@@ -86,8 +87,8 @@ def _check(model: Any, expectations: Expectations, own_fit: bool) -> None:
     outputs = _applied(
         lambda: model(images, training=False),
         f"the model cannot be applied to the images of the data set ({shape}: height x width x channels)",
-        "The evaluation and `predict` give it whole images, so resize or crop them in the model (keras.layers.Resizing, "
-        "CenterCrop) instead of in fit(), and take the image's shape from the argument image_shape.",
+        "The evaluation and `predict` give it whole images, so resize or crop them in the model (keras.layers."
+        "Resizing, CenterCrop) instead of in fit(), and take the image's shape from the argument image_shape.",
     )
     _check_outputs(outputs, expectations.classes)
     if own_fit:
@@ -117,6 +118,8 @@ def _check(model: Any, expectations: Expectations, own_fit: bool) -> None:
 def _applied(action: Callable[[], Any], problem: str, remedy: str) -> Any:
     try:
         return action()
+    except PreemptedError:
+        raise
     except Exception as error:
         raise SpaceError(f"{problem}: {cause_of(error).partition(LABELS)[0].rstrip('. ')}. {remedy}") from error
 
@@ -148,7 +151,8 @@ def _has_own_steps(model: keras.Model) -> bool:
 
 
 def _is_of_keras(model: keras.Model, method: str) -> bool:
-    return getattr(type(model), method).__module__.partition(".")[0] == "keras"
+    module: str = getattr(type(model), method).__module__
+    return module.partition(".")[0] == "keras"
 
 
 def _check_objective(metrics: set[str], objective: str) -> None:

@@ -26,13 +26,14 @@ def explore(
 ) -> "keras_tuner.HyperParameters":
     """Return all hyperparameters of the space, including those under conditions, in loops and in its `fit`.
 
-    As in Keras Tuner's own chief, its `declare_hyperparameters` is called, and the model is built once for each condition
-    that no build has met yet. Then it is built with each value of each choice, and with the largest numbers, so that
-    loops run to their ends. Keras Tuner instead learns such hyperparameters from the trials that meet them, so its search depends on which trial ends first.
-    A hyperparameter that appears only with certain values of several choices together may be missed; the worker that
-    meets it logs a warning. A build that fails with other values than the defaults is a warning, because only the trials
-    with these values fail. Raises SpaceError if the model cannot be built with the defaults, or has a condition that no
-    build meets.
+    As in Keras Tuner's own chief, its `declare_hyperparameters` is called, and the model is built once for each
+    condition that no build has met yet. Then it is built with each value of each choice, and with the largest numbers,
+    so that loops run to their ends. Keras Tuner instead learns such hyperparameters from the trials that meet them, so
+    its search depends on which trial ends first. A hyperparameter that appears only with certain values of several
+    choices together may be missed; the worker that meets it logs a warning.
+
+    A build that fails with other values than the defaults is a warning, because only the trials with these values fail.
+    Raises SpaceError if the model cannot be built with the defaults, or has a condition that no build meets.
     """
     import keras
 

@@ -1,5 +1,6 @@
 """A search space that is a function `build_model(hp)`, as in most code for Keras Tuner."""
 
+import functools
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -29,5 +30,8 @@ class FunctionSpace(keras_tuner.HyperModel):
 def definition_of(space: keras_tuner.HyperModel) -> Any:
     """Return the function or class that defines a space, in which its source code can be found."""
     if isinstance(space, FunctionSpace):
-        return space.function if inspect.isfunction(space.function) else type(space.function)
+        function = space.function
+        while isinstance(function, functools.partial):
+            function = function.func
+        return function if inspect.isfunction(function) else type(function)
     return type(space)

@@ -44,7 +44,7 @@ def load_space(space: Space, image_shape: tuple[int, int, int], classes: int) ->
             raise SpaceError(f"space.code: {folder} is not a folder. Set it to the folder that contains your code.")
     module_name, _, name = path.partition(":")
     module = _imported(module_name, folder)
-    facts = DataFacts(tuple(image_shape), classes)  # a manifest's shape may be a list
+    facts = DataFacts(image_shape, classes)
     return _space(path, _found(module, module_name, name), facts)
 
 
@@ -54,20 +54,22 @@ def _imported(module_name: str, folder: Path | None) -> ModuleType:
     except PreemptedError:  # raised by a signal's handler, which runs during the user's code
         raise
     except Exception as error:
-        missing = missing_module(error)
-        if missing and name_in_space(str(getattr(error, "name", ""))) == module_name:
+        name = name_in_space(error.name or "") if isinstance(error, ModuleNotFoundError) else ""
+        if name and f"{module_name}.".startswith(f"{name}."):
             raise SpaceError(
                 f"space.import: the module {module_name} was not found in {folder}. Set space.code to the folder "
                 "that contains it."
             ) from error
-        if missing:
+        if missing := missing_module(error):
             raise SpaceError(
                 f"space.import: {module_name} cannot be imported because it needs {missing}, which is not installed. "
                 f"{how_to_install(missing)}"
             ) from error
         from tuner.spaces.error_cause import cause_of
 
-        raise SpaceError(f"space.import: {module_name} cannot be imported ({cause_of(error)}). Fix the module.") from error
+        raise SpaceError(
+            f"space.import: {module_name} cannot be imported ({cause_of(error)}). Fix the module."
+        ) from error
 
 
 def _found(module: ModuleType, module_name: str, name: str) -> Any:
@@ -77,7 +79,7 @@ def _found(module: ModuleType, module_name: str, name: str) -> Any:
     is_class = isinstance(found, type)
     if isinstance(found, keras_tuner.HyperModel) or (callable(found) and not is_class):
         return found
-    if is_class and issubclass(found, keras_tuner.HyperModel):
+    if isinstance(found, type) and issubclass(found, keras_tuner.HyperModel):
         return found
     problem = (
         f"the class {name} of {module_name} does not inherit from keras_tuner.HyperModel"
@@ -102,7 +104,9 @@ def _candidates(module: ModuleType) -> list[str]:
         if getattr(value, "__module__", None) == module.__name__
         and (
             (isinstance(value, type) and issubclass(value, keras_tuner.HyperModel))
-            or (callable(value) and not isinstance(value, type) and [p.name for p in parameters_of(value)[:1]] == ["hp"])
+            or (
+                callable(value) and not isinstance(value, type) and [p.name for p in parameters_of(value)[:1]] == ["hp"]
+            )
         )
     ]
 
@@ -133,5 +137,7 @@ def _space(path: str, found: Any, facts: DataFacts) -> "keras_tuner.HyperModel":
     except PreemptedError:
         raise
     except Exception as error:
-        raise SpaceError(f"space.import: {path} cannot be instantiated ({cause_of(error)}). Fix its __init__.") from error
+        raise SpaceError(
+            f"space.import: {path} cannot be instantiated ({cause_of(error)}). Fix its __init__."
+        ) from error
     return space

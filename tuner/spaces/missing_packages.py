@@ -1,5 +1,7 @@
 """Explains an import that fails in a user's code, and names the package to install."""
 
+import sys
+
 PACKAGES = {
     "PIL": "pillow",
     "attr": "attrs",
@@ -17,7 +19,8 @@ def missing_module(error: BaseException) -> str | None:
     """Return the top-level module that an import did not find; None for any other error."""
     if not isinstance(error, ModuleNotFoundError) or not error.name:
         return None
-    return error.name.partition(".")[0]
+    top = error.name.partition(".")[0]
+    return None if sys.modules.get(top) is not None else top  # an installed package may lack a submodule
 
 
 def how_to_install(module: str) -> str:

@@ -151,13 +151,25 @@ class Finished(_Record):
     """Whether a fault that every trial shares ended the search (FaultScope). `failed` is true then."""
 
 
+class Retried(_Record):
+    """Failed trials are queued again, because the search had given up and has been started again.
+
+    Follows the record Opened. The trials keep their attempts, and begin again at their first epoch.
+    """
+
+    kind: Literal["retried"] = "retried"
+    trials: tuple[TrialId, ...]
+
+
 class UnknownRecord(Versioned):
     """A record of a kind that a newer minor version has added; readers skip it."""
 
     kind: str
 
 
-Record = Annotated[Opened | Created | Leased | Reported | AttemptEnded | Ended | Finished, Field(discriminator="kind")]
+Record = Annotated[
+    Opened | Created | Leased | Reported | AttemptEnded | Ended | Finished | Retried, Field(discriminator="kind")
+]
 
 
 RECORD: TypeAdapter[Record] = TypeAdapter(Record, config=ConfigDict(ser_json_inf_nan="constants"))

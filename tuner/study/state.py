@@ -27,6 +27,7 @@ from tuner.study.records import (
     Outcome,
     Record,
     Reported,
+    Retried,
     TrialState,
     Value,
     first_line,
@@ -40,6 +41,7 @@ TRANSITIONS: dict[TrialState, frozenset[TrialState]] = {
     TrialState.STOPPED: frozenset(),
     TrialState.FAILED: frozenset(),
 }
+"""Transitions during a search. The record Retried, with which a search that gave up is resumed, requeues trials."""
 SCORED = frozenset({TrialState.COMPLETED, TrialState.STOPPED})
 
 
@@ -69,6 +71,9 @@ class Trial:
     sha256: dict[int, str] = field(default_factory=dict)
     """Checksums of the saved models by epoch."""
     outcomes: Counter[Outcome] = field(default_factory=Counter)
+    """Number of attempts by outcome."""
+    forgiven: Counter[Outcome] = field(default_factory=Counter)
+    """Those of `outcomes` that no retry budget counts, because a search that gave up was started again after them."""
     score: float | None = None
     best_epoch: int | None = None
     started: float | None = None
@@ -161,6 +166,8 @@ class StudyState:
                 self.steps.append(record.trial)
             case Finished():
                 self.finished, self.outage = record, None
+            case Retried():
+                self._retry([self._trial(trial_id) for trial_id in record.trials])
             case Leased():
                 trial = self._trial(record.trial)
                 if record.attempt != trial.attempts + 1:
@@ -268,6 +275,20 @@ class StudyState:
         self.steps.append(trial.trial_id)
         if trial.state is TrialState.FAILED:
             leave_rungs(trial, self.first)
+
+    def _retry(self, trials: list[Trial]) -> None:
+        """Queue failed trials again, with all retries and without their epochs, whose models have been deleted."""
+        for trial in trials:
+            if trial.state is not TrialState.FAILED:
+                raise ValueError(f"trial {trial.trial_id} is {trial.state} and cannot be retried")
+        for trial in trials:
+            trial.state, trial.ended, trial.worker, trial.incarnation = TrialState.QUEUED, None, None, None
+            trial.epochs, trial.reported, trial.checkpoints, trial.sha256, trial.rungs = {}, {}, {}, {}, {}
+            trial.best_epoch = None
+            trial.forgiven = trial.outcomes.copy()
+        retried = {trial.trial_id for trial in trials}
+        self.ended = [trial_id for trial_id in self.ended if trial_id not in retried]
+        self.ended_before_term = len(self.ended)
 
     def _attempt(self, record: Reported | AttemptEnded | Ended) -> Trial:
         trial = self._trial(record.trial)

@@ -4,7 +4,6 @@ import errno
 import logging
 import threading
 import time
-import traceback
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from tuner import names
 from tuner.errors import ChiefUnreachableError, CifakeTuneError, EnvironmentFailure, PreemptedError, SpaceError
 from tuner.evaluation import saved_model
 from tuner.rpc import lease_service
+from tuner.spaces.default_model import Expectations
 from tuner.study.records import FaultScope, Outcome
 from tuner.temporary_files import temporary_folder
 from tuner.training import checkpoint
@@ -21,6 +21,7 @@ from tuner.training.activities import Activity
 from tuner.training.faults import InvalidTrialError
 from tuner.training.loop import Task, metrics_line, train
 from tuner.training.seeding import trial_seed
+from tuner.training.user_errors import check_once, fault_scope, reason_of
 from tuner.worker import room
 from tuner.worker.chief_client import FencedAttemptError, Grant, ReportRefusedError, UnexpectedAnswerError
 from tuner.worker.context import WorkerContext
@@ -241,10 +242,10 @@ class Attempt:
         except Exception as error:
             if isinstance(error, OSError) and error.errno in DISK_FULL:
                 raise EnvironmentFailure(f"the disk is full ({error}). Free some space there.") from error
-            outcome = Outcome.OUT_OF_MEMORY if out_of_memory(error) else Outcome.FAILED
-            first_line = (str(error).splitlines() or ["no message"])[0]
-            trace = traceback.format_exc()[-lease_service.REASON_CHARACTERS // 2 :]
-            return _Ending(outcome, f"{type(error).__name__}: {first_line}\n{trace}")
+            reason = reason_of(error, lease_service.REASON_CHARACTERS // 2)
+            if (scope := fault_scope(error)) is not None:
+                return _Ending(Outcome.INVALID, reason, scope)
+            return _Ending(Outcome.OUT_OF_MEMORY if out_of_memory(error) else Outcome.FAILED, reason)
         return None
 
     def _take_over(self, folder: Path) -> ResumePoint:
@@ -271,8 +272,19 @@ class Attempt:
         objective = {epoch: metrics[self._task.objective.name] for epoch, metrics in start.history.items()}
         task = self._task.resumed(start.first_epoch, start.file, objective)
         if task.first_epoch < task.epochs and not task.out_of_patience(objective):
+            self._check_default_model()
             activities = self._context.metrics.activities
             train(self._context.space, task, self._context.data, self, activities, self._require_room)
+
+    def _check_default_model(self) -> None:
+        """Raise SharedFaultError before the process's first trial if every model of the space has a fault."""
+        context = self._context
+        images = context.data.train.images
+        height, width, channels = images.shape[1:]
+        expectations = Expectations((height, width, channels), context.classes, context.objective.name)
+        steps = -(-len(images) // context.study.data.batch_size)
+        values = {names.HP_EPOCHS: context.study.training.epochs, names.HP_STEPS: steps}
+        check_once(context.space, self._task.hyperparameters, expectations, values)
 
     def _check_current(self) -> None:
         self._reporter.check()

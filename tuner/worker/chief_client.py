@@ -134,12 +134,12 @@ class ChiefClient:
     def join(self) -> lease_service.Joined:
         """Register this process with the chief.
 
-        Raises UsageError if the chief's answer has another major version or cannot be understood, and the
-        `connection_problem` if there is one.
+        Raises UsageError if the chief is Keras Tuner's own, or if its answer has another major version or cannot be
+        understood, and the `connection_problem` if there is one.
         """
         request = lease_service.Join(worker=self.worker, incarnation=self.incarnation, pod=self.pod)
         try:
-            joined = self._repeat(lambda: self._leases.join(request, CALL_TIMEOUT_S))
+            joined = self._repeat(lambda: self._join(request))
         except ValidationError as error:
             raise UsageError(
                 f"the answer of the chief at {self._address} cannot be understood ({error.errors()[0]['msg']}). "
@@ -148,6 +148,18 @@ class ChiefClient:
         self._joined = True
         self.incarnation = joined.incarnation
         return joined
+
+    def _join(self, request: lease_service.Join) -> lease_service.Joined:
+        try:
+            return self._leases.join(request, CALL_TIMEOUT_S)
+        except grpc.RpcError as error:
+            if error.code() is not grpc.StatusCode.UNIMPLEMENTED:
+                raise
+            raise UsageError(
+                f"the process at {self._address} is not a chief of cifake-tune: it has no lease service, like the "
+                "chief of a script with Keras Tuner alone. Start `cifake-tune chief` at this address, or start the "
+                f"script itself as a worker. {names.ENV_ORACLE_IP} and {names.ENV_ORACLE_PORT} contain the address."
+            ) from None
 
     def next_trial(self, check: Callable[[], None]) -> Grant | None:
         """Wait for a trial and return it; None once the search has finished.

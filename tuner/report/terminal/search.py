@@ -12,7 +12,7 @@ from tuner.config.settings import Algorithm, Policy
 from tuner.printable import printable
 from tuner.report.text import duration
 from tuner.study.progress import by_interest, epochs_of
-from tuner.study.records import AttemptEnded, Ended, Finished, Leased, Record, Reported, TrialState, first_line
+from tuner.study.records import AttemptEnded, Ended, Finished, Leased, Record, Reported, Retried, TrialState, first_line
 from tuner.study.state import SCORED, StudyState, Trial
 from tuner.study.status import WorkerStatus
 
@@ -107,6 +107,9 @@ def lines(state: StudyState, records: Iterable[Record]) -> Iterable[str]:
                 stopped = record.state is TrialState.STOPPED
                 done = f"stopped at {record.reason}" if stopped else f"completed: {objective} {record.score:.4f}"
                 yield f"trial {record.trial} {done}; {len(state.ended)} of {_total(state)} trials{so_far}"
+            case Retried():
+                noun = "trial is" if len(record.trials) == 1 else "trials are"
+                yield f"the search had given up; {len(record.trials)} failed {noun} tried again"
             case Finished():
                 yield f"the search has ended: {first_line(record.reason)}"
 
