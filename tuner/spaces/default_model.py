@@ -14,6 +14,7 @@ import keras
 import keras_tuner
 import numpy as np
 
+from tuner import names
 from tuner.errors import PreemptedError, SpaceError
 from tuner.spaces.error_cause import LABELS, NOT_COMPILED, cause_of
 from tuner.spaces.exploration import activate
@@ -53,7 +54,7 @@ def check_default_model(
     Raises:
         SpaceError: The model has a fault that every trial would have. The message says what to do.
     """
-    if hasattr(space, "data") or hasattr(space, "evaluate"):
+    if callable(getattr(space, "data", None)) or callable(getattr(space, "evaluate", None)):
         return
     own_fit = type(space).fit is not keras_tuner.HyperModel.fit
 
@@ -72,8 +73,9 @@ def check_default_model(
     assert error is not None
     if isinstance(error, SpaceError):
         raise error
+    chosen = {name: value for name, value in hp.values.items() if names.is_hyperparameter(name)}
     raise SpaceError(
-        f"the space's build() fails with its default hyperparameters, {hp.values} ({cause_of(error)}). Fix build()."
+        f"the space's build() fails with its default hyperparameters, {chosen} ({cause_of(error)}). Fix build()."
     ) from error
 
 
@@ -146,8 +148,9 @@ def _check_outputs(outputs: Any, classes: int) -> None:
 
 
 def _has_own_steps(model: keras.Model) -> bool:
-    """Return whether the model's class has its own training step or metrics, which may use labels in any way."""
-    return not all(_is_of_keras(model, name) for name in ("train_step", "test_step", "compute_metrics"))
+    """Return whether the model has its own `fit`, steps or metrics, which may use labels and report in any way."""
+    methods = ("fit", "train_step", "test_step", "compute_metrics")
+    return any(name in vars(model) for name in methods) or not all(_is_of_keras(model, name) for name in methods)
 
 
 def _is_of_keras(model: keras.Model, method: str) -> bool:

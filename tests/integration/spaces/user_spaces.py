@@ -164,6 +164,24 @@ class Hopeless(Tiny):
         raise ValueError(f"{hp.get('units')} is not my lucky number\nsecond line")
 
 
+def build_tiny(hp, input_shape, num_classes):
+    """What most code for Keras Tuner is: a function."""
+    return Tiny(input_shape, num_classes).build(hp)
+
+
+class Refusing(Tiny):
+    """Refuses some of its own hyperparameters, in the words of Keras Tuner, until the file `fixed` is there."""
+
+    def build(self, hp):
+        kind = hp.Choice("kind", ["good", "failed", "fatal", "last"])
+        if kind == "failed":
+            raise keras_tuner.errors.FailedTrialError("too large: 8 parameters")
+        fixed = Path(os.environ.get("INTEGRATION_GATE", "no such folder")) / "fixed"  # the tests' process has many
+        if kind == "fatal" and not fixed.exists():
+            raise keras_tuner.errors.FatalValueError("the pretrained weights are missing")
+        return self.model(4, learning_rate=0.02)
+
+
 class Unbuildable(Tiny):
     """No model at all."""
 
