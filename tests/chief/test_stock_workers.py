@@ -16,6 +16,8 @@ from tuner import names
 from tuner.study.journal import read_study
 from tuner.study.records import TrialState
 
+pytestmark = pytest.mark.filterwarnings("ignore:currentThread|getName:DeprecationWarning")  # Keras Tuner's
+
 NAN = float("nan")
 Scores = list[float | None]
 
@@ -150,7 +152,7 @@ def test_a_trial_of_a_worker_with_another_space_does_not_count_and_the_worker_is
         assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
         message = str(refused.value.details())
         assert (
-            "that the chief's space does not have: kernel, rate. The chief searches units. Start the chief" in message
+            "that the chief's space does not have: rate, kernel. The chief searches units. Start the chief" in message
         )
         kept = read_study(chief.bucket, STUDY.name).trials[names.TrialId("00000")]
         assert (kept.state, kept.score, kept.reason) == (TrialState.QUEUED, None, message)

@@ -54,7 +54,7 @@ def check_default_model(
     Raises:
         SpaceError: The model has a fault that every trial would have. The message says what to do.
     """
-    if callable(getattr(space, "data", None)) or callable(getattr(space, "evaluate", None)):
+    if not takes_images(space):
         return
     own_fit = type(space).fit is not keras_tuner.HyperModel.fit
 
@@ -77,6 +77,11 @@ def check_default_model(
     raise SpaceError(
         f"the space's build() fails with its default hyperparameters, {chosen} ({cause_of(error)}). Fix build()."
     ) from error
+
+
+def takes_images(space: keras_tuner.HyperModel) -> bool:
+    """Return whether a space is trained and evaluated on the images of a data set, not on data of its own."""
+    return not any(callable(getattr(space, method, None)) for method in ("data", "evaluate"))
 
 
 def _check(model: Any, expectations: Expectations, own_fit: bool) -> None:

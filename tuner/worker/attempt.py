@@ -13,7 +13,7 @@ from tuner import names
 from tuner.errors import ChiefUnreachableError, CifakeTuneError, EnvironmentFailure, PreemptedError, SpaceError
 from tuner.evaluation import saved_model
 from tuner.rpc import lease_service
-from tuner.spaces.default_model import Expectations
+from tuner.spaces.default_model import Expectations, takes_images
 from tuner.study.records import FaultScope, Outcome
 from tuner.temporary_files import temporary_folder
 from tuner.training import checkpoint
@@ -279,6 +279,8 @@ class Attempt:
     def _check_default_model(self) -> None:
         """Raise SharedFaultError before the process's first trial if every model of the space has a fault."""
         context = self._context
+        if not takes_images(context.space):
+            return
         images = context.data.train.images
         height, width, channels = images.shape[1:]
         expectations = Expectations((height, width, channels), context.classes, context.objective.name)
