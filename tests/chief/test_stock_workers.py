@@ -117,6 +117,7 @@ def test_a_worker_that_asks_twice_gets_the_same_trial_as_its_next_attempt(tmp_pa
     ("status", "score", "runs"),
     [("INVALID", None, 2), ("FAILED", None, 1), ("COMPLETED", NAN, 2), ("INVALID", 0.5, 2)],
 )
+@pytest.mark.filterwarnings("ignore:All-NaN axis:RuntimeWarning")
 def test_invalid_trials_and_nan_are_retried_as_often_as_the_budget_says_and_failed_ones_never(
     tmp_path: Path, status: str, score: float | None, runs: int
 ) -> None:
