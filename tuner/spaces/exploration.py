@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from tuner.errors import PreemptedError, SpaceError
 from tuner.spaces.error_cause import cause_of
+from tuner.spaces.loadable import check_loadable
 from tuner.spaces.trial_builds import build_error
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def explore(
     explorer = _Explorer(space, image_shape)
     explorer.declare()
     explorer.meet_conditions()
+    explorer.check_loadable()
     explorer.vary({}, explorer.hyperparameters.space)
     if explorer.exhausted:
         log.warning(
@@ -119,6 +121,16 @@ class _Explorer:
                     f"the space has a condition that no build meets: {untried}. Fix its hp.conditional_scope()."
                 )
             values = untried
+
+    def check_loadable(self) -> None:
+        """Raise SpaceError if the model of the defaults could not be loaded after it was saved."""
+        error: Exception | None = None
+        for dry in (True, False):  # a user's layers may need arrays that have values
+            error = build_error(self._space, self._with({}), dry, check_loadable)
+            if error is None:
+                return
+        if isinstance(error, SpaceError):
+            raise error
 
     def vary(self, base: dict[str, Any], varied: "Sequence[HyperParameter]") -> None:
         """Build with each value of the `varied` hyperparameters, several at a time, in addition to `base`."""
