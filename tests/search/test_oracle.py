@@ -7,6 +7,7 @@ from tuner.names import TrialId
 from tuner.search.leases import Worker
 from tuner.search.oracle import AttemptClaim, BadReportError, Instant, Oracle, StaleAttemptError, UnknownTrialError
 from tuner.search.suggester import Suggestion
+from tuner.study.evidence import Evidence
 from tuner.study.records import Ended, FaultScope, Finished, Opened, Outcome, Reported, TrialState
 from tuner.study.state import StudyState, Trial
 
@@ -330,3 +331,21 @@ def test_a_fault_of_the_study_ends_the_search_even_if_another_trial_was_trained(
     finish(chief, take(chief, B))
     chief.give_back(take(chief, A), Outcome.FAILED, "fatal", at(2), scope=FaultScope.STUDY)
     assert chief.state.shared_fault == "every trial would fail as trial 00001 did: fatal"
+
+
+def test_an_objective_that_fit_returned_is_the_trials_score_and_is_not_lost_with_its_worker() -> None:
+    chief = oracle("training.epochs=2")
+    add(chief)
+    attempt = take(chief, A)
+    for epoch, value in enumerate((0.9, 0.8)):
+        chief.report(attempt, epoch, {"val_accuracy": value}, f"m{epoch}", at(1), evidence=Evidence(verified=True))
+    trial = chief.state.trials[TrialId(attempt.trial)]
+    assert (trial.best_epoch, trial.verified) == (0, True)
+    returned = Evidence(verified=False, returned=True)
+    assert chief.report(attempt, 1, {"val_accuracy": 0.8}, "m1", at(2), evidence=returned) != []
+    assert chief.report(attempt, 1, {"val_accuracy": 0.8}, "m1", at(2), evidence=returned) == []
+    chief.expire(at(99))
+    second = take(chief, B, 99)
+    chief.complete(second, at(100))
+    assert (trial.state, trial.score, trial.best_epoch) == (TrialState.COMPLETED, 0.8, 1)
+    assert trial.verified is False

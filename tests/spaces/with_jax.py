@@ -29,7 +29,7 @@ class CountingTraces(Saving):
         super().__init__(folder)
         self.traces: list[int] = []
 
-    def epoch_done(self, epoch: int, metrics: dict[str, float], model: keras.Model) -> None:
+    def epoch_done(self, epoch: int, metrics: dict[str, float], model: keras.Model, returned: bool = False) -> None:
         self.traces.append(keras.Model.stateless_call.calls)
         super().epoch_done(epoch, metrics, model)
 

@@ -31,6 +31,7 @@ from tuner.rpc import lease_service
 from tuner.search.leases import Worker
 from tuner.search.oracle import AttemptClaim, BadReportError, Instant, Oracle, StaleAttemptError, UnknownTrialError
 from tuner.search.suggester import Suggester
+from tuner.study.evidence import Evidence
 from tuner.study.records import Ended, Outcome, Record, TrialState, first_line
 from tuner.study.state import StudyState, Trial
 from tuner.study.status import WorkerState, WorkerStatus
@@ -183,7 +184,8 @@ class Service:
                 f"{names.METADATA_SHA256} must be 64 lowercase hexadecimal digits",
             )
         try:
-            records = self.oracle.report(attempt, epoch, dict(request.metrics), checkpoint, now(), sha256)
+            evidence = Evidence.from_metadata(metadata)
+            records = self.oracle.report(attempt, epoch, dict(request.metrics), checkpoint, now(), sha256, evidence)
         except BadReportError as error:
             await abort(context, grpc.StatusCode.INVALID_ARGUMENT, str(error))
         except (StaleAttemptError, UnknownTrialError) as error:

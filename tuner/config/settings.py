@@ -182,6 +182,15 @@ class Search(Settings):
     """Number of consecutive failed trials after which the search gives up, because the model is broken then, not
     the hyperparameters."""
 
+    @property
+    def names_objective(self) -> bool:
+        """Whether a number without a name, which `fit` may return, is known to be the objective.
+
+        The default objective says nothing about such a number unless `direction` confirms it.
+        """
+        default = type(self).model_fields["objective"].default
+        return self.objective != default or self.direction is Direction.MAX
+
     @model_validator(mode="before")
     @classmethod
     def _policy_of_the_algorithm(cls, values: Any) -> Any:

@@ -17,6 +17,7 @@ from tuner.search.leases import Lease, LeaseTable, Worker
 from tuner.search.outage import LeasePause
 from tuner.search.retry_budget import retry_budget
 from tuner.search.suggester import Suggestion
+from tuner.study.evidence import NO_EVIDENCE, Evidence
 from tuner.study.records import (
     AttemptEnded,
     Created,
@@ -29,7 +30,7 @@ from tuner.study.records import (
     Reported,
     TrialState,
 )
-from tuner.study.state import SCORED, StudyState, Trial, same_metrics
+from tuner.study.state import SCORED, StudyState, Trial
 
 
 class StaleAttemptError(Exception):
@@ -179,6 +180,7 @@ class Oracle:
         checkpoint: str | None,
         now: Instant,
         sha256: str | None = None,
+        evidence: Evidence = NO_EVIDENCE,
     ) -> list[Record]:
         """Record an epoch's metrics, and change the trial's state to STOPPED if early stopping decides so.
 
@@ -192,11 +194,9 @@ class Oracle:
             raise BadReportError(wrong)
         lease.deadline = now.monotonic + self._duration(attempt.worker)
         trial = self.state.trials[lease.trial]
-        known = trial.epochs.get(epoch)
-        if known is not None and same_metrics(known, metrics) and trial.checkpoints.get(epoch) == checkpoint:
+        if trial.has_report(epoch, metrics, checkpoint, evidence.returned):
             return []
-        objective = self.state.settings.search.objective
-        if objective not in metrics:
+        if (objective := self.state.settings.search.objective) not in metrics:
             raise BadReportError(
                 f"search.objective is {objective!r}, and the model reports {', '.join(sorted(metrics))}. "
                 "Set search.objective to one of these metrics."
@@ -211,6 +211,8 @@ class Oracle:
                 metrics=metrics,
                 checkpoint=checkpoint,
                 sha256=sha256 if checkpoint else None,
+                verified=evidence.verified,
+                returned=evidence.returned,
             )
         )
         new_rung = max(trial.rungs.keys() - reached, default=None)  # at most one rung is new

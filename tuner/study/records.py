@@ -115,6 +115,10 @@ class Reported(_Record):
     checkpoint: str | None = None
     sha256: str | None = None
     """Checksum of the object that `checkpoint` names."""
+    verified: bool | None = None
+    """Whether the worker recomputed the objective with the saved model; see `tuner.study.evidence`."""
+    returned: bool = False
+    """Whether the space's own `fit` returned the objective. Then this epoch is the trial's best epoch."""
 
 
 class AttemptEnded(AttemptEnd, _Record):

@@ -7,7 +7,7 @@ applying the same records in order. Nothing else determines the state of a trial
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from math import isnan, nan
+from math import isfinite, isnan, nan
 from typing import Any, Literal
 
 from pydantic import ConfigDict
@@ -76,6 +76,11 @@ class Trial:
     """Those of `outcomes` that no retry budget counts, because a search that gave up was started again after them."""
     score: float | None = None
     best_epoch: int | None = None
+    verified: bool | None = None
+    """Whether the objective was recomputed with a saved model of this trial. False if it cannot be recomputed; None if
+    that is not known, as for trials of earlier versions and of Keras Tuner's own workers."""
+    returned: int | None = None
+    """Epoch whose objective the space's own `fit` returned. It counts as the best epoch."""
     started: float | None = None
     ended: float | None = None
     reason: str = ""
@@ -99,6 +104,12 @@ class Trial:
     def checkpoint(self) -> str | None:
         """Object name of the model that was saved after the best epoch; None if there is none."""
         return None if self.best_epoch is None else self.checkpoints.get(self.best_epoch)
+
+    def has_report(self, epoch: int, metrics: Mapping[str, float], checkpoint: str | None, returned: bool) -> bool:
+        """Return whether this report of an epoch has been recorded already."""
+        known = self.epochs.get(epoch)
+        is_known = known is not None and same_metrics(known, metrics) and self.checkpoints.get(epoch) == checkpoint
+        return is_known and (not returned or self.returned == epoch)
 
     @property
     def last_epoch(self) -> int | None:
@@ -237,8 +248,13 @@ class StudyState:
         return self.study
 
     def _best_epoch(self, trial: Trial) -> int | None:
+        if trial.returned in trial.epochs:
+            return trial.returned
         objective = self.objective
         return objective.best({epoch: metrics.get(objective.name, nan) for epoch, metrics in trial.epochs.items()})
+
+    def _is_finite(self, record: Reported) -> bool:
+        return isfinite(record.metrics.get(self.settings.search.objective, nan))
 
     def _trial(self, trial_id: TrialId) -> Trial:
         if trial_id not in self.trials:
@@ -256,6 +272,8 @@ class StudyState:
             trial.checkpoints[record.epoch], self.outage = record.checkpoint, None
             if record.sha256 is not None:
                 trial.sha256[record.epoch] = record.sha256
+        trial.verified = trial.verified if record.verified is None else record.verified
+        trial.returned = record.epoch if record.returned and self._is_finite(record) else None
         trial.best_epoch = self._best_epoch(trial)
         if trial.best_epoch is not None:
             search, best = self.settings.search, trial.epochs[trial.best_epoch]

@@ -21,6 +21,7 @@ from tuner.errors import (
     UsageError,
 )
 from tuner.rpc import lease_service
+from tuner.study.evidence import NO_EVIDENCE, Evidence
 from tuner.study.records import FaultScope, Outcome
 from tuner.worker.chief_outage import ChiefOutage
 
@@ -211,6 +212,7 @@ class ChiefClient:
         checkpoint: str | None,
         sha256: str | None,
         unwanted: threading.Event,
+        evidence: Evidence = NO_EVIDENCE,
     ) -> bool:
         """Report an epoch and its checkpoint; return whether the trial must stop.
 
@@ -218,7 +220,7 @@ class ChiefClient:
         is unreachable.
         """
         request = _service.UpdateTrialRequest(trial_id=grant.trial_id, metrics=metrics, step=epoch)
-        model = {names.METADATA_CHECKPOINT: checkpoint, names.METADATA_SHA256: sha256}
+        model = {names.METADATA_CHECKPOINT: checkpoint, names.METADATA_SHA256: sha256, **evidence.metadata()}
         metadata = self._metadata(grant, *((key, value) for key, value in model.items() if value))
         answer = self._repeat(
             lambda: self._oracle.UpdateTrial(request, metadata=metadata, timeout=CALL_TIMEOUT_S), unwanted=unwanted

@@ -16,6 +16,8 @@ from tuner.study.records import AttemptEnded, Ended, Finished, Leased, Record, R
 from tuner.study.state import SCORED, StudyState, Trial
 from tuner.study.status import WorkerStatus
 
+NOT_VERIFIED = "(not verified)"
+"""Mark of trials whose objective cannot be recomputed with the saved model."""
 STYLES = {
     TrialState.QUEUED: "dim",
     TrialState.RUNNING: "cyan",
@@ -164,6 +166,8 @@ def _about(trial: Trial, cut: bool) -> Text:
     if trial.state is TrialState.FAILED:
         return Text(printable(first_line(trial.reason)), style="red")
     text = Text(describe(trial), style="dim" if trial.state in SCORED else "")
+    if trial.verified is False:
+        text.append(f"  {NOT_VERIFIED}", style="yellow")
     if trial.state is TrialState.STOPPED and not cut:
         text.append(f"\n{printable(trial.reason)}", style="yellow")
     return text
