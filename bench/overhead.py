@@ -69,6 +69,8 @@ def running_chief(folder: Path, trials: int) -> Iterator[int]:
         f"search.max_trials={trials}",
         "training.epochs=1",
         "space.import=noop_space:NoOp",
+        "search.objective=val_score",
+        "search.direction=max",
         f"space.code={HERE}",
     ]
     command = [sys.executable, "-m", "cifake_tune", "chief", *(word for item in settings for word in ("--set", item))]

@@ -233,7 +233,7 @@ def test_the_page_of_settings_is_up_to_date() -> None:
 @pytest.mark.slow
 def test_the_space_in_the_documents_can_be_searched(tmp_path: Path) -> None:
     (tmp_path / "my_space.py").write_text(
-        blocks((DOCS / "study.md").read_text(encoding="utf-8"), "python")[0], encoding="utf-8"
+        blocks((DOCS / "your-model.md").read_text(encoding="utf-8"), "python")[0], encoding="utf-8"
     )
     program = (
         "from tuner import spaces\n"

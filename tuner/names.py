@@ -82,6 +82,8 @@ METADATA_EPOCH = "cifake-tune-epoch"
 METADATA_CHECKPOINT = "cifake-tune-checkpoint"
 METADATA_FORMAT = "cifake-tune-format"  # format version of a chief that refuses the format of a request
 METADATA_SHA256 = "cifake-tune-sha256"  # hex SHA-256 of the object in METADATA_CHECKPOINT
+METADATA_VERIFIED = "cifake-tune-verified"  # yes or no: whether the worker could recompute the objective
+METADATA_RETURNED = "cifake-tune-returned"  # yes: the space's own fit returned the objective
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from tuner.study.records import (
     Outcome,
     Record,
     Reported,
+    Retried,
     TrialState,
 )
 
@@ -130,6 +131,16 @@ class Books:
         self._expect(Rule.TERMS, record.term > self.terms, f"term {record.term} follows term {self.terms}")
         self.opened, self.terms, self.finished = record, max(self.terms, record.term), None
 
+    def _retry(self, trial: TrialId) -> None:
+        account = self.accounts.get(trial)
+        failed = account is not None and account.ended is not None and account.ended.state is TrialState.FAILED
+        if self._expect(Rule.ONCE, failed, f"trial {trial} is retried, and has not failed"):
+            assert account is not None
+            account.ended = None
+            account.values.clear()
+            account.checkpoints.clear()
+            account.spent.clear()
+
     def _take(self, record: Record) -> None:
         if isinstance(record, Created):
             self._expect(Rule.CREATED, record.trial not in self.accounts, f"trial {record.trial} is created again")
@@ -137,6 +148,10 @@ class Books:
             return
         if isinstance(record, Finished | Opened):
             self.finished = record if isinstance(record, Finished) else None
+            return
+        if isinstance(record, Retried):
+            for trial in record.trials:
+                self._retry(trial)
             return
         account = self.accounts.get(record.trial)
         if not self._expect(Rule.CREATED, account is not None, f"{record.kind} of trial {record.trial}, not created"):

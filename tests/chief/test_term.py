@@ -1,5 +1,6 @@
 """The newest chief wins, also over one that is still writing."""
 
+import logging
 from pathlib import Path
 
 import pytest
@@ -17,8 +18,10 @@ from tuner.config.settings import Study
 from tuner.errors import ConfigError, FencedError
 from tuner.monitoring.catalogue import Role
 from tuner.monitoring.endpoint import Monitor
+from tuner.search.leases import Worker
+from tuner.search.oracle import AttemptClaim, Instant, Oracle
 from tuner.study.journal import JournalReader, read_study
-from tuner.study.records import Created, Finished, Record
+from tuner.study.records import Created, Ended, Finished, Leased, Outcome, Record, Reported, TrialState
 
 STUDY = load()
 
@@ -95,3 +98,65 @@ def test_a_chief_with_other_settings_does_not_take_over(bucket: BusyBucket) -> N
     with pytest.raises(ConfigError, match=r"data\.batch_size was 128, is now 64"):
         take_over(bucket, load(settings=["data.batch_size=64"]))
     bucket.older.write([created(0)])
+
+
+# ---- a study that gave up ------------------------------------------------------------------------------
+def failed(number: int, reason: str) -> list[Record]:
+    trial = names.TrialId(f"{number:05d}")
+    return [
+        created(number),
+        Leased(at=1, trial=trial, attempt=1, worker="a", incarnation="1"),
+        Reported(at=2, trial=trial, attempt=1, epoch=0, metrics={"val_accuracy": 0.5}, checkpoint=f"{trial}/1/0"),
+        Ended(at=3, trial=trial, attempt=1, state=TrialState.FAILED, outcome=Outcome.FAILED, reason=reason),
+    ]
+
+
+def test_a_study_that_gave_up_and_is_started_again_retries_its_failed_trials(
+    bucket: BusyBucket, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    bucket.older.write(
+        [*failed(0, "ValueError: 1"), *failed(1, "FailedTrialError: too large"), *failed(2, "KeyError: 2")]
+    )
+    bucket.older.write([Finished(at=4, reason="3 consecutive trials failed", failed=True)])
+    model = names.checkpoint(STUDY.name, "00000", 1, 0)
+    bucket.create(model, b"of the model before it was fixed")
+    assert take_over(bucket) is not None
+    assert not bucket.exists(model)
+    assert "the search had given up; its 2 failed trials are tried again" in caplog.text
+    state = read_study(bucket, STUDY.name)
+    assert [trial.state.value for trial in state.trials.values()] == ["QUEUED", "FAILED", "QUEUED"]
+    assert (state.ended, state.ended_before_term, state.finished) == (["00001"], 1, None)
+    trial = state.trials[names.TrialId("00000")]
+    assert (trial.attempts, trial.outcomes, trial.reason) == (1, {Outcome.FAILED: 1}, "ValueError: 1")  # on record
+    assert (trial.epochs, trial.checkpoints, trial.last_epoch) == ({}, {}, None)  # begins again, with the fixed model
+
+
+def test_a_retried_trial_has_all_its_retries_and_counts_as_any_other(bucket: BusyBucket) -> None:
+    bucket.older.write([*failed(0, "ValueError: 1"), Finished(at=4, reason="it failed", failed=True)])
+    assert take_over(bucket) is not None
+    oracle = Oracle(read_study(bucket, STUDY.name), Instant(10, 10))
+    for attempt in (2, 3):
+        trial, _ = oracle.grant(Worker("b", "1"), Instant(11, 11))
+        assert trial is not None
+        assert trial.attempts == attempt
+        oracle.give_back(
+            AttemptClaim(Worker("b", "1"), trial.trial_id, attempt), Outcome.FAILED, "again", Instant(12, 12)
+        )
+    assert oracle.state.trials[names.TrialId("00000")].state is TrialState.FAILED
+    assert oracle.state.ended == ["00000"]
+
+
+def test_a_search_that_went_well_retries_nothing(bucket: BusyBucket) -> None:
+    bucket.older.write([*failed(0, "ValueError: 1"), Finished(at=4, reason="all trials have ended")])
+    assert take_over(bucket, load(settings=["search.max_trials=20"])) is not None
+    assert read_study(bucket, STUDY.name).trials[names.TrialId("00000")].state is TrialState.FAILED
+
+
+def test_more_epochs_are_announced_with_what_they_change(bucket: BusyBucket, caplog: pytest.LogCaptureFixture) -> None:
+    bucket.older.write([*failed(0, "ValueError: 1"), created(1)])
+    assert take_over(bucket, load(settings=["training.epochs=20"])) is not None
+    assert (
+        "training.epochs was 10 and is now 20: trials that have not ended and new trials are trained for 20 epochs, "
+        "and the 1 trials that have ended keep their results. To train all"
+    ) in caplog.text

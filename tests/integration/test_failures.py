@@ -1,5 +1,6 @@
 """Trials that fail, models that cannot be built: the search goes on where it can, and says why where it cannot."""
 
+import json
 from collections.abc import Iterator
 
 import pytest
@@ -9,6 +10,7 @@ from tests.integration.support import Done, Place, place, settings, space
 from tests.support.gcs_emulator import free_port
 from tuner import names
 from tuner.data.pack import pack
+from tuner.study.records import TrialState
 
 
 @pytest.fixture(scope="module")
@@ -85,8 +87,11 @@ def test_an_objective_that_the_model_lacks_is_answered_with_those_that_it_has(pl
     worker = do_here(place, "worker", **address, **{names.ENV_TUNER_ID: "worker-0"})
     assert worker.code == 0, worker.err
     done = chief.wait()
-    assert done.code == 4
+    assert done.code == 2
     assert "search.objective is 'val_auc', and the model reports accuracy, loss, val_accuracy, val_loss" in done.err
+    assert place.reports() == []  # nothing was trained
+    [trial] = place.state().trials.values()
+    assert (trial.state, trial.attempts) == (TrialState.FAILED, 1)
     assert done.error.count("\n") == 1
 
 
@@ -97,3 +102,44 @@ def test_a_model_that_cannot_be_built_ends_the_run_at_once(place: Place, two_col
     assert "KeyError: 'my_setting'" in done.err
     assert "Traceback" not in done.err
     assert done.error.count("\n") == 1
+
+
+def search(place: Place) -> Done:
+    """Search `Refusing` with a chief and a worker; return how the chief ended."""
+    address = {names.ENV_ORACLE_IP: "127.0.0.1", names.ENV_ORACLE_PORT: str(free_port())}
+    grid = settings(search__algorithm="grid", training__epochs=1, retries__failure=3)
+    chief = place.start("chief", *space("Refusing"), *grid, **address)
+    worker = do_here(place, "worker", **address, **{names.ENV_TUNER_ID: "worker-0"})
+    assert worker.code == 0, worker.err
+    return chief.wait()
+
+
+def test_what_the_model_rules_out_is_not_retried_and_a_fatal_error_ends_the_search_until_it_is_fixed(
+    place: Place, two_colours: str
+) -> None:
+    pack(two_colours, place.bucket)
+
+    def trials() -> dict[object, tuple[str, int]]:
+        return {t.hyperparameters["kind"]: (t.state.value, t.attempts) for t in place.state().trials.values()}
+
+    done = search(place)
+    assert done.code == 2
+    assert "FatalValueError: the pretrained weights are missing [user_spaces.py:" in done.error
+    assert done.error.count("\n") == 1
+    assert trials() == {"good": ("COMPLETED", 1), "failed": ("FAILED", 1), "fatal": ("FAILED", 1)}
+    reasons = {t.hyperparameters["kind"]: t.reason for t in place.state().trials.values()}
+    assert reasons["failed"].startswith("FailedTrialError: too large: 8 parameters [user_spaces.py:")
+    (place.gate / "fixed").touch()
+    done = search(place)
+    assert done.code == 0, done.err
+    assert "its 1 failed trials are tried again" in done.out
+    completed = {"good": ("COMPLETED", 1), "fatal": ("COMPLETED", 2), "last": ("COMPLETED", 1)}
+    assert trials() == completed | {"failed": ("FAILED", 1)}
+
+
+def test_a_function_is_searched_and_evaluated(place: Place, two_colours: str) -> None:
+    done = place.do("run", "--data", two_colours, *space("build_tiny"), *settings(search__max_trials=1))
+    assert done.code == 0, done.err
+    provenance = json.loads(place.bucket.read(names.evaluation(place.study, names.PROVENANCE_JSON)))
+    assert provenance["code"]["space"] == "user_spaces:build_tiny"
+    assert provenance["code"]["space_sha256"]

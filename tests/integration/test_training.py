@@ -13,7 +13,8 @@ import pytest
 from tests.integration.spaces.user_spaces import Tiny
 from tuner.data.arrays import Arrays, TrainingData
 from tuner.study.objective import Objective
-from tuner.training.loop import InvalidTrialError, Task, train
+from tuner.training.faults import InvalidTrialError
+from tuner.training.loop import Task, train
 
 SHAPE, CLASSES = (8, 8, 3), 2
 
@@ -33,7 +34,7 @@ class RecordingListener:
     def progress(self, epoch: int, share: float, images_per_s: float) -> None:
         pass
 
-    def epoch_done(self, epoch: int, metrics: dict[str, float], model: keras.Model) -> None:
+    def epoch_done(self, epoch: int, metrics: dict[str, float], model: keras.Model, returned: bool = False) -> None:
         self.epochs.append(epoch)
         self.metrics[epoch] = metrics
         self.weights[epoch] = [np.array(value) for value in model.get_weights()]

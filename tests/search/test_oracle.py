@@ -7,7 +7,8 @@ from tuner.names import TrialId
 from tuner.search.leases import Worker
 from tuner.search.oracle import AttemptClaim, BadReportError, Instant, Oracle, StaleAttemptError, UnknownTrialError
 from tuner.search.suggester import Suggestion
-from tuner.study.records import Opened, Outcome, Reported, TrialState
+from tuner.study.evidence import Evidence
+from tuner.study.records import Ended, FaultScope, Finished, Opened, Outcome, Reported, TrialState
 from tuner.study.state import StudyState, Trial
 
 A, B = Worker("a", "1"), Worker("b", "1")
@@ -293,3 +294,58 @@ def test_a_report_of_an_attempt_that_is_not_the_newest_contradicts_the_journal()
     state.trials[TrialId("t")] = Trial(TrialId("t"), {}, state=TrialState.RUNNING, attempts=2)
     with pytest.raises(ValueError, match="attempt 1"):
         state.apply(Reported(at=0, trial=TrialId("t"), attempt=1, epoch=0, metrics={}))
+
+
+def test_a_fault_that_every_trial_shares_ends_the_search_at_once() -> None:
+    chief = oracle("retries.failure=5")
+    add(chief, 0)
+    add(chief, 1)
+    other = take(chief, B)
+    records = chief.give_back(take(chief, A), Outcome.INVALID, "no loss\ntrace", at(1), scope=FaultScope.SHARED)
+    assert [type(record) for record in records] == [Ended, Finished]
+    assert chief.state.shared_fault == "every trial would fail as trial 00001 did: no loss"
+    assert chief.state.finished is not None
+    assert chief.state.finished.failed
+    assert not chief.state.is_over(chief.state.settings), "the search begins again once the fault is fixed"
+    assert chief.grant(A, at(2)) == (None, [])
+    with pytest.raises(StaleAttemptError):
+        chief.report(other, 0, {"val_accuracy": 0.5}, None, at(2))
+
+
+def test_a_fault_is_that_of_its_trial_if_another_trial_was_trained() -> None:
+    chief = oracle()
+    add(chief, 0)
+    add(chief, 1)
+    chief.report(take(chief, B), 0, {"val_accuracy": 0.5}, None, at(1))
+    attempt = take(chief, A)
+    chief.give_back(attempt, Outcome.INVALID, "no loss", at(2), scope=FaultScope.SHARED)
+    assert chief.state.finished is None
+    assert chief.state.trials[TrialId(attempt.trial)].state is TrialState.FAILED
+    assert chief.state.shared_fault == ""
+
+
+def test_a_fault_of_the_study_ends_the_search_even_if_another_trial_was_trained() -> None:
+    chief = oracle("retries.failure=5")
+    add(chief, 0)
+    add(chief, 1)
+    finish(chief, take(chief, B))
+    chief.give_back(take(chief, A), Outcome.FAILED, "fatal", at(2), scope=FaultScope.STUDY)
+    assert chief.state.shared_fault == "every trial would fail as trial 00001 did: fatal"
+
+
+def test_an_objective_that_fit_returned_is_the_trials_score_and_is_not_lost_with_its_worker() -> None:
+    chief = oracle("training.epochs=2")
+    add(chief)
+    attempt = take(chief, A)
+    for epoch, value in enumerate((0.9, 0.8)):
+        chief.report(attempt, epoch, {"val_accuracy": value}, f"m{epoch}", at(1), evidence=Evidence(verified=True))
+    trial = chief.state.trials[TrialId(attempt.trial)]
+    assert (trial.best_epoch, trial.verified) == (0, True)
+    returned = Evidence(verified=False, returned=True)
+    assert chief.report(attempt, 1, {"val_accuracy": 0.8}, "m1", at(2), evidence=returned) != []
+    assert chief.report(attempt, 1, {"val_accuracy": 0.8}, "m1", at(2), evidence=returned) == []
+    chief.expire(at(99))
+    second = take(chief, B, 99)
+    chief.complete(second, at(100))
+    assert (trial.state, trial.score, trial.best_epoch) == (TrialState.COMPLETED, 0.8, 1)
+    assert trial.verified is False

@@ -15,7 +15,7 @@ from tuner.config.settings import Algorithm, Study
 from tuner.search.suggester import NoSuggestion, Suggester, Suggestion, make_suggester
 from tuner.study import snapshots
 from tuner.study.objective import Objective
-from tuner.study.records import RECORD, Created, Ended, Leased, Opened, Record, TrialState
+from tuner.study.records import RECORD, Created, Ended, Leased, Opened, Record, Retried, TrialState
 from tuner.study.state import StudyState
 
 pytestmark = pytest.mark.filterwarnings(f"ignore::{ConvergenceWarning.__module__}.ConvergenceWarning")
@@ -164,3 +164,35 @@ def test_a_gaussian_process_is_fitted_in_one_thread_whatever_the_machine_has(mon
     with threadpool_limits(2, "blas"):
         assert isinstance(chief.suggest(), Suggestion)
     assert threads == {1}
+
+
+@pytest.mark.parametrize("algorithm", [each for each in Algorithm if each is not Algorithm.BAYESIAN])
+def test_a_retried_trial_is_failed_until_it_has_ended_again_also_for_a_restarted_chief(algorithm: Algorithm) -> None:
+    opened = Opened(at=0, term=1, writer="w", study=study(algorithm), data="d", direction="max")
+    journal: list[Record] = [opened]
+    chief = suggester(algorithm)
+    trials: list[names.TrialId] = []
+    running: list[names.TrialId] = []
+    while len(trials) < 3 or running[1:]:  # all but the last trial end, and the first of them fails
+        suggestion = chief.suggest() if len(trials) < 3 else NoSuggestion.WAIT
+        if not isinstance(suggestion, Suggestion):
+            done = running.pop(0)
+            journal.append(end(chief, done, failed=done == trials[0]))
+            continue
+        trials.append(suggestion.trial)
+        running.append(suggestion.trial)
+        journal += [created(suggestion), Leased(at=0, trial=suggestion.trial, attempt=1, worker="w", incarnation="i")]
+    journal += [opened.model_copy(update={"term": 2}), Retried(at=0, trials=(trials[0],))]
+    chief = suggester(algorithm)
+    chief.restore(recovered(journal, 3))
+    assert chief._oracle.trials[trials[0]].status == "FAILED"
+    again = Ended(at=1, trial=trials[0], attempt=2, state=TrialState.COMPLETED, score=0.9, best_epoch=0)
+    journal += [Leased(at=1, trial=trials[0], attempt=2, worker="w", incarnation="i"), again]
+    chief.ended(again.trial, again.state, again.score, again.best_epoch)
+    restarted = suggester(algorithm)
+    restarted.restore(recovered(journal, 3))
+    for each in (chief, restarted):
+        assert (each._oracle.trials[trials[0]].status, each._oracle.trials[trials[0]].score) == ("COMPLETED", 0.9)
+        assert each._oracle.end_order == trials[:2]
+        end(each, trials[2])
+    assert [chief.suggest() for _ in range(3)] == [restarted.suggest() for _ in range(3)]

@@ -247,3 +247,64 @@ def test_a_build_that_fails_is_explained() -> None:
 
     with pytest.raises(SpaceError, match=r"build\(\) fails with .*units.*ValueError: units 1 are too few"):
         explore(Failing())
+
+
+def test_declared_hyperparameters_are_searched_though_no_build_names_them() -> None:
+    class Declaring(keras_tuner.HyperModel):
+        def declare_hyperparameters(self, hp: keras_tuner.HyperParameters) -> None:
+            hp.Int("units", 2, 8, default=4)
+            hp.Boolean("rare")
+
+        def build(self, hp: keras_tuner.HyperParameters) -> keras.Model:
+            assert hp.Int("units", 1, 100) >= 2  # the declaration counts, as in Keras Tuner
+            return some_model()
+
+    found = {hp.name: hp for hp in explore(Declaring()).space}
+    assert set(found) == {"units", "rare"}
+    assert (found["units"].min_value, found["units"].max_value) == (2, 8)
+
+
+def test_of_a_space_that_is_not_tunable_only_what_it_declares_is_searched() -> None:
+    class Fixed(keras_tuner.HyperModel):
+        def __init__(self) -> None:
+            super().__init__(tunable=False)
+
+        def declare_hyperparameters(self, hp: keras_tuner.HyperParameters) -> None:
+            hp.Int("units", 2, 8)
+
+        def build(self, hp: keras_tuner.HyperParameters) -> keras.Model:
+            hp.Int("units", 2, 8)
+            hp.Boolean("of_no_interest")
+            return some_model()
+
+    assert [hp.name for hp in explore(Fixed()).space] == ["units"]
+
+
+def test_a_declaration_that_fails_is_explained() -> None:
+    class Failing(keras_tuner.HyperModel):
+        def declare_hyperparameters(self, hp: keras_tuner.HyperParameters) -> None:
+            raise KeyError("units")
+
+    with pytest.raises(SpaceError, match=r"declare_hyperparameters\(\) fails \(KeyError: 'units' \[test_exploration"):
+        explore(Failing())
+
+
+@pytest.mark.parametrize("error", [ValueError, keras_tuner.errors.FailedTrialError, keras_tuner.errors.FatalError])
+def test_a_build_that_fails_with_other_values_than_the_defaults_is_a_warning(
+    error: type[Exception], caplog: pytest.LogCaptureFixture
+) -> None:
+    class Partly(keras_tuner.HyperModel):
+        def build(self, hp: keras_tuner.HyperParameters) -> keras.Model:
+            kind = hp.Choice("kind", ["plain", "deep", "wide"])
+            if kind == "deep":
+                raise error("too deep")
+            with hp.conditional_scope("kind", ["deep"]):
+                hp.Int("depth", 1, 2)
+            with hp.conditional_scope("kind", ["wide"]):
+                if kind == "wide":
+                    hp.Int("width", 8, 16)
+            return some_model()
+
+    assert {hp.name for hp in explore(Partly()).space} == {"kind", "depth", "width"}
+    assert "'kind': 'deep'" in caplog.text
+    assert f"{error.__name__}: too deep" in caplog.text

@@ -186,7 +186,7 @@ def test_a_users_class_is_called_with_what_its_init_has(tmp_path: Path) -> None:
     ("name", "text", "says"),
     [
         ("space_broken", "import nonsense_module\n", "cannot be imported.*nonsense_module"),
-        ("space_empty", "", "has no class Mine"),
+        ("space_empty", "", "has no class or function Mine"),
         ("space_other", "class Mine:\n    pass\n", "keras_tuner.HyperModel"),
         (
             "space_raising",

@@ -15,6 +15,7 @@ import numpy as np
 
 from tests.integration.spaces.user_spaces import Huge
 from tests.spaces.deep_trials import DATA, SHAKEN, Saving, trained, weights
+from tests.spaces.faulty_spaces import FAULTS, Softmax, explanation
 from tuner.evaluation import saved_model
 from tuner.spaces import exploration
 from tuner.training import batches
@@ -28,7 +29,7 @@ class CountingTraces(Saving):
         super().__init__(folder)
         self.traces: list[int] = []
 
-    def epoch_done(self, epoch: int, metrics: dict[str, float], model: keras.Model) -> None:
+    def epoch_done(self, epoch: int, metrics: dict[str, float], model: keras.Model, returned: bool = False) -> None:
         self.traces.append(keras.Model.stateless_call.calls)
         super().epoch_done(epoch, metrics, model)
 
@@ -96,9 +97,17 @@ def the_largest_model_of_a_space_need_not_fit_into_memory() -> None:
     assert not warned
 
 
+def faults_of_a_default_model_are_explained() -> None:
+    for space, message in FAULTS:
+        text = explanation(space())
+        assert message in text, (space, text)
+    assert explanation(Softmax()) == ""
+
+
 if __name__ == "__main__":
     averaged = an_interrupted_trial_goes_on_as_if_it_had_not_been(Path(sys.argv[1]))
     averaged_weights_cost_no_compilation_after_the_first_epoch(averaged)
     batches_gathered_on_a_device_are_those_gathered_in_memory()
     the_largest_model_of_a_space_need_not_fit_into_memory()
+    faults_of_a_default_model_are_explained()
     assert "tensorflow" not in sys.modules

@@ -151,6 +151,10 @@ def test_a_model_that_does_not_answer_with_probabilities_ends_its_trial_after_an
     assert (trial.state, dict(trial.outcomes)) == (TrialState.FAILED, {Outcome.INVALID: 1})
     assert trial.reason.startswith("the model's outputs are not probabilities (from ")
     assert trial.epochs == {}
+    fault = chief.ask(lambda state: state.shared_fault)
+    assert fault.startswith(
+        "every trial would fail as trial 00000 did: the model's outputs are not probabilities (from "
+    )
     assert [name for name in bucket.list(names.trials_prefix("cifake")) if names.parse_checkpoint(name)] == []
 
 
@@ -180,16 +184,31 @@ class Diverging(Tiny):
         for epoch, value in enumerate([np.inf, 0.7, 0.6][:epochs]):
             for callback in callbacks:
                 callback.on_epoch_begin(epoch)
-                callback.on_epoch_end(epoch, logs={"loss": 0.5, "val_accuracy": value})
+                callback.on_epoch_end(epoch, logs={"loss": 0.5, "val_score": value})
 
 
-@pytest.mark.parametrize("study", [load(settings=["search.max_trials=1", "training.epochs=3", "training.patience=2"])])
+SCORE = Objective("val_score")
+"""An objective that the worker cannot recompute."""
+
+
+@pytest.mark.parametrize(
+    "study",
+    [
+        load(
+            settings=[
+                *("search.max_trials=1", "training.epochs=3", "training.patience=2"),
+                *(f"search.objective={SCORE.name}", "search.direction=max"),
+            ]
+        )
+    ],
+)
 def test_a_worker_keeps_the_model_of_the_epoch_that_the_chief_calls_the_best(
     open_context: Open, chief: RunningChief, grant: Grant, bucket: LocalBucket
 ) -> None:
-    context = open_context(Diverging(SHAPE, CLASSES))
+    context = replace(open_context(Diverging(SHAPE, CLASSES)), objective=SCORE)
     Attempt(context, grant).run()
     context.io_threads.bucket.shutdown(wait=True)  # it deletes models in the background
     [trial] = chief.ask(lambda state: list(state.trials.values()))
     assert (trial.state, trial.score, trial.best_epoch) == (TrialState.COMPLETED, pytest.approx(0.7), 1)
+    assert trial.verified is False
     assert trial.checkpoint in list(bucket.list(names.trials_prefix("cifake")))

@@ -23,11 +23,12 @@ from tuner.chief.service import Service, now
 from tuner.chief.term import open_term, recover
 from tuner.chief.worker_deaths import WorkerDeaths, deaths_in_cluster
 from tuner.data.manifest import read_manifest
-from tuner.errors import EmptiedBucketError, JournalError, NoResultError
+from tuner.errors import EmptiedBucketError, JournalError, NoResultError, UsageError
 from tuner.rpc import tls_server_errors
 from tuner.search.oracle import Oracle
 from tuner.search.suggester import Suggester, make_suggester, objective_of
 from tuner.spaces.exploration import explore
+from tuner.study.compatibility import effect_of_epochs
 from tuner.study.journal import JournalReader, check_not_emptied
 from tuner.study.objective import Objective
 from tuner.study.progress import why_no_result
@@ -41,6 +42,7 @@ def run_chief(context: ChiefContext) -> StudyState:
     """Run the search and, in a cluster, the evaluation. Return the final state of the search.
 
     Raises ConfigError (the study began with other settings), FencedError (a newer chief took over),
+    UsageError (a fault that every trial shares ended the search),
     PreemptedError (SIGTERM), NoResultError (no trial can be evaluated, or the evaluation failed), BucketError,
     JournalError (the journal is damaged), EmptiedBucketError (the bucket lost the journal meanwhile).
     """
@@ -117,6 +119,8 @@ def _continue_after_search(context: ChiefContext, state: StudyState) -> StudySta
     """Complete a study whose search has already ended: write missing files and, in a cluster, run the evaluation."""
     context.monitor.show_finished(state)
     log.info("the search of study %s has finished", state.settings.name)
+    if change := effect_of_epochs(state, context.study):
+        log.warning("%s", change)
     EventFiles(context.bucket, state).write()
     _check_result(state)
     if context.cluster is not None:
@@ -125,6 +129,8 @@ def _continue_after_search(context: ChiefContext, state: StudyState) -> StudySta
 
 
 def _check_result(state: StudyState) -> None:
-    """Raise NoResultError if no trial can be evaluated."""
+    """Raise UsageError if every trial has a fault, and NoResultError if no trial can be evaluated."""
+    if state.shared_fault:
+        raise UsageError(state.shared_fault)
     if not state.best():
         raise NoResultError(why_no_result(state))

@@ -149,7 +149,7 @@ async def _work(service: Service, chores: Chores, context: ChiefContext) -> None
     finally:
         cleaning.cancel()
         drawing.cancel()
-    if context.cluster and service.state.best():
+    if context.cluster and service.state.best() and not service.state.shared_fault:
         await context.monitor.evaluate(context.cluster.evaluation_job)
     await asyncio.to_thread(lambda: chores.models.delete(chores.models.stale()))
     await context.monitor.drain_page()

@@ -21,7 +21,8 @@ from tuner import limits, names
 from tuner.chief.dispatcher import Dispatcher
 from tuner.chief.journal_writer import JournalWriter
 from tuner.chief.metrics import ServiceMetrics
-from tuner.chief.trial_messages import Messages, Status, bare_trial
+from tuner.chief.stock_spaces import StockSpaces
+from tuner.chief.trial_messages import Messages, Status, bare_trial, start_metadata
 from tuner.chief.worker_deaths import WorkerDeaths
 from tuner.chief.worker_registry import WorkerRegistry
 from tuner.config.settings import Study
@@ -30,6 +31,7 @@ from tuner.rpc import lease_service
 from tuner.search.leases import Worker
 from tuner.search.oracle import AttemptClaim, BadReportError, Instant, Oracle, StaleAttemptError, UnknownTrialError
 from tuner.search.suggester import Suggester
+from tuner.study.evidence import Evidence
 from tuner.study.records import Ended, Outcome, Record, TrialState, first_line
 from tuner.study.state import StudyState, Trial
 from tuner.study.status import WorkerState, WorkerStatus
@@ -84,6 +86,7 @@ class Service:
 
     def __post_init__(self) -> None:
         self._messages = Messages(self.space, self.state.objective)
+        self._stock_spaces = StockSpaces(hyperparameter.name for hyperparameter in self.space.space)
         self.dispatcher = Dispatcher(
             self.oracle, self.suggester, now, self.journal.append, self.commit, self.metrics.suggesting
         )
@@ -121,7 +124,9 @@ class Service:
         return self._messages.space()
 
     async def UpdateSpace(self, request: Any, context: Any) -> Any:  # noqa: N802
-        """Do nothing, because the chief explored the space before the first trial."""
+        """Refuse hyperparameters that the chief does not know. It explored the space before the first trial."""
+        if refusal := self._stock_spaces.refusal(request.hyperparameters):
+            await abort(context, grpc.StatusCode.INVALID_ARGUMENT, refusal)
         return _service.UpdateSpaceResponse()
 
     async def CreateTrial(self, request: Any, context: Any) -> Any:  # noqa: N802
@@ -145,7 +150,7 @@ class Service:
             trial, records = self.oracle.grant(worker, now())
             if trial is not None:
                 durable = self.take(records)  # before anything that may fail, because the state has already changed
-                message, start = self._message(trial, "RUNNING"), self._start(trial)
+                message, start = self._message(trial, "RUNNING"), start_metadata(trial, self._parent(trial))
                 await durable
                 log.info(
                     "trial %s: attempt %s is assigned to %s",
@@ -179,7 +184,8 @@ class Service:
                 f"{names.METADATA_SHA256} must be 64 lowercase hexadecimal digits",
             )
         try:
-            records = self.oracle.report(attempt, epoch, dict(request.metrics), checkpoint, now(), sha256)
+            evidence = Evidence.from_metadata(metadata)
+            records = self.oracle.report(attempt, epoch, dict(request.metrics), checkpoint, now(), sha256, evidence)
         except BadReportError as error:
             await abort(context, grpc.StatusCode.INVALID_ARGUMENT, str(error))
         except (StaleAttemptError, UnknownTrialError) as error:
@@ -194,11 +200,14 @@ class Service:
         return _service.UpdateTrialResponse(trial=message)
 
     async def EndTrial(self, request: Any, context: Any) -> Any:  # noqa: N802
-        """Record the end of a trial. Keras Tuner's own workers also report failures this way."""
+        """Record the end of a trial. Keras Tuner's own workers also report failures this way, and show their space."""
         attempt = await self._attempt(request.trial.trial_id, context)
         status = request.trial.status
+        refusal = self._stock_spaces.refusal(request.trial.hyperparameters) if attempt.worker.stock else ""
         try:
-            if status in (_proto.TrialStatus.COMPLETED, _proto.TrialStatus.STOPPED):
+            if refusal:
+                records = self.oracle.give_back(attempt, Outcome.LOST, refusal, now())
+            elif status in (_proto.TrialStatus.COMPLETED, _proto.TrialStatus.STOPPED):
                 records = self.oracle.complete(attempt, now())
             else:
                 outcome = Outcome.INVALID if status == _proto.TrialStatus.FAILED else Outcome.FAILED
@@ -207,6 +216,9 @@ class Service:
             await _refuse(error, attempt, context)
         self.workers.record_call(attempt.worker)
         await self.take(records)
+        if refusal:
+            log.error("trial %s of %s does not count: %s", request.trial.trial_id, attempt.worker.name, refusal)
+            await abort(context, grpc.StatusCode.INVALID_ARGUMENT, refusal)
         return _service.EndTrialResponse()
 
     async def GetTrial(self, request: Any, context: Any) -> Any:  # noqa: N802
@@ -219,11 +231,11 @@ class Service:
         return _service.GetTrialResponse(trial=message)
 
     async def GetBestTrials(self, request: Any, context: Any) -> Any:  # noqa: N802
-        """Return the best trials, the best first."""
+        """Return the best trials with a score, the best first. The model of a stock worker is not in the bucket."""
         if not 0 <= request.num_trials <= limits.BEST_TRIALS:
             text = f"num_trials must be from 0 to {limits.BEST_TRIALS}, got {request.num_trials}"
             await abort(context, grpc.StatusCode.INVALID_ARGUMENT, text)
-        best = self.state.best(request.num_trials)
+        best = self.state.ranked(self.state.trials.values())[: request.num_trials]
         return _service.GetBestTrialsResponse(trials=[self._message(trial) for trial in best])
 
     # ---- the lease service ------------------------------------------------------------------------
@@ -262,7 +274,9 @@ class Service:
         """End an attempt that did not finish its trial."""
         attempt = AttemptClaim(Worker(request.worker, request.incarnation), request.trial, request.attempt)
         try:
-            records = self.oracle.give_back(attempt, request.cause, request.reason, now(), request.failing_s or 0.0)
+            records = self.oracle.give_back(
+                attempt, request.cause, request.reason, now(), request.failing_s or 0.0, request.scope
+            )
         except (StaleAttemptError, UnknownTrialError) as error:
             await _refuse(error, attempt, context)
         if request.cause in (Outcome.PREEMPTED, Outcome.ENVIRONMENT):
@@ -354,20 +368,6 @@ class Service:
     def _parent(self, trial: Trial) -> Trial | None:
         """Return the trial whose training this one continues, if any (Hyperband)."""
         return self.state.trials.get(names.TrialId(str(trial.hyperparameters.get(names.HP_PARENT))))
-
-    def _start(self, trial: Trial) -> tuple[tuple[str, str], ...]:
-        """Return metadata with the attempt's number, its first epoch and, if it resumes, its checkpoint."""
-        checkpoint, sha256, epoch = None, None, 0
-        parent = self._parent(trial)
-        if trial.last_epoch is not None:
-            checkpoint, sha256 = trial.checkpoints[trial.last_epoch], trial.sha256.get(trial.last_epoch)
-            epoch = trial.last_epoch + 1
-        elif parent and parent.best_epoch is not None:  # Hyperband continues the best trials of a rung
-            checkpoint, sha256 = parent.checkpoint, parent.sha256.get(parent.best_epoch)
-            epoch = int(trial.hyperparameters[names.HP_INITIAL_EPOCH])
-        start = {names.METADATA_ATTEMPT: str(trial.attempts), names.METADATA_EPOCH: str(epoch if checkpoint else 0)}
-        optional = {names.METADATA_CHECKPOINT: checkpoint, names.METADATA_SHA256: sha256}
-        return (*start.items(), *((key, value) for key, value in optional.items() if value))
 
 
 def now() -> Instant:

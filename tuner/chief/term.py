@@ -6,18 +6,23 @@ import time
 from dataclasses import dataclass
 from typing import Literal
 
+from tuner import names
+from tuner.chief.checkpoint_retention import SavedModels
 from tuner.chief.context import ChiefContext
 from tuner.chief.evaluation_job import ChiefJob
 from tuner.chief.journal_writer import JournalWriter
 from tuner.config.settings import Study
 from tuner.errors import FencedError
-from tuner.study.compatibility import check_unchanged
+from tuner.study.compatibility import check_unchanged, effect_of_epochs
 from tuner.study.journal import JournalReader
-from tuner.study.records import Opened
+from tuner.study.records import Opened, Record, Retried, TrialState
 from tuner.study.snapshots import Snapshotter
 from tuner.study.state import StudyState
 
 log = logging.getLogger(__name__)
+
+RULED_OUT = "FailedTrialError"
+"""How the reason of a trial begins whose hyperparameters the model's own code refuses (keras_tuner.errors)."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,9 @@ def open_term(
             release,
             context.study.retries.environment_s,
         )
+        retried = _to_retry(state)
+        # before the record is written, because a worker would resume from these models
+        SavedModels(context.bucket, state).delete([names.trial_prefix(context.study.name, trial) for trial in retried])
         opened = Opened(
             at=time.time(),
             term=state.term + 1,
@@ -75,8 +83,9 @@ def open_term(
             release=release.name if release else "",
             namespace=release.namespace if release else "",
         )
+        records: list[Record] = [opened, *([Retried(at=opened.at, trials=retried)] if retried else [])]
         try:
-            journal.write([opened])
+            journal.write(records)
         except FencedError:
             continue
         if state.release not in (None, release):
@@ -88,15 +97,33 @@ def open_term(
                 len(state.trials),
                 len(state.ended),
             )
-        state.apply(opened)
+        if change := effect_of_epochs(state, context.study):
+            log.warning("%s", change)
+        if retried:
+            log.info("the search had given up; its %d failed trials are tried again", len(retried))
+        for record in records:
+            state.apply(record)
         return recovered, journal
 
 
 def nothing_to_search(state: StudyState, study: Study, cluster: ChiefJob | None) -> bool:
     """Return whether this chief has nothing to search.
 
-    A search that gave up begins again if a user starts it again, because the user may have fixed the cause. It does not
-    begin again if Kubernetes replaces the pod of the chief that gave up, because that chief's workers have exited.
+    A search that gave up begins again if a user starts it again, because the user may have fixed the cause. Its failed
+    trials are then retried. It does not begin again if Kubernetes replaces the pod of the chief that gave up, because
+    that chief's workers have exited.
     """
-    gave_up = state.finished is not None and state.finished.failed
-    return state.is_over(study) or (gave_up and cluster is not None and state.start == cluster.start)
+    return state.is_over(study) or (gave_up(state) and cluster is not None and state.start == cluster.start)
+
+
+def _to_retry(state: StudyState) -> tuple[names.TrialId, ...]:
+    """Return the failed trials of a search that gave up, except those that the model's own code has ruled out."""
+    if not gave_up(state):
+        return ()
+    failed = (trial for trial in state.trials.values() if trial.state is TrialState.FAILED)
+    return tuple(trial.trial_id for trial in failed if not trial.reason.startswith(RULED_OUT))
+
+
+def gave_up(state: StudyState) -> bool:
+    """Return whether the search has given up, after too many failures or because of a fault that all trials share."""
+    return state.finished is not None and state.finished.failed

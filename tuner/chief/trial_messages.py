@@ -35,6 +35,23 @@ def bare_trial(status: Status, trial_id: str = "") -> Any:
     return _proto.Trial(trial_id=trial_id, status=_proto.TrialStatus.Value(status))
 
 
+def start_metadata(trial: Trial, parent: Trial | None) -> tuple[tuple[str, str], ...]:
+    """Return metadata with the number of a trial's attempt, its first epoch and, if it resumes, its checkpoint.
+
+    `parent` is the trial whose training this one continues, if any (Hyperband).
+    """
+    checkpoint, sha256, epoch = None, None, 0
+    if trial.last_epoch is not None:
+        checkpoint, sha256 = trial.checkpoints[trial.last_epoch], trial.sha256.get(trial.last_epoch)
+        epoch = trial.last_epoch + 1
+    elif parent and parent.best_epoch is not None:  # Hyperband continues the best trials of a rung
+        checkpoint, sha256 = parent.checkpoint, parent.sha256.get(parent.best_epoch)
+        epoch = int(trial.hyperparameters[names.HP_INITIAL_EPOCH])
+    start = {names.METADATA_ATTEMPT: str(trial.attempts), names.METADATA_EPOCH: str(epoch if checkpoint else 0)}
+    optional = {names.METADATA_CHECKPOINT: checkpoint, names.METADATA_SHA256: sha256}
+    return (*start.items(), *((key, value) for key, value in optional.items() if value))
+
+
 class Messages:
     """Builds messages about the trials of one space."""
 

@@ -91,7 +91,8 @@ class Space(Settings):
     """Name of a built-in space. Default: `seed`, the published space, unless `import` is set."""
 
     import_: Annotated[str | None, Field(alias="import", pattern=r"^[\w.]+:\w+$")] = None
-    """Your own Keras Tuner `HyperModel`, written as `module:Class`. It replaces `name`."""
+    """Your own space, written as `module:name`: a function `build_model(hp)` that returns a compiled model, a Keras
+    Tuner `HyperModel` class, or an object of such a class. It replaces `name`."""
 
     code: Text | None = None
     """Folder that is added to Python's path before `import` is resolved. Default: the working directory."""
@@ -180,6 +181,15 @@ class Search(Settings):
     max_consecutive_failures: Positive = 3
     """Number of consecutive failed trials after which the search gives up, because the model is broken then, not
     the hyperparameters."""
+
+    @property
+    def names_objective(self) -> bool:
+        """Whether a number without a name, which `fit` may return, is known to be the objective.
+
+        The default objective says nothing about such a number unless `direction` confirms it.
+        """
+        default = type(self).model_fields["objective"].default
+        return self.objective != default or self.direction is Direction.MAX
 
     @model_validator(mode="before")
     @classmethod

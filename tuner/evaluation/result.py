@@ -280,6 +280,13 @@ class Metrics(ResultModel):
     duration_s: Amount
 
     # The fields below are None in evaluations by earlier versions, or for the reason given.
+    verified: bool | None = None
+    """Whether `score` was recomputed with this model on all validation images, before the test images were read. False
+    if it cannot be recomputed, because the space's own `fit` returned it or its metric cannot be loaded."""
+
+    recomputed_score: float | None = None
+    """The recomputed value. None if it cannot be recomputed."""
+
     bootstrap: Bootstrap | None = None
     calibration: Calibration | None = None
     objects: tuple[ObjectClass, ...] | None = None

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuner.errors import BucketError, SpaceError
+from tuner.spaces.loadable import unloadable
 
 ROW_SUM_TOLERANCE = 0.02  # bfloat16 has 8 bits, which limits how exactly its softmax sums to 1
 
@@ -25,30 +26,24 @@ def load_model(path: Path, where: str) -> Any:
     `where` names the file in messages. Import a user's module first if it registers classes. Raises SpaceError if the
     model needs an unregistered class or code that `safe_mode` refuses, and BucketError if the file is damaged.
     """
-    import keras
-
     try:
         # Only zip archives are passed to Keras, so that its other formats (HDF5, pickled lambdas) are never read.
         if not zipfile.is_zipfile(path):
             raise zipfile.BadZipFile("it is not a zip archive")
         _check_intact(path)  # otherwise, Keras's message about damaged JSON would look like one about the user's code
-        return keras.saving.load_model(path, compile=False, safe_mode=True)
-    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, OSError) as error:
+        return _load(path, where)
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
         raise BucketError(f"{where}: the saved model is damaged ({_one_line(error)}). Restore this object.") from error
-    except (TypeError, ValueError, ImportError) as error:
-        # Keras wraps the reason once per level of layers, each time with the whole configuration.
-        message = _one_line(error).rsplit("Exception encountered: ", 1)[-1]
-        if "safe_mode" in message or "unsafe" in message:
-            raise SpaceError(
-                f"{where}: the model contains Python code (a Lambda layer with a lambda), which is not loaded, for "
-                "safety. Write a Layer class with @keras.saving.register_keras_serializable() or use Keras's own "
-                "layers, and search again."
-            ) from error
-        raise SpaceError(
-            f"{where}: the model cannot be loaded. Decorate all classes and functions of your own with "
-            "@keras.saving.register_keras_serializable(), define them in (or import them into) the module that "
-            f"space.import names, and return every argument from get_config(). Keras reports: {message[:300]}"
-        ) from error
+
+
+def _load(path: Path, where: str) -> Any:
+    """Return the model in an intact file. Raises SpaceError if Keras cannot load it."""
+    import keras
+
+    try:
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
+    except (TypeError, ValueError, ImportError, LookupError, AttributeError, NotImplementedError) as error:
+        raise SpaceError(f"{where}: the model cannot be loaded. {unloadable(error)}") from error
 
 
 def _check_intact(path: Path) -> None:
@@ -59,6 +54,8 @@ def _check_intact(path: Path) -> None:
             raise zipfile.BadZipFile(f"the checksum of {damaged} is wrong")
         try:
             json.loads(archive.read("config.json"))
+        except KeyError:
+            raise zipfile.BadZipFile("it has no config.json") from None
         except ValueError:
             raise zipfile.BadZipFile("config.json is not JSON") from None
 

@@ -20,6 +20,7 @@ from tuner import names
 from tuner.config.loading import dump
 from tuner.data.manifest import Manifest
 from tuner.evaluation.provenance import Code, DataSet, Machine, Provenance, Stage
+from tuner.spaces.function import definition_of
 from tuner.spaces.user_code import name_in_space
 from tuner.study.attempts import History
 from tuner.study.state import StudyState, Trial
@@ -104,14 +105,14 @@ def _data_set(manifest: Manifest, validation_images: int) -> DataSet:
 
 
 def _code(space: Any) -> Code:
-    class_ = type(space)
-    file = inspect.getsourcefile(class_)
+    definition = definition_of(space)
+    file = inspect.getsourcefile(definition)
     revision = os.environ.get(names.ENV_REVISION)
     return Code(
         version=tuner.__version__,
         revision=revision if revision not in (None, "", "unknown") else _git_revision(),
         image=os.environ.get(names.ENV_IMAGE) or None,
-        space=f"{name_in_space(class_.__module__)}:{class_.__qualname__}",
+        space=f"{name_in_space(definition.__module__)}:{definition.__qualname__}",
         space_sha256=hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else None,
     )
 

@@ -9,6 +9,7 @@ import json
 import logging
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ from tuner.study.tensorboard import EventFiles
 if TYPE_CHECKING:
     from tuner.evaluation.measurement import Measured, ReportProgress, Subject
     from tuner.evaluation.provenance import Provenance
+    from tuner.evaluation.recomputation import Recomputed
     from tuner.study.attempts import History
 
 __all__ = ["Metrics", "evaluate", "evaluated", "read_metrics"]
@@ -40,7 +42,8 @@ def evaluate(
 
     If the bucket already has an evaluation of this model, that is returned and the test split is not read.
     `report_progress` is called after each batch. Raises EnvironmentFailure while the search still runs, NoResultError
-    if none of its trials is usable, SpaceError if the best model cannot be loaded or does not output probabilities.
+    if no trial is usable or the best model is not the one that was scored, SpaceError if the best model cannot be
+    loaded or does not output probabilities.
     """
     state = read_study(bucket, study)
     best = _best_trial(state, study)
@@ -106,6 +109,7 @@ def _evaluate(
     from tuner.evaluation import saved_model
     from tuner.evaluation.measurement import RunnerUpModel, Subject, measure
     from tuner.evaluator.provenance import provenance
+    from tuner.evaluator.verification import verify
     from tuner.spaces import load_space
     from tuner.study.attempts import attempts_of
 
@@ -128,17 +132,23 @@ def _evaluate(
             return RunnerUpModel(others[0], load(others[0].checkpoint or "", "other.keras")) if others else None
 
         model = load(checkpoint, "checkpoint.keras")
-        test = open_split(bucket, manifest, "test", cache)
         validation = open_validation(bucket, manifest, study.data.validation, study.validation_seed, cache)
+        file = Path(folder, "checkpoint.keras")
+        recomputed = verify(model, file, best, state, validation, report_progress)
+        test = open_split(bucket, manifest, "test", cache)
         subject = Subject(state, best, checkpoint, manifest, evaluations, test, validation)
         measured = measure(subject, model, runner_up, report_progress, lambda: time.monotonic() - begun)
+        measured = replace(measured, metrics=measured.metrics.model_copy(update=_verification(recomputed)))
         history = attempts_of(read_records(bucket, study.name))
-        origin = provenance(
-            state, best, manifest, len(validation.labels), history, Path(folder, "checkpoint.keras"), space
-        )
+        origin = provenance(state, best, manifest, len(validation.labels), history, file, space)
         stripped = Path(folder, names.BEST_MODEL)
         saved_model.save_for_prediction(model, stripped)
         return _replace(bucket, measured, subject, origin, history, stripped)
+
+
+def _verification(recomputed: "Recomputed | None") -> dict[str, Any]:
+    """Return the fields of metrics.json about the recomputed score."""
+    return {"verified": recomputed is not None, "recomputed_score": recomputed.value if recomputed else None}
 
 
 def _folder_in(cache: Path) -> "tempfile.TemporaryDirectory[str]":

@@ -28,7 +28,7 @@ from tuner.report.terminal.evaluation import summary
 from tuner.report.terminal.search import lines, problem_lines, search_view, workers_line
 from tuner.report.text import duration
 from tuner.rpc.tls import Files
-from tuner.study.compatibility import check_resume
+from tuner.study.compatibility import check_resume, effect_of_epochs
 from tuner.study.journal import JournalReader
 from tuner.study.progress import Eta, epochs_done
 from tuner.study.records import Record
@@ -53,6 +53,8 @@ def run_study(
     reader.poll()
     if reader.state.study is not None:
         check_resume(reader.state.study, study)  # before minutes are spent on packing
+        if change := effect_of_epochs(reader.state, study):
+            print_line(console, f"Note: {change}", style="yellow")
     with reserved(_page_address()) as http:
         manifest = _pack(study, bucket, console)
         local = LocalStudy(

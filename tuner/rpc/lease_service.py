@@ -16,7 +16,7 @@ from tuner import limits, names
 from tuner.config.formats import FORMAT, Versioned
 from tuner.config.recorded import RecordedStudy
 from tuner.errors import NewerFormatError
-from tuner.study.records import AttemptEnd
+from tuner.study.records import AttemptEnd, FaultScope
 from tuner.study.status import WorkerStatus
 
 OPTIONS = [
@@ -126,6 +126,8 @@ class GiveBack(AttemptEnd, Message):
     failing_s: Annotated[float | None, Field(ge=0, allow_inf_nan=False)] = None
     reason: Annotated[str, Field(max_length=REASON_CHARACTERS)]
     """One sentence. If an exception was the reason, its traceback follows."""
+    scope: FaultScope = FaultScope.TRIAL
+    """Which trials have the fault, if the outcome is INVALID."""
 
 
 class Status(Message):

@@ -15,9 +15,22 @@ from tuner.names import TrialId
 from tuner.search.early_stopping import SuccessiveHalving
 from tuner.search.leases import Lease, LeaseTable, Worker
 from tuner.search.outage import LeasePause
+from tuner.search.retry_budget import retry_budget
 from tuner.search.suggester import Suggestion
-from tuner.study.records import AttemptEnded, Created, Ended, Finished, Leased, Outcome, Record, Reported, TrialState
-from tuner.study.state import SCORED, StudyState, Trial, same_metrics
+from tuner.study.evidence import NO_EVIDENCE, Evidence
+from tuner.study.records import (
+    AttemptEnded,
+    Created,
+    Ended,
+    FaultScope,
+    Finished,
+    Leased,
+    Outcome,
+    Record,
+    Reported,
+    TrialState,
+)
+from tuner.study.state import SCORED, StudyState, Trial
 
 
 class StaleAttemptError(Exception):
@@ -167,6 +180,7 @@ class Oracle:
         checkpoint: str | None,
         now: Instant,
         sha256: str | None = None,
+        evidence: Evidence = NO_EVIDENCE,
     ) -> list[Record]:
         """Record an epoch's metrics, and change the trial's state to STOPPED if early stopping decides so.
 
@@ -180,11 +194,9 @@ class Oracle:
             raise BadReportError(wrong)
         lease.deadline = now.monotonic + self._duration(attempt.worker)
         trial = self.state.trials[lease.trial]
-        known = trial.epochs.get(epoch)
-        if known is not None and same_metrics(known, metrics) and trial.checkpoints.get(epoch) == checkpoint:
+        if trial.has_report(epoch, metrics, checkpoint, evidence.returned):
             return []
-        objective = self.state.settings.search.objective
-        if objective not in metrics:
+        if (objective := self.state.settings.search.objective) not in metrics:
             raise BadReportError(
                 f"search.objective is {objective!r}, and the model reports {', '.join(sorted(metrics))}. "
                 "Set search.objective to one of these metrics."
@@ -199,6 +211,8 @@ class Oracle:
                 metrics=metrics,
                 checkpoint=checkpoint,
                 sha256=sha256 if checkpoint else None,
+                verified=evidence.verified,
+                returned=evidence.returned,
             )
         )
         new_rung = max(trial.rungs.keys() - reached, default=None)  # at most one rung is new
@@ -212,19 +226,29 @@ class Oracle:
             return []  # the trial was stopped early, or the answer to an earlier call was lost
         lease = self._lease_of(attempt)
         if self.state.trials[lease.trial].best_epoch is None:
-            return self._end_attempt(lease, Outcome.INVALID, "no epoch has a finite objective", now)
+            # the training of a stock worker is not seeded, so another attempt may succeed, as in Keras Tuner
+            outcome = Outcome.FAILED if attempt.worker.stock else Outcome.INVALID
+            return self._end_attempt(lease, outcome, "no epoch has a finite objective", now)
         return self._end_scored(lease, TrialState.COMPLETED, "", now)
 
     def give_back(
-        self, attempt: AttemptClaim, outcome: Outcome, reason: str, now: Instant, failing_s: float = 0.0
+        self,
+        attempt: AttemptClaim,
+        outcome: Outcome,
+        reason: str,
+        now: Instant,
+        failing_s: float = 0.0,
+        scope: FaultScope = FaultScope.TRIAL,
     ) -> list[Record]:
-        """End an attempt that did not finish its trial.
+        """End an attempt that did not finish its trial, and the search if every trial has the same fault.
 
         If its outcome is ENVIRONMENT, `failing_s` is the number of seconds for which the environment had been failing.
         """
         if self._scored_by(attempt):
             return []
         lease = self._lease_of(attempt)
+        if scope is FaultScope.STUDY or (scope is FaultScope.SHARED and not self.state.trained_beside(lease.trial)):
+            return self._end_with_fault(lease, reason, now)
         if outcome is not Outcome.ENVIRONMENT:
             return self._end_attempt(lease, outcome, reason, now)
         records = self._queue_again(lease, Outcome.LOST, reason, now, failing_s)
@@ -322,6 +346,13 @@ class Oracle:
             )
         )
 
+    def _end_with_fault(self, lease: Lease, reason: str, now: Instant) -> list[Record]:
+        """End the trial and the search, because every trial would fail for the same reason."""
+        records = self._end_attempt(lease, Outcome.INVALID, reason, now)
+        self._leases.clear()
+        ended = f"every trial would fail as trial {lease.trial} did: {reason}"
+        return [*records, *self._apply(Finished(at=now.at, reason=ended, failed=True, shared_fault=True))]
+
     def _end_lost(self, lease: Lease, reason: str, now: Instant, killed: Collection[Worker]) -> list[Record]:
         if lease.worker not in killed:
             return self._end_attempt(lease, Outcome.LOST, reason, now)
@@ -333,21 +364,11 @@ class Oracle:
 
     def _end_attempt(self, lease: Lease, outcome: Outcome, reason: str, now: Instant) -> list[Record]:
         trial = self.state.trials[lease.trial]
-        retries = self.state.settings.retries
-        budgets = {
-            Outcome.PREEMPTED: (retries.preemption, "retries.preemption"),
-            Outcome.LOST: (retries.preemption, "retries.preemption"),
-            Outcome.FAILED: (retries.failure, "retries.failure"),
-            Outcome.OUT_OF_MEMORY: (retries.out_of_memory, "retries.out_of_memory"),
-            Outcome.INVALID: (0, ""),
-        }
-        budget, name = budgets[outcome]
-        shared = {other for other, (_, key) in budgets.items() if key == name}
-        spent = sum(trial.outcomes[other] for other in shared)
-        if spent >= budget:
-            if budget and name:
+        budget = retry_budget(trial, outcome, self.state.settings.retries)
+        if budget.spent >= budget.limit:
+            if budget.limit:
                 sentence, newline, trace = reason.partition("\n")
-                reason = f"{sentence} (attempt {lease.attempt}; {name} is {budget}){newline}{trace}"
+                reason = f"{sentence} (attempt {lease.attempt}; {budget.setting} is {budget.limit}){newline}{trace}"
             self._early_stopping.forget(trial)
             return self._end(
                 Ended(

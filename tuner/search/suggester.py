@@ -11,6 +11,7 @@ that time. A trial that was stopped early counts as ended, with its score.
 """
 
 import copy
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -108,23 +109,30 @@ class Suggester:
 
     def restore(self, state: StudyState) -> None:
         """Continue where the suggester of an earlier chief stopped. Must be called before the first suggestion."""
+        remaining = Counter(state.steps)
         for trial_id in state.steps:
             trial = state.trials[trial_id]
+            remaining[trial_id] -= 1
             if trial_id in self._oracle.trials:
-                self.ended(trial_id, trial.state, trial.score, trial.best_epoch)
+                if remaining[trial_id] or trial.ended is None:  # it failed then, and was retried later
+                    self.ended(trial_id, TrialState.FAILED, None, None)
+                else:
+                    self.ended(trial_id, trial.state, trial.score, trial.best_epoch)
             else:
                 self._restore(trial_id, trial.algorithm)
                 self._register(trial_id, self._completed(trial.hyperparameters))
 
     def ended(self, trial_id: TrialId, state: TrialState, score: float | None, best_epoch: int | None) -> None:
-        """Register the end of a trial."""
+        """Register the end of a trial. A trial that is retried ends several times, and at first is FAILED."""
         trial = self._oracle.trials[trial_id]
+        is_first = trial.status == "RUNNING"
         # in Keras Tuner a STOPPED trial has no score
         trial.status = "FAILED" if state is TrialState.FAILED else "COMPLETED"
         trial.score, trial.best_step = score, best_epoch or 0
         self._oracle.ongoing_trials.pop(trial_id, None)
-        self._oracle.end_order.append(trial_id)
-        self._ended(trial_id)
+        if is_first:
+            self._oracle.end_order.append(trial_id)
+            self._ended(trial_id)
 
     def _completed(self, values: Mapping[str, Value]) -> dict[str, Value]:
         """Add defaults for hyperparameters that were not yet known when the trial was created."""

@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from tuner.errors import PreemptedError, SpaceError
+from tuner.spaces.error_cause import cause_of
+from tuner.spaces.loadable import check_loadable
+from tuner.spaces.trial_builds import build_error
 
 if TYPE_CHECKING:
     import keras_tuner
@@ -24,16 +27,21 @@ def explore(
 ) -> "keras_tuner.HyperParameters":
     """Return all hyperparameters of the space, including those under conditions, in loops and in its `fit`.
 
-    The model is built once for each condition that no build has met yet, as Keras Tuner's own chief does. Then it is
-    built with each value of each choice, and with the largest numbers, so that loops run to their ends. Keras Tuner
-    instead learns such hyperparameters from the trials that meet them, so its search depends on which trial ends first.
-    A hyperparameter that appears only with certain values of several choices together may be missed; the worker that
-    meets it logs a warning. Raises SpaceError if the model cannot be built or has a condition that no build meets.
+    As in Keras Tuner's own chief, its `declare_hyperparameters` is called, and the model is built once for each
+    condition that no build has met yet. Then it is built with each value of each choice, and with the largest numbers,
+    so that loops run to their ends. Keras Tuner instead learns such hyperparameters from the trials that meet them, so
+    its search depends on which trial ends first. A hyperparameter that appears only with certain values of several
+    choices together may be missed; the worker that meets it logs a warning.
+
+    A build that fails with other values than the defaults is a warning, because only the trials with these values fail.
+    Raises SpaceError if the model cannot be built with the defaults, or has a condition that no build meets.
     """
     import keras
 
     explorer = _Explorer(space, image_shape)
+    explorer.declare()
     explorer.meet_conditions()
+    explorer.check_loadable()
     explorer.vary({}, explorer.hyperparameters.space)
     if explorer.exhausted:
         log.warning(
@@ -79,14 +87,29 @@ class _Explorer:
         self._built: list[dict[str, Any]] = []
         """The values of all builds."""
 
+    def declare(self) -> None:
+        """Take the hyperparameters that the space declares before any build."""
+        hp = self.hyperparameters.copy()
+        try:
+            self._space.declare_hyperparameters(hp)
+        except PreemptedError:
+            raise
+        except Exception as error:
+            raise SpaceError(f"the space's declare_hyperparameters() fails ({cause_of(error)}). Fix it.") from error
+        self.hyperparameters.merge(hp)
+
     def meet_conditions(self) -> None:
         """Build with the defaults, and once for each condition that remains unmet."""
         never: list[list[Condition]] = []
         values: dict[str, object] = {}
         while True:
             hp = self._with(values)
-            if (error := _attempt(self._space, hp, dry=False)) is not None:
+            error = build_error(self._space, hp, dry=False)
+            if error is not None and not never:
                 raise SpaceError(f"the space's build() fails with {_describe(hp, error)}. Fix build().") from error
+            if error is not None:  # only trials under this condition fail
+                self.failure = self.failure or _describe(hp, error)
+                self._met.append(never[0])
             self._take(hp)
             never = [scope for scope in never if scope not in self._met]
             never += [scope for scope in hp.inactive_scopes if scope not in self._met and scope not in never]
@@ -98,6 +121,16 @@ class _Explorer:
                     f"the space has a condition that no build meets: {untried}. Fix its hp.conditional_scope()."
                 )
             values = untried
+
+    def check_loadable(self) -> None:
+        """Raise SpaceError if the model of the defaults could not be loaded after it was saved."""
+        error: Exception | None = None
+        for dry in (True, False):  # a user's layers may need arrays that have values
+            error = build_error(self._space, self._with({}), dry, check_loadable)
+            if error is None:
+                return
+        if isinstance(error, SpaceError):
+            raise error
 
     def vary(self, base: dict[str, Any], varied: "Sequence[HyperParameter]") -> None:
         """Build with each value of the `varied` hyperparameters, several at a time, in addition to `base`."""
@@ -111,6 +144,8 @@ class _Explorer:
 
     def _build(self, values: dict[str, Any], together: bool = False) -> bool:
         """Build with these values, and vary newly found hyperparameters. Return False if they fail `together`."""
+        from keras_tuner.errors import FailedTrialError
+
         if values in self._built:
             return True
         if len(self._built) == BUILDS:
@@ -118,11 +153,11 @@ class _Explorer:
             return True
         self._built.append(values)
         hp = self._with(values)
-        error = _attempt(self._space, hp, dry=True)
+        error = build_error(self._space, hp, dry=True)
         if error is not None and together:
             return False
-        if error is not None:  # a user's code may need a model that can be called
-            error = _attempt(self._space, hp, dry=False)
+        if error is not None and not isinstance(error, FailedTrialError):  # it may need a model that can be called
+            error = build_error(self._space, hp, dry=False)
         if error is not None:
             self.failure = self.failure or _describe(hp, error)
         count = len(self.hyperparameters.space)
@@ -164,47 +199,8 @@ def _values(hyperparameter: "HyperParameter") -> Sequence[Any]:
     return [hyperparameter.default]
 
 
-def _attempt(space: "keras_tuner.HyperModel", hp: "keras_tuner.HyperParameters", dry: bool) -> Exception | None:
-    """Build the model, and return the exception that this raised, if any.
-
-    A dry build creates no weights, because a space's largest model may not fit into the chief's memory.
-    """
-    import keras
-
-    build = _DRY.get(keras.backend.backend(), _build_whole) if dry else _build_whole
-    try:
-        build(space, hp)
-    except PreemptedError:
-        raise
-    except Exception as error:
-        return error
-    finally:
-        keras.backend.clear_session(free_memory=not dry)  # Python's garbage collection takes most of the time
-    return None
-
-
 def _describe(hp: "keras_tuner.HyperParameters", error: Exception) -> str:
-    return f"{hp.values} ({type(error).__name__}: {error})"
-
-
-def _build_whole(space: "keras_tuner.HyperModel", hp: "keras_tuner.HyperParameters") -> None:
-    space.build(hp)
-
-
-def _build_in_graph(space: "keras_tuner.HyperModel", hp: "keras_tuner.HyperParameters") -> None:
-    import tensorflow
-
-    with tensorflow.Graph().as_default():  # the graph is never run
-        space.build(hp)
-
-
-def _build_traced(space: "keras_tuner.HyperModel", hp: "keras_tuner.HyperParameters") -> None:
-    import jax
-
-    jax.eval_shape(lambda: _build_whole(space, hp))
-
-
-_DRY = {"tensorflow": _build_in_graph, "jax": _build_traced}
+    return f"{hp.values} ({cause_of(error)})"
 
 
 class _UsedError(BaseException):
@@ -236,7 +232,7 @@ def _explore_fit(
     x, y = np.zeros((1, *image_shape), np.uint8), np.zeros(1, np.uint8)
     try:
         space.fit(
-            hp, _NoModel(), x, y, validation_data=(x, y), epochs=1, initial_epoch=0, callbacks=[], verbose=0
+            hp, _NoModel(), x, y, validation_data=(x, y), epochs=1, initial_epoch=0, callbacks=[]
         )  # fmt: skip
     except (_UsedError, Exception) as error:  # trials will report real errors
         if isinstance(error, PreemptedError):

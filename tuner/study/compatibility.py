@@ -46,6 +46,23 @@ def check_resume(recorded: Study, requested: Study) -> None:
         )
 
 
+def effect_of_epochs(state: StudyState, study: Study) -> str:
+    """Return what a new value of training.epochs changes in a study that has trials; empty if it is not new."""
+    if state.study is None or state.study.training.epochs == study.training.epochs or not state.trials:
+        return ""
+    old, new, ended = state.study.training.epochs, study.training.epochs, len(state.ended)
+    what = "trials that have not ended and new trials are" if ended < len(state.trials) else "only new trials are"
+    more = (
+        f" To add new trials, set search.max_trials to more than {study.search.max_trials}."
+        if len(state.trials) >= study.search.max_trials
+        else ""
+    )
+    return (
+        f"training.epochs was {old} and is now {new}: {what} trained for {new} epochs, and the {ended} trials that "
+        f"have ended keep their results.{more} To train all trials for {new} epochs, use another name."
+    )
+
+
 def check_unchanged(state: StudyState, study: Study, digest: str | None) -> None:
     """Raise UsageError if the study began with settings or a data set that do not match these.
 

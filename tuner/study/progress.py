@@ -80,7 +80,8 @@ def why_no_result(state: StudyState) -> str:
     cause = f". Trial {failed[0].trial_id} failed first: {first_line(failed[0].reason)}" if failed else ""
     return (
         f"no trial of study {state.settings.name!r} has both a score and a saved model (number of trials: "
-        f"{len(state.trials)}){cause}. Fix the model or the data, then run the study again or start a new one."
+        f"{len(state.trials)}){cause}. Fix the model or the data, then run the study again, which retries its failed "
+        "trials."
     )
 
 

@@ -34,6 +34,14 @@ class Outcome(StrEnum):
     ENVIRONMENT = "environment"  # bucket, disk or network failed; always retried, see `AttemptEnd`
 
 
+class FaultScope(StrEnum):
+    """Which trials have the fault that ended an attempt with the outcome INVALID."""
+
+    TRIAL = "trial"  # this trial
+    SHARED = "shared"  # every trial, as long as no other trial has been trained for an epoch; otherwise only this one
+    STUDY = "study"  # every trial
+
+
 class AttemptEnd(Versioned):
     """How an attempt ended, in a form that versions without Outcome.ENVIRONMENT understand as LOST."""
 
@@ -107,6 +115,10 @@ class Reported(_Record):
     checkpoint: str | None = None
     sha256: str | None = None
     """Checksum of the object that `checkpoint` names."""
+    verified: bool | None = None
+    """Whether the worker recomputed the objective with the saved model; see `tuner.study.evidence`."""
+    returned: bool = False
+    """Whether the space's own `fit` returned the objective. Then this epoch is the trial's best epoch."""
 
 
 class AttemptEnded(AttemptEnd, _Record):
@@ -138,7 +150,19 @@ class Finished(_Record):
     kind: Literal["finished"] = "finished"
     reason: str
     failed: bool = False
-    """Whether the search gave up after too many consecutive failed trials."""
+    """Whether the search gave up, after too many consecutive failed trials or because of a shared fault."""
+    shared_fault: bool = False
+    """Whether a fault that every trial shares ended the search (FaultScope). `failed` is true then."""
+
+
+class Retried(_Record):
+    """Failed trials are queued again, because the search had given up and has been started again.
+
+    Follows the record Opened. The trials keep their attempts, and begin again at their first epoch.
+    """
+
+    kind: Literal["retried"] = "retried"
+    trials: tuple[TrialId, ...]
 
 
 class UnknownRecord(Versioned):
@@ -147,7 +171,9 @@ class UnknownRecord(Versioned):
     kind: str
 
 
-Record = Annotated[Opened | Created | Leased | Reported | AttemptEnded | Ended | Finished, Field(discriminator="kind")]
+Record = Annotated[
+    Opened | Created | Leased | Reported | AttemptEnded | Ended | Finished | Retried, Field(discriminator="kind")
+]
 
 
 RECORD: TypeAdapter[Record] = TypeAdapter(Record, config=ConfigDict(ser_json_inf_nan="constants"))

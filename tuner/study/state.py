@@ -7,7 +7,7 @@ applying the same records in order. Nothing else determines the state of a trial
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from math import isnan, nan
+from math import isfinite, isnan, nan
 from typing import Any, Literal
 
 from pydantic import ConfigDict
@@ -27,6 +27,7 @@ from tuner.study.records import (
     Outcome,
     Record,
     Reported,
+    Retried,
     TrialState,
     Value,
     first_line,
@@ -40,6 +41,7 @@ TRANSITIONS: dict[TrialState, frozenset[TrialState]] = {
     TrialState.STOPPED: frozenset(),
     TrialState.FAILED: frozenset(),
 }
+"""Transitions during a search. The record Retried, with which a search that gave up is resumed, requeues trials."""
 SCORED = frozenset({TrialState.COMPLETED, TrialState.STOPPED})
 
 
@@ -69,8 +71,16 @@ class Trial:
     sha256: dict[int, str] = field(default_factory=dict)
     """Checksums of the saved models by epoch."""
     outcomes: Counter[Outcome] = field(default_factory=Counter)
+    """Number of attempts by outcome."""
+    forgiven: Counter[Outcome] = field(default_factory=Counter)
+    """Those of `outcomes` that no retry budget counts, because a search that gave up was started again after them."""
     score: float | None = None
     best_epoch: int | None = None
+    verified: bool | None = None
+    """Whether the objective was recomputed with a saved model of this trial. False if it cannot be recomputed; None if
+    that is not known, as for trials of earlier versions and of Keras Tuner's own workers."""
+    returned: int | None = None
+    """Epoch whose objective the space's own `fit` returned. It counts as the best epoch."""
     started: float | None = None
     ended: float | None = None
     reason: str = ""
@@ -94,6 +104,12 @@ class Trial:
     def checkpoint(self) -> str | None:
         """Object name of the model that was saved after the best epoch; None if there is none."""
         return None if self.best_epoch is None else self.checkpoints.get(self.best_epoch)
+
+    def has_report(self, epoch: int, metrics: Mapping[str, float], checkpoint: str | None, returned: bool) -> bool:
+        """Return whether this report of an epoch has been recorded already."""
+        known = self.epochs.get(epoch)
+        is_known = known is not None and same_metrics(known, metrics) and self.checkpoints.get(epoch) == checkpoint
+        return is_known and (not returned or self.returned == epoch)
 
     @property
     def last_epoch(self) -> int | None:
@@ -161,6 +177,8 @@ class StudyState:
                 self.steps.append(record.trial)
             case Finished():
                 self.finished, self.outage = record, None
+            case Retried():
+                self._retry([self._trial(trial_id) for trial_id in record.trials])
             case Leased():
                 trial = self._trial(record.trial)
                 if record.attempt != trial.attempts + 1:
@@ -208,6 +226,15 @@ class StudyState:
         # training.epochs may have grown, but that affects only new trials
         return self.study.search.max_trials == study.search.max_trials
 
+    def trained_beside(self, trial_id: TrialId) -> bool:
+        """Return whether a trial other than this one has reported an epoch."""
+        return any(trial.epochs for trial in self.trials.values() if trial.trial_id != trial_id)
+
+    @property
+    def shared_fault(self) -> str:
+        """The fault of every trial because of which the search ended, as one sentence; empty if there is none."""
+        return first_line(self.finished.reason) if self.finished and self.finished.shared_fault else ""
+
     @property
     def objective(self) -> Objective:
         """The objective of the search, by which its trials are compared."""
@@ -221,8 +248,13 @@ class StudyState:
         return self.study
 
     def _best_epoch(self, trial: Trial) -> int | None:
+        if trial.returned in trial.epochs:
+            return trial.returned
         objective = self.objective
         return objective.best({epoch: metrics.get(objective.name, nan) for epoch, metrics in trial.epochs.items()})
+
+    def _is_finite(self, record: Reported) -> bool:
+        return isfinite(record.metrics.get(self.settings.search.objective, nan))
 
     def _trial(self, trial_id: TrialId) -> Trial:
         if trial_id not in self.trials:
@@ -240,6 +272,8 @@ class StudyState:
             trial.checkpoints[record.epoch], self.outage = record.checkpoint, None
             if record.sha256 is not None:
                 trial.sha256[record.epoch] = record.sha256
+        trial.verified = trial.verified if record.verified is None else record.verified
+        trial.returned = record.epoch if record.returned and self._is_finite(record) else None
         trial.best_epoch = self._best_epoch(trial)
         if trial.best_epoch is not None:
             search, best = self.settings.search, trial.epochs[trial.best_epoch]
@@ -259,6 +293,20 @@ class StudyState:
         self.steps.append(trial.trial_id)
         if trial.state is TrialState.FAILED:
             leave_rungs(trial, self.first)
+
+    def _retry(self, trials: list[Trial]) -> None:
+        """Queue failed trials again, with all retries and without their epochs, whose models have been deleted."""
+        for trial in trials:
+            if trial.state is not TrialState.FAILED:
+                raise ValueError(f"trial {trial.trial_id} is {trial.state} and cannot be retried")
+        for trial in trials:
+            trial.state, trial.ended, trial.worker, trial.incarnation = TrialState.QUEUED, None, None, None
+            trial.epochs, trial.reported, trial.checkpoints, trial.sha256, trial.rungs = {}, {}, {}, {}, {}
+            trial.best_epoch = None
+            trial.forgiven = trial.outcomes.copy()
+        retried = {trial.trial_id for trial in trials}
+        self.ended = [trial_id for trial_id in self.ended if trial_id not in retried]
+        self.ended_before_term = len(self.ended)
 
     def _attempt(self, record: Reported | AttemptEnded | Ended) -> Trial:
         trial = self._trial(record.trial)

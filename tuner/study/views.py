@@ -30,6 +30,8 @@ class TrialView(StudyModel):
     started: float | None
     ended: float | None
     worker: str | None
+    verified: bool | None
+    """Whether the objective was recomputed with a saved model. False if it cannot be recomputed; None if not known."""
     rung: int | None
     """The highest rung of early stopping that the trial has reached, from 0."""
     reason: str
@@ -78,6 +80,7 @@ def view_trial(trial: Trial) -> TrialView:
         started=trial.started,
         ended=trial.ended,
         worker=trial.worker,
+        verified=trial.verified,
         rung=max(trial.rungs, default=None),
         reason=trial.reason,
     )

@@ -5,9 +5,11 @@ the epoch, the metrics of all epochs so far, and the seed. Seed and epoch determ
 (`tuner.training.seeding`). Nothing is pickled.
 """
 
+import contextlib
 import functools
 import hashlib
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,8 @@ from pydantic import ValidationError
 
 from tuner.config.formats import Versioned
 from tuner.errors import EnvironmentFailure
+from tuner.spaces.loadable import unloadable
+from tuner.training.faults import SharedFaultError
 
 MEMBER = "cifake_tune.json"
 
@@ -31,20 +35,46 @@ class CheckpointState(Versioned):
     seed: int
     history: dict[int, dict[str, float]]
     """Metrics of this trial's epochs up to `epoch`."""
+    verified: bool | None = None
+    """See `tuner.study.evidence`. Evidence for the objective of `epoch`."""
+    returned: bool = False
+    """The same."""
 
 
 def save(model: Any, state: CheckpointState, path: Path) -> None:
-    """Write a Keras model and its trial's state to `path`, which ends in .keras.
+    """Write a Keras model and its trial's state to `path`, which ends in .keras. Raises as `save_model` does."""
+    save_model(model, path)
+    add_state(state, path)
 
-    Raises EnvironmentFailure if the file cannot be written.
+
+def save_model(model: Any, path: Path) -> None:
+    """Write a Keras model to `path`, without the state of its trial.
+
+    Raises EnvironmentFailure if the file cannot be written, and SharedFaultError if Keras cannot save such a model.
     """
     _cache_skipsets()
+    with _removed_if_cut_short(path):
+        try:
+            model.save(path)
+        except (NotImplementedError, TypeError, ValueError) as error:
+            raise SharedFaultError(
+                f"the model cannot be saved, so it cannot be evaluated. {unloadable(error)}"
+            ) from error
+
+
+def add_state(state: CheckpointState, path: Path) -> None:
+    """Add the trial's state to a saved model. Raises EnvironmentFailure if the file cannot be written."""
+    with _removed_if_cut_short(path), zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(MEMBER, state.model_dump_json())
+
+
+@contextlib.contextmanager
+def _removed_if_cut_short(path: Path) -> Iterator[None]:
+    """Raise EnvironmentFailure if the block raises an OSError, and remove the file, because it would use up space."""
     try:
-        model.save(path)
-        with zipfile.ZipFile(path, "a") as archive:
-            archive.writestr(MEMBER, state.model_dump_json())
+        yield
     except OSError as error:
-        path.unlink(missing_ok=True)  # a part of the file would use up space
+        path.unlink(missing_ok=True)
         raise EnvironmentFailure(
             f"the model cannot be saved to {path} ({error.strerror or error}). Check the free space there."
         ) from error

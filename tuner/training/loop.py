@@ -10,14 +10,14 @@ from typing import Any, Protocol
 
 import keras
 import keras_tuner
-import numpy as np
-from keras_tuner.src.engine.tuner_utils import convert_to_metrics_dict
 
 from tuner import names
 from tuner.data.arrays import Arrays, TrainingData
 from tuner.study.objective import Objective
 from tuner.training.activities import Activities, Activity
 from tuner.training.batches import Batches
+from tuner.training.faults import InvalidTrialError, SharedFaultError
+from tuner.training.fit_result import floats, histories, returned_metrics
 from tuner.training.seeding import seed_epoch
 from tuner.training.untuned_input import untuned_input
 from tuner.training.weight_averaging import AveragedWeights
@@ -27,10 +27,6 @@ log = logging.getLogger(__name__)
 PROGRESS_S = 0.5
 """Seconds between two calls of `Listener.progress`."""
 _DEFAULT_OBJECTIVE = Objective("val_accuracy")
-
-
-class InvalidTrialError(Exception):
-    """The trial would fail again in the same way. The message says why."""
 
 
 class _IgnoresInitialEpochError(Exception):
@@ -50,6 +46,8 @@ class Task:
     """Checkpoint (weights and optimizer) of the epoch before `first_epoch`."""
     patience: int | None = None
     objective: Objective = _DEFAULT_OBJECTIVE
+    objective_is_set: bool = True
+    """Whether the user chose the objective, so that a number that `fit` returns is known to be its value."""
     history: Mapping[int, float] = field(default_factory=dict)
     """Objective of the epochs before `first_epoch`."""
 
@@ -74,7 +72,7 @@ class Listener(Protocol):
     def progress(self, epoch: int, share: float, images_per_s: float) -> None:
         """Called a few times per second during an epoch."""
 
-    def epoch_done(self, epoch: int, metrics: dict[str, float], model: keras.Model) -> None:
+    def epoch_done(self, epoch: int, metrics: dict[str, float], model: keras.Model, returned: bool = False) -> None:
         """Called after each epoch. An exception ends training at once."""
 
 
@@ -124,21 +122,22 @@ def _fit(
     known = set(hyperparameters.values)
     model = space.build(hyperparameters)
     if not isinstance(model, keras.Model):
-        raise InvalidTrialError(f"build() must return a compiled keras.Model, got {type(model).__name__}")
+        raise SharedFaultError(f"build() must return a compiled keras.Model, got {type(model).__name__}.")
     _warn_about_unknown(hyperparameters, known)
     if task.model_file is not None:
         _restore(model, task.model_file, data.train)
     prepared(model)
-    callback = _ListenerCallback(task, listener, batches)
-    common = {"epochs": task.epochs, "initial_epoch": task.first_epoch, "callbacks": [callback], "verbose": 0}
-    if type(space).fit is keras_tuner.HyperModel.fit:
+    own_fit = type(space).fit is not keras_tuner.HyperModel.fit
+    callback = _ListenerCallback(task, listener, batches, may_be_returned=own_fit)
+    common = {"epochs": task.epochs, "initial_epoch": task.first_epoch, "callbacks": [callback]}
+    if not own_fit:
         validation = Batches(data.validation, task.batch_size, activities)
         if getattr(model.optimizer, "use_ema", False):
             averaged = AveragedWeights(batches, in_model=task.model_file is not None)
             common["callbacks"] = [averaged, callback]
         # Keras would also shuffle the batches, with a random state that a resumed training does not have
         with activities.during(Activity.TRAIN), untuned_input():
-            model.fit(batches, validation_data=validation, shuffle=False, **common)
+            model.fit(batches, validation_data=validation, shuffle=False, verbose=0, **common)
         return
     # a user's own fit gets arrays, as from Keras Tuner, and chooses its own batch size
     with activities.during(Activity.TRAIN), untuned_input():
@@ -151,12 +150,41 @@ def _fit(
             **common,
         )
     _warn_about_unknown(hyperparameters, known)
-    if not callback.reported:  # `fit` did not pass the callbacks on, so only its result is known
-        if result is None:
-            raise InvalidTrialError("fit() must pass the callbacks on, or return a History, a dict or a number")
-        objective = keras_tuner.Objective(task.objective.name, task.objective.direction)
-        metrics = convert_to_metrics_dict(result, objective)
-        listener.epoch_done(task.epochs - 1, _floats(metrics), model)  # reported as the last epoch
+    _report_result(result, callback, task, listener, model)
+
+
+def _report_result(
+    result: Any, callback: "_ListenerCallback", task: Task, listener: Listener, model: keras.Model
+) -> None:
+    """Report what a space's own `fit` returned, unless it adds nothing to the epochs that the callback has reported."""
+    objective, last = task.objective.name, callback.last_metrics
+    epoch = task.epochs - 1 if callback.last_epoch is None else callback.last_epoch
+    if callback.reported and (result is None or isinstance(result, keras.callbacks.History)):
+        return
+    if isinstance(result, keras.callbacks.History):  # `fit` did not pass the callbacks on
+        for metrics in (candidates := histories(result, task.objective)):
+            _require_objective(objective, metrics, "the History that fit() returned has")
+            try:
+                listener.epoch_done(epoch, metrics, model)
+            except InvalidTrialError:
+                if metrics is candidates[-1]:
+                    raise
+            else:
+                return
+    if result is None and last:
+        _require_objective(objective, last, "the model reports")
+    returned = returned_metrics(result, task.objective, task.objective_is_set)
+    if callback.reported and returned.get(objective) in (None, callback.best_objective()):
+        return
+    _require_objective(objective, returned, "fit() returned")
+    listener.epoch_done(epoch, {**last, **returned}, model, True)
+
+
+def _require_objective(objective: str, metrics: Mapping[str, float], which: str) -> None:
+    if objective not in metrics:
+        raise SharedFaultError(
+            f"search.objective is {objective!r}, and {which} {', '.join(sorted(metrics))}. Choose one of these."
+        )
 
 
 def _warn_about_unknown(hyperparameters: keras_tuner.HyperParameters, known: set[str]) -> None:
@@ -177,9 +205,14 @@ def _restore(model: keras.Model, file: Path, arrays: Arrays) -> None:
 class _ListenerCallback(keras.callbacks.Callback):
     """Calls the listener. Ends training if the loss is not finite or patience runs out."""
 
-    def __init__(self, task: Task, listener: Listener, batches: Batches) -> None:
+    def __init__(self, task: Task, listener: Listener, batches: Batches, may_be_returned: bool) -> None:
         super().__init__()
         self.reported = False
+        """Whether the listener got an epoch."""
+        self.last_epoch: int | None = None
+        self.last_metrics: dict[str, float] = {}
+        """Metrics of the last epoch, which lack the objective if only `fit` returns it."""
+        self._may_be_returned = may_be_returned
         self._task = task
         self._listener = listener
         self._batches = batches
@@ -187,6 +220,17 @@ class _ListenerCallback(keras.callbacks.Callback):
         self._epoch: int | None = None
         self._began = 0.0
         self._progress_at = 0.0
+
+    def set_params(self, params: dict[str, Any]) -> None:
+        """Let Keras print a line per epoch, unless `fit` chose otherwise. A progress bar would fill the log."""
+        if params.get("verbose") == "auto":
+            params["verbose"] = 2  # Keras calls its own ProgbarLogger with the same dict after this callback
+        super().set_params(params)
+
+    def best_objective(self) -> float | None:
+        """Return the best objective of the reported epochs; None if none is finite."""
+        best = self._task.objective.best(self._history)
+        return None if best is None else self._history[best]
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self._check_first(epoch)
@@ -212,16 +256,15 @@ class _ListenerCallback(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         self._check_first(epoch)  # a user's own training loop may call nothing else
-        metrics = _floats(logs or {})
+        metrics = floats(logs or {})
         loss = metrics.get("loss", 0.0)
         if not math.isfinite(loss):
             raise InvalidTrialError(f"the loss became {loss} in epoch {epoch + 1}")
         objective = self._task.objective.name
-        if objective not in metrics:
-            raise InvalidTrialError(
-                f"search.objective is {objective!r}, and the model reports {', '.join(sorted(metrics))}. "
-                "Choose one of these."
-            )
+        self.last_epoch, self.last_metrics = epoch, metrics
+        if objective not in metrics and self._may_be_returned:
+            return
+        _require_objective(objective, metrics, "the model reports")
         self.reported = True
         self._history[epoch] = metrics[objective]
         self._listener.epoch_done(epoch, metrics, self.model)
@@ -231,11 +274,6 @@ class _ListenerCallback(keras.callbacks.Callback):
     def _check_first(self, epoch: int) -> None:
         if self._epoch is None and not self.reported and epoch < self._task.first_epoch:
             raise _IgnoresInitialEpochError
-
-
-def _floats(logs: Mapping[str, Any]) -> dict[str, float]:
-    # the precision of Keras Tuner's protocol; otherwise worker and chief could choose different best epochs
-    return {name: float(np.float32(value)) for name, value in logs.items()}
 
 
 def metrics_line(metrics: Mapping[str, float], order: Sequence[str] = ()) -> str:

@@ -4,26 +4,29 @@ import errno
 import logging
 import threading
 import time
-import traceback
 from dataclasses import dataclass
 from pathlib import Path
 
 import keras
 
 from tuner import names
-from tuner.errors import ChiefUnreachableError, CifakeTuneError, EnvironmentFailure, PreemptedError, SpaceError
-from tuner.evaluation import saved_model
+from tuner.errors import ChiefUnreachableError, CifakeTuneError, EnvironmentFailure, PreemptedError
 from tuner.rpc import lease_service
-from tuner.study.records import Outcome
+from tuner.spaces.default_model import Expectations, takes_images
+from tuner.study.evidence import Evidence
+from tuner.study.records import FaultScope, Outcome
 from tuner.temporary_files import temporary_folder
 from tuner.training import checkpoint
 from tuner.training.activities import Activity
-from tuner.training.loop import InvalidTrialError, Task, metrics_line, train
+from tuner.training.faults import InvalidTrialError
+from tuner.training.loop import Task, metrics_line, train
 from tuner.training.seeding import trial_seed
+from tuner.training.user_errors import check_once, fault_scope, reason_of
 from tuner.worker import room
 from tuner.worker.chief_client import FencedAttemptError, Grant, ReportRefusedError, UnexpectedAnswerError
 from tuner.worker.context import WorkerContext
 from tuner.worker.epoch_reporter import Epoch, EpochReporter, StoppedTrialError
+from tuner.worker.model_check import ModelCheck
 from tuner.worker.patience import Patience
 from tuner.worker.resume import ResumePoint, find_resume_point
 
@@ -46,6 +49,7 @@ class _Ending:
 
     outcome: Outcome
     reason: str
+    scope: FaultScope = FaultScope.TRIAL
 
 
 class Attempt:
@@ -67,7 +71,8 @@ class Attempt:
         self._recorded: dict[int, float] = {}
         """Objective of the epochs that the chief has recorded. Only the reports' thread uses it during training."""
         self._images_per_s = 0.0
-        self._checked = False
+        validation = context.data.validation if takes_images(context.space) else None
+        self._model_check = ModelCheck(validation, context.classes, self._task.batch_size, self._task.objective.name)
         self._handing_back = threading.Lock()
         self._handed_back = False
 
@@ -158,14 +163,14 @@ class Attempt:
         self._context.metrics.progress(share, len(self._context.data.train.labels))
         self._context.heartbeat.progress(epoch, share, self._images_per_s)
 
-    def epoch_done(self, epoch: int, metrics: dict[str, float], model: keras.Model) -> None:
+    def epoch_done(self, epoch: int, metrics: dict[str, float], model: keras.Model, returned: bool = False) -> None:
         """Save the model. Its upload and the report of the epoch run while the next epoch trains.
 
         First wait until the previous epoch's checkpoint is durable, so that at most one whole epoch is ever repeated.
         """
         self._context.metrics.epoch(len(self._context.data.train.labels))
         with self._context.metrics.activities.during(Activity.CHECKPOINT):
-            self._save(epoch, metrics, model)
+            self._save(epoch, metrics, model, returned)
 
     # ---- inside -------------------------------------------------------------------------------------
 
@@ -187,18 +192,20 @@ class Attempt:
             folder, bucket = self._context.folder, self._context.bucket.url
             self._patience.repeat(lambda: room.require_room(needed, folder, bucket), self._pause)
 
-    def _save(self, epoch: int, metrics: dict[str, float], model: keras.Model) -> None:
-        if not self._checked:
-            self._check_output(model)
+    def _save(self, epoch: int, metrics: dict[str, float], model: keras.Model, returned: bool) -> None:
         self._reporter.await_upload(self.check)
         self._check_current()
         # an attempt that started again from epoch 0 repeats the epochs after this one
         self._history = {e: m for e, m in self._history.items() if e < epoch} | {epoch: metrics}
         name = names.checkpoint(self._context.study.name, self._grant.trial_id, self._grant.attempt, epoch)
         file = self._context.folder / name.replace("/", "-")
-        state = checkpoint.CheckpointState(epoch=epoch, seed=self._task.seed, history=self._history)
-        self._patience.repeat(lambda: checkpoint.save(model, state, file), self._pause)
-        self._reporter.upload(Epoch(epoch, metrics, name), file)
+        self._patience.repeat(lambda: checkpoint.save_model(model, file), self._pause)
+        evidence = Evidence(self._verified(file, metrics, returned), returned)
+        state = checkpoint.CheckpointState(
+            epoch=epoch, seed=self._task.seed, history=self._history, verified=evidence.verified, returned=returned
+        )
+        self._patience.repeat(lambda: checkpoint.add_state(state, file), self._pause)
+        self._reporter.upload(Epoch(epoch, metrics, name, evidence=evidence), file)
         log.info(
             "%s: epoch %d/%d  %s  (%s images/s)",
             self._label,
@@ -232,15 +239,17 @@ class Attempt:
                 self._reporter.settle(self.check)
         except (FencedAttemptError, StoppedTrialError, CifakeTuneError):
             raise
-        except (InvalidTrialError, ReportRefusedError) as error:
+        except InvalidTrialError as error:
+            return _Ending(Outcome.INVALID, str(error), error.scope)
+        except ReportRefusedError as error:
             return _Ending(Outcome.INVALID, str(error))
         except Exception as error:
             if isinstance(error, OSError) and error.errno in DISK_FULL:
                 raise EnvironmentFailure(f"the disk is full ({error}). Free some space there.") from error
-            outcome = Outcome.OUT_OF_MEMORY if out_of_memory(error) else Outcome.FAILED
-            first_line = (str(error).splitlines() or ["no message"])[0]
-            trace = traceback.format_exc()[-lease_service.REASON_CHARACTERS // 2 :]
-            return _Ending(outcome, f"{type(error).__name__}: {first_line}\n{trace}")
+            reason = reason_of(error, lease_service.REASON_CHARACTERS // 2)
+            if (scope := fault_scope(error)) is not None:
+                return _Ending(Outcome.INVALID, reason, scope)
+            return _Ending(Outcome.OUT_OF_MEMORY if out_of_memory(error) else Outcome.FAILED, reason)
         return None
 
     def _take_over(self, folder: Path) -> ResumePoint:
@@ -267,8 +276,21 @@ class Attempt:
         objective = {epoch: metrics[self._task.objective.name] for epoch, metrics in start.history.items()}
         task = self._task.resumed(start.first_epoch, start.file, objective)
         if task.first_epoch < task.epochs and not task.out_of_patience(objective):
+            self._check_default_model()
             activities = self._context.metrics.activities
             train(self._context.space, task, self._context.data, self, activities, self._require_room)
+
+    def _check_default_model(self) -> None:
+        """Raise SharedFaultError before the process's first trial if every model of the space has a fault."""
+        context = self._context
+        if not takes_images(context.space):
+            return
+        images = context.data.train.images
+        height, width, channels = images.shape[1:]
+        expectations = Expectations((height, width, channels), context.classes, context.objective.name)
+        steps = -(-len(images) // context.study.data.batch_size)
+        values = {names.HP_EPOCHS: context.study.training.epochs, names.HP_STEPS: steps}
+        check_once(context.space, self._task.hyperparameters, expectations, values)
 
     def _check_current(self) -> None:
         self._reporter.check()
@@ -290,22 +312,22 @@ class Attempt:
         self._objects[epoch.checkpoint] = epoch.number
         self._reporter.delete(obsolete)
 
-    def _check_output(self, model: keras.Model) -> None:
-        """Raise InvalidTrialError after one epoch, not only in the evaluation, if the outputs are not probabilities."""
-        images = self._context.data.validation.images[:32].astype("float32")
-        outputs = keras.ops.convert_to_numpy(model(images, training=False))
+    def _verified(self, file: Path, metrics: dict[str, float], returned: bool) -> bool | None:
+        """Return whether the objective was recomputed with the saved model. Remove its file if it is unusable."""
         try:
-            saved_model.class_probabilities(outputs.reshape(len(images), -1), self._context.classes)
-        except SpaceError as error:
-            raise InvalidTrialError(str(error)) from None
-        self._checked = True
+            return self._model_check.verify(file, metrics, returned, self._may_continue)
+        except BaseException:
+            file.unlink(missing_ok=True)
+            raise
 
     def _give_back(self, ending: _Ending, *, stopping: bool = False) -> None:
         level = logging.INFO if stopping else logging.ERROR
         log.log(level, "%s: %s: %s", self._label, ending.outcome, ending.reason)
         try:
             failing_s = self._patience.failing_s()
-            self._context.chief.give_back(self._grant, ending.outcome, ending.reason, failing_s, stopping=stopping)
+            self._context.chief.give_back(
+                self._grant, ending.outcome, ending.reason, failing_s, stopping=stopping, scope=ending.scope
+            )
         except FencedAttemptError:
             log.info("%s: the chief has already reassigned this trial", self._label)
         except ChiefUnreachableError as error:
@@ -333,6 +355,7 @@ def make_task(context: WorkerContext, grant: Grant) -> Task:
         epochs=int(hyperparameters.values.get(names.HP_EPOCHS, study.training.epochs)),
         patience=study.training.patience,
         objective=context.objective,
+        objective_is_set=study.search.names_objective,
     )
 
 

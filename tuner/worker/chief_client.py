@@ -21,7 +21,8 @@ from tuner.errors import (
     UsageError,
 )
 from tuner.rpc import lease_service
-from tuner.study.records import Outcome
+from tuner.study.evidence import NO_EVIDENCE, Evidence
+from tuner.study.records import FaultScope, Outcome
 from tuner.worker.chief_outage import ChiefOutage
 
 CALL_TIMEOUT_S = 30.0
@@ -134,12 +135,12 @@ class ChiefClient:
     def join(self) -> lease_service.Joined:
         """Register this process with the chief.
 
-        Raises UsageError if the chief's answer has another major version or cannot be understood, and the
-        `connection_problem` if there is one.
+        Raises UsageError if the chief is Keras Tuner's own, or if its answer has another major version or cannot be
+        understood, and the `connection_problem` if there is one.
         """
         request = lease_service.Join(worker=self.worker, incarnation=self.incarnation, pod=self.pod)
         try:
-            joined = self._repeat(lambda: self._leases.join(request, CALL_TIMEOUT_S))
+            joined = self._repeat(lambda: self._join(request))
         except ValidationError as error:
             raise UsageError(
                 f"the answer of the chief at {self._address} cannot be understood ({error.errors()[0]['msg']}). "
@@ -148,6 +149,18 @@ class ChiefClient:
         self._joined = True
         self.incarnation = joined.incarnation
         return joined
+
+    def _join(self, request: lease_service.Join) -> lease_service.Joined:
+        try:
+            return self._leases.join(request, CALL_TIMEOUT_S)
+        except grpc.RpcError as error:
+            if error.code() is not grpc.StatusCode.UNIMPLEMENTED:
+                raise
+            raise UsageError(
+                f"the process at {self._address} is not a chief of cifake-tune: it has no lease service, like the "
+                "chief of a script with Keras Tuner alone. Start `cifake-tune chief` at this address, or start the "
+                f"script itself as a worker. {names.ENV_ORACLE_IP} and {names.ENV_ORACLE_PORT} contain the address."
+            ) from None
 
     def next_trial(self, check: Callable[[], None]) -> Grant | None:
         """Wait for a trial and return it; None once the search has finished.
@@ -199,6 +212,7 @@ class ChiefClient:
         checkpoint: str | None,
         sha256: str | None,
         unwanted: threading.Event,
+        evidence: Evidence = NO_EVIDENCE,
     ) -> bool:
         """Report an epoch and its checkpoint; return whether the trial must stop.
 
@@ -206,7 +220,7 @@ class ChiefClient:
         is unreachable.
         """
         request = _service.UpdateTrialRequest(trial_id=grant.trial_id, metrics=metrics, step=epoch)
-        model = {names.METADATA_CHECKPOINT: checkpoint, names.METADATA_SHA256: sha256}
+        model = {names.METADATA_CHECKPOINT: checkpoint, names.METADATA_SHA256: sha256, **evidence.metadata()}
         metadata = self._metadata(grant, *((key, value) for key, value in model.items() if value))
         answer = self._repeat(
             lambda: self._oracle.UpdateTrial(request, metadata=metadata, timeout=CALL_TIMEOUT_S), unwanted=unwanted
@@ -221,7 +235,14 @@ class ChiefClient:
         self._repeat(lambda: self._oracle.EndTrial(request, metadata=metadata, timeout=CALL_TIMEOUT_S))
 
     def give_back(
-        self, grant: Grant, outcome: Outcome, reason: str, failing_s: float = 0.0, *, stopping: bool = False
+        self,
+        grant: Grant,
+        outcome: Outcome,
+        reason: str,
+        failing_s: float = 0.0,
+        *,
+        stopping: bool = False,
+        scope: FaultScope = FaultScope.TRIAL,
     ) -> None:
         """End the attempt without finishing the trial. Raises FencedAttemptError.
 
@@ -232,6 +253,7 @@ class ChiefClient:
             failing_s: Seconds for which the environment had been failing, if the outcome is ENVIRONMENT.
             stopping: Whether the process was asked to stop. Then it stops trying after `GIVE_BACK_S`, because it has
                 little time and its lease expires anyway.
+            scope: Which trials have the fault, if the outcome is INVALID.
         """
         limit_s = GIVE_BACK_S if stopping else None
         is_environment = outcome is Outcome.ENVIRONMENT
@@ -243,6 +265,7 @@ class ChiefClient:
             outcome=Outcome.LOST if is_environment else outcome,
             failing_s=failing_s if is_environment else None,
             reason=reason[: lease_service.REASON_CHARACTERS],
+            scope=scope,
         )
         self._repeat(lambda: self._leases.give_back(request, limit_s or CALL_TIMEOUT_S), limit_s)
 

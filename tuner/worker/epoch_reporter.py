@@ -8,12 +8,13 @@ import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from tuner.bucket import Bucket
 from tuner.errors import BucketError
+from tuner.study.evidence import NO_EVIDENCE, Evidence
 from tuner.training.checkpoint import sha256
 from tuner.worker.chief_client import ChiefClient, Grant
 from tuner.worker.patience import Patience
@@ -36,6 +37,7 @@ class Epoch:
     metrics: dict[str, float]
     checkpoint: str | None
     sha256: str | None = None
+    evidence: Evidence = NO_EVIDENCE
 
 
 class IoThreads:
@@ -130,7 +132,7 @@ class EpochReporter:
             if epoch.checkpoint is not None and not self._abandoned.is_set():
                 digest = sha256(file)
                 self._patience.repeat(partial(self._store, epoch.checkpoint, file), self._pause)
-                self.report(Epoch(epoch.number, epoch.metrics, epoch.checkpoint, digest))
+                self.report(replace(epoch, sha256=digest))
         finally:
             file.unlink(missing_ok=True)
 
@@ -145,7 +147,13 @@ class EpochReporter:
         if self._abandoned.is_set():
             return
         stop = self._chief.report(
-            self._grant, epoch.number, epoch.metrics, epoch.checkpoint, epoch.sha256, self._abandoned
+            self._grant,
+            epoch.number,
+            epoch.metrics,
+            epoch.checkpoint,
+            epoch.sha256,
+            self._abandoned,
+            epoch.evidence,
         )
         self._done(epoch)
         if stop:

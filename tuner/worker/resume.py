@@ -13,6 +13,7 @@ from pathlib import Path
 from tuner import names
 from tuner.bucket import Bucket
 from tuner.errors import NewerFormatError, ObjectNotFoundError
+from tuner.study.evidence import NO_EVIDENCE, Evidence
 from tuner.study.state import same_metrics
 from tuner.training.checkpoint import CheckpointState, DamagedCheckpointError, read_progress, sha256
 from tuner.worker.chief_client import Grant
@@ -89,7 +90,8 @@ def _missing(
         of_epoch = [newest] if epoch == newest.epoch else [object_ for object_ in objects if object_.epoch == epoch]
         intact = next((object_.name for object_ in of_epoch if fetcher.progress(object_) is not None), None)
         digest = None if intact is None else sha256(fetcher.file(intact))
-        yield Epoch(epoch, progress.history[epoch], intact, digest)
+        evidence = Evidence(progress.verified, progress.returned) if epoch == newest.epoch else NO_EVIDENCE
+        yield Epoch(epoch, progress.history[epoch], intact, digest, evidence)
 
 
 class CheckpointFetcher:

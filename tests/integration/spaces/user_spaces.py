@@ -164,6 +164,54 @@ class Hopeless(Tiny):
         raise ValueError(f"{hp.get('units')} is not my lucky number\nsecond line")
 
 
+def build_tiny(hp, input_shape, num_classes):
+    """What most code for Keras Tuner is: a function."""
+    return Tiny(input_shape, num_classes).build(hp)
+
+
+class Refusing(Tiny):
+    """Refuses some of its own hyperparameters, in the words of Keras Tuner, until the file `fixed` is there."""
+
+    def build(self, hp):
+        kind = hp.Choice("kind", ["good", "failed", "fatal", "last"])
+        if kind == "failed":
+            raise keras_tuner.errors.FailedTrialError("too large: 8 parameters")
+        fixed = Path(os.environ.get("INTEGRATION_GATE", "no such folder")) / "fixed"  # the tests' process has many
+        if kind == "fatal" and not fixed.exists():
+            raise keras_tuner.errors.FatalValueError("the pretrained weights are missing")
+        return self.model(4, learning_rate=0.02)
+
+
+class ScalesInFit(Tiny):
+    """What most notebooks do: the pixels are divided in `fit`, and the model expects 0 to 1."""
+
+    def build(self, hp):
+        layers = [
+            keras.Input(self.image_shape),
+            keras.layers.GlobalAveragePooling2D(),
+            keras.layers.Dense(hp.Choice("units", [4, 8]), activation="tanh"),
+            keras.layers.Dense(self.classes, activation="softmax"),
+        ]
+        model = keras.Sequential(layers)
+        model.compile(keras.optimizers.Adam(0.05), "sparse_categorical_crossentropy", metrics=["accuracy"])
+        return model
+
+    def fit(self, hp, model, x, y, validation_data, **kwargs):
+        images, labels = validation_data
+        return model.fit(x / 255, y, batch_size=4, validation_data=(images / 255, labels), **kwargs)
+
+
+class ReturnsError(Tiny):
+    """Keras Tuner's guide: the rest of the arguments is passed on, and the number to be tuned is returned."""
+
+    def build(self, hp):
+        return self.model(hp.Choice("units", [4, 8]), learning_rate=0.02)
+
+    def fit(self, hp, model, x, y, validation_data, **kwargs):
+        model.fit(x, y, **kwargs)
+        return {"mae": hp.get("units") / 10}
+
+
 class Unbuildable(Tiny):
     """No model at all."""
 

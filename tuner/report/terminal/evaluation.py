@@ -100,7 +100,10 @@ def _best(metrics: Metrics) -> Table:
     if metrics.validation_accuracy is not None and metrics.validation_interval_95 is not None:
         accuracy = accuracy_line(metrics.validation_accuracy, metrics.validation_interval_95, metrics.validation_images)
         rows.add_row("validation", accuracy)
-    rows.add_row("chosen by", _name(f"{metrics.objective} {score(metrics.score)}"))
+    rows.add_row(
+        "chosen by",
+        _name(f"{metrics.objective} {score(metrics.score)}{' (not verified)' if metrics.verified is False else ''}"),
+    )
     for name, value in metrics.hyperparameters.items():
         rows.add_row(_name(name), _name(f"{value:g}" if isinstance(value, float) else str(value)))
     return rows

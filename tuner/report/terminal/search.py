@@ -12,10 +12,12 @@ from tuner.config.settings import Algorithm, Policy
 from tuner.printable import printable
 from tuner.report.text import duration
 from tuner.study.progress import by_interest, epochs_of
-from tuner.study.records import AttemptEnded, Ended, Finished, Leased, Record, Reported, TrialState, first_line
+from tuner.study.records import AttemptEnded, Ended, Finished, Leased, Record, Reported, Retried, TrialState, first_line
 from tuner.study.state import SCORED, StudyState, Trial
 from tuner.study.status import WorkerStatus
 
+NOT_VERIFIED = "(not verified)"
+"""Mark of trials whose objective cannot be recomputed with the saved model."""
 STYLES = {
     TrialState.QUEUED: "dim",
     TrialState.RUNNING: "cyan",
@@ -107,6 +109,9 @@ def lines(state: StudyState, records: Iterable[Record]) -> Iterable[str]:
                 stopped = record.state is TrialState.STOPPED
                 done = f"stopped at {record.reason}" if stopped else f"completed: {objective} {record.score:.4f}"
                 yield f"trial {record.trial} {done}; {len(state.ended)} of {_total(state)} trials{so_far}"
+            case Retried():
+                noun = "trial is" if len(record.trials) == 1 else "trials are"
+                yield f"the search had given up; {len(record.trials)} failed {noun} tried again"
             case Finished():
                 yield f"the search has ended: {first_line(record.reason)}"
 
@@ -161,6 +166,8 @@ def _about(trial: Trial, cut: bool) -> Text:
     if trial.state is TrialState.FAILED:
         return Text(printable(first_line(trial.reason)), style="red")
     text = Text(describe(trial), style="dim" if trial.state in SCORED else "")
+    if trial.verified is False:
+        text.append(f"  {NOT_VERIFIED}", style="yellow")
     if trial.state is TrialState.STOPPED and not cut:
         text.append(f"\n{printable(trial.reason)}", style="yellow")
     return text

@@ -1,0 +1,153 @@
+"""What a space's own `fit` returns counts, as in Keras Tuner: a dict, a number, a History, or a list of these."""
+
+from typing import Any
+
+import keras
+import keras_tuner
+import numpy as np
+import pytest
+
+from tuner.config.loading import load
+from tuner.data.arrays import Arrays, TrainingData
+from tuner.study.objective import Objective
+from tuner.study.records import FaultScope
+from tuner.training.faults import SharedFaultError
+from tuner.training.loop import Task, train
+
+SHAPE = (4, 4, 3)
+MAE = Objective("mae", "min")
+
+
+class RecordingListener:
+    """Keeps what it is called with."""
+
+    def __init__(self) -> None:
+        self.epochs: list[tuple[int, dict[str, float], bool]] = []
+
+    def check(self) -> None:
+        pass
+
+    def progress(self, epoch: int, share: float, images_per_s: float) -> None:
+        pass
+
+    def epoch_done(self, epoch: int, metrics: dict[str, float], model: keras.Model, returned: bool = False) -> None:
+        self.epochs.append((epoch, metrics, returned))
+
+
+class Guide(keras_tuner.HyperModel):
+    """Keras Tuner's guide: the rest of the arguments is passed on, and the number to be tuned is returned."""
+
+    def __init__(self, value: Any = None, validates: bool = False, callbacks: bool = True, verbose: Any = 0) -> None:
+        super().__init__()
+        self.verbose = verbose
+        self.value = value
+        self.validates = validates
+        self.callbacks = callbacks
+        self.arguments: set[str] = set()
+
+    def build(self, hp: Any) -> keras.Model:
+        model = keras.Sequential([keras.Input(SHAPE), keras.layers.Flatten(), keras.layers.Dense(2, "softmax")])
+        model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
+        return model
+
+    def fit(self, hp: Any, model: Any, x: Any, y: Any, validation_data: Any, **more: Any) -> Any:
+        self.arguments = set(more)
+        if not self.callbacks:
+            more.pop("callbacks")
+        validation = validation_data if self.validates else None
+        history = model.fit(x, y, validation_data=validation, verbose=self.verbose, **more)
+        return history if self.value == "history" else self.value
+
+
+def epochs(space: Guide, objective: Objective, is_set: bool = True, epochs: int = 2) -> list[Any]:
+    """Return the calls of the listener in a training."""
+    rng = np.random.default_rng(0)
+    arrays = Arrays(rng.integers(0, 256, (8, *SHAPE)).astype(np.uint8), (np.arange(8) % 2).astype(np.uint8))
+    hp = keras_tuner.HyperParameters()
+    task = Task(hp, 1, 8, epochs, objective=objective, objective_is_set=is_set)
+    train(space, task, TrainingData(arrays, arrays), listener := RecordingListener())
+    return listener.epochs
+
+
+def test_a_fit_that_passes_the_callbacks_on_and_returns_a_dict_is_scored_by_the_dict() -> None:
+    [(epoch, metrics, returned)] = epochs(Guide({"mae": 0.25, "other": 1}), MAE)
+    assert (epoch, returned) == (1, True)
+    assert metrics.keys() == {"accuracy", "loss", "mae", "other"}
+    assert metrics["mae"] == 0.25
+
+
+def test_a_returned_objective_counts_although_the_epochs_have_one_of_the_same_name() -> None:
+    *reported, last = epochs(Guide({"val_accuracy": 0.125}, validates=True), Objective("val_accuracy"))
+    assert [(epoch, returned) for epoch, _, returned in reported] == [(0, False), (1, False)]
+    assert (last[0], last[1]["val_accuracy"], last[2]) == (1, 0.125, True)
+
+
+def test_a_history_adds_nothing_to_the_epochs_that_were_reported() -> None:
+    calls = epochs(Guide("history", validates=True), Objective("val_accuracy"))
+    assert [(epoch, returned) for epoch, _, returned in calls] == [(0, False), (1, False)]
+
+
+def test_a_history_without_callbacks_is_that_of_the_model_that_is_left() -> None:
+    [(epoch, metrics, returned)] = epochs(Guide("history", True, callbacks=False), Objective("val_accuracy"))
+    assert (epoch, returned) == (1, False)
+    assert metrics.keys() == {"accuracy", "loss", "val_accuracy", "val_loss"}
+
+
+@pytest.mark.parametrize("number", [0.5, np.float32(0.5), np.array(0.5), 1, [0.25, 0.75]])
+def test_a_number_is_the_value_of_the_objective_that_was_set(number: Any) -> None:
+    [(_, metrics, returned)] = epochs(Guide(number), MAE)
+    assert metrics["mae"] == (1 if number == 1 else 0.5)
+    assert returned
+
+
+def test_a_number_of_unknown_meaning_is_refused_in_every_trial() -> None:
+    with pytest.raises(
+        SharedFaultError, match=r"returned a number \(0\.9\).*Set both search\.objective .* and"
+    ) as error:
+        epochs(Guide(0.9), Objective("val_accuracy"), is_set=False)
+    assert error.value.scope is FaultScope.SHARED
+
+
+@pytest.mark.parametrize(
+    ("settings", "is_set"),
+    [
+        ([], False),
+        (["search.direction=min"], False),
+        (["search.direction=max"], True),
+        (["search.objective=mae"], True),
+        (["search.objective=mae", "search.direction=min"], True),
+    ],
+)
+def test_a_number_needs_an_objective_in_the_settings(settings: list[str], is_set: bool) -> None:
+    assert load(settings=settings).search.names_objective is is_set
+
+
+@pytest.mark.parametrize(
+    ("space", "sentence"),
+    [
+        (Guide(), "search.objective is 'mae', and the model reports accuracy, loss. Choose one of these."),
+        (Guide("history"), "search.objective is 'mae', and the History that fit() returned has accuracy, loss"),
+        (Guide({"rmse": 1.0}), "search.objective is 'mae', and fit() returned rmse. Choose one of these."),
+        (Guide("0.5"), "fit() returned str, from which no objective is known. Return a dict such as "),
+        (Guide({"mae": "small"}), "fit() returned a dict with a value that is not a number"),
+        (Guide(callbacks=False), "fit() neither passed the callbacks on to model.fit() nor returned the objective"),
+    ],
+)
+def test_a_fit_without_the_objective_is_refused_with_what_it_has(space: Guide, sentence: str) -> None:
+    with pytest.raises(SharedFaultError) as error:
+        epochs(space, MAE)
+    assert sentence in str(error.value)
+
+
+def test_fit_gets_no_verbose_that_the_user_did_not_set() -> None:
+    epochs(space := Guide({"mae": 1}), MAE)
+    assert space.arguments == {"epochs", "initial_epoch", "callbacks"}
+
+
+def test_a_fit_that_says_nothing_about_it_prints_a_line_per_epoch_instead_of_a_bar(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    epochs(Guide({"mae": 1}, verbose="auto"), MAE)
+    printed = capsys.readouterr().out
+    assert not set("\r\b") & set(printed)
+    assert len([line for line in printed.splitlines() if "loss:" in line]) == 2

@@ -1,0 +1,219 @@
+"""The model of an attempt's first epoch is loaded and scored as in the evaluator. Honest trainings raise no alarm."""
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import keras_tuner
+import numpy as np
+import pytest
+
+from tests.worker.honest_spaces import (
+    CLASSES,
+    HONEST,
+    SHAPE,
+    Averaged,
+    Brain,
+    Dropping,
+    Honest,
+    OneHot,
+    Penalized,
+    ScalesInFit,
+    Sigmoid,
+)
+from tuner.data.arrays import Arrays, TrainingData
+from tuner.evaluation import recomputation
+from tuner.study.objective import Objective
+from tuner.study.records import FaultScope
+from tuner.training.checkpoint import save_model
+from tuner.training.faults import InvalidTrialError, SharedFaultError
+from tuner.training.loop import Task, train
+from tuner.worker.model_check import ModelCheck
+
+BATCH = 16
+
+
+def shades(count: int, seed: int = 0) -> Arrays:
+    """Return noisy images of two shades, some of which look like the other class."""
+    rng = np.random.default_rng(seed)
+    labels = (np.arange(count) % CLASSES).astype(np.uint8)
+    level = 100 + 50 * labels[:, None, None, None] + rng.normal(0, 25, (count, 1, 1, 1))
+    return Arrays(rng.normal(level, 40, (count, *SHAPE)).clip(0, 255).astype(np.uint8), labels)
+
+
+class CheckingListener:
+    """A listener that saves and checks each epoch's model as a worker does."""
+
+    def __init__(self, file: Path, data: TrainingData, objective: str = "val_accuracy") -> None:
+        self.verified: list[bool | None] = []
+        self.metrics: list[dict[str, float]] = []
+        self._file = file
+        self._model_check = ModelCheck(data.validation, CLASSES, BATCH, objective)
+
+    def check(self) -> None:
+        pass
+
+    def progress(self, epoch: int, share: float, images_per_s: float) -> None:
+        pass
+
+    def epoch_done(self, epoch: int, metrics: dict[str, float], model: keras.Model, returned: bool = False) -> None:
+        save_model(model, self._file)
+        self.metrics.append(metrics)
+        self.verified.append(self._model_check.verify(self._file, metrics, returned, self.check))
+
+
+def trained(
+    space: keras_tuner.HyperModel, file: Path, objective: str = "val_accuracy", epochs: int = 2, seed: int = 1
+) -> CheckingListener:
+    """Train, with a check after each epoch that is due."""
+    data = TrainingData(shades(64, seed), shades(100, seed + 1))
+    listener = CheckingListener(file, data, objective)
+    compared = Objective(objective, "min" if objective.endswith("loss") else "max")
+    task = Task(keras_tuner.HyperParameters(), seed, BATCH, epochs, objective=compared)
+    train(space, task, data, listener)
+    return listener
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("space", [Dropping, Brain, Averaged, OneHot])
+def test_an_honest_training_raises_no_alarm(space: type[Honest], tmp_path: Path) -> None:
+    assert trained(space(), tmp_path / "m.keras", epochs=1).verified == [True]
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("objective", ["val_accuracy", "val_loss"])
+@pytest.mark.parametrize("space", HONEST)
+def test_a_hundred_honest_trainings_raise_no_alarm(
+    space: type[Honest], objective: str, seed: int, tmp_path: Path
+) -> None:
+    assert trained(space(), tmp_path / "m.keras", objective, epochs=2, seed=seed).verified[0] is True
+
+
+@pytest.mark.slow
+def test_pixels_divided_in_fit_raise_an_alarm_that_says_where_to_divide_them(tmp_path: Path) -> None:
+    with pytest.raises(SharedFaultError) as alarm:
+        trained(ScalesInFit(), tmp_path / "m.keras", epochs=8)
+    assert alarm.value.scope is FaultScope.SHARED
+    text = str(alarm.value)
+    assert text.startswith("val_accuracy was reported as ")
+    assert "but the saved model reaches " in text
+    assert "on all 100 validation images with pixels of 0-255" in text
+    assert "keras.layers.Rescaling(1 / 255) instead of x / 255" in text
+
+
+class Stuck(Honest):
+    """Predicts the first class for all images until the third epoch, in which `fit` begins to divide the pixels."""
+
+    def fit(self, hp: Any, model: Any, x: Any, y: Any, callbacks: Any, **more: Any) -> None:
+        for callback in callbacks:
+            callback.set_model(model)
+        weights = model.layers[-1].get_weights()
+        for epoch, value in enumerate([0.5, 0.97]):
+            model.layers[-1].set_weights([np.zeros_like(weights[0]), np.array([9.0, 0.0])])
+            for callback in callbacks:
+                callback.on_epoch_end(epoch, {"val_accuracy": value})
+
+
+def test_an_agreement_that_says_nothing_is_checked_again_after_the_next_epochs(tmp_path: Path) -> None:
+    listener = CheckingListener(tmp_path / "m.keras", data := TrainingData(shades(64), shades(100)))
+    task = Task(keras_tuner.HyperParameters(), 1, BATCH, 2)
+    with pytest.raises(SharedFaultError, match=r"reported as 0\.9700, but the saved model reaches 0\.5000"):
+        train(Stuck(), task, data, listener)
+    assert listener.verified == [True]
+
+
+@keras.saving.register_keras_serializable("test_model_check")
+class Shade(keras.metrics.Metric):
+    """A registered metric of a user: the mean output."""
+
+    def __init__(self, name: str = "shade", **more: Any) -> None:
+        super().__init__(name=name, **more)
+        self.mean = keras.metrics.Mean()
+
+    def update_state(self, truth: Any, output: Any, sample_weight: Any = None) -> None:
+        self.mean.update_state(output[:, 0])
+
+    def result(self) -> Any:
+        return self.mean.result()
+
+    def reset_state(self) -> None:
+        self.mean.reset_state()
+
+
+def unregistered(truth: Any, output: Any) -> Any:
+    return keras.ops.mean(output[:, 0])
+
+
+class WithMetric(Honest):
+    def __init__(self, metric: Any) -> None:
+        super().__init__()
+        self._metric = metric
+
+    def metrics(self) -> list[Any]:
+        return ["accuracy", self._metric]
+
+
+def evaluated(space: Honest, file: Path, objective: str, divisor: int = 1, returned: bool = False) -> bool | None:
+    """Check the model that a space builds, untrained, with the metrics that it has on the divided images."""
+    data = shades(60)
+    model = space.build(None)
+    metrics = model.evaluate(data.images / divisor, data.labels, verbose=0, return_dict=True)
+    save_model(model, file)
+    reported = {f"val_{name}": value for name, value in metrics.items()} | metrics
+    return ModelCheck(data, CLASSES, BATCH, objective).verify(file, reported, returned, lambda: None)
+
+
+def test_an_objective_is_recomputed_if_its_metric_can_be_loaded(tmp_path: Path) -> None:
+    file = tmp_path / "m.keras"
+    assert evaluated(WithMetric(Shade()), file, "val_shade") is True
+    assert evaluated(WithMetric(unregistered), file, "val_unregistered") is False
+    assert evaluated(WithMetric(unregistered), file, "val_accuracy") is True
+    assert evaluated(Sigmoid(), file, "val_auc") is True
+    assert evaluated(Penalized(), file, "val_loss") is True
+    assert evaluated(Penalized(), file, "loss") is False, "a metric of the training images"
+
+
+def test_a_loss_of_other_pixels_raises_an_alarm_at_once_unless_fit_returned_it(tmp_path: Path) -> None:
+    file = tmp_path / "m.keras"
+    with pytest.raises(SharedFaultError, match="val_loss was reported as"):
+        evaluated(ScalesInFit(), file, "val_loss", divisor=255)
+    assert evaluated(ScalesInFit(), file, "val_loss", divisor=255, returned=True) is False
+    assert evaluated(ScalesInFit(), file, "val_loss", returned=True) is True
+
+
+def test_outputs_that_are_not_finite_are_the_fault_of_their_trial(tmp_path: Path) -> None:
+    model = Honest().build(None)
+    model.layers[-1].set_weights([np.full((144, 2), np.nan), np.zeros(2)])
+    save_model(model, tmp_path / "m.keras")
+    check = ModelCheck(shades(40), CLASSES, BATCH, "val_accuracy")
+    with pytest.raises(InvalidTrialError, match="NaN") as fault:
+        check.verify(tmp_path / "m.keras", {"val_accuracy": 0.5}, False, lambda: None)
+    assert fault.value.scope is FaultScope.TRIAL
+
+
+def test_a_sample_is_used_if_all_images_take_too_long_and_is_tolerated_as_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recomputation, "ALL_S", 0.0)
+    monkeypatch.setattr(recomputation, "SAMPLE", 128)
+    space, file, data = Honest(), tmp_path / "m.keras", shades(600)
+    model = space.build(None)
+    model.fit(shades(200).images, shades(200).labels, epochs=3, verbose=0)
+    save_model(model, file)
+    accuracy = model.evaluate(data.images, data.labels, verbose=0, return_dict=True)["accuracy"]
+    subject = recomputation.Subject(model, file, data, 32)
+
+    def recomputed(value: float) -> recomputation.Recomputed:
+        result = recomputation.recompute(subject, {"val_accuracy": value}, "val_accuracy", everything=False)
+        assert result is not None
+        return result
+
+    assert (recomputed(accuracy).images, recomputed(accuracy).all_images) == (128, 600)
+    assert recomputed(accuracy).agrees
+    assert 0.02 < recomputed(accuracy).tolerance < 0.25
+    assert not recomputed(accuracy - 0.4).agrees
+    everything = recomputation.recompute(subject, {"val_accuracy": accuracy}, "val_accuracy", everything=True)
+    assert everything is not None
+    assert everything.images == 600
+    assert everything.value == pytest.approx(accuracy, abs=1e-6)

@@ -1,0 +1,94 @@
+"""Checks after the first epoch of an attempt that its model can be evaluated: loaded, applied, and scored equally."""
+
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tuner.data.arrays import Arrays
+from tuner.errors import SpaceError
+from tuner.evaluation import recomputation, saved_model
+from tuner.training.faults import InvalidTrialError, SharedFaultError
+
+
+class ModelCheck:
+    """Checks the saved models of one attempt.
+
+    A model is loaded as the evaluator loads it. Its objective is recomputed on the validation images, and must be the
+    reported one. This is repeated after 2, 4, 8, … epochs while the agreement may be accidental, because the model
+    predicts the same class for all images.
+    """
+
+    def __init__(self, validation: Arrays | None, classes: int, batch_size: int, objective: str) -> None:
+        """Prepare to check models.
+
+        Args:
+            validation: The validation images; None if the space has its own data, on which nothing can be recomputed.
+            classes: Number of classes.
+            batch_size: Number of images per step.
+            objective: Name of the objective.
+        """
+        self._validation = validation
+        self._classes = classes
+        self._batch_size = batch_size
+        self._objective = objective
+        self._epochs = 0
+        """Number of epochs that were saved."""
+        self._next = 1
+        """Number of epochs after which the next check is due."""
+
+    def verify(
+        self, file: Path, metrics: Mapping[str, float], returned: bool, check: Callable[[], None]
+    ) -> bool | None:
+        """Return whether the objective was recomputed; None if the check is not due.
+
+        Args:
+            file: The saved model.
+            metrics: The metrics of its epoch.
+            returned: Whether `fit` returned the objective, which then may be another number than its name says.
+            check: Called after each batch, and may raise.
+
+        Raises:
+            SharedFaultError: The model cannot be evaluated, or does not have the reported objective.
+            InvalidTrialError: The model's output is not finite.
+        """
+        self._epochs += 1
+        if self._epochs < self._next and not returned:
+            return None
+        self._next = 2 * self._epochs
+        try:
+            model = saved_model.load_model(file, f"the model of epoch {self._epochs}")
+            if self._validation is None:
+                self._next = sys.maxsize
+                return False
+            subject = recomputation.Subject(
+                model, file, self._validation, self._batch_size, lambda *_: check(), self._inspect
+            )
+            recomputed = recomputation.recompute(subject, metrics, self._objective, everything=False)
+        except SpaceError as error:
+            raise SharedFaultError(str(error)) from None
+        if not np.isfinite(metrics[self._objective]):
+            self._next = self._epochs + 1
+            return None
+        if recomputed is None:
+            self._next = sys.maxsize
+            return False
+        if not recomputed.agrees:
+            if returned:
+                return False
+            raise SharedFaultError(f"{recomputed.comparison()}. {recomputation.REMEDY}")
+        if recomputed.is_telling:
+            self._next = sys.maxsize
+        return True
+
+    def _inspect(self, outputs: NDArray[Any]) -> None:
+        """Raise an error if the outputs are not probabilities. Not finite ones are the fault of this trial only."""
+        try:
+            saved_model.class_probabilities(outputs, self._classes)
+        except SpaceError as error:
+            if np.isfinite(outputs).all():
+                raise
+            raise InvalidTrialError(str(error)) from None
