@@ -15,7 +15,12 @@ OPERATIONAL = (
     "retries.",
     "leases.",
     "evaluation.",
-    "data.source",
+    "data.source",  # the digest of the data set is compared, and so are the settings with which it was packed
+    "data.resize",
+    "data.convert",
+    "data.test",
+    "data.labels",
+    "data.columns.",
     "space.code",
 )  # do not affect any result
 
