@@ -10,8 +10,8 @@ import pytest
 from tests.data.images import Files, data_set, write_zip
 from tests.data.refusals import refused
 from tuner.bucket import Bucket
-from tuner.data import zip_source
 from tuner.data.pack import pack
+from tuner.data.source import MAX_FILE_BYTES
 from tuner.data.zip_directory import read_entries, trailing_bytes
 from tuner.data.zip_source import ZipSource
 
@@ -123,8 +123,8 @@ def test_a_name_that_points_out_of_the_archive_is_refused(
 def test_a_file_that_unpacks_to_more_than_any_image_is_a_bomb(
     tmp_path: Path, bucket: Bucket, files: Files, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert zip_source.MAX_FILE_BYTES == 512 << 20
-    monkeypatch.setattr(zip_source, "MAX_FILE_BYTES", 10_000)
+    assert MAX_FILE_BYTES == 512 << 20
+    monkeypatch.setattr("tuner.data.zip_source.MAX_FILE_BYTES", 10_000)
     bomb = {**files, "train/REAL/9.png": bytes(10_001)}
     assert "bomb" in refused(write_zip(tmp_path / "archive.zip", bomb, zipfile.ZIP_DEFLATED), bucket)
 

@@ -112,11 +112,12 @@ def orientation(data: bytes) -> int:
     if not any(mark in searched for mark in _METADATA):
         return 1
     try:
-        with warnings.catch_warnings(), Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about damaged metadata
-            if image.format == "TIFF":  # Pillow applies it when it loads the image
-                return 1
-            found = image.getexif().get(_ORIENTATION, 1)
+            with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+                if image.format == "TIFF":  # Pillow applies it when it loads the image
+                    return 1
+                found = image.getexif().get(_ORIENTATION, 1)
     except PreemptedError:
         raise
     except Exception:  # metadata may be damaged; the pixels are what counts

@@ -171,8 +171,9 @@ def _check_labels(found: _Labelled, classes: tuple[str, ...], name: str) -> None
     singles = sum(count == 1 for count in Counter(found.label.values()).values())
     if singles * 2 > len(classes) and len(found.label) > 2:
         raise DataError(
-            f"{name}: its column of labels has {len(classes):,} different values for {len(found.label):,} "
-            "images, and most of them occur once, so they are probably no classes. Set data.columns.label to the column of the labels."
+            f"{name}: its column of labels has {len(classes):,} different values for {len(found.label):,} images, most "
+            "of them for one image only, so they are probably no classes. Set data.columns.label to the column of the "
+            "classes."
         )
 
 
