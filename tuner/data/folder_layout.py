@@ -24,6 +24,8 @@ class _Findings:
     skipped: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    unlabelled: list[str] = field(default_factory=list)
+    """Beginnings of the paths of images that a warning already covers."""
 
 
 def find_layout(entries: Entries, source: str) -> Layout:
@@ -65,7 +67,11 @@ def _report(found: _Findings, entries: Entries, names: Mapping[str, str]) -> Non
         found.notes.append(with_example("image", "in folders within classes {are} included", found.nested))
     if found.skipped:
         found.notes.append(with_example("file", "beside the class folders {are} skipped", found.skipped))
-    unused = [file.path for file in entries.files if is_named_as_image(file.path) and file.path not in names]
+    unused = [
+        file.path
+        for file in entries.files
+        if is_named_as_image(file.path) and file.path not in names and not file.path.startswith(tuple(found.unlabelled))
+    ]
     if unused:
         found.warnings.append(with_example("image", "outside the folders of the classes {are} not used", unused))
 
@@ -140,6 +146,7 @@ def _split_folders(root: Folder, found: _Findings, source: str) -> dict[str, Fol
                 f"{folder.prefix} has {len(folder.images):,} images without folders of classes, so without labels. "
                 "They are not used."
             )
+            found.unlabelled.append(folder.prefix)
         else:
             bases[split] = _unwrapped(folder)
     classes = set(bases[TRAIN].folders)

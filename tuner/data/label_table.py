@@ -111,9 +111,9 @@ class _Inference:
         if self._columns.image is not None:
             return self._position(self._columns.image, "image")
         sample = [cells for _, cells in self._all[1 : _SAMPLE_ROWS + 1]] or [self._first]
-        counts = [self._index.rule_for([cells[column] for cells in sample])[1] for column in range(self._width)]
-        best = max(range(self._width), key=counts.__getitem__)
-        if not counts[best]:
+        scores = [self._score([cells[column] for cells in sample]) for column in range(self._width)]
+        best = max(range(self._width), key=scores.__getitem__)
+        if not any(scores[best]):
             raise DataError(
                 f"{self._name}: no column names files of the source; the first row with values is "
                 f"{listed(sample[0])}. Write the path of each image in one column, relative to the folder of the CSV "
@@ -121,12 +121,22 @@ class _Inference:
             )
         return best
 
+    def _score(self, values: Sequence[str]) -> tuple[int, int]:
+        """Return how many values name files with their suffix, and how many name files at all.
+
+        A column of row numbers may name files without their suffix by accident.
+        """
+        found = self._index.rule_for(values)[1]
+        return (sum(map(is_named_as_image, values)) and found, found)
+
     def _split(self, image: int, rows: Sequence[tuple[int, list[str]]], has_header: bool) -> int | None:
         if self._columns.split is not None:
             return self._position(self._columns.split, "split")
         for column in range(self._width):
-            named = not has_header or self._first[column].casefold().replace(" ", "_") in _SPLITS
-            if column != image and named and all(split_of(cells[column]) for _, cells in rows):
+            named = has_header and self._first[column].casefold().replace(" ", "_") in _SPLITS
+            splits = [split_of(cells[column]) for _, cells in rows]
+            # a column named `split` with a few unknown values is used, so that the error names them
+            if column != image and (all(splits) or (named and any(splits))):
                 return column
         return None
 
@@ -145,7 +155,7 @@ class _Inference:
         shown = listed([self._first[column] if has_header else str(column + 1) for column in others])
         raise DataError(
             f"{self._name}: several columns could be the labels ({shown}). Set data.columns.label to one of them "
-            "(option --columns IMAGE,LABEL of `data pack` and `data check`)."
+            "(option --columns IMAGE,LABEL)."
         )
 
     def _position(self, column: str, role: str) -> int:

@@ -40,6 +40,7 @@ _READ_BYTES = 1 << 20
 _MAX_HEADER_BYTES = 1 << 20
 """Maximum size of what precedes a file, such as its long name. A larger one is an attack on the memory."""
 _SMALL_IMAGE_BYTES = 1500
+_CUT_SHORT = ("end of data", "empty header", "truncated header")
 
 
 class _BoundedFile:
@@ -87,15 +88,14 @@ class TarSource:
                 while (member := archive.next()) is not None:
                     archive.members = []  # otherwise, all headers would stay in memory
                     self._add(member, size_bytes, files, folders)
-                has_end = self._check_end(stream, archive.offset)
+                self._check_end(stream, archive.offset)
         except OSError as error:
             raise DataError(f"{self.name}: cannot be read ({error.strerror}). Make the file readable.") from None
         except (tarfile.TarError, ValueError) as error:
-            if "end of data" in str(error):
+            if any(sign in str(error) for sign in _CUT_SHORT):
                 raise self._cut_short(next(reversed(files), "its first file")) from None
             raise self._damaged(str(error)) from None
-        warning = f"{self.name} has no end mark, so it may have been cut short between two files."
-        return Entries(tuple(files.values()), frozenset(folders), () if has_end else (warning,))
+        return Entries(tuple(files.values()), frozenset(folders))
 
     @contextmanager
     def reader(self) -> Iterator[Callable[[File], bytes]]:
@@ -140,19 +140,22 @@ class TarSource:
             raise self._cut_short(path)
         files[path] = File(path, member.size, member.offset_data)
 
-    def _check_end(self, stream: BinaryIO, end_at: int) -> bool:
-        """Return whether the archive has its end mark, a block of zeros.
+    def _check_end(self, stream: BinaryIO, end_at: int) -> None:
+        """Raise DataError if the archive does not end with its end mark, blocks of zeros.
 
-        Raises DataError if other bytes are there. Python's tarfile would ignore them, and all files behind them.
+        Python's tarfile takes a damaged header for the end, and ignores all files behind it. An archive without its end
+        mark may have been cut short between two files.
         """
         stream.seek(end_at)
         if not stream.read(1):
-            return False
+            raise DataError(
+                f"{self.name}: has no end mark, because the archive is cut short. Download it again, or unpack it and "
+                "pass the folder."
+            )
         stream.seek(end_at)
         while data := stream.read(_READ_BYTES):
             if data.count(0) < len(data):
                 raise self._damaged(f"there are other bytes behind the end of its files, at {end_at:,}")
-        return True
 
     def _damaged(self, why: str) -> DataError:
         return DataError(
