@@ -283,6 +283,20 @@ def test_a_number_that_an_earlier_version_recorded_is_moved_into_its_range() -> 
     assert study.leases.duration_s == 0.1
 
 
+def test_a_study_with_all_settings_of_its_data_is_read_again() -> None:
+    """A journal has JSON, whose lists become tuples again."""
+    original = load(settings=["data.resize=[4, 6]", "data.convert=true", "data.labels=a.csv", "data.columns.label=2a"])
+    assert original.data.resize == (4, 6)
+    assert TypeAdapter(RecordedStudy).validate_json(original.model_dump_json(by_alias=True)) == original
+
+
+@pytest.mark.parametrize("value", ["[1.5, 2]", "[0, 2]", "[2, 5000]", '["1", 2]', "[1]", "5", "[1, 2, 3]", "[true, 1]"])
+def test_a_size_that_is_not_two_numbers_of_pixels_is_refused_in_one_sentence(value: str) -> None:
+    message = error_of(load, None, [f"data.resize={value}"])
+    assert "data.resize: must be [HEIGHT, WIDTH], two whole numbers of pixels from 1 to 4096" in message
+    assert message.count("\n") == 0
+
+
 # ---- going on with a study ----------------------------------------------------------------------
 def study(*settings: str) -> Study:
     return load(settings=settings)
@@ -292,6 +306,7 @@ def study(*settings: str) -> Study:
     "change",
     [
         "retries.failure=5", "leases.duration_s=60", "evaluation.batch_size=50", "data.source=elsewhere.zip",
+        "data.resize=[4, 6]", "data.convert=true", "data.labels=a.csv", "data.test=0.5", "data.columns.label=kind",
         "space.code=elsewhere", "search.max_trials=11",
     ],
 )  # fmt: skip

@@ -126,6 +126,19 @@ class Data(Settings):
     batch_size: Positive = 128
     """Number of images per training step."""
 
+    @field_validator("resize", mode="before")
+    @classmethod
+    def _two_sides(cls, value: Any) -> Any:
+        """Return a list as a tuple, and replace pydantic's errors, one for each item, by a single sentence."""
+        if value is None:
+            return None
+        is_pair = isinstance(value, list | tuple) and len(value) == 2
+        if not is_pair or not all(type(side) is int and 1 <= side <= MAX_SIDE for side in value):
+            raise ValueError(
+                f"must be [HEIGHT, WIDTH], two whole numbers of pixels from 1 to {MAX_SIDE}, got {json.dumps(value)}"
+            )
+        return tuple(value)
+
 
 class Space(Settings):
     """The search space: the hyperparameters and the model built from them."""
