@@ -306,7 +306,6 @@ def study(*settings: str) -> Study:
     "change",
     [
         "retries.failure=5", "leases.duration_s=60", "evaluation.batch_size=50", "data.source=elsewhere.zip",
-        "data.resize=[4, 6]", "data.convert=true", "data.labels=a.csv", "data.test=0.5", "data.columns.label=kind",
         "space.code=elsewhere", "search.max_trials=11",
     ],
 )  # fmt: skip
@@ -316,6 +315,19 @@ def test_a_study_goes_on_with_more_trials_and_with_settings_no_result_depends_on
 ) -> None:
     begun = f"search.algorithm={algorithm}"
     check_resume(study(begun), study(begun, change))
+
+
+PACKING = ["data.resize=[4, 6]", "data.convert=true", "data.labels=a.csv", "data.test=0.5", "data.columns.label=kind"]
+
+
+@pytest.mark.parametrize("change", PACKING)
+def test_how_a_study_was_packed_may_be_left_out_with_its_source(change: str) -> None:
+    """It keeps its data set. With the source, the setting would give another one."""
+    begun = study("data.source=a.zip", change)
+    check_resume(begun, study())
+    check_resume(begun, study("data.source=b.zip", change))
+    key = change.partition("=")[0]
+    assert f"{key} was" in error_of(check_resume, begun, study("data.source=a.zip"))
 
 
 @pytest.mark.parametrize(

@@ -197,10 +197,12 @@ def _study(file: Path | None, settings: list[str]) -> config.Study:
 
 
 def _data_digest(study: config.Study, bucket: Bucket) -> str | None:
-    """Return the digest from the environment or from `data prepare`, or None for the bucket's only data set."""
+    """Return the digest from the environment, `data prepare` or the study; None for the bucket's only data set."""
     wait_s = _data_wait_s()
     if wait_s is None:
-        return os.environ.get(names.ENV_DATA) or None
+        from tuner.cli import early_checks
+
+        return os.environ.get(names.ENV_DATA) or early_checks.recorded_data(bucket, study)
     from tuner.data.prepare import await_prepared
 
     return await_prepared(study, bucket, wait_s)

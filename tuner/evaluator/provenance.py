@@ -101,6 +101,7 @@ def _data_set(manifest: Manifest, validation_images: int) -> DataSet:
         - ("validation" not in manifest.splits) * validation_images,
         validation_images=validation_images,
         test_images=sum(manifest.splits["test"].counts),
+        notes=(*manifest.notes, *manifest.warnings),
     )
 
 
