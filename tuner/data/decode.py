@@ -31,7 +31,8 @@ _JPEG = b"\xff\xd8\xff"
 _ORIENTATION = 0x0112
 _SIDEWAYS = (5, 6, 7, 8)  # orientations that swap height and width
 _METADATA_BYTES = 1 << 18  # of a JPEG, which has its metadata in front
-_METADATA = (b"Exif\0\0", b"eXIf", b"EXIF", b"tiff:Orientation", b"Raw profile type", b"irot", b"imir")
+_EXIF, _XMP = b"Exif\0\0", b"tiff:Orientation"
+_METADATA = (_EXIF, _XMP, b"eXIf", b"EXIF", b"Raw profile type", b"irot", b"imir")
 
 Image.MAX_IMAGE_PIXELS = None  # MAX_PIXELS replaces Pillow's limit, which only warns at first
 
@@ -108,8 +109,7 @@ def read_traits(data: bytes) -> Traits:
 
 def orientation(data: bytes) -> int:
     """Return the EXIF orientation that decoding has to apply, from 1 (upright) to 8."""
-    searched = data[:_METADATA_BYTES] if data.startswith(_JPEG) else data
-    if not any(mark in searched for mark in _METADATA):
+    if not _has_metadata(data):
         return 1
     try:
         with warnings.catch_warnings():
@@ -123,6 +123,14 @@ def orientation(data: bytes) -> int:
     except Exception:  # metadata may be damaged; the pixels are what counts
         return 1
     return found if isinstance(found, int) and 1 <= found <= 8 else 1
+
+
+def _has_metadata(data: bytes) -> bool:
+    """Return quickly whether Pillow may find an orientation. CIFAKE has 120,000 images without one."""
+    if data.startswith(_JPEG):
+        front = data[:_METADATA_BYTES]
+        return _EXIF in front or _XMP in front
+    return any(mark in data for mark in _METADATA)
 
 
 def format_of(data: bytes) -> str:

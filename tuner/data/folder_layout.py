@@ -70,7 +70,7 @@ def _report(found: _Findings, entries: Entries, names: Mapping[str, str]) -> Non
     unused = [
         file.path
         for file in entries.files
-        if is_named_as_image(file.path) and file.path not in names and not file.path.startswith(tuple(found.unlabelled))
+        if file.path not in names and is_named_as_image(file.path) and not file.path.startswith(tuple(found.unlabelled))
     ]
     if unused:
         found.warnings.append(with_example("image", "outside the folders of the classes {are} not used", unused))

@@ -72,6 +72,7 @@ class Inspected:
     groups_by_header: dict[ImageHeader, FileGroup]
     """The images, grouped by size and mode."""
     groups_by_traits: dict[Traits, FileGroup]
+    """The images that have any trait."""
     damaged: dict[str, str]
     """The reason for each file that cannot be used, by the file's path."""
 
@@ -187,7 +188,8 @@ def _inspect(work: FileBatch, examine: Callable[[bytes], ImageHeader]) -> Inspec
                 result.damaged[file.path] = str(error).removeprefix(f"{file.path}: ").removesuffix(".")
             else:
                 add_groups(result.groups_by_header, {header: FileGroup(1, file.path)})
-                add_groups(result.groups_by_traits, {traits: FileGroup(1, file.path)})
+                if any(traits):
+                    add_groups(result.groups_by_traits, {traits: FileGroup(1, file.path)})
             result.sha256.append(digest)
     return result
 
