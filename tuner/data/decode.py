@@ -154,13 +154,11 @@ def decode(data: bytes, conversion: Conversion = _AS_IT_IS) -> NDArray[np.uint8]
     header = read_header(data)
     if header.mode != "RGB" and not (conversion.convert and header.mode in _CONVERTIBLE):
         raise DamagedFileError(f"has mode {header.mode} instead of RGB")
-    if data.startswith(_JPEG) and header.mode == "RGB" and orientation(data) == 1:
-        pixels = _decode_jpeg(data)
-    else:
-        pixels = _decode_with_pillow(data)
+    is_plain_jpeg = data.startswith(_JPEG) and header.mode == "RGB"
+    pixels = _upright(_decode_jpeg(data), orientation(data)) if is_plain_jpeg else _decode_with_pillow(data)
     if conversion.resize is not None and pixels.shape[:2] != conversion.resize:
         height, width = conversion.resize
-        resized = Image.fromarray(pixels).resize((width, height), Image.Resampling.LANCZOS)
+        resized = Image.fromarray(np.ascontiguousarray(pixels)).resize((width, height), Image.Resampling.LANCZOS)
         pixels = np.asarray(resized)
     return pixels
 
@@ -189,7 +187,7 @@ def _decode_jpeg(data: bytes) -> NDArray[np.uint8]:
         pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(data, "RGB", fastdct=False, fastupsample=False)
     except ValueError as error:
         if "subsampling" in str(error):
-            return _decode_with_pillow(data)
+            return _decode_with_pillow(data, is_turned=False)
         raise DamagedFileError(f"is a damaged JPEG ({error})") from None
     return pixels
 
@@ -204,12 +202,20 @@ def _read_header_with_pillow(data: bytes) -> ImageHeader:
         raise _not_an_image(data) from None
 
 
-def _decode_with_pillow(data: bytes) -> NDArray[np.uint8]:
-    turned = orientation(data) > 1
+def _upright(pixels: NDArray[np.uint8], value: int) -> NDArray[np.uint8]:
+    """Return a view of the pixels that is turned as an EXIF orientation says. Pillow would copy a large photo often."""
+    turned = pixels.swapaxes(0, 1) if value in _SIDEWAYS else pixels
+    rows, columns = (-1 if value in flipped else 1 for flipped in ((3, 4, 7, 8), (2, 3, 6, 7)))
+    return turned[::rows, ::columns]
+
+
+def _decode_with_pillow(data: bytes, is_turned: bool = True) -> NDArray[np.uint8]:
+    """Return the pixels, upright if `is_turned`."""
     try:
         with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
-            upright = ImageOps.exif_transpose(image) if turned else image
-            return np.asarray((_in_8_bits(upright) if upright.mode in SIXTEEN_BITS else upright).convert("RGB"))
+            upright = ImageOps.exif_transpose(image) if is_turned and orientation(data) > 1 else image
+            pixels = _in_8_bits(upright) if upright.mode in SIXTEEN_BITS else upright
+            return np.asarray(pixels if pixels.mode == "RGB" else pixels.convert("RGB"))
     except PreemptedError:
         raise
     except Exception as error:
