@@ -65,6 +65,10 @@ class BucketError(EnvironmentFailure):
     """The bucket cannot be read or written."""
 
 
+class BucketFullError(BucketError):
+    """The bucket has no space left. Nothing was written."""
+
+
 class ObjectNotFoundError(BucketError):
     """The bucket has no object with this name."""
 

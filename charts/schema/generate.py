@@ -10,7 +10,8 @@ from typing import Any
 
 import yaml
 
-from tuner.config.loading import all_keys, json_schema
+from tuner.config.loading import all_keys, dump, json_schema
+from tuner.config.settings import Study
 
 CHART = Path(__file__).with_name("chart.json")
 VALUES = Path(__file__).parents[1] / "values.yaml"
@@ -30,11 +31,18 @@ def values_schema() -> dict[str, Any]:
 
 
 def known_values() -> dict[str, Any]:
-    """Return the defaults of all values by their paths, and the paths of all settings of a study."""
+    """Return the defaults of all values and of all settings of a study by their paths."""
     schema = json.loads(CHART.read_text(encoding="utf-8"))
     values = yaml.safe_load(VALUES.read_text(encoding="utf-8"))
     defaults = dict(_defaults(schema["properties"], values, ""))
-    return {"defaults": defaults, "study": [f"study.{key}" for key in all_keys()]}
+    return {"defaults": defaults, "study": {f"study.{key}": _study_default(key) for key in all_keys()}}
+
+
+def _study_default(key: str) -> Any:
+    value: Any = dump(Study())
+    for part in key.split("."):
+        value = value[part]
+    return value
 
 
 def _defaults(properties: dict[str, Any], values: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:

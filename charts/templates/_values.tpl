@@ -20,7 +20,7 @@
 {{/* Paths of all values and of all settings of a study, as `paths`, and those of their sections too, as `candidates`. */}}
 {{- define "cifake-tune.values.known" -}}
 {{- $known := .Files.Get "known-values.json" | fromJson }}
-{{- $paths := concat (without (keys $known.defaults) "study") $known.study | sortAlpha }}
+{{- $paths := concat (without (keys $known.defaults) "study") (keys $known.study) | sortAlpha }}
 {{- $candidates := list }}
 {{- range $paths }}
 {{- $candidates = append $candidates . }}

@@ -8,8 +8,8 @@ from k8s.cluster.client import ApiRefusedError, Cluster, Right
 from k8s.cluster.resources import Namespace
 from k8s.doctor.findings import Finding, broken, clock_finding, fine, warning
 from k8s.release.lost_nodes import read_nodes
-from k8s.release.release import Release
-from k8s.release.status import ReleaseView, joined_titles, last_lines, view_release
+from k8s.release.release import BUCKET, Release
+from k8s.release.status import ComponentView, joined_titles, last_lines, view_release
 from tuner.study.status import WorkerStatus
 
 INSTALL_RIGHTS = [
@@ -74,13 +74,20 @@ def check_namespace(cluster: Cluster) -> Iterator[Finding]:
     """Check that the namespace exists, and report which pods it accepts."""
     name = cluster.namespace
     try:
-        labels = cluster.get(Namespace, name).metadata.labels
+        metadata = cluster.get(Namespace, name).metadata
     except ApiRefusedError as error:
         if error.status != 404:
             return  # reading namespaces is not allowed, and not required
         yield broken("namespace", f"there is no namespace {name}", f"Run kubectl create namespace {name}.")
         return
-    level = labels.get(_ENFORCED, "privileged")
+    if metadata.deletion_timestamp:
+        yield broken(
+            "namespace",
+            f"namespace {name} has been in deletion since {metadata.deletion_timestamp:%H:%M:%S} UTC",
+            f"Use another namespace. If it does not disappear, run kubectl delete jobs --all -n {name}.",
+        )
+        return
+    level = metadata.labels.get(_ENFORCED, "privileged")
     note = ", which the chart meets" if level == "restricted" else ""
     yield fine("namespace", f"namespace {name} enforces the pod security standard {level}{note}")
 
@@ -96,18 +103,20 @@ def check_pods(release: Release, workers: Sequence[WorkerStatus] = ()) -> Iterat
     parts = [*view.components, *view.workers]
     yield from (broken("pods", f"{part.title}: {part.trouble}") for part in parts if part.trouble)
     yield from (warning("pods", f"{part.title}: the previous pod {part.earlier}") for part in parts if part.earlier)
-    yield from (warning("storage", f"the {part.title} {part.risk}") for part in view.components if part.risk)
-    yield from _worker_risks(view)
+    for part in view.components:
+        if part.risk and part.component == BUCKET:
+            yield warning("storage", f"the bucket {part.risk}")
+    yield from _risks([part for part in [*view.components, *view.workers] if part.component != BUCKET])
     if not any(part.trouble or part.earlier for part in parts):
         yield fine("pods", f"no pod of release {release.name} has a problem")
 
 
-def _worker_risks(view: ReleaseView) -> Iterator[Finding]:
+def _risks(parts: Sequence[ComponentView]) -> Iterator[Finding]:
     titles_by_risk: dict[str, list[str]] = {}
-    for worker in view.workers:
-        if worker.risk:
-            titles_by_risk.setdefault(worker.risk, []).append(worker.title)
-    yield from (warning("workers", f"{joined_titles(titles)}: {risk}") for risk, titles in titles_by_risk.items())
+    for part in parts:
+        if part.risk:
+            titles_by_risk.setdefault(part.risk, []).append(part.title)
+    yield from (warning("pods", f"{joined_titles(titles)}: {risk}") for risk, titles in titles_by_risk.items())
 
 
 def _rights(rights: Sequence[Right]) -> str:

@@ -107,7 +107,7 @@ def _check_gpus(
             "Lower workers.replicas, or let the remaining workers wait for free GPUs.",
         )
     else:
-        yield fine("GPUs", what)
+        yield fine("GPUs", f"{what}; the release has {workers.count}")
 
 
 def _gpus(node: Node) -> int:

@@ -12,6 +12,15 @@ from tuner import names
 from tuner.errors import ExitCode
 
 _OUT_OF_MEMORY = "OOMKilled"
+_RESOURCES = {
+    "chief": "chief.resources",
+    "worker": "workers.resources",
+    "evaluator": "evaluator.resources",
+    "data": "data.resources",
+    "bucket": "bucket.emulator.resources",
+    "upgrade-check": "upgradeCheck.resources",
+}
+"""The chart's values of the resources of each component."""
 SIDECAR_S = 30.0
 """Seconds for which a sidecar may run after the pod's own container has ended."""
 
@@ -21,9 +30,9 @@ _EXIT_CODES = {
     ExitCode.USAGE: "invalid settings, which a retry does not fix",
     ExitCode.ENVIRONMENT: "the bucket or the chief failed, so the pod is retried",
     ExitCode.NO_RESULT: "the search ended without a usable trial",
-    ExitCode.FENCED: "a newer chief has taken over",
+    ExitCode.FENCED: "another chief has taken over the study",
     ExitCode.PREEMPTED: "the process was terminated and returned its trial",
-    137: "killed with SIGKILL, because memory ran out or the grace period had ended",
+    137: "killed with SIGKILL: memory ran out, the grace period had ended, or the node was lost",
     139: "a library crashed with SIGSEGV",
 }
 
@@ -274,10 +283,11 @@ def _terminated_problem(pod: Pod, name: str, state: Terminated, last_line: str) 
     if state.reason == _OUT_OF_MEMORY:
         limit = next((c.resources.limits.get("memory") for c in pod.spec.containers if c.name == name), None)
         cause = f"at its memory limit of {limit}" if limit else "because its node ran out of memory"
-        return f"was killed {cause} (OOMKilled); raise resources.limits.memory, or train smaller models or batches"
+        value = _RESOURCES.get(pod.component, "resources")
+        return f"was killed {cause} (OOMKilled); raise {value}.limits.memory, or train smaller models or batches"
     if state.reason in ("StartError", "ContainerCannotRun"):
         return f"cannot start its container: {_one_line(state.message).rpartition('container process: ')[2]}"
-    log = f"; the last line of its log: {_one_line(last_line)}" if last_line else ""
+    log = f"; the last line of its log: {_one_line(last_line).removesuffix('.')}" if last_line else ""
     return f"ended with exit code {state.exit_code} ({exit_code_meaning(state.exit_code)}){log}"
 
 
@@ -340,7 +350,7 @@ def _failed(reason: str, message: str) -> str:
         code = int(match[1])
         return f"exit code {code} ({exit_code_meaning(code)}); fix the cause and run helm upgrade to create a new Job"
     if reason in ("BackoffLimitExceeded", "FailedIndexes"):
-        return "its pods failed too often; fix the cause and run helm upgrade to create a new Job"
+        return "its pods failed and it creates no others; fix the cause and run helm upgrade to create a new Job"
     return f"{message or reason}".rstrip(".")
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -10,6 +11,7 @@ import yaml
 
 from k8s.cluster.client import ApiRefusedError, Cluster
 from k8s.cluster.objects import ConfigMap, Deployment, Event, Job, Object, Pod
+from k8s.cluster.resources import Namespace
 from tuner import names
 from tuner.config import settings
 from tuner.errors import ConfigError, EnvironmentFailure, UsageError
@@ -32,10 +34,17 @@ class Release:
     pods: Sequence[Pod]
     """Oldest first."""
     events: Sequence[Event]
+    deleted: datetime | None = None
+    """When the deletion of the namespace began; None if it is not being deleted, or may not be read."""
 
     def job(self, component: str) -> Job | None:
         """Return the newest Job of a component. During an upgrade, the previous Job may still exist."""
         return _newest([job for job in self.jobs if job.component == component])
+
+    def earlier_jobs(self, component: str) -> list[Job]:
+        """Return the Jobs of a component with pods, except the newest Job. An upgrade deletes them."""
+        newest = self.job(component)
+        return [job for job in self.jobs if job.component == component and job is not newest and job.status.active]
 
     @property
     def bucket_deployment(self) -> Deployment | None:
@@ -68,6 +77,14 @@ class Release:
         """Port of the release's own bucket; None if the bucket is outside the cluster."""
         address = self._environment(CHIEF).get(names.ENV_EMULATOR)
         return urlsplit(address).port if address and self.bucket_deployment else None
+
+    @property
+    def lacks_bucket(self) -> bool:
+        """Whether the chief uses the release's own bucket and this does not exist, as after an uninstall."""
+        job = self.job(CHIEF)
+        own = f"{job.name.rpartition(f'-{CHIEF}-')[0]}-{BUCKET}" if job else ""
+        address = self._environment(CHIEF).get(names.ENV_EMULATOR, "")
+        return self.bucket_deployment is None and (urlsplit(address).hostname or "").split(".")[0] == own
 
     @property
     def chief_port(self) -> int:
@@ -131,15 +148,32 @@ class Release:
 def load(cluster: Cluster, name: str) -> Release:
     """Read a release. Raises EnvironmentFailure, or UsageError if the namespace has no release of that name."""
     labels = f"{names.LABEL_NAME}={names.APPLICATION},{names.LABEL_RELEASE}={name}"
-    with ThreadPoolExecutor(4) as pool:
+    with ThreadPoolExecutor(5) as pool:
+        deleted = pool.submit(deletion_of_namespace, cluster)
         jobs = pool.submit(cluster.list, Job, labels)
         deployments = pool.submit(cluster.list, Deployment, labels)
         pods = pool.submit(cluster.list, Pod, labels)
         events = pool.submit(_events, cluster)
-        release = Release(name, cluster, jobs.result(), deployments.result(), _by_age(pods.result()), events.result())
+        release = Release(
+            name,
+            cluster,
+            jobs.result(),
+            deployments.result(),
+            _by_age(pods.result()),
+            events.result(),
+            deleted.result(),
+        )
     if not release.job(CHIEF):
         raise UsageError(_no_release(cluster, name))
     return release
+
+
+def deletion_of_namespace(cluster: Cluster) -> datetime | None:
+    """Return when the deletion of the namespace began; None if it is not being deleted, or may not be read."""
+    try:
+        return cluster.get(Namespace, cluster.namespace).metadata.deletion_timestamp
+    except ApiRefusedError:
+        return None
 
 
 def _events(cluster: Cluster) -> list[Event]:

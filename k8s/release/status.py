@@ -89,12 +89,14 @@ class ReleaseView(ReleaseModel):
     """Name of the workers' Job; the names of the workers' pods begin with it."""
     components: list[ComponentView]
     workers: list[ComponentView]
+    trouble: str | None = None
+    """The problem of the whole release, in one sentence."""
 
     @computed_field  # type: ignore[prop-decorator]
     @property
     def broken(self) -> bool:
-        """Whether any component or worker has a problem now."""
-        return any(component.trouble for component in [*self.components, *self.workers])
+        """Whether the release, a component or a worker has a problem now."""
+        return bool(self.trouble) or any(component.trouble for component in [*self.components, *self.workers])
 
 
 def view_release(
@@ -129,6 +131,7 @@ def view_release(
             *viewer.certificates(),
         ],
         workers=viewer.workers(worker_job, status_by_name) if worker_job else [],
+        trouble=namespace_problem(release.cluster.namespace, release.deleted),
     )
 
 
@@ -216,6 +219,8 @@ class _Viewer:
         """Return the view of the bucket."""
         deployment = self._release.bucket_deployment
         if deployment is None:
+            if self._release.lacks_bucket:
+                return ComponentView(component=releases.BUCKET, state=State.FAILED, trouble=self._uninstalled())
             return ComponentView(component=releases.BUCKET, state=State.OUTSIDE)
         pods = self._release.pods_of(releases.BUCKET)
         problem = deployment_problem(deployment)
@@ -227,7 +232,28 @@ class _Viewer:
         state = State.WAITING if view.state is State.RUNNING else view.state
         return view.model_copy(update={"state": state, "trouble": problem or view.trouble})
 
+    def _uninstalled(self) -> str:
+        return (
+            "does not exist, because the release was uninstalled or its Deployment was deleted; run helm upgrade "
+            f"--install to create it again, or kubectl delete jobs -n {self._release.cluster.namespace} -l "
+            f"{names.LABEL_RELEASE}={self._release.name} to end the remaining Jobs"
+        )
+
+    def _earlier_jobs(self, component: str) -> str | None:
+        jobs = [job.name for job in self._release.earlier_jobs(component)]
+        if not jobs:
+            return None
+        return (
+            f"pods of the earlier Job {', '.join(jobs)} also run; unless an upgrade is in progress, run kubectl delete "
+            f"job {' '.join(jobs)}"
+        )
+
     def _view(self, component: str, index: int | None, job: Job, pods: Sequence[Pod]) -> ComponentView:
+        view = self._job_view(component, index, job, pods)
+        earlier_jobs = self._earlier_jobs(component)
+        return view.model_copy(update={"risk": earlier_jobs}) if earlier_jobs else view
+
+    def _job_view(self, component: str, index: int | None, job: Job, pods: Sequence[Pod]) -> ComponentView:
         current = pods[-1] if pods else None
         failed_pods = [pod for pod in pods[:-1] if pod.status.phase == "Failed"]
         view = self._pod_view(component, index, current, job.spec.template.spec)
@@ -283,6 +309,16 @@ class _Viewer:
         if job is None or job.condition("Failed") or job.condition("Complete"):
             return self._release.events
         return [event for event in self._release.events if not is_missing_secret(event, self._release.tls_secret)]
+
+
+def namespace_problem(namespace: str, deleted: datetime | None) -> str | None:
+    """Return the problem of a namespace whose deletion has begun; None otherwise."""
+    if deleted is None:
+        return None
+    return (
+        f"the namespace {namespace} has been in deletion since {deleted:%H:%M:%S} UTC, so nothing can be created in "
+        f"it; if it does not disappear, run kubectl delete jobs --all -n {namespace}"
+    )
 
 
 def trains_on_cpu(gpus: str) -> str:

@@ -116,6 +116,8 @@ def _age(silent_s: float) -> Text:
 
 def _sentences(view: ReleaseView) -> Iterator[Text]:
     """Yield a sentence for each problem. A problem that several workers have is shown once."""
+    if view.trouble:
+        yield Text.assemble(("release", "red"), f": {view.trouble}.")
     for attribute, style, prefix in (
         ("trouble", "red", ""),
         ("earlier", "yellow", "the previous pod "),

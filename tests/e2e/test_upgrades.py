@@ -63,7 +63,8 @@ def night(namespace: Namespace, image: str) -> Iterator[Release]:
     ("values", "sentences"),
     [
         ({"study__data__batch_size": 32}, ["study.data.batch_size is 64, and would become 32"]),
-        ({"study__seed": 7}, ["pre-upgrade hooks failed"]),  # the live study does not contain this setting
+        ({"study__seed": 7}, ["study.seed is 1, and would become 7"]),  # the live study does not contain this setting
+        ({"extraEnv": [{"name": "CIFAKE_TUNE_STUDY__SEED", "value": "7"}]}, ["pre-upgrade hooks failed"]),
     ],
 )
 def test_a_mistaken_upgrade_is_refused_before_anything_is_touched(

@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 from tuner.bucket.files import COPY_BYTES, Temporary, downloading, make_folders, remove_stale, sync_folder, temporary
 from tuner.bucket.protocol import RESERVED, check_name
-from tuner.errors import BucketError, ObjectExistsError, ObjectNotFoundError
+from tuner.errors import BucketError, BucketFullError, ObjectExistsError, ObjectNotFoundError
 
 _SUFFIX = ".tmp"
 _TRIES_AGAINST_PRUNING = 100
@@ -189,9 +189,8 @@ class LocalBucket:
         try:
             yield
         except OSError as error:
-            raise BucketError(
-                f"Cannot {doing} {name} in the folder {self._root}: {_explain(error, self._root)}"
-            ) from error
+            kind = BucketFullError if error.errno in _FULL else BucketError
+            raise kind(f"Cannot {doing} {name} in the folder {self._root}: {_explain(error, self._root)}") from error
 
 
 def _write(file: BinaryIO, data: bytes) -> None:
@@ -205,6 +204,7 @@ def _sort_key(entry: os.DirEntry[str]) -> str | None:
 
 
 _NO_SPACE = "no space is left there ({reason}). Nothing was written. Free some space, or use another bucket."
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 _NO_PERMISSION = "user {user} has no permission at {at} ({reason}). Change its owner or mode, or use another bucket."
 _NO_LINKS = "its file system has no hard links ({reason}). Use another file system, or gs://."
 _EXPLANATIONS = {

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -13,6 +14,7 @@ from tuner import names
 from tuner.bucket import Bucket
 from tuner.errors import (
     BucketError,
+    BucketFullError,
     FencedError,
     JournalError,
     NewerFormatError,
@@ -25,6 +27,8 @@ from tuner.study.journal import Header, decode, emptied_bucket, encode, lost_seg
 from tuner.study.records import Opened, Record
 from tuner.study.snapshots import Snapshotter
 
+log = logging.getLogger(__name__)
+
 LINGER_S = 0.2
 """Seconds for which records that no call waits for may stay in memory, so that they share a segment."""
 WATCH_S = 5.0
@@ -32,6 +36,8 @@ WATCH_S = 5.0
 GATHER_S = 0.002
 """Seconds for which a segment waits for more records if several commits shared the last segment. Without this wait,
 every commit to a local disk would be a separate segment, and 16 workers got a third fewer trials per second."""
+FULL_PAUSE_S = 1.0
+"""Seconds between two attempts to write a segment to a full bucket."""
 STUCK_S = 10.0
 """Seconds without an answer from the bucket after which the chief is not ready."""
 
@@ -67,6 +73,7 @@ class JournalWriter:
         snapshotter: Snapshotter | None = None,
         metrics: FlushMetrics | None = None,
         release: ReleaseId | None = None,
+        patience_s: float = 0.0,
     ) -> None:
         """Prepare to write segment `next_number`.
 
@@ -78,6 +85,7 @@ class JournalWriter:
             snapshotter: Takes and writes snapshots; None for none.
             metrics: Measures the flushes.
             release: This chief's release; None outside Kubernetes.
+            patience_s: Seconds for which `run` waits for space if the bucket is full.
         """
         self._bucket = bucket
         self._study = study
@@ -88,6 +96,9 @@ class JournalWriter:
         self._snapshotter = snapshotter
         self._metrics = metrics or NoFlushMetrics()
         self._release = release
+        self._patience_s = patience_s
+        self._full = ""
+        """Why the last attempt to write a segment failed, if the bucket is full."""
         self._pending: list[Record] = []
         self._pending_since: float | None = None
         """When the oldest pending record was appended (monotonic)."""
@@ -162,7 +173,7 @@ class JournalWriter:
                 snapshot = self._snapshotter.take(len(records), self._saving is None or self._saving.done())
             try:
                 if records:
-                    await asyncio.to_thread(self.write, records)
+                    await self._write_when_there_is_room(records)
             except BaseException as error:
                 self._failure = error
                 for waiter in [*waiters, *self._waiters]:
@@ -179,6 +190,25 @@ class JournalWriter:
             if self._closing and not self._pending:
                 if self._saving:
                     await self._saving
+                return
+
+    async def _write_when_there_is_room(self, records: Sequence[Record]) -> None:
+        """Write one segment. While the bucket is full, the calls of workers wait, and no trial or epoch is lost."""
+        deadline = time.monotonic() + self._patience_s
+        while True:
+            try:
+                await asyncio.to_thread(self.write, records)
+            except BucketFullError as error:
+                if self._closing or time.monotonic() >= deadline:
+                    raise
+                if not self._full:
+                    log.warning("%s The chief tries again for %g s.", error, self._patience_s)
+                self._full = str(error)
+                await asyncio.sleep(FULL_PAUSE_S)
+            else:
+                if self._full:
+                    log.info("the bucket has space again")
+                self._full = ""
                 return
 
     async def watch(self) -> None:
@@ -242,7 +272,9 @@ class JournalWriter:
         return time.monotonic() - min(since) if since else 0.0
 
     def problem(self) -> str:
-        """Return a sentence if the bucket has not answered for STUCK_S, else an empty string."""
+        """Return a sentence if the bucket is full or has not answered for STUCK_S, else an empty string."""
+        if self._full:
+            return self._full
         waiting_s = self.waiting_s()
         if waiting_s < STUCK_S:
             return ""

@@ -62,6 +62,7 @@ def open_term(
             Snapshotter(context.bucket, state),
             context.monitor.journal_metrics,
             release,
+            context.study.retries.environment_s,
         )
         opened = Opened(
             at=time.time(),

@@ -129,7 +129,7 @@ def _study_of(release: "Release", study: str | None) -> "tuple[StudyView | None,
             reader = JournalReader(bucket, name)
             reader.poll()
             if reader.state.study is None:
-                return None, f"Study {name} has not begun, because its chief has not started yet."
+                return None, f"Study {name} has not begun: its chief has recorded nothing yet."
             return view_study(reader.state), ""
     except CifakeTuneError as error:
         problem = f"The progress of the study is unknown: {error}"

@@ -286,8 +286,8 @@ class Retries(Settings):
     environment_s: Annotated[float, Field(ge=1, le=86_400)] = 300.0
     """Seconds for which a worker tries again, with growing pauses, if its disk, the bucket or the network keeps it from
     reading or saving a checkpoint. Then it returns its trial, which costs none of the retries, and exits with code 3.
-    `cifake-tune run` exits with code 3 as well if no checkpoint was saved meanwhile. Default: 5 minutes, in which space
-    can be freed."""
+    `cifake-tune run` exits with code 3 as well if no checkpoint was saved meanwhile. The chief waits as long for space
+    in a full bucket. Default: 5 minutes, in which space can be freed."""
 
 
 class Leases(Settings):

@@ -167,8 +167,8 @@ class Workers:
                 yield ahead.popleft().result()
         except BrokenProcessPool:
             raise EnvironmentFailure(
-                "A process that decodes images was killed, probably because memory ran out. Provide at least 1 GiB "
-                "of memory."
+                "A process that decodes images was killed or has crashed, most often because memory ran out. Provide "
+                "at least 1 GiB of memory, or look for the process in the system's log."
             ) from None
 
 

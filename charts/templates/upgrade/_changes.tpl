@@ -24,6 +24,16 @@
 {{- dict "live" $live "new" $new | toYaml }}
 {{- end }}
 
+{{/* JSON of a setting, or of its default. Called with (list . SETTINGS PATH). */}}
+{{- define "cifake-tune.upgrade.setting" -}}
+{{- $settings := index . 1 }}{{ $path := index . 2 }}
+{{- $default := get (((index . 0).Files.Get "known-values.json" | fromJson).study) (printf "study.%s" $path) }}
+{{- if and (eq $path "space.name") (get $settings "space.import") }}{{ $default = nil }}{{ end }}
+{{- if and (eq $path "search.early_stopping.policy") (eq (get $settings "search.algorithm") "hyperband") }}{{ $default = "none" }}{{ end }}
+{{- $value := get $settings $path }}
+{{- ternary $value $default (and (hasKey $settings $path) (not (kindIs "invalid" $value))) | toJson }}
+{{- end }}
+
 {{/* "true" if a chief of this release serves workers. */}}
 {{- define "cifake-tune.upgrade.searching" -}}
 {{- range (lookup "batch/v1" "Job" .Release.Namespace "").items }}

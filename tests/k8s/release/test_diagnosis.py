@@ -35,7 +35,7 @@ PODS = {
     "no-secret-volume": "cannot start, because the Secret cifake-tune-tls does not exist; create it, or correct the "
     "value",
     "crash-usage": "ended with exit code 2 (invalid settings, which a retry does not fix); the last line of its log: "
-    "error: the environment variable KERASTUNER_ORACLE_IP is not set; it must be for this command.; it was "
+    "error: the environment variable KERASTUNER_ORACLE_IP is not set; it must be for this command; it was "
     "restarted 3 times",
     "exit-usage": "ended with exit code 2 (invalid settings, which a retry does not fix); the last line of its log: "
     "error: ",

@@ -3,6 +3,7 @@
 import io
 import json
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
@@ -13,6 +14,7 @@ from k8s.release.release import Release
 from k8s.release.status import ReleaseView, State, view_release
 from k8s.release.terminal import release_view
 from tests.k8s import captured
+from tuner import names
 from tuner.report.terminal.console import make_console
 from tuner.study.status import WorkerStatus
 
@@ -228,3 +230,35 @@ def test_a_pod_may_wait_for_the_certificates_as_long_as_their_job_can_make_them(
     )
     row = next(worker for worker in view_release(changed, {}, []).workers if worker.pod == waiting.name)
     assert bool(row.trouble) is is_problem, row.trouble
+
+
+def test_the_jobs_that_an_uninstall_has_left_are_not_taken_for_a_release_with_a_bucket_outside(
+    release: Release,
+) -> None:
+    view = view_release(replace(release, deployments=[]), {}, [])
+    (bucket,) = [component for component in view.components if component.component == "bucket"]
+    assert bucket.state is State.FAILED
+    assert "the release was uninstalled" in (bucket.trouble or "")
+    assert f"kubectl delete jobs -n kube-demo -l {names.LABEL_RELEASE}=night" in (bucket.trouble or "")
+
+
+def test_a_second_job_of_a_component_is_reported_with_its_remedy(release: Release) -> None:
+    job = release.job("chief")
+    assert job
+    metadata = job.metadata.model_copy(
+        update={"name": "night-cifake-tune-chief-00000000", "creation_timestamp": "2020-01-01T00:00:00Z"}
+    )
+    older = job.model_copy(update={"metadata": metadata, "status": job.status.model_copy(update={"active": 1})})
+    view = view_release(replace(release, jobs=[older, *release.jobs]), {}, [])
+    assert [c.component for c in view.components if "earlier Job" in (c.risk or "")] == ["chief"]
+    assert "run kubectl delete job night-cifake-tune-chief-00000000" in rendered(view, 400)
+    ended = older.model_copy(update={"status": older.status.model_copy(update={"active": 0})})
+    view = view_release(replace(release, jobs=[ended, *release.jobs]), {}, [])
+    assert "earlier Job" not in rendered(view, 400)
+
+
+def test_a_namespace_that_is_being_deleted_is_broken(release: Release) -> None:
+    view = view_release(replace(release, deleted=datetime(2026, 11, 29, 3, 4, 5, tzinfo=UTC)), {}, [])
+    assert view.broken
+    assert "the namespace kube-demo has been in deletion since 03:04:05 UTC" in rendered(view, 400)
+    assert "kubectl delete jobs --all -n kube-demo" in rendered(view, 400)
