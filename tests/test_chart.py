@@ -144,7 +144,12 @@ def test_the_objects_are_valid_in_the_schemas_of_kubernetes(file: Path) -> None:
 
 def test_the_chart_refuses_the_same_changes_as_the_program() -> None:
     guard = (CHARTS / "templates" / "upgrade" / "guard.yaml").read_text(encoding="utf-8")
-    for name, keys in ("growing", compatibility.GROWING), ("operational", compatibility.OPERATIONAL):
+    lists = {
+        "growing": compatibility.GROWING,
+        "operational": compatibility.OPERATIONAL,
+        "packing": compatibility.PACKING,
+    }
+    for name, keys in lists.items():
         match = re.search(rf"\${name} := list (.*) }}}}", guard)
         assert match
         assert tuple(re.findall('"(.*?)"', match[1])) == keys

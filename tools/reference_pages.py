@@ -102,6 +102,8 @@ def _type(field: dict[str, Any], schema: dict[str, Any]) -> str:
     field = schema["$defs"].get(_reference(field), field)
     if "enum" in field:
         return ", ".join(f"`{value}`" for value in field["enum"])
+    if "prefixItems" in field:
+        return f"list of {len(field['prefixItems'])} ({_type(field['prefixItems'][0], schema)})"
     signs = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
     limits = [f"{sign} {_plain(field[limit])}" for limit, sign in signs.items() if limit in field]
     return ", ".join([field["type"], *limits])
@@ -112,6 +114,8 @@ def _reference(field: dict[str, Any]) -> str:
 
 
 def _plain(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
     return f"{value:.12g}" if isinstance(value, float) else str(value)
 
 

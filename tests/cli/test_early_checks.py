@@ -100,6 +100,22 @@ def test_a_chief_whose_data_set_is_missing_names_it(
     assert f"{bucket.url}: has no data set {DIGEST}" in error
 
 
+def test_a_chief_keeps_the_data_set_of_its_study_if_the_bucket_has_others(
+    run: Run, capsys: pytest.CaptureFixture[str], bucket: LocalBucket
+) -> None:
+    for digest in ("cd" * 32, "ef" * 32):
+        bucket.create(names.manifest(digest), b"{}")
+    _, error = refused(run, capsys, "chief")
+    assert "has 2 data sets" in error
+    write_journal(bucket, SEARCHED[:2])
+    code, error = refused(run, capsys, "chief")
+    assert code == ExitCode.USAGE
+    assert f"{bucket.url}: has no data set {DIGEST}" in error
+    bucket.create(names.manifest(DIGEST), b"{}")
+    _, error = refused(run, capsys, "chief")
+    assert "Keras is imported" in error
+
+
 def test_a_chief_whose_search_is_finished_needs_no_data_set(
     run: Run, capsys: pytest.CaptureFixture[str], bucket: LocalBucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:

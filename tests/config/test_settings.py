@@ -283,6 +283,20 @@ def test_a_number_that_an_earlier_version_recorded_is_moved_into_its_range() -> 
     assert study.leases.duration_s == 0.1
 
 
+def test_a_study_with_all_settings_of_its_data_is_read_again() -> None:
+    """A journal has JSON, whose lists become tuples again."""
+    original = load(settings=["data.resize=[4, 6]", "data.convert=true", "data.labels=a.csv", "data.columns.label=2a"])
+    assert original.data.resize == (4, 6)
+    assert TypeAdapter(RecordedStudy).validate_json(original.model_dump_json(by_alias=True)) == original
+
+
+@pytest.mark.parametrize("value", ["[1.5, 2]", "[0, 2]", "[2, 5000]", '["1", 2]', "[1]", "5", "[1, 2, 3]", "[true, 1]"])
+def test_a_size_that_is_not_two_numbers_of_pixels_is_refused_in_one_sentence(value: str) -> None:
+    message = error_of(load, None, [f"data.resize={value}"])
+    assert "data.resize: must be [HEIGHT, WIDTH], two whole numbers of pixels from 1 to 4096" in message
+    assert message.count("\n") == 0
+
+
 # ---- going on with a study ----------------------------------------------------------------------
 def study(*settings: str) -> Study:
     return load(settings=settings)
@@ -301,6 +315,19 @@ def test_a_study_goes_on_with_more_trials_and_with_settings_no_result_depends_on
 ) -> None:
     begun = f"search.algorithm={algorithm}"
     check_resume(study(begun), study(begun, change))
+
+
+PACKING = ["data.resize=[4, 6]", "data.convert=true", "data.labels=a.csv", "data.test=0.5", "data.columns.label=kind"]
+
+
+@pytest.mark.parametrize("change", PACKING)
+def test_how_a_study_was_packed_may_be_left_out_with_its_source(change: str) -> None:
+    """It keeps its data set. With the source, the setting would give another one."""
+    begun = study("data.source=a.zip", change)
+    check_resume(begun, study())
+    check_resume(begun, study("data.source=b.zip", change))
+    key = change.partition("=")[0]
+    assert f"{key} was" in error_of(check_resume, begun, study("data.source=a.zip"))
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import io
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,7 @@ def pixels(seed: int, height: int = 8, width: int = 8) -> NDArray[np.uint8]:
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
 
 
-def encode(array: NDArray[np.uint8], kind: str = "PNG", mode: str = "RGB", **options: int) -> bytes:
+def encode(array: NDArray[np.uint8], kind: str = "PNG", mode: str = "RGB", **options: Any) -> bytes:
     stream = io.BytesIO()
     Image.fromarray(array).convert(mode).save(stream, kind, **options)
     return stream.getvalue()

@@ -7,10 +7,10 @@ from typing import Any, NoReturn
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from tests.data.images import encode, pixels
-from tuner.data.decode import Conversion, decode, decode_into, decoder, read_header
+from tuner.data.decode import MAX_PIXELS, Conversion, decode, decode_into, decoder, read_header, read_traits
 from tuner.data.source import DamagedFileError
 from tuner.errors import PreemptedError
 
@@ -46,12 +46,93 @@ def test_the_decoder_is_named_with_its_version() -> None:
     assert any(character.isdigit() for character in decoder())
 
 
-@pytest.mark.parametrize("mode", ["I;16", "F"])
-def test_more_than_8_bits_a_channel_are_not_squeezed_into_8(mode: str) -> None:
+@pytest.mark.parametrize("mode", ["I", "F"])
+def test_more_than_16_bits_a_channel_are_not_squeezed_into_8(mode: str) -> None:
     stream = io.BytesIO()
     Image.new(mode, (4, 4)).save(stream, "TIFF")
     with pytest.raises(DamagedFileError, match="mode"):
         decode(stream.getvalue(), Conversion(convert=True))
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_16_bits_are_scaled_to_8_if_converted(kind: str) -> None:
+    values = np.array([[0, 128, 129], [257, 32_896, 65_535]], np.uint16)
+    stream = io.BytesIO()
+    Image.fromarray(values).save(stream, kind)
+    with pytest.raises(DamagedFileError, match="mode I;16 instead of RGB"):
+        decode(stream.getvalue())
+    scaled = np.array([[0, 0, 1], [1, 128, 255]], np.uint8)
+    np.testing.assert_array_equal(decode(stream.getvalue(), Conversion(convert=True)), scaled[..., None].repeat(3, 2))
+
+
+def exif(value: int) -> bytes:
+    tags = Image.Exif()
+    tags[0x0112] = value
+    return tags.tobytes()
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF"])
+@pytest.mark.parametrize("value", [1, 2, 3, 4, 5, 6, 7, 8])
+def test_an_image_is_upright_as_its_exif_orientation_says(kind: str, value: int) -> None:
+    """The upper left quarter of the stored image is bright. Each orientation moves it to the place it belongs to."""
+    stored = np.zeros((32, 48, 3), np.uint8)
+    stored[:16, :24] = 200
+    stream = io.BytesIO()
+    Image.fromarray(stored).save(stream, kind, exif=exif(value))
+    with Image.open(io.BytesIO(stream.getvalue())) as image:
+        expected = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+    data = stream.getvalue()
+    upright = decode(data)
+    assert upright.shape == ((48, 32, 3) if value > 4 else (32, 48, 3))
+    assert read_header(data) == (*upright.shape[:2], "RGB")
+    np.testing.assert_array_equal(upright, expected)
+    corner = {1: (0, 0), 2: (0, 1), 3: (1, 1), 4: (1, 0), 5: (0, 0), 6: (0, 1), 7: (1, 1), 8: (1, 0)}[value]
+    height, width = (size // 2 for size in upright.shape[:2])
+    bright = [
+        (row, column)
+        for row in (0, 1)
+        for column in (0, 1)
+        if upright[row * height : (row + 1) * height, column * width : (column + 1) * width].mean() > 100
+    ]
+    assert bright == [corner]
+    into = np.zeros(upright.shape, np.uint8)
+    decode_into(data, into, Conversion())
+    np.testing.assert_array_equal(into, expected)
+
+
+def test_damaged_metadata_leave_the_pixels_as_they_are() -> None:
+    jpeg = encode(pixels(1, 32, 48), "JPEG")
+    odd = jpeg[:2] + b"\xff\xe1\x00\x10Exif\0\0II*\0\xff\xff\xff\xff" + jpeg[2:]
+    np.testing.assert_array_equal(decode(odd), decode(jpeg))
+    assert read_traits(odd) == (False, False)
+
+
+def test_images_of_several_frames_are_known() -> None:
+    frames = [Image.new("RGB", (8, 8), color) for color in ("red", "green", "blue")]
+    for kind in ("GIF", "TIFF", "WEBP", "PNG"):
+        stream = io.BytesIO()
+        frames[0].save(stream, kind, save_all=True, append_images=frames[1:])
+        assert read_traits(stream.getvalue()) == (False, True), kind
+        red, *others = decode(stream.getvalue(), Conversion(convert=True))[0, 0].tolist()
+        assert (red > 200, max(others) < 20) == (True, True), kind
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (b"\0\0\0\x18ftypheic\0\0\0\0", "is a HEIC photo"),
+        (b"\0\0\0\x0cJXL \r\n\x87\n", "JPEG XL"),
+        (b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG 2000"),
+        (b"\xff\xd8\xff\xe0\0\x10JFIF", "is a damaged JPEG"),
+    ],
+)
+def test_a_format_that_is_not_decoded_is_named_with_what_to_do(data: bytes, says: str) -> None:
+    with pytest.raises(DamagedFileError, match=says):
+        decode(data)
+
+
+def test_a_photo_of_200_megapixels_is_within_the_limit() -> None:
+    assert MAX_PIXELS > 200_000_000
 
 
 @pytest.mark.parametrize("read", [read_header, decode])

@@ -18,12 +18,13 @@ from tests.data.conftest import ROOT
 from tests.data.images import Files, data_set, encode, pixels, write_folder, write_zip
 from tuner import names
 from tuner.bucket import Bucket, open_bucket
+from tuner.cli.data_options import packing_settings
 from tuner.data import pack as pack_module
 from tuner.data.folder_source import FolderSource
 from tuner.data.manifest import Manifest, find_data_sets, read_manifest
-from tuner.data.pack import pack, parse_size
+from tuner.data.pack import pack
 from tuner.data.source import Progress
-from tuner.errors import BucketError, DataError
+from tuner.errors import BucketError, ConfigError, DataError
 
 
 def images(bucket: Bucket, manifest: Manifest, split: str) -> NDArray[np.uint8]:
@@ -250,9 +251,9 @@ def test_greyscale_becomes_rgb_when_asked_to(tmp_path: Path, bucket: Bucket, fil
 
 
 @pytest.mark.parametrize("text", ["32", "32x", "axb", "-1x5", "32x32x3", "0x32", "32x99999"])
-def test_a_size_that_is_none_is_refused(text: str, bucket: Bucket) -> None:
-    with pytest.raises(DataError, match=r"\d+x\d+"):
-        pack(None, bucket, resize=parse_size(text))
+def test_a_size_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"--resize must be HEIGHTxWIDTH in pixels, such as \d+x\d+"):
+        packing_settings(text, False, None, None, None)
 
 
 def test_objects_under_gs_are_packed_as_the_same_data_set(

@@ -11,8 +11,9 @@ import pytest
 from tests.data.images import Files, data_set, encode, pixels, write_folder, write_zip
 from tests.data.refusals import refused
 from tuner.bucket import Bucket
+from tuner.data.folder_layout import find_layout
 from tuner.data.folder_source import FolderSource
-from tuner.data.layout import find_layout, natural_key
+from tuner.data.layout import natural_key
 from tuner.data.pack import pack
 from tuner.data.source import File
 from tuner.data.zip_source import ZipSource
@@ -72,13 +73,19 @@ def test_an_image_of_more_pixels_than_memory_is_refused_by_its_header(
     assert "60000 x 60000 pixels" in message
 
 
-def test_a_missing_split_is_refused(form: str, tmp_path: Path, bucket: Bucket, files: Files) -> None:
-    train_only = {name: data for name, data in files.items() if name.startswith("train")}
-    assert "no test/" in refused(write(form, tmp_path, train_only), bucket)
+def test_a_source_without_training_images_is_refused(form: str, tmp_path: Path, bucket: Bucket, files: Files) -> None:
+    test_only = {name: data for name, data in files.items() if name.startswith("test")}
+    assert "has test/ but no train/" in refused(write(form, tmp_path, test_only), bucket)
 
 
-def test_a_source_without_splits_is_refused(form: str, tmp_path: Path, bucket: Bucket) -> None:
-    assert "train/ and test/" in refused(write(form, tmp_path, {"a/b.png": encode(pixels(1))}), bucket)
+def test_a_source_without_classes_is_refused(form: str, tmp_path: Path, bucket: Bucket) -> None:
+    message = refused(write(form, tmp_path, {"b.png": encode(pixels(1))}), bucket)
+    assert "directly, without folders of classes" in message
+    assert "train/ and test/" in message
+
+
+def test_a_source_with_one_class_is_refused(form: str, tmp_path: Path, bucket: Bucket) -> None:
+    assert "only one class (a)" in refused(write(form, tmp_path, {"a/b.png": encode(pixels(1))}), bucket)
 
 
 def test_a_class_of_one_split_only_is_refused(form: str, tmp_path: Path, bucket: Bucket, files: Files) -> None:
@@ -134,11 +141,9 @@ def test_other_modes_are_refused_unless_converted(tmp_path: Path, bucket: Bucket
     assert pack(str(folder), bucket, convert=True).splits["test"].counts == (4, 3)
 
 
-def test_files_beside_and_below_the_classes_are_refused(tmp_path: Path, bucket: Bucket, files: Files) -> None:
+def test_images_beside_the_classes_are_refused(tmp_path: Path, bucket: Bucket, files: Files) -> None:
     beside = write_folder(tmp_path / "beside", {**files, "train/1.png": b"x"})
     assert "beside the class folders" in refused(beside, bucket)
-    below = write_folder(tmp_path / "below", {**files, "train/REAL/more/1.png": b"x"})
-    assert "within a class" in refused(below, bucket)
 
 
 def test_two_roots_are_ambiguous(form: str, tmp_path: Path, bucket: Bucket, files: Files) -> None:

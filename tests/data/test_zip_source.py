@@ -11,6 +11,7 @@ from tests.data.images import Files, data_set, write_zip
 from tests.data.refusals import refused
 from tuner.bucket import Bucket
 from tuner.data.pack import pack
+from tuner.data.source import MAX_FILE_BYTES
 from tuner.data.zip_directory import read_entries, trailing_bytes
 from tuner.data.zip_source import ZipSource
 
@@ -119,8 +120,12 @@ def test_a_name_that_points_out_of_the_archive_is_refused(
     assert repr(name) in message
 
 
-def test_a_file_that_unpacks_to_more_than_any_image_is_a_bomb(tmp_path: Path, bucket: Bucket, files: Files) -> None:
-    bomb = {**files, "train/REAL/9.png": bytes((64 << 20) + 1)}
+def test_a_file_that_unpacks_to_more_than_any_image_is_a_bomb(
+    tmp_path: Path, bucket: Bucket, files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert MAX_FILE_BYTES == 512 << 20
+    monkeypatch.setattr("tuner.data.zip_source.MAX_FILE_BYTES", 10_000)
+    bomb = {**files, "train/REAL/9.png": bytes(10_001)}
     assert "bomb" in refused(write_zip(tmp_path / "archive.zip", bomb, zipfile.ZIP_DEFLATED), bucket)
 
 

@@ -10,6 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tuner import names
+from tuner.cli.data_options import (
+    ColumnsOption,
+    ConvertOption,
+    LabelsOption,
+    ResizeOption,
+    TestOption,
+    packing_settings,
+)
 from tuner.errors import DataError
 from tuner.printable import printable
 from tuner.report.terminal.console import make_console, print_json, print_line, shown_progress
@@ -18,6 +26,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from tuner.data.check import Report
+    from tuner.data.manifest import Manifest
 
 data_app = typer.Typer(no_args_is_help=True, help="Pack, check and fetch data sets.")
 
@@ -25,11 +34,14 @@ SourceArgument = Annotated[
     str,
     typer.Argument(
         metavar="SOURCE",
-        help="Path or gs:// URL of a zip file or folder that contains train/CLASS/ and test/CLASS/.",
+        help="Path or gs:// URL of a folder or archive (zip, tar) with a folder of images for each class.",
         show_default=False,
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+MAX_ROWS = 20
+"""Number of classes, sizes and files that are printed."""
 
 
 @data_app.command("pack")
@@ -41,26 +53,32 @@ def pack_command(
             metavar="BUCKET", envvar=names.ENV_BUCKET, help="Folder or gs://bucket/prefix.", show_default=False
         ),
     ],
-    resize: Annotated[
-        str | None, typer.Option("--resize", metavar="HxW", help="Resize all images to this height and width.")
-    ] = None,
-    convert: Annotated[
-        bool, typer.Option("--convert", help="Convert greyscale, palette, transparent and CMYK images to RGB.")
-    ] = False,
+    resize: ResizeOption = None,
+    convert: ConvertOption = False,
+    labels: LabelsOption = None,
+    columns: ColumnsOption = None,
+    test: TestOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Write a data set to the bucket as shards of pixels and a manifest, unless the bucket already has the data set."""
     from tuner.bucket import open_bucket
-    from tuner.data.layout import similar_classes
-    from tuner.data.pack import pack, parse_size
+    from tuner.config.loading import load
+    from tuner.data.choice import splitting_of
+    from tuner.data.pack import pack
 
     began = time.monotonic()
-    size = parse_size(resize) if resize else None
+    data = load(None, packing_settings(resize, convert, labels, columns, test)).data
     opened = open_bucket(bucket)
     with shown_progress("reading the source") as progress:
-        manifest = pack(source, opened, resize=size, convert=convert, progress=progress)
+        manifest = pack(
+            source,
+            opened,
+            resize=data.resize,
+            convert=data.convert,
+            splitting=splitting_of(data),
+            progress=progress,
+        )
     seconds = time.monotonic() - began
-    counts = {split: dict(zip(manifest.classes, part.counts, strict=True)) for split, part in manifest.splits.items()}
     images = sum(sum(part.counts) for part in manifest.splits.values())
     if as_json:
         _print_json(
@@ -70,17 +88,18 @@ def pack_command(
                 "manifest": names.manifest(manifest.digest),
                 "classes": manifest.classes,
                 "image_shape": manifest.image_shape,
-                "counts": counts,
+                "counts": _counts(manifest),
                 "images": images,
                 "seconds": round(seconds, 3),
                 "images_per_second": round(images / seconds, 1),
-                "warnings": similar_classes(manifest.classes),
+                "made_test": manifest.made_test and manifest.made_test.model_dump(),
+                "notes": manifest.notes,
+                "warnings": manifest.warnings,
             }
         )
         return
     console = make_console()
-    console.print(_counts_table(counts))
-    _print_warnings(similar_classes(manifest.classes))
+    _print_counts(_counts(manifest), manifest.notes, manifest.warnings)
     print_line(
         console,
         f"{images:,} images packed into {opened.url} in {seconds:.1f} s ({images / seconds:,.0f} images/s). Data set:",
@@ -103,27 +122,40 @@ def prepare_command(
     from tuner.bucket import open_bucket
     from tuner.cli.options import GlobalOptions
     from tuner.config.loading import load
-    from tuner.data.layout import similar_classes
     from tuner.data.prepare import prepare
+    from tuner.study.journal import JournalReader
 
     context.ensure_object(GlobalOptions).quit_url = os.environ.get(names.ENV_QUIT_URL, "")
     study = load(study_file, [], os.environ)
     opened = open_bucket(bucket)
+    reader = JournalReader(opened, study.name)
+    reader.poll()
+    recorded = None if reader.state.study is None else reader.state.data_digest
     with shown_progress("reading the source") as progress:
-        manifest = prepare(study, opened, progress)
-    counts = {split: dict(zip(manifest.classes, part.counts, strict=True)) for split, part in manifest.splits.items()}
-    make_console().print(_counts_table(counts))
-    _print_warnings(similar_classes(manifest.classes))
-    print_line(make_console(), f"study {study.name} uses the data set {manifest.digest} in {opened.url}")
+        manifest = prepare(study, opened, progress, recorded)
+    _print_counts(_counts(manifest), manifest.notes, manifest.warnings)
+    print_line(
+        make_console(),
+        f"study {study.name} uses the data set {manifest.digest} ({manifest.source}) in {opened.url}",
+    )
 
 
 @data_app.command("check")
-def check_command(source: SourceArgument, as_json: JsonOption = False) -> None:
+def check_command(
+    source: SourceArgument,
+    labels: LabelsOption = None,
+    columns: ColumnsOption = None,
+    test: TestOption = None,
+    as_json: JsonOption = False,
+) -> None:
     """Count images, and find corrupt files and exact duplicates. The exit code is 2 if a file is corrupt."""
+    from tuner.config.loading import load
     from tuner.data.check import check
+    from tuner.data.choice import splitting_of
 
+    data = load(None, packing_settings(None, False, labels, columns, test)).data
     with shown_progress("reading the source") as progress:
-        report = check(source, progress=progress)
+        report = check(source, splitting=splitting_of(data), progress=progress)
     if as_json:
         _print_json(report.model_dump(mode="json"))
     else:
@@ -163,45 +195,61 @@ def fetch_command(
 def _print_report(report: "Report") -> None:
     console = make_console()
     print_line(console, f"{report.source}", style="bold")
-    console.print(_counts_table(report.counts))
-    for kind in report.kinds:
+    _print_counts(report.counts, report.notes, report.warnings)
+    for kind in report.kinds[:MAX_ROWS]:
         print_line(
             console, f"{kind.images:,} images of {kind.height}x{kind.width} (height x width) in mode {kind.mode}"
         )
-    if len(report.kinds) > 1:
-        common = report.kinds[0]
-        print_line(
-            console,
-            f"Pack with --resize {common.height}x{common.width} if sizes differ, and with --convert if modes differ.",
-        )
+    if len(report.kinds) > MAX_ROWS:
+        print_line(console, f"and {len(report.kinds) - MAX_ROWS:,} more sizes and modes")
+    if report.advice:
+        print_line(console, report.advice)
     print_line(console, f"{len(report.corrupt):,} corrupt files")
-    for file in report.corrupt[:20]:
+    for file in report.corrupt[:MAX_ROWS]:
         print_line(console, f"  {file.path}: {file.reason}")
     if not report.duplicates:
         print_line(console, "no exact duplicates")
-    _print_warnings(report.warnings)
-    for pairs in report.duplicates:
+    for pairs in report.duplicates[:MAX_ROWS]:
         first, second = pairs.folders
         where = f"within {first}" if first == second else f"across {first} and {second}"
         print_line(console, f"{pairs.pairs:,} pairs of exact duplicates {where}")
+    if len(report.duplicates) > MAX_ROWS:
+        print_line(
+            console, f"and duplicates in {len(report.duplicates) - MAX_ROWS:,} more pairs of folders (see --json)"
+        )
 
 
-def _print_warnings(warnings: Iterable[str]) -> None:
+def _counts(manifest: "Manifest") -> dict[str, dict[str, int]]:
+    return {split: dict(zip(manifest.classes, part.counts, strict=True)) for split, part in manifest.splits.items()}
+
+
+def _print_counts(counts: dict[str, dict[str, int]], notes: Iterable[str], warnings: Iterable[str]) -> None:
+    console = make_console()
+    console.print(_counts_table(counts))
+    for note in notes:
+        print_line(console, note)
     for warning in warnings:
-        print_line(make_console(), f"warning: {warning}", style="yellow")
+        print_line(console, f"warning: {warning}", style="yellow")
 
 
 def _counts_table(counts: dict[str, dict[str, int]]) -> "Table":
+    """Return a table with a row for each class, at most `MAX_ROWS` of them, and one for all classes."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=box.SIMPLE)
-    table.add_column("split")
-    for name in next(iter(counts.values())):
-        table.add_column(Text(printable(name)), justify="right")
-    for split, by_class in counts.items():
-        table.add_row(split, *(f"{count:,}" for count in by_class.values()))
+    table.add_column("class")
+    for split in counts:
+        table.add_column(split, justify="right")
+    classes = list(next(iter(counts.values())))
+    for name in classes[:MAX_ROWS]:
+        table.add_row(Text(printable(name)), *(f"{by_class[name]:,}" for by_class in counts.values()))
+    if len(classes) > MAX_ROWS:
+        rest = classes[MAX_ROWS:]
+        sums = (f"{sum(by_class[name] for name in rest):,}" for by_class in counts.values())
+        table.add_row(f"{len(rest):,} more classes", *sums)
+    table.add_row("all", *(f"{sum(by_class.values()):,}" for by_class in counts.values()))
     return table
 
 

@@ -19,18 +19,25 @@ log = logging.getLogger(__name__)
 
 
 def check_chief_data(bucket: Bucket, study: Study, digest: str | None) -> None:
-    """Check that the bucket has the data set that a chief needs: `digest`, or the bucket's only data set.
+    """Check that the bucket has the data set that a chief needs: `digest`, the study's own, or the bucket's only one.
 
     The data set may be missing if the search has finished, because the chief then reads no data. Raises
     UsageError, DataError, BucketError.
     """
-    chosen = find_data_set(bucket, digest)
+    chosen = find_data_set(bucket, digest or recorded_data(bucket, study))
     if bucket.exists(names.manifest(chosen)):
         return
     reader = JournalReader(bucket, study.name)
     reader.poll()
     if reader.state.finished is None:
         check_data_set(bucket, chosen)
+
+
+def recorded_data(bucket: Bucket, study: Study) -> str | None:
+    """Return the digest of the data set with which the study began, which it keeps; None if it has not begun."""
+    reader = JournalReader(bucket, study.name)
+    reader.poll()
+    return None if reader.state.study is None else reader.state.data_digest
 
 
 def check_continues(bucket: Bucket, study: Study, digest: str | None) -> None:

@@ -13,6 +13,14 @@ from tuner import names
 from tuner.bucket import Bucket, open_bucket
 from tuner.cli.backend import choose_backend, import_keras, importing_keras
 from tuner.cli.cache import cache_folder
+from tuner.cli.data_options import (
+    ColumnsOption,
+    ConvertOption,
+    LabelsOption,
+    ResizeOption,
+    TestOption,
+    packing_settings,
+)
 from tuner.cli.options import DEFAULT_BUCKET, BucketOption, GlobalOptions, JsonOption, StudyNameOption, study_name
 from tuner.cli.system_limits import check_limits
 from tuner.config import settings as config
@@ -45,9 +53,16 @@ def run(
     data: Annotated[
         str | None,
         typer.Option(
-            "--data", help="Folder, zip file or gs:// URL of images. Default: data.source, or the built-in sample."
+            "--data",
+            help="Folder, archive (zip, tar) or gs:// URL of images, or the digest of a packed data set. Default: "
+            "data.source, else the only data set of the bucket, else the built-in sample.",
         ),
     ] = None,
+    resize: ResizeOption = None,
+    convert: ConvertOption = False,
+    labels: LabelsOption = None,
+    columns: ColumnsOption = None,
+    test: TestOption = None,
     bucket_url: BucketOption = DEFAULT_BUCKET,
     workers: Annotated[int, typer.Option(min=1, max=256, help="Number of worker processes.")] = 1,
     settings: SetOption = None,
@@ -58,8 +73,9 @@ def run(
     """
     from tuner.local.run import run_study
 
-    overrides = [*(settings or []), *([f"data.source={json.dumps(data)}"] if data is not None else [])]
-    study = _study(study_file, overrides)
+    source = [f"data.source={json.dumps(data)}"] if data is not None else []
+    packing = packing_settings(resize, convert, labels, columns, test)
+    study = _study(study_file, [*(settings or []), *source, *packing])
     check_limits()
     choose_backend()  # the processes of the study would repeat its error, but only after the data is packed
     run_study(study, _bucket(bucket_url), workers, cache_folder(os.environ), _encryption(), make_console())
@@ -181,10 +197,12 @@ def _study(file: Path | None, settings: list[str]) -> config.Study:
 
 
 def _data_digest(study: config.Study, bucket: Bucket) -> str | None:
-    """Return the digest from the environment or from `data prepare`, or None for the bucket's only data set."""
+    """Return the digest from the environment, `data prepare` or the study; None for the bucket's only data set."""
     wait_s = _data_wait_s()
     if wait_s is None:
-        return os.environ.get(names.ENV_DATA) or None
+        from tuner.cli import early_checks
+
+        return os.environ.get(names.ENV_DATA) or early_checks.recorded_data(bucket, study)
     from tuner.data.prepare import await_prepared
 
     return await_prepared(study, bucket, wait_s)

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from tuner.bucket import Bucket
 from tuner.data.holdout import validation_indices
 from tuner.data.manifest import Manifest, Shard, Split
+from tuner.data.split_names import TRAIN, VALIDATION
 from tuner.errors import BucketError, DataError
 from tuner.names import ENV_CACHE
 from tuner.temporary_files import shortage
@@ -40,14 +41,14 @@ class Arrays:
 
 @dataclass(frozen=True)
 class TrainingData:
-    """The training split in two parts."""
+    """The images to train on and to validate on."""
 
     train: Arrays
     validation: Arrays
 
 
 def open_split(bucket: Bucket, manifest: Manifest, split: str, cache: Path) -> Arrays:
-    """Return all images of "train" or "test", in the manifest's order.
+    """Return all images of a split, in the manifest's order.
 
     Raises DataError if a shard is damaged, and BucketError if a shard cannot be read or the cache cannot be written.
     """
@@ -58,16 +59,21 @@ def open_split(bucket: Bucket, manifest: Manifest, split: str, cache: Path) -> A
 
 def open_validation(bucket: Bucket, manifest: Manifest, validation: float, seed: int, cache: Path) -> Arrays:
     """Return only the validation images of `open_training`, without unpacking the other training images."""
+    if VALIDATION in manifest.splits:
+        return open_split(bucket, manifest, VALIDATION, cache)
     name = f"validation-{_share(validation, seed)}"
     return _open(bucket, manifest, "train", {name: validation_indices(manifest, validation, seed)}, cache)[name]
 
 
 def open_training(bucket: Bucket, manifest: Manifest, validation: float, seed: int, cache: Path) -> TrainingData:
-    """Return the training images in two parts. `validation` is the fraction to hold out. Test shards are not read.
+    """Return the images to train on and to validate on. Test shards are not read.
 
-    Raises DataError if a shard is damaged or a part would have no images, and BucketError if a shard cannot be read or
-    the cache cannot be written.
+    If the data set has a validation split, these are its splits. Otherwise, `validation` is the fraction of the
+    training images to hold out. Raises DataError if a shard is damaged or a part would have no images, and BucketError
+    if a shard cannot be read or the cache cannot be written.
     """
+    if VALIDATION in manifest.splits:
+        return TrainingData(open_split(bucket, manifest, TRAIN, cache), open_split(bucket, manifest, VALIDATION, cache))
     held_out = validation_indices(manifest, validation, seed)
     kept = np.setdiff1d(np.arange(sum(manifest.splits["train"].counts)), held_out, assume_unique=True)
     names = {f"train-without-{_share(validation, seed)}": kept, f"validation-{_share(validation, seed)}": held_out}

@@ -1,16 +1,16 @@
 """Check a source: count its images, and find corrupt files and exact duplicates."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
-from itertools import chain, combinations
+from collections.abc import Callable
+from itertools import combinations
 
 from pydantic import BaseModel, ConfigDict
 
-from tuner.data.decode import ImageHeader
-from tuner.data.layout import SPLITS, Layout, find_layout, similar_classes
 from tuner.data.open_source import open_source
-from tuner.data.processes import FileBatch, FileGroup, Workers, add_groups, chunks, inspect_whole
+from tuner.data.processes import Workers, inspect_whole
+from tuner.data.shape import advice
 from tuner.data.source import Progress, ignore_progress
+from tuner.data.survey import DEFAULT_SPLITTING, Splitting, survey
 
 
 class _ReportModel(BaseModel):
@@ -56,6 +56,10 @@ class Report(_ReportModel):
     """Numbers of duplicates, only of folders that contain duplicates."""
     groups: tuple[tuple[str, ...], ...]
     """Paths of identical files, one tuple per content."""
+    advice: str = ""
+    """Which options packing needs; "" if it needs none."""
+    notes: tuple[str, ...] = ()
+    """Sentences about how the source was understood, and what was skipped."""
     warnings: tuple[str, ...] = ()
     """Sentences about what is accepted, but is probably a mistake."""
 
@@ -72,58 +76,48 @@ class Report(_ReportModel):
         )
 
 
-def check(source: str | None, *, progress: Callable[[Progress], None] = ignore_progress) -> Report:
+def check(
+    source: str | None,
+    *,
+    splitting: Splitting = DEFAULT_SPLITTING,
+    progress: Callable[[Progress], None] = ignore_progress,
+) -> Report:
     """Read and decode every image of a source. Raises DataError if the source as a whole is unusable."""
     with open_source(source, progress) as opened, Workers() as workers:
-        workers.start(opened.likely_files())
-        entries = opened.entries()
-        layout = find_layout(entries, opened.name)
-        files = tuple(chain.from_iterable(layout.files(split) for split in SPLITS))
-        corrupt: list[Corrupt] = []
-        by_header: dict[ImageHeader, FileGroup] = {}
-        sha256: list[str] = []
-        workers.start(len(files))
-        work = (FileBatch(opened, files[part]) for part in chunks(files, bytes_each=1))
-        for result in workers.map(inspect_whole, work):
-            sha256 += result.sha256
-            corrupt += [Corrupt(path=path, reason=reason) for path, reason in result.damaged.items()]
-            add_groups(by_header, result.groups_by_header)
-            progress(Progress("checking", len(sha256), len(files)))
+        found = survey(opened, splitting, workers, inspect_whole, progress, "checking")
+        name = opened.name
+    layout = found.layout
     equal: dict[str, list[str]] = defaultdict(list)
-    for path, digest in zip(_paths(layout), sha256, strict=True):
-        if digest:
-            equal[digest].append(path)
+    for split in layout.splits:
+        for file in layout.files(split):
+            if digest := found.sha256[file.path]:
+                equal[digest].append(f"{split}/{layout.image_name(file)}")
     groups = tuple(tuple(paths) for paths in equal.values() if len(paths) > 1)
     return Report(
-        source=opened.name,
+        source=name,
         classes=layout.classes,
         counts={
-            split: {name: len(files) for name, files in zip(layout.classes, layout.splits[split], strict=True)}
-            for split in SPLITS
+            split: {name: len(files) for name, files in zip(layout.classes, by_class, strict=True)}
+            for split, by_class in layout.splits.items()
         },
         kinds=tuple(
             ImageKind(height=header.height, width=header.width, mode=header.mode, images=group.count, first=group.first)
-            for header, group in sorted(by_header.items(), key=lambda item: -item[1].count)
+            for header, group in sorted(found.groups_by_header.items(), key=lambda item: -item[1].count)
         ),
-        corrupt=tuple(corrupt),
+        corrupt=tuple(Corrupt(path=path, reason=reason) for path, reason in found.damaged.items()),
         duplicates=_count_pairs(groups),
         groups=groups,
-        warnings=(*entries.warnings, *similar_classes(layout.classes)),
+        advice=advice(found.groups_by_header),
+        notes=found.notes,
+        warnings=found.warnings,
     )
-
-
-def _paths(layout: Layout) -> Iterator[str]:
-    """Yield `split/class/file` of every file."""
-    for split in SPLITS:
-        for file in layout.files(split):
-            yield f"{split}/{layout.image_name(file)}"
 
 
 def _count_pairs(groups: tuple[tuple[str, ...], ...]) -> tuple[Duplicates, ...]:
     """Count the pairs from the number of copies per folder, because n copies have n (n - 1) / 2 pairs."""
     pairs: Counter[tuple[str, str]] = Counter()
     for paths in groups:
-        copies = Counter(path.rpartition("/")[0] for path in paths)  # in the order of the paths
+        copies = Counter("/".join(path.split("/", 2)[:2]) for path in paths)  # in the order of the paths
         for folder, count in copies.items():
             pairs[folder, folder] += count * (count - 1) // 2
         for (first, count), (second, other) in combinations(copies.items(), 2):

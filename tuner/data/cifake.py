@@ -12,7 +12,7 @@ from pathlib import Path
 import requests
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from tuner.data.layout import SPLITS, find_layout
+from tuner.data.folder_layout import find_layout
 from tuner.data.source import Progress, ignore_progress
 from tuner.data.zip_source import ZipSource
 from tuner.errors import DataError, EnvironmentFailure
@@ -103,7 +103,7 @@ def verify(
     layout = find_layout(source.entries(), source.name)
     files_of = {
         f"{split}/{name}": files
-        for split in SPLITS
+        for split in layout.splits
         for name, files in zip(layout.classes, layout.splits[split], strict=True)
     }
     if set(files_of) != set(expected):

@@ -1,6 +1,8 @@
 """A folder as a source of images."""
 
 import os
+import stat
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,10 +11,14 @@ from pathlib import Path
 from tuner.data.source import MAX_FILE_BYTES, DamagedFileError, Entries, File, is_junk
 from tuner.errors import DataError
 
+_Place = tuple[int, int]
+"""Device and inode of a folder."""
+_MAX_VISITS = 16
+
 
 @dataclass(frozen=True)
 class FolderSource:
-    """A folder. Symbolic links are followed, and each folder is visited only once."""
+    """A folder. Symbolic links are followed."""
 
     path: Path
     label: str = ""
@@ -27,18 +33,23 @@ class FolderSource:
         return 0
 
     def entries(self) -> Entries:
-        """List the folder recursively."""
+        """List the folder recursively. A link to a folder around it is skipped."""
         files: list[File] = []
         folders: set[str] = set()
-        visited: set[tuple[int, int]] = set()
-        waiting = [""]
+        visits: Counter[_Place] = Counter()
+        waiting: list[tuple[str, frozenset[_Place]]] = [("", frozenset())]
         try:
             while waiting:
-                folder = waiting.pop()
+                folder, around = waiting.pop()
                 status = os.stat(self.path / folder)
-                if (status.st_dev, status.st_ino) in visited:
+                place = (status.st_dev, status.st_ino)
+                if place in around:
                     continue
-                visited.add((status.st_dev, status.st_ino))
+                visits[place] += 1
+                if visits[place] > _MAX_VISITS:
+                    raise DataError(
+                        f"{folder}: more than {_MAX_VISITS} links lead to this folder. Remove links between folders."
+                    )
                 folders.add(folder)
                 with os.scandir(self.path / folder) as entries:
                     for entry in entries:
@@ -48,9 +59,9 @@ class FolderSource:
                         if not path.isascii():
                             _check_unicode(path)
                         if entry.is_dir():
-                            waiting.append(path)
+                            waiting.append((path, around | {place}))
                         else:
-                            files.append(File(path, entry.stat().st_size))
+                            files.append(_file(path, entry))
         except OSError as error:
             raise DataError(
                 f"{error.filename}: cannot be read ({error.strerror}). Make it readable, or remove it."
@@ -63,7 +74,9 @@ class FolderSource:
 
         def read(file: File) -> bytes:
             if file.size_bytes > MAX_FILE_BYTES:
-                raise DamagedFileError(f"{file.path}: has {file.size_bytes:,} bytes, but the maximum is 64 MiB.")
+                raise DamagedFileError(
+                    f"{file.path}: has {file.size_bytes:,} bytes, but the maximum is {MAX_FILE_BYTES >> 20} MiB."
+                )
             try:
                 with open(f"{self.path}/{file.path}", "rb") as stream:
                     return stream.read(MAX_FILE_BYTES + 1)
@@ -84,3 +97,18 @@ def _check_unicode(path: str) -> None:
         path.encode()
     except UnicodeEncodeError:
         raise DataError(f"{path!r}: the name is not valid UTF-8. Rename the file.") from None
+
+
+def _file(path: str, entry: "os.DirEntry[str]") -> File:
+    """Return a file of a folder. Raises DataError if it is a link to nothing, or a pipe, which would block a reader."""
+    try:
+        status = entry.stat()
+    except FileNotFoundError:
+        if entry.is_symlink():
+            raise DataError(
+                f"{path}: is a link to a file that does not exist. Remove it, or restore the file."
+            ) from None
+        raise
+    if not stat.S_ISREG(status.st_mode):
+        raise DataError(f"{path}: is not a file (but a pipe, a socket or a device). Remove it.")
+    return File(path, status.st_size)

@@ -30,7 +30,7 @@ class Shard(_ManifestModel):
 
 
 class Split(_ManifestModel):
-    """The images of train or test, ordered by class and then by the natural order of their file names."""
+    """The images of one split, ordered by class and then by the natural order of their file names."""
 
     counts: tuple[int, ...]
     """Number of images of each class. These numbers determine the labels."""
@@ -39,6 +39,13 @@ class Split(_ManifestModel):
     """`class/file` of each image."""
     sha256: tuple[str, ...]
     """Hex digest of each image's file as it was in the source, not of its pixels."""
+
+
+class MadeSplit(_ManifestModel):
+    """How test images were selected from the training images of a source that had no test images."""
+
+    fraction: float
+    seed: int
 
 
 class Manifest(Versioned):
@@ -59,6 +66,15 @@ class Manifest(Versioned):
     resize: tuple[int, int] | None
     convert: bool
     splits: dict[str, Split]
+    """"train", "test" and, if the source has validation images, "validation"."""
+    made_test: MadeSplit | None = None
+    """Set if the source had no test images."""
+    turned: int = 0
+    """Number of images that were rotated or mirrored as their EXIF orientation says."""
+    notes: tuple[str, ...] = ()
+    """Sentences about how the source was understood, and what was skipped."""
+    warnings: tuple[str, ...] = ()
+    """Sentences about what is accepted, but is probably a mistake."""
 
 
 def source_digest(classes: Sequence[str], images: Mapping[str, tuple[Sequence[str], Sequence[str]]]) -> str:
@@ -70,9 +86,18 @@ def source_digest(classes: Sequence[str], images: Mapping[str, tuple[Sequence[st
     return state.hexdigest()
 
 
-def data_digest(source: str, resize: tuple[int, int] | None, convert: bool) -> str:
-    """Return the digest of a data set. `source` is the digest of the source from which it is packed."""
-    return hashlib.sha256(json.dumps([VERSION, source, resize, convert]).encode()).hexdigest()
+def data_digest(source: str, resize: tuple[int, int] | None, convert: bool, turned: int = 0) -> str:
+    """Return the digest of a data set.
+
+    Args:
+        source: Digest of the source from which it is packed.
+        resize: Height and width to which all images are resized.
+        convert: Whether all images are converted to RGB.
+        turned: Number of images that are rotated or mirrored by their EXIF orientation. Version 0.1.0 ignored it, so
+            the digest of a data set with such images is another one now.
+    """
+    state = [VERSION, source, resize, convert, *([{"turned": turned}] if turned else [])]
+    return hashlib.sha256(json.dumps(state).encode()).hexdigest()
 
 
 def read_manifest(bucket: Bucket, digest: str) -> Manifest:
@@ -95,7 +120,8 @@ def read_manifest(bucket: Bucket, digest: str) -> Manifest:
         where = ".".join(map(str, problem["loc"]))
         raise _damaged(bucket, name, f"{where} {problem['msg']}".strip()) from None
     images = {split: (part.names, part.sha256) for split, part in manifest.splits.items()}
-    expected = data_digest(source_digest(manifest.classes, images), manifest.resize, manifest.convert)
+    source = source_digest(manifest.classes, images)
+    expected = data_digest(source, manifest.resize, manifest.convert, manifest.turned)
     if expected != digest or manifest.digest != digest:
         raise _damaged(bucket, name, "its content does not match its digest")
     for split, part in manifest.splits.items():

@@ -7,29 +7,28 @@ second pass decodes their pixels, unless the bucket already has the data set. Th
 import hashlib
 import io
 import math
-import re
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import chain
 
 import numpy as np
 
 from tuner import names
 from tuner.bucket import Bucket
-from tuner.data.decode import Conversion, ImageHeader, decoder, is_convertible
-from tuner.data.layout import SPLITS, Layout, find_layout
+from tuner.data.decode import Conversion, decoder
+from tuner.data.layout import Layout
 from tuner.data.manifest import Manifest, Shard, Split, data_digest, read_manifest, source_digest
 from tuner.data.open_source import open_source
-from tuner.data.processes import DecodeBatch, FileBatch, FileGroup, Workers, add_groups, chunks, decode_chunk, inspect
+from tuner.data.processes import DecodeBatch, Workers, chunks, decode_chunk, inspect
+from tuner.data.shape import one_shape, size_warning
 from tuner.data.source import Progress, Source, ignore_progress
+from tuner.data.survey import DEFAULT_SPLITTING, Splitting, Survey, survey
 from tuner.errors import DataError
 
 SHARD_BYTES = 64 << 20
 """Maximum size of a shard. Shards are few, and three of them (one being filled, two being written) fit in memory."""
 
-MAX_SIDE = 4096
 _WRITERS = 2
 
 
@@ -39,29 +38,37 @@ def pack(
     *,
     resize: tuple[int, int] | None = None,
     convert: bool = False,
+    splitting: Splitting = DEFAULT_SPLITTING,
+    expected: str | None = None,
     progress: Callable[[Progress], None] = ignore_progress,
 ) -> Manifest:
-    """Pack a zip archive, a folder, `gs://…`, or (if `source` is None) the built-in sample. Return the manifest.
+    """Pack a source, and return its manifest. Nothing is written if the bucket already has the complete data set.
 
-    `resize` is (height, width). Nothing is written if the bucket already has the complete data set. Raises DataError,
-    whose message names the file and the reason, and BucketError.
+    Args:
+        source: Path or `gs://` URL of an archive or folder; None for the built-in sample.
+        bucket: Bucket to write to.
+        resize: Height and width to which all images are resized.
+        convert: Whether all images are converted to RGB.
+        splitting: How images get labels and splits that the folders do not give them.
+        expected: Digest of the only data set to accept. None: any.
+        progress: Is called with the progress.
+
+    Raises:
+        DataError: The source cannot be packed, or is another data set than `expected`. The message names the file and
+            the reason.
+        BucketError: The bucket cannot be written.
     """
-    if resize is not None and not all(1 <= side <= MAX_SIDE for side in resize):
-        raise DataError(f"--resize must have sides of 1 to {MAX_SIDE} pixels, got {resize[0]}x{resize[1]}.")
     conversion = Conversion(resize, convert)
     with open_source(source, progress) as opened, Workers() as workers:
-        workers.start(opened.likely_files())
-        layout = find_layout(opened.entries(), opened.name)
-        workers.start(sum(len(layout.files(split)) for split in SPLITS))
-        return _Packing(opened, layout, bucket, conversion, workers, progress).run()
+        surveyed = survey(opened, splitting, workers, inspect, progress, "reading")
+        for path, reason in surveyed.damaged.items():
+            raise DataError(f"{path}: {reason}. Run `cifake-tune data check` to list all such files.")
+        shape = one_shape(surveyed.groups_by_header, conversion)
+        return _Packing(opened, surveyed, shape, bucket, conversion, workers, progress).run(expected)
 
 
-@dataclass(frozen=True)
-class _Hashed:
-    """Results of the first pass over the files."""
-
-    sha256: dict[str, list[str]]
-    shape: tuple[int, int, int]
+class OtherDataError(DataError):
+    """The source is another data set than the expected one."""
 
 
 @dataclass(frozen=True)
@@ -69,28 +76,40 @@ class _Packing:
     """State that the steps of one `pack` share."""
 
     source: Source
-    layout: Layout
+    surveyed: Survey
+    shape: tuple[int, int, int]
     bucket: Bucket
     conversion: Conversion
     workers: Workers
     progress: Callable[[Progress], None]
 
-    def run(self) -> Manifest:
+    @property
+    def layout(self) -> Layout:
+        """The files of each split."""
+        return self.surveyed.layout
+
+    def run(self, expected: str | None) -> Manifest:
         """Pack the data set unless the bucket already has it, and return its manifest."""
-        layout, conversion = self.layout, self.conversion
-        hashed = self._hash()
-        image_names = {split: [layout.image_name(file) for file in layout.files(split)] for split in SPLITS}
-        images = {split: (image_names[split], hashed.sha256[split]) for split in SPLITS}
-        of_source = source_digest(layout.classes, images)
-        digest = data_digest(of_source, conversion.resize, conversion.convert)
+        layout, conversion, surveyed = self.layout, self.conversion, self.surveyed
+        image_names = {split: [layout.image_name(file) for file in layout.files(split)] for split in layout.splits}
+        sha256 = {split: [surveyed.sha256[file.path] for file in layout.files(split)] for split in layout.splits}
+        of_source = source_digest(
+            layout.classes, {split: (image_names[split], sha256[split]) for split in layout.splits}
+        )
+        digest = data_digest(of_source, conversion.resize, conversion.convert, surveyed.turned)
+        if expected not in (None, digest):
+            raise OtherDataError(f"{self.source.name}: is now the data set {digest[:12]}.")
+        # these do not change the pixels, so another source of the same images may have other ones
+        warnings = (*surveyed.warnings, *size_warning(self.shape, surveyed.total))
+        remarks = {"notes": surveyed.notes, "warnings": warnings, "made_test": surveyed.made_test}
         whole = _whole(self.bucket, digest)
         if whole is not None:
-            return whole
+            return whole.model_copy(update=remarks)
         total = sum(len(split_names) for split_names in image_names.values())
         splits, done = {}, 0
-        for split in SPLITS:
+        for split in layout.splits:
             shards = []
-            for shard in self._write_shards(split, digest, hashed):
+            for shard in self._write_shards(split, digest, sha256[split]):
                 shards.append(shard)
                 done += shard.images
                 self.progress(Progress("packing", done, total))
@@ -98,7 +117,7 @@ class _Packing:
                 counts=tuple(len(files) for files in layout.splits[split]),
                 shards=tuple(shards),
                 names=tuple(image_names[split]),
-                sha256=tuple(hashed.sha256[split]),
+                sha256=tuple(sha256[split]),
             )
         manifest = Manifest(
             digest=digest,
@@ -106,33 +125,20 @@ class _Packing:
             source=self.source.name,
             decoder=decoder(),
             classes=layout.classes,
-            image_shape=hashed.shape,
+            image_shape=self.shape,
             resize=conversion.resize,
             convert=conversion.convert,
             splits=splits,
+            turned=surveyed.turned,
+            **remarks,
         )
         # `write` rather than `create`, because another process that packed the same data wrote the same bytes
         self.bucket.write(names.manifest(digest), manifest.model_dump_json().encode())
         return manifest
 
-    def _hash(self) -> _Hashed:
-        """Hash all files and read their headers. Raises DataError if the images do not have the same shape."""
-        everything = tuple(chain.from_iterable(self.layout.files(split) for split in SPLITS))
-        work = (FileBatch(self.source, everything[part]) for part in chunks(everything, bytes_each=1))
-        sha256: list[str] = []
-        by_header: dict[ImageHeader, FileGroup] = {}
-        for result in self.workers.map(inspect, work):
-            for path, reason in result.damaged.items():
-                raise DataError(f"{path}: {reason}. Run `cifake-tune data check` to list all such files.")
-            add_groups(by_header, result.groups_by_header)
-            sha256 += result.sha256
-            self.progress(Progress("reading", len(sha256), len(everything)))
-        trained = len(self.layout.files("train"))
-        return _Hashed({"train": sha256[:trained], "test": sha256[trained:]}, _one_shape(by_header, self.conversion))
-
-    def _write_shards(self, split: str, digest: str, hashed: _Hashed) -> Iterator[Shard]:
+    def _write_shards(self, split: str, digest: str, sha256: list[str]) -> Iterator[Shard]:
         """Decode in worker processes, write in threads, and yield the shards in order."""
-        files, sha256, shape = self.layout.files(split), hashed.sha256[split], hashed.shape
+        files, shape = self.layout.files(split), self.shape
         each = max(1, SHARD_BYTES // math.prod(shape))
         parts = [
             slice(start + part.start, start + part.stop)
@@ -155,34 +161,6 @@ class _Packing:
                 pixels = []
             for shard in writing:
                 yield shard.result()
-
-
-def _one_shape(by_header: dict[ImageHeader, FileGroup], conversion: Conversion) -> tuple[int, int, int]:
-    """Return the shape that all images have or are resized to. Raises DataError if sizes or modes are not allowed."""
-    for header, group in by_header.items():
-        if header.mode != "RGB" and not is_convertible(header.mode):
-            raise DataError(
-                f"{group.first}: has mode {header.mode} (images of this size and mode: {group.count}), but only 8 bits "
-                "per channel are supported. Convert or remove these images."
-            )
-        if header.mode != "RGB" and not conversion.convert:
-            raise DataError(
-                f"{group.first}: has mode {header.mode} instead of RGB (images of this size and mode: {group.count}). "
-                "Use --convert to convert all images to RGB."
-            )
-    if conversion.resize is not None:
-        return (*conversion.resize, 3)
-    sizes: dict[tuple[int, int], FileGroup] = {}
-    for header, group in by_header.items():
-        add_groups(sizes, {(header.height, header.width): group})
-    usual, *others = sorted(sizes, key=lambda size: -sizes[size].count)
-    if others:
-        height, width = others[0]
-        raise DataError(
-            f"{sizes[others[0]].first}: is {height}x{width}, but most images are {usual[0]}x{usual[1]} (height x "
-            f"width; {len(sizes)} sizes in all). Use --resize {usual[0]}x{usual[1]} to resize all images."
-        )
-    return (*usual, 3)
 
 
 def _whole(bucket: Bucket, digest: str) -> Manifest | None:
@@ -209,11 +187,3 @@ def _write_shard(bucket: Bucket, name: str, shape: tuple[int, ...], pixels: list
     pixels.clear()
     bucket.write(name, data)  # not `create`, because an interrupted `pack` may have left the shard
     return Shard(name=name, images=shape[0], size_bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
-
-
-def parse_size(text: str) -> tuple[int, int]:
-    """Return (height, width) from text such as `32x32`. Raises DataError."""
-    match = re.fullmatch(r"(\d{1,5})[xX](\d{1,5})", text.strip())
-    if not match:
-        raise DataError(f"--resize must be HEIGHTxWIDTH in pixels, such as 32x32, got {text!r}.")
-    return int(match[1]), int(match[2])

@@ -6,19 +6,23 @@ names the one into which the study's `data.source` was packed.
 
 import time
 from collections.abc import Callable
+from typing import Any
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from tuner import names
 from tuner.bucket import Bucket
 from tuner.config.formats import Versioned
-from tuner.config.settings import Study
+from tuner.config.settings import Data, Study
+from tuner.data.choice import choose_data
 from tuner.data.manifest import Manifest
-from tuner.data.pack import pack
 from tuner.data.source import Progress, ignore_progress
 from tuner.errors import DataError, EnvironmentFailure, NewerFormatError, ObjectNotFoundError
 
 POLL_S = 1.0
+
+_PACKING = {"resize", "convert", "test", "test_seed", "labels", "columns"}
+"""The settings of `data`, beside `source`, that determine the data set."""
 
 
 class Prepared(Versioned):
@@ -27,15 +31,26 @@ class Prepared(Versioned):
     source: str | None
     """The study's `data.source`. The note does not apply to another source."""
     digest: str
+    packing: dict[str, Any] = Field(default_factory=dict)
+    """The settings that determine the data set, as far as they differ from their defaults. The note does not apply to
+    others."""
 
 
-def prepare(study: Study, bucket: Bucket, progress: Callable[[Progress], None] = ignore_progress) -> Manifest:
+def prepare(
+    study: Study,
+    bucket: Bucket,
+    progress: Callable[[Progress], None] = ignore_progress,
+    recorded: str | None = None,
+) -> Manifest:
     """Pack the study's data if the bucket does not have it, write the note, and return the manifest.
 
-    Raises DataError, BucketError.
+    `recorded` is the digest of the data set with which the study began; None if it has not begun. A study without a
+    source keeps it, or the data set of an earlier note. Raises UsageError, DataError, BucketError.
     """
-    manifest = pack(study.data.source, bucket, progress=progress)
-    note = Prepared(source=study.data.source, digest=manifest.digest)
+    if recorded is None and study.data.source is None:
+        recorded = _read(study, bucket)
+    manifest = choose_data(study, bucket, recorded if study.data.source is None else None, progress).manifest
+    note = Prepared(source=study.data.source, digest=manifest.digest, packing=_packing(study.data))
     bucket.write(names.prepared(study.name), note.model_dump_json().encode())
     return manifest
 
@@ -63,6 +78,10 @@ def await_prepared(
     return digest
 
 
+def _packing(data: Data) -> dict[str, Any]:
+    return data.model_dump(mode="json", include=_PACKING, exclude_defaults=True)
+
+
 def _read(study: Study, bucket: Bucket) -> str | None:
     try:
         note = Prepared.model_validate_json(bucket.read(names.prepared(study.name)))
@@ -70,4 +89,4 @@ def _read(study: Study, bucket: Bucket) -> str | None:
         raise DataError(f"{bucket.url}: {names.prepared(study.name)} {error}") from None
     except (ObjectNotFoundError, ValidationError):
         return None
-    return note.digest if note.source == study.data.source else None
+    return note.digest if (note.source, note.packing) == (study.data.source, _packing(study.data)) else None

@@ -15,7 +15,8 @@ from typing import TypeVar
 
 import numpy as np
 
-from tuner.data.decode import Conversion, ImageHeader, decode, decode_into, read_header
+from tuner.data.decode import Conversion, ImageHeader, Traits, decode, decode_into, read_header, read_traits
+from tuner.data.image_formats import CAMERA_RAW, is_camera_raw
 from tuner.data.source import DamagedFileError, File, Source
 from tuner.errors import DataError, EnvironmentFailure
 
@@ -31,6 +32,8 @@ MAX_PROCESSES = 8
 
 ALONE_FILES = 6000
 """Number of files up to which this process finishes before other processes would have started."""
+ALONE_BYTES = 16 << 20
+"""Total size of files with the same meaning. Photos are few, but each takes long."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,8 @@ class Inspected:
     """Hex digest of each file, or "" if the file cannot be read."""
     groups_by_header: dict[ImageHeader, FileGroup]
     """The images, grouped by size and mode."""
+    groups_by_traits: dict[Traits, FileGroup]
+    """The images that have any trait."""
     damaged: dict[str, str]
     """The reason for each file that cannot be used, by the file's path."""
 
@@ -135,10 +140,10 @@ class Workers:
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
 
-    def start(self, files: int) -> None:
-        """Start the processes if they do not run yet, there are enough files, and there is more than one core."""
+    def start(self, files: int, size_bytes: int = 0) -> None:
+        """Start the processes if they do not run yet, there is enough work, and there is more than one core."""
         count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        if self._pool is None and files > ALONE_FILES and count > 1:
+        if self._pool is None and (files > ALONE_FILES or size_bytes > ALONE_BYTES) and count > 1:
             count = min(count, MAX_PROCESSES)
             # spawn, because a fork would copy locks that the bucket's threads may hold
             self._pool = ProcessPoolExecutor(count, get_context("spawn"), initializer=_follow_parent)
@@ -168,18 +173,23 @@ class Workers:
 
 
 def _inspect(work: FileBatch, examine: Callable[[bytes], ImageHeader]) -> Inspected:
-    result = Inspected([], {}, {})
+    result = Inspected([], {}, {}, {})
     with work.source.reader() as read:
         for file in work.files:
             digest = ""
             try:
                 data = read(file)
                 digest = hashlib.sha256(data).hexdigest()
+                if is_camera_raw(file.path):
+                    raise DamagedFileError(CAMERA_RAW)
                 header = examine(data)
+                traits = read_traits(data)
             except DamagedFileError as error:
                 result.damaged[file.path] = str(error).removeprefix(f"{file.path}: ").removesuffix(".")
             else:
                 add_groups(result.groups_by_header, {header: FileGroup(1, file.path)})
+                if any(traits):
+                    add_groups(result.groups_by_traits, {traits: FileGroup(1, file.path)})
             result.sha256.append(digest)
     return result
 

@@ -1,5 +1,6 @@
-"""The protocol of sources of images: a folder, a zip archive, gs:// or the built-in sample."""
+"""The protocol of sources of images: a folder, an archive, gs:// or the built-in sample."""
 
+import re
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -7,10 +8,20 @@ from typing import NamedTuple, Protocol
 
 from tuner.errors import DataError
 
-MAX_FILE_BYTES = 64 << 20
-"""Maximum size of an image file. A larger file is a mistake or a decompression bomb."""
+MAX_FILE_BYTES = 512 << 20
+"""Maximum size of an image file. A larger file is a mistake or a decompression bomb. Photos of 100 megapixels are
+smaller, even without compression."""
+MAX_RATIO = 100
+"""Maximum ratio of an archive's unpacked size to its own size. Images are already compressed, so an archive with
+a higher ratio is a decompression bomb."""
+MAX_SMALL_TOTAL_BYTES = 1 << 30
+"""Unpacked size up to which `MAX_RATIO` does not apply."""
 
-_JUNK = ("Thumbs.db", "ehthumbs.db", "desktop.ini")
+_JUNK = re.compile(
+    r"(?:^|/)(?:\.|(?:__MACOSX|@eaDir|\$RECYCLE\.BIN|System Volume Information)(?:/|$)"
+    r"|(?i:thumbs\.db|ehthumbs\.db|desktop\.ini|icon\r)$)"
+)
+_UNUSUAL_PATH = re.compile(r"[\\:\0]|//|^[/.]|/\.")
 
 
 class File(NamedTuple):
@@ -20,8 +31,9 @@ class File(NamedTuple):
     """Relative path. Its parts are joined by `/`, and none of them is empty, `.` or `..`."""
     size_bytes: int
     offset: int = 0
-    """In a zip archive, the position of the file's local header. The fields below are for archives, too."""
+    """In a zip archive, the position of the file's local header; in a tar archive, that of its bytes."""
     packed_bytes: int = 0
+    """In a zip archive, the compressed size. The fields below are for zip archives, too."""
     method: int = 0
     crc: int = 0
     """CRC-32 of the unpacked bytes."""
@@ -83,7 +95,24 @@ class Source(Protocol):
 
 
 def is_junk(path: str) -> bool:
-    """Return whether `path` is hidden, or is a file that an operating system leaves behind, such as Thumbs.db."""
-    if "/." in path or "__MACOSX" in path or path.startswith("."):
-        return any(part.startswith(".") or part == "__MACOSX" for part in path.split("/"))
-    return path.endswith(_JUNK) and path.rpartition("/")[2] in _JUNK
+    """Return whether `path` is hidden, or is something that an operating system leaves behind, such as Thumbs.db."""
+    return _JUNK.search(path) is not None
+
+
+def safe_path(name: str, archive: str) -> str:
+    """Return the name of an archive's member as a plain relative path; a folder's path ends with `/`.
+
+    Raises DataError if the name leads out of the archive.
+    """
+    if not _UNUSUAL_PATH.search(name):
+        return name
+    parts = name.replace("\\", "/").split("/")
+    if ".." in parts or not parts[0] or parts[0].endswith(":") or "\0" in name:
+        raise DataError(f"{archive}: the name {name!r} is not a safe relative path. Do not use this archive.")
+    plain = "/".join(part for part in parts if part not in ("", "."))
+    return f"{plain}/" if plain and not parts[-1] else plain
+
+
+def bomb(archive: str, why: str) -> DataError:
+    """Return the error that refuses a decompression bomb."""
+    return DataError(f"{archive}: {why}. This is probably a decompression bomb. Do not use this archive.")

@@ -6,7 +6,6 @@ into memory, because a file that shrinks while it is mapped kills the process.
 
 import contextlib
 import os
-import re
 import struct
 import zlib
 from collections.abc import Callable, Iterator
@@ -14,21 +13,24 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tuner.data.source import MAX_FILE_BYTES, DamagedFileError, Entries, File, is_junk
+from tuner.data.source import (
+    MAX_FILE_BYTES,
+    MAX_RATIO,
+    MAX_SMALL_TOTAL_BYTES,
+    DamagedFileError,
+    Entries,
+    File,
+    bomb,
+    is_junk,
+    safe_path,
+)
 from tuner.data.zip_directory import Entry, UnreadableZipError, ZipDirectoryError, read_entries, trailing_bytes
 from tuner.errors import DataError
-
-MAX_RATIO = 100
-"""Maximum ratio of an archive's unpacked size to its own size. Images are already compressed, so an archive with
-a higher ratio is a decompression bomb."""
-MAX_SMALL_TOTAL_BYTES = 1 << 30
-"""Unpacked size up to which `MAX_RATIO` does not apply."""
 
 _HEADER = struct.Struct("<4s22xHH")  # local file header: signature, …, length of the name, length of the extra field
 _SMALL_IMAGE_BYTES = 1000
 _ENCRYPTED = 0x1
 _STORED, _DEFLATED = 0, 8
-_UNUSUAL = re.compile(r"[\\:\0]|//|^[/.]|/\.")
 _EXTRA_BYTES = 64  # read a little more, because the local extra field may be longer than the directory's
 
 
@@ -56,7 +58,7 @@ class ZipSource:
         size_bytes = self.path.stat().st_size if self.path.exists() else 0
         paths: set[str] = set()
         for name, flags, method, crc, packed_bytes, file_bytes, offset in self._directory():
-            path = name if not _UNUSUAL.search(name) else self._safe(name)
+            path = safe_path(name, self.name)
             if not path or is_junk(path):
                 continue
             if path.endswith("/"):
@@ -73,7 +75,10 @@ class ZipSource:
                 raise DataError(f"{self.name}: {path} is in the archive twice. Remove one of the two files.")
             paths.add(path)
             if file_bytes > MAX_FILE_BYTES:
-                raise self._bomb(f"{path} would unpack to {file_bytes:,} bytes, but the maximum is 64 MiB")
+                raise bomb(
+                    self.name,
+                    f"{path} would unpack to {file_bytes:,} bytes, but the maximum is {MAX_FILE_BYTES >> 20} MiB",
+                )
             if offset + packed_bytes > size_bytes:
                 raise DataError(
                     f"{self.name}: {path} lies beyond the archive's end, because the archive is cut short. "
@@ -82,7 +87,7 @@ class ZipSource:
             total_bytes += file_bytes
             files.append(File(path, file_bytes, offset, packed_bytes, method, crc))
         if total_bytes > max(MAX_SMALL_TOTAL_BYTES, MAX_RATIO * size_bytes):
-            raise self._bomb(f"its {size_bytes:,} bytes would unpack to {total_bytes:,}")
+            raise bomb(self.name, f"its {size_bytes:,} bytes would unpack to {total_bytes:,}")
         extra = trailing_bytes(self.path) if files else 0
         warnings = (f"{extra:,} bytes follow the end of {self.name} and are ignored.",) if extra else ()
         return Entries(tuple(files), frozenset(folders), warnings)
@@ -119,17 +124,6 @@ class ZipSource:
             raise DataError(
                 f"{self.name}: is not a zip archive. Pass the downloaded archive, or the folder unpacked from it."
             ) from None
-
-    def _safe(self, name: str) -> str:
-        """Return an unusual name as a plain relative path. Raises DataError if the name leads out of the archive."""
-        parts = name.replace("\\", "/").split("/")
-        if ".." in parts or not parts[0] or parts[0].endswith(":") or "\0" in name:
-            raise DataError(f"{self.name}: the name {name!r} is not a safe relative path. Do not use this archive.")
-        plain = "/".join(part for part in parts if part not in ("", "."))
-        return f"{plain}/" if plain and not parts[-1] else plain
-
-    def _bomb(self, why: str) -> DataError:
-        return DataError(f"{self.name}: {why}. This is probably a decompression bomb. Do not use this archive.")
 
     def _read(self, descriptor: int, file: File) -> bytes:
         guess_bytes = _HEADER.size + len(file.path) * 4 + _EXTRA_BYTES + file.packed_bytes

@@ -72,7 +72,7 @@ def read(path: Path, height: int, width: int, profile: TrainingProfile | None) -
     try:
         data = _bytes_of(path)
         header = read_header(data)
-        pixels = decode(data, Conversion(resize=(height, width), convert=True, squeeze=True))
+        pixels = decode(data, Conversion(resize=(height, width), convert=True))
         return Readable(path, pixels, input_warnings(profile, header, format_of(data), pixels) if profile else ())
     except DataError as error:
         return Unusable(path, str(error))

@@ -34,6 +34,8 @@ class DataSet(ResultModel):
 
     validation_images: int
     test_images: int
+    notes: tuple[str, ...] = ()
+    """How the source was understood, for example how test images were held out."""
 
 
 class Code(ResultModel):

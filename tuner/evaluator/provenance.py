@@ -98,9 +98,11 @@ def _data_set(manifest: Manifest, validation_images: int) -> DataSet:
         image_shape=manifest.image_shape,
         resize=manifest.resize,
         convert=manifest.convert,
-        training_images=sum(manifest.splits["train"].counts) - validation_images,
+        training_images=sum(manifest.splits["train"].counts)
+        - ("validation" not in manifest.splits) * validation_images,
         validation_images=validation_images,
         test_images=sum(manifest.splits["test"].counts),
+        notes=(*manifest.notes, *manifest.warnings),
     )
 
 

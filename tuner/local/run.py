@@ -14,15 +14,14 @@ from tuner.address import Address, parse_address, reserved
 from tuner.bucket import Bucket
 from tuner.chief.monitor import ChiefMonitor
 from tuner.config.settings import Study
-from tuner.data.layout import similar_classes
+from tuner.data.choice import choose_data
 from tuner.data.manifest import Manifest
-from tuner.data.pack import pack
+from tuner.data.summary import data_lines
 from tuner.errors import CifakeTuneError, PreemptedError
 from tuner.evaluator.run import Metrics, evaluated, read_metrics
 from tuner.local.children import LocalStudy, run_evaluator, run_search
 from tuner.monitoring.catalogue import Role
 from tuner.monitoring.endpoint import Monitor, serving
-from tuner.printable import printable
 from tuner.report.terminal.console import print_line, shown_progress, shown_wait
 from tuner.report.terminal.evaluation import summary
 from tuner.report.terminal.search import lines, problem_lines, search_view, workers_line
@@ -56,7 +55,7 @@ def run_study(
         if change := effect_of_epochs(reader.state, study):
             print_line(console, f"Note: {change}", style="yellow")
     with reserved(_page_address()) as http:
-        manifest = _pack(study, bucket, console)
+        manifest = _pack(study, bucket, reader.state, console)
         local = LocalStudy(
             study, bucket, manifest.digest, workers, cache, cache / "logs" / study.name, encryption, http
         )
@@ -82,21 +81,17 @@ def _page_address() -> Address:
     return parse_address(address, names.ENV_HTTP) if address else Address("127.0.0.1", 0)
 
 
-def _pack(study: Study, bucket: Bucket, console: Console) -> Manifest:
-    source = study.data.source
-    if source is None:
-        print_line(console, "No --data given: this run uses the built-in sample of generated images, not CIFAKE.")
+def _pack(study: Study, bucket: Bucket, state: StudyState, console: Console) -> Manifest:
+    recorded = None if state.study is None else state.data_digest
     with shown_progress("reading the data") as progress:
-        manifest = pack(source, bucket, progress=progress)
-    for warning in similar_classes(manifest.classes):
+        choice = choose_data(study, bucket, recorded, progress)
+    manifest = choice.manifest
+    if choice.reason:
+        print_line(console, choice.reason)
+    for line in data_lines(manifest):
+        print_line(console, line)
+    for warning in manifest.warnings:
         print_line(console, f"Warning: {warning}", style="yellow")
-    counts = {name: sum(split.counts) for name, split in manifest.splits.items()}
-    height, width, _ = manifest.image_shape
-    print_line(
-        console,
-        f"Data: {counts['train']:,} training and {counts['test']:,} test images of {height} x {width}, "
-        f"classes {', '.join(map(printable, manifest.classes))} (data set {manifest.digest[:12]}).",
-    )
     return manifest
 
 

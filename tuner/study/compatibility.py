@@ -19,6 +19,9 @@ OPERATIONAL = (
     "space.code",
 )  # do not affect any result
 
+PACKING = ("data.resize", "data.convert", "data.test", "data.labels", "data.columns.")
+"""Settings that have no effect if a study has no `data.source`, because it keeps its data set."""
+
 VALUES = "space.values"  # compared as a whole, because users choose its keys
 
 
@@ -34,6 +37,8 @@ def check_resume(recorded: Study, requested: Study) -> None:
     for key, old in recorded_values.items():
         new = requested_values[key]
         if old == new or key.startswith(OPERATIONAL):
+            continue
+        if key.startswith(PACKING) and requested.data.source is None:
             continue
         grown = key in GROWING and new > old
         epochs_free = key != "training.epochs" or requested.search.algorithm in (Algorithm.RANDOM, Algorithm.GRID)
