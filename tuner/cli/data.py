@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tuner import names
+from tuner.cli.options import GlobalOptions, StudyFileOption, study_settings
 from tuner.errors import DataError
 from tuner.printable import printable
 from tuner.report.terminal.console import make_console, print_json, print_line, shown_progress
@@ -94,20 +95,15 @@ def prepare_command(
     bucket: Annotated[
         str, typer.Option("--bucket", envvar=names.ENV_BUCKET, help="Folder or gs://bucket/prefix.", show_default=False)
     ],
-    study_file: Annotated[
-        Path | None,
-        typer.Option("--study", envvar=names.ENV_STUDY_FILE, help="Path of study.yaml. Default: the default settings."),
-    ] = None,
+    study_file: StudyFileOption = None,
 ) -> None:
     """Pack the study's `data.source`, and record for the chief which data set that is. The chart runs this as a Job."""
     from tuner.bucket import open_bucket
-    from tuner.cli.options import GlobalOptions
-    from tuner.config.loading import load
     from tuner.data.layout import similar_classes
     from tuner.data.prepare import prepare
 
     context.ensure_object(GlobalOptions).quit_url = os.environ.get(names.ENV_QUIT_URL, "")
-    study = load(study_file, [], os.environ)
+    study = study_settings(study_file, [], bucket)
     opened = open_bucket(bucket)
     with shown_progress("reading the source") as progress:
         manifest = prepare(study, opened, progress)
@@ -196,12 +192,20 @@ def _counts_table(counts: dict[str, dict[str, int]]) -> "Table":
     from rich.table import Table
     from rich.text import Text
 
+    from tuner.report.class_rows import MOST_ROWS
+
     table = Table(box=box.SIMPLE)
-    table.add_column("split")
-    for name in next(iter(counts.values())):
-        table.add_column(Text(printable(name)), justify="right")
-    for split, by_class in counts.items():
-        table.add_row(split, *(f"{count:,}" for count in by_class.values()))
+    table.add_column("class", overflow="ellipsis")
+    for split in counts:
+        table.add_column(split, justify="right")
+    classes = list(dict.fromkeys(name for by_class in counts.values() for name in by_class))
+    for name in classes[:MOST_ROWS]:
+        table.add_row(Text(printable(name)), *(f"{by_class.get(name, 0):,}" for by_class in counts.values()))
+    if len(classes) > MOST_ROWS:
+        table.add_row(Text(f"and {len(classes) - MOST_ROWS:,} more", "dim"))
+    if len(classes) > 1:
+        table.add_section()
+        table.add_row("all", *(f"{sum(by_class.values()):,}" for by_class in counts.values()))
     return table
 
 

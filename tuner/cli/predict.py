@@ -16,6 +16,7 @@ from tuner.cli.options import (
     NamespaceOption,
     ReleaseOption,
     StudyNameOption,
+    refuse_without_release,
 )
 from tuner.cli.release import bucket_and_study
 from tuner.cli.system_limits import check_limits
@@ -54,6 +55,7 @@ def predict(
     calibrated. Images that differ from the training images get a warning. The exit code is 2 if an image cannot be
     read, but all other images are still classified.
     """
+    refuse_without_release(release)
     check_limits()
     choose_backend()
     with shown_wait("importing Keras", stderr_is_hidden=True), importing_keras():

@@ -23,15 +23,16 @@ from tuner.local.children import LocalStudy, run_evaluator, run_search
 from tuner.monitoring.catalogue import Role
 from tuner.monitoring.endpoint import Monitor, serving
 from tuner.printable import printable
+from tuner.report.class_rows import class_list
 from tuner.report.terminal.console import print_line, shown_progress, shown_wait
 from tuner.report.terminal.evaluation import summary
-from tuner.report.terminal.search import lines, problem_lines, search_view, workers_line
+from tuner.report.terminal.search import lines, model_line, problem_lines, search_view, workers_line
 from tuner.report.text import duration
 from tuner.rpc.tls import Files
 from tuner.study.compatibility import check_resume
 from tuner.study.journal import JournalReader
 from tuner.study.progress import Eta, epochs_done
-from tuner.study.records import Record
+from tuner.study.records import Opened, Record
 from tuner.study.state import StudyState
 from tuner.study.status import WorkerStatus
 
@@ -92,8 +93,9 @@ def _pack(study: Study, bucket: Bucket, console: Console) -> Manifest:
     height, width, _ = manifest.image_shape
     print_line(
         console,
-        f"Data: {counts['train']:,} training and {counts['test']:,} test images of {height} x {width}, "
-        f"classes {', '.join(map(printable, manifest.classes))} (data set {manifest.digest[:12]}).",
+        f"Data: {counts['train']:,} training and {counts['test']:,} test images of {height} x {width} (height x "
+        f"width), classes {class_list([printable(name) for name in manifest.classes])} (data set "
+        f"{manifest.digest[:12]}).",
     )
     return manifest
 
@@ -158,6 +160,9 @@ class _LiveWatcher:
 
     def watch(self, state: StudyState, records: list[Record], workers: list[WorkerStatus]) -> None:
         """Show the current state of the search."""
+        for record in records:
+            if isinstance(record, Opened) and record.model_sizes:
+                print_line(self._live.console, f"{model_line(record.model_sizes).capitalize()}.")
         self._eta = self._eta or Eta(time.monotonic(), epochs_done(state, workers))
         remaining_s = None if state.finished else self._eta.remaining_s(state, workers)
         rows = max(3, self._live.console.height - ROWS_AROUND)

@@ -164,6 +164,12 @@ def _values(hyperparameter: "HyperParameter") -> Sequence[Any]:
     return [hyperparameter.default]
 
 
+def largest(hyperparameter: "HyperParameter") -> Any:
+    """Return the largest number that the hyperparameter can be, or the default if its values are not numbers."""
+    values = [value for value in _values(hyperparameter) if isinstance(value, int | float)]
+    return max(values) if values and not isinstance(values[0], bool) else hyperparameter.default
+
+
 def _attempt(space: "keras_tuner.HyperModel", hp: "keras_tuner.HyperParameters", dry: bool) -> Exception | None:
     """Build the model, and return the exception that this raised, if any.
 
