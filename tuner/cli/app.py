@@ -33,6 +33,9 @@ from tuner.config.variables import check_variables
 from tuner.errors import CifakeTuneError, ConfigError, ExitCode, PreemptedError
 from tuner.monitoring.log_format import LogFormat, error_line, mask_unconfigured_logging, read_format, stop_line
 
+INTERRUPTED = 128 + signal.SIGINT
+"""Exit code with which typer ends a command after Ctrl-C. Others of its versions raise an exception."""
+
 app = typer.Typer(
     name="cifake-tune",
     help="Search for the best hyperparameters of Keras models with several workers, and evaluate the best model.",
@@ -107,6 +110,8 @@ def _run(arguments: list[str] | None, options: GlobalOptions) -> int:
     try:
         _check_environment(sys.argv[1:] if arguments is None else arguments, options)
         code = app(arguments, standalone_mode=False, obj=options)
+        if code == INTERRUPTED:
+            raise KeyboardInterrupt
         if isinstance(code, int):  # the command ended with typer.Exit
             return code
     except PreemptedError as stop:

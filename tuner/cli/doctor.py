@@ -21,6 +21,7 @@ BEFORE = "Before an install"
 
 @doctor_app.command()
 def doctor(
+    invocation: typer.Context,
     bucket_url: Annotated[
         str | None,
         typer.Option("--bucket", envvar=names.ENV_BUCKET, help="Bucket to check, in the cluster or on this machine."),
@@ -62,7 +63,7 @@ def doctor(
             "(before an installation); --image, --workers or --gpus (without the chart). Remove the other options."
         )
     if not inside:
-        _refuse_unused(release is not None, bool(values or settings), flags, bool(namespace or context))
+        _refuse_unused(invocation, release is not None, bool(values or settings), flags, bool(namespace or context))
     if inside:
         _show(examinations.examine_inside(bucket_url, service, chief, gpus or 0), as_json)
         return
@@ -87,16 +88,20 @@ def doctor(
     _show(examinations.examine_cluster(cluster, required, installed, probe, status), as_json)
 
 
-def _refuse_unused(release: bool, chart: bool, flags: bool, cluster: bool) -> None:
+def _refuse_unused(invocation: typer.Context, release: bool, chart: bool, flags: bool, cluster: bool) -> None:
     """Raise UsageError if an option is given that has no effect on this check."""
     if not chart:
-        refuse({"chart": "--chart"}, "without --values or --set. Add one of them")
+        refuse(invocation, {"chart": "--chart"}, "without --values or --set. Add one of them")
     if release:
-        refuse({"bucket_url": "--bucket"}, "with --release, because the release has its own bucket. Remove it")
+        refuse(
+            invocation, {"bucket_url": "--bucket"}, "with --release, because the release has its own bucket. Remove it"
+        )
     elif chart:
-        refuse({"bucket_url": "--bucket"}, "with --values and --set. Use --set bucket.url=URL instead")
+        refuse(invocation, {"bucket_url": "--bucket"}, "with --values and --set. Use --set bucket.url=URL instead")
     if not (release or chart or flags or cluster):
-        refuse({"probe": "--probe and --no-probe"}, "on this machine. Add --release, --namespace or --context")
+        refuse(
+            invocation, {"probe": "--probe and --no-probe"}, "on this machine. Add --release, --namespace or --context"
+        )
 
 
 def _show(findings: Iterable["Finding"], as_json: bool) -> None:

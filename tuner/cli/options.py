@@ -9,9 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import click
 import typer
-from click.core import ParameterSource
 
 from tuner import names
 from tuner.errors import UsageError
@@ -151,22 +149,26 @@ def _is_file(option: str) -> bool:
     return option.endswith(FILE_SUFFIXES) or (path.exists() and not path.is_dir())
 
 
-def refuse_without_release(release: str | None) -> None:
+def refuse_without_release(invocation: typer.Context, release: str | None) -> None:
     """Raise UsageError if an option is given that has no effect without, or with, `--release`."""
     if release is None:
-        refuse({"namespace": "--namespace", "context": "--context"}, "without --release. Add --release NAME")
+        unused = {"namespace": "--namespace", "context": "--context"}
+        refuse(invocation, unused, "without --release. Add --release NAME")
     else:
-        refuse({"bucket_url": "--bucket"}, "with --release, because the release has its own bucket. Remove it")
+        refuse(
+            invocation, {"bucket_url": "--bucket"}, "with --release, because the release has its own bucket. Remove it"
+        )
 
 
-def refuse(options: Mapping[str, str], condition: str) -> None:
+def refuse(invocation: typer.Context, options: Mapping[str, str], condition: str) -> None:
     """Raise UsageError if one of the options was given on the command line.
 
     Args:
+        invocation: The command's context.
         options: Parameter of the command's function, and name of the option.
         condition: The rest of the sentence `--option has no effect …`, and the remedy.
     """
-    context = click.get_current_context()
     for parameter, option in options.items():
-        if context.get_parameter_source(parameter) is ParameterSource.COMMANDLINE:
+        source = invocation.get_parameter_source(parameter)
+        if source is not None and source.name == "COMMANDLINE":
             raise UsageError(f"{option} has no effect {condition}.")

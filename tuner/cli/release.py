@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from tuner import names
 from tuner.bucket import Bucket, open_bucket
-from tuner.cli.options import named_study, refuse_without_release
+from tuner.cli.options import named_study
 from tuner.errors import CifakeTuneError, EnvironmentFailure
 from tuner.temporary_files import temporary_folder
 
@@ -34,11 +34,7 @@ CHIEF_TIMEOUT_S = 5.0
 def bucket_and_study(
     bucket_url: str, study: str | None, release: str | None, namespace: str | None, context: str | None
 ) -> Iterator[tuple[Bucket, str | None]]:
-    """Yield the bucket that a command reads, and the name of the study (None if no name is given).
-
-    Raises UsageError if `--namespace` or another option has no effect.
-    """
-    refuse_without_release(release)
+    """Yield the bucket that a command reads, and the name of the study (None if no name is given)."""
     if release is None:
         yield open_bucket(bucket_url), named_study(study)
         return

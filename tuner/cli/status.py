@@ -32,6 +32,7 @@ readers_app = typer.Typer()
 
 @readers_app.command()
 def status(
+    invocation: typer.Context,
     bucket_url: BucketOption = DEFAULT_BUCKET,
     study: StudyNameOption = None,
     release: ReleaseOption = None,
@@ -43,7 +44,7 @@ def status(
 
     With --release, the exit code is 3 if something is broken.
     """
-    refuse_without_release(release)
+    refuse_without_release(invocation, release)
     if release is not None:
         _release_status(load_release(release, namespace, context), named_study(study) if study else None, as_json)
         return
@@ -59,6 +60,7 @@ def status(
 
 @readers_app.command()
 def trials(
+    invocation: typer.Context,
     bucket_url: BucketOption = DEFAULT_BUCKET,
     study: StudyNameOption = None,
     release: ReleaseOption = None,
@@ -67,6 +69,7 @@ def trials(
     as_json: JsonOption = False,
 ) -> None:
     """List a study's trials, also while it runs."""
+    refuse_without_release(invocation, release)
     from tuner.report.terminal.search import trials_table
     from tuner.study.views import view_trial
 

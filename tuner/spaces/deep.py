@@ -116,7 +116,7 @@ def _network(images: Any, width: int, blocks: int, scale: int) -> Any:
         features = FusedBatchNormalization(momentum=0.9, epsilon=1e-5, dtype=dtype)(features)
         return layers.Activation("relu", dtype=dtype)(features)
 
-    for layer in patch_layers(*images.shape[1:3], scale, "float32"):
+    for layer in patch_layers(images.shape[1], images.shape[2], scale, "float32"):
         images = layer(images)
     features = convolution(width, 3)(images)
     for stage in range(STAGES):

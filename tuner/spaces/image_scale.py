@@ -1,5 +1,7 @@
 """How the built-in spaces reduce images that are larger than those for which they were published."""
 
+import math
+
 import keras
 
 SIDE_PX = 32
@@ -14,7 +16,7 @@ def image_scale(height: int, width: int) -> int:
     So every image becomes about as large as one of 32 x 32 pixels, and the network behind it keeps its size: without
     that, `seed` would have up to 1.2 billion weights at 224 x 224 pixels, and both spaces 49 times the activations.
     """
-    by_area = round(float(height * width) ** 0.5 / SIDE_PX)
+    by_area = round(math.sqrt(height * width) / SIDE_PX)
     return max(1, min(by_area, min(height, width) // LEAST_OUTPUT_PX))
 
 

@@ -304,13 +304,13 @@ def no_study(bucket: Bucket, study: str) -> UsageError:
 def find_study(bucket: Bucket, study: str | None) -> str:
     """Return `study` or, if it is None, the bucket's only study.
 
-    Raises UsageError if there are none or several, or if `study` cannot be the name of a study.
+    Raises UsageError if the bucket does not have it or, if `study` is None, has several.
     """
+    studies = list(bucket.folders(names.STUDIES_PREFIX))
     if study is not None:
-        if "/" in study or study in (".", ".."):
+        if study not in studies:
             raise no_study(bucket, study)
         return study
-    studies = list(bucket.folders(names.STUDIES_PREFIX))
     if len(studies) == 1:
         return studies[0]
     if not studies:
