@@ -4,13 +4,15 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tuner.errors import PreemptedError
 from tuner.spaces.exploration import activate, largest
 
 if TYPE_CHECKING:
     import keras_tuner
+
+Size = TypeVar("Size")
 
 
 @dataclass(frozen=True)
@@ -38,25 +40,33 @@ class SpaceSize:
 
 def space_size(space: "keras_tuner.HyperModel", hyperparameters: "keras_tuner.HyperParameters") -> SpaceSize | None:
     """Return the sizes of a space's models; None if they are known only after the first batch of training."""
-    default = _size_with(space, hyperparameters, {})
+    default = _built_with(space, hyperparameters, {}, _size_of)
     if default is None:
         return None
     values = {hp.name: largest(hp) for hp in hyperparameters.space}
-    return SpaceSize(default, _size_with(space, hyperparameters, values))
+    parameters = _built_with(space, hyperparameters, values, _parameters_of)
+    if parameters is None:
+        return SpaceSize(default, None)
+    # creating the optimizer's variables takes most of the time, and their number is proportional to the parameters
+    return SpaceSize(default, ModelSize(parameters, default.checkpoint_bytes * parameters // default.parameters))
 
 
-def _size_with(
-    space: "keras_tuner.HyperModel", hyperparameters: "keras_tuner.HyperParameters", values: dict[str, Any]
-) -> ModelSize | None:
+def _built_with(
+    space: "keras_tuner.HyperModel",
+    hyperparameters: "keras_tuner.HyperParameters",
+    values: dict[str, Any],
+    measure: Callable[[Any], Size | None],
+) -> Size | None:
+    """Return what `measure` returns for the model with these values; None if the model cannot be built."""
     import keras
 
     hp = hyperparameters.copy()
     hp.values.clear()
     hp.values.update(values)
     activate(hp)
-    sizes: list[ModelSize | None] = []
+    sizes: list[Size | None] = []
     try:
-        _dry(lambda: sizes.append(_size_of(space.build(hp))))
+        _dry(lambda: sizes.append(measure(space.build(hp))))
     except PreemptedError:
         raise
     except Exception:  # the exploration has reported errors of the user's code
@@ -83,15 +93,20 @@ def _dry(build: Callable[[], None]) -> None:
         build()
 
 
+def _parameters_of(model: Any) -> int | None:
+    return int(model.count_params()) or None if getattr(model, "built", False) else None
+
+
 def _size_of(model: Any) -> ModelSize | None:
-    if not getattr(model, "built", False) or not model.variables:
+    parameters = _parameters_of(model)
+    if parameters is None:
         return None
     optimizer = model.optimizer
     if optimizer is not None and not optimizer.built:
         optimizer.build(model.trainable_variables)
     weights = sum(map(_bytes, model.variables))
     state = sum(map(_bytes, optimizer.variables)) if optimizer is not None else 0
-    return ModelSize(int(model.count_params()), weights + state)
+    return ModelSize(parameters, weights + state)
 
 
 def _bytes(variable: Any) -> int:
