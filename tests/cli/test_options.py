@@ -182,7 +182,8 @@ def start(*arguments: str, folder: Path, **environment: str) -> "subprocess.Comp
 
 
 def test_a_shell_completes_commands_options_and_studies(bucket: LocalBucket, tmp_path: Path) -> None:
-    script = start("--show-completion", "bash", folder=tmp_path)
+    named = {"_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "true"}  # the tests' own parent need not be a shell
+    script = start("--show-completion", "bash", folder=tmp_path, **named)
     assert (script.returncode, script.stderr) == (0, "")
     assert "_CIFAKE_TUNE_COMPLETE=complete_bash" in script.stdout
     for words, expected in (

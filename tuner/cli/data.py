@@ -192,20 +192,12 @@ def _counts_table(counts: dict[str, dict[str, int]]) -> "Table":
     from rich.table import Table
     from rich.text import Text
 
-    from tuner.report.class_rows import MOST_ROWS
-
     table = Table(box=box.SIMPLE)
-    table.add_column("class", overflow="ellipsis")
-    for split in counts:
-        table.add_column(split, justify="right")
-    classes = list(dict.fromkeys(name for by_class in counts.values() for name in by_class))
-    for name in classes[:MOST_ROWS]:
-        table.add_row(Text(printable(name)), *(f"{by_class.get(name, 0):,}" for by_class in counts.values()))
-    if len(classes) > MOST_ROWS:
-        table.add_row(Text(f"and {len(classes) - MOST_ROWS:,} more", "dim"))
-    if len(classes) > 1:
-        table.add_section()
-        table.add_row("all", *(f"{sum(by_class.values()):,}" for by_class in counts.values()))
+    table.add_column("split")
+    for name in next(iter(counts.values())):
+        table.add_column(Text(printable(name)), justify="right")
+    for split, by_class in counts.items():
+        table.add_row(split, *(f"{count:,}" for count in by_class.values()))
     return table
 
 
