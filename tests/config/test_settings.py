@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+from jsonschema import Draft202012Validator
 from pydantic import TypeAdapter, ValidationError
 
 from tuner.config import settings as config
@@ -15,6 +16,7 @@ from tuner.config.loading import all_keys, dump, json_schema, load, parse
 from tuner.config.recorded import RecordedStudy
 from tuner.config.settings import Algorithm, Policy, Study
 from tuner.errors import ConfigError, ExitCode
+from tuner.spaces.loading import BUILT_IN
 from tuner.study import compatibility
 from tuner.study.compatibility import check_resume
 
@@ -259,6 +261,20 @@ def test_the_json_schema_describes_every_setting_and_allows_no_other() -> None:
     described = dict(descriptions(schema, schema))
     assert list(described) == all_keys()
     assert [key for key, description in described.items() if not description] == []
+
+
+@pytest.mark.parametrize(
+    ("space", "valid"),
+    [
+        ({}, True), ({"name": "deep"}, True), ({"import": "a:B"}, True), ({"name": None, "import": "a:B"}, True),
+        ({"name": "sead"}, False), ({"name": "seed", "import": "a:B"}, False), ({"name": ""}, False),
+    ],
+)  # fmt: skip
+def test_the_json_schema_knows_the_built_in_spaces_and_takes_either_a_name_or_an_import(
+    space: dict[str, str | None], valid: bool
+) -> None:
+    assert set(config.BUILT_IN_SPACES) == set(BUILT_IN)
+    assert Draft202012Validator(json_schema()).is_valid({"space": space}) is valid
 
 
 def descriptions(part: dict[str, Any], schema: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

@@ -87,7 +87,7 @@ def test_files_and_folders_are_answered_in_order_whatever_is_beside_them(predict
 def test_an_image_of_another_size_is_answered_at_the_models(predictor: Predictor, tmp_path: Path) -> None:
     (answer,) = predictor.answers([saved(tmp_path / "large.png", 220, side=64)])
     assert answer.prediction == "REAL"
-    resized = "64 x 64 pixels and was resized, because the training images are 8 x 8"
+    resized = "64 x 64 pixels (height x width) and was resized, because the training images are 8 x 8"
     assert any(resized in warning for warning in answer.warnings)
 
 
@@ -242,7 +242,7 @@ def test_an_image_like_those_of_the_training_has_no_warning(tmp_path: Path) -> N
     ("name", "mode", "side", "level", "sentence"),
     [
         ("a.png", "RGB", 32, 128, "is PNG, but the training images are JPEG, whose compression leaves traces"),
-        ("a.jpg", "RGB", 100, 128, "is 100 x 100 pixels and was resized, because the training images are 32 x 32"),
+        ("a.jpg", "RGB", 100, 128, "is 100 x 100 pixels (height x width) and was resized, because the training images"),
         ("a.jpg", "L", 32, 128, "is greyscale"),
         ("a.png", "P", 32, 128, "has a palette"),
         ("a.png", "RGBA", 32, 128, "has transparency"),
@@ -263,6 +263,16 @@ def test_greyscale_of_16_bits_is_scaled_down_to_8(tmp_path: Path, name: str, mod
     assert isinstance(image, Readable), image
     np.testing.assert_array_equal(image.pixels[:, :, 0], (values / 257).round())
     assert "is 16-bit greyscale" in image.warnings
+
+
+def test_sizes_are_height_by_width(tmp_path: Path) -> None:
+    Image.new("RGB", (40, 30), (120, 90, 60)).save(tmp_path / "a.jpg")
+    profile = CIFAKE.model_copy(update={"height": 32, "width": 48})
+    image = read(tmp_path / "a.jpg", 32, 48, profile)
+    assert isinstance(image, Readable)
+    assert image.warnings[0] == (
+        "is 30 x 40 pixels (height x width) and was resized, because the training images are 32 x 48"
+    )
 
 
 def test_grey_pixels_in_a_colour_file_are_noticed_too(tmp_path: Path) -> None:

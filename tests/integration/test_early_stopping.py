@@ -76,7 +76,7 @@ def hopeless(tmp_path_factory: pytest.TempPathFactory, two_colours: str) -> Iter
 def test_ctrl_c_ends_it_soon_with_a_sentence(hopeless: Hopeless) -> None:
     assert hopeless.stopped.code == 143
     assert hopeless.took_s < STOP_S + STOP_S / 4
-    assert hopeless.stopped.error.startswith("error: the command was stopped. All finished work is saved;")
+    assert hopeless.stopped.error.startswith("The command was stopped. All finished work is saved;")
     assert hopeless.stopped.error.count("\n") == 1
     assert "run the same command again to resume" in hopeless.stopped.err
     assert "Traceback" not in hopeless.stopped.err + hopeless.stopped.out

@@ -57,4 +57,4 @@ def test_while_the_journal_is_read(place: Place, command: str) -> None:
         started.process.send_signal(signal.SIGTERM)
         done = started.wait(END_S)
     assert done.code == PREEMPTED, done.err
-    assert done.err == "error: the command was asked to stop.\n"
+    assert done.err == "The command was asked to stop.\n"

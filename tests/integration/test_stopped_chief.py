@@ -50,7 +50,7 @@ class Served:
         self.command.process.send_signal(signal.SIGTERM)
         done = self.command.wait(END_S)
         assert done.code == PREEMPTED, done.err
-        assert done.err.startswith("error: the chief was asked to stop")
+        assert done.err.startswith("The chief was asked to stop")
         assert done.err.count("\n") == 1
 
 

@@ -2,6 +2,7 @@
 
 import io
 import itertools
+import time
 import warnings
 from typing import Any
 
@@ -12,7 +13,8 @@ from matplotlib.text import Text
 from PIL import Image
 
 from tests.evaluation.fixtures import cifake, metrics_of
-from tuner.report.figures.confusion_matrix import DPI, confusion_matrix_png, text_colour
+from tuner.report.figures.confusion_matrix import confusion_matrix_png
+from tuner.report.figures.style import DPI, text_colour
 
 
 @pytest.fixture
@@ -97,3 +99,46 @@ def test_text_is_dark_on_light_and_white_on_dark() -> None:
 
 def test_a_class_name_is_never_read_as_a_formula() -> None:
     confusion_matrix_png(metrics_of([[1, 0], [0, 1]], (r"$\broken$", "$y$")))
+
+
+# ---- many classes -----------------------------------------------------------------------------------
+def diagonal(classes: int) -> list[list[int]]:
+    """Nine tenths right, the rest taken for the next class but one."""
+    matrix = [[0] * classes for _ in range(classes)]
+    for truth, row in enumerate(matrix):
+        row[truth], row[(truth + 2) % classes] = 9, 1
+    return matrix
+
+
+@pytest.mark.parametrize("classes", [31, 100, 1000, 2500])
+def test_many_classes_are_a_heat_map_that_costs_seconds_and_keeps_every_mistake(
+    classes: int, drawn: list[Figure]
+) -> None:
+    metrics = metrics_of(diagonal(classes), tuple(f"a species with number {number}" for number in range(classes)))
+    began = time.process_time()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        png = confusion_matrix_png(metrics)
+    assert time.process_time() - began < 6
+    assert len(png) < 1_000_000
+    (figure,) = drawn
+    for text in texts(figure):
+        box = text.get_window_extent()
+        assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= figure.bbox.width and box.y1 <= figure.bbox.height, text  # noqa: PT018
+    axes, *_ = figure.axes
+    assert len(axes.get_yticklabels()) <= 30
+    assert len(axes.patches) == 0
+    (cells,) = axes.images
+    pixels = np.asarray(cells.get_array())
+    assert len(pixels) <= 1200
+    orange = (pixels[..., 0].astype(int) - pixels[..., 2] > 40).any(axis=1)
+    assert orange.all(), "each row has a mistake"
+
+
+def test_a_heat_map_tells_right_from_wrong_by_colour_and_nothing_by_white(drawn: list[Figure]) -> None:
+    confusion_matrix_png(metrics_of(diagonal(40), tuple(map(str, range(40)))))
+    pixels = np.asarray(drawn[0].axes[0].images[0].get_array()).astype(int)
+    right, wrong, nothing = pixels[5, 5], pixels[5, 7], pixels[5, 20]
+    assert right[2] > right[0] + 60
+    assert wrong[0] > wrong[2] + 60
+    assert nothing.tolist() == [255, 255, 255]

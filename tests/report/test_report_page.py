@@ -1,10 +1,13 @@
 """report.html in a real Chromium: with 3 and 3,000 trials, light and dark, narrow and printed, and full of markup."""
 
+import io
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 from playwright.sync_api import Browser
 
 from tests.evaluation.reports import report_of
@@ -98,6 +101,28 @@ def test_the_answer_comes_first_and_every_part_is_there(
         for link in page.page.locator("nav a").all():
             target = page.page.locator(link.get_attribute("href") or "")
             assert target.count() == 1
+
+
+def edges(picture: bytes) -> tuple[float, float]:
+    """Return how bright the left and the right edge of a picture are."""
+    pixels = np.asarray(Image.open(io.BytesIO(picture)).convert("L"), float)
+    return float(np.median(pixels[:, :2])), float(np.median(pixels[:, -2:]))
+
+
+def test_a_wide_table_is_shaded_where_it_goes_on(browser: Browser, pages: dict[int | str, str]) -> None:
+    with open_page(browser, pages[3000], 375) as page:
+        table = page.page.locator("h3:text('The best trials') ~ div.scroll")
+        page.page.locator("h3:text('The best trials') ~ div.scroll table").evaluate(
+            "table => table.style.color = 'white'"
+        )
+        left, right = edges(table.screenshot())
+        assert left - right > 20, "it goes on to the right"
+        table.evaluate("box => { box.scrollLeft = box.scrollWidth }")
+        left, right = edges(table.screenshot())
+        assert right - left > 20, "it goes on to the left"
+        narrow = page.page.locator("h3:text('Hyperparameters') ~ div.scroll").first
+        left, right = edges(narrow.screenshot())
+        assert abs(left - right) < 3, "all of it is visible"
 
 
 def test_it_says_when_trials_are_too_few_for_importances(browser: Browser, pages: dict[int | str, str]) -> None:

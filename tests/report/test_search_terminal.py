@@ -61,6 +61,27 @@ def test_the_live_view_fits_its_rows_and_shows_running_best_and_workers(width: i
     assert "a: 1,234 images/s" in text
 
 
+LONG = {f"a_hyperparameter_with_a_long_name_{number}": 0.0001 + number for number in range(4)}
+
+
+@pytest.mark.parametrize("width", [80, 132, 200])
+@pytest.mark.parametrize("rows", [3, 6, 20])
+def test_the_live_view_wraps_hyperparameters_and_shows_fewer_trials_rather_than_parts_of_them(
+    width: int, rows: int
+) -> None:
+    chief = searched()
+    for trial in chief.state.trials.values():
+        trial.hyperparameters = {**LONG, "last": int(trial.trial_id)}
+    text = rendered(search_view(chief.state, [worker()], 61.0, None, rows=rows), width)
+    assert len(text.splitlines()) <= max(rows, 8) + 9
+    assert max(map(len, text.splitlines())) <= width
+    shown = [line.strip() for line in text.splitlines() if line.strip()[:3] == "000"]
+    in_one = "".join(text.split())
+    assert "…=" not in in_one
+    assert all(f"last={int(line[:5])}" in in_one for line in shown), "the last hyperparameter is not cut off"
+    assert f"{21 - len(shown)} more" in text
+
+
 def test_the_list_of_trials_has_all_of_them_and_the_first_line_of_why_one_failed() -> None:
     text = rendered(trials_table(searched().state), 160)
     assert all(f"{number:05d}" in text for number in range(21))

@@ -11,6 +11,7 @@ import logging
 from contextlib import nullcontext
 from dataclasses import dataclass
 
+from keras_tuner import HyperModel
 from keras_tuner.engine.hyperparameters import HyperParameters
 
 from tuner import spaces
@@ -28,10 +29,12 @@ from tuner.rpc import tls_server_errors
 from tuner.search.oracle import Oracle
 from tuner.search.suggester import Suggester, make_suggester, objective_of
 from tuner.spaces.exploration import explore
+from tuner.spaces.model_size import space_size
 from tuner.study.compatibility import effect_of_epochs
 from tuner.study.journal import JournalReader, check_not_emptied
 from tuner.study.objective import Objective
 from tuner.study.progress import why_no_result
+from tuner.study.records import ModelSizes
 from tuner.study.state import StudyState
 from tuner.study.tensorboard import EventFiles
 
@@ -70,7 +73,7 @@ def _run(context: ChiefContext) -> StudyState:
     if recovered.is_over:
         return _continue_after_search(context, recovered.state)
     plan = _plan_search(context)
-    recovered, journal = open_term(reader, context, plan.objective.direction)
+    recovered, journal = open_term(reader, context, plan.objective.direction, plan.model_sizes)
     if journal is None:
         return _continue_after_search(context, recovered.state)
     return _search(context, plan, recovered.state, journal)
@@ -84,6 +87,7 @@ class SearchPlan:
     """The space, narrowed by the study's setting space.values."""
     suggester: Suggester
     objective: Objective
+    model_sizes: ModelSizes | None
 
 
 def _plan_search(context: ChiefContext) -> SearchPlan:
@@ -92,7 +96,24 @@ def _plan_search(context: ChiefContext) -> SearchPlan:
     space = spaces.load_space(study.space, manifest.image_shape, len(manifest.classes))
     hyperparameters = spaces.narrow(explore(space, manifest.image_shape), study.space.values)
     objective = objective_of(study.search)
-    return SearchPlan(hyperparameters, make_suggester(study, hyperparameters, objective), objective)
+    suggester = make_suggester(study, hyperparameters, objective)
+    return SearchPlan(hyperparameters, suggester, objective, _model_sizes(space, hyperparameters))
+
+
+def _model_sizes(space: HyperModel, hyperparameters: HyperParameters) -> ModelSizes | None:
+    """Log and return the sizes of the space's models."""
+    size = space_size(space, hyperparameters)
+    if size is None:
+        return None
+    log.info("with the default hyperparameters, the model has %s", size.default)
+    if size.largest:
+        log.info("with the largest ones, it has %s", size.largest)
+    return ModelSizes(
+        parameters=size.default.parameters,
+        checkpoint_bytes=size.default.checkpoint_bytes,
+        largest_parameters=size.largest.parameters if size.largest else None,
+        largest_checkpoint_bytes=size.largest.checkpoint_bytes if size.largest else None,
+    )
 
 
 def _search(context: ChiefContext, plan: SearchPlan, state: StudyState, journal: JournalWriter) -> StudyState:

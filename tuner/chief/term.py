@@ -15,7 +15,7 @@ from tuner.config.settings import Study
 from tuner.errors import FencedError
 from tuner.study.compatibility import check_unchanged, effect_of_epochs
 from tuner.study.journal import JournalReader
-from tuner.study.records import Opened, Record, Retried, TrialState
+from tuner.study.records import ModelSizes, Opened, Record, Retried, TrialState
 from tuner.study.snapshots import Snapshotter
 from tuner.study.state import StudyState
 
@@ -44,7 +44,10 @@ def recover(reader: JournalReader, context: ChiefContext) -> Recovered:
 
 
 def open_term(
-    reader: JournalReader, context: ChiefContext, direction: Literal["max", "min"]
+    reader: JournalReader,
+    context: ChiefContext,
+    direction: Literal["max", "min"],
+    model_sizes: ModelSizes | None = None,
 ) -> tuple[Recovered, JournalWriter | None]:
     """Open the next term, and return the study's newest state with the journal to write to.
 
@@ -82,6 +85,7 @@ def open_term(
             start=context.cluster.start if context.cluster else "",
             release=release.name if release else "",
             namespace=release.namespace if release else "",
+            model_sizes=model_sizes,
         )
         records: list[Record] = [opened, *([Retried(at=opened.at, trials=retried)] if retried else [])]
         try:

@@ -10,6 +10,7 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Callable
 from typing import Annotated, NoReturn
 
 import typer
@@ -30,14 +31,15 @@ from tuner.cli.streams import close_output, discard_output, open_streams
 from tuner.config.loading import json_schema
 from tuner.config.variables import check_variables
 from tuner.errors import CifakeTuneError, ConfigError, ExitCode, PreemptedError
-from tuner.monitoring.log_format import error_line, mask_unconfigured_logging, read_format
-from tuner.printable import printable
+from tuner.monitoring.log_format import LogFormat, error_line, mask_unconfigured_logging, read_format, stop_line
+
+INTERRUPTED = 128 + signal.SIGINT
+"""Exit code with which typer ends a command after Ctrl-C. Others of its versions raise an exception."""
 
 app = typer.Typer(
     name="cifake-tune",
     help="Search for the best hyperparameters of Keras models with several workers, and evaluate the best model.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -108,13 +110,21 @@ def _run(arguments: list[str] | None, options: GlobalOptions) -> int:
     try:
         _check_environment(sys.argv[1:] if arguments is None else arguments, options)
         code = app(arguments, standalone_mode=False, obj=options)
+        if code == INTERRUPTED:
+            raise KeyboardInterrupt
         if isinstance(code, int):  # the command ended with typer.Exit
             return code
+    except PreemptedError as stop:
+        return _stopped(str(stop), stop if options.debug else None)
     except CifakeTuneError as error:
         return _fail(str(error), error.exit_code, error if options.debug else None)
     except (typer.Abort, KeyboardInterrupt):
-        return _fail("the command was stopped.", ExitCode.PREEMPTED)
-    except (BrokenPipeError, SystemExit):  # the output was closed, as in `cifake-tune trials | head`
+        return _stopped("the command was stopped.")
+    except SystemExit as end:
+        if end.code:  # click ends so if the output was closed
+            discard_output()
+        # otherwise, the shell's completion has been printed
+    except BrokenPipeError:  # the output was closed, as in `cifake-tune trials | head`
         discard_output()
     except Exception as error:
         return _fail_unexpectedly(error, options.debug)
@@ -141,13 +151,23 @@ def _check_environment(arguments: list[str], options: GlobalOptions) -> None:
             raise
 
 
-def _fail(text: str, code: int, traceback_of: BaseException | None = None) -> int:
+def _stopped(text: str, traceback_of: BaseException | None = None) -> int:
+    """Report that the command ends because a user or the system asked it to, which is not an error."""
+    return _fail(text, ExitCode.PREEMPTED, traceback_of, stop_line)
+
+
+def _fail(
+    text: str,
+    code: int,
+    traceback_of: BaseException | None = None,
+    line_of: Callable[[str, LogFormat], str] = error_line,
+) -> int:
     if traceback_of is not None:
         logging.getLogger(__name__).error("traceback", exc_info=traceback_of)
     try:
-        line = error_line(text, read_format(os.environ))
+        line = line_of(text, read_format(os.environ))
     except ConfigError:  # `text` reports the same error
-        line = f"error: {printable(text)}"
+        line = line_of(text, LogFormat.TEXT)
     with contextlib.suppress(OSError):  # the exit code remains if standard error cannot be written
         print(line, file=sys.stderr, flush=True)  # noqa: T201
     return code

@@ -18,6 +18,7 @@ from tuner.cli.data_options import (
     TestOption,
     packing_settings,
 )
+from tuner.cli.options import GlobalOptions, StudyFileOption, study_settings
 from tuner.errors import DataError
 from tuner.printable import printable
 from tuner.report.terminal.console import make_console, print_json, print_line, shown_progress
@@ -113,20 +114,15 @@ def prepare_command(
     bucket: Annotated[
         str, typer.Option("--bucket", envvar=names.ENV_BUCKET, help="Folder or gs://bucket/prefix.", show_default=False)
     ],
-    study_file: Annotated[
-        Path | None,
-        typer.Option("--study", envvar=names.ENV_STUDY_FILE, help="Path of study.yaml. Default: the default settings."),
-    ] = None,
+    study_file: StudyFileOption = None,
 ) -> None:
     """Pack the study's `data.source`, and record for the chief which data set that is. The chart runs this as a Job."""
     from tuner.bucket import open_bucket
-    from tuner.cli.options import GlobalOptions
-    from tuner.config.loading import load
     from tuner.data.prepare import prepare
     from tuner.study.journal import JournalReader
 
     context.ensure_object(GlobalOptions).quit_url = os.environ.get(names.ENV_QUIT_URL, "")
-    study = load(study_file, [], os.environ)
+    study = study_settings(study_file, [], bucket)
     opened = open_bucket(bucket)
     reader = JournalReader(opened, study.name)
     reader.poll()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tuner import names
-from tuner.cli.options import ContextOption, JsonOption, NamespaceOption, ReleaseOption
+from tuner.cli.options import ContextOption, JsonOption, NamespaceOption, ReleaseOption, refuse
 from tuner.cli.release import workers_of
 from tuner.errors import ExitCode, UsageError
 from tuner.report.terminal.console import make_console, print_json, shown_wait, waited_for
@@ -21,6 +21,7 @@ BEFORE = "Before an install"
 
 @doctor_app.command()
 def doctor(
+    invocation: typer.Context,
     bucket_url: Annotated[
         str | None,
         typer.Option("--bucket", envvar=names.ENV_BUCKET, help="Bucket to check, in the cluster or on this machine."),
@@ -61,6 +62,8 @@ def doctor(
             "only one of these groups of options is allowed: --release (for an installed release); --values or --set "
             "(before an installation); --image, --workers or --gpus (without the chart). Remove the other options."
         )
+    if not inside:
+        _refuse_unused(invocation, release is not None, bool(values or settings), flags, bool(namespace or context))
     if inside:
         _show(examinations.examine_inside(bucket_url, service, chief, gpus or 0), as_json)
         return
@@ -83,6 +86,22 @@ def doctor(
     with shown_wait("asking the chief"):
         status = workers_of(installed)[0] if installed else []
     _show(examinations.examine_cluster(cluster, required, installed, probe, status), as_json)
+
+
+def _refuse_unused(invocation: typer.Context, release: bool, chart: bool, flags: bool, cluster: bool) -> None:
+    """Raise UsageError if an option is given that has no effect on this check."""
+    if not chart:
+        refuse(invocation, {"chart": "--chart"}, "without --values or --set. Add one of them")
+    if release:
+        refuse(
+            invocation, {"bucket_url": "--bucket"}, "with --release, because the release has its own bucket. Remove it"
+        )
+    elif chart:
+        refuse(invocation, {"bucket_url": "--bucket"}, "with --values and --set. Use --set bucket.url=URL instead")
+    if not (release or chart or flags or cluster):
+        refuse(
+            invocation, {"probe": "--probe and --no-probe"}, "on this machine. Add --release, --namespace or --context"
+        )
 
 
 def _show(findings: Iterable["Finding"], as_json: bool) -> None:

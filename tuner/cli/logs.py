@@ -12,6 +12,8 @@ from tuner.cli.options import (
     NamespaceOption,
     ReleaseOption,
     StudyNameOption,
+    refuse,
+    refuse_without_release,
 )
 from tuner.cli.release import bucket_and_study, load_release
 from tuner.errors import UsageError
@@ -22,6 +24,7 @@ logs_app = typer.Typer()
 
 @logs_app.command()
 def logs(
+    invocation: typer.Context,
     trial: Annotated[str | None, typer.Argument(help="Id of the trial; leading zeros are optional.")] = None,
     bucket_url: BucketOption = DEFAULT_BUCKET,
     study: StudyNameOption = None,
@@ -49,7 +52,10 @@ def logs(
     """Print a trial's log over all its attempts or, with --release and no trial, the logs of the release's pods."""
     if release is None and (worker is not None or component is not None):
         raise UsageError("--worker and --component select pods of a release. Add --release NAME.")
+    refuse_without_release(invocation, release)
     if trial is None and release is not None:
+        unused = {"as_json": "--json", "study": "--study"}
+        refuse(invocation, unused, "on the logs of a release's pods. Remove it, or name a trial")
         from k8s.release.pod_logs import PodSelector, follow_logs, show_logs
 
         selector = PodSelector.from_options(component, worker)

@@ -1,16 +1,34 @@
-"""Options and defaults that several commands share."""
+"""Options and defaults that several commands share, and checks of options that would have no effect.
+
+Modules that need pydantic are imported inside functions, because every command imports this one.
+"""
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tuner import names
-from tuner.config.loading import load
+from tuner.errors import UsageError
+
+if TYPE_CHECKING:
+    from tuner.config.settings import Study
 
 DEFAULT_BUCKET = "cifake-tune-bucket"
+FILE_SUFFIXES = (".yaml", ".yml")
+
+
+def _complete_study(context: typer.Context, incomplete: str) -> list[str]:
+    """Return the studies of a bucket that is a folder, for the completion of `--study`. A network could take long."""
+    url = str(context.params.get("bucket_url") or DEFAULT_BUCKET)
+    folder = Path(url, names.STUDIES_PREFIX)
+    if "://" in url or not folder.is_dir():
+        return []
+    return sorted(path.name for path in folder.iterdir() if path.is_dir() and path.name.startswith(incomplete))
+
 
 BucketOption = Annotated[
     str,
@@ -19,7 +37,22 @@ BucketOption = Annotated[
     ),
 ]
 StudyNameOption = Annotated[
-    str | None, typer.Option("--study", help="Name of the study. Optional if the bucket has only one study.")
+    str | None,
+    typer.Option(
+        "--study",
+        help="Name of the study, or path of its study.yaml. Optional if the bucket has only one study.",
+        autocompletion=_complete_study,
+    ),
+]
+StudyFileOption = Annotated[
+    str | None,
+    typer.Option(
+        "--study",
+        envvar=names.ENV_STUDY_FILE,
+        help="Path of study.yaml, or name of a study in the bucket, which continues with its settings. "
+        "Default: the default settings.",
+        autocompletion=_complete_study,
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 ReleaseOption = Annotated[
@@ -61,7 +94,81 @@ def study_name() -> str | None:
 
     Pods and the processes that `run` starts have these variables.
     """
+    from tuner.config.loading import load
+
     file = os.environ.get(names.ENV_STUDY_FILE)
+    if file and not _is_file(file):
+        return file
     if file or f"{names.ENV_SETTING}NAME" in os.environ:
         return load(Path(file) if file else None, [], os.environ).name
     return None
+
+
+def named_study(option: str | None) -> str | None:
+    """Return the name of the study that the option `--study` names, directly or by its file, or else the environment.
+
+    None if neither names one. Raises ConfigError if the file is invalid.
+    """
+    from tuner.config.loading import load
+
+    if option is None:
+        return study_name()
+    return load(Path(option), [], {}).name if _is_file(option) else option
+
+
+def study_settings(option: str | None, settings: list[str], bucket_url: str) -> "Study":
+    """Return the settings of a command that runs a study: those of a file, or those that the named study began with.
+
+    Environment and `settings` (the arguments of `--set`) override both. Raises ConfigError if they are invalid, and
+    UsageError if there is neither such a file nor such a study.
+    """
+    from tuner.config.loading import load
+
+    if option is None or _is_file(option):
+        return load(Path(option) if option is not None else None, settings, os.environ)
+    from tuner.bucket import open_bucket
+    from tuner.study.journal import JournalReader, find_study, no_study
+
+    bucket = open_bucket(bucket_url)
+    try:
+        reader = JournalReader(bucket, find_study(bucket, option))
+        reader.poll()
+        if reader.state.study is None:
+            raise no_study(bucket, option)
+    except UsageError as error:
+        raise UsageError(f"--study {option:.200}: there is no such file, and {error}") from None
+    return load(None, settings, os.environ, recorded=reader.state.study)
+
+
+def _is_file(option: str) -> bool:
+    """Return whether `--study` gives a file. A text without its suffix is a name if there is no such file.
+
+    A folder may have the name of a study by chance. A pipe is a file here, for `--study <(…)` of a shell.
+    """
+    path = Path(option)
+    return option.endswith(FILE_SUFFIXES) or (path.exists() and not path.is_dir())
+
+
+def refuse_without_release(invocation: typer.Context, release: str | None) -> None:
+    """Raise UsageError if an option is given that has no effect without, or with, `--release`."""
+    if release is None:
+        unused = {"namespace": "--namespace", "context": "--context"}
+        refuse(invocation, unused, "without --release. Add --release NAME")
+    else:
+        refuse(
+            invocation, {"bucket_url": "--bucket"}, "with --release, because the release has its own bucket. Remove it"
+        )
+
+
+def refuse(invocation: typer.Context, options: Mapping[str, str], condition: str) -> None:
+    """Raise UsageError if one of the options was given on the command line.
+
+    Args:
+        invocation: The command's context.
+        options: Parameter of the command's function, and name of the option.
+        condition: The rest of the sentence `--option has no effect …`, and the remedy.
+    """
+    for parameter, option in options.items():
+        source = invocation.get_parameter_source(parameter)
+        if source is not None and source.name == "COMMANDLINE":
+            raise UsageError(f"{option} has no effect {condition}.")

@@ -16,6 +16,7 @@ from tuner.cli.options import (
     NamespaceOption,
     ReleaseOption,
     StudyNameOption,
+    refuse_without_release,
 )
 from tuner.cli.release import bucket_and_study
 from tuner.cli.system_limits import check_limits
@@ -32,6 +33,7 @@ predict_app = typer.Typer()
 
 @predict_app.command()
 def predict(
+    invocation: typer.Context,
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE…", help="Image files, or folders of image files.")],
     bucket_url: BucketOption = DEFAULT_BUCKET,
     study: StudyNameOption = None,
@@ -54,14 +56,15 @@ def predict(
     calibrated. Images that differ from the training images get a warning. The exit code is 2 if an image cannot be
     read, but all other images are still classified.
     """
+    refuse_without_release(invocation, release)
     check_limits()
     choose_backend()
-    with shown_wait("importing Keras", stderr_is_hidden=True), importing_keras():
-        from tuner.evaluation.predictor import AT_ONCE, open_predictor
-        from tuner.study.journal import find_study
+    from tuner.study.journal import find_study
 
     with bucket_and_study(bucket_url, study, release, namespace, context) as (bucket, chosen):
-        name = find_study(bucket, chosen)
+        name = find_study(bucket, chosen)  # before Keras is imported, which takes seconds
+        with shown_wait("importing Keras", stderr_is_hidden=True), importing_keras():
+            from tuner.evaluation.predictor import AT_ONCE, open_predictor
         with shown_wait("loading the model"):
             predictor = open_predictor(bucket, name)
     if as_json:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from tuner import names
 from tuner.bucket import Bucket, open_bucket
-from tuner.cli.options import study_name
+from tuner.cli.options import named_study
 from tuner.errors import CifakeTuneError, EnvironmentFailure
 from tuner.temporary_files import temporary_folder
 
@@ -36,11 +36,11 @@ def bucket_and_study(
 ) -> Iterator[tuple[Bucket, str | None]]:
     """Yield the bucket that a command reads, and the name of the study (None if no name is given)."""
     if release is None:
-        yield open_bucket(bucket_url), study or study_name()
+        yield open_bucket(bucket_url), named_study(study)
         return
     opened = load_release(release, namespace, context)
     with open_release_bucket(opened) as bucket:
-        yield bucket, study or opened.study_name()
+        yield bucket, named_study(study) if study else opened.study_name()
 
 
 def load_release(release: str, namespace: str | None, context: str | None) -> "Release":

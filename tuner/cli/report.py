@@ -13,6 +13,7 @@ from tuner.cli.options import (
     NamespaceOption,
     ReleaseOption,
     StudyNameOption,
+    refuse_without_release,
 )
 from tuner.cli.release import bucket_and_study
 from tuner.errors import UsageError
@@ -23,6 +24,7 @@ report_app = typer.Typer()
 
 @report_app.command()
 def report(
+    invocation: typer.Context,
     bucket_url: BucketOption = DEFAULT_BUCKET,
     study: StudyNameOption = None,
     out: Annotated[
@@ -36,6 +38,7 @@ def report(
     context: ContextOption = None,
 ) -> None:
     """Rebuild report.html from a study and its evaluation in the bucket. Test images are not read."""
+    refuse_without_release(invocation, release)
     from tuner.report.rebuild import make_report
     from tuner.study.journal import find_study
 

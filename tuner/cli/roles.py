@@ -4,7 +4,6 @@ import json
 import logging
 import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -21,10 +20,18 @@ from tuner.cli.data_options import (
     TestOption,
     packing_settings,
 )
-from tuner.cli.options import DEFAULT_BUCKET, BucketOption, GlobalOptions, JsonOption, StudyNameOption, study_name
+from tuner.cli.options import (
+    DEFAULT_BUCKET,
+    BucketOption,
+    GlobalOptions,
+    JsonOption,
+    StudyFileOption,
+    StudyNameOption,
+    named_study,
+    study_settings,
+)
 from tuner.cli.system_limits import check_limits
 from tuner.config import settings as config
-from tuner.config.loading import load
 from tuner.errors import ConfigError
 from tuner.limits import NAME_CHARACTERS, is_name
 from tuner.monitoring.log_format import begin_logging, read_format
@@ -33,12 +40,6 @@ from tuner.report.terminal.console import make_console, print_json, shown_progre
 if TYPE_CHECKING:
     from tuner.chief.own_job import OwnJobEnd
     from tuner.rpc.tls import Files
-
-StudyFileOption = Annotated[
-    Path | None,
-    typer.Option("--study", envvar=names.ENV_STUDY_FILE, help="Path of study.yaml. Default: the default settings."),
-]
-
 
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", help="A setting, such as search.max_trials=20. Can be repeated.")
@@ -75,7 +76,7 @@ def run(
 
     source = [f"data.source={json.dumps(data)}"] if data is not None else []
     packing = packing_settings(resize, convert, labels, columns, test)
-    study = _study(study_file, [*(settings or []), *source, *packing])
+    study = study_settings(study_file, [*(settings or []), *source, *packing], bucket_url)
     check_limits()
     choose_backend()  # the processes of the study would repeat its error, but only after the data is packed
     run_study(study, _bucket(bucket_url), workers, cache_folder(os.environ), _encryption(), make_console())
@@ -98,13 +99,13 @@ def chief(
     if check:
         from tuner.cli import early_checks
 
-        study = _study(study_file, settings or [])
+        study = study_settings(study_file, settings or [], bucket_url)
         early_checks.check_continues(_bucket(bucket_url), study, os.environ.get(names.ENV_DATA) or None)
         return
     from tuner.chief.own_job import ended_by_lasting_errors
 
     with ended_by_lasting_errors(os.environ) as own:
-        _run_chief(_study(study_file, settings or []), _bucket(bucket_url), own)
+        _run_chief(study_settings(study_file, settings or [], bucket_url), _bucket(bucket_url), own)
 
 
 def _run_chief(study: config.Study, its_bucket: Bucket, own: "OwnJobEnd") -> None:
@@ -152,7 +153,7 @@ def worker(context: typer.Context, bucket_url: BucketOption = DEFAULT_BUCKET) ->
         from tuner.worker.run import run_worker
 
     file = os.environ.get(names.ENV_STUDY_FILE)
-    study = _study(Path(file), []) if file else None
+    study = study_settings(file, [], bucket_url) if file else None
     monitor = Monitor(Role.WORKER, study.name if study else "")
     bucket = MeasuredBucket(_bucket(bucket_url), monitor.registry)
     release = names.parse_release(os.environ)
@@ -173,12 +174,13 @@ def evaluate(
     """Evaluate the study's best model on the test images. A study is evaluated only once."""
     _begin_process(context)
     from tuner.cli import early_checks
+    from tuner.evaluation.result_json import metrics_json
     from tuner.evaluator.run import evaluate as run_evaluation
     from tuner.report.terminal.evaluation import summary
     from tuner.study.journal import find_study
 
     bucket = _bucket(bucket_url)
-    name = find_study(bucket, study or study_name())
+    name = find_study(bucket, named_study(study))
     with shown_wait("reading the study"):
         is_evaluated = early_checks.is_evaluated(bucket, name)
     if not is_evaluated:
@@ -187,13 +189,9 @@ def evaluate(
     with shown_progress("preparing the evaluation") as progress:
         metrics = run_evaluation(bucket, name, cache_folder(os.environ), progress)
     if as_json:
-        print_json(metrics.model_dump_json(indent=2))
+        print_json(metrics_json(metrics))
     else:
         make_console().print(summary(metrics, bucket.url))
-
-
-def _study(file: Path | None, settings: list[str]) -> config.Study:
-    return load(file, settings, os.environ)
 
 
 def _data_digest(study: config.Study, bucket: Bucket) -> str | None:

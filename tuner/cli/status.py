@@ -14,7 +14,8 @@ from tuner.cli.options import (
     NamespaceOption,
     ReleaseOption,
     StudyNameOption,
-    study_name,
+    named_study,
+    refuse_without_release,
 )
 from tuner.cli.release import ask_for_progress, bucket_and_study, load_release, workers_of
 from tuner.errors import CifakeTuneError, ExitCode
@@ -31,6 +32,7 @@ readers_app = typer.Typer()
 
 @readers_app.command()
 def status(
+    invocation: typer.Context,
     bucket_url: BucketOption = DEFAULT_BUCKET,
     study: StudyNameOption = None,
     release: ReleaseOption = None,
@@ -42,13 +44,14 @@ def status(
 
     With --release, the exit code is 3 if something is broken.
     """
+    refuse_without_release(invocation, release)
     if release is not None:
-        _release_status(load_release(release, namespace, context), study, as_json)
+        _release_status(load_release(release, namespace, context), named_study(study) if study else None, as_json)
         return
     from tuner.study.views import view_study
 
     bucket = open_bucket(bucket_url)
-    view = view_study(_state(bucket, study or study_name()))
+    view = view_study(_state(bucket, named_study(study)))
     if as_json:
         print_json(view.model_dump_json(indent=2))
         return
@@ -57,6 +60,7 @@ def status(
 
 @readers_app.command()
 def trials(
+    invocation: typer.Context,
     bucket_url: BucketOption = DEFAULT_BUCKET,
     study: StudyNameOption = None,
     release: ReleaseOption = None,
@@ -65,6 +69,7 @@ def trials(
     as_json: JsonOption = False,
 ) -> None:
     """List a study's trials, also while it runs."""
+    refuse_without_release(invocation, release)
     from tuner.report.terminal.search import trials_table
     from tuner.study.views import view_trial
 
@@ -149,13 +154,17 @@ def _state(bucket: Bucket, study: str | None) -> "StudyState":
 
 
 def _print_study(view: "StudyView") -> None:
-    for key, value in view.model_dump(mode="json").items():
-        text = "" if value is None else f"{value:.4f}" if isinstance(value, float) else value
-        print_line(make_console(), f"{key.replace('_', ' '):<16}{text}")
+    from tuner.report.terminal.study import study_lines
+
+    for name, text in study_lines(view):
+        print_line(make_console(), f"{name:<16}{text}")
 
 
 def _print_headline(view: "StudyView") -> None:
-    """Print the progress of the study in one or two lines. `status` without a release prints more."""
+    """Print the progress of the study in a few lines. `status` without a release prints more."""
+    from tuner.report.terminal.study import hyperparameters_line
+    from tuner.report.text import duration
+
     total = "?" if view.max_trials is None else view.max_trials
     ended = view.completed + view.stopped + view.failed
     parts = [f"study {view.study}: {ended} of {total} trials"]
@@ -165,7 +174,13 @@ def _print_headline(view: "StudyView") -> None:
         parts.append(f"best {view.objective} {view.best_score:.4f} (trial {view.best_trial})")
     if view.chiefs > 1:
         parts.append(f"chief number {view.chiefs}")
+    if view.elapsed_s is not None:
+        parts.append(f"elapsed {duration(view.elapsed_s)}")
+    if view.remaining_s is not None:
+        parts.append(f"about {duration(view.remaining_s)} left")
     print_line(make_console(), ", ".join(parts), style="bold")
+    if view.best_hyperparameters:
+        print_line(make_console(), f"best hyperparameters: {hyperparameters_line(view)}")
     if view.problem:
         print_line(make_console(), view.problem, style="yellow")
     if view.state == "finished":

@@ -18,18 +18,26 @@ SHOWN_CHARACTERS = 100
 """Maximum length of a key or of a value in an error message."""
 
 
-def load(file: Path | None = None, settings: Iterable[str] = (), environment: Mapping[str, str] | None = None) -> Study:
+def load(
+    file: Path | None = None,
+    settings: Iterable[str] = (),
+    environment: Mapping[str, str] | None = None,
+    recorded: Study | None = None,
+) -> Study:
     """Return the study that results from the file, the environment and the `key=value` settings.
 
     Args:
         file: Path of study.yaml. None means that there is no such file.
         settings: Arguments of `--set`, such as `search.max_trials=20`; a later one overrides an earlier one.
         environment: Environment variables. Those that begin with `CIFAKE_TUNE_STUDY__` are settings.
+        recorded: Settings of an existing study, instead of a file.
 
     Raises:
         ConfigError: A setting is invalid. The message names the file or variable, the key and the valid values.
     """
-    values: dict[str, Any] = _with_values(read_settings(file), str(file)) if file else {}
+    values: dict[str, Any] = dump(recorded) if recorded else {}
+    if file:
+        values = _with_values(read_settings(file), str(file))
     origins: dict[str, str] = {}  # the variable or --set of each key that does not come from the file
     for variable, text in sorted((environment or {}).items()):
         if variable.startswith(names.ENV_SETTING):

@@ -140,10 +140,24 @@ class Data(Settings):
         return tuple(value)
 
 
+BUILT_IN_SPACES = ("seed", "deep")
+"""Names of the built-in spaces. A test compares them with `tuner.spaces`."""
+
+
 class Space(Settings):
     """The search space: the hyperparameters and the model built from them."""
 
-    name: Text | None = None
+    # for editors and helm: at most one of `name` and `import` is a text
+    model_config = ConfigDict(
+        json_schema_extra={
+            "not": {
+                "required": ["name", "import"],
+                "properties": {"name": {"type": "string"}, "import": {"type": "string"}},
+            }
+        }
+    )
+
+    name: Annotated[Text | None, Field(json_schema_extra={"enum": [*BUILT_IN_SPACES, None]})] = None
     """Name of a built-in space. Default: `seed`, the published space, unless `import` is set."""
 
     import_: Annotated[str | None, Field(alias="import", pattern=r"^[\w.]+:\w+$")] = None

@@ -10,6 +10,8 @@ from tuner.evaluation.scores import Interval
 
 RARE = 0.001
 """Share of training images below the usual range. The same share is above it."""
+AT_ONCE_PX = 1000 * 32 * 32
+"""Number of pixels whose statistics are computed at a time, because they take 24 bytes each as floats."""
 
 FORMATS = {
     ".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP", ".bmp": "BMP", ".ppm": "PPM", ".gif": "GIF",
@@ -36,8 +38,9 @@ def training_profile(manifest: Manifest, images: NDArray[np.uint8]) -> TrainingP
 def image_statistics(images: NDArray[np.uint8]) -> NDArray[np.float64]:
     """Return each image's brightness, contrast and saturation (n, 3), as `TrainingProfile` defines them."""
     statistics = []
-    for start in range(0, len(images), 1000):
-        pixels = np.asarray(images[start : start + 1000])
+    at_once = max(1, AT_ONCE_PX // (images.shape[1] * images.shape[2]))
+    for start in range(0, len(images), at_once):
+        pixels = np.asarray(images[start : start + at_once])
         flat = pixels.reshape(len(pixels), -1)
         spread = pixels.max(axis=3).astype(np.int16) - pixels.min(axis=3)
         statistics.append(np.stack([flat.mean(axis=1), flat.std(axis=1), spread.mean(axis=(1, 2))], axis=1))
@@ -82,8 +85,11 @@ _MODES = {
 def _size(profile: TrainingProfile, header: ImageHeader) -> str:
     if (header.height, header.width) == (profile.height, profile.width) or profile.resized:
         return ""
-    expected = f"{profile.width} x {profile.height}"
-    return f"is {header.width} x {header.height} pixels and was resized, because the training images are {expected}"
+    expected = f"{profile.height} x {profile.width}"
+    return (
+        f"is {header.height} x {header.width} pixels (height x width) and was resized, because the training images are "
+        f"{expected}"
+    )
 
 
 def _format(profile: TrainingProfile, format_: str) -> str:

@@ -95,7 +95,11 @@ def measure(
 
     plain = probabilities(model, test.images, "testing")
     tested = predictions(plain)
-    mirrored = probabilities(model, test.images[:, :, ::-1], "mirroring")
+    averaged = probabilities(model, test.images[:, :, ::-1], "mirroring")
+    averaged += plain
+    averaged /= 2
+    with_flips = _with_flips(predictions(averaged), labels)
+    del averaged  # with many classes, each of these arrays has hundreds of megabytes
     held_out = predictions(probabilities(model, subject.validation.images, "calibrating"))
     right = tested.predicted == labels
     compared = None
@@ -124,7 +128,7 @@ def measure(
             "robustness": card.numbers if card else None,
             "most_wrong": tuple(_wrong_image(manifest, labels, tested, int(index)) for index in wrong),
             "roc_curves": roc_curves(labels, tested.by_class, manifest.classes),
-            "with_flips": _with_flips(predictions((plain + mirrored) / 2), labels),
+            "with_flips": with_flips,
             "familiar": training_profile(manifest, subject.validation.images),
             "duration_s": round(clock() - begun, 3),
         }

@@ -72,7 +72,7 @@ def predictions(probabilities: Probabilities) -> Predictions:
     """
     predicted = probabilities.argmax(axis=1)
     rows = np.arange(len(predicted))
-    by_class = probabilities.astype(np.float64)
+    by_class = probabilities.astype(np.float64, copy=probabilities.shape[1] == 2)
     if by_class.shape[1] == 2:
         by_class[rows, predicted] = 1 - by_class[rows, 1 - predicted]
         by_class[rows, 1 - predicted] = 1 - by_class[rows, predicted]

@@ -247,7 +247,7 @@ class Metrics(ResultModel):
 
     log_loss: Amount
     classes: tuple[str, ...]
-    confusion_matrix: tuple[tuple[Count, ...], ...]
+    confusion_matrix: tuple[tuple[int, ...], ...]
     """Numbers of images; rows are the truth, columns the prediction, in the order of `classes`."""
 
     per_class: dict[str, OneClass]
@@ -315,6 +315,8 @@ class Metrics(ResultModel):
         classes, matrix = len(self.classes), self.confusion_matrix
         if len(matrix) != classes or any(len(row) != classes for row in matrix):
             raise ValueError(f"confusion_matrix must have {classes} rows and columns, one per class")
+        if (least := min((min(row) for row in matrix if row), default=0)) < 0:  # 1,000 classes have a million cells
+            raise ValueError(f"the numbers in confusion_matrix must not be negative, got {least}")
         total, right = sum(map(sum, matrix)), sum(row[index] for index, row in enumerate(matrix))
         if total != self.images:
             raise ValueError(f"the numbers in confusion_matrix sum to {total}, but images is {self.images}")

@@ -12,8 +12,8 @@ from tuner.evaluation.result import CorruptionScore, Robustness
 from tuner.evaluation.scores import wilson_interval
 
 SHOWN_CLASSES = 4
-AT_ONCE = 500
-"""Number of images corrupted at a time, because many large images would take gigabytes as floats."""
+AT_ONCE_PX = 2000 * 32 * 32
+"""Number of pixels corrupted at a time, because many large images would take gigabytes as floats."""
 
 Predict = Callable[[Images], NDArray[np.intp]]
 """Returns the predicted class of each image."""
@@ -37,14 +37,15 @@ def robustness(
     """
     generator = np.random.default_rng(seed)
     chosen = np.sort(generator.permutation(len(test.labels))[:images])
-    pixels, labels = np.asarray(test.images[chosen]), test.labels[chosen]
+    labels = test.labels[chosen]
+    at_once = max(1, AT_ONCE_PX // (test.images.shape[1] * test.images.shape[2]))
+    parts = [chosen[start : start + at_once] for start in range(0, len(chosen), at_once)]
     first_of_class = [int(np.argmax(labels == index)) for index in range(len(classes)) if (labels == index).any()]
     unchanged: NDArray[np.intp] | None = None
     rows, samples = [], []
     for number, corruption in enumerate(CORRUPTIONS):
         noise = np.random.default_rng((seed, number))
-        parts = (pixels[start : start + AT_ONCE] for start in range(0, len(pixels), AT_ONCE))
-        predicted = np.concatenate([predict(corruption.apply(part, noise)) for part in parts])
+        predicted = np.concatenate([predict(corruption.apply(np.asarray(test.images[part]), noise)) for part in parts])
         unchanged = predicted if unchanged is None else unchanged
         right = predicted == labels
         rows.append(
@@ -60,7 +61,7 @@ def robustness(
                 changed=float((predicted != unchanged).mean()),
             )
         )
-        examples = pixels[first_of_class[:SHOWN_CLASSES]]
+        examples = np.asarray(test.images[chosen[first_of_class[:SHOWN_CLASSES]]])
         samples.append(corruption.apply(examples, np.random.default_rng((seed, number))))
         done(number + 1, len(CORRUPTIONS))
     by_class = np.stack(samples, axis=1)

@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from tuner.errors import BucketError, SpaceError
 from tuner.spaces.loadable import unloadable
 
+BATCH_VALUES = 2**25
+"""Maximum number of values of a batch: 134 MB as floats, to which the layers add several times as much."""
 ROW_SUM_TOLERANCE = 0.02  # bfloat16 has 8 bits, which limits how exactly its softmax sums to 1
 
 
@@ -105,11 +107,13 @@ def predict(
 ) -> NDArray[np.float32]:
     """Return the model's output for uint8 `images` (n, h, w, 3), as float32 (n, outputs).
 
-    `progress(done, all)` is called after each batch. Raises SpaceError if the output is not one row per image.
+    `progress(done, all)` is called after each batch, which has fewer images if they are large. Raises SpaceError if the
+    output is not one row per image.
     """
     from keras import ops
 
     outputs = []
+    batch_size = max(1, min(batch_size, BATCH_VALUES // max(1, int(np.prod(images.shape[1:])))))
     for start in range(0, len(images), batch_size):
         batch = np.asarray(images[start : start + batch_size], dtype=np.float32)
         output = ops.convert_to_numpy(ops.cast(model.predict_on_batch(batch), "float32"))

@@ -5,7 +5,6 @@ written, and metrics.json is written last. So a folder with a metrics.json is co
 files belong together.
 """
 
-import json
 import logging
 import tempfile
 import time
@@ -19,6 +18,7 @@ from tuner.errors import DamagedResultError, EnvironmentFailure, NoResultError
 from tuner.evaluation.predictions import to_csv_gz
 from tuner.evaluation.result import Metrics
 from tuner.evaluation.result_files import read_metrics
+from tuner.evaluation.result_json import confusion_json, metrics_json
 from tuner.study.journal import read_records, read_study
 from tuner.study.progress import why_no_result
 from tuner.study.state import StudyState, Trial
@@ -177,27 +177,18 @@ def _replace(
         bucket.delete(names.evaluation(metrics.study, file))  # left by the previous evaluation
     for file, data in files.items():
         bucket.write(names.evaluation(metrics.study, file), data)
-    bucket.write(names.evaluation(metrics.study, names.METRICS_JSON), metrics.model_dump_json(indent=2).encode())
+    bucket.write(names.evaluation(metrics.study, names.METRICS_JSON), metrics_json(metrics).encode())
     return metrics
 
 
 def _files(measured: "Measured", subject: "Subject", origin: "Provenance") -> dict[str, bytes]:
     """Return the machine-readable files beside metrics.json, by name."""
     metrics, manifest = measured.metrics, subject.manifest
-    confusion = {
-        "classes": metrics.classes,
-        "rows": "truth",
-        "columns": "prediction",
-        "counts": metrics.confusion_matrix,
-        "percentages": [
-            [100 * n / max(1, sum(row)) for n in row] for row in metrics.confusion_matrix
-        ],  # shares of the row
-    }
     test = manifest.splits["test"]
     return {
         names.PREDICTIONS_CSV: to_csv_gz(
             test.names, test.sha256, subject.test.labels, measured.predictions, manifest.classes
         ),
-        names.CONFUSION_JSON: json.dumps(confusion, indent=2).encode(),
+        names.CONFUSION_JSON: confusion_json(metrics).encode(),
         names.PROVENANCE_JSON: origin.model_dump_json(indent=2).encode(),
     }

@@ -16,7 +16,7 @@ from tuner.study.progress import downsample, epochs_of, epochs_saved
 from tuner.study.records import TrialState
 from tuner.study.rungs import at_rungs, epochs_at, kept_of
 from tuner.study.state import SCORED, StudyState, Trial
-from tuner.study.status import EvaluationState, EvaluationSummary, SearchState, WorkerState, search_state
+from tuner.study.status import Activity, EvaluationState, EvaluationSummary, SearchState, WorkerState, search_state
 from tuner.study.views import StudyView, outage_line
 
 DOTS, STOPPED_DOTS, STEPS = 400, 200, 200
@@ -171,10 +171,12 @@ def overview(live: LiveState, bucket: str) -> Overview:
 
 
 def study_view(overview: Overview) -> StudyView:
-    """Return the public view of the study. The overview does not contain the digest of the data set."""
+    """Return the public view of the study, without what the overview lacks, such as the data set's digest."""
     return StudyView(
         study=overview.study,
         state="unfinished" if overview.search is SearchState.RUNNING else "finished",
+        activity=Activity.RUNNING if overview.search is SearchState.RUNNING else Activity.FINISHED,  # the chief answers
+        last_record_s=None,
         reason=overview.reason,
         data="",
         algorithm=overview.algorithm,
@@ -186,9 +188,13 @@ def study_view(overview: Overview) -> StudyView:
         failed=overview.counts.get(TrialState.FAILED, 0),
         best_trial=overview.best.trial if overview.best else None,
         best_score=overview.best.score if overview.best else None,
+        best_hyperparameters=overview.best.hyperparameters if overview.best else None,
         objective=overview.objective,
         epochs_trained=overview.epochs_trained,
         epochs_saved=overview.epochs_saved,
+        elapsed_s=None if overview.started is None else (overview.ended or overview.at) - overview.started,
+        remaining_s=overview.remaining_s,
+        model_sizes=None,
         chiefs=overview.chiefs,
         problem=overview.problem,
     )

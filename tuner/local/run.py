@@ -24,13 +24,13 @@ from tuner.monitoring.catalogue import Role
 from tuner.monitoring.endpoint import Monitor, serving
 from tuner.report.terminal.console import print_line, shown_progress, shown_wait
 from tuner.report.terminal.evaluation import summary
-from tuner.report.terminal.search import lines, problem_lines, search_view, workers_line
+from tuner.report.terminal.search import lines, model_line, problem_lines, search_view, workers_line
 from tuner.report.text import duration
 from tuner.rpc.tls import Files
 from tuner.study.compatibility import check_resume, effect_of_epochs
 from tuner.study.journal import JournalReader
 from tuner.study.progress import Eta, epochs_done
-from tuner.study.records import Record
+from tuner.study.records import Opened, Record
 from tuner.study.state import StudyState
 from tuner.study.status import WorkerStatus
 
@@ -155,6 +155,9 @@ class _LiveWatcher:
 
     def watch(self, state: StudyState, records: list[Record], workers: list[WorkerStatus]) -> None:
         """Show the current state of the search."""
+        for record in records:
+            if isinstance(record, Opened) and record.model_sizes:
+                print_line(self._live.console, f"{model_line(record.model_sizes).capitalize()}.")
         self._eta = self._eta or Eta(time.monotonic(), epochs_done(state, workers))
         remaining_s = None if state.finished else self._eta.remaining_s(state, workers)
         rows = max(3, self._live.console.height - ROWS_AROUND)

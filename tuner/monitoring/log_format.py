@@ -80,7 +80,18 @@ class JsonFormatter(logging.Formatter):
 
 def error_line(text: str, form: LogFormat) -> str:
     """Return the line with which a failed process reports its error."""
-    if form is LogFormat.TEXT:
-        return f"error: {printable(' '.join(text.splitlines()))}"  # no name can forge another line
-    record = logging.LogRecord("tuner", logging.ERROR, "", 0, "%s", (text,), None)
-    return JsonFormatter().format(record)
+    return f"error: {_one_line(text)}" if form is LogFormat.TEXT else _json_line(text, logging.ERROR)
+
+
+def stop_line(text: str, form: LogFormat) -> str:
+    """Return the line with which a process reports that it was asked to stop, which is not an error."""
+    sentence = text[:1].upper() + text[1:]
+    return _one_line(sentence) if form is LogFormat.TEXT else _json_line(sentence, logging.INFO)
+
+
+def _one_line(text: str) -> str:
+    return printable(" ".join(text.splitlines()))  # no name can forge another line
+
+
+def _json_line(text: str, level: int) -> str:
+    return JsonFormatter().format(logging.LogRecord("tuner", level, "", 0, "%s", (text,), None))

@@ -21,6 +21,7 @@ from tuner.printable import LINES, printable
 from tuner.report.calibration_text import calibration_line
 from tuner.report.charts import evaluation, search
 from tuner.report.charts.parallel_coordinates import parallel_chart
+from tuner.report.class_rows import class_rows, most_confused, omitted_classes
 from tuner.report.importance import Importances, TooFew, importances
 from tuner.report.rungs import rungs_of
 from tuner.report.text import accuracy_line, counted, duration, interval, percent, score
@@ -95,12 +96,6 @@ def _masked(value: Any) -> Any:
 
 def _evaluation(contents: ReportContents) -> dict[str, Any]:
     metrics = contents.metrics
-    confused = [
-        (images, metrics.classes[truth], metrics.classes[prediction], images / sum(row))
-        for truth, row in enumerate(metrics.confusion_matrix)
-        for prediction, images in enumerate(row)
-        if truth != prediction and images
-    ]
     rows = metrics.robustness.disturbances if metrics.robustness else ()
     ends = evaluation.axis_ends([row.accuracy_interval_95 for row in rows]) if rows else (0.0, 1.0)
     objects = metrics.objects or ()
@@ -108,7 +103,9 @@ def _evaluation(contents: ReportContents) -> dict[str, Any]:
     chart = evaluation.interval_chart
     return {
         "wide_matrix": len(metrics.classes) > WIDEST_MATRIX,
-        "confused": sorted(confused, key=lambda confusion: -confusion[0])[:MOST_CONFUSED],
+        "confused": most_confused(metrics, MOST_CONFUSED) if len(metrics.classes) > WIDEST_MATRIX else [],
+        "class_rows": class_rows(metrics),
+        "omitted_classes": omitted_classes(metrics),
         "roc": evaluation.roc_chart(metrics.roc_curves) if metrics.roc_curves else None,
         "roc_left_out": max(0, len(metrics.roc_curves or ()) - evaluation.COLOURS),
         "reliability": evaluation.reliability_chart(metrics.calibration, len(metrics.classes))

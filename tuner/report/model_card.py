@@ -13,6 +13,7 @@ from tuner.evaluation.provenance import Provenance
 from tuner.evaluation.result import Metrics
 from tuner.printable import printable
 from tuner.report.calibration_text import calibration_line, errors_line
+from tuner.report.class_rows import class_list, class_rows, omitted_classes
 from tuner.report.text import interval, percent, score
 
 
@@ -29,6 +30,8 @@ def model_card(metrics: Metrics, provenance: Provenance) -> str:
         m=metrics, p=provenance, percent=percent, interval=interval, score=score, code=_code,
         calibration_line=calibration_line(calibration) if calibration else "",
         calibration_error=errors_line(calibration) if calibration else "",
+        class_list=class_list(metrics.classes), class_rows=class_rows(metrics),
+        omitted_classes=omitted_classes(metrics),
     )  # fmt: skip
 
 

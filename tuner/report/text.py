@@ -33,6 +33,20 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
+def size(count: float) -> str:
+    """Return a number of bytes such as `14.8 MB`."""
+    for unit, digits in (("bytes", 0), ("kB", 1), ("MB", 1)):
+        if count < 1000:
+            return f"{count:.{digits}f} {unit}"
+        count /= 1000
+    return f"{count:.1f} GB"
+
+
+def large(number: int) -> str:
+    """Return a number such as `12,345` or `7.3 million`."""
+    return f"{number:,}" if number < 1_000_000 else f"{number / 1e6:,.1f} million"
+
+
 def duration(seconds: float | None) -> str:
     """Return a readable duration, such as `2 min 05 s`."""
     if seconds is None:

@@ -3,7 +3,8 @@
 Wide residual networks (Zagoruyko, Komodakis, https://arxiv.org/abs/1605.07146) have batch norm and ReLU before each
 convolution, and three stages, each with half the resolution and twice the channels of the previous one. The recipe is a
 one-cycle learning rate, decoupled weight decay on convolutions and the last layer only, label smoothing and averaged
-weights.
+weights. Images that are larger than 32 x 32 pixels are reduced by the first convolution, and shifted and erased by
+correspondingly more pixels.
 """
 
 from functools import partial
@@ -13,6 +14,7 @@ import keras
 import keras_tuner
 
 from tuner import names
+from tuner.spaces.image_scale import image_scale, patch_layers
 from tuner.spaces.layers.batch_norm import FusedBatchNormalization
 from tuner.spaces.layers.mixing import MIXINGS, MixedModel
 from tuner.spaces.layers.one_cycle import OneCycle
@@ -41,6 +43,7 @@ class DeepSpace(keras_tuner.HyperModel):
         super().__init__(name="deep")
         self.image_shape = image_shape
         self.classes = classes
+        self.scale = image_scale(*image_shape[:2])
 
     def build(self, hp: keras_tuner.HyperParameters) -> keras.Model:
         """Return the compiled model."""
@@ -52,7 +55,7 @@ class DeepSpace(keras_tuner.HyperModel):
         if mixing:
             images = mixing(dtype="float32")(images)
         model_class = MixedModel if mixing else keras.Model
-        model = model_class(inputs, self._head(_network(images, width, blocks)), name="deep")
+        model = model_class(inputs, self._head(_network(images, width, blocks, self.scale)), name="deep")
         smoothing = hp.Choice("label_smoothing", [0.0, 0.05, 0.1])
         if self.classes == 2:
             loss: keras.losses.Loss = keras.losses.BinaryCrossentropy(label_smoothing=smoothing)
@@ -63,13 +66,14 @@ class DeepSpace(keras_tuner.HyperModel):
 
     def _augmented(self, hp: keras_tuner.HyperParameters, images: Any) -> Any:
         """Return pixels around 0, augmented in training. They are float32 because bfloat16 has only 8 bits."""
-        layers, height = keras.layers, self.image_shape[0]
+        layers, scale = keras.layers, self.scale
+        height, width, _ = self.image_shape
         flip = hp.Choice("flip", ["horizontal", "horizontal_and_vertical"])
         images = layers.RandomFlip(flip, dtype="float32")(images)
-        if shift := hp.Int("shift", 0, 4):  # maximum, in pixels
-            images = RandomShift(shift, dtype="float32")(images)
-        if cutout := hp.Choice("cutout", [0, 8, 12]):  # side of the square, in pixels
-            area = (cutout / height) ** 2
+        if shift := hp.Int("shift", 0, 4):  # maximum, in pixels of an image of 32 x 32 pixels
+            images = RandomShift(shift * scale, dtype="float32")(images)
+        if cutout := hp.Choice("cutout", [0, 8, 12]):  # side of the square, in the same pixels
+            area = (cutout * scale) ** 2 / (height * width)
             images = layers.RandomErasing(
                 factor=(1.0, 1.0), scale=(area, area), fill_value=MEAN_PIXEL, dtype="float32"
             )(images)
@@ -102,8 +106,8 @@ class SmoothedSparseCrossentropy(keras.losses.Loss):
         return {**super().get_config(), "smoothing": self.smoothing, "classes": self.classes}
 
 
-def _network(images: Any, width: int, blocks: int) -> Any:
-    """Return features (n, 4 x width), float32, of images with pixels around 0."""
+def _network(images: Any, width: int, blocks: int, scale: int) -> Any:
+    """Return features (n, 4 x width), float32, of images with pixels around 0, which are reduced by `scale` first."""
     layers, dtype = keras.layers, fastest_precision()
     convolution = partial(layers.Conv2D, padding="same", use_bias=False, kernel_initializer="he_normal", dtype=dtype)
 
@@ -112,6 +116,8 @@ def _network(images: Any, width: int, blocks: int) -> Any:
         features = FusedBatchNormalization(momentum=0.9, epsilon=1e-5, dtype=dtype)(features)
         return layers.Activation("relu", dtype=dtype)(features)
 
+    for layer in patch_layers(images.shape[1], images.shape[2], scale, "float32"):
+        images = layer(images)
     features = convolution(width, 3)(images)
     for stage in range(STAGES):
         channels = width * 2**stage

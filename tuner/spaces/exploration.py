@@ -199,6 +199,12 @@ def _values(hyperparameter: "HyperParameter") -> Sequence[Any]:
     return [hyperparameter.default]
 
 
+def largest(hyperparameter: "HyperParameter") -> Any:
+    """Return the largest number that the hyperparameter can be, or the default if its values are not numbers."""
+    values = [value for value in _values(hyperparameter) if isinstance(value, int | float)]
+    return max(values) if values and not isinstance(values[0], bool) else hyperparameter.default
+
+
 def _describe(hp: "keras_tuner.HyperParameters", error: Exception) -> str:
     return f"{hp.values} ({cause_of(error)})"
 

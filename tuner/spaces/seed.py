@@ -1,8 +1,13 @@
-"""The published space: one convolution, two dense layers, their activations, learning rate and optimizer."""
+"""The published space: one convolution, two dense layers, their activations, learning rate and optimizer.
+
+Its images have 32 x 32 pixels. For larger images, the convolution's kernel and strides grow with the image, so that the
+convolution sees the same share of the image, and the dense layers keep their size.
+"""
 
 import keras
 import keras_tuner
 
+from tuner.spaces.image_scale import image_scale, patch_layers
 from tuner.spaces.precision import fastest_precision
 
 ACTIVATIONS = ("relu", "tanh")
@@ -24,6 +29,7 @@ class SeedSpace(keras_tuner.HyperModel):
     def build(self, hp: keras_tuner.HyperParameters) -> keras.Model:
         """Return the compiled model."""
         layers, dtype = keras.layers, fastest_precision()
+        height, width, _ = self.image_shape
         filters, kernel_size = hp.Int("filters", 20, 100, step=20), hp.Int("kernel_size", 2, 4)
 
         def dense(number: int) -> keras.Layer:
@@ -34,6 +40,7 @@ class SeedSpace(keras_tuner.HyperModel):
             [
                 keras.Input(self.image_shape),
                 layers.Rescaling(1 / 255, dtype="float32"),
+                *patch_layers(height, width, image_scale(height, width), "float32"),
                 layers.Conv2D(filters, kernel_size, activation="relu", name="conv", dtype=dtype),
                 layers.MaxPooling2D(dtype=dtype),
                 layers.Flatten(dtype=dtype),

@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 
 READ_AHEAD = 32
 """Maximum number of segments that are read concurrently, because each takes 50 ms over a network."""
+LISTED_STUDIES = 50
+"""Maximum number of studies that an error lists."""
 
 
 class Header(Versioned):
@@ -283,15 +285,32 @@ def read_study(bucket: Bucket, study: str) -> StudyState:
     reader = JournalReader(bucket, study)
     reader.poll()
     if reader.state.study is None:
-        raise UsageError(f"{bucket.url} has no study {study!r}. Check the name of the study and the bucket.")
+        raise no_study(bucket, study)
     return reader.state
 
 
-def find_study(bucket: Bucket, study: str | None) -> str:
-    """Return `study` or, if it is None, the bucket's only study. Raises UsageError if there are none or several."""
-    if study is not None:
-        return study
+def no_study(bucket: Bucket, study: str) -> UsageError:
+    """Return the error of a study that the bucket does not have, which lists the studies that it has."""
     studies = list(bucket.folders(names.STUDIES_PREFIX))
+    if not studies:
+        return UsageError(f"{bucket.url} has no study {study!r:.200}, and no other study yet. Check the bucket.")
+    more = f" and {len(studies) - LISTED_STUDIES} more" if len(studies) > LISTED_STUDIES else ""
+    return UsageError(
+        f"{bucket.url} has no study {study!r:.200}. Its studies: {', '.join(studies[:LISTED_STUDIES])}{more}. "
+        "Choose one of them with --study, or another bucket with --bucket."
+    )
+
+
+def find_study(bucket: Bucket, study: str | None) -> str:
+    """Return `study` or, if it is None, the bucket's only study.
+
+    Raises UsageError if the bucket does not have it or, if `study` is None, has several.
+    """
+    studies = list(bucket.folders(names.STUDIES_PREFIX))
+    if study is not None:
+        if study not in studies:
+            raise no_study(bucket, study)
+        return study
     if len(studies) == 1:
         return studies[0]
     if not studies:

@@ -41,6 +41,18 @@ class Eta:
         return max(0.0, remaining * (time.monotonic() - self.began) / progress)
 
 
+def remaining_s(state: StudyState, now: float) -> float | None:
+    """Return the estimated remaining seconds of a search, from its speed since its newest chief started.
+
+    `now` is in seconds since 1970. None if they cannot be estimated.
+    """
+    opened = state.opened
+    if opened is None:
+        return None
+    before = sum(at < opened for trial in state.trials.values() for at in trial.reported.values())
+    return Eta(time.monotonic() - max(0.0, now - opened), before).remaining_s(state, [])
+
+
 def epochs_done(state: StudyState, workers: Sequence[WorkerStatus]) -> float:
     """Return the number of epochs that all trials have trained, with the trained fractions of current epochs."""
     running = {t.trial_id for t in state.trials.values() if t.state is TrialState.RUNNING}

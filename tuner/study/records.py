@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from tuner.config.formats import Versioned
 from tuner.config.recorded import RecordedStudy
@@ -60,6 +60,20 @@ class _Record(Versioned):
     """Time by the chief's clock, in seconds since 1970."""
 
 
+class ModelSizes(BaseModel):
+    """The sizes of a space's models, as far as they are known before the first trial."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    parameters: int
+    """Number of parameters with the default hyperparameters."""
+    checkpoint_bytes: int
+    """Size of a checkpoint of that model: its weights and its optimizer's state."""
+    largest_parameters: int | None = None
+    """Number of parameters with the largest value of every hyperparameter that is a number."""
+    largest_checkpoint_bytes: int | None = None
+
+
 class Opened(_Record):
     """A chief has started its term, with these settings."""
 
@@ -77,6 +91,8 @@ class Opened(_Record):
     """Name of the chief's release. Empty outside Kubernetes."""
     namespace: str = ""
     """Kubernetes namespace of the release."""
+    model_sizes: ModelSizes | None = None
+    """None if the chief could not find them out, and in records of earlier versions."""
 
     @property
     def release_id(self) -> ReleaseId | None:

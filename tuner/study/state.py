@@ -23,6 +23,7 @@ from tuner.study.records import (
     Ended,
     Finished,
     Leased,
+    ModelSizes,
     Opened,
     Outcome,
     Record,
@@ -148,6 +149,14 @@ class StudyState:
     """Trials that have ended, in the order in which they ended."""
     steps: list[TrialId] = field(default_factory=list)
     """Events for the search algorithm, in order: each trial is listed when it is created and again when it ends."""
+    began: float | None = None
+    """When the first chief started, in seconds since 1970; None in snapshots of earlier versions, as the next two."""
+    opened: float | None = None
+    """When the newest chief started."""
+    last_record: float | None = None
+    """Time of the newest record."""
+    model_sizes: ModelSizes | None = None
+    """Sizes of the space's models, according to the newest chief; None if unknown."""
     ended_before_term: int = 0
     """Number of trials that had ended when the newest chief started."""
     finished: Finished | None = None
@@ -162,6 +171,7 @@ class StudyState:
         Raises ValueError if the record contradicts the state because its trial is unknown, its transition is not in
         TRANSITIONS, or its attempt is not the newest.
         """
+        self.last_record = max(self.last_record or record.at, record.at)
         match record:
             case Opened():
                 if record.term <= self.term:
@@ -169,6 +179,8 @@ class StudyState:
                 self.term, self.study, self.data_digest = record.term, record.study, record.data
                 self.direction, self.start, self.finished = record.direction, record.start, None
                 self.release = record.release_id
+                self.opened, self.began = record.at, record.at if self.term == 1 else self.began
+                self.model_sizes = record.model_sizes
                 self.ended_before_term = len(self.ended)
             case Created():
                 if record.trial in self.trials:

@@ -2,11 +2,13 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import pairwise
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from tuner.config.formats import Versioned
+from tuner.study.records import TrialState
 from tuner.study.state import StudyState
 
 
@@ -73,6 +75,71 @@ class SearchState(StrEnum):
     RUNNING = "running"
     FINISHED = "finished"
     GIVEN_UP = "given_up"  # after too many consecutive failures
+
+
+class Activity(StrEnum):
+    """Whether processes work on a study, as far as its journal shows that."""
+
+    RUNNING = "running"
+    NOT_RUNNING = "not_running"
+    UNKNOWN = "unknown"  # no worker has a trial: workers may be starting or missing, or the chief may have ended
+    FINISHED = "finished"
+
+
+STARTING_S = 300.0
+"""Seconds for which a study without a leased trial may be starting: importing Keras and unpacking data take minutes."""
+UNKNOWN_EPOCH_S = 3600.0
+"""Seconds that an epoch is assumed to take at most, before any epoch of the study has been reported."""
+SLOWER = 4
+"""Factor by which an epoch of one model may take longer than nine tenths of the study's epochs so far."""
+
+
+@dataclass(frozen=True)
+class Liveness:
+    """Whether a study runs, and what that is concluded from."""
+
+    activity: Activity
+    silent_s: float | None
+    """Seconds since the newest record; None if unknown."""
+    leased: int
+    """Number of trials that are leased to a worker."""
+
+
+def liveness(state: StudyState, now: float) -> Liveness:
+    """Return whether a study runs at `now`, in seconds since 1970.
+
+    Heartbeats are not recorded, but epochs are. So while trials are leased, a running study is silent for an epoch at
+    most. A worker that ends, and a lease that expires, are recorded, so that a study without leased trials is starting
+    or has no workers.
+    """
+    leased = [trial for trial in state.trials.values() if trial.state is TrialState.RUNNING]
+    silent_s = None if state.last_record is None else max(0.0, now - state.last_record)
+    if state.finished is not None:
+        return Liveness(Activity.FINISHED, silent_s, len(leased))
+    if silent_s is None:
+        return Liveness(Activity.UNKNOWN, silent_s, len(leased))
+    lease_s = state.settings.leases.duration_s
+    if leased:
+        activity = Activity.RUNNING if silent_s <= lease_s + _longest_epoch_s(state) else Activity.NOT_RUNNING
+    elif silent_s <= lease_s:
+        activity = Activity.RUNNING
+    else:
+        activity = Activity.UNKNOWN if silent_s <= STARTING_S else Activity.NOT_RUNNING
+    return Liveness(activity, silent_s, len(leased))
+
+
+def _longest_epoch_s(state: StudyState) -> float:
+    """Return how long an epoch may take, judging by the epochs so far."""
+    durations = []
+    for trial in state.trials.values():
+        times = [trial.reported[epoch] for epoch in sorted(trial.reported)]
+        if trial.started is not None and trial.counted_attempts == 1:
+            times.insert(0, trial.started)  # includes the start of the worker
+        durations += [later - earlier for earlier, later in pairwise(times)]
+    if not durations:
+        return UNKNOWN_EPOCH_S
+    usual = sorted(durations)[int(0.9 * (len(durations) - 1))]
+    return max(60.0, SLOWER * usual)
 
 
 def search_state(state: StudyState) -> SearchState:

@@ -5,9 +5,10 @@ import time
 from pydantic import BaseModel, ConfigDict
 
 from tuner.config.settings import Algorithm
-from tuner.study.progress import epochs_saved
-from tuner.study.records import TrialState, Value, first_line
+from tuner.study.progress import epochs_saved, remaining_s
+from tuner.study.records import ModelSizes, TrialState, Value, first_line
 from tuner.study.state import StudyState, Trial
+from tuner.study.status import Activity, liveness
 
 
 class StudyModel(BaseModel):
@@ -43,7 +44,11 @@ class StudyView(StudyModel):
 
     study: str
     state: str
-    """finished or unfinished. The bucket does not show whether the study is running."""
+    """finished or unfinished."""
+    activity: Activity
+    """Whether processes work on the study, judging by the age of the newest record and by the leased trials."""
+    last_record_s: float | None
+    """Seconds since the newest record of the journal; None if unknown."""
     reason: str
     data: str
     """Digest of the packed data set."""
@@ -57,10 +62,17 @@ class StudyView(StudyModel):
     failed: int
     best_trial: str | None
     best_score: float | None
+    best_hyperparameters: dict[str, Value] | None
     objective: str
     epochs_trained: int
     epochs_saved: int
     """Number of epochs that early stopping has saved."""
+    elapsed_s: float | None
+    """Seconds from the start of the first chief to the end of the search or, if it has not ended, to now."""
+    remaining_s: float | None
+    """Estimated remaining seconds of a running search; None if they cannot be estimated."""
+    model_sizes: ModelSizes | None
+    """Sizes of the space's models; None if unknown."""
     chiefs: int
     """Number of chiefs that the study has had so far."""
     problem: str
@@ -86,13 +98,16 @@ def view_trial(trial: Trial) -> TrialView:
     )
 
 
-def view_study(state: StudyState) -> StudyView:
-    """Return the public view of a study."""
-    study, best = state.settings, state.best()
+def view_study(state: StudyState, now: float | None = None) -> StudyView:
+    """Return the public view of a study at `now`, in seconds since 1970. Default: the current time."""
+    now = time.time() if now is None else now
+    study, best, alive = state.settings, state.best(), liveness(state, now)
     counts = {kind.value.lower(): sum(t.state is kind for t in state.trials.values()) for kind in TrialState}
     return StudyView(
         study=study.name,
         state="finished" if state.finished else "unfinished",
+        activity=alive.activity,
+        last_record_s=None if alive.silent_s is None else round(alive.silent_s, 1),
         reason=first_line(state.finished.reason) if state.finished else "",
         data=state.data_digest,
         algorithm=study.search.algorithm,
@@ -100,12 +115,22 @@ def view_study(state: StudyState) -> StudyView:
         **counts,
         best_trial=best[0].trial_id if best else None,
         best_score=best[0].score if best else None,
+        best_hyperparameters=best[0].chosen if best else None,
         objective=study.search.objective,
         epochs_trained=sum(len(trial.epochs) for trial in state.trials.values()),
         epochs_saved=epochs_saved(state),
+        elapsed_s=_elapsed_s(state, now),
+        remaining_s=remaining_s(state, now) if alive.activity is Activity.RUNNING else None,
+        model_sizes=state.model_sizes,
         chiefs=state.term,
         problem=outage_line(state),
     )
+
+
+def _elapsed_s(state: StudyState, now: float) -> float | None:
+    if state.began is None:
+        return None
+    return round(max(0.0, (state.finished.at if state.finished else now) - state.began), 1)
 
 
 def outage_line(state: StudyState) -> str:

@@ -189,6 +189,7 @@ class Attempt:
         """Wait until a checkpoint of the model fits on the disks, before any epoch is trained."""
         needed = room.checkpoint_bytes(model)
         if needed is not None:
+            log.info("the model has %s parameters, and a checkpoint %.1f MB", f"{model.count_params():,}", needed / 1e6)
             folder, bucket = self._context.folder, self._context.bucket.url
             self._patience.repeat(lambda: room.require_room(needed, folder, bucket), self._pause)
 

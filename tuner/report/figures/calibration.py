@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from tuner.evaluation.result import Bin, Metrics
 from tuner.report.calibration_text import calibration_line
-from tuner.report.figures.confusion_matrix import DPI, INK, MUTED
+from tuner.report.figures.style import DPI, INK, MUTED
 from tuner.report.text import counted, percent
 
 if TYPE_CHECKING:

@@ -1,34 +1,35 @@
-"""The confusion matrix as a PNG, drawn without a display. The other figures use its colours."""
+"""The confusion matrix as a PNG, drawn without a display."""
 
 import io
-import textwrap
 from typing import TYPE_CHECKING, Any
 
 from tuner.evaluation.result import Metrics
-from tuner.printable import printable
-from tuner.report.text import counted, interval, percent
+from tuner.report.figures.confusion_heat_map import heat_map_png
+from tuner.report.figures.style import DPI, INK, MUTED, RIGHT, WRONG, accuracy_title, short_names, text_colour
+from tuner.report.text import percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-DPI = 200
-INK, MUTED = "#1f2430", "#667085"
-RIGHT = ("#eef4fb", "#9cc3e6", "#3f83bf", "#123f73")  # shades of blue: correct predictions, on the diagonal
-WRONG = ("#fdf3ec", "#f6b98e", "#dd6b30", "#8a2f0b")  # shades of orange: mistakes
-LONGEST_NAME = 24
-"""Maximum number of characters of a class name."""
+MOST_CELLS = 30
+"""Maximum number of classes whose cells are drawn with their numbers. The numbers of more could not be read, and the
+picture's size and cost would grow with the square of the classes: 100 classes took 36 s and 0.9 GiB."""
 
 
 def confusion_matrix_png(metrics: Metrics) -> bytes:
-    """Return a PNG. Each cell shows its images and their share of the row, on blue if correct, on orange if wrong."""
+    """Return a PNG. Each cell shows its images and their share of the row, on blue if correct, on orange if wrong.
+
+    More than MOST_CELLS classes are drawn as a heat map without numbers.
+    """
+    if len(metrics.classes) > MOST_CELLS:
+        return heat_map_png(metrics)
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     count = len(metrics.classes)
     cell = 1.7 if count <= 2 else max(0.62, 1.45 - 0.11 * count)  # inches
     side = cell * count
-    classes = [printable(name) for name in metrics.classes]
-    names = [textwrap.shorten(name, LONGEST_NAME, placeholder="…") or name[:LONGEST_NAME] for name in classes]
+    names = short_names(metrics.classes)
     slanted = max(len(name) for name in names) * 0.095 > cell
     longest = 0.085 * max(len(name) for name in names)
     left, bottom = max(1.35, longest + 0.75), (longest * 0.75 + 0.95 if slanted else 0.95)
@@ -41,7 +42,7 @@ def confusion_matrix_png(metrics: Metrics) -> bytes:
     axes = figure.add_axes((left / width, bottom / height, side / width, side / height))
     _cells(axes, metrics, points=72 * cell)
     _axes(axes, metrics, names, slanted)
-    _title(figure, metrics, height)
+    accuracy_title(figure, metrics, height)
 
     png = io.BytesIO()
     figure.savefig(png, format="png", dpi=DPI, metadata={"Software": None})
@@ -101,31 +102,3 @@ def _axes(axes: "Axes", metrics: Metrics, names: list[str], slanted: bool) -> No
     axes.tick_params(length=0, pad=6)
     for spine in axes.spines.values():
         spine.set_visible(False)
-
-
-def _title(figure: Any, metrics: Metrics, height: float) -> None:
-    lines = (
-        (f"Accuracy {percent(metrics.accuracy)}", 17, INK, "bold", 0.42),
-        (
-            f"95 % interval {interval(metrics.accuracy_interval_95)} · {counted(metrics.images, 'test image')}",
-            10.5, INK, "normal", 0.76,
-        ),
-        (f"study {metrics.study} · trial {metrics.best_trial} · shares are of the row", 8.5, MUTED, "normal", 1.02),
-    )  # fmt: skip
-    for text, size, colour, weight, inches in lines:
-        figure.text(
-            0.5, 1 - inches / height, text, ha="center", va="center", fontsize=size, color=colour, fontweight=weight
-        )
-
-
-def text_colour(background: Any) -> str:
-    """Return the colour, ink or white, with more contrast on `background` (WCAG 2.2, relative luminance)."""
-    from matplotlib.colors import to_rgb
-
-    def luminance(colour: Any) -> float:
-        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(colour)]
-        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-    on = luminance(background)
-    contrast = {ink: (max(on, luminance(ink)) + 0.05) / (min(on, luminance(ink)) + 0.05) for ink in (INK, "white")}
-    return max(contrast, key=lambda ink: contrast[ink])

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuner.evaluation.result import Metrics
-from tuner.report.figures.confusion_matrix import DPI, INK, MUTED
+from tuner.report.figures.style import DPI, INK, MUTED
 from tuner.report.text import counted, percent
 
 BLUE, ORANGE, LINE = "#1f66a8", "#c2541b", "#c9ced6"

@@ -9,6 +9,7 @@ from tuner import names
 from tuner.evaluation.result import Fit, Metrics
 from tuner.printable import printable
 from tuner.report.calibration_text import calibration_line, errors_line
+from tuner.report.class_rows import class_rows, most_confused, omitted_classes
 from tuner.report.text import accuracy_line, counted, percent, score
 
 WIDEST_MATRIX = 8
@@ -19,7 +20,8 @@ MOST_CONFUSED = 5
 
 def summary(metrics: Metrics, bucket_url: str | None = None) -> Group:
     """Return the summary for a rich Console. `bucket_url` is prefixed to the folder of the files."""
-    parts: list[RenderableType] = [_accuracies(metrics), Text(), _per_class(metrics), Text()]
+    parts: list[RenderableType] = [_accuracies(metrics), Text(), _per_class(metrics)]
+    parts += [Text(omitted_classes(metrics), "dim"), Text()] if omitted_classes(metrics) else [Text()]
     parts += [_matrix(metrics) if len(metrics.classes) <= WIDEST_MATRIX else _most_confused(metrics)]
     parts += [Text(), _best(metrics), Text(), _files(metrics, bucket_url)]
     return Group(*parts)
@@ -64,8 +66,9 @@ def _accuracies(metrics: Metrics) -> Table:
 
 def _per_class(metrics: Metrics) -> Table:
     table = _table("per class", *((column, "right") for column in ("precision", "recall", "F1", "images")))
-    for name, one in metrics.per_class.items():
-        table.add_row(_name(name), *(percent(s) for s in (one.precision, one.recall, one.f1)), f"{one.support:,}")
+    for row in class_rows(metrics):
+        one = row.scores
+        table.add_row(_name(row.name), *(percent(s) for s in (one.precision, one.recall, one.f1)), f"{one.support:,}")
     return table
 
 
@@ -82,15 +85,8 @@ def _matrix(metrics: Metrics) -> Table:
 
 def _most_confused(metrics: Metrics) -> Table:
     table = _table("truth", ("predicted", "left"), ("images", "right"), ("of the class", "right"))
-    mistakes = [
-        (images, truth, prediction)
-        for truth, row in enumerate(metrics.confusion_matrix)
-        for prediction, images in enumerate(row)
-        if truth != prediction and images
-    ]
-    for images, truth, prediction in sorted(mistakes, key=lambda m: (-m[0], m[1], m[2]))[:MOST_CONFUSED]:
-        share = percent(images / sum(metrics.confusion_matrix[truth]))
-        table.add_row(_name(metrics.classes[truth]), _name(metrics.classes[prediction]), f"{images:,}", share)
+    for row in most_confused(metrics, MOST_CONFUSED):
+        table.add_row(_name(row.truth), _name(row.prediction), f"{row.images:,}", percent(row.share))
     return table
 
 

@@ -1,23 +1,43 @@
 """Output of `run`, `status` and `trials` about a search: a table on a terminal, plain lines elsewhere."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from rich import box
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
 from tuner.config.settings import Algorithm, Policy
 from tuner.printable import printable
-from tuner.report.text import duration
+from tuner.report.text import duration, large, size
 from tuner.study.progress import by_interest, epochs_of
-from tuner.study.records import AttemptEnded, Ended, Finished, Leased, Record, Reported, Retried, TrialState, first_line
+from tuner.study.records import (
+    AttemptEnded,
+    Ended,
+    Finished,
+    Leased,
+    ModelSizes,
+    Opened,
+    Record,
+    Reported,
+    Retried,
+    TrialState,
+    first_line,
+)
 from tuner.study.state import SCORED, StudyState, Trial
 from tuner.study.status import WorkerStatus
 
 NOT_VERIFIED = "(not verified)"
 """Mark of trials whose objective cannot be recomputed with the saved model."""
+OTHER_COLUMNS = 50
+"""Maximum width of the columns of the live table without the trial's id and the hyperparameters, with the spaces."""
+MIN_ABOUT = 20
+"""Minimum width of the column of hyperparameters for which lines are counted."""
+REASON_CHARACTERS = 200
+"""Maximum length of a failed trial's reason in the live table. `cifake-tune trials` prints all of it."""
+
 STYLES = {
     TrialState.QUEUED: "dim",
     TrialState.RUNNING: "cyan",
@@ -30,18 +50,40 @@ STYLES = {
 def search_view(
     state: StudyState, workers: Sequence[WorkerStatus], elapsed_s: float, remaining_s: float | None, rows: int
 ) -> RenderableType:
-    """Return the live view of a search with at most `rows` trials, for a terminal of 80 columns or more."""
-    parts: list[RenderableType] = [_headline(state, elapsed_s, remaining_s), trials_table(state, workers, rows)]
+    """Return the live view of a search, for a terminal of 80 columns or more. Its trials have at most `rows` lines."""
+    parts: list[RenderableType] = [_headline(state, elapsed_s, remaining_s), _FittingTable(state, workers, rows)]
     parts += [*_news(state), *(Text(line, style="yellow") for line in problem_lines(workers).values())]
     return Group(*parts) if state.finished else Group(*parts, workers_line(workers))
 
 
-def trials_table(state: StudyState, workers: Sequence[WorkerStatus] = (), limit: int | None = None) -> Table:
-    """Return a table of trials: running trials first, then the best, then the others.
+@dataclass(frozen=True)
+class _FittingTable:
+    """A table of as many trials as fit into `rows` lines. Hyperparameters are wrapped and never cut."""
 
-    With a `limit`, the table has at most this many trials, each cut to one line.
-    """
-    cut = limit is not None
+    state: StudyState
+    workers: Sequence[WorkerStatus]
+    rows: int
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Yield the table. Rich calls this with the width of the terminal."""
+        trials = by_interest(self.state)
+        width = max(MIN_ABOUT, options.max_width - OTHER_COLUMNS - max((len(t.trial_id) for t in trials), default=0))
+        count = lines = 0
+        for trial in trials[: self.rows]:
+            lines += len(_about(trial, cut=True).wrap(console, width))
+            if lines > self.rows and count:
+                break
+            count += 1
+        yield _table(self.state, self.workers, trials[:count], cut=True)
+
+
+def trials_table(state: StudyState) -> Table:
+    """Return a table of all trials: running trials first, then the best, then the others."""
+    return _table(state, (), by_interest(state), cut=False)
+
+
+def _table(state: StudyState, workers: Sequence[WorkerStatus], trials: Sequence[Trial], cut: bool) -> Table:
+    """Return a table of these trials, whose last row says how many trials are left out."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, expand=cut)
     table.add_column("trial", no_wrap=True)
     table.add_column("state", no_wrap=True)
@@ -52,11 +94,10 @@ def trials_table(state: StudyState, workers: Sequence[WorkerStatus] = (), limit:
     rungs = state.settings.search.early_stopping.policy is Policy.ASHA and not cut
     if rungs:
         table.add_column("rung", justify="right", no_wrap=True)
-    table.add_column("hyperparameters", overflow="ellipsis" if cut else "fold", no_wrap=cut, ratio=1 if cut else None)
+    table.add_column("hyperparameters", overflow="fold", ratio=1 if cut else None)
     worker_of = {worker.trial: worker for worker in workers if worker.trial}
     best = {trial.trial_id for trial in state.best()}
-    trials = by_interest(state)
-    for trial in trials[:limit]:
+    for trial in trials:
         score = trial.score if trial.score is not None else _newest(state, trial)
         table.add_row(
             Text(trial.trial_id, style="bold" if trial.trial_id in best else ""),
@@ -66,8 +107,8 @@ def trials_table(state: StudyState, workers: Sequence[WorkerStatus] = (), limit:
             *([str(max(trial.rungs, default=""))] if rungs else []),
             _about(trial, cut),
         )
-    if limit is not None and len(trials) > limit:
-        table.add_row("…", Text(f"{len(trials) - limit} more", style="dim"), "", "", "")
+    if len(state.trials) > len(trials):
+        table.add_row("…", Text(f"{len(state.trials) - len(trials)} more", style="dim"), "", "", "")
     return table
 
 
@@ -92,6 +133,8 @@ def lines(state: StudyState, records: Iterable[Record]) -> Iterable[str]:
     objective = state.settings.search.objective
     for record in records:
         match record:
+            case Opened(model_sizes=ModelSizes() as sizes):
+                yield model_line(sizes)
             case Leased():
                 trial = state.trials[record.trial]
                 attempt = f" (attempt {record.attempt})" if record.attempt > 1 else ""
@@ -114,6 +157,15 @@ def lines(state: StudyState, records: Iterable[Record]) -> Iterable[str]:
                 yield f"the search had given up; {len(record.trials)} failed {noun} tried again"
             case Finished():
                 yield f"the search has ended: {first_line(record.reason)}"
+
+
+def model_line(sizes: ModelSizes) -> str:
+    """Return how large the space's models are."""
+    default = f"model: {large(sizes.parameters)} parameters ({size(sizes.checkpoint_bytes)} per checkpoint)"
+    if sizes.largest_parameters is None or sizes.largest_checkpoint_bytes is None:
+        return f"{default} with the default hyperparameters"
+    largest = f"{large(sizes.largest_parameters)} ({size(sizes.largest_checkpoint_bytes)})"
+    return f"{default} with the default hyperparameters, {largest} with the largest"
 
 
 def _total(state: StudyState) -> str:
@@ -164,7 +216,8 @@ def workers_line(workers: Sequence[WorkerStatus]) -> Text:
 def _about(trial: Trial, cut: bool) -> Text:
     """Return the hyperparameters of a trial, and the reason if it ended before its last epoch."""
     if trial.state is TrialState.FAILED:
-        return Text(printable(first_line(trial.reason)), style="red")
+        reason = printable(first_line(trial.reason))
+        return Text(reason[:REASON_CHARACTERS] if cut else reason, style="red")
     text = Text(describe(trial), style="dim" if trial.state in SCORED else "")
     if trial.verified is False:
         text.append(f"  {NOT_VERIFIED}", style="yellow")

@@ -1,0 +1,114 @@
+"""The size of a space's models, found out before the first trial without creating any weights."""
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from tuner.errors import PreemptedError
+from tuner.spaces.exploration import activate, largest
+
+if TYPE_CHECKING:
+    import keras_tuner
+
+Size = TypeVar("Size")
+
+
+@dataclass(frozen=True)
+class ModelSize:
+    """The size of one model."""
+
+    parameters: int
+    checkpoint_bytes: int
+    """Size of the weights and of the optimizer's state, which a checkpoint contains."""
+
+    def __str__(self) -> str:
+        """Return the size as the log shows it."""
+        return f"{self.parameters:,} parameters, and a checkpoint has {self.checkpoint_bytes / 1e6:,.1f} MB"
+
+
+@dataclass(frozen=True)
+class SpaceSize:
+    """The sizes of a space's models."""
+
+    default: ModelSize
+    """With the default hyperparameters."""
+    largest: ModelSize | None
+    """With the largest value of every hyperparameter that is a number; None if the model cannot be built then."""
+
+
+def space_size(space: "keras_tuner.HyperModel", hyperparameters: "keras_tuner.HyperParameters") -> SpaceSize | None:
+    """Return the sizes of a space's models; None if they are known only after the first batch of training."""
+    default = _built_with(space, hyperparameters, {}, _size_of)
+    if default is None:
+        return None
+    values = {hp.name: largest(hp) for hp in hyperparameters.space}
+    parameters = _built_with(space, hyperparameters, values, _parameters_of)
+    if parameters is None:
+        return SpaceSize(default, None)
+    # creating the optimizer's variables takes most of the time, and their number is proportional to the parameters
+    return SpaceSize(default, ModelSize(parameters, default.checkpoint_bytes * parameters // default.parameters))
+
+
+def _built_with(
+    space: "keras_tuner.HyperModel",
+    hyperparameters: "keras_tuner.HyperParameters",
+    values: dict[str, Any],
+    measure: Callable[[Any], Size | None],
+) -> Size | None:
+    """Return what `measure` returns for the model with these values; None if the model cannot be built."""
+    import keras
+
+    hp = hyperparameters.copy()
+    hp.values.clear()
+    hp.values.update(values)
+    activate(hp)
+    sizes: list[Size | None] = []
+    try:
+        _dry(lambda: sizes.append(measure(space.build(hp))))
+    except PreemptedError:
+        raise
+    except Exception:  # the exploration has reported errors of the user's code
+        return None
+    finally:
+        keras.backend.clear_session(free_memory=False)
+    return sizes[0]
+
+
+def _dry(build: Callable[[], None]) -> None:
+    """Call `build` so that it creates no weights, if the backend can do that."""
+    import keras
+
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow
+
+        with tensorflow.Graph().as_default():  # the graph is never run
+            build()
+    elif keras.backend.backend() == "jax":
+        import jax
+
+        jax.eval_shape(build)
+    else:
+        build()
+
+
+def _parameters_of(model: Any) -> int | None:
+    return int(model.count_params()) or None if getattr(model, "built", False) else None
+
+
+def _size_of(model: Any) -> ModelSize | None:
+    parameters = _parameters_of(model)
+    if parameters is None:
+        return None
+    optimizer = model.optimizer
+    if optimizer is not None and not optimizer.built:
+        optimizer.build(model.trainable_variables)
+    weights = sum(map(_bytes, model.variables))
+    state = sum(map(_bytes, optimizer.variables)) if optimizer is not None else 0
+    return ModelSize(parameters, weights + state)
+
+
+def _bytes(variable: Any) -> int:
+    bits = re.search(r"\d+$", str(variable.dtype))
+    return int(math.prod(variable.shape)) * (max(8, int(bits[0])) // 8 if bits else 1)
