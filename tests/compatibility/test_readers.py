@@ -9,7 +9,7 @@ import io
 import json
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +79,10 @@ def progress(bucket: LocalBucket) -> object:
     return read_progress(file)
 
 
+def state(bucket: LocalBucket) -> object:
+    return replace(read_study(bucket, STUDY), began=None)  # which a snapshot of 0.1.0 does not have
+
+
 def prepared(bucket: LocalBucket) -> object:
     return await_prepared(Study(name=STUDY, data=Data(source="images")), bucket, timeout_s=0)
 
@@ -95,7 +99,7 @@ class Reader:
 READERS = {
     "a journal's segment": Reader(names.journal_segment(STUDY, 1), header, records),
     "a record": Reader(names.journal_segment(STUDY, 1), body, records),
-    "a snapshot": Reader(names.snapshot(STUDY, 11), header, lambda bucket: read_study(bucket, STUDY)),
+    "a snapshot": Reader(names.snapshot(STUDY, 11), header, state),
     "a manifest": Reader(names.manifest(DIGEST), whole, lambda bucket: read_manifest(bucket, DIGEST)),
     "the note of `data prepare`": Reader(names.prepared(STUDY), whole, prepared),
     "metrics.json": Reader(

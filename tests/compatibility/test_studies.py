@@ -8,7 +8,7 @@ import json
 import re
 import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import h5py
@@ -106,6 +106,11 @@ def test_its_model_predicts(where: list[str], finished_folder: Path, monkeypatch
     assert predicted["warnings"] == []
 
 
+def without_times(state: StudyState) -> StudyState:
+    """Return the state without the times that a snapshot of 0.1.0 does not have."""
+    return replace(state, began=None, opened=None)
+
+
 # ---- the unfinished study ---------------------------------------------------------------------------
 def test_an_unfinished_study_is_read_from_its_snapshot_as_from_its_journal(
     unfinished: LocalBucket, monkeypatch: pytest.MonkeyPatch
@@ -119,7 +124,7 @@ def test_an_unfinished_study_is_read_from_its_snapshot_as_from_its_journal(
     snapshot = newest(unfinished, STUDY)
     assert snapshot is not None
     unfinished.delete(names.journal_segment(STUDY, 1))
-    assert read_study(unfinished, STUDY) == replayed
+    assert without_times(read_study(unfinished, STUDY)) == without_times(replayed)
     trial = replayed.trials[RESUMED]
     assert (trial.state, trial.attempts, trial.last_epoch) == (TrialState.RUNNING, 1, KILLED_AT)
 

@@ -15,10 +15,11 @@ from tuner.spaces.seed import SeedSpace
 Space = type[SeedSpace] | type[DeepSpace]
 
 
-def built(space: Space, height: int, width: int, **values: Any) -> keras.Model:
+def built(space: Space, height: int, across: int, **values: Any) -> keras.Model:
+    """Return the model for images of height x across with these hyperparameters, of which one is called width."""
     hp = keras_tuner.HyperParameters()
     hp.values.update(values)
-    return space((height, width, 3), 2).build(hp)
+    return space((height, across, 3), 2).build(hp)
 
 
 def layers_of(model: keras.Model) -> dict[str, tuple[Any, ...]]:

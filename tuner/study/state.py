@@ -171,7 +171,10 @@ class StudyState:
         Raises ValueError if the record contradicts the state because its trial is unknown, its transition is not in
         TRANSITIONS, or its attempt is not the newest.
         """
+        self._apply(record)
         self.last_record = max(self.last_record or record.at, record.at)
+
+    def _apply(self, record: Record) -> None:
         match record:
             case Opened():
                 if record.term <= self.term:
