@@ -108,6 +108,9 @@ def prepare_command(
 
     context.ensure_object(GlobalOptions).quit_url = os.environ.get(names.ENV_QUIT_URL, "")
     study = load(study_file, [], os.environ)
+    if study.data.own:
+        print_line(make_console(), f"study {study.name} brings its own data (data.own), so nothing is packed")
+        return
     opened = open_bucket(bucket)
     with shown_progress("reading the source") as progress:
         manifest = prepare(study, opened, progress)
