@@ -32,7 +32,7 @@ class Space(keras_tuner.HyperModel):
 
 class OwnFit(Space):
     def fit(self, hp, model, *arguments, **options):
-        return model.fit(*arguments, batch_size=8, **options)
+        return model.fit(*arguments, batch_size=8, verbose=0, **options)
 
 class Listener:
     def check(self):
