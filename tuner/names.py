@@ -196,6 +196,10 @@ MANIFEST = "manifest.json"
 DATA_PREFIX = "data/"
 
 
+OWN_DATA = "own"
+"""Recorded instead of a data set's digest by a study whose space brings its own data (`data.own`)."""
+
+
 def data_prefix(digest: str) -> str:
     """Return the folder of a packed data set. `digest` is the hex SHA-256 that names the data set."""
     return f"{DATA_PREFIX}{digest}/"

@@ -133,6 +133,45 @@ def test_a_chief_that_waits_for_its_data_set_does_so_after_the_import(
     assert "Keras is imported" in error
 
 
+@pytest.fixture
+def own_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Settings of a space that brings its own data."""
+    monkeypatch.setenv(f"{names.ENV_SETTING}DATA__OWN", "true")
+    monkeypatch.setenv(f"{names.ENV_SETTING}SPACE__IMPORT", "my_space:Mine")
+
+
+@pytest.mark.usefixtures("own_data")
+def test_a_chief_of_a_space_with_its_own_data_needs_no_data_set_and_waits_for_none(
+    run: Run, capsys: pytest.CaptureFixture[str], bucket: LocalBucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable, value in ((names.ENV_DATA, ""), (names.ENV_DATA_WAIT_S, "600"), (names.ENV_DATA, names.OWN_DATA)):
+        monkeypatch.setenv(variable, value)
+        _, error = refused(run, capsys, "chief")
+        assert "Keras is imported" in error
+
+
+@pytest.mark.usefixtures("own_data")
+def test_a_chief_of_a_space_with_its_own_data_refuses_a_data_set(
+    run: Run, capsys: pytest.CaptureFixture[str], bucket: LocalBucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(names.ENV_DATA, DIGEST)
+    code, error = refused(run, capsys, "chief")
+    assert code == ExitCode.USAGE
+    assert "data.own of the study says that the space brings its own data" in error
+
+
+@pytest.mark.usefixtures("own_data")
+def test_own_data_is_neither_packed_nor_chosen(
+    run: Run, capsys: pytest.CaptureFixture[str], bucket: LocalBucket
+) -> None:
+    assert run("data", "prepare") == ExitCode.DONE
+    assert "study cifake brings its own data (data.own), so nothing is packed" in capsys.readouterr().out
+    assert not list(bucket.list(""))
+    code, error = refused(run, capsys, "run", "--data", "photos")
+    assert code == ExitCode.USAGE
+    assert "so data.source would have no effect" in error
+
+
 @pytest.mark.parametrize("command", ["chief", "evaluate"])
 def test_a_bucket_that_is_a_file(
     run: Run, capsys: pytest.CaptureFixture[str], bucket: LocalBucket, command: str

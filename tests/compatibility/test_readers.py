@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from tests.compatibility.conftest import STUDY
+from tests.support.evaluations import read_metrics
 from tuner import names
 from tuner.bucket.local import LocalBucket
 from tuner.config import formats
@@ -23,7 +24,6 @@ from tuner.config.settings import Data, Study
 from tuner.data.manifest import read_manifest
 from tuner.data.prepare import await_prepared
 from tuner.errors import CifakeTuneError
-from tuner.evaluation.result_files import read_metrics
 from tuner.report.rebuild import make_report
 from tuner.study.journal import read_records, read_study
 from tuner.study.records import Record

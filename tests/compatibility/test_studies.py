@@ -20,11 +20,11 @@ from tests.compatibility.conftest import HERE, STUDY, unpack
 from tests.compatibility.make_studies import KILLED_AT, SETTINGS
 from tests.integration.support import Done, Place, place
 from tests.support.certificates import Authority, environment
+from tests.support.evaluations import read_metrics
 from tuner import names
 from tuner.bucket import Bucket
 from tuner.bucket.local import LocalBucket
 from tuner.cli.app import app
-from tuner.evaluation.result_files import read_metrics
 from tuner.names import TrialId
 from tuner.study import snapshots
 from tuner.study.journal import read_records, read_study

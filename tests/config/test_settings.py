@@ -162,6 +162,32 @@ def test_a_name_and_an_import_exclude_each_other() -> None:
     assert "Remove one of them" in error_of(load, settings=["space.name=other", "space.import=my:Space"])
 
 
+OWN = ("data.own=true", "space.import=my:Space")
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ("data.source=photos", "data.source would have no effect. Remove one of them (`--data` sets data.source)."),
+        ("data.validation=0.2", "so data.validation would have no effect."),
+    ],
+)
+def test_own_data_refuses_settings_of_images(more: str, says: str) -> None:
+    message = error_of(load, settings=[*OWN, more])
+    assert "data: data.own says that the space brings its own data" in message
+    assert says in message
+
+
+def test_own_data_may_have_a_batch_size_and_a_seed_and_is_read_back() -> None:
+    study = load(settings=[*OWN, "data.batch_size=4", "data.validation_seed=3"])
+    assert study.data.own
+    assert parse(dump(study), "study.yaml") == study
+
+
+def test_own_data_requires_a_space_of_the_users_own() -> None:
+    assert "data.own requires space.import" in error_of(load, settings=["data.own=true"])
+
+
 @pytest.mark.parametrize("by_alias", [True, False])
 @pytest.mark.parametrize("settings", [[], ["space.name=seed"], ["space.import=my:Space"]])
 def test_a_study_that_was_written_down_is_read_as_the_same(settings: list[str], by_alias: bool) -> None:

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from tests.evaluation.studies import CLASSES, STUDY, Night, brightness_model, pack_images
+from tests.support.evaluations import evaluate
 from tuner.bucket.local import LocalBucket
 from tuner.config.settings import Study
 from tuner.evaluation.result import Metrics
-from tuner.evaluator.run import evaluate
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from tests.evaluation.studies import STUDY, Night, brightness_model, pack_images
+from tests.support.evaluations import evaluate
 from tuner import names
 from tuner.bucket.local import LocalBucket
 from tuner.config.settings import Space, Study
@@ -22,7 +23,6 @@ from tuner.evaluation.image_files import Readable, Unusable, find, read
 from tuner.evaluation.input_checks import input_warnings
 from tuner.evaluation.predictor import Answer, Predictor, open_predictor
 from tuner.evaluation.result import Fit, TrainingProfile
-from tuner.evaluator.run import evaluate
 
 CIFAKE = TrainingProfile(
     height=32, width=32, formats=("JPEG",), resized=False,

@@ -27,6 +27,7 @@ from tests.evaluation.studies import (
     pack_images,
 )
 from tests.integration.support import FASTEST_BACKEND, JAX_ENVIRONMENT, python_with
+from tests.support.evaluations import evaluate, read_metrics
 from tuner import names
 from tuner.bucket.local import LocalBucket
 from tuner.config.settings import Evaluation, Space, Study
@@ -35,7 +36,6 @@ from tuner.data.source import Progress
 from tuner.errors import BucketError, EnvironmentFailure, NoResultError, SpaceError
 from tuner.evaluation import scores
 from tuner.evaluation.result_files import check_predictions
-from tuner.evaluator.run import evaluate, read_metrics
 from tuner.report.rebuild import make_report
 
 

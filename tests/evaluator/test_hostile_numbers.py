@@ -10,10 +10,10 @@ import pytest
 
 from tests.evaluation.conftest import Evaluated, copy_of
 from tests.evaluation.studies import STUDY, Night, brightness_model, file
+from tests.support.evaluations import evaluate, read_metrics
 from tuner import names
 from tuner.errors import PreemptedError
 from tuner.evaluation.provenance import Provenance
-from tuner.evaluator.run import evaluate, read_metrics
 from tuner.report.rebuild import make_report
 from tuner.study.records import Value
 

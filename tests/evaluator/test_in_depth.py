@@ -17,6 +17,7 @@ from tests.evaluation.studies import (
     file,
     lose_the_test_split,
 )
+from tests.support.evaluations import evaluate
 from tuner import names
 from tuner.config.settings import Data, Evaluation, Study
 from tuner.data.arrays import open_training
@@ -24,7 +25,6 @@ from tuner.data.manifest import read_manifest
 from tuner.errors import EnvironmentFailure
 from tuner.evaluation.calibration import fit_temperature
 from tuner.evaluation.resampling import exact_mcnemar
-from tuner.evaluator.run import evaluate
 from tuner.report.rebuild import make_report
 from tuner.report.sprites import cut
 

@@ -7,12 +7,12 @@ import pytest
 
 from tests.evaluation.fixtures import metrics_of
 from tests.evaluation.studies import STUDY, Night, brightness_model, pack_images
+from tests.support.evaluations import evaluate
 from tuner import names
 from tuner.bucket.local import LocalBucket
 from tuner.config.loading import parse
 from tuner.config.settings import Study
 from tuner.evaluation.provenance import Provenance
-from tuner.evaluator.run import evaluate
 from tuner.names import TrialId
 from tuner.report.model_card import model_card
 from tuner.study.attempts import attempts_of, interrupted
@@ -72,6 +72,7 @@ def test_provenance_has_settings_data_code_and_packages(evaluated: LocalBucket) 
     assert origin.code.space == "tuner.spaces.seed:SeedSpace"
     assert re.fullmatch("[0-9a-f]{64}", origin.code.space_sha256 or "")
     assert origin.evaluator.packages["keras"] == origin.trained_with_keras
+    assert origin.data is not None
     assert (origin.data.training_images, origin.data.validation_images, origin.data.test_images) == (54, 6, 60)
     (stage,) = origin.stages
     assert (stage.trial, stage.best_epoch, stage.first_epoch) == ("0", 1, 0)

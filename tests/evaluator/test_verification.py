@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from tests.evaluation.studies import CLASSES, STUDY, Night, brightness_model, file, lose_the_test_split
+from tests.support.evaluations import evaluate
 from tuner import names
 from tuner.data.arrays import open_validation
 from tuner.data.manifest import read_manifest
 from tuner.errors import NoResultError
-from tuner.evaluator.run import evaluate
 from tuner.report.terminal.console import make_console
 from tuner.report.terminal.evaluation import summary
 

@@ -13,9 +13,9 @@ from PIL import Image
 from tests.evaluation.studies import SIDE, Night, pack_images
 from tests.integration.in_process import do_here
 from tests.integration.support import BACKENDS, Place, place
+from tests.support.evaluations import evaluate
 from tuner import names
 from tuner.config.settings import Study
-from tuner.evaluator.run import evaluate
 
 
 def convolutional_model(path: Path) -> Path:

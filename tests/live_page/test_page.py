@@ -189,6 +189,15 @@ def test_the_result_of_the_evaluation_is_shown_with_its_interval_and_its_images(
         check(view, served.url)
 
 
+def test_the_result_of_a_space_with_its_own_data_is_shown_by_its_names(browser: Browser) -> None:
+    state = studies.finish(studies.searched(30, 30, workers=1))
+    result = EvaluationSummary(results={"mae": 0.25, "r2": 0.875})
+    with serving(studies.watched(state, None, result)) as served, open_page(browser, served.url, 375) as view:
+        tile = loaded(view).inner_text("#tiles div:has-text('test mae')")
+        assert tile.split("\n")[1:] == ["0.2500", "r2 0.8750"]
+        check(view, served.url)
+
+
 def test_charts_are_pictures_with_words_and_tell_what_the_pointer_is_at(browser: Browser, large: StudyState) -> None:
     with serving(studies.watched(large)) as served, open_page(browser, served.url) as view:
         page = loaded(view)

@@ -9,6 +9,7 @@ from http import HTTPStatus
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from tests.integration.support import FASTEST_BACKEND, JAX_ENVIRONMENT, python_with
 from tests.support.gcs_emulator import free_port
@@ -109,6 +110,27 @@ def test_the_evaluations_result_is_the_chiefs_to_show(tmp_path: Path, monkeypatc
     assert scraped.value(Metric.ACCURACY) == 0.9
     assert (scraped.value(Metric.ACCURACY_LOWER), scraped.value(Metric.ACCURACY_UPPER)) == (0.89, 0.91)
     assert scraped.value(Metric.EVALUATION_IMAGES) == 20_000
+
+
+def test_an_evaluation_without_an_accuracy_is_done_and_has_no_accuracy(tmp_path: Path) -> None:
+    """That of a space with its own data."""
+    bucket = LocalBucket(tmp_path)
+    bucket.write(names.evaluation("night", names.METRICS_JSON), b'{"format": "1.2", "results": {"mae": 0.5}}')
+    chief = ChiefMonitor(bucket, "night", monitor := Monitor(Role.CHIEF))
+    chief.evaluation_done()
+    chief.show_finished(StudyState())
+    assert chief._evaluation.result == EvaluationSummary(results={"mae": 0.5})
+    with serving(monitor, {names.ENV_HTTP: "127.0.0.1:0"}) as address:
+        assert address is not None
+        scraped = scrape(f"{address.host}:{address.port}")
+    assert scraped.value(Metric.EVALUATION, state="done") == 1
+    assert Metric.ACCURACY not in scraped.names
+
+
+@pytest.mark.parametrize("content", ["{}", '{"accuracy": 0.5}', '{"results": {}}', '{"results": {"mae": "low"}}'])
+def test_a_result_without_any_numbers_is_damaged(content: str) -> None:
+    with pytest.raises(ValidationError):
+        EvaluationSummary.model_validate_json(content)
 
 
 def test_a_chief_that_recovers_says_for_how_long_its_bucket_has_not_answered(tmp_path: Path) -> None:

@@ -7,12 +7,12 @@ from rich.console import Console
 
 from tests.evaluation.fixtures import cifake, metrics_of
 from tests.evaluation.reports import report_of
-from tuner.evaluation.result import Metrics
+from tuner.evaluation.own_result import AnyMetrics
 from tuner.report.terminal.evaluation import summary
 from tuner.report.text import accuracy_line, counted, interval, percent
 
 
-def printed(metrics: Metrics, bucket_url: str | None = None) -> str:
+def printed(metrics: AnyMetrics, bucket_url: str | None = None) -> str:
     out = io.StringIO()
     Console(file=out, width=80).print(summary(metrics, bucket_url))
     return out.getvalue()

@@ -16,9 +16,8 @@ from tuner.chief.journal_writer import JournalWriter
 from tuner.chief.service import Service, now
 from tuner.config.settings import Study
 from tuner.search.oracle import Instant, Oracle
-from tuner.search.suggester import make_suggester
+from tuner.search.suggester import make_suggester, objective_of
 from tuner.study.journal import JournalReader
-from tuner.study.objective import Objective
 from tuner.study.records import Opened
 from tuner.study.state import StudyState
 from tuner.study.status import WorkerStatus
@@ -115,12 +114,19 @@ class RunningChief:
     async def _start(self) -> None:
         reader = JournalReader(self.bucket, self.study.name)
         reader.poll()
-        state, writer = reader.state, f"chief-{reader.state.term + 1}"
-        opened = Opened(at=0, term=state.term + 1, writer=writer, study=self.study, data=self._data, direction="max")
+        state, writer, objective = reader.state, f"chief-{reader.state.term + 1}", objective_of(self.study.search)
+        opened = Opened(
+            at=0,
+            term=state.term + 1,
+            writer=writer,
+            study=self.study,
+            data=self._data,
+            direction=objective.direction,
+        )
         journal = JournalWriter(self.bucket, self.study.name, writer, reader.next_number)
         journal.write([opened])
         state.apply(opened)
-        suggester = make_suggester(self.study, self._space, Objective("val_accuracy"))
+        suggester = make_suggester(self.study, self._space, objective)
         suggester.restore(state)
         self.service = Service(Oracle(state, now()), suggester, self._space, journal)
         self._server = make_server(self.service)

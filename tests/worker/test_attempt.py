@@ -19,6 +19,7 @@ from tuner.config.loading import load
 from tuner.config.settings import Study
 from tuner.data.arrays import Arrays, TrainingData
 from tuner.errors import EnvironmentFailure
+from tuner.spaces.own_data import load_training_parts
 from tuner.study.objective import Objective
 from tuner.study.records import Outcome, TrialState
 from tuner.worker.attempt import Attempt
@@ -141,6 +142,45 @@ def test_an_attempt_whose_trial_another_worker_has_stops_at_the_next_batch(
     assert after.batches <= 3 + 1
     [trial] = chief.ask(lambda state: list(state.trials.values()))
     assert (trial.state, trial.worker, trial.epochs) == (TrialState.RUNNING, "another", {})
+
+
+class OneHot(keras_tuner.HyperModel):
+    """Its own data has labels of another shape than its model's outputs."""
+
+    def data(self, part: str) -> tuple[np.ndarray, np.ndarray]:
+        return np.zeros((8, 4), np.float32), np.zeros((8, 3), np.float32)
+
+    def build(self, hp: keras_tuner.HyperParameters) -> keras.Model:
+        model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, activation="softmax")])
+        model.compile("sgd", "categorical_crossentropy", metrics=["accuracy"])
+        return model
+
+
+def test_labels_of_a_spaces_own_data_that_do_not_fit_its_loss_are_said_to_be_those_of_its_data(
+    open_context: Open, chief: RunningChief, grant: Grant
+) -> None:
+    space = OneHot()
+    context = replace(open_context(space), data=load_training_parts(space, seed=1), classes=0)
+    Attempt(context, grant).run()
+    fault = chief.ask(lambda state: state.shared_fault)
+    assert "The labels are those that the space's data() returns" in fault
+    assert "integers from 0" not in fault
+
+
+class Evaluating(Logits):
+    """Its own evaluation needs no probabilities."""
+
+    def evaluate(self, model: keras.Model, test: tuple[np.ndarray, np.ndarray]) -> dict[str, float]:
+        images, labels = test
+        return {"right": (model.predict(images, verbose=0).argmax(axis=1) == labels).mean()}
+
+
+def test_a_model_that_its_space_evaluates_may_answer_with_anything_and_is_not_verified(
+    open_context: Open, chief: RunningChief, grant: Grant
+) -> None:
+    Attempt(open_context(Evaluating(SHAPE, CLASSES)), grant).run()
+    [trial] = chief.ask(lambda state: list(state.trials.values()))
+    assert (trial.state, trial.verified) == (TrialState.COMPLETED, False)
 
 
 def test_a_model_that_does_not_answer_with_probabilities_ends_its_trial_after_an_epoch_which_is_not_kept(

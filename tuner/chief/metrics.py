@@ -142,7 +142,7 @@ def evaluation_metrics(evaluation: EvaluationStatus) -> Iterable[Metric]:
     """Return the metrics of a study's evaluation."""
     yield reading(catalogue.EVALUATION, {(state.value,): state is evaluation.state for state in EvaluationState})
     result = evaluation.result
-    if result is None:
+    if result is None or result.accuracy is None or result.accuracy_interval_95 is None or result.images is None:
         return
     lower, upper = result.accuracy_interval_95
     yield reading(catalogue.ACCURACY, {(): result.accuracy})

@@ -92,9 +92,14 @@ class SearchPlan:
 
 def _plan_search(context: ChiefContext) -> SearchPlan:
     """Explore the space by building the model once, and create the algorithm that samples it."""
-    study, manifest = context.study, read_manifest(context.bucket, context.digest)
-    space = spaces.load_space(study.space, manifest.image_shape, len(manifest.classes))
-    hyperparameters = spaces.narrow(explore(space, manifest.image_shape), study.space.values)
+    study, image_shape = context.study, None
+    if study.data.own:
+        space = spaces.load_own_space(study.space)
+    else:
+        manifest = read_manifest(context.bucket, context.digest)
+        image_shape = manifest.image_shape
+        space = spaces.load_space(study.space, image_shape, len(manifest.classes))
+    hyperparameters = spaces.narrow(explore(space, image_shape), study.space.values)
     objective = objective_of(study.search)
     suggester = make_suggester(study, hyperparameters, objective)
     return SearchPlan(hyperparameters, suggester, objective, _model_sizes(space, hyperparameters))

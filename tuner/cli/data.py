@@ -123,6 +123,9 @@ def prepare_command(
 
     context.ensure_object(GlobalOptions).quit_url = os.environ.get(names.ENV_QUIT_URL, "")
     study = study_settings(study_file, [], bucket)
+    if study.data.own:
+        print_line(make_console(), f"study {study.name} brings its own data (data.own), so nothing is packed")
+        return
     opened = open_bucket(bucket)
     reader = JournalReader(opened, study.name)
     reader.poll()

@@ -80,5 +80,7 @@ def is_evaluated(bucket: Bucket, study: str) -> bool:
     """
     if evaluated(bucket, study) is not None:
         return True
-    check_data_set(bucket, read_study(bucket, study).data_digest)
+    state = read_study(bucket, study)
+    if not state.settings.data.own:
+        check_data_set(bucket, state.data_digest)
     return False

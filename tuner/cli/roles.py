@@ -109,6 +109,7 @@ def chief(
 
 
 def _run_chief(study: config.Study, its_bucket: Bucket, own: "OwnJobEnd") -> None:
+    _check_own_data(study)
     host, port, encryption = _environment(names.ENV_ORACLE_IP), _port(), _encryption()
     from tuner.address import Address
     from tuner.chief.evaluation_job import ChiefJob
@@ -124,12 +125,14 @@ def _run_chief(study: config.Study, its_bucket: Bucket, own: "OwnJobEnd") -> Non
     cluster = ChiefJob(job, _environment(names.ENV_START), own.release, _seconds(names.ENV_LINGER_S)) if job else None
     with serving(monitor):  # before the bucket is read, so that a chief that waits for its bucket is visible
         own.begin(bucket, study.name)
-        if _data_wait_s() is None:  # otherwise, the data set may be packed while Keras is imported
+        if (
+            _data_wait_s() is None and not study.data.own
+        ):  # otherwise, the data set may be packed while Keras is imported
             early_checks.check_chief_data(bucket, study, os.environ.get(names.ENV_DATA))
         with importing_keras(whole=study.search.algorithm is config.Algorithm.BAYESIAN):
             from tuner.chief.context import ChiefContext
             from tuner.chief.run import run_chief
-        digest = find_data_set(bucket, _data_digest(study, bucket))
+        digest = names.OWN_DATA if study.data.own else find_data_set(bucket, _data_digest(study, bucket))
         run_chief(ChiefContext(bucket, study, digest, Address(host, port), encryption, cluster, chief_monitor))
 
 
@@ -192,6 +195,17 @@ def evaluate(
         print_json(metrics_json(metrics))
     else:
         make_console().print(summary(metrics, bucket.url))
+
+
+def _check_own_data(study: config.Study) -> None:
+    """Raise ConfigError if the environment and the settings contradict each other about the data."""
+    digest = os.environ.get(names.ENV_DATA)
+    if digest and (digest == names.OWN_DATA) != study.data.own:
+        own = "that the space brings its own data" if study.data.own else "no such thing"
+        raise ConfigError(
+            f"{names.ENV_DATA} is {digest!r:.70}, but data.own of the study says {own}. Unset the variable, or change "
+            "data.own."
+        )
 
 
 def _data_digest(study: config.Study, bucket: Bucket) -> str | None:

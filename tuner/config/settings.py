@@ -126,6 +126,11 @@ class Data(Settings):
     batch_size: Positive = 128
     """Number of images per training step."""
 
+    own: bool = False
+    """Whether the space brings its own data: its method `data(self, part)` returns the data, and nothing is packed.
+    Default: false, so that the space is trained on images. Then only `batch_size`, for arrays, and `validation_seed`,
+    with which NumPy, Python and Keras are seeded before `data` is called, have an effect in this section."""
+
     @field_validator("resize", mode="before")
     @classmethod
     def _two_sides(cls, value: Any) -> Any:
@@ -138,6 +143,22 @@ class Data(Settings):
                 f"must be [HEIGHT, WIDTH], two whole numbers of pixels from 1 to {MAX_SIDE}, got {json.dumps(value)}"
             )
         return tuple(value)
+
+    @model_validator(mode="after")
+    def _own_without_images(self) -> "Data":
+        """Refuse settings of images for a space that brings its own data, because they would have no effect."""
+        fields = type(self).model_fields
+        useless = [
+            f"data.{name}"
+            for name in fields.keys() - {"own", "batch_size", "validation_seed"}
+            if self.own and getattr(self, name) != fields[name].default
+        ]
+        if useless:
+            raise ValueError(
+                f"data.own says that the space brings its own data, so {' and '.join(sorted(useless))} would have no "
+                "effect. Remove one of them (`--data` sets data.source)"
+            )
+        return self
 
 
 BUILT_IN_SPACES = ("seed", "deep")
@@ -359,6 +380,15 @@ class Study(Settings):
     retries: Retries = Retries()
     leases: Leases = Leases()
     evaluation: Evaluation = Evaluation()
+
+    @model_validator(mode="after")
+    def _own_data_of_own_space(self) -> "Study":
+        if self.data.own and self.space.import_ is None:
+            raise ValueError(
+                "data.own requires space.import, because the built-in spaces train on packed images. Set space.import "
+                "to your space, or remove data.own"
+            )
+        return self
 
     @property
     def validation_seed(self) -> int:

@@ -38,6 +38,11 @@ class Arrays:
     labels: NDArray[np.uint8]
     """Indices of the manifest's classes, of shape (n,), read-only; uint16 if there are more than 256 classes."""
 
+    @property
+    def count(self) -> int:
+        """Number of images."""
+        return len(self.labels)
+
 
 @dataclass(frozen=True)
 class TrainingData:

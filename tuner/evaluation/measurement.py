@@ -168,7 +168,7 @@ def _plain(subject: Subject, tested: Predictions, labels: scores.Labels, right: 
         data_digest=manifest.digest,
         seed=study.seed,
         test_evaluations=subject.evaluations,
-        versions=_versions(),
+        versions=software_versions(),
         duration_s=0.0,
     )  # fmt: skip
 
@@ -231,7 +231,8 @@ def _without_leaked(manifest: Manifest, right: NDArray[np.bool_]) -> LeakFree:
     )
 
 
-def _versions() -> Versions:
+def software_versions() -> Versions:
+    """Return the versions of the software that runs the evaluation."""
     import keras
 
     backend = keras.backend.backend()

@@ -18,6 +18,7 @@ from tuner.evaluation.calibration import at_temperature
 from tuner.evaluation.grad_cam import GradCam
 from tuner.evaluation.heatmaps import heatmap_png
 from tuner.evaluation.image_files import Readable, Unusable, find, read
+from tuner.evaluation.own_result import OwnMetrics
 from tuner.evaluation.predictions import predictions
 from tuner.evaluation.result import Fit, Metrics
 from tuner.evaluation.result_files import read_metrics
@@ -111,7 +112,8 @@ class Predictor:
 def open_predictor(bucket: Bucket, study: str) -> Predictor:
     """Return a predictor with the model that the study's evaluation measured.
 
-    Raises EnvironmentFailure if there is no evaluation yet, and SpaceError and BucketError as `load_model` does.
+    Raises EnvironmentFailure if there is no evaluation yet, UsageError if the model does not classify images, and
+    SpaceError and BucketError as `load_model` does.
     """
     metrics = read_metrics(bucket, study)
     if metrics is None:
@@ -120,6 +122,11 @@ def open_predictor(bucket: Bucket, study: str) -> Predictor:
             "Run `cifake-tune evaluate` after the search."
         )
     name = names.evaluation(study, names.BEST_MODEL)
+    if isinstance(metrics, OwnMetrics):
+        raise UsageError(
+            f"study {study!r} has its own data or evaluation, so how its model takes images is unknown here. Load "
+            f"{bucket.url.rstrip('/')}/{name} with keras.saving.load_model() in your own code instead."
+        )
     with temporary_folder() as folder:
         path = Path(folder, names.BEST_MODEL)
         bucket.download(name, path)

@@ -109,6 +109,8 @@ class Provenance(ResultModel):
     """Keras version recorded in the saved model."""
 
     saved_at: str | None
-    data: DataSet
+    data: DataSet | None
+    """None if the space brings its own data."""
+
     code: Code
     evaluator: Machine

@@ -228,14 +228,52 @@ class TrainingProfile(ResultModel):
     """The same range for the mean difference between the largest and the smallest channel of a pixel."""
 
 
-class Metrics(ResultModel):
+class EvaluationResult(ResultModel):
+    """What every evaluation says about the evaluated model."""
+
+    format: Format = ABSENT
+    study: str
+    best_trial: TrialId
+    best_epoch: Count
+    """Epoch whose model was evaluated, from 0."""
+
+    hyperparameters: dict[str, Any]
+    objective: str
+    score: float
+    """Objective of the best trial, by which the trial was chosen."""
+
+    checkpoint: str
+    """Name of the evaluated model's object in the bucket."""
+
+    data_digest: str
+    """Digest of the data set; `own` if the space brings its own data."""
+
+    seed: int
+    test_evaluations: Count
+    """Number of this study's models measured on the test split, including this one. Choosing among several models by
+    these numbers would make them optimistic."""
+
+    versions: Versions
+    duration_s: Amount
+
+    verified: bool | None = None
+    """Whether `score` was recomputed with this model on all validation images, before the test images were read. False
+    if it cannot be recomputed, because the space's own `fit` returned it, its metric cannot be loaded, or the space has
+    its own data or evaluation. None in evaluations by earlier versions."""
+
+    recomputed_score: float | None = None
+    """The recomputed value. None if it cannot be recomputed."""
+
+    not_made: tuple[str, ...] = ()
+    """Names of report files that could not be made. The evaluator's log has the reasons."""
+
+
+class Metrics(EvaluationResult):
     """The evaluation of a study's best trial on the test split. `model_dump_json()` is metrics.json.
 
     Intervals are (low, high): Wilson's 95 % intervals. Probabilities, accuracies and scores of classes are 0 to 1.
     """
 
-    format: Format = ABSENT
-    study: str
     accuracy: Share
     accuracy_interval_95: ShareInterval
     interval_method: str = "wilson"
@@ -251,15 +289,6 @@ class Metrics(ResultModel):
     """Numbers of images; rows are the truth, columns the prediction, in the order of `classes`."""
 
     per_class: dict[str, OneClass]
-    best_trial: TrialId
-    best_epoch: Count
-    """Epoch whose model was evaluated, from 0."""
-
-    hyperparameters: dict[str, Any]
-    objective: str
-    score: float
-    """Objective of the best trial, by which the trial was chosen."""
-
     validation_accuracy: float | None
     """`val_accuracy` of the best epoch, optimistic as the best of many. None if the model does not report it."""
 
@@ -267,26 +296,7 @@ class Metrics(ResultModel):
     validation_images: Count
     """Number of training images held out to compare trials."""
 
-    checkpoint: str
-    """Name of the evaluated model's object in the bucket."""
-
-    data_digest: str
-    seed: int
-    test_evaluations: Count
-    """Number of this study's models measured on the test split, including this one. Choosing among several models by
-    this accuracy would make the accuracy optimistic."""
-
-    versions: Versions
-    duration_s: Amount
-
     # The fields below are None in evaluations by earlier versions, or for the reason given.
-    verified: bool | None = None
-    """Whether `score` was recomputed with this model on all validation images, before the test images were read. False
-    if it cannot be recomputed, because the space's own `fit` returned it or its metric cannot be loaded."""
-
-    recomputed_score: float | None = None
-    """The recomputed value. None if it cannot be recomputed."""
-
     bootstrap: Bootstrap | None = None
     calibration: Calibration | None = None
     objects: tuple[ObjectClass, ...] | None = None
@@ -306,8 +316,6 @@ class Metrics(ResultModel):
 
     familiar: TrainingProfile | None = None
     with_flips: WithFlips | None = None
-    not_made: tuple[str, ...] = ()
-    """Names of report files that could not be made. The evaluator's log has the reasons."""
 
     @model_validator(mode="after")
     def _check_numbers(self) -> Self:

@@ -1,5 +1,6 @@
 """Reads an evaluation's files from the bucket. A damaged file is an error that names the object."""
 
+import json
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -8,12 +9,13 @@ from pydantic import ValidationError
 from tuner import names
 from tuner.bucket import Bucket
 from tuner.errors import DamagedResultError, NewerFormatError, ObjectNotFoundError
+from tuner.evaluation.own_result import AnyMetrics, OwnMetrics
 from tuner.evaluation.predictions import cell, read_csv_gz
 from tuner.evaluation.result import Metrics
 from tuner.printable import printable
 
 
-def read_metrics(bucket: Bucket, study: str) -> Metrics | None:
+def read_metrics(bucket: Bucket, study: str) -> AnyMetrics | None:
     """Return the study's evaluation; None if the bucket has none.
 
     Raises DamagedResultError if metrics.json is damaged or has impossible numbers, and NewerFormatError if its major
@@ -21,7 +23,8 @@ def read_metrics(bucket: Bucket, study: str) -> Metrics | None:
     """
     name = names.evaluation(study, names.METRICS_JSON)
     try:
-        return Metrics.model_validate_json(bucket.read(name))
+        data = bucket.read(name)
+        return (OwnMetrics if _is_own(data) else Metrics).model_validate_json(data)
     except ObjectNotFoundError:
         return None
     except NewerFormatError as error:
@@ -31,6 +34,17 @@ def read_metrics(bucket: Bucket, study: str) -> Metrics | None:
             f"{bucket.url}: {name} is damaged ({problem_of(error)}). Restore this object from a backup, or run "
             "`cifake-tune evaluate` to measure the model again."
         ) from None
+
+
+def _is_own(data: bytes) -> bool:
+    """Return whether a metrics.json is that of a space with its own data or evaluation."""
+    if b'"results"' not in data:  # a class may have this name, too
+        return False
+    try:
+        values = json.loads(data)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(values, dict) and "results" in values
 
 
 def check_predictions(bucket: Bucket, metrics: Metrics) -> None:

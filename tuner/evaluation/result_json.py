@@ -6,14 +6,17 @@ With a line per number, 1,000 classes would make a file of a million lines.
 import json
 from collections.abc import Sequence
 
+from tuner.evaluation.own_result import AnyMetrics
 from tuner.evaluation.result import Metrics
 
 _EMPTY = '\n  "confusion_matrix": []'
 """The matrix in a document that was indented without it. Text of users cannot contain the line break."""
 
 
-def metrics_json(metrics: Metrics) -> str:
+def metrics_json(metrics: AnyMetrics) -> str:
     """Return the content of metrics.json."""
+    if not isinstance(metrics, Metrics):
+        return metrics.model_dump_json(indent=2)
     document = metrics.model_copy(update={"confusion_matrix": ()}).model_dump_json(indent=2)
     return document.replace(_EMPTY, f'\n  "confusion_matrix": {_rows(metrics.confusion_matrix)}', 1)
 

@@ -22,8 +22,8 @@ BATCH_VALUES = 2**25
 ROW_SUM_TOLERANCE = 0.02  # bfloat16 has 8 bits, which limits how exactly its softmax sums to 1
 
 
-def load_model(path: Path, where: str) -> Any:
-    """Return the Keras model in `path`, not compiled because predictions need neither loss nor optimizer.
+def load_model(path: Path, where: str, *, compiled: bool = False) -> Any:
+    """Return the Keras model in `path`, by default not compiled because predictions need neither loss nor optimizer.
 
     `where` names the file in messages. Import a user's module first if it registers classes. Raises SpaceError if the
     model needs an unregistered class or code that `safe_mode` refuses, and BucketError if the file is damaged.
@@ -33,17 +33,17 @@ def load_model(path: Path, where: str) -> Any:
         if not zipfile.is_zipfile(path):
             raise zipfile.BadZipFile("it is not a zip archive")
         _check_intact(path)  # otherwise, Keras's message about damaged JSON would look like one about the user's code
-        return _load(path, where)
+        return _load(path, where, compiled)
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
         raise BucketError(f"{where}: the saved model is damaged ({_one_line(error)}). Restore this object.") from error
 
 
-def _load(path: Path, where: str) -> Any:
+def _load(path: Path, where: str, compiled: bool) -> Any:
     """Return the model in an intact file. Raises SpaceError if Keras cannot load it."""
     import keras
 
     try:
-        return keras.saving.load_model(path, compile=False, safe_mode=True)
+        return keras.saving.load_model(path, compile=compiled, safe_mode=True)
     except (TypeError, ValueError, ImportError, LookupError, AttributeError, NotImplementedError) as error:
         raise SpaceError(f"{where}: the model cannot be loaded. {unloadable(error)}") from error
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from tuner import names
 from tuner.errors import PreemptedError
 from tuner.evaluation.measurement import Measured, Subject
+from tuner.evaluation.own_result import OwnMetrics
 from tuner.evaluation.provenance import Provenance
 from tuner.report.figures.calibration import calibration_png
 from tuner.report.figures.confusion_matrix import confusion_matrix_png
@@ -15,6 +16,7 @@ from tuner.report.html_page import ReportContents, report_html
 from tuner.report.model_card import model_card
 from tuner.report.sprites import cut, sheet
 from tuner.study.attempts import History
+from tuner.study.state import StudyState
 
 log = logging.getLogger(__name__)
 
@@ -28,20 +30,33 @@ class Artifacts:
     """Names of the files that could not be made; the log has the reason."""
 
 
-def make_artifacts(measured: Measured, subject: Subject, origin: Provenance, history: History) -> Artifacts:
-    """Return all artifacts that can be made."""
-    metrics, card = measured.metrics, measured.robustness
-    files: dict[str, bytes] = {}
-    failed: list[str] = []
+class _Maker:
+    """Makes files. One that cannot be made is logged, and the others are made nevertheless."""
 
-    def make(name: str, content: Callable[[], bytes]) -> None:
+    def __init__(self) -> None:
+        self.files: dict[str, bytes] = {}
+        self._failed: list[str] = []
+
+    def make(self, name: str, content: Callable[[], bytes]) -> None:
+        """Make a file."""
         try:
-            files[name] = content()
+            self.files[name] = content()
         except PreemptedError:
             raise
         except Exception:  # caused by unusual names or numbers, for example; keep the measurements
             log.exception("cannot make %s; the evaluation is written without it", name)
-            failed.append(name)
+            self._failed.append(name)
+
+    def artifacts(self) -> Artifacts:
+        """Return all files."""
+        return Artifacts(self.files, tuple(self._failed))
+
+
+def make_artifacts(measured: Measured, subject: Subject, origin: Provenance, history: History) -> Artifacts:
+    """Return all artifacts that can be made."""
+    metrics, card = measured.metrics, measured.robustness
+    maker = _Maker()
+    make, files = maker.make, maker.files
 
     make(names.CONFUSION_PNG, lambda: confusion_matrix_png(metrics))
     make(names.CALIBRATION_PNG, lambda: calibration_png(metrics))
@@ -61,7 +76,15 @@ def make_artifacts(measured: Measured, subject: Subject, origin: Provenance, his
         )
 
     make(names.REPORT_HTML, page)
-    return Artifacts(files, tuple(failed))
+    return maker.artifacts()
+
+
+def make_own_artifacts(metrics: OwnMetrics, origin: Provenance, state: StudyState, history: History) -> Artifacts:
+    """Return the model card and the report of a space with its own data or evaluation."""
+    maker = _Maker()
+    maker.make(names.MODEL_CARD, lambda: _text(model_card(metrics, origin)))
+    maker.make(names.REPORT_HTML, lambda: _text(report_html(ReportContents(metrics, origin, state, history, (), ()))))
+    return maker.artifacts()
 
 
 def _samples(measured: Measured, files: dict[str, bytes]) -> list[list[bytes]]:

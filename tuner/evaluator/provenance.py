@@ -30,7 +30,7 @@ from tuner.training.seeding import trial_seed
 def provenance(
     state: StudyState,
     best: Trial,
-    manifest: Manifest,
+    manifest: Manifest | None,
     validation_images: int,
     history: History,
     model: Path,
@@ -38,7 +38,8 @@ def provenance(
 ) -> Provenance:
     """Return the provenance of the best trial's model.
 
-    `model` is the file of its checkpoint, and `space` is the study's HyperModel.
+    `manifest` is None if the space brings its own data. `model` is the file of the model's checkpoint, and `space` is
+    the study's HyperModel.
     """
     saved = _saved(model)
     assert best.checkpoint is not None and best.best_epoch is not None  # noqa: PT018  (StudyState.best)
@@ -50,7 +51,7 @@ def provenance(
         checkpoint_sha256=best.sha256.get(best.best_epoch),
         trained_with_keras=saved.get("keras_version"),
         saved_at=saved.get("date_saved"),
-        data=_data_set(manifest, validation_images),
+        data=_data_set(manifest, validation_images) if manifest else None,
         code=_code(space),
         evaluator=_machine(),
     )

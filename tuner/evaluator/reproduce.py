@@ -1,4 +1,4 @@
-"""Reproduces a study's best trial from provenance.json and the data set in the bucket alone."""
+"""Reproduces a study's best trial from provenance.json and the data set in the bucket, or the space's own data."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,10 +10,11 @@ import keras_tuner
 from tuner.bucket import Bucket
 from tuner.config import settings
 from tuner.config.loading import parse
-from tuner.data.arrays import open_training
+from tuner.data.arrays import TrainingData, open_training
 from tuner.data.manifest import read_manifest
 from tuner.evaluation.provenance import Provenance, Stage
-from tuner.spaces import load_space
+from tuner.spaces import load_own_space, load_space
+from tuner.spaces.own_data import OwnTrainingData, load_training_parts
 from tuner.study.objective import Objective
 from tuner.training.loop import Task, train
 
@@ -36,9 +37,14 @@ def reproduce(provenance: Provenance, bucket: Bucket, cache: Path) -> Reproducti
     Otherwise they may differ by rounding. Raises the errors of loading the data and of training.
     """
     study = parse(provenance.study, "provenance.json")
-    manifest = read_manifest(bucket, provenance.data.digest)
-    data = open_training(bucket, manifest, study.data.validation, study.validation_seed, cache)
-    space = load_space(study.space, manifest.image_shape, len(manifest.classes))
+    data: TrainingData | OwnTrainingData
+    if provenance.data is None:
+        space = load_own_space(study.space)
+        data = load_training_parts(space, study.validation_seed)
+    else:
+        manifest = read_manifest(bucket, provenance.data.digest)
+        data = open_training(bucket, manifest, study.data.validation, study.validation_seed, cache)
+        space = load_space(study.space, manifest.image_shape, len(manifest.classes))
     file = cache / "again.keras"
     recorder: _Recorder | None = None
     for stage in provenance.stages:

@@ -1,8 +1,6 @@
 """Runs the evaluator: it measures the best trial's model on the test split, once, and writes the evaluation.
 
-The files of `studies/<study>/evaluation/` are replaced in this order: metrics.json is deleted, the other files are
-written, and metrics.json is written last. So a folder with a metrics.json is complete, and its
-files belong together.
+A space with its own data or its own `evaluate` is evaluated by `tuner.evaluator.own_evaluation`.
 """
 
 import logging
@@ -15,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 from tuner import names
 from tuner.bucket import Bucket
 from tuner.errors import DamagedResultError, EnvironmentFailure, NoResultError
+from tuner.evaluation.own_result import AnyMetrics
 from tuner.evaluation.predictions import to_csv_gz
 from tuner.evaluation.result import Metrics
 from tuner.evaluation.result_files import read_metrics
-from tuner.evaluation.result_json import confusion_json, metrics_json
+from tuner.evaluation.result_json import confusion_json
 from tuner.study.journal import read_records, read_study
 from tuner.study.progress import why_no_result
 from tuner.study.state import StudyState, Trial
@@ -30,14 +29,14 @@ if TYPE_CHECKING:
     from tuner.evaluation.recomputation import Recomputed
     from tuner.study.attempts import History
 
-__all__ = ["Metrics", "evaluate", "evaluated", "read_metrics"]
+__all__ = ["AnyMetrics", "evaluate", "evaluated", "read_metrics"]
 
 log = logging.getLogger(__name__)
 
 
 def evaluate(
     bucket: Bucket, study: str, cache: Path, report_progress: "ReportProgress" = lambda progress: None
-) -> Metrics:
+) -> AnyMetrics:
     """Measure the study's best trial on the test split, write the evaluation to the bucket, and return it.
 
     If the bucket already has an evaluation of this model, that is returned and the test split is not read.
@@ -61,7 +60,7 @@ def evaluate(
     return _evaluate(bucket, state, best, cache, report_progress=report_progress, evaluations=evaluations)
 
 
-def evaluated(bucket: Bucket, study: str) -> Metrics | None:
+def evaluated(bucket: Bucket, study: str) -> AnyMetrics | None:
     """Return the evaluation of the study's best model if the bucket has it, else None.
 
     Raises EnvironmentFailure or NoResultError as `evaluate` does.
@@ -72,7 +71,7 @@ def evaluated(bucket: Bucket, study: str) -> Metrics | None:
     return metrics if metrics and _is_of(metrics, best, state) else None
 
 
-def _intact_metrics(bucket: Bucket, study: str) -> Metrics | None:
+def _intact_metrics(bucket: Bucket, study: str) -> AnyMetrics | None:
     """Return the study's evaluation; None if there is none, or if it is damaged and must be made again."""
     try:
         return read_metrics(bucket, study)
@@ -92,7 +91,7 @@ def _best_trial(state: StudyState, study: str) -> Trial:
     raise NoResultError(why_no_result(state))
 
 
-def _is_of(metrics: Metrics, best: Trial, state: StudyState) -> bool:
+def _is_of(metrics: AnyMetrics, best: Trial, state: StudyState) -> bool:
     return (metrics.best_trial, metrics.checkpoint, metrics.data_digest) == (
         best.trial_id,
         best.checkpoint,
@@ -102,23 +101,33 @@ def _is_of(metrics: Metrics, best: Trial, state: StudyState) -> bool:
 
 def _evaluate(
     bucket: Bucket, state: StudyState, best: Trial, cache: Path, *, report_progress: "ReportProgress", evaluations: int
-) -> Metrics:
+) -> AnyMetrics:
     # Modules that need Keras or the data are imported here, so that an existing evaluation is returned without them.
     from tuner.data.arrays import open_split, open_validation
     from tuner.data.manifest import read_manifest
     from tuner.evaluation import saved_model
     from tuner.evaluation.measurement import RunnerUpModel, Subject, measure
+    from tuner.evaluator.own_evaluation import OwnSubject, evaluate_own
     from tuner.evaluator.provenance import provenance
     from tuner.evaluator.verification import verify
-    from tuner.spaces import load_space
+    from tuner.spaces import load_own_space, load_space
+    from tuner.spaces.default_model import takes_images
     from tuner.study.attempts import attempts_of
 
     begun = time.monotonic()
     checkpoint = best.checkpoint
     assert checkpoint is not None  # StudyState.best returns no trial without a checkpoint
-    manifest = read_manifest(bucket, state.data_digest)
     study = state.settings
-    space = load_space(study.space, manifest.image_shape, len(manifest.classes))  # registers a user's own layers
+    manifest = None if study.data.own else read_manifest(bucket, state.data_digest)
+    space = (  # loading it registers a user's own layers
+        load_space(study.space, manifest.image_shape, len(manifest.classes))
+        if manifest
+        else load_own_space(study.space)
+    )
+    if manifest is None or not takes_images(space):
+        with _folder_in(cache) as folder:
+            own = OwnSubject(bucket, state, best, evaluations, space, manifest)
+            return evaluate_own(own, Path(folder), cache, begun, report_progress)
 
     with _folder_in(cache) as folder:
 
@@ -167,17 +176,13 @@ def _replace(
 ) -> Metrics:
     """Replace all files of the evaluation, and return the content of metrics.json."""
     from tuner.evaluator.artifacts import make_artifacts
+    from tuner.evaluator.result_writer import replace_evaluation
 
     artifacts = make_artifacts(measured, subject, origin, history)  # before the first file is written
     metrics = measured.metrics.model_copy(update={"not_made": artifacts.failed})
     files = _files(measured, subject, origin) | artifacts.files
-    bucket.delete(names.evaluation(metrics.study, names.METRICS_JSON))
-    bucket.upload(names.evaluation(metrics.study, names.BEST_MODEL), model)
-    for file in {names.ROBUSTNESS_PNG, names.ROBUSTNESS_SAMPLES_PNG, *artifacts.failed} - set(files):
-        bucket.delete(names.evaluation(metrics.study, file))  # left by the previous evaluation
-    for file, data in files.items():
-        bucket.write(names.evaluation(metrics.study, file), data)
-    bucket.write(names.evaluation(metrics.study, names.METRICS_JSON), metrics_json(metrics).encode())
+    obsolete = {names.ROBUSTNESS_PNG, names.ROBUSTNESS_SAMPLES_PNG, *artifacts.failed}
+    replace_evaluation(bucket, metrics, model, files, obsolete)
     return metrics
 
 

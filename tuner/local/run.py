@@ -18,7 +18,7 @@ from tuner.data.choice import choose_data
 from tuner.data.manifest import Manifest
 from tuner.data.summary import data_lines
 from tuner.errors import CifakeTuneError, PreemptedError
-from tuner.evaluator.run import Metrics, evaluated, read_metrics
+from tuner.evaluator.run import AnyMetrics, evaluated, read_metrics
 from tuner.local.children import LocalStudy, run_evaluator, run_search
 from tuner.monitoring.catalogue import Role
 from tuner.monitoring.endpoint import Monitor, serving
@@ -42,7 +42,7 @@ ROWS_AROUND = 11
 
 def run_study(
     study: Study, bucket: Bucket, workers: int, cache: Path, encryption: Files | None, console: Console
-) -> Metrics:
+) -> AnyMetrics:
     """Pack the data, search and evaluate. Return the evaluation's metrics. Finished steps are not repeated.
 
     Raises CifakeTuneError if a step fails.
@@ -55,11 +55,9 @@ def run_study(
         if change := effect_of_epochs(reader.state, study):
             print_line(console, f"Note: {change}", style="yellow")
     with reserved(_page_address()) as http:
-        manifest = _pack(study, bucket, reader.state, console)
-        local = LocalStudy(
-            study, bucket, manifest.digest, workers, cache, cache / "logs" / study.name, encryption, http
-        )
-        if reader.state.is_over(study) and reader.state.data_digest == manifest.digest:
+        digest = _own_data(study, console) if study.data.own else _pack(study, bucket, reader.state, console).digest
+        local = LocalStudy(study, bucket, digest, workers, cache, cache / "logs" / study.name, encryption, http)
+        if reader.state.is_over(study) and reader.state.data_digest == digest:
             print_line(
                 console,
                 f"The search of study {study.name} has finished: {len(reader.state.ended)} trials. "
@@ -79,6 +77,11 @@ def run_study(
 def _page_address() -> Address:
     address = os.environ.get(names.ENV_HTTP)
     return parse_address(address, names.ENV_HTTP) if address else Address("127.0.0.1", 0)
+
+
+def _own_data(study: Study, console: Console) -> str:
+    print_line(console, f"Data: {study.space.import_} brings its own data (data.own), so nothing is packed.")
+    return names.OWN_DATA
 
 
 def _pack(study: Study, bucket: Bucket, state: StudyState, console: Console) -> Manifest:
@@ -109,12 +112,13 @@ def _search(local: LocalStudy, previous: StudyState, console: Console) -> None:
         run_search(local, watcher.watch, lambda text: print_line(console, f"{time.strftime('%H:%M:%S')} {text}"))
 
 
-def _evaluate(local: LocalStudy, state: StudyState, console: Console) -> Metrics:
+def _evaluate(local: LocalStudy, state: StudyState, console: Console) -> AnyMetrics:
     """Run the evaluator, and serve the live page meanwhile, because the chief has ended with the search."""
     chief_monitor = ChiefMonitor(local.bucket, local.study.name, monitor := Monitor(Role.CHIEF))
     chief_monitor.show_finished(state)
     chief_monitor.evaluation_started()
-    print_line(console, f"Evaluating the best model on the test images. {_live_page(local.http)}")
+    what = "data" if local.study.data.own else "images"
+    print_line(console, f"Evaluating the best model on the test {what}. {_live_page(local.http)}")
     with serving(monitor, {names.ENV_HTTP: str(local.http)}), shown_wait("evaluating"):
         try:
             run_evaluator(local)

@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 import tuner
 from tuner import names
+from tuner.evaluation.own_result import AnyMetrics, OwnMetrics
 from tuner.evaluation.provenance import Provenance
 from tuner.evaluation.result import Metrics
 from tuner.printable import LINES, printable
@@ -44,7 +45,7 @@ FAILURES = 5
 class ReportContents:
     """Contents of a report. Images are PNGs."""
 
-    metrics: Metrics
+    metrics: AnyMetrics
     provenance: Provenance | None
     """None if the evaluation was written by a version without provenance."""
     state: StudyState
@@ -63,13 +64,15 @@ def report_html(contents: ReportContents) -> str:
         .render(
             css=Markup(css),  # noqa: S704  (our own file)
             m=contents.metrics,
+            own=isinstance(contents.metrics, OwnMetrics),
             p=contents.provenance,
             state=contents.state,
             settings=contents.state.settings,
             version=tuner.__version__,
             counted=counted,
             accuracy_line=accuracy_line,
-            **_evaluation(contents),
+            outdated=_outdated_notice(contents),
+            **(_images(contents, contents.metrics) if isinstance(contents.metrics, Metrics) else {}),
             **_search(contents),
             **_origin(contents),
         )
@@ -94,8 +97,7 @@ def _masked(value: Any) -> Any:
     return printable(value, keep=LINES) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
-def _evaluation(contents: ReportContents) -> dict[str, Any]:
-    metrics = contents.metrics
+def _images(contents: ReportContents, metrics: Metrics) -> dict[str, Any]:
     rows = metrics.robustness.disturbances if metrics.robustness else ()
     ends = evaluation.axis_ends([row.accuracy_interval_95 for row in rows]) if rows else (0.0, 1.0)
     objects = metrics.objects or ()
@@ -120,7 +122,6 @@ def _evaluation(contents: ReportContents) -> dict[str, Any]:
         ],
         "wrong": list(zip(metrics.most_wrong or (), contents.most_wrong, strict=False)),
         "calibration_line": calibration_line(metrics.calibration) if metrics.calibration else "",
-        "outdated": _outdated_notice(contents),
     }
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
+from tuner.evaluation.own_result import AnyMetrics, OwnMetrics
 from tuner.evaluation.provenance import Provenance
-from tuner.evaluation.result import Metrics
 from tuner.printable import printable
 from tuner.report.calibration_text import calibration_line, errors_line
 from tuner.report.class_rows import class_list, class_rows, omitted_classes
@@ -23,10 +23,12 @@ class _Markdown(str):
     __slots__ = ()
 
 
-def model_card(metrics: Metrics, provenance: Provenance) -> str:
+def model_card(metrics: AnyMetrics, provenance: Provenance) -> str:
     """Return the card as Markdown, with every name from users escaped."""
+    if isinstance(metrics, OwnMetrics):
+        return _template("own_model_card.md.j2").render(m=metrics, p=provenance, score=score, code=_code)
     calibration = metrics.calibration
-    return _template().render(
+    return _template("model_card.md.j2").render(
         m=metrics, p=provenance, percent=percent, interval=interval, score=score, code=_code,
         calibration_line=calibration_line(calibration) if calibration else "",
         calibration_error=errors_line(calibration) if calibration else "",
@@ -36,7 +38,7 @@ def model_card(metrics: Metrics, provenance: Provenance) -> str:
 
 
 @cache  # compiling takes longer than rendering
-def _template() -> Template:
+def _template(name: str) -> Template:
     environment = Environment(
         loader=PackageLoader("tuner.report"),
         autoescape=False,  # noqa: S701  (it is Markdown: `finalize` escapes)
@@ -45,7 +47,7 @@ def _template() -> Template:
         keep_trailing_newline=True,
         trim_blocks=False,
     )
-    return environment.get_template("model_card.md.j2")
+    return environment.get_template(name)
 
 
 def _code(text: str) -> _Markdown:

@@ -27,19 +27,15 @@ def make_report(bucket: Bucket, study: str) -> str:
             f"study {study!r} has no evaluation in {bucket.url} to report yet. Run `cifake-tune evaluate` after "
             "the search, or `cifake-tune status` during the search."
         )
-    check_predictions(bucket, metrics)
     check_model_card(bucket, study)
-    wrong = len(metrics.most_wrong or ())
-    return report_html(
-        ReportContents(
-            metrics=metrics,
-            provenance=_provenance(bucket, study),
-            state=state,
-            history=attempts_of(read_records(bucket, study)),
-            most_wrong=_tiles(bucket, study, names.MOST_WRONG_PNG, wrong),
-            corrupted=_corrupted(bucket, metrics),
-        )
-    )
+    most_wrong: list[bytes] = []
+    corrupted: list[list[bytes]] = []
+    if isinstance(metrics, Metrics):
+        check_predictions(bucket, metrics)
+        most_wrong = _tiles(bucket, study, names.MOST_WRONG_PNG, len(metrics.most_wrong or ()))
+        corrupted = _corrupted(bucket, metrics)
+    history = attempts_of(read_records(bucket, study))
+    return report_html(ReportContents(metrics, _provenance(bucket, study), state, history, most_wrong, corrupted))
 
 
 def _provenance(bucket: Bucket, study: str) -> Provenance | None:

@@ -39,12 +39,12 @@ def parameters_of(function: Callable[..., object]) -> list[Parameter]:
         return []
 
 
-def filled(parameters: Sequence[Parameter], facts: DataFacts) -> dict[str, Any]:
-    """Return the keyword arguments that can be filled.
+def filled(parameters: Sequence[Parameter], facts: DataFacts | None) -> dict[str, Any]:
+    """Return the keyword arguments that can be filled; none if there are no facts, because the space brings its data.
 
     Raises ValueError, which names the arguments, if a required argument cannot be filled.
     """
-    known = facts.by_name()
+    known = facts.by_name() if facts else {}
     named = [
         parameter for parameter in parameters if parameter.kind not in (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
     ]
@@ -56,6 +56,11 @@ def filled(parameters: Sequence[Parameter], facts: DataFacts) -> dict[str, Any]:
     ]
     if unknown:
         verb = "cannot" if len(unknown) > 1 else "which cannot"
+        if facts is None:
+            raise ValueError(
+                f"it requires {', '.join(map(repr, unknown))}, {verb} be filled if the space brings its own data "
+                "(data.own). Give every argument a default value"
+            )
         raise ValueError(
             f"it requires {', '.join(map(repr, unknown))}, {verb} be filled. Arguments that can be filled are "
             f"{FILLABLE}. Give every other argument a default value"

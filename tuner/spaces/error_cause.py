@@ -35,6 +35,8 @@ LABELS = (
     "of categorical_crossentropy with Dense(classes, activation='softmax'), and sparse variants of metrics, or "
     "binary_crossentropy with Dense(1, activation='sigmoid')."
 )
+OWN_LABELS = "The labels are those that the space's data() returns: return them in the form that the loss takes."
+"""What replaces LABELS if the space brings its own data."""
 NOT_COMPILED = "build() must return a compiled model: call model.compile(optimizer, loss, metrics=['accuracy'])."
 _ADVICE = (
     (re.compile(r"Arguments `target` and `output` must have the same (shape|rank)"), LABELS),

@@ -23,7 +23,7 @@ each build would never end."""
 
 
 def explore(
-    space: "keras_tuner.HyperModel", image_shape: tuple[int, int, int] = (32, 32, 3)
+    space: "keras_tuner.HyperModel", image_shape: tuple[int, int, int] | None = (32, 32, 3)
 ) -> "keras_tuner.HyperParameters":
     """Return all hyperparameters of the space, including those under conditions, in loops and in its `fit`.
 
@@ -32,6 +32,8 @@ def explore(
     so that loops run to their ends. Keras Tuner instead learns such hyperparameters from the trials that meet them, so
     its search depends on which trial ends first. A hyperparameter that appears only with certain values of several
     choices together may be missed; the worker that meets it logs a warning.
+
+    `image_shape` is None if the space brings its own data, which the chief does not load.
 
     A build that fails with other values than the defaults is a warning, because only the trials with these values fail.
     Raises SpaceError if the model cannot be built with the defaults, or has a condition that no build meets.
@@ -73,7 +75,7 @@ def activate(hp: "keras_tuner.HyperParameters") -> None:
 class _Explorer:
     """A space and the hyperparameters found so far."""
 
-    def __init__(self, space: "keras_tuner.HyperModel", image_shape: tuple[int, int, int]) -> None:
+    def __init__(self, space: "keras_tuner.HyperModel", image_shape: tuple[int, int, int] | None) -> None:
         import keras_tuner
 
         self.hyperparameters = keras_tuner.HyperParameters()
@@ -214,7 +216,7 @@ class _UsedError(BaseException):
 
 
 class _NoModel:
-    """Placeholder for a model and all its attributes. Calling any of them ends the exploration of `fit`."""
+    """Placeholder for a model or unknown data. Calling it, or an attribute, ends the exploration of `fit`."""
 
     def __getattr__(self, name: str) -> "_NoModel":
         return self
@@ -224,7 +226,7 @@ class _NoModel:
 
 
 def _explore_fit(
-    space: "keras_tuner.HyperModel", hp: "keras_tuner.HyperParameters", image_shape: tuple[int, int, int]
+    space: "keras_tuner.HyperModel", hp: "keras_tuner.HyperParameters", image_shape: tuple[int, int, int] | None
 ) -> None:
     """Run a user's `fit` until it calls its model, because it has named its hyperparameters by then.
 
@@ -235,11 +237,14 @@ def _explore_fit(
 
     if type(space).fit is keras_tuner.HyperModel.fit:
         return
-    x, y = np.zeros((1, *image_shape), np.uint8), np.zeros(1, np.uint8)
-    try:
-        space.fit(
-            hp, _NoModel(), x, y, validation_data=(x, y), epochs=1, initial_epoch=0, callbacks=[]
-        )  # fmt: skip
-    except (_UsedError, Exception) as error:  # trials will report real errors
-        if isinstance(error, PreemptedError):
-            raise
+    x: Any = _NoModel()
+    y: Any = x
+    if image_shape is not None:
+        x, y = np.zeros((1, *image_shape), np.uint8), np.zeros(1, np.uint8)
+    # whether a space's own data is arrays or a pipeline, which has no y, is unknown here
+    for data in ((x, y),) if image_shape is not None else ((x, y), (x,)):
+        try:
+            space.fit(hp, _NoModel(), *data, validation_data=data, epochs=1, initial_epoch=0, callbacks=[])
+        except (_UsedError, Exception) as error:  # trials will report real errors
+            if isinstance(error, PreemptedError):
+                raise

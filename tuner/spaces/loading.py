@@ -18,7 +18,7 @@ BUILT_IN = {"seed": "tuner.spaces.seed:SeedSpace", "deep": "tuner.spaces.deep:De
 
 
 def load_space(space: Space, image_shape: tuple[int, int, int], classes: int) -> "keras_tuner.HyperModel":
-    """Return the HyperModel that the settings name.
+    """Return the HyperModel that the settings name, for packed images.
 
     A class is called with the arguments of its `__init__` that `tuner.spaces.arguments` can fill. A function
     `build_model(hp)` becomes the `build` of a HyperModel; its other arguments are filled likewise. An object that is a
@@ -30,8 +30,32 @@ def load_space(space: Space, image_shape: tuple[int, int, int], classes: int) ->
         classes: Number of classes.
 
     Raises:
-        SpaceError: The space cannot be found or instantiated.
+        SpaceError: The space cannot be found or instantiated, or brings its own data.
     """
+    loaded = _load(space, DataFacts(image_shape, classes))
+    if callable(getattr(loaded, "data", None)):
+        raise SpaceError(
+            f"{space.import_} has a method data, but data.own is false, so it would be trained on images. Set data.own "
+            "to true to train it on its own data, or rename the method."
+        )
+    return loaded
+
+
+def load_own_space(space: Space) -> "keras_tuner.HyperModel":
+    """Return the HyperModel that the settings name, which brings its own data.
+
+    Raises SpaceError if it cannot be found or instantiated, or has no method `data`.
+    """
+    loaded = _load(space, None)
+    if not callable(getattr(loaded, "data", None)):
+        raise SpaceError(
+            f"data.own is true, but {space.import_} has no method data. Add data(self, part), which returns the data "
+            "for part 'train', 'validation' or 'test', or set data.own to false to train on images."
+        )
+    return loaded
+
+
+def _load(space: Space, facts: DataFacts | None) -> "keras_tuner.HyperModel":
     folder = None
     if space.import_ is None:
         if space.name not in BUILT_IN:
@@ -44,7 +68,6 @@ def load_space(space: Space, image_shape: tuple[int, int, int], classes: int) ->
             raise SpaceError(f"space.code: {folder} is not a folder. Set it to the folder that contains your code.")
     module_name, _, name = path.partition(":")
     module = _imported(module_name, folder)
-    facts = DataFacts(image_shape, classes)
     return _space(path, _found(module, module_name, name), facts)
 
 
@@ -111,7 +134,7 @@ def _candidates(module: ModuleType) -> list[str]:
     ]
 
 
-def _space(path: str, found: Any, facts: DataFacts) -> "keras_tuner.HyperModel":
+def _space(path: str, found: Any, facts: DataFacts | None) -> "keras_tuner.HyperModel":
     import keras_tuner
 
     from tuner.spaces.error_cause import cause_of

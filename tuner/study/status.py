@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from tuner.config.formats import Versioned
 from tuner.study.records import TrialState
@@ -56,9 +56,19 @@ _Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 class EvaluationSummary(Versioned):
     """The part of the evaluation's metrics.json that is displayed."""
 
-    accuracy: _Share
-    accuracy_interval_95: tuple[_Share, _Share]
-    images: Annotated[int, Field(ge=1)]
+    accuracy: _Share | None = None
+    accuracy_interval_95: tuple[_Share, _Share] | None = None
+    images: Annotated[int, Field(ge=1)] | None = None
+    results: dict[str, float] | None = None
+    """The numbers of a space with its own data or evaluation. The other fields are None then, and only then."""
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        """Refuse a result with neither kind of numbers, or both. Python's ValueError becomes a ValidationError."""
+        missing = [value is None for value in (self.accuracy, self.accuracy_interval_95, self.images)]
+        if len(set(missing)) > 1 or missing[0] != bool(self.results):
+            raise ValueError("it must have accuracy, accuracy_interval_95 and images, or results")
+        return self
 
 
 @dataclass(frozen=True)

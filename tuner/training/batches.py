@@ -15,40 +15,48 @@ ON_DEVICE_BYTES = 4 << 30
 """Maximum size of a data set that is kept in a GPU's memory, because models need memory, too. CIFAKE has 0.3 GB."""
 
 
-class Batches(keras.utils.PyDataset):
-    """Batches of memory-mapped arrays as uint8. The model itself converts them to floats.
+class SeededBatches(keras.utils.PyDataset):
+    """Batches of samples that are selected by their indices.
 
-    With a seed, the images are shuffled in each epoch. The order depends only on (seed, epoch), so that an epoch has
+    With a seed, the samples are shuffled in each epoch. The order depends only on (seed, epoch), so that an epoch has
     the same batches even if the previous epochs were trained in another process.
     """
 
-    def __init__(self, arrays: Arrays, batch_size: int, activities: Activities, seed: int | None = None) -> None:
+    def __init__(self, count: int, batch_size: int, activities: Activities, seed: int | None = None) -> None:
         super().__init__()
+        self.count = count
+        """Number of samples per epoch."""
         self._activities = activities
-        self._arrays = arrays
-        self._on_device = _on_device(arrays) if _fits_on_device(arrays) else None
         self._batch_size = batch_size
         self._seed = seed
         self._order: NDArray[np.int64] | None = None
 
     def begin(self, epoch: int) -> None:
-        """Shuffle the images for an epoch, if there is a seed."""
+        """Shuffle the samples for an epoch, if there is a seed."""
         if self._seed is not None:
-            self._order = np.random.default_rng((self._seed, epoch)).permutation(self.images)
-
-    @property
-    def images(self) -> int:
-        """Number of images per epoch."""
-        return len(self._arrays.labels)
+            self._order = np.random.default_rng((self._seed, epoch)).permutation(self.count)
 
     def __len__(self) -> int:
-        return math.ceil(self.images / self._batch_size)
+        return math.ceil(self.count / self._batch_size)
 
-    def __getitem__(self, index: int) -> tuple[Any, Any]:
+    def __getitem__(self, index: int) -> Any:
         part = slice(index * self._batch_size, (index + 1) * self._batch_size)
         indices = part if self._order is None else self._order[part]
         with self._activities.during(Activity.INPUT):
             return self._gather(indices)
+
+    def _gather(self, indices: slice | NDArray[np.int64]) -> Any:
+        """Return the samples with these indices."""
+        raise NotImplementedError
+
+
+class Batches(SeededBatches):
+    """Batches of memory-mapped images as uint8. The model itself converts them to floats."""
+
+    def __init__(self, arrays: Arrays, batch_size: int, activities: Activities, seed: int | None = None) -> None:
+        super().__init__(len(arrays.labels), batch_size, activities, seed)
+        self._arrays = arrays
+        self._on_device = _on_device(arrays) if _fits_on_device(arrays) else None
 
     def _gather(self, indices: slice | NDArray[np.int64]) -> tuple[Any, Any]:
         if self._on_device is not None:

@@ -12,12 +12,14 @@ import keras
 import keras_tuner
 
 from tuner import names
-from tuner.data.arrays import Arrays, TrainingData
+from tuner.data.arrays import TrainingData
+from tuner.spaces.own_data import OwnTrainingData
 from tuner.study.objective import Objective
 from tuner.training.activities import Activities, Activity
-from tuner.training.batches import Batches
 from tuner.training.faults import InvalidTrialError, SharedFaultError
+from tuner.training.feed import Feed, image_feed
 from tuner.training.fit_result import floats, histories, returned_metrics
+from tuner.training.own_feed import own_feed
 from tuner.training.seeding import seed_epoch
 from tuner.training.untuned_input import untuned_input
 from tuner.training.weight_averaging import AveragedWeights
@@ -79,7 +81,7 @@ class Listener(Protocol):
 def train(
     space: keras_tuner.HyperModel,
     task: Task,
-    data: TrainingData,
+    data: TrainingData | OwnTrainingData,
     listener: Listener,
     activities: Activities | None = None,
     prepared: Callable[[keras.Model], None] = lambda model: None,
@@ -89,7 +91,7 @@ def train(
     Args:
         space: Search space that builds the model, and may override `fit`.
         task: Hyperparameters, seed and epochs.
-        data: Training and validation images.
+        data: Training and validation images, or the space's own data.
         listener: Called after each batch and epoch.
         activities: Counts the time of training and input.
         prepared: Called with the model before its first epoch. An exception ends training.
@@ -109,46 +111,44 @@ def train(
 def _fit(
     space: keras_tuner.HyperModel,
     task: Task,
-    data: TrainingData,
+    data: TrainingData | OwnTrainingData,
     listener: Listener,
     activities: Activities,
     prepared: Callable[[keras.Model], None],
 ) -> None:
     keras.backend.clear_session()  # the previous trial must neither use memory nor change layer names
+    feed = (
+        own_feed(data, task.batch_size, activities, task.seed)
+        if isinstance(data, OwnTrainingData)
+        else image_feed(data, task.batch_size, activities, task.seed)
+    )
+    feed.begin(task.first_epoch)  # Keras may read the first batches before the first epoch begins
     keras.utils.set_random_seed(task.seed)
-    batches = Batches(data.train, task.batch_size, activities, task.seed)
     hyperparameters = task.hyperparameters.copy()
-    hyperparameters.values |= {names.HP_EPOCHS: task.epochs, names.HP_STEPS: len(batches)}
+    hyperparameters.values[names.HP_EPOCHS] = task.epochs
+    if feed.steps is not None:
+        hyperparameters.values[names.HP_STEPS] = feed.steps
     known = set(hyperparameters.values)
     model = space.build(hyperparameters)
     if not isinstance(model, keras.Model):
         raise SharedFaultError(f"build() must return a compiled keras.Model, got {type(model).__name__}.")
     _warn_about_unknown(hyperparameters, known)
     if task.model_file is not None:
-        _restore(model, task.model_file, data.train)
+        _restore(model, task.model_file, feed)
     prepared(model)
     own_fit = type(space).fit is not keras_tuner.HyperModel.fit
-    callback = _ListenerCallback(task, listener, batches, may_be_returned=own_fit)
+    callback = _ListenerCallback(task, listener, feed, may_be_returned=own_fit)
     common = {"epochs": task.epochs, "initial_epoch": task.first_epoch, "callbacks": [callback]}
     if not own_fit:
-        validation = Batches(data.validation, task.batch_size, activities)
         if getattr(model.optimizer, "use_ema", False):
-            averaged = AveragedWeights(batches, in_model=task.model_file is not None)
+            averaged = AveragedWeights(feed.inputs, feed.steps, in_model=task.model_file is not None)
             common["callbacks"] = [averaged, callback]
         # Keras would also shuffle the batches, with a random state that a resumed training does not have
         with activities.during(Activity.TRAIN), untuned_input():
-            model.fit(batches, validation_data=validation, shuffle=False, verbose=0, **common)
+            model.fit(feed.train, validation_data=feed.validation, shuffle=False, verbose=0, **common)
         return
-    # a user's own fit gets arrays, as from Keras Tuner, and chooses its own batch size
     with activities.during(Activity.TRAIN), untuned_input():
-        result = space.fit(
-            hyperparameters,
-            model,
-            data.train.images,
-            data.train.labels,
-            validation_data=(data.validation.images, data.validation.labels),
-            **common,
-        )
+        result = space.fit(hyperparameters, model, *feed.own_fit.positional, **feed.own_fit.named, **common)
     _warn_about_unknown(hyperparameters, known)
     _report_result(result, callback, task, listener, model)
 
@@ -194,9 +194,9 @@ def _warn_about_unknown(hyperparameters: keras_tuner.HyperParameters, known: set
         known.update(unknown)
 
 
-def _restore(model: keras.Model, file: Path, arrays: Arrays) -> None:
+def _restore(model: keras.Model, file: Path, feed: Feed) -> None:
     if not model.built:
-        model(arrays.images[:1])
+        model(next(iter(feed.inputs(1))))
     if model.optimizer is not None:
         model.optimizer.build(model.trainable_variables)
     model.load_weights(file)
@@ -205,7 +205,7 @@ def _restore(model: keras.Model, file: Path, arrays: Arrays) -> None:
 class _ListenerCallback(keras.callbacks.Callback):
     """Calls the listener. Ends training if the loss is not finite or patience runs out."""
 
-    def __init__(self, task: Task, listener: Listener, batches: Batches, may_be_returned: bool) -> None:
+    def __init__(self, task: Task, listener: Listener, feed: Feed, may_be_returned: bool) -> None:
         super().__init__()
         self.reported = False
         """Whether the listener got an epoch."""
@@ -215,7 +215,7 @@ class _ListenerCallback(keras.callbacks.Callback):
         self._may_be_returned = may_be_returned
         self._task = task
         self._listener = listener
-        self._batches = batches
+        self._feed = feed
         self._history = dict(task.history)
         self._epoch: int | None = None
         self._began = 0.0
@@ -235,7 +235,7 @@ class _ListenerCallback(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self._check_first(epoch)
         self._epoch = epoch
-        self._batches.begin(epoch)
+        self._feed.begin(epoch)
         seed_epoch(self.model, self._task.seed, epoch)
         self._began = self._progress_at = time.perf_counter()
         self._listener.progress(epoch, 0.0, 0.0)
@@ -246,10 +246,10 @@ class _ListenerCallback(keras.callbacks.Callback):
         if now - self._progress_at < PROGRESS_S:
             return
         self._progress_at = now
-        steps = (self.params or {}).get("steps") or len(self._batches)
-        done = (batch + 1) / steps
-        images = done * self._batches.images
-        self._listener.progress(self._epoch or 0, min(done, 1.0), images / max(now - self._began, 1e-9))
+        steps = (self.params or {}).get("steps") or self._feed.steps
+        share = min((batch + 1) / steps, 1.0) if steps else 0.0
+        samples_per_s = share * (self._feed.samples or 0) / max(now - self._began, 1e-9)
+        self._listener.progress(self._epoch or 0, share, samples_per_s)
 
     def on_test_batch_end(self, batch: int, logs: Any = None) -> None:
         self._listener.check()

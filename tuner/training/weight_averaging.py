@@ -6,8 +6,6 @@ from typing import Any
 
 import keras
 
-from tuner.training.batches import Batches
-
 
 class AveragedWeights(keras.callbacks.Callback):
     """Validates and saves the model with the averages of its weights, and trains it with the weights themselves.
@@ -23,9 +21,17 @@ class AveragedWeights(keras.callbacks.Callback):
     most one epoch), as in stochastic weight averaging (Izmailov et al., https://arxiv.org/abs/1803.05407).
     """
 
-    def __init__(self, batches: Batches, in_model: bool) -> None:
+    def __init__(self, inputs: Callable[[int], Iterable[Any]], steps: int | None, in_model: bool) -> None:
+        """Create the callback.
+
+        Args:
+            inputs: Returns the inputs of a number of training batches.
+            steps: Number of batches per epoch; None if unknown.
+            in_model: Whether the model holds the averages already.
+        """
         super().__init__()
-        self._batches = batches
+        self._inputs = inputs
+        self._steps = steps
         self._in_model = in_model
         self._update: Callable[[Iterable[Any]], None] | None = None
 
@@ -54,18 +60,18 @@ class AveragedWeights(keras.callbacks.Callback):
         if not norms:
             return
         remembered = 3 / (1 - max(layer.momentum for layer in norms))  # older batches keep a weight of 5 %
-        steps = min(math.ceil(remembered), len(self._batches))
+        steps = min(math.ceil(remembered), self._steps or math.ceil(remembered))
         self._update = self._update or _statistics_update(self.model)  # created once because JAX compiles it
-        self._update(self._batches[step][0] for step in range(steps))
+        self._update(self._inputs(steps))
 
 
 def _statistics_update(model: keras.Model) -> Callable[[Iterable[Any]], None]:
-    """Return a function that runs a model on images as in training, without changing its weights."""
+    """Return a function that runs a model on inputs as in training, without changing its weights."""
     if keras.backend.backend() == "jax":
         return _statistics_update_in_jax(model)
 
-    def update(images: Iterable[Any]) -> None:
-        for batch in images:
+    def update(inputs: Iterable[Any]) -> None:
+        for batch in inputs:
             model(batch, training=True)
 
     return update
@@ -79,10 +85,10 @@ def _statistics_update_in_jax(model: keras.Model) -> Callable[[Iterable[Any]], N
 
     compiled = jax.jit(forward)
 
-    def update(images: Iterable[Any]) -> None:
+    def update(inputs: Iterable[Any]) -> None:
         weights = [variable.value for variable in model.trainable_variables]
         others = [variable.value for variable in model.non_trainable_variables]
-        for batch in images:
+        for batch in inputs:
             others = compiled(weights, others, batch)
         for variable, value in zip(model.non_trainable_variables, others, strict=True):
             variable.assign(value)

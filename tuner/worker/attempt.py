@@ -13,6 +13,8 @@ from tuner import names
 from tuner.errors import ChiefUnreachableError, CifakeTuneError, EnvironmentFailure, PreemptedError
 from tuner.rpc import lease_service
 from tuner.spaces.default_model import Expectations, takes_images
+from tuner.spaces.error_cause import LABELS, OWN_LABELS
+from tuner.spaces.own_data import OwnPart, OwnTrainingData
 from tuner.study.evidence import Evidence
 from tuner.study.records import FaultScope, Outcome
 from tuner.temporary_files import temporary_folder
@@ -27,6 +29,7 @@ from tuner.worker.chief_client import FencedAttemptError, Grant, ReportRefusedEr
 from tuner.worker.context import WorkerContext
 from tuner.worker.epoch_reporter import Epoch, EpochReporter, StoppedTrialError
 from tuner.worker.model_check import ModelCheck
+from tuner.worker.own_model_check import OwnModelCheck
 from tuner.worker.patience import Patience
 from tuner.worker.resume import ResumePoint, find_resume_point
 
@@ -71,8 +74,7 @@ class Attempt:
         self._recorded: dict[int, float] = {}
         """Objective of the epochs that the chief has recorded. Only the reports' thread uses it during training."""
         self._images_per_s = 0.0
-        validation = context.data.validation if takes_images(context.space) else None
-        self._model_check = ModelCheck(validation, context.classes, self._task.batch_size, self._task.objective.name)
+        self._model_check = make_model_check(context, self._task)
         self._handing_back = threading.Lock()
         self._handed_back = False
 
@@ -160,7 +162,7 @@ class Attempt:
     def progress(self, epoch: int, share: float, images_per_s: float) -> None:
         """Record the progress of an epoch in the metrics and the next heartbeat."""
         self._images_per_s = images_per_s or self._images_per_s
-        self._context.metrics.progress(share, len(self._context.data.train.labels))
+        self._context.metrics.progress(share, self._context.data.train.count or 0)
         self._context.heartbeat.progress(epoch, share, self._images_per_s)
 
     def epoch_done(self, epoch: int, metrics: dict[str, float], model: keras.Model, returned: bool = False) -> None:
@@ -168,7 +170,7 @@ class Attempt:
 
         First wait until the previous epoch's checkpoint is durable, so that at most one whole epoch is ever repeated.
         """
-        self._context.metrics.epoch(len(self._context.data.train.labels))
+        self._context.metrics.epoch(self._context.data.train.count or 0)
         with self._context.metrics.activities.during(Activity.CHECKPOINT):
             self._save(epoch, metrics, model, returned)
 
@@ -207,13 +209,15 @@ class Attempt:
         )
         self._patience.repeat(lambda: checkpoint.add_state(state, file), self._pause)
         self._reporter.upload(Epoch(epoch, metrics, name, evidence=evidence), file)
+        samples = "samples" if isinstance(self._context.data, OwnTrainingData) else "images"
         log.info(
-            "%s: epoch %d/%d  %s  (%s images/s)",
+            "%s: epoch %d/%d  %s  (%s %s/s)",
             self._label,
             epoch + 1,
             self._task.epochs,
             metrics_line(metrics, ("loss", "accuracy", "val_loss", "val_accuracy")),
             f"{self._images_per_s:,.0f}",
+            samples,
         )
 
     def _run(self) -> None:
@@ -248,6 +252,8 @@ class Attempt:
             if isinstance(error, OSError) and error.errno in DISK_FULL:
                 raise EnvironmentFailure(f"the disk is full ({error}). Free some space there.") from error
             reason = reason_of(error, lease_service.REASON_CHARACTERS // 2)
+            if isinstance(self._context.data, OwnTrainingData):
+                reason = reason.replace(LABELS, OWN_LABELS)
             if (scope := fault_scope(error)) is not None:
                 return _Ending(Outcome.INVALID, reason, scope)
             return _Ending(Outcome.OUT_OF_MEMORY if out_of_memory(error) else Outcome.FAILED, reason)
@@ -284,7 +290,7 @@ class Attempt:
     def _check_default_model(self) -> None:
         """Raise SharedFaultError before the process's first trial if every model of the space has a fault."""
         context = self._context
-        if not takes_images(context.space):
+        if not takes_images(context.space) or isinstance(context.data, OwnTrainingData):
             return
         images = context.data.train.images
         height, width, channels = images.shape[1:]
@@ -358,6 +364,16 @@ def make_task(context: WorkerContext, grant: Grant) -> Task:
         objective=context.objective,
         objective_is_set=study.search.names_objective,
     )
+
+
+def make_model_check(context: WorkerContext, task: Task) -> ModelCheck | OwnModelCheck:
+    """Return the check of an attempt's saved models."""
+    validation = context.data.validation
+    if takes_images(context.space) and not isinstance(validation, OwnPart):
+        return ModelCheck(validation, context.classes, task.batch_size, task.objective.name)
+    if not isinstance(validation, OwnPart):
+        validation = OwnPart((validation.images, validation.labels), validation.count, None)
+    return OwnModelCheck(context.space, validation, context.study.evaluation.batch_size, context.metrics.activities)
 
 
 def out_of_memory(error: Exception) -> bool:

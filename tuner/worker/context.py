@@ -15,6 +15,7 @@ from tuner.config.settings import Study
 from tuner.data.arrays import TrainingData, open_training
 from tuner.data.manifest import read_manifest
 from tuner.rpc.lease_service import Joined
+from tuner.spaces.own_data import OwnPart, OwnTrainingData, load_training_parts
 from tuner.study.objective import Objective
 from tuner.temporary_files import temporary_folder
 from tuner.training import devices
@@ -37,8 +38,9 @@ class WorkerContext:
     study: Study
     objective: Objective
     space: keras_tuner.HyperModel
-    data: TrainingData
+    data: TrainingData | OwnTrainingData
     classes: int
+    """Number of classes; 0 if the space brings its own data."""
     chief: ChiefClient
     heartbeat: HeartbeatThread
     stop: StopSignal
@@ -77,17 +79,15 @@ def opened_context(
         temporary_folder() as folder,
     ):
         with stop.interrupting(), metrics.activities.during(Activity.PREPARE):
-            manifest = read_manifest(bucket, joined.data)
-            space = spaces.load_space(study.space, manifest.image_shape, len(manifest.classes))
-            data = open_training(bucket, manifest, study.data.validation, study.validation_seed, cache)
-            _log_joined(chief.worker, study, data)
+            source = _open_data(joined, bucket, cache)
+            log.info("%s joins study %s: %s", chief.worker, study.name, source.describe())
         yield WorkerContext(
             bucket=bucket,
             study=study,
             objective=Objective(study.search.objective, joined.direction),
-            space=space,
-            data=data,
-            classes=len(manifest.classes),
+            space=source.space,
+            data=source.data,
+            classes=source.classes,
             chief=chief,
             heartbeat=heartbeat,
             stop=stop,
@@ -98,6 +98,30 @@ def opened_context(
         )
 
 
-def _log_joined(worker: str, study: Study, data: TrainingData) -> None:
-    images = f"{len(data.train.labels):,} training and {len(data.validation.labels):,} validation images"
-    log.info("%s joins study %s: %s, %s on %s", worker, study.name, images, keras.backend.backend(), devices.device())
+@dataclass(frozen=True)
+class _Source:
+    """A study's space with the data that it is trained on."""
+
+    space: keras_tuner.HyperModel
+    data: TrainingData | OwnTrainingData
+    classes: int
+
+    def describe(self) -> str:
+        """Return the sizes of the data, and the device."""
+        train, validation = self.data.train, self.data.validation
+        if isinstance(train, OwnPart) and isinstance(validation, OwnPart):
+            sizes = f"{train.describe()} of its own data for training, {validation.describe()} for validation"
+        else:
+            sizes = f"{train.count:,} training and {validation.count:,} validation images"
+        return f"{sizes}, {keras.backend.backend()} on {devices.device()}"
+
+
+def _open_data(joined: Joined, bucket: Bucket, cache: Path) -> _Source:
+    study = joined.study
+    if study.data.own:
+        space = spaces.load_own_space(study.space)
+        return _Source(space, load_training_parts(space, study.validation_seed), 0)
+    manifest = read_manifest(bucket, joined.data)
+    space = spaces.load_space(study.space, manifest.image_shape, len(manifest.classes))
+    data = open_training(bucket, manifest, study.data.validation, study.validation_seed, cache)
+    return _Source(space, data, len(manifest.classes))

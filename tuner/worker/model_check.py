@@ -22,15 +22,7 @@ class ModelCheck:
     predicts the same class for all images.
     """
 
-    def __init__(self, validation: Arrays | None, classes: int, batch_size: int, objective: str) -> None:
-        """Prepare to check models.
-
-        Args:
-            validation: The validation images; None if the space has its own data, on which nothing can be recomputed.
-            classes: Number of classes.
-            batch_size: Number of images per step.
-            objective: Name of the objective.
-        """
+    def __init__(self, validation: Arrays, classes: int, batch_size: int, objective: str) -> None:
         self._validation = validation
         self._classes = classes
         self._batch_size = batch_size
@@ -61,9 +53,6 @@ class ModelCheck:
         self._next = 2 * self._epochs
         try:
             model = saved_model.load_model(file, f"the model of epoch {self._epochs}")
-            if self._validation is None:
-                self._next = sys.maxsize
-                return False
             subject = recomputation.Subject(
                 model, file, self._validation, self._batch_size, lambda *_: check(), self._inspect
             )

@@ -60,9 +60,15 @@ function tiles(overview) {
     ["epochs trained", count(overview.epochs_trained),
       overview.epochs_saved ? `${count(overview.epochs_saved)} saved by early stopping` : ""],
     workersTile(overview),
-    result && ["test accuracy", percent(result.accuracy),
-      `95 % interval ${interval(result.accuracy_interval_95)}, ${count(result.images)} images`],
+    result && (result.results ? ownResultTile(result.results) : ["test accuracy", percent(result.accuracy),
+      `95 % interval ${interval(result.accuracy_interval_95)}, ${count(result.images)} images`]),
   ];
+}
+
+/** The numbers of a space with its own data or evaluation. */
+function ownResultTile(results) {
+  const [[name, value], ...others] = Object.entries(results);
+  return [`test ${name}`, score(value), others.map(([other, number]) => `${other} ${score(number)}`).join(", ")];
 }
 
 function trialsTile(overview) {

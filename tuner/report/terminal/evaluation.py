@@ -6,6 +6,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tuner import names
+from tuner.evaluation.own_result import AnyMetrics, OwnMetrics
 from tuner.evaluation.result import Fit, Metrics
 from tuner.printable import printable
 from tuner.report.calibration_text import calibration_line, errors_line
@@ -18,8 +19,10 @@ MOST_CONFUSED = 5
 """Number of confusions listed."""
 
 
-def summary(metrics: Metrics, bucket_url: str | None = None) -> Group:
+def summary(metrics: AnyMetrics, bucket_url: str | None = None) -> Group:
     """Return the summary for a rich Console. `bucket_url` is prefixed to the folder of the files."""
+    if isinstance(metrics, OwnMetrics):
+        return Group(_results(metrics), Text(), _best(metrics), Text(), _files(metrics, bucket_url))
     parts: list[RenderableType] = [_accuracies(metrics), Text(), _per_class(metrics)]
     parts += [Text(omitted_classes(metrics), "dim"), Text()] if omitted_classes(metrics) else [Text()]
     parts += [_matrix(metrics) if len(metrics.classes) <= WIDEST_MATRIX else _most_confused(metrics)]
@@ -64,6 +67,17 @@ def _accuracies(metrics: Metrics) -> Table:
     return rows
 
 
+def _results(metrics: OwnMetrics) -> Table:
+    rows = _rows()
+    for name, value in metrics.results.items():
+        style = "bold green" if name == metrics.main_result else ""
+        rows.add_row(Text(printable(name), "bold" if style else ""), Text(score(value), style))
+    rows.add_row("", Text(f"computed by {metrics.source}", "dim"))
+    if metrics.test_evaluations > 1:
+        rows.add_row("", Text(f"evaluation {metrics.test_evaluations} of this study on the same test data", "yellow"))
+    return rows
+
+
 def _per_class(metrics: Metrics) -> Table:
     table = _table("per class", *((column, "right") for column in ("precision", "recall", "F1", "images")))
     for row in class_rows(metrics):
@@ -90,10 +104,14 @@ def _most_confused(metrics: Metrics) -> Table:
     return table
 
 
-def _best(metrics: Metrics) -> Table:
+def _best(metrics: AnyMetrics) -> Table:
     rows = _rows()
     rows.add_row(Text("best trial", "bold"), Text(f"{metrics.best_trial}, after epoch {metrics.best_epoch + 1}"))
-    if metrics.validation_accuracy is not None and metrics.validation_interval_95 is not None:
+    if (
+        isinstance(metrics, Metrics)
+        and metrics.validation_accuracy is not None
+        and metrics.validation_interval_95 is not None
+    ):
         accuracy = accuracy_line(metrics.validation_accuracy, metrics.validation_interval_95, metrics.validation_images)
         rows.add_row("validation", accuracy)
     rows.add_row(
@@ -105,12 +123,13 @@ def _best(metrics: Metrics) -> Table:
     return rows
 
 
-def _files(metrics: Metrics, bucket_url: str | None) -> Table:
+def _files(metrics: AnyMetrics, bucket_url: str | None) -> Table:
     folder = names.evaluation(metrics.study)
     rows = _rows()
     location = f"{bucket_url.rstrip('/')}/{folder}" if bucket_url else folder
     rows.add_row(Text("files", "bold"), Text(location, overflow="fold"))
-    files = (names.REPORT_HTML, names.METRICS_JSON, names.MODEL_CARD, names.PREDICTIONS_CSV, names.BEST_MODEL)
+    predictions = (names.PREDICTIONS_CSV,) if isinstance(metrics, Metrics) else ()
+    files = (names.REPORT_HTML, names.METRICS_JSON, names.MODEL_CARD, *predictions, names.BEST_MODEL)
     rows.add_row("", Text(", ".join([*(file for file in files if file not in metrics.not_made), "…"]), "dim"))
     if metrics.not_made:
         rows.add_row("", Text(f"not written (see the log): {', '.join(metrics.not_made)}", "red"))

@@ -1,0 +1,40 @@
+"""The result of an evaluation by a space with its own data or its own `evaluate`: numbers with the space's names."""
+
+from pydantic import Field
+
+from tuner.evaluation.numbers import Count
+from tuner.evaluation.result import EvaluationResult, Metrics
+
+
+class OwnMetrics(EvaluationResult):
+    """The evaluation of a study's best trial by its space. `model_dump_json()` is metrics.json.
+
+    It has nothing that is known of images with classes only: accuracy, confusion matrix, calibration, robustness.
+    """
+
+    results: dict[str, float] = Field(min_length=1)
+    """The numbers that the space's `evaluate` returned for the test data, or the model's loss and metrics. They may be
+    infinite or NaN."""
+
+    own_evaluate: bool
+    """Whether they are from the space's `evaluate`. Otherwise, they are from Keras's `model.evaluate`."""
+
+    samples: Count | None = None
+    """Number of test samples. None if the test data is a pipeline."""
+
+    @property
+    def main_result(self) -> str:
+        """Name of the number to show first: the objective's, if `results` has it."""
+        name = self.objective.removeprefix("val_")
+        return name if name in self.results else next(iter(self.results))
+
+    @property
+    def source(self) -> str:
+        """What computed the numbers, and on what."""
+        method = "the space's evaluate()" if self.own_evaluate else "model.evaluate()"
+        data = "the test data" if self.samples is None else f"{self.samples:,} test samples"
+        return f"{method} on {data}"
+
+
+AnyMetrics = Metrics | OwnMetrics
+"""The content of metrics.json."""

@@ -1,0 +1,53 @@
+"""A feed: the data of one training, in the forms that `model.fit` and a space's own `fit` take."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tuner.data.arrays import TrainingData
+from tuner.training.activities import Activities
+from tuner.training.batches import Batches
+
+
+@dataclass(frozen=True)
+class FitArguments:
+    """The data among the arguments of a space's own `fit`, as Keras Tuner passes it on."""
+
+    positional: tuple[Any, ...]
+    named: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Feed:
+    """The data of one training."""
+
+    train: Any
+    """A PyDataset or a tf.data.Dataset, which `model.fit` must not shuffle."""
+    validation: Any
+    own_fit: FitArguments
+    steps: int | None
+    """Number of batches per epoch; None if unknown."""
+    samples: int | None
+    """Number of samples per epoch; None if unknown."""
+    begin: Callable[[int], None]
+    """Called with each epoch before its first batch."""
+    inputs: Callable[[int], Iterable[Any]]
+    """Returns the inputs of the model in the first batches, at most as many as given."""
+
+
+def image_feed(data: TrainingData, batch_size: int, activities: Activities, seed: int) -> Feed:
+    """Return the feed of a training on images."""
+    batches = Batches(data.train, batch_size, activities, seed)
+    return Feed(
+        train=batches,
+        validation=Batches(data.validation, batch_size, activities),
+        # a user's own fit gets arrays, as from Keras Tuner, and chooses its own batch size
+        own_fit=FitArguments(
+            (data.train.images, data.train.labels),
+            {"validation_data": (data.validation.images, data.validation.labels)},
+        ),
+        steps=len(batches),
+        samples=batches.count,
+        begin=batches.begin,
+        inputs=lambda count: (batches[step][0] for step in range(count)),
+    )
