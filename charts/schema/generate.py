@@ -57,13 +57,14 @@ def _readable(schema: Any) -> Any:
     """Return an equivalent schema for which helm's error messages are helpful.
 
     A nullable value is not reported as two schemas that both failed. templates/validation.yaml checks patterns, which
-    helm would print, and unknown keys, for which helm would not name the nearest one.
+    helm would print, unknown keys, for which helm would not name the nearest one, and values that exclude each other,
+    for which helm would print `not`.
     """
     if isinstance(schema, list):
         return [_readable(item) for item in schema]
     if not isinstance(schema, dict):
         return schema
-    readable = {key: _readable(value) for key, value in schema.items() if key != "pattern"}
+    readable = {key: _readable(value) for key, value in schema.items() if key not in ("pattern", "not")}
     if readable.get("additionalProperties") is False:
         del readable["additionalProperties"]
     if {"type": "null"} in readable.get("anyOf", ()):

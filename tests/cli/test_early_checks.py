@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.data.images import data_set, write_folder
 from tests.support.gcs_emulator import Emulator
 from tuner import names
 from tuner.bucket.local import LocalBucket
 from tuner.cli import roles
 from tuner.config.loading import load
+from tuner.data.pack import pack
 from tuner.errors import ExitCode
 from tuner.names import TrialId
 from tuner.study.journal import encode
@@ -113,6 +115,19 @@ def test_a_chief_keeps_the_data_set_of_its_study_if_the_bucket_has_others(
     assert f"{bucket.url}: has no data set {DIGEST}" in error
     bucket.create(names.manifest(DIGEST), b"{}")
     _, error = refused(run, capsys, "chief")
+    assert "Keras is imported" in error
+
+
+def test_a_chief_does_not_begin_a_study_with_a_data_set_that_is_packed_otherwise(
+    run: Run, capsys: pytest.CaptureFixture[str], bucket: LocalBucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packed = pack(str(write_folder(tmp_path / "source", data_set(train=2))), bucket)
+    monkeypatch.setenv(names.ENV_DATA, packed.digest)
+    code, error = refused(run, capsys, "chief", "--set", "data.resize=[4, 4]", "--set", "data.convert=true")
+    assert code == ExitCode.USAGE
+    assert f"data.resize and data.convert cannot be applied to the data set {packed.digest[:12]}" in error
+    write_journal(bucket, [OPENED.model_copy(update={"data": packed.digest})])  # a study that has begun keeps it
+    _, error = refused(run, capsys, "chief", "--set", "data.resize=[4, 4]")
     assert "Keras is imported" in error
 
 

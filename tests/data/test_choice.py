@@ -18,6 +18,7 @@ from tuner.data.manifest import find_data_sets, read_manifest
 from tuner.data.pack import pack
 from tuner.data.prepare import await_prepared, prepare
 from tuner.errors import DataError, EnvironmentFailure, UsageError
+from tuner.study.compatibility import check_resume
 
 
 def study(**data: Any) -> Study:
@@ -109,6 +110,42 @@ def test_a_packed_data_set_is_not_converted_again(bucket: Bucket, folder: str) -
             choose_data(study(source=packed.digest, **setting), bucket, None)
 
 
+def test_settings_that_a_packed_data_set_cannot_follow_are_refused(bucket: Bucket, folder: str, tmp_path: Path) -> None:
+    packed = pack(folder, bucket)
+    with pytest.raises(UsageError, match=r"data\.columns cannot be applied"):
+        choose_data(study(source=packed.digest, columns={"label": "class"}), bucket, None)
+    assert choose_data(study(source=packed.digest, test=0.5), bucket, None).manifest == packed  # it has test images
+    without_test = {path: data for path, data in data_set(train=8).items() if path.startswith("train/")}
+    made = pack(str(write_folder(tmp_path / "made", without_test)), bucket)
+    for setting in ("test", "test_seed"):
+        with pytest.raises(UsageError, match=rf"data\.{setting} cannot be applied"):
+            choose_data(study(source=made.digest, **{setting: 0.5 if setting == "test" else 2}), bucket, None)
+
+
+def test_a_study_that_has_begun_keeps_its_data_set_whatever_the_settings_of_packing(
+    bucket: Bucket, folder: str
+) -> None:
+    """`check_resume` lets them change without a source."""
+    packed = pack(folder, bucket)
+    changed = study(resize=[4, 4], convert=True, labels="labels.csv")
+    check_resume(study(), changed)
+    assert choose_data(changed, bucket, packed.digest).manifest == packed
+    assert prepare(changed, bucket, recorded=packed.digest).manifest == packed
+
+
+def test_a_study_whose_source_is_gone_keeps_its_data_set(tmp_path: Path, bucket: Bucket, folder: str) -> None:
+    packed = pack(folder, bucket)
+    gone = str(tmp_path / "gone")
+    choice = choose_data(study(source=gone), bucket, packed.digest)
+    assert choice.manifest == packed
+    assert choice.reason.startswith(f"{gone} does not exist: the existing study night keeps its data set")
+    with pytest.raises(DataError, match="no such file or folder"):
+        choose_data(study(source=gone), bucket, None)
+    bucket.delete(names.manifest(packed.digest))
+    with pytest.raises(DataError, match="no such file or folder"):
+        choose_data(study(source=gone), bucket, packed.digest)
+
+
 def test_resize_and_convert_are_settings_of_a_study(tmp_path: Path, bucket: Bucket, files: Files) -> None:
     files["train/REAL/9.png"] = encode(pixels(9, 5, 7), mode="L")
     source = str(write_folder(tmp_path / "source", files))
@@ -144,16 +181,16 @@ def test_a_note_for_other_settings_is_not_believed(bucket: Bucket, folder: str) 
     prepare(study(source=folder), bucket)
     with pytest.raises(EnvironmentFailure):
         await_prepared(study(source=folder, resize=[4, 4]), bucket, 0)
-    digest = prepare(study(source=folder, resize=[4, 4]), bucket).digest
+    digest = prepare(study(source=folder, resize=[4, 4]), bucket).manifest.digest
     assert await_prepared(study(source=folder, resize=[4, 4]), bucket, 0) == digest
 
 
 def test_preparing_again_without_a_source_keeps_the_data_set(bucket: Bucket, folder: str) -> None:
     """The Job of an upgrade must not stop a search because another data set was packed meanwhile."""
-    sample = prepare(study(), bucket)
+    sample = prepare(study(), bucket).manifest
     packed = pack(folder, bucket)
-    assert prepare(study(), bucket) == sample
-    assert prepare(study(), bucket, recorded=packed.digest) == packed
+    assert prepare(study(), bucket).manifest == sample
+    assert prepare(study(), bucket, recorded=packed.digest).manifest == packed
 
 
 def test_validation_images_of_the_source_are_those_that_trials_are_compared_on(tmp_path: Path, bucket: Bucket) -> None:

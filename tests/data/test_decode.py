@@ -2,14 +2,19 @@
 
 import io
 import signal
+import struct
+import zlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from tests.data.images import encode, pixels
+from tests.data.images import data_set, encode, pixels, write_folder
+from tuner.data.check import check
 from tuner.data.decode import MAX_PIXELS, Conversion, decode, decode_into, decoder, read_header, read_traits
 from tuner.data.source import DamagedFileError
 from tuner.errors import PreemptedError
@@ -65,6 +70,30 @@ def test_16_bits_are_scaled_to_8_if_converted(kind: str) -> None:
     np.testing.assert_array_equal(decode(stream.getvalue(), Conversion(convert=True)), scaled[..., None].repeat(3, 2))
 
 
+def png_of_16_bits(colours: int, values: NDArray[np.uint16]) -> bytes:
+    """A PNG, which Pillow cannot write: colour type 2 is RGB, 6 RGBA."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", values.shape[1], values.shape[0], 16, colours, 0, 0, 0)
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+def test_16_bits_of_colours_are_noticed(tmp_path: Path) -> None:
+    """Pillow names their mode RGB, and drops the lower half."""
+    values = np.full((8, 8, 3), 0x12FF, np.uint16)
+    assert (decode(png_of_16_bits(2, values)) == 0x12).all()
+    assert read_traits(png_of_16_bits(2, values)).is_cut
+    assert read_traits(png_of_16_bits(6, np.full((8, 8, 4), 0x12FF, np.uint16))).is_cut
+    assert not any(read_traits(encode(pixels(1))))
+    source = write_folder(tmp_path / "source", data_set() | {"train/REAL/9.png": png_of_16_bits(2, values)})
+    (note,) = check(str(source)).notes
+    assert note.startswith("1 image of 16 bits per channel is reduced to 8 bits")
+    assert "train/REAL/9.png" in note
+
+
 def exif(value: int) -> bytes:
     tags = Image.Exif()
     tags[0x0112] = value
@@ -104,7 +133,7 @@ def test_damaged_metadata_leave_the_pixels_as_they_are() -> None:
     jpeg = encode(pixels(1, 32, 48), "JPEG")
     odd = jpeg[:2] + b"\xff\xe1\x00\x10Exif\0\0II*\0\xff\xff\xff\xff" + jpeg[2:]
     np.testing.assert_array_equal(decode(odd), decode(jpeg))
-    assert read_traits(odd) == (False, False)
+    assert read_traits(odd) == (False, False, False)
 
 
 def test_images_of_several_frames_are_known() -> None:
@@ -112,7 +141,7 @@ def test_images_of_several_frames_are_known() -> None:
     for kind in ("GIF", "TIFF", "WEBP", "PNG"):
         stream = io.BytesIO()
         frames[0].save(stream, kind, save_all=True, append_images=frames[1:])
-        assert read_traits(stream.getvalue()) == (False, True), kind
+        assert read_traits(stream.getvalue()) == (False, True, False), kind
         red, *others = decode(stream.getvalue(), Conversion(convert=True))[0, 0].tolist()
         assert (red > 200, max(others) < 20) == (True, True), kind
 

@@ -131,7 +131,10 @@ def prepare_command(
     reader.poll()
     recorded = None if reader.state.study is None else reader.state.data_digest
     with shown_progress("reading the source") as progress:
-        manifest = prepare(study, opened, progress, recorded)
+        choice = prepare(study, opened, progress, recorded)
+    manifest = choice.manifest
+    if study.data.source is not None and choice.reason:
+        print_line(make_console(), choice.reason)
     _print_counts(_counts(manifest), manifest.notes, manifest.warnings)
     print_line(
         make_console(),

@@ -9,7 +9,8 @@ import logging
 from tuner import names
 from tuner.bucket import Bucket
 from tuner.config.settings import Study
-from tuner.data.manifest import check_data_set, find_data_set
+from tuner.data.manifest import check_data_set, find_data_set, read_manifest
+from tuner.data.packed import check_packing
 from tuner.errors import EnvironmentFailure
 from tuner.evaluator.run import evaluated
 from tuner.study.compatibility import check_unchanged
@@ -21,11 +22,14 @@ log = logging.getLogger(__name__)
 def check_chief_data(bucket: Bucket, study: Study, digest: str | None) -> None:
     """Check that the bucket has the data set that a chief needs: `digest`, the study's own, or the bucket's only one.
 
-    The data set may be missing if the search has finished, because the chief then reads no data. Raises
-    UsageError, DataError, BucketError.
+    The data set may be missing if the search has finished, because the chief then reads no data. A study that begins
+    without a source must not ask for another packing. Raises UsageError, DataError, BucketError.
     """
-    chosen = find_data_set(bucket, digest or recorded_data(bucket, study))
+    recorded = recorded_data(bucket, study)
+    chosen = find_data_set(bucket, digest or recorded)
     if bucket.exists(names.manifest(chosen)):
+        if recorded is None and study.data.source is None:
+            check_packing(read_manifest(bucket, chosen), study.data)
         return
     reader = JournalReader(bucket, study.name)
     reader.poll()

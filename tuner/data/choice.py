@@ -14,13 +14,13 @@ from tuner.data.label_table import Columns
 from tuner.data.manifest import Manifest, find_data_sets, read_manifest
 from tuner.data.notes import listed
 from tuner.data.pack import OtherDataError, pack
+from tuner.data.packed import SHOWN_DIGITS, check_packing
 from tuner.data.source import Progress, ignore_progress
 from tuner.data.split_names import VALIDATION
 from tuner.data.survey import Splitting
 from tuner.errors import DataError, UsageError
 
 _DIGEST = re.compile(r"[0-9a-f]{8,64}")
-SHOWN_DIGITS = 12
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,10 @@ class Choice:
     manifest: Manifest
     reason: str
     """A sentence; "" if the user named the data set."""
+
+
+class KeptDataError(UsageError):
+    """The study began with another data set than that of its settings."""
 
 
 def choose_data(
@@ -47,8 +51,8 @@ def choose_data(
         progress: Is called with the progress.
 
     Raises:
-        UsageError: The bucket has several data sets and the settings name none of them, or an existing study began with
-            another data set.
+        UsageError: The bucket has several data sets and the settings name none of them.
+        KeptDataError: An existing study began with another data set.
         DataError: The source cannot be packed, or a class has too few images to hold some out for validation.
         BucketError: The bucket cannot be read or written.
     """
@@ -56,6 +60,15 @@ def choose_data(
     if VALIDATION not in choice.manifest.splits:
         validation_indices(choice.manifest, study.data.validation, study.validation_seed)
     return choice
+
+
+def keep_data(study: config.Study, bucket: Bucket, recorded: str, why: str) -> Choice:
+    """Return the data set with which a study began, although the settings name another source, and say why."""
+    return Choice(
+        read_manifest(bucket, recorded),
+        f"{why}: the existing study {study.name} keeps its data set {recorded[:SHOWN_DIGITS]}; choose another name for "
+        "a new one.",
+    )
 
 
 def splitting_of(data: config.Data) -> Splitting:
@@ -80,7 +93,9 @@ def _choose(study: config.Study, bucket: Bucket, recorded: str | None, progress:
     elif (digest := _digest_of(data.source, bucket)) is not None:
         if recorded not in (None, digest):
             raise _other(study, recorded, data.source)
-        return Choice(_packed(bucket, digest, data), "")
+        return Choice(_packed(bucket, digest, data) if recorded is None else read_manifest(bucket, digest), "")
+    elif recorded is not None and _is_missing(data.source) and bucket.exists(names.manifest(recorded)):
+        return keep_data(study, bucket, recorded, f"{data.source} does not exist")
     try:
         manifest = pack(
             data.source,
@@ -111,30 +126,25 @@ def _digest_of(source: str, bucket: Bucket) -> str | None:
     raise DataError(f"{bucket.url}: has no data set {source}, and there is no file or folder of this name. {has}")
 
 
+def _is_missing(source: str) -> bool:
+    """Return whether a source is a path that does not exist."""
+    return not source.startswith("gs://") and not Path(source).exists()
+
+
 def _packed(bucket: Bucket, digest: str, data: config.Data) -> Manifest:
-    """Return the manifest of a packed data set. Raises UsageError if the settings ask for another conversion of it."""
+    """Return the manifest of a packed data set. Raises UsageError if the settings ask for another packing of it."""
     manifest = read_manifest(bucket, digest)
-    asked = [
-        f"data.{key}"
-        for key, wanted, packed in (
-            ("resize", data.resize, manifest.resize),
-            ("convert", data.convert or None, manifest.convert),
-            ("labels", data.labels, None),
-        )
-        if wanted is not None and wanted != packed
-    ]
-    if asked:
-        raise UsageError(
-            f"{' and '.join(asked)} cannot be applied to the data set {digest[:SHOWN_DIGITS]}, which is packed. "
-            "Name its source with --data (data.source) to pack it again, or remove the setting."
-        )
+    check_packing(manifest, data)
     return manifest
 
 
 def _recorded(bucket: Bucket, digest: str, data: config.Data, progress: Callable[[Progress], None]) -> Manifest:
-    """Return the manifest of a study's data set. The built-in sample is packed again if the bucket has lost it."""
+    """Return the manifest of a study's data set. The built-in sample is packed again if the bucket has lost it.
+
+    The settings of packing are not compared, because they have no effect on a study that has begun.
+    """
     try:
-        return _packed(bucket, digest, data)
+        return read_manifest(bucket, digest)
     except DataError as error:
         try:
             return pack(None, bucket, resize=data.resize, convert=data.convert, expected=digest, progress=progress)
@@ -159,9 +169,9 @@ def _several(bucket: Bucket, digests: list[str]) -> str:
     )
 
 
-def _other(study: config.Study, recorded: str | None, source: str | None) -> UsageError:
+def _other(study: config.Study, recorded: str | None, source: str | None) -> KeptDataError:
     assert recorded is not None
-    return UsageError(
+    return KeptDataError(
         f"study {study.name!r} was started with the data set {recorded[:SHOWN_DIGITS]}, but {source} is another data "
         "set now. Remove --data (data.source) to continue with the first data set, or choose another `name` to start a "
         "new study."

@@ -67,6 +67,8 @@ class Traits(NamedTuple):
     """Whether the image is rotated or mirrored, as its EXIF orientation says."""
     has_frames: bool = False
     """Whether the file has further frames or pages, which are not used."""
+    is_cut: bool = False
+    """Whether Pillow drops the lower half of 16 bits. It does so for colours, and names the mode RGB or RGBA."""
 
 
 def decoder() -> str:
@@ -99,12 +101,19 @@ def read_traits(data: bytes) -> Traits:
         return Traits(is_turned=orientation(data) > 1)
     try:
         with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
-            frames = getattr(image, "n_frames", 1)
+            frames, is_cut = getattr(image, "n_frames", 1), _is_cut(image)
     except PreemptedError:
         raise
     except Exception:  # decoding the image finds the damage
-        frames = 1
-    return Traits(orientation(data) > 1, frames > 1)
+        frames, is_cut = 1, False
+    return Traits(orientation(data) > 1, frames > 1, is_cut)
+
+
+def _is_cut(image: Image.Image) -> bool:
+    """Return whether Pillow returns 8 bits of samples that have 16. Their raw mode is, for example, RGB;16B."""
+    if image.format not in ("PNG", "TIFF") or image.mode in SIXTEEN_BITS:
+        return False
+    return any(";16" in str(tile) for tile in image.tile)  # type: ignore[attr-defined]
 
 
 def orientation(data: bytes) -> int:

@@ -14,8 +14,7 @@ from tuner import names
 from tuner.bucket import Bucket
 from tuner.config.formats import Versioned
 from tuner.config.settings import Data, Study
-from tuner.data.choice import choose_data
-from tuner.data.manifest import Manifest
+from tuner.data.choice import Choice, KeptDataError, choose_data, keep_data
 from tuner.data.source import Progress, ignore_progress
 from tuner.errors import DataError, EnvironmentFailure, NewerFormatError, ObjectNotFoundError
 
@@ -41,18 +40,22 @@ def prepare(
     bucket: Bucket,
     progress: Callable[[Progress], None] = ignore_progress,
     recorded: str | None = None,
-) -> Manifest:
-    """Pack the study's data if the bucket does not have it, write the note, and return the manifest.
+) -> Choice:
+    """Pack the study's data if the bucket does not have it, write the note, and return the data set.
 
-    `recorded` is the digest of the data set with which the study began; None if it has not begun. A study without a
-    source keeps it, or the data set of an earlier note. Raises UsageError, DataError, BucketError.
+    `recorded` is the digest of the data set with which the study began, which it keeps; None if it has not begun. It
+    then keeps the data set of an earlier note if it has no source. Raises UsageError, DataError, BucketError.
     """
     if recorded is None and study.data.source is None:
         recorded = _read(study, bucket)
-    manifest = choose_data(study, bucket, recorded if study.data.source is None else None, progress).manifest
-    note = Prepared(source=study.data.source, digest=manifest.digest, packing=_packing(study.data))
+    try:
+        choice = choose_data(study, bucket, recorded, progress)
+    except KeptDataError:  # also if a newer version packs the same source differently
+        assert recorded is not None
+        choice = keep_data(study, bucket, recorded, f"{study.data.source} is another data set now")
+    note = Prepared(source=study.data.source, digest=choice.manifest.digest, packing=_packing(study.data))
     bucket.write(names.prepared(study.name), note.model_dump_json().encode())
-    return manifest
+    return choice
 
 
 def await_prepared(

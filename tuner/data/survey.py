@@ -154,11 +154,13 @@ def _about(traits: Mapping[Traits, FileGroup], groups: Mapping[ImageHeader, File
     """Return notes about images whose pixels are not those that their files store first."""
     turned = [group for each, group in traits.items() if each.is_turned]
     frames = [group for each, group in traits.items() if each.has_frames]
+    cut = [group for each, group in traits.items() if each.is_cut]
     deep = [group for header, group in groups.items() if header.mode.startswith(SIXTEEN_BITS)]
     texts = (
         (turned, "{are} rotated or mirrored as the EXIF orientation says"),
         (frames, "with several frames or pages {are} used with the first one only"),
         (deep, "of 16 bits {are} scaled to 8 bits if converted: 65,535 becomes 255"),
+        (cut, "of 16 bits per channel {are} reduced to 8 bits, without the lower 8 bits of each value"),
     )
     return tuple(
         counted(sum(each.count for each in found), "image", what, found[0].first) for found, what in texts if found
