@@ -34,7 +34,9 @@ class RecordingListener:
     def progress(self, epoch: int, share: float, images_per_s: float) -> None:
         pass
 
-    def epoch_done(self, epoch: int, metrics: dict[str, float], model: keras.Model, returned: bool = False) -> None:
+    def epoch_done(
+        self, epoch: int, metrics: dict[str, float], model: keras.Model, returned: bool = False, named: bool = False
+    ) -> None:
         self.epochs.append(epoch)
         self.metrics[epoch] = metrics
         self.weights[epoch] = [np.array(value) for value in model.get_weights()]

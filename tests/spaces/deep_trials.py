@@ -55,7 +55,9 @@ class Saving:
     def progress(self, epoch: int, share: float, images_per_s: float) -> None:
         pass
 
-    def epoch_done(self, epoch: int, metrics: dict[str, float], model: keras.Model, returned: bool = False) -> None:
+    def epoch_done(
+        self, epoch: int, metrics: dict[str, float], model: keras.Model, returned: bool = False, named: bool = False
+    ) -> None:
         self.epochs[epoch] = metrics
         model.save(self.file(epoch))
 

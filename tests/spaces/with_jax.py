@@ -29,7 +29,9 @@ class CountingTraces(Saving):
         super().__init__(folder)
         self.traces: list[int] = []
 
-    def epoch_done(self, epoch: int, metrics: dict[str, float], model: keras.Model, returned: bool = False) -> None:
+    def epoch_done(
+        self, epoch: int, metrics: dict[str, float], model: keras.Model, returned: bool = False, named: bool = False
+    ) -> None:
         self.traces.append(keras.Model.stateless_call.calls)
         super().epoch_done(epoch, metrics, model)
 

@@ -45,7 +45,7 @@ class Listener:
         if share == 0:
             self.batches = 0
 
-    def epoch_done(self, epoch, metrics, model, returned=False):
+    def epoch_done(self, epoch, metrics, model, returned=False, named=False):
         print("end", flush=True)
 
 def arrays(images):

@@ -30,7 +30,9 @@ class RecordingListener:
     def progress(self, epoch: int, share: float, images_per_s: float) -> None:
         pass
 
-    def epoch_done(self, epoch: int, metrics: dict[str, float], model: keras.Model, returned: bool = False) -> None:
+    def epoch_done(
+        self, epoch: int, metrics: dict[str, float], model: keras.Model, returned: bool = False, named: bool = False
+    ) -> None:
         self.epochs.append((epoch, metrics, returned))
 
 
@@ -151,3 +153,17 @@ def test_a_fit_that_says_nothing_about_it_prints_a_line_per_epoch_instead_of_a_b
     printed = capsys.readouterr().out
     assert not set("\r\b") & set(printed)
     assert len([line for line in printed.splitlines() if "loss:" in line]) == 2
+
+
+class NeedsVerbose(Guide):
+    def fit(  # type: ignore[override]
+        self, hp: Any, model: Any, x: Any, y: Any, verbose: Any, validation_data: Any, **more: Any
+    ) -> Any:
+        self.verbose = verbose
+        return super().fit(hp, model, x, y, validation_data, **more)
+
+
+def test_fit_gets_verbose_if_it_requires_it() -> None:
+    space = NeedsVerbose({"mae": 1})
+    epochs(space, MAE)
+    assert space.verbose == 2

@@ -36,7 +36,9 @@ class Ignoring:
 
     def progress(self, epoch: int, share: float, images_per_s: float) -> None: ...
 
-    def epoch_done(self, epoch: int, metrics: dict[str, float], model: Any, returned: bool = False) -> None: ...
+    def epoch_done(
+        self, epoch: int, metrics: dict[str, float], model: Any, returned: bool = False, named: bool = False
+    ) -> None: ...
 
 
 def test_only_the_last_trials_model_stays_in_memory() -> None:

@@ -56,10 +56,12 @@ class CheckingListener:
     def progress(self, epoch: int, share: float, images_per_s: float) -> None:
         pass
 
-    def epoch_done(self, epoch: int, metrics: dict[str, float], model: keras.Model, returned: bool = False) -> None:
+    def epoch_done(
+        self, epoch: int, metrics: dict[str, float], model: keras.Model, returned: bool = False, named: bool = False
+    ) -> None:
         save_model(model, self._file)
         self.metrics.append(metrics)
-        self.verified.append(self._model_check.verify(self._file, metrics, returned, self.check))
+        self.verified.append(self._model_check.verify(self._file, metrics, returned, self.check, named=named))
 
 
 def trained(
@@ -154,14 +156,16 @@ class WithMetric(Honest):
         return ["accuracy", self._metric]
 
 
-def evaluated(space: Honest, file: Path, objective: str, divisor: int = 1, returned: bool = False) -> bool | None:
+def evaluated(
+    space: Honest, file: Path, objective: str, divisor: int = 1, returned: bool = False, named: bool = False
+) -> bool | None:
     """Check the model that a space builds, untrained, with the metrics that it has on the divided images."""
     data = shades(60)
     model = space.build(None)
     metrics = model.evaluate(data.images / divisor, data.labels, verbose=0, return_dict=True)
     save_model(model, file)
     reported = {f"val_{name}": value for name, value in metrics.items()} | metrics
-    return ModelCheck(data, CLASSES, BATCH, objective).verify(file, reported, returned, lambda: None)
+    return ModelCheck(data, CLASSES, BATCH, objective).verify(file, reported, returned, lambda: None, named=named)
 
 
 def test_an_objective_is_recomputed_if_its_metric_can_be_loaded(tmp_path: Path) -> None:
@@ -174,11 +178,16 @@ def test_an_objective_is_recomputed_if_its_metric_can_be_loaded(tmp_path: Path) 
     assert evaluated(Penalized(), file, "loss") is False, "a metric of the training images"
 
 
-def test_a_loss_of_other_pixels_raises_an_alarm_at_once_unless_fit_returned_it(tmp_path: Path) -> None:
+def test_a_loss_of_other_pixels_raises_an_alarm_at_once_unless_fit_returned_it_as_a_number(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     file = tmp_path / "m.keras"
     with pytest.raises(SharedFaultError, match="val_loss was reported as"):
         evaluated(ScalesInFit(), file, "val_loss", divisor=255)
+    with pytest.raises(SharedFaultError, match="val_loss was reported as"):
+        evaluated(ScalesInFit(), file, "val_loss", divisor=255, returned=True, named=True)
     assert evaluated(ScalesInFit(), file, "val_loss", divisor=255, returned=True) is False
+    assert "val_loss was reported as" in caplog.text, "both values are logged"
     assert evaluated(ScalesInFit(), file, "val_loss", returned=True) is True
 
 
@@ -217,3 +226,53 @@ def test_a_sample_is_used_if_all_images_take_too_long_and_is_tolerated_as_one(
     assert everything is not None
     assert everything.images == 600
     assert everything.value == pytest.approx(accuracy, abs=1e-6)
+
+
+def recomputed_of(classes: int, swapped: bool, metric: object, file: Path) -> recomputation.Recomputed:
+    """Return the check of a weak model of many classes, whose reported metric may be that of permuted outputs."""
+    keras.utils.set_random_seed(1)
+    rng, count = np.random.default_rng(0), 1000
+    labels = rng.integers(classes, size=count)
+    images = rng.integers(256, size=(count, *SHAPE)).astype(np.uint8)
+    model = keras.Sequential([keras.Input(SHAPE), keras.layers.Flatten(), keras.layers.Rescaling(1e-3, -0.127)])
+    model.add(keras.layers.Dense(classes, activation="softmax"))
+    model.compile("sgd", "sparse_categorical_crossentropy", metrics=[metric])
+    save_model(model, file)
+    outputs = model.predict(images, verbose=0)
+    labels = np.where(rng.random(count) < 0.19, outputs.argmax(axis=1), labels)
+    evaluated = model.evaluate(images[..., ::-1] if swapped else images, labels, verbose=0, return_dict=True)
+    name = next(each for each in evaluated if each != "loss")
+    subject = recomputation.Subject(model, file, Arrays(images, labels.astype(np.uint8)), 256)
+    result = recomputation.recompute(subject, {f"val_{name}": evaluated[name]}, f"val_{name}", everything=True)
+    assert result is not None
+    return result
+
+
+@pytest.mark.parametrize("metric", ["accuracy", keras.metrics.SparseTopKCategoricalAccuracy(k=3, name="top")])
+def test_the_tolerance_of_100_classes_excludes_a_model_of_flipped_channels(metric: object, tmp_path: Path) -> None:
+    honest = recomputed_of(100, False, metric, tmp_path / "m.keras")
+    assert honest.agrees
+    assert honest.tolerance < 0.11
+    wrong = recomputed_of(100, True, metric, tmp_path / "m.keras")
+    assert abs(wrong.value - wrong.reported) > 0.05
+    assert not wrong.agrees
+
+
+class OwnCompile(keras.Sequential):
+    """A model whose compile has arguments of its own."""
+
+    def compile(self, temperature: float) -> None:
+        super().compile("sgd", "sparse_categorical_crossentropy")
+
+
+def test_a_model_with_its_own_compile_can_be_checked(tmp_path: Path) -> None:
+    data = shades(40)
+    plain = Honest().build(None)
+    save_model(plain, tmp_path / "m.keras")
+    model = OwnCompile(plain.layers)
+    model.compile(temperature=1.0)
+    loss = plain.evaluate(data.images, data.labels, verbose=0, return_dict=True)["loss"]
+    subject = recomputation.Subject(model, tmp_path / "m.keras", data, 32)
+    result = recomputation.recompute(subject, {"val_loss": loss}, "val_loss", everything=True)
+    assert result is not None
+    assert result.agrees

@@ -26,6 +26,8 @@ SAMPLE = 512
 """Number of images on which the objective is recomputed if all of them would take longer than `ALL_S`."""
 ALL_S = 10.0
 RESAMPLES = 100
+ROUNDINGS = 20
+"""Number of times a metric is computed with outputs that differ by rounding."""
 Z_999 = 3.29
 """Standard deviations of a normal distribution that contain 99.9 % of it."""
 NONE_SEEN = 6.9
@@ -134,7 +136,7 @@ def recompute(subject: Subject, metrics: Mapping[str, float], objective: str, *,
     # a model may have been trained with labels as numbers or one-hot: only one of them fits its loss and metrics
     value, reading = min(values, key=lambda pair: abs(pair[0] - reported))
     count, total = len(chosen), len(subject.validation.labels)
-    tolerance = _rounding(subject.model, objective, value, outputs)
+    tolerance = _rounding(subject.model, objective, value, measure, (labels, reading, outputs))
     if count < total:
         tolerance += _sampling(measure, reading, outputs)
     return Recomputed(
@@ -231,8 +233,10 @@ def _loss_of(subject: Subject, chosen: NDArray[np.intp]) -> Measure:
         return _number(lambda: subject.model.evaluate(Batches(labels), verbose=0, return_dict=True)["loss"])
 
     config = _compile_config(subject.file)
-    subject.model.compile(
-        loss=_deserialized(config.get("loss")), loss_weights=_deserialized(config.get("loss_weights"))
+    keras.Model.compile(  # the class may override compile with other arguments
+        subject.model,
+        loss=_deserialized(config.get("loss")),
+        loss_weights=_deserialized(config.get("loss_weights")),
     )
     return compute
 
@@ -295,25 +299,51 @@ def _deserialized(config: Any) -> Any:
 # ---- tolerances -------------------------------------------------------------------------------------
 
 
-def _rounding(model: Any, objective: str, value: float, outputs: NDArray[np.float32]) -> float:
-    """Return by how much two computations of the same model's objective may differ."""
+def _rounding(
+    model: Any,
+    objective: str,
+    value: float,
+    measure: Measure,
+    predicted: tuple[NDArray[Any], NDArray[Any], NDArray[np.float32]],
+) -> float:
+    """Return by how much two computations of the same model's objective may differ.
+
+    Args:
+        model: The model.
+        objective: Name of the objective.
+        value: The recomputed objective.
+        measure: Computes the objective.
+        predicted: Labels as integers, labels as the metric takes them, and outputs.
+    """
+    labels, reading, outputs = predicted
     rounding = _HALF if _computes_in_half(model) else _SINGLE
     if objective == _LOSS:
         return rounding.absolute + rounding.relative * abs(value)
-    return rounding.absolute + float((_margins(outputs) < rounding.margin).mean())
+    if objective == _ACCURACY:
+        near = int((_margins(labels, outputs) < rounding.margin).sum())
+        return rounding.absolute + Z_999 * math.sqrt(near) / len(labels)
+    # a metric with few positives changes by much if one image near the margin does: see by how much
+    rng = np.random.default_rng(0)
+    noises = (rng.uniform(-rounding.margin, rounding.margin, outputs.shape) for _ in range(ROUNDINGS))
+    noisy = (np.clip(outputs + noise, 0, 1) for noise in noises)
+    values = [each for near_by in noisy if (each := measure(reading, near_by.astype(np.float32))) is not None]
+    # not the distance from the value itself: noise makes a model worse, rounding does not
+    return rounding.absolute + Z_999 * (float(np.std(values)) if values else 0.0)
 
 
 def _computes_in_half(model: Any) -> bool:
     return any(layer.compute_dtype in ("bfloat16", "float16") for layer in model._flatten_layers())
 
 
-def _margins(outputs: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the difference between the probabilities of the two most probable classes of each image."""
+def _margins(labels: NDArray[Any], outputs: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the difference between the probabilities of the true class and of its strongest rival."""
     if outputs.shape[1] == 1:
         margins: NDArray[np.float32] = np.abs(2 * outputs[:, 0] - 1)
         return margins
-    largest = np.sort(outputs, axis=1)
-    difference: NDArray[np.float32] = largest[:, -1] - largest[:, -2]
+    rows = np.arange(len(labels))
+    rivals = outputs.copy()
+    rivals[rows, labels] = -np.inf
+    difference: NDArray[np.float32] = np.abs(outputs[rows, labels] - rivals.max(axis=1))
     return difference
 
 

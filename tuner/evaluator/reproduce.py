@@ -88,7 +88,9 @@ class _Recorder:
     def progress(self, epoch: int, share: float, images_per_s: float) -> None:
         """Do nothing, because progress is not shown."""
 
-    def epoch_done(self, epoch: int, metrics: dict[str, float], model: keras.Model, returned: bool = False) -> None:
+    def epoch_done(
+        self, epoch: int, metrics: dict[str, float], model: keras.Model, returned: bool = False, named: bool = False
+    ) -> None:
         """Record the metrics. After the best epoch, save the model and end the training."""
         self.metrics[epoch] = metrics
         if epoch == self.best_epoch:

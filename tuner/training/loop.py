@@ -1,5 +1,6 @@
 """Training of one trial: its batches, its seeds, and the calls to its listener after each batch and epoch."""
 
+import inspect
 import logging
 import math
 import time
@@ -74,8 +75,18 @@ class Listener(Protocol):
     def progress(self, epoch: int, share: float, images_per_s: float) -> None:
         """Called a few times per second during an epoch."""
 
-    def epoch_done(self, epoch: int, metrics: dict[str, float], model: keras.Model, returned: bool = False) -> None:
-        """Called after each epoch. An exception ends training at once."""
+    def epoch_done(
+        self, epoch: int, metrics: dict[str, float], model: keras.Model, returned: bool = False, named: bool = False
+    ) -> None:
+        """Called after each epoch. An exception ends training at once.
+
+        Args:
+            epoch: Number of the epoch.
+            metrics: Its metrics.
+            model: The model after it.
+            returned: Whether `fit` returned the metrics.
+            named: Whether it returned them by name, in a dict, rather than a number or a list.
+        """
 
 
 def train(
@@ -147,10 +158,17 @@ def _fit(
         with activities.during(Activity.TRAIN), untuned_input():
             model.fit(feed.train, validation_data=feed.validation, shuffle=False, verbose=0, **common)
         return
+    if _requires_verbose(space.fit):
+        common["verbose"] = 2  # a line per epoch
     with activities.during(Activity.TRAIN), untuned_input():
         result = space.fit(hyperparameters, model, *feed.own_fit.positional, **feed.own_fit.named, **common)
     _warn_about_unknown(hyperparameters, known)
     _report_result(result, callback, task, listener, model)
+
+
+def _requires_verbose(fit: Callable[..., Any]) -> bool:
+    parameter = inspect.signature(fit).parameters.get("verbose")
+    return parameter is not None and parameter.default is inspect.Parameter.empty
 
 
 def _report_result(
@@ -177,7 +195,7 @@ def _report_result(
     if callback.reported and returned.get(objective) in (None, callback.best_objective()):
         return
     _require_objective(objective, returned, "fit() returned")
-    listener.epoch_done(epoch, {**last, **returned}, model, True)
+    listener.epoch_done(epoch, {**last, **returned}, model, True, named=isinstance(result, Mapping))
 
 
 def _require_objective(objective: str, metrics: Mapping[str, float], which: str) -> None:

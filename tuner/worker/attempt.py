@@ -165,14 +165,16 @@ class Attempt:
         self._context.metrics.progress(share, self._context.data.train.count or 0)
         self._context.heartbeat.progress(epoch, share, self._images_per_s)
 
-    def epoch_done(self, epoch: int, metrics: dict[str, float], model: keras.Model, returned: bool = False) -> None:
+    def epoch_done(
+        self, epoch: int, metrics: dict[str, float], model: keras.Model, returned: bool = False, named: bool = False
+    ) -> None:
         """Save the model. Its upload and the report of the epoch run while the next epoch trains.
 
         First wait until the previous epoch's checkpoint is durable, so that at most one whole epoch is ever repeated.
         """
         self._context.metrics.epoch(self._context.data.train.count or 0)
         with self._context.metrics.activities.during(Activity.CHECKPOINT):
-            self._save(epoch, metrics, model, returned)
+            self._save(epoch, metrics, model, returned, named)
 
     # ---- inside -------------------------------------------------------------------------------------
 
@@ -195,7 +197,7 @@ class Attempt:
             folder, bucket = self._context.folder, self._context.bucket.url
             self._patience.repeat(lambda: room.require_room(needed, folder, bucket), self._pause)
 
-    def _save(self, epoch: int, metrics: dict[str, float], model: keras.Model, returned: bool) -> None:
+    def _save(self, epoch: int, metrics: dict[str, float], model: keras.Model, returned: bool, named: bool) -> None:
         self._reporter.await_upload(self.check)
         self._check_current()
         # an attempt that started again from epoch 0 repeats the epochs after this one
@@ -203,7 +205,7 @@ class Attempt:
         name = names.checkpoint(self._context.study.name, self._grant.trial_id, self._grant.attempt, epoch)
         file = self._context.folder / name.replace("/", "-")
         self._patience.repeat(lambda: checkpoint.save_model(model, file), self._pause)
-        evidence = Evidence(self._verified(file, metrics, returned), returned)
+        evidence = Evidence(self._verified(file, metrics, returned, named), returned)
         state = checkpoint.CheckpointState(
             epoch=epoch, seed=self._task.seed, history=self._history, verified=evidence.verified, returned=returned
         )
@@ -319,10 +321,10 @@ class Attempt:
         self._objects[epoch.checkpoint] = epoch.number
         self._reporter.delete(obsolete)
 
-    def _verified(self, file: Path, metrics: dict[str, float], returned: bool) -> bool | None:
+    def _verified(self, file: Path, metrics: dict[str, float], returned: bool, named: bool) -> bool | None:
         """Return whether the objective was recomputed with the saved model. Remove its file if it is unusable."""
         try:
-            return self._model_check.verify(file, metrics, returned, self._may_continue)
+            return self._model_check.verify(file, metrics, returned, self._may_continue, named=named)
         except BaseException:
             file.unlink(missing_ok=True)
             raise

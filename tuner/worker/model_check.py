@@ -1,5 +1,6 @@
 """Checks after the first epoch of an attempt that its model can be evaluated: loaded, applied, and scored equally."""
 
+import logging
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,6 +13,8 @@ from tuner.data.arrays import Arrays
 from tuner.errors import SpaceError
 from tuner.evaluation import recomputation, saved_model
 from tuner.training.faults import InvalidTrialError, SharedFaultError
+
+log = logging.getLogger(__name__)
 
 
 class ModelCheck:
@@ -33,7 +36,13 @@ class ModelCheck:
         """Number of epochs after which the next check is due."""
 
     def verify(
-        self, file: Path, metrics: Mapping[str, float], returned: bool, check: Callable[[], None]
+        self,
+        file: Path,
+        metrics: Mapping[str, float],
+        returned: bool,
+        check: Callable[[], None],
+        *,
+        named: bool = False,
     ) -> bool | None:
         """Return whether the objective was recomputed; None if the check is not due.
 
@@ -42,6 +51,7 @@ class ModelCheck:
             metrics: The metrics of its epoch.
             returned: Whether `fit` returned the objective, which then may be another number than its name says.
             check: Called after each batch, and may raise.
+            named: Whether `fit` returned it in a dict, so that it is the metric of this model that its name says.
 
         Raises:
             SharedFaultError: The model cannot be evaluated, or does not have the reported objective.
@@ -66,9 +76,11 @@ class ModelCheck:
             self._next = sys.maxsize
             return False
         if not recomputed.agrees:
-            if returned:
+            if returned and not named:
+                log.warning("the objective is not verified: %s", recomputed.comparison())
                 return False
-            raise SharedFaultError(f"{recomputed.comparison()}. {recomputation.REMEDY}")
+            last = " Return the value of the model as it is after fit, not of another epoch." if returned else ""
+            raise SharedFaultError(f"{recomputed.comparison()}. {recomputation.REMEDY}{last}")
         if recomputed.is_telling:
             self._next = sys.maxsize
         return True
