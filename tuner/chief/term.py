@@ -48,6 +48,7 @@ def open_term(
     context: ChiefContext,
     direction: Literal["max", "min"],
     model_sizes: ModelSizes | None = None,
+    space_version: int = 1,
 ) -> tuple[Recovered, JournalWriter | None]:
     """Open the next term, and return the study's newest state with the journal to write to.
 
@@ -86,6 +87,7 @@ def open_term(
             release=release.name if release else "",
             namespace=release.namespace if release else "",
             model_sizes=model_sizes,
+            space_version=space_version,
         )
         records: list[Record] = [opened, *([Retried(at=opened.at, trials=retried)] if retried else [])]
         try:

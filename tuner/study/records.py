@@ -93,6 +93,8 @@ class Opened(_Record):
     """Kubernetes namespace of the release."""
     model_sizes: ModelSizes | None = None
     """None if the chief could not find them out, and in records of earlier versions."""
+    space_version: int = 1
+    """Version of the built-in space's networks (`tuner.spaces.versions`), as in records of earlier versions."""
 
     @property
     def release_id(self) -> ReleaseId | None:

@@ -157,6 +157,8 @@ class StudyState:
     """Time of the newest record."""
     model_sizes: ModelSizes | None = None
     """Sizes of the space's models, according to the newest chief; None if unknown."""
+    space_version: int = 1
+    """Version of the built-in space's networks with which the study began."""
     ended_before_term: int = 0
     """Number of trials that had ended when the newest chief started."""
     finished: Finished | None = None
@@ -181,6 +183,7 @@ class StudyState:
                 self.release = record.release_id
                 self.opened, self.began = record.at, record.at if self.term == 1 else self.began
                 self.model_sizes = record.model_sizes
+                self.space_version = record.space_version if self.term == 1 else self.space_version
                 self.ended_before_term = len(self.ended)
             case Created():
                 if record.trial in self.trials:
