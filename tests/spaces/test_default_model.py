@@ -67,12 +67,21 @@ def test_labels_that_a_users_own_fit_or_step_changes_are_its_own_business() -> N
     check(OneHotInStep(), "val_anything")
 
 
-def test_a_space_with_its_own_data_or_evaluation_is_not_judged_by_images() -> None:
-    class OwnData(TwoOutputs):
-        def data(self, part: str) -> Any:
-            raise NotImplementedError
+@pytest.mark.parametrize("name", ["data", "evaluate"])
+def test_a_method_of_any_name_does_not_switch_the_checks_off(name: str) -> None:
+    space = TwoOutputs()
+    setattr(space, name, lambda *_: None)
+    with pytest.raises(SpaceError, match="2 outputs"):
+        check(space)
 
-    check(OwnData())
+
+def test_only_a_check_of_the_loss_is_complete() -> None:
+    class OwnFit(Plain):
+        def fit(self, hp: Any, model: Any, *args: Any, **kwargs: Any) -> Any:
+            return model.fit(*args, **kwargs)
+
+    assert check(Plain())
+    assert not check(OwnFit())
 
 
 def test_a_layer_that_needs_values_is_given_some() -> None:

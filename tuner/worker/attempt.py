@@ -248,7 +248,7 @@ class Attempt:
             if isinstance(error, OSError) and error.errno in DISK_FULL:
                 raise EnvironmentFailure(f"the disk is full ({error}). Free some space there.") from error
             reason = reason_of(error, lease_service.REASON_CHARACTERS // 2)
-            if (scope := fault_scope(error)) is not None:
+            if (scope := fault_scope(error, self._context.space)) is not None:
                 return _Ending(Outcome.INVALID, reason, scope)
             return _Ending(Outcome.OUT_OF_MEMORY if out_of_memory(error) else Outcome.FAILED, reason)
         return None
