@@ -204,7 +204,9 @@ class Clock:
     def progress(self, epoch: int, share: float, images_per_s: float) -> None:
         pass
 
-    def epoch_done(self, epoch: int, metrics: dict[str, float], model: Any, returned: bool = False) -> None:
+    def epoch_done(
+        self, epoch: int, metrics: dict[str, float], model: Any, returned: bool = False, named: bool = False
+    ) -> None:
         now = time.perf_counter()
         if epoch == 0:
             self._first_epoch_s = now - self._began

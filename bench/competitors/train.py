@@ -87,7 +87,9 @@ class Clock(keras.callbacks.Callback):
     def progress(self, epoch: int, share: float, images_per_s: float) -> None:
         """Do nothing."""
 
-    def epoch_done(self, epoch: int, metrics: dict[str, float], model: keras.Model, returned: bool = False) -> None:
+    def epoch_done(
+        self, epoch: int, metrics: dict[str, float], model: keras.Model, returned: bool = False, named: bool = False
+    ) -> None:
         self.accuracy = metrics["val_accuracy"]
 
     def images_per_s(self) -> float:

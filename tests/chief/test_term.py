@@ -101,13 +101,21 @@ def test_a_chief_with_other_settings_does_not_take_over(bucket: BusyBucket) -> N
 
 
 # ---- a study that gave up ------------------------------------------------------------------------------
-def failed(number: int, reason: str) -> list[Record]:
+def failed(number: int, reason: str, refused: bool = False) -> list[Record]:
     trial = names.TrialId(f"{number:05d}")
     return [
         created(number),
         Leased(at=1, trial=trial, attempt=1, worker="a", incarnation="1"),
         Reported(at=2, trial=trial, attempt=1, epoch=0, metrics={"val_accuracy": 0.5}, checkpoint=f"{trial}/1/0"),
-        Ended(at=3, trial=trial, attempt=1, state=TrialState.FAILED, outcome=Outcome.FAILED, reason=reason),
+        Ended(
+            at=3,
+            trial=trial,
+            attempt=1,
+            state=TrialState.FAILED,
+            outcome=Outcome.FAILED,
+            refused=refused,
+            reason=reason,
+        ),
     ]
 
 
@@ -116,7 +124,7 @@ def test_a_study_that_gave_up_and_is_started_again_retries_its_failed_trials(
 ) -> None:
     caplog.set_level(logging.INFO)
     bucket.older.write(
-        [*failed(0, "ValueError: 1"), *failed(1, "FailedTrialError: too large"), *failed(2, "KeyError: 2")]
+        [*failed(0, "ValueError: 1"), *failed(1, "TooLarge: 8 parameters", True), *failed(2, "KeyError: 2")]
     )
     bucket.older.write([Finished(at=4, reason="3 consecutive trials failed", failed=True)])
     model = names.checkpoint(STUDY.name, "00000", 1, 0)

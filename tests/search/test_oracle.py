@@ -324,6 +324,29 @@ def test_a_fault_is_that_of_its_trial_if_another_trial_was_trained() -> None:
     assert chief.state.shared_fault == ""
 
 
+def test_a_fault_that_is_likely_shared_waits_for_the_trials_of_other_workers() -> None:
+    chief = oracle("search.max_consecutive_failures=5")
+    for number in range(3):
+        add(chief, number)
+    attempts = [take(chief, A), take(chief, B)]
+    first, second = attempts
+    chief.give_back(first, Outcome.INVALID, "no loss", at(1), scope=FaultScope.LIKELY)
+    assert chief.state.finished is None
+    assert chief.state.trials[TrialId(first.trial)].state is TrialState.FAILED
+    chief.give_back(second, Outcome.INVALID, "no loss", at(2), scope=FaultScope.LIKELY)
+    assert chief.state.shared_fault == f"every trial would fail as trial {second.trial} did: no loss"
+
+
+def test_a_trial_whose_hyperparameters_the_model_refuses_says_so_in_the_journal() -> None:
+    chief = oracle()
+    add(chief)
+    (ended,) = chief.give_back(take(chief, A), Outcome.INVALID, "Mine: too large", at(1), scope=FaultScope.REFUSED)
+    assert isinstance(ended, Ended)
+    assert ended.refused
+    assert chief.state.trials[ended.trial].refused
+    assert chief.state.finished is None
+
+
 def test_a_fault_of_the_study_ends_the_search_even_if_another_trial_was_trained() -> None:
     chief = oracle("retries.failure=5")
     add(chief, 0)

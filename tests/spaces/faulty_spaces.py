@@ -110,11 +110,11 @@ class Failing(Plain):
         raise keras_tuner.errors.FailedTrialError(f"{hp.Choice('units', [4, 8])} units are too few")
 
 
-def check(space: keras_tuner.HyperModel, objective: str = "val_accuracy", classes: int = 2) -> None:
+def check(space: keras_tuner.HyperModel, objective: str = "val_accuracy", classes: int = 2) -> bool:
     searched = keras_tuner.HyperParameters()
     searched.Choice("units", [4, 8])
     values = {names.HP_EPOCHS: 3, names.HP_STEPS: 7}
-    check_default_model(space, searched, Expectations(SHAPE, classes, objective), values)
+    return check_default_model(space, searched, Expectations(SHAPE, classes, objective), values)
 
 
 def explanation(space: keras_tuner.HyperModel) -> str:

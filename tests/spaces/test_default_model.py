@@ -75,6 +75,15 @@ def test_a_space_with_its_own_data_or_evaluation_is_not_judged_by_images() -> No
     check(OwnData())
 
 
+def test_only_a_check_of_the_loss_is_complete() -> None:
+    class OwnFit(Plain):
+        def fit(self, hp: Any, model: Any, *args: Any, **kwargs: Any) -> Any:
+            return model.fit(*args, **kwargs)
+
+    assert check(Plain())
+    assert not check(OwnFit())
+
+
 def test_a_layer_that_needs_values_is_given_some() -> None:
     class Eager(Plain):
         def build(self, hp: keras_tuner.HyperParameters) -> Any:
@@ -98,3 +107,17 @@ def test_the_defaults_of_what_is_searched_are_checked() -> None:
     built.clear()
     check_default_model(space, searched, Expectations(SHAPE, 2, "val_accuracy"), {names.HP_EPOCHS: 3})
     assert set(built) == {(4, 3)}
+
+
+@pytest.mark.parametrize(
+    "loss", ["sparse_categorical_crossentropy", keras.losses.SparseCategoricalCrossentropy()], ids=["name", "object"]
+)
+def test_one_output_with_a_loss_of_several_classes_is_refused(loss: Any) -> None:
+    class OneUnit(Plain):
+        def build(self, hp: Any) -> keras.Model:
+            model = keras.Sequential([keras.Input(SHAPE), keras.layers.Flatten(), keras.layers.Dense(1, "sigmoid")])
+            model.compile("adam", loss, metrics=["accuracy"])
+            return model
+
+    with pytest.raises(SpaceError, match="needs one per class"):
+        check(OneUnit())

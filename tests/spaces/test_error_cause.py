@@ -64,6 +64,21 @@ def test_one_hot_losses_are_answered_with_the_loss_for_integers() -> None:
     assert advice_on(error) == LABELS
 
 
+@pytest.mark.parametrize(
+    ("shapes", "is_of_labels"),
+    [
+        ("(None, 1) and (None, 2)", True),
+        ("(None,) and (128, 10)", True),
+        ("(None,1) and (None,2)", True),
+        ("(None,16,16,8) and (None,15,15,8)", False),
+        ("(None, 16, 8) and (None, 15, 8)", False),
+        ("(3, 3, 3, 8) and (8,)", False),
+    ],
+)
+def test_only_shapes_of_labels_and_outputs_are_those_of_wrong_labels(shapes: str, is_of_labels: bool) -> None:
+    assert advice_on(ValueError(f"Shapes {shapes} are incompatible")) == (LABELS if is_of_labels else "")
+
+
 def test_a_missing_package_is_named_with_how_to_install_it() -> None:
     cause = cause_of(raised(lambda: __import__("sklearn_missing.metrics")))
     assert cause.startswith("ModuleNotFoundError: No module named 'sklearn_missing'")

@@ -66,6 +66,31 @@ def test_keras_tuners_own_spaces_can_be_named() -> None:
     assert (space.input_shape, space.classes) == (SHAPE, 5)
 
 
+@pytest.mark.parametrize("default", ["('cat', 'dog')", "'many'", "True", "2.0"])
+def test_an_argument_whose_default_is_of_another_kind_keeps_it(tmp_path: Path, default: str) -> None:
+    space = loaded(
+        tmp_path,
+        f"""
+        class it(keras_tuner.HyperModel):
+            def __init__(self, classes={default}, input_shape="largest", image_shape=(1.0, 2.0)):
+                self.got = classes, input_shape, image_shape
+        """,
+    )
+    assert repr(space.got) == f"({default}, 'largest', (1.0, 2.0))"
+
+
+def test_defaults_that_mean_the_same_are_replaced(tmp_path: Path) -> None:
+    space = loaded(
+        tmp_path,
+        """
+        class it(keras_tuner.HyperModel):
+            def __init__(self, num_classes=10, classes=None, input_shape=(224, 224, 3), image_shape=None):
+                self.got = num_classes, classes, input_shape, image_shape
+        """,
+    )
+    assert space.got == (5, 5, SHAPE, SHAPE)
+
+
 def test_an_object_that_is_a_hypermodel_is_used_as_it_is(tmp_path: Path) -> None:
     space = loaded(tmp_path, "class Mine(keras_tuner.HyperModel):\n    depth = 2\nit = Mine(name='mine')")
     assert (space.name, space.depth) == ("mine", 2)

@@ -23,14 +23,16 @@ from tuner.chief.server import Chores, serve
 from tuner.chief.service import Service, now
 from tuner.chief.term import open_term, recover
 from tuner.chief.worker_deaths import WorkerDeaths, deaths_in_cluster
-from tuner.data.manifest import read_manifest
+from tuner.config.settings import Study
+from tuner.data.manifest import Manifest, read_manifest
 from tuner.errors import EmptiedBucketError, JournalError, NoResultError, UsageError
 from tuner.rpc import tls_server_errors
 from tuner.search.oracle import Oracle
 from tuner.search.suggester import Suggester, make_suggester, objective_of
 from tuner.spaces.exploration import explore
 from tuner.spaces.model_size import space_size
-from tuner.study.compatibility import effect_of_epochs
+from tuner.spaces.versions import space_version
+from tuner.study.compatibility import check_unchanged, effect_of_epochs
 from tuner.study.journal import JournalReader, check_not_emptied
 from tuner.study.objective import Objective
 from tuner.study.progress import why_no_result
@@ -72,8 +74,11 @@ def _run(context: ChiefContext) -> StudyState:
         raise
     if recovered.is_over:
         return _continue_after_search(context, recovered.state)
-    plan = _plan_search(context)
-    recovered, journal = open_term(reader, context, plan.objective.direction, plan.model_sizes)
+    manifest = None if context.study.data.own else read_manifest(context.bucket, context.digest)
+    version = space_version(context.study.space, manifest.image_shape if manifest else None)
+    check_unchanged(recovered.state, context.study, context.digest, version)
+    plan = _plan_search(context.study, manifest)
+    recovered, journal = open_term(reader, context, plan.objective.direction, plan.model_sizes, version)
     if journal is None:
         return _continue_after_search(context, recovered.state)
     return _search(context, plan, recovered.state, journal)
@@ -90,13 +95,14 @@ class SearchPlan:
     model_sizes: ModelSizes | None
 
 
-def _plan_search(context: ChiefContext) -> SearchPlan:
-    """Explore the space by building the model once, and create the algorithm that samples it."""
-    study, image_shape = context.study, None
-    if study.data.own:
-        space = spaces.load_own_space(study.space)
+def _plan_search(study: Study, manifest: Manifest | None) -> SearchPlan:
+    """Explore the space by building the model once, and create the algorithm that samples it.
+
+    `manifest` is None if the space brings its own data.
+    """
+    if manifest is None:
+        space, image_shape = spaces.load_own_space(study.space), None
     else:
-        manifest = read_manifest(context.bucket, context.digest)
         image_shape = manifest.image_shape
         space = spaces.load_space(study.space, image_shape, len(manifest.classes))
     hyperparameters = spaces.narrow(explore(space, image_shape), study.space.values)

@@ -21,9 +21,6 @@ from tuner.study.state import StudyState
 
 log = logging.getLogger(__name__)
 
-RULED_OUT = "FailedTrialError"
-"""How the reason of a trial begins whose hyperparameters the model's own code refuses (keras_tuner.errors)."""
-
 
 @dataclass(frozen=True)
 class Recovered:
@@ -48,6 +45,7 @@ def open_term(
     context: ChiefContext,
     direction: Literal["max", "min"],
     model_sizes: ModelSizes | None = None,
+    space_version: int = 1,
 ) -> tuple[Recovered, JournalWriter | None]:
     """Open the next term, and return the study's newest state with the journal to write to.
 
@@ -86,6 +84,7 @@ def open_term(
             release=release.name if release else "",
             namespace=release.namespace if release else "",
             model_sizes=model_sizes,
+            space_version=space_version,
         )
         records: list[Record] = [opened, *([Retried(at=opened.at, trials=retried)] if retried else [])]
         try:
@@ -121,11 +120,11 @@ def nothing_to_search(state: StudyState, study: Study, cluster: ChiefJob | None)
 
 
 def _to_retry(state: StudyState) -> tuple[names.TrialId, ...]:
-    """Return the failed trials of a search that gave up, except those that the model's own code has ruled out."""
+    """Return the failed trials of a search that gave up, except those that the model's own code refuses."""
     if not gave_up(state):
         return ()
     failed = (trial for trial in state.trials.values() if trial.state is TrialState.FAILED)
-    return tuple(trial.trial_id for trial in failed if not trial.reason.startswith(RULED_OUT))
+    return tuple(trial.trial_id for trial in failed if not trial.refused)
 
 
 def gave_up(state: StudyState) -> bool:

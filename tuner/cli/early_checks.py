@@ -13,6 +13,7 @@ from tuner.data.manifest import check_data_set, find_data_set, read_manifest
 from tuner.data.packed import check_packing
 from tuner.errors import EnvironmentFailure
 from tuner.evaluator.run import evaluated
+from tuner.spaces.versions import space_version
 from tuner.study.compatibility import check_unchanged
 from tuner.study.journal import JournalReader, read_study
 
@@ -48,15 +49,18 @@ def check_continues(bucket: Bucket, study: Study, digest: str | None) -> None:
     """Log whether a chief can continue the study with these settings and this data set (None: not known yet).
 
     A bucket that cannot be read is only a warning, because an upgrade may be what repairs it. Raises UsageError if the
-    study began with other settings or with another data set.
+    study began with other settings, with another data set, or with other networks of a built-in space.
     """
     reader = JournalReader(bucket, study.name)
     try:
         reader.poll()
+        recorded, version = reader.state.data_digest, None
+        if recorded and bucket.exists(names.manifest(recorded)):
+            version = space_version(study.space, read_manifest(bucket, recorded).image_shape)
     except EnvironmentFailure as error:
         log.warning("the settings of study %s were not checked: %s", study.name, error)
         return
-    check_unchanged(reader.state, study, digest)
+    check_unchanged(reader.state, study, digest, version)
     if reader.state.study is None:
         log.info("study %s begins with these settings", study.name)
     else:

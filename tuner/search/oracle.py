@@ -247,10 +247,10 @@ class Oracle:
         if self._scored_by(attempt):
             return []
         lease = self._lease_of(attempt)
-        if scope is FaultScope.STUDY or (scope is FaultScope.SHARED and not self.state.trained_beside(lease.trial)):
+        if self.state.concerns_all(scope, lease.trial):
             return self._end_with_fault(lease, reason, now)
         if outcome is not Outcome.ENVIRONMENT:
-            return self._end_attempt(lease, outcome, reason, now)
+            return self._end_attempt(lease, outcome, reason, now, refused=scope is FaultScope.REFUSED)
         records = self._queue_again(lease, Outcome.LOST, reason, now, failing_s)
         self._pause.begin(self.state.outage, now.monotonic)
         return records
@@ -362,13 +362,12 @@ class Oracle:
         )
         return self._end_attempt(lease, Outcome.OUT_OF_MEMORY, reason, now)
 
-    def _end_attempt(self, lease: Lease, outcome: Outcome, reason: str, now: Instant) -> list[Record]:
+    def _end_attempt(
+        self, lease: Lease, outcome: Outcome, reason: str, now: Instant, *, refused: bool = False
+    ) -> list[Record]:
         trial = self.state.trials[lease.trial]
         budget = retry_budget(trial, outcome, self.state.settings.retries)
         if budget.spent >= budget.limit:
-            if budget.limit:
-                sentence, newline, trace = reason.partition("\n")
-                reason = f"{sentence} (attempt {lease.attempt}; {budget.setting} is {budget.limit}){newline}{trace}"
             self._early_stopping.forget(trial)
             return self._end(
                 Ended(
@@ -377,7 +376,8 @@ class Oracle:
                     attempt=lease.attempt,
                     state=TrialState.FAILED,
                     outcome=outcome,
-                    reason=reason,
+                    refused=refused,
+                    reason=budget.explained(reason, lease.attempt),
                 )
             )
         return self._queue_again(lease, outcome, reason, now)

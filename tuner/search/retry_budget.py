@@ -16,6 +16,13 @@ class RetryBudget:
     """Name of the setting; empty for outcomes that are never retried."""
     spent: int
 
+    def explained(self, reason: str, attempt: int) -> str:
+        """Return the reason of the last attempt, with the budget that it has used up."""
+        if not self.limit:
+            return reason
+        sentence, newline, trace = reason.partition("\n")
+        return f"{sentence} (attempt {attempt}; {self.setting} is {self.limit}){newline}{trace}"
+
 
 def retry_budget(trial: Trial, outcome: Outcome, retries: Retries) -> RetryBudget:
     """Return the budget from which another attempt at the trial is paid after this outcome."""

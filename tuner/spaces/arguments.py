@@ -42,6 +42,8 @@ def parameters_of(function: Callable[..., object]) -> list[Parameter]:
 def filled(parameters: Sequence[Parameter], facts: DataFacts | None) -> dict[str, Any]:
     """Return the keyword arguments that can be filled; none if there are no facts, because the space brings its data.
 
+    An argument whose default is of another kind than the value, such as a tuple of names, keeps its default.
+
     Raises ValueError, which names the arguments, if a required argument cannot be filled.
     """
     known = facts.by_name() if facts else {}
@@ -68,5 +70,22 @@ def filled(parameters: Sequence[Parameter], facts: DataFacts | None) -> dict[str
     return {
         parameter.name: known[parameter.name]
         for parameter in named
-        if parameter.name in known and parameter.kind is not Parameter.POSITIONAL_ONLY
+        if parameter.name in known and parameter.kind is not Parameter.POSITIONAL_ONLY and _accepts(parameter)
     }
+
+
+def _accepts(parameter: Parameter) -> bool:
+    """Return whether the value by this name is what the argument means, as far as its default shows that.
+
+    For example, `classes=("cat", "dog")` wants names, not a number.
+    """
+    default = parameter.default
+    if default is None or default is Parameter.empty:
+        return True
+    if parameter.name in SHAPE_NAMES:
+        return isinstance(default, tuple) and all(_is_int(side) for side in default)
+    return _is_int(default)
+
+
+def _is_int(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)

@@ -39,11 +39,12 @@ def check_default_model(
     searched: keras_tuner.HyperParameters,
     expectations: Expectations,
     values: Mapping[str, Any],
-) -> None:
+) -> bool:
     """Check the model that a space builds with the defaults of the searched hyperparameters.
 
-    Nothing is checked of a space with its own data (`data`) or evaluation (`evaluate`). If it has its own `fit`, only
-    the model's output is checked, because the `fit` may change labels and compile the model.
+    Return whether all was checked. Nothing is checked of a space with its own data (`data`) or evaluation (`evaluate`).
+    If the space has its own `fit`, only the model's output is checked, because the
+    `fit` may change labels and compile the model. If the model has its own steps, its loss is not checked.
 
     Args:
         space: The space.
@@ -55,11 +56,13 @@ def check_default_model(
         SpaceError: The model has a fault that every trial would have. The message says what to do.
     """
     if not takes_images(space):
-        return
+        return False
     own_fit = type(space).fit is not keras_tuner.HyperModel.fit
+    is_complete = False
 
     def check(model: Any) -> None:
-        _check(model, expectations, own_fit)
+        nonlocal is_complete
+        is_complete = _check(model, expectations, own_fit)
 
     error: Exception | None = None
     for dry in (True, False):  # a user's layers may need arrays that have values
@@ -69,7 +72,7 @@ def check_default_model(
         hp.values |= values
         error = build_error(space, hp, dry, check)
         if error is None:
-            return
+            return is_complete
     assert error is not None
     if isinstance(error, SpaceError):
         raise error
@@ -84,7 +87,8 @@ def takes_images(space: keras_tuner.HyperModel) -> bool:
     return not any(callable(getattr(space, method, None)) for method in ("data", "evaluate"))
 
 
-def _check(model: Any, expectations: Expectations, own_fit: bool) -> None:
+def _check(model: Any, expectations: Expectations, own_fit: bool) -> bool:
+    """Check a model. Return whether its loss and metrics were computed."""
     if not isinstance(model, keras.Model):
         raise SpaceError(
             f"build() must return a compiled keras.Model, got {type(model).__name__}. Return the model at its end."
@@ -99,12 +103,12 @@ def _check(model: Any, expectations: Expectations, own_fit: bool) -> None:
     )
     _check_outputs(outputs, expectations.classes)
     if own_fit:
-        return
+        return False
     if not model.compiled:
         raise SpaceError(f"build() returned a model that is not compiled. {NOT_COMPILED}")
     _applied(lambda: model(images, training=True), "the model cannot be applied in training", "Fix its layers.")
     if _has_own_steps(model):
-        return
+        return False
     if model.loss is None and not model.losses and _is_of_keras(model, "compute_loss"):
         raise SpaceError(f"the model is compiled without a loss. {NOT_COMPILED}")
     labels = (np.arange(IMAGES) % expectations.classes).astype(np.uint8)
@@ -114,12 +118,14 @@ def _check(model: Any, expectations: Expectations, own_fit: bool) -> None:
         f"{tuple(outputs.shape)}",
         LABELS,
     )
+    _check_loss_of_one_unit(model, tuple(outputs.shape))
     metrics = _applied(
         lambda: model.compute_metrics(images, labels, outputs),
         "the model's metrics cannot be computed",
         LABELS,
     )
     _check_objective(set(metrics), expectations.objective)
+    return True
 
 
 def _applied(action: Callable[[], Any], problem: str, remedy: str) -> Any:
@@ -149,6 +155,17 @@ def _check_outputs(outputs: Any, classes: int) -> None:
     if shape[1] not in ({1, 2} if classes == 2 else {classes}):
         raise SpaceError(
             f"the model has {shape[1]} outputs, but the data has {classes} classes. Change the outputs to {wanted}."
+        )
+
+
+def _check_loss_of_one_unit(model: keras.Model, shape: tuple[int, ...]) -> None:
+    """Refuse a loss of several classes for an output of one unit, which JAX computes without an error."""
+    sparse = (keras.losses.SparseCategoricalCrossentropy, keras.losses.sparse_categorical_crossentropy)
+    loss = keras.losses.get(model.loss) if isinstance(model.loss, str) else model.loss
+    if shape[1:] == (1,) and (isinstance(loss, sparse[0]) or loss is sparse[1]):
+        raise SpaceError(
+            "the model has one output, and the loss sparse_categorical_crossentropy needs one per class. Use the loss "
+            "binary_crossentropy with Dense(1, activation='sigmoid'), or Dense(2, activation='softmax')."
         )
 
 

@@ -40,7 +40,8 @@ OWN_LABELS = "The labels are those that the space's data() returns: return them 
 NOT_COMPILED = "build() must return a compiled model: call model.compile(optimizer, loss, metrics=['accuracy'])."
 _ADVICE = (
     (re.compile(r"Arguments `target` and `output` must have the same (shape|rank)"), LABELS),
-    (re.compile(r"Shapes \([^)]*\) and \([^)]*\) are incompatible"), LABELS),
+    # of labels and outputs; arrays with more dimensions are those of layers
+    (re.compile(r"Shapes \(\w+,( ?\w+)?\) and \(\w+,( ?\w+)?\) are incompatible"), LABELS),
     (re.compile(r"must call `compile\(\)`"), NOT_COMPILED),
 )
 """What to do about errors that every trial of a study would have, by their text."""

@@ -1,8 +1,10 @@
 """How the built-in spaces reduce images that are larger than those for which they were published."""
 
 import math
+from typing import TYPE_CHECKING
 
-import keras
+if TYPE_CHECKING:
+    import keras
 
 SIDE_PX = 32
 """Side of the images of CIFAKE and CIFAR-10, for which both built-in spaces were published."""
@@ -20,7 +22,7 @@ def image_scale(height: int, width: int) -> int:
     return max(1, min(by_area, min(height, width) // LEAST_OUTPUT_PX))
 
 
-def patch_layers(height: int, width: int, scale: int, dtype: str) -> list[keras.Layer]:
+def patch_layers(height: int, width: int, scale: int, dtype: str) -> "list[keras.Layer]":
     """Return layers that make each square of `scale` x `scale` pixels one pixel with all their channels.
 
     A convolution of k x k behind them is one of `scale * k` x `scale * k` pixels with strides of `scale`. As such, its
@@ -29,6 +31,8 @@ def patch_layers(height: int, width: int, scale: int, dtype: str) -> list[keras.
     """
     if scale == 1:
         return []
+    import keras
+
     layers, rows, columns = keras.layers, height // scale, width // scale
     bottom, right = height % scale, width % scale
     crop = [layers.Cropping2D(((0, bottom), (0, right)), dtype=dtype)] if bottom or right else []

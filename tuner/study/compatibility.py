@@ -68,13 +68,14 @@ def effect_of_epochs(state: StudyState, study: Study) -> str:
     )
 
 
-def check_unchanged(state: StudyState, study: Study, digest: str | None) -> None:
-    """Raise UsageError if the study began with settings or a data set that do not match these.
+def check_unchanged(state: StudyState, study: Study, digest: str | None, space_version: int | None = None) -> None:
+    """Raise UsageError if the study began with settings, a data set or networks that do not match these.
 
     Args:
         state: State of the study, which may not have begun.
         study: The requested settings. A difference raises ConfigError; see `check_resume`.
         digest: Digest of the data set; None if it is not known yet.
+        space_version: Version of the networks that would be trained (`tuner.spaces.versions`); None if not known yet.
     """
     if state.study is None:
         return
@@ -83,6 +84,12 @@ def check_unchanged(state: StudyState, study: Study, digest: str | None) -> None
         raise UsageError(
             f"study {study.name!r} was started with the data set {state.data_digest[:12]}, but this chief has the data "
             f"set {digest[:12]}. Use the first data set, or choose another `name` to start a new study."
+        )
+    if space_version not in (None, state.space_version) and not state.is_over(study):
+        raise UsageError(
+            f"study {study.name!r} was started with another version of cifake-tune, whose space {study.space.name!r} "
+            "has other networks for images of this size. Choose another `name` to start a new study, or continue with "
+            "that version."
         )
 
 

@@ -38,6 +38,8 @@ class FaultScope(StrEnum):
     """Which trials have the fault that ended an attempt with the outcome INVALID."""
 
     TRIAL = "trial"  # this trial
+    REFUSED = "refused"  # this trial, because the model's own code refuses its hyperparameters
+    LIKELY = "likely"  # every trial, unless another trial is running or has been trained for an epoch
     SHARED = "shared"  # every trial, as long as no other trial has been trained for an epoch; otherwise only this one
     STUDY = "study"  # every trial
 
@@ -93,6 +95,8 @@ class Opened(_Record):
     """Kubernetes namespace of the release."""
     model_sizes: ModelSizes | None = None
     """None if the chief could not find them out, and in records of earlier versions."""
+    space_version: int = 1
+    """Version of the built-in space's networks (`tuner.spaces.versions`), as in records of earlier versions."""
 
     @property
     def release_id(self) -> ReleaseId | None:
@@ -155,6 +159,8 @@ class Ended(_Record):
     state: Literal[TrialState.COMPLETED, TrialState.STOPPED, TrialState.FAILED]
     outcome: Outcome | None = None
     """Outcome of the last attempt, if the trial is FAILED."""
+    refused: bool = False
+    """Whether the model's own code refused the hyperparameters (FaultScope.REFUSED)."""
     score: float | None = None
     best_epoch: int | None = None
     reason: str = ""

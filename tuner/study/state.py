@@ -21,6 +21,7 @@ from tuner.study.records import (
     AttemptEnded,
     Created,
     Ended,
+    FaultScope,
     Finished,
     Leased,
     ModelSizes,
@@ -84,6 +85,8 @@ class Trial:
     """Epoch whose objective the space's own `fit` returned. It counts as the best epoch."""
     started: float | None = None
     ended: float | None = None
+    refused: bool = False
+    """Whether the trial failed because the model's own code refused its hyperparameters."""
     reason: str = ""
 
     @property
@@ -157,6 +160,8 @@ class StudyState:
     """Time of the newest record."""
     model_sizes: ModelSizes | None = None
     """Sizes of the space's models, according to the newest chief; None if unknown."""
+    space_version: int = 1
+    """Version of the built-in space's networks with which the study began."""
     ended_before_term: int = 0
     """Number of trials that had ended when the newest chief started."""
     finished: Finished | None = None
@@ -184,6 +189,7 @@ class StudyState:
                 self.release = record.release_id
                 self.opened, self.began = record.at, record.at if self.term == 1 else self.began
                 self.model_sizes = record.model_sizes
+                self.space_version = record.space_version if self.term == 1 else self.space_version
                 self.ended_before_term = len(self.ended)
             case Created():
                 if record.trial in self.trials:
@@ -241,9 +247,19 @@ class StudyState:
         # training.epochs may have grown, but that affects only new trials
         return self.study.search.max_trials == study.search.max_trials
 
-    def trained_beside(self, trial_id: TrialId) -> bool:
-        """Return whether a trial other than this one has reported an epoch."""
-        return any(trial.epochs for trial in self.trials.values() if trial.trial_id != trial_id)
+    def concerns_all(self, scope: FaultScope, trial_id: TrialId) -> bool:
+        """Return whether a fault of this trial is one of every trial."""
+        others = [trial for trial in self.trials.values() if trial.trial_id != trial_id]
+        trained = any(trial.epochs for trial in others)
+        match scope:
+            case FaultScope.STUDY:
+                return True
+            case FaultScope.SHARED:
+                return not trained
+            case FaultScope.LIKELY:  # a running trial will show whether it has the fault too
+                return not trained and all(trial.state is not TrialState.RUNNING for trial in others)
+            case _:
+                return False
 
     @property
     def shared_fault(self) -> str:
@@ -303,7 +319,7 @@ class StudyState:
         if record.outcome is not None:
             trial.outcomes[record.outcome] += 1
         trial.score, trial.best_epoch = record.score, record.best_epoch
-        trial.ended, trial.reason = record.at, record.reason
+        trial.ended, trial.reason, trial.refused = record.at, record.reason, record.refused
         self.ended.append(trial.trial_id)
         self.steps.append(trial.trial_id)
         if trial.state is TrialState.FAILED:

@@ -1,7 +1,7 @@
 """What an exception of a user's model means for its trial: the reason to record, and which other trials share it."""
 
-import weakref
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import keras_tuner
@@ -12,8 +12,17 @@ from tuner.spaces.error_cause import advice_on, cause_of, trace_of
 from tuner.study.records import FaultScope
 from tuner.training.faults import SharedFaultError
 
-_checked: "weakref.WeakSet[keras_tuner.HyperModel]" = weakref.WeakSet()
-"""Spaces whose default model has been checked by this process."""
+
+@dataclass(frozen=True)
+class _Checked:
+    space: keras_tuner.HyperModel
+    """Kept, so that no other object gets its id."""
+    is_complete: bool
+    """Whether the loss and the metrics of the default model were checked too."""
+
+
+_checked: dict[int, _Checked] = {}
+"""Spaces whose default model this process has checked without finding a fault, by id: a space may be unhashable."""
 
 
 def check_once(
@@ -26,22 +35,28 @@ def check_once(
 
     Raises SharedFaultError.
     """
-    if space in _checked:
+    if id(space) in _checked:
         return
     try:
-        check_default_model(space, searched, expectations, values)
+        is_complete = check_default_model(space, searched, expectations, values)
     except SpaceError as error:
         raise SharedFaultError(str(error)) from error
-    _checked.add(space)
+    _checked[id(space)] = _Checked(space, is_complete)
 
 
-def fault_scope(error: Exception) -> FaultScope | None:
-    """Return which trials have a fault that another attempt would only repeat; None if another attempt may succeed."""
+def fault_scope(error: Exception, space: keras_tuner.HyperModel) -> FaultScope | None:
+    """Return which trials have a fault that another attempt would only repeat; None if another attempt may succeed.
+
+    Wrong labels or a missing package are a fault of this trial's hyperparameters if the default model was checked.
+    """
     if isinstance(error, keras_tuner.errors.FatalError):
         return FaultScope.STUDY
     if isinstance(error, keras_tuner.errors.FailedTrialError):
-        return FaultScope.TRIAL
-    return FaultScope.SHARED if advice_on(error) else None
+        return FaultScope.REFUSED
+    if not advice_on(error):
+        return None
+    checked = _checked.get(id(space))
+    return FaultScope.TRIAL if checked and checked.is_complete else FaultScope.LIKELY
 
 
 def reason_of(error: Exception, trace_characters: int) -> str:

@@ -256,7 +256,7 @@ class Attempt:
             reason = reason_of(error, lease_service.REASON_CHARACTERS // 2)
             if isinstance(self._context.data, OwnTrainingData):
                 reason = reason.replace(LABELS, OWN_LABELS)
-            if (scope := fault_scope(error)) is not None:
+            if (scope := fault_scope(error, self._context.space)) is not None:
                 return _Ending(Outcome.INVALID, reason, scope)
             return _Ending(Outcome.OUT_OF_MEMORY if out_of_memory(error) else Outcome.FAILED, reason)
         return None

@@ -1,7 +1,6 @@
 """Checks after the first epoch of an attempt that the model of a space with its own data or evaluation can be used."""
 
 import logging
-import weakref
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -16,8 +15,8 @@ from tuner.training.faults import SharedFaultError
 
 log = logging.getLogger(__name__)
 
-_evaluated: "weakref.WeakSet[keras_tuner.HyperModel]" = weakref.WeakSet()
-"""Spaces of which this process has evaluated a model."""
+_evaluated: "dict[int, keras_tuner.HyperModel]" = {}
+"""Spaces of which this process has evaluated a model, by their ids, because a space may be unhashable."""
 
 
 class OwnModelCheck:
@@ -38,7 +37,12 @@ class OwnModelCheck:
         self._is_loadable = False
 
     def verify(
-        self, file: Path, metrics: Mapping[str, float], returned: bool, check: Callable[[], None]
+        self,
+        file: Path,
+        metrics: Mapping[str, float],
+        returned: bool,
+        check: Callable[[], None],
+        named: bool = False,
     ) -> bool | None:
         """Return False, because the objective is not recomputed; None if the check is not due.
 
@@ -49,12 +53,12 @@ class OwnModelCheck:
         try:
             model = saved_model.load_model(file, "the saved model", compiled=not has_own_evaluation(self._space))
             require_compiled(self._space, model)
-            if self._space not in _evaluated:
+            if id(self._space) not in _evaluated:
                 check()
                 with self._activities.during(Activity.PREPARE):
                     numbers = evaluate(self._space, model, self._validation.as_returned(), self._batch_size)
                 log.info("the evaluation works; on the validation data, it returns %s", ", ".join(numbers))
-                _evaluated.add(self._space)
+                _evaluated[id(self._space)] = self._space
         except SpaceError as error:
             raise SharedFaultError(str(error)) from None
         self._is_loadable = True
