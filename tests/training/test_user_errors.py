@@ -6,11 +6,10 @@ from typing import Any
 import keras_tuner
 import pytest
 
-from tests.spaces.faulty_spaces import SHAPE, Plain, TwoOutputs
+from tests.spaces.faulty_spaces import SHAPE, Plain
 from tuner import names
-from tuner.spaces.default_model import Expectations, takes_images
+from tuner.spaces.default_model import Expectations
 from tuner.study.records import FaultScope
-from tuner.training.faults import SharedFaultError
 from tuner.training.user_errors import check_once, fault_scope
 
 LABELS = ValueError("Shapes (None, 1) and (None, 2) are incompatible")
@@ -43,17 +42,6 @@ def test_an_unhashable_space_is_checked_once() -> None:
     assert len(builds) == count
     check(Unhashable())  # which is equal, but another object
     assert len(builds) > count
-
-
-def test_methods_that_are_named_data_and_evaluate_switch_no_check_off() -> None:
-    class Named(TwoOutputs):
-        def data(self) -> None: ...
-
-        def evaluate(self) -> None: ...
-
-    assert takes_images(Named())
-    with pytest.raises(SharedFaultError, match="2 outputs"):
-        check(Named())
 
 
 class OwnFit(Plain):

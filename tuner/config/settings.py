@@ -145,15 +145,6 @@ class Data(Settings):
         return tuple(value)
 
     @model_validator(mode="after")
-    def _columns_of_labels(self) -> "Data":
-        if self.labels is None and self.columns != type(self).model_fields["columns"].default:
-            raise ValueError(
-                "data.columns names columns of a CSV file, so it has no effect without data.labels. Set data.labels "
-                "(`--labels`) to the file, or remove data.columns"
-            )
-        return self
-
-    @model_validator(mode="after")
     def _own_without_images(self) -> "Data":
         """Refuse settings of images for a space that brings its own data, because they would have no effect."""
         fields = type(self).model_fields

@@ -111,6 +111,7 @@ def _check(model: Any, expectations: Expectations, own_fit: bool) -> bool:
         return False
     if model.loss is None and not model.losses and _is_of_keras(model, "compute_loss"):
         raise SpaceError(f"the model is compiled without a loss. {NOT_COMPILED}")
+    _check_loss_of_one_unit(model, tuple(outputs.shape))
     labels = (np.arange(IMAGES) % expectations.classes).astype(np.uint8)
     _applied(
         lambda: model._compute_loss(x=images, y=labels, y_pred=outputs, training=False),
@@ -118,7 +119,6 @@ def _check(model: Any, expectations: Expectations, own_fit: bool) -> bool:
         f"{tuple(outputs.shape)}",
         LABELS,
     )
-    _check_loss_of_one_unit(model, tuple(outputs.shape))
     metrics = _applied(
         lambda: model.compute_metrics(images, labels, outputs),
         "the model's metrics cannot be computed",
