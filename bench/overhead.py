@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 WARM_TRIALS = 10
 """Number of trials before the measurement starts."""
 HERE = Path(__file__).resolve().parent
-PARTS = ("next_trial", "clear_session", "check_output", "save", "settle", "complete")
+PARTS = ("next_trial", "clear_session", "verified", "save_model", "settle", "complete")
 
 
 def main() -> None:
@@ -148,8 +148,8 @@ def measure(folder: Path, port: int, trials: int, profiler: cProfile.Profile | N
     for owner, name in (
         (ChiefClient, "next_trial"),
         (keras.backend, "clear_session"),
-        (attempt.Attempt, "_check_output"),
-        (checkpoint, "save"),
+        (attempt.Attempt, "_verified"),
+        (checkpoint, "save_model"),
         (epoch_reporter.EpochReporter, "settle"),
         (ChiefClient, "complete"),
     ):

@@ -145,7 +145,7 @@ def test_what_a_worker_adds_to_a_trial_is_measured(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     result = json.loads((tmp_path / "overhead.json").read_text())
     assert result["trials"] == 3
-    assert result["parts_ms"]["save"] > 0, "one of the parts that a rename would lose"
+    assert result["parts_ms"]["save_model"] > 0, "one of the parts that a rename would lose"
 
 
 def test_the_page_is_what_the_results_make() -> None:
