@@ -116,9 +116,9 @@ Detected at node X defined at (most recent call last):
 0 derived errors ignored. [Op:__inference_1]"""
 AUTOGRAPH = """in user code:
 
-    File "/work/my_space.py", line 9, in step  *
+    File "my_space.py", line 9, in step  *
         loss = wrong(x)
-    File "/work/my_space.py", line 3, in wrong  *
+    File "my_space.py", line 3, in wrong  *
         raise TypeError("x must be scaled")
 
     TypeError: x must be scaled

@@ -31,8 +31,7 @@ class Prepared(Versioned):
     """The study's `data.source`. The note does not apply to another source."""
     digest: str
     packing: dict[str, Any] = Field(default_factory=dict)
-    """The settings that determine the data set, as far as they differ from their defaults. The note does not apply to
-    others."""
+    """The settings that determine the data set and differ from their defaults. The note does not apply to others."""
 
 
 def prepare(

@@ -63,7 +63,7 @@ class _Record(Versioned):
 
 
 class ModelSizes(BaseModel):
-    """The sizes of a space's models, as far as they are known before the first trial."""
+    """The sizes of a space's models that are known before the first trial."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
