@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 
 from tuner.data.image_formats import begin_of, explain_unsupported
 from tuner.data.source import DamagedFileError
@@ -78,6 +78,12 @@ def decoder() -> str:
 
 def read_header(data: bytes) -> ImageHeader:
     """Return size and mode from the header. Raises DamagedFileError if `data` is not an image or is too large."""
+    header = _stored_header(data)
+    return ImageHeader(header.width, header.height, header.mode) if orientation(data) in _SIDEWAYS else header
+
+
+def _stored_header(data: bytes) -> ImageHeader:
+    """Return the header of the image as it is stored, before its orientation is applied."""
     if data.startswith(_JPEG):
         try:
             height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
@@ -90,8 +96,6 @@ def read_header(data: bytes) -> ImageHeader:
         raise DamagedFileError(
             f"claims {header.height} x {header.width} pixels, but the maximum is {MAX_PIXELS:,} pixels"
         )
-    if orientation(data) in _SIDEWAYS:
-        return ImageHeader(header.width, header.height, header.mode)
     return header
 
 
@@ -160,11 +164,11 @@ def decode(data: bytes, conversion: Conversion = _AS_IT_IS) -> NDArray[np.uint8]
 
     Raises DamagedFileError if the image is damaged, or if it is not RGB and `conversion` does not allow to convert it.
     """
-    header = read_header(data)
-    if header.mode != "RGB" and not (conversion.convert and header.mode in _CONVERTIBLE):
-        raise DamagedFileError(f"has mode {header.mode} instead of RGB")
-    is_plain_jpeg = data.startswith(_JPEG) and header.mode == "RGB"
-    pixels = _upright(_decode_jpeg(data), orientation(data)) if is_plain_jpeg else _decode_with_pillow(data)
+    mode = _stored_header(data).mode
+    if mode != "RGB" and not (conversion.convert and mode in _CONVERTIBLE):
+        raise DamagedFileError(f"has mode {mode} instead of RGB")
+    stored = _decode_jpeg(data) if data.startswith(_JPEG) and mode == "RGB" else _decode_with_pillow(data)
+    pixels = _upright(stored, orientation(data))
     if conversion.resize is not None and pixels.shape[:2] != conversion.resize:
         height, width = conversion.resize
         resized = Image.fromarray(np.ascontiguousarray(pixels)).resize((width, height), Image.Resampling.LANCZOS)
@@ -196,7 +200,7 @@ def _decode_jpeg(data: bytes) -> NDArray[np.uint8]:
         pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(data, "RGB", fastdct=False, fastupsample=False)
     except ValueError as error:
         if "subsampling" in str(error):
-            return _decode_with_pillow(data, is_turned=False)
+            return _decode_with_pillow(data)
         raise DamagedFileError(f"is a damaged JPEG ({error})") from None
     return pixels
 
@@ -218,12 +222,10 @@ def _upright(pixels: NDArray[np.uint8], value: int) -> NDArray[np.uint8]:
     return turned[::rows, ::columns]
 
 
-def _decode_with_pillow(data: bytes, is_turned: bool = True) -> NDArray[np.uint8]:
-    """Return the pixels, upright if `is_turned`."""
+def _decode_with_pillow(data: bytes) -> NDArray[np.uint8]:
     try:
         with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
-            upright = ImageOps.exif_transpose(image) if is_turned and orientation(data) > 1 else image
-            pixels = _in_8_bits(upright) if upright.mode in SIXTEEN_BITS else upright
+            pixels = _in_8_bits(image) if image.mode in SIXTEEN_BITS else image
             return np.asarray(pixels if pixels.mode == "RGB" else pixels.convert("RGB"))
     except PreemptedError:
         raise
