@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from tuner.data.archive_file import ArchiveFile
 from tuner.data.source import (
     MAX_FILE_BYTES,
     MAX_RATIO,
@@ -39,7 +40,6 @@ _BLOCK_BYTES = 512
 _READ_BYTES = 1 << 20
 _MAX_HEADER_BYTES = 1 << 20
 """Maximum size of what precedes a file, such as its long name. A larger one is an attack on the memory."""
-_SMALL_IMAGE_BYTES = 1500
 _CUT_SHORT = ("end of data", "empty header", "truncated header")
 
 
@@ -58,22 +58,10 @@ class _BoundedFile:
 
 
 @dataclass(frozen=True)
-class TarSource:
+class TarSource(ArchiveFile):
     """A local, uncompressed tar archive."""
 
-    path: Path
-    label: str = ""
-
-    @property
-    def name(self) -> str:
-        """`label`, or by default the archive's own name."""
-        return self.label or self.path.name
-
-    def likely_files(self) -> int:
-        """Return an estimate from the archive's size that assumes images as small as CIFAKE's."""
-        with contextlib.suppress(OSError):
-            return self.path.stat().st_size // _SMALL_IMAGE_BYTES
-        return 0
+    small_image_bytes = 1500
 
     def entries(self) -> Entries:
         """Read the headers. The files between them are skipped."""
