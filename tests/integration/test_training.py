@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from tests.integration.spaces.user_spaces import Tiny
+from tests.support.listeners import QuietListener
 from tuner.data.arrays import Arrays, TrainingData
 from tuner.study.objective import Objective
 from tuner.training.faults import InvalidTrialError
@@ -19,7 +20,7 @@ from tuner.training.loop import Task, train
 SHAPE, CLASSES = (8, 8, 3), 2
 
 
-class RecordingListener:
+class RecordingListener(QuietListener):
     """A listener that keeps what it is told, and saves as a worker does."""
 
     def __init__(self, folder: Path) -> None:
@@ -27,12 +28,6 @@ class RecordingListener:
         self.metrics: dict[int, dict[str, float]] = {}
         self.weights: dict[int, list[Any]] = {}
         self.epochs: list[int] = []
-
-    def check(self) -> None:
-        pass
-
-    def progress(self, epoch: int, share: float, images_per_s: float) -> None:
-        pass
 
     def epoch_done(
         self, epoch: int, metrics: dict[str, float], model: keras.Model, returned: bool = False, named: bool = False

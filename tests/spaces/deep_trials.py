@@ -9,6 +9,7 @@ import keras_tuner
 import numpy as np
 from numpy.typing import NDArray
 
+from tests.support.listeners import QuietListener
 from tuner.data.arrays import Arrays, TrainingData
 from tuner.spaces.deep import DeepSpace
 from tuner.training.loop import Task, train
@@ -42,18 +43,12 @@ def smooth_or_rough(images: int, seed: int) -> Arrays:
 DATA = TrainingData(smooth_or_rough(240, 0), smooth_or_rough(60, 1))
 
 
-class Saving:
+class Saving(QuietListener):
     """A listener that keeps every epoch's metrics, and its model as a worker would save it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.epochs: dict[int, dict[str, float]] = {}
-
-    def check(self) -> None:
-        pass
-
-    def progress(self, epoch: int, share: float, images_per_s: float) -> None:
-        pass
 
     def epoch_done(
         self, epoch: int, metrics: dict[str, float], model: keras.Model, returned: bool = False, named: bool = False

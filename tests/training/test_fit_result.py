@@ -7,6 +7,7 @@ import keras_tuner
 import numpy as np
 import pytest
 
+from tests.support.listeners import QuietListener
 from tuner.config.loading import load
 from tuner.data.arrays import Arrays, TrainingData
 from tuner.study.objective import Objective
@@ -18,17 +19,11 @@ SHAPE = (4, 4, 3)
 MAE = Objective("mae", "min")
 
 
-class RecordingListener:
+class RecordingListener(QuietListener):
     """Keeps what it is called with."""
 
     def __init__(self) -> None:
         self.epochs: list[tuple[int, dict[str, float], bool]] = []
-
-    def check(self) -> None:
-        pass
-
-    def progress(self, epoch: int, share: float, images_per_s: float) -> None:
-        pass
 
     def epoch_done(
         self, epoch: int, metrics: dict[str, float], model: keras.Model, returned: bool = False, named: bool = False

@@ -2,12 +2,12 @@
 
 import gc
 import weakref
-from typing import Any
 
 import keras
 import keras_tuner
 import numpy as np
 
+from tests.support.listeners import QuietListener
 from tuner.data.arrays import Arrays, TrainingData
 from tuner.training.loop import Task, train
 
@@ -31,16 +31,6 @@ class Growing(keras_tuner.HyperModel):
         return model
 
 
-class Ignoring:
-    def check(self) -> None: ...
-
-    def progress(self, epoch: int, share: float, images_per_s: float) -> None: ...
-
-    def epoch_done(
-        self, epoch: int, metrics: dict[str, float], model: Any, returned: bool = False, named: bool = False
-    ) -> None: ...
-
-
 def test_only_the_last_trials_model_stays_in_memory() -> None:
     rng = np.random.default_rng(0)
     arrays = Arrays(rng.integers(0, 256, (8, 4, 4, 3)).astype(np.uint8), (np.arange(8) % 2).astype(np.uint8))
@@ -48,7 +38,7 @@ def test_only_the_last_trials_model_stays_in_memory() -> None:
     for layers in range(1, TRIALS + 1):
         hp = keras_tuner.HyperParameters()
         hp.values["layers"] = layers
-        train(space, Task(hp, seed=1, batch_size=4, epochs=1), TrainingData(arrays, arrays), Ignoring())
+        train(space, Task(hp, seed=1, batch_size=4, epochs=1), TrainingData(arrays, arrays), QuietListener())
     gc.collect()
     alive = [number for number, model in enumerate(space.models) if model() is not None]
     assert len(space.models) == TRIALS

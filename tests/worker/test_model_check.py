@@ -8,6 +8,7 @@ import keras_tuner
 import numpy as np
 import pytest
 
+from tests.support.listeners import QuietListener
 from tests.worker.honest_spaces import (
     CLASSES,
     HONEST,
@@ -41,7 +42,7 @@ def shades(count: int, seed: int = 0) -> Arrays:
     return Arrays(rng.normal(level, 40, (count, *SHAPE)).clip(0, 255).astype(np.uint8), labels)
 
 
-class CheckingListener:
+class CheckingListener(QuietListener):
     """A listener that saves and checks each epoch's model as a worker does."""
 
     def __init__(self, file: Path, data: TrainingData, objective: str = "val_accuracy") -> None:
@@ -49,12 +50,6 @@ class CheckingListener:
         self.metrics: list[dict[str, float]] = []
         self._file = file
         self._model_check = ModelCheck(data.validation, CLASSES, BATCH, objective)
-
-    def check(self) -> None:
-        pass
-
-    def progress(self, epoch: int, share: float, images_per_s: float) -> None:
-        pass
 
     def epoch_done(
         self, epoch: int, metrics: dict[str, float], model: keras.Model, returned: bool = False, named: bool = False
