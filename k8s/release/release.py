@@ -149,7 +149,7 @@ def load(cluster: Cluster, name: str) -> Release:
     """Read a release. Raises EnvironmentFailure, or UsageError if the namespace has no release of that name."""
     labels = f"{names.LABEL_NAME}={names.APPLICATION},{names.LABEL_RELEASE}={name}"
     with ThreadPoolExecutor(5) as pool:
-        deleted = pool.submit(deletion_of_namespace, cluster)
+        deleted = pool.submit(_deletion_of_namespace, cluster)
         jobs = pool.submit(cluster.list, Job, labels)
         deployments = pool.submit(cluster.list, Deployment, labels)
         pods = pool.submit(cluster.list, Pod, labels)
@@ -168,7 +168,7 @@ def load(cluster: Cluster, name: str) -> Release:
     return release
 
 
-def deletion_of_namespace(cluster: Cluster) -> datetime | None:
+def _deletion_of_namespace(cluster: Cluster) -> datetime | None:
     """Return when the deletion of the namespace began; None if it is not being deleted, or may not be read."""
     try:
         return cluster.get(Namespace, cluster.namespace).metadata.deletion_timestamp

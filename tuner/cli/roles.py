@@ -125,9 +125,8 @@ def _run_chief(study: config.Study, its_bucket: Bucket, own: "OwnJobEnd") -> Non
     cluster = ChiefJob(job, _environment(names.ENV_START), own.release, _seconds(names.ENV_LINGER_S)) if job else None
     with serving(monitor):  # before the bucket is read, so that a chief that waits for its bucket is visible
         own.begin(bucket, study.name)
-        if (
-            _data_wait_s() is None and not study.data.own
-        ):  # otherwise, the data set may be packed while Keras is imported
+        # a data set for which the chief waits may be packed while Keras is imported
+        if _data_wait_s() is None and not study.data.own:
             early_checks.check_chief_data(bucket, study, os.environ.get(names.ENV_DATA))
         with importing_keras(whole=study.search.algorithm is config.Algorithm.BAYESIAN):
             from tuner.chief.context import ChiefContext

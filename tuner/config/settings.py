@@ -24,6 +24,8 @@ Side = Annotated[int, Field(ge=1, le=4096)]
 Seconds = Annotated[float, Field(ge=0.1, le=YEAR_S)]
 Text = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f][^\x00-\x1f\x7f]*$")]
 """Text that is not blank and has no control characters."""
+STUDY_NAME = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
+"""Pattern of the names of studies."""
 Value = bool | int | float | str
 Values = list[bool] | list[int] | list[float] | list[str]
 
@@ -365,7 +367,7 @@ class Evaluation(Settings):
 class Study(Settings):
     """All settings of one study."""
 
-    name: Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")] = "cifake"
+    name: Annotated[str, Field(pattern=STUDY_NAME)] = "cifake"
     """Name of the study, which is also the name of its folder in the bucket: at most 63 lower-case letters, digits and
     dashes, not beginning or ending with a dash."""
 

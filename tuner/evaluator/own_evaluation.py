@@ -18,7 +18,8 @@ from tuner.evaluator.artifacts import make_own_artifacts
 from tuner.evaluator.provenance import provenance
 from tuner.evaluator.result_writer import replace_evaluation
 from tuner.spaces.own_data import OwnPart, Part, load_part
-from tuner.spaces.own_evaluation import evaluate, has_own_evaluation, require_compiled
+from tuner.spaces.own_evaluation import evaluate, require_compiled
+from tuner.spaces.own_methods import has_own_evaluation
 from tuner.study.attempts import attempts_of
 from tuner.study.journal import read_records
 from tuner.study.state import StudyState, Trial

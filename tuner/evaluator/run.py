@@ -111,7 +111,7 @@ def _evaluate(
     from tuner.evaluator.provenance import provenance
     from tuner.evaluator.verification import verify
     from tuner.spaces import load_own_space, load_space
-    from tuner.spaces.default_model import takes_images
+    from tuner.spaces.own_methods import takes_images
     from tuner.study.attempts import attempts_of
 
     begun = time.monotonic()

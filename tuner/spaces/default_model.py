@@ -18,6 +18,7 @@ from tuner import names
 from tuner.errors import PreemptedError, SpaceError
 from tuner.spaces.error_cause import LABELS, NOT_COMPILED, cause_of
 from tuner.spaces.exploration import activate
+from tuner.spaces.own_methods import takes_images
 from tuner.spaces.trial_builds import build_error
 
 IMAGES = 2
@@ -80,11 +81,6 @@ def check_default_model(
     raise SpaceError(
         f"the space's build() fails with its default hyperparameters, {chosen} ({cause_of(error)}). Fix build()."
     ) from error
-
-
-def takes_images(space: keras_tuner.HyperModel) -> bool:
-    """Return whether a space is trained and evaluated on the images of a data set, not on data of its own."""
-    return not any(callable(getattr(space, method, None)) for method in ("data", "evaluate"))
 
 
 def _check(model: Any, expectations: Expectations, own_fit: bool) -> bool:

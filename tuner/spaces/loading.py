@@ -9,6 +9,7 @@ from tuner.config.settings import Space
 from tuner.errors import PreemptedError, SpaceError
 from tuner.spaces.arguments import DataFacts, filled, parameters_of
 from tuner.spaces.missing_packages import how_to_install, missing_module
+from tuner.spaces.own_methods import has_own_data
 from tuner.spaces.user_code import import_from, name_in_space
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def load_space(space: Space, image_shape: tuple[int, int, int], classes: int) ->
         SpaceError: The space cannot be found or instantiated, or brings its own data.
     """
     loaded = _load(space, DataFacts(image_shape, classes))
-    if callable(getattr(loaded, "data", None)):
+    if has_own_data(loaded):
         raise SpaceError(
             f"{space.import_} has a method data, but data.own is false, so it would be trained on images. Set data.own "
             "to true to train it on its own data, or rename the method."
@@ -47,7 +48,7 @@ def load_own_space(space: Space) -> "keras_tuner.HyperModel":
     Raises SpaceError if it cannot be found or instantiated, or has no method `data`.
     """
     loaded = _load(space, None)
-    if not callable(getattr(loaded, "data", None)):
+    if not has_own_data(loaded):
         raise SpaceError(
             f"data.own is true, but {space.import_} has no method data. Add data(self, part), which returns the data "
             "for part 'train', 'validation' or 'test', or set data.own to false to train on images."

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from tuner.errors import PreemptedError
 from tuner.spaces.exploration import activate, largest
+from tuner.spaces.trial_builds import build_error
 
 if TYPE_CHECKING:
     import keras_tuner
@@ -58,39 +58,13 @@ def _built_with(
     measure: Callable[[Any], Size | None],
 ) -> Size | None:
     """Return what `measure` returns for the model with these values; None if the model cannot be built."""
-    import keras
-
     hp = hyperparameters.copy()
     hp.values.clear()
     hp.values.update(values)
     activate(hp)
     sizes: list[Size | None] = []
-    try:
-        _dry(lambda: sizes.append(measure(space.build(hp))))
-    except PreemptedError:
-        raise
-    except Exception:  # the exploration has reported errors of the user's code
-        return None
-    finally:
-        keras.backend.clear_session(free_memory=False)
-    return sizes[0]
-
-
-def _dry(build: Callable[[], None]) -> None:
-    """Call `build` so that it creates no weights, if the backend can do that."""
-    import keras
-
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow
-
-        with tensorflow.Graph().as_default():  # the graph is never run
-            build()
-    elif keras.backend.backend() == "jax":
-        import jax
-
-        jax.eval_shape(build)
-    else:
-        build()
+    error = build_error(space, hp, True, lambda model: sizes.append(measure(model)))
+    return None if error else sizes[0]  # the exploration has reported errors of the user's code
 
 
 def _parameters_of(model: Any) -> int | None:

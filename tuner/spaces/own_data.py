@@ -84,11 +84,6 @@ class OwnTrainingData:
     validation: OwnPart
 
 
-def has_own_data(space: keras_tuner.HyperModel) -> bool:
-    """Return whether a space has a method `data`."""
-    return callable(getattr(space, "data", None))
-
-
 def load_training_parts(space: keras_tuner.HyperModel, seed: int) -> OwnTrainingData:
     """Return the space's data for training and validation. Raises as `load_part` does."""
     return OwnTrainingData(load_part(space, Part.TRAIN, seed), load_part(space, Part.VALIDATION, seed))

@@ -10,14 +10,10 @@ import numpy as np
 from tuner.errors import PreemptedError, SpaceError
 from tuner.spaces.error_cause import cause_of
 from tuner.spaces.own_data import OwnPart
+from tuner.spaces.own_methods import has_own_evaluation
 
 NAME_CHARACTERS = 200
 _DICT = "Return a dict of numbers, such as {'mae': 0.3}"
-
-
-def has_own_evaluation(space: keras_tuner.HyperModel) -> bool:
-    """Return whether a space has a method `evaluate`."""
-    return callable(getattr(space, "evaluate", None))
 
 
 def evaluate(space: keras_tuner.HyperModel, model: Any, part: OwnPart, batch_size: int) -> dict[str, float]:

@@ -13,6 +13,7 @@ import hashlib
 import itertools
 import json
 import logging
+import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from pydantic import ValidationError
 from tuner import names
 from tuner.bucket import Bucket
 from tuner.config.formats import Versioned
+from tuner.config.settings import STUDY_NAME
 from tuner.errors import EmptiedBucketError, JournalError, NewerFormatError, ObjectNotFoundError, UsageError
 from tuner.study import snapshots
 from tuner.study.records import RECORD, Record, UnknownRecord
@@ -301,16 +303,22 @@ def no_study(bucket: Bucket, study: str) -> UsageError:
     )
 
 
+def _has_study(bucket: Bucket, study: str) -> bool:
+    """Return whether the bucket has objects of a study. Listing all studies would be slow in a bucket of many."""
+    is_name = re.fullmatch(STUDY_NAME, study) is not None
+    return is_name and next(iter(bucket.list(names.study_prefix(study))), None) is not None
+
+
 def find_study(bucket: Bucket, study: str | None) -> str:
     """Return `study` or, if it is None, the bucket's only study.
 
     Raises UsageError if the bucket does not have it or, if `study` is None, has several.
     """
-    studies = list(bucket.folders(names.STUDIES_PREFIX))
     if study is not None:
-        if study not in studies:
+        if not _has_study(bucket, study):
             raise no_study(bucket, study)
         return study
+    studies = list(bucket.folders(names.STUDIES_PREFIX))
     if len(studies) == 1:
         return studies[0]
     if not studies:

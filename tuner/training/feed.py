@@ -35,19 +35,27 @@ class Feed:
     """Returns the inputs of the model in the first batches, at most as many as given."""
 
 
-def image_feed(data: TrainingData, batch_size: int, activities: Activities, seed: int) -> Feed:
-    """Return the feed of a training on images."""
-    batches = Batches(data.train, batch_size, activities, seed)
+def batch_feed(
+    batches: Any, validation: Any, own_fit: FitArguments, *, steps: int | None, samples: int | None = None
+) -> Feed:
+    """Return the feed of a training on a PyDataset whose `begin` prepares it for an epoch."""
     return Feed(
         train=batches,
-        validation=Batches(data.validation, batch_size, activities),
-        # a user's own fit gets arrays, as from Keras Tuner, and chooses its own batch size
-        own_fit=FitArguments(
-            (data.train.images, data.train.labels),
-            {"validation_data": (data.validation.images, data.validation.labels)},
-        ),
-        steps=len(batches),
-        samples=batches.count,
+        validation=validation,
+        own_fit=own_fit,
+        steps=steps,
+        samples=samples,
         begin=batches.begin,
         inputs=lambda count: (batches[step][0] for step in range(count)),
     )
+
+
+def image_feed(data: TrainingData, batch_size: int, activities: Activities, seed: int) -> Feed:
+    """Return the feed of a training on images."""
+    batches = Batches(data.train, batch_size, activities, seed)
+    # a user's own fit gets arrays, as from Keras Tuner, and chooses its own batch size
+    own_fit = FitArguments(
+        (data.train.images, data.train.labels), {"validation_data": (data.validation.images, data.validation.labels)}
+    )
+    validation = Batches(data.validation, batch_size, activities)
+    return batch_feed(batches, validation, own_fit, steps=len(batches), samples=batches.count)

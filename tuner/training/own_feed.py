@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tuner.spaces.own_data import OwnPart, OwnTrainingData, seed_generators
 from tuner.training.activities import Activities, Activity
 from tuner.training.batches import SeededBatches
-from tuner.training.feed import Feed, FitArguments
+from tuner.training.feed import Feed, FitArguments, batch_feed
 
 
 def own_feed(data: OwnTrainingData, batch_size: int, activities: Activities, seed: int) -> Feed:
@@ -18,31 +18,18 @@ def own_feed(data: OwnTrainingData, batch_size: int, activities: Activities, see
     train, validation = data.train.as_returned(), data.validation.as_returned()
     if isinstance(validation.data, keras.utils.PyDataset):
         validation = replace(validation, data=_OrderedBatches(validation.data, activities))
+    batched = _ArrayBatches(validation, batch_size, activities) if validation.is_arrays else validation.data
     if train.is_arrays:
         batches = _ArrayBatches(train, batch_size, activities, seed)
-        return Feed(
-            train=batches,
-            validation=_validation(validation, batch_size, activities),
-            own_fit=_arguments(train, validation),
-            steps=len(batches),
-            samples=batches.count,
-            begin=batches.begin,
-            inputs=lambda count: (batches[step][0] for step in range(count)),
-        )
+        own_fit = _arguments(train, validation)
+        return batch_feed(batches, batched, own_fit, steps=len(batches), samples=batches.count)
     if isinstance(train.data, keras.utils.PyDataset):
         ordered = _OrderedBatches(train.data, activities, seed)
-        return Feed(
-            train=ordered,
-            validation=_validation(validation, batch_size, activities),
-            own_fit=_arguments(replace(train, data=ordered), validation),
-            steps=train.batches,
-            samples=None,
-            begin=ordered.begin,
-            inputs=lambda count: (ordered[step][0] for step in range(count)),
-        )
+        own_fit = _arguments(replace(train, data=ordered), validation)
+        return batch_feed(ordered, batched, own_fit, steps=train.batches)
     return Feed(
         train=train.data,
-        validation=_validation(validation, batch_size, activities),
+        validation=batched,
         own_fit=_arguments(train, validation),
         steps=train.batches,
         samples=None,
@@ -58,10 +45,6 @@ def _arguments(train: OwnPart, validation: OwnPart) -> FitArguments:
     x, y, *weights = train.data
     named = {"sample_weight": weights[0]} if weights else {}
     return FitArguments((x, y), {**named, "validation_data": validation.data})
-
-
-def _validation(part: OwnPart, batch_size: int, activities: Activities) -> Any:
-    return _ArrayBatches(part, batch_size, activities) if part.is_arrays else part.data
 
 
 class _ArrayBatches(SeededBatches):

@@ -12,9 +12,10 @@ import keras
 from tuner import names
 from tuner.errors import ChiefUnreachableError, CifakeTuneError, EnvironmentFailure, PreemptedError
 from tuner.rpc import lease_service
-from tuner.spaces.default_model import Expectations, takes_images
+from tuner.spaces.default_model import Expectations
 from tuner.spaces.error_cause import LABELS, OWN_LABELS
 from tuner.spaces.own_data import OwnPart, OwnTrainingData
+from tuner.spaces.own_methods import takes_images
 from tuner.study.evidence import Evidence
 from tuner.study.records import FaultScope, Outcome
 from tuner.temporary_files import temporary_folder

@@ -9,7 +9,8 @@ import keras_tuner
 from tuner.errors import SpaceError
 from tuner.evaluation import saved_model
 from tuner.spaces.own_data import OwnPart
-from tuner.spaces.own_evaluation import evaluate, has_own_evaluation, require_compiled
+from tuner.spaces.own_evaluation import evaluate, require_compiled
+from tuner.spaces.own_methods import has_own_evaluation
 from tuner.training.activities import Activities, Activity
 from tuner.training.faults import SharedFaultError
 
