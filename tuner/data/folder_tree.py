@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from tuner.data.image_formats import is_named_as_image, may_be_image
+from tuner.data.image_formats import image_test
 from tuner.data.source import Entries, File
 from tuner.errors import DataError
 
@@ -56,7 +56,7 @@ def folder_tree(entries: Entries, source: str) -> Folder:
     by_path = {"": tree}
     for path in sorted(entries.folders):
         _folder(by_path, path, source)
-    is_image = is_named_as_image if any(is_named_as_image(file.path) for file in entries.files) else may_be_image
+    is_image = image_test(file.path for file in entries.files)
     for file in entries.files:
         parent = file.path.rpartition("/")[0]
         folder = by_path.get(parent) or _folder(by_path, parent, source)

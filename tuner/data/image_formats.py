@@ -1,5 +1,7 @@
 """Which files are images: by their names, and by their first bytes if they cannot be decoded."""
 
+from collections.abc import Callable, Iterable
+
 _DECODED = "jpg jpeg jpe jfif png apng webp bmp dib ppm pgm pbm pnm gif tif tiff avif avifs"
 _RAW = "dng cr2 cr3 crw nef nrw arw srf sr2 orf raf rw2 pef srw x3f 3fr iiq"
 _OTHER_IMAGES = "heic heif hif jxl jp2 j2k jpf"
@@ -33,6 +35,11 @@ def is_named_as_image(path: str) -> bool:
 def may_be_image(path: str) -> bool:
     """Return whether a file's suffix is not that of something else. In some data sets, images have no suffix."""
     return suffix_of(path) not in _NO_IMAGES
+
+
+def image_test(paths: Iterable[str]) -> Callable[[str], bool]:
+    """Return the function that tells which of these files are images: by their suffix, if any has that of an image."""
+    return is_named_as_image if any(map(is_named_as_image, paths)) else may_be_image
 
 
 def is_camera_raw(path: str) -> bool:

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from tuner.data.decode import ImageHeader, Traits
+from tuner.data.decode import SIXTEEN_BITS, ImageHeader, Traits
 from tuner.data.folder_layout import find_layout
 from tuner.data.holdout import split_off_test
-from tuner.data.image_formats import is_named_as_image, may_be_image
+from tuner.data.image_formats import image_test
 from tuner.data.label_layout import Labels, labelled_layout
 from tuner.data.layout import Layout
 from tuner.data.manifest import MadeSplit
@@ -15,8 +15,6 @@ from tuner.data.processes import FileBatch, FileGroup, Inspected, Workers, add_g
 from tuner.data.source import File, Progress, Source
 from tuner.data.split_names import ALL_SPLITS, TEST, TRAIN, VALIDATION
 from tuner.errors import DataError
-
-SIXTEEN_BITS = "I;16"
 
 
 @dataclass(frozen=True)
@@ -101,7 +99,7 @@ def survey(
 
 def _no_images(damaged: Mapping[str, str], files: tuple[File, ...]) -> list[str]:
     """Return those damaged files that are no images rather than damaged ones, by their names."""
-    is_image = is_named_as_image if any(is_named_as_image(file.path) for file in files) else may_be_image
+    is_image = image_test(file.path for file in files)
     return [path for path in damaged if not is_image(path)]
 
 
@@ -155,7 +153,7 @@ def _about(traits: Mapping[Traits, FileGroup], groups: Mapping[ImageHeader, File
     turned = [group for each, group in traits.items() if each.is_turned]
     frames = [group for each, group in traits.items() if each.has_frames]
     cut = [group for each, group in traits.items() if each.is_cut]
-    deep = [group for header, group in groups.items() if header.mode.startswith(SIXTEEN_BITS)]
+    deep = [group for header, group in groups.items() if header.mode in SIXTEEN_BITS]
     texts = (
         (turned, "{are} rotated or mirrored as the EXIF orientation says"),
         (frames, "with several frames or pages {are} used with the first one only"),
