@@ -221,7 +221,7 @@ def test_a_job_that_has_failed_is_made_again_by_an_upgrade_with_the_same_values(
 
 def test_a_worker_that_is_out_of_memory_is_explained(small: Release) -> None:
     output = await_status(small, "was killed at its memory limit of 128Mi (OOMKilled)")
-    assert "raise resources.limits.memory, or train smaller models or batches" in output
+    assert "raise workers.resources.limits.memory, or train smaller models or batches" in output
     assert "worker 0: " in output
     code, output = doctor(small, "--no-probe")
     assert "was killed at its memory limit of 128Mi (OOMKilled)" in output

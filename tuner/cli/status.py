@@ -162,7 +162,7 @@ def _print_study(view: "StudyView") -> None:
 
 def _print_headline(view: "StudyView") -> None:
     """Print the progress of the study in a few lines. `status` without a release prints more."""
-    from tuner.report.terminal.study import hyperparameters_line
+    from tuner.report.terminal.search import hyperparameters_text
     from tuner.report.text import duration
 
     total = "?" if view.max_trials is None else view.max_trials
@@ -180,7 +180,7 @@ def _print_headline(view: "StudyView") -> None:
         parts.append(f"about {duration(view.remaining_s)} left")
     print_line(make_console(), ", ".join(parts), style="bold")
     if view.best_hyperparameters:
-        print_line(make_console(), f"best hyperparameters: {hyperparameters_line(view)}")
+        print_line(make_console(), f"best hyperparameters: {hyperparameters_text(view.best_hyperparameters)}")
     if view.problem:
         print_line(make_console(), view.problem, style="yellow")
     if view.state == "finished":

@@ -1,11 +1,10 @@
 """The size of a space's models, found out before the first trial without creating any weights."""
 
-import math
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from tuner.spaces.checkpoint_variables import checkpoint_variables, value_bytes
 from tuner.spaces.exploration import activate, largest
 from tuner.spaces.trial_builds import build_error
 
@@ -75,14 +74,4 @@ def _size_of(model: Any) -> ModelSize | None:
     parameters = _parameters_of(model)
     if parameters is None:
         return None
-    optimizer = model.optimizer
-    if optimizer is not None and not optimizer.built:
-        optimizer.build(model.trainable_variables)
-    weights = sum(map(_bytes, model.variables))
-    state = sum(map(_bytes, optimizer.variables)) if optimizer is not None else 0
-    return ModelSize(parameters, weights + state)
-
-
-def _bytes(variable: Any) -> int:
-    bits = re.search(r"\d+$", str(variable.dtype))
-    return int(math.prod(variable.shape)) * (max(8, int(bits[0])) // 8 if bits else 1)
+    return ModelSize(parameters, value_bytes(checkpoint_variables(model)))

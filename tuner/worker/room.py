@@ -1,8 +1,6 @@
 """Whether a checkpoint fits on the disks that it is written to, found out before the epoch is trained."""
 
-import math
 import os
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +9,7 @@ import keras
 
 from tuner.bucket import local_folder
 from tuner.errors import EnvironmentFailure
+from tuner.spaces.checkpoint_variables import checkpoint_variables, value_bytes
 from tuner.temporary_files import shortage
 
 FILE_BYTES = 128 << 10
@@ -30,18 +29,11 @@ class _Place:
 
 
 def checkpoint_bytes(model: keras.Model) -> int | None:
-    """Return an upper estimate of the size of the model's checkpoint; None if the model is not built yet.
-
-    The optimizer's variables, which Keras would create at the first training step, are created now.
-    """
+    """Return an upper estimate of the size of the model's checkpoint; None if the model is not built yet."""
     if not model.built:
         return None
-    optimizer = model.optimizer
-    if optimizer is not None and not optimizer.built:
-        optimizer.build(model.trainable_variables)
-    variables = [*model.variables, *(optimizer.variables if optimizer is not None else [])]
-    values = sum(_bytes(variable) for variable in {id(variable): variable for variable in variables}.values())
-    return int(values + VARIABLE_BYTES * len(variables) + FILE_BYTES)
+    variables = checkpoint_variables(model)
+    return value_bytes(variables) + VARIABLE_BYTES * len(variables) + FILE_BYTES
 
 
 def require_room(needed: int, folder: Path, bucket_url: str) -> None:
@@ -78,11 +70,6 @@ def _places(needed: int, folder: Path, bucket_url: str) -> Iterator[_Place]:
     if folder != bucket:
         remedy = "Free some space there, or set TMPDIR to a folder with free space."
         yield _Place(folder, needed, f"the folder {folder} of the worker's temporary files", remedy)
-
-
-def _bytes(variable: keras.Variable) -> int:
-    bits = re.search(r"\d+$", str(variable.dtype))
-    return int(math.prod(variable.shape)) * (max(8, int(bits[0])) // 8 if bits else 1)
 
 
 def _device(folder: Path) -> int:

@@ -11,6 +11,7 @@ from tuner.evaluation.result import Fit, Metrics
 from tuner.printable import printable
 from tuner.report.calibration_text import calibration_line, errors_line
 from tuner.report.class_rows import class_rows, most_confused, omitted_classes
+from tuner.report.terminal.search import NOT_VERIFIED
 from tuner.report.text import accuracy_line, counted, percent, score
 
 WIDEST_MATRIX = 8
@@ -114,10 +115,8 @@ def _best(metrics: AnyMetrics) -> Table:
     ):
         accuracy = accuracy_line(metrics.validation_accuracy, metrics.validation_interval_95, metrics.validation_images)
         rows.add_row("validation", accuracy)
-    rows.add_row(
-        "chosen by",
-        _name(f"{metrics.objective} {score(metrics.score)}{' (not verified)' if metrics.verified is False else ''}"),
-    )
+    mark = f" {NOT_VERIFIED}" if metrics.verified is False else ""
+    rows.add_row("chosen by", _name(f"{metrics.objective} {score(metrics.score)}{mark}"))
     for name, value in metrics.hyperparameters.items():
         rows.add_row(_name(name), _name(f"{value:g}" if isinstance(value, float) else str(value)))
     return rows

@@ -1,6 +1,6 @@
 """Output of `run`, `status` and `trials` about a search: a table on a terminal, plain lines elsewhere."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from rich import box
@@ -24,6 +24,7 @@ from tuner.study.records import (
     Reported,
     Retried,
     TrialState,
+    Value,
     first_line,
 )
 from tuner.study.state import SCORED, StudyState, Trial
@@ -121,9 +122,14 @@ def problem_lines(workers: Iterable[WorkerStatus]) -> dict[str, str]:
 
 def describe(trial: Trial) -> str:
     """Return a trial's hyperparameters in one line."""
+    return hyperparameters_text(trial.chosen)
+
+
+def hyperparameters_text(values: Mapping[str, Value]) -> str:
+    """Return hyperparameters in one line."""
     return printable(
         " ".join(
-            f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}" for key, value in trial.chosen.items()
+            f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}" for name, value in values.items()
         )
     )
 

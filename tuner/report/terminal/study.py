@@ -2,8 +2,7 @@
 
 from collections.abc import Iterator
 
-from tuner.printable import printable
-from tuner.report.terminal.search import model_line
+from tuner.report.terminal.search import hyperparameters_text, model_line
 from tuner.report.text import duration
 from tuner.study.status import Activity
 from tuner.study.views import StudyView
@@ -25,7 +24,7 @@ def study_lines(view: StudyView) -> Iterator[tuple[str, str]]:
     yield "trials", f"{ended} of {total} ended" + (f": {by_state}" if by_state else "")
     if view.best_score is not None:
         yield "best", f"{view.objective} {view.best_score:.4f}, trial {view.best_trial}"
-        yield "", hyperparameters_line(view)
+        yield "", hyperparameters_text(view.best_hyperparameters or {})
     if view.elapsed_s is not None:
         yield "elapsed", duration(view.elapsed_s)
     if view.activity is Activity.RUNNING:
@@ -57,13 +56,3 @@ def activity_line(view: StudyView) -> str:
         case _:
             silent = "longer than its epochs take" if view.running else "so no worker is at work"
             return f"not running ({age}, {leased}; {silent}). Start it again with the same command to continue."
-
-
-def hyperparameters_line(view: StudyView) -> str:
-    """Return the best trial's hyperparameters in one line."""
-    values = view.best_hyperparameters or {}
-    return printable(
-        " ".join(
-            f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}" for name, value in values.items()
-        )
-    )
