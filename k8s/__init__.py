@@ -1,1 +1,1 @@
-"""Access to a Kubernetes cluster, for starting the evaluation and for the commands status, logs and doctor."""
+"""Access to a Kubernetes cluster, for the chief, for pods of the chart, and for commands about a release."""

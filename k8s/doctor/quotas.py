@@ -121,7 +121,7 @@ class _QuotaResource:
         return cls(resource.startswith("limits."), resource.removeprefix("limits.").removeprefix("requests."))
 
     def amount_in(self, resources: Resources) -> str | None:
-        """Return the amount that a container sets; None if it sets none. A limit alone is also a request."""
+        """Return the amount that a container sets, or None. A request that is not set equals the limit."""
         limit = resources.limits.get(self.name)
         return limit if self.is_limit else resources.requests.get(self.name, limit)
 

@@ -125,7 +125,7 @@ def test_a_number_needs_an_objective_in_the_settings(settings: list[str], is_set
         (Guide(), "search.objective is 'mae', and the model reports accuracy, loss. Choose one of these."),
         (Guide("history"), "search.objective is 'mae', and the History that fit() returned has accuracy, loss"),
         (Guide({"rmse": 1.0}), "search.objective is 'mae', and fit() returned rmse. Choose one of these."),
-        (Guide("0.5"), "fit() returned str, from which no objective is known. Return a dict such as "),
+        (Guide("0.5"), "fit() returned str, which does not give the objective. Return a dict such as "),
         (Guide({"mae": "small"}), "fit() returned a dict with a value that is not a number"),
         (Guide(callbacks=False), "fit() neither passed the callbacks on to model.fit() nor returned the objective"),
     ],

@@ -202,7 +202,7 @@ class JournalWriter:
                 if self._closing or time.monotonic() >= deadline:
                     raise
                 if not self._full:
-                    log.warning("%s The chief tries again for %g s.", error, self._patience_s)
+                    log.warning("%s Retrying for up to %g s.", error, self._patience_s)
                 self._full = str(error)
                 await asyncio.sleep(FULL_PAUSE_S)
             else:

@@ -45,7 +45,7 @@ class OwnJobEnd:
                 note = ChiefEnd(at=time.time(), error=str(error))
                 write_chief_end(self._bucket, self._study, self.release, note)
             except BucketError as failure:
-                log.warning("the workers are not told that the chief has ended: %s", failure)
+                log.warning("could not tell the workers that the chief is ending: %s", failure)
         if self.job:
             _end_job(self.job)
 

@@ -200,7 +200,7 @@ class Service:
         return _service.UpdateTrialResponse(trial=message)
 
     async def EndTrial(self, request: Any, context: Any) -> Any:  # noqa: N802
-        """Record the end of a trial. Keras Tuner's own workers also report failures this way, and show their space."""
+        """Record the end of a trial. Stock workers also report failures this way, and their space is checked."""
         attempt = await self._attempt(request.trial.trial_id, context)
         status = request.trial.status
         refusal = self._stock_spaces.refusal(request.trial.hyperparameters) if attempt.worker.stock else ""

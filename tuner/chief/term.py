@@ -92,7 +92,7 @@ def open_term(
         except FencedError:
             continue
         if state.release not in (None, release):
-            log.warning("study %s was searched by %s; this chief takes it over", context.study.name, state.release)
+            log.warning("study %s last ran in %s; this chief takes it over", context.study.name, state.release)
         if state.trials:
             log.info(
                 "study %s continues with %d trials, %d of them ended",

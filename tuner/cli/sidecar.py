@@ -12,7 +12,7 @@ TIMEOUT_S = 3.0
 
 
 def quit_sidecar(url: str) -> None:
-    """POST to the URL at which a sidecar takes the request to end. A failure is printed and changes nothing else."""
+    """Ask a sidecar to end, with a POST to its URL. A failure is only printed."""
     if urlsplit(url).scheme not in ("http", "https"):
         print(f"warning: {names.ENV_QUIT_URL} must be an http:// or https:// URL, got {url!r:.200}.", file=sys.stderr)  # noqa: T201
         return

@@ -81,7 +81,8 @@ class Columns(Settings):
     """Column of the classes. Default: the column with a name such as `label` or `class`, or the only other column."""
 
     split: Text | None = None
-    """Column of the splits (train, val, test). Default: the column with a name such as `split`, if there is one."""
+    """Column of the splits (train, val, test). Default: the column with a name such as `split`, or whose values are all
+    names of splits, if there is one."""
 
 
 class Data(Settings):
@@ -97,7 +98,7 @@ class Data(Settings):
     have the same size."""
 
     convert: bool = False
-    """Whether greyscale, palette, transparent and CMYK images are converted to RGB, and 16-bit images to 8 bits.
+    """Whether greyscale (also 16-bit), palette, transparent and CMYK images are converted to 8-bit RGB.
     Default: false, so that they are refused, because most data sets have none of them on purpose."""
 
     test: Annotated[float, Field(ge=MIN_FRACTION, lt=1)] = 0.2
@@ -109,7 +110,7 @@ class Data(Settings):
     same test images."""
 
     labels: Text | None = None
-    """Path of a CSV file with the label of each image, in the source or on this machine. Default: not set, so that the
+    """Path of a CSV file, in the source or on this machine, with the label of each image. Default: not set, so that the
     folders are the classes."""
 
     columns: Columns = Columns()
@@ -130,8 +131,8 @@ class Data(Settings):
 
     own: bool = False
     """Whether the space brings its own data: its method `data(self, part)` returns the data, and nothing is packed.
-    Default: false, so that the space is trained on images. Then only `batch_size`, for arrays, and `validation_seed`,
-    with which NumPy, Python and Keras are seeded before `data` is called, have an effect in this section."""
+    If true, only two settings of this section have an effect: `batch_size` (for arrays) and `validation_seed` (which
+    seeds NumPy, Python and Keras before each call of `data`). Default: false, so that the space trains on images."""
 
     @field_validator("resize", mode="before")
     @classmethod

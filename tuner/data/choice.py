@@ -141,7 +141,7 @@ def _packed(bucket: Bucket, digest: str, data: config.Data) -> Manifest:
 def _recorded(bucket: Bucket, digest: str, data: config.Data, progress: Callable[[Progress], None]) -> Manifest:
     """Return the manifest of a study's data set. The built-in sample is packed again if the bucket has lost it.
 
-    The settings of packing are not compared, because they have no effect on a study that has begun.
+    The packing settings are not compared, because they have no effect on a study that has begun.
     """
     try:
         return read_manifest(bucket, digest)

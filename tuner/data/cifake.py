@@ -160,7 +160,7 @@ def _download(url: str, partial: Path, progress: Callable[[Progress], None]) -> 
                 if response.headers.get("Content-Range") == f"bytes */{have_bytes}":
                     return True  # the file is complete
                 partial.unlink()
-                raise _TryAgainError("the file on the server is shorter than the part that was downloaded before")
+                raise _TryAgainError("the file on the server is shorter than the part already downloaded")
             if response.status_code >= _SERVER_FAILS or response.status_code == requests.codes.too_many_requests:
                 raise _TryAgainError(f"the server answered {response.status_code} {response.reason}")
             if not response.ok:

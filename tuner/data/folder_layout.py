@@ -155,8 +155,7 @@ def _split_folders(root: Folder, found: _Findings, source: str) -> dict[str, Fol
         if folder.all_images:
             raise DataError(
                 f"{source}: {folder.prefix} has {folder.all_images:,} images, and looks like another split beside "
-                f"{bases[TRAIN].prefix}. Name the folders of the splits train, val and test, and move all others "
-                "elsewhere."
+                f"{bases[TRAIN].prefix}. Rename the split folders to train, val and test, and move others elsewhere."
             )
     return bases
 

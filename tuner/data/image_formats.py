@@ -28,7 +28,7 @@ def suffix_of(path: str) -> str:
 
 
 def is_named_as_image(path: str) -> bool:
-    """Return whether a file's suffix is that of an image, also of a format that is not supported."""
+    """Return whether a file has an image's suffix, even if the format is not supported."""
     return suffix_of(path) in _IMAGES
 
 
@@ -38,7 +38,7 @@ def may_be_image(path: str) -> bool:
 
 
 def image_test(paths: Iterable[str]) -> Callable[[str], bool]:
-    """Return the function that tells which of these files are images: by their suffix, if any has that of an image."""
+    """Return the test for images among these files: `is_named_as_image` if it accepts any file, else `may_be_image`."""
     return is_named_as_image if any(map(is_named_as_image, paths)) else may_be_image
 
 

@@ -33,8 +33,8 @@ class FileIndex:
     def rule_for(self, values: Sequence[str]) -> tuple[Rule, int]:
         """Return the rule for a whole column, and the number of its values that name a file.
 
-        The strictest rule that finds half of the files is chosen. A lenient rule that is applied to single values would
-        give the label of a missing file to another file of the same name.
+        The rule is the strictest one by which half of the values name a file, else the one by which most do. If lenient
+        rules applied to single values, a missing file's label would go to another file of the same name.
         """
         best, most = Rule.NAME, 0
         for rule in Rule:

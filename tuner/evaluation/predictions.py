@@ -126,7 +126,7 @@ def read_csv_gz(data: bytes, classes: Sequence[str]) -> ReadPredictions:
 def _read(rows: Iterator[list[str]], classes: Sequence[str]) -> ReadPredictions:
     columns = tuple(next(rows, ()))
     if columns not in (COLUMNS, COLUMNS[:-1]):
-        raise ValueError(f"its columns must be {', '.join(COLUMNS)}")
+        raise ValueError(f"its columns must be {', '.join(COLUMNS)}, got {', '.join(columns)!r:.80}")
     index = {name: number for number, name in enumerate(classes)} | {
         cell(name): number for number, name in enumerate(classes)
     }

@@ -61,7 +61,7 @@ class Rounding:
 
 
 _SINGLE = Rounding(margin=1e-3, relative=1e-2, absolute=ABSOLUTE)  # GPUs multiply float32 with 10 bits (TF32)
-_HALF = Rounding(margin=5e-2, relative=5e-2, absolute=1e-2)  # bfloat16 has 8 bits
+_HALF = Rounding(margin=5e-2, relative=5e-2, absolute=1e-2)  # bfloat16 has 8 significant bits
 
 
 @dataclass(frozen=True)

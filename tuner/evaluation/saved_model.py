@@ -19,7 +19,7 @@ from tuner.spaces.loadable import unloadable
 
 BATCH_VALUES = 2**25
 """Maximum number of values of a batch: 134 MB as floats, to which the layers add several times as much."""
-ROW_SUM_TOLERANCE = 0.02  # bfloat16 has 8 bits, which limits how exactly its softmax sums to 1
+ROW_SUM_TOLERANCE = 0.02  # bfloat16 has 8 significant bits, which limits how exactly its softmax sums to 1
 
 
 def load_model(path: Path, where: str, *, compiled: bool = False) -> Any:

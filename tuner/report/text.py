@@ -34,7 +34,7 @@ def counted(number: int, noun: str) -> str:
 
 
 def size(count: float) -> str:
-    """Return a number of bytes such as `14.8 MB`."""
+    """Return a number of bytes as text: `14.8 MB`."""
     for unit, digits in (("bytes", 0), ("kB", 1), ("MB", 1)):
         if count < 1000:
             return f"{count:.{digits}f} {unit}"

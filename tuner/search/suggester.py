@@ -175,8 +175,8 @@ class _Bayesian(Suggester):
 
     A suggestion takes 0.2 s of CPU time on average, and some take seconds (8 hyperparameters, 25 to 120 trials). The
     next suggestion is started when a trial ends, and considers that trial's result. Therefore it is often ready when
-    the worker needs it. Starting it before the trial ends would save workers the remaining seconds, but every trial,
-    which takes minutes, would be chosen without the newest result.
+    the worker needs it. If it were started earlier, workers would never wait, but each suggestion would ignore the
+    newest result.
     """
 
     slow = True

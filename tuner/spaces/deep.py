@@ -65,7 +65,7 @@ class DeepSpace(keras_tuner.HyperModel):
         return model
 
     def _augmented(self, hp: keras_tuner.HyperParameters, images: Any) -> Any:
-        """Return pixels around 0, augmented in training. They are float32 because bfloat16 has only 8 bits."""
+        """Return pixels around 0, augmented in training. They are float32 because bfloat16 has 8 significant bits."""
         layers, scale = keras.layers, self.scale
         height, width, _ = self.image_shape
         flip = hp.Choice("flip", ["horizontal", "horizontal_and_vertical"])

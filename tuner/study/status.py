@@ -118,9 +118,8 @@ class Liveness:
 def liveness(state: StudyState, now: float) -> Liveness:
     """Return whether a study runs at `now`, in seconds since 1970.
 
-    Heartbeats are not recorded, but epochs are. So while trials are leased, a running study is silent for an epoch at
-    most. A worker that ends, and a lease that expires, are recorded, so that a study without leased trials is starting
-    or has no workers.
+    Heartbeats are not recorded, but epochs are, so a running study with leased trials is silent for one epoch at most.
+    The end of a worker or lease is recorded, too. So a study without leased trials is starting or has no workers.
     """
     leased = [trial for trial in state.trials.values() if trial.state is TrialState.RUNNING]
     silent_s = None if state.last_record is None else max(0.0, now - state.last_record)

@@ -38,7 +38,7 @@ class Feed:
 def batch_feed(
     batches: Any, validation: Any, own_fit: FitArguments, *, steps: int | None, samples: int | None = None
 ) -> Feed:
-    """Return the feed of a training on a PyDataset whose `begin` prepares it for an epoch."""
+    """Return the feed for a PyDataset whose method `begin` prepares it for an epoch."""
     return Feed(
         train=batches,
         validation=validation,

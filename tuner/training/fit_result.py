@@ -47,7 +47,7 @@ def returned_metrics(result: Any, objective: Objective, objective_is_set: bool) 
             f"fit() neither passed the callbacks on to model.fit() nor returned the objective. {_FORMS}."
         )
     if isinstance(result, str | bytes) or np.ndim(result) or not hasattr(result, "__float__"):
-        raise SharedFaultError(f"fit() returned {type(result).__name__}, from which no objective is known. {_FORMS}.")
+        raise SharedFaultError(f"fit() returned {type(result).__name__}, which does not give the objective. {_FORMS}.")
     if not objective_is_set:
         raise SharedFaultError(
             f"fit() returned a number ({float(result):g}), which is the value of search.objective, but the study does "

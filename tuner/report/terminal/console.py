@@ -113,7 +113,7 @@ def shown_wait(what: str, stderr_is_hidden: bool = False) -> Iterator[None]:
 
 
 def waited_for(items: "Iterable[Item]", what: str, batch: int = 1) -> "Iterator[Item]":
-    """Yield the items, and show that the program is doing `what` while the next batch of them takes long."""
+    """Yield the items, and show `what` as the current activity while the first item of a batch takes long."""
     iterator = iter(items)
     for number in itertools.count():
         with shown_wait(what) if number % batch == 0 else nullcontext():

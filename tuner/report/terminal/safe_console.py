@@ -15,7 +15,7 @@ class SafeConsole(Console):
     """
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        """Yield the segments of a renderable."""
+        """Yield the segments of a renderable, with control characters masked."""
         for segment in super().render(renderable, options):
             if segment.control or segment.text.isprintable():
                 yield segment
