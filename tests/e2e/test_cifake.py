@@ -66,8 +66,8 @@ def evaluated(namespace: Namespace, image: str, archive: Path) -> Iterator[Relea
 
 def test_it_was_packed_on_the_cluster_and_searched(evaluated: Release) -> None:
     output = evaluated.logs("data")
-    for split, count in (("train", TRAIN), ("test", TEST)):
-        assert re.search(rf" {split} +{count:,} +{count:,}", output)
+    for name in ("FAKE", "REAL"):
+        assert re.search(rf" {name} +{TRAIN:,} +{TEST:,}", output)
     trials = json.loads(evaluated.ask("trials", "--json", "--study", "cifake"))
     assert {trial["state"] for trial in trials} <= {"COMPLETED", "STOPPED"}
     assert len(trials) == 4
