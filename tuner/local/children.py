@@ -32,9 +32,10 @@ from tuner.errors import (
     UsageError,
 )
 from tuner.local.outage_watch import OutageWatch
+from tuner.local.starting_chief import StartingChief
 from tuner.rpc import lease_service, tls
 from tuner.study.journal import JournalReader
-from tuner.study.records import Leased, Record
+from tuner.study.records import Leased, Opened, Record
 from tuner.study.state import StudyState
 from tuner.study.status import WorkerStatus
 from tuner.temporary_files import temporary_folder
@@ -252,13 +253,16 @@ def _watch(
     warn: Callable[[str], None],
     outage: OutageWatch,
 ) -> None:
+    starting = StartingChief()
     while True:
-        for worker in workers:
-            for line in worker.new_outages():
-                warn(f"{worker.name}: {line}.")
-        records = reader.poll()
+        records, status = reader.poll(), _status(stub)
+        if any(isinstance(record, Opened) for record in records):
+            starting.opens_study()
+        outages = {worker.name: worker.new_outages() for worker in workers}
+        for name, line in starting.shown(outages, {worker.worker for worker in status}):
+            warn(f"{name}: {line}.")
         if reader.state.study is not None:
-            watch(reader.state, records, _status(stub))
+            watch(reader.state, records, status)
         reset_deaths(records, chief, workers)
         outage.follow(records)
         code = chief.exit_code()
@@ -270,6 +274,7 @@ def _watch(
             if code > 0 and code != ExitCode.ENVIRONMENT:
                 raise _error(chief, code)
             chief.restart()
+            starting.starts()
         for worker in workers:
             code = worker.exit_code()
             if code in (ExitCode.USAGE, ExitCode.INTERNAL):
