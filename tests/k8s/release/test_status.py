@@ -51,6 +51,14 @@ def rendered(view: ReleaseView, width: int) -> str:
     return console.file.getvalue()
 
 
+def test_workers_of_a_study_with_its_own_data_have_samples_per_second(view: ReleaseView) -> None:
+    assert "images/s" in rendered(view, 200)
+    console = make_console()
+    console.file, console.width = io.StringIO(), 200
+    console.print(release_view(view, "samples"))
+    assert "samples/s" in console.file.getvalue()
+
+
 def test_the_settings_of_a_release_are_read_from_its_objects(release: Release) -> None:
     assert release.bucket_url == "gs://cifake-tune"
     assert release.emulator_port == 4443
