@@ -1,6 +1,6 @@
 """Which outages of the chief `run` shows: none that only the chief's start explains."""
 
-from tuner.local.starting_chief import JOINING_S, STARTING_S, StartingChief
+from tuner.local.starting_chief import JOINING_S, PAUSE_S, STARTING_S, StartingChief
 from tuner.worker.chief_outage import FIRST_S
 
 LINE = "the chief at 127.0.0.1:1 has been unreachable for 8 s (Connection refused), so this worker keeps trying"
@@ -22,6 +22,7 @@ def started() -> tuple[StartingChief, Clock]:
 def test_a_chief_that_is_only_starting_is_not_called_unreachable() -> None:
     chief, clock = started()
     clock.now += FIRST_S
+    chief.works(5.0)
     assert list(chief.shown({"w0": [LINE], "w1": [LINE]}, ())) == []
     clock.now += 4
     chief.opens_study()
@@ -41,6 +42,7 @@ def test_a_chief_that_has_started_and_cannot_be_reached_is_shown_within_10_s() -
 def test_an_outage_that_the_start_did_not_end_is_shown_soon_after_the_start() -> None:
     chief, clock = started()
     clock.now += FIRST_S
+    chief.works(5.0)
     assert list(chief.shown({"w0": [LINE], "w1": [LINE]}, ())) == []
     chief.opens_study()
     clock.now += JOINING_S
@@ -51,8 +53,10 @@ def test_an_outage_that_the_start_did_not_end_is_shown_soon_after_the_start() ->
 def test_a_chief_that_never_opens_the_study_is_shown() -> None:
     chief, clock = started()
     clock.now += FIRST_S
+    chief.works(5.0)
     assert list(chief.shown({"w0": [LINE]}, ())) == []
     clock.now += STARTING_S - FIRST_S
+    chief.works(50.0)
     assert list(chief.shown({"w0": [LATER]}, ())) == [("w0", LINE), ("w0", LATER)]
 
 
@@ -63,4 +67,14 @@ def test_a_chief_that_is_started_again_is_starting_and_a_later_outage_is_shown_a
     assert list(chief.shown({"w0": [LINE]}, {"w0"})) == [("w0", LINE)]
     chief.starts()
     clock.now += FIRST_S
+    chief.works(5.0)
     assert list(chief.shown({"w0": [LINE]}, ())) == []
+
+
+def test_a_chief_that_is_suspended_while_it_starts_is_shown_within_10_s() -> None:
+    chief, clock = started()
+    chief.works(5.0)
+    clock.now += FIRST_S
+    assert PAUSE_S < FIRST_S
+    chief.works(5.0)
+    assert list(chief.shown({"w0": [LINE]}, ())) == [("w0", LINE)]

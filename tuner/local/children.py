@@ -99,6 +99,15 @@ class Child:
         """Return the exit code, negative for a signal; None while the process runs."""
         return self.process.poll() if self.process else None
 
+    def cpu_s(self) -> float:
+        """Return how many seconds of the processor the process has used; 0.0 if it has ended or this is unknown."""
+        try:
+            stat = Path(f"/proc/{self.process.pid if self.process else 0}/stat").read_text()
+        except OSError:  # not Linux
+            return 0.0
+        user, system = stat.rpartition(")")[2].split()[11:13]
+        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
     def stop(self, number: int) -> None:
         """Send the process a signal."""
         if self.process and self.process.poll() is None:
@@ -258,6 +267,7 @@ def _watch(
         records, status = reader.poll(), _status(stub)
         if any(isinstance(record, Opened) for record in records):
             starting.opens_study()
+        starting.works(chief.cpu_s())
         outages = {worker.name: worker.new_outages() for worker in workers}
         for name, line in starting.shown(outages, {worker.worker for worker in status}):
             warn(f"{name}: {line}.")
