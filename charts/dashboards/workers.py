@@ -34,7 +34,7 @@ def workers() -> Dashboard:
             number(
                 "Images per second",
                 "none",
-                "Training images per second of all workers.",
+                "Training images (samples, if the space brings its own data) per second of all workers.",
                 Query(f"sum({images})"),
                 width=QUARTER,
             )
@@ -70,7 +70,7 @@ def workers() -> Dashboard:
             line(
                 "Images per second by worker",
                 "none",
-                "Training images per second of each worker.",
+                "Training images (samples, if the space brings its own data) per second of each worker.",
                 Query(f"sum by (instance) ({images})", "{{instance}}"),
                 stacked=True,
             )

@@ -9,7 +9,7 @@ from k8s.cluster.resources import Namespace
 from k8s.doctor.findings import Finding, broken, clock_finding, fine, warning
 from k8s.release.lost_nodes import read_nodes
 from k8s.release.release import BUCKET, Release
-from k8s.release.status import ComponentView, joined_titles, last_lines, view_release
+from k8s.release.status import ComponentView, joined_titles, last_lines, namespace_problem, view_release
 from tuner.study.status import WorkerStatus
 
 INSTALL_RIGHTS = [
@@ -80,12 +80,8 @@ def check_namespace(cluster: Cluster) -> Iterator[Finding]:
             return  # reading namespaces is not allowed, and not required
         yield broken("namespace", f"there is no namespace {name}", f"Run kubectl create namespace {name}.")
         return
-    if metadata.deletion_timestamp:
-        yield broken(
-            "namespace",
-            f"namespace {name} has been in deletion since {metadata.deletion_timestamp:%H:%M:%S} UTC",
-            f"Use another namespace. If it does not disappear, run kubectl delete jobs --all -n {name}.",
-        )
+    if problem := namespace_problem(name, metadata.deletion_timestamp):
+        yield broken("namespace", problem, "To install, use another namespace.")
         return
     level = metadata.labels.get(_ENFORCED, "privileged")
     note = ", which the chart meets" if level == "restricted" else ""

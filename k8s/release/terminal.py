@@ -26,9 +26,9 @@ SILENT_S = 30.0
 """Seconds without a heartbeat after which a worker is highlighted."""
 
 
-def release_view(view: ReleaseView) -> RenderableType:
-    """Return tables of the components and the workers, and a sentence for each problem."""
-    return Group(_Tables(view), *_sentences(view))
+def release_view(view: ReleaseView, unit: str = "images") -> RenderableType:
+    """Return tables of the components and the workers, and a sentence for each problem. Workers train on `unit`."""
+    return Group(_Tables(view, unit), *_sentences(view))
 
 
 @dataclass(frozen=True)
@@ -39,18 +39,19 @@ class _Tables:
     """
 
     view: ReleaseView
+    unit: str
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        tables = _all_tables(self.view, with_pods=True)
+        tables = _all_tables(self.view, self.unit, with_pods=True)
         if any(
             Measurement.get(console, options.update(width=_UNLIMITED), t).maximum > options.max_width for t in tables
         ):
-            tables = [*_all_tables(self.view, with_pods=False), _pods(self.view)]
+            tables = [*_all_tables(self.view, self.unit, with_pods=False), _pods(self.view)]
         yield from tables
 
 
-def _all_tables(view: ReleaseView, with_pods: bool) -> list[Table]:
-    return [_components(view, with_pods), *([_workers(view, with_pods)] if view.workers else [])]
+def _all_tables(view: ReleaseView, unit: str, with_pods: bool) -> list[Table]:
+    return [_components(view, with_pods), *([_workers(view, unit, with_pods)] if view.workers else [])]
 
 
 def _components(view: ReleaseView, with_pods: bool) -> Table:
@@ -70,11 +71,11 @@ def _components(view: ReleaseView, with_pods: bool) -> Table:
     return table
 
 
-def _workers(view: ReleaseView, with_pods: bool) -> Table:
+def _workers(view: ReleaseView, unit: str, with_pods: bool) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name, right in (("worker", False), ("state", False), ("node", False), ("GPUs", True)):
         table.add_column(name, no_wrap=True, justify="right" if right else "left")
-    for name in ("trial", "epoch", "images/s", "heard"):
+    for name in ("trial", "epoch", f"{unit}/s", "heard"):
         table.add_column(name, no_wrap=True, justify="left" if name == "trial" else "right")
     if with_pods:
         table.add_column("pod", no_wrap=True)

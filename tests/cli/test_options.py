@@ -17,7 +17,7 @@ from tuner.config.settings import Study
 from tuner.errors import ExitCode
 from tuner.names import TrialId
 from tuner.study.journal import encode
-from tuner.study.records import Created, Leased, ModelSizes, Opened, Record, Reported
+from tuner.study.records import Created, Ended, Finished, Leased, ModelSizes, Opened, Record, Reported, TrialState
 
 ROOT = Path(__file__).parents[2]
 SIZES = ModelSizes(
@@ -164,6 +164,33 @@ def test_status_says_that_a_study_does_not_run_and_what_it_concludes_that_from(b
     )
     parsed = json.loads(run_in_process("status", "--bucket", bucket.url, "--study", "night", "--json").out)
     assert (parsed["state"], parsed["activity"], parsed["running"]) == ("unfinished", "not_running", 1)
+
+
+def test_status_names_the_fault_that_ended_a_search(bucket: LocalBucket) -> None:
+    study, trial, reason = load(settings=["name=faulty"]), TrialId("00000"), "every trial would fail: no loss"
+    records: list[Record] = [
+        Opened(at=0, term=1, writer="w", study=study, data="ab" * 32, direction="max"),
+        Created(at=0, trial=trial, hyperparameters={}, algorithm={}),
+        Leased(at=0, trial=trial, attempt=1, worker="worker-0", incarnation="i"),
+        Ended(at=1, trial=trial, attempt=1, state=TrialState.FAILED, score=None, reason="no loss\ntraceback"),
+        Finished(at=1, reason=f"{reason}\ntraceback", failed=True, shared_fault=True),
+    ]
+    bucket.create(names.journal_segment("faulty", 1), encode(1, "w", records))
+    of_study = ("--bucket", bucket.url, "--study", "faulty")
+    done = run_in_process("status", *of_study)
+    assert done.code == 0, done.err
+    lines = done.out.splitlines()
+    assert [line.split(maxsplit=1) for line in lines[1:4]] == [
+        ["state", "ended with a fault that every trial has"],
+        ["reason", reason],
+        ["trials", f"1 of {study.search.max_trials} ended: 1 failed"],
+    ]
+    assert not any(line.startswith("epochs") for line in lines)
+    parsed = json.loads(run_in_process("status", *of_study, "--json").out)
+    assert (parsed["state"], parsed["activity"], parsed["reason"]) == ("fault", "finished", reason)
+    done = run_in_process("report", *of_study)
+    assert done.code == ExitCode.USAGE
+    assert f"no evaluation to report, because its search ended with a fault: {reason}" in done.err
 
 
 # ---- completion and Ctrl-C ----------------------------------------------------------------------------

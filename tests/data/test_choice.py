@@ -17,7 +17,7 @@ from tuner.data.choice import choose_data
 from tuner.data.manifest import find_data_sets, read_manifest
 from tuner.data.pack import pack
 from tuner.data.prepare import await_prepared, prepare
-from tuner.errors import DataError, EnvironmentFailure, UsageError
+from tuner.errors import BucketError, DataError, EnvironmentFailure, UsageError
 from tuner.study.compatibility import check_resume
 
 
@@ -144,6 +144,45 @@ def test_a_study_whose_source_is_gone_keeps_its_data_set(tmp_path: Path, bucket:
     bucket.delete(names.manifest(packed.digest))
     with pytest.raises(DataError, match="no such file or folder"):
         choose_data(study(source=gone), bucket, packed.digest)
+
+
+def test_a_study_whose_source_was_emptied_keeps_its_data_set(tmp_path: Path, bucket: Bucket, folder: str) -> None:
+    packed = pack(folder, bucket)
+    (empty := tmp_path / "mount").mkdir()
+    with pytest.raises(DataError, match="mount: the folder is empty"):
+        choose_data(study(source=str(empty)), bucket, None)
+    choice = choose_data(study(source=str(empty)), bucket, packed.digest)
+    assert choice.manifest == packed
+    assert choice.reason.startswith(f"{empty} is empty: the existing study night keeps its data set")
+
+
+@pytest.mark.parametrize("source", ["gs://no-such-bucket/images", "{gcs}/no-such-folder", "{gcs}/no-such.zip"])
+def test_a_study_whose_source_in_a_bucket_is_gone_keeps_its_data_set(
+    bucket: Bucket, folder: str, gcs_url: str, source: str
+) -> None:
+    packed = pack(folder, bucket)
+    begun = study(source=source.format(gcs=gcs_url))
+    with pytest.raises((DataError, BucketError), match=r"no such|no-such"):
+        choose_data(begun, bucket, None)
+    for choice in (choose_data(begun, bucket, packed.digest), prepare(begun, bucket, recorded=packed.digest)):
+        assert choice.manifest == packed
+        assert "the existing study night keeps its data set" in choice.reason
+        assert "no-such" in choice.reason
+
+
+@pytest.mark.parametrize("options", [("--columns", "file,label"), ("--set", "data.columns.label=label")])
+def test_columns_without_labels_are_refused(tmp_path: Path, bucket: Bucket, folder: str, options: tuple[str]) -> None:
+    commands: list[tuple[object, ...]] = [("run", "--data", folder, "--bucket", tmp_path / "bucket")]
+    if options[0] == "--columns":
+        commands += [("data", "check", folder), ("data", "pack", folder, tmp_path / "bucket")]
+    for command in commands:
+        ended = run_in_process(*command, *options)
+        assert ended.code == 2
+        assert "data.labels (option --labels) names no file" in ended.err
+        assert find_data_sets(bucket) == []
+    packed = pack(folder, bucket)  # a study that has begun with such settings continues
+    begun = study(source=folder, columns={"label": "label"})
+    assert choose_data(begun, bucket, packed.digest).manifest == packed
 
 
 def test_resize_and_convert_are_settings_of_a_study(tmp_path: Path, bucket: Bucket, files: Files) -> None:

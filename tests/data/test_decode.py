@@ -14,8 +14,20 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from tests.data.images import data_set, encode, pixels, write_folder
+from tuner.data import decode as decode_module
 from tuner.data.check import check
-from tuner.data.decode import MAX_PIXELS, Conversion, decode, decode_into, decoder, read_header, read_traits
+from tuner.data.decode import (
+    MAX_PIXELS,
+    Conversion,
+    ImageHeader,
+    Traits,
+    decode,
+    decode_into,
+    decoder,
+    examine,
+    orientation,
+    read_header,
+)
 from tuner.data.source import DamagedFileError
 from tuner.errors import PreemptedError
 
@@ -85,9 +97,9 @@ def test_16_bits_of_colours_are_noticed(tmp_path: Path) -> None:
     """Pillow names their mode RGB, and drops the lower half."""
     values = np.full((8, 8, 3), 0x12FF, np.uint16)
     assert (decode(png_of_16_bits(2, values)) == 0x12).all()
-    assert read_traits(png_of_16_bits(2, values)).is_cut
-    assert read_traits(png_of_16_bits(6, np.full((8, 8, 4), 0x12FF, np.uint16))).is_cut
-    assert not any(read_traits(encode(pixels(1))))
+    assert examine(png_of_16_bits(2, values)).traits.is_cut
+    assert examine(png_of_16_bits(6, np.full((8, 8, 4), 0x12FF, np.uint16))).traits.is_cut
+    assert not any(examine(encode(pixels(1))).traits)
     source = write_folder(tmp_path / "source", data_set() | {"train/REAL/9.png": png_of_16_bits(2, values)})
     (note,) = check(str(source)).notes
     assert note.startswith("1 image of 16 bits per channel is reduced to 8 bits")
@@ -98,6 +110,21 @@ def exif(value: int) -> bytes:
     tags = Image.Exif()
     tags[0x0112] = value
     return tags.tobytes()
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_the_orientation_of_an_image_is_looked_up_once(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.BytesIO()
+    Image.new("RGB", (48, 32)).save(stream, kind, exif=exif(6))
+    looked_up: list[bytes] = []
+
+    def counted(data: bytes) -> int:
+        looked_up.append(data)
+        return orientation(data)
+
+    monkeypatch.setattr(decode_module, "orientation", counted)
+    assert examine(stream.getvalue()) == (ImageHeader(48, 32, "RGB"), Traits(is_turned=True))
+    assert len(looked_up) == 1
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF"])
@@ -133,7 +160,7 @@ def test_damaged_metadata_leave_the_pixels_as_they_are() -> None:
     jpeg = encode(pixels(1, 32, 48), "JPEG")
     odd = jpeg[:2] + b"\xff\xe1\x00\x10Exif\0\0II*\0\xff\xff\xff\xff" + jpeg[2:]
     np.testing.assert_array_equal(decode(odd), decode(jpeg))
-    assert read_traits(odd) == (False, False, False)
+    assert examine(odd).traits == (False, False, False)
 
 
 def test_images_of_several_frames_are_known() -> None:
@@ -141,7 +168,7 @@ def test_images_of_several_frames_are_known() -> None:
     for kind in ("GIF", "TIFF", "WEBP", "PNG"):
         stream = io.BytesIO()
         frames[0].save(stream, kind, save_all=True, append_images=frames[1:])
-        assert read_traits(stream.getvalue()) == (False, True, False), kind
+        assert examine(stream.getvalue()).traits == (False, True, False), kind
         red, *others = decode(stream.getvalue(), Conversion(convert=True))[0, 0].tolist()
         assert (red > 200, max(others) < 20) == (True, True), kind
 

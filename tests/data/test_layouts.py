@@ -104,6 +104,20 @@ def test_a_source_that_can_be_meant_in_two_ways_is_refused(paths: list[str], say
     assert says in unusable(*paths)
 
 
+@pytest.mark.parametrize(
+    "paths",
+    [
+        ["images/1.jpg", "images/2.jpg", "labels.csv"],
+        ["1.jpg", "labels.csv"],
+        ["train/1.jpg", "test/1.jpg", "labels.csv"],
+    ],
+)
+def test_a_csv_file_that_may_have_the_labels_is_named(paths: list[str]) -> None:
+    says = "or use --labels labels.csv (setting data.labels) if this file has the label of each image"
+    assert says in unusable(*paths)
+    assert "has the label of each image: a.csv and labels.csv." in unusable(*paths, "a.csv")
+
+
 def test_an_empty_folder_among_the_classes_is_refused() -> None:
     assert "New Folder: the class is empty" in unusable(*classes(""), folders=("New Folder",))
 

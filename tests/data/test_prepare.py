@@ -14,7 +14,7 @@ from tuner.config.settings import Study
 from tuner.data.manifest import find_data_sets
 from tuner.data.pack import pack
 from tuner.data.prepare import await_prepared, prepare
-from tuner.errors import EnvironmentFailure
+from tuner.errors import DataError, EnvironmentFailure
 from tuner.study.journal import encode
 from tuner.study.records import Opened
 
@@ -52,6 +52,19 @@ def test_a_note_for_another_source_is_not_believed(tmp_path: Path, bucket: Bucke
 def test_the_note_is_no_study_of_the_bucket(tmp_path: Path, bucket: Bucket, files: Files) -> None:
     prepare(study_of(write_folder(tmp_path / "source", files)), bucket)
     assert list(bucket.folders(names.STUDIES_PREFIX)) == []
+
+
+def test_an_upgrade_to_a_source_that_cannot_be_packed_does_not_end_a_search(
+    tmp_path: Path, bucket: Bucket, files: Files
+) -> None:
+    begun = prepare(study_of(write_folder(tmp_path / "source", files)), bucket).manifest
+    upgraded = study_of(write_folder(tmp_path / "wrong", {"1.jpg": files["train/REAL/0.png"]}))
+    choice = prepare(upgraded, bucket, recorded=begun.digest)
+    assert choice.manifest.digest == await_prepared(upgraded, bucket, 0) == begun.digest
+    assert "without folders of classes" in choice.reason
+    assert "the existing study night keeps its data set" in choice.reason
+    with pytest.raises(DataError, match="without folders of classes"):
+        prepare(upgraded, bucket)
 
 
 def test_a_study_that_has_begun_keeps_its_data_set_if_its_source_is_packed_differently_now(

@@ -132,6 +132,17 @@ def test_mixed_sizes_are_refused_with_the_odd_ones_name(
     assert "--resize 8x8" in message
 
 
+def test_no_size_is_called_that_of_most_images_if_it_is_not(tmp_path: Path, bucket: Bucket) -> None:
+    files = {
+        f"{split}/{name}/{number}.png": encode(pixels(number, 8, 8 + number % 4))
+        for split in ("train", "test")
+        for name in ("CAT", "DOG")
+        for number in range(5)
+    }
+    message = refused(write_folder(tmp_path / "source", files), bucket)
+    assert "is 8x9, but the most frequent size is 8x8 (height x width; 8 of 20; 4 sizes in all)" in message
+
+
 @pytest.mark.parametrize("mode", ["L", "RGBA", "P"])
 def test_other_modes_are_refused_unless_converted(tmp_path: Path, bucket: Bucket, files: Files, mode: str) -> None:
     folder = write_folder(tmp_path / "source", {**files, "test/FAKE/7.png": encode(pixels(7), mode=mode)})

@@ -99,6 +99,7 @@ def test_log_loss_by_hand_and_finite_where_the_model_was_certain_and_wrong() -> 
     probabilities = np.array([[0.25, 0.75], [0.5, 0.5]])
     assert statistics.log_loss(np.array([1, 0]), probabilities) == pytest.approx(-(math.log(0.75) + math.log(0.5)) / 2)
     assert statistics.log_loss(np.array([0]), np.array([[0.0, 1.0]])) == pytest.approx(-math.log(1e-7))
+    assert str(statistics.log_loss(np.array([0]), np.array([[1.0, 0.0]]))) == "0.0"
 
 
 # ---- ROC curves -------------------------------------------------------------------------------------

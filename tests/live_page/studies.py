@@ -10,7 +10,7 @@ from tuner.names import TrialId
 from tuner.search.leases import Worker
 from tuner.search.oracle import AttemptClaim, Instant, Oracle
 from tuner.search.suggester import Suggestion
-from tuner.study.records import Finished, Opened, Outcome, TrialState, Value
+from tuner.study.records import FaultScope, Finished, Opened, Outcome, TrialState, Value
 from tuner.study.state import StudyState, Trial
 from tuner.study.status import EvaluationState, EvaluationSummary, WorkerState, WorkerStatus
 
@@ -112,6 +112,17 @@ def failed() -> StudyState:
     for number in range(2):
         oracle.add(Suggestion(TrialId(f"{number:05d}"), {}, {}), instant(number))
         oracle.give_back(take(oracle, worker, number), Outcome.FAILED, TRACEBACK, instant(number + 0.5))
+    return state
+
+
+def faulty() -> StudyState:
+    """Return a study whose search ended because its first trial showed a fault that every trial has."""
+    state = open_study(1)
+    oracle, worker = Oracle(state, Instant(START, 0.0)), Worker("cifake-tune-worker-0", "1")
+    oracle.add(Suggestion(TrialId("00000"), {}, {}), instant(0))
+    oracle.give_back(
+        take(oracle, worker, 0), Outcome.INVALID, "the model has no loss", instant(1), scope=FaultScope.STUDY
+    )
     return state
 
 

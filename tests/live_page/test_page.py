@@ -8,6 +8,7 @@ from tests.live_page.conftest import serving
 from tests.support.browser import OpenPage, Scheme, open_page
 from tuner.live_page.trial_rows import TrialQuery, trial_page
 from tuner.study.records import TrialState
+from tuner.study.snapshots import frozen_copy
 from tuner.study.state import StudyState
 from tuner.study.status import EvaluationSummary
 
@@ -137,6 +138,24 @@ def test_where_every_trial_failed_it_says_that_none_has_a_score(browser: Browser
     with serving(studies.watched(studies.finish(studies.failed()))) as served, open_page(browser, served.url) as view:
         tile = loaded(view).locator("#tiles div").first
         assert "no trial has a score" in tile.inner_text()
+
+
+def test_it_says_that_a_fault_has_ended_the_search_and_which(browser: Browser) -> None:
+    with serving(studies.watched(studies.faulty())) as served, open_page(browser, served.url) as view:
+        page = loaded(view)
+        assert page.inner_text("#search") == "ended with a fault"
+        assert "every trial would fail as trial 00000 did: the model has no loss" in page.inner_text("#tiles")
+
+
+def test_a_space_with_its_own_data_has_samples_per_second(browser: Browser, small: StudyState) -> None:
+    own = frozen_copy(small)
+    assert own.study is not None
+    own.study = own.study.model_copy(update={"data": own.study.data.model_copy(update={"own": True})})
+    for state, unit in ((small, "images/s"), (own, "samples/s")):
+        with serving(studies.watched(state)) as served, open_page(browser, served.url) as view:
+            page = loaded(view)
+            assert page.inner_text("#speed") == unit
+            assert f" {unit}" in page.inner_text("#tiles")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -19,9 +19,11 @@ import pytest
 from tests.live_page import studies
 from tests.live_page.conftest import BUCKET, Served, serving
 from tests.search.test_oracle import at
+from tuner.config.loading import load
 from tuner.live_page import live_state
+from tuner.live_page.overview import Overview, study_view
 from tuner.live_page.routes import SCRIPTS, is_local_name
-from tuner.names import TrialId
+from tuner.names import OWN_DATA, TrialId
 from tuner.search.leases import Worker
 from tuner.search.oracle import Instant, Oracle
 from tuner.search.suggester import Suggestion
@@ -82,6 +84,22 @@ def test_the_overview_says_what_status_says(trials: int, small: StudyState, larg
     assert (live["epochs_trained"], live["epochs_saved"]) == (status.epochs_trained, status.epochs_saved)
     assert live["evaluation_at"] == f"{BUCKET}/studies/{status.study}/evaluation/"
     assert live["steps"][-1]["trial"] == status.best_trial
+
+
+def test_a_fault_that_ended_the_search_is_told_and_samples_are_no_images(small: StudyState) -> None:
+    fault = "every trial would fail as trial 00000 did: the model has no loss"
+    with serving(studies.watched(studies.faulty())) as served:
+        answer = ask(served, "overview.json")
+    assert (answer["fault"], answer["reason"], answer["unit"]) == (fault, fault, "images")
+    view = study_view(Overview.model_validate(answer))
+    assert (view.state, view.reason) == ("fault", fault)
+    own = studies.open_study(1)
+    own.study = load(settings=["space.import=a:B", "data.own=true"])
+    with serving(studies.watched(own)) as served:
+        answer = ask(served, "overview.json")
+    assert (answer["fault"], answer["unit"]) == ("", "samples")
+    view = study_view(Overview.model_validate(answer))
+    assert (view.state, view.data) == ("unfinished", OWN_DATA)
 
 
 def test_the_best_so_far_only_rises(thousands: Served) -> None:

@@ -1,7 +1,9 @@
 """Child processes of a run: when they are restarted, and what they inherit."""
 
 import os
+import signal
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -77,6 +79,26 @@ def test_workers_share_the_cores() -> None:
     assert share_of_cores(1)["TF_NUM_INTRAOP_THREADS"] == str(cores)
     assert set(share_of_cores(cores).values()) == {"1"}
     assert set(share_of_cores(10 * cores).values()) == {"1"}
+
+
+def test_the_processor_time_of_a_child_grows_while_it_works_and_not_while_it_is_suspended(tmp_path: Path) -> None:
+    one = child(tmp_path, "while True: pass")
+    assert one.cpu_s() == 0
+    one.start()
+    try:
+        before = one.cpu_s()
+        deadline = time.monotonic() + 20
+        while one.cpu_s() < before + 0.05:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        one.stop(signal.SIGSTOP)
+        before = -1.0
+        while before != one.cpu_s():
+            assert time.monotonic() < deadline
+            before = one.cpu_s()
+            time.sleep(0.1)
+    finally:
+        one.stop(signal.SIGKILL)
 
 
 def test_outages_in_a_childs_log_are_taken_out_once(tmp_path: Path) -> None:

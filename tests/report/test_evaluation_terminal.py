@@ -9,7 +9,7 @@ from tests.evaluation.fixtures import cifake, metrics_of
 from tests.evaluation.reports import report_of
 from tuner.evaluation.own_result import AnyMetrics
 from tuner.report.terminal.evaluation import summary
-from tuner.report.text import accuracy_line, counted, interval, percent
+from tuner.report.text import accuracy_line, counted, interval, percent, score
 
 
 def printed(metrics: AnyMetrics, bucket_url: str | None = None) -> str:
@@ -33,6 +33,15 @@ def test_a_pipe_gets_plain_text_of_80_columns() -> None:
         text = printed(metrics, "gs://a-bucket/with/a/prefix")
         assert "\x1b" not in text
         assert max(map(len, text.splitlines())) <= 80
+
+
+def test_zero_is_never_negative() -> None:
+    assert [score(-1e-9), score(-0.0), percent(-1e-9), interval((-0.0, 0.0))] == ["0.0000"] * 2 + [
+        "0.00 %",
+        "0.00-0.00 %",
+    ]
+    text = printed(cifake().model_copy(update={"log_loss": -0.0}))
+    assert "log loss        0.0000" in text
 
 
 def test_the_matrix_the_classes_the_trial_and_the_files_are_there() -> None:

@@ -17,6 +17,7 @@ from tests.support.records import state_of
 from tuner.names import TrialId
 from tuner.report.html_page import ReportContents, report_html
 from tuner.study.attempts import attempts_of
+from tuner.study.records import Finished
 
 pytestmark = pytest.mark.slow
 
@@ -70,6 +71,14 @@ def test_it_can_be_printed(browser: Browser, pages: dict[int | str, str], size: 
         ground = page.page.evaluate("getComputedStyle(document.body).backgroundColor")
         assert ground == "rgb(255, 255, 255)"
         assert page.pdf(f"report-{size}").stat().st_size > 10_000
+
+
+def test_a_fault_that_ended_the_search_since_is_in_the_head_of_the_page() -> None:
+    contents = report_of(3)
+    assert "ended with a fault" not in report_html(contents)
+    contents.state.apply(Finished(at=1e9, reason="every trial would fail: <b>", failed=True, shared_fault=True))
+    head, _, _ = report_html(contents).partition("<h2")
+    assert "The search ended with a fault: every trial would fail: &lt;b&gt;" in head
 
 
 def test_markup_that_users_name_things_with_is_text(browser: Browser, pages: dict[int | str, str]) -> None:

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from tests.search.test_oracle import A, add, at, finish, oracle, take
 from tuner.names import TrialId
-from tuner.report.terminal.search import lines, search_view, trials_table
+from tuner.report.terminal.search import lines, search_view, trials_table, workers_line
 from tuner.report.text import duration
 from tuner.search.oracle import Oracle
 from tuner.study.progress import Eta
@@ -59,6 +59,7 @@ def test_the_live_view_fits_its_rows_and_shows_running_best_and_workers(width: i
     assert "0.1800" in text
     assert "15 more" in text
     assert "a: 1,234 images/s" in text
+    assert workers_line([worker()], own_data=True).plain == "a: 1,234 samples/s"
 
 
 LONG = {f"a_hyperparameter_with_a_long_name_{number}": 0.0001 + number for number in range(4)}

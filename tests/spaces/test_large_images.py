@@ -104,7 +104,7 @@ def test_the_sizes_that_are_reported_are_those_of_the_models() -> None:
     model.optimizer.build(model.trainable_variables)
     assert sizes.default.parameters == model.count_params()
     floats = sum(int(np.prod(variable.shape)) for variable in [*model.variables, *model.optimizer.variables])
-    assert sizes.default.checkpoint_bytes == pytest.approx(4 * floats, rel=1e-3)
+    assert sizes.default.checkpoint.value_bytes == pytest.approx(4 * floats, rel=1e-3)
     largest = built(SeedSpace, 32, 32, filters=100, kernel_size=4, units_1=1000, units_2=1000)
     assert sizes.largest.parameters == largest.count_params()
 

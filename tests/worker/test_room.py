@@ -3,12 +3,16 @@
 from pathlib import Path
 
 import keras
+import keras_tuner
 import pytest
 
 from tests.support.disks import fill, small_disk
 from tuner.errors import EnvironmentFailure
+from tuner.spaces.checkpoint_size import checkpoint_size
+from tuner.spaces.deep import DeepSpace
+from tuner.spaces.model_size import space_size
 from tuner.training import checkpoint
-from tuner.worker.room import JOURNAL_BYTES, checkpoint_bytes, require_room
+from tuner.worker.room import JOURNAL_BYTES, require_room
 
 KIB = 1 << 10
 
@@ -31,14 +35,36 @@ def model(units: int, optimizer: str) -> keras.Model:
 @pytest.mark.parametrize("units", [2, 1000])
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "rmsprop"])
 def test_the_estimate_is_enough_and_close(tmp_path: Path, units: int, optimizer: str) -> None:
-    needed = checkpoint_bytes(built := model(units, optimizer))
+    needed = checkpoint_size(built := model(units, optimizer))
     checkpoint.save(built, checkpoint.CheckpointState(epoch=0, seed=1, history={}), file := tmp_path / "m.keras")
     assert needed is not None
-    assert file.stat().st_size <= needed <= 1.1 * file.stat().st_size + 256 * KIB
+    assert file.stat().st_size <= needed.total_bytes <= 1.1 * file.stat().st_size + 48 * KIB
+
+
+def test_the_estimate_is_enough_for_a_model_of_many_small_layers(tmp_path: Path) -> None:
+    needed = checkpoint_size(built := DeepSpace((32, 32, 3), 2).build(keras_tuner.HyperParameters()))
+    checkpoint.save(built, checkpoint.CheckpointState(epoch=0, seed=1, history={}), file := tmp_path / "m.keras")
+    assert needed is not None
+    assert file.stat().st_size <= needed.total_bytes <= 1.1 * file.stat().st_size
+
+
+def test_the_size_that_is_announced_before_the_first_trial_is_that_of_the_file(tmp_path: Path) -> None:
+    class Tiny(keras_tuner.HyperModel):
+        def build(self, hp: keras_tuner.HyperParameters) -> keras.Model:
+            return model(hp.Int("units", 2, 200, default=2), "sgd")
+
+    (hyperparameters := keras_tuner.HyperParameters()).Int("units", 2, 200, default=2)
+    sizes = space_size(Tiny(), hyperparameters)
+    assert sizes is not None
+    assert sizes.largest is not None
+    for announced, units in ((sizes.default, 2), (sizes.largest, 200)):
+        checkpoint.save_model(model(units, "sgd"), file := tmp_path / f"{units}.keras")
+        size = file.stat().st_size
+        assert size <= announced.checkpoint_bytes <= 1.1 * size + 48 * KIB
 
 
 def test_nothing_is_claimed_of_a_model_that_is_not_built_yet() -> None:
-    assert checkpoint_bytes(keras.Sequential([keras.layers.Dense(2)])) is None
+    assert checkpoint_size(keras.Sequential([keras.layers.Dense(2)])) is None
 
 
 def test_the_message_names_the_folder_what_is_needed_what_is_free_and_what_to_do(tmp_path: Path) -> None:

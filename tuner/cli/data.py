@@ -64,11 +64,12 @@ def pack_command(
     """Write a data set to the bucket as shards of pixels and a manifest, unless the bucket already has the data set."""
     from tuner.bucket import open_bucket
     from tuner.config.loading import load
-    from tuner.data.choice import splitting_of
+    from tuner.data.choice import require_labels, splitting_of
     from tuner.data.pack import pack
 
     began = time.monotonic()
     data = load(None, packing_settings(resize, convert, labels, columns, test)).data
+    require_labels(data)
     opened = open_bucket(bucket)
     with shown_progress("reading the source") as progress:
         manifest = pack(
@@ -153,9 +154,10 @@ def check_command(
     """Count images, and find corrupt files and exact duplicates. The exit code is 2 if a file is corrupt."""
     from tuner.config.loading import load
     from tuner.data.check import check
-    from tuner.data.choice import splitting_of
+    from tuner.data.choice import require_labels, splitting_of
 
     data = load(None, packing_settings(None, False, labels, columns, test)).data
+    require_labels(data)
     with shown_progress("reading the source") as progress:
         report = check(source, splitting=splitting_of(data), progress=progress)
     if as_json:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from tuner import names
 from tuner.bucket import Bucket, open_bucket
 from tuner.cli.options import (
     DEFAULT_BUCKET,
@@ -113,11 +114,11 @@ def _release_status(release: "Release", study: str | None, as_json: bool) -> Non
 def _print_release(view: "StudyView | None", release_status: "ReleaseView", notes: list[str]) -> None:
     from k8s.release.terminal import release_view
 
-    console = make_console()
+    console, own = make_console(), view is not None and view.data == names.OWN_DATA
     if view:
         _print_headline(view)
     console.print()
-    console.print(release_view(release_status))
+    console.print(release_view(release_status, "samples" if own else "images"))
     for note in notes:
         print_line(console, note, style="yellow")
 
@@ -163,7 +164,8 @@ def _print_study(view: "StudyView") -> None:
 def _print_headline(view: "StudyView") -> None:
     """Print the progress of the study in a few lines. `status` without a release prints more."""
     from tuner.report.terminal.search import hyperparameters_text
-    from tuner.report.text import duration
+    from tuner.report.text import duration, score
+    from tuner.study.views import FAULT
 
     total = "?" if view.max_trials is None else view.max_trials
     ended = view.completed + view.stopped + view.failed
@@ -171,7 +173,7 @@ def _print_headline(view: "StudyView") -> None:
     counts = {"running": view.running, "queued": view.queued, "stopped early": view.stopped, "failed": view.failed}
     parts += [f"{count} {what}" for what, count in counts.items() if count]
     if view.best_score is not None:
-        parts.append(f"best {view.objective} {view.best_score:.4f} (trial {view.best_trial})")
+        parts.append(f"best {view.objective} {score(view.best_score)} (trial {view.best_trial})")
     if view.chiefs > 1:
         parts.append(f"chief number {view.chiefs}")
     if view.elapsed_s is not None:
@@ -183,5 +185,8 @@ def _print_headline(view: "StudyView") -> None:
         print_line(make_console(), f"best hyperparameters: {hyperparameters_text(view.best_hyperparameters)}")
     if view.problem:
         print_line(make_console(), view.problem, style="yellow")
-    if view.state == "finished":
-        print_line(make_console(), f"the search has finished: {view.reason}")
+    if view.state != "unfinished":
+        print_line(
+            make_console(),
+            f"the search {'ended with a fault' if view.state == FAULT else 'has finished'}: {view.reason}",
+        )

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from tuner import names
 from tuner.config.settings import Settings, Study
+from tuner.config.space_import import import_advice
 from tuner.config.yaml import ABSENT, DEPTH, parse_value, read_settings
 from tuner.errors import ConfigError
 from tuner.printable import printable
@@ -94,7 +95,10 @@ def _validate(values: Mapping[str, Any], where: str, origins: Mapping[str, str])
         return Study.model_validate_json(json.dumps(values), by_alias=True, by_name=False)
     except ValidationError as error:
         raise ConfigError(
-            "\n".join(f"{_origin(detail, origins) or where}: {_sentence(detail)}" for detail in error.errors())
+            "\n".join(
+                f"{_origin(detail, origins) or where}: {_import_sentence(detail, values) or _sentence(detail)}"
+                for detail in error.errors()
+            )
         ) from None
 
 
@@ -124,6 +128,15 @@ def _put(values: dict[str, Any], path: list[str], value: Any, where: str) -> Non
             )
         values[part] = values = dict(inner)
     values[path[-1]] = value
+
+
+def _import_sentence(error: Any, values: Mapping[str, Any]) -> str:
+    """Return the sentence about a `space.import` that is not written as module:name; "" for another error."""
+    if error["type"] != "string_pattern_mismatch" or error["loc"] != ("space", "import"):
+        return ""
+    advice = import_advice(error["input"], Path(str(values["space"].get("code") or ".")))
+    value = _shown(json.dumps(error["input"]))
+    return f"space.import: must be module:name, such as my_models:build_model, got {value}. {advice}"
 
 
 def _sentence(error: Any) -> str:

@@ -13,12 +13,13 @@ from tuner.data.label_layout import Labels
 from tuner.data.label_table import Columns
 from tuner.data.manifest import Manifest, find_data_sets, read_manifest
 from tuner.data.notes import listed
+from tuner.data.open_source import MissingSourceError
 from tuner.data.pack import OtherDataError, pack
 from tuner.data.packed import SHOWN_DIGITS, check_packing
 from tuner.data.source import Progress, ignore_progress
 from tuner.data.split_names import VALIDATION
 from tuner.data.survey import Splitting
-from tuner.errors import DataError, UsageError
+from tuner.errors import BucketError, ConfigError, DataError, UsageError
 
 _DIGEST = re.compile(r"[0-9a-f]{8,64}")
 
@@ -71,6 +72,18 @@ def keep_data(study: config.Study, bucket: Bucket, recorded: str, why: str) -> C
     )
 
 
+def require_labels(data: config.Data) -> None:
+    """Raise ConfigError if columns are named, but not the CSV file that has them.
+
+    The settings of a study that has begun are not checked, because it keeps its data set.
+    """
+    if data.labels is None and data.columns != config.Columns():
+        raise ConfigError(
+            "data.columns (option --columns) names columns of a CSV file, but data.labels (option --labels) names no "
+            "file, so the columns would have no effect. Name the file, or remove the columns."
+        )
+
+
 def splitting_of(data: config.Data) -> Splitting:
     """Return how the settings complete labels and splits."""
     columns = Columns(data.columns.image, data.columns.label, data.columns.split)
@@ -94,8 +107,8 @@ def _choose(study: config.Study, bucket: Bucket, recorded: str | None, progress:
         if recorded not in (None, digest):
             raise _other(study, recorded, data.source)
         return Choice(_packed(bucket, digest, data) if recorded is None else read_manifest(bucket, digest), "")
-    elif recorded is not None and _is_missing(data.source) and bucket.exists(names.manifest(recorded)):
-        return keep_data(study, bucket, recorded, f"{data.source} does not exist")
+    if recorded is None:
+        require_labels(data)
     try:
         manifest = pack(
             data.source,
@@ -108,6 +121,10 @@ def _choose(study: config.Study, bucket: Bucket, recorded: str | None, progress:
         )
     except OtherDataError:
         raise _other(study, recorded, data.source) from None
+    except (MissingSourceError, BucketError) as error:  # of the source, because nothing is written for a recorded one
+        if recorded is None or not bucket.exists(names.manifest(recorded)):
+            raise
+        return keep_data(study, bucket, recorded, _why_unread(data.source, error))
     sample = "No --data given: this run uses the built-in sample of generated images, not CIFAKE."
     return Choice(manifest, sample if data.source is None else "")
 
@@ -126,9 +143,10 @@ def _digest_of(source: str, bucket: Bucket) -> str | None:
     raise DataError(f"{bucket.url}: has no data set {source}, and there is no file or folder of this name. {has}")
 
 
-def _is_missing(source: str) -> bool:
-    """Return whether a source is a path that does not exist."""
-    return not source.startswith("gs://") and not Path(source).exists()
+def _why_unread(source: str | None, error: Exception) -> str:
+    if isinstance(error, MissingSourceError):
+        return f"{source} {'is empty' if Path(str(source)).is_dir() else 'does not exist'}"
+    return f"{source} cannot be read ({str(error).removesuffix('.')})"
 
 
 def _packed(bucket: Bucket, digest: str, data: config.Data) -> Manifest:

@@ -71,6 +71,13 @@ class Traits(NamedTuple):
     """Whether Pillow drops the lower half of 16 bits. It does so for colours, and names the mode RGB or RGBA."""
 
 
+class Examined(NamedTuple):
+    """What is known of an image that is not decoded."""
+
+    header: ImageHeader
+    traits: Traits
+
+
 def decoder() -> str:
     """Return the names and versions of the libraries that decode images."""
     return f"simplejpeg {version('simplejpeg')} (JPEG), Pillow {version('pillow')} (other formats, conversions)"
@@ -78,8 +85,18 @@ def decoder() -> str:
 
 def read_header(data: bytes) -> ImageHeader:
     """Return size and mode from the header. Raises DamagedFileError if `data` is not an image or is too large."""
+    return _upright_header(data, orientation(data))
+
+
+def examine(data: bytes) -> Examined:
+    """Return the header and the traits of an image. Raises DamagedFileError as `read_header` does."""
+    turned = orientation(data)
+    return Examined(_upright_header(data, turned), _traits(data, turned))
+
+
+def _upright_header(data: bytes, turned: int) -> ImageHeader:
     header = _stored_header(data)
-    return ImageHeader(header.width, header.height, header.mode) if orientation(data) in _SIDEWAYS else header
+    return ImageHeader(header.width, header.height, header.mode) if turned in _SIDEWAYS else header
 
 
 def _stored_header(data: bytes) -> ImageHeader:
@@ -99,10 +116,10 @@ def _stored_header(data: bytes) -> ImageHeader:
     return header
 
 
-def read_traits(data: bytes) -> Traits:
-    """Return the traits of an image that `read_header` accepts."""
+def _traits(data: bytes, turned: int) -> Traits:
+    """Return the traits of an image whose header can be read, and whose orientation is `turned`."""
     if data.startswith(_JPEG):
-        return Traits(is_turned=orientation(data) > 1)
+        return Traits(is_turned=turned > 1)
     try:
         with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
             frames, is_cut = getattr(image, "n_frames", 1), _is_cut(image)
@@ -110,7 +127,7 @@ def read_traits(data: bytes) -> Traits:
         raise
     except Exception:  # decoding the image finds the damage
         frames, is_cut = 1, False
-    return Traits(orientation(data) > 1, frames > 1, is_cut)
+    return Traits(turned > 1, frames > 1, is_cut)
 
 
 def _is_cut(image: Image.Image) -> bool:

@@ -13,7 +13,7 @@ from tuner.data.source import Entries, File
 from tuner.data.split_names import ALL_SPLITS, SPLITS, TRAIN, split_of
 from tuner.errors import DataError
 
-_LABELS = "or set data.labels (option --labels) to a CSV file that has the label of each image"
+_TABLES = (".csv", ".tsv")
 
 
 @dataclass
@@ -34,10 +34,10 @@ def find_layout(entries: Entries, source: str) -> Layout:
     Raises DataError if several folders could be the data set, if a class is empty or is missing in one split, if two
     classes look the same, and if images are beside the class folders.
     """
-    tree = folder_tree(entries, source)
+    tree, labels = folder_tree(entries, source), _labels_advice(entries)
     found = _Findings()
     root = _root(tree, source)
-    bases = {TRAIN: _flat_root(tree, source)} if root is None else _split_folders(root, found, source)
+    bases = {TRAIN: _flat_root(tree, source, labels)} if root is None else _split_folders(root, found, source)
     by_split = {split: _classes(folder, found, source) for split, folder in bases.items()}
     if root is None:
         place = f"in {bases[TRAIN].prefix}" if bases[TRAIN].path else "at the top of the source"
@@ -47,7 +47,7 @@ def find_layout(entries: Entries, source: str) -> Layout:
         found.notes.append(f"The folders of the splits are {used}.")
     _check_same_classes(by_split, bases, source)
     classes = tuple(sorted(by_split[TRAIN]))
-    check_classes(classes, source, bases[TRAIN].path or "the source")
+    check_classes(classes, source, bases[TRAIN].path or "the source", f", {labels}")
     check_distinct(classes, source)
     names = {
         file.path: file.path[len(bases[split].prefix) :]
@@ -60,6 +60,16 @@ def find_layout(entries: Entries, source: str) -> Layout:
         split: tuple(tuple(sorted(by_split[split][name], key=natural_key)) for name in classes) for split in bases
     }
     return Layout(classes, splits, names, tuple(found.notes), (*found.warnings, *similar_classes(classes)))
+
+
+def _labels_advice(entries: Entries) -> str:
+    """Return how to take the labels from a CSV file: which one, if the source has files that may be it."""
+    tables = sorted(file.path for file in entries.files if file.path.lower().endswith(_TABLES))
+    if not tables:
+        return "or set data.labels (option --labels) to a CSV file that has the label of each image"
+    if len(tables) == 1:
+        return f"or use --labels {tables[0]} (setting data.labels) if this file has the label of each image"
+    return f"or use --labels (setting data.labels) with the file that has the label of each image: {listed(tables)}"
 
 
 def _report(found: _Findings, entries: Entries, names: Mapping[str, str]) -> None:
@@ -167,7 +177,7 @@ def _unwrapped(folder: Folder) -> Folder:
     return folder
 
 
-def _flat_root(tree: Folder, source: str) -> Folder:
+def _flat_root(tree: Folder, source: str, labels: str) -> Folder:
     """Return the folder that has the class folders of a source without folders of splits."""
     folder = tree
     inner = folder.folders_with_images()
@@ -182,13 +192,13 @@ def _flat_root(tree: Folder, source: str) -> Folder:
     if not inner:
         raise DataError(
             f"{source}: {len(folder.images):,} images are in {folder.path or 'the source'} directly, without folders "
-            f"of classes. Create a folder of images for each class, in train/ and test/ or without them, {_LABELS}."
+            f"of classes. Create a folder of images for each class, in train/ and test/ or without them, {labels}."
         )
     places = listed([each.prefix for each in inner])
     if len({split_of(each.name) for each in inner} - {None}) > 1:
         raise DataError(
             f"{source}: {places} have images directly, without folders of classes. Create a folder of images for each "
-            f"class in them, {_LABELS}."
+            f"class in them, {labels}."
         )
     counts = Counter(name for each in inner for name, below in each.folders.items() if below.all_images)
     common = [name for name, count in counts.items() if count > 1]

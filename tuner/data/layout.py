@@ -35,12 +35,12 @@ class Layout:
         return self.names[file.path]
 
 
-def check_classes(classes: Sequence[str], source: str, place: str) -> None:
-    """Raise DataError if there are less than two classes."""
+def check_classes(classes: Sequence[str], source: str, place: str, alternative: str = "") -> None:
+    """Raise DataError if there are less than two classes. `alternative` continues the advice to add another one."""
     if len(classes) < 2:
         raise DataError(
             f"{source}: {place} has only one class ({classes[0]}), but a data set needs at least two. Add another "
-            "class."
+            f"class{alternative}."
         )
 
 

@@ -27,12 +27,16 @@ _OTHER_ARCHIVES = {
 _BLOCK_BYTES = 512
 
 
+class MissingSourceError(DataError):
+    """There is no such source, or nothing in it."""
+
+
 @contextmanager
 def open_source(source: str | None, progress: Callable[[Progress], None] = ignore_progress) -> Iterator[Source]:
     """Yield the source that a user named: an archive, a folder, `gs://…`, or None for the built-in sample.
 
     Files in a bucket are first copied to a temporary folder, and compressed tar archives are unpacked there. Raises
-    DataError if the source is missing, empty or of another kind.
+    MissingSourceError if the source is missing or empty, and DataError if it is of another kind.
     """
     if source is None:
         yield SampleSource()
@@ -44,12 +48,22 @@ def open_source(source: str | None, progress: Callable[[Progress], None] = ignor
             with _open(copy, label, progress) as opened:
                 yield opened
     elif path.is_dir():
+        if _is_empty(path):
+            raise MissingSourceError(f"{source}: the folder is empty. Check the path.")
         yield FolderSource(path)
     elif path.is_file():
         with _open(path, "", progress) as opened:
             yield opened
     else:
-        raise DataError(f"{source}: there is no such file or folder. Check the path.")
+        raise MissingSourceError(f"{source}: there is no such file or folder. Check the path.")
+
+
+def _is_empty(folder: Path) -> bool:
+    """Return whether a folder is empty, such as a mount point without its volume."""
+    try:
+        return not any(folder.iterdir())
+    except OSError:
+        return False  # reading the source reports the error
 
 
 @contextmanager
@@ -95,7 +109,7 @@ def _copy(url: str, folder: Path, progress: Callable[[Progress], None]) -> tuple
     bucket = open_bucket(url.rstrip("/"))
     names = [name for name in bucket.list() if not name.endswith("/") and not is_junk(name)]
     if not names:
-        raise DataError(
+        raise MissingSourceError(
             f"{url}: holds no objects. Pass the URL of an archive, or of a folder that contains train/ and test/."
         )
     copies = folder / "copies"

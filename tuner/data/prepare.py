@@ -52,6 +52,10 @@ def prepare(
     except KeptDataError:  # also if a newer version packs the same source differently
         assert recorded is not None
         choice = keep_data(study, bucket, recorded, f"{study.data.source} is another data set now")
+    except DataError as error:  # an upgrade with a source that cannot be packed must not end a search
+        if recorded is None:
+            raise
+        choice = keep_data(study, bucket, recorded, str(error).removesuffix("."))
     note = Prepared(source=study.data.source, digest=choice.manifest.digest, packing=_packing(study.data))
     bucket.write(names.prepared(study.name), note.model_dump_json().encode())
     return choice

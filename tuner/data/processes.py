@@ -15,7 +15,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from tuner.data.decode import Conversion, ImageHeader, Traits, decode, decode_into, read_header, read_traits
+from tuner.data.decode import Conversion, Examined, ImageHeader, Traits, decode, decode_into, examine
 from tuner.data.image_formats import CAMERA_RAW, is_camera_raw
 from tuner.data.source import DamagedFileError, File, Source
 from tuner.errors import DataError, EnvironmentFailure
@@ -79,7 +79,7 @@ class Inspected:
 
 def inspect(work: FileBatch) -> Inspected:
     """Hash every file and read its header."""
-    return _inspect(work, read_header)
+    return _inspect(work, examine)
 
 
 def inspect_whole(work: FileBatch) -> Inspected:
@@ -172,7 +172,7 @@ class Workers:
             ) from None
 
 
-def _inspect(work: FileBatch, examine: Callable[[bytes], ImageHeader]) -> Inspected:
+def _inspect(work: FileBatch, examine_file: Callable[[bytes], Examined]) -> Inspected:
     result = Inspected([], {}, {}, {})
     with work.source.reader() as read:
         for file in work.files:
@@ -182,8 +182,7 @@ def _inspect(work: FileBatch, examine: Callable[[bytes], ImageHeader]) -> Inspec
                 digest = hashlib.sha256(data).hexdigest()
                 if is_camera_raw(file.path):
                     raise DamagedFileError(CAMERA_RAW)
-                header = examine(data)
-                traits = read_traits(data)
+                header, traits = examine_file(data)
             except DamagedFileError as error:
                 result.damaged[file.path] = str(error).removeprefix(f"{file.path}: ").removesuffix(".")
             else:
@@ -194,10 +193,10 @@ def _inspect(work: FileBatch, examine: Callable[[bytes], ImageHeader]) -> Inspec
     return result
 
 
-def _decode_whole(data: bytes) -> ImageHeader:
-    header = read_header(data)
+def _decode_whole(data: bytes) -> Examined:
+    examined = examine(data)
     decode(data, Conversion(convert=True))
-    return header
+    return examined
 
 
 @contextlib.contextmanager

@@ -33,10 +33,15 @@ def one_shape(by_header: Mapping[ImageHeader, FileGroup], conversion: Conversion
     if conversion.resize is not None:
         return (*conversion.resize, 3)
     if needs_resize:
-        height, width = others[0]
+        (height, width), count = others[0], sizes[usual].count
+        total = sum(group.count for group in sizes.values())
+        size = f"{usual[0]}x{usual[1]} (height x width; "
+        most = (
+            f"most images are {size}" if count * 2 > total else f"the most frequent size is {size}{count} of {total}; "
+        )
         raise DataError(
-            f"{sizes[others[0]].first}: is {height}x{width}, but most images are {usual[0]}x{usual[1]} (height x "
-            f"width; {len(sizes)} sizes in all). Use {_resize_option(usual)} to resize all images."
+            f"{sizes[others[0]].first}: is {height}x{width}, but {most}{len(sizes)} sizes in all). Use "
+            f"{_resize_option(usual)} to resize all images."
         )
     return (*usual, 3)
 

@@ -89,8 +89,8 @@ class Recomputed:
             f"all {self.all_images:,}" if self.images == self.all_images else f"{self.images:,} of {self.all_images:,}"
         )
         return (
-            f"{self.objective} was reported as {self.reported:.4f}, but the saved model reaches {self.value:.4f} on "
-            f"{which} validation images with pixels of 0-255 (tolerance {self.tolerance:.4f})"
+            f"{self.objective} was reported as {self.reported:z.4f}, but the saved model reaches {self.value:z.4f} on "
+            f"{which} validation images with pixels of 0-255 (tolerance {self.tolerance:z.4f})"
         )
 
 

@@ -157,7 +157,7 @@ def class_probabilities(outputs: NDArray[np.float32], classes: int) -> NDArray[n
         raise SpaceError("the model outputs NaN or infinity for some images. Lower the learning rates of the space.")
     if outputs.min() < 0 or outputs.max() > 1:
         raise SpaceError(
-            f"the model's outputs are not probabilities (from {outputs.min():.4g} to {outputs.max():.4g}). End the "
+            f"the model's outputs are not probabilities (from {outputs.min():z.4g} to {outputs.max():z.4g}). End the "
             "model in activation='sigmoid' or 'softmax' instead of using from_logits=True."
         )
     wide = outputs.astype(np.float64)

@@ -79,4 +79,4 @@ def _area(positive: NDArray[np.bool_], scores: NDArray[np.floating[Any]]) -> flo
 def log_loss(labels: Labels, probabilities: Probabilities) -> float:
     """Return the mean of -log(probability of the true class), in nats, as in Keras's crossentropies."""
     true = probabilities[np.arange(len(labels)), labels]
-    return float(-np.log(np.clip(true, SMALLEST_PROBABILITY, 1.0)).mean())
+    return float(0 - np.log(np.clip(true, SMALLEST_PROBABILITY, 1.0)).mean())  # not -0.0 if all are certain

@@ -17,8 +17,9 @@ from tuner.study.records import TrialState
 from tuner.study.rungs import at_rungs, epochs_at, kept_of
 from tuner.study.state import SCORED, StudyState, Trial
 from tuner.study.status import Activity, EvaluationState, EvaluationSummary, SearchState, WorkerState, search_state
-from tuner.study.views import StudyView, outage_line
+from tuner.study.views import FAULT, StudyView, outage_line
 
+_SAMPLES = "samples"
 DOTS, STOPPED_DOTS, STEPS = 400, 200, 200
 """Maximum number of scores of completed trials, of scores of stopped trials, and of improvements, in the history."""
 BEST_CURVES, RUNNING_CURVES, CURVE_POINTS = 8, 24, 150
@@ -118,6 +119,10 @@ class Overview(OverviewPart):
     """The evaluation's result."""
     problem: str = ""
     """Failure of bucket, disk or network that keeps workers from saving checkpoints; empty if there is none."""
+    fault: str = ""
+    """Fault of every trial because of which the search ended; empty if there is none."""
+    unit: str = "images"
+    """What workers train on, as `images_per_s` counts it: images, or samples if the space brings its own data."""
 
 
 def overview(live: LiveState, bucket: str) -> Overview:
@@ -167,18 +172,21 @@ def overview(live: LiveState, bucket: str) -> Overview:
         evaluation_at=f"{bucket.rstrip('/')}/{names.evaluation(study.name)}",
         result=live.result,
         problem=json_values.sentence(outage_line(state) or next((w.problem for w in live.workers if w.problem), "")),
+        fault=json_values.sentence(state.shared_fault),
+        unit=_SAMPLES if study.data.own else "images",
     )
 
 
 def study_view(overview: Overview) -> StudyView:
     """Return the public view of the study, without what the overview lacks, such as the data set's digest."""
+    ended = FAULT if overview.fault else "finished"
     return StudyView(
         study=overview.study,
-        state="unfinished" if overview.search is SearchState.RUNNING else "finished",
+        state="unfinished" if overview.search is SearchState.RUNNING else ended,
         activity=Activity.RUNNING if overview.search is SearchState.RUNNING else Activity.FINISHED,  # the chief answers
         last_record_s=None,
         reason=overview.reason,
-        data="",
+        data=names.OWN_DATA if overview.unit == _SAMPLES else "",
         algorithm=overview.algorithm,
         max_trials=overview.max_trials,
         queued=overview.counts.get(TrialState.QUEUED, 0),

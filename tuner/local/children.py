@@ -32,9 +32,10 @@ from tuner.errors import (
     UsageError,
 )
 from tuner.local.outage_watch import OutageWatch
+from tuner.local.starting_chief import StartingChief
 from tuner.rpc import lease_service, tls
 from tuner.study.journal import JournalReader
-from tuner.study.records import Leased, Record
+from tuner.study.records import Leased, Opened, Record
 from tuner.study.state import StudyState
 from tuner.study.status import WorkerStatus
 from tuner.temporary_files import temporary_folder
@@ -97,6 +98,15 @@ class Child:
     def exit_code(self) -> int | None:
         """Return the exit code, negative for a signal; None while the process runs."""
         return self.process.poll() if self.process else None
+
+    def cpu_s(self) -> float:
+        """Return how many seconds of the processor the process has used; 0.0 if it has ended or this is unknown."""
+        try:
+            stat = Path(f"/proc/{self.process.pid if self.process else 0}/stat").read_text()
+        except OSError:  # not Linux
+            return 0.0
+        user, system = stat.rpartition(")")[2].split()[11:13]
+        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
     def stop(self, number: int) -> None:
         """Send the process a signal."""
@@ -252,13 +262,17 @@ def _watch(
     warn: Callable[[str], None],
     outage: OutageWatch,
 ) -> None:
+    starting = StartingChief()
     while True:
-        for worker in workers:
-            for line in worker.new_outages():
-                warn(f"{worker.name}: {line}.")
-        records = reader.poll()
+        records, status = reader.poll(), _status(stub)
+        if any(isinstance(record, Opened) for record in records):
+            starting.opens_study()
+        starting.works(chief.cpu_s())
+        outages = {worker.name: worker.new_outages() for worker in workers}
+        for name, line in starting.shown(outages, {worker.worker for worker in status}):
+            warn(f"{name}: {line}.")
         if reader.state.study is not None:
-            watch(reader.state, records, _status(stub))
+            watch(reader.state, records, status)
         reset_deaths(records, chief, workers)
         outage.follow(records)
         code = chief.exit_code()
@@ -270,6 +284,7 @@ def _watch(
             if code > 0 and code != ExitCode.ENVIRONMENT:
                 raise _error(chief, code)
             chief.restart()
+            starting.starts()
         for worker in workers:
             code = worker.exit_code()
             if code in (ExitCode.USAGE, ExitCode.INTERNAL):

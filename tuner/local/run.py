@@ -198,7 +198,7 @@ class _LineWatcher:
             self._print(problems[worker])
         self._waiting = set(problems)
         if time.monotonic() - self._printed_at >= QUIET_S:
-            self._print(workers_line(workers).plain)
+            self._print(workers_line(workers, state.settings.data.own).plain)
 
     def _print(self, line: str) -> None:
         self._printed_at = time.monotonic()

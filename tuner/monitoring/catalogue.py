@@ -185,7 +185,8 @@ WORKERS_WAITING = Family(
 IMAGES_RATE = Family(
     names.Metric.IMAGES_RATE,
     MetricKind.GAUGE,
-    "Training images per second of all workers, as reported by their heartbeats.",
+    "Training images per second of all workers, as reported by their heartbeats; samples if the space brings its own "
+    "data.",
 )
 RPC = Family(
     names.Metric.RPC,

@@ -72,6 +72,7 @@ def report_html(contents: ReportContents) -> str:
             counted=counted,
             accuracy_line=accuracy_line,
             outdated=_outdated_notice(contents),
+            fault=_fault_notice(contents.state),
             **(_images(contents, contents.metrics) if isinstance(contents.metrics, Metrics) else {}),
             **_search(contents),
             **_origin(contents),
@@ -131,6 +132,11 @@ def _outdated_notice(contents: ReportContents) -> str:
     if best and best[0].trial_id != contents.metrics.best_trial:
         return f"The search has since found a better trial, {best[0].trial_id}, which this evaluation does not cover."
     return ""
+
+
+def _fault_notice(state: StudyState) -> str:
+    """Return a notice if the search ended because of a fault that every trial shares, else an empty text."""
+    return f"The search ended with a fault: {state.shared_fault}" if state.shared_fault else ""
 
 
 def _search(contents: ReportContents) -> dict[str, Any]:
@@ -204,4 +210,4 @@ def _png(data: bytes) -> str:
 
 
 def _value(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{value:z.4g}" if isinstance(value, float) else str(value)

@@ -4,7 +4,7 @@ from pydantic import ValidationError
 
 from tuner import names
 from tuner.bucket import Bucket
-from tuner.errors import BucketError, EnvironmentFailure, NewerFormatError, ObjectNotFoundError
+from tuner.errors import BucketError, EnvironmentFailure, NewerFormatError, ObjectNotFoundError, UsageError
 from tuner.evaluation.provenance import Provenance
 from tuner.evaluation.result import Metrics
 from tuner.evaluation.result_files import check_model_card, check_predictions, problem_of, read_metrics
@@ -17,11 +17,15 @@ from tuner.study.journal import read_records, read_study
 def make_report(bucket: Bucket, study: str) -> str:
     """Return the page of an evaluated study.
 
-    Raises EnvironmentFailure if the study has no evaluation yet, BucketError if one of its files is damaged, and
-    NewerFormatError if a file has a newer major version.
+    Raises EnvironmentFailure if the study has no evaluation yet, UsageError if a fault of every trial has ended its
+    search, BucketError if one of its files is damaged, and NewerFormatError if a file has a newer major version.
     """
     state = read_study(bucket, study)
     metrics = read_metrics(bucket, study)
+    if metrics is None and state.shared_fault:
+        raise UsageError(
+            f"study {study!r} has no evaluation to report, because its search ended with a fault: {state.shared_fault}"
+        )
     if metrics is None:
         raise EnvironmentFailure(
             f"study {study!r} has no evaluation in {bucket.url} to report yet. Run `cifake-tune evaluate` after "

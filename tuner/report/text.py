@@ -7,12 +7,14 @@ from tuner.evaluation.scores import Interval
 
 def percent(share: float, digits: int = 2) -> str:
     """Return a share as a percentage, such as `93.12 %`."""
-    return f"{100 * share:.{digits}f} %"
+    return f"{100 * share:z.{digits}f} %"
 
 
-def score(value: float) -> str:
-    """Return a score such as `0.9312`, or `1.7e+308` if it would be long otherwise."""
-    return f"{value:.4f}" if abs(value) < 1e6 else f"{value:.4g}"
+def score(value: float | None) -> str:
+    """Return a score such as `0.9312`, or `1.7e+308` if it would be long otherwise; `-` for None."""
+    if value is None:
+        return "-"
+    return f"{value:z.4f}" if abs(value) < 1e6 else f"{value:z.4g}"
 
 
 def interval(bounds: Interval, digits: int = 2) -> str:
@@ -20,7 +22,7 @@ def interval(bounds: Interval, digits: int = 2) -> str:
     scale = 10**digits
     low = math.floor(100 * bounds[0] * scale) / scale
     high = math.ceil(100 * bounds[1] * scale) / scale
-    return f"{low:.{digits}f}-{high:.{digits}f} %"
+    return f"{low:z.{digits}f}-{high:z.{digits}f} %"
 
 
 def accuracy_line(accuracy: float, bounds: Interval, images: int) -> str:

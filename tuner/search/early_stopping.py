@@ -49,7 +49,7 @@ class Stop:
     def sentence(self, objective: str) -> str:
         """Return the reason as the command `trials` prints it."""
         best = "the best" if self.kept == 1 else f"among the best {self.kept}"
-        return f"rung {self.rung} (epoch {self.epochs}): {objective} {self.value:.4f} is not {best} of {self.reached}"
+        return f"rung {self.rung} (epoch {self.epochs}): {objective} {self.value:z.4f} is not {best} of {self.reached}"
 
 
 class Rungs:

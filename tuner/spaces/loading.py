@@ -6,6 +6,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from tuner.config.settings import Space
+from tuner.config.space_import import import_advice
 from tuner.errors import PreemptedError, SpaceError
 from tuner.spaces.arguments import DataFacts, filled, parameters_of
 from tuner.spaces.missing_packages import how_to_install, missing_module
@@ -68,11 +69,12 @@ def _load(space: Space, facts: DataFacts | None) -> "keras_tuner.HyperModel":
         if not folder.is_dir():
             raise SpaceError(f"space.code: {folder} is not a folder. Set it to the folder that contains your code.")
     module_name, _, name = path.partition(":")
-    module = _imported(module_name, folder)
+    module = _imported(path, folder)
     return _space(path, _found(module, module_name, name), facts)
 
 
-def _imported(module_name: str, folder: Path | None) -> ModuleType:
+def _imported(path: str, folder: Path | None) -> ModuleType:
+    module_name = path.partition(":")[0]
     try:
         return import_from(folder, module_name) if folder else importlib.import_module(module_name)
     except PreemptedError:  # raised by a signal's handler, which runs during the user's code
@@ -81,8 +83,8 @@ def _imported(module_name: str, folder: Path | None) -> ModuleType:
         name = name_in_space(error.name or "") if isinstance(error, ModuleNotFoundError) else ""
         if name and f"{module_name}.".startswith(f"{name}."):
             raise SpaceError(
-                f"space.import: the module {module_name} was not found in {folder}. Set space.code to the folder "
-                "that contains it."
+                f"space.import: the module {module_name} was not found in {folder}. {_advice(path, folder)}Set "
+                "space.code to the folder that contains it."
             ) from error
         if missing := missing_module(error):
             raise SpaceError(
@@ -94,6 +96,12 @@ def _imported(module_name: str, folder: Path | None) -> ModuleType:
         raise SpaceError(
             f"space.import: {module_name} cannot be imported ({cause_of(error)}). Fix the module."
         ) from error
+
+
+def _advice(path: str, folder: Path | None) -> str:
+    """Return which space of the folder is meant, if the module of `path` is not one; "" if that is not known."""
+    advice = import_advice(path, folder) if folder else ""
+    return f"{advice} " if advice.endswith("?") else ""
 
 
 def _found(module: ModuleType, module_name: str, name: str) -> Any:

@@ -1,10 +1,10 @@
 """The size of a space's models, found out before the first trial without creating any weights."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from tuner.spaces.checkpoint_variables import checkpoint_variables, value_bytes
+from tuner.spaces.checkpoint_size import CheckpointSize, checkpoint_size
 from tuner.spaces.exploration import activate, largest
 from tuner.spaces.trial_builds import build_error
 
@@ -19,8 +19,12 @@ class ModelSize:
     """The size of one model."""
 
     parameters: int
-    checkpoint_bytes: int
-    """Size of the weights and of the optimizer's state, which a checkpoint contains."""
+    checkpoint: CheckpointSize
+
+    @property
+    def checkpoint_bytes(self) -> int:
+        """Size of a checkpoint, which contains the weights and the optimizer's state."""
+        return self.checkpoint.total_bytes
 
     def __str__(self) -> str:
         """Return the size as the log shows it."""
@@ -42,12 +46,14 @@ def space_size(space: "keras_tuner.HyperModel", hyperparameters: "keras_tuner.Hy
     default = _built_with(space, hyperparameters, {}, _size_of)
     if default is None:
         return None
-    values = {hp.name: largest(hp) for hp in hyperparameters.space}
-    parameters = _built_with(space, hyperparameters, values, _parameters_of)
+    parameters = _built_with(
+        space, hyperparameters, {hp.name: largest(hp) for hp in hyperparameters.space}, _parameters_of
+    )
     if parameters is None:
         return SpaceSize(default, None)
     # creating the optimizer's variables takes most of the time, and their number is proportional to the parameters
-    return SpaceSize(default, ModelSize(parameters, default.checkpoint_bytes * parameters // default.parameters))
+    largest_bytes = default.checkpoint.value_bytes * parameters // default.parameters
+    return SpaceSize(default, ModelSize(parameters, replace(default.checkpoint, value_bytes=largest_bytes)))
 
 
 def _built_with(
@@ -71,7 +77,7 @@ def _parameters_of(model: Any) -> int | None:
 
 
 def _size_of(model: Any) -> ModelSize | None:
-    parameters = _parameters_of(model)
-    if parameters is None:
+    parameters, checkpoint = _parameters_of(model), checkpoint_size(model)
+    if parameters is None or checkpoint is None:
         return None
-    return ModelSize(parameters, value_bytes(checkpoint_variables(model)))
+    return ModelSize(parameters, checkpoint)

@@ -10,6 +10,9 @@ from tuner.study.records import ModelSizes, TrialState, Value, first_line
 from tuner.study.state import StudyState, Trial
 from tuner.study.status import Activity, liveness
 
+FAULT = "fault"
+"""State of a study whose search ended because of a fault that every trial shares."""
+
 
 class StudyModel(BaseModel):
     """Base of the views."""
@@ -44,7 +47,7 @@ class StudyView(StudyModel):
 
     study: str
     state: str
-    """finished or unfinished."""
+    """finished, unfinished, or fault: the search ended because every trial would fail, as the reason says."""
     activity: Activity
     """Whether processes work on the study, judging by the age of the newest record and by the leased trials."""
     last_record_s: float | None
@@ -105,7 +108,7 @@ def view_study(state: StudyState, now: float | None = None) -> StudyView:
     counts = {kind.value.lower(): sum(t.state is kind for t in state.trials.values()) for kind in TrialState}
     return StudyView(
         study=study.name,
-        state="finished" if state.finished else "unfinished",
+        state=FAULT if state.shared_fault else "finished" if state.finished else "unfinished",
         activity=alive.activity,
         last_record_s=None if alive.silent_s is None else round(alive.silent_s, 1),
         reason=first_line(state.finished.reason) if state.finished else "",

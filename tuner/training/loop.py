@@ -297,4 +297,4 @@ class _ListenerCallback(keras.callbacks.Callback):
 def metrics_line(metrics: Mapping[str, float], order: Sequence[str] = ()) -> str:
     """Return metrics as readable text, with those of `order` first."""
     keys = [key for key in order if key in metrics] + sorted(key for key in metrics if key not in order)
-    return "  ".join(f"{key} {metrics[key]:.4f}" for key in keys)
+    return "  ".join(f"{key} {metrics[key]:z.4f}" for key in keys)

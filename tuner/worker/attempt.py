@@ -12,6 +12,7 @@ import keras
 from tuner import names
 from tuner.errors import ChiefUnreachableError, CifakeTuneError, EnvironmentFailure, PreemptedError
 from tuner.rpc import lease_service
+from tuner.spaces.checkpoint_size import checkpoint_size
 from tuner.spaces.default_model import Expectations
 from tuner.spaces.error_cause import LABELS, OWN_LABELS
 from tuner.spaces.own_data import OwnPart, OwnTrainingData
@@ -192,8 +193,9 @@ class Attempt:
 
     def _require_room(self, model: keras.Model) -> None:
         """Wait until a checkpoint of the model fits on the disks, before any epoch is trained."""
-        needed = room.checkpoint_bytes(model)
-        if needed is not None:
+        size = checkpoint_size(model)
+        if size is not None:
+            needed = size.total_bytes
             log.info("the model has %s parameters, and a checkpoint %.1f MB", f"{model.count_params():,}", needed / 1e6)
             folder, bucket = self._context.folder, self._context.bucket.url
             self._patience.repeat(lambda: room.require_room(needed, folder, bucket), self._pause)

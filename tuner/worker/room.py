@@ -5,17 +5,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import keras
-
 from tuner.bucket import local_folder
 from tuner.errors import EnvironmentFailure
-from tuner.spaces.checkpoint_variables import checkpoint_variables, value_bytes
 from tuner.temporary_files import shortage
 
-FILE_BYTES = 128 << 10
-"""Upper estimate of the size of a .keras file's parts that do not depend on the number of variables."""
-VARIABLE_BYTES = 3 << 10
-"""Upper estimate of the size of what HDF5 adds to each variable."""
 JOURNAL_BYTES = 512 << 10
 """Space that checkpoints leave in a folder that is the bucket, so that the chief can still write its journal."""
 
@@ -26,14 +19,6 @@ class _Place:
     needed: int
     description: str
     remedy: str
-
-
-def checkpoint_bytes(model: keras.Model) -> int | None:
-    """Return an upper estimate of the size of the model's checkpoint; None if the model is not built yet."""
-    if not model.built:
-        return None
-    variables = checkpoint_variables(model)
-    return value_bytes(variables) + VARIABLE_BYTES * len(variables) + FILE_BYTES
 
 
 def require_room(needed: int, folder: Path, bucket_url: str) -> None:

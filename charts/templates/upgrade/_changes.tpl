@@ -57,6 +57,9 @@
 
 This upgrade changes these settings of the study:
 {{ join "\n" $lines }}
+{{- if contains "study.data.source: " (join "\n" $lines) }}
+A study that has begun keeps its data set, so the new data.source has no effect on it. To search on other data, set study.name.
+{{- end }}
 {{- else if $settings.live }}
 
 This upgrade changes no setting of the study.

@@ -9,11 +9,14 @@ import pytest
 
 from k8s.cluster.client import Cluster
 from k8s.cluster.objects import Container, Deployment, Event, Job, Pod
+from k8s.doctor.cluster_checks import check_namespace
+from k8s.doctor.findings import Severity
 from k8s.doctor.requirements import of_objects
 from k8s.release.release import Release
-from k8s.release.status import ReleaseView, State, view_release
+from k8s.release.status import ReleaseView, State, namespace_problem, view_release
 from k8s.release.terminal import release_view
 from tests.k8s import captured
+from tests.support.api_server import cluster_at, running_api_server
 from tuner import names
 from tuner.report.terminal.console import make_console
 from tuner.study.status import WorkerStatus
@@ -49,6 +52,14 @@ def rendered(view: ReleaseView, width: int) -> str:
     console.file, console.width = io.StringIO(), width
     console.print(release_view(view))
     return console.file.getvalue()
+
+
+def test_workers_of_a_study_with_its_own_data_have_samples_per_second(view: ReleaseView) -> None:
+    assert "images/s" in rendered(view, 200)
+    console = make_console()
+    console.file, console.width = io.StringIO(), 200
+    console.print(release_view(view, "samples"))
+    assert "samples/s" in console.file.getvalue()
 
 
 def test_the_settings_of_a_release_are_read_from_its_objects(release: Release) -> None:
@@ -262,3 +273,11 @@ def test_a_namespace_that_is_being_deleted_is_broken(release: Release) -> None:
     assert view.broken
     assert "the namespace kube-demo has been in deletion since 03:04:05 UTC" in rendered(view, 400)
     assert "kubectl delete jobs --all -n kube-demo" in rendered(view, 400)
+
+
+def test_doctor_and_status_say_the_same_of_a_namespace_that_is_being_deleted() -> None:
+    since = datetime(2026, 11, 29, 3, 4, 5, tzinfo=UTC)
+    metadata = {"name": "lab", "deletionTimestamp": since.isoformat()}
+    with running_api_server({"namespaces/lab": {"metadata": metadata}}) as api:
+        (finding,) = check_namespace(cluster_at(api.url, "lab"))
+    assert (finding.severity, finding.what) == (Severity.BROKEN, namespace_problem("lab", since))

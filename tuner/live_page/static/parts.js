@@ -52,6 +52,7 @@ export function drawWorkers(overview, open) {
   const some = `${count(overview.worker_counts.training)} of ${count(total)} are training.${more}`;
   say(byId("workers-note"), total ? some : none);
   byId("workers").hidden = !total;
+  say(byId("speed"), `${overview.unit}/s`);
   byId("workers").tBodies[0].replaceChildren(...overview.workers.map((worker) => drawWorker(worker, open)));
 }
 

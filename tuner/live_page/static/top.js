@@ -8,11 +8,12 @@ const SEARCH = {
   finished: { word: "finished", look: "completed" },
   given_up: { word: "given up", look: "failed" },
 };
+const FAULT = { word: "ended with a fault", look: "failed" };
 /** Order of the states in the bar: trials that have ended come first. */
 const IN_BAR = ["COMPLETED", "STOPPED", "FAILED", "RUNNING"];
 
 export function drawTop(overview, open) {
-  const search = SEARCH[overview.search];
+  const search = overview.fault ? FAULT : SEARCH[overview.search];
   say(byId("study"), overview.study);
   say(byId("search"), search.word);
   byId("search").className = `chip ${search.look}`;
@@ -92,8 +93,8 @@ function elapsedTile({ search, started, ended, at }) {
   return [name, duration((ended ?? at) - started), `since ${clock(1000 * started)}`];
 }
 
-function workersTile({ worker_counts: { training, idle, silent }, images_per_s }) {
-  const speed = images_per_s ? `${count(Math.round(images_per_s))} images/s` : "none is training";
+function workersTile({ worker_counts: { training, idle, silent }, images_per_s, unit }) {
+  const speed = images_per_s ? `${count(Math.round(images_per_s))} ${unit}/s` : "none is training";
   return ["workers", count(training + idle + silent), silent ? `${speed}, ${count(silent)} silent` : speed];
 }
 

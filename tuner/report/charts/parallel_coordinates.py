@@ -74,7 +74,7 @@ def parallel_chart(best_first: Sequence[Trial], order: Sequence[str], objective:
     drawing.line((end, TOP), (end, BOTTOM), "axis")
     drawing.text((end, TOP - 14), short(objective, 16), "strong", anchor="middle")
     for tick in scores.ticks(5):
-        drawing.text((end + 6, scores(tick) + 4), f"{tick:.4g}")
+        drawing.text((end + 6, scores(tick) + 4), f"{tick:z.4g}")
     return drawing.svg()
 
 
@@ -104,6 +104,6 @@ def _draw(drawing: Drawing, axis: _Axis, place: float, room: int) -> None:
         every = -(-len(axis.words) // WORDS)
         marks = [(axis.scale(index), short(word, 14)) for index, word in enumerate(axis.words) if index % every == 0]
     else:
-        marks = [(axis.scale(tick), f"{tick:.4g}") for tick in axis.scale.ticks(5)]
+        marks = [(axis.scale(tick), f"{tick:z.4g}") for tick in axis.scale.ticks(5)]
     for height, label in marks:
         drawing.text((place + 5, height + 4), label, "halo")

@@ -44,7 +44,7 @@ def history_chart(state: StudyState) -> Markup:
     scores = [trial.score for trial in ended if trial.score is not None]
     y = Scale(*_without_outliers(scores, state.objective), 240, 12)
     x = Scale(1, max(2, len(ended)), 62, WIDE - 26, whole=True)
-    drawing.left_axis(y, 62, WIDE - 26, lambda value: f"{value:.4g}")
+    drawing.left_axis(y, 62, WIDE - 26, lambda value: f"{value:z.4g}")
     drawing.bottom_axis(x, 246, lambda value: f"{value:,.0f}", "trials ended")
     best: list[Point] = []
     so_far, objective = nan, state.objective
@@ -74,7 +74,7 @@ def curves_chart(state: StudyState) -> Markup:
     epochs = max((max(trial.epochs) + 1 for trial in trials), default=1)
     y = Scale(*_without_outliers(values, state.objective), 240, 12)
     x = Scale(1, max(2, epochs), 52, NARROW - 16, whole=True)
-    drawing.left_axis(y, 52, NARROW - 16, lambda value: f"{value:.4g}")
+    drawing.left_axis(y, 52, NARROW - 16, lambda value: f"{value:z.4g}")
     drawing.bottom_axis(x, 246, lambda value: f"{value:g}", "epochs")
     single: list[Point] = []
     for trial in [*(trial for trial in chosen if trial not in best), *reversed(best)]:
@@ -105,7 +105,7 @@ def loss_chart(trial: Trial) -> Markup | None:
     drawing = Drawing(NARROW, 280, f"Training and validation loss of trial {trial.trial_id} by epoch")
     y = Scale(*span([value for values in series.values() for _, value in values]), 240, 12)
     x = Scale(1, max(2, max(trial.epochs) + 1), 52, NARROW - 16, whole=True)
-    drawing.left_axis(y, 52, NARROW - 16, lambda value: f"{value:.3g}")
+    drawing.left_axis(y, 52, NARROW - 16, lambda value: f"{value:z.3g}")
     drawing.bottom_axis(x, 246, lambda value: f"{value:g}", "epochs")
     for css, values in zip(("curve good", "curve top"), series.values(), strict=True):
         points = [(x(epoch + 1), y(value)) for epoch, value in values]

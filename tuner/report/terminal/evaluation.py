@@ -50,15 +50,15 @@ def _accuracies(metrics: Metrics) -> Table:
     else:
         rows.add_row("", Text("no test image is also a training image", "dim"))
     if metrics.roc_auc is not None:
-        rows.add_row("ROC AUC", f"{metrics.roc_auc:.4f}")
-    rows.add_row("log loss", f"{metrics.log_loss:.4f}")
+        rows.add_row("ROC AUC", score(metrics.roc_auc))
+    rows.add_row("log loss", score(metrics.log_loss))
     if calibration := metrics.calibration:
         rows.add_row("calibration", f"error {errors_line(calibration)}")
         style = "dim" if calibration.fit is Fit.FITTED else "yellow"
         rows.add_row("", Text(calibration_line(calibration), style))
     if other := metrics.runner_up:
         low, high = other.difference_interval_95
-        ahead = f"{100 * other.difference:+.2f} points (95 % interval {100 * low:+.2f} to {100 * high:+.2f}"
+        ahead = f"{100 * other.difference:+z.2f} points (95 % interval {100 * low:+z.2f} to {100 * high:+z.2f}"
         rows.add_row("to runner-up", Text(f"{ahead}, p = {other.p_value:.2g}), trial {other.trial}"))
     if card := metrics.robustness:
         worst = min(card.disturbances, key=lambda row: row.accuracy)

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from tuner.config.settings import Algorithm, Policy
 from tuner.printable import printable
-from tuner.report.text import duration, large, size
+from tuner.report.text import duration, large, score, size
 from tuner.study.progress import by_interest, epochs_of
 from tuner.study.records import (
     AttemptEnded,
@@ -54,7 +54,7 @@ def search_view(
     """Return the live view of a search, for a terminal of 80 columns or more. Its trials have at most `rows` lines."""
     parts: list[RenderableType] = [_headline(state, elapsed_s, remaining_s), _FittingTable(state, workers, rows)]
     parts += [*_news(state), *(Text(line, style="yellow") for line in problem_lines(workers).values())]
-    return Group(*parts) if state.finished else Group(*parts, workers_line(workers))
+    return Group(*parts) if state.finished else Group(*parts, workers_line(workers, state.settings.data.own))
 
 
 @dataclass(frozen=True)
@@ -99,12 +99,12 @@ def _table(state: StudyState, workers: Sequence[WorkerStatus], trials: Sequence[
     worker_of = {worker.trial: worker for worker in workers if worker.trial}
     best = {trial.trial_id for trial in state.best()}
     for trial in trials:
-        score = trial.score if trial.score is not None else _newest(state, trial)
+        value = trial.score if trial.score is not None else _newest(state, trial)
         table.add_row(
             Text(trial.trial_id, style="bold" if trial.trial_id in best else ""),
             Text(trial.state.value.lower(), style=STYLES[trial.state]),
             _epochs(state, trial, worker_of.get(trial.trial_id)),
-            Text("" if score is None else f"{score:.4f}", style="bold green" if trial.trial_id in best else ""),
+            Text("" if value is None else score(value), style="bold green" if trial.trial_id in best else ""),
             *([str(max(trial.rungs, default=""))] if rungs else []),
             _about(trial, cut),
         )
@@ -147,16 +147,16 @@ def lines(state: StudyState, records: Iterable[Record]) -> Iterable[str]:
                 yield f"trial {record.trial} starts on {record.worker}{attempt}: {describe(trial)}"
             case Reported():
                 epoch = f"{record.epoch + 1}/{epochs_of(state, state.trials[record.trial])}"
-                yield f"trial {record.trial} epoch {epoch}: {objective} {record.metrics[objective]:.4f}"
+                yield f"trial {record.trial} epoch {epoch}: {objective} {score(record.metrics[objective])}"
             case AttemptEnded():
                 yield f"trial {record.trial} returns to the queue: {first_line(record.reason)}"
             case Ended(state=TrialState.FAILED):
                 yield f"trial {record.trial} failed: {first_line(record.reason)}"
             case Ended():
                 best = state.best()
-                so_far = f"; best so far {best[0].score:.4f} (trial {best[0].trial_id})" if best else ""
+                so_far = f"; best so far {score(best[0].score)} (trial {best[0].trial_id})" if best else ""
                 stopped = record.state is TrialState.STOPPED
-                done = f"stopped at {record.reason}" if stopped else f"completed: {objective} {record.score:.4f}"
+                done = f"stopped at {record.reason}" if stopped else f"completed: {objective} {score(record.score)}"
                 yield f"trial {record.trial} {done}; {len(state.ended)} of {_total(state)} trials{so_far}"
             case Retried():
                 noun = "trial is" if len(record.trials) == 1 else "trials are"
@@ -190,7 +190,7 @@ def _headline(state: StudyState, elapsed_s: float, remaining_s: float | None) ->
         (f"  {stopped} stopped" if stopped else "", "yellow"),
         (f"  {failed} failed" if failed else "", "red"),
         ("  best ", "dim"),
-        (f"{best[0].score:.4f}" if best else "-", "bold green"),
+        (score(best[0].score if best else None), "bold green"),
         ("  elapsed ", "dim"),
         duration(elapsed_s),
     )
@@ -207,13 +207,13 @@ def _news(state: StudyState) -> list[Text]:
     return [Text(f"{last.trial_id} stopped at {last.reason}", style="yellow")]
 
 
-def workers_line(workers: Sequence[WorkerStatus]) -> Text:
-    """Return what the first workers do, in one line."""
+def workers_line(workers: Sequence[WorkerStatus], own_data: bool) -> Text:
+    """Return what the first workers do, in one line. Data of the space's own (`data.own`) has samples, not images."""
     if not workers:
         return Text("waiting for workers", style="dim")
-    parts = []
+    parts, unit = [], "samples" if own_data else "images"
     for worker in workers[:6]:
-        rate = f"{worker.images_per_s:,.0f} images/s" if worker.trial and worker.images_per_s else "starting"
+        rate = f"{worker.images_per_s:,.0f} {unit}/s" if worker.trial and worker.images_per_s else "starting"
         parts.append(f"{worker.worker}: {rate if worker.trial else 'idle'}")
     more = f" and {len(workers) - 6} more" if len(workers) > 6 else ""
     return Text(" · ".join(parts) + more, style="dim")

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 
 from tuner.report.terminal.search import hyperparameters_text, model_line
-from tuner.report.text import duration
+from tuner.report.text import duration, score
 from tuner.study.status import Activity
-from tuner.study.views import StudyView
+from tuner.study.views import FAULT, StudyView
 
 
 def study_lines(view: StudyView) -> Iterator[tuple[str, str]]:
@@ -23,13 +23,14 @@ def study_lines(view: StudyView) -> Iterator[tuple[str, str]]:
     by_state = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
     yield "trials", f"{ended} of {total} ended" + (f": {by_state}" if by_state else "")
     if view.best_score is not None:
-        yield "best", f"{view.objective} {view.best_score:.4f}, trial {view.best_trial}"
+        yield "best", f"{view.objective} {score(view.best_score)}, trial {view.best_trial}"
         yield "", hyperparameters_text(view.best_hyperparameters or {})
     if view.elapsed_s is not None:
         yield "elapsed", duration(view.elapsed_s)
     if view.activity is Activity.RUNNING:
         yield "remaining", "not known yet" if view.remaining_s is None else f"about {duration(view.remaining_s)}"
-    yield "epochs", f"{view.epochs_trained} trained, {view.epochs_saved} saved by early stopping"
+    if view.epochs_trained or view.state != FAULT:
+        yield "epochs", f"{view.epochs_trained} trained, {view.epochs_saved} saved by early stopping"
     if view.model_sizes is not None:
         yield "model", model_line(view.model_sizes).removeprefix("model: ")
     yield "algorithm", view.algorithm
@@ -43,7 +44,7 @@ def study_lines(view: StudyView) -> Iterator[tuple[str, str]]:
 def activity_line(view: StudyView) -> str:
     """Return whether the study runs, and what that is concluded from."""
     if view.activity is Activity.FINISHED:
-        return "finished"
+        return "ended with a fault that every trial has" if view.state == FAULT else "finished"
     leased = f"{view.running} trial{'' if view.running == 1 else 's'} leased to workers"
     if view.last_record_s is None:
         return f"{view.activity.replace('_', ' ')} ({leased})"
