@@ -13,6 +13,7 @@ from tests.integration.spaces.user_spaces import Tiny
 from tests.support.chief import RunningChief
 from tests.support.disks import fill_with_files, small_disk
 from tests.worker.conftest import nothing
+from tests.worker.greedy import Greedy
 from tuner import names
 from tuner.bucket.local import LocalBucket
 from tuner.config.loading import load
@@ -165,6 +166,16 @@ def test_labels_of_a_spaces_own_data_that_do_not_fit_its_loss_are_said_to_be_tho
     fault = chief.ask(lambda state: state.shared_fault)
     assert "The labels are those that the space's data() returns" in fault
     assert "integers from 0" not in fault
+
+
+def test_a_check_that_runs_out_of_memory_costs_its_trial_a_retry_of_that_kind(
+    open_context: Open, chief: RunningChief, grant: Grant
+) -> None:
+    Attempt(open_context(Greedy("loaded")), grant).run()
+    [trial] = chief.ask(lambda state: list(state.trials.values()))
+    assert (trial.state, dict(trial.outcomes)) == (TrialState.QUEUED, {Outcome.OUT_OF_MEMORY: 1})
+    assert trial.reason.startswith("MemoryError: the check of the saved model ran out of memory beside the trained")
+    assert "Unable to allocate 8.00 PiB" in trial.reason.partition("\n")[0]
 
 
 class Evaluating(Logits):

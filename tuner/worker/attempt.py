@@ -14,6 +14,7 @@ from tuner.errors import ChiefUnreachableError, CifakeTuneError, EnvironmentFail
 from tuner.rpc import lease_service
 from tuner.spaces.default_model import Expectations
 from tuner.spaces.error_cause import LABELS, OWN_LABELS
+from tuner.spaces.out_of_memory import out_of_memory
 from tuner.spaces.own_data import OwnPart, OwnTrainingData
 from tuner.spaces.own_methods import takes_images
 from tuner.study.evidence import Evidence
@@ -377,12 +378,3 @@ def make_model_check(context: WorkerContext, task: Task) -> ModelCheck | OwnMode
     if not isinstance(validation, OwnPart):
         validation = OwnPart((validation.images, validation.labels), validation.count, None)
     return OwnModelCheck(context.space, validation, context.study.evaluation.batch_size, context.metrics.activities)
-
-
-def out_of_memory(error: Exception) -> bool:
-    """Return whether a framework's exception means that memory was exhausted."""
-    return (
-        isinstance(error, MemoryError)
-        or type(error).__name__ == "ResourceExhaustedError"  # TensorFlow
-        or "RESOURCE_EXHAUSTED" in str(error)  # XLA
-    )

@@ -13,6 +13,7 @@ from tuner.data.arrays import Arrays
 from tuner.errors import SpaceError
 from tuner.evaluation import recomputation, saved_model
 from tuner.training.faults import InvalidTrialError, SharedFaultError
+from tuner.worker.check_faults import check_faults
 
 log = logging.getLogger(__name__)
 
@@ -56,19 +57,18 @@ class ModelCheck:
         Raises:
             SharedFaultError: The model cannot be evaluated, or does not have the reported objective.
             InvalidTrialError: The model's output is not finite.
+            MemoryError: There is not enough memory for the saved model beside the trained one.
         """
         self._epochs += 1
         if self._epochs < self._next and not returned:
             return None
         self._next = 2 * self._epochs
-        try:
+        with check_faults():
             model = saved_model.load_model(file, f"the model of epoch {self._epochs}")
             subject = recomputation.Subject(
                 model, file, self._validation, self._batch_size, lambda *_: check(), self._inspect
             )
             recomputed = recomputation.recompute(subject, metrics, self._objective, everything=False)
-        except SpaceError as error:
-            raise SharedFaultError(str(error)) from None
         if not np.isfinite(metrics[self._objective]):
             self._next = self._epochs + 1
             return None
