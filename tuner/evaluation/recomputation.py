@@ -371,6 +371,8 @@ def _is_telling(
     outputs: NDArray[np.float32],
 ) -> bool:
     """Return whether the model tells images apart, and has about the reported loss if another objective was checked."""
+    # Another loss leads to another check and is no alarm. Honest losses may differ although the objective agrees: `fit`
+    # may validate with sample weights or smoothed labels, or report a loss of its own or one without penalty terms.
     predicted = outputs[:, 0] > 0.5 if outputs.shape[1] == 1 else outputs.argmax(axis=1)
     if len(np.unique(predicted)) < 2:
         return False
