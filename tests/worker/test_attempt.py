@@ -19,7 +19,7 @@ from tuner.bucket.local import LocalBucket
 from tuner.config.loading import load
 from tuner.config.settings import Study
 from tuner.data.arrays import Arrays, TrainingData
-from tuner.errors import EnvironmentFailure
+from tuner.errors import EnvironmentFailure, PreemptedError
 from tuner.spaces.own_data import load_training_parts
 from tuner.study.objective import Objective
 from tuner.study.records import Outcome, TrialState
@@ -224,6 +224,34 @@ def test_an_attempt_that_finds_no_room_on_the_disk_costs_its_trial_no_retry(
     [trial] = chief.ask(lambda state: list(state.trials.values()))
     lost_once = {Outcome.LOST: 1, Outcome.ENVIRONMENT: 1}  # before, the first attempt's lease expired
     assert (trial.trial_id, trial.state, dict(trial.outcomes)) == (grant.trial_id, TrialState.QUEUED, lost_once)
+
+
+class Interrupted(Tiny):
+    """Returns a measure of its own. The first worker is asked to stop before that."""
+
+    calls = 0
+
+    def fit(self, hp, model, x, y, validation_data, **more):
+        model.fit(x, y, validation_data=validation_data, verbose=0, **more)
+        self.calls += 1
+        if self.calls == 1:
+            raise PreemptedError
+        return 0.125
+
+
+@pytest.mark.parametrize("study", [load(settings=["search.max_trials=1", "training.epochs=2", "search.direction=max"])])
+def test_what_fit_returns_is_not_lost_with_a_worker_that_has_trained_all_epochs(
+    open_context: Open, chief: RunningChief, grant: Grant, client: ChiefClient
+) -> None:
+    context = open_context(space := Interrupted(SHAPE, CLASSES))
+    with pytest.raises(PreemptedError):
+        Attempt(context, grant).run()
+    [trial] = chief.ask(lambda state: list(state.trials.values()))
+    assert (sorted(trial.epochs), trial.returned) == ([0, 1], None)
+    second = client.next_trial(nothing)
+    assert second is not None
+    Attempt(context, second).run()
+    assert (space.calls, trial.state, trial.score, trial.returned) == (2, TrialState.COMPLETED, 0.125, 1)
 
 
 class Diverging(Tiny):

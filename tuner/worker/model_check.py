@@ -17,6 +17,12 @@ from tuner.worker.check_faults import check_faults
 
 log = logging.getLogger(__name__)
 
+_VALUE_TO_RETURN = (
+    "What fit returns must be the value of the model that it leaves, such as history.history[{objective!r}][-1]. "
+    "Return the best epoch's value only if fit restores that epoch's weights, or if it passes the callbacks on to "
+    "model.fit(), so that the best epoch's model is kept. If it is such a value, fit changes the images."
+)
+
 
 class ModelCheck:
     """Checks the saved models of one attempt.
@@ -79,8 +85,8 @@ class ModelCheck:
             if returned and not named:
                 log.warning("the objective is not verified: %s", recomputed.comparison())
                 return False
-            last = " Return the value of the model as it is after fit, not of another epoch." if returned else ""
-            raise SharedFaultError(f"{recomputed.comparison()}. {recomputation.REMEDY}{last}")
+            remedy = f"{_VALUE_TO_RETURN} {recomputation.REMEDY}" if returned else recomputation.REMEDY
+            raise SharedFaultError(f"{recomputed.comparison()}. {remedy.format(objective=self._objective)}")
         if recomputed.is_telling:
             self._next = sys.maxsize
         return True
