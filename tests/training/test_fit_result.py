@@ -243,6 +243,20 @@ def test_a_fit_that_cannot_do_without_an_epoch_starts_again(tmp_path: Path, capl
     assert "so the trial starts again from epoch 0" in caplog.text
 
 
+class PassesOn(Guide):
+    def fit(self, hp: Any, model: Any, x: Any, y: Any, validation_data: Any, **more: Any) -> Any:
+        return model.fit(x, y, validation_data=validation_data, verbose=2, **more)
+
+
+def test_an_objective_that_the_first_epoch_lacks_and_fit_cannot_return_is_refused_after_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SharedFaultError, match="'val_auc', and the model reports accuracy, loss, val_accuracy, val_l"):
+        epochs(PassesOn(), Objective("val_auc"), epochs=5)
+    assert "Epoch 1/5" in (printed := capsys.readouterr().out)
+    assert "Epoch 2/5" not in printed
+
+
 class NeedsVerbose(Guide):
     def fit(  # type: ignore[override]
         self, hp: Any, model: Any, x: Any, y: Any, verbose: Any, validation_data: Any, **more: Any

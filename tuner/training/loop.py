@@ -15,6 +15,7 @@ import keras_tuner
 from tuner import names
 from tuner.data.arrays import TrainingData
 from tuner.spaces.error_cause import cause_of
+from tuner.spaces.fit_source import may_return
 from tuner.spaces.own_data import OwnTrainingData
 from tuner.spaces.own_methods import has_own_fit
 from tuner.study.objective import Objective
@@ -166,7 +167,8 @@ def _fit(
         _restore(model, task.model_file, feed)
     prepared(model)
     own_fit = has_own_fit(space)
-    callback = _ListenerCallback(task, listener, feed, may_be_returned=own_fit)
+    may_be_returned = own_fit and may_return(type(space).fit, model, task.objective.name)
+    callback = _ListenerCallback(task, listener, feed, may_be_returned)
     epochs = task.first_epoch if task.is_trained else task.epochs
     common = {"epochs": epochs, "initial_epoch": task.first_epoch, "callbacks": [callback]}
     if not own_fit:
