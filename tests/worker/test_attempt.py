@@ -23,6 +23,7 @@ from tuner.errors import EnvironmentFailure, PreemptedError
 from tuner.spaces.own_data import load_training_parts
 from tuner.study.objective import Objective
 from tuner.study.records import Outcome, TrialState
+from tuner.training.checkpoint import CheckpointState, save
 from tuner.worker.attempt import Attempt
 from tuner.worker.chief_client import ChiefClient, Grant
 from tuner.worker.context import WorkerContext
@@ -252,6 +253,30 @@ def test_what_fit_returns_is_not_lost_with_a_worker_that_has_trained_all_epochs(
     assert second is not None
     Attempt(context, second).run()
     assert (space.calls, trial.state, trial.score, trial.returned) == (2, TrialState.COMPLETED, 0.125, 1)
+
+
+class Finished(Tiny):
+    """Must not be trained again."""
+
+    def fit(self, *args, **more):
+        pytest.fail("the trial had been trained to its end")
+
+
+@pytest.mark.parametrize("study", [load(settings=["search.max_trials=1", "training.epochs=9"])])
+def test_a_trial_whose_fit_had_returned_is_not_trained_again_although_it_had_fewer_epochs_than_planned(
+    open_context: Open, chief: RunningChief, grant: Grant, client: ChiefClient, bucket: LocalBucket, tmp_path: Path
+) -> None:
+    space = Finished(SHAPE, CLASSES)
+    history = {epoch: {"val_accuracy": value} for epoch, value in enumerate([0.5, 0.125])}
+    state = CheckpointState(epoch=1, seed=1, history=history, returned=True)
+    save(space.build(keras_tuner.HyperParameters()), state, file := tmp_path / "m.keras")
+    bucket.upload(names.checkpoint("cifake", grant.trial_id, grant.attempt, 1), file)
+    chief.expire()
+    second = client.next_trial(nothing)
+    assert second is not None
+    Attempt(open_context(space), second).run()
+    [trial] = chief.ask(lambda state: list(state.trials.values()))
+    assert (trial.state, trial.score, trial.returned) == (TrialState.COMPLETED, 0.125, 1)
 
 
 class Diverging(Tiny):

@@ -330,8 +330,8 @@ class _ListenerCallback(keras.callbacks.Callback):
 
     def _complete_history(self) -> None:
         """Add the epochs of other processes to Keras's History, from which `fit` may compute what it returns."""
-        history = getattr(self.model, "history", None)
-        if not self._lacks_epochs or not isinstance(history, keras.callbacks.History):
+        history = getattr(self.model, "history", None) if self._lacks_epochs else None
+        if not isinstance(history, keras.callbacks.History):
             return
         self._lacks_epochs = False
         history.epoch = sorted(self._task.history)
