@@ -32,12 +32,16 @@ def run(*command: str, stdin: str | None = None) -> str:
 
 
 def cifake_tune(*arguments: str) -> tuple[int, str]:
-    """Run the program as a user does, and return its exit code and what it prints, as one line."""
+    """Run the program as a user does, and return its exit code and what it prints, as one line.
+
+    With `--json` that is the standard output alone, because progress is shown on the other one.
+    """
     done = subprocess.run(
         [sys.executable, "-m", "cifake_tune", *arguments], capture_output=True, text=True, timeout=120, check=False
     )
     assert "Traceback" not in done.stderr
-    return done.returncode, " ".join((done.stdout + done.stderr).split())
+    printed = done.stdout if "--json" in arguments else done.stdout + done.stderr
+    return done.returncode, " ".join(printed.split())
 
 
 @overload

@@ -13,6 +13,7 @@ from tuner.search.early_stopping import Rungs
 from tuner.search.leases import Worker
 from tuner.search.oracle import AttemptClaim, Oracle, StaleAttemptError
 from tuner.search.suggester import Suggestion
+from tuner.study.evidence import Evidence
 from tuner.study.objective import Objective
 from tuner.study.records import RECORD, Ended, Opened, Outcome, Record, Reported, TrialState
 from tuner.study.rungs import rung_at
@@ -339,3 +340,40 @@ def test_a_stock_worker_that_reports_every_epoch_is_stopped_and_may_end_its_tria
 
 def _suggestion(number: int) -> Suggestion:
     return Suggestion(TrialId(f"{number:05d}"), {"units": number}, {})
+
+
+# ---- objectives that `fit` returned -----------------------------------------------------------------
+
+
+RETURNING = ("training.epochs=4", "search.early_stopping.min_epochs=1", "search.early_stopping.reduction_factor=3")
+
+
+def returned(chief: Oracle, attempt: AttemptClaim, epoch: int, value: float) -> None:
+    """Report what a space's own `fit` returned, and end the trial."""
+    chief.report(attempt, epoch, {"val_accuracy": value}, "r", at(9), evidence=Evidence(verified=False, returned=True))
+    chief.complete(attempt, at(9))
+
+
+def test_a_trial_is_not_stopped_because_the_fit_of_another_one_returned_more_than_its_epochs_had() -> None:
+    chief = oracle(
+        "training.epochs=4", "search.early_stopping.min_epochs=1", "search.early_stopping.reduction_factor=3"
+    )
+    for number in range(3):
+        add(chief, number)
+    epochs(chief, first := take(chief, A), 0.5, 0.5, 0.5, 0.5)
+    returned(chief, first, 3, 0.9)
+    epochs(chief, second := take(chief, B), 0.3)
+    epochs(chief, third := take(chief, A), 0.4)
+    assert chief.state.trials[TrialId(third.trial)].state is TrialState.STOPPED
+    epochs(chief, second, 0.6, first=1)  # above the epochs of the first trial
+    assert chief.state.trials[TrialId(second.trial)].state is TrialState.RUNNING
+
+
+def test_a_returned_objective_reaches_no_rung_and_stops_nothing() -> None:
+    chief = oracle(
+        "training.epochs=4", "search.early_stopping.min_epochs=1", "search.early_stopping.reduction_factor=3"
+    )
+    add(chief, 0)
+    returned(chief, attempt := take(chief, A), 2, 0.9)
+    trial = chief.state.trials[TrialId(attempt.trial)]
+    assert (trial.state, trial.score, trial.rungs) == (TrialState.COMPLETED, 0.9, {})

@@ -352,8 +352,8 @@ def test_a_fault_of_the_study_ends_the_search_even_if_another_trial_was_trained(
     add(chief, 0)
     add(chief, 1)
     finish(chief, take(chief, B))
-    chief.give_back(take(chief, A), Outcome.FAILED, "fatal", at(2), scope=FaultScope.STUDY)
-    assert chief.state.shared_fault == "every trial would fail as trial 00001 did: fatal"
+    chief.give_back(take(chief, A), Outcome.FAILED, "no data\ntrace", at(2), scope=FaultScope.STUDY)
+    assert chief.state.shared_fault == "trial 00001 raised FatalError, which ends the search: no data"
 
 
 def test_an_objective_that_fit_returned_is_the_trials_score_and_is_not_lost_with_its_worker() -> None:

@@ -1,5 +1,7 @@
 """What a space's own `fit` returns counts, as in Keras Tuner: a dict, a number, a History, or a list of these."""
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -12,6 +14,7 @@ from tuner.config.loading import load
 from tuner.data.arrays import Arrays, TrainingData
 from tuner.study.objective import Objective
 from tuner.study.records import FaultScope
+from tuner.training.checkpoint import save_model
 from tuner.training.faults import SharedFaultError
 from tuner.training.loop import Task, train
 
@@ -44,7 +47,8 @@ class Guide(keras_tuner.HyperModel):
 
     def build(self, hp: Any) -> keras.Model:
         model = keras.Sequential([keras.Input(SHAPE), keras.layers.Flatten(), keras.layers.Dense(2, "softmax")])
-        model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
+        # few steps take less time than tracing a graph
+        model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"], run_eagerly=True)
         return model
 
     def fit(self, hp: Any, model: Any, x: Any, y: Any, validation_data: Any, **more: Any) -> Any:
@@ -148,6 +152,109 @@ def test_a_fit_that_says_nothing_about_it_prints_a_line_per_epoch_instead_of_a_b
     printed = capsys.readouterr().out
     assert not set("\r\b") & set(printed)
     assert len([line for line in printed.splitlines() if "loss:" in line]) == 2
+
+
+class Computes(Guide):
+    """Returns something that it computes from the History of all epochs."""
+
+    def __init__(self, compute: Callable[[list[float]], float]) -> None:
+        super().__init__(validates=True)
+        self.compute = compute
+
+    def fit(self, hp: Any, model: Any, x: Any, y: Any, validation_data: Any, **more: Any) -> Any:
+        history = model.fit(x, y, validation_data=validation_data, verbose=0, **more)
+        return {"val_loss": self.compute(history.history["val_loss"])}
+
+
+class Saving(RecordingListener):
+    """Saves the model of each epoch."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self._folder = folder
+
+    def file(self, epoch: int) -> Path:
+        return self._folder / f"{epoch}.keras"
+
+    def epoch_done(
+        self, epoch: int, metrics: dict[str, float], model: keras.Model, returned: bool = False, named: bool = False
+    ) -> None:
+        super().epoch_done(epoch, metrics, model, returned, named)
+        save_model(model, self.file(epoch))
+
+
+def whole_and_resumed(
+    space: Guide, objective: Objective, folder: Path, first: int, patience: int | None = None
+) -> tuple[list[Any], list[Any]]:
+    """Return the calls of the listener in a training of three epochs, and in one that resumes it at `first`."""
+    rng = np.random.default_rng(0)
+    arrays = Arrays(rng.integers(0, 256, (8, *SHAPE)).astype(np.uint8), (np.arange(8) % 2).astype(np.uint8))
+    data = TrainingData(arrays, arrays)
+    task = Task(keras_tuner.HyperParameters(), 1, 8, 3, objective=objective, patience=patience)
+    train(space, task, data, whole := Saving(folder))
+    known = {epoch: metrics for epoch, metrics, returned in whole.epochs if epoch < first and not returned}
+    train(space, task.resumed(first, whole.file(first - 1), known), data, rest := RecordingListener())
+    return whole.epochs, rest.epochs
+
+
+LOWEST, HIGHEST = Objective("val_loss", "min"), Objective("val_loss", "max")
+"""The best epoch is the second of three, or the first of two."""
+
+
+@pytest.mark.parametrize("first", [2, 3])
+@pytest.mark.parametrize("compute", [min, lambda losses: losses[-1]])
+def test_a_resumed_fit_returns_what_it_would_have_returned_without_the_interruption(
+    compute: Callable[[list[float]], float], first: int, tmp_path: Path
+) -> None:
+    """Also if the worker was lost after the last epoch, before `fit` had returned."""
+    whole, resumed = whole_and_resumed(Computes(compute), LOWEST, tmp_path, first)
+    expected = [(epoch, pytest.approx(metrics["val_loss"]), returned) for epoch, metrics, returned in whole]
+    assert [(epoch, metrics["val_loss"], returned) for epoch, metrics, returned in resumed] == expected[first:]
+    losses = [metrics["val_loss"] for _, metrics, _ in whole]
+    assert min(losses) < losses[2], "the best epoch is not the last one"
+    assert len(whole) == (3 if compute is min else 4), "the best epoch's model is kept, so its value adds nothing"
+
+
+def test_a_fit_whose_patience_had_run_out_is_called_without_another_epoch(tmp_path: Path) -> None:
+    whole, resumed = whole_and_resumed(Computes(len), HIGHEST, tmp_path, first=2, patience=1)
+    assert [(epoch, returned) for epoch, _, returned in whole] == [(0, False), (1, False), (1, True)]
+    assert [(epoch, metrics["val_loss"], returned) for epoch, metrics, returned in resumed] == [(1, 2, True)]
+
+
+class OwnLoop(Guide):
+    """A training loop of its own, which has nothing to return without an epoch."""
+
+    def fit(  # type: ignore[override]
+        self, hp: Any, model: Any, x: Any, y: Any, callbacks: Any, epochs: Any, initial_epoch: Any, **_: Any
+    ) -> Any:
+        for callback in callbacks:
+            callback.set_model(model)
+        for epoch in range(initial_epoch, epochs):
+            logs = {"mae": 0.5}
+            for callback in callbacks:
+                callback.on_epoch_end(epoch, logs)
+        return {"mae": logs["mae"] / 2}
+
+
+def test_a_fit_that_cannot_do_without_an_epoch_starts_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    _, resumed = whole_and_resumed(OwnLoop(), MAE, tmp_path, first=3)
+    assert [(epoch, metrics["mae"]) for epoch, metrics, _ in resumed] == [(0, 0.5), (1, 0.5), (2, 0.5), (2, 0.25)]
+    assert "fails if no epoch is left to train (UnboundLocalError: " in caplog.text
+    assert "so the trial starts again from epoch 0" in caplog.text
+
+
+class PassesOn(Guide):
+    def fit(self, hp: Any, model: Any, x: Any, y: Any, validation_data: Any, **more: Any) -> Any:
+        return model.fit(x, y, validation_data=validation_data, verbose=2, **more)
+
+
+def test_an_objective_that_the_first_epoch_lacks_and_fit_cannot_return_is_refused_after_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SharedFaultError, match="'val_auc', and the model reports accuracy, loss, val_accuracy, val_l"):
+        epochs(PassesOn(), Objective("val_auc"), epochs=5)
+    assert "Epoch 1/5" in (printed := capsys.readouterr().out)
+    assert "Epoch 2/5" not in printed
 
 
 class NeedsVerbose(Guide):

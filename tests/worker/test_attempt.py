@@ -13,15 +13,17 @@ from tests.integration.spaces.user_spaces import Tiny
 from tests.support.chief import RunningChief
 from tests.support.disks import fill_with_files, small_disk
 from tests.worker.conftest import nothing
+from tests.worker.greedy import Greedy
 from tuner import names
 from tuner.bucket.local import LocalBucket
 from tuner.config.loading import load
 from tuner.config.settings import Study
 from tuner.data.arrays import Arrays, TrainingData
-from tuner.errors import EnvironmentFailure
+from tuner.errors import EnvironmentFailure, PreemptedError
 from tuner.spaces.own_data import load_training_parts
 from tuner.study.objective import Objective
 from tuner.study.records import Outcome, TrialState
+from tuner.training.checkpoint import CheckpointState, save
 from tuner.worker.attempt import Attempt
 from tuner.worker.chief_client import ChiefClient, Grant
 from tuner.worker.context import WorkerContext
@@ -167,6 +169,16 @@ def test_labels_of_a_spaces_own_data_that_do_not_fit_its_loss_are_said_to_be_tho
     assert "integers from 0" not in fault
 
 
+def test_a_check_that_runs_out_of_memory_costs_its_trial_a_retry_of_that_kind(
+    open_context: Open, chief: RunningChief, grant: Grant
+) -> None:
+    Attempt(open_context(Greedy("loaded")), grant).run()
+    [trial] = chief.ask(lambda state: list(state.trials.values()))
+    assert (trial.state, dict(trial.outcomes)) == (TrialState.QUEUED, {Outcome.OUT_OF_MEMORY: 1})
+    assert trial.reason.startswith("MemoryError: the check of the saved model ran out of memory beside the trained")
+    assert "Unable to allocate 8.00 PiB" in trial.reason.partition("\n")[0]
+
+
 class Evaluating(Logits):
     """Its own evaluation needs no probabilities."""
 
@@ -213,6 +225,58 @@ def test_an_attempt_that_finds_no_room_on_the_disk_costs_its_trial_no_retry(
     [trial] = chief.ask(lambda state: list(state.trials.values()))
     lost_once = {Outcome.LOST: 1, Outcome.ENVIRONMENT: 1}  # before, the first attempt's lease expired
     assert (trial.trial_id, trial.state, dict(trial.outcomes)) == (grant.trial_id, TrialState.QUEUED, lost_once)
+
+
+class Interrupted(Tiny):
+    """Returns a measure of its own. The first worker is asked to stop before that."""
+
+    calls = 0
+
+    def fit(self, hp, model, x, y, validation_data, **more):
+        model.fit(x, y, validation_data=validation_data, verbose=0, **more)
+        self.calls += 1
+        if self.calls == 1:
+            raise PreemptedError
+        return 0.125
+
+
+@pytest.mark.parametrize("study", [load(settings=["search.max_trials=1", "training.epochs=2", "search.direction=max"])])
+def test_what_fit_returns_is_not_lost_with_a_worker_that_has_trained_all_epochs(
+    open_context: Open, chief: RunningChief, grant: Grant, client: ChiefClient
+) -> None:
+    context = open_context(space := Interrupted(SHAPE, CLASSES))
+    with pytest.raises(PreemptedError):
+        Attempt(context, grant).run()
+    [trial] = chief.ask(lambda state: list(state.trials.values()))
+    assert (sorted(trial.epochs), trial.returned) == ([0, 1], None)
+    second = client.next_trial(nothing)
+    assert second is not None
+    Attempt(context, second).run()
+    assert (space.calls, trial.state, trial.score, trial.returned) == (2, TrialState.COMPLETED, 0.125, 1)
+
+
+class Finished(Tiny):
+    """Must not be trained again."""
+
+    def fit(self, *args, **more):
+        pytest.fail("the trial had been trained to its end")
+
+
+@pytest.mark.parametrize("study", [load(settings=["search.max_trials=1", "training.epochs=9"])])
+def test_a_trial_whose_fit_had_returned_is_not_trained_again_although_it_had_fewer_epochs_than_planned(
+    open_context: Open, chief: RunningChief, grant: Grant, client: ChiefClient, bucket: LocalBucket, tmp_path: Path
+) -> None:
+    space = Finished(SHAPE, CLASSES)
+    history = {epoch: {"val_accuracy": value} for epoch, value in enumerate([0.5, 0.125])}
+    state = CheckpointState(epoch=1, seed=1, history=history, returned=True)
+    save(space.build(keras_tuner.HyperParameters()), state, file := tmp_path / "m.keras")
+    bucket.upload(names.checkpoint("cifake", grant.trial_id, grant.attempt, 1), file)
+    chief.expire()
+    second = client.next_trial(nothing)
+    assert second is not None
+    Attempt(open_context(space), second).run()
+    [trial] = chief.ask(lambda state: list(state.trials.values()))
+    assert (trial.state, trial.score, trial.returned) == (TrialState.COMPLETED, 0.125, 1)
 
 
 class Diverging(Tiny):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tests.support.listeners import QuietListener
+from tests.worker.greedy import Greedy
 from tests.worker.honest_spaces import (
     CLASSES,
     HONEST,
@@ -179,7 +180,7 @@ def test_a_loss_of_other_pixels_raises_an_alarm_at_once_unless_fit_returned_it_a
     file = tmp_path / "m.keras"
     with pytest.raises(SharedFaultError, match="val_loss was reported as"):
         evaluated(ScalesInFit(), file, "val_loss", divisor=255)
-    with pytest.raises(SharedFaultError, match="val_loss was reported as"):
+    with pytest.raises(SharedFaultError, match=r"val_loss was reported as .*history\.history\['val_loss'\]\[-1\]"):
         evaluated(ScalesInFit(), file, "val_loss", divisor=255, returned=True, named=True)
     assert evaluated(ScalesInFit(), file, "val_loss", divisor=255, returned=True) is False
     assert "val_loss was reported as" in caplog.text, "both values are logged"
@@ -194,6 +195,15 @@ def test_outputs_that_are_not_finite_are_the_fault_of_their_trial(tmp_path: Path
     with pytest.raises(InvalidTrialError, match="NaN") as fault:
         check.verify(tmp_path / "m.keras", {"val_accuracy": 0.5}, False, lambda: None)
     assert fault.value.scope is FaultScope.TRIAL
+
+
+@pytest.mark.parametrize("moment", ["loaded", "applied", "measured"])
+def test_a_check_that_runs_out_of_memory_does_not_call_the_model_broken(moment: str, tmp_path: Path) -> None:
+    save_model(Greedy(moment).build(None), tmp_path / "m.keras")
+    objective = "val_greedy_metric" if moment == "measured" else "val_accuracy"
+    check = ModelCheck(shades(40), CLASSES, BATCH, objective)
+    with pytest.raises(MemoryError, match="the check of the saved model ran out of memory beside the trained model"):
+        check.verify(tmp_path / "m.keras", {objective: 0.5}, False, lambda: None)
 
 
 def test_a_sample_is_used_if_all_images_take_too_long_and_is_tolerated_as_one(

@@ -31,6 +31,11 @@ class Broken(Plain):
         return {"r2": 1 / 0}
 
 
+class Greedy(Plain):
+    def evaluate(self, model: Any, test: Any) -> Any:
+        return {"values": np.empty(2**50).size}
+
+
 class Counting(Plain):
     calls = 0
 
@@ -65,6 +70,11 @@ def test_the_objective_is_not_verified_and_the_evaluation_is_tried_once_in_a_pro
 def test_an_evaluation_that_fails_ends_the_search_after_the_first_epoch(tmp_path: Path) -> None:
     with pytest.raises(SharedFaultError, match=r"evaluate\(\) fails \(ZeroDivisionError: .*test_own_model_check.py"):
         verify(Broken(), saved(tmp_path))
+
+
+def test_an_evaluation_that_runs_out_of_memory_is_not_called_wrong(tmp_path: Path) -> None:
+    with pytest.raises(MemoryError, match=r"ran out of memory beside the trained model.* Unable to allocate 8\.00 PiB"):
+        verify(Greedy(), saved(tmp_path))
 
 
 def test_a_loss_that_cannot_be_loaded_ends_the_search_unless_the_space_evaluates_itself(tmp_path: Path) -> None:

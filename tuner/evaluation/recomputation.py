@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuner.data.arrays import Arrays
+from tuner.spaces.out_of_memory import out_of_memory
 
 SAMPLE = 512
 """Number of images on which the objective is recomputed if all of them would take longer than `ALL_S`."""
@@ -266,12 +267,17 @@ def _metric_measure(name: str, config: Mapping[str, Any]) -> Measure | None:
 
 
 def _number(compute: Callable[[], Any], more: float = 0.0) -> float | None:
-    """Return a computed scalar plus `more`; None if it cannot be computed or is not finite."""
+    """Return a computed scalar plus `more`; None if it cannot be computed or is not finite.
+
+    Raises the framework's exception if memory is exhausted.
+    """
     from keras import ops
 
     try:
         value = float(np.asarray(ops.convert_to_numpy(compute()))) + more
-    except Exception:  # the labels do not fit the metric, or the metric has another name
+    except Exception as error:  # the labels do not fit the metric, or the metric has another name
+        if out_of_memory(error):
+            raise
         return None
     return value if np.isfinite(value) else None
 
@@ -365,6 +371,8 @@ def _is_telling(
     outputs: NDArray[np.float32],
 ) -> bool:
     """Return whether the model tells images apart, and has about the reported loss if another objective was checked."""
+    # Another loss leads to another check and is no alarm. Honest losses may differ although the objective agrees: `fit`
+    # may validate with sample weights or smoothed labels, or report a loss of its own or one without penalty terms.
     predicted = outputs[:, 0] > 0.5 if outputs.shape[1] == 1 else outputs.argmax(axis=1)
     if len(np.unique(predicted)) < 2:
         return False

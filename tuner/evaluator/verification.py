@@ -1,5 +1,6 @@
 """Checks, before the test images are read, that the model to evaluate is the one that was scored in the search."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,17 @@ from tuner.evaluation.measurement import ReportProgress
 from tuner.evaluation.recomputation import REMEDY, Recomputed, Subject, recompute
 from tuner.study.state import StudyState, Trial
 
+log = logging.getLogger(__name__)
+
 
 def verify(
     model: Any, file: Path, best: Trial, state: StudyState, validation: Arrays, report_progress: ReportProgress
 ) -> Recomputed | None:
     """Recompute the best trial's score on all validation images; return None if it cannot be recomputed.
+
+    It is tried also if the worker could not recompute it, because a metric may have been registered since then. A score
+    that the space's own `fit` returned and the worker did not confirm may be another number than its name says, so it
+    may differ.
 
     Args:
         model: The model of the trial's best epoch.
@@ -29,8 +36,6 @@ def verify(
         SpaceError: The model's output is not one row per image.
     """
     assert best.best_epoch is not None
-    if best.verified is False:  # the space's own `fit` returned the score, or its metric cannot be loaded
-        return None
     subject = Subject(
         model,
         file,
@@ -40,6 +45,9 @@ def verify(
     )
     recomputed = recompute(subject, best.epochs[best.best_epoch], state.objective.name, everything=True)
     if recomputed is not None and not recomputed.agrees:
+        if best.verified is False and best.returned == best.best_epoch:
+            log.warning("the score is not verified: %s", recomputed.comparison())
+            return None
         raise NoResultError(
             f"the saved model of trial {best.trial_id} is not the one that was scored, so it is not evaluated, and the "
             f"test images were not read: {recomputed.comparison()}. {REMEDY} Then search again with another `name`."

@@ -108,7 +108,7 @@ class SuccessiveHalving:
         """
         if new_rung is not None:
             self._rungs.add(new_rung, trial.rungs[new_rung])
-        if max(trial.epochs) + 1 >= self._state.settings.training.epochs:
+        if trial.returned is not None or max(trial.epochs) + 1 >= self._state.settings.training.epochs:
             return None  # this was the trial's last epoch
         if new_rung is not None:
             if stock and len(trial.epochs) == 1:
@@ -130,11 +130,18 @@ class SuccessiveHalving:
         return stop if stop and self._is_behind(trial, rung) else None
 
     def _is_behind(self, trial: Trial, rung: int) -> bool:
-        """Return whether another trial was better at the rung, and its best epoch so far is still better."""
+        """Return whether another trial was better at the rung, and its best epoch so far is still better.
+
+        What the other trial's `fit` returned is not compared, because no epoch of this trial has such a value.
+        """
         objective = self._state.objective
 
         def best(of: Trial) -> float:
-            return nan if of.best_epoch is None else of.epochs[of.best_epoch][objective.name]
+            epoch = of.best_epoch
+            if of.returned is not None:
+                epochs = {e: metrics[objective.name] for e, metrics in of.epochs.items() if e != of.returned}
+                epoch = objective.best(epochs)
+            return nan if epoch is None else of.epochs[epoch][objective.name]
 
         return any(
             objective.is_better(other.rungs[rung], trial.rungs[rung]) and objective.is_better(best(other), best(trial))

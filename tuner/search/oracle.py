@@ -248,7 +248,7 @@ class Oracle:
             return []
         lease = self._lease_of(attempt)
         if self.state.concerns_all(scope, lease.trial):
-            return self._end_with_fault(lease, reason, now)
+            return self._end_with_fault(lease, scope, reason, now)
         if outcome is not Outcome.ENVIRONMENT:
             return self._end_attempt(lease, outcome, reason, now, refused=scope is FaultScope.REFUSED)
         records = self._queue_again(lease, Outcome.LOST, reason, now, failing_s)
@@ -346,11 +346,11 @@ class Oracle:
             )
         )
 
-    def _end_with_fault(self, lease: Lease, reason: str, now: Instant) -> list[Record]:
-        """End the trial and the search, because every trial would fail for the same reason."""
+    def _end_with_fault(self, lease: Lease, scope: FaultScope, reason: str, now: Instant) -> list[Record]:
+        """End the trial and the search, because the trial's fault concerns all trials."""
         records = self._end_attempt(lease, Outcome.INVALID, reason, now)
         self._leases.clear()
-        ended = f"every trial would fail as trial {lease.trial} did: {reason}"
+        ended = scope.end_of_search(lease.trial, reason)
         return [*records, *self._apply(Finished(at=now.at, reason=ended, failed=True, shared_fault=True))]
 
     def _end_lost(self, lease: Lease, reason: str, now: Instant, killed: Collection[Worker]) -> list[Record]:

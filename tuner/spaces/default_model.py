@@ -18,7 +18,7 @@ from tuner import names
 from tuner.errors import PreemptedError, SpaceError
 from tuner.spaces.error_cause import LABELS, NOT_COMPILED, cause_of
 from tuner.spaces.exploration import activate
-from tuner.spaces.own_methods import takes_images
+from tuner.spaces.own_methods import has_own_fit, takes_images
 from tuner.spaces.trial_builds import build_error
 
 IMAGES = 2
@@ -58,7 +58,7 @@ def check_default_model(
     """
     if not takes_images(space):
         return False
-    own_fit = type(space).fit is not keras_tuner.HyperModel.fit
+    own_fit = has_own_fit(space)
     is_complete = False
 
     def check(model: Any) -> None:

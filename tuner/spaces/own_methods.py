@@ -1,4 +1,4 @@
-"""What a space brings itself, by its methods: its data, its evaluation, or neither."""
+"""What a space brings itself, by its methods: its data, its training, its evaluation, or none of these."""
 
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,13 @@ def has_own_data(space: "keras_tuner.HyperModel") -> bool:
 def has_own_evaluation(space: "keras_tuner.HyperModel") -> bool:
     """Return whether a space has a method `evaluate`."""
     return callable(getattr(space, "evaluate", None))
+
+
+def has_own_fit(space: "keras_tuner.HyperModel") -> bool:
+    """Return whether a space overrides `fit`."""
+    import keras_tuner
+
+    return type(space).fit is not keras_tuner.HyperModel.fit
 
 
 def takes_images(space: "keras_tuner.HyperModel") -> bool:

@@ -41,7 +41,13 @@ class FaultScope(StrEnum):
     REFUSED = "refused"  # this trial, because the model's own code refuses its hyperparameters
     LIKELY = "likely"  # every trial, unless another trial is running or has been trained for an epoch
     SHARED = "shared"  # every trial, as long as no other trial has been trained for an epoch; otherwise only this one
-    STUDY = "study"  # every trial
+    STUDY = "study"  # every trial, because the space raised Keras Tuner's FatalError
+
+    def end_of_search(self, trial: TrialId, reason: str) -> str:
+        """Return why the search ends after this trial if its fault concerns all trials."""
+        if self is FaultScope.STUDY:
+            return f"trial {trial} raised FatalError, which ends the search: {reason}"
+        return f"every trial would fail as trial {trial} did: {reason}"
 
 
 class AttemptEnd(Versioned):

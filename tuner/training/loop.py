@@ -14,7 +14,10 @@ import keras_tuner
 
 from tuner import names
 from tuner.data.arrays import TrainingData
+from tuner.spaces.error_cause import cause_of
+from tuner.spaces.fit_source import may_return
 from tuner.spaces.own_data import OwnTrainingData
+from tuner.spaces.own_methods import has_own_fit
 from tuner.study.objective import Objective
 from tuner.training.activities import Activities, Activity
 from tuner.training.faults import InvalidTrialError, SharedFaultError
@@ -32,8 +35,12 @@ PROGRESS_S = 0.5
 _DEFAULT_OBJECTIVE = Objective("val_accuracy")
 
 
-class _IgnoresInitialEpochError(Exception):
-    """A user's `fit` started at epoch 0 although `initial_epoch` is later."""
+class _FromScratchError(Exception):
+    """A user's `fit` cannot resume, for the reason in the message."""
+
+
+_WITHOUT_EPOCHS = (ArithmeticError, AttributeError, LookupError, NameError, TypeError, ValueError)
+"""What a user's own training loop may raise if no epoch is left to train, because it assigns no variables then."""
 
 
 @dataclass(frozen=True)
@@ -51,12 +58,22 @@ class Task:
     objective: Objective = _DEFAULT_OBJECTIVE
     objective_is_set: bool = True
     """Whether the user chose the objective, so that a number that `fit` returns is known to be its value."""
-    history: Mapping[int, float] = field(default_factory=dict)
-    """Objective of the epochs before `first_epoch`."""
+    history: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
+    """Metrics of the epochs before `first_epoch`."""
 
-    def resumed(self, first_epoch: int, model_file: Path | None, history: Mapping[int, float]) -> "Task":
+    def resumed(self, first_epoch: int, model_file: Path | None, history: Mapping[int, Mapping[str, float]]) -> "Task":
         """Return the task that resumes from a checkpoint."""
         return replace(self, first_epoch=first_epoch, model_file=model_file, history=history)
+
+    @property
+    def objectives(self) -> dict[int, float]:
+        """Objective of the epochs before `first_epoch`."""
+        return {epoch: metrics[self.objective.name] for epoch, metrics in self.history.items()}
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether no epoch is left to train."""
+        return self.first_epoch >= self.epochs or self.out_of_patience(self.objectives)
 
     def out_of_patience(self, history: Mapping[int, float]) -> bool:
         """Return whether `patience` epochs have passed since the best one, or since the first if none is finite."""
@@ -99,6 +116,8 @@ def train(
 ) -> None:
     """Build the trial's model and train it to its last epoch, or until the listener raises.
 
+    If no epoch is left to train, the space's own `fit` is called once more, for what it returns.
+
     Args:
         space: Search space that builds the model, and may override `fit`.
         task: Hyperparameters, seed and epochs.
@@ -114,8 +133,8 @@ def train(
     activities = activities or Activities()
     try:
         _fit(space, task, data, listener, activities, prepared)
-    except _IgnoresInitialEpochError:
-        log.warning("the space's fit() ignores initial_epoch, so the trial starts again from epoch 0")
+    except _FromScratchError as reason:
+        log.warning("the space's fit() %s, so the trial starts again from epoch 0", reason)
         _fit(space, task.resumed(0, None, {}), data, listener, activities, prepared)
 
 
@@ -147,9 +166,11 @@ def _fit(
     if task.model_file is not None:
         _restore(model, task.model_file, feed)
     prepared(model)
-    own_fit = type(space).fit is not keras_tuner.HyperModel.fit
-    callback = _ListenerCallback(task, listener, feed, may_be_returned=own_fit)
-    common = {"epochs": task.epochs, "initial_epoch": task.first_epoch, "callbacks": [callback]}
+    own_fit = has_own_fit(space)
+    may_be_returned = own_fit and may_return(type(space).fit, model, task.objective.name)
+    callback = _ListenerCallback(task, listener, feed, may_be_returned)
+    epochs = task.first_epoch if task.is_trained else task.epochs
+    common = {"epochs": epochs, "initial_epoch": task.first_epoch, "callbacks": [callback]}
     if not own_fit:
         if getattr(model.optimizer, "use_ema", False):
             averaged = AveragedWeights(feed.inputs, feed.steps, in_model=task.model_file is not None)
@@ -160,8 +181,13 @@ def _fit(
         return
     if _requires_verbose(space.fit):
         common["verbose"] = 2  # a line per epoch
-    with activities.during(Activity.TRAIN), untuned_input():
-        result = space.fit(hyperparameters, model, *feed.own_fit.positional, **feed.own_fit.named, **common)
+    try:
+        with activities.during(Activity.TRAIN), untuned_input():
+            result = space.fit(hyperparameters, model, *feed.own_fit.positional, **feed.own_fit.named, **common)
+    except _WITHOUT_EPOCHS as error:
+        if not task.is_trained:
+            raise
+        raise _FromScratchError(f"fails if no epoch is left to train ({cause_of(error)})") from error
     _warn_about_unknown(hyperparameters, known)
     _report_result(result, callback, task, listener, model)
 
@@ -225,16 +251,20 @@ class _ListenerCallback(keras.callbacks.Callback):
 
     def __init__(self, task: Task, listener: Listener, feed: Feed, may_be_returned: bool) -> None:
         super().__init__()
-        self.reported = False
-        """Whether the listener got an epoch."""
-        self.last_epoch: int | None = None
-        self.last_metrics: dict[str, float] = {}
+        self.reported = bool(task.history)
+        """Whether the listener got an epoch, also in another process."""
+        self.last_epoch: int | None = max(task.history, default=None)
+        self.last_metrics = {} if self.last_epoch is None else dict(task.history[self.last_epoch])
         """Metrics of the last epoch, which lack the objective if only `fit` returns it."""
         self._may_be_returned = may_be_returned
         self._task = task
         self._listener = listener
         self._feed = feed
-        self._history = dict(task.history)
+        self._objectives = task.objectives
+        self._begun = False
+        """Whether the first epoch of this process has begun."""
+        self._lacks_epochs = bool(task.history)
+        """Whether Keras's History lacks the epochs of other processes."""
         self._epoch: int | None = None
         self._began = 0.0
         self._progress_at = 0.0
@@ -247,11 +277,12 @@ class _ListenerCallback(keras.callbacks.Callback):
 
     def best_objective(self) -> float | None:
         """Return the best objective of the reported epochs; None if none is finite."""
-        best = self._task.objective.best(self._history)
-        return None if best is None else self._history[best]
+        best = self._task.objective.best(self._objectives)
+        return None if best is None else self._objectives[best]
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self._check_first(epoch)
+        self._complete_history()
         self._epoch = epoch
         self._feed.begin(epoch)
         seed_epoch(self.model, self._task.seed, epoch)
@@ -284,14 +315,29 @@ class _ListenerCallback(keras.callbacks.Callback):
             return
         _require_objective(objective, metrics, "the model reports")
         self.reported = True
-        self._history[epoch] = metrics[objective]
+        self._objectives[epoch] = metrics[objective]
         self._listener.epoch_done(epoch, metrics, self.model)
-        if self._task.out_of_patience(self._history):
+        if self._task.out_of_patience(self._objectives):
             self.model.stop_training = True
 
+    def on_train_end(self, logs: Any = None) -> None:
+        self._complete_history()  # if no epoch was left to train
+
     def _check_first(self, epoch: int) -> None:
-        if self._epoch is None and not self.reported and epoch < self._task.first_epoch:
-            raise _IgnoresInitialEpochError
+        if not self._begun and epoch < self._task.first_epoch:
+            raise _FromScratchError("ignores initial_epoch")
+        self._begun = True
+
+    def _complete_history(self) -> None:
+        """Add the epochs of other processes to Keras's History, from which `fit` may compute what it returns."""
+        history = getattr(self.model, "history", None) if self._lacks_epochs else None
+        if not isinstance(history, keras.callbacks.History):
+            return
+        self._lacks_epochs = False
+        history.epoch = sorted(self._task.history)
+        before = [self._task.history[epoch] for epoch in history.epoch]
+        in_all = [name for name in before[-1] if all(name in metrics for metrics in before)]
+        history.history = {name: [metrics[name] for metrics in before] for name in in_all}
 
 
 def metrics_line(metrics: Mapping[str, float], order: Sequence[str] = ()) -> str:

@@ -15,8 +15,9 @@ from tuner.rpc import lease_service
 from tuner.spaces.checkpoint_size import checkpoint_size
 from tuner.spaces.default_model import Expectations
 from tuner.spaces.error_cause import LABELS, OWN_LABELS
+from tuner.spaces.out_of_memory import out_of_memory
 from tuner.spaces.own_data import OwnPart, OwnTrainingData
-from tuner.spaces.own_methods import takes_images
+from tuner.spaces.own_methods import has_own_fit, takes_images
 from tuner.study.evidence import Evidence
 from tuner.study.records import FaultScope, Outcome
 from tuner.temporary_files import temporary_folder
@@ -285,12 +286,11 @@ class Attempt:
         return start
 
     def _train(self, start: ResumePoint) -> None:
-        objective = {epoch: metrics[self._task.objective.name] for epoch, metrics in start.history.items()}
-        task = self._task.resumed(start.first_epoch, start.file, objective)
-        if task.first_epoch < task.epochs and not task.out_of_patience(objective):
-            self._check_default_model()
-            activities = self._context.metrics.activities
-            train(self._context.space, task, self._context.data, self, activities, self._require_room)
+        task, space = self._task.resumed(start.first_epoch, start.file, start.history), self._context.space
+        if start.returned or (task.is_trained and not has_own_fit(space)):
+            return
+        self._check_default_model()
+        train(space, task, self._context.data, self, self._context.metrics.activities, self._require_room)
 
     def _check_default_model(self) -> None:
         """Raise SharedFaultError before the process's first trial if every model of the space has a fault."""
@@ -379,12 +379,3 @@ def make_model_check(context: WorkerContext, task: Task) -> ModelCheck | OwnMode
     if not isinstance(validation, OwnPart):
         validation = OwnPart((validation.images, validation.labels), validation.count, None)
     return OwnModelCheck(context.space, validation, context.study.evaluation.batch_size, context.metrics.activities)
-
-
-def out_of_memory(error: Exception) -> bool:
-    """Return whether a framework's exception means that memory was exhausted."""
-    return (
-        isinstance(error, MemoryError)
-        or type(error).__name__ == "ResourceExhaustedError"  # TensorFlow
-        or "RESOURCE_EXHAUSTED" in str(error)  # XLA
-    )

@@ -13,8 +13,15 @@ from tuner.data.arrays import Arrays
 from tuner.errors import SpaceError
 from tuner.evaluation import recomputation, saved_model
 from tuner.training.faults import InvalidTrialError, SharedFaultError
+from tuner.worker.check_faults import check_faults
 
 log = logging.getLogger(__name__)
+
+_VALUE_TO_RETURN = (
+    "What fit returns must be the value of the model that it leaves, such as history.history[{objective!r}][-1]. "
+    "Return the best epoch's value only if fit restores that epoch's weights, or if it passes the callbacks on to "
+    "model.fit(), so that the best epoch's model is kept. If it is such a value, fit changes the images."
+)
 
 
 class ModelCheck:
@@ -56,19 +63,18 @@ class ModelCheck:
         Raises:
             SharedFaultError: The model cannot be evaluated, or does not have the reported objective.
             InvalidTrialError: The model's output is not finite.
+            MemoryError: There is not enough memory for the saved model beside the trained one.
         """
         self._epochs += 1
         if self._epochs < self._next and not returned:
             return None
         self._next = 2 * self._epochs
-        try:
+        with check_faults():
             model = saved_model.load_model(file, f"the model of epoch {self._epochs}")
             subject = recomputation.Subject(
                 model, file, self._validation, self._batch_size, lambda *_: check(), self._inspect
             )
             recomputed = recomputation.recompute(subject, metrics, self._objective, everything=False)
-        except SpaceError as error:
-            raise SharedFaultError(str(error)) from None
         if not np.isfinite(metrics[self._objective]):
             self._next = self._epochs + 1
             return None
@@ -79,8 +85,8 @@ class ModelCheck:
             if returned and not named:
                 log.warning("the objective is not verified: %s", recomputed.comparison())
                 return False
-            last = " Return the value of the model as it is after fit, not of another epoch." if returned else ""
-            raise SharedFaultError(f"{recomputed.comparison()}. {recomputation.REMEDY}{last}")
+            remedy = f"{_VALUE_TO_RETURN} {recomputation.REMEDY}" if returned else recomputation.REMEDY
+            raise SharedFaultError(f"{recomputed.comparison()}. {remedy.format(objective=self._objective)}")
         if recomputed.is_telling:
             self._next = sys.maxsize
         return True

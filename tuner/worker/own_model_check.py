@@ -6,13 +6,12 @@ from pathlib import Path
 
 import keras_tuner
 
-from tuner.errors import SpaceError
 from tuner.evaluation import saved_model
 from tuner.spaces.own_data import OwnPart
 from tuner.spaces.own_evaluation import evaluate, require_compiled
 from tuner.spaces.own_methods import has_own_evaluation
 from tuner.training.activities import Activities, Activity
-from tuner.training.faults import SharedFaultError
+from tuner.worker.check_faults import check_faults
 
 log = logging.getLogger(__name__)
 
@@ -47,11 +46,12 @@ class OwnModelCheck:
     ) -> bool | None:
         """Return False, because the objective is not recomputed; None if the check is not due.
 
-        Raises SharedFaultError if the model cannot be loaded or evaluated. The arguments are those of `ModelCheck`.
+        Raises SharedFaultError if the model cannot be loaded or evaluated, and MemoryError if that takes too much
+        memory. The arguments are those of `ModelCheck`.
         """
         if self._is_loadable:
             return None
-        try:
+        with check_faults():
             model = saved_model.load_model(file, "the saved model", compiled=not has_own_evaluation(self._space))
             require_compiled(self._space, model)
             if id(self._space) not in _evaluated:
@@ -60,7 +60,5 @@ class OwnModelCheck:
                     numbers = evaluate(self._space, model, self._validation.as_returned(), self._batch_size)
                 log.info("the evaluation works; on the validation data, it returns %s", ", ".join(numbers))
                 _evaluated[id(self._space)] = self._space
-        except SpaceError as error:
-            raise SharedFaultError(str(error)) from None
         self._is_loadable = True
         return False

@@ -37,6 +37,8 @@ class ResumePoint:
     """Epochs before `first_epoch` that the chief does not know."""
     objects: Mapping[str, int] = field(default_factory=dict)
     """All checkpoints of older attempts in the bucket, with their epochs."""
+    returned: bool = False
+    """Whether `fit` returned the objective of the last epoch, so that nothing is left to do."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,7 @@ def find_resume_point(bucket: Bucket, study: str, grant: Grant, known: History, 
                 history=dict(progress.history),
                 unreported=tuple(_missing(fetcher, newest_first, candidate, progress, grant)),
                 objects=epochs,
+                returned=progress.returned,
             )
     other_trials = grant.checkpoint if grant.checkpoint not in epochs else None  # Hyperband continues another trial
     if other_trials is not None and fetcher.read(other_trials) is not None:
