@@ -1,14 +1,16 @@
 """Packages that a worker's start leaves out can be imported by a space."""
 
+import gc
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.integration.support import python_with
 from tests.support.command_line import run_in_process
 from tuner.cli import backend
+from tuner.cli.backend import importing_keras
 from tuner.errors import ConfigError, ExitCode
 
 SCRIPT = """
@@ -17,21 +19,40 @@ from tuner.cli.backend import choose_backend, importing_keras
 choose_backend()
 with importing_keras(whole={whole}):
     import tuner.worker.run
-print("imported", *[name for name in ("matplotlib", "scipy", "sklearn") if name in sys.modules])
-import scipy.ndimage, sklearn.gaussian_process, matplotlib
+OPTIONAL = "matplotlib", "scipy", "scipy.optimize", "sklearn"
+print("imported", *[name for name in OPTIONAL if name in sys.modules])
+import scipy.ndimage, scipy.optimize, sklearn.gaussian_process, matplotlib
 print("there", scipy.ndimage.shift([1.0, 2.0], 1).tolist())
 """
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("whole", "imported"), [(False, set()), (True, {"matplotlib", "scipy", "sklearn"})])
-def test_plots_and_the_gaussian_process_are_not_imported_unless_asked_for(whole: bool, imported: set[str]) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT.format(whole=whole)], capture_output=True, text=True, timeout=120, check=True
-    )
+@pytest.mark.parametrize(
+    ("name", "whole", "imported"),
+    [
+        ("tensorflow", False, set()),
+        ("tensorflow", True, {"matplotlib", "scipy", "scipy.optimize", "sklearn"}),
+        ("jax", False, {"scipy"}),
+    ],
+)
+def test_plots_and_the_gaussian_process_are_not_imported_unless_asked_for(
+    name: str, whole: bool, imported: set[str]
+) -> None:
+    command = [str(python_with(name)), "-c", SCRIPT.format(whole=whole)]
+    environment = os.environ | {"KERAS_BACKEND": name}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=True)
     first, second = done.stdout.splitlines()
     assert set(first.split()[1:]) == imported
     assert second == "there [0.0, 1.0]"
+
+
+def test_no_garbage_is_collected_while_keras_is_imported_but_afterwards() -> None:
+    with importing_keras():
+        assert not gc.isenabled()
+    assert gc.isenabled()
+    with pytest.raises(ImportError), importing_keras():
+        raise ImportError
+    assert gc.isenabled()
 
 
 # ---- choosing the backend -----------------------------------------------------------------------

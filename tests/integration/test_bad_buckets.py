@@ -21,6 +21,7 @@ from tuner import names
 from tuner.config.loading import load
 from tuner.config.settings import Study
 from tuner.data.pack import pack
+from tuner.local import children
 from tuner.study.records import Outcome, TrialState
 
 STUDY = (*space("Tiny"), *settings(search__max_trials=2, training__epochs=1))
@@ -93,9 +94,10 @@ def do(
 
 @contextmanager
 def children_on_the_fastest_backend() -> Iterator[None]:
-    """Let a `run` in this process start its chief, again and again, and its worker with less of a start."""
+    """Let a `run` in this process start its children with less of a start, and its chief twice, not five times."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "executable", str(python_with(FASTEST_BACKEND)))
+        patch.setattr(children, "DEATHS", 2)  # tests/local/test_children.py counts to five
         yield
 
 

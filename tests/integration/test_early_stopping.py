@@ -142,7 +142,7 @@ def test_far_fewer_epochs_are_trained_than_without_and_status_says_how_many(hope
 def test_trials_and_the_lines_of_run_say_why(hopeless: Hopeless) -> None:
     trials = json.loads(do_here(hopeless.place, "trials", "--json").out)
     stopped = [trial for trial in trials if trial["state"] == "STOPPED"]
-    table = hopeless.place.do("trials").output
+    table = do_here(hopeless.place, "trials").output
     for trial in stopped:
         assert f"trial {trial['trial_id']} stopped at {trial['reason']}; " in hopeless.resumed.output
         assert trial["reason"] in table

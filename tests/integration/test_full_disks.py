@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration.in_process import do_here
 from tests.integration.one_trial import night
 from tests.integration.support import Place, settings, space
 from tests.support.disks import resize, small_disk
@@ -26,14 +27,14 @@ def test_run_ends_with_3_and_the_same_command_continues_when_there_is_room(
         last_line = stopped.err.strip().splitlines()[-1]
         assert (stopped.code, last_line[:33]) == (3, "error: no checkpoint can be saved"), stopped.err
         assert all(part in last_line for part in (where, "are needed", "are free", "run the same command again"))
-        status = json.loads(place.do("status", "--json").out)
+        status = json.loads(do_here(place, "status", "--json").out)
         assert (status["queued"], status["epochs_trained"]) == (1, 0), "no epoch is trained that cannot be saved"
         assert "1 attempt handed back" in status["problem"]
         resize(disk, ROOM_KIB)
         assert place.do(*run, *settings(retries__environment_s=1), **more).code == 0
-        [trial] = json.loads(place.do("trials", "--json").out)
+        [trial] = json.loads(do_here(place, "trials", "--json").out)
         assert (trial["state"], trial["attempts"]) == ("COMPLETED", 1)
-        assert json.loads(place.do("status", "--json").out)["problem"] == ""
+        assert json.loads(do_here(place, "status", "--json").out)["problem"] == ""
 
 
 def test_an_epoch_whose_checkpoint_does_not_fit_is_kept_until_there_is_room(place: Place, two_colours: str) -> None:

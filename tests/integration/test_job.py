@@ -66,7 +66,7 @@ def job(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
         command = new_place.start(*run, *trials, "--workers", str(workers))
         new_place.wait_for(lambda state: state.trials, "the first trial", command)
         processes = new_place.processes("worker")
-        meanwhile = json.loads(new_place.do("status", "--json").out)
+        meanwhile = json.loads(do_here(new_place, "status", "--json").out)
         hold.unlink()
         yield Job(new_place, run, trials, workers, command.wait(), processes, meanwhile)
 

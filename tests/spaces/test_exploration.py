@@ -12,6 +12,7 @@ from tuner.errors import SpaceError
 from tuner.names import TrialId
 from tuner.search.suggester import Suggestion, make_suggester
 from tuner.spaces.exploration import explore
+from tuner.spaces.seed import SeedSpace
 from tuner.study.objective import Objective
 from tuner.study.records import Created, Opened
 from tuner.study.state import StudyState
@@ -116,6 +117,26 @@ def test_hyperparameters_that_only_some_builds_have_are_all_found(
     assert set(hp_names) == LOOPED | more
     assert len(hp_names) == len(set(hp_names))
     assert not caplog.records
+
+
+def test_the_space_seed_is_built_once_because_each_build_names_all_hyperparameters() -> None:
+    class OfAUser(SeedSpace):
+        """A subclass is explored completely, as it may have more."""
+
+        built = 0
+
+        def build(self, hp: keras_tuner.HyperParameters) -> keras.Model:
+            type(self).built += 1
+            return super().build(hp)
+
+    complete, built_once = explore(OfAUser((8, 8, 3))), explore(SeedSpace((8, 8, 3)))
+    assert OfAUser.built == 4
+    assert [hp.get_config() for hp in built_once.space] == [hp.get_config() for hp in complete.space]
+
+
+def test_a_built_in_space_that_cannot_be_built_for_the_images_is_refused() -> None:
+    with pytest.raises(SpaceError, match=r"the space's build\(\) fails with .*kernel_size.* Fix build\(\)\."):
+        explore(SeedSpace((1, 1, 3)), (1, 1, 3))
 
 
 def test_a_chief_that_is_started_anew_finds_them_in_the_same_order() -> None:

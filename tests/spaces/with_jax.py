@@ -18,6 +18,7 @@ from tests.spaces.deep_trials import DATA, SHAKEN, Saving, trained, weights
 from tests.spaces.faulty_spaces import FAULTS, Softmax, explanation
 from tuner.evaluation import saved_model
 from tuner.spaces import exploration
+from tuner.spaces.deep import DeepSpace
 from tuner.training import batches
 from tuner.training.activities import Activities
 
@@ -99,6 +100,21 @@ def the_largest_model_of_a_space_need_not_fit_into_memory() -> None:
     assert not warned
 
 
+def every_build_of_the_space_deep_names_all_hyperparameters() -> None:
+    """So `explore` builds a built-in space only once."""
+
+    class OfAUser(DeepSpace):
+        """A subclass is explored completely."""
+
+    explorer = exploration._Explorer(OfAUser(), (32, 32, 3))
+    explorer.build_once()
+    explorer.vary({}, explorer.hyperparameters.space)
+    assert len(explorer._built) == 8  # as many as the widths
+    assert not explorer.failure
+    built_once = exploration.explore(DeepSpace())
+    assert [hp.get_config() for hp in explorer.hyperparameters.space] == [hp.get_config() for hp in built_once.space]
+
+
 def faults_of_a_default_model_are_explained() -> None:
     for space, message in FAULTS:
         text = explanation(space())
@@ -111,5 +127,6 @@ if __name__ == "__main__":
     averaged_weights_cost_no_compilation_after_the_first_epoch(averaged)
     batches_gathered_on_a_device_are_those_gathered_in_memory()
     the_largest_model_of_a_space_need_not_fit_into_memory()
+    every_build_of_the_space_deep_names_all_hyperparameters()
     faults_of_a_default_model_are_explained()
     assert "tensorflow" not in sys.modules

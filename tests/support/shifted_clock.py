@@ -17,6 +17,7 @@ class ShiftedClock:
     """The wall clock of the processes that are started in `environment`."""
 
     def __init__(self, folder: Path) -> None:
+        folder.mkdir(exist_ok=True)
         self._library, self._file = folder / "shifted_clock.so", folder / "shift"
         compiler = shutil.which("cc")
         if compiler is None or not sys.platform.startswith("linux"):

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from tuner.errors import PreemptedError, SpaceError
 from tuner.spaces.error_cause import cause_of
-from tuner.spaces.loadable import check_loadable
-from tuner.spaces.trial_builds import build_error
+from tuner.spaces.loadable import check_loadable, saved_configuration
+from tuner.spaces.loading import is_built_in
+from tuner.spaces.trial_builds import build_error, error_of
 
 if TYPE_CHECKING:
     import keras_tuner
@@ -33,6 +34,9 @@ def explore(
     its search depends on which trial ends first. A hyperparameter that appears only with certain values of several
     choices together may be missed; the worker that meets it logs a warning.
 
+    A built-in space is built only once, because each of its builds names all hyperparameters, and its models can be
+    loaded after they are saved. A build of `deep` takes more than a second of a core on TensorFlow.
+
     `image_shape` is None if the space brings its own data, which the chief does not load.
 
     A build that fails with other values than the defaults is a warning, because only the trials with these values fail.
@@ -42,9 +46,12 @@ def explore(
 
     explorer = _Explorer(space, image_shape)
     explorer.declare()
-    explorer.meet_conditions()
-    explorer.check_loadable()
-    explorer.vary({}, explorer.hyperparameters.space)
+    if is_built_in(space):
+        explorer.build_once()
+    else:
+        explorer.meet_conditions()
+        explorer.check_loadable()
+        explorer.vary({}, explorer.hyperparameters.space)
     if explorer.exhausted:
         log.warning(
             "%d builds were not enough to find all hyperparameters of the space; any others are not searched", BUILDS
@@ -88,6 +95,9 @@ class _Explorer:
         self._met: list[list[Condition]] = []
         self._built: list[dict[str, Any]] = []
         """The values of all builds."""
+        self._configuration = ""
+        """What is saved of the model of the defaults."""
+        self._unsavable: SpaceError | None = None
 
     def declare(self) -> None:
         """Take the hyperparameters that the space declares before any build."""
@@ -100,15 +110,22 @@ class _Explorer:
             raise SpaceError(f"the space's declare_hyperparameters() fails ({cause_of(error)}). Fix it.") from error
         self.hyperparameters.merge(hp)
 
+    def build_once(self) -> None:
+        """Build with the defaults, of a space whose builds name all hyperparameters, without creating weights."""
+        hp = self._with({})
+        if error := build_error(self._space, hp, dry=True):
+            raise _fault_of_defaults(hp, error) from error
+        self._take(hp)
+
     def meet_conditions(self) -> None:
         """Build with the defaults, and once for each condition that remains unmet."""
         never: list[list[Condition]] = []
         values: dict[str, object] = {}
         while True:
             hp = self._with(values)
-            error = build_error(self._space, hp, dry=False)
+            error = build_error(self._space, hp, dry=False, use=(lambda _: None) if never else self._keep)
             if error is not None and not never:
-                raise SpaceError(f"the space's build() fails with {_describe(hp, error)}. Fix build().") from error
+                raise _fault_of_defaults(hp, error) from error
             if error is not None:  # only trials under this condition fail
                 self.failure = self.failure or _describe(hp, error)
                 self._met.append(never[0])
@@ -124,14 +141,22 @@ class _Explorer:
                 )
             values = untried
 
+    def _keep(self, model: Any) -> None:
+        """Keep what would be saved of the model of the defaults."""
+        try:
+            self._configuration = saved_configuration(model)
+        except SpaceError as error:
+            self._unsavable = error
+
     def check_loadable(self) -> None:
         """Raise SpaceError if the model of the defaults could not be loaded after it was saved."""
-        error: Exception | None = None
-        for dry in (True, False):  # a user's layers may need arrays that have values
-            error = build_error(self._space, self._with({}), dry, check_loadable)
-            if error is None:
-                return
-        if isinstance(error, SpaceError):
+        error: Exception | None = self._unsavable
+        if self._configuration:
+            for dry in (True, False):  # a user's layers may need arrays that have values
+                error = error_of(lambda: check_loadable(self._configuration), dry)
+                if error is None:
+                    return
+        if error is not None:
             raise error
 
     def vary(self, base: dict[str, Any], varied: "Sequence[HyperParameter]") -> None:
@@ -205,6 +230,10 @@ def largest(hyperparameter: "HyperParameter") -> Any:
     """Return the largest number that the hyperparameter can be, or the default if its values are not numbers."""
     values = [value for value in _values(hyperparameter) if isinstance(value, int | float)]
     return max(values) if values and not isinstance(values[0], bool) else hyperparameter.default
+
+
+def _fault_of_defaults(hp: "keras_tuner.HyperParameters", error: Exception) -> SpaceError:
+    return SpaceError(f"the space's build() fails with {_describe(hp, error)}. Fix build().")
 
 
 def _describe(hp: "keras_tuner.HyperParameters", error: Exception) -> str:

@@ -5,6 +5,8 @@ The evaluator loads models so. A model that it cannot load is useless, so the ch
 
 import json
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from tuner.errors import PreemptedError, SpaceError
@@ -41,17 +43,33 @@ def unloadable(error: Exception) -> str:
     return f"{UNREGISTERED}. Keras reports: {reason[:300]}"
 
 
-def check_loadable(model: Any) -> None:
-    """Raise SpaceError if Keras could not load the model again from the configuration that it saves."""
+def saved_configuration(model: Any) -> str:
+    """Return the configuration that Keras saves with a model, as JSON; "" if it is no model, which the worker refuses.
+
+    Raises SpaceError if the model has none. The arrays of the model need values, as its learning rate is part of it.
+    """
     import keras
 
     if not isinstance(model, keras.Model):
-        return  # the worker refuses it
-    try:
-        with warnings.catch_warnings(action="ignore"):  # Keras warns of a lambda, which is refused below
-            config = keras.saving.serialize_keras_object(model)
+        return ""
+    with _explained(), warnings.catch_warnings(action="ignore"):  # Keras warns of a lambda, which is refused later
+        config = keras.saving.serialize_keras_object(model)
         config.pop("compile_config", None)  # the evaluator needs neither loss nor metrics
-        keras.saving.deserialize_keras_object(json.loads(json.dumps(config)), safe_mode=True)
+        return json.dumps(config)
+
+
+def check_loadable(configuration: str) -> None:
+    """Raise SpaceError if Keras could not load a model again from the configuration that it saves."""
+    import keras
+
+    with _explained():
+        keras.saving.deserialize_keras_object(json.loads(configuration), safe_mode=True)
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    try:
+        yield
     except PreemptedError:
         raise
     except Exception as error:

@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 BUILT_IN = {"seed": "tuner.spaces.seed:SeedSpace", "deep": "tuner.spaces.deep:DeepSpace"}
 
 
+def is_built_in(space: "keras_tuner.HyperModel") -> bool:
+    """Return whether the space is a built-in one. A user's subclass of one is not."""
+    return f"{type(space).__module__}:{type(space).__qualname__}" in BUILT_IN.values()
+
+
 def load_space(space: Space, image_shape: tuple[int, int, int], classes: int) -> "keras_tuner.HyperModel":
     """Return the HyperModel that the settings name, for packed images.
 

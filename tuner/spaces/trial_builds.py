@@ -17,19 +17,25 @@ def build_error(
 ) -> Exception | None:
     """Build a model, and return the exception that this raised, if any.
 
-    A dry build creates no weights, because a space's largest model may not fit into memory.
-
     Args:
         space: The space.
         hp: The hyperparameters, to which the build adds those that it names.
         dry: Whether the model needs no weights.
         use: Called with the model. In a dry build, its arrays have shapes and no values.
     """
+    return error_of(lambda: use(space.build(hp)), dry)
+
+
+def error_of(action: Callable[[], None], dry: bool) -> Exception | None:
+    """Do what creates models, and return the exception that this raised, if any.
+
+    If it is `dry`, no weights are created, because a space's largest model may not fit into memory.
+    """
     import keras
 
     run = _DRY.get(keras.backend.backend(), _run) if dry else _run
     try:
-        run(lambda: use(space.build(hp)))
+        run(action)
     except PreemptedError:
         raise
     except Exception as error:
