@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -73,7 +74,7 @@ def test_a_complete_journal_is_not_accused(bucket: LocalBucket) -> None:
     for arguments in READERS:
         done = run(bucket, *arguments)
         assert done.code == 0, done.err
-        assert done.err == ""
+        assert re.sub(r"[a-z ]+: \d+ s\n", "", done.err) == "", "progress is shown if the machine is slow"
 
 
 Edit = Callable[[dict[str, Any]], Any]

@@ -87,7 +87,7 @@ def test_the_overview_says_what_status_says(trials: int, small: StudyState, larg
 
 
 def test_a_fault_that_ended_the_search_is_told_and_samples_are_no_images(small: StudyState) -> None:
-    fault = "every trial would fail as trial 00000 did: the model has no loss"
+    fault = "trial 00000 raised FatalError, which ends the search: the model has no loss"
     with serving(studies.watched(studies.faulty())) as served:
         answer = ask(served, "overview.json")
     assert (answer["fault"], answer["reason"], answer["unit"]) == (fault, fault, "images")
