@@ -18,7 +18,7 @@ ROOM_KIB = 16_384
 def test_run_ends_with_3_and_the_same_command_continues_when_there_is_room(
     place: Place, two_colours: str, full: str
 ) -> None:
-    tight = {"bucket": 640, "tmp": 96}[full]
+    tight = {"bucket": 540, "tmp": 48}[full]
     run = ("run", "--data", two_colours, *space("Tiny"), *settings(search__max_trials=1, training__epochs=1))
     with small_disk(place.folder / full, tight) as disk:
         more = {"TMPDIR": str(disk)} if full == "tmp" else {}

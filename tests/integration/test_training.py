@@ -84,7 +84,7 @@ def resumed(
     for kept in (whole, third):
         kept.folder.mkdir()
     train(space, task(3), data, whole)
-    history = {epoch: whole.metrics[epoch]["val_accuracy"] for epoch in (0, 1)}
+    history = {epoch: whole.metrics[epoch] for epoch in (0, 1)}
     train(space, task(3, first_epoch=2, model_file=whole.file(1), history=history), data, third)
     return whole, third
 

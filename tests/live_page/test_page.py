@@ -8,7 +8,6 @@ from tests.live_page.conftest import serving
 from tests.support.browser import OpenPage, Scheme, open_page
 from tuner.live_page.trial_rows import TrialQuery, trial_page
 from tuner.study.records import TrialState
-from tuner.study.snapshots import frozen_copy
 from tuner.study.state import StudyState
 from tuner.study.status import EvaluationSummary
 
@@ -144,14 +143,15 @@ def test_it_says_that_a_fault_has_ended_the_search_and_which(browser: Browser) -
     with serving(studies.watched(studies.faulty())) as served, open_page(browser, served.url) as view:
         page = loaded(view)
         assert page.inner_text("#search") == "ended with a fault"
-        assert "every trial would fail as trial 00000 did: the model has no loss" in page.inner_text("#tiles")
+        reason = "trial 00000 raised FatalError, which ends the search: the model has no loss"
+        assert reason in page.inner_text("#tiles")
 
 
-def test_a_space_with_its_own_data_has_samples_per_second(browser: Browser, small: StudyState) -> None:
-    own = frozen_copy(small)
+def test_a_space_with_its_own_data_has_samples_per_second(browser: Browser) -> None:
+    images, own = (studies.searched(20, 20, workers=8) for _ in range(2))
     assert own.study is not None
     own.study = own.study.model_copy(update={"data": own.study.data.model_copy(update={"own": True})})
-    for state, unit in ((small, "images/s"), (own, "samples/s")):
+    for state, unit in ((images, "images/s"), (own, "samples/s")):
         with serving(studies.watched(state)) as served, open_page(browser, served.url) as view:
             page = loaded(view)
             assert page.inner_text("#speed") == unit
