@@ -4,8 +4,8 @@ from typing import Literal
 
 from tuner.search.leases import Lease
 from tuner.search.retry_budget import retry_budget
-from tuner.study.records import AttemptEnded, Ended, Finished, Outcome, TrialState
-from tuner.study.state import StudyState
+from tuner.study.records import AttemptEnded, Ended, Finished, Outcome, Paused, TrialState
+from tuner.study.state import StudyState, Trial
 
 
 def scored_end(
@@ -21,6 +21,27 @@ def scored_end(
         state=end,
         score=None if best is None else trial.epochs[best][state.settings.search.objective],
         best_epoch=best,
+        reason=reason,
+    )
+
+
+def pause(state: StudyState, lease: Lease, reason: str, at: float) -> Paused:
+    """Return the pause of a leased trial, with the score of its best epoch so far."""
+    trial = state.trials[lease.trial]
+    best = trial.best_epoch
+    score = None if best is None else trial.epochs[best][state.settings.search.objective]
+    return Paused(at=at, trial=lease.trial, attempt=lease.attempt, score=score, best_epoch=best, reason=reason)
+
+
+def stopped_at_end(trial: Trial, reason: str, at: float) -> Ended:
+    """Return the end of a paused trial at the end of the search. `reason` says why it has not been promoted."""
+    return Ended(
+        at=at,
+        trial=trial.trial_id,
+        attempt=trial.attempts,
+        state=TrialState.STOPPED,
+        score=trial.score,
+        best_epoch=trial.best_epoch,
         reason=reason,
     )
 

@@ -9,7 +9,7 @@ const SEARCH = {
   given_up: { word: "given up", look: "failed" },
 };
 /** Order of the states in the bar: trials that have ended come first. */
-const IN_BAR = ["COMPLETED", "STOPPED", "FAILED", "RUNNING"];
+const IN_BAR = ["COMPLETED", "STOPPED", "FAILED", "RUNNING", "PAUSED"];
 
 export function drawTop(overview, open) {
   const search = SEARCH[overview.search];
