@@ -126,7 +126,7 @@ def test_a_snapshot_of_an_older_minor_version_is_passed_over_since_its_program_m
     bucket: LocalBucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     state = written_with_snapshots(bucket, monkeypatch)
-    monkeypatch.setattr(snapshots, "FORMAT", "1.3")
+    monkeypatch.setattr(snapshots, "FORMAT", "1.4")
     assert read_study(bucket, STUDY) == state
     bucket.delete(names.journal_segment(STUDY, 1))
     with pytest.raises(JournalError, match=r"0000000001\.jsonl is missing"):
