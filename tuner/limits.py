@@ -27,6 +27,8 @@ BEST_TRIALS = 1000
 """Maximum number of best trials in one request."""
 REASON_CHARACTERS = 20_000
 """Maximum length of the reason why an attempt ended."""
+START_S = 30 * 24 * 3600.0
+"""Maximum number of seconds from a lease to the first training step."""
 PROBLEM_CHARACTERS = 1000
 """Maximum length of the problem in a heartbeat."""
 
@@ -45,6 +47,15 @@ def wrong_report(epoch: int, metrics: Mapping[str, float]) -> str | None:
     if not all(is_name(name) for name in metrics):
         return f"the name of a metric must have 1 to {NAME_CHARACTERS} printable characters"
     return None
+
+
+def seconds(text: str) -> float | None:
+    """Return the seconds in a metadata value; None if it is empty or not a number from 0 to START_S."""
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if 0 <= value <= START_S else None
 
 
 def number(text: str) -> int:

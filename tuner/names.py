@@ -83,6 +83,8 @@ METADATA_CHECKPOINT = "cifake-tune-checkpoint"
 METADATA_FORMAT = "cifake-tune-format"  # format version of a chief that refuses the format of a request
 METADATA_SHA256 = "cifake-tune-sha256"  # hex SHA-256 of the object in METADATA_CHECKPOINT
 METADATA_VERIFIED = "cifake-tune-verified"  # yes or no: whether the worker could recompute the objective
+METADATA_PAUSED = "cifake-tune-paused"  # yes: the trial of the answer must not be trained further, because it is paused
+METADATA_START_S = "cifake-tune-start-s"  # seconds from the lease to the end of the attempt's first training step
 METADATA_RETURNED = "cifake-tune-returned"  # yes: the space's own fit returned the objective
 
 
@@ -155,6 +157,7 @@ class Metric(StrEnum):
     BEST_SCORE_SINCE = "cifake_tune_best_score_timestamp_seconds"
     RUNG_REACHED = "cifake_tune_rung_trials"
     RUNG_STOPPED = "cifake_tune_rung_stopped_trials"
+    RUNG_PAUSED = "cifake_tune_rung_paused_trials"
     TERM = "cifake_tune_chief_term"
     CHIEF_STARTED = "cifake_tune_chief_started_timestamp_seconds"
     LEASES = "cifake_tune_leases"

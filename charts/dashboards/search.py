@@ -75,9 +75,10 @@ def search() -> Dashboard:
             ranking(
                 "Rungs of early stopping",
                 "none",
-                "Number of trials that reached each rung, and number of trials stopped there.",
+                "Number of trials that reached each rung, and numbers of trials stopped and paused there.",
                 Query(f"max by (rung) ({of(Metric.RUNG_REACHED)})", "rung {{rung}}: reached"),
                 Query(f"max by (rung) ({of(Metric.RUNG_STOPPED)})", "rung {{rung}}: stopped"),
+                Query(f"max by (rung) ({of(Metric.RUNG_PAUSED)}) > 0", "rung {{rung}}: paused"),
                 width=THIRD,
             )
         )

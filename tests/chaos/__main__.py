@@ -6,6 +6,7 @@ import os
 import random
 import sys
 import tempfile
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -44,6 +45,9 @@ def main() -> int:
     parser.add_argument("--faults", type=int, default=200)
     parser.add_argument("--seed", type=int, help="of the schedule; default: a random one, which is printed")
     parser.add_argument("--workers", type=int, default=4, help="at first; faults add and remove some")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="setting of the study, more often"
+    )
     parser.add_argument("--json", type=Path, help="write the result there, too")
     parser.add_argument("--keep", type=Path, help="folder for logs and marks; default: a temporary one")
     options = parser.parse_args()
@@ -52,7 +56,7 @@ def main() -> int:
     with ExitStack() as stack:
         folder = options.keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="chaos-")))
         folder.mkdir(parents=True, exist_ok=True)
-        run = _run(stack, folder, seed, options.faults, options.workers)
+        run = _run(stack, folder, _study(seed, options.faults, options.set), seed, options.faults, options.workers)
         left = run.go()
     verdict = check(left)
     _print_faults(run)
@@ -73,14 +77,13 @@ def main() -> int:
     return 0 if verdict.holds and played else 1
 
 
-def _run(stack: ExitStack, folder: Path, seed: int, faults: int, workers: int) -> Run:
+def _run(stack: ExitStack, folder: Path, study: Study, seed: int, faults: int, workers: int) -> Run:
     emulator = stack.enter_context(running_emulator())
     proxy = stack.enter_context(running_proxy(emulator.url, Faults(seed=seed)))
     front = stack.enter_context(running_front())
     os.environ["STORAGE_EMULATOR_HOST"] = emulator.url  # for us, who see what is so
     bucket = open_bucket(f"gs://{emulator.new_bucket()}")
     manifest = pack(str(coloured_images(folder / "images")), bucket)
-    study = _study(seed, faults)
     study_file = folder / "study.yaml"
     study_file.write_text(yaml.safe_dump(dump(study)), encoding="utf-8")
     marks = folder / "marks.jsonl"
@@ -114,7 +117,7 @@ def _run(stack: ExitStack, folder: Path, seed: int, faults: int, workers: int) -
     return Run(study, bucket, schedule, stage, workers, log, marks, printer.report_progress)
 
 
-def _study(seed: int, faults: int) -> Study:
+def _study(seed: int, faults: int, settings: Sequence[str]) -> Study:
     return load(
         settings=[
             "name=chaos",
@@ -128,6 +131,7 @@ def _study(seed: int, faults: int) -> Study:
             "leases.chief_timeout_s=300.0",  # chiefs may be killed one after the other, each before it was of any use
             "space.import=chaos_space:ChaosSpace",
             f"space.code={SPACE}",
+            *settings,
         ]
     )
 

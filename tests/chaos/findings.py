@@ -14,6 +14,7 @@ class Rule(StrEnum):
     CREATED = "a trial is created once, before anything else happens to it"
     ATTEMPTS = "attempts are numbered from 1 without gaps, and one runs at a time"
     STALE = "only the running attempt reports and ends"
+    PROMOTED = "a paused trial goes on if it is among the best of its rung, or if there is nothing left to suggest"
     ONCE = "a trial ends once, and nothing happens to it afterwards"
     EPOCHS = "epochs are reported in order, and a new attempt goes on where the trial was"
     BUDGETS = "a trial is tried as often as its budgets allow, neither more nor less"

@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.chaos.evidence import Segment
 from tests.chaos.findings import Findings, Rule
-from tuner.config.settings import Algorithm, Study
+from tuner.config.settings import Algorithm, Policy, Study
 from tuner.names import TrialId
 from tuner.study.records import (
     AttemptEnded,
@@ -17,6 +17,7 @@ from tuner.study.records import (
     Leased,
     Opened,
     Outcome,
+    Paused,
     Record,
     Reported,
     Retried,
@@ -35,6 +36,9 @@ class Account:
     hyperparameters: dict[str, Any]
     attempts: int = 0
     running: bool = False
+    paused: bool = False
+    rungs: dict[int, float] = field(default_factory=dict)
+    """The best objective with which the trial had trained so many epochs, where a rung is, when it first had."""
     ended: Ended | None = None
     values: dict[int, float] = field(default_factory=dict)
     """The objective by epoch."""
@@ -105,6 +109,11 @@ class Books:
             return
         for account in self.accounts.values():
             self._expect(Rule.FINISHED, account.ended is not None, f"trial {account.trial} has not ended")
+        if self.study.search.early_stopping.policy is Policy.PROMOTION:
+            ends = Counter(account.ended.state for account in self.accounts.values() if account.ended)
+            wanted = min(self.study.search.finalists, ends.total() - ends[TrialState.FAILED])
+            completed = ends[TrialState.COMPLETED]
+            self._expect(Rule.PROMOTED, completed >= wanted, f"{completed} trials are complete, of {wanted} finalists")
         search = self.study.search
         if search.algorithm in _SUGGESTED_ONE_BY_ONE:
             count = len(self.accounts)
@@ -137,6 +146,7 @@ class Books:
         if self._expect(Rule.ONCE, failed, f"trial {trial} is retried, and has not failed"):
             assert account is not None
             account.ended = None
+            account.rungs.clear()
             account.values.clear()
             account.checkpoints.clear()
             account.spent.clear()
@@ -161,9 +171,10 @@ class Books:
         if isinstance(record, Leased):
             self._lease(account, record)
             return
+        ends_paused = account.paused and isinstance(record, Ended) and record.state is TrialState.STOPPED
         self._expect(
             Rule.STALE,
-            account.running and record.attempt == account.attempts,
+            (account.running or ends_paused) and record.attempt == account.attempts,
             f"{record.kind} of trial {record.trial} by attempt {record.attempt}, and "
             f"{f'attempt {account.attempts}' if account.running else 'none'} is running",
         )
@@ -179,6 +190,8 @@ class Books:
                     spent <= budget,
                     f"trial {record.trial} is tried again after {spent} x {record.outcome}, and the budget is {budget}",
                 )
+            case Paused():
+                self._pause(account, record)
             case Ended():
                 self._end(account, record)
 
@@ -190,10 +203,43 @@ class Books:
             f"trial {record.trial}: attempt {record.attempt} follows attempt {account.attempts}"
             f"{', which is still running' if account.running else ''}",
         )
+        if account.paused:
+            self._promote(account)
         account.attempts, account.running, account.reported_by_attempt = record.attempt, True, 0
+        account.paused = False
         # what was reported without a saved model is to be done again
         last = max(account.checkpoints, default=account.first_epoch - 1)
         account.values = {epoch: value for epoch, value in account.values.items() if epoch <= last}
+
+    def _promote(self, account: Account) -> None:
+        """Look whether a paused trial may go on."""
+        stopping, sign = self.study.search.early_stopping, 1 if self.opened and self.opened.direction == "max" else -1
+        epochs = max(account.rungs, default=0)
+        failed = {a.trial for a in self.accounts.values() if a.ended and a.ended.state is TrialState.FAILED}
+        reached = [a for a in self.accounts.values() if epochs in a.rungs and a.trial not in failed]
+        better = [a for a in reached if sign * a.rungs[epochs] > sign * account.rungs.get(epochs, nan)]
+        is_best = len(better) < len(reached) // stopping.reduction_factor
+        self._expect(
+            Rule.PROMOTED,
+            is_best or len(self.accounts) >= self.study.search.max_trials,
+            f"trial {account.trial} goes on after {epochs} epochs, and {len(better)} of {len(reached)} were better",
+        )
+
+    def _pause(self, account: Account, record: Paused) -> None:
+        account.running, account.paused = False, True
+        assert self.opened is not None
+        best = account.best_epoch(self.opened.direction)
+        score = None if best is None else account.values[best]
+        self._expect(
+            Rule.SCORES,
+            best is not None and (record.score, record.best_epoch) == (score, best),
+            f"trial {record.trial} is paused with {record.score} (epoch {record.best_epoch}); the reports say {score}",
+        )
+        self._expect(
+            Rule.PROMOTED,
+            self.study.search.early_stopping.policy is Policy.PROMOTION and account.newest is not None,
+            f"trial {record.trial} is paused, and has no saved model or is of a study that pauses none",
+        )
 
     def _report(self, account: Account, record: Reported) -> None:
         expected = max(account.values, default=account.first_epoch - 1) + 1
@@ -210,9 +256,15 @@ class Books:
         account.values[record.epoch] = record.metrics.get(self.study.search.objective, nan)
         if record.checkpoint is not None:
             account.checkpoints[record.epoch] = record.checkpoint
+        epochs, stopping = record.epoch + 1, self.study.search.early_stopping
+        rungs = {stopping.min_epochs * stopping.reduction_factor**power for power in range(20)}
+        assert self.opened is not None
+        best = account.best_epoch(self.opened.direction)
+        if epochs in rungs and best is not None:
+            account.rungs.setdefault(epochs, account.values[best])
 
     def _end(self, account: Account, record: Ended) -> None:
-        account.running, account.ended = False, record
+        account.running, account.paused, account.ended = False, False, record
         if record.state is TrialState.FAILED:
             outcome = record.outcome or Outcome.INVALID
             spent, budget = self._budget(account, outcome)

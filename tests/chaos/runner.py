@@ -104,14 +104,19 @@ class Run:
             reigns=tuple(self.stage.reigns),
         )
 
+    @property
+    def _through(self) -> int:
+        """How many trials have ended, or have been paused: with promotion most of them end with the search."""
+        return sum(trial.ended is not None or trial.pauses > 0 for trial in self._reader.state.trials.values())
+
     def _read(self) -> None:
         if time.monotonic() - self._last_read < READ_S:
             return
         self._last_read = time.monotonic()
-        ended_count = len(self._reader.state.ended)
+        through = self._through
         if self._reader.poll():
             self._last_record = time.monotonic()
-        if len(self._reader.state.ended) != ended_count:
+        if self._through != through:
             self._report_progress()
 
     def _play(self) -> None:
@@ -120,7 +125,7 @@ class Run:
             return
         trials_per_fault = self.study.search.max_trials * (1 - CALM) / len(self.schedule)
         late = time.monotonic() - self._last_fault > PATIENCE_S
-        if not self._reader.state.ended or (len(self._reader.state.ended) < trials_per_fault * number and not late):
+        if not self._through or (self._through < trials_per_fault * number and not late):
             return
         fault = self.schedule[number]
         trials = self._reader.state.trials.values()
@@ -133,7 +138,7 @@ class Run:
 
     def _hold(self) -> None:
         """Slow the last trials down while faults are left: on a busy machine the search would end before them."""
-        calm = len(self._reader.state.ended) >= self.study.search.max_trials * (1 - CALM)
+        calm = self._through >= self.study.search.max_trials * (1 - CALM)
         hold = hold_file(self.marks)
         if calm and self.done.total() < len(self.schedule):
             hold.touch()
@@ -144,5 +149,5 @@ class Run:
         state = self._reader.state
         workers = len(self.stage.cast.of(Role.WORKER))
         self.report_progress(
-            Progress(self.seconds, self.done.total(), self._newest, len(state.ended), state.term, workers)
+            Progress(self.seconds, self.done.total(), self._newest, self._through, state.term, workers)
         )

@@ -4,6 +4,7 @@ from tests.chaos.evidence import Change, Exit, Left, Mark, ObjectEvent, Role, Se
 from tests.chaos.work_rules import KEY
 from tuner import names
 from tuner.config.loading import load
+from tuner.config.settings import Study
 from tuner.names import TrialId
 from tuner.study.records import (
     AttemptEnded,
@@ -13,6 +14,7 @@ from tuner.study.records import (
     Leased,
     Opened,
     Outcome,
+    Paused,
     Record,
     Reported,
     TrialState,
@@ -24,7 +26,8 @@ STUDY = load(settings=["search.max_trials=4", "training.epochs=3", "retries.fail
 class Story:
     """Each method is something that happens, a second after what happened before."""
 
-    def __init__(self) -> None:
+    def __init__(self, study: Study = STUDY) -> None:
+        self._study = study
         self.segments: list[Segment] = []
         self.marks: list[Mark] = []
         self.history: list[ObjectEvent] = []
@@ -45,7 +48,9 @@ class Story:
         """A chief opens its term."""
         self._term += 1
         self._writer = writer
-        self._write(Opened(at=self._now(), term=self._term, writer=writer, study=STUDY, data="d", direction="max"))
+        self._write(
+            Opened(at=self._now(), term=self._term, writer=writer, study=self._study, data="d", direction="max")
+        )
 
     def create(self, number: int) -> TrialId:
         """A trial is suggested."""
@@ -92,15 +97,30 @@ class Story:
         attempt, _ = self._running.pop(trial)
         self._write(AttemptEnded(at=self._now(), trial=trial, attempt=attempt, outcome=outcome, reason="…"))
 
+    def paused(self, trial: TrialId) -> None:
+        """The trial waits at its rung."""
+        attempt, _ = self._running.pop(trial)
+        best, score = self._best(trial)
+        self._write(Paused(at=self._now(), trial=trial, attempt=attempt, score=score, best_epoch=best))
+
+    def stopped(self, trial: TrialId) -> None:
+        """The trial was paused until the search ended."""
+        best, score = self._best(trial)
+        state: TrialState = TrialState.STOPPED
+        attempt = self._attempts[trial]
+        self._write(Ended(at=self._now(), trial=trial, attempt=attempt, state=state, score=score, best_epoch=best))
+
+    def _best(self, trial: TrialId) -> tuple[int, float]:
+        values = self._values[trial]
+        best = max(values, key=lambda epoch: values[epoch])
+        return best, values[best]
+
     def completed(self, trial: TrialId) -> None:
         """The trial ends well."""
         attempt, _ = self._running.pop(trial)
-        values = self._values[trial]
-        best = max(values, key=lambda epoch: values[epoch])
+        best, score = self._best(trial)
         state: TrialState = TrialState.COMPLETED
-        self._write(
-            Ended(at=self._now(), trial=trial, attempt=attempt, state=state, score=values[best], best_epoch=best)
-        )
+        self._write(Ended(at=self._now(), trial=trial, attempt=attempt, state=state, score=score, best_epoch=best))
 
     def failed(self, trial: TrialId, outcome: Outcome) -> None:
         """The trial fails."""
@@ -135,6 +155,37 @@ class Story:
     def _mark(self, trial: TrialId, what: What, epoch: int) -> None:
         _, worker = self._running[trial]
         self.marks.append(Mark(self._now(), worker, 1, int(trial), what, epoch))
+
+
+PROMOTION = load(recorded=STUDY, settings=["search.early_stopping.policy=promotion", "search.max_trials=5"])
+
+
+def a_contest() -> Left:
+    """Four trials of five are paused at the first rung; the best goes on with another worker, to its end."""
+    story = Story(PROMOTION)
+    story.chief("only")
+    trials = []
+    for number, value in enumerate((0.5, 0.7, 0.6)):
+        trials.append(story.create(number))
+        story.lease(trials[-1], "a")
+        story.epoch(trials[-1], 0, value)
+        story.paused(trials[-1])
+    best = trials[1]
+    story.lease(best, "b")
+    for epoch, value in enumerate((0.8, 0.6), 1):
+        story.epoch(best, epoch, value)
+    for number, value in enumerate((0.4, 0.3), 3):
+        trials.append(story.create(number))
+        story.lease(trials[-1], "a")
+        story.epoch(trials[-1], 0, value)
+        story.paused(trials[-1])
+    story.delete(trials[-1], 0)  # it can no longer be promoted
+    story.completed(best)
+    for trial in trials:
+        if trial != best:
+            story.stopped(trial)
+    story.finished()
+    return story.left(Exit("chief-1", Role.CHIEF, 0), Exit("a", Role.WORKER, 0), Exit("b", Role.WORKER, 0))
 
 
 def a_night() -> Left:

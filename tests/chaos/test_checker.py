@@ -9,10 +9,10 @@ import pytest
 from tests.chaos.checker import check
 from tests.chaos.evidence import Change, Left, Mark, ObjectEvent, Reign, Segment, What
 from tests.chaos.findings import Rule
-from tests.chaos.story import STUDY, Story, a_night
+from tests.chaos.story import STUDY, Story, a_contest, a_night
 from tuner import names
 from tuner.names import TrialId
-from tuner.study.records import Created, Ended, Finished, Leased, Opened, Outcome, Record, Reported
+from tuner.study.records import Created, Ended, Finished, Leased, Opened, Outcome, Paused, Record, Reported, TrialState
 
 TRIAL = TrialId("00000")
 Spoil = Callable[[Left], Left]
@@ -197,11 +197,16 @@ SPOILED: list[tuple[Rule, str, Spoil]] = [
 ]
 
 
-def test_a_search_that_is_as_it_must_be_passes() -> None:
-    verdict = check(a_night())
+@pytest.mark.parametrize("left", [a_night(), a_contest()], ids=["a night", "a contest"])
+def test_a_search_that_is_as_it_must_be_passes(left: Left) -> None:
+    verdict = check(left)
     assert verdict.violations == ()
     assert verdict.holds
-    assert set(verdict.looked) == set(Rule)
+
+
+def test_every_rule_is_looked_at() -> None:
+    assert set(check(a_night()).looked) == set(Rule) - {Rule.PROMOTED}
+    assert Rule.PROMOTED in check(a_contest()).looked
 
 
 def test_what_was_done_is_counted() -> None:
@@ -219,15 +224,44 @@ def test_it_is_found_that(rule: Rule, what: str, spoil: Spoil) -> None:
     assert rule in {violation.rule for violation in check(spoil(a_night())).violations}
 
 
+SECOND, LAST = TrialId("00001"), TrialId("00004")
+SPOILED_CONTEST: list[tuple[Rule, str, Spoil]] = [
+    (
+        Rule.PROMOTED,
+        "a trial that is not among the best goes on",
+        changed(Leased, 3, to={"trial": TRIAL, "attempt": 2}),
+    ),
+    (
+        Rule.PROMOTED,
+        "no finalist is trained to its end",
+        changed(Ended, trial=SECOND, to={"state": TrialState.STOPPED}),
+    ),
+    (Rule.PROMOTED, "a trial is paused without a saved model", changed(Reported, 0, to={"checkpoint": None})),
+    (Rule.ATTEMPTS, "a trial goes on that was not paused", without(Paused, trial=SECOND)),
+    (Rule.SCORES, "a trial is paused with a score that was not reported", changed(Paused, to={"score": 0.9})),
+    (Rule.STALE, "a paused trial is completed", changed(Ended, trial=LAST, to={"state": TrialState.COMPLETED})),
+    (Rule.STALE, "a trial is paused twice", twice(Paused)),
+    (Rule.FINISHED, "a paused trial has not ended", without(Ended, trial=LAST)),
+    (Rule.KEPT, "the model of a paused trial is deleted", deletes(names.checkpoint(STUDY.name, SECOND, 1, 0))),
+]
+
+
+@pytest.mark.parametrize(
+    ("rule", "what", "spoil"), SPOILED_CONTEST, ids=[f"{r.name.lower()}: {w}" for r, w, _ in SPOILED_CONTEST]
+)
+def test_with_promotion_it_is_found_that(rule: Rule, what: str, spoil: Spoil) -> None:
+    assert rule in {violation.rule for violation in check(spoil(a_contest())).violations}
+
+
 def test_every_rule_can_be_broken() -> None:
-    assert {rule for rule, _, _ in SPOILED} == set(Rule)
+    assert {rule for rule, _, _ in [*SPOILED, *SPOILED_CONTEST]} == set(Rule)
 
 
 def test_a_journal_alone_is_judged_by_the_rules_for_journals() -> None:
     night = a_night()
     verdict = check(Left(night.segments, night.objects))
     assert verdict.holds
-    unlooked = {Rule.REPEATS, Rule.ZOMBIES, Rule.GRANTED, Rule.NAMED, Rule.KEPT, Rule.EXITS}
+    unlooked = {Rule.REPEATS, Rule.ZOMBIES, Rule.GRANTED, Rule.NAMED, Rule.KEPT, Rule.EXITS, Rule.PROMOTED}
     assert set(Rule) - set(verdict.looked) == unlooked
 
 

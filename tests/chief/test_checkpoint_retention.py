@@ -3,9 +3,11 @@
 from pathlib import Path
 
 from tests.search.test_oracle import A, B, add, at, oracle, take
+from tests.search.test_promotion import promoting
 from tuner import names
 from tuner.bucket.local import LocalBucket
 from tuner.chief.checkpoint_retention import SavedModels
+from tuner.search.leases import Worker
 from tuner.search.oracle import AttemptClaim, Oracle
 from tuner.study.records import Outcome
 
@@ -97,3 +99,52 @@ def test_models_of_trials_that_only_a_newer_chief_knows_stay(tmp_path: Path) -> 
     newer = names.checkpoint(chief.state.settings.name, "00005", 1, 0)
     bucket.write(newer, b"of a trial of the next term, which this chief has not heard of yet")
     assert SavedModels(bucket, chief.state).stale() == gone[2:]
+
+
+def test_a_paused_trial_keeps_its_models_as_long_as_it_can_be_promoted(tmp_path: Path) -> None:
+    chief = promoting("search.early_stopping.reduction_factor=4", epochs=4, trials=24)
+    bucket = LocalBucket(tmp_path)
+    models = SavedModels(bucket, chief.state)
+    obsolete: list[str] = []
+    for number in range(24):  # each is worse than the one before, so a quarter of 24 can be promoted
+        add(chief, number)
+        attempt = next(iter([take(chief, Worker(f"w{number}", "1"))]))
+        while attempt.number > 1:  # the promoted trial stays with its worker
+            attempt = take(chief, Worker(f"w{number}-{attempt.trial}", "1"))
+        save(chief, bucket, attempt, 0, 1 - number / 100)
+        obsolete += models.obsolete()
+    trials = [names.parse_checkpoint(name) for name in obsolete]
+    assert [trial.trial_id for trial in trials if trial] == [f"{number:05d}" for number in range(6, 24)]
+    assert len(set(obsolete)) == 18
+
+
+def test_models_of_paused_trials_stay_if_more_may_be_promoted_because_trials_fail(tmp_path: Path) -> None:
+    chief, bucket = promoting("retries.failure=0", epochs=4, trials=12), LocalBucket(tmp_path)
+    models = SavedModels(bucket, chief.state)
+    for number in range(12):
+        add(chief, number)
+    attempts = [take(chief, Worker(f"w{number}", "1")) for number in range(12)]
+    for attempt in attempts[:4]:
+        chief.give_back(attempt, Outcome.FAILED, "", at(1))
+    for number, attempt in enumerate(attempts[4:]):
+        save(chief, bucket, attempt, 0, 1 - number / 100)
+    kept = 12 - len({model.trial_id for name in models.obsolete() if (model := names.parse_checkpoint(name))})
+    assert kept > 12 // 3 + 4, "not only a third of those that are left"
+
+
+def test_stopped_at_the_end_a_paused_trial_is_one_of_the_best_two_and_keeps_its_model(tmp_path: Path) -> None:
+    chief, bucket = promoting(epochs=4, trials=3), LocalBucket(tmp_path)
+    models = SavedModels(bucket, chief.state)
+    add(chief, 0)
+    second = take(chief, A)
+    kept = [save(chief, bucket, second, 0, 0.5)]
+    add(chief, 1)
+    save(chief, bucket, take(chief, A), 0, 0.1)
+    add(chief, 2)
+    best = take(chief, A)
+    saved = [save(chief, bucket, best, epoch, 0.9 - epoch / 10) for epoch in range(4)]
+    chief.complete(best, at(9))
+    chief.exhausted = True
+    assert chief.finish(at(9))
+    models.delete([*models.obsolete(), *models.stale()])
+    assert list(bucket.list(names.trials_prefix(chief.state.settings.name))) == sorted([*kept, saved[0]])

@@ -13,7 +13,7 @@ import pytest
 from sklearn.exceptions import ConvergenceWarning
 
 from tuner.config.loading import load
-from tuner.config.settings import Algorithm
+from tuner.config.settings import Algorithm, Policy
 from tuner.names import TrialId, journal_segment, snapshot
 from tuner.search.leases import Worker
 from tuner.search.oracle import AttemptClaim, Instant, Oracle
@@ -45,13 +45,14 @@ class Search:
     killed_after: int | None
     """So many reports, then the chief dies, and what it had in memory."""
     with_snapshot: bool = False
+    policy: Policy = Policy.STOPPING
     journal: list[Record] = field(default_factory=list)
     reports: int = 0
     turns: dict[Worker, AttemptClaim] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        name = f"search.algorithm={self.algorithm}"
-        self.study = load(settings=[name, f"search.max_trials={TRIALS}", f"training.epochs={EPOCHS}"])
+        names = f"search.algorithm={self.algorithm}", f"search.early_stopping.policy={self.policy}"
+        self.study = load(settings=[*names, f"search.max_trials={TRIALS}", f"training.epochs={EPOCHS}"])
         self.begin(StudyState())
 
     def begin(self, state: StudyState) -> None:
@@ -106,7 +107,7 @@ class Search:
         epoch = len(trial.epochs)
         value = random.Random(f"{sorted(trial.hyperparameters.items())}/{epoch}").random()
         records = self.chief.report(attempt, epoch, {"val_accuracy": value}, f"{attempt.trial}/{epoch}", Instant(0, 0))
-        if epoch == EPOCHS - 1 or trial.state is TrialState.STOPPED:
+        if epoch == EPOCHS - 1 or trial.state is not TrialState.RUNNING:
             records += self.chief.complete(attempt, Instant(0, 0))
             self.suggester.ended(trial.trial_id, trial.state, trial.score, trial.best_epoch)
             del self.turns[worker]
@@ -122,21 +123,30 @@ class Search:
 
 
 @cache
-def undisturbed(algorithm: Algorithm) -> Search:
-    return Search(algorithm, None).run()
+def undisturbed(algorithm: Algorithm, policy: Policy = Policy.STOPPING) -> Search:
+    return Search(algorithm, None, policy=policy).run()
 
 
 # of three hyperparameters, the Gaussian process is asked for from the tenth result on
 @pytest.mark.parametrize("with_snapshot", [False, True])
 @pytest.mark.parametrize("share", [0.2, 0.5, 0.8])
 @pytest.mark.parametrize("algorithm", [Algorithm.RANDOM, Algorithm.BAYESIAN, Algorithm.GRID])
+@pytest.mark.parametrize("policy", [Policy.STOPPING, Policy.PROMOTION])
 def test_a_chief_killed_in_the_midst_makes_the_same_search(
-    algorithm: Algorithm, share: float, with_snapshot: bool
+    policy: Policy, algorithm: Algorithm, share: float, with_snapshot: bool
 ) -> None:
-    whole = undisturbed(algorithm)
-    killed = Search(algorithm, int(whole.reports * share), with_snapshot).run()
+    whole = undisturbed(algorithm, policy)
+    killed = Search(algorithm, int(whole.reports * share), with_snapshot, policy).run()
     assert killed.state.term == 2
     assert killed.story() == whole.story()
+
+
+@pytest.mark.parametrize("algorithm", [Algorithm.RANDOM, Algorithm.BAYESIAN, Algorithm.GRID])
+def test_the_searches_that_are_compared_pause_trials_and_promote_some(algorithm: Algorithm) -> None:
+    trials = undisturbed(algorithm, Policy.PROMOTION).state.trials.values()
+    assert len(trials) == TRIALS
+    assert sum(trial.pauses for trial in trials) >= 8
+    assert max(trial.attempts for trial in trials) >= 2
 
 
 @pytest.mark.parametrize("algorithm", [Algorithm.RANDOM, Algorithm.BAYESIAN, Algorithm.GRID])

@@ -21,6 +21,7 @@ from tuner.study.records import (
     Leased,
     Opened,
     Outcome,
+    Paused,
     Record,
     Reported,
     TrialState,
@@ -73,7 +74,7 @@ def test_trials_are_counted_by_state_and_attempts_by_outcome_and_reason() -> Non
         ended(THREE, TrialState.FAILED, outcome=Outcome.OUT_OF_MEMORY, reason="no memory"),
     )
     states = {state: value(registry, Metric.TRIALS, state=state.lower()) for state in TrialState}
-    assert states == {"QUEUED": 1, "RUNNING": 0, "COMPLETED": 1, "STOPPED": 0, "FAILED": 1}
+    assert states == {"QUEUED": 1, "PAUSED": 0, "RUNNING": 0, "COMPLETED": 1, "STOPPED": 0, "FAILED": 1}
     assert value(registry, Metric.ATTEMPTS, outcome="finished", reason="completed") == 1
     assert value(registry, Metric.ATTEMPTS, outcome="interrupted", reason="preempted") == 1
     assert value(registry, Metric.ATTEMPTS, outcome="interrupted", reason="lost") == 0
@@ -101,6 +102,25 @@ def test_rungs_show_who_reached_them_and_who_was_stopped_there() -> None:
     assert value(registry, Metric.RUNG_STOPPED, rung="0") == 1
     assert value(registry, Metric.RUNG_STOPPED, rung="1") == 0
     assert value(registry, Metric.EPOCHS) == 4
+
+
+def test_paused_trials_are_counted_at_their_rung_and_their_attempts_once() -> None:
+    paused = Paused(at=25, trial=ONE, attempt=1, score=0.5, best_epoch=0, reason="rung 0")
+    records = [*created(ONE), leased(ONE), reported(ONE, 0, 0.5), paused]
+    until_the_end = [*records, ended(ONE, TrialState.STOPPED, 0.5, reason="rung 0")]
+    promoted = [
+        *records, leased(ONE, 2), reported(ONE, 1, 0.6, attempt=2),
+        Ended(at=40, trial=ONE, attempt=2, state=TrialState.COMPLETED, score=0.6, best_epoch=1),
+    ]  # fmt: skip
+    for played, state, at_rung, finished in (
+        (records, "paused", 1, 0), (until_the_end, "stopped", 0, 0), (promoted, "completed", 0, 1),
+    ):  # fmt: skip
+        registry = metrics_of(*played, settings=["search.early_stopping.policy=promotion"])
+        assert value(registry, Metric.TRIALS, state=state) == 1
+        assert value(registry, Metric.RUNG_PAUSED, rung="0") == at_rung
+        assert value(registry, Metric.ATTEMPTS, outcome="paused", reason="paused") == 1
+        ends = [value(registry, Metric.ATTEMPTS, outcome="finished", reason=r) for r in ("completed", "stopped")]
+        assert sum(end or 0 for end in ends) == finished
 
 
 def test_a_trial_that_failed_has_reached_no_rung_wherever_rungs_are_shown() -> None:

@@ -198,8 +198,8 @@ def test_a_study_that_was_written_down_is_read_as_the_same(settings: list[str], 
 @pytest.mark.parametrize("algorithm", list(Algorithm))
 def test_trials_are_stopped_early_unless_the_algorithm_has_rungs_of_its_own(algorithm: Algorithm) -> None:
     stopping = load(settings=[f"search.algorithm={algorithm}"]).search.early_stopping
-    assert stopping.policy is (Policy.NONE if algorithm is Algorithm.HYPERBAND else Policy.ASHA)
-    assert Study().search.early_stopping.policy is Policy.ASHA
+    assert stopping.policy is (Policy.NONE if algorithm is Algorithm.HYPERBAND else Policy.STOPPING)
+    assert Study().search.early_stopping.policy is Policy.STOPPING
 
 
 @pytest.mark.parametrize("algorithm", list(Algorithm))
@@ -219,7 +219,7 @@ def test_hyperband_refuses_a_second_early_stopping(study_yaml: Write) -> None:
     ("setting", "says"),
     [
         ("search.early_stopping.polcy=asha", "did you mean search.early_stopping.policy?"),
-        ("search.early_stopping.policy=median", "'asha' or 'none'"),
+        ("search.early_stopping.policy=median", "must be 'stopping', 'promotion' or 'none', got"),
         ("search.early_stopping.reduction_factor=1", "greater than or equal to 2"),
         ("search.early_stopping.min_epochs=0", "greater than or equal to 1"),
         ("search.early_stopping=asha", "must be a section"),

@@ -77,7 +77,12 @@ def test_the_overview_says_what_status_says(trials: int, small: StudyState, larg
     state = small if trials == 3 else large
     with serving(studies.watched(state)) as served:
         live, status = ask(served, "overview.json"), view_study(state)
-    counts = {"QUEUED": status.queued, "RUNNING": status.running, "COMPLETED": status.completed}
+    counts = {
+        "QUEUED": status.queued,
+        "PAUSED": status.paused,
+        "RUNNING": status.running,
+        "COMPLETED": status.completed,
+    }
     assert live["counts"] == counts | {"STOPPED": status.stopped, "FAILED": status.failed}
     assert (live["study"], live["max_trials"], live["search"]) == (status.study, status.max_trials, "running")
     assert (live["best"]["trial"], live["best"]["score"]) == (status.best_trial, pytest.approx(status.best_score, 1e-5))

@@ -19,7 +19,7 @@ from tuner.study.records import RECORD, Ended, Opened, Outcome, Record, Reported
 from tuner.study.rungs import rung_at
 from tuner.study.state import StudyState
 
-ASHA = EarlyStopping(policy=Policy.ASHA)
+ASHA = EarlyStopping(policy=Policy.STOPPING)
 
 
 def epochs(chief: Oracle, attempt: AttemptClaim, *values: float, first: int = 0) -> list[Record]:
@@ -58,7 +58,7 @@ def taken_up_again(chief: Oracle, attempt: AttemptClaim) -> tuple[Oracle, Attemp
 
 # ---- rungs --------------------------------------------------------------------------------------
 def test_each_rung_has_reduction_factor_times_the_epochs_of_the_one_before() -> None:
-    settings = EarlyStopping(policy=Policy.ASHA, min_epochs=2, reduction_factor=4)
+    settings = EarlyStopping(policy=Policy.STOPPING, min_epochs=2, reduction_factor=4)
     assert {e: rung for e in range(1, 130) if (rung := rung_at(settings, e)) is not None} == {2: 0, 8: 1, 32: 2, 128: 3}
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.search.test_oracle import oracle
 from tuner.config.loading import load
-from tuner.config.settings import Study
+from tuner.config.settings import Policy, Study
 from tuner.names import TrialId
 from tuner.search.leases import Worker
 from tuner.search.oracle import AttemptClaim, BadReportError, Instant, Oracle, StaleAttemptError
@@ -23,6 +23,7 @@ from tuner.study.records import (
     Leased,
     Opened,
     Outcome,
+    Paused,
     Record,
     Reported,
     TrialState,
@@ -34,6 +35,7 @@ T = TrialId("t")
 MOVES: list[tuple[Callable[[TrialId, int], Record], TrialState]] = [
     (lambda t, n: Leased(at=1, trial=t, attempt=n + 1, worker="a", incarnation="1"), TrialState.RUNNING),
     (lambda t, n: AttemptEnded(at=1, trial=t, attempt=n, outcome=Outcome.LOST, reason="r"), TrialState.QUEUED),
+    (lambda t, n: Paused(at=1, trial=t, attempt=n, score=0.5), TrialState.PAUSED),
     (lambda t, n: Ended(at=1, trial=t, attempt=n, state=TrialState.COMPLETED, score=0.5), TrialState.COMPLETED),
     (lambda t, n: Ended(at=1, trial=t, attempt=n, state=TrialState.STOPPED, score=0.5), TrialState.STOPPED),
     (lambda t, n: Ended(at=1, trial=t, attempt=n, state=TrialState.FAILED), TrialState.FAILED),
@@ -64,7 +66,7 @@ def test_a_trial_moves_as_the_table_says_or_not_at_all(
     source: TrialState, move: Callable[[TrialId, int], Record], target: TrialState
 ) -> None:
     state = one_trial(source)
-    # an attempt's end comes from a running attempt: the table has no other way into these states
+    # an attempt's end comes from a running attempt or a paused trial: the table has no other way into these states
     if target in TRANSITIONS[source]:
         state.apply(move(T, 3))
         assert state.trials[T].state is target
@@ -113,12 +115,13 @@ def test_every_state_can_be_reached_and_those_that_ended_are_left_no_more() -> N
 class Night:
     """An oracle, its journal, and workers that come, go, lie and fall silent, all out of one seed."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, policy: Policy = Policy.STOPPING) -> None:
         self.numbers = random.Random(seed)
         self.study: Study = load(
             settings=[
                 "search.max_trials=12", "training.epochs=6", "retries.preemption=10", "retries.failure=1",
                 "search.max_consecutive_failures=4", "leases.stock_duration_s=90.0",
+                f"search.early_stopping.policy={policy}",
             ]
         )  # fmt: skip
         self.journal: list[Record] = []
@@ -222,7 +225,7 @@ class Night:
         what = self.numbers.random()
         if what < 0.15:
             accepted = self.chief.beat(attempt, self.now())
-            result_of = trial.state in SCORED and trial.attempts == attempt.number
+            result_of = trial.state in {*SCORED, TrialState.PAUSED} and trial.attempts == attempt.number
             assert accepted == (result_of or self.is_newest(attempt))
             return []
         if what < 0.70:
@@ -247,7 +250,12 @@ class Night:
             }
             assert leased == {trial: trials[trial].attempts for trial in by_state[TrialState.RUNNING]}
             assert len(self.chief._leases) == len(leased)
-        assert Counter(self.chief._queue) == Counter(by_state[TrialState.QUEUED])
+        waiting = self.chief._waiting
+        assert Counter((*waiting._interrupted, *waiting._new)) == Counter(by_state[TrialState.QUEUED])
+        if waiting.promotion:
+            places = [place for rung in waiting.promotion._paused.values() for place in rung]
+            assert Counter(trial for _, trial in places) == Counter(by_state[TrialState.PAUSED])
+            assert len(waiting.promotion._by_score) == len(places)
         for worker in self.workers:
             assert len(self.chief._leases.of_worker(worker.name)) <= 1
         ended = [trial for s in (*SCORED, TrialState.FAILED) for trial in by_state[s]]
@@ -267,10 +275,11 @@ class Night:
             (spent[Outcome.INVALID], 0),
         ):
             assert count <= budget or (count == budget + 1 and trial.state is TrialState.FAILED)
-        going = trial.state in {TrialState.RUNNING, *SCORED}
-        assert trial.attempts == sum(spent.values()) + going
+        going = trial.state in {TrialState.RUNNING, *SCORED} and not trial.ended_paused
+        assert trial.attempts == sum(spent.values()) + trial.pauses + going
         assert trial.state not in SCORED or trial.score is not None
-        assert (trial.state is TrialState.STOPPED) == trial.reason.startswith("rung ")
+        is_behind = trial.state in {TrialState.STOPPED, TrialState.PAUSED}
+        assert is_behind == trial.reason.startswith("rung ")
 
     def drain(self) -> None:
         """Only good workers are left: they work until they are told that the search is over."""
@@ -290,9 +299,10 @@ class Night:
         raise AssertionError("the search does not end")
 
 
+@pytest.mark.parametrize("policy", [Policy.STOPPING, Policy.PROMOTION])
 @pytest.mark.parametrize("seed", range(40))
-def test_whatever_workers_do_no_trial_is_lost_and_the_search_ends(seed: int) -> None:
-    night = Night(seed)
+def test_whatever_workers_do_no_trial_is_lost_and_the_search_ends(seed: int, policy: Policy) -> None:
+    night = Night(seed, policy)
     for _ in range(600):
         night.act()
         night.check()
@@ -312,14 +322,17 @@ def test_the_random_calls_reach_every_state_and_every_outcome() -> None:
     states: Counter[TrialState] = Counter()
     outcomes: Counter[Outcome] = Counter()
     attempts = 0
-    for seed in range(10):
-        night = Night(seed)
+    paused = 0
+    for seed in range(20):
+        night = Night(seed, (Policy.STOPPING, Policy.PROMOTION)[seed % 2])
         for _ in range(600):
             night.act()
+            paused += any(trial.state is TrialState.PAUSED for trial in night.state.trials.values())
         for trial in night.state.trials.values():
             states[trial.state] += 1
             outcomes.update(trial.outcomes)
             attempts = max(attempts, trial.attempts)
     assert set(states) >= {TrialState.COMPLETED, TrialState.STOPPED, TrialState.FAILED}
+    assert paused > 1000
     assert set(outcomes) == set(Outcome)
     assert attempts > 5

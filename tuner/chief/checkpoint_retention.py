@@ -1,4 +1,7 @@
-"""Deletes saved models that are no longer needed. Models of running trials and of the best two trials are kept."""
+"""Deletes saved models that are no longer needed.
+
+Models of running trials, of paused trials that may still be promoted, and of the best two trials are kept.
+"""
 
 import logging
 from concurrent.futures import ThreadPoolExecutor
@@ -7,12 +10,18 @@ from tuner import names
 from tuner.bucket import Bucket
 from tuner.config.settings import Algorithm
 from tuner.errors import BucketError
+from tuner.names import TrialId
+from tuner.search.promotion import unpromotable
 from tuner.study.state import StudyState, Trial
 
 log = logging.getLogger(__name__)
 
 AT_ONCE = 8
 """Number of objects that are deleted concurrently."""
+SPARE = 4
+"""Number of the best paused trials, at each rung and in all, whose models are kept in any case."""
+RARELY = 100
+"""Paused trials are compared again after each hundredth of the trials has ended or was paused."""
 KEPT = 2
 """Number of trials whose models are kept: the best trial, and the second best for comparison."""
 
@@ -25,9 +34,13 @@ class SavedModels:
         self._state = state
         self._best = state.best(KEPT)
         self._checked = len(state.ended)
+        self._unpromotable: set[TrialId] = set()
+        """Paused trials whose models have been deleted."""
+        self._compared = 0
+        """Number of steps of the search when paused trials were compared last."""
 
     def obsolete(self) -> list[str]:
-        """Return the models that have become obsolete because trials ended since the last call.
+        """Return the models that have become obsolete because trials ended or were paused since the last call.
 
         For a trial with several attempts, this is the trial's folder (its name ends with a slash), because a lost
         attempt may have left models there that the journal does not name.
@@ -36,12 +49,26 @@ class SavedModels:
         self._checked += len(ended)
         if self._state.settings.search.algorithm is Algorithm.HYPERBAND:
             return []  # a later rung may continue from any model
-        obsolete = []
+        obsolete = self._of_unpromotable()
         for trial in [self._state.trials[trial_id] for trial_id in ended]:
             candidates = [*self._best, trial]
             self._best = self._state.best_of(candidates, KEPT)
             obsolete += [name for loser in candidates if loser not in self._best for name in self._models_of(loser)]
         return obsolete
+
+    def _of_unpromotable(self) -> list[str]:
+        """Return the models of paused trials that can no longer be promoted.
+
+        If one of them is resumed after all, because better trials have failed, its training begins again.
+        Its new attempt may begin at any time, so its folder is not returned.
+        """
+        steps, state = len(self._state.steps), self._state
+        if steps - self._compared <= len(state.trials) // RARELY:
+            return []
+        self._compared = steps
+        new = unpromotable(state, SPARE) - self._unpromotable
+        self._unpromotable |= new
+        return [name for trial_id in sorted(new) for name in state.trials[trial_id].checkpoints.values()]
 
     def stale(self) -> list[str]:
         """Return all models in the bucket that are not needed after the search.

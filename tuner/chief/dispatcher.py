@@ -14,7 +14,7 @@ from itertools import islice
 
 from tuner.search.oracle import Instant, Oracle
 from tuner.search.suggester import NoSuggestion, Suggester, Suggestion
-from tuner.study.records import Ended, Record
+from tuner.study.records import Ended, Paused, Record
 
 BATCH_S = 0.01
 """Seconds after which a batch of suggestions is handed out, even if more workers are waiting."""
@@ -97,8 +97,10 @@ class Dispatcher:
         if wanted and (self._producing is None or self._producing.done()):
             self._producing = asyncio.create_task(self._produce())
 
-    def ended(self, records: Sequence[Ended]) -> None:
+    def ended(self, records: Sequence[Ended | Paused]) -> None:
         """Pass the results of trials to the algorithm, in its own thread and therefore before its next suggestion.
+
+        For the algorithm, a trial that is paused has ended with the score that it has, until it ends with another.
 
         If the algorithm is slow, the next suggestion is started now, because the trial's worker is about to request it.
         """
@@ -106,7 +108,7 @@ class Dispatcher:
         if self._suggester.slow:
             self._request()
 
-    def _learn(self, records: Sequence[Ended]) -> None:
+    def _learn(self, records: Sequence[Ended | Paused]) -> None:
         try:
             for record in records:
                 self._suggester.ended(record.trial, record.state, record.score, record.best_epoch)

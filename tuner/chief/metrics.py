@@ -107,6 +107,7 @@ def study_metrics(state: StudyState) -> list[Metric]:
         reading(catalogue.EPOCHS_SAVED, {(): epochs_saved(state)}),
         reading(catalogue.RUNG_REACHED, {(str(rung),): len(at.values) for rung, at in rungs.items()}),
         reading(catalogue.RUNG_STOPPED, {(str(rung),): len(at.stopped) for rung, at in rungs.items()}),
+        reading(catalogue.RUNG_PAUSED, {(str(rung),): len(at.paused) for rung, at in rungs.items()}),
         reading(catalogue.TERM, {(): state.term}),
         reading(catalogue.OUTAGE_ATTEMPTS, {(): state.outage.attempts if state.outage else 0}),
     ]
@@ -123,7 +124,8 @@ def study_metrics(state: StudyState) -> list[Metric]:
 
 
 def _attempts(state: StudyState) -> dict[tuple[str, ...], float]:
-    ended = Counter(trial.state for trial in state.trials.values())
+    # a trial that was paused until the search ended has ended no attempt with its state
+    ended = Counter(trial.state for trial in state.trials.values() if not trial.pauses or not trial.ended_paused)
     outcomes: Counter[Outcome] = Counter()
     for trial in state.trials.values():
         if trial.outcomes:  # saves time, because few of possibly thousands of trials have any
@@ -131,6 +133,7 @@ def _attempts(state: StudyState) -> dict[tuple[str, ...], float]:
     return {
         ("finished", "completed"): ended[TrialState.COMPLETED],
         ("finished", "stopped"): ended[TrialState.STOPPED],
+        ("paused", "paused"): sum(trial.pauses for trial in state.trials.values()),
         **{
             ("interrupted" if outcome in INTERRUPTIONS else "failed", outcome.value): outcomes[outcome]
             for outcome in Outcome

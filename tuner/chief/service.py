@@ -32,7 +32,7 @@ from tuner.search.leases import Worker
 from tuner.search.oracle import AttemptClaim, BadReportError, Instant, Oracle, StaleAttemptError, UnknownTrialError
 from tuner.search.suggester import Suggester
 from tuner.study.evidence import Evidence
-from tuner.study.records import Ended, Outcome, Record, TrialState, first_line
+from tuner.study.records import Ended, Outcome, Paused, Record, TrialState, first_line
 from tuner.study.state import StudyState, Trial
 from tuner.study.status import WorkerState, WorkerStatus
 
@@ -185,7 +185,10 @@ class Service:
             )
         try:
             evidence = Evidence.from_metadata(metadata)
-            records = self.oracle.report(attempt, epoch, dict(request.metrics), checkpoint, now(), sha256, evidence)
+            start_s = limits.seconds(metadata.get(names.METADATA_START_S, ""))
+            records = self.oracle.report(
+                attempt, epoch, dict(request.metrics), checkpoint, now(), sha256, evidence, start_s
+            )
         except BadReportError as error:
             await abort(context, grpc.StatusCode.INVALID_ARGUMENT, str(error))
         except (StaleAttemptError, UnknownTrialError) as error:
@@ -196,6 +199,8 @@ class Service:
         durable = self.take(records)  # before anything that may fail, because the state has already changed
         # Keras Tuner's own workers read the whole message; cifake-tune's workers read only the status
         message = self._message(trial, status) if attempt.worker.stock else bare_trial(status, trial.trial_id)
+        if trial.state is TrialState.PAUSED and status == "STOPPED":
+            context.set_trailing_metadata(((names.METADATA_PAUSED, "yes"),))
         await durable
         return _service.UpdateTrialResponse(trial=message)
 
@@ -315,14 +320,14 @@ class Service:
         """
         if not records:
             return asyncio.shield(self.journal.commit([]))
-        ended = [record for record in records if isinstance(record, Ended)]
+        ended = [record for record in records if isinstance(record, Ended | Paused)]
         if ended:
             self.dispatcher.ended(ended)
         done = self.journal.commit([*records, *self.oracle.finish(now())])
         done.add_done_callback(lambda _: self._durable(done, ended))
         return asyncio.shield(done)
 
-    def _durable(self, done: asyncio.Future[None], ended: list[Ended]) -> None:
+    def _durable(self, done: asyncio.Future[None], ended: list[Ended | Paused]) -> None:
         if done.cancelled() or done.exception() is not None:
             return  # the journal's failure ends the chief
         for record in ended:

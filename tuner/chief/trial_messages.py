@@ -23,6 +23,7 @@ Status = Literal["RUNNING", "IDLE", "STOPPED"]
 
 _STATUS = {
     TrialState.QUEUED: _proto.TrialStatus.INVALID,
+    TrialState.PAUSED: _proto.TrialStatus.IDLE,
     TrialState.RUNNING: _proto.TrialStatus.RUNNING,
     TrialState.COMPLETED: _proto.TrialStatus.COMPLETED,
     TrialState.STOPPED: _proto.TrialStatus.COMPLETED,  # in Keras Tuner a STOPPED trial has no score

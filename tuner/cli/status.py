@@ -170,7 +170,10 @@ def _print_headline(view: "StudyView") -> None:
     total = "?" if view.max_trials is None else view.max_trials
     ended = view.completed + view.stopped + view.failed
     parts = [f"study {view.study}: {ended} of {total} trials"]
-    counts = {"running": view.running, "queued": view.queued, "stopped early": view.stopped, "failed": view.failed}
+    counts = {
+        "running": view.running, "queued": view.queued, "paused": view.paused, "stopped early": view.stopped,
+        "failed": view.failed,
+    }  # fmt: skip
     parts += [f"{count} {what}" for what, count in counts.items() if count]
     if view.best_score is not None:
         parts.append(f"best {view.objective} {score(view.best_score)} (trial {view.best_trial})")

@@ -9,7 +9,7 @@ import json
 from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 MANY = 1_000_000
 """Upper bound of counts that no study reaches. Larger values are mistakes, such as a number with two units."""
@@ -64,9 +64,10 @@ class Direction(StrEnum):
 
 
 class Policy(StrEnum):
-    """Policy that decides which trials stop before their last epoch."""
+    """Policy that decides which trials continue beyond a rung."""
 
-    ASHA = "asha"  # asynchronous successive halving
+    STOPPING = "asha"  # stops the others; recorded under its first name, so that version 0.1.0 can continue a study
+    PROMOTION = "promotion"  # pauses the others, until they are promoted
     NONE = "none"
 
 
@@ -224,20 +225,35 @@ class Space(Settings):
         return values if has_import or values.get("name") is not None else {**values, "name": "seed"}
 
 
+def _policy_name(value: Any) -> Any:
+    """Return the value under which a policy is recorded. Raises ValueError for a text that names no policy."""
+    if not isinstance(value, str) or value in list(Policy):
+        return value
+    if value != "stopping":
+        raise ValueError(f"must be 'stopping', 'promotion' or 'none', got {json.dumps(value):.100}")
+    return Policy.STOPPING.value
+
+
 class EarlyStopping(Settings):
     """Early stopping of trials, which frees workers for better trials.
 
     The method is asynchronous successive halving (https://arxiv.org/abs/1810.05934). Trials are compared at rungs: the
     first rung is at `min_epochs`, and each further rung at `reduction_factor` times as many epochs. With the defaults,
     the rungs are at epochs 1, 3, 9, 27 and so on. At a rung, the best objective of a trial so far is compared with
-    those of all trials that reached it earlier. The first trials at a rung are compared again when others have reached
-    it. With the defaults, a trial that is not among the best third becomes STOPPED. It keeps its score and its
-    model, and `cifake-tune trials` shows the reason.
+    those of all trials that have reached it. With the defaults, the best third continues. `policy` decides what happens
+    to the others. `cifake-tune trials` shows the reason.
     """
 
-    policy: Policy | None = None
-    """Early-stopping policy: `asha`, or `none` to train every trial to its last epoch. Default: `asha`, but
-    `none` with `search.algorithm: hyperband`, which has its own rungs."""
+    policy: Annotated[
+        Policy | None,
+        BeforeValidator(_policy_name),
+        Field(json_schema_extra={"enum": ["stopping", *Policy, None]}),
+    ] = None
+    """What happens to a trial that is not among the best at a rung. `stopping` (also written `asha`): it becomes
+    STOPPED, and keeps its score and its model. The first trials at a rung are compared again when others have reached
+    it. `promotion`: it becomes PAUSED, and continues from its checkpoint once it is among the best, because more
+    trials have reached the rung. `none`: every trial is trained to its last epoch. Default: `stopping`, but `none` with
+    `search.algorithm: hyperband`, which has its own rungs."""
 
     min_epochs: Positive = 1
     """Number of epochs that every trial trains before the first rung. Default: 1, which saves most, because epochs of a
@@ -249,6 +265,11 @@ class EarlyStopping(Settings):
     a rung, all of them continue if it is the first rung, and only the best one continues at later rungs. Default: 3,
     which is close to the theoretical optimum e. The paper's 4 would stop more trials, although scores after one epoch
     are noisy."""
+
+    @property
+    def has_rungs(self) -> bool:
+        """Whether trials are compared at rungs."""
+        return self.policy in (Policy.STOPPING, Policy.PROMOTION)
 
 
 class Search(Settings):
@@ -271,6 +292,10 @@ class Search(Settings):
 
     early_stopping: EarlyStopping = EarlyStopping()
     """Early stopping of trials."""
+
+    finalists: Positive = 1
+    """Number of trials that are trained to their last epoch at least, if `early_stopping.policy` is `promotion`. After
+    the last suggestion, the best paused trials are resumed until the best `finalists` trials are completed."""
 
     max_consecutive_failures: Positive = 3
     """Number of consecutive failed trials after which the search gives up, because the model is broken then, not
@@ -295,14 +320,14 @@ class Search(Settings):
         if not isinstance(stopping, dict):
             return values
         hyperband = values.get("algorithm") == Algorithm.HYPERBAND
-        if hyperband and stopping.get("policy") == Policy.ASHA:
+        if hyperband and stopping.get("policy") not in (None, Policy.NONE):
             raise ValueError(
-                "early_stopping.policy asha cannot be combined with algorithm hyperband, which has its own rungs. "
-                "Remove the policy, or set it to none"
+                f"early_stopping.policy {stopping['policy']} cannot be combined with algorithm hyperband, which has "
+                "its own rungs. Remove the policy, or set it to none"
             )
         if stopping.get("policy") is not None:
             return values
-        return {**values, "early_stopping": {**stopping, "policy": Policy.NONE if hyperband else Policy.ASHA}}
+        return {**values, "early_stopping": {**stopping, "policy": Policy.NONE if hyperband else Policy.STOPPING}}
 
 
 class Training(Settings):

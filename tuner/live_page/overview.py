@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 import tuner
 from tuner import names
-from tuner.config.settings import Algorithm
+from tuner.config.settings import Algorithm, Policy
 from tuner.live_page import json_values
 from tuner.live_page.live_state import LiveState
 from tuner.live_page.trial_rows import TrialRow, curve, trial_row
@@ -77,8 +77,11 @@ class RungRow(OverviewPart):
     epoch: int
     reached: int
     stopped: int
+    paused: int
     cut: float | None
-    """The objective that a trial must reach now to continue; None if every trial continues."""
+    """The objective that a trial must reach now to continue; None if all or none of the trials continue."""
+    all_continue: bool
+    """Whether every trial continues."""
 
 
 class Overview(OverviewPart):
@@ -112,6 +115,8 @@ class Overview(OverviewPart):
     worker_counts: dict[WorkerState, int]
     images_per_s: float
     rungs: list[RungRow]
+    promotes: bool
+    """Whether trials that do not continue at a rung are paused rather than stopped."""
     evaluation: EvaluationState
     evaluation_at: str
     """Location of the evaluation's files."""
@@ -168,6 +173,7 @@ def overview(live: LiveState, bucket: str) -> Overview:
             1,
         ),
         rungs=_rungs(state),
+        promotes=search.early_stopping.policy is Policy.PROMOTION,
         evaluation=live.evaluation,
         evaluation_at=f"{bucket.rstrip('/')}/{names.evaluation(study.name)}",
         result=live.result,
@@ -190,6 +196,7 @@ def study_view(overview: Overview) -> StudyView:
         algorithm=overview.algorithm,
         max_trials=overview.max_trials,
         queued=overview.counts.get(TrialState.QUEUED, 0),
+        paused=overview.counts.get(TrialState.PAUSED, 0),
         running=overview.counts.get(TrialState.RUNNING, 0),
         completed=overview.counts.get(TrialState.COMPLETED, 0),
         stopped=overview.counts.get(TrialState.STOPPED, 0),
@@ -277,14 +284,17 @@ def _rungs(state: StudyState) -> list[RungRow]:
         reached = sorted(at.values, key=state.objective.sort_key)
         epoch = epochs_at(settings, rung)
         # includes the next trial to reach the rung; a trial that has reached its last epoch is not stopped there
-        kept = kept_of(settings, rung, len(reached) + 1) if epoch < state.settings.training.epochs else 0
+        is_last = epoch >= state.settings.training.epochs
+        kept = 0 if is_last else kept_of(settings, rung, len(reached) + 1)
         rungs.append(
             RungRow(
                 rung=rung,
                 epoch=epoch,
                 reached=len(reached),
                 stopped=len(at.stopped),
-                cut=json_values.number(reached[kept - 1]) if kept else None,
+                paused=len(at.paused),
+                cut=json_values.number(reached[min(kept, len(reached)) - 1]) if kept else None,
+                all_continue=is_last or (kept == 0 and settings.policy is not Policy.PROMOTION),
             )
         )
     return rungs

@@ -98,7 +98,7 @@ SEARCH_ENDED = Family(
 TRIALS = Family(
     names.Metric.TRIALS,
     MetricKind.GAUGE,
-    "Number of trials by state: queued, running, completed, stopped, failed.",
+    "Number of trials by state: queued, paused, running, completed, stopped, failed.",
     ("state",),
 )
 TRIALS_PLANNED = Family(
@@ -109,9 +109,9 @@ TRIALS_PLANNED = Family(
 ATTEMPTS = Family(
     names.Metric.ATTEMPTS,
     MetricKind.GAUGE,
-    "Number of attempts that ended, by outcome and reason: finished (completed, stopped), interrupted (preempted, "
-    "lost, environment), failed (failed, out_of_memory, invalid). The number decreases if a chief is killed before it "
-    "has written the end of an attempt to the bucket.",
+    "Number of attempts that ended, by outcome and reason: finished (completed, stopped), paused (paused), interrupted "
+    "(preempted, lost, environment), failed (failed, out_of_memory, invalid). The number decreases if a chief is "
+    "killed before it has written the end of an attempt to the bucket.",
     ("outcome", "reason"),
 )
 EPOCHS = Family(
@@ -135,6 +135,9 @@ RUNG_REACHED = Family(
     ("rung",),
 )
 RUNG_STOPPED = Family(names.Metric.RUNG_STOPPED, MetricKind.GAUGE, "Number of trials stopped at each rung.", ("rung",))
+RUNG_PAUSED = Family(
+    names.Metric.RUNG_PAUSED, MetricKind.GAUGE, "Number of trials that are paused at each rung.", ("rung",)
+)
 TERM = Family(names.Metric.TERM, MetricKind.GAUGE, "Number of chiefs that the study has had, including this one.")
 CHIEF_STARTED = Family(
     names.Metric.CHIEF_STARTED,
@@ -249,7 +252,7 @@ BOTH = (BUILD, READY, BUCKET, BUCKET_ERRORS, BUCKET_BYTES)
 CHIEF = (
     SEARCH, SEARCH_STARTED, SEARCH_LEFT, SEARCH_ENDED, TRIALS, TRIALS_PLANNED, ATTEMPTS, EPOCHS, EPOCHS_SAVED,
     BEST_SCORE, BEST_SCORE_SINCE,
-    RUNG_REACHED, RUNG_STOPPED, TERM, CHIEF_STARTED, EVALUATION, ACCURACY, ACCURACY_LOWER, ACCURACY_UPPER,
+    RUNG_REACHED, RUNG_STOPPED, RUNG_PAUSED, TERM, CHIEF_STARTED, EVALUATION, ACCURACY, ACCURACY_LOWER, ACCURACY_UPPER,
     EVALUATION_IMAGES, LEASES, WORKERS, WORKERS_BLOCKED, OUTAGE_ATTEMPTS, WORKERS_WAITING, IMAGES_RATE, RPC,
     RPC_ERRORS, FLUSH, RECORDS, SEGMENTS, JOURNAL_WAITING, SUGGESTION,
 )  # fmt: skip

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from tuner import names
-from tuner.config.settings import Algorithm, Policy
+from tuner.config.settings import Algorithm
 from tuner.study.rungs import at_rungs, epochs_at
 from tuner.study.state import StudyState, Trial
 
@@ -29,7 +29,7 @@ def rungs_of(state: StudyState) -> list[Rung]:
     study = state.settings
     if study.search.algorithm is Algorithm.HYPERBAND:
         return _hyperbands(state)
-    if study.search.early_stopping.policy is not Policy.ASHA:
+    if not study.search.early_stopping.has_rungs:
         return []
     return [
         _rung(state, str(number), epochs_at(study.search.early_stopping, number), at.values, len(at.stopped))

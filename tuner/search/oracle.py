@@ -5,18 +5,19 @@ state and returns the records of the change. The oracle does no input or output 
 from one thread, without locks.
 """
 
-from collections import deque
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
+from tuner.config.settings import Algorithm
 from tuner.limits import wrong_report
 from tuner.names import TrialId
 from tuner.search.early_stopping import SuccessiveHalving
+from tuner.search.endings import given_up, killed_reason, pause, scored_end, unfinished_end
 from tuner.search.leases import Lease, LeaseTable, Worker
 from tuner.search.outage import LeasePause
-from tuner.search.retry_budget import retry_budget
 from tuner.search.suggester import Suggestion
+from tuner.search.waiting_trials import WaitingTrials
 from tuner.study.evidence import NO_EVIDENCE, Evidence
 from tuner.study.records import (
     AttemptEnded,
@@ -71,12 +72,10 @@ class Oracle:
         """Whether the algorithm has no further suggestion."""
         self._leases = LeaseTable()
         self._pause = LeasePause()
-        self._queue: deque[TrialId] = deque()
+        self._waiting = WaitingTrials(state, self._leases)
         self._early_stopping = SuccessiveHalving(state)
         for trial in state.trials.values():
-            if trial.state is TrialState.QUEUED:
-                self._queue.append(trial.trial_id)
-            elif trial.state is TrialState.RUNNING:
+            if trial.state is TrialState.RUNNING:
                 # the trial's worker may still be training, so it gets a new lease in which to reach this chief
                 worker = Worker(trial.worker or "", trial.incarnation or "")
                 self._lease(trial, worker, now)
@@ -104,7 +103,7 @@ class Oracle:
         return records
 
     def grant(self, worker: Worker, now: Instant) -> tuple[Trial | None, list[Record]]:
-        """Lease the next queued trial to a worker; return None instead of a trial if none is queued or `is_paused`.
+        """Lease the next waiting trial to a worker; return None instead of a trial if none waits or `is_paused`.
 
         If a worker asks although it holds a lease, it has not received the answer to its last call, and gets the same
         trial again. If it is one of Keras Tuner's own workers, it must have been restarted, and its attempt is lost.
@@ -115,9 +114,11 @@ class Oracle:
                 lease.deadline = now.monotonic + self._duration(worker)
                 return self.state.trials[lease.trial], records
             records += self._end_attempt(lease, Outcome.LOST, f"worker {worker.name} asked for another trial", now)
-        if not self._queue or self.state.finished or self.is_paused(now):
+        trial_id = self._waiting.next(worker, self.starts_trials)
+        if trial_id is None or self.state.finished or self.is_paused(now):
             return None, records
-        trial = self.state.trials[self._queue[0]]
+        trial = self.state.trials[trial_id]
+        self._waiting.take(trial)
         records += self._apply(
             Leased(
                 at=now.at,
@@ -127,7 +128,6 @@ class Oracle:
                 incarnation=worker.incarnation,
             )
         )
-        self._queue.popleft()
         self._lease(trial, worker, now)
         self._pause.begin(self.state.outage, now.monotonic)
         return trial, records
@@ -138,13 +138,20 @@ class Oracle:
 
     @property
     def queued(self) -> int:
-        """Number of trials that wait for a worker."""
-        return len(self._queue)
+        """Number of trials that could be leased now."""
+        return self._waiting.count(self.starts_trials)
 
     @property
     def wants_suggestion(self) -> bool:
-        """Whether a new trial could be leased immediately, because no trial is queued and the search continues."""
-        return not self._queue and not self.exhausted and not self.state.finished
+        """Whether a new trial could be leased immediately, because no trial waits and the search continues."""
+        return not self.queued and not self.exhausted and not self.state.finished
+
+    @property
+    def starts_trials(self) -> bool:
+        """Whether more trials may be suggested. It may turn out that the algorithm has no further suggestion."""
+        search = self.state.settings.search
+        limited = search.algorithm is not Algorithm.HYPERBAND and len(self.state.trials) >= search.max_trials
+        return not limited and not self.exhausted and not self.state.finished
 
     def add(self, suggestion: Suggestion, now: Instant) -> list[Record]:
         """Queue the trial of a suggestion."""
@@ -156,15 +163,15 @@ class Oracle:
                 algorithm=suggestion.algorithm,
             )
         )
-        self._queue.append(suggestion.trial)
+        self._waiting.add(suggestion.trial)
         return records
 
     # ---- reports --------------------------------------------------------------------------------
 
     def beat(self, attempt: AttemptClaim, now: Instant) -> bool:
         """Renew the lease of an attempt. Return False if the attempt is not the trial's newest."""
-        if self._scored_by(attempt):
-            return True  # the worker learns from the answer to its next report that the trial was stopped
+        if self._ended_by(attempt):
+            return True  # the worker learns from the answer to its next report that the trial was stopped or paused
         try:
             lease = self._lease_of(attempt)
         except (StaleAttemptError, UnknownTrialError):
@@ -181,13 +188,15 @@ class Oracle:
         now: Instant,
         sha256: str | None = None,
         evidence: Evidence = NO_EVIDENCE,
+        start_s: float | None = None,
     ) -> list[Record]:
-        """Record an epoch's metrics, and change the trial's state to STOPPED if early stopping decides so.
+        """Record an epoch's metrics, and change the trial's state to STOPPED or PAUSED if early stopping decides so.
 
         A report changes nothing if it repeats an earlier one whose answer was lost, or if it was sent before the worker
         knew that the trial was stopped. Raises StaleAttemptError, UnknownTrialError and BadReportError.
+        `start_s` is the time from the lease to the end of the first training step, if the worker measured it.
         """
-        if self._scored_by(attempt):
+        if self._ended_by(attempt):
             return []
         lease = self._lease_of(attempt)
         if wrong := wrong_report(epoch, metrics):
@@ -213,17 +222,21 @@ class Oracle:
                 sha256=sha256 if checkpoint else None,
                 verified=evidence.verified,
                 returned=evidence.returned,
+                start_s=start_s,
             )
         )
         new_rung = max(trial.rungs.keys() - reached, default=None)  # at most one rung is new
+        if self._waiting.promotion:
+            can_resume = checkpoint is not None and not evidence.returned and not attempt.worker.stock
+            return records + self._pause_if_due(lease, trial, new_rung, can_resume, now)
         if stop := self._early_stopping.after_epoch(trial, new_rung, attempt.worker.stock):
             records += self._end_scored(lease, TrialState.STOPPED, stop.sentence(objective), now)
         return records
 
     def complete(self, attempt: AttemptClaim, now: Instant) -> list[Record]:
         """End a trial that the attempt has trained to the end."""
-        if self._scored_by(attempt):
-            return []  # the trial was stopped early, or the answer to an earlier call was lost
+        if self._ended_by(attempt):
+            return []  # the trial was stopped early or paused, or the answer to an earlier call was lost
         lease = self._lease_of(attempt)
         if self.state.trials[lease.trial].best_epoch is None:
             # the training of a stock worker is not seeded, so another attempt may succeed, as in Keras Tuner
@@ -244,14 +257,23 @@ class Oracle:
 
         If its outcome is ENVIRONMENT, `failing_s` is the number of seconds for which the environment had been failing.
         """
-        if self._scored_by(attempt):
+        if self._ended_by(attempt):
             return []
         lease = self._lease_of(attempt)
         if self.state.concerns_all(scope, lease.trial):
             return self._end_with_fault(lease, scope, reason, now)
         if outcome is not Outcome.ENVIRONMENT:
             return self._end_attempt(lease, outcome, reason, now, refused=scope is FaultScope.REFUSED)
-        records = self._queue_again(lease, Outcome.LOST, reason, now, failing_s)
+        records = self._queue_again(
+            AttemptEnded(
+                at=now.at,
+                trial=lease.trial,
+                attempt=lease.attempt,
+                outcome=Outcome.LOST,
+                failing_s=failing_s,
+                reason=reason,
+            )
+        )
         self._pause.begin(self.state.outage, now.monotonic)
         return records
 
@@ -284,17 +306,13 @@ class Oracle:
         """End the search if all trials have ended, or give it up after too many consecutive failures."""
         if self.state.finished:
             return []
-        limit = self.state.settings.search.max_consecutive_failures
-        # only trials of this term count, because a user may have fixed the cause before starting the search again
-        start = max(self.state.ended_before_term, len(self.state.ended) - limit)
-        last = [self.state.trials[trial_id] for trial_id in self.state.ended[start:]]
-        if len(last) == limit and all(trial.state is TrialState.FAILED for trial in last):
-            reason = f"{limit} consecutive trials failed; the first failure: {last[0].reason}"
+        if finished := given_up(self.state, now.at):
             self._leases.clear()
-            return self._apply(Finished(at=now.at, reason=reason, failed=True))
-        if self.exhausted and not self._queue and not self._leases:
-            return self._apply(Finished(at=now.at, reason="all trials have ended"))
-        return []
+            return self._apply(finished)
+        if not self.exhausted or self._leases or self.queued:
+            return []
+        records = [record for end in self._waiting.withdraw(now.at) for record in self._apply(end)]
+        return records + self._apply(Finished(at=now.at, reason="all trials have ended"))
 
     # ---- inside ---------------------------------------------------------------------------------
 
@@ -313,10 +331,10 @@ class Oracle:
             raise StaleAttemptError
         return lease
 
-    def _scored_by(self, attempt: AttemptClaim) -> bool:
-        """Return whether this attempt ended its trial with a score."""
+    def _ended_by(self, attempt: AttemptClaim) -> bool:
+        """Return whether this attempt ended its trial with a score, or was the last one before the trial was paused."""
         trial = self.state.trials.get(TrialId(attempt.trial))
-        if trial is None or trial.state not in SCORED or trial.attempts != attempt.number:
+        if trial is None or trial.state not in {*SCORED, TrialState.PAUSED} or trial.attempts != attempt.number:
             return False
         return Worker(trial.worker or "", trial.incarnation or "") == attempt.worker
 
@@ -332,19 +350,21 @@ class Oracle:
     def _end_scored(
         self, lease: Lease, end: Literal[TrialState.COMPLETED, TrialState.STOPPED], reason: str, now: Instant
     ) -> list[Record]:
-        trial = self.state.trials[lease.trial]
-        best = trial.best_epoch
-        return self._end(
-            Ended(
-                at=now.at,
-                trial=lease.trial,
-                attempt=lease.attempt,
-                state=end,
-                score=None if best is None else trial.epochs[best][self.state.settings.search.objective],
-                best_epoch=best,
-                reason=reason,
-            )
-        )
+        if self._waiting.promotion and end is TrialState.COMPLETED:
+            self._waiting.promotion.complete(self.state.trials[lease.trial])
+        return self._end(scored_end(self.state, lease, end, reason, now.at))
+
+    def _pause_if_due(
+        self, lease: Lease, trial: Trial, new_rung: int | None, can_resume: bool, now: Instant
+    ) -> list[Record]:
+        """Pause a trial at the rung that it has just reached, if its worker can do something better."""
+        reason = self._waiting.after_epoch(trial, lease.worker, new_rung, can_resume, self.starts_trials)
+        if reason is None:
+            return []
+        records = self._apply(pause(self.state, lease, reason, now.at))
+        self._leases.end(lease.trial)
+        self._waiting.pause(trial)
+        return records
 
     def _end_with_fault(self, lease: Lease, scope: FaultScope, reason: str, now: Instant) -> list[Record]:
         """End the trial and the search, because the trial's fault concerns all trials."""
@@ -356,45 +376,19 @@ class Oracle:
     def _end_lost(self, lease: Lease, reason: str, now: Instant, killed: Collection[Worker]) -> list[Record]:
         if lease.worker not in killed:
             return self._end_attempt(lease, Outcome.LOST, reason, now)
-        reason = (
-            f"worker {lease.worker.name} was killed because its pod exceeded its memory limit (OOMKilled); raise "
-            "workers.resources.limits.memory, or train smaller models or batches"
-        )
-        return self._end_attempt(lease, Outcome.OUT_OF_MEMORY, reason, now)
+        return self._end_attempt(lease, Outcome.OUT_OF_MEMORY, killed_reason(lease), now)
 
     def _end_attempt(
         self, lease: Lease, outcome: Outcome, reason: str, now: Instant, *, refused: bool = False
     ) -> list[Record]:
-        trial = self.state.trials[lease.trial]
-        budget = retry_budget(trial, outcome, self.state.settings.retries)
-        if budget.spent >= budget.limit:
-            self._early_stopping.forget(trial)
-            return self._end(
-                Ended(
-                    at=now.at,
-                    trial=lease.trial,
-                    attempt=lease.attempt,
-                    state=TrialState.FAILED,
-                    outcome=outcome,
-                    refused=refused,
-                    reason=budget.explained(reason, lease.attempt),
-                )
-            )
-        return self._queue_again(lease, outcome, reason, now)
+        record = unfinished_end(self.state, lease, outcome, reason, now.at, refused=refused)
+        if isinstance(record, AttemptEnded):
+            return self._queue_again(record)
+        (self._waiting.promotion or self._early_stopping).forget(self.state.trials[lease.trial])
+        return self._end(record)
 
-    def _queue_again(
-        self, lease: Lease, outcome: Outcome, reason: str, now: Instant, failing_s: float | None = None
-    ) -> list[Record]:
-        records = self._apply(
-            AttemptEnded(
-                at=now.at,
-                trial=lease.trial,
-                attempt=lease.attempt,
-                outcome=outcome,
-                failing_s=failing_s,
-                reason=reason,
-            )
-        )
-        self._leases.end(lease.trial)
-        self._queue.appendleft(lease.trial)  # a trial that was started continues before new trials
+    def _queue_again(self, record: AttemptEnded) -> list[Record]:
+        records = self._apply(record)
+        self._leases.end(record.trial)
+        self._waiting.interrupt(record.trial)
         return records

@@ -114,8 +114,9 @@ class Suggester:
             trial = state.trials[trial_id]
             remaining[trial_id] -= 1
             if trial_id in self._oracle.trials:
-                if remaining[trial_id] or trial.ended is None:  # it failed then, and was retried later
-                    self.ended(trial_id, TrialState.FAILED, None, None)
+                if remaining[trial_id] or trial.ended is None:  # it was paused then, or it failed and was retried later
+                    state_then = TrialState.FAILED if trial.paused_score is None else TrialState.PAUSED
+                    self.ended(trial_id, state_then, trial.paused_score, trial.best_epoch)
                 else:
                     self.ended(trial_id, trial.state, trial.score, trial.best_epoch)
             else:

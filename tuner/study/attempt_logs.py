@@ -16,7 +16,7 @@ from tuner.errors import ObjectNotFoundError, UsageError
 from tuner.names import TrialId
 from tuner.study.attempts import AttemptRecord, AttemptTable
 from tuner.study.journal import JournalReader, read_records
-from tuner.study.records import AttemptEnded, Created, Ended, Finished, Leased, Record
+from tuner.study.records import AttemptEnded, Created, Ended, Finished, Leased, Paused, Record
 
 MOST_LISTED = 20
 """Maximum number of trials with logs that an error message lists."""
@@ -54,7 +54,7 @@ class AttemptLog(BaseModel):
     began: float
     ended: float | None = None
     how: str = "running"
-    """How the attempt ended: completed, stopped, or its outcome with the reason; running if it has not ended."""
+    """How the attempt ended: completed, stopped, paused, or its outcome with the reason; running if it continues."""
     lines: list[Line] = []
 
     @property
@@ -105,7 +105,7 @@ class Follower:
     def _apply(self, records: list[Record]) -> None:
         for record in records:
             match record:
-                case Leased() | AttemptEnded() | Ended() if record.trial == self.trial:
+                case Leased() | AttemptEnded() | Paused() | Ended() if record.trial == self.trial:
                     self._attempts.apply(record)
                     self.finished = isinstance(record, Ended)
                 case Finished():

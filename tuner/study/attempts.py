@@ -6,10 +6,23 @@ from dataclasses import dataclass
 from pydantic import BaseModel, ConfigDict
 
 from tuner.names import TrialId
-from tuner.study.records import AttemptEnded, Ended, Leased, Opened, Outcome, Record, Reported, first_line
+from tuner.study.records import (
+    AttemptEnded,
+    Ended,
+    Leased,
+    Opened,
+    Outcome,
+    Paused,
+    Record,
+    Reported,
+    TrialState,
+    first_line,
+)
 
 INTERRUPTIONS = (Outcome.PREEMPTED, Outcome.LOST, Outcome.ENVIRONMENT)
 """Outcomes of attempts that were interrupted for a reason other than their trial."""
+PAUSED = TrialState.PAUSED.lower()
+"""How an attempt ended if its trial was paused."""
 
 
 class AttemptRecord(BaseModel):
@@ -25,8 +38,8 @@ class AttemptRecord(BaseModel):
     """None while the attempt runs, or if the chief was lost before it recorded the end."""
 
     how: str
-    """completed, stopped, failed, preempted, lost, out_of_memory, invalid or environment (bucket, disk or network
-    failed); running if no end is recorded."""
+    """completed, stopped, paused, failed, preempted, lost, out_of_memory, invalid or environment (bucket, disk or
+    network failed); running if no end is recorded."""
 
     reason: str = ""
     """First line of the reason, without the traceback."""
@@ -70,8 +83,9 @@ class AttemptTable:
             case Reported():
                 if attempt := self._attempts.get((record.trial, record.attempt)):
                     self._update(attempt, epochs=(*attempt.epochs, record.epoch))
-            case AttemptEnded() | Ended():
-                if attempt := self._attempts.get((record.trial, record.attempt)):
+            case AttemptEnded() | Paused() | Ended():
+                attempt = self._attempts.get((record.trial, record.attempt))
+                if attempt and attempt.how != PAUSED:  # the end of a paused trial ends no attempt
                     self._update(attempt, ended=record.at, how=_how(record), reason=first_line(record.reason))
             case _:
                 return
@@ -102,7 +116,7 @@ def interrupted(attempt: AttemptRecord) -> bool:
     return attempt.how in INTERRUPTIONS
 
 
-def _how(record: AttemptEnded | Ended) -> str:
-    if isinstance(record, Ended) and record.outcome is None:
+def _how(record: AttemptEnded | Paused | Ended) -> str:
+    if isinstance(record, Paused) or (isinstance(record, Ended) and record.outcome is None):
         return record.state.lower()
     return str(record.cause if isinstance(record, AttemptEnded) else record.outcome)

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from tuner import names
-from tuner.config.settings import Algorithm
+from tuner.config.settings import Algorithm, Policy
 from tuner.study.records import TrialState, first_line
+from tuner.study.rungs import epochs_at
 from tuner.study.state import StudyState, Trial
 from tuner.study.status import WorkerStatus
 
@@ -34,11 +35,31 @@ class Eta:
         if open_trials <= 0 or progress < 0.2:
             return None
         in_ended = sum(len(trial.epochs) for trial in ended)
+        if search.early_stopping.policy is Policy.PROMOTION:
+            remaining = _promotion_epochs_left(state, done)
+            return remaining * (time.monotonic() - self.began) / progress
         # if trials are stopped early, the average length of the trials that have ended is the best estimate
         stopping = any(trial.state is TrialState.STOPPED for trial in ended)
         epochs_per_trial = in_ended / len(ended) if stopping else training.epochs
         remaining = open_trials * epochs_per_trial - (done - in_ended)
         return max(0.0, remaining * (time.monotonic() - self.began) / progress)
+
+
+def _promotion_epochs_left(state: StudyState, done: float) -> float:
+    """Return how many epochs a search with promotion is expected to train yet.
+
+    Of the trials at each rung, the share that the policy promotes is trained to the next one, and at least the
+    finalists are. While trials run after the last suggestion, the best of them must reach its last epoch at least.
+    """
+    search, whole = state.settings.search, state.settings.training.epochs
+    expected, before, rung = 0, 0, 0
+    while before < whole:
+        epochs = min(epochs_at(search.early_stopping, rung), whole)
+        trials = max(search.max_trials // search.early_stopping.reduction_factor**rung, search.finalists)
+        expected, before, rung = expected + trials * (epochs - before), epochs, rung + 1
+    running = [len(trial.epochs) for trial in state.trials.values() if trial.state is TrialState.RUNNING]
+    is_last = len(state.trials) >= search.max_trials and running
+    return max(expected - done, len(running) * (whole - max(running)) if is_last else 0.0)
 
 
 def remaining_s(state: StudyState, now: float) -> float | None:
@@ -68,7 +89,8 @@ def epochs_of(state: StudyState, trial: Trial) -> int:
 def by_interest(state: StudyState) -> list[Trial]:
     """Return the running trials, then the trials with a score (the best first), then the queued and failed trials."""
     sort_key = state.objective.sort_key
-    ranks = {TrialState.RUNNING: 0, TrialState.COMPLETED: 1, TrialState.STOPPED: 1, TrialState.QUEUED: 2}
+    scored = (TrialState.COMPLETED, TrialState.STOPPED, TrialState.PAUSED)
+    ranks = {TrialState.RUNNING: 0, **dict.fromkeys(scored, 1), TrialState.QUEUED: 2}
 
     def key(trial: Trial) -> tuple[int, float, str]:
         return ranks.get(trial.state, 3), sort_key(trial.score or 0.0), trial.trial_id

@@ -17,6 +17,7 @@ class TrialState(StrEnum):
     """The states of a trial."""
 
     QUEUED = "QUEUED"  # waits for a worker that makes its first or next attempt
+    PAUSED = "PAUSED"  # waits at a rung until it is promoted; has a checkpoint, from which its next attempt resumes
     RUNNING = "RUNNING"  # leased to a worker
     COMPLETED = "COMPLETED"  # trained to the end; has a score
     STOPPED = "STOPPED"  # stopped early because other trials are better; has a score
@@ -145,6 +146,9 @@ class Reported(_Record):
     """Whether the worker recomputed the objective with the saved model; see `tuner.study.evidence`."""
     returned: bool = False
     """Whether the space's own `fit` returned the objective. Then this epoch is the trial's best epoch."""
+    start_s: float | None = None
+    """Seconds from the lease to the end of the attempt's first training step, as its worker measured them. None in
+    records of earlier versions and of Keras Tuner's own workers."""
 
 
 class AttemptEnded(AttemptEnd, _Record):
@@ -154,6 +158,26 @@ class AttemptEnded(AttemptEnd, _Record):
     trial: TrialId
     attempt: int
     reason: str
+
+
+class Paused(_Record):
+    """The trial waits at the rung that it has reached. Its next attempt is leased if the trial is promoted.
+
+    A reader must not skip this record, because such an attempt would contradict the attempt before it.
+    """
+
+    kind: Literal["paused"] = "paused"
+    trial: TrialId
+    attempt: int
+    score: float | None = None
+    """Objective of the best epoch so far."""
+    best_epoch: int | None = None
+    reason: str = ""
+
+    @property
+    def state(self) -> TrialState:
+        """The trial's state, as in the record Ended."""
+        return TrialState.PAUSED
 
 
 class Ended(_Record):
@@ -200,7 +224,8 @@ class UnknownRecord(Versioned):
 
 
 Record = Annotated[
-    Opened | Created | Leased | Reported | AttemptEnded | Ended | Finished | Retried, Field(discriminator="kind")
+    Opened | Created | Leased | Reported | AttemptEnded | Paused | Ended | Finished | Retried,
+    Field(discriminator="kind"),
 ]
 
 

@@ -1,7 +1,7 @@
 """The rungs of early stopping: the number of epochs of each rung, and which trials have reached it.
 
-Rung k, from 0, is at `min_epochs * reduction_factor**k` epochs. `tuner.search.early_stopping` decides which trials
-continue beyond a rung.
+Rung k, from 0, is at `min_epochs * reduction_factor**k` epochs. `tuner.search.early_stopping` and
+`tuner.search.promotion` decide which trials continue beyond a rung.
 """
 
 from collections.abc import Iterable
@@ -15,7 +15,7 @@ from tuner.study.records import TrialState
 
 def rung_at(settings: EarlyStopping, epochs: int) -> int | None:
     """Return the rung that a trial reaches with this number of epochs; None if it reaches no rung."""
-    if settings.policy is not Policy.ASHA:
+    if not settings.has_rungs:
         return None
     rung, rung_epochs = 0, settings.min_epochs
     while rung_epochs < epochs:
@@ -31,8 +31,11 @@ def epochs_at(settings: EarlyStopping, rung: int) -> int:
 def kept_of(settings: EarlyStopping, rung: int, reached: int) -> int:
     """Return how many of the trials that reached a rung continue.
 
-    0 means that all of them continue, because too few trials have reached the lowest rung.
+    0 means that all of them continue, because too few trials have reached the lowest rung. With promotion, it means
+    that none of them is promoted yet.
     """
+    if settings.policy is Policy.PROMOTION:
+        return reached // settings.reduction_factor
     return max(reached // settings.reduction_factor, 0 if rung == 0 else 1)
 
 
@@ -80,6 +83,8 @@ class AtRung:
     """Objective with which each trial reached the rung."""
     stopped: list[float] = field(default_factory=list)
     """Objectives of the trials that were stopped at this rung."""
+    paused: list[float] = field(default_factory=list)
+    """Objectives of the trials that wait at this rung to be promoted."""
 
 
 def at_rungs(trials: Iterable[RungTrial]) -> dict[int, AtRung]:
@@ -91,6 +96,6 @@ def at_rungs(trials: Iterable[RungTrial]) -> dict[int, AtRung]:
         for rung, value in trial.rungs.items():
             at = rungs.setdefault(rung, AtRung())
             at.values.append(value)
-            if trial.state is TrialState.STOPPED and rung == max(trial.rungs):
-                at.stopped.append(value)
+            if rung == max(trial.rungs) and trial.state in (TrialState.STOPPED, TrialState.PAUSED):
+                (at.stopped if trial.state is TrialState.STOPPED else at.paused).append(value)
     return dict(sorted(rungs.items()))

@@ -27,6 +27,7 @@ from tuner.study.records import (
     ModelSizes,
     Opened,
     Outcome,
+    Paused,
     Record,
     Reported,
     Retried,
@@ -38,7 +39,10 @@ from tuner.study.rungs import leave_rungs, reach_rung
 
 TRANSITIONS: dict[TrialState, frozenset[TrialState]] = {
     TrialState.QUEUED: frozenset({TrialState.RUNNING}),
-    TrialState.RUNNING: frozenset({TrialState.QUEUED, TrialState.COMPLETED, TrialState.STOPPED, TrialState.FAILED}),
+    TrialState.PAUSED: frozenset({TrialState.RUNNING, TrialState.STOPPED}),
+    TrialState.RUNNING: frozenset(
+        {TrialState.QUEUED, TrialState.PAUSED, TrialState.COMPLETED, TrialState.STOPPED, TrialState.FAILED}
+    ),
     TrialState.COMPLETED: frozenset(),
     TrialState.STOPPED: frozenset(),
     TrialState.FAILED: frozenset(),
@@ -74,9 +78,14 @@ class Trial:
     """Checksums of the saved models by epoch."""
     outcomes: Counter[Outcome] = field(default_factory=Counter)
     """Number of attempts by outcome."""
+    pauses: int = 0
+    """Number of attempts that ended because the trial was paused."""
+    paused_score: float | None = None
+    """Objective of the best epoch when the trial was last paused; None if it has never been paused or has failed."""
     forgiven: Counter[Outcome] = field(default_factory=Counter)
     """Those of `outcomes` that no retry budget counts, because a search that gave up was started again after them."""
     score: float | None = None
+    """Objective of the best epoch, if the trial has ended or is paused."""
     best_epoch: int | None = None
     verified: bool | None = None
     """Whether the objective was recomputed with a saved model of this trial. False if it cannot be recomputed; None if
@@ -84,6 +93,10 @@ class Trial:
     returned: int | None = None
     """Epoch whose objective the space's own `fit` returned. It counts as the best epoch."""
     started: float | None = None
+    leased: float | None = None
+    """When the newest attempt was leased, in seconds since 1970."""
+    start_s: float | None = None
+    """Seconds from the newest lease for which the start is known to the end of its first training step."""
     ended: float | None = None
     refused: bool = False
     """Whether the trial failed because the model's own code refused its hyperparameters."""
@@ -93,6 +106,11 @@ class Trial:
     def metrics(self) -> list[dict[str, float]]:
         """Metrics of the reported epochs, in order."""
         return [self.epochs[epoch] for epoch in sorted(self.epochs)]
+
+    @property
+    def ended_paused(self) -> bool:
+        """Whether the trial was paused until it ended, so that its last attempt had ended before."""
+        return self.state is TrialState.STOPPED and self.attempts == sum(self.outcomes.values()) + self.pauses
 
     @property
     def counted_attempts(self) -> int:
@@ -182,15 +200,7 @@ class StudyState:
     def _apply(self, record: Record) -> None:
         match record:
             case Opened():
-                if record.term <= self.term:
-                    raise ValueError(f"term {record.term} follows term {self.term}")
-                self.term, self.study, self.data_digest = record.term, record.study, record.data
-                self.direction, self.start, self.finished = record.direction, record.start, None
-                self.release = record.release_id
-                self.opened, self.began = record.at, record.at if self.term == 1 else self.began
-                self.model_sizes = record.model_sizes
-                self.space_version = record.space_version if self.term == 1 else self.space_version
-                self.ended_before_term = len(self.ended)
+                self._open(record)
             case Created():
                 if record.trial in self.trials:
                     raise ValueError(f"trial {record.trial} is created twice")
@@ -204,9 +214,10 @@ class StudyState:
                 trial = self._trial(record.trial)
                 if record.attempt != trial.attempts + 1:
                     raise ValueError(f"trial {trial.trial_id}: attempt {record.attempt} follows {trial.attempts}")
+                trial.reason = "" if trial.state is TrialState.PAUSED else trial.reason
                 self._move(trial, TrialState.RUNNING)
                 trial.attempts, trial.worker, trial.incarnation = record.attempt, record.worker, record.incarnation
-                trial.started = trial.started or record.at
+                trial.started, trial.leased, trial.score = trial.started or record.at, record.at, None
                 # epochs that were reported without a saved model are trained again
                 last = max(trial.checkpoints, default=-1)
                 trial.epochs = {epoch: metrics for epoch, metrics in trial.epochs.items() if epoch <= last}
@@ -221,8 +232,10 @@ class StudyState:
                 if record.failing_s is not None:
                     self._extend_outage(record.at - record.failing_s, record.reason)
                 trial.reason, trial.worker, trial.incarnation = record.reason, None, None
+            case Paused():
+                self._pause(self._attempt(record), record)
             case Ended():
-                self._end(self._attempt(record), record)
+                self._end(self._ending(record), record)
 
     def best(self, count: int = 1) -> list[Trial]:
         """Return the best `count` trials that have a score and a saved model, best first."""
@@ -292,6 +305,17 @@ class StudyState:
             raise ValueError(f"there is no trial {trial_id}")
         return self.trials[trial_id]
 
+    def _open(self, record: Opened) -> None:
+        if record.term <= self.term:
+            raise ValueError(f"term {record.term} follows term {self.term}")
+        self.term, self.study, self.data_digest = record.term, record.study, record.data
+        self.direction, self.start, self.finished = record.direction, record.start, None
+        self.release = record.release_id
+        self.opened, self.began = record.at, record.at if self.term == 1 else self.began
+        self.model_sizes = record.model_sizes
+        self.space_version = record.space_version if self.term == 1 else self.space_version
+        self.ended_before_term = len(self.ended)
+
     def _report(self, trial: Trial, record: Reported) -> None:
         # a new attempt trains the epochs after this one again
         trial.epochs = {e: m for e, m in trial.epochs.items() if e < record.epoch}
@@ -299,6 +323,7 @@ class StudyState:
         trial.sha256 = {e: digest for e, digest in trial.sha256.items() if e < record.epoch}
         trial.reported = {e: at for e, at in trial.reported.items() if e < record.epoch}
         trial.epochs[record.epoch], trial.reported[record.epoch] = dict(record.metrics), record.at
+        trial.start_s = trial.start_s if record.start_s is None else record.start_s
         if record.checkpoint is not None:
             trial.checkpoints[record.epoch], self.outage = record.checkpoint, None
             if record.sha256 is not None:
@@ -315,6 +340,12 @@ class StudyState:
         since, attempts = (self.outage.since, self.outage.attempts) if self.outage else (began, 0)
         self.outage = Outage(min(since, began), attempts + 1, first_line(reason))
 
+    def _pause(self, trial: Trial, record: Paused) -> None:
+        self._move(trial, TrialState.PAUSED)
+        trial.score, trial.best_epoch, trial.reason = record.score, record.best_epoch, record.reason
+        trial.pauses, trial.paused_score = trial.pauses + 1, record.score
+        self.steps.append(trial.trial_id)
+
     def _end(self, trial: Trial, record: Ended) -> None:
         self._move(trial, record.state)
         if record.outcome is not None:
@@ -324,6 +355,7 @@ class StudyState:
         self.ended.append(trial.trial_id)
         self.steps.append(trial.trial_id)
         if trial.state is TrialState.FAILED:
+            trial.paused_score = None
             leave_rungs(trial, self.first)
 
     def _retry(self, trials: list[Trial]) -> None:
@@ -340,7 +372,14 @@ class StudyState:
         self.ended = [trial_id for trial_id in self.ended if trial_id not in retried]
         self.ended_before_term = len(self.ended)
 
-    def _attempt(self, record: Reported | AttemptEnded | Ended) -> Trial:
+    def _ending(self, record: Ended) -> Trial:
+        """Return the trial that ends, which may be paused if it is stopped."""
+        trial = self._trial(record.trial)
+        if trial.state is TrialState.PAUSED and record.state is TrialState.STOPPED and record.attempt == trial.attempts:
+            return trial
+        return self._attempt(record)
+
+    def _attempt(self, record: Reported | AttemptEnded | Paused | Ended) -> Trial:
         trial = self._trial(record.trial)
         if record.attempt != trial.attempts or trial.state is not TrialState.RUNNING:
             raise ValueError(

@@ -142,7 +142,9 @@ def _longest_epoch_s(state: StudyState) -> float:
     durations = []
     for trial in state.trials.values():
         times = [trial.reported[epoch] for epoch in sorted(trial.reported)]
-        if trial.started is not None and trial.counted_attempts == 1:
+        if trial.pauses and trial.leased is not None:  # the time for which it was paused does not count
+            times = [trial.leased, *(at for at in times if at >= trial.leased)]
+        elif trial.started is not None and trial.counted_attempts == 1:
             times.insert(0, trial.started)  # includes the start of the worker
         durations += [later - earlier for earlier, later in pairwise(times)]
     if not durations:

@@ -1,7 +1,8 @@
-"""Event files for TensorBoard: the learning curves and hyperparameters of each trial that has ended.
+"""Event files for TensorBoard: the learning curves and hyperparameters of each trial that has ended or is paused.
 
-Objects in a bucket cannot be appended to, so the chief writes one file per trial, after the trial has ended. A later
-chief writes the files that an earlier chief has not written.
+Objects in a bucket cannot be appended to, so the chief writes one file per trial, after the trial has ended. The file
+of a paused trial is replaced whenever the trial is paused again, and when it ends. A later chief writes the files that
+an earlier chief has not written.
 """
 
 import io
@@ -45,14 +46,20 @@ class EventFiles:
         self._state = state
         self._ended_before = [state.trials[trial_id] for trial_id in state.ended]
         """Trials that ended before this process started; their files are written only if missing."""
-        self._ended_count = len(state.ended)
+        self._steps = 0
+        """Number of the state's steps that have been collected; at first none, because trials may be paused."""
         self._unwritten: list[Trial] = []
 
     def ended(self) -> bool:
-        """Collect the trials that ended since the last call; return whether there is anything to write."""
-        new = self._state.ended[self._ended_count :]
-        self._ended_count += len(new)
-        self._unwritten += [self._state.trials[trial_id] for trial_id in new]
+        """Collect the trials that ended or were paused since the last call; return whether there is anything to write.
+
+        A trial that continues after a pause is not collected, because a file is made of the trial's newest state.
+        """
+        new = dict.fromkeys(self._state.steps[self._steps :])
+        before = set() if self._steps else {trial.trial_id for trial in self._ended_before}
+        self._steps = len(self._state.steps)
+        trials = [self._state.trials[trial_id] for trial_id in new if trial_id not in before]
+        self._unwritten += [trial for trial in trials if trial.ended is not None or trial.state is TrialState.PAUSED]
         return bool(self._unwritten or self._ended_before)
 
     def write(self) -> None:
@@ -73,7 +80,8 @@ class EventFiles:
             names.parse_tensorboard_events(name)
             for name in self._bucket.list(names.tensorboard_prefix(self._state.settings.name))
         }
-        missing = [trial for trial in self._ended_before if trial.trial_id not in written]
+        # a file that was written while the trial was paused may not show the trial's end
+        missing = [trial for trial in self._ended_before if trial.trial_id not in written or trial.pauses]
         self._ended_before = []
         return missing
 
@@ -89,7 +97,7 @@ class EventFiles:
 
 
 def event_file(trial: Trial) -> bytes:
-    """Return the event file of a trial that has ended. Its steps are epochs, numbered from 1."""
+    """Return the event file of a trial that has ended or is paused. Its steps are epochs, numbered from 1."""
     file = io.BytesIO()
     writer = RecordWriter(file)
     for event in _events(trial):
@@ -98,7 +106,7 @@ def event_file(trial: Trial) -> bytes:
 
 
 def _events(trial: Trial) -> Iterator[Event]:
-    started, ended = trial.started or 0.0, trial.ended or 0.0
+    started, ended = trial.started or 0.0, trial.ended or max(trial.reported.values(), default=0.0)
     yield Event(wall_time=started, file_version="brain.Event:2")
     hyperparameters = {printable(key): _shown(value) for key, value in trial.chosen.items()}
     yield Event(wall_time=started, summary=hparams_pb(hyperparameters, trial.trial_id, started))
@@ -110,6 +118,8 @@ def _events(trial: Trial) -> Iterator[Event]:
     if trial.score is not None and trial.best_epoch is not None:
         score = Summary.Value(tag=SCORE, simple_value=trial.score)
         yield Event(wall_time=ended, step=trial.best_epoch + 1, summary=Summary(value=[score]))
+    if trial.ended is None:
+        return  # TensorBoard shows a session without an end as running
     failed = trial.state is TrialState.FAILED
     end = SessionEndInfo(status=Status.STATUS_FAILURE if failed else Status.STATUS_SUCCESS, end_time_secs=ended)
     about = metadata.create_summary_metadata(HParamsPluginData(session_end_info=end))

@@ -29,6 +29,7 @@ class TrialView(StudyModel):
     """Number of attempts, without those that a failure of bucket, disk or network ended."""
     hyperparameters: dict[str, Value]
     score: float | None
+    """Objective of the best epoch, if the trial has ended or is paused."""
     epochs: int
     """Number of reported epochs."""
     started: float | None
@@ -39,7 +40,7 @@ class TrialView(StudyModel):
     rung: int | None
     """The highest rung of early stopping that the trial has reached, from 0."""
     reason: str
-    """Why the trial was stopped early, failed or was last interrupted, with the traceback."""
+    """Why the trial was stopped early, is paused, failed or was last interrupted, with the traceback."""
 
 
 class StudyView(StudyModel):
@@ -59,6 +60,7 @@ class StudyView(StudyModel):
     max_trials: int | None
     """None for hyperband, which determines the number itself."""
     queued: int
+    paused: int
     running: int
     completed: int
     stopped: int

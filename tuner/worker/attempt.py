@@ -28,13 +28,14 @@ from tuner.training.loop import Task, metrics_line, train
 from tuner.training.seeding import trial_seed
 from tuner.training.user_errors import check_once, fault_scope, reason_of
 from tuner.worker import room
-from tuner.worker.chief_client import FencedAttemptError, Grant, ReportRefusedError, UnexpectedAnswerError
+from tuner.worker.chief_client import FencedAttemptError, Grant, ReportRefusedError, UnexpectedAnswerError, Verdict
 from tuner.worker.context import WorkerContext
 from tuner.worker.epoch_reporter import Epoch, EpochReporter, StoppedTrialError
 from tuner.worker.model_check import ModelCheck
 from tuner.worker.own_model_check import OwnModelCheck
 from tuner.worker.patience import Patience
 from tuner.worker.resume import ResumePoint, find_resume_point
+from tuner.worker.start_time import StartTime
 
 log = logging.getLogger(__name__)
 
@@ -77,6 +78,7 @@ class Attempt:
         self._recorded: dict[int, float] = {}
         """Objective of the epochs that the chief has recorded. Only the reports' thread uses it during training."""
         self._images_per_s = 0.0
+        self._start = StartTime()
         self._model_check = make_model_check(context, self._task)
         self._handing_back = threading.Lock()
         self._handed_back = False
@@ -98,8 +100,9 @@ class Attempt:
                 log.warning(
                     "%s: dropped because another attempt has replaced it or the search has finished", self._label
                 )
-            except StoppedTrialError:
-                log.info("%s: stopped early by the chief", self._label)
+            except StoppedTrialError as stopped:
+                done = "paused" if stopped.verdict is Verdict.PAUSED else "stopped early"
+                log.info("%s: %s by the chief", self._label, done)
             except PreemptedError:
                 self.hand_back()
                 raise
@@ -158,6 +161,7 @@ class Attempt:
 
         Training would continue in vain, and a second epoch would be lost if the trial must be returned.
         """
+        self._start.step_done()
         self._may_continue()
         while self._patience.is_waiting:
             self._pause(PAUSE_S)
@@ -202,6 +206,7 @@ class Attempt:
             self._patience.repeat(lambda: room.require_room(needed, folder, bucket), self._pause)
 
     def _save(self, epoch: int, metrics: dict[str, float], model: keras.Model, returned: bool, named: bool) -> None:
+        start_s = self._start.taken_s()
         self._reporter.await_upload(self.check)
         self._check_current()
         # an attempt that started again from epoch 0 repeats the epochs after this one
@@ -214,7 +219,7 @@ class Attempt:
             epoch=epoch, seed=self._task.seed, history=self._history, verified=evidence.verified, returned=returned
         )
         self._patience.repeat(lambda: checkpoint.add_state(state, file), self._pause)
-        self._reporter.upload(Epoch(epoch, metrics, name, evidence=evidence), file)
+        self._reporter.upload(Epoch(epoch, metrics, name, evidence=evidence, start_s=start_s), file)
         samples = "samples" if isinstance(self._context.data, OwnTrainingData) else "images"
         log.info(
             "%s: epoch %d/%d  %s  (%s %s/s)",

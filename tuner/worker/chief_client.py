@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import Any, TypeVar
 
 import grpc
@@ -45,6 +46,13 @@ _TRANSIENT = (
 )
 _NEVER = threading.Event()
 Answer = TypeVar("Answer")
+
+
+class Verdict(Enum):
+    """Why a trial must not be trained further."""
+
+    STOPPED = auto()  # it is worse than others
+    PAUSED = auto()  # it may continue later, as another attempt
 
 
 class FencedAttemptError(Exception):
@@ -213,19 +221,26 @@ class ChiefClient:
         sha256: str | None,
         unwanted: threading.Event,
         evidence: Evidence = NO_EVIDENCE,
-    ) -> bool:
-        """Report an epoch and its checkpoint; return whether the trial must stop.
+        start_s: float | None = None,
+    ) -> Verdict | None:
+        """Report an epoch and its checkpoint; return why the trial must not be trained further, or None.
 
         Raises ReportRefusedError and FencedAttemptError. The latter is also raised if `unwanted` is set while the chief
         is unreachable.
         """
         request = _service.UpdateTrialRequest(trial_id=grant.trial_id, metrics=metrics, step=epoch)
         model = {names.METADATA_CHECKPOINT: checkpoint, names.METADATA_SHA256: sha256, **evidence.metadata()}
+        if start_s is not None:
+            model[names.METADATA_START_S] = f"{start_s:.3f}"
         metadata = self._metadata(grant, *((key, value) for key, value in model.items() if value))
-        answer = self._repeat(
-            lambda: self._oracle.UpdateTrial(request, metadata=metadata, timeout=CALL_TIMEOUT_S), unwanted=unwanted
+        answer, call = self._repeat(
+            lambda: self._oracle.UpdateTrial.with_call(request, metadata=metadata, timeout=CALL_TIMEOUT_S),
+            unwanted=unwanted,
         )
-        return bool(KerasTrial.from_proto(answer.trial).status == "STOPPED")
+        if KerasTrial.from_proto(answer.trial).status != "STOPPED":
+            return None
+        paused = any(key == names.METADATA_PAUSED for key, _ in call.trailing_metadata() or ())
+        return Verdict.PAUSED if paused else Verdict.STOPPED
 
     def complete(self, grant: Grant) -> None:
         """Report that the trial is completed. Raises FencedAttemptError."""

@@ -16,7 +16,7 @@ from tuner.bucket import Bucket
 from tuner.errors import BucketError
 from tuner.study.evidence import NO_EVIDENCE, Evidence
 from tuner.training.checkpoint import sha256
-from tuner.worker.chief_client import ChiefClient, Grant
+from tuner.worker.chief_client import ChiefClient, Grant, Verdict
 from tuner.worker.patience import Patience
 from tuner.worker.room import require_room_in_bucket
 
@@ -26,7 +26,11 @@ POLL_S = 0.1
 
 
 class StoppedTrialError(Exception):
-    """The chief has stopped the trial early."""
+    """The chief has stopped or paused the trial. Its last report is recorded, and its checkpoint is durable."""
+
+    def __init__(self, verdict: Verdict) -> None:
+        super().__init__(verdict)
+        self.verdict = verdict
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,8 @@ class Epoch:
     checkpoint: str | None
     sha256: str | None = None
     evidence: Evidence = NO_EVIDENCE
+    start_s: float | None = None
+    """Seconds from the lease to the end of the attempt's first training step, if this is its first epoch."""
 
 
 class IoThreads:
@@ -146,7 +152,7 @@ class EpochReporter:
     def _send_report(self, epoch: Epoch) -> None:
         if self._abandoned.is_set():
             return
-        stop = self._chief.report(
+        verdict = self._chief.report(
             self._grant,
             epoch.number,
             epoch.metrics,
@@ -154,10 +160,11 @@ class EpochReporter:
             epoch.sha256,
             self._abandoned,
             epoch.evidence,
+            epoch.start_s,
         )
         self._done(epoch)
-        if stop:
-            raise StoppedTrialError
+        if verdict:
+            raise StoppedTrialError(verdict)
 
     def _delete(self, names: list[str]) -> None:
         for name in names:

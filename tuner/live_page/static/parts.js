@@ -74,9 +74,12 @@ export function drawRungs(overview) {
   const none = !overview.rungs.length;
   byId("rungs-section").hidden = none;
   byId("rungs-section").parentElement.classList.toggle("alone", none);
-  say(byId("rungs-note"), `A trial is stopped at a rung if its ${overview.objective} is worse than in the last column.`);
+  const until = overview.promotes ? "A trial is paused at a rung as long as" : "A trial is stopped at a rung if";
+  say(byId("rungs-note"), `${until} its ${overview.objective} is worse than in the last column.`);
+  say(byId("rungs-left"), overview.promotes ? "paused" : "stopped");
   byId("rungs").tBodies[0].replaceChildren(...overview.rungs.map((rung) => node("tr", {},
     node("td", {}, String(rung.rung)),
-    ...[count(rung.epoch), count(rung.reached), count(rung.stopped), rung.cut === null ? "any" : score(rung.cut)]
+    ...[count(rung.epoch), count(rung.reached), count(overview.promotes ? rung.paused + rung.stopped : rung.stopped),
+      rung.cut !== null ? score(rung.cut) : rung.all_continue ? "any" : "none yet"]
       .map((text) => node("td", { class: "number" }, text)))));
 }

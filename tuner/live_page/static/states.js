@@ -2,6 +2,7 @@
 
 export const STATES = [
   { state: "RUNNING", word: "running", look: "running" },
+  { state: "PAUSED", word: "paused", look: "paused" },
   { state: "COMPLETED", word: "completed", look: "completed" },
   { state: "STOPPED", word: "stopped early", look: "stopped" },
   { state: "FAILED", word: "failed", look: "failed" },

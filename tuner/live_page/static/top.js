@@ -10,7 +10,7 @@ const SEARCH = {
 };
 const FAULT = { word: "ended with a fault", look: "failed" };
 /** Order of the states in the bar: trials that have ended come first. */
-const IN_BAR = ["COMPLETED", "STOPPED", "FAILED", "RUNNING"];
+const IN_BAR = ["COMPLETED", "STOPPED", "FAILED", "RUNNING", "PAUSED"];
 
 export function drawTop(overview, open) {
   const search = overview.fault ? FAULT : SEARCH[overview.search];

@@ -30,6 +30,7 @@ EACH_BAR = 300
 HOW = {
     "completed": "completed",
     "stopped": "stopped",
+    "paused": "stopped",
     "preempted": "lost",
     "lost": "lost",
     "running": "running",

@@ -9,7 +9,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from tuner.config.settings import Algorithm, Policy
+from tuner.config.settings import Algorithm
 from tuner.printable import printable
 from tuner.report.text import duration, large, score, size
 from tuner.study.progress import by_interest, epochs_of
@@ -20,6 +20,7 @@ from tuner.study.records import (
     Leased,
     ModelSizes,
     Opened,
+    Paused,
     Record,
     Reported,
     Retried,
@@ -41,6 +42,7 @@ REASON_CHARACTERS = 200
 
 STYLES = {
     TrialState.QUEUED: "dim",
+    TrialState.PAUSED: "blue",
     TrialState.RUNNING: "cyan",
     TrialState.COMPLETED: "green",
     TrialState.STOPPED: "yellow",
@@ -92,7 +94,7 @@ def _table(state: StudyState, workers: Sequence[WorkerStatus], trials: Sequence[
     table.add_column(
         printable(state.settings.search.objective.removeprefix("val_")[:12]), justify="right", no_wrap=True
     )
-    rungs = state.settings.search.early_stopping.policy is Policy.ASHA and not cut
+    rungs = state.settings.search.early_stopping.has_rungs and not cut
     if rungs:
         table.add_column("rung", justify="right", no_wrap=True)
     table.add_column("hyperparameters", overflow="fold", ratio=1 if cut else None)
@@ -150,6 +152,10 @@ def lines(state: StudyState, records: Iterable[Record]) -> Iterable[str]:
                 yield f"trial {record.trial} epoch {epoch}: {objective} {score(record.metrics[objective])}"
             case AttemptEnded():
                 yield f"trial {record.trial} returns to the queue: {first_line(record.reason)}"
+            case Paused():
+                yield f"trial {record.trial} paused at {record.reason}"
+            case Ended(state=TrialState.STOPPED) if state.trials[record.trial].ended_paused:
+                continue  # the line of the search's end follows
             case Ended(state=TrialState.FAILED):
                 yield f"trial {record.trial} failed: {first_line(record.reason)}"
             case Ended():
@@ -182,11 +188,13 @@ def _total(state: StudyState) -> str:
 def _headline(state: StudyState, elapsed_s: float, remaining_s: float | None) -> Text:
     failed = sum(trial.state is TrialState.FAILED for trial in state.trials.values())
     stopped = sum(trial.state is TrialState.STOPPED for trial in state.trials.values())
+    paused = sum(trial.state is TrialState.PAUSED for trial in state.trials.values())
     best = state.best()
     line = Text.assemble(
         (state.settings.name, "bold"),
         f"  {len(state.ended)}/{_total(state)}",
         (" trials", "dim"),
+        (f"  {paused} paused" if paused else "", "blue"),
         (f"  {stopped} stopped" if stopped else "", "yellow"),
         (f"  {failed} failed" if failed else "", "red"),
         ("  best ", "dim"),
@@ -227,7 +235,7 @@ def _about(trial: Trial, cut: bool) -> Text:
     text = Text(describe(trial), style="dim" if trial.state in SCORED else "")
     if trial.verified is False:
         text.append(f"  {NOT_VERIFIED}", style="yellow")
-    if trial.state is TrialState.STOPPED and not cut:
+    if trial.state in (TrialState.STOPPED, TrialState.PAUSED) and not cut:
         text.append(f"\n{printable(trial.reason)}", style="yellow")
     return text
 

@@ -1,0 +1,450 @@
+"""Promotion: which trial a worker gets, which one is paused, and how a search with paused trials ends."""
+
+import math
+import random
+
+import pytest
+
+from tests.search.test_early_stopping import epochs, restart
+from tests.search.test_oracle import A, B, add, at, take
+from tuner.config.loading import load
+from tuner.errors import ConfigError
+from tuner.names import TrialId
+from tuner.search.leases import Worker
+from tuner.search.oracle import AttemptClaim, Oracle, StaleAttemptError
+from tuner.search.suggester import Suggestion
+from tuner.study.evidence import Evidence
+from tuner.study.records import RECORD, Ended, Finished, Opened, Outcome, Paused, Record, TrialState
+from tuner.study.state import StudyState, Trial
+
+STOCK = Worker("tuner0")
+
+
+def promoting(*settings: str, epochs: int = 27, trials: int = 100) -> Oracle:
+    """Return the chief of a study whose rungs are at 1, 3 and 9 epochs."""
+    state, policy = StudyState(), "search.early_stopping.policy=promotion"
+    study = load(settings=[policy, f"training.epochs={epochs}", f"search.max_trials={trials}", *settings])
+    state.apply(Opened(at=0, term=1, writer="w", study=study, data="d", direction="max"))
+    return Oracle(state, at(0))
+
+
+def trial_of(chief: Oracle, number: int) -> Trial:
+    return chief.state.trials[TrialId(f"{number:05d}")]
+
+
+def state_of(chief: Oracle, number: int) -> TrialState:
+    return trial_of(chief, number).state
+
+
+def paused_at_first_rung(chief: Oracle, *values: float, worker: Worker = A) -> None:
+    """Train one new trial for each value, for an epoch each; all must be paused."""
+    for value in values:
+        number = len(chief.state.trials)
+        add(chief, number)
+        attempt = take(chief, worker)
+        assert attempt.trial == f"{number:05d}"
+        epochs(chief, attempt, value)
+        assert state_of(chief, number) is TrialState.PAUSED
+
+
+def resumed(chief: Oracle, worker: Worker, *values: float) -> AttemptClaim:
+    """Give a worker its next trial and report epochs after those that the trial has."""
+    attempt = take(chief, worker)
+    first = len(chief.state.trials[TrialId(attempt.trial)].epochs)
+    epochs(chief, attempt, *values, first=first)
+    return attempt
+
+
+# ---- who is paused, and who is promoted ---------------------------------------------------------
+def test_a_trial_at_a_rung_is_paused_with_its_score_and_checkpoint_and_its_worker_gets_another() -> None:
+    chief = promoting()
+    add(chief, 0)
+    add(chief, 1)
+    attempt = take(chief, A)
+    *_, reported, paused = epochs(chief, attempt, 0.5, 0.6)
+    assert (reported.kind, paused.kind) == ("reported", "paused")
+    trial = trial_of(chief, 0)
+    assert (trial.state, trial.score, trial.best_epoch, len(trial.epochs)) == (TrialState.PAUSED, 0.5, 0, 1)
+    assert (trial.last_epoch, trial.checkpoints) == (0, {0: "00000/1/0"})
+    assert trial.ended is None
+    assert not trial.outcomes, "a pause costs no retry"
+    assert trial.reason == "rung 0 (epoch 1): fewer than 3 trials have reached it"
+    assert take(chief, A).trial == "00001"
+
+
+def test_the_best_share_of_a_rung_is_promoted_once_enough_trials_have_reached_it() -> None:
+    chief = promoting()
+    paused_at_first_rung(chief, 0.5, 0.7)
+    assert chief.queued == 0
+    add(chief, 2)
+    epochs(chief, take(chief, A), 0.6)
+    assert state_of(chief, 2) is TrialState.PAUSED
+    assert chief.queued == 1, "a third of three trials"
+    assert take(chief, A).trial == "00001"
+    assert trial_of(chief, 1).attempts == 2
+    assert chief.queued == 0, "the best third has been promoted"
+
+
+@pytest.mark.parametrize("direction", ["max", "min"])
+def test_promoted_are_the_best_of_all_that_reached_the_rung_that_were_not_promoted_yet(direction: str) -> None:
+    """As in algorithm 2 of the paper: top |rung| / eta of the rung, without those promoted before."""
+    numbers, sign = random.Random(2), 1 if direction == "max" else -1
+    chief = promoting(f"search.direction={direction}")
+    chief.state.direction = direction  # type: ignore[assignment]
+    chief = Oracle(chief.state, at(0))
+    values: list[float] = []
+    promoted: set[int] = set()
+    for number in range(60):
+        add(chief, number)
+        while (attempt := take(chief, Worker(f"w{number}-{len(promoted)}", "1"))).number > 1:
+            best = sorted(range(len(values)), key=lambda n: (-values[n], n))[: len(values) // 3]
+            assert int(attempt.trial) == next(n for n in best if n not in promoted)
+            promoted.add(int(attempt.trial))  # its worker keeps it, so it reaches no other rung
+        values.append(numbers.choice([0.1, 0.2, numbers.random()]))  # with ties
+        epochs(chief, attempt, sign * values[-1])
+        if state_of(chief, number) is TrialState.RUNNING:  # it is the one that would be promoted
+            promoted.add(number)
+    assert len(promoted) >= 15
+
+
+def test_a_trial_goes_on_without_a_pause_if_its_worker_would_get_it_again() -> None:
+    chief = promoting()
+    paused_at_first_rung(chief, 0.5, 0.6)
+    add(chief, 2)
+    add(chief, 3)
+    epochs(chief, take(chief, A), 0.7, 0.7)
+    assert (state_of(chief, 2), trial_of(chief, 2).attempts) == (TrialState.RUNNING, 1)
+
+
+def test_the_highest_rung_is_promoted_first() -> None:
+    chief = promoting("search.early_stopping.reduction_factor=2")
+    attempts = []
+    for number in range(6):
+        add(chief, number)
+        attempts.append(take(chief, Worker(f"w{number}", "1")))
+    for attempt, value in zip(attempts[:3], (0.9, 0.1, 0.2), strict=True):
+        epochs(chief, attempt, value)
+    resumed(chief, A, 0.3)  # the first, which is paused again, alone at the second rung
+    epochs(chief, attempts[3], 0.3, 0.3)
+    for attempt, value in zip(attempts[4:], (0.15, 0.05), strict=True):
+        epochs(chief, attempt, value)
+    assert {trial.state for trial in chief.state.trials.values()} == {TrialState.PAUSED}
+    assert [len(trial.rungs) for trial in chief.state.trials.values()] == [2, 1, 1, 2, 1, 1]
+    assert [take(chief, A).trial, take(chief, B).trial] == ["00000", "00002"]
+
+
+# ---- the order of work --------------------------------------------------------------------------
+def test_a_worker_gets_an_interrupted_trial_then_a_promotable_one_then_a_new_one() -> None:
+    chief = promoting()
+    paused_at_first_rung(chief, 0.5, 0.7)
+    add(chief, 2)
+    interrupted = take(chief, B)
+    add(chief, 3)
+    epochs(chief, take(chief, A), 0.6)  # now the second trial can be promoted
+    add(chief, 4)
+    chief.give_back(interrupted, Outcome.PREEMPTED, "", at(1))
+    order = [take(chief, Worker(f"w{number}", "1")).trial for number in range(3)]
+    assert order == ["00002", "00001", "00004"]
+
+
+def test_the_worker_that_trained_a_promotable_trial_last_is_preferred() -> None:
+    chief = promoting()
+    workers = [Worker(f"w{number}", "1") for number in range(6)]
+    for number, worker in enumerate(workers):
+        add(chief, number)
+        take(chief, worker)
+    for number, worker in enumerate(workers):
+        epochs(chief, AttemptClaim(worker, f"{number:05d}", 1), (0.9, 0.8, 0.1, 0.1, 0.1, 0.1)[number])
+    assert chief.queued == 2
+    assert take(chief, workers[1]).trial == "00001", "its own, though another is better"
+    assert take(chief, workers[5]).trial == "00000"
+
+
+def test_a_stock_worker_gets_no_paused_trial_as_long_as_there_are_new_ones() -> None:
+    chief = promoting()
+    paused_at_first_rung(chief, 0.5, 0.7)
+    add(chief, 2)
+    epochs(chief, take(chief, A), 0.6)
+    add(chief, 3)
+    assert take(chief, STOCK).trial == "00003"
+    assert take(chief, A).trial == "00001"
+
+
+# ---- who is not paused --------------------------------------------------------------------------
+def test_a_trial_whose_worker_would_get_nothing_else_goes_on() -> None:
+    chief = promoting(trials=2)
+    add(chief, 0)
+    add(chief, 1)
+    better, worse = take(chief, A), take(chief, B)
+    epochs(chief, better, 0.6, 0.6, 0.6)
+    epochs(chief, worse, 0.5, 0.5, 0.5)
+    assert [state_of(chief, 0), state_of(chief, 1)] == [TrialState.RUNNING] * 2
+
+
+@pytest.mark.parametrize(("start_s", "paused"), [(15.0, True), (21.0, False), (None, True)])
+def test_a_trial_is_not_paused_if_its_next_rung_is_closer_than_a_restart(start_s: float | None, paused: bool) -> None:
+    """Two epochs of 10 s are left until the second rung."""
+    chief = promoting()
+    add(chief, 0)
+    attempt = take(chief, A, 100)
+    lasts_s = 10 + (start_s or 0.0)
+    chief.report(attempt, 0, {"val_accuracy": 0.5}, "m", at(100 + lasts_s), start_s=start_s)
+    assert (state_of(chief, 0) is TrialState.PAUSED) == paused
+
+
+@pytest.mark.parametrize(("whole", "state"), [(11, TrialState.RUNNING), (27, TrialState.PAUSED)])
+def test_its_last_epoch_counts_as_a_rung(whole: int, state: TrialState) -> None:
+    """After 9 epochs of 10 s each, 2 or 18 epochs are left, and a restart takes 25 s."""
+    chief = promoting("search.early_stopping.min_epochs=9", epochs=whole)
+    add(chief, 0)
+    attempt = take(chief, A)
+    for epoch in range(9):
+        start_s = None if epoch else 25.0
+        chief.report(attempt, epoch, {"val_accuracy": 0.5}, "m", at(25 + 10 * (epoch + 1)), start_s=start_s)
+    assert state_of(chief, 0) is state
+
+
+def test_a_trial_that_could_not_resume_is_not_paused() -> None:
+    chief = promoting()
+    for number in range(3):
+        add(chief, number)
+    chief.report(take(chief, A), 0, {"val_accuracy": 0.5}, None, at(1))
+    chief.report(take(chief, B), 0, {"val_accuracy": 0.5}, "m", at(1), evidence=Evidence(returned=True))
+    take(chief, STOCK)
+    chief.report(chief.stock_attempt(TrialId("00002"), 1), 0, {"val_accuracy": 0.5}, "m", at(1))
+    assert {trial.state for trial in chief.state.trials.values()} == {TrialState.RUNNING}
+
+
+def test_a_trial_without_a_number_for_its_objective_is_not_paused() -> None:
+    chief = promoting()
+    add(chief, 0)
+    epochs(chief, take(chief, A), math.nan)
+    assert state_of(chief, 0) is TrialState.RUNNING
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_failed_trial_holds_no_other_back(restarted: bool) -> None:
+    chief = promoting("retries.failure=0", "search.max_consecutive_failures=9")
+    paused_at_first_rung(chief, 0.5, 0.4)
+    add(chief, 2)
+    failing = take(chief, A)
+    epochs(chief, failing, 0.9)
+    assert state_of(chief, 2) is TrialState.RUNNING
+    chief.give_back(failing, Outcome.FAILED, "", at(1))
+    add(chief, 3)
+    epochs(chief, take(chief, A), 0.3)
+    chief = restart(chief) if restarted else chief
+    assert take(chief, B).trial == "00000", "a third of three, without the failed one"
+
+
+# ---- what a worker still says -------------------------------------------------------------------
+def test_what_a_worker_still_says_of_a_paused_trial_is_answered_and_changes_nothing() -> None:
+    chief = promoting()
+    add(chief, 0)
+    attempt = take(chief, A)
+    epochs(chief, attempt, 0.5)
+    snapshot = repr(chief.state)
+    assert chief.report(attempt, 0, {"val_accuracy": 0.5}, "00000/1/0", at(3)) == []
+    assert chief.report(attempt, 1, {"val_accuracy": 0.9}, "00000/1/1", at(3)) == []
+    assert chief.beat(attempt, at(3))
+    assert chief.complete(attempt, at(3)) == []
+    assert chief.give_back(attempt, Outcome.PREEMPTED, "", at(3)) == []
+    assert chief.expire(at(1000)) == []
+    assert repr(chief.state) == snapshot
+    with pytest.raises(StaleAttemptError):
+        chief.report(AttemptClaim(B, attempt.trial, 1), 0, {"val_accuracy": 0.5}, None, at(3))
+
+
+def test_the_attempt_before_a_promotion_is_stale() -> None:
+    chief = promoting()
+    add(chief, 0)
+    old = take(chief, A)
+    epochs(chief, old, 0.9)
+    paused_at_first_rung(chief, 0.5)
+    add(chief, 2)
+    epochs(chief, take(chief, B), 0.4)
+    assert take(chief, B) == AttemptClaim(B, old.trial, 2)
+    with pytest.raises(StaleAttemptError):
+        chief.report(old, 0, {"val_accuracy": 0.9}, "00000/1/0", at(3))
+    assert not chief.beat(old, at(3))
+
+
+# ---- interruptions ------------------------------------------------------------------------------
+def test_a_promoted_trial_that_is_preempted_continues_first_and_is_judged_at_its_next_rung() -> None:
+    chief = promoting()
+    paused_at_first_rung(chief, 0.5, 0.7)
+    add(chief, 2)
+    epochs(chief, take(chief, A), 0.6)
+    promoted = resumed(chief, A, 0.8)
+    assert (promoted.trial, promoted.number) == ("00001", 2)
+    chief.give_back(promoted, Outcome.PREEMPTED, "", at(5))
+    chief = restart(chief)
+    add(chief, 3)
+    again = resumed(chief, B, 0.75)
+    assert (again.trial, again.number) == ("00001", 3)
+    trial = trial_of(chief, 1)
+    assert (trial.state, trial.rungs, trial.score) == (TrialState.PAUSED, {0: 0.7, 1: 0.8}, 0.8)
+    assert trial.outcomes == {Outcome.PREEMPTED: 1}
+
+
+# ---- whole searches -----------------------------------------------------------------------------
+class Search:
+    """A search that is played without processes: each worker in turn asks for a trial or trains an epoch."""
+
+    def __init__(self, chief: Oracle, trials: int, workers: int = 2, seed: int = 1) -> None:
+        self.chief = chief
+        self.records: list[Record] = []
+        self._trials = trials
+        self._workers = [Worker(f"w{number}", "1") for number in range(workers)]
+        self._seed = seed
+        self._seconds = 0
+
+    def play(self, restarts: bool = False) -> StudyState:
+        """Play to the end of the search; with `restarts`, another chief takes over before every step."""
+        while self.chief.state.finished is None:
+            for worker in self._workers:
+                if restarts:
+                    self.chief = self._next_chief()
+                self._seconds += 1
+                assert self._seconds < 10_000, "the search does not end"
+                self._step(worker)
+        return self.chief.state
+
+    def _step(self, worker: Worker) -> None:
+        chief, now = self.chief, at(self._seconds)
+        lease = next((trial for trial in chief.state.trials.values() if self._trains(worker, trial)), None)
+        if lease is None:
+            self._ask(worker)
+            return
+        attempt, epoch = AttemptClaim(worker, lease.trial_id, lease.attempts), len(lease.epochs)
+        value = random.Random(f"{self._seed}/{attempt.trial}/{epoch}").random()
+        self.records += chief.report(attempt, epoch, {"val_accuracy": value}, f"{attempt.trial}/{epoch}", now)
+        if lease.state is TrialState.RUNNING and epoch + 1 == chief.state.settings.training.epochs:
+            self.records += chief.complete(attempt, now)
+        self.records += chief.finish(now)
+
+    def _ask(self, worker: Worker) -> None:
+        chief, now = self.chief, at(self._seconds)
+        created = len(chief.state.trials)
+        if chief.wants_suggestion and created < self._trials:
+            self.records += chief.add(Suggestion(TrialId(f"{created:05d}"), {"units": created}, {}), now)
+        elif chief.wants_suggestion or created >= self._trials:
+            chief.exhausted = True
+        self.records += chief.grant(worker, now)[1]
+        self.records += chief.finish(now)
+
+    def _trains(self, worker: Worker, trial: Trial) -> bool:
+        return trial.state is TrialState.RUNNING and trial.worker == worker.name
+
+    def _next_chief(self) -> Oracle:
+        state = StudyState()
+        state.apply(Opened(at=0, term=1, writer="w", study=self.chief.state.settings, data="d", direction="max"))
+        for record in self.records:
+            state.apply(RECORD.validate_json(RECORD.dump_json(record)))
+        chief = Oracle(state, at(self._seconds))
+        chief.exhausted = self.chief.exhausted
+        return chief
+
+
+def test_a_chief_restarted_at_every_step_decides_as_one_that_never_was() -> None:
+    settings = "search.early_stopping.reduction_factor=2"
+    searches = [Search(promoting(settings, epochs=8, trials=20), trials=20, workers=3, seed=2) for _ in range(2)]
+    states = [search.play(restarts) for search, restarts in zip(searches, (False, True), strict=True)]
+    assert searches[0].records == searches[1].records
+    assert states[0] == states[1]
+    kinds = {record.kind for record in searches[0].records}
+    assert kinds == {"created", "leased", "reported", "paused", "ended", "finished"}
+    assert max(trial.attempts for trial in states[0].trials.values()) > 2
+
+
+@pytest.mark.parametrize("workers", [1, 2, 5])
+@pytest.mark.parametrize("finalists", [1, 3])
+@pytest.mark.parametrize("seed", range(4))
+def test_the_best_finalists_are_trained_to_their_end_and_the_others_are_stopped(
+    workers: int, finalists: int, seed: int
+) -> None:
+    chief = promoting(f"search.finalists={finalists}", epochs=10, trials=20)
+    state = Search(chief, 20, workers, seed).play()
+    assert {trial.state for trial in state.trials.values()} <= {TrialState.COMPLETED, TrialState.STOPPED}
+    ranked = state.ranked(state.trials.values())
+    assert len(ranked) == 20
+    assert {trial.state for trial in ranked[:finalists]} == {TrialState.COMPLETED}
+    assert state.finished is not None
+    assert not state.finished.failed
+
+
+def test_more_finalists_are_more_completed_trials() -> None:
+    completed = []
+    for finalists in (1, 8):
+        state = Search(promoting(f"search.finalists={finalists}", epochs=10, trials=20), 20).play()
+        completed.append(sum(trial.state is TrialState.COMPLETED for trial in state.trials.values()))
+    assert completed[0] < completed[1]
+
+
+def test_a_search_with_promotion_trains_a_fraction_of_all_epochs() -> None:
+    state = Search(promoting(epochs=27, trials=60), 60, workers=2).play()
+    assert sum(len(trial.epochs) for trial in state.trials.values()) < 0.2 * 60 * 27
+
+
+def test_fewer_suggestions_than_trials_end_the_search_as_well() -> None:
+    state = Search(promoting(epochs=10, trials=100), trials=7).play()
+    assert len(state.trials) == 7
+    assert sum(trial.state is TrialState.COMPLETED for trial in state.trials.values()) >= 1
+
+
+def test_a_search_does_not_wait_for_a_trial_that_cannot_be_the_best() -> None:
+    """With one worker per trial, all are trained as long as the best one is, and no longer."""
+    chief = promoting(epochs=10, trials=4)
+    for number in range(4):
+        add(chief, number)
+    attempts = [take(chief, Worker(f"w{number}", "1")) for number in range(4)]
+    chief.exhausted = True
+    for number, attempt in enumerate(attempts):
+        epochs(chief, attempt, *[0.5 - number / 10] * 4)
+    assert {trial.state for trial in chief.state.trials.values()} == {TrialState.RUNNING}, "there is nothing else to do"
+    epochs(chief, attempts[0], *[0.5] * 6, first=4)
+    chief.complete(attempts[0], at(10))
+    for attempt in attempts[1:]:
+        epochs(chief, attempt, 0.3, first=4)
+    assert [state_of(chief, number) for number in (1, 2, 3)] == [TrialState.PAUSED] * 3
+    *ends, end = chief.finish(at(20))
+    assert isinstance(end, Finished)
+    assert [record.state for record in ends if isinstance(record, Ended)] == [TrialState.STOPPED] * 3
+
+
+def test_a_paused_trial_that_ends_with_the_search_keeps_score_model_and_reason() -> None:
+    search = Search(promoting(epochs=10, trials=9), trials=9)
+    state = search.play()
+    paused = {record.trial: record for record in search.records if isinstance(record, Paused)}
+    stopped = [trial for trial in state.trials.values() if trial.state is TrialState.STOPPED]
+    assert len(stopped) > 4
+    for trial in stopped:
+        record = paused[trial.trial_id]
+        assert (trial.score, trial.best_epoch) == (record.score, record.best_epoch)
+        assert trial.checkpoint
+        assert trial.ended_paused
+        assert trial.reason.startswith("rung ")
+
+
+def test_a_search_that_gives_up_leaves_its_paused_trials_paused() -> None:
+    chief = promoting("retries.failure=0", "search.max_consecutive_failures=2")
+    paused_at_first_rung(chief, 0.5)
+    for number in (1, 2):
+        add(chief, number)
+        chief.give_back(take(chief, A), Outcome.FAILED, "bang", at(1))
+    *_, end = chief.finish(at(2))
+    assert isinstance(end, Finished)
+    assert end.failed
+    assert state_of(chief, 0) is TrialState.PAUSED
+
+
+# ---- settings -----------------------------------------------------------------------------------
+def test_stopping_is_another_name_of_the_policy_asha() -> None:
+    new, old = (load(settings=[f"search.early_stopping.policy={name}"]) for name in ("stopping", "asha"))
+    assert new == old == load()
+
+
+@pytest.mark.parametrize("policy", ["promotion", "stopping", "asha"])
+def test_hyperband_keeps_its_own_rungs(policy: str) -> None:
+    with pytest.raises(ConfigError, match=f"policy {policy} cannot be combined with algorithm hyperband"):
+        load(settings=["search.algorithm=hyperband", f"search.early_stopping.policy={policy}"])
