@@ -13,9 +13,9 @@ from typing import Literal
 from tuner.limits import wrong_report
 from tuner.names import TrialId
 from tuner.search.early_stopping import SuccessiveHalving
+from tuner.search.endings import given_up, killed_reason, scored_end, unfinished_end
 from tuner.search.leases import Lease, LeaseTable, Worker
 from tuner.search.outage import LeasePause
-from tuner.search.retry_budget import retry_budget
 from tuner.search.suggester import Suggestion
 from tuner.study.evidence import NO_EVIDENCE, Evidence
 from tuner.study.records import (
@@ -251,7 +251,16 @@ class Oracle:
             return self._end_with_fault(lease, reason, now)
         if outcome is not Outcome.ENVIRONMENT:
             return self._end_attempt(lease, outcome, reason, now, refused=scope is FaultScope.REFUSED)
-        records = self._queue_again(lease, Outcome.LOST, reason, now, failing_s)
+        records = self._queue_again(
+            AttemptEnded(
+                at=now.at,
+                trial=lease.trial,
+                attempt=lease.attempt,
+                outcome=Outcome.LOST,
+                failing_s=failing_s,
+                reason=reason,
+            )
+        )
         self._pause.begin(self.state.outage, now.monotonic)
         return records
 
@@ -284,14 +293,9 @@ class Oracle:
         """End the search if all trials have ended, or give it up after too many consecutive failures."""
         if self.state.finished:
             return []
-        limit = self.state.settings.search.max_consecutive_failures
-        # only trials of this term count, because a user may have fixed the cause before starting the search again
-        start = max(self.state.ended_before_term, len(self.state.ended) - limit)
-        last = [self.state.trials[trial_id] for trial_id in self.state.ended[start:]]
-        if len(last) == limit and all(trial.state is TrialState.FAILED for trial in last):
-            reason = f"{limit} consecutive trials failed; the first failure: {last[0].reason}"
+        if finished := given_up(self.state, now.at):
             self._leases.clear()
-            return self._apply(Finished(at=now.at, reason=reason, failed=True))
+            return self._apply(finished)
         if self.exhausted and not self._queue and not self._leases:
             return self._apply(Finished(at=now.at, reason="all trials have ended"))
         return []
@@ -332,19 +336,7 @@ class Oracle:
     def _end_scored(
         self, lease: Lease, end: Literal[TrialState.COMPLETED, TrialState.STOPPED], reason: str, now: Instant
     ) -> list[Record]:
-        trial = self.state.trials[lease.trial]
-        best = trial.best_epoch
-        return self._end(
-            Ended(
-                at=now.at,
-                trial=lease.trial,
-                attempt=lease.attempt,
-                state=end,
-                score=None if best is None else trial.epochs[best][self.state.settings.search.objective],
-                best_epoch=best,
-                reason=reason,
-            )
-        )
+        return self._end(scored_end(self.state, lease, end, reason, now.at))
 
     def _end_with_fault(self, lease: Lease, reason: str, now: Instant) -> list[Record]:
         """End the trial and the search, because every trial would fail for the same reason."""
@@ -356,45 +348,19 @@ class Oracle:
     def _end_lost(self, lease: Lease, reason: str, now: Instant, killed: Collection[Worker]) -> list[Record]:
         if lease.worker not in killed:
             return self._end_attempt(lease, Outcome.LOST, reason, now)
-        reason = (
-            f"worker {lease.worker.name} was killed because its pod exceeded its memory limit (OOMKilled); raise "
-            "workers.resources.limits.memory, or train smaller models or batches"
-        )
-        return self._end_attempt(lease, Outcome.OUT_OF_MEMORY, reason, now)
+        return self._end_attempt(lease, Outcome.OUT_OF_MEMORY, killed_reason(lease), now)
 
     def _end_attempt(
         self, lease: Lease, outcome: Outcome, reason: str, now: Instant, *, refused: bool = False
     ) -> list[Record]:
-        trial = self.state.trials[lease.trial]
-        budget = retry_budget(trial, outcome, self.state.settings.retries)
-        if budget.spent >= budget.limit:
-            self._early_stopping.forget(trial)
-            return self._end(
-                Ended(
-                    at=now.at,
-                    trial=lease.trial,
-                    attempt=lease.attempt,
-                    state=TrialState.FAILED,
-                    outcome=outcome,
-                    refused=refused,
-                    reason=budget.explained(reason, lease.attempt),
-                )
-            )
-        return self._queue_again(lease, outcome, reason, now)
+        record = unfinished_end(self.state, lease, outcome, reason, now.at, refused=refused)
+        if isinstance(record, AttemptEnded):
+            return self._queue_again(record)
+        self._early_stopping.forget(self.state.trials[lease.trial])
+        return self._end(record)
 
-    def _queue_again(
-        self, lease: Lease, outcome: Outcome, reason: str, now: Instant, failing_s: float | None = None
-    ) -> list[Record]:
-        records = self._apply(
-            AttemptEnded(
-                at=now.at,
-                trial=lease.trial,
-                attempt=lease.attempt,
-                outcome=outcome,
-                failing_s=failing_s,
-                reason=reason,
-            )
-        )
-        self._leases.end(lease.trial)
-        self._queue.appendleft(lease.trial)  # a trial that was started continues before new trials
+    def _queue_again(self, record: AttemptEnded) -> list[Record]:
+        records = self._apply(record)
+        self._leases.end(record.trial)
+        self._queue.appendleft(record.trial)  # a trial that was started continues before new trials
         return records

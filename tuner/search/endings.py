@@ -1,0 +1,63 @@
+"""The records with which attempts, trials and the search end. These functions read the state and do not change it."""
+
+from typing import Literal
+
+from tuner.search.leases import Lease
+from tuner.search.retry_budget import retry_budget
+from tuner.study.records import AttemptEnded, Ended, Finished, Outcome, TrialState
+from tuner.study.state import StudyState
+
+
+def scored_end(
+    state: StudyState, lease: Lease, end: Literal[TrialState.COMPLETED, TrialState.STOPPED], reason: str, at: float
+) -> Ended:
+    """Return the end of a leased trial with the score of its best epoch."""
+    trial = state.trials[lease.trial]
+    best = trial.best_epoch
+    return Ended(
+        at=at,
+        trial=lease.trial,
+        attempt=lease.attempt,
+        state=end,
+        score=None if best is None else trial.epochs[best][state.settings.search.objective],
+        best_epoch=best,
+        reason=reason,
+    )
+
+
+def unfinished_end(
+    state: StudyState, lease: Lease, outcome: Outcome, reason: str, at: float, *, refused: bool = False
+) -> Ended | AttemptEnded:
+    """Return the end of an attempt that did not finish its trial, or of its trial if the retry budget is used up."""
+    budget = retry_budget(state.trials[lease.trial], outcome, state.settings.retries)
+    if budget.spent < budget.limit:
+        return AttemptEnded(at=at, trial=lease.trial, attempt=lease.attempt, outcome=outcome, reason=reason)
+    return Ended(
+        at=at,
+        trial=lease.trial,
+        attempt=lease.attempt,
+        state=TrialState.FAILED,
+        outcome=outcome,
+        refused=refused,
+        reason=budget.explained(reason, lease.attempt),
+    )
+
+
+def killed_reason(lease: Lease) -> str:
+    """Return why an attempt ended whose worker was killed because of its memory."""
+    return (
+        f"worker {lease.worker.name} was killed because its pod exceeded its memory limit (OOMKilled); raise "
+        "workers.resources.limits.memory, or train smaller models or batches"
+    )
+
+
+def given_up(state: StudyState, at: float) -> Finished | None:
+    """Return the end of a search that gives up after too many consecutive failures; None if it continues."""
+    limit = state.settings.search.max_consecutive_failures
+    # only trials of this term count, because a user may have fixed the cause before starting the search again
+    start = max(state.ended_before_term, len(state.ended) - limit)
+    last = [state.trials[trial_id] for trial_id in state.ended[start:]]
+    if len(last) < limit or any(trial.state is not TrialState.FAILED for trial in last):
+        return None
+    reason = f"{limit} consecutive trials failed; the first failure: {last[0].reason}"
+    return Finished(at=at, reason=reason, failed=True)
