@@ -11,6 +11,7 @@ from tuner.config.settings import Algorithm, Study
 from tuner.names import TrialId
 from tuner.study.records import (
     AttemptEnded,
+    BudgetEnded,
     Created,
     Ended,
     Finished,
@@ -20,7 +21,9 @@ from tuner.study.records import (
     Record,
     Reported,
     Retried,
+    Served,
     TrialState,
+    Withdrawn,
 )
 
 _PREEMPTION = frozenset({Outcome.PREEMPTED, Outcome.LOST})
@@ -35,7 +38,7 @@ class Account:
     hyperparameters: dict[str, Any]
     attempts: int = 0
     running: bool = False
-    ended: Ended | None = None
+    ended: Ended | Withdrawn | None = None
     values: dict[int, float] = field(default_factory=dict)
     """The objective by epoch."""
     checkpoints: dict[int, str] = field(default_factory=dict)
@@ -104,9 +107,10 @@ class Books:
         if self.finished is None or self.finished.failed:
             return
         for account in self.accounts.values():
-            self._expect(Rule.FINISHED, account.ended is not None, f"trial {account.trial} has not ended")
+            waits = bool(self.finished.budget) and not account.running and account.best_epoch("max") is None
+            self._expect(Rule.FINISHED, account.ended is not None or waits, f"trial {account.trial} has not ended")
         search = self.study.search
-        if search.algorithm in _SUGGESTED_ONE_BY_ONE:
+        if search.algorithm in _SUGGESTED_ONE_BY_ONE and search.max_trials is not None:
             count = len(self.accounts)
             self._expect(Rule.FINISHED, count <= search.max_trials, f"{count} trials of {search.max_trials}")
 
@@ -133,7 +137,7 @@ class Books:
 
     def _retry(self, trial: TrialId) -> None:
         account = self.accounts.get(trial)
-        failed = account is not None and account.ended is not None and account.ended.state is TrialState.FAILED
+        failed = account is not None and isinstance(account.ended, Ended) and account.ended.state is TrialState.FAILED
         if self._expect(Rule.ONCE, failed, f"trial {trial} is retried, and has not failed"):
             assert account is not None
             account.ended = None
@@ -152,7 +156,10 @@ class Books:
         if isinstance(record, Retried):
             for trial in record.trials:
                 self._retry(trial)
-            return
+        elif not isinstance(record, Served | BudgetEnded):
+            self._take_of_trial(record)
+
+    def _take_of_trial(self, record: Leased | Reported | AttemptEnded | Ended | Withdrawn) -> None:
         account = self.accounts.get(record.trial)
         if not self._expect(Rule.CREATED, account is not None, f"{record.kind} of trial {record.trial}, not created"):
             return
@@ -160,6 +167,10 @@ class Books:
         self._expect(Rule.ONCE, account.ended is None, f"{record.kind} of trial {record.trial}, which had ended")
         if isinstance(record, Leased):
             self._lease(account, record)
+            return
+        if isinstance(record, Withdrawn):
+            self._expect(Rule.STALE, not account.running, f"trial {record.trial} is withdrawn from its worker")
+            account.ended = record
             return
         self._expect(
             Rule.STALE,

@@ -118,8 +118,8 @@ class Dispatcher:
             loop, count = asyncio.get_running_loop(), max(1, self.waiting)
             suggestions = await loop.run_in_executor(self._thread, self._suggest, count)
             for suggestion in suggestions:
-                if self._oracle.state.finished:
-                    break  # failed trials have ended the search in the meantime
+                if self._oracle.state.finished or self._oracle.state.ending:
+                    break  # failed trials or a budget have ended the search in the meantime
                 if isinstance(suggestion, Suggestion):
                     self._append(self._oracle.add(suggestion, self._now()))
                 elif suggestion is NoSuggestion.EXHAUSTED:

@@ -110,7 +110,7 @@ def study_metrics(state: StudyState) -> list[Metric]:
         reading(catalogue.TERM, {(): state.term}),
         reading(catalogue.OUTAGE_ATTEMPTS, {(): state.outage.attempts if state.outage else 0}),
     ]
-    if search.algorithm is not Algorithm.HYPERBAND:
+    if search.algorithm is not Algorithm.HYPERBAND and search.max_trials is not None:
         metrics.append(reading(catalogue.TRIALS_PLANNED, {(): search.max_trials}))
     if started is not None:
         metrics.append(reading(catalogue.SEARCH_STARTED, {(): started}))

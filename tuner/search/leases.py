@@ -81,6 +81,10 @@ class LeaseTable:
         """Return the workers that hold leases, one entry per lease."""
         return [lease.worker for lease in self._by_trial.values()]
 
+    def trials(self) -> list[TrialId]:
+        """Return the trials that are leased."""
+        return list(self._by_trial)
+
     def expired(self, monotonic: float) -> list[Lease]:
         """Return the leases whose deadline has passed."""
         return [lease for lease in self._by_trial.values() if lease.deadline <= monotonic]

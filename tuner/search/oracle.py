@@ -12,6 +12,7 @@ from typing import Literal
 
 from tuner.limits import wrong_report
 from tuner.names import TrialId
+from tuner.search.budgets import SearchBudgets, Stamp
 from tuner.search.early_stopping import SuccessiveHalving
 from tuner.search.endings import given_up, killed_reason, scored_end, unfinished_end
 from tuner.search.leases import Lease, LeaseTable, Worker
@@ -28,6 +29,7 @@ from tuner.study.records import (
     Outcome,
     Record,
     Reported,
+    Served,
     TrialState,
 )
 from tuner.study.state import SCORED, StudyState, Trial
@@ -69,6 +71,8 @@ class Oracle:
         self.state = state
         self.exhausted = False
         """Whether the algorithm has no further suggestion."""
+        self._stamp = Stamp(now.monotonic)
+        self._budgets = SearchBudgets(state)
         self._leases = LeaseTable()
         self._pause = LeasePause()
         self._queue: deque[TrialId] = deque()
@@ -115,7 +119,7 @@ class Oracle:
                 lease.deadline = now.monotonic + self._duration(worker)
                 return self.state.trials[lease.trial], records
             records += self._end_attempt(lease, Outcome.LOST, f"worker {worker.name} asked for another trial", now)
-        if not self._queue or self.state.finished or self.is_paused(now):
+        if not self._queue or self.state.finished or self.state.ending or self.is_paused(now):
             return None, records
         trial = self.state.trials[self._queue[0]]
         records += self._apply(
@@ -125,7 +129,8 @@ class Oracle:
                 attempt=trial.attempts + 1,
                 worker=worker.name,
                 incarnation=worker.incarnation,
-            )
+            ),
+            now,
         )
         self._queue.popleft()
         self._lease(trial, worker, now)
@@ -144,7 +149,7 @@ class Oracle:
     @property
     def wants_suggestion(self) -> bool:
         """Whether a new trial could be leased immediately, because no trial is queued and the search continues."""
-        return not self._queue and not self.exhausted and not self.state.finished
+        return not (self._queue or self.exhausted or self.state.finished or self.state.ending)
 
     def add(self, suggestion: Suggestion, now: Instant) -> list[Record]:
         """Queue the trial of a suggestion."""
@@ -154,7 +159,8 @@ class Oracle:
                 trial=suggestion.trial,
                 hyperparameters=suggestion.values,
                 algorithm=suggestion.algorithm,
-            )
+            ),
+            now,
         )
         self._queue.append(suggestion.trial)
         return records
@@ -164,7 +170,8 @@ class Oracle:
     def beat(self, attempt: AttemptClaim, now: Instant) -> bool:
         """Renew the lease of an attempt. Return False if the attempt is not the trial's newest."""
         if self._scored_by(attempt):
-            return True  # the worker learns from the answer to its next report that the trial was stopped
+            # the worker learns from the answer to its next report that the trial was stopped
+            return not self._budgets.was_cut(attempt.trial)
         try:
             lease = self._lease_of(attempt)
         except (StaleAttemptError, UnknownTrialError):
@@ -213,11 +220,14 @@ class Oracle:
                 sha256=sha256 if checkpoint else None,
                 verified=evidence.verified,
                 returned=evidence.returned,
-            )
+            ),
+            now,
         )
+        records += self._end_budget(now)
         new_rung = max(trial.rungs.keys() - reached, default=None)  # at most one rung is new
-        if stop := self._early_stopping.after_epoch(trial, new_rung, attempt.worker.stock):
-            records += self._end_scored(lease, TrialState.STOPPED, stop.sentence(objective), now)
+        stop = self._early_stopping.after_epoch(trial, new_rung, attempt.worker.stock)
+        if reason := stop.sentence(objective) if stop else self._budgets.stops(trial):
+            records += self._end_scored(lease, TrialState.STOPPED, reason, now)
         return records
 
     def complete(self, attempt: AttemptClaim, now: Instant) -> list[Record]:
@@ -259,7 +269,8 @@ class Oracle:
                 outcome=Outcome.LOST,
                 failing_s=failing_s,
                 reason=reason,
-            )
+            ),
+            now,
         )
         self._pause.begin(self.state.outage, now.monotonic)
         return records
@@ -275,7 +286,12 @@ class Oracle:
             silent = self._duration(lease.worker)
             reason = f"worker {lease.worker.name} sent no heartbeat for {silent:g} s"
             records += self._end_lost(lease, reason, now, killed)
-        return records
+        return [*records, *self._end_budget(now), *self._cut_overdue(now)]
+
+    def record_time(self, idle_s: float, now: Instant) -> list[Record]:
+        """Record regularly that the chief serves, and for how long its workers have been idle (Stamp.idle_s)."""
+        self._stamp.idle_s = idle_s
+        return self._apply(Served(at=now.at, idle_s=idle_s), now) if self._stamp.is_due(now.monotonic) else []
 
     def stock_attempt(self, trial_id: TrialId, number: int) -> AttemptClaim:
         """Return the attempt of one of Keras Tuner's own workers, whose calls do not name the worker."""
@@ -290,15 +306,17 @@ class Oracle:
     # ---- the end --------------------------------------------------------------------------------
 
     def finish(self, now: Instant) -> list[Record]:
-        """End the search if all trials have ended, or give it up after too many consecutive failures."""
+        """End the search if all trials or a budget have ended, or give it up after too many consecutive failures."""
         if self.state.finished:
             return []
+        records = self._end_budget(now)
         if finished := given_up(self.state, now.at):
             self._leases.clear()
-            return self._apply(finished)
-        if self.exhausted and not self._queue and not self._leases:
-            return self._apply(Finished(at=now.at, reason="all trials have ended"))
-        return []
+            return [*records, *self._apply(finished, now)]
+        if self._leases or not (self.state.ending or (self.exhausted and not self._queue)):
+            return records
+        ends = self._budgets.last_records(self._queue, now.at)
+        return records + [applied for end in ends for applied in self._apply(end, now)]
 
     # ---- inside ---------------------------------------------------------------------------------
 
@@ -324,26 +342,40 @@ class Oracle:
             return False
         return Worker(trial.worker or "", trial.incarnation or "") == attempt.worker
 
-    def _apply(self, record: Record) -> list[Record]:
+    def _apply(self, record: Record, now: Instant) -> list[Record]:
+        record = self._stamp.stamped(record, now.monotonic)
         self.state.apply(record)
         return [record]
 
-    def _end(self, record: Ended) -> list[Record]:
-        records = self._apply(record)
+    def _end_budget(self, now: Instant) -> list[Record]:
+        ended = self._budgets.ended(self._stamp.served_s(now.monotonic), now.at)
+        return self._apply(ended, now) if ended else []
+
+    def _cut_overdue(self, now: Instant) -> list[Record]:
+        """End the attempts that have not finished their epoch within the time of grace after the end of a budget."""
+        records = []
+        for end in self._budgets.overdue(self._leases.trials(), self._stamp.served_s(now.monotonic), now.at):
+            if end.outcome is Outcome.INVALID:
+                self._early_stopping.forget(self.state.trials[end.trial])
+            records += self._queue_again(end, now) if isinstance(end, AttemptEnded) else self._end(end, now)
+        return records
+
+    def _end(self, record: Ended, now: Instant) -> list[Record]:
+        records = self._apply(record, now)
         self._leases.end(record.trial)
         return records
 
     def _end_scored(
         self, lease: Lease, end: Literal[TrialState.COMPLETED, TrialState.STOPPED], reason: str, now: Instant
     ) -> list[Record]:
-        return self._end(scored_end(self.state, lease, end, reason, now.at))
+        return self._end(scored_end(self.state, lease, end, reason, now.at), now)
 
     def _end_with_fault(self, lease: Lease, reason: str, now: Instant) -> list[Record]:
         """End the trial and the search, because every trial would fail for the same reason."""
         records = self._end_attempt(lease, Outcome.INVALID, reason, now)
         self._leases.clear()
         ended = f"every trial would fail as trial {lease.trial} did: {reason}"
-        return [*records, *self._apply(Finished(at=now.at, reason=ended, failed=True, shared_fault=True))]
+        return [*records, *self._apply(Finished(at=now.at, reason=ended, failed=True, shared_fault=True), now)]
 
     def _end_lost(self, lease: Lease, reason: str, now: Instant, killed: Collection[Worker]) -> list[Record]:
         if lease.worker not in killed:
@@ -355,12 +387,14 @@ class Oracle:
     ) -> list[Record]:
         record = unfinished_end(self.state, lease, outcome, reason, now.at, refused=refused)
         if isinstance(record, AttemptEnded):
-            return self._queue_again(record)
+            return self._queue_again(record, now)
         self._early_stopping.forget(self.state.trials[lease.trial])
-        return self._end(record)
+        return self._end(record, now)
 
-    def _queue_again(self, record: AttemptEnded) -> list[Record]:
-        records = self._apply(record)
+    def _queue_again(self, record: AttemptEnded, now: Instant) -> list[Record]:
+        if end := self._budgets.spent(record, self._stamp.served_s(now.monotonic)):
+            return self._end(end, now)
+        records = self._apply(record, now)
         self._leases.end(record.trial)
         self._queue.appendleft(record.trial)  # a trial that was started continues before new trials
         return records

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from tuner import names
 from tuner.config.settings import Algorithm
+from tuner.study.budgets import remaining_budget_s
 from tuner.study.records import TrialState, first_line
 from tuner.study.state import StudyState, Trial
 from tuner.study.status import WorkerStatus
@@ -23,22 +24,24 @@ class Eta:
     done: float
 
     def remaining_s(self, state: StudyState, workers: Sequence[WorkerStatus]) -> float | None:
-        """Return the estimated remaining seconds; None if they cannot be estimated."""
+        """Return the estimated seconds until the first budget or the last trial ends; None if they are unknown."""
         search, training = state.settings.search, state.settings.training
         if search.algorithm is Algorithm.HYPERBAND:
-            return None  # the number of epochs depends on the results
+            return remaining_budget_s(state)  # the number of epochs depends on the results
         done = epochs_done(state, workers)
+        budget_s = remaining_budget_s(state)
         ended = [trial for trial in state.trials.values() if trial.ended]
-        open_trials = search.max_trials - len(ended)
+        open_trials = 0 if search.max_trials is None else search.max_trials - len(ended)
         progress = done - self.done
         if open_trials <= 0 or progress < 0.2:
-            return None
+            return budget_s
         in_ended = sum(len(trial.epochs) for trial in ended)
         # if trials are stopped early, the average length of the trials that have ended is the best estimate
         stopping = any(trial.state is TrialState.STOPPED for trial in ended)
         epochs_per_trial = in_ended / len(ended) if stopping else training.epochs
         remaining = open_trials * epochs_per_trial - (done - in_ended)
-        return max(0.0, remaining * (time.monotonic() - self.began) / progress)
+        trials_s = max(0.0, remaining * (time.monotonic() - self.began) / progress)
+        return trials_s if budget_s is None else min(trials_s, budget_s)
 
 
 def remaining_s(state: StudyState, now: float) -> float | None:

@@ -60,6 +60,9 @@ class AttemptEnd(Versioned):
 class _Record(Versioned):
     at: float
     """Time by the chief's clock, in seconds since 1970."""
+    served_s: float | None = None
+    """Seconds since the term's chief began to serve, by its monotonic clock. None in a term's first records, and in
+    records of versions before format 1.3."""
 
 
 class ModelSizes(BaseModel):
@@ -166,6 +169,36 @@ class Ended(_Record):
     reason: str = ""
 
 
+class Withdrawn(_Record):
+    """A trial that waits for a worker becomes STOPPED with the score that it has, because the search ends."""
+
+    kind: Literal["withdrawn"] = "withdrawn"
+    trial: TrialId
+    score: float
+    best_epoch: int
+    reason: str
+
+
+class Served(_Record):
+    """The chief serves. It writes this record regularly, so that a chief that is killed loses little of its time."""
+
+    kind: Literal["served"] = "served"
+    idle_s: float = 0.0
+    """Seconds of this term for which workers had joined but had no trial, summed over the workers."""
+
+
+class BudgetEnded(_Record):
+    """A budget of the search has ended: no trial starts any more, and running trials end after their epoch."""
+
+    kind: Literal["budget_ended"] = "budget_ended"
+    budget: str
+    """Key of the setting, such as `search.max_hours`."""
+    limit: float
+    """Value of the setting."""
+    reason: str
+    """The budget and its limit as a text, such as `search.max_hours (1.5 h)`."""
+
+
 class Finished(_Record):
     """The search has finished. A later chief may open it again for more trials."""
 
@@ -175,6 +208,10 @@ class Finished(_Record):
     """Whether the search gave up, after too many consecutive failed trials or because of a shared fault."""
     shared_fault: bool = False
     """Whether a fault that every trial shares ended the search (FaultScope). `failed` is true then."""
+    budget: str = ""
+    """Key of the setting whose budget ended the search; empty if no budget did."""
+    idle_s: float | None = None
+    """As in the record Served."""
 
 
 class Retried(_Record):
@@ -194,7 +231,8 @@ class UnknownRecord(Versioned):
 
 
 Record = Annotated[
-    Opened | Created | Leased | Reported | AttemptEnded | Ended | Finished | Retried, Field(discriminator="kind")
+    Opened | Created | Leased | Reported | AttemptEnded | Ended | Withdrawn | Served | BudgetEnded | Finished | Retried,
+    Field(discriminator="kind"),
 ]
 
 
