@@ -66,7 +66,7 @@ def test_a_trial_moves_as_the_table_says_or_not_at_all(
 ) -> None:
     state = one_trial(source)
     # an attempt's end comes from a running attempt: a queued trial is withdrawn instead
-    withdrawn = Withdrawn(at=1, trial=T, score=0.5, best_epoch=0, reason="r")
+    withdrawn = Withdrawn(at=1, trial=T, score=0.5, best_epoch=0, reason="r", budget="b")
     if target in TRANSITIONS[source]:
         state.apply(withdrawn if source is TrialState.QUEUED and target is TrialState.STOPPED else move(T, 3))
         assert state.trials[T].state is target

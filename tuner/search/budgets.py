@@ -17,6 +17,9 @@ SERVED_S = 30.0
 """Seconds between two records Served. A chief that is killed loses the time since its newest record."""
 
 
+MAX_MINUTES = "training.max_minutes"
+
+
 class Stamp:
     """Adds the time since the chief began to serve to records. Times are monotonic, in seconds."""
 
@@ -57,13 +60,14 @@ class SearchBudgets:
         use = ended_budget(self._state, time_at(self._state, served_s))
         return None if use is None else BudgetEnded(at=at, budget=use.budget, limit=use.limit, reason=use.reason)
 
-    def stops(self, trial: Trial) -> str:
-        """Return why a trial must stop after the epoch that it has just reported; empty if it continues."""
+    def after_epoch(self, trial: Trial, at: float) -> Ended | None:
+        """Return the end of a trial that must stop after the epoch that it has just reported; None if it continues."""
         if trial.best_epoch is None or max(trial.epochs) + 1 >= epochs_of(self._state, trial):
-            return ""  # the trial has no score, or ends with this epoch anyway
-        return (
-            self._state.ending.sentence if self._state.ending else self._over_minutes(trial, self._state.time.served_s)
-        )
+            return None  # the trial has no score, or ends with this epoch anyway
+        if ending := self._state.ending:
+            return self._stopped(trial, ending.sentence, at, ending.budget)
+        reason = self._over_minutes(trial, self._state.time.served_s)
+        return self._stopped(trial, reason, at, MAX_MINUTES) if reason else None
 
     def overdue(self, trials: Iterable[TrialId], served_s: float, at: float) -> Iterator[Ended | AttemptEnded]:
         """Yield the ends of the leased trials that must stop within an epoch, because the time of grace has passed.
@@ -80,7 +84,7 @@ class SearchBudgets:
             self._cut.add(trial.trial_id)
             reason = f"{reason}, and search.grace_minutes ({grace_s / 60:g} min) passed before the end of the epoch"
             if trial.best_epoch is not None:
-                yield self._stopped(trial, reason, at)
+                yield self._stopped(trial, reason, at, ending.budget if ending else MAX_MINUTES)
                 continue
             end = {"at": at, "trial": trial.trial_id, "attempt": trial.attempts, "reason": reason}
             if ending:  # the trial continues if the budget is raised
@@ -95,9 +99,10 @@ class SearchBudgets:
         """
         trial = self._state.trials[attempt.trial]
         reason = self._over_minutes(trial, time_at(self._state, served_s).served_s)
-        return self._stopped(trial, reason, attempt.at) if reason and trial.best_epoch is not None else None
+        is_over = reason and trial.best_epoch is not None
+        return self._stopped(trial, reason, attempt.at, MAX_MINUTES) if is_over else None
 
-    def _stopped(self, trial: Trial, reason: str, at: float) -> Ended:
+    def _stopped(self, trial: Trial, reason: str, at: float, budget: str) -> Ended:
         best = trial.best_epoch
         return Ended(
             at=at,
@@ -107,6 +112,7 @@ class SearchBudgets:
             score=None if best is None else trial.epochs[best][self._state.objective.name],
             best_epoch=best,
             reason=reason,
+            budget=budget,
         )
 
     def was_cut(self, trial: str) -> bool:
@@ -127,6 +133,7 @@ class SearchBudgets:
                     score=trial.epochs[trial.best_epoch][objective],
                     best_epoch=trial.best_epoch,
                     reason=ending.sentence,
+                    budget=ending.budget,
                 )
         yield Finished(at=at, reason=ending.sentence, budget=ending.budget)
 
@@ -134,4 +141,4 @@ class SearchBudgets:
         minutes = self._state.settings.training.max_minutes
         if minutes is None or trial.work.total_s(served_s) < minutes * 60 + grace_s:
             return ""
-        return f"ended by training.max_minutes ({minutes:g} min)"
+        return f"ended by {MAX_MINUTES} ({minutes:g} min)"

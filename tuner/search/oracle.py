@@ -71,8 +71,7 @@ class Oracle:
         self.state = state
         self.exhausted = False
         """Whether the algorithm has no further suggestion."""
-        self._stamp = Stamp(now.monotonic)
-        self._budgets = SearchBudgets(state)
+        self._stamp, self._budgets = Stamp(now.monotonic), SearchBudgets(state)
         self._leases = LeaseTable()
         self._pause = LeasePause()
         self._queue: deque[TrialId] = deque()
@@ -225,9 +224,10 @@ class Oracle:
         )
         records += self._end_budget(now)
         new_rung = max(trial.rungs.keys() - reached, default=None)  # at most one rung is new
-        stop = self._early_stopping.after_epoch(trial, new_rung, attempt.worker.stock)
-        if reason := stop.sentence(objective) if stop else self._budgets.stops(trial):
-            records += self._end_scored(lease, TrialState.STOPPED, reason, now)
+        if stop := self._early_stopping.after_epoch(trial, new_rung, attempt.worker.stock):
+            records += self._end_scored(lease, TrialState.STOPPED, stop.sentence(objective), now)
+        elif end := self._budgets.after_epoch(trial, now.at):
+            records += self._end(end, now)
         return records
 
     def complete(self, attempt: AttemptClaim, now: Instant) -> list[Record]:

@@ -13,6 +13,8 @@ from tuner.study.state import StudyState
 from tuner.study.work_time import ServedTime
 
 HOUR_S = 3600.0
+HOURS = ("max_hours", "max_worker_hours")
+"""The budgets that are hours."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,16 @@ class BudgetUse:
     def name(self) -> str:
         """The setting without its section."""
         return self.budget.removeprefix("search.")
+
+    @property
+    def base_limit(self) -> float:
+        """The limit in seconds, if its unit is hours, for metrics."""
+        return self.limit * HOUR_S if self.name in HOURS else self.limit
+
+    @property
+    def base_used(self) -> float | None:
+        """What is used in seconds, if its unit is hours, for metrics."""
+        return self.used * HOUR_S if self.name in HOURS and self.used is not None else self.used
 
     @property
     def reason(self) -> str:
@@ -64,7 +76,7 @@ def budget_uses(state: StudyState, time: ServedTime | None = None, study: Study 
     search, time = (study or state.settings).search, time or state.time
     improvement, objective = state.improvement, state.objective
     uses = []
-    for name, used_s in (("max_hours", time.served_s), ("max_worker_hours", time.leased_s)):
+    for name, used_s in zip(HOURS, (time.served_s, time.leased_s), strict=True):
         if (limit := getattr(search, name)) is not None:
             hours = used_s / HOUR_S
             uses.append(BudgetUse(f"search.{name}", limit, hours, hours >= limit, "h"))

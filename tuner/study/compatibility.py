@@ -13,12 +13,12 @@ GROWING = ("search.max_trials", "training.max_minutes", "training.epochs")
 """Settings that may grow, also to no limit; training.epochs only with some algorithms."""
 OPERATIONAL = (
     "search.max_consecutive_failures",
+    *(f"search.{budget}" for budget in BUDGETS),
+    "search.grace_minutes",
+    "cost.",
     "retries.",
     "leases.",
     "evaluation.",
-    "cost.",
-    *(f"search.{budget}" for budget in BUDGETS),
-    "search.grace_minutes",
     "data.source",
     "space.code",
 )  # do not affect any result

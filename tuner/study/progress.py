@@ -37,7 +37,7 @@ class Eta:
             return budget_s
         in_ended = sum(len(trial.epochs) for trial in ended)
         # if trials are stopped early, the average length of the trials that have ended is the best estimate
-        stopping = any(trial.state is TrialState.STOPPED for trial in ended)
+        stopping = any(trial.state is TrialState.STOPPED and not trial.budget for trial in ended)
         epochs_per_trial = in_ended / len(ended) if stopping else training.epochs
         remaining = open_trials * epochs_per_trial - (done - in_ended)
         trials_s = max(0.0, remaining * (time.monotonic() - self.began) / progress)
@@ -92,6 +92,11 @@ def downsample(points: Sequence[Point], most: int) -> list[Point]:
 def why_no_result(state: StudyState) -> str:
     """Return the error message for a finished search without a trial that can be evaluated."""
     failed = [state.trials[trial_id] for trial_id in state.ended if state.trials[trial_id].state is TrialState.FAILED]
+    if state.finished and state.finished.budget and not failed:
+        return (
+            f"the search of study {state.settings.name!r} was {state.finished.reason} before any trial had both a "
+            f"score and a saved model. Raise {state.finished.budget} and start the study again, which continues it."
+        )
     cause = f". Trial {failed[0].trial_id} failed first: {first_line(failed[0].reason)}" if failed else ""
     return (
         f"no trial of study {state.settings.name!r} has both a score and a saved model (number of trials: "
@@ -103,7 +108,8 @@ def why_no_result(state: StudyState) -> str:
 def epochs_saved(state: StudyState) -> int:
     """Return how many epochs early stopping has saved.
 
-    Each stopped trial saves training.epochs minus the number of epochs that it has trained.
+    Each stopped trial saves training.epochs minus the number of epochs that it has trained. A trial that a budget
+    stopped saves nothing, because it was not finished.
     """
-    stopped = [trial for trial in state.trials.values() if trial.state is TrialState.STOPPED]
+    stopped = [trial for trial in state.trials.values() if trial.state is TrialState.STOPPED and not trial.budget]
     return sum(state.settings.training.epochs - len(trial.epochs) for trial in stopped)

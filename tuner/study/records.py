@@ -167,6 +167,8 @@ class Ended(_Record):
     score: float | None = None
     best_epoch: int | None = None
     reason: str = ""
+    budget: str = ""
+    """Key of the setting whose budget stopped the trial; empty if no budget did."""
 
 
 class Withdrawn(_Record):
@@ -177,6 +179,8 @@ class Withdrawn(_Record):
     score: float
     best_epoch: int
     reason: str
+    budget: str
+    """Key of the setting whose budget ended the search."""
 
 
 class Served(_Record):

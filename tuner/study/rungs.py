@@ -43,6 +43,8 @@ class RungTrial(Protocol):
     state: TrialState
     rungs: dict[int, float]
     """Best objective up to each reached rung, as it was when the trial reached the rung for the first time."""
+    budget: str
+    """Key of the setting whose budget stopped the trial; empty if no budget did."""
 
 
 def reach_rung(
@@ -91,6 +93,6 @@ def at_rungs(trials: Iterable[RungTrial]) -> dict[int, AtRung]:
         for rung, value in trial.rungs.items():
             at = rungs.setdefault(rung, AtRung())
             at.values.append(value)
-            if trial.state is TrialState.STOPPED and rung == max(trial.rungs):
+            if trial.state is TrialState.STOPPED and not trial.budget and rung == max(trial.rungs):
                 at.stopped.append(value)
     return dict(sorted(rungs.items()))

@@ -19,6 +19,7 @@ from tuner.names import ReleaseId, TrialId
 from tuner.study.ending import BudgetEnding, limit_of
 from tuner.study.improvement import Improvement
 from tuner.study.objective import Objective
+from tuner.study.outage import Outage
 from tuner.study.records import (
     AttemptEnded,
     BudgetEnded,
@@ -94,6 +95,8 @@ class Trial:
     refused: bool = False
     """Whether the trial failed because the model's own code refused its hyperparameters."""
     reason: str = ""
+    budget: str = ""
+    """Key of the setting whose budget stopped the trial, such as `search.max_hours`; empty if no budget did."""
     work: WorkTime = field(default_factory=WorkTime)
 
     @property
@@ -126,18 +129,6 @@ class Trial:
     def last_epoch(self) -> int | None:
         """The newest epoch whose model is saved. The next attempt resumes after this epoch."""
         return max(self.checkpoints, default=None)
-
-
-@dataclass(frozen=True)
-class Outage:
-    """A failure of bucket, disk or network, because of which no checkpoint has been saved for some time."""
-
-    since: float
-    """When it began, in seconds since 1970."""
-    attempts: int
-    """Number of attempts that it has ended."""
-    reason: str
-    """Why the last of them ended."""
 
 
 @dataclass
@@ -347,7 +338,7 @@ class StudyState:
             trial.refused = record.refused
             trial.outcomes.update([record.outcome] if record.outcome else [])
         trial.score, trial.best_epoch = record.score, record.best_epoch
-        trial.ended, trial.reason = record.at, record.reason
+        trial.ended, trial.reason, trial.budget = record.at, record.reason, record.budget
         if trial.state in SCORED:
             self.improvement.end(self.objective, record.score)
         self.ended.append(trial.trial_id)

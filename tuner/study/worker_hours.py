@@ -61,9 +61,17 @@ def money(amount: float, cost: Cost) -> str:
     return f"{cost.currency}{space}{amount:,.2f}"
 
 
-def worker_time_text(time: WorkerTime, cost: Cost) -> str:
-    """Return the hours of all workers by outcome and their cost, in one line."""
-    parts = [f"{seconds / HOUR_S:.2f} {outcome}" for outcome, seconds in time.seconds.items() if seconds >= 1]
+def total_text(time: WorkerTime, cost: Cost) -> str:
+    """Return the hours of all workers, and their cost if it is known."""
     price = cost_of(time.total_s, cost)
-    total = f"{time.total_s / HOUR_S:.2f} h" + ("" if price is None else f", {money(price, cost)}")
-    return f"{total} ({', '.join(parts)})" if parts else total
+    return f"{_hours(time.total_s, time)} h" + ("" if price is None else f", {money(price, cost)}")
+
+
+def outcomes_text(time: WorkerTime) -> str:
+    """Return the hours of each outcome that took a second or more, in one line."""
+    return ", ".join(f"{_hours(seconds, time)} {outcome}" for outcome, seconds in time.seconds.items() if seconds >= 1)
+
+
+def _hours(seconds: float, total: WorkerTime) -> str:
+    """Return hours with a precision that suits the total."""
+    return f"{seconds / HOUR_S:.{2 if total.total_s >= HOUR_S else 4}f}"

@@ -12,9 +12,11 @@ from rich.text import Text
 from tuner.config.settings import Algorithm, Policy
 from tuner.printable import printable
 from tuner.report.text import duration, large, size
+from tuner.study.budgets import budget_uses
 from tuner.study.progress import by_interest, epochs_of
 from tuner.study.records import (
     AttemptEnded,
+    BudgetEnded,
     Ended,
     Finished,
     Leased,
@@ -25,6 +27,7 @@ from tuner.study.records import (
     Retried,
     TrialState,
     Value,
+    Withdrawn,
     first_line,
 )
 from tuner.study.state import SCORED, StudyState, Trial
@@ -53,6 +56,9 @@ def search_view(
 ) -> RenderableType:
     """Return the live view of a search, for a terminal of 80 columns or more. Its trials have at most `rows` lines."""
     parts: list[RenderableType] = [_headline(state, elapsed_s, remaining_s), _FittingTable(state, workers, rows)]
+    if budgets := [f"{use.budget}: {use.text}" for use in budget_uses(state)]:
+        ended = f"{state.ending.reason} has ended, running trials stop after their epoch" if state.ending else ""
+        parts.append(Text("  ".join([*budgets, ended]).rstrip(), style="dim"))
     parts += [*_news(state), *(Text(line, style="yellow") for line in problem_lines(workers).values())]
     return Group(*parts) if state.finished else Group(*parts, workers_line(workers))
 
@@ -156,13 +162,24 @@ def lines(state: StudyState, records: Iterable[Record]) -> Iterable[str]:
                 best = state.best()
                 so_far = f"; best so far {best[0].score:.4f} (trial {best[0].trial_id})" if best else ""
                 stopped = record.state is TrialState.STOPPED
-                done = f"stopped at {record.reason}" if stopped else f"completed: {objective} {record.score:.4f}"
+                done = _stopped(record) if stopped else f"completed: {objective} {record.score:.4f}"
                 yield f"trial {record.trial} {done}; {len(state.ended)} of {_total(state)} trials{so_far}"
             case Retried():
                 noun = "trial is" if len(record.trials) == 1 else "trials are"
                 yield f"the search had given up; {len(record.trials)} failed {noun} tried again"
+            case BudgetEnded():
+                yield f"{record.reason} has ended: no trial starts, running trials stop after their epoch"
+            case Withdrawn():
+                yield f"trial {record.trial} {_stopped(record)}, with the score {record.score:.4f}"
+            case Finished(budget=budget) if budget:
+                yield f"the search was {record.reason}"
             case Finished():
                 yield f"the search has ended: {first_line(record.reason)}"
+
+
+def _stopped(end: Ended | Withdrawn | Trial) -> str:
+    """Return where or why a trial was stopped."""
+    return f"stopped, {end.reason}" if end.budget else f"stopped at {end.reason}"
 
 
 def model_line(sizes: ModelSizes) -> str:
@@ -176,7 +193,7 @@ def model_line(sizes: ModelSizes) -> str:
 
 def _total(state: StudyState) -> str:
     search = state.settings.search
-    return "?" if search.algorithm is Algorithm.HYPERBAND else str(search.max_trials)
+    return "?" if search.algorithm is Algorithm.HYPERBAND or search.max_trials is None else str(search.max_trials)
 
 
 def _headline(state: StudyState, elapsed_s: float, remaining_s: float | None) -> Text:
@@ -204,7 +221,7 @@ def _news(state: StudyState) -> list[Text]:
     last = state.trials[state.ended[-1]] if state.ended else None
     if last is None or last.state is not TrialState.STOPPED:
         return []
-    return [Text(f"{last.trial_id} stopped at {last.reason}", style="yellow")]
+    return [Text(f"{last.trial_id} {_stopped(last)}", style="yellow")]
 
 
 def workers_line(workers: Sequence[WorkerStatus]) -> Text:
