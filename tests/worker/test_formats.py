@@ -125,4 +125,4 @@ def test_a_worker_that_a_chief_of_an_older_major_version_refuses_names_both(chie
 
 
 def test_the_version_is_written_as_two_numbers() -> None:
-    assert formats.parse_format(formats.FORMAT) == formats.FormatVersion(1, 2)
+    assert formats.parse_format(formats.FORMAT) == formats.FormatVersion(1, 3)

@@ -25,7 +25,7 @@ from tuner.monitoring.endpoint import Monitor, serving
 from tuner.report.terminal.console import print_line, shown_progress, shown_wait
 from tuner.report.terminal.evaluation import summary
 from tuner.report.terminal.search import lines, model_line, problem_lines, search_view, workers_line
-from tuner.report.text import duration
+from tuner.report.text import counted, duration
 from tuner.rpc.tls import Files
 from tuner.study.compatibility import check_resume, effect_of_epochs
 from tuner.study.journal import JournalReader
@@ -72,14 +72,14 @@ def run_study(
 
 def _finished_line(state: StudyState) -> str:
     """Return how a search that is not continued has finished, and how to continue it."""
-    name, count = state.settings.name, len(state.ended)
+    name, trials = state.settings.name, counted(len(state.ended), "trial")
     if state.finished and state.finished.budget:
         return (
-            f"The search of study {name} was {state.finished.reason}: {count} trials. To continue it, use --set "
+            f"The search of study {name} was {state.finished.reason}: {trials}. To continue it, use --set "
             f"{state.finished.budget}=N with a larger budget."
         )
     return (
-        f"The search of study {name} has finished: {count} trials. For more trials, use --set search.max_trials=N or "
+        f"The search of study {name} has finished: {trials}. For more trials, use --set search.max_trials=N or "
         "another name."
     )
 

@@ -42,12 +42,18 @@ def space_size(space: "keras_tuner.HyperModel", hyperparameters: "keras_tuner.Hy
     default = _built_with(space, hyperparameters, {}, _size_of)
     if default is None:
         return None
-    values = {hp.name: largest(hp) for hp in hyperparameters.space}
-    parameters = _built_with(space, hyperparameters, values, _parameters_of)
+    parameters = parameters_with(space, hyperparameters, {hp.name: largest(hp) for hp in hyperparameters.space})
     if parameters is None:
         return SpaceSize(default, None)
     # creating the optimizer's variables takes most of the time, and their number is proportional to the parameters
     return SpaceSize(default, ModelSize(parameters, default.checkpoint_bytes * parameters // default.parameters))
+
+
+def parameters_with(
+    space: "keras_tuner.HyperModel", hyperparameters: "keras_tuner.HyperParameters", values: dict[str, Any]
+) -> int | None:
+    """Return the number of parameters of the model with these values; None if it cannot be built or is not known."""
+    return _built_with(space, hyperparameters, values, _parameters_of)
 
 
 def _built_with(
