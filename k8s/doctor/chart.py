@@ -72,7 +72,11 @@ def _run(command: list[str]) -> "subprocess.CompletedProcess[str]":
 
 def planned_release(values: HelmValues) -> PlannedRelease:
     """Return the search of a release with these values. Raises UsageError, also if the values start no search."""
-    manifests = rendered(values, names.APPLICATION, "default")
+    return search_of(rendered(values, names.APPLICATION, "default"))
+
+
+def search_of(manifests: Sequence[Any]) -> PlannedRelease:
+    """Return the search of a release that consists of these objects. Raises UsageError if they have none."""
     studies = [m["data"]["study.yaml"] for m in manifests if m["kind"] == "ConfigMap" and "study.yaml" in m["data"]]
     workers = [
         manifest["spec"]

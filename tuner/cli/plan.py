@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 plan_app = typer.Typer()
 RELEASE = "Before an install"
+SHORT_S = 10
+"""Epochs below this number of seconds are shown with fractions of a second."""
 
 
 @dataclass(frozen=True)
@@ -123,9 +125,8 @@ def plan_lines(plan: "Plan", study: "Study") -> Iterator[tuple[str, str]]:
     known = [f"{name} {large(parameters)}" for name, parameters in sizes.items() if parameters is not None]
     yield "parameters", ", ".join(known) or "known only after the first batch"
     for number, model in enumerate(plan.models):
-        speed = (
-            f"{model.step_ms:.3g} ms per step, {duration(model.epoch_s)} per epoch, {duration(model.trial_s)} per trial"
-        )
+        epoch = f"{model.epoch_s:.2g} s" if model.epoch_s < SHORT_S else duration(model.epoch_s)
+        speed = f"{model.step_ms:.3g} ms per step, {epoch} per epoch, {duration(model.trial_s)} per trial"
         yield "" if number else "timed here", f"{speed}: {hyperparameters_text(model.hyperparameters)}"
     per_trial = f"{plan.epochs_per_trial:.3g} epochs per trial"
     yield "trials", per_trial if plan.trials is None else f"about {plan.trials:,.0f}, {per_trial} on average"
