@@ -97,7 +97,7 @@ def _time(
         hyperparameters=hyperparameters,
         seed=trial_seed(study.seed, TrialId("00000")),
         batch_size=study.data.batch_size,
-        epochs=2,
+        epochs=max(2, study.training.epochs),
         objective=objective_of(study.search),
         objective_is_set=study.search.names_objective,
     )

@@ -2,8 +2,10 @@
 
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import fmean
 
 import keras
 import keras_tuner
@@ -20,6 +22,8 @@ from tuner.worker.model_check import ModelCheck
 STEPS = 8
 """Number of whole batches of the timed part of the training data."""
 VALIDATION_STEPS = 2
+TIMED_S = 2.0
+"""Seconds of training, after the first epoch, that are timed at least, because other work disturbs short times."""
 
 
 @dataclass(frozen=True)
@@ -89,29 +93,40 @@ def _first_own(part: OwnPart, count: int) -> OwnPart:
     return replace(part, data=keras.tree.map_structure(lambda array: array[:count], part.data), count=count)
 
 
+class _TimedEnoughError(Exception):
+    """Ends a training that has been timed for TIMED_S."""
+
+
 class _Clock:
     """Receives the events of a training, and notes their times."""
 
-    def __init__(self) -> None:
-        self.batches: list[float] = []
-        """Times of the ends of the batches of the current epoch, also of the validation."""
+    def __init__(self, steps: int) -> None:
         self.epochs: list[float] = []
         """Times of the ends of the epochs."""
+        self.validation_s: list[float] = []
+        """Seconds from the last training batch of each epoch to its end."""
+        self._steps = steps
+        self._batches: list[float] = []
+        """Times of the ends of the batches of the current epoch, also of the validation."""
         self.model: keras.Model | None = None
         self.metrics: dict[str, float] = {}
 
     def check(self) -> None:
-        self.batches.append(time.perf_counter())
+        self._batches.append(time.perf_counter())
 
     def progress(self, epoch: int, share: float, images_per_s: float) -> None:
         if share == 0.0:
-            self.batches = []
+            self._batches = []
 
     def epoch_done(
         self, epoch: int, metrics: dict[str, float], model: keras.Model, returned: bool = False, named: bool = False
     ) -> None:
         self.epochs.append(time.perf_counter())
+        trained = self._batches[: self._steps]
+        self.validation_s.append(self.epochs[-1] - trained[-1] if trained else 0.0)
         self.model, self.metrics = model, metrics
+        if len(self.epochs) > 1 and self.epochs[-1] - self.epochs[0] >= TIMED_S:
+            raise _TimedEnoughError
 
 
 @dataclass(frozen=True)
@@ -126,20 +141,19 @@ class ModelTimer:
     """Number of classes; 0 if the space brings its own data."""
 
     def time(self, hyperparameters: keras_tuner.HyperParameters) -> TimedModel:
-        """Train a model for two epochs of the part. The first epoch also compiles it.
+        """Train a model on the part. The first epoch also compiles it.
 
         Raises any exception of the user's model.
         """
-        began, clock = time.perf_counter(), _Clock()
-        train(self.space, replace(self.task, hyperparameters=hyperparameters, epochs=2), self.part.data, clock)
+        began, clock = time.perf_counter(), _Clock(self.part.steps)
+        with suppress(_TimedEnoughError):
+            train(self.space, replace(self.task, hyperparameters=hyperparameters), self.part.data, clock)
         model = clock.model
         assert model is not None
-        first_s, *later = [end - start for start, end in zip([began, *clock.epochs], clock.epochs, strict=False)]
-        second_s = later[0] if later else first_s
-        # the batches of the training, then those of the validation
-        trained = clock.batches[: self.part.steps]
-        validation_s = max(0.0, clock.epochs[-1] - trained[-1]) if trained else 0.0
-        step_s = max(0.0, second_s - validation_s) / self.part.steps
+        first_s, later = clock.epochs[0] - began, len(clock.epochs) - 1
+        usual_s = (clock.epochs[-1] - clock.epochs[0]) / later if later else first_s
+        validation_s = fmean(clock.validation_s[1:] or clock.validation_s)
+        step_s = max(0.0, usual_s - validation_s) / self.part.steps
         with temporary_folder() as folder:
             saving = time.perf_counter()
             save_model(model, file := Path(folder) / "model.keras")
@@ -152,7 +166,7 @@ class ModelTimer:
             hyperparameters=dict(hyperparameters.values),
             parameters=int(model.count_params()) if model.built else None,
             checkpoint_bytes=checkpoint_bytes,
-            start_s=max(0.0, first_s - second_s) + check_s,
+            start_s=max(0.0, first_s - usual_s) + check_s,
             step_s=step_s,
             epoch_s=self.part.all_steps * step_s + self.part.validation_share * validation_s + save_s,
         )
