@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 import tuner
+from k8s.doctor.chart import HelmValues, planned_release
 from tests.support.modules import module_at
 from tuner import names
 from tuner.config.loading import json_schema, parse
@@ -193,3 +194,12 @@ def test_the_values_in_the_documents_exist(block: str) -> None:
         if isinstance(known[key], dict) and known[key]:
             assert set(section) <= set(known[key]), key
     parse(values.get("study", {}), "docs/kubernetes.md")
+
+
+@pytest.mark.skipif(not shutil.which("helm"), reason="needs helm")
+def test_the_chart_renders_the_search_that_plan_reads(tmp_path: Path) -> None:
+    values = tmp_path / "values.yaml"
+    values.write_text("study: {search: {max_trials: 7}}\nworkers: {replicas: 3}\n", encoding="utf-8")
+    release = planned_release(HelmValues(CHARTS, [values], ["study.search.max_hours=8"]))
+    study = parse(yaml.safe_load(release.study_yaml), "the chart")
+    assert (study.search.max_trials, study.search.max_hours, release.workers) == (7, 8, 3)

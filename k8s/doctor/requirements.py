@@ -1,23 +1,18 @@
 """Requirements of a release, read from its objects, from the chart with its values, or from flags."""
 
-import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from shutil import which
 from typing import Any
-
-import yaml
 
 from k8s.cluster.objects import Deployment, Job, PodSpec
 from k8s.cluster.resources import Claim
+from k8s.doctor.chart import HelmValues, rendered
 from k8s.release import release as releases
 from k8s.release.release import Release
 from tuner import names
-from tuner.errors import EnvironmentFailure, UsageError
-
-HELM_TIMEOUT_S = 60
+from tuner.errors import EnvironmentFailure
 
 
 @dataclass(frozen=True)
@@ -130,23 +125,9 @@ def of_chart(
     Raises:
         UsageError: helm is missing or rejects the values.
     """
-    if not which("helm"):
-        raise UsageError(
-            "--values and --set require helm, which is not on PATH; install it, or use --image, --workers, --gpus and "
-            "--bucket."
-        )
-    command = ["helm", "template", release, str(chart), "--namespace", namespace]
-    command += [part for file in values for part in ("--values", str(file))]
-    command += [part for setting in settings for part in ("--set", setting)]
     # some objects depend on the cluster, which helm may be unable to reach
-    server_side = [*command, "--dry-run=server", *(["--kube-context", context] if context else [])]
-    looked_up = subprocess.run(server_side, capture_output=True, text=True, timeout=HELM_TIMEOUT_S, check=False)
-    done = looked_up
-    if looked_up.returncode:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=HELM_TIMEOUT_S, check=False)
-    if done.returncode:
-        raise UsageError(f"helm rejects these values: {done.stderr.strip().removeprefix('Error: ')}")
-    manifests: list[Any] = [manifest for manifest in yaml.safe_load_all(done.stdout) if manifest]
+    server_side = ["--dry-run=server", *(["--kube-context", context] if context else [])]
+    manifests = rendered(HelmValues(chart, values, settings), release, namespace, server_side)
     return _of_manifests(manifests)
 
 

@@ -29,7 +29,7 @@ from tests.support.gcs_emulator import running_emulator
 from tuner import names
 from tuner.bucket import open_bucket
 from tuner.config.loading import dump, load
-from tuner.config.settings import Study
+from tuner.config.settings import DEFAULT_TRIALS, Study
 from tuner.data.pack import pack
 
 LEASE_S = 3.0
@@ -140,7 +140,7 @@ class _ProgressPrinter:
     """Prints a line every few seconds, with the end in sight."""
 
     def __init__(self, study: Study, faults: int) -> None:
-        self._trials = study.search.max_trials
+        self._trials = study.search.max_trials or DEFAULT_TRIALS
         self._faults = faults
         self._printed_at = -PROGRESS_S
 

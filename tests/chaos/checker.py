@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from tests.chaos.bucket_rules import check_best, check_history
 from tests.chaos.evidence import Exit, Left, Role, records_of
 from tests.chaos.findings import Findings, Rule, Violation
+from tests.chaos.hours_rules import check_hours
 from tests.chaos.journal_rules import Books
 from tests.chaos.work_rules import check_work
 from tuner.errors import ExitCode
@@ -51,6 +52,7 @@ def check(left: Left) -> Verdict:
         books.take(segment)
     books.close()
     check_best(books, left.objects, findings)
+    check_hours(left.segments, findings)
     records = records_of(left.segments)
     repeated = None if left.marks is None else check_work(records, left.marks, left.reigns, findings)
     if left.history is not None:

@@ -26,6 +26,7 @@ class Rule(StrEnum):
     KEPT = "no saved model is deleted that a trial goes on from, or that is among the best two"
     BEST = "the models of the best two trials are in the bucket"
     FINISHED = "the search is over, and all its trials have ended"
+    HOURS = "the time of a chief never goes back, and the hours of workers by outcome add up to the leases"
     EXITS = "every process ended by itself, with the code that says why"
 
 

@@ -11,6 +11,7 @@ from tuner.config.settings import Algorithm, Policy, Study
 from tuner.names import TrialId
 from tuner.study.records import (
     AttemptEnded,
+    BudgetEnded,
     Created,
     Ended,
     Finished,
@@ -21,7 +22,9 @@ from tuner.study.records import (
     Record,
     Reported,
     Retried,
+    Served,
     TrialState,
+    Withdrawn,
 )
 
 _PREEMPTION = frozenset({Outcome.PREEMPTED, Outcome.LOST})
@@ -39,7 +42,7 @@ class Account:
     paused: bool = False
     rungs: dict[int, float] = field(default_factory=dict)
     """The best objective with which the trial had trained so many epochs, where a rung is, when it first had."""
-    ended: Ended | None = None
+    ended: Ended | Withdrawn | None = None
     values: dict[int, float] = field(default_factory=dict)
     """The objective by epoch."""
     checkpoints: dict[int, str] = field(default_factory=dict)
@@ -108,14 +111,15 @@ class Books:
         if self.finished is None or self.finished.failed:
             return
         for account in self.accounts.values():
-            self._expect(Rule.FINISHED, account.ended is not None, f"trial {account.trial} has not ended")
-        if self.study.search.early_stopping.policy is Policy.PROMOTION:
-            ends = Counter(account.ended.state for account in self.accounts.values() if account.ended)
+            waits = bool(self.finished.budget) and not account.running and account.best_epoch("max") is None
+            self._expect(Rule.FINISHED, account.ended is not None or waits, f"trial {account.trial} has not ended")
+        if self.study.search.early_stopping.policy is Policy.PROMOTION and not self.finished.budget:
+            ends = Counter(a.ended.state for a in self.accounts.values() if isinstance(a.ended, Ended))
             wanted = min(self.study.search.finalists, ends.total() - ends[TrialState.FAILED])
             completed = ends[TrialState.COMPLETED]
             self._expect(Rule.PROMOTED, completed >= wanted, f"{completed} trials are complete, of {wanted} finalists")
         search = self.study.search
-        if search.algorithm in _SUGGESTED_ONE_BY_ONE:
+        if search.algorithm in _SUGGESTED_ONE_BY_ONE and search.max_trials is not None:
             count = len(self.accounts)
             self._expect(Rule.FINISHED, count <= search.max_trials, f"{count} trials of {search.max_trials}")
 
@@ -142,7 +146,7 @@ class Books:
 
     def _retry(self, trial: TrialId) -> None:
         account = self.accounts.get(trial)
-        failed = account is not None and account.ended is not None and account.ended.state is TrialState.FAILED
+        failed = account is not None and isinstance(account.ended, Ended) and account.ended.state is TrialState.FAILED
         if self._expect(Rule.ONCE, failed, f"trial {trial} is retried, and has not failed"):
             assert account is not None
             account.ended = None
@@ -162,7 +166,10 @@ class Books:
         if isinstance(record, Retried):
             for trial in record.trials:
                 self._retry(trial)
-            return
+        elif not isinstance(record, Served | BudgetEnded):
+            self._take_of_trial(record)
+
+    def _take_of_trial(self, record: Leased | Reported | AttemptEnded | Paused | Ended | Withdrawn) -> None:
         account = self.accounts.get(record.trial)
         if not self._expect(Rule.CREATED, account is not None, f"{record.kind} of trial {record.trial}, not created"):
             return
@@ -170,6 +177,10 @@ class Books:
         self._expect(Rule.ONCE, account.ended is None, f"{record.kind} of trial {record.trial}, which had ended")
         if isinstance(record, Leased):
             self._lease(account, record)
+            return
+        if isinstance(record, Withdrawn):
+            self._expect(Rule.STALE, not account.running, f"trial {record.trial} is withdrawn from its worker")
+            account.ended = record
             return
         ends_paused = account.paused and isinstance(record, Ended) and record.state is TrialState.STOPPED
         self._expect(
@@ -215,13 +226,19 @@ class Books:
         """Look whether a paused trial may go on."""
         stopping, sign = self.study.search.early_stopping, 1 if self.opened and self.opened.direction == "max" else -1
         epochs = max(account.rungs, default=0)
-        failed = {a.trial for a in self.accounts.values() if a.ended and a.ended.state is TrialState.FAILED}
+        failed = {
+            a.trial for a in self.accounts.values() if isinstance(a.ended, Ended) and a.ended.state is TrialState.FAILED
+        }
         reached = [a for a in self.accounts.values() if epochs in a.rungs and a.trial not in failed]
         better = [a for a in reached if sign * a.rungs[epochs] > sign * account.rungs.get(epochs, nan)]
         is_best = len(better) < len(reached) // stopping.reduction_factor
+        search = self.study.search
+        is_last = search.max_trials is not None and len(self.accounts) >= search.max_trials
+        # in time before the end of such a budget, the best trials are trained to their end
+        has_hours = search.max_hours is not None or search.max_worker_hours is not None
         self._expect(
             Rule.PROMOTED,
-            is_best or len(self.accounts) >= self.study.search.max_trials,
+            is_best or is_last or has_hours,
             f"trial {account.trial} goes on after {epochs} epochs, and {len(better)} of {len(reached)} were better",
         )
 

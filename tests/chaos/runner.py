@@ -12,9 +12,9 @@ from tests.chaos.schedule import Fault, Kind
 from tests.chaos.stage import Stage
 from tuner import names
 from tuner.bucket import Bucket
-from tuner.config.settings import Study
+from tuner.config.settings import DEFAULT_TRIALS, Study
 from tuner.study.journal import JournalReader
-from tuner.study.records import TrialState
+from tuner.study.records import Served, TrialState
 
 POLL_S = 0.05
 READ_S = 0.25
@@ -68,6 +68,11 @@ class Run:
         self._newest: Kind | None = None
 
     @property
+    def _trials(self) -> int:
+        """That the search plans."""
+        return self.study.search.max_trials or DEFAULT_TRIALS
+
+    @property
     def seconds(self) -> float:
         """Since it began."""
         return time.monotonic() - self._began
@@ -114,7 +119,7 @@ class Run:
             return
         self._last_read = time.monotonic()
         through = self._through
-        if self._reader.poll():
+        if any(not isinstance(record, Served) for record in self._reader.poll()):
             self._last_record = time.monotonic()
         if self._through != through:
             self._report_progress()
@@ -123,7 +128,7 @@ class Run:
         number = self.done.total()
         if number == len(self.schedule) or self._reader.state.finished:
             return
-        trials_per_fault = self.study.search.max_trials * (1 - CALM) / len(self.schedule)
+        trials_per_fault = self._trials * (1 - CALM) / len(self.schedule)
         late = time.monotonic() - self._last_fault > PATIENCE_S
         if not self._through or (self._through < trials_per_fault * number and not late):
             return
@@ -138,7 +143,7 @@ class Run:
 
     def _hold(self) -> None:
         """Slow the last trials down while faults are left: on a busy machine the search would end before them."""
-        calm = self._through >= self.study.search.max_trials * (1 - CALM)
+        calm = self._through >= self._trials * (1 - CALM)
         hold = hold_file(self.marks)
         if calm and self.done.total() < len(self.schedule):
             hold.touch()

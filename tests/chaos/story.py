@@ -33,6 +33,7 @@ class Story:
         self.history: list[ObjectEvent] = []
         self.objects: set[str] = set()
         self._at = 1e9
+        self._opened = self._at
         self._writer = ""
         self._term = 0
         self._running: dict[TrialId, tuple[int, str]] = {}
@@ -148,6 +149,10 @@ class Story:
         return self._at
 
     def _write(self, record: Record) -> None:
+        if isinstance(record, Opened):
+            self._opened = record.at
+        else:
+            record = record.model_copy(update={"served_s": record.at - self._opened})
         number = len(self.segments) + 1
         self.segments.append(Segment(number, self._writer, (record,)))
         self.store(names.journal_segment(STUDY.name, number))

@@ -189,6 +189,8 @@ SPOILED: list[tuple[Rule, str, Spoil]] = [
     (Rule.FINISHED, "the search is not over", without(Finished)),
     (Rule.FINISHED, "a trial has not ended", without(Ended, 3)),
     (Rule.FINISHED, "more happens after the end", moved(Finished, before=Created, nth=-1)),
+    (Rule.HOURS, "the time of a chief goes back", changed(Reported, 2, to={"served_s": 0.5})),
+    (Rule.HOURS, "a record has no time", changed(Created, 1, to={"served_s": None})),
     (Rule.EXITS, "a fenced chief says that all went well", exits("chief-1", code=0)),
     (Rule.EXITS, "a chief gives up", exits("chief-2", code=3)),
     (Rule.EXITS, "a stopped worker says that all went well", exits("b", code=0)),

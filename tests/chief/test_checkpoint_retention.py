@@ -7,8 +7,9 @@ from tests.search.test_promotion import promoting
 from tuner import names
 from tuner.bucket.local import LocalBucket
 from tuner.chief.checkpoint_retention import SavedModels
+from tuner.search.claims import AttemptClaim
 from tuner.search.leases import Worker
-from tuner.search.oracle import AttemptClaim, Oracle
+from tuner.search.oracle import Oracle
 from tuner.study.records import Outcome
 
 

@@ -14,8 +14,8 @@ from tuner.chief import server
 from tuner.chief.server import TICK_S, _tick
 from tuner.chief.service import now
 from tuner.config.loading import load
+from tuner.search.claims import AttemptClaim
 from tuner.search.leases import Worker
-from tuner.search.oracle import AttemptClaim
 from tuner.search.suggester import NoSuggestion, Suggestion
 from tuner.study.journal import read_records
 from tuner.study.records import Finished, Outcome, TrialState

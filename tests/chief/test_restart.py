@@ -15,8 +15,9 @@ from sklearn.exceptions import ConvergenceWarning
 from tuner.config.loading import load
 from tuner.config.settings import Algorithm, Policy
 from tuner.names import TrialId, journal_segment, snapshot
+from tuner.search.claims import AttemptClaim, Instant
 from tuner.search.leases import Worker
-from tuner.search.oracle import AttemptClaim, Instant, Oracle
+from tuner.search.oracle import Oracle
 from tuner.search.suggester import NoSuggestion, Suggestion, make_suggester
 from tuner.study import snapshots
 from tuner.study.journal import decode, encode

@@ -15,7 +15,7 @@ from tuner import names
 from tuner.chief.journal_writer import JournalWriter
 from tuner.chief.service import now
 from tuner.rpc import lease_service
-from tuner.search.oracle import Instant
+from tuner.search.claims import Instant
 from tuner.search.suggester import NoSuggestion, Suggester, Suggestion
 from tuner.study.journal import JournalReader, read_study
 from tuner.study.records import TrialState

@@ -144,6 +144,42 @@ def test_hyperband_has_no_number_of_trials_that_is_planned() -> None:
     assert value(metrics_of(settings=hyperband), Metric.TRIALS_PLANNED) is None
 
 
+def timed(records: Sequence[Record], step_s: float) -> list[Record]:
+    """Return the records with a time of the chief, `step_s` from one to the next."""
+    return [record.model_copy(update={"served_s": step_s * number}) for number, record in enumerate(records)]
+
+
+def test_budgets_have_gauges_of_what_is_used_and_of_the_limit() -> None:
+    settings = ["search.max_hours=2", "search.max_worker_hours=3", "search.target=0.9", "search.patience_trials=5"]
+    records = timed([*created(ONE), leased(ONE), reported(ONE, 0, 0.75), ended(ONE, TrialState.COMPLETED, 0.75)], 900)
+    registry = metrics_of(*records, settings=settings)
+    assert value(registry, Metric.TRIALS_PLANNED) is None
+    expected = {
+        "max_hours": (2700, 7200), "max_worker_hours": (1800, 10800), "target": (0.75, 0.9), "patience_trials": (0, 5),
+    }  # fmt: skip
+    for budget, (used, limit) in expected.items():
+        assert value(registry, Metric.BUDGET_USED, budget=budget) == used
+        assert value(registry, Metric.BUDGET_LIMIT, budget=budget) == limit
+    assert value(metrics_of(*records), Metric.BUDGET_USED, budget="max_hours") is None
+
+
+def test_the_time_of_workers_has_gauges_and_with_a_price_their_cost() -> None:
+    records = timed([*created(ONE), leased(ONE), reported(ONE, 0, 0.75), ended(ONE, TrialState.STOPPED, 0.75)], 900)
+    assert value(metrics_of(*records), Metric.WORK_SECONDS, outcome="stopped") == 1800
+    assert value(metrics_of(*records), Metric.WORK_COST, outcome="stopped") is None
+    registry = metrics_of(*records, settings=["cost.per_worker_hour=3"])
+    assert value(registry, Metric.WORK_COST, outcome="stopped") == 1.5
+    assert value(registry, Metric.WORK_COST, outcome="idle") == 0
+
+
+def test_a_trial_that_a_budget_ended_was_not_stopped_at_a_rung_and_saved_no_epochs() -> None:
+    records = [*created(ONE), leased(ONE), reported(ONE, 0, 0.8)]
+    end = ended(ONE, TrialState.STOPPED, 0.8, budget="search.max_hours")
+    registry = metrics_of(*records, end)
+    assert value(registry, Metric.RUNG_STOPPED, rung="0") == 0
+    assert value(registry, Metric.EPOCHS_SAVED) == 0
+
+
 @pytest.mark.parametrize(("failed", "state"), [(False, "finished"), (True, "given_up")])
 def test_a_search_is_over_in_one_way_or_the_other(failed: bool, state: str) -> None:
     registry = metrics_of(Finished(at=1, reason="because", failed=failed))

@@ -18,8 +18,9 @@ from tuner.config.settings import Study
 from tuner.errors import ConfigError, FencedError
 from tuner.monitoring.catalogue import Role
 from tuner.monitoring.endpoint import Monitor
+from tuner.search.claims import AttemptClaim, Instant
 from tuner.search.leases import Worker
-from tuner.search.oracle import AttemptClaim, Instant, Oracle
+from tuner.search.oracle import Oracle
 from tuner.study.journal import JournalReader, read_study
 from tuner.study.records import Created, Ended, Finished, Leased, Outcome, Record, Reported, TrialState
 

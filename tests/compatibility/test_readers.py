@@ -20,7 +20,8 @@ from tests.support.evaluations import read_metrics
 from tuner import names
 from tuner.bucket.local import LocalBucket
 from tuner.config import formats
-from tuner.config.settings import Data, Study
+from tuner.config.data_settings import Data
+from tuner.config.settings import Study
 from tuner.data.manifest import read_manifest
 from tuner.data.prepare import await_prepared
 from tuner.errors import CifakeTuneError

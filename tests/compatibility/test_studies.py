@@ -27,10 +27,12 @@ from tuner.bucket.local import LocalBucket
 from tuner.cli.app import app
 from tuner.names import TrialId
 from tuner.study import snapshots
+from tuner.study.improvement import Improvement
 from tuner.study.journal import read_records, read_study
 from tuner.study.records import AttemptEnded, Leased, Opened, Outcome, Record, Reported, TrialState
 from tuner.study.snapshots import newest
 from tuner.study.state import StudyState
+from tuner.study.work_time import ServedTime
 
 RESUMED = TrialId("00001")
 KEPT_BYTES = 200_000
@@ -107,8 +109,8 @@ def test_its_model_predicts(where: list[str], finished_folder: Path, monkeypatch
 
 
 def without_times(state: StudyState) -> StudyState:
-    """Return the state without the times that a snapshot of 0.1.0 does not have."""
-    return replace(state, began=None, opened=None)
+    """Return the state without the times and results that a snapshot of 0.1.0 does not have."""
+    return replace(state, began=None, opened=None, time=ServedTime(), improvement=Improvement())
 
 
 # ---- the unfinished study ---------------------------------------------------------------------------

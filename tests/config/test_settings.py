@@ -60,6 +60,17 @@ def test_the_file_wins_over_the_default_the_environment_over_the_file_and_set_ov
     assert study.search.max_consecutive_failures == Study().search.max_consecutive_failures
 
 
+@pytest.mark.parametrize(
+    "budget", ["search.max_hours=1.5", "search.max_worker_hours=8", "search.target=0.9", "search.patience_trials=20"]
+)
+def test_there_are_ten_trials_unless_another_budget_is_set(budget: str) -> None:
+    assert load().search.max_trials == 10
+    assert load(settings=["training.max_minutes=5", "search.grace_minutes=1"]).search.max_trials == 10
+    assert load(settings=[budget]).search.max_trials is None
+    assert load(settings=[budget, "search.max_trials=4"]).search.max_trials == 4
+    assert load(recorded=load(settings=[budget])) == load(settings=[budget])
+
+
 def test_the_last_set_wins() -> None:
     assert load(settings=["seed=2", "seed=3"]).seed == 3
 
@@ -85,7 +96,7 @@ def test_the_environment_can_name_a_users_own_space() -> None:
         ("serach: {}", "unknown key serach; did you mean search?"),
         ("max_trials: 3", "unknown key max_trials; did you mean search.max_trials?"),
         ("space: {import_: 'a:B'}", "unknown key space.import_; did you mean space.import?"),
-        ("training: {qqq: 1}", "unknown key training.qqq; valid keys: epochs, patience."),
+        ("training: {qqq: 1}", "unknown key training.qqq; valid keys: epochs, patience, max_minutes."),
     ],
 )
 def test_an_unknown_key_is_an_error_that_names_the_nearest(study_yaml: Write, text: str, sentence: str) -> None:

@@ -19,7 +19,8 @@ from tests.evaluation.studies import (
 )
 from tests.support.evaluations import evaluate
 from tuner import names
-from tuner.config.settings import Data, Evaluation, Study
+from tuner.config.data_settings import Data
+from tuner.config.settings import Evaluation, Study
 from tuner.data.arrays import open_training
 from tuner.data.manifest import read_manifest
 from tuner.errors import EnvironmentFailure

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from tuner.config.loading import load
 from tuner.live_page.live_state import LiveState
 from tuner.names import TrialId
+from tuner.search.claims import AttemptClaim, Instant
 from tuner.search.leases import Worker
-from tuner.search.oracle import AttemptClaim, Instant, Oracle
+from tuner.search.oracle import Oracle
 from tuner.search.suggester import Suggestion
 from tuner.study.records import FaultScope, Finished, Opened, Outcome, TrialState, Value
 from tuner.study.state import StudyState, Trial

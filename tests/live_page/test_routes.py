@@ -24,8 +24,9 @@ from tuner.live_page import live_state
 from tuner.live_page.overview import Overview, study_view
 from tuner.live_page.routes import SCRIPTS, is_local_name
 from tuner.names import OWN_DATA, TrialId
+from tuner.search.claims import Instant
 from tuner.search.leases import Worker
-from tuner.search.oracle import Instant, Oracle
+from tuner.search.oracle import Oracle
 from tuner.search.suggester import Suggestion
 from tuner.study.progress import Eta
 from tuner.study.records import TrialState

@@ -28,7 +28,7 @@ def test_names_have_our_prefix_a_counters_end_and_base_units() -> None:
 def test_labels_are_few_and_none_of_them_grows_with_a_study() -> None:
     labels = {label for family in ALL for label in family.labels}
     few = {"role", "version", "operation", "direction", "state", "outcome", "reason", "rung", "method", "code"}
-    assert labels == few | {"activity", "gpu", "kind"}
+    assert labels == few | {"activity", "budget", "gpu", "kind"}
 
 
 def test_the_page_of_metrics_is_up_to_date() -> None:

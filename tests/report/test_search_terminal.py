@@ -83,6 +83,42 @@ def test_the_live_view_wraps_hyperparameters_and_shows_fewer_trials_rather_than_
     assert f"{21 - len(shown)} more" in text
 
 
+def test_plain_lines_tell_that_a_budget_ended_the_search() -> None:
+    chief, records = oracle("search.max_hours=1", "leases.duration_s=1e6", "search.early_stopping.policy=none"), []
+    for number in range(2):
+        add(chief, number)
+    running = take(chief, A)
+    records += chief.report(running, 0, {"val_accuracy": 0.5}, "m", at(1))
+    records += chief.expire(at(3600)) + chief.report(running, 1, {"val_accuracy": 0.6}, "n", at(3610))
+    records += chief.finish(at(3610))
+    assert list(lines(chief.state, records))[1:] == [
+        "search.max_hours (1 h) has ended: no trial starts, running trials stop after their epoch",
+        "trial 00000 epoch 2/10: val_accuracy 0.6000",
+        "trial 00000 stopped, ended by search.max_hours (1 h); 1 of ? trials; best so far 0.6000 (trial 00000)",
+        "the search was ended by search.max_hours (1 h)",
+    ]
+    text = rendered(search_view(chief.state, [], 61.0, None, rows=6), 132)
+    assert "1/? trials" in text
+    assert "search.max_hours: 1 of 1 h" in text
+    assert "00000 stopped, ended by search.max_hours (1 h)" in text
+
+
+def test_the_time_left_is_that_of_what_ends_the_search_first() -> None:
+    def left_s(*settings: str) -> float | None:
+        chief = oracle("search.early_stopping.policy=none", "leases.duration_s=1e6", *settings)
+        add(chief)
+        attempt = take(chief, A)
+        chief.report(attempt, 0, {"val_accuracy": 0.5}, "m", at(600))
+        return Eta(time.monotonic() - 600, 0).remaining_s(chief.state, [])
+
+    assert left_s("search.max_trials=1", "training.epochs=2") == pytest.approx(600, abs=5)
+    assert left_s("search.max_trials=1", "training.epochs=2", "search.max_hours=0.25") == 300
+    assert left_s("search.max_trials=1", "training.epochs=2", "search.max_hours=9") == pytest.approx(600, abs=5)
+    assert left_s("search.max_worker_hours=0.5") == 1200
+    assert left_s("search.algorithm=hyperband", "search.max_hours=1") == 3000
+    assert left_s("search.target=0.9") is None
+
+
 def test_the_list_of_trials_has_all_of_them_and_the_first_line_of_why_one_failed() -> None:
     text = rendered(trials_table(searched().state), 160)
     assert all(f"{number:05d}" in text for number in range(21))

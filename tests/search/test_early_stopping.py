@@ -9,9 +9,10 @@ from tests.search.test_oracle import A, B, add, at, oracle, take
 from tuner.config.loading import load
 from tuner.config.settings import EarlyStopping, Policy
 from tuner.names import TrialId
+from tuner.search.claims import AttemptClaim, StaleAttemptError
 from tuner.search.early_stopping import Rungs
 from tuner.search.leases import Worker
-from tuner.search.oracle import AttemptClaim, Oracle, StaleAttemptError
+from tuner.search.oracle import Oracle
 from tuner.search.suggester import Suggestion
 from tuner.study.evidence import Evidence
 from tuner.study.objective import Objective

@@ -4,8 +4,9 @@ import pytest
 
 from tuner.config.loading import load
 from tuner.names import TrialId
+from tuner.search.claims import AttemptClaim, BadReportError, Instant, StaleAttemptError, UnknownTrialError
 from tuner.search.leases import Worker
-from tuner.search.oracle import AttemptClaim, BadReportError, Instant, Oracle, StaleAttemptError, UnknownTrialError
+from tuner.search.oracle import Oracle
 from tuner.search.suggester import Suggestion
 from tuner.study.evidence import Evidence
 from tuner.study.records import Ended, FaultScope, Finished, Opened, Outcome, Reported, TrialState

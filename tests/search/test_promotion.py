@@ -5,27 +5,18 @@ import random
 
 import pytest
 
+from tests.search.played_search import promoting
 from tests.search.test_early_stopping import epochs, restart
 from tests.search.test_oracle import A, B, add, at, take
-from tuner.config.loading import load
-from tuner.errors import ConfigError
 from tuner.names import TrialId
+from tuner.search.claims import AttemptClaim, StaleAttemptError
 from tuner.search.leases import Worker
-from tuner.search.oracle import AttemptClaim, Oracle, StaleAttemptError
-from tuner.search.suggester import Suggestion
+from tuner.search.oracle import Oracle
 from tuner.study.evidence import Evidence
-from tuner.study.records import RECORD, Ended, Finished, Opened, Outcome, Paused, Record, TrialState
-from tuner.study.state import StudyState, Trial
+from tuner.study.records import Outcome, TrialState
+from tuner.study.state import Trial
 
 STOCK = Worker("tuner0")
-
-
-def promoting(*settings: str, epochs: int = 27, trials: int = 100) -> Oracle:
-    """Return the chief of a study whose rungs are at 1, 3 and 9 epochs."""
-    state, policy = StudyState(), "search.early_stopping.policy=promotion"
-    study = load(settings=[policy, f"training.epochs={epochs}", f"search.max_trials={trials}", *settings])
-    state.apply(Opened(at=0, term=1, writer="w", study=study, data="d", direction="max"))
-    return Oracle(state, at(0))
 
 
 def trial_of(chief: Oracle, number: int) -> Trial:
@@ -285,166 +276,3 @@ def test_a_promoted_trial_that_is_preempted_continues_first_and_is_judged_at_its
     trial = trial_of(chief, 1)
     assert (trial.state, trial.rungs, trial.score) == (TrialState.PAUSED, {0: 0.7, 1: 0.8}, 0.8)
     assert trial.outcomes == {Outcome.PREEMPTED: 1}
-
-
-# ---- whole searches -----------------------------------------------------------------------------
-class Search:
-    """A search that is played without processes: each worker in turn asks for a trial or trains an epoch."""
-
-    def __init__(self, chief: Oracle, trials: int, workers: int = 2, seed: int = 1) -> None:
-        self.chief = chief
-        self.records: list[Record] = []
-        self._trials = trials
-        self._workers = [Worker(f"w{number}", "1") for number in range(workers)]
-        self._seed = seed
-        self._seconds = 0
-
-    def play(self, restarts: bool = False) -> StudyState:
-        """Play to the end of the search; with `restarts`, another chief takes over before every step."""
-        while self.chief.state.finished is None:
-            for worker in self._workers:
-                if restarts:
-                    self.chief = self._next_chief()
-                self._seconds += 1
-                assert self._seconds < 10_000, "the search does not end"
-                self._step(worker)
-        return self.chief.state
-
-    def _step(self, worker: Worker) -> None:
-        chief, now = self.chief, at(self._seconds)
-        lease = next((trial for trial in chief.state.trials.values() if self._trains(worker, trial)), None)
-        if lease is None:
-            self._ask(worker)
-            return
-        attempt, epoch = AttemptClaim(worker, lease.trial_id, lease.attempts), len(lease.epochs)
-        value = random.Random(f"{self._seed}/{attempt.trial}/{epoch}").random()
-        self.records += chief.report(attempt, epoch, {"val_accuracy": value}, f"{attempt.trial}/{epoch}", now)
-        if lease.state is TrialState.RUNNING and epoch + 1 == chief.state.settings.training.epochs:
-            self.records += chief.complete(attempt, now)
-        self.records += chief.finish(now)
-
-    def _ask(self, worker: Worker) -> None:
-        chief, now = self.chief, at(self._seconds)
-        created = len(chief.state.trials)
-        if chief.wants_suggestion and created < self._trials:
-            self.records += chief.add(Suggestion(TrialId(f"{created:05d}"), {"units": created}, {}), now)
-        elif chief.wants_suggestion or created >= self._trials:
-            chief.exhausted = True
-        self.records += chief.grant(worker, now)[1]
-        self.records += chief.finish(now)
-
-    def _trains(self, worker: Worker, trial: Trial) -> bool:
-        return trial.state is TrialState.RUNNING and trial.worker == worker.name
-
-    def _next_chief(self) -> Oracle:
-        state = StudyState()
-        state.apply(Opened(at=0, term=1, writer="w", study=self.chief.state.settings, data="d", direction="max"))
-        for record in self.records:
-            state.apply(RECORD.validate_json(RECORD.dump_json(record)))
-        chief = Oracle(state, at(self._seconds))
-        chief.exhausted = self.chief.exhausted
-        return chief
-
-
-def test_a_chief_restarted_at_every_step_decides_as_one_that_never_was() -> None:
-    settings = "search.early_stopping.reduction_factor=2"
-    searches = [Search(promoting(settings, epochs=8, trials=20), trials=20, workers=3, seed=2) for _ in range(2)]
-    states = [search.play(restarts) for search, restarts in zip(searches, (False, True), strict=True)]
-    assert searches[0].records == searches[1].records
-    assert states[0] == states[1]
-    kinds = {record.kind for record in searches[0].records}
-    assert kinds == {"created", "leased", "reported", "paused", "ended", "finished"}
-    assert max(trial.attempts for trial in states[0].trials.values()) > 2
-
-
-@pytest.mark.parametrize("workers", [1, 2, 5])
-@pytest.mark.parametrize("finalists", [1, 3])
-@pytest.mark.parametrize("seed", range(4))
-def test_the_best_finalists_are_trained_to_their_end_and_the_others_are_stopped(
-    workers: int, finalists: int, seed: int
-) -> None:
-    chief = promoting(f"search.finalists={finalists}", epochs=10, trials=20)
-    state = Search(chief, 20, workers, seed).play()
-    assert {trial.state for trial in state.trials.values()} <= {TrialState.COMPLETED, TrialState.STOPPED}
-    ranked = state.ranked(state.trials.values())
-    assert len(ranked) == 20
-    assert {trial.state for trial in ranked[:finalists]} == {TrialState.COMPLETED}
-    assert state.finished is not None
-    assert not state.finished.failed
-
-
-def test_more_finalists_are_more_completed_trials() -> None:
-    completed = []
-    for finalists in (1, 8):
-        state = Search(promoting(f"search.finalists={finalists}", epochs=10, trials=20), 20).play()
-        completed.append(sum(trial.state is TrialState.COMPLETED for trial in state.trials.values()))
-    assert completed[0] < completed[1]
-
-
-def test_a_search_with_promotion_trains_a_fraction_of_all_epochs() -> None:
-    state = Search(promoting(epochs=27, trials=60), 60, workers=2).play()
-    assert sum(len(trial.epochs) for trial in state.trials.values()) < 0.2 * 60 * 27
-
-
-def test_fewer_suggestions_than_trials_end_the_search_as_well() -> None:
-    state = Search(promoting(epochs=10, trials=100), trials=7).play()
-    assert len(state.trials) == 7
-    assert sum(trial.state is TrialState.COMPLETED for trial in state.trials.values()) >= 1
-
-
-def test_a_search_does_not_wait_for_a_trial_that_cannot_be_the_best() -> None:
-    """With one worker per trial, all are trained as long as the best one is, and no longer."""
-    chief = promoting(epochs=10, trials=4)
-    for number in range(4):
-        add(chief, number)
-    attempts = [take(chief, Worker(f"w{number}", "1")) for number in range(4)]
-    chief.exhausted = True
-    for number, attempt in enumerate(attempts):
-        epochs(chief, attempt, *[0.5 - number / 10] * 4)
-    assert {trial.state for trial in chief.state.trials.values()} == {TrialState.RUNNING}, "there is nothing else to do"
-    epochs(chief, attempts[0], *[0.5] * 6, first=4)
-    chief.complete(attempts[0], at(10))
-    for attempt in attempts[1:]:
-        epochs(chief, attempt, 0.3, first=4)
-    assert [state_of(chief, number) for number in (1, 2, 3)] == [TrialState.PAUSED] * 3
-    *ends, end = chief.finish(at(20))
-    assert isinstance(end, Finished)
-    assert [record.state for record in ends if isinstance(record, Ended)] == [TrialState.STOPPED] * 3
-
-
-def test_a_paused_trial_that_ends_with_the_search_keeps_score_model_and_reason() -> None:
-    search = Search(promoting(epochs=10, trials=9), trials=9)
-    state = search.play()
-    paused = {record.trial: record for record in search.records if isinstance(record, Paused)}
-    stopped = [trial for trial in state.trials.values() if trial.state is TrialState.STOPPED]
-    assert len(stopped) > 4
-    for trial in stopped:
-        record = paused[trial.trial_id]
-        assert (trial.score, trial.best_epoch) == (record.score, record.best_epoch)
-        assert trial.checkpoint
-        assert trial.ended_paused
-        assert trial.reason.startswith("rung ")
-
-
-def test_a_search_that_gives_up_leaves_its_paused_trials_paused() -> None:
-    chief = promoting("retries.failure=0", "search.max_consecutive_failures=2")
-    paused_at_first_rung(chief, 0.5)
-    for number in (1, 2):
-        add(chief, number)
-        chief.give_back(take(chief, A), Outcome.FAILED, "bang", at(1))
-    *_, end = chief.finish(at(2))
-    assert isinstance(end, Finished)
-    assert end.failed
-    assert state_of(chief, 0) is TrialState.PAUSED
-
-
-# ---- settings -----------------------------------------------------------------------------------
-def test_stopping_is_another_name_of_the_policy_asha() -> None:
-    new, old = (load(settings=[f"search.early_stopping.policy={name}"]) for name in ("stopping", "asha"))
-    assert new == old == load()
-
-
-@pytest.mark.parametrize("policy", ["promotion", "stopping", "asha"])
-def test_hyperband_keeps_its_own_rungs(policy: str) -> None:
-    with pytest.raises(ConfigError, match=f"policy {policy} cannot be combined with algorithm hyperband"):
-        load(settings=["search.algorithm=hyperband", f"search.early_stopping.policy={policy}"])

@@ -12,8 +12,9 @@ from tests.search.test_oracle import oracle
 from tuner.config.loading import load
 from tuner.config.settings import Policy, Study
 from tuner.names import TrialId
+from tuner.search.claims import AttemptClaim, BadReportError, Instant, StaleAttemptError
 from tuner.search.leases import Worker
-from tuner.search.oracle import AttemptClaim, BadReportError, Instant, Oracle, StaleAttemptError
+from tuner.search.oracle import Oracle
 from tuner.search.suggester import Suggestion
 from tuner.study.records import (
     RECORD,
@@ -27,6 +28,7 @@ from tuner.study.records import (
     Record,
     Reported,
     TrialState,
+    Withdrawn,
 )
 from tuner.study.state import SCORED, TRANSITIONS, StudyState, Trial
 
@@ -66,9 +68,10 @@ def test_a_trial_moves_as_the_table_says_or_not_at_all(
     source: TrialState, move: Callable[[TrialId, int], Record], target: TrialState
 ) -> None:
     state = one_trial(source)
-    # an attempt's end comes from a running attempt or a paused trial: the table has no other way into these states
+    # an attempt's end comes from a running attempt or a paused trial: a queued trial is withdrawn instead
+    withdrawn = Withdrawn(at=1, trial=T, score=0.5, best_epoch=0, reason="r", budget="b")
     if target in TRANSITIONS[source]:
-        state.apply(move(T, 3))
+        state.apply(withdrawn if source is TrialState.QUEUED and target is TrialState.STOPPED else move(T, 3))
         assert state.trials[T].state is target
     else:
         refused(state, move(T, 3))
@@ -153,14 +156,14 @@ class Night:
         self.state = state
         self.settled.clear()  # equal objects may be pickled in two ways; that they are equal is asserted above
         self.chief = Oracle(state, self.now())
-        self.chief.exhausted = len(state.trials) >= self.study.search.max_trials
+        self.chief.exhausted = len(state.trials) >= (self.study.search.max_trials or 0)
 
     # ---- what workers do ------------------------------------------------------------------------
 
     def grant(self, worker: Worker) -> None:
         if self.chief.wants_suggestion:
             number = len(self.state.trials)
-            if number < self.study.search.max_trials:
+            if number < (self.study.search.max_trials or 0):
                 suggestion = Suggestion(TrialId(f"{number:05d}"), {"units": number}, {})
                 self.keep(self.chief.add(suggestion, self.now()))
             else:

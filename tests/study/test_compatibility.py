@@ -16,7 +16,8 @@ def study(*settings: str) -> Study:
     "change",
     [
         "retries.failure=5", "leases.duration_s=60", "evaluation.batch_size=50", "data.source=elsewhere.zip",
-        "space.code=elsewhere", "search.max_trials=11",
+        "space.code=elsewhere", "search.max_trials=11", "search.max_hours=1.5", "search.max_worker_hours=8",
+        "search.target=0.9", "search.patience_trials=20", "search.grace_minutes=1", "cost.per_worker_hour=2",
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("algorithm", list(Algorithm))
@@ -25,6 +26,18 @@ def test_a_study_goes_on_with_more_trials_and_with_settings_no_result_depends_on
 ) -> None:
     begun = f"search.algorithm={algorithm}"
     check_resume(study(begun), study(begun, change))
+
+
+def test_limits_may_grow_and_be_removed() -> None:
+    limited = study("search.max_hours=1", "training.max_minutes=5", "search.max_trials=4")
+    check_resume(limited, study("search.max_hours=2", "training.max_minutes=6", "search.max_trials=5"))
+    check_resume(limited, study("search.max_hours=2"))
+    check_resume(study(), study("search.max_hours=2"))
+    assert "training.max_minutes was 5.0, is now 4.0" in error_of(
+        check_resume, limited, study("search.max_hours=1", "training.max_minutes=4", "search.max_trials=4")
+    )
+    message = error_of(check_resume, study("search.max_hours=2"), study("search.max_trials=99"))
+    assert "search.max_trials was null, is now 99" in message
 
 
 PACKING = ["data.resize=[4, 6]", "data.convert=true", "data.labels=a.csv", "data.test=0.5", "data.columns.label=kind"]
@@ -47,7 +60,7 @@ def test_how_a_study_was_packed_may_be_left_out_with_its_source(change: str) -> 
         "space.values={width: 3}",
         "search.algorithm=bayesian", "search.objective=val_loss", "search.direction=max", "training.patience=2",
         "search.max_trials=9", "training.epochs=9", "search.early_stopping.policy=none",
-        "search.early_stopping.min_epochs=2", "search.early_stopping.reduction_factor=4",
+        "search.early_stopping.min_epochs=2", "search.early_stopping.reduction_factor=4", "training.max_minutes=5",
     ],
 )  # fmt: skip
 def test_a_study_does_not_go_on_with_settings_its_results_depend_on(change: str) -> None:

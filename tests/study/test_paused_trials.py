@@ -7,7 +7,8 @@ from pathlib import Path
 from tests.report.test_search_terminal import rendered
 from tests.search.test_early_stopping import epochs
 from tests.search.test_oracle import A, B, add, at, take
-from tests.search.test_promotion import Search, paused_at_first_rung, promoting, resumed
+from tests.search.played_search import Search, promoting
+from tests.search.test_promotion import paused_at_first_rung, resumed
 from tuner import names
 from tuner.bucket.local import LocalBucket
 from tuner.live_page.live_state import LiveState

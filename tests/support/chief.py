@@ -15,7 +15,8 @@ from tuner.chief.grpc_server import make_server
 from tuner.chief.journal_writer import JournalWriter
 from tuner.chief.service import Service, now
 from tuner.config.settings import Study
-from tuner.search.oracle import Instant, Oracle
+from tuner.search.claims import Instant
+from tuner.search.oracle import Oracle
 from tuner.search.suggester import make_suggester, objective_of
 from tuner.study.journal import JournalReader
 from tuner.study.records import Opened

@@ -12,7 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from itertools import islice
 
-from tuner.search.oracle import Instant, Oracle
+from tuner.search.claims import Instant
+from tuner.search.oracle import Oracle
 from tuner.search.suggester import NoSuggestion, Suggester, Suggestion
 from tuner.study.records import Ended, Paused, Record
 
@@ -120,8 +121,8 @@ class Dispatcher:
             loop, count = asyncio.get_running_loop(), max(1, self.waiting)
             suggestions = await loop.run_in_executor(self._thread, self._suggest, count)
             for suggestion in suggestions:
-                if self._oracle.state.finished:
-                    break  # failed trials have ended the search in the meantime
+                if self._oracle.state.finished or self._oracle.state.ending:
+                    break  # failed trials or a budget have ended the search in the meantime
                 if isinstance(suggestion, Suggestion):
                     self._append(self._oracle.add(suggestion, self._now()))
                 elif suggestion is NoSuggestion.EXHAUSTED:

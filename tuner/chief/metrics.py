@@ -15,11 +15,13 @@ from tuner.config.settings import Algorithm
 from tuner.monitoring import catalogue
 from tuner.monitoring.catalogue import counter, histogram, reading
 from tuner.study.attempts import INTERRUPTIONS
+from tuner.study.budgets import budget_uses
 from tuner.study.progress import epochs_saved
 from tuner.study.records import Outcome, TrialState
 from tuner.study.rungs import at_rungs
 from tuner.study.state import StudyState
 from tuner.study.status import EvaluationState, EvaluationStatus, SearchState, search_state
+from tuner.study.worker_hours import cost_of, worker_time
 
 Call = Callable[[bytes, Any], Awaitable[bytes]]
 """A gRPC method, which gets the bytes and the context of a request and returns the bytes of the answer."""
@@ -111,8 +113,17 @@ def study_metrics(state: StudyState) -> list[Metric]:
         reading(catalogue.TERM, {(): state.term}),
         reading(catalogue.OUTAGE_ATTEMPTS, {(): state.outage.attempts if state.outage else 0}),
     ]
-    if search.algorithm is not Algorithm.HYPERBAND:
+    if search.algorithm is not Algorithm.HYPERBAND and search.max_trials is not None:
         metrics.append(reading(catalogue.TRIALS_PLANNED, {(): search.max_trials}))
+    if uses := budget_uses(state):
+        metrics.append(
+            reading(catalogue.BUDGET_USED, {(u.name,): u.base_used for u in uses if u.base_used is not None})
+        )
+        metrics.append(reading(catalogue.BUDGET_LIMIT, {(use.name,): use.base_limit for use in uses}))
+    if any((time := worker_time(state).seconds).values()):
+        metrics.append(reading(catalogue.WORK_SECONDS, {(outcome,): seconds for outcome, seconds in time.items()}))
+        costs = {(outcome,): cost_of(seconds, state.settings.cost) for outcome, seconds in time.items()}
+        metrics.append(reading(catalogue.WORK_COST, {label: cost for label, cost in costs.items() if cost is not None}))
     if started is not None:
         metrics.append(reading(catalogue.SEARCH_STARTED, {(): started}))
     if state.finished is not None:

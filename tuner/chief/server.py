@@ -15,6 +15,7 @@ from tuner.chief.checkpoint_retention import SavedModels
 from tuner.chief.context import ChiefContext
 from tuner.chief.grpc_server import make_server
 from tuner.chief.service import Service
+from tuner.chief.serving_time import ServingTime
 from tuner.errors import EnvironmentFailure, PreemptedError
 from tuner.rpc import tls
 from tuner.study.tensorboard import EventFiles
@@ -179,7 +180,8 @@ async def _write_curves(service: Service, curves: EventFiles) -> None:
 
 
 async def _tick(service: Service) -> None:
-    """End expired leases. Return when the search has finished and the workers know that it has."""
+    """End expired leases and budgets. Return when the search has finished and the workers know that it has."""
+    serving_time = ServingTime(service)
     while True:
         slept_from = time.monotonic()
         await asyncio.sleep(TICK_S)
@@ -189,6 +191,7 @@ async def _tick(service: Service) -> None:
             service.oracle.extend_leases(late_s)
         if not service.finished.is_set():
             await service.expire()
+            serving_time.record()
             service.workers.remove_silent()
         elif service.workers.all_dismissed(service.study.leases.duration_s):
             return

@@ -28,8 +28,9 @@ from tuner.chief.worker_registry import WorkerRegistry
 from tuner.config.settings import Study
 from tuner.limits import is_name
 from tuner.rpc import lease_service
+from tuner.search.claims import AttemptClaim, BadReportError, Instant, StaleAttemptError, UnknownTrialError
 from tuner.search.leases import Worker
-from tuner.search.oracle import AttemptClaim, BadReportError, Instant, Oracle, StaleAttemptError, UnknownTrialError
+from tuner.search.oracle import Oracle
 from tuner.search.suggester import Suggester
 from tuner.study.evidence import Evidence
 from tuner.study.records import Ended, Outcome, Paused, Record, TrialState, first_line

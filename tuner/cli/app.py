@@ -23,6 +23,7 @@ from tuner.cli.doctor import doctor_app
 from tuner.cli.environment_errors import explain
 from tuner.cli.logs import logs_app
 from tuner.cli.options import GlobalOptions
+from tuner.cli.plan import plan_app
 from tuner.cli.predict import predict_app
 from tuner.cli.report import report_app
 from tuner.cli.sidecar import quit_sidecar
@@ -49,6 +50,7 @@ app.add_typer(data_app, name="data", help="Pack, check and fetch data sets.")
 app.add_typer(readers_app)
 app.add_typer(logs_app)
 app.add_typer(doctor_app)
+app.add_typer(plan_app)
 app.add_typer(predict_app)
 app.add_typer(report_app)
 

@@ -45,7 +45,7 @@ def packing_settings(
     resize: str | None, convert: bool, labels: str | None, columns: str | None, test: float | None
 ) -> list[str]:
     """Return the options as arguments of `--set`. Raises ConfigError."""
-    from tuner.config.settings import MIN_FRACTION
+    from tuner.config.data_settings import MIN_FRACTION
 
     settings = []
     if resize is not None:
@@ -69,7 +69,7 @@ def packing_settings(
 
 
 def _size(text: str) -> list[int]:
-    from tuner.config.settings import MAX_SIDE
+    from tuner.config.data_settings import MAX_SIDE
 
     match = re.fullmatch(r"([0-9]{1,5})[xX]([0-9]{1,5})", text.strip())
     sides = [int(side) for side in match.groups()] if match else []

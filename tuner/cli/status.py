@@ -177,6 +177,9 @@ def _print_headline(view: "StudyView") -> None:
     parts += [f"{count} {what}" for what, count in counts.items() if count]
     if view.best_score is not None:
         parts.append(f"best {view.objective} {score(view.best_score)} (trial {view.best_trial})")
+    parts += [f"{budget.budget} {budget.text}" for budget in view.budgets]
+    if view.work is not None and view.work.cost is not None:
+        parts.append(f"worker-hours {view.work.total}")
     if view.chiefs > 1:
         parts.append(f"chief number {view.chiefs}")
     if view.elapsed_s is not None:
@@ -188,6 +191,8 @@ def _print_headline(view: "StudyView") -> None:
         print_line(make_console(), f"best hyperparameters: {hyperparameters_text(view.best_hyperparameters)}")
     if view.problem:
         print_line(make_console(), view.problem, style="yellow")
+    if view.ending:
+        print_line(make_console(), f"{view.ending} has ended, running trials stop after their epoch")
     if view.state != "unfinished":
         print_line(
             make_console(),

@@ -9,7 +9,8 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from tuner import names
-from tuner.config.settings import Settings, Study
+from tuner.config.section import Settings
+from tuner.config.settings import Study
 from tuner.config.space_import import import_advice
 from tuner.config.yaml import ABSENT, DEPTH, parse_value, read_settings
 from tuner.errors import ConfigError

@@ -10,7 +10,8 @@ from annotated_types import Ge, Le
 from pydantic import BeforeValidator
 from pydantic.fields import FieldInfo
 
-from tuner.config.settings import Settings, Study
+from tuner.config.section import Settings
+from tuner.config.settings import Study
 
 
 def _known_keys(values: Any, section: type[Settings] = Study) -> Any:

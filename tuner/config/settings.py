@@ -9,41 +9,15 @@ import json
 from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-MANY = 1_000_000
-"""Upper bound of counts that no study reaches. Larger values are mistakes, such as a number with two units."""
-YEAR_S = 366 * 24 * 3600.0
+from tuner.config.data_settings import Data
+from tuner.config.section import MANY, YEAR_S, Budget, Positive, Seconds, Settings, Text
 
-Positive = Annotated[int, Field(ge=1, le=MANY)]
-Budget = Annotated[int, Field(ge=0, le=MANY)]
-MAX_SIDE = 4096
-MIN_FRACTION = 1e-6
-Side = Annotated[int, Field(ge=1, le=4096)]
-"""Height or width of an image, in pixels."""
-Seconds = Annotated[float, Field(ge=0.1, le=YEAR_S)]
-Text = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f][^\x00-\x1f\x7f]*$")]
-"""Text that is not blank and has no control characters."""
 STUDY_NAME = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
 """Pattern of the names of studies."""
 Value = bool | int | float | str
 Values = list[bool] | list[int] | list[float] | list[str]
-
-
-class Settings(BaseModel):
-    """Base of all sections. Unknown keys are errors, values are not converted, and instances are immutable.
-
-    The docstring below a setting is its description in the JSON Schema and in docs/settings.md.
-    """
-
-    model_config = ConfigDict(
-        extra="forbid",
-        strict=True,
-        frozen=True,
-        populate_by_name=True,
-        allow_inf_nan=False,
-        use_attribute_docstrings=True,
-    )
 
 
 class Algorithm(StrEnum):
@@ -69,100 +43,6 @@ class Policy(StrEnum):
     STOPPING = "asha"  # stops the others; recorded under its first name, so that version 0.1.0 can continue a study
     PROMOTION = "promotion"  # pauses the others, until they are promoted
     NONE = "none"
-
-
-class Columns(Settings):
-    """The columns of the file `data.labels`, by name or by number from 1. What is not set is inferred and reported."""
-
-    image: Text | None = None
-    """Column of the images' paths, which are relative to the CSV file or the source. Default: the column whose values
-    are files of the source."""
-
-    label: Text | None = None
-    """Column of the classes. Default: the column with a name such as `label` or `class`, or the only other column."""
-
-    split: Text | None = None
-    """Column of the splits (train, val, test). Default: the column with a name such as `split`, or whose values are all
-    names of splits, if there is one."""
-
-
-class Data(Settings):
-    """The data set."""
-
-    source: Text | None = None
-    """Path of a folder, zip or tar archive, a `gs://` URL, or the digest of a data set that the bucket contains. The
-    data is packed into the bucket unless the bucket already contains it. Default: the data set that the study began
-    with, else the only data set of the bucket, else the built-in sample."""
-
-    resize: tuple[Side, Side] | None = None
-    """Height and width to which all images are resized, such as `[224, 224]`. Default: not set, so that all images must
-    have the same size."""
-
-    convert: bool = False
-    """Whether greyscale (also 16-bit), palette, transparent and CMYK images are converted to 8-bit RGB.
-    Default: false, so that they are refused, because most data sets have none of them on purpose."""
-
-    test: Annotated[float, Field(ge=MIN_FRACTION, lt=1)] = 0.2
-    """Fraction of the images of each class that become test images if the source has no test split. Exact duplicates
-    stay on one side."""
-
-    test_seed: Annotated[int, Field(ge=1, le=2**31 - 1)] = 1
-    """Seed that selects these test images. It does not depend on `seed`, so that studies with different seeds have the
-    same test images."""
-
-    labels: Text | None = None
-    """Path of a CSV file, in the source or on this machine, with the label of each image. Default: not set, so that the
-    folders are the classes."""
-
-    columns: Columns = Columns()
-    """Columns of the CSV file."""
-
-    validation: Annotated[float, Field(ge=MIN_FRACTION, lt=1)] = 0.1
-    """Fraction of the training images that is held out, stratified by class, to compare trials. A source with a
-    validation split has its own validation images, and this setting has no effect. Default: 0.1, which
-    is 10,000 images of CIFAKE. The standard error of their accuracy, 0.3 %, is small compared with the differences
-    between trials."""
-
-    validation_seed: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
-    """Seed that selects the validation images. Default: the study's `seed`. Set it to compare studies with different
-    seeds on the same validation images."""
-
-    batch_size: Positive = 128
-    """Number of images per training step."""
-
-    own: bool = False
-    """Whether the space brings its own data: its method `data(self, part)` returns the data, and nothing is packed.
-    If true, only two settings of this section have an effect: `batch_size` (for arrays) and `validation_seed` (which
-    seeds NumPy, Python and Keras before each call of `data`). Default: false, so that the space trains on images."""
-
-    @field_validator("resize", mode="before")
-    @classmethod
-    def _two_sides(cls, value: Any) -> Any:
-        """Return a list as a tuple, and replace pydantic's errors, one for each item, by a single sentence."""
-        if value is None:
-            return None
-        is_pair = isinstance(value, list | tuple) and len(value) == 2
-        if not is_pair or not all(type(side) is int and 1 <= side <= MAX_SIDE for side in value):
-            raise ValueError(
-                f"must be [HEIGHT, WIDTH], two whole numbers of pixels from 1 to {MAX_SIDE}, got {json.dumps(value)}"
-            )
-        return tuple(value)
-
-    @model_validator(mode="after")
-    def _own_without_images(self) -> "Data":
-        """Refuse settings of images for a space that brings its own data, because they would have no effect."""
-        fields = type(self).model_fields
-        useless = [
-            f"data.{name}"
-            for name in fields.keys() - {"own", "batch_size", "validation_seed"}
-            if self.own and getattr(self, name) != fields[name].default
-        ]
-        if useless:
-            raise ValueError(
-                f"data.own says that the space brings its own data, so {' and '.join(sorted(useless))} would have no "
-                "effect. Remove one of them (`--data` sets data.source)"
-            )
-        return self
 
 
 BUILT_IN_SPACES = ("seed", "deep")
@@ -192,7 +72,7 @@ class Space(Settings):
     code: Text | None = None
     """Folder that is added to Python's path before `import` is resolved. Default: the working directory."""
 
-    values: dict[str, Value | Values] = {}
+    values: dict[str, Value | Values] = {}  # noqa: RUF012  (pydantic copies defaults)
     """Hyperparameters to fix or to restrict. `{width: 64, blocks: [2, 3]}` fixes `width` and restricts `blocks` to two
     values, so that one space serves both a laptop and a large GPU. Default: none, which restricts nothing."""
 
@@ -272,15 +152,44 @@ class EarlyStopping(Settings):
         return self.policy in (Policy.STOPPING, Policy.PROMOTION)
 
 
+DEFAULT_TRIALS = 10
+"""Value of `search.max_trials` if no other budget is set."""
+BUDGETS = ("max_hours", "max_worker_hours", "target", "patience_trials")
+"""Budgets that end a search, besides `max_trials`."""
+Hours = Annotated[float, Field(gt=0, le=MANY)]
+
+
 class Search(Settings):
     """The search: which trials run, and how they are compared."""
 
     algorithm: Algorithm = Algorithm.RANDOM
     """Search algorithm of Keras Tuner that suggests the hyperparameters of the next trial."""
 
-    max_trials: Positive = 10
+    max_trials: Positive | None = None
     """Maximum number of trials. There are fewer if the space has fewer combinations. Hyperband ignores this setting and
-    derives its number of trials from `training.epochs`."""
+    derives its number of trials from `training.epochs`. Default: 10, but no maximum if `max_hours`, `max_worker_hours`,
+    `target` or `patience_trials` is set."""
+
+    max_hours: Hours | None = None
+    """Number of hours after which the search ends. Only time during which a chief was serving counts, so a restart, an
+    interruption or a change of the clock neither adds nor resets hours. When a budget ends, no trial starts, running
+    trials become STOPPED after their current epoch, and the evaluation follows. Default: not set."""
+
+    max_worker_hours: Hours | None = None
+    """Number of hours of all workers together after which the search ends. A worker's time counts while it has a trial.
+    Default: not set."""
+
+    target: float | None = None
+    """Value of the objective that is good enough: the search ends once a trial reaches it. Set another budget too if
+    the target may be out of reach. Default: not set."""
+
+    patience_trials: Positive | None = None
+    """Number of trials without a better score after which the search ends. Trials without a score do not count.
+    Default: not set."""
+
+    grace_minutes: Annotated[float, Field(ge=0, le=24 * 60)] = 10.0
+    """Minutes for which running trials may finish their current epoch when a budget ends. A trial that takes longer
+    ends with the score of its earlier epochs. Default: 10, which few epochs exceed."""
 
     objective: Text = "val_accuracy"
     """Metric by which trials are compared: a metric passed to the model's `compile`, with the prefix `val_` for its
@@ -312,6 +221,14 @@ class Search(Settings):
 
     @model_validator(mode="before")
     @classmethod
+    def _trials_without_another_budget(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or values.get("max_trials") is not None:
+            return values
+        limited = any(values.get(budget) is not None for budget in BUDGETS)
+        return values if limited else {**values, "max_trials": DEFAULT_TRIALS}
+
+    @model_validator(mode="before")
+    @classmethod
     def _policy_of_the_algorithm(cls, values: Any) -> Any:
         if not isinstance(values, dict):
             return values
@@ -339,6 +256,11 @@ class Training(Settings):
     patience: Positive | None = None
     """Number of epochs without an improvement of the objective after which a trial ends. Default: not set, so that
     trials do not end for lack of improvement."""
+
+    max_minutes: Annotated[float, Field(gt=0, le=YEAR_S / 60)] | None = None
+    """Minutes of all attempts together after which a trial becomes STOPPED, at the end of its current epoch. A trial
+    that exceeds them by `search.grace_minutes` without finishing an epoch ends with the score of its earlier epochs,
+    or fails if it has none. Default: not set."""
 
 
 class Retries(Settings):
@@ -390,6 +312,16 @@ class Evaluation(Settings):
     enough to detect a loss of 2 %, and takes as long as predicting CIFAKE's 20,000 test images once."""
 
 
+class Cost(Settings):
+    """The price of the workers, with which `status`, the report and the metrics show the cost of a search."""
+
+    per_worker_hour: Annotated[float, Field(ge=0, le=MANY)] | None = None
+    """Price of one worker for one hour. Default: not set, so that hours are shown without their cost."""
+
+    currency: Annotated[Text, Field(max_length=8)] = "$"
+    """Currency sign or code, which is shown before an amount."""
+
+
 class Study(Settings):
     """All settings of one study."""
 
@@ -408,6 +340,7 @@ class Study(Settings):
     retries: Retries = Retries()
     leases: Leases = Leases()
     evaluation: Evaluation = Evaluation()
+    cost: Cost = Cost()
 
     @model_validator(mode="after")
     def _own_data_of_own_space(self) -> "Study":

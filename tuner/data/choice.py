@@ -7,7 +7,9 @@ from pathlib import Path
 
 from tuner import names
 from tuner.bucket import Bucket
-from tuner.config import settings as config
+from tuner.config.data_settings import Columns as ColumnSettings
+from tuner.config.data_settings import Data
+from tuner.config.settings import Study
 from tuner.data.holdout import validation_indices
 from tuner.data.label_layout import Labels
 from tuner.data.label_table import Columns
@@ -38,7 +40,7 @@ class KeptDataError(UsageError):
 
 
 def choose_data(
-    study: config.Study,
+    study: Study,
     bucket: Bucket,
     recorded: str | None,
     progress: Callable[[Progress], None] = ignore_progress,
@@ -63,7 +65,7 @@ def choose_data(
     return choice
 
 
-def keep_data(study: config.Study, bucket: Bucket, recorded: str, why: str) -> Choice:
+def keep_data(study: Study, bucket: Bucket, recorded: str, why: str) -> Choice:
     """Return the data set with which a study began, although the settings name another source, and say why."""
     return Choice(
         read_manifest(bucket, recorded),
@@ -72,25 +74,25 @@ def keep_data(study: config.Study, bucket: Bucket, recorded: str, why: str) -> C
     )
 
 
-def require_labels(data: config.Data) -> None:
+def require_labels(data: Data) -> None:
     """Raise ConfigError if columns are named, but not the CSV file that has them.
 
     The settings of a study that has begun are not checked, because it keeps its data set.
     """
-    if data.labels is None and data.columns != config.Columns():
+    if data.labels is None and data.columns != ColumnSettings():
         raise ConfigError(
             "data.columns (option --columns) names columns of a CSV file, but data.labels (option --labels) names no "
             "file, so the columns would have no effect. Name the file, or remove the columns."
         )
 
 
-def splitting_of(data: config.Data) -> Splitting:
+def splitting_of(data: Data) -> Splitting:
     """Return how the settings complete labels and splits."""
     columns = Columns(data.columns.image, data.columns.label, data.columns.split)
     return Splitting(data.test, data.test_seed, None if data.labels is None else Labels(data.labels, columns))
 
 
-def _choose(study: config.Study, bucket: Bucket, recorded: str | None, progress: Callable[[Progress], None]) -> Choice:
+def _choose(study: Study, bucket: Bucket, recorded: str | None, progress: Callable[[Progress], None]) -> Choice:
     data = study.data
     if data.source is None:
         if recorded is not None:
@@ -149,14 +151,14 @@ def _why_unread(source: str | None, error: Exception) -> str:
     return f"{source} cannot be read ({str(error).removesuffix('.')})"
 
 
-def _packed(bucket: Bucket, digest: str, data: config.Data) -> Manifest:
+def _packed(bucket: Bucket, digest: str, data: Data) -> Manifest:
     """Return the manifest of a packed data set. Raises UsageError if the settings ask for another packing of it."""
     manifest = read_manifest(bucket, digest)
     check_packing(manifest, data)
     return manifest
 
 
-def _recorded(bucket: Bucket, digest: str, data: config.Data, progress: Callable[[Progress], None]) -> Manifest:
+def _recorded(bucket: Bucket, digest: str, data: Data, progress: Callable[[Progress], None]) -> Manifest:
     """Return the manifest of a study's data set. The built-in sample is packed again if the bucket has lost it.
 
     The packing settings are not compared, because they have no effect on a study that has begun.
@@ -187,7 +189,7 @@ def _several(bucket: Bucket, digests: list[str]) -> str:
     )
 
 
-def _other(study: config.Study, recorded: str | None, source: str | None) -> KeptDataError:
+def _other(study: Study, recorded: str | None, source: str | None) -> KeptDataError:
     assert recorded is not None
     return KeptDataError(
         f"study {study.name!r} was started with the data set {recorded[:SHOWN_DIGITS]}, but {source} is another data "

@@ -1,6 +1,6 @@
 """Whether settings ask for another packing than that of a data set that is packed already."""
 
-from tuner.config.settings import Columns, Data
+from tuner.config.data_settings import Columns, Data
 from tuner.data.manifest import Manifest
 from tuner.errors import UsageError
 

@@ -12,8 +12,9 @@ from pydantic import Field, ValidationError
 
 from tuner import names
 from tuner.bucket import Bucket
+from tuner.config.data_settings import Data
 from tuner.config.formats import Versioned
-from tuner.config.settings import Data, Study
+from tuner.config.settings import Study
 from tuner.data.choice import Choice, KeptDataError, choose_data, keep_data
 from tuner.data.source import Progress, ignore_progress
 from tuner.errors import DataError, EnvironmentFailure, NewerFormatError, ObjectNotFoundError

@@ -17,7 +17,16 @@ from tuner.study.records import TrialState
 from tuner.study.rungs import at_rungs, epochs_at, kept_of
 from tuner.study.state import SCORED, StudyState, Trial
 from tuner.study.status import Activity, EvaluationState, EvaluationSummary, SearchState, WorkerState, search_state
-from tuner.study.views import FAULT, StudyView, outage_line
+from tuner.study.views import (
+    FAULT,
+    BudgetView,
+    StudyView,
+    WorkView,
+    budget_views,
+    ending_line,
+    outage_line,
+    work_view,
+)
 
 _SAMPLES = "samples"
 DOTS, STOPPED_DOTS, STEPS = 400, 200, 200
@@ -99,6 +108,12 @@ class Overview(OverviewPart):
     reason: str
     counts: dict[TrialState, int]
     max_trials: int | None
+    budgets: list[BudgetView] = []
+    """The budgets that are set, besides max_trials. Chiefs of earlier versions have none."""
+    ending: str = ""
+    """The budget that has ended while trials still run; empty if there is none."""
+    work: WorkView | None = None
+    """The time of all workers; None if no time has been recorded."""
     epochs_trained: int
     epochs_saved: int
     started: float | None
@@ -153,6 +168,9 @@ def overview(live: LiveState, bucket: str) -> Overview:
         reason=json_values.sentence(state.finished.reason) if state.finished else "",
         counts={name: states[name] for name in TrialState},
         max_trials=None if search.algorithm is Algorithm.HYPERBAND else search.max_trials,
+        budgets=[view.model_copy(update={"text": json_values.sentence(view.text)}) for view in budget_views(state)],
+        ending=json_values.sentence(ending_line(state)),
+        work=work_view(state),
         epochs_trained=sum(len(trial.epochs) for trial in trials),
         epochs_saved=epochs_saved(state),
         started=min((trial.started for trial in trials if trial.started), default=None),
@@ -195,6 +213,9 @@ def study_view(overview: Overview) -> StudyView:
         data=names.OWN_DATA if overview.unit == _SAMPLES else "",
         algorithm=overview.algorithm,
         max_trials=overview.max_trials,
+        budgets=overview.budgets,
+        ending=overview.ending,
+        work=overview.work,
         queued=overview.counts.get(TrialState.QUEUED, 0),
         paused=overview.counts.get(TrialState.PAUSED, 0),
         running=overview.counts.get(TrialState.RUNNING, 0),

@@ -25,7 +25,7 @@ from tuner.monitoring.endpoint import Monitor, serving
 from tuner.report.terminal.console import print_line, shown_progress, shown_wait
 from tuner.report.terminal.evaluation import summary
 from tuner.report.terminal.search import lines, model_line, problem_lines, search_view, workers_line
-from tuner.report.text import duration
+from tuner.report.text import counted, duration
 from tuner.rpc.tls import Files
 from tuner.study.compatibility import check_resume, effect_of_epochs
 from tuner.study.journal import JournalReader
@@ -36,7 +36,7 @@ from tuner.study.status import WorkerStatus
 
 QUIET_S = 30.0
 """Seconds without an event after which a line says what the workers do, if there is no terminal."""
-ROWS_AROUND = 11
+ROWS_AROUND = 12
 """Number of lines of the live view that are not trials."""
 
 
@@ -58,11 +58,7 @@ def run_study(
         digest = _own_data(study, console) if study.data.own else _pack(study, bucket, reader.state, console).digest
         local = LocalStudy(study, bucket, digest, workers, cache, cache / "logs" / study.name, encryption, http)
         if reader.state.is_over(study) and reader.state.data_digest == digest:
-            print_line(
-                console,
-                f"The search of study {study.name} has finished: {len(reader.state.ended)} trials. "
-                "For more trials, use --set search.max_trials=N or another name.",
-            )
+            print_line(console, _finished_line(reader.state))
         else:
             _search(local, reader.state, console)
             reader.poll()
@@ -72,6 +68,20 @@ def run_study(
     console.print()
     print_line(console, f"Done in {duration(time.monotonic() - began)}.")
     return metrics
+
+
+def _finished_line(state: StudyState) -> str:
+    """Return how a search that is not continued has finished, and how to continue it."""
+    name, trials = state.settings.name, counted(len(state.ended), "trial")
+    if state.finished and state.finished.budget:
+        return (
+            f"The search of study {name} was {state.finished.reason}: {trials}. To continue it, use --set "
+            f"{state.finished.budget}=N with a larger budget."
+        )
+    return (
+        f"The search of study {name} has finished: {trials}. For more trials, use --set search.max_trials=N or "
+        "another name."
+    )
 
 
 def _page_address() -> Address:

@@ -87,8 +87,8 @@ SEARCH_STARTED = Family(
 SEARCH_LEFT = Family(
     names.Metric.SEARCH_LEFT,
     MetricKind.GAUGE,
-    "Estimated seconds until the search ends, based on the rate since this chief started. Absent until there is an "
-    "estimate, with hyperband, and after the search has ended.",
+    "Estimated seconds until the search ends by its number of trials or a budget of hours, whichever is first. Based "
+    "on the rate since this chief started. Absent until there is an estimate, and after the search has ended.",
 )
 SEARCH_ENDED = Family(
     names.Metric.SEARCH_ENDED,
@@ -104,7 +104,31 @@ TRIALS = Family(
 TRIALS_PLANNED = Family(
     names.Metric.TRIALS_PLANNED,
     MetricKind.GAUGE,
-    "Number of trials that the search will run. Absent with hyperband, which determines the number itself.",
+    "Number of trials that the search will run. Absent with hyperband, which determines the number itself, and if only "
+    "other budgets are set.",
+)
+BUDGET_USED = Family(
+    names.Metric.BUDGET_USED,
+    MetricKind.GAUGE,
+    "How much of each budget of the search is used: max_hours and max_worker_hours in seconds, target as the best "
+    "objective so far, patience_trials as a number of trials. Absent for budgets that are not set.",
+    ("budget",),
+)
+BUDGET_LIMIT = Family(
+    names.Metric.BUDGET_LIMIT, MetricKind.GAUGE, "Limit of each budget of the search, in the same units.", ("budget",)
+)
+WORK_SECONDS = Family(
+    names.Metric.WORK_SECONDS,
+    MetricKind.GAUGE,
+    "Seconds of all workers by outcome: useful, repeated (after interruptions), stopped (or paused), failed, idle. All "
+    "but idle add up to the time of all leases. Time moves from useful to another outcome when a trial ends.",
+    ("outcome",),
+)
+WORK_COST = Family(
+    names.Metric.WORK_COST,
+    MetricKind.GAUGE,
+    "Cost of these seconds, in the currency of cost.per_worker_hour. Absent if that is not set.",
+    ("outcome",),
 )
 ATTEMPTS = Family(
     names.Metric.ATTEMPTS,
@@ -250,7 +274,8 @@ GPU_MEMORY = Family(
 
 BOTH = (BUILD, READY, BUCKET, BUCKET_ERRORS, BUCKET_BYTES)
 CHIEF = (
-    SEARCH, SEARCH_STARTED, SEARCH_LEFT, SEARCH_ENDED, TRIALS, TRIALS_PLANNED, ATTEMPTS, EPOCHS, EPOCHS_SAVED,
+    SEARCH, SEARCH_STARTED, SEARCH_LEFT, SEARCH_ENDED, TRIALS, TRIALS_PLANNED, BUDGET_USED, BUDGET_LIMIT,
+    WORK_SECONDS, WORK_COST, ATTEMPTS, EPOCHS, EPOCHS_SAVED,
     BEST_SCORE, BEST_SCORE_SINCE,
     RUNG_REACHED, RUNG_STOPPED, RUNG_PAUSED, TERM, CHIEF_STARTED, EVALUATION, ACCURACY, ACCURACY_LOWER, ACCURACY_UPPER,
     EVALUATION_IMAGES, LEASES, WORKERS, WORKERS_BLOCKED, OUTAGE_ATTEMPTS, WORKERS_WAITING, IMAGES_RATE, RPC,

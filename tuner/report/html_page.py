@@ -27,9 +27,11 @@ from tuner.report.importance import Importances, TooFew, importances
 from tuner.report.rungs import rungs_of
 from tuner.report.text import accuracy_line, counted, duration, interval, percent, score
 from tuner.study.attempts import History, interrupted
+from tuner.study.budgets import budget_uses
 from tuner.study.progress import epochs_saved
 from tuner.study.records import TrialState, first_line
 from tuner.study.state import StudyState
+from tuner.study.views import work_view
 
 WIDEST_MATRIX = 12
 """Maximum number of classes shown as a matrix. With more, the most frequent confusions are listed."""
@@ -176,6 +178,9 @@ def _search(contents: ReportContents) -> dict[str, Any]:
         "elapsed": contents.history.last - min(contents.history.chiefs, default=contents.history.last),
         "started": min(contents.history.chiefs, default=None),
         "chiefs": len(contents.history.chiefs),
+        "end": state.finished.reason if state.finished and state.finished.budget else "",
+        "budgets": budget_uses(state),
+        "work": work_view(state),
     }
 
 

@@ -33,8 +33,11 @@ def pause(state: StudyState, lease: Lease, reason: str, at: float) -> Paused:
     return Paused(at=at, trial=lease.trial, attempt=lease.attempt, score=score, best_epoch=best, reason=reason)
 
 
-def stopped_at_end(trial: Trial, reason: str, at: float) -> Ended:
-    """Return the end of a paused trial at the end of the search. `reason` says why it has not been promoted."""
+def stopped_at_end(trial: Trial, reason: str, at: float, budget: str = "") -> Ended:
+    """Return the end of a paused trial at the end of the search.
+
+    `reason` says why it has not been promoted. `budget` is the key of the budget that prevented it, if any.
+    """
     return Ended(
         at=at,
         trial=trial.trial_id,
@@ -43,6 +46,7 @@ def stopped_at_end(trial: Trial, reason: str, at: float) -> Ended:
         score=trial.score,
         best_epoch=trial.best_epoch,
         reason=reason,
+        budget=budget,
     )
 
 

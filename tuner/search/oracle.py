@@ -6,12 +6,13 @@ from one thread, without locks.
 """
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from typing import Literal
 
 from tuner.config.settings import Algorithm
 from tuner.limits import wrong_report
 from tuner.names import TrialId
+from tuner.search.budgets import SearchBudgets, Stamp
+from tuner.search.claims import AttemptClaim, BadReportError, Instant, StaleAttemptError, UnknownTrialError
 from tuner.search.early_stopping import SuccessiveHalving
 from tuner.search.endings import given_up, killed_reason, pause, scored_end, unfinished_end
 from tuner.search.leases import Lease, LeaseTable, Worker
@@ -29,38 +30,10 @@ from tuner.study.records import (
     Outcome,
     Record,
     Reported,
+    Served,
     TrialState,
 )
 from tuner.study.state import SCORED, StudyState, Trial
-
-
-class StaleAttemptError(Exception):
-    """The attempt is not the trial's newest, or belongs to another worker. The caller must abandon the attempt."""
-
-
-class UnknownTrialError(Exception):
-    """There is no trial with that id."""
-
-
-class BadReportError(Exception):
-    """The report cannot be used, for the reason in the message."""
-
-
-@dataclass(frozen=True)
-class AttemptClaim:
-    """The attempt that a worker claims to make. A newer attempt may have replaced it, or it may never have existed."""
-
-    worker: Worker
-    trial: str
-    number: int
-
-
-@dataclass(frozen=True)
-class Instant:
-    """A point in time: `at` in seconds since 1970, for records, and `monotonic` in seconds, for deadlines."""
-
-    at: float
-    monotonic: float
 
 
 class Oracle:
@@ -70,6 +43,7 @@ class Oracle:
         self.state = state
         self.exhausted = False
         """Whether the algorithm has no further suggestion."""
+        self._stamp, self._budgets = Stamp(now.monotonic), SearchBudgets(state)
         self._leases = LeaseTable()
         self._pause = LeasePause()
         self._waiting = WaitingTrials(state, self._leases)
@@ -115,7 +89,7 @@ class Oracle:
                 return self.state.trials[lease.trial], records
             records += self._end_attempt(lease, Outcome.LOST, f"worker {worker.name} asked for another trial", now)
         trial_id = self._waiting.next(worker, self.starts_trials)
-        if trial_id is None or self.state.finished or self.is_paused(now):
+        if trial_id is None or self.state.finished or self.state.ending or self.is_paused(now):
             return None, records
         trial = self.state.trials[trial_id]
         self._waiting.take(trial)
@@ -126,7 +100,8 @@ class Oracle:
                 attempt=trial.attempts + 1,
                 worker=worker.name,
                 incarnation=worker.incarnation,
-            )
+            ),
+            now,
         )
         self._lease(trial, worker, now)
         self._pause.begin(self.state.outage, now.monotonic)
@@ -138,20 +113,23 @@ class Oracle:
 
     @property
     def queued(self) -> int:
-        """Number of trials that could be leased now."""
+        """Number of trials that could be leased now, if no budget has ended."""
         return self._waiting.count(self.starts_trials)
 
     @property
     def wants_suggestion(self) -> bool:
         """Whether a new trial could be leased immediately, because no trial waits and the search continues."""
-        return not self.queued and not self.exhausted and not self.state.finished
+        over = self.exhausted or self.state.finished or self.state.ending
+        return not (over or self.queued or self._waiting.is_closing)
 
     @property
     def starts_trials(self) -> bool:
         """Whether more trials may be suggested. It may turn out that the algorithm has no further suggestion."""
         search = self.state.settings.search
-        limited = search.algorithm is not Algorithm.HYPERBAND and len(self.state.trials) >= search.max_trials
-        return not limited and not self.exhausted and not self.state.finished
+        most = None if search.algorithm is Algorithm.HYPERBAND else search.max_trials
+        limited = most is not None and len(self.state.trials) >= most
+        over = limited or self.exhausted or self.state.finished or self.state.ending
+        return not (over or self._waiting.is_closing)
 
     def add(self, suggestion: Suggestion, now: Instant) -> list[Record]:
         """Queue the trial of a suggestion."""
@@ -161,7 +139,8 @@ class Oracle:
                 trial=suggestion.trial,
                 hyperparameters=suggestion.values,
                 algorithm=suggestion.algorithm,
-            )
+            ),
+            now,
         )
         self._waiting.add(suggestion.trial)
         return records
@@ -171,7 +150,8 @@ class Oracle:
     def beat(self, attempt: AttemptClaim, now: Instant) -> bool:
         """Renew the lease of an attempt. Return False if the attempt is not the trial's newest."""
         if self._ended_by(attempt):
-            return True  # the worker learns from the answer to its next report that the trial was stopped or paused
+            # the worker learns from the answer to its next report that the trial was stopped or paused
+            return not self._budgets.was_cut(attempt.trial)
         try:
             lease = self._lease_of(attempt)
         except (StaleAttemptError, UnknownTrialError):
@@ -223,14 +203,21 @@ class Oracle:
                 verified=evidence.verified,
                 returned=evidence.returned,
                 start_s=start_s,
-            )
+            ),
+            now,
         )
+        records += self._end_budget(now)
         new_rung = max(trial.rungs.keys() - reached, default=None)  # at most one rung is new
-        if self._waiting.promotion:
-            can_resume = checkpoint is not None and not evidence.returned and not attempt.worker.stock
-            return records + self._pause_if_due(lease, trial, new_rung, can_resume, now)
-        if stop := self._early_stopping.after_epoch(trial, new_rung, attempt.worker.stock):
+        can_resume = checkpoint is not None and not evidence.returned and not attempt.worker.stock
+        paused_for = self._waiting.after_epoch(trial, attempt.worker, new_rung, can_resume, self.starts_trials)
+        if not self._waiting.promotion and (
+            stop := self._early_stopping.after_epoch(trial, new_rung, attempt.worker.stock)
+        ):
             records += self._end_scored(lease, TrialState.STOPPED, stop.sentence(objective), now)
+        elif end := self._budgets.after_epoch(trial, now.at):
+            records += self._end(end, now)
+        elif paused_for and not self.state.ending:
+            records += self._pause_trial(lease, paused_for, now)
         return records
 
     def complete(self, attempt: AttemptClaim, now: Instant) -> list[Record]:
@@ -272,7 +259,8 @@ class Oracle:
                 outcome=Outcome.LOST,
                 failing_s=failing_s,
                 reason=reason,
-            )
+            ),
+            now,
         )
         self._pause.begin(self.state.outage, now.monotonic)
         return records
@@ -288,7 +276,12 @@ class Oracle:
             silent = self._duration(lease.worker)
             reason = f"worker {lease.worker.name} sent no heartbeat for {silent:g} s"
             records += self._end_lost(lease, reason, now, killed)
-        return records
+        return [*records, *self._end_budget(now), *self._cut_overdue(now)]
+
+    def record_time(self, idle_s: float, now: Instant) -> list[Record]:
+        """Record regularly that the chief serves, and for how long its workers have been idle (Stamp.idle_s)."""
+        self._stamp.idle_s = idle_s
+        return self._apply(Served(at=now.at, idle_s=idle_s), now) if self._stamp.is_due(now.monotonic) else []
 
     def stock_attempt(self, trial_id: TrialId, number: int) -> AttemptClaim:
         """Return the attempt of one of Keras Tuner's own workers, whose calls do not name the worker."""
@@ -303,16 +296,17 @@ class Oracle:
     # ---- the end --------------------------------------------------------------------------------
 
     def finish(self, now: Instant) -> list[Record]:
-        """End the search if all trials have ended, or give it up after too many consecutive failures."""
+        """End the search if all trials or a budget have ended, or give it up after too many consecutive failures."""
         if self.state.finished:
             return []
+        records = self._end_budget(now)
         if finished := given_up(self.state, now.at):
             self._leases.clear()
-            return self._apply(finished)
-        if not self.exhausted or self._leases or self.queued:
-            return []
-        records = [record for end in self._waiting.withdraw(now.at) for record in self._apply(end)]
-        return records + self._apply(Finished(at=now.at, reason="all trials have ended"))
+            return [*records, *self._apply(finished, now)]
+        if self._leases or not (self.state.ending or (self.exhausted and not self.queued)):
+            return records
+        ends = [*self._waiting.withdraw(now.at), *self._budgets.last_records(self._waiting.queue, now.at)]
+        return records + [applied for end in ends for applied in self._apply(end, now)]
 
     # ---- inside ---------------------------------------------------------------------------------
 
@@ -338,12 +332,26 @@ class Oracle:
             return False
         return Worker(trial.worker or "", trial.incarnation or "") == attempt.worker
 
-    def _apply(self, record: Record) -> list[Record]:
+    def _apply(self, record: Record, now: Instant) -> list[Record]:
+        record = self._stamp.stamped(record, now.monotonic)
         self.state.apply(record)
         return [record]
 
-    def _end(self, record: Ended) -> list[Record]:
-        records = self._apply(record)
+    def _end_budget(self, now: Instant) -> list[Record]:
+        ended = self._budgets.ended(self._stamp.served_s(now.monotonic), now.at)
+        return self._apply(ended, now) if ended else []
+
+    def _cut_overdue(self, now: Instant) -> list[Record]:
+        """End the attempts that have not finished their epoch within the time of grace after the end of a budget."""
+        records = []
+        for end in self._budgets.overdue(self._leases.trials(), self._stamp.served_s(now.monotonic), now.at):
+            if end.outcome is Outcome.INVALID:
+                self._forget(self.state.trials[end.trial])
+            records += self._queue_again(end, now) if isinstance(end, AttemptEnded) else self._end(end, now)
+        return records
+
+    def _end(self, record: Ended, now: Instant) -> list[Record]:
+        records = self._apply(record, now)
         self._leases.end(record.trial)
         return records
 
@@ -352,18 +360,12 @@ class Oracle:
     ) -> list[Record]:
         if self._waiting.promotion and end is TrialState.COMPLETED:
             self._waiting.promotion.complete(self.state.trials[lease.trial])
-        return self._end(scored_end(self.state, lease, end, reason, now.at))
+        return self._end(scored_end(self.state, lease, end, reason, now.at), now)
 
-    def _pause_if_due(
-        self, lease: Lease, trial: Trial, new_rung: int | None, can_resume: bool, now: Instant
-    ) -> list[Record]:
-        """Pause a trial at the rung that it has just reached, if its worker can do something better."""
-        reason = self._waiting.after_epoch(trial, lease.worker, new_rung, can_resume, self.starts_trials)
-        if reason is None:
-            return []
-        records = self._apply(pause(self.state, lease, reason, now.at))
+    def _pause_trial(self, lease: Lease, reason: str, now: Instant) -> list[Record]:
+        records = self._apply(pause(self.state, lease, reason, now.at), now)
         self._leases.end(lease.trial)
-        self._waiting.pause(trial)
+        self._waiting.pause(self.state.trials[lease.trial])
         return records
 
     def _end_with_fault(self, lease: Lease, scope: FaultScope, reason: str, now: Instant) -> list[Record]:
@@ -371,7 +373,7 @@ class Oracle:
         records = self._end_attempt(lease, Outcome.INVALID, reason, now)
         self._leases.clear()
         ended = scope.end_of_search(lease.trial, reason)
-        return [*records, *self._apply(Finished(at=now.at, reason=ended, failed=True, shared_fault=True))]
+        return [*records, *self._apply(Finished(at=now.at, reason=ended, failed=True, shared_fault=True), now)]
 
     def _end_lost(self, lease: Lease, reason: str, now: Instant, killed: Collection[Worker]) -> list[Record]:
         if lease.worker not in killed:
@@ -383,12 +385,18 @@ class Oracle:
     ) -> list[Record]:
         record = unfinished_end(self.state, lease, outcome, reason, now.at, refused=refused)
         if isinstance(record, AttemptEnded):
-            return self._queue_again(record)
-        (self._waiting.promotion or self._early_stopping).forget(self.state.trials[lease.trial])
-        return self._end(record)
+            return self._queue_again(record, now)
+        self._forget(self.state.trials[lease.trial])
+        return self._end(record, now)
 
-    def _queue_again(self, record: AttemptEnded) -> list[Record]:
-        records = self._apply(record)
+    def _forget(self, trial: Trial) -> None:
+        """Exclude a trial that is about to fail from the comparisons of early stopping."""
+        (self._waiting.promotion or self._early_stopping).forget(trial)
+
+    def _queue_again(self, record: AttemptEnded, now: Instant) -> list[Record]:
+        if end := self._budgets.spent(record, self._stamp.served_s(now.monotonic)):
+            return self._end(end, now)
+        records = self._apply(record, now)
         self._leases.end(record.trial)
         self._waiting.interrupt(record.trial)
         return records

@@ -5,7 +5,7 @@ per pause, as a probe. A pause is twice as long as the previous one, up to LONGE
 the outage, and all trials are leased again.
 """
 
-from tuner.study.state import Outage
+from tuner.study.outage import Outage
 
 FIRST_S = 5.0
 """Pause after the first attempt that an outage has ended. It is short because a single worker's disk may be full."""

@@ -18,11 +18,14 @@ been finite up to a rung, or whose model was not saved there, is not paused.
 
 from bisect import bisect_left, bisect_right, insort
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from heapq import merge
 from math import inf
+from operator import itemgetter
 
 from tuner.config.settings import Policy
 from tuner.names import TrialId
+from tuner.study.budgets import HOURS, budget_uses
 from tuner.study.records import TrialState
 from tuner.study.rungs import epochs_at, kept_of
 from tuner.study.state import StudyState, Trial
@@ -93,7 +96,7 @@ class Promotion:
         """
         for rung in sorted(self._paused, reverse=True):
             if trials := self._promotable_at(rung):
-                return self._preferred(trials, worker)
+                return self.preferred(trials, worker)
         return None
 
     def promotable_count(self) -> int:
@@ -116,9 +119,27 @@ class Promotion:
             chosen.append(trial_id)
         return chosen
 
+    def continuing(self) -> set[TrialId]:
+        """Return the paused trials that would continue: the promotable ones, and the finalists if none is active."""
+        promotable = [trial for rung in self._paused for trial in self._promotable_at(rung)]
+        return {*promotable, *self.finalists([])}
+
+    def ranked(self, active: Iterable[Trial]) -> Iterator[TrialId | None]:
+        """Yield the trials at rungs by their best objective, the best first: active, paused and completed ones.
+
+        None stands for a completed trial.
+        """
+        completed: Iterable[tuple[float, TrialId | None]] = ((key, None) for key in self._completed)
+        running = sorted((self._best(trial), trial.trial_id) for trial in active if trial.rungs)
+        return (trial_id for _, trial_id in merge(completed, running, self._by_score, key=itemgetter(0)))
+
+    def preferred(self, trials: Sequence[TrialId], worker: str) -> TrialId:
+        """Return the first of these trials that this worker trained last; the first of all if there is none."""
+        return next((trial for trial in trials if self._state.trials[trial].worker == worker), trials[0])
+
     def preferred_finalist(self, worker: str, active: Iterable[Trial]) -> TrialId | None:
         """Return the finalist that this worker should resume; None if there is none."""
-        return self._preferred(finalists, worker) if (finalists := self.finalists(active)) else None
+        return self.preferred(finalists, worker) if (finalists := self.finalists(active)) else None
 
     def is_needless(self, trial: Trial) -> bool:
         """Return whether nothing is gained if a running trial continues at the end of a search.
@@ -149,12 +170,16 @@ class Promotion:
     def hopeless(self, spare: int) -> set[TrialId]:
         """Return the paused trials that cannot be promoted even if all trials that may still reach their rung do.
 
+        Without `search.max_trials`, twice as many further trials are expected as the hours of the search permit, by the
+        rate so far, and any number if it has no budget of hours.
         Those with one of the best `spare` places at their rung, or with one of the best `spare` scores, are left out.
         A trial's place becomes better if better trials fail, so twice the share of trials that have failed may fail.
         """
         found: set[TrialId] = set()
         trials = self._state.trials.values()
-        coming = self._state.settings.search.max_trials - len(trials)
+        coming = self._trials_to_come()
+        if coming is None:
+            return found
         failing = min(1.0, 2 * sum(trial.state is TrialState.FAILED for trial in trials) / max(1, len(trials)))
         # place p of n trials becomes p - failing * p of n - failing * p
         factor = self._settings.reduction_factor - failing * (self._settings.reduction_factor - 1)
@@ -167,6 +192,14 @@ class Promotion:
             found |= {trial_id for _, trial_id in paused[first:]}
             coming += first
         return found - {trial_id for _, trial_id in self._by_score[:spare]}
+
+    def _trials_to_come(self) -> int | None:
+        """Return how many further trials there may be; None if there may be any number."""
+        count = len(self._state.trials)
+        if (most := self._state.settings.search.max_trials) is not None:
+            return max(0, most - count)
+        shares = [use.used / use.limit for use in budget_uses(self._state) if use.name in HOURS and use.used]
+        return int(2 * count * max(0.0, 1 / max(shares) - 1)) if shares else None
 
     # ---- inside ---------------------------------------------------------------------------------
 
@@ -187,9 +220,6 @@ class Promotion:
         last = reached[kept - 1] if kept else (-inf, TrialId(""))
         paused = self._paused[rung]
         return [trial_id for _, trial_id in paused[: bisect_right(paused, last)]]
-
-    def _preferred(self, trials: Sequence[TrialId], worker: str) -> TrialId:
-        return next((trial for trial in trials if self._state.trials[trial].worker == worker), trials[0])
 
 
 def unpromotable(state: StudyState, spare: int) -> set[TrialId]:

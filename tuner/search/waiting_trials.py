@@ -4,6 +4,7 @@ from collections import deque
 
 from tuner.config.settings import Policy
 from tuner.names import TrialId
+from tuner.search.closing import Closing
 from tuner.search.endings import stopped_at_end
 from tuner.search.leases import LeaseTable, Worker
 from tuner.search.promotion import Promotion
@@ -16,7 +17,8 @@ class WaitingTrials:
     """Interrupted trials, paused trials that may continue, and new trials.
 
     A worker gets an interrupted trial. If there is none, it gets the best promotable trial of the highest rung, then a
-    new trial, and after the last suggestion the best paused trial. Without promotion, no trial is paused.
+    new trial, and after the last suggestion the best paused trial. Without promotion, no trial is paused. If a budget
+    of hours is about to end, the trials that must be completed come first (`tuner.search.closing`).
     """
 
     def __init__(self, state: StudyState, leases: LeaseTable) -> None:
@@ -24,6 +26,7 @@ class WaitingTrials:
         self._leases = leases
         stopping = state.settings.search.early_stopping
         self.promotion = Promotion(state) if stopping.policy is Policy.PROMOTION else None
+        self._closing = Closing(state, self.promotion) if self.promotion else None
         self._interrupted: deque[TrialId] = deque()
         self._new: deque[TrialId] = deque()
         for trial in state.trials.values():
@@ -31,30 +34,45 @@ class WaitingTrials:
                 (self._interrupted if trial.attempts else self._new).append(trial.trial_id)
 
     @property
-    def queued(self) -> int:
-        """Number of interrupted and new trials."""
-        return len(self._interrupted) + len(self._new)
+    def queue(self) -> list[TrialId]:
+        """The interrupted and the new trials."""
+        return [*self._interrupted, *self._new]
+
+    @property
+    def is_closing(self) -> bool:
+        """Whether the search must only complete its finalists, because a budget of hours is about to end."""
+        return bool(self._last_trials())
 
     def count(self, starts_trials: bool) -> int:
         """Return the number of trials that could be leased now. `starts_trials`: whether more may be suggested."""
         if self.promotion is None:
-            return self.queued
+            return len(self.queue)
+        promotable = self.promotion.promotable_count()
+        if (closing := self._closing) and (last := self._last_trials()):
+            ready = len(self._not_running(last))
+            return ready if closing.is_exclusive else max(ready, len(self._interrupted) + promotable)
         finalists = [] if starts_trials else self.promotion.finalists(self._active())
         # a finalist may be promotable too, but then it is promoted first, and the number only wakes workers
-        return self.queued + max(self.promotion.promotable_count(), len(finalists))
+        return len(self.queue) + max(promotable, len(finalists))
 
-    def next(self, worker: Worker, starts_trials: bool, leaving: Trial | None = None) -> TrialId | None:
+    def next(self, worker: Worker, starts_trials: bool) -> TrialId | None:
         """Return the trial that a worker gets; None if none is ready.
 
         Args:
             worker: The worker. Keras Tuner's own workers would train a paused trial from its first epoch, so they get
                 one only at the end of the search.
             starts_trials: Whether more trials may be suggested.
-            leaving: A leased trial that counts as if it were not leased.
         """
-        if self._interrupted:
-            return self._interrupted[0]
-        if self.promotion and not worker.stock and (trial := self.promotion.promotable(worker.name)):
+        last = self._last_trials()
+        if self._closing is None or not last:
+            return self._following(worker, starts_trials)
+        if self.promotion and not worker.stock and (ready := self._not_running(last)):
+            return self.promotion.preferred(ready, worker.name)
+        return None if self._closing.is_exclusive else self._started(worker)
+
+    def _following(self, worker: Worker, starts_trials: bool, leaving: Trial | None = None) -> TrialId | None:
+        """Return the trial that a worker gets if no budget is about to end. `leaving` counts as not leased."""
+        if trial := self._started(worker):
             return trial
         if self._new:
             return self._new[0]
@@ -63,6 +81,12 @@ class WaitingTrials:
         return self.promotion.promotable(worker.name) or self.promotion.preferred_finalist(
             worker.name, self._active(leaving)
         )
+
+    def _started(self, worker: Worker) -> TrialId | None:
+        """Return the interrupted or promotable trial that a worker gets; None if none is ready."""
+        if self._interrupted:
+            return self._interrupted[0]
+        return self.promotion.promotable(worker.name) if self.promotion and not worker.stock else None
 
     def after_epoch(
         self, trial: Trial, worker: Worker, new_rung: int | None, can_resume: bool, starts_trials: bool
@@ -80,16 +104,32 @@ class WaitingTrials:
             return None
         if new_rung is not None:
             self.promotion.reach(trial, new_rung)
+        if self._closing:
+            self._closing.observe(trial)
         if not can_resume or not trial.rungs or is_nearly_there(self._state, trial):
             return None
-        if new_rung is not None and self._gets_another(self.promotion, trial, worker, starts_trials):
-            return self.promotion.reason(trial)
-        return self.promotion.reason(trial) if self._is_needless(self.promotion, trial, starts_trials) else None
+        if self._goes_on(self.promotion, trial, worker, new_rung, starts_trials):
+            return None
+        return self.promotion.reason(trial)
+
+    def _goes_on(
+        self, promotion: Promotion, trial: Trial, worker: Worker, new_rung: int | None, starts_trials: bool
+    ) -> bool:
+        """Return whether a running trial continues although it could be paused."""
+        if (closing := self._closing) and (last := self._last_trials()):
+            if trial.trial_id in last:
+                return True
+            if closing.is_exclusive or self._not_running(last):
+                return False
+        if new_rung is not None and self._gets_another(promotion, trial, worker, starts_trials):
+            return False
+        return not self._is_needless(promotion, trial, starts_trials)
 
     def _gets_another(self, promotion: Promotion, trial: Trial, worker: Worker, starts_trials: bool) -> bool:
         """Return whether the worker would get another trial if this one, which is running, were paused now."""
+        closing = self.is_closing
         promotion.pause(trial)
-        following = self.next(worker, starts_trials, leaving=trial)
+        following = self._started(worker) if closing else self._following(worker, starts_trials, leaving=trial)
         promotion.resume(trial)
         return starts_trials if following is None else following != trial.trial_id
 
@@ -116,12 +156,23 @@ class WaitingTrials:
             self.promotion.pause(trial)
 
     def withdraw(self, at: float) -> list[Ended]:
-        """Remove the paused trials at the end of the search, and return their ends."""
-        ends = []
+        """Remove the paused trials at the end of the search, and return their ends.
+
+        A trial that would have continued is stopped by the budget that has ended, and the others by their rung.
+        """
+        if self.promotion is None:
+            return []
+        ending, ends = self._state.ending, []
+        continuing = self.promotion.continuing() if ending else set()
         for trial in self._state.trials.values():
-            if self.promotion and trial.state is TrialState.PAUSED:
+            if trial.state is not TrialState.PAUSED:
+                continue
+            if ending and trial.trial_id in continuing:
+                ends.append(stopped_at_end(trial, ending.sentence, at, ending.budget))
+            else:
                 ends.append(stopped_at_end(trial, self.promotion.reason(trial), at))
-                self.promotion.resume(trial)
+        for end in ends:
+            self.promotion.resume(self._state.trials[end.trial])
         return ends
 
     def take(self, trial: Trial) -> None:
@@ -130,6 +181,13 @@ class WaitingTrials:
             self.promotion.resume(trial)
         else:
             (self._interrupted if trial.trial_id in self._interrupted else self._new).remove(trial.trial_id)
+
+    def _last_trials(self) -> list[TrialId]:
+        """Return the trials that must be completed before a budget ends; none if other trials may start too."""
+        return self._closing.finalists(self._active()) if self._closing else []
+
+    def _not_running(self, trials: list[TrialId]) -> list[TrialId]:
+        return [trial for trial in trials if self._state.trials[trial].state is not TrialState.RUNNING]
 
     def _active(self, leaving: Trial | None = None) -> list[Trial]:
         trials = [self._state.trials[trial] for trial in (*self._leases.trials(), *self._interrupted)]

@@ -46,14 +46,19 @@ def space_size(space: "keras_tuner.HyperModel", hyperparameters: "keras_tuner.Hy
     default = _built_with(space, hyperparameters, {}, _size_of)
     if default is None:
         return None
-    parameters = _built_with(
-        space, hyperparameters, {hp.name: largest(hp) for hp in hyperparameters.space}, _parameters_of
-    )
+    parameters = parameters_with(space, hyperparameters, {hp.name: largest(hp) for hp in hyperparameters.space})
     if parameters is None:
         return SpaceSize(default, None)
     # creating the optimizer's variables takes most of the time, and their number is proportional to the parameters
     largest_bytes = default.checkpoint.value_bytes * parameters // default.parameters
     return SpaceSize(default, ModelSize(parameters, replace(default.checkpoint, value_bytes=largest_bytes)))
+
+
+def parameters_with(
+    space: "keras_tuner.HyperModel", hyperparameters: "keras_tuner.HyperParameters", values: dict[str, Any]
+) -> int | None:
+    """Return the number of parameters of the model with these values; None if it cannot be built or is not known."""
+    return _built_with(space, hyperparameters, values, _parameters_of)
 
 
 def _built_with(

@@ -5,13 +5,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from tuner.config.loading import dump
-from tuner.config.settings import Algorithm, Study
+from tuner.config.settings import BUDGETS, Algorithm, Study
 from tuner.errors import ConfigError, UsageError
 from tuner.study.state import StudyState
 
-GROWING = ("search.max_trials", "training.epochs")  # may grow, training.epochs only with some algorithms
+GROWING = ("search.max_trials", "training.max_minutes", "training.epochs")
+"""Settings that may grow, also to no limit; training.epochs only with some algorithms."""
 OPERATIONAL = (
     "search.max_consecutive_failures",
+    *(f"search.{budget}" for budget in BUDGETS),
+    "search.grace_minutes",
+    "cost.",
     "retries.",
     "leases.",
     "evaluation.",
@@ -29,8 +33,9 @@ def check_resume(recorded: Study, requested: Study) -> None:
     """Raise ConfigError if a study with the settings `recorded` cannot be resumed with the settings `requested`.
 
     The error names the differences. The number of trials may grow, and settings that do not affect any result may
-    change. The number of epochs may grow with random and grid search. It may not grow with hyperband, because its rungs
-    depend on the number of epochs, nor with a Gaussian process, because it would compare trials of different lengths.
+    change, such as the budgets of the search. The number of epochs may grow with random and grid search. It may not
+    grow with hyperband, because its rungs depend on the number of epochs, nor with a Gaussian process, because it would
+    compare trials of different lengths.
     """
     recorded_values, requested_values = _flat(dump(recorded)), _flat(dump(requested))
     refused = []
@@ -40,7 +45,7 @@ def check_resume(recorded: Study, requested: Study) -> None:
             continue
         if key.startswith(PACKING) and requested.data.source is None:
             continue
-        grown = key in GROWING and new > old
+        grown = key in GROWING and old is not None and (new is None or new > old)
         epochs_free = key != "training.epochs" or requested.search.algorithm in (Algorithm.RANDOM, Algorithm.GRID)
         if not (grown and epochs_free):
             refused.append(f"{key} was {json.dumps(old)}, is now {json.dumps(new)}")
@@ -59,7 +64,7 @@ def effect_of_epochs(state: StudyState, study: Study) -> str:
     what = "trials that have not ended and new trials are" if ended < len(state.trials) else "only new trials are"
     more = (
         f" To add new trials, set search.max_trials to more than {study.search.max_trials}."
-        if len(state.trials) >= study.search.max_trials
+        if study.search.max_trials is not None and len(state.trials) >= study.search.max_trials
         else ""
     )
     return (

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from tuner import names
 from tuner.config.settings import Algorithm, Policy
+from tuner.study.budgets import remaining_budget_s
 from tuner.study.records import TrialState, first_line
 from tuner.study.rungs import epochs_at
 from tuner.study.state import StudyState, Trial
@@ -24,29 +25,34 @@ class Eta:
     done: float
 
     def remaining_s(self, state: StudyState, workers: Sequence[WorkerStatus]) -> float | None:
-        """Return the estimated remaining seconds; None if they cannot be estimated."""
+        """Return the estimated seconds until the first budget or the last trial ends; None if they are unknown."""
         search, training = state.settings.search, state.settings.training
         if search.algorithm is Algorithm.HYPERBAND:
-            return None  # the number of epochs depends on the results
+            return remaining_budget_s(state)  # the number of epochs depends on the results
         done = epochs_done(state, workers)
+        budget_s = remaining_budget_s(state)
         ended = [trial for trial in state.trials.values() if trial.ended]
-        open_trials = search.max_trials - len(ended)
+        open_trials = 0 if search.max_trials is None else search.max_trials - len(ended)
         progress = done - self.done
         if open_trials <= 0 or progress < 0.2:
-            return None
+            return budget_s
         in_ended = sum(len(trial.epochs) for trial in ended)
         if search.early_stopping.policy is Policy.PROMOTION:
-            remaining = _promotion_epochs_left(state, done)
-            return remaining * (time.monotonic() - self.began) / progress
+            remaining = _promotion_epochs_left(state, search.max_trials or 0, done)
+            return _until(remaining * (time.monotonic() - self.began) / progress, budget_s)
         # if trials are stopped early, the average length of the trials that have ended is the best estimate
-        stopping = any(trial.state is TrialState.STOPPED for trial in ended)
+        stopping = any(trial.state is TrialState.STOPPED and not trial.budget for trial in ended)
         epochs_per_trial = in_ended / len(ended) if stopping else training.epochs
         remaining = open_trials * epochs_per_trial - (done - in_ended)
-        return max(0.0, remaining * (time.monotonic() - self.began) / progress)
+        return _until(max(0.0, remaining * (time.monotonic() - self.began) / progress), budget_s)
 
 
-def _promotion_epochs_left(state: StudyState, done: float) -> float:
-    """Return how many epochs a search with promotion is expected to train yet.
+def _until(trials_s: float, budget_s: float | None) -> float:
+    return trials_s if budget_s is None else min(trials_s, budget_s)
+
+
+def _promotion_epochs_left(state: StudyState, max_trials: int, done: float) -> float:
+    """Return how many epochs a search of this number of trials with promotion is expected to train yet.
 
     Of the trials at each rung, the share that the policy promotes is trained to the next one, and at least the
     finalists are. While trials run after the last suggestion, the best of them must reach its last epoch at least.
@@ -55,10 +61,10 @@ def _promotion_epochs_left(state: StudyState, done: float) -> float:
     expected, before, rung = 0, 0, 0
     while before < whole:
         epochs = min(epochs_at(search.early_stopping, rung), whole)
-        trials = max(search.max_trials // search.early_stopping.reduction_factor**rung, search.finalists)
+        trials = max(max_trials // search.early_stopping.reduction_factor**rung, search.finalists)
         expected, before, rung = expected + trials * (epochs - before), epochs, rung + 1
     running = [len(trial.epochs) for trial in state.trials.values() if trial.state is TrialState.RUNNING]
-    is_last = len(state.trials) >= search.max_trials and running
+    is_last = len(state.trials) >= max_trials and running
     return max(expected - done, len(running) * (whole - max(running)) if is_last else 0.0)
 
 
@@ -111,6 +117,11 @@ def downsample(points: Sequence[Point], most: int) -> list[Point]:
 def why_no_result(state: StudyState) -> str:
     """Return the error message for a finished search without a trial that can be evaluated."""
     failed = [state.trials[trial_id] for trial_id in state.ended if state.trials[trial_id].state is TrialState.FAILED]
+    if state.finished and state.finished.budget and not failed:
+        return (
+            f"the search of study {state.settings.name!r} was {state.finished.reason} before any trial had both a "
+            f"score and a saved model. Raise {state.finished.budget} and start the study again, which continues it."
+        )
     cause = f". Trial {failed[0].trial_id} failed first: {first_line(failed[0].reason)}" if failed else ""
     return (
         f"no trial of study {state.settings.name!r} has both a score and a saved model (number of trials: "
@@ -122,7 +133,8 @@ def why_no_result(state: StudyState) -> str:
 def epochs_saved(state: StudyState) -> int:
     """Return how many epochs early stopping has saved.
 
-    Each stopped trial saves training.epochs minus the number of epochs that it has trained.
+    Each stopped trial saves training.epochs minus the number of epochs that it has trained. A trial that a budget
+    stopped saves nothing, because it was not finished.
     """
-    stopped = [trial for trial in state.trials.values() if trial.state is TrialState.STOPPED]
+    stopped = [trial for trial in state.trials.values() if trial.state is TrialState.STOPPED and not trial.budget]
     return sum(state.settings.training.epochs - len(trial.epochs) for trial in stopped)

@@ -67,6 +67,9 @@ class AttemptEnd(Versioned):
 class _Record(Versioned):
     at: float
     """Time by the chief's clock, in seconds since 1970."""
+    served_s: float | None = None
+    """Seconds since the term's chief began to serve, by its monotonic clock. None in a term's first records, and in
+    records of versions before format 1.3."""
 
 
 class ModelSizes(BaseModel):
@@ -194,6 +197,40 @@ class Ended(_Record):
     score: float | None = None
     best_epoch: int | None = None
     reason: str = ""
+    budget: str = ""
+    """Key of the setting whose budget stopped the trial; empty if no budget did."""
+
+
+class Withdrawn(_Record):
+    """A trial that waits for a worker becomes STOPPED with the score that it has, because the search ends."""
+
+    kind: Literal["withdrawn"] = "withdrawn"
+    trial: TrialId
+    score: float
+    best_epoch: int
+    reason: str
+    budget: str
+    """Key of the setting whose budget ended the search."""
+
+
+class Served(_Record):
+    """The chief serves. It writes this record regularly, so that a chief that is killed loses little of its time."""
+
+    kind: Literal["served"] = "served"
+    idle_s: float = 0.0
+    """Seconds of this term for which workers had joined but had no trial, summed over the workers."""
+
+
+class BudgetEnded(_Record):
+    """A budget of the search has ended: no trial starts any more, and running trials end after their epoch."""
+
+    kind: Literal["budget_ended"] = "budget_ended"
+    budget: str
+    """Key of the setting, such as `search.max_hours`."""
+    limit: float
+    """Value of the setting."""
+    reason: str
+    """The budget and its limit as a text, such as `search.max_hours (1.5 h)`."""
 
 
 class Finished(_Record):
@@ -205,6 +242,10 @@ class Finished(_Record):
     """Whether the search gave up, after too many consecutive failed trials or because of a shared fault."""
     shared_fault: bool = False
     """Whether a fault that every trial shares ended the search (FaultScope). `failed` is true then."""
+    budget: str = ""
+    """Key of the setting whose budget ended the search; empty if no budget did."""
+    idle_s: float | None = None
+    """As in the record Served."""
 
 
 class Retried(_Record):
@@ -224,7 +265,18 @@ class UnknownRecord(Versioned):
 
 
 Record = Annotated[
-    Opened | Created | Leased | Reported | AttemptEnded | Paused | Ended | Finished | Retried,
+    Opened
+    | Created
+    | Leased
+    | Reported
+    | AttemptEnded
+    | Paused
+    | Ended
+    | Withdrawn
+    | Served
+    | BudgetEnded
+    | Finished
+    | Retried,
     Field(discriminator="kind"),
 ]
 

@@ -46,6 +46,8 @@ class RungTrial(Protocol):
     state: TrialState
     rungs: dict[int, float]
     """Best objective up to each reached rung, as it was when the trial reached the rung for the first time."""
+    budget: str
+    """Key of the setting whose budget stopped the trial; empty if no budget did."""
 
 
 def reach_rung(
@@ -96,6 +98,10 @@ def at_rungs(trials: Iterable[RungTrial]) -> dict[int, AtRung]:
         for rung, value in trial.rungs.items():
             at = rungs.setdefault(rung, AtRung())
             at.values.append(value)
-            if rung == max(trial.rungs) and trial.state in (TrialState.STOPPED, TrialState.PAUSED):
-                (at.stopped if trial.state is TrialState.STOPPED else at.paused).append(value)
+            if rung != max(trial.rungs):
+                continue
+            if trial.state is TrialState.PAUSED:
+                at.paused.append(value)
+            elif trial.state is TrialState.STOPPED and not trial.budget:
+                at.stopped.append(value)
     return dict(sorted(rungs.items()))

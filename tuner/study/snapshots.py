@@ -59,13 +59,22 @@ def frozen_copy(state: StudyState) -> StudyState:
         trial.trial_id: _frozen_trial(trial) if TRANSITIONS[trial.state] else trial for trial in state.trials.values()
     }
     first = {rung: trial_ids.copy() for rung, trial_ids in state.first.items()}
-    return replace(state, trials=trials, ended=state.ended.copy(), steps=state.steps.copy(), first=first)
+    return replace(
+        state,
+        trials=trials,
+        ended=state.ended.copy(),
+        steps=state.steps.copy(),
+        first=first,
+        time=copy(state.time),
+        improvement=copy(state.improvement),
+    )
 
 
 def _frozen_trial(trial: Trial) -> Trial:
     clone = copy(trial)
     clone.epochs, clone.checkpoints, clone.sha256 = trial.epochs.copy(), trial.checkpoints.copy(), trial.sha256.copy()
     clone.rungs, clone.outcomes, clone.reported = trial.rungs.copy(), trial.outcomes.copy(), trial.reported.copy()
+    clone.work = replace(trial.work, epochs=trial.work.epochs.copy())
     return clone
 
 

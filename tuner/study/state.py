@@ -16,9 +16,13 @@ from tuner import names
 from tuner.config.recorded import RecordedStudy
 from tuner.config.settings import Study
 from tuner.names import ReleaseId, TrialId
+from tuner.study.ending import BudgetEnding, limit_of
+from tuner.study.improvement import Improvement
 from tuner.study.objective import Objective
+from tuner.study.outage import Outage
 from tuner.study.records import (
     AttemptEnded,
+    BudgetEnded,
     Created,
     Ended,
     FaultScope,
@@ -31,14 +35,17 @@ from tuner.study.records import (
     Record,
     Reported,
     Retried,
+    Served,
     TrialState,
     Value,
+    Withdrawn,
     first_line,
 )
 from tuner.study.rungs import leave_rungs, reach_rung
+from tuner.study.work_time import ServedTime, WorkTime
 
 TRANSITIONS: dict[TrialState, frozenset[TrialState]] = {
-    TrialState.QUEUED: frozenset({TrialState.RUNNING}),
+    TrialState.QUEUED: frozenset({TrialState.RUNNING, TrialState.STOPPED}),
     TrialState.PAUSED: frozenset({TrialState.RUNNING, TrialState.STOPPED}),
     TrialState.RUNNING: frozenset(
         {TrialState.QUEUED, TrialState.PAUSED, TrialState.COMPLETED, TrialState.STOPPED, TrialState.FAILED}
@@ -101,6 +108,9 @@ class Trial:
     refused: bool = False
     """Whether the trial failed because the model's own code refused its hyperparameters."""
     reason: str = ""
+    budget: str = ""
+    """Key of the setting whose budget stopped the trial, such as `search.max_hours`; empty if no budget did."""
+    work: WorkTime = field(default_factory=WorkTime)
 
     @property
     def metrics(self) -> list[dict[str, float]]:
@@ -139,18 +149,6 @@ class Trial:
         return max(self.checkpoints, default=None)
 
 
-@dataclass(frozen=True)
-class Outage:
-    """A failure of bucket, disk or network, because of which no checkpoint has been saved for some time."""
-
-    since: float
-    """When it began, in seconds since 1970."""
-    attempts: int
-    """Number of attempts that it has ended."""
-    reason: str
-    """Why the last of them ended."""
-
-
 @dataclass
 class StudyState:
     """The state of a study after the records that have been applied so far."""
@@ -187,6 +185,10 @@ class StudyState:
     """First `reduction_factor` trials at each rung of early stopping, without failed trials."""
     outage: Outage | None = None
     """Failure of the environment that has ended attempts since the last checkpoint was saved; None if there is none."""
+    time: ServedTime = field(default_factory=ServedTime)
+    improvement: Improvement = field(default_factory=Improvement)
+    ending: BudgetEnding | None = None
+    """The budget that has ended the search or is ending it; None if there is none."""
 
     def apply(self, record: Record) -> None:
         """Apply the next record.
@@ -194,6 +196,7 @@ class StudyState:
         Raises ValueError if the record contradicts the state because its trial is unknown, its transition is not in
         TRANSITIONS, or its attempt is not the newest.
         """
+        self.time.advance(record.served_s, record.idle_s if isinstance(record, Served | Finished) else None)
         self._apply(record)
         self.last_record = max(self.last_record or record.at, record.at)
 
@@ -206,23 +209,14 @@ class StudyState:
                     raise ValueError(f"trial {record.trial} is created twice")
                 self.trials[record.trial] = Trial(record.trial, dict(record.hyperparameters), record.algorithm)
                 self.steps.append(record.trial)
+            case BudgetEnded():
+                self.ending = BudgetEnding(record.budget, record.limit, record.reason, self.time.served_s)
             case Finished():
                 self.finished, self.outage = record, None
             case Retried():
                 self._retry([self._trial(trial_id) for trial_id in record.trials])
             case Leased():
-                trial = self._trial(record.trial)
-                if record.attempt != trial.attempts + 1:
-                    raise ValueError(f"trial {trial.trial_id}: attempt {record.attempt} follows {trial.attempts}")
-                trial.reason = "" if trial.state is TrialState.PAUSED else trial.reason
-                self._move(trial, TrialState.RUNNING)
-                trial.attempts, trial.worker, trial.incarnation = record.attempt, record.worker, record.incarnation
-                trial.started, trial.leased, trial.score = trial.started or record.at, record.at, None
-                # epochs that were reported without a saved model are trained again
-                last = max(trial.checkpoints, default=-1)
-                trial.epochs = {epoch: metrics for epoch, metrics in trial.epochs.items() if epoch <= last}
-                trial.reported = {epoch: at for epoch, at in trial.reported.items() if epoch <= last}
-                trial.best_epoch = self._best_epoch(trial)
+                self._lease(self._trial(record.trial), record)
             case Reported():
                 self._report(self._attempt(record), record)
             case AttemptEnded():
@@ -234,8 +228,36 @@ class StudyState:
                 trial.reason, trial.worker, trial.incarnation = record.reason, None, None
             case Paused():
                 self._pause(self._attempt(record), record)
-            case Ended():
+            case Ended() | Withdrawn():
                 self._end(self._ending(record), record)
+
+    def _open(self, record: Opened) -> None:
+        if record.term <= self.term:
+            raise ValueError(f"term {record.term} follows term {self.term}")
+        self.term, self.study, self.data_digest = record.term, record.study, record.data
+        self.direction, self.start, self.finished = record.direction, record.start, None
+        self.release = record.release_id
+        self.time.open_term()
+        self.opened, self.began = record.at, record.at if self.term == 1 else self.began
+        self.model_sizes = record.model_sizes
+        self.space_version = record.space_version if self.term == 1 else self.space_version
+        self.ended_before_term = len(self.ended)
+        if self.ending and limit_of(record.study, self.ending.budget) != self.ending.limit:
+            self.ending = None  # the budget was changed, so the search continues
+
+    def _lease(self, trial: Trial, record: Leased) -> None:
+        if record.attempt != trial.attempts + 1:
+            raise ValueError(f"trial {trial.trial_id}: attempt {record.attempt} follows {trial.attempts}")
+        trial.reason = "" if trial.state is TrialState.PAUSED else trial.reason
+        self._move(trial, TrialState.RUNNING)
+        trial.attempts, trial.worker, trial.incarnation = record.attempt, record.worker, record.incarnation
+        trial.started, trial.leased, trial.score = trial.started or record.at, record.at, None
+        # epochs that were reported without a saved model are trained again
+        last = max(trial.checkpoints, default=-1)
+        trial.epochs = {epoch: metrics for epoch, metrics in trial.epochs.items() if epoch <= last}
+        trial.reported = {epoch: at for epoch, at in trial.reported.items() if epoch <= last}
+        trial.work.drop(last + 1)
+        trial.best_epoch = self._best_epoch(trial)
 
     def best(self, count: int = 1) -> list[Trial]:
         """Return the best `count` trials that have a score and a saved model, best first."""
@@ -258,7 +280,9 @@ class StudyState:
         if self.finished is None or self.study is None or self.finished.failed:
             return False
         # training.epochs may have grown, but that affects only new trials
-        return self.study.search.max_trials == study.search.max_trials
+        if not self.finished.budget:
+            return self.study.search.max_trials == study.search.max_trials
+        return limit_of(study, self.finished.budget) == limit_of(self.study, self.finished.budget)
 
     def concerns_all(self, scope: FaultScope, trial_id: TrialId) -> bool:
         """Return whether a fault of this trial is one of every trial."""
@@ -305,17 +329,6 @@ class StudyState:
             raise ValueError(f"there is no trial {trial_id}")
         return self.trials[trial_id]
 
-    def _open(self, record: Opened) -> None:
-        if record.term <= self.term:
-            raise ValueError(f"term {record.term} follows term {self.term}")
-        self.term, self.study, self.data_digest = record.term, record.study, record.data
-        self.direction, self.start, self.finished = record.direction, record.start, None
-        self.release = record.release_id
-        self.opened, self.began = record.at, record.at if self.term == 1 else self.began
-        self.model_sizes = record.model_sizes
-        self.space_version = record.space_version if self.term == 1 else self.space_version
-        self.ended_before_term = len(self.ended)
-
     def _report(self, trial: Trial, record: Reported) -> None:
         # a new attempt trains the epochs after this one again
         trial.epochs = {e: m for e, m in trial.epochs.items() if e < record.epoch}
@@ -324,6 +337,7 @@ class StudyState:
         trial.reported = {e: at for e, at in trial.reported.items() if e < record.epoch}
         trial.epochs[record.epoch], trial.reported[record.epoch] = dict(record.metrics), record.at
         trial.start_s = trial.start_s if record.start_s is None else record.start_s
+        trial.work.report(record.epoch, self.time.served_s)
         if record.checkpoint is not None:
             trial.checkpoints[record.epoch], self.outage = record.checkpoint, None
             if record.sha256 is not None:
@@ -334,6 +348,7 @@ class StudyState:
         # a returned objective may be another measure than those of epochs, with which rungs compare trials
         if trial.best_epoch is not None and not record.returned:
             search, best = self.settings.search, trial.epochs[trial.best_epoch]
+            self.improvement.report(self.objective, best[search.objective])
             reach_rung(search.early_stopping, trial, record.epoch + 1, best[search.objective], self.first)
 
     def _extend_outage(self, began: float, reason: str) -> None:
@@ -344,14 +359,19 @@ class StudyState:
         self._move(trial, TrialState.PAUSED)
         trial.score, trial.best_epoch, trial.reason = record.score, record.best_epoch, record.reason
         trial.pauses, trial.paused_score = trial.pauses + 1, record.score
+        # for the patience of the search, a trial has ended when it is paused first
+        self.improvement.end(self.objective, record.score, is_known=trial.pauses > 1)
         self.steps.append(trial.trial_id)
 
-    def _end(self, trial: Trial, record: Ended) -> None:
-        self._move(trial, record.state)
-        if record.outcome is not None:
-            trial.outcomes[record.outcome] += 1
+    def _end(self, trial: Trial, record: Ended | Withdrawn) -> None:
+        self._move(trial, record.state if isinstance(record, Ended) else TrialState.STOPPED)
+        if isinstance(record, Ended):
+            trial.refused = record.refused
+            trial.outcomes.update([record.outcome] if record.outcome else [])
         trial.score, trial.best_epoch = record.score, record.best_epoch
-        trial.ended, trial.reason, trial.refused = record.at, record.reason, record.refused
+        trial.ended, trial.reason, trial.budget = record.at, record.reason, record.budget
+        if trial.state in SCORED:
+            self.improvement.end(self.objective, record.score, is_known=trial.pauses > 0)
         self.ended.append(trial.trial_id)
         self.steps.append(trial.trial_id)
         if trial.state is TrialState.FAILED:
@@ -367,14 +387,17 @@ class StudyState:
             trial.state, trial.ended, trial.worker, trial.incarnation = TrialState.QUEUED, None, None, None
             trial.epochs, trial.reported, trial.checkpoints, trial.sha256, trial.rungs = {}, {}, {}, {}, {}
             trial.best_epoch = None
+            trial.work.restart()
             trial.forgiven = trial.outcomes.copy()
         retried = {trial.trial_id for trial in trials}
         self.ended = [trial_id for trial_id in self.ended if trial_id not in retried]
         self.ended_before_term = len(self.ended)
 
-    def _ending(self, record: Ended) -> Trial:
-        """Return the trial that ends, which may be paused if it is stopped."""
+    def _ending(self, record: Ended | Withdrawn) -> Trial:
+        """Return the trial that ends. It is running, or waits and is stopped."""
         trial = self._trial(record.trial)
+        if isinstance(record, Withdrawn):
+            return trial
         if trial.state is TrialState.PAUSED and record.state is TrialState.STOPPED and record.attempt == trial.attempts:
             return trial
         return self._attempt(record)
@@ -391,6 +414,13 @@ class StudyState:
     def _move(self, trial: Trial, state: TrialState) -> None:
         if state not in TRANSITIONS[trial.state]:
             raise ValueError(f"trial {trial.trial_id} cannot change from {trial.state} to {state}")
+        self.time.leases += (state is TrialState.RUNNING) - (trial.state is TrialState.RUNNING)
+        if state is TrialState.RUNNING:
+            trial.work.begin(self.time.served_s)
+        elif TRANSITIONS[state]:
+            trial.work.interrupt(self.time.served_s)
+        else:
+            trial.work.end(self.time.served_s)
         trial.state = state
 
 

@@ -5,10 +5,12 @@ import time
 from pydantic import BaseModel, ConfigDict
 
 from tuner.config.settings import Algorithm
+from tuner.study.budgets import budget_uses
 from tuner.study.progress import epochs_saved, remaining_s
 from tuner.study.records import ModelSizes, TrialState, Value, first_line
 from tuner.study.state import StudyState, Trial
 from tuner.study.status import Activity, liveness
+from tuner.study.worker_hours import WorkOutcome, cost_of, outcomes_text, total_text, worker_time
 
 FAULT = "fault"
 """State of a study whose search ended because of a fault that every trial shares."""
@@ -43,6 +45,31 @@ class TrialView(StudyModel):
     """Why the trial was stopped early, is paused, failed or was last interrupted, with the traceback."""
 
 
+class BudgetView(StudyModel):
+    """A budget of the search and how much of it is used, as of the newest record."""
+
+    budget: str
+    """Key of the setting, such as `search.max_hours`."""
+    limit: float
+    used: float | None
+    """In the unit of the limit: hours, trials or the objective. None if no epoch has an objective yet."""
+    text: str
+    """Both in one text, such as `0.75 of 1.5 h`."""
+
+
+class WorkView(StudyModel):
+    """The time of all workers, as of the newest record."""
+
+    seconds: dict[WorkOutcome, float]
+    """Seconds by outcome: useful, repeated (after interruptions), stopped (or paused), failed and idle."""
+    cost: float | None
+    """Cost of all these seconds; None if `cost.per_worker_hour` is not set."""
+    total: str
+    """Hours of all workers with their cost, as a text."""
+    outcomes: str
+    """Hours by outcome, as a text."""
+
+
 class StudyView(StudyModel):
     """One study, and the number of its trials in each state."""
 
@@ -58,7 +85,13 @@ class StudyView(StudyModel):
     """Digest of the packed data set."""
     algorithm: Algorithm
     max_trials: int | None
-    """None for hyperband, which determines the number itself."""
+    """None if only other budgets are set, and for hyperband, which determines the number itself."""
+    budgets: list[BudgetView]
+    """The budgets that are set, besides max_trials."""
+    ending: str
+    """The budget that has ended while trials still run; empty if there is none."""
+    work: WorkView | None
+    """None if no time has been recorded, as by versions before format 1.3."""
     queued: int
     paused: int
     running: int
@@ -117,6 +150,9 @@ def view_study(state: StudyState, now: float | None = None) -> StudyView:
         data=state.data_digest,
         algorithm=study.search.algorithm,
         max_trials=None if study.search.algorithm is Algorithm.HYPERBAND else study.search.max_trials,
+        budgets=budget_views(state),
+        ending=ending_line(state),
+        work=work_view(state),
         **counts,
         best_trial=best[0].trial_id if best else None,
         best_score=best[0].score if best else None,
@@ -129,6 +165,32 @@ def view_study(state: StudyState, now: float | None = None) -> StudyView:
         model_sizes=state.model_sizes,
         chiefs=state.term,
         problem=outage_line(state),
+    )
+
+
+def budget_views(state: StudyState) -> list[BudgetView]:
+    """Return the budgets that are set."""
+    uses = budget_uses(state)
+    return [BudgetView(budget=use.budget, limit=use.limit, used=use.used, text=use.text) for use in uses]
+
+
+def ending_line(state: StudyState) -> str:
+    """Return the budget that has ended while trials still run, such as `search.max_hours (1.5 h)`, or an empty text."""
+    return state.ending.reason if state.ending and not state.finished else ""
+
+
+def work_view(state: StudyState) -> WorkView | None:
+    """Return the time of all workers by outcome; None if no time has been recorded."""
+    time, cost = worker_time(state), state.settings.cost
+    if not time.total_s:
+        return None
+    seconds = {outcome: round(value, 1) for outcome, value in time.seconds.items()}
+    price = cost_of(time.total_s, cost)
+    return WorkView(
+        seconds=seconds,
+        cost=None if price is None else round(price, 4),
+        total=total_text(time, cost),
+        outcomes=outcomes_text(time),
     )
 
 

@@ -56,8 +56,10 @@ function tiles(overview) {
     [`best ${overview.objective}`, score(best?.score),
       best ? `trial ${best.trial}` : `no trial has ${endedOf(overview) ? "a score" : "ended yet"}`],
     trialsTile(overview),
-    overview.search === "running" ? leftTile(overview.remaining_s) : endTile(overview),
+    overview.search === "running" ? leftTile(overview) : endTile(overview),
     elapsedTile(overview),
+    ...overview.budgets.map((budget) => [budget.budget, budget.text, "budget of the search"]),
+    workTile(overview.work),
     ["epochs trained", count(overview.epochs_trained),
       overview.epochs_saved ? `${count(overview.epochs_saved)} saved by early stopping` : ""],
     workersTile(overview),
@@ -78,13 +80,20 @@ function trialsTile(overview) {
   return ["trials", `${count(done)} / ${count(total)}`, `${Math.floor((100 * done) / total)} % have ended`];
 }
 
-function leftTile(seconds) {
+function leftTile({ remaining_s: seconds, ending }) {
+  if (ending) return ["time left", "ending", `${ending} has ended, running trials stop after their epoch`];
   if (seconds === null) return ["time left", "–", "not known yet"];
   return ["time left", duration(seconds), `until about ${clock(Date.now() + 1000 * seconds)}`];
 }
 
 function endTile(overview) {
   return ["ended", overview.ended === null ? "–" : clock(1000 * overview.ended), overview.reason];
+}
+
+/** The time of all workers: its total with the cost, and its parts. */
+function workTile(work) {
+  if (!work) return null;
+  return ["worker-hours", work.total, work.outcomes];
 }
 
 function elapsedTile({ search, started, ended, at }) {

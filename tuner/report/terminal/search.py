@@ -12,9 +12,11 @@ from rich.text import Text
 from tuner.config.settings import Algorithm
 from tuner.printable import printable
 from tuner.report.text import duration, large, score, size
+from tuner.study.budgets import budget_uses
 from tuner.study.progress import by_interest, epochs_of
 from tuner.study.records import (
     AttemptEnded,
+    BudgetEnded,
     Ended,
     Finished,
     Leased,
@@ -26,6 +28,7 @@ from tuner.study.records import (
     Retried,
     TrialState,
     Value,
+    Withdrawn,
     first_line,
 )
 from tuner.study.state import SCORED, StudyState, Trial
@@ -55,6 +58,9 @@ def search_view(
 ) -> RenderableType:
     """Return the live view of a search, for a terminal of 80 columns or more. Its trials have at most `rows` lines."""
     parts: list[RenderableType] = [_headline(state, elapsed_s, remaining_s), _FittingTable(state, workers, rows)]
+    if budgets := [f"{use.budget}: {use.text}" for use in budget_uses(state)]:
+        ended = f"{state.ending.reason} has ended, running trials stop after their epoch" if state.ending else ""
+        parts.append(Text("  ".join([*budgets, ended]).rstrip(), style="dim"))
     parts += [*_news(state), *(Text(line, style="yellow") for line in problem_lines(workers).values())]
     return Group(*parts) if state.finished else Group(*parts, workers_line(workers, state.settings.data.own))
 
@@ -156,19 +162,33 @@ def lines(state: StudyState, records: Iterable[Record]) -> Iterable[str]:
                 yield f"trial {record.trial} paused at {record.reason}"
             case Ended(state=TrialState.STOPPED) if state.trials[record.trial].ended_paused:
                 continue  # the line of the search's end follows
-            case Ended(state=TrialState.FAILED):
-                yield f"trial {record.trial} failed: {first_line(record.reason)}"
             case Ended():
-                best = state.best()
-                so_far = f"; best so far {score(best[0].score)} (trial {best[0].trial_id})" if best else ""
-                stopped = record.state is TrialState.STOPPED
-                done = f"stopped at {record.reason}" if stopped else f"completed: {objective} {score(record.score)}"
-                yield f"trial {record.trial} {done}; {len(state.ended)} of {_total(state)} trials{so_far}"
+                yield _ended_line(state, record)
             case Retried():
                 noun = "trial is" if len(record.trials) == 1 else "trials are"
                 yield f"the search had given up; {len(record.trials)} failed {noun} tried again"
+            case BudgetEnded():
+                yield f"{record.reason} has ended: no trial starts, running trials stop after their epoch"
+            case Withdrawn():
+                yield f"trial {record.trial} {_stopped(record)}, with the score {score(record.score)}"
             case Finished():
-                yield f"the search has ended: {first_line(record.reason)}"
+                yield f"the search {'was' if record.budget else 'has ended:'} {first_line(record.reason)}"
+
+
+def _ended_line(state: StudyState, end: Ended) -> str:
+    """Return how a trial ended, and if it has a score, the progress of the search."""
+    if end.state is TrialState.FAILED:
+        return f"trial {end.trial} failed: {first_line(end.reason)}"
+    best = state.best()
+    so_far = f"; best so far {score(best[0].score)} (trial {best[0].trial_id})" if best else ""
+    is_stopped = end.state is TrialState.STOPPED
+    done = _stopped(end) if is_stopped else f"completed: {state.settings.search.objective} {score(end.score)}"
+    return f"trial {end.trial} {done}; {len(state.ended)} of {_total(state)} trials{so_far}"
+
+
+def _stopped(end: Ended | Withdrawn | Trial) -> str:
+    """Return where or why a trial was stopped."""
+    return f"stopped, {end.reason}" if end.budget else f"stopped at {end.reason}"
 
 
 def model_line(sizes: ModelSizes) -> str:
@@ -182,7 +202,7 @@ def model_line(sizes: ModelSizes) -> str:
 
 def _total(state: StudyState) -> str:
     search = state.settings.search
-    return "?" if search.algorithm is Algorithm.HYPERBAND else str(search.max_trials)
+    return "?" if search.algorithm is Algorithm.HYPERBAND or search.max_trials is None else str(search.max_trials)
 
 
 def _headline(state: StudyState, elapsed_s: float, remaining_s: float | None) -> Text:
@@ -212,7 +232,7 @@ def _news(state: StudyState) -> list[Text]:
     last = state.trials[state.ended[-1]] if state.ended else None
     if last is None or last.state is not TrialState.STOPPED:
         return []
-    return [Text(f"{last.trial_id} stopped at {last.reason}", style="yellow")]
+    return [Text(f"{last.trial_id} {_stopped(last)}", style="yellow")]
 
 
 def workers_line(workers: Sequence[WorkerStatus], own_data: bool) -> Text:

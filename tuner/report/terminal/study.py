@@ -22,6 +22,10 @@ def study_lines(view: StudyView) -> Iterator[tuple[str, str]]:
     }  # fmt: skip
     by_state = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
     yield "trials", f"{ended} of {total} ended" + (f": {by_state}" if by_state else "")
+    for budget in view.budgets:
+        yield "budget", f"{budget.budget}: {budget.text}"
+    if view.ending:
+        yield "ending", f"{view.ending} has ended, running trials stop after their epoch"
     if view.best_score is not None:
         yield "best", f"{view.objective} {score(view.best_score)}, trial {view.best_trial}"
         yield "", hyperparameters_text(view.best_hyperparameters or {})
@@ -29,6 +33,8 @@ def study_lines(view: StudyView) -> Iterator[tuple[str, str]]:
         yield "elapsed", duration(view.elapsed_s)
     if view.activity is Activity.RUNNING:
         yield "remaining", "not known yet" if view.remaining_s is None else f"about {duration(view.remaining_s)}"
+    if view.work is not None:
+        yield "worker-hours", view.work.total + (f" ({view.work.outcomes})" if view.work.outcomes else "")
     if view.epochs_trained or view.state != FAULT:
         yield "epochs", f"{view.epochs_trained} trained, {view.epochs_saved} saved by early stopping"
     if view.model_sizes is not None:

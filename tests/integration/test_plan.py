@@ -1,0 +1,34 @@
+"""The plan of a search agrees with the search, within a factor of two."""
+
+import json
+
+import pytest
+
+from tests.integration.support import Place, settings, space
+
+pytestmark = pytest.mark.slow
+
+TRIALS, EPOCHS = 2, 30
+
+
+def test_the_plan_is_within_a_factor_of_two_of_the_search(place: Place, two_colours: str) -> None:
+    line = (
+        *("--data", two_colours, *space("Tiny")),
+        *settings(search__max_trials=TRIALS, training__epochs=EPOCHS, search__early_stopping__policy="none"),
+        *settings(data__batch_size=1, evaluation__robustness_images=0, cost__per_worker_hour=3600),
+    )
+    planned = place.do("plan", *line, "--models", "2", "--json")
+    assert planned.code == 0, planned.err
+    plan = json.loads(planned.out)
+    assert (plan["trials"], plan["epochs"], plan["limited_by"]) == (TRIALS, TRIALS * EPOCHS, "search.max_trials")
+    assert (plan["hyperparameters"], plan["combinations"]) == ({"units": "2, 4, 8, 16"}, 4)
+    assert plan["smallest_parameters"] == plan["default_parameters"] < plan["largest_parameters"]
+    assert plan["warnings"] == []
+    assert plan["cost"] == pytest.approx(plan["worker_hours"] * 3600)
+    searched = place.do("run", *line)
+    assert searched.code == 0, searched.err
+    state = place.state()
+    assert sum(len(trial.epochs) for trial in state.trials.values()) == TRIALS * EPOCHS
+    assert 0.5 < plan["worker_hours"] * 3600 / state.time.leased_s < 2
+    sizes = [len(place.bucket.read(name)) for name in place.bucket.list("") if "/evaluation/" not in name]
+    assert 0.5 < plan["bucket_bytes"] / sum(sizes) < 20

@@ -1,0 +1,137 @@
+"""When a search with promotion starts no more trials, so that its finalists are complete before a budget ends.
+
+When a budget of hours (`search.max_hours`, `search.max_worker_hours`) ends, most trials are paused or far from their
+last epoch. Therefore, as soon as the remaining hours are only just enough to train the best `search.finalists` trials
+to their last epoch, these finalists continue, no new trial starts, and other running trials are paused if the finalists
+need their workers or their hours.
+
+A trial is a finalist only if it can be completed in time, according to its measured seconds per epoch. A better trial
+that has too many epochs left is passed over, so the best trial of a search may be one that is not complete.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from tuner.names import TrialId
+from tuner.search.promotion import Promotion
+from tuner.study.budgets import RemainingHours, remaining_hours
+from tuner.study.progress import epochs_of
+from tuner.study.records import TrialState
+from tuner.study.state import StudyState, Trial
+
+
+@dataclass
+class _Finalists:
+    """The trials that are to be completed, best first, and the seconds that each of them needs."""
+
+    trials: list[TrialId] = field(default_factory=list)
+    needs_s: list[float] = field(default_factory=list)
+
+    def served_s(self, workers: int) -> float:
+        """Return the time in which this number of workers completes all of them, at the latest.
+
+        With fewer workers than trials, it is Graham's bound for list scheduling, which is exact for a single worker.
+        """
+        if len(self.needs_s) <= workers:
+            return max(self.needs_s, default=0.0)
+        longest_s = max(self.needs_s)
+        return (sum(self.needs_s) - longest_s) / workers + longest_s
+
+    def with_trial(self, trial: TrialId, need_s: float) -> "_Finalists":
+        """Return these and one more."""
+        return _Finalists([*self.trials, trial], [*self.needs_s, need_s])
+
+
+class Closing:
+    """Decides from the journal, up to its newest record, whether the search must only complete its finalists."""
+
+    def __init__(self, state: StudyState, promotion: Promotion) -> None:
+        self._state = state
+        self._promotion = promotion
+        self._is_closing = False
+        self._slowest_s = 0.0
+        """Seconds per epoch of the slowest trial, with the start of an attempt."""
+        for trial in state.trials.values():
+            self.observe(trial)
+
+    @property
+    def is_exclusive(self) -> bool:
+        """Whether other trials would use up the hours that the finalists need."""
+        return self._state.settings.search.max_worker_hours is not None
+
+    def observe(self, trial: Trial) -> None:
+        """Take note of the duration of a trial's epochs, after it has reported one."""
+        self._slowest_s = max(self._slowest_s, (epoch_s(trial) or 0.0) + (trial.start_s or 0.0))
+
+    def finalists(self, active: Sequence[Trial]) -> list[TrialId]:
+        """Return the trials that must be completed now; none if there is time for other trials too.
+
+        Args:
+            active: The trials that are leased, and those whose attempts were interrupted.
+        """
+        remaining = remaining_hours(self._state)
+        if remaining is None or self._is_far(remaining, len(active)):
+            self._is_closing = False
+            return []
+        chosen = self._chosen(active, remaining)
+        of_active = [seconds for trial in active if (seconds := epoch_s(trial)) is not None]
+        of_chosen = [epoch_s(self._state.trials[trial]) or 0.0 for trial in chosen.trials]
+        # a worker becomes free after the epoch that it trains, and an epoch of a finalist may take longer than before
+        spare_s = max(of_active, default=0.0) + max(of_chosen, default=0.0)
+        if self._is_closing:
+            spare_s *= 2  # other trials start again only if there is clearly more time
+        others_s = sum(of_active) if self.is_exclusive else 0.0
+        is_due = (
+            chosen.served_s(self._workers) + spare_s >= remaining.served_s
+            or sum(chosen.needs_s) + others_s + spare_s >= remaining.leased_s
+        )
+        self._is_closing = is_due and bool(chosen.trials)
+        return chosen.trials if self._is_closing else []
+
+    @property
+    def _workers(self) -> int:
+        return max(1, self._state.time.leases)
+
+    def _is_far(self, remaining: RemainingHours, active: int) -> bool:
+        """Return whether there is time for far more than the finalists, which saves comparing all active trials."""
+        search, whole = self._state.settings.search, self._state.settings.training.epochs
+        trials_s = (search.finalists * whole + 4) * self._slowest_s
+        return remaining.served_s > trials_s and remaining.leased_s > trials_s + active * self._slowest_s
+
+    def _chosen(self, active: Sequence[Trial], remaining: RemainingHours) -> _Finalists:
+        """Return the best trials that can be completed in the remaining hours. Complete trials take their places."""
+        chosen, places = _Finalists(), self._state.settings.search.finalists
+        active_ids = {trial.trial_id for trial in active}
+        for trial_id in self._promotion.ranked(active):
+            if places == 0:
+                break
+            if trial_id is None:  # it is complete
+                places -= 1
+                continue
+            trial = self._state.trials[trial_id]
+            if (seconds := epoch_s(trial)) is None:
+                continue
+            need_s = (epochs_of(self._state, trial) - max(trial.epochs) - 1) * seconds
+            late_s = 0.0
+            if trial_id in active_ids:
+                late_s = seconds  # it may finish the epoch in which a budget ends
+            else:
+                need_s += trial.start_s or 0.0
+            more = chosen.with_trial(trial_id, need_s)
+            fits = more.served_s(self._workers) <= remaining.served_s + late_s
+            if fits and sum(more.needs_s) <= remaining.leased_s + late_s:
+                chosen, places = more, places - 1
+        return chosen
+
+
+def epoch_s(trial: Trial) -> float | None:
+    """Return the average seconds per epoch of a trial, without the start of its attempts; None if it is not known."""
+    epochs = trial.work.epochs
+    if not epochs:
+        return None
+    leased = trial.leased
+    has_begun = leased is not None and any(at >= leased for at in trial.reported.values())
+    starts = trial.pauses + (has_begun and trial.state is not TrialState.PAUSED)
+    measured_s = sum(epochs.values())
+    training_s = measured_s - starts * (trial.start_s or 0.0)
+    return (training_s if training_s > 0 else measured_s) / len(epochs)
