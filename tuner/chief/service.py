@@ -30,7 +30,7 @@ from tuner.limits import is_name
 from tuner.rpc import lease_service
 from tuner.search.leases import Worker
 from tuner.search.oracle import AttemptClaim, BadReportError, Instant, Oracle, StaleAttemptError, UnknownTrialError
-from tuner.search.suggester import Suggester
+from tuner.search.suggester import Suggester, observations
 from tuner.study.evidence import Evidence
 from tuner.study.records import Ended, Outcome, Record, TrialState, first_line
 from tuner.study.state import StudyState, Trial
@@ -315,6 +315,8 @@ class Service:
         """
         if not records:
             return asyncio.shield(self.journal.commit([]))
+        if observed := observations(self.state, records):
+            self.dispatcher.observe(observed)
         ended = [record for record in records if isinstance(record, Ended)]
         if ended:
             self.dispatcher.ended(ended)

@@ -6,8 +6,9 @@ An unknown key is an error that names the nearest known key.
 """
 
 import json
+import re
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -47,10 +48,11 @@ class Settings(BaseModel):
 
 
 class Algorithm(StrEnum):
-    """Keras Tuner's search algorithms."""
+    """Search algorithms: those of Keras Tuner, and TPE of Optuna."""
 
     RANDOM = "random"
     BAYESIAN = "bayesian"  # Gaussian process, upper confidence bound
+    TPE = "tpe"  # tree-structured Parzen estimator
     HYPERBAND = "hyperband"  # derives the number of trials and the epochs per trial from training.epochs
     GRID = "grid"
 
@@ -250,11 +252,52 @@ class EarlyStopping(Settings):
     are noisy."""
 
 
+class Constraints(Settings):
+    """Limits that a model must satisfy to be trained."""
+
+    parameters: Annotated[int, Field(ge=1, le=10**15)] | None = None
+    """Maximum number of parameters of a model, such as `5e6`. The chief counts them without creating weights. A larger
+    model becomes no trial and is not suggested again. If 200 suggestions in a row are too large, no further trial is
+    suggested. Default: not set, so that models may have any size."""
+
+    @field_validator("parameters", mode="before")
+    @classmethod
+    def _whole(cls, value: Any) -> Any:
+        """Accept 5e6, which YAML and JSON read as a floating-point number."""
+        return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Point = Literal["default"] | dict[str, Value]
+"""A configuration to be tried: all defaults, or values of some hyperparameters."""
+
+
 class Search(Settings):
     """The search: which trials run, and how they are compared."""
 
     algorithm: Algorithm = Algorithm.RANDOM
-    """Search algorithm of Keras Tuner that suggests the hyperparameters of the next trial."""
+    """Search algorithm that suggests the hyperparameters of the next trial. `bayesian` (a Gaussian process) and `tpe`
+    (a tree-structured Parzen estimator) learn from the scores of earlier trials. The algorithms are Keras Tuner's,
+    except `tpe`, which is Optuna's."""
+
+    initial_points: Positive | None = None
+    """Number of trials with a score from which on `bayesian` and `tpe` use their model; the trials before that are
+    random. The other algorithms ignore this setting. Default: a third of `max_trials`, but at least 4 and at most 10
+    plus the number of hyperparameters that are not fixed. With fewer trials, a model knows too little. With more, too
+    few trials would be left to use it."""
+
+    first: list[Point] = []
+    """Configurations that are tried first: mappings of hyperparameters to values, or the word `default`. In
+    `[{learning_rate: 0.001}, default]`, the other hyperparameters of the first trial, and all of the second, have the
+    defaults of the space. They count as trials. Default: none."""
+
+    learn_from: list[Text] = []
+    """Earlier studies whose results the algorithm knows from the beginning: names of studies in the same bucket, or
+    names with the URL of another bucket, such as `gs://bucket/prefix/NAME`. They must have the same objective, and
+    hyperparameters in common. Their trials are neither counted nor repeated. They are read once, when the study begins.
+    Default: none."""
+
+    constraints: Constraints = Constraints()
+    """Limits that a model must satisfy to be trained."""
 
     max_trials: Positive = 10
     """Maximum number of trials. There are fewer if the space has fewer combinations. Hyperband ignores this setting and
@@ -274,6 +317,31 @@ class Search(Settings):
     max_consecutive_failures: Positive = 3
     """Number of consecutive failed trials after which the search gives up, because the model is broken then, not
     the hyperparameters."""
+
+    @field_validator("first", mode="before")
+    @classmethod
+    def _points(cls, value: Any) -> Any:
+        """Replace pydantic's errors, one for each type that a value could have had, by a single sentence."""
+        for point in value if isinstance(value, list) else [None]:
+            is_mapping = isinstance(point, dict) and all(isinstance(each, Value) for each in point.values())
+            if not is_mapping and point != "default":
+                raise ValueError(
+                    "must be a list of configurations, each the word default or a mapping of hyperparameters to "
+                    f"values, such as [{{learning_rate: 0.001}}, default], got {json.dumps(value):.100}"
+                )
+        return value
+
+    @field_validator("learn_from")
+    @classmethod
+    def _studies(cls, studies: list[str]) -> list[str]:
+        for study in studies:
+            name = study.rsplit("/", 1)[-1]
+            if not re.fullmatch(STUDY_NAME, name):
+                raise ValueError(
+                    "must be names of studies, or URLs of buckets that end with such a name, such as gs://bucket/NAME, "
+                    f"got {json.dumps(study):.100}"
+                )
+        return studies
 
     @property
     def names_objective(self) -> bool:

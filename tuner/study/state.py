@@ -23,6 +23,8 @@ from tuner.study.records import (
     Ended,
     FaultScope,
     Finished,
+    Learned,
+    LearnedTrial,
     Leased,
     ModelSizes,
     Opened,
@@ -162,6 +164,10 @@ class StudyState:
     """Sizes of the space's models, according to the newest chief; None if unknown."""
     space_version: int = 1
     """Version of the built-in space's networks with which the study began."""
+    algorithm_version: int = 1
+    """Version of the search algorithm with which the study began."""
+    learned: tuple[LearnedTrial, ...] = ()
+    """Trials of earlier studies that the search algorithm knows."""
     ended_before_term: int = 0
     """Number of trials that had ended when the newest chief started."""
     finished: Finished | None = None
@@ -182,15 +188,9 @@ class StudyState:
     def _apply(self, record: Record) -> None:
         match record:
             case Opened():
-                if record.term <= self.term:
-                    raise ValueError(f"term {record.term} follows term {self.term}")
-                self.term, self.study, self.data_digest = record.term, record.study, record.data
-                self.direction, self.start, self.finished = record.direction, record.start, None
-                self.release = record.release_id
-                self.opened, self.began = record.at, record.at if self.term == 1 else self.began
-                self.model_sizes = record.model_sizes
-                self.space_version = record.space_version if self.term == 1 else self.space_version
-                self.ended_before_term = len(self.ended)
+                self._open(record)
+            case Learned():
+                self.learned = record.trials
             case Created():
                 if record.trial in self.trials:
                     raise ValueError(f"trial {record.trial} is created twice")
@@ -223,6 +223,18 @@ class StudyState:
                 trial.reason, trial.worker, trial.incarnation = record.reason, None, None
             case Ended():
                 self._end(self._attempt(record), record)
+
+    def _open(self, record: Opened) -> None:
+        if record.term <= self.term:
+            raise ValueError(f"term {record.term} follows term {self.term}")
+        self.term, self.study, self.data_digest = record.term, record.study, record.data
+        self.direction, self.start, self.finished = record.direction, record.start, None
+        self.release = record.release_id
+        self.opened, self.began = record.at, record.at if self.term == 1 else self.began
+        self.model_sizes = record.model_sizes
+        self.space_version = record.space_version if self.term == 1 else self.space_version
+        self.algorithm_version = record.algorithm_version if self.term == 1 else self.algorithm_version
+        self.ended_before_term = len(self.ended)
 
     def best(self, count: int = 1) -> list[Trial]:
         """Return the best `count` trials that have a score and a saved model, best first."""

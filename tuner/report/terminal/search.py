@@ -17,6 +17,7 @@ from tuner.study.records import (
     AttemptEnded,
     Ended,
     Finished,
+    Learned,
     Leased,
     ModelSizes,
     Opened,
@@ -161,6 +162,9 @@ def lines(state: StudyState, records: Iterable[Record]) -> Iterable[str]:
             case Retried():
                 noun = "trial is" if len(record.trials) == 1 else "trials are"
                 yield f"the search had given up; {len(record.trials)} failed {noun} tried again"
+            case Learned():
+                studies = ", ".join(dict.fromkeys(trial.study for trial in record.trials))
+                yield f"the search learns from {len(record.trials)} earlier trials: {printable(studies)}"
             case Finished():
                 yield f"the search has ended: {first_line(record.reason)}"
 
