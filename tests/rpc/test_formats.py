@@ -41,7 +41,7 @@ def edited(message: Message, **changes: object) -> bytes:
 def test_every_message_carries_its_format() -> None:
     assert REQUESTS.keys() == ANSWERS.keys() == METHODS.keys()
     for message in (*REQUESTS.values(), *ANSWERS.values()):
-        assert json.loads(message.model_dump_json())["format"] == "1.2"
+        assert json.loads(message.model_dump_json())["format"] == "1.3"
 
 
 def with_unknown_settings(document: dict[str, Any]) -> None:
@@ -58,7 +58,7 @@ def test_fields_of_a_newer_minor_version_are_ignored(name: str) -> None:
         document = json.loads(edited(message, format="1.7", unheard={"of": 1}))
         with_unknown_settings(document)
         understood = kind.model_validate_json(json.dumps(document))
-        assert understood.model_copy(update={"format": "1.2"}) == message
+        assert understood.model_copy(update={"format": "1.3"}) == message
         assert "unheard" not in understood.model_dump_json()
 
 
@@ -80,7 +80,7 @@ def test_a_chief_refuses_a_newer_major_version_and_names_both(tmp_path: Path, na
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await call(edited(REQUESTS[name], format="2.1"))
         assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
-        assert f"the {name} request has format 2.1, and this program reads 1.2" in str(refused.value.details())
+        assert f"the {name} request has format 2.1, and this program reads 1.3" in str(refused.value.details())
         assert lease_service.is_format_refusal(refused.value)
         assert (repr(chief.state), repr(chief.service.workers.entries)) == snapshot
 

@@ -21,7 +21,7 @@ class FormatVersion:
     minor: int
 
 
-FORMAT = "1.2"
+FORMAT = "1.3"
 """The version that this program writes."""
 
 _UNVERSIONED = "1.0"
