@@ -140,7 +140,7 @@ def test_fields_of_a_newer_minor_version_are_ignored(bucket: LocalBucket, what: 
 def test_a_newer_major_version_is_refused_with_both_and_the_file(bucket: LocalBucket, what: str) -> None:
     reader = READERS[what]
     edit(bucket, reader, format="2.1", unheard=1)
-    with pytest.raises(CifakeTuneError, match=r"has format 2\.1, and this program reads 1\.2\. Use ") as refused:
+    with pytest.raises(CifakeTuneError, match=r"has format 2\.1, and this program reads 1\.3\. Use ") as refused:
         reader.read(bucket)
     if reader.read not in (evaluation_summary, progress):  # whose callers know the name, and say it
         assert reader.file in str(refused.value)

@@ -296,7 +296,7 @@ def test_a_record_of_a_newer_major_version_is_refused_whatever_its_kind(bucket: 
     JournalWriter(bucket, STUDY, "w1", 1).write([opened()])
     old, new = b'{"format":"1.3","at":0.0,"kind":"created"', b'{"format":"2.3","at":"?","kind":"%s"' % kind
     write_edited(bucket, 2, [created(0)], old, new)
-    with pytest.raises(JournalError, match=r"0000000002\.jsonl.*format 2\.3, and this program reads 1\.2"):
+    with pytest.raises(JournalError, match=r"0000000002\.jsonl.*format 2\.3, and this program reads 1\.3"):
         read_study(bucket, STUDY)
 
 

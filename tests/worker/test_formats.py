@@ -55,7 +55,7 @@ def test_a_worker_understands_a_chief_of_a_newer_minor_version(other: OtherChief
     answer["study"]["search"]["unheard"] = {"of": 1}
     other.answers["Join"] = json.dumps(answer).encode()
     joined = worker.join()
-    assert joined.model_copy(update={"format": "1.2"}) == ANSWERS["Join"]
+    assert joined.model_copy(update={"format": "1.3"}) == ANSWERS["Join"]
     other.answers["Heartbeat"] = edited(ANSWERS["Heartbeat"], format="1.9", unheard=1)
     assert worker.heartbeat(lease_service.Heartbeat(worker="w0", incarnation="1")) is not None
     worker.check()
@@ -65,7 +65,7 @@ def test_a_worker_that_joins_a_chief_of_a_newer_major_version_names_both(
     other: OtherChief, worker: ChiefClient
 ) -> None:
     other.answers["Join"] = edited(ANSWERS["Join"], format="2.0")
-    with pytest.raises(UsageError, match=f"chief at {other.address} has format 2.0, and this program reads 1.2") as end:
+    with pytest.raises(UsageError, match=f"chief at {other.address} has format 2.0, and this program reads 1.3") as end:
         worker.join()
     assert end.value.exit_code is ExitCode.USAGE
 
@@ -76,7 +76,7 @@ def test_a_worker_whose_chief_is_replaced_by_one_of_a_newer_major_version_ends(
     worker.join()
     other.answers["Heartbeat"] = edited(ANSWERS["Heartbeat"], format="2.0")
     assert worker.heartbeat(lease_service.Heartbeat(worker="w0", incarnation="1")) is None
-    with pytest.raises(UsageError, match=r"format 2\.0, and this program reads 1\.2"):
+    with pytest.raises(UsageError, match=r"format 2\.0, and this program reads 1\.3"):
         worker.check()
 
 
@@ -96,7 +96,7 @@ def newer(monkeypatch: pytest.MonkeyPatch) -> None:
     encode = lease_service._encode
 
     def written(message: lease_service.Message) -> bytes:
-        return encode(message).replace(b'"format":"1.2"', b'"format":"2.0"', 1)
+        return encode(message).replace(b'"format":"1.3"', b'"format":"2.0"', 1)
 
     monkeypatch.setattr(lease_service.LeaseStub, "__init__", stub_with(written))
 
@@ -115,7 +115,7 @@ def stub_with(serializer: Callable[[Any], bytes]) -> Callable[[Any, grpc.Channel
 def test_a_worker_that_a_chief_of_an_older_major_version_refuses_names_both(chief: RunningChief) -> None:
     with grpc.insecure_channel(chief.address) as channel:
         worker = ChiefClient(channel, chief.address, "w0", "1", lambda: None)
-        sentence = f"chief at {chief.address} refuses this worker: .* format 2.0, and this program reads 1.2"
+        sentence = f"chief at {chief.address} refuses this worker: .* format 2.0, and this program reads 1.3"
         with pytest.raises(UsageError, match=sentence) as end:
             worker.join()
         assert end.value.exit_code is ExitCode.USAGE
@@ -125,4 +125,4 @@ def test_a_worker_that_a_chief_of_an_older_major_version_refuses_names_both(chie
 
 
 def test_the_version_is_written_as_two_numbers() -> None:
-    assert formats.parse_format(formats.FORMAT) == formats.FormatVersion(1, 2)
+    assert formats.parse_format(formats.FORMAT) == formats.FormatVersion(1, 3)
