@@ -90,7 +90,7 @@ def in_use(comparison: Comparison) -> str:
     """Return the variant that the space chooses on this machine, as seen in the model that it builds."""
     import keras_tuner
 
-    from tuner.config.settings import Space
+    from tuner.config.space_settings import Space
     from tuner.spaces import load_space
     from tuner.spaces.layers.batch_norm import FusedBatchNormalization
 

@@ -203,3 +203,22 @@ def test_the_chart_renders_the_search_that_plan_reads(tmp_path: Path) -> None:
     release = planned_release(HelmValues(CHARTS, [values], ["study.search.max_hours=8"]))
     study = parse(yaml.safe_load(release.study_yaml), "the chart")
     assert (study.search.max_trials, study.search.max_hours, release.workers) == (7, 8, 3)
+
+
+@pytest.mark.skipif(not shutil.which("helm"), reason="needs helm")
+def test_the_settings_of_a_search_that_learns_reach_the_chief() -> None:
+    """Helm turns 5e6 into a floating-point number."""
+    search = {
+        "algorithm": "tpe",
+        "initial_points": 7,
+        "first": [{"learning_rate": 0.001, "units": 64}, "default"],
+        "learn_from": ["before", "gs://bucket/prefix/other"],
+        "constraints": {"parameters": 5e6},
+    }
+    objects = rendered(CHARTS, "--set-json", f"study.search={json.dumps(search)}")
+    texts = [text for item in objects for text in (item.get("data") or {}).values() if "learn_from" in text]
+    assert texts
+    study = parse(yaml.safe_load(texts[0]), "the chart")
+    expected = parse({"search": search}, "here")
+    assert study.search == expected.search
+    assert study.search.constraints.parameters == 5_000_000

@@ -237,9 +237,9 @@ def test_the_space_in_the_documents_can_be_searched(tmp_path: Path) -> None:
     )
     program = (
         "from tuner import spaces\n"
-        "from tuner.config import settings\n"
+        "from tuner.config.space_settings import Space\n"
         "from tuner.spaces.exploration import explore\n"
-        f"space = settings.Space(import_='my_space:MySpace', code={str(tmp_path)!r})\n"
+        f"space = Space(import_='my_space:MySpace', code={str(tmp_path)!r})\n"
         "found = explore(spaces.load_space(space, (32, 32, 3), 2))\n"
         "assert {'blocks', 'filters', 'dropout', 'learning_rate'} == set(found.values), found.values\n"
     )

@@ -16,7 +16,7 @@ from tuner.bucket import Bucket, open_bucket
 from tuner.config.loading import dump
 from tuner.study.journal import read_records, read_study
 from tuner.study.records import Leased, Opened
-from tuner.study.state import Trial
+from tuner.study.trial import Trial
 
 HERE = Path(__file__).parents[1] / "docs" / "results"
 COPIED = (names.METRICS_JSON, names.PREDICTIONS_CSV)

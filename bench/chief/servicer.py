@@ -17,7 +17,7 @@ from tuner.chief.trial_messages import Messages, bare_trial
 from tuner.names import TrialId
 from tuner.rpc import lease_service
 from tuner.study.objective import Objective
-from tuner.study.state import Trial
+from tuner.study.trial import Trial
 
 COMMIT_S = 0.05
 """Duration of a simulated group commit, in seconds."""

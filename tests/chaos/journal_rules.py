@@ -15,6 +15,7 @@ from tuner.study.records import (
     Created,
     Ended,
     Finished,
+    Learned,
     Leased,
     Opened,
     Outcome,
@@ -162,6 +163,8 @@ class Books:
             return
         if isinstance(record, Finished | Opened):
             self.finished = record if isinstance(record, Finished) else None
+            return
+        if isinstance(record, Learned):
             return
         if isinstance(record, Retried):
             for trial in record.trials:

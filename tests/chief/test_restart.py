@@ -18,7 +18,7 @@ from tuner.names import TrialId, journal_segment, snapshot
 from tuner.search.claims import AttemptClaim, Instant
 from tuner.search.leases import Worker
 from tuner.search.oracle import Oracle
-from tuner.search.suggester import NoSuggestion, Suggestion, make_suggester
+from tuner.search.suggester import NoSuggestion, Suggestion, make_suggester, observations
 from tuner.study import snapshots
 from tuner.study.journal import decode, encode
 from tuner.study.objective import Objective
@@ -110,10 +110,17 @@ class Search:
         records = self.chief.report(attempt, epoch, {"val_accuracy": value}, f"{attempt.trial}/{epoch}", Instant(0, 0))
         if epoch == EPOCHS - 1 or trial.state is not TrialState.RUNNING:
             records += self.chief.complete(attempt, Instant(0, 0))
+            self.observe(records)
             self.suggester.ended(trial.trial_id, trial.state, trial.score, trial.best_epoch)
             del self.turns[worker]
+        else:
+            self.observe(records)
         self.journal += records
         self.reports += 1
+
+    def observe(self, records: list[Record]) -> None:
+        for observation in observations(self.state, records):
+            self.suggester.observe(observation)
 
     def story(self) -> list[tuple[object, ...]]:
         """Return each trial's hyperparameters and what became of it."""
@@ -128,10 +135,10 @@ def undisturbed(algorithm: Algorithm, policy: Policy = Policy.STOPPING) -> Searc
     return Search(algorithm, None, policy=policy).run()
 
 
-# of three hyperparameters, the Gaussian process is asked for from the tenth result on
+# the models are used from the fifth trial with a score on
 @pytest.mark.parametrize("with_snapshot", [False, True])
 @pytest.mark.parametrize("share", [0.2, 0.5, 0.8])
-@pytest.mark.parametrize("algorithm", [Algorithm.RANDOM, Algorithm.BAYESIAN, Algorithm.GRID])
+@pytest.mark.parametrize("algorithm", [Algorithm.RANDOM, Algorithm.BAYESIAN, Algorithm.TPE, Algorithm.GRID])
 @pytest.mark.parametrize("policy", [Policy.STOPPING, Policy.PROMOTION])
 def test_a_chief_killed_in_the_midst_makes_the_same_search(
     policy: Policy, algorithm: Algorithm, share: float, with_snapshot: bool
@@ -142,7 +149,7 @@ def test_a_chief_killed_in_the_midst_makes_the_same_search(
     assert killed.story() == whole.story()
 
 
-@pytest.mark.parametrize("algorithm", [Algorithm.RANDOM, Algorithm.BAYESIAN, Algorithm.GRID])
+@pytest.mark.parametrize("algorithm", [Algorithm.RANDOM, Algorithm.BAYESIAN, Algorithm.TPE, Algorithm.GRID])
 def test_the_searches_that_are_compared_pause_trials_and_promote_some(algorithm: Algorithm) -> None:
     trials = undisturbed(algorithm, Policy.PROMOTION).state.trials.values()
     assert len(trials) == TRIALS
@@ -150,7 +157,7 @@ def test_the_searches_that_are_compared_pause_trials_and_promote_some(algorithm:
     assert max(trial.attempts for trial in trials) >= 2
 
 
-@pytest.mark.parametrize("algorithm", [Algorithm.RANDOM, Algorithm.BAYESIAN, Algorithm.GRID])
+@pytest.mark.parametrize("algorithm", [Algorithm.RANDOM, Algorithm.BAYESIAN, Algorithm.TPE, Algorithm.GRID])
 def test_the_searches_that_are_compared_stop_trials_early(algorithm: Algorithm) -> None:
     trials = undisturbed(algorithm).state.trials.values()
     states = [trial.state for trial in trials]

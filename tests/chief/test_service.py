@@ -19,7 +19,7 @@ from tuner.search.claims import Instant
 from tuner.search.suggester import NoSuggestion, Suggester, Suggestion
 from tuner.study.journal import JournalReader, read_study
 from tuner.study.records import TrialState
-from tuner.study.state import Trial
+from tuner.study.trial import Trial
 
 
 def test_a_worker_that_goes_away_while_its_trial_is_suggested_loses_nothing(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from tuner.chief.context import ChiefContext
 from tuner.chief.monitor import ChiefMonitor
 from tuner.cli.early_checks import check_continues
 from tuner.config.loading import load
-from tuner.config.settings import Space
+from tuner.config.space_settings import Space
 from tuner.data.pack import pack
 from tuner.errors import ExitCode, UsageError
 from tuner.monitoring.catalogue import Role

@@ -22,7 +22,8 @@ from tuner import names
 from tuner.data.pack import pack
 from tuner.rpc import lease_service, tls
 from tuner.study.records import TrialState
-from tuner.study.state import StudyState, Trial
+from tuner.study.state import StudyState
+from tuner.study.trial import Trial
 from tuner.worker.chief_client import ChiefClient, Grant
 
 TRIALS = 40

@@ -18,7 +18,8 @@ from tuner import names
 from tuner.data.pack import pack
 from tuner.names import TrialId
 from tuner.study.records import TrialState
-from tuner.study.state import StudyState, Trial
+from tuner.study.state import StudyState
+from tuner.study.trial import Trial
 
 SPACES = Path(__file__).parent / "spaces"
 EPOCHS = 4

@@ -15,6 +15,7 @@ from tuner.config import settings as config
 from tuner.config.loading import all_keys, dump, json_schema, load, parse
 from tuner.config.recorded import RecordedStudy
 from tuner.config.settings import Algorithm, Policy, Study
+from tuner.config.space_settings import BUILT_IN_SPACES
 from tuner.errors import ConfigError, ExitCode
 from tuner.spaces.loading import BUILT_IN
 from tuner.study import compatibility
@@ -114,6 +115,14 @@ def test_an_unknown_key_is_an_error_that_names_the_nearest(study_yaml: Write, te
         ("search: {algorithm: randm}", "search.algorithm", '"randm"'),
         ("search: {objective: 3}", "search.objective", "3"),
         ("search: 3", "search", "3"),
+        ("search: {initial_points: 0}", "search.initial_points", "0"),
+        ("search: {first: default}", "search.first", '"default"'),
+        ("search: {first: [defaults]}", "search.first", '["defaults"]'),
+        ("search: {first: [{width: [1, 2]}]}", "search.first", '[{"width": [1, 2]}]'),
+        ("search: {learn_from: [Before]}", "search.learn_from", '"Before"'),
+        ("search: {learn_from: ['gs://bucket/']}", "search.learn_from", '"gs://bucket/"'),
+        ("search: {constraints: {parameters: 0}}", "search.constraints.parameters", "0"),
+        ("search: {constraints: {parameters: 1.5}}", "search.constraints.parameters", "1.5"),
         ("search:", "search", "null"),
         ("seed: 0", "seed", "0"),
         ("seed: 2147483648", "seed", "2147483648"),
@@ -309,7 +318,7 @@ def test_the_json_schema_describes_every_setting_and_allows_no_other() -> None:
 def test_the_json_schema_knows_the_built_in_spaces_and_takes_either_a_name_or_an_import(
     space: dict[str, str | None], valid: bool
 ) -> None:
-    assert set(config.BUILT_IN_SPACES) == set(BUILT_IN)
+    assert set(BUILT_IN_SPACES) == set(BUILT_IN)
     assert Draft202012Validator(json_schema()).is_valid({"space": space}) is valid
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.command_line import run_in_process
 from tuner.config.loading import load
-from tuner.config.settings import Space
+from tuner.config.space_settings import Space
 from tuner.errors import ConfigError, SpaceError
 from tuner.spaces import load_space
 

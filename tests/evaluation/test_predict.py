@@ -15,7 +15,8 @@ from tests.evaluation.studies import STUDY, Night, brightness_model, pack_images
 from tests.support.evaluations import evaluate
 from tuner import names
 from tuner.bucket.local import LocalBucket
-from tuner.config.settings import Space, Study
+from tuner.config.settings import Study
+from tuner.config.space_settings import Space
 from tuner.data.decode import read_header
 from tuner.errors import BucketError, EnvironmentFailure
 from tuner.evaluation.calibration import at_temperature

@@ -30,7 +30,8 @@ from tests.integration.support import FASTEST_BACKEND, JAX_ENVIRONMENT, python_w
 from tests.support.evaluations import evaluate, read_metrics
 from tuner import names
 from tuner.bucket.local import LocalBucket
-from tuner.config.settings import Evaluation, Space, Study
+from tuner.config.settings import Evaluation, Study
+from tuner.config.space_settings import Space
 from tuner.data.manifest import read_manifest
 from tuner.data.source import Progress
 from tuner.errors import BucketError, EnvironmentFailure, NoResultError, SpaceError

@@ -10,7 +10,8 @@ import pytest
 from tests.evaluation.studies import STUDY, Night, brightness_model, file, lose_the_test_split
 from tuner import names
 from tuner.config.data_settings import Data
-from tuner.config.settings import Space, Study
+from tuner.config.settings import Study
+from tuner.config.space_settings import Space
 from tuner.errors import SpaceError
 from tuner.evaluation.own_result import OwnMetrics
 from tuner.evaluation.predictor import open_predictor

@@ -17,7 +17,7 @@ from tuner.config.loading import load
 from tuner.config.settings import Study
 from tuner.data.pack import pack
 from tuner.study.records import AttemptEnded, Outcome
-from tuner.study.state import Trial
+from tuner.study.trial import Trial
 
 WAIT_S = 180.0
 EPOCHS = 6

@@ -22,7 +22,8 @@ from tuner.config.loading import load
 from tuner.data.pack import pack
 from tuner.local.children import STOP_S
 from tuner.study.records import AttemptEnded, Outcome, TrialState
-from tuner.study.state import StudyState, Trial
+from tuner.study.state import StudyState
+from tuner.study.trial import Trial
 
 EPOCHS = 9
 TRIALS = len(RATES)

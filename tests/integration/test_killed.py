@@ -17,7 +17,8 @@ from tests.support.browser import OpenPage, chromium, open_page
 from tests.support.scrape import until
 from tuner import names
 from tuner.study.records import Ended, Leased, TrialState
-from tuner.study.state import StudyState, Trial
+from tuner.study.state import StudyState
+from tuner.study.trial import Trial
 
 TRIALS = 5
 EPOCHS = 4

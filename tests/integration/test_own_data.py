@@ -19,7 +19,8 @@ from tuner.bucket import open_bucket
 from tuner.evaluation.provenance import Provenance
 from tuner.evaluator.reproduce import reproduce
 from tuner.local.children import share_of_cores
-from tuner.study.state import StudyState, Trial
+from tuner.study.state import StudyState
+from tuner.study.trial import Trial
 
 EPOCHS = 4
 AGAIN = """

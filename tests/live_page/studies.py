@@ -12,8 +12,9 @@ from tuner.search.leases import Worker
 from tuner.search.oracle import Oracle
 from tuner.search.suggester import Suggestion
 from tuner.study.records import FaultScope, Finished, Opened, Outcome, TrialState, Value
-from tuner.study.state import StudyState, Trial
+from tuner.study.state import StudyState
 from tuner.study.status import EvaluationState, EvaluationSummary, WorkerState, WorkerStatus
+from tuner.study.trial import Trial
 
 EPOCHS = 12
 START = 1_700_000_000.0

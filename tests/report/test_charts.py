@@ -19,7 +19,8 @@ from tuner.report.rungs import rungs_of
 from tuner.study.attempts import attempts_of
 from tuner.study.progress import downsample
 from tuner.study.records import TrialState
-from tuner.study.state import StudyState, Trial
+from tuner.study.state import StudyState
+from tuner.study.trial import Trial
 
 
 @pytest.mark.parametrize(

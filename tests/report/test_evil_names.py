@@ -31,8 +31,8 @@ from tuner.report.terminal.console import print_line, print_text
 from tuner.report.terminal.evaluation import summary
 from tuner.report.terminal.safe_console import SafeConsole
 from tuner.report.terminal.search import describe
-from tuner.study.state import Trial
 from tuner.study.tensorboard import event_file
+from tuner.study.trial import Trial
 
 CLASSES = ("<img src=x onerror=alert(1)>", "=cmd|' C calc'!A0", "a\nb\x1b[31mred", "|x|`y`[z](javascript:alert(1))")
 FILE = "<script>{}\x1b[2J.png"

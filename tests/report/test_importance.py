@@ -9,7 +9,7 @@ from tuner.names import TrialId
 from tuner.report.importance import Importances, TooFew, importances, varied
 from tuner.study.objective import Objective
 from tuner.study.records import TrialState, Value
-from tuner.study.state import Trial
+from tuner.study.trial import Trial
 
 MAX, MIN = Objective("score", "max"), Objective("score", "min")
 

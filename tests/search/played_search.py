@@ -10,7 +10,8 @@ from tuner.search.leases import Worker
 from tuner.search.oracle import Oracle
 from tuner.search.suggester import Suggestion
 from tuner.study.records import RECORD, Opened, Record, TrialState
-from tuner.study.state import StudyState, Trial
+from tuner.study.state import StudyState
+from tuner.study.trial import Trial
 
 
 def promoting(*settings: str, epochs: int = 27, trials: int = 100) -> Oracle:

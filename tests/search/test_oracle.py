@@ -10,7 +10,8 @@ from tuner.search.oracle import Oracle
 from tuner.search.suggester import Suggestion
 from tuner.study.evidence import Evidence
 from tuner.study.records import Ended, FaultScope, Finished, Opened, Outcome, Reported, TrialState
-from tuner.study.state import StudyState, Trial
+from tuner.study.state import StudyState
+from tuner.study.trial import Trial
 
 A, B = Worker("a", "1"), Worker("b", "1")
 

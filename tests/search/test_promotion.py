@@ -14,7 +14,7 @@ from tuner.search.leases import Worker
 from tuner.search.oracle import Oracle
 from tuner.study.evidence import Evidence
 from tuner.study.records import Outcome, TrialState
-from tuner.study.state import Trial
+from tuner.study.trial import Trial
 
 STOCK = Worker("tuner0")
 

@@ -30,7 +30,8 @@ from tuner.study.records import (
     TrialState,
     Withdrawn,
 )
-from tuner.study.state import SCORED, TRANSITIONS, StudyState, Trial
+from tuner.study.state import StudyState
+from tuner.study.trial import SCORED, TRANSITIONS, Trial
 
 # ---- the table ----------------------------------------------------------------------------------
 T = TrialId("t")

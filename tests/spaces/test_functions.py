@@ -6,7 +6,7 @@ from pathlib import Path
 import keras_tuner
 import pytest
 
-from tuner.config.settings import Space
+from tuner.config.space_settings import Space
 from tuner.errors import SpaceError
 from tuner.spaces import load_space
 from tuner.spaces.exploration import explore

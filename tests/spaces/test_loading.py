@@ -9,7 +9,7 @@ import keras_tuner
 import pytest
 
 from tuner.config.loading import load
-from tuner.config.settings import Space
+from tuner.config.space_settings import Space
 from tuner.errors import ExitCode, PreemptedError, SpaceError
 from tuner.search.suggester import Suggestion, make_suggester
 from tuner.spaces import load_space, narrow, seed

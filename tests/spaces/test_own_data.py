@@ -9,7 +9,7 @@ import keras_tuner
 import numpy as np
 import pytest
 
-from tuner.config.settings import Space
+from tuner.config.space_settings import Space
 from tuner.errors import EnvironmentFailure, SpaceError
 from tuner.spaces import load_own_space, load_space
 from tuner.spaces.exploration import explore

@@ -11,7 +11,7 @@ import pytest
 
 import k8s
 import tuner
-from tuner.config.settings import Space
+from tuner.config.space_settings import Space
 from tuner.errors import SpaceError
 from tuner.evaluator.provenance import _code
 from tuner.spaces import load_space

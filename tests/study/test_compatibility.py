@@ -60,6 +60,8 @@ def test_how_a_study_was_packed_may_be_left_out_with_its_source(change: str) -> 
         "space.values={width: 3}",
         "search.algorithm=bayesian", "search.objective=val_loss", "search.direction=max", "training.patience=2",
         "search.max_trials=9", "training.epochs=9", "search.early_stopping.policy=none",
+        "search.initial_points=3", "search.first=[default]", "search.learn_from=[before]",
+        "search.constraints.parameters=9",
         "search.early_stopping.min_epochs=2", "search.early_stopping.reduction_factor=4", "training.max_minutes=5",
     ],
 )  # fmt: skip
@@ -73,7 +75,7 @@ def test_trials_that_train_for_themselves_may_train_longer(algorithm: Algorithm)
     check_resume(study(f"search.algorithm={algorithm}"), study(f"search.algorithm={algorithm}", "training.epochs=11"))
 
 
-@pytest.mark.parametrize("algorithm", [Algorithm.BAYESIAN, Algorithm.HYPERBAND])
+@pytest.mark.parametrize("algorithm", [Algorithm.BAYESIAN, Algorithm.TPE, Algorithm.HYPERBAND])
 def test_trials_that_are_compared_while_searching_may_not_train_longer(algorithm: Algorithm) -> None:
     begun = f"search.algorithm={algorithm}"
     message = error_of(check_resume, study(begun), study(begun, "training.epochs=11"))

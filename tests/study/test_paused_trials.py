@@ -5,9 +5,9 @@ import time
 from pathlib import Path
 
 from tests.report.test_search_terminal import rendered
+from tests.search.played_search import Search, promoting
 from tests.search.test_early_stopping import epochs
 from tests.search.test_oracle import A, B, add, at, take
-from tests.search.played_search import Search, promoting
 from tests.search.test_promotion import paused_at_first_rung, resumed
 from tuner import names
 from tuner.bucket.local import LocalBucket

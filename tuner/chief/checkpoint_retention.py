@@ -12,7 +12,8 @@ from tuner.config.settings import Algorithm
 from tuner.errors import BucketError
 from tuner.names import TrialId
 from tuner.search.promotion import unpromotable
-from tuner.study.state import StudyState, Trial
+from tuner.study.state import StudyState
+from tuner.study.trial import Trial
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from itertools import islice
 
 from tuner.search.claims import Instant
 from tuner.search.oracle import Oracle
-from tuner.search.suggester import NoSuggestion, Suggester, Suggestion
+from tuner.search.suggester import NoSuggestion, Observation, Suggester, Suggestion
 from tuner.study.records import Ended, Paused, Record
 
 BATCH_S = 0.01
@@ -98,6 +98,10 @@ class Dispatcher:
         if wanted and (self._producing is None or self._producing.done()):
             self._producing = asyncio.create_task(self._produce())
 
+    def observe(self, observations: Sequence[Observation]) -> None:
+        """Pass what is now known about trials to the algorithm, in its own thread and so before its next suggestion."""
+        self._thread.submit(self._observe, observations)
+
     def ended(self, records: Sequence[Ended | Paused]) -> None:
         """Pass the results of trials to the algorithm, in its own thread and therefore before its next suggestion.
 
@@ -108,6 +112,13 @@ class Dispatcher:
         self._thread.submit(self._learn, records)
         if self._suggester.slow:
             self._request()
+
+    def _observe(self, observations: Sequence[Observation]) -> None:
+        try:
+            for observation in observations:
+                self._suggester.observe(observation)
+        except Exception as error:
+            self._missed_result = error
 
     def _learn(self, records: Sequence[Ended | Paused]) -> None:
         try:

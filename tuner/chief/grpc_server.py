@@ -9,7 +9,8 @@ from google.protobuf.message import DecodeError
 from keras_tuner.src import protos
 
 from tuner import limits
-from tuner.chief.service import Service, abort
+from tuner.chief.refusals import abort
+from tuner.chief.service import Service
 from tuner.errors import CifakeTuneError
 from tuner.rpc import lease_service
 from tuner.rpc.lease_service import Call

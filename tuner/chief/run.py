@@ -9,34 +9,24 @@ import asyncio
 import gc
 import logging
 from contextlib import nullcontext
-from dataclasses import dataclass
 
-from keras_tuner import HyperModel
-from keras_tuner.engine.hyperparameters import HyperParameters
-
-from tuner import spaces
 from tuner.chief.checkpoint_retention import SavedModels
 from tuner.chief.context import ChiefContext
 from tuner.chief.journal_writer import JournalWriter
 from tuner.chief.monitor import linger
+from tuner.chief.plan import SearchPlan, learn_once, plan_search
 from tuner.chief.server import Chores, serve
 from tuner.chief.service import Service, now
 from tuner.chief.term import open_term, recover
 from tuner.chief.worker_deaths import WorkerDeaths, deaths_in_cluster
-from tuner.config.settings import Study
-from tuner.data.manifest import Manifest, read_manifest
+from tuner.data.manifest import read_manifest
 from tuner.errors import EmptiedBucketError, JournalError, NoResultError, UsageError
 from tuner.rpc import tls_server_errors
 from tuner.search.oracle import Oracle
-from tuner.search.suggester import Suggester, make_suggester, objective_of
-from tuner.spaces.exploration import explore
-from tuner.spaces.model_size import space_size
 from tuner.spaces.versions import space_version
 from tuner.study.compatibility import check_unchanged, effect_of_epochs
 from tuner.study.journal import JournalReader, check_not_emptied
-from tuner.study.objective import Objective
 from tuner.study.progress import why_no_result
-from tuner.study.records import ModelSizes
 from tuner.study.state import StudyState
 from tuner.study.tensorboard import EventFiles
 
@@ -77,54 +67,12 @@ def _run(context: ChiefContext) -> StudyState:
     manifest = None if context.study.data.own else read_manifest(context.bucket, context.digest)
     version = space_version(context.study.space, manifest.image_shape if manifest else None)
     check_unchanged(recovered.state, context.study, context.digest, version)
-    plan = _plan_search(context.study, manifest)
-    recovered, journal = open_term(reader, context, plan.objective.direction, plan.model_sizes, version)
+    plan = plan_search(context.study, manifest)
+    learned = learn_once(context, plan, recovered.state)
+    recovered, journal = open_term(reader, context, plan.objective.direction, plan.model_sizes, version, learned)
     if journal is None:
         return _continue_after_search(context, recovered.state)
     return _search(context, plan, recovered.state, journal)
-
-
-@dataclass(frozen=True)
-class SearchPlan:
-    """How new trials are chosen."""
-
-    hyperparameters: HyperParameters
-    """The space, narrowed by the study's setting space.values."""
-    suggester: Suggester
-    objective: Objective
-    model_sizes: ModelSizes | None
-
-
-def _plan_search(study: Study, manifest: Manifest | None) -> SearchPlan:
-    """Explore the space by building the model once, and create the algorithm that samples it.
-
-    `manifest` is None if the space brings its own data.
-    """
-    if manifest is None:
-        space, image_shape = spaces.load_own_space(study.space), None
-    else:
-        image_shape = manifest.image_shape
-        space = spaces.load_space(study.space, image_shape, len(manifest.classes))
-    hyperparameters = spaces.narrow(explore(space, image_shape), study.space.values)
-    objective = objective_of(study.search)
-    suggester = make_suggester(study, hyperparameters, objective)
-    return SearchPlan(hyperparameters, suggester, objective, _model_sizes(space, hyperparameters))
-
-
-def _model_sizes(space: HyperModel, hyperparameters: HyperParameters) -> ModelSizes | None:
-    """Log and return the sizes of the space's models."""
-    size = space_size(space, hyperparameters)
-    if size is None:
-        return None
-    log.info("with the default hyperparameters, the model has %s", size.default)
-    if size.largest:
-        log.info("with the largest ones, it has %s", size.largest)
-    return ModelSizes(
-        parameters=size.default.parameters,
-        checkpoint_bytes=size.default.checkpoint_bytes,
-        largest_parameters=size.largest.parameters if size.largest else None,
-        largest_checkpoint_bytes=size.largest.checkpoint_bytes if size.largest else None,
-    )
 
 
 def _search(context: ChiefContext, plan: SearchPlan, state: StudyState, journal: JournalWriter) -> StudyState:

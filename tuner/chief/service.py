@@ -10,7 +10,7 @@ import re
 import time
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from typing import Any
 
 import grpc
 import grpc.aio
@@ -21,6 +21,7 @@ from tuner import limits, names
 from tuner.chief.dispatcher import Dispatcher
 from tuner.chief.journal_writer import JournalWriter
 from tuner.chief.metrics import ServiceMetrics
+from tuner.chief.refusals import abort, refuse
 from tuner.chief.stock_spaces import StockSpaces
 from tuner.chief.trial_messages import Messages, Status, bare_trial, start_metadata
 from tuner.chief.worker_deaths import WorkerDeaths
@@ -31,11 +32,12 @@ from tuner.rpc import lease_service
 from tuner.search.claims import AttemptClaim, BadReportError, Instant, StaleAttemptError, UnknownTrialError
 from tuner.search.leases import Worker
 from tuner.search.oracle import Oracle
-from tuner.search.suggester import Suggester
+from tuner.search.suggester import Suggester, observations
 from tuner.study.evidence import Evidence
 from tuner.study.records import Ended, Outcome, Paused, Record, TrialState, first_line
-from tuner.study.state import StudyState, Trial
+from tuner.study.state import StudyState
 from tuner.study.status import WorkerState, WorkerStatus
+from tuner.study.trial import Trial
 
 log = logging.getLogger(__name__)
 
@@ -193,7 +195,7 @@ class Service:
         except BadReportError as error:
             await abort(context, grpc.StatusCode.INVALID_ARGUMENT, str(error))
         except (StaleAttemptError, UnknownTrialError) as error:
-            await _refuse(error, attempt, context)
+            await refuse(error, attempt, context)
         self.workers.record_call(attempt.worker)
         trial = self.state.trials[names.TrialId(attempt.trial)]
         status: Status = "RUNNING" if trial.state is TrialState.RUNNING else "STOPPED"
@@ -219,7 +221,7 @@ class Service:
                 outcome = Outcome.INVALID if status == _proto.TrialStatus.FAILED else Outcome.FAILED
                 records = self.oracle.give_back(attempt, outcome, "the worker reported that the trial failed", now())
         except (StaleAttemptError, UnknownTrialError) as error:
-            await _refuse(error, attempt, context)
+            await refuse(error, attempt, context)
         self.workers.record_call(attempt.worker)
         await self.take(records)
         if refusal:
@@ -284,7 +286,7 @@ class Service:
                 attempt, request.cause, request.reason, now(), request.failing_s or 0.0, request.scope
             )
         except (StaleAttemptError, UnknownTrialError) as error:
-            await _refuse(error, attempt, context)
+            await refuse(error, attempt, context)
         if request.cause in (Outcome.PREEMPTED, Outcome.ENVIRONMENT):
             self.workers.unregister(attempt.worker)  # its process ends
         if request.cause is Outcome.ENVIRONMENT:
@@ -321,6 +323,8 @@ class Service:
         """
         if not records:
             return asyncio.shield(self.journal.commit([]))
+        if observed := observations(self.state, records):
+            self.dispatcher.observe(observed)
         ended = [record for record in records if isinstance(record, Ended | Paused)]
         if ended:
             self.dispatcher.ended(ended)
@@ -383,19 +387,3 @@ def now() -> Instant:
 
 def _metadata(context: Any) -> dict[str, str]:
     return {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
-
-
-async def abort(context: Any, code: grpc.StatusCode, text: str) -> NoReturn:
-    """End a call with an error."""
-    await context.abort(code, text)  # raises
-    raise AssertionError
-
-
-async def _refuse(error: Exception, attempt: AttemptClaim, context: Any) -> NoReturn:
-    if isinstance(error, UnknownTrialError):
-        await abort(context, grpc.StatusCode.NOT_FOUND, f"there is no trial {attempt.trial!r}")
-    await abort(
-        context,
-        grpc.StatusCode.FAILED_PRECONDITION,
-        f"attempt {attempt.number} at trial {attempt.trial} by {attempt.worker.name} is not the newest. Abandon it.",
-    )

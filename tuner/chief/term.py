@@ -13,9 +13,10 @@ from tuner.chief.evaluation_job import ChiefJob
 from tuner.chief.journal_writer import JournalWriter
 from tuner.config.settings import Study
 from tuner.errors import FencedError
+from tuner.study.algorithm_versions import algorithm_version
 from tuner.study.compatibility import check_unchanged, effect_of_epochs
 from tuner.study.journal import JournalReader
-from tuner.study.records import ModelSizes, Opened, Record, Retried, TrialState
+from tuner.study.records import Learned, LearnedTrial, ModelSizes, Opened, Record, Retried, TrialState
 from tuner.study.snapshots import Snapshotter
 from tuner.study.state import StudyState
 
@@ -46,6 +47,7 @@ def open_term(
     direction: Literal["max", "min"],
     model_sizes: ModelSizes | None = None,
     space_version: int = 1,
+    learned: tuple[LearnedTrial, ...] = (),
 ) -> tuple[Recovered, JournalWriter | None]:
     """Open the next term, and return the study's newest state with the journal to write to.
 
@@ -85,8 +87,11 @@ def open_term(
             namespace=release.namespace if release else "",
             model_sizes=model_sizes,
             space_version=space_version,
+            algorithm_version=algorithm_version(context.study.search.algorithm),
         )
         records: list[Record] = [opened, *([Retried(at=opened.at, trials=retried)] if retried else [])]
+        if learned and state.study is None:
+            records.append(Learned(at=opened.at, trials=learned))
         try:
             journal.write(records)
         except FencedError:

@@ -14,7 +14,7 @@ from tuner import names
 from tuner.names import AttemptId
 from tuner.study.objective import Objective
 from tuner.study.records import TrialState, Value
-from tuner.study.state import Trial
+from tuner.study.trial import Trial
 
 _proto = protos.get_proto()
 _service = protos.get_service()

@@ -11,6 +11,9 @@ YEAR_S = 366 * 24 * 3600.0
 Positive = Annotated[int, Field(ge=1, le=MANY)]
 Budget = Annotated[int, Field(ge=0, le=MANY)]
 Seconds = Annotated[float, Field(ge=0.1, le=YEAR_S)]
+Value = bool | int | float | str
+"""A hyperparameter's value."""
+Values = list[bool] | list[int] | list[float] | list[str]
 Text = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f][^\x00-\x1f\x7f]*$")]
 """Text that is not blank and has no control characters."""
 

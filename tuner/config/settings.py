@@ -6,25 +6,26 @@ An unknown key is an error that names the nearest known key.
 """
 
 import json
+import re
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from tuner.config.data_settings import Data
-from tuner.config.section import MANY, YEAR_S, Budget, Positive, Seconds, Settings, Text
+from tuner.config.section import MANY, YEAR_S, Budget, Positive, Seconds, Settings, Text, Value
+from tuner.config.space_settings import Space
 
 STUDY_NAME = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
 """Pattern of the names of studies."""
-Value = bool | int | float | str
-Values = list[bool] | list[int] | list[float] | list[str]
 
 
 class Algorithm(StrEnum):
-    """Keras Tuner's search algorithms."""
+    """Search algorithms: those of Keras Tuner, and TPE of Optuna."""
 
     RANDOM = "random"
     BAYESIAN = "bayesian"  # Gaussian process, upper confidence bound
+    TPE = "tpe"  # tree-structured Parzen estimator
     HYPERBAND = "hyperband"  # derives the number of trials and the epochs per trial from training.epochs
     GRID = "grid"
 
@@ -43,66 +44,6 @@ class Policy(StrEnum):
     STOPPING = "asha"  # stops the others; recorded under its first name, so that version 0.1.0 can continue a study
     PROMOTION = "promotion"  # pauses the others, until they are promoted
     NONE = "none"
-
-
-BUILT_IN_SPACES = ("seed", "deep")
-"""Names of the built-in spaces. A test compares them with `tuner.spaces`."""
-
-
-class Space(Settings):
-    """The search space: the hyperparameters and the model built from them."""
-
-    # for editors and helm: at most one of `name` and `import` is a text
-    model_config = ConfigDict(
-        json_schema_extra={
-            "not": {
-                "required": ["name", "import"],
-                "properties": {"name": {"type": "string"}, "import": {"type": "string"}},
-            }
-        }
-    )
-
-    name: Annotated[Text | None, Field(json_schema_extra={"enum": [*BUILT_IN_SPACES, None]})] = None
-    """Name of a built-in space. Default: `seed`, the published space, unless `import` is set."""
-
-    import_: Annotated[str | None, Field(alias="import", pattern=r"^[\w.]+:\w+$")] = None
-    """Your own space, written as `module:name`: a function `build_model(hp)` that returns a compiled model, a Keras
-    Tuner `HyperModel` class, or an object of such a class. It replaces `name`."""
-
-    code: Text | None = None
-    """Folder that is added to Python's path before `import` is resolved. Default: the working directory."""
-
-    values: dict[str, Value | Values] = {}  # noqa: RUF012  (pydantic copies defaults)
-    """Hyperparameters to fix or to restrict. `{width: 64, blocks: [2, 3]}` fixes `width` and restricts `blocks` to two
-    values, so that one space serves both a laptop and a large GPU. Default: none, which restricts nothing."""
-
-    @field_validator("values", mode="before")
-    @classmethod
-    def _values_or_lists(cls, values: Any) -> Any:
-        """Replace pydantic's errors, one for each type that a value could have had, by a single sentence."""
-        if not isinstance(values, dict):
-            raise ValueError(
-                f"must be a mapping of hyperparameters to values, such as {{width: 64}}, got {json.dumps(values)}"
-            )
-        for name, value in values.items():
-            choices = value if isinstance(value, list) else [value]
-            types = {
-                float if isinstance(choice, int) and not isinstance(choice, bool) else type(choice)
-                for choice in choices
-            }
-            if len(types) != 1 or not types <= {bool, float, str}:
-                raise ValueError(f"{name} must be a value or a list of values of one type, got {json.dumps(value)}")
-        return values
-
-    @model_validator(mode="before")
-    @classmethod
-    def _name_or_import(cls, values: Any) -> Any:
-        if not isinstance(values, dict):
-            return values
-        has_import = values.get("import", values.get("import_")) is not None
-        if has_import and values.get("name") is not None:
-            raise ValueError("space.name and space.import are mutually exclusive. Remove one of them")
-        return values if has_import or values.get("name") is not None else {**values, "name": "seed"}
 
 
 def _policy_name(value: Any) -> Any:
@@ -159,11 +100,52 @@ BUDGETS = ("max_hours", "max_worker_hours", "target", "patience_trials")
 Hours = Annotated[float, Field(gt=0, le=MANY)]
 
 
+class Constraints(Settings):
+    """Limits that a model must satisfy to be trained."""
+
+    parameters: Annotated[int, Field(ge=1, le=10**15)] | None = None
+    """Maximum number of parameters of a model, such as `5e6`. The chief counts them without creating weights. A larger
+    model becomes no trial and is not suggested again. If 200 suggestions in a row are too large, no further trial is
+    suggested. Default: not set, so that models may have any size."""
+
+    @field_validator("parameters", mode="before")
+    @classmethod
+    def _whole(cls, value: Any) -> Any:
+        """Accept 5e6, which YAML and JSON read as a floating-point number."""
+        return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Point = Literal["default"] | dict[str, Value]
+"""A configuration to be tried: all defaults, or values of some hyperparameters."""
+
+
 class Search(Settings):
     """The search: which trials run, and how they are compared."""
 
     algorithm: Algorithm = Algorithm.RANDOM
-    """Search algorithm of Keras Tuner that suggests the hyperparameters of the next trial."""
+    """Search algorithm that suggests the hyperparameters of the next trial. `bayesian` (a Gaussian process) and `tpe`
+    (a tree-structured Parzen estimator) learn from the scores of earlier trials. The algorithms are Keras Tuner's,
+    except `tpe`, which is Optuna's."""
+
+    initial_points: Positive | None = None
+    """Number of trials with a score from which on `bayesian` and `tpe` use their model; the trials before that are
+    random. The other algorithms ignore this setting. Default: a third of `max_trials`, but at least 4 and at most 10
+    plus the number of hyperparameters that are not fixed. With fewer trials, a model knows too little. With more, too
+    few trials would be left to use it."""
+
+    first: list[Point] = []  # noqa: RUF012  (pydantic copies defaults)
+    """Configurations that are tried first: mappings of hyperparameters to values, or the word `default`. In
+    `[{learning_rate: 0.001}, default]`, the other hyperparameters of the first trial, and all of the second, have the
+    defaults of the space. They count as trials. Default: none."""
+
+    learn_from: list[Text] = []  # noqa: RUF012
+    """Earlier studies whose results the algorithm knows from the beginning: names of studies in the same bucket, or
+    names with the URL of another bucket, such as `gs://bucket/prefix/NAME`. They must have the same objective, and
+    hyperparameters in common. Their trials are neither counted nor repeated. They are read once, when the study begins.
+    Default: none."""
+
+    constraints: Constraints = Constraints()
+    """Limits that a model must satisfy to be trained."""
 
     max_trials: Positive | None = None
     """Maximum number of trials. There are fewer if the space has fewer combinations. Hyperband ignores this setting and
@@ -209,6 +191,31 @@ class Search(Settings):
     max_consecutive_failures: Positive = 3
     """Number of consecutive failed trials after which the search gives up, because the model is broken then, not
     the hyperparameters."""
+
+    @field_validator("first", mode="before")
+    @classmethod
+    def _points(cls, value: Any) -> Any:
+        """Replace pydantic's errors, one for each type that a value could have had, by a single sentence."""
+        for point in value if isinstance(value, list) else [None]:
+            is_mapping = isinstance(point, dict) and all(isinstance(each, Value) for each in point.values())
+            if not is_mapping and point != "default":
+                raise ValueError(
+                    "must be a list of configurations, each the word default or a mapping of hyperparameters to "
+                    f"values, such as [{{learning_rate: 0.001}}, default], got {json.dumps(value):.100}"
+                )
+        return value
+
+    @field_validator("learn_from")
+    @classmethod
+    def _studies(cls, studies: list[str]) -> list[str]:
+        for study in studies:
+            name = study.rsplit("/", 1)[-1]
+            if not re.fullmatch(STUDY_NAME, name):
+                raise ValueError(
+                    "must be names of studies, or URLs of buckets that end with such a name, such as gs://bucket/NAME, "
+                    f"got {json.dumps(study):.100}"
+                )
+        return studies
 
     @property
     def names_objective(self) -> bool:

@@ -24,7 +24,8 @@ from tuner.evaluation.result import LeakFree, Metrics, OneClass, RunnerUp, Versi
 from tuner.evaluation.robustness import Card, robustness
 from tuner.evaluation.roc import roc_curves
 from tuner.evaluation.subgroups import by_object
-from tuner.study.state import StudyState, Trial
+from tuner.study.state import StudyState
+from tuner.study.trial import Trial
 
 log = logging.getLogger(__name__)
 

@@ -22,7 +22,8 @@ from tuner.spaces.own_evaluation import evaluate, require_compiled
 from tuner.spaces.own_methods import has_own_evaluation
 from tuner.study.attempts import attempts_of
 from tuner.study.journal import read_records
-from tuner.study.state import StudyState, Trial
+from tuner.study.state import StudyState
+from tuner.study.trial import Trial
 
 
 @dataclass(frozen=True)

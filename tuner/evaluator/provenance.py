@@ -23,7 +23,8 @@ from tuner.evaluation.provenance import Code, DataSet, Machine, Provenance, Stag
 from tuner.spaces.function import definition_of
 from tuner.spaces.user_code import name_in_space
 from tuner.study.attempts import History
-from tuner.study.state import StudyState, Trial
+from tuner.study.state import StudyState
+from tuner.study.trial import Trial
 from tuner.training.seeding import trial_seed
 
 

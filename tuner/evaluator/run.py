@@ -20,8 +20,9 @@ from tuner.evaluation.result_files import read_metrics
 from tuner.evaluation.result_json import confusion_json
 from tuner.study.journal import read_records, read_study
 from tuner.study.progress import why_no_result
-from tuner.study.state import StudyState, Trial
+from tuner.study.state import StudyState
 from tuner.study.tensorboard import EventFiles
+from tuner.study.trial import Trial
 
 if TYPE_CHECKING:
     from tuner.evaluation.measurement import Measured, ReportProgress, Subject

@@ -9,7 +9,8 @@ from tuner.data.source import Progress
 from tuner.errors import NoResultError
 from tuner.evaluation.measurement import ReportProgress
 from tuner.evaluation.recomputation import REMEDY, Recomputed, Subject, recompute
-from tuner.study.state import StudyState, Trial
+from tuner.study.state import StudyState
+from tuner.study.trial import Trial
 
 log = logging.getLogger(__name__)
 

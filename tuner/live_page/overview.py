@@ -15,8 +15,9 @@ from tuner.live_page.trial_rows import TrialRow, curve, trial_row
 from tuner.study.progress import downsample, epochs_of, epochs_saved
 from tuner.study.records import TrialState
 from tuner.study.rungs import at_rungs, epochs_at, kept_of
-from tuner.study.state import SCORED, StudyState, Trial
+from tuner.study.state import StudyState
 from tuner.study.status import Activity, EvaluationState, EvaluationSummary, SearchState, WorkerState, search_state
+from tuner.study.trial import SCORED, Trial
 from tuner.study.views import (
     FAULT,
     BudgetView,

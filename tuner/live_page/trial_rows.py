@@ -12,7 +12,8 @@ from tuner import limits
 from tuner.live_page import json_values
 from tuner.study.progress import by_interest, downsample, epochs_of
 from tuner.study.records import TrialState, Value
-from tuner.study.state import StudyState, Trial
+from tuner.study.state import StudyState
+from tuner.study.trial import Trial
 
 COLUMNS = 24
 """Maximum number of hyperparameters in the table. A trial's details show all of them."""

@@ -23,7 +23,7 @@ from tuner import names
 from tuner.evaluation.scores import Interval
 from tuner.study.objective import Objective
 from tuner.study.records import TrialState, Value
-from tuner.study.state import SCORED, Trial
+from tuner.study.trial import SCORED, Trial
 
 LEAST_TRIALS = 10
 """Minimum number of trials with a score."""

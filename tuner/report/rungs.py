@@ -6,7 +6,8 @@ from statistics import median
 from tuner import names
 from tuner.config.settings import Algorithm
 from tuner.study.rungs import at_rungs, epochs_at
-from tuner.study.state import StudyState, Trial
+from tuner.study.state import StudyState
+from tuner.study.trial import Trial
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from tuner.names import TrialId
 from tuner.study.budgets import ended_budget, time_at
 from tuner.study.progress import epochs_of
 from tuner.study.records import AttemptEnded, BudgetEnded, Ended, Finished, Outcome, Record, TrialState, Withdrawn
-from tuner.study.state import StudyState, Trial
+from tuner.study.state import StudyState
+from tuner.study.trial import Trial
 
 SERVED_S = 30.0
 """Seconds between two records Served. A chief that is killed loses the time since its newest record."""

@@ -17,7 +17,8 @@ from tuner.search.promotion import Promotion
 from tuner.study.budgets import RemainingHours, remaining_hours
 from tuner.study.progress import epochs_of
 from tuner.study.records import TrialState
-from tuner.study.state import StudyState, Trial
+from tuner.study.state import StudyState
+from tuner.study.trial import Trial
 
 
 @dataclass

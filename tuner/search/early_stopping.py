@@ -33,7 +33,8 @@ from tuner.config.settings import EarlyStopping
 from tuner.study.objective import Objective
 from tuner.study.records import TrialState
 from tuner.study.rungs import epochs_at, kept_of
-from tuner.study.state import StudyState, Trial
+from tuner.study.state import StudyState
+from tuner.study.trial import Trial
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,8 @@ from typing import Literal
 from tuner.search.leases import Lease
 from tuner.search.retry_budget import retry_budget
 from tuner.study.records import AttemptEnded, Ended, Finished, Outcome, Paused, TrialState
-from tuner.study.state import StudyState, Trial
+from tuner.study.state import StudyState
+from tuner.study.trial import Trial
 
 
 def scored_end(

@@ -33,7 +33,8 @@ from tuner.study.records import (
     Served,
     TrialState,
 )
-from tuner.study.state import SCORED, StudyState, Trial
+from tuner.study.state import StudyState
+from tuner.study.trial import SCORED, Trial
 
 
 class Oracle:
@@ -119,17 +120,16 @@ class Oracle:
     @property
     def wants_suggestion(self) -> bool:
         """Whether a new trial could be leased immediately, because no trial waits and the search continues."""
-        over = self.exhausted or self.state.finished or self.state.ending
-        return not (over or self.queued or self._waiting.is_closing)
+        over = self.exhausted or self.state.finished or self.state.ending or self._waiting.is_closing
+        return not (over or self.queued)
 
     @property
     def starts_trials(self) -> bool:
         """Whether more trials may be suggested. It may turn out that the algorithm has no further suggestion."""
         search = self.state.settings.search
         most = None if search.algorithm is Algorithm.HYPERBAND else search.max_trials
-        limited = most is not None and len(self.state.trials) >= most
-        over = limited or self.exhausted or self.state.finished or self.state.ending
-        return not (over or self._waiting.is_closing)
+        over = self.exhausted or self.state.finished or self.state.ending or self._waiting.is_closing
+        return not over and (most is None or len(self.state.trials) < most)
 
     def add(self, suggestion: Suggestion, now: Instant) -> list[Record]:
         """Queue the trial of a suggestion."""
@@ -210,9 +210,8 @@ class Oracle:
         new_rung = max(trial.rungs.keys() - reached, default=None)  # at most one rung is new
         can_resume = checkpoint is not None and not evidence.returned and not attempt.worker.stock
         paused_for = self._waiting.after_epoch(trial, attempt.worker, new_rung, can_resume, self.starts_trials)
-        if not self._waiting.promotion and (
-            stop := self._early_stopping.after_epoch(trial, new_rung, attempt.worker.stock)
-        ):
+        asha = None if self._waiting.promotion else self._early_stopping
+        if asha and (stop := asha.after_epoch(trial, new_rung, attempt.worker.stock)):
             records += self._end_scored(lease, TrialState.STOPPED, stop.sentence(objective), now)
         elif end := self._budgets.after_epoch(trial, now.at):
             records += self._end(end, now)
@@ -307,8 +306,6 @@ class Oracle:
             return records
         ends = [*self._waiting.withdraw(now.at), *self._budgets.last_records(self._waiting.queue, now.at)]
         return records + [applied for end in ends for applied in self._apply(end, now)]
-
-    # ---- inside ---------------------------------------------------------------------------------
 
     def _lease(self, trial: Trial, worker: Worker, now: Instant) -> None:
         self._leases.add(Lease(trial.trial_id, trial.attempts, worker, now.monotonic + self._duration(worker)))

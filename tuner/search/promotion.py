@@ -28,7 +28,8 @@ from tuner.names import TrialId
 from tuner.study.budgets import HOURS, budget_uses
 from tuner.study.records import TrialState
 from tuner.study.rungs import epochs_at, kept_of
-from tuner.study.state import StudyState, Trial
+from tuner.study.state import StudyState
+from tuner.study.trial import Trial
 
 _Place = tuple[float, TrialId]
 """A trial's place among others, the best first: the sort key of its objective, and its id."""

@@ -6,7 +6,8 @@ worker measures that at every start, from the lease to the end of the first trai
 
 from tuner.study.progress import epochs_of
 from tuner.study.rungs import epochs_at
-from tuner.study.state import StudyState, Trial
+from tuner.study.state import StudyState
+from tuner.study.trial import Trial
 
 
 def is_nearly_there(state: StudyState, trial: Trial) -> bool:

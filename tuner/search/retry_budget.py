@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from tuner.config.settings import Retries
 from tuner.study.records import Outcome
-from tuner.study.state import Trial
+from tuner.study.trial import Trial
 
 
 @dataclass(frozen=True)

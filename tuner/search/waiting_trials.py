@@ -10,7 +10,8 @@ from tuner.search.leases import LeaseTable, Worker
 from tuner.search.promotion import Promotion
 from tuner.search.restart_cost import is_nearly_there
 from tuner.study.records import Ended, TrialState
-from tuner.study.state import StudyState, Trial
+from tuner.study.state import StudyState
+from tuner.study.trial import Trial
 
 
 class WaitingTrials:

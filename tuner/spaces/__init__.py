@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from tuner.config.settings import Value, Values
+from tuner.config.section import Value, Values
 from tuner.errors import SpaceError
 from tuner.spaces.loading import load_own_space, load_space
 from tuner.spaces.values import check_values

@@ -5,8 +5,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from tuner.config.settings import Space
 from tuner.config.space_import import import_advice
+from tuner.config.space_settings import Space
 from tuner.errors import PreemptedError, SpaceError
 from tuner.spaces.arguments import DataFacts, filled, parameters_of
 from tuner.spaces.missing_packages import how_to_install, missing_module

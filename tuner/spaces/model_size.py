@@ -1,6 +1,6 @@
 """The size of a space's models, found out before the first trial without creating any weights."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -55,16 +55,19 @@ def space_size(space: "keras_tuner.HyperModel", hyperparameters: "keras_tuner.Hy
 
 
 def parameters_with(
-    space: "keras_tuner.HyperModel", hyperparameters: "keras_tuner.HyperParameters", values: dict[str, Any]
+    space: "keras_tuner.HyperModel", hyperparameters: "keras_tuner.HyperParameters", values: Mapping[str, Any]
 ) -> int | None:
-    """Return the number of parameters of the model with these values; None if it cannot be built or is not known."""
+    """Return the number of parameters of the model with these values.
+
+    None if it is known only after the first batch of training, or if the model cannot be built.
+    """
     return _built_with(space, hyperparameters, values, _parameters_of)
 
 
 def _built_with(
     space: "keras_tuner.HyperModel",
     hyperparameters: "keras_tuner.HyperParameters",
-    values: dict[str, Any],
+    values: Mapping[str, Any],
     measure: Callable[[Any], Size | None],
 ) -> Size | None:
     """Return what `measure` returns for the model with these values; None if the model cannot be built."""

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from tuner.config.settings import Value, Values
+from tuner.config.section import Value, Values
 from tuner.errors import SpaceError
 
 if TYPE_CHECKING:
@@ -18,13 +18,13 @@ def check_values(space: "Sequence[HyperParameter]", values: Mapping[str, Value |
     """
     for name, chosen in values.items():
         for value in chosen if isinstance(chosen, list) else [chosen]:
-            problems = [_problem(hyperparameter, value) for hyperparameter in space if hyperparameter.name == name]
+            problems = [problem(hyperparameter, value) for hyperparameter in space if hyperparameter.name == name]
             if problems and all(problems):
                 expected = " or ".join(dict.fromkeys(problems))
                 raise SpaceError(f"space.values.{name}: must be {expected}, got {json.dumps(value):.100}.")
 
 
-def _problem(hyperparameter: "HyperParameter", value: Value) -> str:
+def problem(hyperparameter: "HyperParameter", value: Value) -> str:
     """Return what the value must be, or an empty text if it is valid."""
     import keras_tuner
 

@@ -1,6 +1,6 @@
 """Versions of the built-in spaces: with another version, the same hyperparameters are those of another network."""
 
-from tuner.config.settings import Space
+from tuner.config.space_settings import Space
 from tuner.spaces.image_scale import image_scale
 
 FIRST = 1

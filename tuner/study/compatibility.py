@@ -7,6 +7,7 @@ from typing import Any
 from tuner.config.loading import dump
 from tuner.config.settings import BUDGETS, Algorithm, Study
 from tuner.errors import ConfigError, UsageError
+from tuner.study.algorithm_versions import algorithm_version
 from tuner.study.state import StudyState
 
 GROWING = ("search.max_trials", "training.max_minutes", "training.epochs")
@@ -89,6 +90,12 @@ def check_unchanged(state: StudyState, study: Study, digest: str | None, space_v
         raise UsageError(
             f"study {study.name!r} was started with the data set {state.data_digest[:12]}, but this chief has the data "
             f"set {digest[:12]}. Use the first data set, or choose another `name` to start a new study."
+        )
+    if state.algorithm_version != algorithm_version(study.search.algorithm) and not state.is_over(study):
+        raise UsageError(
+            f"study {study.name!r} was started with another version of cifake-tune, whose search.algorithm "
+            f"{study.search.algorithm} suggests other trials. Choose another `name` to start a new study, which can "
+            "learn from this one (search.learn_from), or continue with that version."
         )
     if space_version not in (None, state.space_version) and not state.is_over(study):
         raise UsageError(

@@ -10,8 +10,9 @@ from tuner.config.settings import Algorithm, Policy
 from tuner.study.budgets import remaining_budget_s
 from tuner.study.records import TrialState, first_line
 from tuner.study.rungs import epochs_at
-from tuner.study.state import StudyState, Trial
+from tuner.study.state import StudyState
 from tuner.study.status import WorkerStatus
+from tuner.study.trial import Trial
 
 
 @dataclass(frozen=True)

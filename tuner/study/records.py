@@ -107,6 +107,8 @@ class Opened(_Record):
     """None if the chief could not find them out, and in records of earlier versions."""
     space_version: int = 1
     """Version of the built-in space's networks (`tuner.spaces.versions`), as in records of earlier versions."""
+    algorithm_version: int = 1
+    """Version of the search algorithm (`tuner.study.algorithm_versions`), as in records of earlier versions."""
 
     @property
     def release_id(self) -> ReleaseId | None:
@@ -258,6 +260,36 @@ class Retried(_Record):
     trials: tuple[TrialId, ...]
 
 
+class LearnedTrial(BaseModel):
+    """A trial of an earlier study, as a search algorithm uses it (search.learn_from)."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", ser_json_inf_nan="constants")
+
+    study: str
+    """The earlier study, as in the setting."""
+    trial: TrialId
+    hyperparameters: dict[str, Value]
+    """Those that this study has too."""
+    completed: bool
+    """Whether the trial was trained to the end, and for at least as many epochs as this study's trials."""
+    epochs: int
+    """Number of epochs that the trial has trained, at most those of this study's trials."""
+    score: float
+    """Best objective of these epochs."""
+    rungs: dict[int, float] = {}
+    """Best objective up to each of this study's rungs."""
+
+
+class Learned(_Record):
+    """Trials of earlier studies that the search algorithm knows. Follows the first record Opened.
+
+    They are recorded because the earlier studies may grow or disappear.
+    """
+
+    kind: Literal["learned"] = "learned"
+    trials: tuple[LearnedTrial, ...]
+
+
 class UnknownRecord(Versioned):
     """A record of a kind that a newer minor version has added; readers skip it."""
 
@@ -276,7 +308,8 @@ Record = Annotated[
     | Served
     | BudgetEnded
     | Finished
-    | Retried,
+    | Retried
+    | Learned,
     Field(discriminator="kind"),
 ]
 

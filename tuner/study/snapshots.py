@@ -19,7 +19,8 @@ from tuner import names
 from tuner.bucket import Bucket
 from tuner.config.formats import FORMAT, Versioned, parse_format
 from tuner.errors import BucketError, JournalError, NewerFormatError, ObjectNotFoundError
-from tuner.study.state import TRANSITIONS, StudyState, Trial
+from tuner.study.state import StudyState
+from tuner.study.trial import TRANSITIONS, Trial
 
 log = logging.getLogger(__name__)
 

@@ -24,7 +24,8 @@ from tuner.bucket import Bucket
 from tuner.errors import BucketError
 from tuner.printable import printable
 from tuner.study.records import TrialState, Value
-from tuner.study.state import StudyState, Trial
+from tuner.study.state import StudyState
+from tuner.study.trial import Trial
 
 log = logging.getLogger(__name__)
 

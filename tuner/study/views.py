@@ -8,8 +8,9 @@ from tuner.config.settings import Algorithm
 from tuner.study.budgets import budget_uses
 from tuner.study.progress import epochs_saved, remaining_s
 from tuner.study.records import ModelSizes, TrialState, Value, first_line
-from tuner.study.state import StudyState, Trial
+from tuner.study.state import StudyState
 from tuner.study.status import Activity, liveness
+from tuner.study.trial import Trial
 from tuner.study.worker_hours import WorkOutcome, cost_of, outcomes_text, total_text, worker_time
 
 FAULT = "fault"

@@ -14,7 +14,7 @@ from tuner import names
 from tuner.bucket import Bucket
 from tuner.errors import NewerFormatError, ObjectNotFoundError
 from tuner.study.evidence import NO_EVIDENCE, Evidence
-from tuner.study.state import same_metrics
+from tuner.study.trial import same_metrics
 from tuner.training.checkpoint import CheckpointState, DamagedCheckpointError, read_progress, sha256
 from tuner.worker.chief_client import Grant
 from tuner.worker.epoch_reporter import Epoch

@@ -9,7 +9,7 @@ from markupsafe import Markup
 from tuner.report.charts.svg import FAR, Drawing, Scale, short, span
 from tuner.report.importance import in_order, varied
 from tuner.study.records import Value
-from tuner.study.state import Trial
+from tuner.study.trial import Trial
 
 WIDTH, TOP, BOTTOM = 800.0, 34.0, 262.0
 AXES = 9

@@ -11,7 +11,8 @@ from tuner.study.attempts import AttemptRecord, History
 from tuner.study.objective import Objective
 from tuner.study.progress import downsample
 from tuner.study.records import TrialState
-from tuner.study.state import StudyState, Trial
+from tuner.study.state import StudyState
+from tuner.study.trial import Trial
 
 WIDE, NARROW = 800.0, 400.0
 CURVES = 300

@@ -19,6 +19,7 @@ from tuner.study.records import (
     BudgetEnded,
     Ended,
     Finished,
+    Learned,
     Leased,
     ModelSizes,
     Opened,
@@ -31,8 +32,9 @@ from tuner.study.records import (
     Withdrawn,
     first_line,
 )
-from tuner.study.state import SCORED, StudyState, Trial
+from tuner.study.state import StudyState
 from tuner.study.status import WorkerStatus
+from tuner.study.trial import SCORED, Trial
 
 NOT_VERIFIED = "(not verified)"
 """Mark of trials whose objective cannot be recomputed with the saved model."""
@@ -144,35 +146,47 @@ def hyperparameters_text(values: Mapping[str, Value]) -> str:
 
 def lines(state: StudyState, records: Iterable[Record]) -> Iterable[str]:
     """Yield a plain line for each record of interest to users."""
-    objective = state.settings.search.objective
     for record in records:
-        match record:
-            case Opened(model_sizes=ModelSizes() as sizes):
-                yield model_line(sizes)
-            case Leased():
-                trial = state.trials[record.trial]
-                attempt = f" (attempt {record.attempt})" if record.attempt > 1 else ""
-                yield f"trial {record.trial} starts on {record.worker}{attempt}: {describe(trial)}"
-            case Reported():
-                epoch = f"{record.epoch + 1}/{epochs_of(state, state.trials[record.trial])}"
-                yield f"trial {record.trial} epoch {epoch}: {objective} {score(record.metrics[objective])}"
-            case AttemptEnded():
-                yield f"trial {record.trial} returns to the queue: {first_line(record.reason)}"
-            case Paused():
-                yield f"trial {record.trial} paused at {record.reason}"
-            case Ended(state=TrialState.STOPPED) if state.trials[record.trial].ended_paused:
-                continue  # the line of the search's end follows
-            case Ended():
-                yield _ended_line(state, record)
-            case Retried():
-                noun = "trial is" if len(record.trials) == 1 else "trials are"
-                yield f"the search had given up; {len(record.trials)} failed {noun} tried again"
-            case BudgetEnded():
-                yield f"{record.reason} has ended: no trial starts, running trials stop after their epoch"
-            case Withdrawn():
-                yield f"trial {record.trial} {_stopped(record)}, with the score {score(record.score)}"
-            case Finished():
-                yield f"the search {'was' if record.budget else 'has ended:'} {first_line(record.reason)}"
+        if line := _trial_line(state, record) or _study_line(record):
+            yield line
+
+
+def _trial_line(state: StudyState, record: Record) -> str | None:
+    match record:
+        case Leased():
+            attempt = f" (attempt {record.attempt})" if record.attempt > 1 else ""
+            return f"trial {record.trial} starts on {record.worker}{attempt}: {describe(state.trials[record.trial])}"
+        case Reported():
+            epoch, objective = record.epoch + 1, state.settings.search.objective
+            of = f"{epoch}/{epochs_of(state, state.trials[record.trial])}"
+            return f"trial {record.trial} epoch {of}: {objective} {score(record.metrics[objective])}"
+        case AttemptEnded() | Paused():
+            what = "paused at" if isinstance(record, Paused) else "returns to the queue:"
+            return f"trial {record.trial} {what} {first_line(record.reason)}"
+        case Ended() if not state.trials[record.trial].ended_paused:  # else the line of the search's end follows
+            return _ended_line(state, record)
+        case Withdrawn():
+            return f"trial {record.trial} {_stopped(record)}, with the score {score(record.score)}"
+        case _:
+            return None
+
+
+def _study_line(record: Record) -> str | None:
+    match record:
+        case Opened(model_sizes=ModelSizes() as sizes):
+            return model_line(sizes)
+        case Retried():
+            noun = "trial is" if len(record.trials) == 1 else "trials are"
+            return f"the search had given up; {len(record.trials)} failed {noun} tried again"
+        case Learned():
+            studies = ", ".join(dict.fromkeys(trial.study for trial in record.trials))
+            return f"the search learns from {len(record.trials)} earlier trials: {printable(studies)}"
+        case BudgetEnded():
+            return f"{record.reason} has ended: no trial starts, running trials stop after their epoch"
+        case Finished():
+            return f"the search {'was' if record.budget else 'has ended:'} {first_line(record.reason)}"
+        case _:
+            return None
 
 
 def _ended_line(state: StudyState, end: Ended) -> str:

@@ -1,0 +1,109 @@
+"""Plans a search before its first trial: explores the space, checks the settings against it, creates the algorithm."""
+
+import logging
+from dataclasses import dataclass
+
+from keras_tuner import HyperModel
+from keras_tuner.engine.hyperparameters import HyperParameters
+
+from tuner import spaces
+from tuner.bucket import Bucket, open_bucket
+from tuner.chief.context import ChiefContext
+from tuner.config.settings import Study
+from tuner.data.manifest import Manifest
+from tuner.errors import ConfigError
+from tuner.search.constraints import rejection
+from tuner.search.learning import learn
+from tuner.search.suggester import Restrictions, Suggester, make_suggester, objective_of
+from tuner.search.suggester.initial_points import without_model
+from tuner.search.suggester.unit_interval import tunable
+from tuner.spaces.exploration import explore
+from tuner.spaces.first_points import first_points
+from tuner.spaces.model_size import parameters_with, space_size
+from tuner.study.journal import JournalReader
+from tuner.study.objective import Objective
+from tuner.study.records import LearnedTrial, ModelSizes
+from tuner.study.state import StudyState
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class SearchPlan:
+    """How new trials are chosen."""
+
+    hyperparameters: HyperParameters
+    """The space, narrowed by the study's setting space.values."""
+    suggester: Suggester
+    objective: Objective
+    model_sizes: ModelSizes | None
+
+
+def plan_search(study: Study, manifest: Manifest | None) -> SearchPlan:
+    """Explore the space by building the model once, and create the algorithm that samples it.
+
+    `manifest` is None if the space brings its own data. Raises SpaceError if the space does not fit the settings.
+    """
+    if manifest is None:
+        space, image_shape = spaces.load_own_space(study.space), None
+    else:
+        image_shape = manifest.image_shape
+        space = spaces.load_space(study.space, image_shape, len(manifest.classes))
+    hyperparameters = spaces.narrow(explore(space, image_shape), study.space.values)
+    objective = objective_of(study.search)
+    sizes = _model_sizes(space, hyperparameters)
+    first = first_points(hyperparameters, study.search.first)
+    is_rejected = rejection(
+        study.search.constraints,
+        lambda values: parameters_with(space, hyperparameters, values),
+        sizes.parameters if sizes else None,
+        first,
+    )
+    suggester = make_suggester(study, hyperparameters, objective, Restrictions(first, is_rejected))
+    return SearchPlan(hyperparameters, suggester, objective, sizes)
+
+
+def learn_once(context: ChiefContext, plan: SearchPlan, state: StudyState) -> tuple[LearnedTrial, ...]:
+    """Return the trials of search.learn_from, which only the study's first chief reads. Warn if no model will be used.
+
+    Raises ConfigError if nothing can be learned from one of the studies.
+    """
+    space, search = plan.hyperparameters.space, context.study.search
+    learned = state.learned
+    if state.study is None:
+        learned = learn(
+            context.study,
+            space,
+            plan.objective,
+            context.digest,
+            lambda name: _earlier(name, context.bucket, context.study),
+        )
+    if warning := without_model(search, len(tunable(plan.hyperparameters)), len(learned)):
+        log.warning("%s", warning)
+    return learned
+
+
+def _earlier(name: str, bucket: Bucket, study: Study) -> StudyState:
+    """Return the state of the study with this name in the bucket, or with this URL."""
+    url, _, study_name = name.rpartition("/")
+    if not url and study_name == study.name:
+        raise ConfigError(f"search.learn_from: study {name!r} cannot learn from itself. Remove it.")
+    reader = JournalReader(open_bucket(url) if url else bucket, study_name)
+    reader.poll()
+    return reader.state
+
+
+def _model_sizes(space: HyperModel, hyperparameters: HyperParameters) -> ModelSizes | None:
+    """Log and return the sizes of the space's models."""
+    size = space_size(space, hyperparameters)
+    if size is None:
+        return None
+    log.info("with the default hyperparameters, the model has %s", size.default)
+    if size.largest:
+        log.info("with the largest ones, it has %s", size.largest)
+    return ModelSizes(
+        parameters=size.default.parameters,
+        checkpoint_bytes=size.default.checkpoint_bytes,
+        largest_parameters=size.largest.parameters if size.largest else None,
+        largest_checkpoint_bytes=size.largest.checkpoint_bytes if size.largest else None,
+    )

@@ -1,0 +1,102 @@
+"""Grid search: every combination of values once, in order."""
+
+from typing import TYPE_CHECKING, Any
+
+from tuner.names import TrialId
+from tuner.search.suggester.base import UNRESTRICTED, NoSuggestion, Restrictions, Suggester, Suggestion
+from tuner.study.records import Value
+
+if TYPE_CHECKING:
+    import keras_tuner
+
+
+class Grid(Suggester):
+    """Grid search. Its state is the number of trials that it has taken from its queue of trials to continue from.
+
+    The configurations of search.first are suggested before the grid begins, and are not part of it. The grid skips
+    them, as well as those that earlier studies have tried or a constraint rejects.
+    """
+
+    def __init__(
+        self, oracle: "keras_tuner.Oracle", max_trials: int | None, restrictions: Restrictions = UNRESTRICTED
+    ) -> None:
+        super().__init__(oracle, max_trials, restrictions)
+        self._queued = 0
+        self._outside: set[TrialId] = set()
+        """Trials with the configurations of search.first."""
+        self._next_combination = oracle._get_next_combination
+        oracle._get_next_combination = self._next_usable
+
+    def suggest(self) -> Suggestion | NoSuggestion:
+        """Return the next suggestion; see `Suggester.suggest`."""
+        outside, first = len(self._outside), not self._oracle.start_order and not self._oracle._populate_next
+        suggestion = super().suggest()
+        if len(self._outside) > outside:
+            return suggestion
+        self._queued += 1 if first else 0  # the first trial is queued immediately
+        return suggestion if isinstance(suggestion, NoSuggestion) else self._with_position(suggestion)
+
+    def _with_position(self, suggestion: Suggestion) -> Suggestion:
+        used = self._queued - len(self._oracle._populate_next)
+        return Suggestion(suggestion.trial, suggestion.values, {"used": used, **suggestion.algorithm})
+
+    def _populate(self, trial: TrialId, number: int) -> dict[str, Any]:
+        if (first := self._untried.first()) is not None:
+            self._outside.add(trial)
+            return {"status": "RUNNING", "values": first}
+        begins = not self._oracle.start_order
+        response = super()._populate(trial, number)
+        values = response["values"]
+        if begins and values is not None and not self._untried.is_usable(values):
+            # the grid begins with the defaults; this trial has the first combination that can be used instead
+            values = self._next_usable(values)
+            return {"status": "STOPPED" if values is None else "RUNNING", "values": values}
+        return response
+
+    def _next_usable(self, values: dict[str, Value]) -> dict[str, Value] | None:
+        """Return the first combination after `values` that can be used.
+
+        A combination that an earlier trial of the grid has is returned too, and Keras Tuner skips it.
+        """
+        following: dict[str, Value] | None = self._next_combination(values)
+        while following is not None and self._is_skipped(following):
+            if not self._untried.may_continue:
+                return None
+            following = self._next_combination(following)
+        return following
+
+    def _is_skipped(self, values: dict[str, Value]) -> bool:
+        return self._untried.is_outside(values) or not (
+            self._untried.is_tried(values) or self._untried.is_usable(values)
+        )
+
+    def _register(self, trial: TrialId, values: dict[str, Value]) -> dict[str, Value]:
+        registered = super()._register(trial, values)
+        if trial in self._outside:
+            self._oracle.start_order.remove(trial)
+            self._untried.leave_out(registered)
+        return registered
+
+    def _state(self) -> dict[str, Any]:
+        return {}
+
+    def _restore(self, trial: TrialId, algorithm: dict[str, Any]) -> None:
+        if "used" not in algorithm:
+            self._outside.add(trial)
+            return
+        queue, ordered = self._oracle._populate_next, self._oracle._ordered_ids
+        if not self._oracle.start_order:
+            ordered.insert(trial)
+            queue.append(trial)
+            self._queued = 1
+            return
+        source = None
+        while self._queued - len(queue) < algorithm["used"]:
+            source = queue.pop(0)
+        ordered.insert(trial, source)
+
+    def _ended(self, trial: TrialId) -> None:
+        if trial in self._outside:
+            return
+        self._oracle._populate_next.append(trial)
+        self._queued += 1
