@@ -97,6 +97,7 @@ class Search:
             elif suggestion is NoSuggestion.EXHAUSTED:
                 self.chief.exhausted = True
         trial, records = self.chief.grant(worker, Instant(0, 0))
+        self.observe(records)
         self.journal += records
         if trial is not None:
             self.turns[worker] = AttemptClaim(worker, trial.trial_id, trial.attempts)

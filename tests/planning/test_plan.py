@@ -54,6 +54,12 @@ def test_the_best_of_few_trials_is_trained_to_its_end_all_the_same() -> None:
     assert expected_epochs(one, math.inf).total == 9
 
 
+def test_promotion_trains_its_finalists_to_their_end() -> None:
+    settings = ["search.early_stopping.policy=promotion", "search.finalists=6", "search.max_trials=9"]
+    # 9 trials for an epoch, and 6 for two more, and for six more
+    assert expected_epochs(load(settings=[*settings, "training.epochs=9"]), math.inf).total == pytest.approx(57)
+
+
 @pytest.mark.parametrize("epochs", [1, 4, 10, 27, 100])
 def test_hyperband_trains_the_epochs_of_keras_tuners_brackets(epochs: int) -> None:
     oracle = keras_tuner.oracles.HyperbandOracle("val_accuracy", max_epochs=epochs)
@@ -111,6 +117,12 @@ def test_the_bucket_has_the_data_and_the_models_of_the_best_and_running_trials()
     assert small.bucket_bytes == pytest.approx(10**6 + (2 + 3 * 2) * 1000, abs=2000)
 
 
+def test_the_bucket_also_has_the_models_of_trials_that_may_be_promoted() -> None:
+    settings = ("search.max_trials=100", "training.epochs=1", "search.early_stopping.reduction_factor=3")
+    without = planned(*settings).bucket_bytes
+    assert planned(*settings, "search.early_stopping.policy=promotion").bucket_bytes - without == 100 * 1000
+
+
 # ---- warnings -----------------------------------------------------------------------------------
 def test_a_plan_that_fits_has_no_warnings() -> None:
     assert planned("search.max_trials=9", "training.epochs=2", "search.max_hours=9").warnings == []
@@ -119,7 +131,8 @@ def test_a_plan_that_fits_has_no_warnings() -> None:
 @pytest.mark.parametrize(
     ("settings", "warning"),
     [
-        (("search.algorithm=bayesian", "search.max_trials=3"), "draws its first 3 trials at random"),
+        (("search.algorithm=bayesian", "search.max_trials=3"), "the first 4 trials are random, so search.algorithm"),
+        (("search.algorithm=tpe", "search.max_trials=9", "search.initial_points=9"), "the first 9 trials are random"),
         (("search.max_hours=0.1", "training.epochs=10"), "search.max_hours is 0.1 h, but a trial of 10 epochs"),
         (("search.max_worker_hours=0.1", "training.epochs=10"), "search.max_worker_hours is 0.1 h, but a trial"),
         (("training.max_minutes=0.5",), "training.max_minutes is 0.5, but a first epoch takes up to 1 minutes"),

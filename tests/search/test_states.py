@@ -32,6 +32,7 @@ from tuner.study.records import (
 )
 from tuner.study.state import StudyState
 from tuner.study.trial import SCORED, TRANSITIONS, Trial
+from tuner.study.worker_hours import worker_time
 
 # ---- the table ----------------------------------------------------------------------------------
 T = TrialId("t")
@@ -119,13 +120,13 @@ def test_every_state_can_be_reached_and_those_that_ended_are_left_no_more() -> N
 class Night:
     """An oracle, its journal, and workers that come, go, lie and fall silent, all out of one seed."""
 
-    def __init__(self, seed: int, policy: Policy = Policy.STOPPING) -> None:
+    def __init__(self, seed: int, policy: Policy = Policy.STOPPING, budgets: tuple[str, ...] = ()) -> None:
         self.numbers = random.Random(seed)
         self.study: Study = load(
             settings=[
                 "search.max_trials=12", "training.epochs=6", "retries.preemption=10", "retries.failure=1",
                 "search.max_consecutive_failures=4", "leases.stock_duration_s=90.0",
-                f"search.early_stopping.policy={policy}",
+                f"search.early_stopping.policy={policy}", *budgets,
             ]
         )  # fmt: skip
         self.journal: list[Record] = []
@@ -134,6 +135,8 @@ class Night:
         self.workers = [Worker(f"w{n}", "0") for n in range(4)] + [Worker("stock0"), Worker("stock1")]
         self.attempts: list[AttemptClaim] = []
         """All that were ever granted."""
+        self.closed = 0
+        """Number of steps before which only finalists might start, because a budget was about to end."""
         self.settled: dict[TrialId, bytes] = {}
         """How trials were when they ended, or when the state was made again of the journal."""
         self.restart()
@@ -175,6 +178,7 @@ class Night:
             self.attempts.append(AttemptClaim(worker, trial.trial_id, trial.attempts))
 
     def act(self) -> None:
+        self.closed += self.chief._waiting.is_closing
         choice = self.numbers.random()
         worker = self.numbers.choice(self.workers)
         if choice < 0.25:
@@ -230,6 +234,8 @@ class Night:
         if what < 0.15:
             accepted = self.chief.beat(attempt, self.now())
             result_of = trial.state in {*SCORED, TrialState.PAUSED} and trial.attempts == attempt.number
+            # not if a budget ended the trial within an epoch, or while it waited after the attempt
+            result_of &= not self.chief._budgets.was_cut(attempt.trial) and trial.worker == attempt.worker.name
             assert accepted == (result_of or self.is_newest(attempt))
             return []
         if what < 0.70:
@@ -255,7 +261,8 @@ class Night:
             assert leased == {trial: trials[trial].attempts for trial in by_state[TrialState.RUNNING]}
             assert len(self.chief._leases) == len(leased)
         waiting = self.chief._waiting
-        assert Counter((*waiting._interrupted, *waiting._new)) == Counter(by_state[TrialState.QUEUED])
+        if not self.state.finished:  # at the end, a budget may withdraw queued trials
+            assert Counter(waiting.queue) == Counter(by_state[TrialState.QUEUED])
         if waiting.promotion:
             places = [place for rung in waiting.promotion._paused.values() for place in rung]
             assert Counter(trial for _, trial in places) == Counter(by_state[TrialState.PAUSED])
@@ -282,8 +289,9 @@ class Night:
         going = trial.state in {TrialState.RUNNING, *SCORED} and not trial.ended_paused
         assert trial.attempts == sum(spent.values()) + trial.pauses + going
         assert trial.state not in SCORED or trial.score is not None
-        is_behind = trial.state in {TrialState.STOPPED, TrialState.PAUSED}
+        is_behind = trial.state in {TrialState.STOPPED, TrialState.PAUSED} and not trial.budget
         assert is_behind == trial.reason.startswith("rung ")
+        assert not trial.budget or trial.state in {TrialState.STOPPED, TrialState.FAILED}
 
     def drain(self) -> None:
         """Only good workers are left: they work until they are told that the search is over."""
@@ -301,6 +309,56 @@ class Night:
                 self.keep(self.chief.complete(attempt, self.now()))
             self.keep(self.chief.finish(self.now()))
         raise AssertionError("the search does not end")
+
+
+BUDGETS = (
+    ("search.max_hours=2",),
+    ("search.max_worker_hours=5",),
+    ("search.patience_trials=6", "training.max_minutes=200"),
+)
+
+
+@pytest.mark.parametrize("policy", [Policy.STOPPING, Policy.PROMOTION])
+@pytest.mark.parametrize("seed", range(15))
+def test_with_budgets_no_trial_with_a_score_is_left_either(seed: int, policy: Policy) -> None:
+    night = Night(seed, policy, BUDGETS[seed % len(BUDGETS)])
+    for _ in range(600):
+        night.act()
+        night.check()
+        state = night.state
+        if state.ending and not state.finished:
+            assert not night.chief.wants_suggestion
+            assert not night.chief.starts_trials
+    night.drain()
+    night.check()
+    finished = night.state.finished
+    assert finished is not None
+    ends = Counter(record.trial for record in night.journal if isinstance(record, Ended | Withdrawn))
+    assert set(ends.values()) <= {1}
+    left = [trial for trial in night.state.trials.values() if trial.trial_id not in ends]
+    if not finished.failed:
+        assert {trial.state for trial in left} <= {TrialState.QUEUED}
+        assert all(trial.best_epoch is None for trial in left)
+        assert finished.budget or not left
+    times, work = night.state.time, worker_time(night.state)
+    assert work.leased_s == pytest.approx(times.leased_s), "each second of a lease has one outcome"
+    night.restart()  # from the journal's bytes, to an equal state
+
+
+def test_the_random_calls_end_searches_by_each_budget() -> None:
+    budgets: Counter[str] = Counter()
+    closed = 0
+    for seed in range(12):
+        night = Night(seed, Policy.PROMOTION, BUDGETS[seed % len(BUDGETS)])
+        for _ in range(600):
+            night.act()
+        night.drain()
+        budgets.update(trial.budget for trial in night.state.trials.values())
+        closed += night.closed
+    assert set(budgets) >= {
+        "", "search.max_hours", "search.max_worker_hours", "search.patience_trials", "training.max_minutes",
+    }  # fmt: skip
+    assert closed > 20
 
 
 @pytest.mark.parametrize("policy", [Policy.STOPPING, Policy.PROMOTION])

@@ -129,9 +129,9 @@ class Search(Settings):
 
     initial_points: Positive | None = None
     """Number of trials with a score from which on `bayesian` and `tpe` use their model; the trials before that are
-    random. The other algorithms ignore this setting. Default: a third of `max_trials`, but at least 4 and at most 10
-    plus the number of hyperparameters that are not fixed. With fewer trials, a model knows too little. With more, too
-    few trials would be left to use it."""
+    random. The other algorithms ignore this setting. Default: a third of `max_trials` (10 if that is not set), but at
+    least 4 and at most 10 plus the number of hyperparameters that are not fixed. With fewer trials, a model knows too
+    little. With more, too few trials would be left to use it."""
 
     first: list[Point] = []  # noqa: RUF012  (pydantic copies defaults)
     """Configurations that are tried first: mappings of hyperparameters to values, or the word `default`. In

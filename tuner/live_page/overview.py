@@ -12,7 +12,7 @@ from tuner.config.settings import Algorithm, Policy
 from tuner.live_page import json_values
 from tuner.live_page.live_state import LiveState
 from tuner.live_page.trial_rows import TrialRow, curve, trial_row
-from tuner.study.progress import downsample, epochs_of, epochs_saved
+from tuner.study.progress import downsample, end_of_search, epochs_of, epochs_saved
 from tuner.study.records import TrialState
 from tuner.study.rungs import at_rungs, epochs_at, kept_of
 from tuner.study.state import StudyState
@@ -166,7 +166,7 @@ def overview(live: LiveState, bucket: str) -> Overview:
         direction=state.direction,
         chiefs=state.term,
         search=search_state(state),
-        reason=json_values.sentence(state.finished.reason) if state.finished else "",
+        reason=json_values.sentence(end_of_search(state)),
         counts={name: states[name] for name in TrialState},
         max_trials=None if search.algorithm is Algorithm.HYPERBAND else search.max_trials,
         budgets=[view.model_copy(update={"text": json_values.sentence(view.text)}) for view in budget_views(state)],

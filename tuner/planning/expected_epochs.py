@@ -44,7 +44,8 @@ def expected_epochs(study: Study, combinations: float) -> ExpectedEpochs:
         mean += share * (reached - trained)
         trained, rung, share = reached, rung + 1, share / stopping.reduction_factor
         if trials is not None:
-            share = max(share, 1 / trials)  # the best trial is trained to its end
+            finalists = search.finalists if stopping.policy is Policy.PROMOTION else 1
+            share = max(share, min(1, finalists / trials))  # the best trials are trained to their end
     return ExpectedEpochs(trials, mean)
 
 

@@ -7,10 +7,11 @@ from statistics import fmean
 
 from pydantic import BaseModel, ConfigDict
 
-from tuner.config.settings import Algorithm, Study
+from tuner.config.settings import Algorithm, Policy, Study
 from tuner.planning.expected_epochs import ExpectedEpochs, expected_epochs
 from tuner.planning.space_summary import SpaceSummary
 from tuner.planning.timed_models import TimedModel
+from tuner.search.suggester.initial_points import without_model
 from tuner.study.budgets import HOUR_S
 from tuner.study.worker_hours import cost_of
 
@@ -86,7 +87,7 @@ def make_plan(study: Study, space: SpaceSummary, models: list[TimedModel], place
     trials = expected.trials if hours is None else hours * HOUR_S / trial_s
     epochs = None if trials is None else trials * expected.per_trial
     checkpoint_bytes = max(model.checkpoint_bytes for model in models)
-    kept = KEPT_MODELS + MODELS_AT_WORK * place.workers
+    kept = KEPT_MODELS + MODELS_AT_WORK * place.workers + _paused_models(study, trials)
     size = space.size
     return Plan(
         study=study.name,
@@ -118,6 +119,14 @@ def make_plan(study: Study, space: SpaceSummary, models: list[TimedModel], place
     )
 
 
+def _paused_models(study: Study, trials: float | None) -> float:
+    """Return the number of checkpoints of paused trials: two of each that may still be promoted, as usual."""
+    stopping = study.search.early_stopping
+    if stopping.policy is not Policy.PROMOTION or trials is None:
+        return 0
+    return 2 * trials / (stopping.reduction_factor - 1)
+
+
 def _worker_hours(study: Study, expected: ExpectedEpochs, trial_s: float, workers: int) -> tuple[float | None, str]:
     """Return the worker-hours until the first known limit, and that limit."""
     search = study.search
@@ -139,13 +148,8 @@ def _warnings(
     study: Study, space: SpaceSummary, expected: ExpectedEpochs, models: list[TimedModel], place: Place
 ) -> Iterator[str]:
     search = study.search
-    trials = search.max_trials
-    random_points = max(3 * len(space.hyperparameters), 3)
-    if search.algorithm is Algorithm.BAYESIAN and trials is not None and trials <= random_points:
-        yield (
-            f"search.max_trials is {trials}, but the algorithm bayesian draws its first {random_points} trials at "
-            "random, so no trial is suggested by the model. Raise search.max_trials, or use search.algorithm random"
-        )
+    if warning := without_model(search, len(space.hyperparameters)):
+        yield warning.removesuffix(".")
     whole_s = [model.trial_s(study.training.epochs) for model in models]
     for budget, hours in (("max_hours", search.max_hours), ("max_worker_hours", search.max_worker_hours)):
         if hours is not None and hours * HOUR_S < max(whole_s):

@@ -28,7 +28,7 @@ from tuner.report.rungs import rungs_of
 from tuner.report.text import accuracy_line, counted, duration, interval, percent, score
 from tuner.study.attempts import History, interrupted
 from tuner.study.budgets import budget_uses
-from tuner.study.progress import epochs_saved
+from tuner.study.progress import end_of_search, epochs_saved
 from tuner.study.records import TrialState, first_line
 from tuner.study.state import StudyState
 from tuner.study.views import work_view
@@ -178,7 +178,7 @@ def _search(contents: ReportContents) -> dict[str, Any]:
         "elapsed": contents.history.last - min(contents.history.chiefs, default=contents.history.last),
         "started": min(contents.history.chiefs, default=None),
         "chiefs": len(contents.history.chiefs),
-        "end": state.finished.reason if state.finished and state.finished.budget else "",
+        "end": end_of_search(state) if state.finished and state.finished.budget else "",
         "budgets": budget_uses(state),
         "work": work_view(state),
     }

@@ -9,8 +9,9 @@ A trial is a finalist only if it can be completed in time, according to its meas
 that has too many epochs left is passed over, so the best trial of a search may be one that is not complete.
 """
 
-from collections.abc import Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field
+from operator import add
 
 from tuner.names import TrialId
 from tuner.search.promotion import Promotion
@@ -50,6 +51,8 @@ class Closing:
         self._state = state
         self._promotion = promotion
         self._is_closing = False
+        self._workers, self._counted_at = 1, 0.0
+        """Number of workers, and when it was counted."""
         self._slowest_s = 0.0
         """Seconds per epoch of the slowest trial, with the start of an attempt."""
         for trial in state.trials.values():
@@ -71,58 +74,81 @@ class Closing:
             active: The trials that are leased, and those whose attempts were interrupted.
         """
         remaining = remaining_hours(self._state)
+        self._count_workers()
         if remaining is None or self._is_far(remaining, len(active)):
             self._is_closing = False
             return []
         chosen = self._chosen(active, remaining)
         of_active = [seconds for trial in active if (seconds := epoch_s(trial)) is not None]
-        of_chosen = [epoch_s(self._state.trials[trial]) or 0.0 for trial in chosen.trials]
-        # a worker becomes free after the epoch that it trains, and an epoch of a finalist may take longer than before
-        spare_s = max(of_active, default=0.0) + max(of_chosen, default=0.0)
-        if self._is_closing:
-            spare_s *= 2  # other trials start again only if there is clearly more time
-        others_s = sum(of_active) if self.is_exclusive else 0.0
+        # each finalist may take one epoch longer than expected, and two before other trials start again
+        spare_epochs = 2 if self._is_closing else 1
+        of_chosen = [spare_epochs * (epoch_s(self._state.trials[trial]) or 0.0) for trial in chosen.trials]
+        needs = _Finalists(chosen.trials, list(map(add, chosen.needs_s, of_chosen)))
+        # the workers of other trials become free after the epochs that they train
         is_due = (
-            chosen.served_s(self._workers) + spare_s >= remaining.served_s
-            or sum(chosen.needs_s) + others_s + spare_s >= remaining.leased_s
+            needs.served_s(self._workers) + max(of_active, default=0.0) >= remaining.served_s
+            or sum(needs.needs_s) + sum(of_active) >= remaining.leased_s
         )
         self._is_closing = is_due and bool(chosen.trials)
         return chosen.trials if self._is_closing else []
 
-    @property
-    def _workers(self) -> int:
-        return max(1, self._state.time.leases)
+    def _count_workers(self) -> None:
+        """Count the workers: the most that had a trial at the same time since an epoch ago, because some may be between
+        two trials."""
+        time = self._state.time
+        if time.leases >= self._workers or time.served_s - self._counted_at > self._slowest_s:
+            self._workers, self._counted_at = max(1, time.leases), time.served_s
 
     def _is_far(self, remaining: RemainingHours, active: int) -> bool:
         """Return whether there is time for far more than the finalists, which saves comparing all active trials."""
         search, whole = self._state.settings.search, self._state.settings.training.epochs
-        trials_s = (search.finalists * whole + 4) * self._slowest_s
+        trials_s = (search.finalists * (whole + 2) + 2) * self._slowest_s
         return remaining.served_s > trials_s and remaining.leased_s > trials_s + active * self._slowest_s
 
     def _chosen(self, active: Sequence[Trial], remaining: RemainingHours) -> _Finalists:
-        """Return the best trials that can be completed in the remaining hours. Complete trials take their places."""
-        chosen, places = _Finalists(), self._state.settings.search.finalists
+        """Return the best trials that can be completed in the remaining hours.
+
+        Complete trials take their places. If not all places can be filled with the best trials, because these need too
+        much time, those that need the least time are preferred, of which more can be completed.
+        """
         active_ids = {trial.trial_id for trial in active}
-        for trial_id in self._promotion.ranked(active):
+        ranked = self._promotion.ranked(active)
+        best, places = self._filled(ranked, active_ids, remaining, self._state.settings.search.finalists)
+        if not places:
+            return best
+        incomplete = [trial for trial in self._promotion.ranked(active) if trial is not None]
+        by_need = sorted(incomplete, key=lambda trial: self._need_s(trial, active_ids) or 0.0)
+        shortest, _ = self._filled(by_need, active_ids, remaining, places + len(best.trials))
+        return shortest if len(shortest.trials) > len(best.trials) else best
+
+    def _filled(
+        self, trials: Iterable[TrialId | None], active: Container[TrialId], remaining: RemainingHours, places: int
+    ) -> tuple[_Finalists, int]:
+        """Return the first of these trials that can be completed together, and the number of places that are left."""
+        chosen = _Finalists()
+        for trial_id in trials:
             if places == 0:
                 break
             if trial_id is None:  # it is complete
                 places -= 1
                 continue
-            trial = self._state.trials[trial_id]
-            if (seconds := epoch_s(trial)) is None:
+            if (need_s := self._need_s(trial_id, active)) is None:
                 continue
-            need_s = (epochs_of(self._state, trial) - max(trial.epochs) - 1) * seconds
-            late_s = 0.0
-            if trial_id in active_ids:
-                late_s = seconds  # it may finish the epoch in which a budget ends
-            else:
-                need_s += trial.start_s or 0.0
+            # an active trial may finish the epoch in which a budget ends
+            late_s = (epoch_s(self._state.trials[trial_id]) or 0.0) if trial_id in active else 0.0
             more = chosen.with_trial(trial_id, need_s)
             fits = more.served_s(self._workers) <= remaining.served_s + late_s
             if fits and sum(more.needs_s) <= remaining.leased_s + late_s:
                 chosen, places = more, places - 1
-        return chosen
+        return chosen, places
+
+    def _need_s(self, trial_id: TrialId, active: Container[TrialId]) -> float | None:
+        """Return the seconds that a trial needs to its last epoch; None if they are not known."""
+        trial = self._state.trials[trial_id]
+        if (seconds := epoch_s(trial)) is None:
+            return None
+        epochs = epochs_of(self._state, trial) - max(trial.epochs) - 1
+        return epochs * seconds + (0.0 if trial_id in active else trial.start_s or 0.0)
 
 
 def epoch_s(trial: Trial) -> float | None:

@@ -131,6 +131,17 @@ def why_no_result(state: StudyState) -> str:
     )
 
 
+def end_of_search(state: StudyState) -> str:
+    """Return why the search has finished, and the best trial if a budget stopped it; empty if it has not finished."""
+    if state.finished is None:
+        return ""
+    reason, best = first_line(state.finished.reason), state.best()
+    if not state.finished.budget or not best or not best[0].budget:
+        return reason
+    epochs = f"{len(best[0].epochs)} of {epochs_of(state, best[0])} epochs"
+    return f"{reason}, before the best trial {best[0].trial_id} was complete ({epochs})"
+
+
 def epochs_saved(state: StudyState) -> int:
     """Return how many epochs early stopping has saved.
 

@@ -6,8 +6,8 @@ from pydantic import BaseModel, ConfigDict
 
 from tuner.config.settings import Algorithm
 from tuner.study.budgets import budget_uses
-from tuner.study.progress import epochs_saved, remaining_s
-from tuner.study.records import ModelSizes, TrialState, Value, first_line
+from tuner.study.progress import end_of_search, epochs_saved, remaining_s
+from tuner.study.records import ModelSizes, TrialState, Value
 from tuner.study.state import StudyState
 from tuner.study.status import Activity, liveness
 from tuner.study.trial import Trial
@@ -147,7 +147,7 @@ def view_study(state: StudyState, now: float | None = None) -> StudyView:
         state=FAULT if state.shared_fault else "finished" if state.finished else "unfinished",
         activity=alive.activity,
         last_record_s=None if alive.silent_s is None else round(alive.silent_s, 1),
-        reason=first_line(state.finished.reason) if state.finished else "",
+        reason=end_of_search(state),
         data=state.data_digest,
         algorithm=study.search.algorithm,
         max_trials=None if study.search.algorithm is Algorithm.HYPERBAND else study.search.max_trials,
