@@ -25,6 +25,7 @@ from tuner.study.records import (
     Record,
     Reported,
     TrialState,
+    Withdrawn,
 )
 from tuner.study.status import EvaluationState
 
@@ -187,3 +188,18 @@ def test_a_search_is_over_in_one_way_or_the_other(failed: bool, state: str) -> N
     assert states == dict.fromkeys(states, 0) | {state: 1}
     assert value(registry, Metric.SEARCH_ENDED) == 1
     assert value(metrics_of(), Metric.SEARCH_ENDED) is None
+
+
+def test_an_attempt_that_was_interrupted_is_counted_once_if_a_budget_then_stops_its_waiting_trial() -> None:
+    registry = metrics_of(
+        *created(ONE),
+        leased(ONE),
+        reported(ONE, 0, 0.5),
+        AttemptEnded(at=25, trial=ONE, attempt=1, outcome=Outcome.PREEMPTED, reason="r"),
+        Withdrawn(at=30, trial=ONE, score=0.5, best_epoch=0, reason="r", budget="search.max_hours"),
+    )
+    counts = {
+        outcome: registry.get_sample_value("cifake_tune_attempts", {"outcome": outcome, "reason": reason})
+        for outcome, reason in (("finished", "stopped"), ("interrupted", "preempted"))
+    }
+    assert counts == {"finished": 0, "interrupted": 1}

@@ -88,7 +88,7 @@ def test_a_paused_trial_that_ends_with_the_search_keeps_score_model_and_reason()
         record = paused[trial.trial_id]
         assert (trial.score, trial.best_epoch) == (record.score, record.best_epoch)
         assert trial.checkpoint
-        assert trial.ended_paused
+        assert trial.ended_waiting
         assert trial.reason.startswith("rung ")
 
 

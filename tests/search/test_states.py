@@ -286,7 +286,7 @@ class Night:
             (spent[Outcome.INVALID], 0),
         ):
             assert count <= budget or (count == budget + 1 and trial.state is TrialState.FAILED)
-        going = trial.state in {TrialState.RUNNING, *SCORED} and not trial.ended_paused
+        going = trial.state in {TrialState.RUNNING, *SCORED} and not trial.ended_waiting
         assert trial.attempts == sum(spent.values()) + trial.pauses + going
         assert trial.state not in SCORED or trial.score is not None
         is_behind = trial.state in {TrialState.STOPPED, TrialState.PAUSED} and not trial.budget

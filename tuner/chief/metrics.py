@@ -135,8 +135,8 @@ def study_metrics(state: StudyState) -> list[Metric]:
 
 
 def _attempts(state: StudyState) -> dict[tuple[str, ...], float]:
-    # a trial that was paused until the search ended has ended no attempt with its state
-    ended = Counter(trial.state for trial in state.trials.values() if not trial.pauses or not trial.ended_paused)
+    # a trial that waited until the search ended has ended no attempt with its state
+    ended = Counter(trial.state for trial in state.trials.values() if not trial.ended_waiting)
     outcomes: Counter[Outcome] = Counter()
     for trial in state.trials.values():
         if trial.outcomes:  # saves time, because few of possibly thousands of trials have any

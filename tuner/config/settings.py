@@ -186,7 +186,8 @@ class Search(Settings):
 
     finalists: Positive = 1
     """Number of trials that are trained to their last epoch at least, if `early_stopping.policy` is `promotion`. After
-    the last suggestion, the best paused trials are resumed until the best `finalists` trials are completed."""
+    the last suggestion, or in time before a budget of hours ends, the best paused trials are resumed until the best
+    `finalists` trials are completed."""
 
     max_consecutive_failures: Positive = 3
     """Number of consecutive failed trials after which the search gives up, because the model is broken then, not

@@ -87,8 +87,8 @@ class Trial:
         return [self.epochs[epoch] for epoch in sorted(self.epochs)]
 
     @property
-    def ended_paused(self) -> bool:
-        """Whether the trial was paused until it ended, so that its last attempt had ended before."""
+    def ended_waiting(self) -> bool:
+        """Whether the trial was paused or queued until it was stopped, so that its last attempt had ended before."""
         return self.state is TrialState.STOPPED and self.attempts == sum(self.outcomes.values()) + self.pauses
 
     @property

@@ -163,7 +163,7 @@ def _trial_line(state: StudyState, record: Record) -> str | None:
         case AttemptEnded() | Paused():
             what = "paused at" if isinstance(record, Paused) else "returns to the queue:"
             return f"trial {record.trial} {what} {first_line(record.reason)}"
-        case Ended() if not state.trials[record.trial].ended_paused:  # else the line of the search's end follows
+        case Ended() if not state.trials[record.trial].ended_waiting:  # else the line of the search's end follows
             return _ended_line(state, record)
         case Withdrawn():
             return f"trial {record.trial} {_stopped(record)}, with the score {score(record.score)}"
