@@ -32,7 +32,7 @@ from tuner.study.journal import read_records, read_study
 from tuner.study.records import AttemptEnded, Leased, Opened, Outcome, Record, Reported, TrialState
 from tuner.study.snapshots import newest
 from tuner.study.state import StudyState
-from tuner.study.work_time import ServedTime
+from tuner.study.work_time import ServedTime, WorkTime
 
 RESUMED = TrialId("00001")
 KEPT_BYTES = 200_000
@@ -110,7 +110,8 @@ def test_its_model_predicts(where: list[str], finished_folder: Path, monkeypatch
 
 def without_times(state: StudyState) -> StudyState:
     """Return the state without the times and results that a snapshot of 0.1.0 does not have."""
-    return replace(state, began=None, opened=None, time=ServedTime(), improvement=Improvement())
+    trials = {key: replace(trial, leased=None, work=WorkTime()) for key, trial in state.trials.items()}
+    return replace(state, began=None, opened=None, time=ServedTime(), improvement=Improvement(), trials=trials)
 
 
 # ---- the unfinished study ---------------------------------------------------------------------------
