@@ -238,7 +238,7 @@ def test_three_classes_are_measured_too_in_batches_of_any_size(cache: Path, tmp_
     assert metrics.confusion_matrix == tuple(tuple(np.bincount(nearest[n], minlength=3).tolist()) for n in classes)
     assert metrics.roc_auc is not None
     assert 0.7 < metrics.roc_auc < 1
-    assert progress[0] == Progress("verifying", 7, 9)
+    assert progress[0] == Progress("verifying", 9, 9)
     assert Progress("testing", 7, 90) in progress
     assert progress[-1] == Progress("corrupting", 9, 9, "corruptions")
 
