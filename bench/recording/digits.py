@@ -1,15 +1,15 @@
 """Multilayer perceptrons on scikit-learn's digits, trained many at a time with `jax.vmap`.
 
-Networks that differ only in numbers (learning rate, dropout) are trained together. The training is that of Keras:
-Glorot uniform weights, categorical cross-entropy of a softmax, and the formulas of Keras's Adam and of its SGD with
-momentum 0.9. A test compares both.
+Networks of the same shape are trained together, because compiling a program takes longer than training a network. The
+training is that of Keras: Glorot uniform weights, categorical cross-entropy of a softmax, and the formulas of Keras's
+Adam and of its SGD with momentum 0.9. A test compares both.
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import groupby, pairwise
+from itertools import pairwise
 from typing import Any
 
 import jax
@@ -18,7 +18,7 @@ import numpy as np
 from sklearn.datasets import load_digits
 
 from bench.recording.rows import Row
-from bench.simulation.grid import Dimension, Grid, Scale
+from bench.simulation.grid import Dimension, Grid, Scale, Value
 
 TRAIN = 640
 """Number of training images, which all batch sizes divide. The other 1,157 are validation images: few images to learn
@@ -26,6 +26,8 @@ from and many to validate on give scores that differ by more than their noise.""
 CLASSES = 10
 EPOCHS = 27
 BETA_1, BETA_2, EPSILON, MOMENTUM = 0.9, 0.999, 1e-7, 0.9
+RANDOM = "unsafe_rbg"
+"""Generator of random numbers, which compiles in a fraction of the time of JAX's default."""
 TIMED = 5
 """Number of times that an epoch of a single network is timed; the shortest counts."""
 
@@ -51,8 +53,6 @@ class Shape:
 
     layers: int
     units: int
-    activation: str
-    optimizer: str
     batch_size: int
 
     @property
@@ -63,8 +63,21 @@ class Shape:
     @property
     def parameters(self) -> int:
         """Number of parameters."""
-        sizes = self.sizes
-        return sum((inputs + 1) * outputs for inputs, outputs in pairwise(sizes))
+        return sum((inputs + 1) * outputs for inputs, outputs in pairwise(self.sizes))
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Choices:
+    """The other hyperparameters, as numbers that a compiled program takes."""
+
+    is_tanh: Any
+    """Whether the activation is tanh; otherwise it is relu."""
+    is_adam: Any
+    """Whether the optimizer is Adam; otherwise it is SGD with momentum."""
+    rate: Any
+    """Learning rate."""
+    dropout: Any
 
 
 @jax.tree_util.register_dataclass
@@ -76,11 +89,6 @@ class Digits:
     train_y: Any
     validation_x: Any
     validation_y: Any
-
-    @property
-    def validation(self) -> int:
-        """Number of validation images."""
-        return len(self.validation_y)
 
 
 def digits() -> Digits:
@@ -94,34 +102,42 @@ def digits() -> Digits:
 def record(done: set[int]) -> Iterator[list[Row]]:
     """Train all networks that are not in `done`, and yield the rows of each group that was trained together."""
     data = digits()
-    numbered = list(enumerate(GRID.configurations()))
-    shaped = [(Shape(**{key: row[key] for key in Shape.__annotations__}), number, row) for number, row in numbered]
-    groups = [(shape, list(group)) for shape, group in groupby(shaped, key=lambda entry: entry[0])]
-    # all groups of the largest batch size come first, so that half a recording is a complete grid, too
-    for shape, group in sorted(groups, key=lambda group: -group[0].batch_size):
-        if done.issuperset(number for _, number, _ in group):
+    groups: dict[Shape, dict[int, dict[str, Value]]] = {}
+    for number, row in enumerate(GRID.configurations()):
+        shape = Shape(int(row["layers"]), int(row["units"]), int(row["batch_size"]))
+        groups.setdefault(shape, {})[number] = row
+    # the fastest groups come first, and a part of them is a complete grid, too
+    for shape, group in sorted(groups.items(), key=lambda entry: (-entry[0].batch_size, entry[0].units)):
+        if done.issuperset(group):
             continue
-        numbers = [number for _, number, _ in group]
-        rates = jnp.array([row["learning_rate"] for *_, row in group], jnp.float32)
-        dropouts = jnp.array([row["dropout"] for *_, row in group], jnp.float32)
-        right = trained(shape, data, numbers, rates, dropouts)
+        right = trained(shape, data, list(group), [choices(row) for row in group.values()])
         epoch_s = seconds_per_epoch(shape, data)
         yield [
             Row(number, [int(count) for count in curve], round(epoch_s, 6), shape.parameters)
-            for number, curve in zip(numbers, right, strict=True)
+            for number, curve in zip(group, right, strict=True)
         ]
 
 
-def trained(shape: Shape, data: Digits, numbers: Sequence[int], rates: Any, dropouts: Any) -> np.ndarray[Any, Any]:
+def choices(row: Mapping[str, Value]) -> Choices:
+    """Return the hyperparameters of a configuration that do not belong to its shape."""
+    return Choices(
+        is_tanh=np.bool_(row["activation"] == "tanh"),
+        is_adam=np.bool_(row["optimizer"] == "adam"),
+        rate=np.float32(row["learning_rate"]),
+        dropout=np.float32(row["dropout"]),
+    )
+
+
+def trained(shape: Shape, data: Digits, numbers: Sequence[int], of: Sequence[Choices]) -> np.ndarray[Any, Any]:
     """Return how many validation images each network classifies correctly after each epoch."""
-    keys = [jax.random.key(number, impl="unsafe_rbg") for number in numbers]  # compiles in a fraction of the time
-    states = jax.tree.map(lambda *leaves: np.stack(leaves), *[first_state(shape, number) for number in numbers])
-    epoch = jax.jit(jax.vmap(partial(_epoch, shape), in_axes=(None, 0, 0, 0, 0, 0)))
-    right = []
+    keys = [jax.random.key(number, impl=RANDOM) for number in numbers]
+    states = _stacked([first_state(shape, number) for number in numbers])
+    epoch = jax.jit(jax.vmap(partial(_epoch, shape), in_axes=(None, 0, 0, 0, 0)))
+    right, chosen = [], _stacked(of)
     for number in range(EPOCHS):
-        orders = jnp.stack([_order(configuration, number, shape.batch_size) for configuration in numbers])
+        orders = np.stack([_order(configuration, number, shape.batch_size) for configuration in numbers])
         epoch_keys = jnp.stack([jax.random.fold_in(key, number) for key in keys])
-        states, count = epoch(data, states, orders, epoch_keys, rates, dropouts)
+        states, count = epoch(data, states, orders, epoch_keys, chosen)
         right.append(np.asarray(count))
     return np.stack(right, axis=1)
 
@@ -129,8 +145,8 @@ def trained(shape: Shape, data: Digits, numbers: Sequence[int], rates: Any, drop
 def seconds_per_epoch(shape: Shape, data: Digits) -> float:
     """Return the seconds that an epoch of a single network takes, with its validation."""
     epoch = jax.jit(partial(_epoch, shape))
-    key = jax.random.key(0, impl="unsafe_rbg")
-    arguments = (first_state(shape, 0), _order(0, 0, shape.batch_size), key, jnp.float32(1e-3), jnp.float32(0.2))
+    chosen = choices({"activation": "relu", "optimizer": "adam", "learning_rate": 1e-3, "dropout": 0.2})
+    arguments = (first_state(shape, 0), _order(0, 0, shape.batch_size), jax.random.key(0, impl=RANDOM), chosen)
     jax.block_until_ready(epoch(data, *arguments))
     times = []
     for _ in range(TIMED):
@@ -140,16 +156,20 @@ def seconds_per_epoch(shape: Shape, data: Digits) -> float:
     return min(times)
 
 
-def _order(configuration: int, epoch: int, batch_size: int) -> Any:
+def _stacked(trees: Sequence[Any]) -> Any:
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *trees)
+
+
+def _order(configuration: int, epoch: int, batch_size: int) -> np.ndarray[Any, Any]:
     """Return the indices of each batch of an epoch."""
     return np.random.default_rng((configuration, epoch)).permutation(TRAIN).astype(np.int32).reshape(-1, batch_size)
 
 
 def first_state(shape: Shape, seed: int) -> Any:
     """Return Keras's initial weights (Glorot uniform kernels and zeros), the optimizer's moments, and no steps."""
-    sizes, random = shape.sizes, np.random.default_rng(seed)
+    random = np.random.default_rng(seed)
     weights: Weights = []
-    for inputs, outputs in pairwise(sizes):
+    for inputs, outputs in pairwise(shape.sizes):
         limit = (6 / (inputs + outputs)) ** 0.5
         kernel = random.uniform(-limit, limit, (inputs, outputs)).astype(np.float32)
         weights.append((kernel, np.zeros(outputs, np.float32)))
@@ -157,48 +177,50 @@ def first_state(shape: Shape, seed: int) -> Any:
     return weights, zeros, zeros, np.float32(0)
 
 
-def step(shape: Shape, state: Any, batch: tuple[Any, Any], key: Any, rate: Any, dropout: Any) -> Any:
+def step(state: Any, batch: tuple[Any, Any], key: Any, of: Choices) -> Any:
     """Train one batch. `state` is the weights, the optimizer's first and second moments, and the number of steps."""
     weights, first, second, steps = state
-    gradients = jax.grad(_loss)(weights, shape, batch, key, dropout)
+    gradients = jax.grad(_loss)(weights, batch, key, of)
     steps = steps + 1
-    if shape.optimizer == "sgd":
-        first = jax.tree.map(lambda m, g: MOMENTUM * m - rate * g, first, gradients)
-        return jax.tree.map(jnp.add, weights, first), first, second, steps
-    alpha = rate * jnp.sqrt(1 - BETA_2**steps) / (1 - BETA_1**steps)
-    first = jax.tree.map(lambda m, g: m + (g - m) * (1 - BETA_1), first, gradients)
+    alpha = of.rate * jnp.sqrt(1 - BETA_2**steps) / (1 - BETA_1**steps)
+
+    def momentum(m: Any, g: Any) -> Any:
+        return jnp.where(of.is_adam, m + (g - m) * (1 - BETA_1), MOMENTUM * m - of.rate * g)
+
+    def updated(w: Any, m: Any, v: Any) -> Any:
+        return w + jnp.where(of.is_adam, -alpha * m / (jnp.sqrt(v) + EPSILON), m)
+
+    first = jax.tree.map(momentum, first, gradients)
     second = jax.tree.map(lambda v, g: v + (g * g - v) * (1 - BETA_2), second, gradients)
-    weights = jax.tree.map(lambda w, m, v: w - alpha * m / (jnp.sqrt(v) + EPSILON), weights, first, second)
-    return weights, first, second, steps
+    return jax.tree.map(updated, weights, first, second), first, second, steps
 
 
-def _loss(weights: Weights, shape: Shape, batch: tuple[Any, Any], key: Any, dropout: Any) -> Any:
+def _loss(weights: Weights, batch: tuple[Any, Any], key: Any, of: Choices) -> Any:
     x, y = batch
-    log_probabilities = jax.nn.log_softmax(_logits(weights, shape, x, key, dropout))
+    log_probabilities = jax.nn.log_softmax(_logits(weights, x, of, key))
     return -jnp.take_along_axis(log_probabilities, y[:, None], axis=1).mean()
 
 
-def _logits(weights: Weights, shape: Shape, x: Any, key: Any = None, dropout: Any = None) -> Any:
+def _logits(weights: Weights, x: Any, of: Choices, key: Any = None) -> Any:
     """Return the outputs before the softmax; units are dropped after each hidden layer if there is a key."""
-    activation = {"relu": jax.nn.relu, "tanh": jnp.tanh}[shape.activation]
     for kernel, bias in weights[:-1]:
-        x = activation(x @ kernel + bias)
+        x = x @ kernel + bias
+        x = jnp.where(of.is_tanh, jnp.tanh(x), jax.nn.relu(x))
         if key is not None:
             key, layer_key = jax.random.split(key)
-            kept = jax.random.uniform(layer_key, x.shape) >= dropout
-            x = jnp.where(kept, x / (1 - dropout), 0)
+            kept = jax.random.uniform(layer_key, x.shape) >= of.dropout
+            x = jnp.where(kept, x / (1 - of.dropout), 0)
     kernel, bias = weights[-1]
     return x @ kernel + bias
 
 
-def _epoch(shape: Shape, data: Digits, state: Any, order: Any, key: Any, rate: Any, dropout: Any) -> tuple[Any, Any]:
+def _epoch(shape: Shape, data: Digits, state: Any, order: Any, key: Any, of: Choices) -> tuple[Any, Any]:
     """Train one epoch, and return the state and the number of correctly classified validation images."""
 
     def body(state: Any, batch: tuple[Any, Any]) -> tuple[Any, None]:
         indices, batch_key = batch
-        samples = (data.train_x[indices], data.train_y[indices])
-        return step(shape, state, samples, batch_key, rate, dropout), None
+        return step(state, (data.train_x[indices], data.train_y[indices]), batch_key, of), None
 
-    state, _ = jax.lax.scan(body, state, (order, jax.random.split(key, len(order))))
-    predictions = _logits(state[0], shape, data.validation_x).argmax(axis=1)
+    state, _ = jax.lax.scan(body, state, (order, jax.random.split(key, TRAIN // shape.batch_size)))
+    predictions = _logits(state[0], data.validation_x, of).argmax(axis=1)
     return state, (predictions == data.validation_y).sum()

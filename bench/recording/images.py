@@ -46,9 +46,9 @@ SEED_RECIPE = Recipe(
     SeedSpace,
     Grid(
         (
-            Dimension("filters", (20, 60, 100), Scale.LINEAR),
+            Dimension("filters", (20, 40, 60), Scale.LINEAR),
             Dimension("kernel_size", (2, 3, 4), Scale.LINEAR),
-            Dimension("units_1", (100, 400, 700), Scale.LINEAR),
+            Dimension("units_1", (100, 300, 500), Scale.LINEAR),
             Dimension("activation_1", ("relu", "tanh"), Scale.CATEGORY),
             Dimension("units_2", (100, 500), Scale.LINEAR),
             Dimension("learning_rate", (1e-4, 5e-4, 1e-3), Scale.ORDINAL),
@@ -56,9 +56,9 @@ SEED_RECIPE = Recipe(
         )
     ),
     fixed={"activation_2": "relu"},
-    train=1000,
-    validation=2000,
-    batch_size=50,
+    train=1200,
+    validation=1600,
+    batch_size=100,
 )
 DEEP_RECIPE = Recipe(
     DeepSpace,

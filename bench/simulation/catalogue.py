@@ -28,8 +28,9 @@ class Entry:
 
     def factory(self) -> Factory:
         """Import and return the function that makes the contender."""
-        function: Factory = getattr(importlib.import_module(f"{_PACKAGE}.{self.module}"), self.function)
-        return partial(function, settings=self.settings) if self.settings else function
+        function = getattr(importlib.import_module(f"{_PACKAGE}.{self.module}"), self.function)
+        made: Factory = partial(function, settings=self.settings) if self.settings else function
+        return made
 
 
 COMPETITORS = (

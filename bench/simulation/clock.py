@@ -1,7 +1,7 @@
 """The simulation of a search: a virtual clock, and workers that train trials by reading a table of learning curves.
 
-A worker that has no work asks the contender for a job. It starts the trial, which costs `start_s`, then each epoch takes
-the seconds of the table. The time that a contender itself needs for its decisions does not count.
+A worker that has no work asks the contender for a job. Starting the trial costs `start_s`, and each epoch takes the
+seconds of the table. The time that a contender itself needs for its decisions does not count.
 """
 
 import heapq

@@ -1,7 +1,7 @@
 """This project's search in virtual time: its oracle, suggester and early stopping, without processes and a journal.
 
-The simulator does what the chief's dispatcher and service do between two calls: it asks the suggester if the oracle wants
-a suggestion, and informs the suggester of trials that have ended.
+The simulator does what the chief's dispatcher and service do between two calls: it asks the suggester if the oracle
+wants a suggestion, and informs the suggester of trials that have ended.
 """
 
 from collections.abc import Sequence
@@ -44,35 +44,37 @@ class Ours:
         instant, process = _instant(now), self._process(worker)
         while True:
             trial, records = self._oracle.grant(process, instant)
-            self._inform(records)
+            self._apply(records, instant)
             if trial is not None:
                 return self._job(trial, process)
             if not self._oracle.wants_suggestion:
                 return None
             suggestion = self._suggester.suggest()
             if isinstance(suggestion, Suggestion):
-                self._inform(self._oracle.add(suggestion, instant))
+                self._apply(self._oracle.add(suggestion, instant), instant)
             elif suggestion is NoSuggestion.EXHAUSTED:
                 self._oracle.exhausted = True
-                self._inform(self._oracle.finish(instant))
+                self._apply([], instant)
             else:
                 return None
 
     def report(self, job: Job, epoch: int, value: float, now: float) -> bool:
         """Report an epoch whose checkpoint is saved."""
-        attempt = job.trial
+        attempt, instant = job.trial, _instant(now)
         checkpoint = f"{attempt.trial}-{epoch}"
-        self._inform(self._oracle.report(attempt, epoch, {OBJECTIVE: value}, checkpoint, _instant(now)))
+        self._apply(self._oracle.report(attempt, epoch, {OBJECTIVE: value}, checkpoint, instant), instant)
         trial = self._state.trials[TrialId(attempt.trial)]
         return trial.state is TrialState.RUNNING
 
     def completed(self, job: Job, now: float) -> None:
         """Complete the trial."""
-        self._inform(self._oracle.complete(job.trial, _instant(now)))
+        instant = _instant(now)
+        self._apply(self._oracle.complete(job.trial, instant), instant)
 
     def preempted(self, job: Job, epochs: int, now: float) -> None:
         """Give the trial back, as a worker does that receives SIGTERM."""
-        self._inform(self._oracle.give_back(job.trial, Outcome.PREEMPTED, "preempted", _instant(now)))
+        instant = _instant(now)
+        self._apply(self._oracle.give_back(job.trial, Outcome.PREEMPTED, "preempted", instant), instant)
         number = int(job.trial.worker.name)
         self._incarnations[number] += 1
 
@@ -90,8 +92,9 @@ class Ours:
             first_epoch=first,
         )
 
-    def _inform(self, records: Sequence[Record]) -> None:
-        for record in records:
+    def _apply(self, records: Sequence[Record], instant: Instant) -> None:
+        """Inform the suggester of the trials that have ended, and end the search if nothing is left to do."""
+        for record in [*records, *self._oracle.finish(instant)]:
             if isinstance(record, Ended):
                 self._suggester.ended(record.trial, record.state, record.score, record.best_epoch)
 
