@@ -52,22 +52,28 @@ def test_keras_tuner_s_hyperband_continues_trials_at_the_epoch_that_they_reached
 
 @pytest.mark.slow
 @pytest.mark.skipif(not BENCH_PYTHON.exists(), reason="needs .venv-bench: make .venv-bench/installed")
-@pytest.mark.parametrize("known", OTHERS, ids=lambda known: known.name)
+@pytest.mark.parametrize(
+    "known",
+    [
+        # Syne Tune's CQR computes for a second per suggestion
+        pytest.param(known, marks=pytest.mark.exhaustive if known.name == "syne-cqr" else (), id=known.name)
+        for known in OTHERS
+    ],
+)
 def test_another_program_searches_a_table(known: Entry, tmp_path: Path) -> None:
     table = ten_configurations()
     right = np.rint(table.curves * 1000).astype(int).tolist()
     save_table(tmp_path / "ten.npz", table.grid, Recording(right, [1.0] * 10, [1] * 10), 1000, "by hand")
-    command = [str(BENCH_PYTHON), "-m", "bench.simulation.turns", known.name, "ten", "3", "2", "2", "0", "1"]
+    command = [str(BENCH_PYTHON), "-m", "bench.simulation.turns", known.name, "ten", "3", "1", "2", "0", "1"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [*command, str(tmp_path)], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    outcomes = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [outcome["seed"] for outcome in outcomes] == [3, 4]
-    for outcome in outcomes:
-        assert outcome["reached_s"][0] is not None
-        assert outcome["epochs"] < outcome["starts"] * EPOCHS, "it stops trials early"
+    outcome = json.loads(done.stdout)
+    assert outcome["seed"] == 3
+    assert outcome["reached_s"][0] is not None
+    assert outcome["epochs"] < outcome["starts"] * EPOCHS, "it stops trials early"
 
 
 def test_the_programs_are_named_once() -> None:
