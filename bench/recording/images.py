@@ -46,19 +46,19 @@ SEED_RECIPE = Recipe(
     SeedSpace,
     Grid(
         (
-            Dimension("filters", (20, 40, 60), Scale.LINEAR),
+            Dimension("filters", (20, 40), Scale.LINEAR),
             Dimension("kernel_size", (2, 3, 4), Scale.LINEAR),
-            Dimension("units_1", (100, 300, 500), Scale.LINEAR),
+            Dimension("units_1", (100, 200, 300), Scale.LINEAR),
             Dimension("activation_1", ("relu", "tanh"), Scale.CATEGORY),
-            Dimension("units_2", (100, 500), Scale.LINEAR),
+            Dimension("units_2", (100, 300, 500), Scale.LINEAR),
             Dimension("learning_rate", (1e-4, 5e-4, 1e-3), Scale.ORDINAL),
             Dimension("optimizer", ("adam", "sgd"), Scale.CATEGORY),
         )
     ),
     fixed={"activation_2": "relu"},
-    train=1200,
-    validation=1600,
-    batch_size=100,
+    train=800,
+    validation=1000,
+    batch_size=50,
 )
 DEEP_RECIPE = Recipe(
     DeepSpace,
@@ -66,16 +66,15 @@ DEEP_RECIPE = Recipe(
         (
             Dimension("mixing", ("none", "mixup"), Scale.CATEGORY),
             Dimension("cutout", (0, 8), Scale.ORDINAL),
-            Dimension("shift", (0, 2), Scale.LINEAR),
             Dimension("optimizer", ("adamw", "sgd"), Scale.CATEGORY),
             Dimension("learning_rate", (5e-4, 1e-3, 2e-3, 4e-3, 8e-3), Scale.LOG),
             Dimension("weight_decay", (1e-2, 1e-1), Scale.LOG),
             Dimension("average", (0.0, 0.99), Scale.ORDINAL),
         )
     ),
-    fixed={"width": 16, "blocks": 1, "flip": "horizontal", "label_smoothing": 0.0},
-    train=1000,
-    validation=2000,
+    fixed={"width": 16, "blocks": 1, "flip": "horizontal", "shift": 2, "label_smoothing": 0.0},
+    train=500,
+    validation=600,
     batch_size=50,
 )
 
