@@ -5,7 +5,7 @@ once. A line is appended to the recording after each configuration, so a recordi
 same command. When it is complete, it is written to bench/tables as a compressed file.
 
 - `digits`: multilayer perceptrons on 640 of scikit-learn's digits, 2,520 configurations.
-- `seed`: the published space on 800 images of CIFAKE. `activation_2` is fixed to relu, and the other hyperparameters
+- `seed`: the published space on 500 images of CIFAKE. `activation_2` is fixed to relu, and the other hyperparameters
   are restricted to 648 combinations.
 - `deep`: residual networks on 500 images of CIFAKE, 160 configurations. `width` is fixed to 16, `blocks` to 1, `flip`
   to horizontal, `shift` to 2 and `label_smoothing` to 0.

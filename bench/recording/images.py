@@ -56,8 +56,8 @@ SEED_RECIPE = Recipe(
         )
     ),
     fixed={"activation_2": "relu"},
-    train=800,
-    validation=1000,
+    train=500,
+    validation=600,
     batch_size=50,
 )
 DEEP_RECIPE = Recipe(
