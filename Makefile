@@ -10,7 +10,7 @@ IMAGE := cifake-tune:dev
 LOCK := tensorflow
 BASE_IMAGE := docker.io/library/python:3.11-slim
 BUILDER := docker
-BENCHMARKS := $(filter-out bench/summary.py,$(wildcard bench/*.py))
+BENCHMARKS := $(filter-out bench/summary.py bench/record_curves.py,$(wildcard bench/*.py))
 .DEFAULT_GOAL := help
 .PHONY: help run check test test-full lint chaos bench lock image docs e2e e2e-full clean
 .PHONY: fast-tests style types imports venvs

@@ -7,6 +7,7 @@ import json
 import re
 import sys
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,8 @@ def page(folder: Path = RESULTS) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"number": number, "percent": lambda share: f"{100 * share:.0f} %", "changed": changed}
+    filters: dict[str, Callable[[Any], str]] = {"number": number, "changed": changed, "hours": hours}
+    environment.filters |= {**filters, "percent": lambda share: f"{100 * share:.0f} %"}
     results = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in folder.glob("*.json")}
     tables = growth_tables(results.get("growth", {}))
     template = environment.get_template("benchmarks_page.md.jinja")
@@ -64,6 +66,12 @@ def reflowed(text: str) -> str:
 def number(value: float) -> str:
     """Return a figure with three digits, or all those of whole thousands."""
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def hours(of: list[float]) -> str:
+    """Return a duration in hours and its interval, from seconds."""
+    value, low, high = (f"{seconds / 3600:.2f}" for seconds in of)
+    return f"{value} ({low} to {high})"
 
 
 def changed(row: dict[str, Any]) -> str:
