@@ -85,7 +85,9 @@ class SavedModels:
 
         These are the models of trials that have ended, except the models of the best two trials at their best epochs.
         With search.confirm, one model is kept of every trial that was trained again, and of the next ones that would
-        be, because a study that is continued may decide for another of them. Models of all other trials are kept. A trial that has not ended belongs to a search that gave up and may be
+        be, because a study that is continued may decide for another of them.
+
+        Models of all other trials are kept. A trial that has not ended belongs to a search that gave up and may be
         started again, and a trial that is not in the state belongs to a newer chief's search.
         """
         kept = {trial.checkpoint for trial in self._state.best(kept_of(self._state))}

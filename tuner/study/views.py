@@ -102,6 +102,8 @@ class StudyView(StudyModel):
     completed: int
     stopped: int
     failed: int
+    repetitions: int
+    """Number of trials that repeat others with other seeds (search.confirm). max_trials does not include them."""
     confirmation: str
     """How many of the repetitions of search.confirm have ended, and what they say; empty if there are none."""
     best_trial: str | None
@@ -161,6 +163,7 @@ def view_study(state: StudyState, now: float | None = None) -> StudyView:
         ending=ending_line(state),
         work=work_view(state),
         **counts,
+        repetitions=len(state.repetitions),
         confirmation=confirmation_line(state),
         best_trial=best[0].trial_id if best else None,
         best_score=best[0].score if best else None,
