@@ -78,7 +78,7 @@ class SearchBudgets:
         name = HOURS[0] if remaining.served_s <= 0 else HOURS[1]
         use = next(use for use in budget_uses(self._state, time) if use.name == name)
         hours = use.limit - (use.used or 0.0)
-        reason = f"{use.reason}, of which {hours:.2g} h are reserved for search.confirm"
+        reason = f"{use.reason.removesuffix(')')}, of which {hours:.2g} h are reserved for search.confirm)"
         return BudgetEnded(at=at, budget=use.budget, limit=use.limit, reason=reason, reserved=True)
 
     def _ending_of(self, trial: Trial) -> BudgetEnding | None:

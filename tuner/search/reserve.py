@@ -79,10 +79,11 @@ class Reserve:
 
     def _need_s(self, trial: Trial) -> float | None:
         seconds = mean_epoch_s(trial)
-        return None if seconds is None else self._limited(seconds * epochs_of(self._state, trial))
+        # each training may take one epoch longer than expected
+        return None if seconds is None else self._limited(seconds * (epochs_of(self._state, trial) + 1))
 
     def _slowest_need_s(self) -> float:
-        return self._limited(self._capacity.slowest_s * self._state.settings.training.epochs)
+        return self._limited(self._capacity.slowest_s * (self._state.settings.training.epochs + 1))
 
     def _limited(self, seconds: float) -> float:
         minutes = self._state.settings.training.max_minutes

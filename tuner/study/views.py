@@ -186,8 +186,13 @@ def budget_views(state: StudyState) -> list[BudgetView]:
 
 
 def ending_line(state: StudyState) -> str:
-    """Return the budget that has ended while trials still run, such as `search.max_hours (1.5 h)`, or an empty text."""
-    return state.ending.reason if state.ending and not state.finished else ""
+    """Return the budget that has ended while trials still run, such as `search.max_hours (1.5 h)`, or an empty text.
+
+    While trials are repeated (search.confirm), that is a budget of hours, because no other one ends repetitions.
+    """
+    if state.ending is None or state.finished or (state.repetitions and not state.ending.ends_everything):
+        return ""
+    return state.ending.reason
 
 
 def work_view(state: StudyState) -> WorkView | None:

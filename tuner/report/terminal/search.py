@@ -35,6 +35,7 @@ from tuner.study.records import (
 from tuner.study.state import StudyState
 from tuner.study.status import WorkerStatus
 from tuner.study.trial import SCORED, Trial
+from tuner.study.views import ending_line
 
 NOT_VERIFIED = "(not verified)"
 """Mark of trials whose objective cannot be recomputed with the saved model."""
@@ -61,7 +62,8 @@ def search_view(
     """Return the live view of a search, for a terminal of 80 columns or more. Its trials have at most `rows` lines."""
     parts: list[RenderableType] = [_headline(state, elapsed_s, remaining_s), _FittingTable(state, workers, rows)]
     if budgets := [f"{use.budget}: {use.text}" for use in budget_uses(state)]:
-        ended = f"{state.ending.reason} has ended, running trials stop after their epoch" if state.ending else ""
+        ending = ending_line(state) or (state.ending.reason if state.ending and state.finished else "")
+        ended = f"{ending} has ended, running trials stop after their epoch" if ending else ""
         parts.append(Text("  ".join([*budgets, ended]).rstrip(), style="dim"))
     parts += [*_news(state), *(Text(line, style="yellow") for line in problem_lines(workers).values())]
     return Group(*parts) if state.finished else Group(*parts, workers_line(workers, state.settings.data.own))
