@@ -1,8 +1,8 @@
 """Measures when search.confirm pays: how good the chosen hyperparameters are with it, without it, and with more trials.
 
 Small networks of dense layers are trained on scikit-learn's digits: CONFIGURATIONS random choices of hyperparameters,
-each with SEEDS seeds. Searches are then drawn from these trainings. In a search of TRIALS trials, each has one seed, and
-its score is the accuracy on few validation images. Three ways to choose are compared:
+each with SEEDS seeds. Searches are then drawn from these trainings. In a search of TRIALS trials, each has one seed,
+and its score is the accuracy on few validation images. Three ways to choose are compared:
 
 - single: the trial with the best score.
 - confirm: the best BEST trials are trained again with REPEATED seeds, and the best mean of these decides.
@@ -116,7 +116,7 @@ def _gradients(weights: list[Scores], inputs: Scores, labels: NDArray[np.int64])
     return gradients
 
 
-def draw(validation: Scores, test: Scores) -> list[dict[str, object]]:
+def draw(validation: Scores, test: Scores, searches: int = SEARCHES) -> list[dict[str, object]]:
     """Return a row for each number of validation images and each way to choose."""
     truth = test[:, DRAWN:].mean(axis=1)
     rows: list[dict[str, object]] = []
@@ -130,7 +130,7 @@ def draw(validation: Scores, test: Scores) -> list[dict[str, object]]:
         deviation = float(np.sqrt(scores.var(axis=1, ddof=1).mean()))
         for way, choose in ways.items():
             rng = np.random.default_rng(1)
-            chosen = [choose(rng) for _ in range(SEARCHES)]
+            chosen = [choose(rng) for _ in range(searches)]
             found = np.array([truth[each] for each, _ in chosen])
             regret = np.array([best for _, best in chosen]) - found
             rows.append(
@@ -141,7 +141,7 @@ def draw(validation: Scores, test: Scores) -> list[dict[str, object]]:
                     "picks_the_best": round(float((regret == 0).mean()), 3),
                     "regret": round(float(regret.mean()), 5),
                     "test_accuracy": round(float(found.mean()), 5),
-                    "standard_error": round(float(found.std(ddof=1) / np.sqrt(SEARCHES)), 6),
+                    "standard_error": round(float(found.std(ddof=1) / np.sqrt(searches)), 6),
                 }
             )
     return rows
