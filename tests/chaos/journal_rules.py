@@ -134,7 +134,9 @@ class Books:
         return [account for account in self.accounts.values() if account.repeats is None]
 
     def _repetitions(self, trial: TrialId) -> list[Account]:
-        return [account for account in self.accounts.values() if account.repeats == trial]
+        """Return the repetitions of a trial, without those that a budget has stopped."""
+        repetitions = (account for account in self.accounts.values() if account.repeats == trial)
+        return [account for account in repetitions if not _is_stopped(account)]
 
     def _judge_repetitions(self) -> None:
         """Look whether the best trials were trained again, and as often as each other, unless hours ended that."""
@@ -390,3 +392,8 @@ class Books:
                 return account.spent[outcome], 0
             case Outcome.ENVIRONMENT:  # of bucket, disk or network: no trial is given up for it
                 return 0, 1
+
+
+def _is_stopped(account: Account) -> bool:
+    ended = account.ended
+    return isinstance(ended, Withdrawn) or (isinstance(ended, Ended) and ended.state is TrialState.STOPPED)

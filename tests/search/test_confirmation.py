@@ -326,7 +326,7 @@ def test_numbers_of_repetitions_are_balanced_when_the_hours_end_in_between() -> 
 
 
 def test_at_most_half_of_the_hours_are_reserved() -> None:
-    night = ConfirmedNight("search.max_hours=1", "search.confirm.seeds=1000", scores=())
+    night = ConfirmedNight("search.max_hours=1", "search.confirm.seeds=100", scores=())
     night.add(0)
     night.train(0.5, 0.5, epoch_s=60)
     assert night.tick(HOUR / 2 - 1) == []
@@ -335,20 +335,41 @@ def test_at_most_half_of_the_hours_are_reserved() -> None:
     assert night.state.ending.reserved
 
 
-def test_a_raised_budget_continues_the_repetitions_that_had_been_stopped_by_it_before_they_began() -> None:
-    night = ConfirmedNight("search.max_hours=1")
+def test_a_raised_budget_continues_and_replaces_repetitions_that_it_had_stopped() -> None:
+    night = ConfirmedNight("search.max_hours=1", "training.epochs=3")
     night.exhaust()
     night.train(0.6)
+    attempt = night.next()
     night.tick(HOUR)
+    night.epoch(attempt, 0, 0.9, HOUR + 1)
+    assert night.state.trials[TrialId(attempt.trial)].state is TrialState.STOPPED
     assert night.state.finished
     assert not night.state.is_over(load(settings=[*night.settings, "search.max_hours=2"]))
     night.restart("search.max_hours=2")
     night.seconds = 0
-    for _ in range(5):
+    for _ in range(4):
         night.train(0.7)
     night.exhaust()
+    assert len(night.state.repetitions) == 7
+    assert night.state.trials[night.state.repetitions[-1]].repeats == "00003"
+    night.train(0.7)
     assert night.state.finished
     assert sorted(len(candidate.scores) for candidate in night.state.confirmation) == [2, 2, 2]
+
+
+def test_repetitions_of_a_search_that_all_its_trials_ended_do_not_end_it_by_the_hours_that_are_reserved() -> None:
+    night = ConfirmedNight("search.max_hours=1", "search.max_trials=2", scores=())
+    for number in range(2):
+        night.add(number)
+        night.train(0.5, 0.5, epoch_s=250)
+    night.exhaust()
+    for _ in range(2):
+        night.train(0.7, 0.7, epoch_s=250)
+    assert night.tick(night.seconds) == [], "1600 s remain, of which 1750 s would be reserved for two repetitions"
+    for _ in range(2):
+        night.train(0.7, 0.7, epoch_s=250)
+    assert night.state.finished
+    assert night.state.finished.budget == ""
 
 
 # ---- restarts -----------------------------------------------------------------------------------

@@ -1,6 +1,13 @@
 """The section `search.confirm` of study.yaml: training the best trials of a search again, with other seeds."""
 
-from tuner.config.section import Budget, Positive, Settings
+from typing import Annotated
+
+from pydantic import Field
+
+from tuner.config.section import Settings
+
+MOST = 100
+"""Upper bound of both numbers."""
 
 
 class Confirm(Settings):
@@ -12,10 +19,10 @@ class Confirm(Settings):
     count of trials includes. Budgets of hours include them.
     """
 
-    best: Positive = 3
+    best: Annotated[int, Field(ge=1, le=MOST)] = 3
     """Number of trials that are trained again: the best ones that have a saved model. Default: 3."""
 
-    seeds: Budget = 0
+    seeds: Annotated[int, Field(ge=0, le=MOST)] = 0
     """Number of times that each of them is trained again. Default: 0, so that no trial is trained again. 3 are enough
     if trials differ by more than the same hyperparameters do with other seeds."""
 

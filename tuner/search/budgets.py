@@ -72,6 +72,8 @@ class SearchBudgets:
 
     def _reserved(self, time: ServedTime, at: float) -> BudgetEnded | None:
         """Return the record of a budget of hours whose rest is only just enough for search.confirm, if there is one."""
+        if any(self._state.trials[trial_id].ended is None for trial_id in self._state.repetitions):
+            return None  # the search itself has ended otherwise
         remaining = self._reserve.remaining(time)
         if remaining is None or min(remaining.served_s, remaining.leased_s) > 0:
             return None

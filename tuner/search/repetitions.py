@@ -12,6 +12,7 @@ from itertools import islice
 
 from tuner import names
 from tuner.names import TrialId
+from tuner.study.confirmation import counts_in_mean
 from tuner.study.records import Created, TrialState, Value
 from tuner.study.state import StudyState
 from tuner.study.trial import Trial
@@ -43,7 +44,7 @@ class Repetitions:
         """Return the records that create the missing repetitions, once the search itself has ended.
 
         Repetitions of an earlier chief are kept. So if a search was continued with more trials, only new trials among
-        the best are repeated.
+        the best are repeated. Those that a budget has stopped are replaced if it was raised.
         """
         ending, confirm = self._state.ending, self._state.settings.search.confirm
         if self._are_created or not confirm.is_on or (ending and ending.ends_everything):
@@ -52,9 +53,10 @@ class Repetitions:
         best = distinct((trial for trial in self._ranked() if trial.checkpoint), confirm.best)
         counts = {trial.trial_id: 0 for trial in best}
         for trial_id in self._state.repetitions:
-            original = self._state.trials[trial_id].repeats
-            if original in counts:
-                counts[original] += 1
+            repetition = self._state.trials[trial_id]
+            was_stopped = repetition.state is TrialState.STOPPED and not counts_in_mean(repetition)
+            if repetition.repeats in counts and not was_stopped:
+                counts[repetition.repeats] += 1
         wanted = [trial for turn in range(confirm.seeds) for trial in best if counts[trial.trial_id] <= turn]
         first, newest = len(self._state.trials), self._newest_suggestion()
         return [

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
 from statistics import fmean, stdev
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from tuner.names import TrialId
 from tuner.study.objective import Objective
@@ -72,14 +72,14 @@ def candidates(
     return sorted(found, key=lambda candidate: _place(candidate, objective))
 
 
-def counts(repetition: Trial) -> bool:
+def counts_in_mean(repetition: Trial) -> bool:
     """Return whether a repetition was trained as long as the settings permit, and has a score."""
     is_whole = repetition.state is TrialState.COMPLETED or repetition.budget == MAX_MINUTES
     return is_whole and repetition.score is not None
 
 
 def _candidate(original: Trial, repetitions: list[Trial], objective: Objective) -> Candidate:
-    scores = tuple(trial.score for trial in repetitions if counts(trial) and trial.score is not None)
+    scores = tuple(trial.score for trial in repetitions if counts_in_mean(trial) and trial.score is not None)
     scored = [trial for trial in repetitions if trial.state in SCORED and trial.score is not None]
 
     def place(trial: Trial) -> tuple[bool, float, TrialId]:
@@ -113,8 +113,24 @@ def confirmation_line(state: "StudyState") -> str:
     return f"{line}; trial {first.original.trial_id} has the best mean, {mean_text(first)}"
 
 
-def mean_text(candidate: Candidate) -> str:
-    """Return the mean score of a candidate, with its standard deviation if there is one."""
+class Spread(Protocol):
+    """The scores of a candidate's repetitions that count; `Candidate` and `tuner.evaluation.confirmed` have them."""
+
+    @property
+    def scores(self) -> tuple[float, ...]:
+        """The scores."""
+
+    @property
+    def mean(self) -> float | None:
+        """Their mean."""
+
+    @property
+    def deviation(self) -> float | None:
+        """Their sample standard deviation."""
+
+
+def mean_text(candidate: Spread) -> str:
+    """Return the mean score of a candidate, with its standard deviation and the number of scores."""
     if candidate.mean is None:
         return ""
     spread = "" if candidate.deviation is None else f" ± {candidate.deviation:.4f}"
