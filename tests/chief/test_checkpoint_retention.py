@@ -149,3 +149,31 @@ def test_stopped_at_the_end_a_paused_trial_is_one_of_the_best_two_and_keeps_its_
     assert chief.finish(at(9))
     models.delete([*models.obsolete(), *models.stale()])
     assert list(bucket.list(names.trials_prefix(chief.state.settings.name))) == sorted([*kept, saved[0]])
+
+
+def test_models_of_all_trials_that_may_win_are_kept_until_their_repetitions_have_decided(tmp_path: Path) -> None:
+    chief, bucket = search(tmp_path, "search.confirm.best=3", "search.confirm.seeds=1", "search.max_trials=5")
+    models = SavedModels(bucket, chief.state)
+
+    def train(value: float) -> str:
+        attempt = take(chief, A)
+        name = save(chief, bucket, attempt, 0, value)
+        chief.complete(attempt, at(1))
+        return name
+
+    worst, second, best, third, fourth = (train(value) for value in (0.5, 0.8, 0.9, 0.7, 0.6))
+    obsolete = models.obsolete()
+    assert sorted(obsolete) == sorted([worst, fourth])
+    models.delete(obsolete)
+    chief.exhausted = True
+    chief.finish(at(2))
+    repeated = [train(value) for value in (0.4, 0.85, 0.65)]  # in turn of the best, the second and the third
+    assert models.obsolete() == []
+    chief.finish(at(3))
+    assert chief.state.finished
+    models.delete(models.stale())
+    # the second wins with its repetition's model; one model is kept of each that more trials may be compared with
+    assert chief.state.best()[0].checkpoint == repeated[1]
+    left = list(bucket.list(names.trials_prefix(chief.state.settings.name)))
+    assert left == sorted([repeated[1], best, third])
+    assert second not in left

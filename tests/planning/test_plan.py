@@ -107,6 +107,24 @@ def test_a_trial_is_not_divided_among_workers() -> None:
     assert plan.finish_hours == plan.worker_hours == pytest.approx(1)
 
 
+def test_repetitions_of_the_best_trials_take_whole_trials_more() -> None:
+    confirm = ("search.confirm.best=2", "search.confirm.seeds=3", "training.epochs=10")
+    plan = planned("search.max_trials=12", *confirm, start_s=120)
+    assert plan.worker_hours == pytest.approx((12 + 6) * (120 + 600) / HOUR)
+    assert (plan.trials, plan.epochs, plan.repetitions) == (12, 180, 6)
+    assert planned("search.max_trials=1", *confirm).repetitions == 3, "a single trial is repeated"
+    few = planned("search.max_trials=1", "training.epochs=1", "search.confirm.best=3", "search.confirm.seeds=1")
+    assert few.bucket_bytes == pytest.approx(10**6 + (3 + 2 * 1 + 3 * 2) * 1000, abs=3000)
+
+
+@pytest.mark.parametrize(("hours", "trials"), [(4, 24 - 6), (1, 3)])
+def test_a_budget_of_hours_includes_repetitions_up_to_half_of_it(hours: float, trials: float) -> None:
+    confirm = ("search.confirm.best=2", "search.confirm.seeds=3", "training.epochs=10")
+    plan = planned(f"search.max_worker_hours={hours}", *confirm)
+    assert plan.worker_hours == hours
+    assert plan.trials == pytest.approx(trials)
+
+
 def test_the_cost_is_that_of_the_worker_hours() -> None:
     assert planned("search.max_hours=1", "cost.per_worker_hour=0.5").cost == pytest.approx(1)
     assert planned("search.max_hours=1").cost is None

@@ -103,6 +103,30 @@ def undisturbed(algorithm: Algorithm) -> list[dict[str, object]]:
     return search(algorithm, None)
 
 
+@pytest.mark.parametrize("algorithm", [Algorithm.RANDOM, Algorithm.TPE, Algorithm.GRID])
+def test_repetitions_change_no_suggestion_but_its_id(algorithm: Algorithm) -> None:
+    whole, chief = suggester(algorithm), suggester(algorithm)
+    expected = [whole.suggest() for _ in range(5)]
+    journal: list[Record] = [Opened(at=0, term=1, writer="w", study=study(algorithm), data="d", direction="max")]
+    for number in range(3):
+        suggestion = chief.suggest()
+        assert isinstance(suggestion, Suggestion)
+        journal.append(created(suggestion))
+        if number == 0:
+            lease = {"at": 0, "worker": "w", "incarnation": "i", "attempt": 1}
+            repetition = names.TrialId("00003")
+            repeated = created(suggestion).model_copy(update={"trial": repetition, "repeats": suggestion.trial})
+            ends = [Leased(trial=repetition, **lease), ended(repetition)]
+    chief = suggester(algorithm)
+    chief.restore(recovered([*journal, repeated, *ends], 2))
+    for number in (3, 4):
+        suggestion, wanted = chief.suggest(), expected[number]
+        assert isinstance(suggestion, Suggestion)
+        assert isinstance(wanted, Suggestion)
+        assert suggestion.trial == f"{number + 1:05d}"
+        assert suggestion.values == wanted.values
+
+
 QUICK = [(algorithm, after) for algorithm in Algorithm for after in (1, 5, 12) if algorithm is not Algorithm.BAYESIAN]
 
 

@@ -61,7 +61,7 @@ def test_how_a_study_was_packed_may_be_left_out_with_its_source(change: str) -> 
         "search.algorithm=bayesian", "search.objective=val_loss", "search.direction=max", "training.patience=2",
         "search.max_trials=9", "training.epochs=9", "search.early_stopping.policy=none",
         "search.initial_points=3", "search.first=[default]", "search.learn_from=[before]",
-        "search.constraints.parameters=9",
+        "search.constraints.parameters=9", "search.confirm.best=4", "search.confirm.seeds=3",
         "search.early_stopping.min_epochs=2", "search.early_stopping.reduction_factor=4", "training.max_minutes=5",
     ],
 )  # fmt: skip

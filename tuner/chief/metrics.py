@@ -100,7 +100,7 @@ def study_metrics(state: StudyState) -> list[Metric]:
     best = state.best()
     started = min((trial.started for trial in trials if trial.started), default=None)
     search = state.settings.search
-    rungs = at_rungs(state.trials.values())
+    rungs = at_rungs(state.suggested)
     metrics = [
         reading(catalogue.SEARCH, {(name,): name is search_state(state) for name in SearchState}),
         reading(catalogue.TRIALS, {(name.lower(),): states[name] for name in TrialState}),
@@ -114,7 +114,7 @@ def study_metrics(state: StudyState) -> list[Metric]:
         reading(catalogue.OUTAGE_ATTEMPTS, {(): state.outage.attempts if state.outage else 0}),
     ]
     if search.algorithm is not Algorithm.HYPERBAND and search.max_trials is not None:
-        metrics.append(reading(catalogue.TRIALS_PLANNED, {(): search.max_trials}))
+        metrics.append(reading(catalogue.TRIALS_PLANNED, {(): search.max_trials + len(state.repetitions)}))
     if uses := budget_uses(state):
         metrics.append(
             reading(catalogue.BUDGET_USED, {(u.name,): u.base_used for u in uses if u.base_used is not None})

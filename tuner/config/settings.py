@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from tuner.config.confirm_settings import Confirm
 from tuner.config.data_settings import Data
 from tuner.config.section import MANY, YEAR_S, Budget, Positive, Seconds, Settings, Text, Value
 from tuner.config.space_settings import Space
@@ -188,6 +189,9 @@ class Search(Settings):
     """Number of trials that are trained to their last epoch at least, if `early_stopping.policy` is `promotion`. After
     the last suggestion, or in time before a budget of hours ends, the best paused trials are resumed until the best
     `finalists` trials are completed."""
+
+    confirm: Confirm = Confirm()
+    """Training of the best trials again, with other seeds, after the search."""
 
     max_consecutive_failures: Positive = 3
     """Number of consecutive failed trials after which the search gives up, because the model is broken then, not

@@ -11,8 +11,10 @@ from tuner.config.settings import Algorithm, Policy, Study
 from tuner.planning.expected_epochs import ExpectedEpochs, expected_epochs
 from tuner.planning.space_summary import SpaceSummary
 from tuner.planning.timed_models import TimedModel
+from tuner.search.reserve import MOST
 from tuner.search.suggester.initial_points import without_model
 from tuner.study.budgets import HOUR_S
+from tuner.study.ending import HOURS
 from tuner.study.worker_hours import cost_of
 
 RECORD_BYTES = 600
@@ -22,6 +24,7 @@ KEPT_MODELS = 2
 MODELS_AT_WORK = 3
 """Checkpoints of a running trial: of the best epoch, the newest epoch and the one being uploaded."""
 GIGABYTE = 1e9
+BUDGETS_OF_HOURS = tuple(f"search.{name}" for name in HOURS)
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,9 @@ class Plan(BaseModel):
     """None if only budgets that depend on results limit it."""
     epochs_per_trial: float
     epochs: float | None
+    repetitions: int
+    """Number of times that a trial is trained again after the search (search.confirm). Epochs and hours include them.
+    """
     worker_hours: float | None
     workers: int
     finish_hours: float | None
@@ -83,11 +89,19 @@ def make_plan(study: Study, space: SpaceSummary, models: list[TimedModel], place
     """Return the plan of a search from the speed of some of its models."""
     expected = expected_epochs(study, space.combinations)
     trial_s = fmean(model.trial_s(expected.per_trial) for model in models)
-    hours, limited_by = _worker_hours(study, expected, trial_s, place.workers)
-    trials = expected.trials if hours is None else hours * HOUR_S / trial_s
-    epochs = None if trials is None else trials * expected.per_trial
+    confirm, whole = study.search.confirm, study.training.epochs
+    repetitions = confirm.trainings
+    if expected.trials is not None:
+        repetitions = confirm.seeds * min(confirm.best, int(expected.trials))
+    repeated_s = repetitions * fmean(model.trial_s(whole) for model in models)
+    hours, limited_by = _worker_hours(study, expected, trial_s, repeated_s, place.workers)
+    trials = expected.trials
+    if hours is not None and limited_by in BUDGETS_OF_HOURS:
+        trials = (hours * HOUR_S - min(repeated_s, MOST * hours * HOUR_S)) / trial_s
+    epochs = None if trials is None else trials * expected.per_trial + repetitions * whole
     checkpoint_bytes = max(model.checkpoint_bytes for model in models)
-    kept = KEPT_MODELS + MODELS_AT_WORK * place.workers + _paused_models(study, trials)
+    best = max(KEPT_MODELS, confirm.best) if confirm.is_on else KEPT_MODELS
+    kept = best + 2 * repetitions + MODELS_AT_WORK * place.workers + _paused_models(study, trials)
     size = space.size
     return Plan(
         study=study.name,
@@ -109,6 +123,7 @@ def make_plan(study: Study, space: SpaceSummary, models: list[TimedModel], place
         trials=trials,
         epochs_per_trial=expected.per_trial,
         epochs=epochs,
+        repetitions=repetitions,
         worker_hours=hours,
         workers=place.workers,
         finish_hours=None if hours is None else max(hours / place.workers, min(hours, trial_s / HOUR_S)),
@@ -127,8 +142,10 @@ def _paused_models(study: Study, trials: float | None) -> float:
     return 2 * trials / (stopping.reduction_factor - 1)
 
 
-def _worker_hours(study: Study, expected: ExpectedEpochs, trial_s: float, workers: int) -> tuple[float | None, str]:
-    """Return the worker-hours until the first known limit, and that limit."""
+def _worker_hours(
+    study: Study, expected: ExpectedEpochs, trial_s: float, repeated_s: float, workers: int
+) -> tuple[float | None, str]:
+    """Return the worker-hours until the first known limit, with those of repetitions, and that limit."""
     search = study.search
     limits: list[tuple[float, str]] = []
     if expected.trials is not None:
@@ -136,7 +153,7 @@ def _worker_hours(study: Study, expected: ExpectedEpochs, trial_s: float, worker
         name = (
             "hyperband" if search.algorithm is Algorithm.HYPERBAND else "the space" if is_space else "search.max_trials"
         )
-        limits.append((expected.trials * trial_s / HOUR_S, name))
+        limits.append(((expected.trials * trial_s + repeated_s) / HOUR_S, name))
     if search.max_worker_hours is not None:
         limits.append((search.max_worker_hours, "search.max_worker_hours"))
     if search.max_hours is not None:

@@ -25,7 +25,8 @@ from operator import itemgetter
 
 from tuner.config.settings import Policy
 from tuner.names import TrialId
-from tuner.study.budgets import HOURS, budget_uses
+from tuner.study.budgets import budget_uses
+from tuner.study.ending import HOURS
 from tuner.study.records import TrialState
 from tuner.study.rungs import epochs_at, kept_of
 from tuner.study.state import StudyState
@@ -52,7 +53,7 @@ class Promotion:
         """All paused trials, by their best objective."""
         self._completed: list[float] = []
         """Sort keys of the completed trials' scores."""
-        for trial in state.trials.values():
+        for trial in state.suggested:
             if trial.state is not TrialState.FAILED:
                 for rung in trial.rungs:
                     self.reach(trial, rung)
@@ -177,7 +178,7 @@ class Promotion:
         A trial's place becomes better if better trials fail, so twice the share of trials that have failed may fail.
         """
         found: set[TrialId] = set()
-        trials = self._state.trials.values()
+        trials = self._state.suggested
         coming = self._trials_to_come()
         if coming is None:
             return found
@@ -196,7 +197,7 @@ class Promotion:
 
     def _trials_to_come(self) -> int | None:
         """Return how many further trials there may be; None if there may be any number."""
-        count = len(self._state.trials)
+        count = self._state.suggested_count
         if (most := self._state.settings.search.max_trials) is not None:
             return max(0, most - count)
         shares = [use.used / use.limit for use in budget_uses(self._state) if use.name in HOURS and use.used]

@@ -4,10 +4,13 @@ from collections import deque
 
 from tuner.config.settings import Policy
 from tuner.names import TrialId
+from tuner.search.capacity import Capacity
 from tuner.search.closing import Closing
 from tuner.search.endings import stopped_at_end
 from tuner.search.leases import LeaseTable, Worker
 from tuner.search.promotion import Promotion
+from tuner.search.repetitions import Repetitions
+from tuner.search.reserve import Reserve
 from tuner.search.restart_cost import is_nearly_there
 from tuner.study.records import Ended, TrialState
 from tuner.study.state import StudyState
@@ -15,11 +18,12 @@ from tuner.study.trial import Trial
 
 
 class WaitingTrials:
-    """Interrupted trials, paused trials that may continue, and new trials.
+    """Interrupted trials, paused trials that may continue, new trials, and at last repetitions of the best ones.
 
     A worker gets an interrupted trial. If there is none, it gets the best promotable trial of the highest rung, then a
     new trial, and after the last suggestion the best paused trial. Without promotion, no trial is paused. If a budget
-    of hours is about to end, the trials that must be completed come first (`tuner.search.closing`).
+    of hours is about to end, the trials that must be completed come first (`tuner.search.closing`). A repetition is
+    leased if there is nothing else, or the search itself has ended (`tuner.search.repetitions`).
     """
 
     def __init__(self, state: StudyState, leases: LeaseTable) -> None:
@@ -27,16 +31,19 @@ class WaitingTrials:
         self._leases = leases
         stopping = state.settings.search.early_stopping
         self.promotion = Promotion(state) if stopping.policy is Policy.PROMOTION else None
-        self._closing = Closing(state, self.promotion) if self.promotion else None
+        self._capacity = Capacity(state)
+        self.reserve = Reserve(state, self._capacity)
+        self._closing = Closing(state, self.promotion, self._capacity, self.reserve) if self.promotion else None
+        self.repetitions = Repetitions(state)
         self._interrupted: deque[TrialId] = deque()
         self._new: deque[TrialId] = deque()
-        for trial in state.trials.values():
+        for trial in state.suggested:
             if trial.state is TrialState.QUEUED:
                 (self._interrupted if trial.attempts else self._new).append(trial.trial_id)
 
     @property
     def queue(self) -> list[TrialId]:
-        """The interrupted and the new trials."""
+        """The interrupted and the new trials of the search itself."""
         return [*self._interrupted, *self._new]
 
     @property
@@ -45,7 +52,10 @@ class WaitingTrials:
         return bool(self._last_trials())
 
     def count(self, starts_trials: bool) -> int:
-        """Return the number of trials that could be leased now. `starts_trials`: whether more may be suggested."""
+        """Return the number of trials of the search itself that could be leased now, if no budget has ended it.
+
+        `starts_trials`: whether more may be suggested.
+        """
         if self.promotion is None:
             return len(self.queue)
         promotable = self.promotion.promotable_count()
@@ -64,6 +74,10 @@ class WaitingTrials:
                 one only at the end of the search.
             starts_trials: Whether more trials may be suggested.
         """
+        trial = None if self._state.ending else self._of_search(worker, starts_trials)
+        return trial or self.repetitions.next()
+
+    def _of_search(self, worker: Worker, starts_trials: bool) -> TrialId | None:
         last = self._last_trials()
         if self._closing is None or not last:
             return self._following(worker, starts_trials)
@@ -101,12 +115,11 @@ class WaitingTrials:
             can_resume: Whether the trial could continue from a saved model.
             starts_trials: Whether more trials may be suggested.
         """
+        self._capacity.observe(trial)
         if self.promotion is None:
             return None
         if new_rung is not None:
             self.promotion.reach(trial, new_rung)
-        if self._closing:
-            self._closing.observe(trial)
         if not can_resume or not trial.rungs or is_nearly_there(self._state, trial):
             return None
         if self._goes_on(self.promotion, trial, worker, new_rung, starts_trials):
@@ -145,11 +158,18 @@ class WaitingTrials:
 
     def add(self, trial: TrialId) -> None:
         """Queue a new trial."""
-        self._new.append(trial)
+        (self._new if self._state.trials[trial].repeats is None else self.repetitions.queue).append(trial)
 
     def interrupt(self, trial: TrialId) -> None:
         """Queue a trial whose attempt was interrupted. It continues before all others."""
-        self._interrupted.appendleft(trial)
+        is_own = self._state.trials[trial].repeats is None
+        (self._interrupted if is_own else self.repetitions.queue).appendleft(trial)
+
+    def is_searching(self, starts_trials: bool) -> bool:
+        """Return whether a trial of the search itself is leased, or could be leased if no budget has ended it."""
+        if any(self._state.trials[trial].repeats is None for trial in self._leases.trials()):
+            return True
+        return not self._state.ending and self.count(starts_trials) > 0
 
     def pause(self, trial: Trial) -> None:
         """Add a trial that was paused."""
@@ -180,6 +200,8 @@ class WaitingTrials:
         """Remove a trial that is about to be leased."""
         if self.promotion and trial.state is TrialState.PAUSED:
             self.promotion.resume(trial)
+        elif trial.repeats is not None:
+            self.repetitions.queue.remove(trial.trial_id)
         else:
             (self._interrupted if trial.trial_id in self._interrupted else self._new).remove(trial.trial_id)
 
@@ -192,4 +214,4 @@ class WaitingTrials:
 
     def _active(self, leaving: Trial | None = None) -> list[Trial]:
         trials = [self._state.trials[trial] for trial in (*self._leases.trials(), *self._interrupted)]
-        return [trial for trial in trials if trial is not leaving]
+        return [trial for trial in trials if trial is not leaving and trial.repeats is None]

@@ -65,7 +65,7 @@ def effect_of_epochs(state: StudyState, study: Study) -> str:
     what = "trials that have not ended and new trials are" if ended < len(state.trials) else "only new trials are"
     more = (
         f" To add new trials, set search.max_trials to more than {study.search.max_trials}."
-        if study.search.max_trials is not None and len(state.trials) >= study.search.max_trials
+        if study.search.max_trials is not None and state.suggested_count >= study.search.max_trials
         else ""
     )
     return (

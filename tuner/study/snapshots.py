@@ -63,6 +63,7 @@ def frozen_copy(state: StudyState) -> StudyState:
     return replace(
         state,
         trials=trials,
+        repetitions=state.repetitions.copy(),
         ended=state.ended.copy(),
         steps=state.steps.copy(),
         first=first,

@@ -35,6 +35,7 @@ from tuner.study.records import (
 from tuner.study.state import StudyState
 from tuner.study.status import WorkerStatus
 from tuner.study.trial import SCORED, Trial
+from tuner.study.views import ending_line
 
 NOT_VERIFIED = "(not verified)"
 """Mark of trials whose objective cannot be recomputed with the saved model."""
@@ -61,7 +62,8 @@ def search_view(
     """Return the live view of a search, for a terminal of 80 columns or more. Its trials have at most `rows` lines."""
     parts: list[RenderableType] = [_headline(state, elapsed_s, remaining_s), _FittingTable(state, workers, rows)]
     if budgets := [f"{use.budget}: {use.text}" for use in budget_uses(state)]:
-        ended = f"{state.ending.reason} has ended, running trials stop after their epoch" if state.ending else ""
+        ending = ending_line(state) or (state.ending.reason if state.ending and state.finished else "")
+        ended = f"{ending} has ended, running trials stop after their epoch" if ending else ""
         parts.append(Text("  ".join([*budgets, ended]).rstrip(), style="dim"))
     parts += [*_news(state), *(Text(line, style="yellow") for line in problem_lines(workers).values())]
     return Group(*parts) if state.finished else Group(*parts, workers_line(workers, state.settings.data.own))
@@ -155,7 +157,9 @@ def _trial_line(state: StudyState, record: Record) -> str | None:
     match record:
         case Leased():
             attempt = f" (attempt {record.attempt})" if record.attempt > 1 else ""
-            return f"trial {record.trial} starts on {record.worker}{attempt}: {describe(state.trials[record.trial])}"
+            trial = state.trials[record.trial]
+            about = describe(trial) if trial.repeats is None else f"repeats trial {trial.repeats} with another seed"
+            return f"trial {record.trial} starts on {record.worker}{attempt}: {about}"
         case Reported():
             epoch, objective = record.epoch + 1, state.settings.search.objective
             of = f"{epoch}/{epochs_of(state, state.trials[record.trial])}"
@@ -216,7 +220,9 @@ def model_line(sizes: ModelSizes) -> str:
 
 def _total(state: StudyState) -> str:
     search = state.settings.search
-    return "?" if search.algorithm is Algorithm.HYPERBAND or search.max_trials is None else str(search.max_trials)
+    if search.algorithm is Algorithm.HYPERBAND or search.max_trials is None:
+        return "?"
+    return str(search.max_trials + len(state.repetitions))
 
 
 def _headline(state: StudyState, elapsed_s: float, remaining_s: float | None) -> Text:
@@ -236,6 +242,9 @@ def _headline(state: StudyState, elapsed_s: float, remaining_s: float | None) ->
         ("  elapsed ", "dim"),
         duration(elapsed_s),
     )
+    if state.repetitions:
+        ended = sum(state.trials[trial_id].ended is not None for trial_id in state.repetitions)
+        line.append_text(Text(f"  {ended}/{len(state.repetitions)} repetitions", style="cyan"))
     if remaining_s is not None:
         line.append_text(Text.assemble(("  left ", "dim"), duration(remaining_s)))
     return line
@@ -267,6 +276,8 @@ def _about(trial: Trial, cut: bool) -> Text:
         reason = printable(first_line(trial.reason))
         return Text(reason[:REASON_CHARACTERS] if cut else reason, style="red")
     text = Text(describe(trial), style="dim" if trial.state in SCORED else "")
+    if trial.repeats is not None:
+        text.append(f"  (repeats {trial.repeats})", style="cyan")
     if trial.verified is False:
         text.append(f"  {NOT_VERIFIED}", style="yellow")
     if trial.state in (TrialState.STOPPED, TrialState.PAUSED) and not cut:

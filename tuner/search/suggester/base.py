@@ -86,6 +86,8 @@ class Suggester:
         self._untried = UntriedValues(oracle, restrictions.first, restrictions.is_rejected)
         self._oracle._random_values = self._untried.draw  # Keras Tuner's oracles call it for every random trial
         self._observed: dict[TrialId, Observation] = {}
+        self._repetitions = 0
+        """Number of trials that earlier chiefs repeated (search.confirm). Their ids are not free."""
         self._learned: list[Point] = []
         """Trials of earlier studies (search.learn_from)."""
 
@@ -94,7 +96,7 @@ class Suggester:
         number = len(self._oracle.trials)
         if self._max_trials is not None and number >= self._max_trials:
             return NoSuggestion.EXHAUSTED
-        trial = TrialId(f"{number:05d}")
+        trial = TrialId(f"{number + self._repetitions:05d}")
         self._untried.begin(number)
         response = self._populate(trial, number)
         if response["status"] == "RUNNING":
@@ -116,9 +118,12 @@ class Suggester:
     def restore(self, state: StudyState) -> None:
         """Continue where the suggester of an earlier chief stopped. Must be called before the first suggestion."""
         self._learn(state)
+        self._repetitions = len(state.repetitions)
         remaining = Counter(state.steps)
         for trial_id in state.steps:
             trial = state.trials[trial_id]
+            if trial.repeats is not None:
+                continue
             remaining[trial_id] -= 1
             if trial_id in self._oracle.trials:
                 if remaining[trial_id] or trial.ended is None:  # it was paused then, or it failed and was retried later
@@ -130,7 +135,7 @@ class Suggester:
                 self._untried.restore(trial.algorithm.get(REJECTED, ()))
                 self._restore(trial_id, trial.algorithm)
                 self._register(trial_id, self._completed(trial.hyperparameters))
-        for trial in state.trials.values():
+        for trial in state.suggested:
             self.observe(observation_of(trial))
 
     def observe(self, observation: Observation) -> None:
