@@ -171,7 +171,7 @@ def test_the_same_command_again_searches_nothing_and_gives_the_same_result(job: 
     metrics = job.evaluation(names.METRICS_JSON)
     logs = job.logs()
     assert {"chief.log", "evaluate.log", "worker-0.log", "worker-1.log"} == set(logs)
-    done = job.place.do(*job.run, *job.trials, "--workers", "2")
+    done = do_here(job.place, *job.run, *job.trials, "--workers", "2")
     assert done.code == 0, done.err
     assert "has finished: 3 trials" in done.output
     assert len(job.place.records()) == records
