@@ -19,7 +19,6 @@ from tuner.search.suggester import Suggestion, observations
 from tuner.study.budgets import budget_uses
 from tuner.study.records import BudgetEnded, Created, Ended, Finished, Outcome, Record, TrialState, Value
 from tuner.study.state import StudyState
-from tuner.training.seeding import trial_seed
 
 TRIALS = (0.5, 0.9, 0.7, 0.8, 0.6)
 """Scores of the trials of the search. The best are 00001, 00003 and 00002."""
@@ -82,6 +81,8 @@ def test_the_best_trials_are_repeated_seed_by_seed_when_the_search_itself_has_en
 
 
 def test_repetitions_have_other_seeds_than_their_trial_and_each_other() -> None:
+    from tuner.training.seeding import trial_seed  # imports Keras
+
     night = ConfirmedNight()
     night.exhaust()
     trials = [*night.state.repetitions, *filter(None, night.repeated)]
