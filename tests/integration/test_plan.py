@@ -5,19 +5,23 @@ import json
 import pytest
 
 from tests.integration.support import Place, settings, space
+from tests.support.gcs_emulator import free_port
+from tuner import names
+from tuner.data.pack import pack
 
 pytestmark = pytest.mark.slow
 
 TRIALS, EPOCHS = 2, 30
+NAME = {names.ENV_TUNER_ID: "worker-0"}
 
 
 def test_the_plan_is_within_a_factor_of_two_of_the_search(place: Place, two_colours: str) -> None:
-    line = (
-        *("--data", two_colours, *space("Tiny")),
+    study = (
+        *space("Tiny"),
         *settings(search__max_trials=TRIALS, training__epochs=EPOCHS, search__early_stopping__policy="none"),
-        *settings(data__batch_size=1, evaluation__robustness_images=0, cost__per_worker_hour=3600),
+        *settings(data__batch_size=1, cost__per_worker_hour=3600),
     )
-    planned = place.do("plan", *line, "--models", "2", "--json")
+    planned = place.do("plan", "--data", two_colours, *study, "--models", "2", "--json")
     assert planned.code == 0, planned.err
     plan = json.loads(planned.out)
     assert (plan["trials"], plan["epochs"], plan["limited_by"]) == (TRIALS, TRIALS * EPOCHS, "search.max_trials")
@@ -25,10 +29,14 @@ def test_the_plan_is_within_a_factor_of_two_of_the_search(place: Place, two_colo
     assert plan["smallest_parameters"] == plan["default_parameters"] < plan["largest_parameters"]
     assert plan["warnings"] == []
     assert plan["cost"] == pytest.approx(plan["worker_hours"] * 3600)
-    searched = place.do("run", *line)
-    assert searched.code == 0, searched.err
+    pack(two_colours, place.bucket)
+    address = {names.ENV_ORACLE_IP: "127.0.0.1", names.ENV_ORACLE_PORT: str(free_port())}
+    chief, worker = place.start("chief", *study, **address), place.start("worker", **address, **NAME)
+    for command in (worker, chief):
+        done = command.wait()
+        assert done.code == 0, done.err
     state = place.state()
     assert sum(len(trial.epochs) for trial in state.trials.values()) == TRIALS * EPOCHS
     assert 0.5 < plan["worker_hours"] * 3600 / state.time.leased_s < 2
-    sizes = [len(place.bucket.read(name)) for name in place.bucket.list("") if "/evaluation/" not in name]
+    sizes = [len(place.bucket.read(name)) for name in place.bucket.list("")]
     assert 0.5 < plan["bucket_bytes"] / sum(sizes) < 20
