@@ -15,7 +15,7 @@ from tuner.bucket import Bucket
 from tuner.config.settings import Study
 from tuner.data.arrays import TrainingData, open_training
 from tuner.data.manifest import Manifest
-from tuner.errors import SpaceError
+from tuner.errors import PreemptedError, SpaceError
 from tuner.names import TrialId
 from tuner.planning.plan import Place, Plan, make_plan
 from tuner.planning.space_summary import summarize
@@ -105,6 +105,8 @@ def _time(
     for hp in sampled(hyperparameters, models, study.seed):
         try:
             timed.append(timer.time(hp))
+        except PreemptedError:  # raised by the signal's handler
+            raise
         except Exception as error:
             failure = cause_of(error)
             log.warning("a sampled model cannot be timed: %s (%s)", failure, hp.values)
