@@ -10,7 +10,7 @@ from tuner.bucket.local import LocalBucket
 from tuner.cli.app import _preempted
 from tuner.config.loading import load
 from tuner.config.settings import Study
-from tuner.errors import PreemptedError
+from tuner.errors import ConfigError, PreemptedError, SpaceError
 from tuner.planning.plan import Plan
 from tuner.planning.run import plan_study
 
@@ -73,3 +73,22 @@ def test_sigterm_during_the_timing_of_a_model_ends_the_command(code: Path) -> No
     import lines_space  # type: ignore[import-not-found]
 
     assert lines_space.Lines.fits == 1
+
+
+# ---- the same restrictions as the chief's --------------------------------------------------------
+
+
+def test_models_that_the_chief_would_reject_are_neither_timed_nor_the_largest(code: Path) -> None:
+    """A model has 5 parameters per unit."""
+    plan = planned(study(code, "Lines", "search.constraints.parameters=12"), code)
+    assert {model.hyperparameters["units"] for model in plan.models} == {1, 2}
+    assert plan.largest_parameters == 12
+    with pytest.raises(SpaceError, match=r"search\.constraints rejects all sampled models"):
+        planned(study(code, "Lines", "search.constraints.parameters=4"), code)
+
+
+def test_settings_that_the_chief_would_refuse_are_refused(code: Path) -> None:
+    with pytest.raises(SpaceError, match=r"the space has no hyperparameter 'unit'\. Did you mean 'units'"):
+        planned(study(code, "Lines", "search.first=[{unit: 3}]"), code)
+    with pytest.raises(ConfigError, match="there is no study 'befor'"):
+        planned(study(code, "Lines", "search.learn_from=[befor]"), code)

@@ -12,15 +12,16 @@ import keras_tuner
 
 from tuner import spaces
 from tuner.bucket import Bucket
+from tuner.chief.plan import learned_trials, restrictions_of
 from tuner.config.settings import Study
 from tuner.data.arrays import TrainingData, open_training
 from tuner.data.manifest import Manifest
 from tuner.errors import PreemptedError, SpaceError
-from tuner.names import TrialId
+from tuner.names import OWN_DATA, TrialId
 from tuner.planning.plan import Place, Plan, make_plan
-from tuner.planning.space_summary import summarize
+from tuner.planning.space_summary import summarize, within
 from tuner.planning.timed_models import ModelTimer, TimedModel, sampled, timed_part
-from tuner.search.suggester import objective_of
+from tuner.search.suggester import Restrictions, objective_of
 from tuner.spaces.error_cause import cause_of
 from tuner.spaces.exploration import explore
 from tuner.spaces.own_data import OwnTrainingData, load_training_parts
@@ -60,15 +61,20 @@ def plan_study(
         models: Number of models to time.
         memory_bytes: Memory of one worker; None for that of this machine, divided by the workers.
 
-    Raises SpaceError if the space cannot be loaded or none of its sampled models can be trained.
+    Raises SpaceError if the space cannot be loaded, the settings do not fit it, or none of its sampled models can be
+    trained. Raises ConfigError if nothing can be learned from a study of search.learn_from.
     """
     source = _open(study, bucket, manifest, cache)
     shape = manifest.image_shape if manifest else None
     hyperparameters = spaces.narrow(explore(source.space, shape), study.space.values)
     summary = summarize(source.space, hyperparameters)
-    timed = _time(study, source, hyperparameters, models)
+    default = summary.size.default.parameters if summary.size else None
+    restrictions = restrictions_of(study, source.space, hyperparameters, default)
+    summary = within(summary, study.search.constraints.parameters)
+    learned = learned_trials(study, hyperparameters, manifest.digest if manifest else OWN_DATA, bucket)
+    timed = _time(study, source, hyperparameters, restrictions, models)
     place = Place(workers, source.data_bytes, memory_bytes or _memory_bytes(workers), _used_bytes())
-    return make_plan(study, summary, timed, place)
+    return make_plan(study, summary, timed, place, len(learned))
 
 
 def _open(study: Study, bucket: Bucket, manifest: Manifest | None, cache: Path) -> _Source:
@@ -85,6 +91,7 @@ def _time(
     study: Study,
     source: _Source,
     hyperparameters: keras_tuner.HyperParameters,
+    restrictions: Restrictions,
     models: int,
 ) -> list[TimedModel]:
     part = timed_part(source.data, study.data.batch_size)
@@ -102,7 +109,13 @@ def _time(
         objective_is_set=study.search.names_objective,
     )
     timer, timed, failure = ModelTimer(source.space, task, part, source.classes), [], ""
-    for hp in sampled(hyperparameters, models, study.seed):
+    chosen = list(sampled(hyperparameters, models, study.seed, restrictions.is_rejected))
+    if not chosen:
+        raise SpaceError(
+            "search.constraints rejects all sampled models. Allow larger models, or restrict the space to smaller ones "
+            "with space.values."
+        )
+    for hp in chosen:
         try:
             timed.append(timer.time(hp))
         except PreemptedError:  # raised by the signal's handler

@@ -1,7 +1,7 @@
 """Times the training of sampled models on this machine, on a small part of the data."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +12,7 @@ import keras_tuner
 import numpy as np
 
 from tuner.data.arrays import Arrays, TrainingData
+from tuner.search.suggester.untried import REJECTIONS
 from tuner.spaces.own_data import OwnPart, OwnTrainingData
 from tuner.study.records import Value
 from tuner.temporary_files import temporary_folder
@@ -180,11 +181,14 @@ class ModelTimer:
 
 
 def sampled(
-    hyperparameters: keras_tuner.HyperParameters, count: int, seed: int
+    hyperparameters: keras_tuner.HyperParameters,
+    count: int,
+    seed: int,
+    is_rejected: Callable[[Mapping[str, Value]], bool] | None = None,
 ) -> Iterator[keras_tuner.HyperParameters]:
-    """Yield random configurations of a space, without repetitions."""
-    rng, seen = np.random.default_rng(seed), set()
-    for _ in range(20 * count):
+    """Yield random configurations of a space, without repetitions and without those that a constraint rejects."""
+    rng, seen, found = np.random.default_rng(seed), set(), 0
+    for _ in range(20 * count + REJECTIONS):
         hp = hyperparameters.copy()
         hp.values.clear()
         for one in hp.space:
@@ -193,6 +197,9 @@ def sampled(
         key = repr(sorted(hp.values.items()))
         if key not in seen:
             seen.add(key)
+            if is_rejected is not None and is_rejected(hp.values):
+                continue
+            found += 1
             yield hp
-        if len(seen) == count:
+        if found == count:
             return
