@@ -2,6 +2,7 @@
 
 import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,27 @@ def test_sigterm_during_the_timing_of_a_model_ends_the_command(code: Path) -> No
     import lines_space  # type: ignore[import-not-found]
 
     assert lines_space.Lines.fits == 1
+
+
+def test_each_timed_model_is_shown_and_the_time_limit_is_kept(code: Path) -> None:
+    shown: list[str] = []
+
+    @contextmanager
+    def show(what: str) -> Iterator[None]:
+        shown.append(what)
+        yield
+
+    def limited(limit_s: float) -> Plan:
+        bucket, lines = LocalBucket(code / "bucket"), study(code, "Lines")
+        return plan_study(lines, bucket, None, code / "cache", 1, 2, None, show, limit_s)
+
+    assert len(limited(300).models) == 2
+    assert [what for what in shown if "timing" in what] == ["timing model 1 of 2", "timing model 2 of 2"]
+    shown.clear()
+    (only,) = limited(0).models
+    assert [what for what in shown if "timing" in what] == ["timing model 1 of 2"]
+    assert only.step_ms > 0
+    assert only.epoch_s > 0
 
 
 # ---- the same restrictions as the chief's --------------------------------------------------------
