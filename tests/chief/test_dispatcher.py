@@ -55,6 +55,19 @@ def test_a_suggestion_that_comes_after_the_search_was_given_up_makes_no_trial(
     assert {trial.state for trial in chief.state.trials.values()} == {TrialState.FAILED}
 
 
+def test_an_algorithm_that_looks_further_is_asked_again_at_once(tmp_path: Path) -> None:
+    unfinished = [NoSuggestion.CONTINUE] * 3
+
+    async def talk(chief: Chief, channel: grpc.aio.Channel) -> None:
+        suggest = chief.suggester.suggest
+        chief.suggester.suggest = lambda: unfinished.pop() if unfinished else suggest()  # type: ignore[method-assign]
+        await asyncio.wait_for(chief.service.dispatcher.wait(60), 30)
+        assert chief.service.oracle.queued == 1
+
+    with_chief(tmp_path, talk)
+    assert not unfinished
+
+
 def test_an_algorithm_that_cannot_take_a_result_is_the_chiefs_failure(tmp_path: Path) -> None:
     async def talk(chief: Chief, channel: grpc.aio.Channel) -> None:
         def fail(*_: object) -> None:

@@ -82,10 +82,8 @@ def plan(
             manifest = choose_data(search.study, bucket, None, progress).manifest
     with shown_wait("importing Keras"), importing_keras():
         from tuner.planning.run import plan_study
-    with shown_wait("timing models"):
-        result = plan_study(
-            search.study, bucket, manifest, cache_folder(os.environ), search.workers, models, search.memory_bytes
-        )
+    cache = cache_folder(os.environ)
+    result = plan_study(search.study, bucket, manifest, cache, search.workers, models, search.memory_bytes, shown_wait)
     if as_json:
         print_json(result.model_dump_json(indent=2))
         return

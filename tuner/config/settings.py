@@ -107,7 +107,7 @@ class Constraints(Settings):
     parameters: Annotated[int, Field(ge=1, le=10**15)] | None = None
     """Maximum number of parameters of a model, such as `5e6`. The chief counts them without creating weights. A larger
     model becomes no trial and is not suggested again. If 200 suggestions in a row are too large, no further trial is
-    suggested. Default: not set, so that models may have any size."""
+    suggested, except by `grid`, which looks at all combinations. Default: not set, so that models may have any size."""
 
     @field_validator("parameters", mode="before")
     @classmethod

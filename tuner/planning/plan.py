@@ -64,6 +64,7 @@ class Plan(BaseModel):
     """None if a hyperparameter is continuous."""
     smallest_parameters: int | None
     default_parameters: int | None
+    """None if it is unknown, or if search.constraints rejects the model."""
     largest_parameters: int | None
     models: list[PlannedModel]
     trials: float | None
@@ -85,8 +86,11 @@ class Plan(BaseModel):
     warnings: list[str]
 
 
-def make_plan(study: Study, space: SpaceSummary, models: list[TimedModel], place: Place) -> Plan:
-    """Return the plan of a search from the speed of some of its models."""
+def make_plan(study: Study, space: SpaceSummary, models: list[TimedModel], place: Place, learned: int = 0) -> Plan:
+    """Return the plan of a search from the speed of some of its models.
+
+    `learned` is the number of trials of earlier studies (search.learn_from).
+    """
     expected = expected_epochs(study, space.combinations)
     trial_s = fmean(model.trial_s(expected.per_trial) for model in models)
     confirm, whole = study.search.confirm, study.training.epochs
@@ -108,7 +112,7 @@ def make_plan(study: Study, space: SpaceSummary, models: list[TimedModel], place
         hyperparameters=space.hyperparameters,
         combinations=space.combinations if math.isfinite(space.combinations) else None,
         smallest_parameters=space.smallest_parameters,
-        default_parameters=size.default.parameters if size else None,
+        default_parameters=_default_parameters(study, space),
         largest_parameters=size.largest.parameters if size and size.largest else None,
         models=[
             PlannedModel(
@@ -130,8 +134,15 @@ def make_plan(study: Study, space: SpaceSummary, models: list[TimedModel], place
         limited_by=limited_by,
         bucket_bytes=place.data_bytes + kept * checkpoint_bytes + RECORD_BYTES * (epochs or 0),
         cost=None if hours is None else cost_of(hours * HOUR_S, study.cost),
-        warnings=list(_warnings(study, space, expected, models, place)),
+        warnings=list(_warnings(study, space, expected, models, place, learned)),
     )
+
+
+def _default_parameters(study: Study, space: SpaceSummary) -> int | None:
+    """Return the parameters of the default model, if it may be trained."""
+    limit: int | None = study.search.constraints.parameters
+    parameters = space.size.default.parameters if space.size else None
+    return None if parameters is None or (limit is not None and parameters > limit) else parameters
 
 
 def _paused_models(study: Study, trials: float | None) -> float:
@@ -162,10 +173,10 @@ def _worker_hours(
 
 
 def _warnings(
-    study: Study, space: SpaceSummary, expected: ExpectedEpochs, models: list[TimedModel], place: Place
+    study: Study, space: SpaceSummary, expected: ExpectedEpochs, models: list[TimedModel], place: Place, learned: int
 ) -> Iterator[str]:
     search = study.search
-    if warning := without_model(search, len(space.hyperparameters)):
+    if warning := without_model(search, len(space.hyperparameters), learned):
         yield warning.removesuffix(".")
     whole_s = [model.trial_s(study.training.epochs) for model in models]
     for budget, hours in (("max_hours", search.max_hours), ("max_worker_hours", search.max_worker_hours)):

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from tuner.config.settings import Algorithm
 from tuner.printable import printable
-from tuner.report.text import duration, large, score, size
+from tuner.report.text import counted, duration, large, score, size
 from tuner.study.budgets import budget_uses
 from tuner.study.progress import by_interest, epochs_of
 from tuner.study.records import (
@@ -165,14 +165,22 @@ def _trial_line(state: StudyState, record: Record) -> str | None:
             of = f"{epoch}/{epochs_of(state, state.trials[record.trial])}"
             return f"trial {record.trial} epoch {of}: {objective} {score(record.metrics[objective])}"
         case AttemptEnded() | Paused():
-            what = "paused at" if isinstance(record, Paused) else "returns to the queue:"
-            return f"trial {record.trial} {what} {first_line(record.reason)}"
+            return f"trial {record.trial} {_interruption(state, record)} {first_line(record.reason)}"
         case Ended() if not state.trials[record.trial].ended_waiting:  # else the line of the search's end follows
             return _ended_line(state, record)
         case Withdrawn():
             return f"trial {record.trial} {_stopped(record)}, with the score {score(record.score)}"
         case _:
             return None
+
+
+def _interruption(state: StudyState, record: AttemptEnded | Paused) -> str:
+    """Return what has happened to a trial that has not ended. No worker takes it if the search ends."""
+    if isinstance(record, Paused):
+        return "paused at"
+    over = state.ending is not None or state.finished is not None
+    waits = state.trials[record.trial].state is TrialState.QUEUED
+    return "is interrupted:" if over and waits else "returns to the queue:"
 
 
 def _study_line(record: Record) -> str | None:
@@ -201,7 +209,9 @@ def _ended_line(state: StudyState, end: Ended) -> str:
     so_far = f"; best so far {score(best[0].score)} (trial {best[0].trial_id})" if best else ""
     is_stopped = end.state is TrialState.STOPPED
     done = _stopped(end) if is_stopped else f"completed: {state.settings.search.objective} {score(end.score)}"
-    return f"trial {end.trial} {done}; {len(state.ended)} of {_total(state)} trials{so_far}"
+    count, total = len(state.ended), _total(state)
+    trials = counted(count, "trial") if total is None else f"{count} of {total} trials"
+    return f"trial {end.trial} {done}; {trials}{so_far}"
 
 
 def _stopped(end: Ended | Withdrawn | Trial) -> str:
@@ -218,21 +228,22 @@ def model_line(sizes: ModelSizes) -> str:
     return f"{default} with the default hyperparameters, {largest} with the largest"
 
 
-def _total(state: StudyState) -> str:
+def _total(state: StudyState) -> int | None:
+    """Return the maximum number of trials; None if it is not limited, or Hyperband's own."""
     search = state.settings.search
     if search.algorithm is Algorithm.HYPERBAND or search.max_trials is None:
-        return "?"
-    return str(search.max_trials + len(state.repetitions))
+        return None
+    return int(search.max_trials) + len(state.repetitions)
 
 
 def _headline(state: StudyState, elapsed_s: float, remaining_s: float | None) -> Text:
     failed = sum(trial.state is TrialState.FAILED for trial in state.trials.values())
     stopped = sum(trial.state is TrialState.STOPPED for trial in state.trials.values())
     paused = sum(trial.state is TrialState.PAUSED for trial in state.trials.values())
-    best = state.best()
+    best, total = state.best(), _total(state)
     line = Text.assemble(
         (state.settings.name, "bold"),
-        f"  {len(state.ended)}/{_total(state)}",
+        f"  {len(state.ended)}" + ("" if total is None else f"/{total}"),
         (" trials", "dim"),
         (f"  {paused} paused" if paused else "", "blue"),
         (f"  {stopped} stopped" if stopped else "", "yellow"),
