@@ -217,6 +217,22 @@ def test_a_trial_in_a_long_epoch_ends_after_the_grace_and_its_worker_is_told() -
     assert night.state.finished
 
 
+def test_a_restarted_chief_knows_which_trials_were_ended_within_an_epoch() -> None:
+    night = Night("search.max_hours=1", "search.grace_minutes=5")
+    night.add(0)
+    night.add(1)
+    cut, stopped = night.take(A, 0), night.take(B, 0)
+    night.epoch(cut, 0, 0.5, 10)
+    night.epoch(stopped, 0, 0.5, 10)
+    night.tick(HOUR)
+    night.epoch(stopped, 1, 0.5, HOUR + 10)
+    night.tick(HOUR + 300)
+    assert [night.state.trials[trial].state for trial in (T0, T1)] == [TrialState.STOPPED] * 2
+    night.restart()
+    assert not night.chief.beat(cut, at(1)), "its worker must abandon the epoch"
+    assert night.chief.beat(stopped, at(1)), "the answer to its report ends it"
+
+
 def test_a_preempted_trial_with_a_score_is_withdrawn_and_can_be_the_best() -> None:
     night = Night("search.max_hours=1")
     night.add(0)

@@ -151,7 +151,7 @@ class Oracle:
         """Renew the lease of an attempt. Return False if the attempt is not the trial's newest."""
         if self._ended_by(attempt):
             # the worker learns from the answer to its next report that the trial was stopped or paused
-            return not self._budgets.was_cut(attempt.trial)
+            return not self._budgets.was_cut(self.state.trials[TrialId(attempt.trial)])
         try:
             lease = self._lease_of(attempt)
         except (StaleAttemptError, UnknownTrialError):
