@@ -94,16 +94,10 @@ class Oracle:
             return None, records
         trial = self.state.trials[trial_id]
         self._waiting.take(trial)
-        records += self._apply(
-            Leased(
-                at=now.at,
-                trial=trial.trial_id,
-                attempt=trial.attempts + 1,
-                worker=worker.name,
-                incarnation=worker.incarnation,
-            ),
-            now,
+        leased = Leased(
+            at=now.at, trial=trial_id, attempt=trial.attempts + 1, worker=worker.name, incarnation=worker.incarnation
         )
+        records += self._apply(leased, now)
         self._lease(trial, worker, now)
         self._pause.begin(self.state.outage, now.monotonic)
         return trial, records
@@ -115,7 +109,11 @@ class Oracle:
     @property
     def queued(self) -> int:
         """Number of trials that could be leased now, if no budget has ended."""
-        return self._waiting.count(self.starts_trials)
+        return self.queued_for(stock=False)
+
+    def queued_for(self, stock: bool) -> int:
+        """Return how many of them one of Keras Tuner's own workers gets (`stock`), or any other worker."""
+        return self._waiting.count(self.starts_trials, stock)
 
     @property
     def wants_suggestion(self) -> bool:
@@ -302,7 +300,8 @@ class Oracle:
         if finished := given_up(self.state, now.at):
             self._leases.clear()
             return [*records, *self._apply(finished, now)]
-        if self._leases or not (self.state.ending or (self.exhausted and not self.queued)):
+        is_left = not self.starts_trials and self._waiting.is_left_to_stock
+        if self._leases or not (self.state.ending or is_left or (self.exhausted and not self.queued)):
             return records
         ends = [*self._waiting.withdraw(now.at), *self._budgets.last_records(self._waiting.queue, now.at)]
         return records + [applied for end in ends for applied in self._apply(end, now)]
@@ -332,6 +331,7 @@ class Oracle:
     def _apply(self, record: Record, now: Instant) -> list[Record]:
         record = self._stamp.stamped(record, now.monotonic)
         self.state.apply(record)
+        self._waiting.applied(record)
         return [record]
 
     def _end_budget(self, now: Instant) -> list[Record]:
