@@ -3,12 +3,9 @@
 import pytest
 
 from tests.config.test_settings import error_of
-from tests.support.records import state_of
 from tuner.config.loading import load
 from tuner.config.settings import Algorithm, Study
-from tuner.study.compatibility import check_resume, effect_of_budgets
-from tuner.study.records import Opened
-from tuner.study.state import StudyState
+from tuner.study.compatibility import check_resume
 
 
 def study(*settings: str) -> Study:
@@ -40,27 +37,8 @@ def test_limits_may_grow_and_be_removed() -> None:
     assert "training.max_minutes was 5.0, is now 4.0" in error_of(
         check_resume, limited, study("search.max_hours=1", "training.max_minutes=4", "search.max_trials=4")
     )
-
-
-def test_the_last_budget_may_be_removed_unless_the_study_has_more_trials_than_remain_allowed() -> None:
-    limited = study("search.max_hours=1")
-    check_resume(limited, study(), trials=10)
-    check_resume(limited, study("search.max_trials=50"), trials=50)
-    message = error_of(check_resume, limited, study(), 11)
-    assert "has 11 trials, but search.max_trials is now 10" in message
-    assert "Set search.max_trials to 11 or more, set a budget such as search.max_hours or" in message
-
-
-def test_a_limit_of_trials_that_only_the_budgets_change_is_named() -> None:
-    plain, hours = study(), study("search.max_hours=1", "search.target=0.9")
-    state = state_of([Opened(at=0, term=1, writer="w", study=plain, data="d", direction="max")])
-    assert effect_of_budgets(state, plain) == effect_of_budgets(StudyState(), hours) == ""
-    assert effect_of_budgets(state, hours) == (
-        "search.max_trials was 10 and is now not limited, because search.max_hours and search.target is set. "
-        "To keep the limit, set search.max_trials to 10."
-    )
-    state = state_of([Opened(at=0, term=1, writer="w", study=hours, data="d", direction="max")])
-    assert effect_of_budgets(state, plain).startswith("search.max_trials was not limited and is now 10")
+    message = error_of(check_resume, study("search.max_hours=2"), study("search.max_trials=99"))
+    assert "search.max_trials was null, is now 99" in message
 
 
 PACKING = ["data.resize=[4, 6]", "data.convert=true", "data.labels=a.csv", "data.test=0.5", "data.columns.label=kind"]

@@ -14,7 +14,7 @@ from tuner.chief.journal_writer import JournalWriter
 from tuner.config.settings import Study
 from tuner.errors import FencedError
 from tuner.study.algorithm_versions import algorithm_version
-from tuner.study.compatibility import check_unchanged, effect_of_budgets, effect_of_epochs
+from tuner.study.compatibility import check_unchanged, effect_of_epochs
 from tuner.study.journal import JournalReader
 from tuner.study.records import Learned, LearnedTrial, ModelSizes, Opened, Record, Retried, TrialState
 from tuner.study.snapshots import Snapshotter
@@ -105,9 +105,8 @@ def open_term(
                 len(state.trials),
                 len(state.ended),
             )
-        for change in (effect_of_epochs(state, context.study), effect_of_budgets(state, context.study)):
-            if change:
-                log.warning("%s", change)
+        if change := effect_of_epochs(state, context.study):
+            log.warning("%s", change)
         if retried:
             log.info("the search had given up; its %d failed trials are tried again", len(retried))
         for record in records:

@@ -31,11 +31,10 @@ PACKING = ("data.resize", "data.convert", "data.test", "data.labels", "data.colu
 VALUES = "space.values"  # compared as a whole, because users choose its keys
 
 
-def check_resume(recorded: Study, requested: Study, trials: int = 0) -> None:
+def check_resume(recorded: Study, requested: Study) -> None:
     """Raise ConfigError if a study with the settings `recorded` cannot be resumed with the settings `requested`.
 
-    The error names the differences. The number of trials may grow, or become limited to at least `trials`, the number
-    of trials that the study has, and settings that do not affect any result may
+    The error names the differences. The number of trials may grow, and settings that do not affect any result may
     change, such as the budgets of the search. The number of epochs may grow with random and grid search. It may not
     grow with hyperband, because its rungs depend on the number of epochs, nor with a Gaussian process, because it would
     compare trials of different lengths.
@@ -50,39 +49,13 @@ def check_resume(recorded: Study, requested: Study, trials: int = 0) -> None:
             continue
         grown = key in GROWING and old is not None and (new is None or new > old)
         epochs_free = key != "training.epochs" or requested.search.algorithm in (Algorithm.RANDOM, Algorithm.GRID)
-        if key == "search.max_trials" and old is None:
-            if new < trials:
-                raise ConfigError(_too_few_trials(requested, trials))
-        elif not (grown and epochs_free):
+        if not (grown and epochs_free):
             refused.append(f"{key} was {json.dumps(old)}, is now {json.dumps(new)}")
     if refused:
         raise ConfigError(
             f"study {requested.name!r} was started with other settings: {'; '.join(refused)}. "
             "Restore these settings, or choose another `name` to start a new study."
         )
-
-
-def _too_few_trials(study: Study, trials: int) -> str:
-    budgets = " or ".join(f"search.{budget}" for budget in BUDGETS)
-    return (
-        f"study {study.name!r} was started without search.max_trials and has {trials} trials, but search.max_trials is "
-        f"now {study.search.max_trials}, which is the default if no other budget is set. Set search.max_trials to "
-        f"{trials} or more, set a budget such as {budgets}, or choose another `name` to start a new study."
-    )
-
-
-def effect_of_budgets(state: StudyState, study: Study) -> str:
-    """Return how the budgets change the limit of trials, whose default depends on them; empty if they do not."""
-    old, new = state.study.search.max_trials if state.study else None, study.search.max_trials
-    if state.study is None or (old is None) == (new is None):
-        return ""
-    if old is None:
-        return f"search.max_trials was not limited and is now {new}, which is the default if no other budget is set."
-    budgets = " and ".join(f"search.{budget}" for budget in BUDGETS if getattr(study.search, budget) is not None)
-    return (
-        f"search.max_trials was {old} and is now not limited, because {budgets} is set. "
-        f"To keep the limit, set search.max_trials to {old}."
-    )
 
 
 def effect_of_epochs(state: StudyState, study: Study) -> str:
@@ -113,7 +86,7 @@ def check_unchanged(state: StudyState, study: Study, digest: str | None, space_v
     """
     if state.study is None:
         return
-    check_resume(state.study, study, len(state.trials))
+    check_resume(state.study, study)
     if digest is not None and state.data_digest != digest:
         raise UsageError(
             f"study {study.name!r} was started with the data set {state.data_digest[:12]}, but this chief has the data "

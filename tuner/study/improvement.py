@@ -13,8 +13,8 @@ class Improvement:
     """The best objective that a trial has reported; None if no epoch had a finite one."""
     best_score: float | None = None
     trials_since: int = 0
-    """Number of trials that ended, or were paused first, with a score that was not better, since the newest best value
-    or best score."""
+    """Number of trials that ended, or were paused first, with a score that was not better, since the last improvement of
+    the best value or the best score."""
 
     def report(self, objective: Objective, value: float) -> None:
         """Count the objective of a trial's best epoch so far."""
