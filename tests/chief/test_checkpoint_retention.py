@@ -1,5 +1,6 @@
 """Which saved models stay in the bucket."""
 
+import random
 from pathlib import Path
 
 from tests.search.test_oracle import A, B, add, at, oracle, take
@@ -10,7 +11,8 @@ from tuner.chief.checkpoint_retention import SavedModels
 from tuner.search.claims import AttemptClaim
 from tuner.search.leases import Worker
 from tuner.search.oracle import Oracle
-from tuner.study.records import Outcome
+from tuner.search.promotion import NEXT_IN_LINE
+from tuner.study.records import Outcome, TrialState
 
 
 def save(chief: Oracle, bucket: LocalBucket, attempt: AttemptClaim, epoch: int, value: float) -> str:
@@ -117,6 +119,24 @@ def test_a_paused_trial_keeps_its_models_as_long_as_it_can_be_promoted(tmp_path:
     trials = [names.parse_checkpoint(name) for name in obsolete]
     assert [trial.trial_id for trial in trials if trial] == [f"{number:05d}" for number in range(6, 24)]
     assert len(set(obsolete)) == 18
+
+
+def test_the_paused_trials_that_keep_models_are_bounded_if_any_number_of_trials_may_follow(tmp_path: Path) -> None:
+    chief = promoting("search.max_trials=null", "search.patience_trials=1000", epochs=4)
+    bucket = LocalBucket(tmp_path)
+    models, numbers, kept = SavedModels(bucket, chief.state), random.Random(1), []
+    for number in range(120):
+        add(chief, number)
+        worker = Worker(f"w{number}", "1")
+        while (attempt := take(chief, worker)).number > 1:  # the promoted trial stays with its worker
+            worker = Worker(f"w{number}-{attempt.trial}", "1")
+        save(chief, bucket, attempt, 0, numbers.random())
+        models.delete(models.obsolete())
+        paused = [trial for trial in chief.state.trials.values() if trial.state is TrialState.PAUSED]
+        kept.append(sum(all(map(bucket.exists, trial.checkpoints.values())) for trial in paused))
+    assert len(paused) > 60
+    assert max(kept) <= NEXT_IN_LINE + 4
+    assert kept[-1] >= NEXT_IN_LINE / 2, "those that are promoted next"
 
 
 def test_models_of_paused_trials_stay_if_more_may_be_promoted_because_trials_fail(tmp_path: Path) -> None:

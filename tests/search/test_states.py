@@ -235,7 +235,7 @@ class Night:
             accepted = self.chief.beat(attempt, self.now())
             result_of = trial.state in {*SCORED, TrialState.PAUSED} and trial.attempts == attempt.number
             # not if a budget ended the trial within an epoch, or while it waited after the attempt
-            result_of &= not self.chief._budgets.was_cut(attempt.trial) and trial.worker == attempt.worker.name
+            result_of &= not self.chief._budgets.was_cut(trial) and trial.worker == attempt.worker.name
             assert accepted == (result_of or self.is_newest(attempt))
             return []
         if what < 0.70:

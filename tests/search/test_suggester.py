@@ -116,7 +116,7 @@ def test_repetitions_change_no_suggestion_but_its_id(algorithm: Algorithm) -> No
             lease = {"at": 0, "worker": "w", "incarnation": "i", "attempt": 1}
             repetition = names.TrialId("00003")
             repeated = created(suggestion).model_copy(update={"trial": repetition, "repeats": suggestion.trial})
-            ends = [Leased(trial=repetition, **lease), ended(repetition)]
+            ends: list[Record] = [Leased(trial=repetition, **lease), ended(repetition)]
     chief = suggester(algorithm)
     chief.restore(recovered([*journal, repeated, *ends], 2))
     for number in (3, 4):

@@ -170,7 +170,7 @@ class Service:
             remaining_s = deadline - time.monotonic()
             if remaining_s <= 0:
                 return _service.CreateTrialResponse(trial=bare_trial("IDLE"))
-            await self.dispatcher.wait(remaining_s)
+            await self.dispatcher.wait(remaining_s, worker.stock)
 
     async def UpdateTrial(self, request: Any, context: Any) -> Any:  # noqa: N802
         """Record the metrics of an epoch. The answer's status is STOPPED if the trial must not be trained further."""

@@ -168,7 +168,7 @@ class Search(Settings):
 
     patience_trials: Positive | None = None
     """Number of trials without a better score after which the search ends. Trials without a score do not count.
-    Default: not set."""
+    The count begins again whenever an epoch of any trial has the best objective so far. Default: not set."""
 
     grace_minutes: Annotated[float, Field(ge=0, le=24 * 60)] = 10.0
     """Minutes for which running trials may finish their current epoch when a budget ends. A trial that takes longer

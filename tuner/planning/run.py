@@ -127,7 +127,8 @@ def _time(
         objective=objective_of(study.search),
         objective_is_set=study.search.names_objective,
     )
-    timer, timed, failure = ModelTimer(source.space, task, part, source.classes), [], ""
+    timer, failure = ModelTimer(source.space, task, part, source.classes), ""
+    timed: list[TimedModel] = []
     until = time.perf_counter() + limit_s
     for number, hp in enumerate(chosen, 1):
         if timed and time.perf_counter() >= until:

@@ -54,7 +54,6 @@ class SearchBudgets:
     def __init__(self, state: StudyState, reserve: Reserve) -> None:
         self._state = state
         self._reserve = reserve
-        self._cut: set[TrialId] = set()
 
     def ended(self, served_s: float, at: float) -> BudgetEnded | None:
         """Return the record of the budget that has ended; None if all last, or if one had ended before.
@@ -110,7 +109,6 @@ class SearchBudgets:
             reason = ending.sentence if ending else self._over_minutes(trial, now_s, grace_s)
             if not reason:
                 continue
-            self._cut.add(trial.trial_id)
             reason = f"{reason}, and search.grace_minutes ({grace_s / 60:g} min) passed before the end of the epoch"
             if trial.best_epoch is not None:
                 yield self._stopped(trial, reason, at, ending.budget if ending else MAX_MINUTES)
@@ -144,9 +142,11 @@ class SearchBudgets:
             budget=budget,
         )
 
-    def was_cut(self, trial: str) -> bool:
-        """Return whether the trial was ended within an epoch."""
-        return trial in self._cut
+    def was_cut(self, trial: Trial) -> bool:
+        """Return whether a budget ended the trial within an epoch, so that it ended later than its newest report."""
+        if trial.state is not TrialState.STOPPED or not trial.budget or trial.ended_waiting:
+            return False
+        return trial.ended not in trial.reported.values()
 
     def withdrawn(self, queued: Iterable[TrialId], at: float) -> Iterator[Withdrawn]:
         """Yield the ends of queued trials that have a score, if a budget has ended the search."""

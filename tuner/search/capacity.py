@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-from tuner.study.records import TrialState
 from tuner.study.state import StudyState
 from tuner.study.trial import Trial
 
@@ -53,11 +52,8 @@ def epoch_s(trial: Trial) -> float | None:
     epochs = trial.work.epochs
     if not epochs:
         return None
-    leased = trial.leased
-    has_begun = leased is not None and any(at >= leased for at in trial.reported.values())
-    starts = trial.pauses + (has_begun and trial.state is not TrialState.PAUSED)
     measured_s = sum(epochs.values())
-    training_s = measured_s - starts * (trial.start_s or 0.0)
+    training_s = measured_s - len(trial.work.first) * (trial.start_s or 0.0)
     return (training_s if training_s > 0 else measured_s) / len(epochs)
 
 

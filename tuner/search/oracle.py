@@ -103,16 +103,10 @@ class Oracle:
             return None, records
         trial = self.state.trials[trial_id]
         self._waiting.take(trial)
-        records += self._apply(
-            Leased(
-                at=now.at,
-                trial=trial.trial_id,
-                attempt=trial.attempts + 1,
-                worker=worker.name,
-                incarnation=worker.incarnation,
-            ),
-            now,
+        leased = Leased(
+            at=now.at, trial=trial_id, attempt=trial.attempts + 1, worker=worker.name, incarnation=worker.incarnation
         )
+        records += self._apply(leased, now)
         self._lease(trial, worker, now)
         self._pause.begin(self.state.outage, now.monotonic)
         return trial, records
@@ -124,7 +118,11 @@ class Oracle:
     @property
     def queued(self) -> int:
         """Number of trials that could be leased now."""
-        of_search = 0 if self.state.ending else self._waiting.count(self.starts_trials)
+        return self.queued_for(stock=False)
+
+    def queued_for(self, stock: bool) -> int:
+        """Return how many of them one of Keras Tuner's own workers gets (`stock`), or any other worker."""
+        of_search = 0 if self.state.ending else self._waiting.count(self.starts_trials, stock)
         return of_search + self._waiting.repetitions.count
 
     @property
@@ -152,7 +150,7 @@ class Oracle:
         """Renew the lease of an attempt. Return False if the attempt is not the trial's newest."""
         if ended_by(attempt, self.state.trials):
             # the worker learns from the answer to its next report that the trial was stopped or paused
-            return not self._budgets.was_cut(attempt.trial)
+            return not self._budgets.was_cut(self.state.trials[TrialId(attempt.trial)])
         try:
             lease = lease_of(attempt, self._leases, self.state.trials)
         except (StaleAttemptError, UnknownTrialError):
@@ -306,7 +304,10 @@ class Oracle:
         if finished := given_up(self.state, now.at):
             self._leases.clear()
             return [*records, *self._apply(finished, now)]
-        if not (self.state.ending or self.exhausted) or self._waiting.is_searching(self.starts_trials):
+        is_left = not self.starts_trials and self._waiting.is_left_to_stock
+        if not (self.state.ending or is_left or self.exhausted):
+            return records
+        if self._waiting.is_searching(self.starts_trials, is_left):
             return records
         ends: list[Record] = [*self._waiting.withdraw(now.at), *self._budgets.withdrawn(self._waiting.queue, now.at)]
         records += self._apply_all(ends, now)
@@ -329,8 +330,7 @@ class Oracle:
     def _apply(self, record: Record, now: Instant) -> list[Record]:
         record = self._stamp.stamped(record, now.monotonic)
         self.state.apply(record)
-        if isinstance(record, Created):
-            self._waiting.add(record.trial)
+        self._waiting.applied(record)
         return [record]
 
     def _end_budget(self, now: Instant) -> list[Record]:

@@ -32,6 +32,10 @@ from tuner.study.rungs import epochs_at, kept_of
 from tuner.study.state import StudyState
 from tuner.study.trial import Trial
 
+NEXT_IN_LINE = 20
+"""Number of paused trials of each rung that keep their models if any number of trials may follow. With the default
+`reduction_factor`, 60 worse trials must reach the rung before a trial behind them is promoted."""
+
 _Place = tuple[float, TrialId]
 """A trial's place among others, the best first: the sort key of its objective, and its id."""
 
@@ -173,7 +177,7 @@ class Promotion:
         """Return the paused trials that cannot be promoted even if all trials that may still reach their rung do.
 
         Without `search.max_trials`, twice as many further trials are expected as the hours of the search permit, by the
-        rate so far, and any number if it has no budget of hours.
+        rate so far. Without a budget of hours, all but the best NEXT_IN_LINE paused trials of each rung are returned.
         Those with one of the best `spare` places at their rung, or with one of the best `spare` scores, are left out.
         A trial's place becomes better if better trials fail, so twice the share of trials that have failed may fail.
         """
@@ -181,7 +185,9 @@ class Promotion:
         trials = self._state.suggested
         coming = self._trials_to_come()
         if coming is None:
-            return found
+            most = max(NEXT_IN_LINE, spare)
+            found = {trial_id for paused in self._paused.values() for _, trial_id in paused[most:]}
+            return found - {trial_id for _, trial_id in self._by_score[:spare]}
         failing = min(1.0, 2 * sum(trial.state is TrialState.FAILED for trial in trials) / max(1, len(trials)))
         # place p of n trials becomes p - failing * p of n - failing * p
         factor = self._settings.reduction_factor - failing * (self._settings.reduction_factor - 1)

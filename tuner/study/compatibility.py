@@ -14,6 +14,7 @@ GROWING = ("search.max_trials", "training.max_minutes", "training.epochs")
 """Settings that may grow, also to no limit; training.epochs only with some algorithms."""
 OPERATIONAL = (
     "search.max_consecutive_failures",
+    "search.finalists",
     *(f"search.{budget}" for budget in BUDGETS),
     "search.grace_minutes",
     "cost.",

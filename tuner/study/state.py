@@ -295,10 +295,11 @@ class StudyState:
         trial.verified = trial.verified if record.verified is None else record.verified
         trial.returned = record.epoch if record.returned and self._is_finite(record) else None
         trial.best_epoch = self._best_epoch(trial)
-        # a returned objective may be another measure than those of epochs, with which rungs compare trials
-        if trial.best_epoch is not None and not record.returned and trial.repeats is None:
-            search, best = self.settings.search, trial.epochs[trial.best_epoch]
-            self.improvement.report(self.objective, best[search.objective])
+        if trial.best_epoch is None or trial.repeats is not None:
+            return
+        search, best = self.settings.search, trial.epochs[trial.best_epoch]
+        self.improvement.report(self.objective, best[search.objective])
+        if not record.returned:  # which may be another measure than those of epochs, with which rungs compare trials
             reach_rung(search.early_stopping, trial, record.epoch + 1, best[search.objective], self.first)
 
     def _extend_outage(self, began: float, reason: str) -> None:
