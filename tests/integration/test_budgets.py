@@ -78,7 +78,9 @@ def test_the_same_command_has_nothing_to_do_and_a_larger_budget_continues(limite
 
 def test_the_report_and_status_name_the_end_and_the_cost(limited: Limited) -> None:
     status = json.loads(do_here(limited.place, "status", "--json").out)
-    assert status["reason"] == f"ended by search.max_worker_hours ({limited.larger:g} h)"
+    (best,) = limited.place.state().best()
+    end = f"before the best trial {best.trial_id} was complete ({len(best.epochs)} of 500 epochs)"
+    assert status["reason"] == f"ended by search.max_worker_hours ({limited.larger:g} h), {end}"
     assert status["max_trials"] is None
     (budget,) = status["budgets"]
     assert budget["budget"] == "search.max_worker_hours"

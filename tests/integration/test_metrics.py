@@ -47,6 +47,7 @@ class Searching:
     def start_chief(self) -> Command:
         study = settings(search__max_trials=TRIALS, leases__duration_s=60, data__batch_size=16)
         study += settings(training__epochs=6, search__early_stopping__min_epochs=4)
+        study += settings(search__max_hours=100, cost__per_worker_hour=1)  # their metrics exist only if they are set
         command = self.place.start("chief", *space("GatedLine"), *study, **{names.ENV_HTTP: self.chief})
         self.commands.append(command)
         return command

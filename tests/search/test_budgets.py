@@ -95,6 +95,14 @@ def test_when_the_hours_end_no_trial_starts_and_running_ones_stop_after_their_ep
     assert repr(state_of(night.records)) == repr(night.state)
 
 
+def test_a_worker_that_asks_before_the_regular_check_gets_no_trial_after_the_hours() -> None:
+    night = Night("search.max_hours=1")
+    night.add(0)
+    trial, records = night.chief.grant(A, at(HOUR))
+    assert trial is None
+    assert [type(record) for record in records] == [BudgetEnded]
+
+
 def test_time_without_a_chief_does_not_count_and_a_restart_resets_nothing() -> None:
     night = Night("search.max_hours=1")
     night.add(0)

@@ -92,7 +92,7 @@ class Oracle:
         If a worker asks although it holds a lease, it has not received the answer to its last call, and gets the same
         trial again. If it is one of Keras Tuner's own workers, it must have been restarted, and its attempt is lost.
         """
-        records: list[Record] = []
+        records = self._end_budget(now)  # it may have ended since the last regular check
         for lease in self._leases.of_worker(worker.name):
             if lease.worker == worker and not worker.stock:
                 lease.deadline = now.monotonic + self._duration(worker)
