@@ -32,7 +32,7 @@ class Lines(keras_tuner.HyperModel):
 
     def build(self, hp):
         model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(hp.Choice("units", [1, 2, 3, 4]))])
-        model.compile("sgd", "mse", ["mae"])
+        model.compile("sgd", "mse", metrics=["mae"])
         return model
 
 class Signalled(Lines):

@@ -120,11 +120,11 @@ def test_a_restarted_chief_continues_to_end_the_search() -> None:
     night = Night("search.patience_trials=1")
     for number in range(3):
         night.add(number)
+    running = night.take(B, 0)
     for number in range(2):
         attempt = night.take(A, number)
         night.epoch(attempt, 0, 0.5, number)
         night.keep(night.chief.complete(attempt, at(number)))
-    running = night.take(B, 5)
     assert [record.kind for record in night.tick(6)] == ["budget_ended"]
     night.restart()
     assert night.state.ending

@@ -314,7 +314,7 @@ class Night:
 BUDGETS = (
     ("search.max_hours=2",),
     ("search.max_worker_hours=5",),
-    ("search.patience_trials=6", "training.max_minutes=200"),
+    ("search.patience_trials=4", "training.max_minutes=200"),
 )
 
 

@@ -30,6 +30,8 @@ KEPT = 2
 
 def kept_of(state: StudyState) -> int:
     """Return the number of trials of the search whose models are kept."""
+    if state.study is None:
+        return KEPT
     confirm = state.settings.search.confirm
     return max(KEPT, confirm.best) if confirm.is_on else KEPT
 

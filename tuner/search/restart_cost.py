@@ -20,7 +20,7 @@ def is_nearly_there(state: StudyState, trial: Trial) -> bool:
     if trained >= whole:
         return True
     seconds = epoch_s(trial)
-    if trial.start_s is None or seconds is None:
-        return False
+    if trial.start_s is None or seconds is None or trial.start_s >= sum(trial.work.epochs.values()):
+        return False  # a start that took longer than all epochs with it was measured wrongly
     following = epochs_at(state.settings.search.early_stopping, max(trial.rungs, default=-1) + 1)
     return (min(following, whole) - trained) * seconds < trial.start_s
