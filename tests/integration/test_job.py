@@ -123,7 +123,7 @@ def test_trials_lists_every_trial_with_the_keys_that_others_build_on(job: Job) -
     trials = json.loads(do_here(job.place, "trials", "--json").out)
     keys = {
         "trial_id", "state", "attempts", "hyperparameters", "score",
-        "epochs", "started", "ended", "worker", "rung", "reason", "verified",
+        "epochs", "started", "ended", "worker", "rung", "reason", "verified", "repeats",
     }  # fmt: skip
     assert [set(trial) for trial in trials] == [keys] * 3
     assert [(trial["state"], trial["attempts"], trial["epochs"]) for trial in trials] == [("COMPLETED", 1, 1)] * 3
