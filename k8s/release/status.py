@@ -190,7 +190,7 @@ class _Viewer:
         """Add what the chief knows about a running worker: what it does, its silence and its GPUs."""
         status = work.get(f"worker-{row.index}")
         changes: dict[str, object] = {"work": status}
-        if row.state is State.LOST and status is not None and status.silent_s < HEARD_S:
+        if row.state is State.LOST and status is not None and status.heard and status.silent_s < HEARD_S:
             # the node is cut off from the API server, but the worker still trains
             return row.model_copy(update=changes | {"state": State.RUNNING, "trouble": None, "risk": row.trouble})
         if row.trouble is None and status is None and work and self._has_run_for(pod, UNHEARD_S):
