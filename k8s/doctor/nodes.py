@@ -5,11 +5,12 @@ from collections.abc import Iterator, Sequence
 from kubernetes.utils import parse_quantity
 
 from k8s.cluster.client import ApiRefusedError, Cluster
-from k8s.cluster.objects import Pod, PodSpec, Toleration
-from k8s.cluster.resources import Node, Taint
+from k8s.cluster.objects import Pod, PodSpec
+from k8s.cluster.resources import Node
 from k8s.doctor.findings import Finding, broken, fine, warning
 from k8s.doctor.requirements import ComponentPods, Requirements
 from k8s.release.release import WORKER, Release
+from k8s.release.scheduling import untolerated
 from tuner import names
 
 _TAINT_FIX = "Add these taints to workers.tolerations, or remove them from the nodes."
@@ -116,17 +117,3 @@ def _gpus(node: Node) -> int:
 
 def _matches_selector(node: Node, spec: PodSpec) -> bool:
     return all(node.metadata.labels.get(key) == value for key, value in spec.node_selector.items())
-
-
-def untolerated(node: Node, tolerations: Sequence[Toleration]) -> list[Taint]:
-    """Return the taints that prevent the scheduler from placing a pod with these tolerations on the node."""
-
-    def tolerates(taint: Taint) -> bool:
-        return any(
-            (not toleration.key or toleration.key == taint.key)
-            and (not toleration.effect or toleration.effect == taint.effect)
-            and (toleration.operator == "Exists" or toleration.value == taint.value)
-            for toleration in tolerations
-        )
-
-    return [t for t in node.spec.taints if t.effect in ("NoSchedule", "NoExecute") and not tolerates(t)]

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from k8s.cluster.objects import ContainerStatus, Deployment, Event, Job, Pod, Terminated, Waiting
+from k8s.release.lost_nodes import NodeStates
+from k8s.release.scheduling import unscheduled_problem
 from tuner import names
 from tuner.errors import ExitCode
 
@@ -37,13 +39,16 @@ _EXIT_CODES = {
 }
 
 
-def pod_problem(pod: Pod, events: Sequence[Event] = (), last_line: str = "") -> str | None:
+def pod_problem(
+    pod: Pod, events: Sequence[Event] = (), last_line: str = "", states: NodeStates | None = None
+) -> str | None:
     """Return the problem of a pod; None if it is working or has succeeded.
 
     Args:
         pod: The pod.
         events: Events of the namespace; those of other objects are ignored.
         last_line: The last line of the log, if the pod has failed.
+        states: The nodes that `read_nodes` has read; None if none was read.
     """
     pod_events = [event for event in events if event.involved_object.uid == pod.metadata.uid]
     disruption = pod.condition("DisruptionTarget")
@@ -56,7 +61,7 @@ def pod_problem(pod: Pod, events: Sequence[Event] = (), last_line: str = "") -> 
     for container in pod.containers():
         if problem := _container_problem(pod, container, pod_events, last_line):
             return problem
-    return _pending(pod, events) if pod.status.phase == "Pending" else None
+    return _pending(pod, events, states) if pod.status.phase == "Pending" else None
 
 
 def is_missing_secret(event: Event, secret: str) -> bool:
@@ -122,24 +127,6 @@ def deployment_problem(deployment: Deployment) -> str | None:
     return None
 
 
-def claim_problem(claim: str) -> str:
-    """Return the problem of a claim that names no StorageClass in a cluster without a default class."""
-    return (
-        f"the PersistentVolumeClaim {claim} stays Pending, because the cluster has no default StorageClass; set "
-        'bucket.emulator.storageClass to a class of kubectl get storageclass, or to "-" for a bucket that is lost with '
-        "its pod, or use bucket.url=gs://BUCKET"
-    )
-
-
-def _claim_without_class(pod: Pod, events: Sequence[Event]) -> str | None:
-    """Return the pod's claim for which the control plane has found no StorageClass."""
-    claims = set(pod.spec.claims())
-    for event in events:
-        if event.involved_object.name in claims and "no storage class is set" in event.message:
-            return event.involved_object.name
-    return None
-
-
 def exit_code_meaning(code: int) -> str:
     """Return the meaning of an exit code of cifake-tune or of the kernel."""
     if code in _EXIT_CODES:
@@ -155,87 +142,13 @@ def _was_present(event: Event) -> bool:
     return "already present" in event.message
 
 
-# ---- scheduling -----------------------------------------------------------------------------------
-def _unscheduled(pod: Pod, message: str) -> str:
-    """Explain a message of the scheduler, such as `0/2 nodes are available: 2 Insufficient nvidia.com/gpu. …`."""
-    match = re.match(
-        r"0/(\d+) nodes are available: (.*?)(?:\. (?:no new claims|preemption:)|\.? not found$|\.?$)", message
-    )
-    if not match:
-        return message or "no node accepts the pod"
-    total, text = int(match[1]), match[2]
-    reasons = [part.strip() for part in re.split(r", (?=\d+ )", text)]
-    sentences = [_no_node(pod, reason, total) for reason in reasons]
-    return "; ".join(dict.fromkeys(sentences))
-
-
-def _no_node(pod: Pod, reason: str, total: int) -> str:
-    """Explain one of the scheduler's reasons, such as `2 Insufficient nvidia.com/gpu`."""
-    match = re.match(r"(\d+) (.*)", reason)
-    count, cause = (int(match[1]), match[2]) if match else (total, reason)
-    one = count == 1
-    selector = ", ".join(f"{key}={value}" for key, value in pod.spec.node_selector.items())
-    words = {
-        "nodes": f"{count} of {total} nodes",
-        "have": "has" if one else "have",
-        "do": "does" if one else "do",
-        "requested": pod.spec.requested(names.GPU_RESOURCE),
-        "place": f"nodeSelector {selector}" if selector else "node affinity",
-        "claims": ", ".join(pod.spec.claims()),
-    }
-    for pattern, sentence in _NO_NODE:
-        if match := re.search(pattern, cause):
-            return sentence.format(*match.groups(), **words)
-    return f"{words['nodes']}: {cause}"
-
-
-_NO_NODE = [
-    (
-        f"Insufficient {re.escape(names.GPU_RESOURCE)}",
-        f"{{nodes}} {{have}} fewer than {{requested}} free {names.GPU_RESOURCE}; request fewer "
-        "(workers.gpus), or add GPU nodes",
-    ),
-    (
-        r"Insufficient (\S+)",
-        "{nodes} {have} less free {0} than the pod requests; lower resources.requests, or add nodes",
-    ),
-    (
-        r"taint \{(.+?)\}",
-        "{nodes} {have} the taint {0}, which the pod does not tolerate; add the taint to tolerations, or remove it "
-        "from the nodes",
-    ),
-    (
-        r"taint",
-        "{nodes} {have} a taint that the pod does not tolerate; add the taint to tolerations, or remove it from the "
-        "nodes",
-    ),
-    (r"affinity|selector", "{nodes} {do} not match the pod's {place}; correct this value, or label the nodes"),
-    (r"unschedulable", "{nodes} {have} been cordoned; run kubectl uncordon NODE"),
-    (
-        r'persistentvolumeclaim "(.+?)" not found',
-        "the PersistentVolumeClaim {0} does not exist; run helm upgrade to create it again",
-    ),
-    (
-        r"unbound",
-        "the pod's volume {claims} is not bound; run kubectl describe pvc to see whether its StorageClass exists, or "
-        'without a default class set bucket.emulator.storageClass to a class, or to "-" for no volume',
-    ),
-    (r"(volume.*)", "{nodes} cannot reach the pod's volume ({0}); run kubectl describe pvc to see its location"),
-]
-"""Patterns of the scheduler's reasons, with their explanations. The first pattern that matches applies."""
-
-
-def _pending(pod: Pod, events: Sequence[Event]) -> str | None:
+def _pending(pod: Pod, events: Sequence[Event], states: NodeStates | None) -> str | None:
     scheduled = pod.condition("PodScheduled")
     if scheduled is None:
         return "is pending, because the scheduler has not processed the pod yet"
-    if scheduled.status == "False" and "unbound" in scheduled.message and (claim := _claim_without_class(pod, events)):
-        return f"is pending: {claim_problem(claim)}"
-    return (
-        f"is pending: {_unscheduled(pod, scheduled.message)}"
-        if scheduled.status == "False"
-        else _setup_problem([event for event in events if event.involved_object.uid == pod.metadata.uid])
-    )
+    if scheduled.status == "False":
+        return f"is pending: {unscheduled_problem(pod, scheduled.message, events, states)}"
+    return _setup_problem([event for event in events if event.involved_object.uid == pod.metadata.uid])
 
 
 # ---- containers -----------------------------------------------------------------------------------

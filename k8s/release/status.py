@@ -299,7 +299,7 @@ class _Viewer:
 
     def _problem(self, pod: Pod) -> str | None:
         return sidecar_problem(pod, self._nodes.now) or pod_problem(
-            pod, self._unexpected_events, self._lines.get(pod.name, "")
+            pod, self._unexpected_events, self._lines.get(pod.name, ""), self._nodes
         )
 
     @cached_property
