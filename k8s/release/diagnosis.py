@@ -64,6 +64,20 @@ def pod_problem(
     return _pending(pod, events, states) if pod.status.phase == "Pending" else None
 
 
+def is_planned_end(pod: Pod) -> bool:
+    """Return whether a pod ends for a reason outside of it, so that its Job replaces it and no user need act.
+
+    A node that evicts a pod for want of memory or disk does so again, so that is not such a reason.
+    """
+    disruption = pod.condition("DisruptionTarget")
+    if pod.status.reason == "Evicted" or pod.status.phase == "Succeeded":
+        return False
+    if disruption and disruption.status == "True":
+        return not (disruption.reason == "TerminationByKubelet" and "low on resource" in disruption.message)
+    states = [status.state.terminated for status in pod.containers()]
+    return pod.status.phase == "Failed" and any(s is not None and s.exit_code == ExitCode.PREEMPTED for s in states)
+
+
 def is_missing_secret(event: Event, secret: str) -> bool:
     """Return whether the event says that a pod cannot start because this Secret does not exist."""
     return event.reason == "FailedMount" and f'secret "{secret}" not found' in event.message

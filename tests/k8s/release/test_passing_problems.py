@@ -1,0 +1,82 @@
+"""What ends without a user's help is no problem with exit code 3."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from kubernetes import client
+
+from k8s.cluster.client import Cluster
+from k8s.cluster.objects import Condition, Deployment, Event, Job, Pod
+from k8s.release.release import Release
+from k8s.release.status import ComponentView, State, view_release
+from tests.k8s import captured
+
+
+def release_with(**status: Any) -> Release:
+    """Return the captured release without worker 1; the pod of worker 0 has this status."""
+    pods = []
+    for pod in captured.release_parts(Pod):
+        if pod.index == 0:
+            pods.append(pod.model_copy(update={"status": pod.status.model_copy(update=status)}))
+        elif pod.index != 1:
+            pods.append(pod)
+    return Release(
+        name="night",
+        cluster=Cluster(client.Configuration(), "kube-demo"),
+        jobs=captured.release_parts(Job),
+        deployments=captured.release_parts(Deployment),
+        pods=pods,
+        events=[],
+    )
+
+
+def worker_0(release: Release) -> ComponentView:
+    return view_release(release, {}, []).workers[0]
+
+
+def disruption(reason: str, message: str = "") -> list[Condition]:
+    return [Condition(type="DisruptionTarget", status="True", reason=reason, message=message)]
+
+
+# ---- disruptions ----------------------------------------------------------------------------------
+EVICTED = "was evicted, because its node is being drained or a user requested the eviction"
+
+
+def test_a_real_evicted_pod_is_a_warning_until_its_replacement_exists() -> None:
+    real = captured.pods()["preempted"].status
+    row = worker_0(release_with(**{name: getattr(real, name) for name in type(real).model_fields}))
+    assert (row.state, row.trouble, row.earlier) == (State.WAITING, None, EVICTED)
+
+
+@pytest.mark.parametrize("reason", ["PreemptionByScheduler", "DeletionByTaintManager", "DeletionByPodGC"])
+def test_a_pod_that_ends_for_a_reason_outside_of_it_is_a_warning(reason: str) -> None:
+    row = worker_0(release_with(phase="Failed", conditions=disruption(reason)))
+    assert row.trouble is None
+    assert row.earlier
+
+
+def test_a_pod_that_is_being_evicted_still_runs() -> None:
+    row = worker_0(release_with(conditions=disruption("EvictionByEvictionAPI")))
+    assert (row.state, row.trouble, row.risk) == (State.RUNNING, None, EVICTED)
+
+
+def test_a_node_that_runs_out_of_memory_is_a_problem() -> None:
+    message = "The node was low on resource: memory."
+    conditions = disruption("TerminationByKubelet", message)
+    row = worker_0(release_with(phase="Failed", reason="Evicted", message=message, conditions=conditions))
+    assert row.trouble == "was evicted by its node: The node was low on resource: memory"
+
+
+def test_an_evicted_pod_that_cannot_be_replaced_is_a_problem() -> None:
+    release = release_with(phase="Failed", conditions=disruption("EvictionByEvictionAPI"))
+    job = release.job("worker")
+    assert job
+    idle = job.model_copy(update={"status": job.status.model_copy(update={"active": 0})})
+    refusal = next(event for event in captured.events() if event.reason == "FailedCreate" and "quota" in event.message)
+    involved = refusal.involved_object.model_copy(update={"uid": job.metadata.uid})
+    event: Event = refusal.model_copy(update={"involved_object": involved})
+    jobs = [idle if one is job else one for one in release.jobs]
+    row = worker_0(replace(release, jobs=jobs, events=[event]))
+    assert (row.trouble or "").startswith("no pod can be created: the quota team")
+    assert row.earlier == EVICTED
