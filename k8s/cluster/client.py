@@ -24,6 +24,7 @@ from urllib3 import Timeout
 from urllib3.exceptions import HTTPError
 
 from k8s.cluster import objects, resources
+from k8s.cluster.text import shortened
 from tuner.errors import EnvironmentFailure, UsageError
 
 REQUEST_TIMEOUT_S = 15.0
@@ -352,8 +353,7 @@ class _Status(objects.ApiModel):
 
 
 def _short(error: object) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 200 else f"{text[:200]}…"
+    return shortened(str(error), 200) or type(error).__name__
 
 
 def _singular(kind: type[objects.Object]) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from k8s.cluster.objects import ContainerStatus, Deployment, Event, Job, Pod, Terminated, Waiting
+from k8s.cluster.text import shortened
 from k8s.release.lost_nodes import NodeStates
 from k8s.release.scheduling import unscheduled_problem
 from tuner import names
@@ -23,6 +24,8 @@ _RESOURCES = {
     "upgrade-check": "upgradeCheck.resources",
 }
 """The chart's values of the resources of each component."""
+SETUP_S = 60.0
+"""Seconds after scheduling for which a node may fail to set up a pod's volumes and network."""
 SIDECAR_S = 30.0
 """Seconds for which a sidecar may run after the pod's own container has ended."""
 
@@ -59,7 +62,7 @@ def pod_problem(
     if pod.metadata.deletion_timestamp and pod.status.phase != "Failed":
         return None if pod.status.phase == "Running" else "is being deleted"
     for container in pod.containers():
-        if problem := _container_problem(pod, container, pod_events, last_line):
+        if problem := _container_problem(pod, container, pod_events, last_line, states):
             return problem
     return _pending(pod, events, states) if pod.status.phase == "Pending" else None
 
@@ -162,26 +165,33 @@ def _pending(pod: Pod, events: Sequence[Event], states: NodeStates | None) -> st
         return "is pending, because the scheduler has not processed the pod yet"
     if scheduled.status == "False":
         return f"is pending: {unscheduled_problem(pod, scheduled.message, events, states)}"
-    return _setup_problem([event for event in events if event.involved_object.uid == pod.metadata.uid])
+    return _setup_problem(pod, [event for event in events if event.involved_object.uid == pod.metadata.uid], states)
 
 
 # ---- containers -----------------------------------------------------------------------------------
-def _container_problem(pod: Pod, container: ContainerStatus, events: Sequence[Event], last_line: str) -> str | None:
+def _container_problem(
+    pod: Pod, container: ContainerStatus, events: Sequence[Event], last_line: str, states: NodeStates | None
+) -> str | None:
     state = container.state
     if state.waiting:
-        return _waiting_problem(pod, container, state.waiting, events, last_line)
+        return _waiting_problem(pod, container, state.waiting, events, last_line, states)
     if state.terminated and (state.terminated.exit_code or state.terminated.reason == _OUT_OF_MEMORY):
         return _terminated_problem(pod, container.name, state.terminated, last_line)
     return None
 
 
 def _waiting_problem(
-    pod: Pod, container: ContainerStatus, waiting: Waiting, events: Sequence[Event], last_line: str
+    pod: Pod,
+    container: ContainerStatus,
+    waiting: Waiting,
+    events: Sequence[Event],
+    last_line: str,
+    states: NodeStates | None,
 ) -> str | None:
     message = _one_line(waiting.message)
     match waiting.reason:
         case reason if reason in _CREATING:
-            sentence = _setup_problem(events)
+            sentence = _setup_problem(pod, events, states)
         case "CrashLoopBackOff":
             last = container.last_state.terminated
             cause = _terminated_problem(pod, container.name, last, last_line) if last else None
@@ -237,8 +247,12 @@ def _registry_problem(message: str, events: Sequence[Event]) -> str:
     return _tail(reason) or "the node reports no reason"
 
 
-def _setup_problem(events: Sequence[Event]) -> str | None:
-    """Return why a scheduled pod is not set up on its node; None if no event reports a problem."""
+def _setup_problem(pod: Pod, events: Sequence[Event], states: NodeStates | None) -> str | None:
+    """Return why a scheduled pod is not set up on its node; None if no event reports a problem.
+
+    A new pod's volumes and network may fail at first, for example because the API server does not yet allow the kubelet
+    to read the claim. The kubelet tries again, so this is a problem only after SETUP_S.
+    """
     reasons = ("FailedMount", "FailedAttachVolume", "FailedCreatePodSandBox")
     # a kubelet that has not read a new Secret or ConfigMap yet tries again within a second
     problems = [e for e in events if e.reason in reasons and not re.search("failed to sync .* cache", e.message)]
@@ -250,7 +264,11 @@ def _setup_problem(events: Sequence[Event]) -> str | None:
         return (
             f"cannot start, because the {kind} {match[2]} does not exist; create it, or correct the value that names it"
         )
-    return f"cannot start: {message[:300]}"
+    scheduled = pod.condition("PodScheduled")
+    since = scheduled.last_transition_time if scheduled else None
+    if states and since and states.now - since < timedelta(seconds=SETUP_S):
+        return None
+    return f"cannot start, and its node keeps trying: {shortened(message, 300)}"
 
 
 # ---- disruptions, failed Jobs and pods that were not created -------------------------------------
@@ -297,7 +315,7 @@ def creation_problem(message: str) -> str:
     if match := re.search(r'violates PodSecurity "([^"]+)": (.*)', reason):
         return (
             f"the namespace enforces the pod security standard {match[1].split(':')[0]}, which the pod violates "
-            f"({match[2][:200]}); correct podSecurityContext or extraVolumes"
+            f"({shortened(match[2], 200)}); correct podSecurityContext or extraVolumes"
         )
     if match := re.search(r'serviceaccount "?([\w.-]+)"? not found', reason):
         return f"the ServiceAccount {match[1]} does not exist; run helm upgrade to create it again"
@@ -312,7 +330,7 @@ def _newest(events: Sequence[Event]) -> Event:
 
 def _tail(message: str) -> str:
     """Return the last parts of a chain of errors, which contain the cause."""
-    return ": ".join(message.split(": ")[-2:])[:200]
+    return shortened(": ".join(message.split(": ")[-2:]), 200)
 
 
 def _one_line(text: str) -> str:

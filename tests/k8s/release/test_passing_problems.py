@@ -1,6 +1,7 @@
 """What ends without a user's help is no problem with exit code 3."""
 
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -8,6 +9,9 @@ from kubernetes import client
 
 from k8s.cluster.client import Cluster
 from k8s.cluster.objects import Condition, Deployment, Event, Job, Pod
+from k8s.cluster.text import shortened
+from k8s.release.diagnosis import pod_problem
+from k8s.release.lost_nodes import NodeStates
 from k8s.release.release import Release
 from k8s.release.status import ComponentView, State, view_release
 from tests.k8s import captured
@@ -80,3 +84,37 @@ def test_an_evicted_pod_that_cannot_be_replaced_is_a_problem() -> None:
     row = worker_0(replace(release, jobs=jobs, events=[event]))
     assert (row.trouble or "").startswith("no pod can be created: the quota team")
     assert row.earlier == EVICTED
+
+
+# ---- volumes that a node cannot attach yet ----------------------------------------------------------
+SCHEDULED = datetime(2026, 11, 29, 17, 9, 0, tzinfo=UTC)
+FORBIDDEN = (
+    "Unable to attach or mount volumes: unmounted volumes=[bucket], unattached volumes=[bucket scratch tmp]: failed to "
+    "process volumes=[bucket]: error processing PVC kube-demo/night-cifake-tune-bucket: persistentvolumeclaims "
+    '"night-cifake-tune-bucket" is forbidden: User "system:node:node-2" cannot get resource "persistentvolumeclaims" '
+    'in API group "" in the namespace "kube-demo": no relationship found between node \'node-2\' and this object'
+)
+
+
+def problem_after(seconds: float) -> str | None:
+    pod = captured.pods()["no-secret-volume"]
+    scheduled = Condition(type="PodScheduled", status="True", last_transition_time=SCHEDULED)
+    pod = pod.model_copy(update={"status": pod.status.model_copy(update={"conditions": [scheduled]})})
+    mounts = [event for event in captured.events() if event.involved_object.uid == pod.metadata.uid]
+    events = [event.model_copy(update={"message": FORBIDDEN}) for event in mounts]
+    return pod_problem(pod, events, states=NodeStates(SCHEDULED + timedelta(seconds=seconds)))
+
+
+def test_a_node_that_tries_again_to_attach_a_volume_has_a_minute() -> None:
+    assert problem_after(20) is None
+    problem = problem_after(90) or ""
+    assert problem.startswith("cannot start, and its node keeps trying: Unable to attach or mount volumes: ")
+    assert problem.endswith('is forbidden: User "system:node:node-2" cannot get …')
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("one two", "one two"), ("one\n two", "one two"), ("one two three", "one two …"), ("abcdefghijkl", "abcdefgh …")],
+)
+def test_a_long_text_ends_with_a_whole_word(text: str, expected: str) -> None:
+    assert shortened(text, 8) == expected
