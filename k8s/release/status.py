@@ -53,6 +53,7 @@ class State(StrEnum):
     LOST = "lost"  # its node does not respond
     DONE = "done"
     FAILED = "failed"  # permanently
+    STOPPED = "stopped"  # a bucket with 0 replicas
     OUTSIDE = "outside"  # a bucket outside the cluster
 
 
@@ -223,6 +224,11 @@ class _Viewer:
             if self._release.lacks_bucket:
                 return ComponentView(component=releases.BUCKET, state=State.FAILED, trouble=self._uninstalled())
             return ComponentView(component=releases.BUCKET, state=State.OUTSIDE)
+        if not deployment.spec.replicas:
+            # a stopped bucket is meant to be, except during a search
+            field = "trouble" if any(job.status.active for job in self._release.jobs) else "risk"
+            view = ComponentView(component=releases.BUCKET, state=State.STOPPED)
+            return view.model_copy(update={field: f"is {releases.STOPPED_BUCKET}"})
         pods = self._release.pods_of(releases.BUCKET)
         problem = deployment_problem(deployment)
         view = self._pod_view(releases.BUCKET, None, pods[-1] if pods else None, deployment.spec.template.spec)

@@ -20,6 +20,7 @@ _STYLES = {
     State.LOST: "red",
     State.DONE: "green",
     State.FAILED: "red",
+    State.STOPPED: "yellow",
     State.OUTSIDE: "dim",
 }
 _UNLIMITED = 1000

@@ -15,6 +15,7 @@ from k8s.release.lost_nodes import NodeStates
 from k8s.release.release import Release
 from k8s.release.status import ComponentView, State, view_release
 from tests.k8s import captured
+from tuner.errors import EnvironmentFailure
 
 
 def release_with(**status: Any) -> Release:
@@ -118,3 +119,24 @@ def test_a_node_that_tries_again_to_attach_a_volume_has_a_minute() -> None:
 )
 def test_a_long_text_ends_with_a_whole_word(text: str, expected: str) -> None:
     assert shortened(text, 8) == expected
+
+
+# ---- a stopped bucket -------------------------------------------------------------------------------
+@pytest.mark.parametrize("is_searching", [True, False])
+def test_a_stopped_bucket_is_a_problem_only_for_jobs_that_run(is_searching: bool) -> None:
+    release = release_with()
+    (bucket,) = release.deployments
+    stopped = bucket.model_dump(by_alias=True)
+    stopped["spec"]["replicas"], stopped["status"] = 0, {}
+    jobs = [
+        job if is_searching else job.model_copy(update={"status": job.status.model_copy(update={"active": 0})})
+        for job in release.jobs
+    ]
+    pods = [pod for pod in release.pods if pod.component != "bucket"]
+    release = replace(release, jobs=jobs, pods=pods, deployments=[Deployment.model_validate(stopped)])
+    (row,) = [row for row in view_release(release, {}, []).components if row.component == "bucket"]
+    assert row.state is State.STOPPED
+    assert bool(row.trouble) is is_searching
+    assert (row.trouble or row.risk or "").startswith("is stopped (bucket.emulator.replicas=0); set it to 1")
+    with pytest.raises(EnvironmentFailure, match=r"bucket of release night is stopped \(bucket.emulator.replicas=0\)"):
+        release.running("bucket")
