@@ -1,4 +1,9 @@
-"""Texts of a cluster, shortened to fit a sentence."""
+"""Parts of sentences about a cluster: numbers with their nouns, and shortened texts."""
+
+
+def counted(number: int, noun: str) -> str:
+    """Return the number and the noun, such as 1 node and 2 nodes."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def shortened(text: str, length: int) -> str:
