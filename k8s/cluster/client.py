@@ -24,6 +24,7 @@ from urllib3 import Timeout
 from urllib3.exceptions import HTTPError
 
 from k8s.cluster import objects, resources
+from k8s.cluster.text import shortened
 from tuner.errors import EnvironmentFailure, UsageError
 
 REQUEST_TIMEOUT_S = 15.0
@@ -32,6 +33,10 @@ MAX_SILENCE_S = 7 * 86400.0
 _KUBECONFIG_HINT = "check the context of your kubeconfig (kubectl config get-contexts), your VPN and your proxy"
 _POD_HINT = "check that NetworkPolicies allow this pod to call the API server"
 _NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+
+_NO_LOG = ("unable to retrieve container logs for ", "failed to try resolving symlinks in path ")
+"""How a kubelet answers, with status 200, if a container's log was deleted."""
+_NO_LOG_BYTES = tuple(text.encode() for text in _NO_LOG)
 
 Kind = TypeVar("Kind", bound=objects.Object)
 
@@ -150,7 +155,7 @@ class Cluster:
                 raise
 
     def log(self, pod: str, tail: int | None = None, container: str | None = None) -> str:
-        """Return the log of a pod, or its last `tail` lines; "" if the pod has no log."""
+        """Return the log of a pod, or its last `tail` lines; "" if the pod has no log, or its node has none of it."""
         query = ({"tailLines": tail} if tail else {}) | ({"container": container} if container else {})
         try:
             response = self._call(f"read the log of pod {pod}", "GET", self.path_of_pod(pod, "log"), query)
@@ -158,7 +163,8 @@ class Cluster:
             if error.status in (400, 404):  # the container has not started; the pod was deleted
                 return ""
             raise
-        return str(response.data.decode(errors="replace"))
+        text = str(response.data.decode(errors="replace"))
+        return "" if text.startswith(_NO_LOG) else text
 
     def follow_log(self, pod: str, container: str = "") -> Iterator[str]:
         """Yield the lines of a pod's log as they are written, until the pod's container ends."""
@@ -168,10 +174,10 @@ class Cluster:
         try:
             for chunk in response.stream(decode_content=False):
                 *lines, rest_of_line = (rest_of_line + chunk).split(b"\n")
-                yield from (line.decode(errors="replace") for line in lines)
+                yield from (line.decode(errors="replace") for line in lines if not line.startswith(_NO_LOG_BYTES))
         except HTTPError:
             pass  # the connection ended, for example because the pod's node was lost
-        if rest_of_line:
+        if rest_of_line and not rest_of_line.startswith(_NO_LOG_BYTES):
             yield rest_of_line.decode(errors="replace")
 
     def may(self, right: Right) -> bool:
@@ -352,8 +358,7 @@ class _Status(objects.ApiModel):
 
 
 def _short(error: object) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 200 else f"{text[:200]}…"
+    return shortened(str(error), 200) or type(error).__name__
 
 
 def _singular(kind: type[objects.Object]) -> str:

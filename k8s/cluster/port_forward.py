@@ -1,6 +1,8 @@
 """Port forwarding from this machine to a pod through the API server, in the same way as `kubectl port-forward`."""
 
 import contextlib
+import json
+import re
 import socket
 import threading
 from collections.abc import Iterator
@@ -10,8 +12,12 @@ from kubernetes import client
 from kubernetes.stream import ws_client
 
 from k8s.cluster.client import ApiRefusedError, Cluster
+from k8s.cluster.text import shortened
 
 _CHUNK_BYTES = 1 << 16
+_SEPARATOR = "-+-+-"
+_NO_NODE = re.compile(r"error dialing backend|proxy error|^50[0234] [A-Za-z ]+(:.*(dial tcp|timeout|timed out).*)?$")
+"""Refusals of an API server that cannot reach the kubelet of the pod's node."""
 
 
 @contextlib.contextmanager
@@ -38,14 +44,28 @@ def _open(cluster: Cluster, pod: str, port: int) -> Any:
             cluster.configuration, "GET", url, query_params=ports, headers=cluster.credentials()
         ).socket(port)
     except client.ApiException as error:
-        reason = " ".join(str(error.reason).split())[:300]
+        reason = _reason(str(error.reason))
         is_forbidden = "403" in reason or "cannot create resource" in reason
         fix = "ask for the right to create pods/portforward" if is_forbidden else "check that the pod is still running"
+        if _NO_NODE.search(reason):
+            reason, fix = "its node does not answer", "run kubectl get nodes to see whether the node is lost"
         raise ApiRefusedError(
             f"cannot forward port {port} of pod {pod} in namespace {cluster.namespace} ({reason}); {fix}.",
             403 if is_forbidden else 0,
             reason,
         ) from None
+
+
+def _reason(refusal: str) -> str:
+    """Return why the API server refused, from `Handshake status STATUS -+-+- HEADERS -+-+- BODY`."""
+    status, _, rest = refusal.partition(_SEPARATOR)
+    body = rest.rpartition(_SEPARATOR)[2].strip()
+    try:
+        message = str(json.loads(body)["message"])
+    except (ValueError, KeyError, TypeError):
+        message = "" if body == "None" else body
+    status = status.removeprefix("Handshake status ").strip()
+    return shortened(f"{status}: {message}" if message else status, 300)
 
 
 def _accept(listener: socket.socket, cluster: Cluster, pod: str, port: int, first: Any) -> None:

@@ -5,11 +5,13 @@ from collections.abc import Iterator, Sequence
 from kubernetes.utils import parse_quantity
 
 from k8s.cluster.client import ApiRefusedError, Cluster
-from k8s.cluster.objects import Pod, PodSpec, Toleration
-from k8s.cluster.resources import Node, Taint
+from k8s.cluster.objects import Pod, PodSpec
+from k8s.cluster.resources import Node
+from k8s.cluster.text import counted
 from k8s.doctor.findings import Finding, broken, fine, warning
 from k8s.doctor.requirements import ComponentPods, Requirements
 from k8s.release.release import WORKER, Release
+from k8s.release.scheduling import untolerated
 from tuner import names
 
 _TAINT_FIX = "Add these taints to workers.tolerations, or remove them from the nodes."
@@ -29,7 +31,7 @@ def check_nodes(cluster: Cluster, requirements: Requirements, release: Release |
     if not ready:
         yield broken(
             "nodes",
-            f"none of the cluster's {len(nodes)} nodes is ready and accepts pods",
+            f"none of the cluster's nodes is ready and accepts pods ({counted(len(nodes), 'node')})",
             "Run kubectl get nodes to see the reason.",
         )
         return
@@ -48,8 +50,8 @@ def check_nodes(cluster: Cluster, requirements: Requirements, release: Release |
         taints = sorted({str(taint) for node in selected for taint in untolerated(node, workers.spec.tolerations)})
         yield broken(
             "nodes",
-            f"all {len(selected)} nodes that match workers.nodeSelector have taints that workers do not tolerate: "
-            f"{', '.join(taints)}",
+            f"every node that matches workers.nodeSelector ({counted(len(selected), 'node')}) has taints that workers "
+            f"do not tolerate: {', '.join(taints)}",
             _TAINT_FIX,
         )
         return
@@ -61,7 +63,8 @@ def _check_gpus(
 ) -> Iterator[Finding]:
     requested = int(parse_quantity(workers.spec.requested(names.GPU_RESOURCE)))
     if not requested:
-        yield fine("nodes", f"{len(nodes)} nodes accept workers, which request no GPU")
+        accept = "accepts" if len(nodes) == 1 else "accept"
+        yield fine("nodes", f"{counted(len(nodes), 'node')} {accept} workers, which request no GPU")
         return
     free_gpus = {node.name: _gpus(node) for node in nodes}
     largest = max(free_gpus.values())
@@ -69,8 +72,8 @@ def _check_gpus(
         if tainted := [node for node in all_nodes if _gpus(node) >= requested]:
             taints = sorted({str(taint) for node in tainted for taint in untolerated(node, workers.spec.tolerations)})
             what = (
-                f"the {len(tainted)} nodes with {requested} {names.GPU_RESOURCE} have taints that workers do not "
-                f"tolerate: {', '.join(taints)}"
+                f"every node with {requested} {names.GPU_RESOURCE} ({counted(len(tainted), 'node')}) has taints that "
+                f"workers do not tolerate: {', '.join(taints)}"
             )
             yield broken("GPUs", what, _TAINT_FIX)
             return
@@ -96,14 +99,15 @@ def _check_gpus(
             free_gpus[pod.spec.node_name] -= int(parse_quantity(pod.spec.requested(names.GPU_RESOURCE)))
     capacity = sum(max(0, free) // requested for free in free_gpus.values())
     total = sum(max(0, free) for free in free_gpus.values())
+    are, held = "is" if total == 1 else "are", " or held by this release" if release else ""
     what = (
-        f"{total} {names.GPU_RESOURCE} are free on {len(free_gpus)} nodes, which is enough for {capacity} workers with "
-        f"{requested} each"
+        f"{total} {names.GPU_RESOURCE} {are} free{held} on "
+        f"{counted(len(free_gpus), 'node')}, which is enough for {counted(capacity, 'worker')} with {requested} each"
     )
     if capacity < workers.count:
         yield warning(
             "GPUs",
-            f"{what}, but the release has {workers.count} workers",
+            f"{what}, but the release has {counted(workers.count, 'worker')}",
             "Lower workers.replicas, or let the remaining workers wait for free GPUs.",
         )
     else:
@@ -116,17 +120,3 @@ def _gpus(node: Node) -> int:
 
 def _matches_selector(node: Node, spec: PodSpec) -> bool:
     return all(node.metadata.labels.get(key) == value for key, value in spec.node_selector.items())
-
-
-def untolerated(node: Node, tolerations: Sequence[Toleration]) -> list[Taint]:
-    """Return the taints that prevent the scheduler from placing a pod with these tolerations on the node."""
-
-    def tolerates(taint: Taint) -> bool:
-        return any(
-            (not toleration.key or toleration.key == taint.key)
-            and (not toleration.effect or toleration.effect == taint.effect)
-            and (toleration.operator == "Exists" or toleration.value == taint.value)
-            for toleration in tolerations
-        )
-
-    return [t for t in node.spec.taints if t.effect in ("NoSchedule", "NoExecute") and not tolerates(t)]

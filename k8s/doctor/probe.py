@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from secrets import token_hex
 from typing import Any
 
@@ -15,6 +16,7 @@ from k8s.doctor.findings import FINDINGS, Finding, Severity, broken, fine, warni
 from k8s.doctor.requirements import Requirements
 from k8s.release import release as releases
 from k8s.release.diagnosis import creation_problem, pod_problem
+from k8s.release.lost_nodes import NodeStates
 from k8s.release.release import Release
 from tuner import names
 
@@ -121,7 +123,7 @@ def _problem(cluster: Cluster, pod: Pod) -> str | None:
         events = cluster.list(Event)
     except ApiRefusedError:
         events = []
-    return pod_problem(pod, events)
+    return pod_problem(pod, events, states=NodeStates(datetime.now(UTC)))
 
 
 def _manifest(name: str, requirements: Requirements, release: Release | None) -> dict[str, Any]:

@@ -8,6 +8,9 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from k8s.cluster.objects import ContainerStatus, Deployment, Event, Job, Pod, Terminated, Waiting
+from k8s.cluster.text import shortened
+from k8s.release.lost_nodes import NodeStates
+from k8s.release.scheduling import unscheduled_problem
 from tuner import names
 from tuner.errors import ExitCode
 
@@ -21,6 +24,8 @@ _RESOURCES = {
     "upgrade-check": "upgradeCheck.resources",
 }
 """The chart's values of the resources of each component."""
+SETUP_S = 60.0
+"""Seconds after scheduling for which a node may fail to set up a pod's volumes and network."""
 SIDECAR_S = 30.0
 """Seconds for which a sidecar may run after the pod's own container has ended."""
 
@@ -37,13 +42,16 @@ _EXIT_CODES = {
 }
 
 
-def pod_problem(pod: Pod, events: Sequence[Event] = (), last_line: str = "") -> str | None:
+def pod_problem(
+    pod: Pod, events: Sequence[Event] = (), last_line: str = "", states: NodeStates | None = None
+) -> str | None:
     """Return the problem of a pod; None if it is working or has succeeded.
 
     Args:
         pod: The pod.
         events: Events of the namespace; those of other objects are ignored.
         last_line: The last line of the log, if the pod has failed.
+        states: The nodes that `read_nodes` has read; None if none was read.
     """
     pod_events = [event for event in events if event.involved_object.uid == pod.metadata.uid]
     disruption = pod.condition("DisruptionTarget")
@@ -54,9 +62,23 @@ def pod_problem(pod: Pod, events: Sequence[Event] = (), last_line: str = "") -> 
     if pod.metadata.deletion_timestamp and pod.status.phase != "Failed":
         return None if pod.status.phase == "Running" else "is being deleted"
     for container in pod.containers():
-        if problem := _container_problem(pod, container, pod_events, last_line):
+        if problem := _container_problem(pod, container, pod_events, last_line, states):
             return problem
-    return _pending(pod, events) if pod.status.phase == "Pending" else None
+    return _pending(pod, events, states) if pod.status.phase == "Pending" else None
+
+
+def is_planned_end(pod: Pod) -> bool:
+    """Return whether a pod ends for a reason outside of it, so that its Job replaces it and no user need act.
+
+    A node that evicts a pod for want of memory or disk does so again, so that is not such a reason.
+    """
+    disruption = pod.condition("DisruptionTarget")
+    if pod.status.reason == "Evicted" or pod.status.phase == "Succeeded":
+        return False
+    if disruption and disruption.status == "True":
+        return not (disruption.reason == "TerminationByKubelet" and "low on resource" in disruption.message)
+    states = [status.state.terminated for status in pod.containers()]
+    return pod.status.phase == "Failed" and any(s is not None and s.exit_code == ExitCode.PREEMPTED for s in states)
 
 
 def is_missing_secret(event: Event, secret: str) -> bool:
@@ -122,24 +144,6 @@ def deployment_problem(deployment: Deployment) -> str | None:
     return None
 
 
-def claim_problem(claim: str) -> str:
-    """Return the problem of a claim that names no StorageClass in a cluster without a default class."""
-    return (
-        f"the PersistentVolumeClaim {claim} stays Pending, because the cluster has no default StorageClass; set "
-        'bucket.emulator.storageClass to a class of kubectl get storageclass, or to "-" for a bucket that is lost with '
-        "its pod, or use bucket.url=gs://BUCKET"
-    )
-
-
-def _claim_without_class(pod: Pod, events: Sequence[Event]) -> str | None:
-    """Return the pod's claim for which the control plane has found no StorageClass."""
-    claims = set(pod.spec.claims())
-    for event in events:
-        if event.involved_object.name in claims and "no storage class is set" in event.message:
-            return event.involved_object.name
-    return None
-
-
 def exit_code_meaning(code: int) -> str:
     """Return the meaning of an exit code of cifake-tune or of the kernel."""
     if code in _EXIT_CODES:
@@ -155,106 +159,39 @@ def _was_present(event: Event) -> bool:
     return "already present" in event.message
 
 
-# ---- scheduling -----------------------------------------------------------------------------------
-def _unscheduled(pod: Pod, message: str) -> str:
-    """Explain a message of the scheduler, such as `0/2 nodes are available: 2 Insufficient nvidia.com/gpu. …`."""
-    match = re.match(
-        r"0/(\d+) nodes are available: (.*?)(?:\. (?:no new claims|preemption:)|\.? not found$|\.?$)", message
-    )
-    if not match:
-        return message or "no node accepts the pod"
-    total, text = int(match[1]), match[2]
-    reasons = [part.strip() for part in re.split(r", (?=\d+ )", text)]
-    sentences = [_no_node(pod, reason, total) for reason in reasons]
-    return "; ".join(dict.fromkeys(sentences))
-
-
-def _no_node(pod: Pod, reason: str, total: int) -> str:
-    """Explain one of the scheduler's reasons, such as `2 Insufficient nvidia.com/gpu`."""
-    match = re.match(r"(\d+) (.*)", reason)
-    count, cause = (int(match[1]), match[2]) if match else (total, reason)
-    one = count == 1
-    selector = ", ".join(f"{key}={value}" for key, value in pod.spec.node_selector.items())
-    words = {
-        "nodes": f"{count} of {total} nodes",
-        "have": "has" if one else "have",
-        "do": "does" if one else "do",
-        "requested": pod.spec.requested(names.GPU_RESOURCE),
-        "place": f"nodeSelector {selector}" if selector else "node affinity",
-        "claims": ", ".join(pod.spec.claims()),
-    }
-    for pattern, sentence in _NO_NODE:
-        if match := re.search(pattern, cause):
-            return sentence.format(*match.groups(), **words)
-    return f"{words['nodes']}: {cause}"
-
-
-_NO_NODE = [
-    (
-        f"Insufficient {re.escape(names.GPU_RESOURCE)}",
-        f"{{nodes}} {{have}} fewer than {{requested}} free {names.GPU_RESOURCE}; request fewer "
-        "(workers.gpus), or add GPU nodes",
-    ),
-    (
-        r"Insufficient (\S+)",
-        "{nodes} {have} less free {0} than the pod requests; lower resources.requests, or add nodes",
-    ),
-    (
-        r"taint \{(.+?)\}",
-        "{nodes} {have} the taint {0}, which the pod does not tolerate; add the taint to tolerations, or remove it "
-        "from the nodes",
-    ),
-    (
-        r"taint",
-        "{nodes} {have} a taint that the pod does not tolerate; add the taint to tolerations, or remove it from the "
-        "nodes",
-    ),
-    (r"affinity|selector", "{nodes} {do} not match the pod's {place}; correct this value, or label the nodes"),
-    (r"unschedulable", "{nodes} {have} been cordoned; run kubectl uncordon NODE"),
-    (
-        r'persistentvolumeclaim "(.+?)" not found',
-        "the PersistentVolumeClaim {0} does not exist; run helm upgrade to create it again",
-    ),
-    (
-        r"unbound",
-        "the pod's volume {claims} is not bound; run kubectl describe pvc to see whether its StorageClass exists, or "
-        'without a default class set bucket.emulator.storageClass to a class, or to "-" for no volume',
-    ),
-    (r"(volume.*)", "{nodes} cannot reach the pod's volume ({0}); run kubectl describe pvc to see its location"),
-]
-"""Patterns of the scheduler's reasons, with their explanations. The first pattern that matches applies."""
-
-
-def _pending(pod: Pod, events: Sequence[Event]) -> str | None:
+def _pending(pod: Pod, events: Sequence[Event], states: NodeStates | None) -> str | None:
     scheduled = pod.condition("PodScheduled")
     if scheduled is None:
         return "is pending, because the scheduler has not processed the pod yet"
-    if scheduled.status == "False" and "unbound" in scheduled.message and (claim := _claim_without_class(pod, events)):
-        return f"is pending: {claim_problem(claim)}"
-    return (
-        f"is pending: {_unscheduled(pod, scheduled.message)}"
-        if scheduled.status == "False"
-        else _setup_problem([event for event in events if event.involved_object.uid == pod.metadata.uid])
-    )
+    if scheduled.status == "False":
+        return f"is pending: {unscheduled_problem(pod, scheduled.message, events, states)}"
+    return _setup_problem(pod, [event for event in events if event.involved_object.uid == pod.metadata.uid], states)
 
 
 # ---- containers -----------------------------------------------------------------------------------
-def _container_problem(pod: Pod, container: ContainerStatus, events: Sequence[Event], last_line: str) -> str | None:
+def _container_problem(
+    pod: Pod, container: ContainerStatus, events: Sequence[Event], last_line: str, states: NodeStates | None
+) -> str | None:
     state = container.state
     if state.waiting:
-        return _waiting_problem(pod, container, state.waiting, events, last_line)
+        return _waiting_problem(pod, container, state.waiting, events, last_line, states)
     if state.terminated and (state.terminated.exit_code or state.terminated.reason == _OUT_OF_MEMORY):
         return _terminated_problem(pod, container.name, state.terminated, last_line)
     return None
 
 
 def _waiting_problem(
-    pod: Pod, container: ContainerStatus, waiting: Waiting, events: Sequence[Event], last_line: str
+    pod: Pod,
+    container: ContainerStatus,
+    waiting: Waiting,
+    events: Sequence[Event],
+    last_line: str,
+    states: NodeStates | None,
 ) -> str | None:
     message = _one_line(waiting.message)
     match waiting.reason:
         case reason if reason in _CREATING:
-            sentence = _setup_problem(events)
+            sentence = _setup_problem(pod, events, states)
         case "CrashLoopBackOff":
             last = container.last_state.terminated
             cause = _terminated_problem(pod, container.name, last, last_line) if last else None
@@ -310,8 +247,12 @@ def _registry_problem(message: str, events: Sequence[Event]) -> str:
     return _tail(reason) or "the node reports no reason"
 
 
-def _setup_problem(events: Sequence[Event]) -> str | None:
-    """Return why a scheduled pod is not set up on its node; None if no event reports a problem."""
+def _setup_problem(pod: Pod, events: Sequence[Event], states: NodeStates | None) -> str | None:
+    """Return why a scheduled pod is not set up on its node; None if no event reports a problem.
+
+    A new pod's volumes and network may fail at first, for example because the API server does not yet allow the kubelet
+    to read the claim. The kubelet tries again, so this is a problem only after SETUP_S.
+    """
     reasons = ("FailedMount", "FailedAttachVolume", "FailedCreatePodSandBox")
     # a kubelet that has not read a new Secret or ConfigMap yet tries again within a second
     problems = [e for e in events if e.reason in reasons and not re.search("failed to sync .* cache", e.message)]
@@ -323,7 +264,11 @@ def _setup_problem(events: Sequence[Event]) -> str | None:
         return (
             f"cannot start, because the {kind} {match[2]} does not exist; create it, or correct the value that names it"
         )
-    return f"cannot start: {message[:300]}"
+    scheduled = pod.condition("PodScheduled")
+    since = scheduled.last_transition_time if scheduled else None
+    if states and since and states.now - since < timedelta(seconds=SETUP_S):
+        return None
+    return f"cannot start, and its node keeps trying: {shortened(message, 300)}"
 
 
 # ---- disruptions, failed Jobs and pods that were not created -------------------------------------
@@ -370,7 +315,7 @@ def creation_problem(message: str) -> str:
     if match := re.search(r'violates PodSecurity "([^"]+)": (.*)', reason):
         return (
             f"the namespace enforces the pod security standard {match[1].split(':')[0]}, which the pod violates "
-            f"({match[2][:200]}); correct podSecurityContext or extraVolumes"
+            f"({shortened(match[2], 200)}); correct podSecurityContext or extraVolumes"
         )
     if match := re.search(r'serviceaccount "?([\w.-]+)"? not found', reason):
         return f"the ServiceAccount {match[1]} does not exist; run helm upgrade to create it again"
@@ -385,7 +330,7 @@ def _newest(events: Sequence[Event]) -> Event:
 
 def _tail(message: str) -> str:
     """Return the last parts of a chain of errors, which contain the cause."""
-    return ": ".join(message.split(": ")[-2:])[:200]
+    return shortened(": ".join(message.split(": ")[-2:]), 200)
 
 
 def _one_line(text: str) -> str:

@@ -29,7 +29,7 @@ class NodeStates:
 
     now: datetime
     nodes: Mapping[str, Node | None] = field(default_factory=dict)
-    """Nodes by name; None if the Node object has been deleted."""
+    """Nodes by name; None if the Node object has been deleted. All nodes if taints keep a pod from being scheduled."""
     is_forbidden: bool = False
     """Whether the caller lacks the right to read nodes."""
     silent_s: float = SILENT_S
@@ -39,6 +39,7 @@ class NodeStates:
 def read_nodes(release: Release, workers: Collection[WorkerStatus] = ()) -> NodeStates:
     """Read the nodes of pods that are not ready, that are being deleted, or whose worker is silent.
 
+    All nodes are read if a pod is not scheduled because of taints, which the scheduler's message may not name.
     Raises EnvironmentFailure if the API server cannot be reached.
     """
     now = datetime.now(UTC)
@@ -56,8 +57,28 @@ def read_nodes(release: Release, workers: Collection[WorkerStatus] = ()) -> Node
     with ThreadPoolExecutor(8) as pool:
         answers = {name: pool.submit(_read, release.cluster, name) for name in wanted}
     nodes = {name: answer.result() for name, answer in answers.items()}
+    if any(_awaits_taints(pod) for pod in release.pods):
+        nodes = {**_all_nodes(release.cluster), **nodes}
     readable = {name: node for name, node in nodes.items() if not isinstance(node, ApiRefusedError)}
     return NodeStates(now, readable, len(readable) < len(nodes), silent_s)
+
+
+def _awaits_taints(pod: Pod) -> bool:
+    scheduled = pod.condition("PodScheduled")
+    return (
+        pod.status.phase == "Pending"
+        and scheduled is not None
+        and scheduled.status == "False"
+        and "taint" in scheduled.message
+    )
+
+
+def _all_nodes(cluster: Cluster) -> dict[str, Node]:
+    """Return the cluster's nodes; none if they may not be listed."""
+    try:
+        return {node.name: node for node in cluster.list(Node)}
+    except ApiRefusedError:
+        return {}
 
 
 def _lease_s(release: Release) -> float:
@@ -74,6 +95,15 @@ def _read(cluster: Cluster, name: str) -> Node | ApiRefusedError | None:
         return None if error.status == 404 else error
 
 
+def lost_node(node: Node, now: datetime) -> str:
+    """Return since when a node does not respond or is not ready, as a verb phrase."""
+    if node.ready is None or node.is_ready:
+        return "has a taint of nodes that do not respond"
+    state = "has not responded" if node.ready.status == "Unknown" else "has not been ready"
+    reason = f", {node.ready.reason}" if node.ready.status == "False" and node.ready.reason else ""
+    return f"{state} since {_since(node.ready.last_transition_time, now)}{reason}"
+
+
 def lost_pod_problem(pod: Pod, states: NodeStates) -> str | None:
     """Return the problem of a pod whose node does not respond; None if nothing shows that the node is lost."""
     name = pod.spec.node_name
@@ -86,10 +116,7 @@ def lost_pod_problem(pod: Pod, states: NodeStates) -> str | None:
         if node is None:
             return f"is on node {name}, which has been deleted; Kubernetes removes the pod within minutes"
         if node.ready and not node.is_ready:
-            state = "has not responded" if node.ready.status == "Unknown" else "has not been ready"
-            reason = f", {node.ready.reason}" if node.ready.status == "False" and node.ready.reason else ""
-            since = _since(node.ready.last_transition_time, states.now)
-            return f"is on node {name}, which {state} since {since}{reason}; {fix}"
+            return f"is on node {name}, which {lost_node(node, states.now)}; {fix}"
     deadline = pod.metadata.deletion_timestamp
     if deadline and states.now - deadline > timedelta(seconds=OVERDUE_S):
         return (

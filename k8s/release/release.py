@@ -20,6 +20,7 @@ Kind = TypeVar("Kind", bound=Object)
 
 CHIEF, WORKER, EVALUATOR, DATA, BUCKET, TLS = "chief", "worker", "evaluator", "data", "bucket", "tls"
 COMPONENTS = (CHIEF, WORKER, EVALUATOR, DATA, BUCKET, TLS)
+STOPPED_BUCKET = "stopped (bucket.emulator.replicas=0); set it to 1 with helm upgrade to read the study"
 _STUDY_VOLUME, _TLS_VOLUME = "study", "tls"
 
 
@@ -58,6 +59,9 @@ class Release:
     def running(self, component: str) -> Pod:
         """Return the newest running pod of a component. Raises EnvironmentFailure if none is running."""
         pods = [p for p in self.pods_of(component) if p.status.phase == "Running" and not p.metadata.deletion_timestamp]
+        bucket = self.bucket_deployment
+        if not pods and component == BUCKET and bucket and not bucket.spec.replicas:
+            raise EnvironmentFailure(f"the bucket of release {self.name} is {STOPPED_BUCKET}.")
         if not pods:
             raise EnvironmentFailure(
                 f"no {component} of release {self.name} is running; run cifake-tune doctor --release {self.name} to "

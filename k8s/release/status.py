@@ -13,6 +13,7 @@ from k8s.release.diagnosis import (
     deployment_problem,
     has_usage_error,
     is_missing_secret,
+    is_planned_end,
     is_pulling,
     job_problem,
     pod_problem,
@@ -52,6 +53,7 @@ class State(StrEnum):
     LOST = "lost"  # its node does not respond
     DONE = "done"
     FAILED = "failed"  # permanently
+    STOPPED = "stopped"  # a bucket with 0 replicas
     OUTSIDE = "outside"  # a bucket outside the cluster
 
 
@@ -190,7 +192,7 @@ class _Viewer:
         """Add what the chief knows about a running worker: what it does, its silence and its GPUs."""
         status = work.get(f"worker-{row.index}")
         changes: dict[str, object] = {"work": status}
-        if row.state is State.LOST and status is not None and status.silent_s < HEARD_S:
+        if row.state is State.LOST and status is not None and status.heard and status.silent_s < HEARD_S:
             # the node is cut off from the API server, but the worker still trains
             return row.model_copy(update=changes | {"state": State.RUNNING, "trouble": None, "risk": row.trouble})
         if row.trouble is None and status is None and work and self._has_run_for(pod, UNHEARD_S):
@@ -222,11 +224,16 @@ class _Viewer:
             if self._release.lacks_bucket:
                 return ComponentView(component=releases.BUCKET, state=State.FAILED, trouble=self._uninstalled())
             return ComponentView(component=releases.BUCKET, state=State.OUTSIDE)
+        if not deployment.spec.replicas:
+            # a stopped bucket is meant to be, except during a search
+            field = "trouble" if any(job.status.active for job in self._release.jobs) else "risk"
+            view = ComponentView(component=releases.BUCKET, state=State.STOPPED)
+            return view.model_copy(update={field: f"is {releases.STOPPED_BUCKET}"})
         pods = self._release.pods_of(releases.BUCKET)
         problem = deployment_problem(deployment)
         view = self._pod_view(releases.BUCKET, None, pods[-1] if pods else None, deployment.spec.template.spec)
         if not deployment.spec.template.spec.claims():
-            view = view.model_copy(update={"risk": NO_VOLUME})
+            view = view.model_copy(update={"risk": f"{view.risk}; {NO_VOLUME}" if view.risk else NO_VOLUME})
         if deployment.status.ready_replicas:
             return view.model_copy(update={"state": State.RUNNING})
         state = State.WAITING if view.state is State.RUNNING else view.state
@@ -250,8 +257,8 @@ class _Viewer:
 
     def _view(self, component: str, index: int | None, job: Job, pods: Sequence[Pod]) -> ComponentView:
         view = self._job_view(component, index, job, pods)
-        earlier_jobs = self._earlier_jobs(component)
-        return view.model_copy(update={"risk": earlier_jobs}) if earlier_jobs else view
+        risks = [risk for risk in (view.risk, self._earlier_jobs(component)) if risk]
+        return view.model_copy(update={"risk": "; ".join(risks) or None})
 
     def _job_view(self, component: str, index: int | None, job: Job, pods: Sequence[Pod]) -> ComponentView:
         current = pods[-1] if pods else None
@@ -265,8 +272,10 @@ class _Viewer:
             problems = "; ".join(dict.fromkeys(text for text in (problem, view.trouble) if text))
             return view.model_copy(update={"state": State.FAILED, "trouble": problems})
         if current is None or current.status.phase == "Failed":  # the Job creates another pod after a back-off
-            state = State.WAITING
-            return view.model_copy(update={"state": state, "trouble": problem or view.trouble, "earlier": earlier})
+            if current is not None and is_planned_end(current):
+                return view.model_copy(update={"state": State.WAITING, "trouble": problem, "earlier": view.trouble})
+            trouble = problem or view.trouble
+            return view.model_copy(update={"state": State.WAITING, "trouble": trouble, "earlier": earlier})
         own_pods = [pod for pod in failed_pods if job.name in (owner.name for owner in pod.metadata.owner_references)]
         if view.trouble is None and own_pods and has_usage_error(own_pods[-1]) and not current.is_ready:
             # the next pod has the same settings, so it fails as well
@@ -287,6 +296,9 @@ class _Viewer:
         if state is State.STARTING and is_pulling(pod, self._release.events):
             state = State.PULLING
         lost = lost_pod_problem(pod, self._nodes)
+        problem = lost or self._problem(pod)
+        # a pod that is being evicted works until its grace period ends, and is replaced
+        is_ending = not lost and pod.status.phase == "Running" and is_planned_end(pod)
         return ComponentView(
             component=component,
             index=index,
@@ -294,12 +306,13 @@ class _Viewer:
             pod=pod.name,
             node=pod.spec.node_name or None,
             gpus=pod.spec.requested(names.GPU_RESOURCE),
-            trouble=lost or self._problem(pod),
+            trouble=None if is_ending else problem,
+            risk=problem if is_ending else None,
         )
 
     def _problem(self, pod: Pod) -> str | None:
         return sidecar_problem(pod, self._nodes.now) or pod_problem(
-            pod, self._unexpected_events, self._lines.get(pod.name, "")
+            pod, self._unexpected_events, self._lines.get(pod.name, ""), self._nodes
         )
 
     @cached_property

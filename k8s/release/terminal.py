@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from k8s.release.status import ComponentView, ReleaseView, State, joined_titles
+from tuner.study.status import WorkerStatus
 
 _STYLES = {
     State.WAITING: "dim",
@@ -19,6 +20,7 @@ _STYLES = {
     State.LOST: "red",
     State.DONE: "green",
     State.FAILED: "red",
+    State.STOPPED: "yellow",
     State.OUTSIDE: "dim",
 }
 _UNLIMITED = 1000
@@ -90,7 +92,7 @@ def _workers(view: ReleaseView, unit: str, with_pods: bool) -> Table:
             (work.trial or "idle") if work else "",
             f"{work.epoch + 1} {work.progress:4.0%}" if work and busy else "",
             f"{work.images_per_s:,.0f}" if work and busy and work.images_per_s else "",
-            _age(work.silent_s) if work else "",
+            _heard(work) if work else "",
             *([Text(worker.pod or "", style="dim")] if with_pods else []),
         )
     return table
@@ -110,7 +112,10 @@ def _state(component: ComponentView) -> Text:
     return Text(component.state.value, style="red" if component.trouble else _STYLES[component.state])
 
 
-def _age(silent_s: float) -> Text:
+def _heard(work: WorkerStatus) -> Text:
+    if not work.heard:
+        return Text("not by this chief", style="yellow")
+    silent_s = work.silent_s
     text = f"{silent_s:.0f} s ago" if silent_s < 120 else f"{silent_s / 60:.0f} min ago"
     return Text(text, style="yellow" if silent_s > SILENT_S else "")
 

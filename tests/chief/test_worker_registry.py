@@ -100,3 +100,14 @@ def test_a_name_belongs_to_who_has_joined_now_whatever_others_call_themselves() 
     newest = registry.join("w", "a")
     for other in ("9.9.b", "2.9.b", "1.1.b", "b"):
         assert registry.record_call(Worker("w", other)).worker == newest
+
+
+def test_a_lease_of_an_earlier_chief_is_no_call_to_this_one() -> None:
+    worker = Worker("w", "1.1.a")
+    registry = WorkerRegistry([worker], term=2)
+    assert [status.heard for status in registry.status()] == [False]
+    assert registry.record_call(worker).heard
+    assert [status.heard for status in registry.status()] == [True]
+    rejoined = WorkerRegistry([worker], term=3)
+    rejoined.join("w", "b")
+    assert [status.heard for status in rejoined.status()] == [True]

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,27 @@ def test_doctor_reads_the_same_problems(tmp_path: Path) -> None:
     assert code == ExitCode.ENVIRONMENT
     pods = [finding for finding in FINDINGS.validate_json(output) if finding.check == "pods"]
     assert [(finding.severity, finding.what[:22]) for finding in pods] == [(Severity.BROKEN, "worker 1: is pending: ")]
+
+
+@pytest.mark.parametrize(
+    ("deleted", "reason"), [(True, "its namespace is being deleted"), (False, "it was uninstalled")]
+)
+def test_a_bucket_that_was_deleted_with_its_release_needs_no_credentials(deleted: bool, reason: str) -> None:
+    everything = parts()
+    release = Release(
+        name="night",
+        cluster=Cluster(client.Configuration(), "kube-demo"),
+        jobs=[Job.model_validate(job) for job in everything["jobs"]],
+        deployments=[],
+        pods=[Pod.model_validate(pod) for pod in everything["pods"]],
+        events=[],
+        deleted=datetime.now(UTC) if deleted else None,
+    )
+    progress, note = _study_of(release, None)
+    assert progress is None
+    assert note == (
+        f"The progress of the study is unknown: the bucket of release night does not exist, because {reason}."
+    )
 
 
 # ---- a bucket that only the pods can read ---------------------------------------------------------

@@ -17,6 +17,7 @@ from tuner import names
 from tuner.config.loading import load
 from tuner.data.pack import pack
 from tuner.study.records import TrialState
+from tuner.worker import chief_client
 
 STUDY = (*space("Tiny"), *settings(search__max_trials=2, training__epochs=1))
 GIVES_UP_S = 300
@@ -28,6 +29,15 @@ REFUSED: dict[str, tuple[int, str]] = {
     "distrusting": (3, "is not signed by the authority in"),
     "misnamed": (2, "Set CIFAKE_TUNE_TLS_NAME"),
 }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _impatient() -> Iterator[None]:
+    """Let a worker that is not let in try for seconds instead of minutes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(chief_client, "TIMEOUT_S", 3.0)
+        patch.setattr(chief_client, "MISCONFIGURED_S", 1.0)
+        yield
 
 
 @dataclass(frozen=True)
@@ -85,7 +95,7 @@ def encrypted(packed: Place, tmp_path_factory: pytest.TempPathFactory) -> Encryp
 
 
 @pytest.mark.parametrize("who", REFUSED)
-def test_a_worker_that_is_not_let_in_ends_at_once_with_a_sentence(encrypted: Encrypted, who: str) -> None:
+def test_a_worker_that_is_not_let_in_ends_with_a_sentence(encrypted: Encrypted, who: str) -> None:
     code, text = REFUSED[who]
     done = encrypted.wrong[who]
     assert done.code == code

@@ -119,7 +119,7 @@ def test_a_worker_is_shown_with_its_trial_epoch_speed_and_silence(three: Served,
     silent, idle = ask(three, "overview.json")["workers"]
     assert (silent["name"], silent["trial"], silent["state"]) == (running.worker, running.trial_id, "silent")
     assert (silent["epoch"], silent["epochs"]) == (len(running.epochs) + 1, studies.EPOCHS)
-    assert (silent["images_per_s"], silent["silent_s"]) == (2053.4, 95.0)
+    assert (silent["images_per_s"], silent["silent_s"], silent["heard"]) == (2053.4, 95.0, True)
     assert (idle["trial"], idle["state"]) == (None, "idle")
 
 

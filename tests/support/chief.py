@@ -15,6 +15,7 @@ from tuner.chief.grpc_server import make_server
 from tuner.chief.journal_writer import JournalWriter
 from tuner.chief.service import Service, now
 from tuner.config.settings import Study
+from tuner.rpc.tls import Files, server_credentials
 from tuner.search.claims import Instant
 from tuner.search.oracle import Oracle
 from tuner.search.suggester import make_suggester, objective_of
@@ -31,6 +32,8 @@ class RunningChief:
 
     def __init__(self, bucket: Bucket, study: Study, space: keras_tuner.HyperParameters, data: str = "d") -> None:
         self.port = free_port()
+        self.files: Files | None = None
+        """TLS files from the next start on."""
         self._data = data
         self.bucket = bucket
         self.study = study
@@ -131,7 +134,10 @@ class RunningChief:
         suggester.restore(state)
         self.service = Service(Oracle(state, now()), suggester, self._space, journal)
         self._server = make_server(self.service)
-        assert self._server.add_insecure_port(self.address) == self.port
+        if self.files is None:
+            assert self._server.add_insecure_port(self.address) == self.port
+        else:
+            assert self._server.add_secure_port(self.address, server_credentials(self.files)) == self.port
         self._writing = asyncio.create_task(journal.run())
         await self._server.start()
 

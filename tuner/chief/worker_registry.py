@@ -27,7 +27,9 @@ class WorkerEntry:
 
     worker: Worker
     last_seen: float
-    """Time of the worker's last call (monotonic)."""
+    """Time of the worker's last call (monotonic); the start of this chief's term if the worker has not called since."""
+    heard: bool = True
+    """Whether the worker has called this chief. If not, only the lease in the journal shows that it exists."""
     heartbeat: lease_service.Heartbeat | None = None
     """The worker's newest heartbeat; None if it has not sent any."""
     pod: str = ""
@@ -41,7 +43,7 @@ class WorkerRegistry:
 
     def __init__(self, at_work: Iterable[Worker], term: int) -> None:
         self._last_joined = names.Joining(term, 0)
-        self.entries = {worker.name: WorkerEntry(worker, time.monotonic()) for worker in at_work}
+        self.entries = {worker.name: WorkerEntry(worker, time.monotonic(), heard=False) for worker in at_work}
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -67,7 +69,8 @@ class WorkerRegistry:
         """Make a process the newest of its name."""
         entry = self.entries.get(worker.name)
         if entry is None or entry.worker != worker:
-            self.entries[worker.name] = WorkerEntry(worker, time.monotonic())
+            entry = self.entries[worker.name] = WorkerEntry(worker, time.monotonic())
+        entry.heard = True
 
     def pod_of(self, worker: Worker) -> str:
         """Return the name of a process's pod; "" if it is not known."""
@@ -82,7 +85,7 @@ class WorkerRegistry:
             # both processes joined under an earlier chief, and the older one was the first to call this chief
             entry = self.entries[worker.name] = WorkerEntry(worker, 0.0)
         if entry.worker == worker:
-            entry.last_seen = time.monotonic()
+            entry.last_seen, entry.heard = time.monotonic(), True
         return entry
 
     def unregister(self, worker: Worker) -> None:
@@ -116,6 +119,7 @@ class WorkerRegistry:
                 progress=entry.heartbeat.progress if entry.heartbeat else 0.0,
                 images_per_s=entry.heartbeat.images_per_s if entry.heartbeat else 0.0,
                 silent_s=now - entry.last_seen,
+                heard=entry.heard,
                 gpus=entry.heartbeat.gpus if entry.heartbeat else None,
                 problem=entry.heartbeat.problem if entry.heartbeat else "",
             )

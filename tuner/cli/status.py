@@ -139,7 +139,7 @@ def _study_of(release: "Release", study: str | None) -> "tuple[StudyView | None,
             return view_study(reader.state), ""
     except CifakeTuneError as error:
         problem = f"The progress of the study is unknown: {error}"
-    if release.emulator_port is not None:
+    if release.emulator_port is not None or release.lacks_bucket:
         return None, problem
     try:  # the bucket is outside the cluster, and may be readable only for the pods
         return ask_for_progress(release), ""

@@ -26,7 +26,9 @@ class WorkerStatus(BaseModel):
     """Fraction of the current epoch that has been trained."""
     images_per_s: float
     silent_s: float
-    """Seconds since the worker's last call."""
+    """Seconds since the worker's last call; since the chief's start if `heard` is false."""
+    heard: bool = True
+    """Whether the worker has called this chief. If not, only a lease of an earlier chief shows that it exists."""
     gpus: int | None = None
     """Number of GPUs that Keras finds; None if the worker has not reported it."""
     problem: str = ""

@@ -16,6 +16,7 @@ from tuner import names
 from tuner.errors import (
     ChiefUnreachableError,
     CifakeTuneError,
+    ConfigError,
     EnvironmentFailure,
     FencedError,
     NewerFormatError,
@@ -30,6 +31,11 @@ CALL_TIMEOUT_S = 30.0
 CREATE_TIMEOUT_S = 60.0
 """Longer than the chief delays its answer while no trial is available (long poll)."""
 
+TIMEOUT_S = 300.0
+"""Seconds for which a worker calls before it has joined. Afterwards, the study's `leases.chief_timeout_s` applies."""
+MISCONFIGURED_S = 30.0
+"""Seconds for which a worker that has not joined yet must find its settings wrong before it ends. For a moment, its
+address may lead to another chief."""
 LOOK_UP_S = 5.0
 """Seconds between two reads of the journal, which shows whether the search has finished while the chief is unreachable.
 """
@@ -107,7 +113,7 @@ class ChiefClient:
         connection_problem: Callable[[], CifakeTuneError | None],
         outage: ChiefOutage | None = None,
     ) -> None:
-        self.timeout_s = 300.0
+        self.timeout_s = TIMEOUT_S
         self.is_finished: Callable[[], bool] = lambda: False
         """Return whether the journal says that the search has finished. Called while the chief is unreachable: a chief
         waits only for workers that called recently before it ends, so a suspended worker may find no chief later."""
@@ -120,6 +126,7 @@ class ChiefClient:
         self._outage = outage or ChiefOutage(address)
         self._joined = False
         self._failing_since: float | None = None
+        self._misconfigured_since: float | None = None
         self._incompatible: UsageError | None = None
         """Error to raise because a chief of another major version has answered a heartbeat."""
         self.worker = worker
@@ -144,7 +151,8 @@ class ChiefClient:
         """Register this process with the chief.
 
         Raises UsageError if the chief is Keras Tuner's own, or if its answer has another major version or cannot be
-        understood, and the `connection_problem` if there is one.
+        understood, and the `connection_problem` if there is one that persists: a ConfigError for MISCONFIGURED_S, any
+        other error for `timeout_s`.
         """
         request = lease_service.Join(worker=self.worker, incarnation=self.incarnation, pod=self.pod)
         try:
@@ -357,16 +365,26 @@ class ChiefClient:
                     ) from None
                 problem = self._connection_problem() if code is grpc.StatusCode.UNAVAILABLE else None
             if problem:
-                if not self._joined:
-                    raise problem
                 self._outage.begin(str(problem).rstrip("."))
             self._check_finished()
-            deadline = time.monotonic() + timeout_s if deadline is None else deadline
-            if time.monotonic() > deadline:
+            now = time.monotonic()
+            deadline = now + timeout_s if deadline is None else deadline
+            self._check_joining(problem, now, deadline)
+            if now > deadline:
                 raise self._unreachable(timeout_s, problem)
             if (unwanted or _NEVER).wait(wait_s):
                 raise FencedAttemptError
             wait_s = min(2 * wait_s, 5.0)
+
+    def _check_joining(self, problem: CifakeTuneError | None, now: float, deadline: float) -> None:
+        """Raise the problem if it has prevented this worker from joining for too long."""
+        if self._joined:
+            return
+        is_misconfigured = isinstance(problem, ConfigError)
+        self._misconfigured_since = (self._misconfigured_since or now) if is_misconfigured else None
+        since = self._misconfigured_since
+        if problem and (now > deadline or (since is not None and now - since > MISCONFIGURED_S)):
+            raise self.chief_error() or problem
 
     def _check_finished(self) -> None:
         now, since = time.monotonic(), self._failing_since

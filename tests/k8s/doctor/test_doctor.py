@@ -15,9 +15,9 @@ from k8s.cluster.objects import Condition, Deployment, Job, JobStatus, Toleratio
 from k8s.cluster.resources import Claim, ClaimStatus, Node
 from k8s.doctor import local_checks
 from k8s.doctor.findings import FINDINGS, Severity, clock_finding
-from k8s.doctor.nodes import untolerated
 from k8s.doctor.quotas import components_without, requested_amount
 from k8s.doctor.requirements import Requirements, of_flags, of_objects
+from k8s.release.scheduling import untolerated
 from tests.k8s import captured
 from tests.support.command_line import run_in_process
 from tests.support.gcs_emulator import Emulator

@@ -1,25 +1,32 @@
 """What `doctor` makes of a cluster's nodes."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
+from k8s.cluster.objects import Job, Pod
 from k8s.cluster.resources import Node
 from k8s.doctor.findings import Finding, Severity
 from k8s.doctor.nodes import check_nodes
-from k8s.doctor.requirements import of_flags
+from k8s.doctor.requirements import of_flags, of_release
+from k8s.release.release import Release
+from tests.k8s import captured
 
 SPOT = {"key": "cloud.google.com/gke-spot", "value": "true", "effect": "NoSchedule"}
 
 
 class Nodes:
-    """A cluster of which only the nodes are asked, and no pod runs."""
+    """A cluster of which only the nodes and the pods are asked."""
 
-    def __init__(self, *nodes: Node) -> None:
+    namespace = "kube-demo"
+
+    def __init__(self, *nodes: Node, pods: Sequence[Pod] = ()) -> None:
         self._nodes = nodes
+        self._pods = pods
 
     def list(self, kind: type[Any], labels: str = "", everywhere: bool = False) -> list[Any]:
-        return list(self._nodes) if kind is Node else []
+        return list(self._nodes) if kind is Node else list(self._pods)
 
 
 def node(name: str, gpus: int, *taints: dict[str, str], ready: bool = True) -> Node:
@@ -44,7 +51,7 @@ def test_gpu_nodes_that_are_tainted_are_told_though_other_nodes_would_take_the_w
     result = finding(node("cpu", 0), node("gpu-1", 8, SPOT), node("gpu-2", 8, SPOT))
     assert result.severity is Severity.BROKEN
     assert result.what == (
-        "the 2 nodes with 1 nvidia.com/gpu have taints that workers do not tolerate: "
+        "every node with 1 nvidia.com/gpu (2 nodes) has taints that workers do not tolerate: "
         "cloud.google.com/gke-spot=true:NoSchedule"
     )
     assert "workers.tolerations" in result.fix
@@ -53,7 +60,7 @@ def test_gpu_nodes_that_are_tainted_are_told_though_other_nodes_would_take_the_w
 def test_nodes_that_all_are_tainted_are_told_with_their_taints() -> None:
     result = finding(node("a", 8, SPOT), node("b", 8, SPOT))
     assert result.what == (
-        "all 2 nodes that match workers.nodeSelector have taints that workers do not tolerate: "
+        "every node that matches workers.nodeSelector (2 nodes) has taints that workers do not tolerate: "
         "cloud.google.com/gke-spot=true:NoSchedule"
     )
 
@@ -73,4 +80,26 @@ def test_the_gpus_that_are_free_are_counted_a_node(gpus: int, workers: int, seve
 
 
 def test_a_cluster_without_ready_nodes_is_broken() -> None:
-    assert finding(node("a", 4, ready=False)).what == "none of the cluster's 1 nodes is ready and accepts pods"
+    assert finding(node("a", 4, ready=False)).what == "none of the cluster's nodes is ready and accepts pods (1 node)"
+
+
+def test_gpus_that_the_release_holds_itself_are_not_called_free() -> None:
+    pods = captured.release_parts(Pod)
+    nodes = Nodes(node("node-1", 3), node("node-2", 3), pods=pods)
+    cluster: Any = nodes
+    release = Release("night", cluster, captured.release_parts(Job), [], pods, [])
+    (finding,) = check_nodes(cluster, of_release(release), release)
+    assert finding.what.startswith(
+        "6 nvidia.com/gpu are free or held by this release on 2 nodes, which is enough for 2"
+    )
+
+
+@pytest.mark.parametrize(
+    ("gpus", "what"),
+    [
+        (0, "1 node accepts workers, which request no GPU"),
+        (1, "1 nvidia.com/gpu is free on 1 node, which is enough for 1 worker with 1 each; the release has 1"),
+    ],
+)
+def test_one_is_singular(gpus: int, what: str) -> None:
+    assert finding(node("a", 1), workers=1, gpus=gpus).what == what

@@ -1,5 +1,6 @@
 """A pod whose node is gone still has the phase Running; what shows it is named, with the node and the way out."""
 
+import io
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,8 +16,10 @@ from k8s.release.diagnosis import is_pulling
 from k8s.release.lost_nodes import NodeStates, lost_pod_problem, read_nodes
 from k8s.release.release import Release
 from k8s.release.status import ReleaseView, State, view_release
+from k8s.release.terminal import release_view
 from tests.k8s import captured
 from tests.support.api_server import cluster_at, running_api_server
+from tuner.report.terminal.console import make_console
 from tuner.study.status import WorkerStatus
 
 MARKED = "2026-11-29T17:06:00Z"
@@ -107,10 +110,9 @@ def test_a_killed_node_of_a_real_cluster_is_seen_with_and_without_the_right_to_r
 
 
 # ---- a release ------------------------------------------------------------------------------------
-def status(name: str, silent_s: float, gpus: int | None = None) -> WorkerStatus:
-    return WorkerStatus(
-        worker=name, trial=None, attempt=0, epoch=0, progress=0, images_per_s=0, silent_s=silent_s, gpus=gpus
-    )
+def status(name: str, silent_s: float, gpus: int | None = None, heard: bool = True) -> WorkerStatus:
+    idle = {"trial": None, "attempt": 0, "epoch": 0, "progress": 0, "images_per_s": 0}
+    return WorkerStatus.model_validate({**idle, "worker": name, "silent_s": silent_s, "gpus": gpus, "heard": heard})
 
 
 @contextmanager
@@ -155,6 +157,19 @@ def test_a_worker_that_still_calls_the_chief_is_not_lost_with_its_node() -> None
         result = view(cluster, [lost(worker(0))], [status("worker-0", 2)])
     assert (result.workers[0].state, result.workers[0].trouble) == (State.RUNNING, None)
     assert "is on node node-2, which has not responded since" in (result.workers[0].risk or "")
+
+
+def test_a_lease_that_a_new_chief_has_renewed_is_no_sign_of_life_from_a_lost_node() -> None:
+    with cluster_of(objects()) as cluster:
+        result = view(cluster, [lost(worker(0))], [status("worker-0", 2, heard=False)])
+    assert result.broken
+    assert result.workers[0].state is State.LOST
+    assert "is on node node-2, which has not responded since" in (result.workers[0].trouble or "")
+    console = make_console()
+    console.file, console.width = io.StringIO(), 200
+    console.print(release_view(result))
+    assert "not by this chief" in console.file.getvalue()
+    assert "s ago" not in console.file.getvalue().partition("worker 0:")[0]
 
 
 @pytest.mark.parametrize(("silent_s", "lease_s", "is_broken"), [(80, 30, True), (60, 30, False), (80, 120, False)])

@@ -60,13 +60,14 @@ function drawWorker(worker, open) {
   const bar = node("progress", { max: 1, value: worker.progress, "aria-label": "of the epoch" });
   const epoch = `${worker.epoch}${worker.epochs ? ` / ${worker.epochs}` : ""}`;
   const again = worker.attempt > 1 ? ` attempt ${worker.attempt}` : "";
+  const ago = worker.silent_s < 3 ? "now" : `${duration(worker.silent_s)} ago`;
   return node("tr", {},
     node("td", { title: worker.name }, worker.name),
     node("td", { class: worker.state }, worker.state),
     node("td", {}, ...(worker.trial ? [trialButton(worker.trial, open), again] : ["–"])),
     node("td", {}, ...(worker.trial ? [bar, epoch] : ["–"])),
     node("td", { class: "number" }, worker.images_per_s ? count(Math.round(worker.images_per_s)) : "–"),
-    node("td", { class: "number" }, worker.silent_s < 3 ? "now" : `${duration(worker.silent_s)} ago`),
+    node("td", { class: "number" }, worker.heard ? ago : "not by this chief"),
   );
 }
 
