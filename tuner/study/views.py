@@ -125,6 +125,12 @@ class StudyView(StudyModel):
     """Failure of bucket, disk or network because of which no checkpoint has been saved lately; empty if there is none.
     """
 
+    @property
+    def ended_trials(self) -> str:
+        """How many trials have ended, and of how many if that is limited, such as `3 of 10`."""
+        ended = self.completed + self.stopped + self.failed
+        return str(ended) if self.max_trials is None else f"{ended} of {self.max_trials + self.repetitions}"
+
 
 def view_trial(trial: Trial) -> TrialView:
     """Return the public view of a trial."""
