@@ -55,7 +55,7 @@ class Story:
         )
 
     def create(self, number: int, repeats: TrialId | None = None) -> TrialId:
-        """A trial is suggested, or another one is to be trained again."""
+        """A trial is suggested, or another one must be trained again."""
         trial = TrialId(f"{number:05d}")
         key = self._keys[trial] = number if repeats is None else self._keys[repeats]
         self._write(Created(at=self._now(), trial=trial, hyperparameters={KEY: key}, algorithm={}, repeats=repeats))

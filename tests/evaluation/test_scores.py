@@ -5,7 +5,6 @@ import math
 
 import numpy as np
 import pytest
-from sklearn.metrics import precision_recall_fscore_support, roc_curve
 
 from tuner.evaluation import scores as statistics
 from tuner.evaluation.roc import roc_curves
@@ -61,13 +60,6 @@ def test_a_class_never_predicted_has_precision_0_and_no_warning(recwarn: pytest.
     assert scores[1] == (0.0, 0.0, 0.0, 1)
     assert scores[3] == (0.0, 0.0, 0.0, 0), "neither predicted nor there"
     assert not recwarn.list
-
-
-def test_precision_recall_and_f1_are_scikit_learns() -> None:
-    rng = np.random.default_rng(2)
-    labels, predictions = rng.integers(0, 5, (2, 300))
-    columns = precision_recall_fscore_support(labels, predictions, labels=range(7), zero_division=0.0)
-    np.testing.assert_allclose(statistics.class_scores(labels, predictions, 7), np.transpose(columns))
 
 
 def pairs_won(positive: list[float], negative: list[float]) -> float:
@@ -126,22 +118,6 @@ def test_a_thinned_curve_goes_from_corner_to_corner_and_keeps_its_area(classes: 
         assert 100 < len(x) <= 200
         areas.append(np.trapezoid(y, x))
     assert np.mean(areas) == pytest.approx(statistics.roc_auc(labels, probabilities), abs=0.002)
-
-
-@pytest.mark.parametrize("decimals", [1, 9])
-def test_a_curve_is_scikit_learns(decimals: int) -> None:
-    rng = np.random.default_rng(3)
-    labels = rng.integers(2, size=60)
-    second = np.round(rng.random(60), decimals)
-    curve = roc_curves(labels, np.stack([1 - second, second], axis=1), ("a", "b"))["b"]
-    false_positive, true_positive, _ = roc_curve(labels, second, drop_intermediate=False)
-    ours = set(zip(curve.false_positive_rate, curve.true_positive_rate, strict=True))
-    every = list(zip(false_positive.round(6), true_positive.round(6), strict=True))
-    assert ours <= set(every)
-    assert len(ours) == len(curve.false_positive_rate)
-    assert np.trapezoid(curve.true_positive_rate, curve.false_positive_rate) == pytest.approx(
-        np.trapezoid(true_positive, false_positive)
-    )
 
 
 def test_curves_need_images_on_both_sides_and_no_more_classes_than_can_be_told_apart() -> None:

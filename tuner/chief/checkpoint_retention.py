@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from tuner import names
 from tuner.bucket import Bucket
+from tuner.config.confirm_settings import Confirm
 from tuner.config.settings import Algorithm
 from tuner.errors import BucketError
 from tuner.names import TrialId
@@ -28,11 +29,8 @@ KEPT = 2
 """Number of trials whose models are kept at least: the best trial, and the second best for comparison."""
 
 
-def kept_of(state: StudyState) -> int:
-    """Return the number of trials of the search whose models are kept."""
-    if state.study is None:
-        return KEPT
-    confirm = state.settings.search.confirm
+def models_kept(confirm: Confirm) -> int:
+    """Return the number of trials of a search whose models are kept."""
     return max(KEPT, confirm.best) if confirm.is_on else KEPT
 
 
@@ -42,12 +40,16 @@ class SavedModels:
     def __init__(self, bucket: Bucket, state: StudyState) -> None:
         self._bucket = bucket
         self._state = state
-        self._best = state.best_of(state.suggested, kept_of(state))
+        self._best = state.best_of(state.suggested, self._kept)
         self._checked = len(state.ended)
         self._unpromotable: set[TrialId] = set()
         """Paused trials whose models have been deleted."""
         self._compared = 0
         """Number of steps of the search when paused trials were compared last."""
+
+    @property
+    def _kept(self) -> int:
+        return KEPT if self._state.study is None else models_kept(self._state.settings.search.confirm)
 
     def obsolete(self) -> list[str]:
         """Return the models that have become obsolete because trials ended or were paused since the last call.
@@ -64,7 +66,7 @@ class SavedModels:
             if trial.repeats is not None:
                 continue  # any of them may be the one that is evaluated
             candidates = [*self._best, trial]
-            self._best = self._state.best_of(candidates, kept_of(self._state))
+            self._best = self._state.best_of(candidates, self._kept)
             obsolete += [name for loser in candidates if loser not in self._best for name in self._models_of(loser)]
         return obsolete
 
@@ -78,7 +80,7 @@ class SavedModels:
         if steps - self._compared <= len(state.trials) // RARELY:
             return []
         self._compared = steps
-        new = unpromotable(state, max(SPARE, kept_of(state))) - self._unpromotable
+        new = unpromotable(state, max(SPARE, self._kept)) - self._unpromotable
         self._unpromotable |= new
         return [name for trial_id in sorted(new) for name in state.trials[trial_id].checkpoints.values()]
 
@@ -92,7 +94,7 @@ class SavedModels:
         Models of all other trials are kept. A trial that has not ended belongs to a search that gave up and may be
         started again, and a trial that is not in the state belongs to a newer chief's search.
         """
-        kept = {trial.checkpoint for trial in self._state.best(kept_of(self._state))}
+        kept = {trial.checkpoint for trial in self._state.best(self._kept)}
         kept |= {candidate.best_training.checkpoint for candidate in self._state.confirmation}
         ended = set(self._state.ended)
         try:

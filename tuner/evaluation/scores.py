@@ -1,11 +1,10 @@
 """Scores of an evaluation: pure functions of labels, predictions and probabilities.
 
 Labels and predictions are integer arrays of shape (n,) that index the classes; probabilities are float arrays
-of shape (n, classes). They use neither scikit-learn nor scipy.stats, whose imports take 0.7 s of a core.
+of shape (n, classes). Functions import scikit-learn and scipy themselves because importing both takes a
+second.
 """
 
-from math import sqrt
-from statistics import NormalDist
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -33,12 +32,10 @@ def wilson_interval(correct: int, images: int, confidence: float = 0.95) -> Inte
     Wilson's interval (1927): unlike the normal approximation, it stays within 0 and 1 and holds for few images and for
     accuracies near 1.
     """
-    z = NormalDist().inv_cdf((1 + confidence) / 2)
-    share, scale = correct / images, 1 + z * z / images
-    centre = (share + z * z / (2 * images)) / scale
-    half = z / scale * sqrt(share * (1 - share) / images + z * z / (4 * images * images))
-    # rounding must not move an end that is 0 or 1
-    return centre - half if correct else 0.0, centre + half if correct < images else 1.0
+    from scipy.stats import binomtest
+
+    interval = binomtest(int(correct), int(images)).proportion_ci(confidence_level=confidence, method="wilson")
+    return float(interval.low), float(interval.high)
 
 
 def confusion_matrix(labels: Labels, predictions: Labels, classes: int) -> list[list[int]]:
@@ -50,17 +47,10 @@ def confusion_matrix(labels: Labels, predictions: Labels, classes: int) -> list[
 
 def class_scores(labels: Labels, predictions: Labels, classes: int) -> list[ClassScores]:
     """Return precision, recall and F1 of each class, one against the rest."""
-    support = np.bincount(labels, minlength=classes).tolist()
-    predicted = np.bincount(predictions, minlength=classes).tolist()
-    correct = np.bincount(labels[labels == predictions], minlength=classes).tolist()
-    return [
-        ClassScores(_share(hits, claims), _share(hits, images), _share(2 * hits, claims + images), images)
-        for hits, claims, images in zip(correct, predicted, support, strict=True)
-    ]
+    from sklearn.metrics import precision_recall_fscore_support
 
-
-def _share(part: int, whole: int) -> float:
-    return part / whole if whole else 0.0
+    columns = precision_recall_fscore_support(labels, predictions, labels=range(classes), zero_division=0.0)
+    return [ClassScores(float(p), float(r), float(f), int(s)) for p, r, f, s in zip(*columns, strict=True)]
 
 
 def roc_auc(labels: Labels, probabilities: Probabilities) -> float | None:

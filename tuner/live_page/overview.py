@@ -175,7 +175,7 @@ def overview(live: LiveState, bucket: str) -> Overview:
         search=search_state(state),
         reason=json_values.sentence(end_of_search(state)),
         counts={name: states[name] for name in TrialState},
-        max_trials=None if search.algorithm is Algorithm.HYPERBAND else search.max_trials,
+        max_trials=state.max_trials,
         budgets=[view.model_copy(update={"text": json_values.sentence(view.text)}) for view in budget_views(state)],
         ending=json_values.sentence(ending_line(state)),
         repetitions=len(state.repetitions),

@@ -7,6 +7,7 @@ from statistics import fmean
 
 from pydantic import BaseModel, ConfigDict
 
+from tuner.chief.checkpoint_retention import models_kept
 from tuner.config.settings import Algorithm, Policy, Study
 from tuner.planning.expected_epochs import ExpectedEpochs, expected_epochs
 from tuner.planning.space_summary import SpaceSummary
@@ -19,8 +20,6 @@ from tuner.study.worker_hours import cost_of
 
 RECORD_BYTES = 600
 """Size of the records of one epoch in the journal, with their share of a segment's header."""
-KEPT_MODELS = 2
-"""Models of the best trials that the bucket keeps."""
 MODELS_AT_WORK = 3
 """Checkpoints of a running trial: of the best epoch, the newest epoch and the one being uploaded."""
 GIGABYTE = 1e9
@@ -104,8 +103,7 @@ def make_plan(study: Study, space: SpaceSummary, models: list[TimedModel], place
         trials = (hours * HOUR_S - min(repeated_s, MOST * hours * HOUR_S)) / trial_s
     epochs = None if trials is None else trials * expected.per_trial + repetitions * whole
     checkpoint_bytes = max(model.checkpoint_bytes for model in models)
-    best = max(KEPT_MODELS, confirm.best) if confirm.is_on else KEPT_MODELS
-    kept = best + 2 * repetitions + MODELS_AT_WORK * place.workers + _paused_models(study, trials)
+    kept = models_kept(confirm) + 2 * repetitions + MODELS_AT_WORK * place.workers + _paused_models(study, trials)
     size = space.size
     return Plan(
         study=study.name,

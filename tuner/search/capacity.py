@@ -19,7 +19,7 @@ class Capacity:
             self.observe(trial)
 
     def observe(self, trial: Trial) -> None:
-        """Take note of the duration of a trial's epochs, after it has reported one."""
+        """Register the duration of a trial's epochs, after it has reported one."""
         self.slowest_s = max(self.slowest_s, (epoch_s(trial) or 0.0) + (trial.start_s or 0.0))
 
     def count_workers(self) -> int:

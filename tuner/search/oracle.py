@@ -8,7 +8,6 @@ from one thread, without locks.
 from collections.abc import Collection, Iterable
 from typing import Literal
 
-from tuner.config.settings import Algorithm
 from tuner.limits import wrong_report
 from tuner.names import TrialId
 from tuner.search.budgets import SearchBudgets, Stamp
@@ -134,8 +133,7 @@ class Oracle:
     @property
     def starts_trials(self) -> bool:
         """Whether more trials may be suggested. It may turn out that the algorithm has no further suggestion."""
-        search = self.state.settings.search
-        most = None if search.algorithm is Algorithm.HYPERBAND else search.max_trials
+        most = self.state.max_trials
         over = self.exhausted or self.state.finished or self.state.ending or self._waiting.is_closing
         return not over and (most is None or self.state.suggested_count < most)
 

@@ -67,7 +67,7 @@ class WaitingTrials:
         return self._stock_s - self._own_s >= self._state.settings.leases.stock_duration_s
 
     def applied(self, record: Record) -> None:
-        """Take note of a record that was applied to the state."""
+        """Register a record that was applied to the state."""
         self._last = None
         if isinstance(record, Created):
             self.add(record.trial)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from tuner import names
-from tuner.config.settings import Algorithm, Policy
+from tuner.config.settings import Policy
 from tuner.study.budgets import remaining_budget_s
 from tuner.study.records import TrialState, first_line
 from tuner.study.rungs import epochs_at
@@ -49,14 +49,14 @@ def _search_epochs_left(state: StudyState, done: float) -> float | None:
     search, training = state.settings.search, state.settings.training
     if state.repetitions and (state.ending or not any(trial.ended is None for trial in state.suggested)):
         return 0.0
-    if search.algorithm is Algorithm.HYPERBAND or search.max_trials is None:
+    if (most := state.max_trials) is None:
         return None
     ended = [trial for trial in state.suggested if trial.ended]
-    open_trials = search.max_trials - len(ended)
+    open_trials = most - len(ended)
     if open_trials <= 0:
         return 0.0
     if search.early_stopping.policy is Policy.PROMOTION:
-        return _promotion_epochs_left(state, search.max_trials, done)
+        return _promotion_epochs_left(state, most, done)
     # if trials are stopped early, the average length of the trials that have ended is the best estimate
     in_ended = sum(len(trial.epochs) for trial in ended)
     stopping = any(trial.state is TrialState.STOPPED and not trial.budget for trial in ended)

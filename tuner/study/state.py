@@ -12,7 +12,7 @@ from typing import Literal
 from pydantic import ConfigDict
 
 from tuner.config.recorded import RecordedStudy
-from tuner.config.settings import Study
+from tuner.config.settings import Algorithm, Study
 from tuner.names import ReleaseId, TrialId
 from tuner.study.confirmation import Candidate, candidates
 from tuner.study.ending import BudgetEnding, limit_of
@@ -191,6 +191,19 @@ class StudyState:
     def suggested_count(self) -> int:
         """Number of trials of the search itself."""
         return len(self.trials) - len(self.repetitions)
+
+    @property
+    def max_trials(self) -> int | None:
+        """Maximum number of trials of the search itself; None if it is not limited, or Hyperband determines it."""
+        search = self.settings.search
+        most: int | None = search.max_trials
+        return None if search.algorithm is Algorithm.HYPERBAND else most
+
+    @property
+    def planned_trials(self) -> int | None:
+        """Maximum number of trials with the repetitions so far; None if it is not known."""
+        most = self.max_trials
+        return None if most is None else most + len(self.repetitions)
 
     @property
     def confirmation(self) -> list[Candidate]:

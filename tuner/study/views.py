@@ -125,6 +125,12 @@ class StudyView(StudyModel):
     """Failure of bucket, disk or network because of which no checkpoint has been saved lately; empty if there is none.
     """
 
+    @property
+    def ended_trials(self) -> str:
+        """How many trials have ended, and of how many if that is limited, such as `3 of 10`."""
+        ended = self.completed + self.stopped + self.failed
+        return str(ended) if self.max_trials is None else f"{ended} of {self.max_trials + self.repetitions}"
+
 
 def view_trial(trial: Trial) -> TrialView:
     """Return the public view of a trial."""
@@ -158,7 +164,7 @@ def view_study(state: StudyState, now: float | None = None) -> StudyView:
         reason=end_of_search(state),
         data=state.data_digest,
         algorithm=study.search.algorithm,
-        max_trials=None if study.search.algorithm is Algorithm.HYPERBAND else study.search.max_trials,
+        max_trials=state.max_trials,
         budgets=budget_views(state),
         ending=ending_line(state),
         work=work_view(state),

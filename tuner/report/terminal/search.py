@@ -9,7 +9,6 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from tuner.config.settings import Algorithm
 from tuner.printable import printable
 from tuner.report.text import counted, duration, large, score, size
 from tuner.study.budgets import budget_uses
@@ -209,7 +208,7 @@ def _ended_line(state: StudyState, end: Ended) -> str:
     so_far = f"; best so far {score(best[0].score)} (trial {best[0].trial_id})" if best else ""
     is_stopped = end.state is TrialState.STOPPED
     done = _stopped(end) if is_stopped else f"completed: {state.settings.search.objective} {score(end.score)}"
-    count, total = len(state.ended), _total(state)
+    count, total = len(state.ended), state.planned_trials
     trials = counted(count, "trial") if total is None else f"{count} of {total} trials"
     return f"trial {end.trial} {done}; {trials}{so_far}"
 
@@ -228,19 +227,11 @@ def model_line(sizes: ModelSizes) -> str:
     return f"{default} with the default hyperparameters, {largest} with the largest"
 
 
-def _total(state: StudyState) -> int | None:
-    """Return the maximum number of trials; None if it is not limited, or Hyperband's own."""
-    search = state.settings.search
-    if search.algorithm is Algorithm.HYPERBAND or search.max_trials is None:
-        return None
-    return int(search.max_trials) + len(state.repetitions)
-
-
 def _headline(state: StudyState, elapsed_s: float, remaining_s: float | None) -> Text:
     failed = sum(trial.state is TrialState.FAILED for trial in state.trials.values())
     stopped = sum(trial.state is TrialState.STOPPED for trial in state.trials.values())
     paused = sum(trial.state is TrialState.PAUSED for trial in state.trials.values())
-    best, total = state.best(), _total(state)
+    best, total = state.best(), state.planned_trials
     line = Text.assemble(
         (state.settings.name, "bold"),
         f"  {len(state.ended)}" + ("" if total is None else f"/{total}"),
