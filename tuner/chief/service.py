@@ -32,7 +32,7 @@ from tuner.search.leases import Worker
 from tuner.search.oracle import AttemptClaim, BadReportError, Instant, Oracle, StaleAttemptError, UnknownTrialError
 from tuner.search.suggester import Suggester
 from tuner.study.evidence import Evidence
-from tuner.study.records import Ended, Outcome, Record, TrialState, first_line
+from tuner.study.records import AttemptEnded, Ended, Outcome, Record, TrialState, first_line
 from tuner.study.state import StudyState, Trial
 from tuner.study.status import WorkerState, WorkerStatus
 
@@ -281,8 +281,6 @@ class Service:
             await _refuse(error, attempt, context)
         if request.cause in (Outcome.PREEMPTED, Outcome.ENVIRONMENT):
             self.workers.unregister(attempt.worker)  # its process ends
-        if request.cause is Outcome.ENVIRONMENT:
-            log.warning("worker %s returned trial %s: %s", request.worker, request.trial, first_line(request.reason))
         await self.take(records)
         return lease_service.Empty()
 
@@ -316,15 +314,19 @@ class Service:
         if not records:
             return asyncio.shield(self.journal.commit([]))
         ended = [record for record in records if isinstance(record, Ended)]
+        returned = [record for record in records if isinstance(record, AttemptEnded)]
         if ended:
             self.dispatcher.ended(ended)
         done = self.journal.commit([*records, *self.oracle.finish(now())])
-        done.add_done_callback(lambda _: self._durable(done, ended))
+        done.add_done_callback(lambda _: self._durable(done, ended, returned))
         return asyncio.shield(done)
 
-    def _durable(self, done: asyncio.Future[None], ended: list[Ended]) -> None:
+    def _durable(self, done: asyncio.Future[None], ended: list[Ended], returned: list[AttemptEnded]) -> None:
         if done.cancelled() or done.exception() is not None:
             return  # the journal's failure ends the chief
+        for attempt in returned:
+            reason = first_line(attempt.reason)
+            log.info("trial %s: attempt %d ended, %s: %s", attempt.trial, attempt.attempt, attempt.outcome, reason)
         for record in ended:
             reason = f", {first_line(record.reason)}" if record.reason else ""
             log.info("trial %s: %s%s", record.trial, record.state, reason)
