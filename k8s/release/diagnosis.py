@@ -94,9 +94,9 @@ def sidecar_problem(pod: Pod, now: datetime) -> str | None:
     cause = "killed at its memory limit" if main.reason == _OUT_OF_MEMORY else exit_code_meaning(main.exit_code)
     return (
         f"has ended with exit code {main.exit_code} ({cause}), but the container {', '.join(running)}, which another "
-        "program has injected, still runs, so the pod never completes; run kubectl delete pod "
-        f"{pod.name}, and use native sidecars, disable the injection with podAnnotations, or set {names.ENV_QUIT_URL} "
-        "(see docs/kubernetes.md, Service meshes)"
+        "program has injected, still runs, so the pod never completes; use native sidecars, disable the injection "
+        f"with podAnnotations, or set {names.ENV_QUIT_URL} in extraEnv (see docs/kubernetes.md, Service meshes), and "
+        f"upgrade the release; kubectl delete pod {pod.name} helps only then, because the next pod repeats its work"
     )
 
 

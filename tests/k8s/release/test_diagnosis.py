@@ -189,8 +189,10 @@ def with_sidecar(finished_at: str, exit_code: int = 0, sidecar: dict[str, Any] |
 def test_a_pod_that_only_an_injected_sidecar_keeps_running_is_told_with_the_ways_out() -> None:
     problem = sidecar_problem(with_sidecar("2026-11-29T17:05:00Z"), NOW) or ""
     assert problem.startswith("has ended with exit code 0 (its work is done), but the container istio-proxy, which")
-    assert "so the pod never completes; run kubectl delete pod night-data-x" in problem
-    assert "native sidecars" in problem
+    assert "so the pod never completes; use native sidecars" in problem
+    assert problem.endswith(
+        "upgrade the release; kubectl delete pod night-data-x helps only then, because the next pod repeats its work"
+    )
     assert "podAnnotations" in problem
     assert "CIFAKE_TUNE_QUIT_URL" in problem
     assert "exit code 3 (the bucket" in (sidecar_problem(with_sidecar("2026-11-29T17:05:00Z", 3), NOW) or "")
