@@ -183,7 +183,7 @@ def test_a_chief_that_keeps_exiting_2_is_broken_also_while_the_next_one_starts(
     assert bool(trouble) is is_broken
     if is_broken:
         assert trouble.startswith("fails repeatedly: ")
-        assert "exit code 2 (invalid settings" in trouble
+        assert "exit code 2 (an error that a retry does not fix" in trouble
         assert "search.max_trials must be at least 1" in trouble
     else:
         assert view.components[0].earlier
