@@ -29,6 +29,11 @@ if TYPE_CHECKING:
     from tuner.study.views import StudyView
 
 readers_app = typer.Typer()
+HOW_TO_CONTINUE = (
+    "To continue the search, fix the cause and run helm upgrade with what has changed, for example "
+    "workers.resources.limits.memory, another image, or a setting of study. It starts chief and workers again."
+)
+"""What to do after a search of a release that gave up."""
 
 
 @readers_app.command()
@@ -186,7 +191,7 @@ def _print_headline(view: "StudyView") -> None:
     if view.problem:
         print_line(make_console(), view.problem, style="yellow")
     if view.state != "unfinished":
-        print_line(
-            make_console(),
-            f"the search {'ended with a fault' if view.state == FAULT else 'has finished'}: {view.reason}",
-        )
+        end = "gave up" if view.gave_up else "has finished"
+        print_line(make_console(), f"the search {'ended with a fault' if view.state == FAULT else end}: {view.reason}")
+        if view.gave_up:
+            print_line(make_console(), HOW_TO_CONTINUE, style="yellow")
