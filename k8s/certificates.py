@@ -27,6 +27,7 @@ from k8s.cluster.client import ApiRefusedError, Cluster, connect_from_pod
 from k8s.cluster.objects import Secret
 from tuner import names
 from tuner.errors import CifakeTuneError, EnvironmentFailure, UsageError
+from tuner.sidecar import quit_sidecar
 
 VALIDITY = timedelta(days=3650)
 CLOCK_SKEW = timedelta(hours=1)
@@ -38,7 +39,15 @@ _TOKEN = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 
 
 def main() -> None:
-    """Create the Secret named in the arguments. Exits with the code of the error."""
+    """Create the Secret named in the arguments. Exits with the code of the error. An injected sidecar ends too."""
+    try:
+        _create()
+    finally:
+        if url := os.environ.get(names.ENV_QUIT_URL):
+            quit_sidecar(url)
+
+
+def _create() -> None:
     secret, chief = sys.argv[1:]
     try:
         created = ensure(connect_from_pod(), secret, chief, _account(_TOKEN.read_text(encoding="ascii")))

@@ -48,18 +48,53 @@ cifake-tune
      changed template results in a new Job. A failed Job never runs again, even after the cause, such as a missing
      permission, has been fixed. Therefore the next upgrade creates a new Job with the revision in its name, and later
      upgrades keep that name.
+     A search that gave up continues when its workers are replaced, which needs a new chief and another evaluation. So
+     the name of the evaluator's Job covers the workers' template as well, and the chief's template contains that name.
+     Helm keeps both Jobs if a chief serves workers, so that an upgrade of the workers does not replace it.
      Called with (list . COMPONENT). */}}
 {{- define "cifake-tune.job.name" -}}
 {{- $root := index . 0 }}{{ $component := index . 1 }}
-{{- $spec := include (printf "cifake-tune.%s.spec" $component) $root }}
-{{- $name := printf "%s-%s-%s" (include "cifake-tune.fullname" $root) $component (sha256sum $spec | trunc 8) }}
-{{- $kept := "" }}{{ $failed := false }}
+{{- $template := include "cifake-tune.job.template" . }}
+{{- $base := printf "%s-%s" (include "cifake-tune.fullname" $root) $component }}
+{{- $name := printf "%s-%s" $base $template }}
+{{- $unaware := $name }}
+{{- $restarts := false }}
+{{- if has $component (list "chief" "evaluator") }}
+{{- $restarts = include "cifake-tune.worker.replaced" $root }}
+{{- end }}
+{{- if eq $component "evaluator" }}
+{{- $name = printf "%s-%s" $base (list $template (include "cifake-tune.job.template" (list $root "worker")) | join "\n" | sha256sum | trunc 8) }}
+{{- end }}
+{{- $kept := "" }}{{ $taken := false }}
 {{- range (lookup "batch/v1" "Job" $root.Release.Namespace "").items }}
-{{- if hasPrefix $name .metadata.name }}
-{{- if include "cifake-tune.job.failed" . }}{{ $failed = true }}{{ else }}{{ $kept = .metadata.name }}{{ end }}
+{{- $same := eq (get (.metadata.annotations | default dict) "cifake-tune/template") $template }}
+{{- if or (hasPrefix $name .metadata.name) (hasPrefix $unaware .metadata.name) (and $same (hasPrefix $base .metadata.name)) }}
+{{- $status := .status | default dict }}
+{{- $idle := ternary (include "cifake-tune.job.complete" .) (not $status.ready) (eq $component "evaluator") }}
+{{- if or (include "cifake-tune.job.failed" .) (and $restarts $idle) }}
+{{- if hasPrefix $name .metadata.name }}{{ $taken = true }}{{ end }}
+{{- else }}{{ $kept = .metadata.name }}{{ end }}
 {{- end }}
 {{- end }}
-{{- if $kept }}{{ $kept }}{{ else if $failed }}{{ $name }}-{{ $root.Release.Revision }}{{ else }}{{ $name }}{{ end }}
+{{- if $kept }}{{ $kept }}{{ else if $taken }}{{ $name }}-{{ $root.Release.Revision }}{{ else }}{{ $name }}{{ end }}
+{{- end }}
+
+{{/* Hash of the immutable part of a component's Job. Called with (list . COMPONENT). */}}
+{{- define "cifake-tune.job.template" -}}
+{{- include (printf "cifake-tune.%s.spec" (index . 1)) (index . 0) | sha256sum | trunc 8 }}
+{{- end }}
+
+{{/* "true" if the workers' Job does not exist yet, and an earlier one does or did: an upgrade replaces the workers. */}}
+{{- define "cifake-tune.worker.replaced" -}}
+{{- if .Release.IsUpgrade }}
+{{- if not (lookup "batch/v1" "Job" .Release.Namespace (include "cifake-tune.job.name" (list . "worker"))) }}true{{ end }}
+{{- end }}
+{{- end }}
+
+{{- define "cifake-tune.job.complete" -}}
+{{- range (.status | default dict).conditions }}
+{{- if and (eq .type "Complete") (eq .status "True") }}true{{ end }}
+{{- end }}
 {{- end }}
 
 {{- define "cifake-tune.job.failed" -}}

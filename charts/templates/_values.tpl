@@ -90,3 +90,11 @@
 {{- end }}
 {{- uniq $nearest | join " or " }}
 {{- end }}
+
+{{/* A quantity of Kubernetes, such as 500m, 2Gi or 1e9, as a number. */}}
+{{- define "cifake-tune.quantity" -}}
+{{- $factors := dict "" 1.0 "m" 0.001 "k" 1e3 "M" 1e6 "G" 1e9 "T" 1e12 "P" 1e15 "E" 1e18 "Ki" 1024.0 "Mi" 1048576.0 "Gi" 1073741824.0 "Ti" 1099511627776.0 "Pi" 1125899906842624.0 "Ei" 1152921504606846976.0 }}
+{{- $text := toString . }}
+{{- $number := regexFind "^[0-9.]+(e[+]?[0-9]+)?" $text }}
+{{- mulf (float64 $number) (get $factors (trimPrefix $number $text)) }}
+{{- end }}

@@ -32,7 +32,7 @@ SIDECAR_S = 30.0
 _EXIT_CODES = {
     ExitCode.DONE: "its work is done",
     ExitCode.INTERNAL: "an internal error of cifake-tune",
-    ExitCode.USAGE: "invalid settings, which a retry does not fix",
+    ExitCode.USAGE: "an error that a retry does not fix",
     ExitCode.ENVIRONMENT: "the bucket or the chief failed, so the pod is retried",
     ExitCode.NO_RESULT: "the search ended without a usable trial",
     ExitCode.FENCED: "another chief has taken over the study",
@@ -116,16 +116,16 @@ def sidecar_problem(pod: Pod, now: datetime) -> str | None:
     cause = "killed at its memory limit" if main.reason == _OUT_OF_MEMORY else exit_code_meaning(main.exit_code)
     return (
         f"has ended with exit code {main.exit_code} ({cause}), but the container {', '.join(running)}, which another "
-        "program has injected, still runs, so the pod never completes; run kubectl delete pod "
-        f"{pod.name}, and use native sidecars, disable the injection with podAnnotations, or set {names.ENV_QUIT_URL} "
-        "(see docs/kubernetes.md, Service meshes)"
+        "program has injected, still runs, so the pod never completes; use native sidecars, disable the injection "
+        f"with podAnnotations, or set {names.ENV_QUIT_URL} in extraEnv (see docs/kubernetes.md, Service meshes), and "
+        f"upgrade the release; kubectl delete pod {pod.name} helps only then, because the next pod repeats its work"
     )
 
 
 def job_problem(job: Job, events: Sequence[Event] = ()) -> str | None:
     """Return why a Job has failed or creates no pods; None if it has no problem."""
     if failed := job.condition("Failed"):
-        return f"the Job {job.name} has failed: {_failed(failed.reason, failed.message)}"
+        return f"the Job {job.name} has failed: {_failed(job, failed.reason, failed.message)}"
     queue = job.metadata.labels.get(names.LABEL_QUEUE)
     if job.spec.suspend and queue:
         return f"waits in Kueue's queue {queue}; run kubectl get workloads to see its position"
@@ -290,12 +290,14 @@ def _disrupted(pod: Pod, reason: str, message: str) -> str:
     return f"{pod.status.reason or reason}: {_one_line(details or message)}".rstrip(": ")
 
 
-def _failed(reason: str, message: str) -> str:
+def _failed(job: Job, reason: str, message: str) -> str:
+    by_helm = "meta.helm.sh/release-name" in job.metadata.annotations
+    again = "run helm upgrade" if by_helm else f"run kubectl delete job {job.name}, and apply the manifests again"
     if match := re.search(r"failed with exit code (\d+)", message):
         code = int(match[1])
-        return f"exit code {code} ({exit_code_meaning(code)}); fix the cause and run helm upgrade to create a new Job"
+        return f"exit code {code} ({exit_code_meaning(code)}); fix the cause, and {again} to create a new Job"
     if reason in ("BackoffLimitExceeded", "FailedIndexes"):
-        return "its pods failed and it creates no others; fix the cause and run helm upgrade to create a new Job"
+        return f"its pods failed and it creates no others; fix the cause, and {again} to create a new Job"
     return f"{message or reason}".rstrip(".")
 
 

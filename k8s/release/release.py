@@ -96,6 +96,17 @@ class Release:
         return int(self._environment(CHIEF)[names.ENV_ORACLE_PORT])
 
     @property
+    def linger_s(self) -> float:
+        """Seconds for which the chief runs after the evaluation."""
+        return float(self._environment(CHIEF).get(names.ENV_LINGER_S, "0"))
+
+    @property
+    def has_evaluated(self) -> bool:
+        """Whether the evaluation has ended, so that the chief ends too."""
+        job = self.job(EVALUATOR)
+        return job is not None and bool(job.condition("Complete") or job.condition("Failed"))
+
+    @property
     def http_port(self) -> int | None:
         """Port at which the chief serves its live page; None if it serves none."""
         port = self._environment(CHIEF).get(names.ENV_HTTP, "").rpartition(":")[2]

@@ -33,6 +33,9 @@ NO_VOLUME = (
     "is lost with its pod, and so is the study, because the bucket has no volume; set bucket.emulator.storageClass or "
     "bucket.url=gs://BUCKET"
 )
+WITHOUT_CHIEF_S = 60.0
+"""Seconds that a worker has run, after which it waits in vain for a chief whose Job is complete. A worker of a search
+that has finished ends sooner."""
 MAX_LOGS = 8
 """Maximum number of failed pods whose logs are read. The newest ones are read."""
 
@@ -184,7 +187,7 @@ class _Viewer:
             of_index = [pod for pod in pods if pod.index == index]
             row = self._view(releases.WORKER, index, job, of_index)
             if of_index and row.state in (State.RUNNING, State.LOST):
-                row = self._with_work(row, of_index[-1], work)
+                row = self._without_chief(self._with_work(row, of_index[-1], work), of_index[-1], job)
             rows.append(row)
         return rows
 
@@ -207,15 +210,26 @@ class _Viewer:
             changes["trouble"] = f"waits: {status.problem.removesuffix('.')}"
         return row.model_copy(update=changes)
 
+    def _without_chief(self, row: ComponentView, pod: Pod, job: Job) -> ComponentView:
+        """Add the problem of a worker that waits for a chief whose Job is complete, as after a search that gave up."""
+        chief = self._release.job(releases.CHIEF)
+        if row.trouble or chief is None or not chief.condition("Complete") or not self._has_run(pod, WITHOUT_CHIEF_S):
+            return row
+        trouble = (
+            f"waits for a chief, but the chief's Job {chief.name} has ended, and no other one starts; change what made "
+            f"the search end, and run helm upgrade, or run kubectl delete job {job.name} to end the workers"
+        )
+        return row.model_copy(update={"trouble": trouble})
+
     def _has_run_for(self, worker: Pod, seconds: float) -> bool:
         """Return whether a worker's pod and a chief's pod have both run for so many seconds."""
+        chiefs = self._release.pods_of(releases.CHIEF)
+        return self._has_run(worker, seconds) and any(self._has_run(pod, seconds) for pod in chiefs)
+
+    def _has_run(self, pod: Pod, seconds: float) -> bool:
         since = self._nodes.now - timedelta(seconds=seconds)
-
-        def has(pod: Pod) -> bool:
-            starts = [s.state.running.started_at for s in pod.status.container_statuses if s.state.running]
-            return bool(starts) and all(start is not None and start < since for start in starts)
-
-        return has(worker) and any(has(pod) for pod in self._release.pods_of(releases.CHIEF))
+        starts = [s.state.running.started_at for s in pod.status.container_statuses if s.state.running]
+        return bool(starts) and all(start is not None and start < since for start in starts)
 
     def bucket(self) -> ComponentView:
         """Return the view of the bucket."""

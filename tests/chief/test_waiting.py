@@ -36,6 +36,18 @@ def test_an_idle_worker_waits_until_there_is_work(tmp_path: Path) -> None:
     with_chief(tmp_path, talk)
 
 
+def test_the_chief_logs_why_an_attempt_ended(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async def talk(chief: Chief, channel: grpc.aio.Channel) -> None:
+        trials = [await take(stub_of(channel), f"w{number}") for number in range(2)]
+        with caplog.at_level("INFO"):
+            await give_back(channel, trials[1])
+        assert [record.message for record in caplog.records if "ended" in record.message] == [
+            f"trial {trials[1].trial_id}: attempt 1 ended, preempted: asked to"
+        ]
+
+    with_chief(tmp_path, talk)
+
+
 def test_a_call_that_comes_while_a_suggestion_is_put_away_does_not_stop_the_chief(tmp_path: Path) -> None:
     """Sixteen clients call repeatedly: one whose suggestion has been taken waits, and the others continue."""
 

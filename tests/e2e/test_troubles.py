@@ -278,7 +278,7 @@ def test_a_bucket_without_rights_is_explained(release: Callable[[str], Release])
 def test_a_chief_that_keeps_exiting_2_is_broken(release: Callable[[str], Release]) -> None:
     wrong = release("wrong")
     wrong.install(study=SHORT | {"space": {"import": "nowhere:Space"}}, workers={"replicas": 1, "gpus": 0})
-    await_status(wrong, "exit code 2 (invalid settings, which a retry does not fix)")
+    await_status(wrong, "exit code 2 (an error that a retry does not fix)")
     assert is_broken(wrong)
     code, output = doctor(wrong, "--no-probe")
     assert code == 3

@@ -15,6 +15,8 @@ from cryptography import x509
 from k8s import certificates
 from k8s.cluster.client import ApiRefusedError
 from k8s.cluster.objects import Secret
+from tests.support.http_server import QuietHandler, server_of, serving
+from tuner import names
 from tuner.errors import EnvironmentFailure, UsageError
 from tuner.rpc import tls
 
@@ -99,6 +101,24 @@ def test_a_secret_without_certificates_is_an_error_that_says_what_to_do() -> Non
     del secret["data"]["tls.key"], secret["data"]["ca.crt"]
     with pytest.raises(UsageError, match=r"has no tls.key and no ca.crt. Delete it.*tls.existingSecret"):
         ensure(FakeCluster(secret))
+
+
+def test_an_injected_sidecar_is_asked_to_end_also_if_the_job_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    requests: list[str] = []
+
+    class Handler(QuietHandler):
+        def do_POST(self) -> None:  # noqa: N802
+            requests.append(self.path)
+            self.send_response(200)
+            self.end_headers()
+
+    monkeypatch.setattr("sys.argv", ["certificates", "tls", CHIEF])
+    monkeypatch.setattr(certificates, "_TOKEN", Path("/does/not/exist"))
+    with serving(server_of(Handler)) as url:
+        monkeypatch.setenv(names.ENV_QUIT_URL, f"{url}/quitquitquit")
+        with pytest.raises((SystemExit, OSError)):
+            certificates.main()
+    assert requests == ["/quitquitquit"]
 
 
 def test_the_name_and_uid_of_the_account_are_those_of_the_token() -> None:

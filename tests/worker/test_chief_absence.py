@@ -7,10 +7,14 @@ from pathlib import Path
 import grpc
 import pytest
 
+from tuner import names
 from tuner.bucket.local import LocalBucket
+from tuner.config.loading import load
 from tuner.errors import ChiefUnreachableError, UsageError
 from tuner.names import ReleaseId
+from tuner.study import journal
 from tuner.study.chief_end import ChiefEnd, delete_chief_end, write_chief_end
+from tuner.study.records import Finished, Opened
 from tuner.worker import chief_client as client_module
 from tuner.worker.chief_absence import ChiefAbsence
 from tuner.worker.chief_client import ChiefClient
@@ -48,6 +52,32 @@ def test_the_end_of_an_earlier_chief_does_not_count(bucket: LocalBucket) -> None
     assert absence.error()
     delete_chief_end(bucket, "cifake", NIGHT)
     assert absence.error() is None
+
+
+def record_end(bucket: LocalBucket, failed: bool) -> None:
+    opened = Opened(at=0, term=1, writer="w", study=load(settings=["name=cifake"]), data="0" * 64, direction="max")
+    finished = Finished(at=1, reason="3 consecutive trials failed; OOM", failed=failed)
+    bucket.create(names.journal_segment("cifake", 1), journal.encode(1, "w", [opened, finished]))
+
+
+@pytest.mark.parametrize("failed", [True, False])
+def test_a_worker_without_a_chief_ends_with_advice_only_if_the_search_gave_up(
+    bucket: LocalBucket, failed: bool
+) -> None:
+    """Its replacements would hold a GPU too, and no chief starts before a user changes something."""
+    record_end(bucket, failed)
+    absence = ChiefAbsence(bucket, "cifake", NIGHT)
+    assert absence.error() is None  # a chief may be starting
+    with grpc.insecure_channel("127.0.0.1:1") as channel, closing(ChiefOutage("127.0.0.1:1")) as outage:
+        client = ChiefClient(channel, "127.0.0.1:1", "w0", "i", lambda: None, outage)
+        client.timeout_s, client.chief_error, client.late_error = 1.0, absence.error, absence.late_error
+        with pytest.raises(UsageError if failed else ChiefUnreachableError) as caught:
+            client.join()
+    if failed:
+        assert "the search of study cifake gave up, and no chief has continued it, so this worker ends" in str(
+            caught.value
+        )
+        assert str(caught.value).endswith("because 3 consecutive trials failed; OOM")
 
 
 @pytest.mark.parametrize("note", [b"", b"{}", b'{"format": "9.0", "at": 1, "error": "?"}'])

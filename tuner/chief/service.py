@@ -34,7 +34,7 @@ from tuner.search.leases import Worker
 from tuner.search.oracle import Oracle
 from tuner.search.suggester import Suggester, observations
 from tuner.study.evidence import Evidence
-from tuner.study.records import Ended, Outcome, Paused, Record, TrialState, first_line
+from tuner.study.records import AttemptEnded, Ended, Outcome, Paused, Record, TrialState, first_line
 from tuner.study.state import StudyState
 from tuner.study.status import WorkerState, WorkerStatus
 from tuner.study.trial import Trial
@@ -289,8 +289,6 @@ class Service:
             await refuse(error, attempt, context)
         if request.cause in (Outcome.PREEMPTED, Outcome.ENVIRONMENT):
             self.workers.unregister(attempt.worker)  # its process ends
-        if request.cause is Outcome.ENVIRONMENT:
-            log.warning("worker %s returned trial %s: %s", request.worker, request.trial, first_line(request.reason))
         await self.take(records)
         return lease_service.Empty()
 
@@ -326,15 +324,19 @@ class Service:
         if observed := observations(self.state, records):
             self.dispatcher.observe(observed)
         ended = [record for record in records if isinstance(record, Ended | Paused)]
+        returned = [record for record in records if isinstance(record, AttemptEnded)]
         if searched := [record for record in ended if self.state.trials[record.trial].repeats is None]:
             self.dispatcher.ended(searched)
         done = self.journal.commit([*records, *self.oracle.finish(now())])
-        done.add_done_callback(lambda _: self._durable(done, ended))
+        done.add_done_callback(lambda _: self._durable(done, ended, returned))
         return asyncio.shield(done)
 
-    def _durable(self, done: asyncio.Future[None], ended: list[Ended | Paused]) -> None:
+    def _durable(self, done: asyncio.Future[None], ended: list[Ended | Paused], returned: list[AttemptEnded]) -> None:
         if done.cancelled() or done.exception() is not None:
             return  # the journal's failure ends the chief
+        for attempt in returned:
+            reason = first_line(attempt.reason)
+            log.info("trial %s: attempt %d ended, %s: %s", attempt.trial, attempt.attempt, attempt.outcome, reason)
         for record in ended:
             reason = f", {first_line(record.reason)}" if record.reason else ""
             log.info("trial %s: %s%s", record.trial, record.state, reason)

@@ -26,13 +26,13 @@ from tuner.cli.options import GlobalOptions
 from tuner.cli.plan import plan_app
 from tuner.cli.predict import predict_app
 from tuner.cli.report import report_app
-from tuner.cli.sidecar import quit_sidecar
 from tuner.cli.status import readers_app
 from tuner.cli.streams import close_output, discard_output, open_streams
 from tuner.config.loading import json_schema
 from tuner.config.variables import check_variables
 from tuner.errors import CifakeTuneError, ConfigError, ExitCode, PreemptedError
 from tuner.monitoring.log_format import LogFormat, error_line, mask_unconfigured_logging, read_format, stop_line
+from tuner.sidecar import quit_sidecar
 
 INTERRUPTED = 128 + signal.SIGINT
 """Exit code with which typer ends a command after Ctrl-C. Others of its versions raise an exception."""

@@ -107,6 +107,8 @@ def workers_of(release: "Release") -> "tuple[list[WorkerStatus], str]":
         return [], f"The status of the workers is unknown: {error}"
     except grpc.RpcError as error:
         if error.code() is grpc.StatusCode.UNAVAILABLE:
+            if release.has_evaluated:
+                return [], f"The chief has finished, and ends within {release.linger_s + CHIEF_TIMEOUT_S:.0f} s."
             return (
                 [],
                 "The chief's pod runs, but the chief does not answer yet. It is starting, or waiting for data.",

@@ -29,6 +29,11 @@ if TYPE_CHECKING:
     from tuner.study.views import StudyView
 
 readers_app = typer.Typer()
+HOW_TO_CONTINUE = (
+    "To continue the search, fix the cause and run helm upgrade with what has changed, for example "
+    "workers.resources.limits.memory, another image, or a setting of study. It starts chief and workers again."
+)
+"""What to do after a search of a release that gave up."""
 
 
 @readers_app.command()
@@ -192,7 +197,7 @@ def _print_headline(view: "StudyView") -> None:
     if view.ending:
         print_line(make_console(), f"{view.ending} has ended, running trials stop after their epoch")
     if view.state != "unfinished":
-        print_line(
-            make_console(),
-            f"the search {'ended with a fault' if view.state == FAULT else 'has finished'}: {view.reason}",
-        )
+        end = "gave up" if view.gave_up else "has finished"
+        print_line(make_console(), f"the search {'ended with a fault' if view.state == FAULT else end}: {view.reason}")
+        if view.gave_up:
+            print_line(make_console(), HOW_TO_CONTINUE, style="yellow")

@@ -219,6 +219,7 @@ def study_view(overview: Overview) -> StudyView:
         state="unfinished" if overview.search is SearchState.RUNNING else ended,
         activity=Activity.RUNNING if overview.search is SearchState.RUNNING else Activity.FINISHED,  # the chief answers
         last_record_s=None,
+        gave_up=overview.search is SearchState.GIVEN_UP,
         reason=overview.reason,
         data=names.OWN_DATA if overview.unit == _SAMPLES else "",
         algorithm=overview.algorithm,

@@ -84,6 +84,8 @@ class StudyView(StudyModel):
     """Whether processes work on the study, judging by the age of the newest record and by the leased trials."""
     last_record_s: float | None
     """Seconds since the newest record of the journal; None if unknown."""
+    gave_up: bool
+    """Whether the search ended because of its failures. Starting it again tries its failed trials again."""
     reason: str
     data: str
     """Digest of the packed data set."""
@@ -161,6 +163,7 @@ def view_study(state: StudyState, now: float | None = None) -> StudyView:
         state=FAULT if state.shared_fault else "finished" if state.finished else "unfinished",
         activity=alive.activity,
         last_record_s=None if alive.silent_s is None else round(alive.silent_s, 1),
+        gave_up=state.finished is not None and state.finished.failed,
         reason=end_of_search(state),
         data=state.data_digest,
         algorithm=study.search.algorithm,

@@ -4,9 +4,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from tuner.bucket import Bucket
-from tuner.errors import BucketError, UsageError
+from tuner.errors import BucketError, JournalError, UsageError
 from tuner.names import ReleaseId
 from tuner.study.chief_end import ChiefEnd, read_chief_end
+from tuner.study.journal import JournalReader
+from tuner.study.records import first_line
+from tuner.study.status import SearchState, search_state
 
 
 @dataclass
@@ -36,6 +39,26 @@ class ChiefAbsence:
             f"the chief of {self.release} has ended and is not started again, so this worker ends. The "
             f"chief's error: {note.error}"
         )
+
+    def late_error(self) -> UsageError | None:
+        """Return the error of a worker that no chief has answered for too long, although a chief may still start.
+
+        If the search gave up, the Job of its chief may be complete, so that no chief starts until a user changes
+        something. Each replacement of this worker would hold its GPU for as long. None if the search did not give up.
+        """
+        if error := self.error():
+            return error
+        reader = JournalReader(self.bucket, self.study)
+        with suppress(BucketError, JournalError):
+            reader.poll()
+            state = reader.state
+            if state.finished and search_state(state) is SearchState.GIVEN_UP:
+                return UsageError(
+                    f"the search of study {self.study} gave up, and no chief has continued it, so this worker ends. "
+                    "Fix the cause, and run helm upgrade, which starts chief and workers again. The search gave up "
+                    f"because {first_line(state.finished.reason)}"
+                )
+        return None
 
     def _read(self) -> ChiefEnd | None:
         return read_chief_end(self.bucket, self.study, self.release)

@@ -119,6 +119,8 @@ class ChiefClient:
         waits only for workers that called recently before it ends, so a suspended worker may find no chief later."""
         self.chief_error: Callable[[], UsageError | None] = lambda: None
         """Return an error if the chief has ended for good (`ChiefAbsence`). Called while the chief is unreachable."""
+        self.late_error: Callable[[], UsageError | None] = lambda: None
+        """Return an error to raise instead of ChiefUnreachableError (`ChiefAbsence`)."""
         self.pod = ""
         """Name of this worker's pod. Empty outside Kubernetes."""
         self._looked_up_at = 0.0
@@ -331,9 +333,9 @@ class ChiefClient:
 
     def _unreachable(self, silent_s: float, problem: CifakeTuneError | None = None) -> CifakeTuneError:
         self._outage.close()
-        return self.chief_error() or ChiefUnreachableError(
-            f"the chief at {self._address} did not answer for {silent_s:g} s; {problem or 'check that it is running.'}"
-        )
+        cause = problem or "check that it is running."
+        unreachable = ChiefUnreachableError(f"the chief at {self._address} did not answer for {silent_s:g} s; {cause}")
+        return self.chief_error() or self.late_error() or unreachable
 
     def _metadata(self, grant: Grant | None = None, *more: tuple[str, str]) -> tuple[tuple[str, str], ...]:
         identity = (names.METADATA_WORKER, self.worker), (names.METADATA_INCARNATION, self.incarnation)

@@ -81,7 +81,7 @@ def run_worker(
             )
             chief.pod = os.environ.get(names.ENV_POD, "")
             if absence:
-                chief.chief_error = absence.error
+                chief.chief_error, chief.late_error = absence.error, absence.late_error
             with stop.interrupting():
                 joined = chief.join()
             monitor.study = joined.study.name

@@ -14,6 +14,10 @@ template:
       - name: tls
         {{- include "cifake-tune.container" . | nindent 8 }}
         command: [python, -m, k8s.certificates, {{ include "cifake-tune.tls.name" . }}, {{ include "cifake-tune.chief.name" . }}]
+        {{- with .Values.extraEnv }}
+        env:
+          {{- toYaml . | nindent 10 }}
+        {{- end }}
         resources:
           requests: {cpu: 100m, memory: 128Mi}
           limits: {memory: 512Mi}

@@ -56,7 +56,11 @@
 {{- $now := ternary (get $settings.new $path | toJson) "the default" (hasKey $settings.new $path) }}
 {{- if ne $old $now }}{{ $lines = append $lines (printf "  study.%s: %s -> %s" $path $old $now) }}{{ end }}
 {{- end }}
-{{- if and $settings.live $lines }}
+{{- $names := list (toString $settings.live.name) (toString $settings.new.name) }}
+{{- if and $settings.live (ne (first $names) (last $names)) }}
+
+This upgrade starts the study {{ last $names }}, or continues it if the bucket contains it. The study {{ first $names }} ends here, and stays in the bucket.
+{{- else if and $settings.live $lines }}
 
 This upgrade changes these settings of the study:
 {{ join "\n" $lines }}

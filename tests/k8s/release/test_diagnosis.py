@@ -34,11 +34,10 @@ PODS = {
     "no-secret-env": 'cannot create its container: secret "missing" not found; create the missing object, or correct',
     "no-secret-volume": "cannot start, because the Secret cifake-tune-tls does not exist; create it, or correct the "
     "value",
-    "crash-usage": "ended with exit code 2 (invalid settings, which a retry does not fix); the last line of its log: "
+    "crash-usage": "ended with exit code 2 (an error that a retry does not fix); the last line of its log: "
     "error: the environment variable KERASTUNER_ORACLE_IP is not set; it must be for this command; it was "
     "restarted 3 times",
-    "exit-usage": "ended with exit code 2 (invalid settings, which a retry does not fix); the last line of its log: "
-    "error: ",
+    "exit-usage": "ended with exit code 2 (an error that a retry does not fix); the last line of its log: error: ",
     "no-command": 'cannot start its container: exec: "/does/not/exist": stat /does/not/exist: no such file',
     "oom": "was killed at its memory limit of 64Mi (OOMKilled); raise resources.limits.memory, or train smaller models",
     "preempted": "was evicted, because its node is being drained or a user requested the eviction",
@@ -134,9 +133,16 @@ JOBS = {
     "quota",
     "not-restricted": "no pod can be created: the namespace enforces the pod security standard restricted, which the "
     "pod violates (runAsNonRoot",
-    "fails": "the Job fails has failed: exit code 2 (invalid settings, which a retry does not fix); fix the cause and "
-    "run helm upgrade",
+    "fails": "the Job fails has failed: exit code 2 (an error that a retry does not fix); fix the cause, and run "
+    "kubectl delete job fails, and apply the manifests again to create a new Job",
 }
+
+
+def test_a_failed_job_that_helm_installed_is_created_again_by_helm() -> None:
+    job = captured.jobs()["fails"].model_dump(by_alias=True)
+    job["metadata"]["annotations"] = {"meta.helm.sh/release-name": "night"}
+    problem = job_problem(Job.model_validate(job)) or ""
+    assert problem.endswith("fix the cause, and run helm upgrade to create a new Job")
 
 
 @pytest.mark.parametrize("name", JOBS)
@@ -189,8 +195,10 @@ def with_sidecar(finished_at: str, exit_code: int = 0, sidecar: dict[str, Any] |
 def test_a_pod_that_only_an_injected_sidecar_keeps_running_is_told_with_the_ways_out() -> None:
     problem = sidecar_problem(with_sidecar("2026-11-29T17:05:00Z"), NOW) or ""
     assert problem.startswith("has ended with exit code 0 (its work is done), but the container istio-proxy, which")
-    assert "so the pod never completes; run kubectl delete pod night-data-x" in problem
-    assert "native sidecars" in problem
+    assert "so the pod never completes; use native sidecars" in problem
+    assert problem.endswith(
+        "upgrade the release; kubectl delete pod night-data-x helps only then, because the next pod repeats its work"
+    )
     assert "podAnnotations" in problem
     assert "CIFAKE_TUNE_QUIT_URL" in problem
     assert "exit code 3 (the bucket" in (sidecar_problem(with_sidecar("2026-11-29T17:05:00Z", 3), NOW) or "")

@@ -50,7 +50,9 @@ def study_lines(view: StudyView) -> Iterator[tuple[str, str]]:
 def activity_line(view: StudyView) -> str:
     """Return whether the study runs, and what that is concluded from."""
     if view.activity is Activity.FINISHED:
-        return "ended with a fault that every trial has" if view.state == FAULT else "finished"
+        if view.state == FAULT:
+            return "ended with a fault that every trial has"
+        return "gave up; fix the cause, and give the same command again" if view.gave_up else "finished"
     leased = f"{view.running} trial{'' if view.running == 1 else 's'} leased to workers"
     if view.last_record_s is None:
         return f"{view.activity.replace('_', ' ')} ({leased})"
