@@ -5,6 +5,7 @@ import pickle
 import random
 from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -311,6 +312,11 @@ class Night:
         raise AssertionError("the search does not end")
 
 
+def seeds(usual: int, all_of_them: int) -> list[Any]:
+    """Return seeds of random calls. Those beyond the usual ones take minutes, and run with the exhaustive tests."""
+    return [*range(usual), *(pytest.param(seed, marks=pytest.mark.exhaustive) for seed in range(usual, all_of_them))]
+
+
 BUDGETS = (
     ("search.max_hours=2",),
     ("search.max_worker_hours=5",),
@@ -319,7 +325,7 @@ BUDGETS = (
 
 
 @pytest.mark.parametrize("policy", [Policy.STOPPING, Policy.PROMOTION])
-@pytest.mark.parametrize("seed", range(15))
+@pytest.mark.parametrize("seed", seeds(6, 15))
 def test_with_budgets_no_trial_with_a_score_is_left_either(seed: int, policy: Policy) -> None:
     night = Night(seed, policy, BUDGETS[seed % len(BUDGETS)])
     for _ in range(600):
@@ -362,7 +368,7 @@ def test_the_random_calls_end_searches_by_each_budget() -> None:
 
 
 @pytest.mark.parametrize("policy", [Policy.STOPPING, Policy.PROMOTION])
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", seeds(12, 40))
 def test_whatever_workers_do_no_trial_is_lost_and_the_search_ends(seed: int, policy: Policy) -> None:
     night = Night(seed, policy)
     for _ in range(600):
@@ -385,7 +391,7 @@ def test_the_random_calls_reach_every_state_and_every_outcome() -> None:
     outcomes: Counter[Outcome] = Counter()
     attempts = 0
     paused = 0
-    for seed in range(20):
+    for seed in range(12):
         night = Night(seed, (Policy.STOPPING, Policy.PROMOTION)[seed % 2])
         for _ in range(600):
             night.act()
