@@ -17,7 +17,7 @@ from tuner import names
 from tuner.config.loading import load
 from tuner.data.pack import pack
 from tuner.study.records import TrialState
-from tuner.worker import chief_client
+from tuner.worker import chief_client, join_problem
 
 STUDY = (*space("Tiny"), *settings(search__max_trials=2, training__epochs=1))
 GIVES_UP_S = 300
@@ -36,7 +36,7 @@ def _impatient() -> Iterator[None]:
     """Let a worker that is not let in try for seconds instead of minutes."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(chief_client, "TIMEOUT_S", 3.0)
-        patch.setattr(chief_client, "MISCONFIGURED_S", 1.0)
+        patch.setattr(join_problem, "MISCONFIGURED_S", 1.0)
         yield
 
 
