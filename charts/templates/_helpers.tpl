@@ -62,7 +62,7 @@ cifake-tune
 {{- $restarts := false }}{{ $evaluated := false }}
 {{- if has $component (list "chief" "evaluator") }}
 {{- $restarts = include "cifake-tune.worker.replaced" $root }}
-{{- $evaluated = include "cifake-tune.evaluation.started" $root }}
+{{- if $restarts }}{{ $evaluated = include "cifake-tune.evaluation.started" $root }}{{ end }}
 {{- end }}
 {{- if eq $component "evaluator" }}
 {{- $name = printf "%s-%s" $base (list $template (include "cifake-tune.job.template" (list $root "worker")) | join "\n" | sha256sum | trunc 8) }}
