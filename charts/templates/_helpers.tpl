@@ -50,7 +50,8 @@ cifake-tune
      upgrades keep that name.
      A search that gave up continues when its workers are replaced, which needs a new chief and another evaluation. So
      the name of the evaluator's Job covers the workers' template as well, and the chief's template contains that name.
-     Helm keeps both Jobs if a chief serves workers, so that an upgrade of the workers does not replace it.
+     Helm keeps both Jobs if a chief serves workers, so that an upgrade of the workers does not replace it. A chief
+     whose evaluation has started is ready too, but its search has ended.
      Called with (list . COMPONENT). */}}
 {{- define "cifake-tune.job.name" -}}
 {{- $root := index . 0 }}{{ $component := index . 1 }}
@@ -58,9 +59,10 @@ cifake-tune
 {{- $base := printf "%s-%s" (include "cifake-tune.fullname" $root) $component }}
 {{- $name := printf "%s-%s" $base $template }}
 {{- $unaware := $name }}
-{{- $restarts := false }}
+{{- $restarts := false }}{{ $evaluated := false }}
 {{- if has $component (list "chief" "evaluator") }}
 {{- $restarts = include "cifake-tune.worker.replaced" $root }}
+{{- if $restarts }}{{ $evaluated = include "cifake-tune.evaluation.started" $root }}{{ end }}
 {{- end }}
 {{- if eq $component "evaluator" }}
 {{- $name = printf "%s-%s" $base (list $template (include "cifake-tune.job.template" (list $root "worker")) | join "\n" | sha256sum | trunc 8) }}
@@ -70,7 +72,7 @@ cifake-tune
 {{- $same := eq (get (.metadata.annotations | default dict) "cifake-tune/template") $template }}
 {{- if or (hasPrefix $name .metadata.name) (hasPrefix $unaware .metadata.name) (and $same (hasPrefix $base .metadata.name)) }}
 {{- $status := .status | default dict }}
-{{- $idle := ternary (include "cifake-tune.job.complete" .) (not $status.ready) (eq $component "evaluator") }}
+{{- $idle := or $evaluated (and (eq $component "chief") (not $status.ready)) }}
 {{- if or (include "cifake-tune.job.failed" .) (and $restarts $idle) }}
 {{- if hasPrefix $name .metadata.name }}{{ $taken = true }}{{ end }}
 {{- else }}{{ $kept = .metadata.name }}{{ end }}
@@ -88,6 +90,14 @@ cifake-tune
 {{- define "cifake-tune.worker.replaced" -}}
 {{- if .Release.IsUpgrade }}
 {{- if not (lookup "batch/v1" "Job" .Release.Namespace (include "cifake-tune.job.name" (list . "worker"))) }}true{{ end }}
+{{- end }}
+{{- end }}
+
+{{/* "true" if an evaluation of this release has started, so that its search has ended. */}}
+{{- define "cifake-tune.evaluation.started" -}}
+{{- $prefix := printf "%s-evaluator-" (include "cifake-tune.fullname" .) }}
+{{- range (lookup "batch/v1" "Job" .Release.Namespace "").items }}
+{{- if and (hasPrefix $prefix .metadata.name) (not .spec.suspend) }}true{{ end }}
 {{- end }}
 {{- end }}
 

@@ -151,6 +151,17 @@ def exit_code_meaning(code: int) -> str:
     return f"killed by signal {code - 128}" if 128 < code < 165 else "not an exit code of cifake-tune"
 
 
+def is_installed_by_helm(job: Job) -> bool:
+    """Return whether Helm has created the Job, and replaces it in an upgrade."""
+    return "meta.helm.sh/release-name" in job.metadata.annotations
+
+
+def recreation_advice(job: Job) -> str:
+    """Return the commands that replace a failed Job."""
+    by_helm = is_installed_by_helm(job)
+    return "run helm upgrade" if by_helm else f"run kubectl delete job {job.name}, and apply the manifests again"
+
+
 _CREATING = ("ContainerCreating", "PodInitializing")
 """Reasons why a container of a scheduled pod waits that are no errors."""
 
@@ -291,8 +302,7 @@ def _disrupted(pod: Pod, reason: str, message: str) -> str:
 
 
 def _failed(job: Job, reason: str, message: str) -> str:
-    by_helm = "meta.helm.sh/release-name" in job.metadata.annotations
-    again = "run helm upgrade" if by_helm else f"run kubectl delete job {job.name}, and apply the manifests again"
+    again = recreation_advice(job)
     if match := re.search(r"failed with exit code (\d+)", message):
         code = int(match[1])
         return f"exit code {code} ({exit_code_meaning(code)}); fix the cause, and {again} to create a new Job"

@@ -107,6 +107,17 @@ class Release:
         return job is not None and bool(job.condition("Complete") or job.condition("Failed"))
 
     @property
+    def evaluates(self) -> bool:
+        """Whether the evaluation has started and has not ended."""
+        job = self.job(EVALUATOR)
+        return job is not None and not job.spec.suspend and not self.has_evaluated
+
+    def running_since(self, component: str) -> datetime | None:
+        """Return when the newest running container of a component started; None if none is running."""
+        running = [s.state.running for pod in self.pods_of(component) for s in pod.status.container_statuses]
+        return max((state.started_at for state in running if state and state.started_at), default=None)
+
+    @property
     def http_port(self) -> int | None:
         """Port at which the chief serves its live page; None if it serves none."""
         port = self._environment(CHIEF).get(names.ENV_HTTP, "").rpartition(":")[2]

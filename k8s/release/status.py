@@ -1,7 +1,7 @@
 """The view of `status --release`, with the state and the problems of each component and worker of a release."""
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from enum import StrEnum
 from functools import cached_property
 
@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, computed_field
 
 from k8s.cluster.objects import Event, Job, Pod, PodSpec
 from k8s.release import release as releases
+from k8s.release.counterparts import has_run, missing_chief, missing_workers
 from k8s.release.diagnosis import (
     deployment_problem,
     has_usage_error,
@@ -17,6 +18,7 @@ from k8s.release.diagnosis import (
     is_pulling,
     job_problem,
     pod_problem,
+    recreation_advice,
     sidecar_problem,
 )
 from k8s.release.lost_nodes import NodeStates, lost_pod_problem, silent_worker_problem
@@ -33,9 +35,6 @@ NO_VOLUME = (
     "is lost with its pod, and so is the study, because the bucket has no volume; set bucket.emulator.storageClass or "
     "bucket.url=gs://BUCKET"
 )
-WITHOUT_CHIEF_S = 60.0
-"""Seconds that a worker has run, after which it waits in vain for a chief whose Job is complete. A worker of a search
-that has finished ends sooner."""
 MAX_LOGS = 8
 """Maximum number of failed pods whose logs are read. The newest ones are read."""
 
@@ -169,7 +168,10 @@ class _Viewer:
 
     def job_component(self, component: str, job: Job) -> ComponentView:
         """Return the view of a component that is a Job with one pod."""
-        return self._view(component, None, job, self._release.pods_of(component))
+        row = self._view(component, None, job, self._release.pods_of(component))
+        if component == releases.CHIEF and row.state is State.RUNNING and not row.trouble:
+            return row.model_copy(update={"trouble": missing_workers(self._release, self._nodes.now)})
+        return row
 
     def certificates(self) -> list[ComponentView]:
         """Return the view of the Job that creates the certificates, unless it has done so or does not exist."""
@@ -211,25 +213,14 @@ class _Viewer:
         return row.model_copy(update=changes)
 
     def _without_chief(self, row: ComponentView, pod: Pod, job: Job) -> ComponentView:
-        """Add the problem of a worker that waits for a chief whose Job is complete, as after a search that gave up."""
-        chief = self._release.job(releases.CHIEF)
-        if row.trouble or chief is None or not chief.condition("Complete") or not self._has_run(pod, WITHOUT_CHIEF_S):
-            return row
-        trouble = (
-            f"waits for a chief, but the chief's Job {chief.name} has ended, and no other one starts; change what made "
-            f"the search end, and run helm upgrade, or run kubectl delete job {job.name} to end the workers"
-        )
-        return row.model_copy(update={"trouble": trouble})
+        problem = None if row.trouble else missing_chief(self._release, pod, job, self._nodes.now)
+        return row.model_copy(update={"trouble": problem}) if problem else row
 
     def _has_run_for(self, worker: Pod, seconds: float) -> bool:
         """Return whether a worker's pod and a chief's pod have both run for so many seconds."""
         chiefs = self._release.pods_of(releases.CHIEF)
-        return self._has_run(worker, seconds) and any(self._has_run(pod, seconds) for pod in chiefs)
-
-    def _has_run(self, pod: Pod, seconds: float) -> bool:
-        since = self._nodes.now - timedelta(seconds=seconds)
-        starts = [s.state.running.started_at for s in pod.status.container_statuses if s.state.running]
-        return bool(starts) and all(start is not None and start < since for start in starts)
+        now = self._nodes.now
+        return has_run(worker, now, seconds) and any(has_run(pod, now, seconds) for pod in chiefs)
 
     def bucket(self) -> ComponentView:
         """Return the view of the bucket."""
@@ -296,7 +287,7 @@ class _Viewer:
             times = sum(has_usage_error(pod) for pod in own_pods)
             count = f"{times} earlier pods" if times > 1 else "an earlier pod"
             trouble = (
-                f"fails repeatedly: {count} {self._problem(own_pods[-1])}; correct the settings and run helm upgrade"
+                f"fails repeatedly: {count} {self._problem(own_pods[-1])}; fix the cause, and {recreation_advice(job)}"
             )
             return view.model_copy(update={"trouble": trouble})
         return view.model_copy(update={"earlier": earlier})

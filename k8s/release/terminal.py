@@ -89,7 +89,7 @@ def _workers(view: ReleaseView, unit: str, with_pods: bool) -> Table:
             _state(worker),
             worker.node or "",
             worker.gpus,
-            (work.trial or "idle") if work else "",
+            (work.trial or ("idle" if work.heard else "")) if work else "",
             f"{work.epoch + 1} {work.progress:4.0%}" if work and busy else "",
             f"{work.images_per_s:,.0f}" if work and busy and work.images_per_s else "",
             _heard(work) if work else "",

@@ -15,10 +15,17 @@ from tuner import names
 from tuner.rpc import lease_service
 
 
-async def give_back(channel: grpc.aio.Channel, trial: Any) -> None:
-    """Give back what worker w1 has."""
+async def give_back(channel: grpc.aio.Channel, trial: Any, failing_s: float | None = None) -> None:
+    """Give back what worker w1 has. If `failing_s` is set, the bucket has failed for so long."""
+    outcome = "preempted" if failing_s is None else "lost"
     back = lease_service.GiveBack(
-        worker="w1", incarnation="1", trial=trial.trial_id, attempt=1, outcome="preempted", reason="asked to"
+        worker="w1",
+        incarnation="1",
+        trial=trial.trial_id,
+        attempt=1,
+        outcome=outcome,
+        reason="why",
+        failing_s=failing_s,
     )
     await channel.unary_unary(f"/{names.LEASE_SERVICE}/GiveBack")(back.model_dump_json().encode())
 
@@ -36,13 +43,18 @@ def test_an_idle_worker_waits_until_there_is_work(tmp_path: Path) -> None:
     with_chief(tmp_path, talk)
 
 
-def test_the_chief_logs_why_an_attempt_ended(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize(
+    ("failing_s", "cause", "level"), [(None, "preempted", "INFO"), (5.0, "environment", "WARNING")]
+)
+def test_the_chief_logs_whose_attempt_ended_and_why(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, failing_s: float | None, cause: str, level: str
+) -> None:
     async def talk(chief: Chief, channel: grpc.aio.Channel) -> None:
         trials = [await take(stub_of(channel), f"w{number}") for number in range(2)]
         with caplog.at_level("INFO"):
-            await give_back(channel, trials[1])
-        assert [record.message for record in caplog.records if "ended" in record.message] == [
-            f"trial {trials[1].trial_id}: attempt 1 ended, preempted: asked to"
+            await give_back(channel, trials[1], failing_s)
+        assert [(record.levelname, record.message) for record in caplog.records if "ended" in record.message] == [
+            (level, f"trial {trials[1].trial_id}: attempt 1 of w1 ended, {cause}: why")
         ]
 
     with_chief(tmp_path, talk)

@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import grpc
 import pytest
 from kubernetes import client
 
@@ -23,16 +22,14 @@ from tests.live_page.studies import searched
 from tests.support.api_server import ApiServer, running_api_server
 from tests.support.proxies import DEAD, through
 from tuner import names
-from tuner.cli.release import workers_of
 from tuner.cli.status import _study_of
 from tuner.errors import ExitCode
 from tuner.live_page.live_state import LiveState
 from tuner.live_page.routes import LivePage
 from tuner.monitoring.catalogue import Role
 from tuner.monitoring.endpoint import Monitor, serving
-from tuner.rpc import lease_service
 from tuner.study.state import StudyState
-from tuner.study.status import Activity, EvaluationState, WorkerStatus
+from tuner.study.status import Activity, EvaluationState
 from tuner.study.views import view_study
 
 
@@ -178,32 +175,3 @@ def test_if_the_chief_does_not_answer_either_both_reasons_are_told(
     assert progress is None
     assert note.startswith("The progress of the study is unknown: ")
     assert "The chief was asked instead, but the chief's live page does not answer" in note
-
-
-# ---- a chief that no longer answers ---------------------------------------------------------------
-@pytest.mark.parametrize(
-    ("condition", "sentence"),
-    [
-        ("Complete", "The chief has finished, and ends within 75 s."),
-        ("Failed", "The chief has finished, and ends within 75 s."),
-        ("Suspended", "The chief's pod runs, but the chief does not answer yet. It is starting, or waiting for data."),
-    ],
-)
-def test_a_chief_that_has_finished_is_not_taken_for_one_that_starts(
-    monkeypatch: pytest.MonkeyPatch, condition: str, sentence: str
-) -> None:
-    jobs = [job.model_dump(by_alias=True) for job in captured.release_parts(Job)]
-    for job in jobs:
-        job["status"]["conditions"] = [{"type": condition, "status": "True"}]
-        (container,) = job["spec"]["template"]["spec"]["containers"]
-        container["env"] = [e for e in container["env"] if e["name"] != names.ENV_LINGER_S]
-        container["env"] += [{"name": names.ENV_LINGER_S, "value": "70"}]
-    cluster = Cluster(client.Configuration(), "kube-demo")
-    release = Release("night", cluster, [Job.model_validate(job) for job in jobs], [], captured.release_parts(Pod), [])
-
-    def ask_a_closed_port(release: Release) -> list[WorkerStatus]:
-        with grpc.insecure_channel("127.0.0.1:1") as channel:
-            return list(lease_service.LeaseStub(channel).status(5.0).workers)
-
-    monkeypatch.setattr("tuner.cli.release.ask_chief", ask_a_closed_port)
-    assert workers_of(release) == ([], sentence)

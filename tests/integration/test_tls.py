@@ -16,8 +16,9 @@ from tests.support.tree import digests
 from tuner import names
 from tuner.config.loading import load
 from tuner.data.pack import pack
-from tuner.study.records import TrialState
-from tuner.worker import chief_client
+from tuner.study.journal import decode
+from tuner.study.records import Served, TrialState
+from tuner.worker import chief_client, join_problem
 
 STUDY = (*space("Tiny"), *settings(search__max_trials=2, training__epochs=1))
 GIVES_UP_S = 300
@@ -36,7 +37,7 @@ def _impatient() -> Iterator[None]:
     """Let a worker that is not let in try for seconds instead of minutes."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(chief_client, "TIMEOUT_S", 3.0)
-        patch.setattr(chief_client, "MISCONFIGURED_S", 1.0)
+        patch.setattr(join_problem, "MISCONFIGURED_S", 1.0)
         yield
 
 
@@ -55,6 +56,16 @@ class Encrypted:
 
 def address() -> dict[str, str]:
     return {names.ENV_ORACLE_IP: "127.0.0.1", names.ENV_ORACLE_PORT: str(free_port())}
+
+
+def contents_of(folder: Path) -> dict[str, str]:
+    """Return the digests of the bucket's files, without segments that only record that the chief serves."""
+    contents = digests(folder)
+    for name in [name for name in contents if names.parse_journal_segment(name)]:
+        records = decode(name, (folder / name).read_bytes())
+        if all(isinstance(record, Served) for record in records):
+            del contents[name]
+    return contents
 
 
 def start_chief(place: Place, more: dict[str, str]) -> Command:
@@ -84,12 +95,12 @@ def encrypted(packed: Place, tmp_path_factory: pytest.TempPathFactory) -> Encryp
     }
     where = address()
     chief = start_chief(packed, environment(ours.issue("chief", "127.0.0.1")) | where)
-    original_contents = digests(packed.bucket_folder)
+    original_contents = contents_of(packed.bucket_folder)
     wrong = {
         name: do_here(packed, "worker", **(identity | where | {names.ENV_TUNER_ID: name}))
         for name, identity in identities.items()
     }
-    contents = digests(packed.bucket_folder)
+    contents = contents_of(packed.bucket_folder)
     right = do_here(packed, "worker", **worker, **where)
     return Encrypted(original_contents, contents, wrong, right, chief.wait(), packed)
 

@@ -12,7 +12,7 @@ from tests.support.chief import RunningChief
 from tuner.errors import CifakeTuneError, ConfigError, EnvironmentFailure
 from tuner.rpc import lease_service, tls
 from tuner.rpc.tls_client_errors import connection_problem
-from tuner.worker import chief_client as client_module
+from tuner.worker import join_problem
 from tuner.worker.chief_client import ChiefClient
 
 HOST = "127.0.0.1"
@@ -57,7 +57,7 @@ def test_a_worker_that_reaches_only_another_chief_ends_with_the_reason(
 ) -> None:
     files, kind, text = OTHERS[other]
     is_misconfigured = kind is ConfigError
-    monkeypatch.setattr(client_module, "MISCONFIGURED_S", 1.5)
+    monkeypatch.setattr(join_problem, "MISCONFIGURED_S", 1.5)
     serve(chief, files(tmp_path / "other"))
     began = time.monotonic()
     with pytest.raises(kind, match=text) as raised:

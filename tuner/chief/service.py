@@ -289,7 +289,7 @@ class Service:
             await refuse(error, attempt, context)
         if request.cause in (Outcome.PREEMPTED, Outcome.ENVIRONMENT):
             self.workers.unregister(attempt.worker)  # its process ends
-        await self.take(records)
+        await self.take(records, request.worker)
         return lease_service.Empty()
 
     async def status(self, request: lease_service.Empty, context: Any) -> lease_service.Status:
@@ -314,29 +314,34 @@ class Service:
         if self.state.outage and not self.oracle.is_paused(instant):
             self.dispatcher.wake()  # for a probe
 
-    def take(self, records: Sequence[Record]) -> Awaitable[None]:
+    def take(self, records: Sequence[Record], worker: str = "") -> Awaitable[None]:
         """Start to commit records, and return a future that completes when they are durable.
 
-        A call without records repeats an earlier call. The future then waits for the records of that call.
+        A call without records repeats an earlier call. The future then waits for the records of that call. `worker` is
+        the name of the worker that has returned its trial, whose reason need not name it.
         """
         if not records:
             return asyncio.shield(self.journal.commit([]))
         if observed := observations(self.state, records):
             self.dispatcher.observe(observed)
         ended = [record for record in records if isinstance(record, Ended | Paused)]
-        returned = [record for record in records if isinstance(record, AttemptEnded)]
+        returned = [(record, worker) for record in records if isinstance(record, AttemptEnded)]
         if searched := [record for record in ended if self.state.trials[record.trial].repeats is None]:
             self.dispatcher.ended(searched)
         done = self.journal.commit([*records, *self.oracle.finish(now())])
         done.add_done_callback(lambda _: self._durable(done, ended, returned))
         return asyncio.shield(done)
 
-    def _durable(self, done: asyncio.Future[None], ended: list[Ended | Paused], returned: list[AttemptEnded]) -> None:
+    def _durable(
+        self, done: asyncio.Future[None], ended: list[Ended | Paused], returned: list[tuple[AttemptEnded, str]]
+    ) -> None:
         if done.cancelled() or done.exception() is not None:
             return  # the journal's failure ends the chief
-        for attempt in returned:
-            reason = first_line(attempt.reason)
-            log.info("trial %s: attempt %d ended, %s: %s", attempt.trial, attempt.attempt, attempt.outcome, reason)
+        for attempt, worker in returned:
+            of_worker = f" of {worker}" if worker else ""
+            text = f"attempt {attempt.attempt}{of_worker} ended, {attempt.cause}: {first_line(attempt.reason)}"
+            level = logging.WARNING if attempt.cause is Outcome.ENVIRONMENT else logging.INFO
+            log.log(level, "trial %s: %s", attempt.trial, text)
         for record in ended:
             reason = f", {first_line(record.reason)}" if record.reason else ""
             log.info("trial %s: %s%s", record.trial, record.state, reason)

@@ -10,7 +10,8 @@ The functions that need the Kubernetes client and gRPC import them, because comm
 import base64
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -93,8 +94,13 @@ def ask_chief(release: "Release") -> "list[WorkerStatus]":
         return list(lease_service.LeaseStub(channel).status(CHIEF_TIMEOUT_S).workers)
 
 
-def workers_of(release: "Release") -> "tuple[list[WorkerStatus], str]":
-    """Return the workers' status from the chief, or why it is unknown."""
+def workers_of(
+    release: "Release", progress: "Callable[[], StudyView | None]" = lambda: None
+) -> "tuple[list[WorkerStatus], str]":
+    """Return the workers' status from the chief, or why it is unknown.
+
+    `progress` returns the study, if it can be read. Called only if the chief does not answer.
+    """
     import grpc
 
     from k8s.release import release as releases
@@ -107,13 +113,25 @@ def workers_of(release: "Release") -> "tuple[list[WorkerStatus], str]":
         return [], f"The status of the workers is unknown: {error}"
     except grpc.RpcError as error:
         if error.code() is grpc.StatusCode.UNAVAILABLE:
-            if release.has_evaluated:
-                return [], f"The chief has finished, and ends within {release.linger_s + CHIEF_TIMEOUT_S:.0f} s."
-            return (
-                [],
-                "The chief's pod runs, but the chief does not answer yet. It is starting, or waiting for data.",
-            )
+            return [], _silent_chief(release, progress())
         return [], f"The status of the workers is unknown: the chief answered {error.code().name} ({error.details()})."
+
+
+def _silent_chief(release: "Release", view: "StudyView | None") -> str:
+    """Return why the chief's pod runs, but does not answer. It serves no worker after the search."""
+    from k8s.release import release as releases
+
+    finished = f"The chief has finished, and ends within {release.linger_s + CHIEF_TIMEOUT_S:.0f} s."
+    is_over = view is not None and view.state != "unfinished"
+    since = release.running_since(releases.CHIEF)
+    age_s = (datetime.now(UTC) - since).total_seconds() if since else 0.0
+    is_newer = is_over and view is not None and view.last_record_s is not None and age_s < view.last_record_s
+    if not (is_newer and view is not None and view.gave_up):  # such a chief continues the search
+        if release.has_evaluated or (is_over and not is_newer and not release.evaluates):
+            return finished
+        if is_over and release.evaluates:
+            return "The search has finished, so the chief serves no workers. It waits for the evaluation."
+    return "The chief's pod runs, but the chief does not answer yet. It is starting, or waiting for data."
 
 
 def ask_for_progress(release: "Release") -> "StudyView":

@@ -96,7 +96,7 @@ def _release_status(release: "Release", study: str | None, as_json: bool) -> Non
 
     with shown_wait("reading the release"), ThreadPoolExecutor(3) as pool:
         progress = pool.submit(_study_of, release, study)
-        work = pool.submit(workers_of, release)
+        work = pool.submit(workers_of, release, lambda: progress.result()[0])
         lines = pool.submit(last_lines, release)
         workers, no_work = work.result()
         nodes = pool.submit(read_nodes, release, workers)
@@ -169,12 +169,13 @@ def _print_study(view: "StudyView") -> None:
 def _print_headline(view: "StudyView") -> None:
     """Print the progress of the study in a few lines. `status` without a release prints more."""
     from tuner.report.terminal.search import hyperparameters_text
+    from tuner.report.terminal.study import running_label
     from tuner.report.text import duration, score
     from tuner.study.views import FAULT
 
     parts = [f"study {view.study}: {view.ended_trials} trials"]
     counts = {
-        "running": view.running, "queued": view.queued, "paused": view.paused, "stopped early": view.stopped,
+        running_label(view): view.running, "queued": view.queued, "paused": view.paused, "stopped early": view.stopped,
         "failed": view.failed,
     }  # fmt: skip
     parts += [f"{count} {what}" for what, count in counts.items() if count]

@@ -16,7 +16,6 @@ from tuner import names
 from tuner.errors import (
     ChiefUnreachableError,
     CifakeTuneError,
-    ConfigError,
     EnvironmentFailure,
     FencedError,
     NewerFormatError,
@@ -26,6 +25,7 @@ from tuner.rpc import lease_service
 from tuner.study.evidence import NO_EVIDENCE, Evidence
 from tuner.study.records import FaultScope, Outcome
 from tuner.worker.chief_outage import ChiefOutage
+from tuner.worker.join_problem import JoinProblem
 
 CALL_TIMEOUT_S = 30.0
 CREATE_TIMEOUT_S = 60.0
@@ -33,9 +33,6 @@ CREATE_TIMEOUT_S = 60.0
 
 TIMEOUT_S = 300.0
 """Seconds for which a worker calls before it has joined. Afterwards, the study's `leases.chief_timeout_s` applies."""
-MISCONFIGURED_S = 30.0
-"""Seconds for which a worker that has not joined yet must find its settings wrong before it ends. For a moment, its
-address may lead to another chief."""
 LOOK_UP_S = 5.0
 """Seconds between two reads of the journal, which shows whether the search has finished while the chief is unreachable.
 """
@@ -128,7 +125,7 @@ class ChiefClient:
         self._outage = outage or ChiefOutage(address)
         self._joined = False
         self._failing_since: float | None = None
-        self._misconfigured_since: float | None = None
+        self._join_problem = JoinProblem()
         self._incompatible: UsageError | None = None
         """Error to raise because a chief of another major version has answered a heartbeat."""
         self.worker = worker
@@ -153,8 +150,7 @@ class ChiefClient:
         """Register this process with the chief.
 
         Raises UsageError if the chief is Keras Tuner's own, or if its answer has another major version or cannot be
-        understood, and the `connection_problem` if there is one that persists: a ConfigError for MISCONFIGURED_S, any
-        other error for `timeout_s`.
+        understood, and the `connection_problem` if there is one that lasts (`JoinProblem`).
         """
         request = lease_service.Join(worker=self.worker, incarnation=self.incarnation, pod=self.pod)
         try:
@@ -371,22 +367,13 @@ class ChiefClient:
             self._check_finished()
             now = time.monotonic()
             deadline = now + timeout_s if deadline is None else deadline
-            self._check_joining(problem, now, deadline)
+            if not self._joined and (lasting := self._join_problem.lasting(problem, now, deadline)):
+                raise self.chief_error() or lasting
             if now > deadline:
                 raise self._unreachable(timeout_s, problem)
             if (unwanted or _NEVER).wait(wait_s):
                 raise FencedAttemptError
             wait_s = min(2 * wait_s, 5.0)
-
-    def _check_joining(self, problem: CifakeTuneError | None, now: float, deadline: float) -> None:
-        """Raise the problem if it has prevented this worker from joining for too long."""
-        if self._joined:
-            return
-        is_misconfigured = isinstance(problem, ConfigError)
-        self._misconfigured_since = (self._misconfigured_since or now) if is_misconfigured else None
-        since = self._misconfigured_since
-        if problem and (now > deadline or (since is not None and now - since > MISCONFIGURED_S)):
-            raise self.chief_error() or problem
 
     def _check_finished(self) -> None:
         now, since = time.monotonic(), self._failing_since

@@ -15,7 +15,7 @@ def study_lines(view: StudyView) -> Iterator[tuple[str, str]]:
     if view.reason:
         yield "reason", view.reason
     counts = {
-        "running": view.running, "queued": view.queued, "paused": view.paused, "completed": view.completed,
+        running_label(view): view.running, "queued": view.queued, "paused": view.paused, "completed": view.completed,
         "stopped early": view.stopped, "failed": view.failed,
     }  # fmt: skip
     by_state = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
@@ -45,6 +45,11 @@ def study_lines(view: StudyView) -> Iterator[tuple[str, str]]:
         yield "chiefs", f"{view.chiefs} so far"
     if view.problem:
         yield "problem", view.problem
+
+
+def running_label(view: StudyView) -> str:
+    """Return what to call the trials that were leased to workers when the study was last recorded."""
+    return "interrupted" if view.activity is Activity.FINISHED else "running"
 
 
 def activity_line(view: StudyView) -> str:
