@@ -6,8 +6,7 @@ from tests.chaos.evidence import Change, ObjectEvent, Segment
 from tests.chaos.findings import Findings, Rule
 from tests.chaos.journal_rules import Books
 from tuner import names
-from tuner.names import TrialId
-from tuner.study.records import Leased, Reported
+from tuner.study.records import Reported
 
 KEPT = 2
 """The best trial's model, and the runner-up's."""
@@ -16,10 +15,6 @@ KEPT = 2
 def check_history(segments: Sequence[Segment], history: Iterable[ObjectEvent], findings: Findings) -> None:
     """Replay what the bucket did, the journal's segments among it, and look at every saved model on the way."""
     by_number = {segment.number: segment for segment in segments}
-    last_lease = {
-        record.trial: segment.number for segment in segments for record in segment.records if isinstance(record, Leased)
-    }
-    taken = 0
     books = Books(Findings())  # the journal itself is judged elsewhere
     existing: set[str] = set()
     for event in history:
@@ -32,13 +27,11 @@ def check_history(segments: Sequence[Segment], history: Iterable[ObjectEvent], f
                     what = f"{record.checkpoint} is named, and not there"
                     findings.expect(Rule.NAMED, record.checkpoint in existing, where, what)
             books.take(segment)
-            taken = number
         elif event.change is Change.STORED:
             existing.add(event.name)
         else:
             existing.discard(event.name)
-            for_good = {trial for trial, number in last_lease.items() if number <= taken}
-            needed = _needed(books, for_good)
+            needed = _needed(books)
             findings.expect(
                 Rule.KEPT, event.name not in needed, event.name, "is deleted, and is one that is still needed"
             )
@@ -53,13 +46,9 @@ def check_best(books: Books, objects: frozenset[str], findings: Findings) -> Non
         findings.expect(Rule.BEST, name in objects, f"trial {account.trial}", f"{name} is not in the bucket")
 
 
-def _needed(books: Books, for_good: set[TrialId]) -> set[str]:
-    """Return the saved models that may not be deleted. `for_good` are the trials that are not handed out again."""
-    going_on = [
-        account
-        for account in books.accounts.values()
-        if account.ended is None and not (account.paused and account.trial in for_good)
-    ]
+def _needed(books: Books) -> set[str]:
+    """Return the saved models that may not be deleted; those of which the journal says so are not among them."""
+    going_on = [account for account in books.accounts.values() if account.ended is None]
     needed = {account.newest for account in going_on}
     direction = books.opened.direction if books.opened else "max"
     for account in going_on:

@@ -2,11 +2,10 @@
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from math import isnan, nan
+from math import nan
 from statistics import fmean
-from typing import Any
 
+from tests.chaos.account import Account
 from tests.chaos.evidence import Segment
 from tests.chaos.findings import Findings, Rule
 from tuner.config.settings import Algorithm, Policy, Study
@@ -19,6 +18,7 @@ from tuner.study.records import (
     Finished,
     Learned,
     Leased,
+    ModelsDeleted,
     Opened,
     Outcome,
     Paused,
@@ -32,45 +32,6 @@ from tuner.study.records import (
 
 _PREEMPTION = frozenset({Outcome.PREEMPTED, Outcome.LOST})
 _SUGGESTED_ONE_BY_ONE = (Algorithm.RANDOM, Algorithm.BAYESIAN)
-
-
-@dataclass
-class Account:
-    """One trial, as its records add up."""
-
-    trial: TrialId
-    hyperparameters: dict[str, Any]
-    repeats: TrialId | None = None
-    """The trial that this one trains again with another seed."""
-    attempts: int = 0
-    running: bool = False
-    paused: bool = False
-    rungs: dict[int, float] = field(default_factory=dict)
-    """The best objective with which the trial had trained so many epochs, where a rung is, when it first had."""
-    ended: Ended | Withdrawn | None = None
-    values: dict[int, float] = field(default_factory=dict)
-    """The objective by epoch."""
-    checkpoints: dict[int, str] = field(default_factory=dict)
-    spent: Counter[Outcome] = field(default_factory=Counter)
-    reported_by_attempt: int = 0
-
-    @property
-    def first_epoch(self) -> int:
-        """The epoch that the trial begins with; Hyperband's later rungs go on from another trial."""
-        return int(self.hyperparameters.get("tuner/initial_epoch", 0))
-
-    @property
-    def newest(self) -> str | None:
-        """The saved model that the next attempt goes on from."""
-        return self.checkpoints[max(self.checkpoints)] if self.checkpoints else None
-
-    def best_epoch(self, direction: str) -> int | None:
-        """The first epoch with the best objective."""
-        values = {epoch: value for epoch, value in self.values.items() if not isnan(value)}
-        if not values:
-            return None
-        best = (max if direction == "max" else min)(values.values())
-        return min(epoch for epoch, value in values.items() if value == best)
 
 
 class Books:
@@ -213,8 +174,22 @@ class Books:
         if isinstance(record, Retried):
             for trial in record.trials:
                 self._retry(trial)
+        elif isinstance(record, ModelsDeleted):
+            for trial in record.trials:
+                self._delete_models(trial)
         elif not isinstance(record, Served | BudgetEnded):
             self._take_of_trial(record)
+
+    def _delete_models(self, trial: TrialId) -> None:
+        account = self.accounts.get(trial)
+        if self._expect(Rule.STALE, account is not None and account.paused, f"trial {trial} loses its models"):
+            assert account is not None
+            account.checkpoints.clear()
+            account.hopeless_after = len(self._failed())
+
+    def _failed(self) -> set[TrialId]:
+        ends = ((account.trial, account.ended) for account in self._searched())
+        return {trial for trial, end in ends if isinstance(end, Ended) and end.state is TrialState.FAILED}
 
     def _repeat(self, trial: TrialId, record: Created) -> None:
         """Look whether a trial may be trained again: it has ended, and the search itself is over."""
@@ -291,13 +266,15 @@ class Books:
         """Look whether a paused trial may go on."""
         stopping, sign = self.study.search.early_stopping, 1 if self.opened and self.opened.direction == "max" else -1
         epochs = max(account.rungs, default=0)
-        failed = {
-            a.trial for a in self.accounts.values() if isinstance(a.ended, Ended) and a.ended.state is TrialState.FAILED
-        }
+        failed = self._failed()
         reached = [a for a in self._searched() if epochs in a.rungs and a.trial not in failed]
         better = [a for a in reached if sign * a.rungs[epochs] > sign * account.rungs.get(epochs, nan)]
         is_best = len(better) < len(reached) // stopping.reduction_factor
         search = self.study.search
+        if search.max_trials is not None and account.hopeless_after is not None:
+            what = f"trial {account.trial} goes on, whose models were deleted although it might"
+            self._expect(Rule.PROMOTED, len(failed) > account.hopeless_after, what)
+        account.hopeless_after = None
         is_last = search.max_trials is not None and len(self._searched()) >= search.max_trials
         # in time before the end of such a budget, the best trials are trained to their end
         has_hours = search.max_hours is not None or search.max_worker_hours is not None

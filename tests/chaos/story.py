@@ -12,6 +12,7 @@ from tuner.study.records import (
     Ended,
     Finished,
     Leased,
+    ModelsDeleted,
     Opened,
     Outcome,
     Paused,
@@ -146,6 +147,10 @@ class Story:
         self.objects.discard(name)
         self.history.append(ObjectEvent(Change.DELETED, name))
 
+    def give_up(self, trial: TrialId) -> None:
+        """The chief says that a paused trial loses its models."""
+        self._write(ModelsDeleted(at=self._now(), trials=(trial,)))
+
     def _now(self) -> float:
         self._at += 1
         return self._at
@@ -213,7 +218,8 @@ def a_contest() -> Left:
         story.lease(trials[-1], "a")
         story.epoch(trials[-1], 0, value)
         story.paused(trials[-1])
-    story.delete(trials[-1], 0)  # it can no longer be promoted
+    story.give_up(trials[-1])  # it can no longer be promoted
+    story.delete(trials[-1], 0)
     story.completed(best)
     for trial in trials:
         if trial != best:

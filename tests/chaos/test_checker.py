@@ -9,10 +9,22 @@ import pytest
 from tests.chaos.checker import check
 from tests.chaos.evidence import Change, Left, Mark, ObjectEvent, Reign, Segment, What
 from tests.chaos.findings import Rule
-from tests.chaos.story import STUDY, Story, a_confirmation, a_contest, a_night
+from tests.chaos.story import PROMOTION, STUDY, Story, a_confirmation, a_contest, a_night
 from tuner import names
 from tuner.names import TrialId
-from tuner.study.records import Created, Ended, Finished, Leased, Opened, Outcome, Paused, Record, Reported, TrialState
+from tuner.study.records import (
+    Created,
+    Ended,
+    Finished,
+    Leased,
+    ModelsDeleted,
+    Opened,
+    Outcome,
+    Paused,
+    Record,
+    Reported,
+    TrialState,
+)
 
 TRIAL = TrialId("00000")
 Spoil = Callable[[Left], Left]
@@ -235,6 +247,16 @@ def test_it_is_found_that(rule: Rule, what: str, spoil: Spoil) -> None:
 
 
 SECOND, LAST = TrialId("00001"), TrialId("00004")
+
+
+def loses_its_models_early(left: Left) -> Left:
+    """The journal says so of the best trial before it is promoted, and its worker has the model nevertheless."""
+    kept = records(left)
+    said = kept.pop(find(left, ModelsDeleted)).model_copy(update={"trials": (SECOND,)})
+    kept.insert(find(left, Leased, trial=SECOND, attempt=2), said)
+    return with_records(left, kept)
+
+
 SPOILED_CONTEST: list[tuple[Rule, str, Spoil]] = [
     (
         Rule.PROMOTED,
@@ -252,6 +274,9 @@ SPOILED_CONTEST: list[tuple[Rule, str, Spoil]] = [
     (Rule.STALE, "a paused trial is completed", changed(Ended, trial=LAST, to={"state": TrialState.COMPLETED})),
     (Rule.STALE, "a trial is paused twice", twice(Paused)),
     (Rule.FINISHED, "a paused trial has not ended", without(Ended, trial=LAST)),
+    (Rule.KEPT, "a model is deleted and the journal does not say so", without(ModelsDeleted)),
+    (Rule.STALE, "a trial that is not paused loses its models", changed(ModelsDeleted, to={"trials": (SECOND,)})),
+    (Rule.PROMOTED, "a trial goes on that lost its models", loses_its_models_early),
     (Rule.KEPT, "the model of a paused trial is deleted", deletes(names.checkpoint(STUDY.name, SECOND, 1, 0))),
 ]
 
@@ -330,6 +355,31 @@ def test_a_zombie_that_begins_a_trial_anew_repeats_nothing_that_anybody_waits_fo
     verdict = check(story.left())
     assert verdict.holds
     assert verdict.counts.repeated_epochs == 0
+
+
+def test_a_trial_whose_models_were_deleted_may_begin_again() -> None:
+    for says_so in True, False:
+        story = Story(PROMOTION)
+        story.chief("only")
+        trials = [story.create(number) for number in range(5)]
+        for trial in trials:
+            story.lease(trial, "a")
+            for epoch in range(3 if trial == TRIAL else 1):
+                story.epoch(trial, epoch, 0.5)
+            story.paused(trial)
+        if says_so:
+            story.give_up(TRIAL)
+        story.lease(trials[1], "b")
+        story.failed(trials[1], Outcome.INVALID)
+        story.lease(TRIAL, "b")
+        for epoch in range(3):
+            story.epoch(TRIAL, epoch, 0.5)
+        story.completed(TRIAL)
+        for trial in trials[2:]:
+            story.stopped(trial)
+        story.finished()
+        broken = {violation.rule for violation in check(story.left()).violations}
+        assert broken == (set() if says_so else {Rule.EPOCHS, Rule.REPEATS})
 
 
 def test_work_that_the_same_worker_does_again_is_not_taken_for_its_first_attempts() -> None:

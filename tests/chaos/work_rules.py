@@ -11,7 +11,7 @@ from typing import Any
 from tests.chaos.evidence import Mark, Reign, What
 from tests.chaos.findings import Findings, Rule
 from tuner.names import TrialId
-from tuner.study.records import Created, Leased, Record
+from tuner.study.records import Created, Leased, ModelsDeleted, Record
 
 KEY = "key"
 """The hyperparameter that tells trials apart where the trial's id is not known: in the space's own code."""
@@ -52,10 +52,14 @@ def check_work(
             trials[record.hyperparameters.get(KEY)].append(record.trial)
     work: dict[TrialId, dict[int, _Work]] = defaultdict(dict)
     leases: dict[tuple[TrialId, str], list[Leased]] = defaultdict(list)
+    anew: dict[TrialId, set[int]] = defaultdict(set)  # the attempts that begin without a model, which was deleted
     for record in records:
         if isinstance(record, Leased):
             work[record.trial][record.attempt] = _Work(record.at)
             leases[record.trial, record.worker].append(record)
+        elif isinstance(record, ModelsDeleted):
+            for trial in record.trials:
+                anew[trial].add(max(work[trial], default=0) + 1)
     for mark, lease in _attributed(marks, trials, leases):
         where = f"worker {mark.worker}"
         if findings.expect(Rule.GRANTED, lease is not None, where, f"trains {mark.key}, which was not its to train"):
@@ -63,7 +67,7 @@ def check_work(
             work[lease.trial][lease.attempt].marks.append(mark)
     always = (Reign(0.0, inf),)
     reigns = always if reigns is None else reigns
-    return sum(_check_trial(trial, attempts, reigns, findings) for trial, attempts in work.items())
+    return sum(_check_trial(trial, attempts, anew[trial], reigns, findings) for trial, attempts in work.items())
 
 
 def _attributed(
@@ -85,7 +89,9 @@ def _leased_at(lease: Leased) -> float:
     return lease.at
 
 
-def _check_trial(trial: TrialId, attempts: dict[int, _Work], reigns: Sequence[Reign], findings: Findings) -> int:
+def _check_trial(
+    trial: TrialId, attempts: dict[int, _Work], anew: set[int], reigns: Sequence[Reign], findings: Findings
+) -> int:
     repeated = 0
     previous: tuple[int, _Work] | None = None
     for number, work in sorted(attempts.items()):
@@ -103,7 +109,7 @@ def _check_trial(trial: TrialId, attempts: dict[int, _Work], reigns: Sequence[Re
             repeated += len(lost)
             findings.expect(
                 Rule.REPEATS,
-                len(lost) <= interruptions,
+                len(lost) <= interruptions or not anew.isdisjoint(range(previous[0] + 1, number + 1)),
                 f"trial {trial}",
                 f"attempt {number} begins with epoch {began.epoch} again, and attempt {previous[0]} had done "
                 f"{', '.join(map(str, sorted(lost)))}",

@@ -13,6 +13,7 @@ from tuner.search.leases import Worker
 from tuner.search.oracle import Oracle
 from tuner.search.promotion import NEXT_IN_LINE
 from tuner.study.records import Outcome, TrialState
+from tuner.study.snapshots import decode, encode
 
 
 def save(chief: Oracle, bucket: LocalBucket, attempt: AttemptClaim, epoch: int, value: float) -> str:
@@ -27,6 +28,28 @@ def search(tmp_path: Path, *settings: str) -> tuple[Oracle, LocalBucket]:
     for number in range(5):
         add(chief, number)
     return chief, LocalBucket(tmp_path)
+
+
+def deleted(chief: Oracle, models: SavedModels) -> list[str]:
+    """Delete what the chief's loop would delete, and return it."""
+    paused = models.of_unpromotable()
+    chief.delete_models(paused, at(0))
+    names_ = [*models.obsolete(), *(name for found in paused.values() for name in found)]
+    models.delete(names_)
+    return names_
+
+
+def pause_all(chief: Oracle, bucket: LocalBucket) -> list[AttemptClaim]:
+    """Train all trials for an epoch, each with a worse score than those before, and return the promoted attempts."""
+    going_on: list[AttemptClaim] = []
+    for number in range(chief.state.settings.search.max_trials or 0):
+        add(chief, number)
+        worker = Worker(f"w{number}", "1")
+        while (attempt := take(chief, worker)).number > 1:  # the promoted trial stays with its worker
+            going_on.append(attempt)
+            worker = Worker(f"w{number}-{attempt.trial}", "1")
+        save(chief, bucket, attempt, 0, 1 - number / 100)
+    return going_on
 
 
 def test_models_of_trials_that_cannot_win_any_more_are_obsolete_once(tmp_path: Path) -> None:
@@ -115,7 +138,7 @@ def test_a_paused_trial_keeps_its_models_as_long_as_it_can_be_promoted(tmp_path:
         while attempt.number > 1:  # the promoted trial stays with its worker
             attempt = take(chief, Worker(f"w{number}-{attempt.trial}", "1"))
         save(chief, bucket, attempt, 0, 1 - number / 100)
-        obsolete += models.obsolete()
+        obsolete += deleted(chief, models)
     trials = [names.parse_checkpoint(name) for name in obsolete]
     assert [trial.trial_id for trial in trials if trial] == [f"{number:05d}" for number in range(6, 24)]
     assert len(set(obsolete)) == 18
@@ -131,9 +154,11 @@ def test_the_paused_trials_that_keep_models_are_bounded_if_any_number_of_trials_
         while (attempt := take(chief, worker)).number > 1:  # the promoted trial stays with its worker
             worker = Worker(f"w{number}-{attempt.trial}", "1")
         save(chief, bucket, attempt, 0, numbers.random())
-        models.delete(models.obsolete())
+        deleted(chief, models)
         paused = [trial for trial in chief.state.trials.values() if trial.state is TrialState.PAUSED]
-        kept.append(sum(all(map(bucket.exists, trial.checkpoints.values())) for trial in paused))
+        kept.append(sum(bool(trial.checkpoints) for trial in paused))
+        named = sorted(name for trial in chief.state.trials.values() for name in trial.checkpoints.values())
+        assert named == list(bucket.list(names.trials_prefix(chief.state.settings.name)))
     assert len(paused) > 60
     assert max(kept) <= NEXT_IN_LINE + 4
     assert kept[-1] >= NEXT_IN_LINE / 2, "those that are promoted next"
@@ -149,8 +174,55 @@ def test_models_of_paused_trials_stay_if_more_may_be_promoted_because_trials_fai
         chief.give_back(attempt, Outcome.FAILED, "", at(1))
     for number, attempt in enumerate(attempts[4:]):
         save(chief, bucket, attempt, 0, 1 - number / 100)
-    kept = 12 - len({model.trial_id for name in models.obsolete() if (model := names.parse_checkpoint(name))})
+    kept = 12 - len({model.trial_id for name in deleted(chief, models) if (model := names.parse_checkpoint(name))})
     assert kept > 12 // 3 + 4, "not only a third of those that are left"
+
+
+def test_a_paused_trial_that_lost_its_model_begins_again_or_takes_no_part_in_the_choice_of_the_best(
+    tmp_path: Path,
+) -> None:
+    """All trials that could be promoted fail, one after the other, so a trial that could not has the best score."""
+    settings = ("retries.failure=0", "search.max_consecutive_failures=99", "search.max_hours=1")
+    chief = promoting(*settings, epochs=4, trials=24)
+    bucket = LocalBucket(tmp_path)
+    models = SavedModels(bucket, chief.state)
+    going_on = pause_all(chief, bucket)
+    chief.exhausted = True
+    gone = {model.trial_id for name in deleted(chief, models) if (model := names.parse_checkpoint(name))}
+    without_model = [trial for trial in chief.state.trials.values() if trial.trial_id in gone]
+    assert len(without_model) >= 12
+    for attempt in going_on:
+        chief.give_back(attempt, Outcome.FAILED, "", at(1))
+    assert all(trial.score is not None and trial.checkpoint is None for trial in without_model)
+    while (trial := chief.grant(A, at(1))[0]) and trial.trial_id not in gone:
+        chief.give_back(AttemptClaim(A, trial.trial_id, trial.attempts), Outcome.FAILED, "", at(2))
+    assert trial is not None
+    assert (trial.epochs, trial.best_epoch, trial.rungs) == ({}, None, {0: trial.rungs[0]})
+    attempt = AttemptClaim(A, trial.trial_id, trial.attempts)
+    for epoch in range(4):  # worse than its first training, and than those of others that lost their models
+        save(chief, bucket, attempt, epoch, 0.1 + epoch / 100)
+    chief.complete(attempt, at(3))
+    chief.expire(at(3700))
+    chief.finish(at(3700))
+    assert chief.state.finished
+    first = chief.state.ranking()[0]
+    assert first.trial_id in gone - {trial.trial_id}
+    assert first.score is not None
+    assert first.score > 0.5
+    best = chief.state.best(24)
+    assert [each.trial_id for each in best] == [trial.trial_id], "the only one that has a model"
+    assert all(bucket.exists(each.checkpoint) for each in best if each.checkpoint)
+
+
+def test_a_restarted_chief_knows_which_models_are_gone(tmp_path: Path) -> None:
+    chief, bucket = promoting(epochs=4, trials=24), LocalBucket(tmp_path)
+    pause_all(chief, bucket)
+    models = SavedModels(bucket, chief.state)
+    assert deleted(chief, models)
+    state = decode(names.snapshot(chief.state.settings.name, 7), encode(7, chief.state))
+    assert state
+    assert SavedModels(bucket, state.state).of_unpromotable() == {}
+    assert [t.checkpoint for t in state.state.trials.values()] == [t.checkpoint for t in chief.state.trials.values()]
 
 
 def test_stopped_at_the_end_a_paused_trial_is_one_of_the_best_two_and_keeps_its_model(tmp_path: Path) -> None:
@@ -167,7 +239,8 @@ def test_stopped_at_the_end_a_paused_trial_is_one_of_the_best_two_and_keeps_its_
     chief.complete(best, at(9))
     chief.exhausted = True
     assert chief.finish(at(9))
-    models.delete([*models.obsolete(), *models.stale()])
+    deleted(chief, models)
+    models.delete(models.stale())
     assert list(bucket.list(names.trials_prefix(chief.state.settings.name))) == sorted([*kept, saved[0]])
 
 

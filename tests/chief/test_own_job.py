@@ -34,7 +34,7 @@ from tuner.config.settings import Study
 from tuner.errors import BucketError, CifakeTuneError, ConfigError, FencedError, ReleaseFencedError
 from tuner.monitoring.catalogue import Role
 from tuner.monitoring.endpoint import Monitor
-from tuner.names import ReleaseId
+from tuner.names import ReleaseId, TrialId
 from tuner.search.oracle import Oracle
 from tuner.study.chief_end import read_chief_end
 from tuner.study.journal import JournalReader, read_study
@@ -226,6 +226,9 @@ class BusyChores:
 
     def obsolete(self) -> list[str]:
         return ["model"]
+
+    def of_unpromotable(self) -> dict[TrialId, list[str]]:
+        return {}
 
     def ended(self) -> bool:
         return True

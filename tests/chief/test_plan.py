@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
+from tests.support.gcs_emulator import Emulator
 from tuner import names
 from tuner.address import Address
+from tuner.bucket import Bucket, open_bucket
 from tuner.bucket.local import LocalBucket
 from tuner.chief import run
 from tuner.chief.context import ChiefContext
@@ -136,7 +138,7 @@ def history(study: Study, units: list[int], direction: Any = "min") -> list[Reco
     return records
 
 
-def write(bucket: LocalBucket, records: list[Record], segment: int = 1) -> None:
+def write(bucket: Bucket, records: list[Record], segment: int = 1) -> None:
     opened = records[0]
     assert isinstance(opened, Opened)
     bucket.create(names.journal_segment(opened.study.name, segment), encode(segment, "w", records))
@@ -180,6 +182,21 @@ def test_an_earlier_study_is_learned_from_once_and_its_growth_changes_nothing(
     restarted = plan_search(study, None)
     restarted.suggester.restore(again)
     assert restarted.suggester.suggest() == suggested
+
+
+def test_a_study_in_google_cloud_storage_is_learned_from(
+    code: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, emulator: Emulator
+) -> None:
+    monkeypatch.setenv(names.ENV_EMULATOR, emulator.url)
+    url = f"gs://{emulator.new_bucket()}/some/prefix"
+    write(open_bucket(url), history(study_of(code, "name=before"), [10, 40]))
+    bucket = LocalBucket(tmp_path / "bucket")
+    state = chief(bucket, study_of(code, "name=now", f"search.learn_from=[{url}/before]"), monkeypatch)
+    assert [(trial.study, trial.hyperparameters["units"]) for trial in state.learned] == [
+        (f"{url}/before", 10), (f"{url}/before", 40),
+    ]  # fmt: skip
+    with pytest.raises(ConfigError, match=f"there is no study '{url}/befor'"):
+        chief(bucket, study_of(code, "name=other", f"search.learn_from=[{url}/befor]"), monkeypatch)
 
 
 def test_what_was_learned_replaces_initial_points_and_is_not_repeated(code: Path, tmp_path: Path) -> None:

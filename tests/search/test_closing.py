@@ -8,7 +8,7 @@ from tests.search.played_search import Search, promoting
 from tests.search.test_oracle import A, B, add, at
 from tests.search.test_promotion import state_of
 from tuner.names import TrialId
-from tuner.search.capacity import epoch_s
+from tuner.search.capacity import epoch_s, start_s
 from tuner.search.claims import AttemptClaim, Instant
 from tuner.search.closing import Closing
 from tuner.search.leases import Worker
@@ -16,6 +16,7 @@ from tuner.search.oracle import Oracle
 from tuner.study.progress import end_of_search
 from tuner.study.records import Ended, Outcome, Record, TrialState
 from tuner.study.trial import Trial
+from tuner.study.work_time import WorkTime
 
 HOUR = 3600.0
 NO_LEASE_LIMIT = "leases.duration_s=1e6"
@@ -227,12 +228,21 @@ def test_each_start_of_a_trial_is_no_part_of_its_seconds_per_epoch_also_after_an
     trial, now = chief.state.trials[TrialId("00000")], 0.0
     for first in (0, 2, 4):
         attempt, now = taken(chief, A, now), now + 100
-        for epoch, start_s in ((first, 100), (first + 1, None)):
+        for epoch, measured_s in ((first, 100), (first + 1, None)):
             now += 10
-            chief.report(attempt, epoch, {"val_accuracy": 0.5}, f"m{epoch}", at(now), start_s=start_s)
+            chief.report(attempt, epoch, {"val_accuracy": 0.5}, f"m{epoch}", at(now), start_s=measured_s)
         assert epoch_s(trial) == pytest.approx(10)
         chief.give_back(attempt, Outcome.PREEMPTED, "preempted", at(now))
         assert epoch_s(trial) == pytest.approx(10)
+
+
+@pytest.mark.parametrize(("measured", "seconds", "start"), [(14.0, 1.0, 14.0), (20.0, 15.0, None), (None, 15.0, None)])
+def test_starts_that_took_longer_than_all_epochs_with_them_were_measured_wrongly(
+    measured: float | None, seconds: float, start: float | None
+) -> None:
+    work = WorkTime(epochs={0: 15.0, 1: 15.0}, first=[0, 1])
+    trial = Trial(TrialId("00000"), {}, start_s=measured, work=work)
+    assert (epoch_s(trial), start_s(trial)) == (seconds, start)
 
 
 def test_a_wall_clock_that_is_set_back_changes_no_pause() -> None:

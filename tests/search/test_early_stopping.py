@@ -9,7 +9,7 @@ from tests.search.test_oracle import A, B, add, at, oracle, take
 from tuner.config.loading import load
 from tuner.config.settings import EarlyStopping, Policy
 from tuner.names import TrialId
-from tuner.search.claims import AttemptClaim, StaleAttemptError
+from tuner.search.claims import AttemptClaim, StaleAttemptError, stock_attempt
 from tuner.search.early_stopping import Rungs
 from tuner.search.leases import Worker
 from tuner.search.oracle import Oracle
@@ -321,7 +321,7 @@ def test_a_stock_trial_that_is_reported_once_at_its_end_is_not_called_stopped() 
     for number in range(6):
         add(chief, number)
         take(chief, Worker("tuner0"))
-        stock = chief.stock_attempt(TrialId(f"{number:05d}"), 1)
+        stock = stock_attempt(TrialId(f"{number:05d}"), 1, chief.state.trials)
         chief.report(stock, 0, {"val_accuracy": 1 - number / 10}, None, at(0))  # as of its best epoch
         chief.complete(stock, at(0))
     assert {trial.state for trial in chief.state.trials.values()} == {TrialState.COMPLETED}
@@ -332,10 +332,10 @@ def test_a_stock_worker_that_reports_every_epoch_is_stopped_and_may_end_its_tria
     behind(chief)
     chief.join(Worker("a", "2"), at(0))
     stock = take(chief, Worker("tuner0"))
-    epochs(chief, chief.stock_attempt(TrialId("00002"), stock.number), 0.6, 0.8, 0.1)
+    epochs(chief, stock_attempt(TrialId("00002"), stock.number, chief.state.trials), 0.6, 0.8, 0.1)
     assert chief.state.trials[TrialId("00002")].state is TrialState.STOPPED
     snapshot = repr(chief.state)
-    assert chief.complete(chief.stock_attempt(TrialId("00002"), stock.number), at(9)) == []
+    assert chief.complete(stock_attempt(TrialId("00002"), stock.number, chief.state.trials), at(9)) == []
     assert repr(chief.state) == snapshot
 
 

@@ -9,7 +9,7 @@ from tests.search.played_search import promoting
 from tests.search.test_early_stopping import epochs, restart
 from tests.search.test_oracle import A, B, add, at, take
 from tuner.names import TrialId
-from tuner.search.claims import AttemptClaim, StaleAttemptError
+from tuner.search.claims import AttemptClaim, StaleAttemptError, stock_attempt
 from tuner.search.leases import Worker
 from tuner.search.oracle import Oracle
 from tuner.study.evidence import Evidence
@@ -247,7 +247,7 @@ def test_a_trial_that_could_not_resume_is_not_paused() -> None:
     chief.report(take(chief, A), 0, {"val_accuracy": 0.5}, None, at(1))
     chief.report(take(chief, B), 0, {"val_accuracy": 0.5}, "m", at(1), evidence=Evidence(returned=True))
     take(chief, STOCK)
-    chief.report(chief.stock_attempt(TrialId("00002"), 1), 0, {"val_accuracy": 0.5}, "m", at(1))
+    chief.report(stock_attempt(TrialId("00002"), 1, chief.state.trials), 0, {"val_accuracy": 0.5}, "m", at(1))
     assert {trial.state for trial in chief.state.trials.values()} == {TrialState.RUNNING}
 
 

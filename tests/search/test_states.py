@@ -13,7 +13,7 @@ from tests.search.test_oracle import oracle
 from tuner.config.loading import load
 from tuner.config.settings import Policy, Study
 from tuner.names import TrialId
-from tuner.search.claims import AttemptClaim, BadReportError, Instant, StaleAttemptError
+from tuner.search.claims import AttemptClaim, BadReportError, Instant, StaleAttemptError, stock_attempt
 from tuner.search.leases import Worker
 from tuner.search.oracle import Oracle
 from tuner.search.suggester import Suggestion
@@ -207,7 +207,7 @@ class Night:
         snapshot = pickle.dumps(self.state)
         try:
             if attempt.worker.stock:
-                attempt = self.chief.stock_attempt(TrialId(attempt.trial), attempt.number)
+                attempt = stock_attempt(TrialId(attempt.trial), attempt.number, self.chief.state.trials)
             records = self.send(attempt, trial)
         except StaleAttemptError:
             assert pickle.dumps(self.state) == snapshot

@@ -4,6 +4,8 @@ import json
 import time
 from pathlib import Path
 
+import pytest
+
 from tests.report.test_search_terminal import rendered
 from tests.search.played_search import Search, promoting
 from tests.search.test_early_stopping import epochs
@@ -19,7 +21,7 @@ from tuner.report.terminal.study import study_lines
 from tuner.search.oracle import Oracle
 from tuner.study.attempts import attempts_of
 from tuner.study.progress import Eta
-from tuner.study.records import Ended, Paused, TrialState
+from tuner.study.records import Ended, ModelsDeleted, Paused, TrialState
 from tuner.study.status import EvaluationState
 from tuner.study.tensorboard import EventFiles
 from tuner.study.views import view_study, view_trial
@@ -96,6 +98,17 @@ def test_the_report_shows_the_rungs_of_a_search_with_promotion() -> None:
     first, *_ = rungs_of(state)
     assert (first.epochs, first.reached) == (1, 9)
     assert first.stopped >= 5
+
+
+def test_only_paused_trials_lose_their_models_and_all_of_a_record_or_none() -> None:
+    chief = paused()
+    first, running, third = map(names.TrialId, ("00000", "00001", "00002"))
+    with pytest.raises(ValueError, match="trial 00001 is RUNNING, and only paused trials lose their models"):
+        chief.state.apply(ModelsDeleted(at=1, trials=(first, running)))
+    assert chief.state.trials[first].checkpoints
+    chief.state.apply(ModelsDeleted(at=1, trials=(first, third)))
+    assert [bool(trial.checkpoints) for trial in chief.state.trials.values()] == [False, True, False]
+    assert chief.state.trials[first].score == 0.4
 
 
 def test_an_attempt_ends_with_the_pause_and_not_with_the_search() -> None:

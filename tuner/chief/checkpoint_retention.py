@@ -42,8 +42,6 @@ class SavedModels:
         self._state = state
         self._best = state.best_of(state.suggested, self._kept)
         self._checked = len(state.ended)
-        self._unpromotable: set[TrialId] = set()
-        """Paused trials whose models have been deleted."""
         self._compared = 0
         """Number of steps of the search when paused trials were compared last."""
 
@@ -52,7 +50,7 @@ class SavedModels:
         return KEPT if self._state.study is None else models_kept(self._state.settings.search.confirm)
 
     def obsolete(self) -> list[str]:
-        """Return the models that have become obsolete because trials ended or were paused since the last call.
+        """Return the models that have become obsolete because trials ended since the last call.
 
         For a trial with several attempts, this is the trial's folder (its name ends with a slash), because a lost
         attempt may have left models there that the journal does not name.
@@ -61,7 +59,7 @@ class SavedModels:
         self._checked += len(ended)
         if self._state.settings.search.algorithm is Algorithm.HYPERBAND:
             return []  # a later rung may continue from any model
-        obsolete = self._of_unpromotable()
+        obsolete = []
         for trial in [self._state.trials[trial_id] for trial_id in ended]:
             if trial.repeats is not None:
                 continue  # any of them may be the one that is evaluated
@@ -70,19 +68,19 @@ class SavedModels:
             obsolete += [name for loser in candidates if loser not in self._best for name in self._models_of(loser)]
         return obsolete
 
-    def _of_unpromotable(self) -> list[str]:
-        """Return the models of paused trials that can no longer be promoted.
+    def of_unpromotable(self) -> dict[TrialId, list[str]]:
+        """Return the models of the paused trials that can no longer be promoted.
 
-        If one of them is resumed after all, because better trials have failed, its training begins again.
-        Its new attempt may begin at any time, so its folder is not returned.
+        Before they are deleted, the record ModelsDeleted must remove them from the state. If one of the trials is
+        resumed after all, because better trials have failed, its training begins again. Its new attempt may begin at
+        any time, so the names are those of single objects, not of the trial's folder.
         """
         steps, state = len(self._state.steps), self._state
         if steps - self._compared <= len(state.trials) // RARELY:
-            return []
+            return {}
         self._compared = steps
-        new = unpromotable(state, max(SPARE, self._kept)) - self._unpromotable
-        self._unpromotable |= new
-        return [name for trial_id in sorted(new) for name in state.trials[trial_id].checkpoints.values()]
+        found = [state.trials[trial_id] for trial_id in sorted(unpromotable(state, max(SPARE, self._kept)))]
+        return {trial.trial_id: list(trial.checkpoints.values()) for trial in found if trial.checkpoints}
 
     def stale(self) -> list[str]:
         """Return all models in the bucket that are not needed after the search.

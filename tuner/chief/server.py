@@ -14,10 +14,11 @@ import grpc.aio
 from tuner.chief.checkpoint_retention import SavedModels
 from tuner.chief.context import ChiefContext
 from tuner.chief.grpc_server import make_server
-from tuner.chief.service import Service
+from tuner.chief.service import Service, now
 from tuner.chief.serving_time import ServingTime
 from tuner.errors import EnvironmentFailure, PreemptedError
 from tuner.rpc import tls
+from tuner.study.records import TrialState
 from tuner.study.tensorboard import EventFiles
 
 log = logging.getLogger(__name__)
@@ -160,10 +161,13 @@ async def _delete_models(service: Service, models: SavedModels) -> None:
     """Delete models that have become obsolete. A slow bucket does not delay other work."""
     while True:
         await asyncio.sleep(TICK_S)
-        if obsolete := models.obsolete():
+        obsolete, paused = models.obsolete(), models.of_unpromotable()
+        if obsolete or paused:
             # wait until the ends of the trials are durable, so that no later chief resumes a trial without its models
-            await service.journal.commit([])
-            await asyncio.to_thread(models.delete, obsolete)
+            await service.journal.commit(service.oracle.delete_models(paused, now()))
+            trials = service.state.trials  # one that was leased meanwhile may resume from its models
+            waiting = [trial for trial in paused if trials[trial].state is TrialState.PAUSED]
+            await asyncio.to_thread(models.delete, [*obsolete, *(name for trial in waiting for name in paused[trial])])
 
 
 async def _write_curves(service: Service, curves: EventFiles) -> None:

@@ -29,7 +29,14 @@ from tuner.chief.worker_registry import WorkerRegistry
 from tuner.config.settings import Study
 from tuner.limits import is_name
 from tuner.rpc import lease_service
-from tuner.search.claims import AttemptClaim, BadReportError, Instant, StaleAttemptError, UnknownTrialError
+from tuner.search.claims import (
+    AttemptClaim,
+    BadReportError,
+    Instant,
+    StaleAttemptError,
+    UnknownTrialError,
+    stock_attempt,
+)
 from tuner.search.leases import Worker
 from tuner.search.oracle import Oracle
 from tuner.search.suggester import Suggester, observations
@@ -362,7 +369,7 @@ class Service:
         try:
             if not metadata.get(names.METADATA_INCARNATION):
                 attempt_id = names.parse_attempt_id(trial_id)
-                return self.oracle.stock_attempt(attempt_id.trial_id, attempt_id.attempt)
+                return stock_attempt(attempt_id.trial_id, attempt_id.attempt, self.state.trials)
             worker = Worker(metadata.get(names.METADATA_WORKER, ""), metadata[names.METADATA_INCARNATION])
             return AttemptClaim(worker, trial_id, limits.number(number))
         except ValueError:

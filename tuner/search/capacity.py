@@ -52,9 +52,16 @@ def epoch_s(trial: Trial) -> float | None:
     epochs = trial.work.epochs
     if not epochs:
         return None
-    measured_s = sum(epochs.values())
-    training_s = measured_s - len(trial.work.first) * (trial.start_s or 0.0)
-    return (training_s if training_s > 0 else measured_s) / len(epochs)
+    return (sum(epochs.values()) - len(trial.work.first) * (start_s(trial) or 0.0)) / len(epochs)
+
+
+def start_s(trial: Trial) -> float | None:
+    """Return the measured seconds of a start of a trial, as they are part of its epochs; None if they are not known.
+
+    If the starts took longer than all epochs with them, they were measured wrongly.
+    """
+    starts, measured_s = max(1, len(trial.work.first)), sum(trial.work.epochs.values())
+    return None if trial.start_s is None or starts * trial.start_s >= measured_s else trial.start_s
 
 
 def mean_epoch_s(trial: Trial) -> float | None:

@@ -48,6 +48,13 @@ def lease_of(attempt: AttemptClaim, leases: LeaseTable, trials: Mapping[TrialId,
     return lease
 
 
+def stock_attempt(trial_id: TrialId, number: int, trials: Mapping[TrialId, Trial]) -> AttemptClaim:
+    """Return the attempt of one of Keras Tuner's own workers, whose calls do not name the worker."""
+    trial = trials.get(trial_id)
+    worker = trial.worker if trial and trial.attempts == number else None
+    return AttemptClaim(Worker(worker or "?"), trial_id, number)
+
+
 def ended_by(attempt: AttemptClaim, trials: Mapping[TrialId, Trial]) -> bool:
     """Return whether this attempt ended its trial with a score, or was the last one before the trial was paused."""
     trial = trials.get(TrialId(attempt.trial))

@@ -19,6 +19,7 @@ from tuner.search.promotion import Promotion
 from tuner.search.reserve import Reserve
 from tuner.study.budgets import RemainingHours
 from tuner.study.progress import epochs_of
+from tuner.study.records import TrialState
 from tuner.study.state import StudyState
 from tuner.study.trial import Trial
 
@@ -127,5 +128,7 @@ class Closing:
         trial = self._state.trials[trial_id]
         if (seconds := epoch_s(trial)) is None:
             return None
-        epochs = epochs_of(self._state, trial) - max(trial.epochs) - 1
+        is_running = trial.state is TrialState.RUNNING
+        last = max(trial.epochs) if is_running else trial.last_epoch  # None if its models were deleted
+        epochs = epochs_of(self._state, trial) - (-1 if last is None else last) - 1
         return epochs * seconds + (0.0 if trial_id in active else trial.start_s or 0.0)

@@ -34,6 +34,7 @@ from tuner.study.records import (
     FaultScope,
     Finished,
     Leased,
+    ModelsDeleted,
     Outcome,
     Record,
     Reported,
@@ -279,11 +280,10 @@ class Oracle:
         self._stamp.idle_s = idle_s
         return self._apply(Served(at=now.at, idle_s=idle_s), now) if self._stamp.is_due(now.monotonic) else []
 
-    def stock_attempt(self, trial_id: TrialId, number: int) -> AttemptClaim:
-        """Return the attempt of one of Keras Tuner's own workers, whose calls do not name the worker."""
-        trial = self.state.trials.get(trial_id)
-        worker = trial.worker if trial and trial.attempts == number else None
-        return AttemptClaim(Worker(worker or "?"), trial_id, number)
+    def delete_models(self, paused: Iterable[TrialId], now: Instant) -> list[Record]:
+        """Record that the saved models of paused trials are about to be deleted."""
+        trials = tuple(paused)
+        return self._apply(ModelsDeleted(at=now.at, trials=trials), now) if trials else []
 
     def extend_leases(self, seconds: float) -> None:
         """Extend all leases by the time during which no heartbeat could be received."""

@@ -59,6 +59,10 @@ def parameters_with(
 ) -> int | None:
     """Return the number of parameters of the model with these values.
 
+    Of `seed`, this takes 0.15 s of a core on TensorFlow and 0.04 s on JAX. On TensorFlow, four fifths of it are the
+    variables of the graph. keras.StatelessScope would create none, but an optimizer cannot be created in it, which most
+    spaces do in `build`. Inferring the shapes of the layers takes the rest with every way of building a Keras model.
+
     None if it is known only after the first batch of training, or if the model cannot be built.
     """
     return _built_with(space, hyperparameters, values, _parameters_of)

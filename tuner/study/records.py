@@ -219,6 +219,17 @@ class Withdrawn(_Record):
     """Key of the setting whose budget ended the search."""
 
 
+class ModelsDeleted(_Record):
+    """Paused trials lose their saved models, because no further trial can make them promotable.
+
+    The record is written before the models are deleted. If one of the trials is resumed after all, because better ones
+    have failed, its training begins again. A reader that skips the record only believes that the models are there.
+    """
+
+    kind: Literal["models_deleted"] = "models_deleted"
+    trials: tuple[TrialId, ...]
+
+
 class Served(_Record):
     """The chief serves. It writes this record regularly, so that a chief that is killed loses little of its time."""
 
@@ -311,6 +322,7 @@ Record = Annotated[
     | Paused
     | Ended
     | Withdrawn
+    | ModelsDeleted
     | Served
     | BudgetEnded
     | Finished

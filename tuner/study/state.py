@@ -29,6 +29,7 @@ from tuner.study.records import (
     Learned,
     LearnedTrial,
     Leased,
+    ModelsDeleted,
     ModelSizes,
     Opened,
     Paused,
@@ -117,6 +118,8 @@ class StudyState:
                 self.finished, self.outage = record, None
             case Retried():
                 self._retry([self._trial(trial_id) for trial_id in record.trials])
+            case ModelsDeleted():
+                self._delete_models([self._trial(trial_id) for trial_id in record.trials])
             case Served():
                 pass  # `apply` has counted its time
             case _:
@@ -341,6 +344,13 @@ class StudyState:
         if trial.state is TrialState.FAILED:
             trial.paused_score = None
             leave_rungs(trial, self.first)
+
+    def _delete_models(self, trials: list[Trial]) -> None:
+        for trial in trials:
+            if trial.state is not TrialState.PAUSED:
+                raise ValueError(f"trial {trial.trial_id} is {trial.state}, and only paused trials lose their models")
+        for trial in trials:
+            trial.checkpoints, trial.sha256 = {}, {}
 
     def _retry(self, trials: list[Trial]) -> None:
         """Queue failed trials again, with all retries and without their epochs, whose models have been deleted."""

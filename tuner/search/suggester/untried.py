@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     import keras_tuner
 
 REJECTIONS = 200
-"""Maximum number of random configurations that a constraint may reject before the search ends. A configuration takes
-milliseconds, and if so many in a row are rejected, hardly any other satisfies the constraint."""
+"""Maximum number of random configurations that a constraint may reject before the search ends. A configuration takes a
+tenth of a second, and if so many in a row are rejected, hardly any other satisfies the constraint."""
 COMBINATIONS = 200_000
 """Maximum number of combinations that are looked at to find an untried one. That takes about a second."""
 CANDIDATES = 1_000
