@@ -11,8 +11,9 @@ import keras_tuner
 import pytest
 from keras_tuner.engine.trial import Trial as KerasTrial
 
-from tests.support.service import STUDY, Chief, messages, stub_of, with_chief
+from tests.support.service import STUDY, Chief, messages, metadata, stub_of, take, with_chief
 from tuner import names
+from tuner.rpc import lease_service
 from tuner.study.journal import read_study
 from tuner.study.records import TrialState
 
@@ -109,6 +110,24 @@ def test_a_worker_that_asks_twice_gets_the_same_trial_as_its_next_attempt(tmp_pa
         assert (first.trial_id, second.trial_id) == ("00000", "00000~2")
         assert first.hyperparameters.values == second.hyperparameters.values
         assert theirs.take().trial_id == theirs.take().trial_id
+
+    with_chief(tmp_path, talk, trials=9)
+
+
+def test_an_interrupted_trial_with_a_saved_model_is_left_to_a_worker_that_can_resume_it(tmp_path: Path) -> None:
+    async def talk(chief: Chief, channel: grpc.aio.Channel) -> None:
+        own, stock = stub_of(channel), Stock(channel)
+        trial = await take(own)
+        report = messages.UpdateTrialRequest(trial_id=trial.trial_id, metrics={"val_accuracy": 0.5}, step=0)
+        saved = (names.METADATA_CHECKPOINT, names.checkpoint(STUDY.name, names.TrialId("00000"), 1, 0))
+        await own.UpdateTrial(report, metadata=[*metadata(1), saved], timeout=20)
+        back = lease_service.GiveBack(
+            worker="w0", incarnation="1", trial=trial.trial_id, attempt=1, outcome="preempted", reason="asked to"
+        )
+        await channel.unary_unary(f"/{names.LEASE_SERVICE}/GiveBack")(back.model_dump_json().encode())
+        assert (await stock.take()).trial_id == "00001"
+        assert (await take(own, "w1")).trial_id == "00000"
+        assert chief.state.trials[names.TrialId("00000")].checkpoints == {0: saved[1]}
 
     with_chief(tmp_path, talk, trials=9)
 

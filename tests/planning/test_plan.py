@@ -1,10 +1,13 @@
 """What a plan says of a search, from the speed of some models."""
 
 import math
+from statistics import fmean
 
 import keras_tuner
 import pytest
 
+from tests.search.played_search import Search
+from tests.search.test_oracle import oracle
 from tuner.config.loading import load
 from tuner.planning.expected_epochs import expected_epochs
 from tuner.planning.plan import Place, Plan, make_plan
@@ -41,15 +44,26 @@ def test_every_trial_is_trained_to_its_end_without_early_stopping() -> None:
     assert expected_epochs(study, 3).total == 15, "the space has fewer combinations"
 
 
-def test_early_stopping_trains_a_third_of_the_trials_beyond_each_rung() -> None:
-    study = load(settings=["search.max_trials=81", "training.epochs=27"])
+def test_promotion_trains_a_third_of_the_trials_beyond_each_rung() -> None:
+    study = load(settings=["search.early_stopping.policy=promotion", "search.max_trials=81", "training.epochs=27"])
     # 81 trials for an epoch, 27 for two more, 9 for six more, 3 for the remaining 18
     assert expected_epochs(study, math.inf).total == pytest.approx(81 + 27 * 2 + 9 * 6 + 3 * 18)
 
 
+@pytest.mark.parametrize(("trials", "epochs"), [(4, 9), (10, 10)])
+def test_the_expected_epochs_are_those_of_searches_with_random_scores(trials: int, epochs: int) -> None:
+    settings = [f"search.max_trials={trials}", f"training.epochs={epochs}"]
+    states = [Search(oracle(*settings), trials, seed=seed).play() for seed in range(60)]
+    trained = fmean(sum(len(trial.epochs) for trial in state.trials.values()) for state in states)
+    assert expected_epochs(load(settings=settings), math.inf).total == pytest.approx(trained, rel=0.1)
+
+
 def test_the_best_of_few_trials_is_trained_to_its_end_all_the_same() -> None:
-    study = load(settings=["search.max_trials=2", "training.epochs=9"])
-    assert expected_epochs(study, math.inf).total == pytest.approx(2 + 2 + 6)
+    settings = ["search.max_trials=2", "training.epochs=9"]
+    promotion = load(settings=[*settings, "search.early_stopping.policy=promotion"])
+    assert expected_epochs(promotion, math.inf).total == pytest.approx(2 + 2 + 6)
+    # the second of two trials at a rung is stopped in half of all searches, from the second rung on
+    assert expected_epochs(load(settings=settings), math.inf).total == pytest.approx(2 + 4 + 9)
     one = load(settings=["search.max_trials=1", "training.epochs=9"])
     assert expected_epochs(one, math.inf).total == 9
 

@@ -180,6 +180,43 @@ def test_after_the_last_suggestion_a_stock_worker_gets_no_paused_trial_whose_mod
     assert trial_of(chief, 0).reason == "rung 0 (epoch 1): val_accuracy 0.5000 is not the best of 3"
 
 
+@pytest.mark.parametrize("policy", ["stopping", "promotion", "none"])
+def test_a_stock_worker_gets_no_interrupted_trial_whose_model_it_would_lose(policy: str) -> None:
+    chief = promoting(f"search.early_stopping.policy={policy}", "search.early_stopping.min_epochs=5", trials=3)
+    for number in range(3):
+        add(chief, number)
+    saved, unsaved = take(chief, A), take(chief, B)
+    epochs(chief, saved, 0.5, 0.7, 0.6)
+    for attempt in (unsaved, saved):
+        chief.give_back(attempt, Outcome.PREEMPTED, "", at(9))
+    assert (chief.queued, chief.queued_for(stock=True)) == (3, 2)
+    assert take(chief, STOCK, 10).trial == unsaved.trial
+    assert take(chief, Worker("tuner1"), 10).trial == "00002"
+    assert chief.grant(Worker("tuner2"), at(10))[0] is None
+    again = take(chief, A, 11)
+    assert again.trial == saved.trial
+    assert sorted(trial_of(chief, 0).checkpoints) == [0, 1, 2]
+
+
+def test_if_only_stock_workers_are_left_an_interrupted_trial_ends_with_its_score_and_model() -> None:
+    chief = promoting("search.early_stopping.policy=none", "leases.stock_duration_s=600", epochs=9, trials=1)
+    add(chief, 0)
+    attempt = take(chief, A)
+    epochs(chief, attempt, 0.5, 0.7, 0.6)
+    chief.give_back(attempt, Outcome.PREEMPTED, "", at(9))
+    chief.exhausted = True
+    for seconds in (10, 500):
+        chief.record_time(0, at(seconds))
+        assert chief.grant(STOCK, at(seconds))[0] is None
+        assert chief.finish(at(seconds)) == [], "another worker may return"
+    chief.record_time(0, at(700))
+    assert chief.grant(STOCK, at(700))[0] is None
+    assert [record.kind for record in chief.finish(at(700))] == ["withdrawn", "finished"]
+    (trial,) = chief.state.best()
+    assert (trial.state, trial.score, trial.checkpoint) == (TrialState.STOPPED, 0.7, "00000/1/1")
+    assert trial.reason == "epoch 3: no worker that can resume it was left"
+
+
 def test_paused_trials_wait_for_a_worker_that_can_resume_them_if_no_stock_worker_asks() -> None:
     chief = promoting("leases.stock_duration_s=600", epochs=9)
     paused_at_first_rung(chief, 0.5, 0.6)

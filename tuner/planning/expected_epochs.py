@@ -3,9 +3,11 @@
 import math
 from dataclasses import dataclass
 
-from tuner.config.settings import Algorithm, Policy, Study
-from tuner.study.rungs import epochs_at
+from tuner.config.settings import Algorithm, EarlyStopping, Policy, Study
+from tuner.study.rungs import epochs_at, kept_of
 
+MANY = 10_000
+"""Number of trials from which on the share that continues beyond a rung hardly depends on it."""
 HYPERBAND_FACTOR = 3
 """Keras Tuner's default, which cannot be set."""
 
@@ -28,7 +30,7 @@ class ExpectedEpochs:
 def expected_epochs(study: Study, combinations: float) -> ExpectedEpochs:
     """Return what a search trains. `combinations` is the number of configurations of the space, which may be infinite.
 
-    Early stopping is assumed to let exactly one of `reduction_factor` trials continue beyond each rung.
+    All orders in which trials of different quality reach a rung are assumed to be equally probable.
     """
     search, epochs = study.search, study.training.epochs
     if search.algorithm is Algorithm.HYPERBAND:
@@ -38,15 +40,30 @@ def expected_epochs(study: Study, combinations: float) -> ExpectedEpochs:
     stopping = search.early_stopping
     if stopping.policy is Policy.NONE or trials == 1:
         return ExpectedEpochs(trials, epochs)
-    mean, share, rung, trained = 0.0, 1.0, 0, 0
+    going = began = MANY if trials is None else trials
+    total, rung, trained = 0.0, 0, 0
     while trained < epochs:
         reached = min(epochs, epochs_at(stopping, rung))
-        mean += share * (reached - trained)
-        trained, rung, share = reached, rung + 1, share / stopping.reduction_factor
-        if trials is not None:
-            finalists = search.finalists if stopping.policy is Policy.PROMOTION else 1
-            share = max(share, min(1, finalists / trials))  # the best trials are trained to their end
-    return ExpectedEpochs(trials, mean)
+        total += going * (reached - trained)
+        finalists = search.finalists if stopping.policy is Policy.PROMOTION else 1
+        going = max(_continuing(stopping, rung, going), min(finalists, began))  # the best are trained to their end
+        trained, rung = reached, rung + 1
+    return ExpectedEpochs(trials, total / began)
+
+
+def _continuing(stopping: EarlyStopping, rung: int, reached: float) -> float:
+    """Return how many of the trials that reach a rung continue beyond it.
+
+    The policy `stopping` compares each of them with those before it, so more than one of `reduction_factor` continue.
+    """
+    if stopping.policy is Policy.PROMOTION:
+        return reached / stopping.reduction_factor
+
+    def chance(place: int) -> float:
+        return min(1.0, (kept_of(stopping, rung, place) or place) / place)
+
+    compared = min(math.floor(reached), MANY)
+    return sum(map(chance, range(1, compared + 1))) + (reached - compared) * chance(compared + 1)
 
 
 def _hyperband(epochs: int) -> ExpectedEpochs:

@@ -307,7 +307,8 @@ class Oracle:
             return records
         if self._waiting.is_searching(self.starts_trials, is_left):
             return records
-        ends: list[Record] = [*self._waiting.withdraw(now.at), *self._budgets.withdrawn(self._waiting.queue, now.at)]
+        ends: list[Record] = [*self._waiting.withdraw(now.at, is_left)]
+        ends += self._budgets.withdrawn(self._waiting.queue, now.at)
         records += self._apply_all(ends, now)
         records += self._apply_all(self._waiting.repetitions.missing(now.at), now)
         if self._leases or self._waiting.repetitions.count:

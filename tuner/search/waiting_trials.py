@@ -1,6 +1,7 @@
 """The trials that wait for a worker, in the order in which they are leased."""
 
 from collections import deque
+from collections.abc import Iterator
 
 from tuner.config.settings import Policy
 from tuner.names import TrialId
@@ -12,9 +13,11 @@ from tuner.search.promotion import Promotion
 from tuner.search.repetitions import Repetitions
 from tuner.search.reserve import Reserve
 from tuner.search.restart_cost import is_nearly_there
-from tuner.study.records import AttemptEnded, Created, Ended, Paused, Record, Reported, TrialState
+from tuner.study.records import AttemptEnded, Created, Ended, Paused, Record, Reported, TrialState, Withdrawn
 from tuner.study.state import StudyState
 from tuner.study.trial import Trial
+
+NO_WORKER = "no worker that can resume it was left"
 
 
 class WaitingTrials:
@@ -58,11 +61,11 @@ class WaitingTrials:
 
     @property
     def is_left_to_stock(self) -> bool:
-        """Whether only paused trials wait, and only Keras Tuner's own workers, which cannot resume them, are left.
+        """Whether only trials with saved models wait, and only Keras Tuner's own workers, which cannot resume them.
 
         Other workers may be replaced, so they must have been inactive for the duration of a stock worker's lease.
         """
-        if self.promotion is None or self.queue or self.is_closing:
+        if not (self.promotion or self._interrupted) or self._new or self._for_stock() or self.is_closing:
             return False
         return self._stock_s - self._own_s >= self._state.settings.leases.stock_duration_s
 
@@ -87,8 +90,10 @@ class WaitingTrials:
             stock: Whether to count those that Keras Tuner's own workers get.
         """
         if stock and self._last_trials():
-            return 0 if self._closing and self._closing.is_exclusive else len(self._interrupted)
-        if self.promotion is None or stock:
+            return 0 if self._closing and self._closing.is_exclusive else len(self._for_stock())
+        if stock:
+            return len(self._for_stock()) + len(self._new)
+        if self.promotion is None:
             return len(self.queue)
         promotable = self.promotion.promotable_count()
         if (closing := self._closing) and (last := self._last_trials()):
@@ -102,8 +107,8 @@ class WaitingTrials:
         """Return the trial that a worker gets; None if none is ready.
 
         Args:
-            worker: The worker. Keras Tuner's own workers get no paused trial, because they would train it from its
-                first epoch and save no model.
+            worker: The worker. Keras Tuner's own workers get no trial that has a saved model, because they would train
+                it from its first epoch, and its model would be lost.
             starts_trials: Whether more trials may be suggested.
         """
         if worker.stock:
@@ -135,8 +140,8 @@ class WaitingTrials:
 
     def _started(self, worker: Worker) -> TrialId | None:
         """Return the interrupted or promotable trial that a worker gets; None if none is ready."""
-        if self._interrupted:
-            return self._interrupted[0]
+        if interrupted := self._for_stock() if worker.stock else self._interrupted:
+            return interrupted[0]
         return self.promotion.promotable(worker.name) if self.promotion and not worker.stock else None
 
     def after_epoch(
@@ -214,15 +219,17 @@ class WaitingTrials:
         if self.promotion:
             self.promotion.pause(trial)
 
-    def withdraw(self, at: float) -> list[Ended]:
-        """Remove the paused trials at the end of the search, and return their ends.
+    def withdraw(self, at: float, is_left_to_stock: bool) -> Iterator[Ended | Withdrawn]:
+        """Remove the paused trials at the end of the search, and yield their ends.
 
         A trial that would have continued is stopped by the budget that has ended, or because no worker that can resume
-        it was left, and the others by their rung.
+        it was left, and the others by their rung. In the second case, interrupted trials are removed too.
         """
-        if self.promotion is None:
-            return []
         ending, ends = self._state.ending, []
+        if is_left_to_stock and not ending:
+            yield from self._leave(at)
+        if self.promotion is None:
+            return
         continuing = self.promotion.continuing()
         for trial in self._state.trials.values():
             if trial.state is not TrialState.PAUSED:
@@ -232,11 +239,11 @@ class WaitingTrials:
                 continue
             reason = self.promotion.reason(trial)
             if trial.trial_id in continuing:
-                reason = f"{reason.partition(': ')[0]}: no worker that can resume it was left"
+                reason = f"{reason.partition(': ')[0]}: {NO_WORKER}"
             ends.append(stopped_at_end(trial, reason, at))
         for end in ends:
             self.promotion.resume(self._state.trials[end.trial])
-        return ends
+        yield from ends
 
     def take(self, trial: Trial) -> None:
         """Remove a trial that is about to be leased."""
@@ -254,6 +261,20 @@ class WaitingTrials:
         if self._last is None:  # it compares all active trials, which takes long if there are a thousand
             self._last = self._closing.finalists(self._active())
         return self._last
+
+    def _leave(self, at: float) -> Iterator[Withdrawn]:
+        """Remove the interrupted trials that no worker can resume (`is_left_to_stock`), and yield their ends."""
+        trials = [self._state.trials[trial] for trial in self._interrupted]
+        self._interrupted.clear()
+        for trial in trials:
+            if (best := trial.best_epoch) is not None:  # always, as they have a model of that epoch
+                score = trial.epochs[best][self._state.objective.name]
+                reason = f"epoch {max(trial.epochs) + 1}: {NO_WORKER}"
+                yield Withdrawn(at=at, trial=trial.trial_id, score=score, best_epoch=best, reason=reason, budget="")
+
+    def _for_stock(self) -> list[TrialId]:
+        """Return the interrupted trials that Keras Tuner's own workers get."""
+        return [trial for trial in self._interrupted if self._state.trials[trial].checkpoint is None]
 
     def _interruption(self, trial: TrialId) -> tuple[float, TrialId]:
         """Return the sort key of an interrupted trial: the newest interruption comes first, also after a restart."""

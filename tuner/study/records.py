@@ -216,7 +216,7 @@ class Withdrawn(_Record):
     best_epoch: int
     reason: str
     budget: str
-    """Key of the setting whose budget ended the search."""
+    """Key of the setting whose budget ended the search; empty if no worker that can resume the trial was left."""
 
 
 class ModelsDeleted(_Record):

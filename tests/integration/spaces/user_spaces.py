@@ -39,6 +39,14 @@ class Tiny(keras_tuner.HyperModel):
         return model
 
 
+class Rated(Tiny):
+    """Tiny with learning rates between those that learn nothing and those that learn at once."""
+
+    def build(self, hp):
+        rate = hp.Float("learning_rate", 1e-5, 1e-1, sampling="log")
+        return self.model(hp.Choice("units", [2, 4, 8, 16]), rate)
+
+
 class Stuck(keras.callbacks.Callback):
     """Sleeps in one call, as a long compilation does, at the epoch that `stuck-<epoch>` is there for."""
 
