@@ -13,7 +13,7 @@ from tests.support.gcs_emulator import free_port
 from tuner import names
 from tuner.data.pack import pack
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.exhaustive]
 
 TRIALS, EPOCHS, WORKERS = 9, 9, 2
 
