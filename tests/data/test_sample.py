@@ -69,8 +69,8 @@ def test_neither_colour_nor_contrast_alone_tells_the_classes_apart() -> None:
     ("filters", "pooled", "units", "activation", "learning_rate", "seed"),
     [
         (8, False, (32,), "relu", 1e-3, 5),
-        (40, True, (200, 100), "tanh", 5e-4, 3),
-        (60, True, (300, 200), "relu", 5e-4, 4),
+        pytest.param(40, True, (200, 100), "tanh", 5e-4, 3, marks=pytest.mark.exhaustive),
+        pytest.param(60, True, (300, 200), "relu", 5e-4, 4, marks=pytest.mark.exhaustive),
     ],
 )
 def test_a_small_network_learns_the_sample_in_a_few_epochs(
