@@ -1,7 +1,7 @@
 """This project's search in virtual time: its oracle, suggester and early stopping, without processes and a journal.
 
 The simulator does what the chief's dispatcher and service do between two calls: it asks the suggester if the oracle
-wants a suggestion, and informs the suggester of trials that have ended.
+wants a suggestion, and informs the suggester of rungs that trials have reached and of trials that were paused or ended.
 """
 
 from collections.abc import Sequence
@@ -13,12 +13,14 @@ from bench.simulation.table import Table
 from tuner.config.loading import load
 from tuner.config.settings import Study
 from tuner.names import TrialId
+from tuner.search.claims import AttemptClaim, Instant
 from tuner.search.leases import Worker
-from tuner.search.oracle import AttemptClaim, Instant, Oracle
-from tuner.search.suggester import NoSuggestion, Suggestion, make_suggester
+from tuner.search.oracle import Oracle
+from tuner.search.suggester import NoSuggestion, Suggestion, make_suggester, observations
 from tuner.study.objective import Objective
-from tuner.study.records import Ended, Opened, Outcome, Record, TrialState
-from tuner.study.state import StudyState, Trial
+from tuner.study.records import Ended, Opened, Outcome, Paused, Record, TrialState
+from tuner.study.state import StudyState
+from tuner.study.trial import Trial
 
 OBJECTIVE = "val_accuracy"
 STARTED = 1_700_000_000.0
@@ -29,6 +31,7 @@ class Ours:
     """A search with the given settings of study.yaml, such as `search.algorithm=bayesian`."""
 
     def __init__(self, table: Table, workers: int, seed: int, settings: Sequence[str] = ()) -> None:
+        self._table = table
         self._grid: Grid = table.grid
         self._epochs = table.epochs
         study = study_of(table, seed, settings)
@@ -61,10 +64,17 @@ class Ours:
     def report(self, job: Job, epoch: int, value: float, now: float) -> bool:
         """Report an epoch whose checkpoint is saved."""
         attempt, instant = job.trial, _instant(now)
-        checkpoint = f"{attempt.trial}-{epoch}"
-        self._apply(self._oracle.report(attempt, epoch, {OBJECTIVE: value}, checkpoint, instant), instant)
         trial = self._state.trials[TrialId(attempt.trial)]
+        checkpoint = f"{attempt.trial}-{epoch}"
+        start_s = self._start_s(job, trial, now) if epoch == job.first_epoch else None
+        records = self._oracle.report(attempt, epoch, {OBJECTIVE: value}, checkpoint, instant, start_s=start_s)
+        self._apply(records, instant)
         return trial.state is TrialState.RUNNING
+
+    def _start_s(self, job: Job, trial: Trial, now: float) -> float:
+        """Return the time from the lease to the first epoch's beginning, which the worker of a trial measures."""
+        assert trial.leased is not None
+        return max(0.0, STARTED + now - trial.leased - float(self._table.scaled_s[job.configuration]))
 
     def completed(self, job: Job, now: float) -> None:
         """Complete the trial."""
@@ -93,10 +103,13 @@ class Ours:
         )
 
     def _apply(self, records: Sequence[Record], instant: Instant) -> None:
-        """Inform the suggester of the trials that have ended, and end the search if nothing is left to do."""
-        for record in [*records, *self._oracle.finish(instant)]:
-            if isinstance(record, Ended):
+        """Inform the suggester as the chief's service does, and end the search if nothing is left to do."""
+        for observation in observations(self._state, records):
+            self._suggester.observe(observation)
+        for record in records:
+            if isinstance(record, Ended | Paused):
                 self._suggester.ended(record.trial, record.state, record.score, record.best_epoch)
+        self._oracle.finish(instant)
 
 
 def study_of(table: Table, seed: int, settings: Sequence[str]) -> Study:
