@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from bench.simulation.contender import Job
 from bench.simulation.contenders.keras_space import keras_space
+from bench.simulation.contest import budget_s
 from bench.simulation.grid import Grid
 from bench.simulation.table import Table
 from tuner.config.loading import load
@@ -23,6 +24,8 @@ from tuner.study.state import StudyState
 from tuner.study.trial import Trial
 
 OBJECTIVE = "val_accuracy"
+BUDGETS = ("search.max_", "search.target=", "search.patience_trials=")
+"""Beginnings of the settings that end a search."""
 STARTED = 1_700_000_000.0
 """Seconds since 1970 at which the virtual clock starts."""
 
@@ -34,7 +37,7 @@ class Ours:
         self._table = table
         self._grid: Grid = table.grid
         self._epochs = table.epochs
-        study = study_of(table, seed, settings)
+        study = study_of(table, workers, seed, settings)
         self._state = StudyState()
         opened = Opened(at=STARTED, term=1, writer="simulator", study=study, data="table", direction="max")
         self._state.apply(opened)
@@ -112,11 +115,11 @@ class Ours:
         self._oracle.finish(instant)
 
 
-def study_of(table: Table, seed: int, settings: Sequence[str]) -> Study:
-    """Return the settings of a search on a table: the defaults, except those given, and no limit on trials."""
+def study_of(table: Table, workers: int, seed: int, settings: Sequence[str]) -> Study:
+    """Return the settings of a search on a table: the defaults, except those given, and the hours of the simulation."""
     limits = [f"seed={seed + 1}", f"training.epochs={table.epochs}"]
-    if not any(setting.startswith("search.max_trials=") for setting in settings):
-        limits.append(f"search.max_trials={len(table.grid)}")
+    if not any(setting.startswith(BUDGETS) for setting in settings):
+        limits.append(f"search.max_hours={budget_s(table, workers) / 3600}")
     return load(settings=[*limits, *settings])
 
 
