@@ -62,7 +62,11 @@ def test_the_schema_and_the_values_have_the_same_keys() -> None:
             "workers.resources.limit.cpu=1",
             ["did you mean workers.resources.limits?"],
         ),
-        ("study.search.early_stopping.policy=x", ["/early_stopping/policy': value must be one of 'asha', 'none'"]),
+        ("study.search.confirm.seed=3", ["did you mean study.search.confirm.seeds?"]),
+        (
+            "study.search.early_stopping.policy=x",
+            ["/early_stopping/policy': value must be one of 'stopping', 'asha', 'promotion', 'none'"],
+        ),
         ("workers.replicas=two", ["at '/workers/replicas': got string, want integer"]),
         ("workers.replicas=-1", ["at '/workers/replicas': minimum: got -1, want 1"]),
         ("study.space.import=3", ["at '/study/space/import': got number, want"]),

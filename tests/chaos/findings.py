@@ -15,6 +15,7 @@ class Rule(StrEnum):
     ATTEMPTS = "attempts are numbered from 1 without gaps, and one runs at a time"
     STALE = "only the running attempt reports and ends"
     PROMOTED = "a paused trial goes on if it is among the best of its rung, or if there is nothing left to suggest"
+    REPEATED = "the best trials are trained again after the search, as often as search.confirm says"
     ONCE = "a trial ends once, and nothing happens to it afterwards"
     EPOCHS = "epochs are reported in order, and a new attempt goes on where the trial was"
     BUDGETS = "a trial is tried as often as its budgets allow, neither more nor less"

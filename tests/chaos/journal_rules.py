@@ -1,8 +1,10 @@
 """What the records of a journal must hold to; the checker's own bookkeeping, not the program's `StudyState`."""
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from math import isnan, nan
+from statistics import fmean
 from typing import Any
 
 from tests.chaos.evidence import Segment
@@ -38,6 +40,8 @@ class Account:
 
     trial: TrialId
     hyperparameters: dict[str, Any]
+    repeats: TrialId | None = None
+    """The trial that this one trains again with another seed."""
     attempts: int = 0
     running: bool = False
     paused: bool = False
@@ -115,26 +119,64 @@ class Books:
             waits = bool(self.finished.budget) and not account.running and account.best_epoch("max") is None
             self._expect(Rule.FINISHED, account.ended is not None or waits, f"trial {account.trial} has not ended")
         if self.study.search.early_stopping.policy is Policy.PROMOTION and not self.finished.budget:
-            ends = Counter(a.ended.state for a in self.accounts.values() if isinstance(a.ended, Ended))
+            ends = Counter(account.ended.state for account in self._searched() if isinstance(account.ended, Ended))
             wanted = min(self.study.search.finalists, ends.total() - ends[TrialState.FAILED])
             completed = ends[TrialState.COMPLETED]
             self._expect(Rule.PROMOTED, completed >= wanted, f"{completed} trials are complete, of {wanted} finalists")
+        self._judge_repetitions()
         search = self.study.search
         if search.algorithm in _SUGGESTED_ONE_BY_ONE and search.max_trials is not None:
-            count = len(self.accounts)
+            count = len(self._searched())
             self._expect(Rule.FINISHED, count <= search.max_trials, f"{count} trials of {search.max_trials}")
 
-    def best(self, count: int) -> list[Account]:
-        """Return the best trials that have a score and a saved model, best first."""
-        direction = self.opened.direction if self.opened else "max"
-        sign = -1 if direction == "max" else 1
+    def _searched(self) -> list[Account]:
+        """Return the trials of the search itself."""
+        return [account for account in self.accounts.values() if account.repeats is None]
+
+    def _repetitions(self, trial: TrialId) -> list[Account]:
+        """Return the repetitions of a trial, without those that a budget has stopped."""
+        repetitions = (account for account in self.accounts.values() if account.repeats == trial)
+        return [account for account in repetitions if not _is_stopped(account)]
+
+    def _judge_repetitions(self) -> None:
+        """Look whether the best trials were trained again, and as often as each other, unless hours ended that."""
+        search = self.study.search
+        assert self.finished is not None
+        if not search.confirm.is_on or self.finished.budget in ("search.max_hours", "search.max_worker_hours"):
+            return
+        for account in self._usable(self._searched())[: search.confirm.best]:
+            count = len(self._repetitions(account.trial))
+            self._expect(
+                Rule.REPEATED,
+                count == search.confirm.seeds,
+                f"trial {account.trial}, one of the best, has {count} repetitions of {search.confirm.seeds}",
+            )
+
+    def _usable(self, accounts: Iterable[Account]) -> list[Account]:
+        """Return the trials that have a score and a saved model, best first."""
+        sign = -1 if self.opened is None or self.opened.direction == "max" else 1
         usable = [
             account
-            for account in self.accounts.values()
+            for account in accounts
             if account.ended and account.ended.score is not None and account.ended.best_epoch in account.checkpoints
         ]
         # ended and its score are there, as they were asked for
-        return sorted(usable, key=lambda a: (sign * (a.ended.score or 0.0), a.trial))[:count]  # type: ignore[union-attr]
+        return sorted(usable, key=lambda a: (sign * (a.ended.score or 0.0), a.trial))  # type: ignore[union-attr]
+
+    def best(self, count: int) -> list[Account]:
+        """Return the best trials that have a score and a saved model, best first."""
+        sign = -1 if self.opened is None or self.opened.direction == "max" else 1
+        trials, confirmed = self._searched(), list[tuple[float, Account]]()
+        for account in trials:
+            repetitions = self._repetitions(account.trial)
+            whole = [a for a in repetitions if isinstance(a.ended, Ended) and a.ended.state is TrialState.COMPLETED]
+            scores = [a.ended.score for a in whole if a.ended and a.ended.score is not None]
+            if scores and self._usable([account, *repetitions]):
+                confirmed.append((sign * fmean(scores), account))
+        confirmed.sort(key=lambda pair: pair[0])
+        first = [self._usable([account, *self._repetitions(account.trial)])[0] for _, account in confirmed]
+        known = {account.trial for _, account in confirmed}
+        return [*first, *self._usable(account for account in trials if account.trial not in known)][:count]
 
     # ---- records ----------------------------------------------------------------------------------
 
@@ -159,7 +201,9 @@ class Books:
     def _take(self, record: Record) -> None:
         if isinstance(record, Created):
             self._expect(Rule.CREATED, record.trial not in self.accounts, f"trial {record.trial} is created again")
-            self.accounts[record.trial] = Account(record.trial, dict(record.hyperparameters))
+            self.accounts[record.trial] = Account(record.trial, dict(record.hyperparameters), record.repeats)
+            if record.repeats is not None:
+                self._repeat(record.repeats, record)
             return
         if isinstance(record, Finished | Opened):
             self.finished = record if isinstance(record, Finished) else None
@@ -171,6 +215,24 @@ class Books:
                 self._retry(trial)
         elif not isinstance(record, Served | BudgetEnded):
             self._take_of_trial(record)
+
+    def _repeat(self, trial: TrialId, record: Created) -> None:
+        """Look whether a trial may be trained again: it has ended, and the search itself is over."""
+        original, limit = self.accounts.get(trial), self.study.search.confirm.seeds
+        self._expect(
+            Rule.REPEATED,
+            original is not None
+            and original.repeats is None
+            and original.ended is not None
+            and {**original.hyperparameters, **record.hyperparameters} == original.hyperparameters
+            and len(self._repetitions(trial)) <= limit,
+            f"trial {record.trial} repeats {trial}, which has not ended, is another one, or was repeated {limit} times",
+        )
+        self._expect(
+            Rule.REPEATED,
+            not any(account.running or account.paused for account in self._searched()),
+            f"trial {record.trial} repeats {trial} before the search itself is over",
+        )
 
     def _take_of_trial(self, record: Leased | Reported | AttemptEnded | Paused | Ended | Withdrawn) -> None:
         account = self.accounts.get(record.trial)
@@ -232,11 +294,11 @@ class Books:
         failed = {
             a.trial for a in self.accounts.values() if isinstance(a.ended, Ended) and a.ended.state is TrialState.FAILED
         }
-        reached = [a for a in self.accounts.values() if epochs in a.rungs and a.trial not in failed]
+        reached = [a for a in self._searched() if epochs in a.rungs and a.trial not in failed]
         better = [a for a in reached if sign * a.rungs[epochs] > sign * account.rungs.get(epochs, nan)]
         is_best = len(better) < len(reached) // stopping.reduction_factor
         search = self.study.search
-        is_last = search.max_trials is not None and len(self.accounts) >= search.max_trials
+        is_last = search.max_trials is not None and len(self._searched()) >= search.max_trials
         # in time before the end of such a budget, the best trials are trained to their end
         has_hours = search.max_hours is not None or search.max_worker_hours is not None
         self._expect(
@@ -257,8 +319,10 @@ class Books:
         )
         self._expect(
             Rule.PROMOTED,
-            self.study.search.early_stopping.policy is Policy.PROMOTION and account.newest is not None,
-            f"trial {record.trial} is paused, and has no saved model or is of a study that pauses none",
+            self.study.search.early_stopping.policy is Policy.PROMOTION
+            and account.newest is not None
+            and account.repeats is None,
+            f"trial {record.trial} is paused, and is a repetition, has no saved model, or its study pauses none",
         )
 
     def _report(self, account: Account, record: Reported) -> None:
@@ -328,3 +392,8 @@ class Books:
                 return account.spent[outcome], 0
             case Outcome.ENVIRONMENT:  # of bucket, disk or network: no trial is given up for it
                 return 0, 1
+
+
+def _is_stopped(account: Account) -> bool:
+    ended = account.ended
+    return isinstance(ended, Withdrawn) or (isinstance(ended, Ended) and ended.state is TrialState.STOPPED)

@@ -36,6 +36,7 @@ class Story:
         self._opened = self._at
         self._writer = ""
         self._term = 0
+        self._keys: dict[TrialId, int] = {}
         self._running: dict[TrialId, tuple[int, str]] = {}
         self._attempts: dict[TrialId, int] = {}
         self._checkpoints: dict[TrialId, dict[int, str]] = {}
@@ -53,10 +54,11 @@ class Story:
             Opened(at=self._now(), term=self._term, writer=writer, study=self._study, data="d", direction="max")
         )
 
-    def create(self, number: int) -> TrialId:
-        """A trial is suggested."""
+    def create(self, number: int, repeats: TrialId | None = None) -> TrialId:
+        """A trial is suggested, or another one must be trained again."""
         trial = TrialId(f"{number:05d}")
-        self._write(Created(at=self._now(), trial=trial, hyperparameters={KEY: number}, algorithm={}))
+        key = self._keys[trial] = number if repeats is None else self._keys[repeats]
+        self._write(Created(at=self._now(), trial=trial, hyperparameters={KEY: key}, algorithm={}, repeats=repeats))
         return trial
 
     def lease(self, trial: TrialId, worker: str) -> None:
@@ -78,7 +80,7 @@ class Story:
     def zombie(self, trial: TrialId, worker: str, epoch: int) -> None:
         """The worker that had the trial before trains an epoch of it."""
         for what in (What.BEGIN, What.END):
-            self.marks.append(Mark(self._now(), worker, 1, int(trial), what, epoch))
+            self.marks.append(Mark(self._now(), worker, 1, self._keys[trial], what, epoch))
 
     def epoch(self, trial: TrialId, epoch: int, value: float) -> None:
         """An epoch is trained, saved and reported."""
@@ -159,7 +161,34 @@ class Story:
 
     def _mark(self, trial: TrialId, what: What, epoch: int) -> None:
         _, worker = self._running[trial]
-        self.marks.append(Mark(self._now(), worker, 1, int(trial), what, epoch))
+        self.marks.append(Mark(self._now(), worker, 1, self._keys[trial], what, epoch))
+
+
+CONFIRM = load(recorded=STUDY, settings=["search.confirm={best: 2, seeds: 2}", "search.max_trials=3"])
+
+
+def a_confirmation() -> Left:
+    """The best two of three trials are trained again twice, and the second of them has the better mean."""
+    story = Story(CONFIRM)
+    story.chief("only")
+
+    def train(trial: TrialId, value: float, worker: str = "a") -> None:
+        story.lease(trial, worker)
+        for epoch in range(3):
+            story.epoch(trial, epoch, value + epoch / 100)
+        story.completed(trial)
+
+    first, second, third = trials = [story.create(number) for number in range(3)]
+    for trial, value in zip(trials, (0.8, 0.7, 0.6), strict=True):
+        train(trial, value)
+    story.delete(third, 2)
+    repetitions = [story.create(3 + number, trial) for number, trial in enumerate((first, second, first, second))]
+    for trial, value in zip(repetitions, (0.5, 0.6, 0.4, 0.75), strict=True):
+        train(trial, value, "b")
+    for trial in (second, *repetitions[:3]):
+        story.delete(trial, 2)
+    story.finished()
+    return story.left(Exit("chief-1", Role.CHIEF, 0), Exit("a", Role.WORKER, 0), Exit("b", Role.WORKER, 0))
 
 
 PROMOTION = load(recorded=STUDY, settings=["search.early_stopping.policy=promotion", "search.max_trials=5"])

@@ -9,7 +9,7 @@ import pytest
 from tests.chaos.checker import check
 from tests.chaos.evidence import Change, Left, Mark, ObjectEvent, Reign, Segment, What
 from tests.chaos.findings import Rule
-from tests.chaos.story import STUDY, Story, a_contest, a_night
+from tests.chaos.story import STUDY, Story, a_confirmation, a_contest, a_night
 from tuner import names
 from tuner.names import TrialId
 from tuner.study.records import Created, Ended, Finished, Leased, Opened, Outcome, Paused, Record, Reported, TrialState
@@ -81,6 +81,11 @@ def moved(kind: type[Record], *, before: type[Record], nth: int = 0) -> Spoil:
         return with_records(left, kept)
 
     return spoil
+
+
+def repeats(old: TrialId, new: TrialId) -> Spoil:
+    """Let the first repetition of a trial repeat another one instead."""
+    return changed(Created, repeats=old, to={"repeats": new})
 
 
 def a_segment_is_missing(left: Left) -> Left:
@@ -199,7 +204,9 @@ SPOILED: list[tuple[Rule, str, Spoil]] = [
 ]
 
 
-@pytest.mark.parametrize("left", [a_night(), a_contest()], ids=["a night", "a contest"])
+@pytest.mark.parametrize(
+    "left", [a_night(), a_contest(), a_confirmation()], ids=["a night", "a contest", "a confirmation"]
+)
 def test_a_search_that_is_as_it_must_be_passes(left: Left) -> None:
     verdict = check(left)
     assert verdict.violations == ()
@@ -207,8 +214,9 @@ def test_a_search_that_is_as_it_must_be_passes(left: Left) -> None:
 
 
 def test_every_rule_is_looked_at() -> None:
-    assert set(check(a_night()).looked) == set(Rule) - {Rule.PROMOTED}
+    assert set(check(a_night()).looked) == set(Rule) - {Rule.PROMOTED, Rule.REPEATED}
     assert Rule.PROMOTED in check(a_contest()).looked
+    assert Rule.REPEATED in check(a_confirmation()).looked
 
 
 def test_what_was_done_is_counted() -> None:
@@ -255,15 +263,39 @@ def test_with_promotion_it_is_found_that(rule: Rule, what: str, spoil: Spoil) ->
     assert rule in {violation.rule for violation in check(spoil(a_contest())).violations}
 
 
+FIRST_REPETITION, WINNER = TrialId("00003"), TrialId("00006")
+SPOILED_CONFIRMATION: list[tuple[Rule, str, Spoil]] = [
+    (Rule.REPEATED, "a trial that is not among the best is trained again", repeats(SECOND, TrialId("00002"))),
+    (Rule.REPEATED, "a repetition is repeated", changed(Created, -1, to={"repeats": FIRST_REPETITION})),
+    (Rule.REPEATED, "another trial is trained than the one that is repeated", repeats(TRIAL, SECOND)),
+    (Rule.REPEATED, "a trial is trained again before the search is over", moved(Created, before=Ended)),
+    (
+        Rule.KEPT,
+        "the model of the winner's best training is deleted",
+        deletes(names.checkpoint(STUDY.name, WINNER, 1, 2)),
+    ),
+    (Rule.KEPT, "the runner-up's model is deleted", deletes(names.checkpoint(STUDY.name, TRIAL, 1, 2))),
+]
+
+
+@pytest.mark.parametrize(
+    ("rule", "what", "spoil"), SPOILED_CONFIRMATION, ids=[f"{r.name.lower()}: {w}" for r, w, _ in SPOILED_CONFIRMATION]
+)
+def test_with_repetitions_it_is_found_that(rule: Rule, what: str, spoil: Spoil) -> None:
+    assert rule in {violation.rule for violation in check(spoil(a_confirmation())).violations}
+
+
 def test_every_rule_can_be_broken() -> None:
-    assert {rule for rule, _, _ in [*SPOILED, *SPOILED_CONTEST]} == set(Rule)
+    assert {rule for rule, _, _ in [*SPOILED, *SPOILED_CONTEST, *SPOILED_CONFIRMATION]} == set(Rule)
 
 
 def test_a_journal_alone_is_judged_by_the_rules_for_journals() -> None:
     night = a_night()
     verdict = check(Left(night.segments, night.objects))
     assert verdict.holds
-    unlooked = {Rule.REPEATS, Rule.ZOMBIES, Rule.GRANTED, Rule.NAMED, Rule.KEPT, Rule.EXITS, Rule.PROMOTED}
+    unlooked = {Rule.REPEATS, Rule.ZOMBIES, Rule.GRANTED, Rule.NAMED, Rule.KEPT, Rule.EXITS, Rule.PROMOTED,
+        Rule.REPEATED,
+    }  # fmt: skip
     assert set(Rule) - set(verdict.looked) == unlooked
 
 

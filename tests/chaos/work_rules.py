@@ -46,7 +46,10 @@ def check_work(
     records: Sequence[Record], marks: Iterable[Mark], reigns: Sequence[Reign] | None, findings: Findings
 ) -> int:
     """Hold the marks against the leases, and return how many whole epochs were trained more than once."""
-    trials = {record.hyperparameters.get(KEY): record.trial for record in records if isinstance(record, Created)}
+    trials: dict[Any, list[TrialId]] = defaultdict(list)  # a trial and its repetitions have the same key
+    for record in records:
+        if isinstance(record, Created):
+            trials[record.hyperparameters.get(KEY)].append(record.trial)
     work: dict[TrialId, dict[int, _Work]] = defaultdict(dict)
     leases: dict[tuple[TrialId, str], list[Leased]] = defaultdict(list)
     for record in records:
@@ -64,17 +67,22 @@ def check_work(
 
 
 def _attributed(
-    marks: Iterable[Mark], trials: Mapping[Any, TrialId], leases: dict[tuple[TrialId, str], list[Leased]]
+    marks: Iterable[Mark], trials: Mapping[Any, Sequence[TrialId]], leases: dict[tuple[TrialId, str], list[Leased]]
 ) -> Iterable[tuple[Mark, Leased | None]]:
     """Yield each mark with the lease that it was made under: the worker's newest when that attempt started."""
     current: dict[tuple[str, int], Leased | None] = {}
     for mark in marks:
         process = mark.worker, mark.pid
         if mark.what is What.START:
-            candidates = leases[trials[mark.key], mark.worker] if mark.key in trials else []
+            of_key = trials.get(mark.key, ())
+            candidates = sorted((lease for trial in of_key for lease in leases[trial, mark.worker]), key=_leased_at)
             index = bisect_right([lease.at for lease in candidates], mark.at) - 1
             current[process] = candidates[index] if index >= 0 else None
         yield mark, current.get(process)
+
+
+def _leased_at(lease: Leased) -> float:
+    return lease.at
 
 
 def _check_trial(trial: TrialId, attempts: dict[int, _Work], reigns: Sequence[Reign], findings: Findings) -> int:

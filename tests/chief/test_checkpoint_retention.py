@@ -1,5 +1,6 @@
 """Which saved models stay in the bucket."""
 
+import random
 from pathlib import Path
 
 from tests.search.test_oracle import A, B, add, at, oracle, take
@@ -10,7 +11,8 @@ from tuner.chief.checkpoint_retention import SavedModels
 from tuner.search.claims import AttemptClaim
 from tuner.search.leases import Worker
 from tuner.search.oracle import Oracle
-from tuner.study.records import Outcome
+from tuner.search.promotion import NEXT_IN_LINE
+from tuner.study.records import Outcome, TrialState
 
 
 def save(chief: Oracle, bucket: LocalBucket, attempt: AttemptClaim, epoch: int, value: float) -> str:
@@ -119,6 +121,24 @@ def test_a_paused_trial_keeps_its_models_as_long_as_it_can_be_promoted(tmp_path:
     assert len(set(obsolete)) == 18
 
 
+def test_the_paused_trials_that_keep_models_are_bounded_if_any_number_of_trials_may_follow(tmp_path: Path) -> None:
+    chief = promoting("search.max_trials=null", "search.patience_trials=1000", epochs=4)
+    bucket = LocalBucket(tmp_path)
+    models, numbers, kept = SavedModels(bucket, chief.state), random.Random(1), []
+    for number in range(120):
+        add(chief, number)
+        worker = Worker(f"w{number}", "1")
+        while (attempt := take(chief, worker)).number > 1:  # the promoted trial stays with its worker
+            worker = Worker(f"w{number}-{attempt.trial}", "1")
+        save(chief, bucket, attempt, 0, numbers.random())
+        models.delete(models.obsolete())
+        paused = [trial for trial in chief.state.trials.values() if trial.state is TrialState.PAUSED]
+        kept.append(sum(all(map(bucket.exists, trial.checkpoints.values())) for trial in paused))
+    assert len(paused) > 60
+    assert max(kept) <= NEXT_IN_LINE + 4
+    assert kept[-1] >= NEXT_IN_LINE / 2, "those that are promoted next"
+
+
 def test_models_of_paused_trials_stay_if_more_may_be_promoted_because_trials_fail(tmp_path: Path) -> None:
     chief, bucket = promoting("retries.failure=0", epochs=4, trials=12), LocalBucket(tmp_path)
     models = SavedModels(bucket, chief.state)
@@ -149,3 +169,31 @@ def test_stopped_at_the_end_a_paused_trial_is_one_of_the_best_two_and_keeps_its_
     assert chief.finish(at(9))
     models.delete([*models.obsolete(), *models.stale()])
     assert list(bucket.list(names.trials_prefix(chief.state.settings.name))) == sorted([*kept, saved[0]])
+
+
+def test_models_of_all_trials_that_may_win_are_kept_until_their_repetitions_have_decided(tmp_path: Path) -> None:
+    chief, bucket = search(tmp_path, "search.confirm.best=3", "search.confirm.seeds=1", "search.max_trials=5")
+    models = SavedModels(bucket, chief.state)
+
+    def train(value: float) -> str:
+        attempt = take(chief, A)
+        name = save(chief, bucket, attempt, 0, value)
+        chief.complete(attempt, at(1))
+        return name
+
+    worst, second, best, third, fourth = (train(value) for value in (0.5, 0.8, 0.9, 0.7, 0.6))
+    obsolete = models.obsolete()
+    assert sorted(obsolete) == sorted([worst, fourth])
+    models.delete(obsolete)
+    chief.exhausted = True
+    chief.finish(at(2))
+    repeated = [train(value) for value in (0.4, 0.85, 0.65)]  # in turn of the best, the second and the third
+    assert models.obsolete() == []
+    chief.finish(at(3))
+    assert chief.state.finished
+    models.delete(models.stale())
+    # the second wins with its repetition's model; one model is kept of each that more trials may be compared with
+    assert chief.state.best()[0].checkpoint == repeated[1]
+    left = list(bucket.list(names.trials_prefix(chief.state.settings.name)))
+    assert left == sorted([repeated[1], best, third])
+    assert second not in left

@@ -1,24 +1,34 @@
 """Suggestions and the workers that wait for them, if something fails in between."""
 
 import asyncio
+import itertools
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 import grpc.aio
 import pytest
 from keras_tuner.src import protos
 
+from tests.search.played_search import promoting
+from tests.search.test_early_stopping import epochs
+from tests.search.test_oracle import A, add
+from tests.search.test_oracle import take as oracle_take
+from tests.search.test_promotion import STOCK, paused_at_first_rung
 from tests.support.service import STUDY, Chief, finish, stub_of, take, with_chief
 from tuner.chief import server
+from tuner.chief.dispatcher import Dispatcher
 from tuner.chief.server import TICK_S, _tick
 from tuner.chief.service import now
 from tuner.config.loading import load
+from tuner.names import TrialId
 from tuner.search.claims import AttemptClaim
 from tuner.search.leases import Worker
-from tuner.search.suggester import NoSuggestion, Suggestion
+from tuner.search.suggester import NoSuggestion, Suggester, Suggestion
 from tuner.study.journal import read_records
-from tuner.study.records import Finished, Outcome, TrialState
+from tuner.study.records import Finished, Outcome, Record, TrialState
 
 STOPPED = protos.get_proto().TrialStatus.STOPPED
 
@@ -53,6 +63,19 @@ def test_a_suggestion_that_comes_after_the_search_was_given_up_makes_no_trial(
     [record] = [r for r in caplog.records if "the search has finished" in r.message]
     assert (record.levelname, record.message.splitlines()[-1]) == ("ERROR", "Traceback of w0")
     assert {trial.state for trial in chief.state.trials.values()} == {TrialState.FAILED}
+
+
+def test_an_algorithm_that_looks_further_is_asked_again_at_once(tmp_path: Path) -> None:
+    unfinished = [NoSuggestion.CONTINUE] * 3
+
+    async def talk(chief: Chief, channel: grpc.aio.Channel) -> None:
+        suggest = chief.suggester.suggest
+        chief.suggester.suggest = lambda: unfinished.pop() if unfinished else suggest()  # type: ignore[method-assign]
+        await asyncio.wait_for(chief.service.dispatcher.wait(60), 30)
+        assert chief.service.oracle.queued == 1
+
+    with_chief(tmp_path, talk)
+    assert not unfinished
 
 
 def test_an_algorithm_that_cannot_take_a_result_is_the_chiefs_failure(tmp_path: Path) -> None:
@@ -93,3 +116,57 @@ def test_a_chief_that_stood_still_does_not_take_its_workers_for_silent(
         await chief.stop()
 
     asyncio.run(asyncio.wait_for(main(), 30))
+
+
+class Numbered:
+    """Suggests trials by number."""
+
+    slow = False
+
+    def __init__(self, first: int) -> None:
+        self._numbers = itertools.count(first)
+
+    def suggest(self) -> Suggestion:
+        return Suggestion(TrialId(f"{next(self._numbers):05d}"), {}, {})
+
+
+def test_a_stock_worker_gets_a_new_trial_although_a_paused_one_waits_for_another_worker() -> None:
+    async def talk() -> None:
+        async def commit(_: Sequence[Record]) -> None:
+            pass
+
+        chief = promoting()
+        paused_at_first_rung(chief, 0.5, 0.7)
+        add(chief, 2)
+        epochs(chief, oracle_take(chief, A), 0.6)
+        assert chief.queued == 1
+        dispatcher = Dispatcher(chief, cast(Suggester, Numbered(3)), now, lambda _: None, commit)
+        stock = asyncio.create_task(dispatcher.wait(60, stock=True))
+        own = asyncio.create_task(dispatcher.wait(60))
+        await asyncio.wait_for(asyncio.gather(stock, own), 30)
+        assert chief.grant(STOCK, now())[0] is chief.state.trials[TrialId("00003")]
+        assert chief.grant(A, now())[0] is chief.state.trials[TrialId("00001")]
+
+    asyncio.run(talk())
+
+
+def test_a_paused_trial_wakes_a_worker_that_can_resume_it() -> None:
+    async def talk() -> None:
+        async def commit(_: Sequence[Record]) -> None:
+            pass
+
+        chief = promoting(trials=3)
+        paused_at_first_rung(chief, 0.5, 0.7)
+        add(chief, 2)
+        epochs(chief, oracle_take(chief, A), 0.6)
+        chief.exhausted = True
+        dispatcher = Dispatcher(chief, cast(Suggester, Numbered(3)), now, lambda _: None, commit)
+        stock, own = (asyncio.create_task(dispatcher.wait(60, stock=stock)) for stock in (True, False))
+        while dispatcher.waiting < 2:
+            await asyncio.sleep(0)
+        dispatcher.wake()
+        await asyncio.wait_for(own, 30)
+        assert not stock.done()
+        stock.cancel()
+
+    asyncio.run(talk())

@@ -1,7 +1,6 @@
 """What a chief does before its first trial with search.first, search.constraints and search.learn_from."""
 
 import logging
-import time
 from pathlib import Path
 from typing import Any
 
@@ -112,16 +111,6 @@ def test_models_with_too_many_parameters_are_not_suggested(code: Path) -> None:
     bounded = [values["units"] for values in suggestions(planned(code, "search.constraints.parameters=2e2"), 10)]
     assert len(bounded) == 10
     assert max(bounded) <= 40 < max(free)
-
-
-def test_a_model_is_rejected_within_milliseconds(code: Path) -> None:
-    plan = planned(code, "search.constraints.parameters=101", "space.values={units: [20, 100]}")
-    suggestions(plan, 1)
-    began, rejected = time.process_time(), len(plan.suggester._untried.rejected)
-    suggestions(plan, 8)
-    count = len(plan.suggester._untried.rejected) - rejected
-    assert count
-    assert (time.process_time() - began) / (8 + count) < 0.1
 
 
 def test_a_first_configuration_must_satisfy_the_constraints(code: Path) -> None:

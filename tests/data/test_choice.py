@@ -128,7 +128,7 @@ def test_a_study_that_has_begun_keeps_its_data_set_whatever_the_settings_of_pack
     """`check_resume` lets them change without a source."""
     packed = pack(folder, bucket)
     changed = study(resize=[4, 4], convert=True, labels="labels.csv")
-    check_resume(study(), changed)
+    check_resume(study(), changed, 0)
     assert choose_data(changed, bucket, packed.digest).manifest == packed
     assert prepare(changed, bucket, recorded=packed.digest).manifest == packed
 

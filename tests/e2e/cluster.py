@@ -83,7 +83,13 @@ class Namespace:
         self.kubectl("apply", "-f", "-", stdin=json.dumps(manifest))
 
     def run_once(
-        self, name: str, image: str, command: Sequence[str], account: str | None = None, **volumes: Any
+        self,
+        name: str,
+        image: str,
+        command: Sequence[str],
+        account: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        **volumes: Any,
     ) -> str:
         """Run a command in a pod of its own, and return what it prints; each volume is mounted at /ITS_NAME."""
         container = {
@@ -101,7 +107,7 @@ class Namespace:
             "containers": [container],
             "volumes": [{"name": volume, **source} for volume, source in volumes.items()],
         }
-        self.apply("Pod", name, spec=spec)
+        self.apply("Pod", name, metadata={"name": name, "labels": dict(labels or {})}, spec=spec)
         until(f"pod {name}", lambda: self.get("pod", name)["status"]["phase"] in ("Succeeded", "Failed"))
         logs = self.kubectl("logs", name)
         assert self.get("pod", name)["status"]["phase"] == "Succeeded", logs

@@ -84,7 +84,7 @@ for way, pems in ways.items():
 
 
 def test_a_pod_without_the_releases_certificate_cannot_call_the_chief(installed: Release) -> None:
-    """Any pod of the namespace reaches the port here: the cluster's network enforces no NetworkPolicy."""
+    """The pod has the labels of `helm test`, so that a network that enforces NetworkPolicies allows it the port."""
     namespace, authority = installed.namespace, trustme.CA()
     stranger = authority.issue_cert("cifake-tune-chief")
     until("the chief to listen", lambda: "listens on port" in installed.logs("chief"))
@@ -101,7 +101,12 @@ def test_a_pod_without_the_releases_certificate_cannot_call_the_chief(installed:
         "ours": {"secret": {"secretName": "cifake-tune-tls"}},
         "strangers": {"secret": {"secretName": "strangers"}},
     }
-    output = namespace.run_once("caller", installed.image, command, None, **volumes)
+    labels = {
+        "app.kubernetes.io/name": "cifake-tune",
+        "app.kubernetes.io/instance": installed.name,
+        "app.kubernetes.io/component": "test",
+    }
+    output = namespace.run_once("caller", installed.image, command, None, labels, **volumes)
     assert output.splitlines()[-4:] == [
         "plain text: UNAVAILABLE",
         "no certificate: UNAVAILABLE",

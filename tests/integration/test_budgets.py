@@ -42,7 +42,7 @@ def limited(tmp_path_factory: pytest.TempPathFactory, two_colours: str) -> Itera
         hours = settings(search__max_worker_hours=1e-4)
         ended = new_place.do(*line, *hours)
         between = new_place.state()
-        again = new_place.do(*line, *hours)
+        again = do_here(new_place, *line, *hours)  # it starts no process
         larger = round(between.time.leased_s / 3600 + 0.0003, 5)  # the first epoch alone may take minutes
         raised = new_place.do(*line, *settings(search__max_worker_hours=larger))
         yield Limited(new_place, too_short, ended, between, again, raised, larger)
@@ -78,7 +78,9 @@ def test_the_same_command_has_nothing_to_do_and_a_larger_budget_continues(limite
 
 def test_the_report_and_status_name_the_end_and_the_cost(limited: Limited) -> None:
     status = json.loads(do_here(limited.place, "status", "--json").out)
-    assert status["reason"] == f"ended by search.max_worker_hours ({limited.larger:g} h)"
+    (best,) = limited.place.state().best()
+    end = f"before the best trial {best.trial_id} was complete ({len(best.epochs)} of 500 epochs)"
+    assert status["reason"] == f"ended by search.max_worker_hours ({limited.larger:g} h), {end}"
     assert status["max_trials"] is None
     (budget,) = status["budgets"]
     assert budget["budget"] == "search.max_worker_hours"

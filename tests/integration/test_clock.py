@@ -64,7 +64,7 @@ def await_seconds(seconds: float, *commands: Command) -> None:
 
 def test_an_evaluation_ends_when_its_clock_is_shifted(place: Place, two_colours: str, tmp_path: Path) -> None:
     clock = ShiftedClock(tmp_path)
-    study = settings(search__max_trials=1, training__epochs=1)
+    study = settings(search__max_trials=1, training__epochs=1, evaluation__robustness_images=0)
     command = place.start("run", "--data", two_colours, *space("Tiny"), *study, **clock.environment)
     place.wait_for(lambda state: state.finished is not None, "the end of the search", command)
     shift_until_its_end(clock, -HOUR_S, command, place)

@@ -138,8 +138,13 @@ def test_what_the_model_rules_out_is_not_retried_and_a_fatal_error_ends_the_sear
 
 
 def test_a_function_is_searched_and_evaluated(place: Place, two_colours: str) -> None:
-    done = place.do("run", "--data", two_colours, *space("build_tiny"), *settings(search__max_trials=1))
-    assert done.code == 0, done.err
+    pack(two_colours, place.bucket)
+    address = {names.ENV_ORACLE_IP: "127.0.0.1", names.ENV_ORACLE_PORT: str(free_port())}
+    study = settings(search__max_trials=1, training__epochs=1, evaluation__robustness_images=0)
+    chief = place.start("chief", *space("build_tiny"), *study, **address)
+    worker = do_here(place, "worker", **address, **{names.ENV_TUNER_ID: "worker-0"})
+    for done in (worker, chief.wait(), do_here(place, "evaluate")):
+        assert done.code == 0, done.err
     provenance = json.loads(place.bucket.read(names.evaluation(place.study, names.PROVENANCE_JSON)))
     assert provenance["code"]["space"] == "user_spaces:build_tiny"
     assert provenance["code"]["space_sha256"]

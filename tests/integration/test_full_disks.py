@@ -19,7 +19,8 @@ def test_run_ends_with_3_and_the_same_command_continues_when_there_is_room(
     place: Place, two_colours: str, full: str
 ) -> None:
     tight = {"bucket": 540, "tmp": 48}[full]
-    run = ("run", "--data", two_colours, *space("Tiny"), *settings(search__max_trials=1, training__epochs=1))
+    study = settings(search__max_trials=1, training__epochs=1, evaluation__robustness_images=0)
+    run = ("run", "--data", two_colours, *space("Tiny"), *study)
     with small_disk(place.folder / full, tight) as disk:
         more = {"TMPDIR": str(disk)} if full == "tmp" else {}
         stopped = place.do(*run, *settings(retries__environment_s=1), **more)

@@ -123,7 +123,7 @@ def test_trials_lists_every_trial_with_the_keys_that_others_build_on(job: Job) -
     trials = json.loads(do_here(job.place, "trials", "--json").out)
     keys = {
         "trial_id", "state", "attempts", "hyperparameters", "score",
-        "epochs", "started", "ended", "worker", "rung", "reason", "verified",
+        "epochs", "started", "ended", "worker", "rung", "reason", "verified", "repeats",
     }  # fmt: skip
     assert [set(trial) for trial in trials] == [keys] * 3
     assert [(trial["state"], trial["attempts"], trial["epochs"]) for trial in trials] == [("COMPLETED", 1, 1)] * 3
@@ -171,7 +171,7 @@ def test_the_same_command_again_searches_nothing_and_gives_the_same_result(job: 
     metrics = job.evaluation(names.METRICS_JSON)
     logs = job.logs()
     assert {"chief.log", "evaluate.log", "worker-0.log", "worker-1.log"} == set(logs)
-    done = job.place.do(*job.run, *job.trials, "--workers", "2")
+    done = do_here(job.place, *job.run, *job.trials, "--workers", "2")
     assert done.code == 0, done.err
     assert "has finished: 3 trials" in done.output
     assert len(job.place.records()) == records

@@ -47,6 +47,7 @@ class Searching:
     def start_chief(self) -> Command:
         study = settings(search__max_trials=TRIALS, leases__duration_s=60, data__batch_size=16)
         study += settings(training__epochs=6, search__early_stopping__min_epochs=4)
+        study += settings(search__max_hours=100, cost__per_worker_hour=1)  # their metrics exist only if they are set
         command = self.place.start("chief", *space("GatedLine"), *study, **{names.ENV_HTTP: self.chief})
         self.commands.append(command)
         return command
@@ -140,7 +141,8 @@ def test_a_workers_time_is_accounted_for_and_its_missing_gpu_told(searching: Sea
 
 @pytest.mark.skipif(tool("prometheus") is None, reason=MISSING.format("prometheus"))
 def test_every_query_of_the_dashboards_has_data_in_a_real_prometheus(searching: Searching, tmp_path: Path) -> None:
-    empty = NOT_HERE - {Metric.SEARCH_ENDED}  # the panel shows when it will be over, too
+    # the panel of the end shows when it will be over, too; no trial is paused without promotion
+    empty = NOT_HERE - {Metric.SEARCH_ENDED} | {Metric.RUNG_PAUSED}
     non_empty = [query for dashboard in DASHBOARDS for query in queries(dashboard) if empty.isdisjoint(query.metrics)]
     with running_prometheus(tmp_path) as prometheus:
         prometheus.scrape({address: {} for address in (searching.chief, *searching.workers)})

@@ -64,7 +64,7 @@ def own(tmp_path_factory: pytest.TempPathFactory, two_colours: str) -> Iterator[
             new_place.do(
                 *("run", "--data", two_colours),
                 *settings(space__import_="tuner:MySpace", space__code=".", data__batch_size=16),
-                *settings(search__max_trials=1, training__epochs=1),
+                *settings(search__max_trials=1, training__epochs=1, evaluation__robustness_images=0),
             ),
         )
 

@@ -1,13 +1,17 @@
-"""A search of real processes that pauses trials: a trial is paused by one worker, and continued by another."""
+"""Searches that pause trials: a trial is paused by one worker, and continued by another in another process."""
 
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.integration.support import Command, Place, place, settings, space
-from tests.support.gcs_emulator import free_port
+import keras_tuner
+
+from tests.integration.in_process import do_here
+from tests.integration.support import Done, Place, place, settings, space
+from tests.support.chief import running_chief
 from tuner import names
+from tuner.config.loading import load
 from tuner.data.pack import pack
 from tuner.study.records import Leased, Paused, TrialState
 from tuner.study.state import StudyState
@@ -21,52 +25,47 @@ STUDY = (
 
 
 @contextmanager
-def place_with_data(folder: Path, data: str) -> Iterator[Place]:
-    address = {names.ENV_ORACLE_IP: "127.0.0.1", names.ENV_ORACLE_PORT: str(free_port())}
-    with place(folder, **address) as new_place:
-        new_place.environment[names.ENV_DATA] = pack(data, new_place.bucket).digest
-        yield new_place
+def searching(folder: Path, data: str, policy: str) -> Iterator[Place]:
+    """Yield a place with a chief in this process, on the backend that this process has."""
+    study = load(settings=[*STUDY[1::2], f"search.early_stopping.policy={policy}"])
+    hyperparameters = keras_tuner.HyperParameters()
+    hyperparameters.Float("learning_rate", 1e-3, 1e-1, sampling="log")
+    with place(folder, backend="tensorflow") as where:
+        digest = pack(data, where.bucket).digest
+        with running_chief(where.bucket, study, hyperparameters, digest) as chief:
+            address = {names.ENV_ORACLE_IP: "127.0.0.1", names.ENV_ORACLE_PORT: str(chief.port)}
+            where.environment.update(address)
+            yield where
 
 
-def start_worker(where: Place, name: str) -> Command:
-    return where.start("worker", **{names.ENV_TUNER_ID: name})
+def work_here(where: Place, name: str) -> Done:
+    """Train to the end of the search in this process."""
+    done = do_here(where, "worker", **{names.ENV_TUNER_ID: name})
+    assert done.code == 0, done.err
+    return done
 
 
-def undisturbed(where: Place) -> StudyState:
-    """Train every trial to its end without a pause."""
-    commands = where.start("chief", *STUDY, *settings(search__early_stopping__policy="none")), start_worker(where, "a")
-    for command in commands:
-        done = command.wait()
-        assert done.code == 0, done.err
-    return where.state()
-
-
-def paused_and_continued(where: Place) -> StudyState:
-    """Let one worker train two trials to the first rung, and another one do everything else."""
+def pause_two(where: Place) -> None:
+    """Let a worker in a process of its own train two trials to the first rung, and end it."""
 
     def two_are_paused(state: StudyState) -> bool:
         return sum(trial.state is TrialState.PAUSED for trial in state.trials.values()) == 2
 
-    chief = where.start("chief", *STUDY, *settings(search__early_stopping__policy="promotion"))
-    (where.gate / "slow").touch()
-    first = start_worker(where, "first")
-    where.wait_for(two_are_paused, "two trials that are paused", first)
-    first.process.send_signal(signal.SIGTERM)
-    assert first.wait().code == 143
-    (where.gate / "slow").unlink()
-    second = start_worker(where, "second")
-    for command in (second, chief):
-        done = command.wait()
-        assert done.code == 0, done.err
-    return where.state()
+    (where.gate / "outlast").touch()  # a trial is not paused if its next rung is closer than a restart
+    worker = where.start("worker", **{names.ENV_TUNER_ID: "first"})
+    where.wait_for(two_are_paused, "two trials that are paused", worker)
+    worker.process.send_signal(signal.SIGTERM)
+    assert worker.wait().code == 143
 
 
 def test_a_trial_paused_by_one_worker_continues_bit_for_bit_with_another(tmp_path: Path, two_colours: str) -> None:
-    with place_with_data(tmp_path / "undisturbed", two_colours) as whole:
-        expected = undisturbed(whole)
-    with place_with_data(tmp_path / "paused", two_colours) as where:
-        state, records = paused_and_continued(where), where.records()
-        logs = where.logs()
+    with searching(tmp_path / "undisturbed", two_colours, "none") as whole:
+        work_here(whole, "a")
+        expected = whole.state()
+    with searching(tmp_path / "paused", two_colours, "promotion") as where:
+        pause_two(where)
+        done = work_here(where, "second")
+        state, records = where.state(), where.records()
     paused = {(record.trial, record.attempt) for record in records if isinstance(record, Paused)}
     workers = {(record.trial, record.attempt): record.worker for record in records if isinstance(record, Leased)}
     moved = [
@@ -75,7 +74,7 @@ def test_a_trial_paused_by_one_worker_continues_bit_for_bit_with_another(tmp_pat
         if workers[trial, attempt] == "first" and workers[trial, attempt + 1] == "second"
     ]
     assert len(moved) == 2
-    assert "resumes from epoch 2" in logs
+    assert "resumes from epoch 2" in done.out + done.err
     for trial_id, trial in state.trials.items():
         assert trial.state is TrialState.COMPLETED
         assert trial.epochs == expected.trials[trial_id].epochs

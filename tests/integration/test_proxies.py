@@ -9,7 +9,7 @@ from tests.support.gcs_emulator import Emulator
 from tests.support.proxies import DEAD, through
 from tuner import names
 
-STUDY = settings(search__max_trials=1, training__epochs=1)
+STUDY = settings(search__max_trials=1, training__epochs=1, evaluation__robustness_images=0)
 
 
 def test_neither_the_chief_nor_an_emulated_bucket_is_called_through_a_proxy(

@@ -17,7 +17,7 @@ def hyperband(tmp_path_factory: pytest.TempPathFactory, two_colours: str) -> Ite
     with place(tmp_path_factory.mktemp("hyperband")) as new_place:
         done = new_place.do(
             *("run", "--data", two_colours, *space("TunedFit")),
-            *settings(search__algorithm="hyperband", training__epochs=4),
+            *settings(search__algorithm="hyperband", training__epochs=4, evaluation__robustness_images=0),
         )
         yield new_place, done
 
@@ -54,6 +54,7 @@ def test_the_built_in_space_learns_three_classes_of_larger_images(place: Place) 
     done = place.do(
         *("run", "--data", str(images)),
         *settings(search__max_trials=1, training__epochs=3, data__batch_size=16, data__validation=0.2),
+        *settings(evaluation__robustness_images=0),
         *settings(space__values="{filters: 20, units_1: 100, units_2: 100, optimizer: adam, learning_rate: 0.001}"),
     )
     assert done.code == 0, done.err

@@ -38,11 +38,16 @@ def test_they_end_a_run_on_jax(place: Place, two_colours: str) -> None:
 def test_a_search_for_what_fit_returns_minimizes_it_and_marks_it_as_not_verified(
     place: Place, two_colours: str
 ) -> None:
-    done = place.do(
-        *("run", "--data", two_colours, *space("ReturnsError")),
+    pack(two_colours, place.bucket)
+    address = {names.ENV_ORACLE_IP: "127.0.0.1", names.ENV_ORACLE_PORT: str(free_port())}
+    study = (
         *settings(search__objective="mae", search__direction="min", search__algorithm="grid", training__epochs=1),
+        *settings(evaluation__robustness_images=0),
     )
-    assert done.code == 0, done.err
+    chief = place.start("chief", *space("ReturnsError"), *study, **address)
+    worker = do_here(place, "worker", **address, **{names.ENV_TUNER_ID: "worker-0"})
+    for done in (worker, chief.wait(), do_here(place, "evaluate")):
+        assert done.code == 0, done.err
     trials = json.loads(do_here(place, "trials", "--json").out)
     assert {(trial["hyperparameters"]["units"], trial["score"], trial["verified"]) for trial in trials} == {
         (4, 0.4000000059604645, False),

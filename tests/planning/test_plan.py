@@ -8,7 +8,7 @@ import pytest
 from tuner.config.loading import load
 from tuner.planning.expected_epochs import expected_epochs
 from tuner.planning.plan import Place, Plan, make_plan
-from tuner.planning.space_summary import SpaceSummary, summarize
+from tuner.planning.space_summary import SpaceSummary, summarize, within
 from tuner.planning.timed_models import TimedModel, sampled
 from tuner.spaces.checkpoint_size import CheckpointSize
 from tuner.spaces.model_size import ModelSize, SpaceSize
@@ -107,6 +107,24 @@ def test_a_trial_is_not_divided_among_workers() -> None:
     assert plan.finish_hours == plan.worker_hours == pytest.approx(1)
 
 
+def test_repetitions_of_the_best_trials_take_whole_trials_more() -> None:
+    confirm = ("search.confirm.best=2", "search.confirm.seeds=3", "training.epochs=10")
+    plan = planned("search.max_trials=12", *confirm, start_s=120)
+    assert plan.worker_hours == pytest.approx((12 + 6) * (120 + 600) / HOUR)
+    assert (plan.trials, plan.epochs, plan.repetitions) == (12, 180, 6)
+    assert planned("search.max_trials=1", *confirm).repetitions == 3, "a single trial is repeated"
+    few = planned("search.max_trials=1", "training.epochs=1", "search.confirm.best=3", "search.confirm.seeds=1")
+    assert few.bucket_bytes == pytest.approx(10**6 + (3 + 2 * 1 + 3 * 2) * 1000, abs=3000)
+
+
+@pytest.mark.parametrize(("hours", "trials"), [(4, 24 - 6), (1, 3)])
+def test_a_budget_of_hours_includes_repetitions_up_to_half_of_it(hours: float, trials: float) -> None:
+    confirm = ("search.confirm.best=2", "search.confirm.seeds=3", "training.epochs=10")
+    plan = planned(f"search.max_worker_hours={hours}", *confirm)
+    assert plan.worker_hours == hours
+    assert plan.trials == pytest.approx(trials)
+
+
 def test_the_cost_is_that_of_the_worker_hours() -> None:
     assert planned("search.max_hours=1", "cost.per_worker_hour=0.5").cost == pytest.approx(1)
     assert planned("search.max_hours=1").cost is None
@@ -143,6 +161,23 @@ def test_a_plan_that_fits_has_no_warnings() -> None:
 def test_settings_that_do_not_fit_are_a_warning(settings: tuple[str, ...], warning: str) -> None:
     (found,) = planned("training.epochs=2", *settings).warnings
     assert warning in found
+
+
+def test_trials_of_earlier_studies_replace_random_ones() -> None:
+    study = load(settings=["search.algorithm=tpe", "search.max_trials=4", "search.early_stopping.policy=none"])
+    (warning,) = make_plan(study, ENDLESS, [model()], HERE).warnings
+    assert "suggests none with its model" in warning
+    assert make_plan(study, ENDLESS, [model()], HERE, learned=3).warnings == []
+
+
+def test_a_constraint_limits_the_largest_model() -> None:
+    space = within(ENDLESS, 5 * 10**8)
+    assert space.size is not None
+    assert space.size.largest == _size(5 * 10**8, 6 * 10**9)
+    assert within(ENDLESS, 10**10) == ENDLESS
+    small = Place(workers=1, data_bytes=0, memory_bytes=16 * 10**9, used_bytes=10**9)
+    settings = ("search.early_stopping.policy=none", "search.constraints.parameters=5e8")
+    assert make_plan(load(settings=settings), space, [model()], small).warnings == []
 
 
 def test_a_model_that_is_larger_than_the_memory_is_a_warning() -> None:

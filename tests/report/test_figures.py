@@ -110,7 +110,7 @@ def diagonal(classes: int) -> list[list[int]]:
     return matrix
 
 
-@pytest.mark.parametrize("classes", [31, 100, 1000, 2500])
+@pytest.mark.parametrize("classes", [31, 1000, 2500])
 def test_many_classes_are_a_heat_map_that_costs_seconds_and_keeps_every_mistake(
     classes: int, drawn: list[Figure]
 ) -> None:

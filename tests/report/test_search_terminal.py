@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from tests.search.test_oracle import A, add, at, finish, oracle, take
+from tests.search.test_oracle import A, B, add, at, finish, oracle, take
 from tuner.names import TrialId
 from tuner.report.terminal.search import lines, search_view, trials_table, workers_line
 from tuner.report.text import duration
@@ -94,13 +94,24 @@ def test_plain_lines_tell_that_a_budget_ended_the_search() -> None:
     assert list(lines(chief.state, records))[1:] == [
         "search.max_hours (1 h) has ended: no trial starts, running trials stop after their epoch",
         "trial 00000 epoch 2/10: val_accuracy 0.6000",
-        "trial 00000 stopped, ended by search.max_hours (1 h); 1 of ? trials; best so far 0.6000 (trial 00000)",
+        "trial 00000 stopped, ended by search.max_hours (1 h); 1 trial; best so far 0.6000 (trial 00000)",
         "the search was ended by search.max_hours (1 h)",
     ]
     text = rendered(search_view(chief.state, [], 61.0, None, rows=6), 132)
-    assert "1/? trials" in text
+    assert "  1 trials" in text
     assert "search.max_hours: 1 of 1 h" in text
     assert "00000 stopped, ended by search.max_hours (1 h)" in text
+
+
+def test_a_trial_that_a_budget_interrupts_returns_to_no_queue() -> None:
+    chief, records = oracle("search.max_hours=1", "leases.duration_s=1e6", "search.grace_minutes=1"), []
+    for number in range(2):
+        add(chief, number)
+        take(chief, A if number else B)
+    records += chief.expire(at(3600)) + chief.expire(at(3700))
+    plain = list(lines(chief.state, records))
+    assert any(line.startswith("trial 00000 is interrupted: ended by search.max_hours (1 h)") for line in plain), plain
+    assert not any("returns to the queue" in line for line in plain)
 
 
 def test_the_time_left_is_that_of_what_ends_the_search_first() -> None:

@@ -14,6 +14,7 @@ from tuner.search.leases import Worker
 from tuner.search.oracle import Oracle
 from tuner.search.suggester import Suggestion
 from tuner.study.budgets import RemainingHours, budget_uses, remaining_budget_s, remaining_hours
+from tuner.study.evidence import Evidence
 from tuner.study.records import BudgetEnded, Ended, Finished, Opened, Outcome, Record, Served, TrialState, Withdrawn
 from tuner.study.state import StudyState
 
@@ -94,6 +95,14 @@ def test_when_the_hours_end_no_trial_starts_and_running_ones_stop_after_their_ep
     assert repr(state_of(night.records)) == repr(night.state)
 
 
+def test_a_worker_that_asks_before_the_regular_check_gets_no_trial_after_the_hours() -> None:
+    night = Night("search.max_hours=1")
+    night.add(0)
+    trial, records = night.chief.grant(A, at(HOUR))
+    assert trial is None
+    assert [type(record) for record in records] == [BudgetEnded]
+
+
 def test_time_without_a_chief_does_not_count_and_a_restart_resets_nothing() -> None:
     night = Night("search.max_hours=1")
     night.add(0)
@@ -111,11 +120,11 @@ def test_a_restarted_chief_continues_to_end_the_search() -> None:
     night = Night("search.patience_trials=1")
     for number in range(3):
         night.add(number)
+    running = night.take(B, 0)
     for number in range(2):
         attempt = night.take(A, number)
         night.epoch(attempt, 0, 0.5, number)
         night.keep(night.chief.complete(attempt, at(number)))
-    running = night.take(B, 5)
     assert [record.kind for record in night.tick(6)] == ["budget_ended"]
     night.restart()
     assert night.state.ending
@@ -168,6 +177,34 @@ def test_patience_counts_trials_with_a_score_that_is_not_better() -> None:
     assert len(night.state.ended) == 6
 
 
+def test_an_objective_that_the_spaces_own_fit_returns_reaches_the_target() -> None:
+    night = Night("search.target=0.9")
+    night.add(0)
+    attempt, returned = night.take(A, 0), Evidence(returned=True)
+    night.keep(night.chief.report(attempt, 0, {"val_accuracy": 0.95}, "0.keras", at(1), evidence=returned))
+    night.keep(night.chief.complete(attempt, at(1)) + night.chief.finish(at(1)))
+    assert night.state.finished
+    assert night.state.finished.budget == "search.target"
+    assert not night.state.trials[T0].rungs, "it is not compared with the objectives of epochs"
+
+
+def test_a_running_trial_that_improves_extends_the_patience() -> None:
+    """With promotion, many trials are paused while the best one is still trained."""
+    night = Night("search.early_stopping.policy=promotion", "search.patience_trials=3", "training.epochs=9")
+    values = {0: 0.6, 1: 0.1, 2: 0.2}
+    for number, value in values.items():
+        night.add(number)
+        night.epoch(night.take(A, number), 0, value, number)
+    leader = night.take(B, 3)
+    assert leader.trial == T0
+    night.epoch(leader, 1, 0.8, 4)
+    for number in (3, 4, 5):
+        assert not night.state.ending
+        night.add(number)
+        night.epoch(night.take(A, number), 0, 0.1, number)
+    assert night.state.ending, "three trials after its last improvement"
+
+
 def test_a_trial_in_a_long_epoch_ends_after_the_grace_and_its_worker_is_told() -> None:
     night = Night("search.max_hours=1", "search.grace_minutes=5")
     night.add(0)
@@ -186,6 +223,22 @@ def test_a_trial_in_a_long_epoch_ends_after_the_grace_and_its_worker_is_told() -
     )
     assert night.state.trials[T1].state is TrialState.QUEUED, "it has no score, and continues if the budget is raised"
     assert night.state.finished
+
+
+def test_a_restarted_chief_knows_which_trials_were_ended_within_an_epoch() -> None:
+    night = Night("search.max_hours=1", "search.grace_minutes=5")
+    night.add(0)
+    night.add(1)
+    cut, stopped = night.take(A, 0), night.take(B, 0)
+    night.epoch(cut, 0, 0.5, 10)
+    night.epoch(stopped, 0, 0.5, 10)
+    night.tick(HOUR)
+    night.epoch(stopped, 1, 0.5, HOUR + 10)
+    night.tick(HOUR + 300)
+    assert [night.state.trials[trial].state for trial in (T0, T1)] == [TrialState.STOPPED] * 2
+    night.restart()
+    assert not night.chief.beat(cut, at(1)), "its worker must abandon the epoch"
+    assert night.chief.beat(stopped, at(1)), "the answer to its report ends it"
 
 
 def test_a_preempted_trial_with_a_score_is_withdrawn_and_can_be_the_best() -> None:

@@ -1,16 +1,21 @@
 """A search with promotion completes its finalists before a budget of hours ends."""
 
+from collections.abc import Sequence
+
 import pytest
 
 from tests.search.played_search import Search, promoting
 from tests.search.test_oracle import A, B, add, at
 from tests.search.test_promotion import state_of
 from tuner.names import TrialId
-from tuner.search.claims import AttemptClaim
+from tuner.search.capacity import epoch_s
+from tuner.search.claims import AttemptClaim, Instant
+from tuner.search.closing import Closing
 from tuner.search.leases import Worker
 from tuner.search.oracle import Oracle
 from tuner.study.progress import end_of_search
 from tuner.study.records import Ended, Outcome, Record, TrialState
+from tuner.study.trial import Trial
 
 HOUR = 3600.0
 NO_LEASE_LIMIT = "leases.duration_s=1e6"
@@ -190,3 +195,51 @@ def test_nothing_closes_a_search_without_a_budget_of_hours() -> None:
     paused(chief, 0, 0.5, 0)
     chief.record_time(0, at(1e6))
     assert chief.starts_trials
+
+
+def test_a_thousand_running_trials_are_compared_once_per_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    chief = budgeted("search.max_hours=1")
+    attempts = []
+    for number in range(1000):
+        add(chief, number)
+        attempts.append(taken(chief, Worker(f"w{number}", "1"), 0))
+    compared: list[int] = []
+    finalists = Closing.finalists
+
+    def counted(closing: Closing, active: Sequence[Trial]) -> list[TrialId]:
+        compared.append(len(active))
+        return finalists(closing, active)
+
+    monkeypatch.setattr(Closing, "finalists", counted)
+    records = []
+    for number, attempt in enumerate(attempts[:5]):
+        records += trained(chief, attempt, 0.5 + number / 10, began=HOUR - 9 * 60)
+        answers = (chief.starts_trials, chief.wants_suggestion, chief.queued)
+        assert answers == (chief.starts_trials, chief.wants_suggestion, chief.queued), "asking changes nothing"
+    assert max(compared) == 1000
+    assert len(compared) <= len(records)
+
+
+# ---- the speed of a trial -----------------------------------------------------------------------
+def test_each_start_of_a_trial_is_no_part_of_its_seconds_per_epoch_also_after_an_interruption() -> None:
+    chief = promoting(NO_LEASE_LIMIT, "search.early_stopping.min_epochs=9")
+    add(chief, 0)
+    trial, now = chief.state.trials[TrialId("00000")], 0.0
+    for first in (0, 2, 4):
+        attempt, now = taken(chief, A, now), now + 100
+        for epoch, start_s in ((first, 100), (first + 1, None)):
+            now += 10
+            chief.report(attempt, epoch, {"val_accuracy": 0.5}, f"m{epoch}", at(now), start_s=start_s)
+        assert epoch_s(trial) == pytest.approx(10)
+        chief.give_back(attempt, Outcome.PREEMPTED, "preempted", at(now))
+        assert epoch_s(trial) == pytest.approx(10)
+
+
+def test_a_wall_clock_that_is_set_back_changes_no_pause() -> None:
+    """Two epochs of 100 s are left until the next rung, and a restart takes 15 s."""
+    chief = promoting(NO_LEASE_LIMIT)
+    for number in (0, 1):
+        add(chief, number)
+    attempt = taken(chief, A, 0)
+    chief.report(attempt, 0, {"val_accuracy": 0.5}, "m", Instant(1e9 + 20, 115), start_s=15)
+    assert state_of(chief, 0) is TrialState.PAUSED

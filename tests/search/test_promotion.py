@@ -161,6 +161,51 @@ def test_a_stock_worker_gets_no_paused_trial_as_long_as_there_are_new_ones() -> 
     assert take(chief, A).trial == "00001"
 
 
+def test_after_the_last_suggestion_a_stock_worker_gets_no_paused_trial_whose_model_it_would_lose() -> None:
+    chief = promoting("leases.stock_duration_s=600", epochs=9)
+    paused_at_first_rung(chief, 0.5, 0.7)
+    add(chief, 2)
+    epochs(chief, take(chief, A), 0.6)
+    chief.exhausted = True
+    assert (chief.queued, chief.queued_for(stock=True)) == (1, 0)
+    for seconds in (10, 500):
+        chief.record_time(0, at(seconds))
+        assert chief.grant(STOCK, at(seconds))[0] is None
+        assert chief.finish(at(seconds)) == [], "another worker may return"
+    chief.record_time(0, at(700))
+    assert chief.grant(STOCK, at(700))[0] is None
+    assert [record.kind for record in chief.finish(at(700))] == ["ended", "ended", "ended", "finished"]
+    assert [trial.trial_id for trial in chief.state.best()] == ["00001"], "with its model"
+    assert trial_of(chief, 1).reason == "rung 0 (epoch 1): no worker that can resume it was left"
+    assert trial_of(chief, 0).reason == "rung 0 (epoch 1): val_accuracy 0.5000 is not the best of 3"
+
+
+def test_paused_trials_wait_for_a_worker_that_can_resume_them_if_no_stock_worker_asks() -> None:
+    chief = promoting("leases.stock_duration_s=600", epochs=9)
+    paused_at_first_rung(chief, 0.5, 0.6)
+    add(chief, 2)
+    epochs(chief, take(chief, A), 0.4)
+    chief.exhausted = True
+    chief.record_time(0, at(5000))
+    assert chief.finish(at(5000)) == []
+    assert take(chief, A, 5000).trial == "00001"
+
+
+def test_trials_that_were_interrupted_continue_in_the_same_order_after_a_restart() -> None:
+    orders = []
+    for restarted in (False, True):
+        chief = promoting()
+        attempts = []
+        for number in range(3):
+            add(chief, number)
+            attempts.append(take(chief, Worker(f"w{number}", "1")))
+        for seconds, number in enumerate((1, 2, 0)):
+            chief.give_back(attempts[number], Outcome.PREEMPTED, "", at(seconds + 1))
+        chief = restart(chief) if restarted else chief
+        orders.append([take(chief, Worker(f"w{number}", "1")).trial for number in range(3)])
+    assert orders == [["00000", "00002", "00001"]] * 2, "the newest first"
+
+
 # ---- who is not paused --------------------------------------------------------------------------
 def test_a_trial_whose_worker_would_get_nothing_else_goes_on() -> None:
     chief = promoting(trials=2)

@@ -16,6 +16,7 @@ from tuner.errors import SpaceError
 from tuner.names import TrialId
 from tuner.search.constraints import rejection
 from tuner.search.suggester import NoSuggestion, Restrictions, Suggester, Suggestion, make_suggester
+from tuner.search.suggester.grid import Grid
 from tuner.search.suggester.untried import REJECTIONS
 from tuner.study.objective import Objective
 from tuner.study.records import Ended, Leased, Opened, Record, TrialState, Value
@@ -160,6 +161,37 @@ def test_a_constraint_that_nothing_satisfies_ends_the_search_and_says_so(
     assert len(asked) == REJECTIONS
     assert f"search.constraints rejected {REJECTIONS} configurations in a row" in caplog.text
     assert "after 0 trials" in caplog.text
+
+
+@pytest.mark.parametrize("widths", [[512, 64, 128], [64, 512, 128]])
+def test_a_grid_skips_any_number_of_rejected_combinations(widths: list[int]) -> None:
+    """A grid changes its first hyperparameter last, so a width that is too large rejects a whole block in a row."""
+    others = REJECTIONS + 50
+    hp = keras_tuner.HyperParameters()
+    hp.Choice("width", widths)
+    hp.Int("other", 1, others)
+    restrictions = Restrictions((), lambda values: int(values["width"]) > 256)
+    begun = study(Algorithm.GRID, 10_000)
+    journal: list[Record] = [Opened(at=0, term=1, writer="w", study=begun, data="d", direction="max")]
+    chief = make_suggester(begun, hp, Objective("val_accuracy"), restrictions)
+    suggested, slices, since = [], 0, 0
+    while (suggestion := chief.suggest()) is not NoSuggestion.EXHAUSTED:
+        if isinstance(suggestion, Suggestion):
+            suggested.append(suggestion.values)
+            since = 0
+            chief.ended(suggestion.trial, TrialState.COMPLETED, 0.5, 0)
+            ended = Ended(at=0, trial=suggestion.trial, attempt=1, state=TrialState.COMPLETED, score=0.5, best_epoch=0)
+            leased = Leased(at=0, trial=suggestion.trial, attempt=1, worker="w", incarnation="i")
+            journal += [created(suggestion), leased, ended]
+            if len(suggested) == others + 1:  # a restarted chief continues in the third block
+                chief = make_suggester(begun, hp, Objective("val_accuracy"), restrictions)
+                chief.restore(recovered(journal, 5))
+            continue
+        assert suggestion is NoSuggestion.CONTINUE
+        slices, since = slices + 1, since + 1
+        assert since < 2 * others, "the grid does not advance"
+    assert len(set(keys(suggested))) == len(suggested) == 2 * others
+    assert slices >= others // Grid.rejections
 
 
 def test_a_constraint_compares_the_number_of_parameters() -> None:

@@ -235,7 +235,7 @@ class Night:
             accepted = self.chief.beat(attempt, self.now())
             result_of = trial.state in {*SCORED, TrialState.PAUSED} and trial.attempts == attempt.number
             # not if a budget ended the trial within an epoch, or while it waited after the attempt
-            result_of &= not self.chief._budgets.was_cut(attempt.trial) and trial.worker == attempt.worker.name
+            result_of &= not self.chief._budgets.was_cut(trial) and trial.worker == attempt.worker.name
             assert accepted == (result_of or self.is_newest(attempt))
             return []
         if what < 0.70:
@@ -314,7 +314,7 @@ class Night:
 BUDGETS = (
     ("search.max_hours=2",),
     ("search.max_worker_hours=5",),
-    ("search.patience_trials=6", "training.max_minutes=200"),
+    ("search.patience_trials=4", "training.max_minutes=200"),
 )
 
 

@@ -103,6 +103,38 @@ def undisturbed(algorithm: Algorithm) -> list[dict[str, object]]:
     return search(algorithm, None)
 
 
+@pytest.mark.parametrize("algorithm", [Algorithm.RANDOM, Algorithm.TPE, Algorithm.GRID])
+def test_repetitions_change_no_suggestion_but_its_id(algorithm: Algorithm) -> None:
+    whole, chief = suggester(algorithm), suggester(algorithm)
+    expected: list[Suggestion | NoSuggestion] = []
+    for _ in range(5):
+        expected.append(whole.suggest())
+        if algorithm is Algorithm.GRID:  # it waits for the ends of trials
+            end(whole, names.TrialId(f"{len(expected) - 1:05d}"))
+    journal: list[Record] = [Opened(at=0, term=1, writer="w", study=study(algorithm), data="d", direction="max")]
+    for number in range(3):
+        suggestion = chief.suggest()
+        assert isinstance(suggestion, Suggestion)
+        journal.append(created(suggestion))
+        lease = {"at": 0, "worker": "w", "incarnation": "i", "attempt": 1}
+        if algorithm is Algorithm.GRID:
+            journal += [Leased(trial=suggestion.trial, **lease), end(chief, suggestion.trial)]
+        if number == 0:
+            repetition = names.TrialId("00003")
+            repeated = created(suggestion).model_copy(update={"trial": repetition, "repeats": suggestion.trial})
+            ends: list[Record] = [Leased(trial=repetition, **lease), ended(repetition)]
+    chief = suggester(algorithm)
+    chief.restore(recovered([*journal, repeated, *ends], 2))
+    for number in (3, 4):
+        suggestion, wanted = chief.suggest(), expected[number]
+        assert isinstance(suggestion, Suggestion)
+        assert isinstance(wanted, Suggestion)
+        if algorithm is Algorithm.GRID:
+            end(chief, suggestion.trial)
+        assert suggestion.trial == f"{number + 1:05d}"
+        assert suggestion.values == wanted.values
+
+
 QUICK = [(algorithm, after) for algorithm in Algorithm for after in (1, 5, 12) if algorithm is not Algorithm.BAYESIAN]
 
 

@@ -5,11 +5,18 @@ import pytest
 from tests.config.test_settings import error_of
 from tuner.config.loading import load
 from tuner.config.settings import Algorithm, Study
-from tuner.study.compatibility import check_resume
+from tuner.study import compatibility
+from tuner.study.compatibility import changed_effects
+from tuner.study.records import Opened
+from tuner.study.state import StudyState
 
 
 def study(*settings: str) -> Study:
     return load(settings=settings)
+
+
+def check_resume(recorded: Study, requested: Study, trials: int = 0) -> None:
+    compatibility.check_resume(recorded, requested, trials)
 
 
 @pytest.mark.parametrize(
@@ -18,6 +25,7 @@ def study(*settings: str) -> Study:
         "retries.failure=5", "leases.duration_s=60", "evaluation.batch_size=50", "data.source=elsewhere.zip",
         "space.code=elsewhere", "search.max_trials=11", "search.max_hours=1.5", "search.max_worker_hours=8",
         "search.target=0.9", "search.patience_trials=20", "search.grace_minutes=1", "cost.per_worker_hour=2",
+        "search.finalists=3",
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("algorithm", list(Algorithm))
@@ -36,8 +44,31 @@ def test_limits_may_grow_and_be_removed() -> None:
     assert "training.max_minutes was 5.0, is now 4.0" in error_of(
         check_resume, limited, study("search.max_hours=1", "training.max_minutes=4", "search.max_trials=4")
     )
-    message = error_of(check_resume, study("search.max_hours=2"), study("search.max_trials=99"))
-    assert "search.max_trials was null, is now 99" in message
+
+
+@pytest.mark.parametrize("budget", ["search.max_hours=1", "search.target=0.9"])
+def test_the_last_budget_may_be_removed_or_replaced_by_a_number_of_trials(budget: str) -> None:
+    check_resume(study(budget), study(), 10)
+    check_resume(study(budget), study("search.max_trials=50"), 50)
+    message = error_of(check_resume, study(budget), study(), 11)
+    assert f"was limited by {budget.partition('=')[0]} and not by search.max_trials, which is 10 now" in message
+    assert "Set search.max_trials to 11 or more" in message
+    check_resume(study(budget), study("search.max_trials=11"), 11)
+
+
+def test_a_limit_of_trials_that_appears_or_disappears_with_a_budget_is_reported() -> None:
+    def effects(before: Study, now: Study) -> list[str]:
+        state = StudyState()
+        state.apply(Opened(at=0, term=1, writer="w", study=before, data="d", direction="max"))
+        return changed_effects(state, now)
+
+    (lifted,) = effects(study(), study("search.max_hours=1"))
+    assert "search.max_trials was 10, and the number of trials is not limited now, because search.max_hours" in lifted
+    assert "set search.max_trials=10" in lifted
+    (limited,) = effects(study("search.max_hours=1"), study())
+    assert "search.max_trials is now 10" in limited
+    assert effects(study(), study("search.max_hours=1", "search.max_trials=10")) == []
+    assert effects(study(), study("search.max_trials=12")) == []
 
 
 PACKING = ["data.resize=[4, 6]", "data.convert=true", "data.labels=a.csv", "data.test=0.5", "data.columns.label=kind"]
@@ -61,7 +92,7 @@ def test_how_a_study_was_packed_may_be_left_out_with_its_source(change: str) -> 
         "search.algorithm=bayesian", "search.objective=val_loss", "search.direction=max", "training.patience=2",
         "search.max_trials=9", "training.epochs=9", "search.early_stopping.policy=none",
         "search.initial_points=3", "search.first=[default]", "search.learn_from=[before]",
-        "search.constraints.parameters=9",
+        "search.constraints.parameters=9", "search.confirm.best=4", "search.confirm.seeds=3",
         "search.early_stopping.min_epochs=2", "search.early_stopping.reduction_factor=4", "training.max_minutes=5",
     ],
 )  # fmt: skip

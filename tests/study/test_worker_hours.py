@@ -145,5 +145,5 @@ def test_status_shows_budgets_and_that_one_has_ended() -> None:
 
 def test_trials_without_a_maximum_are_counted_of_an_unknown_number() -> None:
     night = Night("search.max_hours=1")
-    assert dict(study_lines(view_study(night.state)))["trials"].startswith("0 of ? ended")
+    assert dict(study_lines(view_study(night.state)))["trials"].startswith("0 ended")
     assert load(settings=["search.max_hours=1"]).search.max_trials is None

@@ -57,6 +57,7 @@ for space in (Space(), OwnFit()):
 """
 
 
+@pytest.mark.slow
 def test_an_epoch_ends_whatever_happens_to_the_clock_in_its_middle(tmp_path: Path) -> None:
     """With our own way to train, and with a space that has its own `fit`."""
     clock = ShiftedClock(tmp_path)

@@ -1,6 +1,7 @@
 """Deletes saved models that are no longer needed.
 
-Models of running trials, of paused trials that may still be promoted, and of the best two trials are kept.
+Models of running trials, of paused trials that may still be promoted, and of the best two trials are kept. With
+search.confirm, these are also the models of all trials that are or may be trained again, and of their repetitions.
 """
 
 import logging
@@ -8,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from tuner import names
 from tuner.bucket import Bucket
+from tuner.config.confirm_settings import Confirm
 from tuner.config.settings import Algorithm
 from tuner.errors import BucketError
 from tuner.names import TrialId
@@ -24,7 +26,12 @@ SPARE = 4
 RARELY = 100
 """Paused trials are compared again after each hundredth of the trials has ended or was paused."""
 KEPT = 2
-"""Number of trials whose models are kept: the best trial, and the second best for comparison."""
+"""Number of trials whose models are kept at least: the best trial, and the second best for comparison."""
+
+
+def models_kept(confirm: Confirm) -> int:
+    """Return the number of trials of a search whose models are kept."""
+    return max(KEPT, confirm.best) if confirm.is_on else KEPT
 
 
 class SavedModels:
@@ -33,12 +40,16 @@ class SavedModels:
     def __init__(self, bucket: Bucket, state: StudyState) -> None:
         self._bucket = bucket
         self._state = state
-        self._best = state.best(KEPT)
+        self._best = state.best_of(state.suggested, self._kept)
         self._checked = len(state.ended)
         self._unpromotable: set[TrialId] = set()
         """Paused trials whose models have been deleted."""
         self._compared = 0
         """Number of steps of the search when paused trials were compared last."""
+
+    @property
+    def _kept(self) -> int:
+        return KEPT if self._state.study is None else models_kept(self._state.settings.search.confirm)
 
     def obsolete(self) -> list[str]:
         """Return the models that have become obsolete because trials ended or were paused since the last call.
@@ -52,8 +63,10 @@ class SavedModels:
             return []  # a later rung may continue from any model
         obsolete = self._of_unpromotable()
         for trial in [self._state.trials[trial_id] for trial_id in ended]:
+            if trial.repeats is not None:
+                continue  # any of them may be the one that is evaluated
             candidates = [*self._best, trial]
-            self._best = self._state.best_of(candidates, KEPT)
+            self._best = self._state.best_of(candidates, self._kept)
             obsolete += [name for loser in candidates if loser not in self._best for name in self._models_of(loser)]
         return obsolete
 
@@ -67,7 +80,7 @@ class SavedModels:
         if steps - self._compared <= len(state.trials) // RARELY:
             return []
         self._compared = steps
-        new = unpromotable(state, SPARE) - self._unpromotable
+        new = unpromotable(state, max(SPARE, self._kept)) - self._unpromotable
         self._unpromotable |= new
         return [name for trial_id in sorted(new) for name in state.trials[trial_id].checkpoints.values()]
 
@@ -75,10 +88,14 @@ class SavedModels:
         """Return all models in the bucket that are not needed after the search.
 
         These are the models of trials that have ended, except the models of the best two trials at their best epochs.
+        With search.confirm, one model is kept of every trial that was trained again, and of the next ones that would
+        be, because a study that is continued may decide for another of them.
+
         Models of all other trials are kept. A trial that has not ended belongs to a search that gave up and may be
         started again, and a trial that is not in the state belongs to a newer chief's search.
         """
-        kept = {trial.checkpoint for trial in self._state.best(KEPT)}
+        kept = {trial.checkpoint for trial in self._state.best(self._kept)}
+        kept |= {candidate.best_training.checkpoint for candidate in self._state.confirmation}
         ended = set(self._state.ended)
         try:
             return [

@@ -10,7 +10,6 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
-from itertools import islice
 
 from tuner.search.claims import Instant
 from tuner.search.oracle import Oracle
@@ -49,7 +48,8 @@ class Dispatcher:
         self._commit = commit
         self._suggesting = suggesting
         self._thread = ThreadPoolExecutor(1, "suggest")
-        self._waiting: dict[asyncio.Future[None], None] = {}  # an ordered set
+        self._waiting: dict[asyncio.Future[None], bool] = {}
+        """The workers that wait, in order, and whether each is one of Keras Tuner's own."""
         self._producing: asyncio.Task[None] | None = None
         self._missed_result: Exception | None = None
         """Error because of which the algorithm did not receive a result. Used only in the algorithm's thread."""
@@ -61,10 +61,13 @@ class Dispatcher:
         """Number of workers that wait for a trial."""
         return len(self._waiting)
 
-    async def wait(self, timeout_s: float) -> None:
-        """Return when there may be a trial for this worker, when the search has finished, or after `timeout_s`."""
+    async def wait(self, timeout_s: float, stock: bool = False) -> None:
+        """Return when there may be a trial for this worker, when the search has finished, or after `timeout_s`.
+
+        `stock`: whether it is one of Keras Tuner's own workers, which get no paused trials.
+        """
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting[waiter] = None
+        self._waiting[waiter] = stock
         self.produce()
         try:
             await asyncio.wait_for(waiter, timeout_s)
@@ -81,12 +84,23 @@ class Dispatcher:
 
     def wake(self) -> None:
         """Wake one worker per queued trial, or all workers if the search has finished."""
-        count = self.waiting if self._oracle.state.finished else min(self._oracle.queued, self.waiting)
-        for waiter in list(islice(self._waiting, count)):
+        for waiter in list(self._waiting) if self._oracle.state.finished else self._with_a_trial():
             del self._waiting[waiter]
             if not waiter.done():
                 waiter.set_result(None)
         self.produce()
+
+    def _with_a_trial(self) -> list[asyncio.Future[None]]:
+        """Return the first workers for which trials are queued."""
+        left, left_for_stock = self._oracle.queued, self._oracle.queued_for(stock=True)
+        found = []
+        for waiter, stock in self._waiting.items():
+            if left <= 0:
+                break
+            if not stock or left_for_stock > 0:
+                found.append(waiter)
+                left, left_for_stock = left - 1, left_for_stock - stock
+        return found
 
     def produce(self) -> None:
         """Request suggestions if workers are waiting."""
@@ -94,9 +108,14 @@ class Dispatcher:
             self._request()
 
     def _request(self) -> None:
-        wanted = self._oracle.wants_suggestion and not self.broken.done()
-        if wanted and (self._producing is None or self._producing.done()):
+        wanted = self._oracle.wants_suggestion or self._is_stock_idle()
+        if wanted and not self.broken.done() and (self._producing is None or self._producing.done()):
             self._producing = asyncio.create_task(self._produce())
+
+    def _is_stock_idle(self) -> bool:
+        """Return whether one of Keras Tuner's own workers waits for a new trial, because only paused trials wait."""
+        is_waiting = any(self._waiting.values()) and self._oracle.starts_trials
+        return is_waiting and not self._oracle.queued_for(stock=True)
 
     def observe(self, observations: Sequence[Observation]) -> None:
         """Pass what is now known about trials to the algorithm, in its own thread and so before its next suggestion."""

@@ -11,7 +11,6 @@ import grpc
 from prometheus_client import CollectorRegistry
 from prometheus_client.metrics_core import Metric
 
-from tuner.config.settings import Algorithm
 from tuner.monitoring import catalogue
 from tuner.monitoring.catalogue import counter, histogram, reading
 from tuner.study.attempts import INTERRUPTIONS
@@ -99,8 +98,7 @@ def study_metrics(state: StudyState) -> list[Metric]:
     states = Counter(trial.state for trial in trials)
     best = state.best()
     started = min((trial.started for trial in trials if trial.started), default=None)
-    search = state.settings.search
-    rungs = at_rungs(state.trials.values())
+    rungs = at_rungs(state.suggested)
     metrics = [
         reading(catalogue.SEARCH, {(name,): name is search_state(state) for name in SearchState}),
         reading(catalogue.TRIALS, {(name.lower(),): states[name] for name in TrialState}),
@@ -113,8 +111,8 @@ def study_metrics(state: StudyState) -> list[Metric]:
         reading(catalogue.TERM, {(): state.term}),
         reading(catalogue.OUTAGE_ATTEMPTS, {(): state.outage.attempts if state.outage else 0}),
     ]
-    if search.algorithm is not Algorithm.HYPERBAND and search.max_trials is not None:
-        metrics.append(reading(catalogue.TRIALS_PLANNED, {(): search.max_trials}))
+    if (planned := state.planned_trials) is not None:
+        metrics.append(reading(catalogue.TRIALS_PLANNED, {(): planned}))
     if uses := budget_uses(state):
         metrics.append(
             reading(catalogue.BUDGET_USED, {(u.name,): u.base_used for u in uses if u.base_used is not None})

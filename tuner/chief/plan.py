@@ -52,15 +52,33 @@ def plan_search(study: Study, manifest: Manifest | None) -> SearchPlan:
     hyperparameters = spaces.narrow(explore(space, image_shape), study.space.values)
     objective = objective_of(study.search)
     sizes = _model_sizes(space, hyperparameters)
+    restrictions = restrictions_of(study, space, hyperparameters, sizes.parameters if sizes else None)
+    suggester = make_suggester(study, hyperparameters, objective, restrictions)
+    return SearchPlan(hyperparameters, suggester, objective, sizes)
+
+
+def restrictions_of(
+    study: Study, space: HyperModel, hyperparameters: HyperParameters, default_parameters: int | None
+) -> Restrictions:
+    """Return what the settings say about the configurations that may be suggested.
+
+    Args:
+        study: The settings.
+        space: The space.
+        hyperparameters: Its hyperparameters, narrowed by space.values.
+        default_parameters: Number of parameters of the model with the default hyperparameters; None if it is unknown.
+
+    Raises:
+        SpaceError: search.first or search.constraints does not fit the space.
+    """
     first = first_points(hyperparameters, study.search.first)
     is_rejected = rejection(
         study.search.constraints,
         lambda values: parameters_with(space, hyperparameters, values),
-        sizes.parameters if sizes else None,
+        default_parameters,
         first,
     )
-    suggester = make_suggester(study, hyperparameters, objective, Restrictions(first, is_rejected))
-    return SearchPlan(hyperparameters, suggester, objective, sizes)
+    return Restrictions(first, is_rejected)
 
 
 def learn_once(context: ChiefContext, plan: SearchPlan, state: StudyState) -> tuple[LearnedTrial, ...]:
@@ -68,19 +86,30 @@ def learn_once(context: ChiefContext, plan: SearchPlan, state: StudyState) -> tu
 
     Raises ConfigError if nothing can be learned from one of the studies.
     """
-    space, search = plan.hyperparameters.space, context.study.search
-    learned = state.learned
+    search, learned = context.study.search, state.learned
     if state.study is None:
-        learned = learn(
-            context.study,
-            space,
-            plan.objective,
-            context.digest,
-            lambda name: _earlier(name, context.bucket, context.study),
-        )
+        learned = learned_trials(context.study, plan.hyperparameters, context.digest, context.bucket)
     if warning := without_model(search, len(tunable(plan.hyperparameters)), len(learned)):
         log.warning("%s", warning)
     return learned
+
+
+def learned_trials(
+    study: Study, hyperparameters: HyperParameters, digest: str, bucket: Bucket
+) -> tuple[LearnedTrial, ...]:
+    """Return the trials of search.learn_from.
+
+    Args:
+        study: The settings.
+        hyperparameters: The space's hyperparameters, narrowed by space.values.
+        digest: Digest of the data set.
+        bucket: Bucket with the studies that are written as names.
+
+    Raises:
+        ConfigError: Nothing can be learned from one of the studies.
+    """
+    objective = objective_of(study.search)
+    return learn(study, hyperparameters.space, objective, digest, lambda name: _earlier(name, bucket, study))
 
 
 def _earlier(name: str, bucket: Bucket, study: Study) -> StudyState:

@@ -24,7 +24,7 @@ from tuner.errors import EmptiedBucketError, JournalError, NoResultError, UsageE
 from tuner.rpc import tls_server_errors
 from tuner.search.oracle import Oracle
 from tuner.spaces.versions import space_version
-from tuner.study.compatibility import check_unchanged, effect_of_epochs
+from tuner.study.compatibility import changed_effects, check_unchanged
 from tuner.study.journal import JournalReader, check_not_emptied
 from tuner.study.progress import why_no_result
 from tuner.study.state import StudyState
@@ -99,7 +99,7 @@ def _continue_after_search(context: ChiefContext, state: StudyState) -> StudySta
     """Complete a study whose search has already ended: write missing files and, in a cluster, run the evaluation."""
     context.monitor.show_finished(state)
     log.info("the search of study %s has finished", state.settings.name)
-    if change := effect_of_epochs(state, context.study):
+    for change in changed_effects(state, context.study):
         log.warning("%s", change)
     EventFiles(context.bucket, state).write()
     _check_result(state)

@@ -170,7 +170,7 @@ class Service:
             remaining_s = deadline - time.monotonic()
             if remaining_s <= 0:
                 return _service.CreateTrialResponse(trial=bare_trial("IDLE"))
-            await self.dispatcher.wait(remaining_s)
+            await self.dispatcher.wait(remaining_s, worker.stock)
 
     async def UpdateTrial(self, request: Any, context: Any) -> Any:  # noqa: N802
         """Record the metrics of an epoch. The answer's status is STOPPED if the trial must not be trained further."""
@@ -243,7 +243,7 @@ class Service:
         if not 0 <= request.num_trials <= limits.BEST_TRIALS:
             text = f"num_trials must be from 0 to {limits.BEST_TRIALS}, got {request.num_trials}"
             await abort(context, grpc.StatusCode.INVALID_ARGUMENT, text)
-        best = self.state.ranked(self.state.trials.values())[: request.num_trials]
+        best = self.state.ranking()[: request.num_trials]
         return _service.GetBestTrialsResponse(trials=[self._message(trial) for trial in best])
 
     # ---- the lease service ------------------------------------------------------------------------
@@ -326,8 +326,8 @@ class Service:
         if observed := observations(self.state, records):
             self.dispatcher.observe(observed)
         ended = [record for record in records if isinstance(record, Ended | Paused)]
-        if ended:
-            self.dispatcher.ended(ended)
+        if searched := [record for record in ended if self.state.trials[record.trial].repeats is None]:
+            self.dispatcher.ended(searched)
         done = self.journal.commit([*records, *self.oracle.finish(now())])
         done.add_done_callback(lambda _: self._durable(done, ended))
         return asyncio.shield(done)

@@ -14,7 +14,7 @@ from tuner.chief.journal_writer import JournalWriter
 from tuner.config.settings import Study
 from tuner.errors import FencedError
 from tuner.study.algorithm_versions import algorithm_version
-from tuner.study.compatibility import check_unchanged, effect_of_epochs
+from tuner.study.compatibility import changed_effects, check_unchanged
 from tuner.study.journal import JournalReader
 from tuner.study.records import Learned, LearnedTrial, ModelSizes, Opened, Record, Retried, TrialState
 from tuner.study.snapshots import Snapshotter
@@ -105,7 +105,7 @@ def open_term(
                 len(state.trials),
                 len(state.ended),
             )
-        if change := effect_of_epochs(state, context.study):
+        for change in changed_effects(state, context.study):
             log.warning("%s", change)
         if retried:
             log.info("the search had given up; its %d failed trials are tried again", len(retried))

@@ -82,10 +82,8 @@ def plan(
             manifest = choose_data(search.study, bucket, None, progress).manifest
     with shown_wait("importing Keras"), importing_keras():
         from tuner.planning.run import plan_study
-    with shown_wait("timing models"):
-        result = plan_study(
-            search.study, bucket, manifest, cache_folder(os.environ), search.workers, models, search.memory_bytes
-        )
+    cache = cache_folder(os.environ)
+    result = plan_study(search.study, bucket, manifest, cache, search.workers, models, search.memory_bytes, shown_wait)
     if as_json:
         print_json(result.model_dump_json(indent=2))
         return
@@ -130,6 +128,8 @@ def plan_lines(plan: "Plan", study: "Study") -> Iterator[tuple[str, str]]:
         yield "" if number else "timed here", f"{speed}: {hyperparameters_text(model.hyperparameters)}"
     per_trial = f"{plan.epochs_per_trial:.3g} epochs per trial"
     yield "trials", per_trial if plan.trials is None else f"about {plan.trials:,.0f}, {per_trial} on average"
+    if plan.repetitions:
+        yield "confirmation", f"{plan.repetitions} further trainings of {study.training.epochs} epochs (search.confirm)"
     if plan.epochs is not None:
         yield "epochs", f"about {plan.epochs:,.0f}"
     if plan.worker_hours is not None and plan.finish_hours is not None:

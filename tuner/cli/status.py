@@ -167,9 +167,7 @@ def _print_headline(view: "StudyView") -> None:
     from tuner.report.text import duration, score
     from tuner.study.views import FAULT
 
-    total = "?" if view.max_trials is None else view.max_trials
-    ended = view.completed + view.stopped + view.failed
-    parts = [f"study {view.study}: {ended} of {total} trials"]
+    parts = [f"study {view.study}: {view.ended_trials} trials"]
     counts = {
         "running": view.running, "queued": view.queued, "paused": view.paused, "stopped early": view.stopped,
         "failed": view.failed,

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from tuner.config.confirm_settings import Confirm
 from tuner.config.data_settings import Data
 from tuner.config.section import MANY, YEAR_S, Budget, Positive, Seconds, Settings, Text, Value
 from tuner.config.space_settings import Space
@@ -106,7 +107,7 @@ class Constraints(Settings):
     parameters: Annotated[int, Field(ge=1, le=10**15)] | None = None
     """Maximum number of parameters of a model, such as `5e6`. The chief counts them without creating weights. A larger
     model becomes no trial and is not suggested again. If 200 suggestions in a row are too large, no further trial is
-    suggested. Default: not set, so that models may have any size."""
+    suggested, except by `grid`, which looks at all combinations. Default: not set, so that models may have any size."""
 
     @field_validator("parameters", mode="before")
     @classmethod
@@ -168,7 +169,7 @@ class Search(Settings):
 
     patience_trials: Positive | None = None
     """Number of trials without a better score after which the search ends. Trials without a score do not count.
-    Default: not set."""
+    The count begins again whenever an epoch of any trial has the best objective so far. Default: not set."""
 
     grace_minutes: Annotated[float, Field(ge=0, le=24 * 60)] = 10.0
     """Minutes for which running trials may finish their current epoch when a budget ends. A trial that takes longer
@@ -189,6 +190,9 @@ class Search(Settings):
     """Number of trials that are trained to their last epoch at least, if `early_stopping.policy` is `promotion`. After
     the last suggestion, or in time before a budget of hours ends, the best paused trials are resumed until the best
     `finalists` trials are completed."""
+
+    confirm: Confirm = Confirm()
+    """Training of the best trials again, with other seeds, after the search."""
 
     max_consecutive_failures: Positive = 3
     """Number of consecutive failed trials after which the search gives up, because the model is broken then, not

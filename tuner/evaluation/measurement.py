@@ -17,6 +17,7 @@ from tuner.data.source import Progress
 from tuner.errors import BucketError, SpaceError
 from tuner.evaluation import saved_model, scores
 from tuner.evaluation.calibration import calibration
+from tuner.evaluation.confirmed import confirmed_trials
 from tuner.evaluation.input_checks import training_profile
 from tuner.evaluation.predictions import Predictions, predictions
 from tuner.evaluation.resampling import bootstrap, exact_mcnemar, paired_difference
@@ -169,6 +170,7 @@ def _plain(subject: Subject, tested: Predictions, labels: scores.Labels, right: 
         data_digest=manifest.digest,
         seed=study.seed,
         test_evaluations=subject.evaluations,
+        confirmation=confirmed_trials(subject.state),
         versions=software_versions(),
         duration_s=0.0,
     )  # fmt: skip

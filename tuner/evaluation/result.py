@@ -6,6 +6,7 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from tuner.config.formats import ABSENT, Format
+from tuner.evaluation.confirmed import ConfirmedTrial
 from tuner.evaluation.numbers import ROUNDING, Amount, Change, Count, Range, Share, ShareInterval, is_same
 from tuner.names import TrialId
 
@@ -263,6 +264,9 @@ class EvaluationResult(ResultModel):
 
     recomputed_score: float | None = None
     """The recomputed value. None if it cannot be recomputed."""
+
+    confirmation: tuple[ConfirmedTrial, ...] = ()
+    """The trials that were trained again with other seeds, the winner first. Empty without search.confirm."""
 
     not_made: tuple[str, ...] = ()
     """Names of report files that could not be made. The evaluator's log has the reasons."""

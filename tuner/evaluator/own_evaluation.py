@@ -12,6 +12,7 @@ from tuner.data.arrays import open_split, open_validation
 from tuner.data.manifest import Manifest
 from tuner.data.source import Progress
 from tuner.evaluation import saved_model
+from tuner.evaluation.confirmed import confirmed_trials
 from tuner.evaluation.measurement import ReportProgress, software_versions
 from tuner.evaluation.own_result import OwnMetrics
 from tuner.evaluator.artifacts import make_own_artifacts
@@ -81,6 +82,7 @@ def evaluate_own(
         data_digest=subject.state.data_digest,
         seed=study.seed,
         test_evaluations=subject.evaluations,
+        confirmation=confirmed_trials(subject.state),
         versions=software_versions(),
         duration_s=round(time.monotonic() - begun, 3),
         verified=False,

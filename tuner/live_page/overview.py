@@ -12,6 +12,7 @@ from tuner.config.settings import Algorithm, Policy
 from tuner.live_page import json_values
 from tuner.live_page.live_state import LiveState
 from tuner.live_page.trial_rows import TrialRow, curve, trial_row
+from tuner.study.confirmation import confirmation_line
 from tuner.study.progress import downsample, end_of_search, epochs_of, epochs_saved
 from tuner.study.records import TrialState
 from tuner.study.rungs import at_rungs, epochs_at, kept_of
@@ -113,6 +114,10 @@ class Overview(OverviewPart):
     """The budgets that are set, besides max_trials. Chiefs of earlier versions have none."""
     ending: str = ""
     """The budget that has ended while trials still run; empty if there is none."""
+    repetitions: int = 0
+    """Number of trials that repeat others with other seeds (search.confirm)."""
+    confirmation: str = ""
+    """How many of them have ended, and what they say; empty if there are none."""
     work: WorkView | None = None
     """The time of all workers; None if no time has been recorded."""
     epochs_trained: int
@@ -168,9 +173,11 @@ def overview(live: LiveState, bucket: str) -> Overview:
         search=search_state(state),
         reason=json_values.sentence(end_of_search(state)),
         counts={name: states[name] for name in TrialState},
-        max_trials=None if search.algorithm is Algorithm.HYPERBAND else search.max_trials,
+        max_trials=state.max_trials,
         budgets=[view.model_copy(update={"text": json_values.sentence(view.text)}) for view in budget_views(state)],
         ending=json_values.sentence(ending_line(state)),
+        repetitions=len(state.repetitions),
+        confirmation=confirmation_line(state),
         work=work_view(state),
         epochs_trained=sum(len(trial.epochs) for trial in trials),
         epochs_saved=epochs_saved(state),
@@ -216,6 +223,8 @@ def study_view(overview: Overview) -> StudyView:
         max_trials=overview.max_trials,
         budgets=overview.budgets,
         ending=overview.ending,
+        repetitions=overview.repetitions,
+        confirmation=overview.confirmation,
         work=overview.work,
         queued=overview.counts.get(TrialState.QUEUED, 0),
         paused=overview.counts.get(TrialState.PAUSED, 0),
@@ -246,7 +255,7 @@ def _history(state: StudyState) -> tuple[list[ScoredTrial], list[ScoredTrial]]:
     best = nan
     for ended, trial_id in enumerate(state.ended, 1):
         trial = state.trials[trial_id]
-        if trial.score is None or trial.state not in SCORED or not trial.checkpoint:
+        if trial.repeats or trial.score is None or trial.state not in SCORED or not trial.checkpoint:
             continue
         (stopped if trial.state is TrialState.STOPPED else completed).append((ended, trial))
         if objective.is_better(trial.score, best):
@@ -302,7 +311,7 @@ def _workers(live: LiveState) -> list[WorkerRow]:
 def _rungs(state: StudyState) -> list[RungRow]:
     settings = state.settings.search.early_stopping
     rungs = []
-    for rung, at in at_rungs(state.trials.values()).items():
+    for rung, at in at_rungs(state.suggested).items():
         reached = sorted(at.values, key=state.objective.sort_key)
         epoch = epochs_at(settings, rung)
         # includes the next trial to reach the rung; a trial that has reached its last epoch is not stopped there

@@ -65,6 +65,8 @@ class TrialRow(BaseModel):
     score: float | None
     """For a running trial, its best objective so far."""
     rung: int | None
+    repeats: str | None = None
+    """The trial whose hyperparameters this one repeats with another seed (search.confirm)."""
     seconds: float | None
     """Seconds from the start of the trial's first attempt to its end; None until the trial ends."""
     started: float | None
@@ -129,6 +131,7 @@ def trial_row(state: StudyState, trial: Trial, best: Trial | None) -> TrialRow:
         epochs_planned=epochs_of(state, trial),
         score=json_values.number(_score(state, trial)),
         rung=max(trial.rungs, default=None),
+        repeats=trial.repeats,
         seconds=_seconds(trial),
         started=trial.started,
         worker=json_values.text(trial.worker) if trial.worker else None,

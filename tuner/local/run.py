@@ -27,7 +27,7 @@ from tuner.report.terminal.evaluation import summary
 from tuner.report.terminal.search import lines, model_line, problem_lines, search_view, workers_line
 from tuner.report.text import counted, duration
 from tuner.rpc.tls import Files
-from tuner.study.compatibility import check_resume, effect_of_epochs
+from tuner.study.compatibility import changed_effects, check_resume
 from tuner.study.journal import JournalReader
 from tuner.study.progress import Eta, epochs_done
 from tuner.study.records import Opened, Record
@@ -51,8 +51,8 @@ def run_study(
     reader = JournalReader(bucket, study.name)
     reader.poll()
     if reader.state.study is not None:
-        check_resume(reader.state.study, study)  # before minutes are spent on packing
-        if change := effect_of_epochs(reader.state, study):
+        check_resume(reader.state.study, study, len(reader.state.trials))  # before minutes are spent on packing
+        for change in changed_effects(reader.state, study):
             print_line(console, f"Note: {change}", style="yellow")
     with reserved(_page_address()) as http:
         digest = _own_data(study, console) if study.data.own else _pack(study, bucket, reader.state, console).digest

@@ -7,21 +7,23 @@ from statistics import fmean
 
 from pydantic import BaseModel, ConfigDict
 
+from tuner.chief.checkpoint_retention import models_kept
 from tuner.config.settings import Algorithm, Policy, Study
 from tuner.planning.expected_epochs import ExpectedEpochs, expected_epochs
 from tuner.planning.space_summary import SpaceSummary
 from tuner.planning.timed_models import TimedModel
+from tuner.search.reserve import MOST
 from tuner.search.suggester.initial_points import without_model
 from tuner.study.budgets import HOUR_S
+from tuner.study.ending import HOURS
 from tuner.study.worker_hours import cost_of
 
 RECORD_BYTES = 600
 """Size of the records of one epoch in the journal, with their share of a segment's header."""
-KEPT_MODELS = 2
-"""Models of the best trials that the bucket keeps."""
 MODELS_AT_WORK = 3
 """Checkpoints of a running trial: of the best epoch, the newest epoch and the one being uploaded."""
 GIGABYTE = 1e9
+BUDGETS_OF_HOURS = tuple(f"search.{name}" for name in HOURS)
 
 
 @dataclass(frozen=True)
@@ -61,12 +63,16 @@ class Plan(BaseModel):
     """None if a hyperparameter is continuous."""
     smallest_parameters: int | None
     default_parameters: int | None
+    """None if it is unknown, or if search.constraints rejects the model."""
     largest_parameters: int | None
     models: list[PlannedModel]
     trials: float | None
     """None if only budgets that depend on results limit it."""
     epochs_per_trial: float
     epochs: float | None
+    repetitions: int
+    """Number of times that a trial is trained again after the search (search.confirm). Epochs and hours include them.
+    """
     worker_hours: float | None
     workers: int
     finish_hours: float | None
@@ -79,22 +85,32 @@ class Plan(BaseModel):
     warnings: list[str]
 
 
-def make_plan(study: Study, space: SpaceSummary, models: list[TimedModel], place: Place) -> Plan:
-    """Return the plan of a search from the speed of some of its models."""
+def make_plan(study: Study, space: SpaceSummary, models: list[TimedModel], place: Place, learned: int = 0) -> Plan:
+    """Return the plan of a search from the speed of some of its models.
+
+    `learned` is the number of trials of earlier studies (search.learn_from).
+    """
     expected = expected_epochs(study, space.combinations)
     trial_s = fmean(model.trial_s(expected.per_trial) for model in models)
-    hours, limited_by = _worker_hours(study, expected, trial_s, place.workers)
-    trials = expected.trials if hours is None else hours * HOUR_S / trial_s
-    epochs = None if trials is None else trials * expected.per_trial
+    confirm, whole = study.search.confirm, study.training.epochs
+    repetitions = confirm.trainings
+    if expected.trials is not None:
+        repetitions = confirm.seeds * min(confirm.best, int(expected.trials))
+    repeated_s = repetitions * fmean(model.trial_s(whole) for model in models)
+    hours, limited_by = _worker_hours(study, expected, trial_s, repeated_s, place.workers)
+    trials = expected.trials
+    if hours is not None and limited_by in BUDGETS_OF_HOURS:
+        trials = (hours * HOUR_S - min(repeated_s, MOST * hours * HOUR_S)) / trial_s
+    epochs = None if trials is None else trials * expected.per_trial + repetitions * whole
     checkpoint_bytes = max(model.checkpoint_bytes for model in models)
-    kept = KEPT_MODELS + MODELS_AT_WORK * place.workers + _paused_models(study, trials)
+    kept = models_kept(confirm) + 2 * repetitions + MODELS_AT_WORK * place.workers + _paused_models(study, trials)
     size = space.size
     return Plan(
         study=study.name,
         hyperparameters=space.hyperparameters,
         combinations=space.combinations if math.isfinite(space.combinations) else None,
         smallest_parameters=space.smallest_parameters,
-        default_parameters=size.default.parameters if size else None,
+        default_parameters=_default_parameters(study, space),
         largest_parameters=size.largest.parameters if size and size.largest else None,
         models=[
             PlannedModel(
@@ -109,14 +125,22 @@ def make_plan(study: Study, space: SpaceSummary, models: list[TimedModel], place
         trials=trials,
         epochs_per_trial=expected.per_trial,
         epochs=epochs,
+        repetitions=repetitions,
         worker_hours=hours,
         workers=place.workers,
         finish_hours=None if hours is None else max(hours / place.workers, min(hours, trial_s / HOUR_S)),
         limited_by=limited_by,
         bucket_bytes=place.data_bytes + kept * checkpoint_bytes + RECORD_BYTES * (epochs or 0),
         cost=None if hours is None else cost_of(hours * HOUR_S, study.cost),
-        warnings=list(_warnings(study, space, expected, models, place)),
+        warnings=list(_warnings(study, space, expected, models, place, learned)),
     )
+
+
+def _default_parameters(study: Study, space: SpaceSummary) -> int | None:
+    """Return the parameters of the default model, if it may be trained."""
+    limit: int | None = study.search.constraints.parameters
+    parameters = space.size.default.parameters if space.size else None
+    return None if parameters is None or (limit is not None and parameters > limit) else parameters
 
 
 def _paused_models(study: Study, trials: float | None) -> float:
@@ -127,8 +151,10 @@ def _paused_models(study: Study, trials: float | None) -> float:
     return 2 * trials / (stopping.reduction_factor - 1)
 
 
-def _worker_hours(study: Study, expected: ExpectedEpochs, trial_s: float, workers: int) -> tuple[float | None, str]:
-    """Return the worker-hours until the first known limit, and that limit."""
+def _worker_hours(
+    study: Study, expected: ExpectedEpochs, trial_s: float, repeated_s: float, workers: int
+) -> tuple[float | None, str]:
+    """Return the worker-hours until the first known limit, with those of repetitions, and that limit."""
     search = study.search
     limits: list[tuple[float, str]] = []
     if expected.trials is not None:
@@ -136,7 +162,7 @@ def _worker_hours(study: Study, expected: ExpectedEpochs, trial_s: float, worker
         name = (
             "hyperband" if search.algorithm is Algorithm.HYPERBAND else "the space" if is_space else "search.max_trials"
         )
-        limits.append((expected.trials * trial_s / HOUR_S, name))
+        limits.append(((expected.trials * trial_s + repeated_s) / HOUR_S, name))
     if search.max_worker_hours is not None:
         limits.append((search.max_worker_hours, "search.max_worker_hours"))
     if search.max_hours is not None:
@@ -145,10 +171,10 @@ def _worker_hours(study: Study, expected: ExpectedEpochs, trial_s: float, worker
 
 
 def _warnings(
-    study: Study, space: SpaceSummary, expected: ExpectedEpochs, models: list[TimedModel], place: Place
+    study: Study, space: SpaceSummary, expected: ExpectedEpochs, models: list[TimedModel], place: Place, learned: int
 ) -> Iterator[str]:
     search = study.search
-    if warning := without_model(search, len(space.hyperparameters)):
+    if warning := without_model(search, len(space.hyperparameters), learned):
         yield warning.removesuffix(".")
     whole_s = [model.trial_s(study.training.epochs) for model in models]
     for budget, hours in (("max_hours", search.max_hours), ("max_worker_hours", search.max_worker_hours)):

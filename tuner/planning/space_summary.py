@@ -2,13 +2,13 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras_tuner
 from keras_tuner.engine import hyperparameters as kinds
 
-from tuner.spaces.model_size import SpaceSize, parameters_with, space_size
+from tuner.spaces.model_size import ModelSize, SpaceSize, parameters_with, space_size
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,20 @@ def summarize(space: keras_tuner.HyperModel, hyperparameters: keras_tuner.HyperP
         values = {hp.name: _extreme(hp, min) for hp in hyperparameters.space}
         smallest = parameters_with(space, hyperparameters, values)
     return SpaceSummary({name: _text(hp) for name, hp in by_name.items()}, combinations, size, smallest)
+
+
+def within(summary: SpaceSummary, limit: int | None) -> SpaceSummary:
+    """Return the summary of a space whose models may have at most `limit` parameters (search.constraints).
+
+    Which of them is the largest is unknown, so the largest model has the limit itself.
+    """
+    size = summary.size
+    if limit is None or size is None or size.largest is None or size.largest.parameters <= limit:
+        return summary
+    checkpoint = size.largest.checkpoint
+    value_bytes = checkpoint.value_bytes * limit // size.largest.parameters
+    largest = ModelSize(limit, replace(checkpoint, value_bytes=value_bytes))
+    return replace(summary, size=SpaceSize(size.default, largest))
 
 
 def _values(hp: Any) -> Sequence[Any] | None:

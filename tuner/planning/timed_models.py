@@ -1,7 +1,8 @@
 """Times the training of sampled models on this machine, on a small part of the data."""
 
+import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +13,7 @@ import keras_tuner
 import numpy as np
 
 from tuner.data.arrays import Arrays, TrainingData
+from tuner.search.suggester.untried import REJECTIONS
 from tuner.spaces.own_data import OwnPart, OwnTrainingData
 from tuner.study.records import Value
 from tuner.temporary_files import temporary_folder
@@ -94,13 +96,14 @@ def _first_own(part: OwnPart, count: int) -> OwnPart:
 
 
 class _TimedEnoughError(Exception):
-    """Ends a training that has been timed for TIMED_S."""
+    """Ends a training that has been timed for TIMED_S, or until the time limit."""
 
 
 class _Clock:
     """Receives the events of a training, and notes their times."""
 
-    def __init__(self, steps: int) -> None:
+    def __init__(self, steps: int, until: float) -> None:
+        self._until = until
         self.epochs: list[float] = []
         """Times of the ends of the epochs."""
         self.validation_s: list[float] = []
@@ -113,6 +116,18 @@ class _Clock:
 
     def check(self) -> None:
         self._batches.append(time.perf_counter())
+        if self._batches[-1] >= self._until and len(self._batches) > 1:
+            raise _TimedEnoughError
+
+    @property
+    def first_step_s(self) -> float:
+        """Seconds per training step of an epoch that may be unfinished, without its first step, which compiles."""
+        trained = self._batches[: self._steps]
+        return (trained[-1] - trained[0]) / (len(trained) - 1) if len(trained) > 1 else 0.0
+
+    def prepared(self, model: keras.Model) -> None:
+        """Note the model before its first epoch."""
+        self.model = model
 
     def progress(self, epoch: int, share: float, images_per_s: float) -> None:
         if share == 0.0:
@@ -140,26 +155,41 @@ class ModelTimer:
     classes: int
     """Number of classes; 0 if the space brings its own data."""
 
-    def time(self, hyperparameters: keras_tuner.HyperParameters) -> TimedModel:
+    def time(self, hyperparameters: keras_tuner.HyperParameters, until: float = math.inf) -> TimedModel:
         """Train a model on the part. The first epoch also compiles it.
+
+        Training ends early at the time `until` (time.perf_counter), but not before its second step. If no epoch is
+        finished then, a step of validation is estimated to take a third of a training step, which also has a backward
+        pass.
 
         Raises any exception of the user's model.
         """
-        began, clock = time.perf_counter(), _Clock(self.part.steps)
+        began, clock = time.perf_counter(), _Clock(self.part.steps, until)
+        task = replace(self.task, hyperparameters=hyperparameters)
         with suppress(_TimedEnoughError):
-            train(self.space, replace(self.task, hyperparameters=hyperparameters), self.part.data, clock)
+            train(self.space, task, self.part.data, clock, prepared=clock.prepared)
         model = clock.model
         assert model is not None
-        first_s, later = clock.epochs[0] - began, len(clock.epochs) - 1
-        usual_s = (clock.epochs[-1] - clock.epochs[0]) / later if later else first_s
-        validation_s = fmean(clock.validation_s[1:] or clock.validation_s)
-        step_s = max(0.0, usual_s - validation_s) / self.part.steps
+        later = len(clock.epochs) - 1
+        first_s = (clock.epochs[0] if clock.epochs else time.perf_counter()) - began
+        if later > 0:
+            usual_s = (clock.epochs[-1] - clock.epochs[0]) / later
+            validation_s = fmean(clock.validation_s[1:])
+            step_s = max(0.0, usual_s - validation_s) / self.part.steps
+        elif later == 0 and time.perf_counter() < until:
+            usual_s, validation_s = first_s, clock.validation_s[0]
+            step_s = max(0.0, usual_s - validation_s) / self.part.steps
+        else:
+            step_s = clock.first_step_s or first_s / self.part.steps
+            validation_s = clock.validation_s[0] if clock.validation_s else VALIDATION_STEPS * step_s / 3
+            usual_s = self.part.steps * step_s + validation_s
         with temporary_folder() as folder:
             saving = time.perf_counter()
             save_model(model, file := Path(folder) / "model.keras")
             save_s = time.perf_counter() - saving
             checking = time.perf_counter()
-            self._verify(file, clock)
+            if clock.metrics:
+                self._verify(file, clock)
             check_s = time.perf_counter() - checking
             checkpoint_bytes = file.stat().st_size
         return TimedModel(
@@ -180,11 +210,14 @@ class ModelTimer:
 
 
 def sampled(
-    hyperparameters: keras_tuner.HyperParameters, count: int, seed: int
+    hyperparameters: keras_tuner.HyperParameters,
+    count: int,
+    seed: int,
+    is_rejected: Callable[[Mapping[str, Value]], bool] | None = None,
 ) -> Iterator[keras_tuner.HyperParameters]:
-    """Yield random configurations of a space, without repetitions."""
-    rng, seen = np.random.default_rng(seed), set()
-    for _ in range(20 * count):
+    """Yield random configurations of a space, without repetitions and without those that a constraint rejects."""
+    rng, seen, found = np.random.default_rng(seed), set(), 0
+    for _ in range(20 * count + REJECTIONS):
         hp = hyperparameters.copy()
         hp.values.clear()
         for one in hp.space:
@@ -193,6 +226,9 @@ def sampled(
         key = repr(sorted(hp.values.items()))
         if key not in seen:
             seen.add(key)
+            if is_rejected is not None and is_rejected(hp.values):
+                continue
+            found += 1
             yield hp
-        if len(seen) == count:
+        if found == count:
             return

@@ -15,12 +15,14 @@ from markupsafe import Markup
 
 import tuner
 from tuner import names
+from tuner.evaluation.confirmed import confirmed_trials
 from tuner.evaluation.own_result import AnyMetrics, OwnMetrics
 from tuner.evaluation.provenance import Provenance
 from tuner.evaluation.result import Metrics
 from tuner.printable import LINES, printable
 from tuner.report.calibration_text import calibration_line
 from tuner.report.charts import evaluation, search
+from tuner.report.charts.confirmation import confirmation_chart
 from tuner.report.charts.parallel_coordinates import parallel_chart
 from tuner.report.class_rows import class_rows, most_confused, omitted_classes
 from tuner.report.importance import Importances, TooFew, importances
@@ -143,8 +145,8 @@ def _fault_notice(state: StudyState) -> str:
 
 def _search(contents: ReportContents) -> dict[str, Any]:
     state = contents.state
-    best_first = state.ranked(state.trials.values())
-    importance = importances(list(state.trials.values()), state.objective, state.settings.seed)
+    best_first, confirmed = state.ranked(state.suggested), confirmed_trials(state)
+    importance = importances(list(state.suggested), state.objective, state.settings.seed)
     order = [row.hyperparameter for row in importance.of] if isinstance(importance, Importances) else []
     outcomes = Counter(attempt.how for attempt in contents.history.attempts)
     trained = Counter((attempt.trial, epoch) for attempt in contents.history.attempts for epoch in attempt.epochs)
@@ -164,6 +166,8 @@ def _search(contents: ReportContents) -> dict[str, Any]:
         "importance_trials": 0 if isinstance(importance, TooFew) else importance.trials,
         "no_importance": importance.reason if isinstance(importance, TooFew) else "",
         "rungs": rungs_of(state),
+        "confirmed": confirmed,
+        "confirmation": confirmation_chart(confirmed, state.settings.search.objective) if confirmed else None,
         "best_trials": best_first[:TRIALS],
         "scored": len(best_first),
         "columns": [name for name in hyperparameters if names.is_hyperparameter(name)],

@@ -15,6 +15,7 @@ from tuner.printable import printable
 from tuner.report.calibration_text import calibration_line, errors_line
 from tuner.report.class_rows import class_list, class_rows, omitted_classes
 from tuner.report.text import interval, percent, score
+from tuner.study.confirmation import mean_text
 
 
 class _Markdown(str):
@@ -26,10 +27,12 @@ class _Markdown(str):
 def model_card(metrics: AnyMetrics, provenance: Provenance) -> str:
     """Return the card as Markdown, with every name from users escaped."""
     if isinstance(metrics, OwnMetrics):
-        return _template("own_model_card.md.j2").render(m=metrics, p=provenance, score=score, code=_code)
+        return _template("own_model_card.md.j2").render(
+            m=metrics, p=provenance, score=score, code=_code, mean_text=mean_text
+        )
     calibration = metrics.calibration
     return _template("model_card.md.j2").render(
-        m=metrics, p=provenance, percent=percent, interval=interval, score=score, code=_code,
+        m=metrics, p=provenance, percent=percent, interval=interval, score=score, code=_code, mean_text=mean_text,
         calibration_line=calibration_line(calibration) if calibration else "",
         calibration_error=errors_line(calibration) if calibration else "",
         class_list=class_list(metrics.classes), class_rows=class_rows(metrics),

@@ -34,13 +34,13 @@ def rungs_of(state: StudyState) -> list[Rung]:
         return []
     return [
         _rung(state, str(number), epochs_at(study.search.early_stopping, number), at.values, len(at.stopped))
-        for number, at in at_rungs(state.trials.values()).items()
+        for number, at in at_rungs(state.suggested).items()
     ]
 
 
 def _hyperbands(state: StudyState) -> list[Rung]:
     groups: dict[tuple[int, int, int], list[Trial]] = {}
-    for trial in state.trials.values():
+    for trial in state.suggested:
         values = trial.hyperparameters
         if names.HP_BRACKET in values and names.HP_ROUND in values:
             key = -int(values[names.HP_BRACKET]), int(values[names.HP_ROUND]), int(values[names.HP_EPOCHS])

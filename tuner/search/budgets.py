@@ -8,17 +8,18 @@ budget of a single trial, `training.max_minutes`, stops the trial in the same wa
 from collections.abc import Iterable, Iterator
 
 from tuner.names import TrialId
-from tuner.study.budgets import ended_budget, time_at
+from tuner.search.reserve import Reserve
+from tuner.study.budgets import budget_uses, ended_budget, ended_hours, time_at
+from tuner.study.confirmation import MAX_MINUTES
+from tuner.study.ending import HOURS, BudgetEnding
 from tuner.study.progress import epochs_of
 from tuner.study.records import AttemptEnded, BudgetEnded, Ended, Finished, Outcome, Record, TrialState, Withdrawn
 from tuner.study.state import StudyState
 from tuner.study.trial import Trial
+from tuner.study.work_time import ServedTime
 
 SERVED_S = 30.0
 """Seconds between two records Served. A chief that is killed loses the time since its newest record."""
-
-
-MAX_MINUTES = "training.max_minutes"
 
 
 class Stamp:
@@ -50,22 +51,47 @@ class Stamp:
 class SearchBudgets:
     """Decides when a search ends by a budget, and which trials a budget stops. `served_s` is that of Stamp."""
 
-    def __init__(self, state: StudyState) -> None:
+    def __init__(self, state: StudyState, reserve: Reserve) -> None:
         self._state = state
-        self._cut: set[TrialId] = set()
+        self._reserve = reserve
 
     def ended(self, served_s: float, at: float) -> BudgetEnded | None:
-        """Return the record of the budget that has ended; None if all last, or if one had ended before."""
-        if self._state.ending or self._state.finished:
+        """Return the record of the budget that has ended; None if all last, or if one had ended before.
+
+        After the search itself, only hours end the trainings of search.confirm.
+        """
+        state, confirm = self._state, self._state.settings.search.confirm
+        if state.finished or (state.ending and (state.ending.ends_everything or not confirm.is_on)):
             return None
-        use = ended_budget(self._state, time_at(self._state, served_s))
-        return None if use is None else BudgetEnded(at=at, budget=use.budget, limit=use.limit, reason=use.reason)
+        time = time_at(state, served_s)
+        use = ended_hours(state, time) if state.ending else ended_budget(state, time)
+        if use is not None:
+            return BudgetEnded(at=at, budget=use.budget, limit=use.limit, reason=use.reason)
+        return None if state.ending or not confirm.is_on else self._reserved(time, at)
+
+    def _reserved(self, time: ServedTime, at: float) -> BudgetEnded | None:
+        """Return the record of a budget of hours whose rest is only just enough for search.confirm, if there is one."""
+        if any(self._state.trials[trial_id].ended is None for trial_id in self._state.repetitions):
+            return None  # the search itself has ended otherwise
+        remaining = self._reserve.remaining(time)
+        if remaining is None or min(remaining.served_s, remaining.leased_s) > 0:
+            return None
+        name = HOURS[0] if remaining.served_s <= 0 else HOURS[1]
+        use = next(use for use in budget_uses(self._state, time) if use.name == name)
+        hours = use.limit - (use.used or 0.0)
+        reason = f"{use.reason.removesuffix(')')}, of which {hours:.2g} h are reserved for search.confirm)"
+        return BudgetEnded(at=at, budget=use.budget, limit=use.limit, reason=reason, reserved=True)
+
+    def _ending_of(self, trial: Trial) -> BudgetEnding | None:
+        """Return the budget that has ended for this trial; None if there is none."""
+        ending = self._state.ending
+        return ending if ending and (trial.repeats is None or ending.ends_everything) else None
 
     def after_epoch(self, trial: Trial, at: float) -> Ended | None:
         """Return the end of a trial that must stop after the epoch that it has just reported; None if it continues."""
         if trial.best_epoch is None or max(trial.epochs) + 1 >= epochs_of(self._state, trial):
             return None  # the trial has no score, or ends with this epoch anyway
-        if ending := self._state.ending:
+        if ending := self._ending_of(trial):
             return self._stopped(trial, ending.sentence, at, ending.budget)
         reason = self._over_minutes(trial, self._state.time.served_s)
         return self._stopped(trial, reason, at, MAX_MINUTES) if reason else None
@@ -77,12 +103,12 @@ class SearchBudgets:
         """
         state, now_s = self._state, time_at(self._state, served_s).served_s
         grace_s = state.settings.search.grace_minutes * 60
-        ending = state.ending if state.ending and now_s - state.ending.at_s >= grace_s else None
         for trial in [state.trials[trial_id] for trial_id in trials]:
+            ending = self._ending_of(trial)
+            ending = ending if ending and now_s - ending.at_s >= grace_s else None
             reason = ending.sentence if ending else self._over_minutes(trial, now_s, grace_s)
             if not reason:
                 continue
-            self._cut.add(trial.trial_id)
             reason = f"{reason}, and search.grace_minutes ({grace_s / 60:g} min) passed before the end of the epoch"
             if trial.best_epoch is not None:
                 yield self._stopped(trial, reason, at, ending.budget if ending else MAX_MINUTES)
@@ -116,18 +142,18 @@ class SearchBudgets:
             budget=budget,
         )
 
-    def was_cut(self, trial: str) -> bool:
-        """Return whether the trial was ended within an epoch."""
-        return trial in self._cut
+    def was_cut(self, trial: Trial) -> bool:
+        """Return whether a budget ended the trial within an epoch, so that it ended later than its newest report."""
+        if trial.state is not TrialState.STOPPED or not trial.budget or trial.ended_waiting:
+            return False
+        return trial.ended not in trial.reported.values()
 
-    def last_records(self, queued: Iterable[TrialId], at: float) -> Iterator[Withdrawn | Finished]:
-        """Yield the records that end the search. If a budget ended it, queued trials that have a score end too."""
-        ending, objective = self._state.ending, self._state.objective.name
-        if ending is None:
-            yield Finished(at=at, reason="all trials have ended")
-            return
+    def withdrawn(self, queued: Iterable[TrialId], at: float) -> Iterator[Withdrawn]:
+        """Yield the ends of queued trials that have a score, if a budget has ended the search."""
+        objective = self._state.objective.name
         for trial in [self._state.trials[trial_id] for trial_id in queued]:
-            if trial.best_epoch is not None:
+            ending = self._ending_of(trial)
+            if ending and trial.best_epoch is not None and trial.state is TrialState.QUEUED:
                 yield Withdrawn(
                     at=at,
                     trial=trial.trial_id,
@@ -136,7 +162,13 @@ class SearchBudgets:
                     reason=ending.sentence,
                     budget=ending.budget,
                 )
-        yield Finished(at=at, reason=ending.sentence, budget=ending.budget)
+
+    def finished(self, at: float) -> Finished:
+        """Return the record that ends the search."""
+        ending = self._state.ending
+        if ending is None:
+            return Finished(at=at, reason="all trials have ended")
+        return Finished(at=at, reason=ending.sentence, budget=ending.budget)
 
     def _over_minutes(self, trial: Trial, served_s: float, grace_s: float = 0.0) -> str:
         minutes = self._state.settings.training.max_minutes

@@ -1,8 +1,12 @@
 """What a call to the oracle states, its attempt and its time, and why the oracle refuses it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tuner.search.leases import Worker
+from tuner.names import TrialId
+from tuner.search.leases import Lease, LeaseTable, Worker
+from tuner.study.records import TrialState
+from tuner.study.trial import SCORED, Trial
 
 
 class StaleAttemptError(Exception):
@@ -32,3 +36,21 @@ class Instant:
 
     at: float
     monotonic: float
+
+
+def lease_of(attempt: AttemptClaim, leases: LeaseTable, trials: Mapping[TrialId, Trial]) -> Lease:
+    """Return the lease of an attempt. Raises UnknownTrialError and StaleAttemptError."""
+    if TrialId(attempt.trial) not in trials:
+        raise UnknownTrialError
+    lease = leases.of_trial(TrialId(attempt.trial))
+    if lease is None or lease.worker != attempt.worker or lease.attempt != attempt.number:
+        raise StaleAttemptError
+    return lease
+
+
+def ended_by(attempt: AttemptClaim, trials: Mapping[TrialId, Trial]) -> bool:
+    """Return whether this attempt ended its trial with a score, or was the last one before the trial was paused."""
+    trial = trials.get(TrialId(attempt.trial))
+    if trial is None or trial.state not in {*SCORED, TrialState.PAUSED} or trial.attempts != attempt.number:
+        return False
+    return Worker(trial.worker or "", trial.incarnation or "") == attempt.worker

@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 from operator import add
 
 from tuner.names import TrialId
+from tuner.search.capacity import Capacity, epoch_s, makespan_s
 from tuner.search.promotion import Promotion
-from tuner.study.budgets import RemainingHours, remaining_hours
+from tuner.search.reserve import Reserve
+from tuner.study.budgets import RemainingHours
 from tuner.study.progress import epochs_of
-from tuner.study.records import TrialState
 from tuner.study.state import StudyState
 from tuner.study.trial import Trial
 
@@ -30,14 +31,8 @@ class _Finalists:
     needs_s: list[float] = field(default_factory=list)
 
     def served_s(self, workers: int) -> float:
-        """Return the time in which this number of workers completes all of them, at the latest.
-
-        With fewer workers than trials, it is Graham's bound for list scheduling, which is exact for a single worker.
-        """
-        if len(self.needs_s) <= workers:
-            return max(self.needs_s, default=0.0)
-        longest_s = max(self.needs_s)
-        return (sum(self.needs_s) - longest_s) / workers + longest_s
+        """Return the time in which this number of workers completes all of them, at the latest."""
+        return makespan_s(self.needs_s, workers)
 
     def with_trial(self, trial: TrialId, need_s: float) -> "_Finalists":
         """Return these and one more."""
@@ -47,25 +42,18 @@ class _Finalists:
 class Closing:
     """Decides from the journal, up to its newest record, whether the search must only complete its finalists."""
 
-    def __init__(self, state: StudyState, promotion: Promotion) -> None:
+    def __init__(self, state: StudyState, promotion: Promotion, capacity: Capacity, reserve: Reserve) -> None:
         self._state = state
         self._promotion = promotion
+        self._capacity = capacity
+        self._reserve = reserve
         self._is_closing = False
-        self._workers, self._counted_at = 1, 0.0
-        """Number of workers, and when it was counted."""
-        self._slowest_s = 0.0
-        """Seconds per epoch of the slowest trial, with the start of an attempt."""
-        for trial in state.trials.values():
-            self.observe(trial)
+        self._workers = 1
 
     @property
     def is_exclusive(self) -> bool:
         """Whether other trials would use up the hours that the finalists need."""
         return self._state.settings.search.max_worker_hours is not None
-
-    def observe(self, trial: Trial) -> None:
-        """Take note of the duration of a trial's epochs, after it has reported one."""
-        self._slowest_s = max(self._slowest_s, (epoch_s(trial) or 0.0) + (trial.start_s or 0.0))
 
     def finalists(self, active: Sequence[Trial]) -> list[TrialId]:
         """Return the trials that must be completed now; none if there is time for other trials too.
@@ -73,8 +61,7 @@ class Closing:
         Args:
             active: The trials that are leased, and those whose attempts were interrupted.
         """
-        remaining = remaining_hours(self._state)
-        self._count_workers()
+        remaining, self._workers = self._reserve.remaining(), self._capacity.count_workers()
         if remaining is None or self._is_far(remaining, len(active)):
             self._is_closing = False
             return []
@@ -92,18 +79,11 @@ class Closing:
         self._is_closing = is_due and bool(chosen.trials)
         return chosen.trials if self._is_closing else []
 
-    def _count_workers(self) -> None:
-        """Count the workers: the most that had a trial at the same time since an epoch ago, because some may be between
-        two trials."""
-        time = self._state.time
-        if time.leases >= self._workers or time.served_s - self._counted_at > self._slowest_s:
-            self._workers, self._counted_at = max(1, time.leases), time.served_s
-
     def _is_far(self, remaining: RemainingHours, active: int) -> bool:
         """Return whether there is time for far more than the finalists, which saves comparing all active trials."""
         search, whole = self._state.settings.search, self._state.settings.training.epochs
-        trials_s = (search.finalists * (whole + 2) + 2) * self._slowest_s
-        return remaining.served_s > trials_s and remaining.leased_s > trials_s + active * self._slowest_s
+        trials_s = (search.finalists * (whole + 2) + 2) * self._capacity.slowest_s
+        return remaining.served_s > trials_s and remaining.leased_s > trials_s + active * self._capacity.slowest_s
 
     def _chosen(self, active: Sequence[Trial], remaining: RemainingHours) -> _Finalists:
         """Return the best trials that can be completed in the remaining hours.
@@ -149,16 +129,3 @@ class Closing:
             return None
         epochs = epochs_of(self._state, trial) - max(trial.epochs) - 1
         return epochs * seconds + (0.0 if trial_id in active else trial.start_s or 0.0)
-
-
-def epoch_s(trial: Trial) -> float | None:
-    """Return the average seconds per epoch of a trial, without the start of its attempts; None if it is not known."""
-    epochs = trial.work.epochs
-    if not epochs:
-        return None
-    leased = trial.leased
-    has_begun = leased is not None and any(at >= leased for at in trial.reported.values())
-    starts = trial.pauses + (has_begun and trial.state is not TrialState.PAUSED)
-    measured_s = sum(epochs.values())
-    training_s = measured_s - starts * (trial.start_s or 0.0)
-    return (training_s if training_s > 0 else measured_s) / len(epochs)

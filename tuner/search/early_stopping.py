@@ -89,7 +89,7 @@ class SuccessiveHalving:
     def __init__(self, state: StudyState) -> None:
         self._state = state
         self._rungs = Rungs(state.settings.search.early_stopping, state.objective)
-        for trial in state.trials.values():
+        for trial in state.suggested:
             if trial.state is not TrialState.FAILED:
                 for rung, value in trial.rungs.items():
                     self._rungs.add(rung, value)
@@ -146,6 +146,6 @@ class SuccessiveHalving:
 
         return any(
             objective.is_better(other.rungs[rung], trial.rungs[rung]) and objective.is_better(best(other), best(trial))
-            for other in self._state.trials.values()
+            for other in self._state.suggested
             if rung in other.rungs and other.state is not TrialState.FAILED
         )

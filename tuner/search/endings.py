@@ -1,5 +1,6 @@
 """The records with which attempts, trials and the search end. These functions read the state and do not change it."""
 
+from itertools import islice
 from typing import Literal
 
 from tuner.search.leases import Lease
@@ -81,9 +82,10 @@ def given_up(state: StudyState, at: float) -> Finished | None:
     """Return the end of a search that gives up after too many consecutive failures; None if it continues."""
     limit = state.settings.search.max_consecutive_failures
     # only trials of this term count, because a user may have fixed the cause before starting the search again
-    start = max(state.ended_before_term, len(state.ended) - limit)
-    last = [state.trials[trial_id] for trial_id in state.ended[start:]]
+    newest_first = range(len(state.ended) - 1, state.ended_before_term - 1, -1)
+    ended = (state.trials[state.ended[index]] for index in newest_first)
+    last = list(islice((trial for trial in ended if trial.repeats is None), limit))
     if len(last) < limit or any(trial.state is not TrialState.FAILED for trial in last):
         return None
-    reason = f"{limit} consecutive trials failed; the first failure: {last[0].reason}"
+    reason = f"{limit} consecutive trials failed; the first failure: {last[-1].reason}"
     return Finished(at=at, reason=reason, failed=True)

@@ -44,14 +44,15 @@ def learn(
     for name in dict.fromkeys(study.search.learn_from):
         state = read(name)
         _check(name, state, space, objective)
-        scored = [state.trials[trial_id] for trial_id in state.ended if state.trials[trial_id].state in SCORED]
+        ended = [state.trials[trial_id] for trial_id in state.ended]
+        scored = [trial for trial in ended if trial.state in SCORED and trial.repeats is None]
         found = [each for trial in scored if (each := _learned(name, trial, state, study, space)) is not None]
         if not found:
             raise ConfigError(
                 f"search.learn_from: none of the {len(scored)} trials of study {name!r} that have a score is in this "
                 "study's space, because they have other values. Remove the study, or widen the space."
             )
-        log.info("learned from %d of %d trials of study %s", len(found), len(state.trials), name)
+        log.info("learned from %d of %d trials of study %s", len(found), state.suggested_count, name)
         if state.data_digest != data_digest:
             log.warning("study %s, from which the search learns, has another data set: its scores may mislead", name)
         learned += found

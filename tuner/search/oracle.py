@@ -5,14 +5,21 @@ state and returns the records of the change. The oracle does no input or output 
 from one thread, without locks.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Literal
 
-from tuner.config.settings import Algorithm
 from tuner.limits import wrong_report
 from tuner.names import TrialId
 from tuner.search.budgets import SearchBudgets, Stamp
-from tuner.search.claims import AttemptClaim, BadReportError, Instant, StaleAttemptError, UnknownTrialError
+from tuner.search.claims import (
+    AttemptClaim,
+    BadReportError,
+    Instant,
+    StaleAttemptError,
+    UnknownTrialError,
+    ended_by,
+    lease_of,
+)
 from tuner.search.early_stopping import SuccessiveHalving
 from tuner.search.endings import given_up, killed_reason, pause, scored_end, unfinished_end
 from tuner.search.leases import Lease, LeaseTable, Worker
@@ -34,7 +41,7 @@ from tuner.study.records import (
     TrialState,
 )
 from tuner.study.state import StudyState
-from tuner.study.trial import SCORED, Trial
+from tuner.study.trial import Trial
 
 
 class Oracle:
@@ -44,10 +51,11 @@ class Oracle:
         self.state = state
         self.exhausted = False
         """Whether the algorithm has no further suggestion."""
-        self._stamp, self._budgets = Stamp(now.monotonic), SearchBudgets(state)
+        self._stamp = Stamp(now.monotonic)
         self._leases = LeaseTable()
         self._pause = LeasePause()
         self._waiting = WaitingTrials(state, self._leases)
+        self._budgets = SearchBudgets(state, self._waiting.reserve)
         self._early_stopping = SuccessiveHalving(state)
         for trial in state.trials.values():
             if trial.state is TrialState.RUNNING:
@@ -83,27 +91,21 @@ class Oracle:
         If a worker asks although it holds a lease, it has not received the answer to its last call, and gets the same
         trial again. If it is one of Keras Tuner's own workers, it must have been restarted, and its attempt is lost.
         """
-        records: list[Record] = []
+        records = self._end_budget(now)  # it may have ended since the last regular check
         for lease in self._leases.of_worker(worker.name):
             if lease.worker == worker and not worker.stock:
                 lease.deadline = now.monotonic + self._duration(worker)
                 return self.state.trials[lease.trial], records
             records += self._end_attempt(lease, Outcome.LOST, f"worker {worker.name} asked for another trial", now)
         trial_id = self._waiting.next(worker, self.starts_trials)
-        if trial_id is None or self.state.finished or self.state.ending or self.is_paused(now):
+        if trial_id is None or self.state.finished or self.is_paused(now):
             return None, records
         trial = self.state.trials[trial_id]
         self._waiting.take(trial)
-        records += self._apply(
-            Leased(
-                at=now.at,
-                trial=trial.trial_id,
-                attempt=trial.attempts + 1,
-                worker=worker.name,
-                incarnation=worker.incarnation,
-            ),
-            now,
+        leased = Leased(
+            at=now.at, trial=trial_id, attempt=trial.attempts + 1, worker=worker.name, incarnation=worker.incarnation
         )
+        records += self._apply(leased, now)
         self._lease(trial, worker, now)
         self._pause.begin(self.state.outage, now.monotonic)
         return trial, records
@@ -114,8 +116,13 @@ class Oracle:
 
     @property
     def queued(self) -> int:
-        """Number of trials that could be leased now, if no budget has ended."""
-        return self._waiting.count(self.starts_trials)
+        """Number of trials that could be leased now."""
+        return self.queued_for(stock=False)
+
+    def queued_for(self, stock: bool) -> int:
+        """Return how many of them one of Keras Tuner's own workers gets (`stock`), or any other worker."""
+        of_search = 0 if self.state.ending else self._waiting.count(self.starts_trials, stock)
+        return of_search + self._waiting.repetitions.count
 
     @property
     def wants_suggestion(self) -> bool:
@@ -126,34 +133,24 @@ class Oracle:
     @property
     def starts_trials(self) -> bool:
         """Whether more trials may be suggested. It may turn out that the algorithm has no further suggestion."""
-        search = self.state.settings.search
-        most = None if search.algorithm is Algorithm.HYPERBAND else search.max_trials
+        most = self.state.max_trials
         over = self.exhausted or self.state.finished or self.state.ending or self._waiting.is_closing
-        return not over and (most is None or len(self.state.trials) < most)
+        return not over and (most is None or self.state.suggested_count < most)
 
     def add(self, suggestion: Suggestion, now: Instant) -> list[Record]:
         """Queue the trial of a suggestion."""
-        records = self._apply(
-            Created(
-                at=now.at,
-                trial=suggestion.trial,
-                hyperparameters=suggestion.values,
-                algorithm=suggestion.algorithm,
-            ),
-            now,
-        )
-        self._waiting.add(suggestion.trial)
-        return records
+        trial, values = suggestion.trial, suggestion.values
+        return self._apply(Created(at=now.at, trial=trial, hyperparameters=values, algorithm=suggestion.algorithm), now)
 
     # ---- reports --------------------------------------------------------------------------------
 
     def beat(self, attempt: AttemptClaim, now: Instant) -> bool:
         """Renew the lease of an attempt. Return False if the attempt is not the trial's newest."""
-        if self._ended_by(attempt):
+        if ended_by(attempt, self.state.trials):
             # the worker learns from the answer to its next report that the trial was stopped or paused
-            return not self._budgets.was_cut(attempt.trial)
+            return not self._budgets.was_cut(self.state.trials[TrialId(attempt.trial)])
         try:
-            lease = self._lease_of(attempt)
+            lease = lease_of(attempt, self._leases, self.state.trials)
         except (StaleAttemptError, UnknownTrialError):
             return False
         lease.deadline = now.monotonic + self._duration(attempt.worker)
@@ -176,9 +173,9 @@ class Oracle:
         knew that the trial was stopped. Raises StaleAttemptError, UnknownTrialError and BadReportError.
         `start_s` is the time from the lease to the end of the first training step, if the worker measured it.
         """
-        if self._ended_by(attempt):
+        if ended_by(attempt, self.state.trials):
             return []
-        lease = self._lease_of(attempt)
+        lease = lease_of(attempt, self._leases, self.state.trials)
         if wrong := wrong_report(epoch, metrics):
             raise BadReportError(wrong)
         lease.deadline = now.monotonic + self._duration(attempt.worker)
@@ -221,9 +218,9 @@ class Oracle:
 
     def complete(self, attempt: AttemptClaim, now: Instant) -> list[Record]:
         """End a trial that the attempt has trained to the end."""
-        if self._ended_by(attempt):
+        if ended_by(attempt, self.state.trials):
             return []  # the trial was stopped early or paused, or the answer to an earlier call was lost
-        lease = self._lease_of(attempt)
+        lease = lease_of(attempt, self._leases, self.state.trials)
         if self.state.trials[lease.trial].best_epoch is None:
             # the training of a stock worker is not seeded, so another attempt may succeed, as in Keras Tuner
             outcome = Outcome.FAILED if attempt.worker.stock else Outcome.INVALID
@@ -243,9 +240,9 @@ class Oracle:
 
         If its outcome is ENVIRONMENT, `failing_s` is the number of seconds for which the environment had been failing.
         """
-        if self._ended_by(attempt):
+        if ended_by(attempt, self.state.trials):
             return []
-        lease = self._lease_of(attempt)
+        lease = lease_of(attempt, self._leases, self.state.trials)
         if self.state.concerns_all(scope, lease.trial):
             return self._end_with_fault(lease, scope, reason, now)
         if outcome is not Outcome.ENVIRONMENT:
@@ -295,17 +292,28 @@ class Oracle:
     # ---- the end --------------------------------------------------------------------------------
 
     def finish(self, now: Instant) -> list[Record]:
-        """End the search if all trials or a budget have ended, or give it up after too many consecutive failures."""
+        """End the search if all trials or a budget have ended, or give it up after too many consecutive failures.
+
+        Before it ends, its best trials are trained again if search.confirm is set.
+        """
         if self.state.finished:
             return []
         records = self._end_budget(now)
         if finished := given_up(self.state, now.at):
             self._leases.clear()
             return [*records, *self._apply(finished, now)]
-        if self._leases or not (self.state.ending or (self.exhausted and not self.queued)):
+        is_left = not self.starts_trials and self._waiting.is_left_to_stock
+        if not (self.state.ending or is_left or self.exhausted):
             return records
-        ends = [*self._waiting.withdraw(now.at), *self._budgets.last_records(self._waiting.queue, now.at)]
-        return records + [applied for end in ends for applied in self._apply(end, now)]
+        if self._waiting.is_searching(self.starts_trials, is_left):
+            return records
+        ends: list[Record] = [*self._waiting.withdraw(now.at), *self._budgets.withdrawn(self._waiting.queue, now.at)]
+        records += self._apply_all(ends, now)
+        records += self._apply_all(self._waiting.repetitions.missing(now.at), now)
+        if self._leases or self._waiting.repetitions.count:
+            return records
+        records += self._apply_all(self._budgets.withdrawn(self._waiting.repetitions.queue, now.at), now)
+        return records + self._apply(self._budgets.finished(now.at), now)
 
     def _lease(self, trial: Trial, worker: Worker, now: Instant) -> None:
         self._leases.add(Lease(trial.trial_id, trial.attempts, worker, now.monotonic + self._duration(worker)))
@@ -314,24 +322,13 @@ class Oracle:
         leases = self.state.settings.leases
         return leases.stock_duration_s if worker.stock else leases.duration_s
 
-    def _lease_of(self, attempt: AttemptClaim) -> Lease:
-        if TrialId(attempt.trial) not in self.state.trials:
-            raise UnknownTrialError
-        lease = self._leases.of_trial(TrialId(attempt.trial))
-        if lease is None or lease.worker != attempt.worker or lease.attempt != attempt.number:
-            raise StaleAttemptError
-        return lease
-
-    def _ended_by(self, attempt: AttemptClaim) -> bool:
-        """Return whether this attempt ended its trial with a score, or was the last one before the trial was paused."""
-        trial = self.state.trials.get(TrialId(attempt.trial))
-        if trial is None or trial.state not in {*SCORED, TrialState.PAUSED} or trial.attempts != attempt.number:
-            return False
-        return Worker(trial.worker or "", trial.incarnation or "") == attempt.worker
+    def _apply_all(self, records: Iterable[Record], now: Instant) -> list[Record]:
+        return [applied for record in records for applied in self._apply(record, now)]
 
     def _apply(self, record: Record, now: Instant) -> list[Record]:
         record = self._stamp.stamped(record, now.monotonic)
         self.state.apply(record)
+        self._waiting.applied(record)
         return [record]
 
     def _end_budget(self, now: Instant) -> list[Record]:
@@ -355,8 +352,9 @@ class Oracle:
     def _end_scored(
         self, lease: Lease, end: Literal[TrialState.COMPLETED, TrialState.STOPPED], reason: str, now: Instant
     ) -> list[Record]:
-        if self._waiting.promotion and end is TrialState.COMPLETED:
-            self._waiting.promotion.complete(self.state.trials[lease.trial])
+        trial = self.state.trials[lease.trial]
+        if self._waiting.promotion and end is TrialState.COMPLETED and trial.repeats is None:
+            self._waiting.promotion.complete(trial)
         return self._end(scored_end(self.state, lease, end, reason, now.at), now)
 
     def _pause_trial(self, lease: Lease, reason: str, now: Instant) -> list[Record]:

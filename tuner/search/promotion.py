@@ -25,11 +25,16 @@ from operator import itemgetter
 
 from tuner.config.settings import Policy
 from tuner.names import TrialId
-from tuner.study.budgets import HOURS, budget_uses
+from tuner.study.budgets import budget_uses
+from tuner.study.ending import HOURS
 from tuner.study.records import TrialState
 from tuner.study.rungs import epochs_at, kept_of
 from tuner.study.state import StudyState
 from tuner.study.trial import Trial
+
+NEXT_IN_LINE = 20
+"""Number of paused trials of each rung that keep their models if any number of trials may follow. With the default
+`reduction_factor`, 60 worse trials must reach the rung before a trial behind them is promoted."""
 
 _Place = tuple[float, TrialId]
 """A trial's place among others, the best first: the sort key of its objective, and its id."""
@@ -52,7 +57,7 @@ class Promotion:
         """All paused trials, by their best objective."""
         self._completed: list[float] = []
         """Sort keys of the completed trials' scores."""
-        for trial in state.trials.values():
+        for trial in state.suggested:
             if trial.state is not TrialState.FAILED:
                 for rung in trial.rungs:
                     self.reach(trial, rung)
@@ -172,15 +177,17 @@ class Promotion:
         """Return the paused trials that cannot be promoted even if all trials that may still reach their rung do.
 
         Without `search.max_trials`, twice as many further trials are expected as the hours of the search permit, by the
-        rate so far, and any number if it has no budget of hours.
+        rate so far. Without a budget of hours, all but the best NEXT_IN_LINE paused trials of each rung are returned.
         Those with one of the best `spare` places at their rung, or with one of the best `spare` scores, are left out.
         A trial's place becomes better if better trials fail, so twice the share of trials that have failed may fail.
         """
         found: set[TrialId] = set()
-        trials = self._state.trials.values()
+        trials = self._state.suggested
         coming = self._trials_to_come()
         if coming is None:
-            return found
+            most = max(NEXT_IN_LINE, spare)
+            found = {trial_id for paused in self._paused.values() for _, trial_id in paused[most:]}
+            return found - {trial_id for _, trial_id in self._by_score[:spare]}
         failing = min(1.0, 2 * sum(trial.state is TrialState.FAILED for trial in trials) / max(1, len(trials)))
         # place p of n trials becomes p - failing * p of n - failing * p
         factor = self._settings.reduction_factor - failing * (self._settings.reduction_factor - 1)
@@ -196,7 +203,7 @@ class Promotion:
 
     def _trials_to_come(self) -> int | None:
         """Return how many further trials there may be; None if there may be any number."""
-        count = len(self._state.trials)
+        count = self._state.suggested_count
         if (most := self._state.settings.search.max_trials) is not None:
             return max(0, most - count)
         shares = [use.used / use.limit for use in budget_uses(self._state) if use.name in HOURS and use.used]

@@ -4,6 +4,7 @@ A pause costs what it takes to start the trial again: to build and compile its m
 worker measures that at every start, from the lease to the end of the first training step.
 """
 
+from tuner.search.capacity import epoch_s
 from tuner.study.progress import epochs_of
 from tuner.study.rungs import epochs_at
 from tuner.study.state import StudyState
@@ -18,17 +19,8 @@ def is_nearly_there(state: StudyState, trial: Trial) -> bool:
     trained, whole = max(trial.epochs) + 1, epochs_of(state, trial)
     if trained >= whole:
         return True
-    epoch_s = seconds_per_epoch(trial)
-    if trial.start_s is None or epoch_s is None:
-        return False
+    seconds = epoch_s(trial)
+    if trial.start_s is None or seconds is None or trial.start_s >= sum(trial.work.epochs.values()):
+        return False  # a start that took longer than all epochs with it was measured wrongly
     following = epochs_at(state.settings.search.early_stopping, max(trial.rungs, default=-1) + 1)
-    return (min(following, whole) - trained) * epoch_s < trial.start_s
-
-
-def seconds_per_epoch(trial: Trial) -> float | None:
-    """Return the average duration of the newest attempt's epochs; None if it is not known."""
-    if trial.leased is None or trial.start_s is None:
-        return None
-    times = [at for at in trial.reported.values() if at >= trial.leased]
-    trained_s = max(times, default=0.0) - trial.leased - trial.start_s
-    return trained_s / len(times) if times and trained_s > 0 else None  # a clock that was set back says nothing
+    return (min(following, whole) - trained) * seconds < trial.start_s

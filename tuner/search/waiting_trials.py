@@ -4,22 +4,26 @@ from collections import deque
 
 from tuner.config.settings import Policy
 from tuner.names import TrialId
+from tuner.search.capacity import Capacity
 from tuner.search.closing import Closing
 from tuner.search.endings import stopped_at_end
 from tuner.search.leases import LeaseTable, Worker
 from tuner.search.promotion import Promotion
+from tuner.search.repetitions import Repetitions
+from tuner.search.reserve import Reserve
 from tuner.search.restart_cost import is_nearly_there
-from tuner.study.records import Ended, TrialState
+from tuner.study.records import AttemptEnded, Created, Ended, Paused, Record, Reported, TrialState
 from tuner.study.state import StudyState
 from tuner.study.trial import Trial
 
 
 class WaitingTrials:
-    """Interrupted trials, paused trials that may continue, and new trials.
+    """Interrupted trials, paused trials that may continue, new trials, and at last repetitions of the best ones.
 
     A worker gets an interrupted trial. If there is none, it gets the best promotable trial of the highest rung, then a
     new trial, and after the last suggestion the best paused trial. Without promotion, no trial is paused. If a budget
-    of hours is about to end, the trials that must be completed come first (`tuner.search.closing`).
+    of hours is about to end, the trials that must be completed come first (`tuner.search.closing`). A repetition is
+    leased if there is nothing else, or the search itself has ended (`tuner.search.repetitions`).
     """
 
     def __init__(self, state: StudyState, leases: LeaseTable) -> None:
@@ -27,16 +31,24 @@ class WaitingTrials:
         self._leases = leases
         stopping = state.settings.search.early_stopping
         self.promotion = Promotion(state) if stopping.policy is Policy.PROMOTION else None
-        self._closing = Closing(state, self.promotion) if self.promotion else None
-        self._interrupted: deque[TrialId] = deque()
+        self._capacity = Capacity(state)
+        self.reserve = Reserve(state, self._capacity)
+        self._closing = Closing(state, self.promotion, self._capacity, self.reserve) if self.promotion else None
+        self._last: list[TrialId] | None = None
+        """The trials that must be completed before a budget ends; None if that depends on records applied since."""
+        self._own_s, self._stock_s = state.time.served_s, 0.0
+        """When a worker of this program, and one of Keras Tuner's own workers, were active last."""
+        self.repetitions = Repetitions(state)
+        self._interrupted: list[TrialId] = []
         self._new: deque[TrialId] = deque()
-        for trial in state.trials.values():
+        for trial in state.suggested:
             if trial.state is TrialState.QUEUED:
                 (self._interrupted if trial.attempts else self._new).append(trial.trial_id)
+        self._interrupted.sort(key=self._interruption)
 
     @property
     def queue(self) -> list[TrialId]:
-        """The interrupted and the new trials."""
+        """The interrupted and the new trials of the search itself."""
         return [*self._interrupted, *self._new]
 
     @property
@@ -44,9 +56,39 @@ class WaitingTrials:
         """Whether the search must only complete its finalists, because a budget of hours is about to end."""
         return bool(self._last_trials())
 
-    def count(self, starts_trials: bool) -> int:
-        """Return the number of trials that could be leased now. `starts_trials`: whether more may be suggested."""
-        if self.promotion is None:
+    @property
+    def is_left_to_stock(self) -> bool:
+        """Whether only paused trials wait, and only Keras Tuner's own workers, which cannot resume them, are left.
+
+        Other workers may be replaced, so they must have been inactive for the duration of a stock worker's lease.
+        """
+        if self.promotion is None or self.queue or self.is_closing:
+            return False
+        return self._stock_s - self._own_s >= self._state.settings.leases.stock_duration_s
+
+    def applied(self, record: Record) -> None:
+        """Register a record that was applied to the state."""
+        self._last = None
+        if isinstance(record, Created):
+            self.add(record.trial)
+        if not isinstance(record, Reported | AttemptEnded | Paused | Ended):
+            return
+        lease = self._leases.of_trial(record.trial)
+        if lease and not lease.worker.stock:
+            self._own_s = self._state.time.served_s
+        if isinstance(record, Reported):
+            self._capacity.observe(self._state.trials[record.trial])
+
+    def count(self, starts_trials: bool, stock: bool = False) -> int:
+        """Return the number of trials of the search itself that could be leased now, if no budget has ended it.
+
+        Args:
+            starts_trials: Whether more trials may be suggested.
+            stock: Whether to count those that Keras Tuner's own workers get.
+        """
+        if stock and self._last_trials():
+            return 0 if self._closing and self._closing.is_exclusive else len(self._interrupted)
+        if self.promotion is None or stock:
             return len(self.queue)
         promotable = self.promotion.promotable_count()
         if (closing := self._closing) and (last := self._last_trials()):
@@ -60,10 +102,18 @@ class WaitingTrials:
         """Return the trial that a worker gets; None if none is ready.
 
         Args:
-            worker: The worker. Keras Tuner's own workers would train a paused trial from its first epoch, so they get
-                one only at the end of the search.
+            worker: The worker. Keras Tuner's own workers get no paused trial, because they would train it from its
+                first epoch and save no model.
             starts_trials: Whether more trials may be suggested.
         """
+        if worker.stock:
+            self._stock_s = self._state.time.served_s
+        else:
+            self._own_s = self._state.time.served_s
+        trial = None if self._state.ending else self._of_search(worker, starts_trials)
+        return trial or self.repetitions.next()
+
+    def _of_search(self, worker: Worker, starts_trials: bool) -> TrialId | None:
         last = self._last_trials()
         if self._closing is None or not last:
             return self._following(worker, starts_trials)
@@ -77,7 +127,7 @@ class WaitingTrials:
             return trial
         if self._new:
             return self._new[0]
-        if self.promotion is None or starts_trials:
+        if self.promotion is None or starts_trials or worker.stock:
             return None
         return self.promotion.promotable(worker.name) or self.promotion.preferred_finalist(
             worker.name, self._active(leaving)
@@ -105,8 +155,6 @@ class WaitingTrials:
             return None
         if new_rung is not None:
             self.promotion.reach(trial, new_rung)
-        if self._closing:
-            self._closing.observe(trial)
         if not can_resume or not trial.rungs or is_nearly_there(self._state, trial):
             return None
         if self._goes_on(self.promotion, trial, worker, new_rung, starts_trials):
@@ -145,11 +193,21 @@ class WaitingTrials:
 
     def add(self, trial: TrialId) -> None:
         """Queue a new trial."""
-        self._new.append(trial)
+        (self._new if self._state.trials[trial].repeats is None else self.repetitions.queue).append(trial)
 
     def interrupt(self, trial: TrialId) -> None:
         """Queue a trial whose attempt was interrupted. It continues before all others."""
-        self._interrupted.appendleft(trial)
+        if self._state.trials[trial].repeats is not None:
+            self.repetitions.queue.appendleft(trial)
+            return
+        self._interrupted.append(trial)
+        self._interrupted.sort(key=self._interruption)
+
+    def is_searching(self, starts_trials: bool, is_left_to_stock: bool = False) -> bool:
+        """Return whether a trial of the search itself is leased, or could be leased if no budget has ended it."""
+        if any(self._state.trials[trial].repeats is None for trial in self._leases.trials()):
+            return True
+        return not self._state.ending and not is_left_to_stock and self.count(starts_trials) > 0
 
     def pause(self, trial: Trial) -> None:
         """Add a trial that was paused."""
@@ -159,19 +217,23 @@ class WaitingTrials:
     def withdraw(self, at: float) -> list[Ended]:
         """Remove the paused trials at the end of the search, and return their ends.
 
-        A trial that would have continued is stopped by the budget that has ended, and the others by their rung.
+        A trial that would have continued is stopped by the budget that has ended, or because no worker that can resume
+        it was left, and the others by their rung.
         """
         if self.promotion is None:
             return []
         ending, ends = self._state.ending, []
-        continuing = self.promotion.continuing() if ending else set()
+        continuing = self.promotion.continuing()
         for trial in self._state.trials.values():
             if trial.state is not TrialState.PAUSED:
                 continue
             if ending and trial.trial_id in continuing:
                 ends.append(stopped_at_end(trial, ending.sentence, at, ending.budget))
-            else:
-                ends.append(stopped_at_end(trial, self.promotion.reason(trial), at))
+                continue
+            reason = self.promotion.reason(trial)
+            if trial.trial_id in continuing:
+                reason = f"{reason.partition(': ')[0]}: no worker that can resume it was left"
+            ends.append(stopped_at_end(trial, reason, at))
         for end in ends:
             self.promotion.resume(self._state.trials[end.trial])
         return ends
@@ -180,16 +242,26 @@ class WaitingTrials:
         """Remove a trial that is about to be leased."""
         if self.promotion and trial.state is TrialState.PAUSED:
             self.promotion.resume(trial)
+        elif trial.repeats is not None:
+            self.repetitions.queue.remove(trial.trial_id)
         else:
             (self._interrupted if trial.trial_id in self._interrupted else self._new).remove(trial.trial_id)
 
     def _last_trials(self) -> list[TrialId]:
         """Return the trials that must be completed before a budget ends; none if other trials may start too."""
-        return self._closing.finalists(self._active()) if self._closing else []
+        if self._closing is None:
+            return []
+        if self._last is None:  # it compares all active trials, which takes long if there are a thousand
+            self._last = self._closing.finalists(self._active())
+        return self._last
+
+    def _interruption(self, trial: TrialId) -> tuple[float, TrialId]:
+        """Return the sort key of an interrupted trial: the newest interruption comes first, also after a restart."""
+        return -self._state.trials[trial].work.interrupted_s, trial
 
     def _not_running(self, trials: list[TrialId]) -> list[TrialId]:
         return [trial for trial in trials if self._state.trials[trial].state is not TrialState.RUNNING]
 
     def _active(self, leaving: Trial | None = None) -> list[Trial]:
         trials = [self._state.trials[trial] for trial in (*self._leases.trials(), *self._interrupted)]
-        return [trial for trial in trials if trial is not leaving]
+        return [trial for trial in trials if trial is not leaving and trial.repeats is None]

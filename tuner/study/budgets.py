@@ -8,12 +8,11 @@ from dataclasses import dataclass, replace
 from math import inf
 
 from tuner.config.settings import Study
+from tuner.study.ending import HOURS
 from tuner.study.state import StudyState
 from tuner.study.work_time import ServedTime
 
 HOUR_S = 3600.0
-HOURS = ("max_hours", "max_worker_hours")
-"""The budgets that are hours."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +91,11 @@ def budget_uses(state: StudyState, time: ServedTime | None = None, study: Study 
 def ended_budget(state: StudyState, time: ServedTime | None = None) -> BudgetUse | None:
     """Return the first budget that has ended; None if all of them last."""
     return next((use for use in budget_uses(state, time) if use.has_ended), None)
+
+
+def ended_hours(state: StudyState, time: ServedTime | None = None) -> BudgetUse | None:
+    """Return the first budget of hours that has ended; None if all of them last."""
+    return next((use for use in budget_uses(state, time) if use.has_ended and use.name in HOURS), None)
 
 
 def time_at(state: StudyState, term_s: float) -> ServedTime:

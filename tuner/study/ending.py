@@ -4,6 +4,9 @@ from dataclasses import dataclass
 
 from tuner.config.settings import Study
 
+HOURS = ("max_hours", "max_worker_hours")
+"""The budgets that are hours."""
+
 
 @dataclass(frozen=True)
 class BudgetEnding:
@@ -17,6 +20,13 @@ class BudgetEnding:
     """The budget and its limit as a text."""
     at_s: float
     """`ServedTime.served_s` of the moment when it ended."""
+    reserved: bool = False
+    """Whether it still lasts, and what remains of it is reserved for search.confirm."""
+
+    @property
+    def ends_everything(self) -> bool:
+        """Whether no training may follow the search (search.confirm), because no hours remain."""
+        return self.budget.removeprefix("search.") in HOURS and not self.reserved
 
     @property
     def sentence(self) -> str:

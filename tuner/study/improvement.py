@@ -13,12 +13,13 @@ class Improvement:
     """The best objective that a trial has reported; None if no epoch had a finite one."""
     best_score: float | None = None
     trials_since: int = 0
-    """Number of trials that ended, or were paused first, with a score after the best one, none of which was better."""
+    """Number of trials that ended, or were paused first, with a score that was not better, since the best value or the
+    best score has improved."""
 
     def report(self, objective: Objective, value: float) -> None:
         """Count the objective of a trial's best epoch so far."""
         if self.best_value is None or objective.is_better(value, self.best_value):
-            self.best_value = value
+            self.best_value, self.trials_since = value, 0
 
     def end(self, objective: Objective, score: float | None, is_known: bool = False) -> None:
         """Count a trial that has ended or was paused with this score. `is_known`: it was counted when it was paused."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from tuner import names
-from tuner.config.settings import Algorithm, Policy
+from tuner.config.settings import Policy
 from tuner.study.budgets import remaining_budget_s
 from tuner.study.records import TrialState, first_line
 from tuner.study.rungs import epochs_at
@@ -27,29 +27,48 @@ class Eta:
 
     def remaining_s(self, state: StudyState, workers: Sequence[WorkerStatus]) -> float | None:
         """Return the estimated seconds until the first budget or the last trial ends; None if they are unknown."""
-        search, training = state.settings.search, state.settings.training
-        if search.algorithm is Algorithm.HYPERBAND:
-            return remaining_budget_s(state)  # the number of epochs depends on the results
         done = epochs_done(state, workers)
-        budget_s = remaining_budget_s(state)
-        ended = [trial for trial in state.trials.values() if trial.ended]
-        open_trials = 0 if search.max_trials is None else search.max_trials - len(ended)
-        progress = done - self.done
-        if open_trials <= 0 or progress < 0.2:
+        budget_s, progress = remaining_budget_s(state), done - self.done
+        repeated = [state.trials[trial_id] for trial_id in state.repetitions]
+        search = _search_epochs_left(state, done - sum(len(trial.epochs) for trial in repeated))
+        remaining = None if search is None else search + _repetition_epochs_left(state, repeated)
+        if not remaining or progress < 0.2:
             return budget_s
-        in_ended = sum(len(trial.epochs) for trial in ended)
-        if search.early_stopping.policy is Policy.PROMOTION:
-            remaining = _promotion_epochs_left(state, search.max_trials or 0, done)
-            return _until(remaining * (time.monotonic() - self.began) / progress, budget_s)
-        # if trials are stopped early, the average length of the trials that have ended is the best estimate
-        stopping = any(trial.state is TrialState.STOPPED and not trial.budget for trial in ended)
-        epochs_per_trial = in_ended / len(ended) if stopping else training.epochs
-        remaining = open_trials * epochs_per_trial - (done - in_ended)
-        return _until(max(0.0, remaining * (time.monotonic() - self.began) / progress), budget_s)
+        return _until(remaining * (time.monotonic() - self.began) / progress, budget_s)
 
 
 def _until(trials_s: float, budget_s: float | None) -> float:
     return trials_s if budget_s is None else min(trials_s, budget_s)
+
+
+def _search_epochs_left(state: StudyState, done: float) -> float | None:
+    """Return how many epochs the search itself is expected to train yet; None if that depends on its results.
+
+    `done` epochs of its trials have been trained.
+    """
+    search, training = state.settings.search, state.settings.training
+    if state.repetitions and (state.ending or not any(trial.ended is None for trial in state.suggested)):
+        return 0.0
+    if (most := state.max_trials) is None:
+        return None
+    ended = [trial for trial in state.suggested if trial.ended]
+    open_trials = most - len(ended)
+    if open_trials <= 0:
+        return 0.0
+    if search.early_stopping.policy is Policy.PROMOTION:
+        return _promotion_epochs_left(state, most, done)
+    # if trials are stopped early, the average length of the trials that have ended is the best estimate
+    in_ended = sum(len(trial.epochs) for trial in ended)
+    stopping = any(trial.state is TrialState.STOPPED and not trial.budget for trial in ended)
+    epochs_per_trial = in_ended / len(ended) if stopping else training.epochs
+    return max(0.0, open_trials * epochs_per_trial - (done - in_ended))
+
+
+def _repetition_epochs_left(state: StudyState, repeated: Sequence[Trial]) -> float:
+    """Return how many epochs of repetitions (search.confirm) are to be trained yet."""
+    if repeated:
+        return sum(epochs_of(state, trial) - len(trial.epochs) for trial in repeated if trial.ended is None)
+    return state.settings.search.confirm.trainings * state.settings.training.epochs
 
 
 def _promotion_epochs_left(state: StudyState, max_trials: int, done: float) -> float:
@@ -64,8 +83,8 @@ def _promotion_epochs_left(state: StudyState, max_trials: int, done: float) -> f
         epochs = min(epochs_at(search.early_stopping, rung), whole)
         trials = max(max_trials // search.early_stopping.reduction_factor**rung, search.finalists)
         expected, before, rung = expected + trials * (epochs - before), epochs, rung + 1
-    running = [len(trial.epochs) for trial in state.trials.values() if trial.state is TrialState.RUNNING]
-    is_last = len(state.trials) >= max_trials and running
+    running = [len(trial.epochs) for trial in state.suggested if trial.state is TrialState.RUNNING]
+    is_last = state.suggested_count >= max_trials and running
     return max(expected - done, len(running) * (whole - max(running)) if is_last else 0.0)
 
 

@@ -117,13 +117,17 @@ class Opened(_Record):
 
 
 class Created(_Record):
-    """The search algorithm has suggested a trial."""
+    """The search algorithm has suggested a trial, or a trial of the search is repeated."""
 
     kind: Literal["created"] = "created"
     trial: TrialId
     hyperparameters: dict[str, Value]
     algorithm: dict[str, Any]
-    """State from which the algorithm continues after this suggestion (`tuner.search.suggester`)."""
+    """State from which the algorithm continues after this suggestion (`tuner.search.suggester`). Of a repetition, that
+    of the newest suggestion, so that versions which do not know repetitions can continue the search."""
+    repeats: TrialId | None = None
+    """The trial whose hyperparameters this one repeats with another seed (search.confirm); None if the search
+    algorithm has suggested it."""
 
 
 class Leased(_Record):
@@ -233,6 +237,8 @@ class BudgetEnded(_Record):
     """Value of the setting."""
     reason: str
     """The budget and its limit as a text, such as `search.max_hours (1.5 h)`."""
+    reserved: bool = False
+    """Whether the budget still lasts, and what remains of it is reserved for search.confirm."""
 
 
 class Finished(_Record):

@@ -63,6 +63,7 @@ def frozen_copy(state: StudyState) -> StudyState:
     return replace(
         state,
         trials=trials,
+        repetitions=state.repetitions.copy(),
         ended=state.ended.copy(),
         steps=state.steps.copy(),
         first=first,
@@ -75,7 +76,7 @@ def _frozen_trial(trial: Trial) -> Trial:
     clone = copy(trial)
     clone.epochs, clone.checkpoints, clone.sha256 = trial.epochs.copy(), trial.checkpoints.copy(), trial.sha256.copy()
     clone.rungs, clone.outcomes, clone.reported = trial.rungs.copy(), trial.outcomes.copy(), trial.reported.copy()
-    clone.work = replace(trial.work, epochs=trial.work.epochs.copy())
+    clone.work = replace(trial.work, epochs=trial.work.epochs.copy(), first=trial.work.first.copy())
     return clone
 
 

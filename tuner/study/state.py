@@ -4,7 +4,7 @@ The chief appends records; every reader (a restarted chief, `status`, `trials`, 
 applying the same records in order. Nothing else determines the state of a trial.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from math import isfinite, nan
 from typing import Literal
@@ -12,8 +12,9 @@ from typing import Literal
 from pydantic import ConfigDict
 
 from tuner.config.recorded import RecordedStudy
-from tuner.config.settings import Study
+from tuner.config.settings import Algorithm, Study
 from tuner.names import ReleaseId, TrialId
+from tuner.study.confirmation import Candidate, candidates
 from tuner.study.ending import BudgetEnding, limit_of
 from tuner.study.improvement import Improvement
 from tuner.study.objective import Objective
@@ -59,6 +60,8 @@ class StudyState:
     release: ReleaseId | None = None
     """Release of the newest chief; None if it has none."""
     trials: dict[TrialId, Trial] = field(default_factory=dict)
+    repetitions: list[TrialId] = field(default_factory=list)
+    """Those of the trials that repeat another one (search.confirm), in the order in which they were created."""
     ended: list[TrialId] = field(default_factory=list)
     """Trials that have ended, in the order in which they ended."""
     steps: list[TrialId] = field(default_factory=list)
@@ -106,12 +109,10 @@ class StudyState:
             case Learned():
                 self.learned = record.trials
             case Created():
-                if record.trial in self.trials:
-                    raise ValueError(f"trial {record.trial} is created twice")
-                self.trials[record.trial] = Trial(record.trial, dict(record.hyperparameters), record.algorithm)
-                self.steps.append(record.trial)
+                self._create(record)
             case BudgetEnded():
-                self.ending = BudgetEnding(record.budget, record.limit, record.reason, self.time.served_s)
+                at_s = self.time.served_s
+                self.ending = BudgetEnding(record.budget, record.limit, record.reason, at_s, record.reserved)
             case Finished():
                 self.finished, self.outage = record, None
             case Retried():
@@ -154,6 +155,17 @@ class StudyState:
         if self.ending and limit_of(record.study, self.ending.budget) != self.ending.limit:
             self.ending = None  # the budget was changed, so the search continues
 
+    def _create(self, record: Created) -> None:
+        if record.trial in self.trials:
+            raise ValueError(f"trial {record.trial} is created twice")
+        if record.repeats is not None and self._trial(record.repeats).repeats is not None:
+            raise ValueError(f"trial {record.trial} repeats {record.repeats}, which is a repetition itself")
+        values = dict(record.hyperparameters)
+        self.trials[record.trial] = Trial(record.trial, values, record.algorithm, record.repeats)
+        self.steps.append(record.trial)
+        if record.repeats is not None:
+            self.repetitions.append(record.trial)
+
     def _lease(self, trial: Trial, record: Leased) -> None:
         if record.attempt != trial.attempts + 1:
             raise ValueError(f"trial {trial.trial_id}: attempt {record.attempt} follows {trial.attempts}")
@@ -168,9 +180,51 @@ class StudyState:
         trial.work.drop(last + 1)
         trial.best_epoch = self._best_epoch(trial)
 
+    @property
+    def suggested(self) -> Collection[Trial]:
+        """The trials of the search itself, without repetitions (search.confirm)."""
+        if not self.repetitions:
+            return self.trials.values()
+        return [trial for trial in self.trials.values() if trial.repeats is None]
+
+    @property
+    def suggested_count(self) -> int:
+        """Number of trials of the search itself."""
+        return len(self.trials) - len(self.repetitions)
+
+    @property
+    def max_trials(self) -> int | None:
+        """Maximum number of trials of the search itself; None if it is not limited, or Hyperband determines it."""
+        search = self.settings.search
+        most: int | None = search.max_trials
+        return None if search.algorithm is Algorithm.HYPERBAND else most
+
+    @property
+    def planned_trials(self) -> int | None:
+        """Maximum number of trials with the repetitions so far; None if it is not known."""
+        most = self.max_trials
+        return None if most is None else most + len(self.repetitions)
+
+    @property
+    def confirmation(self) -> list[Candidate]:
+        """The trials that are trained again with other seeds, the best first; none without search.confirm."""
+        return candidates(self.trials, self.repetitions, self.objective) if self.repetitions else []
+
     def best(self, count: int = 1) -> list[Trial]:
-        """Return the best `count` trials that have a score and a saved model, best first."""
-        return self.best_of(self.trials.values(), count)
+        """Return the best `count` trials that have a score and a saved model, best first, as in `ranking`."""
+        return [trial for trial in self.ranking() if trial.checkpoint][:count]
+
+    def ranking(self) -> list[Trial]:
+        """Return the trials that have a score, best first.
+
+        Those with repetitions that count come first, sorted by the mean score of their repetitions. Each of them stands
+        in the list as its training with the best saved model, which may be a repetition. All other trials of the
+        search follow, sorted by their scores.
+        """
+        confirmed = [candidate for candidate in self.confirmation if candidate.scores]
+        originals = {candidate.original.trial_id for candidate in confirmed}
+        others = self.ranked(trial for trial in self.suggested if trial.trial_id not in originals)
+        return [*(candidate.best_training for candidate in confirmed), *others]
 
     def best_of(self, trials: Iterable[Trial], count: int) -> list[Trial]:
         """Return the best `count` of these trials that have a score and a saved model, best first."""
@@ -254,10 +308,11 @@ class StudyState:
         trial.verified = trial.verified if record.verified is None else record.verified
         trial.returned = record.epoch if record.returned and self._is_finite(record) else None
         trial.best_epoch = self._best_epoch(trial)
-        # a returned objective may be another measure than those of epochs, with which rungs compare trials
-        if trial.best_epoch is not None and not record.returned:
-            search, best = self.settings.search, trial.epochs[trial.best_epoch]
-            self.improvement.report(self.objective, best[search.objective])
+        if trial.best_epoch is None or trial.repeats is not None:
+            return
+        search, best = self.settings.search, trial.epochs[trial.best_epoch]
+        self.improvement.report(self.objective, best[search.objective])
+        if not record.returned:  # which may be another measure than those of epochs, with which rungs compare trials
             reach_rung(search.early_stopping, trial, record.epoch + 1, best[search.objective], self.first)
 
     def _extend_outage(self, began: float, reason: str) -> None:
@@ -279,7 +334,7 @@ class StudyState:
             trial.outcomes.update([record.outcome] if record.outcome else [])
         trial.score, trial.best_epoch = record.score, record.best_epoch
         trial.ended, trial.reason, trial.budget = record.at, record.reason, record.budget
-        if trial.state in SCORED:
+        if trial.state in SCORED and trial.repeats is None:
             self.improvement.end(self.objective, record.score, is_known=trial.pauses > 0)
         self.ended.append(trial.trial_id)
         self.steps.append(trial.trial_id)

@@ -110,7 +110,9 @@ def _events(trial: Trial) -> Iterator[Event]:
     started, ended = trial.started or 0.0, trial.ended or max(trial.reported.values(), default=0.0)
     yield Event(wall_time=started, file_version="brain.Event:2")
     hyperparameters = {printable(key): _shown(value) for key, value in trial.chosen.items()}
-    yield Event(wall_time=started, summary=hparams_pb(hyperparameters, trial.trial_id, started))
+    # TensorBoard shows the repetitions of a trial as one row with their mean
+    row = trial.trial_id if trial.repeats is None else f"{trial.repeats} repeated"
+    yield Event(wall_time=started, summary=hparams_pb(hyperparameters, row, started))
     for epoch in sorted(trial.epochs):
         values = [
             Summary.Value(tag=printable(tag), simple_value=value) for tag, value in sorted(trial.epochs[epoch].items())

@@ -37,6 +37,8 @@ class Trial:
     hyperparameters: dict[str, Value]
     algorithm: dict[str, Any] = field(default_factory=dict, repr=False)
     """State from which the search algorithm continues after this suggestion."""
+    repeats: TrialId | None = None
+    """The trial whose hyperparameters this one repeats with another seed (search.confirm)."""
     state: TrialState = TrialState.QUEUED
     attempts: int = 0
     """Number of the newest attempt."""

@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict
 
 from tuner.config.settings import Algorithm
 from tuner.study.budgets import budget_uses
+from tuner.study.confirmation import confirmation_line
 from tuner.study.progress import end_of_search, epochs_saved, remaining_s
 from tuner.study.records import ModelSizes, TrialState, Value
 from tuner.study.state import StudyState
@@ -42,6 +43,8 @@ class TrialView(StudyModel):
     """Whether the objective was recomputed with a saved model. False if it cannot be recomputed; None if not known."""
     rung: int | None
     """The highest rung of early stopping that the trial has reached, from 0."""
+    repeats: str | None
+    """The trial whose hyperparameters this one repeats with another seed (search.confirm)."""
     reason: str
     """Why the trial was stopped early, is paused, failed or was last interrupted, with the traceback."""
 
@@ -99,6 +102,10 @@ class StudyView(StudyModel):
     completed: int
     stopped: int
     failed: int
+    repetitions: int
+    """Number of trials that repeat others with other seeds (search.confirm). max_trials does not include them."""
+    confirmation: str
+    """How many of the repetitions of search.confirm have ended, and what they say; empty if there are none."""
     best_trial: str | None
     best_score: float | None
     best_hyperparameters: dict[str, Value] | None
@@ -118,6 +125,12 @@ class StudyView(StudyModel):
     """Failure of bucket, disk or network because of which no checkpoint has been saved lately; empty if there is none.
     """
 
+    @property
+    def ended_trials(self) -> str:
+        """How many trials have ended, and of how many if that is limited, such as `3 of 10`."""
+        ended = self.completed + self.stopped + self.failed
+        return str(ended) if self.max_trials is None else f"{ended} of {self.max_trials + self.repetitions}"
+
 
 def view_trial(trial: Trial) -> TrialView:
     """Return the public view of a trial."""
@@ -133,6 +146,7 @@ def view_trial(trial: Trial) -> TrialView:
         worker=trial.worker,
         verified=trial.verified,
         rung=max(trial.rungs, default=None),
+        repeats=trial.repeats,
         reason=trial.reason,
     )
 
@@ -150,11 +164,13 @@ def view_study(state: StudyState, now: float | None = None) -> StudyView:
         reason=end_of_search(state),
         data=state.data_digest,
         algorithm=study.search.algorithm,
-        max_trials=None if study.search.algorithm is Algorithm.HYPERBAND else study.search.max_trials,
+        max_trials=state.max_trials,
         budgets=budget_views(state),
         ending=ending_line(state),
         work=work_view(state),
         **counts,
+        repetitions=len(state.repetitions),
+        confirmation=confirmation_line(state),
         best_trial=best[0].trial_id if best else None,
         best_score=best[0].score if best else None,
         best_hyperparameters=best[0].chosen if best else None,
@@ -176,8 +192,13 @@ def budget_views(state: StudyState) -> list[BudgetView]:
 
 
 def ending_line(state: StudyState) -> str:
-    """Return the budget that has ended while trials still run, such as `search.max_hours (1.5 h)`, or an empty text."""
-    return state.ending.reason if state.ending and not state.finished else ""
+    """Return the budget that has ended while trials still run, such as `search.max_hours (1.5 h)`, or an empty text.
+
+    While trials are repeated (search.confirm), that is a budget of hours, because no other one ends repetitions.
+    """
+    if state.ending is None or state.finished or (state.repetitions and not state.ending.ends_everything):
+        return ""
+    return state.ending.reason
 
 
 def work_view(state: StudyState) -> WorkView | None:

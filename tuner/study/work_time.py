@@ -46,6 +46,12 @@ class WorkTime:
 
     epochs: dict[int, float] = field(default_factory=dict)
     """Time of each epoch that counts. Empty once the trial has ended."""
+    first: list[int] = field(default_factory=list)
+    """Those of these epochs that were the first of a lease, so that their time includes the start of the attempt."""
+    interrupted_s: float = 0.0
+    """When the newest lease ended although the trial continues later."""
+    is_starting: bool = False
+    """Whether the trial is leased and this lease has not reported an epoch."""
     ended_s: float = 0.0
     """Time of all epochs that count, once the trial has ended."""
     repeated_s: float = 0.0
@@ -55,28 +61,30 @@ class WorkTime:
 
     def begin(self, served_s: float) -> None:
         """Begin a lease."""
-        self.since = served_s
+        self.since, self.is_starting = served_s, True
 
     def report(self, epoch: int, served_s: float) -> None:
         """End an epoch. Earlier reports of this and of later epochs no longer count."""
         self.drop(epoch)
         self.epochs[epoch] = self.current_s(served_s)
-        self.since = served_s
+        self.first += [epoch] if self.is_starting else []
+        self.since, self.is_starting = served_s, False
 
     def drop(self, first: int) -> None:
         """Count the epochs from number `first` on as repeated, because they are trained again."""
         for epoch in [epoch for epoch in self.epochs if epoch >= first]:
             self.repeated_s += self.epochs.pop(epoch)
+        self.first = [epoch for epoch in self.first if epoch < first]
 
     def interrupt(self, served_s: float) -> None:
         """End a lease of a trial that continues later."""
         self.repeated_s += self.current_s(served_s)
-        self.since = None
+        self.since, self.is_starting, self.interrupted_s = None, False, served_s
 
     def end(self, served_s: float) -> None:
         """End the trial, and its lease if it has one."""
         self.ended_s = sum(self.epochs.values()) + self.current_s(served_s)
-        self.epochs, self.since = {}, None
+        self.epochs, self.first, self.since, self.is_starting = {}, [], None, False
 
     def restart(self) -> None:
         """Begin a trial that has ended from its first epoch again."""

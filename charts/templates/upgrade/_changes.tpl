@@ -28,10 +28,10 @@
 {{- define "cifake-tune.upgrade.setting" -}}
 {{- $settings := index . 1 }}{{ $path := index . 2 }}
 {{- $default := get (((index . 0).Files.Get "known-values.json" | fromJson).study) (printf "study.%s" $path) }}
-{{- if and (eq $path "space.name") (get $settings "space.import") }}{{ $default = nil }}{{ end }}
+{{- if and (eq $path "space.name") (get $settings "space.import") }}{{ $default = first (list nil) }}{{ end }}
 {{- if and (eq $path "search.early_stopping.policy") (eq (get $settings "search.algorithm") "hyperband") }}{{ $default = "none" }}{{ end }}
 {{- range list "max_hours" "max_worker_hours" "target" "patience_trials" }}
-{{- if and (eq $path "search.max_trials") (not (kindIs "invalid" (get $settings (printf "search.%s" .)))) (hasKey $settings (printf "search.%s" .)) }}{{ $default = nil }}{{ end }}
+{{- if and (eq $path "search.max_trials") (not (kindIs "invalid" (get $settings (printf "search.%s" .)))) (hasKey $settings (printf "search.%s" .)) }}{{ $default = first (list nil) }}{{ end }}
 {{- end }}
 {{- $value := get $settings $path }}
 {{- ternary $value $default (and (hasKey $settings $path) (not (kindIs "invalid" $value))) | toJson }}

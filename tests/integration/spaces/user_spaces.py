@@ -49,7 +49,13 @@ class Stuck(keras.callbacks.Callback):
 
 
 class Gate(keras.callbacks.Callback):
-    """Holds training at an epoch while the test's file `hold-<epoch>` is there; goes slowly while `slow` is."""
+    """Holds training at an epoch while the test's file `hold-<epoch>` is there; goes slowly while `slow` is.
+
+    While `outlast` is there, an epoch takes several times as long as the start, however busy the machine is.
+    """
+
+    def on_train_begin(self, logs=None):
+        self.began = time.monotonic()
 
     def on_epoch_begin(self, epoch, logs=None):
         deadline = time.monotonic() + HELD_S
@@ -59,6 +65,8 @@ class Gate(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         if (GATE / "slow").exists():
             time.sleep(0.2)
+        if batch == 1 and (GATE / "outlast").exists():
+            time.sleep(3 * (time.monotonic() - self.began))
 
 
 class GatedGrid(Tiny):

@@ -20,7 +20,7 @@ export function drawTop(overview, open) {
   const aim = overview.direction === "max" ? "highest" : "lowest";
   const chief = overview.chiefs > 1 ? `, chief number ${overview.chiefs}` : "";
   say(byId("about"), `${overview.algorithm} search for the ${aim} ${overview.objective}${chief}`);
-  const planned = overview.max_trials === null ? "" : `/${overview.max_trials}`;
+  const planned = overview.max_trials === null ? "" : `/${overview.max_trials + overview.repetitions}`;
   document.title = `${endedOf(overview)}${planned} trials · ${score(overview.best?.score)} · ${overview.study}`;
   drawBar(overview);
   byId("tiles").replaceChildren(...tiles(overview).filter(Boolean).map(drawTile));
@@ -32,7 +32,7 @@ export function drawTop(overview, open) {
 }
 
 function drawBar(overview) {
-  const total = Math.max(overview.max_trials ?? 0, trialsOf(overview));
+  const total = Math.max((overview.max_trials ?? 0) + overview.repetitions, trialsOf(overview));
   const there = STATES.filter(({ state }) => overview.counts[state]);
   byId("bar").replaceChildren(...IN_BAR.flatMap((state) => there.filter((each) => each.state === state)).map((each) => {
     const part = node("i", { class: each.look });
@@ -59,6 +59,7 @@ function tiles(overview) {
     overview.search === "running" ? leftTile(overview) : endTile(overview),
     elapsedTile(overview),
     ...overview.budgets.map((budget) => [budget.budget, budget.text, "budget of the search"]),
+    overview.confirmation && ["repetitions", count(overview.repetitions), overview.confirmation],
     workTile(overview.work),
     ["epochs trained", count(overview.epochs_trained),
       overview.epochs_saved ? `${count(overview.epochs_saved)} saved by early stopping` : ""],
@@ -75,8 +76,8 @@ function ownResultTile(results) {
 }
 
 function trialsTile(overview) {
-  const done = endedOf(overview), total = overview.max_trials;
-  if (total === null) return ["trials", count(done), "have ended"];
+  const done = endedOf(overview), total = overview.max_trials + overview.repetitions;
+  if (overview.max_trials === null) return ["trials", count(done), "have ended"];
   return ["trials", `${count(done)} / ${count(total)}`, `${Math.floor((100 * done) / total)} % have ended`];
 }
 

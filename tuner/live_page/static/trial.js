@@ -33,6 +33,7 @@ function facts({ row, outcomes, ended, best_epoch }) {
     ["epochs", `${row.epochs} of ${row.epochs_planned}${best}`],
     ["score", row.score === null ? null : score(row.score)],
     ["attempts", `${row.attempts}${lost.length ? ` (${lost.join(", ")})` : ""}`],
+    ["repeats", row.repeats && `trial ${row.repeats}, with another seed`],
     ["worker", row.worker],
     ["began", row.started === null ? null : clock(1000 * row.started, true)],
     ["ended", ended === null ? null : `${clock(1000 * ended, true)}, after ${duration(row.seconds)}`],

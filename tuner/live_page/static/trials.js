@@ -104,7 +104,8 @@ function hyperparameter(name, rows) {
 
 function about(trial) {
   const attempt = trial.attempts > 1 ? `attempt ${trial.attempts}` : "";
-  return [trial.best ? "the best" : "", attempt, trial.reason].filter(Boolean).join(" · ");
+  const repeats = trial.repeats ? `repeats ${trial.repeats}` : "";
+  return [trial.best ? "the best" : "", repeats, attempt, trial.reason].filter(Boolean).join(" · ");
 }
 
 function drawHead(query, columns) {

@@ -42,6 +42,7 @@ HOW = {
 def history_chart(state: StudyState) -> Markup:
     """Return the scores of the trials in the order in which they ended, with the best score so far."""
     ended = [state.trials[trial_id] for trial_id in state.ended]
+    ended = [trial for trial in ended if trial.repeats is None]
     drawing = Drawing(WIDE, 280, "Score of each trial in the order in which trials ended, and the best so far")
     scores = [trial.score for trial in ended if trial.score is not None]
     y = Scale(*_without_outliers(scores, state.objective), 240, 12)
@@ -68,7 +69,7 @@ def history_chart(state: StudyState) -> Markup:
 def curves_chart(state: StudyState) -> Markup:
     """Return the objective by epoch. The best trials are marked, and the others are drawn faintly."""
     objective = state.settings.search.objective
-    trials = [trial for trial in state.trials.values() if trial.epochs]
+    trials = [trial for trial in state.suggested if trial.epochs]
     best = state.best_of(trials, BEST) or trials[:1]
     chosen = [trials[round(i)] for i in np.linspace(0, len(trials) - 1, min(CURVES, len(trials)))] if trials else []
     values = [metrics.get(objective, nan) for trial in trials for metrics in trial.epochs.values()]

@@ -13,6 +13,7 @@ from tuner.report.calibration_text import calibration_line, errors_line
 from tuner.report.class_rows import class_rows, most_confused, omitted_classes
 from tuner.report.terminal.search import NOT_VERIFIED
 from tuner.report.text import accuracy_line, counted, percent, score
+from tuner.study.confirmation import mean_text
 
 WIDEST_MATRIX = 8
 """Maximum number of classes that fit into 80 columns. With more, the most frequent confusions are listed."""
@@ -117,6 +118,8 @@ def _best(metrics: AnyMetrics) -> Table:
         rows.add_row("validation", accuracy)
     mark = f" {NOT_VERIFIED}" if metrics.verified is False else ""
     rows.add_row("chosen by", _name(f"{metrics.objective} {score(metrics.score)}{mark}"))
+    if metrics.confirmation and (mean := mean_text(metrics.confirmation[0])):
+        rows.add_row("other seeds", _name(f"mean {metrics.objective} {mean}, the best of {len(metrics.confirmation)}"))
     for name, value in metrics.hyperparameters.items():
         rows.add_row(_name(name), _name(f"{value:g}" if isinstance(value, float) else str(value)))
     return rows

@@ -9,9 +9,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from tuner.config.settings import Algorithm
 from tuner.printable import printable
-from tuner.report.text import duration, large, score, size
+from tuner.report.text import counted, duration, large, score, size
 from tuner.study.budgets import budget_uses
 from tuner.study.progress import by_interest, epochs_of
 from tuner.study.records import (
@@ -35,6 +34,7 @@ from tuner.study.records import (
 from tuner.study.state import StudyState
 from tuner.study.status import WorkerStatus
 from tuner.study.trial import SCORED, Trial
+from tuner.study.views import ending_line
 
 NOT_VERIFIED = "(not verified)"
 """Mark of trials whose objective cannot be recomputed with the saved model."""
@@ -61,7 +61,8 @@ def search_view(
     """Return the live view of a search, for a terminal of 80 columns or more. Its trials have at most `rows` lines."""
     parts: list[RenderableType] = [_headline(state, elapsed_s, remaining_s), _FittingTable(state, workers, rows)]
     if budgets := [f"{use.budget}: {use.text}" for use in budget_uses(state)]:
-        ended = f"{state.ending.reason} has ended, running trials stop after their epoch" if state.ending else ""
+        ending = ending_line(state) or (state.ending.reason if state.ending and state.finished else "")
+        ended = f"{ending} has ended, running trials stop after their epoch" if ending else ""
         parts.append(Text("  ".join([*budgets, ended]).rstrip(), style="dim"))
     parts += [*_news(state), *(Text(line, style="yellow") for line in problem_lines(workers).values())]
     return Group(*parts) if state.finished else Group(*parts, workers_line(workers, state.settings.data.own))
@@ -155,20 +156,30 @@ def _trial_line(state: StudyState, record: Record) -> str | None:
     match record:
         case Leased():
             attempt = f" (attempt {record.attempt})" if record.attempt > 1 else ""
-            return f"trial {record.trial} starts on {record.worker}{attempt}: {describe(state.trials[record.trial])}"
+            trial = state.trials[record.trial]
+            about = describe(trial) if trial.repeats is None else f"repeats trial {trial.repeats} with another seed"
+            return f"trial {record.trial} starts on {record.worker}{attempt}: {about}"
         case Reported():
             epoch, objective = record.epoch + 1, state.settings.search.objective
             of = f"{epoch}/{epochs_of(state, state.trials[record.trial])}"
             return f"trial {record.trial} epoch {of}: {objective} {score(record.metrics[objective])}"
         case AttemptEnded() | Paused():
-            what = "paused at" if isinstance(record, Paused) else "returns to the queue:"
-            return f"trial {record.trial} {what} {first_line(record.reason)}"
+            return f"trial {record.trial} {_interruption(state, record)} {first_line(record.reason)}"
         case Ended() if not state.trials[record.trial].ended_waiting:  # else the line of the search's end follows
             return _ended_line(state, record)
         case Withdrawn():
             return f"trial {record.trial} {_stopped(record)}, with the score {score(record.score)}"
         case _:
             return None
+
+
+def _interruption(state: StudyState, record: AttemptEnded | Paused) -> str:
+    """Return what has happened to a trial that has not ended. No worker takes it if the search ends."""
+    if isinstance(record, Paused):
+        return "paused at"
+    over = state.ending is not None or state.finished is not None
+    waits = state.trials[record.trial].state is TrialState.QUEUED
+    return "is interrupted:" if over and waits else "returns to the queue:"
 
 
 def _study_line(record: Record) -> str | None:
@@ -197,7 +208,9 @@ def _ended_line(state: StudyState, end: Ended) -> str:
     so_far = f"; best so far {score(best[0].score)} (trial {best[0].trial_id})" if best else ""
     is_stopped = end.state is TrialState.STOPPED
     done = _stopped(end) if is_stopped else f"completed: {state.settings.search.objective} {score(end.score)}"
-    return f"trial {end.trial} {done}; {len(state.ended)} of {_total(state)} trials{so_far}"
+    count, total = len(state.ended), state.planned_trials
+    trials = counted(count, "trial") if total is None else f"{count} of {total} trials"
+    return f"trial {end.trial} {done}; {trials}{so_far}"
 
 
 def _stopped(end: Ended | Withdrawn | Trial) -> str:
@@ -214,19 +227,14 @@ def model_line(sizes: ModelSizes) -> str:
     return f"{default} with the default hyperparameters, {largest} with the largest"
 
 
-def _total(state: StudyState) -> str:
-    search = state.settings.search
-    return "?" if search.algorithm is Algorithm.HYPERBAND or search.max_trials is None else str(search.max_trials)
-
-
 def _headline(state: StudyState, elapsed_s: float, remaining_s: float | None) -> Text:
     failed = sum(trial.state is TrialState.FAILED for trial in state.trials.values())
     stopped = sum(trial.state is TrialState.STOPPED for trial in state.trials.values())
     paused = sum(trial.state is TrialState.PAUSED for trial in state.trials.values())
-    best = state.best()
+    best, total = state.best(), state.planned_trials
     line = Text.assemble(
         (state.settings.name, "bold"),
-        f"  {len(state.ended)}/{_total(state)}",
+        f"  {len(state.ended)}" + ("" if total is None else f"/{total}"),
         (" trials", "dim"),
         (f"  {paused} paused" if paused else "", "blue"),
         (f"  {stopped} stopped" if stopped else "", "yellow"),
@@ -236,6 +244,9 @@ def _headline(state: StudyState, elapsed_s: float, remaining_s: float | None) ->
         ("  elapsed ", "dim"),
         duration(elapsed_s),
     )
+    if state.repetitions:
+        ended = sum(state.trials[trial_id].ended is not None for trial_id in state.repetitions)
+        line.append_text(Text(f"  {ended}/{len(state.repetitions)} repetitions", style="cyan"))
     if remaining_s is not None:
         line.append_text(Text.assemble(("  left ", "dim"), duration(remaining_s)))
     return line
@@ -267,6 +278,8 @@ def _about(trial: Trial, cut: bool) -> Text:
         reason = printable(first_line(trial.reason))
         return Text(reason[:REASON_CHARACTERS] if cut else reason, style="red")
     text = Text(describe(trial), style="dim" if trial.state in SCORED else "")
+    if trial.repeats is not None:
+        text.append(f"  (repeats {trial.repeats})", style="cyan")
     if trial.verified is False:
         text.append(f"  {NOT_VERIFIED}", style="yellow")
     if trial.state in (TrialState.STOPPED, TrialState.PAUSED) and not cut:

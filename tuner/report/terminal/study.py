@@ -14,14 +14,14 @@ def study_lines(view: StudyView) -> Iterator[tuple[str, str]]:
     yield "state", activity_line(view)
     if view.reason:
         yield "reason", view.reason
-    total = "?" if view.max_trials is None else view.max_trials
-    ended = view.completed + view.stopped + view.failed
     counts = {
         "running": view.running, "queued": view.queued, "paused": view.paused, "completed": view.completed,
         "stopped early": view.stopped, "failed": view.failed,
     }  # fmt: skip
     by_state = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
-    yield "trials", f"{ended} of {total} ended" + (f": {by_state}" if by_state else "")
+    yield "trials", f"{view.ended_trials} ended" + (f": {by_state}" if by_state else "")
+    if view.confirmation:
+        yield "confirmation", view.confirmation
     for budget in view.budgets:
         yield "budget", f"{budget.budget}: {budget.text}"
     if view.ending:

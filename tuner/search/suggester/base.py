@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from tuner.names import TrialId
 from tuner.search.suggester.observation import Observation, observation_of
-from tuner.search.suggester.untried import UntriedValues
+from tuner.search.suggester.untried import REJECTIONS, UntriedValues
 from tuner.spaces.exploration import activate
 from tuner.study.records import TrialState, Value
 from tuner.study.state import StudyState
@@ -32,6 +32,13 @@ log = logging.getLogger(__name__)
 
 REJECTED = "rejected"
 """Key of a suggestion's `algorithm` state: the configurations that a constraint rejected before this suggestion."""
+RECORDED = 1_000
+"""Maximum number of rejected configurations that are recorded with a suggestion, so that its record stays small. A
+restarted chief counts the parameters of the others again."""
+
+
+CONTINUES = "CONTINUES"
+"""Status of an answer of `Suggester._populate`, in addition to those of Keras Tuner: see NoSuggestion.CONTINUE."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +53,7 @@ class Suggestion:
 class NoSuggestion(Enum):
     """Why there is no suggestion."""
 
+    CONTINUE = auto()  # no configuration has been found yet, and the next call looks further
     WAIT = auto()  # the next suggestion depends on trials that are still running
     EXHAUSTED = auto()  # there will be no more, because max_trials is reached or the space has no further values
 
@@ -76,6 +84,8 @@ class Suggester:
 
     slow = False
     """Whether a suggestion takes so long that it should be started before a worker needs it."""
+    rejections = REJECTIONS
+    """Maximum number of configurations that a constraint may reject in one call of `suggest`."""
 
     def __init__(
         self, oracle: "keras_tuner.Oracle", max_trials: int | None, restrictions: Restrictions = UNRESTRICTED
@@ -86,6 +96,8 @@ class Suggester:
         self._untried = UntriedValues(oracle, restrictions.first, restrictions.is_rejected)
         self._oracle._random_values = self._untried.draw  # Keras Tuner's oracles call it for every random trial
         self._observed: dict[TrialId, Observation] = {}
+        self._repetitions = 0
+        """Number of trials that earlier chiefs repeated (search.confirm). Their ids are not free."""
         self._learned: list[Point] = []
         """Trials of earlier studies (search.learn_from)."""
 
@@ -94,16 +106,18 @@ class Suggester:
         number = len(self._oracle.trials)
         if self._max_trials is not None and number >= self._max_trials:
             return NoSuggestion.EXHAUSTED
-        trial = TrialId(f"{number:05d}")
-        self._untried.begin(number)
+        trial = TrialId(f"{number + self._repetitions:05d}")
+        self._untried.begin(number, self.rejections)
         response = self._populate(trial, number)
         if response["status"] == "RUNNING":
             # the values returned include Keras Tuner's defaults of active hyperparameters that the algorithm omitted
             values = self._register(trial, response["values"])
-            rejected = self._untried.rejected_now
+            rejected = self._untried.rejected_now[:RECORDED]
             return Suggestion(trial, values, {**self._state(), **({REJECTED: rejected} if rejected else {})})
         if response["status"] == "IDLE":
             return NoSuggestion.WAIT
+        if response["status"] == CONTINUES:
+            return NoSuggestion.CONTINUE
         if rejected := self._untried.rejected_now:
             log.warning(
                 "search.constraints rejected %d configurations in a row, so there are no more suggestions after %d "
@@ -116,9 +130,12 @@ class Suggester:
     def restore(self, state: StudyState) -> None:
         """Continue where the suggester of an earlier chief stopped. Must be called before the first suggestion."""
         self._learn(state)
+        self._repetitions = len(state.repetitions)
         remaining = Counter(state.steps)
         for trial_id in state.steps:
             trial = state.trials[trial_id]
+            if trial.repeats is not None:
+                continue
             remaining[trial_id] -= 1
             if trial_id in self._oracle.trials:
                 if remaining[trial_id] or trial.ended is None:  # it was paused then, or it failed and was retried later
@@ -130,7 +147,7 @@ class Suggester:
                 self._untried.restore(trial.algorithm.get(REJECTED, ()))
                 self._restore(trial_id, trial.algorithm)
                 self._register(trial_id, self._completed(trial.hyperparameters))
-        for trial in state.trials.values():
+        for trial in state.suggested:
             self.observe(observation_of(trial))
 
     def observe(self, observation: Observation) -> None:

@@ -3,11 +3,15 @@
 from typing import TYPE_CHECKING, Any
 
 from tuner.names import TrialId
-from tuner.search.suggester.base import UNRESTRICTED, NoSuggestion, Restrictions, Suggester, Suggestion
+from tuner.search.suggester.base import CONTINUES, UNRESTRICTED, NoSuggestion, Restrictions, Suggester, Suggestion
 from tuner.study.records import Value
 
 if TYPE_CHECKING:
     import keras_tuner
+
+
+class _UnfinishedError(Exception):
+    """Leaves Keras Tuner's oracle while all combinations so far have been rejected."""
 
 
 class Grid(Suggester):
@@ -15,7 +19,12 @@ class Grid(Suggester):
 
     The configurations of search.first are suggested before the grid begins, and are not part of it. The grid skips
     them, as well as those that earlier studies have tried or a constraint rejects.
+
+    A grid changes its first hyperparameter last. If one of its values makes every model too large, any number of
+    combinations may be rejected in a row, so the search does not end then. Each call looks at a few of them.
     """
+
+    rejections = 20
 
     def __init__(
         self, oracle: "keras_tuner.Oracle", max_trials: int | None, restrictions: Restrictions = UNRESTRICTED
@@ -24,6 +33,10 @@ class Grid(Suggester):
         self._queued = 0
         self._outside: set[TrialId] = set()
         """Trials with the configurations of search.first."""
+        self._defaults: dict[str, Value] | None = None
+        """The first combination, while it is rejected and no trial has another one."""
+        self._positions: dict[str, dict[str, Value]] = {}
+        """The last combination that was looked at, by the one after which the search for a usable one began."""
         self._next_combination = oracle._get_next_combination
         oracle._get_next_combination = self._next_usable
 
@@ -44,24 +57,41 @@ class Grid(Suggester):
         if (first := self._untried.first()) is not None:
             self._outside.add(trial)
             return {"status": "RUNNING", "values": first}
-        begins = not self._oracle.start_order
-        response = super()._populate(trial, number)
-        values = response["values"]
-        if begins and values is not None and not self._untried.is_usable(values):
-            # the grid begins with the defaults; this trial has the first combination that can be used instead
-            values = self._next_usable(values)
-            return {"status": "STOPPED" if values is None else "RUNNING", "values": values}
-        return response
+        queue = list(self._oracle._populate_next)
+        try:
+            return self._populate_grid(trial, number)
+        except _UnfinishedError:
+            if self._defaults is None:
+                self._oracle._populate_next[:] = queue
+            return {"status": CONTINUES}
+
+    def _populate_grid(self, trial: TrialId, number: int) -> dict[str, Any]:
+        if self._defaults is None:
+            begins = not self._oracle.start_order
+            response = super()._populate(trial, number)
+            values = response["values"]
+            if not begins or values is None or self._untried.is_usable(values):
+                return response
+            self._defaults = values
+        # the grid begins with the defaults; this trial has the first combination that can be used instead
+        values = self._next_usable(self._defaults)
+        self._defaults = None
+        return {"status": "STOPPED" if values is None else "RUNNING", "values": values}
 
     def _next_usable(self, values: dict[str, Value]) -> dict[str, Value] | None:
         """Return the first combination after `values` that can be used.
 
         A combination that an earlier trial of the grid has is returned too, and Keras Tuner skips it.
+
+        Raises _UnfinishedError if it has rejected as many combinations as it may. The next call with the same values
+        continues there.
         """
-        following: dict[str, Value] | None = self._next_combination(values)
+        start = repr(sorted(values.items()))
+        following = self._positions.pop(start, None) or self._next_combination(values)
         while following is not None and self._is_skipped(following):
             if not self._untried.may_continue:
-                return None
+                self._positions[start] = following
+                raise _UnfinishedError
             following = self._next_combination(following)
         return following
 

@@ -70,7 +70,7 @@ def observations(state: StudyState, records: Iterable[Record]) -> list[Observati
     changed: dict[TrialId, None] = {}  # an ordered set
     for record in records:
         trial_id = getattr(record, "trial", None)
-        if trial_id is None or isinstance(record, Created | Opened):
+        if trial_id is None or isinstance(record, Created | Opened) or state.trials[trial_id].repeats is not None:
             continue
         if isinstance(record, Reported):
             rung = rung_at(state.settings.search.early_stopping, record.epoch + 1)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import keras_tuner
 
 REJECTIONS = 200
-"""Maximum number of configurations that a constraint may reject before the search ends. A configuration takes
+"""Maximum number of random configurations that a constraint may reject before the search ends. A configuration takes
 milliseconds, and if so many in a row are rejected, hardly any other satisfies the constraint."""
 COMBINATIONS = 200_000
 """Maximum number of combinations that are looked at to find an untried one. That takes about a second."""
@@ -53,11 +53,14 @@ class UntriedValues:
         self.rejected: list[dict[str, Value]] = []
         """All rejected configurations. They are not suggested again."""
         self.rejected_now: list[dict[str, Value]] = []
-        """Those that were rejected since the last call of `begin`."""
+        """Those that were rejected since the last suggestion."""
+        self._most = REJECTIONS
 
-    def begin(self, number: int) -> None:
-        """Prepare for suggestion `number`."""
-        self._number, self.rejected_now = number, []
+    def begin(self, number: int, rejections: int = REJECTIONS) -> None:
+        """Prepare for suggestion `number`, for which at most `rejections` more configurations may be rejected."""
+        if number != self._number:
+            self._number, self.rejected_now = number, []
+        self._most = len(self.rejected_now) + rejections
 
     def restore(self, rejected: Iterable[dict[str, Value]]) -> None:
         """Take over the configurations that an earlier chief rejected."""
@@ -98,8 +101,8 @@ class UntriedValues:
 
     @property
     def may_continue(self) -> bool:
-        """Whether fewer than REJECTIONS configurations have been rejected since the last suggestion."""
-        return len(self.rejected_now) < REJECTIONS
+        """Whether more configurations may be rejected before `begin` is called again."""
+        return len(self.rejected_now) < self._most
 
     def draw(self) -> dict[str, Value] | None:
         """Return untried values that no constraint rejects; None if there are none, or if they are hardly found."""
