@@ -123,11 +123,10 @@ Point = Literal["default"] | dict[str, Value]
 class Search(Settings):
     """The search: which trials run, and how they are compared."""
 
-    algorithm: Algorithm = Algorithm.TPE
+    algorithm: Algorithm = Algorithm.RANDOM
     """Search algorithm that suggests the hyperparameters of the next trial. `bayesian` (a Gaussian process) and `tpe`
     (a tree-structured Parzen estimator) learn from the scores of earlier trials. The algorithms are Keras Tuner's,
-    except `tpe`, which is Optuna's. Default: `tpe`, which found good models earlier than `random` in simulations of
-    searches on recorded learning curves."""
+    except `tpe`, which is Optuna's."""
 
     initial_points: Positive | None = None
     """Number of trials with a score from which on `bayesian` and `tpe` use their model; the trials before that are
