@@ -48,7 +48,7 @@ class Row:
     configurations: float
     """Median number of different configurations that were trained."""
     decision_ms: float
-    """Median of the real milliseconds per started trial that the simulation took."""
+    """Median of the processor milliseconds per started trial that the simulation took."""
 
 
 def row_of(setting: Setting, contender: str, table: Table, outcomes: Sequence[Mapping[str, Any]]) -> Row:
@@ -63,7 +63,7 @@ def row_of(setting: Setting, contender: str, table: Table, outcomes: Sequence[Ma
         best=[[outcome["best"][number] for outcome in outcomes] for number in range(len(BUDGETS))],
         epochs=median([outcome["epochs"] for outcome in outcomes]),
         configurations=median([outcome["configurations"] for outcome in outcomes]),
-        decision_ms=median([1000 * outcome["real_s"] / max(1, outcome["starts"]) for outcome in outcomes]),
+        decision_ms=median([1000 * outcome["cpu_s"] / max(1, outcome["starts"]) for outcome in outcomes]),
     )
 
 
