@@ -159,7 +159,7 @@ def samples_of(hp: keras_tuner.HyperParameters, trials: int, monkeypatch: pytest
     for _ in range(trials):
         suggestion = suggested(chief)
         configurations.add(tuple(suggestion.values.values()))
-        end(chief, suggestion.trial, float(sum(suggestion.values.values())))
+        end(chief, suggestion.trial, sum(map(float, suggestion.values.values())))
     return len(drawn), len(configurations)
 
 
