@@ -2,7 +2,7 @@
 
 This project's oracle, suggester and early stopping, and the real code of the other programs, search the same tables in
 virtual time (`bench/simulation/`). The targets are the scores that the best 10, 3 and 1 % of a table's configurations
-reach. A search that misses a target counts as the end of the budget, which is 100 whole trials in total, but at least 8
+reach. A search that misses a target counts as the end of the budget, which is 40 whole trials in total, but at least 8
 per worker. The tables were recorded by `bench/record_curves.py`.
 
 The outcomes of single searches are kept in the folder --raw, so that a simulation that was ended can be continued.
@@ -153,6 +153,7 @@ def summary(tables: dict[str, Table], outcomes: Outcomes, seeds: int) -> dict[st
             }
             for name, table in tables.items()
         },
+        "absent": [known.label for known in COMPETITORS if known.name not in {row.contender for row in rows}],
         "scores": scored(rows),
         "rows": [described(row) for row in rows],
         "ratios": [_flat(ratio) for ratio in ratios(rows)],
@@ -179,7 +180,8 @@ def scored(rows: Iterable[Row]) -> list[dict[str, Any]]:
 def _flat(ratio: Ratio) -> dict[str, Any]:
     values = asdict(ratio)
     setting = values.pop("setting")
-    return {**setting, **values, **{key: round(values[key], 3) for key in ("ratio", "low", "high")}}
+    rounded = {key: round(values[key], 3) for key in ("ratio", "low", "high")}
+    return {**setting, **values, **rounded, "label": entry(ratio.than).label, "is_reached": ratio.is_reached}
 
 
 def show(result: dict[str, Any]) -> None:

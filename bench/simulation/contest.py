@@ -10,12 +10,12 @@ from bench.simulation.table import Table
 
 TARGETS = (0.10, 0.03, 0.01)
 """Shares of a table's configurations. A target is the score that the best ones of this share reach."""
-WHOLE_TRIALS = 100
+WHOLE_TRIALS = 40
 """Budget of a search in whole trials of average length, shared by its workers."""
 LEAST_TRIALS = 8
 """Budget of each worker in whole trials, however many workers there are."""
-BUDGETS = (0.03, 0.1, 0.3)
-"""Shares of the budget after which the best score is reported."""
+BUDGETS = (0.1, 0.25)
+"""Shares of the budget after which the best score is reported. Searches last at least as long as the largest one."""
 RESAMPLES = 1000
 
 

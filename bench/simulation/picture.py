@@ -50,14 +50,16 @@ def best_so_far_png(
             targets = [100 * table.target(share) for share in TARGETS]
             for target in targets:
                 axes.axhline(target, color="#667085", linestyle=":", linewidth=0.8)
-            axes.set_ylim(targets[0] - 8 * (targets[-1] - targets[0]), 100 * table.scores.max())
+            axes.set_ylim(targets[0] - 2 * (targets[-1] - targets[0]), 100 * table.scores.max())
             axes.set_xscale("log")
             axes.set_title(f"{name}, {count} workers", fontsize=9)
             axes.set_xlabel("hours")
             axes.grid(alpha=0.3)
         line[0].set_ylabel("best objective so far, %")
     handles, labels = panels[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=8, frameon=False)
+    figure.legend(
+        handles, labels, loc="outside lower center", ncols=2 if len(workers) == 1 else 3, fontsize=8, frameon=False
+    )
     png = io.BytesIO()
     figure.savefig(png, format="png", metadata={"Software": None})
     return png.getvalue()

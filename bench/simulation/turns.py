@@ -34,8 +34,8 @@ class Outcome:
     starts: int
     configurations: int
     """Number of different configurations that were trained."""
-    real_s: float
-    """Seconds that the simulation took, which are mostly the contender's decisions."""
+    cpu_s: float
+    """Processor seconds of the simulation, which are mostly the contender's decisions."""
 
 
 def main() -> None:
@@ -54,7 +54,7 @@ def outcome(name: str, table: Table, cluster: Cluster, seed: int) -> Outcome:
     The search ends once it has reached the last target and the last of the fixed budgets, because nothing that happens
     later is reported.
     """
-    began = time.perf_counter()
+    began = time.process_time()
     limit_s = budget_s(table, cluster.workers)
     contender = entry(name).factory()(table, cluster.workers, seed)
     targets = [table.target(share) for share in TARGETS]
@@ -67,7 +67,7 @@ def outcome(name: str, table: Table, cluster: Cluster, seed: int) -> Outcome:
         run.epochs,
         run.starts,
         len(run.trials),
-        round(time.perf_counter() - began, 3),
+        round(time.process_time() - began, 3),
     )
 
 

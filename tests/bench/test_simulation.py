@@ -12,7 +12,7 @@ from bench.simulation.catalogue import entry
 from bench.simulation.clock import Cluster, Run, simulate
 from bench.simulation.contender import Job
 from bench.simulation.contest import estimate, geometric_mean, median, p90
-from bench.simulation.results import Row, Setting, ratios, scores
+from bench.simulation.results import Goal, Row, Setting, ratios, scores
 from bench.simulation.table import EPOCH_S, Recording, Table, load_table, save_table
 from tests.bench.tables import EPOCHS, of_curves, ten_configurations
 
@@ -210,6 +210,7 @@ def test_this_project_is_compared_with_the_best_competitor_and_with_bare_keras_t
         (0, "ray-asha"): 0.5, (1, "ray-asha"): 2, (2, "ray-asha"): 2,
         (0, "keras-tuner-random"): 3, (1, "keras-tuner-random"): 3, (2, "keras-tuner-random"): 3,
     }  # fmt: skip
+    assert {(of.target, of.goal) for of in ratios(rows) if not of.is_reached} == {(0, Goal.NOT_SLOWER)}
 
 
 def test_the_interval_of_a_statistic_contains_it_and_narrows_with_more_searches() -> None:

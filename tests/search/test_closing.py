@@ -110,8 +110,9 @@ def test_new_trials_start_again_if_the_finalist_was_faster_than_before() -> None
     late = HOUR - 9 * 60
     chief.record_time(0, at(late))
     attempt = taken(chief, A, late)
+    assert not chief.wants_suggestion
     trained(chief, attempt, 0.8, 0.8, began=late, epoch_s=10)
-    assert state_of(chief, 0) is TrialState.PAUSED, "it has reached its next rung, and its worker gets a new trial"
+    assert state_of(chief, 0) is TrialState.RUNNING, "it is the best of its rung"
     assert chief.wants_suggestion
 
 

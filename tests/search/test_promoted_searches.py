@@ -14,7 +14,7 @@ from tuner.study.records import Ended, Finished, Outcome, Paused, TrialState
 
 def test_a_chief_restarted_at_every_step_decides_as_one_that_never_was() -> None:
     settings = "search.early_stopping.reduction_factor=2"
-    searches = [Search(promoting(settings, epochs=8, trials=20), trials=20, workers=3, seed=2) for _ in range(2)]
+    searches = [Search(promoting(settings, epochs=8, trials=60), trials=60, workers=3, seed=3) for _ in range(2)]
     states = [search.play(restarts) for search, restarts in zip(searches, (False, True), strict=True)]
     assert searches[0].records == searches[1].records
     assert states[0] == states[1]

@@ -107,21 +107,38 @@ def test_a_trial_goes_on_without_a_pause_if_its_worker_would_get_it_again() -> N
     assert (state_of(chief, 2), trial_of(chief, 2).attempts) == (TrialState.RUNNING, 1)
 
 
+def test_the_best_trial_of_a_later_rung_continues_however_few_have_reached_it() -> None:
+    chief = promoting()
+    paused_at_first_rung(chief, 0.5, 0.6)
+    for number in (2, 3):
+        add(chief, number)
+    epochs(chief, take(chief, A), 0.7, 0.7, 0.7, 0.7)
+    assert (state_of(chief, 2), len(trial_of(chief, 2).rungs)) == (TrialState.RUNNING, 2), "alone at the second rung"
+    epochs(chief, take(chief, B), 0.65)
+    paused_at_first_rung(chief, 0.1, 0.2, worker=B)
+    resumed(chief, B, 0.65, 0.69)
+    assert (state_of(chief, 3), len(trial_of(chief, 3).rungs)) == (TrialState.PAUSED, 2), "the second best of two"
+    assert trial_of(chief, 3).reason == "rung 1 (epoch 3): val_accuracy 0.6900 is not the best of 2"
+
+
 def test_the_highest_rung_is_promoted_first() -> None:
     chief = promoting("search.early_stopping.reduction_factor=2")
     attempts = []
-    for number in range(6):
+    for number in range(4):
         add(chief, number)
         attempts.append(take(chief, Worker(f"w{number}", "1")))
-    for attempt, value in zip(attempts[:3], (0.9, 0.1, 0.2), strict=True):
-        epochs(chief, attempt, value)
-    resumed(chief, A, 0.3)  # the first, which is paused again, alone at the second rung
-    epochs(chief, attempts[3], 0.3, 0.3)
-    for attempt, value in zip(attempts[4:], (0.15, 0.05), strict=True):
-        epochs(chief, attempt, value)
+    epochs(chief, attempts[0], 0.9)
+    epochs(chief, attempts[1], 0.1)
+    promoted = take(chief, A)
+    assert promoted.trial == "00000"
+    chief.give_back(attempts[3], Outcome.PREEMPTED, "", at(5))
+    epochs(chief, promoted, 0.9, 0.9, first=1)
+    assert state_of(chief, 0) is TrialState.PAUSED, "its worker gets the interrupted trial first"
+    epochs(chief, take(chief, A), 0.8)
+    epochs(chief, attempts[2], 0.7)
     assert {trial.state for trial in chief.state.trials.values()} == {TrialState.PAUSED}
-    assert [len(trial.rungs) for trial in chief.state.trials.values()] == [2, 1, 1, 2, 1, 1]
-    assert [take(chief, A).trial, take(chief, B).trial] == ["00000", "00002"]
+    assert [len(trial.rungs) for trial in chief.state.trials.values()] == [2, 1, 1, 1]
+    assert [take(chief, A).trial, take(chief, B).trial] == ["00000", "00003"]
 
 
 # ---- the order of work --------------------------------------------------------------------------
@@ -345,16 +362,19 @@ def test_the_attempt_before_a_promotion_is_stale() -> None:
 # ---- interruptions ------------------------------------------------------------------------------
 def test_a_promoted_trial_that_is_preempted_continues_first_and_is_judged_at_its_next_rung() -> None:
     chief = promoting()
-    paused_at_first_rung(chief, 0.5, 0.7)
+    paused_at_first_rung(chief, 0.5, 0.6)
     add(chief, 2)
-    epochs(chief, take(chief, A), 0.6)
-    promoted = resumed(chief, A, 0.8)
-    assert (promoted.trial, promoted.number) == ("00001", 2)
+    epochs(chief, take(chief, A), 0.9, 0.9, 0.9)  # it is the best at the second rung, and continues
+    paused_at_first_rung(chief, 0.7, 0.1, worker=B)
+    add(chief, 5)
+    epochs(chief, take(chief, B), 0.6)
+    promoted = resumed(chief, B, 0.8)
+    assert (promoted.trial, promoted.number) == ("00003", 2)
     chief.give_back(promoted, Outcome.PREEMPTED, "", at(5))
     chief = restart(chief)
-    add(chief, 3)
+    add(chief, 6)
     again = resumed(chief, B, 0.75)
-    assert (again.trial, again.number) == ("00001", 3)
-    trial = trial_of(chief, 1)
+    assert (again.trial, again.number) == ("00003", 3)
+    trial = trial_of(chief, 3)
     assert (trial.state, trial.rungs, trial.score) == (TrialState.PAUSED, {0: 0.7, 1: 0.8}, 0.8)
     assert trial.outcomes == {Outcome.PREEMPTED: 1}

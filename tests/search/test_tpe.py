@@ -143,6 +143,36 @@ def after(state: TrialState, rungs: dict[int, float]) -> dict[str, Any]:
     return suggested(chief).values
 
 
+def samples_of(hp: keras_tuner.HyperParameters, trials: int, monkeypatch: pytest.MonkeyPatch) -> tuple[int, int]:
+    """Return how many samples Optuna drew for the trials after the initial ones, and how many of the trials differ."""
+    from optuna.samplers import TPESampler
+
+    drawn: list[None] = []
+    sample = TPESampler.sample_relative
+
+    def counted(self: Any, *arguments: Any) -> Any:
+        drawn.append(None)
+        return sample(self, *arguments)
+
+    monkeypatch.setattr(TPESampler, "sample_relative", counted)
+    chief, configurations = tpe(hp), set()
+    for _ in range(trials):
+        suggestion = suggested(chief)
+        configurations.add(tuple(suggestion.values.values()))
+        end(chief, suggestion.trial, sum(map(float, suggestion.values.values())))
+    return len(drawn), len(configurations)
+
+
+def test_the_best_untried_candidate_is_suggested_without_further_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without that, two samples in three would be duplicates here."""
+    hp = keras_tuner.HyperParameters()
+    hp.Int("a", 0, 7)
+    hp.Int("b", 0, 7)
+    samples, configurations = samples_of(hp, 35, monkeypatch)
+    assert configurations == 35
+    assert samples <= 33  # 30 trials are suggested by the model
+
+
 def test_a_trial_that_was_stopped_or_paused_is_not_taken_for_a_running_one() -> None:
     assert after(TrialState.STOPPED, {0: 0.9}) != after(TrialState.RUNNING, {0: 0.9})
 

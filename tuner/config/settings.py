@@ -84,9 +84,9 @@ class EarlyStopping(Settings):
 
     reduction_factor: Annotated[int, Field(ge=2, le=MANY)] = 3
     """Ratio of the trials that reach a rung to those that continue beyond it. While fewer trials than this have reached
-    a rung, all of them continue if it is the first rung, and only the best one continues at later rungs. Default: 3,
-    which is close to the theoretical optimum e. The paper's 4 would stop more trials, although scores after one epoch
-    are noisy."""
+    a rung, all of them continue if it is the first rung (with `promotion`, none of them yet), and only the best one
+    continues at later rungs. Default: 3, which is close to the theoretical optimum e. The paper's 4 would stop more
+    trials, although scores after one epoch are noisy."""
 
     @property
     def has_rungs(self) -> bool:

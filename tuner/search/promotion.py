@@ -1,4 +1,4 @@
-"""Early stopping by promotion: asynchronous successive halving (ASHA) as it was published, which pauses trials.
+"""Early stopping by promotion: asynchronous successive halving (ASHA), which pauses trials.
 
 Li, Jamieson, Rostamizadeh, Gonina, Hardt, Recht, Talwalkar: A System for Massively Parallel Hyperparameter
 Tuning, MLSys 2020, https://arxiv.org/abs/1810.05934 (algorithm 2).
@@ -11,9 +11,16 @@ next rung, or to its last epoch if that comes first. Trials are compared by thei
 The paper does not say how a search with a limited number of trials ends. Here, once the algorithm has no further
 suggestion, the best paused trials are resumed until the best `finalists` trials of the search are completed.
 
-Differences from the paper: Only its most aggressive bracket is used. A trial continues without a pause if its worker
-would get the same trial or none, or if its next rung is closer than a restart costs. A trial whose objective has not
-been finite up to a rung, or whose model was not saved there, is not paused.
+Differences from the paper:
+
+- The best trial of a rung can always be promoted, except at the lowest rung. In the paper, it waits until
+  `reduction_factor` trials have reached its rung. So with the defaults, 27 trials are needed before the first of them
+  is trained for more than 9 epochs. In simulated searches with 2 workers, good models were found 14 % earlier than with
+  the paper's rule in the geometric mean (docs/early-stopping.md).
+- Only the paper's most aggressive bracket is used.
+- A trial continues without a pause if its worker would get the same trial or none, or if its next rung is closer than
+  a restart costs. A trial whose objective has not been finite up to a rung, or whose model was not saved there, is not
+  paused.
 """
 
 from bisect import bisect_left, bisect_right, insort

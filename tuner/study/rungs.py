@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from tuner.config.settings import EarlyStopping, Policy
+from tuner.config.settings import EarlyStopping
 from tuner.names import TrialId
 from tuner.study.records import TrialState
 
@@ -31,11 +31,9 @@ def epochs_at(settings: EarlyStopping, rung: int) -> int:
 def kept_of(settings: EarlyStopping, rung: int, reached: int) -> int:
     """Return how many of the trials that reached a rung continue.
 
-    0 means that all of them continue, because too few trials have reached the lowest rung. With promotion, it means
-    that none of them is promoted yet.
+    0 means that too few trials have reached the lowest rung. Then all of them continue, but with promotion none of them
+    is promoted yet.
     """
-    if settings.policy is Policy.PROMOTION:
-        return reached // settings.reduction_factor
     return max(reached // settings.reduction_factor, 0 if rung == 0 else 1)
 
 

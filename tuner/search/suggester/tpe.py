@@ -3,9 +3,8 @@
 Optuna's sampler runs in memory and is only asked for values; trials, leases and the journal remain those of the chief.
 """
 
-import copy
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,6 +31,9 @@ class Tpe(ModelBased):
     Before each suggestion, all trials are added to a new Optuna study whose random numbers depend only on the study's
     seed and the suggestion's number. So a suggestion depends only on the trials, and a restarted chief continues
     identically. A suggestion takes 0.05 s with 100 trials and 0.5 s with 1,000.
+
+    On a grid, most of the candidates that the sampler compares have often been tried. Therefore the best untried
+    candidate is suggested. Only if there is none, or if the space is conditional, are further samples drawn.
 
     Args:
         oracle: Keras Tuner's oracle, which draws the random trials.
@@ -69,9 +71,7 @@ class Tpe(ModelBased):
         self._added = added
         for attempt in range(TRIES):
             seed = np.random.SeedSequence((self._oracle.seed, number, attempt)).generate_state(1)[0]
-            study.sampler = optuna.samplers.TPESampler(
-                n_startup_trials=0, seed=int(seed), multivariate=True, group=True, constant_liar=True
-            )
+            study.sampler = _UntriedSampler(self._is_tried, int(seed))
             values = self._asked(study)  # in Optuna, a duplicate remains a running trial, and is avoided in the future
             if self._untried.is_usable(values):
                 return values
@@ -80,15 +80,23 @@ class Tpe(ModelBased):
         return None
 
     def _asked(self, study: optuna.Study) -> dict[str, Value]:
-        trial, values = study.ask(), dict[str, Value]()
+        trial = study.ask()
+        return self._values(lambda key: trial._suggest(key, self._distributions[key]))
+
+    def _is_tried(self, candidate: Mapping[str, float]) -> bool:
+        """Return whether a candidate, in Optuna's internal numbers, was tried. One without all values is not."""
+        if not candidate.keys() >= self._distributions.keys():
+            return False
+        values = self._values(lambda key: self._distributions[key].to_external_repr(candidate[key]))
+        return self._untried.is_tried(values)
+
+    def _values(self, number_of: Callable[[str], Any]) -> dict[str, Value]:
+        """Return the values of all active hyperparameters. `number_of` returns that which stands for one of them."""
+        values = dict[str, Value]()
         for parameter in self._parameters:
-            if not parameter.is_active(values):
-                continue
-            if parameter.is_tunable:
-                internal = trial._suggest(parameter.key, self._distributions[parameter.key])
-                values[parameter.name] = parameter.value_of(internal)
-            else:
-                values[parameter.name] = parameter.default
+            if parameter.is_active(values):
+                number = number_of(parameter.key) if parameter.is_tunable else None
+                values[parameter.name] = parameter.default if number is None else parameter.value_of(number)
         return values
 
     def _trial(self, position: int, point: Point) -> tuple[Point, FrozenTrial]:
@@ -120,15 +128,44 @@ class Tpe(ModelBased):
         }
 
 
+class _UntriedSampler(optuna.samplers.TPESampler):
+    """A sampler that prefers the best of its candidates that was not tried.
+
+    Args:
+        is_tried: Whether a candidate, in Optuna's internal numbers, was tried.
+        seed: The seed.
+    """
+
+    def __init__(self, is_tried: Callable[[Mapping[str, float]], bool], seed: int) -> None:
+        super().__init__(n_startup_trials=0, seed=seed, multivariate=True, group=True, constant_liar=True)
+        self._is_tried = is_tried
+
+    def _compute_acquisition_func(self, samples: dict[str, np.ndarray], mpe_below: Any, mpe_above: Any) -> np.ndarray:
+        """Return how promising each candidate is: -inf if it is tried and better than the best untried one."""
+        values: np.ndarray = super()._compute_acquisition_func(samples, mpe_below, mpe_above)
+        better: list[int] = []
+        for index in np.argsort(-values, kind="stable"):
+            if not self._is_tried({name: of[index].item() for name, of in samples.items()}):
+                values[better] = -np.inf
+                break
+            better.append(index)
+        return values
+
+
 class _SharedTrial(FrozenTrial):
     """A trial that studies share.
 
-    Optuna's memory copies each trial that is added with everything in it, which takes most of the time of a suggestion
-    if there are many trials.
+    Optuna validates each trial that is added, and its memory copies the trial with everything in it. That would take
+    most of the time of a suggestion if there are many trials.
     """
 
     def __deepcopy__(self, memo: dict[int, Any]) -> FrozenTrial:
-        return copy.copy(self)
+        copied = object.__new__(_SharedTrial)
+        copied.__dict__.update(self.__dict__)
+        return copied
+
+    def _validate(self) -> None:
+        """Do nothing, because `create_trial` has validated the trial."""
 
 
 def _silence() -> None:
