@@ -111,7 +111,8 @@ def is_running(process: subprocess.Popen[str]) -> bool:
 def stacks(bare_study: Bare, process: subprocess.Popen[str]) -> str:
     if process.poll() is None:
         process.send_signal(signal.SIGUSR1)
-        wait_for(lambda: "most recent call first" in bare_study.error(process), "the stacks")
+        # The main thread's stack comes last, and its last line is the script's own.
+        wait_for(lambda: "in <module>" in bare_study.error(process), "the stacks")
     return bare_study.error(process)
 
 

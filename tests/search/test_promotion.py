@@ -121,6 +121,24 @@ def test_the_best_trial_of_a_later_rung_continues_however_few_have_reached_it() 
     assert trial_of(chief, 3).reason == "rung 1 (epoch 3): val_accuracy 0.6900 is not the best of 2"
 
 
+def test_a_rung_whose_only_trial_failed_promotes_none() -> None:
+    chief = promoting("search.early_stopping.reduction_factor=2", "retries.failure=0")
+    attempts = []
+    for number in range(3):
+        add(chief, number)
+        attempts.append(take(chief, Worker(f"w{number}", "1")))
+    epochs(chief, attempts[0], 0.9)
+    epochs(chief, attempts[1], 0.1)
+    promoted = take(chief, A)
+    chief.give_back(attempts[2], Outcome.PREEMPTED, "", at(5))
+    epochs(chief, promoted, 0.9, first=1)
+    assert (state_of(chief, 0), len(trial_of(chief, 0).rungs)) == (TrialState.PAUSED, 2)
+    assert take(chief, A).trial == "00002", "the interrupted trial comes first"
+    chief.give_back(take(chief, B), Outcome.FAILED, "", at(6))
+    assert state_of(chief, 0) is TrialState.FAILED
+    assert chief.queued == 0
+
+
 def test_the_highest_rung_is_promoted_first() -> None:
     chief = promoting("search.early_stopping.reduction_factor=2")
     attempts = []

@@ -31,10 +31,10 @@ def epochs_at(settings: EarlyStopping, rung: int) -> int:
 def kept_of(settings: EarlyStopping, rung: int, reached: int) -> int:
     """Return how many of the trials that reached a rung continue.
 
-    0 means that too few trials have reached the lowest rung. Then all of them continue, but with promotion none of them
-    is promoted yet.
+    0 means that no trial has reached the rung, or too few the lowest one. Then all of them continue, but with promotion
+    none of them is promoted yet.
     """
-    return max(reached // settings.reduction_factor, 0 if rung == 0 else 1)
+    return max(reached // settings.reduction_factor, 0 if rung == 0 else min(1, reached))
 
 
 class RungTrial(Protocol):
