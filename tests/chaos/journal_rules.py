@@ -31,7 +31,7 @@ from tuner.study.records import (
 )
 
 _PREEMPTION = frozenset({Outcome.PREEMPTED, Outcome.LOST})
-_SUGGESTED_ONE_BY_ONE = (Algorithm.RANDOM, Algorithm.BAYESIAN)
+_SUGGESTED_ONE_BY_ONE = (Algorithm.RANDOM, Algorithm.BAYESIAN, Algorithm.TPE)
 
 
 class Books:
@@ -269,7 +269,8 @@ class Books:
         failed = self._failed()
         reached = [a for a in self._searched() if epochs in a.rungs and a.trial not in failed]
         better = [a for a in reached if sign * a.rungs[epochs] > sign * account.rungs.get(epochs, nan)]
-        is_best = len(better) < len(reached) // stopping.reduction_factor
+        is_first = epochs == stopping.min_epochs
+        is_best = len(better) < max(len(reached) // stopping.reduction_factor, 0 if is_first else 1)
         search = self.study.search
         if search.max_trials is not None and account.hopeless_after is not None:
             what = f"trial {account.trial} goes on, whose models were deleted although it might"
