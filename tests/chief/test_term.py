@@ -14,7 +14,7 @@ from tuner.chief.journal_writer import JournalWriter
 from tuner.chief.monitor import ChiefMonitor
 from tuner.chief.term import open_term
 from tuner.config.loading import load
-from tuner.config.settings import Study
+from tuner.config.settings import Algorithm, Study
 from tuner.errors import ConfigError, FencedError
 from tuner.monitoring.catalogue import Role
 from tuner.monitoring.endpoint import Monitor
@@ -93,6 +93,19 @@ def test_a_search_that_ends_while_a_newer_chief_starts_stays_over(bucket: BusyBu
     assert take_over(bucket) is None
     assert read_study(bucket, STUDY.name).finished
     assert take_over(bucket, load(settings=["search.max_trials=20"])) is not None
+
+
+@pytest.mark.parametrize(
+    ("begun", "kept"), [([], Algorithm.TPE), (["search.algorithm=random"], Algorithm.RANDOM)], ids=["auto", "random"]
+)
+def test_every_term_records_the_algorithm_that_the_study_began_with(
+    tmp_path: Path, begun: list[str], kept: Algorithm
+) -> None:
+    bucket = LocalBucket(tmp_path / "bucket")
+    for settings in (begun, []):
+        study = load(settings=settings)
+        assert open_term(JournalReader(bucket, study.name), context(bucket, study), "max")[1] is not None
+        assert read_study(bucket, study.name).settings.search.algorithm is kept
 
 
 def test_a_chief_with_other_settings_does_not_take_over(bucket: BusyBucket) -> None:

@@ -6,7 +6,7 @@ from tests.config.test_settings import error_of
 from tuner.config.loading import load
 from tuner.config.settings import Algorithm, Study
 from tuner.study import compatibility
-from tuner.study.compatibility import changed_effects
+from tuner.study.compatibility import changed_effects, with_algorithm
 from tuner.study.records import Opened
 from tuner.study.state import StudyState
 
@@ -101,12 +101,25 @@ def test_a_study_does_not_go_on_with_settings_its_results_depend_on(change: str)
     assert key in error_of(check_resume, study(), study(change))
 
 
-@pytest.mark.parametrize("algorithm", [Algorithm.RANDOM, Algorithm.GRID])
-def test_trials_that_train_for_themselves_may_train_longer(algorithm: Algorithm) -> None:
+def test_the_default_algorithm_is_tpe_and_a_study_that_began_with_random_keeps_it() -> None:
+    assert with_algorithm(study(), None).search.algorithm is Algorithm.TPE
+    assert with_algorithm(study("search.algorithm=random"), None).search.algorithm is Algorithm.RANDOM
+    for algorithm in (Algorithm.RANDOM, Algorithm.TPE):
+        begun = study(f"search.algorithm={algorithm}")
+        assert with_algorithm(study(), begun).search.algorithm is algorithm
+        check_resume(begun, study("training.epochs=11"))
+    for algorithm in (Algorithm.BAYESIAN, Algorithm.GRID, Algorithm.HYPERBAND):
+        begun = study(f"search.algorithm={algorithm}")
+        expected = f'search.algorithm was "{algorithm}", is now "tpe"'
+        assert expected in error_of(check_resume, begun, study()), "it was chosen, so leaving it out is a change"
+
+
+@pytest.mark.parametrize("algorithm", [Algorithm.AUTO, Algorithm.RANDOM, Algorithm.GRID, Algorithm.TPE])
+def test_trials_that_are_compared_only_by_rank_may_train_longer(algorithm: Algorithm) -> None:
     check_resume(study(f"search.algorithm={algorithm}"), study(f"search.algorithm={algorithm}", "training.epochs=11"))
 
 
-@pytest.mark.parametrize("algorithm", [Algorithm.BAYESIAN, Algorithm.TPE, Algorithm.HYPERBAND])
+@pytest.mark.parametrize("algorithm", [Algorithm.BAYESIAN, Algorithm.HYPERBAND])
 def test_trials_that_are_compared_while_searching_may_not_train_longer(algorithm: Algorithm) -> None:
     begun = f"search.algorithm={algorithm}"
     message = error_of(check_resume, study(begun), study(begun, "training.epochs=11"))

@@ -24,7 +24,7 @@ from tuner.errors import EmptiedBucketError, JournalError, NoResultError, UsageE
 from tuner.rpc import tls_server_errors
 from tuner.search.oracle import Oracle
 from tuner.spaces.versions import space_version
-from tuner.study.compatibility import changed_effects, check_unchanged
+from tuner.study.compatibility import changed_effects, check_unchanged, with_algorithm
 from tuner.study.journal import JournalReader, check_not_emptied
 from tuner.study.progress import why_no_result
 from tuner.study.state import StudyState
@@ -67,7 +67,7 @@ def _run(context: ChiefContext) -> StudyState:
     manifest = None if context.study.data.own else read_manifest(context.bucket, context.digest)
     version = space_version(context.study.space, manifest.image_shape if manifest else None)
     check_unchanged(recovered.state, context.study, context.digest, version)
-    plan = plan_search(context.study, manifest)
+    plan = plan_search(with_algorithm(context.study, recovered.state.study), manifest)
     learned = learn_once(context, plan, recovered.state)
     recovered, journal = open_term(reader, context, plan.objective.direction, plan.model_sizes, version, learned)
     if journal is None:

@@ -14,7 +14,7 @@ from tuner.chief.journal_writer import JournalWriter
 from tuner.config.settings import Study
 from tuner.errors import FencedError
 from tuner.study.algorithm_versions import algorithm_version
-from tuner.study.compatibility import changed_effects, check_unchanged
+from tuner.study.compatibility import changed_effects, check_unchanged, with_algorithm
 from tuner.study.journal import JournalReader
 from tuner.study.records import Learned, LearnedTrial, ModelSizes, Opened, Record, Retried, TrialState
 from tuner.study.snapshots import Snapshotter
@@ -75,11 +75,12 @@ def open_term(
         retried = _to_retry(state)
         # before the record is written, because a worker would resume from these models
         SavedModels(context.bucket, state).delete([names.trial_prefix(context.study.name, trial) for trial in retried])
+        study = with_algorithm(context.study, state.study)
         opened = Opened(
             at=time.time(),
             term=state.term + 1,
             writer=writer,
-            study=context.study,
+            study=study,
             data=context.digest,
             direction=direction,
             start=context.cluster.start if context.cluster else "",
@@ -87,7 +88,7 @@ def open_term(
             namespace=release.namespace if release else "",
             model_sizes=model_sizes,
             space_version=space_version,
-            algorithm_version=algorithm_version(context.study.search.algorithm),
+            algorithm_version=algorithm_version(study.search.algorithm),
         )
         records: list[Record] = [opened, *([Retried(at=opened.at, trials=retried)] if retried else [])]
         if learned and state.study is None:

@@ -24,6 +24,7 @@ STUDY_NAME = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
 class Algorithm(StrEnum):
     """Search algorithms: those of Keras Tuner, and TPE of Optuna."""
 
+    AUTO = "auto"  # TPE, but RANDOM in a study that began with it
     RANDOM = "random"
     BAYESIAN = "bayesian"  # Gaussian process, upper confidence bound
     TPE = "tpe"  # tree-structured Parzen estimator
@@ -123,10 +124,11 @@ Point = Literal["default"] | dict[str, Value]
 class Search(Settings):
     """The search: which trials run, and how they are compared."""
 
-    algorithm: Algorithm = Algorithm.RANDOM
+    algorithm: Algorithm = Algorithm.AUTO
     """Search algorithm that suggests the hyperparameters of the next trial. `bayesian` (a Gaussian process) and `tpe`
     (a tree-structured Parzen estimator) learn from the scores of earlier trials. The algorithms are Keras Tuner's,
-    except `tpe`, which is Optuna's."""
+    except `tpe`, which is Optuna's. `auto` is `tpe`; but a study that began with `random`, the default of version
+    0.1.0, keeps it."""
 
     initial_points: Positive | None = None
     """Number of trials with a score from which on `bayesian` and `tpe` use their model; the trials before that are

@@ -27,7 +27,7 @@ from tuner.report.terminal.evaluation import summary
 from tuner.report.terminal.search import lines, model_line, problem_lines, search_view, workers_line
 from tuner.report.text import counted, duration
 from tuner.rpc.tls import Files
-from tuner.study.compatibility import changed_effects, check_resume
+from tuner.study.compatibility import changed_effects, check_resume, with_algorithm
 from tuner.study.journal import JournalReader
 from tuner.study.progress import Eta, epochs_done
 from tuner.study.records import Opened, Record
@@ -111,9 +111,10 @@ def _pack(study: Study, bucket: Bucket, state: StudyState, console: Console) -> 
 def _search(local: LocalStudy, previous: StudyState, console: Console) -> None:
     resumes = f" resumes ({len(previous.ended)} trials have ended)" if previous.trials else ""
     noun = "worker" if local.workers == 1 else "workers"
+    algorithm = with_algorithm(local.study, previous.study).search.algorithm
     print_line(
         console,
-        f"Study {local.study.name}{resumes}: {local.study.search.algorithm.value} search, {local.workers} {noun}. "
+        f"Study {local.study.name}{resumes}: {algorithm.value} search, {local.workers} {noun}. "
         f"Bucket: {local.bucket.url}. Logs: {local.logs}.",
     )
     print_line(console, _live_page(local.http))

@@ -12,6 +12,7 @@ from tuner.study.state import StudyState
 
 GROWING = ("search.max_trials", "training.max_minutes", "training.epochs")
 """Settings that may grow, also to no limit; training.epochs only with some algorithms."""
+ALGORITHMS_WITH_MORE_EPOCHS = (Algorithm.RANDOM, Algorithm.GRID, Algorithm.TPE)
 OPERATIONAL = (
     "search.max_consecutive_failures",
     "search.finalists",
@@ -32,14 +33,30 @@ MAX_TRIALS = "search.max_trials"
 VALUES = "space.values"  # compared as a whole, because users choose its keys
 
 
+def with_algorithm(study: Study, recorded: Study | None) -> Study:
+    """Return the settings with the algorithm that `search.algorithm: auto` stands for.
+
+    That is TPE, or `random` if the study began with it (`recorded`; None if it has not begun), because `random` was the
+    default of version 0.1.0.
+    """
+    if study.search.algorithm is not Algorithm.AUTO:
+        return study
+    is_random = recorded is not None and recorded.search.algorithm is Algorithm.RANDOM
+    algorithm = Algorithm.RANDOM if is_random else Algorithm.TPE
+    return study.model_copy(update={"search": study.search.model_copy(update={"algorithm": algorithm})})
+
+
 def check_resume(recorded: Study, requested: Study, trials: int) -> None:
     """Raise ConfigError if a study with the settings `recorded` cannot be resumed with the settings `requested`.
 
     The error names the differences. The number of trials may grow, or become limited to at least `trials`, the number
     of trials that the study has. Settings that do not affect any result may change, such as the budgets of the search.
-    The number of epochs may grow with random and grid search. It may not grow with hyperband, because its rungs depend
-    on the number of epochs, nor with a Gaussian process, because it would compare trials of different lengths.
+    The number of epochs may grow with random and grid search, and with TPE, which only ranks the trials. It may not
+    grow with hyperband, because its rungs depend on the number of epochs, nor with a Gaussian process, because it would
+    compare trials of different lengths.
     """
+    recorded = with_algorithm(recorded, None)
+    requested = with_algorithm(requested, recorded)
     recorded_values, requested_values = _flat(dump(recorded)), _flat(dump(requested))
     refused, advice = [], ""
     for key, old in recorded_values.items():
@@ -49,7 +66,7 @@ def check_resume(recorded: Study, requested: Study, trials: int) -> None:
         if key.startswith(PACKING) and requested.data.source is None:
             continue
         grown = key in GROWING and old is not None and (new is None or new > old)
-        epochs_free = key != "training.epochs" or requested.search.algorithm in (Algorithm.RANDOM, Algorithm.GRID)
+        epochs_free = key != "training.epochs" or requested.search.algorithm in ALGORITHMS_WITH_MORE_EPOCHS
         if grown and epochs_free:
             continue
         if key == MAX_TRIALS and old is None:
@@ -135,6 +152,7 @@ def check_unchanged(state: StudyState, study: Study, digest: str | None, space_v
     if state.study is None:
         return
     check_resume(state.study, study, len(state.trials))
+    study = with_algorithm(study, state.study)
     if digest is not None and state.data_digest != digest:
         raise UsageError(
             f"study {study.name!r} was started with the data set {state.data_digest[:12]}, but this chief has the data "

@@ -58,7 +58,7 @@ def make_suggester(
         case Algorithm.BAYESIAN:
             oracle = oracles.BayesianOptimizationOracle(max_trials=limit, **common)
             return Bayesian(oracle, limit, points, restrictions)
-        case Algorithm.TPE:
+        case Algorithm.TPE | Algorithm.AUTO:
             from tuner.search.suggester.tpe import Tpe  # imports Optuna, which the other algorithms do not need
 
             oracle = oracles.RandomSearchOracle(max_trials=limit, **common)
