@@ -7,8 +7,8 @@ from tests.support.service import Chief
 from tuner import names
 from tuner.bucket.local import LocalBucket
 from tuner.chief.checkpoint_retention import SavedModels
+from tuner.chief.clock import now
 from tuner.chief.server import _delete_models
-from tuner.chief.service import now
 from tuner.config.loading import load
 from tuner.names import TrialId
 from tuner.search.claims import AttemptClaim

@@ -19,9 +19,9 @@ from tests.search.test_oracle import take as oracle_take
 from tests.search.test_promotion import STOCK, paused_at_first_rung
 from tests.support.service import STUDY, Chief, finish, stub_of, take, with_chief
 from tuner.chief import server
+from tuner.chief.clock import now
 from tuner.chief.dispatcher import Dispatcher
 from tuner.chief.server import TICK_S, _tick
-from tuner.chief.service import now
 from tuner.config.loading import load
 from tuner.names import TrialId
 from tuner.search.claims import AttemptClaim

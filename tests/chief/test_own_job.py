@@ -23,12 +23,13 @@ from tests.support.service import STUDY, Chief, messages
 from tuner import names
 from tuner.address import Address
 from tuner.bucket.local import LocalBucket
+from tuner.chief.clock import now
 from tuner.chief.context import ChiefContext
 from tuner.chief.journal_writer import JournalWriter
 from tuner.chief.monitor import ChiefMonitor
 from tuner.chief.own_job import ended_by_lasting_errors
 from tuner.chief.server import Chores, serve
-from tuner.chief.service import Service, now
+from tuner.chief.service import Service
 from tuner.config.loading import dump, load
 from tuner.config.settings import Study
 from tuner.errors import BucketError, CifakeTuneError, ConfigError, FencedError, ReleaseFencedError

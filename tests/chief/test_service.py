@@ -12,8 +12,8 @@ from keras_tuner.src import protos
 
 from tests.support.service import STUDY, Chief, completed, finish, messages, metadata, stub_of, take, with_chief
 from tuner import names
+from tuner.chief.clock import now
 from tuner.chief.journal_writer import JournalWriter
-from tuner.chief.service import now
 from tuner.rpc import lease_service
 from tuner.search.claims import Instant
 from tuner.search.suggester import NoSuggestion, Suggester, Suggestion

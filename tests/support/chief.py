@@ -11,9 +11,10 @@ import keras_tuner
 
 from tests.support.gcs_emulator import free_port
 from tuner.bucket import Bucket
+from tuner.chief.clock import now
 from tuner.chief.grpc_server import make_server
 from tuner.chief.journal_writer import JournalWriter
-from tuner.chief.service import Service, now
+from tuner.chief.service import Service
 from tuner.config.settings import Study
 from tuner.rpc.tls import Files, server_credentials
 from tuner.search.claims import Instant

@@ -13,10 +13,11 @@ from prometheus_client import CollectorRegistry
 
 from tuner import names
 from tuner.bucket.local import LocalBucket
+from tuner.chief.clock import now
 from tuner.chief.grpc_server import make_server
 from tuner.chief.journal_writer import JournalWriter
 from tuner.chief.metrics import JournalMetrics, ServiceMetrics
-from tuner.chief.service import Service, now
+from tuner.chief.service import Service
 from tuner.config.loading import load
 from tuner.config.settings import Study
 from tuner.search.oracle import Oracle

@@ -11,12 +11,13 @@ import logging
 from contextlib import nullcontext
 
 from tuner.chief.checkpoint_retention import SavedModels
+from tuner.chief.clock import now
 from tuner.chief.context import ChiefContext
 from tuner.chief.journal_writer import JournalWriter
 from tuner.chief.monitor import linger
 from tuner.chief.plan import SearchPlan, learn_once, plan_search
 from tuner.chief.server import Chores, serve
-from tuner.chief.service import Service, now
+from tuner.chief.service import Service
 from tuner.chief.term import open_term, recover
 from tuner.chief.worker_deaths import WorkerDeaths, deaths_in_cluster
 from tuner.data.manifest import read_manifest

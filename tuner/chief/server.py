@@ -12,9 +12,10 @@ from dataclasses import dataclass
 import grpc.aio
 
 from tuner.chief.checkpoint_retention import SavedModels
+from tuner.chief.clock import now
 from tuner.chief.context import ChiefContext
 from tuner.chief.grpc_server import make_server
-from tuner.chief.service import Service, now
+from tuner.chief.service import Service
 from tuner.chief.serving_time import ServingTime
 from tuner.errors import EnvironmentFailure, PreemptedError
 from tuner.rpc import tls

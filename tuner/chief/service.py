@@ -18,6 +18,7 @@ from keras_tuner.engine.hyperparameters import HyperParameters
 from keras_tuner.src import protos
 
 from tuner import limits, names
+from tuner.chief.clock import now
 from tuner.chief.dispatcher import Dispatcher
 from tuner.chief.journal_writer import JournalWriter
 from tuner.chief.metrics import ServiceMetrics
@@ -32,7 +33,6 @@ from tuner.rpc import lease_service
 from tuner.search.claims import (
     AttemptClaim,
     BadReportError,
-    Instant,
     StaleAttemptError,
     UnknownTrialError,
     stock_attempt,
@@ -392,11 +392,6 @@ class Service:
     def _parent(self, trial: Trial) -> Trial | None:
         """Return the trial whose training this one continues, if any (Hyperband)."""
         return self.state.trials.get(names.TrialId(str(trial.hyperparameters.get(names.HP_PARENT))))
-
-
-def now() -> Instant:
-    """Return the time by the chief's clock."""
-    return Instant(time.time(), time.monotonic())
 
 
 def _metadata(context: Any) -> dict[str, str]:

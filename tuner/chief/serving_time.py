@@ -2,7 +2,8 @@
 
 import time
 
-from tuner.chief.service import Service, now
+from tuner.chief.clock import now
+from tuner.chief.service import Service
 from tuner.study.status import WorkerState
 
 
