@@ -26,7 +26,8 @@ from tuner.study.objective import Objective
 from tuner.study.records import Opened
 from tuner.study.state import StudyState
 
-STUDY = load(settings=["search.max_trials=3"])
+# random: a slow algorithm suggests trials before a worker waits for one
+STUDY = load(settings=["search.max_trials=3", "search.algorithm=random"])
 messages = protos.get_service()
 
 
