@@ -83,7 +83,7 @@ def with_chief(
     """Run a chief whose search has so many trials, and talk to it; return it when both are over."""
 
     async def main() -> Chief:
-        chief = Chief(folder, load(settings=[f"search.max_trials={trials}"]))
+        chief = Chief(folder, load(recorded=STUDY, settings=[f"search.max_trials={trials}"]))
         await chief.start()
         try:
             async with grpc.aio.insecure_channel(f"127.0.0.1:{chief.port}") as channel:
