@@ -29,6 +29,8 @@ REASON_CHARACTERS = 20_000
 """Maximum length of the reason why an attempt ended."""
 START_S = 30 * 24 * 3600.0
 """Maximum number of seconds from a lease to the first training step."""
+DEVICE_CHARACTERS = 100
+"""Maximum length of the device in a heartbeat."""
 PROBLEM_CHARACTERS = 1000
 """Maximum length of the problem in a heartbeat."""
 

@@ -75,8 +75,9 @@ def _components(view: ReleaseView, with_pods: bool) -> Table:
 
 def _workers(view: ReleaseView, unit: str, with_pods: bool) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name, right in (("worker", False), ("state", False), ("node", False), ("GPUs", True)):
-        table.add_column(name, no_wrap=True, justify="right" if right else "left")
+    for name in ("worker", "state", "node"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("GPUs", overflow="fold")
     for name in ("trial", "epoch", f"{unit}/s", "heard"):
         table.add_column(name, no_wrap=True, justify="left" if name == "trial" else "right")
     if with_pods:
@@ -88,7 +89,7 @@ def _workers(view: ReleaseView, unit: str, with_pods: bool) -> Table:
             str(worker.index),
             _state(worker),
             worker.node or "",
-            worker.gpus,
+            _gpus(worker),
             (work.trial or ("idle" if work.heard else "")) if work else "",
             f"{work.epoch + 1} {work.progress:4.0%}" if work and busy else "",
             f"{work.images_per_s:,.0f}" if work and busy and work.images_per_s else "",
@@ -110,6 +111,12 @@ def _pods(view: ReleaseView) -> Table:
 
 def _state(component: ComponentView) -> Text:
     return Text(component.state.value, style="red" if component.trouble else _STYLES[component.state])
+
+
+def _gpus(worker: ComponentView) -> str:
+    """Return the GPUs that the worker has found, else the number that it requested."""
+    device = worker.work.device if worker.work else ""
+    return worker.gpus if worker.gpus == "0" or not device else device
 
 
 def _heard(work: WorkerStatus) -> Text:

@@ -55,7 +55,7 @@ READERS = [("status",), ("trials",), ("logs", "0"), ("report",), ("predict", "a.
 def test_every_reader_lists_the_studies_if_it_does_not_find_one(
     bucket: LocalBucket, command: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(roles, "choose_backend", lambda: None)
+    monkeypatch.setattr(roles, "choose_backend", lambda: "tensorflow")
     for wrong in ("nigth", "studies/night"):
         done = run_in_process(*command, "--bucket", bucket.url, "--study", wrong)
         assert done.code == ExitCode.USAGE, done.err
@@ -87,7 +87,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[Study]:
     """The settings with which `run` would begin."""
     studies: list[Study] = []
     monkeypatch.setattr("tuner.local.run.run_study", lambda study, *_: studies.append(study))
-    monkeypatch.setattr(roles, "choose_backend", lambda: None)
+    monkeypatch.setattr(roles, "choose_backend", lambda: "tensorflow")
     return studies
 
 

@@ -161,4 +161,5 @@ def _heard(trial: Trial, index: int) -> WorkerStatus:
     return WorkerStatus(
         worker=trial.worker or "?", trial=trial.trial_id, attempt=trial.attempts, epoch=len(trial.epochs),
         progress=(0.37 * index) % 1, images_per_s=2053.4 - index, silent_s=0.4 if index else 95.0,
+        gpus=1, device=f"GPU {index}",
     )  # fmt: skip

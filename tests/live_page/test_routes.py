@@ -120,6 +120,7 @@ def test_a_worker_is_shown_with_its_trial_epoch_speed_and_silence(three: Served,
     assert (silent["name"], silent["trial"], silent["state"]) == (running.worker, running.trial_id, "silent")
     assert (silent["epoch"], silent["epochs"]) == (len(running.epochs) + 1, studies.EPOCHS)
     assert (silent["images_per_s"], silent["silent_s"], silent["heard"]) == (2053.4, 95.0, True)
+    assert (silent["device"], idle["device"]) == ("GPU 0", "")
     assert (idle["trial"], idle["state"]) == (None, "idle")
 
 

@@ -62,6 +62,13 @@ def test_the_live_view_fits_its_rows_and_shows_running_best_and_workers(width: i
     assert workers_line([worker()], own_data=True).plain == "a: 1,234 samples/s"
 
 
+def test_the_live_view_shows_the_gpu_of_each_worker() -> None:
+    on_gpu = worker().model_copy(update={"gpus": 1, "device": "GPU 1 MIG 0"})
+    on_cpu = worker().model_copy(update={"worker": "b", "trial": None, "gpus": 0, "device": "CPU"})
+    assert workers_line([on_gpu, on_cpu], own_data=False).plain == "a: 1,234 images/s on GPU 1 MIG 0 · b: idle on CPU"
+    assert workers_line([on_cpu], own_data=False).plain == "b: idle"  # nothing to tell apart
+
+
 LONG = {f"a_hyperparameter_with_a_long_name_{number}": 0.0001 + number for number in range(4)}
 
 

@@ -63,13 +63,15 @@ def test_a_worker_is_ready_while_the_chief_answers_it(client: ChiefClient, chief
         assert scrape(at).value(Metric.WORKER_BEAT) > time.time() - 60
 
 
-def test_the_chief_knows_how_many_gpus_a_worker_finds(
+def test_the_chief_knows_which_gpus_a_worker_finds(
     client: ChiefClient, chief: RunningChief, grant: Grant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(devices, "gpu_count", lambda: 2)
+    monkeypatch.setattr(devices, "_model_of_gpu", lambda: "NVIDIA H200")
     with HeartbeatThread(client) as heartbeat_thread, grpc.insecure_channel(chief.address) as channel:
         lease = lease_service.LeaseStub(channel)
         assert [worker.gpus for worker in lease.status(20).workers] == [None]  # it has not counted them yet
         show(Monitor(Role.WORKER), heartbeat_thread, lease_s=1.5)
         heartbeat_thread.begin(grant)
         assert until("the number", lambda: [worker.gpus for worker in lease.status(20).workers] == [2])
+        assert [worker.device for worker in lease.status(20).workers] == ["2 x NVIDIA H200"]

@@ -121,6 +121,7 @@ class WorkerRegistry:
                 silent_s=now - entry.last_seen,
                 heard=entry.heard,
                 gpus=entry.heartbeat.gpus if entry.heartbeat else None,
+                device=entry.heartbeat.device if entry.heartbeat else "",
                 problem=entry.heartbeat.problem if entry.heartbeat else "",
             )
             for name, entry in sorted(self.entries.items())

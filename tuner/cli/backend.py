@@ -22,8 +22,8 @@ the Gaussian process of Bayesian optimization. Importing them takes 30 % of the 
 _BACKENDS = {"tensorflow": "TensorFlow", "jax": "JAX"}
 
 
-def choose_backend() -> None:
-    """Choose JAX if `KERAS_BACKEND` is not set and TensorFlow, the default, is not installed.
+def choose_backend() -> str:
+    """Return the name of the backend, which is JAX if none is chosen and TensorFlow, the default, is not installed.
 
     Raises ConfigError if the chosen backend is not supported or not installed.
     """
@@ -36,7 +36,7 @@ def choose_backend() -> None:
                     "neither TensorFlow nor JAX is installed. Install cifake-tune[tensorflow] or cifake-tune[jax]."
                 )
             os.environ["KERAS_BACKEND"] = "jax"
-            return
+            return "jax"
         chosen, where = _configured() or "tensorflow", f"the backend in {_configuration()}"
     if chosen not in _BACKENDS:
         raise ConfigError(f"{where} must be {' or '.join(_BACKENDS)}, got {chosen!r:.60}. Correct or remove it.")
@@ -45,6 +45,7 @@ def choose_backend() -> None:
             f"{where} is {chosen}, and {_BACKENDS[chosen]} is not installed. Install cifake-tune[{chosen}], or choose "
             "the other backend."
         )
+    return chosen
 
 
 def _configuration() -> Path:

@@ -32,10 +32,11 @@ from tuner.cli.options import (
 )
 from tuner.cli.system_limits import check_limits
 from tuner.config import settings as config
-from tuner.errors import ConfigError
+from tuner.errors import ConfigError, UsageError
 from tuner.limits import NAME_CHARACTERS, is_name
 from tuner.monitoring.log_format import begin_logging, read_format
-from tuner.report.terminal.console import make_console, print_json, shown_progress, shown_wait
+from tuner.printable import printable
+from tuner.report.terminal.console import make_console, print_json, print_line, shown_progress, shown_wait
 
 if TYPE_CHECKING:
     from tuner.chief.own_job import OwnJobEnd
@@ -46,6 +47,8 @@ SetOption = Annotated[
 ]
 
 
+AUTO = "auto"
+MAX_WORKERS = 256
 _SECONDS_DIGITS = 7
 
 
@@ -65,21 +68,47 @@ def run(
     columns: ColumnsOption = None,
     test: TestOption = None,
     bucket_url: BucketOption = DEFAULT_BUCKET,
-    workers: Annotated[int, typer.Option(min=1, max=256, help="Number of worker processes.")] = 1,
+    workers: Annotated[
+        str,
+        typer.Option(
+            metavar="N|auto",
+            help="Number of worker processes, from 1 to 256. auto: one for each GPU, or one without GPUs. Each worker "
+            "uses one GPU; several may share one.",
+        ),
+    ] = AUTO,
     settings: SetOption = None,
 ) -> None:
     """Run a study on this machine: pack the data, search, and evaluate the best model.
 
     A live page shows the progress of the search at the printed address.
     """
+    from tuner.local.gpu_inventory import find_gpus
+    from tuner.local.gpus import gpu_problems, workers_for
     from tuner.local.run import run_study
 
+    number = _number_of_workers(workers)
     source = [f"data.source={json.dumps(data)}"] if data is not None else []
     packing = packing_settings(resize, convert, labels, columns, test)
     study = study_settings(study_file, [*(settings or []), *source, *packing], bucket_url)
     check_limits()
-    choose_backend()  # the processes of the study would repeat its error, but only after the data is packed
-    run_study(study, _bucket(bucket_url), workers, cache_folder(os.environ), _encryption(), make_console())
+    backend = choose_backend()  # the processes of the study would repeat its error, but only after the data is packed
+    cache, console = cache_folder(os.environ), make_console()
+    gpus = find_gpus(os.environ)
+    for problem in gpu_problems(gpus, backend, is_auto=number is None):
+        print_line(console, f"Warning: {problem}", style="yellow")
+    count = workers_for(gpus, backend) if number is None else number
+    run_study(study, _bucket(bucket_url), count, gpus, cache, _encryption(), console)
+
+
+def _number_of_workers(text: str) -> int | None:
+    """Return the number that `--workers` gives; None for auto. Raises UsageError if it is neither."""
+    if text == AUTO:
+        return None
+    if not (
+        text.isdecimal() and text.isascii() and len(text) <= len(str(MAX_WORKERS)) and 0 < int(text) <= MAX_WORKERS
+    ):
+        raise UsageError(f"--workers must be auto or a number from 1 to {MAX_WORKERS}, got {printable(text)!r:.60}.")
+    return int(text)
 
 
 def chief(

@@ -79,6 +79,8 @@ class WorkerRow(OverviewPart):
     progress: float
     images_per_s: float
     silent_s: float
+    device: str = ""
+    """What the worker trains on; empty if it is unknown."""
     heard: bool = True
     """Whether the worker has called this chief. If not, `silent_s` is counted from the chief's start."""
 
@@ -306,6 +308,7 @@ def _workers(live: LiveState) -> list[WorkerRow]:
                 progress=round(worker.progress, 3),
                 images_per_s=round(worker.images_per_s, 1),
                 silent_s=round(worker.silent_s, 1),
+                device=json_values.text(worker.device),
                 heard=worker.heard,
             )
         )

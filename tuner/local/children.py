@@ -31,6 +31,8 @@ from tuner.errors import (
     PreemptedError,
     UsageError,
 )
+from tuner.local.gpu_inventory import GpuInventory
+from tuner.local.gpus import chief_variables, evaluator_variables, worker_variables
 from tuner.local.outage_watch import OutageWatch
 from tuner.local.starting_chief import StartingChief
 from tuner.rpc import lease_service, tls
@@ -58,6 +60,8 @@ class LocalStudy:
     bucket: Bucket
     data_digest: str
     workers: int
+    gpus: GpuInventory
+    """GPUs that the workers share, and of which the evaluator gets one."""
     cache: Path
     logs: Path
     encryption: tls.Files | None
@@ -169,12 +173,9 @@ def run_search(local: LocalStudy, watch: Watcher, warn: Callable[[str], None]) -
             names.ENV_ORACLE_IP: "127.0.0.1",
             names.ENV_ORACLE_PORT: str(chief_at.port),
         }
-        chief = _child("chief", local, environment | {names.ENV_TUNER_ID: "chief", names.ENV_HTTP: str(local.http)})
-        cores = share_of_cores(local.workers)
-        workers = [
-            _child("worker", local, environment | cores | {names.ENV_TUNER_ID: f"worker-{index}"}, f"worker-{index}")
-            for index in range(local.workers)
-        ]
+        of_chief = chief_variables(local.gpus) | {names.ENV_TUNER_ID: "chief", names.ENV_HTTP: str(local.http)}
+        chief = _child("chief", local, environment | of_chief)
+        workers = [_worker(local, environment, index) for index in range(local.workers)]
         reader = JournalReader(local.bucket, local.study.name)
         reader.poll()  # `watch` gets only the records that are written from now on
         try:
@@ -194,7 +195,7 @@ def run_evaluator(local: LocalStudy) -> None:
         names.ENV_BUCKET: local.bucket.url,
         names.ENV_CACHE: str(local.cache),
         names.ENV_SETTING + "NAME": local.study.name,
-    }
+    } | evaluator_variables(local.gpus)
     evaluator = _child("evaluate", local, environment)
     with _interruptible():
         try:
@@ -245,6 +246,12 @@ def stop_all(children: list[Child], timeout_s: float) -> None:
         except subprocess.TimeoutExpired:
             child.stop(signal.SIGKILL)
             child.process.wait()
+
+
+def _worker(local: LocalStudy, environment: Mapping[str, str], index: int) -> Child:
+    own = share_of_cores(local.workers) | worker_variables(local.gpus, index, local.workers, os.environ)
+    name = f"worker-{index}"
+    return _child("worker", local, {**environment, **own, names.ENV_TUNER_ID: name}, name)
 
 
 def _child(role: str, local: LocalStudy, environment: Mapping[str, str], name: str | None = None) -> Child:

@@ -57,6 +57,7 @@ def _printable(text: str) -> str:
 
 
 Name = Annotated[str, Field(min_length=1, max_length=limits.NAME_CHARACTERS), AfterValidator(_printable)]
+DeviceText = Annotated[str, Field(max_length=limits.DEVICE_CHARACTERS), AfterValidator(_printable)]
 PodName = Annotated[str, Field(max_length=limits.POD_NAME_CHARACTERS), AfterValidator(_printable)]
 Number = Annotated[int, Field(ge=0, lt=limits.NUMBER)]
 
@@ -102,6 +103,8 @@ class Heartbeat(Message):
     images_per_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     gpus: Number | None = None
     """Number of GPUs that Keras finds; None if the worker has not counted them yet."""
+    device: DeviceText = ""
+    """What the worker trains on, such as `GPU 1`, `NVIDIA H200` or `CPU`; empty if it has not looked yet."""
     pod: PodName = ""
     """Name of the worker's pod, which a chief needs if the worker joined an earlier chief."""
     problem: Annotated[str, Field(max_length=limits.PROBLEM_CHARACTERS)] = ""

@@ -31,6 +31,8 @@ class WorkerStatus(BaseModel):
     """Whether the worker has called this chief. If not, only a lease of an earlier chief shows that it exists."""
     gpus: int | None = None
     """Number of GPUs that Keras finds; None if the worker has not reported it."""
+    device: str = ""
+    """What the worker trains on, such as `GPU 1`, `NVIDIA H200` or `CPU`; empty if it has not reported it."""
     problem: str = ""
     """Failure of bucket, disk or network because of which the worker waits; empty if it works."""
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import keras
 
-from tuner import names
+from tuner import limits, names
 from tuner.errors import ConfigError
+from tuner.printable import printable
 
 log = logging.getLogger(__name__)
 
@@ -21,9 +22,15 @@ class GpuMemory:
     peak: int
 
 
-def device() -> str:
-    """Return the devices that models are trained on, as `2 x GPU` or `CPU`."""
-    return f"{count} x GPU" if (count := gpu_count()) else "CPU"
+def device(environment: Mapping[str, str]) -> str:
+    """Return the devices that models are trained on: `CPU`, the GPU that `run` chose (`GPU 1`), or the GPUs' model."""
+    count = gpu_count()
+    if not count:
+        return "CPU"
+    if count == 1 and (chosen := environment.get(names.ENV_GPU)):
+        return chosen[: limits.DEVICE_CHARACTERS]
+    text = printable(_model_of_gpu() or "GPU")
+    return (text if count == 1 else f"{count} x {text}")[: limits.DEVICE_CHARACTERS]
 
 
 def gpu_count() -> int:
@@ -32,6 +39,23 @@ def gpu_count() -> int:
         return sum(d.startswith(("gpu", "cuda")) for d in keras.distribution.list_devices())
     except (RuntimeError, ValueError):
         return 0
+
+
+def _model_of_gpu() -> str:
+    """Return the name of the first GPU's model; empty if the backend does not report it."""
+    match keras.backend.backend():
+        case "tensorflow":
+            import tensorflow
+
+            gpus = tensorflow.config.list_physical_devices("GPU")
+            details = tensorflow.config.experimental.get_device_details(gpus[0]) if gpus else {}
+            return str(details.get("device_name", ""))
+        case "jax":
+            import jax
+
+            return str(jax.local_devices()[0].device_kind)
+        case _:
+            return ""
 
 
 def check(environment: Mapping[str, str]) -> None:

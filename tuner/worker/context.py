@@ -1,6 +1,7 @@
 """Everything that the attempts of a worker share: the study's data, the space and the worker's threads."""
 
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -113,7 +114,7 @@ class _Source:
             sizes = f"{train.describe()} of its own data for training, {validation.describe()} for validation"
         else:
             sizes = f"{train.count:,} training and {validation.count:,} validation images"
-        return f"{sizes}, {keras.backend.backend()} on {devices.device()}"
+        return f"{sizes}, {keras.backend.backend()} on {devices.device(os.environ)}"
 
 
 def _open_data(joined: Joined, bucket: Bucket, cache: Path) -> _Source:

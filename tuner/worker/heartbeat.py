@@ -68,9 +68,9 @@ class HeartbeatThread:
         """Set the failure of the environment that every later heartbeat carries; "" if the worker waits no more."""
         self._update(problem=problem[: limits.PROBLEM_CHARACTERS])
 
-    def report_gpus(self, gpus: int) -> None:
-        """Report this number of GPUs with every later heartbeat."""
-        self._update(gpus=gpus)
+    def report_devices(self, gpus: int, device: str) -> None:
+        """Report the number of GPUs, and the devices as a text, with every later heartbeat."""
+        self._update(gpus=gpus, device=device)
 
     def idle(self) -> None:
         """Send heartbeats without a trial from now on."""

@@ -108,7 +108,7 @@ def _next_trial(chief: ChiefClient, stop: StopSignal, metrics: WorkerMetrics) ->
 def show(monitor: Monitor, heartbeat: HeartbeatThread, lease_s: float) -> None:
     """Enter the phase in which the worker takes trials."""
     gpus, requested = devices.gpu_count(), devices.requested_gpus(os.environ)
-    heartbeat.report_gpus(gpus)
+    heartbeat.report_devices(gpus, devices.device(os.environ))
 
     def ready() -> str:
         silent_s = heartbeat.silent_s()

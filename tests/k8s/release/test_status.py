@@ -40,7 +40,15 @@ def release() -> Release:
 def view(release: Release) -> ReleaseView:
     work = [
         WorkerStatus(
-            worker="worker-0", trial="00003", attempt=1, epoch=2, progress=0.5, images_per_s=1234.0, silent_s=0.4
+            worker="worker-0",
+            trial="00003",
+            attempt=1,
+            epoch=2,
+            progress=0.5,
+            images_per_s=1234.0,
+            silent_s=0.4,
+            gpus=3,
+            device="3 x NVIDIA H200",
         ),
         WorkerStatus(worker="worker-2", trial=None, attempt=0, epoch=0, progress=0.0, images_per_s=0.0, silent_s=61.0),
     ]
@@ -100,6 +108,8 @@ def test_the_view_fits_a_terminal(view: ReleaseView, width: int) -> None:
     assert max(map(len, text.splitlines())) <= width
     for part in ("00003", "3  50%", "1,234", "idle", "61 s ago", "node-1"):
         assert part in text
+    assert "3 x" in text
+    assert "H200" in text
     assert "worker 1: is pending: 2 of 2 nodes have fewer than 3 free nvidia.com/gpu" in " ".join(text.split())
 
 

@@ -66,6 +66,7 @@ function drawWorker(worker, open) {
     node("td", { class: worker.state }, worker.state),
     node("td", {}, ...(worker.trial ? [trialButton(worker.trial, open), again] : ["–"])),
     node("td", {}, ...(worker.trial ? [bar, epoch] : ["–"])),
+    node("td", {}, worker.device || "–"),
     node("td", { class: "number" }, worker.images_per_s ? count(Math.round(worker.images_per_s)) : "–"),
     node("td", { class: "number" }, worker.heard ? ago : "not by this chief"),
   );

@@ -265,9 +265,11 @@ def workers_line(workers: Sequence[WorkerStatus], own_data: bool) -> Text:
     if not workers:
         return Text("waiting for workers", style="dim")
     parts, unit = [], "samples" if own_data else "images"
+    have_gpus = any(worker.gpus for worker in workers)
     for worker in workers[:6]:
         rate = f"{worker.images_per_s:,.0f} {unit}/s" if worker.trial and worker.images_per_s else "starting"
-        parts.append(f"{worker.worker}: {rate if worker.trial else 'idle'}")
+        device = f" on {printable(worker.device)}" if have_gpus and worker.device else ""
+        parts.append(f"{worker.worker}: {rate if worker.trial else 'idle'}{device}")
     more = f" and {len(workers) - 6} more" if len(workers) > 6 else ""
     return Text(" · ".join(parts) + more, style="dim")
 
