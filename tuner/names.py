@@ -193,6 +193,9 @@ class Metric(StrEnum):
     GPUS = "cifake_tune_worker_gpus"
     GPUS_MISSING = "cifake_tune_worker_gpus_missing"
     GPU_MEMORY = "cifake_tune_worker_gpu_memory_bytes"
+    GPU_UTILIZATION = "cifake_tune_worker_gpu_utilization_ratio"
+    GPU_DEVICE_MEMORY = "cifake_tune_worker_gpu_device_memory_bytes"
+    GPU_POWER = "cifake_tune_worker_gpu_power_watts"
 
 
 LABEL_STUDY = "study"
