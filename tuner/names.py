@@ -28,6 +28,7 @@ ENV_NAMESPACE = "CIFAKE_TUNE_NAMESPACE"  # Kubernetes namespace of that release
 ENV_POD = "CIFAKE_TUNE_POD"  # name of a worker's pod, by which the chief finds out how the pod ended
 ENV_GPUS = "CIFAKE_TUNE_GPUS"  # number of GPUs that a worker requested
 ENV_GPU = "CIFAKE_TUNE_GPU"  # which GPU of this machine `run` has given to a process, such as `GPU 1`
+ENV_GPU_RESOURCE = "CIFAKE_TUNE_GPU_RESOURCE"  # resource by which Kubernetes counts them; default: GPU_RESOURCE
 ENV_REQUIRE_GPU = "CIFAKE_TUNE_REQUIRE_GPU"  # "true" makes a worker exit if it requested GPUs and finds none
 ENV_IMAGE = "CIFAKE_TUNE_IMAGE"  # container image of this process; recorded in provenance.json
 ENV_REVISION = "CIFAKE_TUNE_REVISION"  # commit from which the image was built; recorded in provenance.json
@@ -193,6 +194,9 @@ class Metric(StrEnum):
     GPUS = "cifake_tune_worker_gpus"
     GPUS_MISSING = "cifake_tune_worker_gpus_missing"
     GPU_MEMORY = "cifake_tune_worker_gpu_memory_bytes"
+    GPU_UTILIZATION = "cifake_tune_worker_gpu_utilization_ratio"
+    GPU_DEVICE_MEMORY = "cifake_tune_worker_gpu_device_memory_bytes"
+    GPU_POWER = "cifake_tune_worker_gpu_power_watts"
 
 
 LABEL_STUDY = "study"

@@ -110,9 +110,40 @@ def workers() -> Dashboard:
         )
         .with_panel(
             line(
-                "GPU memory",
+                "GPU utilization",
+                "percentunit",
+                "Fraction of the time in which each GPU computed, as NVIDIA's driver reports it. A GPU that several "
+                "workers share has a line for each of them.",
+                Query(of(Metric.GPU_UTILIZATION), "{{instance}} GPU {{gpu}}"),
+                width=THIRD,
+                nothing="no GPU",
+            )
+        )
+        .with_panel(
+            line(
+                "Memory of the GPUs",
                 "bytes",
-                "Current and peak memory use of the GPUs of all workers.",
+                "Memory of each GPU: used by all processes, and total.",
+                Query(of(Metric.GPU_DEVICE_MEMORY), "{{instance}} GPU {{gpu}} {{kind}}"),
+                width=THIRD,
+                nothing="no GPU",
+            )
+        )
+        .with_panel(
+            line(
+                "GPU power",
+                "watt",
+                "Power that each GPU draws. A GPU that waits for the host draws little, although it counts as busy.",
+                Query(of(Metric.GPU_POWER), "{{instance}} GPU {{gpu}}"),
+                width=THIRD,
+                nothing="no GPU",
+            )
+        )
+        .with_panel(
+            line(
+                "GPU memory of the workers",
+                "bytes",
+                "Current and peak memory use of the GPUs by the workers' models.",
                 Query(f"sum by (kind) ({of(Metric.GPU_MEMORY)})", "{{kind}}"),
                 width=THIRD,
                 nothing="no GPU",

@@ -71,7 +71,9 @@ dnsConfig:
 {{- end }}
 {{- $tolerations := $values.tolerations }}
 {{- if or $values.gpus $values.resourceClaims }}
-{{- $tolerations = append $tolerations (dict "key" "nvidia.com/gpu" "operator" "Exists" "effect" "NoSchedule") }}
+{{- /* nodes with parts of NVIDIA's GPUs, such as nvidia.com/mig-1g.10gb, have the taint of whole ones */}}
+{{- $tainted := ternary "nvidia.com/gpu" $values.gpuResource (or (hasPrefix "nvidia.com/" $values.gpuResource) (not $values.gpus)) }}
+{{- $tolerations = append $tolerations (dict "key" $tainted "operator" "Exists" "effect" "NoSchedule") }}
 {{- end }}
 {{- if $values.moveAfterSeconds }}
 {{- range list "not-ready" "unreachable" }}
@@ -131,7 +133,7 @@ envFrom:
 {{/* Resources of a container, including GPUs. Called with the values of the component. */}}
 {{- define "cifake-tune.resources" -}}
 {{- $resources := deepCopy .resources }}
-{{- if .gpus }}{{ $_ := set $resources "limits" (merge (dict "nvidia.com/gpu" .gpus) ($resources.limits | default dict)) }}{{ end }}
+{{- if .gpus }}{{ $_ := set $resources "limits" (merge (dict .gpuResource .gpus) ($resources.limits | default dict)) }}{{ end }}
 {{- range .resourceClaims }}
 {{- $_ := set $resources "claims" (append ($resources.claims | default list) (dict "name" .name)) }}
 {{- end -}}

@@ -202,6 +202,7 @@ class PodSpec(ApiModel):
     affinity: dict[str, Any] = {}
     security_context: dict[str, Any] = {}
     image_pull_secrets: list[NamedReference] = []
+    resource_claims: list[NamedReference] = []
 
     def main(self, component: str) -> Container | None:
         """Return the container of a component, which has its name, or else the first one; None if there is none."""

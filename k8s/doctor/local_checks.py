@@ -85,8 +85,8 @@ def _check_gpus(backend: str) -> Iterator[Finding]:
     )
 
 
-def check_cuda(gpus: int) -> Iterator[Finding]:
-    """Check that the image of workers that request GPUs has CUDA's libraries. The probe itself has no GPU."""
+def check_cuda(gpus: int, resource: str = names.GPU_RESOURCE) -> Iterator[Finding]:
+    """Check that the image of workers that request NVIDIA's GPUs has CUDA's libraries. The probe itself has no GPU."""
     if not gpus:
         return
     packages = {str(part.metadata["Name"]).lower() for part in distributions()}
@@ -96,8 +96,7 @@ def check_cuda(gpus: int) -> Iterator[Finding]:
         return
     yield warning(
         "CUDA",
-        f"workers request {gpus} {names.GPU_RESOURCE} each, but the image has no CUDA libraries, so they train on the "
-        "CPU",
+        f"workers request {gpus} {resource} each, but the image has no CUDA libraries, so they train on the CPU",
         "Build an image with CUDA's libraries (make image LOCK=cuda), or set workers.gpus=0.",
     )
 

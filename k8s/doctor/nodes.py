@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from kubernetes.utils import parse_quantity
 
 from k8s.cluster.client import ApiRefusedError, Cluster
+from k8s.cluster.gpus import CLAIMS, requested_gpus
 from k8s.cluster.objects import Pod, PodSpec
 from k8s.cluster.resources import Node
 from k8s.cluster.text import counted
@@ -61,27 +62,29 @@ def check_nodes(cluster: Cluster, requirements: Requirements, release: Release |
 def _check_gpus(
     cluster: Cluster, workers: ComponentPods, nodes: Sequence[Node], all_nodes: Sequence[Node], release: Release | None
 ) -> Iterator[Finding]:
-    requested = int(parse_quantity(workers.spec.requested(names.GPU_RESOURCE)))
-    if not requested:
+    request = requested_gpus(workers.spec)
+    requested, resource = request.count, request.resource
+    if not requested or resource == CLAIMS:
         accept = "accepts" if len(nodes) == 1 else "accept"
-        yield fine("nodes", f"{counted(len(nodes), 'node')} {accept} workers, which request no GPU")
+        what = f"claim their devices ({request} each), which are not counted" if requested else "request no GPU"
+        yield fine("nodes", f"{counted(len(nodes), 'node')} {accept} workers, which {what}")
         return
-    free_gpus = {node.name: _gpus(node) for node in nodes}
+    free_gpus = {node.name: _gpus(node, resource) for node in nodes}
     largest = max(free_gpus.values())
     if largest < requested:
-        if tainted := [node for node in all_nodes if _gpus(node) >= requested]:
+        if tainted := [node for node in all_nodes if _gpus(node, resource) >= requested]:
             taints = sorted({str(taint) for node in tainted for taint in untolerated(node, workers.spec.tolerations)})
             what = (
-                f"every node with {requested} {names.GPU_RESOURCE} ({counted(len(tainted), 'node')}) has taints that "
+                f"every node with {request} ({counted(len(tainted), 'node')}) has taints that "
                 f"workers do not tolerate: {', '.join(taints)}"
             )
             yield broken("GPUs", what, _TAINT_FIX)
             return
         what = (
-            f"workers request {requested} {names.GPU_RESOURCE} each, but no node that accepts workers has more than "
-            f"{largest}"
+            f"workers request {request} each, but no node that accepts workers has more than {largest}"
+            f"{'' if largest else _offered(nodes)}"
         )
-        fix = f"Set workers.gpus={largest}" if largest else "Install NVIDIA's device plugin, or set workers.gpus=0"
+        fix = f"Set workers.gpus={largest}" if largest else _remedy(resource, nodes)
         yield broken("GPUs", what, f"{fix}, or add larger nodes. Ignore this finding if an autoscaler adds them.")
         return
     try:
@@ -96,12 +99,12 @@ def _check_gpus(
             and pod.metadata.namespace == cluster.namespace
         )
         if pod.spec.node_name in free_gpus and pod.status.phase in ("Running", "Pending") and not is_own_worker:
-            free_gpus[pod.spec.node_name] -= int(parse_quantity(pod.spec.requested(names.GPU_RESOURCE)))
+            free_gpus[pod.spec.node_name] -= int(parse_quantity(pod.spec.requested(resource)))
     capacity = sum(max(0, free) // requested for free in free_gpus.values())
     total = sum(max(0, free) for free in free_gpus.values())
     are, held = "is" if total == 1 else "are", " or held by this release" if release else ""
     what = (
-        f"{total} {names.GPU_RESOURCE} {are} free{held} on "
+        f"{total} {resource} {are} free{held} on "
         f"{counted(len(free_gpus), 'node')}, which is enough for {counted(capacity, 'worker')} with {requested} each"
     )
     if capacity < workers.count:
@@ -114,8 +117,30 @@ def _check_gpus(
         yield fine("GPUs", f"{what}; the release has {workers.count}")
 
 
-def _gpus(node: Node) -> int:
-    return int(parse_quantity(node.status.allocatable.get(names.GPU_RESOURCE, "0")))
+def _gpus(node: Node, resource: str) -> int:
+    return int(parse_quantity(node.status.allocatable.get(resource, "0")))
+
+
+def _devices(nodes: Sequence[Node]) -> list[str]:
+    """Return the resources of these nodes that look like GPUs, or parts of them."""
+    offered = {name for node in nodes for name in node.status.allocatable if _gpus_by_name(name) and _gpus(node, name)}
+    return sorted(offered)
+
+
+def _gpus_by_name(resource: str) -> bool:
+    vendor, slash, kind = resource.partition("/")
+    return bool(slash) and (kind.startswith(("gpu", "mig-")) or vendor.startswith("gpu."))
+
+
+def _offered(nodes: Sequence[Node]) -> str:
+    return f"; these nodes offer {', '.join(devices)}" if (devices := _devices(nodes)) else ""
+
+
+def _remedy(resource: str, nodes: Sequence[Node]) -> str:
+    if devices := _devices(nodes):
+        return f"Set workers.gpuResource={devices[0]} or workers.gpus=0"
+    plugin = "NVIDIA's device plugin" if resource == names.GPU_RESOURCE else f"the device plugin that offers {resource}"
+    return f"Install {plugin}, or set workers.gpus=0"
 
 
 def _matches_selector(node: Node, spec: PodSpec) -> bool:

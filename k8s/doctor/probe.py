@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 from secrets import token_hex
 from typing import Any
 
-from kubernetes.utils import parse_quantity
 from pydantic import ValidationError
 
 from k8s.cluster.client import ApiRefusedError, Cluster
+from k8s.cluster.gpus import requested_gpus
 from k8s.cluster.objects import Container, Event, Pod, PodSpec
 from k8s.doctor.findings import FINDINGS, Finding, Severity, broken, fine, warning
 from k8s.doctor.requirements import Requirements
@@ -135,8 +135,11 @@ def _manifest(name: str, requirements: Requirements, release: Release | None) ->
     # the release's own bucket and the Service do not exist before an installation
     if requirements.bucket_url and (release or not requirements.own_bucket):
         arguments += ["--bucket", requirements.bucket_url]
-    if gpus := int(parse_quantity(spec.requested(names.GPU_RESOURCE))):
-        arguments += ["--gpus", str(gpus)]
+    gpus = requested_gpus(spec)
+    if gpus.is_nvidia:
+        arguments += ["--gpus", str(gpus.count)]
+        if gpus.resource != names.GPU_RESOURCE:
+            arguments += ["--gpu-resource", gpus.resource]
     if release:
         arguments += ["--service", release.chief_host]
         if release.chief_listens:

@@ -150,11 +150,14 @@ def _of_manifests(manifests: Sequence[Any]) -> Requirements:
     )
 
 
-def of_flags(image: str, workers: int, gpus: int, bucket: str) -> Requirements:
+def of_flags(image: str, workers: int, gpus: int, bucket: str, gpu_resource: str = names.GPU_RESOURCE) -> Requirements:
     """Return the requirements of a release that only these flags describe."""
-    limits = {names.GPU_RESOURCE: str(gpus)} if gpus else {}
-    container = {"name": releases.WORKER, "image": image, "resources": {"limits": limits}}
-    tolerations = [{"key": names.GPU_RESOURCE, "operator": "Exists", "effect": "NoSchedule"}] if gpus else []
+    limits = {gpu_resource: str(gpus)} if gpus else {}
+    environment = [{"name": names.ENV_GPU_RESOURCE, "value": gpu_resource}]
+    container = {"name": releases.WORKER, "image": image, "env": environment, "resources": {"limits": limits}}
+    # as in charts/templates/_pod.tpl: nodes with parts of NVIDIA's GPUs have the taint of whole ones
+    tainted = names.GPU_RESOURCE if gpu_resource.startswith("nvidia.com/") else gpu_resource
+    tolerations = [{"key": tainted, "operator": "Exists", "effect": "NoSchedule"}] if gpus else []
     spec = PodSpec.model_validate({"containers": [container], "tolerations": tolerations})
     own = None if bucket else OwnBucket("", Claim())
     return Requirements(bucket, own, (ComponentPods(releases.WORKER, workers, spec, missing=workers),))

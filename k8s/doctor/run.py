@@ -12,6 +12,7 @@ from k8s.doctor.quotas import check_quotas
 from k8s.doctor.requirements import Requirements
 from k8s.doctor.storage import check_storage
 from k8s.release.release import Release
+from tuner import names
 from tuner.errors import EnvironmentFailure
 from tuner.study.status import WorkerStatus
 
@@ -63,16 +64,23 @@ def examine_cluster(
             yield warning(name, f"this check failed: {str(error).rstrip('.')}")
 
 
-def examine_inside(bucket_url: str | None, service: str | None, chief: str | None, gpus: int = 0) -> Iterator[Finding]:
+def examine_inside(
+    bucket_url: str | None,
+    service: str | None,
+    chief: str | None,
+    gpus: int = 0,
+    gpu_resource: str = names.GPU_RESOURCE,
+) -> Iterator[Finding]:
     """Yield the findings about the cluster, as seen by a pod in it.
 
     Args:
         bucket_url: The bucket to check, if any.
         service: Name of the chief's Service, which DNS must resolve.
         chief: Host and port at which the chief must accept connections, if any.
-        gpus: Number of GPUs that each worker requests. Their image must have CUDA's libraries.
+        gpus: Number of GPUs of NVIDIA that each worker requests. Their image must have CUDA's libraries.
+        gpu_resource: Resource by which the workers request them.
     """
-    yield from local_checks.check_cuda(gpus)
+    yield from local_checks.check_cuda(gpus, gpu_resource)
     yield from local_checks.check_name(service or "kubernetes.default.svc")
     if chief:
         host, _, port = chief.rpartition(":")

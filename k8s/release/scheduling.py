@@ -3,10 +3,10 @@
 import re
 from collections.abc import Sequence
 
+from k8s.cluster.gpus import requested_gpus
 from k8s.cluster.objects import Event, Pod, Toleration
 from k8s.cluster.resources import Node, Taint
 from k8s.release.lost_nodes import NodeStates, lost_node
-from tuner import names
 
 MAX_NAMES = 3
 """Maximum number of nodes that a sentence names."""
@@ -45,14 +45,19 @@ def _no_node(pod: Pod, reason: str, total: int) -> str:
     count, cause = (int(match[1]), match[2]) if match else (total, reason)
     one = count == 1
     selector = ", ".join(f"{key}={value}" for key, value in pod.spec.node_selector.items())
+    gpus = requested_gpus(pod.spec)
     words = {
         "nodes": f"{count} of {total} nodes",
         "have": "has" if one else "have",
         "do": "does" if one else "do",
-        "requested": pod.spec.requested(names.GPU_RESOURCE),
         "place": f"nodeSelector {selector}" if selector else "node affinity",
         "claims": ", ".join(pod.spec.claims()),
     }
+    if cause.startswith(f"Insufficient {gpus.resource}"):
+        return (
+            f"{words['nodes']} {words['have']} fewer than {gpus.count} free {gpus.resource}; request fewer "
+            "(workers.gpus), or add GPU nodes"
+        )
     for pattern, sentence in _NO_NODE:
         if match := re.search(pattern, cause):
             return sentence.format(*match.groups(), **words)
@@ -60,11 +65,6 @@ def _no_node(pod: Pod, reason: str, total: int) -> str:
 
 
 _NO_NODE = [
-    (
-        f"Insufficient {re.escape(names.GPU_RESOURCE)}",
-        f"{{nodes}} {{have}} fewer than {{requested}} free {names.GPU_RESOURCE}; request fewer "
-        "(workers.gpus), or add GPU nodes",
-    ),
     (
         r"Insufficient (\S+)",
         "{nodes} {have} less free {0} than the pod requests; lower resources.requests, or add nodes",
@@ -82,6 +82,11 @@ _NO_NODE = [
         r"taint",
         "{nodes} {have} a taint that the pod does not tolerate; add the taint to tolerations, or remove it from the "
         "nodes",
+    ),
+    (
+        r"cannot allocate all claims",
+        "{nodes} {have} no free device for the pod's resource claims; request fewer (workers.resourceClaims), or add "
+        "nodes with such devices",
     ),
     (r"affinity|selector", "{nodes} {do} not match the pod's {place}; correct this value, or label the nodes"),
     (r"unschedulable", "{nodes} {have} been cordoned; run kubectl uncordon NODE"),

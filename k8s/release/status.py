@@ -7,6 +7,7 @@ from functools import cached_property
 
 from pydantic import BaseModel, ConfigDict, computed_field
 
+from k8s.cluster.gpus import CLAIMS, GpuRequest, requested_gpus
 from k8s.cluster.objects import Event, Job, Pod, PodSpec
 from k8s.release import release as releases
 from k8s.release.counterparts import has_run, missing_chief, missing_workers
@@ -69,6 +70,9 @@ class ComponentView(ReleaseModel):
     pod: str | None = None
     node: str | None = None
     gpus: str = "0"
+    """Number of GPUs, or of resource claims, that the pod requests."""
+    gpu_resource: str = ""
+    """Resource by which they are requested, such as nvidia.com/gpu, or resourceClaims; "" if the pod requests none."""
     trouble: str | None = None
     """The problem that prevents the component from working, in one sentence."""
     earlier: str | None = None
@@ -207,7 +211,7 @@ class _Viewer:
         elif row.trouble is None and status is not None:
             changes["trouble"] = silent_worker_problem(pod, status, self._nodes)
         if status is not None and status.gpus == 0 and row.gpus != "0" and row.state is State.RUNNING:
-            changes["risk"] = trains_on_cpu(row.gpus)
+            changes["risk"] = trains_on_cpu(GpuRequest(int(row.gpus), row.gpu_resource))
         if status is not None and status.problem:
             changes["trouble"] = f"waits: {status.problem.removesuffix('.')}"
         return row.model_copy(update=changes)
@@ -293,9 +297,10 @@ class _Viewer:
         return view.model_copy(update={"earlier": earlier})
 
     def _pod_view(self, component: str, index: int | None, pod: Pod | None, template: PodSpec) -> ComponentView:
-        gpus = template.requested(names.GPU_RESOURCE)
+        gpus = requested_gpus(pod.spec if pod else template)
+        requested = {"gpus": str(gpus.count), "gpu_resource": gpus.resource if gpus.count else ""}
         if pod is None:
-            return ComponentView(component=component, index=index, state=State.WAITING, gpus=gpus)
+            return ComponentView(component=component, index=index, state=State.WAITING, **requested)
         states = {"Running": State.RUNNING, "Succeeded": State.DONE, "Pending": State.STARTING}
         state = states.get(pod.status.phase, State.WAITING)
         if state is State.STARTING and is_pulling(pod, self._release.events):
@@ -310,9 +315,9 @@ class _Viewer:
             state=State.LOST if lost else state,
             pod=pod.name,
             node=pod.spec.node_name or None,
-            gpus=pod.spec.requested(names.GPU_RESOURCE),
             trouble=None if is_ending else problem,
             risk=problem if is_ending else None,
+            **requested,
         )
 
     def _problem(self, pod: Pod) -> str | None:
@@ -339,11 +344,13 @@ def namespace_problem(namespace: str, deleted: datetime | None) -> str | None:
     )
 
 
-def trains_on_cpu(gpus: str) -> str:
+def trains_on_cpu(gpus: GpuRequest) -> str:
     """Return that a worker requested GPUs and trains on the CPU, with the remedies."""
+    image = "an image with CUDA's libraries (make image LOCK=cuda)" if gpus.is_nvidia else "an image for these GPUs"
+    value = "remove workers.resourceClaims" if gpus.resource == CLAIMS else "set workers.gpus=0"
     return (
-        f"requested {gpus} nvidia.com/gpu and finds none, so it trains on the CPU and its GPUs are idle; build an "
-        "image with CUDA's libraries (make image LOCK=cuda), or set workers.gpus=0"
+        f"requested {gpus} and finds {'no GPU' if gpus.resource == CLAIMS else 'none'}, so it trains on the CPU and "
+        f"its GPUs are idle; build {image}, or {value}"
     )
 
 

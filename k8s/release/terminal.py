@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from k8s.release.status import ComponentView, ReleaseView, State, joined_titles
+from tuner import names
 from tuner.study.status import WorkerStatus
 
 _STYLES = {
@@ -77,7 +78,7 @@ def _workers(view: ReleaseView, unit: str, with_pods: bool) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in ("worker", "state", "node"):
         table.add_column(name, no_wrap=True)
-    table.add_column("GPUs", overflow="fold")
+    table.add_column(_gpu_heading(view), overflow="fold")
     for name in ("trial", "epoch", f"{unit}/s", "heard"):
         table.add_column(name, no_wrap=True, justify="left" if name == "trial" else "right")
     if with_pods:
@@ -97,6 +98,12 @@ def _workers(view: ReleaseView, unit: str, with_pods: bool) -> Table:
             *([Text(worker.pod or "", style="dim")] if with_pods else []),
         )
     return table
+
+
+def _gpu_heading(view: ReleaseView) -> str:
+    """Return the resource by which the workers request GPUs, without the vendor for parts of NVIDIA's GPUs."""
+    resources = {worker.gpu_resource for worker in view.workers} - {"", names.GPU_RESOURCE}
+    return " ".join(sorted(resource.removeprefix("nvidia.com/") for resource in resources)) or "GPUs"
 
 
 def _pods(view: ReleaseView) -> Table:

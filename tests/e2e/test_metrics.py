@@ -32,6 +32,7 @@ from tuner.study.progress import downsample
 STUDY = "metrics"
 WHOLE_S = 3600
 """Longer than the study takes."""
+OF_GPUS = {Metric.GPU_MEMORY, Metric.GPU_UTILIZATION, Metric.GPU_DEVICE_MEMORY, Metric.GPU_POWER}
 POINTS = 60
 """Of each line that is kept to be looked at."""
 
@@ -130,7 +131,7 @@ def test_every_panel_had_data(
     searching: Release, prometheus: RunningPrometheus, query: PanelQuery, panel_results: list[dict[str, Any]]
 ) -> None:
     drawn = prometheus.over_time(query.of(STUDY, rate="20s"), WHOLE_S)
-    if query.metrics & {Metric.GPU_MEMORY, Metric.RUNG_PAUSED}:
+    if query.metrics & (OF_GPUS | {Metric.RUNG_PAUSED}):
         assert not drawn  # no GPU was asked for, and no trial is paused without promotion
         return
     assert drawn, query.expression

@@ -15,6 +15,7 @@ from tests.integration.in_process import do_here
 from tests.integration.support import Command, Place, place, settings, space
 from tests.support.fault_proxy import FaultProxy, Faults, running_proxy
 from tests.support.gcs_emulator import Emulator, free_port
+from tests.support.nvidia_driver import nvidia_driver
 from tests.support.prometheus import DASHBOARDS, MISSING, RULES, queries, running_prometheus, tool
 from tests.support.scrape import Scraped, get, scrape, until
 from tuner import names
@@ -71,9 +72,13 @@ def searching(tmp_path_factory: pytest.TempPathFactory, emulator: Emulator, two_
         listen = [f"127.0.0.1:{free_port()}" for _ in range(3)]
         search = Searching(new_place, proxy, listen[0], listen[1:], [])
         search.start_chief()
+        readings = folder / "readings"
+        readings.write_text("37 5000 80000 412000\n")
+        # there is a driver, but the backend finds no GPU
+        gpus = nvidia_driver(folder / "driver", "H", readings) | {"CUDA_VISIBLE_DEVICES": "0"}
         for index, address in enumerate(search.workers):
             identity = {names.ENV_TUNER_ID: f"worker-{index}", names.ENV_HTTP: address, names.ENV_GPUS: "1"}
-            search.commands.append(new_place.start("worker", **identity))
+            search.commands.append(new_place.start("worker", **identity, **gpus))
         for address in listen:
             until("readiness", partial(is_ready, address))
         until("trials", lambda: scrape(search.chief).total(Metric.ATTEMPTS) > 4)
@@ -136,6 +141,10 @@ def test_a_workers_time_is_accounted_for_and_its_missing_gpu_told(searching: Sea
         assert then.value(Metric.WORKER_TIME, activity=activity) > 0
     assert then.value(Metric.GPUS) == 0
     assert then.value(Metric.GPUS_MISSING) == 1
+    assert then.value(Metric.GPU_UTILIZATION, gpu="0") == 0.37
+    assert then.value(Metric.GPU_DEVICE_MEMORY, gpu="0", kind="used") == 5000
+    assert then.value(Metric.GPU_DEVICE_MEMORY, gpu="0", kind="total") == 80000
+    assert then.value(Metric.GPU_POWER, gpu="0") == 412
     assert get(address, names.HTTP_READY).status == 200
 
 

@@ -11,8 +11,11 @@ import pytest
 SOURCE = Path(__file__).with_suffix(".c")
 
 
-def nvidia_driver(folder: Path, gpus: str) -> dict[str, str]:
-    """Return variables with which a process finds these GPUs. `nvidia_driver.c` explains how they are written."""
+def nvidia_driver(folder: Path, gpus: str, readings: Path | None = None) -> dict[str, str]:
+    """Return variables with which a process finds these GPUs. `nvidia_driver.c` explains how they are written.
+
+    The file `readings` is read whenever a process asks for the utilization, memory or power of a GPU.
+    """
     folder.mkdir(exist_ok=True)
     library = folder / "libnvidia-ml.so.1"
     compiler = shutil.which("cc")
@@ -31,4 +34,5 @@ def nvidia_driver(folder: Path, gpus: str) -> dict[str, str]:
         ]
         subprocess.run(command, check=True, timeout=60)
     path = os.pathsep.join(filter(None, [str(folder), os.environ.get("LD_LIBRARY_PATH", "")]))
-    return {"LD_LIBRARY_PATH": path, "NVIDIA_DRIVER": gpus}
+    variables = {"LD_LIBRARY_PATH": path, "NVIDIA_DRIVER": gpus}
+    return variables | ({"NVIDIA_READINGS": str(readings)} if readings else {})

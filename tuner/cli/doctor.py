@@ -41,6 +41,10 @@ def doctor(
     image: Annotated[str, typer.Option(help="Image to check.", rich_help_panel=BEFORE)] = "",
     workers: Annotated[int | None, typer.Option(min=1, help="Number of workers.", rich_help_panel=BEFORE)] = None,
     gpus: Annotated[int | None, typer.Option(min=0, help="Number of GPUs per worker.", rich_help_panel=BEFORE)] = None,
+    gpu_resource: Annotated[
+        str | None,
+        typer.Option(help="Resource of these GPUs. Default: nvidia.com/gpu.", rich_help_panel=BEFORE),
+    ] = None,
     probe: Annotated[
         bool, typer.Option("--probe/--no-probe", help="Run the image once in the cluster.", rich_help_panel="Cluster")
     ] = True,
@@ -64,8 +68,9 @@ def doctor(
         )
     if not inside:
         _refuse_unused(invocation, release is not None, bool(values or settings), flags, bool(namespace or context))
+    resource = gpu_resource or names.GPU_RESOURCE
     if inside:
-        _show(examinations.examine_inside(bucket_url, service, chief, gpus or 0), as_json)
+        _show(examinations.examine_inside(bucket_url, service, chief, gpus or 0, resource), as_json)
         return
     if release is None and not values and not settings and not flags and namespace is None and context is None:
         _show(examinations.examine_machine(bucket_url), as_json)
@@ -82,7 +87,7 @@ def doctor(
             chart, values or [], settings or [], names.APPLICATION, cluster.namespace, context
         )
     else:
-        required = requirements.of_flags(image, workers or 1, gpus or 0, bucket_url or "")
+        required = requirements.of_flags(image, workers or 1, gpus or 0, bucket_url or "", resource)
     with shown_wait("asking the chief"):
         status = workers_of(installed)[0] if installed else []
     _show(examinations.examine_cluster(cluster, required, installed, probe, status), as_json)
@@ -90,6 +95,8 @@ def doctor(
 
 def _refuse_unused(invocation: typer.Context, release: bool, chart: bool, flags: bool, cluster: bool) -> None:
     """Raise UsageError if an option is given that has no effect on this check."""
+    if not invocation.params["gpus"]:
+        refuse(invocation, {"gpu_resource": "--gpu-resource"}, "without --gpus. Add it")
     if not chart:
         refuse(invocation, {"chart": "--chart"}, "without --values or --set. Add one of them")
     if release:

@@ -268,8 +268,28 @@ GPUS_MISSING = Family(
 GPU_MEMORY = Family(
     names.Metric.GPU_MEMORY,
     MetricKind.GAUGE,
-    "GPU memory in bytes, by kind: used (current use) and peak. Absent if there is no GPU.",
+    "GPU memory of this process in bytes, by kind: used (current use) and peak. Absent if there is no GPU.",
     ("gpu", "kind"),
+)
+GPU_UTILIZATION = Family(
+    names.Metric.GPU_UTILIZATION,
+    MetricKind.GAUGE,
+    "Fraction of the last second or less in which the GPU was computing, also for other processes. Absent without "
+    "NVIDIA's driver, and for parts of GPUs.",
+    ("gpu",),
+)
+GPU_DEVICE_MEMORY = Family(
+    names.Metric.GPU_DEVICE_MEMORY,
+    MetricKind.GAUGE,
+    "Memory of the GPU, or of a part of it, in bytes, by kind: used (by all processes) and total. Absent without "
+    "NVIDIA's driver.",
+    ("gpu", "kind"),
+)
+GPU_POWER = Family(
+    names.Metric.GPU_POWER,
+    MetricKind.GAUGE,
+    "Power that the GPU draws in watts. Absent without NVIDIA's driver, and for parts of GPUs.",
+    ("gpu",),
 )
 
 BOTH = (BUILD, READY, BUCKET, BUCKET_ERRORS, BUCKET_BYTES)
@@ -281,7 +301,10 @@ CHIEF = (
     EVALUATION_IMAGES, LEASES, WORKERS, WORKERS_BLOCKED, OUTAGE_ATTEMPTS, WORKERS_WAITING, IMAGES_RATE, RPC,
     RPC_ERRORS, FLUSH, RECORDS, SEGMENTS, JOURNAL_WAITING, SUGGESTION,
 )  # fmt: skip
-WORKER = (WORKER_TIME, WORKER_EPOCHS, WORKER_IMAGES, WORKER_BEAT, GPUS, GPUS_MISSING, GPU_MEMORY)
+WORKER = (
+    WORKER_TIME, WORKER_EPOCHS, WORKER_IMAGES, WORKER_BEAT, GPUS, GPUS_MISSING, GPU_MEMORY, GPU_UTILIZATION,
+    GPU_DEVICE_MEMORY, GPU_POWER,
+)  # fmt: skip
 
 
 def reading(family: Family, values: Mapping[tuple[str, ...], float]) -> Metric:

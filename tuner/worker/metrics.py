@@ -9,6 +9,7 @@ from tuner.monitoring import catalogue
 from tuner.monitoring.catalogue import Readings, counter, reading
 from tuner.training.activities import Activities
 from tuner.training.devices import GpuMemory
+from tuner.worker.gpu_usage import GpuUsage
 
 
 class WorkerMetrics:
@@ -46,3 +47,17 @@ def gpu_metrics(gpus: int, requested: int, memory: Mapping[int, GpuMemory]) -> I
     for gpu, usage in memory.items():
         values |= {(str(gpu), "used"): usage.used, (str(gpu), "peak"): usage.peak}
     yield reading(catalogue.GPU_MEMORY, values)
+
+
+def gpu_usage_metrics(usage: Mapping[int, GpuUsage]) -> Iterable[Metric]:
+    """Return the metrics of what the driver reports, by the number of the GPU. Values not reported are absent."""
+    utilization = {(str(gpu),): of.utilization for gpu, of in usage.items()}
+    memory = {(str(gpu), "used"): of.memory_used for gpu, of in usage.items()}
+    memory |= {(str(gpu), "total"): of.memory_total for gpu, of in usage.items()}
+    power = {(str(gpu),): of.power_watts for gpu, of in usage.items()}
+    for family, values in (
+        (catalogue.GPU_UTILIZATION, utilization),
+        (catalogue.GPU_DEVICE_MEMORY, memory),
+        (catalogue.GPU_POWER, power),
+    ):
+        yield reading(family, {labels: value for labels, value in values.items() if value is not None})

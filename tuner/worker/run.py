@@ -26,8 +26,9 @@ from tuner.worker.chief_absence import ChiefAbsence
 from tuner.worker.chief_client import ChiefClient, Grant
 from tuner.worker.chief_outage import ChiefOutage
 from tuner.worker.context import opened_context
+from tuner.worker.gpu_usage import GpuUsageReader
 from tuner.worker.heartbeat import HeartbeatThread
-from tuner.worker.metrics import WorkerMetrics, gpu_metrics
+from tuner.worker.metrics import WorkerMetrics, gpu_metrics, gpu_usage_metrics
 from tuner.worker.stop_signal import StopSignal
 
 log = logging.getLogger(__name__)
@@ -109,6 +110,7 @@ def show(monitor: Monitor, heartbeat: HeartbeatThread, lease_s: float) -> None:
     """Enter the phase in which the worker takes trials."""
     gpus, requested = devices.gpu_count(), devices.requested_gpus(os.environ)
     heartbeat.report_devices(gpus, devices.device(os.environ))
+    usage = GpuUsageReader(os.environ)
 
     def ready() -> str:
         silent_s = heartbeat.silent_s()
@@ -117,6 +119,7 @@ def show(monitor: Monitor, heartbeat: HeartbeatThread, lease_s: float) -> None:
     def metrics() -> Iterable[Metric]:
         yield reading(catalogue.WORKER_BEAT, {(): heartbeat.answered_at})
         yield from gpu_metrics(gpus, requested, devices.memory())
+        yield from gpu_usage_metrics(usage.read())
 
     monitor.enter(Phase(ready=ready, healthy=heartbeat.problem, metrics=metrics))
 

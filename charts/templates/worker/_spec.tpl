@@ -42,6 +42,9 @@ template:
           - {name: KERASTUNER_ORACLE_PORT, value: {{ .Values.chief.port | quote }}}
           - {name: CIFAKE_TUNE_CACHE, value: /cache}
           - {name: CIFAKE_TUNE_GPUS, value: {{ .Values.workers.gpus | default (len .Values.workers.resourceClaims) | quote }}}
+          {{- if ne .Values.workers.gpuResource "nvidia.com/gpu" }}
+          - {name: CIFAKE_TUNE_GPU_RESOURCE, value: {{ .Values.workers.gpuResource | quote }}}
+          {{- end }}
           - {name: CIFAKE_TUNE_REQUIRE_GPU, value: {{ .Values.workers.requireGPU | quote }}}
           {{- include "cifake-tune.env.release" . | nindent 10 }}
           - name: CIFAKE_TUNE_POD
