@@ -130,6 +130,14 @@ def sharing(result: Result) -> Iterator[Row]:
         yield more("sharing", what, rates["shared"], rates["alone"], "one at a time", row["ratio"]["median"])
 
 
+def compilation(result: Result) -> Iterator[Row]:
+    """Yield the comparisons of the time to the first step."""
+    for row in result["rows"]:
+        what = f"s to the first step, {row['case']}, space {row['space']}"
+        kept, anew = (row["first_step_s"][side] for side in ("kept", "anew"))
+        yield less("compilation", what, kept, anew, "compiling", row["ratio"]["median"])
+
+
 def gpu(result: Result) -> Iterator[Row]:
     """Yield the comparisons of concurrent trials and precisions on a GPU, each with a row of the same run."""
     same = ("run", "width", "blocks", "batch", "precision", "shift", "cutout", "average")
@@ -180,6 +188,7 @@ SOURCES: dict[str, Callable[[Result], Iterator[Row]]] = {
         training,
         variants,
         sharing,
+        compilation,
         gpu,
         kubernetes,
         pack,

@@ -276,6 +276,12 @@ class Training(Settings):
     that exceeds them by `search.grace_minutes` without finishing an epoch ends with the score of its earlier epochs,
     or fails if it has none. Default: not set."""
 
+    compilation_cache_mb: Budget = 500
+    """Maximum size, in megabytes, of the compiled programs that the workers of a machine keep in their cache folder. A
+    later trial whose model has the same shapes, also one that another process resumes, does not compile them again.
+    Those that were not used for longest are deleted. 0 keeps none. Only JAX uses it. Default: 500, which is enough for
+    hundreds of models."""
+
 
 class Retries(Settings):
     """Retries of a trial, counted separately for each reason why an attempt ended. A failure of bucket, disk or network

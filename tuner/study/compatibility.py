@@ -18,6 +18,7 @@ OPERATIONAL = (
     "search.finalists",
     *(f"search.{budget}" for budget in BUDGETS),
     "search.grace_minutes",
+    "training.compilation_cache_mb",
     "cost.",
     "retries.",
     "leases.",

@@ -21,6 +21,7 @@ from tuner.rpc import lease_service, tls, tls_client_errors
 from tuner.study.journal import JournalReader
 from tuner.training import devices
 from tuner.training.activities import Activity
+from tuner.training.compilation_cache import keep_compiled
 from tuner.worker.attempt import Attempt
 from tuner.worker.chief_absence import ChiefAbsence
 from tuner.worker.chief_client import ChiefClient, Grant
@@ -54,7 +55,7 @@ def run_worker(
         chief_address: Address of the chief, as `host:port`.
         encryption: TLS files of this worker; None without TLS.
         name: Name of this worker.
-        cache: Folder for unpacked data.
+        cache: Folder for unpacked data and compiled programs.
         monitor: Shows what the worker does.
         absence: Finds out whether the chief has ended for good; None outside a release.
 
@@ -89,6 +90,7 @@ def run_worker(
             monitor.enter(Phase(ready=always("the data is being loaded")))
             chief.timeout_s = joined.study.leases.chief_timeout_s
             chief.is_finished = EndOfSearch(bucket, joined.study.name).is_finished
+            keep_compiled(cache, joined.study.training.compilation_cache_mb * 1_000_000)
             with opened_context(chief, joined, bucket, cache, stop, metrics) as context:
                 show(monitor, context.heartbeat, joined.study.leases.duration_s)
                 gc.collect()
