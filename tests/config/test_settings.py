@@ -97,7 +97,10 @@ def test_the_environment_can_name_a_users_own_space() -> None:
         ("serach: {}", "unknown key serach; did you mean search?"),
         ("max_trials: 3", "unknown key max_trials; did you mean search.max_trials?"),
         ("space: {import_: 'a:B'}", "unknown key space.import_; did you mean space.import?"),
-        ("training: {qqq: 1}", "unknown key training.qqq; valid keys: epochs, patience, max_minutes, compilation_cache_mb."),
+        (
+            "training: {qqq: 1}",
+            "unknown key training.qqq; valid keys: epochs, patience, max_minutes, compilation_cache_mb.",
+        ),
     ],
 )
 def test_an_unknown_key_is_an_error_that_names_the_nearest(study_yaml: Write, text: str, sentence: str) -> None:
