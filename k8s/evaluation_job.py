@@ -1,4 +1,8 @@
-"""The evaluator's Job. Helm creates it suspended; the chief starts it and watches it until it has finished."""
+"""The evaluator's Job. Helm creates it suspended and without parallelism; the chief starts it and watches it.
+
+Kueue resumes each Job that it manages as soon as there is room, so `suspend` alone cannot keep such a Job from running.
+A Job without parallelism has no pods and uses no quota. When its parallelism changes, Kueue queues the Job again.
+"""
 
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -17,8 +21,8 @@ _HINTS = {
 class JobState(Enum):
     """Progress of the Job."""
 
-    SUSPENDED = auto()
-    UNDER_WAY = auto()  # waiting for a node, or running
+    SUSPENDED = auto()  # or without parallelism
+    UNDER_WAY = auto()  # waiting in a queue or for a node, or running
     COMPLETE = auto()
     FAILED = auto()  # permanently, because the Job's own retries are used up
 
@@ -34,9 +38,15 @@ class EvaluationJob:
     cluster: Cluster
 
     def start(self) -> None:
-        """Unsuspend the Job. A Job that is running or has finished is not affected."""
+        """Let the Job create its pod. A Job that is running or has finished is not affected.
+
+        Only Kueue may resume a Job that it manages.
+        """
         try:
-            self.cluster.patch(Job, self.name, {"spec": {"suspend": False}})
+            spec = (
+                {"parallelism": 1} if self.cluster.get(Job, self.name).queue else {"parallelism": 1, "suspend": False}
+            )
+            self.cluster.patch(Job, self.name, {"spec": spec})
         except ApiRefusedError as error:
             raise self._failure("started", error) from None
 
@@ -50,7 +60,7 @@ class EvaluationJob:
             return JobState.COMPLETE
         if job.condition("Failed"):
             return JobState.FAILED
-        return JobState.SUSPENDED if job.spec.suspend else JobState.UNDER_WAY
+        return JobState.UNDER_WAY if job.has_started else JobState.SUSPENDED
 
     def failed(self) -> NoResultError:
         """Return the error of an evaluation that has failed permanently."""

@@ -97,7 +97,8 @@ cifake-tune
 {{- define "cifake-tune.evaluation.started" -}}
 {{- $prefix := printf "%s-evaluator-" (include "cifake-tune.fullname" .) }}
 {{- range (lookup "batch/v1" "Job" .Release.Namespace "").items }}
-{{- if and (hasPrefix $prefix .metadata.name) (not .spec.suspend) }}true{{ end }}
+{{- $queued := hasKey (.metadata.labels | default dict) "kueue.x-k8s.io/queue-name" }}
+{{- if and (hasPrefix $prefix .metadata.name) (ne (toString .spec.parallelism) "0") (or $queued (not .spec.suspend)) }}true{{ end }}
 {{- end }}
 {{- end }}
 
@@ -122,6 +123,26 @@ cifake-tune
 {{- define "cifake-tune.job.limits" -}}
 {{- range list "ttlSecondsAfterFinished" "activeDeadlineSeconds" }}
 {{- if not (kindIs "invalid" (get $ .)) }}{{ printf "%s: %d" . (int (get $ .)) | nindent 2 }}{{ end }}
+{{- end }}
+{{- end }}
+
+{{/* Name of the Kueue LocalQueue of an object, if it has one. Called with (list . COMPONENT). */}}
+{{- define "cifake-tune.queue" -}}
+{{- $root := index . 0 }}
+{{- $values := get (dict "worker" $root.Values.workers "evaluator" $root.Values.evaluator) (index . 1) | default dict }}
+{{- $values.queueName | default $root.Values.kueue.queueName }}
+{{- end }}
+
+{{/* Labels by which Kueue finds the queue and the priority of an object, at an indentation of 4. They are not part of the
+     pod template, so that another queue does not replace the pods. Called with (list . COMPONENT). */}}
+{{- define "cifake-tune.queue.labels" -}}
+{{- $root := index . 0 }}
+{{- $values := get (dict "worker" $root.Values.workers "evaluator" $root.Values.evaluator) (index . 1) | default dict }}
+{{- with include "cifake-tune.queue" . }}
+    kueue.x-k8s.io/queue-name: {{ . }}
+{{- with $values.queuePriorityClassName | default $root.Values.kueue.priorityClassName }}
+    kueue.x-k8s.io/priority-class: {{ . }}
+{{- end }}
 {{- end }}
 {{- end }}
 

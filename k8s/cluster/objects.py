@@ -299,6 +299,16 @@ class Job(Object):
     spec: JobSpec = JobSpec()
     status: JobStatus = JobStatus()
 
+    @property
+    def queue(self) -> str:
+        """Name of the Kueue LocalQueue that decides when the Job runs; "" if it has none."""
+        return self.metadata.labels.get(names.LABEL_QUEUE, "")
+
+    @property
+    def has_started(self) -> bool:
+        """Whether the Job may create pods, or waits in a queue for that. A Job without parallelism has not started."""
+        return self.spec.parallelism > 0 and (not self.spec.suspend or bool(self.queue))
+
     def condition(self, kind: str) -> Condition | None:
         """Return the condition of that type if it is true."""
         return next((c for c in self.status.conditions if c.type == kind and c.status == "True"), None)

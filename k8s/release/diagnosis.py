@@ -126,9 +126,8 @@ def job_problem(job: Job, events: Sequence[Event] = ()) -> str | None:
     """Return why a Job has failed or creates no pods; None if it has no problem."""
     if failed := job.condition("Failed"):
         return f"the Job {job.name} has failed: {_failed(job, failed.reason, failed.message)}"
-    queue = job.metadata.labels.get(names.LABEL_QUEUE)
-    if job.spec.suspend and queue:
-        return f"waits in Kueue's queue {queue}; run kubectl get workloads to see its position"
+    if job.spec.suspend and job.queue and job.has_started:
+        return f"waits in Kueue's queue {job.queue}; run kubectl get workloads to see its position"
     refusals = [e for e in events if e.involved_object.uid == job.metadata.uid and e.reason == "FailedCreate"]
     expected = min(job.spec.parallelism, job.spec.completions or job.spec.parallelism) - job.status.succeeded
     if refusals and not job.condition("Complete") and job.status.active < expected:

@@ -110,7 +110,7 @@ class Release:
     def evaluates(self) -> bool:
         """Whether the evaluation has started and has not ended."""
         job = self.job(EVALUATOR)
-        return job is not None and not job.spec.suspend and not self.has_evaluated
+        return job is not None and job.has_started and not self.has_evaluated
 
     def running_since(self, component: str) -> datetime | None:
         """Return when the newest running container of a component started; None if none is running."""

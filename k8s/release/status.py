@@ -269,6 +269,16 @@ class _Viewer:
         risks = [risk for risk in (view.risk, self._earlier_jobs(component)) if risk]
         return view.model_copy(update={"risk": "; ".join(risks) or None})
 
+    def _outside_quota(self, job: Job, index: int | None) -> str | None:
+        """Return why a worker has no pod if Kueue has admitted the Job with fewer workers (workers.minReplicas)."""
+        admitted, total = job.spec.parallelism, job.spec.completions or 0
+        if index is None or index < admitted or not job.queue or job.spec.suspend:
+            return None
+        return (
+            f"has no pod, because the quota of Kueue's queue {job.queue} was enough for {admitted} of {total} workers; "
+            "the others train all trials"
+        )
+
     def _job_view(self, component: str, index: int | None, job: Job, pods: Sequence[Pod]) -> ComponentView:
         current = pods[-1] if pods else None
         failed_pods = [pod for pod in pods[:-1] if pod.status.phase == "Failed"]
@@ -284,7 +294,10 @@ class _Viewer:
             if current is not None and is_planned_end(current):
                 return view.model_copy(update={"state": State.WAITING, "trouble": problem, "earlier": view.trouble})
             trouble = problem or view.trouble
-            return view.model_copy(update={"state": State.WAITING, "trouble": trouble, "earlier": earlier})
+            risk = self._outside_quota(job, index) if current is None and not trouble else None
+            return view.model_copy(
+                update={"state": State.WAITING, "trouble": trouble, "earlier": earlier, "risk": risk or view.risk}
+            )
         own_pods = [pod for pod in failed_pods if job.name in (owner.name for owner in pod.metadata.owner_references)]
         if view.trouble is None and own_pods and has_usage_error(own_pods[-1]) and not current.is_ready:
             # the next pod has the same settings, so it fails as well

@@ -118,11 +118,15 @@ def test_a_worker_without_the_gpu_that_it_must_have_ends(
 
 
 # ---- the evaluation's Job ----------------------------------------------------------------------------
+STARTED = {"parallelism": 1, "suspend": False}
+
+
 class JobsApi(ThreadingHTTPServer):
     """The Kubernetes API, as far as an evaluation needs it; the first request with each method fails."""
 
-    def __init__(self, *ends: str) -> None:
+    def __init__(self, *ends: str, in_queue: bool = False) -> None:
         super().__init__(("127.0.0.1", 0), JobsHandler)
+        self.in_queue = in_queue
         self.ends = iter(ends)
         self.requests: set[tuple[str, str]] = set()
         self.patches: list[tuple[str, object]] = []
@@ -137,7 +141,9 @@ class JobsHandler(QuietHandler):
             return
         end = next(self.server.ends)
         conditions = [{"type": end, "status": "True"}] if end in ("Complete", "Failed") else []
-        self.answer_json({"spec": {"suspend": end == "suspended"}, "status": {"conditions": conditions}})
+        spec = {"suspend": end in ("suspended", "queued"), "parallelism": 0 if end == "waiting" else 1}
+        labels = {names.LABEL_QUEUE: "team"} if self.server.in_queue else {}
+        self.answer_json({"metadata": {"labels": labels}, "spec": spec, "status": {"conditions": conditions}})
 
     def do_PATCH(self) -> None:  # noqa: N802
         if self._fails():
@@ -159,12 +165,12 @@ class JobsHandler(QuietHandler):
 def test_the_evaluation_is_started_and_awaited_though_the_api_fails_now_and_then(
     monkeypatch: pytest.MonkeyPatch, end: str
 ) -> None:
-    with serving(api := JobsApi("", "", end)) as url:
+    with serving(api := JobsApi("suspended", "", "", end)) as url:
         monkeypatch.setattr("k8s.evaluation_job.in_cluster", lambda name: EvaluationJob(name, cluster_at(url, "here")))
         monkeypatch.setattr("tuner.chief.evaluation_job.POLL_S", 0.01)
         with nullcontext() if end == "Complete" else pytest.raises(NoResultError, match="the evaluation failed"):
             asyncio.run(run_evaluation("evaluator"))
-        assert api.patches == [("application/merge-patch+json", {"spec": {"suspend": False}})]
+        assert api.patches == [("application/merge-patch+json", {"spec": STARTED})]
         assert next(api.ends, None) is None
         # the chief's Role allows no more than this
         path = "/apis/batch/v1/namespaces/here/jobs/evaluator"
@@ -182,12 +188,40 @@ def test_an_evaluation_that_stays_suspended_is_started_again(
     monkeypatch: pytest.MonkeyPatch, patience_s: float, starts: int
 ) -> None:
     """`kubectl apply` of the same manifests suspends the Job again, because they were rendered before it started."""
-    with serving(api := JobsApi("", "suspended", "", "suspended", "Complete")) as url:
+    with serving(
+        api := JobsApi(
+            "suspended", *(("", "suspended", "suspended") * 2 if starts > 1 else ("", "suspended") * 2), "Complete"
+        )
+    ) as url:
         monkeypatch.setattr("k8s.evaluation_job.in_cluster", lambda name: EvaluationJob(name, cluster_at(url, "here")))
         monkeypatch.setattr("tuner.chief.evaluation_job.POLL_S", 0.01)
         monkeypatch.setattr("tuner.chief.evaluation_job.SUSPENDED_S", patience_s)
         asyncio.run(run_evaluation("evaluator"))
-        assert [body for _, body in api.patches] == [{"spec": {"suspend": False}}] * starts
+        assert [body for _, body in api.patches] == [{"spec": STARTED}] * starts
+
+
+def test_an_evaluation_in_a_queue_of_kueue_is_started_by_its_parallelism_and_waits_for_its_turn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Kueue alone resumes it, however long it waits."""
+    with serving(api := JobsApi("waiting", *["queued"] * 5, "", "Complete", in_queue=True)) as url:
+        monkeypatch.setattr("k8s.evaluation_job.in_cluster", lambda name: EvaluationJob(name, cluster_at(url, "here")))
+        monkeypatch.setattr("tuner.chief.evaluation_job.POLL_S", 0.01)
+        monkeypatch.setattr("tuner.chief.evaluation_job.SUSPENDED_S", 0.0)
+        asyncio.run(run_evaluation("evaluator"))
+        assert [body for _, body in api.patches] == [{"spec": {"parallelism": 1}}]
+
+
+def test_an_evaluation_that_loses_its_parallelism_is_started_again_in_a_queue_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As by `kubectl apply` of the same manifests."""
+    with serving(api := JobsApi("waiting", "queued", "waiting", "waiting", "Complete", in_queue=True)) as url:
+        monkeypatch.setattr("k8s.evaluation_job.in_cluster", lambda name: EvaluationJob(name, cluster_at(url, "here")))
+        monkeypatch.setattr("tuner.chief.evaluation_job.POLL_S", 0.01)
+        monkeypatch.setattr("tuner.chief.evaluation_job.SUSPENDED_S", 0.0)
+        asyncio.run(run_evaluation("evaluator"))
+        assert [body for _, body in api.patches] == [{"spec": {"parallelism": 1}}] * 2
 
 
 @pytest.mark.parametrize(
@@ -204,5 +238,7 @@ def test_a_refusal_to_start_the_evaluation_says_what_to_do(
     monkeypatch: pytest.MonkeyPatch, status: int, sentence: str
 ) -> None:
     monkeypatch.setattr(JobsHandler, "do_PATCH", lambda handler: handler.send_error(status))
-    with serving(JobsApi()) as url, pytest.raises(EnvironmentFailure, match=re.escape(sentence)):
+    api = JobsApi("suspended")
+    api.failed.add("GET")
+    with serving(api) as url, pytest.raises(EnvironmentFailure, match=re.escape(sentence)):
         EvaluationJob("evaluator", cluster_at(url, "here")).start()

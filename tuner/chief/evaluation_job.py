@@ -16,7 +16,7 @@ Answer = TypeVar("Answer")
 POLL_S = 2.0
 SUSPENDED_S = 30.0
 """Seconds after which a suspended evaluation is started again. Applying the chart's manifests again (`kubectl apply`)
-suspends it. The delay leaves time to a queue that suspends the Job and starts it itself, such as Kueue."""
+suspends it. The delay leaves time to a queue other than Kueue that suspends the Job and starts it itself."""
 PATIENCE_S = 300.0
 """Seconds for which the Kubernetes API may fail before the chief exits. Kubernetes then restarts the chief."""
 

@@ -54,6 +54,7 @@ def test_workers_that_wait_for_a_chief_that_has_ended(
 
 
 SUSPENDED, STARTED = {"suspend": True}, {"suspend": False}
+RESUMED = {"suspend": False, "parallelism": 0}
 
 
 @pytest.mark.parametrize(
@@ -62,11 +63,12 @@ SUSPENDED, STARTED = {"suspend": True}, {"suspend": False}
         (3600, SUSPENDED, "Suspended", True),  # as after an upgrade of the chief alone, after a search that gave up
         (3600, STARTED, "Complete", True),  # the same, if a trial had been evaluated
         (3600, STARTED, "Running", False),  # the evaluation runs
+        (3600, RESUMED, "Running", True),  # Kueue has resumed it, but the chief has not started it
         (100, SUSPENDED, "Suspended", False),  # the search has just ended
     ],
 )
 def test_a_chief_that_waits_for_workers_whose_job_has_ended(
-    seconds: float, evaluator: dict[str, bool], condition: str, is_problem: bool
+    seconds: float, evaluator: dict[str, object], condition: str, is_problem: bool
 ) -> None:
     worker = job_of("worker")
     evaluation = ended(job_of("evaluator"), condition)

@@ -159,6 +159,8 @@ def test_a_job_that_waits_for_its_turn_is_in_no_trouble_unless_a_queue_holds_it(
         "metadata": {"name": "workers", "labels": {"kueue.x-k8s.io/queue-name": "team-a"}}
     }
     assert (job_problem(Job.model_validate(queued)) or "").startswith("waits in Kueue's queue team-a")
+    not_started = queued | {"spec": {"suspend": True, "parallelism": 0}}  # the evaluation during the search
+    assert job_problem(Job.model_validate(not_started)) is None
 
 
 def test_a_bucket_that_may_not_be_made_is_explained() -> None:

@@ -134,6 +134,28 @@ def test_a_worker_without_a_pod_shows_the_gpus_that_it_requests(release: Release
     assert [(worker.state, worker.gpus) for worker in view.workers][1] == (State.WAITING, "3")
 
 
+def in_queue(release: Release, **spec: object) -> Release:
+    """Return the release with its workers' Job in a queue, and without the pod of worker 2."""
+    jobs = []
+    for job in release.jobs:
+        content = job.model_dump(by_alias=True)
+        if job.component == "worker":
+            content["metadata"]["labels"][names.LABEL_QUEUE] = "gpus"
+            content["spec"] |= spec
+        jobs.append(Job.model_validate(content))
+    return replace(release, jobs=jobs, pods=[pod for pod in release.pods if pod.index != 2])
+
+
+def test_a_worker_for_which_kueues_quota_was_not_enough_is_named_and_nothing_is_broken_by_it(release: Release) -> None:
+    worker = view_release(in_queue(release, parallelism=2, completions=3), {}, []).workers[2]
+    assert (worker.state, worker.trouble) == (State.WAITING, None)
+    assert worker.risk == (
+        "has no pod, because the quota of Kueue's queue gpus was enough for 2 of 3 workers; the others train all trials"
+    )
+    for spec in ({"parallelism": 3}, {"parallelism": 2, "suspend": True}):  # its pod is to come; all of them wait
+        assert view_release(in_queue(release, **spec), {}, []).workers[2].risk is None
+
+
 def test_the_gpus_of_a_pod_are_those_of_any_container(release: Release) -> None:
     (pod,) = [pod for pod in release.pods if pod.index == 0]
     proxy = Container(name="istio-proxy")  # some meshes inject it as the first container
