@@ -16,9 +16,12 @@ from tuner.rpc import lease_service
 from tuner.worker.chief_client import ChiefClient, Grant
 from tuner.worker.chief_outage import ChiefOutage
 
-STUDY = load(
-    settings=["search.max_trials=3", "training.epochs=6", "search.early_stopping.policy=none", "retries.failure=5"]
-)
+STUDY = load(  # random: a slow algorithm suggests trials before a worker waits for one
+    settings=[
+        "search.algorithm=random", "search.max_trials=3", "training.epochs=6", "search.early_stopping.policy=none",
+        "retries.failure=5",
+    ]
+)  # fmt: skip
 
 
 def nothing() -> None:

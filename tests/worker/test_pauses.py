@@ -27,7 +27,8 @@ def policy(request: pytest.FixtureRequest) -> Any:
 
 @pytest.fixture
 def study(policy: Policy) -> Study:
-    return load(settings=["search.max_trials=3", "training.epochs=9", f"search.early_stopping.policy={policy}"])
+    policies = f"search.early_stopping.policy={policy}"
+    return load(settings=["search.max_trials=3", "search.algorithm=random", "training.epochs=9", policies])
 
 
 def test_a_report_is_answered_with_the_pause_and_carries_the_time_of_the_start(
