@@ -20,6 +20,7 @@ ENV_TLS_CERT = "CIFAKE_TUNE_TLS_CERT"  # path of this process's certificate (PEM
 ENV_TLS_KEY = "CIFAKE_TUNE_TLS_KEY"  # path of the certificate's private key (PEM)
 ENV_TLS_CA = "CIFAKE_TUNE_TLS_CA"  # path of the certificate (PEM) of the authority that signs peers' certificates
 ENV_TLS_NAME = "CIFAKE_TUNE_TLS_NAME"  # name in the chief's certificate, if it differs from the host in ENV_ORACLE_IP
+ENV_SPARE = "CIFAKE_TUNE_SPARE"  # number of idle workers that the chief keeps when no more trials can start
 ENV_EVALUATION_JOB = "CIFAKE_TUNE_EVALUATION_JOB"  # name of the suspended Job that the chief starts after the search
 ENV_JOB = "CIFAKE_TUNE_JOB"  # name of the chief's own Job, which the chief ends if a retry would not help
 ENV_START = "CIFAKE_TUNE_START"  # id of the chief's Job; all pods of the Job belong to the same start
@@ -86,6 +87,7 @@ METADATA_FORMAT = "cifake-tune-format"  # format version of a chief that refuses
 METADATA_SHA256 = "cifake-tune-sha256"  # hex SHA-256 of the object in METADATA_CHECKPOINT
 METADATA_VERIFIED = "cifake-tune-verified"  # yes or no: whether the worker could recompute the objective
 METADATA_PAUSED = "cifake-tune-paused"  # yes: the trial of the answer must not be trained further, because it is paused
+METADATA_DISMISSED = "cifake-tune-dismissed"  # yes: STOPPED means that no trial is left for this worker
 METADATA_START_S = "cifake-tune-start-s"  # seconds from the lease to the end of the attempt's first training step
 METADATA_RETURNED = "cifake-tune-returned"  # yes: the space's own fit returned the objective
 

@@ -10,7 +10,7 @@ import pytest
 
 from tuner import names
 from tuner.errors import EnvironmentFailure
-from tuner.local.children import DEATHS, Child, reset_deaths, share_of_cores, stop_all
+from tuner.local.children import DEATHS, Child, recall, reset_deaths, share_of_cores, stop_all
 from tuner.names import TrialId
 from tuner.study.records import Leased
 
@@ -72,6 +72,26 @@ def test_children_that_do_not_end_are_killed(tmp_path: Path) -> None:
         pass
     stop_all([one], 0.2)
     assert one.exit_code() == -9
+
+
+def test_dismissed_workers_are_started_again_if_the_search_can_use_them(tmp_path: Path) -> None:
+    works = child(tmp_path, "import time; time.sleep(60)", "worker-0")
+    dismissed = [child(tmp_path, "", f"worker-{number}") for number in (1, 2)]
+    preempted = child(tmp_path, "exit(143)", "worker-3")
+    works.start()
+    for one in [*dismissed, preempted]:
+        run(one)
+    workers = [works, *dismissed, preempted]
+    before = [one.process for one in workers]
+    try:
+        for wanted in (None, 0, 1):
+            recall(workers, wanted)
+            assert [one.process for one in workers] == before
+        recall(workers, 2)
+        started = [one.process is not process for one, process in zip(workers, before, strict=True)]
+        assert started == [False, True, False, False]
+    finally:
+        stop_all(workers, 5)
 
 
 def test_workers_share_the_cores() -> None:

@@ -163,7 +163,10 @@ class Night:
     # ---- what must hold -------------------------------------------------------------------------
 
     def check(self) -> None:
-        trials = self.state.trials
+        trials, needed = self.state.trials, self.chief.needed_workers
+        if needed is not None and not self.state.finished:  # no worker leaves that a trial needs
+            assert not self.chief.starts_trials
+            assert needed >= self.chief.queued + sum(trial.state is TrialState.RUNNING for trial in trials.values())
         by_state = {s: [t.trial_id for t in trials.values() if t.state is s] for s in TrialState}
         if not self.given_up:  # every running trial has one lease, every queued one waits once
             leased = {

@@ -35,6 +35,8 @@ class RunningChief:
         self.port = free_port()
         self.files: Files | None = None
         """TLS files from the next start on."""
+        self.spare: int | None = None
+        """Number of idle workers that stay at the end, from the next start on; None if all stay."""
         self._data = data
         self.bucket = bucket
         self.study = study
@@ -133,7 +135,7 @@ class RunningChief:
         state.apply(opened)
         suggester = make_suggester(self.study, self._space, objective)
         suggester.restore(state)
-        self.service = Service(Oracle(state, now()), suggester, self._space, journal)
+        self.service = Service(Oracle(state, now()), suggester, self._space, journal, spare=self.spare)
         self._server = make_server(self.service)
         if self.files is None:
             assert self._server.add_insecure_port(self.address) == self.port

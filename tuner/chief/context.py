@@ -25,3 +25,5 @@ class ChiefContext:
     cluster: ChiefJob | None
     """Settings of the chief's Kubernetes Job; None outside Kubernetes."""
     monitor: ChiefMonitor
+    spare: int = 1
+    """Number of idle workers that stay when no more trials can start."""

@@ -3,11 +3,14 @@
 A queued trial wakes only one worker, because a thousand may be waiting. Suggestions are made in a separate thread, in
 batches of one suggestion per waiting worker. Therefore a slow suggestion (a Gaussian process may take seconds) delays
 only the workers that wait for a trial.
+
+When no more trials can be suggested, workers that wait in vain are dismissed, so that their GPUs become free while the
+last trials are trained. Some stay, in case a worker with a trial is lost.
 """
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 
@@ -30,6 +33,7 @@ class Dispatcher:
         append: Adds records to the journal, if no call waits for them.
         commit: Makes records durable, then acts on them.
         suggesting: Returns a context manager that measures one suggestion.
+        spare: Number of waiting workers that stay although no trial is left for them; None if all stay.
     """
 
     def __init__(
@@ -40,6 +44,7 @@ class Dispatcher:
         append: Callable[[Sequence[Record]], None],
         commit: Callable[[Sequence[Record]], Awaitable[None]],
         suggesting: Callable[[], AbstractContextManager[None]] = nullcontext,
+        spare: int | None = None,
     ) -> None:
         self._oracle = oracle
         self._suggester = suggester
@@ -47,8 +52,9 @@ class Dispatcher:
         self._append = append
         self._commit = commit
         self._suggesting = suggesting
+        self._spare = spare
         self._thread = ThreadPoolExecutor(1, "suggest")
-        self._waiting: dict[asyncio.Future[None], bool] = {}
+        self._waiting: dict[asyncio.Future[bool], bool] = {}
         """The workers that wait, in order, and whether each is one of Keras Tuner's own."""
         self._producing: asyncio.Task[None] | None = None
         self._missed_result: Exception | None = None
@@ -61,20 +67,29 @@ class Dispatcher:
         """Number of workers that wait for a trial."""
         return len(self._waiting)
 
-    async def wait(self, timeout_s: float, stock: bool = False) -> None:
+    @property
+    def wanted_workers(self) -> int | None:
+        """Number of workers that the search can use, with spare ones; None if it can use any number."""
+        needed = None if self._spare is None else self._oracle.needed_workers
+        return None if needed is None or self._spare is None else needed + self._spare
+
+    async def wait(self, timeout_s: float, stock: bool = False) -> bool:
         """Return when there may be a trial for this worker, when the search has finished, or after `timeout_s`.
 
+        The result is whether the worker is dismissed if it gets no trial now.
         `stock`: whether it is one of Keras Tuner's own workers, which get no paused trials.
         """
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        waiter: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._waiting[waiter] = stock
         self.produce()
+        self._dismiss()
         try:
-            await asyncio.wait_for(waiter, timeout_s)
+            is_dismissed = await asyncio.wait_for(waiter, timeout_s)
             if (task := asyncio.current_task()) and task.cancelling():  # wait_for loses it if the result comes too
                 raise asyncio.CancelledError
+            return is_dismissed
         except TimeoutError:
-            return
+            return False
         except asyncio.CancelledError:
             if waiter.done():  # this worker was woken for a trial, which another worker can take
                 asyncio.get_running_loop().call_soon(self.wake)
@@ -84,13 +99,26 @@ class Dispatcher:
 
     def wake(self) -> None:
         """Wake one worker per queued trial, or all workers if the search has finished."""
-        for waiter in list(self._waiting) if self._oracle.state.finished else self._with_a_trial():
+        self._answer(list(self._waiting) if self._oracle.state.finished else self._with_a_trial())
+        self.produce()
+        self._dismiss()
+
+    def _answer(self, waiters: Iterable[asyncio.Future[bool]], is_dismissed: bool = False) -> None:
+        for waiter in waiters:
             del self._waiting[waiter]
             if not waiter.done():
-                waiter.set_result(None)
-        self.produce()
+                waiter.set_result(is_dismissed)
 
-    def _with_a_trial(self) -> list[asyncio.Future[None]]:
+    def _dismiss(self) -> None:
+        """Dismiss the waiting workers for which no trial is left, except spare ones."""
+        wanted = self.wanted_workers if self._waiting else None
+        if wanted is None:
+            return
+        # Keras Tuner's own workers leave first, because they cannot take over a trial that has a saved model
+        waiters = sorted(self._waiting, key=lambda waiter: self._waiting[waiter])
+        self._answer(waiters[max(0, wanted - self._oracle.leases) :], is_dismissed=True)
+
+    def _with_a_trial(self) -> list[asyncio.Future[bool]]:
         """Return the first workers for which trials are queued."""
         left, left_for_stock = self._oracle.queued, self._oracle.queued_for(stock=True)
         found = []

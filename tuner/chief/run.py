@@ -86,7 +86,7 @@ def _search(context: ChiefContext, plan: SearchPlan, state: StudyState, journal:
         oracle = Oracle(state, now())
         deaths = deaths_in_cluster() if context.cluster else WorkerDeaths()
         metrics = context.monitor.service_metrics
-        service = Service(oracle, plan.suggester, plan.hyperparameters, journal, metrics, deaths)
+        service = Service(oracle, plan.suggester, plan.hyperparameters, journal, metrics, deaths, context.spare)
         await serve(service, chores, context)
 
     with tls_server_errors.logged_refusals(context.tls) if context.tls else nullcontext():

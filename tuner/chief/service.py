@@ -93,12 +93,14 @@ class Service:
     journal: JournalWriter
     metrics: ServiceMetrics = field(default_factory=ServiceMetrics)
     deaths: WorkerDeaths = field(default_factory=WorkerDeaths)
+    spare: int | None = None
+    """Number of idle workers that stay when no more trials can start; None if all stay."""
 
     def __post_init__(self) -> None:
         self._messages = Messages(self.space, self.state.objective)
         self._stock_spaces = StockSpaces(hyperparameter.name for hyperparameter in self.space.space)
         self.dispatcher = Dispatcher(
-            self.oracle, self.suggester, now, self.journal.append, self.commit, self.metrics.suggesting
+            self.oracle, self.suggester, now, self.journal.append, self.commit, self.metrics.suggesting, self.spare
         )
         self.workers = WorkerRegistry(self.oracle.at_work(), self.state.term)
         self.finished = asyncio.Event()
@@ -140,7 +142,7 @@ class Service:
         return _service.UpdateSpaceResponse()
 
     async def CreateTrial(self, request: Any, context: Any) -> Any:  # noqa: N802
-        """Return a trial to train, IDLE if there is none for LONG_POLL_S, or STOPPED if the search has finished."""
+        """Return a trial to train, IDLE if there is none for LONG_POLL_S, or STOPPED if none is left for the worker."""
         worker = Worker(request.tuner_id, _metadata(context).get(names.METADATA_INCARNATION, ""))
         if not is_name(worker.name) or not (worker.stock or is_name(worker.incarnation)):
             await abort(
@@ -151,9 +153,10 @@ class Service:
         await self._check_room(worker.name, context)
         if worker.stock:
             self.workers.register(worker)  # such a worker does not call Join
-        deadline = time.monotonic() + LONG_POLL_S
+        deadline, is_dismissed = time.monotonic() + LONG_POLL_S, False
         while True:
-            if self.workers.record_call(worker).worker != worker:
+            entry = self.workers.record_call(worker)
+            if entry.worker != worker:
                 self.dispatcher.wake()  # this process may have been woken for a trial, so wake another
                 text = f"another process has joined as worker {worker.name} and replaced this one"
                 await abort(context, grpc.StatusCode.FAILED_PRECONDITION, text)
@@ -171,13 +174,17 @@ class Service:
                 context.set_trailing_metadata(start)  # sent with the answer, unlike initial metadata
                 return _service.CreateTrialResponse(trial=message)
             await self.commit(records)
-            if self.state.finished:
-                self.workers.record_call(worker).dismissed = True
+            # a dismissed worker that asks again has not received the answer
+            entry.dismissed = self.state.finished is not None or is_dismissed
+            if entry.dismissed:
+                if not self.state.finished:
+                    log.info("worker %s leaves, because no trial is left for it", worker.name)
+                    context.set_trailing_metadata(((names.METADATA_DISMISSED, "yes"),))
                 return _service.CreateTrialResponse(trial=bare_trial("STOPPED"))
             remaining_s = deadline - time.monotonic()
             if remaining_s <= 0:
                 return _service.CreateTrialResponse(trial=bare_trial("IDLE"))
-            await self.dispatcher.wait(remaining_s, worker.stock)
+            is_dismissed = await self.dispatcher.wait(remaining_s, worker.stock)
 
     async def UpdateTrial(self, request: Any, context: Any) -> Any:  # noqa: N802
         """Record the metrics of an epoch. The answer's status is STOPPED if the trial must not be trained further."""
@@ -301,7 +308,7 @@ class Service:
 
     async def status(self, request: lease_service.Empty, context: Any) -> lease_service.Status:
         """Return what the workers are doing."""
-        return lease_service.Status(workers=self.workers.status())
+        return lease_service.Status(workers=self.workers.status(), wanted=self.dispatcher.wanted_workers)
 
     # ---- both services --------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tuner import names
+from tuner import limits, names
 from tuner.bucket import Bucket, open_bucket
 from tuner.cli.backend import choose_backend, import_keras, importing_keras
 from tuner.cli.cache import cache_folder
@@ -76,12 +76,22 @@ def run(
             "uses one GPU; several may share one.",
         ),
     ] = AUTO,
+    spare: Annotated[
+        int,
+        typer.Option(
+            envvar=names.ENV_SPARE,
+            min=0,
+            max=MAX_WORKERS,
+            help="Number of idle workers that stay while the last trials are trained. The others end.",
+        ),
+    ] = 1,
     settings: SetOption = None,
 ) -> None:
     """Run a study on this machine: pack the data, search, and evaluate the best model.
 
     A live page shows the progress of the search at the printed address.
     """
+    from tuner.local.crew import Crew
     from tuner.local.gpu_inventory import find_gpus
     from tuner.local.gpus import gpu_problems, workers_for
     from tuner.local.run import run_study
@@ -97,7 +107,8 @@ def run(
     for problem in gpu_problems(gpus, backend, is_auto=number is None):
         print_line(console, f"Warning: {problem}", style="yellow")
     count = workers_for(gpus, backend) if number is None else number
-    run_study(study, _bucket(bucket_url), count, gpus, cache, _encryption(), console)
+    crew = Crew(count, gpus, spare)
+    run_study(study, _bucket(bucket_url), crew, cache, _encryption(), console)
 
 
 def _number_of_workers(text: str) -> int | None:
@@ -139,7 +150,7 @@ def chief(
 
 def _run_chief(study: config.Study, its_bucket: Bucket, own: "OwnJobEnd") -> None:
     _check_own_data(study)
-    host, port, encryption = _environment(names.ENV_ORACLE_IP), _port(), _encryption()
+    host, port, encryption, spare = _environment(names.ENV_ORACLE_IP), _port(), _encryption(), _spare()
     from tuner.address import Address
     from tuner.chief.evaluation_job import ChiefJob
     from tuner.chief.monitor import ChiefMonitor
@@ -161,7 +172,8 @@ def _run_chief(study: config.Study, its_bucket: Bucket, own: "OwnJobEnd") -> Non
             from tuner.chief.context import ChiefContext
             from tuner.chief.run import run_chief
         digest = names.OWN_DATA if study.data.own else find_data_set(bucket, _data_digest(study, bucket))
-        run_chief(ChiefContext(bucket, study, digest, Address(host, port), encryption, cluster, chief_monitor))
+        address = Address(host, port)
+        run_chief(ChiefContext(bucket, study, digest, address, encryption, cluster, chief_monitor, spare))
 
 
 def worker(context: typer.Context, bucket_url: BucketOption = DEFAULT_BUCKET) -> None:
@@ -276,6 +288,13 @@ def _port() -> int:
     text = _environment(names.ENV_ORACLE_PORT)
     if not text.isdecimal() or len(text) > 5 or not 0 < int(text) < 65536:
         raise ConfigError(f"{names.ENV_ORACLE_PORT} must be a port from 1 to 65535, got {text!r:.60}.")
+    return int(text)
+
+
+def _spare() -> int:
+    text = os.environ.get(names.ENV_SPARE, "1")
+    if not text.isdecimal() or not text.isascii() or len(text) > len(str(limits.WORKERS)):
+        raise ConfigError(f"{names.ENV_SPARE} must be a number of workers, got {text!r:.60}.")
     return int(text)
 
 

@@ -31,7 +31,7 @@ from tuner.errors import (
     PreemptedError,
     UsageError,
 )
-from tuner.local.gpu_inventory import GpuInventory
+from tuner.local.crew import Crew
 from tuner.local.gpus import chief_variables, evaluator_variables, worker_variables
 from tuner.local.outage_watch import OutageWatch
 from tuner.local.starting_chief import StartingChief
@@ -59,9 +59,7 @@ class LocalStudy:
     study: Study
     bucket: Bucket
     data_digest: str
-    workers: int
-    gpus: GpuInventory
-    """GPUs that the workers share, and of which the evaluator gets one."""
+    crew: Crew
     cache: Path
     logs: Path
     encryption: tls.Files | None
@@ -173,9 +171,13 @@ def run_search(local: LocalStudy, watch: Watcher, warn: Callable[[str], None]) -
             names.ENV_ORACLE_IP: "127.0.0.1",
             names.ENV_ORACLE_PORT: str(chief_at.port),
         }
-        of_chief = chief_variables(local.gpus) | {names.ENV_TUNER_ID: "chief", names.ENV_HTTP: str(local.http)}
+        of_chief = chief_variables(local.crew.gpus) | {
+            names.ENV_TUNER_ID: "chief",
+            names.ENV_HTTP: str(local.http),
+            names.ENV_SPARE: str(local.crew.spare),
+        }
         chief = _child("chief", local, environment | of_chief)
-        workers = [_worker(local, environment, index) for index in range(local.workers)]
+        workers = [_worker(local, environment, index) for index in range(local.crew.workers)]
         reader = JournalReader(local.bucket, local.study.name)
         reader.poll()  # `watch` gets only the records that are written from now on
         try:
@@ -195,7 +197,7 @@ def run_evaluator(local: LocalStudy) -> None:
         names.ENV_BUCKET: local.bucket.url,
         names.ENV_CACHE: str(local.cache),
         names.ENV_SETTING + "NAME": local.study.name,
-    } | evaluator_variables(local.gpus)
+    } | evaluator_variables(local.crew.gpus)
     evaluator = _child("evaluate", local, environment)
     with _interruptible():
         try:
@@ -249,7 +251,8 @@ def stop_all(children: list[Child], timeout_s: float) -> None:
 
 
 def _worker(local: LocalStudy, environment: Mapping[str, str], index: int) -> Child:
-    own = share_of_cores(local.workers) | worker_variables(local.gpus, index, local.workers, os.environ)
+    crew = local.crew
+    own = share_of_cores(crew.workers) | worker_variables(crew.gpus, index, crew.workers, os.environ)
     name = f"worker-{index}"
     return _child("worker", local, {**environment, **own, names.ENV_TUNER_ID: name}, name)
 
@@ -276,10 +279,10 @@ def _watch(
             starting.opens_study()
         starting.works(chief.cpu_s())
         outages = {worker.name: worker.new_outages() for worker in workers}
-        for name, line in starting.shown(outages, {worker.worker for worker in status}):
+        for name, line in starting.shown(outages, {worker.worker for worker in status.workers}):
             warn(f"{name}: {line}.")
         if reader.state.study is not None:
-            watch(reader.state, records, status)
+            watch(reader.state, records, status.workers)
         reset_deaths(records, chief, workers)
         outage.follow(records)
         code = chief.exit_code()
@@ -298,7 +301,19 @@ def _watch(
                 raise _error(worker, code)
             if code and not reader.state.finished:
                 worker.restart()
+        recall(workers, status.wanted)
         time.sleep(POLL_S)
+
+
+def recall(workers: list[Child], wanted: int | None) -> None:
+    """Start workers again that the chief has dismissed, if the search can use more than those that are left.
+
+    `wanted` is the number of workers that it can use; None if the chief does not answer, or has dismissed none.
+    """
+    missing = 0 if wanted is None else wanted - sum(worker.exit_code() is None for worker in workers)
+    dismissed = [worker for worker in workers if worker.exit_code() == ExitCode.DONE and worker.process]
+    for worker in dismissed[: max(0, missing)]:
+        worker.start()
 
 
 def reset_deaths(records: list[Record], chief: Child, workers: list[Child]) -> None:
@@ -319,11 +334,11 @@ def _inherited() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith(excluded)}
 
 
-def _status(stub: lease_service.LeaseStub) -> list[WorkerStatus]:
+def _status(stub: lease_service.LeaseStub) -> lease_service.Status:
     try:
-        return stub.status(timeout_s=POLL_S).workers
+        return stub.status(timeout_s=POLL_S)
     except grpc.RpcError:
-        return []  # the chief is starting, or busy
+        return lease_service.Status(workers=[])  # the chief is starting, or busy
 
 
 def _error(child: Child, code: int) -> CifakeTuneError:

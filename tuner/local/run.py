@@ -20,7 +20,7 @@ from tuner.data.summary import data_lines
 from tuner.errors import CifakeTuneError, PreemptedError
 from tuner.evaluator.run import AnyMetrics, evaluated, read_metrics
 from tuner.local.children import LocalStudy, run_evaluator, run_search
-from tuner.local.gpu_inventory import GpuInventory
+from tuner.local.crew import Crew
 from tuner.local.gpus import UnusedGpus
 from tuner.monitoring.catalogue import Role
 from tuner.monitoring.endpoint import Monitor, serving
@@ -45,8 +45,7 @@ ROWS_AROUND = 12
 def run_study(
     study: Study,
     bucket: Bucket,
-    workers: int,
-    gpus: GpuInventory,
+    crew: Crew,
     cache: Path,
     encryption: Files | None,
     console: Console,
@@ -56,8 +55,7 @@ def run_study(
     Args:
         study: The settings.
         bucket: Bucket of the study.
-        workers: Number of worker processes.
-        gpus: GPUs that the workers share.
+        crew: The workers.
         cache: Folder for unpacked data and logs.
         encryption: TLS files; None without TLS.
         console: Shows the progress.
@@ -74,7 +72,7 @@ def run_study(
             print_line(console, f"Note: {change}", style="yellow")
     with reserved(_page_address()) as http:
         digest = _own_data(study, console) if study.data.own else _pack(study, bucket, reader.state, console).digest
-        local = LocalStudy(study, bucket, digest, workers, gpus, cache, cache / "logs" / study.name, encryption, http)
+        local = LocalStudy(study, bucket, digest, crew, cache, cache / "logs" / study.name, encryption, http)
         if reader.state.is_over(study) and reader.state.data_digest == digest:
             print_line(console, _finished_line(reader.state))
         else:
@@ -128,16 +126,15 @@ def _pack(study: Study, bucket: Bucket, state: StudyState, console: Console) -> 
 
 def _search(local: LocalStudy, previous: StudyState, console: Console) -> None:
     resumes = f" resumes ({len(previous.ended)} trials have ended)" if previous.trials else ""
-    workers = f"{counted(local.workers, 'worker')}{_on_gpus(local)}"
     algorithm = with_algorithm(local.study, previous.study).search.algorithm
     print_line(
         console,
-        f"Study {local.study.name}{resumes}: {algorithm.value} search, {workers}. "
+        f"Study {local.study.name}{resumes}: {algorithm.value} search, {local.crew.describe()}. "
         f"Bucket: {local.bucket.url}. Logs: {local.logs}.",
     )
     print_line(console, _live_page(local.http))
     watcher = _LiveWatcher(console) if console.is_terminal else _LineWatcher(console)
-    unused = UnusedGpus(local.gpus)
+    unused = UnusedGpus(local.crew.gpus)
 
     def warn(text: str) -> None:
         print_line(console, f"{time.strftime('%H:%M:%S')} {text}")
@@ -149,16 +146,6 @@ def _search(local: LocalStudy, previous: StudyState, console: Console) -> None:
 
     with watcher:
         run_search(local, watch, warn)
-
-
-def _on_gpus(local: LocalStudy) -> str:
-    """Return how many of the machine's GPUs the workers use; empty if there are none."""
-    used = min(local.workers, len(local.gpus.gpus))
-    if not used:
-        return ""
-    total = len(local.gpus.gpus)
-    kinds = f" ({local.gpus.kinds})" if local.gpus.kinds else ""
-    return f" on {f'{used} of ' if used < total else ''}{counted(total, 'GPU')}{kinds}"
 
 
 def _evaluate(local: LocalStudy, state: StudyState, console: Console) -> AnyMetrics:

@@ -137,6 +137,8 @@ class Status(Message):
     """The live state of the workers, which is not in the journal."""
 
     workers: list[WorkerStatus]
+    wanted: Number | None = None
+    """Number of workers that the search can use, with spare ones; None if it can use any number."""
 
 
 Request = TypeVar("Request", bound=Message)

@@ -134,9 +134,23 @@ class Oracle:
     @property
     def starts_trials(self) -> bool:
         """Whether more trials may be suggested. It may turn out that the algorithm has no further suggestion."""
-        most = self.state.max_trials
-        over = self.exhausted or self.state.finished or self.state.ending or self._waiting.is_closing
+        return self._may_start_trials and not self._waiting.is_closing
+
+    @property
+    def _may_start_trials(self) -> bool:
+        """The same, or whether they may be suggested once only the finalists are no longer to be completed."""
+        most, over = self.state.max_trials, self.exhausted or self.state.finished or self.state.ending
         return not over and (most is None or self.state.suggested_count < most)
+
+    @property
+    def needed_workers(self) -> int | None:
+        """Number of workers that can have a trial at the same time; None if more trials may be suggested.
+
+        A paused trial counts if its rung promotes it, or search.finalists needs it.
+        """
+        if self._may_start_trials:
+            return None
+        return 0 if self.state.finished else self.leases + self.queued + self._waiting.repetitions.to_come
 
     def add(self, suggestion: Suggestion, now: Instant) -> list[Record]:
         """Queue the trial of a suggestion."""

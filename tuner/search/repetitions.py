@@ -36,6 +36,13 @@ class Repetitions:
         ending = self._state.ending
         return 0 if ending and ending.ends_everything else len(self.queue)
 
+    @property
+    def to_come(self) -> int:
+        """Number of repetitions that may still be created, at most."""
+        ending, confirm = self._state.ending, self._state.settings.search.confirm
+        is_decided = self._are_created or not confirm.is_on or (ending and ending.ends_everything)
+        return 0 if is_decided else confirm.trainings
+
     def next(self) -> TrialId | None:
         """Return the repetition that a worker gets; None if none can be leased."""
         return self.queue[0] if self.count else None

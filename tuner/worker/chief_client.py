@@ -118,6 +118,8 @@ class ChiefClient:
         """Return an error if the chief has ended for good (`ChiefAbsence`). Called while the chief is unreachable."""
         self.late_error: Callable[[], UsageError | None] = lambda: None
         """Return an error to raise instead of ChiefUnreachableError (`ChiefAbsence`)."""
+        self.was_dismissed = False
+        """Whether the chief has answered that no trial is left for this worker, although the search continues."""
         self.pod = ""
         """Name of this worker's pod. Empty outside Kubernetes."""
         self._looked_up_at = 0.0
@@ -177,7 +179,7 @@ class ChiefClient:
             ) from None
 
     def next_trial(self, check: Callable[[], None]) -> Grant | None:
-        """Wait for a trial and return it; None once the search has finished.
+        """Wait for a trial and return it; None once the search has finished, or if `was_dismissed`.
 
         `check` is called repeatedly while waiting, and may raise. Raises FencedError if a newer process has this
         worker's name.
@@ -194,6 +196,7 @@ class ChiefClient:
                 ) from None
             trial = KerasTrial.from_proto(answer.trial)
             if trial.status == "STOPPED":
+                self.was_dismissed = any(key == names.METADATA_DISMISSED for key, _ in call.trailing_metadata() or ())
                 return None
             if trial.status == "RUNNING":
                 start = dict(call.trailing_metadata())

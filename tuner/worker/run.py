@@ -97,7 +97,8 @@ def run_worker(
                 gc.freeze()  # exempts the imports: collecting garbage, as Keras does for every model, takes 0.2 s
                 while (grant := _next_trial(chief, stop, metrics)) is not None:
                     Attempt(context, grant).run()
-                log.info("%s: the search has finished", name)
+                end = "no trial is left for this worker" if chief.was_dismissed else "the search has finished"
+                log.info("%s: %s", name, end)
     finally:
         outage.close()
         stop.finish()

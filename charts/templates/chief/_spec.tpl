@@ -34,6 +34,10 @@ template:
           - name: CIFAKE_TUNE_JOB
             valueFrom: {fieldRef: {fieldPath: "metadata.labels['batch.kubernetes.io/job-name']"}}
           {{- include "cifake-tune.env.release" . | nindent 10 }}
+          {{- /* the default is the program's, so that it changes no Job's name */}}
+          {{- if ne (int .Values.workers.spare) 1 }}
+          - {name: CIFAKE_TUNE_SPARE, value: {{ .Values.workers.spare | quote }}}
+          {{- end }}
           - {name: CIFAKE_TUNE_LINGER_S, value: {{ .Values.metrics.lingerSeconds | quote }}}
           {{- include "cifake-tune.env.http" . | nindent 10 }}
           {{- include "cifake-tune.env" . | nindent 10 }}
