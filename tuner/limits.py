@@ -40,7 +40,7 @@ def is_name(text: str) -> bool:
     return 0 < len(text) <= NAME_CHARACTERS and text.isprintable()
 
 
-def wrong_report(epoch: int, metrics: Mapping[str, float]) -> str | None:
+def wrong_report(epoch: int, metrics: Mapping[str, float], objective: str) -> str | None:
     """Return what is wrong with the report of an epoch, or None if the report is acceptable."""
     if not 0 <= epoch < NUMBER:
         return f"the epoch must be from 0 to {NUMBER - 1}, got {epoch}"
@@ -48,6 +48,11 @@ def wrong_report(epoch: int, metrics: Mapping[str, float]) -> str | None:
         return f"an epoch must have at most {METRICS} metrics, got {len(metrics)}"
     if not all(is_name(name) for name in metrics):
         return f"the name of a metric must have 1 to {NAME_CHARACTERS} printable characters"
+    if objective not in metrics:
+        return (
+            f"search.objective is {objective!r}, and the model reports {', '.join(sorted(metrics))}. "
+            "Set search.objective to one of these metrics."
+        )
     return None
 
 

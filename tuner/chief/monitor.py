@@ -31,7 +31,8 @@ from tuner.study.state import StudyState
 from tuner.study.status import EvaluationState, EvaluationStatus, EvaluationSummary, WorkerState, WorkerStatus
 
 if TYPE_CHECKING:  # it imports Keras, which `run` does not need
-    from tuner.chief.service import Service, ServiceSnapshot
+    from tuner.chief.service import Service
+    from tuner.chief.service_snapshot import ServiceSnapshot
 
 log = logging.getLogger(__name__)
 

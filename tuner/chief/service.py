@@ -8,7 +8,7 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +23,7 @@ from tuner.chief.dispatcher import Dispatcher
 from tuner.chief.journal_writer import JournalWriter
 from tuner.chief.metrics import ServiceMetrics
 from tuner.chief.refusals import abort, refuse
+from tuner.chief.service_snapshot import ServiceSnapshot
 from tuner.chief.stock_spaces import StockSpaces
 from tuner.chief.trial_messages import Messages, Status, bare_trial, start_metadata
 from tuner.chief.worker_deaths import WorkerDeaths
@@ -43,7 +44,6 @@ from tuner.search.suggester import Suggester, observations
 from tuner.study.evidence import Evidence
 from tuner.study.records import AttemptEnded, Ended, Outcome, Paused, Record, TrialState, first_line
 from tuner.study.state import StudyState
-from tuner.study.status import WorkerState, WorkerStatus
 from tuner.study.trial import Trial
 
 log = logging.getLogger(__name__)
@@ -55,32 +55,6 @@ BEATS_PER_S = 50
 
 _proto = protos.get_proto()
 _service = protos.get_service()
-
-
-@dataclass(frozen=True)
-class ServiceSnapshot:
-    """What the services are doing at one moment, apart from the study's state."""
-
-    workers: tuple[WorkerStatus, ...]
-    worker_states: Mapping[str, WorkerState]
-    """By the worker's name."""
-    leases: int
-    """Number of leases that are held."""
-    waiting_workers: int
-    """Number of workers whose call for a trial has not been answered yet."""
-    segments: int
-    """Number of the journal's segments."""
-    journal_waiting_s: float
-    """Seconds for which the journal has been waiting for the bucket; see JournalWriter.waiting_s."""
-
-    @property
-    def images_per_s(self) -> float:
-        """Training images per second of all workers that are not silent."""
-        return sum(
-            worker.images_per_s
-            for worker in self.workers
-            if self.worker_states[worker.worker] is not WorkerState.SILENT
-        )
 
 
 @dataclass

@@ -52,6 +52,13 @@ def stopped_at_end(trial: Trial, reason: str, at: float, budget: str = "") -> En
     )
 
 
+def environment_end(lease: Lease, failing_s: float, reason: str, at: float) -> AttemptEnded:
+    """Return the end of an attempt by a failure of bucket, disk or network, which had lasted `failing_s` seconds."""
+    return AttemptEnded(
+        at=at, trial=lease.trial, attempt=lease.attempt, outcome=Outcome.LOST, failing_s=failing_s, reason=reason
+    )
+
+
 def unfinished_end(
     state: StudyState, lease: Lease, outcome: Outcome, reason: str, at: float, *, refused: bool = False
 ) -> Ended | AttemptEnded:

@@ -21,7 +21,7 @@ from tuner.search.claims import (
     lease_of,
 )
 from tuner.search.early_stopping import SuccessiveHalving
-from tuner.search.endings import given_up, killed_reason, pause, scored_end, unfinished_end
+from tuner.search.endings import environment_end, given_up, killed_reason, pause, scored_end, unfinished_end
 from tuner.search.leases import Lease, LeaseTable, Worker
 from tuner.search.outage import LeasePause
 from tuner.search.suggester import Suggestion
@@ -191,17 +191,13 @@ class Oracle:
         if ended_by(attempt, self.state.trials):
             return []
         lease = lease_of(attempt, self._leases, self.state.trials)
-        if wrong := wrong_report(epoch, metrics):
+        objective = self.state.settings.search.objective
+        if wrong := wrong_report(epoch, metrics, objective):
             raise BadReportError(wrong)
         lease.deadline = now.monotonic + self._duration(attempt.worker)
         trial = self.state.trials[lease.trial]
         if trial.has_report(epoch, metrics, checkpoint, evidence.returned):
             return []
-        if (objective := self.state.settings.search.objective) not in metrics:
-            raise BadReportError(
-                f"search.objective is {objective!r}, and the model reports {', '.join(sorted(metrics))}. "
-                "Set search.objective to one of these metrics."
-            )
         reached = set(trial.rungs)
         records = self._apply(
             Reported(
@@ -262,17 +258,7 @@ class Oracle:
             return self._end_with_fault(lease, scope, reason, now)
         if outcome is not Outcome.ENVIRONMENT:
             return self._end_attempt(lease, outcome, reason, now, refused=scope is FaultScope.REFUSED)
-        records = self._queue_again(
-            AttemptEnded(
-                at=now.at,
-                trial=lease.trial,
-                attempt=lease.attempt,
-                outcome=Outcome.LOST,
-                failing_s=failing_s,
-                reason=reason,
-            ),
-            now,
-        )
+        records = self._queue_again(environment_end(lease, failing_s, reason, now.at), now)
         self._pause.begin(self.state.outage, now.monotonic)
         return records
 
