@@ -70,7 +70,8 @@ class Stage:
         for older in self.cast.of(Role.CHIEF):
             older.replaced = True
         port = free_port()
-        chief = self.cast.start("chief", Role.CHIEF, port, **self._address(port), **{names.ENV_TUNER_ID: "chief"})
+        environment = {**self._address(port), names.ENV_TUNER_ID: "chief", names.ENV_SPARE: str(MOST_WORKERS)}
+        chief = self.cast.start("chief", Role.CHIEF, port, **environment)  # faults need workers to the end
         self.front.add(port)
         return chief
 
