@@ -11,6 +11,9 @@ REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 LINES = "\n\t"
 """What to keep in text that has several lines, such as a traceback."""
 
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+"""Characters with which a formula begins in spreadsheets."""
+
 
 def printable(text: str, keep: str = "") -> str:
     """Return the text with every character replaced that is not printable, except those of `keep`.
@@ -21,6 +24,15 @@ def printable(text: str, keep: str = "") -> str:
     if text.isprintable():
         return text
     return "".join(character if character in keep or _is_printable(character) else REPLACEMENT for character in text)
+
+
+def spreadsheet_cell(text: str, keep: str = "") -> str:
+    """Return a text as it is written to CSV files: never a formula, and without control characters but `keep`.
+
+    Spreadsheets open the files. A text that would be a formula begins with `'`
+    (https://owasp.org/www-community/attacks/CSV_Injection).
+    """
+    return ("'" if text.startswith(FORMULA_STARTS) else "") + printable(text, keep)
 
 
 def printable_json(text: str) -> str:

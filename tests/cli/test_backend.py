@@ -9,7 +9,7 @@ import pytest
 
 from tests.integration.support import python_with
 from tests.support.command_line import run_in_process
-from tuner.cli import backend
+from tuner import keras_backend
 from tuner.cli.backend import importing_keras
 from tuner.errors import ConfigError, ExitCode
 
@@ -60,7 +60,7 @@ def test_no_garbage_is_collected_while_keras_is_imported_but_afterwards() -> Non
 def installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> set[str]:
     """Packages that are found, and no configuration of Keras."""
     packages = {"tensorflow", "jax"}
-    monkeypatch.setattr(backend, "find_spec", lambda name: name if name in packages else None)
+    monkeypatch.setattr(keras_backend, "find_spec", lambda name: name if name in packages else None)
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     monkeypatch.delenv("KERAS_BACKEND", raising=False)
     return packages
@@ -70,7 +70,7 @@ def installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> set[str]:
 def test_an_unsupported_backend_is_an_error(name: str, installed: set[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KERAS_BACKEND", name)
     with pytest.raises(ConfigError) as caught:
-        backend.choose_backend()
+        keras_backend.choose_backend()
     assert str(caught.value) == f"KERAS_BACKEND must be tensorflow or jax, got {name!r}. Correct or remove it."
 
 
@@ -78,7 +78,7 @@ def test_a_backend_that_is_not_installed_is_an_error(installed: set[str], monkey
     installed.remove("tensorflow")
     monkeypatch.setenv("KERAS_BACKEND", "tensorflow")
     with pytest.raises(ConfigError, match=r"TensorFlow is not installed\. Install cifake-tune\[tensorflow\]"):
-        backend.choose_backend()
+        keras_backend.choose_backend()
 
 
 @pytest.mark.parametrize(("packages", "chosen"), [({"tensorflow", "jax"}, None), ({"jax"}, "jax")])
@@ -87,7 +87,7 @@ def test_an_empty_backend_is_the_default(
 ) -> None:
     installed.intersection_update(packages)
     monkeypatch.setenv("KERAS_BACKEND", "")
-    backend.choose_backend()
+    keras_backend.choose_backend()
     assert os.environ.get("KERAS_BACKEND") == chosen
 
 
@@ -103,7 +103,7 @@ def test_every_command_that_needs_keras_names_the_backends(command: str, tmp_pat
 def test_the_configuration_of_keras_may_choose_the_backend(installed: set[str], tmp_path: Path) -> None:
     (tmp_path / "keras.json").write_text('{"backend": "torch"}')
     with pytest.raises(ConfigError, match=r"the backend in \S+keras.json must be tensorflow or jax, got 'torch'"):
-        backend.choose_backend()
+        keras_backend.choose_backend()
     for text in ('{"backend": "jax"}', "{broken", "[]", '{"backend": 3}'):
         (tmp_path / "keras.json").write_text(text)
-        backend.choose_backend()
+        keras_backend.choose_backend()

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from tuner.evaluation import scores
-from tuner.evaluation.predictions import COLUMNS, FORMULA_STARTS, predictions, read_csv_gz, to_csv_gz
+from tuner.evaluation.predictions import COLUMNS, predictions, read_csv_gz, to_csv_gz
 from tuner.evaluation.saved_model import class_probabilities
+from tuner.printable import FORMULA_STARTS
 
 CLASSES = ("FAKE", "REAL")
 

@@ -19,6 +19,7 @@ from tuner.cli.options import (
     refuse_without_release,
 )
 from tuner.cli.release import ask_for_progress, bucket_and_study, load_release, workers_of
+from tuner.cli.trial_output import EpochsOption, FormatOption, chosen_format, print_trials
 from tuner.errors import CifakeTuneError, ExitCode
 from tuner.report.terminal.console import make_console, print_json, print_line, shown_wait
 
@@ -72,20 +73,16 @@ def trials(
     release: ReleaseOption = None,
     namespace: NamespaceOption = None,
     context: ContextOption = None,
+    output: FormatOption = None,
+    epochs: EpochsOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """List a study's trials, also while it runs."""
     refuse_without_release(invocation, release)
-    from tuner.report.terminal.search import trials_table
-    from tuner.study.views import view_trial
-
+    chosen = chosen_format(output, as_json)
     with bucket_and_study(bucket_url, study, release, namespace, context) as (bucket, name):
         state = _state(bucket, name)
-    if as_json:
-        rows = [view_trial(trial).model_dump(mode="json") for trial in state.trials.values()]
-        print_json(json.dumps(rows, indent=2))
-        return
-    make_console().print(trials_table(state))
+    print_trials(state, chosen, epochs)
 
 
 def _release_status(release: "Release", study: str | None, as_json: bool) -> None:

@@ -22,11 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuner.evaluation.scores import Labels, Probabilities
-from tuner.printable import printable
+from tuner.printable import spreadsheet_cell
 
 COLUMNS = ("name", "label", "prediction", "probability", "sha256")
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
-"""Characters with which a formula begins in spreadsheets."""
 
 
 @dataclass(frozen=True)
@@ -79,11 +77,6 @@ def predictions(probabilities: Probabilities) -> Predictions:
     return Predictions(predicted, by_class[rows, predicted], by_class)
 
 
-def cell(text: str) -> str:
-    """Return a name as it is written: never a formula, and without control characters."""
-    return ("'" if text.startswith(FORMULA_STARTS) else "") + printable(text)
-
-
 def to_csv_gz(
     names: Sequence[str], sha256: Sequence[str], labels: Labels, predictions: Predictions, classes: Sequence[str]
 ) -> bytes:
@@ -99,11 +92,11 @@ def to_csv_gz(
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
-    cells = [cell(name) for name in classes]
+    cells = [spreadsheet_cell(name) for name in classes]
     for name, digest, label, prediction, probability in zip(
         names, sha256, labels.tolist(), predictions.predicted.tolist(), predictions.probability.tolist(), strict=True
     ):
-        writer.writerow((cell(name), cells[label], cells[prediction], repr(probability), digest))
+        writer.writerow((spreadsheet_cell(name), cells[label], cells[prediction], repr(probability), digest))
     return gzip.compress(text.getvalue().encode("utf-8", "backslashreplace"), mtime=0)
 
 
@@ -128,7 +121,7 @@ def _read(rows: Iterator[list[str]], classes: Sequence[str]) -> ReadPredictions:
     if columns not in (COLUMNS, COLUMNS[:-1]):
         raise ValueError(f"its columns must be {', '.join(COLUMNS)}, got {', '.join(columns)!r:.80}")
     index = {name: number for number, name in enumerate(classes)} | {
-        cell(name): number for number, name in enumerate(classes)
+        spreadsheet_cell(name): number for number, name in enumerate(classes)
     }
     names, labels, predicted, probabilities, digests = [], [], [], [], []
     for line, row in enumerate(rows, start=2):

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from tuner import names
 from tuner.bucket import Bucket
-from tuner.errors import EnvironmentFailure, SpaceError, UsageError
+from tuner.errors import EnvironmentFailure, UsageError
 from tuner.evaluation import saved_model
 from tuner.evaluation.calibration import at_temperature
 from tuner.evaluation.grad_cam import GradCam
@@ -22,9 +22,9 @@ from tuner.evaluation.own_result import OwnMetrics
 from tuner.evaluation.predictions import predictions
 from tuner.evaluation.result import Fit, Metrics
 from tuner.evaluation.result_files import read_metrics
-from tuner.spaces import load_space
+from tuner.evaluation.trained_model import load_trained_model
+from tuner.spaces.arguments import DataFacts
 from tuner.study.journal import read_study
-from tuner.temporary_files import temporary_folder
 
 AT_ONCE = 256
 """Number of images read and predicted at a time."""
@@ -127,19 +127,9 @@ def open_predictor(bucket: Bucket, study: str) -> Predictor:
             f"study {study!r} has its own data or evaluation, so how its model takes images is unknown here. Load "
             f"{bucket.url.rstrip('/')}/{name} with keras.saving.load_model() in your own code instead."
         )
-    with temporary_folder() as folder:
-        path = Path(folder, names.BEST_MODEL)
-        bucket.download(name, path)
-        height, width = _size(metrics, (32, 32))
-        no_space = ""
-        try:  # registers a user's own layers
-            load_space(read_study(bucket, study).settings.space, (height, width, 3), len(metrics.classes))
-        except SpaceError as error:  # the code may be missing here, and is not needed for Keras's own layers
-            no_space = str(error)
-        try:
-            model = saved_model.load_model(path, f"{bucket.url}: {name}")
-        except SpaceError as error:
-            raise SpaceError(f"{error} {no_space}".strip()) from error
+    height, width = _size(metrics, (32, 32))
+    facts = DataFacts((height, width, 3), len(metrics.classes))
+    model = load_trained_model(bucket, name, read_study(bucket, study).settings, facts)
     height, width = _size(metrics, tuple(model.input_shape[1:3]))
     return Predictor(model, metrics, height, width)
 

@@ -10,9 +10,9 @@ from tuner import names
 from tuner.bucket import Bucket
 from tuner.errors import DamagedResultError, NewerFormatError, ObjectNotFoundError
 from tuner.evaluation.own_result import AnyMetrics, OwnMetrics
-from tuner.evaluation.predictions import cell, read_csv_gz
+from tuner.evaluation.predictions import read_csv_gz
 from tuner.evaluation.result import Metrics
-from tuner.printable import printable
+from tuner.printable import printable, spreadsheet_cell
 
 
 def read_metrics(bucket: Bucket, study: str) -> AnyMetrics | None:
@@ -49,7 +49,7 @@ def _is_own(data: bytes) -> bool:
 
 def check_predictions(bucket: Bucket, metrics: Metrics) -> None:
     """Raise DamagedResultError if predictions.csv.gz exists and is damaged or contradicts metrics.json."""
-    if len(set(map(cell, metrics.classes))) < len(metrics.classes):
+    if len(set(map(spreadsheet_cell, metrics.classes))) < len(metrics.classes):
         return  # the file does not distinguish classes that differ in control characters only
     name = names.evaluation(metrics.study, names.PREDICTIONS_CSV)
     rows = _checked(bucket, name, lambda data: read_csv_gz(data, metrics.classes))

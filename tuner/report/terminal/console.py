@@ -53,6 +53,11 @@ def print_json(text: str) -> None:
     print(printable_json(text), flush=True)  # noqa: T201
 
 
+def print_csv(text: str) -> None:
+    """Print the lines of a CSV file, whose cells are safe already."""
+    print(text, end="", flush=True)  # noqa: T201
+
+
 @contextmanager
 def shown_progress(what: str = "starting") -> Iterator[Callable[["Progress"], None]]:
     """Yield a function that shows progress on standard error: a bar on a terminal, occasional lines elsewhere.

@@ -1,0 +1,1 @@
+"""Reading a study from Python: `from cifake_tune import open_study`."""

@@ -1,0 +1,42 @@
+"""Loads a model that a study has trained, together with the layers that the study's own code defines."""
+
+from pathlib import Path
+from typing import Any
+
+from tuner.bucket import Bucket
+from tuner.config.settings import Study
+from tuner.errors import SpaceError
+from tuner.evaluation import saved_model
+from tuner.spaces import load_own_space, load_space
+from tuner.spaces.arguments import DataFacts
+from tuner.temporary_files import temporary_folder
+
+
+def load_trained_model(bucket: Bucket, name: str, study: Study, facts: DataFacts | None) -> Any:
+    """Return the Keras model in the object `name`, for predictions: it is not compiled.
+
+    Args:
+        bucket: The study's bucket.
+        name: A checkpoint, or the best model of the evaluation.
+        study: The study's settings, which name the code of its layers.
+        facts: The images for which the model was built; None if the space has its own data.
+
+    Raises:
+        SpaceError: Keras cannot load the model, for example because the code of its layers is not on this machine.
+        BucketError: The object is missing or damaged.
+    """
+    with temporary_folder() as folder:
+        path = Path(folder, "model.keras")
+        bucket.download(name, path)
+        no_space = ""
+        try:  # registers a user's own layers
+            if facts is None:
+                load_own_space(study.space)
+            else:
+                load_space(study.space, facts.image_shape, facts.classes)
+        except SpaceError as error:  # the code may be missing here, and is not needed for Keras's own layers
+            no_space = str(error)
+        try:
+            return saved_model.load_model(path, f"{bucket.url}: {name}")
+        except SpaceError as error:
+            raise SpaceError(f"{error} {no_space}".strip()) from error
