@@ -141,6 +141,13 @@ def test_the_folders_of_a_folder(bucket: Bucket, prefix: str, expected: list[str
     assert list(bucket.folders(prefix)) == expected
 
 
+def test_the_size_of_a_prefix_is_that_of_its_objects(bucket: Bucket) -> None:
+    for name, size in (("s/a/1", 10), ("s/a/2", 0), ("s/ab", 300), ("t", 5000)):
+        bucket.write(name, b"x" * size)
+    sizes = {prefix: bucket.size_bytes(prefix) for prefix in ("s/a/", "s/a", "s/", "", "missing/")}
+    assert sizes == {"s/a/": 10, "s/a": 310, "s/": 310, "": 5310, "missing/": 0}
+
+
 def test_an_empty_folder_that_someone_made_by_hand_is_none(
     bucket: Bucket, url: str, make_folder: Callable[[str], None]
 ) -> None:

@@ -148,6 +148,14 @@ class GcsBucket:
                     if any(self._list(folder.removeprefix(self._prefix), page_size=2)):
                         yield folder.removeprefix(whole).removesuffix("/")
 
+    def size_bytes(self, prefix: str) -> int:
+        """Return the total size of all objects whose names start with `prefix`, in bytes."""
+        with self._calling("list", prefix or "/"):
+            listing = self._client.list_blobs(
+                self._bucket, prefix=self._prefix + prefix, fields="items(size),nextPageToken", **self._options
+            )
+            return sum(int(blob.size or 0) for blob in listing)
+
     def delete(self, name: str) -> None:
         """Delete the object. A missing object is not an error."""
         blob = self._blob(name)

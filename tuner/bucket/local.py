@@ -88,6 +88,14 @@ class LocalBucket:
             if key.endswith("/") and next(self._walk(prefix + key), None) is not None:
                 yield key.removesuffix("/")
 
+    def size_bytes(self, prefix: str) -> int:
+        """Return the total size of all objects whose names start with `prefix`, in bytes."""
+        total = 0
+        for name in self.list(prefix):
+            with self._failing("look for", name), contextlib.suppress(FileNotFoundError):  # deleted meanwhile
+                total += self._path(name).stat().st_size
+        return total
+
     def delete(self, name: str) -> None:
         """Delete the object. A missing object is not an error."""
         path = self._path(name)

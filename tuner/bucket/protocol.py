@@ -68,6 +68,10 @@ class Bucket(Protocol):
         """
         ...
 
+    def size_bytes(self, prefix: str) -> int:
+        """Return the total size of all objects whose names start with `prefix`, in bytes."""
+        ...
+
     def delete(self, name: str) -> None:
         """Delete the object. A missing object is not an error."""
         ...

@@ -28,6 +28,7 @@ from tuner.cli.predict import predict_app
 from tuner.cli.report import report_app
 from tuner.cli.status import readers_app
 from tuner.cli.streams import close_output, discard_output, open_streams
+from tuner.cli.studies import studies_app
 from tuner.config.loading import json_schema
 from tuner.config.variables import check_variables
 from tuner.errors import CifakeTuneError, ConfigError, ExitCode, PreemptedError
@@ -53,6 +54,7 @@ app.add_typer(doctor_app)
 app.add_typer(plan_app)
 app.add_typer(predict_app)
 app.add_typer(report_app)
+app.add_typer(studies_app)
 
 
 def _print_version(requested: bool) -> None:

@@ -29,6 +29,15 @@ def cache_folder(environment: Mapping[str, str]) -> Path:
     return folder
 
 
+def existing_cache_folder(environment: Mapping[str, str]) -> Path | None:
+    """Return the cache folder; None if it does not exist. Nothing is created."""
+    try:
+        folder = _chosen(environment).absolute()
+    except ConfigError:
+        return None
+    return folder if folder.is_dir() else None
+
+
 def _chosen(environment: Mapping[str, str]) -> Path:
     if environment.get(names.ENV_CACHE):
         return Path(environment[names.ENV_CACHE])

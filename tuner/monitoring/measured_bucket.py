@@ -95,6 +95,11 @@ class MeasuredBucket:
         with self._measuring(Operation.FOLDERS):
             yield from self._bucket.folders(prefix)
 
+    def size_bytes(self, prefix: str) -> int:
+        """Return the total size of objects."""
+        with self._measuring(Operation.LIST):
+            return self._bucket.size_bytes(prefix)
+
     def delete(self, name: str) -> None:
         """Delete the object."""
         with self._measuring(Operation.DELETE):

@@ -1,0 +1,1 @@
+"""Deleting studies, data sets and caches that are no longer needed."""
