@@ -75,3 +75,26 @@ int nvmlDeviceGetMigDeviceHandleByIndex(struct device *handle, unsigned int inde
     *slice = &slices[handle->index][index];
     return SUCCESS;
 }
+
+int nvmlDeviceGetHandleByUUID(const char *uuid, struct device **handle) {
+    char text[80];
+    for (int index = 0; index < count; index++) {
+        nvmlDeviceGetUUID(&devices[index], text, sizeof text);
+        if (!strcmp(text, uuid)) {
+            *handle = &devices[index];
+            return SUCCESS;
+        }
+    }
+    return NOT_FOUND;
+}
+
+struct memory {
+    unsigned long long total, free, used;
+};
+
+/* An H200 has 141 GB, of which each GPU uses as many GB as its number. */
+int nvmlDeviceGetMemoryInfo(struct device *handle, struct memory *memory) {
+    const unsigned long long gb = 1000000000;
+    *memory = (struct memory){141 * gb, (141 - handle->index) * gb, handle->index * gb};
+    return SUCCESS;
+}
