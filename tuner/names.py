@@ -30,6 +30,7 @@ ENV_POD = "CIFAKE_TUNE_POD"  # name of a worker's pod, by which the chief finds 
 ENV_GPUS = "CIFAKE_TUNE_GPUS"  # number of GPUs that a worker requested
 ENV_GPU = "CIFAKE_TUNE_GPU"  # which GPU of this machine `run` has given to a process, such as `GPU 1`
 ENV_GPU_RESOURCE = "CIFAKE_TUNE_GPU_RESOURCE"  # resource by which Kubernetes counts them; default: GPU_RESOURCE
+ENV_PROCESSES = "CIFAKE_TUNE_PROCESSES"  # number of worker processes in this pod, or "auto"; the same as --processes
 ENV_REQUIRE_GPU = "CIFAKE_TUNE_REQUIRE_GPU"  # "true" makes a worker exit if it requested GPUs and finds none
 ENV_IMAGE = "CIFAKE_TUNE_IMAGE"  # container image of this process; recorded in provenance.json
 ENV_REVISION = "CIFAKE_TUNE_REVISION"  # commit from which the image was built; recorded in provenance.json
@@ -60,6 +61,17 @@ def parse_release(environment: Mapping[str, str]) -> ReleaseId | None:
     """Return the release in the environment of a pod; None outside a release."""
     name, namespace = environment.get(ENV_RELEASE), environment.get(ENV_NAMESPACE)
     return ReleaseId(name, namespace) if name and namespace else None
+
+
+# ---- workers ------------------------------------------------------------------------------------
+def process_name(worker: str, number: int) -> str:
+    """Return the name of a process of a worker that has several, such as `worker-3-1`."""
+    return f"{worker}-{number}"
+
+
+def is_process_of(name: str, worker: str) -> bool:
+    """Return whether this is the name of a process of a worker that has several."""
+    return re.fullmatch(rf"{re.escape(worker)}-[0-9]{{1,4}}", name) is not None
 
 
 # ---- values among a trial's hyperparameters that are not in its space ---------------------------------------------
@@ -195,6 +207,7 @@ class Metric(StrEnum):
     WORKER_BEAT = "cifake_tune_worker_heartbeat_timestamp_seconds"
     GPUS = "cifake_tune_worker_gpus"
     GPUS_MISSING = "cifake_tune_worker_gpus_missing"
+    WORKER_OUT_OF_MEMORY = "cifake_tune_worker_out_of_memory_total"
     GPU_MEMORY = "cifake_tune_worker_gpu_memory_bytes"
     GPU_UTILIZATION = "cifake_tune_worker_gpu_utilization_ratio"
     GPU_DEVICE_MEMORY = "cifake_tune_worker_gpu_device_memory_bytes"
@@ -202,6 +215,7 @@ class Metric(StrEnum):
 
 
 LABEL_STUDY = "study"
+LABEL_PROCESS = "process"  # number of a worker process in a pod that has several
 LABEL_NAMESPACE = "namespace"  # Kubernetes namespace, added by Prometheus's service discovery
 
 

@@ -80,6 +80,9 @@ class ComponentView(ReleaseModel):
     risk: str | None = None
     """A potential problem, in one sentence."""
     work: WorkerStatus | None = None
+    """What the chief knows of the worker; of the most silent process if it has several."""
+    processes: list[WorkerStatus] = []
+    """What the chief knows of each process of a worker that has several (workers.perPod, workers.perGPU)."""
 
     @property
     def title(self) -> str:
@@ -199,8 +202,10 @@ class _Viewer:
 
     def _with_work(self, row: ComponentView, pod: Pod, work: Mapping[str, WorkerStatus]) -> ComponentView:
         """Add what the chief knows about a running worker: what it does, its silence and its GPUs."""
-        status = work.get(f"worker-{row.index}")
-        changes: dict[str, object] = {"work": status}
+        name = f"worker-{row.index}"
+        processes = [work[each] for each in sorted(work) if names.is_process_of(each, name)]
+        status = work.get(name) or max(processes, key=lambda each: each.silent_s, default=None)
+        changes: dict[str, object] = {"work": status, "processes": processes}
         if row.state is State.LOST and status is not None and status.heard and status.silent_s < HEARD_S:
             # the node is cut off from the API server, but the worker still trains
             return row.model_copy(update=changes | {"state": State.RUNNING, "trouble": None, "risk": row.trouble})
@@ -210,10 +215,11 @@ class _Viewer:
             )
         elif row.trouble is None and status is not None:
             changes["trouble"] = silent_worker_problem(pod, status, self._nodes)
-        if status is not None and status.gpus == 0 and row.gpus != "0" and row.state is State.RUNNING:
+        known = processes or [each for each in [status] if each]
+        if any(each.gpus == 0 for each in known) and row.gpus != "0" and row.state is State.RUNNING:
             changes["risk"] = trains_on_cpu(GpuRequest(int(row.gpus), row.gpu_resource))
-        if status is not None and status.problem:
-            changes["trouble"] = f"waits: {status.problem.removesuffix('.')}"
+        if problem := next((each.problem for each in known if each.problem), ""):
+            changes["trouble"] = f"waits: {problem.removesuffix('.')}"
         return row.model_copy(update=changes)
 
     def _without_chief(self, row: ComponentView, pod: Pod, job: Job) -> ComponentView:

@@ -83,14 +83,15 @@ def _workers(view: ReleaseView, unit: str, with_pods: bool) -> Table:
         table.add_column(name, no_wrap=True, justify="left" if name == "trial" else "right")
     if with_pods:
         table.add_column("pod", no_wrap=True)
-    for worker in view.workers:
-        work = worker.work
+    for worker, work in _rows(view):
         busy = work is not None and work.trial is not None
+        # a worker with several processes has a row for each of them
+        index = str(worker.index) if work is None else work.worker.removeprefix("worker-")
         table.add_row(
-            str(worker.index),
+            index,
             _state(worker),
             worker.node or "",
-            _gpus(worker),
+            _gpus(worker, work),
             (work.trial or ("idle" if work.heard else "")) if work else "",
             f"{work.epoch + 1} {work.progress:4.0%}" if work and busy else "",
             f"{work.images_per_s:,.0f}" if work and busy and work.images_per_s else "",
@@ -120,9 +121,18 @@ def _state(component: ComponentView) -> Text:
     return Text(component.state.value, style="red" if component.trouble else _STYLES[component.state])
 
 
-def _gpus(worker: ComponentView) -> str:
+def _rows(view: ReleaseView) -> Iterator[tuple[ComponentView, WorkerStatus | None]]:
+    """Yield each worker with what the chief knows of it, or of each of its processes."""
+    for worker in view.workers:
+        for work in worker.processes:
+            yield worker, work
+        if not worker.processes:
+            yield worker, worker.work
+
+
+def _gpus(worker: ComponentView, work: WorkerStatus | None) -> str:
     """Return the GPUs that the worker has found, else the number that it requested."""
-    device = worker.work.device if worker.work else ""
+    device = work.device if work else ""
     return worker.gpus if worker.gpus == "0" or not device else device
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.children import output_of
 from tests.support.nvidia_driver import nvidia_driver
-from tuner.local.gpu_inventory import find_gpus
+from tuner.local.gpu_inventory import GpuMemoryUse, find_gpus
 
 LIST = """
 import json, os
@@ -86,6 +86,15 @@ def test_a_driver_that_cannot_list_its_gpus_is_reported(listed) -> None:
     assert (variable, found) == ("CUDA_VISIBLE_DEVICES", [])
     assert problem.startswith("NVIDIA's driver cannot list the GPUs: ")
     assert problem.endswith("version mismatch")
+
+
+def test_the_memory_of_a_gpu_is_measured_by_its_uuid_or_number(listed, tmp_path: Path) -> None:
+    listed("HHH")
+    code = "from tuner.local.gpu_inventory import memory_of; print([memory_of(gpu) for gpu in {}])"
+    gpus = ["GPU-20000000-aaaa", "1", "GPU-90000000-aaaa", "7", ""]
+    measured = output_of(code.format(gpus)).strip()
+    total = 141 * 10**9
+    assert measured == str([GpuMemoryUse(2 * 10**9, total), GpuMemoryUse(10**9, total), None, None, None])
 
 
 def amd(folder: Path, *simd_counts: int, inaccessible: int = -1) -> tuple[Path, Path]:

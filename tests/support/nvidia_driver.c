@@ -6,7 +6,8 @@
 
    NVIDIA_READINGS is a file that a test may change while the process runs. Its lines are for the GPUs in order: the
    utilization in percent, the bytes of memory that are used, all bytes, and the power in mW. "-1" is a value that the
-   driver does not support, and "lost" a GPU that has fallen off the bus. Without the file, a GPU is idle. */
+   driver does not support, and "lost" a GPU that has fallen off the bus. Without the file, a GPU is
+   idle, has 141 GB like an H200, and uses as many GB as its number. */
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -82,6 +83,18 @@ int nvmlDeviceGetMigDeviceHandleByIndex(struct device *handle, unsigned int inde
     return SUCCESS;
 }
 
+int nvmlDeviceGetHandleByUUID(const char *uuid, struct device **handle) {
+    char text[80];
+    for (int index = 0; index < count; index++) {
+        nvmlDeviceGetUUID(&devices[index], text, sizeof text);
+        if (!strcmp(text, uuid)) {
+            *handle = &devices[index];
+            return SUCCESS;
+        }
+    }
+    return NOT_FOUND;
+}
+
 struct readings {
     long long utilization, used, total, power;
 };
@@ -90,7 +103,7 @@ static int readings_of(struct device *handle, struct readings *now) {
     const char *path = getenv("NVIDIA_READINGS");
     FILE *file = path ? fopen(path, "r") : NULL;
     char line[128] = "";
-    *now = (struct readings){0, 0, 150754820096LL, 75000};
+    *now = (struct readings){0, handle->index * 1000000000LL, 141 * 1000000000LL, 75000};
     if (!file) return SUCCESS;
     for (int number = 0; number <= handle->index && fgets(line, sizeof line, file); number++) continue;
     fclose(file);

@@ -111,14 +111,14 @@ def run(
     run_study(study, _bucket(bucket_url), crew, cache, _encryption(), console)
 
 
-def _number_of_workers(text: str) -> int | None:
-    """Return the number that `--workers` gives; None for auto. Raises UsageError if it is neither."""
+def _number_of_workers(text: str, option: str = "--workers") -> int | None:
+    """Return the number that an option gives; None for auto. Raises UsageError if it is neither."""
     if text == AUTO:
         return None
     if not (
         text.isdecimal() and text.isascii() and len(text) <= len(str(MAX_WORKERS)) and 0 < int(text) <= MAX_WORKERS
     ):
-        raise UsageError(f"--workers must be auto or a number from 1 to {MAX_WORKERS}, got {printable(text)!r:.60}.")
+        raise UsageError(f"{option} must be auto or a number from 1 to {MAX_WORKERS}, got {printable(text)!r:.60}.")
     return int(text)
 
 
@@ -176,9 +176,24 @@ def _run_chief(study: config.Study, its_bucket: Bucket, own: "OwnJobEnd") -> Non
         run_chief(ChiefContext(bucket, study, digest, address, encryption, cluster, chief_monitor, spare))
 
 
-def worker(context: typer.Context, bucket_url: BucketOption = DEFAULT_BUCKET) -> None:
+def worker(
+    context: typer.Context,
+    bucket_url: BucketOption = DEFAULT_BUCKET,
+    processes: Annotated[
+        str,
+        typer.Option(
+            envvar=names.ENV_PROCESSES,
+            metavar="N|auto",
+            help="Number of worker processes to run and supervise, called NAME-0, NAME-1 and so on. auto: as many as "
+            "the memory of the GPU allows.",
+        ),
+    ] = "",
+) -> None:
     """Train trials for the chief until the search has finished. KERASTUNER_TUNER_ID is the worker's name."""
     _begin_process(context)
+    if processes:
+        _run_processes(processes)
+        return
     address = f"{_environment(names.ENV_ORACLE_IP)}:{_port()}"
     name = _environment(names.ENV_TUNER_ID)
     if not is_name(name):
@@ -206,6 +221,23 @@ def worker(context: typer.Context, bucket_url: BucketOption = DEFAULT_BUCKET) ->
         absence = ChiefAbsence(bucket, study.name, release) if study and release else None
         devices.check(os.environ)
         run_worker(bucket, address, encryption, name, cache_folder(os.environ), monitor, absence)
+
+
+def _run_processes(processes: str) -> None:
+    from tuner.local.gpu_inventory import find_gpus
+    from tuner.local.gpu_room import GpuRoom
+    from tuner.local.pod_workers import PodWorkers
+    from tuner.monitoring.catalogue import Role
+    from tuner.monitoring.endpoint import Monitor, serving
+
+    name, gpus = _environment(names.ENV_TUNER_ID), find_gpus(os.environ)
+    number = _number_of_workers(processes, "--processes")
+    if number is None and len(gpus.gpus) > 1:
+        raise ConfigError(f"--processes auto needs a single GPU, found {len(gpus.gpus)}. Give a number of processes.")
+    token = gpus.gpus[0].token if gpus.gpus else ""
+    workers = PodWorkers(name, GpuRoom(token) if number is None else number, gpus, read_format(os.environ))
+    with serving(monitor := Monitor(Role.WORKER)):
+        workers.run(monitor)
 
 
 def evaluate(

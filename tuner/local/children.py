@@ -119,13 +119,17 @@ class Child:
         """Restart the process after a death. Raises EnvironmentFailure after `DEATHS` deaths without any work."""
         self.deaths += 1
         if self.deaths >= DEATHS:
-            code = self.exit_code() or 0
-            how = f"by signal {-code}" if code < 0 else f"with exit code {code}"
-            raise EnvironmentFailure(
-                f"{self.name} died {self.deaths} times without having done any work, the last time {how}. "
-                f"Fix the cause; the last line of its log is: {self.last_line()}"
-            )
+            raise self.no_work()
         self.start()
+
+    def no_work(self) -> EnvironmentFailure:
+        """Return the error of a process that died again and again without having done any work."""
+        code = self.exit_code() or 0
+        how = f"by signal {-code}" if code < 0 else f"with exit code {code}"
+        return EnvironmentFailure(
+            f"{self.name} died {self.deaths} times without having done any work, the last time {how}. "
+            f"Fix the cause; the last line of its log is: {self.last_line()}"
+        )
 
     def new_outages(self) -> list[str]:
         """Return what the child has logged about an unreachable chief since the last call."""
@@ -160,7 +164,7 @@ def run_search(local: LocalStudy, watch: Watcher, warn: Callable[[str], None]) -
         PreemptedError: Ctrl-C or SIGTERM was received, and the children have ended.
         CifakeTuneError: The error that ended a child.
     """
-    with temporary_folder() as folder, reserved(Address("127.0.0.1", 0)) as chief_at, _interruptible():
+    with temporary_folder() as folder, reserved(Address("127.0.0.1", 0)) as chief_at, interruptible():
         file = Path(folder) / "study.yaml"
         file.write_text(yaml.safe_dump(dump(local.study)), encoding="utf-8")
         environment = {
@@ -199,7 +203,7 @@ def run_evaluator(local: LocalStudy) -> None:
         names.ENV_SETTING + "NAME": local.study.name,
     } | evaluator_variables(local.crew.gpus)
     evaluator = _child("evaluate", local, environment)
-    with _interruptible():
+    with interruptible():
         try:
             evaluator.start()
             while (code := evaluator.exit_code()) is None:
@@ -207,7 +211,7 @@ def run_evaluator(local: LocalStudy) -> None:
         finally:
             stop_all([evaluator], STOP_S)
     if code:
-        raise _error(evaluator, code)
+        raise child_error(evaluator, code)
 
 
 def end_with_parent() -> None:
@@ -258,9 +262,13 @@ def _worker(local: LocalStudy, environment: Mapping[str, str], index: int) -> Ch
 
 
 def _child(role: str, local: LocalStudy, environment: Mapping[str, str], name: str | None = None) -> Child:
-    program = Path(sys.executable).with_name("cifake-tune")
-    command = [str(program), role] if program.exists() else [sys.executable, "-m", "cifake_tune", role]
-    return Child(name or role, command, environment, local.logs / f"{name or role}.log")
+    return Child(name or role, program(role), environment, local.logs / f"{name or role}.log")
+
+
+def program(role: str) -> list[str]:
+    """Return the command of a child process."""
+    script = Path(sys.executable).with_name("cifake-tune")
+    return [str(script), role] if script.exists() else [sys.executable, "-m", "cifake_tune", role]
 
 
 def _watch(
@@ -292,13 +300,13 @@ def _watch(
             return
         if code is not None:
             if code > 0 and code != ExitCode.ENVIRONMENT:
-                raise _error(chief, code)
+                raise child_error(chief, code)
             chief.restart()
             starting.starts()
         for worker in workers:
             code = worker.exit_code()
             if code in (ExitCode.USAGE, ExitCode.INTERNAL):
-                raise _error(worker, code)
+                raise child_error(worker, code)
             if code and not reader.state.finished:
                 worker.restart()
         recall(workers, status.wanted)
@@ -341,7 +349,8 @@ def _status(stub: lease_service.LeaseStub) -> lease_service.Status:
         return lease_service.Status(workers=[])  # the chief is starting, or busy
 
 
-def _error(child: Child, code: int) -> CifakeTuneError:
+def child_error(child: Child, code: int) -> CifakeTuneError:
+    """Return the error that ended a child with this exit code."""
     kinds: dict[int, type[CifakeTuneError]] = {
         ExitCode.INTERNAL: InternalError,
         ExitCode.USAGE: UsageError,
@@ -354,7 +363,7 @@ def _error(child: Child, code: int) -> CifakeTuneError:
 
 
 @contextmanager
-def _interruptible() -> Iterator[None]:
+def interruptible() -> Iterator[None]:
     """Turn Ctrl-C and SIGTERM into a PreemptedError in the main thread."""
 
     def handle(number: int, frame: FrameType | None) -> None:

@@ -54,6 +54,35 @@ def find_gpus(
     return GpuInventory(_visible_amd(_count_amd(kfd_nodes, render_nodes), environment), HIP)
 
 
+@dataclass(frozen=True)
+class GpuMemoryUse:
+    """Number of bytes of a GPU's memory that all processes use, and that it has."""
+
+    used: int
+    total: int
+
+
+def memory_of(token: str) -> GpuMemoryUse | None:
+    """Return the memory of the NVIDIA GPU that this entry of CUDA_VISIBLE_DEVICES selects; None if it is unknown."""
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return None
+    try:
+        by_number = token.isdecimal()
+        handle = (pynvml.nvmlDeviceGetHandleByIndex if by_number else pynvml.nvmlDeviceGetHandleByUUID)(
+            int(token) if by_number else token
+        )
+        memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
+        return GpuMemoryUse(int(memory.used), int(memory.total))
+    except pynvml.NVMLError:
+        return None
+    finally:
+        pynvml.nvmlShutdown()
+
+
 # ---- NVIDIA ---------------------------------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class _NvidiaDevice:

@@ -67,6 +67,8 @@ class Monitor:
         self.registry = CollectorRegistry()
         self.registry.register(_About(self, role))
         ProcessCollector(registry=self.registry)
+        self.prefixes: dict[str, Handler] = {}
+        """Handlers of paths that begin so, for which there is no route."""
         self.routes: dict[str, Handler] = {
             names.HTTP_METRICS: self._metrics,
             names.HTTP_HEALTHY: lambda _: _checked(self.phase.healthy),
@@ -93,7 +95,7 @@ def serving(monitor: Monitor, environment: Mapping[str, str] = os.environ) -> It
     if not text:
         yield None
         return
-    with HttpServer(parse_address(text, names.ENV_HTTP), monitor.routes) as server:
+    with HttpServer(parse_address(text, names.ENV_HTTP), monitor.routes, monitor.prefixes) as server:
         address = server.address
         log.info("metrics and health are served at http://%s%s", address, names.HTTP_METRICS)
         yield address

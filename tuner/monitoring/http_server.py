@@ -60,11 +60,16 @@ def plain(text: str, status: HTTPStatus = HTTPStatus.OK) -> Response:
 class HttpServer:
     """Serves `routes`, by path, until the end of the block. Routes may be added while the server runs.
 
+    A path without a route has the handler of `prefixes` for all of the path but its last part, if there is one.
+
     Raises EnvironmentFailure if the server cannot listen on the address.
     """
 
-    def __init__(self, address: Address, routes: Mapping[str, Handler]) -> None:
-        handler = type("_BoundHandler", (_RequestHandler,), {"routes": routes})
+    def __init__(
+        self, address: Address, routes: Mapping[str, Handler], prefixes: Mapping[str, Handler] | None = None
+    ) -> None:
+        bound = {"routes": routes, "prefixes": prefixes if prefixes is not None else {}}
+        handler = type("_BoundHandler", (_RequestHandler,), bound)
         try:
             self._server = _Server(address, handler)
         except OSError as error:
@@ -124,6 +129,7 @@ class _Server(ThreadingHTTPServer):
 
 class _RequestHandler(BaseHTTPRequestHandler):
     routes: Mapping[str, Handler]
+    prefixes: Mapping[str, Handler]
     timeout = IDLE_S
     server_version = "cifake-tune"
     sys_version = ""
@@ -144,7 +150,8 @@ class _RequestHandler(BaseHTTPRequestHandler):
             url = urlsplit(self.path)
         except ValueError:
             return plain("the address is not valid", HTTPStatus.BAD_REQUEST)
-        handler = self.routes.get(url.path)
+        prefix = url.path[: url.path.rfind("/") + 1]
+        handler = self.routes.get(url.path) or self.prefixes.get(prefix)
         if handler is None:
             return plain("there is no such page", HTTPStatus.NOT_FOUND)
         try:

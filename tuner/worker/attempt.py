@@ -340,6 +340,8 @@ class Attempt:
     def _give_back(self, ending: _Ending, *, stopping: bool = False) -> None:
         level = logging.INFO if stopping else logging.ERROR
         log.log(level, "%s: %s: %s", self._label, ending.outcome, ending.reason)
+        if ending.outcome is Outcome.OUT_OF_MEMORY:
+            self._context.metrics.out_of_memory.inc()
         try:
             failing_s = self._patience.failing_s()
             self._context.chief.give_back(

@@ -19,6 +19,8 @@ class WorkerMetrics:
         self.activities = Activities()
         self._epochs = counter(catalogue.WORKER_EPOCHS, registry)
         self._images = counter(catalogue.WORKER_IMAGES, registry)
+        self.out_of_memory = counter(catalogue.WORKER_OUT_OF_MEMORY, registry)
+        """Number of trials that ran out of memory."""
         self._share = 0.0
         if registry:
             registry.register(Readings(self._spent))

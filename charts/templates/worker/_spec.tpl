@@ -45,6 +45,9 @@ template:
           {{- if ne .Values.workers.gpuResource "nvidia.com/gpu" }}
           - {name: CIFAKE_TUNE_GPU_RESOURCE, value: {{ .Values.workers.gpuResource | quote }}}
           {{- end }}
+          {{- with include "cifake-tune.worker.processes" . }}
+          - {name: CIFAKE_TUNE_PROCESSES, value: {{ . | quote }}}
+          {{- end }}
           - {name: CIFAKE_TUNE_REQUIRE_GPU, value: {{ .Values.workers.requireGPU | quote }}}
           {{- include "cifake-tune.env.release" . | nindent 10 }}
           - name: CIFAKE_TUNE_POD
@@ -78,4 +81,13 @@ template:
       {{- end }}
       {{- include "cifake-tune.volumes" . | nindent 6 }}
       {{- include "cifake-tune.volumes.tls" . | nindent 6 }}
+{{- end }}
+
+{{/* Number of processes of a worker's pod, or "auto"; empty for a single one, which needs no supervisor. */}}
+{{- define "cifake-tune.worker.processes" -}}
+{{- $gpus := int .Values.workers.gpus | default (len .Values.workers.resourceClaims) }}
+{{- if eq (toString .Values.workers.perGPU) "auto" }}auto
+{{- else if gt (int .Values.workers.perGPU) 1 }}{{ mul (int .Values.workers.perGPU) $gpus }}
+{{- else if gt (int .Values.workers.perPod) 1 }}{{ .Values.workers.perPod }}
+{{- end }}
 {{- end }}

@@ -113,6 +113,24 @@ def test_the_view_fits_a_terminal(view: ReleaseView, width: int) -> None:
     assert "worker 1: is pending: 2 of 2 nodes have fewer than 3 free nvidia.com/gpu" in " ".join(text.split())
 
 
+def test_each_process_of_a_worker_with_several_has_a_row(release: Release) -> None:
+    idle = {"trial": None, "attempt": 0, "epoch": 0, "progress": 0.0, "images_per_s": 0.0}
+    work = [
+        WorkerStatus(
+            worker="worker-0-0", trial="00003", attempt=1, epoch=2, progress=0.5, images_per_s=1234.0, silent_s=0.4,
+            gpus=1, device="GPU 0",
+        ),
+        WorkerStatus(**idle, worker="worker-0-1", silent_s=2, gpus=1, problem="the bucket is not available."),
+        WorkerStatus(**idle, worker="worker-00-1", silent_s=2),
+    ]  # fmt: skip
+    view = view_release(release, {}, work)
+    assert [each.worker for each in view.workers[0].processes] == ["worker-0-0", "worker-0-1"]
+    assert view.workers[2].processes == []
+    assert view.workers[0].trouble == "waits: the bucket is not available"
+    rows = [line.split()[0] for line in rendered(view, 200).splitlines() if line.strip()]
+    assert [row for row in rows if row in {"0", "0-0", "0-1", "1", "2"}] == ["0-0", "0-1", "1", "2"]
+
+
 def test_what_is_wrong_with_many_workers_is_said_once(view: ReleaseView) -> None:
     trouble = view.workers[1].trouble
     workers = [worker.model_copy(update={"trouble": trouble}) for worker in view.workers]
