@@ -21,7 +21,7 @@ from tuner.study import compatibility
 
 CHARTS = Path(__file__).parents[1] / "charts"
 EXAMPLES = sorted((CHARTS / "ci").glob("*-values.yaml"))
-PAGE = (CHARTS.parent / "docs" / "kubernetes.md").read_text(encoding="utf-8")
+PAGES = [(CHARTS.parent / "docs" / name).read_text(encoding="utf-8") for name in ("kubernetes.md", "gpus.md")]
 TEMPLATES = "\n".join(file.read_text(encoding="utf-8") for file in sorted((CHARTS / "templates").rglob("*.*")))
 
 
@@ -186,7 +186,7 @@ def test_the_studies_of_the_example_values_are_valid(file: Path) -> None:
     parse(values.get("study", {}), file.name)
 
 
-BLOCKS = re.findall(r"^```yaml\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+BLOCKS = re.findall(r"^```yaml\n(.*?)^```$", "\n".join(PAGES), re.MULTILINE | re.DOTALL)
 
 
 @pytest.mark.parametrize("block", [block for block in BLOCKS if "\nkind:" not in block])

@@ -99,7 +99,7 @@ def test_the_environment_can_name_a_users_own_space() -> None:
         ("space: {import_: 'a:B'}", "unknown key space.import_; did you mean space.import?"),
         (
             "training: {qqq: 1}",
-            "unknown key training.qqq; valid keys: epochs, patience, max_minutes, compilation_cache_mb.",
+            "unknown key training.qqq; valid keys: epochs, patience, max_minutes, devices, compilation_cache_mb.",
         ),
     ],
 )
@@ -140,6 +140,8 @@ def test_an_unknown_key_is_an_error_that_names_the_nearest(study_yaml: Write, te
         ("space: {values: {width: [1, a]}}", "space.values", '[1, "a"]'),
         ("training: {epochs: [1]}", "training.epochs", "[1]"),
         ("training: {patience: 0}", "training.patience", "0"),
+        ("training: {devices: all}", "training.devices", 'must be auto or a number of devices from 1, got "all"'),
+        ("training: {devices: 0}", "training.devices", "0"),
         ("retries: {failure: -1}", "retries.failure", "-1"),
         ("retries: {preemption: 9}", "retries.preemption", "9"),
         ("leases: {duration_s: 0}", "leases.duration_s", "0"),

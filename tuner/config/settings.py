@@ -261,6 +261,13 @@ class Search(Settings):
         return {**values, "early_stopping": {**stopping, "policy": Policy.NONE if hyperband else Policy.STOPPING}}
 
 
+def _devices(value: Any) -> Any:
+    """Replace pydantic's errors, one for each type, by a single sentence."""
+    if value != "auto" and (isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MANY):
+        raise ValueError(f"must be auto or a number of devices from 1, got {json.dumps(value):.60}")
+    return value
+
+
 class Training(Settings):
     """The training of a single trial."""
 
@@ -275,6 +282,10 @@ class Training(Settings):
     """Minutes of all attempts together after which a trial becomes STOPPED, at the end of its current epoch. A trial
     that exceeds them by `search.grace_minutes` without finishing an epoch ends with the score of its earlier epochs,
     or fails if it has none. Default: not set."""
+
+    devices: Annotated[Positive | Literal["auto"], BeforeValidator(_devices)] = "auto"
+    """Number of devices, such as GPUs, on which each trial is trained: `auto` for all that its process can see, or a
+    number. Each batch of `data.batch_size` images is divided among them. Default: auto. A CPU is one device."""
 
     compilation_cache_mb: Budget = 500
     """Maximum size, in megabytes, of the compiled programs that the workers of a machine keep in their cache folder. A

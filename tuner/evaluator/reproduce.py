@@ -66,6 +66,7 @@ def _task(stage: Stage, study: settings.Study) -> Task:
         seed=stage.seed,
         batch_size=study.data.batch_size,
         epochs=stage.epochs,
+        devices=study.training.devices,
         objective=Objective(study.search.objective),  # no patience is set, so the direction does not matter
     )
 

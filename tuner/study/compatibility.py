@@ -18,6 +18,7 @@ OPERATIONAL = (
     "search.finalists",
     *(f"search.{budget}" for budget in BUDGETS),
     "search.grace_minutes",
+    "training.devices",
     "training.compilation_cache_mb",
     "cost.",
     "retries.",
@@ -25,7 +26,7 @@ OPERATIONAL = (
     "evaluation.",
     "data.source",
     "space.code",
-)  # do not affect any result
+)  # do not affect any result, but for rounding
 
 PACKING = ("data.resize", "data.convert", "data.test", "data.labels", "data.columns.")
 """Settings that have no effect if a study has no `data.source`, because it keeps its data set."""

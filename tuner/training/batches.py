@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from tuner.data.arrays import Arrays
 from tuner.training.activities import Activities, Activity
+from tuner.training.distribution import even_batch_size, even_count
 
 ON_DEVICE_BYTES = 4 << 30
 """Maximum size of a data set that is kept in a GPU's memory, because models need memory, too. CIFAKE has 0.3 GB."""
@@ -20,21 +21,27 @@ class SeededBatches(keras.utils.PyDataset):
 
     With a seed, the samples are shuffled in each epoch. The order depends only on (seed, epoch), so that an epoch has
     the same batches even if the previous epochs were trained in another process.
+
+    If each batch is divided into several parts, an epoch with a seed leaves out samples that cannot be divided equally,
+    other ones in each epoch. Without a seed, batches may be smaller instead.
     """
 
-    def __init__(self, count: int, batch_size: int, activities: Activities, seed: int | None = None) -> None:
+    def __init__(
+        self, count: int, batch_size: int, activities: Activities, seed: int | None = None, parts: int = 1
+    ) -> None:
         super().__init__()
-        self.count = count
+        self.count = count if seed is None else even_count(count, batch_size, parts)
         """Number of samples per epoch."""
+        self._all = count
         self._activities = activities
-        self._batch_size = batch_size
+        self._batch_size = batch_size if seed is not None else even_batch_size(count, batch_size, parts) or batch_size
         self._seed = seed
         self._order: NDArray[np.int64] | None = None
 
     def begin(self, epoch: int) -> None:
         """Shuffle the samples for an epoch, if there is a seed."""
         if self._seed is not None:
-            self._order = np.random.default_rng((self._seed, epoch)).permutation(self.count)
+            self._order = np.random.default_rng((self._seed, epoch)).permutation(self._all)[: self.count]
 
     def __len__(self) -> int:
         return math.ceil(self.count / self._batch_size)
@@ -53,8 +60,10 @@ class SeededBatches(keras.utils.PyDataset):
 class Batches(SeededBatches):
     """Batches of memory-mapped images as uint8. The model itself converts them to floats."""
 
-    def __init__(self, arrays: Arrays, batch_size: int, activities: Activities, seed: int | None = None) -> None:
-        super().__init__(len(arrays.labels), batch_size, activities, seed)
+    def __init__(
+        self, arrays: Arrays, batch_size: int, activities: Activities, seed: int | None = None, parts: int = 1
+    ) -> None:
+        super().__init__(len(arrays.labels), batch_size, activities, seed, parts)
         self._arrays = arrays
         self._on_device = _on_device(arrays) if _fits_on_device(arrays) else None
 

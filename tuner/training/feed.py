@@ -50,12 +50,12 @@ def batch_feed(
     )
 
 
-def image_feed(data: TrainingData, batch_size: int, activities: Activities, seed: int) -> Feed:
-    """Return the feed of a training on images."""
-    batches = Batches(data.train, batch_size, activities, seed)
+def image_feed(data: TrainingData, batch_size: int, activities: Activities, seed: int, parts: int = 1) -> Feed:
+    """Return the feed of a training on images. Each batch can be divided into a number of parts."""
+    batches = Batches(data.train, batch_size, activities, seed, parts)
     # a user's own fit gets arrays, as from Keras Tuner, and chooses its own batch size
     own_fit = FitArguments(
         (data.train.images, data.train.labels), {"validation_data": (data.validation.images, data.validation.labels)}
     )
-    validation = Batches(data.validation, batch_size, activities)
+    validation = Batches(data.validation, batch_size, activities, parts=parts)
     return batch_feed(batches, validation, own_fit, steps=len(batches), samples=batches.count)

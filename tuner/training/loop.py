@@ -1,5 +1,6 @@
 """Training of one trial: its batches, its seeds, and the calls to its listener after each batch and epoch."""
 
+import contextlib
 import inspect
 import logging
 import math
@@ -20,6 +21,7 @@ from tuner.spaces.own_data import OwnTrainingData
 from tuner.spaces.own_methods import has_own_fit
 from tuner.study.objective import Objective
 from tuner.training.activities import Activities, Activity
+from tuner.training.distribution import Devices, OwnStrategyError, distributed, even_batch_size, replicas_for
 from tuner.training.faults import InvalidTrialError, SharedFaultError
 from tuner.training.feed import Feed, image_feed
 from tuner.training.fit_result import floats, histories, returned_metrics
@@ -60,6 +62,8 @@ class Task:
     """Whether the user chose the objective, so that a number that `fit` returns is known to be its value."""
     history: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
     """Metrics of the epochs before `first_epoch`."""
+    devices: Devices = "auto"
+    """Number of devices to train on. A checkpoint can be resumed on any number."""
 
     def resumed(self, first_epoch: int, model_file: Path | None, history: Mapping[int, Mapping[str, float]]) -> "Task":
         """Return the task that resumes from a checkpoint."""
@@ -132,7 +136,10 @@ def train(
     """
     activities = activities or Activities()
     try:
-        _fit(space, task, data, listener, activities, prepared)
+        with contextlib.suppress(OwnStrategyError):
+            _fit(space, task, data, listener, activities, prepared)
+            return
+        _fit(space, replace(task, devices=1), data, listener, activities, prepared)
     except _FromScratchError as reason:
         log.warning("the space's fit() %s, so the trial starts again from epoch 0", reason)
         _fit(space, task.resumed(0, None, {}), data, listener, activities, prepared)
@@ -147,10 +154,40 @@ def _fit(
     prepared: Callable[[keras.Model], None],
 ) -> None:
     keras.backend.clear_session()  # the previous trial must neither use memory nor change layer names
+    replicas = _replicas(space, task, data)
+    if replicas > 1:
+        log.info("each batch of %d is divided among %d devices", task.batch_size, replicas)
+    with distributed(replicas):
+        _fit_distributed(space, task, data, listener, activities, prepared, replicas)
+
+
+def _replicas(space: keras_tuner.HyperModel, task: Task, data: TrainingData | OwnTrainingData) -> int:
+    """Return the number of devices to train on."""
+    replicas = replicas_for(task.devices, task.batch_size)
+    if replicas == 1 or keras.backend.backend() != "tensorflow":
+        return replicas
+    # TensorFlow computes wrong losses of batches that cannot be divided well, which only ours can
+    validation = data.validation.count
+    if has_own_fit(space) or validation is None or data.train.count is None:
+        log.info("training uses one device, because the batches are the space's own")
+        return 1
+    return replicas if even_batch_size(validation, task.batch_size, replicas) else 1
+
+
+def _fit_distributed(
+    space: keras_tuner.HyperModel,
+    task: Task,
+    data: TrainingData | OwnTrainingData,
+    listener: Listener,
+    activities: Activities,
+    prepared: Callable[[keras.Model], None],
+    replicas: int,
+) -> None:
+    parts = replicas if keras.backend.backend() == "tensorflow" else 1
     feed = (
-        own_feed(data, task.batch_size, activities, task.seed)
+        own_feed(data, task.batch_size, activities, task.seed, parts)
         if isinstance(data, OwnTrainingData)
-        else image_feed(data, task.batch_size, activities, task.seed)
+        else image_feed(data, task.batch_size, activities, task.seed, parts)
     )
     feed.begin(task.first_epoch)  # Keras may read the first batches before the first epoch begins
     keras.utils.set_random_seed(task.seed)

@@ -13,14 +13,16 @@ from tuner.training.batches import SeededBatches
 from tuner.training.feed import Feed, FitArguments, batch_feed
 
 
-def own_feed(data: OwnTrainingData, batch_size: int, activities: Activities, seed: int) -> Feed:
-    """Return the feed of one training."""
+def own_feed(data: OwnTrainingData, batch_size: int, activities: Activities, seed: int, parts: int = 1) -> Feed:
+    """Return the feed of one training. Batches of arrays can be divided into a number of parts."""
     train, validation = data.train.as_returned(), data.validation.as_returned()
     if isinstance(validation.data, keras.utils.PyDataset):
         validation = replace(validation, data=_OrderedBatches(validation.data, activities))
-    batched = _ArrayBatches(validation, batch_size, activities) if validation.is_arrays else validation.data
+    batched = (
+        _ArrayBatches(validation, batch_size, activities, None, parts) if validation.is_arrays else validation.data
+    )
     if train.is_arrays:
-        batches = _ArrayBatches(train, batch_size, activities, seed)
+        batches = _ArrayBatches(train, batch_size, activities, seed, parts)
         own_fit = _arguments(train, validation)
         return batch_feed(batches, batched, own_fit, steps=len(batches), samples=batches.count)
     if isinstance(train.data, keras.utils.PyDataset):
@@ -50,9 +52,9 @@ def _arguments(train: OwnPart, validation: OwnPart) -> FitArguments:
 class _ArrayBatches(SeededBatches):
     """Batches of a space's own arrays."""
 
-    def __init__(self, part: OwnPart, batch_size: int, activities: Activities, seed: int | None = None) -> None:
+    def __init__(self, part: OwnPart, batch_size: int, activities: Activities, seed: int | None, parts: int) -> None:
         assert part.count is not None
-        super().__init__(part.count, batch_size, activities, seed)
+        super().__init__(part.count, batch_size, activities, seed, parts)
         self._arrays = part.data
 
     def _gather(self, indices: slice | NDArray[np.int64]) -> Any:

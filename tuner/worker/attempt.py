@@ -375,6 +375,7 @@ def make_task(context: WorkerContext, grant: Grant) -> Task:
         patience=study.training.patience,
         objective=context.objective,
         objective_is_set=study.search.names_objective,
+        devices=study.training.devices,
     )
 
 
