@@ -80,10 +80,11 @@ lock: .venv/installed-tools  ## write requirements/*.txt again; versions stay un
 	@$(call compile,tensorflow.txt,--extra tensorflow -c requirements/dev.txt)
 	@$(call compile,cuda.txt,--extra cuda -c requirements/dev.txt)
 	@$(call compile,jax.txt,--extra jax -c requirements/dev.txt)
+	@$(call compile,jax-cuda.txt,--extra jax-cuda -c requirements/dev.txt -c requirements/jax.txt)
 	@$(lock) -c requirements/dev.txt requirements/emulator.in -o requirements/emulator.txt
 	@$(lock) -c requirements/dev.txt requirements/bench.in -o requirements/bench.txt
 
-image:  ## build the container image: IMAGE, LOCK=tensorflow|cuda|jax, BASE_IMAGE; BUILDER is docker, podman or buildah
+image:  ## build the container image: IMAGE, LOCK=tensorflow|cuda|jax|jax-cuda, BASE_IMAGE; BUILDER is docker, podman or buildah
 	$(BUILDER) build -f docker/Dockerfile -t $(IMAGE) --build-arg LOCK=$(LOCK) --build-arg BASE_IMAGE=$(BASE_IMAGE) \
 		--build-arg VERSION=$$(sed -n 's/^__version__ = "\(.*\)"/\1/p' tuner/__init__.py) \
 		--build-arg REVISION=$$(git rev-parse HEAD 2>/dev/null || echo unknown) .

@@ -113,6 +113,7 @@ def test_every_dependency_is_in_the_locks() -> None:
         "tensorflow": ["tensorflow"],
         "cuda": ["cuda"],
         "jax": ["jax"],
+        "jax-cuda": ["jax-cuda"],
         "dev": ["tensorflow", "dev"],
     }.items():
         text = (ROOT / "requirements" / f"{lock}.txt").read_text()

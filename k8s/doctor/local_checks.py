@@ -80,8 +80,8 @@ def _check_gpus(backend: str) -> Iterator[Finding]:
     yield warning(
         "GPU",
         f"this machine has an NVIDIA GPU, but {backend} does not find it, so models train on the CPU",
-        "Install requirements/cuda.txt (TensorFlow) or jax[cuda12] (JAX). Check that nvidia-smi works, which requires "
-        "NVIDIA's driver.",
+        "Install requirements/cuda.txt (TensorFlow) or requirements/jax-cuda.txt (JAX). Check that nvidia-smi works, "
+        "which requires NVIDIA's driver.",
     )
 
 

@@ -34,7 +34,7 @@ def gpu_problems(inventory: GpuInventory, backend: str, is_auto: bool) -> Iterab
         consequence = ", so one worker is started" if is_auto else ""
         yield (
             f"this machine has {found}, but the installed {backend} has no code for GPUs{consequence}. Install "
-            "requirements/cuda.txt (TensorFlow) or jax[cuda12] (JAX) to train on GPUs."
+            "requirements/cuda.txt (TensorFlow) or requirements/jax-cuda.txt (JAX) to train on GPUs."
         )
 
 
@@ -79,7 +79,7 @@ class UnusedGpus:
         unused = {worker.worker for worker in workers if worker.gpus == 0} if self._has_gpus else set()
         lines = [
             f"{worker} was given a GPU and finds none, so it trains on the CPU. Its log has the reason. Install "
-            "requirements/cuda.txt (TensorFlow) or jax[cuda12] (JAX)."
+            "requirements/cuda.txt (TensorFlow) or requirements/jax-cuda.txt (JAX)."
             for worker in sorted(unused - self._reported)
         ]
         self._reported |= unused
