@@ -83,12 +83,14 @@ def run(python: str, folder: str, limit_mb: int, space: str, *more: str) -> list
 
 def row(space: str, case: str, kept: list[dict[str, Any]], anew: list[dict[str, Any]]) -> dict[str, Any]:
     """Return the medians, and the ratios of the pairs."""
-    seconds = {"kept": [step["seconds"] for step in kept], "anew": [step["seconds"] for step in anew]}
+    steps = {"kept": kept, "anew": anew}
+    seconds = {side: [step["seconds"] for step in of] for side, of in steps.items()}
     ratios = [other / ours for ours, other in zip(seconds["kept"], seconds["anew"], strict=True)]
     return {
         "space": space,
         "case": case,
         "first_step_s": {side: statistics.median(of) for side, of in seconds.items()},
+        "cpu_s": {side: statistics.median(step["cpu_s"] for step in of) for side, of in steps.items()},
         "programs_compiled": {"kept": kept[-1]["compiled"], "anew": anew[-1]["compiled"]},
         "ratio": {"median": statistics.median(ratios), "min": min(ratios), "max": max(ratios)},
         "seconds": seconds,
@@ -98,12 +100,12 @@ def row(space: str, case: str, kept: list[dict[str, Any]], anew: list[dict[str, 
 def show(result: dict[str, Any]) -> None:
     """Print the table."""
     print(f"\nseconds to the end of the first step, median of {result['pairs']} pairs, {result['cores']} cores")
-    print(f"{'space':8}{'trial':16}{'kept':>8}{'anew':>8}{'ratio':>8}{'programs compiled':>22}")
+    print(f"{'space':8}{'trial':16}{'kept':>8}{'anew':>8}{'ratio':>8}{'processor, s':>20}{'programs compiled':>22}")
     for each in result["rows"]:
-        step, compiled = each["first_step_s"], each["programs_compiled"]
+        step, cpu, compiled = each["first_step_s"], each["cpu_s"], each["programs_compiled"]
         print(
             f"{each['space']:8}{each['case']:16}{step['kept']:8.2f}{step['anew']:8.2f}{each['ratio']['median']:8.2f}"
-            f"{compiled['kept']:14} of {compiled['anew']}"
+            f"{cpu['kept']:11.2f} :{cpu['anew']:7.2f}{compiled['kept']:16} of {compiled['anew']}"
         )
 
 

@@ -36,6 +36,8 @@ class FirstStep:
 
     seconds: float
     """Seconds from the start of the trial, before its model is built, to the end of its first step."""
+    cpu_s: float
+    """Processor seconds in this time, which other processes of the machine affect less."""
     compiled: int
     """Number of programs that were compiled until the trial ended."""
     loaded: int
@@ -49,12 +51,13 @@ class Observer:
 
     def __init__(self, file: Path) -> None:
         self._file = file
-        self._began = time.perf_counter()
-        self.took_s = 0.0
+        self._began, self._cpu_began = time.perf_counter(), time.process_time()
+        self.took_s = self.cpu_s = 0.0
         self.metrics: dict[str, float] = {}
 
     def check(self) -> None:
-        self.took_s = self.took_s or time.perf_counter() - self._began
+        if not self.took_s:
+            self.took_s, self.cpu_s = time.perf_counter() - self._began, time.process_time() - self._cpu_began
 
     def progress(self, epoch: int, share: float, images_per_s: float) -> None:
         """Do nothing."""
@@ -100,7 +103,7 @@ def trained(space: keras_tuner.HyperModel, rate: float, file: Path, resumes: boo
     observer = Observer(file)
     with contextlib.suppress(TrialInterruptedError):
         train(space, task, data(), observer)
-    return FirstStep(observer.took_s, 0, 0, observer.metrics)
+    return FirstStep(observer.took_s, observer.cpu_s, 0, 0, observer.metrics)
 
 
 def data() -> TrainingData:
