@@ -1,4 +1,7 @@
-"""Batches of a data set for `model.fit`, as uint8. If JAX trains on a GPU, they are gathered on the GPU."""
+"""Batches of a data set for `model.fit`, as uint8. If JAX trains on a GPU, they are gathered on the GPU.
+
+For TensorFlow, see `tensorflow_input`.
+"""
 
 import functools
 import math
@@ -34,7 +37,8 @@ class SeededBatches(keras.utils.PyDataset):
         """Number of samples per epoch."""
         self._all = count
         self._activities = activities
-        self._batch_size = batch_size if seed is not None else even_batch_size(count, batch_size, parts) or batch_size
+        self.size = batch_size if seed is not None else even_batch_size(count, batch_size, parts) or batch_size
+        """Number of samples per batch."""
         self._seed = seed
         self._order: NDArray[np.int64] | None = None
 
@@ -43,11 +47,15 @@ class SeededBatches(keras.utils.PyDataset):
         if self._seed is not None:
             self._order = np.random.default_rng((self._seed, epoch)).permutation(self._all)[: self.count]
 
+    def order(self) -> NDArray[np.int64]:
+        """Return the indices of the samples in the order of the epoch that has begun."""
+        return np.arange(self.count) if self._order is None else self._order
+
     def __len__(self) -> int:
-        return math.ceil(self.count / self._batch_size)
+        return math.ceil(self.count / self.size)
 
     def __getitem__(self, index: int) -> Any:
-        part = slice(index * self._batch_size, (index + 1) * self._batch_size)
+        part = slice(index * self.size, (index + 1) * self.size)
         indices = part if self._order is None else self._order[part]
         with self._activities.during(Activity.INPUT):
             return self._gather(indices)
@@ -64,13 +72,14 @@ class Batches(SeededBatches):
         self, arrays: Arrays, batch_size: int, activities: Activities, seed: int | None = None, parts: int = 1
     ) -> None:
         super().__init__(len(arrays.labels), batch_size, activities, seed, parts)
-        self._arrays = arrays
+        self.arrays = arrays
+        """The samples."""
         self._on_device = _on_device(arrays) if _fits_on_device(arrays) else None
 
     def _gather(self, indices: slice | NDArray[np.int64]) -> tuple[Any, Any]:
         if self._on_device is not None:
             return self._on_device.gather(indices)
-        return self._arrays.images[indices], self._arrays.labels[indices]
+        return self.arrays.images[indices], self.arrays.labels[indices]
 
 
 class _OnDevice:

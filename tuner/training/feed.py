@@ -1,12 +1,16 @@
 """A feed: the data of one training, in the forms that `model.fit` and a space's own `fit` take."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, replace
 from typing import Any
+
+import keras
 
 from tuner.data.arrays import TrainingData
 from tuner.training.activities import Activities
 from tuner.training.batches import Batches
+from tuner.training.tensorflow_input import gpu_for, tensorflow_input
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,8 @@ class Feed:
     """Called with each epoch before its first batch."""
     inputs: Callable[[int], Iterable[Any]]
     """Returns the inputs of the model in the first batches, at most as many as given."""
+    attached: Callable[[keras.Model], AbstractContextManager[None]] = nullcontext
+    """Lets the model be trained on `train` for the duration of the block."""
 
 
 def batch_feed(
@@ -58,4 +64,9 @@ def image_feed(data: TrainingData, batch_size: int, activities: Activities, seed
         (data.train.images, data.train.labels), {"validation_data": (data.validation.images, data.validation.labels)}
     )
     validation = Batches(data.validation, batch_size, activities, parts=parts)
-    return batch_feed(batches, validation, own_fit, steps=len(batches), samples=batches.count)
+    feed = batch_feed(batches, validation, own_fit, steps=len(batches), samples=batches.count)
+    if keras.backend.backend() != "tensorflow":
+        return feed
+    device = gpu_for(data.train, data.validation) if parts == 1 else None
+    pipelines = tensorflow_input(batches, validation, device)
+    return replace(feed, train=pipelines.train, validation=pipelines.validation, attached=pipelines.attached)

@@ -213,7 +213,7 @@ def _fit_distributed(
             averaged = AveragedWeights(feed.inputs, feed.steps, in_model=task.model_file is not None)
             common["callbacks"] = [averaged, callback]
         # Keras would also shuffle the batches, with a random state that a resumed training does not have
-        with activities.during(Activity.TRAIN), untuned_input():
+        with activities.during(Activity.TRAIN), untuned_input(), feed.attached(model):
             model.fit(feed.train, validation_data=feed.validation, shuffle=False, verbose=0, **common)
         return
     if _requires_verbose(space.fit):
