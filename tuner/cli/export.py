@@ -1,0 +1,74 @@
+"""The commands `export keras-tuner` and `export model`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tuner.cli.backend import choose_backend, importing_keras
+from tuner.cli.options import (
+    DEFAULT_BUCKET,
+    BucketOption,
+    ContextOption,
+    NamespaceOption,
+    ReleaseOption,
+    StudyNameOption,
+    refuse_without_release,
+)
+from tuner.cli.release import bucket_and_study
+from tuner.cli.system_limits import check_limits
+from tuner.report.terminal.console import make_console, print_line, shown_wait
+
+if TYPE_CHECKING:
+    from tuner.study.state import StudyState
+
+export_app = typer.Typer(no_args_is_help=True)
+
+FolderArgument = Annotated[
+    Path, typer.Argument(metavar="DIR", help="Folder to create. It must not exist, or must be empty.")
+]
+
+
+@export_app.command("keras-tuner")
+def keras_tuner_command(
+    invocation: typer.Context,
+    folder: FolderArgument,
+    bucket_url: BucketOption = DEFAULT_BUCKET,
+    study: StudyNameOption = None,
+    release: ReleaseOption = None,
+    namespace: NamespaceOption = None,
+    context: ContextOption = None,
+) -> None:
+    """Write a project of plain Keras Tuner, with all ended trials and the weights of the best ones.
+
+    A Tuner with this directory and project name loads it: reload(), get_best_models() and results_summary() work.
+    """
+    refuse_without_release(invocation, release)
+    check_limits()
+    choose_backend()
+    from tuner.export.folder import exported_folder
+    from tuner.report.text import counted
+    from tuner.study.journal import find_study, read_study
+
+    with bucket_and_study(bucket_url, study, release, namespace, context) as (bucket, chosen):
+        state = read_study(bucket, find_study(bucket, chosen))
+        with shown_wait("importing Keras", stderr_is_hidden=True), importing_keras(whole=True):  # with scipy
+            from tuner.export.keras_tuner_project import export_project
+        with shown_wait("exporting"), exported_folder(folder) as scratch:
+            project = export_project(bucket, state, scratch)
+    console, place = make_console(), folder.expanduser().absolute()
+    left_out = f" {project.left_out} that have not ended are left out." if project.left_out else ""
+    print_line(
+        console,
+        f"Exported {counted(project.trials, 'trial')} and the weights of {counted(project.models, 'model')} to "
+        f"{place}.{left_out} Open the project with:",
+    )
+    print_line(console, _opening(state, place, project.trials))
+
+
+def _opening(state: "StudyState", place: Path, trials: int) -> str:
+    objective = f"keras_tuner.Objective({state.objective.name!r}, {state.objective.direction!r})"
+    return (
+        f"keras_tuner.RandomSearch(hypermodel, objective={objective}, max_trials={trials}, "
+        f"directory={str(place.parent)!r}, project_name={place.name!r})"
+    )
