@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     import pandas
 
     from tuner.evaluation.own_result import AnyMetrics
-    from tuner.spaces.arguments import DataFacts
 
 Parameters = ParamSpec("Parameters")
 Returned = TypeVar("Returned")
@@ -134,12 +133,13 @@ class StudyResults:
         trial = self._best()
         metrics = self._evaluation()
         _choose_backend()
-        from tuner.evaluation.trained_model import load_trained_model
+        from tuner.evaluation.trained_model import data_facts, load_trained_model
 
         is_evaluated = metrics is not None and metrics.checkpoint == trial.checkpoint
         name = names.evaluation(self.name, names.BEST_MODEL) if is_evaluated else trial.checkpoint
         assert name is not None
-        model: keras.Model = load_trained_model(self._bucket, name, self._state.settings, self._data_facts())
+        facts = data_facts(self._bucket, self._state)
+        model: keras.Model = load_trained_model(self._bucket, name, self._state.settings, facts)
         return model
 
     @property
@@ -164,15 +164,6 @@ class StudyResults:
         from tuner.evaluation.result_files import read_metrics
 
         return read_metrics(self._bucket, self.name)
-
-    def _data_facts(self) -> "DataFacts | None":
-        from tuner.data.manifest import read_manifest
-        from tuner.spaces.arguments import DataFacts
-
-        if self._state.data_digest == names.OWN_DATA:
-            return None
-        manifest = read_manifest(self._bucket, self._state.data_digest)
-        return DataFacts(manifest.image_shape, len(manifest.classes))
 
 
 def open_study(

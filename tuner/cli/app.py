@@ -21,6 +21,7 @@ from tuner.cli import roles
 from tuner.cli.data import data_app
 from tuner.cli.doctor import doctor_app
 from tuner.cli.environment_errors import explain
+from tuner.cli.export import export_app
 from tuner.cli.logs import logs_app
 from tuner.cli.options import GlobalOptions
 from tuner.cli.plan import plan_app
@@ -54,6 +55,7 @@ app.add_typer(doctor_app)
 app.add_typer(plan_app)
 app.add_typer(predict_app)
 app.add_typer(report_app)
+app.add_typer(export_app, name="export", help="Write results in the formats of other programs.")
 app.add_typer(studies_app)
 
 

@@ -3,13 +3,27 @@
 from pathlib import Path
 from typing import Any
 
+from tuner import names
 from tuner.bucket import Bucket
 from tuner.config.settings import Study
+from tuner.data.manifest import read_manifest
 from tuner.errors import SpaceError
 from tuner.evaluation import saved_model
 from tuner.spaces import load_own_space, load_space
 from tuner.spaces.arguments import DataFacts
+from tuner.study.state import StudyState
 from tuner.temporary_files import temporary_folder
+
+
+def data_facts(bucket: Bucket, state: StudyState) -> DataFacts | None:
+    """Return the shape of the study's images and the number of classes; None if its space has its own data.
+
+    Raises BucketError if the data set is missing.
+    """
+    if state.data_digest == names.OWN_DATA:
+        return None
+    manifest = read_manifest(bucket, state.data_digest)
+    return DataFacts(manifest.image_shape, len(manifest.classes))
 
 
 def load_trained_model(bucket: Bucket, name: str, study: Study, facts: DataFacts | None) -> Any:
