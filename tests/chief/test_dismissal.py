@@ -234,4 +234,5 @@ def test_the_status_says_how_many_workers_the_search_can_use(crew: Crew) -> None
         crew.wait_for(lambda crew: crew.working == ["worker-0"])
         assert lease.status(WITHIN_S).wanted == 2
         crew.complete("worker-0")
-        assert lease.status(WITHIN_S).wanted == 1
+        crew.wait_for(lambda crew: crew.chief.service.state.finished is not None)
+        assert lease.status(WITHIN_S).wanted is None, "no worker is started after the end of the search"

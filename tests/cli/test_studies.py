@@ -66,6 +66,13 @@ def test_a_study_that_cannot_be_read_hides_no_other_one(bucket: LocalBucket) -> 
     assert slow["size_bytes"] > 0
 
 
+def test_what_is_left_of_a_study_without_a_journal_is_listed_with_the_way_to_delete_it(bucket: LocalBucket) -> None:
+    bucket.write(names.evaluation("gone", names.METRICS_JSON), b"{}")
+    assert "gone: it has no journal. cifake-tune delete gone deletes what is left" in command("studies", bucket).out
+    assert command("delete", bucket, "gone", "--yes").code == ExitCode.DONE
+    assert list(bucket.list(names.study_prefix("gone"))) == []
+
+
 def test_a_bucket_without_studies_says_so(tmp_path: Path) -> None:
     done = run_in_process("studies", "--bucket", tmp_path)
     assert (done.code, done.out) == (ExitCode.DONE, f"{tmp_path} has no study yet.\n")

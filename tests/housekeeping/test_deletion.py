@@ -10,7 +10,7 @@ from tests.housekeeping.searches import Trained, write_search
 from tuner import names
 from tuner.bucket.local import LocalBucket
 from tuner.errors import BucketError, UsageError
-from tuner.housekeeping.deletion import QUIET_S, delete_study, require_no_chief
+from tuner.housekeeping.deletion import LONG_SILENT_S, QUIET_S, delete_study, require_no_chief
 from tuner.study import journal
 from tuner.study.journal import read_study
 from tuner.study.records import Served
@@ -40,14 +40,15 @@ class Clock:
 
 def test_a_study_that_was_silent_for_long_needs_no_waiting(bucket: LocalBucket) -> None:
     write_search(bucket, "night", [Trained(1, 0.5)], finished=False, ended_at=1000)
-    clock = Clock(1000 + QUIET_S + 1)
+    clock = Clock(1000 + LONG_SILENT_S + 1)
     require_no_chief(bucket, "night", clock, clock.sleep)
     assert clock.slept == 0
 
 
-def test_a_study_that_was_just_written_to_is_watched(bucket: LocalBucket) -> None:
-    write_search(bucket, "night", [Trained(1, 0.5)], finished=False, ended_at=1000)
-    clock = Clock(1001)
+@pytest.mark.parametrize("ahead_s", [1, 3600, -3600], ids="this clock {}".format)
+def test_a_study_is_watched_whatever_the_difference_of_the_clocks(bucket: LocalBucket, ahead_s: float) -> None:
+    write_search(bucket, "night", [Trained(1, 0.5)], finished=False, ended_at=10_000)
+    clock = Clock(10_000 + ahead_s)
     require_no_chief(bucket, "night", clock, clock.sleep)
     assert clock.slept >= QUIET_S
 

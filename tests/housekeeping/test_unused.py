@@ -1,6 +1,8 @@
 """`clean`: data sets and caches that no study uses."""
 
 import json
+import os
+import time
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from tuner import names
 from tuner.bucket.local import LocalBucket
 from tuner.data.prepare import Prepared
 from tuner.errors import ExitCode
+from tuner.housekeeping.unused import RECENT_S
 
 USED, NEXT, UNUSED, UNFINISHED = (character * 64 for character in "abcd")
 
@@ -34,6 +37,7 @@ def cache(tmp_path: Path) -> Path:
     for folder in (USED, UNUSED, "logs"):
         (cache / folder).mkdir(parents=True)
         (cache / folder / "train.npy").write_bytes(b"y" * 1000)
+        os.utime(cache / folder, (0, time.time() - RECENT_S - 60))
     return cache
 
 
@@ -67,6 +71,14 @@ def test_what_is_unused_is_deleted_and_nothing_else(bucket: LocalBucket, cache: 
     assert set(bucket.list()) == kept
     assert sorted(path.name for path in cache.iterdir()) == sorted([USED, "logs"])
     assert clean(bucket, cache, "--yes").out.splitlines()[-1] == "Nothing is unused."
+
+
+def test_a_cache_that_was_changed_recently_stays_because_another_bucket_may_use_it(
+    bucket: LocalBucket, cache: Path
+) -> None:
+    os.utime(cache / UNUSED)
+    assert f"cache {cache / UNUSED}" not in clean(bucket, cache, "--yes").out
+    assert (cache / UNUSED / "train.npy").exists()
 
 
 def test_where_there_is_no_cache_none_is_created(bucket: LocalBucket, tmp_path: Path) -> None:

@@ -17,6 +17,9 @@ from tuner.study.state import StudyState
 
 QUIET_S = 90.0
 """Seconds without a new segment after which no chief is searching. A serving chief records its time every 30 s."""
+LONG_SILENT_S = 86_400.0
+"""Seconds since the last record after which nobody watches for a new one. The clocks of this machine and of the chief's
+differ by less."""
 POLL_S = 2.0
 EVALUATION_S = 3600.0
 """Seconds after the end of a search in which its evaluation may still be running."""
@@ -43,7 +46,7 @@ def require_no_chief(
             f"study {study!r} finished its search less than an hour ago and has no evaluation yet, so the evaluation "
             "may be running. Wait for it, or stop the process and try again later."
         )
-    if state.finished is not None or (state.last_record is not None and clock() - state.last_record > QUIET_S):
+    if state.finished is not None or (state.last_record is not None and clock() - state.last_record > LONG_SILENT_S):
         return
     known, until = _segments(bucket, study), clock() + QUIET_S
     while clock() < until:

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,10 @@ from tuner.bucket import Bucket
 from tuner.data.prepare import Prepared
 from tuner.errors import BucketError, JournalError, NewerFormatError, ObjectNotFoundError, UsageError
 from tuner.study.journal import JournalReader
+
+
+RECENT_S = 86_400.0
+"""Age in seconds from which a cache may be deleted that belongs to a study of another bucket."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +119,9 @@ def _unused_caches(cache: Path | None, used: set[str]) -> Iterator[UnusedCache]:
     if cache is None or not cache.is_dir():
         return
     for path in sorted(cache.iterdir()):
-        if _is_digest(path.name) and path.name not in used and path.is_dir() and not path.is_symlink():
+        is_data = _is_digest(path.name) and path.is_dir() and not path.is_symlink()
+        # a study of another bucket may be unpacking it
+        if is_data and path.name not in used and time.time() - path.stat().st_mtime > RECENT_S:
             yield UnusedCache(path, sum(file.stat().st_size for file in path.rglob("*") if file.is_file()))
 
 

@@ -56,7 +56,9 @@ def _summary(bucket: Bucket, study: str) -> StudySummary:
     try:
         view = view_study(read_study(bucket, study), time.time())
     except CifakeTuneError as error:
-        return StudySummary(study=study, size_bytes=size_bytes, problem=str(error))
+        has_journal = any(True for _ in bucket.list(names.journal_prefix(study)))
+        problem = str(error) if has_journal else f"it has no journal. cifake-tune delete {study} deletes what is left"
+        return StudySummary(study=study, size_bytes=size_bytes, problem=problem)
     return StudySummary(
         study=study,
         state=view.state,
