@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import keras_tuner  # whole: the command would import it without what other tests of this process need
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -18,8 +19,10 @@ from tuner import names
 from tuner.bucket.local import LocalBucket
 from tuner.errors import ConfigError, ExitCode, SpaceError
 from tuner.evaluation.predictor import open_predictor
+from tuner.evaluation.saved_model import save_for_prediction
 from tuner.export import formats, model_file
 from tuner.export.formats import PACKAGES, ModelFormat, require_packages
+from tuner.spaces.deep import DeepSpace
 
 pytestmark = pytest.mark.skipif(
     os.environ.get("KERAS_BACKEND", "tensorflow") != "tensorflow", reason="formats are written with TensorFlow"
@@ -66,8 +69,8 @@ def test_the_exported_model_predicts_what_the_model_predicts(output: ModelFormat
 
 @pytest.mark.slow
 @pytest.mark.parametrize("output", ModelFormat)
-def test_random_layers_are_not_exported(output: ModelFormat, bucket: Path, tmp_path: Path) -> None:
-    """They do nothing in prediction, but Keras exports them as if in training, with operations that runtimes lack."""
+def test_random_layers_are_exported_as_in_prediction(output: ModelFormat, bucket: Path, tmp_path: Path) -> None:
+    """Keras would export them as in training, with operations that runtimes lack."""
     needs(output)
     layers = [
         keras.Input((8, 8, 3)),
@@ -81,6 +84,20 @@ def test_random_layers_are_not_exported(output: ModelFormat, bucket: Path, tmp_p
     opened = LocalBucket(bucket)
     flipping = replace(open_predictor(opened, STUDY), model=keras.Sequential(layers))
     assert model_file.export_model(opened, flipping, output, tmp_path) <= 1e-3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("output", ModelFormat)
+def test_the_networks_of_deep_can_be_exported(output: ModelFormat, bucket: Path, tmp_path: Path) -> None:
+    needs(output)
+    save_for_prediction(DeepSpace((8, 8, 3), 2).build(keras_tuner.HyperParameters()), tmp_path / "deep.keras")
+    deep = keras.saving.load_model(tmp_path / "deep.keras", compile=False)
+    opened = LocalBucket(bucket)
+    (tmp_path / "out").mkdir()
+    assert (
+        model_file.export_model(opened, replace(open_predictor(opened, STUDY), model=deep), output, tmp_path / "out")
+        <= 1e-3
+    )
 
 
 def test_a_model_that_changes_by_its_export_is_refused(

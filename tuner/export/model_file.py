@@ -29,8 +29,6 @@ BATCH = 100
 
 Images = NDArray[np.uint8]
 Run = Callable[[NDArray[np.float32]], Any]
-RANDOM_LAYERS = ("AugMix", "CutMix", "MixUp", "RandAugment", "Random")
-"""Beginnings of the names of Keras's layers that do nothing in prediction."""
 
 
 def export_model(bucket: Bucket, predictor: Predictor, output: ModelFormat, folder: Path) -> float:
@@ -38,7 +36,7 @@ def export_model(bucket: Bucket, predictor: Predictor, output: ModelFormat, fold
 
     Raises SpaceError if the model cannot be exported, or predicts other probabilities in the format's runtime.
     """
-    model = _without_random_layers(predictor.model)
+    model = _in_prediction(predictor.model)
     path = folder / output.file
     try:
         images = _images(bucket, predictor)
@@ -75,27 +73,16 @@ def export_model(bucket: Bucket, predictor: Predictor, output: ModelFormat, fold
     return difference
 
 
-def _without_random_layers(model: Any) -> Any:
-    """Return the model without the layers that do nothing in prediction.
+def _in_prediction(model: Any) -> Any:
+    """Return the model as one that is never in training.
 
-    Keras would export them as they are in training, and few runtimes have their operations.
+    `model.export` calls a model without saying whether it is in training, and layers may take that for training. So
+    do Keras's random layers, whose operations few runtimes have.
     """
     import keras
-    from keras.src.models import Functional
 
-    def is_random(layer: Any) -> bool:
-        return type(layer).__module__.startswith("keras.") and type(layer).__name__.startswith(RANDOM_LAYERS)
-
-    def replaced(layer: Any) -> Any:
-        if is_random(layer):
-            return keras.layers.Identity(name=layer.name)
-        return type(layer).from_config(layer.get_config())
-
-    if type(model) not in (Functional, keras.Sequential) or not any(map(is_random, model._flatten_layers())):
-        return model
-    plain = keras.models.clone_model(model, clone_function=replaced, recursive=True)
-    plain.set_weights(model.get_weights())
-    return plain
+    pixels = keras.Input(model.input_shape[1:], name="pixels")
+    return keras.Model(pixels, model(pixels, training=False))
 
 
 def _images(bucket: Bucket, predictor: Predictor) -> Images:
