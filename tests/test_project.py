@@ -169,7 +169,7 @@ def test_the_commands_in_the_documents_exist_with_their_options() -> None:
     commands: dict[str, set[str]] = {}
     for document in DOCUMENTS:
         for block in blocks(document.read_text(encoding="utf-8"), "console"):
-            typed = r"^\$ (?:\w+=\S+ )*(?:\.venv/bin/)?cifake-tune (data \w+|\w+)(.*?)(?: {2,}#.*)?$"
+            typed = r"^\$ (?:\w+=\S+ )*(?:\.venv/bin/)?cifake-tune ((?:data|export) [\w-]+|\w+)(.*?)(?: {2,}#.*)?$"
             for command, arguments in re.findall(typed, block.replace("\\\n", " "), re.MULTILINE):
                 assert command in known, f"{document.name}: {command}"
                 unknown = set(re.findall(r"(?<= )--?[a-z][a-z-]*", arguments)) - set(known[command])

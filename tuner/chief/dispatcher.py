@@ -69,7 +69,7 @@ class Dispatcher:
 
     @property
     def wanted_workers(self) -> int | None:
-        """Number of workers that the search can use, with spare ones; None if it can use any number, or has finished."""
+        """Number of workers that the search can use, with spare ones; None if it can use any or has finished."""
         needed = None if self._oracle.state.finished else self._oracle.needed_workers
         return None if needed is None or self._spare is None else needed + self._spare
 
