@@ -15,7 +15,6 @@ from tuner.data.prepare import Prepared
 from tuner.errors import BucketError, JournalError, NewerFormatError, ObjectNotFoundError, UsageError
 from tuner.study.journal import JournalReader
 
-
 RECENT_S = 86_400.0
 """Age in seconds from which a cache may be deleted that belongs to a study of another bucket."""
 
