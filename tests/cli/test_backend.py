@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.support import python_with
+from tests.integration.support import ROOT, python_with
 from tests.support.command_line import run_in_process
 from tuner import keras_backend
 from tuner.cli.backend import importing_keras
@@ -24,6 +24,31 @@ print("imported", *[name for name in OPTIONAL if name in sys.modules])
 import scipy.ndimage, scipy.optimize, sklearn.gaussian_process, matplotlib
 print("there", scipy.ndimage.shift([1.0, 2.0], 1).tolist())
 """
+
+
+PLUGIN = """
+def initialize():
+    raise RuntimeError("operation cuInit(0) failed: Unknown CUDA error 303")
+"""
+
+
+@pytest.mark.slow
+def test_jax_without_a_driver_says_so_in_one_sentence(tmp_path: Path) -> None:
+    folder = tmp_path / "jax_plugins" / "xla_cuda12"
+    folder.mkdir(parents=True)
+    (folder / "__init__.py").write_text(PLUGIN)
+    script = "from tuner.cli.backend import import_keras; import_keras(); import jax; print(jax.devices()[0].platform)"
+    done = subprocess.run(
+        [python_with("jax"), "-c", script],
+        env={**os.environ, "KERAS_BACKEND": "jax", "PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "cpu\n"
+    (line,) = done.stderr.splitlines()
+    assert "so JAX computes on the CPU. Check that the node has the GPU's driver" in line
+    assert line.endswith("operation cuInit(0) failed: Unknown CUDA error 303")
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@
 """
 
 import gc
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -29,6 +30,7 @@ def importing_keras(whole: bool = False) -> Iterator[None]:
     A search space can still import these packages later. No garbage is collected meanwhile.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # suppresses TensorFlow's later messages
+    logging.getLogger("jax._src.xla_bridge").addFilter(_without_traceback)
     sys.stderr.flush()
     real = os.dup(2)
     with temporary_file() as captured, _hidden(() if whole else _unused()), _without_garbage_collection():
@@ -42,6 +44,19 @@ def importing_keras(whole: bool = False) -> Iterator[None]:
         finally:
             os.dup2(real, 2)
             os.close(real)
+
+
+def _without_traceback(record: logging.LogRecord) -> bool:
+    """Replace JAX's traceback of a plugin that finds no driver by one sentence. JAX then computes on the CPU."""
+    if record.exc_info and str(record.msg).startswith("Jax plugin configuration error"):
+        record.levelno, record.levelname = logging.WARNING, "WARNING"
+        record.msg = (
+            "JAX's code for GPUs is installed and cannot be used, so JAX computes on the CPU. Check that the node has "
+            "the GPU's driver, and that nvidia-smi works in this container: %s"
+        )
+        record.args = (str(record.exc_info[1]).partition("\n")[0],)
+        record.exc_info = record.exc_text = None
+    return True
 
 
 def import_keras() -> None:
