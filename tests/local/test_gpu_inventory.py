@@ -88,6 +88,19 @@ def test_a_driver_that_cannot_list_its_gpus_is_reported(listed) -> None:
     assert problem.endswith("version mismatch")
 
 
+def test_a_lost_gpu_is_left_out_and_does_not_hide_the_others(listed) -> None:
+    others = [["GPU-00000000-aaaa", "GPU 0", "NVIDIA H200"], ["GPU-20000000-aaaa", "GPU 2", "NVIDIA H200"]]
+    assert listed("HLH") == ("CUDA_VISIBLE_DEVICES", "", others)
+    lost = "import os; from tuner.local.gpu_inventory import find_gpus; print(find_gpus(os.environ).lost)"
+    assert output_of(lost).strip() == "('GPU 1 (GPU is lost)',)"
+    assert listed("HLH", CUDA_VISIBLE_DEVICES="0,1,2")[2] == others  # CUDA may give the last one another number
+    assert listed("L", CUDA_VISIBLE_DEVICES="0")[2] == []
+
+
+def test_other_makers_gpus_are_found_if_nvidias_driver_is_installed_and_not_loaded(listed) -> None:
+    assert listed("?")[:2] == ("HIP_VISIBLE_DEVICES", "")
+
+
 def test_the_memory_of_a_gpu_is_measured_by_its_uuid_or_number(listed, tmp_path: Path) -> None:
     listed("HHH")
     code = "from tuner.local.gpu_inventory import memory_of; print([memory_of(gpu) for gpu in {}])"

@@ -8,6 +8,7 @@ import pytest
 
 from tuner import names
 from tuner.local import gpus as distribution
+from tuner.local.crew import Crew
 from tuner.local.gpu_inventory import CUDA, HIP, Gpu, GpuInventory
 from tuner.local.gpus import (
     UnusedGpus,
@@ -32,11 +33,31 @@ def tokens(found: GpuInventory, workers: int) -> list[str]:
     return [worker_variables(found, index, workers, {})[found.variable] for index in range(workers)]
 
 
-def test_each_worker_gets_one_gpu_and_the_gpus_are_used_in_turn() -> None:
+def test_the_gpus_are_used_in_turn_by_as_many_or_more_workers() -> None:
     assert tokens(inventory(4), 4) == ["GPU-0", "GPU-1", "GPU-2", "GPU-3"]
     assert tokens(inventory(2), 5) == ["GPU-0", "GPU-1", "GPU-0", "GPU-1", "GPU-0"]
-    assert tokens(inventory(4), 2) == ["GPU-0", "GPU-1"]
     assert tokens(inventory(2, HIP), 2) == ["GPU-0", "GPU-1"]
+
+
+def test_fewer_workers_than_gpus_get_several_each() -> None:
+    assert tokens(inventory(4), 1) == ["GPU-0,GPU-1,GPU-2,GPU-3"]
+    assert tokens(inventory(4), 2) == ["GPU-0,GPU-2", "GPU-1,GPU-3"]
+    assert tokens(inventory(4, HIP), 3) == ["GPU-0,GPU-3", "GPU-1", "GPU-2"]
+    variables = worker_variables(inventory(4), 1, 2, {})
+    assert variables == {CUDA: "GPU-1,GPU-3", names.ENV_GPU: "GPU 1, GPU 3", names.ENV_GPUS: "2"}
+
+
+def test_a_worker_gets_a_single_mig_slice_because_cuda_uses_only_one() -> None:
+    slices = GpuInventory(tuple(Gpu(f"MIG-{n}", f"GPU 0 MIG {n}", "NVIDIA A100 MIG 1g.5gb") for n in range(7)))
+    assert tokens(slices, 2) == ["MIG-0", "MIG-1"]
+    assert Crew(2, slices, 1).describe() == "2 workers on 2 of 7 GPUs (NVIDIA A100 MIG 1g.5gb)"
+
+
+def test_the_first_line_of_a_run_counts_the_gpus_that_are_used() -> None:
+    assert Crew(1, inventory(4), 1).describe() == "1 worker on 4 GPUs (NVIDIA H200)"
+    assert Crew(3, inventory(4), 1).describe() == "3 workers on 4 GPUs (NVIDIA H200)"
+    assert Crew(5, inventory(1), 1).describe() == "5 workers on 1 GPU (NVIDIA H200)"
+    assert Crew(2, NO_GPUS, 1).describe() == "2 workers"
 
 
 def test_a_worker_is_told_which_gpu_it_has_and_that_it_must_find_one() -> None:
@@ -117,6 +138,14 @@ def test_gpus_that_will_not_be_used_are_reported_with_the_remedy(monkeypatch: py
     (line,) = gpu_problems(GpuInventory(problem="the driver is broken"), "jax", is_auto=False)
     assert line.startswith("the driver is broken. ")
     assert list(gpu_problems(NO_GPUS, "jax", is_auto=True)) == []
+
+
+def test_a_lost_gpu_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(distribution, "can_use_gpus", lambda _: True)
+    found = GpuInventory(inventory(3).gpus, lost=("GPU 3 (GPU is lost)",))
+    assert list(gpu_problems(found, "jax", is_auto=True)) == [
+        "NVIDIA's driver cannot reach GPU 3 (GPU is lost), so no worker gets it; check nvidia-smi."
+    ]
 
 
 def status(worker: str, gpus: int | None) -> WorkerStatus:

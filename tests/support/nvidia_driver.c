@@ -1,8 +1,8 @@
 /* A stand-in for NVIDIA's management library, libnvidia-ml.so.1, which the real nvidia-ml-py loads.
 
-   NVIDIA_DRIVER describes the GPUs: one letter each, `H` (H200), `A` (A100) or `M` (A100 with MIG on). `M` is followed by
-   one character for each place of a slice: `1` for a slice, `0` for none. "HHM101" has four usable parts. "!" is a
-   driver whose version does not match its library's.
+   NVIDIA_DRIVER describes the GPUs: one letter each, `H` (H200), `A` (A100), `M` (A100 with MIG on) or `L`
+   (lost). `M` is followed by one character for each place of a slice: `1` for a slice, `0` for none. "HHM101" has four
+   usable parts. "!" is a driver whose version does not match its library's, and "?" one that is not loaded.
 
    NVIDIA_READINGS is a file that a test may change while the process runs. Its lines are for the GPUs in order: the
    utilization in percent, the bytes of memory that are used, all bytes, and the power in mW. "-1" is a value that the
@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SUCCESS = 0, INVALID = 2, UNSUPPORTED = 3, NOT_FOUND = 6, LOST = 15, MISMATCH = 18 };
+enum { SUCCESS = 0, INVALID = 2, UNSUPPORTED = 3, NOT_FOUND = 6, NOT_LOADED = 9, LOST = 15, MISMATCH = 18 };
 
 struct device {
     char kind;
@@ -28,6 +28,7 @@ int nvmlInitWithFlags(unsigned int flags) {
     const char *text = getenv("NVIDIA_DRIVER");
     count = 0;
     if (text && *text == '!') return MISMATCH;
+    if (text && *text == '?') return NOT_LOADED;
     for (; text && *text; text++) {
         if (*text == '0' || *text == '1') continue;
         devices[count] = (struct device){*text, count, -1, text + 1};
@@ -40,7 +41,9 @@ int nvmlInit_v2(void) { return nvmlInitWithFlags(0); }
 
 int nvmlShutdown(void) { return SUCCESS; }
 
-const char *nvmlErrorString(int code) { return code == MISMATCH ? "Driver/library version mismatch" : "error"; }
+const char *nvmlErrorString(int code) {
+    return code == MISMATCH ? "Driver/library version mismatch" : code == LOST ? "GPU is lost" : "error";
+}
 
 int nvmlDeviceGetCount_v2(unsigned int *number) {
     *number = count;
@@ -49,6 +52,7 @@ int nvmlDeviceGetCount_v2(unsigned int *number) {
 
 int nvmlDeviceGetHandleByIndex_v2(unsigned int index, struct device **handle) {
     if ((int)index >= count) return INVALID;
+    if (devices[index].kind == 'L') return LOST;
     *handle = &devices[index];
     return SUCCESS;
 }
@@ -81,18 +85,6 @@ int nvmlDeviceGetMigDeviceHandleByIndex(struct device *handle, unsigned int inde
     slices[handle->index][index] = (struct device){handle->kind, handle->index, (int)index, ""};
     *slice = &slices[handle->index][index];
     return SUCCESS;
-}
-
-int nvmlDeviceGetHandleByUUID(const char *uuid, struct device **handle) {
-    char text[80];
-    for (int index = 0; index < count; index++) {
-        nvmlDeviceGetUUID(&devices[index], text, sizeof text);
-        if (!strcmp(text, uuid)) {
-            *handle = &devices[index];
-            return SUCCESS;
-        }
-    }
-    return NOT_FOUND;
 }
 
 struct readings {

@@ -94,24 +94,37 @@ def test_one_device_is_used_where_one_is_visible() -> None:
     assert replicas_for(4, BATCH) == 1
 
 
+def test_more_devices_than_are_visible_are_reported_with_the_remedy(caplog: pytest.LogCaptureFixture) -> None:
+    replicas_for(7, BATCH)
+    assert caplog.messages == [
+        "training.devices is 7, but the number of devices that this process sees is 1. Lower training.devices, or give "
+        "each worker more GPUs (workers.gpus of the chart, or a smaller --workers of run)"
+    ]
+
+
 @pytest.mark.parametrize(("count", "kept"), [(64, 64), (65, 64), (66, 64), (67, 64), (68, 68), (69, 68), (1, 0)])
 def test_no_batch_of_an_epoch_has_unequal_parts_or_parts_of_one_sample(count: int, kept: int) -> None:
     assert even_count(count, BATCH, parts=2) == kept
     assert even_count(count, BATCH, parts=1) == count
 
 
+def sizes_of_parts(count: int, size: int, parts: int) -> list[int]:
+    """Return the sizes of the parts of a full batch and of the last one, as TensorFlow divides batches."""
+    batches = [min(count, size), count % size or size]
+    return [min(share := -(-batch // parts), batch - share * n) for batch in batches for n in range(parts)]
+
+
 @pytest.mark.parametrize("parts", [1, 2, 3, 4, 8])
-@pytest.mark.parametrize("count", [32, 64, 65, 66, 83, 1000, 1001])
+@pytest.mark.parametrize("count", [1, 3, 5, 15, 32, 64, 65, 66, 83, 1000, 1001])
 def test_all_validation_samples_are_in_batches_whose_parts_are_not_too_small(count: int, parts: int) -> None:
-    size = even_batch_size(count, 32, parts)
-    if size is None:
-        assert (count, parts) != (64, 2)
-        return
-    assert 0 < size <= 32
-    assert size % parts == 0
-    if parts > 1:
-        rest = count % size or size
-        assert rest - (parts - 1) * -(-rest // parts) >= 2
+    suitable = [size for size in range(parts, 33, parts) if min(sizes_of_parts(count, size, parts)) >= 2]
+    expected = 32 if parts == 1 else max(suitable, default=None)
+    assert even_batch_size(count, 32, parts) == expected
+
+
+@pytest.mark.parametrize(("count", "parts"), [(1, 2), (3, 2), (15, 8), (1, 8)])
+def test_too_few_validation_samples_cannot_be_divided(count: int, parts: int) -> None:
+    assert even_batch_size(count, 32, parts) is None
 
 
 class Indices(SeededBatches):

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.support.nvidia_driver import nvidia_driver
-from tuner.worker.gpu_usage import GpuUsage
+from tuner.nvidia import GpuUsage
 from tuner.worker.metrics import gpu_usage_metrics
 
 READ = """
@@ -60,6 +60,7 @@ def test_utilization_memory_and_power_are_read_at_each_call(tmp_path: Path) -> N
         ("", []),
         ("-1", []),
         ("0,7,1", [0.1]),  # CUDA ignores what follows an invalid entry
+        ("1,1,0", [0.2]),
     ],
 )
 def test_only_the_gpus_that_the_process_sees_are_reported(
@@ -85,15 +86,22 @@ def test_a_gpu_that_is_lost_has_no_values_and_the_others_keep_theirs(tmp_path: P
     assert read(driver, "-1 1 2 -1\n0 1 2 0\n")[0]["0"] == [None, 1, 2, None]
 
 
-@pytest.mark.parametrize("case", ["no driver", "no library", "a driver that does not match its library"])
-def test_there_are_no_gpus_and_no_error_without_a_driver_or_the_library(tmp_path: Path, case: str) -> None:
-    environment = {}
-    if case == "no library":
-        (tmp_path / "pynvml.py").write_text("raise ImportError")
-        environment = {"PYTHONPATH": str(tmp_path), **nvidia_driver(tmp_path / "driver", "H")}
-    elif case != "no driver":
-        environment = nvidia_driver(tmp_path / "driver", "!")
-    assert read(environment) == [{}]
+def test_a_gpu_that_is_lost_from_the_start_does_not_hide_the_others(tmp_path: Path) -> None:
+    driver = nvidia_driver(tmp_path / "driver", "LH", tmp_path / "readings")
+    assert read(driver, "lost\n70 1 2 3000\n") == [{"0": [0.7, 1, 2, 3.0]}]
+
+
+def test_of_a_number_nothing_is_reported_if_cuda_may_count_in_another_order(tmp_path: Path) -> None:
+    driver = nvidia_driver(tmp_path / "driver", "AH", tmp_path / "readings") | {"CUDA_VISIBLE_DEVICES": "1"}
+    assert read(driver, "10 1 2 3000\n70 1 2 3000\n") == [{}]
+    driver["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
+    assert read(driver, "10 1 2 3000\n70 1 2 3000\n") == [{"0": [0.7, 1, 2, 3.0]}]
+
+
+@pytest.mark.parametrize("gpus", ["", "!", "?"], ids=["no GPU", "another version", "not loaded"])
+def test_there_are_no_gpus_and_no_error_without_a_driver_that_works(tmp_path: Path, gpus: str) -> None:
+    assert read({}) == [{}]
+    assert read(nvidia_driver(tmp_path / "driver", gpus)) == [{}]
 
 
 def test_values_that_the_driver_does_not_report_are_absent() -> None:

@@ -1,12 +1,13 @@
 """The GPUs of this machine that the user's variables leave visible to `run`."""
 
 import os
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
-CUDA, HIP, ROCR = "CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES"
+from tuner import nvidia
+
+CUDA, HIP, ROCR = nvidia.CUDA, "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES"
 KFD_NODES, RENDER_NODES = Path("/sys/class/kfd/kfd/topology/nodes"), Path("/dev/dri")
 
 
@@ -31,6 +32,8 @@ class GpuInventory:
     """Environment variable that selects a process's GPUs."""
     problem: str = ""
     """Why the GPUs cannot be listed; empty if they can, or if there is no driver."""
+    lost: tuple[str, ...] = ()
+    """The GPUs that the driver cannot reach, which are left out, each with the reason: `GPU 1 (GPU is lost)`."""
 
     @property
     def kinds(self) -> str:
@@ -48,9 +51,12 @@ def find_gpus(
         kfd_nodes: Folder in which AMD's driver lists processors and GPUs.
         render_nodes: Folder of the devices by which processes use AMD's GPUs.
     """
-    nvidia, problem = _nvidia_devices()
-    if nvidia or problem:
-        return GpuInventory(_visible_nvidia(nvidia, environment), CUDA, problem)
+    found = nvidia.list_gpus()
+    nvidia.close()
+    if found.gpus or found.lost or found.problem:
+        chosen = nvidia.visible(found, environment)
+        gpus = (Gpu(one.token, one.part.label, one.part.kind if one.is_certain else "") for one in chosen)
+        return GpuInventory(tuple(gpus), CUDA, found.problem, found.lost)
     return GpuInventory(_visible_amd(_count_amd(kfd_nodes, render_nodes), environment), HIP)
 
 
@@ -64,103 +70,14 @@ class GpuMemoryUse:
 
 def memory_of(token: str) -> GpuMemoryUse | None:
     """Return the memory of the NVIDIA GPU that this entry of CUDA_VISIBLE_DEVICES selects; None if it is unknown."""
-    import pynvml
-
     try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError:
-        return None
-    try:
-        by_number = token.isdecimal()
-        handle = (pynvml.nvmlDeviceGetHandleByIndex if by_number else pynvml.nvmlDeviceGetHandleByUUID)(
-            int(token) if by_number else token
-        )
-        memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
-        return GpuMemoryUse(int(memory.used), int(memory.total))
-    except pynvml.NVMLError:
+        for selected in nvidia.visible(nvidia.list_gpus(), {CUDA: token}):
+            usage = nvidia.usage_of(selected.part)
+            if selected.is_certain and usage.memory_used is not None and usage.memory_total is not None:
+                return GpuMemoryUse(usage.memory_used, usage.memory_total)
         return None
     finally:
-        pynvml.nvmlShutdown()
-
-
-# ---- NVIDIA ---------------------------------------------------------------------------------------------------------
-@dataclass(frozen=True)
-class _NvidiaDevice:
-    """A GPU as NVIDIA's management library lists it."""
-
-    gpu: Gpu
-    has_mig: bool
-    slices: tuple[Gpu, ...] = field(default=())
-
-
-def _nvidia_devices() -> tuple[list[_NvidiaDevice], str]:
-    """Return the GPUs that NVIDIA's driver lists for this process or container, and why they cannot be listed."""
-    import pynvml
-
-    try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError_LibraryNotFound:
-        return [], ""
-    except pynvml.NVMLError as error:
-        return [], _problem(error)
-    try:
-        return [_nvidia_device(index) for index in range(pynvml.nvmlDeviceGetCount())], ""
-    except pynvml.NVMLError as error:
-        return [], _problem(error)
-    finally:
-        pynvml.nvmlShutdown()
-
-
-def _problem(error: Exception) -> str:
-    return f"NVIDIA's driver cannot list the GPUs: {str(error).rstrip('.')}"
-
-
-def _nvidia_device(index: int) -> _NvidiaDevice:
-    import pynvml
-
-    handle = pynvml.nvmlDeviceGetHandleByIndex(index)
-    gpu = Gpu(pynvml.nvmlDeviceGetUUID(handle), f"GPU {index}", pynvml.nvmlDeviceGetName(handle))
-    try:
-        has_mig = pynvml.nvmlDeviceGetMigMode(handle)[0] == pynvml.NVML_DEVICE_MIG_ENABLE
-    except pynvml.NVMLError:  # before Ampere, or a driver without MIG
-        has_mig = False
-    slices = []
-    for number in range(pynvml.nvmlDeviceGetMaxMigDeviceCount(handle) if has_mig else 0):
-        with suppress(pynvml.NVMLError_NotFound):  # numbers of slices have gaps
-            part = pynvml.nvmlDeviceGetMigDeviceHandleByIndex(handle, number)
-            label = f"GPU {index} MIG {number}"
-            slices.append(Gpu(pynvml.nvmlDeviceGetUUID(part), label, pynvml.nvmlDeviceGetName(part)))
-    return _NvidiaDevice(gpu, has_mig, tuple(slices))
-
-
-def _visible_nvidia(devices: Sequence[_NvidiaDevice], environment: Mapping[str, str]) -> tuple[Gpu, ...]:
-    """Return the GPUs that CUDA_VISIBLE_DEVICES selects; without it, all GPUs, or their slices if MIG is on."""
-    chosen = environment.get(CUDA)
-    if chosen is None:
-        return tuple(gpu for device in devices for gpu in (device.slices if device.has_mig else (device.gpu,)))
-    in_order = environment.get("CUDA_DEVICE_ORDER") == "PCI_BUS_ID" or len({d.gpu.kind for d in devices}) == 1
-    visible: dict[str, Gpu] = {}
-    for token in (part.strip() for part in chosen.split(",")):
-        gpu = _selected(devices, token)
-        if gpu is None or token in visible:
-            break  # CUDA ignores what follows an invalid entry
-        # by default CUDA numbers the fastest GPU 0, and NVIDIA's management library the first on the bus
-        kind = "" if token.isdecimal() and not in_order else gpu.kind
-        visible[token] = replace(gpu, token=token, kind=kind)
-    return tuple(visible.values())
-
-
-def _selected(devices: Sequence[_NvidiaDevice], token: str) -> Gpu | None:
-    """Return the GPU that an entry of CUDA_VISIBLE_DEVICES selects: a number, a UUID, or the unique start of a UUID."""
-    if token.isdecimal():
-        return devices[int(token)].gpu if len(token) < 6 and int(token) < len(devices) else None
-    if token.startswith("MIG-GPU-"):  # of drivers before R470: MIG-GPU-<UUID of the GPU>/<number>/<number>
-        return next((replace(d.gpu, token=token) for d in devices if token.startswith(f"MIG-{d.gpu.token}/")), None)
-    if not token.startswith(("GPU-", "MIG-")):
-        return None
-    every = [gpu for device in devices for gpu in (device.gpu, *device.slices)]
-    matching = [gpu for gpu in every if gpu.token.startswith(token)]
-    return matching[0] if len(matching) == 1 else None
+        nvidia.close()
 
 
 # ---- AMD ------------------------------------------------------------------------------------------------------------

@@ -1,11 +1,11 @@
-"""The environment variables that give each process of `run` its GPU.
+"""The environment variables that give each process of `run` its GPUs.
 
 The user's own variables come first: the inventory contains only GPUs that they leave visible, and variables of the
 memory are not replaced.
 """
 
 import pkgutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import distributions
 from importlib.util import find_spec
 
@@ -29,6 +29,8 @@ def gpu_problems(inventory: GpuInventory, backend: str, is_auto: bool) -> Iterab
     """Yield why GPUs of this machine will not be used. `is_auto` means that the user chose no number of workers."""
     if inventory.problem:
         yield f"{inventory.problem}. Without its list, GPUs are not distributed among workers. Check nvidia-smi."
+    if inventory.lost:
+        yield f"NVIDIA's driver cannot reach {', '.join(inventory.lost)}, so no worker gets it; check nvidia-smi."
     if inventory.gpus and not can_use_gpus(backend):
         found = counted(len(inventory.gpus), "GPU")
         consequence = ", so one worker is started" if is_auto else ""
@@ -46,19 +48,28 @@ def can_use_gpus(backend: str) -> bool:
     return any(module.name.startswith(("jax_cuda", "jax_rocm")) for module in pkgutil.iter_modules()) or _has_plugins()
 
 
+def gpus_of(inventory: GpuInventory, index: int, workers: int) -> tuple[Gpu, ...]:
+    """Return the GPUs of worker `index` of `workers`: each n-th GPU of n workers, or one that it shares.
+
+    Of MIG slices, a worker gets a single one, because CUDA uses only one in a process.
+    """
+    own = inventory.gpus[index::workers] or inventory.gpus[index % max(1, len(inventory.gpus)) :][:1]
+    return own[:1] if any(gpu.token.startswith("MIG-") for gpu in own) else own
+
+
 def worker_variables(
     inventory: GpuInventory, index: int, workers: int, environment: Mapping[str, str]
 ) -> dict[str, str]:
-    """Return the variables that give worker `index` of `workers` its GPU, and its share of the GPU's memory.
+    """Return the variables that give worker `index` of `workers` its GPUs, and its share of a GPU's memory.
 
-    Worker i gets GPU i mod n. Workers that share a GPU allocate memory as they need it, up to equal shares with JAX.
+    `gpus_of` returns which. Workers that share a GPU allocate memory as they need it, up to equal shares with JAX.
     TensorFlow has no variable for a limit. The user's `environment` takes precedence over the variables of the memory.
     """
     if not inventory.gpus:
         return {}
-    number = index % len(inventory.gpus)
-    variables = _selecting(inventory, inventory.gpus[number]) | {names.ENV_GPUS: "1"}
-    share = len(range(number, workers, len(inventory.gpus)))
+    own = gpus_of(inventory, index, workers)
+    variables = _selecting(inventory, own) | {names.ENV_GPUS: str(len(own))}
+    share = len(range(index % len(inventory.gpus), workers, len(inventory.gpus)))
     if share == 1:
         return variables
     memory = {"TF_FORCE_GPU_ALLOW_GROWTH": "true", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
@@ -88,7 +99,7 @@ class UnusedGpus:
 
 def evaluator_variables(inventory: GpuInventory) -> dict[str, str]:
     """Return the variables that give the evaluator the first GPU. The workers have ended when it starts."""
-    return _selecting(inventory, inventory.gpus[0]) if inventory.gpus else {}
+    return _selecting(inventory, inventory.gpus[:1]) if inventory.gpus else {}
 
 
 def chief_variables(inventory: GpuInventory) -> dict[str, str]:
@@ -96,8 +107,9 @@ def chief_variables(inventory: GpuInventory) -> dict[str, str]:
     return {inventory.variable: NONE, "JAX_PLATFORMS": "cpu"} if inventory.gpus else {}
 
 
-def _selecting(inventory: GpuInventory, gpu: Gpu) -> dict[str, str]:
-    return {inventory.variable: gpu.token, names.ENV_GPU: gpu.label}
+def _selecting(inventory: GpuInventory, gpus: Sequence[Gpu]) -> dict[str, str]:
+    tokens, labels = ",".join(gpu.token for gpu in gpus), ", ".join(gpu.label for gpu in gpus)
+    return {inventory.variable: tokens, names.ENV_GPU: labels}
 
 
 def _has_plugins() -> bool:

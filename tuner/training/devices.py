@@ -23,11 +23,11 @@ class GpuMemory:
 
 
 def device(environment: Mapping[str, str]) -> str:
-    """Return the devices that models are trained on: `CPU`, the GPU that `run` chose (`GPU 1`), or the GPUs' model."""
+    """Return the devices that this process sees: `CPU`, the GPUs that `run` chose (`GPU 0, GPU 2`), or their model."""
     count = gpu_count()
     if not count:
         return "CPU"
-    if count == 1 and (chosen := environment.get(names.ENV_GPU)):
+    if (chosen := environment.get(names.ENV_GPU)) and count == len(chosen.split(",")):
         return chosen[: limits.DEVICE_CHARACTERS]
     text = printable(_model_of_gpu() or "GPU")
     return (text if count == 1 else f"{count} x {text}")[: limits.DEVICE_CHARACTERS]

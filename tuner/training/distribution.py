@@ -32,7 +32,10 @@ def replicas_for(devices: Devices, batch_size: int) -> int:
     visible = len(keras.distribution.list_devices())
     wanted = visible if devices == "auto" else devices
     if wanted > visible:
-        _warn(f"training.devices is {wanted}, and {visible} are visible")
+        _warn(
+            f"training.devices is {wanted}, but the number of devices that this process sees is {visible}. Lower "
+            "training.devices, or give each worker more GPUs (workers.gpus of the chart, or a smaller --workers of run)"
+        )
     number = next(n for n in range(min(wanted, visible), 0, -1) if batch_size % n == 0)
     if number < min(wanted, visible):
         _warn(f"a batch of {batch_size} is divided among {number} of {min(wanted, visible)} devices. Choose a multiple")

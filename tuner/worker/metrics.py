@@ -7,9 +7,9 @@ from prometheus_client.metrics_core import Metric
 
 from tuner.monitoring import catalogue
 from tuner.monitoring.catalogue import Readings, counter, reading
+from tuner.nvidia import GpuUsage
 from tuner.training.activities import Activities
 from tuner.training.devices import GpuMemory
-from tuner.worker.gpu_usage import GpuUsage
 
 
 class WorkerMetrics:
