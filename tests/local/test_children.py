@@ -63,6 +63,17 @@ def test_settings_of_the_environment_are_not_inherited_past_the_study_that_they_
     assert "UNRELATED" in inherited
 
 
+def test_workers_of_a_run_do_not_become_supervisors_of_processes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(names.ENV_PROCESSES, "4")
+    one = child(tmp_path, "import os; print('variables:', sorted(os.environ))")
+    run(one)
+    inherited = one.log.read_text()
+    assert inherited.startswith("variables:")
+    assert names.ENV_PROCESSES not in inherited
+
+
 def test_children_that_do_not_end_are_killed(tmp_path: Path) -> None:
     one = child(
         tmp_path, "import signal, time; signal.signal(15, signal.SIG_IGN); print(1, flush=True); time.sleep(60)"

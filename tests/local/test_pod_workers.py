@@ -13,8 +13,9 @@ import pytest
 from tests.support.scrape import get
 from tuner import names
 from tuner.address import Address
-from tuner.errors import EnvironmentFailure, ExitCode, UsageError
-from tuner.local import children, pod_process, pod_workers
+from tuner.errors import EnvironmentFailure, ExitCode, FencedError, InternalError, UsageError
+from tuner.local import children, gpu_room, pod_process, pod_workers
+from tuner.local.children import DEATHS
 from tuner.local.gpu_inventory import GpuInventory, GpuMemoryUse
 from tuner.local.gpu_room import MOST, GpuRoom
 from tuner.local.pod_process import labelled
@@ -156,13 +157,23 @@ def test_the_pod_is_ready_if_a_process_is_and_says_what_each_one_lacks(
     assert answers[0].text.strip() == ("worker-3-0: the data is being loaded; worker-3-1: the data is being loaded")
 
 
-@pytest.mark.parametrize(("code", "error"), [(ExitCode.USAGE, UsageError), (ExitCode.ENVIRONMENT, EnvironmentFailure)])
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [
+        (ExitCode.USAGE, UsageError),
+        (ExitCode.INTERNAL, InternalError),
+        (ExitCode.FENCED, FencedError),
+        (ExitCode.ENVIRONMENT, EnvironmentFailure),
+    ],
+)
 def test_an_error_of_every_process_ends_the_pod_with_its_last_words(
     code: ExitCode, error: type[Exception], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runs(monkeypatch, f"print('error: the settings are wrong', flush=True); exit({int(code)})")
+    workers = pod(2)
     with pytest.raises(error, match="the settings are wrong"):
-        pod(2).run(Monitor(Role.WORKER))
+        workers.run(Monitor(Role.WORKER))
+    assert max(child.deaths for child in workers.children) == (DEATHS if code == ExitCode.ENVIRONMENT else 0)
 
 
 def test_a_process_that_dies_again_and_again_leaves_the_working_one_alone(
@@ -181,6 +192,36 @@ def test_a_process_that_dies_again_and_again_leaves_the_working_one_alone(
         pod(2).run(Monitor(Role.WORKER))
     thread.join()
     assert len(list(folder.glob("worker-3-0.[0-9]*"))) == 1
+
+
+def test_a_process_that_failed_at_first_and_works_now_is_not_ended_by_the_deaths_of_another(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dies = "import os; me, folder = os.environ['KERASTUNER_TUNER_ID'], os.environ['FOLDER']\n"
+    dies += "lives = open(f'{folder}/{me}.lives', 'a')\nlives.write('x')\nlives.close()\n"
+    dies += f"at_first = me.endswith('0') and os.path.getsize(lives.name) <= {DEATHS}\n"
+    dies += "if at_first or os.path.exists(f'{folder}/{me}.fails'): os._exit(3)\n"
+    runs(monkeypatch, dies + SERVER)
+    workers = pod(2)
+
+    def lives(number: int) -> int:
+        file = folder / f"worker-3-{number}.lives"
+        return file.stat().st_size if file.exists() else 0
+
+    def break_the_other() -> None:
+        until(lambda: lives(0) > DEATHS and list(folder.glob("worker-3-1.[0-9]*")))
+        until(lambda: not workers.children[0].keeps_dying)
+        (folder / "worker-3-1.fails").touch()
+        (other,) = folder.glob("worker-3-1.[0-9]*")
+        os.kill(int(other.suffix[1:]), 9)
+        until(lambda: lives(1) > DEATHS + 1)
+        (folder / "worker-3-0.done").touch()
+
+    thread = during(break_the_other)
+    with pytest.raises(EnvironmentFailure, match="worker-3-1 died"):  # nothing but this one is left then
+        workers.run(Monitor(Role.WORKER))
+    thread.join()
+    assert workers.children[0].exit_code() == 0
 
 
 def test_each_line_carries_the_name_of_its_process() -> None:
@@ -246,3 +287,64 @@ def test_a_process_of_an_automatic_pod_is_added_and_leaves(folder: Path, monkeyp
     workers.run(Monitor(Role.WORKER))
     thread.join()
     assert [child.leaves for child in workers.children] == [False, True]
+
+
+TRAINED = """
+import os, time
+from pathlib import Path
+from tuner.address import parse_address
+from tuner.monitoring.http_server import HttpServer, plain
+me, folder = os.environ["KERASTUNER_TUNER_ID"], Path(os.environ["FOLDER"])
+(folder / f"{me}.started").touch()
+pages = {"/healthz": lambda _: plain("ok"), "/metrics": lambda _: plain("cifake_tune_worker_epochs_total 5.0")}
+with HttpServer(parse_address(os.environ["CIFAKE_TUNE_HTTP"], "x"), pages):
+    while me.endswith("-0") and not (folder / "done").exists():
+        time.sleep(0.02)
+"""
+
+
+def test_an_automatic_pod_adds_no_process_once_one_has_found_no_trial_left(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs(monkeypatch, TRAINED)
+    monkeypatch.setattr(gpu_room, "LOOK_S", 0.02)
+    looks: list[None] = []
+    room = GpuRoom("GPU-0", measure=lambda _: looks.append(None) or GpuMemoryUse(10, 100))
+    workers = PodWorkers("worker-3", room, GpuInventory(), LogFormat.TEXT)
+
+    def finish() -> None:
+        until(lambda: len(workers.children) > 1 and workers.children[1].exit_code() == ExitCode.DONE)
+        before = len(looks)
+        until(lambda: len(looks) > before + 20)  # there was room at each of them
+        (folder / "done").touch()
+
+    thread = during(finish)
+    workers.run(Monitor(Role.WORKER))
+    thread.join()
+    assert sorted(file.stem for file in folder.glob("*.started")) == ["worker-3-0", "worker-3-1"]
+
+
+@pytest.mark.parametrize("hangs", [True, False])
+def test_a_hanging_process_that_is_killed_has_not_run_out_of_memory_but_one_killed_by_the_kernel_has(
+    hangs: bool, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs(monkeypatch, SERVER)
+    room = GpuRoom("GPU-0", measure=lambda _: None)
+    workers = PodWorkers("worker-3", room, GpuInventory(), LogFormat.TEXT)
+
+    def break_it() -> None:
+        until(lambda: list(folder.glob("worker-3-0.[0-9]*")))
+        if hangs:
+            time.sleep(0.5)  # so that it has been healthy
+            (folder / "worker-3-0.sick").touch()
+        else:
+            (first,) = folder.glob("worker-3-0.[0-9]*")
+            os.kill(int(first.suffix[1:]), 9)
+        until(lambda: len(list(folder.glob("worker-3-0.[0-9]*"))) == 2)
+        (folder / "worker-3-0.sick").unlink(missing_ok=True)
+        (folder / "worker-3-0.done").touch()
+
+    thread = during(break_it)
+    workers.run(Monitor(Role.WORKER))
+    thread.join()
+    assert room.most == (MOST if hangs else 1)

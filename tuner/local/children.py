@@ -336,9 +336,10 @@ def _inherited() -> dict[str, str]:
     """Return this process's environment without the settings, because a child gets all settings in its study.yaml.
 
     The log's format is also removed, so that the last line of a child's log is text that can be shown to the user. The
-    address of the metrics is also removed, because only the chief serves them.
+    address of the metrics is also removed, because only the chief serves them, and the number of processes, because it
+    would make a supervisor of each worker.
     """
-    excluded = names.ENV_SETTING, names.ENV_STUDY_FILE, names.ENV_LOG_FORMAT, names.ENV_HTTP
+    excluded = names.ENV_SETTING, names.ENV_STUDY_FILE, names.ENV_LOG_FORMAT, names.ENV_HTTP, names.ENV_PROCESSES
     return {name: value for name, value in os.environ.items() if not name.startswith(excluded)}
 
 

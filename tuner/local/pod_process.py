@@ -1,6 +1,7 @@
 """A worker process of a pod, whose output is forwarded line by line with its name."""
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -10,7 +11,7 @@ from typing import IO
 
 from tuner import names
 from tuner.address import Address
-from tuner.local.children import Child
+from tuner.local.children import DEATHS, Child
 from tuner.monitoring.log_format import LogFormat
 
 LINE_BYTES = 64 * 1024
@@ -32,9 +33,13 @@ class PodProcess(Child):
     form: LogFormat = LogFormat.TEXT
     leaves: bool = False
     """Whether the process was asked to end for good."""
+    was_killed: bool = False
+    """Whether the process was killed because it hung."""
     _last: str = ""
     _began: float = 0.0
     _starts_at: float | None = None
+    _longest_s: float = 0.0
+    """Longest life of the process among its counted deaths."""
 
     def start(self) -> None:
         """Start the process. Must be called in the main thread, at whose end the kernel ends the process."""
@@ -48,13 +53,15 @@ class PodProcess(Child):
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-        self._began, self._starts_at = time.monotonic(), None
+        self._began, self._starts_at, self.was_killed = time.monotonic(), None, False
         assert self.process.stdout is not None
         threading.Thread(target=self._forward, args=[self.process.stdout], name=self.name, daemon=True).start()
 
     def died(self) -> None:
         """Count a death, and plan the next start."""
-        self.deaths = 1 if time.monotonic() - self._began >= WORKED_S else self.deaths + 1
+        lived_s = time.monotonic() - self._began
+        earlier = (0, 0.0) if lived_s >= WORKED_S else (self.deaths, self._longest_s)
+        self.deaths, self._longest_s = earlier[0] + 1, max(earlier[1], lived_s)
         pause_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(self.deaths - 1, 10))
         self._starts_at = time.monotonic() + pause_s
 
@@ -62,6 +69,18 @@ class PodProcess(Child):
         """Start the process again if its pause is over."""
         if self._starts_at is not None and time.monotonic() >= self._starts_at:
             self.start()
+
+    def kill(self) -> None:
+        """Kill the process because it hangs."""
+        if self.exit_code() is None:
+            self.was_killed = True
+            self.stop(signal.SIGKILL)
+
+    @property
+    def keeps_dying(self) -> bool:
+        """Whether the process dies again and again. A process that lives on twice as long as ever before does not."""
+        lives_on = self.exit_code() is None and time.monotonic() - self._began > 2 * self._longest_s
+        return self.deaths >= DEATHS and not lives_on
 
     @property
     def is_pausing(self) -> bool:

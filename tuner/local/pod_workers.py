@@ -1,7 +1,8 @@
 """Runs several worker processes in one pod, which share its GPU, its memory and the unpacked data.
 
 A process that dies is started again, and the others continue. A process that ends with 0 has no trial left, and is not
-started again. When all have ended so, the pod ends with 0 too. An error that all processes would repeat ends the pod.
+started again. When all have ended so, the pod ends with 0 too. An error that all processes would repeat ends the pod,
+and so does a newer process of the same name.
 """
 
 import os
@@ -14,7 +15,7 @@ from pathlib import Path
 from tuner import names
 from tuner.address import Address, reserved
 from tuner.errors import ExitCode
-from tuner.local.children import DEATHS, POLL_S, child_error, interruptible, program, share_of_cores, stop_all
+from tuner.local.children import POLL_S, child_error, interruptible, program, share_of_cores, stop_all
 from tuner.local.gpu_inventory import GpuInventory
 from tuner.local.gpu_room import GpuRoom
 from tuner.local.gpus import worker_variables
@@ -88,30 +89,35 @@ class PodWorkers:
     def _tick(self) -> None:
         self._ticked = time.monotonic()
         for child in self.children:
-            child.start_if_due()
+            if not child.leaves:
+                child.start_if_due()
             code = child.exit_code()
             if code is None or code == ExitCode.DONE or child.leaves or child.is_pausing:
                 continue
-            if code in (ExitCode.USAGE, ExitCode.INTERNAL):
+            if code in (ExitCode.USAGE, ExitCode.INTERNAL, ExitCode.FENCED):
                 raise child_error(child, code)
             print(f"[{child.name}] ended with {code}, and is started again", flush=True)  # noqa: T201
-            if self._room and code < 0:
+            if self._room and code < 0 and not child.was_killed:
                 self._room.ran_out(self._running())
             child.died()
-            if all(other.deaths >= DEATHS for other in self.children if not self._has_left(other)):
+            if all(other.keeps_dying for other in self.children if not self._has_left(other)):
                 raise child.no_work()  # the Job replaces the pod, with a back-off
         for name in list(self._unhealthy):
             self._unhealthy.discard(name)
-            self.children[int(name)].stop(9)
+            self.children[int(name)].kill()
         if self._room:
             self._follow(self._room)
 
     def _follow(self, room: GpuRoom) -> None:
-        """Add a process if there is room, and let the newest go if one ran out of memory."""
+        """Add a process if there is room, and let the newest go if one ran out of memory.
+
+        None is added once a process has found no trial left, because the chief would dismiss the new one, too.
+        """
         running = self._running()
         wanted = room.wanted(running, self.addresses)
-        if wanted > running and not any(child.is_pausing for child in self.children):
-            self._add()
+        if wanted > running:
+            if not any(child.is_pausing or child.exit_code() == ExitCode.DONE for child in self.children):
+                self._add()
         elif wanted < running:
             newest = next(child for child in reversed(self.children) if not self._has_left(child))
             newest.leaves = True
