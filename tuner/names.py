@@ -63,17 +63,6 @@ def parse_release(environment: Mapping[str, str]) -> ReleaseId | None:
     return ReleaseId(name, namespace) if name and namespace else None
 
 
-# ---- workers ------------------------------------------------------------------------------------
-def process_name(worker: str, number: int) -> str:
-    """Return the name of a process of a worker that has several, such as `worker-3-1`."""
-    return f"{worker}-{number}"
-
-
-def is_process_of(name: str, worker: str) -> bool:
-    """Return whether this is the name of a process of a worker that has several."""
-    return re.fullmatch(rf"{re.escape(worker)}-[0-9]{{1,4}}", name) is not None
-
-
 # ---- values among a trial's hyperparameters that are not in its space ---------------------------------------------
 HP_PREFIX = "tuner/"
 HP_EPOCHS = "tuner/epochs"  # number of epochs that the trial trains; Keras Tuner sets it for Hyperband

@@ -26,7 +26,7 @@ from k8s.release.lost_nodes import NodeStates, lost_pod_problem, silent_worker_p
 from k8s.release.release import Release
 from tuner import names
 from tuner.errors import EnvironmentFailure
-from tuner.study.status import WorkerStatus
+from tuner.study.status import WorkerStatus, is_process_of
 
 HEARD_S = 15.0
 """Seconds since its last call to the chief for which a worker certainly works."""
@@ -203,7 +203,7 @@ class _Viewer:
     def _with_work(self, row: ComponentView, pod: Pod, work: Mapping[str, WorkerStatus]) -> ComponentView:
         """Add what the chief knows about a running worker: what it does, its silence and its GPUs."""
         name = f"worker-{row.index}"
-        processes = [work[each] for each in sorted(work) if names.is_process_of(each, name)]
+        processes = [work[each] for each in sorted(work) if is_process_of(each, name)]
         status = work.get(name) or max(processes, key=lambda each: each.silent_s, default=None)
         changes: dict[str, object] = {"work": status, "processes": processes}
         if row.state is State.LOST and status is not None and status.heard and status.silent_s < HEARD_S:

@@ -24,6 +24,7 @@ from tuner.monitoring.endpoint import FINE, Monitor, Phase
 from tuner.monitoring.http_server import Request, Response, plain
 from tuner.monitoring.log_format import LogFormat
 from tuner.monitoring.merged import metrics_route, page, pages
+from tuner.study.status import process_name
 
 STOP_S = 22.0
 """Seconds that the processes have after SIGTERM. Each ends within 20 s; the pod is killed after 30 s by default."""
@@ -79,7 +80,7 @@ class PodWorkers:
         own = share_of_cores(self._first) | worker_variables(self._gpus, number, count, os.environ)
         if self._room:
             own.pop("XLA_PYTHON_CLIENT_MEM_FRACTION", None)  # the number of processes is not known yet
-        name = names.process_name(self._name, number)
+        name = process_name(self._name, number)
         environment = {**own, names.ENV_TUNER_ID: name}
         child = PodProcess(name, program("worker"), environment, Path(), http=http, form=self._form)
         self.children.append(child)

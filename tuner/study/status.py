@@ -1,5 +1,6 @@
 """The status of a running study: its search, its workers and its evaluation."""
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
@@ -162,3 +163,13 @@ def search_state(state: StudyState) -> SearchState:
     if state.finished is None:
         return SearchState.RUNNING
     return SearchState.GIVEN_UP if state.finished.failed else SearchState.FINISHED
+
+
+def process_name(worker: str, number: int) -> str:
+    """Return the name of a process of a worker that has several, such as `worker-3-1`."""
+    return f"{worker}-{number}"
+
+
+def is_process_of(name: str, worker: str) -> bool:
+    """Return whether this is the name of a process of a worker that has several."""
+    return re.fullmatch(rf"{re.escape(worker)}-[0-9]{{1,4}}", name) is not None
