@@ -31,6 +31,7 @@ ENV_GPUS = "CIFAKE_TUNE_GPUS"  # number of GPUs that a worker requested
 ENV_GPU = "CIFAKE_TUNE_GPU"  # GPUs of this machine that `run` has given to a process: `GPU 0, GPU 2`
 ENV_GPU_RESOURCE = "CIFAKE_TUNE_GPU_RESOURCE"  # resource by which Kubernetes counts them; default: GPU_RESOURCE
 ENV_PROCESSES = "CIFAKE_TUNE_PROCESSES"  # number of worker processes in this pod, or "auto"; the same as --processes
+ENV_SHARING = "CIFAKE_TUNE_SHARING"  # file in which a pod's supervisor keeps the number of its processes
 ENV_REQUIRE_GPU = "CIFAKE_TUNE_REQUIRE_GPU"  # "true" makes a worker exit if it requested GPUs and finds none
 ENV_IMAGE = "CIFAKE_TUNE_IMAGE"  # container image of this process; recorded in provenance.json
 ENV_REVISION = "CIFAKE_TUNE_REVISION"  # commit from which the image was built; recorded in provenance.json

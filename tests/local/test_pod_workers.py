@@ -308,8 +308,13 @@ def test_an_automatic_pod_adds_no_process_once_one_has_found_no_trial_left(
 ) -> None:
     runs(monkeypatch, TRAINED)
     monkeypatch.setattr(gpu_room, "LOOK_S", 0.02)
-    looks: list[None] = []
-    room = GpuRoom("GPU-0", measure=lambda _: looks.append(None) or GpuMemoryUse(10, 100))
+    looks: list[str] = []
+
+    def measure(token: str) -> GpuMemoryUse:
+        looks.append(token)
+        return GpuMemoryUse(10, 100)
+
+    room = GpuRoom("GPU-0", measure=measure)
     workers = PodWorkers("worker-3", room, GpuInventory(), LogFormat.TEXT)
 
     def finish() -> None:
@@ -348,3 +353,50 @@ def test_a_hanging_process_that_is_killed_has_not_run_out_of_memory_but_one_kill
     workers.run(Monitor(Role.WORKER))
     thread.join()
     assert room.most == (MOST if hangs else 1)
+
+
+COUNTS = """
+import os, signal, time
+from pathlib import Path
+me, folder = os.environ["KERASTUNER_TUNER_ID"], Path(os.environ["FOLDER"])
+if me.endswith("-1"):
+    signal.signal(signal.SIGTERM, lambda *_: (folder / "asked").touch())  # it still uses memory then
+    (folder / "started").touch()
+    while not (folder / "left").exists():
+        time.sleep(0.02)
+    os._exit(143)
+seen = []
+while seen != [1, 2, 1]:
+    number = int(Path(os.environ["CIFAKE_TUNE_SHARING"]).read_text())
+    if seen[-1:] != [number]:
+        seen.append(number)
+        (folder / f"seen-{len(seen)}-{number}").touch()
+    time.sleep(0.02)
+"""
+
+
+def test_processes_of_an_automatic_pod_know_how_many_use_the_memory_until_they_have_ended(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs(monkeypatch, COUNTS)
+    room = GpuRoom("GPU-0")
+
+    def wanted(running: int, _: object) -> int:
+        if (folder / "seen-2-2").exists() and (folder / "started").exists():
+            return 1
+        return 2 if (folder / "seen-1-1").exists() else running
+
+    monkeypatch.setattr(room, "wanted", wanted)
+    seen_early: list[bool] = []
+
+    def leave() -> None:
+        until((folder / "asked").exists)
+        seen_early.append((folder / "seen-3-1").exists())
+        (folder / "left").touch()
+
+    thread = during(leave)
+    workers = PodWorkers("worker-3", room, GpuInventory(), LogFormat.TEXT)
+    workers.run(Monitor(Role.WORKER))
+    thread.join()
+    assert seen_early == [False]
+    assert [child.exit_code() for child in workers.children] == [0, ExitCode.PREEMPTED]

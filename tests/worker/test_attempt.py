@@ -1,5 +1,7 @@
 """An attempt in this process, with a real chief, heartbeat and training loop: its end, and its errors."""
 
+import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -30,6 +32,7 @@ from tuner.worker.context import WorkerContext
 from tuner.worker.epoch_reporter import IoThreads
 from tuner.worker.heartbeat import HeartbeatThread
 from tuner.worker.log_writer import LogWriter
+from tuner.worker.memory_sharing import write_number
 from tuner.worker.stop_signal import StopSignal
 
 SHAPE, CLASSES = (8, 8, 3), 2
@@ -177,6 +180,45 @@ def test_a_check_that_runs_out_of_memory_costs_its_trial_a_retry_of_that_kind(
     assert (trial.state, dict(trial.outcomes)) == (TrialState.QUEUED, {Outcome.OUT_OF_MEMORY: 1})
     assert trial.reason.startswith("MemoryError: the check of the saved model ran out of memory beside the trained")
     assert "Unable to allocate 8.00 PiB" in trial.reason.partition("\n")[0]
+
+
+@pytest.mark.parametrize(
+    ("sharing", "outcome", "said"),
+    [
+        (3, Outcome.PREEMPTED, "3 processes shared the memory: MemoryError: the check of the saved model"),
+        (1, Outcome.OUT_OF_MEMORY, "MemoryError: the check of the saved model"),
+    ],
+)
+def test_running_out_of_memory_costs_no_retry_of_that_kind_while_other_processes_of_the_pod_share_the_memory(
+    sharing: int,
+    outcome: Outcome,
+    said: str,
+    open_context: Open,
+    chief: RunningChief,
+    grant: Grant,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    file = tmp_path / "sharing"
+    write_number(file, sharing)
+    monkeypatch.setenv(names.ENV_SHARING, str(file))
+    context, states = open_context(Greedy("loaded")), []
+
+    def let_one_leave() -> None:  # as the pod's supervisor does when it reads the metric
+        while not context.metrics.out_of_memory._value.get():
+            time.sleep(0.01)
+        states.append(chief.ask(lambda state: [trial.state for trial in state.trials.values()]))
+        write_number(file, sharing - 1)
+
+    thread = threading.Thread(target=let_one_leave, daemon=True)
+    thread.start()
+    Attempt(context, grant).run()
+    thread.join()
+    [trial] = chief.ask(lambda state: list(state.trials.values()))
+    assert (trial.state, dict(trial.outcomes)) == (TrialState.QUEUED, {outcome: 1})
+    assert trial.reason.startswith(said)
+    if sharing > 1:
+        assert states == [[TrialState.RUNNING]]  # it was not returned before there was room
 
 
 class Evaluating(Logits):

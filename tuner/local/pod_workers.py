@@ -8,7 +8,7 @@ and so does a newer process of the same name.
 import os
 import threading
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from http import HTTPStatus
 from pathlib import Path
 
@@ -25,6 +25,8 @@ from tuner.monitoring.http_server import Request, Response, plain
 from tuner.monitoring.log_format import LogFormat
 from tuner.monitoring.merged import metrics_route, page, pages
 from tuner.study.status import process_name
+from tuner.temporary_files import temporary_folder
+from tuner.worker.memory_sharing import write_number
 
 STOP_S = 22.0
 """Seconds that the processes have after SIGTERM. Each ends within 20 s; the pod is killed after 30 s by default."""
@@ -54,6 +56,9 @@ class PodWorkers:
         self.children: list[PodProcess] = []
         self.addresses: dict[str, Address] = {}
         """Addresses of the processes' health and metrics, by the number of the process."""
+        self._shared: Path | None = None
+        """File with the number of processes that share the memory, if it varies."""
+        self._written = 0
         self._ticked = time.monotonic()
         self._unhealthy: set[str] = set()
 
@@ -63,6 +68,8 @@ class PodWorkers:
         with self._stack, interruptible():
             checks = threading.Event()
             threading.Thread(target=self._check_health, args=[checks], name="health", daemon=True).start()
+            if self._room:
+                self._shared = Path(self._stack.enter_context(temporary_folder()), "processes")
             try:
                 for _ in range(self._first):
                     self._add()
@@ -82,8 +89,11 @@ class PodWorkers:
             own.pop("XLA_PYTHON_CLIENT_MEM_FRACTION", None)  # the number of processes is not known yet
         name = process_name(self._name, number)
         environment = {**own, names.ENV_TUNER_ID: name}
+        if self._shared:
+            environment[names.ENV_SHARING] = str(self._shared)
         child = PodProcess(name, program("worker"), environment, Path(), http=http, form=self._form)
         self.children.append(child)
+        self._share()
         self.addresses[str(number)] = http
         child.start()
 
@@ -108,6 +118,7 @@ class PodWorkers:
             self.children[int(name)].kill()
         if self._room:
             self._follow(self._room)
+            self._share()
 
     def _follow(self, room: GpuRoom) -> None:
         """Add a process if there is room, and let the newest go if one ran out of memory.
@@ -123,6 +134,14 @@ class PodWorkers:
             newest = next(child for child in reversed(self.children) if not self._has_left(child))
             newest.leaves = True
             newest.stop(15)
+
+    def _share(self) -> None:
+        """Tell the processes how many of them use memory, those included that are still leaving."""
+        number = sum(c.exit_code() is None or (c.is_pausing and not c.leaves) for c in self.children)
+        if self._shared and number != self._written:
+            with suppress(OSError):  # if the disk is full, the next call tries again
+                write_number(self._shared, number)
+                self._written = number
 
     def _running(self) -> int:
         return sum(not self._has_left(child) for child in self.children)

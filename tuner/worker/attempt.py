@@ -2,6 +2,7 @@
 
 import errno
 import logging
+import os
 import threading
 import time
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ from tuner.training.faults import InvalidTrialError
 from tuner.training.loop import Task, metrics_line, train
 from tuner.training.seeding import trial_seed
 from tuner.training.user_errors import check_once, fault_scope, reason_of
-from tuner.worker import room
+from tuner.worker import memory_sharing, room
 from tuner.worker.chief_client import FencedAttemptError, Grant, ReportRefusedError, UnexpectedAnswerError, Verdict
 from tuner.worker.context import WorkerContext
 from tuner.worker.epoch_reporter import Epoch, EpochReporter, StoppedTrialError
@@ -240,7 +241,15 @@ class Attempt:
             return
         if not isinstance(self._reporter.failure, ReportRefusedError):
             self._reporter.settle(self.check)  # the next attempt resumes from the last reported epoch
+        if ending.outcome is Outcome.OUT_OF_MEMORY:
+            ending = self._out_of_memory(ending)
         self._give_back(ending)
+
+    def _out_of_memory(self, ending: _Ending) -> _Ending:
+        """Count the error. If processes share the memory, wait until one has left; the trial may fit without it."""
+        self._context.metrics.out_of_memory.inc()  # first, because the pod's supervisor reads it
+        shared = memory_sharing.await_room(os.environ, self._context.stop.check)
+        return _Ending(Outcome.PREEMPTED, f"{shared}: {ending.reason}") if shared else ending
 
     def _train_to_the_end(self) -> _Ending | None:
         """Train the trial. Return None if it was trained to its end and the chief has recorded every epoch."""
@@ -340,8 +349,6 @@ class Attempt:
     def _give_back(self, ending: _Ending, *, stopping: bool = False) -> None:
         level = logging.INFO if stopping else logging.ERROR
         log.log(level, "%s: %s: %s", self._label, ending.outcome, ending.reason)
-        if ending.outcome is Outcome.OUT_OF_MEMORY:
-            self._context.metrics.out_of_memory.inc()
         try:
             failing_s = self._patience.failing_s()
             self._context.chief.give_back(
