@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.gcs_emulator import Emulator, running_emulator
+from tuner.worker.chief_outage import ChiefOutage
 
 # The tests' own clients, such as Keras Tuner's, would call servers on loopback through the developer's proxy.
 for _name in ("no_proxy", "NO_PROXY"):
@@ -22,6 +23,22 @@ def pytest_collection_finish() -> None:
     """
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(autouse=True)
+def outages_end(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """End the outages that a test has begun, whose threads would log during later tests of this process."""
+    begun: list[ChiefOutage] = []
+    begin = ChiefOutage.begin
+
+    def remembered(outage: ChiefOutage, cause: str = "") -> None:
+        begun.append(outage)
+        begin(outage, cause)
+
+    monkeypatch.setattr(ChiefOutage, "begin", remembered)
+    yield
+    for outage in begun:
+        outage.close()
 
 
 @pytest.fixture(scope="session")

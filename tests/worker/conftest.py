@@ -14,7 +14,6 @@ from tuner.config.loading import load
 from tuner.config.settings import Study
 from tuner.rpc import lease_service
 from tuner.worker.chief_client import ChiefClient, Grant
-from tuner.worker.chief_outage import ChiefOutage
 
 STUDY = load(  # random: a slow algorithm suggests trials before a worker waits for one
     settings=[
@@ -26,22 +25,6 @@ STUDY = load(  # random: a slow algorithm suggests trials before a worker waits 
 
 def nothing() -> None:
     """A `check` that finds nothing wrong."""
-
-
-@pytest.fixture(autouse=True)
-def outages_end(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """End the outages that a test has begun, whose threads would log during later tests of this process."""
-    begun: list[ChiefOutage] = []
-    begin = ChiefOutage.begin
-
-    def remembered(outage: ChiefOutage, cause: str = "") -> None:
-        begun.append(outage)
-        begin(outage, cause)
-
-    monkeypatch.setattr(ChiefOutage, "begin", remembered)
-    yield
-    for outage in begun:
-        outage.close()
 
 
 @pytest.fixture
