@@ -43,10 +43,9 @@ class EvaluationJob:
         Only Kueue may resume a Job that it manages.
         """
         try:
-            spec = (
-                {"parallelism": 1} if self.cluster.get(Job, self.name).queue else {"parallelism": 1, "suspend": False}
-            )
-            self.cluster.patch(Job, self.name, {"spec": spec})
+            is_queued = bool(self.cluster.get(Job, self.name).queue)
+            resumed = {} if is_queued else {"suspend": False}
+            self.cluster.patch(Job, self.name, {"spec": {"parallelism": 1, **resumed}})
         except ApiRefusedError as error:
             raise self._failure("started", error) from None
 

@@ -1,6 +1,5 @@
 """The commands `export keras-tuner` and `export model`."""
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -94,12 +93,12 @@ def model_command(
     """
     refuse_without_release(invocation, release)
     check_limits()
-    choose_backend()
+    backend = choose_backend()
     from tuner.export.folder import exported_folder
     from tuner.export.formats import require_packages
     from tuner.study.journal import find_study
 
-    require_packages(output, os.environ.get("KERAS_BACKEND") or "tensorflow")
+    require_packages(output, backend)
     with bucket_and_study(bucket_url, study, release, namespace, context) as (bucket, chosen):
         name = find_study(bucket, chosen)
         with shown_wait("importing Keras", stderr_is_hidden=True), importing_keras(whole=True):

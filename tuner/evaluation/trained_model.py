@@ -9,7 +9,7 @@ from tuner.config.settings import Study
 from tuner.data.manifest import read_manifest
 from tuner.errors import SpaceError
 from tuner.evaluation import saved_model
-from tuner.spaces import load_own_space, load_space
+from tuner.spaces import load_space_for
 from tuner.spaces.arguments import DataFacts
 from tuner.study.state import StudyState
 from tuner.temporary_files import temporary_folder
@@ -44,10 +44,7 @@ def load_trained_model(bucket: Bucket, name: str, study: Study, facts: DataFacts
         bucket.download(name, path)
         no_space = ""
         try:  # registers a user's own layers
-            if facts is None:
-                load_own_space(study.space)
-            else:
-                load_space(study.space, facts.image_shape, facts.classes)
+            load_space_for(study.space, facts)
         except SpaceError as error:  # the code may be missing here, and is not needed for Keras's own layers
             no_space = str(error)
         try:

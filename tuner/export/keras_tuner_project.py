@@ -13,7 +13,6 @@ from typing import Any
 
 import keras_tuner
 from keras_tuner import oracles
-from keras_tuner.engine.metrics_tracking import infer_metric_direction
 from keras_tuner.engine.trial import Trial as KerasTunerTrial
 from keras_tuner.engine.trial import TrialStatus
 
@@ -21,7 +20,8 @@ from tuner import names
 from tuner.bucket import Bucket
 from tuner.errors import BucketError, DataError, NoResultError, SpaceError
 from tuner.evaluation.trained_model import data_facts
-from tuner.spaces import load_own_space, load_space, narrow
+from tuner.search.suggester.selection import inferred_direction
+from tuner.spaces import load_space_for, narrow
 from tuner.spaces.exploration import explore
 from tuner.study.objective import Objective
 from tuner.study.state import StudyState
@@ -88,10 +88,8 @@ def _space(bucket: Bucket, state: StudyState) -> keras_tuner.HyperParameters:
     settings = state.settings
     try:
         facts = data_facts(bucket, state)
-        if facts is None:
-            return narrow(explore(load_own_space(settings.space), None), settings.space.values)
-        space = load_space(settings.space, facts.image_shape, facts.classes)
-        return narrow(explore(space, facts.image_shape), settings.space.values)
+        whole = explore(load_space_for(settings.space, facts), facts.image_shape if facts else None)
+        return narrow(whole, settings.space.values)
     except (SpaceError, BucketError, DataError):  # Keras Tuner declares them again when it builds a model
         return keras_tuner.HyperParameters()
 
@@ -105,19 +103,13 @@ def _keras_tuner_trial(trial: Trial, objective: Objective, space: keras_tuner.Hy
     for epoch in sorted(trial.epochs):
         for name, value in trial.epochs[epoch].items():
             if not exported.metrics.exists(name):
-                exported.metrics.register(name, objective.direction if name == objective.name else _direction(name))
+                is_objective = name == objective.name
+                direction = objective.direction if is_objective else inferred_direction(name) or "min"  # as Keras Tuner
+                exported.metrics.register(name, direction)
             exported.metrics.update(name, value, step=epoch)
     if has_score:
         exported.score, exported.best_step = trial.score, trial.best_epoch
     return exported
-
-
-def _direction(metric: str) -> str:
-    """Return what Keras Tuner takes for the better direction of a metric that is not the objective."""
-    try:
-        return infer_metric_direction(metric) or "min"
-    except TypeError:  # it creates the metric without arguments, but some metrics need them
-        return "min"
 
 
 def _other_algorithms(state: StudyState) -> dict[str, Any]:

@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING
 
 from tuner.config.section import Value, Values
 from tuner.errors import SpaceError
-from tuner.spaces.loading import load_own_space, load_space
+from tuner.spaces.loading import load_own_space, load_space, load_space_for
 from tuner.spaces.values import check_values
 
 if TYPE_CHECKING:
     import keras_tuner
 
-__all__ = ["load_own_space", "load_space", "narrow"]
+__all__ = ["load_own_space", "load_space", "load_space_for", "narrow"]
 
 
 def narrow(whole: "keras_tuner.HyperParameters", values: Mapping[str, Value | Values]) -> "keras_tuner.HyperParameters":

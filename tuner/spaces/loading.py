@@ -48,6 +48,11 @@ def load_space(space: Space, image_shape: tuple[int, int, int], classes: int) ->
     return loaded
 
 
+def load_space_for(space: Space, facts: DataFacts | None) -> "keras_tuner.HyperModel":
+    """Return the HyperModel for a data set; `facts` is None if the space brings its own data. Raises SpaceError."""
+    return load_own_space(space) if facts is None else load_space(space, facts.image_shape, facts.classes)
+
+
 def load_own_space(space: Space) -> "keras_tuner.HyperModel":
     """Return the HyperModel that the settings name, which brings its own data.
 

@@ -18,18 +18,24 @@ if TYPE_CHECKING:
 
 def objective_of(search: Search) -> Objective:
     """Return the search's objective. Raises ConfigError if its direction is neither set nor known to Keras Tuner."""
-    from keras_tuner.engine.metrics_tracking import infer_metric_direction
-
-    try:
-        direction = infer_metric_direction(search.objective) if search.direction == "auto" else search.direction
-    except TypeError:  # Keras Tuner creates the metric without arguments, but some metrics need them (mean_io_u)
-        direction = None
+    direction = inferred_direction(search.objective) if search.direction == "auto" else search.direction
     if direction is None:
         raise ConfigError(
             f"Keras Tuner does not know whether a larger or a smaller {search.objective!r} is better. "
             "Set search.direction to max or min."
         )
     return Objective(search.objective, "max" if direction == "max" else "min")
+
+
+def inferred_direction(metric: str) -> str | None:
+    """Return whether a larger (`max`) or smaller (`min`) metric is better; None if Keras Tuner does not know."""
+    from keras_tuner.engine.metrics_tracking import infer_metric_direction
+
+    try:
+        inferred: str | None = infer_metric_direction(metric)
+    except TypeError:  # Keras Tuner creates the metric without arguments, but some metrics need them (mean_io_u)
+        return None
+    return inferred
 
 
 def make_suggester(
