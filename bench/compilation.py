@@ -20,7 +20,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 SPACES = ("seed", "deep")
-SIDES = {"kept": 500, "anew": 0}
+SIDES = {"kept": 500, "without": 0}
 """The limit of the programs on disk, in megabytes."""
 CASES = ("second trial", "resumed trial")
 
@@ -63,7 +63,7 @@ def measure(python: str, space: str, pairs: int) -> list[dict[str, Any]]:
                     f"{case} {step['seconds']:.2f} s" for case, step in zip(CASES, trials[1:], strict=True)
                 )
                 print(f"{space} {number} {side}: {times}", flush=True)
-    return [row(space, case, [trials[at] for trials in steps["kept"]], [trials[at] for trials in steps["anew"]])
+    return [row(space, case, [trials[at] for trials in steps["kept"]], [trials[at] for trials in steps["without"]])
             for at, case in enumerate(CASES)]  # fmt: skip
 
 
@@ -81,17 +81,17 @@ def run(python: str, folder: str, limit_mb: int, space: str, *more: str) -> list
     return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
 
 
-def row(space: str, case: str, kept: list[dict[str, Any]], anew: list[dict[str, Any]]) -> dict[str, Any]:
+def row(space: str, case: str, kept: list[dict[str, Any]], without: list[dict[str, Any]]) -> dict[str, Any]:
     """Return the medians, and the ratios of the pairs."""
-    steps = {"kept": kept, "anew": anew}
+    steps = {"kept": kept, "without": without}
     seconds = {side: [step["seconds"] for step in of] for side, of in steps.items()}
-    ratios = [other / ours for ours, other in zip(seconds["kept"], seconds["anew"], strict=True)]
+    ratios = [other / ours for ours, other in zip(seconds["kept"], seconds["without"], strict=True)]
     return {
         "space": space,
         "case": case,
         "first_step_s": {side: statistics.median(of) for side, of in seconds.items()},
         "cpu_s": {side: statistics.median(step["cpu_s"] for step in of) for side, of in steps.items()},
-        "programs_compiled": {"kept": kept[-1]["compiled"], "anew": anew[-1]["compiled"]},
+        "programs_compiled": {"kept": kept[-1]["compiled"], "without": without[-1]["compiled"]},
         "ratio": {"median": statistics.median(ratios), "min": min(ratios), "max": max(ratios)},
         "seconds": seconds,
     }
@@ -100,12 +100,12 @@ def row(space: str, case: str, kept: list[dict[str, Any]], anew: list[dict[str, 
 def show(result: dict[str, Any]) -> None:
     """Print the table."""
     print(f"\nseconds to the end of the first step, median of {result['pairs']} pairs, {result['cores']} cores")
-    print(f"{'space':8}{'trial':16}{'kept':>8}{'anew':>8}{'ratio':>8}{'processor, s':>20}{'programs compiled':>22}")
+    print(f"{'space':8}{'trial':16}{'kept':>8}{'without':>8}{'ratio':>8}{'processor, s':>20}{'programs compiled':>22}")
     for each in result["rows"]:
         step, cpu, compiled = each["first_step_s"], each["cpu_s"], each["programs_compiled"]
         print(
-            f"{each['space']:8}{each['case']:16}{step['kept']:8.2f}{step['anew']:8.2f}{each['ratio']['median']:8.2f}"
-            f"{cpu['kept']:11.2f} :{cpu['anew']:7.2f}{compiled['kept']:16} of {compiled['anew']}"
+            f"{each['space']:8}{each['case']:16}{step['kept']:8.2f}{step['without']:8.2f}{each['ratio']['median']:8.2f}"
+            f"{cpu['kept']:11.2f} :{cpu['without']:7.2f}{compiled['kept']:16} of {compiled['without']}"
         )
 
 

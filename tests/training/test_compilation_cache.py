@@ -138,8 +138,8 @@ def first_steps(python: Path, folder: Path, *arguments: str) -> list[dict[str, A
 def test_a_second_trial_and_a_resumed_one_compile_nothing_and_compute_the_same(
     tmp_path: Path, jax_python: Path
 ) -> None:
-    kept, anew = tmp_path / "kept", tmp_path / "anew"
-    for folder in (kept, anew):
+    kept, without = tmp_path / "kept", tmp_path / "without"
+    for folder in (kept, without):
         folder.mkdir()
     first, second = first_steps(jax_python, kept, "100", "seed")
     assert first["compiled"] > 0
@@ -149,7 +149,7 @@ def test_a_second_trial_and_a_resumed_one_compile_nothing_and_compute_the_same(
     assert resumed["compiled"] == 0
     assert resumed["loaded"] > second["loaded"], "a new process needs also the programs that are not of the trial"
 
-    compiled = first_steps(jax_python, anew, "0", "seed") + first_steps(jax_python, anew, "0", "seed", "--resume")
+    compiled = first_steps(jax_python, without, "0", "seed") + first_steps(jax_python, without, "0", "seed", "--resume")
     assert all(step["compiled"] for step in compiled)
     assert [step["metrics"] for step in compiled] == [step["metrics"] for step in (first, second, resumed)]
-    assert not (anew / FOLDER).exists()
+    assert not (without / FOLDER).exists()

@@ -18,7 +18,7 @@ from tuner.study.state import StudyState
 QUIET_S = 90.0
 """Seconds without a new segment after which no chief is searching. A serving chief records its time every 30 s."""
 LONG_SILENT_S = 86_400.0
-"""Seconds since the last record after which nobody watches for a new one. The clocks of this machine and of the chief's
+"""Seconds since the last record after which a study is not watched. The clocks of this machine and of the chief's
 differ by less."""
 POLL_S = 2.0
 EVALUATION_S = 3600.0

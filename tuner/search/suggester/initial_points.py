@@ -5,7 +5,7 @@ from tuner.config.settings import Algorithm, Search
 WITHOUT_MAX_TRIALS = 10
 AT_LEAST = 4
 MODEL_BASED = frozenset({Algorithm.BAYESIAN, Algorithm.TPE})
-"""Algorithms of which a user expects suggestions by a model. Of `auto`, nobody does if the trials are few."""
+"""Algorithms that a user chooses for suggestions by a model. `auto` is not chosen, so few trials need no warning."""
 
 
 def initial_points(search: Search, dimensions: int) -> int:
