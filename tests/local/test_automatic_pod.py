@@ -69,7 +69,9 @@ from tuner.address import parse_address
 from tuner.monitoring.http_server import HttpServer, plain
 me, folder = os.environ["KERASTUNER_TUNER_ID"], Path(os.environ["FOLDER"])
 (folder / f"{me}.started").touch()
-pages = {"/healthz": lambda _: plain("ok"), "/metrics": lambda _: plain("cifake_tune_worker_epochs_total 5.0")}
+epochs = 5.0 if me.endswith("-0") else 0.0  # the other processes find no trial
+metrics = f"cifake_tune_worker_epochs_total {epochs}"
+pages = {"/healthz": lambda _: plain("ok"), "/metrics": lambda _: plain(metrics)}
 with HttpServer(parse_address(os.environ["CIFAKE_TUNE_HTTP"], "x"), pages):
     while me.endswith("-0") and not (folder / "done").exists():
         time.sleep(0.02)
