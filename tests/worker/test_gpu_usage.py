@@ -20,14 +20,14 @@ reader = GpuUsageReader(os.environ)
 for line in sys.stdin:
     if "NVIDIA_READINGS" in os.environ:
         pathlib.Path(os.environ["NVIDIA_READINGS"]).write_text(json.loads(line))
-    print(json.dumps({number: dataclasses.astuple(usage) for number, usage in reader.read().items()}), flush=True)
+    print(json.dumps({name: dataclasses.astuple(usage) for name, usage in reader.read().items()}), flush=True)
 """
 """Reads the usage once for each line of stdin, which is the new content of the driver's file."""
 GIB = 2**30
 
 
 def read(environment: dict[str, str], *readings: str) -> list[dict[str, Any]]:
-    """Return what one process reads after each change of the driver's readings, by the number of the GPU."""
+    """Return what one process reads after each change of the driver's readings, by the name of the GPU."""
     done = subprocess.run(
         [sys.executable, "-c", READ],
         env={**os.environ, **environment},
@@ -53,31 +53,31 @@ def test_utilization_memory_and_power_are_read_at_each_call(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("visible", "utilizations"),
     [
-        ("1", [0.2]),
-        ("2,0", [0.3, 0.1]),
-        ("GPU-10000000-aaaa", [0.2]),
-        ("GPU-2", [0.3]),  # CUDA accepts the unique start of a UUID
-        ("", []),
-        ("-1", []),
-        ("0,7,1", [0.1]),  # CUDA ignores what follows an invalid entry
-        ("1,1,0", [0.2]),
+        ("1", {"1": 0.2}),
+        ("2,0", {"2": 0.3, "0": 0.1}),
+        ("GPU-10000000-aaaa", {"1": 0.2}),
+        ("GPU-2", {"2": 0.3}),  # CUDA accepts the unique start of a UUID
+        ("", {}),
+        ("-1", {}),
+        ("0,7,1", {"0": 0.1}),  # CUDA ignores what follows an invalid entry
+        ("1,1,0", {"1": 0.2}),
     ],
 )
-def test_only_the_gpus_that_the_process_sees_are_reported(
-    tmp_path: Path, visible: str, utilizations: list[float]
+def test_only_the_gpus_that_the_process_sees_are_reported_by_the_numbers_that_other_processes_use(
+    tmp_path: Path, visible: str, utilizations: dict[str, float]
 ) -> None:
     driver = nvidia_driver(tmp_path / "driver", "HHH", tmp_path / "readings")
     lines = "".join(f"{percent} 0 1 0\n" for percent in (10, 20, 30))
     (usage,) = read(driver | {"CUDA_VISIBLE_DEVICES": visible}, lines)
-    assert [usage[number][0] for number in sorted(usage)] == utilizations
+    assert {name: values[0] for name, values in usage.items()} == utilizations
 
 
 def test_of_a_part_of_a_gpu_the_memory_is_reported_and_no_utilization_of_others(tmp_path: Path) -> None:
     driver = nvidia_driver(tmp_path / "driver", "M101", tmp_path / "readings")
     part = [None, 1000, 10000, None]
     readings = "50 8000 80000 300000\n"
-    assert read(driver, readings) == [{"0": part, "1": part}]
-    assert read(driver | {"CUDA_VISIBLE_DEVICES": "MIG-02000000-bbbb"}, readings) == [{"0": part}]
+    assert read(driver, readings) == [{"0 MIG 0": part, "0 MIG 2": part}]
+    assert read(driver | {"CUDA_VISIBLE_DEVICES": "MIG-02000000-bbbb"}, readings) == [{"0 MIG 2": part}]
 
 
 def test_a_gpu_that_is_lost_has_no_values_and_the_others_keep_theirs(tmp_path: Path) -> None:
@@ -88,14 +88,24 @@ def test_a_gpu_that_is_lost_has_no_values_and_the_others_keep_theirs(tmp_path: P
 
 def test_a_gpu_that_is_lost_from_the_start_does_not_hide_the_others(tmp_path: Path) -> None:
     driver = nvidia_driver(tmp_path / "driver", "LH", tmp_path / "readings")
-    assert read(driver, "lost\n70 1 2 3000\n") == [{"0": [0.7, 1, 2, 3.0]}]
+    assert read(driver, "lost\n70 1 2 3000\n") == [{"1": [0.7, 1, 2, 3.0]}]
 
 
 def test_of_a_number_nothing_is_reported_if_cuda_may_count_in_another_order(tmp_path: Path) -> None:
     driver = nvidia_driver(tmp_path / "driver", "AH", tmp_path / "readings") | {"CUDA_VISIBLE_DEVICES": "1"}
     assert read(driver, "10 1 2 3000\n70 1 2 3000\n") == [{}]
     driver["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
-    assert read(driver, "10 1 2 3000\n70 1 2 3000\n") == [{"0": [0.7, 1, 2, 3.0]}]
+    assert read(driver, "10 1 2 3000\n70 1 2 3000\n") == [{"1": [0.7, 1, 2, 3.0]}]
+
+
+def test_a_framework_s_gpu_has_the_name_by_which_the_driver_reports_it(tmp_path: Path) -> None:
+    code = "import os; from tuner.worker.gpu_usage import GpuUsageReader as R; r = R(os.environ); print(r.name(0), r.name(5))"
+    driver = nvidia_driver(tmp_path / "driver", "HHH", tmp_path / "readings")
+    for environment, name in ({"CUDA_VISIBLE_DEVICES": "2,0"} | driver, "2 5"), ({}, "0 5"):
+        own = subprocess.run(
+            [sys.executable, "-c", code], env={**os.environ, **environment}, capture_output=True, text=True
+        )
+        assert own.stdout.strip() == name
 
 
 @pytest.mark.parametrize("gpus", ["", "!", "?"], ids=["no GPU", "another version", "not loaded"])
@@ -105,7 +115,7 @@ def test_there_are_no_gpus_and_no_error_without_a_driver_that_works(tmp_path: Pa
 
 
 def test_values_that_the_driver_does_not_report_are_absent() -> None:
-    usage = {0: GpuUsage(0.25, 5, 10, 99.5), 1: GpuUsage(memory_used=1, memory_total=2)}
+    usage = {"0": GpuUsage(0.25, 5, 10, 99.5), "1": GpuUsage(memory_used=1, memory_total=2)}
     samples = [
         (metric.name, tuple(sample.labels.values()), sample.value)
         for metric in gpu_usage_metrics(usage)

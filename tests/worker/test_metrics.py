@@ -78,7 +78,7 @@ def test_images_are_counted_as_an_epoch_goes_on_and_once() -> None:
 
 
 def test_gpus_that_are_missing_are_told_and_of_those_that_are_there_the_memory() -> None:
-    samples = {metric.name: metric.samples for metric in gpu_metrics(1, 2, {0: GpuMemory(used=5, peak=7)})}
+    samples = {metric.name: metric.samples for metric in gpu_metrics(1, 2, {"0": GpuMemory(used=5, peak=7)})}
     assert [sample.value for sample in samples[Metric.GPUS_MISSING]] == [1]
     memory = {sample.labels["kind"]: sample.value for sample in samples[Metric.GPU_MEMORY]}
     assert memory == {"used": 5, "peak": 7}

@@ -41,22 +41,22 @@ class WorkerMetrics:
         self._share = 0.0
 
 
-def gpu_metrics(gpus: int, requested: int, memory: Mapping[int, GpuMemory]) -> Iterable[Metric]:
-    """Return the metrics of a worker's GPUs. `memory` contains the memory in use by the number of the GPU."""
+def gpu_metrics(gpus: int, requested: int, memory: Mapping[str, GpuMemory]) -> Iterable[Metric]:
+    """Return the metrics of a worker's GPUs. `memory` contains the memory in use by the name of the GPU."""
     yield reading(catalogue.GPUS, {(): gpus})
     yield reading(catalogue.GPUS_MISSING, {(): max(0, requested - gpus)})
     values: dict[tuple[str, ...], float] = {}
     for gpu, usage in memory.items():
-        values |= {(str(gpu), "used"): usage.used, (str(gpu), "peak"): usage.peak}
+        values |= {(gpu, "used"): usage.used, (gpu, "peak"): usage.peak}
     yield reading(catalogue.GPU_MEMORY, values)
 
 
-def gpu_usage_metrics(usage: Mapping[int, GpuUsage]) -> Iterable[Metric]:
-    """Return the metrics of what the driver reports, by the number of the GPU. Values not reported are absent."""
-    utilization = {(str(gpu),): of.utilization for gpu, of in usage.items()}
-    memory = {(str(gpu), "used"): of.memory_used for gpu, of in usage.items()}
-    memory |= {(str(gpu), "total"): of.memory_total for gpu, of in usage.items()}
-    power = {(str(gpu),): of.power_watts for gpu, of in usage.items()}
+def gpu_usage_metrics(usage: Mapping[str, GpuUsage]) -> Iterable[Metric]:
+    """Return the metrics of what the driver reports, by the name of the GPU. Values not reported are absent."""
+    utilization = {(gpu,): of.utilization for gpu, of in usage.items()}
+    memory = {(gpu, "used"): of.memory_used for gpu, of in usage.items()}
+    memory |= {(gpu, "total"): of.memory_total for gpu, of in usage.items()}
+    power = {(gpu,): of.power_watts for gpu, of in usage.items()}
     for family, values in (
         (catalogue.GPU_UTILIZATION, utilization),
         (catalogue.GPU_DEVICE_MEMORY, memory),

@@ -121,7 +121,8 @@ def show(monitor: Monitor, heartbeat: HeartbeatThread, lease_s: float) -> None:
 
     def metrics() -> Iterable[Metric]:
         yield reading(catalogue.WORKER_BEAT, {(): heartbeat.answered_at})
-        yield from gpu_metrics(gpus, requested, devices.memory())
+        memory = {usage.name(place): used for place, used in devices.memory().items()}
+        yield from gpu_metrics(gpus, requested, memory)
         yield from gpu_usage_metrics(usage.read())
 
     monitor.enter(Phase(ready=ready, healthy=heartbeat.problem, metrics=metrics))
