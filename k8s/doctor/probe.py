@@ -146,6 +146,8 @@ def _manifest(name: str, requirements: Requirements, release: Release | None) ->
             arguments += ["--chief", f"{release.chief_host}:{release.chief_port}"]
     labels = {key: value for key, value in (workers.labels if workers else {}).items() if not _JOB_LABELS.match(key)}
     labels |= {names.LABEL_NAME: names.APPLICATION, names.LABEL_COMPONENT: COMPONENT}
+    if workers and workers.queue:  # a Kueue that manages pods would hold one without a queue back for ever
+        labels[names.LABEL_QUEUE] = workers.queue
     address = requirements.own_bucket.address if requirements.own_bucket else ""
     environment: list[dict[str, Any]] = [{"name": names.ENV_EMULATOR, "value": address}] if address else []
     environment += [

@@ -27,6 +27,8 @@ class ComponentPods:
     """Number of pods that have not been created yet."""
     manifest: Mapping[str, Any] = field(default_factory=dict)
     """The pod template from the chart; empty if the pods were not read from the chart."""
+    queue: str = ""
+    """Name of the Kueue LocalQueue in which the pods wait; "" if they have none."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,7 @@ def of_objects(jobs: Sequence[Job], deployments: Sequence[Deployment], claims: S
             job.spec.template.spec,
             job.spec.template.metadata.labels,
             _missing(job),
+            queue=job.queue,
         )
         for job in jobs
     ]

@@ -32,6 +32,14 @@ def test_the_pod_is_who_and_where_the_workers_are() -> None:
     }
 
 
+def test_the_pod_waits_in_the_workers_queue() -> None:
+    queue = "kueue.x-k8s.io/queue-name"
+    labels = {"app.kubernetes.io/component": "worker", queue: "research"}
+    requirements = of_objects([Job.model_validate({"metadata": {"labels": labels}})], [], [])
+    assert manifest("probe", requirements, None)["metadata"]["labels"][queue] == "research"
+    assert queue not in manifest("probe", workers({}), None)["metadata"]["labels"]
+
+
 def test_the_pod_has_the_workers_extra_variables_and_none_that_makes_it_a_worker() -> None:
     secret = {"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}
     index = {"name": "WORKER_INDEX", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}
