@@ -26,8 +26,8 @@ class GpuUsageReader:
     def name(self, place: int) -> str:
         """Return the name of the GPU at this place among those that the process sees.
 
-        It is the number of nvidia-smi, such as `1`, or of a slice `0 MIG 2`, so that the processes of a pod agree on it.
-        Without the driver it is the place.
+        It is the number of nvidia-smi, such as `1`, or `0 MIG 2` for a slice, so that the processes of a pod agree on
+        it. Without the driver it is the place.
         """
         visible = self._visible()
         is_known = place < len(visible) and visible[place].is_certain
