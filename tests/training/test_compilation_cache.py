@@ -153,3 +153,11 @@ def test_a_second_trial_and_a_resumed_one_compile_nothing_and_compute_the_same(
     assert all(step["compiled"] for step in compiled)
     assert [step["metrics"] for step in compiled] == [step["metrics"] for step in (first, second, resumed)]
     assert not (without / FOLDER).exists()
+
+
+@pytest.mark.slow
+def test_trials_of_deep_with_different_learning_rates_use_the_same_programs(tmp_path: Path, jax_python: Path) -> None:
+    first, second = first_steps(jax_python, tmp_path, "100", "deep")
+    assert first["compiled"] > 0
+    assert (second["compiled"], second["loaded"]) == (0, 2)
+    assert second["metrics"] != first["metrics"]

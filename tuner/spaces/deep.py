@@ -18,6 +18,7 @@ from tuner.spaces.image_scale import image_scale, patch_layers
 from tuner.spaces.layers.batch_norm import FusedBatchNormalization
 from tuner.spaces.layers.mixing import MIXINGS, MixedModel
 from tuner.spaces.layers.one_cycle import OneCycle
+from tuner.spaces.layers.optimizers import SGD, AdamW
 from tuner.spaces.layers.random_shift import RandomShift
 from tuner.spaces.precision import fastest_precision
 
@@ -140,9 +141,11 @@ def _optimizer(hp: keras_tuner.HyperParameters) -> keras.optimizers.Optimizer:
     averaged: dict[str, Any] = {"use_ema": True, "ema_momentum": momentum} if momentum else {}
     steps = hp.values.get(names.HP_STEPS, UNKNOWN_STEPS) * hp.values.get(names.HP_EPOCHS, 10)
     if name == "adamw":
-        optimizer = keras.optimizers.AdamW(OneCycle(learning_rate, steps), weight_decay=weight_decay, **averaged)
+        optimizer: keras.optimizers.Optimizer = AdamW(
+            OneCycle(learning_rate, steps), weight_decay=weight_decay, **averaged
+        )
     else:
-        optimizer = keras.optimizers.SGD(
+        optimizer = SGD(
             OneCycle(learning_rate * SGD_FACTOR, steps), momentum=0.9, nesterov=True,
             weight_decay=weight_decay / SGD_FACTOR, **averaged,
         )  # fmt: skip

@@ -21,13 +21,16 @@ class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
         self.peak = peak
         self.steps = steps
         self.warm_up = warm_up
+        self.peak_variable: Any = None
+        """Variable with the value of `peak`, which an optimizer may set."""
 
     def __call__(self, step: Any) -> Any:
         """Return the learning rate of a step, counted from 0."""
         done = ops.minimum((ops.cast(step, "float32") + 1) / self.steps, 1.0)
         decay = ops.maximum(done - self.warm_up, 0.0) / (1 - self.warm_up)
         falling = 0.5 * (1 + ops.cos(math.pi * decay))
-        return self.peak * ops.where(done < self.warm_up, done / self.warm_up, falling)
+        peak = self.peak if self.peak_variable is None else self.peak_variable
+        return peak * ops.where(done < self.warm_up, done / self.warm_up, falling)
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments of `__init__`."""
