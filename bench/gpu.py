@@ -8,7 +8,7 @@ The share of the promised speed is the rate of the convolutions' operations divi
 bfloat16. Training has three times as many operations as prediction. The benchmark is skipped if JAX finds no GPU with a
 known figure. CIFAKE must have been packed.
 
-usage: python bench/gpu.py [--bucket cifake-tune-bucket] [--missing] [--json bench/results/gpu.json]
+usage: python bench/gpu.py [--bucket cifake-tune-bucket] [--cases N] [--missing] [--json bench/results/gpu.json]
 """
 
 import argparse
@@ -82,6 +82,7 @@ def main() -> None:
     """Measure every case, and write the results after each of them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bucket", default="cifake-tune-bucket")
+    parser.add_argument("--cases", type=int, default=len(CASES), help="number of cases, from the smallest network on")
     parser.add_argument("--missing", action="store_true", help="measure only the cases that are not in the file yet")
     parser.add_argument("--json", type=Path, default=Path("bench/results/gpu.json"))
     arguments = parser.parse_args()
@@ -99,7 +100,11 @@ def main() -> None:
             raise SystemExit(f"{arguments.json} has results of another GPU, {previous['gpu']}; this one is {name}")
         result["rows"] = previous["rows"]
     run = 1 + max((row["run"] for row in result["rows"]), default=0)  # only rows of one run may be compared
-    cases = tuple(case for case in CASES if not any(asdict(case).items() <= row.items() for row in result["rows"]))
+    cases = tuple(
+        case
+        for case in CASES[: arguments.cases]
+        if not any(asdict(case).items() <= row.items() for row in result["rows"])
+    )
     print(f"{name}\n{heading()}")
     if not cases:
         print(f"{arguments.json} already has all cases")
