@@ -24,6 +24,7 @@ from tests.support.gcs_emulator import free_port
 from tuner import names
 from tuner.bucket.local import LocalBucket
 from tuner.errors import ExitCode
+from tuner.housekeeping import deletion
 
 QUICK = [Trained(1.0, 0.90), Trained(1.0, 0.94)]
 SLOW = [Trained(2.0, 0.80), Trained(3.0, 0.92), Trained(1.0, 0.91), Trained(4.0, 0.96)]
@@ -71,7 +72,10 @@ def test_a_study_that_cannot_be_read_hides_no_other_one(bucket: LocalBucket) -> 
     assert slow["size_bytes"] > 0
 
 
-def test_what_is_left_of_a_study_without_a_journal_is_listed_with_the_way_to_delete_it(bucket: LocalBucket) -> None:
+def test_what_is_left_of_a_study_without_a_journal_is_listed_with_the_way_to_delete_it(
+    bucket: LocalBucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deletion, "QUIET_S", 0)  # a chief may be about to begin it
     bucket.write(names.evaluation("gone", names.METRICS_JSON), b"{}")
     assert "gone: it has no journal. cifake-tune delete gone deletes what is left" in command("studies", bucket).out
     assert command("delete", bucket, "gone", "--yes").code == ExitCode.DONE
