@@ -78,20 +78,23 @@ def test_a_trial_that_is_retried_continues_in_its_run(tmp_path: Path, server: st
     study.write(
         Ended(at=5, trial=trial, attempt=1, state=TrialState.FAILED, outcome=Outcome.FAILED, reason="Boom\nTraceback")
     )
+    other = study.start(1, units=16)
+    study.report(other, 0, val_accuracy=0.4)
+    study.complete(other, 0.4, best_epoch=0)
     study.finish(failed=True)
-    failed, parent = exported(study, server)
+    failed, _, parent = exported(study, server)
     assert (failed.status, failed.tags["cifake_tune.reason"]) == ("FAILED", "Boom")
     assert (parent.status, parent.tags["cifake_tune.state"]) == ("FAILED", "gave up")
     study.write(study.opened(2), Retried(at=6, trials=(trial,)))
     study.write(Leased(at=7, trial=trial, attempt=2, worker="w0", incarnation="i"))
     study.report(trial, 0, attempt=2, val_accuracy=0.5)
-    assert [run.status for run in exported(study, server)] == ["RUNNING", "RUNNING"]
+    assert [run.status for run in exported(study, server)] == ["RUNNING", "FINISHED", "RUNNING"]
     study.complete(trial, 0.5, best_epoch=0, attempt=2)
     study.finish()
-    again, parent = exported(study, server)
+    again, _, parent = exported(study, server)
     assert (again.run_id, again.status, again.tags["cifake_tune.attempts"]) == (failed.run_id, "FINISHED", "2")
     assert again.points == {"val_accuracy": [(1, 0.5)], "score": [(1, 0.5)]}
-    assert parent.status == "FINISHED"
+    assert (parent.status, parent.points) == ("FINISHED", {"score": [(1, 0.4), (2, 0.5)]})
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from tuner.export.mlflow_names import mlflow_keys
 from tuner.study.records import TrialState, first_line
 from tuner.study.state import StudyState
-from tuner.study.trial import Trial
+from tuner.study.trial import SCORED, Trial
 
 STUDY, TRIAL, STATE = "cifake_tune.study", "cifake_tune.trial", "cifake_tune.state"
 """Tags. The run of a study has no `TRIAL`."""
@@ -70,11 +70,15 @@ def study_content(state: StudyState) -> Content:
 
 
 def _improvements(state: StudyState) -> Iterator[Point]:
-    """Yield the best score so far. The steps are numbers of ended trials."""
+    """Yield the best score so far, by the number of trials that were completed or stopped.
+
+    Failed trials do not count, because they may be retried, and the steps that are on the server must not change.
+    """
     best: float | None = None
-    for step, trial_id in enumerate(state.ended, start=1):
-        trial = state.trials[trial_id]
-        if trial.repeats is not None or trial.score is None or trial.ended is None:
+    ended = (state.trials[trial_id] for trial_id in state.ended)
+    scored = (trial for trial in ended if trial.state in SCORED and trial.repeats is None)
+    for step, trial in enumerate(scored, start=1):
+        if trial.score is None or trial.ended is None:
             continue
         if best is None or state.objective.is_better(trial.score, best):
             best = trial.score
