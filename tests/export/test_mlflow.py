@@ -2,6 +2,7 @@
 
 import base64
 import json
+import socket
 import sys
 from collections.abc import Iterator
 from math import inf, nan
@@ -69,6 +70,26 @@ def test_a_second_export_adds_what_is_new_and_nothing_twice(tmp_path: Path, serv
     assert [run.status for run in after] == ["FINISHED", "FINISHED"]
     assert after[0].points == {**before[0].points, "score": [(2, 0.6)]}
     assert exported(study, server) == after
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("is_finished", [False, True])
+def test_a_second_export_only_reads(tmp_path: Path, server: str, is_finished: bool) -> None:
+    study = GrowingStudy(tmp_path, f"read-{is_finished}".lower())
+    trial = study.start(0, units=8)
+    study.report(trial, 0, val_accuracy=0.5, loss=nan, huge=inf)
+    if is_finished:
+        study.complete(trial, 0.5, best_epoch=0)
+        study.finish()
+    exported(study, server)
+    paths: list[str] = []
+    with running_proxy(server) as proxy:
+        proxy.observer = lambda request, status: paths.append(request.target.partition("?")[0].rpartition("mlflow/")[2])
+        exported(study, proxy.url)
+        sent = [path for path in paths if path != "runs/search"]  # the server also answers `shown_runs`
+    reading = {"experiments/get-by-name", "metrics/get-history"}
+    assert "experiments/get-by-name" in sent
+    assert set(sent) <= reading
 
 
 @pytest.mark.slow
@@ -245,3 +266,12 @@ def test_an_address_that_is_no_mlflow_server_is_an_error_of_the_environment(tmp_
     assert done.code == ExitCode.ENVIRONMENT
     assert f"the MLflow server at {server} does not answer as expected (" in done.err
     assert SECRET not in done.err
+
+
+@pytest.mark.slow
+def test_an_unreachable_server_is_an_error_of_the_environment(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        url = f"http://127.0.0.1:{closed.getsockname()[1]}"
+    done = export(searched(tmp_path, "closed"), url)
+    assert done.code == ExitCode.ENVIRONMENT
+    assert f"the MLflow server at {url} does not answer as expected (ConnectionError). Check the URL" in done.err
