@@ -13,6 +13,7 @@ import pytest
 from tests.support.command_line import Finished, run_in_process
 from tests.support.fault_proxy import Fault, Request, running_proxy
 from tests.support.growing_study import GrowingStudy, searched
+from tests.support.http_server import QuietHandler, server_of, serving
 from tests.support.mlflow_server import ShownRun, mlflow_server, shown_runs
 from tuner import names
 from tuner.errors import ExitCode
@@ -275,3 +276,16 @@ def test_an_unreachable_server_is_an_error_of_the_environment(tmp_path: Path) ->
     done = export(searched(tmp_path, "closed"), url)
     assert done.code == ExitCode.ENVIRONMENT
     assert f"the MLflow server at {url} does not answer as expected (ConnectionError). Check the URL" in done.err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("status", "code"), [(401, "UNAUTHENTICATED"), (403, "PERMISSION_DENIED")])
+def test_refused_credentials_are_an_error_that_names_the_variables(tmp_path: Path, status: int, code: str) -> None:
+    class Refusing(QuietHandler):
+        def do_GET(self) -> None:  # noqa: N802 (the name of the base class)
+            self.send_error(status)  # as MLflow's own authentication and most proxies answer, without JSON
+
+    with serving(server_of(Refusing)) as url:
+        done = export(searched(tmp_path, "refusing"), url)
+    assert done.code == ExitCode.USAGE
+    assert f"the MLflow server at {url} refuses the credentials ({code}). Set MLFLOW_TRACKING_USERNAME" in done.err
