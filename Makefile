@@ -77,10 +77,10 @@ bench: .venv/installed-tools .venv-bench/installed  ## run all benchmarks; each 
 
 lock: .venv/installed-tools  ## write requirements/*.txt again; versions stay unless you removed the file
 	@$(call compile,dev.txt,--extra tensorflow --extra dev)
-	@$(call compile,tensorflow.txt,--extra tensorflow -c requirements/dev.txt)
-	@$(call compile,cuda.txt,--extra cuda -c requirements/dev.txt)
-	@$(call compile,jax.txt,--extra jax -c requirements/dev.txt)
-	@$(call compile,jax-cuda.txt,--extra jax-cuda -c requirements/dev.txt -c requirements/jax.txt)
+	@$(call compile,tensorflow.txt,--extra tensorflow --extra mlflow -c requirements/dev.txt)
+	@$(call compile,cuda.txt,--extra cuda --extra mlflow -c requirements/dev.txt)
+	@$(call compile,jax.txt,--extra jax --extra mlflow -c requirements/dev.txt)
+	@$(call compile,jax-cuda.txt,--extra jax-cuda --extra mlflow -c requirements/dev.txt -c requirements/jax.txt)
 	@$(lock) -c requirements/dev.txt requirements/emulator.in -o requirements/emulator.txt
 	@$(lock) -c requirements/dev.txt requirements/bench.in -o requirements/bench.txt
 

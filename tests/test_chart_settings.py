@@ -21,6 +21,7 @@ CANDIDATES: tuple[Any, ...] = (
     "gs://mine/data.zip",
     "mine",
     "mine:space",
+    "http://mlflow:5000",
     ["mine"],
     ["default"],
     [24, 48],

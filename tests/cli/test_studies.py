@@ -10,15 +10,21 @@ import time
 from pathlib import Path
 
 import pytest
+from kubernetes import client
 from PIL import Image
 
+from k8s.cluster.client import Cluster
+from k8s.cluster.objects import Job
+from k8s.release.release import Release
 from tests.housekeeping.searches import Trained, write_search
 from tests.integration.support import RUN_S, place, settings, space
+from tests.k8s import captured
 from tests.support.command_line import Finished, run_in_process
 from tests.support.gcs_emulator import free_port
 from tuner import names
 from tuner.bucket.local import LocalBucket
 from tuner.errors import ExitCode
+from tuner.housekeeping import deletion
 
 QUICK = [Trained(1.0, 0.90), Trained(1.0, 0.94)]
 SLOW = [Trained(2.0, 0.80), Trained(3.0, 0.92), Trained(1.0, 0.91), Trained(4.0, 0.96)]
@@ -66,7 +72,10 @@ def test_a_study_that_cannot_be_read_hides_no_other_one(bucket: LocalBucket) -> 
     assert slow["size_bytes"] > 0
 
 
-def test_what_is_left_of_a_study_without_a_journal_is_listed_with_the_way_to_delete_it(bucket: LocalBucket) -> None:
+def test_what_is_left_of_a_study_without_a_journal_is_listed_with_the_way_to_delete_it(
+    bucket: LocalBucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deletion, "QUIET_S", 0)  # a chief may be about to begin it
     bucket.write(names.evaluation("gone", names.METRICS_JSON), b"{}")
     assert "gone: it has no journal. cifake-tune delete gone deletes what is left" in command("studies", bucket).out
     assert command("delete", bucket, "gone", "--yes").code == ExitCode.DONE
@@ -87,6 +96,27 @@ def test_searches_are_compared_by_the_worker_hours_to_what_all_of_them_reached(b
     assert (quick["worker_hours"], quick["worker_hours_to_best"], quick["trials"]) == (2.5, 2.0, 2)
     steps = [(step["worker_hours"], step["value"]) for step in slow["curve"]]
     assert steps == [(2.0, 0.80), (5.0, 0.92), (10.0, 0.96)]  # the third trial improved nothing
+
+
+def test_each_journal_is_read_once(bucket: LocalBucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = LocalBucket.read
+    reads: list[str] = []
+
+    def counted(self: LocalBucket, name: str) -> bytes:
+        data = read(self, name)
+        reads.append(name)
+        return data
+
+    monkeypatch.setattr(LocalBucket, "read", counted)
+    assert command("compare", bucket, "quick", "slow", "--json").code == ExitCode.DONE
+    assert sorted(reads) == [names.journal_segment("quick", 1), names.journal_segment("slow", 1)]
+
+
+def test_a_damaged_study_is_not_compared(bucket: LocalBucket) -> None:
+    bucket.create(names.journal_segment("slow", 3), bucket.read(names.journal_segment("quick", 1)))
+    done = command("compare", bucket, "quick", "slow")
+    assert (done.code, done.out) == (ExitCode.ENVIRONMENT, "")
+    assert f"the journal segment {names.journal_segment('slow', 2)} is missing" in done.err
 
 
 def test_the_comparison_is_a_table_and_a_picture(bucket: LocalBucket, tmp_path: Path) -> None:
@@ -186,3 +216,56 @@ def test_a_study_that_a_chief_serves_is_refused(tmp_path: Path) -> None:
         assert done.code == ExitCode.USAGE
         assert "a chief is serving study 'cifake'" in done.err
         assert LocalBucket(tmp_path / "bucket").exists(names.journal_segment(here.study, 1))
+
+
+# ---- of a release -------------------------------------------------------------------------------
+@pytest.fixture
+def release(bucket: LocalBucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The release `night`, with the bucket."""
+    parts = json.loads((captured.FOLDER / "release.json").read_text(encoding="utf-8"))
+    for job in parts["jobs"]:
+        (container,) = job["spec"]["template"]["spec"]["containers"]
+        kept = [v for v in container["env"] if v["name"] not in (names.ENV_BUCKET, names.ENV_EMULATOR)]
+        container["env"] = [*kept, {"name": names.ENV_BUCKET, "value": bucket.url}]
+    night = Release(
+        name="night",
+        cluster=Cluster(client.Configuration(), "kube-demo"),
+        jobs=[Job.model_validate(job) for job in parts["jobs"]],
+        deployments=[],
+        pods=[],
+        events=[],
+    )
+
+    def load(cluster: object, name: str) -> Release:
+        assert (cluster, name) == ("kube-demo", "night")
+        return night
+
+    monkeypatch.setattr("k8s.cluster.client.connect", lambda namespace, context: namespace)
+    monkeypatch.setattr("k8s.release.release.load", load)
+    monkeypatch.setattr(Release, "study_name", lambda self: "quick")
+
+
+OF_NIGHT = ("--release", "night", "--namespace", "kube-demo")
+
+
+@pytest.mark.usefixtures("release")
+def test_a_study_of_a_release_is_deleted_and_its_data_set_is_unused_then(bucket: LocalBucket) -> None:
+    bucket.write(names.manifest("0" * 64), b"{}")
+    assert run_in_process("clean", *OF_NIGHT).out == "Nothing is unused.\n"
+    for study in "quick", "slow":
+        done = run_in_process("delete", study, "--yes", *OF_NIGHT)
+        assert done.code == ExitCode.DONE, done.err
+    assert list(bucket.list()) == [names.manifest("0" * 64)]
+    assert f"data set {'0' * 64} (2 bytes)" in run_in_process("clean", *OF_NIGHT).out
+    assert run_in_process("clean", "--yes", *OF_NIGHT).code == ExitCode.DONE
+    assert list(bucket.list()) == []
+
+
+@pytest.mark.parametrize("arguments", [("delete", "quick", "--yes"), ("clean",)])
+def test_options_of_a_release_need_a_release(bucket: LocalBucket, arguments: tuple[str, ...]) -> None:
+    done = run_in_process(*arguments, "--bucket", bucket.url, "--namespace", "kube-demo")
+    assert done.code == ExitCode.USAGE
+    assert "--namespace has no effect without --release" in done.err
+    done = run_in_process(*arguments, "--bucket", bucket.url, *OF_NIGHT)
+    assert done.code == ExitCode.USAGE
+    assert "--bucket has no effect with --release" in done.err

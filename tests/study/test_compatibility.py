@@ -25,7 +25,8 @@ def check_resume(recorded: Study, requested: Study, trials: int = 0) -> None:
         "retries.failure=5", "leases.duration_s=60", "evaluation.batch_size=50", "data.source=elsewhere.zip",
         "space.code=elsewhere", "search.max_trials=11", "search.max_hours=1.5", "search.max_worker_hours=8",
         "search.target=0.9", "search.patience_trials=20", "search.grace_minutes=1", "cost.per_worker_hour=2",
-        "search.finalists=3", "training.compilation_cache_mb=0", "training.devices=2",
+        "tracking.mlflow=http://mlflow:5000", "search.finalists=3", "training.compilation_cache_mb=0",
+        "training.devices=2",
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("algorithm", list(Algorithm))

@@ -14,6 +14,7 @@ from tuner.chief.checkpoint_retention import SavedModels
 from tuner.chief.clock import now
 from tuner.chief.context import ChiefContext
 from tuner.chief.journal_writer import JournalWriter
+from tuner.chief.mlflow_follower import followed_by_mlflow
 from tuner.chief.monitor import linger
 from tuner.chief.plan import SearchPlan, learn_once, plan_search
 from tuner.chief.server import Chores, serve
@@ -89,7 +90,8 @@ def _search(context: ChiefContext, plan: SearchPlan, state: StudyState, journal:
         service = Service(oracle, plan.suggester, plan.hyperparameters, journal, metrics, deaths, context.spare)
         await serve(service, chores, context)
 
-    with tls_server_errors.logged_refusals(context.tls) if context.tls else nullcontext():
+    refusals = tls_server_errors.logged_refusals(context.tls) if context.tls else nullcontext()
+    with refusals, followed_by_mlflow(context):
         asyncio.run(serve_workers())
     context.monitor.show_finished(state)
     _check_result(state)
@@ -102,7 +104,8 @@ def _continue_after_search(context: ChiefContext, state: StudyState) -> StudySta
     log.info("the search of study %s has finished", state.settings.name)
     for change in changed_effects(state, context.study):
         log.warning("%s", change)
-    EventFiles(context.bucket, state).write()
+    with followed_by_mlflow(context):
+        EventFiles(context.bucket, state).write()
     _check_result(state)
     if context.cluster is not None:
         asyncio.run(context.monitor.evaluate(context.cluster.evaluation_job))

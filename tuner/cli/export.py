@@ -1,4 +1,4 @@
-"""The commands `export keras-tuner` and `export model`."""
+"""The commands `export keras-tuner`, `export model` and `export mlflow`."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,6 +17,7 @@ from tuner.cli.options import (
 )
 from tuner.cli.release import bucket_and_study
 from tuner.cli.system_limits import check_limits
+from tuner.errors import UsageError
 from tuner.export.formats import ModelFormat
 from tuner.report.terminal.console import make_console, print_line, shown_wait
 
@@ -111,3 +112,39 @@ def model_command(
         f"Exported the model of study {name} to {folder.expanduser().absolute() / output.file}. Its probabilities "
         f"differ by at most {difference:.1g} from the model's.",
     )
+
+
+@export_app.command("mlflow")
+def mlflow_command(
+    invocation: typer.Context,
+    url: Annotated[str, typer.Argument(metavar="URL", help="URL of an MLflow server, such as http://localhost:5000.")],
+    bucket_url: BucketOption = DEFAULT_BUCKET,
+    study: StudyNameOption = None,
+    release: ReleaseOption = None,
+    namespace: NamespaceOption = None,
+    context: ContextOption = None,
+) -> None:
+    """Write a study to an MLflow server: a run for the study, and a nested run for each trial.
+
+    What the server already has of the study is not written again. Credentials are MLflow's own environment variables,
+    such as MLFLOW_TRACKING_TOKEN.
+    """
+    refuse_without_release(invocation, release)
+    from tuner.config.tracking_settings import mlflow_url
+    from tuner.export.mlflow_server import MlflowStudy, require_mlflow
+    from tuner.report.text import counted
+    from tuner.study.journal import find_study, read_study
+
+    try:
+        server = mlflow_url(url)
+    except ValueError as error:
+        raise UsageError(f"URL {error}.") from None
+    require_mlflow()
+    with bucket_and_study(bucket_url, study, release, namespace, context) as (bucket, chosen):
+        state = read_study(bucket, find_study(bucket, chosen))
+        written = MlflowStudy(bucket, state.settings.name, server)
+        with shown_wait("exporting"):
+            written.write(state)
+    started = sum(trial.started is not None for trial in state.trials.values())
+    console = make_console()
+    print_line(console, f"Exported study {state.settings.name} with {counted(started, 'trial')} to {written.origin}.")

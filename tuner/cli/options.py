@@ -59,7 +59,7 @@ ReleaseOption = Annotated[
     str | None,
     typer.Option(
         "--release",
-        help="Name of a release of the chart. The command reads from the cluster of this release.",
+        help="Name of a release of the chart. The command uses the cluster and the bucket of this release.",
         rich_help_panel="Cluster",
     ),
 ]

@@ -91,6 +91,7 @@ def run(
 
     A live page shows the progress of the search at the printed address.
     """
+    from tuner.export.mlflow_server import check_tracking
     from tuner.local.crew import Crew
     from tuner.local.gpu_inventory import find_gpus
     from tuner.local.gpus import gpu_problems, workers_for
@@ -100,6 +101,7 @@ def run(
     source = [f"data.source={json.dumps(data)}"] if data is not None else []
     packing = packing_settings(resize, convert, labels, columns, test)
     study = study_settings(study_file, [*(settings or []), *source, *packing], bucket_url)
+    check_tracking(study)
     check_limits()
     backend = choose_backend()  # the processes of the study would repeat its error, but only after the data is packed
     cache, console = cache_folder(os.environ), make_console()
@@ -156,9 +158,11 @@ def _run_chief(study: config.Study, its_bucket: Bucket, own: "OwnJobEnd") -> Non
     from tuner.chief.monitor import ChiefMonitor
     from tuner.cli import early_checks
     from tuner.data.manifest import find_data_set
+    from tuner.export.mlflow_server import check_tracking
     from tuner.monitoring.catalogue import Role
     from tuner.monitoring.endpoint import Monitor, serving
 
+    check_tracking(study)
     chief_monitor = ChiefMonitor(its_bucket, study.name, monitor := Monitor(Role.CHIEF))
     bucket = chief_monitor.bucket
     job = os.environ.get(names.ENV_EVALUATION_JOB)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tuner.bucket import Bucket, open_bucket
+from tuner.bucket import Bucket
 from tuner.cli.cache import existing_cache_folder
 from tuner.cli.options import (
     DEFAULT_BUCKET,
@@ -100,12 +100,15 @@ def compare(
 def _searches(bucket: Bucket, studies: list[str]) -> "list[BestSoFar]":
     """Return the course of each search. Raises UsageError if they cannot be compared."""
     from tuner.study.best_so_far import best_so_far
-    from tuner.study.journal import find_study, read_records, read_study
+    from tuner.study.journal import JournalReader, find_study, no_study
 
     searches: list[BestSoFar] = []
     for study in studies:
-        read_study(bucket, find_study(bucket, study))  # raises the errors of a study that does not exist or is damaged
-        search = best_so_far(study, read_records(bucket, study))
+        reader = JournalReader(bucket, find_study(bucket, study), from_snapshot=False)
+        records = reader.poll()  # raises the errors of a damaged study
+        if reader.state.study is None:
+            raise no_study(bucket, study)
+        search = best_so_far(study, records)
         first = searches[0] if searches else search
         if search.objective != first.objective:
             raise UsageError(
@@ -148,53 +151,63 @@ def _search_json(search: "BestSoFar", target: float) -> dict[str, Any]:
 
 @studies_app.command()
 def delete(
+    invocation: typer.Context,
     study: Annotated[str, typer.Argument(metavar="STUDY", help="Name of the study.")],
     bucket_url: BucketOption = DEFAULT_BUCKET,
     yes: Annotated[bool, typer.Option("--yes", help="Delete without asking.")] = False,
+    release: ReleaseOption = None,
+    namespace: NamespaceOption = None,
+    context: ContextOption = None,
 ) -> None:
     """Delete a study with its models, logs and evaluation. Data sets are shared by studies, and stay.
 
     A study that a chief is serving is refused. To find out takes up to 90 seconds.
     """
+    refuse_without_release(invocation, release)
     from tuner.data.source import Progress
     from tuner.housekeeping.deletion import delete_study, require_no_chief
     from tuner.names import study_prefix
     from tuner.report.text import size
     from tuner.study.journal import find_study
 
-    bucket = open_bucket(bucket_url)
-    name = find_study(bucket, study)
-    if not yes and not sys.stdin.isatty():
-        raise UsageError(f"delete asks before it deletes study {name!r}, and there is no terminal. Add --yes.")
-    with shown_wait("checking that no chief is serving the study"):
-        require_no_chief(bucket, name)
-        size_bytes = bucket.size_bytes(study_prefix(name))
-    if not yes and not typer.confirm(f"Delete study {name} ({size(size_bytes)}) in {bucket.url}?"):
-        print_line(make_console(), "Nothing was deleted.")
-        return
-    with shown_progress("deleting") as progress:
-        count = delete_study(bucket, name, lambda done: progress(Progress("deleting", done, 0, "objects")))
+    with bucket_and_study(bucket_url, None, release, namespace, context) as (bucket, _):
+        name = find_study(bucket, study)
+        if not yes and not sys.stdin.isatty():
+            raise UsageError(f"delete asks before it deletes study {name!r}, and there is no terminal. Add --yes.")
+        with shown_wait("checking that no chief is serving the study"):
+            require_no_chief(bucket, name)
+            size_bytes = bucket.size_bytes(study_prefix(name))
+        if not yes and not typer.confirm(f"Delete study {name} ({size(size_bytes)}) in {bucket.url}?"):
+            print_line(make_console(), "Nothing was deleted.")
+            return
+        with shown_progress("deleting") as progress:
+            count = delete_study(bucket, name, lambda done: progress(Progress("deleting", done, 0, "objects")))
     print_line(make_console(), f"Deleted study {name}: {count:,} objects, {size(size_bytes)}.")
 
 
 @studies_app.command()
 def clean(
+    invocation: typer.Context,
     bucket_url: BucketOption = DEFAULT_BUCKET,
     yes: Annotated[bool, typer.Option("--yes", help="Delete what is listed. Default: only list it.")] = False,
+    release: ReleaseOption = None,
+    namespace: NamespaceOption = None,
+    context: ContextOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """List data sets that no study of the bucket uses, and their unpacked copies on this machine. --yes deletes them.
 
     Do not use --yes while a study is being started, because its data set does not count as used yet.
     """
+    refuse_without_release(invocation, release)
     from tuner.housekeeping.unused import delete_unused, find_unused
 
-    bucket = open_bucket(bucket_url)
-    with shown_wait("reading studies"):
-        unused = find_unused(bucket, existing_cache_folder(os.environ))
-    if yes:
-        with shown_wait("deleting"):
-            delete_unused(bucket, unused)
+    with bucket_and_study(bucket_url, None, release, namespace, context) as (bucket, _):
+        with shown_wait("reading studies"):
+            unused = find_unused(bucket, existing_cache_folder(os.environ))
+        if yes:
+            with shown_wait("deleting"):
+                delete_unused(bucket, unused)
     if as_json:
         print_json(json.dumps(_unused_json(unused, yes), indent=2))
     else:

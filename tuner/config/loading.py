@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -163,8 +164,9 @@ def _sentence(error: Any) -> str:
 
 
 def _shown(text: str) -> str:
-    """Return a text of the user as a message shows it: without control characters, and not too long."""
-    shown = printable(text)
+    """Return a text of the user as a message shows it: without control characters and passwords, and not too long."""
+    shown = re.sub(r"://[^\s@]*@", "://…@", printable(text))  # user and password of a URL
+    shown = re.sub(r"(://[^\s?]*\?)[^\s\"']*", r"\1…", shown)  # its query, which may have a token
     return shown if len(shown) <= SHOWN_CHARACTERS else f"{shown[:SHOWN_CHARACTERS]} … ({len(text):,} characters)"
 
 

@@ -16,6 +16,7 @@ from tuner.config.confirm_settings import Confirm
 from tuner.config.data_settings import Data
 from tuner.config.section import MANY, YEAR_S, Budget, Positive, Seconds, Settings, Text, Value
 from tuner.config.space_settings import Space
+from tuner.config.tracking_settings import Tracking
 
 STUDY_NAME = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
 """Pattern of the names of studies."""
@@ -372,6 +373,7 @@ class Study(Settings):
     leases: Leases = Leases()
     evaluation: Evaluation = Evaluation()
     cost: Cost = Cost()
+    tracking: Tracking = Tracking()
 
     @model_validator(mode="after")
     def _own_data_of_own_space(self) -> "Study":

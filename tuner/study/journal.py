@@ -100,13 +100,17 @@ def _decode_record(name: str, line: bytes) -> Record | None:
 
 
 class JournalReader:
-    """Follows a study's journal while it grows. The first `poll` starts from the newest snapshot."""
+    """Follows a study's journal while it grows.
 
-    def __init__(self, bucket: Bucket, study: str) -> None:
+    The first `poll` starts from the newest snapshot or, if `from_snapshot` is false, from the first record.
+    """
+
+    def __init__(self, bucket: Bucket, study: str, from_snapshot: bool = True) -> None:
         self.state = StudyState()
         self.next_number = 1
         self._bucket = bucket
         self._study = study
+        self._from_snapshot = from_snapshot
         self._started = False
         self._unchecked_from: int | None = None
         """Number of the segment from which the journal must be complete; None once that has been checked."""
@@ -162,7 +166,7 @@ class JournalReader:
         )
 
     def _start(self) -> None:
-        snapshot = snapshots.newest(self._bucket, self._study)
+        snapshot = snapshots.newest(self._bucket, self._study) if self._from_snapshot else None
         if snapshot is not None:
             self.state, self.next_number = snapshot.state, snapshot.segment + 1
         self._started, self._unchecked_from = True, self.next_number
