@@ -167,6 +167,8 @@ class AttemptEnded(AttemptEnd, _Record):
     trial: TrialId
     attempt: int
     reason: str
+    requested: bool = False
+    """Whether the worker handed the trial back because a user has paused the search. No retry budget counts it."""
 
 
 class Paused(_Record):
@@ -307,6 +309,30 @@ class Learned(_Record):
     trials: tuple[LearnedTrial, ...]
 
 
+class Action(StrEnum):
+    """What a user can request while a search runs."""
+
+    PAUSE = "pause"  # lease no trial, and take running trials back at their next epoch
+    RESUME = "resume"  # end the pause
+    STOP = "stop"  # end trials with their scores, or the search if no trial is named
+    ENQUEUE = "enqueue"  # try these hyperparameters next
+
+
+class Controlled(_Record):
+    """The chief has handled a user's request, or refused it. It handles no request with the same id again."""
+
+    kind: Literal["controlled"] = "controlled"
+    request: str
+    """Id of the request."""
+    action: Action
+    trials: tuple[TrialId, ...] = ()
+    """The trials to stop. The action STOP without trials ends the search."""
+    hyperparameters: dict[str, Value] = Field(default_factory=dict)
+    """The complete configuration to try. If the request was refused, as the user wrote it."""
+    refusal: str = ""
+    """Why the request was refused and has no effect; empty if it was not."""
+
+
 class UnknownRecord(Versioned):
     """A record of a kind that a newer minor version has added; readers skip it."""
 
@@ -327,7 +353,8 @@ Record = Annotated[
     | BudgetEnded
     | Finished
     | Retried
-    | Learned,
+    | Learned
+    | Controlled,
     Field(discriminator="kind"),
 ]
 
