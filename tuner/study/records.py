@@ -206,11 +206,14 @@ class Ended(_Record):
     best_epoch: int | None = None
     reason: str = ""
     budget: str = ""
-    """Key of the setting whose budget stopped the trial; empty if no budget did."""
+    """Key of the setting whose budget stopped the trial, or `stop` if a user did; empty if neither did."""
 
 
 class Withdrawn(_Record):
-    """A trial that waits for a worker becomes STOPPED with the score that it has, because the search ends."""
+    """A trial that waits for a worker becomes STOPPED with the score that it has.
+
+    Either the search ends, or a user has stopped the trial.
+    """
 
     kind: Literal["withdrawn"] = "withdrawn"
     trial: TrialId
@@ -218,7 +221,13 @@ class Withdrawn(_Record):
     best_epoch: int
     reason: str
     budget: str
-    """Key of the setting whose budget ended the search; empty if no worker that can resume the trial was left."""
+    """Key of the setting whose budget ended the search, or `stop` if a user stopped trial or search; empty if no worker
+    that can resume the trial was left."""
+
+    @property
+    def state(self) -> Literal[TrialState.STOPPED]:
+        """The trial's state, as in the record Ended."""
+        return TrialState.STOPPED
 
 
 class ModelsDeleted(_Record):

@@ -175,8 +175,8 @@ class StudyState:
             return
         ending = requested_ending(self.time.served_s)
         for trial in [self._trial(trial_id) for trial_id in record.trials]:
-            trial.ending = ending
-        if not record.trials:
+            trial.ending = trial.ending or ending
+        if not record.trials and not (self.ending and self.ending.is_requested):
             self.ending = ending
 
     def _create(self, record: Created) -> None:
@@ -332,7 +332,7 @@ class StudyState:
         self.steps.append(trial.trial_id)
 
     def _end(self, trial: Trial, record: Ended | Withdrawn) -> None:
-        self._move(trial, record.state if isinstance(record, Ended) else TrialState.STOPPED)
+        self._move(trial, record.state)
         if isinstance(record, Ended):
             trial.refused = record.refused
             trial.outcomes.update([record.outcome] if record.outcome else [])
