@@ -48,11 +48,6 @@ def space() -> keras_tuner.HyperParameters:
     return hyperparameters
 
 
-def chief_of(folder: Path, *settings: str) -> RunningChief:
-    study = load(settings=["search.max_trials=5", "training.epochs=4", *settings])
-    return RunningChief(FailingBucket(folder / "bucket"), study, space())
-
-
 @pytest.fixture
 def crew(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Crew]:
     """A chief with workers; the parameter is the algorithm."""
@@ -236,11 +231,9 @@ def test_enqueued_configurations_count_towards_max_trials(crew: Crew) -> None:
     assert last.refusal.startswith("search.max_trials is 5, and there are 0 trials and 5 enqueued ones.")
 
 
-def test_a_running_chief_handles_requests_by_itself(tmp_path: Path) -> None:
-    chief = chief_of(tmp_path)
-    chief.handles_requests = True
-    chief.start()
-    try:
+def test_a_running_chief_looks_for_requests_by_itself(tmp_path: Path) -> None:
+    bucket, study = LocalBucket(tmp_path / "bucket"), load()
+    with running_chief(bucket, study, space(), handles_requests=True) as chief:
         requested(chief, Action.PAUSE)
 
         async def paused() -> None:
@@ -248,6 +241,3 @@ def test_a_running_chief_handles_requests_by_itself(tmp_path: Path) -> None:
                 await asyncio.sleep(0.02)
 
         chief.do(asyncio.wait_for(paused(), 20))
-    finally:
-        chief.stop()
-        chief.close()

@@ -5,6 +5,7 @@ import pytest
 from tests.search.played_search import promoting
 from tests.search.test_budgets import HOUR, T0, T1, Night, ends
 from tests.search.test_oracle import A, B, at
+from tuner.names import TrialId
 from tuner.search.claims import AttemptClaim
 from tuner.search.leases import Worker
 from tuner.search.oracle import Oracle
@@ -190,7 +191,7 @@ def test_an_interrupted_trial_that_is_stopped_ends_at_once() -> None:
 def test_a_trial_that_waits_for_its_promotion_ends_at_once() -> None:
     chief: Oracle = promoting()
     for number in range(3):
-        chief.add(Suggestion(f"{number:05d}", {"units": number}, {}), at(0))
+        chief.add(Suggestion(TrialId(f"{number:05d}"), {"units": number}, {}), at(0))
     trial, _ = chief.grant(A, at(0))
     assert trial is not None
     chief.report(AttemptClaim(A, T0, 1), 0, {"val_accuracy": 0.5}, "0.keras", at(1))

@@ -160,10 +160,16 @@ class RunningChief:
 
 @contextlib.contextmanager
 def running_chief(
-    bucket: Bucket, study: Study, space: keras_tuner.HyperParameters, data: str = "d"
+    bucket: Bucket,
+    study: Study,
+    space: keras_tuner.HyperParameters,
+    data: str = "d",
+    *,
+    handles_requests: bool = False,
 ) -> Iterator[RunningChief]:
     """Run a chief until the end of the block; `data` is the digest of the data set that it names to workers."""
     chief = RunningChief(bucket, study, space, data)
+    chief.handles_requests = handles_requests
     chief.start()
     try:
         yield chief

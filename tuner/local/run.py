@@ -198,7 +198,7 @@ class _LiveWatcher:
         for record in records:
             if isinstance(record, Opened) and record.model_sizes:
                 print_line(self._live.console, f"{model_line(record.model_sizes).capitalize()}.")
-        self._eta = self._eta or Eta(time.monotonic(), epochs_done(state, workers))
+        self._eta = self._eta or Eta(time.monotonic(), epochs_done(state, workers), state.time.paused_s)
         remaining_s = None if state.finished else self._eta.remaining_s(state, workers)
         rows = max(3, self._live.console.height - ROWS_AROUND)
         self._live.update(search_view(state, workers, time.monotonic() - self._began, remaining_s, rows))
@@ -224,7 +224,7 @@ class _LineWatcher:
     def watch(self, state: StudyState, records: list[Record], workers: list[WorkerStatus]) -> None:
         """Print the new events."""
         self._starting.close()  # the chief has opened the study
-        self._eta = self._eta or Eta(time.monotonic(), epochs_done(state, workers))
+        self._eta = self._eta or Eta(time.monotonic(), epochs_done(state, workers), state.time.paused_s)
         for line in lines(state, records):
             remaining_s = self._eta.remaining_s(state, workers) if " trials" in line else None
             left = f"; about {duration(remaining_s)} left" if remaining_s else ""

@@ -24,9 +24,16 @@ class Eta:
 
     began: float
     done: float
+    paused_s: float = 0.0
+    """`ServedTime.paused_s` by then, because pauses since then do not count."""
 
     def remaining_s(self, state: StudyState, workers: Sequence[WorkerStatus]) -> float | None:
-        """Return the estimated seconds until the first budget or the last trial ends; None if they are unknown."""
+        """Return the estimated seconds until the first budget or the last trial ends; None if they are unknown.
+
+        They are unknown while the search is paused.
+        """
+        if state.control.is_paused:
+            return None
         done = epochs_done(state, workers)
         budget_s, progress = remaining_budget_s(state), done - self.done
         repeated = [state.trials[trial_id] for trial_id in state.repetitions]
@@ -34,7 +41,8 @@ class Eta:
         remaining = None if search is None else search + _repetition_epochs_left(state, repeated)
         if not remaining or progress < 0.2:
             return budget_s
-        return _until(remaining * (time.monotonic() - self.began) / progress, budget_s)
+        searched_s = time.monotonic() - self.began - (state.time.paused_s - self.paused_s)
+        return _until(remaining * searched_s / progress, budget_s)
 
 
 def _until(trials_s: float, budget_s: float | None) -> float:
@@ -97,7 +105,8 @@ def remaining_s(state: StudyState, now: float) -> float | None:
     if opened is None:
         return None
     before = sum(at < opened for trial in state.trials.values() for at in trial.reported.values())
-    return Eta(time.monotonic() - max(0.0, now - opened), before).remaining_s(state, [])
+    began, paused_s = time.monotonic() - max(0.0, now - opened), state.time.paused_before_s
+    return Eta(began, before, paused_s).remaining_s(state, [])
 
 
 def epochs_done(state: StudyState, workers: Sequence[WorkerStatus]) -> float:

@@ -25,6 +25,8 @@ class ServedTime:
     """Number of trials that are leased."""
     is_paused: bool = False
     """Whether the search is paused."""
+    paused_before_s: float = 0.0
+    """`paused_s` before this term."""
     term_s: float = 0.0
     """`served_s` of the newest record of this term."""
     term_idle_s: float = 0.0
@@ -38,6 +40,7 @@ class ServedTime:
     def open_term(self) -> None:
         """Begin the term of another chief."""
         self.term_s = self.term_idle_s = 0.0
+        self.paused_before_s = self.paused_s
 
     def advance(self, term_s: float | None, idle_s: float | None = None) -> None:
         """Count the time until a record with these values of `served_s` and `idle_s`."""
