@@ -295,9 +295,9 @@ def parse_control_request(name: str) -> str | None:
     return match[1] if match else None
 
 
-def notification(study: str, term: int) -> str:
-    """Return the name of the note that the end of the study in this term has been announced (notify.webhook)."""
-    return f"{study_prefix(study)}notifications/{term:06d}.json"
+def notification(study: str, term: int, end: str) -> str:
+    """Return the name of the note that an end of the study in this term has been announced (notify.webhook)."""
+    return f"{study_prefix(study)}notifications/{term:06d}-{end}.json"
 
 
 def snapshots_prefix(study: str) -> str:

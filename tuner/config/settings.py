@@ -14,6 +14,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from tuner.config.confirm_settings import Confirm
 from tuner.config.data_settings import Data
+from tuner.config.notify_settings import Notify
 from tuner.config.section import MANY, YEAR_S, Budget, Positive, Seconds, Settings, Text, Value
 from tuner.config.space_settings import Space
 
@@ -372,6 +373,7 @@ class Study(Settings):
     leases: Leases = Leases()
     evaluation: Evaluation = Evaluation()
     cost: Cost = Cost()
+    notify: Notify = Notify()
 
     @model_validator(mode="after")
     def _own_data_of_own_space(self) -> "Study":
@@ -381,6 +383,10 @@ class Study(Settings):
                 "to your space, or remove data.own"
             )
         return self
+
+    def without_secrets(self) -> "Study":
+        """Return the settings as the study records them and shows them to workers."""
+        return self.model_copy(update={"notify": Notify()})
 
     @property
     def validation_seed(self) -> int:

@@ -21,6 +21,7 @@ OPERATIONAL = (
     "training.devices",
     "training.compilation_cache_mb",
     "cost.",
+    "notify.",
     "retries.",
     "leases.",
     "evaluation.",
