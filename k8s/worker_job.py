@@ -2,13 +2,22 @@
 
 Kueue admits such a Job without quota, and queues it again when its parallelism changes. The number of pods to create
 again is kept as an annotation, which tells an upgrade of the chart to leave the Job as it is.
+
+The API server notes who has set a field, and would refuse a later upgrade that sets the number of workers (Helm 4 uses
+server-side apply). Therefore the note about these changes is removed when the pods are brought back.
 """
+
+from contextlib import suppress
+from typing import Any
 
 from k8s.cluster.client import ApiRefusedError
 from k8s.cluster.objects import Job
 from k8s.release.release import WORKER, Release
 from tuner import names
 from tuner.errors import EnvironmentFailure
+
+MANAGER = "cifake-tune-pause"
+"""Name of the manager of the changed fields."""
 
 
 def scale_down(release: Release) -> int:
@@ -17,11 +26,10 @@ def scale_down(release: Release) -> int:
     Raises EnvironmentFailure if the API server refuses or cannot be reached.
     """
     job = release.job(WORKER)
-    count = job.spec.parallelism if job else 0
-    if job is None or count == 0:
+    if job is None or job.spec.parallelism == 0:
         return 0
-    _patch(release, job, count=0, stored=str(count))
-    return count
+    _set_parallelism(release, job, 0, str(job.spec.parallelism))
+    return job.spec.parallelism
 
 
 def scale_up(release: Release) -> int:
@@ -33,14 +41,21 @@ def scale_up(release: Release) -> int:
     stored = job.metadata.annotations.get(names.ANNOTATION_PARALLELISM, "") if job else ""
     if job is None or not stored.isdecimal():
         return 0
-    _patch(release, job, count=int(stored), stored=None)
+    changed = _set_parallelism(release, job, int(stored), None)
+    others = [entry for entry in changed.metadata.managed_fields if entry.get("manager") != MANAGER]
+    metadata = {"managedFields": others, "resourceVersion": changed.metadata.resource_version}
+    with suppress(ApiRefusedError):  # another client has changed the Job meanwhile; only an upgrade would notice
+        release.cluster.patch(Job, job.name, {"metadata": metadata}, MANAGER)
     return int(stored)
 
 
-def _patch(release: Release, job: Job, count: int, stored: str | None) -> None:
-    annotations = {names.ANNOTATION_PARALLELISM: stored}
+def _set_parallelism(release: Release, job: Job, count: int, stored: str | None) -> Job:
+    body: dict[str, Any] = {
+        "metadata": {"annotations": {names.ANNOTATION_PARALLELISM: stored}},
+        "spec": {"parallelism": count},
+    }
     try:
-        release.cluster.patch(Job, job.name, {"metadata": {"annotations": annotations}, "spec": {"parallelism": count}})
+        return release.cluster.patch(Job, job.name, body, MANAGER)
     except ApiRefusedError as error:
         if error.is_missing_permission:
             raise

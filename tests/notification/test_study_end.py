@@ -36,32 +36,27 @@ def bucket(tmp_path: Path) -> LocalBucket:
 
 def trained(score: float | None = 0.8) -> list[Record]:
     """Return the records of a trial with this score, or of one that failed."""
-    end = Ended(at=3, trial=T0, attempt=1, state=TrialState.COMPLETED, score=score, best_epoch=0)
-    failed = Ended(at=3, trial=T0, attempt=1, state=TrialState.FAILED, outcome=Outcome.FAILED, reason="too large\nmore")
+    created = Created(at=1, trial=T0, hyperparameters={"units": 3, "tuner/epochs": 2}, algorithm={})
+    leased = Leased(at=1, trial=T0, attempt=1, worker="w", incarnation="1")
+    if score is None:
+        return [created, leased, Ended(at=3, trial=T0, attempt=1, state=TrialState.FAILED, outcome=Outcome.FAILED)]
     return [
-        Created(at=1, trial=T0, hyperparameters={"units": 3, "tuner/epochs": 2}, algorithm={}),
-        Leased(at=1, trial=T0, attempt=1, worker="w", incarnation="1"),
-        *(
-            []
-            if score is None
-            else [Reported(at=2, trial=T0, attempt=1, epoch=0, metrics={"val_accuracy": score}, checkpoint="m")]
-        ),
-        failed if score is None else end,
+        created,
+        leased,
+        Reported(at=2, trial=T0, attempt=1, epoch=0, metrics={"val_accuracy": score}, checkpoint="m"),
+        Ended(at=3, trial=T0, attempt=1, state=TrialState.COMPLETED, score=score, best_epoch=0),
     ]
 
 
-def ended(bucket: LocalBucket, *records: Record, failed: bool = False, term: int = 1, **of_finish: bool) -> None:
+def ended(bucket: LocalBucket, *records: Record, failed: bool = False, term: int = 1) -> None:
     """Write a term of a search that has ended."""
     opened = Opened(at=0, term=term, writer="w", study=load(), data="0" * 64, direction="max")
-    finished = Finished(at=4, reason="all trials have ended", failed=failed, **of_finish)
+    finished = Finished(at=4, reason="all trials have ended", failed=failed)
     bucket.create(names.journal_segment("cifake", term), journal.encode(term, "w", [opened, *records, finished]))
 
 
-def announce(
-    bucket: LocalBucket, hook: Webhook | None, error: Exception | None = None, *, evaluates: bool = True
-) -> None:
-    url = hook.url if hook else None
-    with announced_end(bucket, lambda: read_study(bucket, "cifake"), url, evaluates):
+def announce(bucket: LocalBucket, hook: Webhook, error: Exception | None = None, *, evaluates: bool = True) -> None:
+    with announced_end(bucket, lambda: read_study(bucket, "cifake"), hook.url, evaluates):
         if error:
             raise error
 
@@ -193,9 +188,7 @@ def test_a_study_may_be_continued_with_another_webhook(bucket: LocalBucket) -> N
 
 
 @pytest.mark.parametrize("url", ["very-secret", "ftp://example.com/very-secret", "https:///very-secret", 3])
-def test_a_webhook_that_is_no_url_is_refused_without_showing_it(
-    url: str | int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_webhook_that_is_no_url_is_refused_without_showing_it(url: str | int) -> None:
     variable = f"{names.ENV_SETTING}NOTIFY__WEBHOOK"
     with pytest.raises(ConfigError, match="must be a URL that begins with https:// or http://") as refused:
         load(environment={variable: str(url)})
