@@ -21,6 +21,7 @@ CANDIDATES: tuple[Any, ...] = (
     "gs://mine/data.zip",
     "mine",
     "mine:space",
+    "https://mine.example.com/hook",
     ["mine"],
     ["default"],
     [24, 48],

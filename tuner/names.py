@@ -295,9 +295,14 @@ def parse_control_request(name: str) -> str | None:
     return match[1] if match else None
 
 
+def notifications_prefix(study: str) -> str:
+    """Return the folder of the notes about what was sent to notify.webhook."""
+    return f"{study_prefix(study)}notifications/"
+
+
 def notification(study: str, term: int, end: str) -> str:
-    """Return the name of the note that an end of the study in this term has been announced (notify.webhook)."""
-    return f"{study_prefix(study)}notifications/{term:06d}-{end}.json"
+    """Return the name of the note that an end of the study in this term has been announced."""
+    return f"{notifications_prefix(study)}{term:06d}-{end}.json"
 
 
 def snapshots_prefix(study: str) -> str:

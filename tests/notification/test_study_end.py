@@ -159,7 +159,7 @@ def test_a_chief_that_is_started_again_after_the_end_does_not_repeat_the_message
 def test_without_the_setting_nothing_is_sent_or_noted(bucket: LocalBucket) -> None:
     ended(bucket, *trained())
     run_chief(context(bucket, load()))
-    assert not list(bucket.list(f"{names.study_prefix('cifake')}notifications/"))
+    assert not list(bucket.list(names.notifications_prefix("cifake")))
 
 
 def test_neither_the_journal_nor_the_notes_nor_the_log_contain_the_secret(

@@ -158,8 +158,9 @@ class Search(Settings):
 
     max_hours: Hours | None = None
     """Number of hours after which the search ends. Only time during which a chief was serving counts, so a restart, an
-    interruption or a change of the clock neither adds nor resets hours. When a budget ends, no trial starts, running
-    trials become STOPPED after their current epoch, and the evaluation follows. Default: not set."""
+    interruption or a change of the clock neither adds nor resets hours. A pause (`cifake-tune pause`) does not count.
+    When a budget ends, no trial starts, running trials become STOPPED after their current epoch, and the evaluation
+    follows. Default: not set."""
 
     max_worker_hours: Hours | None = None
     """Number of hours of all workers together after which the search ends. A worker's time counts while it has a trial.
