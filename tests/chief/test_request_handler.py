@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Iterator
+from math import inf, nan
 from pathlib import Path
 
 import keras_tuner
@@ -142,6 +143,26 @@ def test_objects_that_are_no_requests_are_left_alone_and_the_others_are_handled(
     assert chief.ask(lambda state: (state.control.is_paused, state.ending)) == (True, None)
     assert set(objects) < set(pending(chief.bucket, chief.study.name))
     assert len([line for line in caplog.messages if prefix in line]) == 4
+
+
+@pytest.mark.parametrize(
+    "request_of_nonsense",
+    [
+        Request(action=Action.ENQUEUE, trials=(TrialId("x"),), hyperparameters={"units": 3}),
+        Request(action=Action.PAUSE, trials=(T0,)),
+        Request(action=Action.STOP, hyperparameters={"units": 3}),
+        *(
+            Request(action=Action.ENQUEUE, hyperparameters={"units": value})
+            for value in (nan, inf, True, "", "\x1b[31m")
+        ),
+        Request(action=Action.ENQUEUE, hyperparameters={"": 1, "tuner/epochs": 1}),
+    ],
+)
+def test_no_request_ends_the_chief(crew: Crew, request_of_nonsense: Request) -> None:
+    submit(crew.chief.bucket, crew.chief.study.name, request_of_nonsense)
+    handle(crew.chief)
+    assert not pending(crew.chief.bucket, crew.chief.study.name)
+    assert [record.request for record in controlled(crew.chief)] == [request_of_nonsense.id]
 
 
 def test_a_bucket_that_fails_is_asked_again_and_logged_once(crew: Crew, caplog: pytest.LogCaptureFixture) -> None:

@@ -82,6 +82,8 @@ class RequestHandler:
                 values = await service.dispatcher.completed(values)
             except SpaceError as error:
                 refused = str(error)
+            except Exception as error:  # of the user's own code, which search.constraints may call
+                refused = f"the hyperparameters cannot be checked ({type(error).__name__}: {error})."
             refused = refused or refusal(service.state, request)  # the search has continued meanwhile
         return Controlled(
             at=now().at,

@@ -299,7 +299,9 @@ class Oracle:
             return records
         if request.action is Action.ENQUEUE:
             self.exhausted = False
-        return records + self._changes.apply_all(self._waiting.stop(request.trials, now.at), now)
+        if request.action is Action.STOP:
+            records += self._changes.apply_all(self._waiting.stop(request.trials, now.at), now)
+        return records
 
     def delete_models(self, paused: Iterable[TrialId], now: Instant) -> list[Record]:
         """Record that the saved models of paused trials are about to be deleted."""
