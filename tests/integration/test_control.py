@@ -110,12 +110,14 @@ def test_a_stopped_trial_and_a_stopped_search_end_with_their_scores_and_the_eval
     assert [trial.state for trial in (first, second)] == [TrialState.STOPPED] * 2
     assert first.reason == second.reason == "ended by cifake-tune stop"
     assert not more
-    assert controlled.place.bucket.exists(names.evaluation("cifake", names.METRICS_JSON))
+    page = controlled.place.bucket.read(names.evaluation("cifake", names.REPORT_HTML)).decode()
+    assert "The search was ended by cifake-tune stop, before the best trial " in page
 
 
 def test_the_webhook_gets_one_message_with_the_evaluation_and_no_file_contains_its_url(controlled: Controlled) -> None:
     (message,) = controlled.messages
-    assert (message["state"], message["reason"]) == ("finished", "ended by cifake-tune stop")
+    assert message["state"] == "finished"
+    assert message["reason"].startswith("ended by cifake-tune stop, before the best trial ")
     assert message["best_trial"] == controlled.state.best()[0].trial_id
     assert message["evaluation"]["images"] == 20
     files = [path for path in controlled.place.folder.rglob("*") if path.is_file()]

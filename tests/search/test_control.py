@@ -11,6 +11,7 @@ from tuner.search.leases import Worker
 from tuner.search.oracle import Oracle
 from tuner.search.suggester import Suggestion
 from tuner.study.budgets import budget_uses
+from tuner.study.progress import end_of_search, why_no_result
 from tuner.study.records import Action, Controlled, Ended, Finished, Outcome, Record, TrialState, Withdrawn
 
 EPOCHS = "training.epochs=5"
@@ -209,6 +210,32 @@ def test_when_the_search_is_stopped_running_trials_end_after_their_epoch_and_the
     assert isinstance(finished, Finished)
     assert (finished.reason, finished.failed) == ("ended by cifake-tune stop", False)
     assert night.state.best()[0].trial_id == T0
+
+
+def test_the_end_of_a_stopped_search_says_that_its_best_trial_was_not_complete() -> None:
+    night, first = started()
+    request(night, Action.STOP)
+    night.epoch(first, 1, 0.6, 30)
+    assert end_of_search(night.state) == (
+        "ended by cifake-tune stop, before the best trial 00000 was complete (2 of 5 epochs)"
+    )
+
+
+def test_a_search_that_is_stopped_before_any_score_says_how_to_continue() -> None:
+    night = Night(EPOCHS)
+    night.add(0)
+    request(night, Action.STOP)
+    assert night.state.finished
+    assert "was ended by cifake-tune stop before any trial had both a score" in why_no_result(night.state)
+
+
+def test_a_trial_without_a_score_that_is_stopped_still_has_a_maximum_of_minutes() -> None:
+    night = Night(EPOCHS, "training.max_minutes=1", "search.grace_minutes=0")
+    night.add(0)
+    night.take(A, 0)
+    request(night, Action.STOP, T0)
+    night.tick(61)
+    assert night.state.trials[T0].state is TrialState.FAILED
 
 
 def test_a_stop_outlives_the_chief_and_a_larger_number_of_trials_continues_the_search() -> None:

@@ -89,12 +89,12 @@ def test_the_live_view_of_run_says_that_the_search_is_paused() -> None:
     assert "search paused" not in rendered(search_view(started()[0].state, [], 60, None, 10), 100)
 
 
-def test_a_search_that_a_user_stops_is_shown_as_ending() -> None:
+def test_status_and_run_say_that_a_user_stops_the_search() -> None:
     night, _ = started()
     request(night, Action.STOP)
-    assert dict(study_lines(view_study(night.state)))["ending"] == (
-        "ended by cifake-tune stop; running trials stop after their epoch"
-    )
+    sentence = "ended by cifake-tune stop; running trials stop after their epoch"
+    assert dict(study_lines(view_study(night.state)))["ending"] == sentence
+    assert sentence in rendered(search_view(night.state, [], 60, None, 10), 100)
 
 
 def test_the_remaining_time_is_unknown_during_a_pause_and_leaves_it_out_afterwards() -> None:

@@ -107,10 +107,11 @@ class SearchBudgets:
         state, now_s = self._state, time_at(self._state, served_s).served_s
         grace_s = state.settings.search.grace_minutes * 60
         for trial in [state.trials[trial_id] for trial_id in trials]:
-            ending = self._ending_of(trial)
+            # a trial that a user has stopped needs a score to end with
+            ending = None if trial.ending and trial.best_epoch is None else self._ending_of(trial)
             ending = ending if ending and now_s - ending.at_s >= grace_s else None
             reason = ending.sentence if ending else self._over_minutes(trial, now_s, grace_s)
-            if not reason or (trial.ending and trial.best_epoch is None):  # a user has stopped it, so it needs a score
+            if not reason:
                 continue
             reason = f"{reason}, and search.grace_minutes ({grace_s / 60:g} min) passed before the end of the epoch"
             if trial.best_epoch is not None:

@@ -55,8 +55,9 @@ def stopped_at_end(trial: Trial, reason: str, at: float, budget: str = "") -> En
 
 
 def withdrawn(state: StudyState, trial: Trial, ending: BudgetEnding, at: float) -> Withdrawn:
-    """Return the end of a trial that waits with a score. Raises KeyError if it has none."""
-    best = trial.best_epoch if trial.best_epoch is not None else -1
+    """Return the end of a trial that waits with a score. Raises ValueError if it has none."""
+    if (best := trial.best_epoch) is None:
+        raise ValueError(f"trial {trial.trial_id} has no score")
     return Withdrawn(
         at=at,
         trial=trial.trial_id,

@@ -146,6 +146,11 @@ def downsample(points: Sequence[Point], most: int) -> list[Point]:
 def why_no_result(state: StudyState) -> str:
     """Return the error message for a finished search without a trial that can be evaluated."""
     failed = [state.trials[trial_id] for trial_id in state.ended if state.trials[trial_id].state is TrialState.FAILED]
+    if _was_stopped(state) and not failed:
+        return (
+            f"the search of study {state.settings.name!r} was ended by cifake-tune stop before any trial had both a "
+            "score and a saved model. Start the study again with a larger search.max_trials, which continues it."
+        )
     if state.finished and state.finished.budget and not failed:
         return (
             f"the search of study {state.settings.name!r} was {state.finished.reason} before any trial had both a "
@@ -160,14 +165,19 @@ def why_no_result(state: StudyState) -> str:
 
 
 def end_of_search(state: StudyState) -> str:
-    """Return why the search has finished, and the best trial if a budget stopped it; empty if it has not finished."""
+    """Return why the search has finished, and the best trial if it was stopped then; empty if it has not finished."""
     if state.finished is None:
         return ""
     reason, best = first_line(state.finished.reason), state.best()
-    if not state.finished.budget or not best or not best[0].budget:
+    if not (state.finished.budget or _was_stopped(state)) or not best or not best[0].budget:
         return reason
     epochs = f"{len(best[0].epochs)} of {epochs_of(state, best[0])} epochs"
     return f"{reason}, before the best trial {best[0].trial_id} was complete ({epochs})"
+
+
+def _was_stopped(state: StudyState) -> bool:
+    """Return whether a user has stopped the search."""
+    return state.ending is not None and state.ending.is_requested
 
 
 def epochs_saved(state: StudyState) -> int:

@@ -62,10 +62,10 @@ def search_view(
 ) -> RenderableType:
     """Return the live view of a search, for a terminal of 80 columns or more. Its trials have at most `rows` lines."""
     parts: list[RenderableType] = [_headline(state, elapsed_s, remaining_s), _FittingTable(state, workers, rows)]
-    if budgets := [f"{use.budget}: {use.text}" for use in budget_uses(state)]:
-        ending = ending_line(state) or (state.ending.reason if state.ending and state.finished else "")
-        ended = ending_sentence(ending) if ending else ""
-        parts.append(Text("  ".join([*budgets, ended]).rstrip(), style="dim"))
+    ending = ending_line(state) or (state.ending.reason if state.ending and state.finished else "")
+    facts = [f"{use.budget}: {use.text}" for use in budget_uses(state)] + ([ending_sentence(ending)] if ending else [])
+    if facts:
+        parts.append(Text("  ".join(facts), style="dim"))
     parts += [*_news(state), *(Text(line, style="yellow") for line in problem_lines(workers).values())]
     return Group(*parts) if state.finished else Group(*parts, workers_line(workers, state.settings.data.own))
 
