@@ -17,7 +17,7 @@ from tuner.study.state import StudyState
 from tuner.study.trial import Trial
 
 pytestmark = pytest.mark.slow
-T0 = TrialId("00000")
+T0, T1 = TrialId("00000"), TrialId("00001")
 EPOCHS = 1000
 
 
@@ -73,7 +73,7 @@ def controlled(tmp_path_factory: pytest.TempPathFactory, two_colours: str) -> It
         enqueued = do_here(new_place, "enqueue", "--set", "units=16")
         do_here(new_place, "stop", "0")
         new_place.wait_for(lambda state: bool(state.ranked(state.trials.values())), "the trial's end", second)
-        new_place.wait_for(lambda state: bool(state.trials[TrialId("00001")].epochs), "the next trial", second)
+        new_place.wait_for(lambda state: T1 in state.trials and state.trials[T1].epochs, "the next trial", second)
         stopped = do_here(new_place, "stop")
         ended = second.wait()
         yield Controlled(new_place, paused, interrupted, between, paused_again, enqueued, stopped, ended, hook.messages)
@@ -101,7 +101,7 @@ def test_the_trial_continues_after_its_last_epoch_and_has_lost_no_retry(controll
 
 def test_the_enqueued_configuration_is_the_next_trial(controlled: Controlled) -> None:
     assert controlled.enqueued.code == 0, controlled.enqueued.err
-    assert controlled.state.trials[TrialId("00001")].hyperparameters == {"units": 16}
+    assert controlled.state.trials[T1].hyperparameters == {"units": 16}
 
 
 def test_a_stopped_trial_and_a_stopped_search_end_with_their_scores_and_the_evaluation(controlled: Controlled) -> None:

@@ -263,6 +263,15 @@ def test_a_paused_search_can_be_stopped() -> None:
     assert night.state.trials[T0].state is TrialState.STOPPED
 
 
+def test_a_search_that_ended_while_it_was_paused_is_not_paused_when_it_is_started_again() -> None:
+    night, first = started("search.max_trials=2")
+    request(night, Action.PAUSE)
+    night.epoch(first, 1, 0.6, 30)
+    request(night, Action.STOP, seconds=40)
+    night.restart("search.max_trials=3")
+    assert night.take(A, 1).trial == T1
+
+
 def test_a_refused_request_changes_nothing_but_is_not_handled_again() -> None:
     night, _ = started()
     refused = requested(Action.STOP).model_copy(update={"refusal": "no"})

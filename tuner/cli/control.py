@@ -51,13 +51,13 @@ def pause(
     refuse_without_release(invocation, release)
     with bucket_and_study(bucket_url, study, release, namespace, context) as (bucket, name):
         control = _Control(bucket, name)
-        if control.requested(control.action.PAUSE):
+        if is_confirmed := control.requested(control.action.PAUSE) is not None:
             running = control.running()
             waits = f" {_trials(running)} handed back after the current epoch." if running else ""
             control.print(
                 f"The search is paused.{waits} Continue it with {_resume(bucket_url, control.study, release)}."
             )
-        if scale_down:
+        if scale_down and is_confirmed:
             control.await_idle()
     if scale_down and release is not None:
         from k8s.worker_job import scale_down as remove_pods

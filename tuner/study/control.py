@@ -21,6 +21,10 @@ class Control:
         """Whether the search is paused."""
         return self.paused_since is not None
 
+    def resumed(self) -> "Control":
+        """Return the control without a pause."""
+        return replace(self, paused_since=None)
+
     def after(self, record: Controlled) -> "Control":
         """Return the control after another request."""
         control = replace(self, handled=(*self.handled, record.request))
@@ -30,7 +34,7 @@ class Control:
             case Action.PAUSE:
                 return control if self.is_paused else replace(control, paused_since=record.at)
             case Action.RESUME:
-                return replace(control, paused_since=None)
+                return control.resumed()
             case Action.ENQUEUE:
                 return replace(control, enqueued=(*self.enqueued, dict(record.hyperparameters)))
             case _:

@@ -158,15 +158,16 @@ class StudyState:
             raise ValueError(f"term {record.term} follows term {self.term}")
         if self.ending and continues(self.ending, self.finished is not None, record.study):
             self.ending = None
+        if self.finished:  # a search that is started again is not paused
+            self.control, self.time.is_paused = self.control.resumed(), False
         self.term, self.study, self.data_digest = record.term, record.study, record.data
         self.direction, self.start, self.finished = record.direction, record.start, None
-        self.release = record.release_id
         self.time.open_term()
-        self.opened, self.began = record.at, record.at if self.term == 1 else self.began
-        self.model_sizes = record.model_sizes
-        self.space_version = record.space_version if self.term == 1 else self.space_version
-        self.algorithm_version = record.algorithm_version if self.term == 1 else self.algorithm_version
-        self.ended_before_term = len(self.ended)
+        self.release, self.opened = record.release_id, record.at
+        if self.term == 1:
+            self.began = record.at
+            self.space_version, self.algorithm_version = record.space_version, record.algorithm_version
+        self.model_sizes, self.ended_before_term = record.model_sizes, len(self.ended)
 
     def _control(self, record: Controlled) -> None:
         self.control = self.control.after(record)
