@@ -160,14 +160,13 @@ class StudyState:
             self.ending = None
         if self.finished:  # a search that is started again is not paused
             self.control, self.time.is_paused = self.control.resumed(), False
-        self.term, self.study, self.data_digest = record.term, record.study, record.data
-        self.direction, self.start, self.finished = record.direction, record.start, None
+        self.term, self.study, self.direction = record.term, record.study, record.direction
+        self.start, self.release, self.opened, self.finished = record.start, record.release_id, record.at, None
         self.time.open_term()
-        self.release, self.opened = record.release_id, record.at
         if self.term == 1:
             self.began = record.at
             self.space_version, self.algorithm_version = record.space_version, record.algorithm_version
-        self.model_sizes, self.ended_before_term = record.model_sizes, len(self.ended)
+        self.data_digest, self.model_sizes, self.ended_before_term = record.data, record.model_sizes, len(self.ended)
 
     def _control(self, record: Controlled) -> None:
         self.control = self.control.after(record)
