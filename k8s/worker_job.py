@@ -7,7 +7,7 @@ The API server notes who has set a field, and would refuse a later upgrade that 
 server-side apply). Therefore the note about these changes is removed when the pods are brought back.
 """
 
-from contextlib import suppress
+from http import HTTPStatus
 from typing import Any
 
 from k8s.cluster.client import ApiRefusedError
@@ -18,6 +18,8 @@ from tuner.errors import EnvironmentFailure
 
 MANAGER = "cifake-tune-pause"
 """Name of the manager of the changed fields."""
+TRIES = 10
+"""Maximum number of tries to remove the note. Kubernetes changes the Job's status while it creates the pods."""
 
 
 def scale_down(release: Release) -> int:
@@ -42,10 +44,16 @@ def scale_up(release: Release) -> int:
     if job is None or not stored.isdecimal():
         return 0
     changed = _set_parallelism(release, job, int(stored), None)
-    others = [entry for entry in changed.metadata.managed_fields if entry.get("manager") != MANAGER]
-    metadata = {"managedFields": others, "resourceVersion": changed.metadata.resource_version}
-    with suppress(ApiRefusedError):  # another client has changed the Job meanwhile; only an upgrade would notice
-        release.cluster.patch(Job, job.name, {"metadata": metadata}, MANAGER)
+    for _ in range(TRIES):
+        others = [entry for entry in changed.metadata.managed_fields if entry.get("manager") != MANAGER]
+        metadata = {"managedFields": others, "resourceVersion": changed.metadata.resource_version}
+        try:
+            release.cluster.patch(Job, job.name, {"metadata": metadata}, MANAGER)
+            break
+        except ApiRefusedError as error:
+            if error.status != HTTPStatus.CONFLICT:
+                raise
+            changed = release.cluster.get(Job, job.name)  # Kubernetes has changed the Job's status meanwhile
     return int(stored)
 
 

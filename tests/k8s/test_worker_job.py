@@ -56,7 +56,8 @@ def test_to_repeat_either_changes_nothing_and_forgets_no_number() -> None:
 def test_afterwards_the_number_of_workers_belongs_to_no_client_so_that_an_upgrade_may_set_it() -> None:
     with running_api_server(everything := parts()) as api:
         scale_down(release(api))
-        scale_up(release(api))
+        loaded, api.conflicts = release(api), 2  # Kubernetes creates the pods at the same time
+        scale_up(loaded)
     assert worker_job(everything)["metadata"]["managedFields"] == [HELM]
 
 

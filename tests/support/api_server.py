@@ -25,6 +25,8 @@ class ApiServer:
     requests: list[str] = field(default_factory=list)
     patches: list[tuple[str, Any]] = field(default_factory=list)
     """Name of the object and content of each patch of a listed object, which is merged into it."""
+    conflicts: int = 0
+    """Number of next patches that name a version and find that the object has changed."""
 
     def kubeconfig(self, folder: Path, namespace: str) -> Path:
         """Write a kubeconfig for this server, and return its path."""
@@ -52,6 +54,10 @@ class ApiServer:
             )
             return 403, {"kind": "Status", "message": reason, "code": 403}
         found = self.objects.get("/".join(parts))
+        if found is None and len(parts) == 2:
+            found = next(
+                (item for item in self.objects.get(resource, ()) if item["metadata"]["name"] == parts[1]), None
+            )
         if found is None:
             return 404, {"kind": "Status", "message": f"{'/'.join(parts)} not found", "code": 404}
         return 200, {"items": found} if isinstance(found, list) else found
@@ -63,6 +69,9 @@ class ApiServer:
             reason = f'{resource} is forbidden: User "u" cannot patch resource "{resource}" in API group "batch"'
             return 403, {"kind": "Status", "message": reason, "code": 403}
         found = next(item for item in self.objects[resource] if item["metadata"]["name"] == name)
+        if self.conflicts and "resourceVersion" in body["metadata"]:
+            self.conflicts -= 1
+            return 409, {"kind": "Status", "message": "the object has been modified", "code": 409}
         self.patches.append((name, body))
         _merge(found, body)
         return 200, found
