@@ -16,7 +16,7 @@ import tuner
 from k8s.doctor.chart import HelmValues, planned_release
 from tests.support.modules import module_at
 from tuner import names
-from tuner.config.loading import json_schema, parse
+from tuner.config.loading import all_keys, json_schema, parse
 from tuner.study import compatibility
 
 CHARTS = Path(__file__).parents[1] / "charts"
@@ -176,8 +176,9 @@ def test_the_versions_of_chart_and_program_are_the_same() -> None:
 def test_the_chart_sets_no_variable_that_the_program_does_not_know() -> None:
     known = {value for name, value in vars(names).items() if name.startswith("ENV_")}
     variables = set(re.findall(r"\b(?:CIFAKE_TUNE|KERASTUNER)_\w+", TEMPLATES))
+    settings = {f"{names.ENV_SETTING}{key.upper().replace('.', '__')}" for key in all_keys()}
     assert variables
-    assert variables <= known
+    assert variables <= known | settings
 
 
 @pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.name)

@@ -26,4 +26,4 @@ def test_no_upgrade_leaves_new_workers_without_a_chief(tmp_path: Path) -> None:
     (chart / "tests" / "restart_test.yaml").write_text(suite.replace("%template%", template), encoding="utf-8")
     done = subprocess.run(["helm-unittest", str(chart)], capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stdout
-    assert "14 passed, 14 total" in done.stdout
+    assert "15 passed, 15 total" in done.stdout

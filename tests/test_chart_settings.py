@@ -22,6 +22,7 @@ CANDIDATES: tuple[Any, ...] = (
     "mine",
     "mine:space",
     "http://mlflow:5000",
+    "https://mine.example.com/hook",
     ["mine"],
     ["default"],
     [24, 48],

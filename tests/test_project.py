@@ -219,6 +219,8 @@ def test_the_folders_of_the_bucket_in_the_documents_are_those_of_a_study() -> No
         names.trials_prefix("cifake") + "<trial>/<attempt>/",
         names.journal_prefix("cifake"),
         names.snapshots_prefix("cifake"),
+        names.control_prefix("cifake"),
+        names.notifications_prefix("cifake"),
         names.data_prefix("<digest>"),
         names.prepared("cifake"),
     }

@@ -274,6 +274,37 @@ def chief_end(study: str, release: ReleaseId) -> str:
     return f"{study_prefix(study)}chiefs/{release.namespace}/{release.name}.json"
 
 
+def control_prefix(study: str) -> str:
+    """Return the folder of the users' requests that the chief has not handled."""
+    return f"{study_prefix(study)}control/"
+
+
+def request_id(time_ns: int, token: str) -> str:
+    """Return the id of a request. Ids sort requests by time, in nanoseconds since 1970; `token` is a random text."""
+    return f"{time_ns:020d}-{token}"
+
+
+def control_request(study: str, request: str) -> str:
+    """Return the name of a request. `request` is its id."""
+    return f"{control_prefix(study)}{request}.json"
+
+
+def parse_control_request(name: str) -> str | None:
+    """Return the id if `name` is the name of a request."""
+    match = re.fullmatch(r"studies/[^/]+/control/(\d{20}-[0-9a-f]+)\.json", name)
+    return match[1] if match else None
+
+
+def notifications_prefix(study: str) -> str:
+    """Return the folder of the notes about what was sent to notify.webhook."""
+    return f"{study_prefix(study)}notifications/"
+
+
+def notification(study: str, term: int, end: str) -> str:
+    """Return the name of the note that an end of the study in this term has been announced."""
+    return f"{notifications_prefix(study)}{term:06d}-{end}.json"
+
+
 def snapshots_prefix(study: str) -> str:
     """Return the folder of the study's snapshots."""
     return f"{study_prefix(study)}snapshots/"
@@ -387,6 +418,7 @@ LABEL_COMPONENT = "app.kubernetes.io/component"
 LABEL_JOB_INDEX = "batch.kubernetes.io/job-completion-index"
 LABEL_QUEUE = "kueue.x-k8s.io/queue-name"
 GPU_RESOURCE = "nvidia.com/gpu"
+ANNOTATION_PARALLELISM = "cifake-tune/parallelism"  # of the workers' Job while it has no pods: its number of pods
 
 
 def probe_object(token: str) -> str:

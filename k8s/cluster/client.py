@@ -128,9 +128,13 @@ class Cluster:
         response = self._call(f"create {_singular(kind)} {name}", "POST", self._path(kind), query, body)
         return kind.model_validate_json(response.data)
 
-    def patch(self, kind: type[Kind], name: str, body: Mapping[str, Any]) -> Kind:
-        """Merge `body` into an object (JSON merge patch) and return the object."""
-        response = self._call(f"patch {_singular(kind)} {name}", "PATCH", self._path_of(kind, name), body=body)
+    def patch(self, kind: type[Kind], name: str, body: Mapping[str, Any], manager: str = "") -> Kind:
+        """Merge `body` into an object (JSON merge patch) and return the object.
+
+        The API server notes `manager` as the manager of the changed fields.
+        """
+        query = {"fieldManager": manager}
+        response = self._call(f"patch {_singular(kind)} {name}", "PATCH", self._path_of(kind, name), query, body)
         return kind.model_validate_json(response.data)
 
     def apply(self, kind: type[Kind], body: Mapping[str, Any], manager: str) -> Kind:

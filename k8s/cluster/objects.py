@@ -48,6 +48,9 @@ class Meta(ApiModel):
     creation_timestamp: datetime | None = None
     deletion_timestamp: datetime | None = None
     owner_references: list[Owner] = []
+    resource_version: str = ""
+    managed_fields: list[dict[str, Any]] = []
+    """Which client has set which fields."""
 
 
 class Object(ApiModel):

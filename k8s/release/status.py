@@ -275,9 +275,11 @@ class _Viewer:
         risks = [risk for risk in (view.risk, self._earlier_jobs(component)) if risk]
         return view.model_copy(update={"risk": "; ".join(risks) or None})
 
-    def _outside_quota(self, job: Job, index: int | None) -> str | None:
-        """Return why a worker has no pod if Kueue has admitted the Job with fewer workers (workers.minReplicas)."""
+    def _without_pod(self, job: Job, index: int | None) -> str | None:
+        """Return why a worker has no pod if it was removed, or Kueue has admitted fewer ones (workers.minReplicas)."""
         admitted, total = job.spec.parallelism, job.spec.completions or 0
+        if index is not None and names.ANNOTATION_PARALLELISM in job.metadata.annotations:
+            return f"has no pod, because the search is paused; run cifake-tune resume --release {self._release.name}"
         if index is None or index < admitted or not job.queue or job.spec.suspend:
             return None
         return (
@@ -300,7 +302,7 @@ class _Viewer:
             if current is not None and is_planned_end(current):
                 return view.model_copy(update={"state": State.WAITING, "trouble": problem, "earlier": view.trouble})
             trouble = problem or view.trouble
-            risk = self._outside_quota(job, index) if current is None and not trouble else None
+            risk = self._without_pod(job, index) if current is None and not trouble else None
             return view.model_copy(
                 update={"state": State.WAITING, "trouble": trouble, "earlier": earlier, "risk": risk or view.risk}
             )

@@ -13,6 +13,7 @@ from tuner.names import TrialId
 from tuner.study.records import (
     AttemptEnded,
     BudgetEnded,
+    Controlled,
     Created,
     Ended,
     Finished,
@@ -177,7 +178,7 @@ class Books:
         elif isinstance(record, ModelsDeleted):
             for trial in record.trials:
                 self._delete_models(trial)
-        elif not isinstance(record, Served | BudgetEnded):
+        elif not isinstance(record, Served | BudgetEnded | Controlled):
             self._take_of_trial(record)
 
     def _delete_models(self, trial: TrialId) -> None:

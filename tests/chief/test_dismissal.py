@@ -1,98 +1,21 @@
 """Workers that wait in vain at the end of a search are dismissed, except spare ones, which take over lost trials."""
 
-import contextlib
 import threading
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
 import keras_tuner
 import pytest
 
-from tests.support.chief import RunningChief, running_chief
+from tests.support.chief import running_chief
+from tests.support.crew import WITHIN_S, Crew
 from tuner.bucket.local import LocalBucket
 from tuner.config.loading import load
 from tuner.config.settings import Study
-from tuner.errors import PreemptedError
 from tuner.rpc import lease_service
 from tuner.search.suggester import NoSuggestion, Suggestion
 from tuner.study.records import Outcome
-from tuner.worker.chief_client import ChiefClient, Grant
-
-WITHIN_S = 30.0
-
-
-@dataclass
-class Crew:
-    """Workers that ask the chief for a trial, each in a thread of its own, and the answers."""
-
-    chief: RunningChief
-    channels: list[grpc.Channel] = field(default_factory=list)
-    clients: dict[str, ChiefClient] = field(default_factory=dict)
-    answers: dict[str, Grant | None] = field(default_factory=dict)
-    threads: list[threading.Thread] = field(default_factory=list)
-    ends: threading.Event = field(default_factory=threading.Event)
-
-    def ask(self, *workers: str) -> None:
-        """Let new processes of these workers join and ask."""
-        for worker in workers:
-            channel = grpc.insecure_channel(self.chief.address, options=lease_service.OPTIONS)
-            self.channels.append(channel)
-            incarnation = f"incarnation-{len(self.channels)}"
-            client = ChiefClient(channel, self.chief.address, worker, incarnation, lambda: None)
-            client.join()
-            self.clients[worker] = client
-            self.ask_again(worker)
-
-    def ask_again(self, worker: str) -> None:
-        """Let a worker ask again."""
-        self.answers.pop(worker, None)
-        self.threads.append(threading.Thread(target=self._ask, args=(worker, self.clients[worker]), daemon=True))
-        self.threads[-1].start()
-
-    def _ask(self, worker: str, client: ChiefClient) -> None:
-        with contextlib.suppress(PreemptedError):
-            self.answers[worker] = client.next_trial(self._check)
-
-    def _check(self) -> None:
-        if self.ends.is_set():
-            raise PreemptedError("the test has ended")
-
-    def close(self) -> None:
-        """End the threads."""
-        self.ends.set()
-        for thread in self.threads:
-            thread.join(WITHIN_S)
-        for channel in self.channels:
-            channel.close()
-
-    def wait_for(self, condition: Callable[["Crew"], bool]) -> None:
-        """Wait until the condition is true of the workers."""
-        deadline = time.monotonic() + WITHIN_S
-        while not condition(self):
-            assert time.monotonic() < deadline, (self.answers, self.chief.waiting())
-            time.sleep(0.02)
-
-    @property
-    def working(self) -> list[str]:
-        """The workers that have a trial."""
-        return [worker for worker, grant in self.answers.items() if grant is not None]
-
-    @property
-    def dismissed(self) -> list[str]:
-        """The workers that were dismissed while the search continues."""
-        return [
-            worker for worker, grant in self.answers.items() if grant is None and self.clients[worker].was_dismissed
-        ]
-
-    def complete(self, worker: str) -> None:
-        """Let a worker complete its trial."""
-        grant = self.answers[worker]
-        assert grant is not None
-        self.clients[worker].report(grant, 0, {"val_accuracy": 0.5}, None, None, threading.Event())
-        self.clients[worker].complete(grant)
 
 
 def study(trials: int, *settings: str) -> Study:

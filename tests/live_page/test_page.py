@@ -7,7 +7,7 @@ from tests.live_page import studies
 from tests.live_page.conftest import serving
 from tests.support.browser import OpenPage, Scheme, open_page
 from tuner.live_page.trial_rows import TrialQuery, trial_page
-from tuner.study.records import TrialState
+from tuner.study.records import Action, Controlled, TrialState
 from tuner.study.state import StudyState
 from tuner.study.status import EvaluationSummary
 
@@ -80,6 +80,20 @@ def test_a_trial_that_failed_shows_its_traceback(browser: Browser, large: StudyS
         assert page.locator("dialog .chart svg").count() == 2
         view.screenshot("live-failed")
         assert view.complaints == []
+
+
+def test_a_paused_search_says_since_when_and_how_it_continues_and_is_not_over(browser: Browser) -> None:
+    state = studies.searched(30, 10)
+    state.apply(Controlled(at=1e9, request="1", action=Action.PAUSE))
+    with serving(studies.watched(state)) as served, open_page(browser, served.url) as view:
+        page = loaded(view)
+        assert page.inner_text("#search") == "paused"
+        tile = page.locator("#tiles div:has-text('time left')")
+        expect(tile).to_contain_text("paused")
+        expect(tile).to_contain_text("cifake-tune resume")
+        assert page.locator("#tiles div:has-text('running for')").count() == 1
+        assert page.is_hidden("#notice")
+        check(view, served.url)
 
 
 def test_trials_are_sorted_and_paged_with_the_keyboard_and_a_reload_keeps_that(

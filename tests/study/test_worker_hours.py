@@ -139,7 +139,7 @@ def test_status_shows_budgets_and_that_one_has_ended() -> None:
     assert "ending" not in facts
     night.tick(60)
     facts = dict(study_lines(view_study(night.state)))
-    assert facts["ending"] == "search.max_hours (0.1 h) has ended, running trials stop after their epoch"
+    assert facts["ending"] == "ended by search.max_hours (0.1 h); running trials stop after their epoch"
     assert facts["trials"].startswith("2 of 9 ended")
 
 

@@ -14,6 +14,7 @@ from tuner.bucket import Bucket
 from tuner.chief.clock import now
 from tuner.chief.grpc_server import make_server
 from tuner.chief.journal_writer import JournalWriter
+from tuner.chief.request_handler import RequestHandler
 from tuner.chief.service import Service
 from tuner.config.settings import Study
 from tuner.rpc.tls import Files, server_credentials
@@ -37,6 +38,8 @@ class RunningChief:
         """TLS files from the next start on."""
         self.spare: int | None = None
         """Number of idle workers that stay at the end, from the next start on; None if all stay."""
+        self.handles_requests = False
+        """Whether it handles the requests of users, from the next start on."""
         self._data = data
         self.bucket = bucket
         self.study = study
@@ -57,11 +60,11 @@ class RunningChief:
 
     def start(self) -> None:
         """Open a term and listen."""
-        self._do(self._start())
+        self.do(self._start())
 
     def stop(self) -> None:
         """Be gone, with all that was taken written."""
-        self._do(self._stop())
+        self.do(self._stop())
 
     def expire(self) -> None:
         """End every lease, as if its worker had been silent for too long."""
@@ -70,7 +73,7 @@ class RunningChief:
             tomorrow = Instant(now().at, now().monotonic + 86_400)
             await self.service.commit(self.service.oracle.expire(tomorrow))
 
-        self._do(expire())
+        self.do(expire())
 
     @contextlib.contextmanager
     def stalled(self) -> Iterator[None]:
@@ -95,7 +98,7 @@ class RunningChief:
         async def ask() -> Answer:
             return question(self.state)
 
-        return self._do(ask())
+        return self.do(ask())
 
     def stand_still(self, seconds: float) -> None:
         """Hear nobody for so long, as if stopped."""
@@ -115,7 +118,8 @@ class RunningChief:
         self._thread.join(10)
         self._loop.close()
 
-    def _do(self, work: Coroutine[Any, Any, Answer]) -> Answer:
+    def do(self, work: Coroutine[Any, Any, Answer]) -> Answer:
+        """Run this in the chief's own thread, and return its result."""
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(30)
 
     async def _start(self) -> None:
@@ -142,9 +146,13 @@ class RunningChief:
         else:
             assert self._server.add_secure_port(self.address, server_credentials(self.files)) == self.port
         self._writing = asyncio.create_task(journal.run())
+        handler = RequestHandler(self.service, self.bucket)
+        self._handling = asyncio.create_task(handler.run()) if self.handles_requests else None
         await self._server.start()
 
     async def _stop(self) -> None:
+        if self._handling:
+            self._handling.cancel()
         await self._server.stop(0)
         self.service.journal.close()
         await self._writing
@@ -152,10 +160,16 @@ class RunningChief:
 
 @contextlib.contextmanager
 def running_chief(
-    bucket: Bucket, study: Study, space: keras_tuner.HyperParameters, data: str = "d"
+    bucket: Bucket,
+    study: Study,
+    space: keras_tuner.HyperParameters,
+    data: str = "d",
+    *,
+    handles_requests: bool = False,
 ) -> Iterator[RunningChief]:
     """Run a chief until the end of the block; `data` is the digest of the data set that it names to workers."""
     chief = RunningChief(bucket, study, space, data)
+    chief.handles_requests = handles_requests
     chief.start()
     try:
         yield chief

@@ -10,14 +10,14 @@ last trials are trained. Some stay, in case a worker with a trial is lost.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 
 from tuner.search.claims import Instant
 from tuner.search.oracle import Oracle
 from tuner.search.suggester import NoSuggestion, Observation, Suggester, Suggestion
-from tuner.study.records import Ended, Paused, Record
+from tuner.study.records import Ended, Paused, Record, Value, Withdrawn
 
 BATCH_S = 0.01
 """Seconds after which a batch of suggestions is handed out, even if more workers are waiting."""
@@ -142,14 +142,24 @@ class Dispatcher:
 
     def _is_stock_idle(self) -> bool:
         """Return whether one of Keras Tuner's own workers waits for a new trial, because only paused trials wait."""
-        is_waiting = any(self._waiting.values()) and self._oracle.starts_trials
+        is_paused = self._oracle.state.control.is_paused
+        is_waiting = any(self._waiting.values()) and self._oracle.starts_trials and not is_paused
         return is_waiting and not self._oracle.queued_for(stock=True)
+
+    async def completed(self, values: Mapping[str, Value]) -> dict[str, Value]:
+        """Return the complete configuration that a user wants to try. Raises SpaceError if it cannot be tried."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, self._suggester.completed, values)
+
+    def enqueue(self, values: Mapping[str, Value]) -> None:
+        """Suggest a complete configuration next."""
+        self._thread.submit(self._suggester.enqueue, values)
 
     def observe(self, observations: Sequence[Observation]) -> None:
         """Pass what is now known about trials to the algorithm, in its own thread and so before its next suggestion."""
         self._thread.submit(self._observe, observations)
 
-    def ended(self, records: Sequence[Ended | Paused]) -> None:
+    def ended(self, records: Sequence[Ended | Paused | Withdrawn]) -> None:
         """Pass the results of trials to the algorithm, in its own thread and therefore before its next suggestion.
 
         For the algorithm, a trial that is paused has ended with the score that it has, until it ends with another.
@@ -167,7 +177,7 @@ class Dispatcher:
         except Exception as error:
             self._missed_result = error
 
-    def _learn(self, records: Sequence[Ended | Paused]) -> None:
+    def _learn(self, records: Sequence[Ended | Paused | Withdrawn]) -> None:
         try:
             for record in records:
                 self._suggester.ended(record.trial, record.state, record.score, record.best_epoch)

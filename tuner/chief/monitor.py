@@ -69,7 +69,7 @@ class ChiefMonitor:
     def show_serving(self, service: "Service") -> None:
         """Enter the phase in which the chief serves its workers. Must be called in the services' event loop."""
         loop, state = asyncio.get_running_loop(), service.state
-        eta = Eta(time.monotonic(), epochs_done(state, service.workers.status()))
+        eta = Eta(time.monotonic(), epochs_done(state, service.workers.status()), state.time.paused_s)
 
         def metrics() -> list[Metric]:
             snapshot = service.snapshot()

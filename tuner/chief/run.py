@@ -8,7 +8,7 @@ has ended too, so that commands such as `status` can still call it.
 import asyncio
 import gc
 import logging
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 
 from tuner.chief.checkpoint_retention import SavedModels
 from tuner.chief.clock import now
@@ -23,6 +23,7 @@ from tuner.chief.term import open_term, recover
 from tuner.chief.worker_deaths import WorkerDeaths, deaths_in_cluster
 from tuner.data.manifest import read_manifest
 from tuner.errors import EmptiedBucketError, JournalError, NoResultError, UsageError
+from tuner.notification.study_end import announced_end
 from tuner.rpc import tls_server_errors
 from tuner.search.oracle import Oracle
 from tuner.spaces.versions import space_version
@@ -91,10 +92,11 @@ def _search(context: ChiefContext, plan: SearchPlan, state: StudyState, journal:
         await serve(service, chores, context)
 
     refusals = tls_server_errors.logged_refusals(context.tls) if context.tls else nullcontext()
-    with refusals, followed_by_mlflow(context):
-        asyncio.run(serve_workers())
-    context.monitor.show_finished(state)
-    _check_result(state)
+    with _announced(context, state):
+        with refusals, followed_by_mlflow(context):
+            asyncio.run(serve_workers())
+        context.monitor.show_finished(state)
+        _check_result(state)
     return state
 
 
@@ -106,10 +108,18 @@ def _continue_after_search(context: ChiefContext, state: StudyState) -> StudySta
         log.warning("%s", change)
     with followed_by_mlflow(context):
         EventFiles(context.bucket, state).write()
-    _check_result(state)
-    if context.cluster is not None:
-        asyncio.run(context.monitor.evaluate(context.cluster.evaluation_job))
+    with _announced(context, state):
+        _check_result(state)
+        if context.cluster is not None:
+            asyncio.run(context.monitor.evaluate(context.cluster.evaluation_job))
     return state
+
+
+def _announced(context: ChiefContext, state: StudyState) -> AbstractContextManager[None]:
+    """Report the end of the study to notify.webhook. `run`, which evaluates itself, gives its chief no webhook."""
+    return announced_end(
+        context.bucket, lambda: state, context.study.notify.webhook, evaluates=context.cluster is not None
+    )
 
 
 def _check_result(state: StudyState) -> None:

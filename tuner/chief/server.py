@@ -15,6 +15,7 @@ from tuner.chief.checkpoint_retention import SavedModels
 from tuner.chief.clock import now
 from tuner.chief.context import ChiefContext
 from tuner.chief.grpc_server import make_server
+from tuner.chief.request_handler import RequestHandler
 from tuner.chief.service import Service
 from tuner.chief.serving_time import ServingTime
 from tuner.errors import EnvironmentFailure, PreemptedError
@@ -70,7 +71,8 @@ async def serve(service: Service, chores: Chores, context: ChiefContext) -> None
     context.monitor.show_serving(service)
     working = asyncio.create_task(_work(service, chores, context))
     stopping = asyncio.create_task(_raise_when_set(stop))
-    parts: set[asyncio.Future[None]] = {writing, watching, working, stopping, service.dispatcher.broken}
+    handling = asyncio.create_task(RequestHandler(service, context.bucket).run())
+    parts: set[asyncio.Future[None]] = {writing, watching, working, stopping, handling, service.dispatcher.broken}
     for part in parts:
         part.add_done_callback(_without_traceback)
     try:

@@ -42,7 +42,7 @@ from tuner.search.leases import Worker
 from tuner.search.oracle import Oracle
 from tuner.search.suggester import Suggester, observations
 from tuner.study.evidence import Evidence
-from tuner.study.records import AttemptEnded, Ended, Outcome, Paused, Record, TrialState, first_line
+from tuner.study.records import AttemptEnded, Ended, Outcome, Paused, Record, TrialState, Withdrawn, first_line
 from tuner.study.state import StudyState
 from tuner.study.trial import Trial
 
@@ -190,7 +190,7 @@ class Service:
         durable = self.take(records)  # before anything that may fail, because the state has already changed
         # Keras Tuner's own workers read the whole message; cifake-tune's workers read only the status
         message = self._message(trial, status) if attempt.worker.stock else bare_trial(status, trial.trial_id)
-        if trial.state is TrialState.PAUSED and status == "STOPPED":
+        if trial.state in (TrialState.PAUSED, TrialState.QUEUED):
             context.set_trailing_metadata(((names.METADATA_PAUSED, "yes"),))
         await durable
         return _service.UpdateTrialResponse(trial=message)
@@ -312,7 +312,7 @@ class Service:
             return asyncio.shield(self.journal.commit([]))
         if observed := observations(self.state, records):
             self.dispatcher.observe(observed)
-        ended = [record for record in records if isinstance(record, Ended | Paused)]
+        ended = [record for record in records if isinstance(record, Ended | Paused | Withdrawn)]
         returned = [(record, worker) for record in records if isinstance(record, AttemptEnded)]
         if searched := [record for record in ended if self.state.trials[record.trial].repeats is None]:
             self.dispatcher.ended(searched)
@@ -321,7 +321,10 @@ class Service:
         return asyncio.shield(done)
 
     def _durable(
-        self, done: asyncio.Future[None], ended: list[Ended | Paused], returned: list[tuple[AttemptEnded, str]]
+        self,
+        done: asyncio.Future[None],
+        ended: list[Ended | Paused | Withdrawn],
+        returned: list[tuple[AttemptEnded, str]],
     ) -> None:
         if done.cancelled() or done.exception() is not None:
             return  # the journal's failure ends the chief

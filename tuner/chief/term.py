@@ -75,7 +75,7 @@ def open_term(
         retried = _to_retry(state)
         # before the record is written, because a worker would resume from these models
         SavedModels(context.bucket, state).delete([names.trial_prefix(context.study.name, trial) for trial in retried])
-        study = with_algorithm(context.study, state.study)
+        study = with_algorithm(context.study, state.study).without_secrets()
         opened = Opened(
             at=time.time(),
             term=state.term + 1,

@@ -18,6 +18,7 @@ import typer
 import tuner
 from tuner import names
 from tuner.cli import roles
+from tuner.cli.control import control_app
 from tuner.cli.data import data_app
 from tuner.cli.doctor import doctor_app
 from tuner.cli.environment_errors import explain
@@ -51,6 +52,7 @@ for role in (roles.run, roles.chief, roles.worker, roles.evaluate):
 app.add_typer(data_app, name="data", help="Pack, check and fetch data sets.")
 app.add_typer(readers_app)
 app.add_typer(logs_app)
+app.add_typer(control_app)
 app.add_typer(doctor_app)
 app.add_typer(plan_app)
 app.add_typer(predict_app)

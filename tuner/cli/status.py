@@ -165,8 +165,8 @@ def _print_study(view: "StudyView") -> None:
 
 def _print_headline(view: "StudyView") -> None:
     """Print the progress of the study in a few lines. `status` without a release prints more."""
-    from tuner.report.terminal.search import hyperparameters_text
-    from tuner.report.terminal.study import running_label
+    from tuner.report.terminal.search import ending_sentence, hyperparameters_text
+    from tuner.report.terminal.study import activity_line, running_label
     from tuner.report.text import duration, score
     from tuner.study.views import FAULT
 
@@ -193,7 +193,9 @@ def _print_headline(view: "StudyView") -> None:
     if view.problem:
         print_line(make_console(), view.problem, style="yellow")
     if view.ending:
-        print_line(make_console(), f"{view.ending} has ended, running trials stop after their epoch")
+        print_line(make_console(), ending_sentence(view.ending))
+    if view.paused_since is not None and view.state == "unfinished":
+        print_line(make_console(), activity_line(view), style="yellow")
     if view.state != "unfinished":
         end = "gave up" if view.gave_up else "has finished"
         print_line(make_console(), f"the search {'ended with a fault' if view.state == FAULT else end}: {view.reason}")

@@ -14,6 +14,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from tuner.config.confirm_settings import Confirm
 from tuner.config.data_settings import Data
+from tuner.config.notify_settings import Notify
 from tuner.config.section import MANY, YEAR_S, Budget, Positive, Seconds, Settings, Text, Value
 from tuner.config.space_settings import Space
 from tuner.config.tracking_settings import Tracking
@@ -158,8 +159,9 @@ class Search(Settings):
 
     max_hours: Hours | None = None
     """Number of hours after which the search ends. Only time during which a chief was serving counts, so a restart, an
-    interruption or a change of the clock neither adds nor resets hours. When a budget ends, no trial starts, running
-    trials become STOPPED after their current epoch, and the evaluation follows. Default: not set."""
+    interruption or a change of the clock neither adds nor resets hours. A pause (`cifake-tune pause`) does not count.
+    When a budget ends, no trial starts, running trials become STOPPED after their current epoch, and the evaluation
+    follows. Default: not set."""
 
     max_worker_hours: Hours | None = None
     """Number of hours of all workers together after which the search ends. A worker's time counts while it has a trial.
@@ -374,6 +376,7 @@ class Study(Settings):
     evaluation: Evaluation = Evaluation()
     cost: Cost = Cost()
     tracking: Tracking = Tracking()
+    notify: Notify = Notify()
 
     @model_validator(mode="after")
     def _own_data_of_own_space(self) -> "Study":
@@ -383,6 +386,10 @@ class Study(Settings):
                 "to your space, or remove data.own"
             )
         return self
+
+    def without_secrets(self) -> "Study":
+        """Return the settings as the study records them and shows them to workers."""
+        return self.model_copy(update={"notify": Notify()})
 
     @property
     def validation_seed(self) -> int:

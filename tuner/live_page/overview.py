@@ -117,7 +117,9 @@ class Overview(OverviewPart):
     budgets: list[BudgetView] = []
     """The budgets that are set, besides max_trials. Chiefs of earlier versions have none."""
     ending: str = ""
-    """The budget that has ended while trials still run; empty if there is none."""
+    """The budget or the command that has ended the search while trials still run; empty if there is none."""
+    paused_since: float | None = None
+    """When a user paused the search; None if it is not paused."""
     repetitions: int = 0
     """Number of trials that repeat others with other seeds (search.confirm)."""
     confirmation: str = ""
@@ -180,6 +182,7 @@ def overview(live: LiveState, bucket: str) -> Overview:
         max_trials=state.max_trials,
         budgets=[view.model_copy(update={"text": json_values.sentence(view.text)}) for view in budget_views(state)],
         ending=json_values.sentence(ending_line(state)),
+        paused_since=state.control.paused_since,
         repetitions=len(state.repetitions),
         confirmation=confirmation_line(state),
         work=work_view(state),
@@ -215,11 +218,12 @@ def overview(live: LiveState, bucket: str) -> Overview:
 
 def study_view(overview: Overview) -> StudyView:
     """Return the public view of the study, without what the overview lacks, such as the data set's digest."""
+    is_over = overview.search in (SearchState.FINISHED, SearchState.GIVEN_UP)
     ended = FAULT if overview.fault else "finished"
     return StudyView(
         study=overview.study,
-        state="unfinished" if overview.search is SearchState.RUNNING else ended,
-        activity=Activity.RUNNING if overview.search is SearchState.RUNNING else Activity.FINISHED,  # the chief answers
+        state=ended if is_over else "unfinished",
+        activity=Activity.FINISHED if is_over else Activity.RUNNING,  # the chief answers
         last_record_s=None,
         gave_up=overview.search is SearchState.GIVEN_UP,
         reason=overview.reason,
@@ -228,6 +232,7 @@ def study_view(overview: Overview) -> StudyView:
         max_trials=overview.max_trials,
         budgets=overview.budgets,
         ending=overview.ending,
+        paused_since=overview.paused_since,
         repetitions=overview.repetitions,
         confirmation=overview.confirmation,
         work=overview.work,

@@ -166,7 +166,7 @@ def run_search(local: LocalStudy, watch: Watcher, warn: Callable[[str], None]) -
     """
     with temporary_folder() as folder, reserved(Address("127.0.0.1", 0)) as chief_at, interruptible():
         file = Path(folder) / "study.yaml"
-        file.write_text(yaml.safe_dump(dump(local.study)), encoding="utf-8")
+        file.write_text(yaml.safe_dump(dump(local.study.without_secrets())), encoding="utf-8")
         environment = {
             names.ENV_BUCKET: local.bucket.url,
             names.ENV_CACHE: str(local.cache),

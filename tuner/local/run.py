@@ -24,6 +24,7 @@ from tuner.local.crew import Crew
 from tuner.local.gpus import UnusedGpus
 from tuner.monitoring.catalogue import Role
 from tuner.monitoring.endpoint import Monitor, serving
+from tuner.notification.study_end import announced_end
 from tuner.report.terminal.console import print_line, shown_progress, shown_wait
 from tuner.report.terminal.evaluation import summary
 from tuner.report.terminal.search import lines, model_line, problem_lines, search_view, workers_line
@@ -32,7 +33,7 @@ from tuner.rpc.tls import Files
 from tuner.study.compatibility import changed_effects, check_resume, with_algorithm
 from tuner.study.journal import JournalReader
 from tuner.study.progress import Eta, epochs_done
-from tuner.study.records import Opened, Record
+from tuner.study.records import Action, Controlled, Opened, Record
 from tuner.study.state import StudyState
 from tuner.study.status import WorkerStatus
 
@@ -73,17 +74,23 @@ def run_study(
     with reserved(_page_address()) as http:
         digest = _own_data(study, console) if study.data.own else _pack(study, bucket, reader.state, console).digest
         local = LocalStudy(study, bucket, digest, crew, cache, cache / "logs" / study.name, encryption, http)
-        if reader.state.is_over(study) and reader.state.data_digest == digest:
-            print_line(console, _finished_line(reader.state))
-        else:
-            _search(local, reader.state, console)
-            reader.poll()
-        metrics = evaluated(bucket, study.name) or _evaluate(local, reader.state, console)
+        with announced_end(bucket, lambda: _newest(reader), study.notify.webhook, evaluates=True):
+            if reader.state.is_over(study) and reader.state.data_digest == digest:
+                print_line(console, _finished_line(reader.state))
+            else:
+                _search(local, reader.state, console)
+                reader.poll()
+            metrics = evaluated(bucket, study.name) or _evaluate(local, reader.state, console)
     console.print()
     console.print(summary(metrics, bucket.url))
     console.print()
     print_line(console, f"Done in {duration(time.monotonic() - began)}.")
     return metrics
+
+
+def _newest(reader: JournalReader) -> StudyState:
+    reader.poll()
+    return reader.state
 
 
 def _finished_line(state: StudyState) -> str:
@@ -139,13 +146,25 @@ def _search(local: LocalStudy, previous: StudyState, console: Console) -> None:
     def warn(text: str) -> None:
         print_line(console, f"{time.strftime('%H:%M:%S')} {text}")
 
+    if previous.control.is_paused:
+        warn(f"the search is paused; {_how_to_resume(local)}")
+
     def watch(state: StudyState, records: list[Record], workers: list[WorkerStatus]) -> None:
         for line in unused.lines(workers):
             warn(line)
         watcher.watch(state, records, workers)
+        if any(
+            isinstance(record, Controlled) and record.action is Action.PAUSE and not record.refusal
+            for record in records
+        ):
+            warn(_how_to_resume(local))
 
     with watcher:
         run_search(local, watch, warn)
+
+
+def _how_to_resume(local: LocalStudy) -> str:
+    return f"to continue it, run cifake-tune resume --bucket {local.bucket.url} --study {local.study.name}"
 
 
 def _evaluate(local: LocalStudy, state: StudyState, console: Console) -> AnyMetrics:
@@ -198,7 +217,7 @@ class _LiveWatcher:
         for record in records:
             if isinstance(record, Opened) and record.model_sizes:
                 print_line(self._live.console, f"{model_line(record.model_sizes).capitalize()}.")
-        self._eta = self._eta or Eta(time.monotonic(), epochs_done(state, workers))
+        self._eta = self._eta or Eta(time.monotonic(), epochs_done(state, workers), state.time.paused_s)
         remaining_s = None if state.finished else self._eta.remaining_s(state, workers)
         rows = max(3, self._live.console.height - ROWS_AROUND)
         self._live.update(search_view(state, workers, time.monotonic() - self._began, remaining_s, rows))
@@ -224,7 +243,7 @@ class _LineWatcher:
     def watch(self, state: StudyState, records: list[Record], workers: list[WorkerStatus]) -> None:
         """Print the new events."""
         self._starting.close()  # the chief has opened the study
-        self._eta = self._eta or Eta(time.monotonic(), epochs_done(state, workers))
+        self._eta = self._eta or Eta(time.monotonic(), epochs_done(state, workers), state.time.paused_s)
         for line in lines(state, records):
             remaining_s = self._eta.remaining_s(state, workers) if " trials" in line else None
             left = f"; about {duration(remaining_s)} left" if remaining_s else ""

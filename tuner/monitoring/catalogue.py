@@ -78,7 +78,7 @@ BUCKET_BYTES = Family(
 SEARCH = Family(
     names.Metric.SEARCH,
     MetricKind.GAUGE,
-    "1 for the current state of the search, 0 for the other states. States: running, finished, given_up.",
+    "1 for the current state of the search, 0 for the other states. States: running, paused, finished, given_up.",
     ("state",),
 )
 SEARCH_STARTED = Family(

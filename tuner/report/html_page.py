@@ -182,7 +182,7 @@ def _search(contents: ReportContents) -> dict[str, Any]:
         "elapsed": contents.history.last - min(contents.history.chiefs, default=contents.history.last),
         "started": min(contents.history.chiefs, default=None),
         "chiefs": len(contents.history.chiefs),
-        "end": end_of_search(state) if state.finished and state.finished.budget else "",
+        "end": end_of_search(state) if state.finished and state.ending and not state.finished.failed else "",
         "budgets": budget_uses(state),
         "work": work_view(state),
     }

@@ -8,6 +8,7 @@ budget of a single trial, `training.max_minutes`, stops the trial in the same wa
 from collections.abc import Iterable, Iterator
 
 from tuner.names import TrialId
+from tuner.search.endings import withdrawn
 from tuner.search.reserve import Reserve
 from tuner.study.budgets import budget_uses, ended_budget, ended_hours, time_at
 from tuner.study.confirmation import MAX_MINUTES
@@ -83,8 +84,10 @@ class SearchBudgets:
         return BudgetEnded(at=at, budget=use.budget, limit=use.limit, reason=reason, reserved=True)
 
     def _ending_of(self, trial: Trial) -> BudgetEnding | None:
-        """Return the budget that has ended for this trial; None if there is none."""
+        """Return the budget or the request that ends this trial; None if there is none."""
         ending = self._state.ending
+        if trial.ending:
+            return trial.ending
         return ending if ending and (trial.repeats is None or ending.ends_everything) else None
 
     def after_epoch(self, trial: Trial, at: float) -> Ended | None:
@@ -104,7 +107,8 @@ class SearchBudgets:
         state, now_s = self._state, time_at(self._state, served_s).served_s
         grace_s = state.settings.search.grace_minutes * 60
         for trial in [state.trials[trial_id] for trial_id in trials]:
-            ending = self._ending_of(trial)
+            # a trial that a user has stopped needs a score to end with
+            ending = None if trial.ending and trial.best_epoch is None else self._ending_of(trial)
             ending = ending if ending and now_s - ending.at_s >= grace_s else None
             reason = ending.sentence if ending else self._over_minutes(trial, now_s, grace_s)
             if not reason:
@@ -120,14 +124,17 @@ class SearchBudgets:
                 yield Ended(**end, outcome=Outcome.INVALID, state=TrialState.FAILED)
 
     def spent(self, attempt: AttemptEnded, served_s: float) -> Ended | None:
-        """Return the end of an interrupted trial whose own budget has ended; None if the trial must be queued again.
+        """Return the end of an interrupted trial that its own budget or a user stops; None if it must be queued again.
 
         A trial without a score is queued again, because it has nothing to end with.
         """
         trial = self._state.trials[attempt.trial]
+        if trial.best_epoch is None:
+            return None
+        if trial.ending:
+            return self._stopped(trial, trial.ending.sentence, attempt.at, trial.ending.budget)
         reason = self._over_minutes(trial, time_at(self._state, served_s).served_s)
-        is_over = reason and trial.best_epoch is not None
-        return self._stopped(trial, reason, attempt.at, MAX_MINUTES) if is_over else None
+        return self._stopped(trial, reason, attempt.at, MAX_MINUTES) if reason else None
 
     def _stopped(self, trial: Trial, reason: str, at: float, budget: str) -> Ended:
         best = trial.best_epoch
@@ -150,25 +157,18 @@ class SearchBudgets:
 
     def withdrawn(self, queued: Iterable[TrialId], at: float) -> Iterator[Withdrawn]:
         """Yield the ends of queued trials that have a score, if a budget has ended the search."""
-        objective = self._state.objective.name
         for trial in [self._state.trials[trial_id] for trial_id in queued]:
             ending = self._ending_of(trial)
             if ending and trial.best_epoch is not None and trial.state is TrialState.QUEUED:
-                yield Withdrawn(
-                    at=at,
-                    trial=trial.trial_id,
-                    score=trial.epochs[trial.best_epoch][objective],
-                    best_epoch=trial.best_epoch,
-                    reason=ending.sentence,
-                    budget=ending.budget,
-                )
+                yield withdrawn(self._state, trial, ending, at)
 
     def finished(self, at: float) -> Finished:
         """Return the record that ends the search."""
         ending = self._state.ending
         if ending is None:
             return Finished(at=at, reason="all trials have ended")
-        return Finished(at=at, reason=ending.sentence, budget=ending.budget)
+        # a search that a user has stopped continues like one whose trials have ended: with more trials
+        return Finished(at=at, reason=ending.sentence, budget="" if ending.is_requested else ending.budget)
 
     def _over_minutes(self, trial: Trial, served_s: float, grace_s: float = 0.0) -> str:
         minutes = self._state.settings.training.max_minutes

@@ -56,8 +56,12 @@ def stock_attempt(trial_id: TrialId, number: int, trials: Mapping[TrialId, Trial
 
 
 def ended_by(attempt: AttemptClaim, trials: Mapping[TrialId, Trial]) -> bool:
-    """Return whether this attempt ended its trial with a score, or was the last one before the trial was paused."""
+    """Return whether this attempt ended its trial with a score, or was the last one before the trial was paused.
+
+    A trial that was handed back because a user has paused the search is queued, and keeps its worker too.
+    """
     trial = trials.get(TrialId(attempt.trial))
-    if trial is None or trial.state not in {*SCORED, TrialState.PAUSED} or trial.attempts != attempt.number:
+    ended = {*SCORED, TrialState.PAUSED, TrialState.QUEUED}
+    if trial is None or trial.state not in ended or trial.attempts != attempt.number:
         return False
     return Worker(trial.worker or "", trial.incarnation or "") == attempt.worker

@@ -3,9 +3,11 @@
 from itertools import islice
 from typing import Literal
 
+from tuner.names import TrialId
 from tuner.search.leases import Lease
 from tuner.search.retry_budget import retry_budget
-from tuner.study.records import AttemptEnded, Ended, Finished, Outcome, Paused, TrialState
+from tuner.study.ending import BudgetEnding
+from tuner.study.records import AttemptEnded, Ended, FaultScope, Finished, Outcome, Paused, TrialState, Withdrawn
 from tuner.study.state import StudyState
 from tuner.study.trial import Trial
 
@@ -52,6 +54,20 @@ def stopped_at_end(trial: Trial, reason: str, at: float, budget: str = "") -> En
     )
 
 
+def withdrawn(state: StudyState, trial: Trial, ending: BudgetEnding, at: float) -> Withdrawn:
+    """Return the end of a trial that waits with a score. Raises ValueError if it has none."""
+    if (best := trial.best_epoch) is None:
+        raise ValueError(f"trial {trial.trial_id} has no score")
+    return Withdrawn(
+        at=at,
+        trial=trial.trial_id,
+        score=trial.epochs[best][state.objective.name],
+        best_epoch=best,
+        reason=ending.sentence,
+        budget=ending.budget,
+    )
+
+
 def environment_end(lease: Lease, failing_s: float, reason: str, at: float) -> AttemptEnded:
     """Return the end of an attempt by a failure of bucket, disk or network, which had lasted `failing_s` seconds."""
     return AttemptEnded(
@@ -75,6 +91,29 @@ def unfinished_end(
         refused=refused,
         reason=budget.explained(reason, lease.attempt),
     )
+
+
+def requested_end(lease: Lease, at: float) -> AttemptEnded:
+    """Return the end of an attempt whose worker hands its trial back because a user has paused the search."""
+    reason = "the search is paused"
+    return AttemptEnded(
+        at=at, trial=lease.trial, attempt=lease.attempt, outcome=Outcome.PREEMPTED, reason=reason, requested=True
+    )
+
+
+def concerns_all(state: StudyState, scope: FaultScope, trial_id: TrialId) -> bool:
+    """Return whether a fault of this trial is one of every trial."""
+    others = [trial for trial in state.trials.values() if trial.trial_id != trial_id]
+    trained = any(trial.epochs for trial in others)
+    match scope:
+        case FaultScope.STUDY:
+            return True
+        case FaultScope.SHARED:
+            return not trained
+        case FaultScope.LIKELY:  # a running trial will show whether it has the fault too
+            return not trained and all(trial.state is not TrialState.RUNNING for trial in others)
+        case _:
+            return False
 
 
 def killed_reason(lease: Lease) -> str:

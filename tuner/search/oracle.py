@@ -6,7 +6,6 @@ from one thread, without locks.
 """
 
 from collections.abc import Collection, Iterable
-from typing import Literal
 
 from tuner.limits import wrong_report
 from tuner.names import TrialId
@@ -21,18 +20,19 @@ from tuner.search.claims import (
     lease_of,
 )
 from tuner.search.early_stopping import SuccessiveHalving
-from tuner.search.endings import environment_end, given_up, killed_reason, pause, scored_end, unfinished_end
-from tuner.search.leases import Lease, LeaseTable, Worker
+from tuner.search.endings import concerns_all, environment_end, given_up, requested_end
+from tuner.search.leases import LeaseTable, Worker
 from tuner.search.outage import LeasePause
 from tuner.search.suggester import Suggestion
+from tuner.search.transitions import Transitions
 from tuner.search.waiting_trials import WaitingTrials
 from tuner.study.evidence import NO_EVIDENCE, Evidence
+from tuner.study.progress import epochs_of
 from tuner.study.records import (
-    AttemptEnded,
+    Action,
+    Controlled,
     Created,
-    Ended,
     FaultScope,
-    Finished,
     Leased,
     ModelsDeleted,
     Outcome,
@@ -58,11 +58,14 @@ class Oracle:
         self._waiting = WaitingTrials(state, self._leases)
         self._budgets = SearchBudgets(state, self._waiting.reserve)
         self._early_stopping = SuccessiveHalving(state)
+        self._changes = Transitions(
+            state, self._stamp, self._leases, self._waiting, self._budgets, self._early_stopping
+        )
         for trial in state.trials.values():
             if trial.state is TrialState.RUNNING:
                 # the trial's worker may still be training, so it gets a new lease in which to reach this chief
                 worker = Worker(trial.worker or "", trial.incarnation or "")
-                self._lease(trial, worker, now)
+                self._changes.lease(trial, worker, now)
 
     def at_work(self) -> list[Worker]:
         """Return the workers that hold leases."""
@@ -83,11 +86,11 @@ class Oracle:
         records: list[Record] = []
         for lease in self._leases.of_worker(worker.name):
             if lease.worker != worker:
-                records += self._end_lost(lease, f"worker {worker.name} was restarted", now, killed)
+                records += self._changes.end_lost(lease, f"worker {worker.name} was restarted", now, killed)
         return records
 
     def grant(self, worker: Worker, now: Instant) -> tuple[Trial | None, list[Record]]:
-        """Lease the next waiting trial to a worker; return None instead of a trial if none waits or `is_paused`.
+        """Lease the next waiting trial to a worker; return None if none waits, or none is leased now.
 
         If a worker asks although it holds a lease, it has not received the answer to its last call, and gets the same
         trial again. If it is one of Keras Tuner's own workers, it must have been restarted, and its attempt is lost.
@@ -95,19 +98,21 @@ class Oracle:
         records = self._end_budget(now)  # it may have ended since the last regular check
         for lease in self._leases.of_worker(worker.name):
             if lease.worker == worker and not worker.stock:
-                lease.deadline = now.monotonic + self._duration(worker)
+                lease.deadline = now.monotonic + self._changes.duration(worker)
                 return self.state.trials[lease.trial], records
-            records += self._end_attempt(lease, Outcome.LOST, f"worker {worker.name} asked for another trial", now)
+            records += self._changes.end_attempt(
+                lease, Outcome.LOST, f"worker {worker.name} asked for another trial", now
+            )
         trial_id = self._waiting.next(worker, self.starts_trials)
-        if trial_id is None or self.state.finished or self.is_paused(now):
+        if trial_id is None or self.state.finished or self.state.control.is_paused or self.is_paused(now):
             return None, records
         trial = self.state.trials[trial_id]
         self._waiting.take(trial)
         leased = Leased(
             at=now.at, trial=trial_id, attempt=trial.attempts + 1, worker=worker.name, incarnation=worker.incarnation
         )
-        records += self._apply(leased, now)
-        self._lease(trial, worker, now)
+        records += self._changes.apply(leased, now)
+        self._changes.lease(trial, worker, now)
         self._pause.begin(self.state.outage, now.monotonic)
         return trial, records
 
@@ -122,6 +127,8 @@ class Oracle:
 
     def queued_for(self, stock: bool) -> int:
         """Return how many of them one of Keras Tuner's own workers gets (`stock`), or any other worker."""
+        if self.state.control.is_paused:
+            return 0
         of_search = 0 if self.state.ending else self._waiting.count(self.starts_trials, stock)
         return of_search + self._waiting.repetitions.count
 
@@ -129,7 +136,7 @@ class Oracle:
     def wants_suggestion(self) -> bool:
         """Whether a new trial could be leased immediately, because no trial waits and the search continues."""
         over = self.exhausted or self.state.finished or self.state.ending or self._waiting.is_closing
-        return not (over or self.queued)
+        return not (over or self.state.control.is_paused or self.queued)
 
     @property
     def starts_trials(self) -> bool:
@@ -146,16 +153,19 @@ class Oracle:
     def needed_workers(self) -> int | None:
         """Number of workers that can have a trial at the same time; None if more trials may be suggested.
 
-        A paused trial counts if its rung promotes it, or search.finalists needs it.
+        None while a user has paused the search, whose workers then wait. A paused trial counts if its rung promotes it,
+        or search.finalists needs it.
         """
-        if self._may_start_trials:
+        if self._may_start_trials or self.state.control.is_paused:
             return None
         return 0 if self.state.finished else self.leases + self.queued + self._waiting.repetitions.to_come
 
     def add(self, suggestion: Suggestion, now: Instant) -> list[Record]:
         """Queue the trial of a suggestion."""
         trial, values = suggestion.trial, suggestion.values
-        return self._apply(Created(at=now.at, trial=trial, hyperparameters=values, algorithm=suggestion.algorithm), now)
+        return self._changes.apply(
+            Created(at=now.at, trial=trial, hyperparameters=values, algorithm=suggestion.algorithm), now
+        )
 
     # ---- reports --------------------------------------------------------------------------------
 
@@ -168,7 +178,7 @@ class Oracle:
             lease = lease_of(attempt, self._leases, self.state.trials)
         except (StaleAttemptError, UnknownTrialError):
             return False
-        lease.deadline = now.monotonic + self._duration(attempt.worker)
+        lease.deadline = now.monotonic + self._changes.duration(attempt.worker)
         return True
 
     def report(
@@ -194,12 +204,12 @@ class Oracle:
         objective = self.state.settings.search.objective
         if wrong := wrong_report(epoch, metrics, objective):
             raise BadReportError(wrong)
-        lease.deadline = now.monotonic + self._duration(attempt.worker)
+        lease.deadline = now.monotonic + self._changes.duration(attempt.worker)
         trial = self.state.trials[lease.trial]
         if trial.has_report(epoch, metrics, checkpoint, evidence.returned):
             return []
         reached = set(trial.rungs)
-        records = self._apply(
+        records = self._changes.apply(
             Reported(
                 at=now.at,
                 trial=lease.trial,
@@ -220,11 +230,13 @@ class Oracle:
         paused_for = self._waiting.after_epoch(trial, attempt.worker, new_rung, can_resume, self.starts_trials)
         asha = None if self._waiting.promotion else self._early_stopping
         if asha and (stop := asha.after_epoch(trial, new_rung, attempt.worker.stock)):
-            records += self._end_scored(lease, TrialState.STOPPED, stop.sentence(objective), now)
+            records += self._changes.end_scored(lease, TrialState.STOPPED, stop.sentence(objective), now)
         elif end := self._budgets.after_epoch(trial, now.at):
-            records += self._end(end, now)
+            records += self._changes.end(end, now)
         elif paused_for and not self.state.ending:
-            records += self._pause_trial(lease, paused_for, now)
+            records += self._changes.pause(lease, paused_for, now)
+        elif self.state.control.is_paused and can_resume and epoch + 1 < epochs_of(self.state, trial):
+            records += self._changes.queue_again(requested_end(lease, now.at), now)
         return records
 
     def complete(self, attempt: AttemptClaim, now: Instant) -> list[Record]:
@@ -235,8 +247,8 @@ class Oracle:
         if self.state.trials[lease.trial].best_epoch is None:
             # the training of a stock worker is not seeded, so another attempt may succeed, as in Keras Tuner
             outcome = Outcome.FAILED if attempt.worker.stock else Outcome.INVALID
-            return self._end_attempt(lease, outcome, "no epoch has a finite objective", now)
-        return self._end_scored(lease, TrialState.COMPLETED, "", now)
+            return self._changes.end_attempt(lease, outcome, "no epoch has a finite objective", now)
+        return self._changes.end_scored(lease, TrialState.COMPLETED, "", now)
 
     def give_back(
         self,
@@ -254,11 +266,11 @@ class Oracle:
         if ended_by(attempt, self.state.trials):
             return []
         lease = lease_of(attempt, self._leases, self.state.trials)
-        if self.state.concerns_all(scope, lease.trial):
-            return self._end_with_fault(lease, scope, reason, now)
+        if concerns_all(self.state, scope, lease.trial):
+            return self._changes.end_with_fault(lease, scope, reason, now)
         if outcome is not Outcome.ENVIRONMENT:
-            return self._end_attempt(lease, outcome, reason, now, refused=scope is FaultScope.REFUSED)
-        records = self._queue_again(environment_end(lease, failing_s, reason, now.at), now)
+            return self._changes.end_attempt(lease, outcome, reason, now, refused=scope is FaultScope.REFUSED)
+        records = self._changes.queue_again(environment_end(lease, failing_s, reason, now.at), now)
         self._pause.begin(self.state.outage, now.monotonic)
         return records
 
@@ -270,20 +282,31 @@ class Oracle:
         """End the attempts whose leases have expired. `killed` are the processes that exceeded their memory."""
         records: list[Record] = []
         for lease in self._leases.expired(now.monotonic):
-            silent = self._duration(lease.worker)
+            silent = self._changes.duration(lease.worker)
             reason = f"worker {lease.worker.name} sent no heartbeat for {silent:g} s"
-            records += self._end_lost(lease, reason, now, killed)
-        return [*records, *self._end_budget(now), *self._cut_overdue(now)]
+            records += self._changes.end_lost(lease, reason, now, killed)
+        return [*records, *self._end_budget(now), *self._changes.cut_overdue(now)]
 
     def record_time(self, idle_s: float, now: Instant) -> list[Record]:
         """Record regularly that the chief serves, and for how long its workers have been idle (Stamp.idle_s)."""
         self._stamp.idle_s = idle_s
-        return self._apply(Served(at=now.at, idle_s=idle_s), now) if self._stamp.is_due(now.monotonic) else []
+        return self._changes.apply(Served(at=now.at, idle_s=idle_s), now) if self._stamp.is_due(now.monotonic) else []
+
+    def control(self, request: Controlled, now: Instant) -> list[Record]:
+        """Do what a user has requested. Running trials follow at their next report."""
+        records = self._changes.apply(request, now)
+        if request.refusal:
+            return records
+        if request.action is Action.ENQUEUE:
+            self.exhausted = False
+        if request.action is Action.STOP:
+            records += self._changes.apply_all(self._waiting.stop(request.trials, now.at), now)
+        return records
 
     def delete_models(self, paused: Iterable[TrialId], now: Instant) -> list[Record]:
         """Record that the saved models of paused trials are about to be deleted."""
         trials = tuple(paused)
-        return self._apply(ModelsDeleted(at=now.at, trials=trials), now) if trials else []
+        return self._changes.apply(ModelsDeleted(at=now.at, trials=trials), now) if trials else []
 
     def extend_leases(self, seconds: float) -> None:
         """Extend all leases by the time during which no heartbeat could be received."""
@@ -301,7 +324,7 @@ class Oracle:
         records = self._end_budget(now)
         if finished := given_up(self.state, now.at):
             self._leases.clear()
-            return [*records, *self._apply(finished, now)]
+            return [*records, *self._changes.apply(finished, now)]
         is_left = not self.starts_trials and self._waiting.is_left_to_stock
         if not (self.state.ending or is_left or self.exhausted):
             return records
@@ -309,90 +332,13 @@ class Oracle:
             return records
         ends: list[Record] = [*self._waiting.withdraw(now.at, is_left)]
         ends += self._budgets.withdrawn(self._waiting.queue, now.at)
-        records += self._apply_all(ends, now)
-        records += self._apply_all(self._waiting.repetitions.missing(now.at), now)
+        records += self._changes.apply_all(ends, now)
+        records += self._changes.apply_all(self._waiting.repetitions.missing(now.at), now)
         if self._leases or self._waiting.repetitions.count:
             return records
-        records += self._apply_all(self._budgets.withdrawn(self._waiting.repetitions.queue, now.at), now)
-        return records + self._apply(self._budgets.finished(now.at), now)
-
-    def _lease(self, trial: Trial, worker: Worker, now: Instant) -> None:
-        self._leases.add(Lease(trial.trial_id, trial.attempts, worker, now.monotonic + self._duration(worker)))
-
-    def _duration(self, worker: Worker) -> float:
-        leases = self.state.settings.leases
-        return leases.stock_duration_s if worker.stock else leases.duration_s
-
-    def _apply_all(self, records: Iterable[Record], now: Instant) -> list[Record]:
-        return [applied for record in records for applied in self._apply(record, now)]
-
-    def _apply(self, record: Record, now: Instant) -> list[Record]:
-        record = self._stamp.stamped(record, now.monotonic)
-        self.state.apply(record)
-        self._waiting.applied(record)
-        return [record]
+        records += self._changes.apply_all(self._budgets.withdrawn(self._waiting.repetitions.queue, now.at), now)
+        return records + self._changes.apply(self._budgets.finished(now.at), now)
 
     def _end_budget(self, now: Instant) -> list[Record]:
         ended = self._budgets.ended(self._stamp.served_s(now.monotonic), now.at)
-        return self._apply(ended, now) if ended else []
-
-    def _cut_overdue(self, now: Instant) -> list[Record]:
-        """End the attempts that have not finished their epoch within the time of grace after the end of a budget."""
-        records = []
-        for end in self._budgets.overdue(self._leases.trials(), self._stamp.served_s(now.monotonic), now.at):
-            if end.outcome is Outcome.INVALID:
-                self._forget(self.state.trials[end.trial])
-            records += self._queue_again(end, now) if isinstance(end, AttemptEnded) else self._end(end, now)
-        return records
-
-    def _end(self, record: Ended, now: Instant) -> list[Record]:
-        records = self._apply(record, now)
-        self._leases.end(record.trial)
-        return records
-
-    def _end_scored(
-        self, lease: Lease, end: Literal[TrialState.COMPLETED, TrialState.STOPPED], reason: str, now: Instant
-    ) -> list[Record]:
-        trial = self.state.trials[lease.trial]
-        if self._waiting.promotion and end is TrialState.COMPLETED and trial.repeats is None:
-            self._waiting.promotion.complete(trial)
-        return self._end(scored_end(self.state, lease, end, reason, now.at), now)
-
-    def _pause_trial(self, lease: Lease, reason: str, now: Instant) -> list[Record]:
-        records = self._apply(pause(self.state, lease, reason, now.at), now)
-        self._leases.end(lease.trial)
-        self._waiting.pause(self.state.trials[lease.trial])
-        return records
-
-    def _end_with_fault(self, lease: Lease, scope: FaultScope, reason: str, now: Instant) -> list[Record]:
-        """End the trial and the search, because the trial's fault concerns all trials."""
-        records = self._end_attempt(lease, Outcome.INVALID, reason, now)
-        self._leases.clear()
-        ended = scope.end_of_search(lease.trial, reason)
-        return [*records, *self._apply(Finished(at=now.at, reason=ended, failed=True, shared_fault=True), now)]
-
-    def _end_lost(self, lease: Lease, reason: str, now: Instant, killed: Collection[Worker]) -> list[Record]:
-        if lease.worker not in killed:
-            return self._end_attempt(lease, Outcome.LOST, reason, now)
-        return self._end_attempt(lease, Outcome.OUT_OF_MEMORY, killed_reason(lease), now)
-
-    def _end_attempt(
-        self, lease: Lease, outcome: Outcome, reason: str, now: Instant, *, refused: bool = False
-    ) -> list[Record]:
-        record = unfinished_end(self.state, lease, outcome, reason, now.at, refused=refused)
-        if isinstance(record, AttemptEnded):
-            return self._queue_again(record, now)
-        self._forget(self.state.trials[lease.trial])
-        return self._end(record, now)
-
-    def _forget(self, trial: Trial) -> None:
-        """Exclude a trial that is about to fail from the comparisons of early stopping."""
-        (self._waiting.promotion or self._early_stopping).forget(trial)
-
-    def _queue_again(self, record: AttemptEnded, now: Instant) -> list[Record]:
-        if end := self._budgets.spent(record, self._stamp.served_s(now.monotonic)):
-            return self._end(end, now)
-        records = self._apply(record, now)
-        self._leases.end(record.trial)
-        self._waiting.interrupt(record.trial)
-        return records
+        return self._changes.apply(ended, now) if ended else []

@@ -1,13 +1,13 @@
 """The trials that wait for a worker, in the order in which they are leased."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from tuner.config.settings import Policy
 from tuner.names import TrialId
 from tuner.search.capacity import Capacity
 from tuner.search.closing import Closing
-from tuner.search.endings import stopped_at_end
+from tuner.search.endings import stopped_at_end, withdrawn
 from tuner.search.leases import LeaseTable, Worker
 from tuner.search.promotion import Promotion
 from tuner.search.repetitions import Repetitions
@@ -244,6 +244,18 @@ class WaitingTrials:
         for end in ends:
             self.promotion.resume(self._state.trials[end.trial])
         yield from ends
+
+    def stop(self, trials: Iterable[TrialId], at: float) -> Iterator[Ended | Withdrawn]:
+        """Remove those of the trials that a user stops which wait with a score, and yield their ends."""
+        for trial in [self._state.trials[trial_id] for trial_id in trials]:
+            if trial.ending is None or trial.best_epoch is None:
+                continue
+            if trial.state is TrialState.PAUSED:
+                self.take(trial)
+                yield stopped_at_end(trial, trial.ending.sentence, at, trial.ending.budget)
+            elif trial.state is TrialState.QUEUED:
+                self.take(trial)
+                yield withdrawn(self._state, trial, trial.ending, at)
 
     def take(self, trial: Trial) -> None:
         """Remove a trial that is about to be leased."""

@@ -24,18 +24,24 @@ def first_points(hyperparameters: "keras_tuner.HyperParameters", points: Sequenc
     already narrowed by space.values.
     """
     return [
-        _completed(hyperparameters, {} if point == "default" else dict(point), f"search.first[{number}]")
+        completed_point(hyperparameters, {} if point == "default" else dict(point), f"search.first[{number}]")
         for number, point in enumerate(points)
     ]
 
 
-def _completed(hyperparameters: "keras_tuner.HyperParameters", values: dict[str, Any], where: str) -> dict[str, Value]:
+def completed_point(
+    hyperparameters: "keras_tuner.HyperParameters", values: Mapping[str, Value], where: str
+) -> dict[str, Value]:
+    """Return the configuration with these values, and the defaults of all other hyperparameters.
+
+    Raises SpaceError, whose message begins with `where`, in the cases of `first_points`.
+    """
     _check_names(hyperparameters, values, where)
-    values = {name: _checked(hyperparameters.space, name, value, where) for name, value in values.items()}
+    checked = {name: _checked(hyperparameters.space, name, value, where) for name, value in values.items()}
     completed = hyperparameters.copy()
-    completed.values = dict(values)
+    completed.values = dict(checked)
     activate(completed)
-    for name in values:
+    for name in checked:
         if name not in completed.values:
             conditions = [hp.conditions for hp in hyperparameters.space if hp.name == name]
             needed = " or ".join(

@@ -74,7 +74,7 @@ def budget_uses(state: StudyState, time: ServedTime | None = None, study: Study 
     search, time = (study or state.settings).search, time or state.time
     improvement, objective = state.improvement, state.objective
     uses = []
-    for name, used_s in zip(HOURS, (time.served_s, time.leased_s), strict=True):
+    for name, used_s in zip(HOURS, (time.searched_s, time.leased_s), strict=True):
         if (limit := getattr(search, name)) is not None:
             hours = used_s / HOUR_S
             uses.append(BudgetUse(f"search.{name}", limit, hours, hours >= limit, "h"))
@@ -120,7 +120,7 @@ def remaining_hours(state: StudyState, time: ServedTime | None = None) -> Remain
     search, used = state.settings.search, time or state.time
     if search.max_hours is None and search.max_worker_hours is None:
         return None
-    return RemainingHours(_left_s(search.max_hours, used.served_s), _left_s(search.max_worker_hours, used.leased_s))
+    return RemainingHours(_left_s(search.max_hours, used.searched_s), _left_s(search.max_worker_hours, used.leased_s))
 
 
 def remaining_budget_s(state: StudyState, time: ServedTime | None = None) -> float | None:

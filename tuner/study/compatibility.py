@@ -22,6 +22,7 @@ OPERATIONAL = (
     "training.compilation_cache_mb",
     "cost.",
     "tracking.",
+    "notify.",
     "retries.",
     "leases.",
     "evaluation.",

@@ -13,3 +13,9 @@ class Outage:
     """Number of attempts that it has ended."""
     reason: str
     """Why the last of them ended."""
+
+
+def extended(outage: Outage | None, began: float, reason: str) -> Outage:
+    """Return the outage after it has ended another attempt. For that attempt, it began at `began`."""
+    since, attempts = (outage.since, outage.attempts) if outage else (began, 0)
+    return Outage(min(since, began), attempts + 1, reason)

@@ -24,9 +24,16 @@ class Eta:
 
     began: float
     done: float
+    paused_s: float = 0.0
+    """`ServedTime.paused_s` by then, because pauses since then do not count."""
 
     def remaining_s(self, state: StudyState, workers: Sequence[WorkerStatus]) -> float | None:
-        """Return the estimated seconds until the first budget or the last trial ends; None if they are unknown."""
+        """Return the estimated seconds until the first budget or the last trial ends; None if they are unknown.
+
+        They are unknown while the search is paused.
+        """
+        if state.control.is_paused:
+            return None
         done = epochs_done(state, workers)
         budget_s, progress = remaining_budget_s(state), done - self.done
         repeated = [state.trials[trial_id] for trial_id in state.repetitions]
@@ -34,7 +41,8 @@ class Eta:
         remaining = None if search is None else search + _repetition_epochs_left(state, repeated)
         if not remaining or progress < 0.2:
             return budget_s
-        return _until(remaining * (time.monotonic() - self.began) / progress, budget_s)
+        searched_s = time.monotonic() - self.began - (state.time.paused_s - self.paused_s)
+        return _until(remaining * searched_s / progress, budget_s)
 
 
 def _until(trials_s: float, budget_s: float | None) -> float:
@@ -97,7 +105,8 @@ def remaining_s(state: StudyState, now: float) -> float | None:
     if opened is None:
         return None
     before = sum(at < opened for trial in state.trials.values() for at in trial.reported.values())
-    return Eta(time.monotonic() - max(0.0, now - opened), before).remaining_s(state, [])
+    began, paused_s = time.monotonic() - max(0.0, now - opened), state.time.paused_before_s
+    return Eta(began, before, paused_s).remaining_s(state, [])
 
 
 def epochs_done(state: StudyState, workers: Sequence[WorkerStatus]) -> float:
@@ -137,6 +146,11 @@ def downsample(points: Sequence[Point], most: int) -> list[Point]:
 def why_no_result(state: StudyState) -> str:
     """Return the error message for a finished search without a trial that can be evaluated."""
     failed = [state.trials[trial_id] for trial_id in state.ended if state.trials[trial_id].state is TrialState.FAILED]
+    if _was_stopped(state) and not failed:
+        return (
+            f"the search of study {state.settings.name!r} was ended by cifake-tune stop before any trial had both a "
+            "score and a saved model. Start the study again with a larger search.max_trials, which continues it."
+        )
     if state.finished and state.finished.budget and not failed:
         return (
             f"the search of study {state.settings.name!r} was {state.finished.reason} before any trial had both a "
@@ -151,14 +165,19 @@ def why_no_result(state: StudyState) -> str:
 
 
 def end_of_search(state: StudyState) -> str:
-    """Return why the search has finished, and the best trial if a budget stopped it; empty if it has not finished."""
+    """Return why the search has finished, and the best trial if it was stopped then; empty if it has not finished."""
     if state.finished is None:
         return ""
     reason, best = first_line(state.finished.reason), state.best()
-    if not state.finished.budget or not best or not best[0].budget:
+    if not (state.finished.budget or _was_stopped(state)) or not best or not best[0].budget:
         return reason
     epochs = f"{len(best[0].epochs)} of {epochs_of(state, best[0])} epochs"
     return f"{reason}, before the best trial {best[0].trial_id} was complete ({epochs})"
+
+
+def _was_stopped(state: StudyState) -> bool:
+    """Return whether a user has stopped the search."""
+    return state.ending is not None and state.ending.is_requested
 
 
 def epochs_saved(state: StudyState) -> int:

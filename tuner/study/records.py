@@ -167,6 +167,8 @@ class AttemptEnded(AttemptEnd, _Record):
     trial: TrialId
     attempt: int
     reason: str
+    requested: bool = False
+    """Whether the worker handed the trial back because a user has paused the search. No retry budget counts it."""
 
 
 class Paused(_Record):
@@ -204,11 +206,14 @@ class Ended(_Record):
     best_epoch: int | None = None
     reason: str = ""
     budget: str = ""
-    """Key of the setting whose budget stopped the trial; empty if no budget did."""
+    """Key of the setting whose budget stopped the trial, or `stop` if a user did; empty if neither did."""
 
 
 class Withdrawn(_Record):
-    """A trial that waits for a worker becomes STOPPED with the score that it has, because the search ends."""
+    """A trial that waits for a worker becomes STOPPED with the score that it has.
+
+    Either the search ends, or a user has stopped the trial.
+    """
 
     kind: Literal["withdrawn"] = "withdrawn"
     trial: TrialId
@@ -216,7 +221,13 @@ class Withdrawn(_Record):
     best_epoch: int
     reason: str
     budget: str
-    """Key of the setting whose budget ended the search; empty if no worker that can resume the trial was left."""
+    """Key of the setting whose budget ended the search, or `stop` if a user stopped trial or search; empty if no worker
+    that can resume the trial was left."""
+
+    @property
+    def state(self) -> Literal[TrialState.STOPPED]:
+        """The trial's state, as in the record Ended."""
+        return TrialState.STOPPED
 
 
 class ModelsDeleted(_Record):
@@ -307,6 +318,30 @@ class Learned(_Record):
     trials: tuple[LearnedTrial, ...]
 
 
+class Action(StrEnum):
+    """What a user can request while a search runs."""
+
+    PAUSE = "pause"  # lease no trial, and take running trials back at their next epoch
+    RESUME = "resume"  # end the pause
+    STOP = "stop"  # end trials with their scores, or the search if no trial is named
+    ENQUEUE = "enqueue"  # try these hyperparameters next
+
+
+class Controlled(_Record):
+    """The chief has handled a user's request, or refused it. It handles no request with the same id again."""
+
+    kind: Literal["controlled"] = "controlled"
+    request: str
+    """Id of the request."""
+    action: Action
+    trials: tuple[TrialId, ...] = ()
+    """The trials to stop. The action STOP without trials ends the search."""
+    hyperparameters: dict[str, Value] = Field(default_factory=dict)
+    """The complete configuration to try. If the request was refused, as the user wrote it."""
+    refusal: str = ""
+    """Why the request was refused and has no effect; empty if it was not."""
+
+
 class UnknownRecord(Versioned):
     """A record of a kind that a newer minor version has added; readers skip it."""
 
@@ -327,7 +362,8 @@ Record = Annotated[
     | BudgetEnded
     | Finished
     | Retried
-    | Learned,
+    | Learned
+    | Controlled,
     Field(discriminator="kind"),
 ]
 

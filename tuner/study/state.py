@@ -15,16 +15,18 @@ from tuner.config.recorded import RecordedStudy
 from tuner.config.settings import Algorithm, Study
 from tuner.names import ReleaseId, TrialId
 from tuner.study.confirmation import Candidate, candidates
-from tuner.study.ending import BudgetEnding, limit_of
+from tuner.study.control import Control
+from tuner.study.ending import BudgetEnding, continues, limit_of, requested_ending
 from tuner.study.improvement import Improvement
 from tuner.study.objective import Objective
-from tuner.study.outage import Outage
+from tuner.study.outage import Outage, extended
 from tuner.study.records import (
+    Action,
     AttemptEnded,
     BudgetEnded,
+    Controlled,
     Created,
     Ended,
-    FaultScope,
     Finished,
     Learned,
     LearnedTrial,
@@ -91,7 +93,9 @@ class StudyState:
     time: ServedTime = field(default_factory=ServedTime)
     improvement: Improvement = field(default_factory=Improvement)
     ending: BudgetEnding | None = None
-    """The budget that has ended the search or is ending it; None if there is none."""
+    """The budget or the user's request that has ended the search or is ending it; None if there is none."""
+    control: Control = field(default_factory=Control)
+    """What users have requested while the search runs."""
 
     def apply(self, record: Record) -> None:
         """Apply the next record.
@@ -114,6 +118,8 @@ class StudyState:
             case BudgetEnded():
                 at_s = self.time.served_s
                 self.ending = BudgetEnding(record.budget, record.limit, record.reason, at_s, record.reserved)
+            case Controlled():
+                self._control(record)
             case Finished():
                 self.finished, self.outage = record, None
             case Retried():
@@ -136,8 +142,12 @@ class StudyState:
                 self._move(trial, TrialState.QUEUED)
                 trial.outcomes[record.cause] += 1
                 if record.failing_s is not None:
-                    self._extend_outage(record.at - record.failing_s, record.reason)
-                trial.reason, trial.worker, trial.incarnation = record.reason, None, None
+                    self.outage = extended(self.outage, record.at - record.failing_s, first_line(record.reason))
+                trial.reason = record.reason
+                if record.requested:
+                    trial.forgiven[record.cause] += 1
+                else:
+                    trial.worker, trial.incarnation = None, None
             case Paused():
                 self._pause(self._attempt(record), record)
             case Ended() | Withdrawn():
@@ -146,17 +156,28 @@ class StudyState:
     def _open(self, record: Opened) -> None:
         if record.term <= self.term:
             raise ValueError(f"term {record.term} follows term {self.term}")
-        self.term, self.study, self.data_digest = record.term, record.study, record.data
-        self.direction, self.start, self.finished = record.direction, record.start, None
-        self.release = record.release_id
+        if self.ending and continues(self.ending, self.finished is not None, record.study):
+            self.ending = None
+        if self.finished:  # a search that is started again is not paused
+            self.control, self.time.is_paused = self.control.resumed(), False
+        self.term, self.study, self.direction = record.term, record.study, record.direction
+        self.start, self.release, self.opened, self.finished = record.start, record.release_id, record.at, None
         self.time.open_term()
-        self.opened, self.began = record.at, record.at if self.term == 1 else self.began
-        self.model_sizes = record.model_sizes
-        self.space_version = record.space_version if self.term == 1 else self.space_version
-        self.algorithm_version = record.algorithm_version if self.term == 1 else self.algorithm_version
-        self.ended_before_term = len(self.ended)
-        if self.ending and limit_of(record.study, self.ending.budget) != self.ending.limit:
-            self.ending = None  # the budget was changed, so the search continues
+        if self.term == 1:
+            self.began = record.at
+            self.space_version, self.algorithm_version = record.space_version, record.algorithm_version
+        self.data_digest, self.model_sizes, self.ended_before_term = record.data, record.model_sizes, len(self.ended)
+
+    def _control(self, record: Controlled) -> None:
+        self.control = self.control.after(record)
+        self.time.is_paused = self.control.is_paused
+        if record.action is not Action.STOP or record.refusal:
+            return
+        ending = requested_ending(self.time.served_s)
+        for trial in [self._trial(trial_id) for trial_id in record.trials]:
+            trial.ending = trial.ending or ending
+        if not record.trials and not (self.ending and self.ending.is_requested):
+            self.ending = ending
 
     def _create(self, record: Created) -> None:
         if record.trial in self.trials:
@@ -250,20 +271,6 @@ class StudyState:
             return self.study.search.max_trials == study.search.max_trials
         return limit_of(study, self.finished.budget) == limit_of(self.study, self.finished.budget)
 
-    def concerns_all(self, scope: FaultScope, trial_id: TrialId) -> bool:
-        """Return whether a fault of this trial is one of every trial."""
-        others = [trial for trial in self.trials.values() if trial.trial_id != trial_id]
-        trained = any(trial.epochs for trial in others)
-        match scope:
-            case FaultScope.STUDY:
-                return True
-            case FaultScope.SHARED:
-                return not trained
-            case FaultScope.LIKELY:  # a running trial will show whether it has the fault too
-                return not trained and all(trial.state is not TrialState.RUNNING for trial in others)
-            case _:
-                return False
-
     @property
     def shared_fault(self) -> str:
         """The fault of every trial because of which the search ended, as one sentence; empty if there is none."""
@@ -287,9 +294,6 @@ class StudyState:
         objective = self.objective
         return objective.best({epoch: metrics.get(objective.name, nan) for epoch, metrics in trial.epochs.items()})
 
-    def _is_finite(self, record: Reported) -> bool:
-        return isfinite(record.metrics.get(self.settings.search.objective, nan))
-
     def _trial(self, trial_id: TrialId) -> Trial:
         if trial_id not in self.trials:
             raise ValueError(f"there is no trial {trial_id}")
@@ -309,7 +313,8 @@ class StudyState:
             if record.sha256 is not None:
                 trial.sha256[record.epoch] = record.sha256
         trial.verified = trial.verified if record.verified is None else record.verified
-        trial.returned = record.epoch if record.returned and self._is_finite(record) else None
+        is_finite = isfinite(record.metrics.get(self.objective.name, nan))
+        trial.returned = record.epoch if record.returned and is_finite else None
         trial.best_epoch = self._best_epoch(trial)
         if trial.best_epoch is None or trial.repeats is not None:
             return
@@ -317,10 +322,6 @@ class StudyState:
         self.improvement.report(self.objective, best[search.objective])
         if not record.returned:  # which may be another measure than those of epochs, with which rungs compare trials
             reach_rung(search.early_stopping, trial, record.epoch + 1, best[search.objective], self.first)
-
-    def _extend_outage(self, began: float, reason: str) -> None:
-        since, attempts = (self.outage.since, self.outage.attempts) if self.outage else (began, 0)
-        self.outage = Outage(min(since, began), attempts + 1, first_line(reason))
 
     def _pause(self, trial: Trial, record: Paused) -> None:
         self._move(trial, TrialState.PAUSED)
@@ -331,7 +332,7 @@ class StudyState:
         self.steps.append(trial.trial_id)
 
     def _end(self, trial: Trial, record: Ended | Withdrawn) -> None:
-        self._move(trial, record.state if isinstance(record, Ended) else TrialState.STOPPED)
+        self._move(trial, record.state)
         if isinstance(record, Ended):
             trial.refused = record.refused
             trial.outcomes.update([record.outcome] if record.outcome else [])

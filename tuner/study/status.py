@@ -88,6 +88,7 @@ class SearchState(StrEnum):
     """The progress of the search."""
 
     RUNNING = "running"
+    PAUSED = "paused"  # by a user
     FINISHED = "finished"
     GIVEN_UP = "given_up"  # after too many consecutive failures
 
@@ -161,7 +162,7 @@ def _longest_epoch_s(state: StudyState) -> float:
 def search_state(state: StudyState) -> SearchState:
     """Return the state of a study's search."""
     if state.finished is None:
-        return SearchState.RUNNING
+        return SearchState.PAUSED if state.control.is_paused else SearchState.RUNNING
     return SearchState.GIVEN_UP if state.finished.failed else SearchState.FINISHED
 
 

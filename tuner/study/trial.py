@@ -10,6 +10,7 @@ from pydantic import ConfigDict
 
 from tuner import names
 from tuner.names import TrialId
+from tuner.study.ending import BudgetEnding
 from tuner.study.records import Outcome, TrialState, Value
 from tuner.study.work_time import WorkTime
 
@@ -80,7 +81,9 @@ class Trial:
     """Whether the trial failed because the model's own code refused its hyperparameters."""
     reason: str = ""
     budget: str = ""
-    """Key of the setting whose budget stopped the trial, such as `search.max_hours`; empty if no budget did."""
+    """Key of the setting whose budget stopped the trial, such as `search.max_hours`, or STOP; empty if neither did."""
+    ending: BudgetEnding | None = None
+    """The request of a user to stop the trial; None if there is none."""
     work: WorkTime = field(default_factory=WorkTime)
 
     @property

@@ -95,7 +95,9 @@ class StudyView(StudyModel):
     budgets: list[BudgetView]
     """The budgets that are set, besides max_trials."""
     ending: str
-    """The budget that has ended while trials still run; empty if there is none."""
+    """The budget or the command that has ended the search while trials still run; empty if there is none."""
+    paused_since: float | None
+    """When a user paused the search, in seconds since 1970; None if it is not paused."""
     work: WorkView | None
     """None if no time has been recorded, as by versions before format 1.3."""
     queued: int
@@ -170,6 +172,7 @@ def view_study(state: StudyState, now: float | None = None) -> StudyView:
         max_trials=state.max_trials,
         budgets=budget_views(state),
         ending=ending_line(state),
+        paused_since=state.control.paused_since,
         work=work_view(state),
         **counts,
         repetitions=len(state.repetitions),
@@ -195,7 +198,7 @@ def budget_views(state: StudyState) -> list[BudgetView]:
 
 
 def ending_line(state: StudyState) -> str:
-    """Return the budget that has ended while trials still run, such as `search.max_hours (1.5 h)`, or an empty text.
+    """Return the budget or the command that has ended the search while trials still run; empty if there is none.
 
     While trials are repeated (search.confirm), that is a budget of hours, because no other one ends repetitions.
     """
@@ -230,6 +233,10 @@ def outage_line(state: StudyState) -> str:
     outage = state.outage
     if outage is None:
         return ""
-    since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(outage.since))
     attempts = "1 attempt" if outage.attempts == 1 else f"{outage.attempts} attempts"
-    return f"no checkpoint has been saved since {since} ({attempts} handed back): {outage.reason}"
+    return f"no checkpoint has been saved since {local_time(outage.since)} ({attempts} handed back): {outage.reason}"
+
+
+def local_time(at: float) -> str:
+    """Return a time, in seconds since 1970, as text in this machine's time zone."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))

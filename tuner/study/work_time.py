@@ -2,7 +2,8 @@
 
 Both are computed from `served_s` of the records, which is the monotonic time since the chief of a term began to serve.
 So neither depends on the wall clock, and time without a chief does not count. Records of earlier versions have no
-`served_s`, so the time that they cover does not count either.
+`served_s`, so the time that they cover does not count either. The hours that a search may take do not include the time
+for which a user has paused it. Leased time includes that of trials which finish their epoch then.
 """
 
 from dataclasses import dataclass, field
@@ -10,24 +11,36 @@ from dataclasses import dataclass, field
 
 @dataclass
 class ServedTime:
-    """Time of all terms so far, up to the newest record. All fields are in seconds, except `leases`."""
+    """Time of all terms so far, up to the newest record. All numbers are in seconds, except `leases`."""
 
     served_s: float = 0.0
     """Time during which a chief was serving."""
+    paused_s: float = 0.0
+    """Part of `served_s` during which the search was paused."""
     leased_s: float = 0.0
     """Sum over all leases of the time during which they were held."""
     idle_s: float = 0.0
     """Sum over all workers of the time during which they had joined but held no lease."""
     leases: int = 0
     """Number of trials that are leased."""
+    is_paused: bool = False
+    """Whether the search is paused."""
+    paused_before_s: float = 0.0
+    """`paused_s` before this term."""
     term_s: float = 0.0
     """`served_s` of the newest record of this term."""
     term_idle_s: float = 0.0
     """`idle_s` of the newest record of this term that has it."""
 
+    @property
+    def searched_s(self) -> float:
+        """Time during which a chief was serving a search that was not paused."""
+        return self.served_s - self.paused_s
+
     def open_term(self) -> None:
         """Begin the term of another chief."""
         self.term_s = self.term_idle_s = 0.0
+        self.paused_before_s = self.paused_s
 
     def advance(self, term_s: float | None, idle_s: float | None = None) -> None:
         """Count the time until a record with these values of `served_s` and `idle_s`."""
@@ -35,6 +48,7 @@ class ServedTime:
             passed_s, self.term_s = term_s - self.term_s, term_s
             self.served_s += passed_s
             self.leased_s += passed_s * self.leases
+            self.paused_s += passed_s * self.is_paused
         if idle_s is not None and idle_s > self.term_idle_s:
             self.idle_s += idle_s - self.term_idle_s
             self.term_idle_s = idle_s

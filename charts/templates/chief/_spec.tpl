@@ -38,6 +38,10 @@ template:
           {{- if ne (int .Values.workers.spare) 1 }}
           - {name: CIFAKE_TUNE_SPARE, value: {{ .Values.workers.spare | quote }}}
           {{- end }}
+          {{- with .Values.chief.webhookSecret }}
+          - name: CIFAKE_TUNE_STUDY__NOTIFY__WEBHOOK
+            valueFrom: {secretKeyRef: {name: {{ . }}, key: webhook}}
+          {{- end }}
           - {name: CIFAKE_TUNE_LINGER_S, value: {{ .Values.metrics.lingerSeconds | quote }}}
           {{- include "cifake-tune.env.http" . | nindent 10 }}
           {{- include "cifake-tune.env" . | nindent 10 }}

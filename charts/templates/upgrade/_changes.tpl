@@ -54,7 +54,9 @@
 {{- range $path := concat (keys $settings.live) (keys $settings.new) | uniq | sortAlpha }}
 {{- $old := ternary (get $settings.live $path | toJson) "the default" (hasKey $settings.live $path) }}
 {{- $now := ternary (get $settings.new $path | toJson) "the default" (hasKey $settings.new $path) }}
-{{- if ne $old $now }}{{ $lines = append $lines (printf "  study.%s: %s -> %s" $path $old $now) }}{{ end }}
+{{- if and (eq $path "notify.webhook") (ne $old $now) }}
+{{- $lines = append $lines "  study.notify.webhook" }}
+{{- else if ne $old $now }}{{ $lines = append $lines (printf "  study.%s: %s -> %s" $path $old $now) }}{{ end }}
 {{- end }}
 {{- $names := list (toString $settings.live.name) (toString $settings.new.name) }}
 {{- if and $settings.live (ne (first $names) (last $names)) }}

@@ -81,13 +81,13 @@ function notice(overview) {
     done: `The best model has been evaluated. The report and other files are in ${place}`,
     failed: "The evaluation failed. Run cifake-tune status for the reason.",
   }[overview.evaluation];
-  tell(overview.search === "running" ? overview.problem : `The search has finished: ${best}${overview.best ? then : overview.reason}`);
+  tell(overview.ended === null ? overview.problem : `The search has finished: ${best}${overview.best ? then : overview.reason}`);
   say(byId("connection"), `as of ${clock(shown.heard, true)}`);
 }
 
 function away(error) {
   const { overview, heard } = shown;
-  const over = overview && overview.search !== "running";
+  const over = overview && overview.ended !== null;
   document.body.classList.toggle("stale", !over);
   say(byId("connection"), heard ? `as of ${clock(heard, true)}` : "");
   if (error instanceof NotYet) tell(`${error.message.trim()}.`);

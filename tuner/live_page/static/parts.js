@@ -47,7 +47,7 @@ function drawCurves(overview, open) {
 
 export function drawWorkers(overview, open) {
   const total = Object.values(overview.worker_counts).reduce((sum, each) => sum + each, 0);
-  const none = overview.search === "running" ? "No worker has joined yet." : "All workers have left.";
+  const none = overview.ended === null ? "No worker has joined yet." : "All workers have left.";
   const more = total > overview.workers.length ? ` The first ${overview.workers.length} are shown.` : "";
   const some = `${count(overview.worker_counts.training)} of ${count(total)} are training.${more}`;
   say(byId("workers-note"), total ? some : none);

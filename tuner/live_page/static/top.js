@@ -5,6 +5,7 @@ import { STATES, endedOf, trialsOf } from "./states.js";
 
 const SEARCH = {
   running: { word: "running", look: "running" },
+  paused: { word: "paused", look: "paused" },
   finished: { word: "finished", look: "completed" },
   given_up: { word: "given up", look: "failed" },
 };
@@ -56,7 +57,7 @@ function tiles(overview) {
     [`best ${overview.objective}`, score(best?.score),
       best ? `trial ${best.trial}` : `no trial has ${endedOf(overview) ? "a score" : "ended yet"}`],
     trialsTile(overview),
-    overview.search === "running" ? leftTile(overview) : endTile(overview),
+    overview.ended === null ? leftTile(overview) : endTile(overview),
     elapsedTile(overview),
     ...overview.budgets.map((budget) => [budget.budget, budget.text, "budget of the search"]),
     overview.confirmation && ["repetitions", count(overview.repetitions), overview.confirmation],
@@ -81,8 +82,9 @@ function trialsTile(overview) {
   return ["trials", `${count(done)} / ${count(total)}`, `${Math.floor((100 * done) / total)} % have ended`];
 }
 
-function leftTile({ remaining_s: seconds, ending }) {
-  if (ending) return ["time left", "ending", `${ending} has ended, running trials stop after their epoch`];
+function leftTile({ remaining_s: seconds, ending, paused_since: since }) {
+  if (ending) return ["time left", "ending", `ended by ${ending}; running trials stop after their epoch`];
+  if (since !== null) return ["time left", "paused", `since ${clock(1000 * since)}; cifake-tune resume continues it`];
   if (seconds === null) return ["time left", "–", "not known yet"];
   return ["time left", duration(seconds), `until about ${clock(Date.now() + 1000 * seconds)}`];
 }
@@ -97,8 +99,8 @@ function workTile(work) {
   return ["worker-hours", work.total, work.outcomes];
 }
 
-function elapsedTile({ search, started, ended, at }) {
-  const name = search === "running" ? "running for" : "ran for";
+function elapsedTile({ started, ended, at }) {
+  const name = ended === null ? "running for" : "ran for";
   if (started === null) return [name, "–", "no trial has begun"];
   return [name, duration((ended ?? at) - started), `since ${clock(1000 * started)}`];
 }

@@ -14,8 +14,10 @@ from tuner.report.text import counted, duration, large, score, size
 from tuner.study.budgets import budget_uses
 from tuner.study.progress import by_interest, epochs_of
 from tuner.study.records import (
+    Action,
     AttemptEnded,
     BudgetEnded,
+    Controlled,
     Ended,
     Finished,
     Learned,
@@ -60,10 +62,10 @@ def search_view(
 ) -> RenderableType:
     """Return the live view of a search, for a terminal of 80 columns or more. Its trials have at most `rows` lines."""
     parts: list[RenderableType] = [_headline(state, elapsed_s, remaining_s), _FittingTable(state, workers, rows)]
-    if budgets := [f"{use.budget}: {use.text}" for use in budget_uses(state)]:
-        ending = ending_line(state) or (state.ending.reason if state.ending and state.finished else "")
-        ended = f"{ending} has ended, running trials stop after their epoch" if ending else ""
-        parts.append(Text("  ".join([*budgets, ended]).rstrip(), style="dim"))
+    ending = ending_line(state) or (state.ending.reason if state.ending and state.finished else "")
+    facts = [f"{use.budget}: {use.text}" for use in budget_uses(state)] + ([ending_sentence(ending)] if ending else [])
+    if facts:
+        parts.append(Text("  ".join(facts), style="dim"))
     parts += [*_news(state), *(Text(line, style="yellow") for line in problem_lines(workers).values())]
     return Group(*parts) if state.finished else Group(*parts, workers_line(workers, state.settings.data.own))
 
@@ -148,7 +150,7 @@ def hyperparameters_text(values: Mapping[str, Value]) -> str:
 def lines(state: StudyState, records: Iterable[Record]) -> Iterable[str]:
     """Yield a plain line for each record of interest to users."""
     for record in records:
-        if line := _trial_line(state, record) or _study_line(record):
+        if line := _trial_line(state, record) or _study_line(record) or _request_line(record):
             yield line
 
 
@@ -200,6 +202,26 @@ def _study_line(record: Record) -> str | None:
             return None
 
 
+def _request_line(record: Record) -> str | None:
+    match record:
+        case Controlled(action=Action.PAUSE, refusal=""):
+            return "the search is paused: no trial starts, running trials are handed back after their epoch"
+        case Controlled(action=Action.RESUME, refusal=""):
+            return "the search continues after its pause"
+        case Controlled(action=Action.STOP, refusal=""):
+            what = f"trial {', '.join(record.trials)}" if record.trials else "the search"
+            return f"{what} ends by cifake-tune stop; running trials stop after their epoch"
+        case Controlled(refusal=""):
+            return f"cifake-tune enqueue: the next trial is {hyperparameters_text(record.hyperparameters)}"
+        case _:
+            return None
+
+
+def ending_sentence(ending: str) -> str:
+    """Return what happens because a budget or a command has ended the search (StudyView.ending)."""
+    return f"ended by {ending}; running trials stop after their epoch"
+
+
 def _ended_line(state: StudyState, end: Ended) -> str:
     """Return how a trial ended, and if it has a score, the progress of the search."""
     if end.state is TrialState.FAILED:
@@ -236,6 +258,7 @@ def _headline(state: StudyState, elapsed_s: float, remaining_s: float | None) ->
         (state.settings.name, "bold"),
         f"  {len(state.ended)}" + ("" if total is None else f"/{total}"),
         (" trials", "dim"),
+        ("  search paused" if state.control.is_paused else "", "bold yellow"),
         (f"  {paused} paused" if paused else "", "blue"),
         (f"  {stopped} stopped" if stopped else "", "yellow"),
         (f"  {failed} failed" if failed else "", "red"),

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
-from tuner.report.terminal.search import hyperparameters_text, model_line
+from tuner.report.terminal.search import ending_sentence, hyperparameters_text, model_line
 from tuner.report.text import duration, score
 from tuner.study.status import Activity
-from tuner.study.views import FAULT, StudyView
+from tuner.study.views import FAULT, StudyView, local_time
 
 
 def study_lines(view: StudyView) -> Iterator[tuple[str, str]]:
@@ -25,7 +25,7 @@ def study_lines(view: StudyView) -> Iterator[tuple[str, str]]:
     for budget in view.budgets:
         yield "budget", f"{budget.budget}: {budget.text}"
     if view.ending:
-        yield "ending", f"{view.ending} has ended, running trials stop after their epoch"
+        yield "ending", ending_sentence(view.ending)
     if view.best_score is not None:
         yield "best", f"{view.objective} {score(view.best_score)}, trial {view.best_trial}"
         yield "", hyperparameters_text(view.best_hyperparameters or {})
@@ -59,14 +59,15 @@ def activity_line(view: StudyView) -> str:
             return "ended with a fault that every trial has"
         return "gave up; fix the cause, and give the same command again" if view.gave_up else "finished"
     leased = f"{view.running} trial{'' if view.running == 1 else 's'} leased to workers"
+    paused = "" if view.paused_since is None else f"paused since {local_time(view.paused_since)}"
     if view.last_record_s is None:
-        return f"{view.activity.replace('_', ' ')} ({leased})"
-    age = f"last record {duration(view.last_record_s)} ago"
-    match view.activity:
-        case Activity.RUNNING:
-            return f"running ({age}, {leased})"
-        case Activity.UNKNOWN:
-            return f"starting, waiting for workers, or stopped ({age}, {leased})"
-        case _:
-            silent = "longer than its epochs take" if view.running else "so no worker is at work"
-            return f"not running ({age}, {leased}; {silent}). Start it again with the same command to continue."
+        return f"{paused or view.activity.replace('_', ' ')} ({leased})"
+    facts = f"last record {duration(view.last_record_s)} ago, {leased}"
+    if view.activity is Activity.NOT_RUNNING:
+        silent = "longer than its epochs take" if view.running else "so no worker is at work"
+        resume = f" It is {paused}, so run cifake-tune resume, too." if paused else ""
+        return f"not running ({facts}; {silent}). Start it again with the same command to continue.{resume}"
+    if paused:
+        return f"{paused} ({facts}). Continue it with cifake-tune resume."
+    running = "running" if view.activity is Activity.RUNNING else "starting, waiting for workers, or stopped"
+    return f"{running} ({facts})"

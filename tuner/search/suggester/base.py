@@ -18,10 +18,12 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any
 
+from tuner.errors import SpaceError
 from tuner.names import TrialId
 from tuner.search.suggester.observation import Observation, observation_of
 from tuner.search.suggester.untried import REJECTIONS, UntriedValues
 from tuner.spaces.exploration import activate
+from tuner.spaces.first_points import completed_point
 from tuner.study.records import TrialState, Value
 from tuner.study.state import StudyState
 
@@ -130,6 +132,8 @@ class Suggester:
     def restore(self, state: StudyState) -> None:
         """Continue where the suggester of an earlier chief stopped. Must be called before the first suggestion."""
         self._learn(state)
+        for values in state.control.enqueued:
+            self.enqueue(values)
         self._repetitions = len(state.repetitions)
         remaining = Counter(state.steps)
         for trial_id in state.steps:
@@ -149,6 +153,20 @@ class Suggester:
                 self._register(trial_id, self._completed(trial.hyperparameters))
         for trial in state.suggested:
             self.observe(observation_of(trial))
+
+    def completed(self, values: Mapping[str, Value]) -> dict[str, Value]:
+        """Return the configuration with these values, and the defaults of all other hyperparameters.
+
+        Raises SpaceError if it is outside the space, has been tried or is enqueued, or if a constraint rejects it.
+        """
+        completed = completed_point(self._oracle.hyperparameters, values, "enqueue")
+        if refusal := self._untried.refusal(completed):
+            raise SpaceError(refusal)
+        return completed
+
+    def enqueue(self, values: Mapping[str, Value]) -> None:
+        """Suggest a complete configuration before all others that are not enqueued yet, as those of search.first."""
+        self._untried.enqueue(values)
 
     def observe(self, observation: Observation) -> None:
         """Register what is now known about a trial: a rung that it has reached, or that it was paused or has ended."""

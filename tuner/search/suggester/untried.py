@@ -84,6 +84,19 @@ class UntriedValues:
         """Return the next configuration of `first` that no trial of this study has; None if there are no more."""
         return next((dict(values) for values in self._first if self._hash(values) not in self._tried), None)
 
+    def enqueue(self, values: Mapping[str, Value]) -> None:
+        """Add a complete configuration to `first`."""
+        self._first.append(values)
+
+    def refusal(self, values: Mapping[str, Value]) -> str:
+        """Return why a complete configuration cannot be enqueued, as a sentence; empty if it can be."""
+        if self._hash(values) in self._tried:
+            return "a trial has these hyperparameters already, or search.constraints rejects them."
+        if values in self._first:
+            return "these hyperparameters are enqueued already."
+        is_rejected = self._is_rejected is not None and self._is_rejected(values)
+        return "search.constraints rejects these hyperparameters." if is_rejected else ""
+
     def is_tried(self, values: Mapping[str, Value]) -> bool:
         """Return whether a trial of this or an earlier study has these values, or a constraint has rejected them."""
         key = self._hash(values)

@@ -1,0 +1,1 @@
+"""The message that is sent to a webhook when a study ends."""

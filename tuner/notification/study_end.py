@@ -1,0 +1,132 @@
+"""The message about the end of a study, which is sent once for each end."""
+
+import json
+import logging
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+
+from pydantic import ValidationError
+
+from tuner import names
+from tuner.bucket import Bucket
+from tuner.config.formats import Versioned
+from tuner.errors import BucketError, NewerFormatError, NoResultError, ObjectExistsError, UsageError
+from tuner.notification.webhook import post
+from tuner.study.progress import end_of_search
+from tuner.study.records import Value, first_line
+from tuner.study.state import StudyState
+from tuner.study.status import EvaluationSummary
+
+log = logging.getLogger(__name__)
+
+
+class EndState(StrEnum):
+    """How a study has ended."""
+
+    FINISHED = "finished"
+    GAVE_UP = "gave_up"  # after too many failed trials, or because of a fault that every trial shares
+    NO_RESULT = "no_result"  # no trial has both a score and a saved model
+    EVALUATION_FAILED = "evaluation_failed"
+
+
+class StudyEnd(Versioned):
+    """The message."""
+
+    text: str
+    """The end in one sentence, for services that show only a text."""
+    study: str
+    state: EndState
+    reason: str
+    bucket: str
+    """URL of the bucket."""
+    trials: int
+    """Number of trials that have ended."""
+    objective: str
+    best_trial: str | None
+    best_score: float | None
+    best_hyperparameters: dict[str, Value] | None
+    evaluation: EvaluationSummary | None
+    """The result of the evaluation; None if it failed, or if the sender does not evaluate."""
+
+
+@contextmanager
+def announced_end(
+    bucket: Bucket, state: Callable[[], StudyState], webhook: str | None, evaluates: bool
+) -> Iterator[None]:
+    """Announce the end of the study when the block has ended, also if it ended because the study has no result.
+
+    `state` returns the state of the study then, and `evaluates` is whether the block includes the evaluation.
+    """
+    try:
+        yield
+    except (NoResultError, UsageError) as error:
+        if webhook is not None:
+            announce_end(bucket, state(), webhook, evaluates, str(error))
+        raise
+    if webhook is not None:
+        announce_end(bucket, state(), webhook, evaluates)
+
+
+def announce_end(bucket: Bucket, state: StudyState, webhook: str, evaluated: bool, problem: str = "") -> None:
+    """Post how a study has ended, unless that was done before. Do nothing if it has not ended.
+
+    It takes a few seconds at most. A failure is logged.
+
+    Args:
+        bucket: Bucket of the study.
+        state: State of the study.
+        webhook: URL of the webhook.
+        evaluated: Whether the study's evaluation is in the bucket.
+        problem: Why the study has no result, if the search has finished without one.
+    """
+    if state.finished is None:
+        return
+    message = _message(bucket, state, evaluated, problem)
+    note = json.dumps({"at": time.time(), "writer": secrets.token_hex(8)})
+    try:
+        # first, because a repeated message would be worse than a lost one
+        bucket.create(names.notification(state.settings.name, state.term, message.state), note.encode())
+    except ObjectExistsError:
+        return
+    except BucketError as error:
+        log.warning("the end of the study is not reported to notify.webhook: %s", error)
+        return
+    post(webhook, message.model_dump_json().encode())
+
+
+def _message(bucket: Bucket, state: StudyState, evaluated: bool, problem: str) -> StudyEnd:
+    how, best, name = _end_state(state, problem), state.best(), state.settings.name
+    reason = first_line(problem) if problem and how is not EndState.GAVE_UP else end_of_search(state)
+    about = f", best {state.objective.name} {best[0].score:.4f} (trial {best[0].trial_id})" if best else ""
+    return StudyEnd(
+        text=f"study {name}: {how.replace('_', ' ')}{about}; {reason}",
+        study=name,
+        state=how,
+        reason=reason,
+        bucket=bucket.url,
+        trials=len(state.ended),
+        objective=state.objective.name,
+        best_trial=best[0].trial_id if best else None,
+        best_score=best[0].score if best else None,
+        best_hyperparameters=best[0].chosen if best else None,
+        evaluation=_evaluation(bucket, name) if evaluated and how is EndState.FINISHED else None,
+    )
+
+
+def _end_state(state: StudyState, problem: str) -> EndState:
+    if state.finished is not None and state.finished.failed:
+        return EndState.GAVE_UP
+    if not state.best():
+        return EndState.NO_RESULT
+    return EndState.EVALUATION_FAILED if problem else EndState.FINISHED
+
+
+def _evaluation(bucket: Bucket, study: str) -> EvaluationSummary | None:
+    try:
+        return EvaluationSummary.model_validate_json(bucket.read(names.evaluation(study, names.METRICS_JSON)))
+    except (BucketError, ValidationError, NewerFormatError) as error:
+        log.warning("the message to notify.webhook lacks the evaluation (%s)", type(error).__name__)
+        return None
