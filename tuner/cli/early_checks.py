@@ -5,9 +5,13 @@ repeat all checks later.
 """
 
 import logging
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
 
 from tuner import names
 from tuner.bucket import Bucket
+from tuner.config.loading import dump, layered, parse
 from tuner.config.settings import Study
 from tuner.data.manifest import check_data_set, find_data_set, read_manifest
 from tuner.data.packed import check_packing
@@ -18,6 +22,8 @@ from tuner.study.compatibility import check_unchanged
 from tuner.study.journal import JournalReader, read_study
 
 log = logging.getLogger(__name__)
+
+NONE_GIVEN: Mapping[str, Any] = MappingProxyType({})
 
 
 def check_chief_data(bucket: Bucket, study: Study, digest: str | None) -> None:
@@ -45,11 +51,12 @@ def recorded_data(bucket: Bucket, study: Study) -> str | None:
     return None if reader.state.study is None else reader.state.data_digest
 
 
-def check_continues(bucket: Bucket, study: Study, digest: str | None) -> None:
+def check_continues(bucket: Bucket, study: Study, digest: str | None, given: Mapping[str, Any] = NONE_GIVEN) -> None:
     """Log whether a chief can continue the study with these settings and this data set (None: not known yet).
 
-    A bucket that cannot be read is only a warning, because an upgrade may be what repairs it. Raises UsageError if the
-    study began with other settings, with another data set, or with other networks of a built-in space.
+    `given` are the settings without defaults, which those of a script's Tuner complete. A bucket that cannot be read is
+    only a warning, because an upgrade may be what repairs it. Raises UsageError if the study began with other settings,
+    with another data set, or with other networks of a built-in space.
     """
     reader = JournalReader(bucket, study.name)
     try:
@@ -60,20 +67,21 @@ def check_continues(bucket: Bucket, study: Study, digest: str | None) -> None:
     except EnvironmentFailure as error:
         log.warning("the settings of study %s were not checked: %s", study.name, error)
         return
-    check_unchanged(reader.state, study, digest, version)
+    check_unchanged(reader.state, _completed(study, given, reader.state.study), digest, version)
     if reader.state.study is None:
         log.info("study %s begins with these settings", study.name)
     else:
         log.info("study %s continues with these settings", study.name)
 
 
-def has_finished(bucket: Bucket, study: Study) -> bool:
-    """Return whether the search has finished, so that a worker may find no chief.
+def has_finished(bucket: Bucket, study: Study, given: Mapping[str, Any] = NONE_GIVEN) -> bool:
+    """Return whether the search has finished, so that a worker may find no chief. For `given`, see `check_continues`.
 
     Raises ConfigError if the study began with other settings: no chief serves it with these.
     """
     reader = JournalReader(bucket, study.name)
     reader.poll()
+    study = _completed(study, given, reader.state.study)
     check_unchanged(reader.state, study, None)
     if reader.state.is_over(study):
         log.info("the search of study %s has finished", study.name)
@@ -92,3 +100,10 @@ def is_evaluated(bucket: Bucket, study: str) -> bool:
     if not state.settings.data.own:
         check_data_set(bucket, state.data_digest)
     return False
+
+
+def _completed(study: Study, given: Mapping[str, Any], recorded: Study | None) -> Study:
+    """Return the settings, in a study of a script with the recorded ones of its Tuner, which only the chief reads."""
+    if study.space.script is None or recorded is None:
+        return study
+    return parse(layered(dump(recorded), given), "the settings")

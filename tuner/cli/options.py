@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -126,6 +126,19 @@ def study_settings(option: str | None, settings: list[str], bucket_url: str) -> 
 
     if option is None or _is_file(option):
         return load(Path(option) if option is not None else None, settings, os.environ)
+    return load(None, settings, os.environ, recorded=_recorded(option, bucket_url))
+
+
+def given_settings(option: str | None, settings: list[str], bucket_url: str) -> dict[str, Any]:
+    """Return the values that `study_settings` would complete by defaults. Raises as it does."""
+    from tuner.config.loading import dump, given_values, layered
+
+    if option is None or _is_file(option):
+        return given_values(Path(option) if option is not None else None, settings, os.environ)
+    return layered(dump(_recorded(option, bucket_url)), given_values(None, settings, os.environ))
+
+
+def _recorded(option: str, bucket_url: str) -> "Study":
     from tuner.bucket import open_bucket
     from tuner.study.journal import JournalReader, find_study, no_study
 
@@ -137,7 +150,7 @@ def study_settings(option: str | None, settings: list[str], bucket_url: str) -> 
             raise no_study(bucket, option)
     except UsageError as error:
         raise UsageError(f"--study {option:.200}: there is no such file, and {error}") from None
-    return load(None, settings, os.environ, recorded=reader.state.study)
+    return reader.state.study
 
 
 def _is_file(option: str) -> bool:

@@ -37,10 +37,33 @@ def load(
     Raises:
         ConfigError: A setting is invalid. The message names the file or variable, the key and the valid values.
     """
-    values: dict[str, Any] = dump(recorded) if recorded else {}
+    values, origins = _given(file, settings, environment, dump(recorded) if recorded else {})
+    return _validate(values, str(file) if file else "the settings", origins)
+
+
+def given_values(
+    file: Path | None = None, settings: Iterable[str] = (), environment: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """Return the values that `load` would validate, without any defaults. Raises ConfigError as `load` does."""
+    return _given(file, settings, environment, {})[0]
+
+
+def layered(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of both, in which those of `upper` override those of `lower`."""
+    values = dict(lower)
+    for key, value in upper.items():
+        below = values.get(key)
+        values[key] = layered(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
+    return values
+
+
+def _given(
+    file: Path | None, settings: Iterable[str], environment: Mapping[str, str] | None, values: dict[str, Any]
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return the values, and the variable or `--set` of each key that does not come from the file."""
     if file:
         values = _with_values(read_settings(file), str(file))
-    origins: dict[str, str] = {}  # the variable or --set of each key that does not come from the file
+    origins: dict[str, str] = {}
     for variable, text in sorted((environment or {}).items()):
         if variable.startswith(names.ENV_SETTING):
             path = variable.removeprefix(names.ENV_SETTING).lower().split("__")
@@ -54,7 +77,7 @@ def load(
         where = f"--set {_shown(setting)}"
         _put(values, key.split("."), _value(text, where), where)
         origins[key] = where
-    return _validate(values, str(file) if file else "the settings", origins)
+    return values, origins
 
 
 def _value(text: str, where: str) -> Any:

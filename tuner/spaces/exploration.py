@@ -240,18 +240,20 @@ def _describe(hp: "keras_tuner.HyperParameters", error: Exception) -> str:
     return f"{hp.values} ({cause_of(error)})"
 
 
-class _UsedError(BaseException):
+class UsedError(BaseException):
     """A user's `fit` has called its model. A BaseException, so that the user's `except Exception` does not catch it."""
 
 
-class _NoModel:
+class NoModel:
     """Placeholder for a model or unknown data. Calling it, or an attribute, ends the exploration of `fit`."""
 
-    def __getattr__(self, name: str) -> "_NoModel":
+    def __getattr__(self, name: str) -> "NoModel":
+        """Return the placeholder itself."""
         return self
 
     def __call__(self, *args: object, **kwargs: object) -> NoReturn:
-        raise _UsedError
+        """Raise UsedError."""
+        raise UsedError
 
 
 def _explore_fit(
@@ -266,14 +268,14 @@ def _explore_fit(
 
     if type(space).fit is keras_tuner.HyperModel.fit:
         return
-    x: Any = _NoModel()
+    x: Any = NoModel()
     y: Any = x
     if image_shape is not None:
         x, y = np.zeros((1, *image_shape), np.uint8), np.zeros(1, np.uint8)
     # whether a space's own data is arrays or a pipeline, which has no y, is unknown here
     for data in ((x, y),) if image_shape is not None else ((x, y), (x,)):
         try:
-            space.fit(hp, _NoModel(), *data, validation_data=data, epochs=1, initial_epoch=0, callbacks=[])
-        except (_UsedError, Exception) as error:  # trials will report real errors
+            space.fit(hp, NoModel(), *data, validation_data=data, epochs=1, initial_epoch=0, callbacks=[])
+        except (UsedError, Exception) as error:  # trials will report real errors
             if isinstance(error, PreemptedError):
                 raise
