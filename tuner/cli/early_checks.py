@@ -102,6 +102,11 @@ def is_evaluated(bucket: Bucket, study: str) -> bool:
     return False
 
 
+def has_script(bucket: Bucket, study: str) -> bool:
+    """Return whether the study's models are built by a script."""
+    return read_study(bucket, study).settings.space.script is not None
+
+
 def _completed(study: Study, given: Mapping[str, Any], recorded: Study | None) -> Study:
     """Return the settings, in a study of a script with the recorded ones of its Tuner, which only the chief reads."""
     if study.space.script is None or recorded is None:

@@ -291,7 +291,7 @@ def evaluate(
         is_evaluated = early_checks.is_evaluated(bucket, name)
     if not is_evaluated:
         with shown_wait("importing Keras", stderr_is_hidden=True):
-            import_keras()  # here, because the evaluator's own import would show messages and load all packages
+            import_keras(whole=early_checks.has_script(bucket, name))  # here, because the evaluator's own import would show messages and load all packages
     with shown_progress("preparing the evaluation") as progress:
         metrics = run_evaluation(bucket, name, cache_folder(os.environ), progress)
     if as_json:

@@ -8,12 +8,11 @@ import keras
 from tuner import names
 from tuner.bucket import Bucket
 from tuner.errors import ObjectNotFoundError, ScriptError
+from tuner.scripts import models
 from tuner.scripts.session import ScriptSearch
-from tuner.scripts.training import without_parent
 from tuner.search.keras_tuner_trials import keras_tuner_trial
 from tuner.spaces.error_cause import cause_of
 from tuner.study.state import StudyState
-from tuner.training import checkpoint
 
 
 def serve_results(search: ScriptSearch, bucket: Bucket, state: StudyState, folder: Path) -> None:
@@ -28,7 +27,7 @@ def serve_results(search: ScriptSearch, bucket: Bucket, state: StudyState, folde
         state: The study, whose search has finished.
         folder: Folder for downloaded models.
     """
-    tuner, oracle = search.tuner, search.tuner.oracle
+    oracle = search.tuner.oracle
     space, objective = oracle.get_space(), state.objective
     trials = {trial.trial_id: keras_tuner_trial(trial, objective, space) for trial in state.trials.values()}
     best_first = [trials[trial.trial_id] for trial in state.ranking()]
@@ -49,15 +48,13 @@ def serve_results(search: ScriptSearch, bucket: Bucket, state: StudyState, folde
                 "Load at most two models (get_best_models)."
             ) from None
         try:
-            model = tuner._try_build(without_parent(trial.hyperparameters))
-            checkpoint.load_weights(model, file)
+            return models.load_model(search, trial.hyperparameters, file)
         except Exception as error:
             raise ScriptError(
                 f"the model of trial {trial.trial_id} cannot be built again: {cause_of(error)}"
             ) from error
         finally:
             file.unlink()
-        return model
 
     oracle.trials = trials
     oracle.get_best_trials = get_best_trials

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import keras_tuner
 from keras_tuner.src.engine import tuner_utils
 from keras_tuner.src.engine.hypermodel import HyperModel
 from keras_tuner.src.engine.objective import DefaultObjective
@@ -17,6 +16,7 @@ from keras_tuner.src.tuners.hyperband import Hyperband
 
 from tuner import names
 from tuner.scripts.entry_points import set_for_now
+from tuner.scripts.models import without_parent
 from tuner.scripts.session import ScriptSearch
 from tuner.scripts.settings import epochs_of, positional_epochs
 from tuner.scripts.trial_callback import TrialCallback
@@ -78,12 +78,6 @@ class ScriptTrainer:
     def is_done(self, task: Task) -> bool:
         """Return whether no epoch is left, unless the script's own code may return something afterwards."""
         return task.is_trained and self._is_plain
-
-    def load(self, hyperparameters: keras_tuner.HyperParameters, file: Path) -> keras.Model:
-        """Build a model with the script's own code, and load its weights. Raises what these raise."""
-        model = self.search.tuner._build_hypermodel(without_parent(hyperparameters))
-        checkpoint.load_weights(model, file)
-        return model
 
     def _train(
         self, task: Task, listener: Listener, activities: Activities, prepared: Callable[[keras.Model], None]
@@ -153,13 +147,6 @@ class ScriptTrainer:
             else:
                 args[position] = task.epochs
         return tuple(args), kwargs
-
-
-def without_parent(hyperparameters: keras_tuner.HyperParameters) -> keras_tuner.HyperParameters:
-    """Return a copy without the id of the trial that this one continues, whose weights Hyperband would load itself."""
-    copied = hyperparameters.copy()
-    copied.values.pop(names.HP_PARENT, None)
-    return copied
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import contextlib
 import functools
 import hashlib
 import json
+import warnings
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -78,11 +79,16 @@ def save_weights(model: Any, path: Path) -> None:
         weights.unlink()
 
 
-def load_weights(model: Any, path: Path) -> None:
-    """Load what `save_weights` wrote. Raises Keras's errors if the model has other weights."""
+def build(model: Any, path: Path) -> None:
+    """Create the weights of a model without an input shape, from what `save_weights` wrote, if Keras can do that."""
     if not model.built:
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(path) as archive, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Keras warns if it cannot
             model.build_from_config(json.loads(archive.read(_SHAPES)))
+
+
+def load_weights(model: Any, path: Path) -> None:
+    """Load what `save_weights` wrote into a built model. Raises Keras's errors if the model has other weights."""
     if model.optimizer is not None and not model.optimizer.built:
         model.optimizer.build(model.trainable_variables)
     model.load_weights(path)

@@ -12,6 +12,7 @@ from pathlib import Path
 import keras
 import keras_tuner
 
+from tuner.scripts.models import load_model
 from tuner.scripts.training import ScriptTrainer
 from tuner.spaces.error_cause import cause_of
 from tuner.spaces.out_of_memory import out_of_memory
@@ -60,7 +61,7 @@ class ScriptModelCheck:
 
     def _built_again(self, file: Path) -> keras.Model:
         try:
-            return self._trainer.load(self._hyperparameters, file)
+            return load_model(self._trainer.search, self._hyperparameters, file)
         except Exception as error:
             if out_of_memory(error):
                 raise
