@@ -74,14 +74,16 @@ def check_continues(bucket: Bucket, study: Study, digest: str | None, given: Map
         log.info("study %s continues with these settings", study.name)
 
 
-def has_finished(bucket: Bucket, study: Study, given: Mapping[str, Any] = NONE_GIVEN) -> bool:
-    """Return whether the search has finished, so that a worker may find no chief. For `given`, see `check_continues`.
+def has_finished(bucket: Bucket, study: Study) -> bool:
+    """Return whether the search has finished, so that a worker may find no chief.
 
+    False if the study has a script, because only the chief knows whether its search has grown.
     Raises ConfigError if the study began with other settings: no chief serves it with these.
     """
     reader = JournalReader(bucket, study.name)
     reader.poll()
-    study = _completed(study, given, reader.state.study)
+    if study.space.script is not None:
+        return False
     check_unchanged(reader.state, study, None)
     if reader.state.is_over(study):
         log.info("the search of study %s has finished", study.name)

@@ -224,7 +224,6 @@ def worker(
     encryption = _encryption()
     file = os.environ.get(names.ENV_STUDY_FILE)
     study = study_settings(file, [], bucket_url) if file else None
-    given = given_settings(file, [], bucket_url) if file else {}
     script = study.space if study and study.space.script else None
     # before the bucket is read, which in a cluster may still be starting
     with importing_keras(whole=script is not None):
@@ -241,7 +240,7 @@ def worker(
     bucket = MeasuredBucket(_bucket(bucket_url), monitor.registry)
     release = names.parse_release(os.environ)
     with serving(monitor):  # before the bucket and the chief are reached: the alerts need to see a worker that waits
-        if study and early_checks.has_finished(bucket, study, given):
+        if study and early_checks.has_finished(bucket, study):
             return
         absence = ChiefAbsence(bucket, study.name, release) if study and release else None
         devices.check(os.environ)
@@ -291,7 +290,8 @@ def evaluate(
         is_evaluated = early_checks.is_evaluated(bucket, name)
     if not is_evaluated:
         with shown_wait("importing Keras", stderr_is_hidden=True):
-            import_keras(whole=early_checks.has_script(bucket, name))  # here, because the evaluator's own import would show messages and load all packages
+            # here, because the evaluator's own import would show messages and load all packages
+            import_keras(whole=early_checks.has_script(bucket, name))
     with shown_progress("preparing the evaluation") as progress:
         metrics = run_evaluation(bucket, name, cache_folder(os.environ), progress)
     if as_json:

@@ -1,10 +1,9 @@
-"""As in Keras Tuner's guide to distributed tuning: Hyperband, a distribution strategy, and an early-stopping callback."""
+"""As in Keras Tuner's guide to distributed tuning: Hyperband, a distribution strategy, and early stopping."""
 
 import keras
+import keras_tuner as kt
 import numpy as np
 import tensorflow as tf
-
-import keras_tuner as kt
 
 
 def build_model(hp):

@@ -1,10 +1,9 @@
 """As in Keras Tuner's getting-started guide: several executions per trial, and the best values trained again."""
 
 import keras
+import keras_tuner
 import numpy as np
 from keras import layers
-
-import keras_tuner
 
 
 def call_existing_code(units, activation, dropout, lr):

@@ -1,4 +1,4 @@
-"""A HyperModel with its own fit, which names a hyperparameter, and a Tuner with its own run_trial, which names another."""
+"""A HyperModel with its own fit and a Tuner with its own run_trial, each of which names a hyperparameter."""
 
 import keras
 import keras_tuner as kt
