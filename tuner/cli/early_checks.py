@@ -5,13 +5,10 @@ repeat all checks later.
 """
 
 import logging
-from collections.abc import Mapping
-from types import MappingProxyType
-from typing import Any
 
 from tuner import names
 from tuner.bucket import Bucket
-from tuner.config.loading import dump, layered, parse
+from tuner.config.loading import Loaded, dump, layered, parse
 from tuner.config.settings import Study
 from tuner.data.manifest import check_data_set, find_data_set, read_manifest
 from tuner.data.packed import check_packing
@@ -22,8 +19,6 @@ from tuner.study.compatibility import check_unchanged
 from tuner.study.journal import JournalReader, read_study
 
 log = logging.getLogger(__name__)
-
-NONE_GIVEN: Mapping[str, Any] = MappingProxyType({})
 
 
 def check_chief_data(bucket: Bucket, study: Study, digest: str | None) -> None:
@@ -51,13 +46,14 @@ def recorded_data(bucket: Bucket, study: Study) -> str | None:
     return None if reader.state.study is None else reader.state.data_digest
 
 
-def check_continues(bucket: Bucket, study: Study, digest: str | None, given: Mapping[str, Any] = NONE_GIVEN) -> None:
+def check_continues(bucket: Bucket, loaded: Loaded, digest: str | None) -> None:
     """Log whether a chief can continue the study with these settings and this data set (None: not known yet).
 
-    `given` are the settings without defaults, which those of a script's Tuner complete. A bucket that cannot be read is
-    only a warning, because an upgrade may be what repairs it. Raises UsageError if the study began with other settings,
-    with another data set, or with other networks of a built-in space.
+    The given settings of a study with a script are completed by the recorded ones of its Tuner. A bucket that cannot be
+    read is only a warning, because an upgrade may be what repairs it. Raises UsageError if the study began with other
+    settings, with another data set, or with other networks of a built-in space.
     """
+    study = loaded.study
     reader = JournalReader(bucket, study.name)
     try:
         reader.poll()
@@ -67,7 +63,9 @@ def check_continues(bucket: Bucket, study: Study, digest: str | None, given: Map
     except EnvironmentFailure as error:
         log.warning("the settings of study %s were not checked: %s", study.name, error)
         return
-    check_unchanged(reader.state, _completed(study, given, reader.state.study), digest, version)
+    if study.space.script is not None and reader.state.study is not None:  # only the chief runs the script
+        study = parse(layered(dump(reader.state.study), loaded.given), "the settings")
+    check_unchanged(reader.state, study, digest, version)
     if reader.state.study is None:
         log.info("study %s begins with these settings", study.name)
     else:
@@ -107,10 +105,3 @@ def is_evaluated(bucket: Bucket, study: str) -> bool:
 def has_script(bucket: Bucket, study: str) -> bool:
     """Return whether the study's models are built by a script."""
     return read_study(bucket, study).settings.space.script is not None
-
-
-def _completed(study: Study, given: Mapping[str, Any], recorded: Study | None) -> Study:
-    """Return the settings, in a study of a script with the recorded ones of its Tuner, which only the chief reads."""
-    if study.space.script is None or recorded is None:
-        return study
-    return parse(layered(dump(recorded), given), "the settings")

@@ -5,7 +5,7 @@ import logging
 import os
 import sys
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -28,14 +28,14 @@ from tuner.cli.options import (
     JsonOption,
     StudyFileOption,
     StudyNameOption,
-    given_settings,
+    loaded_settings,
     named_study,
     study_settings,
 )
 from tuner.cli.script_options import ScriptArguments, ScriptOption, TunerOption, script_settings, study_name_of
 from tuner.cli.system_limits import check_limits
 from tuner.config import settings as config
-from tuner.config.loading import dump
+from tuner.config.loading import Loaded, dump
 from tuner.errors import ConfigError, UsageError
 from tuner.limits import NAME_CHARACTERS, is_name
 from tuner.monitoring.log_format import begin_logging, read_format
@@ -107,11 +107,8 @@ def run(
     source = [f"data.source={json.dumps(data)}"] if data is not None else []
     packing = packing_settings(resize, convert, labels, columns, test)
     options = [*(settings or []), *source, *packing, *script_settings(script, tuner, arguments)]
-    given = given_settings(study_file, options, bucket_url)
-    if script is not None and "name" not in given:
-        options.append(f"name={study_name_of(script)}")
-        given = given_settings(study_file, options, bucket_url)
-    study = study_settings(study_file, options, bucket_url)
+    loaded = loaded_settings(study_file, options, bucket_url, study_name_of(script) if script else "")
+    study = loaded.study
     check_limits()
     backend = choose_backend()  # the processes of the study would repeat its error, but only after the data is packed
     cache, console = cache_folder(os.environ), make_console()
@@ -120,7 +117,7 @@ def run(
         print_line(console, f"Warning: {problem}", style="yellow")
     count = workers_for(gpus, backend) if number is None else number
     crew = Crew(count, gpus, spare)
-    values = dump(study) if study.space.script is None else given
+    values = dump(study) if study.space.script is None else loaded.given
     run_study(study, values, _bucket(bucket_url), crew, cache, _encryption(), console)
 
 
@@ -152,18 +149,17 @@ def chief(
     if check:
         from tuner.cli import early_checks
 
-        study = study_settings(study_file, settings or [], bucket_url)
-        given = given_settings(study_file, settings or [], bucket_url)
-        early_checks.check_continues(_bucket(bucket_url), study, os.environ.get(names.ENV_DATA) or None, given)
+        loaded = loaded_settings(study_file, settings or [], bucket_url)
+        early_checks.check_continues(_bucket(bucket_url), loaded, os.environ.get(names.ENV_DATA) or None)
         return
     from tuner.chief.own_job import ended_by_lasting_errors
 
     with ended_by_lasting_errors(os.environ) as own:
-        study = study_settings(study_file, settings or [], bucket_url)
-        _run_chief(study, given_settings(study_file, settings or [], bucket_url), _bucket(bucket_url), own)
+        _run_chief(loaded_settings(study_file, settings or [], bucket_url), _bucket(bucket_url), own)
 
 
-def _run_chief(study: config.Study, given: dict[str, Any], its_bucket: Bucket, own: "OwnJobEnd") -> None:
+def _run_chief(loaded: Loaded, its_bucket: Bucket, own: "OwnJobEnd") -> None:
+    study = loaded.study
     _check_own_data(study)
     host, port, encryption, spare = _environment(names.ENV_ORACLE_IP), _port(), _encryption(), _spare()
     from tuner.address import Address
@@ -194,7 +190,7 @@ def _run_chief(study: config.Study, given: dict[str, Any], its_bucket: Bucket, o
         if study.space.script is None:
             run_chief(context)
         else:
-            run_chief_of_script(context, given)
+            run_chief_of_script(context, loaded.given)
 
 
 def worker(

@@ -3,6 +3,7 @@
 import difflib
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,50 +21,48 @@ SHOWN_CHARACTERS = 100
 """Maximum length of a key or of a value in an error message."""
 
 
+@dataclass(frozen=True)
+class Loaded:
+    """Settings, with and without the defaults."""
+
+    study: Study
+    given: dict[str, Any]
+    """The values that the user gave, with the keys of study.yaml."""
+
+
 def load(
     file: Path | None = None,
     settings: Iterable[str] = (),
     environment: Mapping[str, str] | None = None,
     recorded: Study | None = None,
 ) -> Study:
-    """Return the study that results from the file, the environment and the `key=value` settings.
+    """Return the study that `load_given` loads. Raises ConfigError."""
+    return load_given(file, settings, environment, recorded).study
+
+
+def load_given(
+    file: Path | None = None,
+    settings: Iterable[str] = (),
+    environment: Mapping[str, str] | None = None,
+    recorded: Study | None = None,
+    name: str = "",
+) -> Loaded:
+    """Return the study that results from the file, the environment and the `key=value` settings, and these values.
 
     Args:
         file: Path of study.yaml. None means that there is no such file.
         settings: Arguments of `--set`, such as `search.max_trials=20`; a later one overrides an earlier one.
         environment: Environment variables. Those that begin with `CIFAKE_TUNE_STUDY__` are settings.
         recorded: Settings of an existing study, instead of a file.
+        name: Name of the study if none is set; empty for the default.
 
     Raises:
         ConfigError: A setting is invalid. The message names the file or variable, the key and the valid values.
     """
-    values, origins = _given(file, settings, environment, dump(recorded) if recorded else {})
-    return _validate(values, str(file) if file else "the settings", origins)
-
-
-def given_values(
-    file: Path | None = None, settings: Iterable[str] = (), environment: Mapping[str, str] | None = None
-) -> dict[str, Any]:
-    """Return the values that `load` would validate, without any defaults. Raises ConfigError as `load` does."""
-    return _given(file, settings, environment, {})[0]
-
-
-def layered(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values of both, in which those of `upper` override those of `lower`."""
-    values = dict(lower)
-    for key, value in upper.items():
-        below = values.get(key)
-        values[key] = layered(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
-    return values
-
-
-def _given(
-    file: Path | None, settings: Iterable[str], environment: Mapping[str, str] | None, values: dict[str, Any]
-) -> tuple[dict[str, Any], dict[str, str]]:
-    """Return the values, and the variable or `--set` of each key that does not come from the file."""
+    values: dict[str, Any] = dump(recorded) if recorded else {}
     if file:
         values = _with_values(read_settings(file), str(file))
-    origins: dict[str, str] = {}
+    origins: dict[str, str] = {}  # the variable or --set of each key that does not come from the file
     for variable, text in sorted((environment or {}).items()):
         if variable.startswith(names.ENV_SETTING):
             path = variable.removeprefix(names.ENV_SETTING).lower().split("__")
@@ -77,7 +76,18 @@ def _given(
         where = f"--set {_shown(setting)}"
         _put(values, key.split("."), _value(text, where), where)
         origins[key] = where
-    return values, origins
+    if name:
+        values = {"name": name, **values}
+    return Loaded(_validate(values, str(file) if file else "the settings", origins), values)
+
+
+def layered(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of both, in which those of `upper` override those of `lower`."""
+    values = dict(lower)
+    for key, value in upper.items():
+        below = values.get(key)
+        values[key] = layered(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
+    return values
 
 
 def _value(text: str, where: str) -> Any:
