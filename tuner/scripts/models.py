@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 import keras_tuner
+from keras_tuner.src.engine.tuner import maybe_distribute
 
 from tuner import names
 from tuner.scripts.session import ScriptSearch
@@ -19,11 +20,12 @@ def load_model(search: ScriptSearch, hyperparameters: keras_tuner.HyperParameter
     A model without an input shape is built by Keras from the shapes that were saved with it or, where Keras cannot, by
     calling it on the first training data of the script. Raises what the script's code and Keras raise.
     """
-    model = search.tuner._build_hypermodel(without_parent(hyperparameters))
-    checkpoint.build(model, file)
-    if not model.built and (inputs := _first_inputs(search)) is not None:
-        model(inputs, training=False)
-    checkpoint.load_weights(model, file)
+    with maybe_distribute(search.tuner.distribution_strategy):
+        model = search.tuner._build_hypermodel(without_parent(hyperparameters))
+        checkpoint.build(model, file)
+        if not model.built and (inputs := _first_inputs(search)) is not None:
+            model(inputs, training=False)
+        checkpoint.load_weights(model, file)
     return model
 
 

@@ -11,7 +11,7 @@ from keras_tuner.src.engine import tuner_utils
 from keras_tuner.src.engine.hypermodel import HyperModel
 from keras_tuner.src.engine.objective import DefaultObjective
 from keras_tuner.src.engine.trial import Trial
-from keras_tuner.src.engine.tuner import Tuner
+from keras_tuner.src.engine.tuner import Tuner, maybe_distribute
 from keras_tuner.src.tuners.hyperband import Hyperband
 
 from tuner import names
@@ -95,7 +95,7 @@ class ScriptTrainer:
             best_file = Path(folder) / "best.keras" if tuner.executions_per_trial > 1 else None
             may_be_returned = not self._is_plain or isinstance(objective, DefaultObjective)
             callback = self.search.callback = self.callback = TrialCallback(
-                task, listener, objective, prepared, may_be_returned=may_be_returned, best_file=best_file
+                task, listener, tuner, prepared, may_be_returned=may_be_returned, best_file=best_file
             )
             tuner.on_trial_begin(trial)
             try:
@@ -134,7 +134,8 @@ class ScriptTrainer:
         """Report the mean of all executions, with the model of the best epoch, as Keras Tuner does."""
         metrics = floats(tuner_utils.convert_to_metrics_dict(results, self.search.tuner.oracle.objective))
         if best_file.exists():
-            checkpoint.load_weights(model, best_file)
+            with maybe_distribute(self.search.tuner.distribution_strategy):
+                checkpoint.load_weights(model, best_file)
         listener.epoch_done(task.epochs - 1, metrics, model, True, named=True)
 
     def _fit_arguments(self, task: Task) -> tuple[tuple[Any, ...], dict[str, Any]]:

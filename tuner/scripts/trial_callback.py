@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 from keras_tuner.src.engine.objective import Objective
+from keras_tuner.src.engine.tuner import Tuner, maybe_distribute
 
 from tuner.training import checkpoint
 from tuner.training.faults import SharedFaultError
@@ -37,7 +38,7 @@ class TrialCallback(ListenerCallback):
         self,
         task: Task,
         listener: Listener,
-        objective: Objective,
+        tuner: Tuner,
         prepared: Callable[[keras.Model], None],
         *,
         may_be_returned: bool,
@@ -48,7 +49,7 @@ class TrialCallback(ListenerCallback):
         Args:
             task: The trial, and the checkpoint to resume from.
             listener: Called after each batch and epoch.
-            objective: The objective of the script's Tuner.
+            tuner: The script's Tuner.
             prepared: Called with the model before its first epoch.
             may_be_returned: Whether the trial may return an objective that its epochs lack.
             best_file: If the trial is several executions whose mean counts, the file in which the weights of the best
@@ -57,7 +58,8 @@ class TrialCallback(ListenerCallback):
         super().__init__(task, listener, _UNKNOWN, may_be_returned or best_file is not None)
         self.validation: dict[str, Any] | None = None
         """Arguments with which `fit` evaluates the model on the validation data; None if it did not."""
-        self._objective = objective
+        self._objective: Objective = tuner.oracle.objective
+        self._strategy = tuner.distribution_strategy
         self._prepared = prepared
         self._best_file = best_file
         self._best: float | None = None
@@ -73,10 +75,11 @@ class TrialCallback(ListenerCallback):
                     "executions_per_trial instead, or let run_trial() train its models without the callbacks."
                 )
             self._seed += 1
-        self._prepared(self.model)
-        if self._task.model_file is not None and self._best_file is None:
-            checkpoint.load_weights(self.model, self._task.model_file)
-            self.model._initial_epoch = self._task.first_epoch
+        with maybe_distribute(self._strategy):  # both may create the optimizer's variables
+            self._prepared(self.model)
+            if self._task.model_file is not None and self._best_file is None:
+                checkpoint.load_weights(self.model, self._task.model_file)
+                self.model._initial_epoch = self._task.first_epoch
         self._record_validation()
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
