@@ -40,7 +40,9 @@ class Example:
     same: int
     """Number of trials whose hyperparameters depend on the seed only, not on the results of others."""
     learned: frozenset[str] = frozenset()
-    """Hyperparameters that Keras Tuner learns only from its first trial, in which they have their defaults."""
+    """Hyperparameters that Keras Tuner learns only from trials, the first of which has their defaults."""
+    stock_fails: str = ""
+    """A part of Keras Tuner's own error, if it cannot run the script to its end."""
 
 
 EXAMPLES_BY_NAME = {
@@ -48,10 +50,10 @@ EXAMPLES_BY_NAME = {
     for example in (
         Example("distributed_guide", {"loss", "accuracy"}, "[", 1),
         Example("getting_started", {"loss", "accuracy"}, "Trial 0000", 3),
-        Example("tabular_regression", {"loss", "mae"}, "test MAE", 3),
-        Example("text_classification", {"loss", "accuracy"}, "accuracy on the test texts", 3),
-        Example("pipeline", {"loss", "acc"}, "", 3),
-        Example("autoencoder", {"loss"}, "reconstruction", 1),
+        Example("tabular_regression", {"loss", "mae"}, "test MAE", 1, frozenset({"units_1", "units_2"})),
+        Example("text_classification", {"loss", "accuracy"}, "accuracy on the test texts", 1, frozenset({"rate"})),
+        Example("pipeline", {"loss", "acc"}, "", 1, stock_fails="should be deep-copyable"),
+        Example("autoencoder", {"loss"}, "reconstruction", 1, stock_fails="has not yet been built"),
         Example(
             "own_fit", {"val_accuracy"}, "'batch_size', 'normalize', 'units'", 1, frozenset({"batch_size", "normalize"})
         ),
@@ -85,7 +87,7 @@ def outcome(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         assert done.code == 0, done.err + here.logs()
         metrics = read_metrics(here.bucket, study)
         assert isinstance(metrics, OwnMetrics)
-        _run_stock(example.name, stock, here.environment)
+        _run_stock(example, stock, here.environment)
         yield Outcome(example, done, here.state(), metrics, stock)
 
 
@@ -97,9 +99,13 @@ def _kill_a_worker(here: Place) -> None:
             os.kill(process, signal.SIGKILL)
 
 
-def _run_stock(name: str, folder: Path, environment: dict[str, str]) -> None:
-    command = [sys.executable, str(EXAMPLES / f"{name}.py")]
-    subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True, timeout=300)
+def _run_stock(example: Example, folder: Path, environment: dict[str, str]) -> None:
+    command = [sys.executable, str(EXAMPLES / f"{example.name}.py")]
+    done = subprocess.run(
+        command, cwd=folder, env=environment, check=False, capture_output=True, text=True, timeout=300
+    )
+    assert (done.returncode != 0) == bool(example.stock_fails), done.stderr
+    assert example.stock_fails in done.stderr
 
 
 def _stock_trials(folder: Path) -> list[dict[str, Any]]:
@@ -132,7 +138,8 @@ def test_the_space_is_that_of_keras_tuner(outcome: Outcome) -> None:
     space = Space(script=f"{outcome.example.name}.py", code=str(EXAMPLES))
     found: list[set[str]] = []
     run_to_search(space, lambda search: found.append({each.name for each in script_space(search).space}))
-    assert found == [_stock_space(outcome.stock)]
+    stock = _stock_space(outcome.stock)
+    assert found[0] - outcome.example.learned <= stock <= found[0]  # its few trials need not meet all
 
 
 def test_the_first_suggestions_are_those_of_keras_tuner(outcome: Outcome) -> None:

@@ -159,3 +159,17 @@ def test_a_search_without_hyperparameters_is_refused(tmp_path: Path) -> None:
     body = "tuner = keras_tuner.RandomSearch(lambda hp: keras.Sequential([keras.layers.Dense(1)]), 'val_loss')\n"
     with pytest.raises(ScriptError, match="has no hyperparameters before its first trial"):
         searched(tmp_path, HEAD + body + SEARCH, script_space)
+
+
+def test_hyperparameters_in_loops_are_searched(tmp_path: Path) -> None:
+    body = """
+def deep(hp):
+    model = keras.Sequential([keras.Input((2,))])
+    for layer in range(hp.Int("layers", 1, 3)):
+        model.add(keras.layers.Dense(hp.Int(f"units_{layer}", 1, 3)))
+    model.compile("adam", "mse")
+    return model
+tuner = keras_tuner.RandomSearch(deep, "val_loss")
+"""
+    whole = searched(tmp_path, body + SEARCH, script_space)
+    assert {hyperparameter.name for hyperparameter in whole.space} == {"layers", "units_0", "units_1", "units_2"}

@@ -9,16 +9,17 @@ from keras_tuner.src.engine.tuner import Tuner
 from tuner.errors import PreemptedError, ScriptError
 from tuner.scripts.entry_points import set_for_now
 from tuner.scripts.session import ScriptSearch
-from tuner.spaces.exploration import NoModel, UsedError
+from tuner.spaces.exploration import NoModel, UsedError, explore_more
 from tuner.spaces.own_methods import has_own_fit
 
 
 def script_space(search: ScriptSearch) -> keras_tuner.HyperParameters:
     """Return all hyperparameters of the script's search.
 
-    Keras Tuner's constructor has found those that `build` names. The own `run_trial` of a Tuner and the own `fit` of a
-    hypermodel may name more. Keras Tuner learns these from the first trials. Here, both are called with placeholders
-    for the model, and end when they use it.
+    Keras Tuner's constructor has found those that `build` names with the defaults and under conditions. The own
+    `run_trial` of a Tuner, the own `fit` of a hypermodel, and builds with other values may name more. Keras Tuner learns
+    these from its trials. Here, the two methods are called with placeholders for the model, and end when they use it,
+    and the model is built with other values.
 
     Raises ScriptError if there are no hyperparameters.
     """
@@ -32,6 +33,7 @@ def script_space(search: ScriptSearch) -> keras_tuner.HyperParameters:
                 if isinstance(error, PreemptedError):
                     raise
             oracle.update_space(hp)
+        oracle.update_space(explore_more(hypermodel, oracle.get_space()))
     space: keras_tuner.HyperParameters = oracle.get_space()
     if not space.space:
         raise ScriptError(

@@ -42,8 +42,6 @@ def explore(
     A build that fails with other values than the defaults is a warning, because only the trials with these values fail.
     Raises SpaceError if the model cannot be built with the defaults, or has a condition that no build meets.
     """
-    import keras
-
     explorer = _Explorer(space, image_shape)
     explorer.declare()
     if is_built_in(space):
@@ -52,6 +50,26 @@ def explore(
         explorer.meet_conditions()
         explorer.check_loadable()
         explorer.vary({}, explorer.hyperparameters.space)
+    return _ended(explorer)
+
+
+def explore_more(
+    space: "keras_tuner.HyperModel", known: "keras_tuner.HyperParameters"
+) -> "keras_tuner.HyperParameters":
+    """Return the hyperparameters that Keras Tuner has found, and those that builds with other values name.
+
+    These are in loops and branches without a conditional scope. Keras Tuner learns them from the trials that meet them.
+    """
+    explorer = _Explorer(space, None)
+    explorer.hyperparameters = known.copy()
+    explorer.vary({}, explorer.hyperparameters.space)
+    return _ended(explorer)
+
+
+def _ended(explorer: "_Explorer") -> "keras_tuner.HyperParameters":
+    """Log what the exploration did not find, and return what it found."""
+    import keras
+
     if explorer.exhausted:
         log.warning(
             "%d builds were not enough to find all hyperparameters of the space; any others are not searched", BUILDS
