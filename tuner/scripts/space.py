@@ -17,9 +17,9 @@ def script_space(search: ScriptSearch) -> keras_tuner.HyperParameters:
     """Return all hyperparameters of the script's search.
 
     Keras Tuner's constructor has found those that `build` names with the defaults and under conditions. The own
-    `run_trial` of a Tuner, the own `fit` of a hypermodel, and builds with other values may name more. Keras Tuner learns
-    these from its trials. Here, the two methods are called with placeholders for the model, and end when they use it,
-    and the model is built with other values.
+    `run_trial` of a Tuner, the own `fit` of a hypermodel, and builds with other values may name more. Keras Tuner
+    learns these from its trials. Here, the two methods are called with placeholders for the model, and end when they
+    use it, and the model is built with other values.
 
     Raises ScriptError if there are no hyperparameters.
     """
