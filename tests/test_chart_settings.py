@@ -23,13 +23,18 @@ CANDIDATES: tuple[Any, ...] = (
     "mine:space",
     "http://mlflow:5000",
     "https://mine.example.com/hook",
+    "mine.py",
     ["mine"],
     ["default"],
     [24, 48],
     {"rate": [0.1, 0.2]},
 )
 """Each setting that is no enumeration takes one of these, as another value than its default."""
-REQUIRED = {"data.own": {"space": {"import": "mine:space"}}}
+REQUIRED = {
+    "data.own": {"space": {"import": "mine:space"}},
+    "space.arguments": {"space": {"script": "mine.py"}},
+    "space.tuner": {"space": {"script": "mine.py"}},
+}
 """What a setting does not work without."""
 
 Values = dict[str, Any]

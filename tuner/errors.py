@@ -49,6 +49,10 @@ class SpaceError(UsageError):
     """The search space cannot be loaded or built."""
 
 
+class ScriptError(UsageError):
+    """A Keras Tuner script failed, or does what cannot be distributed."""
+
+
 class InternalError(CifakeTuneError):
     """An internal error of cifake-tune."""
 

@@ -409,6 +409,7 @@ MOST_WRONG_PNG = "most_wrong.png"  # the images are in the order of metrics.json
 PROVENANCE_JSON = "provenance.json"
 MODEL_CARD = "model_card.md"
 REPORT_HTML = "report.html"
+OUTPUT_TXT = "output.txt"  # what a script printed after its search
 
 # ---- Kubernetes: labels that the chart sets on a release's objects, and Kubernetes on pods of an Indexed Job --------
 APPLICATION = "cifake-tune"

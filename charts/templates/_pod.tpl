@@ -196,7 +196,7 @@ livenessProbe:
 {{- define "cifake-tune.volumeMounts" -}}
 - {name: scratch, mountPath: /scratch}
 - {name: study, mountPath: /etc/cifake-tune/study.yaml, subPath: study.yaml, readOnly: true}
-{{- if .Values.space.code }}
+{{- if include "cifake-tune.files" . }}
 - {name: space, mountPath: /etc/cifake-tune/space, readOnly: true}
 {{- end }}
 {{- with .Values.extraVolumeMounts }}
@@ -218,7 +218,7 @@ livenessProbe:
 {{- define "cifake-tune.volumes" -}}
 {{ include "cifake-tune.volumes.scratch" . }}
 - {name: study, configMap: {name: {{ include "cifake-tune.study.name" . }}}}
-{{- if .Values.space.code }}
+{{- if include "cifake-tune.files" . }}
 - {name: space, configMap: {name: {{ include "cifake-tune.space.name" . }}}}
 {{- end }}
 {{- with .Values.extraVolumes }}

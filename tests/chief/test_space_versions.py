@@ -13,7 +13,7 @@ from tuner.chief import run
 from tuner.chief.context import ChiefContext
 from tuner.chief.monitor import ChiefMonitor
 from tuner.cli.early_checks import check_continues
-from tuner.config.loading import load
+from tuner.config.loading import Loaded, load
 from tuner.config.space_settings import Space
 from tuner.data.pack import pack
 from tuner.errors import ExitCode, UsageError
@@ -66,7 +66,7 @@ def test_a_study_of_large_images_of_an_earlier_version_is_refused(
 ) -> None:
     bucket, digest = packed(tmp_path, 64)
     begun(bucket, digest)
-    for check in (lambda: chief(bucket, digest, monkeypatch), lambda: check_continues(bucket, STUDY, None)):
+    for check in (lambda: chief(bucket, digest, monkeypatch), lambda: check_continues(bucket, Loaded(STUDY, {}), None)):
         with pytest.raises(UsageError) as caught:
             check()
         assert REFUSAL in str(caught.value)
@@ -80,13 +80,13 @@ def test_one_of_this_version_is_continued(tmp_path: Path, monkeypatch: pytest.Mo
         chief(bucket, digest, monkeypatch)
         state = read_study(bucket, STUDY.name)
         assert (state.term, state.space_version) == (term, REDUCING)
-    check_continues(bucket, STUDY, digest)
+    check_continues(bucket, Loaded(STUDY, {}), digest)
 
 
 def test_one_of_small_images_is_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bucket, digest = packed(tmp_path, 32)
     begun(bucket, digest)
-    check_continues(bucket, STUDY, digest)
+    check_continues(bucket, Loaded(STUDY, {}), digest)
     chief(bucket, digest, monkeypatch)
     assert read_study(bucket, STUDY.name).term == 2
 

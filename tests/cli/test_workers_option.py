@@ -22,7 +22,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[Crew]:
     """The workers with which `run` would begin on a machine with four GPUs."""
     begun: list[Crew] = []
 
-    def run_study(study: Any, bucket: Any, crew: Crew, *_: object) -> None:
+    def run_study(study: Any, values: Any, bucket: Any, crew: Crew, *_: object) -> None:
         begun.append(crew)
 
     monkeypatch.setattr("tuner.local.run.run_study", run_study)

@@ -10,8 +10,9 @@ import pytest
 from sklearn.exceptions import ConvergenceWarning
 
 from tests.search.test_suggester import created, recovered
+from tuner.config.constraint_settings import Constraints
 from tuner.config.loading import load
-from tuner.config.settings import Algorithm, Constraints, Study
+from tuner.config.settings import Algorithm, Study
 from tuner.errors import SpaceError
 from tuner.names import TrialId
 from tuner.search.constraints import rejection

@@ -26,6 +26,7 @@ from tuner.spaces.own_data import load_training_parts
 from tuner.study.objective import Objective
 from tuner.study.records import Outcome, TrialState
 from tuner.training.checkpoint import CheckpointState, save
+from tuner.training.trainer import SpaceTrainer
 from tuner.worker.attempt import Attempt
 from tuner.worker.chief_client import ChiefClient, Grant
 from tuner.worker.context import WorkerContext
@@ -72,12 +73,14 @@ def open_context(
 ) -> Iterator[Open]:
     """Return a function that makes a worker's context around a space."""
     with HeartbeatThread(client) as heartbeat, IoThreads() as io_threads, LogWriter(bucket, study.name) as logs:
+        data = TrainingData(arrays(2 * BATCHES), arrays(20))
         yield lambda space: WorkerContext(
             bucket=bucket,
             study=study,
             objective=Objective("val_accuracy"),
             space=space,
-            data=TrainingData(arrays(2 * BATCHES), arrays(20)),
+            data=data,
+            trainer=SpaceTrainer(space, data),
             classes=CLASSES,
             chief=client,
             heartbeat=heartbeat,
@@ -165,7 +168,8 @@ def test_labels_of_a_spaces_own_data_that_do_not_fit_its_loss_are_said_to_be_tho
     open_context: Open, chief: RunningChief, grant: Grant
 ) -> None:
     space = OneHot()
-    context = replace(open_context(space), data=load_training_parts(space, seed=1), classes=0)
+    data = load_training_parts(space, seed=1)
+    context = replace(open_context(space), data=data, trainer=SpaceTrainer(space, data), classes=0)
     Attempt(context, grant).run()
     fault = chief.ask(lambda state: state.shared_fault)
     assert "The labels are those that the space's data() returns" in fault

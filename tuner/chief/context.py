@@ -8,6 +8,7 @@ from tuner.chief.evaluation_job import ChiefJob
 from tuner.chief.monitor import ChiefMonitor
 from tuner.config.settings import Study
 from tuner.rpc.tls import Files
+from tuner.scripts.session import ScriptSearch
 
 
 @dataclass(frozen=True)
@@ -25,5 +26,9 @@ class ChiefContext:
     cluster: ChiefJob | None
     """Settings of the chief's Kubernetes Job; None outside Kubernetes."""
     monitor: ChiefMonitor
+    script: ScriptSearch | None = None
+    """The search of the script that this process runs; None without a script."""
+    notes: tuple[str, ...] = ()
+    """Sentences about the settings that users should see when the study is opened."""
     spare: int = 1
     """Number of idle workers that stay when no more trials can start."""

@@ -12,6 +12,8 @@ from tuner.chief.context import ChiefContext
 from tuner.config.settings import Study
 from tuner.data.manifest import Manifest
 from tuner.errors import ConfigError
+from tuner.scripts.session import ScriptSearch
+from tuner.scripts.space import script_space
 from tuner.search.constraints import rejection
 from tuner.search.learning import learn
 from tuner.search.suggester import Restrictions, Suggester, make_suggester, objective_of
@@ -39,17 +41,21 @@ class SearchPlan:
     model_sizes: ModelSizes | None
 
 
-def plan_search(study: Study, manifest: Manifest | None) -> SearchPlan:
+def plan_search(study: Study, manifest: Manifest | None, script: ScriptSearch | None = None) -> SearchPlan:
     """Explore the space by building the model once, and create the algorithm that samples it.
 
-    `manifest` is None if the space brings its own data. Raises SpaceError if the space does not fit the settings.
+    `manifest` is None if the space brings its own data, and `script` is None if the study has none.
+    Raises SpaceError if the space does not fit the settings.
     """
-    if manifest is None:
-        space, image_shape = spaces.load_own_space(study.space), None
+    if script is not None:
+        space, whole = script.tuner.hypermodel, script_space(script)
+    elif manifest is None:
+        space = spaces.load_own_space(study.space)
+        whole = explore(space, None)
     else:
-        image_shape = manifest.image_shape
-        space = spaces.load_space(study.space, image_shape, len(manifest.classes))
-    hyperparameters = spaces.narrow(explore(space, image_shape), study.space.values)
+        space = spaces.load_space(study.space, manifest.image_shape, len(manifest.classes))
+        whole = explore(space, manifest.image_shape)
+    hyperparameters = spaces.narrow(whole, study.space.values)
     objective = objective_of(study.search)
     sizes = _model_sizes(space, hyperparameters)
     restrictions = restrictions_of(study, space, hyperparameters, sizes.parameters if sizes else None)

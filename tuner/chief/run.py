@@ -8,7 +8,10 @@ has ended too, so that commands such as `status` can still call it.
 import asyncio
 import gc
 import logging
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from typing import Any
 
 from tuner.chief.checkpoint_retention import SavedModels
 from tuner.chief.clock import now
@@ -25,6 +28,8 @@ from tuner.data.manifest import read_manifest
 from tuner.errors import EmptiedBucketError, JournalError, NoResultError, UsageError
 from tuner.notification.study_end import announced_end
 from tuner.rpc import tls_server_errors
+from tuner.scripts.session import ScriptSearch, run_to_search
+from tuner.scripts.settings import study_of
 from tuner.search.oracle import Oracle
 from tuner.spaces.versions import space_version
 from tuner.study.compatibility import changed_effects, check_unchanged, with_algorithm
@@ -34,6 +39,30 @@ from tuner.study.state import StudyState
 from tuner.study.tensorboard import EventFiles
 
 log = logging.getLogger(__name__)
+
+
+def run_chief_of_script(context: ChiefContext, given: Mapping[str, Any]) -> None:
+    """Run the study's script up to its search, and then the chief with the settings of the script's Tuner.
+
+    `given` are the settings of the user, without defaults, which override those of the script. Raises ScriptError and
+    EnvironmentFailure if the script fails, and otherwise as `run_chief` does.
+    """
+
+    def take_over(search: ScriptSearch) -> None:
+        derived = study_of(search, given)
+        for sentence in derived.overridden:
+            log.warning("%s", sentence)
+        notes = derived.overridden
+        if search.overwrites:
+            notes += (
+                "overwrite=True deletes nothing: the study continues if the bucket has it. To start afresh, use --set "
+                "name=OTHER, or `cifake-tune delete` first",
+            )
+            log.warning("%s", notes[-1])
+        run_chief(replace(context, study=derived.study, script=search, notes=notes))
+
+    log.info("running %s up to its search", context.study.space.script)
+    run_to_search(context.study.space, take_over)
 
 
 def run_chief(context: ChiefContext) -> StudyState:
@@ -70,7 +99,7 @@ def _run(context: ChiefContext) -> StudyState:
     manifest = None if context.study.data.own else read_manifest(context.bucket, context.digest)
     version = space_version(context.study.space, manifest.image_shape if manifest else None)
     check_unchanged(recovered.state, context.study, context.digest, version)
-    plan = plan_search(with_algorithm(context.study, recovered.state.study), manifest)
+    plan = plan_search(with_algorithm(context.study, recovered.state.study), manifest, context.script)
     learned = learn_once(context, plan, recovered.state)
     recovered, journal = open_term(reader, context, plan.objective.direction, plan.model_sizes, version, learned)
     if journal is None:

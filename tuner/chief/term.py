@@ -89,6 +89,7 @@ def open_term(
             model_sizes=model_sizes,
             space_version=space_version,
             algorithm_version=algorithm_version(study.search.algorithm),
+            notes=context.notes,
         )
         records: list[Record] = [opened, *([Retried(at=opened.at, trials=retried)] if retried else [])]
         if learned and state.study is None:

@@ -59,9 +59,9 @@ def _without_traceback(record: logging.LogRecord) -> bool:
     return True
 
 
-def import_keras() -> None:
-    """Import Keras and Keras Tuner without start-up messages and without unused packages."""
-    with importing_keras():
+def import_keras(whole: bool = False) -> None:
+    """Import Keras and Keras Tuner without start-up messages and, unless `whole` is true, without unused packages."""
+    with importing_keras(whole):
         import keras_tuner  # noqa: F401
 
 

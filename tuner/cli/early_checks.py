@@ -8,6 +8,7 @@ import logging
 
 from tuner import names
 from tuner.bucket import Bucket
+from tuner.config.loading import Loaded, dump, layered, parse
 from tuner.config.settings import Study
 from tuner.data.manifest import check_data_set, find_data_set, read_manifest
 from tuner.data.packed import check_packing
@@ -45,12 +46,14 @@ def recorded_data(bucket: Bucket, study: Study) -> str | None:
     return None if reader.state.study is None else reader.state.data_digest
 
 
-def check_continues(bucket: Bucket, study: Study, digest: str | None) -> None:
+def check_continues(bucket: Bucket, loaded: Loaded, digest: str | None) -> None:
     """Log whether a chief can continue the study with these settings and this data set (None: not known yet).
 
-    A bucket that cannot be read is only a warning, because an upgrade may be what repairs it. Raises UsageError if the
-    study began with other settings, with another data set, or with other networks of a built-in space.
+    The given settings of a study with a script are completed by the recorded ones of its Tuner. A bucket that cannot be
+    read is only a warning, because an upgrade may be what repairs it. Raises UsageError if the study began with other
+    settings, with another data set, or with other networks of a built-in space.
     """
+    study = loaded.study
     reader = JournalReader(bucket, study.name)
     try:
         reader.poll()
@@ -60,6 +63,8 @@ def check_continues(bucket: Bucket, study: Study, digest: str | None) -> None:
     except EnvironmentFailure as error:
         log.warning("the settings of study %s were not checked: %s", study.name, error)
         return
+    if study.space.script is not None and reader.state.study is not None:  # only the chief runs the script
+        study = parse(layered(dump(reader.state.study), loaded.given), "the settings")
     check_unchanged(reader.state, study, digest, version)
     if reader.state.study is None:
         log.info("study %s begins with these settings", study.name)
@@ -70,10 +75,13 @@ def check_continues(bucket: Bucket, study: Study, digest: str | None) -> None:
 def has_finished(bucket: Bucket, study: Study) -> bool:
     """Return whether the search has finished, so that a worker may find no chief.
 
+    False if the study has a script, because only the chief knows whether its search has grown.
     Raises ConfigError if the study began with other settings: no chief serves it with these.
     """
     reader = JournalReader(bucket, study.name)
     reader.poll()
+    if study.space.script is not None:
+        return False
     check_unchanged(reader.state, study, None)
     if reader.state.is_over(study):
         log.info("the search of study %s has finished", study.name)
@@ -92,3 +100,8 @@ def is_evaluated(bucket: Bucket, study: str) -> bool:
     if not state.settings.data.own:
         check_data_set(bucket, state.data_digest)
     return False
+
+
+def has_script(bucket: Bucket, study: str) -> bool:
+    """Return whether the study's models are built by a script."""
+    return read_study(bucket, study).settings.space.script is not None

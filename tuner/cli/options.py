@@ -15,6 +15,7 @@ from tuner import names
 from tuner.errors import UsageError
 
 if TYPE_CHECKING:
+    from tuner.config.loading import Loaded
     from tuner.config.settings import Study
 
 DEFAULT_BUCKET = "cifake-tune-bucket"
@@ -117,15 +118,24 @@ def named_study(option: str | None) -> str | None:
 
 
 def study_settings(option: str | None, settings: list[str], bucket_url: str) -> "Study":
+    """Return the settings that `loaded_settings` loads. Raises as it does."""
+    return loaded_settings(option, settings, bucket_url).study
+
+
+def loaded_settings(option: str | None, settings: list[str], bucket_url: str, name: str = "") -> "Loaded":
     """Return the settings of a command that runs a study: those of a file, or those that the named study began with.
 
-    Environment and `settings` (the arguments of `--set`) override both. Raises ConfigError if they are invalid, and
-    UsageError if there is neither such a file nor such a study.
+    Environment and `settings` (the arguments of `--set`) override both. `name` is the study's name if none is set.
+    Raises ConfigError if they are invalid, and UsageError if there is neither such a file nor such a study.
     """
-    from tuner.config.loading import load
+    from tuner.config.loading import load_given
 
     if option is None or _is_file(option):
-        return load(Path(option) if option is not None else None, settings, os.environ)
+        return load_given(Path(option) if option is not None else None, settings, os.environ, name=name)
+    return load_given(None, settings, os.environ, _recorded(option, bucket_url))
+
+
+def _recorded(option: str, bucket_url: str) -> "Study":
     from tuner.bucket import open_bucket
     from tuner.study.journal import JournalReader, find_study, no_study
 
@@ -137,7 +147,7 @@ def study_settings(option: str | None, settings: list[str], bucket_url: str) -> 
             raise no_study(bucket, option)
     except UsageError as error:
         raise UsageError(f"--study {option:.200}: there is no such file, and {error}") from None
-    return load(None, settings, os.environ, recorded=reader.state.study)
+    return reader.state.study
 
 
 def _is_file(option: str) -> bool:

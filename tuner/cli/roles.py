@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -27,11 +28,14 @@ from tuner.cli.options import (
     JsonOption,
     StudyFileOption,
     StudyNameOption,
+    loaded_settings,
     named_study,
     study_settings,
 )
+from tuner.cli.script_options import ScriptArguments, ScriptOption, TunerOption, script_settings, study_name_of
 from tuner.cli.system_limits import check_limits
 from tuner.config import settings as config
+from tuner.config.loading import Loaded, dump
 from tuner.errors import ConfigError, UsageError
 from tuner.limits import NAME_CHARACTERS, is_name
 from tuner.monitoring.log_format import begin_logging, read_format
@@ -86,6 +90,9 @@ def run(
         ),
     ] = 1,
     settings: SetOption = None,
+    script: ScriptOption = None,
+    tuner: TunerOption = None,
+    arguments: ScriptArguments = None,
 ) -> None:
     """Run a study on this machine: pack the data, search, and evaluate the best model.
 
@@ -100,7 +107,9 @@ def run(
     number = _number_of_workers(workers)
     source = [f"data.source={json.dumps(data)}"] if data is not None else []
     packing = packing_settings(resize, convert, labels, columns, test)
-    study = study_settings(study_file, [*(settings or []), *source, *packing], bucket_url)
+    options = [*(settings or []), *source, *packing, *script_settings(script, tuner, arguments)]
+    loaded = loaded_settings(study_file, options, bucket_url, study_name_of(script) if script else "")
+    study = loaded.study
     check_tracking(study)
     check_limits()
     backend = choose_backend()  # the processes of the study would repeat its error, but only after the data is packed
@@ -110,7 +119,10 @@ def run(
         print_line(console, f"Warning: {problem}", style="yellow")
     count = workers_for(gpus, backend) if number is None else number
     crew = Crew(count, gpus, spare)
-    run_study(study, _bucket(bucket_url), crew, cache, _encryption(), console)
+    given = dump(study) if study.space.script is None else loaded.given
+    # this process, which evaluates, reports the end
+    values = {section: value for section, value in given.items() if section != "notify"}
+    run_study(study, values, _bucket(bucket_url), crew, cache, _encryption(), console)
 
 
 def _number_of_workers(text: str, option: str = "--workers") -> int | None:
@@ -141,16 +153,17 @@ def chief(
     if check:
         from tuner.cli import early_checks
 
-        study = study_settings(study_file, settings or [], bucket_url)
-        early_checks.check_continues(_bucket(bucket_url), study, os.environ.get(names.ENV_DATA) or None)
+        loaded = loaded_settings(study_file, settings or [], bucket_url)
+        early_checks.check_continues(_bucket(bucket_url), loaded, os.environ.get(names.ENV_DATA) or None)
         return
     from tuner.chief.own_job import ended_by_lasting_errors
 
     with ended_by_lasting_errors(os.environ) as own:
-        _run_chief(study_settings(study_file, settings or [], bucket_url), _bucket(bucket_url), own)
+        _run_chief(loaded_settings(study_file, settings or [], bucket_url), _bucket(bucket_url), own)
 
 
-def _run_chief(study: config.Study, its_bucket: Bucket, own: "OwnJobEnd") -> None:
+def _run_chief(loaded: Loaded, its_bucket: Bucket, own: "OwnJobEnd") -> None:
+    study = loaded.study
     _check_own_data(study)
     host, port, encryption, spare = _environment(names.ENV_ORACLE_IP), _port(), _encryption(), _spare()
     from tuner.address import Address
@@ -172,12 +185,18 @@ def _run_chief(study: config.Study, its_bucket: Bucket, own: "OwnJobEnd") -> Non
         # a data set for which the chief waits may be packed while Keras is imported
         if _data_wait_s() is None and not study.data.own:
             early_checks.check_chief_data(bucket, study, os.environ.get(names.ENV_DATA))
-        with importing_keras(whole=study.search.algorithm is config.Algorithm.BAYESIAN):
+        with importing_keras(
+            whole=study.search.algorithm is config.Algorithm.BAYESIAN or study.space.script is not None
+        ):
             from tuner.chief.context import ChiefContext
-            from tuner.chief.run import run_chief
+            from tuner.chief.run import run_chief, run_chief_of_script
         digest = names.OWN_DATA if study.data.own else find_data_set(bucket, _data_digest(study, bucket))
         address = Address(host, port)
-        run_chief(ChiefContext(bucket, study, digest, address, encryption, cluster, chief_monitor, spare))
+        context = ChiefContext(bucket, study, digest, address, encryption, cluster, chief_monitor, spare=spare)
+        if study.space.script is None:
+            run_chief(context)
+        else:
+            run_chief_of_script(context, loaded.given)
 
 
 def worker(
@@ -205,17 +224,20 @@ def worker(
             f"{names.ENV_TUNER_ID} must have 1 to {NAME_CHARACTERS} printable characters, got {name!r:.60}."
         )
     encryption = _encryption()
-    with importing_keras():  # before the bucket is read, which in a cluster may still be starting
+    file = os.environ.get(names.ENV_STUDY_FILE)
+    study = study_settings(file, [], bucket_url) if file else None
+    script = study.space if study and study.space.script else None
+    # before the bucket is read, which in a cluster may still be starting
+    with importing_keras(whole=script is not None):
         from tuner.cli import early_checks
         from tuner.monitoring.catalogue import Role
         from tuner.monitoring.endpoint import Monitor, serving
         from tuner.monitoring.measured_bucket import MeasuredBucket
+        from tuner.scripts.session import run_to_search
         from tuner.training import devices
         from tuner.worker.chief_absence import ChiefAbsence
         from tuner.worker.run import run_worker
 
-    file = os.environ.get(names.ENV_STUDY_FILE)
-    study = study_settings(file, [], bucket_url) if file else None
     monitor = Monitor(Role.WORKER, study.name if study else "")
     bucket = MeasuredBucket(_bucket(bucket_url), monitor.registry)
     release = names.parse_release(os.environ)
@@ -224,7 +246,13 @@ def worker(
             return
         absence = ChiefAbsence(bucket, study.name, release) if study and release else None
         devices.check(os.environ)
-        run_worker(bucket, address, encryption, name, cache_folder(os.environ), monitor, absence)
+        work = partial(
+            run_worker, bucket, address, encryption, name, cache_folder(os.environ), monitor, absence=absence
+        )
+        if script is None:
+            work()
+        else:
+            run_to_search(script, lambda search: work(script=search))
 
 
 def _run_processes(processes: str) -> None:
@@ -264,7 +292,8 @@ def evaluate(
         is_evaluated = early_checks.is_evaluated(bucket, name)
     if not is_evaluated:
         with shown_wait("importing Keras", stderr_is_hidden=True):
-            import_keras()  # here, because the evaluator's own import would show messages and load all packages
+            # here, because the evaluator's own import would show messages and load all packages
+            import_keras(whole=early_checks.has_script(bucket, name))
     with shown_progress("preparing the evaluation") as progress:
         metrics = run_evaluation(bucket, name, cache_folder(os.environ), progress)
     if as_json:

@@ -4,6 +4,7 @@ import difflib
 import json
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,19 +22,40 @@ SHOWN_CHARACTERS = 100
 """Maximum length of a key or of a value in an error message."""
 
 
+@dataclass(frozen=True)
+class Loaded:
+    """Settings, with and without the defaults."""
+
+    study: Study
+    given: dict[str, Any]
+    """The values that the user gave, with the keys of study.yaml."""
+
+
 def load(
     file: Path | None = None,
     settings: Iterable[str] = (),
     environment: Mapping[str, str] | None = None,
     recorded: Study | None = None,
 ) -> Study:
-    """Return the study that results from the file, the environment and the `key=value` settings.
+    """Return the study that `load_given` loads. Raises ConfigError."""
+    return load_given(file, settings, environment, recorded).study
+
+
+def load_given(
+    file: Path | None = None,
+    settings: Iterable[str] = (),
+    environment: Mapping[str, str] | None = None,
+    recorded: Study | None = None,
+    name: str = "",
+) -> Loaded:
+    """Return the study that results from the file, the environment and the `key=value` settings, and these values.
 
     Args:
         file: Path of study.yaml. None means that there is no such file.
         settings: Arguments of `--set`, such as `search.max_trials=20`; a later one overrides an earlier one.
         environment: Environment variables. Those that begin with `CIFAKE_TUNE_STUDY__` are settings.
         recorded: Settings of an existing study, instead of a file.
+        name: Name of the study if none is set; empty for the default.
 
     Raises:
         ConfigError: A setting is invalid. The message names the file or variable, the key and the valid values.
@@ -55,7 +77,18 @@ def load(
         where = f"--set {_shown(setting)}"
         _put(values, key.split("."), _value(text, where), where)
         origins[key] = where
-    return _validate(values, str(file) if file else "the settings", origins)
+    if name:
+        values = {"name": name, **values}
+    return Loaded(_validate(values, str(file) if file else "the settings", origins), values)
+
+
+def layered(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of both, in which those of `upper` override those of `lower`."""
+    values = dict(lower)
+    for key, value in upper.items():
+        below = values.get(key)
+        values[key] = layered(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
+    return values
 
 
 def _value(text: str, where: str) -> Any:

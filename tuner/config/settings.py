@@ -13,7 +13,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from tuner.config.confirm_settings import Confirm
+from tuner.config.constraint_settings import Constraints
 from tuner.config.data_settings import Data
+from tuner.config.hyperband_settings import Hyperband
 from tuner.config.notify_settings import Notify
 from tuner.config.section import MANY, YEAR_S, Budget, Positive, Seconds, Settings, Text, Value
 from tuner.config.space_settings import Space
@@ -104,21 +106,6 @@ BUDGETS = ("max_hours", "max_worker_hours", "target", "patience_trials")
 Hours = Annotated[float, Field(gt=0, le=MANY)]
 
 
-class Constraints(Settings):
-    """Limits that a model must satisfy to be trained."""
-
-    parameters: Annotated[int, Field(ge=1, le=10**15)] | None = None
-    """Maximum number of parameters of a model, such as `5e6`. The chief counts them without creating weights. A larger
-    model becomes no trial and is not suggested again. If 200 suggestions in a row are too large, no further trial is
-    suggested, except by `grid`, which looks at all combinations. Default: not set, so that models may have any size."""
-
-    @field_validator("parameters", mode="before")
-    @classmethod
-    def _whole(cls, value: Any) -> Any:
-        """Accept 5e6, which YAML and JSON read as a floating-point number."""
-        return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
 Point = Literal["default"] | dict[str, Value]
 """A configuration to be tried: all defaults, or values of some hyperparameters."""
 
@@ -189,6 +176,9 @@ class Search(Settings):
 
     early_stopping: EarlyStopping = EarlyStopping()
     """Early stopping of trials."""
+
+    hyperband: Hyperband = Hyperband()
+    """Settings of Hyperband."""
 
     finalists: Positive = 1
     """Number of trials that are trained to their last epoch at least, if `early_stopping.policy` is `promotion`. After
@@ -378,9 +368,21 @@ class Study(Settings):
     tracking: Tracking = Tracking()
     notify: Notify = Notify()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _own_data_of_script(cls, values: Any) -> Any:
+        """Set data.own for a script, which loads its data itself."""
+        if not isinstance(values, dict):
+            return values
+        space, data = values.get("space"), values.get("data", {})
+        is_script = isinstance(space, dict) and space.get("script") is not None
+        return {**values, "data": {"own": True, **data}} if is_script and isinstance(data, dict) else values
+
     @model_validator(mode="after")
     def _own_data_of_own_space(self) -> "Study":
-        if self.data.own and self.space.import_ is None:
+        if self.space.script is not None and not self.data.own:
+            raise ValueError("data.own must be true with space.script, because a script loads its data itself")
+        if self.data.own and self.space.name is not None:
             raise ValueError(
                 "data.own requires space.import, because the built-in spaces train on packed images. Set space.import "
                 "to your space, or remove data.own"

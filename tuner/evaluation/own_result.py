@@ -3,7 +3,20 @@
 from pydantic import Field
 
 from tuner.evaluation.numbers import Count
-from tuner.evaluation.result import EvaluationResult, Metrics
+from tuner.evaluation.result import EvaluationResult, Metrics, ResultModel
+
+
+class ScriptOutcome(ResultModel):
+    """What a script did after its search, in the evaluation."""
+
+    file: str
+    """Name of the script's file."""
+
+    evaluations: tuple[dict[str, float], ...]
+    """The numbers of each call of `model.evaluate`, in order."""
+
+    printed: str
+    """What the script printed after its search."""
 
 
 class OwnMetrics(EvaluationResult):
@@ -22,6 +35,10 @@ class OwnMetrics(EvaluationResult):
     samples: Count | None = None
     """Number of test samples. None if the test data is a pipeline."""
 
+    script: ScriptOutcome | None = None
+    """None if the study has no script. Otherwise, `results` has the numbers of the first call of `model.evaluate`, or
+    the score of the best trial if there is none."""
+
     @property
     def main_result(self) -> str:
         """Name of the number to show first: the objective's, if `results` has it."""
@@ -31,6 +48,10 @@ class OwnMetrics(EvaluationResult):
     @property
     def source(self) -> str:
         """What computed the numbers, and on what."""
+        if self.script is not None and not self.script.evaluations:
+            return f"the search, because {self.script.file} called no model.evaluate() after it"
+        if self.script is not None:
+            return f"{self.script.file} with model.evaluate()"
         method = "the space's evaluate()" if self.own_evaluate else "model.evaluate()"
         data = "the test data" if self.samples is None else f"{self.samples:,} test samples"
         return f"{method} on {data}"

@@ -40,7 +40,7 @@ def provenance(
     """Return the provenance of the best trial's model.
 
     `manifest` is None if the space brings its own data. `model` is the file of the model's checkpoint, and `space` is
-    the study's HyperModel.
+    the study's HyperModel, or the path of its script.
     """
     saved = _saved(model)
     assert best.checkpoint is not None and best.best_epoch is not None  # noqa: PT018  (StudyState.best)
@@ -109,14 +109,20 @@ def _data_set(manifest: Manifest, validation_images: int) -> DataSet:
 
 
 def _code(space: Any) -> Code:
+    if isinstance(space, Path):
+        return _code_version(space.name, space)
     definition = definition_of(space)
     file = inspect.getsourcefile(definition)
+    return _code_version(f"{name_in_space(definition.__module__)}:{definition.__qualname__}", file and Path(file))
+
+
+def _code_version(space: str, file: Path | str | None) -> Code:
     revision = os.environ.get(names.ENV_REVISION)
     return Code(
         version=tuner.__version__,
         revision=revision if revision not in (None, "", "unknown") else _git_revision(),
         image=os.environ.get(names.ENV_IMAGE) or None,
-        space=f"{name_in_space(definition.__module__)}:{definition.__qualname__}",
+        space=space,
         space_sha256=hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else None,
     )
 

@@ -10,7 +10,7 @@ from tuner.evaluation.result_json import metrics_json
 
 
 def replace_evaluation(
-    bucket: Bucket, metrics: AnyMetrics, model: Path, files: Mapping[str, bytes], obsolete: Iterable[str]
+    bucket: Bucket, metrics: AnyMetrics, model: Path | None, files: Mapping[str, bytes], obsolete: Iterable[str]
 ) -> None:
     """Replace all files of an evaluation.
 
@@ -20,12 +20,15 @@ def replace_evaluation(
     Args:
         bucket: The bucket.
         metrics: The content of metrics.json.
-        model: File of the model for plain Keras.
+        model: File of the model for plain Keras; None if Keras cannot save it.
         files: The content of all other files, by name.
         obsolete: Names of files that the previous evaluation may have left.
     """
     bucket.delete(names.evaluation(metrics.study, names.METRICS_JSON))
-    bucket.upload(names.evaluation(metrics.study, names.BEST_MODEL), model)
+    if model is None:
+        bucket.delete(names.evaluation(metrics.study, names.BEST_MODEL))
+    else:
+        bucket.upload(names.evaluation(metrics.study, names.BEST_MODEL), model)
     for file in set(obsolete) - set(files):
         bucket.delete(names.evaluation(metrics.study, file))
     for file, data in files.items():

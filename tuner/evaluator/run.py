@@ -1,6 +1,7 @@
 """Runs the evaluator: it measures the best trial's model on the test split, once, and writes the evaluation.
 
-A space with its own data or its own `evaluate` is evaluated by `tuner.evaluator.own_evaluation`.
+A space with its own data or its own `evaluate` is evaluated by `tuner.evaluator.own_evaluation`, and a script by
+`tuner.evaluator.script_evaluation`.
 """
 
 import logging
@@ -106,6 +107,7 @@ def _evaluate(
     # Modules that need Keras or the data are imported here, so that an existing evaluation is returned without them.
     from tuner.data.arrays import open_split, open_validation
     from tuner.data.manifest import read_manifest
+    from tuner.data.source import Progress
     from tuner.evaluation import saved_model
     from tuner.evaluation.measurement import RunnerUpModel, Subject, measure
     from tuner.evaluator.own_evaluation import OwnSubject, evaluate_own
@@ -119,6 +121,12 @@ def _evaluate(
     checkpoint = best.checkpoint
     assert checkpoint is not None  # StudyState.best returns no trial without a checkpoint
     study = state.settings
+    if study.space.script is not None:
+        from tuner.evaluator.script_evaluation import ScriptSubject, evaluate_script
+
+        report_progress(Progress("testing", 0, 0))
+        with _folder_in(cache) as folder:
+            return evaluate_script(ScriptSubject(bucket, state, best, evaluations), Path(folder), begun)
     manifest = None if study.data.own else read_manifest(bucket, state.data_digest)
     space = (  # loading it registers a user's own layers
         load_space(study.space, manifest.image_shape, len(manifest.classes))

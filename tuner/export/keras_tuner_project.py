@@ -13,24 +13,21 @@ from typing import Any
 
 import keras_tuner
 from keras_tuner import oracles
-from keras_tuner.engine.trial import Trial as KerasTunerTrial
 from keras_tuner.engine.trial import TrialStatus
 
 from tuner import names
 from tuner.bucket import Bucket
 from tuner.errors import BucketError, DataError, NoResultError, SpaceError
 from tuner.evaluation.trained_model import data_facts
-from tuner.search.suggester.selection import inferred_direction
+from tuner.search.keras_tuner_trials import keras_tuner_trial
 from tuner.spaces import load_space_for, narrow
 from tuner.spaces.exploration import explore
-from tuner.study.objective import Objective
 from tuner.study.state import StudyState
-from tuner.study.trial import SCORED, Trial
 
 TUNER_ID = "tuner0"
 """Id of the tuner of a process that is not distributed, which names the file of its state."""
-WEIGHTS, CONFIG = "model.weights.h5", "config.json"
-"""Members of a saved model of Keras."""
+WEIGHTS, CONFIG, SHAPES = "model.weights.h5", "config.json", "build_config.json"
+"""Members of a saved model: those of Keras, and what a script's model has instead of the configuration."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +62,7 @@ def export_project(bucket: Bucket, state: StudyState, folder: Path) -> ExportedP
     existing = set(bucket.list(names.trials_prefix(state.settings.name)))
     models = 0
     for trial in trials:
-        exported = _keras_tuner_trial(trial, objective, space)
+        exported = keras_tuner_trial(trial, objective, space)
         oracle.trials[trial.trial_id] = exported
         oracle.start_order.append(trial.trial_id)
         # so that a continued search does not suggest it again
@@ -94,24 +91,6 @@ def _space(bucket: Bucket, state: StudyState) -> keras_tuner.HyperParameters:
         return keras_tuner.HyperParameters()
 
 
-def _keras_tuner_trial(trial: Trial, objective: Objective, space: keras_tuner.HyperParameters) -> Any:
-    hyperparameters = keras_tuner.HyperParameters.from_config(space.get_config())
-    hyperparameters.values = dict(trial.hyperparameters)
-    has_score = trial.state in SCORED and trial.score is not None
-    status = TrialStatus.COMPLETED if has_score else TrialStatus.FAILED
-    exported = KerasTunerTrial(hyperparameters, trial_id=trial.trial_id, status=status, message=trial.reason or None)
-    for epoch in sorted(trial.epochs):
-        for name, value in trial.epochs[epoch].items():
-            if not exported.metrics.exists(name):
-                is_objective = name == objective.name
-                direction = objective.direction if is_objective else inferred_direction(name) or "min"  # as Keras Tuner
-                exported.metrics.register(name, direction)
-            exported.metrics.update(name, value, step=epoch)
-    if has_score:
-        exported.score, exported.best_step = trial.score, trial.best_epoch
-    return exported
-
-
 def _other_algorithms(state: StudyState) -> dict[str, Any]:
     """Return what Keras Tuner's other oracles expect in the file, so that the project can be opened with any Tuner."""
     objective = keras_tuner.Objective(state.objective.name, state.objective.direction)
@@ -128,7 +107,9 @@ def _write_weights(bucket: Bucket, checkpoint: str, folder: Path) -> None:
         with zipfile.ZipFile(saved) as archive:
             with archive.open(WEIGHTS) as source, (folder / "checkpoint.weights.h5").open("wb") as target:
                 shutil.copyfileobj(source, target)
-            built = json.loads(archive.read(CONFIG)).get("build_config")
+            is_whole = CONFIG in archive.namelist()  # a script's model has the weights and these shapes only
+            built = json.loads(archive.read(CONFIG if is_whole else SHAPES))
+            built = built.get("build_config") if is_whole else built
     except (zipfile.BadZipFile, KeyError, ValueError, AttributeError) as error:
         raise BucketError(f"{bucket.url}: {checkpoint} is not a saved model ({error}). Restore this object.") from None
     finally:

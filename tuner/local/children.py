@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import grpc
 import yaml
@@ -18,7 +19,6 @@ import yaml
 from tuner import names
 from tuner.address import Address, reserved
 from tuner.bucket import Bucket
-from tuner.config.loading import dump
 from tuner.config.settings import Study
 from tuner.errors import (
     CifakeTuneError,
@@ -57,6 +57,9 @@ class LocalStudy:
     """A study to run on this machine, with its bucket, folders and addresses."""
 
     study: Study
+    values: Mapping[str, Any]
+    """The settings for the children's study.yaml. Those of a study with a script have no defaults, because the script
+    has some."""
     bucket: Bucket
     data_digest: str
     crew: Crew
@@ -166,7 +169,7 @@ def run_search(local: LocalStudy, watch: Watcher, warn: Callable[[str], None]) -
     """
     with temporary_folder() as folder, reserved(Address("127.0.0.1", 0)) as chief_at, interruptible():
         file = Path(folder) / "study.yaml"
-        file.write_text(yaml.safe_dump(dump(local.study.without_secrets())), encoding="utf-8")
+        file.write_text(yaml.safe_dump(dict(local.values)), encoding="utf-8")
         environment = {
             names.ENV_BUCKET: local.bucket.url,
             names.ENV_CACHE: str(local.cache),

@@ -3,8 +3,10 @@
 import asyncio
 import os
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.live import Live
@@ -45,6 +47,7 @@ ROWS_AROUND = 12
 
 def run_study(
     study: Study,
+    values: Mapping[str, Any],
     bucket: Bucket,
     crew: Crew,
     cache: Path,
@@ -55,6 +58,7 @@ def run_study(
 
     Args:
         study: The settings.
+        values: The settings for the children's study.yaml (`LocalStudy`).
         bucket: Bucket of the study.
         crew: The workers.
         cache: Folder for unpacked data and logs.
@@ -67,15 +71,17 @@ def run_study(
     began = time.monotonic()
     reader = JournalReader(bucket, study.name)
     reader.poll()
-    if reader.state.study is not None:
+    if reader.state.study is not None and study.space.script is None:  # else the chief completes the settings first
         check_resume(reader.state.study, study, len(reader.state.trials))  # before minutes are spent on packing
         for change in changed_effects(reader.state, study):
             print_line(console, f"Note: {change}", style="yellow")
     with reserved(_page_address()) as http:
         digest = _own_data(study, console) if study.data.own else _pack(study, bucket, reader.state, console).digest
-        local = LocalStudy(study, bucket, digest, crew, cache, cache / "logs" / study.name, encryption, http)
+        local = LocalStudy(study, values, bucket, digest, crew, cache, cache / "logs" / study.name, encryption, http)
+        # only the script knows whether its search has grown
+        is_over = study.space.script is None and reader.state.is_over(study) and reader.state.data_digest == digest
         with announced_end(bucket, lambda: _newest(reader), study.notify.webhook, evaluates=True):
-            if reader.state.is_over(study) and reader.state.data_digest == digest:
+            if is_over:
                 print_line(console, _finished_line(reader.state))
             else:
                 _search(local, reader.state, console)
@@ -113,7 +119,10 @@ def _page_address() -> Address:
 
 
 def _own_data(study: Study, console: Console) -> str:
-    print_line(console, f"Data: {study.space.import_} brings its own data (data.own), so nothing is packed.")
+    source = f"{study.space.import_} brings its own data (data.own)"
+    if study.space.script is not None:
+        source = f"{study.space.script} loads its own data"
+    print_line(console, f"Data: {source}, so nothing is packed.")
     return names.OWN_DATA
 
 
@@ -133,10 +142,12 @@ def _pack(study: Study, bucket: Bucket, state: StudyState, console: Console) -> 
 
 def _search(local: LocalStudy, previous: StudyState, console: Console) -> None:
     resumes = f" resumes ({len(previous.ended)} trials have ended)" if previous.trials else ""
-    algorithm = with_algorithm(local.study, previous.study).search.algorithm
+    search = f"{with_algorithm(local.study, previous.study).search.algorithm.value} search"
+    if local.study.space.script is not None:
+        search = f"the search of {local.study.space.script}"
     print_line(
         console,
-        f"Study {local.study.name}{resumes}: {algorithm.value} search, {local.crew.describe()}. "
+        f"Study {local.study.name}{resumes}: {search}, {local.crew.describe()}. "
         f"Bucket: {local.bucket.url}. Logs: {local.logs}.",
     )
     print_line(console, _live_page(local.http))

@@ -3,13 +3,12 @@
 import math
 from dataclasses import dataclass
 
+from tuner.config.hyperband_settings import Hyperband
 from tuner.config.settings import Algorithm, EarlyStopping, Policy, Study
 from tuner.study.rungs import epochs_at, kept_of
 
 MANY = 10_000
 """Number of trials from which on the share that continues beyond a rung hardly depends on it."""
-HYPERBAND_FACTOR = 3
-"""Keras Tuner's default, which cannot be set."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ def expected_epochs(study: Study, combinations: float) -> ExpectedEpochs:
     """
     search, epochs = study.search, study.training.epochs
     if search.algorithm is Algorithm.HYPERBAND:
-        return _hyperband(epochs)
+        return _hyperband(epochs, search.hyperband)
     limits = [limit for limit in (search.max_trials, combinations) if limit is not None and math.isfinite(limit)]
     trials = min(limits, default=None)
     stopping = search.early_stopping
@@ -66,9 +65,9 @@ def _continuing(stopping: EarlyStopping, rung: int, reached: float) -> float:
     return sum(map(chance, range(1, compared + 1))) + (reached - compared) * chance(compared + 1)
 
 
-def _hyperband(epochs: int) -> ExpectedEpochs:
+def _hyperband(epochs: int, settings: Hyperband) -> ExpectedEpochs:
     """Return the trials and epochs of Keras Tuner's brackets. A later round continues trials of the round before it."""
-    factor = HYPERBAND_FACTOR
+    factor = settings.factor
     brackets = 0
     remaining = float(epochs)
     while remaining >= 1:
@@ -83,4 +82,4 @@ def _hyperband(epochs: int) -> ExpectedEpochs:
             trials += size
             trained += size * (length - before)
             before = length
-    return ExpectedEpochs(trials, trained / trials)
+    return ExpectedEpochs(trials * settings.iterations, trained / trials)

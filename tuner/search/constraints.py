@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Mapping, Sequence
 
-from tuner.config.settings import Constraints
+from tuner.config.constraint_settings import Constraints
 from tuner.errors import SpaceError
 from tuner.study.records import Value
 

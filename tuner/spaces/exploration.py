@@ -42,8 +42,6 @@ def explore(
     A build that fails with other values than the defaults is a warning, because only the trials with these values fail.
     Raises SpaceError if the model cannot be built with the defaults, or has a condition that no build meets.
     """
-    import keras
-
     explorer = _Explorer(space, image_shape)
     explorer.declare()
     if is_built_in(space):
@@ -52,6 +50,26 @@ def explore(
         explorer.meet_conditions()
         explorer.check_loadable()
         explorer.vary({}, explorer.hyperparameters.space)
+    return _ended(explorer)
+
+
+def explore_more(
+    space: "keras_tuner.HyperModel", known: "keras_tuner.HyperParameters"
+) -> "keras_tuner.HyperParameters":
+    """Return the hyperparameters that Keras Tuner has found, and those that builds with other values name.
+
+    These are in loops and branches without a conditional scope. Keras Tuner learns them from the trials that meet them.
+    """
+    explorer = _Explorer(space, None)
+    explorer.hyperparameters = known.copy()
+    explorer.vary({}, explorer.hyperparameters.space)
+    return _ended(explorer)
+
+
+def _ended(explorer: "_Explorer") -> "keras_tuner.HyperParameters":
+    """Log what the exploration did not find, and return what it found."""
+    import keras
+
     if explorer.exhausted:
         log.warning(
             "%d builds were not enough to find all hyperparameters of the space; any others are not searched", BUILDS
@@ -240,18 +258,20 @@ def _describe(hp: "keras_tuner.HyperParameters", error: Exception) -> str:
     return f"{hp.values} ({cause_of(error)})"
 
 
-class _UsedError(BaseException):
+class UsedError(BaseException):
     """A user's `fit` has called its model. A BaseException, so that the user's `except Exception` does not catch it."""
 
 
-class _NoModel:
+class NoModel:
     """Placeholder for a model or unknown data. Calling it, or an attribute, ends the exploration of `fit`."""
 
-    def __getattr__(self, name: str) -> "_NoModel":
+    def __getattr__(self, name: str) -> "NoModel":
+        """Return the placeholder itself."""
         return self
 
     def __call__(self, *args: object, **kwargs: object) -> NoReturn:
-        raise _UsedError
+        """Raise UsedError."""
+        raise UsedError
 
 
 def _explore_fit(
@@ -266,14 +286,14 @@ def _explore_fit(
 
     if type(space).fit is keras_tuner.HyperModel.fit:
         return
-    x: Any = _NoModel()
+    x: Any = NoModel()
     y: Any = x
     if image_shape is not None:
         x, y = np.zeros((1, *image_shape), np.uint8), np.zeros(1, np.uint8)
     # whether a space's own data is arrays or a pipeline, which has no y, is unknown here
     for data in ((x, y),) if image_shape is not None else ((x, y), (x,)):
         try:
-            space.fit(hp, _NoModel(), *data, validation_data=data, epochs=1, initial_epoch=0, callbacks=[])
-        except (_UsedError, Exception) as error:  # trials will report real errors
+            space.fit(hp, NoModel(), *data, validation_data=data, epochs=1, initial_epoch=0, callbacks=[])
+        except (UsedError, Exception) as error:  # trials will report real errors
             if isinstance(error, PreemptedError):
                 raise

@@ -69,6 +69,11 @@ def load_own_space(space: Space) -> "keras_tuner.HyperModel":
 
 def _load(space: Space, facts: DataFacts | None) -> "keras_tuner.HyperModel":
     folder = None
+    if space.script is not None:
+        raise SpaceError(
+            f"the models of this study are built by the script {space.script}, which only `run`, `chief`, `worker` and "
+            "`evaluate` execute. Use the models in the script itself, after tuner.search()."
+        )
     if space.import_ is None:
         if space.name not in BUILT_IN:
             raise SpaceError(f"space.name must be one of {', '.join(BUILT_IN)}, got {space.name!r}.")

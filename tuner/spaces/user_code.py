@@ -36,6 +36,23 @@ def import_from(folder: Path, name: str) -> ModuleType:
     return _codes[folder].import_module(name)
 
 
+def run_as_main(file: Path, arguments: Sequence[str]) -> None:
+    """Execute a script of the user (an absolute path without symbolic links) as `python FILE ARGUMENTS` does.
+
+    Raises what the script raises, also SystemExit.
+    """
+    folder = file.parent
+    sys.path.insert(0, str(folder))
+    if folder not in _codes:
+        _codes[folder] = _Code(folder, f"{_PRIVATE}{len(_codes)}")
+    module = ModuleType("__main__")
+    module.__file__ = str(file)
+    module.__dict__["__builtins__"] = vars(builtins) | {"__import__": _codes[folder].user_import}
+    sys.modules["__main__"] = module
+    sys.argv = [str(file), *arguments]
+    exec(compile(file.read_bytes(), str(file), "exec"), module.__dict__)  # noqa: S102  # as `python FILE` does
+
+
 def name_in_space(module: str) -> str:
     """Return the name of a module as `space.import` has it."""
     return module.partition(".")[2] if module.startswith(_PRIVATE) else module

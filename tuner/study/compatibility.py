@@ -28,6 +28,7 @@ OPERATIONAL = (
     "evaluation.",
     "data.source",
     "space.code",
+    "space.arguments",  # what a script does with them shows in its other settings
 )  # do not affect any result, but for rounding
 
 PACKING = ("data.resize", "data.convert", "data.test", "data.labels", "data.columns.")

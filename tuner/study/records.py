@@ -109,6 +109,8 @@ class Opened(_Record):
     """Version of the built-in space's networks (`tuner.spaces.versions`), as in records of earlier versions."""
     algorithm_version: int = 1
     """Version of the search algorithm (`tuner.study.algorithm_versions`), as in records of earlier versions."""
+    notes: tuple[str, ...] = ()
+    """Sentences about the settings, such as a value of a script that a setting overrides."""
 
     @property
     def release_id(self) -> ReleaseId | None:

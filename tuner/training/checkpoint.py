@@ -2,12 +2,15 @@
 
 The file is a zip archive. Keras's members contain the weights and the optimizer's state. `cifake_tune.json` contains
 the epoch, the metrics of all epochs so far, and the seed. Seed and epoch determine all random state
-(`tuner.training.seeding`). Nothing is pickled.
+(`tuner.training.seeding`). Nothing is pickled. The file of a script's model has only the weights, because the script
+builds its models again.
 """
 
 import contextlib
 import functools
 import hashlib
+import json
+import warnings
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +24,7 @@ from tuner.spaces.loadable import unloadable
 from tuner.training.faults import SharedFaultError
 
 MEMBER = "cifake_tune.json"
+_WEIGHTS, _SHAPES = "model.weights.h5", "build_config.json"
 
 
 class DamagedCheckpointError(Exception):
@@ -60,6 +64,34 @@ def save_model(model: Any, path: Path) -> None:
             raise SharedFaultError(
                 f"the model cannot be saved, so it cannot be evaluated. {unloadable(error)}"
             ) from error
+
+
+def save_weights(model: Any, path: Path) -> None:
+    """Write the weights of a model and of its optimizer to `path`, for a model that its code builds again.
+
+    Raises EnvironmentFailure if the file cannot be written.
+    """
+    weights = path.with_suffix(".weights.h5")
+    with _removed_if_cut_short(path), _removed_if_cut_short(weights), zipfile.ZipFile(path, "w") as archive:
+        model.save_weights(weights)
+        archive.write(weights, _WEIGHTS)  # the member in which Keras looks for the weights of a .keras file
+        archive.writestr(_SHAPES, json.dumps(model.get_build_config() or {}))
+        weights.unlink()
+
+
+def build(model: Any, path: Path) -> None:
+    """Create the weights of a model without an input shape, from what `save_weights` wrote, if Keras can do that."""
+    if not model.built:
+        with zipfile.ZipFile(path) as archive, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Keras warns if it cannot
+            model.build_from_config(json.loads(archive.read(_SHAPES)))
+
+
+def load_weights(model: Any, path: Path) -> None:
+    """Load what `save_weights` wrote into a built model. Raises Keras's errors if the model has other weights."""
+    if model.optimizer is not None and not model.optimizer.built:
+        model.optimizer.build(model.trainable_variables)
+    model.load_weights(path)
 
 
 def add_state(state: CheckpointState, path: Path) -> None:

@@ -13,19 +13,20 @@ import keras
 from tuner import names
 from tuner.errors import ChiefUnreachableError, CifakeTuneError, EnvironmentFailure, PreemptedError
 from tuner.rpc import lease_service
+from tuner.scripts.training import ScriptTrainer
 from tuner.spaces.checkpoint_size import checkpoint_size
 from tuner.spaces.default_model import Expectations
 from tuner.spaces.error_cause import LABELS, OWN_LABELS
 from tuner.spaces.out_of_memory import out_of_memory
 from tuner.spaces.own_data import OwnPart, OwnTrainingData
-from tuner.spaces.own_methods import has_own_fit, takes_images
+from tuner.spaces.own_methods import takes_images
 from tuner.study.evidence import Evidence
 from tuner.study.records import FaultScope, Outcome
 from tuner.temporary_files import temporary_folder
 from tuner.training import checkpoint
 from tuner.training.activities import Activity
 from tuner.training.faults import InvalidTrialError
-from tuner.training.loop import Task, metrics_line, train
+from tuner.training.loop import Task, metrics_line
 from tuner.training.seeding import trial_seed
 from tuner.training.user_errors import check_once, fault_scope, reason_of
 from tuner.worker import memory_sharing, room
@@ -36,6 +37,7 @@ from tuner.worker.model_check import ModelCheck
 from tuner.worker.own_model_check import OwnModelCheck
 from tuner.worker.patience import Patience
 from tuner.worker.resume import ResumePoint, find_resume_point
+from tuner.worker.script_model_check import ScriptModelCheck
 from tuner.worker.start_time import StartTime
 
 log = logging.getLogger(__name__)
@@ -214,7 +216,7 @@ class Attempt:
         self._history = {e: m for e, m in self._history.items() if e < epoch} | {epoch: metrics}
         name = names.checkpoint(self._context.study.name, self._grant.trial_id, self._grant.attempt, epoch)
         file = self._context.folder / name.replace("/", "-")
-        self._patience.repeat(lambda: checkpoint.save_model(model, file), self._pause)
+        self._patience.repeat(lambda: self._context.trainer.save(model, file), self._pause)
         evidence = Evidence(self._verified(file, metrics, returned, named), returned)
         state = checkpoint.CheckpointState(
             epoch=epoch, seed=self._task.seed, history=self._history, verified=evidence.verified, returned=returned
@@ -222,15 +224,9 @@ class Attempt:
         self._patience.repeat(lambda: checkpoint.add_state(state, file), self._pause)
         self._reporter.upload(Epoch(epoch, metrics, name, evidence=evidence, start_s=start_s), file)
         samples = "samples" if isinstance(self._context.data, OwnTrainingData) else "images"
-        log.info(
-            "%s: epoch %d/%d  %s  (%s %s/s)",
-            self._label,
-            epoch + 1,
-            self._task.epochs,
-            metrics_line(metrics, ("loss", "accuracy", "val_loss", "val_accuracy")),
-            f"{self._images_per_s:,.0f}",
-            samples,
-        )
+        rate = f"  ({self._images_per_s:,.0f} {samples}/s)" if self._images_per_s else ""
+        line = metrics_line(metrics, ("loss", "accuracy", "val_loss", "val_accuracy"))
+        log.info("%s: epoch %d/%d  %s%s", self._label, epoch + 1, self._task.epochs, line, rate)
 
     def _run(self) -> None:
         ending = self._train_to_the_end()
@@ -300,11 +296,11 @@ class Attempt:
         return start
 
     def _train(self, start: ResumePoint) -> None:
-        task, space = self._task.resumed(start.first_epoch, start.file, start.history), self._context.space
-        if start.returned or (task.is_trained and not has_own_fit(space)):
+        task, trainer = self._task.resumed(start.first_epoch, start.file, start.history), self._context.trainer
+        if start.returned or trainer.is_done(task):
             return
         self._check_default_model()
-        train(space, task, self._context.data, self, self._context.metrics.activities, self._require_room)
+        trainer.train(task, self, self._context.metrics.activities, self._require_room)
 
     def _check_default_model(self) -> None:
         """Raise SharedFaultError before the process's first trial if every model of the space has a fault."""
@@ -383,11 +379,14 @@ def make_task(context: WorkerContext, grant: Grant) -> Task:
         objective=context.objective,
         objective_is_set=study.search.names_objective,
         devices=study.training.devices,
+        trial_id=names.TrialId(grant.trial_id),
     )
 
 
-def make_model_check(context: WorkerContext, task: Task) -> ModelCheck | OwnModelCheck:
+def make_model_check(context: WorkerContext, task: Task) -> ModelCheck | OwnModelCheck | ScriptModelCheck:
     """Return the check of an attempt's saved models."""
+    if isinstance(context.trainer, ScriptTrainer):
+        return ScriptModelCheck(context.trainer, task.hyperparameters)
     validation = context.data.validation
     if takes_images(context.space) and not isinstance(validation, OwnPart):
         return ModelCheck(validation, context.classes, task.batch_size, task.objective.name)

@@ -15,12 +15,16 @@ from tuner.bucket import Bucket
 from tuner.config.settings import Study
 from tuner.data.arrays import TrainingData, open_training
 from tuner.data.manifest import read_manifest
+from tuner.errors import UsageError
 from tuner.rpc.lease_service import Joined
+from tuner.scripts.session import ScriptSearch
+from tuner.scripts.training import ScriptTrainer
 from tuner.spaces.own_data import OwnPart, OwnTrainingData, load_training_parts
 from tuner.study.objective import Objective
 from tuner.temporary_files import temporary_folder
 from tuner.training import devices
 from tuner.training.activities import Activity
+from tuner.training.trainer import SpaceTrainer, Trainer
 from tuner.worker.chief_client import ChiefClient
 from tuner.worker.epoch_reporter import IoThreads
 from tuner.worker.heartbeat import HeartbeatThread
@@ -40,6 +44,7 @@ class WorkerContext:
     objective: Objective
     space: keras_tuner.HyperModel
     data: TrainingData | OwnTrainingData
+    trainer: Trainer
     classes: int
     """Number of classes; 0 if the space brings its own data."""
     chief: ChiefClient
@@ -54,7 +59,13 @@ class WorkerContext:
 
 @contextmanager
 def opened_context(
-    chief: ChiefClient, joined: Joined, bucket: Bucket, cache: Path, stop: StopSignal, metrics: WorkerMetrics
+    chief: ChiefClient,
+    joined: Joined,
+    bucket: Bucket,
+    cache: Path,
+    stop: StopSignal,
+    metrics: WorkerMetrics,
+    script: ScriptSearch | None = None,
 ) -> Iterator[WorkerContext]:
     """Load the study's data and space, and run the worker's threads for the duration of the block.
 
@@ -65,6 +76,7 @@ def opened_context(
         cache: Folder in which the data's shards are kept for later processes.
         stop: Signal that interrupts loading.
         metrics: Metrics of this worker.
+        script: The search of the script that this process runs; None without a script.
 
     Raises:
         BucketError: The bucket failed.
@@ -80,7 +92,7 @@ def opened_context(
         temporary_folder() as folder,
     ):
         with stop.interrupting(), metrics.activities.during(Activity.PREPARE):
-            source = _open_data(joined, bucket, cache)
+            source = _open_data(joined, bucket, cache) if script is None else _of_script(joined, script)
             log.info("%s joins study %s: %s", chief.worker, study.name, source.describe())
         yield WorkerContext(
             bucket=bucket,
@@ -88,6 +100,7 @@ def opened_context(
             objective=Objective(study.search.objective, joined.direction),
             space=source.space,
             data=source.data,
+            trainer=source.trainer,
             classes=source.classes,
             chief=chief,
             heartbeat=heartbeat,
@@ -105,12 +118,15 @@ class _Source:
 
     space: keras_tuner.HyperModel
     data: TrainingData | OwnTrainingData
+    trainer: Trainer
     classes: int
 
     def describe(self) -> str:
         """Return the sizes of the data, and the device."""
         train, validation = self.data.train, self.data.validation
-        if isinstance(train, OwnPart) and isinstance(validation, OwnPart):
+        if isinstance(self.trainer, ScriptTrainer):
+            sizes = "the data of its script"
+        elif isinstance(train, OwnPart) and isinstance(validation, OwnPart):
             sizes = f"{train.describe()} of its own data for training, {validation.describe()} for validation"
         else:
             sizes = f"{train.count:,} training and {validation.count:,} validation images"
@@ -121,8 +137,19 @@ def _open_data(joined: Joined, bucket: Bucket, cache: Path) -> _Source:
     study = joined.study
     if study.data.own:
         space = spaces.load_own_space(study.space)
-        return _Source(space, load_training_parts(space, study.validation_seed), 0)
+        parts = load_training_parts(space, study.validation_seed)
+        return _Source(space, parts, SpaceTrainer(space, parts), 0)
     manifest = read_manifest(bucket, joined.data)
     space = spaces.load_space(study.space, manifest.image_shape, len(manifest.classes))
     data = open_training(bucket, manifest, study.data.validation, study.validation_seed, cache)
-    return _Source(space, data, len(manifest.classes))
+    return _Source(space, data, SpaceTrainer(space, data), len(manifest.classes))
+
+
+def _of_script(joined: Joined, script: ScriptSearch) -> _Source:
+    if (name := joined.study.space.script) is None:
+        raise UsageError(
+            "this worker runs a script, but the chief searches a space. Start both with the same settings."
+        )
+    log.info("the search of %s begins", name)
+    unknown = OwnPart(None, None, None)  # only the script knows its data
+    return _Source(script.tuner.hypermodel, OwnTrainingData(unknown, unknown), ScriptTrainer(script), 0)

@@ -18,6 +18,7 @@ from tuner.monitoring import catalogue
 from tuner.monitoring.catalogue import reading
 from tuner.monitoring.endpoint import FINE, Monitor, Phase, always
 from tuner.rpc import lease_service, tls, tls_client_errors
+from tuner.scripts.session import ScriptSearch
 from tuner.study.journal import JournalReader
 from tuner.training import devices
 from tuner.training.activities import Activity
@@ -47,6 +48,7 @@ def run_worker(
     cache: Path,
     monitor: Monitor,
     absence: ChiefAbsence | None = None,
+    script: ScriptSearch | None = None,
 ) -> None:
     """Train trials for the chief until the search has finished.
 
@@ -58,6 +60,7 @@ def run_worker(
         cache: Folder for unpacked data and compiled programs.
         monitor: Shows what the worker does.
         absence: Finds out whether the chief has ended for good; None outside a release.
+        script: The search of the script that this process runs; None without a script.
 
     Raises:
         ChiefUnreachableError: The chief did not answer for too long.
@@ -91,7 +94,7 @@ def run_worker(
             chief.timeout_s = joined.study.leases.chief_timeout_s
             chief.is_finished = EndOfSearch(bucket, joined.study.name).is_finished
             keep_compiled(cache, joined.study.training.compilation_cache_mb * 1_000_000)
-            with opened_context(chief, joined, bucket, cache, stop, metrics) as context:
+            with opened_context(chief, joined, bucket, cache, stop, metrics, script) as context:
                 show(monitor, context.heartbeat, joined.study.leases.duration_s)
                 gc.collect()
                 gc.freeze()  # exempts the imports: collecting garbage, as Keras does for every model, takes 0.2 s

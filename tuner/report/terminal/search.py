@@ -150,6 +150,8 @@ def hyperparameters_text(values: Mapping[str, Value]) -> str:
 def lines(state: StudyState, records: Iterable[Record]) -> Iterable[str]:
     """Yield a plain line for each record of interest to users."""
     for record in records:
+        if isinstance(record, Opened):
+            yield from map(printable, record.notes)
         if line := _trial_line(state, record) or _study_line(record) or _request_line(record):
             yield line
 

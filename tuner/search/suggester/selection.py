@@ -72,5 +72,11 @@ def make_suggester(
         case Algorithm.GRID:
             return Grid(oracles.GridSearchOracle(max_trials=limit, **common), limit, restrictions)
         case Algorithm.HYPERBAND:
-            oracle = oracles.HyperbandOracle(max_epochs=study.training.epochs, **common)
+            brackets = study.search.hyperband
+            oracle = oracles.HyperbandOracle(
+                max_epochs=study.training.epochs,
+                factor=brackets.factor,
+                hyperband_iterations=brackets.iterations,
+                **common,
+            )
             return Hyperband(oracle, None, restrictions)

@@ -1,0 +1,1 @@
+"""Runs Keras Tuner scripts unchanged, in every role: the chief, the workers and the evaluator."""
