@@ -51,7 +51,7 @@ print(len(tuner.get_best_models()))
 
 
 def test_a_killed_workers_trial_continues_with_optimizer_and_history(tmp_path: Path) -> None:
-    with place(tmp_path / "run", "tune", backend="tensorflow") as here:
+    with place(tmp_path / "run", "tune") as here:
         (script := tmp_path / "tune.py").write_text(SCRIPT)
         command = here.start("run", "--script", str(script), "--workers", "1", "--set", "leases.duration_s=3")
         here.wait_for(lambda state: any(len(trial.epochs) == 2 for trial in state.trials.values()), "epoch 2", command)
@@ -68,7 +68,7 @@ def test_a_killed_workers_trial_continues_with_optimizer_and_history(tmp_path: P
 
 
 def test_a_script_that_runs_again_continues_its_study(tmp_path: Path) -> None:
-    with place(tmp_path / "run", "tune", backend="tensorflow") as here:
+    with place(tmp_path / "run", "tune") as here:
         (here.gate / "open").touch()
         (script := tmp_path / "tune.py").write_text(SCRIPT)
         assert here.do("run", "--script", str(script), "--workers", "1").code == 0

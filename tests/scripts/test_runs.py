@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.support import Done, Place, place
+from tests.integration.support import FASTEST_BACKEND, Done, Place, place, python_with
 from tuner import names
 from tuner.config.space_settings import Space
 from tuner.evaluation.own_result import OwnMetrics
@@ -43,21 +42,29 @@ class Example:
     """Hyperparameters that Keras Tuner learns only from trials, the first of which has their defaults."""
     stock_fails: str = ""
     """A part of Keras Tuner's own error, if it cannot run the script to its end."""
+    backend: str = FASTEST_BACKEND
 
 
 EXAMPLES_BY_NAME = {
     example.name: example
     for example in (
-        Example("distributed_guide", {"loss", "accuracy"}, "[", 1),
+        Example("distributed_guide", {"loss", "accuracy"}, "[", 1, backend="tensorflow"),
         Example("getting_started", {"loss", "accuracy"}, "Trial 0000", 3),
         Example("tabular_regression", {"loss", "mae"}, "test MAE", 1, frozenset({"units_1", "units_2"})),
-        Example("text_classification", {"loss", "accuracy"}, "accuracy on the test texts", 1, frozenset({"rate"})),
-        Example("pipeline", {"loss", "acc"}, "", 1, stock_fails="should be deep-copyable"),
+        Example(
+            "text_classification",
+            {"loss", "accuracy"},
+            "accuracy on the test texts",
+            1,
+            frozenset({"rate"}),
+            backend="tensorflow",
+        ),
+        Example("pipeline", {"loss", "acc"}, "", 1, stock_fails="should be deep-copyable", backend="tensorflow"),
         Example("autoencoder", {"loss"}, "reconstruction", 1, stock_fails="has not yet been built"),
         Example(
             "own_fit", {"val_accuracy"}, "'batch_size', 'normalize', 'units'", 1, frozenset({"batch_size", "normalize"})
         ),
-        Example("conditional", {"loss"}, "best ", 1),
+        Example("conditional", {"loss"}, "best ", 1, frozenset({"width_1"})),
     )
 }
 
@@ -79,7 +86,7 @@ def outcome(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     example = EXAMPLES_BY_NAME[request.param]
     study = example.name.replace("_", "-")
     stock = tmp_path_factory.mktemp("stock")
-    with place(tmp_path_factory.mktemp("run"), study, backend="tensorflow") as here:
+    with place(tmp_path_factory.mktemp("run"), study, backend=example.backend) as here:
         command = here.start("run", "--script", str(EXAMPLES / f"{example.name}.py"), "--workers", "2")
         here.wait_for(lambda state: state.trials, "a trial began", command)
         _kill_a_worker(here)
@@ -87,7 +94,7 @@ def outcome(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         assert done.code == 0, done.err + here.logs()
         metrics = read_metrics(here.bucket, study)
         assert isinstance(metrics, OwnMetrics)
-        _run_stock(example, stock, here.environment)
+        _run_stock(example, stock, here)
         yield Outcome(example, done, here.state(), metrics, stock)
 
 
@@ -99,10 +106,10 @@ def _kill_a_worker(here: Place) -> None:
             os.kill(process, signal.SIGKILL)
 
 
-def _run_stock(example: Example, folder: Path, environment: dict[str, str]) -> None:
-    command = [sys.executable, str(EXAMPLES / f"{example.name}.py")]
+def _run_stock(example: Example, folder: Path, here: Place) -> None:
+    command = [python_with(example.backend), EXAMPLES / f"{example.name}.py"]
     done = subprocess.run(
-        command, cwd=folder, env=environment, check=False, capture_output=True, text=True, timeout=300
+        command, cwd=folder, env=here.environment, check=False, capture_output=True, text=True, timeout=300
     )
     assert (done.returncode != 0) == bool(example.stock_fails), done.stderr
     assert example.stock_fails in done.stderr
