@@ -1,8 +1,9 @@
 """Record the tables of learning curves on which `bench/simulate.py` simulates searches.
 
 Each table is a complete grid: all its configurations are trained for 27 epochs, in one process that loads the data
-once. A line is appended to the recording after each configuration, so a recording that was ended continues with the
-same command. When it is complete, it is written to bench/tables as a compressed file.
+once. A line is appended to the recording, `bench/recording/TABLE.jsonl`, after each configuration, so a recording that
+was ended continues with the same command. When it is complete, it is written to bench/tables as a compressed file.
+Seconds are processor seconds, which other processes on the machine hardly change.
 
 - `digits`: multilayer perceptrons on 640 of scikit-learn's digits, 2,520 configurations.
 - `seed`: the published space on 500 images of CIFAKE. `activation_2` is fixed to relu, and the other hyperparameters
@@ -63,14 +64,14 @@ class Plan:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("table", choices=("digits", "seed", "deep"))
-    parser.add_argument("--rows", type=Path, help="file of the recording; default: build/recording/TABLE.jsonl")
+    parser.add_argument("--rows", type=Path, help="file of the recording; default: bench/recording/TABLE.jsonl")
     parser.add_argument("--only", type=int, help="number of configurations to record now, to measure the time")
     arguments = parser.parse_args()
     os.environ |= JAX_CACHE
     table = arguments.table
     of = plan(table)
     about = {"table": table, "grid": of.grid.described(), **of.about}
-    rows = Rows(arguments.rows or ROOT / "build" / "recording" / f"{table}.jsonl", about)
+    rows = Rows(arguments.rows or ROOT / "bench" / "recording" / f"{table}.jsonl", about)
     limit = arguments.only or len(of.grid)
     began, recorded = time.monotonic(), 0
     with rows.appending() as recording:
