@@ -17,13 +17,23 @@ from tuner.chief.run import run_chief
 from tuner.chief.term import open_term
 from tuner.config.loading import dump, load
 from tuner.config.settings import Study
-from tuner.errors import ConfigError, NoResultError, UsageError
+from tuner.errors import (
+    BucketError,
+    ConfigError,
+    EnvironmentFailure,
+    FencedError,
+    InternalError,
+    NoResultError,
+    PreemptedError,
+    UsageError,
+)
 from tuner.monitoring.catalogue import Role
 from tuner.monitoring.endpoint import Monitor
 from tuner.notification.study_end import announced_end
 from tuner.study import journal
 from tuner.study.journal import JournalReader, read_study
 from tuner.study.records import Created, Ended, Finished, Leased, Opened, Outcome, Record, Reported, TrialState
+from tuner.study.state import StudyState
 
 T0 = names.TrialId("00000")
 RESULT = {"accuracy": 0.9, "accuracy_interval_95": [0.85, 0.93], "images": 200}
@@ -96,6 +106,14 @@ def test_a_sender_that_does_not_evaluate_sends_no_evaluation_of_an_earlier_searc
     ("score", "failed", "error", "state", "reason"),
     [
         (0.8, False, NoResultError("the evaluation failed.\nmore"), "evaluation_failed", "the evaluation failed."),
+        (
+            0.8,
+            False,
+            EnvironmentFailure("evaluator: killed by signal 9"),
+            "evaluation_failed",
+            "evaluator: killed by signal 9",
+        ),
+        (0.8, False, InternalError("evaluator: a bug"), "evaluation_failed", "evaluator: a bug"),
         (None, False, NoResultError("no trial can be evaluated"), "no_result", "no trial can be evaluated"),
         (None, True, NoResultError("no trial can be evaluated"), "gave_up", "all trials have ended"),
         (None, True, UsageError("every trial would fail"), "gave_up", "all trials have ended"),
@@ -108,6 +126,24 @@ def test_an_end_without_a_result_is_announced_with_its_reason_and_the_error_is_r
     with running_webhook() as hook, pytest.raises(type(error)):
         announce(bucket, hook, error)
     assert [(message["state"], message["reason"]) for message in hook.messages] == [(state, reason)]
+
+
+@pytest.mark.parametrize("error", [PreemptedError("stopped"), FencedError("replaced")])
+def test_a_process_that_is_stopped_or_replaced_leaves_the_message_to_its_successor(
+    bucket: LocalBucket, error: Exception
+) -> None:
+    ended(bucket, *trained())
+    with running_webhook() as hook, pytest.raises(type(error)):
+        announce(bucket, hook, error)
+    assert not hook.posts
+
+
+def test_the_error_of_the_evaluation_is_raised_even_if_the_state_cannot_be_read(bucket: LocalBucket) -> None:
+    def unreadable() -> StudyState:
+        raise BucketError("the bucket is gone")
+
+    with pytest.raises(InternalError, match="a bug"), announced_end(bucket, unreadable, "http://localhost", True):
+        raise InternalError("a bug")
 
 
 def test_an_error_before_the_end_of_the_search_announces_nothing(bucket: LocalBucket) -> None:

@@ -13,7 +13,16 @@ from pydantic import ValidationError
 from tuner import names
 from tuner.bucket import Bucket
 from tuner.config.formats import Versioned
-from tuner.errors import BucketError, NewerFormatError, NoResultError, ObjectExistsError, UsageError
+from tuner.errors import (
+    BucketError,
+    CifakeTuneError,
+    FencedError,
+    NewerFormatError,
+    NoResultError,
+    ObjectExistsError,
+    PreemptedError,
+    UsageError,
+)
 from tuner.notification.webhook import post
 from tuner.study.progress import end_of_search
 from tuner.study.records import Value, first_line
@@ -56,18 +65,33 @@ class StudyEnd(Versioned):
 def announced_end(
     bucket: Bucket, state: Callable[[], StudyState], webhook: str | None, evaluates: bool
 ) -> Iterator[None]:
-    """Announce the end of the study when the block has ended, also if it ended because the study has no result.
+    """Announce the end of the study when the block has ended, also if the study has no result or its evaluation failed.
 
-    `state` returns the state of the study then, and `evaluates` is whether the block includes the evaluation.
+    A process that is stopped or replaced announces nothing, because its successor does. `state` returns the state of
+    the study then, and `evaluates` is whether the block includes the evaluation.
     """
     try:
         yield
-    except (NoResultError, UsageError) as error:
-        if webhook is not None:
-            announce_end(bucket, state(), webhook, evaluates, str(error))
+    except (PreemptedError, FencedError):
+        raise
+    except CifakeTuneError as error:
+        if webhook is not None and (evaluates or isinstance(error, NoResultError | UsageError)):
+            _announce_failure(bucket, state, webhook, evaluates, error)
         raise
     if webhook is not None:
         announce_end(bucket, state(), webhook, evaluates)
+
+
+def _announce_failure(
+    bucket: Bucket, state: Callable[[], StudyState], webhook: str, evaluates: bool, failure: CifakeTuneError
+) -> None:
+    """Announce an end without a result. Only log it if the state cannot be read, so that `failure` is shown."""
+    try:
+        current = state()
+    except CifakeTuneError as error:
+        log.warning("the end of the study is not reported to notify.webhook: %s", error)
+        return
+    announce_end(bucket, current, webhook, evaluates, str(failure))
 
 
 def announce_end(bucket: Bucket, state: StudyState, webhook: str, evaluated: bool, problem: str = "") -> None:
