@@ -3,10 +3,13 @@
 import json
 import logging
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
+from tests.support.crew import WITHIN_S
+from tests.support.gcs_emulator import free_port
 from tests.support.webhook import Webhook, running_webhook
 from tuner import names
 from tuner.address import Address
@@ -29,6 +32,7 @@ from tuner.errors import (
 )
 from tuner.monitoring.catalogue import Role
 from tuner.monitoring.endpoint import Monitor
+from tuner.notification import webhook
 from tuner.notification.study_end import announced_end
 from tuner.study import journal
 from tuner.study.journal import JournalReader, read_study
@@ -165,6 +169,37 @@ def test_an_end_is_announced_once_and_another_term_ends_anew(bucket: LocalBucket
         ended(bucket, term=2)
         announce(bucket, hook)
     assert [message["state"] for message in hook.messages] == ["finished", "evaluation_failed", "finished"]
+
+
+def test_an_end_that_was_not_delivered_is_announced_by_the_next_process_and_only_once(
+    bucket: LocalBucket, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    ended(bucket, *trained())
+    monkeypatch.setattr(webhook, "WAIT_S", 0.1)
+    with running_webhook() as hook:
+        with announced_end(bucket, lambda: read_study(bucket, "cifake"), f"http://127.0.0.1:{free_port()}/s", True):
+            pass
+        assert "not yet delivered to http://127.0.0.1/… after 0.1 s" in caplog.text
+        announce(bucket, hook)
+        announce(bucket, hook)
+    assert [message["state"] for message in hook.messages] == ["finished"]
+
+
+def test_an_end_that_is_delivered_after_the_wait_is_not_announced_again(
+    bucket: LocalBucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended(bucket, *trained())
+    monkeypatch.setattr(webhook, "WAIT_S", 0.1)
+    with running_webhook(is_open=False) as hook:
+        announce(bucket, hook)
+        assert not list(bucket.list(names.notifications_prefix("cifake"))), "it is not delivered yet"
+        hook.gate.set()
+        deadline = time.monotonic() + WITHIN_S
+        while not list(bucket.list(names.notifications_prefix("cifake"))):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        announce(bucket, hook)
+    assert len(hook.posts) == 1
 
 
 def test_only_one_of_two_processes_announces_an_end(bucket: LocalBucket) -> None:

@@ -37,10 +37,14 @@ def test_a_refusal_is_final_and_logged_without_the_secret(status: int, caplog: p
     assert "very-secret" not in caplog.text
 
 
-def test_a_server_that_does_not_answer_is_not_awaited() -> None:
+def test_a_server_that_does_not_answer_is_not_awaited_and_a_warning_says_so_without_the_secret(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     with running_webhook(is_open=False) as hook:
         assert not post(hook.url, b"{}", wait_s=0.1)
         assert not hook.gate.is_set(), "the call returned before the server answered"
+    warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert warnings == ["the end of the study is not yet delivered to http://127.0.0.1/… after 0.1 s"]
 
 
 def test_the_delivery_is_given_up_after_a_time_and_the_log_does_not_contain_the_secret(

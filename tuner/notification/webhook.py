@@ -3,6 +3,7 @@
 import logging
 import threading
 import time
+from collections.abc import Callable
 from urllib.parse import urlsplit
 
 import requests
@@ -21,15 +22,25 @@ AGAIN = frozenset({408, 425, 429})
 """Client errors that a later try may not have. Server errors are tried again, too."""
 
 
-def post(url: str, body: bytes, wait_s: float = WAIT_S) -> bool:
-    """Post a JSON document, and return whether it was delivered within `wait_s` seconds. Raises nothing.
+def post(url: str, body: bytes, when_delivered: Callable[[], None] = lambda: None, wait_s: float | None = None) -> bool:
+    """Post a JSON document, and return whether it was delivered while this call waited. Raises nothing.
 
-    If it was not, the delivery continues in the background. A failure is logged.
+    A delivery that takes longer continues in the background, after a warning. Each failed try is logged, and the last
+    one as a warning.
+
+    Args:
+        url: URL of the webhook.
+        body: The document.
+        when_delivered: Called in the thread of the delivery when the document was delivered. It must not raise.
+        wait_s: Seconds to wait at most; None for WAIT_S.
     """
+    wait_s = WAIT_S if wait_s is None else wait_s
     delivered = threading.Event()
-    thread = threading.Thread(target=_deliver, args=(url, body, delivered), name="webhook", daemon=True)
+    thread = threading.Thread(target=_deliver, args=(url, body, delivered, when_delivered), name="webhook", daemon=True)
     thread.start()
     thread.join(wait_s)
+    if thread.is_alive():
+        log.warning("the end of the study is not yet delivered to %s after %g s", masked(url), wait_s)
     return delivered.is_set()
 
 
@@ -39,11 +50,12 @@ def masked(url: str) -> str:
     return f"{parts.scheme}://{parts.hostname}/…"
 
 
-def _deliver(url: str, body: bytes, delivered: threading.Event) -> None:
+def _deliver(url: str, body: bytes, delivered: threading.Event, when_delivered: Callable[[], None]) -> None:
     deadline, pause_s = time.monotonic() + GIVE_UP_S, PAUSES_S[0]
     while True:
         problem, may_retry = _try(url, body)
         if not problem:
+            when_delivered()
             delivered.set()
             log.info("the end of the study was reported to %s", masked(url))
             return
