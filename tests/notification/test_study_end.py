@@ -267,6 +267,31 @@ def test_a_webhook_that_is_no_url_is_refused_without_showing_it(url: str | int) 
     assert "very-secret" not in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("setting", "shown"),
+    [
+        ("notify.webhook=htps:/hooks/very-secret", "--set notify.webhook=…: notify.webhook: must be a URL"),
+        ("notify.webhok=https://host/very-secret", "--set notify.webhok=…: unknown key notify.webhok; did you mean"),
+        ("notfy.webhook=https://host/very-secret", "unknown key notfy; did you mean notify?"),
+        ("notify=https://host/very-secret", "--set notify=…: notify: must be a section with keys, got a secret."),
+        ("notify.webhook=[https://host/very-secret", "--set notify.webhook=…"),
+        ("notify.webhook https://host/very-secret", "got 'notify.webhook…'"),
+        ("notify.webhook:https://host/very-secret?a=1", "unknown key notify.webhook…"),
+        ("webhook=https://host/very-secret", "--set webhook=…: unknown key webhook; did you mean notify.webhook?"),
+    ],
+)
+def test_no_error_about_a_misspelt_webhook_shows_its_value(setting: str, shown: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        load(settings=[setting])
+    assert shown in str(refused.value)
+    assert "secret" not in str(refused.value).replace("got a secret", "")
+
+
+def test_other_settings_show_their_values() -> None:
+    with pytest.raises(ConfigError, match=r"--set search\.max_trials=many: .* got \"many\""):
+        load(settings=["search.max_trials=many"])
+
+
 def test_settings_without_secrets_lack_the_webhook_and_nothing_else() -> None:
     study = load(settings=["notify.webhook=https://example.com/1", "search.max_trials=3"])
     assert study.without_secrets() == load(settings=["search.max_trials=3"])
