@@ -54,7 +54,7 @@ def pause(
         control = _Control(bucket, name)
         if is_confirmed := control.requested(control.action.PAUSE) is not None:
             running = control.running()
-            waits = f" {_trials(running)} handed back after the current epoch." if running else ""
+            waits = f" {_trials(running)} handed back or completed after the current epoch." if running else ""
             control.print(
                 f"The search is paused.{waits} Continue it with {_resume(bucket_url, control.study, release)}."
             )
@@ -193,8 +193,8 @@ class _Control:
         if record is None:
             print_line(
                 self._console,
-                f"No chief has confirmed the request, so none is serving study {self.study}, or its version cannot be "
-                "controlled. The request stays in the bucket, and the next chief of the study handles it.",
+                f"No chief has confirmed the request. Probably none is serving study {self.study}, or its version "
+                "cannot be controlled. The request stays in the bucket, and the next chief of the study handles it.",
                 style="yellow",
             )
         elif record.refusal:
