@@ -41,7 +41,8 @@ class Hyperband(Suggester):
         iteration = sum(oracle._get_size(number, 0) for number in range(oracle._get_num_brackets()))
         iterations_to_come = oracle.hyperband_iterations - oracle._current_iteration - 1
         later: int = sum(oracle._get_size(number, 0) for number in range(oracle._current_bracket))
-        return open_now + later + iterations_to_come * iteration
+        places: float = open_now + later + iterations_to_come * iteration
+        return places
 
     def _state(self) -> dict[str, Any]:
         oracle = self._oracle
