@@ -279,7 +279,7 @@ class _Viewer:
         """Return why a worker has no pod if it was removed, or Kueue has admitted fewer ones (workers.minReplicas)."""
         admitted, total = job.spec.parallelism, job.spec.completions or 0
         if index is not None and names.ANNOTATION_PARALLELISM in job.metadata.annotations:
-            return f"has no pod, because the search is paused; run cifake-tune resume --release {self._release.name}"
+            return f"has no pod since pause --scale-down; run cifake-tune resume --release {self._release.name}"
         if index is None or index < admitted or not job.queue or job.spec.suspend:
             return None
         return (

@@ -17,6 +17,8 @@ from tuner.chief.mlflow_follower import LAST_WAIT_S, MlflowFollower
 
 pytestmark = pytest.mark.slow
 
+DOCS = Path(__file__).parents[2] / "docs"
+
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
@@ -71,6 +73,8 @@ def test_a_server_that_comes_back_gets_everything_and_the_log_has_two_lines(
 def test_a_hung_server_is_waited_for_as_long_as_documented(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    documented = (DOCS / "export.md").read_text(encoding="utf-8")
+    assert f"At the end of a search it waits for {LAST_WAIT_S:g} s at most." in " ".join(documented.split())
     monkeypatch.setattr(mlflow_follower, "LAST_WAIT_S", 0.5)
     study = searched(tmp_path, "hung")
     with socket.create_server(("127.0.0.1", 0), backlog=16) as listener:

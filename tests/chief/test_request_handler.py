@@ -19,8 +19,11 @@ from tuner.config.settings import Algorithm
 from tuner.control.request import Request, pending, submit
 from tuner.errors import BucketError
 from tuner.names import TrialId
+from tuner.search.claims import Instant
+from tuner.search.oracle import Oracle
+from tuner.search.suggester import Suggestion
 from tuner.study.journal import read_records
-from tuner.study.records import Action, Controlled, TrialState
+from tuner.study.records import Action, Controlled, Record, TrialState
 from tuner.worker.chief_client import Verdict
 
 T0 = TrialId("00000")
@@ -250,6 +253,35 @@ def test_enqueued_configurations_count_towards_max_trials(crew: Crew) -> None:
     *first, last = controlled(crew.chief)
     assert not any(record.refusal for record in first)
     assert last.refusal.startswith("search.max_trials is 5, and there are 0 trials and 5 enqueued ones.")
+
+
+def test_no_suggestion_takes_the_place_of_an_enqueued_configuration_while_it_is_recorded(
+    crew: Crew, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service, suggestions = crew.chief.service, []
+    control = service.oracle.control
+
+    def suggest_and_control(request: Controlled, now: Instant) -> list[Record]:
+        suggestions.append(service.dispatcher._suggester.suggest())
+        return control(request, now)
+
+    monkeypatch.setattr(service.oracle, "control", suggest_and_control)
+    requested(crew.chief, Action.ENQUEUE, units=71)
+    handle(crew.chief)
+    assert [s.values["units"] for s in suggestions if isinstance(s, Suggestion)] == [71]
+
+
+def test_nothing_is_enqueued_while_the_search_only_completes_its_best_trials(
+    crew: Crew, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Oracle, "is_closing", True)
+    requested(crew.chief, Action.ENQUEUE, units=71)
+    requested(crew.chief, Action.PAUSE)
+    handle(crew.chief)
+    assert [record.refusal for record in controlled(crew.chief)] == [
+        "the search only completes its best trials now, because a budget of hours is about to end.",
+        "",
+    ]
 
 
 def test_a_running_chief_looks_for_requests_by_itself(tmp_path: Path) -> None:

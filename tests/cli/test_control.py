@@ -40,8 +40,8 @@ def test_pause_says_what_happens_and_how_to_continue_and_resume_continues(crew: 
     assert paused.code == 0, paused.err
     assert paused.out.splitlines() == [
         "Asking the chief of study night to pause the search.",
-        "The search is paused. 1 running trial is handed back after the current epoch. Continue it with cifake-tune "
-        f"resume --bucket {crew.chief.bucket.url} --study night.",
+        "The search is paused. 1 running trial is handed back or completed after the current epoch. Continue it with "
+        f"cifake-tune resume --bucket {crew.chief.bucket.url} --study night.",
     ]
     assert crew.epoch("worker-0", 0) is Verdict.PAUSED
     resumed = command(crew, "resume")
@@ -124,7 +124,7 @@ def test_without_a_chief_the_request_waits_for_the_next_one_and_the_command_says
     monkeypatch.setattr(confirmation, "SHORT_WAIT_S", 0.2)
     paused = command(crew, "pause")
     assert paused.code == 0
-    assert "No chief has confirmed the request" in paused.out
+    assert "No chief has confirmed the request. Probably none is serving study night" in paused.out
     assert "the next chief of the study handles it" in paused.out
     crew.chief.start()
     crew.wait_for(lambda crew: crew.chief.ask(lambda state: state.control.is_paused))

@@ -16,6 +16,7 @@ import pytest
 from tests.k8s import captured
 from tests.support.api_server import ApiServer, running_api_server
 from tests.support.chief import running_chief
+from tests.support.command_line import run_in_process
 from tests.support.crew import WITHIN_S, Crew
 from tuner import names
 from tuner.bucket.local import LocalBucket
@@ -99,6 +100,34 @@ def test_pods_are_removed_once_their_trials_are_handed_back_and_resume_brings_th
     ), err
     assert night.parallelism == 3
     assert not night.crew.chief.ask(lambda state: state.control.is_paused)
+
+
+def paused_without_pods(night: Night) -> None:
+    """Pause the search, and remove the workers' pods."""
+    with night.start("pause", "--scale-down") as pausing:
+        wait_for(lambda: night.crew.chief.ask(lambda state: state.control.is_paused))
+        night.crew.epoch("worker-0", 0)
+        _, err = pausing.communicate(timeout=WITHIN_S)
+    assert (pausing.returncode, night.parallelism) == (0, 0), err
+
+
+def test_stop_brings_the_pods_back_so_that_the_workers_can_finish(night: Night) -> None:
+    paused_without_pods(night)
+    code, out, err = night.do("stop")
+    assert (code, out.splitlines()[-1]) == (0, "The pods of 3 workers are being created."), err
+    assert night.parallelism == 3
+
+
+def test_resume_brings_the_pods_back_even_if_the_search_has_ended_during_the_pause(night: Night) -> None:
+    paused_without_pods(night)
+    stopped = run_in_process("stop", "--bucket", night.crew.chief.bucket.url, "--study", "night")
+    assert stopped.code == 0, stopped.err
+    wait_for(lambda: night.crew.chief.ask(lambda state: state.finished is not None))
+    assert night.parallelism == 0
+    code, out, err = night.do("resume")
+    assert (code, out.splitlines()) == (2, ["The pods of 3 workers are being created."])
+    assert "the search of study 'night' has finished" in err
+    assert night.parallelism == 3
 
 
 def test_a_pause_alone_changes_no_job(night: Night) -> None:

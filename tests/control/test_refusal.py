@@ -9,6 +9,7 @@ from tests.search.test_control import request, started
 from tests.search.test_oracle import at
 from tuner.control.refusal import full_id, refusal, waiting_points
 from tuner.control.request import Request
+from tuner.errors import UsageError
 from tuner.names import TrialId
 from tuner.study.records import Action, Controlled, Outcome, Value
 
@@ -30,7 +31,8 @@ def test_running_trials_and_waiting_ones_with_a_score_may_be_stopped_and_others_
     night, first = started()
     assert stop(night, T0) == ""
     assert stop(night, T0, T1) == (
-        "trial 00001 waits for a worker and has no score to end with. Stop it during its first epoch."
+        "trial 00001 waits for a worker and has no score to end with. Stop it during its first epoch. "
+        "No trial was stopped."
     )
     night.keep(night.chief.give_back(first, Outcome.PREEMPTED, "", at(20)))
     assert stop(night, T0) == ""
@@ -48,6 +50,12 @@ def test_an_unknown_trial_is_refused_with_the_nearest(text: str, advice: str) ->
 def test_leading_zeros_of_a_trial_are_optional() -> None:
     night, _ = started()
     assert [full_id(night.state, text) for text in ("0", "1", "00001", "7")] == [T0, T1, T1, "7"]
+
+
+@pytest.mark.parametrize("text", ["", " "])
+def test_an_empty_id_stops_no_trial(text: str) -> None:
+    with pytest.raises(UsageError, match="the id of the trial to stop is empty"):
+        full_id(started()[0].state, text)
 
 
 def test_nothing_may_be_requested_of_a_search_that_has_finished() -> None:

@@ -69,7 +69,7 @@ def test_status_says_why_the_workers_have_no_pods_and_that_nothing_is_broken() -
         view = view_release(release(api), {}, [])
     workers = [row for row in view.workers if row.state is State.WAITING]
     assert [row.risk for row in workers] == [
-        "has no pod, because the search is paused; run cifake-tune resume --release night"
+        "has no pod since pause --scale-down; run cifake-tune resume --release night"
     ] * 3
     assert not any(row.trouble for row in view.workers)
 

@@ -3,10 +3,13 @@
 import json
 import logging
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
+from tests.support.crew import WITHIN_S
+from tests.support.gcs_emulator import free_port
 from tests.support.webhook import Webhook, running_webhook
 from tuner import names
 from tuner.address import Address
@@ -17,13 +20,24 @@ from tuner.chief.run import run_chief
 from tuner.chief.term import open_term
 from tuner.config.loading import dump, load
 from tuner.config.settings import Study
-from tuner.errors import ConfigError, NoResultError, UsageError
+from tuner.errors import (
+    BucketError,
+    ConfigError,
+    EnvironmentFailure,
+    FencedError,
+    InternalError,
+    NoResultError,
+    PreemptedError,
+    UsageError,
+)
 from tuner.monitoring.catalogue import Role
 from tuner.monitoring.endpoint import Monitor
+from tuner.notification import webhook
 from tuner.notification.study_end import announced_end
 from tuner.study import journal
 from tuner.study.journal import JournalReader, read_study
 from tuner.study.records import Created, Ended, Finished, Leased, Opened, Outcome, Record, Reported, TrialState
+from tuner.study.state import StudyState
 
 T0 = names.TrialId("00000")
 RESULT = {"accuracy": 0.9, "accuracy_interval_95": [0.85, 0.93], "images": 200}
@@ -96,6 +110,14 @@ def test_a_sender_that_does_not_evaluate_sends_no_evaluation_of_an_earlier_searc
     ("score", "failed", "error", "state", "reason"),
     [
         (0.8, False, NoResultError("the evaluation failed.\nmore"), "evaluation_failed", "the evaluation failed."),
+        (
+            0.8,
+            False,
+            EnvironmentFailure("evaluator: killed by signal 9"),
+            "evaluation_failed",
+            "evaluator: killed by signal 9",
+        ),
+        (0.8, False, InternalError("evaluator: a bug"), "evaluation_failed", "evaluator: a bug"),
         (None, False, NoResultError("no trial can be evaluated"), "no_result", "no trial can be evaluated"),
         (None, True, NoResultError("no trial can be evaluated"), "gave_up", "all trials have ended"),
         (None, True, UsageError("every trial would fail"), "gave_up", "all trials have ended"),
@@ -108,6 +130,24 @@ def test_an_end_without_a_result_is_announced_with_its_reason_and_the_error_is_r
     with running_webhook() as hook, pytest.raises(type(error)):
         announce(bucket, hook, error)
     assert [(message["state"], message["reason"]) for message in hook.messages] == [(state, reason)]
+
+
+@pytest.mark.parametrize("error", [PreemptedError("stopped"), FencedError("replaced")])
+def test_a_process_that_is_stopped_or_replaced_leaves_the_message_to_its_successor(
+    bucket: LocalBucket, error: Exception
+) -> None:
+    ended(bucket, *trained())
+    with running_webhook() as hook, pytest.raises(type(error)):
+        announce(bucket, hook, error)
+    assert not hook.posts
+
+
+def test_the_error_of_the_evaluation_is_raised_even_if_the_state_cannot_be_read(bucket: LocalBucket) -> None:
+    def unreadable() -> StudyState:
+        raise BucketError("the bucket is gone")
+
+    with pytest.raises(InternalError, match="a bug"), announced_end(bucket, unreadable, "http://localhost", True):
+        raise InternalError("a bug")
 
 
 def test_an_error_before_the_end_of_the_search_announces_nothing(bucket: LocalBucket) -> None:
@@ -129,6 +169,37 @@ def test_an_end_is_announced_once_and_another_term_ends_anew(bucket: LocalBucket
         ended(bucket, term=2)
         announce(bucket, hook)
     assert [message["state"] for message in hook.messages] == ["finished", "evaluation_failed", "finished"]
+
+
+def test_an_end_that_was_not_delivered_is_announced_by_the_next_process_and_only_once(
+    bucket: LocalBucket, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    ended(bucket, *trained())
+    monkeypatch.setattr(webhook, "WAIT_S", 0.1)
+    with running_webhook() as hook:
+        with announced_end(bucket, lambda: read_study(bucket, "cifake"), f"http://127.0.0.1:{free_port()}/s", True):
+            pass
+        assert "not yet delivered to http://127.0.0.1/… after 0.1 s" in caplog.text
+        announce(bucket, hook)
+        announce(bucket, hook)
+    assert [message["state"] for message in hook.messages] == ["finished"]
+
+
+def test_an_end_that_is_delivered_after_the_wait_is_not_announced_again(
+    bucket: LocalBucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended(bucket, *trained())
+    monkeypatch.setattr(webhook, "WAIT_S", 0.1)
+    with running_webhook(is_open=False) as hook:
+        announce(bucket, hook)
+        assert not list(bucket.list(names.notifications_prefix("cifake"))), "it is not delivered yet"
+        hook.gate.set()
+        deadline = time.monotonic() + WITHIN_S
+        while not list(bucket.list(names.notifications_prefix("cifake"))):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        announce(bucket, hook)
+    assert len(hook.posts) == 1
 
 
 def test_only_one_of_two_processes_announces_an_end(bucket: LocalBucket) -> None:
@@ -194,6 +265,31 @@ def test_a_webhook_that_is_no_url_is_refused_without_showing_it(url: str | int) 
         load(environment={variable: str(url)})
     assert str(refused.value).startswith(variable)
     assert "very-secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("setting", "shown"),
+    [
+        ("notify.webhook=htps:/hooks/very-secret", "--set notify.webhook=…: notify.webhook: must be a URL"),
+        ("notify.webhok=https://host/very-secret", "--set notify.webhok=…: unknown key notify.webhok; did you mean"),
+        ("notfy.webhook=https://host/very-secret", "unknown key notfy; did you mean notify?"),
+        ("notify=https://host/very-secret", "--set notify=…: notify: must be a section with keys, got a secret."),
+        ("notify.webhook=[https://host/very-secret", "--set notify.webhook=…"),
+        ("notify.webhook https://host/very-secret", "got 'notify.webhook…'"),
+        ("notify.webhook:https://host/very-secret?a=1", "unknown key notify.webhook…"),
+        ("webhook=https://host/very-secret", "--set webhook=…: unknown key webhook; did you mean notify.webhook?"),
+    ],
+)
+def test_no_error_about_a_misspelt_webhook_shows_its_value(setting: str, shown: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        load(settings=[setting])
+    assert shown in str(refused.value)
+    assert "secret" not in str(refused.value).replace("got a secret", "")
+
+
+def test_other_settings_show_their_values() -> None:
+    with pytest.raises(ConfigError, match=r"--set search\.max_trials=many: .* got \"many\""):
+        load(settings=["search.max_trials=many"])
 
 
 def test_settings_without_secrets_lack_the_webhook_and_nothing_else() -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from tests.search.played_search import Search, promoting
 from tests.search.test_budgets import Night
+from tests.search.test_control import requested
 from tests.search.test_oracle import A, B, at
 from tests.support.records import state_of
 from tuner import names
@@ -16,7 +17,7 @@ from tuner.search.leases import Worker
 from tuner.search.oracle import Oracle
 from tuner.search.suggester import Suggestion, observations
 from tuner.study.budgets import budget_uses
-from tuner.study.records import Created, Ended, Finished, Outcome, Record, TrialState, Value
+from tuner.study.records import Action, Created, Ended, Finished, Outcome, Record, TrialState, Value
 from tuner.study.state import StudyState
 
 TRIALS = (0.5, 0.9, 0.7, 0.8, 0.6)
@@ -298,6 +299,19 @@ def test_with_more_trials_only_new_ones_among_the_best_are_repeated() -> None:
     assert night.state.finished
     assert night.state.confirmation[0].original.trial_id == "00011"
     assert night.best == "00011"
+
+
+def test_a_repetition_that_a_user_has_stopped_does_not_come_back_after_a_restart() -> None:
+    night = ConfirmedNight("training.epochs=3")
+    night.exhaust()
+    attempt = night.next()
+    night.keep(night.chief.control(requested(Action.STOP, attempt.trial), at(night.seconds)))
+    night.epoch(attempt, 0, 0.9, night.seconds + 1)
+    assert night.state.trials[TrialId(attempt.trial)].state is TrialState.STOPPED
+    night.restart()
+    night.chief.exhausted = True
+    assert not [record for record in night.chief.finish(at(0)) if isinstance(record, Created)]
+    assert len(night.state.repetitions) == 6
 
 
 def played(night: ConfirmedNight, seed: int) -> StudyState:

@@ -13,10 +13,24 @@ from threadpoolctl import threadpool_info, threadpool_limits
 from tuner import names
 from tuner.config.loading import load
 from tuner.config.settings import Algorithm, Study
+from tuner.errors import SpaceError
 from tuner.search.suggester import NoSuggestion, Suggester, Suggestion, make_suggester
 from tuner.study import snapshots
+from tuner.study.ending import STOP
 from tuner.study.objective import Objective
-from tuner.study.records import RECORD, Created, Ended, Leased, Opened, Record, Retried, TrialState
+from tuner.study.records import (
+    RECORD,
+    Action,
+    Controlled,
+    Created,
+    Ended,
+    Leased,
+    Opened,
+    Record,
+    Retried,
+    TrialState,
+    Value,
+)
 from tuner.study.state import StudyState
 
 pytestmark = pytest.mark.filterwarnings(f"ignore::{ConvergenceWarning.__module__}.ConvergenceWarning")
@@ -170,6 +184,68 @@ def test_hyperband_trains_the_best_of_a_rung_further() -> None:
     assert first
     assert further
     assert all(v["tuner/initial_epoch"] > 0 and v["tuner/trial_id"] for v in further)
+
+
+def hyperband() -> Suggester:
+    """Return Hyperband with one iteration of three brackets."""
+    return suggester(Algorithm.HYPERBAND)
+
+
+def test_hyperband_accepts_configurations_until_its_last_first_round_is_full() -> None:
+    chief = hyperband()
+    places = sum(chief._oracle._get_size(bracket, 0) for bracket in range(3))
+    values: dict[str, Value] = {"filters": 100, "activation": "tanh", "gain": 0.5001}
+    while places:
+        chief.completed(values)
+        suggestion = chief.suggest()
+        assert isinstance(suggestion, Suggestion)
+        end(chief, suggestion.trial)
+        places -= suggestion.values["tuner/round"] == 0
+    with pytest.raises(SpaceError, match="no free place left"):
+        chief.completed(values)
+
+
+def test_hyperband_refuses_what_enqueued_configurations_have_the_last_places_for() -> None:
+    chief = hyperband()
+    places = sum(chief._oracle._get_size(bracket, 0) for bracket in range(3))
+    for number in range(places):
+        chief.enqueue(chief.completed({"activation": "tanh", "gain": 0.6 + number / 1000}))
+    with pytest.raises(SpaceError, match="no free place left"):
+        chief.completed({"activation": "tanh", "gain": 1.9})
+    for _ in range(places):
+        suggestion = chief.suggest()
+        while not (isinstance(suggestion, Suggestion) and suggestion.values["tuner/round"] == 0):
+            assert isinstance(suggestion, Suggestion)
+            end(chief, suggestion.trial)
+            suggestion = chief.suggest()
+        assert str(suggestion.values["gain"]).startswith("0.6"), "every enqueued configuration is tried"
+        end(chief, suggestion.trial)
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_hyperband_continues_a_trial_that_a_user_has_stopped_after_all_others(restarts: bool) -> None:
+    chief = hyperband()
+    opened = Opened(at=0, term=1, writer="w", study=study(Algorithm.HYPERBAND), data="d", direction="max")
+    journal: list[Record] = [opened]
+    size = chief._oracle._get_size(2, 0)
+    trials = [suggestion for _ in range(size) if isinstance(suggestion := chief.suggest(), Suggestion)]
+    for number, suggestion in enumerate(trials):
+        trial, is_best = suggestion.trial, number == 0
+        state, budget = (TrialState.STOPPED, STOP) if is_best else (TrialState.COMPLETED, "")
+        score = 0.9 if is_best else 0.1 + number / 100
+        journal += [created(suggestion), Leased(at=0, trial=trial, attempt=1, worker="w", incarnation="1")]
+        if is_best:
+            journal.append(Controlled(at=0, request="r", action=Action.STOP, trials=(trial,)))
+        journal.append(
+            Ended(at=0, trial=trial, attempt=1, state=state, score=score, best_epoch=0, reason="x", budget=budget)
+        )
+        chief.ended(trial, state, score, 0, is_best)
+    if restarts:
+        chief = hyperband()
+        chief.restore(recovered(journal, 3))
+    following = [suggestion for _ in range(2) if isinstance(suggestion := chief.suggest(), Suggestion)]
+    assert [each.values["tuner/round"] for each in following] == [1, 1]
+    assert [each.values["tuner/trial_id"] for each in following] == [t.trial for t in trials[-1:-3:-1]]
 
 
 def test_a_small_space_is_exhausted_before_max_trials() -> None:

@@ -5,12 +5,13 @@ import time
 import pytest
 
 from tests.report.test_search_terminal import rendered
-from tests.search.test_budgets import T0, Night
+from tests.search.test_budgets import T0, T1, Night
 from tests.search.test_control import request, started
 from tests.search.test_oracle import at
 from tuner.chief.metrics import study_metrics
 from tuner.live_page.live_state import LiveState
 from tuner.live_page.overview import overview, study_view
+from tuner.local.run import _finished_line as finished_line
 from tuner.report.terminal.search import lines, search_view
 from tuner.report.terminal.study import activity_line, study_lines
 from tuner.study import snapshots
@@ -78,10 +79,22 @@ def test_run_prints_a_line_for_each_request_that_was_not_refused() -> None:
     assert list(lines(night.state, [*records, refused, enqueued])) == [
         "the search is paused: no trial starts, running trials are handed back after their epoch",
         "the search continues after its pause",
-        "trial 00000 ends by cifake-tune stop; running trials stop after their epoch",
+        "trial 00000 was stopped by a user; it ends after its epoch",
         "the search ends by cifake-tune stop; running trials stop after their epoch",
         "cifake-tune enqueue: the next trial is units=7",
     ]
+    both = Controlled(at=0, request="7", action=Action.STOP, trials=(T0, T1))
+    assert list(lines(night.state, [both])) == ["trials 00000, 00001 were stopped by a user; each ends after its epoch"]
+
+
+def test_run_says_that_a_user_has_ended_the_search_that_it_does_not_continue() -> None:
+    night, first = started()
+    request(night, Action.STOP)
+    night.epoch(first, 1, 0.6, 30)
+    assert finished_line(night.state) == (
+        "The search of study cifake has finished (ended by cifake-tune stop): 1 trial. For more trials, use --set "
+        "search.max_trials=N or another name."
+    )
 
 
 def test_the_live_view_of_run_says_that_the_search_is_paused() -> None:

@@ -17,6 +17,7 @@ from contextlib import AbstractContextManager, nullcontext
 from tuner.search.claims import Instant
 from tuner.search.oracle import Oracle
 from tuner.search.suggester import NoSuggestion, Observation, Suggester, Suggestion
+from tuner.study.ending import STOP
 from tuner.study.records import Ended, Paused, Record, Value, Withdrawn
 
 BATCH_S = 0.01
@@ -146,14 +147,17 @@ class Dispatcher:
         is_waiting = any(self._waiting.values()) and self._oracle.starts_trials and not is_paused
         return is_waiting and not self._oracle.queued_for(stock=True)
 
-    async def completed(self, values: Mapping[str, Value]) -> dict[str, Value]:
-        """Return the complete configuration that a user wants to try. Raises SpaceError if it cannot be tried."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, self._suggester.completed, values)
+    async def enqueue(self, values: Mapping[str, Value]) -> dict[str, Value]:
+        """Suggest a user's configuration next, and return it with all defaults.
 
-    def enqueue(self, values: Mapping[str, Value]) -> None:
-        """Suggest a complete configuration next."""
-        self._thread.submit(self._suggester.enqueue, values)
+        Raises SpaceError if it cannot be tried. No other suggestion can take its place meanwhile.
+        """
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._enqueue, values)
+
+    def _enqueue(self, values: Mapping[str, Value]) -> dict[str, Value]:
+        completed = self._suggester.completed(values)
+        self._suggester.enqueue(completed)
+        return completed
 
     def observe(self, observations: Sequence[Observation]) -> None:
         """Pass what is now known about trials to the algorithm, in its own thread and so before its next suggestion."""
@@ -180,7 +184,8 @@ class Dispatcher:
     def _learn(self, records: Sequence[Ended | Paused | Withdrawn]) -> None:
         try:
             for record in records:
-                self._suggester.ended(record.trial, record.state, record.score, record.best_epoch)
+                by_user = not isinstance(record, Paused) and record.budget == STOP
+                self._suggester.ended(record.trial, record.state, record.score, record.best_epoch, by_user)
         except Exception as error:
             self._missed_result = error
 

@@ -76,15 +76,15 @@ class RequestHandler:
     async def _record(self, request: Request) -> Controlled:
         """Return the record of a request, with the refusal if it has no effect."""
         service = self._service
-        refused, values = refusal(service.state, request), dict(request.hyperparameters)
+        refused, values = self._refusal(request), dict(request.hyperparameters)
         if request.action is Action.ENQUEUE and not refused:
             try:
-                values = await service.dispatcher.completed(values)
+                values = await service.dispatcher.enqueue(values)
             except SpaceError as error:
                 refused = str(error)
             except Exception as error:  # of the user's own code, which search.constraints may call
                 refused = f"the hyperparameters cannot be checked ({type(error).__name__}: {error})."
-            refused = refused or refusal(service.state, request)  # the search has continued meanwhile
+            refused = refused or self._refusal(request)  # the search has continued meanwhile
         return Controlled(
             at=now().at,
             request=request.id,
@@ -94,9 +94,11 @@ class RequestHandler:
             refusal=refused,
         )
 
+    def _refusal(self, request: Request) -> str:
+        """Return why the search does not allow a request now, as a sentence; empty if it does."""
+        if request.action is Action.ENQUEUE and self._service.oracle.is_closing:
+            return "the search only completes its best trials now, because a budget of hours is about to end."
+        return refusal(self._service.state, request)
+
     async def _commit(self, record: Controlled) -> None:
-        records = self._service.oracle.control(record, now())
-        if record.action is Action.ENQUEUE and not record.refusal:
-            # before a worker that the record wakes asks for the next suggestion
-            self._service.dispatcher.enqueue(record.hyperparameters)
-        await self._service.commit(records)
+        await self._service.commit(self._service.oracle.control(record, now()))

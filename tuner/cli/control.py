@@ -21,6 +21,7 @@ from tuner.errors import ConfigError, UsageError
 from tuner.report.terminal.console import make_console, print_line, shown_wait
 
 if TYPE_CHECKING:
+    from k8s.release.release import Release
     from tuner.study.records import Action, Controlled, Value
     from tuner.study.state import StudyState
 
@@ -53,7 +54,7 @@ def pause(
         control = _Control(bucket, name)
         if is_confirmed := control.requested(control.action.PAUSE) is not None:
             running = control.running()
-            waits = f" {_trials(running)} handed back after the current epoch." if running else ""
+            waits = f" {_trials(running)} handed back or completed after the current epoch." if running else ""
             control.print(
                 f"The search is paused.{waits} Continue it with {_resume(bucket_url, control.study, release)}."
             )
@@ -78,15 +79,18 @@ def resume(
 ) -> None:
     """Continue a paused search. With --release, also bring back the pods that `pause --scale-down` has removed."""
     refuse_without_release(invocation, release)
+    refused: UsageError | None = None
     with bucket_and_study(bucket_url, study, release, namespace, context) as (bucket, name):
         control = _Control(bucket, name)
-        if control.requested(control.action.RESUME):
-            control.print("The search continues.")
+        try:
+            if control.requested(control.action.RESUME):
+                control.print("The search continues.")
+        except UsageError as error:  # the search has finished, and its workers must still be able to
+            refused = error
     if release is not None:
-        from k8s.worker_job import scale_up
-
-        if count := scale_up(load_release(release, namespace, context)):
-            control.print(f"The pods of {count} workers are being created.")
+        _bring_back_pods(control, load_release(release, namespace, context))
+    if refused:
+        raise refused
 
 
 @control_app.command()
@@ -113,6 +117,8 @@ def stop(
             return
         if not chosen:
             control.print("The search ends. Running trials stop after their epoch, and the best trial is evaluated.")
+            if release is not None:  # the workers' Job completes only if its workers learn that the search has ended
+                _bring_back_pods(control, load_release(release, namespace, context))
         for trial in (control.state.trials[trial_id] for trial_id in chosen):
             has_ended = trial.ended is not None
             control.print(f"Trial {trial.trial_id} {'has stopped' if has_ended else 'stops after its epoch'}.")
@@ -187,8 +193,8 @@ class _Control:
         if record is None:
             print_line(
                 self._console,
-                f"No chief has confirmed the request, so none is serving study {self.study}, or its version cannot be "
-                "controlled. The request stays in the bucket, and the next chief of the study handles it.",
+                f"No chief has confirmed the request. Probably none is serving study {self.study}, or its version "
+                "cannot be controlled. The request stays in the bucket, and the next chief of the study handles it.",
                 style="yellow",
             )
         elif record.refusal:
@@ -208,6 +214,14 @@ class _Control:
             while self.running() and time.monotonic() < deadline:
                 time.sleep(POLL_S)
                 self._reader.poll()
+
+
+def _bring_back_pods(control: _Control, release: "Release") -> None:
+    """Create the pods of workers again that `pause --scale-down` has removed."""
+    from k8s.worker_job import scale_up
+
+    if count := scale_up(release):
+        control.print(f"The pods of {count} workers are being created.")
 
 
 def _trials(count: int) -> str:

@@ -20,6 +20,8 @@ from tuner.printable import printable
 
 SHOWN_CHARACTERS = 100
 """Maximum length of a key or of a value in an error message."""
+SECRET_KEYS = ("notify", "webhook")
+"""Parts of the keys whose values are secrets, so that no error message shows them."""
 
 
 @dataclass(frozen=True)
@@ -73,8 +75,9 @@ def load_given(
     for setting in settings:
         key, equals, text = setting.partition("=")
         if not equals or not key:
-            raise ConfigError(f"--set must be KEY=VALUE, such as search.max_trials=20, got {setting!r:.100}.")
-        where = f"--set {_shown(setting)}"
+            got = f"{_shown_key(setting)!r:.100}"
+            raise ConfigError(f"--set must be KEY=VALUE, such as search.max_trials=20, got {got}.")
+        where = f"--set {_shown_key(key)}=…" if _is_secret(key) else f"--set {_shown(setting)}"
         _put(values, key.split("."), _value(text, where), where)
         origins[key] = where
     if name:
@@ -176,7 +179,7 @@ def _import_sentence(error: Any, values: Mapping[str, Any]) -> str:
 
 def _sentence(error: Any) -> str:
     path = [str(part) for part in error["loc"]]
-    key = _shown(".".join(path) or "study")
+    key = _shown_key(".".join(path) or "study")
     if error["type"] == "extra_forbidden":
         known = _sibling_keys(path)
         nearest = difflib.get_close_matches(path[-1], known, n=1, cutoff=0.5)
@@ -186,7 +189,7 @@ def _sentence(error: Any) -> str:
         if other_sections:
             return f"unknown key {key}; did you mean {other_sections[0]}?"
         return f"unknown key {key}; valid keys: {', '.join(known) or 'none'}."
-    value = _shown(json.dumps(error["input"], default=str))
+    value = "a secret" if _is_secret(".".join(path)) else _shown(json.dumps(error["input"], default=str))
     if error["type"] == "model_type":
         return f"{key}: must be a section with keys, got {value}. Remove it to use the defaults."
     if error["type"] == "string_pattern_mismatch":
@@ -201,6 +204,21 @@ def _shown(text: str) -> str:
     shown = re.sub(r"://[^\s@]*@", "://…@", printable(text))  # user and password of a URL
     shown = re.sub(r"(://[^\s?]*\?)[^\s\"']*", r"\1…", shown)  # its query, which may have a token
     return shown if len(shown) <= SHOWN_CHARACTERS else f"{shown[:SHOWN_CHARACTERS]} … ({len(text):,} characters)"
+
+
+def _is_secret(key: str) -> bool:
+    """Return whether a key, or the key of which it may be a misspelling, has a secret as its value."""
+    return any(difflib.get_close_matches(part.lower(), SECRET_KEYS) for part in _plain(key).split("."))
+
+
+def _shown_key(key: str) -> str:
+    """Return a key as a message shows it. If its value is a secret, it may have been written without `=`."""
+    return f"{_plain(key)}…" if _is_secret(key) and _plain(key) != key else _shown(key)
+
+
+def _plain(key: str) -> str:
+    """Return the part of a key that has only the characters of keys."""
+    return re.split(r"[^\w.]", key, maxsplit=1)[0]
 
 
 def _section(path: list[str]) -> type[BaseModel]:

@@ -4,6 +4,7 @@ import difflib
 from collections.abc import Collection
 
 from tuner.control.request import Request
+from tuner.errors import UsageError
 from tuner.names import TrialId
 from tuner.study.records import Action, TrialState, Value
 from tuner.study.state import StudyState
@@ -19,7 +20,8 @@ def refusal(state: StudyState, request: Request) -> str:
         return f"the search of study {state.settings.name!r} has finished."
     if request.action is Action.ENQUEUE:
         return _of_enqueue(state)
-    return next((problem for trial in request.trials if (problem := _of_stop(state, trial))), "")
+    problem = next((problem for trial in request.trials if (problem := _of_stop(state, trial))), "")
+    return f"{problem} No trial was stopped." if problem and len(request.trials) > 1 else problem
 
 
 def _of_stop(state: StudyState, trial_id: TrialId) -> str:
@@ -34,7 +36,12 @@ def _of_stop(state: StudyState, trial_id: TrialId) -> str:
 
 
 def full_id(state: StudyState, text: str) -> TrialId:
-    """Return the id of a trial, which may be given without its leading zeros. An unknown id is returned unchanged."""
+    """Return the id of a trial, which may be given without its leading zeros. An unknown id is returned unchanged.
+
+    Raises UsageError if the text is empty, like an unset shell variable.
+    """
+    if not text.strip():
+        raise UsageError("the id of the trial to stop is empty. Write an id, such as 3, or none to stop the search.")
     same = (trial_id for trial_id in state.trials if trial_id.lstrip("0") == text.lstrip("0"))
     return next(same, TrialId(text))
 

@@ -107,8 +107,9 @@ def _finished_line(state: StudyState) -> str:
             f"The search of study {name} was {state.finished.reason}: {trials}. To continue it, use --set "
             f"{state.finished.budget}=N with a larger budget."
         )
+    how = f" ({state.ending.sentence})" if state.ending and state.ending.is_requested else ""
     return (
-        f"The search of study {name} has finished: {trials}. For more trials, use --set search.max_trials=N or "
+        f"The search of study {name} has finished{how}: {trials}. For more trials, use --set search.max_trials=N or "
         "another name."
     )
 

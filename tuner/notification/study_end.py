@@ -3,6 +3,7 @@
 import json
 import logging
 import secrets
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,7 +14,16 @@ from pydantic import ValidationError
 from tuner import names
 from tuner.bucket import Bucket
 from tuner.config.formats import Versioned
-from tuner.errors import BucketError, NewerFormatError, NoResultError, ObjectExistsError, UsageError
+from tuner.errors import (
+    BucketError,
+    CifakeTuneError,
+    FencedError,
+    NewerFormatError,
+    NoResultError,
+    ObjectExistsError,
+    PreemptedError,
+    UsageError,
+)
 from tuner.notification.webhook import post
 from tuner.study.progress import end_of_search
 from tuner.study.records import Value, first_line
@@ -56,24 +66,39 @@ class StudyEnd(Versioned):
 def announced_end(
     bucket: Bucket, state: Callable[[], StudyState], webhook: str | None, evaluates: bool
 ) -> Iterator[None]:
-    """Announce the end of the study when the block has ended, also if it ended because the study has no result.
+    """Announce the end of the study when the block has ended, also if the study has no result or its evaluation failed.
 
-    `state` returns the state of the study then, and `evaluates` is whether the block includes the evaluation.
+    A process that is stopped or replaced announces nothing, because its successor does. `state` returns the state of
+    the study then, and `evaluates` is whether the block includes the evaluation.
     """
     try:
         yield
-    except (NoResultError, UsageError) as error:
-        if webhook is not None:
-            announce_end(bucket, state(), webhook, evaluates, str(error))
+    except (PreemptedError, FencedError):
+        raise
+    except CifakeTuneError as error:
+        if webhook is not None and (evaluates or isinstance(error, NoResultError | UsageError)):
+            _announce_failure(bucket, state, webhook, evaluates, error)
         raise
     if webhook is not None:
         announce_end(bucket, state(), webhook, evaluates)
 
 
+def _announce_failure(
+    bucket: Bucket, state: Callable[[], StudyState], webhook: str, evaluates: bool, failure: CifakeTuneError
+) -> None:
+    """Announce an end without a result. Only log it if the state cannot be read, so that `failure` is shown."""
+    try:
+        current = state()
+    except CifakeTuneError as error:
+        log.warning("the end of the study is not reported to notify.webhook: %s", error)
+        return
+    announce_end(bucket, current, webhook, evaluates, str(failure))
+
+
 def announce_end(bucket: Bucket, state: StudyState, webhook: str, evaluated: bool, problem: str = "") -> None:
     """Post how a study has ended, unless that was done before. Do nothing if it has not ended.
 
-    It takes a few seconds at most. A failure is logged.
+    It takes ten seconds at most. A failure is logged, and a later call tries again.
 
     Args:
         bucket: Bucket of the study.
@@ -85,16 +110,55 @@ def announce_end(bucket: Bucket, state: StudyState, webhook: str, evaluated: boo
     if state.finished is None:
         return
     message = _message(bucket, state, evaluated, problem)
-    note = json.dumps({"at": time.time(), "writer": secrets.token_hex(8)})
+    note = _Note(bucket, names.notification(state.settings.name, state.term, message.state))
     try:
-        # first, because a repeated message would be worse than a lost one
-        bucket.create(names.notification(state.settings.name, state.term, message.state), note.encode())
+        note.create()  # first, so that two processes do not send the same message
     except ObjectExistsError:
         return
     except BucketError as error:
         log.warning("the end of the study is not reported to notify.webhook: %s", error)
         return
-    post(webhook, message.model_dump_json().encode())
+    try:
+        post(webhook, message.model_dump_json().encode(), when_delivered=note.keep)
+    finally:  # also if the process is stopped meanwhile
+        note.remove_unless_delivered()
+
+
+class _Note:
+    """The note in the bucket that an end is announced. It is removed if the message is not delivered in time.
+
+    The delivery may succeed later, in its own thread. The note is written again then.
+    """
+
+    def __init__(self, bucket: Bucket, name: str) -> None:
+        self._bucket = bucket
+        self._name = name
+        self._content = json.dumps({"at": time.time(), "writer": secrets.token_hex(8)}).encode()
+        self._lock = threading.Lock()
+        self._is_delivered = False
+
+    def create(self) -> None:
+        """Create the note. Raises ObjectExistsError and BucketError."""
+        self._bucket.create(self._name, self._content)
+
+    def keep(self) -> None:
+        """Write the note for good, because the message was delivered."""
+        with self._lock:
+            self._is_delivered = True
+            try:
+                self._bucket.write(self._name, self._content)
+            except BucketError as error:
+                log.warning("it cannot be noted that the end of the study was reported: %s", error)
+
+    def remove_unless_delivered(self) -> None:
+        """Remove the note if the message was not delivered, so that a later process sends it again."""
+        with self._lock:
+            if self._is_delivered:
+                return
+            try:
+                self._bucket.delete(self._name)
+            except BucketError as error:
+                log.warning("the end of the study is not reported again later: %s", error)
 
 
 def _message(bucket: Bucket, state: StudyState, evaluated: bool, problem: str) -> StudyEnd:

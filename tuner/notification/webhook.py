@@ -3,6 +3,8 @@
 import logging
 import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 import requests
@@ -20,16 +22,29 @@ TIMEOUT_S = 5.0
 AGAIN = frozenset({408, 425, 429})
 """Client errors that a later try may not have. Server errors are tried again, too."""
 
+URLLIB3_MODULES = ("connection", "connectionpool", "poolmanager", "response", "util.retry")
+"""The modules of urllib3 that log."""
 
-def post(url: str, body: bytes, wait_s: float = WAIT_S) -> bool:
-    """Post a JSON document, and return whether it was delivered within `wait_s` seconds. Raises nothing.
 
-    If it was not, the delivery continues in the background. A failure is logged.
+def post(url: str, body: bytes, when_delivered: Callable[[], None] = lambda: None, wait_s: float | None = None) -> bool:
+    """Post a JSON document, and return whether it was delivered while this call waited. Raises nothing.
+
+    A delivery that takes longer continues in the background, after a warning. Each failed try is logged, and the last
+    one as a warning.
+
+    Args:
+        url: URL of the webhook.
+        body: The document.
+        when_delivered: Called in the thread of the delivery when the document was delivered. It must not raise.
+        wait_s: Seconds to wait at most; None for WAIT_S.
     """
+    wait_s = WAIT_S if wait_s is None else wait_s
     delivered = threading.Event()
-    thread = threading.Thread(target=_deliver, args=(url, body, delivered), name="webhook", daemon=True)
+    thread = threading.Thread(target=_deliver, args=(url, body, delivered, when_delivered), name="webhook", daemon=True)
     thread.start()
     thread.join(wait_s)
+    if thread.is_alive():
+        log.warning("the end of the study is not yet delivered to %s after %g s", masked(url), wait_s)
     return delivered.is_set()
 
 
@@ -39,11 +54,38 @@ def masked(url: str) -> str:
     return f"{parts.scheme}://{parts.hostname}/…"
 
 
-def _deliver(url: str, body: bytes, delivered: threading.Event) -> None:
+class _OtherThreads(logging.Filter):
+    """Drops the log records of one thread."""
+
+    def __init__(self, thread: int) -> None:
+        super().__init__()
+        self._thread = thread
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether another thread has logged the record."""
+        return record.thread != self._thread
+
+
+@contextmanager
+def _silent_urllib3() -> Iterator[None]:
+    """Drop what urllib3 logs in this thread, because its messages contain the URL."""
+    every = [logging.getLogger(f"urllib3.{module}") for module in URLLIB3_MODULES]
+    others = _OtherThreads(threading.get_ident())
+    for logger in every:
+        logger.addFilter(others)
+    try:
+        yield
+    finally:
+        for logger in every:
+            logger.removeFilter(others)
+
+
+def _deliver(url: str, body: bytes, delivered: threading.Event, when_delivered: Callable[[], None]) -> None:
     deadline, pause_s = time.monotonic() + GIVE_UP_S, PAUSES_S[0]
     while True:
         problem, may_retry = _try(url, body)
         if not problem:
+            when_delivered()
             delivered.set()
             log.info("the end of the study was reported to %s", masked(url))
             return
@@ -58,13 +100,14 @@ def _deliver(url: str, body: bytes, delivered: threading.Event) -> None:
 def _try(url: str, body: bytes) -> tuple[str, bool]:
     """Return the problem of one try, which is empty if there is none, and whether another try may help."""
     try:
-        answer = requests.post(
-            url,
-            data=body,
-            headers={"Content-Type": "application/json"},
-            timeout=TIMEOUT_S,
-            allow_redirects=False,  # a redirected POST would become a GET
-        )
+        with _silent_urllib3():
+            answer = requests.post(
+                url,
+                data=body,
+                headers={"Content-Type": "application/json"},
+                timeout=TIMEOUT_S,
+                allow_redirects=False,  # a redirected POST would become a GET
+            )
     except requests.RequestException as error:
         return type(error).__name__, True  # its text contains the URL
     if answer.ok and not answer.is_redirect:

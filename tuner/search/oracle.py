@@ -144,6 +144,11 @@ class Oracle:
         return self._may_start_trials and not self._waiting.is_closing
 
     @property
+    def is_closing(self) -> bool:
+        """Whether the search only completes its finalists, because a budget of hours is about to end."""
+        return self._waiting.is_closing
+
+    @property
     def _may_start_trials(self) -> bool:
         """The same, or whether they may be suggested once only the finalists are no longer to be completed."""
         most, over = self.state.max_trials, self.exhausted or self.state.finished or self.state.ending

@@ -51,7 +51,8 @@ class Repetitions:
         """Return the records that create the missing repetitions, once the search itself has ended.
 
         Repetitions of an earlier chief are kept. So if a search was continued with more trials, only new trials among
-        the best are repeated. Those that a budget has stopped are replaced if it was raised.
+        the best are repeated. Those that ended with the search are replaced if it continues, and those that a user has
+        stopped are not.
         """
         ending, confirm = self._state.ending, self._state.settings.search.confirm
         if self._are_created or not confirm.is_on or (ending and ending.ends_everything):
@@ -61,8 +62,8 @@ class Repetitions:
         counts = {trial.trial_id: 0 for trial in best}
         for trial_id in self._state.repetitions:
             repetition = self._state.trials[trial_id]
-            was_stopped = repetition.state is TrialState.STOPPED and not counts_in_mean(repetition)
-            if repetition.repeats in counts and not was_stopped:
+            was_cut = repetition.state is TrialState.STOPPED and not counts_in_mean(repetition)
+            if repetition.repeats in counts and (repetition.ending or not was_cut):
                 counts[repetition.repeats] += 1
         wanted = [trial for turn in range(confirm.seeds) for trial in best if counts[trial.trial_id] <= turn]
         first, newest = len(self._state.trials), self._newest_suggestion()

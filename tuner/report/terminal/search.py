@@ -211,12 +211,21 @@ def _request_line(record: Record) -> str | None:
         case Controlled(action=Action.RESUME, refusal=""):
             return "the search continues after its pause"
         case Controlled(action=Action.STOP, refusal=""):
-            what = f"trial {', '.join(record.trials)}" if record.trials else "the search"
-            return f"{what} ends by cifake-tune stop; running trials stop after their epoch"
+            return _stop_line(record)
         case Controlled(refusal=""):
             return f"cifake-tune enqueue: the next trial is {hyperparameters_text(record.hyperparameters)}"
         case _:
             return None
+
+
+def _stop_line(record: Controlled) -> str:
+    match record.trials:
+        case ():
+            return "the search ends by cifake-tune stop; running trials stop after their epoch"
+        case (trial,):
+            return f"trial {trial} was stopped by a user; it ends after its epoch"
+        case trials:
+            return f"trials {', '.join(trials)} were stopped by a user; each ends after its epoch"
 
 
 def ending_sentence(ending: str) -> str:

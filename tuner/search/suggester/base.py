@@ -26,6 +26,7 @@ from tuner.spaces.exploration import activate
 from tuner.spaces.first_points import completed_point
 from tuner.study.records import TrialState, Value
 from tuner.study.state import StudyState
+from tuner.study.trial import Trial
 
 if TYPE_CHECKING:
     import keras_tuner
@@ -146,7 +147,7 @@ class Suggester:
                     state_then = TrialState.FAILED if trial.paused_score is None else TrialState.PAUSED
                     self.ended(trial_id, state_then, trial.paused_score, trial.best_epoch)
                 else:
-                    self.ended(trial_id, trial.state, trial.score, trial.best_epoch)
+                    self.ended(trial_id, trial.state, trial.score, trial.best_epoch, _is_stopped_by_user(trial))
             else:
                 self._untried.restore(trial.algorithm.get(REJECTED, ()))
                 self._restore(trial_id, trial.algorithm)
@@ -172,8 +173,13 @@ class Suggester:
         """Register what is now known about a trial: a rung that it has reached, or that it was paused or has ended."""
         self._observed[observation.trial] = observation
 
-    def ended(self, trial_id: TrialId, state: TrialState, score: float | None, best_epoch: int | None) -> None:
-        """Register the end of a trial. A trial that is retried ends several times, and at first is FAILED."""
+    def ended(
+        self, trial_id: TrialId, state: TrialState, score: float | None, best_epoch: int | None, by_user: bool = False
+    ) -> None:
+        """Register the end of a trial. A trial that is retried ends several times, and at first is FAILED.
+
+        `by_user` is whether a user has stopped it. Only Hyperband, which continues trials, makes a difference then.
+        """
         trial = self._oracle.trials[trial_id]
         is_first = trial.status == "RUNNING"
         # in Keras Tuner a STOPPED trial has no score
@@ -256,6 +262,11 @@ class Suggester:
 
 
 _FAILED = Observation(TrialId(""), TrialState.FAILED)
+
+
+def _is_stopped_by_user(trial: Trial) -> bool:
+    """Return whether a user has stopped a trial, and not only the search, which may be continued."""
+    return trial.state is TrialState.STOPPED and trial.ending is not None
 
 
 def _running(trial: TrialId) -> Observation:

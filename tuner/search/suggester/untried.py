@@ -84,6 +84,11 @@ class UntriedValues:
         """Return the next configuration of `first` that no trial of this study has; None if there are no more."""
         return next((dict(values) for values in self._first if self._hash(values) not in self._tried), None)
 
+    @property
+    def waiting(self) -> int:
+        """Number of configurations of `first` that no trial of this study has."""
+        return sum(self._hash(values) not in self._tried for values in self._first)
+
     def enqueue(self, values: Mapping[str, Value]) -> None:
         """Add a complete configuration to `first`."""
         self._first.append(values)
