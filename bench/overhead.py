@@ -140,7 +140,7 @@ def measure(folder: Path, port: int, trials: int, profiler: cProfile.Profile | N
     import keras
     import keras_tuner
 
-    from tuner.training import checkpoint
+    from tuner.training import trainer
     from tuner.worker import attempt, epoch_reporter
     from tuner.worker.chief_client import ChiefClient
 
@@ -149,7 +149,7 @@ def measure(folder: Path, port: int, trials: int, profiler: cProfile.Profile | N
         (ChiefClient, "next_trial"),
         (keras.backend, "clear_session"),
         (attempt.Attempt, "_verified"),
-        (checkpoint, "save_model"),
+        (trainer, "save_model"),
         (epoch_reporter.EpochReporter, "settle"),
         (ChiefClient, "complete"),
     ):
