@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 
 from tests.scripts.scripts import RANDOM, SEARCH, flat, searched
-from tuner.config.settings import Algorithm
+from tuner.config.settings import Algorithm, Direction
 from tuner.errors import ConfigError, ScriptError
-from tuner.scripts.settings import ScriptStudy, script_values, study_of
+from tuner.scripts.settings import ScriptStudy, script_values, study_of, use_objective
+from tuner.search.suggester import objective_of
 
 GIVEN = {"space": {"script": "tune.py"}}
 
@@ -77,12 +78,27 @@ def test_the_epochs_are_those_of_search(arguments: str, epochs: int, tmp_path: P
 
 
 def test_a_setting_of_the_user_overrides_the_script_and_is_named(tmp_path: Path) -> None:
-    done = study(tmp_path, {"search": {"max_trials": 3, "objective": "val_loss"}, "training": {"epochs": 9}})
+    done = study(tmp_path, {"search": {"max_trials": 3, "objective": "loss"}, "training": {"epochs": 9}})
     assert (done.study.search.max_trials, done.study.training.epochs, done.study.seed) == (3, 9, 5)
     assert done.overridden == (
+        'search.objective is "loss" instead of the script\'s "val_loss"',
         "search.max_trials is 3 instead of the script's 7",
         "training.epochs is 9 instead of the script's 2",
     )
+
+
+def test_another_objective_does_not_keep_the_scripts_direction(tmp_path: Path) -> None:
+    body = "tuner = keras_tuner.RandomSearch(build, 'val_accuracy', seed=5)\n" + SEARCH
+
+    def direction(given: dict[str, str]) -> tuple[Direction, str]:
+        search = searched(tmp_path, body)
+        settings = study_of(search, GIVEN | {"search": given}).study.search
+        use_objective(search, objective_of(settings))
+        return settings.direction, search.tuner.oracle.objective.direction
+
+    assert direction({"objective": "val_loss"}) == (Direction.AUTO, "min")
+    assert direction({"objective": "val_accuracy"}) == (Direction.MAX, "max")
+    assert direction({"objective": "val_loss", "direction": "max"}) == (Direction.MAX, "max")
 
 
 def test_the_script_overrides_the_defaults_silently(tmp_path: Path) -> None:
