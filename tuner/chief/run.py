@@ -30,11 +30,13 @@ from tuner.notification.study_end import announced_end
 from tuner.rpc import tls_server_errors
 from tuner.scripts.session import ScriptSearch, run_to_search
 from tuner.scripts.settings import study_of
+from tuner.scripts.space import check_same_space
 from tuner.search.oracle import Oracle
 from tuner.spaces.versions import space_version
 from tuner.study.compatibility import changed_effects, check_unchanged, with_algorithm
 from tuner.study.journal import JournalReader, check_not_emptied
 from tuner.study.progress import why_no_result
+from tuner.study.script_change import change_of_script
 from tuner.study.state import StudyState
 from tuner.study.tensorboard import EventFiles
 
@@ -100,6 +102,8 @@ def _run(context: ChiefContext) -> StudyState:
     version = space_version(context.study.space, manifest.image_shape if manifest else None)
     check_unchanged(recovered.state, context.study, context.digest, version)
     plan = plan_search(with_algorithm(context.study, recovered.state.study), manifest, context.script)
+    if context.script is not None:
+        check_same_space(recovered.state, context.study.space, plan.hyperparameters)
     learned = learn_once(context, plan, recovered.state)
     recovered, journal = open_term(reader, context, plan.objective.direction, plan.model_sizes, version, learned)
     if journal is None:
@@ -135,6 +139,8 @@ def _continue_after_search(context: ChiefContext, state: StudyState) -> StudySta
     log.info("the search of study %s has finished", state.settings.name)
     for change in changed_effects(state, context.study):
         log.warning("%s", change)
+    if changed := change_of_script(state, context.study.space):
+        log.warning("%s", changed)
     with followed_by_mlflow(context):
         EventFiles(context.bucket, state).write()
     with _announced(context, state):
