@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+import keras
 import pytest
 
 from tests.scripts.scripts import HEAD, RANDOM, SEARCH, searched, space
@@ -124,6 +125,15 @@ def test_a_tuner_without_keras_models_is_refused_before_the_first_trial(
 ) -> None:
     with pytest.raises(ScriptError, match=sentence):
         searched(tmp_path, body)
+
+
+def test_a_backend_that_the_script_chooses_too_late_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    running = keras.backend.backend()
+    monkeypatch.setenv("KERAS_BACKEND", running)
+    choice = "import os\nos.environ['KERAS_BACKEND'] = {!r}\n"
+    searched(tmp_path, choice.format(running) + RANDOM + SEARCH)
+    with pytest.raises(ScriptError, match=f"sets KERAS_BACKEND=other, but cifake-tune runs it with {running}"):
+        searched(tmp_path, f"{choice.format('other')}{RANDOM}try:\n    {SEARCH}except Exception:\n    pass\n")
 
 
 def test_hyperparameters_of_run_trial_and_fit_are_searched(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import io
 import logging
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -156,6 +157,7 @@ class _Session:
             return
         if not isinstance(tuner, Tuner) or tuner.hypermodel is None:
             self._refuse(tuner)
+        self._check_backend()
         self.has_searched = True
         self._search = ScriptSearch(tuner, args, kwargs, self._overwrites[number - 1])
         try:
@@ -177,6 +179,17 @@ class _Session:
         """Return the callback of the current trial."""
         assert self._search is not None  # a trial runs only during a search
         return self._search.callback
+
+    def _check_backend(self) -> None:
+        """Leave the script if it has chosen a backend, because Keras is imported before it runs."""
+        chosen, backend = os.environ.get("KERAS_BACKEND"), keras.backend.backend()
+        if chosen and chosen != backend:
+            raise _LeaveScript(
+                ScriptError(
+                    f"{self._space.script} sets KERAS_BACKEND={chosen}, but cifake-tune runs it with {backend}. Set "
+                    "the variable when you start cifake-tune."
+                )
+            )
 
     def _refuse(self, tuner: BaseTuner) -> NoReturn:
         what = "trains no Keras models" if not isinstance(tuner, Tuner) else "has no hypermodel that builds its models"
