@@ -58,7 +58,8 @@ def script_file(space: Space) -> Path:
     path = Path(space.code or ".") / (space.script or "")
     if not path.is_file():
         raise ScriptError(
-            f"the script {path} was not found. Set space.code to its folder, or give its path with --script."
+            f"the script {path} was not found. Run this command in the folder where the study was started. A chief or "
+            "`run` that continues the study may also get another folder (space.code, --script)."
         )
     return path.resolve()
 
