@@ -60,6 +60,13 @@ def test_a_script_without_a_search_is_an_error_of_one_sentence(body: str, senten
     assert "\n" not in str(raised.value)
 
 
+def test_wrong_arguments_are_quoted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    body = "import argparse\nparser = argparse.ArgumentParser()\nparser.add_argument('--n', type=int)\n"
+    with pytest.raises(ScriptError, match=r"exits with 2 before search\(\): .*argument --n: invalid int value: 'x'\.$"):
+        searched(tmp_path, f"{body}parser.parse_args()\n", arguments=["--n", "x"])
+    assert "usage:" in capsys.readouterr().err
+
+
 def test_a_network_that_fails_while_data_is_loaded_is_worth_a_retry(tmp_path: Path) -> None:
     with pytest.raises(EnvironmentFailure, match="timed out"):
         searched(tmp_path, "raise TimeoutError('timed out')")
