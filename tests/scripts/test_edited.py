@@ -3,6 +3,7 @@
 from io import StringIO
 from pathlib import Path
 
+import keras_tuner
 import pytest
 from rich.console import Console
 
@@ -50,9 +51,13 @@ def begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Begin a study with one trial."""
     monkeypatch.setattr(run, "_search", lambda *_: None)
     assert chief(tmp_path).script_digest == script_digest(space(tmp_path, BODY))
-    created = Created(at=1, trial=names.TrialId("0000"), hyperparameters={"units": 2}, algorithm={})
-    LocalBucket(tmp_path / "bucket").create(names.journal_segment("tune", 2), encode(2, "w", [created]))
+    begin_trial(tmp_path)
     return tmp_path
+
+
+def begin_trial(folder: Path) -> None:
+    created = Created(at=1, trial=names.TrialId("0000"), hyperparameters={"units": 2}, algorithm={})
+    LocalBucket(folder / "bucket").create(names.journal_segment("tune", 2), encode(2, "w", [created]))
 
 
 def test_a_study_continues_with_the_same_script_silently(begun: Path) -> None:
@@ -82,6 +87,20 @@ def test_other_hyperparameters_are_refused(names_now: str, change: str, begun: P
 def test_hyperparameters_that_no_trial_need_have_are_accepted(begun: Path) -> None:
     more = 'hp.Fixed("constant", 1)\n    if hp.Int("units", 1, 3) == 3:\n        pass\n    model ='
     assert chief(begun, HEAD.replace("model =", more, 1)).term == 2
+
+
+def test_a_script_that_overwrites_is_noted_only_if_there_are_trials(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    head = f"{HEAD}from functools import partial\n"
+    head += "keras_tuner.RandomSearch = partial(keras_tuner.RandomSearch, overwrite=True)\n"
+    monkeypatch.setattr(run, "_search", lambda *_: None)
+    monkeypatch.setattr(keras_tuner, "RandomSearch", keras_tuner.RandomSearch)
+    chief(tmp_path, head)
+    assert run.OVERWRITES not in caplog.text
+    begin_trial(tmp_path)
+    chief(tmp_path, head)
+    assert run.OVERWRITES in caplog.text
 
 
 def test_records_of_earlier_versions_are_not_compared(tmp_path: Path) -> None:

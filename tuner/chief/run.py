@@ -42,6 +42,12 @@ from tuner.study.tensorboard import EventFiles
 
 log = logging.getLogger(__name__)
 
+OVERWRITES = (
+    "overwrite=True deletes nothing, so the study continues. To start afresh, use --set name=OTHER, or "
+    "`cifake-tune delete` first"
+)
+"""The note about a script that constructs its Tuner with `overwrite=True`, if the study has trials."""
+
 
 def run_chief_of_script(context: ChiefContext, given: Mapping[str, Any]) -> None:
     """Run the study's script up to its search, and then the chief with the settings of the script's Tuner.
@@ -54,14 +60,7 @@ def run_chief_of_script(context: ChiefContext, given: Mapping[str, Any]) -> None
         derived = study_of(search, given)
         for sentence in derived.overridden:
             log.warning("%s", sentence)
-        notes = derived.overridden
-        if search.overwrites:
-            notes += (
-                "overwrite=True deletes nothing: the study continues if the bucket has it. To start afresh, use --set "
-                "name=OTHER, or `cifake-tune delete` first",
-            )
-            log.warning("%s", notes[-1])
-        run_chief(replace(context, study=derived.study, script=search, notes=notes))
+        run_chief(replace(context, study=derived.study, script=search, notes=derived.overridden))
 
     log.info("running %s up to its search", context.study.space.script)
     run_to_search(context.study.space, take_over)
@@ -96,6 +95,9 @@ def _run(context: ChiefContext) -> StudyState:
     except JournalError:
         check_not_emptied(context.bucket, context.study.name)  # whose error explains the gap
         raise
+    if context.script is not None and context.script.overwrites and recovered.state.trials:
+        log.warning("%s", OVERWRITES)
+        context = replace(context, notes=(*context.notes, OVERWRITES))
     if recovered.is_over:
         return _continue_after_search(context, recovered.state)
     manifest = None if context.study.data.own else read_manifest(context.bucket, context.digest)
