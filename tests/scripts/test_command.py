@@ -10,8 +10,10 @@ from tuner.cli.early_checks import check_continues
 from tuner.cli.options import loaded_settings
 from tuner.cli.script_options import script_settings, study_name_of
 from tuner.config.loading import Loaded, layered, load_given, parse
-from tuner.errors import ConfigError, SpaceError, UsageError
+from tuner.config.space_settings import Space
+from tuner.errors import ConfigError, ScriptError, SpaceError, UsageError
 from tuner.names import OWN_DATA
+from tuner.scripts.session import script_file
 from tuner.spaces import load_own_space
 from tuner.study.records import Opened
 from tuner.study.state import StudyState
@@ -28,6 +30,17 @@ def test_the_options_are_settings(script: str) -> None:
     study = load_given(None, script_settings(script, 2, ["--rate", "0.1"])).study
     assert (study.space.script, study.space.code) == ("my_tune.py", str(Path(script).parent))
     assert (study.space.arguments, study.space.tuner, study.data.own) == (["--rate", "0.1"], 2, True)
+
+
+def test_the_folder_is_absolute_so_that_the_study_can_be_evaluated_elsewhere(
+    script: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(Path(script).parent)
+    study = load_given(None, script_settings("my_tune.py", None, None)).study
+    monkeypatch.chdir("/")
+    assert script_file(study.space) == Path(script).resolve()
+    with pytest.raises(ScriptError, match="Run this command in the folder where the study was started"):
+        script_file(Space(script="my_tune.py", code="."))
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+import keras
 import pytest
 
 from tests.scripts.scripts import HEAD, RANDOM, SEARCH, searched, space
@@ -57,6 +58,13 @@ def test_a_script_without_a_search_is_an_error_of_one_sentence(body: str, senten
         searched(tmp_path, body)
     assert sentence in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+def test_wrong_arguments_are_quoted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    body = "import argparse\nparser = argparse.ArgumentParser()\nparser.add_argument('--n', type=int)\n"
+    with pytest.raises(ScriptError, match=r"exits with 2 before search\(\): .*argument --n: invalid int value: 'x'\.$"):
+        searched(tmp_path, f"{body}parser.parse_args()\n", arguments=["--n", "x"])
+    assert "usage:" in capsys.readouterr().err
 
 
 def test_a_network_that_fails_while_data_is_loaded_is_worth_a_retry(tmp_path: Path) -> None:
@@ -124,6 +132,15 @@ def test_a_tuner_without_keras_models_is_refused_before_the_first_trial(
 ) -> None:
     with pytest.raises(ScriptError, match=sentence):
         searched(tmp_path, body)
+
+
+def test_a_backend_that_the_script_chooses_too_late_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    running = keras.backend.backend()
+    monkeypatch.setenv("KERAS_BACKEND", running)
+    choice = "import os\nos.environ['KERAS_BACKEND'] = {!r}\n"
+    searched(tmp_path, choice.format(running) + RANDOM + SEARCH)
+    with pytest.raises(ScriptError, match=f"sets KERAS_BACKEND=other, but cifake-tune runs it with {running}"):
+        searched(tmp_path, f"{choice.format('other')}{RANDOM}try:\n    {SEARCH}except Exception:\n    pass\n")
 
 
 def test_hyperparameters_of_run_trial_and_fit_are_searched(tmp_path: Path) -> None:

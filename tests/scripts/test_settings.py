@@ -1,14 +1,19 @@
 """A script's Tuner sets the study's settings, and the user's settings override them by name."""
 
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from tests.scripts.scripts import RANDOM, SEARCH, flat, searched
-from tuner.config.settings import Algorithm
+from tuner.config.settings import Algorithm, Direction
 from tuner.errors import ConfigError, ScriptError
-from tuner.scripts.settings import ScriptStudy, script_values, study_of
+from tuner.rpc.lease_service import Joined
+from tuner.scripts.settings import ScriptStudy, script_values, study_of, use_objective
+from tuner.scripts.training import ScriptTrainer
+from tuner.search.suggester import objective_of
+from tuner.worker.context import _of_script
 
 GIVEN = {"space": {"script": "tune.py"}}
 
@@ -77,12 +82,37 @@ def test_the_epochs_are_those_of_search(arguments: str, epochs: int, tmp_path: P
 
 
 def test_a_setting_of_the_user_overrides_the_script_and_is_named(tmp_path: Path) -> None:
-    done = study(tmp_path, {"search": {"max_trials": 3, "objective": "val_loss"}, "training": {"epochs": 9}})
+    done = study(tmp_path, {"search": {"max_trials": 3, "objective": "loss"}, "training": {"epochs": 9}})
     assert (done.study.search.max_trials, done.study.training.epochs, done.study.seed) == (3, 9, 5)
     assert done.overridden == (
+        'search.objective is "loss" instead of the script\'s "val_loss"',
         "search.max_trials is 3 instead of the script's 7",
         "training.epochs is 9 instead of the script's 2",
     )
+
+
+def test_another_objective_does_not_keep_the_scripts_direction(tmp_path: Path) -> None:
+    body = "tuner = keras_tuner.RandomSearch(build, 'val_accuracy', seed=5)\n" + SEARCH
+
+    def direction(given: dict[str, str]) -> tuple[Direction, str]:
+        search = searched(tmp_path, body)
+        settings = study_of(search, GIVEN | {"search": given}).study.search
+        use_objective(search, objective_of(settings))
+        return settings.direction, search.tuner.oracle.objective.direction
+
+    assert direction({"objective": "val_loss"}) == (Direction.AUTO, "min")
+    assert direction({"objective": "val_accuracy"}) == (Direction.MAX, "max")
+    assert direction({"objective": "val_loss", "direction": "max"}) == (Direction.MAX, "max")
+
+
+def test_a_worker_compares_epochs_by_the_objective_of_the_study(tmp_path: Path) -> None:
+    search = searched(tmp_path, RANDOM + SEARCH)
+    joined = SimpleNamespace(
+        study=study_of(search, GIVEN | {"search": {"objective": "val_mae"}}).study, direction="min"
+    )
+    trainer = _of_script(cast("Joined", joined), search).trainer
+    assert isinstance(trainer, ScriptTrainer)
+    assert trainer.search.tuner.oracle.objective.name == "val_mae"
 
 
 def test_the_script_overrides_the_defaults_silently(tmp_path: Path) -> None:

@@ -30,15 +30,23 @@ from tuner.notification.study_end import announced_end
 from tuner.rpc import tls_server_errors
 from tuner.scripts.session import ScriptSearch, run_to_search
 from tuner.scripts.settings import study_of
+from tuner.scripts.space import check_same_space
 from tuner.search.oracle import Oracle
 from tuner.spaces.versions import space_version
 from tuner.study.compatibility import changed_effects, check_unchanged, with_algorithm
 from tuner.study.journal import JournalReader, check_not_emptied
 from tuner.study.progress import why_no_result
+from tuner.study.script_change import change_of_script
 from tuner.study.state import StudyState
 from tuner.study.tensorboard import EventFiles
 
 log = logging.getLogger(__name__)
+
+OVERWRITES = (
+    "overwrite=True deletes nothing, so the study continues. To start afresh, use --set name=OTHER, or "
+    "`cifake-tune delete` first"
+)
+"""The note about a script that constructs its Tuner with `overwrite=True`, if the study has trials."""
 
 
 def run_chief_of_script(context: ChiefContext, given: Mapping[str, Any]) -> None:
@@ -52,14 +60,7 @@ def run_chief_of_script(context: ChiefContext, given: Mapping[str, Any]) -> None
         derived = study_of(search, given)
         for sentence in derived.overridden:
             log.warning("%s", sentence)
-        notes = derived.overridden
-        if search.overwrites:
-            notes += (
-                "overwrite=True deletes nothing: the study continues if the bucket has it. To start afresh, use --set "
-                "name=OTHER, or `cifake-tune delete` first",
-            )
-            log.warning("%s", notes[-1])
-        run_chief(replace(context, study=derived.study, script=search, notes=notes))
+        run_chief(replace(context, study=derived.study, script=search, notes=derived.overridden))
 
     log.info("running %s up to its search", context.study.space.script)
     run_to_search(context.study.space, take_over)
@@ -94,12 +95,17 @@ def _run(context: ChiefContext) -> StudyState:
     except JournalError:
         check_not_emptied(context.bucket, context.study.name)  # whose error explains the gap
         raise
+    if context.script is not None and context.script.overwrites and recovered.state.trials:
+        log.warning("%s", OVERWRITES)
+        context = replace(context, notes=(*context.notes, OVERWRITES))
     if recovered.is_over:
         return _continue_after_search(context, recovered.state)
     manifest = None if context.study.data.own else read_manifest(context.bucket, context.digest)
     version = space_version(context.study.space, manifest.image_shape if manifest else None)
     check_unchanged(recovered.state, context.study, context.digest, version)
     plan = plan_search(with_algorithm(context.study, recovered.state.study), manifest, context.script)
+    if context.script is not None:
+        check_same_space(recovered.state, context.study.space, plan.hyperparameters)
     learned = learn_once(context, plan, recovered.state)
     recovered, journal = open_term(reader, context, plan.objective.direction, plan.model_sizes, version, learned)
     if journal is None:
@@ -135,6 +141,8 @@ def _continue_after_search(context: ChiefContext, state: StudyState) -> StudySta
     log.info("the search of study %s has finished", state.settings.name)
     for change in changed_effects(state, context.study):
         log.warning("%s", change)
+    if changed := change_of_script(state, context.study.space):
+        log.warning("%s", changed)
     with followed_by_mlflow(context):
         EventFiles(context.bucket, state).write()
     with _announced(context, state):

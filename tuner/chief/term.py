@@ -17,6 +17,7 @@ from tuner.study.algorithm_versions import algorithm_version
 from tuner.study.compatibility import changed_effects, check_unchanged, with_algorithm
 from tuner.study.journal import JournalReader
 from tuner.study.records import Learned, LearnedTrial, ModelSizes, Opened, Record, Retried, TrialState
+from tuner.study.script_change import change_of_script, script_digest
 from tuner.study.snapshots import Snapshotter
 from tuner.study.state import StudyState
 
@@ -90,6 +91,7 @@ def open_term(
             space_version=space_version,
             algorithm_version=algorithm_version(study.search.algorithm),
             notes=context.notes,
+            script_digest=script_digest(study.space),
         )
         records: list[Record] = [opened, *([Retried(at=opened.at, trials=retried)] if retried else [])]
         if learned and state.study is None:
@@ -109,6 +111,8 @@ def open_term(
             )
         for change in changed_effects(state, context.study):
             log.warning("%s", change)
+        if changed := change_of_script(state, context.study.space):
+            log.warning("%s", changed)
         if retried:
             log.info("the search had given up; its %d failed trials are tried again", len(retried))
         for record in records:

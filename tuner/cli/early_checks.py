@@ -8,7 +8,7 @@ import logging
 
 from tuner import names
 from tuner.bucket import Bucket
-from tuner.config.loading import Loaded, dump, layered, parse
+from tuner.config.loading import Loaded, dump, overriding, parse
 from tuner.config.settings import Study
 from tuner.data.manifest import check_data_set, find_data_set, read_manifest
 from tuner.data.packed import check_packing
@@ -64,7 +64,7 @@ def check_continues(bucket: Bucket, loaded: Loaded, digest: str | None) -> None:
         log.warning("the settings of study %s were not checked: %s", study.name, error)
         return
     if study.space.script is not None and reader.state.study is not None:  # only the chief runs the script
-        study = parse(layered(dump(reader.state.study), loaded.given), "the settings")
+        study = parse(overriding(dump(reader.state.study), loaded.given), "the settings")
     check_unchanged(reader.state, study, digest, version)
     if reader.state.study is None:
         log.info("study %s begins with these settings", study.name)

@@ -46,7 +46,7 @@ def script_settings(script: str | None, tuner: int | None, arguments: Sequence[s
         raise UsageError(f"--script must be the path of a Python file, got {script!r:.200}.")
     return [
         f"space.script={json.dumps(path.name)}",
-        f"space.code={json.dumps(str(path.parent))}",
+        f"space.code={json.dumps(str(path.parent.absolute()))}",  # `evaluate` may run in another folder
         f"space.arguments={json.dumps(list(arguments or []))}",
         *([] if tuner is None else [f"space.tuner={tuner}"]),
     ]

@@ -94,6 +94,15 @@ def layered(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any
     return values
 
 
+def overriding(lower: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `layered` values, without the direction of an objective that the user replaces by another one."""
+    values, below = layered(lower, given), lower.get("search") or {}
+    search = given.get("search") or {}
+    if "direction" not in search and search.get("objective", below.get("objective")) != below.get("objective"):
+        del values["search"]["direction"]
+    return values
+
+
 def _value(text: str, where: str) -> Any:
     """Return the value of a variable or of `--set`. Raises ConfigError if it is empty, like an unset shell variable."""
     if not text.strip():

@@ -1,8 +1,9 @@
 """Evaluates a study of a script: the script runs past its search, with the models of the bucket, and is observed."""
 
 import logging
+import sys
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,7 +57,8 @@ def evaluate_script(subject: ScriptSubject, folder: Path, begun: float) -> OwnMe
     file, model = folder / "checkpoint.keras", folder / names.BEST_MODEL
     assert best.checkpoint is not None and best.best_epoch is not None and best.score is not None  # noqa: PT018
     bucket.download(best.checkpoint, file)
-    with ExitStack() as after_search:
+    # what the script prints must not precede the evaluation that `evaluate --json` prints
+    with redirect_stdout(sys.stderr), ExitStack() as after_search:
 
         def take_over(search: ScriptSearch) -> None:
             serve_results(search, bucket, state, folder)

@@ -36,6 +36,7 @@ from tuner.study.compatibility import changed_effects, check_resume, with_algori
 from tuner.study.journal import JournalReader
 from tuner.study.progress import Eta, epochs_done
 from tuner.study.records import Action, Controlled, Opened, Record
+from tuner.study.script_change import change_of_script
 from tuner.study.state import StudyState
 from tuner.study.status import WorkerStatus
 
@@ -75,6 +76,8 @@ def run_study(
         check_resume(reader.state.study, study, len(reader.state.trials))  # before minutes are spent on packing
         for change in changed_effects(reader.state, study):
             print_line(console, f"Note: {change}", style="yellow")
+    if changed := change_of_script(reader.state, study.space):
+        print_line(console, f"Note: {changed}", style="yellow")
     with reserved(_page_address()) as http:
         digest = _own_data(study, console) if study.data.own else _pack(study, bucket, reader.state, console).digest
         local = LocalStudy(study, values, bucket, digest, crew, cache, cache / "logs" / study.name, encryption, http)

@@ -10,6 +10,7 @@ from tuner.bucket import Bucket
 from tuner.errors import ObjectNotFoundError, ScriptError
 from tuner.scripts import models
 from tuner.scripts.session import ScriptSearch
+from tuner.scripts.settings import use_objective
 from tuner.search.keras_tuner_trials import keras_tuner_trial
 from tuner.spaces.error_cause import cause_of
 from tuner.study.state import StudyState
@@ -56,6 +57,7 @@ def serve_results(search: ScriptSearch, bucket: Bucket, state: StudyState, folde
         finally:
             file.unlink()
 
+    use_objective(search, objective)
     oracle.trials = trials
     oracle.get_best_trials = get_best_trials
     search.load_model = load_model

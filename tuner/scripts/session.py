@@ -2,11 +2,13 @@
 
 import io
 import logging
+import os
 import sys
 from collections.abc import Callable
+from contextlib import redirect_stderr
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO, cast
 
 import keras
 from keras_tuner.src.engine.base_tuner import BaseTuner
@@ -14,6 +16,7 @@ from keras_tuner.src.engine.tuner import Tuner
 
 from tuner.config.space_settings import Space
 from tuner.errors import CifakeTuneError, EnvironmentFailure, ScriptError
+from tuner.printable import printable
 from tuner.scripts.entry_points import replaced
 from tuner.spaces.error_cause import cause_of
 from tuner.spaces.user_code import run_as_main
@@ -21,6 +24,8 @@ from tuner.temporary_files import temporary_folder
 
 log = logging.getLogger(__name__)
 
+REASON_CHARACTERS = 300
+"""Maximum length of the line of a script that an error quotes."""
 _ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError)
 """Errors of files that a retry does not cure, unlike other errors of the system."""
 
@@ -40,6 +45,24 @@ class ScriptSearch:
     """Loads the model of a trial; None if the process has no models."""
 
 
+class _LastLine:
+    """Standard error before the search. Its last line says why a script exits, such as because of wrong arguments."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+        self._end = ""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+    def write(self, text: str) -> int:
+        self._end = (self._end + text)[-2 * REASON_CHARACTERS :]
+        return self.stream.write(text)
+
+    def last(self) -> str:
+        return next((line.strip() for line in reversed(self._end.split("\n")) if line.strip()), "")
+
+
 OnSearch = Callable[[ScriptSearch], None]
 """What a role does when the script calls `search()`."""
 
@@ -57,7 +80,8 @@ def script_file(space: Space) -> Path:
     path = Path(space.code or ".") / (space.script or "")
     if not path.is_file():
         raise ScriptError(
-            f"the script {path} was not found. Set space.code to its folder, or give its path with --script."
+            f"the script {path} was not found. Run this command in the folder where the study was started. A chief or "
+            "`run` that continues the study may also get another folder (space.code, --script)."
         )
     return path.resolve()
 
@@ -84,7 +108,7 @@ def _run(space: Space, session: "_Session") -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)  # so that what the script prints precedes an error in the log
     try:
-        with temporary_folder() as folder, replaced(session):
+        with temporary_folder() as folder, replaced(session), redirect_stderr(cast("TextIO", session.errors)):
             session.folder = Path(folder)
             run_as_main(file, space.arguments)
     except _LeaveScript as left:
@@ -95,7 +119,8 @@ def _run(space: Space, session: "_Session") -> None:
         raise
     except SystemExit as end:
         if end.code not in (None, 0) or not session.has_searched:
-            raise ScriptError(f"{space.script} exits with {end.code!r} {session.when}.") from end
+            reason = session.reason() if isinstance(end.code, int) else ""
+            raise ScriptError(f"{space.script} exits with {end.code!r} {session.when}{reason}.") from end
     except Exception as error:
         if isinstance(error, OSError) and not isinstance(error, _ABSENT):
             raise EnvironmentFailure(f"{space.script} fails {session.when} ({cause_of(error)}). Try again.") from error
@@ -112,6 +137,7 @@ class _Session:
     def __init__(self, space: Space, on_search: OnSearch, *, leaves: bool) -> None:
         self.folder = Path()
         self.has_searched = False
+        self.errors = _LastLine(sys.stderr)
         self._space = space
         self._on_search = on_search
         self._leaves = leaves
@@ -123,6 +149,11 @@ class _Session:
     def when(self) -> str:
         """Where in the script an error occurs."""
         return "after search()" if self.has_searched else "before search()"
+
+    def reason(self) -> str:
+        """Return the last line that the script printed on standard error before the search, after a colon."""
+        line = "" if self.has_searched else printable(self.errors.last())[:REASON_CHARACTERS].rstrip(".")
+        return f": {line}" if line else ""
 
     def without_search(self) -> str:
         """Return why nothing was searched."""
@@ -156,7 +187,10 @@ class _Session:
             return
         if not isinstance(tuner, Tuner) or tuner.hypermodel is None:
             self._refuse(tuner)
+        self._check_backend()
         self.has_searched = True
+        if sys.stderr is self.errors:
+            sys.stderr = self.errors.stream
         self._search = ScriptSearch(tuner, args, kwargs, self._overwrites[number - 1])
         try:
             self._on_search(self._search)
@@ -177,6 +211,17 @@ class _Session:
         """Return the callback of the current trial."""
         assert self._search is not None  # a trial runs only during a search
         return self._search.callback
+
+    def _check_backend(self) -> None:
+        """Leave the script if it has chosen a backend, because Keras is imported before it runs."""
+        chosen, backend = os.environ.get("KERAS_BACKEND"), keras.backend.backend()
+        if chosen and chosen != backend:
+            raise _LeaveScript(
+                ScriptError(
+                    f"{self._space.script} sets KERAS_BACKEND={chosen}, but cifake-tune runs it with {backend}. Set "
+                    "the variable when you start cifake-tune."
+                )
+            )
 
     def _refuse(self, tuner: BaseTuner) -> NoReturn:
         what = "trains no Keras models" if not isinstance(tuner, Tuner) else "has no hypermodel that builds its models"

@@ -13,12 +13,13 @@ import keras
 from keras_tuner import oracles
 from keras_tuner.src.engine.objective import Objective
 
-from tuner.config.loading import layered, parse
+from tuner.config.loading import overriding, parse
 from tuner.config.section import MANY
 from tuner.config.settings import Algorithm, Study
 from tuner.errors import ScriptError
 from tuner.scripts.entry_points import given_seed
 from tuner.scripts.session import ScriptSearch
+from tuner.study.objective import Objective as StudyObjective
 
 ALGORITHMS = {
     oracles.RandomSearchOracle: Algorithm.RANDOM,
@@ -51,7 +52,7 @@ def study_of(search: ScriptSearch, given: Mapping[str, Any]) -> ScriptStudy:
         ConfigError: A setting of the user is invalid, or does not fit the script.
     """
     values = script_values(search)
-    study = parse(layered(values, given), "the script with the settings")
+    study = parse(overriding(values, given), "the script with the settings")
     return ScriptStudy(study, tuple(_overridden(values, given)))
 
 
@@ -96,6 +97,13 @@ def script_values(search: ScriptSearch) -> dict[str, Any]:
 
 def _objective(objective: Objective) -> dict[str, Any]:
     return {"objective": objective.name, "direction": objective.direction}
+
+
+def use_objective(search: ScriptSearch, objective: StudyObjective) -> None:
+    """Let the script's Tuner compare by the study's objective, which a setting may override."""
+    own = search.tuner.oracle.objective
+    if (own.name, own.direction) != (objective.name, objective.direction):
+        search.tuner.oracle.objective = Objective(objective.name, objective.direction)
 
 
 def epochs_of(search: ScriptSearch) -> int:

@@ -3,14 +3,19 @@
 from typing import Any
 
 import keras_tuner
+from keras_tuner.src.engine.hyperparameters import Fixed
 from keras_tuner.src.engine.trial import Trial
 from keras_tuner.src.engine.tuner import Tuner
 
+from tuner.config.space_settings import Space
 from tuner.errors import PreemptedError, ScriptError
+from tuner.names import is_hyperparameter
 from tuner.scripts.entry_points import set_for_now
 from tuner.scripts.session import ScriptSearch
 from tuner.spaces.exploration import NoModel, UsedError, explore_more
 from tuner.spaces.own_methods import has_own_fit
+from tuner.study.script_change import change_of_script
+from tuner.study.state import StudyState
 
 
 def script_space(search: ScriptSearch) -> keras_tuner.HyperParameters:
@@ -41,6 +46,28 @@ def script_space(search: ScriptSearch) -> keras_tuner.HyperParameters:
             "Tuner (hyperparameters=…)."
         )
     return space
+
+
+def check_same_space(state: StudyState, space: Space, hyperparameters: keras_tuner.HyperParameters) -> None:
+    """Raise ScriptError if the trials of a study whose script has changed have other hyperparameters than it has now.
+
+    A hyperparameter that depends on others, or has only one value, may be in no trial.
+    """
+    if not state.trials or not change_of_script(state, space):
+        return
+    recorded = {name for trial in state.trials.values() for name in trial.hyperparameters if is_hyperparameter(name)}
+    removed = recorded - {each.name for each in hyperparameters.space}
+    expected = {each.name for each in hyperparameters.space if not (each.conditions or isinstance(each, Fixed))}
+    changes = [
+        f"{what} {', '.join(sorted(which))}"
+        for what, which in (("no longer names", removed), ("names the new", expected - recorded))
+        if which
+    ]
+    if changes:
+        raise ScriptError(
+            f"the hyperparameters of {space.script} have changed since the study began: it {', and '.join(changes)}. "
+            "Undo this change, or start a new study with --set name=OTHER."
+        )
 
 
 def _run_trial(search: ScriptSearch, hp: keras_tuner.HyperParameters) -> None:

@@ -111,6 +111,8 @@ class Opened(_Record):
     """Version of the search algorithm (`tuner.study.algorithm_versions`), as in records of earlier versions."""
     notes: tuple[str, ...] = ()
     """Sentences about the settings, such as a value of a script that a setting overrides."""
+    script_digest: str = ""
+    """SHA-256 of the script. Empty without a script, and in records of earlier versions."""
 
     @property
     def release_id(self) -> ReleaseId | None:

@@ -81,6 +81,8 @@ class StudyState:
     """Version of the built-in space's networks with which the study began."""
     algorithm_version: int = 1
     """Version of the search algorithm with which the study began."""
+    script_digest: str = ""
+    """SHA-256 of the script with which the study began; empty if it has none, or if an earlier version began it."""
     learned: tuple[LearnedTrial, ...] = ()
     """Trials of earlier studies that the search algorithm knows."""
     ended_before_term: int = 0
@@ -166,6 +168,7 @@ class StudyState:
         if self.term == 1:
             self.began = record.at
             self.space_version, self.algorithm_version = record.space_version, record.algorithm_version
+        self.script_digest = self.script_digest or record.script_digest
         self.data_digest, self.model_sizes, self.ended_before_term = record.data, record.model_sizes, len(self.ended)
 
     def _control(self, record: Controlled) -> None:

@@ -18,6 +18,7 @@ from tuner.data.manifest import read_manifest
 from tuner.errors import UsageError
 from tuner.rpc.lease_service import Joined
 from tuner.scripts.session import ScriptSearch
+from tuner.scripts.settings import use_objective
 from tuner.scripts.training import ScriptTrainer
 from tuner.spaces.own_data import OwnPart, OwnTrainingData, load_training_parts
 from tuner.study.objective import Objective
@@ -151,5 +152,6 @@ def _of_script(joined: Joined, script: ScriptSearch) -> _Source:
             "this worker runs a script, but the chief searches a space. Start both with the same settings."
         )
     log.info("the search of %s begins", name)
+    use_objective(script, Objective(joined.study.search.objective, joined.direction))
     unknown = OwnPart(None, None, None)  # only the script knows its data
     return _Source(script.tuner.hypermodel, OwnTrainingData(unknown, unknown), ScriptTrainer(script), 0)

@@ -17,7 +17,7 @@
 {{/* The script's arguments as a JSON array of strings: helm reads `--set script.args={--epochs,3}` as a number. */}}
 {{- define "cifake-tune.script.args" -}}
 {{- $args := list }}
-{{- range .Values.script.args }}{{ $args = append $args (toString .) }}{{ end }}
+{{- range .Values.script.args }}{{ $args = append $args (kindIs "float64" . | ternary (toJson .) (toString .)) }}{{ end }}
 {{- toJson $args }}
 {{- end }}
 
