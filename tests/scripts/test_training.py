@@ -76,7 +76,30 @@ def test_a_setting_overrides_the_number_of_epochs(tmp_path: Path) -> None:
     assert len(trained(tmp_path, RANDOM + positional, epochs=3).epochs) == 3
 
 
-def test_a_trial_resumes_with_its_optimizer(tmp_path: Path) -> None:
+FLATTENED = """
+def flattened(hp):
+    model = keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(hp.Int("units", 1, 3)), keras.layers.Dense(1)])
+    model.compile("adam", "mse")
+    return model
+tuner = keras_tuner.RandomSearch(flattened, "val_loss", max_trials=2, seed=5)
+"""
+SUBCLASSED = """
+class Pair(keras.Model):
+    def __init__(self, units):
+        super().__init__()
+        self.parts = [keras.Sequential([keras.layers.Dense(units)]), keras.Sequential([keras.layers.Dense(1)])]
+    def call(self, inputs):
+        return self.parts[1](self.parts[0](inputs))
+def pair(hp):
+    model = Pair(hp.Int("units", 1, 3))
+    model.compile("adam", "mse")
+    return model
+tuner = keras_tuner.RandomSearch(pair, "val_loss", max_trials=2, seed=5)
+"""
+
+
+@pytest.mark.parametrize("body", [RANDOM, FLATTENED, SUBCLASSED], ids=["built", "sequential", "subclassed"])
+def test_a_trial_resumes_with_its_optimizer(body: str, tmp_path: Path) -> None:
     def train(search: ScriptSearch) -> list[Recorder]:
         first, second = Recorder(tmp_path), Recorder(tmp_path)
         trainer = ScriptTrainer(search)
@@ -85,7 +108,7 @@ def test_a_trial_resumes_with_its_optimizer(tmp_path: Path) -> None:
         trainer.train(task(4).resumed(2, first.file, history), second, Activities(), lambda model: None)
         return [first, second]
 
-    first, second = searched(tmp_path, RANDOM + SEARCH, train)
+    first, second = searched(tmp_path, body + SEARCH, train)
     assert [epoch for epoch, _, _ in second.epochs] == [2, 3]
     assert (first.iterations, second.iterations) == ([1, 2], [3, 4])
 
@@ -217,20 +240,7 @@ tuner = keras_tuner.RandomSearch(growing, "val_loss", max_trials=2, seed=5)
 
 
 def test_a_subclassed_model_is_built_again_from_the_scripts_data(tmp_path: Path) -> None:
-    body = """
-class Pair(keras.Model):
-    def __init__(self, units):
-        super().__init__()
-        self.parts = [keras.Sequential([keras.layers.Dense(units)]), keras.Sequential([keras.layers.Dense(1)])]
-    def call(self, inputs):
-        return self.parts[1](self.parts[0](inputs))
-def pair(hp):
-    model = Pair(hp.Int("units", 1, 3))
-    model.compile("adam", "mse")
-    return model
-tuner = keras_tuner.RandomSearch(pair, "val_loss", max_trials=2, seed=5)
-"""
-    assert verified(tmp_path, DATA + body) is True
+    assert verified(tmp_path, DATA + SUBCLASSED) is True
 
 
 def test_loaded_weights_are_those_that_were_saved(tmp_path: Path) -> None:
