@@ -67,3 +67,12 @@ def test_the_evaluations_of_fit_are_not_recorded() -> None:
     with observing(observed := Observed()):
         plain().fit(X, Y, validation_data=(X, Y), verbose=0)
     assert observed.evaluations == []
+
+
+def test_only_numbers_are_recorded() -> None:
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])
+    model.compile("sgd", "mse", metrics=[keras.metrics.F1Score(name="f1")], run_eagerly=True)
+    with observing(observed := Observed()):
+        _, f1 = model.evaluate(X, np.eye(4, 3), verbose=0)
+    assert f1.shape == (3,)
+    assert [evaluation.keys() for evaluation in observed.evaluations] == [{"loss"}]

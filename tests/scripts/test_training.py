@@ -176,6 +176,20 @@ def test_several_objectives_are_summed(tmp_path: Path) -> None:
         assert metrics["multi_objective"] == pytest.approx(metrics["val_loss"] - metrics["loss"], abs=1e-6)
 
 
+def test_a_metric_with_a_value_per_class_is_omitted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    body = """
+def classes(hp):
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3, "softmax")])
+    model.compile("adam", "categorical_crossentropy", metrics=[keras.metrics.F1Score(name="f1_of_trial")])
+    return model
+tuner = keras_tuner.RandomSearch(classes, "val_loss", max_trials=1, seed=5)
+y = np.eye(8, 3, dtype="float32")
+"""
+    recorder = trained(tmp_path, body + SEARCH)
+    assert [metrics.keys() for _, metrics, _ in recorder.epochs] == [{"loss", "val_loss"}] * 2
+    assert caplog.text.count("the metric f1_of_trial has several values and is omitted") == 1
+
+
 # ---- the check of the saved model ---------------------------------------------------------------------
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import keras
 
 from tuner.scripts.entry_points import set_for_now
+from tuner.training.fit_result import scalars
 
 PRINTED_CHARACTERS = 200_000
 """Maximum length of the printed text that is kept."""
@@ -61,7 +62,7 @@ def observing(observed: Observed) -> Iterator[None]:
         returns_dict = call.arguments.get("return_dict", False)
         call.arguments["return_dict"] = True
         result = evaluate(*call.args, **call.kwargs)
-        observed.evaluations.append({name: float(value) for name, value in result.items()})
+        observed.evaluations.append({name: float(value) for name, value in scalars(result).items()})
         return result if returns_dict else self._flatten_metrics_in_order(result)
 
     with set_for_now(keras.Model, "evaluate", recording), redirect_stdout(observed.copy):
