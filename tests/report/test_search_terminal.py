@@ -148,6 +148,19 @@ def test_text_that_looks_like_markup_is_printed_as_it_is() -> None:
     assert rendered(HOSTILE, 200).startswith("bad shape [batch, 10] at [/job:localhost/device:GPU:0] :bug:")
 
 
+def test_a_line_omits_the_number_of_epochs_if_a_trial_is_trained_longer() -> None:
+    chief = oracle("training.epochs=1")
+    add(chief, 0)
+    attempt = take(chief, A)
+    records = [
+        record for epoch in range(2) for record in chief.report(attempt, epoch, {"val_accuracy": 0.5}, "m", at(1))
+    ]
+    assert list(lines(chief.state, records)) == [
+        "trial 00000 epoch 1/1: val_accuracy 0.5000",
+        "trial 00000 epoch 2: val_accuracy 0.5000",
+    ]
+
+
 def test_plain_lines_tell_what_happened() -> None:
     chief = oracle("retries.failure=1")
     records = []

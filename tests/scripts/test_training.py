@@ -16,6 +16,7 @@ from tuner.names import TrialId
 from tuner.scripts.models import load_model
 from tuner.scripts.session import ScriptSearch
 from tuner.scripts.training import ScriptTrainer
+from tuner.spaces.checkpoint_size import checkpoint_size
 from tuner.study.objective import Objective
 from tuner.training import checkpoint
 from tuner.training.activities import Activities
@@ -42,7 +43,8 @@ class Recorder(QuietListener):
         self, epoch: int, metrics: dict[str, float], model: Any, returned: bool = False, named: bool = False
     ) -> None:
         self.epochs.append((epoch, metrics, returned))
-        self.iterations.append(int(np.asarray(model.optimizer.iterations)))
+        if model.compiled:
+            self.iterations.append(int(np.asarray(model.optimizer.iterations)))
         checkpoint.save_weights(model, self.file)
 
 
@@ -76,7 +78,30 @@ def test_a_setting_overrides_the_number_of_epochs(tmp_path: Path) -> None:
     assert len(trained(tmp_path, RANDOM + positional, epochs=3).epochs) == 3
 
 
-def test_a_trial_resumes_with_its_optimizer(tmp_path: Path) -> None:
+FLATTENED = """
+def flattened(hp):
+    model = keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(hp.Int("units", 1, 3)), keras.layers.Dense(1)])
+    model.compile("adam", "mse")
+    return model
+tuner = keras_tuner.RandomSearch(flattened, "val_loss", max_trials=2, seed=5)
+"""
+SUBCLASSED = """
+class Pair(keras.Model):
+    def __init__(self, units):
+        super().__init__()
+        self.parts = [keras.Sequential([keras.layers.Dense(units)]), keras.Sequential([keras.layers.Dense(1)])]
+    def call(self, inputs):
+        return self.parts[1](self.parts[0](inputs))
+def pair(hp):
+    model = Pair(hp.Int("units", 1, 3))
+    model.compile("adam", "mse")
+    return model
+tuner = keras_tuner.RandomSearch(pair, "val_loss", max_trials=2, seed=5)
+"""
+
+
+@pytest.mark.parametrize("body", [RANDOM, FLATTENED, SUBCLASSED], ids=["built", "sequential", "subclassed"])
+def test_a_trial_resumes_with_its_optimizer(body: str, tmp_path: Path) -> None:
     def train(search: ScriptSearch) -> list[Recorder]:
         first, second = Recorder(tmp_path), Recorder(tmp_path)
         trainer = ScriptTrainer(search)
@@ -85,7 +110,7 @@ def test_a_trial_resumes_with_its_optimizer(tmp_path: Path) -> None:
         trainer.train(task(4).resumed(2, first.file, history), second, Activities(), lambda model: None)
         return [first, second]
 
-    first, second = searched(tmp_path, RANDOM + SEARCH, train)
+    first, second = searched(tmp_path, body + SEARCH, train)
     assert [epoch for epoch, _, _ in second.epochs] == [2, 3]
     assert (first.iterations, second.iterations) == ([1, 2], [3, 4])
 
@@ -151,10 +176,24 @@ def test_several_objectives_are_summed(tmp_path: Path) -> None:
         assert metrics["multi_objective"] == pytest.approx(metrics["val_loss"] - metrics["loss"], abs=1e-6)
 
 
+def test_a_metric_with_a_value_per_class_is_omitted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    body = """
+def classes(hp):
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3, "softmax")])
+    model.compile("adam", "categorical_crossentropy", metrics=[keras.metrics.F1Score(name="f1_of_trial")])
+    return model
+tuner = keras_tuner.RandomSearch(classes, "val_loss", max_trials=1, seed=5)
+y = np.eye(8, 3, dtype="float32")
+"""
+    recorder = trained(tmp_path, body + SEARCH)
+    assert [metrics.keys() for _, metrics, _ in recorder.epochs] == [{"loss", "val_loss"}] * 2
+    assert caplog.text.count("the metric f1_of_trial has several values and is omitted") == 1
+
+
 # ---- the check of the saved model ---------------------------------------------------------------------
 
 
-def verified(folder: Path, body: str, search_line: str = SEARCH) -> bool | None:
+def verified(folder: Path, body: str, search_line: str = SEARCH, objective: Objective = LOSS) -> bool | None:
     """Train one epoch, and check its model as a worker does."""
     results: list[bool | None] = []
 
@@ -165,13 +204,16 @@ def verified(folder: Path, body: str, search_line: str = SEARCH) -> bool | None:
             super().epoch_done(epoch, metrics, model, returned, named)
             results.append(self.check_model(self.file, metrics, returned, lambda: None))
 
+    def prepared(model: keras.Model) -> None:
+        checkpoint_size(model)
+
     def train(search: ScriptSearch) -> None:
         trainer, listener = ScriptTrainer(search), Checking(folder)
         listener.check_model = ScriptModelCheck(trainer, task().hyperparameters).verify
-        trainer.train(task(), listener, Activities(), lambda model: None)
+        trainer.train(task(objective=objective), listener, Activities(), prepared)
 
     searched(folder, body + search_line, train)
-    assert results[1:] == [None]  # only the first model of an attempt is checked
+    assert set(results[1:]) == {None}  # only the first model of an attempt is checked
     return results[0]
 
 
@@ -184,6 +226,29 @@ def test_a_model_that_its_code_builds_again_is_verified(tmp_path: Path) -> None:
 
 def test_so_is_one_that_is_validated_on_a_split(tmp_path: Path) -> None:
     assert verified(tmp_path, DATA + RANDOM, "tuner.search(x, y, validation_split=0.5, epochs=2, verbose=0)\n") is True
+
+
+def test_a_model_that_is_never_compiled_is_built_again(tmp_path: Path) -> None:
+    """As in Keras Tuner's guide to custom training loops, here with an optimizer that is as short as possible."""
+    body = """
+class Custom(keras_tuner.HyperModel):
+    def build(self, hp):
+        return keras.Sequential([keras.Input((2,)), keras.layers.Dense(hp.Int("units", 1, 3)), keras.layers.Dense(1)])
+    def fit(self, hp, model, x, y, validation_data, callbacks, epochs, verbose):
+        best = float("inf")
+        for callback in callbacks:
+            callback.set_model(model)
+            callback.on_train_begin()
+        for epoch in range(epochs):
+            model.set_weights([0.9 * weights for weights in model.get_weights()])
+            loss = float(np.mean((keras.ops.convert_to_numpy(model(validation_data[0]))[:, 0] - y) ** 2))
+            for callback in callbacks:
+                callback.on_epoch_end(epoch, logs={"my_metric": loss})
+            best = min(best, loss)
+        return best
+tuner = keras_tuner.RandomSearch(Custom(), keras_tuner.Objective("my_metric", "min"), max_trials=2, seed=5)
+"""
+    assert verified(tmp_path, DATA + body, objective=Objective("my_metric", "min")) is False
 
 
 def test_a_model_that_depends_on_something_else_ends_the_search(tmp_path: Path) -> None:
@@ -217,20 +282,7 @@ tuner = keras_tuner.RandomSearch(growing, "val_loss", max_trials=2, seed=5)
 
 
 def test_a_subclassed_model_is_built_again_from_the_scripts_data(tmp_path: Path) -> None:
-    body = """
-class Pair(keras.Model):
-    def __init__(self, units):
-        super().__init__()
-        self.parts = [keras.Sequential([keras.layers.Dense(units)]), keras.Sequential([keras.layers.Dense(1)])]
-    def call(self, inputs):
-        return self.parts[1](self.parts[0](inputs))
-def pair(hp):
-    model = Pair(hp.Int("units", 1, 3))
-    model.compile("adam", "mse")
-    return model
-tuner = keras_tuner.RandomSearch(pair, "val_loss", max_trials=2, seed=5)
-"""
-    assert verified(tmp_path, DATA + body) is True
+    assert verified(tmp_path, DATA + SUBCLASSED) is True
 
 
 def test_loaded_weights_are_those_that_were_saved(tmp_path: Path) -> None:

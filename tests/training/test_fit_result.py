@@ -101,6 +101,12 @@ def test_a_number_is_the_value_of_the_objective_that_was_set(number: Any) -> Non
     assert returned
 
 
+def test_only_a_dicts_values_of_one_element_are_numbers() -> None:
+    [(_, metrics, _)] = epochs(Guide({"mae": np.array([0.5]), "vector": np.zeros(2), "none": np.zeros(0)}), MAE)
+    assert metrics.keys() == {"accuracy", "loss", "mae"}
+    assert metrics["mae"] == 0.5
+
+
 def test_a_number_of_unknown_meaning_is_refused_in_every_trial() -> None:
     with pytest.raises(
         SharedFaultError, match=r"returned a number \(0\.9\).*Set both search\.objective .* and"

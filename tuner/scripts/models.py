@@ -1,4 +1,4 @@
-"""Builds a model again with a script's own code, and loads its saved weights."""
+"""Loads saved weights into the models of a script, which its own code builds again."""
 
 import inspect
 from pathlib import Path
@@ -17,16 +17,24 @@ from tuner.training import checkpoint
 def load_model(search: ScriptSearch, hyperparameters: keras_tuner.HyperParameters, file: Path) -> keras.Model:
     """Return the model of the script's `build(hp)` with the saved weights.
 
-    A model without an input shape is built by Keras from the shapes that were saved with it or, where Keras cannot, by
-    calling it on the first training data of the script. Raises what the script's code and Keras raise.
+    Raises what the script's code and Keras raise.
     """
     with maybe_distribute(search.tuner.distribution_strategy):
         model = search.tuner._build_hypermodel(without_parent(hyperparameters))
-        checkpoint.build(model, file)
-        if not model.built and (inputs := _first_inputs(search)) is not None:
-            model(inputs, training=False)
-        checkpoint.load_weights(model, file)
+        load_weights(search, model, file)
     return model
+
+
+def load_weights(search: ScriptSearch, model: keras.Model, file: Path) -> None:
+    """Load saved weights into a model of the script.
+
+    A model without an input shape is built by Keras from the shapes that were saved with it or, where Keras cannot, by
+    calling it on the first training data of the script. Raises what the model's code and Keras raise.
+    """
+    checkpoint.build(model, file)
+    if not model.built and (inputs := _first_inputs(search)) is not None:
+        model(inputs, training=False)
+    checkpoint.load_weights(model, file)
 
 
 def without_parent(hyperparameters: keras_tuner.HyperParameters) -> keras_tuner.HyperParameters:

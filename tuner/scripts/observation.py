@@ -1,5 +1,6 @@
 """Observes what a script does after its search: the numbers of `model.evaluate`, and what it prints."""
 
+import inspect
 import io
 import re
 import sys
@@ -11,6 +12,7 @@ from typing import Any
 import keras
 
 from tuner.scripts.entry_points import set_for_now
+from tuner.training.fit_result import scalars
 
 PRINTED_CHARACTERS = 200_000
 """Maximum length of the printed text that is kept."""
@@ -51,13 +53,17 @@ class Observed:
 def observing(observed: Observed) -> Iterator[None]:
     """Record evaluations and printed text for the duration of the block. Text is printed on standard error instead."""
     evaluate = keras.Model.evaluate
+    signature = inspect.signature(evaluate)
 
     def recording(self: keras.Model, *args: Any, **kwargs: Any) -> Any:
-        result = evaluate(self, *args, **kwargs)
-        if "_use_cached_eval_dataset" not in kwargs:  # `fit` passes it in the evaluation after each epoch
-            metrics = keras.tree.flatten_with_path(self.get_metrics_result())
-            observed.evaluations.append({"/".join(map(str, path)): float(value) for path, value in metrics})
-        return result
+        if "_use_cached_eval_dataset" in kwargs:  # `fit` passes it in the evaluation after each epoch
+            return evaluate(self, *args, **kwargs)
+        call = signature.bind(self, *args, **kwargs)
+        returns_dict = call.arguments.get("return_dict", False)
+        call.arguments["return_dict"] = True
+        result = evaluate(*call.args, **call.kwargs)
+        observed.evaluations.append({name: float(value) for name, value in scalars(result).items()})
+        return result if returns_dict else self._flatten_metrics_in_order(result)
 
     with set_for_now(keras.Model, "evaluate", recording), redirect_stdout(observed.copy):
         yield

@@ -95,7 +95,7 @@ class ScriptTrainer:
             best_file = Path(folder) / "best.keras" if tuner.executions_per_trial > 1 else None
             may_be_returned = not self._is_plain or isinstance(objective, DefaultObjective)
             callback = self.search.callback = self.callback = TrialCallback(
-                task, listener, tuner, prepared, may_be_returned=may_be_returned, best_file=best_file
+                task, listener, self.search, prepared, may_be_returned=may_be_returned, best_file=best_file
             )
             tuner.on_trial_begin(trial)
             try:

@@ -6,8 +6,10 @@ from typing import Any
 
 import keras
 from keras_tuner.src.engine.objective import Objective
-from keras_tuner.src.engine.tuner import Tuner, maybe_distribute
+from keras_tuner.src.engine.tuner import maybe_distribute
 
+from tuner.scripts import models
+from tuner.scripts.session import ScriptSearch
 from tuner.training import checkpoint
 from tuner.training.faults import SharedFaultError
 from tuner.training.feed import Feed, FitArguments
@@ -38,7 +40,7 @@ class TrialCallback(ListenerCallback):
         self,
         task: Task,
         listener: Listener,
-        tuner: Tuner,
+        search: ScriptSearch,
         prepared: Callable[[keras.Model], None],
         *,
         may_be_returned: bool,
@@ -49,7 +51,7 @@ class TrialCallback(ListenerCallback):
         Args:
             task: The trial, and the checkpoint to resume from.
             listener: Called after each batch and epoch.
-            tuner: The script's Tuner.
+            search: The script's search.
             prepared: Called with the model before its first epoch.
             may_be_returned: Whether the trial may return an objective that its epochs lack.
             best_file: If the trial is several executions whose mean counts, the file in which the weights of the best
@@ -58,8 +60,8 @@ class TrialCallback(ListenerCallback):
         super().__init__(task, listener, _UNKNOWN, may_be_returned or best_file is not None)
         self.validation: dict[str, Any] | None = None
         """Arguments with which `fit` evaluates the model on the validation data; None if it did not."""
-        self._objective: Objective = tuner.oracle.objective
-        self._strategy = tuner.distribution_strategy
+        self._search = search
+        self._objective: Objective = search.tuner.oracle.objective
         self._prepared = prepared
         self._best_file = best_file
         self._best: float | None = None
@@ -75,10 +77,10 @@ class TrialCallback(ListenerCallback):
                     "executions_per_trial instead, or let run_trial() train its models without the callbacks."
                 )
             self._seed += 1
-        with maybe_distribute(self._strategy):  # both may create the optimizer's variables
+        with maybe_distribute(self._search.tuner.distribution_strategy):  # both may create the optimizer's variables
             self._prepared(self.model)
             if self._task.model_file is not None and self._best_file is None:
-                checkpoint.load_weights(self.model, self._task.model_file)
+                models.load_weights(self._search, self.model, self._task.model_file)
                 self.model._initial_epoch = self._task.first_epoch
         self._record_validation()
 

@@ -43,7 +43,7 @@ def checkpoint_size(model: Any) -> CheckpointSize | None:
 
 def _variables(model: Any) -> list[Any]:
     """Return the variables of a built model and of its optimizer. A variable may be in the list more than once."""
-    optimizer = model.optimizer
+    optimizer = getattr(model, "optimizer", None)  # a model that is not compiled has no such attribute
     if optimizer is None:
         return list(model.variables)
     if not optimizer.built:

@@ -89,8 +89,9 @@ def build(model: Any, path: Path) -> None:
 
 def load_weights(model: Any, path: Path) -> None:
     """Load what `save_weights` wrote into a built model. Raises Keras's errors if the model has other weights."""
-    if model.optimizer is not None and not model.optimizer.built:
-        model.optimizer.build(model.trainable_variables)
+    optimizer = getattr(model, "optimizer", None)  # a model that is not compiled has no such attribute
+    if optimizer is not None and not optimizer.built:
+        optimizer.build(model.trainable_variables)
     model.load_weights(path)
 
 

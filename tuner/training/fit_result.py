@@ -1,5 +1,8 @@
 """What a space's own `fit` returned: its objective and other metrics, as in Keras Tuner."""
 
+import functools
+import logging
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,15 +14,34 @@ from keras_tuner.src.engine.tuner_utils import average_metrics_dicts, convert_to
 from tuner.study.objective import Objective
 from tuner.training.faults import SharedFaultError
 
+log = logging.getLogger(__name__)
+
 _FORMS = "Return a dict such as {'val_accuracy': 0.9}, the History of model.fit(), or a number"
 
 
 def floats(logs: Mapping[str, Any]) -> dict[str, float]:
-    """Return metrics in the precision of Keras Tuner's protocol.
+    """Return the metrics that are numbers, in the precision of Keras Tuner's protocol.
 
     In another precision, worker and chief could choose different best epochs.
     """
-    return {name: float(np.float32(value)) for name, value in logs.items()}
+    return {name: float(np.float32(value)) for name, value in scalars(logs).items()}
+
+
+def scalars(logs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the metrics of a single value each. Warns once of each other metric, as of one with a value per class."""
+    single = {}
+    for name, value in logs.items():
+        shape = np.shape(value)
+        if math.prod(shape) == 1:
+            single[name] = keras.ops.reshape(value, ()) if shape else value
+        else:
+            _warn_of_omitted(name)
+    return single
+
+
+@functools.cache
+def _warn_of_omitted(name: str) -> None:
+    log.warning("the metric %s has several values and is omitted, because only numbers are recorded", name)
 
 
 def returned_metrics(result: Any, objective: Objective, objective_is_set: bool) -> dict[str, float]:

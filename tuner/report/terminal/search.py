@@ -165,8 +165,8 @@ def _trial_line(state: StudyState, record: Record) -> str | None:
             return f"trial {record.trial} starts on {record.worker}{attempt}: {about}"
         case Reported():
             epoch, objective = record.epoch + 1, state.settings.search.objective
-            of = f"{epoch}/{epochs_of(state, state.trials[record.trial])}"
-            return f"trial {record.trial} epoch {of}: {objective} {score(record.metrics[objective])}"
+            share = _share(epoch, epochs_of(state, state.trials[record.trial]))
+            return f"trial {record.trial} epoch {share}: {objective} {score(record.metrics[objective])}"
         case AttemptEnded() | Paused():
             return f"trial {record.trial} {_interruption(state, record)} {first_line(record.reason)}"
         case Ended() if not state.trials[record.trial].ended_waiting:  # else the line of the search's end follows
@@ -333,9 +333,14 @@ def _epochs(state: StudyState, trial: Trial, worker: WorkerStatus | None) -> Ren
     total = epochs_of(state, trial)
     done = max(trial.epochs, default=-1) + 1
     if trial.state is not TrialState.RUNNING:
-        return Text(f"{done}/{total}" if done else "", style="dim")
+        return Text(_share(done, total) if done else "", style="dim")
     part = worker.progress if worker and worker.epoch == done else 0.0
     bar = ProgressBar(total=total, completed=done + part, width=10)
     row = Table.grid(padding=(0, 1))
-    row.add_row(bar, f"{done}/{total}")
+    row.add_row(bar, _share(done, total))
     return row
+
+
+def _share(epochs: int, total: int) -> str:
+    """Return 2/10 for instance, or the epochs only if the `run_trial` of a script trains for more than are known."""
+    return f"{epochs}/{total}" if epochs <= total else str(epochs)
