@@ -88,7 +88,9 @@ def outcome(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     stock = tmp_path_factory.mktemp("stock")
     with place(tmp_path_factory.mktemp("run"), study, backend=example.backend) as here:
         command = here.start("run", "--script", str(EXAMPLES / f"{example.name}.py"), "--workers", "2")
-        here.wait_for(lambda state: state.trials, "a trial began", command)
+        here.wait_for(
+            lambda state: any(trial.epochs for trial in state.trials.values()), "an epoch was reported", command
+        )
         _kill_a_worker(here)
         done = command.wait()
         assert done.code == 0, done.err + here.logs()
@@ -101,9 +103,9 @@ def outcome(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 def _kill_a_worker(here: Place) -> None:
     """Kill the worker that took the first trial."""
     worker = next(record.worker for record in here.records() if isinstance(record, Leased))
-    for process in here.processes("worker"):
-        if f"{names.ENV_TUNER_ID}={worker}\0".encode() in Path(f"/proc/{process}/environ").read_bytes():
-            os.kill(process, signal.SIGKILL)
+    variable = f"{names.ENV_TUNER_ID}={worker}\0".encode()
+    [process] = [each for each in here.processes("worker") if variable in Path(f"/proc/{each}/environ").read_bytes()]
+    os.kill(process, signal.SIGKILL)
 
 
 def _run_stock(example: Example, folder: Path, here: Place) -> None:
