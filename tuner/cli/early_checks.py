@@ -75,13 +75,11 @@ def check_continues(bucket: Bucket, loaded: Loaded, digest: str | None) -> None:
 def has_finished(bucket: Bucket, study: Study) -> bool:
     """Return whether the search has finished, so that a worker may find no chief.
 
-    False if the study has a script, because only the chief knows whether its search has grown.
+    The settings of a study with a script are those that its script completes, which only then say whether it has grown.
     Raises ConfigError if the study began with other settings: no chief serves it with these.
     """
     reader = JournalReader(bucket, study.name)
     reader.poll()
-    if study.space.script is not None:
-        return False
     check_unchanged(reader.state, study, None)
     if reader.state.is_over(study):
         log.info("the search of study %s has finished", study.name)

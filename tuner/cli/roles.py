@@ -30,7 +30,6 @@ from tuner.cli.options import (
     StudyNameOption,
     loaded_settings,
     named_study,
-    study_settings,
 )
 from tuner.cli.script_options import ScriptArguments, ScriptOption, TunerOption, script_settings, study_name_of
 from tuner.cli.system_limits import check_limits
@@ -225,7 +224,8 @@ def worker(
         )
     encryption = _encryption()
     file = os.environ.get(names.ENV_STUDY_FILE)
-    study = study_settings(file, [], bucket_url) if file else None
+    loaded = loaded_settings(file, [], bucket_url) if file else None
+    study = loaded.study if loaded else None
     script = study.space if study and study.space.script else None
     # before the bucket is read, which in a cluster may still be starting
     with importing_keras(whole=script is not None):
@@ -233,7 +233,8 @@ def worker(
         from tuner.monitoring.catalogue import Role
         from tuner.monitoring.endpoint import Monitor, serving
         from tuner.monitoring.measured_bucket import MeasuredBucket
-        from tuner.scripts.session import run_to_search
+        from tuner.scripts.session import ScriptSearch, run_to_search
+        from tuner.scripts.settings import study_of
         from tuner.training import devices
         from tuner.worker.chief_absence import ChiefAbsence
         from tuner.worker.run import run_worker
@@ -242,17 +243,22 @@ def worker(
     bucket = MeasuredBucket(_bucket(bucket_url), monitor.registry)
     release = names.parse_release(os.environ)
     with serving(monitor):  # before the bucket and the chief are reached: the alerts need to see a worker that waits
-        if study and early_checks.has_finished(bucket, study):
+        if study and script is None and early_checks.has_finished(bucket, study):
             return
         absence = ChiefAbsence(bucket, study.name, release) if study and release else None
         devices.check(os.environ)
         work = partial(
             run_worker, bucket, address, encryption, name, cache_folder(os.environ), monitor, absence=absence
         )
+
+        def work_for(search: ScriptSearch) -> None:
+            if loaded and not early_checks.has_finished(bucket, study_of(search, loaded.given).study):
+                work(script=search)
+
         if script is None:
             work()
         else:
-            run_to_search(script, lambda search: work(script=search))
+            run_to_search(script, work_for)
 
 
 def _run_processes(processes: str) -> None:
