@@ -303,11 +303,7 @@ class StudyState:
         return self.trials[trial_id]
 
     def _report(self, trial: Trial, record: Reported) -> None:
-        # a new attempt trains the epochs after this one again
-        trial.epochs = {e: m for e, m in trial.epochs.items() if e < record.epoch}
-        trial.checkpoints = {e: name for e, name in trial.checkpoints.items() if e < record.epoch}
-        trial.sha256 = {e: digest for e, digest in trial.sha256.items() if e < record.epoch}
-        trial.reported = {e: at for e, at in trial.reported.items() if e < record.epoch}
+        trial.forget_epochs(record.epoch)  # a new attempt trains those after this one again
         trial.epochs[record.epoch], trial.reported[record.epoch] = dict(record.metrics), record.at
         trial.start_s = trial.start_s if record.start_s is None else record.start_s
         trial.work.report(record.epoch, self.time.served_s)

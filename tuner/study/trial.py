@@ -86,6 +86,13 @@ class Trial:
     """The request of a user to stop the trial; None if there is none."""
     work: WorkTime = field(default_factory=WorkTime)
 
+    def forget_epochs(self, first: int) -> None:
+        """Forget what was reported of this epoch and of all later ones."""
+        self.epochs = {epoch: metrics for epoch, metrics in self.epochs.items() if epoch < first}
+        self.checkpoints = {epoch: name for epoch, name in self.checkpoints.items() if epoch < first}
+        self.sha256 = {epoch: digest for epoch, digest in self.sha256.items() if epoch < first}
+        self.reported = {epoch: at for epoch, at in self.reported.items() if epoch < first}
+
     @property
     def metrics(self) -> list[dict[str, float]]:
         """Metrics of the reported epochs, in order."""
