@@ -88,7 +88,10 @@ def build(model: Any, path: Path) -> None:
 
 
 def load_weights(model: Any, path: Path) -> None:
-    """Load what `save_weights` wrote into a built model. Raises Keras's errors if the model has other weights."""
+    """Load the weights of a checkpoint into a built model and its optimizer.
+
+    Raises Keras's errors if the model has other weights.
+    """
     optimizer = getattr(model, "optimizer", None)  # a model that is not compiled has no such attribute
     if optimizer is not None and not optimizer.built:
         optimizer.build(model.trainable_variables)

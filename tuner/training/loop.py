@@ -17,6 +17,7 @@ from tuner.spaces.error_cause import cause_of
 from tuner.spaces.fit_source import may_return
 from tuner.spaces.own_data import OwnTrainingData
 from tuner.spaces.own_methods import has_own_fit
+from tuner.training import checkpoint
 from tuner.training.activities import Activities, Activity
 from tuner.training.distribution import OwnStrategyError, distributed, even_batch_size, replicas_for
 from tuner.training.faults import SharedFaultError
@@ -166,6 +167,4 @@ def warn_about_unknown(hyperparameters: keras_tuner.HyperParameters, known: set[
 def _restore(model: keras.Model, file: Path, feed: Feed) -> None:
     if not model.built:
         model(next(iter(feed.inputs(1))))
-    if model.optimizer is not None:
-        model.optimizer.build(model.trainable_variables)
-    model.load_weights(file)
+    checkpoint.load_weights(model, file)
