@@ -75,7 +75,7 @@ def check_continues(bucket: Bucket, loaded: Loaded, digest: str | None) -> None:
 def has_finished(bucket: Bucket, study: Study) -> bool:
     """Return whether the search has finished, so that a worker may find no chief.
 
-    The settings of a study with a script are those that its script completes, which only then say whether it has grown.
+    For a study with a script, pass the settings of its Tuner, too: only they show that the search has grown.
     Raises ConfigError if the study began with other settings: no chief serves it with these.
     """
     reader = JournalReader(bucket, study.name)
@@ -87,19 +87,14 @@ def has_finished(bucket: Bucket, study: Study) -> bool:
     return False
 
 
-def is_evaluated(bucket: Bucket, study: str) -> bool:
-    """Return whether the study's best model has been evaluated. If not, check that the bucket has its data set.
+def study_to_evaluate(bucket: Bucket, study: str) -> Study | None:
+    """Return the settings of a study that is to be evaluated, and check its data set; None if it has been evaluated.
 
     Raises UsageError, EnvironmentFailure (the search is not finished), NoResultError, DataError.
     """
     if evaluated(bucket, study) is not None:
-        return True
+        return None
     state = read_study(bucket, study)
     if not state.settings.data.own:
         check_data_set(bucket, state.data_digest)
-    return False
-
-
-def has_script(bucket: Bucket, study: str) -> bool:
-    """Return whether the study's models are built by a script."""
-    return read_study(bucket, study).settings.space.script is not None
+    return state.settings

@@ -295,11 +295,11 @@ def evaluate(
     bucket = _bucket(bucket_url)
     name = find_study(bucket, named_study(study))
     with shown_wait("reading the study"):
-        is_evaluated = early_checks.is_evaluated(bucket, name)
-    if not is_evaluated:
+        settings = early_checks.study_to_evaluate(bucket, name)
+    if settings is not None:
         with shown_wait("importing Keras", stderr_is_hidden=True):
             # here, because the evaluator's own import would show messages and load all packages
-            import_keras(whole=early_checks.has_script(bucket, name))
+            import_keras(whole=settings.space.script is not None)
     with shown_progress("preparing the evaluation") as progress:
         metrics = run_evaluation(bucket, name, cache_folder(os.environ), progress)
     if as_json:
