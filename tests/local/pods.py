@@ -41,7 +41,7 @@ def runs(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
 
 
 def pod(processes: int | GpuRoom) -> PodWorkers:
-    """Return a pod of so many processes."""
+    """Return a pod with this number of processes."""
     return PodWorkers("worker-3", processes, GpuInventory(), LogFormat.TEXT)
 
 

@@ -158,7 +158,7 @@ def test_an_error_before_the_end_of_the_search_announces_nothing(bucket: LocalBu
     assert not hook.posts
 
 
-def test_an_end_is_announced_once_and_another_term_ends_anew(bucket: LocalBucket) -> None:
+def test_an_end_is_announced_once_and_another_term_has_an_end_of_its_own(bucket: LocalBucket) -> None:
     ended(bucket, *trained())
     with running_webhook() as hook:
         announce(bucket, hook)

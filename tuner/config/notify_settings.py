@@ -26,5 +26,5 @@ class Notify(Settings):
     """Messages about a study. They are not recorded with it."""
 
     webhook: Annotated[str | None, BeforeValidator(_url)] = None
-    """URL to which one JSON message is posted when the study has ended or given up. Whoever knows the URL can usually
+    """URL to which one JSON message is posted when the study has ended or given up. Anyone who knows it can usually
     post there, so it is a secret: neither the study nor any log contains it. Default: not set."""
