@@ -159,6 +159,8 @@ def test_without_a_storage_class_a_study_runs_and_status_and_doctor_say_what_may
     volatile.values["bucket"]["emulator"]["storageClass"] = "-"
     where = ("--release", volatile.name, "--namespace", namespace.name)
     assert f"bucket: {sentence}, and so is the study" in cifake_tune("status", *where)[1]
+    # both end with 3, and are retried, if the bucket was missing for a minute
+    until("chief and worker", lambda: volatile.running("chief") and volatile.running("worker"))
     code, output = cifake_tune("doctor", *where, "--no-probe")
     assert code == 0
     assert f"the bucket {sentence}" in output
