@@ -334,7 +334,9 @@ def install_with_sidecars(release: Release, **values: Any) -> None:
             (main,) = spec["containers"]
             proxy = {"name": "proxy", "image": main["image"], "securityContext": main["securityContext"]}
             spec["containers"] = [proxy | {"command": ["python", "-c", SIDECAR]}, main]
-    release.namespace.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(documents))
+    # As JSON: PyYAML writes a hash such as 1234e567 without quotes, and Kubernetes then reads a number.
+    manifest = json.dumps({"apiVersion": "v1", "kind": "List", "items": documents})
+    release.namespace.kubectl("apply", "-f", "-", stdin=manifest)
 
 
 def remove(release: Release) -> None:
@@ -343,8 +345,8 @@ def remove(release: Release) -> None:
 
 def test_pods_that_an_injected_sidecar_keeps_running_are_told(namespace: Namespace, image: str) -> None:
     meshed = Release(namespace, "meshed", image)
-    install_with_sidecars(meshed, study=SHORT, workers={"replicas": 1, "gpus": 0})
     try:
+        install_with_sidecars(meshed, study=SHORT, workers={"replicas": 1, "gpus": 0})
         output = await_status(meshed, "data: has ended with exit code 0 (its work is done), but the container proxy")
         assert "CIFAKE_TUNE_QUIT_URL" in output
         assert is_broken(meshed)
@@ -358,8 +360,8 @@ def test_pods_that_an_injected_sidecar_keeps_running_are_told(namespace: Namespa
 def test_sidecars_that_are_asked_to_end_let_a_study_finish(namespace: Namespace, image: str) -> None:
     asked = Release(namespace, "asked", image)
     quit_url = {"name": "CIFAKE_TUNE_QUIT_URL", "value": "http://localhost:15020/quitquitquit"}
-    install_with_sidecars(asked, study=SHORT, workers={"replicas": 1, "gpus": 0}, extraEnv=[quit_url])
     try:
+        install_with_sidecars(asked, study=SHORT, workers={"replicas": 1, "gpus": 0}, extraEnv=[quit_url])
         asked.await_evaluation()
     finally:
         remove(asked)
