@@ -147,10 +147,8 @@ resources:
 {{- if ne .Values.logs.format "text" }}
 - {name: CIFAKE_TUNE_LOG_FORMAT, value: {{ .Values.logs.format }}}
 {{- end }}
-{{- if .Values.bucket.url }}
-- {name: CIFAKE_TUNE_BUCKET, value: {{ .Values.bucket.url | quote }}}
-{{- else }}
-- {name: CIFAKE_TUNE_BUCKET, value: "gs://cifake-tune"}
+- {name: CIFAKE_TUNE_BUCKET, value: {{ include "cifake-tune.bucket.url" . | quote }}}
+{{- if include "cifake-tune.bucket.own" . }}
 - {name: STORAGE_EMULATOR_HOST, value: "http://{{ include "cifake-tune.bucket.name" . }}:4443"}
 {{- end }}
 {{- with .Values.extraEnv }}
@@ -196,6 +194,7 @@ livenessProbe:
 {{- define "cifake-tune.volumeMounts" -}}
 - {name: scratch, mountPath: /scratch}
 - {name: study, mountPath: /etc/cifake-tune/study.yaml, subPath: study.yaml, readOnly: true}
+{{- include "cifake-tune.volumeMounts.bucket" . }}
 {{- if include "cifake-tune.files" . }}
 - {name: space, mountPath: /etc/cifake-tune/space, readOnly: true}
 {{- end }}
@@ -218,6 +217,7 @@ livenessProbe:
 {{- define "cifake-tune.volumes" -}}
 {{ include "cifake-tune.volumes.scratch" . }}
 - {name: study, configMap: {name: {{ include "cifake-tune.study.name" . }}}}
+{{- include "cifake-tune.volumes.bucket" . }}
 {{- if include "cifake-tune.files" . }}
 - {name: space, configMap: {name: {{ include "cifake-tune.space.name" . }}}}
 {{- end }}

@@ -226,6 +226,11 @@ class PodSpec(ApiModel):
                 return candidate.secret.secret_name if candidate.secret else ""
         return ""
 
+    def claim(self, volume: str) -> str:
+        """Return the name of the PersistentVolumeClaim of a volume, or "" if it has none."""
+        sources = (v.persistent_volume_claim for v in self.volumes if v.name == volume)
+        return next((source.claim_name for source in sources if source), "")
+
     def claims(self) -> list[str]:
         """Return the names of the pod's PersistentVolumeClaims."""
         return [v.persistent_volume_claim.claim_name for v in self.volumes if v.persistent_volume_claim]

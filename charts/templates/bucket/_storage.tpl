@@ -1,3 +1,28 @@
+{{/* "true" if the release runs its own bucket, otherwise empty. */}}
+{{- define "cifake-tune.bucket.own" -}}
+{{- if not (or .Values.bucket.url .Values.bucket.persistentVolumeClaim.claimName) }}true{{ end }}
+{{- end }}
+
+{{/* URL of the bucket, as the pods open it. */}}
+{{- define "cifake-tune.bucket.url" -}}
+{{- if .Values.bucket.persistentVolumeClaim.claimName }}/bucket{{ else }}{{ .Values.bucket.url | default "gs://cifake-tune" }}{{ end }}
+{{- end }}
+
+{{/* Mount and volume of a bucket that is a folder of an existing PersistentVolumeClaim. */}}
+{{- define "cifake-tune.volumeMounts.bucket" -}}
+{{- with .Values.bucket.persistentVolumeClaim }}
+{{- if .claimName }}
+- {name: bucket, mountPath: /bucket{{ with .subPath }}, subPath: {{ quote . }}{{ end }}}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "cifake-tune.volumes.bucket" -}}
+{{- with .Values.bucket.persistentVolumeClaim.claimName }}
+- {name: bucket, persistentVolumeClaim: {claimName: {{ . }}}}
+{{- end }}
+{{- end }}
+
 {{/* "true" if the release's own bucket has a volume that outlives its pod, otherwise empty. This depends only on the values,
      because tools that only render the chart cannot look into the cluster. */}}
 {{- define "cifake-tune.bucket.persistent" -}}
