@@ -105,7 +105,11 @@ securityContext:
 {{/* Image, security context and the user's environment of a container that runs cifake-tune. */}}
 {{- define "cifake-tune.container" -}}
 {{ include "cifake-tune.container.image" . }}
-{{- with .Values.extraEnvFrom }}
+{{- $sources := .Values.extraEnvFrom }}
+{{- with .Values.bucket.existingSecret }}
+{{- $sources = prepend $sources (dict "secretRef" (dict "name" .)) }}
+{{- end }}
+{{- with $sources }}
 envFrom:
   {{- toYaml . | nindent 2 }}
 {{- end }}
@@ -151,6 +155,8 @@ resources:
 {{- if include "cifake-tune.bucket.own" . }}
 - {name: STORAGE_EMULATOR_HOST, value: "http://{{ include "cifake-tune.bucket.name" . }}:4443"}
 {{- end }}
+{{- include "cifake-tune.env.bucket" . }}
+{{- include "cifake-tune.env.network" . }}
 {{- with .Values.extraEnv }}
 {{ toYaml . }}
 {{- end }}
@@ -195,6 +201,7 @@ livenessProbe:
 - {name: scratch, mountPath: /scratch}
 - {name: study, mountPath: /etc/cifake-tune/study.yaml, subPath: study.yaml, readOnly: true}
 {{- include "cifake-tune.volumeMounts.bucket" . }}
+{{- include "cifake-tune.volumeMounts.ca" . }}
 {{- if include "cifake-tune.files" . }}
 - {name: space, mountPath: /etc/cifake-tune/space, readOnly: true}
 {{- end }}
@@ -218,6 +225,7 @@ livenessProbe:
 {{ include "cifake-tune.volumes.scratch" . }}
 - {name: study, configMap: {name: {{ include "cifake-tune.study.name" . }}}}
 {{- include "cifake-tune.volumes.bucket" . }}
+{{- include "cifake-tune.volumes.ca" . }}
 {{- if include "cifake-tune.files" . }}
 - {name: space, configMap: {name: {{ include "cifake-tune.space.name" . }}}}
 {{- end }}

@@ -154,6 +154,8 @@ class Container(ApiModel):
     image: str = ""
     image_pull_policy: str = ""
     env: list[Variable] = []
+    env_from: list[dict[str, Any]] = []
+    """ConfigMaps and Secrets whose keys become environment variables."""
     volume_mounts: list[dict[str, Any]] = []
     resources: Resources = Resources()
 

@@ -84,6 +84,12 @@ class Release:
         return urlsplit(address).port if address and self.bucket_deployment else None
 
     @property
+    def bucket_variables(self) -> dict[str, str]:
+        """Variables that say where the object store of the bucket is, without credentials."""
+        environment = self._environment(CHIEF)
+        return {name: environment[name] for name in names.ENV_OBJECT_STORE if name in environment}
+
+    @property
     def bucket_claim(self) -> str:
         """Name of the claim of which the bucket is a folder; "" if the bucket is not on a volume of the pods."""
         job = self.job(CHIEF)

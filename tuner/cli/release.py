@@ -72,7 +72,10 @@ def open_release_bucket(release: "Release") -> Iterator[Bucket]:
         raise EnvironmentFailure(f"the bucket of release {release.name} does not exist, because {reason}.")
     release.require_readable_bucket()
     if port is None:
-        yield open_bucket(release.bucket_url)
+        with contextlib.ExitStack() as stack:
+            for variable, value in release.bucket_variables.items():
+                stack.enter_context(_environment(variable, os.environ.get(variable) or value))
+            yield open_bucket(release.bucket_url)
         return
     pod = release.running(releases.BUCKET)
     with (
