@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import os
 import shutil
+import ssl
 import subprocess
 import tempfile
 import time
@@ -22,6 +23,7 @@ import pytest
 
 from tests.support.children import ending
 from tests.support.gcs_emulator import free_port
+from tuner.rpc.tls import Files
 
 ACCESS_KEY, SECRET_KEY, REGION = "tester", "a secret of the tests", "us-east-1"
 ACCOUNT = "devstoreaccount1"
@@ -30,6 +32,7 @@ ACCOUNT_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1
 _API_VERSION = "2021-08-06"
 _EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()
 _START_TIMEOUT_S = 30.0
+_ANY_CERTIFICATE = ssl._create_unverified_context()
 _INSTALLER = Path(__file__).with_name("object-servers")
 VARIABLES = (
     *("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"),
@@ -127,22 +130,27 @@ ObjectServer = S3Server | AzureServer
 
 
 @contextlib.contextmanager
-def running_s3(*, install: bool = False) -> Iterator[S3Server]:
+def running_s3(
+    *, install: bool = False, address: str = "127.0.0.1", certificate: Files | None = None
+) -> Iterator[S3Server]:
     """Start an S3 server with an empty folder, and stop it at the end. `install` may take minutes."""
     port = free_port()
+    url = f"{'https' if certificate else 'http'}://{address}:{port}"
     with tempfile.TemporaryDirectory(prefix="s3-") as folder:
         command = [
             _program("versitygw", install),
             "--port",
-            f"127.0.0.1:{port}",
+            f"{address}:{port}",
             "--region",
             REGION,
             "--quiet",
             "--keep-alive",
         ]
+        if certificate:
+            command += ["--cert", str(certificate.certificate), "--key", str(certificate.key)]
         keys = {"ROOT_ACCESS_KEY": ACCESS_KEY, "ROOT_SECRET_KEY": SECRET_KEY}
-        with _running([*command, "posix", folder], port, keys) as pid:
-            yield S3Server(f"http://127.0.0.1:{port}", Path(folder), pid)
+        with _running([*command, "posix", folder], url, keys) as pid:
+            yield S3Server(url, Path(folder), pid)
 
 
 @contextlib.contextmanager
@@ -158,8 +166,9 @@ def running_azure() -> Iterator[AzureServer]:
         str(port),
     ]
     command += ["--silent", "--inMemoryPersistence", "--skipApiVersionCheck", "--disableTelemetry"]
-    with _running(command, port, {}) as pid:
-        yield AzureServer(f"http://127.0.0.1:{port}", pid)
+    url = f"http://127.0.0.1:{port}"
+    with _running(command, url, {}) as pid:
+        yield AzureServer(url, pid)
 
 
 def _new_name() -> str:
@@ -179,7 +188,7 @@ def _program(name: str, install: bool) -> str:
 
 
 @contextlib.contextmanager
-def _running(command: list[str], port: int, variables: Mapping[str, str]) -> Iterator[int]:
+def _running(command: list[str], url: str, variables: Mapping[str, str]) -> Iterator[int]:
     process = subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
@@ -188,7 +197,7 @@ def _running(command: list[str], port: int, variables: Mapping[str, str]) -> Ite
         env={**os.environ, **variables},
     )
     with ending(process):
-        _await_answer(process, f"http://127.0.0.1:{port}/")
+        _await_answer(process, url)
         yield process.pid
 
 
@@ -196,7 +205,7 @@ def _await_answer(process: subprocess.Popen[bytes], url: str) -> None:
     deadline = time.monotonic() + _START_TIMEOUT_S
     while True:
         try:
-            with urllib.request.urlopen(url, timeout=5):
+            with urllib.request.urlopen(url, timeout=5, context=_ANY_CERTIFICATE):
                 return
         except urllib.error.HTTPError:
             return  # it wants credentials
