@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import os
 import shutil
+import ssl
 import subprocess
 import tempfile
 import time
@@ -14,21 +15,22 @@ import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 import pytest
 
 from tests.support.children import ending
+from tests.support.fault_proxy import Request, running_proxy, without
 from tests.support.gcs_emulator import free_port
+from tuner.rpc.tls import Files
 
 ACCESS_KEY, SECRET_KEY, REGION = "tester", "a secret of the tests", "us-east-1"
 ACCOUNT = "devstoreaccount1"
 # Azurite's own key, which its documentation publishes
 ACCOUNT_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 _API_VERSION = "2021-08-06"
-_EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()
 _START_TIMEOUT_S = 30.0
 _INSTALLER = Path(__file__).with_name("object-servers")
 VARIABLES = (
@@ -64,27 +66,30 @@ class S3Server:
         }
 
     def make_folder(self, bucket: str, key: str) -> None:
-        """Make an empty object whose name ends with a slash, as the console does.
-
-        The request is signed as in https://docs.aws.amazon.com/IAM/latest/UserGuide/create-signed-request.html.
-        """
+        """Make an empty object whose name ends with a slash, as the console does."""
         place = f"/{bucket}/{quote(key)}"
-        now = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-        sent = {"host": urlsplit(self.url).netloc, "x-amz-content-sha256": _EMPTY_SHA256, "x-amz-date": now}
+        request = urllib.request.Request(f"{self.url}{place}", b"", self.signed("PUT", place), method="PUT")
+        with urllib.request.urlopen(request, timeout=10):
+            pass
+
+    def signed(self, method: str, place: str, body: bytes = b"") -> Mapping[str, str]:
+        """Return the headers with which a request to the quoted path `place`, without a query, is accepted.
+
+        See https://docs.aws.amazon.com/IAM/latest/UserGuide/create-signed-request.html.
+        """
+        now, digest = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()), hashlib.sha256(body).hexdigest()
+        sent = {"host": urlsplit(self.url).netloc, "x-amz-content-sha256": digest, "x-amz-date": now}
         signed = ";".join(sent)
-        request = ["PUT", place, "", *(f"{name}:{value}" for name, value in sent.items()), "", signed, _EMPTY_SHA256]
+        request = [method, place, "", *(f"{name}:{value}" for name, value in sent.items()), "", signed, digest]
         scope = [now[:8], REGION, "s3", "aws4_request"]
-        digest = hashlib.sha256("\n".join(request).encode()).hexdigest()
-        text = "\n".join(["AWS4-HMAC-SHA256", now, "/".join(scope), digest])
+        hashed = hashlib.sha256("\n".join(request).encode()).hexdigest()
+        text = "\n".join(["AWS4-HMAC-SHA256", now, "/".join(scope), hashed])
         secret = f"AWS4{SECRET_KEY}".encode()
         for part in [*scope, text]:
             secret = hmac.new(secret, part.encode(), hashlib.sha256).digest()
         credential = "/".join([ACCESS_KEY, *scope])
-        sent["Authorization"] = (
-            f"AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders={signed}, Signature={secret.hex()}"
-        )
-        with urllib.request.urlopen(urllib.request.Request(f"{self.url}{place}", b"", sent, method="PUT"), timeout=10):
-            pass
+        signature = f"Credential={credential}, SignedHeaders={signed}, Signature={secret.hex()}"
+        return {**sent, "Authorization": f"AWS4-HMAC-SHA256 {signature}"}
 
 
 @dataclass(frozen=True)
@@ -127,8 +132,11 @@ ObjectServer = S3Server | AzureServer
 
 
 @contextlib.contextmanager
-def running_s3(*, install: bool = False) -> Iterator[S3Server]:
-    """Start an S3 server with an empty folder, and stop it at the end. `install` may take minutes."""
+def running_s3(files: Files | None = None, *, install: bool = False) -> Iterator[S3Server]:
+    """Start an S3 server with an empty folder, and stop it at the end. `install` may take minutes.
+
+    With `files`, it has a certificate.
+    """
     port = free_port()
     with tempfile.TemporaryDirectory(prefix="s3-") as folder:
         command = [
@@ -141,8 +149,30 @@ def running_s3(*, install: bool = False) -> Iterator[S3Server]:
             "--keep-alive",
         ]
         keys = {"ROOT_ACCESS_KEY": ACCESS_KEY, "ROOT_SECRET_KEY": SECRET_KEY}
-        with _running([*command, "posix", folder], port, keys) as pid:
-            yield S3Server(f"http://127.0.0.1:{port}", Path(folder), pid)
+        if files:
+            command += ["--cert", str(files.certificate), "--key", str(files.key)]
+        url = f"{'https' if files else 'http'}://127.0.0.1:{port}"
+        with _running([*command, "posix", folder], url, keys) as pid:
+            yield S3Server(url, Path(folder), pid)
+
+
+@contextlib.contextmanager
+def running_careless_s3(server: S3Server) -> Iterator[str]:
+    """Yield the URL of a store that ignores conditions, as older ones do: a proxy removes them, and signs again."""
+
+    def without_condition(request: Request) -> Request:
+        if b"if-none-match:" not in request.head.lower():
+            return request
+        signed = server.signed(request.method, request.target, request.body)
+        head = request.head
+        for name in ("if-none-match", *signed):
+            head = without(head, name.lower().encode())
+        lines = "".join(f"{name}: {value}\r\n" for name, value in signed.items())
+        return replace(request, head=head[:-2] + lines.encode() + b"\r\n")
+
+    with running_proxy(server.url, keep_host=True) as running:
+        running.rewrite = without_condition
+        yield running.url
 
 
 @contextlib.contextmanager
@@ -158,8 +188,9 @@ def running_azure() -> Iterator[AzureServer]:
         str(port),
     ]
     command += ["--silent", "--inMemoryPersistence", "--skipApiVersionCheck", "--disableTelemetry"]
-    with _running(command, port, {}) as pid:
-        yield AzureServer(f"http://127.0.0.1:{port}", pid)
+    url = f"http://127.0.0.1:{port}"
+    with _running(command, url, {}) as pid:
+        yield AzureServer(url, pid)
 
 
 def _new_name() -> str:
@@ -179,7 +210,7 @@ def _program(name: str, install: bool) -> str:
 
 
 @contextlib.contextmanager
-def _running(command: list[str], port: int, variables: Mapping[str, str]) -> Iterator[int]:
+def _running(command: list[str], url: str, variables: Mapping[str, str]) -> Iterator[int]:
     process = subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
@@ -188,7 +219,7 @@ def _running(command: list[str], port: int, variables: Mapping[str, str]) -> Ite
         env={**os.environ, **variables},
     )
     with ending(process):
-        _await_answer(process, f"http://127.0.0.1:{port}/")
+        _await_answer(process, url)
         yield process.pid
 
 
@@ -196,7 +227,7 @@ def _await_answer(process: subprocess.Popen[bytes], url: str) -> None:
     deadline = time.monotonic() + _START_TIMEOUT_S
     while True:
         try:
-            with urllib.request.urlopen(url, timeout=5):
+            with urllib.request.urlopen(url, timeout=5, context=ssl._create_unverified_context()):
                 return
         except urllib.error.HTTPError:
             return  # it wants credentials
