@@ -425,5 +425,5 @@ ANNOTATION_PARALLELISM = "cifake-tune/parallelism"  # of the workers' Job while 
 
 
 def probe_object(token: str) -> str:
-    """Return the name of the object that `doctor` writes, reads and deletes to check the bucket."""
+    """Return the name of an object that `doctor` or a chief creates and deletes to check the bucket."""
     return f"doctor/{token}"

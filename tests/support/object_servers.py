@@ -15,13 +15,14 @@ import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 import pytest
 
 from tests.support.children import ending
+from tests.support.fault_proxy import Request, running_proxy, without
 from tests.support.gcs_emulator import free_port
 from tuner.rpc.tls import Files
 
@@ -30,9 +31,7 @@ ACCOUNT = "devstoreaccount1"
 # Azurite's own key, which its documentation publishes
 ACCOUNT_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 _API_VERSION = "2021-08-06"
-_EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()
 _START_TIMEOUT_S = 30.0
-_ANY_CERTIFICATE = ssl._create_unverified_context()
 _INSTALLER = Path(__file__).with_name("object-servers")
 VARIABLES = (
     *("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"),
@@ -67,27 +66,30 @@ class S3Server:
         }
 
     def make_folder(self, bucket: str, key: str) -> None:
-        """Make an empty object whose name ends with a slash, as the console does.
-
-        The request is signed as in https://docs.aws.amazon.com/IAM/latest/UserGuide/create-signed-request.html.
-        """
+        """Make an empty object whose name ends with a slash, as the console does."""
         place = f"/{bucket}/{quote(key)}"
-        now = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-        sent = {"host": urlsplit(self.url).netloc, "x-amz-content-sha256": _EMPTY_SHA256, "x-amz-date": now}
+        request = urllib.request.Request(f"{self.url}{place}", b"", self.signed("PUT", place), method="PUT")
+        with urllib.request.urlopen(request, timeout=10):
+            pass
+
+    def signed(self, method: str, place: str, body: bytes = b"") -> Mapping[str, str]:
+        """Return the headers with which a request to the quoted path `place`, without a query, is accepted.
+
+        See https://docs.aws.amazon.com/IAM/latest/UserGuide/create-signed-request.html.
+        """
+        now, digest = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()), hashlib.sha256(body).hexdigest()
+        sent = {"host": urlsplit(self.url).netloc, "x-amz-content-sha256": digest, "x-amz-date": now}
         signed = ";".join(sent)
-        request = ["PUT", place, "", *(f"{name}:{value}" for name, value in sent.items()), "", signed, _EMPTY_SHA256]
+        request = [method, place, "", *(f"{name}:{value}" for name, value in sent.items()), "", signed, digest]
         scope = [now[:8], REGION, "s3", "aws4_request"]
-        digest = hashlib.sha256("\n".join(request).encode()).hexdigest()
-        text = "\n".join(["AWS4-HMAC-SHA256", now, "/".join(scope), digest])
+        hashed = hashlib.sha256("\n".join(request).encode()).hexdigest()
+        text = "\n".join(["AWS4-HMAC-SHA256", now, "/".join(scope), hashed])
         secret = f"AWS4{SECRET_KEY}".encode()
         for part in [*scope, text]:
             secret = hmac.new(secret, part.encode(), hashlib.sha256).digest()
         credential = "/".join([ACCESS_KEY, *scope])
-        sent["Authorization"] = (
-            f"AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders={signed}, Signature={secret.hex()}"
-        )
-        with urllib.request.urlopen(urllib.request.Request(f"{self.url}{place}", b"", sent, method="PUT"), timeout=10):
-            pass
+        signature = f"Credential={credential}, SignedHeaders={signed}, Signature={secret.hex()}"
+        return {**sent, "Authorization": f"AWS4-HMAC-SHA256 {signature}"}
 
 
 @dataclass(frozen=True)
@@ -130,12 +132,12 @@ ObjectServer = S3Server | AzureServer
 
 
 @contextlib.contextmanager
-def running_s3(
-    *, install: bool = False, address: str = "127.0.0.1", certificate: Files | None = None
-) -> Iterator[S3Server]:
-    """Start an S3 server with an empty folder, and stop it at the end. `install` may take minutes."""
+def running_s3(files: Files | None = None, *, install: bool = False, address: str = "127.0.0.1") -> Iterator[S3Server]:
+    """Start an S3 server with an empty folder, and stop it at the end. `install` may take minutes.
+
+    With `files`, it has a certificate.
+    """
     port = free_port()
-    url = f"{'https' if certificate else 'http'}://{address}:{port}"
     with tempfile.TemporaryDirectory(prefix="s3-") as folder:
         command = [
             _program("versitygw", install),
@@ -146,11 +148,31 @@ def running_s3(
             "--quiet",
             "--keep-alive",
         ]
-        if certificate:
-            command += ["--cert", str(certificate.certificate), "--key", str(certificate.key)]
         keys = {"ROOT_ACCESS_KEY": ACCESS_KEY, "ROOT_SECRET_KEY": SECRET_KEY}
+        if files:
+            command += ["--cert", str(files.certificate), "--key", str(files.key)]
+        url = f"{'https' if files else 'http'}://{address}:{port}"
         with _running([*command, "posix", folder], url, keys) as pid:
             yield S3Server(url, Path(folder), pid)
+
+
+@contextlib.contextmanager
+def running_careless_s3(server: S3Server) -> Iterator[str]:
+    """Yield the URL of a store that ignores conditions, as older ones do: a proxy removes them, and signs again."""
+
+    def without_condition(request: Request) -> Request:
+        if b"if-none-match:" not in request.head.lower():
+            return request
+        signed = server.signed(request.method, request.target, request.body)
+        head = request.head
+        for name in ("if-none-match", *signed):
+            head = without(head, name.lower().encode())
+        lines = "".join(f"{name}: {value}\r\n" for name, value in signed.items())
+        return replace(request, head=head[:-2] + lines.encode() + b"\r\n")
+
+    with running_proxy(server.url, keep_host=True) as running:
+        running.rewrite = without_condition
+        yield running.url
 
 
 @contextlib.contextmanager
@@ -205,7 +227,7 @@ def _await_answer(process: subprocess.Popen[bytes], url: str) -> None:
     deadline = time.monotonic() + _START_TIMEOUT_S
     while True:
         try:
-            with urllib.request.urlopen(url, timeout=5, context=_ANY_CERTIFICATE):
+            with urllib.request.urlopen(url, timeout=5, context=ssl._create_unverified_context()):
                 return
         except urllib.error.HTTPError:
             return  # it wants credentials

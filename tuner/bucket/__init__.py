@@ -3,11 +3,12 @@
 import re
 from pathlib import Path
 
+from tuner.bucket.conditional_writes import check_conditional_writes
 from tuner.bucket.local import LocalBucket
 from tuner.bucket.protocol import Bucket, check_name
 from tuner.errors import BucketError, UsageError
 
-__all__ = ["SCHEMES", "Bucket", "check_name", "is_remote", "local_folder", "open_bucket"]
+__all__ = ["SCHEMES", "Bucket", "check_conditional_writes", "check_name", "is_remote", "local_folder", "open_bucket"]
 
 SCHEMES = ("gs", "s3", "az")
 """Schemes of the URLs of buckets that are not folders."""

@@ -31,6 +31,8 @@ _PIECES_AT_ONCE = 2
 _CREATE_TRIES = 5
 """Maximum number of attempts at a create whose name is reported as taken although no object has it. S3 answers so if
 another create or a deletion of the same name is under way (409 ConditionalRequestConflict)."""
+_UPLOAD_TRIES = 5
+"""Maximum number of attempts at an upload in pieces. It seems to have ended too early if its last response is lost."""
 _DOWNLOAD_TRIES = 5
 """Maximum number of connections that are lost in a row without a byte of a download."""
 _LISTED_AT_ONCE = 1000
@@ -167,16 +169,16 @@ class ObjectStoreBucket:
     def _put(self, key: str, source: bytes | Path, size: int) -> None:
         """Upload an object: up to 8 MiB in one request, larger ones in pieces."""
         is_large = size > _PIECE_BYTES
-        self._repeat(
-            lambda: obstore.put(
-                self._patient_store if is_large else self._store,
-                key,
-                source,
-                use_multipart=is_large,
-                chunk_size=_PIECE_BYTES,
-                max_concurrency=_PIECES_AT_ONCE,
-            )
-        )
+        store = self._patient_store if is_large else self._store
+        options = {"use_multipart": is_large, "chunk_size": _PIECE_BYTES, "max_concurrency": _PIECES_AT_ONCE}
+        put = functools.partial(obstore.put, store, key, source, **options)  # type: ignore[arg-type]
+        for tries_left in reversed(range(_UPLOAD_TRIES)):
+            try:
+                self._repeat(put)
+                return
+            except (BaseError, FileNotFoundError) as error:
+                if not tries_left or read_failure(error).cause is not Cause.UPLOAD_ENDED:
+                    raise
 
     def _held(self, name: str) -> bytes | None:
         try:

@@ -14,7 +14,9 @@ _REASONS = (re.compile(r'message: "([^"]+)"'), re.compile(r'error: "([^"]+)"'))
 _WORDS = {"Timeout": "no response in time", "Interrupted": "the connection was lost", "Connect": "no connection"}
 # The link-local addresses at which EC2, ECS, EKS and Azure serve credentials.
 _METADATA = re.compile(r"performing \w+ http://(?:169\.254\.\d+\.\d+|\[?fd00:ec2)")
-_TOKENS = ("performing token request", "AssumeRoleWithWebIdentity")
+# obstore hides the URLs of Amazon's service of tokens (STS).
+_TOKENS = re.compile(r"performing (?:token request|POST REDACTED)|credential provider: ")
+_PROVIDER = re.compile(r"credential provider: \w+: (.*)", re.DOTALL)
 _MAX_CHARACTERS = 200
 
 _MISSING = ("NoSuchBucket", "ContainerNotFound")
@@ -24,6 +26,8 @@ _REFUSED = (
 )
 _OTHER_REGION = ("PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException")
 _FULL = ("QuotaExceeded", "XMinioStorageFull")
+_UPLOAD_ENDED = ("NoSuchUpload", "InvalidBlockList")
+"""Also the answers to a repeated request to complete an upload whose first answer was lost."""
 _REPEATED = (408, 429, 500, 502, 503, 504)
 
 
@@ -45,6 +49,7 @@ class Cause(Enum):
         "{endpoint} kept failing for {deadline_s:g} s ({reason}). Check the network and {endpoint_variable}, then try "
         "again."
     )
+    UPLOAD_ENDED = "the upload in pieces ended too early ({reason}). Try again."
     OTHER = "{reason}."
 
 
@@ -74,7 +79,8 @@ def _cause(text: str, details: str, status: int, code: str) -> Cause:
         (Cause.UNTRUSTED, _CERTIFICATE.search(details)),
         (Cause.FULL, status == 507 or code in _FULL),
         (Cause.PASSING, status in _REPEATED or (not status and network not in ("", "Unknown"))),
-        (Cause.REFUSED, status == 401 or code in _REFUSED or any(word in text for word in _TOKENS)),
+        (Cause.UPLOAD_ENDED, code in _UPLOAD_ENDED),
+        (Cause.REFUSED, status == 401 or code in _REFUSED or _TOKENS.search(text)),
         (Cause.OTHER_REGION, status == 301 or code in _OTHER_REGION or "redirect without" in text),
         (Cause.CLOCK, code == "RequestTimeTooSkewed"),
         (Cause.NO_PERMISSION, status == 403),
@@ -83,6 +89,8 @@ def _cause(text: str, details: str, status: int, code: str) -> Cause:
 
 
 def _reason(text: str, details: str, status: int, code: str) -> str:
+    if provider := _first(_PROVIDER, text):
+        return provider
     if status:
         # Azure appends the request's id and time to the message, on lines of their own.
         message = _first(_MESSAGE, text).partition("\n")[0]
@@ -91,7 +99,8 @@ def _reason(text: str, details: str, status: int, code: str) -> str:
         return f"its certificate is invalid: {certificate}"
     network = _first(_NETWORK, details)
     if network in _WORDS:
-        return next(filter(None, (_first(pattern, details) for pattern in _REASONS)), _WORDS[network])
+        reason = next(filter(None, (_first(pattern, details) for pattern in _REASONS)), _WORDS[network])
+        return f"from the service of tokens: {reason}" if _TOKENS.search(text) else reason
     return text
 
 
