@@ -14,6 +14,8 @@ from tests.support.object_servers import REGION, running_s3
 SHORT = {"search": {"max_trials": 2}, "training": {"epochs": 1}}
 ADDRESS = os.environ.get("CLUSTER_ADDRESS", "")
 """An address of this machine that pods can call."""
+NOWHERE = {"http": "http://127.0.0.1:9", "https": "http://127.0.0.1:9"}
+"""Proxies that nobody answers at: the chief, the API server, and what noProxy names are reached without them."""
 
 
 def assert_searched(trials: str) -> None:
@@ -41,6 +43,7 @@ def test_a_study_on_an_s3_server_is_searched_and_read(
                 "region": REGION,
                 "existingSecret": "keys",
             },
+            proxy=NOWHERE | {"noProxy": ADDRESS},
             caBundle={"configMap": "authorities", "key": "all.pem"},
             study=SHORT,
             workers={"replicas": 2, "gpus": 0},
@@ -66,6 +69,7 @@ def test_a_study_on_a_shared_volume_is_searched_and_read(
     spread = release("spread")
     spread.install(
         bucket={"persistentVolumeClaim": {"claimName": "shared", "subPath": "runs/spread"}},
+        proxy=NOWHERE,
         study=SHORT,
         workers={"replicas": 2, "gpus": 0},
     )
