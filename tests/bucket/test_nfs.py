@@ -37,7 +37,7 @@ def claims(script: str, folder: Path, limit_s: float) -> list[str]:
 
 @pytest.mark.slow
 def test_two_clients_see_one_bucket(tmp_path: Path) -> None:
-    assert len(claims("nfs_clients.py", tmp_path, 300)) == VERSIONS * CLAIMS
+    assert len(claims("nfs_clients.py", tmp_path, 600)) == VERSIONS * CLAIMS
 
 
 @pytest.mark.exhaustive
